@@ -1,0 +1,288 @@
+//! What can go wrong, each with its place and what to do next.
+//!
+//! Three kinds are kept apart, since they ask for different things: an image that is *damaged* or
+//! *unclean* (run e2fsck), one that is sound but uses what this version does not handle
+//! (*unsupported*), and trouble with reading or writing files (*I/O*).
+
+use std::fmt;
+
+use thiserror::Error;
+
+use crate::units::{BlockNr, GroupNr, InodeNr};
+
+/// The result of every fallible call of this library.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an image was refused, or could not be written.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Reading the input or writing the output failed.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was being done.
+        doing: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The image is sound, as far as it was read, but it uses something that is not handled.
+    #[error("{what}{}; {remedy}", place(.at))]
+    Unsupported {
+        /// Where it is.
+        at: Box<Location>,
+        /// What is not handled, by the name that the field's tools give it.
+        what: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The image needs e2fsck or a mount before its tree is certain.
+    #[error("{state}; {remedy}")]
+    Unclean {
+        /// The state that the superblock or the journal tells of.
+        state: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A structure is not as the format demands.
+    #[error("{at}: {problem}; run e2fsck -f on the image")]
+    Corrupt {
+        /// Where it is.
+        at: Box<Location>,
+        /// What is wrong there.
+        problem: Problem,
+    },
+    /// The canonical layout needs more room than the image has.
+    #[error(
+        "the canonical form needs {needed} {unit}, but the image has {available}: {} too few; \
+         make the image larger and try again", .needed - .available
+    )]
+    DoesNotFit {
+        /// `blocks` or `inodes`.
+        unit: &'static str,
+        /// How many the canonical form needs.
+        needed: u64,
+        /// How many there are.
+        available: u64,
+    },
+    /// The options ask for something that this image can't hold.
+    #[error("{0}")]
+    Options(String),
+}
+
+fn place(at: &Location) -> String {
+    if at.is_nowhere() { String::new() } else { format!(" ({at})") }
+}
+
+/// What is wrong with a structure.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum Problem {
+    /// A magic number is not the one that the format fixes.
+    #[error("bad magic {found:#x}, expected {expected:#x}")]
+    Magic {
+        /// What is there.
+        found: u64,
+        /// What should be.
+        expected: u64,
+    },
+    /// A checksum does not match the bytes that it covers.
+    #[error("bad checksum {found:#010x}, expected {expected:#010x}")]
+    Checksum {
+        /// What is stored.
+        found: u32,
+        /// What the bytes give.
+        expected: u32,
+    },
+    /// A number is outside its range.
+    #[error("{what} is {found}, expected {expected}")]
+    Value {
+        /// The field's name.
+        what: &'static str,
+        /// What is there.
+        found: u64,
+        /// The values that would be right.
+        expected: String,
+    },
+    /// Anything else, in words.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// The kinds of structure that a message can name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Structure {
+    /// The image as a whole.
+    Image,
+    /// The primary superblock.
+    Superblock,
+    /// A group descriptor.
+    GroupDescriptor,
+    /// An inode.
+    Inode,
+    /// The extent tree or block map of an inode.
+    FileMap,
+    /// A block of an extent tree.
+    ExtentBlock,
+    /// A block of a block map.
+    IndirectBlock,
+    /// A directory.
+    Directory,
+    /// An xattr in the inode, or a block of them.
+    Xattr,
+    /// The journal.
+    Journal,
+    /// The orphan file.
+    OrphanFile,
+}
+
+impl Structure {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Superblock => "superblock",
+            Self::GroupDescriptor => "group descriptor",
+            Self::Inode => "inode",
+            Self::FileMap => "block map",
+            Self::ExtentBlock => "extent block",
+            Self::IndirectBlock => "indirect block",
+            Self::Directory => "directory",
+            Self::Xattr => "xattrs",
+            Self::Journal => "journal",
+            Self::OrphanFile => "orphan file",
+        }
+    }
+}
+
+/// A place in an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The kind of structure.
+    pub structure: Structure,
+    /// The inode that it belongs to.
+    pub inode: Option<InodeNr>,
+    /// A path of that inode, where one is known.
+    pub path: Option<String>,
+    /// The block that it lies in.
+    pub block: Option<BlockNr>,
+    /// The block group that it belongs to.
+    pub group: Option<GroupNr>,
+}
+
+impl Location {
+    /// A place of which only the kind is known.
+    pub fn of(structure: Structure) -> Self {
+        Self { structure, inode: None, path: None, block: None, group: None }
+    }
+
+    /// The same place, in an inode.
+    #[must_use]
+    pub fn inode(mut self, inode: InodeNr) -> Self {
+        self.inode = Some(inode);
+        self
+    }
+
+    /// The same place, in a block.
+    #[must_use]
+    pub fn block(mut self, block: BlockNr) -> Self {
+        self.block = Some(block);
+        self
+    }
+
+    /// The same place, in a group.
+    #[must_use]
+    pub fn group(mut self, group: GroupNr) -> Self {
+        self.group = Some(group);
+        self
+    }
+
+    fn is_nowhere(&self) -> bool {
+        self.structure == Structure::Image && self.inode.is_none() && self.group.is_none()
+    }
+
+    /// An error about this place.
+    pub fn corrupt(self, problem: Problem) -> Error {
+        Error::Corrupt { at: Box::new(self), problem }
+    }
+
+    /// An error about this place, in words.
+    pub fn wrong(self, words: impl Into<String>) -> Error {
+        self.corrupt(Problem::Other(words.into()))
+    }
+
+    /// An error about a number at this place.
+    pub fn value(self, what: &'static str, found: impl Into<u64>, expected: impl fmt::Display) -> Error {
+        self.corrupt(Problem::Value { what, found: found.into(), expected: expected.to_string() })
+    }
+
+    /// An error about something at this place that is not handled.
+    pub fn unsupported(self, what: impl Into<String>, remedy: &'static str) -> Error {
+        Error::Unsupported { at: Box::new(self), what: what.into(), remedy }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(group) = self.group {
+            write!(f, "group {group}, ")?;
+        }
+        match (self.inode, &self.path) {
+            (Some(inode), Some(path)) => write!(f, "inode {inode} ({path})")?,
+            (Some(inode), None) => write!(f, "inode {inode}")?,
+            (None, _) => f.write_str(self.structure.name())?,
+        }
+        if self.inode.is_some() && self.structure != Structure::Inode {
+            write!(f, ", {}", self.structure.name())?;
+        }
+        match self.block {
+            Some(block) if matches!(self.structure, Structure::ExtentBlock | Structure::IndirectBlock) => {
+                write!(f, " {block}")
+            }
+            Some(block) => write!(f, " block {block}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    /// An I/O error, with what was being done.
+    pub fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
+        Self::Io { doing: doing.into(), source }
+    }
+
+    /// The inode that the error is about, if it names one without a path.
+    pub(crate) fn inode_without_path(&self) -> Option<InodeNr> {
+        match self {
+            Self::Corrupt { at, .. } | Self::Unsupported { at, .. } if at.path.is_none() => at.inode,
+            _ => None,
+        }
+    }
+
+    /// The same error, with a path for its inode.
+    #[must_use]
+    pub(crate) fn with_path(mut self, path: String) -> Self {
+        if let Self::Corrupt { at, .. } | Self::Unsupported { at, .. } = &mut self {
+            at.path = Some(path);
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_names_structure_place_expectation_and_remedy() {
+        let at = Location::of(Structure::ExtentBlock).inode(InodeNr(12)).block(BlockNr(345));
+        let error =
+            at.corrupt(Problem::Magic { found: 0, expected: 0xf30a }).with_path("/usr/bin/awk".into());
+        assert_eq!(
+            error.to_string(),
+            "inode 12 (/usr/bin/awk), extent block 345: bad magic 0x0, expected 0xf30a; run e2fsck -f on the image"
+        );
+    }
+
+    #[test]
+    fn lack_of_room_is_told_by_how_much() {
+        let error = Error::DoesNotFit { unit: "blocks", needed: 10, available: 7 };
+        assert!(error.to_string().contains("3 too few"), "{error}");
+    }
+}

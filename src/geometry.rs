@@ -1,0 +1,424 @@
+//! The shape of a filesystem: what the superblock says of sizes and counts, checked.
+//!
+//! Input and output share it. Every number in a `Geometry` is consistent with the others, so that
+//! arithmetic on them can't overflow: block counts stay below 2^48 and group counts below 2^32.
+
+use std::ops::Range;
+
+use crate::error::{Location, Result, Structure};
+use crate::ondisk::dirhash::HashVersion;
+use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
+use crate::ondisk::group_descriptor;
+use crate::ondisk::superblock::{self as sb, Superblock};
+use crate::units::{BlockNr, GroupNr, InodeNr, div_up};
+
+/// Sizes and counts of a filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// The features, history bits included.
+    pub features: Features,
+    /// Bytes in a block: a power of two from 1024 to 65536.
+    pub block_size: usize,
+    /// Blocks of the filesystem, counted from the start of the image.
+    pub blocks_count: u64,
+    /// The first block of group 0: 1 with blocks of 1024 bytes, else 0.
+    pub first_data_block: u64,
+    /// Blocks in a group (the last may have fewer).
+    pub blocks_per_group: u64,
+    /// Inodes in every group.
+    pub inodes_per_group: u32,
+    /// Bytes in an inode: a power of two from 128 to the block size.
+    pub inode_size: usize,
+    /// The first inode that is not reserved.
+    pub first_inode: InodeNr,
+    /// The number of groups.
+    pub groups: u32,
+    /// Bytes in a group descriptor.
+    pub descriptor_size: usize,
+    /// Blocks of reserved group descriptors after each copy of the descriptors.
+    pub reserved_gdt_blocks: u64,
+    /// The first meta group that keeps its descriptors to itself, with `meta_bg`.
+    pub first_meta_bg: u64,
+    /// The two groups with backups, with `sparse_super2`; 0 for none.
+    pub backup_groups: [u32; 2],
+    /// Groups in a flex group, 1 without `flex_bg`.
+    pub groups_per_flex: u64,
+    /// The hash of indexed directories.
+    pub hash_version: HashVersion,
+    /// Blocks by which mke2fs shifts the bitmaps of consecutive groups, without `flex_bg`.
+    pub raid_stride: u64,
+}
+
+/// What of a group's blocks is fixed by the geometry alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupHead {
+    /// The block with a copy of the superblock.
+    pub superblock: Option<BlockNr>,
+    /// The first block of descriptors, and how many there are.
+    pub descriptors: Option<(BlockNr, u64)>,
+    /// The first block of reserved descriptors, and how many there are.
+    pub reserved: Option<(BlockNr, u64)>,
+}
+
+impl Geometry {
+    /// Checks a superblock's sizes and counts against each other.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt`, naming the field, its value and what was expected. Feature bits are not judged.
+    pub fn new(sb: &Superblock) -> Result<Self> {
+        let at = || Location::of(Structure::Superblock);
+        let features = sb.features();
+        let dynamic = sb.s_rev_level.get() != sb::GOOD_OLD_REV;
+        let log_block_size = sb.s_log_block_size.get();
+        if log_block_size > 6 {
+            return Err(at().value("s_log_block_size", log_block_size, "0 to 6"));
+        }
+        let block_size = 1024_usize << log_block_size;
+        let (inode_size, first_inode) = if dynamic {
+            (usize::from(sb.s_inode_size.get()), sb.s_first_ino.get())
+        } else {
+            (128, sb::GOOD_OLD_FIRST_INO)
+        };
+        if !inode_size.is_power_of_two() || !(128..=block_size).contains(&inode_size) {
+            return Err(at().value(
+                "s_inode_size",
+                sb.s_inode_size.get(),
+                format!("a power of two from 128 to {block_size}"),
+            ));
+        }
+        let descriptor_size = if features.incompat.contains(Incompat::BIT64) {
+            usize::from(sb.s_desc_size.get())
+        } else {
+            group_descriptor::OLD_SIZE
+        };
+        let wide = features.incompat.contains(Incompat::BIT64);
+        if wide
+            && (!descriptor_size.is_power_of_two()
+                || !(group_descriptor::WIDE_SIZE..=1024).contains(&descriptor_size))
+        {
+            return Err(at().value("s_desc_size", sb.s_desc_size.get(), "a power of two from 64 to 1024"));
+        }
+        let Some(hash_version) = HashVersion::from_disk(sb.s_def_hash_version) else {
+            return Err(at().value("s_def_hash_version", sb.s_def_hash_version, "0 to 2"));
+        };
+        let flex = features.incompat.contains(Incompat::FLEX_BG);
+        if flex && sb.s_log_groups_per_flex > 31 {
+            return Err(at().value("s_log_groups_per_flex", sb.s_log_groups_per_flex, "at most 31"));
+        }
+        let sparse2 = features.compat.contains(Compat::SPARSE_SUPER2);
+        let mut geometry = Self {
+            features,
+            block_size,
+            blocks_count: sb.blocks_count(),
+            first_data_block: u64::from(sb.s_first_data_block.get()),
+            blocks_per_group: u64::from(sb.s_blocks_per_group.get()),
+            inodes_per_group: sb.s_inodes_per_group.get(),
+            inode_size,
+            first_inode: InodeNr(first_inode),
+            groups: 0,
+            descriptor_size,
+            reserved_gdt_blocks: u64::from(sb.s_reserved_gdt_blocks.get()),
+            first_meta_bg: u64::from(sb.s_first_meta_bg.get()),
+            backup_groups: if sparse2 {
+                sb.s_backup_bgs.map(zerocopy::little_endian::U32::get)
+            } else {
+                [0; 2]
+            },
+            groups_per_flex: if flex { 1 << sb.s_log_groups_per_flex } else { 1 },
+            hash_version,
+            raid_stride: u64::from(sb.s_raid_stride.get()),
+        };
+        geometry.check_groups(sb)?;
+        geometry.check_descriptors()?;
+        Ok(geometry)
+    }
+
+    fn check_groups(&mut self, sb: &Superblock) -> Result<()> {
+        let at = || Location::of(Structure::Superblock);
+        let bits = self.bits_per_block();
+        let first = u64::from(self.block_size == 1024);
+        if self.first_data_block != first {
+            return Err(at().value("s_first_data_block", self.first_data_block, first));
+        }
+        if !self.is_64bit() && sb.s_blocks_count_hi.get() != 0 {
+            return Err(at().value(
+                "s_blocks_count_hi",
+                sb.s_blocks_count_hi.get(),
+                "0 without the 64bit feature",
+            ));
+        }
+        if self.blocks_count <= first || self.blocks_count >= 1 << 48 {
+            return Err(at().value("s_blocks_count", self.blocks_count, "from 2 blocks on, below 2^48"));
+        }
+        if !(8..=bits).contains(&self.blocks_per_group) || !self.blocks_per_group.is_multiple_of(8) {
+            return Err(at().value(
+                "s_blocks_per_group",
+                self.blocks_per_group,
+                format!("a multiple of 8, at most {bits}"),
+            ));
+        }
+        let ipg = self.inodes_per_group;
+        if ipg == 0 || u64::from(ipg) > bits || !ipg.is_multiple_of(8) {
+            return Err(at().value("s_inodes_per_group", ipg, format!("a multiple of 8, at most {bits}")));
+        }
+        let groups = div_up(self.blocks_count - first, self.blocks_per_group);
+        let inodes = groups * u64::from(ipg);
+        if u64::from(sb.s_inodes_count.get()) != inodes {
+            return Err(at().value(
+                "s_inodes_count",
+                sb.s_inodes_count.get(),
+                format!("{inodes} ({groups} groups of {ipg})"),
+            ));
+        }
+        // There are fewer groups than inodes, whose number has 32 bits.
+        self.groups = u32::try_from(groups)
+            .map_err(|_| at().value("s_blocks_count", self.blocks_count, "fewer groups"))?;
+        let first_inode = self.first_inode.0;
+        if first_inode < sb::GOOD_OLD_FIRST_INO || u64::from(first_inode) >= inodes {
+            return Err(at().value("s_first_ino", first_inode, format!("from 11 on, below {inodes}")));
+        }
+        if sb.reserved_blocks_count() > self.blocks_count / 2 {
+            return Err(at().value(
+                "s_r_blocks_count",
+                sb.reserved_blocks_count(),
+                "at most half of the blocks",
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_descriptors(&self) -> Result<()> {
+        let at = || Location::of(Structure::Superblock);
+        let resize = self.features.compat.contains(Compat::RESIZE_INODE);
+        if self.reserved_gdt_blocks > 0 && !resize {
+            return Err(at().value(
+                "s_reserved_gdt_blocks",
+                self.reserved_gdt_blocks,
+                "0 without the resize_inode feature",
+            ));
+        }
+        if self.reserved_gdt_blocks > self.pointers_per_block() {
+            return Err(at().value(
+                "s_reserved_gdt_blocks",
+                self.reserved_gdt_blocks,
+                format!("at most {}", self.pointers_per_block()),
+            ));
+        }
+        if self.is_meta_bg() {
+            if resize {
+                return Err(at().wrong("meta_bg and resize_inode are both set"));
+            }
+            if self.first_meta_bg > self.descriptor_blocks() {
+                return Err(at().value(
+                    "s_first_meta_bg",
+                    self.first_meta_bg,
+                    format!("at most {}", self.descriptor_blocks()),
+                ));
+            }
+        }
+        if let Some(group) = self.backup_groups.iter().find(|group| **group >= self.groups && **group != 0) {
+            return Err(at().value("s_backup_bgs", *group, format!("below {}", self.groups)));
+        }
+        // Each group that holds copies must have room for them, and for its own metadata without flex_bg.
+        for group in (0..self.groups).map(GroupNr).filter(|group| self.has_superblock(*group)) {
+            let room = self.group_blocks(group);
+            let needed: u64 = self.head_ranges(group).map(|range| range.end - range.start).sum();
+            if needed > room.end - room.start {
+                return Err(at().group(group).value(
+                    "blocks of superblock and descriptors",
+                    needed,
+                    format!("at most {}", room.end - room.start),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether block numbers have 64 bits in the descriptors and the superblock.
+    pub fn is_64bit(&self) -> bool {
+        self.features.incompat.contains(Incompat::BIT64)
+    }
+
+    fn is_meta_bg(&self) -> bool {
+        self.features.incompat.contains(Incompat::META_BG)
+    }
+
+    /// The number of inodes.
+    pub fn inodes_count(&self) -> u32 {
+        self.groups * self.inodes_per_group
+    }
+
+    /// Bits that a bitmap block has.
+    pub fn bits_per_block(&self) -> u64 {
+        self.block_size as u64 * 8
+    }
+
+    /// Block numbers that an indirect block holds.
+    pub fn pointers_per_block(&self) -> u64 {
+        self.block_size as u64 / 4
+    }
+
+    /// Blocks of every group's inode table.
+    pub fn inode_table_blocks(&self) -> u64 {
+        div_up(u64::from(self.inodes_per_group) * self.inode_size as u64, self.block_size as u64)
+    }
+
+    /// Descriptors in a block.
+    pub fn descriptors_per_block(&self) -> u64 {
+        (self.block_size / self.descriptor_size) as u64
+    }
+
+    /// Blocks that hold one copy of all descriptors.
+    pub fn descriptor_blocks(&self) -> u64 {
+        div_up(u64::from(self.groups), self.descriptors_per_block())
+    }
+
+    /// Blocks from a number of bytes, rounded up.
+    pub fn blocks_of_bytes(&self, bytes: u64) -> u64 {
+        div_up(bytes, self.block_size as u64)
+    }
+
+    /// Whether an inode has room for the fields behind the first 128 bytes.
+    pub fn has_wide_inodes(&self) -> bool {
+        self.inode_size > crate::ondisk::inode::BASE_SIZE
+    }
+
+    /// The blocks of a group.
+    pub fn group_blocks(&self, group: GroupNr) -> Range<u64> {
+        let start = self.first_data_block + u64::from(group.0) * self.blocks_per_group;
+        start..(start + self.blocks_per_group).min(self.blocks_count)
+    }
+
+    /// The group of a block; block 0 in front of group 0 counts as of group 0.
+    pub fn group_of_block(&self, block: u64) -> GroupNr {
+        let group = block.saturating_sub(self.first_data_block) / self.blocks_per_group;
+        GroupNr(u32::try_from(group).unwrap_or(u32::MAX))
+    }
+
+    /// The group and the index in its table of an inode, which must be in range.
+    pub fn place_of_inode(&self, inode: InodeNr) -> (GroupNr, u32) {
+        let index = inode.0 - 1;
+        (GroupNr(index / self.inodes_per_group), index % self.inodes_per_group)
+    }
+
+    /// Whether an inode number is in range.
+    pub fn has_inode(&self, inode: InodeNr) -> bool {
+        (1..=self.inodes_count()).contains(&inode.0)
+    }
+
+    /// Whether a group holds a copy of the superblock.
+    pub fn has_superblock(&self, group: GroupNr) -> bool {
+        let is_power = |base: u32| {
+            let mut power = base;
+            while power < group.0 {
+                power = power.saturating_mul(base);
+            }
+            power == group.0
+        };
+        if group.0 == 0 {
+            true
+        } else if self.features.compat.contains(Compat::SPARSE_SUPER2) {
+            self.backup_groups.contains(&group.0)
+        } else if group.0 == 1 || !self.features.ro_compat.contains(RoCompat::SPARSE_SUPER) {
+            true
+        } else {
+            is_power(3) || is_power(5) || is_power(7)
+        }
+    }
+
+    /// The copies of superblock and descriptors that a group holds.
+    pub fn group_head(&self, group: GroupNr) -> GroupHead {
+        let start = self.group_blocks(group).start;
+        let copy = self.has_superblock(group);
+        let mut head =
+            GroupHead { superblock: copy.then_some(BlockNr(start)), descriptors: None, reserved: None };
+        let per_block = self.descriptors_per_block();
+        let meta_group = u64::from(group.0) / per_block;
+        if !self.is_meta_bg() || meta_group < self.first_meta_bg {
+            if copy {
+                let blocks = if self.is_meta_bg() { self.first_meta_bg } else { self.descriptor_blocks() };
+                head.descriptors = Some((BlockNr(start + 1), blocks)).filter(|(_, blocks)| *blocks > 0);
+                head.reserved = Some((BlockNr(start + 1 + blocks), self.reserved_gdt_blocks))
+                    .filter(|(_, blocks)| *blocks > 0);
+            }
+        } else if [0, 1, per_block - 1].contains(&(u64::from(group.0) % per_block)) {
+            head.descriptors = Some((BlockNr(start + u64::from(copy)), 1));
+        }
+        head
+    }
+
+    /// The index, in units of blocks, of the first descriptor block that a group holds.
+    pub fn first_descriptor_block_of(&self, group: GroupNr) -> u64 {
+        let meta_group = u64::from(group.0) / self.descriptors_per_block();
+        if self.is_meta_bg() && meta_group >= self.first_meta_bg { meta_group } else { 0 }
+    }
+
+    /// Where the primary copy of a descriptor block lies, by its index.
+    pub fn descriptor_block(&self, index: u64) -> BlockNr {
+        if !self.is_meta_bg() || index < self.first_meta_bg {
+            return BlockNr(self.first_data_block + 1 + index);
+        }
+        let group = GroupNr(u32::try_from(index * self.descriptors_per_block()).unwrap_or(u32::MAX));
+        BlockNr(self.group_blocks(group).start + u64::from(self.has_superblock(group)))
+    }
+
+    /// The ranges of blocks that a group's copies take.
+    pub fn head_ranges(&self, group: GroupNr) -> impl Iterator<Item = Range<u64>> + use<> {
+        let head = self.group_head(group);
+        let one = head.superblock.map(|block| block.0..block.0 + 1);
+        let many = [head.descriptors, head.reserved];
+        one.into_iter().chain(many.into_iter().flatten().map(|(block, count)| block.0..block.0 + count))
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The geometry that `mke2fs -t ext4 -b 4096` gives an image of 40 GiB, in its main figures.
+    pub(crate) fn forty_gib() -> Geometry {
+        Geometry {
+            features: Features {
+                compat: Compat::RESIZE_INODE | Compat::HAS_JOURNAL | Compat::DIR_INDEX,
+                incompat: Incompat::BIT64 | Incompat::FLEX_BG | Incompat::EXTENTS | Incompat::FILETYPE,
+                ro_compat: RoCompat::SPARSE_SUPER | RoCompat::METADATA_CSUM,
+            },
+            block_size: 4096,
+            blocks_count: 40 << 18,
+            first_data_block: 0,
+            blocks_per_group: 32768,
+            inodes_per_group: 8192,
+            inode_size: 256,
+            first_inode: InodeNr(11),
+            groups: 320,
+            descriptor_size: 64,
+            reserved_gdt_blocks: 1024,
+            first_meta_bg: 0,
+            backup_groups: [0; 2],
+            groups_per_flex: 16,
+            hash_version: HashVersion::HalfMd4,
+            raid_stride: 0,
+        }
+    }
+
+    #[test]
+    fn backups_lie_in_powers_of_three_five_and_seven() {
+        let geometry = forty_gib();
+        let groups: Vec<u32> = (0..320).filter(|group| geometry.has_superblock(GroupNr(*group))).collect();
+        assert_eq!(groups, [0, 1, 3, 5, 7, 9, 25, 27, 49, 81, 125, 243]);
+    }
+
+    #[test]
+    fn meta_groups_keep_their_descriptors_in_three_groups() {
+        let mut geometry = forty_gib();
+        geometry.features.compat -= Compat::RESIZE_INODE;
+        geometry.reserved_gdt_blocks = 0;
+        geometry.features.incompat |= Incompat::META_BG;
+        let holders: Vec<u32> =
+            (0..130).filter(|group| geometry.group_head(GroupNr(*group)).descriptors.is_some()).collect();
+        assert_eq!(holders, [0, 1, 63, 64, 65, 127, 128, 129]);
+        assert_eq!(geometry.descriptor_block(1), BlockNr(64 * 32768));
+        assert_eq!(geometry.descriptor_block(0), BlockNr(1));
+    }
+}

@@ -1,0 +1,81 @@
+//! Turns any ext2/3/4 image into the canonical image of the same file tree.
+//!
+//! Data flows one way: an [`Input`] is opened as a [`source::Source`], read into a [`tree::Tree`],
+//! changed by [`policy`], surveyed, planned, and written to a [`Sink`].
+//!
+//! The library holds no global state, prints nothing, and reads neither clock nor environment.
+//! Work is spread over the rayon pool it is called in; the output does not depend on its size.
+
+#![forbid(unsafe_code)]
+
+pub mod error;
+pub mod geometry;
+pub mod observe;
+pub mod ondisk;
+pub mod policy;
+pub mod read;
+pub mod report;
+pub mod source;
+pub mod tree;
+pub mod units;
+pub mod write;
+
+pub use error::{Error, Result};
+pub use observe::{Observer, Stage};
+pub use policy::Options;
+pub use report::{Difference, Report};
+pub use source::Input;
+pub use write::sink::Sink;
+
+/// The version of the canonical form.
+pub const FORM_VERSION: u32 = 1;
+
+/// Reads an image and writes its canonical form.
+///
+/// The output is as long as the input; bytes that the sink is not given are zero.
+///
+/// # Errors
+///
+/// See [`Error`]. What was written to the sink until then is worthless.
+pub fn canonicalize(
+    input: &Input<'_>,
+    options: &Options,
+    sink: &dyn Sink,
+    observer: &dyn Observer,
+) -> Result<Report> {
+    let _ = (input, options, sink, observer);
+    Err(Error::Options("not there yet".to_owned()))
+}
+
+/// Compares an image with its canonical form, without writing it. No differences: it is canonical.
+///
+/// Differences are in the order of their offsets, one for each structure that differs, and at
+/// most `limit` of them.
+///
+/// # Errors
+///
+/// See [`Error`].
+pub fn check(
+    input: &Input<'_>,
+    options: &Options,
+    limit: usize,
+    observer: &dyn Observer,
+) -> Result<(Report, Vec<Difference>)> {
+    let _ = (input, options, limit, observer);
+    Err(Error::Options("not there yet".to_owned()))
+}
+
+/// Reads an image and its canonical form, and compares the two trees, content included.
+///
+/// # Errors
+///
+/// `Corrupt` where the output can't be read or holds another tree; see [`Error`].
+pub fn verify(
+    input: &Input<'_>,
+    output: &Input<'_>,
+    options: &Options,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let _ = (input, output, options, observer);
+    Err(Error::Options("not there yet".to_owned()))
+}

@@ -1,0 +1,128 @@
+//! Extent trees: a root in `i_block`, index and leaf blocks below it.
+
+use zerocopy::little_endian::{U16, U32};
+
+use super::on_disk;
+use crate::units::BlockNr;
+
+/// `eh_magic`.
+pub const MAGIC: u16 = 0xF30A;
+/// The length of a header or an entry, in bytes.
+pub const ENTRY_SIZE: usize = 12;
+/// Entries in the root.
+pub const ROOT_MAX: u16 = 4;
+/// The deepest tree; the root of a file without index blocks has depth 0.
+pub const MAX_DEPTH: u16 = 5;
+/// The most blocks of an initialised extent.
+pub const MAX_LEN: u32 = 32768;
+/// The most blocks of an unwritten extent.
+pub const MAX_UNWRITTEN_LEN: u32 = 32767;
+
+on_disk! {
+    /// The head of a node.
+    pub struct ExtentHeader: 12 {
+        eh_magic: U16,
+        eh_entries: U16,
+        eh_max: U16,
+        eh_depth: U16,
+        eh_generation: U32,
+    }
+}
+
+on_disk! {
+    /// An entry of an index node.
+    pub struct ExtentIndex: 12 {
+        ei_block: U32,
+        ei_leaf_lo: U32,
+        ei_leaf_hi: U16,
+        ei_unused: U16,
+    }
+}
+
+on_disk! {
+    /// An entry of a leaf.
+    pub struct Extent: 12 {
+        ee_block: U32,
+        ee_len: U16,
+        ee_start_hi: U16,
+        ee_start_lo: U32,
+    }
+}
+
+/// Entries that a block of `block_size` bytes holds.
+pub fn entries_per_block(block_size: usize) -> u16 {
+    u16::try_from((block_size - ENTRY_SIZE) / ENTRY_SIZE).unwrap_or(u16::MAX)
+}
+
+impl ExtentHeader {
+    /// The header of a node with `entries` of at most `max`.
+    pub fn new(entries: u16, max: u16, depth: u16) -> Self {
+        Self {
+            eh_magic: U16::new(MAGIC),
+            eh_entries: U16::new(entries),
+            eh_max: U16::new(max),
+            eh_depth: U16::new(depth),
+            eh_generation: U32::new(0),
+        }
+    }
+}
+
+fn split(block: BlockNr) -> (U32, U16) {
+    let [a, b, c, d, e, f, ..] = block.0.to_le_bytes();
+    (U32::from_bytes([a, b, c, d]), U16::from_bytes([e, f]))
+}
+
+impl ExtentIndex {
+    /// An entry for the node at `leaf`, whose first logical block is `first`.
+    pub fn new(first: u32, leaf: BlockNr) -> Self {
+        let (ei_leaf_lo, ei_leaf_hi) = split(leaf);
+        Self { ei_block: U32::new(first), ei_leaf_lo, ei_leaf_hi, ei_unused: U16::new(0) }
+    }
+
+    /// The block of the node below.
+    pub fn leaf(&self) -> BlockNr {
+        BlockNr(u64::from(self.ei_leaf_hi.get()) << 32 | u64::from(self.ei_leaf_lo.get()))
+    }
+}
+
+impl Extent {
+    /// An extent of `len` blocks from the logical block `first` on.
+    pub fn new(first: u32, len: u32, start: BlockNr, unwritten: bool) -> Self {
+        debug_assert!(len > 0 && len <= if unwritten { MAX_UNWRITTEN_LEN } else { MAX_LEN });
+        let (ee_start_lo, ee_start_hi) = split(start);
+        let stored = if unwritten { len + MAX_LEN } else { len };
+        let [a, b, ..] = stored.to_le_bytes();
+        Self { ee_block: U32::new(first), ee_len: U16::from_bytes([a, b]), ee_start_hi, ee_start_lo }
+    }
+
+    /// The first physical block.
+    pub fn start(&self) -> BlockNr {
+        BlockNr(u64::from(self.ee_start_hi.get()) << 32 | u64::from(self.ee_start_lo.get()))
+    }
+
+    /// The number of blocks, and whether they are unwritten.
+    pub fn len(&self) -> (u32, bool) {
+        let stored = u32::from(self.ee_len.get());
+        if stored > MAX_LEN { (stored - MAX_LEN, true) } else { (stored, false) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_hold_as_many_entries_as_the_kernel_counts() {
+        for (size, entries) in [(1024, 84), (2048, 169), (4096, 340), (16384, 1364), (65536, 5460)] {
+            assert_eq!(entries_per_block(size), entries);
+        }
+    }
+
+    #[test]
+    fn lengths_tell_unwritten_extents() {
+        for (len, unwritten) in [(1, false), (32768, false), (1, true), (32767, true)] {
+            assert_eq!(Extent::new(0, len, BlockNr(9), unwritten).len(), (len, unwritten));
+        }
+        assert_eq!(Extent::new(7, 3, BlockNr(0x1234_5678_9ABC), false).start(), BlockNr(0x1234_5678_9ABC));
+    }
+}

@@ -1,0 +1,281 @@
+//! Inodes: 128 bytes, then `i_extra_isize` more, then xattrs up to the inode size.
+
+use bitflags::bitflags;
+use zerocopy::little_endian::{U16, U32};
+
+use super::on_disk;
+
+/// The length of the part that every inode has, in bytes.
+pub const BASE_SIZE: usize = 128;
+/// Where `i_block` lies, in bytes.
+pub const I_BLOCK: usize = 0x28;
+/// The length of `i_block`, in bytes.
+pub const I_BLOCK_SIZE: usize = 60;
+/// A symlink shorter than this, in bytes, lies in `i_block`.
+pub const FAST_SYMLINK_LIMIT: u64 = 60;
+/// The least `i_extra_isize` that holds `i_checksum_hi`.
+pub const EXTRA_WITH_CHECKSUM: u16 = 4;
+/// The `i_extra_isize` that holds every field of [`Inode`].
+pub const EXTRA_FULL: u16 = 32;
+/// The most links that an inode may have; a directory with more has the count 1.
+pub const LINK_MAX: u64 = 65000;
+
+/// `i_mode`: the bits of the type.
+pub const S_IFMT: u16 = 0o170_000;
+/// `i_mode`: FIFO.
+pub const S_IFIFO: u16 = 0o010_000;
+/// `i_mode`: character device.
+pub const S_IFCHR: u16 = 0o020_000;
+/// `i_mode`: directory.
+pub const S_IFDIR: u16 = 0o040_000;
+/// `i_mode`: block device.
+pub const S_IFBLK: u16 = 0o060_000;
+/// `i_mode`: regular file.
+pub const S_IFREG: u16 = 0o100_000;
+/// `i_mode`: symbolic link.
+pub const S_IFLNK: u16 = 0o120_000;
+/// `i_mode`: socket.
+pub const S_IFSOCK: u16 = 0o140_000;
+
+bitflags! {
+    /// `i_flags`.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+    pub struct InodeFlags: u32 {
+        const SECRM = 0x1;
+        const UNRM = 0x2;
+        const COMPR = 0x4;
+        const SYNC = 0x8;
+        const IMMUTABLE = 0x10;
+        const APPEND = 0x20;
+        const NODUMP = 0x40;
+        const NOATIME = 0x80;
+        const DIRTY = 0x100;
+        const COMPRBLK = 0x200;
+        const NOCOMPR = 0x400;
+        const ENCRYPT = 0x800;
+        const INDEX = 0x1000;
+        const IMAGIC = 0x2000;
+        const JOURNAL_DATA = 0x4000;
+        const NOTAIL = 0x8000;
+        const DIRSYNC = 0x10000;
+        const TOPDIR = 0x20000;
+        const HUGE_FILE = 0x40000;
+        const EXTENTS = 0x80000;
+        const VERITY = 0x0010_0000;
+        const EA_INODE = 0x0020_0000;
+        const EOFBLOCKS = 0x0040_0000;
+        const NOCOW = 0x0080_0000;
+        const DAX = 0x0200_0000;
+        const INLINE_DATA = 0x1000_0000;
+        const PROJINHERIT = 0x2000_0000;
+        const CASEFOLD = 0x4000_0000;
+
+        /// What a user sets, and what therefore belongs to the tree.
+        const USER = Self::SECRM.bits() | Self::UNRM.bits() | Self::COMPR.bits() | Self::SYNC.bits()
+            | Self::IMMUTABLE.bits() | Self::APPEND.bits() | Self::NODUMP.bits() | Self::NOATIME.bits()
+            | Self::NOCOMPR.bits() | Self::JOURNAL_DATA.bits() | Self::NOTAIL.bits() | Self::DIRSYNC.bits()
+            | Self::TOPDIR.bits() | Self::DAX.bits() | Self::PROJINHERIT.bits();
+        /// What follows from how an inode is stored.
+        const DERIVED = Self::INDEX.bits() | Self::HUGE_FILE.bits() | Self::EXTENTS.bits() | Self::EOFBLOCKS.bits();
+    }
+}
+
+on_disk! {
+    /// The part of an inode that has named fields. Of an inode of 128 bytes, the rest is zero.
+    pub struct Inode: 160 {
+        i_mode: U16,
+        i_uid: U16,
+        i_size_lo: U32,
+        i_atime: U32,
+        i_ctime: U32,
+        i_mtime: U32,
+        i_dtime: U32,
+        i_gid: U16,
+        i_links_count: U16,
+        i_blocks_lo: U32,
+        i_flags: U32,
+        l_i_version: U32,
+        i_block: [u8; 60],
+        i_generation: U32,
+        i_file_acl_lo: U32,
+        i_size_high: U32,
+        i_obso_faddr: U32,
+        l_i_blocks_high: U16,
+        l_i_file_acl_high: U16,
+        l_i_uid_high: U16,
+        l_i_gid_high: U16,
+        l_i_checksum_lo: U16,
+        l_i_reserved: U16,
+        i_extra_isize: U16,
+        i_checksum_hi: U16,
+        i_ctime_extra: U32,
+        i_mtime_extra: U32,
+        i_atime_extra: U32,
+        i_crtime: U32,
+        i_crtime_extra: U32,
+        i_version_hi: U32,
+        i_projid: U32,
+    }
+}
+
+impl Inode {
+    /// Decodes the named fields of an inode. Fields past `i_extra_isize`, or past the end of a
+    /// short inode, are zero.
+    pub fn decode(bytes: &[u8]) -> Self {
+        let mut whole = [0_u8; size_of::<Self>()];
+        let length = bytes.len().min(whole.len());
+        whole[..length].copy_from_slice(&bytes[..length]);
+        if bytes.len() > BASE_SIZE {
+            let extra = super::le16(bytes, BASE_SIZE).unwrap_or(0);
+            let live = BASE_SIZE + 2 + usize::from(extra).saturating_sub(2);
+            if live < whole.len() {
+                whole[live..].fill(0);
+            }
+        }
+        zerocopy::transmute!(whole)
+    }
+
+    /// The owner.
+    pub fn uid(&self) -> u32 {
+        u32::from(self.l_i_uid_high.get()) << 16 | u32::from(self.i_uid.get())
+    }
+
+    /// The group.
+    pub fn gid(&self) -> u32 {
+        u32::from(self.l_i_gid_high.get()) << 16 | u32::from(self.i_gid.get())
+    }
+
+    /// The size in bytes, all 64 bits.
+    pub fn size(&self) -> u64 {
+        u64::from(self.i_size_high.get()) << 32 | u64::from(self.i_size_lo.get())
+    }
+
+    /// The block of xattrs, 0 for none.
+    pub fn file_acl(&self) -> u64 {
+        u64::from(self.l_i_file_acl_high.get()) << 32 | u64::from(self.i_file_acl_lo.get())
+    }
+
+    /// The flags, unknown bits included.
+    pub fn flags(&self) -> InodeFlags {
+        InodeFlags::from_bits_retain(self.i_flags.get())
+    }
+
+    /// The type bits of the mode.
+    pub fn format(&self) -> u16 {
+        self.i_mode.get() & S_IFMT
+    }
+}
+
+/// A point in time, as inodes store it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    /// Seconds since 1970-01-01T00:00:00Z.
+    pub seconds: i64,
+    /// Nanoseconds within the second.
+    pub nanoseconds: u32,
+}
+
+impl Timestamp {
+    /// The earliest time that an inode can hold, in seconds.
+    pub const MIN: i64 = -(1 << 31);
+    /// The latest time that an inode of 128 bytes can hold, in seconds.
+    pub const MAX_NARROW: i64 = (1 << 31) - 1;
+    /// The latest time that a larger inode can hold, in seconds.
+    pub const MAX_WIDE: i64 = (3 << 32) + (1 << 31) - 1;
+
+    /// A whole second.
+    pub fn from_seconds(seconds: i64) -> Self {
+        Self { seconds, nanoseconds: 0 }
+    }
+
+    /// Decodes a time and its extra word: two bits of epoch, thirty of nanoseconds.
+    ///
+    /// `None` where the kernel and e2fsck disagree: epoch 3 with a negative low word was the
+    /// encoding of times before 1970 in old kernels, and is the years 2310 to 2378 in new ones.
+    pub fn decode(low: U32, extra: U32) -> Option<Self> {
+        let low = i64::from(i32::from_le_bytes(low.to_bytes()));
+        let epoch = i64::from(extra.get() & 3);
+        if epoch == 3 && low < 0 {
+            return None;
+        }
+        Some(Self { seconds: low + (epoch << 32), nanoseconds: extra.get() >> 2 })
+    }
+
+    /// The low word and the extra word. `None` if the time can't be stored so that all readers
+    /// agree; without `wide` (an inode of 128 bytes), only whole seconds up to 2038 can.
+    pub fn encode(self, wide: bool) -> Option<(U32, U32)> {
+        let max = if wide { Self::MAX_WIDE } else { Self::MAX_NARROW };
+        if !(Self::MIN..=max).contains(&self.seconds) || (!wide && self.nanoseconds != 0) {
+            return None;
+        }
+        let [a, b, c, d, ..] = self.seconds.to_le_bytes();
+        let low = U32::from_bytes([a, b, c, d]);
+        let signed = i64::from(i32::from_le_bytes([a, b, c, d]));
+        let epoch = u32::try_from((self.seconds - signed) >> 32).ok()?;
+        let extra = U32::new(epoch | self.nanoseconds << 2);
+        (Self::decode(low, extra) == Some(self)).then_some((low, extra))
+    }
+}
+
+/// The device number in the first two words of `i_block`, or `None` if no kernel wrote it.
+pub fn decode_device(old: u32, new: u32) -> Option<(u32, u32)> {
+    if old == 0 {
+        return Some(((new & 0xFFF00) >> 8, (new & 0xFF) | (new >> 12 & 0xF_FF00)));
+    }
+    (old <= 0xFFFF).then_some((old >> 8, old & 0xFF))
+}
+
+/// The first two words of `i_block` for a device, as the kernel chooses them: the old form where
+/// it fits.
+pub fn encode_device(major: u32, minor: u32) -> (u32, u32) {
+    if major < 256 && minor < 256 {
+        (major << 8 | minor, 0)
+    } else {
+        (0, (minor & 0xFF) | major << 8 | (minor & !0xFF) << 12)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_survive_from_1901_to_2446() {
+        for seconds in
+            [-(1 << 31), -1, 0, 1, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 32, Timestamp::MAX_WIDE]
+        {
+            let time = Timestamp { seconds, nanoseconds: 999_999_999 };
+            let (low, extra) = time.encode(true).unwrap();
+            assert_eq!(Timestamp::decode(low, extra), Some(time), "{seconds}");
+        }
+        assert_eq!(Timestamp::from_seconds(Timestamp::MAX_WIDE + 1).encode(true), None);
+        assert_eq!(Timestamp::from_seconds(Timestamp::MIN - 1).encode(true), None);
+        assert_eq!(Timestamp::from_seconds(1 << 31).encode(false), None);
+        assert_eq!(Timestamp { seconds: 0, nanoseconds: 1 }.encode(false), None);
+    }
+
+    /// 2038-01-19T03:14:08Z: the low word is negative, and the epoch 1 makes up for it.
+    #[test]
+    fn the_second_after_2038_has_epoch_one() {
+        let (low, extra) = Timestamp::from_seconds(1 << 31).encode(true).unwrap();
+        assert_eq!((low.get(), extra.get()), (0x8000_0000, 1));
+    }
+
+    #[test]
+    fn the_ambiguous_encoding_is_not_guessed_at() {
+        assert_eq!(Timestamp::decode(U32::new(0xFFFF_FFFF), U32::new(3)), None);
+        let year_2350 = Timestamp::from_seconds(0x2_FFFF_FFFF);
+        assert_eq!(year_2350.encode(true), None);
+    }
+
+    #[test]
+    fn devices_are_encoded_as_the_kernel_does() {
+        assert_eq!(encode_device(300, 70000), (0, 0x1111_2C70));
+        assert_eq!(encode_device(1, 3), (0x103, 0));
+        for device in [(0, 0), (255, 255), (256, 0), (0, 256), (4095, 0xF_FFFF)] {
+            let (old, new) = encode_device(device.0, device.1);
+            assert_eq!(decode_device(old, new), Some(device));
+        }
+        assert_eq!(decode_device(0x1_0000, 0), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! Extended attributes: entries behind an inode's fields, or in a block of their own.
+
+use zerocopy::little_endian::{U16, U32};
+
+use super::{le32, on_disk};
+
+/// The magic of both places.
+pub const MAGIC: u32 = 0xEA02_0000;
+/// The length of the magic in front of the entries in an inode, in bytes.
+pub const IBODY_HEADER_SIZE: usize = 4;
+/// The length of the zero word that ends a list of entries.
+pub const END_SIZE: usize = 4;
+/// The most inodes that may share a block.
+pub const REFCOUNT_MAX: u32 = 1024;
+/// The greatest name index that has a meaning.
+pub const INDEX_MAX: u8 = 10;
+/// The name index of `system.`, which names inline data.
+pub const INDEX_SYSTEM: u8 = 7;
+
+on_disk! {
+    /// The head of a block of xattrs.
+    pub struct XattrHeader: 32 {
+        h_magic: U32,
+        h_refcount: U32,
+        h_blocks: U32,
+        h_hash: U32,
+        h_checksum: U32,
+        h_reserved: [U32; 3],
+    }
+}
+
+on_disk! {
+    /// An entry without its name.
+    pub struct XattrEntry: 16 {
+        e_name_len: u8,
+        e_name_index: u8,
+        e_value_offs: U16,
+        e_value_inum: U32,
+        e_value_size: U32,
+        e_hash: U32,
+    }
+}
+
+/// The length of an entry with its name and padding, in bytes.
+pub fn entry_size(name_len: usize) -> usize {
+    (size_of::<XattrEntry>() + name_len).next_multiple_of(4)
+}
+
+/// The room that a value takes, in bytes.
+pub fn value_size(len: usize) -> usize {
+    len.next_multiple_of(4)
+}
+
+/// `e_hash` of a name and a value; `signed` as machines with signed characters once wrote it.
+pub fn entry_hash(name: &[u8], value: &[u8], signed: bool) -> u32 {
+    let mut hash = 0_u32;
+    for &byte in name {
+        let wide =
+            if signed { i32::from(i8::from_le_bytes([byte])).cast_unsigned() } else { u32::from(byte) };
+        hash = hash.rotate_left(5) ^ wide;
+    }
+    for chunk in value.chunks(4) {
+        let mut word = [0; 4];
+        word[..chunk.len()].copy_from_slice(chunk);
+        hash = hash.rotate_left(16) ^ u32::from_le_bytes(word);
+    }
+    hash
+}
+
+/// `h_hash` of a block whose entries have these hashes.
+pub fn block_hash(entry_hashes: impl IntoIterator<Item = u32>) -> u32 {
+    let mut hash = 0_u32;
+    for entry in entry_hashes {
+        if entry == 0 {
+            return 0;
+        }
+        hash = hash.rotate_left(16) ^ entry;
+    }
+    hash
+}
+
+/// Whether a list of entries ends at an offset.
+pub fn is_end(bytes: &[u8], offset: usize) -> bool {
+    le32(bytes, offset) == Some(0)
+}
+
+/// A name with the prefix that its index stands for.
+pub fn full_name(index: u8, name: &[u8]) -> String {
+    let prefix = match index {
+        1 => "user.",
+        2 => "system.posix_acl_access",
+        3 => "system.posix_acl_default",
+        4 => "trusted.",
+        5 => "lustre.",
+        6 => "security.",
+        7 => "system.",
+        8 => "system.richacl",
+        9 => "encryption.",
+        10 => "gnu.",
+        _ => "unknown.",
+    };
+    format!("{prefix}{}", String::from_utf8_lossy(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By hand: 'a' = 0x61; 0x61 rotated by 5 is 0xC20, with 'b' = 0x62 it is 0xC42.
+    #[test]
+    fn the_name_hash_rotates_by_five() {
+        assert_eq!(entry_hash(b"ab", b"", false), 0xC42);
+    }
+
+    /// By hand: the name gives 0x61, rotated by 16 it is 0x610000; the value's word is 0x00000076.
+    #[test]
+    fn the_value_is_hashed_in_padded_words() {
+        assert_eq!(entry_hash(b"a", b"v", false), 0x0061_0076);
+    }
+
+    #[test]
+    fn signed_names_differ_only_above_0x7f() {
+        assert_eq!(entry_hash(b"abc", b"x", true), entry_hash(b"abc", b"x", false));
+        assert_ne!(entry_hash(b"\xff", b"x", true), entry_hash(b"\xff", b"x", false));
+    }
+
+    #[test]
+    fn an_entry_without_hash_makes_the_block_unshareable() {
+        assert_eq!(block_hash([5, 0, 7]), 0);
+        assert_eq!(block_hash([0x0001_0002, 3]), 0x0002_0002);
+    }
+}

@@ -1,0 +1,90 @@
+//! Comparing what the bitmaps and counts say with what was found: all of it is rebuilt.
+
+use rayon::prelude::*;
+
+use super::claims::Claims;
+use super::inode::ReadInode;
+use super::special::Specials;
+use crate::ondisk::bitmap;
+use crate::ondisk::group_descriptor::INODE_UNINIT;
+use crate::source::Source;
+use crate::units::GroupNr;
+
+/// What of bitmaps and counts was wrong.
+pub fn compare(
+    source: &Source<'_>,
+    claims: &Claims,
+    inodes: &[ReadInode<'_>],
+    specials: &Specials,
+) -> Vec<String> {
+    let groups = 0..source.geometry.groups;
+    let (blocks, inode_maps): (Vec<bool>, Vec<bool>) = groups
+        .into_par_iter()
+        .map(GroupNr)
+        .map(|group| {
+            (
+                block_bitmap_differs(source, claims, group),
+                inode_bitmap_differs(source, inodes, specials, group),
+            )
+        })
+        .unzip();
+    let mut warnings = Vec::new();
+    for (what, wrong) in [("block", blocks), ("inode", inode_maps)] {
+        let count = wrong.iter().filter(|wrong| **wrong).count();
+        if count > 0 {
+            warnings.push(format!("the {what} bitmaps of {count} groups were wrong; rebuilt"));
+        }
+    }
+    if specials.bad_blocks > 0 {
+        warnings.push(format!(
+            "a list of {} bad blocks was dropped: it belongs to a device",
+            specials.bad_blocks
+        ));
+    }
+    warnings
+}
+
+fn block_bitmap_differs(source: &Source<'_>, claims: &Claims, group: GroupNr) -> bool {
+    if !source.has_block_bitmap(group) {
+        return false;
+    }
+    let blocks = source.geometry.group_blocks(group);
+    let stored = source.block(source.descriptors[group.0 as usize].block_bitmap()).unwrap_or_default();
+    let mut expected = vec![0_u8; stored.len()];
+    let bit = |block: u64| usize::try_from(block - blocks.start).unwrap_or(usize::MAX);
+    for claim in claims.within(blocks.start, blocks.end) {
+        bitmap::set(&mut expected, bit(claim.start)..bit(claim.end));
+    }
+    differs(stored, &expected, bit(blocks.end))
+}
+
+fn inode_bitmap_differs(
+    source: &Source<'_>,
+    inodes: &[ReadInode<'_>],
+    specials: &Specials,
+    group: GroupNr,
+) -> bool {
+    let geometry = &source.geometry;
+    let descriptor = &source.descriptors[group.0 as usize];
+    if source.checksums.covers_descriptors() && descriptor.bg_flags.get() & INODE_UNINIT != 0 {
+        return false;
+    }
+    let stored = source.block(descriptor.inode_bitmap()).unwrap_or_default();
+    let mut expected = vec![0_u8; stored.len()];
+    let first = group.0 * geometry.inodes_per_group + 1;
+    let numbers = first..first + geometry.inodes_per_group;
+    let from = inodes.partition_point(|inode| inode.number.0 < first);
+    let live = inodes[from..].iter().map(|inode| inode.number.0).take_while(|number| *number < numbers.end);
+    let reserved = (1..geometry.first_inode.0).chain(specials.numbers.iter().map(|number| number.0));
+    for number in live.chain(reserved.filter(|number| numbers.contains(number))) {
+        let bit = (number - first) as usize;
+        bitmap::set(&mut expected, bit..bit + 1);
+    }
+    differs(stored, &expected, geometry.inodes_per_group as usize)
+}
+
+/// Whether the first bits of two bitmaps differ.
+fn differs(one: &[u8], other: &[u8], bits: usize) -> bool {
+    let (whole, rest) = (bits / 8, bits % 8);
+    one[..whole] != other[..whole] || (rest > 0 && (one[whole] ^ other[whole]) & ((1 << rest) - 1) != 0)
+}

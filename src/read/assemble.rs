@@ -1,0 +1,347 @@
+//! Putting inodes and directories together: canonical order, links, parents, and nothing lost.
+
+use std::collections::HashMap;
+
+use super::directory::{RawEntry, ReadDirectory};
+use super::inode::{Content, ReadInode};
+use super::xattr::{RawXattr, XattrBlocks};
+use crate::error::{Location, Result, Structure};
+use crate::ondisk::dir_entry;
+use crate::ondisk::features::{Incompat, RoCompat};
+use crate::ondisk::inode::{InodeFlags, LINK_MAX, S_IFDIR, Timestamp};
+use crate::source::Source;
+use crate::tree::{Entry, Kind, LOST_FOUND_NAME, Node, NodeId, Tree, Xattr, XattrSetId};
+use crate::units::InodeNr;
+
+/// The tree, and what there is to say of it.
+pub struct Assembled {
+    pub tree: Tree,
+    pub inodes: Vec<InodeNr>,
+    pub warnings: Vec<String>,
+}
+
+/// The name, links and place that an inode was found to have.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    id: Option<NodeId>,
+    names: u32,
+    subdirectories: u32,
+    parent: Option<NodeId>,
+    first_entry: u32,
+    entries: u32,
+}
+
+struct Assembler<'s, 'a> {
+    source: &'s Source<'a>,
+    inodes: &'s [ReadInode<'a>],
+    directories: HashMap<InodeNr, ReadDirectory<'a>>,
+    found: Vec<Found>,
+    /// For each node, the index of its inode; `None` for a `lost+found` that is not there.
+    order: Vec<Option<usize>>,
+    tree: Tree,
+    untyped: usize,
+}
+
+/// Builds the tree.
+pub fn assemble<'a>(
+    source: &Source<'a>,
+    inodes: &[ReadInode<'a>],
+    directories: Vec<ReadDirectory<'a>>,
+    xattr_blocks: &XattrBlocks<'a>,
+) -> Result<Assembled> {
+    let mut assembler = Assembler {
+        source,
+        inodes,
+        directories: directories.into_iter().map(|directory| (directory.number, directory)).collect(),
+        found: vec![Found::default(); inodes.len()],
+        order: Vec::with_capacity(inodes.len() + 1),
+        tree: Tree::default(),
+        untyped: 0,
+    };
+    assembler.number()?;
+    assembler.check_links()?;
+    assembler.add_nodes(xattr_blocks)?;
+    let wrong_counts = inodes.iter().filter(|inode| !inode.blocks_right).count();
+    let mut warnings = Vec::new();
+    let mut warn = |count: usize, words: &str| {
+        if count > 0 {
+            warnings.push(format!("{count} {words}"));
+        }
+    };
+    warn(wrong_counts, "inodes had a wrong i_blocks; rebuilt");
+    warn(assembler.untyped, "directory entries had no file type; rebuilt");
+    warn(
+        xattr_blocks.unsorted,
+        "xattr blocks were not sorted, so that the kernel did not find some of their attributes; sorted",
+    );
+    let inodes =
+        assembler.order.iter().map(|index| index.map_or(InodeNr(0), |index| inodes[index].number)).collect();
+    Ok(Assembled { tree: assembler.tree, inodes, warnings })
+}
+
+impl<'a> Assembler<'_, 'a> {
+    fn index(&self, number: InodeNr) -> Option<usize> {
+        self.inodes.binary_search_by_key(&number, |inode| inode.number).ok()
+    }
+
+    fn new_id(&mut self, index: Option<usize>) -> NodeId {
+        // There are at most as many nodes as inodes, and one more: their number has 32 bits.
+        let id = NodeId(u32::try_from(self.order.len()).unwrap_or(u32::MAX));
+        self.order.push(index);
+        if let Some(index) = index {
+            self.found[index].id = Some(id);
+        }
+        id
+    }
+
+    /// Gives all reachable inodes their ids, and collects the entries.
+    fn number(&mut self) -> Result<()> {
+        let at = |number| Location::of(Structure::Inode).inode(number);
+        let root = self
+            .index(InodeNr::ROOT)
+            .ok_or_else(|| at(InodeNr::ROOT).wrong("is not in use, but it is the root directory"))?;
+        if !self.inodes[root].is_directory() {
+            return Err(at(InodeNr::ROOT).wrong("is the root directory, but not a directory"));
+        }
+        self.new_id(Some(root));
+        self.found[root].parent = Some(NodeId::ROOT);
+        let lost_found = self.lost_found()?;
+        self.new_id(lost_found);
+        let mut waiting = vec![root];
+        while let Some(index) = waiting.pop() {
+            let first = waiting.len();
+            self.visit(index, &mut waiting)?;
+            // The last pushed is the next to be entered: put the first subdirectory there.
+            waiting[first..].reverse();
+        }
+        let lost = self
+            .inodes
+            .iter()
+            .zip(&self.found)
+            .find(|(inode, found)| found.names == 0 && inode.number != InodeNr::ROOT);
+        match lost {
+            Some((inode, _)) => Err(at(inode.number).wrong("is in use, but no directory names it")),
+            None => Ok(()),
+        }
+    }
+
+    /// The index of `/lost+found`, if there is one.
+    fn lost_found(&self) -> Result<Option<usize>> {
+        let Some(directory) = self.directories.get(&InodeNr::ROOT) else { return Ok(None) };
+        let Ok(position) = directory.entries.binary_search_by_key(&LOST_FOUND_NAME, |entry| entry.name)
+        else {
+            return Ok(None);
+        };
+        let number = directory.entries[position].inode;
+        match self.index(number) {
+            Some(index) if self.inodes[index].is_directory() => Ok(Some(index)),
+            _ => {
+                Err(Location::of(Structure::Inode).inode(number).wrong("is /lost+found, but not a directory"))
+            }
+        }
+    }
+
+    fn visit(&mut self, index: usize, waiting: &mut Vec<usize>) -> Result<()> {
+        let number = self.inodes[index].number;
+        let at = || Location::of(Structure::Directory).inode(number);
+        let id = self.found[index].id.unwrap_or(NodeId::ROOT);
+        let first = self.tree.entries.len();
+        let directory = self.directories.remove(&number).ok_or_else(|| at().wrong("is entered twice"))?;
+        let parent = self.order[self.found[index].parent.unwrap_or(NodeId::ROOT).index()];
+        let parent_number = parent.map_or(InodeNr(0), |parent| self.inodes[parent].number);
+        if directory.parent != parent_number {
+            return Err(at().value("the inode of '..'", directory.parent.0, parent_number));
+        }
+        // A lost+found that is not there is put where its name belongs.
+        let add_lost_found = id == NodeId::ROOT && self.order[NodeId::LOST_FOUND.index()].is_none();
+        let place = directory.entries.partition_point(|entry| entry.name < LOST_FOUND_NAME);
+        for (position, raw) in directory.entries.iter().enumerate() {
+            if add_lost_found && position == place {
+                self.push_entry(LOST_FOUND_NAME, NodeId::LOST_FOUND);
+            }
+            self.add_entry(index, id, raw, waiting)?;
+        }
+        if add_lost_found && place == directory.entries.len() {
+            self.push_entry(LOST_FOUND_NAME, NodeId::LOST_FOUND);
+        }
+        let entries = self.tree.entries.len() - first;
+        let (Ok(first), Ok(entries)) = (u32::try_from(first), u32::try_from(entries)) else {
+            return Err(at().wrong("has too many entries"));
+        };
+        (self.found[index].first_entry, self.found[index].entries) = (first, entries);
+        Ok(())
+    }
+
+    /// Adds an entry of the directory `index`, whose node is `id`.
+    fn add_entry(
+        &mut self,
+        index: usize,
+        id: NodeId,
+        raw: &RawEntry<'a>,
+        waiting: &mut Vec<usize>,
+    ) -> Result<()> {
+        let wrong = |words: &str| {
+            let name = String::from_utf8_lossy(raw.name);
+            Location::of(Structure::Directory)
+                .inode(self.inodes[index].number)
+                .wrong(format!("has an entry '{name}' for inode {}, {words}", raw.inode))
+        };
+        let Some(target) = self.index(raw.inode) else {
+            return Err(wrong("which is not in use"));
+        };
+        let inode = &self.inodes[target];
+        if inode.is_directory() {
+            if raw.inode == InodeNr::ROOT || self.found[target].parent.is_some() {
+                return Err(wrong("a directory that has another name already"));
+            }
+            waiting.push(target);
+        }
+        if self.source.features().incompat.contains(Incompat::FILETYPE) {
+            if raw.file_type == 0 {
+                self.untyped += 1;
+            } else if raw.file_type != dir_entry::file_type(inode.mode) {
+                return Err(wrong("whose type is another than the entry's"));
+            }
+        }
+        if inode.is_directory() {
+            self.found[target].parent = Some(id);
+            self.found[index].subdirectories += 1;
+        }
+        self.found[target].names = self.found[target].names.saturating_add(1);
+        let node = match self.found[target].id {
+            Some(node) => node,
+            None => self.new_id(Some(target)),
+        };
+        self.push_entry(raw.name, node);
+        Ok(())
+    }
+
+    fn push_entry(&mut self, name: &[u8], node: NodeId) {
+        let name = self.tree.add_text(name);
+        self.tree.entries.push(Entry { name, node });
+    }
+
+    fn check_links(&self) -> Result<()> {
+        let dir_nlink = self.source.features().ro_compat.contains(RoCompat::DIR_NLINK);
+        for (inode, found) in self.inodes.iter().zip(&self.found) {
+            let expected =
+                if inode.is_directory() { u64::from(found.subdirectories) + 2 } else { found.names.into() };
+            let right = u64::from(inode.links) == expected && expected <= LINK_MAX;
+            let overflown = inode.is_directory()
+                && dir_nlink
+                && inode.links == 1
+                && (inode.indexed || expected > LINK_MAX);
+            if !right && !overflown {
+                return Err(Location::of(Structure::Inode).inode(inode.number).value(
+                    "i_links_count",
+                    inode.links,
+                    expected,
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn add_nodes(&mut self, xattr_blocks: &XattrBlocks<'a>) -> Result<()> {
+        let mut sets = HashMap::new();
+        for index in self.order.clone() {
+            let node = match index {
+                Some(index) => self.node(index, xattr_blocks, &mut sets)?,
+                None => missing_lost_found(),
+            };
+            self.tree.nodes.push(node);
+        }
+        if self.order[NodeId::LOST_FOUND.index()].is_none() {
+            self.tree.nodes[0].links += 1;
+        }
+        Ok(())
+    }
+
+    fn node(
+        &mut self,
+        index: usize,
+        xattr_blocks: &XattrBlocks<'a>,
+        sets: &mut HashMap<Vec<RawXattr<'a>>, XattrSetId>,
+    ) -> Result<Node> {
+        let (inode, found) = (&self.inodes[index], self.found[index]);
+        let kind = match inode.content {
+            Content::Directory => Kind::Directory {
+                first: found.first_entry,
+                count: found.entries,
+                parent: found.parent.unwrap_or(NodeId::ROOT),
+            },
+            Content::Regular(size) => {
+                let first = self.tree.runs.len();
+                self.tree.runs.extend_from_slice(&inode.runs);
+                let count = u32::try_from(inode.runs.len()).unwrap_or(u32::MAX);
+                Kind::Regular { size, first, count }
+            }
+            Content::Symlink(target) => Kind::Symlink(self.tree.add_text(target)),
+            Content::Device(major, minor) => Kind::Device { major, minor },
+            Content::Empty => Kind::Empty,
+        };
+        Ok(Node {
+            mode: inode.mode,
+            uid: inode.uid,
+            gid: inode.gid,
+            project: inode.project,
+            flags: inode.flags,
+            mtime: inode.mtime,
+            links: if inode.is_directory() { found.subdirectories + 2 } else { found.names },
+            xattrs: self.xattr_set(index, xattr_blocks, sets)?,
+            kind,
+        })
+    }
+
+    fn xattr_set(
+        &mut self,
+        index: usize,
+        blocks: &XattrBlocks<'a>,
+        sets: &mut HashMap<Vec<RawXattr<'a>>, XattrSetId>,
+    ) -> Result<Option<XattrSetId>> {
+        let inode = &self.inodes[index];
+        let mut set = inode.xattrs.clone();
+        if let Some(block) = inode.xattr_block {
+            set.extend_from_slice(blocks.entries(block));
+        }
+        if set.is_empty() {
+            return Ok(None);
+        }
+        set.sort_unstable_by(|a, b| a.key().cmp(&b.key()));
+        if let Some([double, _]) =
+            set.windows(2).find_map(|pair| <&[_; 2]>::try_from(pair).ok().filter(|[a, b]| a.key() == b.key()))
+        {
+            let name = crate::ondisk::xattr::full_name(double.index, double.name);
+            return Err(Location::of(Structure::Xattr)
+                .inode(inode.number)
+                .wrong(format!("have two values for {name}")));
+        }
+        if let Some(id) = sets.get(&set) {
+            return Ok(Some(*id));
+        }
+        let id = XattrSetId(u32::try_from(sets.len()).unwrap_or(u32::MAX));
+        let start = u32::try_from(self.tree.xattrs.len()).unwrap_or(u32::MAX);
+        for xattr in &set {
+            let (name, value) = (self.tree.add_text(xattr.name), self.tree.add_text(xattr.value));
+            self.tree.xattrs.push(Xattr { index: xattr.index, name, value });
+        }
+        self.tree.xattr_sets.push(start..u32::try_from(self.tree.xattrs.len()).unwrap_or(u32::MAX));
+        sets.insert(set, id);
+        Ok(Some(id))
+    }
+}
+
+/// What stands for a `lost+found` that the input does not have: as mke2fs makes it.
+fn missing_lost_found() -> Node {
+    Node {
+        mode: S_IFDIR | 0o700,
+        uid: 0,
+        gid: 0,
+        project: 0,
+        flags: InodeFlags::empty(),
+        mtime: Timestamp::default(),
+        links: 2,
+        xattrs: None,
+        kind: Kind::Directory { first: 0, count: 0, parent: NodeId::ROOT },
+    }
+}

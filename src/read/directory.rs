@@ -1,0 +1,193 @@
+//! Reading the blocks of a directory.
+
+use super::inode::ReadInode;
+use crate::error::{Location, Problem, Result, Structure};
+use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail};
+use crate::ondisk::features::Incompat;
+use crate::ondisk::htree::{self, DxCountLimit, DxTail};
+use crate::ondisk::{le32, view};
+use crate::source::Source;
+use crate::units::{BlockNr, InodeNr};
+
+/// A name as it stands in a directory.
+#[derive(Clone, Copy, Debug)]
+pub struct RawEntry<'a> {
+    /// The name.
+    pub name: &'a [u8],
+    /// The inode.
+    pub inode: InodeNr,
+    /// The type byte; 0 without the `filetype` feature.
+    pub file_type: u8,
+}
+
+/// The names of a directory.
+#[derive(Debug)]
+pub struct ReadDirectory<'a> {
+    /// The directory.
+    pub number: InodeNr,
+    /// Where `..` points to.
+    pub parent: InodeNr,
+    /// The names but `.` and `..`, in byte order, each once.
+    pub entries: Vec<RawEntry<'a>>,
+    /// Whether a name is larger than the one before in the directory's own order.
+    pub sorted: bool,
+}
+
+struct Reader<'s, 'a> {
+    source: &'s Source<'a>,
+    directory: &'s ReadInode<'a>,
+    entries: Vec<RawEntry<'a>>,
+}
+
+/// Reads a directory.
+pub fn read<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDirectory<'a>> {
+    let mut reader = Reader { source, directory, entries: Vec::new() };
+    for run in &directory.runs {
+        for block in run.physical.0..run.physical.0 + u64::from(run.count) {
+            reader.block(BlockNr(block), reader.entries.is_empty())?;
+        }
+    }
+    let at = || Location::of(Structure::Directory).inode(directory.number);
+    let mut entries = reader.entries;
+    let parent = match entries.get(..2) {
+        Some([dot, dotdot]) if dot.name == b"." && dotdot.name == b".." => {
+            if dot.inode != directory.number {
+                return Err(at().value("the inode of '.'", dot.inode.0, directory.number));
+            }
+            dotdot.inode
+        }
+        _ => return Err(at().wrong("does not begin with '.' and '..'")),
+    };
+    entries.drain(..2);
+    let sorted = entries.is_sorted_by_key(|entry| entry.name);
+    if !sorted {
+        entries.sort_unstable_by_key(|entry| entry.name);
+    }
+    for pair in entries.windows(2) {
+        if let [first, second] = pair
+            && first.name == second.name
+        {
+            return Err(
+                at().wrong(format!("has two entries named '{}'", String::from_utf8_lossy(first.name)))
+            );
+        }
+    }
+    if let Some(odd) = entries.iter().find(|entry| matches!(entry.name, b"." | b"..")) {
+        return Err(at().wrong(format!("has a second entry named '{}'", String::from_utf8_lossy(odd.name))));
+    }
+    Ok(ReadDirectory { number: directory.number, parent, entries, sorted })
+}
+
+impl<'a> Reader<'_, 'a> {
+    fn at(&self, block: BlockNr) -> Location {
+        Location::of(Structure::Directory).inode(self.directory.number).block(block)
+    }
+
+    fn block(&mut self, block: BlockNr, first: bool) -> Result<()> {
+        let bytes = self.source.block(block).unwrap_or_default();
+        let mut end = bytes.len();
+        if self.source.checksums.covers_metadata() {
+            if self.directory.indexed && self.check_index_node(block, bytes, first)? {
+                // The names of an index node end with the block: its index hides in the last one.
+            } else {
+                end = self.check_leaf(block, bytes)?;
+            }
+        }
+        self.names(block, bytes, end)
+    }
+
+    /// Checks the tail of a block of names; returns where the names end.
+    fn check_leaf(&self, block: BlockNr, bytes: &[u8]) -> Result<usize> {
+        let end = bytes.len() - dir_entry::TAIL_SIZE;
+        let tail = bytes.get(end..).and_then(view::<DirEntryTail>).filter(|tail| tail.is_valid());
+        let Some(tail) = tail else { return Err(self.at(block).wrong("has no tail with a checksum")) };
+        let directory = self.directory;
+        let expected = self.source.checksums.directory_block(directory.number, directory.generation, bytes);
+        let found = tail.det_checksum.get();
+        match expected {
+            Some(expected) if expected != found => {
+                Err(self.at(block).corrupt(Problem::Checksum { found, expected }))
+            }
+            _ => Ok(end),
+        }
+    }
+
+    /// Whether a block of an indexed directory is a node of its index. Its checksum is checked,
+    /// since a kernel would not read the directory without it; its content is rebuilt anyway.
+    fn check_index_node(&self, block: BlockNr, bytes: &[u8], first: bool) -> Result<bool> {
+        let head = if first { htree::ROOT_HEAD } else { htree::NODE_HEAD };
+        if !first {
+            let covers_block = view::<DirEntry>(bytes).is_some_and(|entry| {
+                entry.inode.get() == 0 && dir_entry::decode_rec_len(entry.rec_len, bytes.len()) == bytes.len()
+            });
+            if !covers_block {
+                return Ok(false);
+            }
+        }
+        let Some(head_entry) = bytes.get(head..).and_then(view::<DxCountLimit>) else { return Ok(false) };
+        let (limit, count) = (usize::from(head_entry.limit.get()), usize::from(head_entry.count.get()));
+        let room = htree::limit(bytes.len(), head, true);
+        if limit != room || count > limit {
+            return Err(self.at(block).value(
+                "the limit of the index",
+                limit as u64,
+                format!("{room}, with a count up to that"),
+            ));
+        }
+        let (end, tail) = (head + count * htree::ENTRY_SIZE, head + limit * htree::ENTRY_SIZE);
+        let directory = self.directory;
+        let expected =
+            self.source.checksums.htree_node(directory.number, directory.generation, bytes, end, tail);
+        let found = le32(bytes, tail + size_of::<DxTail>() - 4).unwrap_or(0);
+        match expected {
+            Some(expected) if expected != found => {
+                Err(self.at(block).corrupt(Problem::Checksum { found, expected }))
+            }
+            _ => Ok(true),
+        }
+    }
+
+    fn names(&mut self, block: BlockNr, bytes: &'a [u8], end: usize) -> Result<()> {
+        let typed = self.source.features().incompat.contains(Incompat::FILETYPE);
+        let mut offset = 0;
+        while offset < end {
+            let Some(entry) = bytes.get(offset..end).and_then(view::<DirEntry>) else {
+                return Err(self.at(block).wrong("has an entry that crosses its end"));
+            };
+            let length = dir_entry::decode_rec_len(entry.rec_len, bytes.len());
+            let name_len = usize::from(entry.name_len);
+            if length < dir_entry::entry_size(name_len.max(1))
+                || !length.is_multiple_of(4)
+                || length > end - offset
+            {
+                return Err(self.at(block).value(
+                    "rec_len",
+                    length as u64,
+                    format!("room for the name, within the {} bytes left", end - offset),
+                ));
+            }
+            if entry.inode.get() != 0 {
+                let name = bytes
+                    .get(offset + dir_entry::HEADER_SIZE..)
+                    .and_then(|rest| rest.get(..name_len))
+                    .unwrap_or_default();
+                if name.is_empty() || name.iter().any(|byte| matches!(byte, 0 | b'/')) {
+                    return Err(self.at(block).wrong(format!(
+                        "has a name that is empty or has a '/' or a NUL byte: '{}'",
+                        name.escape_ascii()
+                    )));
+                }
+                if !typed && entry.file_type != 0 {
+                    return Err(self.at(block).value("the high byte of name_len", entry.file_type, 0));
+                }
+                self.entries.push(RawEntry {
+                    name,
+                    inode: InodeNr(entry.inode.get()),
+                    file_type: entry.file_type,
+                });
+            }
+            offset += length;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! Where an inode's blocks lie: an extent tree or a block map, as one list of runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::claims::Claim;
+use crate::error::{Location, Result, Structure};
+use crate::ondisk::features::Incompat;
+use crate::ondisk::inode::{Inode, InodeFlags};
+use crate::source::Source;
+use crate::tree::Run;
+use crate::units::{BlockNr, InodeNr};
+
+/// The blocks of an inode.
+#[derive(Debug, Default)]
+pub struct FileMap {
+    /// The blocks of its content, in logical order; holes are left out.
+    pub runs: Vec<Run>,
+    /// The blocks of the map itself.
+    pub nodes: Vec<BlockNr>,
+}
+
+/// How many blocks all maps together may still name: no more than there are. It bounds the work
+/// on an image whose maps name the same blocks over and over.
+#[derive(Debug)]
+pub struct Budget(AtomicU64);
+
+impl Budget {
+    /// The budget of an image.
+    pub fn new(source: &Source<'_>) -> Self {
+        Self(AtomicU64::new(source.geometry.blocks_count))
+    }
+
+    /// Takes blocks from the budget.
+    pub fn take(&self, inode: InodeNr, blocks: u64) -> Result<()> {
+        let taken =
+            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(blocks));
+        match taken {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Location::of(Structure::FileMap)
+                .inode(inode)
+                .wrong("names blocks that other files name too: all maps together name more than there are")),
+        }
+    }
+}
+
+/// Reads the map of an inode.
+pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode) -> Result<FileMap> {
+    if inode.flags().contains(InodeFlags::EXTENTS) {
+        if !source.features().incompat.contains(Incompat::EXTENTS) {
+            return Err(Location::of(Structure::Inode)
+                .inode(number)
+                .wrong("has the EXTENTS flag without the extent feature"));
+        }
+        super::extent_tree::read(source, budget, number, inode)
+    } else {
+        super::block_map::read(source, budget, number, inode)
+    }
+}
+
+impl FileMap {
+    /// Appends blocks, and joins them with the last run where they continue it.
+    pub fn push(&mut self, run: Run) {
+        if let Some(last) = self.runs.last_mut() {
+            let joined = last.count.checked_add(run.count);
+            if let Some(count) = joined
+                && last.unwritten == run.unwritten
+                && u64::from(last.logical) + u64::from(last.count) == u64::from(run.logical)
+                && last.physical.0 + u64::from(last.count) == run.physical.0
+            {
+                last.count = count;
+                return;
+            }
+        }
+        self.runs.push(run);
+    }
+
+    /// The claims on all blocks of the map.
+    pub fn claims(&self, owner: InodeNr) -> impl Iterator<Item = Claim> + use<'_> {
+        let content = self.runs.iter().map(move |run| Claim::of_inode(owner, run.physical, run.count.into()));
+        content.chain(self.nodes.iter().map(move |block| Claim::of_inode(owner, *block, 1)))
+    }
+
+    /// The number of all blocks of the map.
+    pub fn blocks(&self) -> u64 {
+        self.nodes.len() as u64 + self.runs.iter().map(|run| u64::from(run.count)).sum::<u64>()
+    }
+
+    /// The number of logical blocks, if the map is one dense sequence of written blocks from 0 on.
+    pub fn dense_blocks(&self) -> Option<u64> {
+        let mut next = 0;
+        for run in &self.runs {
+            if u64::from(run.logical) != next || run.unwritten {
+                return None;
+            }
+            next += u64::from(run.count);
+        }
+        Some(next)
+    }
+}

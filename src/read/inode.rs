@@ -1,0 +1,355 @@
+//! Reading one inode: its fields, its xattrs in the body, and its block map.
+
+use super::claims::Claim;
+use super::file_map::{self, Budget, FileMap};
+use super::inode_table::RawInode;
+use super::xattr::{self, RawXattr};
+use crate::error::{Location, Result, Structure};
+use crate::ondisk::features::{Compat, Incompat, RoCompat};
+use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
+use crate::ondisk::le32;
+use crate::source::Source;
+use crate::tree::Run;
+use crate::units::{BlockNr, InodeNr, div_up};
+
+/// A live inode of the tree, decoded and checked by itself.
+#[derive(Debug)]
+pub struct ReadInode<'a> {
+    /// Its number.
+    pub number: InodeNr,
+    /// `i_mode`.
+    pub mode: u16,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The project id, 0 without the feature.
+    pub project: u32,
+    /// The flags that a user sets.
+    pub flags: InodeFlags,
+    /// Whether the directory is indexed.
+    pub indexed: bool,
+    /// `i_mtime`.
+    pub mtime: Timestamp,
+    /// `i_links_count`.
+    pub links: u16,
+    /// `i_generation`, which checksums cover.
+    pub generation: u32,
+    /// What it holds.
+    pub content: Content<'a>,
+    /// The blocks of a regular file or directory, none past its end.
+    pub runs: Vec<Run>,
+    /// The xattrs in the body.
+    pub xattrs: Vec<RawXattr<'a>>,
+    /// The block of xattrs.
+    pub xattr_block: Option<BlockNr>,
+    /// Whether `i_blocks` is what the maps give.
+    pub blocks_right: bool,
+}
+
+/// What an inode holds, by its type.
+#[derive(Clone, Copy, Debug)]
+pub enum Content<'a> {
+    /// Names.
+    Directory,
+    /// So many bytes.
+    Regular(u64),
+    /// The target of a symlink.
+    Symlink(&'a [u8]),
+    /// A device's major and minor number.
+    Device(u32, u32),
+    /// Nothing: a FIFO or a socket.
+    Empty,
+}
+
+impl ReadInode<'_> {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self.content, Content::Directory)
+    }
+}
+
+/// Reads an inode; its blocks come back as claims, all of them.
+pub fn read<'a>(
+    source: &Source<'a>,
+    budget: &Budget,
+    raw: &RawInode<'a>,
+) -> Result<(ReadInode<'a>, Vec<Claim>)> {
+    let inode = Inode::decode(raw.bytes);
+    let number = raw.number;
+    let at = || Location::of(Structure::Inode).inode(number);
+    if number < source.geometry.first_inode && number != InodeNr::ROOT {
+        return Err(at().wrong("is reserved, but in use"));
+    }
+    if inode.i_dtime.get() != 0 {
+        return Err(at().value("i_dtime", inode.i_dtime.get(), "0, since the inode has links"));
+    }
+    check_extra_isize(source, number, &inode)?;
+    check_flags(source, number, &inode)?;
+    let mtime = Timestamp::decode(inode.i_mtime, inode.i_mtime_extra).ok_or_else(|| {
+        at().wrong(
+            "i_mtime is before 1970 in an encoding that new kernels read as the years 2310 to 2378, \
+             so the time is not certain",
+        )
+    })?;
+    if mtime.nanoseconds >= 1_000_000_000 {
+        return Err(at().value("the nanoseconds of i_mtime", mtime.nanoseconds, "below 1000000000"));
+    }
+    let (content, mut map) = read_content(source, budget, raw, &inode)?;
+    let xattr_block = xattr_block(source, number, &inode)?;
+    let claims: Vec<Claim> = map.claims(number).collect();
+    let blocks = map.blocks() + u64::from(xattr_block.is_some());
+    if let Content::Regular(size) = content {
+        cut_to_size(source, number, size, &mut map)?;
+    }
+    let project_feature = source.features().ro_compat.contains(RoCompat::PROJECT);
+    let read = ReadInode {
+        number,
+        mode: inode.i_mode.get(),
+        uid: inode.uid(),
+        gid: inode.gid(),
+        project: if project_feature { inode.i_projid.get() } else { 0 },
+        flags: inode.flags() & InodeFlags::USER,
+        indexed: inode.flags().contains(InodeFlags::INDEX),
+        mtime,
+        links: inode.i_links_count.get(),
+        generation: inode.i_generation.get(),
+        content,
+        runs: map.runs,
+        xattrs: xattr::in_body(source, number, &inode, raw.bytes)?,
+        xattr_block,
+        blocks_right: sectors(source, &inode) == blocks * (source.geometry.block_size as u64 / 512),
+    };
+    Ok((read, claims))
+}
+
+/// `i_blocks` in units of 512 bytes.
+fn sectors(source: &Source<'_>, inode: &Inode) -> u64 {
+    let low = u64::from(inode.i_blocks_lo.get());
+    if !source.features().ro_compat.contains(RoCompat::HUGE_FILE) {
+        return low;
+    }
+    let whole = u64::from(inode.l_i_blocks_high.get()) << 32 | low;
+    let unit = if inode.flags().contains(InodeFlags::HUGE_FILE) {
+        source.geometry.block_size as u64 / 512
+    } else {
+        1
+    };
+    whole * unit
+}
+
+fn check_extra_isize(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()> {
+    if !source.geometry.has_wide_inodes() {
+        return Ok(());
+    }
+    let (extra, room) =
+        (usize::from(inode.i_extra_isize.get()), source.geometry.inode_size - disk::BASE_SIZE);
+    if extra == 0 || ((4..=room).contains(&extra) && extra.is_multiple_of(4)) {
+        return Ok(());
+    }
+    let expected = format!("0, or a multiple of 4 from 4 to {room}");
+    Err(Location::of(Structure::Inode).inode(number).value(
+        "i_extra_isize",
+        inode.i_extra_isize.get(),
+        expected,
+    ))
+}
+
+fn check_flags(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()> {
+    let at = || Location::of(Structure::Inode).inode(number);
+    let flags = inode.flags();
+    let alien = flags - InodeFlags::USER - InodeFlags::DERIVED;
+    if !alien.is_empty() {
+        return Err(at().wrong(format!(
+            "i_flags has bits {:#x}, which no feature of this filesystem explains",
+            alien.bits()
+        )));
+    }
+    let format = inode.format();
+    let is_file_or_directory = matches!(format, disk::S_IFREG | disk::S_IFDIR);
+    if !is_file_or_directory && flags.intersects(InodeFlags::IMMUTABLE | InodeFlags::APPEND) {
+        return Err(at().wrong("is immutable or append-only, but neither file nor directory"));
+    }
+    if flags.contains(InodeFlags::INDEX) {
+        if format != disk::S_IFDIR {
+            return Err(at().wrong("is indexed, but no directory"));
+        }
+        if !source.features().compat.contains(Compat::DIR_INDEX) {
+            return Err(at().wrong("is indexed without the dir_index feature"));
+        }
+    }
+    if flags.contains(InodeFlags::HUGE_FILE) && !source.features().ro_compat.contains(RoCompat::HUGE_FILE) {
+        return Err(at().wrong("has the HUGE_FILE flag without the huge_file feature"));
+    }
+    if inode.i_obso_faddr.get() != 0 {
+        return Err(at().value("i_faddr", inode.i_obso_faddr.get(), 0));
+    }
+    Ok(())
+}
+
+fn xattr_block(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<Option<BlockNr>> {
+    let at = || Location::of(Structure::Inode).inode(number);
+    if !source.geometry.is_64bit() && inode.l_i_file_acl_high.get() != 0 {
+        return Err(at().value(
+            "l_i_file_acl_high",
+            inode.l_i_file_acl_high.get(),
+            "0 without the 64bit feature",
+        ));
+    }
+    let block = BlockNr(inode.file_acl());
+    if block.0 == 0 {
+        return Ok(None);
+    }
+    if !source.features().compat.contains(Compat::EXT_ATTR) {
+        return Err(at().value("i_file_acl", block.0, "0 without the ext_attr feature"));
+    }
+    if !source.has_blocks(block, 1) {
+        return Err(at().value("i_file_acl", block.0, "a block of the filesystem"));
+    }
+    Ok(Some(block))
+}
+
+fn read_content<'a>(
+    source: &Source<'a>,
+    budget: &Budget,
+    raw: &RawInode<'a>,
+    inode: &Inode,
+) -> Result<(Content<'a>, FileMap)> {
+    let number = raw.number;
+    let at = || Location::of(Structure::Inode).inode(number);
+    match inode.format() {
+        disk::S_IFREG => {
+            let map = file_map::read(source, budget, number, inode)?;
+            Ok((Content::Regular(inode.size()), map))
+        }
+        disk::S_IFDIR => {
+            let map = file_map::read(source, budget, number, inode)?;
+            check_directory_size(source, number, inode, &map)?;
+            Ok((Content::Directory, map))
+        }
+        disk::S_IFLNK => read_symlink(source, budget, raw, inode),
+        format @ (disk::S_IFCHR | disk::S_IFBLK | disk::S_IFIFO | disk::S_IFSOCK) => {
+            if inode.flags().contains(InodeFlags::EXTENTS) {
+                return Err(at().wrong("has an extent tree, but is neither file, directory nor symlink"));
+            }
+            if inode.size() != 0 {
+                return Err(at().value(
+                    "i_size",
+                    inode.size(),
+                    "0, since it is neither file, directory nor symlink",
+                ));
+            }
+            if matches!(format, disk::S_IFIFO | disk::S_IFSOCK) {
+                return Ok((Content::Empty, FileMap::default()));
+            }
+            let word = |slot: usize| le32(&inode.i_block, slot * 4).unwrap_or(0);
+            match disk::decode_device(word(0), word(1)) {
+                Some((major, minor)) => Ok((Content::Device(major, minor), FileMap::default())),
+                None => Err(at().value(
+                    "the device number",
+                    word(0),
+                    "16 bits, or 0 and 32 bits in the next word",
+                )),
+            }
+        }
+        _ => Err(at().value("the type in i_mode", inode.i_mode.get() >> 12, "one of 1, 2, 4, 6, 8, 10, 12")),
+    }
+}
+
+fn check_directory_size(source: &Source<'_>, number: InodeNr, inode: &Inode, map: &FileMap) -> Result<()> {
+    let at = || Location::of(Structure::Inode).inode(number);
+    if inode.i_size_high.get() != 0 && !source.features().incompat.contains(Incompat::LARGE_DIR) {
+        return Err(at().value(
+            "i_size_high",
+            inode.i_size_high.get(),
+            "0 in a directory without the large_dir feature",
+        ));
+    }
+    let Some(blocks) = map.dense_blocks() else {
+        return Err(at().wrong("is a directory with a hole or with unwritten blocks"));
+    };
+    let bytes = blocks * source.geometry.block_size as u64;
+    if blocks == 0 || inode.size() != bytes {
+        return Err(at().value(
+            "i_size",
+            inode.size(),
+            format!("{bytes}, the blocks of the directory, which has at least one"),
+        ));
+    }
+    Ok(())
+}
+
+fn read_symlink<'a>(
+    source: &Source<'a>,
+    budget: &Budget,
+    raw: &RawInode<'a>,
+    inode: &Inode,
+) -> Result<(Content<'a>, FileMap)> {
+    let number = raw.number;
+    let at = || Location::of(Structure::Inode).inode(number);
+    let size = inode.size();
+    let (target, map) = if size < disk::FAST_SYMLINK_LIMIT {
+        if inode.flags().contains(InodeFlags::EXTENTS) {
+            return Err(at().wrong("is a symlink of less than 60 bytes with an extent tree"));
+        }
+        let blocks = u64::from(inode.file_acl() != 0) * (source.geometry.block_size as u64 / 512);
+        if sectors(source, inode) != blocks {
+            return Err(at().wrong(
+                "is a symlink of less than 60 bytes in a block, which kernel and e2fsck read differently",
+            ));
+        }
+        let in_place = raw.bytes.get(disk::I_BLOCK..disk::I_BLOCK + disk::I_BLOCK_SIZE).unwrap_or_default();
+        (in_place, FileMap::default())
+    } else {
+        let map = file_map::read(source, budget, number, inode)?;
+        let [run] = map.runs[..] else { return Err(at().wrong("is a symlink without its one block")) };
+        if map.dense_blocks() != Some(1) || size >= source.geometry.block_size as u64 {
+            return Err(at().value("i_size", size, "a symlink of one block, with room for a NUL"));
+        }
+        (source.block(run.physical).unwrap_or_default(), map)
+    };
+    let length = usize::try_from(size).unwrap_or(usize::MAX);
+    let end = target.iter().position(|byte| *byte == 0).unwrap_or(target.len());
+    if length == 0 || end != length {
+        return Err(at().value(
+            "i_size",
+            size,
+            format!("{end}, the length of the symlink's target, which is not empty"),
+        ));
+    }
+    Ok((Content::Symlink(&target[..length]), map))
+}
+
+/// Drops blocks past the end of a file, as far as e2fsck tolerates them: unwritten ones, and one
+/// written block right behind the end.
+fn cut_to_size(source: &Source<'_>, number: InodeNr, size: u64, map: &mut FileMap) -> Result<()> {
+    let at = || Location::of(Structure::Inode).inode(number);
+    let block_size = source.geometry.block_size as u64;
+    let blocks = div_up(size, block_size);
+    if blocks > u64::from(u32::MAX) {
+        return Err(at().value("i_size", size, format!("at most {}", u64::from(u32::MAX) * block_size)));
+    }
+    let last_written = map.runs.iter().rev().find(|run| !run.unwritten);
+    if let Some(run) = last_written {
+        let last = u64::from(run.logical) + u64::from(run.count) - 1;
+        if last * block_size > size {
+            return Err(at().value(
+                "i_size",
+                size,
+                format!("more than {}, since there are written blocks", last * block_size),
+            ));
+        }
+    }
+    while let Some(run) = map.runs.last_mut() {
+        let (start, end) = (u64::from(run.logical), u64::from(run.logical) + u64::from(run.count));
+        if end <= blocks {
+            break;
+        }
+        if start >= blocks {
+            map.runs.pop();
+        } else {
+            run.count = u32::try_from(blocks - start).unwrap_or(run.count);
+        }
+    }
+    Ok(())
+}

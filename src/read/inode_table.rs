@@ -1,0 +1,86 @@
+//! The inode tables: which inodes are live.
+
+use rayon::prelude::*;
+
+use crate::error::{Location, Problem, Result, Structure};
+use crate::ondisk::inode::{BASE_SIZE, EXTRA_WITH_CHECKSUM, Inode};
+use crate::source::Source;
+use crate::units::{GroupNr, InodeNr};
+
+/// An inode with links, whose checksum is right.
+#[derive(Clone, Copy, Debug)]
+pub struct RawInode<'a> {
+    /// Its number.
+    pub number: InodeNr,
+    /// All its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// What the tables hold.
+#[derive(Debug)]
+pub struct Scan<'a> {
+    /// The live inodes, by number.
+    pub live: Vec<RawInode<'a>>,
+    /// What is odd about the others.
+    pub warnings: Vec<String>,
+}
+
+/// Reads all inode tables, the parts that were never used and the holes of the file left out.
+pub fn scan<'a>(source: &Source<'a>) -> Result<Scan<'a>> {
+    let groups = (0..source.geometry.groups)
+        .into_par_iter()
+        .map(|group| scan_group(source, GroupNr(group)))
+        .collect::<Result<Vec<_>>>()?;
+    let undead: usize = groups.iter().map(|(_, undead)| undead).sum();
+    let warnings = (undead > 0)
+        .then(|| format!("{undead} inodes without links were not marked as deleted (dtime is 0); dropped"))
+        .into_iter()
+        .collect();
+    Ok(Scan { live: groups.into_iter().flat_map(|(live, _)| live).collect(), warnings })
+}
+
+fn scan_group<'a>(source: &Source<'a>, group: GroupNr) -> Result<(Vec<RawInode<'a>>, usize)> {
+    let geometry = &source.geometry;
+    let (mut live, mut undead) = (Vec::new(), 0);
+    let in_use = source.inodes_in_use(group);
+    let Some(table) = source.inode_table(group) else { return Ok((live, undead)) };
+    let size = geometry.inode_size;
+    let start = source.descriptors[group.0 as usize].inode_table().0 * geometry.block_size as u64;
+    let end = start + u64::from(in_use) * size as u64;
+    let mut next = 0_u32;
+    for data in source.input().data_within(start..end) {
+        // Both are below the size of a table.
+        let first = u32::try_from((data.start - start) / size as u64).unwrap_or(in_use).max(next);
+        next = u32::try_from((data.end - start).div_ceil(size as u64)).unwrap_or(in_use).min(in_use);
+        for index in first..next {
+            let bytes = &table[index as usize * size..][..size];
+            let number = InodeNr(group.0 * geometry.inodes_per_group + index + 1);
+            let inode = Inode::decode(bytes);
+            if inode.i_links_count.get() > 0 {
+                check_checksum(source, number, &inode, bytes)?;
+                live.push(RawInode { number, bytes });
+            } else if number >= geometry.first_inode && inode.i_mode.get() != 0 && inode.i_dtime.get() == 0 {
+                undead += 1;
+            }
+        }
+    }
+    Ok((live, undead))
+}
+
+/// Checks the checksum of an inode.
+pub fn check_checksum(source: &Source<'_>, number: InodeNr, inode: &Inode, bytes: &[u8]) -> Result<()> {
+    let with_high = bytes.len() > BASE_SIZE && inode.i_extra_isize.get() >= EXTRA_WITH_CHECKSUM;
+    let Some(expected) = source.checksums.inode(number, inode.i_generation.get(), bytes, with_high) else {
+        return Ok(());
+    };
+    let low = u32::from(inode.l_i_checksum_lo.get());
+    let (found, expected) = if with_high {
+        (u32::from(inode.i_checksum_hi.get()) << 16 | low, expected)
+    } else {
+        (low, expected & 0xFFFF)
+    };
+    if found == expected {
+        return Ok(());
+    }
+    Err(Location::of(Structure::Inode).inode(number).corrupt(Problem::Checksum { found, expected }))
+}

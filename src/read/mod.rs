@@ -1,0 +1,100 @@
+//! Blocks → `Tree`: reads everything that carries content, and believes nothing unchecked.
+//!
+//! What is only redundant (bitmaps, counts) is compared and warned of; anything else that is not
+//! as the format demands is an error.
+
+mod accounting;
+mod assemble;
+mod block_map;
+mod claims;
+mod directory;
+mod extent_tree;
+mod file_map;
+mod inode;
+mod inode_table;
+mod paths;
+mod special;
+mod xattr;
+
+pub use special::Specials;
+
+use rayon::prelude::*;
+
+use crate::error::Result;
+use crate::observe::{Observer, Stage};
+use crate::source::Source;
+use crate::tree::Tree;
+use crate::units::InodeNr;
+
+/// What was read.
+#[derive(Debug)]
+pub struct Reading {
+    /// The tree.
+    pub tree: Tree,
+    /// The inode that each node had in the input, for messages alone; 0 for one that was not there.
+    pub inodes: Vec<InodeNr>,
+    /// What the input's inodes outside the tree say of its geometry.
+    pub specials: Specials,
+    /// What was wrong, but only redundant, and what is said of the content.
+    pub warnings: Vec<String>,
+    /// Blocks of the input that its structures and files take.
+    pub claims: claims::Claims,
+}
+
+/// Reads the tree of an image.
+///
+/// # Errors
+///
+/// `Corrupt` or `Unsupported`, naming inode, path and block.
+pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
+    read_unplaced(source, observer).map_err(|error| match error.inode_without_path() {
+        Some(inode) => match paths::find(source, inode) {
+            Some(path) => error.with_path(path),
+            None => error,
+        },
+        None => error,
+    })
+}
+
+fn read_unplaced(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
+    let scan = inode_table::scan(source)?;
+    observer.begin(Stage::Read, scan.live.len() as u64);
+    let specials = special::read(source, &scan)?;
+
+    let budget = file_map::Budget::new(source);
+    let mut claims = claims::Claims::of_metadata(source);
+    claims.extend(specials.claims.iter().copied());
+    let mut inodes = Vec::with_capacity(scan.live.len());
+    let mut warnings = scan.warnings;
+    let batches: Vec<_> = scan
+        .live
+        .par_chunks(512)
+        .map(|raws| {
+            let batch = raws
+                .iter()
+                .filter(|raw| !specials.is_special(raw.number))
+                .map(|raw| inode::read(source, &budget, raw))
+                .collect::<Result<Vec<_>>>();
+            observer.advance(raws.len() as u64);
+            batch
+        })
+        .collect();
+    for batch in batches {
+        for (inode, mapped) in batch? {
+            claims.extend(mapped);
+            inodes.push(inode);
+        }
+    }
+    let xattr_blocks = xattr::read_blocks(source, &inodes)?;
+    claims.extend(xattr_blocks.claims());
+    claims.check()?;
+    let directories = inodes
+        .par_iter()
+        .filter(|inode| inode.is_directory())
+        .map(|inode| directory::read(source, inode))
+        .collect::<Result<Vec<_>>>()?;
+    let assembled = assemble::assemble(source, &inodes, directories, &xattr_blocks)?;
+    warnings.extend(assembled.warnings);
+    warnings.extend(accounting::compare(source, &claims, &inodes, &specials));
+    Ok(Reading { tree: assembled.tree, inodes: assembled.inodes, specials, warnings, claims })
+}

@@ -1,0 +1,223 @@
+//! Reading xattrs, from the body of an inode and from blocks that inodes may share.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::claims::Claim;
+use super::inode::ReadInode;
+use crate::error::{Location, Problem, Result, Structure};
+use crate::ondisk::features::Compat;
+use crate::ondisk::inode::{BASE_SIZE, EXTRA_WITH_CHECKSUM, Inode};
+use crate::ondisk::xattr::{self as disk, XattrEntry, XattrHeader};
+use crate::ondisk::{le32, view};
+use crate::source::Source;
+use crate::units::{BlockNr, InodeNr};
+
+/// An xattr in the image. The order is that of a canonical set: index, name length, name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct RawXattr<'a> {
+    /// The namespace.
+    pub index: u8,
+    /// The name without its prefix.
+    pub name: &'a [u8],
+    /// The value.
+    pub value: &'a [u8],
+}
+
+impl RawXattr<'_> {
+    /// What sets are sorted by.
+    pub fn key(&self) -> (u8, usize, &[u8]) {
+        (self.index, self.name.len(), self.name)
+    }
+}
+
+/// Whether the hash of an entry must be right, or may be missing.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum EntryHash {
+    Needed,
+    Optional,
+}
+
+/// The xattrs in the body of an inode.
+pub fn in_body<'a>(
+    source: &Source<'_>,
+    number: InodeNr,
+    inode: &Inode,
+    bytes: &'a [u8],
+) -> Result<Vec<RawXattr<'a>>> {
+    if !source.geometry.has_wide_inodes() || inode.i_extra_isize.get() < EXTRA_WITH_CHECKSUM {
+        return Ok(Vec::new());
+    }
+    let start = BASE_SIZE + usize::from(inode.i_extra_isize.get());
+    let area = bytes.get(start..).unwrap_or_default();
+    if le32(area, 0) != Some(disk::MAGIC) {
+        return Ok(Vec::new());
+    }
+    if !source.features().compat.contains(Compat::EXT_ATTR) {
+        return Err(Location::of(Structure::Xattr)
+            .inode(number)
+            .wrong("are there without the ext_attr feature"));
+    }
+    let entries = area.get(disk::IBODY_HEADER_SIZE..).unwrap_or_default();
+    parse(entries, 0, EntryHash::Optional, || Location::of(Structure::Xattr).inode(number))
+}
+
+/// The blocks of xattrs, by their numbers, each with its entries and one of its inodes.
+#[derive(Debug)]
+pub struct XattrBlocks<'a> {
+    blocks: BTreeMap<BlockNr, (InodeNr, Vec<RawXattr<'a>>)>,
+    /// Blocks whose entries are not in the order that the kernel's look-up needs.
+    pub unsorted: usize,
+}
+
+impl<'a> XattrBlocks<'a> {
+    /// The entries of a block.
+    pub fn entries(&self, block: BlockNr) -> &[RawXattr<'a>] {
+        self.blocks.get(&block).map_or(&[], |(_, entries)| entries)
+    }
+
+    /// The claims on the blocks, each once.
+    pub fn claims(&self) -> impl Iterator<Item = Claim> + use<'_> {
+        self.blocks.iter().map(|(block, (inode, _))| Claim::of_inode(*inode, *block, 1))
+    }
+}
+
+/// Reads each block of xattrs once, and checks that as many inodes use it as it says.
+pub fn read_blocks<'a>(source: &Source<'a>, inodes: &[ReadInode<'a>]) -> Result<XattrBlocks<'a>> {
+    let mut users: BTreeMap<BlockNr, (InodeNr, u32)> = BTreeMap::new();
+    for inode in inodes {
+        if let Some(block) = inode.xattr_block {
+            users.entry(block).or_insert((inode.number, 0)).1 += 1;
+        }
+    }
+    let blocks = users
+        .into_par_iter()
+        .map(|(block, (inode, count))| {
+            let entries = read_block(source, block, inode, count)?;
+            Ok((block, (inode, entries)))
+        })
+        .collect::<Result<BTreeMap<_, _>>>()?;
+    let unsorted = blocks.values().filter(|(_, entries)| !entries.is_sorted_by_key(RawXattr::key)).count();
+    Ok(XattrBlocks { blocks, unsorted })
+}
+
+fn read_block<'a>(
+    source: &Source<'a>,
+    block: BlockNr,
+    inode: InodeNr,
+    users: u32,
+) -> Result<Vec<RawXattr<'a>>> {
+    let at = || Location::of(Structure::Xattr).inode(inode).block(block);
+    let bytes = source.block(block).unwrap_or_default();
+    let Some(header) = view::<XattrHeader>(bytes) else { return Err(at().wrong("is cut short")) };
+    let magic = header.h_magic.get();
+    if magic != disk::MAGIC {
+        return Err(at().corrupt(Problem::Magic { found: magic.into(), expected: disk::MAGIC.into() }));
+    }
+    if let Some(expected) = source.checksums.xattr_block(block, bytes) {
+        let found = header.h_checksum.get();
+        if found != expected {
+            return Err(at().corrupt(Problem::Checksum { found, expected }));
+        }
+    }
+    if header.h_blocks.get() != 1 {
+        return Err(at().value("h_blocks", header.h_blocks.get(), 1));
+    }
+    if header.h_refcount.get() != users {
+        return Err(at().value(
+            "h_refcount",
+            header.h_refcount.get(),
+            format!("{users}, the number of inodes that use it"),
+        ));
+    }
+    parse(bytes, size_of::<XattrHeader>(), EntryHash::Needed, at)
+}
+
+/// Reads a list of entries that starts at `first`; values are counted from the start of `area`.
+fn parse<'a>(
+    area: &'a [u8],
+    first: usize,
+    hashes: EntryHash,
+    at: impl Fn() -> Location,
+) -> Result<Vec<RawXattr<'a>>> {
+    let mut found = Vec::new();
+    let mut values = Vec::new();
+    let mut offset = first;
+    while !disk::is_end(area, offset) {
+        let Some(entry) = area.get(offset..).and_then(view::<XattrEntry>) else {
+            return Err(at().wrong("have no end"));
+        };
+        let name_start = offset + size_of::<XattrEntry>();
+        let next = offset + disk::entry_size(entry.e_name_len.into());
+        let (Some(name), true) =
+            (area.get(name_start..name_start + usize::from(entry.e_name_len)), next < area.len())
+        else {
+            return Err(at().wrong("have no end"));
+        };
+        check_name(entry, name, &at)?;
+        let size = usize::try_from(entry.e_value_size.get()).unwrap_or(usize::MAX);
+        let value = if size == 0 {
+            &[][..]
+        } else {
+            let start = usize::from(entry.e_value_offs.get());
+            let Some(value) = start.checked_add(size).and_then(|end| area.get(start..end)) else {
+                return Err(at().value(
+                    "e_value_size",
+                    entry.e_value_size.get(),
+                    "a value within the inode or block",
+                ));
+            };
+            values.push(start..start + disk::value_size(size));
+            value
+        };
+        check_hash(entry, name, value, hashes, &at)?;
+        found.push(RawXattr { index: entry.e_name_index, name, value });
+        offset = next;
+    }
+    values.sort_unstable_by_key(|range| range.start);
+    let mut end = offset + disk::END_SIZE;
+    for range in values {
+        if range.start < end {
+            return Err(at().value(
+                "e_value_offs",
+                range.start as u64,
+                format!("{end} or more, where nothing else lies"),
+            ));
+        }
+        end = range.end;
+    }
+    Ok(found)
+}
+
+fn check_name(entry: &XattrEntry, name: &[u8], at: &impl Fn() -> Location) -> Result<()> {
+    let index = entry.e_name_index;
+    if index == 0 || index > disk::INDEX_MAX || index == disk::INDEX_SYSTEM {
+        return Err(at().value("e_name_index", index, "a namespace of this filesystem's features"));
+    }
+    if name.contains(&0) {
+        return Err(at().wrong("have a name with a NUL byte"));
+    }
+    if entry.e_value_inum.get() != 0 {
+        return Err(at().value("e_value_inum", entry.e_value_inum.get(), "0 without the ea_inode feature"));
+    }
+    Ok(())
+}
+
+fn check_hash(
+    entry: &XattrEntry,
+    name: &[u8],
+    value: &[u8],
+    hashes: EntryHash,
+    at: &impl Fn() -> Location,
+) -> Result<()> {
+    let found = entry.e_hash.get();
+    if found == 0 && hashes == EntryHash::Optional {
+        return Ok(());
+    }
+    let expected = disk::entry_hash(name, value, false);
+    if found == expected || found == disk::entry_hash(name, value, true) {
+        return Ok(());
+    }
+    Err(at().corrupt(Problem::Checksum { found, expected }))
+}

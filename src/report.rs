@@ -1,0 +1,47 @@
+//! What was done, in numbers.
+
+/// What canonicalization found and rewrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Bytes of the image.
+    pub image_bytes: u64,
+    /// Bytes in a block.
+    pub block_size: u64,
+    /// The UUID of the input.
+    pub old_uuid: [u8; 16],
+    /// The UUID of the output.
+    pub new_uuid: [u8; 16],
+    /// Inodes of the tree.
+    pub inodes: u64,
+    /// Of these, inodes that got another number.
+    pub inodes_renumbered: u64,
+    /// Inodes whose time was clamped or set.
+    pub times_changed: u64,
+    /// Directories of the tree.
+    pub directories: u64,
+    /// Of these, directories that are indexed now.
+    pub directories_indexed: u64,
+    /// Blocks of file content in the output.
+    pub data_blocks: u64,
+    /// Of these, blocks that lie elsewhere than in the input.
+    pub blocks_moved: u64,
+    /// Blocks of zeros in regular files that became holes.
+    pub blocks_punched: u64,
+    /// Blocks of the input with bytes that no live structure holds.
+    pub stale_blocks: u64,
+    /// Bytes of these blocks.
+    pub stale_bytes: u64,
+    /// Bytes that were written; the rest of the output is holes.
+    pub bytes_written: u64,
+    /// What is worth telling, in words.
+    pub warnings: Vec<String>,
+}
+
+/// A place where an image is not canonical.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The first byte that differs, from the start of the image.
+    pub offset: u64,
+    /// What the canonical image has there, in words: `inode table of group 3`.
+    pub what: String,
+}

@@ -1,0 +1,74 @@
+//! The bytes of an image file, and which of them the file really stores.
+
+use std::ops::Range;
+
+/// The bytes of an image.
+#[derive(Clone, Debug)]
+pub struct Input<'a> {
+    bytes: &'a [u8],
+    /// Sorted, disjoint ranges of bytes outside which all bytes are known to be zero.
+    data: Vec<Range<u64>>,
+}
+
+impl<'a> Input<'a> {
+    /// An image of which any byte may be set.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, data: vec![0..bytes.len() as u64] }
+    }
+
+    /// An image in which every byte outside `data` is zero, as holes of a sparse file are. These
+    /// ranges spare the reader the holes of large images; they need not be sorted.
+    pub fn sparse(bytes: &'a [u8], mut data: Vec<Range<u64>>) -> Self {
+        data.retain(|range| range.start < range.end);
+        data.sort_unstable_by_key(|range| range.start);
+        data.dedup_by(|next, kept| {
+            let touches = next.start <= kept.end;
+            if touches {
+                kept.end = kept.end.max(next.end);
+            }
+            touches
+        });
+        Self { bytes, data }
+    }
+
+    /// All bytes of the file.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// A range of bytes, if it lies within the file.
+    pub fn range(&self, start: u64, end: u64) -> Option<&'a [u8]> {
+        self.bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
+    }
+
+    /// Whether a range of bytes is known to be zero.
+    pub fn is_hole(&self, range: Range<u64>) -> bool {
+        self.data_within(range).next().is_none()
+    }
+
+    /// The parts of a range that the file stores, in order.
+    pub fn data_within(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'_> {
+        let first = self.data.partition_point(|data| data.end <= range.start);
+        let Range { start, end } = range;
+        self.data[first..]
+            .iter()
+            .take_while(move |data| data.start < end)
+            .map(move |data| data.start.max(start)..data.end.min(end))
+            .filter(|data| data.start < data.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_are_sorted_and_merged() {
+        let bytes = [0; 100];
+        let input = Input::sparse(&bytes, vec![50..60, 10..20, 20..30, 5..5]);
+        assert_eq!(input.data_within(0..100).collect::<Vec<_>>(), [10..30, 50..60]);
+        assert_eq!(input.data_within(15..55).collect::<Vec<_>>(), [15..30, 50..55]);
+        assert!(input.is_hole(30..50) && input.is_hole(0..10) && input.is_hole(60..100));
+        assert!(!input.is_hole(29..30) && !input.is_hole(0..100));
+    }
+}

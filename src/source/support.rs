@@ -1,0 +1,126 @@
+//! What this version takes, and in which state: anything else is refused by its name.
+
+use crate::error::{Error, Location, Result, Structure};
+use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
+use crate::ondisk::superblock::{self as sb, Superblock};
+
+/// The features that are read and written.
+const SUPPORTED: Features = Features {
+    compat: Compat::from_bits_retain(
+        Compat::DIR_PREALLOC.bits()
+            | Compat::HAS_JOURNAL.bits()
+            | Compat::EXT_ATTR.bits()
+            | Compat::RESIZE_INODE.bits()
+            | Compat::DIR_INDEX.bits()
+            | Compat::SPARSE_SUPER2.bits()
+            | Compat::ORPHAN_FILE.bits(),
+    ),
+    incompat: Incompat::from_bits_retain(
+        Incompat::FILETYPE.bits()
+            | Incompat::META_BG.bits()
+            | Incompat::EXTENTS.bits()
+            | Incompat::BIT64.bits()
+            | Incompat::FLEX_BG.bits()
+            | Incompat::METADATA_CSUM_SEED.bits()
+            | Incompat::LARGE_DIR.bits(),
+    ),
+    ro_compat: RoCompat::from_bits_retain(
+        RoCompat::SPARSE_SUPER.bits()
+            | RoCompat::LARGE_FILE.bits()
+            | RoCompat::HUGE_FILE.bits()
+            | RoCompat::GDT_CSUM.bits()
+            | RoCompat::DIR_NLINK.bits()
+            | RoCompat::EXTRA_ISIZE.bits()
+            | RoCompat::METADATA_CSUM.bits()
+            | RoCompat::READONLY.bits()
+            | RoCompat::PROJECT.bits(),
+    ),
+};
+
+/// Features that tell of a state to be resolved first, not of a format.
+pub const STATE: Features = Features {
+    compat: Compat::empty(),
+    incompat: Incompat::NEEDS_RECOVERY,
+    ro_compat: RoCompat::ORPHAN_PRESENT,
+};
+
+const LATER: &str = "this version of ext4-canon does not handle it";
+const RECOVER: &str = "mount it read-write and unmount it, or run e2fsck -f on the image";
+
+/// Refuses a superblock of a revision, with features, or in a state that is not handled.
+pub fn check_superblock(sb: &Superblock) -> Result<()> {
+    let at = || Location::of(Structure::Superblock);
+    let features = sb.features();
+    if sb.s_rev_level.get() > sb::DYNAMIC_REV {
+        return Err(at().unsupported(format!("revision {}", sb.s_rev_level), LATER));
+    }
+    if sb.s_creator_os.get() != sb::OS_LINUX {
+        return Err(at().unsupported(
+            format!("a filesystem made for another system (s_creator_os is {})", sb.s_creator_os),
+            LATER,
+        ));
+    }
+    let unknown = features.difference(SUPPORTED).difference(STATE).names();
+    if !unknown.is_empty() {
+        let noun = if unknown.len() == 1 { "feature" } else { "features" };
+        return Err(at().unsupported(format!("{noun} {}", unknown.join(", ")), LATER));
+    }
+    check_state(sb, features)?;
+    check_combinations(sb, features)
+}
+
+fn check_state(sb: &Superblock, features: Features) -> Result<()> {
+    let unclean = |state: &str, remedy| Err(Error::Unclean { state: state.to_owned(), remedy });
+    if features.incompat.contains(Incompat::NEEDS_RECOVERY) {
+        if !features.compat.contains(Compat::HAS_JOURNAL) {
+            return Err(
+                Location::of(Structure::Superblock).wrong("needs_recovery is set, but there is no journal")
+            );
+        }
+        return unclean("the journal needs recovery: the filesystem was not unmounted", RECOVER);
+    }
+    if sb.s_state.get() & sb::STATE_ERROR != 0 {
+        return unclean("the superblock says that errors were found (s_state)", "run e2fsck -f on the image");
+    }
+    if features.ro_compat.contains(RoCompat::ORPHAN_PRESENT) {
+        return unclean("there are orphaned inodes in the orphan file", RECOVER);
+    }
+    if sb.s_last_orphan.get() != 0 {
+        return unclean("there are orphaned inodes (s_last_orphan)", RECOVER);
+    }
+    if sb.s_state.get() & sb::STATE_VALID == 0 {
+        return unclean("the filesystem was not cleanly unmounted (s_state)", "run e2fsck -f on the image");
+    }
+    Ok(())
+}
+
+fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
+    let at = || Location::of(Structure::Superblock);
+    let ro_compat = features.ro_compat;
+    if sb.s_log_cluster_size != sb.s_log_block_size {
+        return Err(at().value("s_log_cluster_size", sb.s_log_cluster_size.get(), sb.s_log_block_size));
+    }
+    if sb.s_clusters_per_group != sb.s_blocks_per_group {
+        return Err(at().value("s_clusters_per_group", sb.s_clusters_per_group.get(), sb.s_blocks_per_group));
+    }
+    if ro_compat.contains(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM) {
+        return Err(at().wrong("metadata_csum and uninit_bg are both set"));
+    }
+    if ro_compat.contains(RoCompat::METADATA_CSUM) && sb.s_checksum_type != sb::CHECKSUM_CRC32C {
+        return Err(at().value("s_checksum_type", sb.s_checksum_type, sb::CHECKSUM_CRC32C));
+    }
+    if features.incompat.contains(Incompat::METADATA_CSUM_SEED)
+        && !ro_compat.contains(RoCompat::METADATA_CSUM)
+    {
+        return Err(at().wrong("metadata_csum_seed is set without metadata_csum"));
+    }
+    if features.compat.contains(Compat::ORPHAN_FILE) && !features.compat.contains(Compat::HAS_JOURNAL) {
+        return Err(at().wrong("orphan_file is set without has_journal"));
+    }
+    if sb.s_rev_level.get() == sb::GOOD_OLD_REV
+        && (sb.s_feature_compat.get() | sb.s_feature_incompat.get() | sb.s_feature_ro_compat.get()) != 0
+    {
+        return Err(at().wrong("revision 0 has no features, but some are set"));
+    }
+    Ok(())
+}

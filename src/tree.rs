@@ -1,0 +1,232 @@
+//! The file tree: everything that reaches the output, and nothing else.
+//!
+//! A `Tree` is an arena of nodes in *canonical order*, so that two equal filesystems have equal
+//! trees. File content stays in the input: a node holds the runs of blocks where it lies.
+
+use std::ops::Range;
+
+use crate::ondisk::inode::{InodeFlags, Timestamp};
+use crate::units::BlockNr;
+
+/// The index of a node in its tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// The root directory.
+    pub const ROOT: Self = Self(0);
+    /// `/lost+found`, which is always there.
+    pub const LOST_FOUND: Self = Self(1);
+
+    /// The index in `Tree::nodes`.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// The name of the directory that e2fsck needs.
+pub const LOST_FOUND_NAME: &[u8] = b"lost+found";
+
+/// A part of `Tree::bytes`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Text {
+    start: usize,
+    len: u32,
+}
+
+/// The index of a set of xattrs in `Tree::xattr_sets`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct XattrSetId(pub u32);
+
+/// A file tree.
+///
+/// Canonical order: the root, `/lost+found`, then the names of each directory in byte order, a
+/// directory's new inodes together, and then each of its subdirectories in that order.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    /// All inodes.
+    pub nodes: Vec<Node>,
+    /// All directory entries, those of a directory together and in byte order.
+    pub entries: Vec<Entry>,
+    /// The blocks of all regular files, those of a file together and in logical order.
+    pub runs: Vec<Run>,
+    /// Distinct sets of xattrs, in the order of their first use.
+    pub xattr_sets: Vec<Range<u32>>,
+    /// The xattrs of all sets, those of a set sorted by index, name length and name.
+    pub xattrs: Vec<Xattr>,
+    /// Names, symlink targets and xattr values.
+    bytes: Vec<u8>,
+}
+
+/// An inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Type and permission bits.
+    pub mode: u16,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The project id; 0 without the `project` feature.
+    pub project: u32,
+    /// The flags that a user sets.
+    pub flags: InodeFlags,
+    /// When the content changed.
+    pub mtime: Timestamp,
+    /// The number of names; for a directory, 2 and one for each subdirectory.
+    pub links: u32,
+    /// The xattrs, if there are any.
+    pub xattrs: Option<XattrSetId>,
+    /// What it holds.
+    pub kind: Kind,
+}
+
+/// What an inode holds, by its type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Names: a range of `Tree::entries`.
+    Directory {
+        /// The first entry.
+        first: u32,
+        /// The number of entries, `.` and `..` not counted.
+        count: u32,
+        /// The directory that holds it; the root holds itself.
+        parent: NodeId,
+    },
+    /// Bytes: a range of `Tree::runs`.
+    Regular {
+        /// The size in bytes.
+        size: u64,
+        /// The first run.
+        first: usize,
+        /// The number of runs.
+        count: u32,
+    },
+    /// The target of a symbolic link.
+    Symlink(Text),
+    /// A character or block device.
+    Device {
+        /// The major number.
+        major: u32,
+        /// The minor number.
+        minor: u32,
+    },
+    /// A FIFO or a socket.
+    Empty,
+}
+
+/// A name in a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, 1 to 255 bytes.
+    pub name: Text,
+    /// The inode.
+    pub node: NodeId,
+}
+
+/// Consecutive blocks of a regular file, in the input. What no run covers is a hole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// The first logical block.
+    pub logical: u32,
+    /// The number of blocks.
+    pub count: u32,
+    /// The first block in the input.
+    pub physical: BlockNr,
+    /// Allocated, but never written: reads as zero.
+    pub unwritten: bool,
+}
+
+/// An extended attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Xattr {
+    /// The namespace.
+    pub index: u8,
+    /// The name without the namespace's prefix.
+    pub name: Text,
+    /// The value as it is on disk.
+    pub value: Text,
+}
+
+impl Tree {
+    /// Stores bytes.
+    pub fn add_text(&mut self, bytes: &[u8]) -> Text {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        Text { start, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }
+    }
+
+    /// The bytes of a text of this tree.
+    pub fn text(&self, text: Text) -> &[u8] {
+        &self.bytes[text.start..][..text.len as usize]
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// All nodes with their ids, in canonical order.
+    pub fn ids(&self) -> impl ExactSizeIterator<Item = NodeId> + use<> {
+        let count = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        (0..count).map(NodeId)
+    }
+
+    /// The entries of a directory, in byte order; none of anything else.
+    pub fn entries_of(&self, id: NodeId) -> &[Entry] {
+        match self.node(id).kind {
+            Kind::Directory { first, count, .. } => &self.entries[first as usize..][..count as usize],
+            _ => &[],
+        }
+    }
+
+    /// The runs of a regular file; none of anything else.
+    pub fn runs_of(&self, id: NodeId) -> &[Run] {
+        match self.node(id).kind {
+            Kind::Regular { first, count, .. } => &self.runs[first..][..count as usize],
+            _ => &[],
+        }
+    }
+
+    /// The xattrs of a set.
+    pub fn xattr_set(&self, set: XattrSetId) -> &[Xattr] {
+        let range = &self.xattr_sets[set.0 as usize];
+        &self.xattrs[range.start as usize..range.end as usize]
+    }
+
+    /// The node of a name in a directory.
+    pub fn lookup(&self, directory: NodeId, name: &[u8]) -> Option<NodeId> {
+        let entries = self.entries_of(directory);
+        let found = entries.binary_search_by(|entry| self.text(entry.name).cmp(name)).ok()?;
+        entries.get(found).map(|entry| entry.node)
+    }
+
+    /// The node at a path of names separated by `/`; symlinks are not followed.
+    pub fn find(&self, path: &str) -> Option<NodeId> {
+        path.split('/')
+            .filter(|name| !name.is_empty())
+            .try_fold(NodeId::ROOT, |node, name| self.lookup(node, name.as_bytes()))
+    }
+
+    /// A path of each node, in canonical order, for messages.
+    pub fn paths(&self) -> Vec<String> {
+        let mut paths = vec![String::new(); self.nodes.len()];
+        for id in self.ids() {
+            for entry in self.entries_of(id) {
+                if paths[entry.node.index()].is_empty() {
+                    paths[entry.node.index()] =
+                        format!("{}/{}", paths[id.index()], String::from_utf8_lossy(self.text(entry.name)));
+                }
+            }
+        }
+        paths[0] = "/".to_owned();
+        paths
+    }
+}
+
+impl Kind {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        matches!(self, Self::Directory { .. })
+    }
+}

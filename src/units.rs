@@ -1,0 +1,54 @@
+//! Numbers that must not be mixed up: blocks, inodes and groups.
+//!
+//! All three come from untrusted images. A value of one of these types says what it counts, not
+//! that it is in range; `Geometry` and `Source` check that.
+
+use std::fmt;
+
+/// A block of the filesystem, counted from the start of the image in units of the block size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BlockNr(pub u64);
+
+/// An inode number; the first inode is 1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InodeNr(pub u32);
+
+/// A block group; the first is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupNr(pub u32);
+
+impl InodeNr {
+    /// The bad-blocks inode.
+    pub const BAD_BLOCKS: Self = Self(1);
+    /// The root directory.
+    pub const ROOT: Self = Self(2);
+    /// The boot-loader inode.
+    pub const BOOT_LOADER: Self = Self(5);
+    /// The resize inode.
+    pub const RESIZE: Self = Self(7);
+    /// The journal.
+    pub const JOURNAL: Self = Self(8);
+}
+
+impl fmt::Display for BlockNr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for InodeNr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for GroupNr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// `value` in whole units of `unit`, rounded up.
+pub(crate) fn div_up(value: u64, unit: u64) -> u64 {
+    value.div_ceil(unit)
+}

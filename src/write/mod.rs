@@ -1,0 +1,3 @@
+//! `Plan` → bytes.
+
+pub mod sink;
