@@ -29,8 +29,6 @@ pub struct ReadDirectory<'a> {
     pub parent: InodeNr,
     /// The names but `.` and `..`, in byte order, each once.
     pub entries: Vec<RawEntry<'a>>,
-    /// Whether a name is larger than the one before in the directory's own order.
-    pub sorted: bool,
 }
 
 struct Reader<'s, 'a> {
@@ -59,10 +57,7 @@ pub fn read<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDi
         _ => return Err(at().wrong("does not begin with '.' and '..'")),
     };
     entries.drain(..2);
-    let sorted = entries.is_sorted_by_key(|entry| entry.name);
-    if !sorted {
-        entries.sort_unstable_by_key(|entry| entry.name);
-    }
+    entries.sort_unstable_by_key(|entry| entry.name);
     for pair in entries.windows(2) {
         if let [first, second] = pair
             && first.name == second.name
@@ -75,7 +70,7 @@ pub fn read<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDi
     if let Some(odd) = entries.iter().find(|entry| matches!(entry.name, b"." | b"..")) {
         return Err(at().wrong(format!("has a second entry named '{}'", String::from_utf8_lossy(odd.name))));
     }
-    Ok(ReadDirectory { number: directory.number, parent, entries, sorted })
+    Ok(ReadDirectory { number: directory.number, parent, entries })
 }
 
 impl<'a> Reader<'_, 'a> {

@@ -1,3 +1,183 @@
-//! `Plan` → bytes.
+//! `Plan` → bytes: each region rendered by itself, in parallel, each byte emitted at most once.
 
+mod directory;
+mod group;
+mod inode;
+mod map;
 pub mod sink;
+mod special;
+mod superblock;
+mod xattr;
+
+use std::io::IoSlice;
+
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+use crate::observe::{Observer, Stage};
+use crate::plan::{Content, Piece, Plan};
+use crate::source::Source;
+use crate::tree::Tree;
+use crate::units::BlockNr;
+use sink::Sink;
+
+/// Bytes that a batch gathers before it is written.
+const BATCH_BYTES: u64 = 1 << 20;
+/// Pieces that a batch gathers before it is written.
+const BATCH_PIECES: usize = 512;
+
+/// What rendering needs to look at.
+struct Renderer<'p, 'a> {
+    source: &'p Source<'a>,
+    tree: &'p Tree,
+    plan: &'p Plan,
+    /// The superblock of group 0.
+    superblock: crate::ondisk::superblock::Superblock,
+    /// All group descriptors, one behind the other.
+    descriptors: Vec<u8>,
+}
+
+/// Writes the output to a sink, but for what is zero.
+///
+/// # Errors
+///
+/// `Io` with what the sink says.
+pub fn write(
+    source: &Source<'_>,
+    tree: &Tree,
+    plan: &Plan,
+    sink: &dyn Sink,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let renderer = Renderer {
+        source,
+        tree,
+        plan,
+        superblock: superblock::finish(plan),
+        descriptors: group::descriptors(plan, tree),
+    };
+    let size = plan.geometry.block_size as u64;
+    observer.begin(Stage::Write, plan.bytes_written().div_ceil(size));
+    batches(&plan.pieces).into_par_iter().try_for_each(|batch| {
+        renderer.write_batch(batch, sink).map_err(|error| Error::io("writing the output", error))?;
+        observer.advance(batch.iter().map(|piece| piece.bytes.div_ceil(size)).sum());
+        Ok::<_, Error>(())
+    })?;
+    write_behind_end(source, sink).map_err(|error| Error::io("writing the output", error))
+}
+
+/// Cuts the pieces into batches of about equal size.
+fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
+    let mut batches = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (index, piece) in pieces.iter().enumerate() {
+        bytes += piece.bytes;
+        if bytes >= BATCH_BYTES || index + 1 - start == BATCH_PIECES {
+            batches.push(&pieces[start..=index]);
+            (start, bytes) = (index + 1, 0);
+        }
+    }
+    batches.push(&pieces[start..]);
+    batches
+}
+
+/// Copies what lies behind the filesystem's end, which is not the filesystem's.
+fn write_behind_end(source: &Source<'_>, sink: &dyn Sink) -> std::io::Result<()> {
+    const STEP: usize = 1 << 16;
+    let size = source.geometry.block_size as u64;
+    let (start, end) = (source.geometry.blocks_count * size, source.input().bytes().len() as u64);
+    for data in source.input().data_within(start..end) {
+        let bytes = source.input().range(data.start, data.end).unwrap_or_default();
+        for (offset, part) in (data.start..).step_by(STEP).zip(bytes.chunks(STEP)) {
+            if !crate::survey::is_zero(part) {
+                sink.write_at(offset, &[IoSlice::new(part)])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+impl Renderer<'_, '_> {
+    /// Writes pieces; those that touch go out together.
+    fn write_batch(&self, pieces: &[Piece], sink: &dyn Sink) -> std::io::Result<()> {
+        let size = self.plan.geometry.block_size;
+        let rendered: usize =
+            pieces.iter().filter(|piece| !is_copied(piece)).map(|piece| padded(piece, size)).sum();
+        let mut scratch = vec![0_u8; rendered];
+        let mut rest = &mut scratch[..];
+        for piece in pieces.iter().filter(|piece| !is_copied(piece)) {
+            let (block, next) = std::mem::take(&mut rest).split_at_mut(padded(piece, size));
+            self.render(piece, block);
+            rest = next;
+        }
+        let zeros = vec![0_u8; size];
+        let (mut rest, mut parts) = (&scratch[..], Vec::with_capacity(pieces.len() * 2));
+        // Where the parts begin, and where the next one would have to follow.
+        let (mut start, mut end) = (0, 0);
+        for piece in pieces {
+            let offset = piece.start.0 * size as u64;
+            if offset != end {
+                flush(sink, start, &mut parts)?;
+                start = offset;
+            }
+            if let Content::Data(source) = piece.content {
+                self.copy(source, piece.bytes, &mut parts);
+                let padding = padded(piece, size) as u64 - piece.bytes;
+                parts.push(IoSlice::new(&zeros[..usize::try_from(padding).unwrap_or(0)]));
+            } else {
+                let (block, next) = rest.split_at(padded(piece, size));
+                parts.push(IoSlice::new(block));
+                rest = next;
+            }
+            end = offset + padded(piece, size) as u64;
+        }
+        flush(sink, start, &mut parts)
+    }
+
+    /// Adds the input's bytes, from a block on.
+    fn copy<'s>(&'s self, start: BlockNr, bytes: u64, parts: &mut Vec<IoSlice<'s>>) {
+        let size = self.plan.geometry.block_size as u64;
+        let blocks = self.source.blocks(start, bytes.div_ceil(size)).unwrap_or_default();
+        // The piece is no longer than the blocks that the reader checked.
+        parts.push(IoSlice::new(&blocks[..usize::try_from(bytes).unwrap_or(usize::MAX)]));
+    }
+
+    /// Fills blocks of zeros with what a piece holds.
+    fn render(&self, piece: &Piece, out: &mut [u8]) {
+        match piece.content {
+            Content::Boot => out[..1024].copy_from_slice(&self.source.input().bytes()[..1024]),
+            Content::Superblock(group) => self.superblock_block(group, out),
+            Content::Descriptors(index) => self.descriptor_blocks(index, out),
+            Content::BlockBitmap(group) => self.plan.fill_block_bitmap(group, out),
+            Content::InodeBitmap(group) => self.plan.fill_inode_bitmap(group, out),
+            Content::InodeTable(group, index) => self.inodes(group, index, out),
+            Content::ResizeMap => self.resize_map(out),
+            Content::ResizeIndirect(index) => self.resize_indirect(index, out),
+            Content::JournalSuperblock => self.journal_superblock(out),
+            Content::OrphanFile => self.orphan_file(piece.start, out),
+            Content::Map(owner, place) => self.map_block(owner, place, out),
+            Content::Directory(node, first) => self.directory_blocks(node, first, out),
+            Content::Xattrs(set, refcount) => self.xattr_block(piece.start, set, refcount, out),
+            Content::Symlink(node) => self.symlink_block(node, out),
+            Content::Data(_) => {}
+        }
+    }
+}
+
+fn is_copied(piece: &Piece) -> bool {
+    matches!(piece.content, Content::Data(_))
+}
+
+/// The bytes of all blocks of a piece.
+fn padded(piece: &Piece, block_size: usize) -> usize {
+    usize::try_from(piece.bytes).unwrap_or(usize::MAX).next_multiple_of(block_size)
+}
+
+fn flush(sink: &dyn Sink, start: u64, parts: &mut Vec<IoSlice<'_>>) -> std::io::Result<()> {
+    parts.retain(|part| !part.is_empty());
+    if !parts.is_empty() {
+        sink.write_at(start, parts)?;
+        parts.clear();
+    }
+    Ok(())
+}

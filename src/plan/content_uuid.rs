@@ -1,0 +1,139 @@
+//! The UUID that follows from the content: two images that differ have different ones, and anyone
+//! can check an image against its UUID.
+//!
+//! The digested bytes are specified in `docs/canonical-form.md`.
+
+use sha2::{Digest, Sha256};
+use zerocopy::IntoBytes;
+
+use crate::ondisk::superblock::Superblock;
+use crate::read::Specials;
+use crate::survey::{StoredRun, Survey};
+use crate::tree::{Kind, NodeId, Tree};
+
+const DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
+
+/// Collects small fields, so that the hash gets them in larger parts.
+struct Stream {
+    hash: Sha256,
+    buffer: Vec<u8>,
+}
+
+impl Stream {
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.buffer.extend_from_slice(bytes);
+        if self.buffer.len() > 1 << 16 {
+            self.hash.update(&self.buffer);
+            self.buffer.clear();
+        }
+    }
+
+    fn u8(&mut self, value: u8) {
+        self.bytes(&[value]);
+    }
+
+    fn u32(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+
+    fn count(&mut self, value: usize) {
+        self.bytes(&(value as u64).to_le_bytes());
+    }
+}
+
+/// Derives the UUID (version 8, variant 1). The superblock's UUID counts as zero.
+pub fn derive(superblock: &Superblock, tree: &Tree, specials: &Specials, survey: &Survey) -> [u8; 16] {
+    let mut stream = Stream { hash: Sha256::new(), buffer: Vec::with_capacity(1 << 17) };
+    stream.bytes(DOMAIN);
+    stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
+    stream.u32(specials.journal_blocks.unwrap_or(0));
+    stream.u32(specials.orphan_file_blocks.unwrap_or(0));
+    stream.count(tree.nodes.len());
+    for id in tree.ids() {
+        node(&mut stream, tree, survey, id);
+    }
+    stream.count(tree.xattr_sets.len());
+    for set in 0..tree.xattr_sets.len() {
+        let range = &tree.xattr_sets[set];
+        stream.count(range.len());
+        for xattr in &tree.xattrs[range.start as usize..range.end as usize] {
+            stream.u8(xattr.index);
+            for text in [xattr.name, xattr.value] {
+                let bytes = tree.text(text);
+                stream.count(bytes.len());
+                stream.bytes(bytes);
+            }
+        }
+    }
+    stream.hash.update(&stream.buffer);
+    let digest = stream.hash.finalize();
+    let mut uuid = [0; 16];
+    uuid.copy_from_slice(&digest[..16]);
+    uuid[6] = uuid[6] & 0x0F | 0x80;
+    uuid[8] = uuid[8] & 0x3F | 0x80;
+    uuid
+}
+
+fn node(stream: &mut Stream, tree: &Tree, survey: &Survey, id: NodeId) {
+    let node = tree.node(id);
+    stream.u32(node.mode.into());
+    stream.u32(node.uid);
+    stream.u32(node.gid);
+    stream.u32(node.project);
+    stream.u32(node.flags.bits());
+    stream.bytes(&node.mtime.seconds.to_le_bytes());
+    stream.u32(node.mtime.nanoseconds);
+    stream.u32(node.xattrs.map_or(0, |set| set.0 + 1));
+    match node.kind {
+        Kind::Directory { .. } => {
+            let entries = tree.entries_of(id);
+            stream.count(entries.len());
+            for entry in entries {
+                let name = tree.text(entry.name);
+                stream.count(name.len());
+                stream.bytes(name);
+                stream.u32(entry.node.0);
+            }
+        }
+        Kind::Regular { size, .. } => {
+            stream.bytes(&size.to_le_bytes());
+            let runs = joined(survey.runs_of(id));
+            stream.count(runs.len());
+            for (logical, count, state) in runs {
+                stream.u32(logical);
+                stream.u32(count);
+                stream.u8(state);
+            }
+            let digests = survey.digests_of(id);
+            stream.count(digests.len());
+            for digest in digests {
+                stream.bytes(&digest.to_le_bytes());
+            }
+        }
+        Kind::Symlink(target) => {
+            let target = tree.text(target);
+            stream.count(target.len());
+            stream.bytes(target);
+        }
+        Kind::Device { major, minor } => {
+            stream.u32(major);
+            stream.u32(minor);
+        }
+        Kind::Empty => {}
+    }
+}
+
+/// Runs by logical block and state (0: bytes, 1: zeros, 2: unwritten), wherever the input has them.
+fn joined(runs: &[StoredRun]) -> Vec<(u32, u32, u8)> {
+    let mut joined: Vec<(u32, u32, u8)> = Vec::with_capacity(runs.len());
+    for run in runs {
+        let state = if run.unwritten { 2 } else { u8::from(run.source.is_none()) };
+        match joined.last_mut() {
+            Some((logical, count, last)) if *last == state && *logical + *count == run.logical => {
+                *count += run.count
+            }
+            _ => joined.push((run.logical, run.count, state)),
+        }
+    }
+    joined
+}

@@ -1,0 +1,154 @@
+//! The blocks of a directory: linear, or an htree with full leaves.
+
+use crate::error::{Location, Result, Structure};
+use crate::form::lost_found_blocks;
+use crate::geometry::Geometry;
+use crate::ondisk::dir_entry::{TAIL_SIZE, entry_size};
+use crate::ondisk::dirhash::DirHash;
+use crate::ondisk::features::{Compat, Incompat, RoCompat};
+use crate::ondisk::htree;
+use crate::tree::{NodeId, Tree};
+use crate::units::InodeNr;
+
+/// The length of `.` and `..` together, in bytes.
+pub const DOTS_SIZE: usize = 24;
+
+/// The blocks of a directory.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DirectoryPlan {
+    /// The number of blocks.
+    pub blocks: u32,
+    /// For each block of names, the place of its first entry in the order.
+    pub starts: Vec<u32>,
+    /// The index; `None` for a linear directory.
+    pub index: Option<Index>,
+}
+
+/// The index of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    /// The entries in the order of their hashes.
+    pub order: Vec<u32>,
+    /// The hash that the index has for each leaf; that of the first is never written.
+    pub hashes: Vec<u32>,
+    /// Interior nodes of each level: those that point to leaves first, the root not counted.
+    pub levels: Vec<u32>,
+}
+
+/// What the blocks of all directories have in common.
+#[derive(Clone, Copy, Debug)]
+pub struct DirectoryRules<'g> {
+    geometry: &'g Geometry,
+    hash: DirHash,
+    with_checksums: bool,
+}
+
+impl<'g> DirectoryRules<'g> {
+    /// The rules of a geometry.
+    pub fn new(geometry: &'g Geometry) -> Self {
+        let with_checksums = geometry.features.ro_compat.contains(RoCompat::METADATA_CSUM);
+        Self {
+            geometry,
+            hash: DirHash::new(geometry.hash_version, crate::form::HASH_SEED, true),
+            with_checksums,
+        }
+    }
+
+    /// Bytes for entries in a block.
+    fn room(&self) -> usize {
+        self.geometry.block_size - if self.with_checksums { TAIL_SIZE } else { 0 }
+    }
+
+    /// Plans a directory.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` where the index would be deeper than the features allow.
+    pub fn plan(&self, tree: &Tree, id: NodeId, number: InodeNr) -> Result<DirectoryPlan> {
+        let sizes = |entry: u32| entry_size(tree.text(tree.entries_of(id)[entry as usize].name).len());
+        let count = u32::try_from(tree.entries_of(id).len()).unwrap_or(u32::MAX);
+        let starts = self.fill((0..count).map(sizes), DOTS_SIZE);
+        if id == NodeId::LOST_FOUND {
+            // e2fsck never indexes it, and wants room in it.
+            let blocks = starts.len().max(lost_found_blocks(self.geometry.block_size));
+            return Ok(DirectoryPlan {
+                blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
+                starts,
+                index: None,
+            });
+        }
+        if starts.len() == 1 || !self.geometry.features.compat.contains(Compat::DIR_INDEX) {
+            return Ok(DirectoryPlan {
+                blocks: u32::try_from(starts.len()).unwrap_or(u32::MAX),
+                starts,
+                index: None,
+            });
+        }
+        self.index(tree, id, number)
+    }
+
+    /// Fills blocks with entries of these sizes, and tells the first entry of each block.
+    fn fill(&self, sizes: impl Iterator<Item = usize>, first_used: usize) -> Vec<u32> {
+        let room = self.room();
+        let (mut starts, mut used) = (vec![0], first_used);
+        for (entry, size) in (0..).zip(sizes) {
+            if used + size > room {
+                starts.push(entry);
+                used = 0;
+            }
+            used += size;
+        }
+        starts
+    }
+
+    fn index(&self, tree: &Tree, id: NodeId, number: InodeNr) -> Result<DirectoryPlan> {
+        let entries = tree.entries_of(id);
+        let mut hashed: Vec<(u32, u32, u32)> = (0..)
+            .zip(entries)
+            .map(|(place, entry)| {
+                let (hash, minor) = self.hash.hash(tree.text(entry.name));
+                (hash, minor, place)
+            })
+            .collect();
+        // Entries are in byte order already, so that the place decides between equal hashes.
+        hashed.sort_unstable();
+        let starts = self.fill(
+            hashed.iter().map(|(_, _, place)| entry_size(tree.text(entries[*place as usize].name).len())),
+            0,
+        );
+        let hashes = starts
+            .iter()
+            .map(|start| {
+                let start = *start as usize;
+                let hash = hashed[start].0;
+                let goes_on = start > 0 && hashed[start - 1].0 == hash;
+                hash | u32::from(goes_on)
+            })
+            .collect();
+        let leaves = u32::try_from(starts.len()).unwrap_or(u32::MAX);
+        let levels = self.levels(leaves).ok_or_else(|| {
+            Location::of(Structure::Directory).inode(number).unsupported(
+                "an index of three levels without the large_dir feature",
+                "set it with tune2fs -O large_dir",
+            )
+        })?;
+        let blocks = 1 + leaves + levels.iter().sum::<u32>();
+        let order = hashed.into_iter().map(|(_, _, place)| place).collect();
+        Ok(DirectoryPlan { blocks, starts, index: Some(Index { order, hashes, levels }) })
+    }
+
+    /// Interior nodes of each level for so many leaves; `None` if it would take too many levels.
+    fn levels(&self, leaves: u32) -> Option<Vec<u32>> {
+        let limit =
+            |head| u32::try_from(htree::limit(self.geometry.block_size, head, self.with_checksums)).ok();
+        let (root, node) = (limit(htree::ROOT_HEAD)?, limit(htree::NODE_HEAD)?);
+        let large = self.geometry.features.incompat.contains(Incompat::LARGE_DIR);
+        let mut levels = Vec::new();
+        let mut below = leaves;
+        while below > root {
+            below = below.div_ceil(node);
+            levels.push(below);
+        }
+        (levels.len() <= usize::from(htree::max_levels(large))).then_some(levels)
+    }
+}

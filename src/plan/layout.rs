@@ -1,0 +1,280 @@
+//! Giving blocks to everything that is not static metadata.
+
+use std::ops::Range;
+
+use super::Numbering;
+use super::allocate::{FreeBlocks, UsedBlocks};
+use super::directory::DirectoryPlan;
+use super::map::{self, PlannedExtent};
+use super::xattr::XattrPlan;
+use crate::error::{Error, Location, Result, Structure};
+use crate::geometry::Geometry;
+use crate::ondisk::extent;
+use crate::ondisk::features::{Compat, Incompat};
+use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
+use crate::read::Specials;
+use crate::survey::Survey;
+use crate::tree::{Kind, NodeId, Tree};
+use crate::units::{BlockNr, InodeNr};
+
+/// Where a file lies: parts of the layout's lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileLayout {
+    extents: (usize, u32),
+    map: (usize, u32),
+}
+
+/// Where every file lies.
+#[derive(Debug)]
+pub struct Layout {
+    /// The double indirect block of the resize inode.
+    pub resize_block: Option<BlockNr>,
+    /// The journal.
+    pub journal: Option<FileLayout>,
+    /// The orphan file.
+    pub orphan_file: Option<FileLayout>,
+    /// Each node's file, by node; empty for what has no blocks.
+    pub nodes: Vec<FileLayout>,
+    extents: Vec<PlannedExtent>,
+    map_blocks: Vec<BlockNr>,
+    /// What is left.
+    pub free: FreeBlocks,
+}
+
+impl Layout {
+    /// The extents of a file, in logical order.
+    pub fn extents(&self, file: FileLayout) -> &[PlannedExtent] {
+        &self.extents[file.extents.0..][..file.extents.1 as usize]
+    }
+
+    /// The blocks of a file's own map: of an extent tree level by level, of a block map each
+    /// before what it leads to.
+    pub fn map_blocks(&self, file: FileLayout) -> &[BlockNr] {
+        &self.map_blocks[file.map.0..][..file.map.1 as usize]
+    }
+
+    /// All blocks of a file, its map included.
+    pub fn blocks(&self, file: FileLayout) -> u64 {
+        self.extents(file).iter().map(|extent| u64::from(extent.count)).sum::<u64>() + u64::from(file.map.1)
+    }
+
+    /// The block of a logical block of a file.
+    pub fn physical(&self, file: FileLayout, logical: u32) -> Option<BlockNr> {
+        let extents = self.extents(file);
+        let index = extents.partition_point(|extent| extent.logical + (extent.count - 1) < logical);
+        let extent = extents.get(index).filter(|extent| extent.logical <= logical)?;
+        Some(BlockNr(extent.physical.0 + u64::from(logical - extent.logical)))
+    }
+}
+
+/// Lays everything out, and gives the xattr blocks their places.
+pub fn lay_out(
+    geometry: &Geometry,
+    numbering: Numbering,
+    tree: &Tree,
+    specials: &Specials,
+    survey: &Survey,
+    directories: &[DirectoryPlan],
+    xattrs: &mut XattrPlan,
+    used: &UsedBlocks,
+) -> Result<Layout> {
+    let mut layouter = Layouter::new(geometry, tree.nodes.len(), used);
+    if geometry.features.compat.contains(Compat::RESIZE_INODE) {
+        layouter.layout.resize_block = Some(layouter.one_block());
+    }
+    if let Some(blocks) = specials.journal_blocks {
+        layouter.layout.journal =
+            Some(layouter.file(InodeNr::JOURNAL, [(0, blocks, false)].into_iter(), true)?);
+    }
+    if let Some(blocks) = specials.orphan_file_blocks {
+        let number = numbering.orphan_file().unwrap_or_default();
+        layouter.layout.orphan_file = Some(layouter.file(number, [(0, blocks, false)].into_iter(), false)?);
+    }
+    for (index, directory) in directories.iter().enumerate().filter(|(_, directory)| directory.blocks > 0) {
+        let number = numbering.number_of(NodeId(u32::try_from(index).unwrap_or(u32::MAX)));
+        layouter.layout.nodes[index] =
+            layouter.file(number, [(0, directory.blocks, false)].into_iter(), false)?;
+    }
+    for block in &mut xattrs.blocks {
+        block.at = layouter.one_block();
+    }
+    for id in tree.ids() {
+        let number = numbering.number_of(id);
+        let file = match tree.node(id).kind {
+            Kind::Regular { .. } => {
+                let runs = survey.runs_of(id).iter().map(|run| (run.logical, run.count, run.unwritten));
+                layouter.file(number, runs, false)?
+            }
+            Kind::Symlink(target) if tree.text(target).len() as u64 >= FAST_SYMLINK_LIMIT => {
+                layouter.file(number, [(0, 1, false)].into_iter(), false)?
+            }
+            _ => continue,
+        };
+        layouter.layout.nodes[id.index()] = file;
+    }
+    let missing = layouter.layout.free.missing();
+    if missing > 0 {
+        let available = geometry.blocks_count;
+        return Err(Error::DoesNotFit { unit: "blocks", needed: available + missing, available });
+    }
+    Ok(layouter.layout)
+}
+
+struct Layouter<'g> {
+    geometry: &'g Geometry,
+    with_extents: bool,
+    layout: Layout,
+    ranges: Vec<Range<u64>>,
+}
+
+impl<'g> Layouter<'g> {
+    fn new(geometry: &'g Geometry, nodes: usize, used: &UsedBlocks) -> Self {
+        let layout = Layout {
+            resize_block: None,
+            journal: None,
+            orphan_file: None,
+            nodes: vec![FileLayout::default(); nodes],
+            extents: Vec::new(),
+            map_blocks: Vec::new(),
+            free: used.free(geometry.first_data_block, geometry.blocks_count),
+        };
+        let with_extents = geometry.features.incompat.contains(Incompat::EXTENTS);
+        Self { geometry, with_extents, layout, ranges: Vec::new() }
+    }
+
+    fn one_block(&mut self) -> BlockNr {
+        let mut block = BlockNr(0);
+        self.layout.free.take(1, |range| block = BlockNr(range.start));
+        block
+    }
+
+    /// Gives a file its blocks, content first, then its map.
+    fn file(
+        &mut self,
+        number: InodeNr,
+        runs: impl Iterator<Item = (u32, u32, bool)> + Clone,
+        together: bool,
+    ) -> Result<FileLayout> {
+        let total: u64 = runs.clone().map(|(_, count, _)| u64::from(count)).sum();
+        let first_extent = self.layout.extents.len();
+        self.ranges.clear();
+        let keep = |range| self.ranges.push(range);
+        if together {
+            self.layout.free.take_together(total, keep);
+        } else {
+            self.layout.free.take(total, keep);
+        }
+        let mut ranges = self.ranges.iter().cloned();
+        let mut room = ranges.next().unwrap_or(0..0);
+        for (logical, count, unwritten) in runs {
+            let mut done = 0;
+            while done < count {
+                if room.is_empty() {
+                    room = ranges.next().unwrap_or(0..u64::MAX);
+                }
+                // No more than `count`, which has 32 bits.
+                let part = u32::try_from((room.end - room.start).min(u64::from(count - done)))
+                    .unwrap_or(count - done);
+                push(
+                    &mut self.layout.extents,
+                    first_extent,
+                    self.with_extents,
+                    PlannedExtent {
+                        logical: logical + done,
+                        count: part,
+                        physical: BlockNr(room.start),
+                        unwritten,
+                    },
+                );
+                room.start += u64::from(part);
+                done += part;
+            }
+        }
+        let extents = &self.layout.extents[first_extent..];
+        self.check_limits(number, extents)?;
+        let first_map = self.layout.map_blocks.len();
+        let map_blocks = map::map_blocks(extents, self.geometry, self.with_extents);
+        let map = &mut self.layout.map_blocks;
+        self.layout.free.take(map_blocks, |range| map.extend(range.map(BlockNr)));
+        if !self.with_extents && map[first_map..].iter().any(|block| block.0 > u32::MAX.into()) {
+            return Err(beyond_block_maps(number));
+        }
+        let lengths = (u32::try_from(extents.len()), u32::try_from(map_blocks));
+        let (Ok(extents), Ok(map)) = lengths else { return Err(beyond_block_maps(number)) };
+        Ok(FileLayout { extents: (first_extent, extents), map: (first_map, map) })
+    }
+
+    fn check_limits(&self, number: InodeNr, extents: &[PlannedExtent]) -> Result<()> {
+        let Some(last) = extents.last() else { return Ok(()) };
+        if self.with_extents {
+            return Ok(());
+        }
+        let end = u64::from(last.logical) + u64::from(last.count);
+        let beyond = extents
+            .iter()
+            .any(|extent| extent.physical.0 + u64::from(extent.count) > u64::from(u32::MAX) + 1);
+        if beyond || end > map::max_mapped_blocks(self.geometry.pointers_per_block()) {
+            return Err(beyond_block_maps(number));
+        }
+        Ok(())
+    }
+}
+
+fn beyond_block_maps(number: InodeNr) -> Error {
+    Location::of(Structure::FileMap).inode(number).unsupported(
+        "a file or a block that block maps can't reach",
+        "make the image with the extent feature",
+    )
+}
+
+/// Adds blocks to a file, in extents as long as they can be.
+fn push(extents: &mut Vec<PlannedExtent>, first: usize, with_extents: bool, mut new: PlannedExtent) {
+    let max = match (with_extents, new.unwritten) {
+        (false, _) => u32::MAX,
+        (true, false) => extent::MAX_LEN,
+        (true, true) => extent::MAX_UNWRITTEN_LEN,
+    };
+    while new.count > 0 {
+        let last = extents[first..].last_mut().filter(|last| {
+            last.unwritten == new.unwritten
+                && last.count < max
+                && last.logical + last.count == new.logical
+                && last.physical.0 + u64::from(last.count) == new.physical.0
+        });
+        let part = match last {
+            Some(last) => {
+                let part = new.count.min(max - last.count);
+                last.count += part;
+                part
+            }
+            None => {
+                let part = new.count.min(max);
+                extents.push(PlannedExtent { count: part, ..new });
+                part
+            }
+        };
+        new.logical += part;
+        new.physical.0 += u64::from(part);
+        new.count -= part;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn extents_are_joined_and_cut_at_their_greatest_length() {
+        let mut extents = Vec::new();
+        let one = |logical, count, physical| PlannedExtent {
+            logical,
+            count,
+            physical: BlockNr(physical),
+            unwritten: false,
+        };
+        push(&mut extents, 0, true, one(0, 10, 100));
+        push(&mut extents, 0, true, one(10, 40000, 110));
+        push(&mut extents, 0, true, one(50000, 5, 40110));
+        assert_eq!(extents, [one(0, 32768, 100), one(32768, 7242, 32868), one(50000, 5, 40110)]);
+    }
+}

@@ -1,0 +1,133 @@
+//! The shape of extent trees and block maps: which blocks of their own they need.
+
+use crate::geometry::Geometry;
+use crate::ondisk::extent::{self, ROOT_MAX};
+use crate::units::BlockNr;
+
+/// Consecutive blocks of a file in the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedExtent {
+    /// The first logical block.
+    pub logical: u32,
+    /// The number of blocks.
+    pub count: u32,
+    /// The first block.
+    pub physical: BlockNr,
+    /// Allocated but never written.
+    pub unwritten: bool,
+}
+
+/// Nodes of each level of an extent tree below its root, top level first.
+///
+/// The tree is as shallow as it can be, and all nodes but the last of a level are full.
+pub fn extent_levels(extents: usize, block_size: usize) -> Vec<usize> {
+    let per_block = usize::from(extent::entries_per_block(block_size));
+    let mut levels = Vec::new();
+    let mut entries = extents;
+    while entries > usize::from(ROOT_MAX) {
+        entries = entries.div_ceil(per_block);
+        levels.insert(0, entries);
+    }
+    levels
+}
+
+/// A block of block numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IndirectBlock {
+    /// The first logical block that it covers.
+    pub first: u64,
+    /// Levels below it, negated so that parents sort before their children: 0 holds data blocks.
+    depth_order: std::cmp::Reverse<u32>,
+}
+
+impl IndirectBlock {
+    /// Levels below: 0 where the numbers are of data blocks.
+    pub fn below(&self) -> u32 {
+        self.depth_order.0
+    }
+}
+
+/// The number of direct blocks of a block map.
+pub const DIRECT: u64 = 12;
+
+/// The indirect blocks of a file, each before what it leads to, in logical order.
+pub fn indirect_blocks(extents: &[PlannedExtent], pointers: u64) -> Vec<IndirectBlock> {
+    let mut blocks: Vec<IndirectBlock> = Vec::new();
+    for extent in extents {
+        let end = u64::from(extent.logical) + u64::from(extent.count);
+        let mut logical = u64::from(extent.logical).max(DIRECT);
+        while logical < end {
+            let (root, depth) = indirect_root(logical, pointers);
+            for below in (0..=depth).rev() {
+                let span = pointers.pow(below + 1);
+                let first = root + (logical - root) / span * span;
+                let block = IndirectBlock { first, depth_order: std::cmp::Reverse(below) };
+                // What an extent before has in common is among the last few.
+                let known = blocks.iter().rev().take(4).any(|known| *known == block);
+                if !known && blocks.binary_search(&block).is_err() {
+                    blocks.push(block);
+                }
+            }
+            logical = root + ((logical - root) / pointers + 1) * pointers;
+        }
+    }
+    blocks
+}
+
+/// The first logical block of the indirect tree that a logical block belongs to, and the levels
+/// below its root.
+pub fn indirect_root(logical: u64, pointers: u64) -> (u64, u32) {
+    let mut first = DIRECT;
+    for below in 0..2 {
+        let next = first + pointers.pow(below + 1);
+        if logical < next {
+            return (first, below);
+        }
+        first = next;
+    }
+    (first, 2)
+}
+
+/// The most blocks that a block map reaches.
+pub fn max_mapped_blocks(pointers: u64) -> u64 {
+    DIRECT + pointers + pointers.pow(2) + pointers.pow(3)
+}
+
+/// The number of blocks that the map of a file needs for itself.
+pub fn map_blocks(extents: &[PlannedExtent], geometry: &Geometry, with_extents: bool) -> u64 {
+    if with_extents {
+        extent_levels(extents.len(), geometry.block_size).iter().sum::<usize>() as u64
+    } else {
+        indirect_blocks(extents, geometry.pointers_per_block()).len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(logical: u32, count: u32) -> PlannedExtent {
+        PlannedExtent { logical, count, physical: BlockNr(1000), unwritten: false }
+    }
+
+    #[test]
+    fn extent_trees_are_as_shallow_as_they_can_be() {
+        assert_eq!(extent_levels(4, 1024), []);
+        assert_eq!(extent_levels(5, 1024), [1]);
+        assert_eq!(extent_levels(84 * 4, 1024), [4]);
+        assert_eq!(extent_levels(84 * 4 + 1, 1024), [1, 5]);
+    }
+
+    #[test]
+    fn indirect_blocks_come_before_what_they_lead_to() {
+        let of = |extents: &[PlannedExtent]| {
+            indirect_blocks(extents, 256).iter().map(|block| (block.first, block.below())).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[one(0, 12)]), []);
+        assert_eq!(of(&[one(11, 2)]), [(12, 0)]);
+        assert_eq!(of(&[one(0, 300)]), [(12, 0), (268, 1), (268, 0)]);
+        assert_eq!(of(&[one(600, 1), one(700, 1)]), [(268, 1), (524, 0)]);
+        // 12 + 256 + 65536 is the first block of the triple indirect tree.
+        assert_eq!(of(&[one(65_804, 1)]), [(65_804, 2), (65_804, 1), (65_804, 0)]);
+    }
+}

@@ -1,0 +1,295 @@
+//! The list of everything that is written: each byte at most once, and the rest zero.
+
+use super::{FileLayout, Plan};
+use crate::error::{Location, Result, Structure};
+use crate::ondisk::bitmap;
+use crate::survey::Survey;
+use crate::tree::{Kind, NodeId, Tree, XattrSetId};
+use crate::units::{BlockNr, GroupNr};
+
+/// The most bytes of a piece.
+pub const MAX_BYTES: u64 = 1 << 20;
+
+/// Consecutive blocks of the output with one kind of content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The first block.
+    pub start: BlockNr,
+    /// Bytes from its start on; up to the end of the last block, they are zero.
+    pub bytes: u64,
+    /// What the blocks hold.
+    pub content: Content,
+}
+
+/// What the blocks of a piece hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The boot sector, where it has a block of its own.
+    Boot,
+    /// A superblock, in group 0 of larger blocks behind the boot sector.
+    Superblock(GroupNr),
+    /// Group descriptors, from the descriptor block of this index on.
+    Descriptors(u64),
+    /// A block bitmap.
+    BlockBitmap(GroupNr),
+    /// An inode bitmap.
+    InodeBitmap(GroupNr),
+    /// Inodes, from this index in the group's table on.
+    InodeTable(GroupNr, u32),
+    /// The double indirect block of the resize inode.
+    ResizeMap,
+    /// A reserved descriptor block, which is an indirect block of the resize inode.
+    ResizeIndirect(u64),
+    /// The journal's superblock.
+    JournalSuperblock,
+    /// Blocks of the orphan file.
+    OrphanFile,
+    /// A block of a file's own map, by its place among them.
+    Map(Owner, u32),
+    /// Blocks of a directory, from this logical one on.
+    Directory(NodeId, u32),
+    /// The xattrs of a set, and how many inodes share them.
+    Xattrs(XattrSetId, u32),
+    /// The target of a symlink.
+    Symlink(NodeId),
+    /// Content of a regular file, from this block of the input on.
+    Data(BlockNr),
+}
+
+/// Whose map it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The journal's.
+    Journal,
+    /// The orphan file's.
+    OrphanFile,
+    /// A node's.
+    Node(NodeId),
+}
+
+impl Content {
+    /// What it is, in words.
+    pub fn describe(&self) -> String {
+        match self {
+            Self::Boot => "boot sector".to_owned(),
+            Self::Superblock(GroupNr(0)) => "superblock".to_owned(),
+            Self::Superblock(group) => format!("backup superblock of group {group}"),
+            Self::Descriptors(_) => "group descriptors".to_owned(),
+            Self::BlockBitmap(group) => format!("block bitmap of group {group}"),
+            Self::InodeBitmap(group) => format!("inode bitmap of group {group}"),
+            Self::InodeTable(group, _) => format!("inode table of group {group}"),
+            Self::ResizeMap | Self::ResizeIndirect(_) => "resize inode".to_owned(),
+            Self::JournalSuperblock => "journal superblock".to_owned(),
+            Self::OrphanFile => "orphan file".to_owned(),
+            Self::Map(..) => "block map of a file".to_owned(),
+            Self::Directory(..) => "directory".to_owned(),
+            Self::Xattrs(..) => "block of xattrs".to_owned(),
+            Self::Symlink(_) => "symlink".to_owned(),
+            Self::Data(_) => "file content".to_owned(),
+        }
+    }
+}
+
+/// Lists all pieces, in the order of their blocks.
+///
+/// # Errors
+///
+/// If two pieces overlap, which would be a defect of this program.
+pub fn list(plan: &Plan, tree: &Tree, survey: &Survey) -> Result<Vec<Piece>> {
+    let mut lister = Lister { plan, tree, block_size: plan.geometry.block_size as u64, pieces: Vec::new() };
+    lister.static_metadata();
+    lister.specials();
+    lister.nodes(survey);
+    let mut pieces = lister.pieces;
+    pieces.sort_by_key(|piece| piece.start);
+    let size = plan.geometry.block_size as u64;
+    let overlap =
+        pieces.windows(2).find(|pair| pair[0].start.0 + pair[0].bytes.div_ceil(size) > pair[1].start.0);
+    let beyond =
+        pieces.last().filter(|last| last.start.0 + last.bytes.div_ceil(size) > plan.geometry.blocks_count);
+    if let Some(piece) = overlap.map(|pair| &pair[1]).or(beyond) {
+        return Err(Location::of(Structure::Image).block(piece.start).unsupported(
+            format!(
+                "internal error: the plan puts two things at block {} ({})",
+                piece.start,
+                piece.content.describe()
+            ),
+            "please report this image",
+        ));
+    }
+    Ok(pieces)
+}
+
+struct Lister<'p> {
+    plan: &'p Plan,
+    tree: &'p Tree,
+    block_size: u64,
+    pieces: Vec<Piece>,
+}
+
+impl Lister<'_> {
+    fn add(&mut self, start: BlockNr, blocks: u64, content: Content) {
+        self.pieces.push(Piece { start, bytes: blocks * self.block_size, content });
+    }
+
+    fn static_metadata(&mut self) {
+        let geometry = &self.plan.geometry;
+        if geometry.first_data_block > 0 {
+            self.pieces.push(Piece { start: BlockNr(0), bytes: 1024, content: Content::Boot });
+        }
+        let with_flags = self.plan.checksums.covers_descriptors();
+        let last_inode = u64::from(self.plan.numbering.last().0);
+        for group in (0..geometry.groups).map(GroupNr) {
+            let head = geometry.group_head(group);
+            if let Some(block) = head.superblock {
+                self.add(block, 1, Content::Superblock(group));
+            }
+            if let Some((block, count)) = head.descriptors {
+                let first = geometry.first_descriptor_block_of(group);
+                let per_piece = MAX_BYTES / self.block_size;
+                for done in (0..count).step_by(usize::try_from(per_piece).unwrap_or(1)) {
+                    let blocks = per_piece.min(count - done);
+                    self.add(BlockNr(block.0 + done), blocks, Content::Descriptors(first + done));
+                }
+            }
+            if let Some((block, count)) = head.reserved
+                && group.0 == 0
+            {
+                for index in 0..count {
+                    self.add(BlockNr(block.0 + index), 1, Content::ResizeIndirect(index));
+                }
+            }
+            let places = &self.plan.groups[group.0 as usize];
+            if !with_flags || !self.plan.is_block_uninit(group) {
+                self.add(places.block_bitmap, 1, Content::BlockBitmap(group));
+            }
+            let first = u64::from(group.0) * u64::from(geometry.inodes_per_group);
+            let used = last_inode.saturating_sub(first).min(geometry.inodes_per_group.into());
+            if !with_flags || used > 0 {
+                self.add(places.inode_bitmap, 1, Content::InodeBitmap(group));
+            }
+            self.inode_table(group, places.inode_table, used);
+        }
+    }
+
+    /// The inodes in use at the start of a group's table.
+    fn inode_table(&mut self, group: GroupNr, start: BlockNr, used: u64) {
+        let inode_size = self.plan.geometry.inode_size as u64;
+        let per_piece = (MAX_BYTES / 4).max(self.block_size);
+        let mut done = 0;
+        while done < used * inode_size {
+            let bytes = per_piece.min(used * inode_size - done);
+            let index = u32::try_from(done / inode_size).unwrap_or(u32::MAX);
+            let start = BlockNr(start.0 + done / self.block_size);
+            self.pieces.push(Piece { start, bytes, content: Content::InodeTable(group, index) });
+            done += bytes;
+        }
+    }
+
+    fn specials(&mut self) {
+        let layout = &self.plan.layout;
+        if let Some(block) = layout.resize_block {
+            self.add(block, 1, Content::ResizeMap);
+        }
+        if let Some(file) = layout.journal {
+            if let Some(block) = layout.physical(file, 0) {
+                self.pieces.push(Piece { start: block, bytes: 1024, content: Content::JournalSuperblock });
+            }
+            self.map(Owner::Journal, file);
+        }
+        if let Some(file) = layout.orphan_file {
+            for extent in layout.extents(file) {
+                self.add(extent.physical, extent.count.into(), Content::OrphanFile);
+            }
+            self.map(Owner::OrphanFile, file);
+        }
+        for block in &self.plan.xattrs.blocks {
+            self.add(block.at, 1, Content::Xattrs(block.set, block.refcount));
+        }
+    }
+
+    fn map(&mut self, owner: Owner, file: FileLayout) {
+        for (place, block) in (0..).zip(self.plan.layout.map_blocks(file)) {
+            self.add(*block, 1, Content::Map(owner, place));
+        }
+    }
+
+    fn nodes(&mut self, survey: &Survey) {
+        for id in self.tree.ids() {
+            let file = self.plan.layout.nodes[id.index()];
+            match self.tree.node(id).kind {
+                Kind::Directory { .. } => {
+                    let per_piece = u32::try_from(MAX_BYTES / 4 / self.block_size).unwrap_or(1).max(1);
+                    for extent in self.plan.layout.extents(file) {
+                        for done in (0..extent.count).step_by(per_piece as usize) {
+                            let blocks = per_piece.min(extent.count - done);
+                            let start = BlockNr(extent.physical.0 + u64::from(done));
+                            self.add(start, blocks.into(), Content::Directory(id, extent.logical + done));
+                        }
+                    }
+                }
+                Kind::Regular { size, .. } => self.data(survey, id, size, file),
+                Kind::Symlink(target) => {
+                    let bytes = self.tree.text(target).len() as u64;
+                    if let Some(start) = self.plan.layout.physical(file, 0) {
+                        self.pieces.push(Piece { start, bytes, content: Content::Symlink(id) });
+                    }
+                }
+                Kind::Device { .. } | Kind::Empty => continue,
+            }
+            self.map(Owner::Node(id), file);
+        }
+    }
+
+    /// Content of a file: where a run of the input meets an extent of the output.
+    fn data(&mut self, survey: &Survey, id: NodeId, size: u64, file: FileLayout) {
+        let extents = self.plan.layout.extents(file);
+        let per_piece = u32::try_from(MAX_BYTES / self.block_size).unwrap_or(1);
+        let mut at = 0;
+        for run in survey.runs_of(id) {
+            let mut logical = run.logical;
+            while logical < run.logical + run.count {
+                // The extents cover all runs.
+                while extents[at].logical + (extents[at].count - 1) < logical {
+                    at += 1;
+                }
+                let extent = &extents[at];
+                let skipped = logical - extent.logical;
+                let count = (extent.count - skipped).min(run.count - (logical - run.logical)).min(per_piece);
+                if let Some(source) = run.source {
+                    let offset = u64::from(logical) * self.block_size;
+                    let bytes = (u64::from(count) * self.block_size).min(size - offset);
+                    let source = BlockNr(source.0 + u64::from(logical - run.logical));
+                    let start = BlockNr(extent.physical.0 + u64::from(skipped));
+                    self.pieces.push(Piece { start, bytes, content: Content::Data(source) });
+                }
+                logical += count;
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Free blocks of a group.
+    pub fn free_in_group(&self, group: GroupNr) -> u64 {
+        self.layout.free.within(self.geometry.group_blocks(group)).map(|range| range.end - range.start).sum()
+    }
+
+    /// Whether a group's block bitmap is left out, as e2fsck leaves it out: no block of a full group
+    /// is in use, and it is not the last.
+    pub fn is_block_uninit(&self, group: GroupNr) -> bool {
+        group.0 + 1 < self.geometry.groups && self.free_in_group(group) == self.geometry.blocks_per_group
+    }
+
+    /// Sets the bits of a group's blocks in use, and of those that it lacks, in a bitmap of zeros.
+    pub fn fill_block_bitmap(&self, group: GroupNr, bits: &mut [u8]) {
+        let blocks = self.geometry.group_blocks(group);
+        let bit = |block: u64| usize::try_from(block - blocks.start).unwrap_or(usize::MAX);
+        let mut next = blocks.start;
+        for free in self.layout.free.within(blocks.clone()) {
+            bitmap::set(bits, bit(next)..bit(free.start));
+            next = free.end;
+        }
+        bitmap::set(bits, bit(next)..bits.len() * 8);
+    }
+}

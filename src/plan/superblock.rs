@@ -1,0 +1,128 @@
+//! The superblock of the output.
+
+use zerocopy::little_endian::{U16, U32};
+
+use super::{GroupPlaces, Layout, Numbering};
+use crate::error::{Location, Result, Structure};
+use crate::form;
+use crate::geometry::Geometry;
+use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
+use crate::ondisk::inode::LINK_MAX;
+use crate::ondisk::superblock::{self as sb, Superblock};
+use crate::policy::Options;
+use crate::source::Source;
+use crate::tree::{Kind, Tree};
+use crate::units::{GroupNr, InodeNr};
+
+/// A regular file of so many bytes needs the `large_file` feature.
+const LARGE_FILE: u64 = 1 << 31;
+
+/// The interval, in seconds, and the range of mount counts that mke2fs sets with
+/// `enable_periodic_fsck`: it adds up to 19 that it takes from the random UUID.
+const PERIODIC_INTERVAL: u32 = 180 * 24 * 60 * 60;
+const PERIODIC_COUNTS: std::ops::Range<u16> = 20..40;
+
+/// The features of the output: those of the input but for its state, and what the tree needs.
+pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
+    let mut needed = Features::default();
+    for node in &tree.nodes {
+        if node.xattrs.is_some() {
+            needed.compat |= Compat::EXT_ATTR;
+        }
+        match node.kind {
+            Kind::Regular { size, .. } if size >= LARGE_FILE => needed.ro_compat |= RoCompat::LARGE_FILE,
+            Kind::Directory { .. } if u64::from(node.links) > LINK_MAX => {
+                needed.ro_compat |= RoCompat::DIR_NLINK
+            }
+            _ => {}
+        }
+    }
+    let missing = needed.difference(source.features());
+    if source.superblock.s_rev_level.get() == sb::GOOD_OLD_REV && missing != Features::default() {
+        return Err(Location::of(Structure::Superblock).unsupported(
+            format!("revision 0 with a tree that needs {}", missing.names().join(", ")),
+            "make the image with revision 1",
+        ));
+    }
+    Ok(source.features().union(needed).difference(Features {
+        incompat: Incompat::NEEDS_RECOVERY,
+        ro_compat: RoCompat::ORPHAN_PRESENT,
+        ..Features::default()
+    }))
+}
+
+/// Builds the superblock, but for UUID, journal backup and checksum.
+pub fn build(
+    source: &Source<'_>,
+    geometry: &Geometry,
+    options: &Options,
+    numbering: Numbering,
+    groups: &[GroupPlaces],
+    layout: &Layout,
+) -> Superblock {
+    let input = &source.superblock;
+    let mut output = form::kept_fields(input);
+    let free = layout.free.count();
+    let low = |value: u64| U32::new(u32::try_from(value & 0xFFFF_FFFF).unwrap_or(0));
+    let high = |value: u64| U32::new(u32::try_from(value >> 32).unwrap_or(0));
+
+    output.s_magic = U16::new(sb::MAGIC);
+    output.s_state = U16::new(sb::STATE_VALID);
+    output.s_inodes_count = U32::new(geometry.inodes_count());
+    output.s_free_inodes_count = U32::new(geometry.inodes_count() - numbering.last().0);
+    output.s_free_blocks_count_lo = low(free);
+    output.s_free_blocks_count_hi = high(free);
+    output.s_overhead_clusters = low(overhead(geometry, groups, layout));
+    output.s_max_mnt_count = U16::new(max_mount_count(input));
+    output.s_first_ino = U32::new(geometry.first_inode.0);
+    output.s_inode_size = U16::new(u16::try_from(geometry.inode_size).unwrap_or(0));
+    output.s_feature_compat = U32::new(geometry.features.compat.bits());
+    output.s_feature_incompat = U32::new(geometry.features.incompat.bits());
+    output.s_feature_ro_compat = U32::new(geometry.features.ro_compat.bits());
+    output.s_hash_seed = form::HASH_SEED;
+    output.s_flags = U32::new(sb::FLAGS_SIGNED_HASH | input.s_flags.get() & sb::FLAGS_TEST_FILESYS);
+    if geometry.is_64bit() {
+        output.s_desc_size = U16::new(u16::try_from(geometry.descriptor_size).unwrap_or(0));
+    }
+    if geometry.features.ro_compat.contains(RoCompat::METADATA_CSUM) {
+        output.s_checksum_type = sb::CHECKSUM_CRC32C;
+    }
+    if geometry.features.incompat.contains(Incompat::METADATA_CSUM_SEED) {
+        output.s_checksum_seed = U32::new(form::CHECKSUM_SEED);
+    }
+    if layout.journal.is_some() {
+        output.s_journal_inum = U32::new(InodeNr::JOURNAL.0);
+        output.s_jnl_backup_type = sb::JNL_BACKUP_BLOCKS;
+    }
+    if let Some(number) = numbering.orphan_file() {
+        output.s_orphan_file_inum = U32::new(number.0);
+    }
+    let created = options.epoch.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or(0);
+    output.s_mkfs_time = low(created);
+    output.s_mkfs_time_hi = (created >> 32).to_le_bytes()[0];
+    if let Some(label) = &options.label {
+        output.s_volume_name = [0; 16];
+        output.s_volume_name[..label.len()].copy_from_slice(label);
+    }
+    output
+}
+
+/// Static metadata, the journal, and the blocks before group 0: what statfs does not count.
+fn overhead(geometry: &Geometry, groups: &[GroupPlaces], layout: &Layout) -> u64 {
+    let own = groups.len() as u64 * (2 + geometry.inode_table_blocks());
+    let copies: u64 = (0..geometry.groups)
+        .flat_map(|group| geometry.head_ranges(GroupNr(group)))
+        .map(|range| range.end - range.start)
+        .sum();
+    let journal: u64 = layout
+        .journal
+        .map_or(0, |file| layout.extents(file).iter().map(|extent| u64::from(extent.count)).sum());
+    own + copies + journal + geometry.first_data_block
+}
+
+/// The mount count of `enable_periodic_fsck` without what the UUID added to it.
+fn max_mount_count(input: &Superblock) -> u16 {
+    let count = input.s_max_mnt_count.get();
+    let periodic = input.s_checkinterval.get() == PERIODIC_INTERVAL && PERIODIC_COUNTS.contains(&count);
+    if periodic { PERIODIC_COUNTS.start } else { count }
+}

@@ -1,0 +1,395 @@
+//! One parallel pass over file content: which blocks hold anything but zeros, and a digest.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::form::SEGMENT_BYTES;
+use crate::observe::{Observer, Stage};
+use crate::policy::HolePolicy;
+use crate::source::Source;
+use crate::tree::{Kind, NodeId, Run, Tree};
+use crate::units::BlockNr;
+
+/// Consecutive logical blocks of a file that the output allocates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredRun {
+    /// The first logical block.
+    pub logical: u32,
+    /// The number of blocks.
+    pub count: u32,
+    /// Where the input has them; `None` for zeros.
+    pub source: Option<BlockNr>,
+    /// Allocated but never written.
+    pub unwritten: bool,
+}
+
+/// What is to be stored of the content of all regular files.
+#[derive(Debug, Default)]
+pub struct Survey {
+    runs: Vec<StoredRun>,
+    /// For each node and one past the last: the first of its runs.
+    firsts: Vec<usize>,
+    digests: Vec<u128>,
+    /// For each node and one past the last: the first of its digests.
+    digest_firsts: Vec<usize>,
+    /// Blocks of zeros, and unwritten ones, that became holes.
+    pub punched: u64,
+}
+
+impl Survey {
+    /// The runs of a file, in logical order.
+    pub fn runs_of(&self, id: NodeId) -> &[StoredRun] {
+        &self.runs[self.firsts[id.index()]..self.firsts[id.index() + 1]]
+    }
+
+    /// The digests of a file's segments, in order; a segment without content has none.
+    pub fn digests_of(&self, id: NodeId) -> &[u128] {
+        &self.digests[self.digest_firsts[id.index()]..self.digest_firsts[id.index() + 1]]
+    }
+
+    /// Adds blocks, and joins them with the last run of the file where they continue it.
+    fn push(&mut self, first: usize, run: StoredRun) {
+        if let Some(last) = self.runs[first..].last_mut() {
+            let next = last.source.map(|block| BlockNr(block.0 + u64::from(last.count)));
+            if last.logical + last.count == run.logical
+                && next == run.source
+                && last.unwritten == run.unwritten
+            {
+                last.count += run.count;
+                return;
+            }
+        }
+        self.runs.push(run);
+    }
+}
+
+/// A part of a file's runs, cut to a window of logical blocks.
+struct Unit {
+    node: NodeId,
+    runs: Range<usize>,
+    window: Range<u64>,
+}
+
+/// What one unit holds.
+#[derive(Default)]
+struct Part {
+    runs: Vec<StoredRun>,
+    digests: Vec<u128>,
+    punched: u64,
+}
+
+/// Segments that one unit of work covers.
+const SEGMENTS_PER_UNIT: u64 = 8;
+
+/// Looks through all content. Without `digest`, the digests are left out.
+pub fn survey(
+    source: &Source<'_>,
+    tree: &Tree,
+    holes: HolePolicy,
+    digest: bool,
+    observer: &dyn Observer,
+) -> Survey {
+    let total: u64 = tree.runs.iter().map(|run| u64::from(run.count)).sum();
+    observer.begin(Stage::Survey, total);
+    let surveyor = Surveyor { source, tree, holes, digest };
+    let units = surveyor.units();
+    let mut survey = Survey::default();
+    let mut next_node = 0;
+    // In rounds, so that the parts in flight stay few.
+    for round in units.chunks(1 << 16) {
+        let parts: Vec<Part> = round
+            .par_iter()
+            .with_min_len(16)
+            .map(|unit| {
+                let part = surveyor.look(unit);
+                observer.advance(unit.blocks(tree));
+                part
+            })
+            .collect();
+        for (unit, part) in round.iter().zip(parts) {
+            survey.open(unit.node, &mut next_node, &surveyor);
+            let first = survey.firsts[unit.node.index()];
+            part.runs.into_iter().for_each(|run| survey.push(first, run));
+            survey.digests.extend(part.digests);
+            survey.punched += part.punched;
+        }
+    }
+    survey.open(NodeId(u32::try_from(tree.nodes.len()).unwrap_or(u32::MAX)), &mut next_node, &surveyor);
+    survey
+}
+
+impl Survey {
+    /// Ends the node before `node`, and all nodes without units up to it.
+    fn open(&mut self, node: NodeId, next: &mut usize, surveyor: &Surveyor<'_, '_>) {
+        while *next <= node.index() {
+            if *next > 0 {
+                self.fill_swap_file(NodeId(u32::try_from(*next - 1).unwrap_or(u32::MAX)), surveyor);
+            }
+            self.firsts.push(self.runs.len());
+            self.digest_firsts.push(self.digests.len());
+            *next += 1;
+        }
+    }
+
+    /// A swap file can't have holes: every block of it is allocated.
+    fn fill_swap_file(&mut self, id: NodeId, surveyor: &Surveyor<'_, '_>) {
+        let Kind::Regular { size, .. } = surveyor.tree.node(id).kind else { return };
+        if !is_swap_file(surveyor.source, surveyor.tree, id) {
+            return;
+        }
+        let first = self.firsts[id.index()];
+        let stored = self.runs.split_off(first);
+        let end = u32::try_from(surveyor.source.geometry.blocks_of_bytes(size)).unwrap_or(u32::MAX);
+        let mut next = 0;
+        let zeros =
+            |logical, end: u32| StoredRun { logical, count: end - logical, source: None, unwritten: false };
+        for run in stored {
+            if run.logical > next {
+                self.push(first, zeros(next, run.logical));
+            }
+            next = run.logical + run.count;
+            self.push(first, StoredRun { unwritten: false, ..run });
+        }
+        if end > next {
+            self.push(first, zeros(next, end));
+        }
+    }
+}
+
+impl Unit {
+    fn blocks(&self, tree: &Tree) -> u64 {
+        tree.runs[self.runs.clone()]
+            .iter()
+            .filter_map(|run| cut(run, &self.window))
+            .map(|run| u64::from(run.count))
+            .sum()
+    }
+}
+
+/// The part of a run that lies in a window.
+fn cut(run: &Run, window: &Range<u64>) -> Option<Run> {
+    let start = window.start.max(run.logical.into());
+    let end = window.end.min(u64::from(run.logical) + u64::from(run.count));
+    let count = u32::try_from(end.checked_sub(start)?).ok().filter(|count| *count > 0)?;
+    let skipped = start - u64::from(run.logical);
+    Some(Run {
+        logical: u32::try_from(start).ok()?,
+        count,
+        physical: BlockNr(run.physical.0 + skipped),
+        unwritten: run.unwritten,
+    })
+}
+
+struct Surveyor<'s, 'a> {
+    source: &'s Source<'a>,
+    tree: &'s Tree,
+    holes: HolePolicy,
+    digest: bool,
+}
+
+impl Surveyor<'_, '_> {
+    fn segment_blocks(&self) -> u64 {
+        (SEGMENT_BYTES / self.source.geometry.block_size) as u64
+    }
+
+    /// All files, large ones in parts that begin and end with segments.
+    fn units(&self) -> Vec<Unit> {
+        let size = self.segment_blocks() * SEGMENTS_PER_UNIT;
+        let mut units = Vec::new();
+        for node in self.tree.ids() {
+            let Kind::Regular { first, count, .. } = self.tree.node(node).kind else { continue };
+            let end = first + count as usize;
+            let mut next = first;
+            while next < end {
+                // The window of the next run, and all runs that reach into it; a run that goes on
+                // behind it is also the first of the next window.
+                let mut start = u64::from(self.tree.runs[next].logical) / size * size;
+                let last_end =
+                    units.last().filter(|unit: &&Unit| unit.node == node).map_or(0, |unit| unit.window.end);
+                start = start.max(last_end);
+                let window = start..start + size;
+                let reach =
+                    self.tree.runs[next..end].partition_point(|run| u64::from(run.logical) < window.end);
+                let last = next + reach;
+                units.push(Unit { node, runs: next..last, window: window.clone() });
+                let tail = &self.tree.runs[last - 1];
+                let goes_on = u64::from(tail.logical) + u64::from(tail.count) > window.end;
+                next = if goes_on { last - 1 } else { last };
+            }
+        }
+        units
+    }
+
+    fn look(&self, unit: &Unit) -> Part {
+        let mut part = Part::default();
+        let Kind::Regular { size, .. } = self.tree.node(unit.node).kind else { return part };
+        let segment_blocks = self.segment_blocks();
+        let mut segment = Segment { number: 0, hash: None };
+        for run in self.tree.runs[unit.runs.clone()].iter().filter_map(|run| cut(run, &unit.window)) {
+            let mut done = 0;
+            while done < run.count {
+                let logical = run.logical + done;
+                let number = u64::from(logical) / segment_blocks;
+                // A segment's blocks are at most 2^10.
+                let room = u32::try_from((number + 1) * segment_blocks - u64::from(logical)).unwrap_or(1);
+                let count = room.min(run.count - done);
+                segment.enter(number, &mut part.digests);
+                let physical = BlockNr(run.physical.0 + u64::from(done));
+                self.look_at(Run { logical, count, physical, ..run }, size, &mut segment, &mut part);
+                done += count;
+            }
+        }
+        segment.enter(u64::MAX, &mut part.digests);
+        part
+    }
+
+    /// Looks at blocks of one segment.
+    fn look_at(&self, run: Run, size: u64, segment: &mut Segment, part: &mut Part) {
+        if run.unwritten || self.source.is_hole(run.physical, run.count.into()) {
+            self.keep_zeros(run, part);
+            return;
+        }
+        let block_size = self.source.geometry.block_size;
+        let bytes = self.source.blocks(run.physical, run.count.into()).unwrap_or_default();
+        let left = size - u64::from(run.logical) * block_size as u64;
+        let live = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let mut stored = 0..0_u32;
+        let flush = |stored: Range<u32>, segment: &mut Segment, part: &mut Part| {
+            if stored.is_empty() {
+                return;
+            }
+            if self.digest {
+                let end = (stored.end as usize * block_size).min(live);
+                segment.update(&bytes[stored.start as usize * block_size..end]);
+            }
+            push(
+                part,
+                StoredRun {
+                    logical: run.logical + stored.start,
+                    count: stored.end - stored.start,
+                    source: Some(BlockNr(run.physical.0 + u64::from(stored.start))),
+                    unwritten: false,
+                },
+            );
+        };
+        for (index, block) in (0..run.count).zip(bytes[..live].chunks(block_size)) {
+            if !is_zero(block) {
+                if stored.end != index {
+                    flush(stored, segment, part);
+                    stored = index..index;
+                }
+                stored.end = index + 1;
+                continue;
+            }
+            flush(std::mem::take(&mut stored), segment, part);
+            let physical = BlockNr(run.physical.0 + u64::from(index));
+            self.keep_zeros(Run { logical: run.logical + index, count: 1, physical, unwritten: false }, part);
+        }
+        flush(stored, segment, part);
+    }
+
+    fn keep_zeros(&self, run: Run, part: &mut Part) {
+        match self.holes {
+            HolePolicy::Punch => part.punched += u64::from(run.count),
+            HolePolicy::Keep => {
+                push(
+                    part,
+                    StoredRun {
+                        logical: run.logical,
+                        count: run.count,
+                        source: None,
+                        unwritten: run.unwritten,
+                    },
+                );
+            }
+        }
+    }
+}
+
+/// Adds blocks to a part; single blocks of zeros are joined here, since they come one by one.
+fn push(part: &mut Part, run: StoredRun) {
+    if let Some(last) = part.runs.last_mut()
+        && last.source.is_none()
+        && run.source.is_none()
+        && last.unwritten == run.unwritten
+        && last.logical + last.count == run.logical
+    {
+        last.count += run.count;
+        return;
+    }
+    part.runs.push(run);
+}
+
+/// The digest of the content in one segment of a file.
+struct Segment {
+    number: u64,
+    hash: Option<Xxh3>,
+}
+
+impl Segment {
+    fn enter(&mut self, number: u64, digests: &mut Vec<u128>) {
+        if number != self.number {
+            self.number = number;
+            digests.extend(self.hash.take().map(|hash| hash.digest128()));
+        }
+    }
+
+    fn update(&mut self, bytes: &[u8]) {
+        self.hash.get_or_insert_with(Xxh3::new).update(bytes);
+    }
+}
+
+/// Whether all bytes are zero; data that is not is seen at its first word, mostly.
+pub fn is_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks::<16>();
+    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
+}
+
+/// Whether a file begins as mkswap leaves it: a signature at the end of its first page, which may
+/// have 4, 16 or 64 KiB.
+fn is_swap_file(source: &Source<'_>, tree: &Tree, id: NodeId) -> bool {
+    const SIGNATURE: &[u8] = b"SWAPSPACE2";
+    let Kind::Regular { size, .. } = tree.node(id).kind else { return false };
+    [4096_u64, 16384, 65536].iter().any(|page| {
+        let start = page - SIGNATURE.len() as u64;
+        size >= *page && read_within_block(source, tree, id, start, SIGNATURE.len()) == Some(SIGNATURE)
+    })
+}
+
+/// Bytes of a file that lie within one block; `None` for a hole.
+fn read_within_block<'a>(
+    source: &Source<'a>,
+    tree: &Tree,
+    id: NodeId,
+    offset: u64,
+    length: usize,
+) -> Option<&'a [u8]> {
+    let block_size = source.geometry.block_size as u64;
+    let block = offset / block_size;
+    let runs = tree.runs_of(id);
+    let index = runs.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= block);
+    let run = runs.get(index).filter(|run| u64::from(run.logical) <= block && !run.unwritten)?;
+    let bytes = source.block(BlockNr(run.physical.0 + block - u64::from(run.logical)))?;
+    let start = usize::try_from(offset % block_size).ok()?;
+    bytes.get(start..start + length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_seen_to_the_last_byte() {
+        for length in [0, 1, 15, 16, 17, 4096, 4099] {
+            let mut bytes = vec![0_u8; length];
+            assert!(is_zero(&bytes));
+            for index in 0..length.min(40) {
+                bytes[length - 1 - index] = 1;
+                assert!(!is_zero(&bytes), "{length} {index}");
+                bytes[length - 1 - index] = 0;
+            }
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Rendering directories.
+
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{U16, U32};
+
+use super::Renderer;
+use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail, HEADER_SIZE, TAIL_SIZE};
+use crate::ondisk::features::Incompat;
+use crate::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo, DxTail};
+use crate::ondisk::inode::S_IFDIR;
+use crate::plan::DirectoryPlan;
+use crate::tree::{Kind, NodeId};
+use crate::units::InodeNr;
+
+/// Puts entries into a block, one behind the other.
+struct Filler<'o> {
+    out: &'o mut [u8],
+    typed: bool,
+    next: usize,
+    /// Where the last entry starts; it takes what is left in the end.
+    last: usize,
+}
+
+impl Filler<'_> {
+    fn add(&mut self, name: &[u8], inode: InodeNr, mode: u16) {
+        let size = dir_entry::entry_size(name.len());
+        let entry = DirEntry {
+            inode: U32::new(inode.0),
+            rec_len: dir_entry::encode_rec_len(size, self.out.len()),
+            name_len: u8::try_from(name.len()).unwrap_or(u8::MAX),
+            file_type: if self.typed { dir_entry::file_type(mode) } else { 0 },
+        };
+        self.out[self.next..self.next + HEADER_SIZE].copy_from_slice(entry.as_bytes());
+        self.out[self.next + HEADER_SIZE..][..name.len()].copy_from_slice(name);
+        self.last = self.next;
+        self.next += size;
+    }
+
+    /// Stretches the last entry, or an unused one, to the end.
+    fn finish(self, end: usize) {
+        let len = dir_entry::encode_rec_len(end - self.last, self.out.len());
+        self.out[self.last + 4..self.last + 6].copy_from_slice(len.as_bytes());
+    }
+}
+
+impl Renderer<'_, '_> {
+    /// Blocks of a directory, from a logical one on.
+    pub(super) fn directory_blocks(&self, id: NodeId, first: u32, out: &mut [u8]) {
+        let plan = &self.plan.directories[id.index()];
+        for (block, out) in (first..).zip(out.chunks_exact_mut(self.plan.geometry.block_size)) {
+            self.directory_block(id, plan, block, out);
+        }
+    }
+
+    fn directory_block(&self, id: NodeId, plan: &DirectoryPlan, block: u32, out: &mut [u8]) {
+        let Some(index) = &plan.index else {
+            self.leaf(id, plan, block as usize, block == 0, |place| place, out);
+            return;
+        };
+        let leaves = u32::try_from(plan.starts.len()).unwrap_or(u32::MAX);
+        if block == 0 {
+            self.index_root(id, plan, out);
+        } else if block <= leaves {
+            self.leaf(id, plan, block as usize - 1, false, |place| index.order[place] as usize, out);
+        } else {
+            self.index_node(id, plan, block - leaves - 1, out);
+        }
+    }
+
+    /// A block of names: the leaf of a number, with `.` and `..` in front or not.
+    fn leaf(
+        &self,
+        id: NodeId,
+        plan: &DirectoryPlan,
+        leaf: usize,
+        dots: bool,
+        at: impl Fn(usize) -> usize,
+        out: &mut [u8],
+    ) {
+        let number = self.plan.numbering.number_of(id);
+        let with_tail = self.plan.checksums.covers_metadata();
+        let end = out.len() - if with_tail { TAIL_SIZE } else { 0 };
+        let entries = self.tree.entries_of(id);
+        let typed = self.plan.geometry.features.incompat.contains(Incompat::FILETYPE);
+        let mut filler = Filler { out, typed, next: 0, last: 0 };
+        if dots {
+            filler.add(b".", number, S_IFDIR);
+            filler.add(b"..", self.parent_of(id), S_IFDIR);
+        }
+        let start = plan.starts.get(leaf).map_or(entries.len(), |start| *start as usize);
+        let stop = plan.starts.get(leaf + 1).map_or(entries.len(), |start| *start as usize);
+        for place in start..stop {
+            let entry = &entries[at(place)];
+            let mode = self.tree.node(entry.node).mode;
+            filler.add(self.tree.text(entry.name), self.plan.numbering.number_of(entry.node), mode);
+        }
+        filler.finish(end);
+        if with_tail {
+            let checksum = self.plan.checksums.directory_block(number, 0, out).unwrap_or(0);
+            let tail = DirEntryTail { det_checksum: U32::new(checksum), ..DirEntryTail::new() };
+            out[end..].copy_from_slice(tail.as_bytes());
+        }
+    }
+
+    fn parent_of(&self, id: NodeId) -> InodeNr {
+        match self.tree.node(id).kind {
+            Kind::Directory { parent, .. } => self.plan.numbering.number_of(parent),
+            _ => InodeNr::ROOT,
+        }
+    }
+
+    /// The root of an index. Its children are the top level of nodes, or the leaves.
+    fn index_root(&self, id: NodeId, plan: &DirectoryPlan, out: &mut [u8]) {
+        let Some(index) = &plan.index else { return };
+        let typed = self.plan.geometry.features.incompat.contains(Incompat::FILETYPE);
+        let size = out.len();
+        let mut filler = Filler { out, typed, next: 0, last: 0 };
+        filler.add(b".", self.plan.numbering.number_of(id), S_IFDIR);
+        filler.add(b"..", self.parent_of(id), S_IFDIR);
+        filler.finish(size);
+        let info = DxRootInfo {
+            reserved_zero: U32::new(0),
+            hash_version: self.plan.geometry.hash_version.to_disk(),
+            info_length: 8,
+            indirect_levels: u8::try_from(index.levels.len()).unwrap_or(u8::MAX),
+            unused_flags: 0,
+        };
+        out[crate::plan::DOTS_SIZE..htree::ROOT_HEAD].copy_from_slice(info.as_bytes());
+        let top = index.levels.len();
+        let children = self.children(plan, top, 0, u32::MAX);
+        self.index_entries(id, &children, htree::ROOT_HEAD, out);
+    }
+
+    /// An interior node of an index, by its place among them: those above the leaves come first.
+    fn index_node(&self, id: NodeId, plan: &DirectoryPlan, mut place: u32, out: &mut [u8]) {
+        let Some(index) = &plan.index else { return };
+        let mut level = 0;
+        while let Some(nodes) = index.levels.get(level).filter(|nodes| place >= **nodes) {
+            place -= nodes;
+            level += 1;
+        }
+        let head = DirEntry {
+            inode: U32::new(0),
+            rec_len: dir_entry::encode_rec_len(out.len(), out.len()),
+            name_len: 0,
+            file_type: 0,
+        };
+        out[..htree::NODE_HEAD].copy_from_slice(head.as_bytes());
+        let limit = self.index_limit(htree::NODE_HEAD, out.len());
+        let children = self.children(plan, level, place * limit, limit);
+        self.index_entries(id, &children, htree::NODE_HEAD, out);
+    }
+
+    fn index_limit(&self, head: usize, block_size: usize) -> u32 {
+        u32::try_from(htree::limit(block_size, head, self.plan.checksums.covers_metadata()))
+            .unwrap_or(u32::MAX)
+    }
+
+    /// Hash and block of up to `count` of the things that nodes of a level point to, from one on.
+    fn children(&self, plan: &DirectoryPlan, level: usize, first: u32, count: u32) -> Vec<DxEntry> {
+        let Some(index) = &plan.index else { return Vec::new() };
+        let leaves = u32::try_from(plan.starts.len()).unwrap_or(u32::MAX);
+        let below = |level: usize| if level == 0 { leaves } else { index.levels[level - 1] };
+        let limit = self.index_limit(htree::NODE_HEAD, self.plan.geometry.block_size);
+        // Leaves are blocks 1 and on, then come the nodes level by level.
+        let first_block = 1 + (0..level).map(below).sum::<u32>();
+        let leaves_each = limit.pow(u32::try_from(level).unwrap_or(0));
+        (first..below(level).min(first.saturating_add(count)))
+            .map(|child| DxEntry {
+                hash: U32::new(index.hashes[(child * leaves_each) as usize]),
+                block: U32::new(first_block + child),
+            })
+            .collect()
+    }
+
+    /// Writes the entries of an index behind its head, and the checksum.
+    fn index_entries(&self, id: NodeId, children: &[DxEntry], head: usize, out: &mut [u8]) {
+        let limit = self.index_limit(head, out.len());
+        for (entry, slot) in children.iter().zip(out[head..].chunks_exact_mut(htree::ENTRY_SIZE)) {
+            slot.copy_from_slice(entry.as_bytes());
+        }
+        let narrow = |value: usize| U16::new(u16::try_from(value).unwrap_or(u16::MAX));
+        // The first entry's hash has no place of its own.
+        let counts = DxCountLimit { limit: narrow(limit as usize), count: narrow(children.len()) };
+        out[head..head + size_of::<DxCountLimit>()].copy_from_slice(counts.as_bytes());
+        let end = head + children.len() * htree::ENTRY_SIZE;
+        let tail = head + limit as usize * htree::ENTRY_SIZE;
+        let number = self.plan.numbering.number_of(id);
+        if let Some(checksum) = self.plan.checksums.htree_node(number, 0, out, end, tail) {
+            let value = DxTail { dt_reserved: U32::new(0), dt_checksum: U32::new(checksum) };
+            out[tail..tail + size_of::<DxTail>()].copy_from_slice(value.as_bytes());
+        }
+    }
+}

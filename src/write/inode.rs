@@ -1,0 +1,178 @@
+//! Rendering inodes.
+
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{U16, U32};
+
+use super::Renderer;
+use crate::form::EXTRA_ISIZE;
+use crate::ondisk::features::RoCompat;
+use crate::ondisk::inode::{
+    self as disk, FAST_SYMLINK_LIMIT, Inode, InodeFlags, LINK_MAX, S_IFREG, Timestamp,
+};
+use crate::plan::FileLayout;
+use crate::tree::{Kind, NodeId};
+use crate::units::{GroupNr, InodeNr};
+
+/// The mode of inodes outside the tree.
+const SPECIAL_MODE: u16 = S_IFREG | 0o600;
+
+impl Renderer<'_, '_> {
+    /// Inodes of a group's table, from an index on.
+    pub(super) fn inodes(&self, group: GroupNr, first: u32, out: &mut [u8]) {
+        let geometry = &self.plan.geometry;
+        for (index, raw) in (first..).zip(out.chunks_exact_mut(geometry.inode_size)) {
+            let number = InodeNr(group.0 * geometry.inodes_per_group + index + 1);
+            if index < geometry.inodes_per_group && number <= self.plan.numbering.last() {
+                self.inode(number, raw);
+            }
+        }
+    }
+
+    fn inode(&self, number: InodeNr, out: &mut [u8]) {
+        let mut inode = zeroed();
+        let layout = &self.plan.layout;
+        if let Some(node) = self.plan.numbering.node_of(number) {
+            self.node_inode(node, &mut inode);
+        } else if number == InodeNr::RESIZE && layout.resize_block.is_some() {
+            self.special_inode(&mut inode);
+            self.resize_inode(&mut inode);
+        } else if number == InodeNr::JOURNAL
+            && let Some(file) = layout.journal
+        {
+            self.special_file(file, &mut inode);
+        } else if Some(number) == self.plan.numbering.orphan_file()
+            && let Some(file) = layout.orphan_file
+        {
+            self.special_file(file, &mut inode);
+        }
+        // What is left is reserved but not in use: zero, with a checksum.
+        let fields = out.len().min(size_of::<Inode>());
+        let live = if inode.i_extra_isize.get() == 0 { disk::BASE_SIZE } else { fields };
+        out[..live].copy_from_slice(&inode.as_bytes()[..live]);
+        if let Some(node) = self.plan.numbering.node_of(number) {
+            self.xattrs_in_body(node, out);
+        }
+        let with_high = inode.i_extra_isize.get() >= disk::EXTRA_WITH_CHECKSUM;
+        if let Some(checksum) = self.plan.checksums.inode(number, 0, out, with_high) {
+            let [a, b, c, d] = checksum.to_le_bytes();
+            inode.l_i_checksum_lo = U16::from_bytes([a, b]);
+            if with_high {
+                inode.i_checksum_hi = U16::from_bytes([c, d]);
+            }
+            out[..live].copy_from_slice(&inode.as_bytes()[..live]);
+        }
+    }
+
+    fn node_inode(&self, id: NodeId, inode: &mut Inode) {
+        let node = self.tree.node(id);
+        let file = self.plan.layout.nodes[id.index()];
+        inode.i_mode = U16::new(node.mode);
+        let ([a, b, c, d], [e, f, g, h]) = (node.uid.to_le_bytes(), node.gid.to_le_bytes());
+        (inode.i_uid, inode.l_i_uid_high) = (U16::from_bytes([a, b]), U16::from_bytes([c, d]));
+        (inode.i_gid, inode.l_i_gid_high) = (U16::from_bytes([e, f]), U16::from_bytes([g, h]));
+        let links = u64::from(node.links);
+        // A directory with more links than the field holds has the count 1.
+        let links = if links > LINK_MAX && node.kind.is_directory() { 1 } else { links };
+        inode.i_links_count = U16::new(u16::try_from(links).unwrap_or(u16::MAX));
+        let mut flags = node.flags;
+        let size = match node.kind {
+            Kind::Directory { .. } => {
+                let plan = &self.plan.directories[id.index()];
+                flags.set(InodeFlags::INDEX, plan.index.is_some());
+                u64::from(plan.blocks) * self.plan.geometry.block_size as u64
+            }
+            Kind::Regular { size, .. } => size,
+            Kind::Symlink(target) => self.tree.text(target).len() as u64,
+            Kind::Device { .. } | Kind::Empty => 0,
+        };
+        match node.kind {
+            Kind::Symlink(target) if size < FAST_SYMLINK_LIMIT => {
+                let target = self.tree.text(target);
+                inode.i_block[..target.len()].copy_from_slice(target);
+            }
+            Kind::Device { major, minor } => {
+                let (old, new) = disk::encode_device(major, minor);
+                inode.i_block[..4].copy_from_slice(&old.to_le_bytes());
+                inode.i_block[4..8].copy_from_slice(&new.to_le_bytes());
+            }
+            Kind::Empty => {}
+            Kind::Directory { .. } | Kind::Regular { .. } | Kind::Symlink(_) => {
+                flags.set(InodeFlags::EXTENTS, self.plan.has_extents());
+                inode.i_block = super::map::root(self.plan, file);
+            }
+        }
+        inode.i_flags = U32::new(flags.bits());
+        set_size(inode, size);
+        self.set_times(inode, node.mtime);
+        let xattr_block = self.plan.xattrs.block_of(id);
+        if let Some(block) = xattr_block {
+            let [a, b, c, d, e, f, ..] = block.at.0.to_le_bytes();
+            inode.i_file_acl_lo = U32::from_bytes([a, b, c, d]);
+            inode.l_i_file_acl_high = U16::from_bytes([e, f]);
+        }
+        self.set_blocks(inode, self.plan.layout.blocks(file) + u64::from(xattr_block.is_some()));
+        if self.plan.geometry.features.ro_compat.contains(RoCompat::PROJECT) {
+            inode.i_projid = U32::new(node.project);
+        }
+    }
+
+    /// What all inodes outside the tree have in common.
+    fn special_inode(&self, inode: &mut Inode) {
+        inode.i_mode = U16::new(SPECIAL_MODE);
+        inode.i_links_count = U16::new(1);
+        self.set_times(inode, Timestamp::from_seconds(self.plan.epoch));
+    }
+
+    /// A file outside the tree.
+    fn special_file(&self, file: FileLayout, inode: &mut Inode) {
+        self.special_inode(inode);
+        let extents = self.plan.layout.extents(file);
+        let blocks: u64 = extents.iter().map(|extent| u64::from(extent.count)).sum();
+        set_size(inode, blocks * self.plan.geometry.block_size as u64);
+        self.set_blocks(inode, self.plan.layout.blocks(file));
+        inode.i_block = super::map::root(self.plan, file);
+        let flags = if self.plan.has_extents() { InodeFlags::EXTENTS } else { InodeFlags::empty() };
+        inode.i_flags = U32::new(flags.bits());
+    }
+
+    /// All times are the time of the content.
+    fn set_times(&self, inode: &mut Inode, time: Timestamp) {
+        let wide = self.plan.geometry.has_wide_inodes();
+        // The reader and the options let through only times that can be stored.
+        let (low, extra) = time.encode(wide).unwrap_or_default();
+        (inode.i_atime, inode.i_ctime, inode.i_mtime) = (low, low, low);
+        if wide {
+            inode.i_crtime = low;
+            (inode.i_atime_extra, inode.i_ctime_extra) = (extra, extra);
+            (inode.i_mtime_extra, inode.i_crtime_extra) = (extra, extra);
+            inode.i_extra_isize = U16::new(EXTRA_ISIZE);
+        }
+    }
+
+    /// `i_blocks`, in units of 512 bytes.
+    pub(super) fn set_blocks(&self, inode: &mut Inode, blocks: u64) {
+        let sectors = blocks * (self.plan.geometry.block_size as u64 / 512);
+        let [a, b, c, d, e, f, ..] = sectors.to_le_bytes();
+        inode.i_blocks_lo = U32::from_bytes([a, b, c, d]);
+        inode.l_i_blocks_high = U16::from_bytes([e, f]);
+    }
+
+    /// The block of a symlink of 60 bytes and more.
+    pub(super) fn symlink_block(&self, id: NodeId, out: &mut [u8]) {
+        if let Kind::Symlink(target) = self.tree.node(id).kind {
+            let target = self.tree.text(target);
+            out[..target.len()].copy_from_slice(target);
+        }
+    }
+}
+
+/// An inode of zeros.
+fn zeroed() -> Inode {
+    zerocopy::transmute!([0_u8; size_of::<Inode>()])
+}
+
+pub(super) fn set_size(inode: &mut Inode, size: u64) {
+    let [a, b, c, d, e, f, g, h] = size.to_le_bytes();
+    inode.i_size_lo = U32::from_bytes([a, b, c, d]);
+    inode.i_size_high = U32::from_bytes([e, f, g, h]);
+}

@@ -1,0 +1,164 @@
+//! Rendering extent trees and block maps.
+
+use zerocopy::IntoBytes;
+
+use super::Renderer;
+use crate::ondisk::extent::{ENTRY_SIZE, Extent, ExtentHeader, ExtentIndex, ROOT_MAX, entries_per_block};
+use crate::ondisk::inode::I_BLOCK_SIZE;
+use crate::plan::{
+    DIRECT, FileLayout, IndirectBlock, Owner, Plan, PlannedExtent, extent_levels, indirect_blocks,
+    indirect_root,
+};
+use crate::units::{BlockNr, InodeNr};
+
+/// `i_block` of a file.
+pub fn root(plan: &Plan, file: FileLayout) -> [u8; I_BLOCK_SIZE] {
+    let mut out = [0; I_BLOCK_SIZE];
+    let (extents, blocks) = (plan.layout.extents(file), plan.layout.map_blocks(file));
+    if plan.has_extents() {
+        let tree = ExtentTree::new(extents, blocks, plan.geometry.block_size);
+        tree.node(0, 0, ROOT_MAX, &mut out);
+        return out;
+    }
+    for extent in extents {
+        direct_pointers(extent, 0..DIRECT, &mut out);
+    }
+    let pointers = plan.geometry.pointers_per_block();
+    for (indirect, block) in indirect_blocks(extents, pointers).iter().zip(blocks) {
+        let (first, below) = indirect_root(indirect.first, pointers);
+        if indirect.first == first && indirect.below() == below {
+            put_pointer(&mut out, DIRECT + u64::from(below), *block);
+        }
+    }
+    out
+}
+
+/// The extents of a file and the blocks of their tree.
+struct ExtentTree<'p> {
+    extents: &'p [PlannedExtent],
+    blocks: &'p [BlockNr],
+    /// Nodes of each level, the root's included.
+    levels: Vec<usize>,
+    per_block: usize,
+}
+
+impl<'p> ExtentTree<'p> {
+    fn new(extents: &'p [PlannedExtent], blocks: &'p [BlockNr], block_size: usize) -> Self {
+        let mut levels = extent_levels(extents.len(), block_size);
+        levels.insert(0, 1);
+        Self { extents, blocks, levels, per_block: entries_per_block(block_size).into() }
+    }
+
+    /// The level of the block of this place, and its place in the level.
+    fn find(&self, mut place: usize) -> (usize, usize) {
+        for (level, nodes) in self.levels.iter().enumerate().skip(1) {
+            if place < *nodes {
+                return (level, place);
+            }
+            place -= nodes;
+        }
+        (0, 0)
+    }
+
+    /// Renders the node of a level at a place in it; all before it are full.
+    fn node(&self, level: usize, place: usize, max: u16, out: &mut [u8]) {
+        let depth = self.levels.len() - 1 - level;
+        let all = if depth == 0 { self.extents.len() } else { self.levels[level + 1] };
+        let first = place * self.per_block;
+        let entries = (all - first).min(max.into());
+        let header = ExtentHeader::new(narrow(entries), max, narrow(depth));
+        out[..ENTRY_SIZE].copy_from_slice(header.as_bytes());
+        // Blocks of the levels above the children, which come first; the root has none.
+        let children: usize = self.levels[1..=level].iter().sum();
+        for (entry, slot) in (first..first + entries).zip(out[ENTRY_SIZE..].chunks_exact_mut(ENTRY_SIZE)) {
+            if depth == 0 {
+                let extent = &self.extents[entry];
+                let extent = Extent::new(extent.logical, extent.count, extent.physical, extent.unwritten);
+                slot.copy_from_slice(extent.as_bytes());
+            } else {
+                let below = self.per_block.pow(u32::try_from(depth - 1).unwrap_or(0));
+                let logical = self.extents[entry * below * self.per_block].logical;
+                slot.copy_from_slice(ExtentIndex::new(logical, self.blocks[children + entry]).as_bytes());
+            }
+        }
+    }
+}
+
+/// Counts here are below the number of entries of a block.
+fn narrow(value: usize) -> u16 {
+    u16::try_from(value).unwrap_or(u16::MAX)
+}
+
+/// Writes the pointers to an extent's blocks that lie in a range of logical blocks.
+fn direct_pointers(extent: &PlannedExtent, range: std::ops::Range<u64>, out: &mut [u8]) {
+    let first = u64::from(extent.logical);
+    let (start, end) = (range.start.max(first), range.end.min(first + u64::from(extent.count)));
+    for logical in start..end {
+        put_pointer(out, logical - range.start, BlockNr(extent.physical.0 + (logical - first)));
+    }
+}
+
+fn put_pointer(out: &mut [u8], slot: u64, block: BlockNr) {
+    let start = usize::try_from(slot * 4).unwrap_or(usize::MAX);
+    // The layout keeps all blocks that maps name below 2^32.
+    out[start..start + 4].copy_from_slice(&u32::try_from(block.0).unwrap_or(0).to_le_bytes());
+}
+
+impl Renderer<'_, '_> {
+    fn file_of(&self, owner: Owner) -> (InodeNr, FileLayout) {
+        let layout = &self.plan.layout;
+        match owner {
+            Owner::Journal => (InodeNr::JOURNAL, layout.journal.unwrap_or_default()),
+            Owner::OrphanFile => (
+                self.plan.numbering.orphan_file().unwrap_or_default(),
+                layout.orphan_file.unwrap_or_default(),
+            ),
+            Owner::Node(id) => (self.plan.numbering.number_of(id), layout.nodes[id.index()]),
+        }
+    }
+
+    /// A block of a file's own map, by its place among them.
+    pub(super) fn map_block(&self, owner: Owner, place: u32, out: &mut [u8]) {
+        let (number, file) = self.file_of(owner);
+        let (extents, blocks) = (self.plan.layout.extents(file), self.plan.layout.map_blocks(file));
+        if self.plan.has_extents() {
+            let tree = ExtentTree::new(extents, blocks, out.len());
+            let (level, place) = tree.find(place as usize);
+            let max = entries_per_block(out.len());
+            tree.node(level, place, max, out);
+            if let Some(checksum) = self.plan.checksums.extent_block(number, 0, out, max) {
+                let tail = ENTRY_SIZE * (usize::from(max) + 1);
+                out[tail..tail + 4].copy_from_slice(&checksum.to_le_bytes());
+            }
+            return;
+        }
+        let pointers = self.plan.geometry.pointers_per_block();
+        let all = indirect_blocks(extents, pointers);
+        indirect_block(&all, place as usize, extents, blocks, pointers, out);
+    }
+}
+
+fn indirect_block(
+    all: &[IndirectBlock],
+    place: usize,
+    extents: &[PlannedExtent],
+    blocks: &[BlockNr],
+    pointers: u64,
+    out: &mut [u8],
+) {
+    let this = &all[place];
+    let span = pointers.pow(this.below());
+    let range = this.first..this.first + span * pointers;
+    if this.below() == 0 {
+        let first = extents
+            .partition_point(|extent| u64::from(extent.logical) + u64::from(extent.count) <= range.start);
+        for extent in extents[first..].iter().take_while(|extent| u64::from(extent.logical) < range.end) {
+            direct_pointers(extent, range.clone(), out);
+        }
+        return;
+    }
+    let children = all.iter().zip(blocks).skip(place + 1).take_while(|(child, _)| child.first < range.end);
+    for (child, block) in children.filter(|(child, _)| child.below() + 1 == this.below()) {
+        put_pointer(out, (child.first - range.start) / span, *block);
+    }
+}

@@ -1,0 +1,97 @@
+//! Rendering the inodes outside the tree: resize inode, journal, orphan file.
+
+use zerocopy::IntoBytes;
+use zerocopy::big_endian::U32 as BigU32;
+use zerocopy::little_endian::U32;
+
+use super::Renderer;
+use super::inode::set_size;
+use crate::ondisk::inode::Inode;
+use crate::ondisk::jbd2::{self, JournalSuperblock};
+use crate::ondisk::orphan_file::{self, OrphanBlockTail};
+use crate::plan::DIRECT;
+use crate::units::{BlockNr, GroupNr};
+
+impl Renderer<'_, '_> {
+    /// The groups with backups, which hold reserved descriptor blocks.
+    fn backup_groups(&self) -> impl Iterator<Item = GroupNr> + use<'_> {
+        (1..self.plan.geometry.groups).map(GroupNr).filter(|group| self.plan.geometry.has_superblock(*group))
+    }
+
+    /// The first reserved descriptor block of group 0, and the number of them.
+    fn reserved(&self) -> (u64, u64) {
+        self.plan.geometry.group_head(GroupNr(0)).reserved.map_or((0, 0), |(block, count)| (block.0, count))
+    }
+
+    /// Size, blocks and map of the resize inode: a double indirect block leads to the reserved
+    /// descriptor blocks of group 0, and these to those of the groups with backups.
+    pub(super) fn resize_inode(&self, inode: &mut Inode) {
+        let geometry = &self.plan.geometry;
+        let pointers = geometry.pointers_per_block();
+        set_size(inode, (pointers * pointers + pointers + DIRECT) * geometry.block_size as u64);
+        let (_, reserved) = self.reserved();
+        self.set_blocks(inode, 1 + reserved * (1 + self.backup_groups().count() as u64));
+        if let Some(block) = self.plan.layout.resize_block {
+            let slot = 13 * 4;
+            inode.i_block[slot..slot + 4].copy_from_slice(&low(block.0).to_le_bytes());
+        }
+    }
+
+    /// The double indirect block of the resize inode.
+    pub(super) fn resize_map(&self, out: &mut [u8]) {
+        let pointers = self.plan.geometry.pointers_per_block();
+        let first = self.plan.geometry.descriptor_blocks();
+        let (start, count) = self.reserved();
+        for index in 0..count {
+            put(out, (first + index) % pointers, start + index);
+        }
+    }
+
+    /// A reserved descriptor block of group 0, by its index.
+    pub(super) fn resize_indirect(&self, index: u64, out: &mut [u8]) {
+        let (start, _) = self.reserved();
+        for (slot, group) in (0..).zip(self.backup_groups()) {
+            put(out, slot, start + index + u64::from(group.0) * self.plan.geometry.blocks_per_group);
+        }
+    }
+
+    /// The superblock of an empty journal.
+    pub(super) fn journal_superblock(&self, out: &mut [u8]) {
+        let Some(file) = self.plan.layout.journal else { return };
+        let blocks: u32 = self.plan.layout.extents(file).iter().map(|extent| extent.count).sum();
+        let mut journal: JournalSuperblock = zerocopy::transmute!([0_u8; size_of::<JournalSuperblock>()]);
+        journal.h_magic = BigU32::new(jbd2::MAGIC);
+        journal.h_blocktype = BigU32::new(jbd2::SUPERBLOCK_V2);
+        journal.s_blocksize = BigU32::new(u32::try_from(self.plan.geometry.block_size).unwrap_or(0));
+        journal.s_maxlen = BigU32::new(blocks);
+        journal.s_first = BigU32::new(1);
+        journal.s_sequence = BigU32::new(1);
+        journal.s_nr_users = BigU32::new(1);
+        journal.s_uuid = self.plan.superblock.s_uuid;
+        out[..size_of::<JournalSuperblock>()].copy_from_slice(journal.as_bytes());
+    }
+
+    /// Blocks of an empty orphan file, which start at a block of the output.
+    pub(super) fn orphan_file(&self, start: BlockNr, out: &mut [u8]) {
+        let Some(number) = self.plan.numbering.orphan_file() else { return };
+        for (block, out) in (start.0..).zip(out.chunks_exact_mut(self.plan.geometry.block_size)) {
+            let checksum = self.plan.checksums.orphan_block(number, 0, BlockNr(block), out).unwrap_or(0);
+            let tail =
+                OrphanBlockTail { ob_magic: U32::new(orphan_file::MAGIC), ob_checksum: U32::new(checksum) };
+            let end = out.len() - size_of::<OrphanBlockTail>();
+            out[end..].copy_from_slice(tail.as_bytes());
+        }
+    }
+}
+
+/// Reserved descriptor blocks lie below 2^32, where block maps reach: mke2fs sees to it.
+fn low(block: u64) -> u32 {
+    u32::try_from(block).unwrap_or(0)
+}
+
+fn put(out: &mut [u8], slot: u64, block: u64) {
+    let start = usize::try_from(slot * 4).unwrap_or(usize::MAX);
+    if let Some(place) = out.get_mut(start..start.saturating_add(4)) {
+        place.copy_from_slice(&low(block).to_le_bytes());
+    }
+}

@@ -1,0 +1,64 @@
+//! Rendering superblocks and descriptors.
+
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::{U16, U32};
+
+use super::Renderer;
+use crate::ondisk::inode::I_BLOCK_SIZE;
+use crate::ondisk::superblock::{OFFSET, SIZE, Superblock};
+use crate::plan::Plan;
+use crate::units::GroupNr;
+
+/// The superblock of group 0: with the journal's backup, and its checksum.
+pub fn finish(plan: &Plan) -> Superblock {
+    let mut superblock = plan.superblock;
+    if let Some(journal) = plan.layout.journal {
+        let i_block = super::map::root(plan, journal);
+        let words = i_block.as_chunks::<4>().0;
+        for (slot, word) in superblock.s_jnl_blocks.iter_mut().zip(words) {
+            *slot = U32::from_bytes(*word);
+        }
+        let size = plan.layout.extents(journal).iter().map(|extent| u64::from(extent.count)).sum::<u64>()
+            * plan.geometry.block_size as u64;
+        let [a, b, c, d, e, f, g, h] = size.to_le_bytes();
+        superblock.s_jnl_blocks[I_BLOCK_SIZE / 4] = U32::from_bytes([e, f, g, h]);
+        superblock.s_jnl_blocks[I_BLOCK_SIZE / 4 + 1] = U32::from_bytes([a, b, c, d]);
+    }
+    sum(plan, superblock)
+}
+
+fn sum(plan: &Plan, mut superblock: Superblock) -> Superblock {
+    superblock.s_checksum = U32::new(0);
+    let bytes: [u8; SIZE] = zerocopy::transmute!(superblock);
+    if let Some(checksum) = plan.checksums.superblock(&bytes) {
+        superblock.s_checksum = U32::new(checksum);
+    }
+    superblock
+}
+
+impl Renderer<'_, '_> {
+    /// The block of a superblock. Behind a boot sector, where it shares its block with one.
+    pub(super) fn superblock_block(&self, group: GroupNr, out: &mut [u8]) {
+        if group.0 == 0 {
+            let offset = if out.len() > SIZE { OFFSET } else { 0 };
+            out[..offset].copy_from_slice(&self.source.input().bytes()[..offset]);
+            out[offset..offset + SIZE].copy_from_slice(self.superblock.as_bytes());
+            return;
+        }
+        let mut backup = self.superblock;
+        backup.s_block_group_nr = U16::new(u16::try_from(group.0).unwrap_or(u16::MAX));
+        // As mke2fs writes them: a backup was never mounted, so never cleanly unmounted.
+        backup.s_state = U16::new(0);
+        out[..SIZE].copy_from_slice(sum(self.plan, backup).as_bytes());
+    }
+
+    /// Descriptor blocks, from an index on.
+    pub(super) fn descriptor_blocks(&self, index: u64, out: &mut [u8]) {
+        let per_block =
+            self.plan.geometry.descriptors_per_block() * self.plan.geometry.descriptor_size as u64;
+        let start = usize::try_from(index * per_block).unwrap_or(usize::MAX);
+        let all = self.descriptors.get(start..).unwrap_or_default();
+        let length = all.len().min(out.len());
+        out[..length].copy_from_slice(&all[..length]);
+    }
+}
