@@ -8,9 +8,13 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
+mod check;
+pub mod content;
 pub mod error;
 pub mod form;
 pub mod geometry;
+mod mentions;
 pub mod observe;
 pub mod ondisk;
 pub mod plan;
@@ -21,6 +25,7 @@ pub mod source;
 pub mod survey;
 pub mod tree;
 pub mod units;
+mod verify;
 pub mod write;
 
 pub use error::{Error, Result};
@@ -47,15 +52,9 @@ pub fn canonicalize(
     observer: &dyn Observer,
 ) -> Result<Report> {
     let source = source::Source::open(input.clone())?;
-    let mut reading = read::read(&source, observer)?;
-    options.check(source.geometry.has_wide_inodes())?;
-    let times_changed = policy::apply(&mut reading.tree, options);
-    let digest = options.uuid == policy::UuidPolicy::Content;
-    let survey = survey::survey(&source, &reading.tree, options.holes, digest, observer);
-    let plan = plan::plan(&source, &reading.tree, &reading.specials, &survey, options)?;
-    write::write(&source, &reading.tree, &plan, sink, observer)?;
-    let _ = times_changed;
-    Ok(Report::default())
+    let prepared = Prepared::new(&source, options, observer)?;
+    write::write(&source, &prepared.reading.tree, &prepared.plan, sink, observer)?;
+    Ok(prepared.report)
 }
 
 /// Compares an image with its canonical form, without writing it. No differences: it is canonical.
@@ -72,8 +71,12 @@ pub fn check(
     limit: usize,
     observer: &dyn Observer,
 ) -> Result<(Report, Vec<Difference>)> {
-    let _ = (input, options, limit, observer);
-    Err(Error::Options("not there yet".to_owned()))
+    let source = source::Source::open(input.clone())?;
+    let prepared = Prepared::new(&source, options, observer)?;
+    let sink = check::CompareSink::new(input.clone());
+    write::write(&source, &prepared.reading.tree, &prepared.plan, &sink, observer)?;
+    let differences = check::differences(&source, &prepared.plan, sink, limit);
+    Ok((prepared.report, differences))
 }
 
 /// Reads an image and its canonical form, and compares the two trees, content included.
@@ -87,6 +90,30 @@ pub fn verify(
     options: &Options,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let _ = (input, output, options, observer);
-    Err(Error::Options("not there yet".to_owned()))
+    let (wanted, found) = (source::Source::open(input.clone())?, source::Source::open(output.clone())?);
+    let mut tree = read::read(&wanted, observer)?.tree;
+    policy::apply(&mut tree, options);
+    let written = read::read(&found, observer)?.tree;
+    let input = verify::Side { source: &wanted, tree: &tree };
+    verify::same_tree(input, verify::Side { source: &found, tree: &written }, observer)
+}
+
+/// All that is known before the first byte is written.
+struct Prepared {
+    reading: read::Reading,
+    plan: plan::Plan,
+    report: Report,
+}
+
+impl Prepared {
+    fn new(source: &source::Source<'_>, options: &Options, observer: &dyn Observer) -> Result<Self> {
+        options.check(source.geometry.has_wide_inodes())?;
+        let mut reading = read::read(source, observer)?;
+        let times_changed = policy::apply(&mut reading.tree, options);
+        let digest = options.uuid == policy::UuidPolicy::Content;
+        let survey = survey::survey(source, &reading.tree, options.holes, digest, observer);
+        let plan = plan::plan(source, &reading.tree, &reading.specials, &survey, options)?;
+        let report = account::account(source, &reading, &survey, &plan, times_changed);
+        Ok(Self { reading, plan, report })
+    }
 }

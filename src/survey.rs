@@ -5,6 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::content::FileContent;
 use crate::form::SEGMENT_BYTES;
 use crate::observe::{Observer, Stage};
 use crate::policy::HolePolicy;
@@ -351,29 +352,11 @@ pub fn is_zero(bytes: &[u8]) -> bool {
 /// have 4, 16 or 64 KiB.
 fn is_swap_file(source: &Source<'_>, tree: &Tree, id: NodeId) -> bool {
     const SIGNATURE: &[u8] = b"SWAPSPACE2";
-    let Kind::Regular { size, .. } = tree.node(id).kind else { return false };
+    let Some(file) = FileContent::of(source, tree, id) else { return false };
     [4096_u64, 16384, 65536].iter().any(|page| {
         let start = page - SIGNATURE.len() as u64;
-        size >= *page && read_within_block(source, tree, id, start, SIGNATURE.len()) == Some(SIGNATURE)
+        file.within_block(start, SIGNATURE.len()) == Some(SIGNATURE)
     })
-}
-
-/// Bytes of a file that lie within one block; `None` for a hole.
-fn read_within_block<'a>(
-    source: &Source<'a>,
-    tree: &Tree,
-    id: NodeId,
-    offset: u64,
-    length: usize,
-) -> Option<&'a [u8]> {
-    let block_size = source.geometry.block_size as u64;
-    let block = offset / block_size;
-    let runs = tree.runs_of(id);
-    let index = runs.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= block);
-    let run = runs.get(index).filter(|run| u64::from(run.logical) <= block && !run.unwritten)?;
-    let bytes = source.block(BlockNr(run.physical.0 + block - u64::from(run.logical)))?;
-    let start = usize::try_from(offset % block_size).ok()?;
-    bytes.get(start..start + length)
 }
 
 #[cfg(test)]

@@ -1,0 +1,112 @@
+//! Counting what canonicalization rewrote.
+
+use rayon::prelude::*;
+
+use crate::plan::{Content, Plan};
+use crate::read::Reading;
+use crate::report::Report;
+use crate::source::Source;
+use crate::survey::{Survey, is_zero};
+use crate::tree::Tree;
+use crate::units::GroupNr;
+
+/// Counts everything that input and plan tell.
+pub fn account(
+    source: &Source<'_>,
+    reading: &Reading,
+    survey: &Survey,
+    plan: &Plan,
+    times_changed: u64,
+) -> Report {
+    let tree = &reading.tree;
+    let size = plan.geometry.block_size as u64;
+    let mut report = Report {
+        image_bytes: source.input().bytes().len() as u64,
+        block_size: size,
+        old_uuid: source.superblock.s_uuid,
+        new_uuid: plan.superblock.s_uuid,
+        inodes: tree.nodes.len() as u64,
+        times_changed,
+        directories: tree.nodes.iter().filter(|node| node.kind.is_directory()).count() as u64,
+        directories_indexed: plan.directories.iter().filter(|directory| directory.index.is_some()).count()
+            as u64,
+        blocks_punched: survey.punched,
+        stale_blocks: stale_blocks(source, reading),
+        bytes_written: plan.bytes_written(),
+        ..Report::default()
+    };
+    report.stale_bytes = report.stale_blocks * size;
+    report.inodes_renumbered = tree
+        .ids()
+        .zip(&reading.inodes)
+        .filter(|(id, before)| before.0 != 0 && plan.numbering.number_of(*id) != **before)
+        .count() as u64;
+    for piece in &plan.pieces {
+        if let Content::Data(before) = piece.content {
+            let blocks = piece.bytes.div_ceil(size);
+            report.data_blocks += blocks;
+            report.blocks_moved += if before == piece.start { 0 } else { blocks };
+        }
+    }
+    report.warnings.clone_from(&reading.warnings);
+    report.warnings.extend(bound_xattrs(tree));
+    if plan.superblock.s_uuid != source.superblock.s_uuid {
+        report.warnings.extend(crate::mentions::find(source, tree, source.superblock.s_uuid));
+    }
+    report
+}
+
+/// Blocks that nothing claims, but that hold something.
+fn stale_blocks(source: &Source<'_>, reading: &Reading) -> u64 {
+    let geometry = &source.geometry;
+    let size = geometry.block_size as u64;
+    let count_in = |blocks: std::ops::Range<u64>| -> u64 {
+        let data = source.input().data_within(blocks.start * size..blocks.end * size);
+        let (mut count, mut next) = (0, blocks.start);
+        for bytes in data {
+            let end = bytes.end.div_ceil(size);
+            for block in next.max(bytes.start / size)..end {
+                let content = source.block(crate::units::BlockNr(block)).unwrap_or_default();
+                count += u64::from(!is_zero(content));
+            }
+            next = end;
+        }
+        count
+    };
+    (0..geometry.groups)
+        .into_par_iter()
+        .map(|group| {
+            let blocks = geometry.group_blocks(GroupNr(group));
+            let (mut stale, mut next) = (0, blocks.start);
+            for claim in reading.claims.within(blocks.start, blocks.end) {
+                stale += count_in(next..claim.start);
+                next = claim.end;
+            }
+            stale + count_in(next..blocks.end)
+        })
+        .sum()
+}
+
+/// Warnings of xattrs whose values are bound to what changes.
+fn bound_xattrs(tree: &Tree) -> Vec<String> {
+    const BOUND: [(u8, &[u8], &str); 3] = [
+        (6, b"evm", "security.evm, which may cover inode number and UUID: sign again"),
+        (4, b"overlay.origin", "trusted.overlay.origin, a file handle that no longer fits"),
+        (1, b"overlay.origin", "user.overlay.origin, a file handle that no longer fits"),
+    ];
+    let mut warnings = Vec::new();
+    for (index, name, words) in BOUND {
+        let has = |set: crate::tree::XattrSetId| {
+            tree.xattr_set(set).iter().any(|xattr| xattr.index == index && tree.text(xattr.name) == name)
+        };
+        let bound: Vec<bool> = (0..tree.xattr_sets.len())
+            .map(|set| has(crate::tree::XattrSetId(u32::try_from(set).unwrap_or(u32::MAX))))
+            .collect();
+        let count =
+            tree.nodes.iter().filter(|node| node.xattrs.is_some_and(|set| bound[set.0 as usize])).count();
+        if count > 0 {
+            warnings.push(format!("{count} inodes have {words}"));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,83 @@
+//! Comparing an image with its canonical form, without writing it.
+
+use std::io::{self, IoSlice};
+use std::sync::Mutex;
+
+use crate::plan::Plan;
+use crate::report::Difference;
+use crate::source::{Input, Source};
+use crate::survey::is_zero;
+use crate::write::sink::Sink;
+
+/// A sink that compares what it is given with the input.
+#[derive(Debug)]
+pub struct CompareSink<'a> {
+    input: Input<'a>,
+    /// The first byte that differs of each part.
+    offsets: Mutex<Vec<u64>>,
+}
+
+impl<'a> CompareSink<'a> {
+    /// Compares with the bytes of an image.
+    pub fn new(input: Input<'a>) -> Self {
+        Self { input, offsets: Mutex::default() }
+    }
+}
+
+impl Sink for CompareSink<'_> {
+    fn write_at(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        for part in parts {
+            let end = offset + part.len() as u64;
+            let there = self.input.range(offset, end).ok_or(io::ErrorKind::UnexpectedEof)?;
+            if *there != **part {
+                let same = there.iter().zip(part.iter()).take_while(|(one, other)| one == other).count();
+                let mut offsets = self.offsets.lock().map_err(|_| io::ErrorKind::Other)?;
+                offsets.push(offset + same as u64);
+            }
+            offset = end;
+        }
+        Ok(())
+    }
+}
+
+/// What differs, in the order of the offsets: what was written, and what should be zero.
+pub fn differences(source: &Source<'_>, plan: &Plan, sink: CompareSink<'_>, limit: usize) -> Vec<Difference> {
+    let size = plan.geometry.block_size as u64;
+    let offsets = sink.offsets.into_inner().unwrap_or_default();
+    let mut differences: Vec<Difference> = offsets
+        .into_iter()
+        .map(|offset| {
+            let after = plan.pieces.partition_point(|piece| piece.start.0 * size <= offset);
+            let piece = after.checked_sub(1).and_then(|index| plan.pieces.get(index));
+            let what = piece
+                .map_or_else(|| "bytes behind the filesystem".to_owned(), |piece| piece.content.describe());
+            Difference { offset, what }
+        })
+        .collect();
+    let mut next = 0;
+    let ends = plan
+        .pieces
+        .iter()
+        .map(|piece| (piece.start.0 * size, (piece.start.0 + piece.bytes.div_ceil(size)) * size));
+    let end = plan.geometry.blocks_count * size;
+    for (start, after) in ends.chain([(end, end)]) {
+        if let Some(offset) = first_set_byte(source, next..start) {
+            differences.push(Difference { offset, what: "bytes that should be zero".to_owned() });
+        }
+        next = after;
+    }
+    differences.sort_by_key(|difference| difference.offset);
+    differences.truncate(limit);
+    differences
+}
+
+/// The first byte in a range that is not zero.
+fn first_set_byte(source: &Source<'_>, range: std::ops::Range<u64>) -> Option<u64> {
+    const STEP: usize = 1 << 16;
+    source.input().data_within(range).find_map(|data| {
+        let bytes = source.input().range(data.start, data.end)?;
+        let (start, part) =
+            (data.start..).step_by(STEP).zip(bytes.chunks(STEP)).find(|(_, part)| !is_zero(part))?;
+        Some(start + part.iter().position(|byte| *byte != 0)? as u64)
+    })
+}

@@ -1,0 +1,62 @@
+//! Reading the bytes of regular files, wherever their blocks lie.
+
+use crate::source::Source;
+use crate::tree::{Kind, NodeId, Run, Tree};
+use crate::units::BlockNr;
+
+/// A regular file of a tree.
+#[derive(Clone, Copy, Debug)]
+pub struct FileContent<'s, 'a> {
+    source: &'s Source<'a>,
+    runs: &'s [Run],
+    /// The size in bytes.
+    pub size: u64,
+}
+
+impl<'s, 'a> FileContent<'s, 'a> {
+    /// The content of a node, if it is a regular file.
+    pub fn of(source: &'s Source<'a>, tree: &'s Tree, id: NodeId) -> Option<Self> {
+        match tree.node(id).kind {
+            Kind::Regular { size, .. } => Some(Self { source, runs: tree.runs_of(id), size }),
+            _ => None,
+        }
+    }
+
+    /// The bytes of a logical block, cut to the size of the file; `None` for a hole.
+    pub fn block(&self, logical: u64) -> Option<&'a [u8]> {
+        let block_size = self.source.geometry.block_size as u64;
+        let index = self.runs.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= logical);
+        let run = self.runs.get(index).filter(|run| u64::from(run.logical) <= logical && !run.unwritten)?;
+        let bytes = self.source.block(BlockNr(run.physical.0 + (logical - u64::from(run.logical))))?;
+        let left = usize::try_from(self.size.saturating_sub(logical * block_size)).unwrap_or(usize::MAX);
+        bytes.get(..left.min(bytes.len()))
+    }
+
+    /// The logical blocks that hold anything, in order.
+    pub fn blocks(&self) -> impl Iterator<Item = u64> + use<'s> {
+        let runs = self.runs.iter().filter(|run| !run.unwritten);
+        runs.flat_map(|run| u64::from(run.logical)..u64::from(run.logical) + u64::from(run.count))
+    }
+
+    /// Bytes that lie within one block; `None` for a hole, and past the end.
+    pub fn within_block(&self, offset: u64, length: usize) -> Option<&'a [u8]> {
+        let block_size = self.source.geometry.block_size as u64;
+        let start = usize::try_from(offset % block_size).ok()?;
+        self.block(offset / block_size)?.get(start..)?.get(..length)
+    }
+
+    /// All bytes, if there are no more than `limit`.
+    pub fn bytes(&self, limit: usize) -> Option<Vec<u8>> {
+        let size = usize::try_from(self.size).ok().filter(|size| *size <= limit)?;
+        let mut bytes = vec![0; size];
+        for logical in self.blocks() {
+            let start = usize::try_from(logical).ok()?.checked_mul(self.source.geometry.block_size)?;
+            if let Some(block) = self.block(logical)
+                && let Some(place) = bytes.get_mut(start..start + block.len())
+            {
+                place.copy_from_slice(block);
+            }
+        }
+        Some(bytes)
+    }
+}

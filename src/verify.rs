@@ -1,0 +1,103 @@
+//! Comparing two trees, each in its own image: the reader's word against the writer's.
+
+use rayon::prelude::*;
+
+use crate::content::FileContent;
+use crate::error::{Location, Result, Structure};
+use crate::observe::{Observer, Stage};
+use crate::source::Source;
+use crate::survey::is_zero;
+use crate::tree::{Kind, NodeId, Tree};
+
+/// One tree and where its content lies.
+#[derive(Clone, Copy, Debug)]
+pub struct Side<'s, 'a> {
+    /// The image.
+    pub source: &'s Source<'a>,
+    /// Its tree.
+    pub tree: &'s Tree,
+}
+
+/// Checks that the output holds the tree of the input.
+///
+/// # Errors
+///
+/// `Corrupt` with a path of the first node that differs, and in what.
+pub fn same_tree(input: Side<'_, '_>, output: Side<'_, '_>, observer: &dyn Observer) -> Result<()> {
+    let (wanted, found) = (input.tree.nodes.len(), output.tree.nodes.len());
+    if wanted != found {
+        return Err(Location::of(Structure::Image)
+            .wrong(format!("the output has {found} inodes, but the tree has {wanted}")));
+    }
+    observer.begin(Stage::Verify, wanted as u64);
+    let difference = (0..wanted)
+        .into_par_iter()
+        .with_min_len(16)
+        .filter_map(|index| {
+            let id = NodeId(u32::try_from(index).unwrap_or(u32::MAX));
+            let difference = difference(input, output, id).map(|what| (index, what));
+            observer.advance(1);
+            difference
+        })
+        .min_by_key(|(index, _)| *index);
+    let Some((index, what)) = difference else { return Ok(()) };
+    let path = input.tree.paths().swap_remove(index);
+    Err(Location::of(Structure::Image)
+        .wrong(format!("the output is not the same tree: {path} has another {what}")))
+}
+
+/// What of a node differs, if anything.
+fn difference(input: Side<'_, '_>, output: Side<'_, '_>, id: NodeId) -> Option<&'static str> {
+    let (one, other) = (input.tree.node(id), output.tree.node(id));
+    let fields = [
+        (one.mode == other.mode, "mode"),
+        ((one.uid, one.gid) == (other.uid, other.gid), "owner"),
+        (one.project == other.project, "project id"),
+        (one.flags == other.flags, "flags"),
+        (one.mtime == other.mtime, "mtime"),
+        (one.links == other.links, "link count"),
+        (xattrs(input.tree, id) == xattrs(output.tree, id), "set of xattrs"),
+    ];
+    if let Some((_, what)) = fields.into_iter().find(|(same, _)| !same) {
+        return Some(what);
+    }
+    let same = match (one.kind, other.kind) {
+        (Kind::Directory { parent, .. }, Kind::Directory { parent: other_parent, .. }) => {
+            parent == other_parent && entries(input.tree, id).eq(entries(output.tree, id))
+        }
+        (Kind::Regular { .. }, Kind::Regular { .. }) => same_content(input, output, id),
+        (Kind::Symlink(target), Kind::Symlink(other)) => input.tree.text(target) == output.tree.text(other),
+        (Kind::Device { major, minor }, Kind::Device { major: other_major, minor: other_minor }) => {
+            (major, minor) == (other_major, other_minor)
+        }
+        (Kind::Empty, Kind::Empty) => true,
+        _ => false,
+    };
+    (!same).then_some("content")
+}
+
+fn entries(tree: &Tree, id: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
+    tree.entries_of(id).iter().map(|entry| (tree.text(entry.name), entry.node))
+}
+
+fn xattrs(tree: &Tree, id: NodeId) -> Vec<(u8, &[u8], &[u8])> {
+    let set = tree.node(id).xattrs.map(|set| tree.xattr_set(set)).unwrap_or_default();
+    set.iter().map(|xattr| (xattr.index, tree.text(xattr.name), tree.text(xattr.value))).collect()
+}
+
+/// Whether a file has the same bytes on both sides. Both images have the same block size.
+fn same_content(input: Side<'_, '_>, output: Side<'_, '_>, id: NodeId) -> bool {
+    let (Some(one), Some(other)) =
+        (FileContent::of(input.source, input.tree, id), FileContent::of(output.source, output.tree, id))
+    else {
+        return false;
+    };
+    one.size == other.size
+        && one.blocks().chain(other.blocks()).all(|logical| {
+            match (one.block(logical), other.block(logical)) {
+                (Some(bytes), Some(other)) => bytes == other,
+                (Some(bytes), None) | (None, Some(bytes)) => is_zero(bytes),
+                (None, None) => true,
+            }
+        })
+}
