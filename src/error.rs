@@ -72,6 +72,20 @@ fn place(at: &Location) -> String {
     if at.is_nowhere() { String::new() } else { format!(" ({at})") }
 }
 
+/// A name from an image, fit for a message: what is not UTF-8 is replaced, and control characters
+/// are escaped, so that no image can play tricks on a terminal.
+pub fn shown(name: &[u8]) -> String {
+    let mut text = String::with_capacity(name.len());
+    for character in String::from_utf8_lossy(name).chars() {
+        if character.is_control() {
+            text.extend(character.escape_default());
+        } else {
+            text.push(character);
+        }
+    }
+    text
+}
+
 /// What is wrong with a structure.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum Problem {
@@ -278,6 +292,11 @@ mod tests {
             error.to_string(),
             "inode 12 (/usr/bin/awk), extent block 345: bad magic 0x0, expected 0xf30a; run e2fsck -f on the image"
         );
+    }
+
+    #[test]
+    fn names_play_no_tricks_on_a_terminal() {
+        assert_eq!(shown(b"a\x1b[2J\n\xc3\xa9\xff"), "a\\u{1b}[2J\\né\u{fffd}");
     }
 
     #[test]

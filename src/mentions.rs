@@ -64,7 +64,7 @@ fn matching(tree: &Tree, pattern: &str) -> Vec<(String, NodeId)> {
         return tree.find(pattern).map(|node| (pattern.to_owned(), node)).into_iter().collect();
     };
     let Some(node) = tree.find(directory) else { return Vec::new() };
-    let name = |text| String::from_utf8_lossy(tree.text(text)).into_owned();
+    let name = |text| crate::error::shown(tree.text(text));
     tree.entries_of(node)
         .iter()
         .map(|entry| (format!("{directory}/{}", name(entry.name)), entry.node))

@@ -215,7 +215,7 @@ impl Tree {
             for entry in self.entries_of(id) {
                 if paths[entry.node.index()].is_empty() {
                     paths[entry.node.index()] =
-                        format!("{}/{}", paths[id.index()], String::from_utf8_lossy(self.text(entry.name)));
+                        format!("{}/{}", paths[id.index()], crate::error::shown(self.text(entry.name)));
                 }
             }
         }

@@ -99,7 +99,7 @@ pub fn full_name(index: u8, name: &[u8]) -> String {
         10 => "gnu.",
         _ => "unknown.",
     };
-    format!("{prefix}{}", String::from_utf8_lossy(name))
+    format!("{prefix}{}", crate::error::shown(name))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::directory::{RawEntry, ReadDirectory};
 use super::inode::{Content, ReadInode};
 use super::xattr::{RawXattr, XattrBlocks};
-use crate::error::{Location, Result, Structure};
+use crate::error::{Location, Result, Structure, shown};
 use crate::ondisk::dir_entry;
 use crate::ondisk::features::{Incompat, RoCompat};
 use crate::ondisk::inode::{InodeFlags, LINK_MAX, S_IFDIR, Timestamp};
@@ -181,7 +181,7 @@ impl<'a> Assembler<'_, 'a> {
         waiting: &mut Vec<usize>,
     ) -> Result<()> {
         let wrong = |words: &str| {
-            let name = String::from_utf8_lossy(raw.name);
+            let name = shown(raw.name);
             Location::of(Structure::Directory)
                 .inode(self.inodes[index].number)
                 .wrong(format!("has an entry '{name}' for inode {}, {words}", raw.inode))

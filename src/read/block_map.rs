@@ -2,6 +2,7 @@
 
 use super::file_map::{Budget, FileMap};
 use crate::error::{Location, Result, Structure};
+use crate::geometry::Geometry;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::le32;
 use crate::source::Source;
@@ -10,6 +11,12 @@ use crate::units::{BlockNr, InodeNr};
 
 /// The number of direct blocks.
 pub const DIRECT_BLOCKS: u64 = 12;
+
+/// The most blocks that a block map reaches, as far as they are read: below 2^32.
+pub fn max_blocks(geometry: &Geometry) -> u64 {
+    let pointers = geometry.pointers_per_block();
+    (DIRECT_BLOCKS + pointers + pointers.pow(2) + pointers.pow(3)).min(u32::MAX.into())
+}
 
 /// An indirect block that is being read.
 struct Level<'a> {

@@ -1,7 +1,7 @@
 //! Reading the blocks of a directory.
 
 use super::inode::ReadInode;
-use crate::error::{Location, Problem, Result, Structure};
+use crate::error::{Location, Problem, Result, Structure, shown};
 use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::htree::{self, DxCountLimit, DxTail};
@@ -40,35 +40,28 @@ struct Reader<'s, 'a> {
 /// Reads a directory.
 pub fn read<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDirectory<'a>> {
     let mut reader = Reader { source, directory, entries: Vec::new() };
-    for run in &directory.runs {
-        for block in run.physical.0..run.physical.0 + u64::from(run.count) {
-            reader.block(BlockNr(block), reader.entries.is_empty())?;
+    let runs = directory.runs.iter();
+    let blocks = runs.flat_map(|run| run.physical.0..run.physical.0 + u64::from(run.count)).map(BlockNr);
+    for (place, block) in blocks.enumerate() {
+        reader.block(block, place == 0)?;
+        if place == 0 {
+            reader.check_dots(block)?;
         }
     }
     let at = || Location::of(Structure::Directory).inode(directory.number);
     let mut entries = reader.entries;
-    let parent = match entries.get(..2) {
-        Some([dot, dotdot]) if dot.name == b"." && dotdot.name == b".." => {
-            if dot.inode != directory.number {
-                return Err(at().value("the inode of '.'", dot.inode.0, directory.number));
-            }
-            dotdot.inode
-        }
-        _ => return Err(at().wrong("does not begin with '.' and '..'")),
-    };
+    let parent = entries.get(1).map_or(InodeNr(0), |dotdot| dotdot.inode);
     entries.drain(..2);
     entries.sort_unstable_by_key(|entry| entry.name);
     for pair in entries.windows(2) {
         if let [first, second] = pair
             && first.name == second.name
         {
-            return Err(
-                at().wrong(format!("has two entries named '{}'", String::from_utf8_lossy(first.name)))
-            );
+            return Err(at().wrong(format!("has two entries named '{}'", shown(first.name))));
         }
     }
     if let Some(odd) = entries.iter().find(|entry| matches!(entry.name, b"." | b"..")) {
-        return Err(at().wrong(format!("has a second entry named '{}'", String::from_utf8_lossy(odd.name))));
+        return Err(at().wrong(format!("has a second entry named '{}'", shown(odd.name))));
     }
     Ok(ReadDirectory { number: directory.number, parent, entries })
 }
@@ -140,6 +133,27 @@ impl<'a> Reader<'_, 'a> {
             }
             _ => Ok(true),
         }
+    }
+
+    /// Checks that the first two entries of the first block are `.` and `..`.
+    fn check_dots(&self, block: BlockNr) -> Result<()> {
+        let [dot, dotdot, ..] = &self.entries[..] else {
+            return Err(self.at(block).wrong("does not begin with '.' and '..'"));
+        };
+        // The first entry has no more room than a second one would take.
+        let bytes = self.source.block(block).unwrap_or_default();
+        let length =
+            view::<DirEntry>(bytes).map_or(0, |entry| dir_entry::decode_rec_len(entry.rec_len, bytes.len()));
+        let second =
+            bytes.get(length..).and_then(view::<DirEntry>).is_some_and(|entry| entry.inode.get() != 0);
+        let first = view::<DirEntry>(bytes).is_some_and(|entry| entry.inode.get() != 0);
+        if !first || !second || length > 24 || dot.name != b"." || dotdot.name != b".." {
+            return Err(self.at(block).wrong("does not begin with '.' and '..'"));
+        }
+        if dot.inode != self.directory.number {
+            return Err(self.at(block).value("the inode of '.'", dot.inode.0, self.directory.number));
+        }
+        Ok(())
     }
 
     fn names(&mut self, block: BlockNr, bytes: &'a [u8], end: usize) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Reading one inode: its fields, its xattrs in the body, and its block map.
 
+use super::block_map;
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
 use super::inode_table::RawInode;
@@ -100,7 +101,9 @@ pub fn read<'a>(
     let claims: Vec<Claim> = map.claims(number).collect();
     let blocks = map.blocks() + u64::from(xattr_block.is_some());
     if let Content::Regular(size) = content {
-        cut_to_size(source, number, size, &mut map)?;
+        let extents = inode.flags().contains(InodeFlags::EXTENTS);
+        let limit = if extents { u32::MAX.into() } else { block_map::max_blocks(&source.geometry) };
+        cut_to_size(source, number, size, limit, &mut map)?;
     }
     let project_feature = source.features().ro_compat.contains(RoCompat::PROJECT);
     let read = ReadInode {
@@ -322,12 +325,16 @@ fn read_symlink<'a>(
 
 /// Drops blocks past the end of a file, as far as e2fsck tolerates them: unwritten ones, and one
 /// written block right behind the end.
-fn cut_to_size(source: &Source<'_>, number: InodeNr, size: u64, map: &mut FileMap) -> Result<()> {
+fn cut_to_size(source: &Source<'_>, number: InodeNr, size: u64, limit: u64, map: &mut FileMap) -> Result<()> {
     let at = || Location::of(Structure::Inode).inode(number);
     let block_size = source.geometry.block_size as u64;
     let blocks = div_up(size, block_size);
-    if blocks > u64::from(u32::MAX) {
-        return Err(at().value("i_size", size, format!("at most {}", u64::from(u32::MAX) * block_size)));
+    if blocks > limit {
+        return Err(at().value(
+            "i_size",
+            size,
+            format!("at most {}, what its map can reach", limit * block_size),
+        ));
     }
     let last_written = map.runs.iter().rev().find(|run| !run.unwritten);
     if let Some(run) = last_written {

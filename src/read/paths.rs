@@ -20,7 +20,7 @@ pub fn find(source: &Source<'_>, wanted: InodeNr) -> Option<String> {
     let mut waiting = VecDeque::from([(InodeNr::ROOT, String::new())]);
     while let Some((directory, path)) = waiting.pop_front() {
         for (name, inode) in names(source, &budget, directory) {
-            let path = || format!("{path}/{}", String::from_utf8_lossy(name));
+            let path = || format!("{path}/{}", crate::error::shown(name));
             if inode == wanted {
                 return Some(path());
             }
