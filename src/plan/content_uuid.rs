@@ -130,7 +130,7 @@ fn joined(runs: &[StoredRun]) -> Vec<(u32, u32, u8)> {
         let state = if run.unwritten { 2 } else { u8::from(run.source.is_none()) };
         match joined.last_mut() {
             Some((logical, count, last)) if *last == state && *logical + *count == run.logical => {
-                *count += run.count
+                *count += run.count;
             }
             _ => joined.push((run.logical, run.count, state)),
         }

@@ -146,8 +146,15 @@ pub fn plan(
         })
         .collect::<Result<Vec<_>>>()?;
     let mut xattrs = xattr::plan(tree, &geometry, |node| numbering.number_of(node))?;
-    let layout =
-        layout::lay_out(&geometry, numbering, tree, specials, survey, &directories, &mut xattrs, &used)?;
+    let contents = layout::Contents {
+        geometry: &geometry,
+        numbering,
+        tree,
+        specials,
+        survey,
+        directories: &directories,
+    };
+    let layout = layout::lay_out(contents, &mut xattrs, &used)?;
     let mut superblock = superblock::build(source, &geometry, options, numbering, &groups, &layout);
     superblock.s_uuid = match options.uuid {
         UuidPolicy::Content => content_uuid::derive(&superblock, tree, specials, survey),
