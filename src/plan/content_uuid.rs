@@ -46,7 +46,8 @@ pub fn derive(superblock: &Superblock, tree: &Tree, specials: &Specials, survey:
     let mut stream = Stream { hash: Sha256::new(), buffer: Vec::with_capacity(1 << 17) };
     stream.bytes(DOMAIN);
     stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
-    stream.u32(specials.journal_blocks.unwrap_or(0));
+    stream.u32(specials.journal.map_or(0, |journal| journal.blocks));
+    stream.u32(specials.journal.map_or(0, |journal| journal.fast_commit_blocks));
     stream.u32(specials.orphan_file_blocks.unwrap_or(0));
     stream.count(tree.nodes.len());
     for id in tree.ids() {

@@ -91,7 +91,8 @@ pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks
     if geometry.features.compat.contains(Compat::RESIZE_INODE) {
         layouter.layout.resize_block = Some(layouter.one_block());
     }
-    if let Some(blocks) = specials.journal_blocks {
+    if let Some(journal) = specials.journal {
+        let blocks = journal.blocks;
         layouter.layout.journal =
             Some(layouter.file(InodeNr::JOURNAL, [(0, blocks, false)].into_iter(), true)?);
     }

@@ -53,6 +53,8 @@ pub struct Plan {
     pub xattrs: XattrPlan,
     /// What is to be written, in the order of the blocks.
     pub pieces: Vec<Piece>,
+    /// Blocks of the journal for fast commits.
+    pub fast_commit_blocks: u32,
     /// The time of inodes outside the tree, in seconds since 1970.
     pub epoch: i64,
 }
@@ -171,6 +173,7 @@ pub fn plan(
         directories,
         xattrs,
         pieces: Vec::new(),
+        fast_commit_blocks: specials.journal.map_or(0, |journal| journal.fast_commit_blocks),
         epoch: options.epoch.unwrap_or(0),
     };
     plan.pieces = pieces::list(&plan, tree, survey)?;

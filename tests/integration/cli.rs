@@ -272,8 +272,8 @@ fn refused_images_have_their_code_and_leave_nothing() {
     };
     // The superblock's checksum, and a block of the inode table.
     damaged("checksum.img", 1024 + 0x3fc, b"oops");
-    fs::copy(scene.path("in.img"), scene.path("unclean.img")).unwrap();
-    run("debugfs", &["-w", "-R", "ssv state 0", scene.path("unclean.img").to_str().unwrap()]);
+    fs::copy(scene.path("in.img"), scene.path("errors.img")).unwrap();
+    run("debugfs", &["-w", "-R", "ssv state 3", scene.path("errors.img").to_str().unwrap()]);
     let short = File::create(scene.path("short.img")).unwrap();
     short.write_all_at(&scene.read("in.img")[..1 << 20], 0).unwrap();
     let names = scene.names();
@@ -281,7 +281,7 @@ fn refused_images_have_their_code_and_leave_nothing() {
         ("empty.img", 3, "unsupported"),
         ("noise.img", 3, "unsupported"),
         ("checksum.img", 4, "damaged"),
-        ("unclean.img", 4, "damaged"),
+        ("errors.img", 4, "damaged"),
         ("short.img", 4, "damaged"),
     ] {
         for arguments in [&[image, "out.img"][..], &["--check", image], &["--in-place", image]] {
