@@ -94,6 +94,10 @@ pub fn build(
         output.s_journal_inum = U32::new(InodeNr::JOURNAL.0);
         output.s_jnl_backup_type = sb::JNL_BACKUP_BLOCKS;
     }
+    if geometry.features.compat.contains(Compat::HAS_JOURNAL) && layout.journal.is_none() {
+        output.s_journal_uuid = input.s_journal_uuid;
+        output.s_journal_dev = input.s_journal_dev;
+    }
     if let Some(number) = numbering.orphan_file() {
         output.s_orphan_file_inum = U32::new(number.0);
     }

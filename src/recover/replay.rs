@@ -206,7 +206,7 @@ pub fn replay<'a>(journal: &Journal<'a>, blocks_count: u64) -> Result<Recovery<'
         });
     }
     let revoked = revoked(journal, end)?;
-    let mut recovery = Recovery { needed: true, ..Recovery::default() };
+    let mut recovery = Recovery { needed: true, error: journal.error, ..Recovery::default() };
     let mut walk = Walk::new(journal);
     while before(walk.sequence, end)
         && let Some(step) = walk.next()?
