@@ -110,7 +110,7 @@ pub const SUPERBLOCK: &[(&str, Rule)] = &[
     ("s_free_blocks_count_hi", Derive),
     ("s_min_extra_isize", Keep),
     ("s_want_extra_isize", Keep),
-    ("s_flags", Derive),
+    ("s_flags", Set),
     ("s_raid_stride", Keep),
     ("s_mmp_update_interval", Zero),
     ("s_mmp_block", Zero),
