@@ -1,30 +1,25 @@
-struct F(std::fs::File);
-impl ext4_canon::Sink for F {
-    fn write_at(&self, mut offset: u64, parts: &[std::io::IoSlice<'_>]) -> std::io::Result<()> {
-        use std::os::unix::fs::FileExt;
-        for p in parts {
-            self.0.write_all_at(p, offset)?;
-            offset += p.len() as u64;
+//! The command line: parse, map, call, exit code. Everything else is in [`cli`] and the library.
+
+#![deny(unsafe_code)]
+
+mod cli;
+
+use std::env;
+use std::process::ExitCode;
+
+use cli::args::{self, Command};
+use cli::{guard, help, run};
+
+fn main() -> ExitCode {
+    guard::silence_panics();
+    let code = match args::parse(env::args_os(), env::var_os(args::EPOCH_VARIABLE)) {
+        Ok(Command::Canonicalize(job)) => run::run(&job),
+        Ok(Command::Generate(what)) => help::generate(what),
+        Err(error) => {
+            // Nobody is left to tell when this fails.
+            let _ = error.print();
+            u8::try_from(error.exit_code()).unwrap_or(2)
         }
-        Ok(())
-    }
-}
-fn main() {
-    let bytes = std::fs::read(std::env::args().nth(1).unwrap()).unwrap();
-    let out = std::env::args().nth(2).unwrap();
-    let f = std::fs::File::create(&out).unwrap();
-    f.set_len(bytes.len() as u64).unwrap();
-    let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().map(|e| e.parse().unwrap());
-    let options = ext4_canon::Options { epoch, ..Default::default() };
-    let r = ext4_canon::canonicalize(
-        &ext4_canon::Input::new(&bytes),
-        &options,
-        &F(f),
-        &ext4_canon::observe::Silent,
-    );
-    if let Err(e) = r {
-        std::fs::remove_file(&out).unwrap();
-        eprintln!("{e}");
-        std::process::exit(4)
-    }
+    };
+    ExitCode::from(code)
 }

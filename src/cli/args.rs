@@ -1,0 +1,428 @@
+//! Arguments: as typed, then as validated.
+//!
+//! The options of the main job stand beside an optional subcommand, none of which exists yet. A
+//! subcommand is one more field of [`Typed`] and one more variant of [`Command`]; its name then
+//! wins over an image of the same name, which can still be given as `./name`.
+
+use std::ffi::{OsStr, OsString};
+use std::num::NonZeroUsize;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
+use ext4_canon::Options;
+use ext4_canon::policy::{HolePolicy, MtimePolicy, UuidPolicy};
+use uuid::Uuid;
+
+use super::help;
+
+/// The only environment variable that has a say in the output.
+pub const EPOCH_VARIABLE: &str = "SOURCE_DATE_EPOCH";
+
+/// More threads than any machine has: a number beyond is a slip of the keyboard.
+const MOST_THREADS: usize = 4096;
+
+/// The command line as typed.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ext4-canon",
+    version = help::version(),
+    about = "Rewrites an ext2, ext3 or ext4 image as the canonical image of the same file tree",
+    long_about = help::LONG_ABOUT,
+    override_usage = help::usage(),
+    after_long_help = help::after(),
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true
+)]
+struct Typed {
+    #[command(flatten)]
+    canonicalize: Canonicalize,
+}
+
+#[derive(Args, Debug)]
+struct Canonicalize {
+    /// The image: a file or a block device; it is never written to
+    #[arg(value_name = "IN", required_unless_present = "generate")]
+    input: Option<PathBuf>,
+
+    /// The canonical image; it is replaced if it exists, and appears only when it is complete
+    #[arg(value_name = "OUT", required_unless_present_any = ["check", "in_place", "generate"])]
+    output: Option<PathBuf>,
+
+    /// Write nothing; say whether IN is canonical already (with these options), and where it is not
+    #[arg(long, conflicts_with_all = ["output", "in_place", "verify"])]
+    check: bool,
+
+    /// Replace IN by its canonical form, when that is complete
+    #[arg(long, conflicts_with = "output")]
+    in_place: bool,
+
+    /// The UUID of the output: content (one derived from the content), keep (that of IN), or a UUID
+    #[arg(long, value_name = "content|keep|UUID", value_parser = uuid_policy, default_value = "content")]
+    uuid: UuidPolicy,
+
+    /// The time of what has no time of its own, and the latest of any, in seconds since 1970
+    /// [default: the environment variable SOURCE_DATE_EPOCH, if set and not empty]
+    #[arg(long, value_name = "SECONDS", value_parser = epoch, allow_negative_numbers = true)]
+    source_date_epoch: Option<i64>,
+
+    /// What happens to the times of files [default: clamp if there is an epoch, else keep]
+    #[arg(long, value_enum)]
+    mtime: Option<Mtime>,
+
+    /// A new label, of at most 16 bytes; an empty one removes it
+    #[arg(long)]
+    label: Option<OsString>,
+
+    /// What happens to blocks of zeros in files
+    #[arg(long, value_enum, default_value_t = Holes::Punch)]
+    holes: Holes,
+
+    /// Read the output again before it gets its name, and compare its tree with that of IN
+    #[arg(long)]
+    verify: bool,
+
+    /// How many threads to use; the output does not depend on it [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    threads: Option<NonZeroUsize>,
+
+    /// Print a report in JSON to standard output, also of a failure
+    #[arg(long)]
+    json: bool,
+
+    /// Print errors only
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Print all counts, and what was not changed
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+
+    /// Print the man page or a completion script
+    #[arg(long, value_enum, exclusive = true, hide = true)]
+    generate: Option<Generate>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mtime {
+    /// No time is later than the epoch
+    Clamp,
+    /// Times stay as they are
+    Keep,
+    /// Every time is the epoch
+    Set,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Holes {
+    /// They become holes
+    Punch,
+    /// They stay allocated where IN has them allocated
+    Keep,
+}
+
+/// What can be generated from the parser.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Generate {
+    /// The man page
+    Man,
+    /// Completions for bash
+    Bash,
+    /// Completions for zsh
+    Zsh,
+    /// Completions for fish
+    Fish,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Command {
+    /// The main job.
+    Canonicalize(Job),
+    /// Print something generated.
+    Generate(Generate),
+}
+
+/// The main job, validated.
+#[derive(Debug)]
+pub struct Job {
+    /// The image.
+    pub input: PathBuf,
+    /// What to do with it.
+    pub task: Task,
+    /// What the library is to do.
+    pub options: Options,
+    /// How many threads, if not as many as there are processors.
+    pub threads: Option<NonZeroUsize>,
+    /// How much to print.
+    pub voice: Voice,
+    /// Whether to print JSON.
+    pub json: bool,
+}
+
+/// What to do with an image.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Compare it with its canonical form.
+    Check,
+    /// Write its canonical form.
+    Write {
+        /// Where to, if not in its place.
+        output: Option<PathBuf>,
+        /// Whether to read the output again.
+        verify: bool,
+    },
+}
+
+/// How much to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Voice {
+    /// Errors.
+    Quiet,
+    /// Warnings and a summary.
+    Normal,
+    /// Everything.
+    Verbose,
+}
+
+/// Parses a command line; `variable` is the value of [`EPOCH_VARIABLE`].
+///
+/// # Errors
+///
+/// In clap's form, which also holds what `--help` and `--version` print.
+pub fn parse(
+    arguments: impl IntoIterator<Item = OsString>,
+    variable: Option<OsString>,
+) -> Result<Command, clap::Error> {
+    let typed = command().try_get_matches_from(arguments).and_then(|m| Typed::from_arg_matches(&m))?;
+    typed.canonicalize.validate(variable).map_err(|words| command().error(ErrorKind::ValueValidation, words))
+}
+
+/// The parser itself, from which documentation is generated.
+pub fn command() -> clap::Command {
+    Typed::command()
+}
+
+impl Canonicalize {
+    fn validate(self, variable: Option<OsString>) -> Result<Command, String> {
+        if let Some(what) = self.generate {
+            return Ok(Command::Generate(what));
+        }
+        let epoch = match self.source_date_epoch {
+            Some(epoch) => Some(epoch),
+            None => epoch_variable(variable.as_deref())?,
+        };
+        let options = Options {
+            uuid: self.uuid,
+            epoch,
+            mtime: match self.mtime {
+                None => MtimePolicy::Auto,
+                Some(Mtime::Clamp) => MtimePolicy::Clamp,
+                Some(Mtime::Keep) => MtimePolicy::Keep,
+                Some(Mtime::Set) => MtimePolicy::Set,
+            },
+            label: self.label.map(OsString::into_vec),
+            holes: match self.holes {
+                Holes::Punch => HolePolicy::Punch,
+                Holes::Keep => HolePolicy::Keep,
+            },
+        };
+        // What no image could hold is better said before one is read.
+        options.check(true).map_err(|error| error.to_string())?;
+        let input = self.input.ok_or("IN is missing")?;
+        if is_dash(&input) || self.output.as_deref().is_some_and(is_dash) {
+            return Err(
+                "'-' is not a file: an image is read and written in any order, which a pipe does not \
+                 allow; store it in a file first (a file of that name is './-')"
+                    .to_owned(),
+            );
+        }
+        let task = if self.check {
+            Task::Check
+        } else {
+            // clap has seen to it that `output` is there unless `--in-place` is.
+            Task::Write { output: self.output, verify: self.verify }
+        };
+        let voice = match (self.quiet, self.verbose) {
+            (true, _) => Voice::Quiet,
+            (_, true) => Voice::Verbose,
+            _ => Voice::Normal,
+        };
+        Ok(Command::Canonicalize(Job { input, task, options, threads: self.threads, voice, json: self.json }))
+    }
+}
+
+fn is_dash(path: &Path) -> bool {
+    path.as_os_str() == OsStr::new("-")
+}
+
+/// An empty variable counts as unset, as build tools have it.
+fn epoch_variable(variable: Option<&OsStr>) -> Result<Option<i64>, String> {
+    let Some(value) = variable.filter(|value| !value.is_empty()) else { return Ok(None) };
+    let parsed = str::from_utf8(value.as_bytes()).map_err(|_| "not a number".to_owned()).and_then(epoch);
+    parsed.map(Some).map_err(|reason| {
+        format!("invalid value '{}' of the environment variable {EPOCH_VARIABLE}: {reason}", value.display())
+    })
+}
+
+fn epoch(text: &str) -> Result<i64, String> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("expected a number of seconds since 1970".to_owned());
+    }
+    text.parse().map_err(|_| "that is too far from 1970".to_owned())
+}
+
+fn uuid_policy(text: &str) -> Result<UuidPolicy, String> {
+    match text {
+        "content" => Ok(UuidPolicy::Content),
+        "keep" => Ok(UuidPolicy::Keep),
+        // The parser knows other notations too; one is enough, and is what other tools print.
+        _ if text.len() == 36 => Uuid::try_parse(text)
+            .map(|uuid| UuidPolicy::Given(uuid.into_bytes()))
+            .map_err(|error| error.to_string()),
+        _ => Err("expected content, keep, or a UUID like 01234567-89ab-cdef-0123-456789abcdef".to_owned()),
+    }
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .filter(|number: &NonZeroUsize| number.get() <= MOST_THREADS)
+        .ok_or_else(|| format!("expected a number from 1 to {MOST_THREADS}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(words: &[&str], variable: Option<&str>) -> Result<Command, clap::Error> {
+        let words = ["ext4-canon"].iter().chain(words).map(OsString::from);
+        parse(words, variable.map(OsString::from))
+    }
+
+    fn job(words: &[&str]) -> Job {
+        match parsed(words, None) {
+            Ok(Command::Canonicalize(job)) => job,
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    fn epoch_of(words: &[&str], variable: &str) -> Result<Option<i64>, clap::Error> {
+        match parsed(words, Some(variable))? {
+            Command::Canonicalize(job) => Ok(job.options.epoch),
+            Command::Generate(_) => panic!("{words:?}"),
+        }
+    }
+
+    #[test]
+    fn the_parser_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        let job = job(&["a", "b"]);
+        assert_eq!(job.options, Options::default());
+        assert_eq!(job.input, Path::new("a"));
+        assert_eq!(job.task, Task::Write { output: Some("b".into()), verify: false });
+        assert_eq!((job.threads, job.voice, job.json), (None, Voice::Normal, false));
+    }
+
+    #[test]
+    fn every_option_arrives() {
+        let uuid = "01234567-89ab-cdef-0123-456789ABCDEF";
+        let words = ["--uuid", uuid, "--source-date-epoch", "-12", "--mtime", "set", "--label", "root"];
+        let more = ["--holes", "keep", "--threads", "3", "--verify", "--json", "-q", "a", "b"];
+        let job = job(&[&words[..], &more[..]].concat());
+        let uuid = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes();
+        assert_eq!(job.options.uuid, UuidPolicy::Given(uuid));
+        assert_eq!(job.options.epoch, Some(-12));
+        assert_eq!(job.options.mtime, MtimePolicy::Set);
+        assert_eq!(job.options.label.as_deref(), Some(&b"root"[..]));
+        assert_eq!(job.options.holes, HolePolicy::Keep);
+        assert_eq!(job.threads, NonZeroUsize::new(3));
+        assert_eq!((job.voice, job.json), (Voice::Quiet, true));
+        assert_eq!(job.task, Task::Write { output: Some("b".into()), verify: true });
+    }
+
+    #[test]
+    fn one_file_is_enough_to_check_or_rewrite_in_place() {
+        assert_eq!(job(&["--check", "a"]).task, Task::Check);
+        assert_eq!(job(&["--in-place", "a"]).task, Task::Write { output: None, verify: false });
+        assert_eq!(job(&["a", "--in-place", "--verify"]).task, Task::Write { output: None, verify: true });
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_usage_error() {
+        for words in [
+            &[][..],
+            &["a"],
+            &["a", "b", "c"],
+            &["a", ""],
+            &["a", "-"],
+            &["-", "b"],
+            &["--check", "a", "b"],
+            &["--check", "--verify", "a"],
+            &["--check", "--in-place", "a"],
+            &["--in-place", "a", "b"],
+            &["-q", "-v", "a", "b"],
+            &["--threads", "0", "a", "b"],
+            &["--threads", "5000", "a", "b"],
+            &["--uuid", "random", "a", "b"],
+            &["--uuid", "0123456789abcdef0123456789abcdef", "a", "b"],
+            &["--uuid", "01234567-89ab-cdef-0123-456789abcdeg", "a", "b"],
+            &["--label", "seventeen letters", "a", "b"],
+            &["--mtime", "set", "a", "b"],
+            &["--mtime", "clamp", "a", "b"],
+            &["--source-date-epoch", "+1", "a", "b"],
+            &["--source-date-epoch", "1e9", "a", "b"],
+            &["--source-date-epoch", "99999999999999999999", "a", "b"],
+            &["--source-date-epoch", "999999999999", "a", "b"],
+            &["--generate", "man", "a"],
+            &["--frobnicate", "a", "b"],
+        ] {
+            match parsed(words, None) {
+                Err(error) => assert_eq!(error.exit_code(), 2, "{words:?}"),
+                Ok(command) => panic!("{words:?}: {command:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_variable_gives_the_epoch_unless_the_option_does() {
+        assert_eq!(epoch_of(&["a", "b"], "1700000000").unwrap(), Some(1_700_000_000));
+        assert_eq!(epoch_of(&["a", "b"], "").unwrap(), None);
+        assert_eq!(epoch_of(&["--source-date-epoch", "5", "a", "b"], "7").unwrap(), Some(5));
+        for bad in ["today", " 5", "5 ", "1.5", "99999999999999999999", "-"] {
+            let error = epoch_of(&["a", "b"], bad).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains(EPOCH_VARIABLE), "{error}");
+        }
+        let not_text = OsString::from_vec(vec![0xff]);
+        assert!(epoch_variable(Some(&not_text)).is_err());
+    }
+
+    #[test]
+    fn labels_are_bytes() {
+        let words = [&b"ext4-canon"[..], b"--label", b"\xff\xfe", b"a", b"b"];
+        let words = words.map(|word| OsString::from_vec(word.to_vec()));
+        match parse(words, None) {
+            Ok(Command::Canonicalize(job)) => assert_eq!(job.options.label, Some(vec![0xff, 0xfe])),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn subcommands_can_be_added() {
+        let with = || command().subcommand(clap::Command::new("compare").arg(clap::Arg::new("first")));
+        let matches = with().try_get_matches_from(["ext4-canon", "compare", "a"]).unwrap();
+        assert_eq!(matches.subcommand_name(), Some("compare"));
+        let matches = with().try_get_matches_from(["ext4-canon", "./compare", "b"]).unwrap();
+        assert_eq!(matches.subcommand_name(), None);
+        // Behind an option of the main job, a name is an image.
+        let matches = with().try_get_matches_from(["ext4-canon", "--json", "compare", "a"]).unwrap();
+        assert_eq!(matches.subcommand_name(), None);
+    }
+}

@@ -1,0 +1,62 @@
+//! Panics become an ordinary message: a bug must look like a bug, not like a crash.
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::Path;
+use std::sync::Mutex;
+
+use super::failure::Failure;
+
+/// Where the first panic was; several threads may panic for one reason.
+static PLACE: Mutex<Option<String>> = Mutex::new(None);
+
+/// From now on, panics print nothing and leave their place for [`caught`].
+pub fn silence_panics() {
+    panic::set_hook(Box::new(|info| {
+        if let (Ok(mut place), Some(location)) = (PLACE.lock(), info.location()) {
+            place.get_or_insert_with(|| location.to_string());
+        }
+    }));
+}
+
+/// Calls `f`; a panic in it, or in a thread that it waits for, becomes a failure about `path`.
+pub fn caught<T>(path: &Path, f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    // Everything that `f` can see is dropped or left alone after a panic, so nothing that a panic
+    // might have left half done is ever looked at.
+    panic::catch_unwind(AssertUnwindSafe(f))
+        .unwrap_or_else(|payload| Err(Failure::internal(path, words(payload.as_ref()))))
+}
+
+fn words(payload: &(dyn Any + Send)) -> String {
+    let what = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no details");
+    match PLACE.lock().ok().and_then(|mut place| place.take()) {
+        Some(place) => format!("internal error: {what} ({place})"),
+        None => format!("internal error: {what}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::failure::Code;
+
+    #[test]
+    fn a_panic_becomes_a_failure() {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let result: Result<(), _> =
+            caught(Path::new("a.img"), || pool.install(|| panic!("index {} is too large", 7)));
+        let failure = result.unwrap_err();
+        assert_eq!(failure.code, Code::Internal);
+        assert!(failure.message.starts_with("a.img: internal error: index 7 is too large"), "{failure}");
+        assert!(failure.message.ends_with("please report this"), "{failure}");
+    }
+
+    #[test]
+    fn what_does_not_panic_passes_through() {
+        assert_eq!(caught(Path::new("a.img"), || Ok(5)).unwrap(), 5);
+    }
+}

@@ -1,0 +1,225 @@
+//! The image that is read: opened read-only, mapped, and watched for changes.
+
+use std::fs::{self, File, FileType, Metadata};
+use std::io::{Seek as _, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use ext4_canon::Input;
+use rustix::fs::{SeekFrom as Seek, seek};
+use rustix::io::Errno;
+
+use super::failure::Failure;
+use super::map::Map;
+
+/// Holes shorter than this are not worth a range of their own.
+const SHORTEST_HOLE: u64 = 64 << 10;
+
+/// More ranges than this are merged, so that no file can take memory without bound.
+const MOST_RANGES: usize = 1 << 16;
+
+/// An open image.
+#[derive(Debug)]
+pub struct Image {
+    /// Its name, as it was given.
+    pub path: PathBuf,
+    /// What the system said of it when it was opened.
+    pub metadata: Metadata,
+    /// Its length in bytes, also of a device.
+    pub length: u64,
+    file: File,
+    map: Map,
+    data: Vec<Range<u64>>,
+}
+
+impl Image {
+    /// Opens a regular file or a block device.
+    ///
+    /// # Errors
+    ///
+    /// A usage error for files of another kind, else an I/O error.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let io = |doing, error| Failure::io(path, doing, &error);
+        // Before it is opened: to open a pipe would wait for a writer, and to open a tape rewinds it.
+        let metadata = fs::metadata(path).map_err(|error| io("opening the image", error))?;
+        refuse(path, metadata.file_type())?;
+        let mut file = File::open(path).map_err(|error| io("opening the image", error))?;
+        let metadata = file.metadata().map_err(|error| io("reading its size", error))?;
+        refuse(path, metadata.file_type())?;
+        let (length, data) = if metadata.is_file() {
+            (metadata.len(), data_ranges(&file, metadata.len()))
+        } else {
+            let length = file.seek(SeekFrom::End(0)).map_err(|error| io("reading its size", error))?;
+            (length, std::iter::once(0..length).collect())
+        };
+        let map = Map::new(&file, length).map_err(|error| io("mapping it into memory", error))?;
+        Ok(Self { path: path.to_owned(), metadata, length, file, map, data })
+    }
+
+    /// The image, as the library takes it.
+    pub fn input(&self) -> Input<'_> {
+        Input::sparse(self.map.bytes(), self.data.clone())
+    }
+
+    /// Whether a file is this one, under whatever name.
+    pub fn is(&self, other: &Metadata) -> bool {
+        (self.metadata.dev(), self.metadata.ino()) == (other.dev(), other.ino())
+    }
+
+    /// Makes sure that nobody wrote to the image since it was opened.
+    ///
+    /// # Errors
+    ///
+    /// An I/O error that says what changed.
+    pub fn unchanged(&self) -> Result<(), Failure> {
+        let now =
+            self.file.metadata().map_err(|error| Failure::io(&self.path, "reading its size", &error))?;
+        let changed = |what: String| {
+            let error = std::io::Error::other(what);
+            Err(Failure::io(&self.path, "it was changed while it was read", &error))
+        };
+        if !self.metadata.is_file() {
+            return Ok(());
+        }
+        if now.len() != self.length {
+            return changed(format!("it had {} bytes and now has {}", self.length, now.len()));
+        }
+        let time = |metadata: &Metadata| (metadata.mtime(), metadata.mtime_nsec());
+        if time(&now) != time(&self.metadata) {
+            return changed("somebody wrote to it; unmount it and try again".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn refuse(path: &Path, kind: FileType) -> Result<(), Failure> {
+    let reason = if kind.is_dir() {
+        "is a directory, not an image (mke2fs -d makes an image of a directory)"
+    } else if kind.is_fifo() {
+        "is a pipe, but an image is read in any order; store it in a file first"
+    } else if kind.is_socket() {
+        "is a socket, but an image is read in any order; store it in a file first"
+    } else if kind.is_char_device() {
+        "is a character device; give a file or a block device"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage(path, reason))
+}
+
+/// The ranges of a file outside which there are only holes. Where the filesystem can't tell, that
+/// is all of it.
+pub fn data_ranges(file: &File, length: u64) -> Vec<Range<u64>> {
+    ranges(length, SHORTEST_HOLE, MOST_RANGES, |from| seek(file, from))
+}
+
+fn ranges(
+    length: u64,
+    mut shortest_hole: u64,
+    most: usize,
+    mut seek: impl FnMut(Seek) -> Result<u64, Errno>,
+) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let mut at = 0;
+    while at < length {
+        let start = match seek(Seek::Data(at)) {
+            Ok(start) if start >= length => break,
+            // No data is left.
+            Err(Errno::NXIO) => break,
+            Ok(start) if start >= at => start,
+            // Not supported, or of no use.
+            _ => at,
+        };
+        let end = match seek(Seek::Hole(start)) {
+            Ok(end) if end > start => end.min(length),
+            _ => length,
+        };
+        match ranges.last_mut() {
+            Some(last) if start - last.end < shortest_hole => last.end = end,
+            _ => ranges.push(start..end),
+        }
+        while ranges.len() > most {
+            shortest_hole = shortest_hole.saturating_mul(2);
+            ranges.dedup_by(|next, kept| {
+                let close = next.start - kept.end < shortest_hole;
+                if close {
+                    kept.end = next.end;
+                }
+                close
+            });
+        }
+        at = end;
+    }
+    ranges
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt as _;
+
+    /// Answers as a file would whose data is `data`.
+    fn file_like(data: &[Range<u64>]) -> impl FnMut(Seek) -> Result<u64, Errno> + '_ {
+        |from| match from {
+            Seek::Data(at) => {
+                data.iter().find(|range| range.end > at).map(|range| range.start.max(at)).ok_or(Errno::NXIO)
+            }
+            Seek::Hole(at) => Ok(data.iter().find(|range| range.contains(&at)).map_or(at, |range| range.end)),
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    #[test]
+    fn holes_are_left_out_and_short_ones_are_not() {
+        let data = [0..10, 100..110, 112..120, 300..400];
+        assert_eq!(ranges(1000, 5, 100, file_like(&data)), [0..10, 100..120, 300..400]);
+        assert_eq!(ranges(1000, 5, 100, file_like(&[])), []);
+        assert_eq!(ranges(350, 5, 100, file_like(&data)), [0..10, 100..120, 300..350]);
+        assert_eq!(ranges(0, 5, 100, file_like(&data)), []);
+    }
+
+    #[test]
+    fn many_ranges_are_merged_and_none_is_lost() {
+        let data: Vec<_> = (0..1000_u64).map(|i| i * 100..i * 100 + 10 + i % 50).collect();
+        let found = ranges(100_000, 5, 16, file_like(&data));
+        assert!(found.len() <= 16, "{}", found.len());
+        assert!(found.is_sorted_by(|one, next| one.end <= next.start));
+        for range in data {
+            assert!(found.iter().any(|kept| kept.start <= range.start && range.end <= kept.end));
+        }
+    }
+
+    #[test]
+    fn where_holes_are_unknown_all_is_data() {
+        for errno in [Errno::INVAL, Errno::OPNOTSUPP, Errno::IO] {
+            let found = ranges(50, 5, 100, |_| Err(errno));
+            assert_eq!((found.len(), &found[0]), (1, &(0..50)));
+        }
+    }
+
+    #[test]
+    fn ranges_of_a_real_file_hold_its_data() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(8 << 20).unwrap();
+        file.write_all_at(b"x", 3 << 20).unwrap();
+        let found = data_ranges(&file, 8 << 20);
+        assert!(found.iter().any(|range| range.contains(&(3 << 20))), "{found:?}");
+    }
+
+    #[test]
+    fn a_change_is_noticed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.img");
+        fs::write(&path, [1; 100]).unwrap();
+        let image = Image::open(&path).unwrap();
+        image.unchanged().unwrap();
+        let writer = File::options().write(true).open(&path).unwrap();
+        writer.set_len(200).unwrap();
+        let failure = image.unchanged().unwrap_err();
+        assert!(failure.message.contains("had 100 bytes and now has 200"), "{failure}");
+        writer.set_len(100).unwrap();
+        writer.set_modified(std::time::UNIX_EPOCH).unwrap();
+        assert!(image.unchanged().unwrap_err().message.contains("somebody wrote"));
+    }
+}

@@ -1,0 +1,59 @@
+//! Files as memory. This is the only module of the project with `unsafe` in it.
+
+use std::fs::File;
+use std::io;
+
+use memmap2::{Mmap, MmapOptions};
+
+/// The bytes of a file, mapped read-only.
+#[derive(Debug)]
+pub struct Map(Option<Mmap>);
+
+impl Map {
+    /// Maps the first `length` bytes of a file.
+    ///
+    /// # Errors
+    ///
+    /// What the system says, also where the address space is too small.
+    pub fn new(file: &File, length: u64) -> io::Result<Self> {
+        let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        if length == 0 {
+            // The system refuses to map nothing.
+            return Ok(Self(None));
+        }
+        // SAFETY: a map is sound as long as nobody changes or shortens the file underneath.
+        // For the output this holds, since it has no name yet (or a fresh random one) and this
+        // process writes nothing while the map lives. For the input nobody can promise it, as for
+        // every program that maps files. It is opened read-only and mapped read-only, so this
+        // process can't break the rule. Another process that writes to it changes plain bytes,
+        // which the reader checks as it must check any image, and `Image::unchanged` turns the
+        // result away before it gets its name; one that shortens it ends this process by SIGBUS,
+        // before any output has appeared.
+        let map = unsafe { MmapOptions::new().len(length).map(file)? };
+        Ok(Self(Some(map)))
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    #[test]
+    fn an_empty_file_is_an_empty_slice() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(Map::new(&file, 0).unwrap().bytes(), b"");
+    }
+
+    #[test]
+    fn a_map_holds_the_bytes() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"some bytes").unwrap();
+        assert_eq!(Map::new(&file, 10).unwrap().bytes(), b"some bytes");
+    }
+}

@@ -1,0 +1,15 @@
+//! What the library leaves to its caller: arguments, files, the terminal, and the environment.
+
+pub mod args;
+pub mod failure;
+pub mod guard;
+pub mod help;
+pub mod input;
+#[allow(unsafe_code)]
+pub mod map;
+pub mod output;
+pub mod progress;
+pub mod report;
+pub mod run;
+pub mod sink;
+pub mod target;

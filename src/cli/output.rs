@@ -1,0 +1,295 @@
+//! The output file: nothing until it is complete, then all at once.
+//!
+//! Where the filesystem can, the file has no name until it is complete (`O_TMPFILE`), so that not
+//! even SIGKILL leaves anything behind. Elsewhere it has a name that says what it is.
+
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+use rustix::io::Errno;
+use tempfile::{Builder, NamedTempFile};
+
+use super::failure::Failure;
+use super::input::Image;
+use super::target::Target;
+
+const PREFIX: &str = ".ext4-canon-";
+const SUFFIX: &str = ".tmp";
+
+/// What a new file may be where there is no input file to take it from; the umask has its say.
+const ANYONE: u32 = 0o666;
+/// Nobody else looks at the output before it is complete.
+const OWNER_ONLY: u32 = 0o600;
+/// The permission bits that are taken from the input.
+const PERMISSIONS: u32 = 0o777;
+
+/// A file that is being written, and vanishes when dropped.
+#[derive(Debug)]
+pub struct Output {
+    file: Unfinished,
+    target: Target,
+}
+
+#[derive(Debug)]
+enum Unfinished {
+    Nameless(File),
+    Named(NamedTempFile<File>),
+}
+
+impl Output {
+    /// Begins an output of the same length as `image`.
+    ///
+    /// # Errors
+    ///
+    /// An I/O error about the output or its directory.
+    pub fn create(target: Target, image: &Image) -> Result<Self, Failure> {
+        let mode = if image.metadata.is_file() { OWNER_ONLY } else { ANYONE };
+        let directory = target.directory();
+        let file = nameless(directory, mode)
+            .or_else(|()| named(directory, mode))
+            .map_err(|error| Failure::io(directory, "creating the output", &error))?;
+        let output = Self { file, target };
+        output.file().set_len(image.length).map_err(|error| output.failure("setting its size", &error))?;
+        Ok(output)
+    }
+
+    /// The file, to write to.
+    pub fn file(&self) -> &File {
+        match &self.file {
+            Unfinished::Nameless(file) => file,
+            Unfinished::Named(named) => named.as_file(),
+        }
+    }
+
+    /// The name that it is going to have.
+    pub fn shown(&self) -> &Path {
+        &self.target.shown
+    }
+
+    /// Gives the file the input's permission bits and its final name, in the place of what had the
+    /// name before. Returns what is worth a warning.
+    ///
+    /// # Errors
+    ///
+    /// An I/O error; then nothing has changed.
+    pub fn finish(self, image: &Image) -> Result<Vec<String>, Failure> {
+        let mut warnings = Vec::new();
+        if self.target.in_place {
+            warnings.extend(self.keep_owner(image));
+        }
+        if image.metadata.is_file() {
+            let mode = Permissions::from_mode(image.metadata.mode() & PERMISSIONS);
+            self.file().set_permissions(mode).map_err(|error| self.failure("setting permissions", &error))?;
+        }
+        self.file().sync_all().map_err(|error| self.failure("writing to the disk", &error))?;
+        let Self { file, target } = self;
+        let failed = |error: &io::Error| Failure::io(&target.shown, "giving the output its name", error);
+        let named = match file {
+            Unfinished::Named(named) => named,
+            Unfinished::Nameless(file) => link(file, target.directory()).map_err(|error| failed(&error))?,
+        };
+        named.persist(&target.path).map_err(|error| failed(&error.error))?;
+        if let Err(error) = sync_directory(target.directory()) {
+            warnings.push(format!(
+                "{} is in place, but its name is not yet safe from a crash: {error}",
+                target.shown.display()
+            ));
+        }
+        Ok(warnings)
+    }
+
+    /// In place, the file stays whose it was, as far as the system allows it.
+    fn keep_owner(&self, image: &Image) -> Option<String> {
+        let (uid, gid) = (image.metadata.uid(), image.metadata.gid());
+        let mine = self.file().metadata().ok()?;
+        if (mine.uid(), mine.gid()) == (uid, gid) {
+            return None;
+        }
+        let error = fchown(self.file(), Some(uid), Some(gid)).err()?;
+        Some(format!("the owner and group of {} could not be kept: {error}", self.target.shown.display()))
+    }
+
+    fn failure(&self, doing: &str, error: &io::Error) -> Failure {
+        Failure::io(&self.target.shown, doing, error)
+    }
+}
+
+/// A file without a name, unless the filesystem has none, or there would be no way to name it later.
+fn nameless(directory: &Path, mode: u32) -> Result<Unfinished, ()> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = File::from(open(directory, flags, Mode::from_raw_mode(mode)).map_err(drop)?);
+    let reachable = fs::metadata(descriptor_path(&file)).map_err(drop)?;
+    let mine = file.metadata().map_err(drop)?;
+    if (reachable.dev(), reachable.ino()) == (mine.dev(), mine.ino()) {
+        Ok(Unfinished::Nameless(file))
+    } else {
+        Err(())
+    }
+}
+
+fn named(directory: &Path, mode: u32) -> io::Result<Unfinished> {
+    let permissions = Permissions::from_mode(mode);
+    let file =
+        Builder::new().prefix(PREFIX).suffix(SUFFIX).permissions(permissions).tempfile_in(directory)?;
+    Ok(Unfinished::Named(file))
+}
+
+/// Gives a file without a name a temporary one, since only a file with a name can replace another.
+fn link(file: File, directory: &Path) -> io::Result<NamedTempFile<File>> {
+    let from = descriptor_path(&file);
+    let mut file = Some(file);
+    Builder::new().prefix(PREFIX).suffix(SUFFIX).make_in(directory, |name| {
+        linkat(CWD, &from, CWD, name, AtFlags::SYMLINK_FOLLOW)?;
+        // Called again only where the link failed, and so the file is still there.
+        file.take().ok_or_else(|| io::ErrorKind::NotFound.into())
+    })
+}
+
+/// AT_EMPTY_PATH would need a capability; this way is open to everyone.
+fn descriptor_path(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    let opened = match File::open(directory) {
+        Ok(opened) => opened,
+        // One may write to a directory that one may not read.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match rustix::fs::fsync(&opened) {
+        // Some filesystems can't, and say so in this way.
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt as _;
+
+    struct Scene {
+        directory: tempfile::TempDir,
+        image: Image,
+    }
+
+    impl Scene {
+        fn new(mode: u32) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("in.img");
+            fs::write(&path, [1; 5000]).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let image = Image::open(&path).unwrap();
+            Self { directory, image }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.directory.path().join(name)
+        }
+
+        fn target(&self) -> Target {
+            Target::beside(&self.path("out.img"), &self.image).unwrap()
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(self.directory.path()).unwrap();
+            let mut names: Vec<_> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+
+        fn new_output(&self) -> Output {
+            Output::create(self.target(), &self.image).unwrap()
+        }
+
+        /// The same, with a temporary name, as on filesystems that need one.
+        fn named(&self) -> Output {
+            let file = named(self.directory.path(), OWNER_ONLY).unwrap();
+            let output = Output { file, target: self.target() };
+            output.file().set_len(self.image.length).unwrap();
+            output
+        }
+    }
+
+    const BOTH_WAYS: [fn(&Scene) -> Output; 2] = [Scene::new_output, Scene::named];
+
+    fn write(output: &Output) {
+        output.file().write_all_at(b"new", 100).unwrap();
+    }
+
+    #[test]
+    fn it_appears_whole_with_the_permissions_of_the_input() {
+        for mode in [0o640, 0o444, 0o755] {
+            let scene = Scene::new(mode);
+            for create in BOTH_WAYS {
+                let output = create(&scene);
+                fs::write(scene.path("out.img"), "old").unwrap();
+                write(&output);
+                assert_eq!(fs::read(scene.path("out.img")).unwrap(), b"old");
+                assert_eq!(output.finish(&scene.image).unwrap(), [""; 0]);
+                let found = fs::read(scene.path("out.img")).unwrap();
+                assert_eq!((found.len(), &found[100..103]), (5000, &b"new"[..]));
+                let metadata = fs::metadata(scene.path("out.img")).unwrap();
+                assert_eq!(metadata.mode() & 0o7777, mode);
+                assert!(metadata.blocks() * 512 < 8192, "sparse");
+                assert_eq!(scene.names(), ["in.img", "out.img"]);
+                fs::remove_file(scene.path("out.img")).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn dropped_it_leaves_nothing() {
+        let scene = Scene::new(0o644);
+        for create in BOTH_WAYS {
+            let output = create(&scene);
+            write(&output);
+            drop(output);
+            assert_eq!(scene.names(), ["in.img"]);
+        }
+    }
+
+    #[test]
+    fn where_it_can_t_get_its_name_it_leaves_nothing() {
+        let scene = Scene::new(0o644);
+        for create in BOTH_WAYS {
+            let output = create(&scene);
+            fs::create_dir(scene.path("out.img")).unwrap();
+            assert!(output.finish(&scene.image).is_err());
+            assert_eq!(scene.names(), ["in.img", "out.img"]);
+            fs::remove_dir(scene.path("out.img")).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_temporary_name_tells_whose_it_is() {
+        let scene = Scene::new(0o644);
+        let output = scene.named();
+        assert!(scene.names()[0].starts_with(".ext4-canon-"), "{:?}", scene.names());
+        drop(output);
+    }
+
+    #[test]
+    fn in_place_it_replaces_the_input() {
+        let scene = Scene::new(0o600);
+        let output = Output::create(Target::in_place(&scene.image).unwrap(), &scene.image).unwrap();
+        write(&output);
+        output.finish(&scene.image).unwrap();
+        assert_eq!(fs::read(scene.path("in.img")).unwrap()[99..103], *b"\0new");
+        assert_eq!(scene.names(), ["in.img"]);
+    }
+
+    #[test]
+    fn a_missing_directory_is_named() {
+        let scene = Scene::new(0o644);
+        let target = Target::beside(&scene.path("no/out.img"), &scene.image).unwrap();
+        let failure = Output::create(target, &scene.image).unwrap_err();
+        assert!(failure.message.starts_with(&scene.path("no").display().to_string()), "{failure}");
+    }
+}

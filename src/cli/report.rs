@@ -1,0 +1,330 @@
+//! What is printed: a summary for people, or JSON for programs, and messages on stderr.
+
+use std::io::{self, Write as _, stderr, stdout};
+use std::path::Path;
+
+use ext4_canon::{FORM_VERSION, Report};
+use indicatif::HumanBytes;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::args::{Job, Voice};
+use super::failure::{Code, Failure};
+use super::run::Ending;
+
+/// The JSON report. Fields may be added; those here keep their meaning.
+#[derive(Debug, Default, Serialize)]
+struct Json<'a> {
+    program: &'static str,
+    version: &'static str,
+    form: u32,
+    input: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output: Option<String>,
+    /// `written`, `canonical`, `not-canonical` or `error`.
+    status: &'static str,
+    exit_code: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verified: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    differences: Option<Vec<JsonDifference<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    more_differences: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<JsonReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<&'a [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<JsonError<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonDifference<'a> {
+    offset: u64,
+    what: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonError<'a> {
+    kind: &'static str,
+    message: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+struct JsonReport {
+    image_bytes: u64,
+    block_size: u64,
+    old_uuid: String,
+    new_uuid: String,
+    inodes: u64,
+    inodes_renumbered: u64,
+    times_changed: u64,
+    directories: u64,
+    directories_indexed: u64,
+    data_blocks: u64,
+    blocks_moved: u64,
+    blocks_punched: u64,
+    stale_blocks: u64,
+    stale_bytes: u64,
+    bytes_written: u64,
+}
+
+impl From<&Report> for JsonReport {
+    fn from(report: &Report) -> Self {
+        Self {
+            image_bytes: report.image_bytes,
+            block_size: report.block_size,
+            old_uuid: Uuid::from_bytes(report.old_uuid).to_string(),
+            new_uuid: Uuid::from_bytes(report.new_uuid).to_string(),
+            inodes: report.inodes,
+            inodes_renumbered: report.inodes_renumbered,
+            times_changed: report.times_changed,
+            directories: report.directories,
+            directories_indexed: report.directories_indexed,
+            data_blocks: report.data_blocks,
+            blocks_moved: report.blocks_moved,
+            blocks_punched: report.blocks_punched,
+            stale_blocks: report.stale_blocks,
+            stale_bytes: report.stale_bytes,
+            bytes_written: report.bytes_written,
+        }
+    }
+}
+
+/// Prints how a job ended, in the way that the job asks for; returns the exit code.
+pub fn tell(job: &Job, ended: &Result<Ending, Failure>) -> u8 {
+    let code = exit_code(ended);
+    let mut lines = Vec::new();
+    match ended {
+        Err(failure) => lines.push(failure.to_string()),
+        Ok(ending) if job.voice > Voice::Quiet => {
+            lines.extend(ending.report().warnings.iter().map(|warning| format!("warning: {warning}")));
+        }
+        Ok(_) => {}
+    }
+    for line in lines {
+        // Nobody is left to tell when this fails.
+        let _ = writeln!(stderr(), "{line}");
+    }
+    let text = match ended {
+        _ if job.json => json(&job.input, ended, code),
+        Ok(ending) if job.voice > Voice::Quiet => summary(job, ending),
+        _ => String::new(),
+    };
+    match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
+        Ok(()) => code,
+        // Who closes a pipe has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
+        Err(error) => {
+            let _ = writeln!(stderr(), "standard output: {error}");
+            Code::Io as u8
+        }
+    }
+}
+
+fn exit_code(ended: &Result<Ending, Failure>) -> u8 {
+    match ended {
+        Err(failure) => failure.code as u8,
+        Ok(Ending::Checked { differences, .. }) if !differences.is_empty() => Code::NotCanonical as u8,
+        Ok(_) => 0,
+    }
+}
+
+fn json(input: &Path, ended: &Result<Ending, Failure>, exit_code: u8) -> String {
+    let mut json = Json {
+        program: "ext4-canon",
+        version: env!("CARGO_PKG_VERSION"),
+        form: FORM_VERSION,
+        input: input.display().to_string(),
+        exit_code,
+        ..Json::default()
+    };
+    match ended {
+        Err(failure) => {
+            json.status = "error";
+            json.error = Some(JsonError { kind: failure.code.name(), message: &failure.message });
+        }
+        Ok(ending) => {
+            json.report = Some(ending.report().into());
+            json.warnings = Some(&ending.report().warnings);
+        }
+    }
+    match ended {
+        Ok(Ending::Written { output, verified, .. }) => {
+            json.status = "written";
+            json.output = Some(output.display().to_string());
+            json.verified = Some(*verified);
+        }
+        Ok(Ending::Checked { differences, more, .. }) => {
+            json.status = if differences.is_empty() { "canonical" } else { "not-canonical" };
+            json.differences = Some(
+                differences.iter().map(|d| JsonDifference { offset: d.offset, what: &d.what }).collect(),
+            );
+            json.more_differences = Some(*more);
+        }
+        Err(_) => {}
+    }
+    // Only maps with keys that are no strings can't be serialised; there are none.
+    serde_json::to_string_pretty(&json).unwrap_or_default() + "\n"
+}
+
+fn summary(job: &Job, ending: &Ending) -> String {
+    let input = job.input.display();
+    let mut lines = Vec::new();
+    match ending {
+        Ending::Written { output, verified, report } => {
+            let verified = if *verified { ", verified" } else { "" };
+            lines.push(format!("{}: canonical form {FORM_VERSION} of {input}{verified}", output.display()));
+            lines.extend(counts(report, job.voice == Voice::Verbose));
+        }
+        Ending::Checked { differences, more, report } => {
+            if differences.is_empty() {
+                lines.push(format!("{input}: canonical (form {FORM_VERSION})"));
+            } else {
+                lines.push(format!("{input}: not canonical (form {FORM_VERSION}); it differs in"));
+                lines.extend(
+                    differences
+                        .iter()
+                        .map(|d| format!("  byte {:>14} {:#014x}  {}", d.offset, d.offset, d.what)),
+                );
+                if *more {
+                    lines.push("  and further places".to_owned());
+                }
+            }
+            if job.voice == Voice::Verbose {
+                lines.extend(counts(report, true));
+            }
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// The counts of a report, in lines; those of what did not happen only if `all` are wanted.
+fn counts(report: &Report, all: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, total: Option<String>, details: &[(u64, &str)]| {
+        let details = details.iter().filter(|(count, _)| all || *count > 0);
+        let details = details.map(|(count, what)| format!("{count} {what}"));
+        let parts: Vec<_> = total.into_iter().chain(details).collect();
+        if !parts.is_empty() {
+            lines.push(format!("  {name:<14}{}", parts.join(", ")));
+        }
+    };
+    let (old, new) = (Uuid::from_bytes(report.old_uuid), Uuid::from_bytes(report.new_uuid));
+    if old == new {
+        line("UUID", Some(format!("{new} (as before)")), &[]);
+    } else {
+        line("UUID", Some(format!("{new} (was {old})")), &[]);
+    }
+    let details = [(report.inodes_renumbered, "renumbered"), (report.times_changed, "with another time")];
+    line("inodes", Some(report.inodes.to_string()), &details);
+    line("directories", Some(report.directories.to_string()), &[(report.directories_indexed, "indexed")]);
+    let blocks = format!("{} of {} bytes", report.data_blocks, report.block_size);
+    let details = [(report.blocks_moved, "moved"), (report.blocks_punched, "of zeros became holes")];
+    line("data blocks", Some(blocks), &details);
+    if all || report.stale_blocks > 0 {
+        let dropped = format!("{} dropped ({})", report.stale_blocks, HumanBytes(report.stale_bytes));
+        line("stale blocks", Some(dropped), &[]);
+    }
+    let written = format!(
+        "{} of {}, the rest is holes",
+        HumanBytes(report.bytes_written),
+        HumanBytes(report.image_bytes)
+    );
+    line("written", Some(written), &[]);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::Task;
+    use ext4_canon::Difference;
+    use std::path::PathBuf;
+
+    fn job(voice: Voice) -> Job {
+        Job {
+            input: "in.img".into(),
+            task: Task::Check,
+            options: ext4_canon::Options::default(),
+            threads: None,
+            voice,
+            json: false,
+        }
+    }
+
+    fn report() -> Report {
+        Report {
+            image_bytes: 8 << 20,
+            block_size: 4096,
+            new_uuid: [0x11; 16],
+            inodes: 12,
+            inodes_renumbered: 5,
+            directories: 2,
+            data_blocks: 100,
+            stale_blocks: 3,
+            stale_bytes: 2048,
+            bytes_written: 1 << 20,
+            warnings: vec!["careful".to_owned()],
+            ..Report::default()
+        }
+    }
+
+    fn written() -> Ending {
+        Ending::Written { output: "out.img".into(), verified: true, report: report() }
+    }
+
+    fn checked(count: u64, more: bool) -> Ending {
+        let difference = |offset| Difference { offset, what: "inode table of group 3".to_owned() };
+        Ending::Checked { differences: (0..count).map(difference).collect(), more, report: report() }
+    }
+
+    #[test]
+    fn the_summary_counts_what_happened() {
+        let text = summary(&job(Voice::Normal), &written());
+        assert!(text.starts_with("out.img: canonical form 1 of in.img, verified\n"), "{text}");
+        for part in
+            ["12, 5 renumbered\n", "100 of 4096 bytes\n", "3 dropped (2.00 KiB)", "1.00 MiB of 8.00 MiB"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(summary(&job(Voice::Verbose), &written()).contains("0 moved"));
+    }
+
+    #[test]
+    fn a_check_says_where_and_whether_there_is_more() {
+        assert_eq!(summary(&job(Voice::Normal), &checked(0, false)), "in.img: canonical (form 1)\n");
+        let text = summary(&job(Voice::Normal), &checked(2, true));
+        assert_eq!(text.matches("inode table of group 3").count(), 2, "{text}");
+        assert!(text.ends_with("further places\n"));
+    }
+
+    #[test]
+    fn exit_codes_follow_the_ending() {
+        assert_eq!(exit_code(&Ok(written())), 0);
+        assert_eq!(exit_code(&Ok(checked(0, false))), 0);
+        assert_eq!(exit_code(&Ok(checked(1, false))), 1);
+        assert_eq!(exit_code(&Err(Failure::internal(Path::new("x"), "y"))), 70);
+    }
+
+    #[test]
+    fn json_holds_everything() {
+        let value = |ended| {
+            let text = json(Path::new("in.img"), &ended, exit_code(&ended));
+            serde_json::from_str::<serde_json::Value>(&text).unwrap()
+        };
+        let done = value(Ok(written()));
+        assert_eq!(done["status"], "written");
+        assert_eq!((&done["output"], &done["verified"]), (&"out.img".into(), &true.into()));
+        assert_eq!(done["report"]["new_uuid"], "11111111-1111-1111-1111-111111111111");
+        assert_eq!(done["warnings"][0], "careful");
+        let no = value(Ok(checked(2, true)));
+        assert_eq!((&no["status"], &no["exit_code"]), (&"not-canonical".into(), &1.into()));
+        assert_eq!(no["differences"][1]["offset"], 1);
+        let failure = value(Err(Failure::usage(&PathBuf::from("in.img"), "is a pipe")));
+        assert_eq!((&failure["status"], &failure["exit_code"]), (&"error".into(), &2.into()));
+        assert_eq!(failure["error"]["kind"], "usage");
+        assert!(failure.get("report").is_none());
+    }
+}

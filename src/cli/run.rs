@@ -1,0 +1,137 @@
+//! The main job: from validated arguments to files and messages.
+
+use std::path::PathBuf;
+use std::thread;
+
+use ext4_canon::{Difference, Error, Report, canonicalize, check, verify};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::args::{Job, Task, Voice};
+use super::failure::Failure;
+use super::guard;
+use super::input::{Image, data_ranges};
+use super::map::Map;
+use super::output::Output;
+use super::progress::Progress;
+use super::report;
+use super::sink::FileSink;
+use super::target::Target;
+
+/// As many differences are told as fit on a screen together.
+const MOST_DIFFERENCES: usize = 10;
+
+/// How a job ended well.
+#[derive(Debug)]
+pub enum Ending {
+    /// The canonical image is in its place.
+    Written {
+        /// Its name, as it was given.
+        output: PathBuf,
+        /// Whether it was read again.
+        verified: bool,
+        /// What was done.
+        report: Report,
+    },
+    /// The image was compared with its canonical form.
+    Checked {
+        /// Where they differ: the first places.
+        differences: Vec<Difference>,
+        /// Whether there are more.
+        more: bool,
+        /// What would have been done.
+        report: Report,
+    },
+}
+
+impl Ending {
+    /// The library's report.
+    pub fn report(&self) -> &Report {
+        match self {
+            Self::Written { report, .. } | Self::Checked { report, .. } => report,
+        }
+    }
+}
+
+/// Does a job and tells how it went; returns the exit code.
+pub fn run(job: &Job) -> u8 {
+    let ended = guard::caught(&job.input, || perform(job));
+    report::tell(job, &ended)
+}
+
+fn perform(job: &Job) -> Result<Ending, Failure> {
+    // A pool of its own: the global one listens to the environment.
+    let threads = job.threads.or_else(|| thread::available_parallelism().ok());
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(threads.map_or(1, std::num::NonZero::get))
+        .build()
+        .map_err(|error| Failure::io(&job.input, "starting threads", &std::io::Error::other(error)))?;
+    let image = Image::open(&job.input)?;
+    let progress = Progress::new(job.voice > Voice::Quiet);
+    match &job.task {
+        Task::Check => check_image(job, &image, &pool, &progress),
+        Task::Write { output, verify } => {
+            let target = match output {
+                Some(output) => Target::beside(output, &image)?,
+                None => Target::in_place(&image)?,
+            };
+            write_image(job, &image, target, *verify, &pool, &progress)
+        }
+    }
+}
+
+fn check_image(job: &Job, image: &Image, pool: &ThreadPool, progress: &Progress) -> Result<Ending, Failure> {
+    // One more than is told, to know whether there are more.
+    let result = pool.install(|| check(&image.input(), &job.options, MOST_DIFFERENCES + 1, progress));
+    // If it was changed meanwhile, whatever the library found is no news.
+    image.unchanged()?;
+    let (report, mut differences) = result.map_err(|error| Failure::of(&image.path, &error))?;
+    let more = differences.len() > MOST_DIFFERENCES;
+    differences.truncate(MOST_DIFFERENCES);
+    Ok(Ending::Checked { differences, more, report })
+}
+
+fn write_image(
+    job: &Job,
+    image: &Image,
+    target: Target,
+    verified: bool,
+    pool: &ThreadPool,
+    progress: &Progress,
+) -> Result<Ending, Failure> {
+    let output = Output::create(target, image)?;
+    let sink = FileSink::new(output.file(), image.length);
+    let result = pool.install(|| canonicalize(&image.input(), &job.options, &sink, progress));
+    image.unchanged()?;
+    let mut report = result.map_err(|error| {
+        let about = if sink.failed() { output.shown() } else { &image.path };
+        Failure::of(about, &error)
+    })?;
+    if verified {
+        verify_output(job, image, &output, pool, progress)?;
+        image.unchanged()?;
+    }
+    let shown = output.shown().to_owned();
+    report.warnings.extend(output.finish(image)?);
+    Ok(Ending::Written { output: shown, verified, report })
+}
+
+fn verify_output(
+    job: &Job,
+    image: &Image,
+    output: &Output,
+    pool: &ThreadPool,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let map = Map::new(output.file(), image.length)
+        .map_err(|error| Failure::io(output.shown(), "mapping it into memory", &error))?;
+    let written = ext4_canon::Input::sparse(map.bytes(), data_ranges(output.file(), image.length));
+    pool.install(|| verify(&image.input(), &written, &job.options, progress)).map_err(|error| {
+        // The input was read without complaint before, so whatever is wrong was done here. The
+        // remedy that the library knows, e2fsck, is meant for inputs.
+        let what = match &error {
+            Error::Corrupt { at, problem } => format!("{at}: {problem}"),
+            other => other.to_string(),
+        };
+        Failure::internal(output.shown(), format!("verification failed, and nothing was kept: {what}"))
+    })
+}

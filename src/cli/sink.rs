@@ -1,0 +1,168 @@
+//! The output file as a [`Sink`]: positioned vector writes, from any thread.
+
+use std::fs::File;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ext4_canon::Sink;
+use rustix::io::{Errno, pwritev};
+
+/// How many parts Linux takes in one call.
+const PARTS_PER_CALL: usize = 1024;
+
+/// Writes into a file that already has its length.
+#[derive(Debug)]
+pub struct FileSink<'a> {
+    file: &'a File,
+    length: u64,
+    failed: AtomicBool,
+}
+
+impl<'a> FileSink<'a> {
+    /// A sink into a file of `length` bytes.
+    pub fn new(file: &'a File, length: u64) -> Self {
+        Self { file, length, failed: AtomicBool::new(false) }
+    }
+
+    /// Whether a write failed: then the error that the library passes on is about the output.
+    pub fn failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    fn write_parts(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
+        if offset.checked_add(length).is_none_or(|end| end > self.length) {
+            // The file would grow, and no longer be as long as the input.
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a write beyond the end of the image"));
+        }
+        for parts in parts.chunks(PARTS_PER_CALL) {
+            let length: usize = parts.iter().map(|part| part.len()).sum();
+            let written = write_some(self.file, offset, parts)?;
+            if written < length {
+                self.write_rest(offset, written, parts)?;
+            }
+            offset += length as u64;
+        }
+        Ok(())
+    }
+
+    /// Goes on after a write that was cut short.
+    fn write_rest(&self, mut offset: u64, written: usize, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        let mut copy = parts.to_vec();
+        let mut rest = copy.as_mut_slice();
+        let mut written = written;
+        loop {
+            offset += written as u64;
+            IoSlice::advance_slices(&mut rest, written);
+            // Empty parts may be left.
+            if rest.iter().all(|part| part.is_empty()) {
+                return Ok(());
+            }
+            written = write_some(self.file, offset, rest)?;
+            if written == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+    }
+}
+
+impl Sink for FileSink<'_> {
+    fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        self.write_parts(offset, parts).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
+    }
+}
+
+fn write_some(file: &File, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    loop {
+        match pwritev(file, parts, offset) {
+            Err(Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt as _;
+
+    fn file(length: u64) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(length).unwrap();
+        file
+    }
+
+    fn contents(file: &File) -> Vec<u8> {
+        let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn more_parts_than_one_call_takes() {
+        let bytes: Vec<u8> = (0..10_000_u32).map(|i| (i % 251) as u8).collect();
+        let parts: Vec<_> = bytes.chunks(3).map(IoSlice::new).collect();
+        assert!(parts.len() > 3 * PARTS_PER_CALL);
+        let file = file(10_010);
+        FileSink::new(&file, 10_010).write_at(10, &parts).unwrap();
+        assert_eq!(contents(&file)[10..], bytes);
+        assert_eq!(contents(&file)[..10], [0; 10]);
+    }
+
+    #[test]
+    fn a_write_that_was_cut_short_goes_on_where_it_ended() {
+        let file = file(9);
+        let parts = [b"abc", b"def", b"ghi"].map(|part| IoSlice::new(part));
+        let sink = FileSink::new(&file, 9);
+        // As if the first call had stored four bytes.
+        sink.write_rest(0, 4, &parts).unwrap();
+        assert_eq!(contents(&file), b"\0\0\0\0efghi");
+    }
+
+    #[test]
+    fn nothing_and_empty_parts_are_fine() {
+        let file = file(4);
+        let sink = FileSink::new(&file, 4);
+        sink.write_at(0, &[]).unwrap();
+        sink.write_at(4, &[IoSlice::new(b""), IoSlice::new(b"")]).unwrap();
+        sink.write_at(2, &[IoSlice::new(b""), IoSlice::new(b"xy"), IoSlice::new(b"")]).unwrap();
+        assert_eq!(contents(&file), b"\0\0xy");
+        assert!(!sink.failed());
+    }
+
+    #[test]
+    fn the_file_never_grows() {
+        let file = file(4);
+        let sink = FileSink::new(&file, 4);
+        assert!(sink.write_at(3, &[IoSlice::new(b"xy")]).is_err());
+        assert!(sink.write_at(u64::MAX, &[IoSlice::new(b"xy")]).is_err());
+        assert!(sink.failed());
+        assert_eq!(contents(&file), [0; 4]);
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_an_error() {
+        let read_only = File::open("/dev/null").unwrap();
+        let sink = FileSink::new(&read_only, 4);
+        assert!(sink.write_at(0, &[IoSlice::new(b"x")]).is_err());
+        assert!(sink.failed());
+    }
+
+    #[test]
+    fn threads_write_side_by_side() {
+        let file = file(64 * 1024);
+        let sink = FileSink::new(&file, 64 * 1024);
+        std::thread::scope(|scope| {
+            for thread in 0..8_u8 {
+                let sink = &sink;
+                scope.spawn(move || {
+                    for block in (u64::from(thread)..64).step_by(8) {
+                        sink.write_at(block * 1024, &[IoSlice::new(&[thread + 1; 1024])]).unwrap();
+                    }
+                });
+            }
+        });
+        let bytes = contents(&file);
+        assert!(bytes.chunks(1024).enumerate().all(|(i, block)| block == [(i % 8 + 1) as u8; 1024]));
+    }
+}

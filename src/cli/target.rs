@@ -1,0 +1,199 @@
+//! Where the output goes: which name it gets in the end, and what may not be replaced.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use super::failure::Failure;
+use super::input::Image;
+
+/// As many symbolic links as Linux follows in one path.
+const MOST_LINKS: usize = 40;
+
+/// A name for the output.
+#[derive(Debug)]
+pub struct Target {
+    /// The name as it was given, for messages.
+    pub shown: PathBuf,
+    /// The name that is replaced: no symbolic link.
+    pub path: PathBuf,
+    /// Whether that is the input itself.
+    pub in_place: bool,
+}
+
+impl Target {
+    /// The file that `output` names, or points to, or would name if it existed.
+    ///
+    /// # Errors
+    ///
+    /// A usage error where that is the input, or no regular file.
+    pub fn beside(output: &Path, image: &Image) -> Result<Self, Failure> {
+        let io = |error| Failure::io(output, "looking for the output", &error);
+        if output.as_os_str().as_bytes().ends_with(b"/") {
+            return Err(Failure::usage(output, "is the name of a directory; give the name of a file"));
+        }
+        let path = match fs::metadata(output) {
+            Ok(metadata) => {
+                refuse(output, &metadata)?;
+                if image.is(&metadata) {
+                    return Err(Failure::usage(
+                        output,
+                        "is the input; use --in-place to replace it, or give another name",
+                    ));
+                }
+                real_name(output, &metadata).map_err(io)?
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => end_of_links(output).map_err(io)?,
+            Err(error) => return Err(io(error)),
+        };
+        Ok(Self { shown: output.to_owned(), path, in_place: false })
+    }
+
+    /// The input itself, or what it points to.
+    ///
+    /// # Errors
+    ///
+    /// A usage error where it can't be replaced without harm.
+    pub fn in_place(image: &Image) -> Result<Self, Failure> {
+        let usage = |reason| Err(Failure::usage(&image.path, reason));
+        if !image.metadata.is_file() {
+            return usage(
+                "is a block device, which can't be replaced at once; write to a file with OUT, then copy that",
+            );
+        }
+        if image.metadata.nlink() > 1 {
+            return usage(
+                "has several hard links, and the others would keep the old image; copy it, or write to \
+                 another file with OUT",
+            );
+        }
+        let path = real_name(&image.path, &image.metadata)
+            .map_err(|error| Failure::io(&image.path, "looking for its name", &error))?;
+        Ok(Self { shown: image.path.clone(), path, in_place: true })
+    }
+
+    /// The directory in which the name is.
+    pub fn directory(&self) -> &Path {
+        match self.path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        }
+    }
+}
+
+fn refuse(output: &Path, metadata: &Metadata) -> Result<(), Failure> {
+    let kind = metadata.file_type();
+    let reason = if kind.is_dir() {
+        "is a directory; give the name of a file"
+    } else if kind.is_block_device() {
+        "is a block device, which can't be replaced at once; write to a file, then copy that"
+    } else if kind.is_fifo() || kind.is_socket() {
+        "is a pipe or socket, but an image is written in any order; write to a file, then send that"
+    } else if kind.is_char_device() {
+        "is a character device; give the name of a file (--check writes nothing)"
+    } else {
+        return Ok(());
+    };
+    Err(Failure::usage(output, reason))
+}
+
+/// The name of an existing file, without symbolic links.
+fn real_name(path: &Path, metadata: &Metadata) -> io::Result<PathBuf> {
+    let name = fs::canonicalize(path)?;
+    // /proc/self/fd/1 may point to a file that has lost its name.
+    match fs::symlink_metadata(&name) {
+        Ok(found) if (found.dev(), found.ino()) == (metadata.dev(), metadata.ino()) => Ok(name),
+        _ => Err(io::Error::other("the file behind this name has no name of its own to replace")),
+    }
+}
+
+/// The name at the end of a chain of symbolic links, where no file is yet.
+fn end_of_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::read_link(&path) {
+            Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
+            // Not a link, or nothing at all.
+            Err(_) => return Ok(path),
+        }
+    }
+    Err(rustix::io::Errno::LOOP.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::failure::Code;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    fn directory_with_image() -> (tempfile::TempDir, Image) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("in.img");
+        fs::write(&path, [1; 10]).unwrap();
+        let image = Image::open(&path).unwrap();
+        (directory, image)
+    }
+
+    #[test]
+    fn links_are_followed_also_to_nowhere() {
+        let (directory, image) = directory_with_image();
+        let path = |name: &str| directory.path().join(name);
+        fs::create_dir(path("sub")).unwrap();
+        symlink("sub/new.img", path("one")).unwrap();
+        symlink(path("one"), path("two")).unwrap();
+        assert_eq!(Target::beside(&path("two"), &image).unwrap().path, path("sub/new.img"));
+        fs::write(path("sub/new.img"), "old").unwrap();
+        let real = fs::canonicalize(path("sub/new.img")).unwrap();
+        assert_eq!(Target::beside(&path("two"), &image).unwrap().path, real);
+        symlink("loop", path("loop")).unwrap();
+        assert_eq!(Target::beside(&path("loop"), &image).unwrap_err().code, Code::Io);
+    }
+
+    #[test]
+    fn the_input_is_known_under_every_name() {
+        let (directory, image) = directory_with_image();
+        let path = |name: &str| directory.path().join(name);
+        symlink("in.img", path("link")).unwrap();
+        fs::hard_link(path("in.img"), path("hard")).unwrap();
+        fs::create_dir(path("sub")).unwrap();
+        for name in ["in.img", "link", "hard", "sub/../in.img"] {
+            let failure = Target::beside(&path(name), &image).unwrap_err();
+            assert_eq!(failure.code, Code::Usage, "{name}");
+            assert!(failure.message.contains("--in-place"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn only_files_are_replaced() {
+        let (directory, image) = directory_with_image();
+        let socket = directory.path().join("socket");
+        let _listener = UnixListener::bind(&socket).unwrap();
+        for path in [directory.path(), &socket, Path::new("/dev/null"), Path::new("new/")] {
+            assert_eq!(Target::beside(path, &image).unwrap_err().code, Code::Usage, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn in_place_needs_a_single_name() {
+        let (directory, image) = directory_with_image();
+        let path = |name: &str| directory.path().join(name);
+        symlink("in.img", path("link")).unwrap();
+        let linked = Image::open(&path("link")).unwrap();
+        let real = fs::canonicalize(path("in.img")).unwrap();
+        assert_eq!(Target::in_place(&image).unwrap().path, real);
+        assert_eq!(Target::in_place(&linked).unwrap().path, real);
+        fs::hard_link(path("in.img"), path("hard")).unwrap();
+        let twice = Image::open(&path("in.img")).unwrap();
+        assert!(Target::in_place(&twice).unwrap_err().message.contains("hard links"));
+    }
+
+    #[test]
+    fn a_bare_name_is_in_the_working_directory() {
+        let (_directory, image) = directory_with_image();
+        let target = Target::beside(Path::new("no-such-file.img"), &image).unwrap();
+        assert_eq!(target.directory(), Path::new("."));
+    }
+}
