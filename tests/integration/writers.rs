@@ -2,12 +2,14 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{lgetxattr, lremovexattr};
+use rustix::fs::{FileType, lgetxattr, lremovexattr};
 
+use crate::support::image::{debugfs, patch};
 use crate::support::listing::{Listing, listing, paths, same_tree};
-use crate::support::{Lab, Need, canonical, fill, gate, judge, same_bytes, tree};
+use crate::support::{Lab, Need, canonical, fill, gate, judge, run, same_bytes, tool, tree};
 
 const SIZE: &str = "24M";
 
@@ -135,13 +137,52 @@ fn fuse2fs_writes_the_same_tree() {
     let by_fuse2fs = lab.mke2fs("fuse2fs.img", SIZE, &options);
     fill::fuse2fs(&by_fuse2fs, |root| {
         fill::copy(&source, root);
-        // fuse2fs makes an ACL of every mode that cp sets.
+        // cp sets modes as ACLs, of which fuse2fs does not make modes.
         for path in paths(&source).iter().map(PathBuf::as_path).chain([Path::new(".")]) {
-            let acl = |root: &Path| lgetxattr(root.join(path), ACL, &mut [0; 256][..]);
-            if acl(&source).is_err() && acl(root).is_ok() {
-                lremovexattr(root.join(path), ACL).expect("removing an xattr");
+            let (from, to) = (source.join(path), root.join(path));
+            let meta = from.symlink_metadata().expect("metadata");
+            if !meta.is_symlink() {
+                let acl = |path: &Path| lgetxattr(path, ACL, &mut [0; 256][..]);
+                if acl(&from).is_err() && acl(&to).is_ok() {
+                    lremovexattr(&to, ACL).expect("removing an xattr");
+                }
+                fs::set_permissions(&to, meta.permissions()).expect("chmod");
             }
         }
     });
     one_form(&[by_fuse2fs, lab.mke2fs_d("mke2fs.img", SIZE, &options, &source)], &source);
+}
+
+#[test]
+fn genext2fs_writes_the_same_tree() {
+    if !gate(&[Need::Mounts, Need::Program("genext2fs")]) {
+        return;
+    }
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    for_genext2fs(&source);
+    let options = ["-t", "ext2", "-b", "1024", "-I", "128", "-N", "512", "-O", "none"];
+    let by_mke2fs = lab.mke2fs_d("mke2fs.img", "16385", &options, &source);
+    let by_genext2fs = lab.genext2fs("genext2fs.img", 16385, 512, &source);
+    // It gives everything the time of its run, and the superblock its own defaults.
+    let everything = paths(&source);
+    let script = everything.iter().map(|path| {
+        let time = source.join(path).symlink_metadata().expect("metadata").mtime();
+        format!("set_inode_field \"{}\" mtime @{time}\n", path.display())
+    });
+    let root = format!("set_inode_field <2> mtime @{}\n", tree::SOME_TIME);
+    debugfs(&by_genext2fs, &script.chain([root]).collect::<String>());
+    run(tool("tune2fs").args(["-e", "continue"]).arg(&by_genext2fs));
+    run(tool("tune2fs").args(["-c", "20", "-o", "^acl,^user_xattr"]).arg(&by_mke2fs));
+    patch(&by_mke2fs, 1024 + 0xFC, &[0]);
+    one_form(&[by_genext2fs, by_mke2fs], &source);
+}
+
+/// Without what genext2fs can't write: xattrs, other bytes than text, large device numbers and ids.
+fn for_genext2fs(source: &Path) {
+    tree::plain(source);
+    fs::remove_dir_all(source.join("names")).expect("removing");
+    tree::make_node(&source.join("null"), FileType::CharacterDevice, 1, 3);
+    std::os::unix::fs::lchown(source.join("sizes/1"), Some(1000), Some(1001)).expect("chown");
+    tree::set_all_mtimes(source);
 }

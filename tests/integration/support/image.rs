@@ -59,6 +59,12 @@ impl Lab {
             command.arg("-d").arg(from);
         }
         run(command.arg(&image).arg(size));
+        // The file of a tiny filesystem ends where mke2fs wrote last, before the filesystem does.
+        let blocks = u64::from(u32::from_le_bytes(peek(&image, 1024 + 4)));
+        let length = blocks << (10 + u32::from_le_bytes(peek(&image, 1024 + 0x18)));
+        if image.metadata().expect("metadata").len() < length {
+            File::options().write(true).open(&image).and_then(|f| f.set_len(length)).expect("a length");
+        }
         if let Some(from) = from {
             // Many versions of mke2fs -d leave the root itself as mke2fs made it.
             let meta = from.metadata().expect("metadata");

@@ -70,8 +70,8 @@ fn has_project(image: &Path) -> bool {
 pub fn debugfs_tree(image: &Path) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     debugfs_read(image, &format!("rdump / {}\n", folder.path().display()));
-    // The root is not copied, only what is in it.
-    listing(folder.path(), Listing { root: false, ..Listing::default() })
+    // The root is not copied, nor are times of symlinks.
+    listing(folder.path(), Listing { root: false, symlink_times: false, ..Listing::default() })
 }
 
 /// Mounts a copy read-write, works on it in every directory, and demands that neither kernel nor
@@ -151,7 +151,7 @@ pub fn group_layout(image: &Path) -> BTreeMap<String, Vec<String>> {
     let mut groups = BTreeMap::<String, Vec<String>>::new();
     let mut group = None;
     for line in text.lines() {
-        if line.starts_with("Group ") {
+        if line.starts_with("Group ") && line.contains(": (Blocks ") {
             group = Some(line.split(')').next().unwrap_or(line).to_owned());
             groups.insert(group.clone().expect("just set"), Vec::new());
         } else if let Some(group) = &group {

@@ -34,13 +34,15 @@ const USER_FLAGS: u32 = 0x0000_0001 // SECRM
 pub struct Listing {
     /// Whether the root itself is listed.
     pub root: bool,
+    /// Whether times of symlinks are.
+    pub symlink_times: bool,
     /// Whether project ids are, which takes a process for each file.
     pub projects: bool,
 }
 
 impl Default for Listing {
     fn default() -> Self {
-        Self { root: true, projects: false }
+        Self { root: true, symlink_times: true, projects: false }
     }
 }
 
@@ -84,18 +86,19 @@ fn line(text: &mut String, path: &Path, name: &OsStr, what: Listing, first_names
     let kind = meta.file_type();
     write!(
         text,
-        "{} mode={:o} owner={}:{} mtime={}.{:09}",
+        "{} mode={:o} owner={}:{}",
         name.as_bytes().escape_ascii(),
         meta.mode(),
         meta.uid(),
-        meta.gid(),
-        meta.mtime(),
-        meta.mtime_nsec()
+        meta.gid()
     )
     .expect("writing to a string");
     let mut more = |name: &str, value: &dyn std::fmt::Display| {
         write!(text, " {name}={value}").expect("writing to a string");
     };
+    if what.symlink_times || !kind.is_symlink() {
+        more("mtime", &format!("{}.{:09}", meta.mtime(), meta.mtime_nsec()));
+    }
     if kind.is_symlink() {
         more("target", &fs::read_link(path).expect("a target").as_os_str().as_bytes().escape_ascii());
     } else if kind.is_block_device() || kind.is_char_device() {
@@ -187,7 +190,8 @@ pub fn first_difference(a: &str, b: &str) -> String {
         }
         if x != y {
             for (mark, line) in [('-', x), ('+', y)] {
-                let _ = writeln!(text, "{mark} {}", line.unwrap_or("(nothing)"));
+                let line: String = line.unwrap_or("(nothing)").chars().take(300).collect();
+                writeln!(text, "{mark} {line}").expect("writing to a string");
             }
             count += 1;
             if count == 4 {
