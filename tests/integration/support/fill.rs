@@ -28,35 +28,29 @@ pub fn copy(from: &Path, to: &Path) {
     run(tool("cp").args(["-a", "--"]).arg(from.join(".")).arg(to));
 }
 
-/// Copies a tree with all its metadata, in the order given.
+/// Copies a tree with all its metadata, in the order given, over what is there.
 pub fn copy_in_order(from: &Path, to: &Path, order: &[PathBuf]) {
-    let list = tempfile::NamedTempFile::new().expect("a temporary file");
-    let mut text = Vec::new();
-    for path in order.iter().map(PathBuf::as_path).chain([Path::new(".")]) {
-        text.extend(b"./");
-        text.extend(path.as_os_str().as_bytes());
-        text.push(0);
+    let is_full =
+        |path: &PathBuf| fs::read_dir(from.join(path)).is_ok_and(|mut entries| entries.next().is_some());
+    let leaves: Vec<_> = order.iter().filter(|path| !is_full(path)).collect();
+    if !leaves.is_empty() {
+        let mut cp = tool("cp");
+        cp.current_dir(from).args(["-a", "--parents", "--remove-destination", "-t"]).arg(to).arg("--");
+        run(cp.args(leaves));
     }
-    fs::write(list.path(), text).expect("writing");
-    // tar leaves out sockets.
-    for path in order
-        .iter()
-        .filter(|path| from.join(path).symlink_metadata().is_ok_and(|m| m.file_type().is_socket()))
-    {
-        fs::create_dir_all(to.join(path).parent().expect("a folder")).expect("folders");
-        run(tool("cp").args(["-a", "--"]).arg(from.join(path)).arg(to.join(path)));
+    // Folders that were there, or were made on the way, get their metadata when they are complete.
+    for path in paths(from).iter().rev().map(PathBuf::as_path).chain([Path::new("")]) {
+        let (source, copy) = (from.join(path), to.join(path));
+        let meta = source.symlink_metadata().expect("metadata");
+        if meta.is_dir() {
+            for (name, value) in xattrs(&source) {
+                super::tree::set_xattr(&copy, &name, &value);
+            }
+            std::os::unix::fs::chown(&copy, Some(meta.uid()), Some(meta.gid())).expect("chown");
+            fs::set_permissions(&copy, meta.permissions()).expect("chmod");
+            super::tree::set_mtime(&copy, meta.mtime(), meta.mtime_nsec());
+        }
     }
-    let kinds = ["--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner", "--format=posix"];
-    let archive = tempfile::NamedTempFile::new().expect("a temporary file");
-    run(tool("tar")
-        .arg("-C")
-        .arg(from)
-        .args(kinds)
-        .args(["--no-recursion", "--null", "-cf"])
-        .arg(archive.path())
-        .arg("-T")
-        .arg(list.path()));
-    run(tool("tar").arg("-C").arg(to).args(kinds).arg("-xpf").arg(archive.path()));
 }
 
 /// The same paths backwards: files before the folders that they are in.

@@ -155,9 +155,10 @@ fn project(path: &Path) -> String {
 }
 
 fn xattrs(path: &Path) -> Vec<(OsString, Vec<u8>)> {
-    let mut names = vec![0; 65536];
     // A filesystem without xattrs has none.
-    let length = rustix::fs::llistxattr(path, &mut names[..]).unwrap_or(0);
+    let length = rustix::fs::llistxattr(path, &mut [0_u8; 0][..]).unwrap_or(0);
+    let mut names = vec![0; length];
+    let length = if length == 0 { 0 } else { rustix::fs::llistxattr(path, &mut names[..]).expect("names") };
     let mut found: Vec<_> = names[..length]
         .split(|&byte| byte == 0)
         .filter(|name| !name.is_empty())

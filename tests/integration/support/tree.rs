@@ -111,7 +111,8 @@ pub fn plain(root: &Path) {
 
     let links = folder("links");
     symlink("short", links.join("short")).expect("a symlink");
-    for length in [59, 60, 1000] {
+    symlink("folder/".repeat(142) + "target", links.join("long1000")).expect("a symlink");
+    for length in [59, 60] {
         symlink("x".repeat(length), links.join(format!("long{length}"))).expect("a symlink");
     }
     write(links.join("z-first"), "two names");
@@ -135,6 +136,7 @@ pub fn rich(root: &Path) {
     plain(root);
     rustix::fs::mknodat(CWD, root.join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
         .expect("a FIFO");
+    fs::hard_link(root.join("fifo"), root.join("another-fifo")).expect("a hard link");
     make_node(&root.join("socket"), FileType::Socket, 0, 0);
     make_node(&root.join("null"), FileType::CharacterDevice, 1, 3);
     make_node(&root.join("disk"), FileType::BlockDevice, 259, 1_000);
