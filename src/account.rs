@@ -4,15 +4,17 @@ use rayon::prelude::*;
 
 use crate::plan::{Content, Plan};
 use crate::read::Reading;
+use crate::recover::Recovery;
 use crate::report::Report;
 use crate::source::Source;
 use crate::survey::{Survey, is_zero};
 use crate::tree::Tree;
-use crate::units::GroupNr;
+use crate::units::{BlockNr, GroupNr};
 
 /// Counts everything that input and plan tell.
 pub fn account(
     source: &Source<'_>,
+    recovery: &Recovery<'_>,
     reading: &Reading,
     survey: &Survey,
     plan: &Plan,
@@ -32,6 +34,11 @@ pub fn account(
             as u64,
         blocks_punched: survey.punched,
         stale_blocks: stale_blocks(source, reading),
+        transactions: recovery.transactions,
+        blocks_replayed: recovery.replayed,
+        blocks_revoked: recovery.revoked,
+        orphans_dropped: reading.orphans.dropped,
+        orphans_truncated: reading.orphans.truncated,
         bytes_written: plan.bytes_written(),
         ..Report::default()
     };
@@ -59,19 +66,10 @@ pub fn account(
 /// Blocks that nothing claims, but that hold something.
 fn stale_blocks(source: &Source<'_>, reading: &Reading) -> u64 {
     let geometry = &source.geometry;
-    let size = geometry.block_size as u64;
-    let count_in = |blocks: std::ops::Range<u64>| -> u64 {
-        let data = source.input().data_within(blocks.start * size..blocks.end * size);
-        let (mut count, mut next) = (0, blocks.start);
-        for bytes in data {
-            let end = bytes.end.div_ceil(size);
-            for block in next.max(bytes.start / size)..end {
-                let content = source.block(crate::units::BlockNr(block)).unwrap_or_default();
-                count += u64::from(!is_zero(content));
-            }
-            next = end;
-        }
-        count
+    let count_in = |blocks: std::ops::Range<u64>| {
+        let stored = source.stored(blocks).into_iter().flatten();
+        let stale = stored.filter(|block| !is_zero(source.block(BlockNr(*block)).unwrap_or_default()));
+        stale.count() as u64
     };
     (0..geometry.groups)
         .into_par_iter()

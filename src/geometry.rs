@@ -87,6 +87,19 @@ impl Geometry {
                 format!("a power of two from 128 to {block_size}"),
             ));
         }
+        let extra_room = inode_size - crate::ondisk::inode::BASE_SIZE;
+        for (what, size) in
+            [("s_min_extra_isize", sb.s_min_extra_isize), ("s_want_extra_isize", sb.s_want_extra_isize)]
+        {
+            let size = usize::from(size.get());
+            if extra_room > 0 && size != 0 && (!(4..=extra_room).contains(&size) || !size.is_multiple_of(4)) {
+                return Err(at().value(
+                    what,
+                    size as u64,
+                    format!("0, or a multiple of 4 from 4 to {extra_room}"),
+                ));
+            }
+        }
         let descriptor_size = if features.incompat.contains(Incompat::BIT64) {
             usize::from(sb.s_desc_size.get())
         } else {

@@ -20,6 +20,7 @@ pub mod ondisk;
 pub mod plan;
 pub mod policy;
 pub mod read;
+pub mod recover;
 pub mod report;
 pub mod source;
 pub mod survey;
@@ -51,8 +52,9 @@ pub fn canonicalize(
     sink: &dyn Sink,
     observer: &dyn Observer,
 ) -> Result<Report> {
-    let source = source::Source::open(input.clone())?;
-    let prepared = Prepared::new(&source, options, observer)?;
+    let recovery = recover::recover(input)?;
+    let source = source::Source::open(input.clone(), &recovery.overlay)?;
+    let prepared = Prepared::new(&source, &recovery, options, observer)?;
     write::write(&source, &prepared.reading.tree, &prepared.plan, sink, observer)?;
     Ok(prepared.report)
 }
@@ -71,8 +73,9 @@ pub fn check(
     limit: usize,
     observer: &dyn Observer,
 ) -> Result<(Report, Vec<Difference>)> {
-    let source = source::Source::open(input.clone())?;
-    let prepared = Prepared::new(&source, options, observer)?;
+    let recovery = recover::recover(input)?;
+    let source = source::Source::open(input.clone(), &recovery.overlay)?;
+    let prepared = Prepared::new(&source, &recovery, options, observer)?;
     let sink = check::CompareSink::new(input.clone());
     write::write(&source, &prepared.reading.tree, &prepared.plan, &sink, observer)?;
     let differences = check::differences(&source, &prepared.plan, sink, limit);
@@ -90,10 +93,12 @@ pub fn verify(
     options: &Options,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let (wanted, found) = (source::Source::open(input.clone())?, source::Source::open(output.clone())?);
-    let mut tree = read::read(&wanted, observer)?.tree;
+    let (recovery, clean) = (recover::recover(input)?, source::Overlay::default());
+    let wanted = source::Source::open(input.clone(), &recovery.overlay)?;
+    let found = source::Source::open(output.clone(), &clean)?;
+    let mut tree = read::read(&wanted, recovery.needed, observer)?.tree;
     policy::apply(&mut tree, options);
-    let written = read::read(&found, observer)?.tree;
+    let written = read::read(&found, false, observer)?.tree;
     let input = verify::Side { source: &wanted, tree: &tree };
     verify::same_tree(input, verify::Side { source: &found, tree: &written }, observer)
 }
@@ -106,14 +111,21 @@ struct Prepared {
 }
 
 impl Prepared {
-    fn new(source: &source::Source<'_>, options: &Options, observer: &dyn Observer) -> Result<Self> {
+    fn new(
+        source: &source::Source<'_>,
+        recovery: &recover::Recovery<'_>,
+        options: &Options,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
         options.check(source.geometry.has_wide_inodes())?;
-        let mut reading = read::read(source, observer)?;
+        let state = recover::check_state(source, options.ignore_error_state)?;
+        let mut reading = read::read(source, recovery.needed || !state.is_empty(), observer)?;
+        reading.warnings.extend(state);
         let times_changed = policy::apply(&mut reading.tree, options);
         let digest = options.uuid == policy::UuidPolicy::Content;
         let survey = survey::survey(source, &reading.tree, options.holes, digest, observer);
         let plan = plan::plan(source, &reading.tree, &reading.specials, &survey, options)?;
-        let report = account::account(source, &reading, &survey, &plan, times_changed);
+        let report = account::account(source, recovery, &reading, &survey, &plan, times_changed);
         Ok(Self { reading, plan, report })
     }
 }

@@ -17,6 +17,8 @@ pub struct Options {
     pub label: Option<Vec<u8>>,
     /// What happens to blocks of zeros.
     pub holes: HolePolicy,
+    /// Whether a filesystem is taken whose superblock or journal says that errors were found.
+    pub ignore_error_state: bool,
 }
 
 /// Which UUID the filesystem gets.

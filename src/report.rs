@@ -31,6 +31,16 @@ pub struct Report {
     pub stale_blocks: u64,
     /// Bytes of these blocks.
     pub stale_bytes: u64,
+    /// Transactions of the journal that were replayed.
+    pub transactions: u64,
+    /// Blocks that were replayed from it.
+    pub blocks_replayed: u64,
+    /// Blocks in it that were passed over, since they were revoked later.
+    pub blocks_revoked: u64,
+    /// Orphaned inodes that were dropped.
+    pub orphans_dropped: u64,
+    /// Orphaned inodes that were cut to their size.
+    pub orphans_truncated: u64,
     /// Bytes that were written; the rest of the output is holes.
     pub bytes_written: u64,
     /// What is worth telling, in words.

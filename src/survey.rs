@@ -235,10 +235,20 @@ impl Surveyor<'_, '_> {
                 let number = u64::from(logical) / segment_blocks;
                 // A segment's blocks are at most 2^10.
                 let room = u32::try_from((number + 1) * segment_blocks - u64::from(logical)).unwrap_or(1);
-                let count = room.min(run.count - done);
-                segment.enter(number, &mut part.digests);
                 let physical = BlockNr(run.physical.0 + u64::from(done));
-                self.look_at(Run { logical, count, physical, ..run }, size, &mut segment, &mut part);
+                let together =
+                    self.source.together(physical, room.min(run.count - done).into()).unwrap_or_default();
+                // At least one, since the reader checked the run, and no more than a segment has.
+                let count =
+                    u32::try_from(together.len() / self.source.geometry.block_size).unwrap_or(1).max(1);
+                segment.enter(number, &mut part.digests);
+                self.look_at(
+                    Run { logical, count, physical, ..run },
+                    together,
+                    size,
+                    &mut segment,
+                    &mut part,
+                );
                 done += count;
             }
         }
@@ -247,13 +257,12 @@ impl Surveyor<'_, '_> {
     }
 
     /// Looks at blocks of one segment.
-    fn look_at(&self, run: Run, size: u64, segment: &mut Segment, part: &mut Part) {
+    fn look_at(&self, run: Run, bytes: &[u8], size: u64, segment: &mut Segment, part: &mut Part) {
         if run.unwritten || self.source.is_hole(run.physical, run.count.into()) {
             self.keep_zeros(run, part);
             return;
         }
         let block_size = self.source.geometry.block_size;
-        let bytes = self.source.blocks(run.physical, run.count.into()).unwrap_or_default();
         let left = size - u64::from(run.logical) * block_size as u64;
         let live = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
         let mut stored = 0..0_u32;

@@ -79,6 +79,11 @@ struct Canonicalize {
     #[arg(long, value_enum, default_value_t = Holes::Punch)]
     holes: Holes,
 
+    /// Take an image although its superblock or journal says that errors were found; everything that
+    /// carries content is checked all the same
+    #[arg(long)]
+    ignore_error_state: bool,
+
     /// Read the output again before it gets its name, and compare its tree with that of IN
     #[arg(long)]
     verify: bool,
@@ -227,6 +232,7 @@ impl Canonicalize {
                 Holes::Punch => HolePolicy::Punch,
                 Holes::Keep => HolePolicy::Keep,
             },
+            ignore_error_state: self.ignore_error_state,
         };
         // What no image could hold is better said before one is read.
         options.check(true).map_err(|error| error.to_string())?;

@@ -55,9 +55,10 @@ const ENVIRONMENT: &str =
     "Used where --source-date-epoch is not given. No other variable has a say in the output.";
 
 const FILES: &str = "\
-The output is written beside its final name, without a name where the filesystem allows that, else as \
-.ext4-canon-*.tmp. If such a file is left after a crash or a signal, it can be removed. Where OUT is a \
-symbolic link, the file that it points to is replaced, and other hard links to that file keep the old one.";
+The output is written beside its final name. It has no name until it is complete where the filesystem \
+allows that; elsewhere, and for the moment in which it replaces another file, its name is .ext4-canon-*.tmp. \
+If such a file is left after a crash or a signal, it can be removed. Where OUT is a symbolic link, the file \
+that it points to is replaced; other hard links to that file keep the old one.";
 
 /// The program's version, and that of the canonical form, on which the bytes depend.
 pub fn version() -> &'static str {

@@ -1,7 +1,8 @@
 //! The output file: nothing until it is complete, then all at once.
 //!
 //! Where the filesystem can, the file has no name until it is complete (`O_TMPFILE`), so that not
-//! even SIGKILL leaves anything behind. Elsewhere it has a name that says what it is.
+//! even SIGKILL leaves anything behind. Elsewhere, and for the moment in which it replaces another
+//! file, it has a name that says what it is.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -87,12 +88,8 @@ impl Output {
         }
         self.file().sync_all().map_err(|error| self.failure("writing to the disk", &error))?;
         let Self { file, target } = self;
-        let failed = |error: &io::Error| Failure::io(&target.shown, "giving the output its name", error);
-        let named = match file {
-            Unfinished::Named(named) => named,
-            Unfinished::Nameless(file) => link(file, target.directory()).map_err(|error| failed(&error))?,
-        };
-        named.persist(&target.path).map_err(|error| failed(&error.error))?;
+        give_name(file, &target)
+            .map_err(|error| Failure::io(&target.shown, "giving the output its name", &error))?;
         if let Err(error) = sync_directory(target.directory()) {
             warnings.push(format!(
                 "{} is in place, but its name is not yet safe from a crash: {error}",
@@ -138,15 +135,26 @@ fn named(directory: &Path, mode: u32) -> io::Result<Unfinished> {
     Ok(Unfinished::Named(file))
 }
 
-/// Gives a file without a name a temporary one, since only a file with a name can replace another.
-fn link(file: File, directory: &Path) -> io::Result<NamedTempFile<File>> {
-    let from = descriptor_path(&file);
-    let mut file = Some(file);
-    Builder::new().prefix(PREFIX).suffix(SUFFIX).make_in(directory, |name| {
-        linkat(CWD, &from, CWD, name, AtFlags::SYMLINK_FOLLOW)?;
-        // Called again only where the link failed, and so the file is still there.
-        file.take().ok_or_else(|| io::ErrorKind::NotFound.into())
-    })
+fn give_name(file: Unfinished, target: &Target) -> io::Result<()> {
+    let named = match file {
+        Unfinished::Named(named) => named,
+        Unfinished::Nameless(file) => match link(&file, &target.path) {
+            Ok(()) => return Ok(()),
+            // Only a file with a name can replace another.
+            Err(Errno::EXIST) => {
+                let mut builder = Builder::new();
+                let builder = builder.prefix(PREFIX).suffix(SUFFIX);
+                let temporary = builder.make_in(target.directory(), |name| Ok(link(&file, name)?))?;
+                return temporary.persist(&target.path).map_err(|error| error.error);
+            }
+            Err(error) => return Err(error.into()),
+        },
+    };
+    named.persist(&target.path).map(drop).map_err(|error| error.error)
+}
+
+fn link(file: &File, name: &Path) -> Result<(), Errno> {
+    linkat(CWD, descriptor_path(file), CWD, name, AtFlags::SYMLINK_FOLLOW)
 }
 
 /// AT_EMPTY_PATH would need a capability; this way is open to everyone.
@@ -225,13 +233,14 @@ mod tests {
 
     #[test]
     fn it_appears_whole_with_the_permissions_of_the_input() {
-        for mode in [0o640, 0o444, 0o755] {
+        for (mode, replace) in [(0o640, false), (0o444, true), (0o755, true)] {
             let scene = Scene::new(mode);
             for create in BOTH_WAYS {
                 let output = create(&scene);
-                fs::write(scene.path("out.img"), "old").unwrap();
                 write(&output);
-                assert_eq!(fs::read(scene.path("out.img")).unwrap(), b"old");
+                if replace {
+                    fs::write(scene.path("out.img"), "old").unwrap();
+                }
                 assert_eq!(output.finish(&scene.image).unwrap(), [""; 0]);
                 let found = fs::read(scene.path("out.img")).unwrap();
                 assert_eq!((found.len(), &found[100..103]), (5000, &b"new"[..]));

@@ -66,6 +66,11 @@ struct JsonReport {
     blocks_punched: u64,
     stale_blocks: u64,
     stale_bytes: u64,
+    transactions: u64,
+    blocks_replayed: u64,
+    blocks_revoked: u64,
+    orphans_dropped: u64,
+    orphans_truncated: u64,
     bytes_written: u64,
 }
 
@@ -86,6 +91,11 @@ impl From<&Report> for JsonReport {
             blocks_punched: report.blocks_punched,
             stale_blocks: report.stale_blocks,
             stale_bytes: report.stale_bytes,
+            transactions: report.transactions,
+            blocks_replayed: report.blocks_replayed,
+            blocks_revoked: report.blocks_revoked,
+            orphans_dropped: report.orphans_dropped,
+            orphans_truncated: report.orphans_truncated,
             bytes_written: report.bytes_written,
         }
     }
@@ -223,6 +233,12 @@ fn counts(report: &Report, all: bool) -> Vec<String> {
     let blocks = format!("{} of {} bytes", report.data_blocks, report.block_size);
     let details = [(report.blocks_moved, "moved"), (report.blocks_punched, "of zeros became holes")];
     line("data blocks", Some(blocks), &details);
+    if all || report.transactions > 0 {
+        let replayed = format!("{} transactions replayed", report.transactions);
+        let details = [(report.blocks_replayed, "blocks"), (report.blocks_revoked, "blocks revoked")];
+        line("journal", Some(replayed), &details);
+    }
+    line("orphans", None, &[(report.orphans_dropped, "dropped"), (report.orphans_truncated, "truncated")]);
     if all || report.stale_blocks > 0 {
         let dropped = format!("{} dropped ({})", report.stale_blocks, HumanBytes(report.stale_bytes));
         line("stale blocks", Some(dropped), &[]);

@@ -163,8 +163,9 @@ mod tests {
     /// Vectors from debugfs `dx_hash` (e2fsprogs 1.47.0).
     #[test]
     fn hashes_agree_with_debugfs() {
+        type Case<'n> = (HashVersion, [u8; 16], bool, &'n [u8], (u32, u32));
         let zero = [0; 16];
-        let cases: [(HashVersion, [u8; 16], bool, &[u8], (u32, u32)); 6] = [
+        let cases: [Case<'_>; 6] = [
             (HashVersion::HalfMd4, zero, true, b"na_xyz_1", (0xCAAC_CB24, 0x46B6_15B1)),
             (HashVersion::HalfMd4, SEED, true, LONG, (0x3B34_7838, 0xD108_B2A9)),
             (HashVersion::HalfMd4, SEED, false, LONG, (0x962F_903C, 0x1096_EFF1)),

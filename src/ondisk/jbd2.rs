@@ -1,8 +1,9 @@
-//! The journal's superblock. Everything of jbd2 is big-endian.
+//! The journal: its superblock, and the blocks of its log. Everything of jbd2 is big-endian.
 
-use zerocopy::big_endian::U32;
+use zerocopy::big_endian::{U16, U32};
 
-use super::on_disk;
+use super::checksum::crc32c;
+use super::{on_disk, view};
 
 /// The magic of every block of the log that is not a copy of some other block.
 pub const MAGIC: u32 = 0xC03B_3998;
@@ -10,6 +11,38 @@ pub const MAGIC: u32 = 0xC03B_3998;
 pub const SUPERBLOCK_V1: u32 = 3;
 /// `h_blocktype`: a superblock of the second version.
 pub const SUPERBLOCK_V2: u32 = 4;
+/// `h_blocktype`: the copies that follow, by their tags.
+pub const DESCRIPTOR_BLOCK: u32 = 1;
+/// `h_blocktype`: the end of a transaction.
+pub const COMMIT_BLOCK: u32 = 2;
+/// `h_blocktype`: blocks whose older copies must not be replayed.
+pub const REVOKE_BLOCK: u32 = 5;
+
+/// `s_feature_compat`: commit blocks hold a crc32 of the transaction.
+pub const COMPAT_CHECKSUM: u32 = 0x1;
+/// `s_feature_incompat`: block numbers have 64 bits.
+pub const INCOMPAT_64BIT: u32 = 0x2;
+/// `s_feature_incompat`: commit blocks may be written before what they commit.
+pub const INCOMPAT_ASYNC_COMMIT: u32 = 0x4;
+/// `s_feature_incompat`: checksums of 16 bits in tags.
+pub const INCOMPAT_CSUM_V2: u32 = 0x8;
+/// `s_feature_incompat`: checksums of 32 bits in tags.
+pub const INCOMPAT_CSUM_V3: u32 = 0x10;
+/// `s_feature_incompat`: the last blocks hold fast commits.
+pub const INCOMPAT_FAST_COMMIT: u32 = 0x20;
+/// All known bits of `s_feature_incompat`; the first is that there may be revoke blocks.
+pub const INCOMPAT_KNOWN: u32 = 0x3F;
+
+/// A tag's flag: the copy's first four bytes were the magic, and are zero in the log.
+pub const TAG_ESCAPE: u16 = 1;
+/// A tag's flag: no UUID follows.
+pub const TAG_SAME_UUID: u16 = 2;
+/// A tag's flag: it is the last.
+pub const TAG_LAST: u16 = 8;
+
+/// `h_chksum_type`: crc32 with the polynomial 0x04C11DB7, big-endian.
+pub const CHECKSUM_CRC32: u8 = 1;
+
 /// The fewest blocks of a journal.
 pub const MIN_BLOCKS: u32 = 1024;
 /// Fast-commit blocks where a journal with the feature names no number.
@@ -42,5 +75,216 @@ on_disk! {
         s_padding: [U32; 40],
         s_checksum: U32,
         s_users: [u8; 768],
+    }
+}
+
+on_disk! {
+    /// The head of every block of the log that is not a copy.
+    pub struct JournalHeader: 12 {
+        h_magic: U32,
+        h_blocktype: U32,
+        h_sequence: U32,
+    }
+}
+
+on_disk! {
+    /// A commit block, up to its time.
+    pub struct CommitHeader: 60 {
+        h_magic: U32,
+        h_blocktype: U32,
+        h_sequence: U32,
+        h_chksum_type: u8,
+        h_chksum_size: u8,
+        h_padding: [u8; 2],
+        h_chksum: [U32; 8],
+        h_commit_sec: [U32; 2],
+        h_commit_nsec: U32,
+    }
+}
+
+/// A copy that follows a descriptor block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// The block that it is a copy of.
+    pub block: u64,
+    /// Its flags.
+    pub flags: u16,
+    /// The checksum of the copy as it is in the log: 32 bits with version 3, 16 with version 2.
+    pub checksum: u32,
+}
+
+/// What the feature words say of the blocks of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogFormat {
+    /// `s_feature_compat`.
+    pub compat: u32,
+    /// `s_feature_incompat`.
+    pub incompat: u32,
+    /// What checksums start from: crc32c(~0, the journal's UUID).
+    pub seed: u32,
+}
+
+impl LogFormat {
+    fn has(&self, incompat: u32) -> bool {
+        self.incompat & incompat != 0
+    }
+
+    /// Whether blocks have crc32c checksums (versions 2 and 3).
+    pub fn has_checksums(&self) -> bool {
+        self.has(INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3)
+    }
+
+    /// The length of a tag without a UUID, in bytes.
+    fn tag_size(&self) -> usize {
+        if self.has(INCOMPAT_CSUM_V3) {
+            return 16;
+        }
+        let base = if self.has(INCOMPAT_64BIT) { 12 } else { 8 };
+        base + if self.has(INCOMPAT_CSUM_V2) { 2 } else { 0 }
+    }
+
+    /// The tags of a descriptor block; `None` if they run over its end.
+    pub fn tags(&self, block: &[u8]) -> Option<Vec<Tag>> {
+        let (size, tail) = (self.tag_size(), if self.has_checksums() { 4 } else { 0 });
+        let mut tags = Vec::new();
+        let mut offset = size_of::<JournalHeader>();
+        while offset + size <= block.len() - tail {
+            let tag = self.tag(&block[offset..])?;
+            offset += size + if tag.flags & TAG_SAME_UUID == 0 { 16 } else { 0 };
+            tags.push(tag);
+            if tag.flags & TAG_LAST != 0 {
+                break;
+            }
+        }
+        Some(tags)
+    }
+
+    fn tag(&self, bytes: &[u8]) -> Option<Tag> {
+        let word = |offset: usize| bytes.get(offset..).and_then(view::<U32>).map(|word| word.get());
+        let half = |offset: usize| bytes.get(offset..).and_then(view::<U16>).map(|half| half.get());
+        let low = u64::from(word(0)?);
+        let (flags, high, checksum) = if self.has(INCOMPAT_CSUM_V3) {
+            // Of the flags' 32 bits, the low 16 have a meaning.
+            (half(6)?, word(8)?, word(12)?)
+        } else {
+            (half(6)?, if self.has(INCOMPAT_64BIT) { word(8)? } else { 0 }, half(4)?.into())
+        };
+        let high = if self.has(INCOMPAT_64BIT) { u64::from(high) << 32 } else { 0 };
+        Some(Tag { block: high | low, flags, checksum })
+    }
+
+    /// Whether the checksum at the end of a descriptor or revoke block is right.
+    pub fn tail_is_right(&self, block: &[u8]) -> bool {
+        if !self.has_checksums() {
+            return true;
+        }
+        let Some((live, stored)) = block.split_last_chunk::<4>() else { return false };
+        crc32c(crc32c(self.seed, live), &[0; 4]) == u32::from_be_bytes(*stored)
+    }
+
+    /// Whether the checksum of a commit block (versions 2 and 3) is right.
+    pub fn commit_is_right(&self, block: &[u8]) -> bool {
+        const FIELD: usize = 16;
+        if !self.has_checksums() {
+            return true;
+        }
+        let (Some(head), Some(stored), Some(rest)) =
+            (block.get(..FIELD), block.get(FIELD..).and_then(view::<U32>), block.get(FIELD + 4..))
+        else {
+            return false;
+        };
+        [head, &[0; 4], rest].iter().fold(self.seed, |sum, part| crc32c(sum, part)) == stored.get()
+    }
+
+    /// Whether the checksum of a copy is right.
+    pub fn copy_is_right(&self, tag: &Tag, sequence: u32, copy: &[u8]) -> bool {
+        if !self.has_checksums() {
+            return true;
+        }
+        let sum = crc32c(crc32c(self.seed, &sequence.to_be_bytes()), copy);
+        if self.has(INCOMPAT_CSUM_V3) { sum == tag.checksum } else { sum & 0xFFFF == tag.checksum }
+    }
+
+    /// The blocks that a revoke block names; `None` if its count does not fit.
+    pub fn revoked(&self, block: &[u8]) -> Option<Vec<u64>> {
+        let start = size_of::<JournalHeader>() + 4;
+        let used = view::<U32>(block.get(start - 4..)?)?.get() as usize;
+        let tail = if self.has_checksums() { 4 } else { 0 };
+        if used > block.len() - tail {
+            return None;
+        }
+        let records = block.get(start..used.max(start))?;
+        Some(if self.has(INCOMPAT_64BIT) {
+            records.as_chunks::<8>().0.iter().map(|record| u64::from_be_bytes(*record)).collect()
+        } else {
+            records.as_chunks::<4>().0.iter().map(|record| u32::from_be_bytes(*record).into()).collect()
+        })
+    }
+}
+
+impl CommitHeader {
+    /// When the transaction was committed, in seconds since 1970.
+    pub fn seconds(&self) -> u64 {
+        u64::from(self.h_commit_sec[0].get()) << 32 | u64::from(self.h_commit_sec[1].get())
+    }
+}
+
+/// Continues a big-endian crc32 (polynomial 0x04C11DB7), as transactions of version 1 are summed.
+pub fn crc32_be(seed: u32, bytes: &[u8]) -> u32 {
+    bytes.iter().fold(seed, |crc, byte| crc << 8 ^ CRC32_BE[usize::from(crc.to_be_bytes()[0] ^ byte)])
+}
+
+const CRC32_BE: [u32; 256] = {
+    let mut table = [0_u32; 256];
+    let mut index = 0_u32;
+    while index < 256 {
+        let mut value = index << 24;
+        let mut bit = 0;
+        while bit < 8 {
+            value = if value & 0x8000_0000 != 0 { value << 1 ^ 0x04C1_1DB7 } else { value << 1 };
+            bit += 1;
+        }
+        table[index as usize] = value;
+        index += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CRC-32/MPEG-2 of the catalogue: the same polynomial and start, without inversions.
+    #[test]
+    fn the_crc_of_version_one_is_big_endian() {
+        assert_eq!(crc32_be(!0, b"123456789"), 0x0376_E6E7);
+    }
+
+    /// A descriptor block of version 3 as a kernel wrote it: the first tag is followed by a UUID.
+    #[test]
+    fn tags_are_read_in_every_format() {
+        let mut block = vec![0; 1024];
+        let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
+        put(12, &[0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0xAA, 0xBB, 0xCC, 0xDD]);
+        put(44, &[0, 0, 0, 6, 0, 0, 0, 0xA, 0, 0, 0, 0, 0, 0, 0, 7]);
+        let format = LogFormat { compat: 0, incompat: INCOMPAT_CSUM_V3 | INCOMPAT_64BIT, seed: 0 };
+        let tags = format.tags(&block).unwrap();
+        assert_eq!(
+            tags,
+            [
+                Tag { block: 1 << 32 | 5, flags: 0, checksum: 0xAABB_CCDD },
+                Tag { block: 6, flags: TAG_SAME_UUID | TAG_LAST, checksum: 7 },
+            ]
+        );
+        let sizes = [
+            (0, 8),
+            (INCOMPAT_64BIT, 12),
+            (INCOMPAT_CSUM_V2, 10),
+            (INCOMPAT_CSUM_V2 | INCOMPAT_64BIT, 14),
+            (INCOMPAT_CSUM_V3, 16),
+        ];
+        for (incompat, size) in sizes {
+            assert_eq!(LogFormat { compat: 0, incompat, seed: 0 }.tag_size(), size);
+        }
     }
 }

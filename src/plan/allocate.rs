@@ -165,7 +165,7 @@ mod tests {
         free.take(5, |range| got.push(range));
         assert_eq!(got, [20..60, 10..12, 60..63]);
         assert_eq!(free.count(), 27 + 5);
-        assert_eq!(free.within(80..92).collect::<Vec<_>>(), [80..90]);
+        assert!(free.within(80..92).eq(std::iter::once(80..90)));
         free.take(40, |range| got.push(range));
         assert_eq!(got[3..], [63..90, 95..100, 100..108]);
         assert_eq!((free.missing(), free.count()), (8, 0));

@@ -46,7 +46,8 @@ pub fn derive(superblock: &Superblock, tree: &Tree, specials: &Specials, survey:
     let mut stream = Stream { hash: Sha256::new(), buffer: Vec::with_capacity(1 << 17) };
     stream.bytes(DOMAIN);
     stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
-    stream.u32(specials.journal_blocks.unwrap_or(0));
+    stream.u32(specials.journal.map_or(0, |journal| journal.blocks));
+    stream.u32(specials.journal.map_or(0, |journal| journal.fast_commit_blocks));
     stream.u32(specials.orphan_file_blocks.unwrap_or(0));
     stream.count(tree.nodes.len());
     for id in tree.ids() {
@@ -130,7 +131,7 @@ fn joined(runs: &[StoredRun]) -> Vec<(u32, u32, u8)> {
         let state = if run.unwritten { 2 } else { u8::from(run.source.is_none()) };
         match joined.last_mut() {
             Some((logical, count, last)) if *last == state && *logical + *count == run.logical => {
-                *count += run.count
+                *count += run.count;
             }
             _ => joined.push((run.logical, run.count, state)),
         }

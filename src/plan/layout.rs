@@ -67,22 +67,32 @@ impl Layout {
     }
 }
 
+/// What is to be laid out.
+#[derive(Clone, Copy, Debug)]
+pub struct Contents<'p> {
+    /// The output's geometry.
+    pub geometry: &'p Geometry,
+    /// Which inode each node gets.
+    pub numbering: Numbering,
+    /// The tree.
+    pub tree: &'p Tree,
+    /// The files outside the tree.
+    pub specials: &'p Specials,
+    /// The content of regular files.
+    pub survey: &'p Survey,
+    /// The blocks of directories, by node.
+    pub directories: &'p [DirectoryPlan],
+}
+
 /// Lays everything out, and gives the xattr blocks their places.
-pub fn lay_out(
-    geometry: &Geometry,
-    numbering: Numbering,
-    tree: &Tree,
-    specials: &Specials,
-    survey: &Survey,
-    directories: &[DirectoryPlan],
-    xattrs: &mut XattrPlan,
-    used: &UsedBlocks,
-) -> Result<Layout> {
+pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks) -> Result<Layout> {
+    let Contents { geometry, numbering, tree, specials, survey, directories } = contents;
     let mut layouter = Layouter::new(geometry, tree.nodes.len(), used);
     if geometry.features.compat.contains(Compat::RESIZE_INODE) {
         layouter.layout.resize_block = Some(layouter.one_block());
     }
-    if let Some(blocks) = specials.journal_blocks {
+    if let Some(journal) = specials.journal {
+        let blocks = journal.blocks;
         layouter.layout.journal =
             Some(layouter.file(InodeNr::JOURNAL, [(0, blocks, false)].into_iter(), true)?);
     }

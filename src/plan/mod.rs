@@ -53,6 +53,8 @@ pub struct Plan {
     pub xattrs: XattrPlan,
     /// What is to be written, in the order of the blocks.
     pub pieces: Vec<Piece>,
+    /// Blocks of the journal for fast commits.
+    pub fast_commit_blocks: u32,
     /// The time of inodes outside the tree, in seconds since 1970.
     pub epoch: i64,
 }
@@ -146,8 +148,15 @@ pub fn plan(
         })
         .collect::<Result<Vec<_>>>()?;
     let mut xattrs = xattr::plan(tree, &geometry, |node| numbering.number_of(node))?;
-    let layout =
-        layout::lay_out(&geometry, numbering, tree, specials, survey, &directories, &mut xattrs, &used)?;
+    let contents = layout::Contents {
+        geometry: &geometry,
+        numbering,
+        tree,
+        specials,
+        survey,
+        directories: &directories,
+    };
+    let layout = layout::lay_out(contents, &mut xattrs, &used)?;
     let mut superblock = superblock::build(source, &geometry, options, numbering, &groups, &layout);
     superblock.s_uuid = match options.uuid {
         UuidPolicy::Content => content_uuid::derive(&superblock, tree, specials, survey),
@@ -164,6 +173,7 @@ pub fn plan(
         directories,
         xattrs,
         pieces: Vec::new(),
+        fast_commit_blocks: specials.journal.map_or(0, |journal| journal.fast_commit_blocks),
         epoch: options.epoch.unwrap_or(0),
     };
     plan.pieces = pieces::list(&plan, tree, survey)?;

@@ -32,7 +32,7 @@ pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
         match node.kind {
             Kind::Regular { size, .. } if size >= LARGE_FILE => needed.ro_compat |= RoCompat::LARGE_FILE,
             Kind::Directory { .. } if u64::from(node.links) > LINK_MAX => {
-                needed.ro_compat |= RoCompat::DIR_NLINK
+                needed.ro_compat |= RoCompat::DIR_NLINK;
             }
             _ => {}
         }

@@ -30,6 +30,9 @@ pub struct XattrBlock {
     pub at: BlockNr,
 }
 
+/// What a block holds: name index, name and value of each xattr.
+type BlockPart<'t> = Vec<(u8, &'t [u8], &'t [u8])>;
+
 /// Where all xattrs go.
 #[derive(Debug, Default)]
 pub struct XattrPlan {
@@ -60,7 +63,7 @@ pub fn plan(tree: &Tree, geometry: &Geometry, number_of: impl Fn(NodeId) -> Inod
     let mut plan = XattrPlan { block_of: vec![0; tree.nodes.len()], ..XattrPlan::default() };
     let rooms = (body_room(geometry), block_room(geometry));
     // Sets with the same part for the block share it.
-    let mut contents: HashMap<Vec<(u8, &[u8], &[u8])>, usize> = HashMap::new();
+    let mut contents: HashMap<BlockPart<'_>, usize> = HashMap::new();
     let mut content_of = vec![None; tree.xattr_sets.len()];
     let mut current: Vec<usize> = Vec::new();
     for node in tree.ids() {

@@ -35,12 +35,6 @@ pub fn compare(
             warnings.push(format!("the {what} bitmaps of {count} groups were wrong; rebuilt"));
         }
     }
-    if specials.bad_blocks > 0 {
-        warnings.push(format!(
-            "a list of {} bad blocks was dropped: it belongs to a device",
-            specials.bad_blocks
-        ));
-    }
     warnings
 }
 

@@ -74,6 +74,20 @@ impl FileMap {
         self.runs.push(run);
     }
 
+    /// Drops the logical blocks from `end` on.
+    pub fn cut(&mut self, end: u64) {
+        while let Some(run) = self.runs.last_mut() {
+            let start = u64::from(run.logical);
+            if start + u64::from(run.count) <= end {
+                break;
+            }
+            match u32::try_from(end.saturating_sub(start)) {
+                Ok(count) if count > 0 => run.count = count,
+                _ => _ = self.runs.pop(),
+            }
+        }
+    }
+
     /// The claims on all blocks of the map.
     pub fn claims(&self, owner: InodeNr) -> impl Iterator<Item = Claim> + use<'_> {
         let content = self.runs.iter().map(move |run| Claim::of_inode(owner, run.physical, run.count.into()));

@@ -75,6 +75,7 @@ pub fn read<'a>(
     source: &Source<'a>,
     budget: &Budget,
     raw: &RawInode<'a>,
+    orphan: bool,
 ) -> Result<(ReadInode<'a>, Vec<Claim>)> {
     let inode = Inode::decode(raw.bytes);
     let number = raw.number;
@@ -82,7 +83,8 @@ pub fn read<'a>(
     if number < source.geometry.first_inode && number != InodeNr::ROOT {
         return Err(at().wrong("is reserved, but in use"));
     }
-    if inode.i_dtime.get() != 0 {
+    // In an orphan, the field is the next orphan's number.
+    if inode.i_dtime.get() != 0 && !orphan {
         return Err(at().value("i_dtime", inode.i_dtime.get(), "0, since the inode has links"));
     }
     check_extra_isize(source, number, &inode)?;
@@ -103,6 +105,10 @@ pub fn read<'a>(
     if let Content::Regular(size) = content {
         let extents = inode.flags().contains(InodeFlags::EXTENTS);
         let limit = if extents { u32::MAX.into() } else { block_map::max_blocks(&source.geometry) };
+        if orphan {
+            // Whatever lies behind the end was about to go.
+            map.cut(source.geometry.blocks_of_bytes(size));
+        }
         cut_to_size(source, number, size, limit, &mut map)?;
     }
     let project_feature = source.features().ro_compat.contains(RoCompat::PROJECT);
@@ -347,16 +353,6 @@ fn cut_to_size(source: &Source<'_>, number: InodeNr, size: u64, limit: u64, map:
             ));
         }
     }
-    while let Some(run) = map.runs.last_mut() {
-        let (start, end) = (u64::from(run.logical), u64::from(run.logical) + u64::from(run.count));
-        if end <= blocks {
-            break;
-        }
-        if start >= blocks {
-            map.runs.pop();
-        } else {
-            run.count = u32::try_from(blocks - start).unwrap_or(run.count);
-        }
-    }
+    map.cut(blocks);
     Ok(())
 }

@@ -2,10 +2,11 @@
 
 use rayon::prelude::*;
 
+use super::orphan::Orphans;
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::inode::{BASE_SIZE, EXTRA_WITH_CHECKSUM, Inode};
 use crate::source::Source;
-use crate::units::{GroupNr, InodeNr};
+use crate::units::{BlockNr, GroupNr, InodeNr};
 
 /// An inode with links, whose checksum is right.
 #[derive(Clone, Copy, Debug)]
@@ -26,10 +27,10 @@ pub struct Scan<'a> {
 }
 
 /// Reads all inode tables, the parts that were never used and the holes of the file left out.
-pub fn scan<'a>(source: &Source<'a>) -> Result<Scan<'a>> {
+pub fn scan<'a>(source: &Source<'a>, orphans: &Orphans) -> Result<Scan<'a>> {
     let groups = (0..source.geometry.groups)
         .into_par_iter()
-        .map(|group| scan_group(source, GroupNr(group)))
+        .map(|group| scan_group(source, GroupNr(group), orphans))
         .collect::<Result<Vec<_>>>()?;
     let undead: usize = groups.iter().map(|(_, undead)| undead).sum();
     let warnings = (undead > 0)
@@ -39,27 +40,34 @@ pub fn scan<'a>(source: &Source<'a>) -> Result<Scan<'a>> {
     Ok(Scan { live: groups.into_iter().flat_map(|(live, _)| live).collect(), warnings })
 }
 
-fn scan_group<'a>(source: &Source<'a>, group: GroupNr) -> Result<(Vec<RawInode<'a>>, usize)> {
+fn scan_group<'a>(
+    source: &Source<'a>,
+    group: GroupNr,
+    orphans: &Orphans,
+) -> Result<(Vec<RawInode<'a>>, usize)> {
     let geometry = &source.geometry;
     let (mut live, mut undead) = (Vec::new(), 0);
     let in_use = source.inodes_in_use(group);
-    let Some(table) = source.inode_table(group) else { return Ok((live, undead)) };
     let size = geometry.inode_size;
-    let start = source.descriptors[group.0 as usize].inode_table().0 * geometry.block_size as u64;
-    let end = start + u64::from(in_use) * size as u64;
-    let mut next = 0_u32;
-    for data in source.input().data_within(start..end) {
-        // Both are below the size of a table.
-        let first = u32::try_from((data.start - start) / size as u64).unwrap_or(in_use).max(next);
-        next = u32::try_from((data.end - start).div_ceil(size as u64)).unwrap_or(in_use).min(in_use);
-        for index in first..next {
-            let bytes = &table[index as usize * size..][..size];
+    // Inodes do not cross blocks.
+    let per_block = u32::try_from(geometry.block_size / size).unwrap_or(u32::MAX);
+    let start = source.descriptors[group.0 as usize].inode_table().0;
+    let end = start + u64::from(in_use.div_ceil(per_block));
+    for block in source.stored(start..end).into_iter().flatten() {
+        let bytes = source.block(BlockNr(block)).unwrap_or_default();
+        // Below the size of a table.
+        let first = u32::try_from(block - start).unwrap_or(u32::MAX) * per_block;
+        for (index, bytes) in (first..in_use).zip(bytes.chunks_exact(size)) {
             let number = InodeNr(group.0 * geometry.inodes_per_group + index + 1);
             let inode = Inode::decode(bytes);
             if inode.i_links_count.get() > 0 {
                 check_checksum(source, number, &inode, bytes)?;
                 live.push(RawInode { number, bytes });
-            } else if number >= geometry.first_inode && inode.i_mode.get() != 0 && inode.i_dtime.get() == 0 {
+            } else if number >= geometry.first_inode
+                && inode.i_mode.get() != 0
+                && inode.i_dtime.get() == 0
+                && !orphans.contains(number)
+            {
                 undead += 1;
             }
         }

@@ -12,11 +12,13 @@ mod extent_tree;
 mod file_map;
 mod inode;
 mod inode_table;
+mod orphan;
 mod paths;
 mod special;
 mod xattr;
 
-pub use special::Specials;
+pub use orphan::Orphans;
+pub use special::{DenseFile, JournalShape, Specials, dense_file};
 
 use rayon::prelude::*;
 
@@ -37,17 +39,20 @@ pub struct Reading {
     pub specials: Specials,
     /// What was wrong, but only redundant, and what is said of the content.
     pub warnings: Vec<String>,
+    /// What was to be deleted or truncated.
+    pub orphans: Orphans,
     /// Blocks of the input that its structures and files take.
     pub claims: claims::Claims,
 }
 
-/// Reads the tree of an image.
+/// Reads the tree of an image. Counts and bitmaps of one that had to be `recovered` are stale, and
+/// not compared.
 ///
 /// # Errors
 ///
 /// `Corrupt` or `Unsupported`, naming inode, path and block.
-pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
-    read_unplaced(source, observer).map_err(|error| match error.inode_without_path() {
+pub fn read(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
+    read_unplaced(source, recovered, observer).map_err(|error| match error.inode_without_path() {
         Some(inode) => match paths::find(source, inode) {
             Some(path) => error.with_path(path),
             None => error,
@@ -56,8 +61,9 @@ pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
     })
 }
 
-fn read_unplaced(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
-    let scan = inode_table::scan(source)?;
+fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
+    let orphans = orphan::read(source)?;
+    let scan = inode_table::scan(source, &orphans)?;
     observer.begin(Stage::Read, scan.live.len() as u64);
     let specials = special::read(source, &scan)?;
 
@@ -73,7 +79,7 @@ fn read_unplaced(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading
             let batch = raws
                 .iter()
                 .filter(|raw| !specials.is_special(raw.number))
-                .map(|raw| inode::read(source, &budget, raw))
+                .map(|raw| inode::read(source, &budget, raw, orphans.contains(raw.number)))
                 .collect::<Result<Vec<_>>>();
             observer.advance(raws.len() as u64);
             batch
@@ -85,7 +91,7 @@ fn read_unplaced(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading
             inodes.push(inode);
         }
     }
-    let xattr_blocks = xattr::read_blocks(source, &inodes)?;
+    let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims());
     claims.check()?;
     let directories = inodes
@@ -95,6 +101,9 @@ fn read_unplaced(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading
         .collect::<Result<Vec<_>>>()?;
     let assembled = assemble::assemble(source, &inodes, directories, &xattr_blocks)?;
     warnings.extend(assembled.warnings);
-    warnings.extend(accounting::compare(source, &claims, &inodes, &specials));
-    Ok(Reading { tree: assembled.tree, inodes: assembled.inodes, specials, warnings, claims })
+    if !recovered && orphans.is_empty() {
+        warnings.extend(accounting::compare(source, &claims, &inodes, &specials));
+    }
+    warnings.extend(specials.warnings());
+    Ok(Reading { tree: assembled.tree, inodes: assembled.inodes, specials, warnings, orphans, claims })
 }

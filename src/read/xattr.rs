@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::claims::Claim;
 use super::inode::ReadInode;
+use super::orphan::Orphans;
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::Compat;
 use crate::ondisk::inode::{BASE_SIZE, EXTRA_WITH_CHECKSUM, Inode};
@@ -84,12 +85,21 @@ impl<'a> XattrBlocks<'a> {
 }
 
 /// Reads each block of xattrs once, and checks that as many inodes use it as it says.
-pub fn read_blocks<'a>(source: &Source<'a>, inodes: &[ReadInode<'a>]) -> Result<XattrBlocks<'a>> {
+///
+/// Orphans without links count as users, but their own blocks are not looked at.
+pub fn read_blocks<'a>(
+    source: &Source<'a>,
+    inodes: &[ReadInode<'a>],
+    orphans: &Orphans,
+) -> Result<XattrBlocks<'a>> {
     let mut users: BTreeMap<BlockNr, (InodeNr, u32)> = BTreeMap::new();
     for inode in inodes {
         if let Some(block) = inode.xattr_block {
             users.entry(block).or_insert((inode.number, 0)).1 += 1;
         }
+    }
+    for block in &orphans.xattr_blocks {
+        users.entry(*block).and_modify(|(_, count)| *count += 1);
     }
     let blocks = users
         .into_par_iter()

@@ -13,7 +13,7 @@ pub struct Input<'a> {
 impl<'a> Input<'a> {
     /// An image of which any byte may be set.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, data: vec![0..bytes.len() as u64] }
+        Self { bytes, data: std::iter::once(0..bytes.len() as u64).collect() }
     }
 
     /// An image in which every byte outside `data` is zero, as holes of a sparse file are. These

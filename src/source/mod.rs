@@ -2,9 +2,13 @@
 
 mod descriptors;
 mod input;
+mod overlay;
 mod support;
 
 pub use input::Input;
+pub use overlay::Overlay;
+
+use std::ops::Range;
 
 use zerocopy::FromBytes;
 
@@ -20,6 +24,7 @@ use crate::units::{BlockNr, GroupNr, InodeNr};
 #[derive(Debug)]
 pub struct Source<'a> {
     input: Input<'a>,
+    overlay: &'a Overlay<'a>,
     /// The primary superblock.
     pub superblock: Superblock,
     /// Its sizes and counts.
@@ -31,16 +36,32 @@ pub struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Reads and checks superblock and group descriptors.
+    /// Reads and checks superblock and group descriptors, with the blocks of a replayed journal in
+    /// the place of the input's.
     ///
     /// # Errors
     ///
-    /// `Corrupt` for what contradicts the format, `Unsupported` for features that are not handled,
-    /// `Unclean` for an image that must be recovered or checked first.
-    pub fn open(input: Input<'a>) -> Result<Self> {
-        let superblock = read_superblock(input.bytes())?;
+    /// `Corrupt` for what contradicts the format, `Unsupported` for features that are not handled.
+    /// The state of the filesystem is not looked at.
+    pub fn open(input: Input<'a>, overlay: &'a Overlay<'a>) -> Result<Self> {
+        let mut superblock = parse_superblock(input.bytes())?;
         support::check_superblock(&superblock)?;
-        let geometry = Geometry::new(&superblock)?;
+        let mut geometry = Geometry::new(&superblock)?;
+        let in_block = u64::from(geometry.block_size == sb::OFFSET);
+        if let Some(block) = overlay.get(BlockNr(in_block)) {
+            // The journal may hold a newer superblock, though not one of another block size.
+            let mut head = vec![0; if in_block == 1 { sb::OFFSET } else { 0 }];
+            head.extend_from_slice(block);
+            let block_size = geometry.block_size;
+            superblock = parse_superblock(&head)?;
+            support::check_superblock(&superblock)?;
+            geometry = Geometry::new(&superblock)?;
+            if geometry.block_size != block_size {
+                return Err(
+                    Location::of(Structure::Superblock).wrong("has another block size in the journal")
+                );
+            }
+        }
         let blocks = (input.bytes().len() / geometry.block_size) as u64;
         if geometry.blocks_count > blocks {
             return Err(Location::of(Structure::Superblock).corrupt(Problem::Value {
@@ -52,6 +73,7 @@ impl<'a> Source<'a> {
         let mut source = Self {
             checksums: Checksums::of(&superblock),
             input,
+            overlay,
             superblock,
             geometry,
             descriptors: Vec::new(),
@@ -78,21 +100,51 @@ impl<'a> Source<'a> {
 
     /// The bytes of a block, or `None` if it lies outside the filesystem.
     pub fn block(&self, block: BlockNr) -> Option<&'a [u8]> {
-        self.blocks(block, 1)
+        match self.overlay.get(block) {
+            Some(replayed) => Some(replayed),
+            None => self.input_blocks(block, 1),
+        }
     }
 
-    /// The bytes of consecutive blocks, or `None` if they don't lie within the filesystem.
-    pub fn blocks(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
+    /// The bytes of as many of `count` blocks as lie together, at least one; `None` outside the
+    /// filesystem.
+    pub fn together(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
+        match self.overlay.first_in(start.0..start.0.checked_add(count)?) {
+            Some(replayed) if replayed == start => self.block(start),
+            Some(replayed) => self.input_blocks(start, replayed.0 - start.0),
+            None => self.input_blocks(start, count),
+        }
+    }
+
+    fn input_blocks(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
         let end = start.0.checked_add(count).filter(|end| *end <= self.geometry.blocks_count)?;
         let size = self.geometry.block_size as u64;
         // Both products are below the length of the file.
         self.input.range(start.0 * size, end * size)
     }
 
+    /// The blocks of a range that are not known to be zero, in order.
+    pub fn stored(&self, blocks: Range<u64>) -> Vec<Range<u64>> {
+        let size = self.geometry.block_size as u64;
+        let mut stored: Vec<Range<u64>> = Vec::new();
+        let data = self.input.data_within(blocks.start * size..blocks.end * size);
+        let data = data.map(|bytes| bytes.start / size..bytes.end.div_ceil(size));
+        let mut ranges: Vec<Range<u64>> = data.chain(self.overlay.within(blocks)).collect();
+        ranges.sort_unstable_by_key(|range| range.start);
+        for range in ranges {
+            match stored.last_mut() {
+                Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+                _ => stored.push(range),
+            }
+        }
+        stored
+    }
+
     /// Whether blocks are known to be zero without reading them.
     pub fn is_hole(&self, start: BlockNr, count: u64) -> bool {
         let size = self.geometry.block_size as u64;
         self.input.is_hole(start.0 * size..(start.0 + count) * size)
+            && self.overlay.first_in(start.0..start.0 + count).is_none()
     }
 
     /// The inodes of a group that can be in use: none where the group's table was never touched,
@@ -123,19 +175,16 @@ impl<'a> Source<'a> {
         if index >= self.inodes_in_use(group) {
             return None;
         }
-        self.inode_table(group)?
-            .get(index as usize * self.geometry.inode_size..)?
-            .get(..self.geometry.inode_size)
-    }
-
-    /// The bytes of a group's inode table.
-    pub fn inode_table(&self, group: GroupNr) -> Option<&'a [u8]> {
+        let size = self.geometry.inode_size;
+        let per_block = self.geometry.block_size / size;
         let start = self.descriptors.get(group.0 as usize)?.inode_table();
-        self.blocks(start, self.geometry.inode_table_blocks())
+        let block = self.block(BlockNr(start.0 + (index as usize / per_block) as u64))?;
+        block.get(index as usize % per_block * size..)?.get(..size)
     }
 }
 
-fn read_superblock(bytes: &[u8]) -> Result<Superblock> {
+/// Reads the primary superblock out of the first bytes of an image.
+fn parse_superblock(bytes: &[u8]) -> Result<Superblock> {
     let at = || Location::of(Structure::Superblock);
     let raw = bytes.get(sb::OFFSET..).and_then(|rest| rest.first_chunk::<{ sb::SIZE }>());
     let Some(raw) = raw else {

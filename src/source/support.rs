@@ -1,6 +1,6 @@
-//! What this version takes, and in which state: anything else is refused by its name.
+//! What this version takes: anything else is refused by its name.
 
-use crate::error::{Error, Location, Result, Structure};
+use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::superblock::{self as sb, Superblock};
 
@@ -13,6 +13,7 @@ const SUPPORTED: Features = Features {
             | Compat::RESIZE_INODE.bits()
             | Compat::DIR_INDEX.bits()
             | Compat::SPARSE_SUPER2.bits()
+            | Compat::FAST_COMMIT.bits()
             | Compat::ORPHAN_FILE.bits(),
     ),
     incompat: Incompat::from_bits_retain(
@@ -45,7 +46,6 @@ pub const STATE: Features = Features {
 };
 
 const LATER: &str = "this version of ext4-canon does not handle it";
-const RECOVER: &str = "mount it read-write and unmount it, or run e2fsck -f on the image";
 
 /// Refuses a superblock of a revision, with features, or in a state that is not handled.
 pub fn check_superblock(sb: &Superblock) -> Result<()> {
@@ -65,33 +65,7 @@ pub fn check_superblock(sb: &Superblock) -> Result<()> {
         let noun = if unknown.len() == 1 { "feature" } else { "features" };
         return Err(at().unsupported(format!("{noun} {}", unknown.join(", ")), LATER));
     }
-    check_state(sb, features)?;
     check_combinations(sb, features)
-}
-
-fn check_state(sb: &Superblock, features: Features) -> Result<()> {
-    let unclean = |state: &str, remedy| Err(Error::Unclean { state: state.to_owned(), remedy });
-    if features.incompat.contains(Incompat::NEEDS_RECOVERY) {
-        if !features.compat.contains(Compat::HAS_JOURNAL) {
-            return Err(
-                Location::of(Structure::Superblock).wrong("needs_recovery is set, but there is no journal")
-            );
-        }
-        return unclean("the journal needs recovery: the filesystem was not unmounted", RECOVER);
-    }
-    if sb.s_state.get() & sb::STATE_ERROR != 0 {
-        return unclean("the superblock says that errors were found (s_state)", "run e2fsck -f on the image");
-    }
-    if features.ro_compat.contains(RoCompat::ORPHAN_PRESENT) {
-        return unclean("there are orphaned inodes in the orphan file", RECOVER);
-    }
-    if sb.s_last_orphan.get() != 0 {
-        return unclean("there are orphaned inodes (s_last_orphan)", RECOVER);
-    }
-    if sb.s_state.get() & sb::STATE_VALID == 0 {
-        return unclean("the filesystem was not cleanly unmounted (s_state)", "run e2fsck -f on the image");
-    }
-    Ok(())
 }
 
 fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
@@ -113,6 +87,10 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
         && !ro_compat.contains(RoCompat::METADATA_CSUM)
     {
         return Err(at().wrong("metadata_csum_seed is set without metadata_csum"));
+    }
+    if features.incompat.contains(Incompat::NEEDS_RECOVERY) && !features.compat.contains(Compat::HAS_JOURNAL)
+    {
+        return Err(at().wrong("needs_recovery is set, but there is no journal"));
     }
     if features.compat.contains(Compat::ORPHAN_FILE) && !features.compat.contains(Compat::HAS_JOURNAL) {
         return Err(at().wrong("orphan_file is set without has_journal"));

@@ -137,15 +137,24 @@ impl Renderer<'_, '_> {
     /// Adds the input's bytes, from a block on.
     fn copy<'s>(&'s self, start: BlockNr, bytes: u64, parts: &mut Vec<IoSlice<'s>>) {
         let size = self.plan.geometry.block_size as u64;
-        let blocks = self.source.blocks(start, bytes.div_ceil(size)).unwrap_or_default();
-        // The piece is no longer than the blocks that the reader checked.
-        parts.push(IoSlice::new(&blocks[..usize::try_from(bytes).unwrap_or(usize::MAX)]));
+        let mut done = 0;
+        while done < bytes {
+            let next = BlockNr(start.0 + done / size);
+            // The piece is no longer than the blocks that the reader checked.
+            let together = self.source.together(next, (bytes - done).div_ceil(size)).unwrap_or_default();
+            let part = together.len().min(usize::try_from(bytes - done).unwrap_or(usize::MAX));
+            if part == 0 {
+                return;
+            }
+            parts.push(IoSlice::new(&together[..part]));
+            done += part as u64;
+        }
     }
 
     /// Fills blocks of zeros with what a piece holds.
     fn render(&self, piece: &Piece, out: &mut [u8]) {
         match piece.content {
-            Content::Boot => out[..1024].copy_from_slice(&self.source.input().bytes()[..1024]),
+            Content::Boot => self.boot_sector(&mut out[..1024]),
             Content::Superblock(group) => self.superblock_block(group, out),
             Content::Descriptors(index) => self.descriptor_blocks(index, out),
             Content::BlockBitmap(group) => self.plan.fill_block_bitmap(group, out),

@@ -67,6 +67,7 @@ impl Renderer<'_, '_> {
         journal.s_first = BigU32::new(1);
         journal.s_sequence = BigU32::new(1);
         journal.s_nr_users = BigU32::new(1);
+        journal.s_num_fc_blks = BigU32::new(self.plan.fast_commit_blocks);
         journal.s_uuid = self.plan.superblock.s_uuid;
         out[..size_of::<JournalSuperblock>()].copy_from_slice(journal.as_bytes());
     }

@@ -7,7 +7,7 @@ use super::Renderer;
 use crate::ondisk::inode::I_BLOCK_SIZE;
 use crate::ondisk::superblock::{OFFSET, SIZE, Superblock};
 use crate::plan::Plan;
-use crate::units::GroupNr;
+use crate::units::{BlockNr, GroupNr};
 
 /// The superblock of group 0: with the journal's backup, and its checksum.
 pub fn finish(plan: &Plan) -> Superblock {
@@ -37,11 +37,18 @@ fn sum(plan: &Plan, mut superblock: Superblock) -> Superblock {
 }
 
 impl Renderer<'_, '_> {
+    /// The first bytes of the image, which are not the filesystem's.
+    pub(super) fn boot_sector(&self, out: &mut [u8]) {
+        if let Some(bytes) = self.source.block(BlockNr(0)).and_then(|block| block.get(..out.len())) {
+            out.copy_from_slice(bytes);
+        }
+    }
+
     /// The block of a superblock. Behind a boot sector, where it shares its block with one.
     pub(super) fn superblock_block(&self, group: GroupNr, out: &mut [u8]) {
         if group.0 == 0 {
             let offset = if out.len() > SIZE { OFFSET } else { 0 };
-            out[..offset].copy_from_slice(&self.source.input().bytes()[..offset]);
+            self.boot_sector(&mut out[..offset]);
             out[offset..offset + SIZE].copy_from_slice(self.superblock.as_bytes());
             return;
         }

@@ -1,0 +1,111 @@
+//! Orphans: inodes that were to be deleted or truncated when the filesystem was left.
+
+use std::collections::BTreeSet;
+
+use super::inode_table::check_checksum;
+use super::special::{DenseFile, dense_file};
+use crate::error::{Location, Problem, Result, Structure};
+use crate::ondisk::features::RoCompat;
+use crate::ondisk::inode::Inode;
+use crate::ondisk::orphan_file::{self, OrphanBlockTail};
+use crate::ondisk::{le32, view};
+use crate::source::Source;
+use crate::units::{BlockNr, InodeNr};
+
+/// The inodes of the list and of the orphan file.
+#[derive(Debug, Default)]
+pub struct Orphans {
+    numbers: BTreeSet<InodeNr>,
+    /// The xattr blocks of those without links, which still count as users of them.
+    pub xattr_blocks: Vec<BlockNr>,
+    /// Those without links: deleted.
+    pub dropped: u64,
+    /// Those with links: cut to their size.
+    pub truncated: u64,
+}
+
+impl Orphans {
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.numbers.is_empty()
+    }
+
+    /// Whether an inode is an orphan.
+    pub fn contains(&self, number: InodeNr) -> bool {
+        self.numbers.contains(&number)
+    }
+}
+
+/// Reads both kinds of list.
+pub fn read(source: &Source<'_>) -> Result<Orphans> {
+    let mut orphans = Orphans::default();
+    let mut next = InodeNr(source.superblock.s_last_orphan.get());
+    // The list goes through i_dtime; each inode is on it once, or it would be a cycle.
+    while next.0 != 0 {
+        next = orphans.add(source, next, Location::of(Structure::Superblock))?;
+    }
+    if source.features().ro_compat.contains(RoCompat::ORPHAN_PRESENT) {
+        let number = InodeNr(source.superblock.s_orphan_file_inum.get());
+        let file = dense_file(source, number, Structure::OrphanFile)?;
+        for slot in slots(source, &file)? {
+            orphans.add(source, slot, Location::of(Structure::OrphanFile).inode(number))?;
+        }
+    }
+    Ok(orphans)
+}
+
+impl Orphans {
+    /// Adds an orphan, and returns the next of the list.
+    fn add(&mut self, source: &Source<'_>, number: InodeNr, at: Location) -> Result<InodeNr> {
+        let raw = source.inode(number).filter(|_| number >= source.geometry.first_inode);
+        let Some(raw) = raw else {
+            return Err(at.value("an orphan", number.0, "an inode in use that is not reserved"));
+        };
+        if !self.numbers.insert(number) {
+            return Err(
+                at.wrong(format!("names the orphan {number} twice, or the list of orphans is a cycle"))
+            );
+        }
+        let inode = Inode::decode(raw);
+        check_checksum(source, number, &inode, raw)?;
+        if inode.i_links_count.get() == 0 {
+            self.dropped += 1;
+            if inode.file_acl() != 0 {
+                self.xattr_blocks.push(BlockNr(inode.file_acl()));
+            }
+        } else {
+            self.truncated += 1;
+        }
+        Ok(InodeNr(inode.i_dtime.get()))
+    }
+}
+
+/// The inode numbers in an orphan file.
+fn slots(source: &Source<'_>, file: &DenseFile) -> Result<Vec<InodeNr>> {
+    let mut slots = Vec::new();
+    let runs = file.map.runs.iter();
+    for block in runs.flat_map(|run| run.physical.0..run.physical.0 + u64::from(run.count)).map(BlockNr) {
+        let at = || Location::of(Structure::OrphanFile).inode(file.number).block(block);
+        let bytes = source.block(block).unwrap_or_default();
+        let end = bytes.len().saturating_sub(size_of::<OrphanBlockTail>());
+        let Some(tail) = bytes.get(end..).and_then(view::<OrphanBlockTail>) else {
+            return Err(at().wrong("is cut short"));
+        };
+        let magic = tail.ob_magic.get();
+        if magic != orphan_file::MAGIC {
+            return Err(
+                at().corrupt(Problem::Magic { found: magic.into(), expected: orphan_file::MAGIC.into() })
+            );
+        }
+        if let Some(expected) = source.checksums.orphan_block(file.number, file.generation, block, bytes) {
+            let found = tail.ob_checksum.get();
+            if found != expected {
+                return Err(at().corrupt(Problem::Checksum { found, expected }));
+            }
+        }
+        slots.extend(
+            (0..end / 4).filter_map(|slot| le32(bytes, slot * 4)).filter(|slot| *slot != 0).map(InodeNr),
+        );
+    }
+    Ok(slots)
+}

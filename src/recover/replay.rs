@@ -1,0 +1,294 @@
+//! The three passes of jbd2: find the end of the log, collect what was revoked, replay the rest.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::{Journal, Recovery};
+use crate::error::{Error, Result};
+use crate::ondisk::jbd2::{
+    self, COMMIT_BLOCK, CommitHeader, DESCRIPTOR_BLOCK, JournalHeader, REVOKE_BLOCK, TAG_ESCAPE, Tag,
+};
+use crate::ondisk::view;
+use crate::units::BlockNr;
+
+/// A block of the log that is not a copy.
+struct Step<'a> {
+    place: u32,
+    sequence: u32,
+    bytes: &'a [u8],
+    kind: Kind,
+}
+
+enum Kind {
+    /// A descriptor block, with its tags; the copies follow it.
+    Descriptor(Vec<Tag>),
+    Revoke,
+    Commit,
+}
+
+/// Goes through the log from its start, as long as the sequence goes on.
+struct Walk<'j, 'a> {
+    journal: &'j Journal<'a>,
+    place: u32,
+    sequence: u32,
+    /// Blocks that may still be looked at: the log is no longer than its ring.
+    left: u32,
+}
+
+impl<'j, 'a> Walk<'j, 'a> {
+    fn new(journal: &'j Journal<'a>) -> Self {
+        let (place, sequence, left) = (journal.start, journal.sequence, journal.end - journal.first);
+        Self { journal, place, sequence, left }
+    }
+
+    /// The next block that is not a copy; `None` where the log ends.
+    fn next(&mut self) -> Result<Option<Step<'a>>> {
+        let (place, sequence) = (self.place, self.sequence);
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let bytes = self.journal.block(place);
+        let Some(header) = view::<JournalHeader>(bytes) else { return Ok(None) };
+        if header.h_magic.get() != jbd2::MAGIC || header.h_sequence.get() != sequence {
+            return Ok(None);
+        }
+        self.advance()?;
+        let kind = match header.h_blocktype.get() {
+            DESCRIPTOR_BLOCK => {
+                let tags = self.journal.format.tags(bytes);
+                let tags =
+                    tags.ok_or_else(|| self.journal.at(place).wrong("has a tag that crosses its end"))?;
+                for _ in &tags {
+                    self.advance()?;
+                }
+                Kind::Descriptor(tags)
+            }
+            REVOKE_BLOCK => Kind::Revoke,
+            COMMIT_BLOCK => {
+                self.sequence = sequence.wrapping_add(1);
+                Kind::Commit
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Step { place, sequence, bytes, kind }))
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.left = match self.left.checked_sub(1) {
+            Some(left) => left,
+            None => {
+                return Err(self
+                    .journal
+                    .at(self.place)
+                    .wrong("belongs to a log that is longer than its ring"));
+            }
+        };
+        self.place = self.journal.next(self.place);
+        Ok(())
+    }
+}
+
+/// Whether one sequence number comes before another; they go round.
+fn before(one: u32, other: u32) -> bool {
+    one.wrapping_sub(other).cast_signed() < 0
+}
+
+/// Finds the transaction at which the log ends: the first that was not committed.
+fn find_end(journal: &Journal<'_>) -> Result<u32> {
+    let mut walk = Walk::new(journal);
+    let mut scan = Scan { journal, end: None, doubtful: false, last_commit: 0, sum: !0 };
+    loop {
+        // Where the log runs over its ring, nothing more is committed.
+        let Ok(Some(step)) = walk.next() else { break };
+        if !scan.look(&step)? {
+            break;
+        }
+    }
+    Ok(scan.end.unwrap_or(walk.sequence))
+}
+
+/// The first pass.
+struct Scan<'j, 'a> {
+    journal: &'j Journal<'a>,
+    /// The first transaction whose checksum was wrong, in an asynchronous log.
+    end: Option<u32>,
+    /// A descriptor or revoke block of this transaction had a wrong checksum.
+    doubtful: bool,
+    /// When the transaction before was committed.
+    last_commit: u64,
+    /// The running sum of version 1.
+    sum: u32,
+}
+
+impl Scan<'_, '_> {
+    /// Looks at a block; returns whether the log goes on.
+    fn look(&mut self, step: &Step<'_>) -> Result<bool> {
+        let format = &self.journal.format;
+        match &step.kind {
+            Kind::Descriptor(tags) => {
+                self.doubtful |= !format.tail_is_right(step.bytes);
+                if format.compat & jbd2::COMPAT_CHECKSUM != 0 {
+                    self.sum = jbd2::crc32_be(self.sum, step.bytes);
+                    let mut place = step.place;
+                    for _ in tags {
+                        place = self.journal.next(place);
+                        self.sum = jbd2::crc32_be(self.sum, self.journal.block(place));
+                    }
+                }
+                Ok(true)
+            }
+            Kind::Revoke => {
+                self.doubtful |= !format.tail_is_right(step.bytes);
+                Ok(true)
+            }
+            Kind::Commit => self.commit(step),
+        }
+    }
+
+    fn commit(&mut self, step: &Step<'_>) -> Result<bool> {
+        let format = &self.journal.format;
+        let Some(header) = view::<CommitHeader>(step.bytes) else { return Ok(false) };
+        let stale = header.seconds() < self.last_commit;
+        let corrupt = |what: &str| {
+            Err(Error::Unclean {
+                state: format!(
+                    "{}: {what} of transaction {} is damaged",
+                    self.journal.at(step.place),
+                    step.sequence
+                ),
+                remedy: "run e2fsck -f on the image",
+            })
+        };
+        if self.doubtful {
+            // What an older life of the log left is no damage.
+            return if stale { self.stop(step) } else { corrupt("a descriptor or revoke block") };
+        }
+        let first = format.compat & jbd2::COMPAT_CHECKSUM != 0;
+        let right = if first { self.sum_is_right(header) } else { format.commit_is_right(step.bytes) };
+        self.sum = !0;
+        if self.end.is_some() {
+            // Something was committed behind a transaction that is not whole.
+            return corrupt("what lies before the commit");
+        }
+        if right {
+            self.last_commit = header.seconds();
+            return Ok(true);
+        }
+        if stale {
+            return self.stop(step);
+        }
+        if format.incompat & jbd2::INCOMPAT_ASYNC_COMMIT == 0 {
+            return corrupt("the checksum in the commit block");
+        }
+        self.end = Some(step.sequence);
+        Ok(true)
+    }
+
+    fn stop(&mut self, step: &Step<'_>) -> Result<bool> {
+        self.end = Some(self.end.unwrap_or(step.sequence));
+        Ok(false)
+    }
+
+    /// Whether the sum of version 1 is right, or was never made.
+    fn sum_is_right(&self, header: &CommitHeader) -> bool {
+        let (kind, size, stored) = (header.h_chksum_type, header.h_chksum_size, header.h_chksum[0].get());
+        (kind, size, stored) == (jbd2::CHECKSUM_CRC32, 4, self.sum) || (kind, size, stored) == (0, 0, 0)
+    }
+}
+
+/// Replays a journal into an overlay.
+pub fn replay<'a>(journal: &Journal<'a>, blocks_count: u64) -> Result<Recovery<'a>> {
+    let end = find_end(journal)?;
+    if journal.has_fast_commits(end) {
+        return Err(Error::Unclean {
+            state: "the journal holds fast commits that were not replayed".to_owned(),
+            remedy: "mount it read-write and unmount it, or run e2fsck -f on the image",
+        });
+    }
+    let revoked = revoked(journal, end)?;
+    let mut recovery = Recovery { needed: true, ..Recovery::default() };
+    let mut walk = Walk::new(journal);
+    while before(walk.sequence, end)
+        && let Some(step) = walk.next()?
+    {
+        match step.kind {
+            Kind::Commit => recovery.transactions += 1,
+            Kind::Revoke => {}
+            Kind::Descriptor(tags) => {
+                let mut place = step.place;
+                for tag in tags {
+                    place = journal.next(place);
+                    if revoked.get(&tag.block).is_some_and(|last| !before(*last, step.sequence)) {
+                        recovery.revoked += 1;
+                        continue;
+                    }
+                    let copy = copy(journal, &tag, place, step.sequence, blocks_count)?;
+                    recovery.overlay.insert(BlockNr(tag.block), copy);
+                    recovery.replayed += 1;
+                }
+            }
+        }
+    }
+    Ok(recovery)
+}
+
+/// For each revoked block, the last transaction that revoked it.
+fn revoked(journal: &Journal<'_>, end: u32) -> Result<HashMap<u64, u32>> {
+    let mut revoked = HashMap::new();
+    let mut walk = Walk::new(journal);
+    while before(walk.sequence, end)
+        && let Some(step) = walk.next()?
+    {
+        if !matches!(step.kind, Kind::Revoke) {
+            continue;
+        }
+        let blocks = journal.format.revoked(step.bytes);
+        let blocks =
+            blocks.ok_or_else(|| journal.at(step.place).wrong("has more revoke records than fit"))?;
+        // Sequences rise: a later record always wins.
+        revoked.extend(blocks.into_iter().map(|block| (block, step.sequence)));
+    }
+    Ok(revoked)
+}
+
+/// A copy as it was before it was escaped.
+fn copy<'a>(
+    journal: &Journal<'a>,
+    tag: &Tag,
+    place: u32,
+    sequence: u32,
+    blocks_count: u64,
+) -> Result<Cow<'a, [u8]>> {
+    let bytes = journal.block(place);
+    if tag.block >= blocks_count {
+        return Err(journal.at(place).value(
+            "the block of a tag",
+            tag.block,
+            format!("below {blocks_count}"),
+        ));
+    }
+    if !journal.format.copy_is_right(tag, sequence, bytes) {
+        return Err(journal
+            .at(place)
+            .wrong(format!("is a copy of block {} with a wrong checksum", tag.block)));
+    }
+    if tag.flags & TAG_ESCAPE == 0 {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let mut whole = bytes.to_vec();
+    if let Some(first) = whole.first_chunk_mut::<4>() {
+        *first = jbd2::MAGIC.to_be_bytes();
+    }
+    Ok(Cow::Owned(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::before;
+
+    #[test]
+    fn sequences_go_round() {
+        assert!(before(1, 2) && !before(2, 2) && !before(3, 2));
+        assert!(before(u32::MAX, 0) && before(u32::MAX - 5, 5) && !before(5, u32::MAX - 5));
+    }
+}
