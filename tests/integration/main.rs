@@ -1,2 +1,16 @@
-#[cfg(feature = "cli")]
+//! The command on images that real writers make, judged by e2fsck, the kernel, debugfs and an
+//! independent reader.
+
 mod cli;
+mod confluence;
+mod content;
+mod cross_reader;
+mod errors;
+mod features;
+mod golden;
+mod judges;
+mod large;
+mod refusals;
+mod support;
+mod threads;
+mod writers;

@@ -1,0 +1,171 @@
+//! Every geometry and feature set of mke2fs that is in scope.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::listing::same_tree;
+use crate::support::{Lab, Need, canonical, gate, judge, run, same_bytes, tool, tools, tree};
+
+/// Runs all judges on the canonical form of what mke2fs makes with these options.
+fn holds(size: &str, options: &[&str]) {
+    let lab = Lab::new();
+    let root = rustix::process::geteuid().is_root();
+    let source = lab.folder("source");
+    match size {
+        "64k" | "100k" | "256k" => fs::write(source.join("file"), tree::noise(1, 5000)).expect("writing"),
+        _ if root => tree::rich(&source),
+        _ => tree::plain(&source),
+    }
+    let image = lab.mke2fs_d("in.img", size, options, &source);
+    let output = canonical(&image, &[]);
+    assert_eq!(judge::group_layout(&image), judge::group_layout(&output), "{options:?}");
+    assert_eq!(features(&image), features(&output), "{options:?}");
+    same_tree(&judge::debugfs_tree(&image), &judge::debugfs_tree(&output));
+    // What no writer can tell from the tree must not come from the old identity.
+    let other = lab.mke2fs_d("other.img", size, options, &source);
+    same_bytes(&output, &canonical(&other, &[]));
+    if gate(&[Need::Mounts]) && mounts(&image) {
+        let tree = |image: &Path| judge::kernel_tree(image).unwrap_or_else(|e| panic!("{options:?}: {e}"));
+        same_tree(&tree(&image), &tree(&output));
+        if let Err(error) = judge::kernel_works(&output) {
+            // Kernels without quota support mount images with project ids only for reading.
+            let input = judge::kernel_works(&image);
+            assert!(input.is_err_and(|e| e.starts_with("mounting ")), "{options:?}: {error}");
+        }
+    }
+}
+
+/// Kernels mount blocks up to the size of a page, newer ones larger blocks.
+fn mounts(image: &Path) -> bool {
+    let log_block_size = u32::from_le_bytes(crate::support::image::peek(image, 1024 + 0x18));
+    log_block_size <= 2 || judge::kernel_tree(image).is_ok()
+}
+
+fn features(image: &Path) -> String {
+    let text = tools::try_run(tool("dumpe2fs").arg("-h").arg(image)).stdout;
+    text.lines().find(|line| line.starts_with("Filesystem features:")).expect("features").to_owned()
+}
+
+/// One test for each row, so that they run side by side and a failure has a name.
+macro_rules! sets {
+    ($($name:ident: $size:literal, $options:literal;)*) => { $(
+        #[test]
+        fn $name() {
+            holds($size, &$options.split_whitespace().collect::<Vec<_>>());
+        }
+    )* };
+}
+
+sets! {
+    ext2_with_defaults: "16M", "-t ext2";
+    ext3_with_defaults: "32M", "-t ext3";
+    ext4_with_defaults: "32M", "-t ext4";
+    ext4_as_newer_versions_make_it: "32M", "-t ext4 -O metadata_csum_seed,orphan_file";
+    ext4_as_older_versions_make_it: "32M", "-t ext4 -O ^metadata_csum,^64bit,uninit_bg";
+    revision_0: "16M", "-t ext2 -r 0 -b 1024";
+    revision_0_with_blocks_of_4k: "16M", "-t ext2 -r 0 -b 4096";
+
+    blocks_of_1k: "40M", "-t ext4 -b 1024";
+    blocks_of_2k: "32M", "-t ext4 -b 2048";
+    blocks_of_4k: "64M", "-t ext4 -b 4096";
+    blocks_of_16k: "160M", "-t ext4 -b 16384";
+    blocks_of_64k: "320M", "-t ext4 -b 65536";
+    blocks_of_64k_on_ext2: "64M", "-t ext2 -b 65536";
+
+    inodes_of_128: "32M", "-t ext4 -I 128";
+    inodes_of_512: "32M", "-t ext4 -I 512";
+    inodes_of_1024: "32M", "-t ext4 -I 1024 -b 1024";
+    inodes_of_2048: "48M", "-t ext4 -I 2048 -b 2048 -N 1000";
+    inodes_of_4096: "48M", "-t ext4 -I 4096 -b 4096 -N 1000";
+    few_inodes: "32M", "-t ext4 -N 300";
+    many_inodes: "32M", "-t ext4 -i 1024 -b 1024";
+
+    without_extents: "32M", "-t ext4 -O ^extents,^64bit";
+    without_extents_in_small_blocks: "32M", "-t ext4 -b 1024 -O ^extents,^64bit";
+    without_64bit: "32M", "-t ext4 -O ^64bit";
+    without_flex_bg: "64M", "-t ext4 -b 1024 -O ^flex_bg";
+    flex_groups_of_1: "64M", "-t ext4 -b 1024 -G 1";
+    flex_groups_of_2: "64M", "-t ext4 -b 1024 -G 2";
+    flex_groups_of_4: "100M", "-t ext4 -b 1024 -G 4";
+    flex_groups_of_64: "100M", "-t ext4 -b 1024 -G 64";
+    without_sparse_super: "64M", "-t ext4 -b 1024 -O ^sparse_super,^resize_inode";
+    two_backups: "64M", "-t ext4 -b 1024 -O sparse_super2,^resize_inode";
+    no_backup: "64M", "-t ext4 -b 1024 -O sparse_super2,^resize_inode -E num_backup_sb=0";
+    one_backup: "64M", "-t ext4 -b 1024 -O sparse_super2,^resize_inode -E num_backup_sb=1";
+    meta_bg: "64M", "-t ext4 -b 1024 -O meta_bg,^resize_inode";
+    meta_bg_without_flex_bg: "64M", "-t ext4 -b 1024 -O meta_bg,^resize_inode,^flex_bg";
+    meta_bg_with_64bit: "200M", "-t ext4 -b 1024 -g 1024 -O meta_bg,^resize_inode,64bit";
+    uninit_bg: "64M", "-t ext4 -b 1024 -O ^metadata_csum,uninit_bg";
+    no_checksums: "64M", "-t ext4 -b 1024 -O ^metadata_csum,^uninit_bg";
+    metadata_csum_seed: "32M", "-t ext4 -O metadata_csum_seed";
+    large_dir: "32M", "-t ext4 -b 1024 -O large_dir";
+    orphan_file: "32M", "-t ext4 -O orphan_file";
+    orphan_file_in_small_blocks: "32M", "-t ext4 -b 1024 -O orphan_file";
+    project: "32M", "-t ext4 -O project";
+    without_filetype: "16M", "-t ext2 -O ^filetype";
+    without_filetype_and_index: "32M", "-t ext4 -O ^filetype,^dir_index";
+    without_dir_index: "32M", "-t ext4 -b 1024 -O ^dir_index";
+    without_extra_isize: "32M", "-t ext4 -O ^extra_isize,^dir_nlink,^huge_file,^large_file";
+    without_ext_attr: "16M", "-t ext2 -O ^ext_attr";
+    without_resize_inode: "64M", "-t ext4 -O ^resize_inode";
+    room_to_grow: "32M", "-t ext4 -b 1024 -E resize=4G";
+    without_journal: "32M", "-t ext4 -O ^has_journal";
+    large_journal: "64M", "-t ext4 -b 1024 -J size=16";
+    no_reserve: "32M", "-t ext4 -m 0";
+    raid: "64M", "-t ext4 -b 1024 -E stride=16,stripe_width=32";
+    raid_without_flex_bg: "64M", "-t ext4 -b 1024 -O ^flex_bg -E stride=7,stripe_width=14";
+    small_groups: "24M", "-t ext4 -b 1024 -g 512";
+    small_groups_without_flex_bg: "24M", "-t ext4 -b 1024 -g 1024 -O ^flex_bg -N 2000";
+    a_hash_seed_of_its_own: "32M", "-t ext4 -b 1024 -E hash_seed=11111111-2222-3333-4444-555555555555";
+    owner_and_label: "32M", "-t ext4 -L a-label -E root_owner=12:34 -e panic -M /somewhere";
+    a_uuid_of_its_own: "32M", "-t ext4 -U 11111111-2222-3333-4444-555555555555";
+    a_short_last_group: "25000k", "-t ext4 -b 1024";
+    an_odd_size: "16387k", "-t ext4 -b 1024";
+
+    tiny: "64k", "-t ext2 -b 1024 -N 16";
+    tiny_with_checksums: "100k", "-t ext4 -b 1024 -N 16 -O ^has_journal";
+    small: "256k", "-t ext4 -b 1024 -O ^has_journal";
+    small_with_large_blocks: "256k", "-t ext4 -b 4096 -O ^has_journal";
+}
+
+/// Groups of a filesystem that was grown lie elsewhere than those of a fresh one.
+#[test]
+fn a_grown_filesystem_has_the_layout_of_a_fresh_one() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let options = ["-t", "ext4", "-b", "1024", "-E", "resize=256M"];
+    let grown = lab.mke2fs_d("grown.img", "24M", &options, &source);
+    run(tool("resize2fs").arg(&grown).arg("96M"));
+    let fresh = lab.mke2fs_d("fresh.img", "96M", &options, &source);
+    assert_ne!(judge::group_layout(&grown), judge::group_layout(&fresh), "nothing to be seen here");
+    assert_eq!(judge::group_layout(&canonical(&grown, &[])), judge::group_layout(&fresh));
+}
+
+/// Where else metadata may lie: packed to the front.
+#[test]
+fn packed_metadata_is_unpacked() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let options = ["-t", "ext4", "-b", "1024"];
+    let packed = [&options[..], &["-E", "packed_meta_blocks=1"]].concat();
+    let packed = lab.mke2fs_d("packed.img", "200M", &packed, &source);
+    let fresh = lab.mke2fs_d("fresh.img", "200M", &options, &source);
+    assert_ne!(judge::group_layout(&packed), judge::group_layout(&fresh), "nothing to be seen here");
+    assert_eq!(judge::group_layout(&canonical(&packed, &[])), judge::group_layout(&fresh));
+}
+
+/// mke2fs takes 0 to 19 mounts more from its random UUID where checks after some mounts are on.
+#[test]
+fn the_random_part_of_the_mount_count_is_dropped() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let outputs = ["23", "37"].map(|count| {
+        let image = lab.mke2fs_d(&format!("{count}.img"), "16M", &["-t", "ext4"], &source);
+        run(tool("tune2fs").args(["-c", count, "-i", "180d"]).arg(&image));
+        canonical(&image, &[])
+    });
+    same_bytes(&outputs[0], &outputs[1]);
+}

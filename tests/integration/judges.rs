@@ -1,0 +1,111 @@
+//! The judges themselves: each is able to say no.
+
+use std::fs;
+
+use crate::support::image::{debugfs, patch, peek};
+use crate::support::listing::{Listing, listing};
+use crate::support::{Lab, Need, canon, fill, gate, judge, tree};
+
+/// An image without checksums, so that a damage is only what it says it is.
+fn image(lab: &Lab) -> std::path::PathBuf {
+    let source = lab.folder("source");
+    tree::plain(&source);
+    lab.mke2fs_d("judged.img", "8M", &["-t", "ext2", "-b", "1024"], &source)
+}
+
+#[test]
+fn fsck_silent_hears_what_the_exit_code_hides() {
+    let lab = Lab::new();
+    let image = image(&lab);
+    judge::fsck_silent(&image).expect("an image fresh from mke2fs is clean");
+    let free = u32::from_le_bytes(peek(&image, 1024 + 0xC));
+    patch(&image, 1024 + 0xC, &(free + 1).to_le_bytes());
+    let complaint = judge::fsck_silent(&image).expect_err("the free count is wrong");
+    assert!(complaint.contains("Free blocks count wrong"), "{complaint}");
+    assert!(complaint.contains("code: Some(\n        0,"), "the exit code hides nothing: {complaint}");
+}
+
+#[test]
+fn fsck_changes_nothing_sees_what_read_only_mode_skips() {
+    let lab = Lab::new();
+    // An empty one, since mke2fs -d leaves large directories without an index.
+    let image = lab.mke2fs("empty.img", "8M", &["-t", "ext2"]);
+    judge::fsck_changes_nothing(&image).expect("an image fresh from mke2fs needs no repair");
+    debugfs(&image, "rmdir /lost+found\n");
+    judge::fsck_silent(&image).expect("read-only mode does not miss it");
+    judge::fsck_changes_nothing(&image).expect_err("lost+found is made again");
+}
+
+#[test]
+fn kernel_judges_see_differences_and_damages() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image = image(&lab);
+    judge::kernel_works(&image).expect("an image fresh from mke2fs works");
+    let before = judge::kernel_tree(&image).expect("it mounts");
+    assert_eq!(before, listing(&lab.path("source"), Listing::default()));
+    for change in ["mtime_extra 4", "mtime @5", "mode 0100601", "uid 7", "flags 0x40"] {
+        let other = lab.copy(&image, "other.img");
+        if change.starts_with("mtime_extra") {
+            fill::kernel(&other, |root| tree::set_mtime(&root.join("sizes/1"), tree::SOME_TIME, 1));
+        } else {
+            debugfs(&other, &format!("set_inode_field sizes/1 {change}\n"));
+        }
+        assert_ne!(before, judge::kernel_tree(&other).expect("it mounts"), "{change}");
+    }
+    // Every block taken that is not: the kernel notices when it allocates.
+    let other = lab.copy(&image, "damaged.img");
+    debugfs(&other, "set_block_group 0 free_blocks_count 0\nset_block_group 0 free_inodes_count 9\n");
+    judge::kernel_works(&other).expect_err("the counts are wrong");
+}
+
+#[test]
+fn trees_differ_by_links_and_xattrs() {
+    let lab = Lab::new();
+    let [a, b] = ["a", "b"].map(|name| {
+        let folder = lab.folder(name);
+        fs::write(folder.join("x"), "same").expect("writing");
+        folder
+    });
+    fs::hard_link(a.join("x"), a.join("y")).expect("a link");
+    fs::write(b.join("y"), "same").expect("writing");
+    for folder in [&a, &b] {
+        tree::set_all_mtimes(folder);
+        tree::set_mtime(&folder.join("x"), 9, 0);
+        tree::set_mtime(&folder.join("y"), 9, 0);
+    }
+    assert_ne!(listing(&a, Listing::default()), listing(&b, Listing::default()));
+    fs::remove_file(b.join("y")).expect("removing");
+    fs::hard_link(b.join("x"), b.join("y")).expect("a link");
+    tree::set_mtime(&b, tree::SOME_TIME, 0);
+    assert_eq!(listing(&a, Listing::default()), listing(&b, Listing::default()));
+    if gate(&[Need::Root]) {
+        tree::set_xattr(&b.join("x"), "trusted.t", b"v");
+        assert_ne!(listing(&a, Listing::default()), listing(&b, Listing::default()));
+    }
+}
+
+#[test]
+#[should_panic(expected = "differ at [401]")]
+fn images_differ_by_one_bit() {
+    let lab = Lab::new();
+    let image = image(&lab);
+    let other = lab.copy(&image, "other.img");
+    let [byte] = peek(&image, 1025);
+    patch(&other, 1025, &[byte ^ 1]);
+    canon::same_bytes(&image, &other);
+}
+
+#[test]
+fn the_layout_is_read_from_dumpe2fs() {
+    let lab = Lab::new();
+    let layout = judge::group_layout(&lab.mke2fs("a.img", "20M", &["-t", "ext4", "-b", "1024"]));
+    assert_eq!(layout.len(), 3);
+    for items in layout.values() {
+        for word in ["Block bitmap at ", "Inode bitmap at ", "Inode table at "] {
+            assert!(items.iter().any(|item| item.contains(word)), "{layout:#?}");
+        }
+    }
+}

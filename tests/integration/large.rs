@@ -1,0 +1,99 @@
+//! Directories and files far beyond the ordinary.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use crate::support::image::{debugfs, debugfs_read};
+use crate::support::listing::same_tree;
+use crate::support::{Lab, Need, canonical, fill, gate, judge, same_bytes};
+
+fn names(root: &Path, count: u32, length: usize) {
+    for number in 0..count {
+        fs::File::create(root.join(format!("{number:0length$}"))).expect("a file");
+    }
+}
+
+/// Puts many files into a directory through the kernel, forwards and backwards.
+fn many_files(count: u32, length: usize, size: &str, options: &[&str], levels: &str) {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let images = [false, true].map(|backwards| {
+        let image = lab.mke2fs(&format!("{backwards}.img"), size, options);
+        fill::kernel(&image, |root| {
+            names(root, count, length);
+            if backwards {
+                // A history: half of them are made anew.
+                for number in (0..count).rev().step_by(2) {
+                    let path = root.join(format!("{number:0length$}"));
+                    fs::remove_file(&path).expect("removing");
+                    fs::File::create(&path).expect("a file");
+                }
+            }
+        });
+        image
+    });
+    let epoch = ["--source-date-epoch", "1700000000", "--mtime", "set"];
+    let [a, b] = images.each_ref().map(|image| canonical(image, &epoch));
+    same_bytes(&a, &b);
+    let text = debugfs_read(&a, "htree /\n");
+    assert!(text.contains(&format!("Indirect levels: {levels}")), "{}", &text[..300.min(text.len())]);
+    let outside = judge::kernel_tree(&canonical(&images[0], &[])).expect("it mounts");
+    same_tree(&judge::kernel_tree(&images[0]).expect("it mounts"), &outside);
+    judge::kernel_works(&a).expect("the kernel works on it");
+}
+
+#[test]
+fn a_directory_of_20_000_names() {
+    many_files(20_000, 20, "64M", &["-t", "ext4", "-b", "1024", "-N", "21000"], "1");
+}
+
+#[test]
+#[ignore = "slow; run by scripts/test where all tests have to run"]
+fn a_directory_of_200_000_names() {
+    many_files(200_000, 30, "256M", &["-t", "ext4", "-b", "4096", "-N", "201000", "-I", "128"], "1");
+}
+
+#[test]
+fn an_index_of_three_levels() {
+    let options = ["-t", "ext4", "-b", "1024", "-N", "49000", "-O", "large_dir", "-I", "128"];
+    many_files(48_000, 250, "128M", &options, "2");
+}
+
+/// The kernel stops counting links of a directory at 65,000, and says 1 from then on.
+#[test]
+fn more_subdirectories_than_links_can_count() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-b", "1024", "-N", "66000", "-I", "128", "-O", "^has_journal"];
+    let image = lab.mke2fs("in.img", "200M", &options);
+    fill::kernel(&image, |root| {
+        for number in 0..65_001 {
+            fs::create_dir(root.join(number.to_string())).expect("a folder");
+        }
+    });
+    let output = canonical(&image, &[]);
+    assert!(debugfs_read(&output, "stat /\n").contains("Links: 1 "), "the root has too many links to count");
+    same_tree(&judge::kernel_tree(&image).expect("a tree"), &judge::kernel_tree(&output).expect("a tree"));
+}
+
+/// Linear in byte order where there is no index, as in the trees of debugfs.
+#[test]
+fn a_linear_directory_of_many_blocks() {
+    let lab = Lab::new();
+    let image = lab.mke2fs("in.img", "8M", &["-t", "ext2", "-b", "1024", "-O", "^dir_index"]);
+    let mut script = String::new();
+    for number in (0..900).rev() {
+        writeln!(script, "mknod name{number:05} p").expect("writing to a string");
+    }
+    debugfs(&image, &script);
+    let output = canonical(&image, &["--verify"]);
+    let text = debugfs_read(&output, "ls -p /\n");
+    let found: Vec<_> = text.lines().filter_map(|line| line.split('/').nth(5)).collect();
+    assert_eq!(found.len(), 903);
+    assert!(found[2..].is_sorted(), "{found:?}");
+}

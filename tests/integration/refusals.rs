@@ -1,0 +1,128 @@
+//! What is not handled is refused by its name, and what is unclean is not guessed at.
+
+use std::fs;
+
+use crate::support::image::{debugfs, patch, peek};
+use crate::support::kernel::Mounted;
+use crate::support::{Lab, Need, gate, refused, run, tool, tree};
+
+/// Feature names as the message has them, and how to make an image with it.
+const UNSUPPORTED: [(&str, &[&str]); 10] = [
+    ("bigalloc", &["-t", "ext4", "-O", "bigalloc"]),
+    ("inline_data", &["-t", "ext4", "-O", "inline_data"]),
+    ("ea_inode", &["-t", "ext4", "-O", "ea_inode"]),
+    ("quota", &["-t", "ext4", "-O", "quota"]),
+    ("casefold", &["-t", "ext4", "-O", "casefold"]),
+    ("encrypt", &["-t", "ext4", "-O", "encrypt"]),
+    ("verity", &["-t", "ext4", "-O", "verity"]),
+    ("mmp", &["-t", "ext4", "-O", "mmp"]),
+    ("fast_commit", &["-t", "ext4", "-O", "fast_commit"]),
+    ("stable_inodes", &["-t", "ext4", "-O", "stable_inodes"]),
+];
+
+#[test]
+fn features_out_of_scope_are_named() {
+    for (name, options) in UNSUPPORTED {
+        let lab = Lab::new();
+        let message = refused(&lab.mke2fs("in.img", "32M", options), &[], 3);
+        assert!(message.contains(name), "{name}: {message}");
+    }
+}
+
+#[test]
+fn several_at_once_are_all_named() {
+    let lab = Lab::new();
+    let message = refused(&lab.mke2fs("in.img", "32M", &["-t", "ext4", "-O", "mmp,quota,verity"]), &[], 3);
+    for name in ["mmp", "quota", "verity"] {
+        assert!(message.contains(name), "{name}: {message}");
+    }
+}
+
+#[test]
+fn journal_devices_are_refused() {
+    let lab = Lab::new();
+    let message = refused(&lab.mke2fs("in.img", "16M", &["-O", "journal_dev", "-b", "1024"]), &[], 3);
+    assert!(message.contains("journal_dev"), "{message}");
+}
+
+/// No tool makes these; bits are set in a superblock without checksum.
+#[test]
+fn unknown_and_ancient_features_are_refused() {
+    for (field, bit, name) in [
+        (0x5C, 0x2, "imagic_inodes"),
+        (0x5C, 0x8000_0000, "compat bit 0x80000000"),
+        (0x60, 0x1, "compression"),
+        (0x60, 0x1000, "dirdata"),
+        (0x60, 0x4000_0000, "incompat bit 0x40000000"),
+        (0x64, 0x80, "snapshot"),
+        (0x64, 0x800, "replica"),
+        (0x64, 0x8_0000, "ro_compat bit 0x80000"),
+    ] {
+        let lab = Lab::new();
+        let image = lab.mke2fs("in.img", "4M", &["-t", "ext2"]);
+        let bits = u32::from_le_bytes(peek(&image, 1024 + field));
+        patch(&image, 1024 + field, &(bits | bit).to_le_bytes());
+        let message = refused(&image, &[], 3);
+        assert!(message.contains(name), "{name}: {message}");
+    }
+}
+
+#[test]
+fn a_mounted_image_needs_its_journal_replayed() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image = lab.mke2fs("in.img", "16M", &["-t", "ext4"]);
+    let mounted = Mounted::read_write(&image).expect("a mount");
+    fs::write(mounted.path().join("file"), tree::noise(1, 10_000)).expect("writing");
+    run(tool("sync").arg("-f").arg(mounted.path()));
+    let copy = lab.copy(&image, "copy.img");
+    mounted.unmount();
+    let message = refused(&copy, &[], 4);
+    assert!(message.contains("journal") || message.contains("needs_recovery"), "{message}");
+    assert!(message.contains("e2fsck") || message.contains("mount"), "no remedy: {message}");
+}
+
+#[test]
+fn a_filesystem_that_is_not_marked_clean_is_refused() {
+    for (state, word) in [(0, "clean"), (3, "error"), (2, "error")] {
+        let lab = Lab::new();
+        let image = lab.mke2fs("in.img", "16M", &["-t", "ext4"]);
+        debugfs(&image, &format!("set_super_value state {state}\n"));
+        let message = refused(&image, &[], 4);
+        assert!(message.contains(word) && message.contains("e2fsck"), "{state}: {message}");
+    }
+}
+
+#[test]
+fn orphans_are_refused() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4"], &source);
+    debugfs(&image, "set_super_value last_orphan 20\n");
+    let message = refused(&image, &[], 4);
+    assert!(message.contains("orphan") && message.contains("e2fsck"), "{message}");
+}
+
+#[test]
+fn a_live_inode_without_a_name_is_lost_data() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4"], &source);
+    debugfs(&image, "unlink /sizes/4096\n");
+    let message = refused(&image, &[], 4);
+    assert!(message.contains("inode") && message.contains("e2fsck"), "{message}");
+}
+
+#[test]
+fn what_is_no_filesystem_is_refused() {
+    let lab = Lab::new();
+    for (name, bytes) in [("empty", 0), ("short", 1500), ("noise", 1 << 20)] {
+        let path = lab.path(name);
+        fs::write(&path, tree::noise(4, bytes)).expect("writing");
+        refused(&path, &[], 3);
+    }
+}

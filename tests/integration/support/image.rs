@@ -1,0 +1,134 @@
+//! A folder of a test's own, and the images made in it.
+
+use std::ffi::OsStr;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{run, tool};
+
+/// A folder that goes away with the test.
+#[derive(Debug)]
+pub struct Lab {
+    folder: TempDir,
+}
+
+impl Lab {
+    /// An empty folder.
+    pub fn new() -> Self {
+        Self { folder: tempfile::Builder::new().prefix("ext4-canon-").tempdir().expect("a temporary folder") }
+    }
+
+    /// A path in it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A new, empty folder in it.
+    pub fn folder(&self, name: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir(&path).expect("a folder");
+        path
+    }
+
+    /// A copy of a file, with holes where there are zeros.
+    pub fn copy(&self, file: &Path, name: &str) -> PathBuf {
+        let path = self.path(name);
+        sparse_copy(file, &path);
+        path
+    }
+
+    /// An image that mke2fs makes, empty.
+    pub fn mke2fs(&self, name: &str, size: &str, options: &[&str]) -> PathBuf {
+        self.mke2fs_with(name, size, options, None)
+    }
+
+    /// An image that mke2fs makes and fills from a folder.
+    pub fn mke2fs_d(&self, name: &str, size: &str, options: &[&str], from: &Path) -> PathBuf {
+        self.mke2fs_with(name, size, options, Some(from))
+    }
+
+    fn mke2fs_with(&self, name: &str, size: &str, options: &[&str], from: Option<&Path>) -> PathBuf {
+        let image = self.path(name);
+        let mut command = tool("mke2fs");
+        command.args(["-q", "-F"]).args(options);
+        if let Some(from) = from {
+            command.arg("-d").arg(from);
+        }
+        run(command.arg(&image).arg(size));
+        // The file of a tiny filesystem ends where mke2fs wrote last, before the filesystem does.
+        let blocks = u64::from(u32::from_le_bytes(peek(&image, 1024 + 4)));
+        let length = blocks << (10 + u32::from_le_bytes(peek(&image, 1024 + 0x18)));
+        if image.metadata().expect("metadata").len() < length {
+            File::options().write(true).open(&image).and_then(|f| f.set_len(length)).expect("a length");
+        }
+        if let Some(from) = from {
+            // Many versions of mke2fs -d leave the root itself as mke2fs made it.
+            let meta = from.metadata().expect("metadata");
+            let mut script = String::new();
+            for (field, value) in [
+                ("mode", format!("0{:o}", meta.mode())),
+                ("uid", meta.uid().to_string()),
+                ("gid", meta.gid().to_string()),
+                ("mtime", format!("@{}", meta.mtime())),
+            ] {
+                writeln!(script, "set_inode_field <2> {field} {value}").expect("writing to a string");
+            }
+            debugfs(&image, &script);
+        }
+        image
+    }
+
+    /// An image of `blocks` blocks of 1 KiB that genext2fs makes and fills from a folder.
+    pub fn genext2fs(&self, name: &str, blocks: u32, inodes: u32, from: &Path) -> PathBuf {
+        let image = self.path(name);
+        run(tool("genext2fs")
+            .args(["-B", "1024", "-b", &blocks.to_string(), "-N", &inodes.to_string(), "-d"])
+            .arg(from)
+            .arg(&image));
+        image
+    }
+}
+
+/// Copies a file, with holes where there are zeros.
+pub fn sparse_copy(from: &Path, to: &Path) {
+    run(tool("cp").args(["--sparse=always", "--"]).arg(from).arg(to));
+}
+
+/// Runs debugfs commands that change an image, all of which have to succeed.
+pub fn debugfs(image: &Path, commands: &str) -> String {
+    debugfs_with(image, commands, "-w")
+}
+
+/// Runs debugfs commands that only read, all of which have to succeed.
+pub fn debugfs_read(image: &Path, commands: &str) -> String {
+    debugfs_with(image, commands, "-c")
+}
+
+fn debugfs_with(image: &Path, commands: &str, mode: impl AsRef<OsStr>) -> String {
+    let script = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(script.path(), commands).expect("writing");
+    let mut command = tool("debugfs");
+    let ran =
+        super::tools::try_run(command.arg(mode.as_ref()).arg("-f").arg(script.path()).arg("--").arg(image));
+    // debugfs exits 0 whatever its commands did; what went wrong is on standard error alone.
+    let complaints: Vec<_> =
+        ran.stderr.lines().filter(|line| !line.starts_with("debugfs ") && !line.trim().is_empty()).collect();
+    assert!(ran.code == Some(0) && complaints.is_empty(), "debugfs {commands}: {complaints:#?}");
+    ran.stdout
+}
+
+/// Overwrites bytes of a file.
+pub fn patch(image: &Path, offset: u64, bytes: &[u8]) {
+    File::options().write(true).open(image).and_then(|f| f.write_all_at(bytes, offset)).expect("patching");
+}
+
+/// Reads bytes of a file.
+pub fn peek<const N: usize>(image: &Path, offset: u64) -> [u8; N] {
+    let mut bytes = [0; N];
+    File::open(image).and_then(|f| f.read_exact_at(&mut bytes, offset)).expect("reading");
+    bytes
+}

@@ -1,0 +1,176 @@
+//! Judges that know nothing of this project: e2fsck, the kernel, debugfs.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::contents::differences;
+use super::image::{debugfs_read, peek, sparse_copy};
+use super::kernel::{KernelLog, Mounted};
+use super::listing::{Listing, listing};
+use super::tools::{tool, try_run};
+
+/// Superblock bytes that e2fsck writes on every run: its times, the mount count, the kilobytes
+/// written, and the checksum.
+const FSCK_WRITES: [(u64, u64); 5] =
+    [(0x30, 0x35), (0x40, 0x43), (0x178, 0x17F), (0x274, 0x279), (0x3FC, 0x3FF)];
+
+/// Demands that `e2fsck -fn` prints nothing but its five passes and its summary: its exit code
+/// hides several complaints.
+pub fn fsck_silent(image: &Path) -> Result<(), String> {
+    let ran = try_run(tool("e2fsck").arg("-fn").arg(image));
+    let lines: Vec<_> = ran.stdout.lines().filter(|line| !line.is_empty()).collect();
+    let passes = (1..=5).zip(&lines).all(|(n, line)| line.starts_with(&format!("Pass {n}: Checking ")));
+    let summary = lines.get(5).is_some_and(|line| line.contains(" files (") && line.ends_with(" blocks"));
+    let banner = ran.stderr.lines().filter(|line| !line.is_empty()).all(|line| line.starts_with("e2fsck "));
+    if ran.code == Some(0) && passes && summary && lines.len() == 6 && banner {
+        Ok(())
+    } else {
+        Err(format!("e2fsck -fn is not silent: {ran:#?}"))
+    }
+}
+
+/// Demands that `e2fsck -fy` on a copy exits 0 and changes only its own time stamps: in read-only
+/// mode it skips many checks.
+pub fn fsck_changes_nothing(image: &Path) -> Result<(), String> {
+    let (_folder, copy) = copied(image);
+    let ran = try_run(tool("e2fsck").arg("-fy").arg(&copy));
+    let changed: Vec<_> = differences(image, &copy, 10_000)
+        .into_iter()
+        .filter(|&at| {
+            at.checked_sub(1024)
+                .is_none_or(|at| !FSCK_WRITES.iter().any(|&(from, to)| (from..=to).contains(&at)))
+        })
+        .collect();
+    if ran.code == Some(0) && changed.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("e2fsck -fy changes bytes {:x?}: {ran:#?}", &changed[..changed.len().min(16)]))
+    }
+}
+
+/// Everything in an image as the kernel sees it, one line for each name. An empty lost+found is
+/// left out, since writers differ about it.
+pub fn kernel_tree(image: &Path) -> Result<String, String> {
+    let mounted = Mounted::read_only(image)?;
+    let text = listing(mounted.path(), Listing { projects: has_project(image), ..Listing::default() });
+    mounted.unmount();
+    Ok(text)
+}
+
+fn has_project(image: &Path) -> bool {
+    u32::from_le_bytes(peek(image, 1024 + 0x64)) & 0x2000 != 0
+}
+
+/// What debugfs can copy out of an image: for images that the kernel does not mount.
+pub fn debugfs_tree(image: &Path) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    debugfs_read(image, &format!("rdump / {}\n", folder.path().display()));
+    // The root is not copied, nor are times of symlinks.
+    listing(folder.path(), Listing { root: false, symlink_times: false, ..Listing::default() })
+}
+
+/// Mounts a copy read-write, works on it in every directory, and demands that neither kernel nor
+/// e2fsck complains.
+pub fn kernel_works(image: &Path) -> Result<(), String> {
+    let (_folder, copy) = copied(image);
+    let mut log = KernelLog::from_now();
+    let mounted = Mounted::read_write(&copy)?;
+    let device = mounted.device().to_owned();
+    let worked = work(mounted.path()).map_err(|e| format!("work on a mounted copy: {e}"));
+    mounted.unmount();
+    worked?;
+    let complaints = log.complaints(&device);
+    if !complaints.is_empty() {
+        return Err(format!("the kernel complains: {complaints:#?}"));
+    }
+    fsck_silent(&copy).map_err(|e| format!("after the kernel's work: {e}"))
+}
+
+fn work(root: &Path) -> io::Result<()> {
+    let mut folders = vec![root.to_owned()];
+    let mut at = 0;
+    while at < folders.len() && at < 100 {
+        let folder = folders[at].clone();
+        at += 1;
+        // Reading everything makes the kernel check all of it.
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            let kind = entry.file_type()?;
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() && entry.metadata()?.len() < 1 << 20 {
+                fs::read(entry.path())?;
+            }
+        }
+        enough_space(create_and_rename(&folder), root)?;
+    }
+    Ok(())
+}
+
+fn create_and_rename(folder: &Path) -> io::Result<()> {
+    let [a, b, c] = ["ext4-canon-a", "ext4-canon-b", "ext4-canon-c"].map(|name| folder.join(name));
+    let file = File::create(&a)?;
+    file.write_all_at(b"some bytes, then a hole", 0)?;
+    file.write_all_at(b"and the end", 5000)?;
+    fs::hard_link(&a, &b)?;
+    fs::rename(&b, &c)?;
+    fs::create_dir(&b)?;
+    fs::rename(&a, b.join("moved"))?;
+    fs::set_permissions(&c, fs::Permissions::from_mode(0o4711))?;
+    fs::remove_file(b.join("moved"))?;
+    fs::remove_dir(&b)?;
+    fs::remove_file(&c)
+}
+
+/// Tiny images are full before the work is done, which is no fault; any other error is one.
+fn enough_space(result: io::Result<()>, root: &Path) -> io::Result<()> {
+    match result {
+        Err(e) if e.kind() == io::ErrorKind::StorageFull => {
+            let space = rustix::fs::statvfs(root)?;
+            if space.f_bfree < 32 || space.f_ffree < 3 { Ok(()) } else { Err(e) }
+        }
+        other => other,
+    }
+}
+
+fn copied(image: &Path) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir_in(image.parent().expect("a folder")).expect("a temporary folder");
+    let copy = folder.path().join("copy.img");
+    sparse_copy(image, &copy);
+    (folder, copy)
+}
+
+/// Where the metadata of each group lies, as dumpe2fs tells it.
+pub fn group_layout(image: &Path) -> BTreeMap<String, Vec<String>> {
+    let text = try_run(tool("dumpe2fs").arg(image)).stdout;
+    let mut groups = BTreeMap::<String, Vec<String>>::new();
+    let mut group = None;
+    for line in text.lines() {
+        if line.starts_with("Group ") && line.contains(": (Blocks ") {
+            group = Some(line.split(')').next().unwrap_or(line).to_owned());
+            groups.insert(group.clone().expect("just set"), Vec::new());
+        } else if let Some(group) = &group {
+            let items = groups.get_mut(group).expect("inserted before");
+            for part in line.trim().split(", ") {
+                let words = [
+                    "superblock at",
+                    "escriptors at",
+                    "GDT blocks at",
+                    "descriptor at",
+                    "bitmap at",
+                    "table at",
+                ];
+                if words.iter().any(|word| part.contains(word)) {
+                    items.push(part.split(" (").next().unwrap_or(part).to_owned());
+                }
+            }
+        }
+    }
+    assert!(!groups.is_empty(), "dumpe2fs says nothing about {}", image.display());
+    groups
+}

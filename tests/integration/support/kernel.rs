@@ -1,0 +1,129 @@
+//! Loop mounts, undone whatever happens, and the kernel's log.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::tools::{tool, try_run};
+
+/// An image mounted through a loop device, until it is dropped.
+#[derive(Debug)]
+pub struct Mounted {
+    folder: Option<TempDir>,
+    device: String,
+}
+
+impl Mounted {
+    /// Mounts without replaying the journal or writing anything.
+    pub fn read_only(image: &Path) -> Result<Self, String> {
+        Self::mount(image, "loop,ro,noload")
+    }
+
+    /// Mounts for changes.
+    pub fn read_write(image: &Path) -> Result<Self, String> {
+        // Work of the kernel's own accord would make tests depend on how long they take.
+        Self::mount(image, "loop,rw,noinit_itable")
+    }
+
+    fn mount(image: &Path, options: &str) -> Result<Self, String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ran =
+            try_run(tool("mount").args(["-t", "ext4", "-o", options, "--"]).arg(image).arg(folder.path()));
+        if ran.code != Some(0) {
+            return Err(format!("mounting {}: {}", image.display(), ran.stderr.trim()));
+        }
+        let mut mounted = Self { folder: Some(folder), device: String::new() };
+        mounted.device = source_of(mounted.path()).ok_or("the mount is in no list")?;
+        Ok(mounted)
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> &Path {
+        self.folder.as_ref().expect("there until it is dropped").path()
+    }
+
+    /// The loop device's name, without its folder.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Unmounts; when this returns, everything is in the image.
+    pub fn unmount(mut self) {
+        let ran = self.try_unmount();
+        assert!(ran.is_ok(), "umount: {ran:?}");
+        self.folder = None;
+    }
+
+    fn try_unmount(&self) -> Result<(), String> {
+        let mut last = String::new();
+        // Whatever looks at new mounts may hold it for a moment.
+        for _ in 0..50 {
+            let ran = try_run(tool("umount").arg(self.path()));
+            if ran.code == Some(0) {
+                return Ok(());
+            }
+            last = ran.stderr;
+            thread::sleep(Duration::from_millis(100));
+        }
+        Err(last)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        if self.folder.is_some() && self.try_unmount().is_err() {
+            try_run(tool("umount").arg("--lazy").arg(self.path()));
+        }
+    }
+}
+
+fn source_of(mount_point: &Path) -> Option<String> {
+    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
+    let point = mount_point.to_str()?;
+    let line = mounts.lines().find(|line| line.split(' ').nth(1) == Some(point))?;
+    Some(line.split(' ').next()?.trim_start_matches("/dev/").to_owned())
+}
+
+/// What the kernel says from now on.
+#[derive(Debug)]
+pub struct KernelLog(File);
+
+impl KernelLog {
+    /// Everything said before is left out.
+    pub fn from_now() -> Self {
+        let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+        let mut file = OpenOptions::new()
+            .read(true)
+            .custom_flags(nonblock)
+            .open("/dev/kmsg")
+            .expect("root can read the kernel's log");
+        file.seek(SeekFrom::End(0)).expect("the log has an end");
+        Self(file)
+    }
+
+    /// Errors and warnings of ext4 about a device since the last call.
+    pub fn complaints(&mut self, device: &str) -> Vec<String> {
+        let marks = [format!("error (device {device})"), format!("warning (device {device})")];
+        let mut found = Vec::new();
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            match self.0.read(&mut buffer) {
+                Ok(count) => {
+                    let record = String::from_utf8_lossy(&buffer[..count]).into_owned();
+                    if marks.iter().any(|mark| record.contains(mark)) {
+                        found.push(record.trim_end().to_owned());
+                    }
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return found,
+                // Records that were overwritten meanwhile.
+                Err(e) if e.raw_os_error() == Some(rustix::io::Errno::PIPE.raw_os_error()) => {}
+                Err(e) => panic!("reading the kernel's log: {e}"),
+            }
+        }
+    }
+}

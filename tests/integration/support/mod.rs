@@ -1,0 +1,15 @@
+//! What the tests stand on: gates, tools, trees to put into images, ways to put them there, judges.
+
+pub mod canon;
+pub mod contents;
+pub mod fill;
+pub mod image;
+pub mod judge;
+pub mod kernel;
+pub mod listing;
+pub mod tools;
+pub mod tree;
+
+pub use canon::{canonical, refused, same_bytes};
+pub use image::Lab;
+pub use tools::{Need, gate, run, tool};

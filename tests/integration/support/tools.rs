@@ -1,0 +1,94 @@
+//! Running programs, and the one gate before tests that need more than an ordinary machine.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::{env, io, thread};
+
+/// Administrators' programs are not on everybody's path.
+const MORE_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin";
+
+/// A program, in a fixed locale and time zone, without what would change images behind our back.
+pub fn tool(name: &str) -> Command {
+    let mut command = Command::new(name);
+    let path = env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:{MORE_PATH}")).env("LC_ALL", "C").env("TZ", "UTC");
+    for variable in ["SOURCE_DATE_EPOCH", "E2FSPROGS_FAKE_TIME", "MKE2FS_CONFIG", "E2FSCK_CONFIG"] {
+        command.env_remove(variable);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// What a program did.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code, if it was not killed.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+/// Runs a program to its end, however that is.
+pub fn try_run(command: &mut Command) -> Ran {
+    let output =
+        command.output().unwrap_or_else(|e| panic!("{:?}: {e} (see scripts/setup)", command.get_program()));
+    Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Runs a program that has to succeed; returns what it printed.
+pub fn run(command: &mut Command) -> String {
+    let ran = try_run(command);
+    assert!(ran.code == Some(0), "{command:?} failed: {ran:#?}");
+    ran.stdout
+}
+
+/// What a test needs beyond Rust and e2fsprogs.
+#[derive(Clone, Copy, Debug)]
+pub enum Need {
+    /// Root, and loop devices that can be mounted.
+    Mounts,
+    /// Root, but no mounts.
+    Root,
+    /// A program.
+    Program(&'static str),
+}
+
+/// Whether this machine has what a test needs. A test that gets `false` returns at once; where
+/// every test has to run, this panics instead.
+pub fn gate(needs: &[Need]) -> bool {
+    let missing: Vec<_> = needs.iter().filter(|need| !need.is_met()).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let words = format!("{}: no {missing:?} here", thread::current().name().unwrap_or("test"));
+    assert!(env::var_os("EXT4_CANON_REQUIRE_ALL").is_none_or(|all| all != "1"), "{words}");
+    // Not by eprintln, which is captured in tests that pass.
+    let _ = writeln!(io::stderr(), "SKIPPED {words}");
+    false
+}
+
+impl Need {
+    fn is_met(self) -> bool {
+        static MOUNTS: OnceLock<bool> = OnceLock::new();
+        match self {
+            Self::Root => rustix::process::geteuid().is_root(),
+            Self::Mounts => {
+                Self::Root.is_met()
+                    && *MOUNTS.get_or_init(|| try_run(tool("losetup").arg("--find")).code == Some(0))
+            }
+            Self::Program(name) => env::var("PATH")
+                .unwrap_or_default()
+                .split(':')
+                .chain(MORE_PATH.split(':'))
+                .any(|folder| Path::new(folder).join(name).is_file()),
+        }
+    }
+}
