@@ -11,6 +11,7 @@ mod golden;
 mod judges;
 mod large;
 mod refusals;
+mod structures;
 mod support;
 mod threads;
 mod writers;
