@@ -15,7 +15,8 @@ use ext4_canon::source::{Input, Overlay, Source};
 use ext4_canon::units::{BlockNr, GroupNr, InodeNr};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use crate::support::{Lab, run, tool};
+use crate::support::kernel::Mounted;
+use crate::support::{Lab, Need, gate, run, tool};
 
 /// An image with a directory, files, a long symlink and xattrs, by mke2fs -d.
 fn image(options: &[&str]) -> (Lab, Vec<u8>) {
@@ -160,18 +161,22 @@ fn descriptors_of_uninit_bg_have_a_crc16() {
     assert_ne!(source.checksums.group_descriptor(GroupNr(1), raw), stored);
 }
 
-/// debugfs writes xattrs too large for the inode into a block, with all its hashes.
+/// What does not fit into the inode goes into a block, with all its hashes.
 #[test]
-fn xattr_hashes_are_those_that_debugfs_stored() {
-    let (lab, _) = image(&["-t", "ext4"]);
-    let path = lab.path("image");
-    for (name, value) in
-        [("user.long", "v".repeat(301)), ("user.b", "w".repeat(200)), ("trusted.x", "y".repeat(199))]
-    {
-        std::fs::write(lab.path("value"), value).expect("a value");
-        let command = format!("ea_set -f {} /link {name}", lab.path("value").display());
-        run(tool("debugfs").args(["-w", "-R", &command]).arg(&path));
+fn xattr_hashes_are_those_that_the_kernel_stored() {
+    if !gate(&[Need::Mounts]) {
+        return;
     }
+    let lab = Lab::new();
+    let path = lab.mke2fs("image", "16M", &["-t", "ext4"]);
+    let mounted = Mounted::read_write(&path).expect("a mount");
+    std::fs::write(mounted.path().join("file"), "content").expect("a file");
+    for (name, value) in
+        [("user.long", "v".repeat(301)), ("user.b\u{e9}", "w".repeat(200)), ("trusted.x", "y".repeat(199))]
+    {
+        run(tool("setfattr").args(["-n", name, "-v", &value]).arg(mounted.path().join("file")));
+    }
+    mounted.unmount();
     let bytes = std::fs::read(&path).expect("reading");
     let overlay = Overlay::default();
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
