@@ -111,6 +111,8 @@ sets! {
     room_to_grow: "32M", "-t ext4 -b 1024 -E resize=4G";
     without_journal: "32M", "-t ext4 -O ^has_journal";
     large_journal: "64M", "-t ext4 -b 1024 -J size=16";
+    fast_commit: "64M", "-t ext4 -b 1024 -O fast_commit";
+    fast_commit_of_its_own_size: "64M", "-t ext4 -b 1024 -O fast_commit -J size=8,fast_commit_size=512";
     no_reserve: "32M", "-t ext4 -m 0";
     raid: "64M", "-t ext4 -b 1024 -E stride=16,stripe_width=32";
     raid_without_flex_bg: "64M", "-t ext4 -b 1024 -O ^flex_bg -E stride=7,stripe_width=14";

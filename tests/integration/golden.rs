@@ -14,7 +14,7 @@ use crate::support::{Lab, canonical, run, tool, tree};
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata");
 
 /// The images that come with the source.
-const SHIPPED: &str = "a1b11904b543510e154e8cd25ef8a46601389fabc3794c62606126d47e6b4d5d";
+const SHIPPED: &str = "859842e4aa8119b9f32f2490a85f7978df5c6585b4b11ee01eefdce4832cd89e";
 
 #[test]
 fn the_shipped_images_have_one_digest() {
@@ -43,32 +43,32 @@ const GOLDEN: [Golden; 6] = [
     Golden {
         size: "16M",
         options: &["-t", "ext4", "-b", "4096"],
-        digest: "8073aa63686e6c06283d97f2d5ba9c7ac06ce024375cfad8e01d6d2b8d346b84",
+        digest: "acadc19f122bc4bdcaa39b6775303e292b1e7cfa2d7ec4840f4c2e6db25ebd87",
     },
     Golden {
         size: "32M",
         options: &["-t", "ext4", "-b", "1024"],
-        digest: "4d1142dd0c01326da857275d41db523a81c3edf766a3fa6531170c14938dc40d",
+        digest: "cba94ed1837b6c9c2875e18ea73c714eb0229ff872ef0a1702451c9a083210a0",
     },
     Golden {
         size: "16M",
         options: &["-t", "ext3", "-b", "1024"],
-        digest: "c12a4a47f5c6c2466e7b6e3edb73bfce292c70577561e3bbe24d2d609ec0e4a7",
+        digest: "8ef4120060cc9d1a47c422a0e5486d949050433c79358886d4e58f91745a75b6",
     },
     Golden {
         size: "8M",
         options: &["-t", "ext2", "-b", "2048", "-I", "128"],
-        digest: "4f04ffa4952055f4f11a5ffd109f372d56570c78f58ad945ce2bfcb8ef8aa4f6",
+        digest: "67d1878ec1d7f37f3815dcb24c59859f89093500fd43a4cdb69105fb9ca732c8",
     },
     Golden {
         size: "8M",
         options: &["-t", "ext2", "-b", "1024", "-r", "0"],
-        digest: "6e9a31c630a186bf2a995241dd1e9c3543fa2bf9b6e95b619a75f64e0199e9e6",
+        digest: "d86951b5ae7d34a050ad647abf137ffc00c37a8938358392e914cfcaa661bdae",
     },
     Golden {
         size: "24M",
         options: &["-t", "ext4", "-b", "1024", "-O", "metadata_csum_seed,orphan_file,^resize_inode,meta_bg"],
-        digest: "e62aedbd16d1766c66f8718b9f84f746f1dd9b1f550ffa0a56fe847b71bda63f",
+        digest: "90443096f1f185fa47f0e4485c7dcce490faaf07147a0aa324b861ffc134b3c8",
     },
 ];
 

@@ -10,6 +10,7 @@ mod features;
 mod golden;
 mod judges;
 mod large;
+mod recovery;
 mod refusals;
 mod structures;
 mod support;

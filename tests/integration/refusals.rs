@@ -1,13 +1,12 @@
-//! What is not handled is refused by its name, and what is unclean is not guessed at.
+//! What is not handled is refused by its name.
 
 use std::fs;
 
 use crate::support::image::{debugfs, patch, peek};
-use crate::support::kernel::Mounted;
-use crate::support::{Lab, Need, gate, refused, run, tool, tree};
+use crate::support::{Lab, refused, tree};
 
 /// Feature names as the message has them, and how to make an image with it.
-const UNSUPPORTED: [(&str, &[&str]); 10] = [
+const UNSUPPORTED: [(&str, &[&str]); 9] = [
     ("bigalloc", &["-t", "ext4", "-O", "bigalloc"]),
     ("inline_data", &["-t", "ext4", "-O", "inline_data"]),
     ("ea_inode", &["-t", "ext4", "-O", "ea_inode"]),
@@ -16,7 +15,6 @@ const UNSUPPORTED: [(&str, &[&str]); 10] = [
     ("encrypt", &["-t", "ext4", "-O", "encrypt"]),
     ("verity", &["-t", "ext4", "-O", "verity"]),
     ("mmp", &["-t", "ext4", "-O", "mmp"]),
-    ("fast_commit", &["-t", "ext4", "-O", "fast_commit"]),
     ("stable_inodes", &["-t", "ext4", "-O", "stable_inodes"]),
 ];
 
@@ -65,45 +63,6 @@ fn unknown_and_ancient_features_are_refused() {
         let message = refused(&image, &[], 3);
         assert!(message.contains(name), "{name}: {message}");
     }
-}
-
-#[test]
-fn a_mounted_image_needs_its_journal_replayed() {
-    if !gate(&[Need::Mounts]) {
-        return;
-    }
-    let lab = Lab::new();
-    let image = lab.mke2fs("in.img", "16M", &["-t", "ext4"]);
-    let mounted = Mounted::read_write(&image).expect("a mount");
-    fs::write(mounted.path().join("file"), tree::noise(1, 10_000)).expect("writing");
-    run(tool("sync").arg("-f").arg(mounted.path()));
-    let copy = lab.copy(&image, "copy.img");
-    mounted.unmount();
-    let message = refused(&copy, &[], 4);
-    assert!(message.contains("journal") || message.contains("needs_recovery"), "{message}");
-    assert!(message.contains("e2fsck") || message.contains("mount"), "no remedy: {message}");
-}
-
-#[test]
-fn a_filesystem_that_is_not_marked_clean_is_refused() {
-    for (state, word) in [(0, "clean"), (3, "error"), (2, "error")] {
-        let lab = Lab::new();
-        let image = lab.mke2fs("in.img", "16M", &["-t", "ext4"]);
-        debugfs(&image, &format!("set_super_value state {state}\n"));
-        let message = refused(&image, &[], 4);
-        assert!(message.contains(word) && message.contains("e2fsck"), "{state}: {message}");
-    }
-}
-
-#[test]
-fn orphans_are_refused() {
-    let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4"], &source);
-    debugfs(&image, "set_super_value last_orphan 20\n");
-    let message = refused(&image, &[], 4);
-    assert!(message.contains("orphan") && message.contains("e2fsck"), "{message}");
 }
 
 #[test]

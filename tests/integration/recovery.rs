@@ -1,0 +1,115 @@
+//! Images that were not unmounted have the form that they have after the kernel's recovery.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::support::image::{debugfs, peek};
+use crate::support::kernel::Mounted;
+use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
+
+/// Copies an image while it is mounted, with all that was done to it so far in the copy's journal
+/// or in its place.
+fn crashed(lab: &Lab, options: &[&str], work: impl FnOnce(&Path) -> Vec<File>) -> PathBuf {
+    let image = lab.mke2fs("mounted.img", "24M", options);
+    let mounted = Mounted::read_write(&image).expect("a mount");
+    let open = work(mounted.path());
+    run(tool("sync").arg("-f").arg(mounted.path()));
+    let copy = lab.copy(&image, "crashed.img");
+    drop(open);
+    mounted.unmount();
+    copy
+}
+
+/// Demands that an image has the form that it has after the kernel, or e2fsck, recovered it.
+fn recovers(lab: &Lab, image: &Path) -> PathBuf {
+    let by_kernel = lab.copy(image, "by-kernel.img");
+    fill::kernel(&by_kernel, |_| {});
+    let by_e2fsck = lab.copy(image, "by-e2fsck.img");
+    let ran = crate::support::tools::try_run(tool("e2fsck").arg("-p").arg(&by_e2fsck));
+    assert!(ran.code.is_some_and(|code| code <= 1), "{ran:#?}");
+    let output = canonical(image, &["--verify"]);
+    same_bytes(&output, &canonical(&by_kernel, &[]));
+    same_bytes(&output, &canonical(&by_e2fsck, &[]));
+    output
+}
+
+#[test]
+fn the_journal_is_replayed() {
+    for options in [&["-t", "ext4"][..], &["-t", "ext3"], &["-t", "ext4", "-O", "^metadata_csum,^64bit"]] {
+        if !gate(&[Need::Mounts]) {
+            return;
+        }
+        let lab = Lab::new();
+        let image = crashed(&lab, options, |root| {
+            for round in 0..5_u64 {
+                for number in 0..40 {
+                    fs::write(root.join(format!("file{number}")), tree::noise(round, 3000)).expect("writing");
+                    // A block that was metadata once, and is revoked.
+                    let _ = fs::remove_dir_all(root.join(format!("folder{}", (number + 1) % 40)));
+                    fs::create_dir(root.join(format!("folder{number}"))).expect("a folder");
+                }
+                run(tool("sync").arg("-f").arg(root));
+            }
+            Vec::new()
+        });
+        let needs_recovery = u32::from_le_bytes(peek(&image, 1024 + 0x60)) & 4;
+        assert_ne!(needs_recovery, 0, "nothing to be seen here");
+        let output = recovers(&lab, &image);
+        assert!(judge::kernel_tree(&output).expect("it mounts").contains("file39 "));
+    }
+}
+
+#[test]
+fn deleted_files_that_were_open_are_gone() {
+    for options in [&["-t", "ext4"][..], &["-t", "ext4", "-O", "orphan_file"], &["-t", "ext3"]] {
+        if !gate(&[Need::Mounts]) {
+            return;
+        }
+        let lab = Lab::new();
+        let image = crashed(&lab, options, |root| {
+            let open = (0..30)
+                .map(|number| {
+                    let path = root.join(format!("deleted{number}"));
+                    let file = File::create_new(&path).expect("a file");
+                    file.write_all_at(&tree::noise(number, 5000), 0).expect("writing");
+                    fs::remove_file(path).expect("removing");
+                    file
+                })
+                .collect();
+            fs::write(root.join("kept"), "content").expect("writing");
+            open
+        });
+        let output = recovers(&lab, &image);
+        let text = judge::kernel_tree(&output).expect("it mounts");
+        assert!(text.contains("kept ") && !text.contains("deleted"), "{text}");
+    }
+}
+
+#[test]
+fn a_filesystem_that_was_not_unmounted_may_be_whole() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    for options in [&["-t", "ext2"][..], &["-t", "ext4"]] {
+        let clean = lab.mke2fs_d("clean.img", "16M", options, &source);
+        let unclean = lab.copy(&clean, "unclean.img");
+        debugfs(&unclean, "set_super_value state 0\n");
+        same_bytes(&canonical(&clean, &[]), &canonical(&unclean, &[]));
+    }
+}
+
+#[test]
+fn errors_are_for_people_to_look_at() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let clean = lab.mke2fs_d("clean.img", "16M", &["-t", "ext4"], &source);
+    for state in [2, 3] {
+        let image = lab.copy(&clean, "error.img");
+        debugfs(&image, &format!("set_super_value state {state}\n"));
+        let message = refused(&image, &[], 4);
+        assert!(message.contains("error") && message.contains("e2fsck"), "{message}");
+        same_bytes(&canonical(&clean, &[]), &canonical(&image, &["--ignore-error-state"]));
+    }
+}
