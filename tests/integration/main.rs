@@ -8,6 +8,7 @@ mod cross_reader;
 mod errors;
 mod features;
 mod golden;
+mod journal;
 mod judges;
 mod large;
 mod recovery;
