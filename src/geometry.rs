@@ -116,7 +116,8 @@ impl Geometry {
             return Err(at().value("s_def_hash_version", sb.s_def_hash_version, "0 to 2"));
         };
         let flex = features.incompat.contains(Incompat::FLEX_BG);
-        if flex && sb.s_log_groups_per_flex > 31 {
+        // e2fsprogs does not open such an image, whether or not the feature is set.
+        if sb.s_log_groups_per_flex > 31 {
             return Err(at().value("s_log_groups_per_flex", sb.s_log_groups_per_flex, "at most 31"));
         }
         let sparse2 = features.compat.contains(Compat::SPARSE_SUPER2);

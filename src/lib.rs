@@ -118,7 +118,8 @@ impl Prepared {
         observer: &dyn Observer,
     ) -> Result<Self> {
         options.check(source.geometry.has_wide_inodes())?;
-        let state = recover::check_state(source, options.ignore_error_state)?;
+        keep_pair(source, options)?;
+        let state = recover::check_state(source, recovery, options.ignore_error_state)?;
         let mut reading = read::read(source, recovery.needed || !state.is_empty(), observer)?;
         reading.warnings.extend(state);
         let times_changed = policy::apply(&mut reading.tree, options);
@@ -128,4 +129,21 @@ impl Prepared {
         let report = account::account(source, recovery, &reading, &survey, &plan, times_changed);
         Ok(Self { reading, plan, report })
     }
+}
+
+/// Refuses another UUID for a filesystem whose external journal knows it by the one it has.
+fn keep_pair(source: &source::Source<'_>, options: &Options) -> Result<()> {
+    use ondisk::features::Compat;
+    let old = source.superblock.s_uuid;
+    let outside =
+        source.features().compat.contains(Compat::HAS_JOURNAL) && source.superblock.s_journal_inum.get() == 0;
+    let kept =
+        matches!(options.uuid, policy::UuidPolicy::Keep) || options.uuid == policy::UuidPolicy::Given(old);
+    if outside && !kept {
+        return Err(Error::Options(
+            "the external journal lists this filesystem by its UUID, and would no longer belong to it: use --uuid keep"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }

@@ -71,6 +71,19 @@ struct Unit {
     node: NodeId,
     runs: Range<usize>,
     window: Range<u64>,
+    /// What happens to its zeros.
+    zeros: Zeros,
+}
+
+/// What happens to blocks of zeros.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Zeros {
+    /// They become holes.
+    Punch,
+    /// They stay as they are.
+    Keep,
+    /// They stay allocated, and count as written: a swap file can't have holes.
+    Write,
 }
 
 /// What one unit holds.
@@ -110,51 +123,24 @@ pub fn survey(
             })
             .collect();
         for (unit, part) in round.iter().zip(parts) {
-            survey.open(unit.node, &mut next_node, &surveyor);
+            survey.open(unit.node, &mut next_node);
             let first = survey.firsts[unit.node.index()];
             part.runs.into_iter().for_each(|run| survey.push(first, run));
             survey.digests.extend(part.digests);
             survey.punched += part.punched;
         }
     }
-    survey.open(NodeId(u32::try_from(tree.nodes.len()).unwrap_or(u32::MAX)), &mut next_node, &surveyor);
+    survey.open(NodeId(u32::try_from(tree.nodes.len()).unwrap_or(u32::MAX)), &mut next_node);
     survey
 }
 
 impl Survey {
     /// Ends the node before `node`, and all nodes without units up to it.
-    fn open(&mut self, node: NodeId, next: &mut usize, surveyor: &Surveyor<'_, '_>) {
+    fn open(&mut self, node: NodeId, next: &mut usize) {
         while *next <= node.index() {
-            if *next > 0 {
-                self.fill_swap_file(NodeId(u32::try_from(*next - 1).unwrap_or(u32::MAX)), surveyor);
-            }
             self.firsts.push(self.runs.len());
             self.digest_firsts.push(self.digests.len());
             *next += 1;
-        }
-    }
-
-    /// A swap file can't have holes: every block of it is allocated.
-    fn fill_swap_file(&mut self, id: NodeId, surveyor: &Surveyor<'_, '_>) {
-        let Kind::Regular { size, .. } = surveyor.tree.node(id).kind else { return };
-        if !is_swap_file(surveyor.source, surveyor.tree, id) {
-            return;
-        }
-        let first = self.firsts[id.index()];
-        let stored = self.runs.split_off(first);
-        let end = u32::try_from(surveyor.source.geometry.blocks_of_bytes(size)).unwrap_or(u32::MAX);
-        let mut next = 0;
-        let zeros =
-            |logical, end: u32| StoredRun { logical, count: end - logical, source: None, unwritten: false };
-        for run in stored {
-            if run.logical > next {
-                self.push(first, zeros(next, run.logical));
-            }
-            next = run.logical + run.count;
-            self.push(first, StoredRun { unwritten: false, ..run });
-        }
-        if end > next {
-            self.push(first, zeros(next, end));
         }
     }
 }
@@ -201,6 +187,11 @@ impl Surveyor<'_, '_> {
         let mut units = Vec::new();
         for node in self.tree.ids() {
             let Kind::Regular { first, count, .. } = self.tree.node(node).kind else { continue };
+            let zeros = match self.holes {
+                _ if is_swap_file(self.source, self.tree, node) => Zeros::Write,
+                HolePolicy::Punch => Zeros::Punch,
+                HolePolicy::Keep => Zeros::Keep,
+            };
             let end = first + count as usize;
             let mut next = first;
             while next < end {
@@ -214,7 +205,7 @@ impl Surveyor<'_, '_> {
                 let reach =
                     self.tree.runs[next..end].partition_point(|run| u64::from(run.logical) < window.end);
                 let last = next + reach;
-                units.push(Unit { node, runs: next..last, window: window.clone() });
+                units.push(Unit { node, runs: next..last, window: window.clone(), zeros });
                 let tail = &self.tree.runs[last - 1];
                 let goes_on = u64::from(tail.logical) + u64::from(tail.count) > window.end;
                 next = if goes_on { last - 1 } else { last };
@@ -242,13 +233,8 @@ impl Surveyor<'_, '_> {
                 let count =
                     u32::try_from(together.len() / self.source.geometry.block_size).unwrap_or(1).max(1);
                 segment.enter(number, &mut part.digests);
-                self.look_at(
-                    Run { logical, count, physical, ..run },
-                    together,
-                    size,
-                    &mut segment,
-                    &mut part,
-                );
+                let part_of_run = Run { logical, count, physical, ..run };
+                self.look_at(part_of_run, together, (size, unit.zeros), &mut segment, &mut part);
                 done += count;
             }
         }
@@ -257,9 +243,16 @@ impl Surveyor<'_, '_> {
     }
 
     /// Looks at blocks of one segment.
-    fn look_at(&self, run: Run, bytes: &[u8], size: u64, segment: &mut Segment, part: &mut Part) {
+    fn look_at(
+        &self,
+        run: Run,
+        bytes: &[u8],
+        (size, zeros): (u64, Zeros),
+        segment: &mut Segment,
+        part: &mut Part,
+    ) {
         if run.unwritten || self.source.is_hole(run.physical, run.count.into()) {
-            self.keep_zeros(run, part);
+            keep_zeros(run, zeros, part);
             return;
         }
         let block_size = self.source.geometry.block_size;
@@ -295,27 +288,24 @@ impl Surveyor<'_, '_> {
             }
             flush(std::mem::take(&mut stored), segment, part);
             let physical = BlockNr(run.physical.0 + u64::from(index));
-            self.keep_zeros(Run { logical: run.logical + index, count: 1, physical, unwritten: false }, part);
+            keep_zeros(
+                Run { logical: run.logical + index, count: 1, physical, unwritten: false },
+                zeros,
+                part,
+            );
         }
         flush(stored, segment, part);
     }
+}
 
-    fn keep_zeros(&self, run: Run, part: &mut Part) {
-        match self.holes {
-            HolePolicy::Punch => part.punched += u64::from(run.count),
-            HolePolicy::Keep => {
-                push(
-                    part,
-                    StoredRun {
-                        logical: run.logical,
-                        count: run.count,
-                        source: None,
-                        unwritten: run.unwritten,
-                    },
-                );
-            }
-        }
+/// Puts blocks of zeros into a part, or makes them a hole.
+fn keep_zeros(run: Run, zeros: Zeros, part: &mut Part) {
+    if zeros == Zeros::Punch {
+        part.punched += u64::from(run.count);
+        return;
     }
+    let unwritten = run.unwritten && zeros == Zeros::Keep;
+    push(part, StoredRun { logical: run.logical, count: run.count, source: None, unwritten });
 }
 
 /// Adds blocks to a part; single blocks of zeros are joined here, since they come one by one.

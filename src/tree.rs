@@ -201,13 +201,6 @@ impl Tree {
         entries.get(found).map(|entry| entry.node)
     }
 
-    /// The node at a path of names separated by `/`; symlinks are not followed.
-    pub fn find(&self, path: &str) -> Option<NodeId> {
-        path.split('/')
-            .filter(|name| !name.is_empty())
-            .try_fold(NodeId::ROOT, |node, name| self.lookup(node, name.as_bytes()))
-    }
-
     /// A path of each node, in canonical order, for messages.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = vec![String::new(); self.nodes.len()];

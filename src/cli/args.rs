@@ -79,6 +79,10 @@ struct Canonicalize {
     #[arg(long, value_enum, default_value_t = Holes::Punch)]
     holes: Holes,
 
+    /// The device of an external journal, to recover IN from; it is never written to
+    #[arg(long, value_name = "DEVICE")]
+    journal: Option<PathBuf>,
+
     /// Take an image although its superblock or journal says that errors were found; everything that
     /// carries content is checked all the same
     #[arg(long)]
@@ -154,6 +158,8 @@ pub enum Command {
 pub struct Job {
     /// The image.
     pub input: PathBuf,
+    /// The device of its external journal.
+    pub journal: Option<PathBuf>,
     /// What to do with it.
     pub task: Task,
     /// What the library is to do.
@@ -255,7 +261,15 @@ impl Canonicalize {
             (_, true) => Voice::Verbose,
             _ => Voice::Normal,
         };
-        Ok(Command::Canonicalize(Job { input, task, options, threads: self.threads, voice, json: self.json }))
+        Ok(Command::Canonicalize(Job {
+            input,
+            journal: self.journal,
+            task,
+            options,
+            threads: self.threads,
+            voice,
+            json: self.json,
+        }))
     }
 }
 

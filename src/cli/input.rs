@@ -62,6 +62,11 @@ impl Image {
         Input::sparse(self.map.bytes(), self.data.clone())
     }
 
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        self.map.bytes()
+    }
+
     /// Whether a file is this one, under whatever name.
     pub fn is(&self, other: &Metadata) -> bool {
         (self.metadata.dev(), self.metadata.ino()) == (other.dev(), other.ino())

@@ -262,6 +262,7 @@ mod tests {
     fn job(voice: Voice) -> Job {
         Job {
             input: "in.img".into(),
+            journal: None,
             task: Task::Check,
             options: ext4_canon::Options::default(),
             threads: None,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::thread;
 
-use ext4_canon::{Difference, Error, Report, canonicalize, check, verify};
+use ext4_canon::{Difference, Error, Input, Report, canonicalize, check, verify};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::args::{Job, Task, Voice};
@@ -66,22 +66,34 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
         .build()
         .map_err(|error| Failure::io(&job.input, "starting threads", &std::io::Error::other(error)))?;
     let image = Image::open(&job.input)?;
+    let journal = job.journal.as_deref().map(Image::open).transpose()?;
+    let input = match &journal {
+        Some(journal) => image.input().with_journal(journal.bytes()),
+        None => image.input(),
+    };
     let progress = Progress::new(job.voice > Voice::Quiet);
     match &job.task {
-        Task::Check => check_image(job, &image, &pool, &progress),
+        Task::Check => check_image(job, &image, &input, &pool, &progress),
         Task::Write { output, verify } => {
             let target = match output {
                 Some(output) => Target::beside(output, &image)?,
                 None => Target::in_place(&image)?,
             };
-            write_image(job, &image, target, *verify, &pool, &progress)
+            let work = Work { job, image: &image, input, pool: &pool, progress: &progress };
+            write_image(&work, target, *verify)
         }
     }
 }
 
-fn check_image(job: &Job, image: &Image, pool: &ThreadPool, progress: &Progress) -> Result<Ending, Failure> {
+fn check_image(
+    job: &Job,
+    image: &Image,
+    input: &Input<'_>,
+    pool: &ThreadPool,
+    progress: &Progress,
+) -> Result<Ending, Failure> {
     // One more than is told, to know whether there are more.
-    let result = pool.install(|| check(&image.input(), &job.options, MOST_DIFFERENCES + 1, progress));
+    let result = pool.install(|| check(input, &job.options, MOST_DIFFERENCES + 1, progress));
     // If it was changed meanwhile, whatever the library found is no news.
     image.unchanged()?;
     let (report, mut differences) = result.map_err(|error| Failure::of(&image.path, &error))?;
@@ -90,24 +102,27 @@ fn check_image(job: &Job, image: &Image, pool: &ThreadPool, progress: &Progress)
     Ok(Ending::Checked { differences, more, report })
 }
 
-fn write_image(
-    job: &Job,
-    image: &Image,
-    target: Target,
-    verified: bool,
-    pool: &ThreadPool,
-    progress: &Progress,
-) -> Result<Ending, Failure> {
+/// What writing needs.
+struct Work<'w> {
+    job: &'w Job,
+    image: &'w Image,
+    input: Input<'w>,
+    pool: &'w ThreadPool,
+    progress: &'w Progress,
+}
+
+fn write_image(work: &Work<'_>, target: Target, verified: bool) -> Result<Ending, Failure> {
+    let Work { job, image, input, pool, progress } = work;
     let output = Output::create(target, image)?;
     let sink = FileSink::new(output.file(), image.length);
-    let result = pool.install(|| canonicalize(&image.input(), &job.options, &sink, progress));
+    let result = pool.install(|| canonicalize(input, &job.options, &sink, *progress));
     image.unchanged()?;
     let mut report = result.map_err(|error| {
         let about = if sink.failed() { output.shown() } else { &image.path };
         Failure::of(about, &error)
     })?;
     if verified {
-        verify_output(job, image, &output, pool, progress)?;
+        verify_output(work, &output)?;
         image.unchanged()?;
     }
     let shown = output.shown().to_owned();
@@ -115,17 +130,12 @@ fn write_image(
     Ok(Ending::Written { output: shown, verified, report })
 }
 
-fn verify_output(
-    job: &Job,
-    image: &Image,
-    output: &Output,
-    pool: &ThreadPool,
-    progress: &Progress,
-) -> Result<(), Failure> {
+fn verify_output(work: &Work<'_>, output: &Output) -> Result<(), Failure> {
+    let Work { job, image, input, pool, progress } = work;
     let map = Map::new(output.file(), image.length)
         .map_err(|error| Failure::io(output.shown(), "mapping it into memory", &error))?;
-    let written = ext4_canon::Input::sparse(map.bytes(), data_ranges(output.file(), image.length));
-    pool.install(|| verify(&image.input(), &written, &job.options, progress)).map_err(|error| {
+    let written = Input::sparse(map.bytes(), data_ranges(output.file(), image.length));
+    pool.install(|| verify(input, &written, &job.options, *progress)).map_err(|error| {
         // The input was read without complaint before, so whatever is wrong was done here. The
         // remedy that the library knows, e2fsck, is meant for inputs.
         let what = match &error {

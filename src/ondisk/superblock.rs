@@ -20,8 +20,6 @@ pub const STATE_ERROR: u16 = 2;
 pub const FLAGS_SIGNED_HASH: u32 = 1;
 /// `s_flags`: directory hashes treat name bytes as unsigned.
 pub const FLAGS_UNSIGNED_HASH: u32 = 2;
-/// `s_flags`: a filesystem for testing development code.
-pub const FLAGS_TEST_FILESYS: u32 = 4;
 /// `s_creator_os`: Linux.
 pub const OS_LINUX: u32 = 0;
 /// `s_checksum_type`: crc32c.

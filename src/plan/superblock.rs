@@ -80,7 +80,7 @@ pub fn build(
     output.s_feature_incompat = U32::new(geometry.features.incompat.bits());
     output.s_feature_ro_compat = U32::new(geometry.features.ro_compat.bits());
     output.s_hash_seed = form::HASH_SEED;
-    output.s_flags = U32::new(sb::FLAGS_SIGNED_HASH | input.s_flags.get() & sb::FLAGS_TEST_FILESYS);
+    output.s_flags = U32::new(sb::FLAGS_SIGNED_HASH);
     if geometry.is_64bit() {
         output.s_desc_size = U16::new(u16::try_from(geometry.descriptor_size).unwrap_or(0));
     }
@@ -93,6 +93,10 @@ pub fn build(
     if layout.journal.is_some() {
         output.s_journal_inum = U32::new(InodeNr::JOURNAL.0);
         output.s_jnl_backup_type = sb::JNL_BACKUP_BLOCKS;
+    }
+    if geometry.features.compat.contains(Compat::HAS_JOURNAL) && layout.journal.is_none() {
+        output.s_journal_uuid = input.s_journal_uuid;
+        output.s_journal_dev = input.s_journal_dev;
     }
     if let Some(number) = numbering.orphan_file() {
         output.s_orphan_file_inum = U32::new(number.0);

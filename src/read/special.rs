@@ -7,7 +7,7 @@ use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::Compat;
 use crate::ondisk::inode::{Inode, S_IFREG};
 use crate::ondisk::le32;
-use crate::recover::Journal;
+use crate::recover::{Journal, Place};
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
@@ -58,13 +58,15 @@ pub fn read(source: &Source<'_>, scan: &Scan<'_>) -> Result<Specials> {
     if compat.contains(Compat::RESIZE_INODE) {
         resize(source, &mut specials);
     }
-    if compat.contains(Compat::HAS_JOURNAL) {
-        let journal = Journal::open(source, source.input())?;
-        specials.journal = Some(JournalShape {
-            blocks: journal.file.blocks,
-            fast_commit_blocks: journal.fast_commit_blocks,
-        });
-        specials.add(&journal.file);
+    match Place::of(source)? {
+        Some(Place::Inside(file)) => {
+            specials.add(&file);
+            let blocks = file.blocks;
+            let journal = Journal::inside(source, source.input(), file)?;
+            specials.journal = Some(JournalShape { blocks, fast_commit_blocks: journal.fast_commit_blocks });
+        }
+        // Its blocks are on another device.
+        Some(Place::Outside(_)) | None => {}
     }
     if compat.contains(Compat::ORPHAN_FILE) {
         let number = InodeNr(source.superblock.s_orphan_file_inum.get());

@@ -1,23 +1,98 @@
-//! The journal as a file: its superblock, checked, and the blocks of its log.
+//! The journal, inside or outside the filesystem: its superblock, checked, and its blocks.
 
 use zerocopy::IntoBytes;
 
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::checksum::crc32c;
-use crate::ondisk::features::Compat;
+use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::jbd2::{self, JournalSuperblock, LogFormat};
+use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::ondisk::view;
 use crate::read::{DenseFile, dense_file};
 use crate::source::{Input, Source};
 use crate::units::{BlockNr, InodeNr};
 
-/// A journal inside the filesystem.
+/// Where a filesystem has its journal.
+#[derive(Debug)]
+pub enum Place {
+    /// In an inode of its own.
+    Inside(DenseFile),
+    /// On a device of its own, which has this UUID.
+    Outside([u8; 16]),
+}
+
+impl Place {
+    /// Where the journal of a filesystem is, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` for an inode that can't be a journal.
+    pub fn of(source: &Source<'_>) -> Result<Option<Self>> {
+        if !source.features().compat.contains(Compat::HAS_JOURNAL) {
+            return Ok(None);
+        }
+        let (number, uuid) =
+            (InodeNr(source.superblock.s_journal_inum.get()), source.superblock.s_journal_uuid);
+        if number.0 != 0 {
+            return dense_file(source, number, Structure::Journal).map(|file| Some(Self::Inside(file)));
+        }
+        if uuid == [0; 16] {
+            return Err(Location::of(Structure::Superblock)
+                .wrong("has_journal is set, but there is neither inode nor UUID of a journal"));
+        }
+        Ok(Some(Self::Outside(uuid)))
+    }
+}
+
+/// Where the blocks of a journal are.
+#[derive(Debug)]
+enum Blocks<'a> {
+    /// In a file of the image.
+    File(Input<'a>, DenseFile),
+    /// On a device, at their own numbers.
+    Device(&'a [u8]),
+}
+
+impl<'a> Blocks<'a> {
+    fn physical(&self, place: u32) -> Option<BlockNr> {
+        match self {
+            Self::File(_, file) => {
+                let runs = &file.map.runs;
+                let index = runs.partition_point(|run| run.logical + (run.count - 1) < place);
+                let run = runs.get(index)?;
+                Some(BlockNr(run.physical.0 + u64::from(place.checked_sub(run.logical)?)))
+            }
+            Self::Device(_) => Some(BlockNr(place.into())),
+        }
+    }
+
+    fn get(&self, place: u32, block_size: usize) -> Option<&'a [u8]> {
+        let (block, size) = (self.physical(place)?, block_size as u64);
+        let (start, end) = (block.0.checked_mul(size)?, (block.0 + 1).checked_mul(size)?);
+        match self {
+            Self::File(input, _) => input.range(start, end),
+            Self::Device(bytes) => bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?),
+        }
+    }
+
+    fn at(&self, place: u32) -> Location {
+        let at = Location::of(Structure::Journal);
+        let at = match self {
+            Self::File(_, file) => at.inode(file.number),
+            Self::Device(_) => at,
+        };
+        match self.physical(place) {
+            Some(block) => at.block(block),
+            None => at,
+        }
+    }
+}
+
+/// A journal, with its superblock checked.
 #[derive(Debug)]
 pub struct Journal<'a> {
-    input: Input<'a>,
+    blocks: Blocks<'a>,
     block_size: usize,
-    /// Its inode and blocks.
-    pub file: DenseFile,
     /// How its blocks are written.
     pub format: LogFormat,
     /// The first block of the log.
@@ -30,49 +105,56 @@ pub struct Journal<'a> {
     pub sequence: u32,
     /// Where it begins; 0 where the log is empty.
     pub start: u32,
-}
-
-/// The first block of a journal, in the filesystem.
-fn superblock<'s>(source: &Source<'s>, file: &DenseFile) -> Result<(&'s JournalSuperblock, Location)> {
-    let block = file.map.runs.first().map_or(BlockNr(0), |run| run.physical);
-    let at = Location::of(Structure::Journal).inode(file.number).block(block);
-    match source.block(block).and_then(view::<JournalSuperblock>) {
-        Some(superblock) => Ok((superblock, at)),
-        None => Err(at.wrong("is cut short")),
-    }
-}
-
-/// The journal's inode and blocks.
-pub fn file(source: &Source<'_>) -> Result<DenseFile> {
-    let number = InodeNr(source.superblock.s_journal_inum.get());
-    if number.0 == 0 {
-        return Err(Location::of(Structure::Journal).unsupported(
-            "an external journal",
-            "this version of ext4-canon takes only filesystems that hold their journal",
-        ));
-    }
-    dense_file(source, number, Structure::Journal)
-}
-
-/// The error that the journal recorded, if any.
-pub fn recorded_error(source: &Source<'_>) -> Result<Option<u32>> {
-    if !source.features().compat.contains(Compat::HAS_JOURNAL) {
-        return Ok(None);
-    }
-    let file = file(source)?;
-    let (superblock, _) = superblock(source, &file)?;
-    Ok(Some(superblock.s_errno.get()).filter(|error| *error != 0))
+    /// The error that was recorded in it, 0 for none.
+    pub error: u32,
 }
 
 impl<'a> Journal<'a> {
-    /// Finds and checks the journal of a filesystem that has not been recovered.
+    /// Opens a journal inside a filesystem that has not been recovered.
     ///
     /// # Errors
     ///
     /// `Corrupt` for one that contradicts itself or the filesystem, `Unsupported` for unknown features.
-    pub fn open(source: &Source<'_>, input: &Input<'a>) -> Result<Self> {
-        let file = file(source)?;
-        let (jsb, at) = superblock(source, &file)?;
+    pub fn inside(source: &Source<'_>, input: &Input<'a>, file: DenseFile) -> Result<Self> {
+        let count = file.blocks;
+        Self::open(source, Blocks::File(input.clone(), file), 0, count)
+    }
+
+    /// Opens the device of an external journal.
+    ///
+    /// # Errors
+    ///
+    /// As for one inside; and `Corrupt` for a device that is not the one that the filesystem names.
+    pub fn outside(source: &Source<'_>, device: &'a [u8]) -> Result<Self> {
+        let at = || Location::of(Structure::Journal);
+        let raw = device.get(sb::OFFSET..).and_then(view::<Superblock>);
+        let raw = raw.filter(|raw| {
+            raw.s_magic.get() == sb::MAGIC && raw.features().incompat.contains(Incompat::JOURNAL_DEV)
+        });
+        let Some(raw) = raw else {
+            return Err(at().unsupported(
+                "what was given as journal is no journal device",
+                "give the journal device of this filesystem",
+            ));
+        };
+        if raw.s_uuid != source.superblock.s_journal_uuid {
+            return Err(at().unsupported(
+                "the journal device that was given has another UUID than the filesystem names",
+                "give the journal device of this filesystem",
+            ));
+        }
+        // Behind the block that holds this superblock.
+        let first = if source.geometry.block_size == sb::OFFSET { 2 } else { 1 };
+        let count = u32::try_from(device.len() / source.geometry.block_size).unwrap_or(u32::MAX);
+        Self::open(source, Blocks::Device(device), first, count)
+    }
+
+    fn open(source: &Source<'_>, blocks: Blocks<'a>, place: u32, count: u32) -> Result<Self> {
+        let block_size = source.geometry.block_size;
+        let at = blocks.at(place);
+        let Some(jsb) = blocks.get(place, block_size).and_then(view::<JournalSuperblock>) else {
+            return Err(at.wrong("is cut short"));
+        };
         let magic = jsb.h_magic.get();
         if magic != jbd2::MAGIC {
             return Err(at.corrupt(Problem::Magic { found: magic.into(), expected: jbd2::MAGIC.into() }));
@@ -81,13 +163,12 @@ impl<'a> Journal<'a> {
         if !matches!(version, jbd2::SUPERBLOCK_V1 | jbd2::SUPERBLOCK_V2) {
             return Err(at.value("h_blocktype", version, "3 or 4"));
         }
-        let block_size = source.geometry.block_size;
         if jsb.s_blocksize.get() as usize != block_size {
             return Err(at.value("s_blocksize", jsb.s_blocksize.get(), block_size));
         }
         let length = jsb.s_maxlen.get();
-        if length > file.blocks || length < jbd2::MIN_BLOCKS {
-            return Err(at.value("s_maxlen", length, format!("{} to {}", jbd2::MIN_BLOCKS, file.blocks)));
+        if length > count || length < jbd2::MIN_BLOCKS {
+            return Err(at.value("s_maxlen", length, format!("{} to {count}", jbd2::MIN_BLOCKS)));
         }
         let newer = version == jbd2::SUPERBLOCK_V2;
         let format = LogFormat {
@@ -98,59 +179,35 @@ impl<'a> Journal<'a> {
         if newer {
             check_features(jsb, &format, &at)?;
         }
-        let fast_commit = format.incompat & jbd2::INCOMPAT_FAST_COMMIT != 0
-            || source.features().compat.contains(Compat::FAST_COMMIT);
+        let in_use = format.incompat & jbd2::INCOMPAT_FAST_COMMIT != 0;
         let fast_commit_blocks = match jsb.s_num_fc_blks.get() {
-            0 if fast_commit => jbd2::DEFAULT_FC_BLOCKS,
-            blocks if fast_commit => blocks,
-            _ => 0,
+            _ if !in_use && !source.features().compat.contains(Compat::FAST_COMMIT) => 0,
+            0 => jbd2::DEFAULT_FC_BLOCKS,
+            blocks => blocks,
         };
-        let log = if format.incompat & jbd2::INCOMPAT_FAST_COMMIT != 0 { fast_commit_blocks } else { 0 };
         if u64::from(fast_commit_blocks) + u64::from(jbd2::MIN_BLOCKS) > length.into() {
             return Err(at.value("s_num_fc_blks", fast_commit_blocks, format!("less than {length}")));
         }
-        let (first, end, start) = (jsb.s_first.get(), length - log, jsb.s_start.get());
-        if first == 0 || first >= end {
-            return Err(at.value("s_first", first, format!("1 to {}", end - 1)));
+        let end = length - if in_use { fast_commit_blocks } else { 0 };
+        let (first, start) = (jsb.s_first.get(), jsb.s_start.get());
+        if first <= place || first >= end {
+            return Err(at.value("s_first", first, format!("{} to {}", place + 1, end - 1)));
         }
         if start != 0 && !(first..end).contains(&start) {
             return Err(at.value("s_start", start, format!("0, or {first} to {}", end - 1)));
         }
-        Ok(Self {
-            input: input.clone(),
-            block_size,
-            format,
-            first,
-            end,
-            fast_commit_blocks,
-            sequence: jsb.s_sequence.get(),
-            start,
-            file,
-        })
+        let (sequence, error) = (jsb.s_sequence.get(), jsb.s_errno.get());
+        Ok(Self { blocks, block_size, format, first, end, fast_commit_blocks, sequence, start, error })
     }
 
     /// A block of the journal, by its place in it.
     pub fn block(&self, place: u32) -> &'a [u8] {
-        let Some(block) = self.physical(place) else { return &[] };
-        let size = self.block_size as u64;
-        // The reader checked that the block lies within the filesystem.
-        self.input.range(block.0 * size, (block.0 + 1) * size).unwrap_or_default()
-    }
-
-    fn physical(&self, place: u32) -> Option<BlockNr> {
-        let runs = &self.file.map.runs;
-        let index = runs.partition_point(|run| run.logical + (run.count - 1) < place);
-        let run = runs.get(index)?;
-        Some(BlockNr(run.physical.0 + u64::from(place.checked_sub(run.logical)?)))
+        self.blocks.get(place, self.block_size).unwrap_or_default()
     }
 
     /// The place of an error in the journal.
     pub fn at(&self, place: u32) -> Location {
-        let at = Location::of(Structure::Journal).inode(self.file.number);
-        match self.physical(place) {
-            Some(block) => at.block(block),
-            None => at,
-        }
+        self.blocks.at(place)
     }
 
     /// The place behind another in the log, which goes round.

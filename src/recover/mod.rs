@@ -4,7 +4,7 @@
 mod journal;
 mod replay;
 
-pub use journal::Journal;
+pub use journal::{Journal, Place};
 
 use crate::error::{Error, Location, Result, Structure};
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
@@ -18,6 +18,8 @@ pub struct Recovery<'a> {
     pub overlay: Overlay<'a>,
     /// Whether the superblock asked for recovery.
     pub needed: bool,
+    /// The error that the journal recorded, 0 for none.
+    pub error: u32,
     /// Transactions that were replayed.
     pub transactions: u64,
     /// Copies that were replayed.
@@ -34,21 +36,30 @@ pub struct Recovery<'a> {
 pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     let nothing = Overlay::default();
     let source = Source::open(input.clone(), &nothing)?;
-    let features = source.features();
-    if !features.compat.contains(Compat::HAS_JOURNAL) {
-        return Ok(Recovery::default());
-    }
-    let journal = Journal::open(&source, input)?;
-    if !features.incompat.contains(Incompat::NEEDS_RECOVERY) {
+    let needed = source.features().incompat.contains(Incompat::NEEDS_RECOVERY);
+    let journal = match Place::of(&source)? {
+        None => return Ok(Recovery::default()),
+        Some(Place::Inside(file)) => Journal::inside(&source, input, file)?,
+        Some(Place::Outside(_)) if !needed => return Ok(Recovery::default()),
+        Some(Place::Outside(uuid)) => match input.journal() {
+            Some(device) => Journal::outside(&source, device)?,
+            None => {
+                let uuid = uuid::Uuid::from_bytes(uuid);
+                let state = format!("the journal needs recovery, and is on another device (UUID {uuid})");
+                return Err(Error::Unclean { state, remedy: "give that device with --journal" });
+            }
+        },
+    };
+    if !needed {
         if journal.start != 0 {
             let state =
                 "the journal is not empty, though the superblock does not ask for recovery".to_owned();
             return Err(Error::Unclean { state, remedy: "run e2fsck -f on the image" });
         }
-        return Ok(Recovery::default());
+        return Ok(Recovery { error: journal.error, ..Recovery::default() });
     }
     if journal.start == 0 {
-        return Ok(Recovery { needed: true, ..Recovery::default() });
+        return Ok(Recovery { needed, error: journal.error, ..Recovery::default() });
     }
     replay::replay(&journal, source.geometry.blocks_count)
 }
@@ -58,14 +69,13 @@ pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
 /// # Errors
 ///
 /// `Unclean` if errors were found in it, unless `accept_errors`.
-pub fn check_state(source: &Source<'_>, accept_errors: bool) -> Result<Vec<String>> {
+pub fn check_state(source: &Source<'_>, recovery: &Recovery<'_>, accept_errors: bool) -> Result<Vec<String>> {
     let state = source.superblock.s_state.get();
     let mut warnings = Vec::new();
-    let journal_error = journal::recorded_error(source)?;
     let errors = [
         (state & sb::STATE_ERROR != 0)
             .then(|| "the superblock says that errors were found (s_state)".to_owned()),
-        journal_error.map(|code| format!("the journal recorded an error ({code})")),
+        (recovery.error != 0).then(|| format!("the journal recorded an error ({})", recovery.error)),
     ];
     for state in errors.into_iter().flatten() {
         if !accept_errors {
@@ -79,6 +89,12 @@ pub fn check_state(source: &Source<'_>, accept_errors: bool) -> Result<Vec<Strin
     if state & sb::STATE_VALID == 0 {
         warnings.push(
             "the filesystem was not cleanly unmounted; everything that carries content checked out"
+                .to_owned(),
+        );
+    }
+    if recovery.needed && source.superblock.s_journal_inum.get() == 0 {
+        warnings.push(
+            "the journal device still holds what was replayed: make it anew before the output is mounted"
                 .to_owned(),
         );
     }

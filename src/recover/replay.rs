@@ -97,9 +97,8 @@ fn before(one: u32, other: u32) -> bool {
 fn find_end(journal: &Journal<'_>) -> Result<u32> {
     let mut walk = Walk::new(journal);
     let mut scan = Scan { journal, end: None, doubtful: false, last_commit: 0, sum: !0 };
-    loop {
-        // Where the log runs over its ring, nothing more is committed.
-        let Ok(Some(step)) = walk.next() else { break };
+    // Where the log runs over its ring, nothing more is committed.
+    while let Ok(Some(step)) = walk.next() {
         if !scan.look(&step)? {
             break;
         }
@@ -206,7 +205,7 @@ pub fn replay<'a>(journal: &Journal<'a>, blocks_count: u64) -> Result<Recovery<'
         });
     }
     let revoked = revoked(journal, end)?;
-    let mut recovery = Recovery { needed: true, ..Recovery::default() };
+    let mut recovery = Recovery { needed: true, error: journal.error, ..Recovery::default() };
     let mut walk = Walk::new(journal);
     while before(walk.sequence, end)
         && let Some(step) = walk.next()?

@@ -8,12 +8,14 @@ pub struct Input<'a> {
     bytes: &'a [u8],
     /// Sorted, disjoint ranges of bytes outside which all bytes are known to be zero.
     data: Vec<Range<u64>>,
+    /// The device of an external journal.
+    journal: Option<&'a [u8]>,
 }
 
 impl<'a> Input<'a> {
     /// An image of which any byte may be set.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, data: std::iter::once(0..bytes.len() as u64).collect() }
+        Self { bytes, data: std::iter::once(0..bytes.len() as u64).collect(), journal: None }
     }
 
     /// An image in which every byte outside `data` is zero, as holes of a sparse file are. These
@@ -28,7 +30,19 @@ impl<'a> Input<'a> {
             }
             touches
         });
-        Self { bytes, data }
+        Self { bytes, data, journal: None }
+    }
+
+    /// The same image, with the device of its external journal, from which it can be recovered.
+    #[must_use]
+    pub fn with_journal(mut self, journal: &'a [u8]) -> Self {
+        self.journal = Some(journal);
+        self
+    }
+
+    /// The device of an external journal, if there is one.
+    pub fn journal(&self) -> Option<&'a [u8]> {
+        self.journal
     }
 
     /// All bytes of the file.

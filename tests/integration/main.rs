@@ -12,6 +12,7 @@ mod judges;
 mod large;
 mod recovery;
 mod refusals;
+mod structures;
 mod support;
 mod threads;
 mod writers;
