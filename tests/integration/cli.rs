@@ -9,6 +9,8 @@ use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::support::{Need, gate};
+
 const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
 
 /// A directory of one's own, with an image in it.
@@ -229,6 +231,9 @@ fn a_check_answers_and_writes_nothing() {
 
 #[test]
 fn in_place_replaces_what_the_name_points_to() {
+    if !gate(&[Need::Root]) {
+        return;
+    }
     let scene = Scene::new();
     scene.canon(&["in.img", "expected"]).with_code(0);
     symlink("in.img", scene.path("link")).unwrap();
@@ -300,6 +305,9 @@ fn refused_images_have_their_code_and_leave_nothing() {
 
 #[test]
 fn a_full_disk_leaves_nothing() {
+    if !gate(&[Need::Root]) {
+        return;
+    }
     let scene = Scene::new();
     scene.canon(&["in.img", "whole.img"]).with_code(0);
     // On a filesystem of its own, which vanishes with the shell.
@@ -444,6 +452,9 @@ impl Drop for Loop {
 
 #[test]
 fn a_block_device_is_an_input_but_no_output() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
     let scene = Scene::new();
     scene.canon(&["-q", "in.img", "expected"]).with_code(0);
     let device = Loop::of(&scene.path("in.img"));

@@ -192,8 +192,12 @@ fn redundant_structures_are_made_anew() {
     let image = image(&lab, CHECKED);
     let before = canonical(&image, &[]);
     let bitmap = number(&image, "show_super_stats", "block bitmap at");
+    debugfs(
+        &image,
+        "set_super_value free_blocks_count 5\nset_block_group 0 free_inodes_count 3\n\
+         set_block_group 0 checksum calc\n",
+    );
     patch(&image, bitmap * 1024, &[0; 100]);
-    debugfs(&image, "set_super_value free_blocks_count 5\nset_block_group 0 free_inodes_count 3\n");
     crate::support::same_bytes(&before, &canonical(&image, &[]));
 }
 

@@ -9,6 +9,8 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::io::Errno;
+
 use super::contents::digest;
 use super::{run, tool};
 
@@ -155,10 +157,17 @@ fn project(path: &Path) -> String {
 }
 
 fn xattrs(path: &Path) -> Vec<(OsString, Vec<u8>)> {
-    // A filesystem without xattrs has none.
-    let length = rustix::fs::llistxattr(path, &mut [0_u8; 0][..]).unwrap_or(0);
-    let mut names = vec![0; length];
-    let length = if length == 0 { 0 } else { rustix::fs::llistxattr(path, &mut names[..]).expect("names") };
+    let mut names = vec![0; 1024];
+    let mut length = rustix::fs::llistxattr(path, &mut names[..]);
+    if length == Err(Errno::RANGE) {
+        names.resize(65536, 0);
+        length = rustix::fs::llistxattr(path, &mut names[..]);
+    }
+    let length = match length {
+        // A filesystem without xattrs has none.
+        Err(Errno::NOTSUP) => 0,
+        other => other.unwrap_or_else(|e| panic!("{}: {e}", path.display())),
+    };
     let mut found: Vec<_> = names[..length]
         .split(|&byte| byte == 0)
         .filter(|name| !name.is_empty())
