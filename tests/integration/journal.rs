@@ -142,11 +142,11 @@ fn logs_and_sequences_go_round() {
         if open == "-c" {
             continue;
         }
-        // Turn the log: what lay in blocks 1 to 20 now begins 5 blocks before the end.
+        // Turn the log: what lay in blocks 1 to 30 now begins 5 blocks before the end.
         let size = usize::try_from(scene.block_size).expect("a size");
         let length = scene.journal.len().min(u32::from_be_bytes(peek(&scene.image, jsb + 0x10)) as usize);
         let bytes = fs::read(&scene.image).expect("reading");
-        for place in 0..20 {
+        for place in 0..30 {
             let from = usize::try_from(scene.at(1 + place)).expect("an offset");
             let to = if length - 5 + place < length {
                 length - 5 + place

@@ -35,7 +35,13 @@ pub fn copy_in_order(from: &Path, to: &Path, order: &[PathBuf]) {
     let leaves: Vec<_> = order.iter().filter(|path| !is_full(path)).collect();
     if !leaves.is_empty() {
         let mut cp = tool("cp");
-        cp.current_dir(from).args(["-a", "--parents", "--remove-destination", "-t"]).arg(to).arg("--");
+        // Out of the way first: cp stumbles over hard links that are there already.
+        for path in leaves.iter().map(|path| to.join(path)) {
+            if path.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
+                fs::remove_file(path).expect("removing");
+            }
+        }
+        cp.current_dir(from).args(["-a", "--parents", "-t"]).arg(to).arg("--");
         run(cp.args(leaves));
     }
     // Folders that were there, or were made on the way, get their metadata when they are complete.
