@@ -60,8 +60,8 @@ impl Scene {
         let mut script = format!("jo {open}\n");
         for transaction in transactions {
             let (file, command) = match transaction {
-                Transaction::Write(block, byte) => (self.block(*byte), format!("-b {}", self.file[*block])),
-                Transaction::Revoke(block) => (PathBuf::new(), format!("-r {}", self.file[*block])),
+                Write(block, byte) => (self.block(*byte), format!("-b {}", self.file[*block])),
+                Revoke(block) => (PathBuf::new(), format!("-r {}", self.file[*block])),
             };
             script.push_str(&format!("jw {command} {}\n", file.display()));
         }

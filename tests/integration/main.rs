@@ -5,6 +5,7 @@ mod cli;
 mod confluence;
 mod content;
 mod cross_reader;
+mod cuts;
 mod errors;
 mod features;
 mod golden;
