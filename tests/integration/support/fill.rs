@@ -33,9 +33,13 @@ pub fn copy_in_order(from: &Path, to: &Path, order: &[PathBuf]) {
     let is_full =
         |path: &PathBuf| fs::read_dir(from.join(path)).is_ok_and(|mut entries| entries.next().is_some());
     let leaves: Vec<_> = order.iter().filter(|path| !is_full(path)).collect();
+    for leaf in &leaves {
+        // cp with --parents does not replace empty folders, nor symlinks that lead nowhere.
+        let _ = fs::remove_file(to.join(leaf)).or_else(|_| fs::remove_dir(to.join(leaf)));
+    }
     if !leaves.is_empty() {
         let mut cp = tool("cp");
-        cp.current_dir(from).args(["-a", "--parents", "--remove-destination", "-t"]).arg(to).arg("--");
+        cp.current_dir(from).args(["-a", "--parents", "-t"]).arg(to).arg("--");
         run(cp.args(leaves));
     }
     // Folders that were there, or were made on the way, get their metadata when they are complete.
