@@ -34,7 +34,7 @@ pub fn copy_in_order(from: &Path, to: &Path, order: &[PathBuf]) {
         |path: &PathBuf| fs::read_dir(from.join(path)).is_ok_and(|mut entries| entries.next().is_some());
     let leaves: Vec<_> = order.iter().filter(|path| !is_full(path)).collect();
     for leaf in &leaves {
-        // cp with --parents does not replace empty folders, nor symlinks that lead nowhere.
+        // cp with --parents stumbles over empty folders, hard links and dangling symlinks.
         let _ = fs::remove_file(to.join(leaf)).or_else(|_| fs::remove_dir(to.join(leaf)));
     }
     if !leaves.is_empty() {

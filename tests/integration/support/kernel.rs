@@ -30,6 +30,11 @@ impl Mounted {
         Self::mount(image, "loop,rw,noinit_itable")
     }
 
+    /// Mounts for changes, with options of one's own.
+    pub fn with_options(image: &Path, options: &str) -> Result<Self, String> {
+        Self::mount(image, &format!("loop,rw,noinit_itable,{options}"))
+    }
+
     fn mount(image: &Path, options: &str) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ran =

@@ -1,0 +1,142 @@
+//! Crashes: images cut off under load at random moments, in every mode of the journal, have the form
+//! that they have after the kernel's recovery. Images with live fast commits are refused.
+//!
+//! EXT4_CANON_CUTS asks for more cuts than the few that every run makes.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use crate::support::image::sparse_copy;
+use crate::support::kernel::Mounted;
+use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
+
+/// Options of mke2fs and of the mount.
+const MODES: [(&[&str], &str); 12] = [
+    (&["-t", "ext4"], "data=ordered"),
+    (&["-t", "ext4"], "data=journal"),
+    (&["-t", "ext4", "-b", "1024"], "data=writeback"),
+    (&["-t", "ext4", "-O", "^metadata_csum"], "journal_checksum"),
+    (&["-t", "ext4", "-O", "^metadata_csum"], "data=writeback,journal_async_commit"),
+    (&["-t", "ext4"], "data=writeback,journal_async_commit"),
+    (&["-t", "ext4", "-O", "fast_commit"], "data=ordered"),
+    (&["-t", "ext4", "-O", "orphan_file"], "data=ordered"),
+    (&["-t", "ext4", "-O", "^64bit,^metadata_csum", "-b", "1024"], "data=ordered"),
+    (&["-t", "ext4", "-b", "1024", "-J", "size=1"], "data=journal"),
+    (&["-t", "ext3"], "data=ordered"),
+    (&["-t", "ext3", "-b", "1024"], "data=journal"),
+];
+
+/// Numbers that look random.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+/// Works on a tree until told to stop, or until the filesystem is shut down under it.
+fn load(root: &Path, seed: u64, stop: &AtomicBool) {
+    let mut dice = Dice(seed);
+    let mut open: Vec<File> = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let folder = root.join(format!("folder{}", dice.roll(6)));
+        let name = |dice: &mut Dice| folder.join(format!("{:x>1$}", dice.roll(60), 1 + seed as usize % 40));
+        // Whatever fails is of no interest: another thread may have been there first.
+        let _ = match dice.roll(12) {
+            0 => fs::remove_dir_all(&folder),
+            1 | 2 => fs::remove_file(name(&mut dice)),
+            3 => fs::rename(name(&mut dice), name(&mut dice)),
+            4 => fs::hard_link(name(&mut dice), folder.join(format!("link{}", dice.roll(99)))),
+            5 => File::options()
+                .write(true)
+                .open(name(&mut dice))
+                .and_then(|file| file.set_len(dice.roll(70_000))),
+            6 => File::open(name(&mut dice)).and_then(|file| {
+                // An orphan, if its name goes away.
+                open.truncate(12);
+                open.insert(0, file);
+                fs::remove_file(name(&mut dice))
+            }),
+            7 if dice.roll(9) == 0 => File::open(&folder).and_then(|folder| folder.sync_all()),
+            _ => fs::create_dir_all(&folder).and_then(|()| {
+                let size = usize::try_from(dice.roll(30_000)).unwrap_or(0);
+                // Blocks that begin with the journal's magic have to be escaped in it.
+                let magic = [0xC0, 0x3B, 0x39, 0x98].repeat(size / 4);
+                let bytes = if dice.roll(5) == 0 { magic } else { tree::noise(dice.roll(1 << 30), size) };
+                fs::write(name(&mut dice), bytes)
+            }),
+        };
+    }
+}
+
+/// Cuts an image off under load: the filesystem is shut down, with its log written out or not.
+fn cut(lab: &Lab, number: u64) {
+    let (options, mount_options) = MODES[usize::try_from(number).expect("a number") % MODES.len()];
+    let mut dice = Dice(number + 1);
+    let image = lab.mke2fs("live.img", "48M", options);
+    let mounted = Mounted::with_options(&image, mount_options).expect("a mount");
+    let stop = AtomicBool::new(false);
+    let flush = if dice.roll(2) == 0 { "shutdown -f" } else { "shutdown" };
+    thread::scope(|scope| {
+        for seed in 0..2 {
+            let (root, stop, seed) = (mounted.path(), &stop, number * 2 + seed);
+            scope.spawn(move || load(root, seed, stop));
+        }
+        thread::sleep(Duration::from_millis(300 + dice.roll(900)));
+        run(tool("xfs_io").args(["-x", "-c", flush]).arg(mounted.path()));
+        stop.store(true, Ordering::Relaxed);
+    });
+    let cut = lab.copy(&image, "cut.img");
+    mounted.unmount();
+
+    let by_kernel = lab.copy(&cut, "by-kernel.img");
+    // Without its journal, the image is another one, or such that the kernel can't read it through.
+    let without = std::panic::catch_unwind(|| judge::kernel_tree(&cut));
+    fill::kernel(&by_kernel, |_| {});
+    let what = format!("cut {number}, {options:?}, {mount_options}, {flush}");
+    let output = canonical(&cut, &["--verify"]);
+    let recovered = judge::kernel_tree(&output).expect("it mounts");
+    let same = without.is_ok_and(|listed| listed.as_ref() == Ok(&recovered));
+    assert!(!same, "{what}: there was nothing to replay");
+    same_bytes(&output, &canonical(&by_kernel, &[]));
+}
+
+#[test]
+fn cut_off_images_have_the_form_that_the_kernel_recovers() {
+    if !gate(&[Need::Mounts, Need::Program("xfs_io")]) {
+        return;
+    }
+    let cuts = std::env::var("EXT4_CANON_CUTS").ok().and_then(|cuts| cuts.parse().ok());
+    for number in 0..cuts.unwrap_or(MODES.len() as u64) {
+        cut(&Lab::new(), number);
+    }
+}
+
+#[test]
+fn live_fast_commits_are_refused() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image = lab.mke2fs("live.img", "48M", &["-t", "ext4", "-O", "fast_commit"]);
+    let mounted = Mounted::read_write(&image).expect("a mount");
+    let file = File::create(mounted.path().join("file")).expect("a file");
+    run(tool("sync").arg("-f").arg(mounted.path()));
+    // Nothing but this, and fsync needs no more than a fast commit.
+    file.write_all_at(&tree::noise(1, 9000), 0).and_then(|()| file.sync_all()).expect("writing");
+    let live = lab.path("cut.img");
+    sparse_copy(&image, &live);
+    drop(file);
+    mounted.unmount();
+    assert!(refused(&live, &[], 4).contains("fast commits"));
+    // Once they are replayed, it is an image as any other.
+    fill::kernel(&live, |_| {});
+    let text = judge::kernel_tree(&canonical(&live, &[])).expect("it mounts");
+    assert!(text.contains("file ") && text.contains("size=9000"), "{text}");
+}

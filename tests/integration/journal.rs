@@ -1,0 +1,281 @@
+//! Journals that debugfs writes, in every format, and damage in each kind of their blocks: the form
+//! is that of the image which debugfs, e2fsck or the kernel recovered, or there is an error.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::image::{debugfs, debugfs_read, patch, peek};
+use crate::support::kernel::Mounted;
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, canonical, gate, refused, run, same_bytes, tool, tree};
+
+/// Formats of journals: options of mke2fs, and of debugfs's command that opens the journal.
+const FORMATS: [(&[&str], &str); 5] = [
+    (&["-t", "ext3", "-b", "1024"], ""),
+    (&["-t", "ext4", "-b", "1024", "-O", "^metadata_csum"], ""),
+    (&["-t", "ext4", "-b", "1024"], "-c"),
+    (&["-t", "ext4", "-b", "4096", "-O", "^64bit"], "-c"),
+    (&["-t", "ext4", "-b", "4096"], ""),
+];
+
+/// An image with one file of many blocks, and what is known of its places.
+struct Scene {
+    lab: Lab,
+    image: PathBuf,
+    block_size: u64,
+    /// The blocks of the file.
+    file: Vec<u64>,
+    /// The blocks of the journal.
+    journal: Vec<u64>,
+}
+
+impl Scene {
+    fn new(options: &[&str]) -> Self {
+        let lab = Lab::new();
+        let source = lab.folder("source");
+        fs::write(source.join("file"), tree::noise(1, 100_000)).expect("writing");
+        let image = lab.mke2fs_d("in.img", "16M", options, &source);
+        let block_size = 1024 << u32::from_le_bytes(peek(&image, 1024 + 24));
+        let blocks = |what: &str| {
+            let said = debugfs_read(&image, &format!("blocks {what}\n"));
+            let words = said.split_whitespace().filter_map(|word| word.parse().ok());
+            words.collect::<Vec<u64>>()
+        };
+        let (file, journal) = (blocks("/file"), blocks("<8>"));
+        assert!(file.len() > 20 && journal.len() >= 1024);
+        Self { lab, image, block_size, file, journal }
+    }
+
+    /// A file with a block of one byte, or of the journal's magic over and over.
+    fn block(&self, byte: u8) -> PathBuf {
+        let path = self.lab.path(&format!("block-{byte}"));
+        let size = usize::try_from(self.block_size).expect("a size");
+        let bytes = if byte == 0xC0 { [0xC0, 0x3B, 0x39, 0x98].repeat(size / 4) } else { vec![byte; size] };
+        fs::write(&path, bytes).expect("writing");
+        path
+    }
+
+    /// Writes transactions into the journal, as debugfs does it.
+    fn write(&self, open: &str, transactions: &[Transaction]) {
+        let mut script = format!("jo {open}\n");
+        for transaction in transactions {
+            let (file, command) = match transaction {
+                Write(block, byte) => (self.block(*byte), format!("-b {}", self.file[*block])),
+                Revoke(block) => (PathBuf::new(), format!("-r {}", self.file[*block])),
+            };
+            script.push_str(&format!("jw {command} {}\n", file.display()));
+        }
+        script.push_str("jc\n");
+        debugfs(&self.image, &script);
+        assert_ne!(u32::from_le_bytes(peek(&self.image, 1024 + 0x60)) & 4, 0, "nothing to replay");
+    }
+
+    /// The place of a block of the journal in the image, in bytes.
+    fn at(&self, place: usize) -> u64 {
+        self.journal[place] * self.block_size
+    }
+}
+
+/// A transaction on a block of the file, by its place.
+enum Transaction {
+    Write(usize, u8),
+    Revoke(usize),
+}
+
+use Transaction::{Revoke, Write};
+
+/// What is written again, revoked, revoked and written again, and escaped.
+const STORY: [Transaction; 8] =
+    [Write(0, 1), Write(1, 2), Write(2, 3), Revoke(1), Write(0, 4), Revoke(2), Write(2, 5), Write(3, 0xC0)];
+
+/// The form that an image has after `e2fsck` replayed its journal.
+fn by_e2fsck(lab: &Lab, image: &Path) -> PathBuf {
+    let copy = lab.copy(image, "by-e2fsck.img");
+    let ran = try_run(tool("e2fsck").arg("-fy").arg(&copy));
+    assert!(ran.code.is_some_and(|code| code <= 1), "{ran:#?}");
+    canonical(&copy, &[])
+}
+
+#[test]
+fn every_format_is_replayed() {
+    for (options, open) in FORMATS {
+        let scene = Scene::new(options);
+        let before = canonical(&scene.image, &[]);
+        scene.write(open, &STORY);
+        let output = canonical(&scene.image, &["--verify"]);
+        same_bytes(&output, &by_e2fsck(&scene.lab, &scene.image));
+        // What the journal holds does make a difference.
+        assert_ne!(fs::read(&output).expect("reading"), fs::read(&before).expect("reading"));
+        // The file's first block has the last of what was written to it.
+        let text = debugfs_read(&output, "cat /file\n");
+        let last = "\u{4}".repeat(usize::try_from(scene.block_size).expect("a size"));
+        assert!(text.contains(&last) && !text.contains(&last.replace('\u{4}', "\u{1}")), "{options:?}");
+    }
+}
+
+#[test]
+fn a_revoked_block_is_not_replayed() {
+    for (options, open) in FORMATS {
+        let scene = Scene::new(options);
+        let before = canonical(&scene.image, &[]);
+        scene.write(open, &[Write(0, 1), Revoke(0)]);
+        same_bytes(&before, &canonical(&scene.image, &[]));
+    }
+}
+
+/// The log goes round at its end, and so do the sequence numbers.
+#[test]
+fn logs_and_sequences_go_round() {
+    // Where the journal has a block map, its blocks are not all of its own.
+    for (options, open) in FORMATS.into_iter().skip(1) {
+        let scene = Scene::new(options);
+        let jsb = scene.at(0);
+        // s_sequence; debugfs writes from the start of the log, so that turning it makes it go round.
+        patch(&scene.image, jsb + 0x18, &(u32::MAX - 1).to_be_bytes());
+        if open == "-c" {
+            // debugfs would rather see a checksum than none.
+            patch(&scene.image, jsb + 0x24, &[0; 12]);
+        }
+        scene.write(open, &STORY);
+        let written = canonical(&scene.image, &[]);
+        same_bytes(&written, &by_e2fsck(&scene.lab, &scene.image));
+        if open == "-c" {
+            continue;
+        }
+        // Turn the log: what lay in blocks 1 to 30 now begins 5 blocks before the end.
+        let size = usize::try_from(scene.block_size).expect("a size");
+        let length = scene.journal.len().min(u32::from_be_bytes(peek(&scene.image, jsb + 0x10)) as usize);
+        let bytes = fs::read(&scene.image).expect("reading");
+        for place in 0..30 {
+            let from = usize::try_from(scene.at(1 + place)).expect("an offset");
+            let to = if length - 5 + place < length {
+                length - 5 + place
+            } else {
+                length - 5 + place - length + 1
+            };
+            patch(&scene.image, scene.at(to), &bytes[from..from + size]);
+        }
+        let start = u32::try_from(length - 5).expect("a place");
+        patch(&scene.image, jsb + 0x1C, &start.to_be_bytes());
+        same_bytes(&written, &canonical(&scene.image, &[]));
+        same_bytes(&written, &by_e2fsck(&scene.lab, &scene.image));
+    }
+}
+
+#[test]
+fn an_unfinished_transaction_ends_the_log() {
+    let scene = Scene::new(FORMATS[0].0);
+    let before = canonical(&scene.image, &[]);
+    scene.write("", &[Write(0, 1)]);
+    // Descriptor, copy, commit: without its commit block, nothing happened.
+    patch(&scene.image, scene.at(3), &[0; 4]);
+    same_bytes(&before, &canonical(&scene.image, &[]));
+}
+
+/// One bit in each block of the log, and in each word of the journal's superblock: an error, or what
+/// the kernel makes of it, and never something third.
+#[test]
+fn damage_is_an_error_or_what_the_kernel_makes_of_it() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    for (options, open) in [FORMATS[0], FORMATS[2]] {
+        let scene = Scene::new(options);
+        scene.write(open, &STORY);
+        let places =
+            (1..24).map(|place| (scene.at(place), 5)).chain((1..24).map(|place| (scene.at(place), 13)));
+        let words = (0..14).map(|word| (scene.at(0), word * 4 + 3));
+        let (mut errors, mut same) = (0, 0);
+        for (block, offset) in places.chain(words) {
+            let image = scene.lab.copy(&scene.image, "damaged.img");
+            let [byte] = peek(&image, block + offset);
+            patch(&image, block + offset, &[byte ^ 2]);
+            let by_kernel = scene.lab.copy(&image, "by-kernel.img");
+            let recovered = Mounted::read_write(&by_kernel).map(Mounted::unmount);
+            let output = scene.lab.path("damaged.out");
+            let ran = try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["-q"]).arg(&image).arg(&output));
+            match ran.code {
+                Some(3 | 4) => errors += 1,
+                Some(0) => {
+                    recovered
+                        .unwrap_or_else(|e| panic!("{block}+{offset}: the kernel does not take it: {e}"));
+                    same_bytes(&output, &canonical(&by_kernel, &[]));
+                    same += 1;
+                }
+                _ => panic!("{block}+{offset}: {ran:#?}"),
+            }
+            let _ = fs::remove_file(&output);
+        }
+        assert!(errors > 5 && same > 5, "{options:?}: {errors} errors, {same} as the kernel has it");
+    }
+}
+
+#[test]
+fn a_journal_that_contradicts_the_filesystem_is_refused() {
+    let scene = Scene::new(FORMATS[0].0);
+    scene.write("", &STORY);
+    for (offset, what) in
+        [(0, "magic"), (0xC, "s_blocksize"), (0x10, "s_maxlen"), (0x14, "s_first"), (0x1C, "s_start")]
+    {
+        let image = scene.lab.copy(&scene.image, "contrary.img");
+        patch(&image, scene.at(0) + offset, &[0x7F; 4]);
+        let message = refused(&image, &[], 4);
+        assert!(message.contains("journal") && message.contains(what), "{what}: {message}");
+    }
+    // Not empty, though nothing asks for recovery.
+    let features = u32::from_le_bytes(peek(&scene.image, 1024 + 0x60));
+    patch(&scene.image, 1024 + 0x60, &(features & !4).to_le_bytes());
+    assert!(refused(&scene.image, &[], 4).contains("not empty"));
+}
+
+#[test]
+fn wild_lists_of_orphans_are_refused() {
+    let scene = Scene::new(&["-t", "ext4", "-O", "^metadata_csum"]);
+    for orphan in [3_u32, 9_999_999] {
+        let image = scene.lab.copy(&scene.image, "wild.img");
+        patch(&image, 1024 + 0xE8, &orphan.to_le_bytes());
+        assert!(refused(&image, &[], 4).contains("orphan"));
+    }
+    // A list that comes back to itself.
+    let image = scene.lab.copy(&scene.image, "cycle.img");
+    debugfs(&image, "set_super_value last_orphan 12\nset_inode_field <12> dtime @12\n");
+    assert!(refused(&image, &[], 4).contains("cycle"));
+}
+
+/// A journal on a device of its own: taken where it is clean, replayed where it is given.
+#[test]
+fn external_journals() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let device = lab.mke2fs("journal.img", "8M", &["-O", "journal_dev", "-b", "4096"]);
+    assert!(refused(&device, &[], 3).contains("journal_dev"));
+    let looped = run(tool("losetup").args(["--find", "--show"]).arg(&device)).trim().to_owned();
+    let image = lab.mke2fs("in.img", "24M", &["-t", "ext4", "-b", "4096", "-J", &format!("device={looped}")]);
+    let mounted = Mounted::read_write(&image).expect("a mount");
+    fs::write(mounted.path().join("early"), "early").expect("writing");
+    run(tool("sync").arg("-f").arg(mounted.path()));
+    fs::rename(mounted.path().join("early"), mounted.path().join("late")).expect("renaming");
+    // The rename is in the journal, and nowhere else.
+    fs::File::open(mounted.path()).and_then(|folder| folder.sync_all()).expect("fsync");
+    let (crashed, its_journal) = (lab.copy(&image, "crashed.img"), lab.copy(&device, "its-journal.img"));
+    mounted.unmount();
+    run(tool("losetup").args(["--detach", &looped]));
+
+    assert!(refused(&image, &[], 2).contains("--uuid keep"));
+    let clean = lab.path("clean.out");
+    let canon = |input: &Path, output: &Path, more: &[&str]| {
+        let ran = try_run(
+            tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["--uuid", "keep"]).args(more).arg(input).arg(output),
+        );
+        assert!(ran.code == Some(0), "{ran:#?}");
+    };
+    canon(&image, &clean, &[]);
+    assert!(refused(&crashed, &["--uuid", "keep"], 4).contains("--journal"));
+    let wrong = lab.mke2fs("other.img", "8M", &["-O", "journal_dev", "-b", "4096"]);
+    refused(&crashed, &["--uuid", "keep", "--journal", wrong.to_str().expect("a name")], 3);
+    let recovered = lab.path("recovered.out");
+    canon(&crashed, &recovered, &["--journal", its_journal.to_str().expect("a name")]);
+    same_bytes(&clean, &recovered);
+}
