@@ -33,14 +33,12 @@ pub fn copy_in_order(from: &Path, to: &Path, order: &[PathBuf]) {
     let is_full =
         |path: &PathBuf| fs::read_dir(from.join(path)).is_ok_and(|mut entries| entries.next().is_some());
     let leaves: Vec<_> = order.iter().filter(|path| !is_full(path)).collect();
+    for leaf in &leaves {
+        // cp with --parents stumbles over empty folders, hard links and dangling symlinks.
+        let _ = fs::remove_file(to.join(leaf)).or_else(|_| fs::remove_dir(to.join(leaf)));
+    }
     if !leaves.is_empty() {
         let mut cp = tool("cp");
-        // Out of the way first: cp stumbles over hard links that are there already.
-        for path in leaves.iter().map(|path| to.join(path)) {
-            if path.symlink_metadata().is_ok_and(|meta| !meta.is_dir()) {
-                fs::remove_file(path).expect("removing");
-            }
-        }
         cp.current_dir(from).args(["-a", "--parents", "-t"]).arg(to).arg("--");
         run(cp.args(leaves));
     }
