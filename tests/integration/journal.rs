@@ -279,3 +279,20 @@ fn external_journals() {
     canon(&crashed, &recovered, &["--journal", its_journal.to_str().expect("a name")]);
     same_bytes(&clean, &recovered);
 }
+
+/// A file that was to be cut to its size: done, and its time stays, as e2fsck leaves it. (The kernel
+/// would stamp it with the time of the recovery.)
+#[test]
+fn orphans_with_links_are_cut_to_their_size() {
+    for options in [&["-t", "ext4", "-O", "^metadata_csum"][..], &["-t", "ext3", "-b", "1024"]] {
+        let scene = Scene::new(options);
+        debugfs(&scene.image, "set_inode_field /file size 5000\n");
+        // Blocks behind the end are wrong, unless the file is an orphan.
+        refused(&scene.image, &[], 4);
+        let said = debugfs_read(&scene.image, "stat /file\n");
+        let number = said.split_whitespace().nth(4).expect("a number").to_owned();
+        debugfs(&scene.image, &format!("set_super_value last_orphan {number}\n"));
+        let output = canonical(&scene.image, &["--verify"]);
+        same_bytes(&output, &by_e2fsck(&scene.lab, &scene.image));
+    }
+}
