@@ -43,6 +43,9 @@ pub const TAG_LAST: u16 = 8;
 /// `h_chksum_type`: crc32 with the polynomial 0x04C11DB7, big-endian.
 pub const CHECKSUM_CRC32: u8 = 1;
 
+/// `s_checksum_type`: crc32c, which versions 2 and 3 demand.
+pub const CHECKSUM_CRC32C: u8 = 4;
+
 /// The fewest blocks of a journal.
 pub const MIN_BLOCKS: u32 = 1024;
 /// Fast-commit blocks where a journal with the feature names no number.

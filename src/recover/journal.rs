@@ -3,7 +3,7 @@
 use zerocopy::IntoBytes;
 
 use crate::error::{Location, Problem, Result, Structure};
-use crate::ondisk::checksum::crc32c;
+use crate::ondisk::checksum::{Checksums, crc32c};
 use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::jbd2::{self, JournalSuperblock, LogFormat};
 use crate::ondisk::superblock::{self as sb, Superblock};
@@ -143,6 +143,13 @@ impl<'a> Journal<'a> {
                 "give the journal device of this filesystem",
             ));
         }
+        let bytes: [u8; sb::SIZE] = zerocopy::transmute!(*raw);
+        if let Some(expected) = Checksums::of(raw).superblock(&bytes) {
+            let found = raw.s_checksum.get();
+            if found != expected {
+                return Err(at().corrupt(Problem::Checksum { found, expected }));
+            }
+        }
         // Behind the block that holds this superblock.
         let first = if source.geometry.block_size == sb::OFFSET { 2 } else { 1 };
         let count = u32::try_from(device.len() / source.geometry.block_size).unwrap_or(u32::MAX);
@@ -196,6 +203,10 @@ impl<'a> Journal<'a> {
         if start != 0 && !(first..end).contains(&start) {
             return Err(at.value("s_start", start, format!("0, or {first} to {}", end - 1)));
         }
+        // A journal inside may leave its one user out; a device may not.
+        if matches!(blocks, Blocks::Device(_)) && jsb.s_nr_users.get() != 1 {
+            return Err(at.value("s_nr_users", jsb.s_nr_users.get(), 1));
+        }
         let (sequence, error) = (jsb.s_sequence.get(), jsb.s_errno.get());
         Ok(Self { blocks, block_size, format, first, end, fast_commit_blocks, sequence, start, error })
     }
@@ -228,10 +239,10 @@ impl<'a> Journal<'a> {
 }
 
 fn check_features(jsb: &JournalSuperblock, format: &LogFormat, at: &Location) -> Result<()> {
-    let unknown = format.incompat & !jbd2::INCOMPAT_KNOWN;
-    if unknown != 0 || jsb.s_feature_ro_compat.get() != 0 {
+    let (unknown, read_only) = (format.incompat & !jbd2::INCOMPAT_KNOWN, jsb.s_feature_ro_compat.get());
+    if unknown != 0 || read_only != 0 {
         return Err(at.clone().unsupported(
-            format!("journal features {unknown:#x}"),
+            format!("journal features (incompat {unknown:#x}, ro_compat {read_only:#x})"),
             "mount and unmount it with a kernel that knows them",
         ));
     }
@@ -247,6 +258,9 @@ fn check_features(jsb: &JournalSuperblock, format: &LogFormat, at: &Location) ->
         return Err(at.clone().wrong("has more than one kind of checksum"));
     }
     if format.has_checksums() {
+        if jsb.s_checksum_type != jbd2::CHECKSUM_CRC32C {
+            return Err(at.clone().value("s_checksum_type", jsb.s_checksum_type, jbd2::CHECKSUM_CRC32C));
+        }
         let summed = JournalSuperblock { s_checksum: 0.into(), ..*jsb };
         let (found, expected) = (jsb.s_checksum.get(), crc32c(!0, summed.as_bytes()));
         if found != expected {

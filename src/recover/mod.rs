@@ -20,6 +20,9 @@ pub struct Recovery<'a> {
     pub needed: bool,
     /// The error that the journal recorded, 0 for none.
     pub error: u32,
+    /// `s_state` as it stood before the replay: errors are written past the journal, whose copy of
+    /// the superblock may be older.
+    pub state_before: u16,
     /// Transactions that were replayed.
     pub transactions: u64,
     /// Copies that were replayed.
@@ -61,7 +64,8 @@ pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     if journal.start == 0 {
         return Ok(Recovery { needed, error: journal.error, ..Recovery::default() });
     }
-    replay::replay(&journal, source.geometry.blocks_count)
+    let recovery = replay::replay(&journal, source.geometry.blocks_count)?;
+    Ok(Recovery { state_before: source.superblock.s_state.get(), ..recovery })
 }
 
 /// Looks at the state of a filesystem whose journal has been replayed; returns warnings.
@@ -73,9 +77,10 @@ pub fn check_state(source: &Source<'_>, recovery: &Recovery<'_>, accept_errors: 
     let state = source.superblock.s_state.get();
     let mut warnings = Vec::new();
     let errors = [
-        (state & sb::STATE_ERROR != 0)
+        ((state | recovery.state_before) & sb::STATE_ERROR != 0)
             .then(|| "the superblock says that errors were found (s_state)".to_owned()),
-        (recovery.error != 0).then(|| format!("the journal recorded an error ({})", recovery.error)),
+        (recovery.error != 0)
+            .then(|| format!("the journal recorded an error ({})", recovery.error.cast_signed())),
     ];
     for state in errors.into_iter().flatten() {
         if !accept_errors {

@@ -60,6 +60,12 @@ pub fn check_superblock(sb: &Superblock) -> Result<()> {
             LATER,
         ));
     }
+    if features.incompat.contains(Incompat::JOURNAL_DEV) {
+        return Err(at().unsupported(
+            "a journal device (feature journal_dev), not a filesystem",
+            "give the filesystem that it belongs to",
+        ));
+    }
     let unknown = features.difference(SUPPORTED).difference(STATE).names();
     if !unknown.is_empty() {
         let noun = if unknown.len() == 1 { "feature" } else { "features" };

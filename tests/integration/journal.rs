@@ -228,6 +228,19 @@ fn a_journal_that_contradicts_the_filesystem_is_refused() {
     assert!(refused(&scene.image, &[], 4).contains("not empty"));
 }
 
+/// Errors are written past the journal, which may hold an older superblock without them.
+#[test]
+fn an_error_flag_is_not_lost_in_the_replay() {
+    let scene = Scene::new(FORMATS[0].0);
+    let block = scene.lab.path("superblock");
+    fs::write(&block, peek::<1024>(&scene.image, 1024)).expect("writing");
+    debugfs(&scene.image, &format!("jo\njw -b 1 {}\njc\n", block.display()));
+    let state = u16::from_le_bytes(peek(&scene.image, 1024 + 0x3A));
+    patch(&scene.image, 1024 + 0x3A, &(state | 2).to_le_bytes());
+    assert!(refused(&scene.image, &[], 4).contains("errors were found"));
+    canonical(&scene.image, &["--ignore-error-state"]);
+}
+
 #[test]
 fn wild_lists_of_orphans_are_refused() {
     let scene = Scene::new(&["-t", "ext4", "-O", "^metadata_csum"]);
