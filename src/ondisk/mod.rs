@@ -11,6 +11,7 @@ pub mod extent;
 pub mod features;
 pub mod group_descriptor;
 pub mod htree;
+pub mod indirect;
 pub mod inode;
 pub mod jbd2;
 pub mod orphan_file;

@@ -11,6 +11,7 @@ use crate::error::{Error, Location, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::extent;
 use crate::ondisk::features::{Compat, Incompat};
+use crate::ondisk::indirect;
 use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
 use crate::read::Specials;
 use crate::survey::Survey;
@@ -223,7 +224,7 @@ impl<'g> Layouter<'g> {
         let beyond = extents
             .iter()
             .any(|extent| extent.physical.0 + u64::from(extent.count) > u64::from(u32::MAX) + 1);
-        if beyond || end > map::max_mapped_blocks(self.geometry.pointers_per_block()) {
+        if beyond || end > indirect::max_blocks(self.geometry.pointers_per_block()) {
             return Err(beyond_block_maps(number));
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use crate::geometry::Geometry;
 use crate::ondisk::extent::{self, ROOT_MAX};
+use crate::ondisk::indirect::DIRECT;
 use crate::units::BlockNr;
 
 /// Consecutive blocks of a file in the output.
@@ -47,9 +48,6 @@ impl IndirectBlock {
     }
 }
 
-/// The number of direct blocks of a block map.
-pub const DIRECT: u64 = 12;
-
 /// The indirect blocks of a file, each before what it leads to, in logical order.
 pub fn indirect_blocks(extents: &[PlannedExtent], pointers: u64) -> Vec<IndirectBlock> {
     let mut blocks: Vec<IndirectBlock> = Vec::new();
@@ -86,11 +84,6 @@ pub fn indirect_root(logical: u64, pointers: u64) -> (u64, u32) {
         first = next;
     }
     (first, 2)
-}
-
-/// The most blocks that a block map reaches.
-pub fn max_mapped_blocks(pointers: u64) -> u64 {
-    DIRECT + pointers + pointers.pow(2) + pointers.pow(3)
 }
 
 /// The number of blocks that the map of a file needs for itself.

@@ -13,7 +13,7 @@ mod xattr;
 pub use allocate::FreeBlocks;
 pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryRules};
 pub use layout::{FileLayout, Layout};
-pub use map::{DIRECT, IndirectBlock, PlannedExtent, extent_levels, indirect_blocks, indirect_root};
+pub use map::{IndirectBlock, PlannedExtent, extent_levels, indirect_blocks, indirect_root};
 pub use pieces::{Content, Owner, Piece};
 pub use placement::GroupPlaces;
 pub use xattr::XattrPlan;

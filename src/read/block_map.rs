@@ -2,21 +2,12 @@
 
 use super::file_map::{Budget, FileMap};
 use crate::error::{Location, Result, Structure};
-use crate::geometry::Geometry;
+use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::le32;
 use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
-
-/// The number of direct blocks.
-pub const DIRECT_BLOCKS: u64 = 12;
-
-/// The most blocks that a block map reaches, as far as they are read: below 2^32.
-pub fn max_blocks(geometry: &Geometry) -> u64 {
-    let pointers = geometry.pointers_per_block();
-    (DIRECT_BLOCKS + pointers + pointers.pow(2) + pointers.pow(3)).min(u32::MAX.into())
-}
 
 /// An indirect block that is being read.
 struct Level<'a> {
@@ -37,7 +28,7 @@ pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode
     for slot in 0..12 {
         push(source, budget, number, &mut map, None, slot as u64, root(slot))?;
     }
-    let mut first = DIRECT_BLOCKS;
+    let mut first = DIRECT;
     for below in 0..3_u32 {
         let pointer = root(12 + below as usize);
         if pointer != 0 {

@@ -1,12 +1,12 @@
 //! Reading one inode: its fields, its xattrs in the body, and its block map.
 
-use super::block_map;
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
 use super::inode_table::RawInode;
 use super::xattr::{self, RawXattr};
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
+use crate::ondisk::indirect;
 use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
 use crate::ondisk::le32;
 use crate::source::Source;
@@ -104,7 +104,11 @@ pub fn read<'a>(
     let blocks = map.blocks() + u64::from(xattr_block.is_some());
     if let Content::Regular(size) = content {
         let extents = inode.flags().contains(InodeFlags::EXTENTS);
-        let limit = if extents { u32::MAX.into() } else { block_map::max_blocks(&source.geometry) };
+        let limit = if extents {
+            u32::MAX.into()
+        } else {
+            indirect::max_blocks(source.geometry.pointers_per_block()).min(u32::MAX.into())
+        };
         if orphan {
             // Whatever lies behind the end was about to go.
             map.cut(source.geometry.blocks_of_bytes(size));

@@ -4,10 +4,10 @@ use zerocopy::IntoBytes;
 
 use super::Renderer;
 use crate::ondisk::extent::{ENTRY_SIZE, Extent, ExtentHeader, ExtentIndex, ROOT_MAX, entries_per_block};
+use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::inode::I_BLOCK_SIZE;
 use crate::plan::{
-    DIRECT, FileLayout, IndirectBlock, Owner, Plan, PlannedExtent, extent_levels, indirect_blocks,
-    indirect_root,
+    FileLayout, IndirectBlock, Owner, Plan, PlannedExtent, extent_levels, indirect_blocks, indirect_root,
 };
 use crate::units::{BlockNr, InodeNr};
 

@@ -6,10 +6,10 @@ use zerocopy::little_endian::U32;
 
 use super::Renderer;
 use super::inode::set_size;
+use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::jbd2::{self, JournalSuperblock};
 use crate::ondisk::orphan_file::{self, OrphanBlockTail};
-use crate::plan::DIRECT;
 use crate::units::{BlockNr, GroupNr};
 
 impl Renderer<'_, '_> {
