@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::ondisk::features::Compat;
 use crate::plan::{Content, Plan};
 use crate::read::Reading;
 use crate::recover::Recovery;
@@ -56,6 +57,9 @@ pub fn account(
         }
     }
     report.warnings.clone_from(&reading.warnings);
+    if source.features().compat.contains(Compat::STABLE_INODES) {
+        report.warnings.push("stable_inodes: inode numbers and UUID are kept".to_owned());
+    }
     report.warnings.extend(bound_xattrs(tree));
     if plan.superblock.s_uuid != source.superblock.s_uuid {
         report.warnings.extend(crate::mentions::find(source, tree, source.superblock.s_uuid));

@@ -118,25 +118,41 @@ impl Prepared {
         observer: &dyn Observer,
     ) -> Result<Self> {
         options.check(source.geometry.has_wide_inodes())?;
-        keep_pair(source, options)?;
+        let options = &identity(source, options)?;
         let state = recover::check_state(source, recovery, options.ignore_error_state)?;
         let mut reading = read::read(source, recovery.needed || !state.is_empty(), observer)?;
         reading.warnings.extend(state);
         let times_changed = policy::apply(&mut reading.tree, options);
         let digest = options.uuid == policy::UuidPolicy::Content;
         let survey = survey::survey(source, &reading.tree, options.holes, digest, observer);
-        let plan = plan::plan(source, &reading.tree, &reading.specials, &survey, options)?;
+        let plan = plan::plan(source, &reading, &survey, options)?;
         let report = account::account(source, recovery, &reading, &survey, &plan, times_changed);
         Ok(Self { reading, plan, report })
     }
 }
 
-/// Refuses another UUID for a filesystem whose external journal knows it by the one it has.
-fn keep_pair(source: &source::Source<'_>, options: &Options) -> Result<()> {
+/// The options, with the UUID kept where `stable_inodes` demands it.
+///
+/// Refuses another UUID for a filesystem whose external journal knows it by the one it has, or
+/// whose files can't be decrypted without it.
+fn identity(source: &source::Source<'_>, options: &Options) -> Result<Options> {
     use ondisk::features::Compat;
     let old = source.superblock.s_uuid;
     let outside =
         source.features().compat.contains(Compat::HAS_JOURNAL) && source.superblock.s_journal_inum.get() == 0;
+    let mut options = options.clone();
+    if source.features().compat.contains(Compat::STABLE_INODES) {
+        match options.uuid {
+            policy::UuidPolicy::Given(new) if new != old => {
+                return Err(Error::Options(
+                    "the filesystem has the stable_inodes feature, with which files may be encrypted by means of \
+                     its UUID, so that another one would lose them: leave --uuid out, or use --uuid keep"
+                        .to_owned(),
+                ));
+            }
+            _ => options.uuid = policy::UuidPolicy::Keep,
+        }
+    }
     let kept =
         matches!(options.uuid, policy::UuidPolicy::Keep) || options.uuid == policy::UuidPolicy::Given(old);
     if outside && !kept {
@@ -145,5 +161,5 @@ fn keep_pair(source: &source::Source<'_>, options: &Options) -> Result<()> {
                 .to_owned(),
         ));
     }
-    Ok(())
+    Ok(options)
 }

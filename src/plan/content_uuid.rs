@@ -48,7 +48,7 @@ pub fn derive(superblock: &Superblock, tree: &Tree, specials: &Specials, survey:
     stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
     stream.u32(specials.journal.map_or(0, |journal| journal.blocks));
     stream.u32(specials.journal.map_or(0, |journal| journal.fast_commit_blocks));
-    stream.u32(specials.orphan_file_blocks.unwrap_or(0));
+    stream.u32(specials.orphan_file.map_or(0, |file| file.blocks));
     stream.count(tree.nodes.len());
     for id in tree.ids() {
         node(&mut stream, tree, survey, id);

@@ -13,7 +13,7 @@ use crate::ondisk::extent;
 use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::indirect;
 use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
-use crate::read::Specials;
+use crate::read::{SpecialFile, Specials};
 use crate::survey::Survey;
 use crate::tree::{Kind, NodeId, Tree};
 use crate::units::{BlockNr, InodeNr};
@@ -74,7 +74,7 @@ pub struct Contents<'p> {
     /// The output's geometry.
     pub geometry: &'p Geometry,
     /// Which inode each node gets.
-    pub numbering: Numbering,
+    pub numbering: &'p Numbering,
     /// The tree.
     pub tree: &'p Tree,
     /// The files outside the tree.
@@ -97,7 +97,7 @@ pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks
         layouter.layout.journal =
             Some(layouter.file(InodeNr::JOURNAL, [(0, blocks, false)].into_iter(), true)?);
     }
-    if let Some(blocks) = specials.orphan_file_blocks {
+    if let Some(SpecialFile { blocks, .. }) = specials.orphan_file {
         let number = numbering.orphan_file().unwrap_or_default();
         layouter.layout.orphan_file = Some(layouter.file(number, [(0, blocks, false)].into_iter(), false)?);
     }

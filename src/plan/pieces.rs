@@ -1,5 +1,7 @@
 //! The list of everything that is written: each byte at most once, and the rest zero.
 
+use std::ops::Range;
+
 use super::{FileLayout, Plan};
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::bitmap;
@@ -138,7 +140,6 @@ impl Lister<'_> {
             self.pieces.push(Piece { start: BlockNr(0), bytes: 1024, content: Content::Boot });
         }
         let with_flags = self.plan.checksums.covers_descriptors();
-        let last_inode = u64::from(self.plan.numbering.last().0);
         for group in (0..geometry.groups).map(GroupNr) {
             let head = geometry.group_head(group);
             if let Some(block) = head.superblock {
@@ -163,26 +164,33 @@ impl Lister<'_> {
             if !with_flags || !self.plan.is_block_uninit(group) {
                 self.add(places.block_bitmap, 1, Content::BlockBitmap(group));
             }
-            let first = u64::from(group.0) * u64::from(geometry.inodes_per_group);
-            let used = last_inode.saturating_sub(first).min(geometry.inodes_per_group.into());
-            if !with_flags || used > 0 {
+            if !with_flags || self.plan.numbering.used_in(group).next().is_some() {
                 self.add(places.inode_bitmap, 1, Content::InodeBitmap(group));
             }
-            self.inode_table(group, places.inode_table, used);
+            self.inode_table(group, places.inode_table);
         }
     }
 
-    /// The inodes in use at the start of a group's table.
-    fn inode_table(&mut self, group: GroupNr, start: BlockNr, used: u64) {
+    /// The blocks of a group's table with inodes in use, each from its start to the last of these.
+    fn inode_table(&mut self, group: GroupNr, table: BlockNr) {
         let inode_size = self.plan.geometry.inode_size as u64;
         let per_piece = (MAX_BYTES / 4).max(self.block_size);
-        let mut done = 0;
-        while done < used * inode_size {
-            let bytes = per_piece.min(used * inode_size - done);
-            let index = u32::try_from(done / inode_size).unwrap_or(u32::MAX);
-            let start = BlockNr(start.0 + done / self.block_size);
-            self.pieces.push(Piece { start, bytes, content: Content::InodeTable(group, index) });
-            done += bytes;
+        let mut parts: Vec<Range<u64>> = Vec::new();
+        for used in self.plan.numbering.used_in(group) {
+            let start = u64::from(used.start) * inode_size / self.block_size * self.block_size;
+            let end = u64::from(used.end) * inode_size;
+            match parts.last_mut() {
+                Some(last) if last.end.next_multiple_of(self.block_size) >= start => last.end = end,
+                _ => parts.push(start..end),
+            }
+        }
+        for part in parts {
+            for done in (part.start..part.end).step_by(usize::try_from(per_piece).unwrap_or(usize::MAX)) {
+                let bytes = per_piece.min(part.end - done);
+                let index = u32::try_from(done / inode_size).unwrap_or(u32::MAX);
+                let start = BlockNr(table.0 + done / self.block_size);
+                self.pieces.push(Piece { start, bytes, content: Content::InodeTable(group, index) });
+            }
         }
     }
 

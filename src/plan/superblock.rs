@@ -56,7 +56,7 @@ pub fn build(
     source: &Source<'_>,
     geometry: &Geometry,
     options: &Options,
-    numbering: Numbering,
+    numbering: &Numbering,
     groups: &[GroupPlaces],
     layout: &Layout,
 ) -> Superblock {
@@ -69,7 +69,7 @@ pub fn build(
     output.s_magic = U16::new(sb::MAGIC);
     output.s_state = U16::new(sb::STATE_VALID);
     output.s_inodes_count = U32::new(geometry.inodes_count());
-    output.s_free_inodes_count = U32::new(geometry.inodes_count() - numbering.last().0);
+    output.s_free_inodes_count = U32::new(geometry.inodes_count() - numbering.count());
     output.s_free_blocks_count_lo = low(free);
     output.s_free_blocks_count_hi = high(free);
     output.s_overhead_clusters = low(overhead(geometry, groups, layout));

@@ -18,7 +18,7 @@ mod special;
 mod xattr;
 
 pub use orphan::Orphans;
-pub use special::{DenseFile, JournalShape, Specials, dense_file};
+pub use special::{DenseFile, JournalShape, SpecialFile, Specials, dense_file};
 
 use rayon::prelude::*;
 
@@ -33,7 +33,8 @@ use crate::units::InodeNr;
 pub struct Reading {
     /// The tree.
     pub tree: Tree,
-    /// The inode that each node had in the input, for messages alone; 0 for one that was not there.
+    /// The inode that each node had in the input, for messages and `stable_inodes` alone; 0 for
+    /// one that was not there.
     pub inodes: Vec<InodeNr>,
     /// What the input's inodes outside the tree say of its geometry.
     pub specials: Specials,

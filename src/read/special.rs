@@ -16,14 +16,23 @@ use crate::units::{BlockNr, InodeNr};
 pub struct Specials {
     /// The journal; `None` without one.
     pub journal: Option<JournalShape>,
-    /// The length of the orphan file in blocks; `None` without one.
-    pub orphan_file_blocks: Option<u32>,
+    /// The orphan file; `None` without one.
+    pub orphan_file: Option<SpecialFile>,
     /// The blocks that all of them take.
     pub claims: Vec<Claim>,
     /// Their numbers.
     pub numbers: Vec<InodeNr>,
     /// Blocks of the list of bad blocks, which is dropped.
     pub bad_blocks: u64,
+}
+
+/// A file outside the tree whose number is not fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpecialFile {
+    /// Its inode in the input, which matters only with `stable_inodes`.
+    pub number: InodeNr,
+    /// Its length in blocks.
+    pub blocks: u32,
 }
 
 /// The length of a journal.
@@ -75,7 +84,7 @@ pub fn read(source: &Source<'_>, scan: &Scan<'_>) -> Result<Specials> {
             return Err(Location::of(Structure::Superblock).value("s_orphan_file_inum", number.0, expected));
         }
         let file = dense_file(source, number, Structure::OrphanFile)?;
-        specials.orphan_file_blocks = Some(file.blocks);
+        specials.orphan_file = Some(SpecialFile { number, blocks: file.blocks });
         specials.add(&file);
     }
     Ok(specials)

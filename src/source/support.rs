@@ -14,6 +14,7 @@ const SUPPORTED: Features = Features {
             | Compat::DIR_INDEX.bits()
             | Compat::SPARSE_SUPER2.bits()
             | Compat::FAST_COMMIT.bits()
+            | Compat::STABLE_INODES.bits()
             | Compat::ORPHAN_FILE.bits(),
     ),
     incompat: Incompat::from_bits_retain(

@@ -11,16 +11,12 @@ use crate::tree::Tree;
 use crate::units::GroupNr;
 
 impl Plan {
-    /// Inodes of a group that are in use; they are the first ones.
-    fn inodes_used(&self, group: GroupNr) -> u32 {
-        let first = group.0 * self.geometry.inodes_per_group;
-        self.numbering.last().0.saturating_sub(first).min(self.geometry.inodes_per_group)
-    }
-
     /// Sets the bits of a group's inodes in use, and of those that no group has, in a bitmap of
     /// zeros.
     pub(super) fn fill_inode_bitmap(&self, group: GroupNr, out: &mut [u8]) {
-        bitmap::set(out, 0..self.inodes_used(group) as usize);
+        for used in self.numbering.used_in(group) {
+            bitmap::set(out, used.start as usize..used.end as usize);
+        }
         bitmap::set(out, self.geometry.inodes_per_group as usize..out.len() * 8);
     }
 }
@@ -58,7 +54,11 @@ fn directories_per_group(plan: &Plan, tree: &Tree) -> Vec<u32> {
 fn descriptor(plan: &Plan, group: GroupNr, directories: u32, scratch: &mut [u8]) -> GroupDescriptor {
     let geometry = &plan.geometry;
     let places = plan.groups[group.0 as usize];
-    let used = plan.inodes_used(group);
+    // The number of inodes in use, and the end of the last of them.
+    let (used, end) = plan
+        .numbering
+        .used_in(group)
+        .fold((0, 0), |(used, _), range| (used + (range.end - range.start), range.end));
     let mut descriptor = GroupDescriptor::decode(&[0; WIDE_SIZE]);
     descriptor.set_places(places.block_bitmap, places.inode_bitmap, places.inode_table);
     // A group has at most 2^19 blocks.
@@ -85,7 +85,7 @@ fn descriptor(plan: &Plan, group: GroupNr, directories: u32, scratch: &mut [u8])
         inode_sum = plan.checksums.bitmap(&scratch[..geometry.inodes_per_group as usize / 8]).unwrap_or(0);
     }
     descriptor.bg_flags = U16::new(flags);
-    descriptor.set_itable_unused(geometry.inodes_per_group - used);
+    descriptor.set_itable_unused(geometry.inodes_per_group - end);
     descriptor.set_bitmap_csums(block_sum, inode_sum, geometry.is_64bit());
     descriptor
 }

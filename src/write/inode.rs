@@ -17,13 +17,14 @@ use crate::units::{GroupNr, InodeNr};
 const SPECIAL_MODE: u16 = S_IFREG | 0o600;
 
 impl Renderer<'_, '_> {
-    /// Inodes of a group's table, from an index on.
+    /// The inodes in use of a part of a group's table that starts at an index.
     pub(super) fn inodes(&self, group: GroupNr, first: u32, out: &mut [u8]) {
         let geometry = &self.plan.geometry;
-        for (index, raw) in (first..).zip(out.chunks_exact_mut(geometry.inode_size)) {
-            let number = InodeNr(group.0 * geometry.inodes_per_group + index + 1);
-            if index < geometry.inodes_per_group && number <= self.plan.numbering.last() {
-                self.inode(number, raw);
+        for used in self.plan.numbering.used_in(group).skip_while(|used| used.end <= first) {
+            for index in used.start.max(first)..used.end {
+                let start = (index - first) as usize * geometry.inode_size;
+                let Some(raw) = out.get_mut(start..start + geometry.inode_size) else { return };
+                self.inode(InodeNr(group.0 * geometry.inodes_per_group + index + 1), raw);
             }
         }
     }

@@ -14,6 +14,7 @@ mod judges;
 mod large;
 mod recovery;
 mod refusals;
+mod stable;
 mod structures;
 mod support;
 mod threads;

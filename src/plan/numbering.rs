@@ -1,0 +1,196 @@
+//! Which inode each node gets, and which inodes are in use.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::geometry::Geometry;
+use crate::ondisk::features::Compat;
+use crate::read::Specials;
+use crate::tree::{NodeId, Tree};
+use crate::units::{GroupNr, InodeNr};
+
+/// Which inode each node gets.
+///
+/// The root has its own; `lost+found` gets the first that is not reserved, then come the inodes
+/// outside the tree without a fixed number, then all other nodes in canonical order. With
+/// `stable_inodes`, all of them keep the numbers that they have in the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbering {
+    /// The inode of each node.
+    numbers: Vec<InodeNr>,
+    /// The nodes in the order of their inodes.
+    by_number: Vec<(InodeNr, NodeId)>,
+    orphan_file: Option<InodeNr>,
+    /// All inodes in use, the reserved ones included: sorted ranges that do not touch.
+    used: Vec<Range<u32>>,
+    inodes_per_group: u32,
+}
+
+/// Hands out inode numbers from the first on that is not reserved, but for those that are taken.
+struct FreeNumbers {
+    next: u32,
+    /// Sorted.
+    taken: Vec<u32>,
+}
+
+impl FreeNumbers {
+    /// The lowest number that is free. There are fewer than 2^32 nodes and specials.
+    fn take(&mut self) -> InodeNr {
+        while self.taken.binary_search(&self.next).is_ok() {
+            self.next += 1;
+        }
+        self.next += 1;
+        InodeNr(self.next - 1)
+    }
+}
+
+impl Numbering {
+    /// Numbers the nodes of a tree, whose inodes in the input are `before` (0 for none).
+    ///
+    /// # Errors
+    ///
+    /// `DoesNotFit` where there are too few inodes.
+    pub fn new(geometry: &Geometry, tree: &Tree, specials: &Specials, before: &[InodeNr]) -> Result<Self> {
+        let stable = geometry.features.compat.contains(Compat::STABLE_INODES);
+        let specials_before = [specials.orphan_file.map(|file| file.number)];
+        let mut taken = Vec::new();
+        if stable {
+            taken.extend(before.iter().chain(specials_before.iter().flatten()).map(|number| number.0));
+            taken.sort_unstable();
+        }
+        let first = geometry.first_inode.0;
+        let mut free = FreeNumbers { next: first, taken };
+        let mut number = |before: InodeNr| if stable && before.0 != 0 { before } else { free.take() };
+        let before = |id: NodeId| before.get(id.index()).copied().unwrap_or_default();
+
+        let mut numbers = vec![InodeNr::ROOT; tree.nodes.len()];
+        numbers[NodeId::LOST_FOUND.index()] = number(before(NodeId::LOST_FOUND));
+        let orphan_file = specials.orphan_file.map(|file| number(file.number));
+        for id in tree.ids().skip(2) {
+            numbers[id.index()] = number(before(id));
+        }
+
+        let mut by_number: Vec<_> = numbers.iter().copied().zip(tree.ids()).collect();
+        by_number.sort_unstable();
+        let mut all: Vec<u32> = (1..first).collect();
+        all.extend(numbers.iter().filter(|number| **number != InodeNr::ROOT).map(|number| number.0));
+        all.extend(orphan_file.map(|number| number.0));
+        all.sort_unstable();
+        if all.last().is_some_and(|last| *last > geometry.inodes_count()) {
+            let available = geometry.inodes_count().into();
+            return Err(Error::DoesNotFit { unit: "inodes", needed: all.len() as u64, available });
+        }
+        let mut used: Vec<Range<u32>> = Vec::new();
+        for number in all {
+            match used.last_mut() {
+                Some(last) if last.end == number => last.end += 1,
+                _ => used.push(number..number + 1),
+            }
+        }
+        Ok(Self { numbers, by_number, orphan_file, used, inodes_per_group: geometry.inodes_per_group })
+    }
+
+    /// The inode of a node.
+    pub fn number_of(&self, node: NodeId) -> InodeNr {
+        self.numbers[node.index()]
+    }
+
+    /// The node of an inode, if it has one.
+    pub fn node_of(&self, number: InodeNr) -> Option<NodeId> {
+        let place = self.by_number.binary_search_by_key(&number, |(number, _)| *number).ok()?;
+        self.by_number.get(place).map(|(_, node)| *node)
+    }
+
+    /// The inode of the orphan file.
+    pub fn orphan_file(&self) -> Option<InodeNr> {
+        self.orphan_file
+    }
+
+    /// The number of inodes in use, the reserved ones included.
+    pub fn count(&self) -> u32 {
+        self.used.iter().map(|range| range.end - range.start).sum()
+    }
+
+    /// The inodes of a group that are in use, as ranges of indices in its table.
+    pub fn used_in(&self, group: GroupNr) -> impl Iterator<Item = Range<u32>> + use<'_> {
+        let first = group.0 * self.inodes_per_group + 1;
+        let end = first + self.inodes_per_group;
+        let from = self.used.partition_point(|range| range.end <= first);
+        self.used[from..]
+            .iter()
+            .take_while(move |range| range.start < end)
+            .map(move |range| range.start.max(first) - first..range.end.min(end) - first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::tests::forty_gib;
+    use crate::ondisk::inode::{InodeFlags, S_IFIFO, Timestamp};
+    use crate::read::SpecialFile;
+    use crate::tree::{Kind, Node};
+
+    /// A tree of so many nodes; only their number matters here.
+    fn tree(nodes: usize) -> Tree {
+        let node = Node {
+            mode: S_IFIFO,
+            uid: 0,
+            gid: 0,
+            project: 0,
+            flags: InodeFlags::empty(),
+            mtime: Timestamp::default(),
+            links: 1,
+            xattrs: None,
+            kind: Kind::Empty,
+        };
+        let mut tree = Tree::default();
+        tree.nodes = vec![node; nodes];
+        tree
+    }
+
+    fn specials(number: u32) -> Specials {
+        let orphan_file = Some(SpecialFile { number: InodeNr(number), blocks: 1 });
+        Specials { orphan_file, ..Specials::default() }
+    }
+
+    fn numbers(numbering: &Numbering) -> Vec<u32> {
+        numbering.numbers.iter().map(|number| number.0).collect()
+    }
+
+    const BEFORE: [InodeNr; 4] = [InodeNr(2), InodeNr(0), InodeNr(9000), InodeNr(12)];
+
+    #[test]
+    fn numbers_are_dense_and_history_free() {
+        let numbering = Numbering::new(&forty_gib(), &tree(4), &specials(77), &BEFORE).unwrap();
+        assert_eq!(numbers(&numbering), [2, 11, 13, 14]);
+        assert_eq!(numbering.orphan_file(), Some(InodeNr(12)));
+        assert_eq!(numbering.node_of(InodeNr(13)), Some(NodeId(2)));
+        assert_eq!(numbering.node_of(InodeNr(12)), None);
+        assert_eq!(numbering.count(), 14);
+        assert!(numbering.used_in(GroupNr(0)).eq(std::iter::once(0..14)));
+        assert_eq!(numbering.used_in(GroupNr(1)).next(), None);
+    }
+
+    #[test]
+    fn stable_inodes_keep_their_numbers_and_new_ones_fill_gaps() {
+        let mut geometry = forty_gib();
+        geometry.features.compat |= Compat::STABLE_INODES;
+        let numbering = Numbering::new(&geometry, &tree(4), &specials(11), &BEFORE).unwrap();
+        // 11 and 12 are taken, so that a new lost+found gets 13.
+        assert_eq!(numbers(&numbering), [2, 13, 9000, 12]);
+        assert_eq!(numbering.orphan_file(), Some(InodeNr(11)));
+        assert_eq!(numbering.node_of(InodeNr(9000)), Some(NodeId(2)));
+        assert!(numbering.used_in(GroupNr(0)).eq(std::iter::once(0..13)));
+        assert!(numbering.used_in(GroupNr(1)).eq(std::iter::once(807..808)));
+    }
+
+    #[test]
+    fn too_many_nodes_do_not_fit() {
+        let mut geometry = forty_gib();
+        (geometry.groups, geometry.inodes_per_group) = (1, 16);
+        assert!(Numbering::new(&geometry, &tree(7), &Specials::default(), &[]).is_ok());
+        let error = Numbering::new(&geometry, &tree(8), &Specials::default(), &[]).unwrap_err();
+        assert!(error.to_string().contains("1 too few"), "{error}");
+    }
+}
