@@ -6,7 +6,7 @@ use crate::support::image::{debugfs, patch, peek};
 use crate::support::{Lab, refused, tree};
 
 /// Feature names as the message has them, and how to make an image with it.
-const UNSUPPORTED: [(&str, &[&str]); 9] = [
+const UNSUPPORTED: [(&str, &[&str]); 8] = [
     ("bigalloc", &["-t", "ext4", "-O", "bigalloc"]),
     ("inline_data", &["-t", "ext4", "-O", "inline_data"]),
     ("ea_inode", &["-t", "ext4", "-O", "ea_inode"]),
@@ -15,7 +15,6 @@ const UNSUPPORTED: [(&str, &[&str]); 9] = [
     ("encrypt", &["-t", "ext4", "-O", "encrypt"]),
     ("verity", &["-t", "ext4", "-O", "verity"]),
     ("mmp", &["-t", "ext4", "-O", "mmp"]),
-    ("stable_inodes", &["-t", "ext4", "-O", "stable_inodes"]),
 ];
 
 #[test]
