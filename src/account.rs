@@ -38,6 +38,7 @@ pub fn account(
         transactions: recovery.transactions,
         blocks_replayed: recovery.replayed,
         blocks_revoked: recovery.revoked,
+        fast_commit_records: recovery.fast_commit_records,
         orphans_dropped: reading.orphans.dropped,
         orphans_truncated: reading.orphans.truncated,
         bytes_written: plan.bytes_written(),

@@ -37,6 +37,8 @@ pub struct Report {
     pub blocks_replayed: u64,
     /// Blocks in it that were passed over, since they were revoked later.
     pub blocks_revoked: u64,
+    /// Records of fast commits that were replayed.
+    pub fast_commit_records: u64,
     /// Orphaned inodes that were dropped.
     pub orphans_dropped: u64,
     /// Orphaned inodes that were cut to their size.

@@ -137,6 +137,15 @@ pub struct Run {
     pub unwritten: bool,
 }
 
+impl Run {
+    /// The part from a logical block of the run on.
+    pub fn from(&self, logical: u32) -> Self {
+        let skipped = logical - self.logical;
+        let physical = BlockNr(self.physical.0 + u64::from(skipped));
+        Self { logical, count: self.count - skipped, physical, ..*self }
+    }
+}
+
 /// An extended attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Xattr {

@@ -34,17 +34,17 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens a regular file or a block device.
+    /// Opens a regular file or a block device; messages say that it was to be the `role`.
     ///
     /// # Errors
     ///
     /// A usage error for files of another kind, else an I/O error.
-    pub fn open(path: &Path) -> Result<Self, Failure> {
-        let io = |doing, error| Failure::io(path, doing, &error);
+    pub fn open(path: &Path, role: &str) -> Result<Self, Failure> {
+        let io = |doing: &str, error| Failure::io(path, doing, &error);
         // Before it is opened: to open a pipe would wait for a writer, and to open a tape rewinds it.
-        let metadata = fs::metadata(path).map_err(|error| io("opening the image", error))?;
+        let metadata = fs::metadata(path).map_err(|error| io(&format!("opening the {role}"), error))?;
         refuse(path, metadata.file_type())?;
-        let mut file = File::open(path).map_err(|error| io("opening the image", error))?;
+        let mut file = File::open(path).map_err(|error| io(&format!("opening the {role}"), error))?;
         let metadata = file.metadata().map_err(|error| io("reading its size", error))?;
         refuse(path, metadata.file_type())?;
         let (length, data) = if metadata.is_file() {
@@ -217,7 +217,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.img");
         fs::write(&path, [1; 100]).unwrap();
-        let image = Image::open(&path).unwrap();
+        let image = Image::open(&path, "image").unwrap();
         image.unchanged().unwrap();
         let writer = File::options().write(true).open(&path).unwrap();
         writer.set_len(200).unwrap();

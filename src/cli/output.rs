@@ -192,7 +192,7 @@ mod tests {
             let path = directory.path().join("in.img");
             fs::write(&path, [1; 5000]).unwrap();
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            let image = Image::open(&path).unwrap();
+            let image = Image::open(&path, "image").unwrap();
             Self { directory, image }
         }
 

@@ -69,6 +69,7 @@ struct JsonReport {
     transactions: u64,
     blocks_replayed: u64,
     blocks_revoked: u64,
+    fast_commit_records: u64,
     orphans_dropped: u64,
     orphans_truncated: u64,
     bytes_written: u64,
@@ -94,6 +95,7 @@ impl From<&Report> for JsonReport {
             transactions: report.transactions,
             blocks_replayed: report.blocks_replayed,
             blocks_revoked: report.blocks_revoked,
+            fast_commit_records: report.fast_commit_records,
             orphans_dropped: report.orphans_dropped,
             orphans_truncated: report.orphans_truncated,
             bytes_written: report.bytes_written,
@@ -235,7 +237,11 @@ fn counts(report: &Report, all: bool) -> Vec<String> {
     line("data blocks", Some(blocks), &details);
     if all || report.transactions > 0 {
         let replayed = format!("{} transactions replayed", report.transactions);
-        let details = [(report.blocks_replayed, "blocks"), (report.blocks_revoked, "blocks revoked")];
+        let details = [
+            (report.blocks_replayed, "blocks"),
+            (report.blocks_revoked, "blocks revoked"),
+            (report.fast_commit_records, "fast-commit records"),
+        ];
         line("journal", Some(replayed), &details);
     }
     line("orphans", None, &[(report.orphans_dropped, "dropped"), (report.orphans_truncated, "truncated")]);

@@ -65,8 +65,8 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
         .num_threads(threads.map_or(1, std::num::NonZero::get))
         .build()
         .map_err(|error| Failure::io(&job.input, "starting threads", &std::io::Error::other(error)))?;
-    let image = Image::open(&job.input)?;
-    let journal = job.journal.as_deref().map(Image::open).transpose()?;
+    let image = Image::open(&job.input, "image")?;
+    let journal = job.journal.as_deref().map(|path| Image::open(path, "journal device")).transpose()?;
     let input = match &journal {
         Some(journal) => image.input().with_journal(journal.bytes()),
         None => image.input(),

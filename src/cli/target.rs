@@ -133,7 +133,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("in.img");
         fs::write(&path, [1; 10]).unwrap();
-        let image = Image::open(&path).unwrap();
+        let image = Image::open(&path, "image").unwrap();
         (directory, image)
     }
 
@@ -181,12 +181,12 @@ mod tests {
         let (directory, image) = directory_with_image();
         let path = |name: &str| directory.path().join(name);
         symlink("in.img", path("link")).unwrap();
-        let linked = Image::open(&path("link")).unwrap();
+        let linked = Image::open(&path("link"), "image").unwrap();
         let real = fs::canonicalize(path("in.img")).unwrap();
         assert_eq!(Target::in_place(&image).unwrap().path, real);
         assert_eq!(Target::in_place(&linked).unwrap().path, real);
         fs::hard_link(path("in.img"), path("hard")).unwrap();
-        let twice = Image::open(&path("in.img")).unwrap();
+        let twice = Image::open(&path("in.img"), "image").unwrap();
         assert!(Target::in_place(&twice).unwrap_err().message.contains("hard links"));
     }
 

@@ -109,8 +109,7 @@ impl Checksums {
     /// crc32c(seed, number, generation, inode). The high half is stored, and so counts as zero,
     /// only if `with_high`.
     pub fn inode(&self, inode: InodeNr, generation: u32, bytes: &[u8], with_high: bool) -> Option<u32> {
-        const LOW: usize = 0x7C;
-        const HIGH: usize = 0x82;
+        use super::inode::{CHECKSUM_HI as HIGH, CHECKSUM_LO as LOW};
         let sum = crc32c(crc32c(self.of_inode(inode, generation)?, &bytes[..LOW]), &[0, 0]);
         Some(if with_high {
             [&bytes[LOW + 2..HIGH], &[0, 0], &bytes[HIGH + 2..]]

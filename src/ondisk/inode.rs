@@ -11,6 +11,10 @@ pub const BASE_SIZE: usize = 128;
 pub const I_BLOCK: usize = 0x28;
 /// The length of `i_block`, in bytes.
 pub const I_BLOCK_SIZE: usize = 60;
+/// Where the halves of the checksum lie, in bytes.
+pub const CHECKSUM_LO: usize = 0x7C;
+/// The other half.
+pub const CHECKSUM_HI: usize = 0x82;
 /// A symlink shorter than this, in bytes, lies in `i_block`.
 pub const FAST_SYMLINK_LIMIT: u64 = 60;
 /// The least `i_extra_isize` that holds `i_checksum_hi`.

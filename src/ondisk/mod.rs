@@ -8,6 +8,7 @@ pub mod checksum;
 pub mod dir_entry;
 pub mod dirhash;
 pub mod extent;
+pub mod fast_commit;
 pub mod features;
 pub mod group_descriptor;
 pub mod htree;

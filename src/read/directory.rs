@@ -1,6 +1,8 @@
 //! Reading the blocks of a directory.
 
-use super::inode::ReadInode;
+use super::file_map::Budget;
+use super::inode::{self, ReadInode};
+use super::inode_table::RawInode;
 use crate::error::{Location, Problem, Result, Structure, shown};
 use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail};
 use crate::ondisk::features::Incompat;
@@ -37,8 +39,38 @@ struct Reader<'s, 'a> {
     entries: Vec<RawEntry<'a>>,
 }
 
+/// The names of a directory as the image holds them, sorted.
+pub fn stored_names<'a>(source: &Source<'a>, number: InodeNr) -> Result<Vec<(&'a [u8], InodeNr)>> {
+    let at = || Location::of(Structure::Directory).inode(number);
+    let bytes = source.inode(number).ok_or_else(|| at().wrong("is not in use"))?;
+    let (inode, _) = inode::read(source, &Budget::new(source), &RawInode { number, bytes }, false)?;
+    if !inode.is_directory() {
+        return Err(at().wrong("is not a directory"));
+    }
+    let names = read_stored(source, &inode)?.1;
+    Ok(names.into_iter().map(|entry| (entry.name, entry.inode)).collect())
+}
+
 /// Reads a directory.
 pub fn read<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDirectory<'a>> {
+    let number = directory.number;
+    let Some(replayed) = source.fast_commits().directories.get(&number) else {
+        let (parent, entries) = read_stored(source, directory)?;
+        return Ok(ReadDirectory { number, parent, entries });
+    };
+    let (parent, mut entries) = match replayed.made_in {
+        Some(parent) => (parent, Vec::new()),
+        None => read_stored(source, directory)?,
+    };
+    entries.retain(|entry| !replayed.names.contains_key(entry.name));
+    let given = replayed.names.iter().filter_map(|(name, target)| Some((*name, (*target)?)));
+    entries.extend(given.map(|(name, (inode, file_type))| RawEntry { name, inode, file_type }));
+    entries.sort_unstable_by_key(|entry| entry.name);
+    Ok(ReadDirectory { number, parent, entries })
+}
+
+/// Reads a directory as the image holds it: its parent, and its names in byte order.
+fn read_stored<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<(InodeNr, Vec<RawEntry<'a>>)> {
     let mut reader = Reader { source, directory, entries: Vec::new() };
     let runs = directory.runs.iter();
     let blocks = runs.flat_map(|run| run.physical.0..run.physical.0 + u64::from(run.count)).map(BlockNr);
@@ -63,7 +95,7 @@ pub fn read<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDi
     if let Some(odd) = entries.iter().find(|entry| matches!(entry.name, b"." | b"..")) {
         return Err(at().wrong(format!("has a second entry named '{}'", shown(odd.name))));
     }
-    Ok(ReadDirectory { number: directory.number, parent, entries })
+    Ok((parent, entries))
 }
 
 impl<'a> Reader<'_, 'a> {

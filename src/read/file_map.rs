@@ -1,12 +1,13 @@
 //! Where an inode's blocks lie: an extent tree or a block map, as one list of runs.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::claims::Claim;
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::inode::{Inode, InodeFlags};
-use crate::source::Source;
+use crate::source::{RangeEdit, Source};
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
@@ -45,6 +46,13 @@ impl Budget {
 
 /// Reads the map of an inode.
 pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode) -> Result<FileMap> {
+    let map = read_stored(source, budget, number, inode)?;
+    let edits = source.fast_commits().inodes.get(&number).map_or(&[][..], |inode| &inode.edits);
+    Ok(if edits.is_empty() { map } else { edited(map, edits) })
+}
+
+/// Reads the map that the image holds.
+fn read_stored(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode) -> Result<FileMap> {
     if inode.flags().contains(InodeFlags::EXTENTS) {
         if !source.features().incompat.contains(Incompat::EXTENTS) {
             return Err(Location::of(Structure::Inode)
@@ -55,6 +63,37 @@ pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode
     } else {
         super::block_map::read(source, budget, number, inode)
     }
+}
+
+/// A map as fast commits leave it: its nodes may be anything's by now.
+fn edited(map: FileMap, edits: &[RangeEdit]) -> FileMap {
+    let mut runs: BTreeMap<u32, Run> = map.runs.into_iter().map(|run| (run.logical, run)).collect();
+    for edit in edits {
+        // The ends of runs and edits are below 2^32.
+        let end = edit.logical + edit.count;
+        let before = runs.range(..edit.logical).next_back().map(|(_, run)| *run);
+        if let Some(run) = before.filter(|run| run.logical + run.count > edit.logical) {
+            runs.insert(run.logical, Run { count: edit.logical - run.logical, ..run });
+            if run.logical + run.count > end {
+                let tail = run.from(end);
+                runs.insert(end, tail);
+            }
+        }
+        while let Some((first, run)) = runs.range(edit.logical..end).next().map(|(first, run)| (*first, *run))
+        {
+            runs.remove(&first);
+            if run.logical + run.count > end {
+                let tail = run.from(end);
+                runs.insert(end, tail);
+            }
+        }
+        if let Some((physical, unwritten)) = edit.mapped {
+            runs.insert(edit.logical, Run { logical: edit.logical, count: edit.count, physical, unwritten });
+        }
+    }
+    let mut map = FileMap::default();
+    runs.into_values().for_each(|run| map.push(run));
+    map
 }
 
 impl FileMap {
@@ -109,5 +148,29 @@ impl FileMap {
             next += u64::from(run.count);
         }
         Some(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(logical: u32, count: u32, physical: u64) -> Run {
+        Run { logical, count, physical: BlockNr(physical), unwritten: false }
+    }
+
+    #[test]
+    fn edits_cut_runs_and_put_others_in() {
+        let map = || FileMap { runs: vec![run(0, 10, 100), run(20, 10, 200)], nodes: vec![BlockNr(5)] };
+        let hole = |logical, count| RangeEdit { logical, count, mapped: None };
+        let put = |logical, count, to| RangeEdit { logical, count, mapped: Some((BlockNr(to), false)) };
+        let of = |edits: &[RangeEdit]| edited(map(), edits).runs;
+        assert_eq!(of(&[hole(3, 4)]), [run(0, 3, 100), run(7, 3, 107), run(20, 10, 200)]);
+        assert_eq!(of(&[hole(5, 20)]), [run(0, 5, 100), run(25, 5, 205)]);
+        assert_eq!(of(&[hole(0, u32::MAX)]), []);
+        assert_eq!(of(&[put(10, 2, 110)]), [run(0, 12, 100), run(20, 10, 200)]);
+        assert_eq!(of(&[put(8, 14, 300)]), [run(0, 8, 100), run(8, 14, 300), run(22, 8, 202)]);
+        assert_eq!(of(&[hole(0, 30), put(4, 1, 7)]), [run(4, 1, 7)]);
+        assert_eq!(edited(map(), &[hole(0, 1)]).nodes, []);
     }
 }

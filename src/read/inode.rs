@@ -131,7 +131,9 @@ pub fn read<'a>(
         runs: map.runs,
         xattrs: xattr::in_body(source, number, &inode, raw.bytes)?,
         xattr_block,
-        blocks_right: sectors(source, &inode) == blocks * (source.geometry.block_size as u64 / 512),
+        // Fast commits do not tell of it.
+        blocks_right: source.fast_commits().inodes.contains_key(&number)
+            || sectors(source, &inode) == blocks * (source.geometry.block_size as u64 / 512),
     };
     Ok((read, claims))
 }
@@ -237,6 +239,13 @@ fn read_content<'a>(
         }
         disk::S_IFDIR => {
             let map = file_map::read(source, budget, number, inode)?;
+            if source.fast_commits().directories.get(&number).is_some_and(|known| known.made_in.is_some()) {
+                // Its blocks were not given to it yet.
+                return match map.runs[..] {
+                    [] => Ok((Content::Directory, map)),
+                    _ => Err(at().wrong("was made by a fast commit, but has blocks already")),
+                };
+            }
             check_directory_size(source, number, inode, &map)?;
             Ok((Content::Directory, map))
         }

@@ -53,12 +53,16 @@ fn scan_group<'a>(
     let per_block = u32::try_from(geometry.block_size / size).unwrap_or(u32::MAX);
     let start = source.descriptors[group.0 as usize].inode_table().0;
     let end = start + u64::from(in_use.div_ceil(per_block));
+    let replayed = &source.fast_commits().inodes;
     for block in source.stored(start..end).into_iter().flatten() {
         let bytes = source.block(BlockNr(block)).unwrap_or_default();
         // Below the size of a table.
         let first = u32::try_from(block - start).unwrap_or(u32::MAX) * per_block;
         for (index, bytes) in (first..in_use).zip(bytes.chunks_exact(size)) {
             let number = InodeNr(group.0 * geometry.inodes_per_group + index + 1);
+            if replayed.contains_key(&number) {
+                continue;
+            }
             let inode = Inode::decode(bytes);
             if inode.i_links_count.get() > 0 {
                 check_checksum(source, number, &inode, bytes)?;
@@ -72,6 +76,12 @@ fn scan_group<'a>(
             }
         }
     }
+    let first = group.0 * geometry.inodes_per_group + 1;
+    let numbers = InodeNr(first)..InodeNr(first + geometry.inodes_per_group);
+    let written =
+        replayed.range(numbers).map(|(number, inode)| RawInode { number: *number, bytes: &inode.bytes });
+    live.extend(written.filter(|raw| Inode::decode(raw.bytes).i_links_count.get() > 0));
+    live.sort_unstable_by_key(|raw| raw.number);
     Ok((live, undead))
 }
 

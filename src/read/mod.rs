@@ -17,6 +17,8 @@ mod paths;
 mod special;
 mod xattr;
 
+pub use directory::stored_names;
+pub use inode_table::check_checksum;
 pub use orphan::Orphans;
 pub use special::{DenseFile, JournalShape, SpecialFile, Specials, dense_file};
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::inode_table::check_checksum;
 use super::special::{DenseFile, dense_file};
 use crate::error::{Location, Problem, Result, Structure};
-use crate::ondisk::features::RoCompat;
+use crate::ondisk::features::Compat;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::orphan_file::{self, OrphanBlockTail};
 use crate::ondisk::{le32, view};
@@ -44,11 +44,16 @@ pub fn read(source: &Source<'_>) -> Result<Orphans> {
     while next.0 != 0 {
         next = orphans.add(source, next, Location::of(Structure::Superblock))?;
     }
-    if source.features().ro_compat.contains(RoCompat::ORPHAN_PRESENT) {
+    // The kernel takes what the file names, whether or not the superblock says that there is any.
+    if source.features().compat.contains(Compat::ORPHAN_FILE) {
+        let listed = orphans.numbers.clone();
         let number = InodeNr(source.superblock.s_orphan_file_inum.get());
         let file = dense_file(source, number, Structure::OrphanFile)?;
         for slot in slots(source, &file)? {
-            orphans.add(source, slot, Location::of(Structure::OrphanFile).inode(number))?;
+            // What is on the list as well counts once.
+            if !listed.contains(&slot) {
+                orphans.add(source, slot, Location::of(Structure::OrphanFile).inode(number))?;
+            }
         }
     }
     Ok(orphans)

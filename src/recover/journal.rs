@@ -93,6 +93,8 @@ impl<'a> Blocks<'a> {
 pub struct Journal<'a> {
     blocks: Blocks<'a>,
     block_size: usize,
+    /// The blocks of the filesystem, which tags may name.
+    pub blocks_count: u64,
     /// How its blocks are written.
     pub format: LogFormat,
     /// The first block of the log.
@@ -208,7 +210,19 @@ impl<'a> Journal<'a> {
             return Err(at.value("s_nr_users", jsb.s_nr_users.get(), 1));
         }
         let (sequence, error) = (jsb.s_sequence.get(), jsb.s_errno.get());
-        Ok(Self { blocks, block_size, format, first, end, fast_commit_blocks, sequence, start, error })
+        let blocks_count = source.geometry.blocks_count;
+        Ok(Self {
+            blocks,
+            block_size,
+            blocks_count,
+            format,
+            first,
+            end,
+            fast_commit_blocks,
+            sequence,
+            start,
+            error,
+        })
     }
 
     /// A block of the journal, by its place in it.
@@ -226,15 +240,10 @@ impl<'a> Journal<'a> {
         if place + 1 >= self.end { self.first } else { place + 1 }
     }
 
-    /// Whether the area of fast commits begins with one for this transaction.
-    pub fn has_fast_commits(&self, sequence: u32) -> bool {
-        const TAG_HEAD: u16 = 9;
-        if self.format.incompat & jbd2::INCOMPAT_FAST_COMMIT == 0 {
-            return false;
-        }
-        let block = self.block(self.end + 1);
-        // Unlike the rest of the journal, fast commits are little-endian: tag, length, features, tid.
-        crate::ondisk::le16(block, 0) == Some(TAG_HEAD) && crate::ondisk::le32(block, 8) == Some(sequence)
+    /// The blocks for fast commits, in order; one behind the log is passed over.
+    pub fn fast_commit_area(&self) -> impl Iterator<Item = u32> + use<> {
+        let in_use = self.format.incompat & jbd2::INCOMPAT_FAST_COMMIT != 0;
+        self.end + 1..if in_use { self.end + self.fast_commit_blocks } else { 0 }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Recovery in memory: what the kernel would do to an unclean filesystem at the next mount, as an
 //! overlay over the input. The input is never written.
 
+mod fast_commit;
+mod fast_commit_replay;
 mod journal;
 mod replay;
 
@@ -27,6 +29,8 @@ pub struct Recovery<'a> {
     pub transactions: u64,
     /// Copies that were replayed.
     pub replayed: u64,
+    /// Records of fast commits that were replayed.
+    pub fast_commit_records: u64,
     /// Copies that were passed over, since their blocks were revoked later.
     pub revoked: u64,
 }
@@ -64,8 +68,12 @@ pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     if journal.start == 0 {
         return Ok(Recovery { needed, error: journal.error, ..Recovery::default() });
     }
-    let recovery = replay::replay(&journal, source.geometry.blocks_count)?;
-    Ok(Recovery { state_before: source.superblock.s_state.get(), ..recovery })
+    let (mut recovery, end) = replay::replay(&journal)?;
+    recovery.state_before = source.superblock.s_state.get();
+    let replayed = Source::open(input.clone(), &recovery.overlay)?;
+    let (fast_commits, records) = fast_commit::replay(&replayed, &journal, end)?;
+    (recovery.overlay.fast_commits, recovery.fast_commit_records) = (fast_commits, records);
+    Ok(recovery)
 }
 
 /// Looks at the state of a filesystem whose journal has been replayed; returns warnings.

@@ -1,6 +1,5 @@
 //! The three passes of jbd2: find the end of the log, collect what was revoked, replay the rest.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::{Journal, Recovery};
@@ -9,6 +8,7 @@ use crate::ondisk::jbd2::{
     self, COMMIT_BLOCK, CommitHeader, DESCRIPTOR_BLOCK, JournalHeader, REVOKE_BLOCK, TAG_ESCAPE, Tag,
 };
 use crate::ondisk::view;
+use crate::source::Overlay;
 use crate::units::BlockNr;
 
 /// A block of the log that is not a copy.
@@ -195,15 +195,9 @@ impl Scan<'_, '_> {
     }
 }
 
-/// Replays a journal into an overlay.
-pub fn replay<'a>(journal: &Journal<'a>, blocks_count: u64) -> Result<Recovery<'a>> {
+/// Replays the log into an overlay; also returns the transaction at which it ends.
+pub fn replay<'a>(journal: &Journal<'a>) -> Result<(Recovery<'a>, u32)> {
     let end = find_end(journal)?;
-    if journal.has_fast_commits(end) {
-        return Err(Error::Unclean {
-            state: "the journal holds fast commits that were not replayed".to_owned(),
-            remedy: "mount it read-write and unmount it, or run e2fsck -f on the image",
-        });
-    }
     let revoked = revoked(journal, end)?;
     let mut recovery = Recovery { needed: true, error: journal.error, ..Recovery::default() };
     let mut walk = Walk::new(journal);
@@ -221,14 +215,13 @@ pub fn replay<'a>(journal: &Journal<'a>, blocks_count: u64) -> Result<Recovery<'
                         recovery.revoked += 1;
                         continue;
                     }
-                    let copy = copy(journal, &tag, place, step.sequence, blocks_count)?;
-                    recovery.overlay.insert(BlockNr(tag.block), copy);
+                    put(journal, &tag, place, step.sequence, &mut recovery.overlay)?;
                     recovery.replayed += 1;
                 }
             }
         }
     }
-    Ok(recovery)
+    Ok((recovery, end))
 }
 
 /// For each revoked block, the last transaction that revoked it.
@@ -250,35 +243,31 @@ fn revoked(journal: &Journal<'_>, end: u32) -> Result<HashMap<u64, u32>> {
     Ok(revoked)
 }
 
-/// A copy as it was before it was escaped.
-fn copy<'a>(
+/// Puts a copy into the overlay, as it was before it was escaped.
+fn put<'a>(
     journal: &Journal<'a>,
     tag: &Tag,
     place: u32,
     sequence: u32,
-    blocks_count: u64,
-) -> Result<Cow<'a, [u8]>> {
+    overlay: &mut Overlay<'a>,
+) -> Result<()> {
     let bytes = journal.block(place);
-    if tag.block >= blocks_count {
-        return Err(journal.at(place).value(
-            "the block of a tag",
-            tag.block,
-            format!("below {blocks_count}"),
-        ));
+    if tag.block >= journal.blocks_count {
+        let expected = format!("below {}", journal.blocks_count);
+        return Err(journal.at(place).value("the block of a tag", tag.block, expected));
     }
     if !journal.format.copy_is_right(tag, sequence, bytes) {
         return Err(journal
             .at(place)
             .wrong(format!("is a copy of block {} with a wrong checksum", tag.block)));
     }
+    let block = BlockNr(tag.block);
     if tag.flags & TAG_ESCAPE == 0 {
-        return Ok(Cow::Borrowed(bytes));
+        overlay.insert(block, bytes);
+    } else {
+        overlay.insert_escaped(block, bytes, jbd2::MAGIC.to_be_bytes());
     }
-    let mut whole = bytes.to_vec();
-    if let Some(first) = whole.first_chunk_mut::<4>() {
-        *first = jbd2::MAGIC.to_be_bytes();
-    }
-    Ok(Cow::Owned(whole))
+    Ok(())
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! The input as blocks: accepted or refused as a whole, never changed.
 
 mod descriptors;
+mod fast_commits;
 mod input;
 mod overlay;
 mod support;
 
+pub use fast_commits::{FastCommits, RangeEdit, ReplayedDirectory, ReplayedInode};
 pub use input::Input;
 pub use overlay::Overlay;
 
@@ -166,20 +168,45 @@ impl<'a> Source<'a> {
             || self.descriptors[group.0 as usize].bg_flags.get() & BLOCK_UNINIT == 0
     }
 
+    /// What fast commits changed.
+    pub fn fast_commits(&self) -> &'a FastCommits<'a> {
+        &self.overlay.fast_commits
+    }
+
     /// The bytes of an inode, or `None` if there is no such inode in use.
     pub fn inode(&self, inode: InodeNr) -> Option<&'a [u8]> {
+        if let Some(replayed) = self.fast_commits().inodes.get(&inode) {
+            return Some(&replayed.bytes);
+        }
+        let slot = self.inode_slot(inode)?;
+        let (group, index) = self.geometry.place_of_inode(inode);
+        (index < self.inodes_in_use(group)).then_some(slot)
+    }
+
+    /// The place of an inode in its table, in use or not; `None` if there is no such inode.
+    pub fn inode_slot(&self, inode: InodeNr) -> Option<&'a [u8]> {
         if !self.geometry.has_inode(inode) {
             return None;
         }
         let (group, index) = self.geometry.place_of_inode(inode);
-        if index >= self.inodes_in_use(group) {
-            return None;
-        }
         let size = self.geometry.inode_size;
         let per_block = self.geometry.block_size / size;
         let start = self.descriptors.get(group.0 as usize)?.inode_table();
         let block = self.block(BlockNr(start.0 + (index as usize / per_block) as u64))?;
         block.get(index as usize % per_block * size..)?.get(..size)
+    }
+
+    /// The inodes outside the tree that the superblock names; 0 for those that are not there.
+    pub fn special_inodes(&self) -> [InodeNr; 5] {
+        let sb = &self.superblock;
+        [
+            sb.s_journal_inum,
+            sb.s_orphan_file_inum,
+            sb.s_usr_quota_inum,
+            sb.s_grp_quota_inum,
+            sb.s_prj_quota_inum,
+        ]
+        .map(|number| InodeNr(number.get()))
     }
 }
 

@@ -1,46 +1,98 @@
-//! Blocks that a replayed journal puts in the place of the input's.
+//! What a replayed journal puts in the place of what the input holds.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
+use super::FastCommits;
 use crate::units::BlockNr;
 
-/// Replayed blocks by their numbers. Most of them are parts of the mapped journal.
+/// Replayed blocks by their numbers, and what fast commits changed behind them.
 #[derive(Debug, Default)]
-pub struct Overlay<'a>(BTreeMap<u64, Cow<'a, [u8]>>);
+pub struct Overlay<'a> {
+    blocks: BTreeMap<u64, Replayed<'a>>,
+    /// The copy that is zero but for what was escaped: there may be many, and none of them stored.
+    escaped_zeros: Option<Arc<[u8]>>,
+    /// What fast commits changed.
+    pub fast_commits: FastCommits<'a>,
+}
+
+/// A replayed block.
+#[derive(Debug)]
+enum Replayed<'a> {
+    /// A part of the mapped journal.
+    AsItIs(&'a [u8]),
+    /// A copy whose first bytes were escaped.
+    Escaped(Arc<[u8]>),
+}
 
 impl<'a> Overlay<'a> {
-    /// Puts a block in the place of another.
-    pub fn insert(&mut self, block: BlockNr, bytes: Cow<'a, [u8]>) {
-        self.0.insert(block.0, bytes);
+    /// Puts a part of the mapped journal in the place of a block.
+    pub fn insert(&mut self, block: BlockNr, bytes: &'a [u8]) {
+        self.blocks.insert(block.0, Replayed::AsItIs(bytes));
+    }
+
+    /// Puts a part of the mapped journal in the place of a block, with other first bytes.
+    pub fn insert_escaped(&mut self, block: BlockNr, bytes: &[u8], first: [u8; 4]) {
+        let whole = || {
+            let mut whole = bytes.to_vec();
+            if let Some(start) = whole.first_chunk_mut() {
+                *start = first;
+            }
+            Arc::from(whole)
+        };
+        let copy = if bytes.iter().skip(first.len()).all(|byte| *byte == 0) {
+            Arc::clone(self.escaped_zeros.get_or_insert_with(whole))
+        } else {
+            whole()
+        };
+        self.blocks.insert(block.0, Replayed::Escaped(copy));
     }
 
     /// A replayed block.
     pub fn get(&self, block: BlockNr) -> Option<&[u8]> {
-        self.0.get(&block.0).map(Cow::as_ref)
+        self.blocks.get(&block.0).map(|replayed| match replayed {
+            Replayed::AsItIs(bytes) => *bytes,
+            Replayed::Escaped(bytes) => &**bytes,
+        })
     }
 
     /// The first replayed block of a range.
     pub fn first_in(&self, blocks: Range<u64>) -> Option<BlockNr> {
-        if self.0.is_empty() || blocks.is_empty() {
+        if self.blocks.is_empty() || blocks.is_empty() {
             return None;
         }
-        self.0.range(blocks).next().map(|(block, _)| BlockNr(*block))
+        self.blocks.range(blocks).next().map(|(block, _)| BlockNr(*block))
     }
 
     /// The replayed blocks of a range, each as a range of its own.
     pub fn within(&self, blocks: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'_, 'a> {
-        self.0.range(blocks).map(|(block, _)| *block..block + 1)
+        self.blocks.range(blocks).map(|(block, _)| *block..block + 1)
     }
 
     /// The number of replayed blocks.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.blocks.len()
     }
 
     /// Whether nothing was replayed.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.blocks.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_copies_of_zeros_are_kept_once() {
+        let mut overlay = Overlay::default();
+        for (block, bytes) in [(1, [0, 0, 0, 0, 0]), (2, [0, 0, 0, 0, 5]), (3, [9, 9, 9, 9, 0])] {
+            overlay.insert_escaped(BlockNr(block), &bytes, [1, 2, 3, 4]);
+        }
+        let get = |block| overlay.get(BlockNr(block)).unwrap();
+        assert_eq!((get(1), get(2)), (&[1, 2, 3, 4, 0][..], &[1, 2, 3, 4, 5][..]));
+        assert!(std::ptr::eq(get(1), get(3)));
     }
 }

@@ -1,10 +1,9 @@
 //! Crashes: images cut off under load at random moments, in every mode of the journal, have the form
-//! that they have after the kernel's recovery. Images with live fast commits are refused.
+//! that they have after the kernel's recovery.
 //!
 //! EXT4_CANON_CUTS asks for more cuts than the few that every run makes.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use crate::support::image::sparse_copy;
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canonical, fill, gate, judge, run, same_bytes, tool, tree};
 
 /// Options of mke2fs and of the mount.
 const MODES: [(&[&str], &str); 12] = [
@@ -133,27 +132,4 @@ fn cut_off_images_have_the_form_that_the_kernel_recovers() {
     for number in 0..cuts.unwrap_or(MODES.len() as u64) {
         cut(&Lab::new(), number);
     }
-}
-
-#[test]
-fn live_fast_commits_are_refused() {
-    if !gate(&[Need::Mounts]) {
-        return;
-    }
-    let lab = Lab::new();
-    let image = lab.mke2fs("live.img", "48M", &["-t", "ext4", "-O", "fast_commit"]);
-    let mounted = Mounted::read_write(&image).expect("a mount");
-    let file = File::create(mounted.path().join("file")).expect("a file");
-    run(tool("sync").arg("-f").arg(mounted.path()));
-    // Nothing but this, and fsync needs no more than a fast commit.
-    file.write_all_at(&tree::noise(1, 9000), 0).and_then(|()| file.sync_all()).expect("writing");
-    let live = lab.path("cut.img");
-    sparse_copy(&image, &live);
-    drop(file);
-    mounted.unmount();
-    assert!(refused(&live, &[], 4).contains("fast commits"));
-    // Once they are replayed, it is an image as any other.
-    fill::kernel(&live, |_| {});
-    let text = judge::kernel_tree(&canonical(&live, &[])).expect("it mounts");
-    assert!(text.contains("file ") && text.contains("size=9000"), "{text}");
 }

@@ -36,12 +36,7 @@ impl Scene {
         fs::write(source.join("file"), tree::noise(1, 100_000)).expect("writing");
         let image = lab.mke2fs_d("in.img", "16M", options, &source);
         let block_size = 1024 << u32::from_le_bytes(peek(&image, 1024 + 24));
-        let blocks = |what: &str| {
-            let said = debugfs_read(&image, &format!("blocks {what}\n"));
-            let words = said.split_whitespace().filter_map(|word| word.parse().ok());
-            words.collect::<Vec<u64>>()
-        };
-        let (file, journal) = (blocks("/file"), blocks("<8>"));
+        let (file, journal) = (blocks(&image, "/file"), blocks(&image, "<8>"));
         assert!(file.len() > 20 && journal.len() >= 1024);
         Self { lab, image, block_size, file, journal }
     }
@@ -74,6 +69,12 @@ impl Scene {
     fn at(&self, place: usize) -> u64 {
         self.journal[place] * self.block_size
     }
+}
+
+/// The blocks of a file.
+fn blocks(image: &Path, what: &str) -> Vec<u64> {
+    let said = debugfs_read(image, &format!("blocks {what}\n"));
+    said.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
 /// A transaction on a block of the file, by its place.
@@ -308,4 +309,142 @@ fn orphans_with_links_are_cut_to_their_size() {
         let output = canonical(&scene.image, &["--verify"]);
         same_bytes(&output, &by_e2fsck(&scene.lab, &scene.image));
     }
+}
+
+/// A journal superblock of the first version has no features, whatever stands in their place.
+#[test]
+fn journals_of_the_first_version() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let scene = Scene::new(FORMATS[0].0);
+    scene.write("", &[Write(0, 1), Write(3, 2), Write(0, 0xC0)]);
+    let before = canonical(&scene.image, &[]);
+    patch(&scene.image, scene.at(0) + 4, &3_u32.to_be_bytes());
+    patch(&scene.image, scene.at(0) + 0x24, &[0xFF; 12]);
+    same_bytes(&before, &canonical(&scene.image, &[]));
+    let by_kernel = scene.lab.copy(&scene.image, "by-kernel.img");
+    Mounted::read_write(&by_kernel).expect("a mount").unmount();
+    same_bytes(&before, &canonical(&by_kernel, &[]));
+}
+
+/// Checksums of the second version: half of the bits, in tags of another length.
+#[test]
+fn checksums_of_the_second_version() {
+    for options in [&["-t", "ext4", "-b", "1024"][..], &["-t", "ext4", "-b", "4096", "-O", "^64bit"]] {
+        let scene = Scene::new(options);
+        scene.write("-c -v 2", &STORY);
+        assert_eq!(u32::from_be_bytes(peek(&scene.image, scene.at(0) + 0x28)) & 0x18, 8, "not version 2");
+        same_bytes(&canonical(&scene.image, &["--verify"]), &by_e2fsck(&scene.lab, &scene.image));
+        // A copy that is another.
+        patch(&scene.image, scene.at(2) + 100, &[0x55; 4]);
+        assert!(refused(&scene.image, &[], 4).contains("wrong checksum"));
+    }
+}
+
+/// What follows the first 64 bytes of a commit block may never have been written.
+#[test]
+fn a_commit_block_is_its_header() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let scene = Scene::new(&["-t", "ext4", "-b", "4096"]);
+    scene.write("-c", &[Write(0, 1)]);
+    let before = canonical(&scene.image, &[]);
+    assert_eq!(u32::from_be_bytes(peek(&scene.image, scene.at(3) + 4)), 2, "no commit block");
+    patch(&scene.image, scene.at(3) + 64, &[0x99; 4032]);
+    same_bytes(&before, &canonical(&scene.image, &[]));
+    let by_kernel = scene.lab.copy(&scene.image, "by-kernel.img");
+    Mounted::read_write(&by_kernel).expect("a mount").unmount();
+    same_bytes(&before, &canonical(&by_kernel, &[]));
+    patch(&scene.image, scene.at(3) + 60, &[0x99]);
+    assert!(refused(&scene.image, &[], 4).contains("commit"));
+}
+
+/// The blocks of a journal lie where there was room for them.
+#[test]
+fn journals_in_pieces() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    for number in 0..1500 {
+        fs::write(source.join(format!("file{number:04}")), tree::noise(number, 2000)).expect("writing");
+    }
+    for kind in ["ext2", "ext4"] {
+        let image = lab.mke2fs_d(kind, "8M", &["-t", kind, "-b", "1024", "-O", "^has_journal"], &source);
+        let gone: String = (0..1400).step_by(2).map(|number| format!("rm /file{number:04}\n")).collect();
+        debugfs(&image, &gone);
+        run(tool("tune2fs").args(["-J", "size=1"]).arg(&image));
+        let (file, journal) = (blocks(&image, "/file0001"), blocks(&image, "<8>"));
+        assert!(
+            journal.windows(2).filter(|pair| pair[1] != pair[0] + 1).count() > 100,
+            "{kind}: in one piece"
+        );
+        let scene = Scene { lab: Lab::new(), image, block_size: 1024, file, journal };
+        scene.write(
+            if kind == "ext4" { "-c" } else { "" },
+            &[Write(0, 1), Write(1, 2), Revoke(1), Write(0, 3)],
+        );
+        same_bytes(&canonical(&scene.image, &[]), &by_e2fsck(&scene.lab, &scene.image));
+    }
+}
+
+/// Group descriptors and the inode table, that of the journal's own inode, come from the journal:
+/// what lies in their places on disk does not count.
+#[test]
+fn metadata_is_read_after_the_replay() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let scene = Scene::new(&["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^uninit_bg"]);
+    let clean = canonical(&scene.image, &[]);
+    let said = try_run(tool("dumpe2fs").arg(&scene.image)).stdout;
+    let table = said.split("Inode table at ").nth(1).and_then(|rest| rest.split('-').next());
+    let table: u64 = table.and_then(|block| block.parse().ok()).expect("a table");
+    let mut script = "jo\n".to_owned();
+    // Inodes 5 to 8, and 9 to 12; the descriptors; the root directory.
+    let root = blocks(&scene.image, "/")[0];
+    for block in [2, table + 1, table + 2, root] {
+        let copy = scene.lab.path(&format!("copy-{block}"));
+        fs::write(&copy, peek::<1024>(&scene.image, block * 1024)).expect("writing");
+        script.push_str(&format!("jw -b {block} {}\n", copy.display()));
+    }
+    debugfs(&scene.image, &format!("{script}jc\n"));
+    // The journal's inode must be found, or there is nothing to replay: another time, and links.
+    let journal = (table + 1) * 1024 + 3 * 256;
+    patch(&scene.image, journal + 0x10, &[0x12; 4]);
+    patch(&scene.image, journal + 0x1A, &[2]);
+    // Inode 12, the file, and the root's first entries.
+    patch(&scene.image, (table + 2) * 1024 + 3 * 256, &[0; 256]);
+    patch(&scene.image, root * 1024 + 24, &[0xFF; 100]);
+    // Free counts and flags of the first group.
+    patch(&scene.image, 2 * 1024 + 0xC, &[0x34; 6]);
+    let output = canonical(&scene.image, &["--verify"]);
+    same_bytes(&clean, &output);
+    let by_kernel = scene.lab.copy(&scene.image, "by-kernel.img");
+    Mounted::read_write(&by_kernel).expect("a mount").unmount();
+    same_bytes(&clean, &canonical(&by_kernel, &[]));
+}
+
+#[test]
+fn orphans_on_both_lists_count_once() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let scene = Scene::new(&["-t", "ext4", "-O", "^metadata_csum,orphan_file"]);
+    debugfs(&scene.image, "set_inode_field /file size 5000\n");
+    let said = debugfs_read(&scene.image, "stat /file\n");
+    let number: u32 = said.split_whitespace().nth(4).and_then(|word| word.parse().ok()).expect("a number");
+    let orphan_file = u32::from_le_bytes(peek(&scene.image, 1024 + 0x280));
+    let block = blocks(&scene.image, &format!("<{orphan_file}>"))[0];
+    // In the orphan file, though the superblock does not say that anything is there.
+    patch(&scene.image, block * scene.block_size, &number.to_le_bytes());
+    let output = canonical(&scene.image, &[]);
+    // And on the list as well.
+    debugfs(&scene.image, &format!("set_super_value last_orphan {number}\n"));
+    same_bytes(&output, &canonical(&scene.image, &[]));
+    let by_kernel = scene.lab.copy(&scene.image, "by-kernel.img");
+    Mounted::read_write(&by_kernel).expect("a mount").unmount();
+    // The kernel stamps the file with the time of the recovery.
+    let epoch = ["--source-date-epoch", "1"];
+    same_bytes(&canonical(&scene.image, &epoch), &canonical(&by_kernel, &epoch));
 }

@@ -7,6 +7,7 @@ mod content;
 mod cross_reader;
 mod cuts;
 mod errors;
+mod fast_commits;
 mod features;
 mod golden;
 mod journal;

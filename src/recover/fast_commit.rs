@@ -1,0 +1,130 @@
+//! Fast commits: which of them count. What they say is done by `fast_commit_replay`.
+
+use super::Journal;
+use super::fast_commit_replay::Replay;
+use crate::error::{Error, Result};
+use crate::ondisk::checksum::crc32c;
+use crate::ondisk::fast_commit::{
+    FastCommitHead, FastCommitTag, FastCommitTail, Record, Records, TAG_HEAD, TAG_TAIL,
+};
+use crate::ondisk::view;
+use crate::source::{FastCommits, Source};
+
+/// Replays the fast commits behind the transaction before `sequence`; returns their outcome and
+/// the number of their records.
+///
+/// # Errors
+///
+/// `Unclean` where neither kernel nor e2fsck would replay them, or not the same way; `Corrupt` for
+/// records that contradict the filesystem.
+pub fn replay<'a>(
+    source: &Source<'_>,
+    journal: &Journal<'a>,
+    sequence: u32,
+) -> Result<(FastCommits<'a>, u64)> {
+    let inode_size = source.geometry.inode_size;
+    let count = Scan::new(sequence).run(journal, inode_size)?;
+    let mut replay = Replay::new(source);
+    let blocks = journal.fast_commit_area();
+    let records = blocks.flat_map(|place| {
+        Records::new(journal.block(place), inode_size).flatten().map(move |record| (place, record))
+    });
+    for (place, record) in records.take(usize::try_from(count).unwrap_or(usize::MAX)) {
+        replay.record(&record, || journal.at(place))?;
+    }
+    Ok((replay.finish()?, count))
+}
+
+/// The first pass: how many records belong to whole fast commits.
+struct Scan {
+    /// The transaction that the fast commits are a part of.
+    sequence: u32,
+    /// Records so far, and those up to the last tail that was right.
+    seen: u64,
+    whole: u64,
+    /// The running checksum of a fast commit.
+    sum: u32,
+}
+
+/// What comes after a record.
+enum Next {
+    More,
+    Stop,
+}
+
+/// What a look at a record gives, or why no record counts.
+type Looked = std::result::Result<Next, &'static str>;
+
+impl Scan {
+    fn new(sequence: u32) -> Self {
+        Self { sequence, seen: 0, whole: 0, sum: 0 }
+    }
+
+    fn run(mut self, journal: &Journal<'_>, inode_size: usize) -> Result<u64> {
+        let mut area = journal.fast_commit_area();
+        let Some(first) = area.next() else { return Ok(0) };
+        let begins = view::<FastCommitTag>(journal.block(first)).map(|head| head.fc_tag.get());
+        if begins != Some(TAG_HEAD) {
+            return Ok(0);
+        }
+        for place in std::iter::once(first).chain(area) {
+            for record in Records::new(journal.block(place), inode_size) {
+                let next = match record {
+                    Some(record) => self.look(&record),
+                    None => self.end("a record of an unknown kind or with a wrong length"),
+                };
+                let next = next.map_err(|what| refusal(journal, place, what))?;
+                if matches!(next, Next::Stop) {
+                    return Ok(self.whole);
+                }
+            }
+        }
+        // Kernels and e2fsck look for one more block, which is not there, and give up.
+        Err(refusal(journal, first, "no end, since all of their blocks are in use"))
+    }
+
+    /// Ends the scan; what was whole before counts.
+    fn end(&self, what: &'static str) -> Looked {
+        if self.whole > 0 { Ok(Next::Stop) } else { Err(what) }
+    }
+
+    fn look(&mut self, record: &Record<'_>) -> Looked {
+        match record.tag {
+            TAG_TAIL => {
+                let Some(tail) = view::<FastCommitTail>(record.value) else { return self.end("no tail") };
+                self.seen += 1;
+                let covered = size_of::<FastCommitTag>() + size_of::<FastCommitTail>() - 4;
+                let sum = crc32c(self.sum, record.bytes.get(..covered).unwrap_or_default());
+                self.sum = 0;
+                if tail.fc_tid.get() != self.sequence || tail.fc_crc.get() != sum {
+                    return self.end("a wrong checksum");
+                }
+                self.whole = self.seen;
+                return Ok(Next::More);
+            }
+            TAG_HEAD => {
+                let Some(head) = view::<FastCommitHead>(record.value) else { return self.end("no head") };
+                if head.fc_features.get() != 0 {
+                    return Err("features that are not known");
+                }
+                if head.fc_tid.get() != self.sequence {
+                    return Ok(Next::Stop);
+                }
+            }
+            _ => {}
+        }
+        self.seen += 1;
+        self.sum = crc32c(self.sum, record.bytes);
+        Ok(Next::More)
+    }
+}
+
+fn refusal(journal: &Journal<'_>, place: u32, what: &str) -> Error {
+    Error::Unclean {
+        state: format!(
+            "{}: the fast commits have {what}, so that a kernel would not replay them",
+            journal.at(place)
+        ),
+        remedy: "run e2fsck -f on the image, which drops them",
+    }
+}
