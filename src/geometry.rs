@@ -21,9 +21,11 @@ pub struct Geometry {
     pub block_size: usize,
     /// Blocks of the filesystem, counted from the start of the image.
     pub blocks_count: u64,
-    /// The first block of group 0: 1 with blocks of 1024 bytes, else 0.
+    /// The first block of group 0: 1 with blocks of 1024 bytes that are clusters of their own, else 0.
     pub first_data_block: u64,
-    /// Blocks in a group (the last may have fewer).
+    /// Blocks in a cluster, the unit of allocation: a power of two, 1 without `bigalloc`.
+    pub blocks_per_cluster: u64,
+    /// Blocks in a group (the last may have fewer): whole clusters.
     pub blocks_per_group: u64,
     /// Inodes in every group.
     pub inodes_per_group: u32,
@@ -126,6 +128,7 @@ impl Geometry {
             block_size,
             blocks_count: sb.blocks_count(),
             first_data_block: u64::from(sb.s_first_data_block.get()),
+            blocks_per_cluster: blocks_per_cluster(sb, features)?,
             blocks_per_group: u64::from(sb.s_blocks_per_group.get()),
             inodes_per_group: sb.s_inodes_per_group.get(),
             inode_size,
@@ -151,7 +154,8 @@ impl Geometry {
     fn check_groups(&mut self, sb: &Superblock) -> Result<()> {
         let at = || Location::of(Structure::Superblock);
         let bits = self.bits_per_block();
-        let first = u64::from(self.block_size == 1024);
+        let ratio = self.blocks_per_cluster;
+        let first = u64::from(self.block_size == 1024 && ratio == 1);
         if self.first_data_block != first {
             return Err(at().value("s_first_data_block", self.first_data_block, first));
         }
@@ -165,11 +169,27 @@ impl Geometry {
         if self.blocks_count <= first || self.blocks_count >= 1 << 48 {
             return Err(at().value("s_blocks_count", self.blocks_count, "from 2 blocks on, below 2^48"));
         }
-        if !(8..=bits).contains(&self.blocks_per_group) || !self.blocks_per_group.is_multiple_of(8) {
+        // The last cluster of all is whole; mke2fs and resize2fs see to it.
+        if !self.blocks_count.is_multiple_of(ratio) {
+            return Err(at().value(
+                "s_blocks_count",
+                self.blocks_count,
+                format!("a multiple of {ratio}, the blocks of a cluster"),
+            ));
+        }
+        let (step, max) = (8 * ratio, bits * ratio);
+        if !(step..=max).contains(&self.blocks_per_group) || !self.blocks_per_group.is_multiple_of(step) {
             return Err(at().value(
                 "s_blocks_per_group",
                 self.blocks_per_group,
-                format!("a multiple of 8, at most {bits}"),
+                format!("a multiple of {step}, at most {max}"),
+            ));
+        }
+        if u64::from(sb.s_clusters_per_group.get()) != self.clusters_per_group() {
+            return Err(at().value(
+                "s_clusters_per_group",
+                sb.s_clusters_per_group.get(),
+                self.clusters_per_group(),
             ));
         }
         let ipg = self.inodes_per_group;
@@ -268,6 +288,16 @@ impl Geometry {
         self.block_size as u64 * 8
     }
 
+    /// Clusters of a group (the last may have fewer), which are the bits of its block bitmap.
+    pub fn clusters_per_group(&self) -> u64 {
+        self.blocks_per_group / self.blocks_per_cluster
+    }
+
+    /// The block of the primary superblock.
+    fn superblock_block(&self) -> u64 {
+        u64::from(self.block_size == sb::OFFSET)
+    }
+
     /// Block numbers that an indirect block holds.
     pub fn pointers_per_block(&self) -> u64 {
         self.block_size as u64 / 4
@@ -343,7 +373,7 @@ impl Geometry {
 
     /// The copies of superblock and descriptors that a group holds.
     pub fn group_head(&self, group: GroupNr) -> GroupHead {
-        let start = self.group_blocks(group).start;
+        let start = self.head_start(group);
         let copy = self.has_superblock(group);
         let mut head =
             GroupHead { superblock: copy.then_some(BlockNr(start)), descriptors: None, reserved: None };
@@ -371,19 +401,43 @@ impl Geometry {
     /// Where the primary copy of a descriptor block lies, by its index.
     pub fn descriptor_block(&self, index: u64) -> BlockNr {
         if !self.is_meta_bg() || index < self.first_meta_bg {
-            return BlockNr(self.first_data_block + 1 + index);
+            return BlockNr(self.superblock_block() + 1 + index);
         }
         let group = GroupNr(u32::try_from(index * self.descriptors_per_block()).unwrap_or(u32::MAX));
-        BlockNr(self.group_blocks(group).start + u64::from(self.has_superblock(group)))
+        BlockNr(self.head_start(group) + u64::from(self.has_superblock(group)))
     }
 
-    /// The ranges of blocks that a group's copies take.
+    /// Where the copies of a group begin: in group 0 the primary superblock, which follows block 0
+    /// of blocks of 1024 bytes even where that one belongs to the group.
+    fn head_start(&self, group: GroupNr) -> u64 {
+        if group.0 == 0 { self.superblock_block() } else { self.group_blocks(group).start }
+    }
+
+    /// The ranges of blocks that a group's copies take, and the boot sector where it has a block of
+    /// group 0 for itself.
     pub fn head_ranges(&self, group: GroupNr) -> impl Iterator<Item = Range<u64>> + use<> {
         let head = self.group_head(group);
+        let start = self.group_blocks(group).start;
+        let boot = Some(start..self.head_start(group)).filter(|range| !range.is_empty());
         let one = head.superblock.map(|block| block.0..block.0 + 1);
         let many = [head.descriptors, head.reserved];
-        one.into_iter().chain(many.into_iter().flatten().map(|(block, count)| block.0..block.0 + count))
+        boot.into_iter()
+            .chain(one)
+            .chain(many.into_iter().flatten().map(|(block, count)| block.0..block.0 + count))
     }
+}
+
+/// Blocks in a cluster, from the sizes of both.
+fn blocks_per_cluster(sb: &Superblock, features: Features) -> Result<u64> {
+    // 512 MiB: e2fsprogs opens nothing with larger clusters.
+    const LOG_MAX: u32 = 19;
+    let (block, cluster) = (sb.s_log_block_size.get(), sb.s_log_cluster_size.get());
+    let max = if features.ro_compat.contains(RoCompat::BIGALLOC) { LOG_MAX } else { block };
+    if !(block..=max).contains(&cluster) {
+        let expected = if max == block { block.to_string() } else { format!("{block} to {max}") };
+        return Err(Location::of(Structure::Superblock).value("s_log_cluster_size", cluster, expected));
+    }
+    Ok(1 << (cluster - block))
 }
 
 #[cfg(test)]
@@ -401,6 +455,7 @@ pub(crate) mod tests {
             block_size: 4096,
             blocks_count: 40 << 18,
             first_data_block: 0,
+            blocks_per_cluster: 1,
             blocks_per_group: 32768,
             inodes_per_group: 8192,
             inode_size: 256,
@@ -421,6 +476,19 @@ pub(crate) mod tests {
         let geometry = forty_gib();
         let groups: Vec<u32> = (0..320).filter(|group| geometry.has_superblock(GroupNr(*group))).collect();
         assert_eq!(groups, [0, 1, 3, 5, 7, 9, 25, 27, 49, 81, 125, 243]);
+    }
+
+    /// Figures from dumpe2fs of an image that mke2fs 1.47.0 made with -b 1024 -C 2048.
+    #[test]
+    fn clusters_of_1k_blocks_leave_block_0_to_group_0() {
+        let mut geometry = forty_gib();
+        (geometry.block_size, geometry.blocks_per_cluster) = (1024, 2);
+        (geometry.blocks_count, geometry.groups, geometry.blocks_per_group) = (307_200, 19, 16384);
+        geometry.reserved_gdt_blocks = 29;
+        assert_eq!(geometry.clusters_per_group(), 8192);
+        assert!(geometry.head_ranges(GroupNr(0)).eq([0..1, 1..2, 2..4, 4..33]));
+        assert!(geometry.head_ranges(GroupNr(1)).eq([16384..16385, 16385..16387, 16387..16416]));
+        assert_eq!(geometry.descriptor_block(1), BlockNr(3));
     }
 
     #[test]

@@ -50,6 +50,37 @@ impl Survey {
         &self.digests[self.digest_firsts[id.index()]..self.digest_firsts[id.index() + 1]]
     }
 
+    /// Fills the stored clusters, of so many blocks, of the file whose runs begin at `first` with
+    /// zeros: a block without content in a cluster with content costs no space, but as a hole it
+    /// would cost an extent. `blocks` is the length of the file.
+    fn fill_clusters(&mut self, first: usize, blocks: u64, cluster: u64, input: &[Run]) {
+        let runs = self.runs.split_off(first);
+        // The end of what has been added, and of the cluster that it lies in.
+        let (mut next, mut end) = (0, 0);
+        for run in runs.iter().copied().map(Some).chain([None]) {
+            let (start, after) = match run {
+                Some(run) => (u64::from(run.logical), u64::from(run.logical) + u64::from(run.count)),
+                None => (u64::MAX, u64::MAX),
+            };
+            self.zeros(first, next..end.min(start), input);
+            let Some(run) = run else { break };
+            self.zeros(first, end.max(start / cluster * cluster)..start, input);
+            self.push(first, run);
+            (next, end) = (after, after.next_multiple_of(cluster).min(blocks));
+        }
+    }
+
+    /// Adds blocks of zeros, and no longer counts those that the input had allocated as punched.
+    fn zeros(&mut self, first: usize, blocks: Range<u64>, input: &[Run]) {
+        let Some(count) = blocks.end.checked_sub(blocks.start).filter(|count| *count > 0) else { return };
+        // Logical blocks have 32 bits.
+        let (Ok(logical), Ok(count)) = (u32::try_from(blocks.start), u32::try_from(count)) else { return };
+        self.push(first, StoredRun { logical, count, source: None, unwritten: false });
+        let from = input.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= blocks.start);
+        let allocated = input[from..].iter().map_while(|run| cut(run, &blocks));
+        self.punched -= allocated.map(|run| u64::from(run.count)).sum::<u64>();
+    }
+
     /// Adds blocks, and joins them with the last run of the file where they continue it.
     fn push(&mut self, first: usize, run: StoredRun) {
         if let Some(last) = self.runs[first..].last_mut() {
@@ -73,6 +104,8 @@ struct Unit {
     window: Range<u64>,
     /// What happens to its zeros.
     zeros: Zeros,
+    /// Whether it is the last of its file.
+    last: bool,
 }
 
 /// What happens to blocks of zeros.
@@ -110,6 +143,7 @@ pub fn survey(
     let surveyor = Surveyor { source, tree, holes, digest };
     let units = surveyor.units();
     let mut survey = Survey::default();
+    let cluster = source.geometry.blocks_per_cluster;
     let mut next_node = 0;
     // In rounds, so that the parts in flight stay few.
     for round in units.chunks(1 << 16) {
@@ -128,6 +162,9 @@ pub fn survey(
             part.runs.into_iter().for_each(|run| survey.push(first, run));
             survey.digests.extend(part.digests);
             survey.punched += part.punched;
+            if cluster > 1 && unit.last && unit.zeros == Zeros::Punch {
+                survey.fill_clusters(first, surveyor.blocks_of(unit.node), cluster, tree.runs_of(unit.node));
+            }
         }
     }
     survey.open(NodeId(u32::try_from(tree.nodes.len()).unwrap_or(u32::MAX)), &mut next_node);
@@ -181,6 +218,14 @@ impl Surveyor<'_, '_> {
         (SEGMENT_BYTES / self.source.geometry.block_size) as u64
     }
 
+    /// The length of a file in blocks.
+    fn blocks_of(&self, node: NodeId) -> u64 {
+        match self.tree.node(node).kind {
+            Kind::Regular { size, .. } => self.source.geometry.blocks_of_bytes(size),
+            _ => 0,
+        }
+    }
+
     /// All files, large ones in parts that begin and end with segments.
     fn units(&self) -> Vec<Unit> {
         let size = self.segment_blocks() * SEGMENTS_PER_UNIT;
@@ -205,10 +250,11 @@ impl Surveyor<'_, '_> {
                 let reach =
                     self.tree.runs[next..end].partition_point(|run| u64::from(run.logical) < window.end);
                 let last = next + reach;
-                units.push(Unit { node, runs: next..last, window: window.clone(), zeros });
                 let tail = &self.tree.runs[last - 1];
                 let goes_on = u64::from(tail.logical) + u64::from(tail.count) > window.end;
+                let runs = next..last;
                 next = if goes_on { last - 1 } else { last };
+                units.push(Unit { node, runs, window, zeros, last: next == end });
             }
         }
         units
@@ -361,6 +407,41 @@ fn is_swap_file(source: &Source<'_>, tree: &Tree, id: NodeId) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file of 30 blocks in clusters of 8, of which the input has 0 to 18 and 28.
+    #[test]
+    fn zeros_in_clusters_with_content_are_stored() {
+        let run = |logical, count, source: Option<u64>| StoredRun {
+            logical,
+            count,
+            source: source.map(BlockNr),
+            unwritten: false,
+        };
+        let input =
+            |logical, count, physical| Run { logical, count, physical: BlockNr(physical), unwritten: false };
+        let runs = vec![run(2, 1, Some(102)), run(4, 2, Some(104)), run(28, 1, Some(300))];
+        let mut survey = Survey { runs, punched: 15, ..Survey::default() };
+        survey.fill_clusters(0, 30, 8, &[input(0, 18, 100), input(28, 1, 300)]);
+        let expected = [
+            run(0, 2, None),
+            run(2, 1, Some(102)),
+            run(3, 1, None),
+            run(4, 2, Some(104)),
+            run(6, 2, None),
+            run(24, 4, None),
+            run(28, 1, Some(300)),
+            run(29, 1, None),
+        ];
+        assert_eq!(survey.runs, expected);
+        // Of the input's 15 zeros, those of blocks 0, 1, 3, 6 and 7 are stored after all.
+        assert_eq!(survey.punched, 10);
+        let runs = vec![run(6, 1, Some(9)), run(9, 1, Some(10))];
+        let mut survey = Survey { runs, ..Survey::default() };
+        survey.fill_clusters(0, 12, 8, &[]);
+        let expected =
+            [run(0, 6, None), run(6, 1, Some(9)), run(7, 2, None), run(9, 1, Some(10)), run(10, 2, None)];
+        assert_eq!(survey.runs, expected);
+    }
 
     #[test]
     fn zeros_are_seen_to_the_last_byte() {

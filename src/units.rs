@@ -52,3 +52,14 @@ impl fmt::Display for GroupNr {
 pub(crate) fn div_up(value: u64, unit: u64) -> u64 {
     value.div_ceil(unit)
 }
+
+/// The clusters that runs of logical blocks, in their order, lie in.
+pub(crate) fn count_clusters(runs: impl Iterator<Item = (u32, u32)>, blocks_per_cluster: u64) -> u64 {
+    let (mut clusters, mut next) = (0, 0);
+    for (logical, count) in runs {
+        let end = (u64::from(logical) + u64::from(count)).div_ceil(blocks_per_cluster);
+        clusters += end - next.max(u64::from(logical) / blocks_per_cluster);
+        next = end;
+    }
+    clusters
+}

@@ -46,15 +46,32 @@ impl UsedBlocks {
         None
     }
 
-    /// The free ranges below `limit` and from `start` on.
-    pub fn free(&self, start: u64, limit: u64) -> FreeBlocks {
+    /// The clusters with blocks in use, as ranges of blocks, in order; neighbours may touch.
+    fn clusters(&self, blocks: u64) -> impl Iterator<Item = Range<u64>> + use<'_> {
+        let mut next = 0;
+        self.0.iter().filter_map(move |(&start, &end)| {
+            // The cluster that the last range ended in may also hold the start of this one.
+            let range = (start / blocks * blocks).max(next)..end.next_multiple_of(blocks);
+            next = range.end;
+            Some(range).filter(|range| !range.is_empty())
+        })
+    }
+
+    /// The number of clusters of so many blocks that hold a block in use.
+    pub fn count_clusters(&self, blocks: u64) -> u64 {
+        self.clusters(blocks).map(|range| (range.end - range.start) / blocks).sum()
+    }
+
+    /// The clusters, of so many blocks, that lie below `limit` and from `start` on and hold no block
+    /// in use.
+    pub fn free(&self, start: u64, limit: u64, cluster: u64) -> FreeBlocks {
         let mut free = Vec::new();
         let mut next = start;
-        for (&used_start, &used_end) in &self.0 {
-            if used_start > next {
-                free.push(next..used_start.min(limit));
+        for used in self.clusters(cluster) {
+            if used.start > next {
+                free.push(next..used.start.min(limit));
             }
-            next = next.max(used_end);
+            next = next.max(used.end);
         }
         if next < limit {
             free.push(next..limit);
@@ -158,8 +175,17 @@ mod tests {
     }
 
     #[test]
+    fn a_cluster_with_any_block_in_use_is_not_free() {
+        let used = used(&[0..1, 3..4, 7..9, 23..33]);
+        assert_eq!(used.free(0, 64, 4).ranges(), [12..20, 36..64]);
+        assert_eq!(used.count_clusters(4), 7);
+        assert_eq!(used.free(0, 64, 1).ranges(), [1..3, 4..7, 9..23, 33..64]);
+        assert_eq!(used.count_clusters(1), 14);
+    }
+
+    #[test]
     fn blocks_are_taken_lowest_first_and_together_where_they_fit() {
-        let mut free = used(&[0..10, 12..20, 90..95]).free(0, 100);
+        let mut free = used(&[0..10, 12..20, 90..95]).free(0, 100, 1);
         let mut got = Vec::new();
         free.take_together(40, |range| got.push(range));
         free.take(5, |range| got.push(range));

@@ -16,7 +16,7 @@ use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
 use crate::read::{SpecialFile, Specials};
 use crate::survey::Survey;
 use crate::tree::{Kind, NodeId, Tree};
-use crate::units::{BlockNr, InodeNr};
+use crate::units::{BlockNr, InodeNr, count_clusters};
 
 /// Where a file lies: parts of the layout's lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,8 +38,9 @@ pub struct Layout {
     pub nodes: Vec<FileLayout>,
     extents: Vec<PlannedExtent>,
     map_blocks: Vec<BlockNr>,
-    /// What is left.
+    /// What is left, in whole clusters.
     pub free: FreeBlocks,
+    blocks_per_cluster: u64,
 }
 
 impl Layout {
@@ -54,9 +55,15 @@ impl Layout {
         &self.map_blocks[file.map.0..][..file.map.1 as usize]
     }
 
-    /// All blocks of a file, its map included.
+    /// The blocks that are allocated for a file, its map included, in whole clusters.
     pub fn blocks(&self, file: FileLayout) -> u64 {
-        self.extents(file).iter().map(|extent| u64::from(extent.count)).sum::<u64>() + u64::from(file.map.1)
+        (self.content_clusters(file) + u64::from(file.map.1)) * self.blocks_per_cluster
+    }
+
+    /// The clusters that a file's content lies in.
+    pub fn content_clusters(&self, file: FileLayout) -> u64 {
+        let extents = self.extents(file).iter();
+        count_clusters(extents.map(|extent| (extent.logical, extent.count)), self.blocks_per_cluster)
     }
 
     /// The block of a logical block of a file.
@@ -147,15 +154,17 @@ impl<'g> Layouter<'g> {
             nodes: vec![FileLayout::default(); nodes],
             extents: Vec::new(),
             map_blocks: Vec::new(),
-            free: used.free(geometry.first_data_block, geometry.blocks_count),
+            free: used.free(geometry.first_data_block, geometry.blocks_count, geometry.blocks_per_cluster),
+            blocks_per_cluster: geometry.blocks_per_cluster,
         };
         let with_extents = geometry.features.incompat.contains(Incompat::EXTENTS);
         Self { geometry, with_extents, layout, ranges: Vec::new() }
     }
 
+    /// A block with a cluster of its own.
     fn one_block(&mut self) -> BlockNr {
         let mut block = BlockNr(0);
-        self.layout.free.take(1, |range| block = BlockNr(range.start));
+        self.layout.free.take(self.geometry.blocks_per_cluster, |range| block = BlockNr(range.start));
         block
     }
 
@@ -166,7 +175,9 @@ impl<'g> Layouter<'g> {
         runs: impl Iterator<Item = (u32, u32, bool)> + Clone,
         together: bool,
     ) -> Result<FileLayout> {
-        let total: u64 = runs.clone().map(|(_, count, _)| u64::from(count)).sum();
+        let cluster = self.geometry.blocks_per_cluster;
+        let total =
+            cluster * count_clusters(runs.clone().map(|(logical, count, _)| (logical, count)), cluster);
         let first_extent = self.layout.extents.len();
         self.ranges.clear();
         let keep = |range| self.ranges.push(range);
@@ -175,29 +186,13 @@ impl<'g> Layouter<'g> {
         } else {
             self.layout.free.take(total, keep);
         }
-        let mut ranges = self.ranges.iter().cloned();
-        let mut room = ranges.next().unwrap_or(0..0);
+        let mut place = Place::new(self.ranges.iter().cloned(), cluster);
         for (logical, count, unwritten) in runs {
             let mut done = 0;
             while done < count {
-                if room.is_empty() {
-                    room = ranges.next().unwrap_or(0..u64::MAX);
-                }
-                // No more than `count`, which has 32 bits.
-                let part = u32::try_from((room.end - room.start).min(u64::from(count - done)))
-                    .unwrap_or(count - done);
-                push(
-                    &mut self.layout.extents,
-                    first_extent,
-                    self.with_extents,
-                    PlannedExtent {
-                        logical: logical + done,
-                        count: part,
-                        physical: BlockNr(room.start),
-                        unwritten,
-                    },
-                );
-                room.start += u64::from(part);
+                let (physical, part) = place.take(logical + done, count - done);
+                let extent = PlannedExtent { logical: logical + done, count: part, physical, unwritten };
+                push(&mut self.layout.extents, first_extent, self.with_extents, extent);
                 done += part;
             }
         }
@@ -206,7 +201,8 @@ impl<'g> Layouter<'g> {
         let first_map = self.layout.map_blocks.len();
         let map_blocks = map::map_blocks(extents, self.geometry, self.with_extents);
         let map = &mut self.layout.map_blocks;
-        self.layout.free.take(map_blocks, |range| map.extend(range.map(BlockNr)));
+        let step = usize::try_from(cluster).unwrap_or(usize::MAX);
+        self.layout.free.take(map_blocks * cluster, |range| map.extend(range.step_by(step).map(BlockNr)));
         if !self.with_extents && map[first_map..].iter().any(|block| block.0 > u32::MAX.into()) {
             return Err(beyond_block_maps(number));
         }
@@ -228,6 +224,46 @@ impl<'g> Layouter<'g> {
             return Err(beyond_block_maps(number));
         }
         Ok(())
+    }
+}
+
+/// Hands out whole clusters to the blocks of a file, each block at the same place in its cluster as
+/// in the file.
+struct Place<R> {
+    ranges: R,
+    /// What is left of a range, from the block behind the last one on.
+    room: Range<u64>,
+    /// The logical block that lies, or would lie, at the start of the room.
+    logical: u64,
+    cluster: u64,
+}
+
+impl<R: Iterator<Item = Range<u64>>> Place<R> {
+    fn new(ranges: R, cluster: u64) -> Self {
+        Self { ranges, room: 0..0, logical: 0, cluster }
+    }
+
+    /// Places as many of `count` logical blocks as go together: the first of their blocks, and how
+    /// many they are. Logical blocks must come in their order.
+    fn take(&mut self, logical: u32, count: u32) -> (BlockNr, u32) {
+        let wanted = u64::from(logical);
+        // The rest of the last cluster belongs to its logical cluster alone.
+        let rest_until = self.logical.next_multiple_of(self.cluster);
+        if wanted < rest_until {
+            self.room.start += wanted - self.logical;
+        } else {
+            self.room.start = self.room.start.next_multiple_of(self.cluster);
+            if self.room.is_empty() {
+                self.room = self.ranges.next().unwrap_or(0..u64::MAX);
+            }
+            self.room.start += wanted % self.cluster;
+        }
+        // No more than `count`, which has 32 bits.
+        let part = u32::try_from((self.room.end - self.room.start).min(u64::from(count))).unwrap_or(count);
+        let start = BlockNr(self.room.start);
+        self.room.start += u64::from(part);
+        self.logical = wanted + u64::from(part);
+        (start, part)
     }
 }
 
@@ -273,6 +309,20 @@ fn push(extents: &mut Vec<PlannedExtent>, first: usize, with_extents: bool, mut 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Clusters of 4: 8..16 and 40..44. Blocks 5 and 6 share a logical cluster, and so do 8 and 11.
+    #[test]
+    fn blocks_keep_their_place_in_the_cluster() {
+        let mut place = Place::new([8..16, 40..44].into_iter(), 4);
+        let mut at = |logical, count| place.take(logical, count);
+        assert_eq!(at(5, 1), (BlockNr(9), 1));
+        assert_eq!(at(6, 1), (BlockNr(10), 1));
+        assert_eq!(at(8, 1), (BlockNr(12), 1));
+        assert_eq!(at(11, 3), (BlockNr(15), 1));
+        assert_eq!(at(12, 2), (BlockNr(40), 2));
+        assert_eq!(count_clusters([(5, 1), (6, 1), (8, 1), (11, 3)].into_iter(), 4), 3);
+        assert_eq!(count_clusters([(5, 1), (6, 1), (8, 1), (11, 3)].into_iter(), 1), 6);
+    }
 
     #[test]
     fn extents_are_joined_and_cut_at_their_greatest_length() {

@@ -22,16 +22,16 @@ pub use xattr::XattrPlan;
 
 use rayon::prelude::*;
 
-use crate::error::Result;
+use crate::error::{Location, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::checksum::Checksums;
-use crate::ondisk::features::Compat;
+use crate::ondisk::features::{Compat, RoCompat};
 use crate::ondisk::superblock::Superblock;
 use crate::policy::{Options, UuidPolicy};
 use crate::read::Reading;
 use crate::source::Source;
 use crate::survey::Survey;
-use crate::tree::NodeId;
+use crate::tree::{NodeId, Tree};
 
 /// Everything that the output will be, but for the bytes.
 #[derive(Debug)]
@@ -95,7 +95,8 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         directories: &directories,
     };
     let layout = layout::lay_out(contents, &mut xattrs, &used)?;
-    let mut superblock = superblock::build(source, &geometry, options, &numbering, &groups, &layout);
+    let static_clusters = used.count_clusters(geometry.blocks_per_cluster);
+    let mut superblock = superblock::build(source, &geometry, options, &numbering, static_clusters, &layout);
     superblock.s_uuid = match options.uuid {
         UuidPolicy::Content => content_uuid::derive(&superblock, tree, specials, survey),
         UuidPolicy::Keep => source.superblock.s_uuid,
@@ -114,11 +115,34 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         fast_commit_blocks: specials.journal.map_or(0, |journal| journal.fast_commit_blocks),
         epoch: options.epoch.unwrap_or(0),
     };
+    plan.check_sizes(tree)?;
     plan.pieces = pieces::list(&plan, tree, survey)?;
     Ok(plan)
 }
 
 impl Plan {
+    /// The blocks that are allocated for a node, in whole clusters: its content, its own map and its
+    /// xattr block, which counts in full for each inode that shares it. `i_blocks` tells of them.
+    pub fn blocks_of(&self, node: NodeId) -> u64 {
+        let xattrs = u64::from(self.xattrs.block_of(node).is_some());
+        self.layout.blocks(self.layout.nodes[node.index()]) + xattrs * self.geometry.blocks_per_cluster
+    }
+
+    /// Refuses a file whose `i_blocks` needs more than 32 bits, where no feature gives it more.
+    fn check_sizes(&self, tree: &Tree) -> Result<()> {
+        if self.geometry.features.ro_compat.contains(RoCompat::HUGE_FILE) {
+            return Ok(());
+        }
+        let most = u64::from(u32::MAX) / (self.geometry.block_size as u64 / 512);
+        match tree.ids().find(|id| self.blocks_of(*id) > most) {
+            Some(id) => Err(Location::of(Structure::Inode).inode(self.numbering.number_of(id)).unsupported(
+                "a file with 2 TiB or more in blocks, without the huge_file feature",
+                "set it with tune2fs -O huge_file",
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Whether files are mapped by extents.
     pub fn has_extents(&self) -> bool {
         self.geometry.features.incompat.contains(crate::ondisk::features::Incompat::EXTENTS)

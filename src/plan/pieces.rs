@@ -136,7 +136,8 @@ impl Lister<'_> {
 
     fn static_metadata(&mut self) {
         let geometry = &self.plan.geometry;
-        if geometry.first_data_block > 0 {
+        // Larger blocks hold it together with the superblock.
+        if geometry.block_size == 1024 {
             self.pieces.push(Piece { start: BlockNr(0), bytes: 1024, content: Content::Boot });
         }
         let with_flags = self.plan.checksums.covers_descriptors();
@@ -278,21 +279,24 @@ impl Lister<'_> {
 }
 
 impl Plan {
-    /// Free blocks of a group.
+    /// Free clusters of a group.
     pub fn free_in_group(&self, group: GroupNr) -> u64 {
-        self.layout.free.within(self.geometry.group_blocks(group)).map(|range| range.end - range.start).sum()
+        let free = self.layout.free.within(self.geometry.group_blocks(group));
+        free.map(|range| range.end - range.start).sum::<u64>() / self.geometry.blocks_per_cluster
     }
 
-    /// Whether a group's block bitmap is left out, as e2fsck leaves it out: no block of a full group
-    /// is in use, and it is not the last.
+    /// Whether a group's block bitmap is left out, as e2fsck leaves it out: as many clusters are free
+    /// as a full group has blocks, and it is not the last. No group has that many where clusters
+    /// have more than one block.
     pub fn is_block_uninit(&self, group: GroupNr) -> bool {
         group.0 + 1 < self.geometry.groups && self.free_in_group(group) == self.geometry.blocks_per_group
     }
 
-    /// Sets the bits of a group's blocks in use, and of those that it lacks, in a bitmap of zeros.
+    /// Sets the bits of a group's clusters in use, and of those that it lacks, in a bitmap of zeros.
     pub fn fill_block_bitmap(&self, group: GroupNr, bits: &mut [u8]) {
         let blocks = self.geometry.group_blocks(group);
-        let bit = |block: u64| usize::try_from(block - blocks.start).unwrap_or(usize::MAX);
+        let cluster = self.geometry.blocks_per_cluster;
+        let bit = |block: u64| usize::try_from((block - blocks.start) / cluster).unwrap_or(usize::MAX);
         let mut next = blocks.start;
         for free in self.layout.free.within(blocks.clone()) {
             bitmap::set(bits, bit(next)..bit(free.start));

@@ -2,7 +2,7 @@
 
 use zerocopy::little_endian::{U16, U32};
 
-use super::{GroupPlaces, Layout, Numbering};
+use super::{Layout, Numbering};
 use crate::error::{Location, Result, Structure};
 use crate::form;
 use crate::geometry::Geometry;
@@ -12,7 +12,7 @@ use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::policy::Options;
 use crate::source::Source;
 use crate::tree::{Kind, Tree};
-use crate::units::{GroupNr, InodeNr};
+use crate::units::InodeNr;
 
 /// A regular file of so many bytes needs the `large_file` feature.
 const LARGE_FILE: u64 = 1 << 31;
@@ -57,7 +57,7 @@ pub fn build(
     geometry: &Geometry,
     options: &Options,
     numbering: &Numbering,
-    groups: &[GroupPlaces],
+    static_clusters: u64,
     layout: &Layout,
 ) -> Superblock {
     let input = &source.superblock;
@@ -72,7 +72,7 @@ pub fn build(
     output.s_free_inodes_count = U32::new(geometry.inodes_count() - numbering.count());
     output.s_free_blocks_count_lo = low(free);
     output.s_free_blocks_count_hi = high(free);
-    output.s_overhead_clusters = low(overhead(geometry, groups, layout));
+    output.s_overhead_clusters = low(overhead(geometry, static_clusters, layout));
     output.s_max_mnt_count = U16::new(max_mount_count(input));
     output.s_first_ino = U32::new(geometry.first_inode.0);
     output.s_inode_size = U16::new(u16::try_from(geometry.inode_size).unwrap_or(0));
@@ -111,17 +111,11 @@ pub fn build(
     output
 }
 
-/// Static metadata, the journal, and the blocks before group 0: what statfs does not count.
-fn overhead(geometry: &Geometry, groups: &[GroupPlaces], layout: &Layout) -> u64 {
-    let own = groups.len() as u64 * (2 + geometry.inode_table_blocks());
-    let copies: u64 = (0..geometry.groups)
-        .flat_map(|group| geometry.head_ranges(GroupNr(group)))
-        .map(|range| range.end - range.start)
-        .sum();
-    let journal: u64 = layout
-        .journal
-        .map_or(0, |file| layout.extents(file).iter().map(|extent| u64::from(extent.count)).sum());
-    own + copies + journal + geometry.first_data_block
+/// Static metadata, the journal's content, and the blocks before group 0, in clusters: what statfs
+/// does not count.
+fn overhead(geometry: &Geometry, static_clusters: u64, layout: &Layout) -> u64 {
+    let journal = layout.journal.map_or(0, |file| layout.content_clusters(file));
+    static_clusters + journal + geometry.first_data_block
 }
 
 /// The mount count of `enable_periodic_fsck` without what the UUID added to it.

@@ -43,13 +43,15 @@ fn block_bitmap_differs(source: &Source<'_>, claims: &Claims, group: GroupNr) ->
         return false;
     }
     let blocks = source.geometry.group_blocks(group);
+    let cluster = source.geometry.blocks_per_cluster;
     let stored = source.block(source.descriptors[group.0 as usize].block_bitmap()).unwrap_or_default();
     let mut expected = vec![0_u8; stored.len()];
-    let bit = |block: u64| usize::try_from(block - blocks.start).unwrap_or(usize::MAX);
+    // A bit for each cluster, which is in use where any of its blocks is.
+    let bit = |block: u64| usize::try_from((block - blocks.start) / cluster).unwrap_or(usize::MAX);
     for claim in claims.within(blocks.start, blocks.end) {
-        bitmap::set(&mut expected, bit(claim.start)..bit(claim.end));
+        bitmap::set(&mut expected, bit(claim.start)..bit(claim.end - 1) + 1);
     }
-    differs(stored, &expected, bit(blocks.end))
+    differs(stored, &expected, bit(blocks.end - 1) + 1)
 }
 
 fn inode_bitmap_differs(

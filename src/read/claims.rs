@@ -1,9 +1,11 @@
-//! Which blocks the structures and files of the input take, each at most once.
+//! Which blocks the structures and files of the input take, each at most once, and each cluster by one
+//! owner.
 
 use rayon::slice::ParallelSliceMut;
 
 use crate::error::{Location, Result, Structure};
 use crate::source::Source;
+use crate::tree::Run;
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
 /// Consecutive blocks with one owner.
@@ -15,16 +17,43 @@ pub struct Claim {
     pub count: u64,
     /// The inode; `None` for static metadata.
     pub owner: Option<InodeNr>,
+    /// The first logical block of content; `None` for anything else.
+    logical: Option<u32>,
 }
 
 impl Claim {
-    /// Blocks of an inode.
+    /// Static metadata.
+    pub fn of_metadata(start: u64, count: u64) -> Self {
+        Self { start: BlockNr(start), count, owner: None, logical: None }
+    }
+
+    /// Blocks of an inode that are not its content: of its map, or of its xattrs.
     pub fn of_inode(owner: InodeNr, start: BlockNr, count: u64) -> Self {
-        Self { start, count, owner: Some(owner) }
+        Self { start, count, owner: Some(owner), logical: None }
+    }
+
+    /// Content of an inode.
+    pub fn of_content(owner: InodeNr, run: &Run) -> Self {
+        let count = run.count.into();
+        Self { start: run.physical, count, owner: Some(owner), logical: Some(run.logical) }
     }
 
     fn end(&self) -> u64 {
         self.start.0 + self.count
+    }
+
+    /// Whether another claim, on blocks behind these, may lie in the cluster that these end in:
+    /// static metadata shares clusters, and so does content of one logical cluster. Anything else
+    /// has clusters of its own.
+    fn may_share(&self, other: &Self) -> bool {
+        // Where both lie as deep in the cluster as in the file, equal distances are one cluster.
+        let distance = |claim: &Self| claim.logical.map(|logical| claim.start.0.wrapping_sub(logical.into()));
+        match self.owner {
+            None => other.owner.is_none(),
+            Some(_) => {
+                self.owner == other.owner && distance(self).is_some() && distance(self) == distance(other)
+            }
+        }
     }
 }
 
@@ -37,9 +66,7 @@ impl Claims {
     pub fn of_metadata(source: &Source<'_>) -> Self {
         let geometry = &source.geometry;
         let mut claims = Vec::new();
-        let mut claim = |start: u64, count: u64| {
-            claims.push(Claim { start: BlockNr(start), count, owner: None });
-        };
+        let mut claim = |start: u64, count: u64| claims.push(Claim::of_metadata(start, count));
         for (group, descriptor) in (0..geometry.groups).map(GroupNr).zip(&source.descriptors) {
             for range in geometry.head_ranges(group) {
                 claim(range.start, range.end - range.start);
@@ -56,12 +83,15 @@ impl Claims {
         self.0.extend(claims);
     }
 
-    /// Sorts the claims, and refuses blocks that are claimed twice.
-    pub fn check(&mut self) -> Result<()> {
-        self.0.par_sort_unstable_by_key(|claim| (claim.start, claim.count, claim.owner));
+    /// Sorts the claims, and refuses blocks that are claimed twice, and clusters, of so many blocks,
+    /// that have two owners.
+    pub fn check(&mut self, cluster: u64) -> Result<()> {
+        self.0.par_sort_unstable_by_key(|claim| (claim.start, claim.count, claim.owner, claim.logical));
         for pair in self.0.windows(2) {
             let [first, second] = pair else { continue };
-            if first.end() > second.start.0 {
+            let overlap = first.end() > second.start.0;
+            if overlap || (first.end().next_multiple_of(cluster) > second.start.0 && !first.may_share(second))
+            {
                 let owner = second.owner.or(first.owner);
                 let other = if second.owner.is_some() { first.owner } else { None };
                 let at = match owner {
@@ -69,7 +99,11 @@ impl Claims {
                     None => Location::of(Structure::GroupDescriptor),
                 };
                 let by = other.map_or("filesystem metadata".to_owned(), |inode| format!("inode {inode}"));
-                return Err(at.block(second.start).wrong(format!("is also claimed by {by}")));
+                return Err(at.block(second.start).wrong(if overlap {
+                    format!("is also claimed by {by}")
+                } else {
+                    format!("lies in a cluster that is also claimed by {by}")
+                }));
             }
         }
         Ok(())
@@ -87,5 +121,40 @@ impl Claims {
             .iter()
             .take_while(move |claim| claim.start.0 < end)
             .map(move |claim| claim.start.0.max(start)..claim.end().min(end))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: InodeNr = InodeNr(12);
+
+    fn content(logical: u32, physical: u64, count: u32) -> Claim {
+        Claim::of_content(FILE, &Run { logical, count, physical: BlockNr(physical), unwritten: false })
+    }
+
+    /// Whether claims are in order where clusters have 16 blocks, and where blocks are clusters.
+    fn fits(claims: &[Claim]) -> (bool, bool) {
+        let check = |cluster| Claims(claims.to_vec()).check(cluster).is_ok();
+        (check(16), check(1))
+    }
+
+    #[test]
+    fn clusters_are_shared_by_one_logical_cluster_and_by_static_metadata() {
+        let metadata = Claim::of_metadata;
+        assert_eq!(fits(&[content(3, 163, 2), content(9, 169, 1), content(16, 176, 40)]), (true, true));
+        assert_eq!(fits(&[metadata(0, 2), metadata(2, 40), metadata(43, 1)]), (true, true));
+        // Another logical cluster of the same file.
+        assert_eq!(fits(&[content(3, 163, 2), content(25, 169, 1)]), (false, true));
+        let map = |block| Claim::of_inode(FILE, BlockNr(block), 1);
+        assert_eq!(fits(&[content(3, 163, 2), map(169)]), (false, true));
+        assert_eq!(fits(&[map(160), map(161)]), (false, true));
+        assert_eq!(fits(&[map(160), map(176)]), (true, true));
+        assert_eq!(fits(&[content(3, 163, 2), metadata(160, 1)]), (false, true));
+        let other = Claim::of_inode(InodeNr(13), BlockNr(175), 1);
+        assert_eq!(fits(&[content(3, 163, 2), other]), (false, true));
+        assert_eq!(fits(&[content(3, 163, 2), content(4, 164, 1)]), (false, false));
+        assert_eq!(fits(&[metadata(0, 2), metadata(1, 1)]), (false, false));
     }
 }

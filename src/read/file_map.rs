@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::claims::Claim;
 use crate::error::{Location, Result, Structure};
-use crate::ondisk::features::Incompat;
+use crate::ondisk::features::{Incompat, RoCompat};
 use crate::ondisk::inode::{Inode, InodeFlags};
 use crate::source::{RangeEdit, Source};
 use crate::tree::Run;
-use crate::units::{BlockNr, InodeNr};
+use crate::units::{BlockNr, InodeNr, count_clusters};
 
 /// The blocks of an inode.
 #[derive(Debug, Default)]
@@ -46,9 +46,11 @@ impl Budget {
 
 /// Reads the map of an inode.
 pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode) -> Result<FileMap> {
-    let map = read_stored(source, budget, number, inode)?;
+    let stored = read_stored(source, budget, number, inode)?;
     let edits = source.fast_commits().inodes.get(&number).map_or(&[][..], |inode| &inode.edits);
-    Ok(if edits.is_empty() { map } else { edited(map, edits) })
+    let map = if edits.is_empty() { stored } else { edited(stored, edits) };
+    map.check_clusters(number, source.geometry.blocks_per_cluster)?;
+    Ok(map)
 }
 
 /// Reads the map that the image holds.
@@ -61,6 +63,11 @@ fn read_stored(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &In
         }
         super::extent_tree::read(source, budget, number, inode)
     } else {
+        if source.features().ro_compat.contains(RoCompat::BIGALLOC) {
+            return Err(Location::of(Structure::Inode)
+                .inode(number)
+                .wrong("has a block map, but with bigalloc there are only extent trees"));
+        }
         super::block_map::read(source, budget, number, inode)
     }
 }
@@ -127,15 +134,38 @@ impl FileMap {
         }
     }
 
+    /// Checks that each block lies at the same place in its cluster, of so many blocks, as in the
+    /// file, and that one logical cluster is one cluster.
+    fn check_clusters(&self, number: InodeNr, cluster: u64) -> Result<()> {
+        let at = |block| Location::of(Structure::FileMap).inode(number).block(block);
+        // The first logical and the first physical block of the cluster that the last run ended in.
+        let mut last = None;
+        for run in &self.runs {
+            let (logical, physical) = (u64::from(run.logical), run.physical.0);
+            let (place, expected) = (physical % cluster, logical % cluster);
+            if place != expected {
+                return Err(at(run.physical).value("the place in its cluster", place, expected));
+            }
+            if last.is_some_and(|(file, disk)| file == logical - place && disk != physical - place) {
+                return Err(at(run.physical).wrong("has blocks of one logical cluster in two clusters"));
+            }
+            let end = u64::from(run.count) - 1;
+            last = Some(((logical + end) / cluster * cluster, (physical + end) / cluster * cluster));
+        }
+        Ok(())
+    }
+
     /// The claims on all blocks of the map.
     pub fn claims(&self, owner: InodeNr) -> impl Iterator<Item = Claim> + use<'_> {
-        let content = self.runs.iter().map(move |run| Claim::of_inode(owner, run.physical, run.count.into()));
+        let content = self.runs.iter().map(move |run| Claim::of_content(owner, run));
         content.chain(self.nodes.iter().map(move |block| Claim::of_inode(owner, *block, 1)))
     }
 
-    /// The number of all blocks of the map.
-    pub fn blocks(&self) -> u64 {
-        self.nodes.len() as u64 + self.runs.iter().map(|run| u64::from(run.count)).sum::<u64>()
+    /// The number of blocks, in whole clusters of so many blocks, that are allocated for content and
+    /// map.
+    pub fn blocks(&self, cluster: u64) -> u64 {
+        let runs = self.runs.iter().map(|run| (run.logical, run.count));
+        (self.nodes.len() as u64 + count_clusters(runs, cluster)) * cluster
     }
 
     /// The number of logical blocks, if the map is one dense sequence of written blocks from 0 on.
@@ -172,5 +202,19 @@ mod tests {
         assert_eq!(of(&[put(8, 14, 300)]), [run(0, 8, 100), run(8, 14, 300), run(22, 8, 202)]);
         assert_eq!(of(&[hole(0, 30), put(4, 1, 7)]), [run(4, 1, 7)]);
         assert_eq!(edited(map(), &[hole(0, 1)]).nodes, []);
+    }
+
+    #[test]
+    fn a_logical_cluster_is_one_cluster() {
+        let check = |runs: &[(u32, u64, u32)]| {
+            let runs = runs.iter().map(|&(logical, physical, count)| run(logical, count, physical));
+            let map = FileMap { runs: runs.collect(), nodes: vec![BlockNr(1)] };
+            (map.check_clusters(InodeNr(12), 16).is_ok(), map.blocks(16))
+        };
+        assert_eq!(check(&[(3, 163, 2), (9, 169, 1), (16, 48, 17)]), (true, 64));
+        assert_eq!(check(&[(3, 164, 2)]), (false, 32));
+        assert_eq!(check(&[(3, 163, 2), (9, 185, 1)]), (false, 32));
+        assert_eq!(check(&[(0, 160, 18), (30, 174, 1)]), (false, 48));
+        assert_eq!(check(&[(0, 160, 18), (30, 190, 1)]), (true, 48));
     }
 }

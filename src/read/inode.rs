@@ -101,7 +101,8 @@ pub fn read<'a>(
     let (content, mut map) = read_content(source, budget, raw, &inode)?;
     let xattr_block = xattr_block(source, number, &inode)?;
     let claims: Vec<Claim> = map.claims(number).collect();
-    let blocks = map.blocks() + u64::from(xattr_block.is_some());
+    let cluster = source.geometry.blocks_per_cluster;
+    let blocks = map.blocks(cluster) + u64::from(xattr_block.is_some()) * cluster;
     if let Content::Regular(size) = content {
         let extents = inode.flags().contains(InodeFlags::EXTENTS);
         let limit = if extents {
@@ -314,8 +315,8 @@ fn read_symlink<'a>(
         if inode.flags().contains(InodeFlags::EXTENTS) {
             return Err(at().wrong("is a symlink of less than 60 bytes with an extent tree"));
         }
-        let blocks = u64::from(inode.file_acl() != 0) * (source.geometry.block_size as u64 / 512);
-        if sectors(source, inode) != blocks {
+        let xattrs = u64::from(inode.file_acl() != 0) * source.geometry.blocks_per_cluster;
+        if sectors(source, inode) != xattrs * (source.geometry.block_size as u64 / 512) {
             return Err(at().wrong(
                 "is a symlink of less than 60 bytes in a block, which kernel and e2fsck read differently",
             ));

@@ -96,7 +96,7 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
     }
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims());
-    claims.check()?;
+    claims.check(source.geometry.blocks_per_cluster)?;
     let directories = inodes
         .par_iter()
         .filter(|inode| inode.is_directory())

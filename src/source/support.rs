@@ -35,7 +35,8 @@ const SUPPORTED: Features = Features {
             | RoCompat::EXTRA_ISIZE.bits()
             | RoCompat::METADATA_CSUM.bits()
             | RoCompat::READONLY.bits()
-            | RoCompat::PROJECT.bits(),
+            | RoCompat::PROJECT.bits()
+            | RoCompat::BIGALLOC.bits(),
     ),
 };
 
@@ -78,12 +79,6 @@ pub fn check_superblock(sb: &Superblock) -> Result<()> {
 fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
     let at = || Location::of(Structure::Superblock);
     let ro_compat = features.ro_compat;
-    if sb.s_log_cluster_size != sb.s_log_block_size {
-        return Err(at().value("s_log_cluster_size", sb.s_log_cluster_size.get(), sb.s_log_block_size));
-    }
-    if sb.s_clusters_per_group != sb.s_blocks_per_group {
-        return Err(at().value("s_clusters_per_group", sb.s_clusters_per_group.get(), sb.s_blocks_per_group));
-    }
     if ro_compat.contains(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM) {
         return Err(at().wrong("metadata_csum and uninit_bg are both set"));
     }
@@ -94,6 +89,9 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
         && !ro_compat.contains(RoCompat::METADATA_CSUM)
     {
         return Err(at().wrong("metadata_csum_seed is set without metadata_csum"));
+    }
+    if ro_compat.contains(RoCompat::BIGALLOC) && !features.incompat.contains(Incompat::EXTENTS) {
+        return Err(at().wrong("bigalloc is set without the extent feature"));
     }
     if features.incompat.contains(Incompat::NEEDS_RECOVERY) && !features.compat.contains(Compat::HAS_JOURNAL)
     {

@@ -61,7 +61,7 @@ fn descriptor(plan: &Plan, group: GroupNr, directories: u32, scratch: &mut [u8])
         .fold((0, 0), |(used, _), range| (used + (range.end - range.start), range.end));
     let mut descriptor = GroupDescriptor::decode(&[0; WIDE_SIZE]);
     descriptor.set_places(places.block_bitmap, places.inode_bitmap, places.inode_table);
-    // A group has at most 2^19 blocks.
+    // A group has at most 2^19 clusters.
     let free = u32::try_from(plan.free_in_group(group)).unwrap_or(u32::MAX);
     descriptor.set_counts(free, geometry.inodes_per_group - used, directories);
     if !plan.checksums.covers_descriptors() {
@@ -74,7 +74,7 @@ fn descriptor(plan: &Plan, group: GroupNr, directories: u32, scratch: &mut [u8])
     } else {
         scratch.fill(0);
         plan.fill_block_bitmap(group, scratch);
-        let live = usize::try_from(geometry.blocks_per_group / 8).unwrap_or(usize::MAX);
+        let live = usize::try_from(geometry.clusters_per_group() / 8).unwrap_or(usize::MAX);
         block_sum = plan.checksums.bitmap(&scratch[..live]).unwrap_or(0);
     }
     if used == 0 {

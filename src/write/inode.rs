@@ -105,13 +105,12 @@ impl Renderer<'_, '_> {
         inode.i_flags = U32::new(flags.bits());
         set_size(inode, size);
         self.set_times(inode, node.mtime);
-        let xattr_block = self.plan.xattrs.block_of(id);
-        if let Some(block) = xattr_block {
+        if let Some(block) = self.plan.xattrs.block_of(id) {
             let [a, b, c, d, e, f, ..] = block.at.0.to_le_bytes();
             inode.i_file_acl_lo = U32::from_bytes([a, b, c, d]);
             inode.l_i_file_acl_high = U16::from_bytes([e, f]);
         }
-        self.set_blocks(inode, self.plan.layout.blocks(file) + u64::from(xattr_block.is_some()));
+        self.set_blocks(inode, self.plan.blocks_of(id));
         if self.plan.geometry.features.ro_compat.contains(RoCompat::PROJECT) {
             inode.i_projid = U32::new(node.project);
         }
@@ -150,7 +149,8 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// `i_blocks`, in units of 512 bytes.
+    /// `i_blocks` of so many blocks, in units of 512 bytes. It never needs the HUGE_FILE flag: the
+    /// 2^32 blocks that a file can have are far below 2^48 units.
     pub(super) fn set_blocks(&self, inode: &mut Inode, blocks: u64) {
         let sectors = blocks * (self.plan.geometry.block_size as u64 / 512);
         let [a, b, c, d, e, f, ..] = sectors.to_le_bytes();

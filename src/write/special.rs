@@ -30,7 +30,9 @@ impl Renderer<'_, '_> {
         let pointers = geometry.pointers_per_block();
         set_size(inode, (pointers * pointers + pointers + DIRECT) * geometry.block_size as u64);
         let (_, reserved) = self.reserved();
-        self.set_blocks(inode, 1 + reserved * (1 + self.backup_groups().count() as u64));
+        // As mke2fs counts them: a cluster for each block, though those of static metadata share theirs.
+        let blocks = 1 + reserved * (1 + self.backup_groups().count() as u64);
+        self.set_blocks(inode, blocks * geometry.blocks_per_cluster);
         if let Some(block) = self.plan.layout.resize_block {
             let slot = 13 * 4;
             inode.i_block[slot..slot + 4].copy_from_slice(&low(block.0).to_le_bytes());
@@ -47,7 +49,9 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// A reserved descriptor block of group 0, by its index.
+    /// A reserved descriptor block of group 0, by its index. It names blocks at the distance of whole
+    /// groups, as e2fsck and the kernel demand, even where clusters of 1 KiB blocks put the primary
+    /// superblock one block behind the place that backups have in their groups.
     pub(super) fn resize_indirect(&self, index: u64, out: &mut [u8]) {
         let (start, _) = self.reserved();
         for (slot, group) in (0..).zip(self.backup_groups()) {

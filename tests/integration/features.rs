@@ -127,6 +127,34 @@ sets! {
     a_short_last_group: "25000k", "-t ext4 -b 1024";
     an_odd_size: "16387k", "-t ext4 -b 1024";
 
+    bigalloc: "64M", "-t ext4 -O bigalloc";
+    bigalloc_in_1k: "64M", "-t ext4 -O bigalloc -b 1024";
+    bigalloc_in_1k_by_2: "64M", "-t ext4 -O bigalloc -b 1024 -C 2048";
+    bigalloc_in_1k_by_4_with_resize_inode: "80M", "-t ext4 -O bigalloc -b 1024 -C 4096 -E resize=4G";
+    bigalloc_in_1k_by_64: "67001k", "-t ext4 -O bigalloc -b 1024 -C 64k";
+    bigalloc_in_1k_by_256: "128M", "-t ext4 -O bigalloc -b 1024 -C 256k";
+    bigalloc_in_2k_by_4: "64M", "-t ext4 -O bigalloc -b 2048 -C 8k";
+    bigalloc_in_2k_by_32: "64M", "-t ext4 -O bigalloc -b 2048 -C 64k";
+    bigalloc_in_4k_by_1: "64M", "-t ext4 -O bigalloc -b 4096 -C 4096";
+    bigalloc_in_4k_by_2: "64M", "-t ext4 -O bigalloc -b 4096 -C 8k";
+    bigalloc_in_4k_by_256: "300M", "-t ext4 -O bigalloc -b 4096 -C 1M -i 16384";
+    bigalloc_in_64k_by_4: "320M", "-t ext4 -O bigalloc -b 65536 -C 256k -N 1000";
+    bigalloc_in_small_groups: "64M", "-t ext4 -O bigalloc -b 1024 -C 4096 -g 1024";
+    bigalloc_without_flex_bg: "64M", "-t ext4 -O bigalloc,^flex_bg -b 1024 -C 4096 -g 1024";
+    bigalloc_without_flex_bg_on_raid: "64M", "-t ext4 -O bigalloc,^flex_bg -b 1024 -C 4096 -g 1024 -E stride=7";
+    bigalloc_in_flex_groups_of_4: "100M", "-t ext4 -O bigalloc -b 1024 -C 2048 -G 4";
+    bigalloc_with_meta_bg: "64M", "-t ext4 -O bigalloc,meta_bg,^resize_inode -b 1024 -C 4096 -g 1024";
+    bigalloc_with_meta_bg_without_flex_bg: "64M", "-t ext4 -O bigalloc,meta_bg,^flex_bg,^resize_inode -b 1024 -C 2048 -g 512";
+    bigalloc_with_two_backups: "64M", "-t ext4 -O bigalloc,sparse_super2,^resize_inode -b 1024 -C 4096 -g 1024";
+    bigalloc_without_sparse_super: "64M", "-t ext4 -O bigalloc,^sparse_super,^resize_inode -b 1024 -C 4096 -g 1024";
+    bigalloc_without_64bit: "64M", "-t ext4 -O bigalloc,^64bit -b 1024 -C 4096";
+    bigalloc_with_uninit_bg: "64M", "-t ext4 -O bigalloc,^metadata_csum,uninit_bg -b 1024 -C 4096 -g 1024";
+    bigalloc_without_checksums: "64M", "-t ext4 -O bigalloc,^metadata_csum,^uninit_bg -b 1024 -C 4096";
+    bigalloc_without_journal: "64M", "-t ext4 -O bigalloc,^has_journal -b 1024 -C 16k";
+    bigalloc_with_orphan_file: "64M", "-t ext4 -O bigalloc,orphan_file,metadata_csum_seed -b 2048 -C 16k";
+    bigalloc_without_dir_index: "64M", "-t ext4 -O bigalloc,^dir_index -b 1024 -C 4096";
+    bigalloc_with_small_inodes: "64M", "-t ext4 -O bigalloc -I 128 -b 1024 -C 4096";
+
     tiny: "64k", "-t ext2 -b 1024 -N 16";
     tiny_with_checksums: "100k", "-t ext4 -b 1024 -N 16 -O ^has_journal";
     small: "256k", "-t ext4 -b 1024 -O ^has_journal";

@@ -6,8 +6,7 @@ use crate::support::image::{debugfs, patch, peek};
 use crate::support::{Lab, refused, tree};
 
 /// Feature names as the message has them, and how to make an image with it.
-const UNSUPPORTED: [(&str, &[&str]); 8] = [
-    ("bigalloc", &["-t", "ext4", "-O", "bigalloc"]),
+const UNSUPPORTED: [(&str, &[&str]); 7] = [
     ("inline_data", &["-t", "ext4", "-O", "inline_data"]),
     ("ea_inode", &["-t", "ext4", "-O", "ea_inode"]),
     ("quota", &["-t", "ext4", "-O", "quota"]),
