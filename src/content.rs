@@ -11,23 +11,32 @@ pub struct FileContent<'s, 'a> {
     runs: &'s [Run],
     /// The size in bytes.
     pub size: u64,
+    /// See [`crate::tree::Node::opaque_from`].
+    pub opaque_from: Option<u64>,
 }
 
 impl<'s, 'a> FileContent<'s, 'a> {
     /// The content of a node, if it is a regular file.
     pub fn of(source: &'s Source<'a>, tree: &'s Tree, id: NodeId) -> Option<Self> {
         match tree.node(id).kind {
-            Kind::Regular { size, .. } => Some(Self { source, runs: tree.runs_of(id), size }),
+            Kind::Regular { size, .. } => {
+                let opaque_from = tree.node(id).opaque_from(source.geometry.block_size);
+                Some(Self { source, runs: tree.runs_of(id), size, opaque_from })
+            }
             _ => None,
         }
     }
 
-    /// The bytes of a logical block, cut to the size of the file; `None` for a hole.
+    /// The bytes of a logical block, cut to the size of the file where it has no opaque blocks;
+    /// `None` for a hole.
     pub fn block(&self, logical: u64) -> Option<&'a [u8]> {
         let block_size = self.source.geometry.block_size as u64;
         let index = self.runs.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= logical);
         let run = self.runs.get(index).filter(|run| u64::from(run.logical) <= logical && !run.unwritten)?;
         let bytes = self.source.block(BlockNr(run.physical.0 + (logical - u64::from(run.logical))))?;
+        if self.opaque_from.is_some() {
+            return Some(bytes);
+        }
         let left = usize::try_from(self.size.saturating_sub(logical * block_size)).unwrap_or(usize::MAX);
         bytes.get(..left.min(bytes.len()))
     }
@@ -52,9 +61,10 @@ impl<'s, 'a> FileContent<'s, 'a> {
         for logical in self.blocks() {
             let start = usize::try_from(logical).ok()?.checked_mul(self.source.geometry.block_size)?;
             if let Some(block) = self.block(logical)
-                && let Some(place) = bytes.get_mut(start..start + block.len())
+                && let Some(place) = bytes.get_mut(start..)
             {
-                place.copy_from_slice(block);
+                let length = place.len().min(block.len());
+                place[..length].copy_from_slice(&block[..length]);
             }
         }
         Some(bytes)

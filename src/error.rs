@@ -77,7 +77,10 @@ fn place(at: &Location) -> String {
 pub fn shown(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for character in String::from_utf8_lossy(name).chars() {
-        if character.is_control() {
+        if character == '/' {
+            // Only encrypted names have them; in a path they would look like its own.
+            text.push_str("\\x2f");
+        } else if character.is_control() {
             text.extend(character.escape_default());
         } else {
             text.push(character);
@@ -297,6 +300,7 @@ mod tests {
     #[test]
     fn names_play_no_tricks_on_a_terminal() {
         assert_eq!(shown(b"a\x1b[2J\n\xc3\xa9\xff"), "a\\u{1b}[2J\\né\u{fffd}");
+        assert_eq!(shown(b"../a\0"), "..\\x2fa\\u{0}");
     }
 
     #[test]

@@ -102,10 +102,31 @@ struct Unit {
     node: NodeId,
     runs: Range<usize>,
     window: Range<u64>,
-    /// What happens to its zeros.
-    zeros: Zeros,
+    rules: Rules,
     /// Whether it is the last of its file.
     last: bool,
+}
+
+/// What is done with the blocks of a file.
+#[derive(Clone, Copy)]
+struct Rules {
+    size: u64,
+    /// The first logical block behind the size.
+    end: u64,
+    /// What happens to zeros that are not opaque.
+    zeros: Zeros,
+    /// See [`crate::tree::Node::opaque_from`].
+    opaque_from: Option<u64>,
+}
+
+impl Rules {
+    /// What happens to a block of zeros, or to one that is `unwritten` and reads as zeros, though
+    /// not behind the end, where nothing is read.
+    fn zeros(&self, logical: u32, unwritten: bool) -> Zeros {
+        let logical = u64::from(logical);
+        let opaque = self.opaque_from.is_some_and(|opaque| logical >= opaque);
+        if opaque && (!unwritten || logical >= self.end) { Zeros::Keep } else { self.zeros }
+    }
 }
 
 /// What happens to blocks of zeros.
@@ -162,7 +183,8 @@ pub fn survey(
             part.runs.into_iter().for_each(|run| survey.push(first, run));
             survey.digests.extend(part.digests);
             survey.punched += part.punched;
-            if cluster > 1 && unit.last && unit.zeros == Zeros::Punch {
+            let whole_clusters = unit.rules.zeros == Zeros::Punch && unit.rules.opaque_from.is_none();
+            if cluster > 1 && unit.last && whole_clusters {
                 survey.fill_clusters(first, surveyor.blocks_of(unit.node), cluster, tree.runs_of(unit.node));
             }
         }
@@ -231,12 +253,15 @@ impl Surveyor<'_, '_> {
         let size = self.segment_blocks() * SEGMENTS_PER_UNIT;
         let mut units = Vec::new();
         for node in self.tree.ids() {
-            let Kind::Regular { first, count, .. } = self.tree.node(node).kind else { continue };
+            let Kind::Regular { first, count, size: bytes } = self.tree.node(node).kind else { continue };
+            let opaque_from = self.tree.node(node).opaque_from(self.source.geometry.block_size);
             let zeros = match self.holes {
-                _ if is_swap_file(self.source, self.tree, node) => Zeros::Write,
+                _ if opaque_from.is_none() && is_swap_file(self.source, self.tree, node) => Zeros::Write,
                 HolePolicy::Punch => Zeros::Punch,
                 HolePolicy::Keep => Zeros::Keep,
             };
+            let rules =
+                Rules { size: bytes, end: self.source.geometry.blocks_of_bytes(bytes), zeros, opaque_from };
             let end = first + count as usize;
             let mut next = first;
             while next < end {
@@ -254,7 +279,7 @@ impl Surveyor<'_, '_> {
                 let goes_on = u64::from(tail.logical) + u64::from(tail.count) > window.end;
                 let runs = next..last;
                 next = if goes_on { last - 1 } else { last };
-                units.push(Unit { node, runs, window, zeros, last: next == end });
+                units.push(Unit { node, runs, window, rules, last: next == end });
             }
         }
         units
@@ -262,7 +287,6 @@ impl Surveyor<'_, '_> {
 
     fn look(&self, unit: &Unit) -> Part {
         let mut part = Part::default();
-        let Kind::Regular { size, .. } = self.tree.node(unit.node).kind else { return part };
         let segment_blocks = self.segment_blocks();
         let mut segment = Segment { number: 0, hash: None };
         for run in self.tree.runs[unit.runs.clone()].iter().filter_map(|run| cut(run, &unit.window)) {
@@ -271,7 +295,12 @@ impl Surveyor<'_, '_> {
                 let logical = run.logical + done;
                 let number = u64::from(logical) / segment_blocks;
                 // A segment's blocks are at most 2^10.
-                let room = u32::try_from((number + 1) * segment_blocks - u64::from(logical)).unwrap_or(1);
+                let mut stop = (number + 1) * segment_blocks;
+                if (u64::from(logical) + 1..stop).contains(&unit.rules.end) {
+                    // What lies behind the end has rules of its own.
+                    stop = unit.rules.end;
+                }
+                let room = u32::try_from(stop - u64::from(logical)).unwrap_or(1);
                 let physical = BlockNr(run.physical.0 + u64::from(done));
                 let together =
                     self.source.together(physical, room.min(run.count - done).into()).unwrap_or_default();
@@ -280,7 +309,7 @@ impl Surveyor<'_, '_> {
                     u32::try_from(together.len() / self.source.geometry.block_size).unwrap_or(1).max(1);
                 segment.enter(number, &mut part.digests);
                 let part_of_run = Run { logical, count, physical, ..run };
-                self.look_at(part_of_run, together, (size, unit.zeros), &mut segment, &mut part);
+                self.look_at(part_of_run, together, unit.rules, &mut segment, &mut part);
                 done += count;
             }
         }
@@ -289,21 +318,18 @@ impl Surveyor<'_, '_> {
     }
 
     /// Looks at blocks of one segment.
-    fn look_at(
-        &self,
-        run: Run,
-        bytes: &[u8],
-        (size, zeros): (u64, Zeros),
-        segment: &mut Segment,
-        part: &mut Part,
-    ) {
+    fn look_at(&self, run: Run, bytes: &[u8], rules: Rules, segment: &mut Segment, part: &mut Part) {
         if run.unwritten || self.source.is_hole(run.physical, run.count.into()) {
-            keep_zeros(run, zeros, part);
+            keep_zeros(run, rules.zeros(run.logical, run.unwritten), part);
             return;
         }
         let block_size = self.source.geometry.block_size;
-        let left = size - u64::from(run.logical) * block_size as u64;
-        let live = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        let live = if rules.opaque_from.is_some() {
+            bytes.len()
+        } else {
+            let left = rules.size - u64::from(run.logical) * block_size as u64;
+            usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())
+        };
         let mut stored = 0..0_u32;
         let flush = |stored: Range<u32>, segment: &mut Segment, part: &mut Part| {
             if stored.is_empty() {
@@ -336,7 +362,7 @@ impl Surveyor<'_, '_> {
             let physical = BlockNr(run.physical.0 + u64::from(index));
             keep_zeros(
                 Run { logical: run.logical + index, count: 1, physical, unwritten: false },
-                zeros,
+                rules.zeros(run.logical + index, false),
                 part,
             );
         }

@@ -69,7 +69,7 @@ pub struct Node {
     pub gid: u32,
     /// The project id; 0 without the `project` feature.
     pub project: u32,
-    /// The flags that a user sets.
+    /// The flags that a user sets, and the structural ones.
     pub flags: InodeFlags,
     /// When the content changed.
     pub mtime: Timestamp,
@@ -79,6 +79,23 @@ pub struct Node {
     pub xattrs: Option<XattrSetId>,
     /// What it holds.
     pub kind: Kind,
+}
+
+impl Node {
+    /// The logical blocks whose allocation is content, and which no rule on zeros may touch: all
+    /// written blocks of an encrypted file, where zeros are ciphertext, and what a verity file has
+    /// behind its end. `None` for a file of which only the bytes up to its size count, and not
+    /// the rest of the last block.
+    pub fn opaque_from(&self, block_size: usize) -> Option<u64> {
+        let Kind::Regular { size, .. } = self.kind else { return None };
+        if self.flags.contains(InodeFlags::ENCRYPT) {
+            Some(0)
+        } else if self.flags.contains(InodeFlags::VERITY) {
+            Some(size.div_ceil(block_size as u64))
+        } else {
+            None
+        }
+    }
 }
 
 /// What an inode holds, by its type.

@@ -93,10 +93,13 @@ fn same_content(input: Side<'_, '_>, output: Side<'_, '_>, id: NodeId) -> bool {
         return false;
     };
     one.size == other.size
+        && one.opaque_from == other.opaque_from
         && one.blocks().chain(other.blocks()).all(|logical| {
             match (one.block(logical), other.block(logical)) {
                 (Some(bytes), Some(other)) => bytes == other,
-                (Some(bytes), None) | (None, Some(bytes)) => is_zero(bytes),
+                (Some(bytes), None) | (None, Some(bytes)) => {
+                    one.opaque_from.is_none_or(|opaque| logical < opaque) && is_zero(bytes)
+                }
                 (None, None) => true,
             }
         })

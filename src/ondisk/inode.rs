@@ -79,6 +79,8 @@ bitflags! {
             | Self::IMMUTABLE.bits() | Self::APPEND.bits() | Self::NODUMP.bits() | Self::NOATIME.bits()
             | Self::NOCOMPR.bits() | Self::JOURNAL_DATA.bits() | Self::NOTAIL.bits() | Self::DIRSYNC.bits()
             | Self::TOPDIR.bits() | Self::DAX.bits() | Self::PROJINHERIT.bits();
+        /// What tells how content or names are to be read; each belongs to a feature.
+        const STRUCTURAL = Self::ENCRYPT.bits() | Self::VERITY.bits();
         /// What follows from how an inode is stored.
         const DERIVED = Self::INDEX.bits() | Self::HUGE_FILE.bits() | Self::EXTENTS.bits() | Self::EOFBLOCKS.bits();
     }

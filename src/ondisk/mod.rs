@@ -5,6 +5,7 @@
 
 pub mod bitmap;
 pub mod checksum;
+pub mod crypt;
 pub mod dir_entry;
 pub mod dirhash;
 pub mod extent;

@@ -253,6 +253,7 @@ impl Lister<'_> {
     /// Content of a file: where a run of the input meets an extent of the output.
     fn data(&mut self, survey: &Survey, id: NodeId, size: u64, file: FileLayout) {
         let extents = self.plan.layout.extents(file);
+        let whole = self.tree.node(id).opaque_from(self.plan.geometry.block_size).is_some();
         let per_piece = u32::try_from(MAX_BYTES / self.block_size).unwrap_or(1);
         let mut at = 0;
         for run in survey.runs_of(id) {
@@ -267,7 +268,8 @@ impl Lister<'_> {
                 let count = (extent.count - skipped).min(run.count - (logical - run.logical)).min(per_piece);
                 if let Some(source) = run.source {
                     let offset = u64::from(logical) * self.block_size;
-                    let bytes = (u64::from(count) * self.block_size).min(size - offset);
+                    let bytes = u64::from(count) * self.block_size;
+                    let bytes = if whole { bytes } else { bytes.min(size - offset) };
                     let source = BlockNr(source.0 + u64::from(logical - run.logical));
                     let start = BlockNr(extent.physical.0 + u64::from(skipped));
                     self.pieces.push(Piece { start, bytes, content: Content::Data(source) });

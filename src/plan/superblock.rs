@@ -87,6 +87,10 @@ pub fn build(
     if geometry.features.ro_compat.contains(RoCompat::METADATA_CSUM) {
         output.s_checksum_type = sb::CHECKSUM_CRC32C;
     }
+    if geometry.features.incompat.contains(Incompat::ENCRYPT) {
+        output.s_encrypt_algos = input.s_encrypt_algos;
+        output.s_encrypt_pw_salt = input.s_encrypt_pw_salt;
+    }
     if geometry.features.incompat.contains(Incompat::METADATA_CSUM_SEED) {
         output.s_checksum_seed = U32::new(form::CHECKSUM_SEED);
     }

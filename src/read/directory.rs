@@ -4,9 +4,11 @@ use super::file_map::Budget;
 use super::inode::{self, ReadInode};
 use super::inode_table::RawInode;
 use crate::error::{Location, Problem, Result, Structure, shown};
+use crate::ondisk::crypt::NAME_MIN;
 use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::htree::{self, DxCountLimit, DxTail};
+use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::{le32, view};
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
@@ -212,7 +214,16 @@ impl<'a> Reader<'_, 'a> {
                     .get(offset + dir_entry::HEADER_SIZE..)
                     .and_then(|rest| rest.get(..name_len))
                     .unwrap_or_default();
-                if name.is_empty() || name.iter().any(|byte| matches!(byte, 0 | b'/')) {
+                if self.directory.flags.contains(InodeFlags::ENCRYPT) && !matches!(name, b"." | b"..") {
+                    // Ciphertext may hold any byte.
+                    if name.len() < NAME_MIN {
+                        return Err(self.at(block).value(
+                            "name_len",
+                            entry.name_len,
+                            format!("{NAME_MIN} or more in an encrypted directory"),
+                        ));
+                    }
+                } else if name.is_empty() || name.iter().any(|byte| matches!(byte, 0 | b'/')) {
                     return Err(self.at(block).wrong(format!(
                         "has a name that is empty or has a '/' or a NUL byte: '{}'",
                         name.escape_ascii()

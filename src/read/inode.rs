@@ -3,12 +3,13 @@
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
 use super::inode_table::RawInode;
+use super::verity;
 use super::xattr::{self, RawXattr};
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::ondisk::indirect;
 use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
-use crate::ondisk::le32;
+use crate::ondisk::{le16, le32};
 use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr, div_up};
@@ -26,7 +27,7 @@ pub struct ReadInode<'a> {
     pub gid: u32,
     /// The project id, 0 without the feature.
     pub project: u32,
-    /// The flags that a user sets.
+    /// The flags that a user sets, and the structural ones.
     pub flags: InodeFlags,
     /// Whether the directory is indexed.
     pub indexed: bool,
@@ -38,7 +39,7 @@ pub struct ReadInode<'a> {
     pub generation: u32,
     /// What it holds.
     pub content: Content<'a>,
-    /// The blocks of a regular file or directory, none past its end.
+    /// The blocks of a regular file or directory, none past its end but for a Merkle tree.
     pub runs: Vec<Run>,
     /// The xattrs in the body.
     pub xattrs: Vec<RawXattr<'a>>,
@@ -110,11 +111,20 @@ pub fn read<'a>(
         } else {
             indirect::max_blocks(source.geometry.pointers_per_block()).min(u32::MAX.into())
         };
-        if orphan {
-            // Whatever lies behind the end was about to go.
-            map.cut(source.geometry.blocks_of_bytes(size));
+        if inode.flags().contains(InodeFlags::VERITY) {
+            if orphan {
+                return Err(at().wrong("is to be truncated, but the Merkle tree behind its end is in use"));
+            }
+            check_size(source, number, size, limit)?;
+            verity::check(source, number, size, inode.flags(), &map)?;
+        } else {
+            if orphan {
+                // Whatever lies behind the end was about to go.
+                map.cut(source.geometry.blocks_of_bytes(size));
+            }
+            check_size(source, number, size, limit)?;
+            cut_to_size(source, number, size, &mut map)?;
         }
-        cut_to_size(source, number, size, limit, &mut map)?;
     }
     let project_feature = source.features().ro_compat.contains(RoCompat::PROJECT);
     let read = ReadInode {
@@ -123,7 +133,7 @@ pub fn read<'a>(
         uid: inode.uid(),
         gid: inode.gid(),
         project: if project_feature { inode.i_projid.get() } else { 0 },
-        flags: inode.flags() & InodeFlags::USER,
+        flags: inode.flags() & (InodeFlags::USER | InodeFlags::STRUCTURAL),
         indexed: inode.flags().contains(InodeFlags::INDEX),
         mtime,
         links: inode.i_links_count.get(),
@@ -171,10 +181,19 @@ fn check_extra_isize(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Res
     ))
 }
 
+/// The structural flags that the features allow.
+fn structural_flags(source: &Source<'_>) -> InodeFlags {
+    let features = source.features();
+    let mut flags = InodeFlags::empty();
+    flags.set(InodeFlags::ENCRYPT, features.incompat.contains(Incompat::ENCRYPT));
+    flags.set(InodeFlags::VERITY, features.ro_compat.contains(RoCompat::VERITY));
+    flags
+}
+
 fn check_flags(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()> {
     let at = || Location::of(Structure::Inode).inode(number);
     let flags = inode.flags();
-    let alien = flags - InodeFlags::USER - InodeFlags::DERIVED;
+    let alien = flags - InodeFlags::USER - InodeFlags::DERIVED - structural_flags(source);
     if !alien.is_empty() {
         return Err(at().wrong(format!(
             "i_flags has bits {:#x}, which no feature of this filesystem explains",
@@ -185,6 +204,14 @@ fn check_flags(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()
     let is_file_or_directory = matches!(format, disk::S_IFREG | disk::S_IFDIR);
     if !is_file_or_directory && flags.intersects(InodeFlags::IMMUTABLE | InodeFlags::APPEND) {
         return Err(at().wrong("is immutable or append-only, but neither file nor directory"));
+    }
+    let is_encryptable = is_file_or_directory || format == disk::S_IFLNK;
+    if !is_encryptable && flags.contains(InodeFlags::ENCRYPT) {
+        return Err(at().wrong("is encrypted, but neither file, directory nor symlink"));
+    }
+    if flags.contains(InodeFlags::VERITY) && (format != disk::S_IFREG || !flags.contains(InodeFlags::EXTENTS))
+    {
+        return Err(at().wrong("has the VERITY flag, but is no regular file with an extent tree"));
     }
     if flags.contains(InodeFlags::INDEX) {
         if format != disk::S_IFDIR {
@@ -332,6 +359,18 @@ fn read_symlink<'a>(
         (source.block(run.physical).unwrap_or_default(), map)
     };
     let length = usize::try_from(size).unwrap_or(usize::MAX);
+    if inode.flags().contains(InodeFlags::ENCRYPT) {
+        // The length of the ciphertext stands before it.
+        let stored = le16(target, 0).map_or(0, |length| u64::from(length) + 2);
+        if size <= 2 || stored != size {
+            return Err(at().value(
+                "i_size",
+                size,
+                format!("{stored}, the length of the encrypted target and 2, and more than 2"),
+            ));
+        }
+        return Ok((Content::Symlink(&target[..length]), map));
+    }
     let end = target.iter().position(|byte| *byte == 0).unwrap_or(target.len());
     if length == 0 || end != length {
         return Err(at().value(
@@ -343,19 +382,22 @@ fn read_symlink<'a>(
     Ok((Content::Symlink(&target[..length]), map))
 }
 
+/// Checks that a map can reach the end of a file.
+fn check_size(source: &Source<'_>, number: InodeNr, size: u64, limit: u64) -> Result<()> {
+    let block_size = source.geometry.block_size as u64;
+    if div_up(size, block_size) <= limit {
+        return Ok(());
+    }
+    let expected = format!("at most {}, what its map can reach", limit * block_size);
+    Err(Location::of(Structure::Inode).inode(number).value("i_size", size, expected))
+}
+
 /// Drops blocks past the end of a file, as far as e2fsck tolerates them: unwritten ones, and one
 /// written block right behind the end.
-fn cut_to_size(source: &Source<'_>, number: InodeNr, size: u64, limit: u64, map: &mut FileMap) -> Result<()> {
+fn cut_to_size(source: &Source<'_>, number: InodeNr, size: u64, map: &mut FileMap) -> Result<()> {
     let at = || Location::of(Structure::Inode).inode(number);
     let block_size = source.geometry.block_size as u64;
     let blocks = div_up(size, block_size);
-    if blocks > limit {
-        return Err(at().value(
-            "i_size",
-            size,
-            format!("at most {}, what its map can reach", limit * block_size),
-        ));
-    }
     let last_written = map.runs.iter().rev().find(|run| !run.unwritten);
     if let Some(run) = last_written {
         let last = u64::from(run.logical) + u64::from(run.count) - 1;

@@ -8,6 +8,7 @@ mod assemble;
 mod block_map;
 mod claims;
 mod directory;
+mod encryption;
 mod extent_tree;
 mod file_map;
 mod inode;
@@ -15,6 +16,7 @@ mod inode_table;
 mod orphan;
 mod paths;
 mod special;
+mod verity;
 mod xattr;
 
 pub use directory::stored_names;
@@ -103,6 +105,7 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
         .map(|inode| directory::read(source, inode))
         .collect::<Result<Vec<_>>>()?;
     let assembled = assemble::assemble(source, &inodes, directories, &xattr_blocks)?;
+    encryption::check(source, &assembled.tree, &assembled.inodes)?;
     warnings.extend(assembled.warnings);
     if !recovered && orphans.is_empty() {
         warnings.extend(accounting::compare(source, &claims, &inodes, &specials));

@@ -24,7 +24,8 @@ const SUPPORTED: Features = Features {
             | Incompat::BIT64.bits()
             | Incompat::FLEX_BG.bits()
             | Incompat::METADATA_CSUM_SEED.bits()
-            | Incompat::LARGE_DIR.bits(),
+            | Incompat::LARGE_DIR.bits()
+            | Incompat::ENCRYPT.bits(),
     ),
     ro_compat: RoCompat::from_bits_retain(
         RoCompat::SPARSE_SUPER.bits()
@@ -36,7 +37,8 @@ const SUPPORTED: Features = Features {
             | RoCompat::METADATA_CSUM.bits()
             | RoCompat::READONLY.bits()
             | RoCompat::PROJECT.bits()
-            | RoCompat::BIGALLOC.bits(),
+            | RoCompat::BIGALLOC.bits()
+            | RoCompat::VERITY.bits(),
     ),
 };
 

@@ -6,6 +6,7 @@ mod confluence;
 mod content;
 mod cross_reader;
 mod cuts;
+mod encryption;
 mod errors;
 mod fast_commits;
 mod features;

@@ -77,10 +77,16 @@ pub fn debugfs_tree(image: &Path) -> String {
 /// Mounts a copy read-write, works on it in every directory, and demands that neither kernel nor
 /// e2fsck complains.
 pub fn kernel_works(image: &Path) -> Result<(), String> {
+    kernel_works_after(image, |_| {})
+}
+
+/// The same, where the mounted copy has to be prepared, with a key for example.
+pub fn kernel_works_after(image: &Path, prepare: impl FnOnce(&Path)) -> Result<(), String> {
     let (_folder, copy) = copied(image);
     let mut log = KernelLog::from_now();
     let mounted = Mounted::read_write(&copy)?;
     let device = mounted.device().to_owned();
+    prepare(mounted.path());
     let worked = work(mounted.path()).map_err(|e| format!("work on a mounted copy: {e}"));
     mounted.unmount();
     worked?;

@@ -3,6 +3,7 @@
 pub mod canon;
 pub mod contents;
 pub mod fill;
+pub mod fskeys;
 pub mod image;
 pub mod judge;
 pub mod kernel;

@@ -1,0 +1,82 @@
+//! Encryption policies: contexts where the flag is, and children encrypted as their directory is.
+
+use crate::error::{Location, Result, Structure, shown};
+use crate::ondisk::crypt::{Context, XATTR_INDEX, XATTR_NAME};
+use crate::ondisk::features::Compat;
+use crate::ondisk::inode::InodeFlags;
+use crate::source::Source;
+use crate::tree::{Kind, NodeId, Tree};
+use crate::units::InodeNr;
+
+/// Checks the contexts of all nodes, whose inodes are `inodes`, and the nodes against their
+/// directories, as e2fsck does.
+pub fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Result<()> {
+    let mut any = false;
+    for id in tree.ids() {
+        let at = || Location::of(Structure::Inode).inode(inodes[id.index()]);
+        let encrypted = tree.node(id).flags.contains(InodeFlags::ENCRYPT);
+        match (encrypted, context(tree, id)) {
+            (false, None) => continue,
+            (false, Some(_)) => return Err(at().wrong("has an encryption context without the ENCRYPT flag")),
+            (true, None) => return Err(at().wrong("is encrypted, but has no encryption context")),
+            (true, Some(value)) => check_context(source, value, at)?,
+        }
+        if matches!(id, NodeId::ROOT | NodeId::LOST_FOUND) {
+            return Err(at().wrong("is encrypted, but root directory or lost+found"));
+        }
+        any = true;
+    }
+    if !any {
+        return Ok(());
+    }
+    for id in tree.ids() {
+        let Some(policy) = policy(tree, id) else { continue };
+        for entry in tree.entries_of(id) {
+            // Only these can be encrypted at all.
+            let must = matches!(
+                tree.node(entry.node).kind,
+                Kind::Directory { .. } | Kind::Regular { .. } | Kind::Symlink(_)
+            );
+            let found = self::policy(tree, entry.node);
+            if found != Some(policy) && (must || found.is_some()) {
+                let name = shown(tree.text(entry.name));
+                return Err(Location::of(Structure::Directory).inode(inodes[id.index()]).wrong(format!(
+                    "is encrypted, but its entry '{name}' (inode {}) is not encrypted by the same policy",
+                    inodes[entry.node.index()]
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check_context(source: &Source<'_>, value: &[u8], at: impl Fn() -> Location) -> Result<()> {
+    let Some(context) = Context::parse(value) else {
+        return Err(at().wrong("has an encryption context of no known version and length"));
+    };
+    if !context.is_known() {
+        return Err(at().unsupported(
+            format!("an encryption policy with the flags {:#04x}", context.flags()),
+            "use a newer version of ext4-canon, if there is one",
+        ));
+    }
+    if context.is_bound() && !source.features().compat.contains(Compat::STABLE_INODES) {
+        return Err(at().unsupported(
+            "an encryption policy that is bound to inode numbers and UUID (IV_INO_LBLK), \
+             which would change without the stable_inodes feature",
+            "set it with tune2fs -O stable_inodes",
+        ));
+    }
+    Ok(())
+}
+
+fn context(tree: &Tree, id: NodeId) -> Option<&[u8]> {
+    let set = tree.xattr_set(tree.node(id).xattrs?);
+    let found = set.iter().find(|xattr| xattr.index == XATTR_INDEX && tree.text(xattr.name) == XATTR_NAME)?;
+    Some(tree.text(found.value))
+}
+
+/// The policy of an encrypted node.
+fn policy(tree: &Tree, id: NodeId) -> Option<&[u8]> {
+    context(tree, id).and_then(Context::parse).map(|context| context.policy)
+}

@@ -1,0 +1,285 @@
+//! Encrypted trees, made and read again by the kernel with the key.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::support::fskeys::fskeys;
+use crate::support::image::{debugfs, debugfs_read, patch};
+use crate::support::kernel::Mounted;
+use crate::support::listing::{Listing, listing, paths, same_tree};
+use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
+
+const OPTIONS: [&str; 6] = ["-t", "ext4", "-b", "1024", "-O", "encrypt"];
+const STABLE: [&str; 4] = ["-t", "ext4", "-O", "encrypt,stable_inodes,orphan_file"];
+const DESCRIPTOR: &str = "0011223344556677";
+
+/// How a folder is encrypted.
+#[derive(Clone, Copy, Debug)]
+enum Policy {
+    Version1,
+    /// With these flags.
+    Version2(&'static str),
+}
+
+impl Policy {
+    /// Gives the kernel the key; returns what names it.
+    fn unlock(self, root: &Path) -> String {
+        let root = root.to_str().expect("a path in UTF-8");
+        match self {
+            Self::Version1 => {
+                fskeys(&["unlock1", root, DESCRIPTOR, "5"]);
+                DESCRIPTOR.to_owned()
+            }
+            Self::Version2(_) => fskeys(&["unlock2", root, "7"]),
+        }
+    }
+
+    fn encrypt(self, folder: &Path, key: &str) {
+        let folder = folder.to_str().expect("a path in UTF-8");
+        match self {
+            Self::Version1 => fskeys(&["encrypt1", folder, key, "3"]),
+            Self::Version2(flags) => fskeys(&["encrypt2", folder, key, flags]),
+        };
+    }
+}
+
+/// Changes an image with the key at hand.
+fn unlocked(image: &Path, policy: Policy, work: impl FnOnce(&Path)) {
+    fill::kernel(image, |root| {
+        policy.unlock(root);
+        work(root);
+    });
+}
+
+/// What the kernel shows of an image when it has the key.
+fn decrypted(image: &Path, policy: Policy) -> String {
+    let mounted = Mounted::read_only(image).unwrap_or_else(|e| panic!("{e}"));
+    policy.unlock(mounted.path());
+    let text = listing(mounted.path(), Listing::default());
+    mounted.unmount();
+    text
+}
+
+/// An image with plain and encrypted folders.
+fn encrypted(lab: &Lab, options: &[&str], policy: Policy) -> PathBuf {
+    let image = lab.mke2fs("in.img", "48M", options);
+    fill::kernel(&image, |root| {
+        let key = policy.unlock(root);
+        fs::create_dir(root.join("plain")).expect("a folder");
+        fs::write(root.join("plain/file"), "for everybody").expect("writing");
+        let secret = root.join("plain/secret");
+        fs::create_dir(&secret).expect("a folder");
+        policy.encrypt(&secret, &key);
+        tree::make_node(&secret.join("null"), rustix::fs::FileType::CharacterDevice, 1, 3);
+        fs::create_dir_all(secret.join("deep/down")).expect("folders");
+        for (number, size) in [0, 1, 100, 1023, 1024, 1025, 70_000].into_iter().enumerate() {
+            fs::write(secret.join(format!("deep/{size}")), tree::noise(number as u64, size))
+                .expect("writing");
+        }
+        fs::write(secret.join("deep/zeros"), vec![0; 10_000]).expect("writing");
+        let holes = fs::File::create(secret.join("deep/down/holes")).expect("a file");
+        std::os::unix::fs::FileExt::write_all_at(&holes, b"between holes", 1 << 20).expect("writing");
+        holes.set_len(3 << 20).expect("a length");
+        fs::hard_link(secret.join("deep/100"), secret.join("again")).expect("a link");
+        for length in [1, 14, 31, 32, 58, 59, 60, 200, 900] {
+            symlink("t".repeat(length), secret.join(format!("link {length}"))).expect("a symlink");
+        }
+        fs::create_dir(secret.join("many")).expect("a folder");
+        for number in 0..600 {
+            fs::write(secret.join(format!("many/a name among others, {number}")), "").expect("writing");
+        }
+        tree::set_xattr(&secret.join("again"), "user.note", b"not encrypted");
+        tree::set_all_mtimes(root);
+    });
+    image
+}
+
+fn survives(options: &[&str], policy: Policy) {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image = encrypted(&lab, options, policy);
+    let output = canonical(&image, &["--verify"]);
+    same_tree(&decrypted(&image, policy), &decrypted(&output, policy));
+    judge::kernel_works_after(&output, |root| {
+        policy.unlock(root);
+    })
+    .unwrap();
+
+    let other = lab.copy(&image, "other.img");
+    unlocked(&other, policy, |root| {
+        let secret = root.join("plain/secret");
+        fs::write(root.join("clutter"), tree::noise(7, 2_000_000)).expect("writing");
+        fs::write(secret.join("clutter"), tree::noise(8, 2_000_000)).expect("writing");
+        for path in paths(&secret).into_iter().map(|path| secret.join(path)) {
+            if path.is_file() && !path.ends_with("holes") && !path.is_symlink() {
+                let content = fs::read(&path).expect("reading");
+                fs::write(&path, "").expect("emptying");
+                fs::write(&path, content).expect("writing");
+            }
+        }
+        fs::rename(secret.join("many/a name among others, 7"), secret.join("aside")).expect("renaming");
+        fs::rename(secret.join("aside"), secret.join("many/a name among others, 7")).expect("renaming");
+        fs::remove_file(secret.join("clutter")).expect("removing");
+        fs::remove_file(root.join("clutter")).expect("removing");
+        tree::set_all_mtimes(root);
+    });
+    run(tool("e2fsck").args(["-fyD"]).arg(&other).stdout(std::process::Stdio::null()));
+    same_bytes(&output, &canonical(&other, &[]));
+}
+
+#[test]
+fn policies_of_version_1_survive() {
+    survives(&OPTIONS, Policy::Version1);
+}
+
+#[test]
+fn policies_of_version_2_survive() {
+    survives(&OPTIONS, Policy::Version2("2"));
+}
+
+#[test]
+fn block_maps_survive() {
+    survives(&["-t", "ext4", "-b", "4096", "-O", "encrypt,^extents,^64bit"], Policy::Version2("3"));
+}
+
+#[test]
+fn policies_bound_to_inode_numbers_survive_with_stable_inodes() {
+    survives(&STABLE, Policy::Version2("11"));
+}
+
+/// Physical block of a file's logical one.
+fn block_of(image: &Path, inode: u64, logical: u64) -> u64 {
+    debugfs_read(image, &format!("bmap <{inode}> {logical}\n"))
+        .lines()
+        .find_map(|line| line.trim().parse().ok())
+        .expect("a block")
+}
+
+fn inode_of(image: &Path, policy: Policy, path: &str) -> u64 {
+    let mounted = Mounted::read_only(image).unwrap_or_else(|e| panic!("{e}"));
+    policy.unlock(mounted.path());
+    let inode = std::os::unix::fs::MetadataExt::ino(&mounted.path().join(path).metadata().expect("metadata"));
+    mounted.unmount();
+    inode
+}
+
+#[test]
+fn a_block_of_zeros_is_ciphertext_and_no_hole() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let policy = Policy::Version2("2");
+    let lab = Lab::new();
+    let image = encrypted(&lab, &OPTIONS, policy);
+    let inode = inode_of(&image, policy, "plain/secret/deep/70000");
+    patch(&image, block_of(&image, inode, 5) * 1024, &[0; 1024]);
+    let output = canonical(&image, &["--verify"]);
+    same_tree(&decrypted(&image, policy), &decrypted(&output, policy));
+    // The same with the zeros as a hole of the image's file.
+    same_bytes(&output, &canonical(&lab.copy(&image, "sparse.img"), &["--verify"]));
+
+    // A real hole reads otherwise.
+    let holed = lab.copy(&image, "holed.img");
+    unlocked(&holed, policy, |root| {
+        let path = root.join("plain/secret/deep/70000");
+        run(tool("xfs_io").args(["-c", "fpunch 5k 1k"]).arg(path));
+        tree::set_all_mtimes(root);
+    });
+    let other = canonical(&holed, &["--verify"]);
+    same_tree(&decrypted(&holed, policy), &decrypted(&other, policy));
+    assert_ne!(decrypted(&output, policy), decrypted(&other, policy));
+}
+
+#[test]
+fn unwritten_blocks_are_holes() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let policy = Policy::Version2("2");
+    let lab = Lab::new();
+    let image = encrypted(&lab, &OPTIONS, policy);
+    let allocated = lab.copy(&image, "allocated.img");
+    unlocked(&allocated, policy, |root| {
+        let path = root.join("plain/secret/deep/down/holes");
+        run(tool("xfs_io").args(["-c", "falloc 0 100k", "-c", "falloc -k 3m 1m"]).arg(path));
+        tree::set_all_mtimes(root);
+    });
+    same_bytes(&canonical(&image, &[]), &canonical(&allocated, &["--verify"]));
+    let kept = canonical(&allocated, &["--holes", "keep", "--verify"]);
+    same_tree(&decrypted(&allocated, policy), &decrypted(&kept, policy));
+}
+
+#[test]
+fn policies_bound_to_inode_numbers_are_refused_without_stable_inodes() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image = encrypted(&lab, &STABLE, Policy::Version2("10"));
+    debugfs(&image, "feature -stable_inodes\n");
+    let words = refused(&image, &[], 3);
+    assert!(words.contains("IV_INO_LBLK") && words.contains("stable_inodes"), "{words}");
+}
+
+#[test]
+fn what_contradicts_the_policies_is_refused() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let policy = Policy::Version2("2");
+    let lab = Lab::new();
+    let image = encrypted(&lab, &OPTIONS, policy);
+    let [file, folder, link] = ["deep/100", "deep", "link 900"].map(|name| format!("plain/secret/{name}"));
+    let [file, folder] = [file, folder].map(|path| inode_of(&image, policy, &path));
+    let link = {
+        let mounted = Mounted::read_only(&image).unwrap_or_else(|e| panic!("{e}"));
+        policy.unlock(mounted.path());
+        let metadata = mounted.path().join(link).symlink_metadata().expect("metadata");
+        let inode = std::os::unix::fs::MetadataExt::ino(&metadata);
+        mounted.unmount();
+        inode
+    };
+    let plain = "/plain/file";
+    let name = "a name of ciphertext";
+    for (number, (commands, word)) in [
+        (format!("set_inode_field <{file}> flags 0x80000\n"), "without the ENCRYPT flag"),
+        (format!("set_inode_field {plain} flags 0x80800\n"), "has no encryption context"),
+        (
+            format!("ln {plain} \"<{folder}>/{name}\"\nset_inode_field {plain} links_count 2\n"),
+            "not encrypted by the same policy",
+        ),
+        (format!("ln <{file}> \"<{folder}>/short\"\n"), "name_len"),
+        (format!("set_inode_field <{link}> size 700\n"), "i_size"),
+        ("set_inode_field / flags 0x80800\n".to_owned(), "name_len"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let broken = lab.copy(&image, &format!("broken{number}.img"));
+        debugfs(&broken, &commands);
+        let words = refused(&broken, &[], 4);
+        assert!(words.contains(word), "{commands}: {words}");
+    }
+}
+
+#[test]
+fn the_salt_of_passwords_stays() {
+    let lab = Lab::new();
+    let image = lab.mke2fs("in.img", "8M", &OPTIONS);
+    debugfs(&image, "ssv encrypt_pw_salt 00112233-4455-6677-8899-aabbccddeeff\n");
+    let output = canonical(&image, &[]);
+    assert_ne!(
+        fs::read(&output).unwrap(),
+        fs::read(canonical(&lab.mke2fs("b.img", "8M", &OPTIONS), &[])).unwrap()
+    );
+    let header = debugfs_read(&output, "stats -h\n");
+    assert!(header.contains("00112233-4455-6677-8899-aabbccddeeff"), "{header}");
+}
+
+#[test]
+fn clusters_survive() {
+    survives(&["-t", "ext4", "-O", "encrypt,bigalloc", "-C", "16384"], Policy::Version2("2"));
+}

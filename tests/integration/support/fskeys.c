@@ -1,0 +1,174 @@
+/* What no program of Debian does: the ioctls of fscrypt, fs-verity and casefolding. */
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/fscrypt.h>
+#include <linux/fsverity.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#ifndef FS_CASEFOLD_FL
+#define FS_CASEFOLD_FL 0x40000000
+#endif
+
+static void fail(const char *what)
+{
+    perror(what);
+    exit(1);
+}
+
+static int opened(const char *path)
+{
+    int fd = open(path, O_RDONLY);
+    if (fd < 0)
+        fail(path);
+    return fd;
+}
+
+static void from_hex(const char *text, unsigned char *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        unsigned value;
+        if (sscanf(text + 2 * i, "%2x", &value) != 1)
+            fail("hexadecimal digits");
+        bytes[i] = value;
+    }
+}
+
+static void put_hex(const unsigned char *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        printf("%02x", bytes[i]);
+    putchar('\n');
+}
+
+/* A key of 64 bytes that count up from a value. */
+static struct fscrypt_add_key_arg *key_of(const char *value)
+{
+    struct fscrypt_add_key_arg *arg = calloc(1, sizeof(*arg) + 64);
+    arg->raw_size = 64;
+    for (int i = 0; i < 64; i++)
+        arg->raw[i] = atoi(value) + i;
+    return arg;
+}
+
+/* unlock1 MOUNT DESCRIPTOR VALUE, for policies of version 1 */
+static void unlock1(char **argv)
+{
+    struct fscrypt_add_key_arg *arg = key_of(argv[2]);
+    arg->key_spec.type = FSCRYPT_KEY_SPEC_TYPE_DESCRIPTOR;
+    from_hex(argv[1], arg->key_spec.u.descriptor, 8);
+    if (ioctl(opened(argv[0]), FS_IOC_ADD_ENCRYPTION_KEY, arg))
+        fail("FS_IOC_ADD_ENCRYPTION_KEY");
+}
+
+/* unlock2 MOUNT VALUE, for policies of version 2; prints the identifier */
+static void unlock2(char **argv)
+{
+    struct fscrypt_add_key_arg *arg = key_of(argv[1]);
+    arg->key_spec.type = FSCRYPT_KEY_SPEC_TYPE_IDENTIFIER;
+    if (ioctl(opened(argv[0]), FS_IOC_ADD_ENCRYPTION_KEY, arg))
+        fail("FS_IOC_ADD_ENCRYPTION_KEY");
+    put_hex(arg->key_spec.u.identifier, 16);
+}
+
+/* encrypt1 FOLDER DESCRIPTOR FLAGS */
+static void encrypt1(char **argv)
+{
+    struct fscrypt_policy_v1 policy = { 0 };
+    policy.version = FSCRYPT_POLICY_V1;
+    policy.contents_encryption_mode = FSCRYPT_MODE_AES_256_XTS;
+    policy.filenames_encryption_mode = FSCRYPT_MODE_AES_256_CTS;
+    policy.flags = atoi(argv[2]);
+    from_hex(argv[1], policy.master_key_descriptor, 8);
+    if (ioctl(opened(argv[0]), FS_IOC_SET_ENCRYPTION_POLICY, &policy))
+        fail("FS_IOC_SET_ENCRYPTION_POLICY");
+}
+
+/* encrypt2 FOLDER IDENTIFIER FLAGS */
+static void encrypt2(char **argv)
+{
+    struct fscrypt_policy_v2 policy = { 0 };
+    policy.version = FSCRYPT_POLICY_V2;
+    policy.contents_encryption_mode = FSCRYPT_MODE_AES_256_XTS;
+    policy.filenames_encryption_mode = FSCRYPT_MODE_AES_256_CTS;
+    policy.flags = atoi(argv[2]);
+    from_hex(argv[1], policy.master_key_identifier, 16);
+    if (ioctl(opened(argv[0]), FS_IOC_SET_ENCRYPTION_POLICY, &policy))
+        fail("FS_IOC_SET_ENCRYPTION_POLICY");
+}
+
+/* casefold FOLDER */
+static void casefold(char **argv)
+{
+    int fd = opened(argv[0]), flags;
+    if (ioctl(fd, FS_IOC_GETFLAGS, &flags))
+        fail("FS_IOC_GETFLAGS");
+    flags |= FS_CASEFOLD_FL;
+    if (ioctl(fd, FS_IOC_SETFLAGS, &flags))
+        fail("FS_IOC_SETFLAGS");
+}
+
+/* verity FILE */
+static void verity(char **argv)
+{
+    struct fsverity_enable_arg arg = { 0 };
+    arg.version = 1;
+    arg.hash_algorithm = FS_VERITY_HASH_ALG_SHA256;
+    arg.block_size = 4096;
+    if (ioctl(opened(argv[0]), FS_IOC_ENABLE_VERITY, &arg))
+        fail("FS_IOC_ENABLE_VERITY");
+}
+
+/* measure FILE; prints its digest */
+static void measure(char **argv)
+{
+    struct fsverity_digest *digest = calloc(1, sizeof(*digest) + 64);
+    digest->digest_size = 64;
+    if (ioctl(opened(argv[0]), FS_IOC_MEASURE_VERITY, digest))
+        fail("FS_IOC_MEASURE_VERITY");
+    put_hex(digest->digest, digest->digest_size);
+}
+
+/* touch FOLDER: makes an empty file of each line of standard input; \xNN stands for a byte */
+static void touch(char **argv)
+{
+    char line[2048], name[2048];
+    if (chdir(argv[0]))
+        fail(argv[0]);
+    while (fgets(line, sizeof(line), stdin)) {
+        size_t length = 0;
+        for (char *at = line; *at && *at != '\n';) {
+            unsigned value;
+            if (at[0] == '\\' && at[1] == 'x' && sscanf(at + 2, "%2x", &value) == 1) {
+                name[length++] = value;
+                at += 4;
+            } else {
+                name[length++] = *at++;
+            }
+        }
+        name[length] = 0;
+        int fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0644);
+        if (fd < 0)
+            fail(line);
+        close(fd);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    static const struct { const char *name; int arguments; void (*run)(char **); } commands[] = {
+        { "unlock1", 3, unlock1 }, { "unlock2", 2, unlock2 }, { "encrypt1", 3, encrypt1 },
+        { "encrypt2", 3, encrypt2 }, { "casefold", 1, casefold }, { "verity", 1, verity },
+        { "measure", 1, measure }, { "touch", 1, touch },
+    };
+    for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+        if (argc == commands[i].arguments + 2 && !strcmp(argv[1], commands[i].name)) {
+            commands[i].run(argv + 2);
+            return 0;
+        }
+    fprintf(stderr, "fskeys: no such command\n");
+    return 2;
+}
