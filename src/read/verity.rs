@@ -5,6 +5,7 @@ use crate::error::{Location, Result, Structure};
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::le32;
 use crate::source::Source;
+use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
 /// The Merkle tree starts at the first multiple of so many bytes behind the end of the file.
@@ -26,14 +27,15 @@ pub fn check(
     let tree = size.next_multiple_of(ALIGNMENT).div_ceil(block_size);
     let between = map.runs.iter().any(|run| {
         let start = u64::from(run.logical);
-        start < tree && start + u64::from(run.count) > blocks
+        blocks < tree && start < tree && start + u64::from(run.count) > blocks
     });
     if between {
         return Err(at().wrong(format!(
             "has blocks between the end of the file and block {tree}, where its Merkle tree has to start"
         )));
     }
-    let last = map.runs.last().filter(|run| !run.unwritten && u64::from(run.logical) >= tree);
+    let end = |run: &Run| u64::from(run.logical) + u64::from(run.count);
+    let last = map.runs.last().filter(|run| !run.unwritten && end(run) > tree);
     let Some(last) = last else {
         return Err(at().wrong(format!("has no verity descriptor behind the file, from block {tree} on")));
     };
@@ -45,7 +47,7 @@ pub fn check(
     let physical = BlockNr(last.physical.0 + u64::from(last.count) - 1);
     let bytes = source.block(physical).unwrap_or_default();
     let length = u64::from(le32(bytes, source.geometry.block_size - 4).unwrap_or(0));
-    let end = u64::from(last.logical) + u64::from(last.count);
+    let end = end(last);
     let length_in_blocks = (length + 4).div_ceil(block_size);
     if length < 256 || length_in_blocks > end - tree {
         return Err(at().value(

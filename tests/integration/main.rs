@@ -20,4 +20,5 @@ mod stable;
 mod structures;
 mod support;
 mod threads;
+mod verity;
 mod writers;

@@ -2,6 +2,7 @@
 
 pub mod canon;
 pub mod contents;
+pub mod emulated;
 pub mod fill;
 pub mod fskeys;
 pub mod image;

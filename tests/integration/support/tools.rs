@@ -57,6 +57,8 @@ pub enum Need {
     Mounts,
     /// Root, but no mounts.
     Root,
+    /// A kernel to be run in an emulated machine, and one.
+    EmulatedKernel,
     /// A program.
     Program(&'static str),
 }
@@ -78,12 +80,14 @@ pub fn gate(needs: &[Need]) -> bool {
 impl Need {
     fn is_met(self) -> bool {
         static MOUNTS: OnceLock<bool> = OnceLock::new();
+        static KERNEL: OnceLock<bool> = OnceLock::new();
         match self {
             Self::Root => rustix::process::geteuid().is_root(),
             Self::Mounts => {
                 Self::Root.is_met()
                     && *MOUNTS.get_or_init(|| try_run(tool("losetup").arg("--find")).code == Some(0))
             }
+            Self::EmulatedKernel => *KERNEL.get_or_init(super::emulated::is_there),
             Self::Program(name) => env::var("PATH")
                 .unwrap_or_default()
                 .split(':')

@@ -1,0 +1,157 @@
+//! Files with fs-verity, made and measured by a kernel that has it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::emulated::emulated;
+use crate::support::image::debugfs;
+use crate::support::listing::same_tree;
+use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
+
+const OPTIONS: [&str; 6] = ["-t", "ext4", "-b", "4096", "-O", "verity,encrypt"];
+
+/// Names and sizes: around the sizes at which trees get another level, and with holes.
+const FILES: [(&str, usize); 7] = [
+    ("empty", 0),
+    ("one", 1),
+    ("block", 4096),
+    ("more", 4097),
+    ("full", 65_536),
+    ("level", 128 * 4096 + 1),
+    ("large", 3_000_000),
+];
+
+fn source(lab: &Lab) -> PathBuf {
+    let source = lab.folder("source");
+    for (number, (name, size)) in FILES.into_iter().enumerate() {
+        let mut content = tree::noise(number as u64, size);
+        if name == "large" {
+            content[100_000..900_000].fill(0);
+        }
+        fs::write(source.join(name), content).expect("writing");
+    }
+    tree::set_all_mtimes(&source);
+    source
+}
+
+/// A script that reads every file, and so verifies it, and tells its digests.
+const MEASURE: &str = "mount -t ext4 -o ro /dev/vda /mnt
+cd /mnt
+for file in *; do [ -d $file ] || { echo $file $(fskeys measure $file) $(sha256sum <$file); }; done
+cd /
+umount /mnt
+";
+
+/// What the fsverity program computes from the files themselves.
+fn expected(source: &Path) -> String {
+    let mut text = String::new();
+    let mut names = FILES.map(|(name, _)| name);
+    names.sort_unstable();
+    for name in names {
+        let digest = run(tool("fsverity").args(["digest", "--compact"]).arg(source.join(name)));
+        let sum = run(tool("sha256sum").stdin(fs::File::open(source.join(name)).expect("a file")));
+        text += &format!("{name} {} {}\n", digest.trim(), sum.trim().replace("  ", " "));
+    }
+    text
+}
+
+/// The third disk, with its key.
+const UNLOCK: &str = "mount -t ext4 /dev/vdc /secret\nkey=$(fskeys unlock2 /secret 7)\n";
+
+#[test]
+fn digests_survive() {
+    if !gate(&[Need::EmulatedKernel]) {
+        return;
+    }
+    let lab = Lab::new();
+    let source = source(&lab);
+    let names = FILES.map(|(name, _)| name);
+    let image = lab.mke2fs_d("in.img", "48M", &OPTIONS, &source);
+    // Another history: another order, with clutter between, and a file without holes.
+    let other = lab.mke2fs("other.img", "48M", &OPTIONS);
+    let secret = lab.mke2fs("secret.img", "48M", &OPTIONS);
+    let mut script =
+        "mkdir /other /secret\nmount -t ext4 /dev/vda /mnt\nmount -t ext4 /dev/vdb /other\n".to_owned();
+    for name in names.iter().rev() {
+        script += &format!(
+            "dd if=/dev/urandom of=/other/clutter.{name} bs=5000 count=9\n\
+             dd if=/mnt/{name} of=/other/{name} bs=9999\nfskeys verity /other/{name}\n"
+        );
+    }
+    for name in names {
+        script += &format!("fskeys verity /mnt/{name}\n");
+    }
+    // Some kernels set the time when they build the tree.
+    script += "rm /other/clutter.*\ncd /mnt\nfor file in *; do touch -r $file /other/$file; \
+               chmod $(stat -c %a $file) /other/$file; chown $(stat -c %u:%g $file) /other/$file; done\n\
+               cd /\ntouch -r /mnt /other\nchmod $(stat -c %a /mnt) /other\n";
+    script +=
+        &format!("umount /mnt /other\n{UNLOCK}mkdir /secret/folder\nfskeys encrypt2 /secret/folder $key 2\n");
+    script += "yes | head -c 700001 >/secret/folder/file\nfskeys verity /secret/folder/file\n";
+    emulated(&[&image, &other, &secret], &script);
+
+    let output = canonical(&image, &["--verify"]);
+    same_bytes(&output, &canonical(&other, &["--verify"]));
+    let unlocked = canonical(&secret, &["--verify"]);
+    let show = "fskeys measure /secret/folder/file\nsha256sum </secret/folder/file\numount /secret\n";
+    let measured = emulated(
+        &[&output, &secret, &unlocked],
+        &format!("{MEASURE}mkdir /secret\n{}{show}{UNLOCK}{show}", UNLOCK.replace("vdc", "vdb")),
+    );
+    let expected = expected(&source);
+    let (files, secrets) = measured.split_at(expected.len());
+    assert_eq!(files, expected);
+    let secrets: Vec<_> = secrets.lines().collect();
+    assert_eq!(secrets[..2], secrets[2..], "with encryption");
+}
+
+/// A verity file as debugfs can make one: the last 4096 bytes are behind the end of the file, and
+/// end with the length of the descriptor.
+fn forged(lab: &Lab, blocks: usize, descriptor: u32) -> PathBuf {
+    let content = lab.path("content");
+    let mut bytes = tree::noise(1, blocks * 4096);
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&descriptor.to_le_bytes());
+    fs::write(&content, bytes).expect("writing");
+    let image = lab.mke2fs(&format!("{blocks}-{descriptor}.img"), "16M", &OPTIONS);
+    debugfs(&image, &format!("write {} file\nset_inode_field file size 65536\n", content.display()));
+    debugfs(&image, "set_inode_field file flags 0x180000\n");
+    image
+}
+
+#[test]
+fn what_lies_behind_the_end_is_kept_exactly() {
+    let lab = Lab::new();
+    let image = forged(&lab, 20, 256);
+    let output = canonical(&image, &["--verify"]);
+    same_tree(&judge::debugfs_tree(&image), &judge::debugfs_tree(&output));
+    let (before, after) = (lab.path("before"), lab.path("after"));
+    for (image, copy) in [(&image, &before), (&output, &after)] {
+        debugfs(image, &format!("set_inode_field file size 81920\ndump file {}\n", copy.display()));
+    }
+    assert_eq!(fs::read(&before).unwrap(), fs::read(&after).unwrap());
+    assert_eq!(fs::read(&before).unwrap(), fs::read(lab.path("content")).unwrap());
+}
+
+#[test]
+fn a_tree_that_no_kernel_would_find_is_refused() {
+    let lab = Lab::new();
+    for (blocks, descriptor, flags, word) in [
+        (20, 256, "0x80000", "i_size"),
+        (20, 255, "0x180000", "descriptor"),
+        (20, 16384, "0x180000", "descriptor"),
+        (16, 256, "0x180000", "no verity descriptor"),
+    ] {
+        let image = forged(&lab, blocks, descriptor);
+        debugfs(&image, &format!("set_inode_field file flags {flags}\n"));
+        let words = refused(&image, &[], 4);
+        assert!(words.contains(word), "{blocks} {descriptor}: {words}");
+    }
+    let image = forged(&lab, 20, 256);
+    debugfs(&image, "set_inode_field file size 65535\n");
+    canonical(&image, &[]);
+    debugfs(&image, "set_inode_field file size 61440\n");
+    assert!(refused(&image, &[], 4).contains("between the end of the file and block 16"));
+    debugfs(&image, "set_inode_field file size 61000\nfeature -verity\n");
+    assert!(refused(&image, &[], 4).contains("i_flags"));
+}
