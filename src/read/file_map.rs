@@ -63,12 +63,14 @@ fn read_stored(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &In
         }
         super::extent_tree::read(source, budget, number, inode)
     } else {
-        if source.features().ro_compat.contains(RoCompat::BIGALLOC) {
+        let map = super::block_map::read(source, budget, number, inode)?;
+        let empty = map.runs.is_empty() && map.nodes.is_empty();
+        if !empty && source.features().ro_compat.contains(RoCompat::BIGALLOC) {
             return Err(Location::of(Structure::Inode)
                 .inode(number)
                 .wrong("has a block map, but with bigalloc there are only extent trees"));
         }
-        super::block_map::read(source, budget, number, inode)
+        Ok(map)
     }
 }
 

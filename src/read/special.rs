@@ -4,7 +4,7 @@ use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
 use super::inode_table::{Scan, check_checksum};
 use crate::error::{Location, Result, Structure};
-use crate::ondisk::features::Compat;
+use crate::ondisk::features::{Compat, RoCompat};
 use crate::ondisk::inode::{Inode, S_IFREG};
 use crate::ondisk::le32;
 use crate::recover::{Journal, Place};
@@ -106,6 +106,12 @@ fn bad_blocks(source: &Source<'_>, budget: &Budget, specials: &mut Specials) -> 
         return Ok(());
     }
     check_checksum(source, InodeNr::BAD_BLOCKS, &inode, bytes)?;
+    if source.features().ro_compat.contains(RoCompat::BIGALLOC) {
+        // It is a block map, and e2fsck itself takes the blocks of one cluster for a defect.
+        return Err(Location::of(Structure::Inode)
+            .inode(InodeNr::BAD_BLOCKS)
+            .unsupported("a list of bad blocks with bigalloc", "drop it with e2fsck -f -L /dev/null"));
+    }
     let map = file_map::read(source, budget, InodeNr::BAD_BLOCKS, &inode)?;
     specials.bad_blocks = map.runs.iter().map(|run| u64::from(run.count)).sum();
     specials.claims.extend(map.claims(InodeNr::BAD_BLOCKS));

@@ -77,12 +77,14 @@ fn history() -> impl Strategy<Value = History> {
     prop_oneof![1 => Just(History::Mke2fs), 3 => kernel]
 }
 
-const GEOMETRIES: [&[&str]; 5] = [
+const GEOMETRIES: [&[&str]; 7] = [
     &["-t", "ext4", "-b", "1024"],
     &["-t", "ext4", "-b", "4096"],
     &["-t", "ext4", "-b", "1024", "-I", "128", "-O", "^metadata_csum,^64bit"],
     &["-t", "ext3", "-b", "1024"],
     &["-t", "ext2", "-b", "2048"],
+    &["-t", "ext4", "-b", "1024", "-O", "bigalloc", "-C", "2048"],
+    &["-t", "ext4", "-b", "1024", "-O", "bigalloc", "-C", "16384"],
 ];
 
 fn build(root: &Path, items: &[Item]) {

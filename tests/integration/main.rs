@@ -1,6 +1,7 @@
 //! The command on images that real writers make, judged by e2fsck, the kernel, debugfs and an
 //! independent reader.
 
+mod bigalloc;
 mod cli;
 mod confluence;
 mod content;

@@ -36,7 +36,12 @@ fn recovers(lab: &Lab, image: &Path) -> PathBuf {
 
 #[test]
 fn the_journal_is_replayed() {
-    for options in [&["-t", "ext4"][..], &["-t", "ext3"], &["-t", "ext4", "-O", "^metadata_csum,^64bit"]] {
+    for options in [
+        &["-t", "ext4"][..],
+        &["-t", "ext3"],
+        &["-t", "ext4", "-O", "^metadata_csum,^64bit"],
+        &["-t", "ext4", "-O", "bigalloc", "-b", "1024", "-C", "4096"],
+    ] {
         if !gate(&[Need::Mounts]) {
             return;
         }
@@ -62,7 +67,12 @@ fn the_journal_is_replayed() {
 
 #[test]
 fn deleted_files_that_were_open_are_gone() {
-    for options in [&["-t", "ext4"][..], &["-t", "ext4", "-O", "orphan_file"], &["-t", "ext3"]] {
+    for options in [
+        &["-t", "ext4"][..],
+        &["-t", "ext4", "-O", "orphan_file"],
+        &["-t", "ext3"],
+        &["-t", "ext4", "-O", "bigalloc,orphan_file", "-b", "2048", "-C", "8192"],
+    ] {
         if !gate(&[Need::Mounts]) {
             return;
         }

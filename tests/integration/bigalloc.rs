@@ -1,0 +1,438 @@
+//! Filesystems whose unit of allocation is a cluster of blocks.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use crate::support::image::{debugfs, debugfs_read, patch, peek};
+use crate::support::kernel::Mounted;
+use crate::support::listing::same_tree;
+use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
+
+/// Clusters of 4 blocks of 1 KiB, without checksums, so that a patch needs none.
+const PLAIN: [&str; 8] = ["-t", "ext4", "-b", "1024", "-C", "4096", "-O", "bigalloc,^metadata_csum"];
+
+/// A file with content at these offsets, each time 100 bytes, and of this size.
+fn islands(path: &Path, size: u64, offsets: impl IntoIterator<Item = u64>) {
+    let file = File::create(path).expect("a file");
+    file.set_len(size).expect("a length");
+    for offset in offsets {
+        file.write_all_at(&tree::noise(offset, 100), offset).expect("writing");
+    }
+}
+
+/// Files whose maps are what clusters make hard, in blocks of `block` bytes by `ratio`.
+fn cluster_tree(root: &Path, block: u64, ratio: u64) {
+    tree::rich(root);
+    let folder = root.join("clusters");
+    fs::create_dir(&folder).expect("a folder");
+    let cluster = block * ratio;
+    for size in [1, block - 1, block, block + 1, cluster - 1, cluster, cluster + 1, 3 * cluster] {
+        let size = usize::try_from(size).expect("a size");
+        fs::write(folder.join(format!("size{size}")), tree::noise(size as u64, size)).expect("writing");
+    }
+    let last = block * (ratio - 1);
+    let ends = 5 * cluster + block + 1;
+    islands(&folder.join("last-blocks"), ends, (0..5).map(|number| number * cluster + last));
+    islands(&folder.join("first-and-last"), ends, (0..5).flat_map(|n| [n * cluster, n * cluster + last]));
+    islands(&folder.join("end"), 7 * cluster + block / 2, [7 * cluster]);
+    islands(&folder.join("only-a-hole"), 3 * cluster + 1, []);
+    // More extents than an inode holds, and more than a block of 1 KiB holds.
+    for (name, extents) in [("five", 5), ("ninety", 90)] {
+        islands(
+            &folder.join(name),
+            400 * cluster,
+            (0..extents).map(|number| 4 * number * cluster + block / 3),
+        );
+    }
+    for number in 0..20 {
+        tree::set_xattr(&folder.join("five"), &format!("user.number{number}"), &tree::noise(number, 20));
+    }
+    tree::set_all_mtimes(root);
+}
+
+/// Puts a tree into an image by the kernel, between files that come and go.
+fn shredded(image: &Path, source: &Path, cluster: u64) {
+    let clutter = |root: &Path, number: u64| root.join(format!("clutter{number}"));
+    fill::kernel(image, |root| {
+        for number in 0..60 {
+            let size = usize::try_from(cluster * (1 + number % 3)).expect("a size");
+            fs::write(clutter(root, number), tree::noise(number, size)).expect("writing");
+        }
+    });
+    fill::kernel(image, |root| {
+        for number in (0..60).step_by(2) {
+            fs::remove_file(clutter(root, number)).expect("removing");
+        }
+        fill::copy_in_order(source, root, &fill::backwards(source));
+        for number in (1..60).step_by(2) {
+            fs::remove_file(clutter(root, number)).expect("removing");
+        }
+        // Blocks of zeros, written, unwritten and taken away again.
+        let reserve = File::create(clutter(root, 0)).expect("a file");
+        reserve.write_all_at(&tree::noise(0, 1000), 0).expect("writing");
+        drop(reserve);
+        fs::remove_file(clutter(root, 0)).expect("removing");
+        let gaps = root.join("clusters/five");
+        let time = fs::symlink_metadata(&gaps).expect("metadata").modified().expect("a time");
+        let length = (2 * cluster).to_string();
+        run(tool("fallocate").args(["-n", "-o", &cluster.to_string(), "-l", &length]).arg(&gaps));
+        let file = File::options().write(true).open(root.join("clusters/only-a-hole")).expect("a file");
+        file.write_all_at(&vec![0; 1500], cluster / 2).expect("writing");
+        file.sync_all().expect("syncing");
+        drop(file);
+        File::options().write(true).open(&gaps).and_then(|f| f.set_modified(time)).expect("a time");
+        fill::copy_in_order(source, root, &["clusters/last-blocks".into()]);
+        restore_times(source, root);
+    });
+}
+
+/// Gives every file of a copy the time of its original.
+fn restore_times(source: &Path, copy: &Path) {
+    use std::os::unix::fs::MetadataExt as _;
+    for path in crate::support::listing::paths(source) {
+        let meta = source.join(&path).symlink_metadata().expect("metadata");
+        tree::set_mtime(&copy.join(path), meta.mtime(), meta.mtime_nsec());
+    }
+    tree::set_mtime(copy, tree::SOME_TIME, 0);
+}
+
+/// Five histories of one tree have one form, which all judges accept.
+fn one_form(size: &str, block: u64, ratio: u64, more: &[&str]) {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    cluster_tree(&source, block, ratio);
+    let sizes = [block.to_string(), (block * ratio).to_string()];
+    let options = [&["-t", "ext4", "-O", "bigalloc", "-b", &sizes[0], "-C", &sizes[1]], more].concat();
+    let image = lab.mke2fs_d("mke2fs.img", size, &options, &source);
+    let output = canonical(&image, &["--verify"]);
+    let same = |image: &Path| same_bytes(&output, &canonical(image, &[]));
+
+    // Holes in clusters that keep other blocks.
+    let punched = lab.copy(&image, "punched.img");
+    debugfs(&punched, "punch clusters/last-blocks 0 0\n");
+    if ratio > 2 {
+        debugfs(&punched, "punch clusters/first-and-last 1 1\n");
+    }
+    same(&punched);
+    assert_eq!(judge::group_layout(&image), judge::group_layout(&output));
+    let overhead = |image: &Path| u32::from_le_bytes(peek(image, 1024 + 0x248));
+    assert_eq!(overhead(&image), overhead(&output));
+    if judge::kernel_tree(&image).is_err() {
+        // Blocks larger than this kernel's pages.
+        return;
+    }
+    let tree = |image: &Path| judge::kernel_tree(image).expect("it mounts");
+    same_tree(&tree(&image), &tree(&output));
+    judge::kernel_works(&output).expect("the kernel works on it");
+    let forwards = lab.mke2fs("forwards.img", size, &options);
+    fill::kernel(&forwards, |root| {
+        fill::copy(&source, root);
+        restore_times(&source, root);
+    });
+    same(&forwards);
+    let shreds = lab.mke2fs("shreds.img", size, &options);
+    shredded(&shreds, &source, block * ratio);
+    same(&shreds);
+    // The output of a canonical image with a history of its own.
+    let later = lab.copy(&output, "later.img");
+    fill::kernel(&later, |root| {
+        fs::write(root.join("more"), tree::noise(9, 100_000)).expect("writing");
+        fs::remove_file(root.join("clusters/ninety")).expect("removing");
+        fs::remove_file(root.join("more")).expect("removing");
+        fill::copy_in_order(&source, root, &["clusters/ninety".into()]);
+        restore_times(&source, root);
+    });
+    same(&later);
+}
+
+/// One test for each row, so that they run side by side and a failure has a name.
+macro_rules! sets {
+    ($($name:ident: $size:literal, $block:literal by $ratio:literal, $more:literal;)*) => { $(
+        #[test]
+        fn $name() {
+            one_form($size, $block, $ratio, &$more.split_whitespace().collect::<Vec<_>>());
+        }
+    )* };
+}
+
+sets! {
+    one_form_in_1k_by_2: "48M", 1024 by 2, "";
+    one_form_in_1k_by_16: "64M", 1024 by 16, "-g 2048";
+    one_form_in_1k_by_256: "128M", 1024 by 256, "-N 2000";
+    one_form_in_2k_by_4: "48M", 2048 by 4, "-I 128";
+    one_form_in_2k_by_32: "64M", 2048 by 32, "";
+    one_form_in_4k_by_2: "64M", 4096 by 2, "-O ^metadata_csum,^64bit";
+    one_form_in_4k_by_16: "96M", 4096 by 16, "";
+    one_form_in_4k_by_256: "600M", 4096 by 256, "-N 2000";
+    one_form_in_64k_by_4: "320M", 65536 by 4, "-N 2000";
+}
+
+/// Of which blocks of a file debugfs tells, but not of those of its map.
+fn blocks_of(image: &Path, path: &str) -> String {
+    let text = debugfs_read(image, &format!("stat {path}\n"));
+    let extents = text.split("EXTENTS:").nth(1).expect("extents").trim();
+    extents.split(", ").filter(|part| !part.starts_with("(ETB")).collect::<Vec<_>>().join(", ")
+}
+
+/// The first extents of a file, as (logical, physical) blocks, of one line of debugfs.
+fn places(line: &str) -> Vec<(u64, u64)> {
+    let number = |text: &str| text.split('-').next().and_then(|n| n.parse().ok()).expect("a number");
+    let parts = line.split(", ").map(|part| part.trim().trim_start_matches('(').split_once("):"));
+    parts.map(|part| part.expect("(logical):physical")).map(|(a, b)| (number(a), number(b))).collect()
+}
+
+/// The logical blocks of `(9)` or `(13-15[u])`, and whether they are unwritten.
+fn blocks_in(part: &str) -> Vec<(u64, bool)> {
+    let unwritten = part.contains("[u]");
+    let numbers = part.replace("[u]", "");
+    let numbers: Vec<u64> =
+        numbers.trim_matches(['(', ')']).split('-').map(|n| n.parse().expect("a number")).collect();
+    (numbers[0]..=numbers[numbers.len() - 1]).map(|number| (number, unwritten)).collect()
+}
+
+/// Whole logical clusters are stored or not, one by one, from their first block to their last or
+/// to that of the file.
+#[test]
+fn holes_are_whole_clusters() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    islands(&source.join("file"), 50 * 1024, [2 * 1024, 21 * 1024, 49 * 1024]);
+    let options = ["-t", "ext4", "-b", "1024", "-C", "8192", "-O", "bigalloc"];
+    let output = canonical(&lab.mke2fs_d("in.img", "16M", &options, &source), &[]);
+    let line = blocks_of(&output, "/file");
+    let found = places(&line);
+    assert_eq!(found.iter().map(|(logical, _)| *logical).collect::<Vec<_>>(), [0, 16, 48], "{line}");
+    assert!(line.contains("(0-7)") && line.contains("(16-23)") && line.contains("(48-49)"), "{line}");
+    let first = found[0].1;
+    assert_eq!(found.iter().map(|(_, physical)| physical - first).collect::<Vec<_>>(), [0, 8, 16], "{line}");
+    assert_eq!(first % 8, 0);
+    let text = debugfs_read(&output, "stat /file\n");
+    assert!(text.contains("Blockcount: 48"), "three clusters of 8 KiB: {text}");
+}
+
+/// What `--holes keep` keeps are blocks: holes and unwritten ones, within clusters too.
+#[test]
+fn single_blocks_can_be_kept() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-b", "1024", "-C", "8192", "-O", "bigalloc"];
+    let image = lab.mke2fs("in.img", "64M", &options);
+    fill::kernel(&image, |root| {
+        let file = File::create(root.join("file")).expect("a file");
+        file.write_all_at(&tree::noise(1, 1024), 9 * 1024).expect("writing");
+        file.sync_all().expect("syncing");
+        run(tool("fallocate").args(["-o", "13312", "-l", "9216"]).arg(root.join("file")));
+        run(tool("fallocate").args(["-l", "40000000"]).arg(root.join("long")));
+    });
+    let output = canonical(&image, &["--holes", "keep", "--verify"]);
+    let logical = |image: &Path| {
+        let line = blocks_of(image, "/file");
+        line.split(", ").flat_map(|part| part.split(':').next().map(blocks_in)).flatten().collect::<Vec<_>>()
+    };
+    assert_eq!(logical(&image), logical(&output));
+    assert_eq!(
+        logical(&output),
+        [&[(9, false)][..], &(13..22).map(|n| (n, true)).collect::<Vec<_>>()].concat()
+    );
+    for (logical, physical) in places(&blocks_of(&output, "/file").replace("[u]", "")) {
+        assert_eq!(logical % 8, physical % 8);
+    }
+    judge::kernel_works(&output).expect("the kernel works on it");
+    // An unwritten extent ends within a cluster, after 32767 blocks.
+    assert!(blocks_of(&output, "/long").contains("32767-"), "{}", blocks_of(&output, "/long"));
+}
+
+#[test]
+fn what_is_missing_is_told_in_whole_clusters() {
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-b", "1024", "-C", "8192", "-O", "bigalloc"];
+    let image = lab.mke2fs("in.img", "4M", &options);
+    debugfs(&image, "rmdir lost+found\n");
+    let free = u32::from_le_bytes(peek(&image, 1024 + 0x0C));
+    let content = lab.path("content");
+    fs::write(&content, tree::noise(1, 1024 * free as usize)).expect("writing");
+    debugfs(&image, &format!("write {} all\n", content.display()));
+    assert_eq!(peek(&image, 1024 + 0x0C), [0; 4], "it is full");
+    // 12 blocks of lost+found take 2 clusters.
+    let message = refused(&image, &[], 3);
+    assert!(message.contains("needs 4112 blocks, but the image has 4096: 16 too few"), "{message}");
+}
+
+/// Where an inode lies in an image.
+fn inode_offset(image: &Path, path: &str) -> u64 {
+    let text = debugfs_read(image, &format!("imap {path}\n"));
+    let number = |mark: &str| {
+        let rest = text.split(mark).nth(1).expect("a mark").trim_start();
+        let digits = rest.split([',', ' ', '\n']).next().expect("a number").trim_start_matches("0x");
+        u64::from_str_radix(digits, if mark == "offset" { 16 } else { 10 }).expect("a number")
+    };
+    number("located at block") * 1024 + number("offset")
+}
+
+/// Files a and b of 3000 bytes, and where their inodes are.
+fn two_files(lab: &Lab) -> (std::path::PathBuf, [u64; 2]) {
+    let source = lab.folder("source");
+    for name in ["a", "b"] {
+        fs::write(source.join(name), tree::noise(1, 3000)).expect("writing");
+    }
+    let image = lab.mke2fs_d("in.img", "16M", &PLAIN, &source);
+    let offsets = ["/a", "/b"].map(|path| inode_offset(&image, path));
+    (image, offsets)
+}
+
+/// The physical block of an inode's first extent.
+fn first_block(image: &Path, inode: u64) -> u32 {
+    u32::from_le_bytes(peek(image, inode + 0x28 + 20))
+}
+
+#[test]
+fn clusters_have_one_owner() {
+    let lab = Lab::new();
+    let (image, [a, b]) = two_files(&lab);
+    let block_of_b = first_block(&image, b);
+    let extent = |inode: u64, logical: u32, count: u16, physical: u32| {
+        let copy = lab.copy(&image, "copy.img");
+        let mut bytes = logical.to_le_bytes().to_vec();
+        bytes.extend(count.to_le_bytes());
+        bytes.extend([0, 0]);
+        bytes.extend(physical.to_le_bytes());
+        patch(&copy, inode + 0x28 + 12, &bytes);
+        // Room for a whole cluster.
+        patch(&copy, inode + 4, &4096_u32.to_le_bytes());
+        copy
+    };
+    assert_eq!(block_of_b % 4, 0, "a whole cluster");
+    // Block 3 of a, in the cluster of b, whose 3000 bytes leave it free.
+    let message = refused(&extent(a, 3, 1, block_of_b + 3), &[], 4);
+    assert!(message.contains("cluster") && message.contains("inode 12"), "{message}");
+    // Both files have the same blocks.
+    let message = refused(&extent(a, 0, 3, block_of_b), &[], 4);
+    assert!(message.contains("is also claimed by"), "{message}");
+    // The inode table ends within a cluster, or the bitmap shares one with a block that is free.
+    let bitmap = u32::from_le_bytes(peek(&image, 2048));
+    let free = (bitmap / 4 * 4..bitmap / 4 * 4 + 4).find(|block| {
+        let text = debugfs_read(&image, &format!("icheck {block}\n"));
+        *block > bitmap && text.contains("not found")
+    });
+    let free = free.expect("a free block beside the bitmap");
+    let message = refused(&extent(a, free % 4, 1, free), &[], 4);
+    assert!(message.contains("cluster") && message.contains("filesystem metadata"), "{message}");
+    // The second block of the file in the first of the cluster.
+    let message = refused(&extent(a, 1, 2, first_block(&image, a)), &[], 4);
+    assert!(message.contains("the place in its cluster is 0, expected 1"), "{message}");
+}
+
+/// One logical cluster in two clusters, and one cluster for two logical ones.
+#[test]
+fn logical_clusters_are_clusters() {
+    let lab = Lab::new();
+    let (image, [a, _]) = two_files(&lab);
+    let first = first_block(&image, a);
+    for (logical, physical, words) in [
+        (3_u32, first + 80 + 3, "two clusters"),
+        (7, first + 3, "lies in a cluster that is also claimed by inode 12"),
+    ] {
+        let copy = lab.copy(&image, "copy.img");
+        patch(&copy, a + 0x28 + 2, &2_u16.to_le_bytes());
+        let mut bytes = logical.to_le_bytes().to_vec();
+        bytes.extend([1, 0, 0, 0]);
+        bytes.extend(physical.to_le_bytes());
+        patch(&copy, a + 0x28 + 24, &bytes);
+        patch(&copy, a + 4, &8192_u32.to_le_bytes());
+        let message = refused(&copy, &[], 4);
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn block_maps_are_refused_unless_they_are_empty() {
+    let lab = Lab::new();
+    let (image, [a, _]) = two_files(&lab);
+    let block = first_block(&image, a);
+    let mapped = lab.copy(&image, "mapped.img");
+    patch(&mapped, a + 0x20, &0_u32.to_le_bytes());
+    patch(&mapped, a + 0x28, &[0; 60]);
+    let empty = lab.copy(&mapped, "empty.img");
+    for (slot, block) in (0..3).map(|slot| (slot, block + slot)) {
+        patch(&mapped, a + 0x28 + u64::from(slot) * 4, &block.to_le_bytes());
+    }
+    let message = refused(&mapped, &[], 4);
+    assert!(message.contains("/a") && message.contains("block map"), "{message}");
+    // Without blocks, e2fsck does not mind. The 3000 bytes are a hole now.
+    patch(&empty, a + 0x1C, &0_u32.to_le_bytes());
+    let hole = lab.folder("hole");
+    File::create(hole.join("a")).and_then(|file| file.set_len(3000)).expect("a file");
+    fs::write(hole.join("b"), tree::noise(1, 3000)).expect("writing");
+    tree::set_all_mtimes(&hole);
+    let other = lab.mke2fs_d("other.img", "16M", &PLAIN, &hole);
+    let set = "set_inode_field <2> mtime @5\nset_inode_field a mtime @5\nset_inode_field b mtime @5\n\
+               set_inode_field <2> mode 040755\n";
+    [&empty, &other].into_iter().for_each(|image| _ = debugfs(image, set));
+    same_bytes(&canonical(&empty, &[]), &canonical(&other, &[]));
+}
+
+#[test]
+fn geometries_that_do_not_fit_together_are_refused() {
+    let lab = Lab::new();
+    let (image, _) = two_files(&lab);
+    for (field, value, words) in [
+        (0x1C, 20, "s_log_cluster_size"),
+        (0x1C, 3, "s_first_data_block"),
+        (0x24, 4096, "s_clusters_per_group"),
+        (0x20, 16384, "s_clusters_per_group"),
+        (0x20, 12, "s_blocks_per_group"),
+        (0x04, 16383, "s_blocks_count"),
+        (0x14, 1, "s_first_data_block"),
+    ] {
+        let copy = lab.copy(&image, "copy.img");
+        patch(&copy, 1024 + field, &u32::to_le_bytes(value));
+        let message = refused(&copy, &[], 4);
+        assert!(message.contains(words) || field == 0x1C, "{field:#x}: {words}: {message}");
+    }
+    let without_extents = lab.copy(&image, "copy.img");
+    let bits = u32::from_le_bytes(peek(&image, 1024 + 0x60));
+    patch(&without_extents, 1024 + 0x60, &(bits & !0x40).to_le_bytes());
+    assert!(refused(&without_extents, &[], 4).contains("bigalloc is set without the extent feature"));
+}
+
+/// e2fsck takes two blocks of such a list in one cluster for a defect of its own.
+#[test]
+fn lists_of_bad_blocks_are_refused() {
+    let lab = Lab::new();
+    let list = lab.path("list");
+    fs::write(&list, "9001\n9002\n").expect("writing");
+    let options = [&PLAIN[..], &["-l", list.to_str().expect("a path")]].concat();
+    let message = refused(&lab.mke2fs("in.img", "16M", &options), &[], 3);
+    assert!(message.contains("bad blocks with bigalloc") && message.contains("-L /dev/null"), "{message}");
+}
+
+/// An inode may count its blocks in blocks of the filesystem, for files of more than 2^48 sectors.
+#[test]
+fn inodes_may_count_in_blocks() {
+    for (options, units) in [(&PLAIN[..], 4), (&["-t", "ext4", "-b", "1024", "-O", "^metadata_csum"], 3)] {
+        let lab = Lab::new();
+        let source = lab.folder("source");
+        fs::write(source.join("a"), tree::noise(1, 3000)).expect("writing");
+        let image = lab.mke2fs_d("in.img", "16M", options, &source);
+        let inode = inode_offset(&image, "/a");
+        let huge = lab.copy(&image, "huge.img");
+        assert_eq!(peek(&huge, inode + 0x1C), u32::to_le_bytes(units * 2));
+        patch(&huge, inode + 0x1C, &units.to_le_bytes());
+        patch(&huge, inode + 0x20, &0x000C_0000_u32.to_le_bytes());
+        let output = canonical(&huge, &[]);
+        same_bytes(&canonical(&image, &[]), &output);
+        if gate(&[Need::Mounts]) {
+            let mounted = Mounted::read_only(&huge).expect("a mount");
+            use std::os::unix::fs::MetadataExt as _;
+            let meta = mounted.path().join("a").metadata().expect("metadata");
+            assert_eq!(meta.blocks(), u64::from(units) * 2, "as the kernel counts");
+            mounted.unmount();
+        }
+    }
+}
