@@ -52,7 +52,7 @@ impl Survey {
 
     /// Fills the stored clusters, of so many blocks, of the file whose runs begin at `first` with
     /// zeros: a block without content in a cluster with content costs no space, but as a hole it
-    /// would cost an extent. `blocks` is the length of the file.
+    /// would cost an extent. `blocks` is the length of the file; nothing is filled behind it.
     fn fill_clusters(&mut self, first: usize, blocks: u64, cluster: u64, input: &[Run]) {
         let runs = self.runs.split_off(first);
         // The end of what has been added, and of the cluster that it lies in.
@@ -64,7 +64,7 @@ impl Survey {
             };
             self.zeros(first, next..end.min(start), input);
             let Some(run) = run else { break };
-            self.zeros(first, end.max(start / cluster * cluster)..start, input);
+            self.zeros(first, end.max(start / cluster * cluster)..start.min(blocks), input);
             self.push(first, run);
             (next, end) = (after, after.next_multiple_of(cluster).min(blocks));
         }
@@ -120,6 +120,12 @@ struct Rules {
 }
 
 impl Rules {
+    /// Whether blocks up to the end are stored or not by whole clusters: not where their allocation
+    /// stays as it is, or must be told from zeros.
+    fn has_whole_clusters(&self) -> bool {
+        self.zeros == Zeros::Punch && self.opaque_from != Some(0)
+    }
+
     /// What happens to a block of zeros, or to one that is `unwritten` and reads as zeros, though
     /// not behind the end, where nothing is read.
     fn zeros(&self, logical: u32, unwritten: bool) -> Zeros {
@@ -183,9 +189,8 @@ pub fn survey(
             part.runs.into_iter().for_each(|run| survey.push(first, run));
             survey.digests.extend(part.digests);
             survey.punched += part.punched;
-            let whole_clusters = unit.rules.zeros == Zeros::Punch && unit.rules.opaque_from.is_none();
-            if cluster > 1 && unit.last && whole_clusters {
-                survey.fill_clusters(first, surveyor.blocks_of(unit.node), cluster, tree.runs_of(unit.node));
+            if cluster > 1 && unit.last && unit.rules.has_whole_clusters() {
+                survey.fill_clusters(first, unit.rules.end, cluster, tree.runs_of(unit.node));
             }
         }
     }
@@ -238,14 +243,6 @@ struct Surveyor<'s, 'a> {
 impl Surveyor<'_, '_> {
     fn segment_blocks(&self) -> u64 {
         (SEGMENT_BYTES / self.source.geometry.block_size) as u64
-    }
-
-    /// The length of a file in blocks.
-    fn blocks_of(&self, node: NodeId) -> u64 {
-        match self.tree.node(node).kind {
-            Kind::Regular { size, .. } => self.source.geometry.blocks_of_bytes(size),
-            _ => 0,
-        }
     }
 
     /// All files, large ones in parts that begin and end with segments.
@@ -461,6 +458,13 @@ mod tests {
         assert_eq!(survey.runs, expected);
         // Of the input's 15 zeros, those of blocks 0, 1, 3, 6 and 7 are stored after all.
         assert_eq!(survey.punched, 10);
+        // Of a file of 3 blocks, what lies behind the end (a Merkle tree) stays as it is.
+        let runs = vec![run(1, 1, Some(9)), run(6, 1, Some(10)), run(17, 2, None)];
+        let mut survey = Survey { runs, ..Survey::default() };
+        survey.fill_clusters(0, 3, 8, &[]);
+        let expected =
+            [run(0, 1, None), run(1, 1, Some(9)), run(2, 1, None), run(6, 1, Some(10)), run(17, 2, None)];
+        assert_eq!(survey.runs, expected);
         let runs = vec![run(6, 1, Some(9)), run(9, 1, Some(10))];
         let mut survey = Survey { runs, ..Survey::default() };
         survey.fill_clusters(0, 12, 8, &[]);
