@@ -80,8 +80,10 @@ impl Placer<'_> {
                 bitmaps = blocks.start;
             }
         }
+        // The search of mke2fs stops in front of the last block, which only a group without any
+        // other free block gives away.
         let one = |placer: &mut Self| {
-            let place = placer.take(bitmaps..blocks.end, 1, blocks.end);
+            let place = placer.take(bitmaps..last, 1, blocks.end);
             place.or_else(|| placer.take(blocks.clone(), 1, blocks.end))
         };
         Some(GroupPlaces {

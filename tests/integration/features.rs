@@ -119,6 +119,7 @@ sets! {
     no_reserve: "32M", "-t ext4 -m 0";
     raid: "64M", "-t ext4 -b 1024 -E stride=16,stripe_width=32";
     raid_without_flex_bg: "64M", "-t ext4 -b 1024 -O ^flex_bg -E stride=7,stripe_width=14";
+    raid_to_the_end_of_a_group: "24M", "-t ext4 -b 1024 -g 1024 -O ^flex_bg -N 1536 -E stride=503,stripe_width=503";
     small_groups: "24M", "-t ext4 -b 1024 -g 512";
     small_groups_without_flex_bg: "24M", "-t ext4 -b 1024 -g 1024 -O ^flex_bg -N 2000";
     a_hash_seed_of_its_own: "32M", "-t ext4 -b 1024 -E hash_seed=11111111-2222-3333-4444-555555555555";
