@@ -148,6 +148,10 @@ pub enum Structure {
     Journal,
     /// The orphan file.
     OrphanFile,
+    /// A quota file.
+    QuotaFile,
+    /// The block of multiple mount protection.
+    Mmp,
 }
 
 impl Structure {
@@ -164,6 +168,8 @@ impl Structure {
             Self::Xattr => "xattrs",
             Self::Journal => "journal",
             Self::OrphanFile => "orphan file",
+            Self::QuotaFile => "quota file",
+            Self::Mmp => "MMP block",
         }
     }
 }
@@ -249,7 +255,12 @@ impl fmt::Display for Location {
             write!(f, ", {}", self.structure.name())?;
         }
         match self.block {
-            Some(block) if matches!(self.structure, Structure::ExtentBlock | Structure::IndirectBlock) => {
+            Some(block)
+                if matches!(
+                    self.structure,
+                    Structure::ExtentBlock | Structure::IndirectBlock | Structure::Mmp
+                ) =>
+            {
                 write!(f, " {block}")
             }
             Some(block) => write!(f, " block {block}"),

@@ -96,11 +96,12 @@ pub fn verify(
     let (recovery, clean) = (recover::recover(input)?, source::Overlay::default());
     let wanted = source::Source::open(input.clone(), &recovery.overlay)?;
     let found = source::Source::open(output.clone(), &clean)?;
-    let mut tree = read::read(&wanted, recovery.needed, observer)?.tree;
-    policy::apply(&mut tree, options);
-    let written = read::read(&found, false, observer)?.tree;
-    let input = verify::Side { source: &wanted, tree: &tree };
-    verify::same_tree(input, verify::Side { source: &found, tree: &written }, observer)
+    let mut reading = read::read(&wanted, recovery.needed, observer)?;
+    policy::apply(&mut reading.tree, options);
+    let written = read::read(&found, false, observer)?;
+    verify::same_quotas(&reading.specials, &written.specials)?;
+    let input = verify::Side { source: &wanted, tree: &reading.tree };
+    verify::same_tree(input, verify::Side { source: &found, tree: &written.tree }, observer)
 }
 
 /// All that is known before the first byte is written.

@@ -54,6 +54,8 @@ pub struct Tree {
     pub xattr_sets: Vec<Range<u32>>,
     /// The xattrs of all sets, those of a set sorted by index, name length and name.
     pub xattrs: Vec<Xattr>,
+    /// The file in the boot-loader inode, if there is one. It is the last node, and no name leads to it.
+    pub boot_loader: Option<NodeId>,
     /// Names, symlink targets and xattr values.
     bytes: Vec<u8>,
 }
@@ -196,6 +198,11 @@ impl Tree {
     pub fn ids(&self) -> impl ExactSizeIterator<Item = NodeId> + use<> {
         let count = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         (0..count).map(NodeId)
+    }
+
+    /// The nodes that quotas count, in canonical order: all but the boot loader.
+    pub fn charged(&self) -> impl Iterator<Item = NodeId> + use<'_> {
+        self.ids().filter(|id| Some(*id) != self.boot_loader)
     }
 
     /// The entries of a directory, in byte order; none of anything else.

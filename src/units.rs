@@ -22,6 +22,10 @@ impl InodeNr {
     pub const BAD_BLOCKS: Self = Self(1);
     /// The root directory.
     pub const ROOT: Self = Self(2);
+    /// The quota file of users.
+    pub const USER_QUOTA: Self = Self(3);
+    /// The quota file of groups.
+    pub const GROUP_QUOTA: Self = Self(4);
     /// The boot-loader inode.
     pub const BOOT_LOADER: Self = Self(5);
     /// The resize inode.

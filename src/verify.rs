@@ -5,6 +5,8 @@ use rayon::prelude::*;
 use crate::content::FileContent;
 use crate::error::{Location, Result, Structure};
 use crate::observe::{Observer, Stage};
+use crate::ondisk::quota::QuotaType;
+use crate::read::Specials;
 use crate::source::Source;
 use crate::survey::is_zero;
 use crate::tree::{Kind, NodeId, Tree};
@@ -44,6 +46,24 @@ pub fn same_tree(input: Side<'_, '_>, output: Side<'_, '_>, observer: &dyn Obser
     let path = input.tree.paths().swap_remove(index);
     Err(Location::of(Structure::Image)
         .wrong(format!("the output is not the same tree: {path} has another {what}")))
+}
+
+/// Checks that the output has the limits of the input.
+///
+/// # Errors
+///
+/// `Corrupt` with the type whose limits differ.
+pub fn same_quotas(input: &Specials, output: &Specials) -> Result<()> {
+    for kind in QuotaType::ALL {
+        let rules = |specials: &Specials| {
+            specials.quotas.iter().find(|file| file.kind == kind).map(|file| file.rules.clone())
+        };
+        if rules(input) != rules(output) {
+            return Err(Location::of(Structure::QuotaFile)
+                .wrong(format!("the output has other {} quotas than the input", kind.word())));
+        }
+    }
+    Ok(())
 }
 
 /// What of a node differs, if anything.

@@ -161,6 +161,12 @@ impl Checksums {
         let live = block.get(..block.len().checked_sub(8)?)?;
         self.of_inode(inode, generation).map(|sum| crc32c(crc32c(sum, &at.0.to_le_bytes()), live))
     }
+
+    /// crc32c(seed, the first 1020 bytes of the MMP block).
+    pub fn mmp(&self, block: &[u8]) -> Option<u32> {
+        let live = block.get(..super::mmp::CHECKSUM_OFFSET)?;
+        self.metadata.map(|seed| crc32c(seed, live))
+    }
 }
 
 #[cfg(test)]

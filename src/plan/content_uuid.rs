@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
 
 use crate::ondisk::superblock::Superblock;
-use crate::read::Specials;
+use crate::read::{QuotaRules, Specials};
 use crate::survey::{StoredRun, Survey};
 use crate::tree::{Kind, NodeId, Tree};
 
@@ -66,6 +66,9 @@ pub fn derive(superblock: &Superblock, tree: &Tree, specials: &Specials, survey:
             }
         }
     }
+    for file in &specials.quotas {
+        quota(&mut stream, &file.rules);
+    }
     stream.hash.update(&stream.buffer);
     let digest = stream.hash.finalize();
     let mut uuid = [0; 16];
@@ -121,6 +124,18 @@ fn node(stream: &mut Stream, tree: &Tree, survey: &Survey, id: NodeId) {
             stream.u32(minor);
         }
         Kind::Empty => {}
+    }
+}
+
+fn quota(stream: &mut Stream, rules: &QuotaRules) {
+    stream.u32(rules.block_grace);
+    stream.u32(rules.inode_grace);
+    stream.count(rules.limits.len());
+    for (id, limits) in &rules.limits {
+        stream.u32(*id);
+        for limit in [limits.inodes_hard, limits.inodes_soft, limits.blocks_hard, limits.blocks_soft] {
+            stream.bytes(&limit.to_le_bytes());
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use super::Numbering;
 use super::allocate::{FreeBlocks, UsedBlocks};
 use super::directory::DirectoryPlan;
 use super::map::{self, PlannedExtent};
+use super::quota::QuotaPlan;
 use super::xattr::XattrPlan;
 use crate::error::{Error, Location, Result, Structure};
 use crate::geometry::Geometry;
@@ -30,8 +31,12 @@ pub struct FileLayout {
 pub struct Layout {
     /// The double indirect block of the resize inode.
     pub resize_block: Option<BlockNr>,
+    /// The block of multiple mount protection.
+    pub mmp_block: Option<BlockNr>,
     /// The journal.
     pub journal: Option<FileLayout>,
+    /// The quota files, in the order of their types.
+    pub quotas: Vec<FileLayout>,
     /// The orphan file.
     pub orphan_file: Option<FileLayout>,
     /// Each node's file, by node; empty for what has no blocks.
@@ -90,19 +95,31 @@ pub struct Contents<'p> {
     pub survey: &'p Survey,
     /// The blocks of directories, by node.
     pub directories: &'p [DirectoryPlan],
+    /// The quota files.
+    pub quotas: &'p [QuotaPlan],
 }
 
 /// Lays everything out, and gives the xattr blocks their places.
 pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks) -> Result<Layout> {
-    let Contents { geometry, numbering, tree, specials, survey, directories } = contents;
+    let Contents { geometry, numbering, tree, specials, survey, directories, quotas } = contents;
     let mut layouter = Layouter::new(geometry, tree.nodes.len(), used);
     if geometry.features.compat.contains(Compat::RESIZE_INODE) {
         layouter.layout.resize_block = Some(layouter.one_block());
+    }
+    if geometry.features.incompat.contains(Incompat::MMP) {
+        layouter.layout.mmp_block = Some(layouter.one_block());
     }
     if let Some(journal) = specials.journal {
         let blocks = journal.blocks;
         layouter.layout.journal =
             Some(layouter.file(InodeNr::JOURNAL, [(0, blocks, false)].into_iter(), true)?);
+    }
+    for quota in quotas {
+        let number = numbering.quota_file(quota.kind).unwrap_or_default();
+        let blocks = geometry.blocks_of_bytes(quota.size());
+        let blocks = u32::try_from(blocks).map_err(|_| beyond_block_maps(number))?;
+        let file = layouter.file(number, [(0, blocks, false)].into_iter(), false)?;
+        layouter.layout.quotas.push(file);
     }
     if let Some(SpecialFile { blocks, .. }) = specials.orphan_file {
         let number = numbering.orphan_file().unwrap_or_default();
@@ -149,7 +166,9 @@ impl<'g> Layouter<'g> {
     fn new(geometry: &'g Geometry, nodes: usize, used: &UsedBlocks) -> Self {
         let layout = Layout {
             resize_block: None,
+            mmp_block: None,
             journal: None,
+            quotas: Vec::new(),
             orphan_file: None,
             nodes: vec![FileLayout::default(); nodes],
             extents: Vec::new(),

@@ -8,6 +8,7 @@ mod map;
 mod numbering;
 mod pieces;
 mod placement;
+mod quota;
 mod superblock;
 mod xattr;
 
@@ -18,6 +19,7 @@ pub use map::{IndirectBlock, PlannedExtent, extent_levels, indirect_blocks, indi
 pub use numbering::Numbering;
 pub use pieces::{Content, Owner, Piece};
 pub use placement::GroupPlaces;
+pub use quota::{QuotaBlock, QuotaEntry, QuotaPlan};
 pub use xattr::XattrPlan;
 
 use rayon::prelude::*;
@@ -26,9 +28,10 @@ use crate::error::{Location, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::features::{Compat, RoCompat};
+use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::Superblock;
 use crate::policy::{Options, UuidPolicy};
-use crate::read::Reading;
+use crate::read::{Reading, Usage};
 use crate::source::Source;
 use crate::survey::Survey;
 use crate::tree::{NodeId, Tree};
@@ -52,6 +55,8 @@ pub struct Plan {
     pub directories: Vec<DirectoryPlan>,
     /// Where xattrs go.
     pub xattrs: XattrPlan,
+    /// The quota files, in the order of their types.
+    pub quotas: Vec<QuotaPlan>,
     /// What is to be written, in the order of the blocks.
     pub pieces: Vec<Piece>,
     /// Blocks of the journal for fast commits.
@@ -86,6 +91,7 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         })
         .collect::<Result<Vec<_>>>()?;
     let mut xattrs = xattr::plan(tree, &geometry, |node| numbering.number_of(node))?;
+    let quotas: Vec<_> = specials.quotas.iter().map(|file| QuotaPlan::new(file, tree)).collect();
     let contents = layout::Contents {
         geometry: &geometry,
         numbering: &numbering,
@@ -93,6 +99,7 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         specials,
         survey,
         directories: &directories,
+        quotas: &quotas,
     };
     let layout = layout::lay_out(contents, &mut xattrs, &used)?;
     let static_clusters = used.count_clusters(geometry.blocks_per_cluster);
@@ -111,11 +118,13 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         layout,
         directories,
         xattrs,
+        quotas,
         pieces: Vec::new(),
         fast_commit_blocks: specials.journal.map_or(0, |journal| journal.fast_commit_blocks),
         epoch: options.epoch.unwrap_or(0),
     };
     plan.check_sizes(tree)?;
+    plan.charge_quotas(tree);
     plan.pieces = pieces::list(&plan, tree, survey)?;
     Ok(plan)
 }
@@ -141,6 +150,23 @@ impl Plan {
             )),
             None => Ok(()),
         }
+    }
+
+    /// Charges every inode to its owners, as e2fsck does.
+    fn charge_quotas(&mut self, tree: &Tree) {
+        let mut quotas = std::mem::take(&mut self.quotas);
+        for quota in &mut quotas {
+            for id in tree.charged() {
+                let bytes = self.blocks_of(id) * self.geometry.block_size as u64;
+                quota.charge(quota::owner(tree, id, quota.kind), Usage { inodes: 1, bytes });
+            }
+        }
+        self.quotas = quotas;
+    }
+
+    /// The quota file of a type.
+    pub fn quota(&self, kind: QuotaType) -> Option<&QuotaPlan> {
+        self.quotas.iter().find(|quota| quota.kind == kind)
     }
 
     /// Whether files are mapped by extents.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::ondisk::features::Compat;
+use crate::ondisk::quota::QuotaType;
 use crate::read::Specials;
 use crate::tree::{NodeId, Tree};
 use crate::units::{GroupNr, InodeNr};
@@ -20,6 +21,8 @@ pub struct Numbering {
     numbers: Vec<InodeNr>,
     /// The nodes in the order of their inodes.
     by_number: Vec<(InodeNr, NodeId)>,
+    /// The quota files, by type.
+    quota_files: [Option<InodeNr>; 3],
     orphan_file: Option<InodeNr>,
     /// All inodes in use, the reserved ones included: sorted ranges that do not touch.
     used: Vec<Range<u32>>,
@@ -52,7 +55,10 @@ impl Numbering {
     /// `DoesNotFit` where there are too few inodes.
     pub fn new(geometry: &Geometry, tree: &Tree, specials: &Specials, before: &[InodeNr]) -> Result<Self> {
         let stable = geometry.features.compat.contains(Compat::STABLE_INODES);
-        let specials_before = [specials.orphan_file.map(|file| file.number)];
+        let quota_before = QuotaType::ALL
+            .map(|kind| specials.quotas.iter().find(|file| file.kind == kind).map(|file| file.number));
+        let project_before = quota_before[QuotaType::Project.index()];
+        let specials_before = [project_before, specials.orphan_file.map(|file| file.number)];
         let mut taken = Vec::new();
         if stable {
             taken.extend(before.iter().chain(specials_before.iter().flatten()).map(|number| number.0));
@@ -65,16 +71,19 @@ impl Numbering {
 
         let mut numbers = vec![InodeNr::ROOT; tree.nodes.len()];
         numbers[NodeId::LOST_FOUND.index()] = number(before(NodeId::LOST_FOUND));
+        let [user_quota, group_quota, _] = quota_before;
+        let project_quota = project_before.map(&mut number);
         let orphan_file = specials.orphan_file.map(|file| number(file.number));
         for id in tree.ids().skip(2) {
             numbers[id.index()] = number(before(id));
         }
 
+        let quota_files = [user_quota, group_quota, project_quota];
         let mut by_number: Vec<_> = numbers.iter().copied().zip(tree.ids()).collect();
         by_number.sort_unstable();
         let mut all: Vec<u32> = (1..first).collect();
         all.extend(numbers.iter().filter(|number| **number != InodeNr::ROOT).map(|number| number.0));
-        all.extend(orphan_file.map(|number| number.0));
+        all.extend(project_quota.iter().chain(&orphan_file).map(|number| number.0));
         all.sort_unstable();
         if all.last().is_some_and(|last| *last > geometry.inodes_count()) {
             let available = geometry.inodes_count().into();
@@ -87,7 +96,14 @@ impl Numbering {
                 _ => used.push(number..number + 1),
             }
         }
-        Ok(Self { numbers, by_number, orphan_file, used, inodes_per_group: geometry.inodes_per_group })
+        Ok(Self {
+            numbers,
+            by_number,
+            quota_files,
+            orphan_file,
+            used,
+            inodes_per_group: geometry.inodes_per_group,
+        })
     }
 
     /// The inode of a node.
@@ -99,6 +115,11 @@ impl Numbering {
     pub fn node_of(&self, number: InodeNr) -> Option<NodeId> {
         let place = self.by_number.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         self.by_number.get(place).map(|(_, node)| *node)
+    }
+
+    /// The inode of the quota file of a type.
+    pub fn quota_file(&self, kind: QuotaType) -> Option<InodeNr> {
+        self.quota_files[kind.index()]
     }
 
     /// The inode of the orphan file.

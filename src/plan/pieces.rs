@@ -5,12 +5,17 @@ use std::ops::Range;
 use super::{FileLayout, Plan};
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::bitmap;
+use crate::ondisk::mmp::MmpStruct;
+use crate::ondisk::quota::QuotaType;
 use crate::survey::Survey;
 use crate::tree::{Kind, NodeId, Tree, XattrSetId};
 use crate::units::{BlockNr, GroupNr};
 
 /// The most bytes of a piece.
 pub const MAX_BYTES: u64 = 1 << 20;
+
+/// Bytes of the MMP block that hold anything.
+const MMP_SIZE: u64 = size_of::<MmpStruct>() as u64;
 
 /// Consecutive blocks of the output with one kind of content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,8 +47,12 @@ pub enum Content {
     ResizeMap,
     /// A reserved descriptor block, which is an indirect block of the resize inode.
     ResizeIndirect(u64),
+    /// The block of multiple mount protection.
+    Mmp,
     /// The journal's superblock.
     JournalSuperblock,
+    /// Blocks of a quota file, from this logical one on.
+    Quota(QuotaType, u32),
     /// Blocks of the orphan file.
     OrphanFile,
     /// A block of a file's own map, by its place among them.
@@ -63,6 +72,8 @@ pub enum Content {
 pub enum Owner {
     /// The journal's.
     Journal,
+    /// A quota file's.
+    Quota(QuotaType),
     /// The orphan file's.
     OrphanFile,
     /// A node's.
@@ -81,7 +92,9 @@ impl Content {
             Self::InodeBitmap(group) => format!("inode bitmap of group {group}"),
             Self::InodeTable(group, _) => format!("inode table of group {group}"),
             Self::ResizeMap | Self::ResizeIndirect(_) => "resize inode".to_owned(),
+            Self::Mmp => "MMP block".to_owned(),
             Self::JournalSuperblock => "journal superblock".to_owned(),
+            Self::Quota(kind, _) => format!("{} quota file", kind.word()),
             Self::OrphanFile => "orphan file".to_owned(),
             Self::Map(..) => "block map of a file".to_owned(),
             Self::Directory(..) => "directory".to_owned(),
@@ -200,11 +213,18 @@ impl Lister<'_> {
         if let Some(block) = layout.resize_block {
             self.add(block, 1, Content::ResizeMap);
         }
+        if let Some(block) = layout.mmp_block {
+            self.pieces.push(Piece { start: block, bytes: MMP_SIZE, content: Content::Mmp });
+        }
         if let Some(file) = layout.journal {
             if let Some(block) = layout.physical(file, 0) {
                 self.pieces.push(Piece { start: block, bytes: 1024, content: Content::JournalSuperblock });
             }
             self.map(Owner::Journal, file);
+        }
+        for (quota, file) in self.plan.quotas.iter().zip(&layout.quotas) {
+            self.in_parts(*file, |first| Content::Quota(quota.kind, first));
+            self.map(Owner::Quota(quota.kind), *file);
         }
         if let Some(file) = layout.orphan_file {
             for extent in layout.extents(file) {
@@ -214,6 +234,19 @@ impl Lister<'_> {
         }
         for block in &self.plan.xattrs.blocks {
             self.add(block.at, 1, Content::Xattrs(block.set, block.refcount));
+        }
+    }
+
+    /// The blocks of a file that is rendered, in pieces small enough to share the work; each is told by
+    /// its first logical block.
+    fn in_parts(&mut self, file: FileLayout, content: impl Fn(u32) -> Content) {
+        let per_piece = u32::try_from(MAX_BYTES / 4 / self.block_size).unwrap_or(1).max(1);
+        for extent in self.plan.layout.extents(file) {
+            for done in (0..extent.count).step_by(per_piece as usize) {
+                let blocks = per_piece.min(extent.count - done);
+                let start = BlockNr(extent.physical.0 + u64::from(done));
+                self.add(start, blocks.into(), content(extent.logical + done));
+            }
         }
     }
 
@@ -227,16 +260,7 @@ impl Lister<'_> {
         for id in self.tree.ids() {
             let file = self.plan.layout.nodes[id.index()];
             match self.tree.node(id).kind {
-                Kind::Directory { .. } => {
-                    let per_piece = u32::try_from(MAX_BYTES / 4 / self.block_size).unwrap_or(1).max(1);
-                    for extent in self.plan.layout.extents(file) {
-                        for done in (0..extent.count).step_by(per_piece as usize) {
-                            let blocks = per_piece.min(extent.count - done);
-                            let start = BlockNr(extent.physical.0 + u64::from(done));
-                            self.add(start, blocks.into(), Content::Directory(id, extent.logical + done));
-                        }
-                    }
-                }
+                Kind::Directory { .. } => self.in_parts(file, |first| Content::Directory(id, first)),
                 Kind::Regular { size, .. } => self.data(survey, id, size, file),
                 Kind::Symlink(target) => {
                     let bytes = self.tree.text(target).len() as u64;

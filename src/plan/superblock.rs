@@ -1,6 +1,6 @@
 //! The superblock of the output.
 
-use zerocopy::little_endian::{U16, U32};
+use zerocopy::little_endian::{U16, U32, U64};
 
 use super::{Layout, Numbering};
 use crate::error::{Location, Result, Structure};
@@ -8,6 +8,7 @@ use crate::form;
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::inode::LINK_MAX;
+use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::policy::Options;
 use crate::source::Source;
@@ -102,6 +103,14 @@ pub fn build(
         output.s_journal_uuid = input.s_journal_uuid;
         output.s_journal_dev = input.s_journal_dev;
     }
+    if let Some(block) = layout.mmp_block {
+        output.s_mmp_update_interval = input.s_mmp_update_interval;
+        output.s_mmp_block = U64::new(block.0);
+    }
+    let quota_file = |kind| U32::new(numbering.quota_file(kind).unwrap_or_default().0);
+    output.s_usr_quota_inum = quota_file(QuotaType::User);
+    output.s_grp_quota_inum = quota_file(QuotaType::Group);
+    output.s_prj_quota_inum = quota_file(QuotaType::Project);
     if let Some(number) = numbering.orphan_file() {
         output.s_orphan_file_inum = U32::new(number.0);
     }

@@ -45,6 +45,8 @@ pub struct ReadInode<'a> {
     pub xattrs: Vec<RawXattr<'a>>,
     /// The block of xattrs.
     pub xattr_block: Option<BlockNr>,
+    /// Blocks that are allocated for it: content, map and xattr block.
+    pub blocks: u64,
     /// Whether `i_blocks` is what the maps give.
     pub blocks_right: bool,
 }
@@ -68,6 +70,11 @@ impl ReadInode<'_> {
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         matches!(self.content, Content::Directory)
+    }
+
+    /// Whether quotas count it: not the boot loader.
+    pub fn is_charged(&self) -> bool {
+        self.number != InodeNr::BOOT_LOADER
     }
 }
 
@@ -142,6 +149,7 @@ pub fn read<'a>(
         runs: map.runs,
         xattrs: xattr::in_body(source, number, &inode, raw.bytes)?,
         xattr_block,
+        blocks,
         // Fast commits do not tell of it.
         blocks_right: source.fast_commits().inodes.contains_key(&number)
             || sectors(source, &inode) == blocks * (source.geometry.block_size as u64 / 512),

@@ -15,6 +15,7 @@ mod inode;
 mod inode_table;
 mod orphan;
 mod paths;
+mod quota;
 mod special;
 mod verity;
 mod xattr;
@@ -22,6 +23,7 @@ mod xattr;
 pub use directory::stored_names;
 pub use inode_table::check_checksum;
 pub use orphan::Orphans;
+pub use quota::{Limits, QuotaFile, QuotaRules, Usage};
 pub use special::{DenseFile, JournalShape, SpecialFile, Specials, dense_file};
 
 use rayon::prelude::*;
@@ -109,6 +111,7 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
     warnings.extend(assembled.warnings);
     if !recovered && orphans.is_empty() {
         warnings.extend(accounting::compare(source, &claims, &inodes, &specials));
+        warnings.extend(quota::compare(source, &specials.quotas, &inodes));
     }
     warnings.extend(specials.warnings());
     Ok(Reading { tree: assembled.tree, inodes: assembled.inodes, specials, warnings, orphans, claims })

@@ -1,12 +1,14 @@
-//! The inodes outside the tree: journal, resize inode, orphan file, and the reserved ones.
+//! The inodes outside the tree: journal, resize inode, quota files, orphan file, and the reserved ones.
 
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
 use super::inode_table::{Scan, check_checksum};
+use super::quota::{self, QuotaFile};
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Compat, RoCompat};
 use crate::ondisk::inode::{Inode, S_IFREG};
 use crate::ondisk::le32;
+use crate::ondisk::quota::QuotaType;
 use crate::recover::{Journal, Place};
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
@@ -16,6 +18,8 @@ use crate::units::{BlockNr, InodeNr};
 pub struct Specials {
     /// The journal; `None` without one.
     pub journal: Option<JournalShape>,
+    /// The quota files of the types that are on, in the order of the types.
+    pub quotas: Vec<QuotaFile>,
     /// The orphan file; `None` without one.
     pub orphan_file: Option<SpecialFile>,
     /// The blocks that all of them take.
@@ -67,6 +71,9 @@ pub fn read(source: &Source<'_>, scan: &Scan<'_>) -> Result<Specials> {
     if compat.contains(Compat::RESIZE_INODE) {
         resize(source, &mut specials);
     }
+    if let Some(mmp) = source.mmp()? {
+        specials.claims.push(Claim::of_metadata(mmp.block.0, 1));
+    }
     match Place::of(source)? {
         Some(Place::Inside(file)) => {
             specials.add(&file);
@@ -76,6 +83,13 @@ pub fn read(source: &Source<'_>, scan: &Scan<'_>) -> Result<Specials> {
         }
         // Its blocks are on another device.
         Some(Place::Outside(_)) | None => {}
+    }
+    for (kind, number) in QuotaType::ALL.into_iter().zip(quota::inodes(source)?) {
+        let Some(number) = number else { continue };
+        let (file, claims) = quota::read(source, kind, number)?;
+        specials.numbers.push(number);
+        specials.quotas.push(file);
+        specials.claims.extend(claims);
     }
     if compat.contains(Compat::ORPHAN_FILE) {
         let number = InodeNr(source.superblock.s_orphan_file_inum.get());

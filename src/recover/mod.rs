@@ -10,7 +10,7 @@ pub use journal::{Journal, Place};
 
 use crate::error::{Error, Location, Result, Structure};
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
-use crate::ondisk::superblock as sb;
+use crate::ondisk::{mmp, superblock as sb};
 use crate::source::{Input, Overlay, Source};
 
 /// What the journal gave.
@@ -76,6 +76,30 @@ pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     Ok(recovery)
 }
 
+/// Looks at what multiple mount protection says: a copy of a mounted filesystem is as good with it as
+/// without; but one that looks clean is about to be changed, and one that e2fsck left is half repaired.
+fn in_use(source: &Source<'_>, recovery: &Recovery<'_>) -> Result<Option<String>> {
+    const REMEDY: &str =
+        "make sure that nothing uses the filesystem, then run tune2fs -f -E clear_mmp and e2fsck -f";
+    let Some(mmp) = source.mmp()?.filter(|mmp| mmp.seq != mmp::SEQ_CLEAN) else { return Ok(None) };
+    let node = &mmp.node;
+    if mmp.seq == mmp::SEQ_FSCK {
+        let state =
+            format!("e2fsck or a program like it is at work, says multiple mount protection (node '{node}')");
+        return Err(Error::Unclean { state, remedy: REMEDY });
+    }
+    if recovery.needed || source.superblock.s_state.get() & sb::STATE_VALID == 0 {
+        let state = format!("multiple mount protection says that node '{node}' had the filesystem mounted");
+        return Ok(Some(format!(
+            "{state}; taken as a copy of it, since everything that carries content checked out"
+        )));
+    }
+    let state = format!(
+        "multiple mount protection says that node '{node}' has the filesystem in use, though it looks clean"
+    );
+    Err(Error::Unclean { state, remedy: REMEDY })
+}
+
 /// Looks at the state of a filesystem whose journal has been replayed; returns warnings.
 ///
 /// # Errors
@@ -83,7 +107,7 @@ pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
 /// `Unclean` if errors were found in it, unless `accept_errors`.
 pub fn check_state(source: &Source<'_>, recovery: &Recovery<'_>, accept_errors: bool) -> Result<Vec<String>> {
     let state = source.superblock.s_state.get();
-    let mut warnings = Vec::new();
+    let mut warnings = Vec::from_iter(in_use(source, recovery)?);
     let errors = [
         ((state | recovery.state_before) & sb::STATE_ERROR != 0)
             .then(|| "the superblock says that errors were found (s_state)".to_owned()),

@@ -3,6 +3,7 @@
 mod descriptors;
 mod fast_commits;
 mod input;
+mod mmp;
 mod overlay;
 mod support;
 

@@ -22,6 +22,7 @@ const SUPPORTED: Features = Features {
             | Incompat::META_BG.bits()
             | Incompat::EXTENTS.bits()
             | Incompat::BIT64.bits()
+            | Incompat::MMP.bits()
             | Incompat::FLEX_BG.bits()
             | Incompat::METADATA_CSUM_SEED.bits()
             | Incompat::LARGE_DIR.bits()
@@ -38,6 +39,7 @@ const SUPPORTED: Features = Features {
             | RoCompat::READONLY.bits()
             | RoCompat::PROJECT.bits()
             | RoCompat::BIGALLOC.bits()
+            | RoCompat::QUOTA.bits()
             | RoCompat::VERITY.bits(),
     ),
 };

@@ -41,6 +41,10 @@ impl Renderer<'_, '_> {
             && let Some(file) = layout.journal
         {
             self.special_file(file, &mut inode);
+        } else if let Some((quota, file)) = self.quota_file(number) {
+            self.special_file(file, &mut inode);
+            set_size(&mut inode, quota.size());
+            inode.i_flags |= U32::new(InodeFlags::IMMUTABLE.bits());
         } else if Some(number) == self.plan.numbering.orphan_file()
             && let Some(file) = layout.orphan_file
         {

@@ -109,6 +109,10 @@ impl Renderer<'_, '_> {
         let layout = &self.plan.layout;
         match owner {
             Owner::Journal => (InodeNr::JOURNAL, layout.journal.unwrap_or_default()),
+            Owner::Quota(kind) => {
+                let number = self.plan.numbering.quota_file(kind).unwrap_or_default();
+                (number, self.quota_file(number).map(|(_, file)| file).unwrap_or_default())
+            }
             Owner::OrphanFile => (
                 self.plan.numbering.orphan_file().unwrap_or_default(),
                 layout.orphan_file.unwrap_or_default(),

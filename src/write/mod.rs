@@ -4,6 +4,7 @@ mod directory;
 mod group;
 mod inode;
 mod map;
+mod quota;
 pub mod sink;
 mod special;
 mod superblock;
@@ -162,7 +163,9 @@ impl Renderer<'_, '_> {
             Content::InodeTable(group, index) => self.inodes(group, index, out),
             Content::ResizeMap => self.resize_map(out),
             Content::ResizeIndirect(index) => self.resize_indirect(index, out),
+            Content::Mmp => self.mmp_block(out),
             Content::JournalSuperblock => self.journal_superblock(out),
+            Content::Quota(kind, first) => self.quota_blocks(kind, first, out),
             Content::OrphanFile => self.orphan_file(piece.start, out),
             Content::Map(owner, place) => self.map_block(owner, place, out),
             Content::Directory(node, first) => self.directory_blocks(node, first, out),

@@ -1,14 +1,15 @@
 //! Rendering the inodes outside the tree: resize inode, journal, orphan file.
 
-use zerocopy::IntoBytes;
 use zerocopy::big_endian::U32 as BigU32;
-use zerocopy::little_endian::U32;
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromZeros, IntoBytes};
 
 use super::Renderer;
 use super::inode::set_size;
 use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::jbd2::{self, JournalSuperblock};
+use crate::ondisk::mmp::{self, MmpStruct};
 use crate::ondisk::orphan_file::{self, OrphanBlockTail};
 use crate::units::{BlockNr, GroupNr};
 
@@ -57,6 +58,17 @@ impl Renderer<'_, '_> {
         for (slot, group) in (0..).zip(self.backup_groups()) {
             put(out, slot, start + index + u64::from(group.0) * self.plan.geometry.blocks_per_group);
         }
+    }
+
+    /// The block of multiple mount protection of a filesystem that nobody uses.
+    pub(super) fn mmp_block(&self, out: &mut [u8]) {
+        let interval = self.plan.superblock.s_mmp_update_interval.get().max(mmp::MIN_CHECK_INTERVAL);
+        let mut block = MmpStruct::new_zeroed();
+        block.mmp_magic = U32::new(mmp::MAGIC);
+        block.mmp_seq = U32::new(mmp::SEQ_CLEAN);
+        block.mmp_check_interval = U16::new(interval);
+        block.mmp_checksum = U32::new(self.plan.checksums.mmp(block.as_bytes()).unwrap_or(0));
+        out[..size_of::<MmpStruct>()].copy_from_slice(block.as_bytes());
     }
 
     /// The superblock of an empty journal.

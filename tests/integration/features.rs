@@ -105,6 +105,10 @@ sets! {
     orphan_file: "32M", "-t ext4 -O orphan_file";
     orphan_file_in_small_blocks: "32M", "-t ext4 -b 1024 -O orphan_file";
     project: "32M", "-t ext4 -O project";
+    quota: "32M", "-t ext4 -O quota";
+    quota_in_small_blocks: "32M", "-t ext4 -b 1024 -O quota,project -E quotatype=usrquota:grpquota:prjquota";
+    quota_in_clusters: "64M", "-t ext4 -O quota,bigalloc";
+    quota_of_groups_alone: "64M", "-t ext4 -b 65536 -O quota -E quotatype=grpquota";
     without_filetype: "16M", "-t ext2 -O ^filetype";
     without_filetype_and_index: "32M", "-t ext4 -O ^filetype,^dir_index";
     without_dir_index: "32M", "-t ext4 -b 1024 -O ^dir_index";

@@ -15,6 +15,8 @@ mod golden;
 mod journal;
 mod judges;
 mod large;
+mod mmp;
+mod quota;
 mod recovery;
 mod refusals;
 mod stable;

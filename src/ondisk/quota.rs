@@ -1,0 +1,131 @@
+//! Quota files: a radix tree over ids, in blocks of 1 KiB whatever the filesystem's block size.
+//!
+//! Block 0 holds the header and the file's information, block 1 the root of the tree. A tree block has
+//! 256 references, taken by one byte of the id at each of four levels, the highest byte first; those
+//! of the last level lead to data blocks, which hold entries in any order.
+
+use zerocopy::little_endian::{U16, U32, U64};
+
+use super::on_disk;
+
+/// Bytes in a block of a quota file.
+pub const BLOCK_SIZE: usize = 1024;
+/// The block of the tree's root.
+pub const ROOT: u32 = 1;
+/// Levels of tree blocks.
+pub const DEPTH: usize = 4;
+/// References in a tree block.
+pub const FANOUT: usize = BLOCK_SIZE / 4;
+/// `dqh_version`: entries of 72 bytes.
+pub const VERSION: u32 = 1;
+/// Where the information lies in block 0, in bytes.
+pub const INFO: usize = size_of::<V2DiskDqheader>();
+/// Entries in a data block.
+pub const ENTRIES_PER_BLOCK: usize =
+    (BLOCK_SIZE - size_of::<QtDiskDqdbheader>()) / size_of::<V2r1DiskDqblk>();
+
+/// Whose usage is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaType {
+    /// Users.
+    User,
+    /// Groups.
+    Group,
+    /// Projects.
+    Project,
+}
+
+impl QuotaType {
+    /// All of them, in the order of the kernel's numbers.
+    pub const ALL: [Self; 3] = [Self::User, Self::Group, Self::Project];
+
+    /// `dqh_magic`.
+    pub fn magic(self) -> u32 {
+        match self {
+            Self::User => 0xD9C0_1F11,
+            Self::Group => 0xD9C0_1927,
+            Self::Project => 0xD9C0_3F14,
+        }
+    }
+
+    /// What the ids are, in a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Group => "group",
+            Self::Project => "project",
+        }
+    }
+
+    /// The index in an array with one element for each type.
+    pub fn index(self) -> usize {
+        match self {
+            Self::User => 0,
+            Self::Group => 1,
+            Self::Project => 2,
+        }
+    }
+}
+
+/// The slot of an id in a tree block of a level, 0 for the root.
+pub fn slot(id: u32, level: usize) -> usize {
+    id.to_be_bytes()[level].into()
+}
+
+on_disk! {
+    /// The start of block 0.
+    pub struct V2DiskDqheader: 8 {
+        dqh_magic: U32,
+        dqh_version: U32,
+    }
+}
+
+on_disk! {
+    /// What block 0 says of the whole file.
+    pub struct V2DiskDqinfo: 24 {
+        dqi_bgrace: U32,
+        dqi_igrace: U32,
+        dqi_flags: U32,
+        dqi_blocks: U32,
+        dqi_free_blk: U32,
+        dqi_free_entry: U32,
+    }
+}
+
+on_disk! {
+    /// The start of a data block.
+    pub struct QtDiskDqdbheader: 16 {
+        dqdh_next_free: U32,
+        dqdh_prev_free: U32,
+        dqdh_entries: U16,
+        dqdh_pad1: U16,
+        dqdh_pad2: U32,
+    }
+}
+
+on_disk! {
+    /// An entry: limits and usage of an id. Block limits are in KiB, usage is in bytes.
+    pub struct V2r1DiskDqblk: 72 {
+        dqb_id: U32,
+        dqb_pad: U32,
+        dqb_ihardlimit: U64,
+        dqb_isoftlimit: U64,
+        dqb_curinodes: U64,
+        dqb_bhardlimit: U64,
+        dqb_bsoftlimit: U64,
+        dqb_curspace: U64,
+        dqb_btime: U64,
+        dqb_itime: U64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_holds_fourteen_entries_and_ids_are_taken_from_the_top() {
+        assert_eq!((ENTRIES_PER_BLOCK, FANOUT, INFO), (14, 256, 8));
+        assert_eq!([0, 1, 2, 3].map(|level| slot(0x0102_03FF, level)), [1, 2, 3, 255]);
+    }
+}

@@ -1,0 +1,201 @@
+//! Quota files, as e2fsprogs writes them when it enters the ids in ascending order.
+
+use std::collections::BTreeMap;
+
+use crate::ondisk::quota::{BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QuotaType, ROOT, slot};
+use crate::read::{Limits, QuotaFile, Usage};
+use crate::tree::{NodeId, Tree};
+
+/// A quota file of the output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaPlan {
+    /// Whose usage it counts.
+    pub kind: QuotaType,
+    /// Seconds that a soft limit of blocks may be exceeded.
+    pub block_grace: u32,
+    /// Seconds that a soft limit of inodes may be exceeded.
+    pub inode_grace: u32,
+    /// The entries, by id.
+    pub entries: Vec<QuotaEntry>,
+    /// What each block of 1 KiB holds.
+    pub blocks: Vec<QuotaBlock>,
+}
+
+/// Limits and usage of an id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaEntry {
+    /// The user, group or project.
+    pub id: u32,
+    /// What it may use.
+    pub limits: Limits,
+    /// What it uses.
+    pub usage: Usage,
+}
+
+/// What a block of a quota file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaBlock {
+    /// Header and information.
+    Header,
+    /// A block of the tree: its level, and the first of the entries that it leads to.
+    Tree(usize, usize),
+    /// The entries from this one on.
+    Data(usize),
+}
+
+impl QuotaPlan {
+    /// Plans a file for all ids that have limits or that own a node. Usage is charged later.
+    pub fn new(file: &QuotaFile, tree: &Tree) -> Self {
+        let mut entries: BTreeMap<u32, Limits> = file.rules.limits.iter().copied().collect();
+        let mut last = None;
+        for id in tree.charged() {
+            let owner = owner(tree, id, file.kind);
+            // Neighbours mostly have the same owner.
+            if last != Some(owner) {
+                entries.entry(owner).or_default();
+                last = Some(owner);
+            }
+        }
+        let usage = Usage::default();
+        let entries = entries.into_iter().map(|(id, limits)| QuotaEntry { id, limits, usage }).collect();
+        let mut plan = Self {
+            kind: file.kind,
+            block_grace: file.rules.block_grace,
+            inode_grace: file.rules.inode_grace,
+            entries,
+            blocks: Vec::new(),
+        };
+        plan.number_blocks();
+        plan
+    }
+
+    /// Numbers the blocks as they come up: for each id the blocks of the tree on its path that are new,
+    /// and then a data block if all are full.
+    fn number_blocks(&mut self) {
+        self.blocks = vec![QuotaBlock::Header, QuotaBlock::Tree(0, 0)];
+        let mut before: Option<u32> = None;
+        for (index, entry) in self.entries.iter().enumerate() {
+            // The highest level at which the path leaves the one of the id before.
+            let fork = before.map_or(0, |before| (before ^ entry.id).leading_zeros() as usize / 8);
+            self.blocks.extend((fork + 1..DEPTH).map(|level| QuotaBlock::Tree(level, index)));
+            if index.is_multiple_of(ENTRIES_PER_BLOCK) {
+                self.blocks.push(QuotaBlock::Data(index));
+            }
+            before = Some(entry.id);
+        }
+    }
+
+    /// The size of the file in bytes.
+    pub fn size(&self) -> u64 {
+        self.blocks.len() as u64 * BLOCK_SIZE as u64
+    }
+
+    /// Charges an id, which must be one of the entries.
+    pub fn charge(&mut self, id: u32, usage: Usage) {
+        if let Ok(index) = self.entries.binary_search_by_key(&id, |entry| entry.id) {
+            self.entries[index].usage.add(usage);
+        }
+    }
+
+    /// The references of a block of the tree: slots with the blocks that they lead to.
+    pub fn references(&self, level: usize, first: usize) -> Vec<(usize, u32)> {
+        let above = |id: u32| u64::from(id) >> (8 * (DEPTH - level));
+        let prefix = self.entries.get(first).map(|entry| above(entry.id));
+        let covered = self.entries[first.min(self.entries.len())..]
+            .iter()
+            .take_while(|entry| Some(above(entry.id)) == prefix);
+        let mut references: Vec<(usize, u32)> = Vec::new();
+        for (index, entry) in (first..).zip(covered) {
+            let slot = slot(entry.id, level);
+            if level + 1 == DEPTH {
+                let start = index / ENTRIES_PER_BLOCK * ENTRIES_PER_BLOCK;
+                references.extend(self.number(QuotaBlock::Data(start)).map(|block| (slot, block)));
+            } else if references.last().is_none_or(|(last, _)| *last != slot) {
+                let next = self.number(QuotaBlock::Tree(level + 1, index));
+                references.extend(next.map(|block| (slot, block)));
+            }
+        }
+        references
+    }
+
+    /// The number of a block. Blocks come in the order of their first entries, and those of one entry
+    /// from the top of the tree down to the data.
+    fn number(&self, wanted: QuotaBlock) -> Option<u32> {
+        let key = |block: &QuotaBlock| match *block {
+            QuotaBlock::Header => (0, 0),
+            QuotaBlock::Tree(level, first) => (first, 1 + level),
+            QuotaBlock::Data(first) => (first, 1 + DEPTH),
+        };
+        let place = self.blocks.binary_search_by_key(&key(&wanted), key).ok()?;
+        u32::try_from(place).ok()
+    }
+
+    /// The data block with free room, 0 where there is none.
+    pub fn block_with_room(&self) -> u32 {
+        let rest = self.entries.len() % ENTRIES_PER_BLOCK;
+        if rest == 0 {
+            return 0;
+        }
+        self.number(QuotaBlock::Data(self.entries.len() - rest)).unwrap_or(ROOT)
+    }
+}
+
+/// The id that a node is charged to.
+pub fn owner(tree: &Tree, id: NodeId, kind: QuotaType) -> u32 {
+    let node = tree.node(id);
+    match kind {
+        QuotaType::User => node.uid,
+        QuotaType::Group => node.gid,
+        QuotaType::Project => node.project,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(ids: impl IntoIterator<Item = u32>) -> QuotaPlan {
+        let entries = ids.into_iter().map(|id| QuotaEntry { id, ..QuotaEntry::default() }).collect();
+        let mut plan =
+            QuotaPlan { kind: QuotaType::User, block_grace: 1, inode_grace: 2, entries, blocks: Vec::new() };
+        plan.number_blocks();
+        plan
+    }
+
+    /// The file that tune2fs made for these owners.
+    #[test]
+    fn blocks_are_numbered_as_tune2fs_numbers_them() {
+        let plan = plan([0, 1, 5, 256, 300, 70_000, 16_909_060]);
+        assert_eq!((plan.blocks.len(), plan.block_with_room()), (12, 5));
+        assert_eq!(plan.references(0, 0), [(0, 2), (1, 9)]);
+        assert_eq!(plan.references(1, 0), [(0, 3), (1, 7)]);
+        assert_eq!(plan.references(2, 0), [(0, 4), (1, 6)]);
+        assert_eq!(plan.references(3, 0), [(0, 5), (1, 5), (5, 5)]);
+        assert_eq!(plan.blocks[6], QuotaBlock::Tree(3, 3));
+        assert_eq!(plan.references(3, 3), [(0, 5), (44, 5)]);
+        assert_eq!(plan.blocks[9..], [1, 2, 3].map(|level| QuotaBlock::Tree(level, 6)));
+        assert_eq!(plan.references(3, 6), [(4, 5)]);
+    }
+
+    #[test]
+    fn data_blocks_are_filled_to_the_end() {
+        let full = plan(0..14);
+        assert_eq!((full.blocks.len(), full.block_with_room()), (6, 0));
+        let more = plan(0..15);
+        assert_eq!((more.blocks.len(), more.block_with_room()), (7, 6));
+        assert_eq!(more.references(3, 0)[13..], [(13, 5), (14, 6)]);
+        // The second data block is older than the third tree block.
+        let far = plan((0..15).chain([256]));
+        assert_eq!(far.blocks[6..], [QuotaBlock::Data(14), QuotaBlock::Tree(3, 15)]);
+        assert_eq!(far.references(3, 15), [(0, 6)]);
+    }
+
+    #[test]
+    fn a_file_without_ids_has_a_header_and_a_root() {
+        let none = plan([]);
+        assert_eq!((none.size(), none.block_with_room()), (2048, 0));
+        assert_eq!(none.references(0, 0), []);
+        let last = plan([u32::MAX]);
+        assert_eq!(last.references(0, 0), [(255, 2)]);
+    }
+}

@@ -1,0 +1,305 @@
+//! Quota files: limits and grace times are content, usage is only redundant.
+
+use std::collections::{BTreeMap, HashMap};
+
+use zerocopy::FromZeros;
+
+use super::claims::Claim;
+use super::file_map::{self, Budget, FileMap};
+use super::inode::ReadInode;
+use super::inode_table::check_checksum;
+use crate::error::{Location, Problem, Result, Structure};
+use crate::ondisk::features::RoCompat;
+use crate::ondisk::inode::{Inode, S_IFREG};
+use crate::ondisk::quota::{
+    self, BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QtDiskDqdbheader, QuotaType, V2DiskDqheader, V2DiskDqinfo,
+    V2r1DiskDqblk,
+};
+use crate::ondisk::{le32, view};
+use crate::source::Source;
+use crate::units::InodeNr;
+
+/// The greatest size of a quota file, in bytes, that e2fsprogs reads.
+const MAX_SIZE: u64 = 1 << 31;
+
+/// What the quota file of one type says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaFile {
+    /// Whose usage it counts.
+    pub kind: QuotaType,
+    /// Its inode.
+    pub number: InodeNr,
+    /// What a user set.
+    pub rules: QuotaRules,
+    /// The usage that the file gives for each id.
+    pub usage: HashMap<u32, Usage>,
+}
+
+/// What a user sets for one type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QuotaRules {
+    /// Seconds that a soft limit of blocks may be exceeded.
+    pub block_grace: u32,
+    /// Seconds that a soft limit of inodes may be exceeded.
+    pub inode_grace: u32,
+    /// The limits of every id that has any, by id.
+    pub limits: Vec<(u32, Limits)>,
+}
+
+/// What an id may use; 0 for no limit. Blocks are counted in KiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// The most inodes.
+    pub inodes_hard: u64,
+    /// The most inodes for long.
+    pub inodes_soft: u64,
+    /// The most KiB.
+    pub blocks_hard: u64,
+    /// The most KiB for long.
+    pub blocks_soft: u64,
+}
+
+/// What an id uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Inodes.
+    pub inodes: u64,
+    /// Bytes of blocks.
+    pub bytes: u64,
+}
+
+impl Usage {
+    /// Adds the usage of something.
+    pub fn add(&mut self, other: Self) {
+        self.inodes += other.inodes;
+        self.bytes += other.bytes;
+    }
+}
+
+/// The inodes of the quota files, by type; `None` where a type is off.
+///
+/// # Errors
+///
+/// `Corrupt` where a number is not one that the kernel takes.
+pub fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
+    if !source.features().ro_compat.contains(RoCompat::QUOTA) {
+        return Ok([None; 3]);
+    }
+    let at = || Location::of(Structure::Superblock);
+    let sb = &source.superblock;
+    for (what, found, expected) in [
+        ("s_usr_quota_inum", sb.s_usr_quota_inum.get(), InodeNr::USER_QUOTA),
+        ("s_grp_quota_inum", sb.s_grp_quota_inum.get(), InodeNr::GROUP_QUOTA),
+    ] {
+        if found != 0 && found != expected.0 {
+            return Err(at().value(what, found, format!("0 or {expected}")));
+        }
+    }
+    let project = sb.s_prj_quota_inum.get();
+    if project != 0 {
+        if project < source.geometry.first_inode.0 {
+            let expected = format!("0, or {} or more", source.geometry.first_inode);
+            return Err(at().value("s_prj_quota_inum", project, expected));
+        }
+        if !source.features().ro_compat.contains(RoCompat::PROJECT) || !source.geometry.has_wide_inodes() {
+            return Err(at().value("s_prj_quota_inum", project, "0 without the project feature"));
+        }
+    }
+    let numbers = [sb.s_usr_quota_inum.get(), sb.s_grp_quota_inum.get(), project];
+    Ok(numbers.map(|number| (number != 0).then_some(InodeNr(number))))
+}
+
+/// Reads a quota file; its blocks come back as claims.
+pub fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(QuotaFile, Vec<Claim>)> {
+    let at = || Location::of(Structure::QuotaFile).inode(number);
+    let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
+    let inode = Inode::decode(bytes);
+    check_checksum(source, number, &inode, bytes)?;
+    if inode.format() != S_IFREG || inode.i_links_count.get() == 0 {
+        return Err(at().wrong("is not a regular file with a link"));
+    }
+    if inode.size() > MAX_SIZE {
+        return Err(at().value("i_size", inode.size(), format!("at most {MAX_SIZE}")));
+    }
+    let map = file_map::read(source, &Budget::new(source), number, &inode)?;
+    let claims = map.claims(number).collect();
+    let reader = Reader::new(source, number, map)?;
+    let header: V2DiskDqheader = reader.start(0);
+    if header.dqh_magic.get() != kind.magic() {
+        let (found, expected) = (header.dqh_magic.get().into(), kind.magic().into());
+        return Err(at().corrupt(Problem::Magic { found, expected }));
+    }
+    if header.dqh_version.get() != quota::VERSION {
+        // The kernel takes no other with the feature.
+        return Err(at().value("dqh_version", header.dqh_version.get(), quota::VERSION));
+    }
+    let info: V2DiskDqinfo = reader.start(quota::INFO);
+    let blocks = info.dqi_blocks.get();
+    if blocks <= quota::ROOT || u64::from(blocks) * BLOCK_SIZE as u64 > inode.size() {
+        let expected = format!("from 2 to {}, as many as the file has", inode.size() / BLOCK_SIZE as u64);
+        return Err(at().value("dqi_blocks", blocks, expected));
+    }
+    for (what, block) in [("dqi_free_blk", info.dqi_free_blk), ("dqi_free_entry", info.dqi_free_entry)] {
+        if block.get() >= blocks {
+            return Err(at().value(what, block.get(), format!("below {blocks}")));
+        }
+    }
+    let entries = reader.entries(blocks)?;
+    let rules = QuotaRules {
+        block_grace: info.dqi_bgrace.get(),
+        inode_grace: info.dqi_igrace.get(),
+        limits: Vec::new(),
+    };
+    let mut file = QuotaFile { kind, number, rules, usage: HashMap::new() };
+    for entry in entries {
+        let limits = Limits {
+            inodes_hard: entry.dqb_ihardlimit.get(),
+            inodes_soft: entry.dqb_isoftlimit.get(),
+            blocks_hard: entry.dqb_bhardlimit.get(),
+            blocks_soft: entry.dqb_bsoftlimit.get(),
+        };
+        if limits != Limits::default() {
+            file.rules.limits.push((entry.dqb_id.get(), limits));
+        }
+        let usage = Usage { inodes: entry.dqb_curinodes.get(), bytes: entry.dqb_curspace.get() };
+        if usage != Usage::default() {
+            file.usage.insert(entry.dqb_id.get(), usage);
+        }
+    }
+    file.rules.limits.sort_unstable_by_key(|(id, _)| *id);
+    Ok((file, claims))
+}
+
+/// What a block of a quota file was found to be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    /// Nothing leads there yet.
+    Nothing,
+    /// The header, or a block of the tree.
+    Tree,
+    /// A data block to which so many ids led.
+    Data(u16),
+}
+
+struct Reader<'s, 'a> {
+    source: &'s Source<'a>,
+    number: InodeNr,
+    map: FileMap,
+}
+
+impl<'s, 'a> Reader<'s, 'a> {
+    fn new(source: &'s Source<'a>, number: InodeNr, map: FileMap) -> Result<Self> {
+        if map.runs.iter().any(|run| run.unwritten) {
+            return Err(Location::of(Structure::QuotaFile).inode(number).wrong("has unwritten blocks"));
+        }
+        Ok(Self { source, number, map })
+    }
+
+    /// An error about a block of the file, in words.
+    fn wrong(&self, block: u32, words: impl std::fmt::Display) -> crate::Error {
+        Location::of(Structure::QuotaFile)
+            .inode(self.number)
+            .wrong(format!("block {block} (of 1 KiB) {words}"))
+    }
+
+    /// A block of 1 KiB; `None` for a hole, which reads as zeros.
+    fn block(&self, block: u32) -> Option<&'a [u8]> {
+        let offset = u64::from(block) * BLOCK_SIZE as u64;
+        let size = self.source.geometry.block_size as u64;
+        let logical = offset / size;
+        let runs = &self.map.runs;
+        let index = runs.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= logical);
+        let run = runs.get(index).filter(|run| u64::from(run.logical) <= logical)?;
+        let start = run.physical.0 + (logical - u64::from(run.logical));
+        let bytes = self.source.block(crate::units::BlockNr(start))?;
+        bytes.get(usize::try_from(offset % size).ok()?..)?.get(..BLOCK_SIZE)
+    }
+
+    /// A structure in block 0.
+    fn start<T>(&self, offset: usize) -> T
+    where
+        T: zerocopy::FromBytes + zerocopy::KnownLayout + zerocopy::Immutable + zerocopy::Unaligned + Copy,
+    {
+        let bytes = self.block(0).and_then(|block| block.get(offset..));
+        bytes.and_then(view::<T>).copied().unwrap_or_else(T::new_zeroed)
+    }
+
+    /// All entries that the tree leads to: each id once, and each entry of a data block by its id.
+    fn entries(&self, blocks: u32) -> Result<Vec<V2r1DiskDqblk>> {
+        let mut found = vec![Found::Nothing; blocks as usize];
+        (found[0], found[quota::ROOT as usize]) = (Found::Tree, Found::Tree);
+        let mut entries = Vec::new();
+        // Blocks of the tree that are still to be read: their level, and the id that their first slot is for.
+        let mut waiting = vec![(quota::ROOT, 0, 0_u32)];
+        while let Some((block, level, first)) = waiting.pop() {
+            let Some(bytes) = self.block(block) else { continue };
+            let step = 8 * (DEPTH - 1 - level);
+            for (slot, word) in (0..).zip(bytes.chunks_exact(4)) {
+                let id: u32 = first | slot << step;
+                let next = le32(word, 0).unwrap_or(0);
+                if next == 0 {
+                    continue;
+                }
+                let Some(state) = found.get_mut(next as usize) else {
+                    return Err(self.wrong(block, format!("leads to block {next}, but there are {blocks}")));
+                };
+                if level + 1 < DEPTH {
+                    if *state != Found::Nothing {
+                        return Err(self.wrong(next, "has two places in the tree"));
+                    }
+                    *state = Found::Tree;
+                    waiting.push((next, level + 1, id));
+                    continue;
+                }
+                *state = match *state {
+                    Found::Nothing => Found::Data(1),
+                    Found::Data(ids) => Found::Data(ids.saturating_add(1)),
+                    Found::Tree => return Err(self.wrong(next, "is both a block of the tree and of data")),
+                };
+                let entry = self.entries_of(next).find(|entry| entry.dqb_id.get() == id);
+                entries.push(entry.ok_or_else(|| self.wrong(next, format!("has no entry for id {id}")))?);
+            }
+        }
+        for (block, state) in (0..).zip(found) {
+            let Found::Data(ids) = state else { continue };
+            let count =
+                self.block(block).and_then(view::<QtDiskDqdbheader>).map_or(0, |h| h.dqdh_entries.get());
+            if self.entries_of(block).count() != usize::from(ids) || count != ids {
+                return Err(self.wrong(block, format!("is to have {ids} entries, as many as ids lead to it")));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// The entries of a data block; a slot without one is all zero.
+    fn entries_of(&self, block: u32) -> impl Iterator<Item = V2r1DiskDqblk> + use<'a> {
+        let slots = self.block(block).and_then(|bytes| bytes.get(size_of::<QtDiskDqdbheader>()..));
+        let slots =
+            slots.unwrap_or_default().chunks_exact(size_of::<V2r1DiskDqblk>()).take(ENTRIES_PER_BLOCK);
+        slots.filter_map(view::<V2r1DiskDqblk>).copied().filter(|entry| *entry != V2r1DiskDqblk::new_zeroed())
+    }
+}
+
+/// Compares the usage that the files give with what was found; returns warnings.
+pub fn compare(source: &Source<'_>, files: &[QuotaFile], inodes: &[ReadInode<'_>]) -> Vec<String> {
+    let size = source.geometry.block_size as u64;
+    let mut warnings = Vec::new();
+    for file in files {
+        let mut found: BTreeMap<u32, Usage> = BTreeMap::new();
+        for inode in inodes.iter().filter(|inode| inode.is_charged()) {
+            let id = match file.kind {
+                QuotaType::User => inode.uid,
+                QuotaType::Group => inode.gid,
+                QuotaType::Project => inode.project,
+            };
+            found.entry(id).or_default().add(Usage { inodes: 1, bytes: inode.blocks * size });
+        }
+        let missing = found.iter().filter(|(id, usage)| file.usage.get(id) != Some(usage)).count();
+        let surplus = file.usage.keys().filter(|id| !found.contains_key(id)).count();
+        if missing + surplus > 0 {
+            let (word, count) = (file.kind.word(), missing + surplus);
+            warnings.push(format!("the {word} quota file had a wrong usage of {count} ids; counted anew"));
+        }
+    }
+    warnings
+}

@@ -1,0 +1,236 @@
+//! Quota files: limits are content, usage is counted anew, and the file is the one that e2fsprogs makes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::image::{debugfs, debugfs_read, patch, peek};
+use crate::support::listing::same_tree;
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
+
+/// Owners that make the radix tree fork at every level.
+const OWNERS: [u32; 9] = [0, 1, 5, 256, 300, 70_000, 16_909_060, 4_294_967_294, 1000];
+const PROJECTS: [(&str, u32); 3] = [("sizes/4096", 7), ("many", 70_000), ("links/z-first", 4_000_000_000)];
+
+/// An image of [`tree::plain`] with many owners, without quotas yet.
+fn owned(lab: &Lab, name: &str, options: &[&str]) -> PathBuf {
+    let source = lab.path("source");
+    if !source.exists() {
+        fs::create_dir(&source).expect("a folder");
+        tree::plain(&source);
+    }
+    let image = lab.mke2fs_d(name, "32M", options, &source);
+    let mut script = String::new();
+    for number in 0..100_u32 {
+        let file = format!("\"many/entry number {number:05} with a name\"");
+        // Some owners have many files, some one, and more than two data blocks are needed.
+        let (uid, gid) =
+            if number < 60 { (OWNERS[number as usize % OWNERS.len()], number) } else { (number, 7) };
+        script += &format!("set_inode_field {file} uid {uid}\nset_inode_field {file} gid {gid}\n");
+    }
+    if options.iter().any(|option| option.contains("project")) {
+        for (file, project) in PROJECTS {
+            script += &format!("set_inode_field {file} projid {project}\n");
+        }
+    }
+    debugfs(&image, &script);
+    image
+}
+
+/// Makes quota files of everything that is there.
+fn count(image: &Path, types: &str) {
+    run(tool("tune2fs").args(["-O", "quota", "-Q", types]).arg(image));
+}
+
+/// The inode of the project quota file.
+fn project_file(image: &Path) -> u32 {
+    u32::from_le_bytes(peek(image, 1024 + 0x26C))
+}
+
+/// The bytes of a file by its inode.
+fn content(image: &Path, inode: u32) -> Vec<u8> {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("content");
+    debugfs_read(image, &format!("dump <{inode}> {}\n", path.display()));
+    fs::read(path).expect("reading")
+}
+
+/// The byte of the image at which a byte of a file lies.
+fn place(image: &Path, inode: u32, offset: usize) -> u64 {
+    let size = 1024_u64 << u32::from_le_bytes(peek(image, 1024 + 0x18));
+    let text = debugfs_read(image, &format!("bmap <{inode}> {}\n", offset as u64 / size));
+    let block: u64 = text.lines().last().expect("a line").trim().parse().expect("a number");
+    block * size + offset as u64 % size
+}
+
+/// Where the entry of an id lies in a quota file.
+fn entry(image: &Path, inode: u32, id: u32) -> usize {
+    let bytes = content(image, inode);
+    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
+    let mut block = 1;
+    for byte in id.to_be_bytes() {
+        block = word(block * 1024 + usize::from(byte) * 4) as usize;
+        assert_ne!(block, 0, "no id {id}");
+    }
+    let slots = (0..14).map(|slot| block * 1024 + 16 + slot * 72);
+    slots.into_iter().find(|at| word(*at) == id && bytes[*at..at + 72] != [0; 72]).expect("an entry")
+}
+
+/// Sets hard and soft limits of inodes and KiB, and timers as the kernel sets them.
+fn set_limits(image: &Path, inode: u32, id: u32, limits: [u64; 4]) {
+    let at = entry(image, inode, id);
+    for (offset, value) in [8, 16, 32, 40].into_iter().zip(limits).chain([(56, 1_700_000_000), (64, 1)]) {
+        patch(image, place(image, inode, at + offset), &value.to_le_bytes());
+    }
+}
+
+/// What debugfs lists of limits: lines without usage alone.
+fn limits(image: &Path, kind: &str) -> Vec<String> {
+    let text = debugfs_read(image, &format!("list_quota {kind}\n"));
+    let limited = text.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let [id, _, soft, hard, _, inodes_soft, inodes_hard] = words[..] else { return None };
+        id.parse::<u32>().ok()?;
+        let limits = [hard, soft, inodes_hard, inodes_soft];
+        limits.iter().any(|limit| *limit != "0").then(|| format!("{id} {}", limits.join(" ")))
+    });
+    limited.collect()
+}
+
+#[test]
+fn files_are_those_that_tune2fs_makes() {
+    for options in [
+        &["-t", "ext4", "-b", "1024", "-O", "project"][..],
+        &["-t", "ext4", "-b", "4096", "-O", "project,orphan_file"],
+        &["-t", "ext4", "-b", "1024", "-O", "project,^extents,^64bit"],
+    ] {
+        let lab = Lab::new();
+        let image = owned(&lab, "in.img", options);
+        count(&image, "usrquota,grpquota,prjquota");
+        let output = canonical(&image, &[]);
+        assert_eq!(project_file(&output), 12, "{options:?}");
+        assert_ne!(project_file(&image), 12, "nothing to be seen here");
+        // tune2fs counts anew what lies in the output.
+        let again = lab.copy(&output, "again.img");
+        run(tool("tune2fs").args(["-O", "^quota"]).arg(&again));
+        count(&again, "usrquota,grpquota,prjquota");
+        for (made, ours) in [(3, 3), (4, 4), (project_file(&again), 12)] {
+            let (made, ours) = (content(&again, made), content(&output, ours));
+            assert!(made.len() > 6 * 1024, "nothing to be seen here");
+            assert!(made == ours, "{options:?}: a file differs");
+        }
+        same_tree(&judge::debugfs_tree(&image), &judge::debugfs_tree(&output));
+        if gate(&[Need::Mounts]) {
+            let tree = |image: &Path| judge::kernel_tree(image).expect("a mount for reading");
+            same_tree(&tree(&image), &tree(&output));
+        }
+    }
+}
+
+/// mke2fs makes the files before it fills the filesystem, tune2fs afterwards, in other inodes.
+#[test]
+fn it_does_not_matter_who_made_them_and_when() {
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-b", "1024", "-O", "project"];
+    let late = owned(&lab, "late.img", &options);
+    count(&late, "usrquota,grpquota,prjquota");
+    let early = ["-t", "ext4", "-b", "1024", "-O", "quota,project"];
+    let early = [&early[..], &["-E", "quotatype=usrquota:grpquota:prjquota"]].concat();
+    let early = owned(&lab, "early.img", &early);
+    // Its files are as empty as the filesystem was; e2fsck counts again.
+    let repaired = lab.copy(&early, "repaired.img");
+    let ran = try_run(tool("e2fsck").arg("-fy").arg(&repaired));
+    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    assert_ne!(content(&early, 3), content(&repaired, 3), "nothing to be seen here");
+    let output = canonical(&late, &[]);
+    same_bytes(&output, &canonical(&early, &[]));
+    same_bytes(&output, &canonical(&repaired, &[]));
+}
+
+#[test]
+fn types_that_are_off_stay_off() {
+    for (types, on) in [("usrquota", [true, false]), ("grpquota", [false, true])] {
+        let lab = Lab::new();
+        let image = owned(&lab, "in.img", &["-t", "ext4"]);
+        // tune2fs makes both files unless it is told not to.
+        let others = if types == "usrquota" { "^grpquota" } else { "^usrquota" };
+        count(&image, &format!("{types},{others}"));
+        let output = canonical(&image, &[]);
+        let inodes = [0x240, 0x244, 0x26C].map(|field| u32::from_le_bytes(peek(&output, 1024 + field)));
+        assert_eq!(inodes, [u32::from(on[0]) * 3, u32::from(on[1]) * 4, 0], "{types}");
+    }
+}
+
+/// A filesystem with limits: one for an owner of files, one for an owner of none.
+fn limited(lab: &Lab, name: &str, limits: [u64; 4]) -> PathBuf {
+    let image = owned(lab, name, &["-t", "ext4", "-b", "1024"]);
+    debugfs(&image, "mknod pipe p\nset_inode_field pipe uid 555\nset_inode_field pipe gid 556\n");
+    count(&image, "usrquota,grpquota");
+    set_limits(&image, 3, 555, limits);
+    set_limits(&image, 3, 70_000, [0, 0, 0, 1]);
+    set_limits(&image, 4, 556, [9, 0, 0, 0]);
+    debugfs(&image, &format!("rm pipe\nset_inode_field <2> mtime @{}\n", tree::SOME_TIME));
+    image
+}
+
+#[test]
+fn limits_and_grace_times_are_content() {
+    let lab = Lab::new();
+    let stale = limited(&lab, "stale.img", [100, 90, 5_000_000_000, 4_000_000_000]);
+    let output = canonical(&stale, &[]);
+    assert_eq!(limits(&output, "user"), ["555 5000000000 4000000000 100 90", "70000 0 1 0 0"]);
+    assert_eq!(limits(&output, "group"), ["556 0 0 9 0"]);
+    // e2fsck counts again, and writes new files, with the limits.
+    let repaired = lab.copy(&stale, "repaired.img");
+    let ran = try_run(tool("e2fsck").arg("-fy").arg(&repaired));
+    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    same_bytes(&output, &canonical(&repaired, &[]));
+    // Nothing is over its limit by the timers' word.
+    for (inode, id) in [(3, 555), (3, 70_000), (4, 556)] {
+        let at = entry(&output, inode, id);
+        assert_eq!(content(&output, inode)[at + 56..at + 72], [0; 16], "timers of {id}");
+    }
+
+    let other = limited(&lab, "other.img", [100, 90, 5_000_000_000, 4_000_000_001]);
+    let graceful = lab.copy(&stale, "graceful.img");
+    patch(&graceful, place(&graceful, 3, 8), &86_400_u32.to_le_bytes());
+    patch(&graceful, place(&graceful, 4, 12), &3_600_u32.to_le_bytes());
+    let graceful = canonical(&graceful, &[]);
+    assert_eq!(content(&graceful, 3)[8..12], 86_400_u32.to_le_bytes());
+    assert_eq!(content(&graceful, 4)[12..16], 3_600_u32.to_le_bytes());
+    let uuids = [&output, &canonical(&other, &[]), &graceful].map(|image| peek::<16>(image, 1024 + 0x68));
+    assert!(uuids[0] != uuids[1] && uuids[0] != uuids[2] && uuids[1] != uuids[2], "{uuids:x?}");
+}
+
+#[test]
+fn damage_is_refused_with_its_place() {
+    let lab = Lab::new();
+    let image = owned(&lab, "in.img", &["-t", "ext4", "-b", "1024"]);
+    count(&image, "usrquota,grpquota");
+    canonical(&image, &[]);
+    let id_5 = entry(&image, 3, 5);
+    for (number, (offset, value, words)) in [
+        (0, 0xD9C0_1927_u32, "bad magic"),
+        (4, 0, "dqh_version"),
+        (20, 10_000, "dqi_blocks"),
+        (20, 1, "dqi_blocks"),
+        (24, 9_999, "dqi_free_blk"),
+        (28, 9_999, "dqi_free_entry"),
+        (1024 + 4 * 9, 9_999, "leads to block 9999"),
+        (1024 + 4 * 9, 2, "two places"),
+        (4 * 1024 + 4 * 9, 2, "both"),
+        (4 * 1024 + 4 * 9, 5, "no entry for id 9"),
+        (5 * 1024 + 8, 13, "entries"),
+        (id_5, 6, "no entry for id 5"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let damaged = lab.copy(&image, &format!("damaged{number}.img"));
+        patch(&damaged, place(&damaged, 3, offset), &value.to_le_bytes());
+        let message = refused(&damaged, &[], 4);
+        for word in ["inode 3", "quota file", words, "e2fsck"] {
+            assert!(message.contains(word), "no '{word}': {message}");
+        }
+    }
+}
