@@ -122,6 +122,12 @@ impl FileMap {
         self.runs.push(run);
     }
 
+    /// Whether a block is one of them, the map's own included.
+    pub fn holds(&self, block: BlockNr) -> bool {
+        let within = |run: &Run| block >= run.physical && block.0 - run.physical.0 < run.count.into();
+        self.nodes.contains(&block) || self.runs.iter().any(within)
+    }
+
     /// Drops the logical blocks from `end` on.
     pub fn cut(&mut self, end: u64) {
         while let Some(run) = self.runs.last_mut() {

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use super::file_map::{self, Budget};
 use super::inode_table::check_checksum;
 use super::special::{DenseFile, dense_file};
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::Compat;
-use crate::ondisk::inode::Inode;
+use crate::ondisk::inode::{FAST_SYMLINK_LIMIT, Inode, InodeFlags, S_IFDIR, S_IFLNK, S_IFREG};
 use crate::ondisk::orphan_file::{self, OrphanBlockTail};
 use crate::ondisk::{le32, view};
 use crate::source::Source;
@@ -50,8 +51,9 @@ pub fn read(source: &Source<'_>) -> Result<Orphans> {
         let number = InodeNr(source.superblock.s_orphan_file_inum.get());
         let file = dense_file(source, number, Structure::OrphanFile)?;
         for slot in slots(source, &file)? {
-            // What is on the list as well counts once.
-            if !listed.contains(&slot) {
+            // What is on the list as well counts once, and what was given back already (e2fsck leaves
+            // it in the file) does not count.
+            if !listed.contains(&slot) && (source.is_marked(slot) || !source.geometry.has_inode(slot)) {
                 orphans.add(source, slot, Location::of(Structure::OrphanFile).inode(number))?;
             }
         }
@@ -62,9 +64,16 @@ pub fn read(source: &Source<'_>) -> Result<Orphans> {
 impl Orphans {
     /// Adds an orphan, and returns the next of the list.
     fn add(&mut self, source: &Source<'_>, number: InodeNr, at: Location) -> Result<InodeNr> {
-        let raw = source.inode(number).filter(|_| number >= source.geometry.first_inode);
+        let ordinary = number >= source.geometry.first_inode
+            && !source.special_inodes().contains(&number)
+            && source.is_marked(number);
+        let raw = source.inode(number).filter(|_| ordinary);
         let Some(raw) = raw else {
-            return Err(at.value("an orphan", number.0, "an inode in use that is not reserved"));
+            return Err(at.value(
+                "an orphan",
+                number.0,
+                "an inode that is marked as in use and not reserved",
+            ));
         };
         if !self.numbers.insert(number) {
             return Err(
@@ -73,6 +82,12 @@ impl Orphans {
         }
         let inode = Inode::decode(raw);
         check_checksum(source, number, &inode, raw)?;
+        if can_be_cut(&inode) {
+            // What is to be given back has to be there.
+            file_map::read(source, &Budget::new(source), number, &inode)?;
+        } else if inode.i_links_count.get() > 0 {
+            return Err(at.value("an orphan with links", number.0, "a file, a directory or a long symlink"));
+        }
         if inode.i_links_count.get() == 0 {
             self.dropped += 1;
             if inode.file_acl() != 0 {
@@ -82,6 +97,15 @@ impl Orphans {
             self.truncated += 1;
         }
         Ok(InodeNr(inode.i_dtime.get()))
+    }
+}
+
+/// Whether an inode has blocks that could be cut off.
+fn can_be_cut(inode: &Inode) -> bool {
+    match inode.format() {
+        S_IFREG | S_IFDIR => !inode.flags().contains(InodeFlags::INLINE_DATA),
+        S_IFLNK => inode.size() >= FAST_SYMLINK_LIMIT && !inode.flags().contains(InodeFlags::INLINE_DATA),
+        _ => false,
     }
 }
 

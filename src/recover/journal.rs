@@ -2,7 +2,7 @@
 
 use zerocopy::IntoBytes;
 
-use crate::error::{Location, Problem, Result, Structure};
+use crate::error::{Error, Location, Problem, Result, Structure};
 use crate::ondisk::checksum::{Checksums, crc32c};
 use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::jbd2::{self, JournalSuperblock, LogFormat};
@@ -93,8 +93,8 @@ impl<'a> Blocks<'a> {
 pub struct Journal<'a> {
     blocks: Blocks<'a>,
     block_size: usize,
-    /// The blocks of the filesystem, which tags may name.
-    pub blocks_count: u64,
+    /// Blocks of the image, which tags may name; the filesystem may have had fewer until now.
+    blocks_count: u64,
     /// How its blocks are written.
     pub format: LogFormat,
     /// The first block of the log.
@@ -177,7 +177,7 @@ impl<'a> Journal<'a> {
         }
         let length = jsb.s_maxlen.get();
         if length > count || length < jbd2::MIN_BLOCKS {
-            return Err(at.value("s_maxlen", length, format!("{} to {count}", jbd2::MIN_BLOCKS)));
+            return Err(beyond_repair(&at, "s_maxlen", length, &format!("{} to {count}", jbd2::MIN_BLOCKS)));
         }
         let newer = version == jbd2::SUPERBLOCK_V2;
         let format = LogFormat {
@@ -200,7 +200,7 @@ impl<'a> Journal<'a> {
         let end = length - if in_use { fast_commit_blocks } else { 0 };
         let (first, start) = (jsb.s_first.get(), jsb.s_start.get());
         if first <= place || first >= end {
-            return Err(at.value("s_first", first, format!("{} to {}", place + 1, end - 1)));
+            return Err(beyond_repair(&at, "s_first", first, &format!("{} to {}", place + 1, end - 1)));
         }
         if start != 0 && !(first..end).contains(&start) {
             return Err(at.value("s_start", start, format!("0, or {first} to {}", end - 1)));
@@ -210,7 +210,7 @@ impl<'a> Journal<'a> {
             return Err(at.value("s_nr_users", jsb.s_nr_users.get(), 1));
         }
         let (sequence, error) = (jsb.s_sequence.get(), jsb.s_errno.get());
-        let blocks_count = source.geometry.blocks_count;
+        let blocks_count = (source.input().bytes().len() / block_size) as u64;
         Ok(Self {
             blocks,
             block_size,
@@ -223,6 +223,20 @@ impl<'a> Journal<'a> {
             start,
             error,
         })
+    }
+
+    /// Checks that a tag may name a block: one of the image, and none of the log. Whoever replays
+    /// such a tag in place reads other blocks of the log from then on.
+    pub fn check_target(&self, block: u64) -> std::result::Result<(), String> {
+        if block >= self.blocks_count {
+            return Err(format!("below {}", self.blocks_count));
+        }
+        match &self.blocks {
+            Blocks::File(_, file) if file.map.holds(BlockNr(block)) => {
+                Err("none of the journal's own".to_owned())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A block of the journal, by its place in it.
@@ -244,6 +258,14 @@ impl<'a> Journal<'a> {
     pub fn fast_commit_area(&self) -> impl Iterator<Item = u32> + use<> {
         let in_use = self.format.incompat & jbd2::INCOMPAT_FAST_COMMIT != 0;
         self.end + 1..if in_use { self.end + self.fast_commit_blocks } else { 0 }
+    }
+}
+
+/// An error that e2fsck does not see, or sees and leaves.
+fn beyond_repair(at: &Location, field: &str, found: u32, expected: &str) -> Error {
+    Error::Unclean {
+        state: format!("{at}: {field} is {found}, expected {expected}"),
+        remedy: "run e2fsck -f on the image; where that changes nothing, make the journal anew with tune2fs",
     }
 }
 

@@ -45,11 +45,17 @@ pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     let source = Source::open(input.clone(), &nothing)?;
     let needed = source.features().incompat.contains(Incompat::NEEDS_RECOVERY);
     let journal = match Place::of(&source)? {
+        None if input.journal().is_some() => {
+            return Err(Error::Options("--journal is given, but the image has no journal".to_owned()));
+        }
         None => return Ok(Recovery::default()),
+        Some(Place::Inside(_)) if input.journal().is_some() => {
+            return Err(Error::Options("--journal is given, but the journal is inside the image".to_owned()));
+        }
         Some(Place::Inside(file)) => Journal::inside(&source, input, file)?,
-        Some(Place::Outside(_)) if !needed => return Ok(Recovery::default()),
         Some(Place::Outside(uuid)) => match input.journal() {
             Some(device) => Journal::outside(&source, device)?,
+            None if !needed => return Ok(Recovery::default()),
             None => {
                 let uuid = uuid::Uuid::from_bytes(uuid);
                 let state = format!("the journal needs recovery, and is on another device (UUID {uuid})");
@@ -71,6 +77,11 @@ pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     let (mut recovery, end) = replay::replay(&journal)?;
     recovery.state_before = source.superblock.s_state.get();
     let replayed = Source::open(input.clone(), &recovery.overlay)?;
+    let blocks = replayed.geometry.blocks_count;
+    if let Some(beyond) = recovery.overlay.first_in(blocks..u64::MAX) {
+        return Err(Location::of(Structure::Journal)
+            .wrong(format!("holds a copy of block {beyond}, but the filesystem has {blocks} blocks")));
+    }
     let (fast_commits, records) = fast_commit::replay(&replayed, &journal, end)?;
     (recovery.overlay.fast_commits, recovery.fast_commit_records) = (fast_commits, records);
     Ok(recovery)

@@ -252,8 +252,7 @@ fn put<'a>(
     overlay: &mut Overlay<'a>,
 ) -> Result<()> {
     let bytes = journal.block(place);
-    if tag.block >= journal.blocks_count {
-        let expected = format!("below {}", journal.blocks_count);
+    if let Err(expected) = journal.check_target(tag.block) {
         return Err(journal.at(place).value("the block of a tag", tag.block, expected));
     }
     if !journal.format.copy_is_right(tag, sequence, bytes) {

@@ -17,6 +17,7 @@ use zerocopy::FromBytes;
 
 use crate::error::{Error, Location, Problem, Result, Structure};
 use crate::geometry::Geometry;
+use crate::ondisk::bitmap;
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::features::Features;
 use crate::ondisk::group_descriptor::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINIT};
@@ -182,6 +183,21 @@ impl<'a> Source<'a> {
         let slot = self.inode_slot(inode)?;
         let (group, index) = self.geometry.place_of_inode(inode);
         (index < self.inodes_in_use(group)).then_some(slot)
+    }
+
+    /// Whether the inode bitmap has an inode as in use; one that a fast commit wrote counts as such.
+    pub fn is_marked(&self, inode: InodeNr) -> bool {
+        if self.fast_commits().inodes.contains_key(&inode) {
+            return true;
+        }
+        if !self.geometry.has_inode(inode) {
+            return false;
+        }
+        let (group, index) = self.geometry.place_of_inode(inode);
+        let descriptor = &self.descriptors[group.0 as usize];
+        let unused = self.checksums.covers_descriptors() && descriptor.bg_flags.get() & INODE_UNINIT != 0;
+        let bitmap = self.block(descriptor.inode_bitmap()).unwrap_or_default();
+        !unused && bitmap::get(bitmap, index as usize)
     }
 
     /// The place of an inode in its table, in use or not; `None` if there is no such inode.

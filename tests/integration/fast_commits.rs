@@ -310,7 +310,7 @@ fn records_that_make_no_sense_are_refused() {
         (&[name(LINK, folder, other, "file0")], "has it"),
         (&[name(LINK, folder, folder, "folder")], "another name"),
         (&[name(UNLINK, 2, folder, "one")], "not empty"),
-        (&[name(LINK, folder, file, "a/b")], "a/b"),
+        (&[name(LINK, folder, file, "a/b")], "a\\x2fb"),
         (&[name(LINK, folder, file, "..")], ".."),
         (&[name(3, folder, 3000, "new")], "not in use"),
         (&[add(file, 0, 4, 49_150)], "blocks of the filesystem"),

@@ -448,3 +448,98 @@ fn orphans_on_both_lists_count_once() {
     let epoch = ["--source-date-epoch", "1"];
     same_bytes(&canonical(&scene.image, &epoch), &canonical(&by_kernel, &epoch));
 }
+
+/// Whoever replays such a log in place reads another one from then on.
+#[test]
+fn a_log_that_writes_over_itself_is_refused() {
+    let scene = Scene::new(FORMATS[0].0);
+    let block = scene.block(1);
+    debugfs(&scene.image, &format!("jo\njw -b {} {}\njc\n", scene.journal[9], block.display()));
+    assert!(refused(&scene.image, &[], 4).contains("none of the journal's own"));
+}
+
+/// A filesystem that was growing: its new superblock, and all that goes with it, is in the journal.
+#[test]
+fn a_journal_may_make_the_filesystem_larger() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let scene = Scene::new(&["-t", "ext4", "-b", "1024", "-O", "^metadata_csum"]);
+    let grown = scene.lab.copy(&scene.image, "grown.img");
+    run(tool("truncate").args(["-s", "40M"]).arg(&grown));
+    run(tool("resize2fs").arg(&grown));
+    let clean = canonical(&grown, &[]);
+    let (old, new) = (fs::read(&scene.image).expect("reading"), fs::read(&grown).expect("reading"));
+    let mut script = "jo\n".to_owned();
+    let journal: Vec<usize> = scene.journal.iter().map(|block| *block as usize).collect();
+    for (number, block) in new.chunks(1024).enumerate() {
+        if old.chunks(1024).nth(number).is_some_and(|before| before == block)
+            || block.iter().all(|byte| *byte == 0)
+            || journal.contains(&number)
+        {
+            continue;
+        }
+        let copy = scene.lab.path(&format!("copy-{number}"));
+        fs::write(&copy, block).expect("writing");
+        // debugfs does not know yet that there are so many blocks: a tag is made to name them later.
+        script.push_str(&format!(
+            "jw -b {} {}\n",
+            if number < 16 << 10 { number } else { 1 },
+            copy.display()
+        ));
+    }
+    debugfs(&scene.image, &format!("{script}jc\n"));
+    run(tool("truncate").args(["-s", "40M"]).arg(&scene.image));
+    // Tags of transactions with one block each: descriptor, copy, commit.
+    let wanted: Vec<usize> =
+        script.lines().filter_map(|line| line.split("copy-").nth(1)?.parse().ok()).collect();
+    for (transaction, number) in wanted.iter().enumerate() {
+        let tag = scene.at(1 + transaction * 3) + 12;
+        patch(&scene.image, tag, &u32::try_from(*number).expect("a block").to_be_bytes());
+    }
+    same_bytes(&clean, &canonical(&scene.image, &[]));
+    let by_kernel = scene.lab.copy(&scene.image, "by-kernel.img");
+    Mounted::read_write(&by_kernel).expect("a mount").unmount();
+    same_bytes(&clean, &canonical(&by_kernel, &[]));
+    // Blocks that no superblock tells of.
+    let last = scene.at(1 + (wanted.len() - 1) * 3) + 12;
+    patch(&scene.image, last, &40_959_u32.to_be_bytes());
+    let smaller = scene.lab.copy(&scene.image, "smaller.img");
+    patch(&smaller, scene.at(1) + 12, &5_u32.to_be_bytes());
+    assert!(refused(&smaller, &[], 4).contains("holds a copy of block"));
+}
+
+/// Orphans that were never given out, or could not be cut off.
+#[test]
+fn orphans_are_in_use_and_of_a_kind() {
+    let scene = Scene::new(&["-t", "ext4", "-O", "^metadata_csum"]);
+    debugfs(&scene.image, "mknod fifo p\nwrite /dev/null gone\n");
+    let number = |path: &str| -> u32 {
+        let said = debugfs_read(&scene.image, &format!("stat {path}\n"));
+        said.split_whitespace().nth(4).and_then(|word| word.parse().ok()).expect("a number")
+    };
+    let (fifo, gone) = (number("/fifo"), number("/gone"));
+    debugfs(&scene.image, "rm /gone\n");
+    for (orphan, words) in
+        [(fifo, "with links"), (gone, "marked as in use"), (gone + 500, "marked as in use"), (8, "reserved")]
+    {
+        let image = scene.lab.copy(&scene.image, "orphan.img");
+        patch(&image, 1024 + 0xE8, &orphan.to_le_bytes());
+        let message = refused(&image, &[], 4);
+        assert!(message.contains(words), "{orphan}: {message}");
+    }
+}
+
+#[test]
+fn a_journal_device_is_for_who_has_one() {
+    let lab = Lab::new();
+    let device = lab.mke2fs("journal.img", "8M", &["-O", "journal_dev", "-b", "4096"]);
+    let device = device.to_str().expect("a name");
+    for (options, words) in [(&["-t", "ext4"][..], "inside"), (&["-t", "ext2"], "no journal")] {
+        let image = lab.mke2fs("in.img", "16M", options);
+        assert!(refused(&image, &["--journal", device], 2).contains(words));
+    }
+    let image = lab.mke2fs("other.img", "16M", &["-t", "ext4"]);
+    let message = refused(&image, &["--journal", "/nowhere/at/all"], 5);
+    assert!(message.contains("journal device"), "{message}");
+}
