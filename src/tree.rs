@@ -246,6 +246,9 @@ impl Tree {
             }
         }
         paths[0] = "/".to_owned();
+        if let Some(id) = self.boot_loader {
+            "(boot loader)".clone_into(&mut paths[id.index()]);
+        }
         paths
     }
 }

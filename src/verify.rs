@@ -31,6 +31,9 @@ pub fn same_tree(input: Side<'_, '_>, output: Side<'_, '_>, observer: &dyn Obser
         return Err(Location::of(Structure::Image)
             .wrong(format!("the output has {found} inodes, but the tree has {wanted}")));
     }
+    if input.tree.boot_loader != output.tree.boot_loader {
+        return Err(Location::of(Structure::Image).wrong("only one of input and output has a boot loader"));
+    }
     observer.begin(Stage::Verify, wanted as u64);
     let difference = (0..wanted)
         .into_par_iter()

@@ -75,14 +75,15 @@ impl Numbering {
         let project_quota = project_before.map(&mut number);
         let orphan_file = specials.orphan_file.map(|file| number(file.number));
         for id in tree.ids().skip(2) {
-            numbers[id.index()] = number(before(id));
+            let fixed = (Some(id) == tree.boot_loader).then_some(InodeNr::BOOT_LOADER);
+            numbers[id.index()] = fixed.unwrap_or_else(|| number(before(id)));
         }
 
         let quota_files = [user_quota, group_quota, project_quota];
         let mut by_number: Vec<_> = numbers.iter().copied().zip(tree.ids()).collect();
         by_number.sort_unstable();
         let mut all: Vec<u32> = (1..first).collect();
-        all.extend(numbers.iter().filter(|number| **number != InodeNr::ROOT).map(|number| number.0));
+        all.extend(numbers.iter().filter(|number| number.0 >= first).map(|number| number.0));
         all.extend(project_quota.iter().chain(&orphan_file).map(|number| number.0));
         all.sort_unstable();
         if all.last().is_some_and(|last| *last > geometry.inodes_count()) {

@@ -114,6 +114,11 @@ impl<'a> Assembler<'_, 'a> {
             // The last pushed is the next to be entered: put the first subdirectory there.
             waiting[first..].reverse();
         }
+        if let Some(index) = self.index(InodeNr::BOOT_LOADER) {
+            // What it has in the place of a name is its number.
+            self.found[index].names = 1;
+            self.tree.boot_loader = Some(self.new_id(Some(index)));
+        }
         let lost = self
             .inodes
             .iter()
@@ -186,7 +191,7 @@ impl<'a> Assembler<'_, 'a> {
                 .inode(self.inodes[index].number)
                 .wrong(format!("has an entry '{name}' for inode {}, {words}", raw.inode))
         };
-        let Some(target) = self.index(raw.inode) else {
+        let Some(target) = self.index(raw.inode).filter(|_| raw.inode != InodeNr::BOOT_LOADER) else {
             return Err(wrong("which is not in use"));
         };
         let inode = &self.inodes[target];

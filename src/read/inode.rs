@@ -88,7 +88,7 @@ pub fn read<'a>(
     let inode = Inode::decode(raw.bytes);
     let number = raw.number;
     let at = || Location::of(Structure::Inode).inode(number);
-    if number < source.geometry.first_inode && number != InodeNr::ROOT {
+    if number < source.geometry.first_inode && !matches!(number, InodeNr::ROOT | InodeNr::BOOT_LOADER) {
         return Err(at().wrong("is reserved, but in use"));
     }
     // In an orphan, the field is the next orphan's number.

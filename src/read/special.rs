@@ -67,7 +67,7 @@ pub fn read(source: &Source<'_>, scan: &Scan<'_>) -> Result<Specials> {
     let budget = Budget::new(source);
     let compat = source.features().compat;
     bad_blocks(source, &budget, &mut specials)?;
-    boot_loader(scan, &mut specials)?;
+    specials.numbers.extend(empty_boot_loader(scan)?);
     if compat.contains(Compat::RESIZE_INODE) {
         resize(source, &mut specials);
     }
@@ -132,17 +132,20 @@ fn bad_blocks(source: &Source<'_>, budget: &Budget, specials: &mut Specials) -> 
     Ok(())
 }
 
-fn boot_loader(scan: &Scan<'_>, specials: &mut Specials) -> Result<()> {
+/// The boot-loader inode, if there is no file in it. One with a file belongs to the tree.
+fn empty_boot_loader(scan: &Scan<'_>) -> Result<Option<InodeNr>> {
     let number = InodeNr::BOOT_LOADER;
-    specials.numbers.push(number);
-    let Some(raw) = scan.live.iter().find(|raw| raw.number == number) else { return Ok(()) };
+    let Some(raw) = scan.live.iter().find(|raw| raw.number == number) else { return Ok(Some(number)) };
     let inode = Inode::decode(raw.bytes);
     if inode.size() == 0 && inode.i_blocks_lo.get() == 0 && inode.file_acl() == 0 {
-        return Ok(());
+        return Ok(Some(number));
     }
-    Err(Location::of(Structure::Inode)
-        .inode(number)
-        .unsupported("the boot-loader inode holds a file", "this version of ext4-canon would drop it"))
+    if inode.format() != S_IFREG {
+        return Err(Location::of(Structure::Inode)
+            .inode(number)
+            .wrong("is the boot loader's, but not a regular file"));
+    }
+    Ok(None)
 }
 
 /// Of the resize inode, all but one block is static metadata, and all of it is rebuilt.

@@ -2,6 +2,7 @@
 //! independent reader.
 
 mod bigalloc;
+mod boot_loader;
 mod cli;
 mod confluence;
 mod content;

@@ -1,4 +1,4 @@
-/* What no program of Debian does: the ioctls of fscrypt, fs-verity and casefolding. */
+/* What no program of Debian does: the ioctls of fscrypt, fs-verity, casefolding and the boot loader. */
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/fscrypt.h>
@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#define EXT4_IOC_SWAP_BOOT _IO('f', 17)
 
 #ifndef FS_CASEFOLD_FL
 #define FS_CASEFOLD_FL 0x40000000
@@ -132,6 +134,18 @@ static void measure(char **argv)
     put_hex(digest->digest, digest->digest_size);
 }
 
+/* swap-boot FILE: with the boot loader */
+static void swap_boot(char **argv)
+{
+    int fd = open(argv[0], O_RDWR);
+    if (fd < 0)
+        fail(argv[0]);
+    /* Blocks that are only in memory yet can't be swapped. */
+    fsync(fd);
+    if (ioctl(fd, EXT4_IOC_SWAP_BOOT))
+        fail("EXT4_IOC_SWAP_BOOT");
+}
+
 /* touch FOLDER: makes an empty file of each line of standard input; \xNN stands for a byte */
 static void touch(char **argv)
 {
@@ -162,7 +176,7 @@ int main(int argc, char **argv)
     static const struct { const char *name; int arguments; void (*run)(char **); } commands[] = {
         { "unlock1", 3, unlock1 }, { "unlock2", 2, unlock2 }, { "encrypt1", 3, encrypt1 },
         { "encrypt2", 3, encrypt2 }, { "casefold", 1, casefold }, { "verity", 1, verity },
-        { "measure", 1, measure }, { "touch", 1, touch },
+        { "measure", 1, measure }, { "touch", 1, touch }, { "swap-boot", 1, swap_boot },
     };
     for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
         if (argc == commands[i].arguments + 2 && !strcmp(argv[1], commands[i].name)) {
