@@ -55,6 +55,9 @@ pub fn account(
             let blocks = piece.bytes.div_ceil(size);
             report.data_blocks += blocks;
             report.blocks_moved += if before == piece.start { 0 } else { blocks };
+        } else if let Content::SmallData(_) = piece.content {
+            report.data_blocks += 1;
+            report.blocks_moved += 1;
         }
     }
     report.warnings.clone_from(&reading.warnings);

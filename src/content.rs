@@ -1,4 +1,4 @@
-//! Reading the bytes of regular files, wherever their blocks lie.
+//! Reading the bytes of regular files, wherever they lie.
 
 use crate::source::Source;
 use crate::tree::{Kind, NodeId, Run, Tree};
@@ -9,6 +9,8 @@ use crate::units::BlockNr;
 pub struct FileContent<'s, 'a> {
     source: &'s Source<'a>,
     runs: &'s [Run],
+    /// The bytes, where they lay in the inode: no more than a block.
+    inline: Option<&'s [u8]>,
     /// The size in bytes.
     pub size: u64,
     /// See [`crate::tree::Node::opaque_from`].
@@ -21,15 +23,18 @@ impl<'s, 'a> FileContent<'s, 'a> {
         match tree.node(id).kind {
             Kind::Regular { size, .. } => {
                 let opaque_from = tree.node(id).opaque_from(source.geometry.block_size);
-                Some(Self { source, runs: tree.runs_of(id), size, opaque_from })
+                Some(Self { source, runs: tree.runs_of(id), inline: tree.inline_of(id), size, opaque_from })
             }
             _ => None,
         }
     }
 
     /// The bytes of a logical block, cut to the size of the file where it has no opaque blocks;
-    /// `None` for a hole.
-    pub fn block(&self, logical: u64) -> Option<&'a [u8]> {
+    /// `None` for a hole. Of content in the inode, zeros at the end may be missing.
+    pub fn block(&self, logical: u64) -> Option<&'s [u8]> {
+        if let Some(bytes) = self.inline {
+            return (logical == 0 && !bytes.is_empty()).then_some(bytes);
+        }
         let block_size = self.source.geometry.block_size as u64;
         let index = self.runs.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= logical);
         let run = self.runs.get(index).filter(|run| u64::from(run.logical) <= logical && !run.unwritten)?;
@@ -44,11 +49,14 @@ impl<'s, 'a> FileContent<'s, 'a> {
     /// The logical blocks that hold anything, in order.
     pub fn blocks(&self) -> impl Iterator<Item = u64> + use<'s> {
         let runs = self.runs.iter().filter(|run| !run.unwritten);
-        runs.flat_map(|run| u64::from(run.logical)..u64::from(run.logical) + u64::from(run.count))
+        let blocks =
+            runs.flat_map(|run| u64::from(run.logical)..u64::from(run.logical) + u64::from(run.count));
+        let in_inode = self.inline.is_some_and(|bytes| !bytes.is_empty());
+        blocks.chain(in_inode.then_some(0))
     }
 
     /// Bytes that lie within one block; `None` for a hole, and past the end.
-    pub fn within_block(&self, offset: u64, length: usize) -> Option<&'a [u8]> {
+    pub fn within_block(&self, offset: u64, length: usize) -> Option<&'s [u8]> {
         let block_size = self.source.geometry.block_size as u64;
         let start = usize::try_from(offset % block_size).ok()?;
         self.block(offset / block_size)?.get(start..)?.get(..length)

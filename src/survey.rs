@@ -20,10 +20,21 @@ pub struct StoredRun {
     pub logical: u32,
     /// The number of blocks.
     pub count: u32,
-    /// Where the input has them; `None` for zeros.
-    pub source: Option<BlockNr>,
+    /// Where their bytes are.
+    pub source: Bytes,
     /// Allocated but never written.
     pub unwritten: bool,
+}
+
+/// Where the bytes of stored blocks are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bytes {
+    /// In the input, from this block on.
+    Input(BlockNr),
+    /// In the tree, since they lay in an inode. It is one block.
+    Tree,
+    /// There are none but zeros.
+    Zeros,
 }
 
 /// What is to be stored of the content of all regular files.
@@ -35,6 +46,8 @@ pub struct Survey {
     digests: Vec<u128>,
     /// For each node and one past the last: the first of its digests.
     digest_firsts: Vec<usize>,
+    /// Swap files, in the order of the nodes.
+    swap_files: Vec<NodeId>,
     /// Blocks of zeros, and unwritten ones, that became holes.
     pub punched: u64,
 }
@@ -75,20 +88,28 @@ impl Survey {
         let Some(count) = blocks.end.checked_sub(blocks.start).filter(|count| *count > 0) else { return };
         // Logical blocks have 32 bits.
         let (Ok(logical), Ok(count)) = (u32::try_from(blocks.start), u32::try_from(count)) else { return };
-        self.push(first, StoredRun { logical, count, source: None, unwritten: false });
+        self.push(first, StoredRun { logical, count, source: Bytes::Zeros, unwritten: false });
         let from = input.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= blocks.start);
         let allocated = input[from..].iter().map_while(|run| cut(run, &blocks));
         self.punched -= allocated.map(|run| u64::from(run.count)).sum::<u64>();
     }
 
+    /// Whether a file is a swap file with content.
+    pub fn is_swap_file(&self, id: NodeId) -> bool {
+        self.swap_files.binary_search(&id).is_ok()
+    }
+
     /// Adds blocks, and joins them with the last run of the file where they continue it.
     fn push(&mut self, first: usize, run: StoredRun) {
         if let Some(last) = self.runs[first..].last_mut() {
-            let next = last.source.map(|block| BlockNr(block.0 + u64::from(last.count)));
-            if last.logical + last.count == run.logical
-                && next == run.source
-                && last.unwritten == run.unwritten
-            {
+            let goes_on = match (last.source, run.source) {
+                (Bytes::Input(last_block), Bytes::Input(block)) => {
+                    last_block.0 + u64::from(last.count) == block.0
+                }
+                (Bytes::Zeros, Bytes::Zeros) => true,
+                _ => false,
+            };
+            if last.logical + last.count == run.logical && goes_on && last.unwritten == run.unwritten {
                 last.count += run.count;
                 return;
             }
@@ -186,6 +207,9 @@ pub fn survey(
         for (unit, part) in round.iter().zip(parts) {
             survey.open(unit.node, &mut next_node);
             let first = survey.firsts[unit.node.index()];
+            if unit.rules.zeros == Zeros::Write && survey.swap_files.last() != Some(&unit.node) {
+                survey.swap_files.push(unit.node);
+            }
             part.runs.into_iter().for_each(|run| survey.push(first, run));
             survey.digests.extend(part.digests);
             survey.punched += part.punched;
@@ -250,7 +274,9 @@ impl Surveyor<'_, '_> {
         let size = self.segment_blocks() * SEGMENTS_PER_UNIT;
         let mut units = Vec::new();
         for node in self.tree.ids() {
-            let Kind::Regular { first, count, size: bytes } = self.tree.node(node).kind else { continue };
+            let Kind::Regular { first, count, size: bytes, inline } = self.tree.node(node).kind else {
+                continue;
+            };
             let opaque_from = self.tree.node(node).opaque_from(self.source.geometry.block_size);
             let zeros = match self.holes {
                 _ if opaque_from.is_none() && is_swap_file(self.source, self.tree, node) => Zeros::Write,
@@ -260,6 +286,10 @@ impl Surveyor<'_, '_> {
             let rules =
                 Rules { size: bytes, end: self.source.geometry.blocks_of_bytes(bytes), zeros, opaque_from };
             let end = first + count as usize;
+            if inline.is_some() {
+                units.push(Unit { node, runs: first..end, window: 0..1, rules, last: true });
+                continue;
+            }
             let mut next = first;
             while next < end {
                 // The window of the next run, and all runs that reach into it; a run that goes on
@@ -286,6 +316,9 @@ impl Surveyor<'_, '_> {
         let mut part = Part::default();
         let segment_blocks = self.segment_blocks();
         let mut segment = Segment { number: 0, hash: None };
+        if let Some(bytes) = self.tree.inline_of(unit.node) {
+            self.look_inside(bytes, unit.rules, &mut segment, &mut part);
+        }
         for run in self.tree.runs[unit.runs.clone()].iter().filter_map(|run| cut(run, &unit.window)) {
             let mut done = 0;
             while done < run.count {
@@ -312,6 +345,24 @@ impl Surveyor<'_, '_> {
         }
         segment.enter(u64::MAX, &mut part.digests);
         part
+    }
+
+    /// Looks at content that lay in an inode, as if it were a block of its own.
+    fn look_inside(&self, bytes: &[u8], rules: Rules, segment: &mut Segment, part: &mut Part) {
+        let source = if !is_zero(bytes) {
+            if self.digest {
+                let block = vec![0; self.source.geometry.block_size];
+                let live = usize::try_from(rules.size).unwrap_or(usize::MAX).min(block.len());
+                segment.update(bytes);
+                segment.update(&block[bytes.len().min(live)..live]);
+            }
+            Bytes::Tree
+        } else if bytes.is_empty() || rules.zeros == Zeros::Punch {
+            return;
+        } else {
+            Bytes::Zeros
+        };
+        part.runs.push(StoredRun { logical: 0, count: 1, source, unwritten: false });
     }
 
     /// Looks at blocks of one segment.
@@ -341,7 +392,7 @@ impl Surveyor<'_, '_> {
                 StoredRun {
                     logical: run.logical + stored.start,
                     count: stored.end - stored.start,
-                    source: Some(BlockNr(run.physical.0 + u64::from(stored.start))),
+                    source: Bytes::Input(BlockNr(run.physical.0 + u64::from(stored.start))),
                     unwritten: false,
                 },
             );
@@ -374,14 +425,14 @@ fn keep_zeros(run: Run, zeros: Zeros, part: &mut Part) {
         return;
     }
     let unwritten = run.unwritten && zeros == Zeros::Keep;
-    push(part, StoredRun { logical: run.logical, count: run.count, source: None, unwritten });
+    push(part, StoredRun { logical: run.logical, count: run.count, source: Bytes::Zeros, unwritten });
 }
 
 /// Adds blocks to a part; single blocks of zeros are joined here, since they come one by one.
 fn push(part: &mut Part, run: StoredRun) {
     if let Some(last) = part.runs.last_mut()
-        && last.source.is_none()
-        && run.source.is_none()
+        && last.source == Bytes::Zeros
+        && run.source == Bytes::Zeros
         && last.unwritten == run.unwritten
         && last.logical + last.count == run.logical
     {
@@ -437,7 +488,7 @@ mod tests {
         let run = |logical, count, source: Option<u64>| StoredRun {
             logical,
             count,
-            source: source.map(BlockNr),
+            source: source.map_or(Bytes::Zeros, |block| Bytes::Input(BlockNr(block))),
             unwritten: false,
         };
         let input =

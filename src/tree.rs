@@ -1,7 +1,8 @@
 //! The file tree: everything that reaches the output, and nothing else.
 //!
 //! A `Tree` is an arena of nodes in *canonical order*, so that two equal filesystems have equal
-//! trees. File content stays in the input: a node holds the runs of blocks where it lies.
+//! trees. File content stays in the input: a node holds the runs of blocks where it lies. Only
+//! what lay in an inode, and so is small, is held here.
 
 use std::ops::Range;
 
@@ -56,7 +57,7 @@ pub struct Tree {
     pub xattrs: Vec<Xattr>,
     /// The file in the boot-loader inode, if there is one. It is the last node, and no name leads to it.
     pub boot_loader: Option<NodeId>,
-    /// Names, symlink targets and xattr values.
+    /// Names, symlink targets, xattr values, and content that lay in inodes.
     bytes: Vec<u8>,
 }
 
@@ -120,6 +121,9 @@ pub enum Kind {
         first: usize,
         /// The number of runs.
         count: u32,
+        /// The bytes themselves, where the input has them in the inode, zeros at the end left out.
+        /// There are no runs then.
+        inline: Option<Text>,
     },
     /// The target of a symbolic link.
     Symlink(Text),
@@ -179,9 +183,14 @@ pub struct Xattr {
 impl Tree {
     /// Stores bytes.
     pub fn add_text(&mut self, bytes: &[u8]) -> Text {
+        self.add_parts([bytes, &[]])
+    }
+
+    /// Stores bytes that lie in two places.
+    pub fn add_parts(&mut self, parts: [&[u8]; 2]) -> Text {
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        Text { start, len: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        Text { start, len: u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX) }
     }
 
     /// The bytes of a text of this tree.
@@ -218,6 +227,14 @@ impl Tree {
         match self.node(id).kind {
             Kind::Regular { first, count, .. } => &self.runs[first..][..count as usize],
             _ => &[],
+        }
+    }
+
+    /// The content of a regular file that lay in its inode.
+    pub fn inline_of(&self, id: NodeId) -> Option<&[u8]> {
+        match self.node(id).kind {
+            Kind::Regular { inline, .. } => inline.map(|text| self.text(text)),
+            _ => None,
         }
     }
 

@@ -119,7 +119,11 @@ fn same_content(input: Side<'_, '_>, output: Side<'_, '_>, id: NodeId) -> bool {
         && one.opaque_from == other.opaque_from
         && one.blocks().chain(other.blocks()).all(|logical| {
             match (one.block(logical), other.block(logical)) {
-                (Some(bytes), Some(other)) => bytes == other,
+                (Some(bytes), Some(other)) => {
+                    let (both, rest) = bytes.split_at(bytes.len().min(other.len()));
+                    let (other_both, other_rest) = other.split_at(both.len());
+                    both == other_both && is_zero(rest) && is_zero(other_rest)
+                }
                 (Some(bytes), None) | (None, Some(bytes)) => {
                     one.opaque_from.is_none_or(|opaque| logical < opaque) && is_zero(bytes)
                 }

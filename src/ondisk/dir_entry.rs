@@ -9,6 +9,8 @@ use super::on_disk;
 pub const HEADER_SIZE: usize = 8;
 /// The length of the tail of a block with a checksum, in bytes.
 pub const TAIL_SIZE: usize = 12;
+/// The length of the parent's number in front of the entries in an inode, in bytes.
+pub const INLINE_PARENT_SIZE: usize = 4;
 /// The type byte of a tail.
 pub const TAIL_TYPE: u8 = 0xDE;
 /// The longest name, in bytes.

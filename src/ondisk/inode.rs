@@ -82,7 +82,8 @@ bitflags! {
         /// What tells how content or names are to be read; each belongs to a feature.
         const STRUCTURAL = Self::ENCRYPT.bits() | Self::VERITY.bits();
         /// What follows from how an inode is stored.
-        const DERIVED = Self::INDEX.bits() | Self::HUGE_FILE.bits() | Self::EXTENTS.bits() | Self::EOFBLOCKS.bits();
+        const DERIVED = Self::INDEX.bits() | Self::HUGE_FILE.bits() | Self::EXTENTS.bits() | Self::EOFBLOCKS.bits()
+            | Self::INLINE_DATA.bits();
     }
 }
 

@@ -16,6 +16,8 @@ pub const REFCOUNT_MAX: u32 = 1024;
 pub const INDEX_MAX: u8 = 10;
 /// The name index of `system.`, which names inline data.
 pub const INDEX_SYSTEM: u8 = 7;
+/// The name of the xattr in an inode that holds what of inline data is behind `i_block`.
+pub const INLINE_DATA_NAME: &[u8] = b"data";
 
 on_disk! {
     /// The head of a block of xattrs.
@@ -42,7 +44,7 @@ on_disk! {
 }
 
 /// The length of an entry with its name and padding, in bytes.
-pub fn entry_size(name_len: usize) -> usize {
+pub const fn entry_size(name_len: usize) -> usize {
     (size_of::<XattrEntry>() + name_len).next_multiple_of(4)
 }
 

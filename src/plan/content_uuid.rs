@@ -8,7 +8,7 @@ use zerocopy::IntoBytes;
 
 use crate::ondisk::superblock::Superblock;
 use crate::read::{QuotaRules, Specials};
-use crate::survey::{StoredRun, Survey};
+use crate::survey::{Bytes, StoredRun, Survey};
 use crate::tree::{Kind, NodeId, Tree};
 
 const DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
@@ -143,7 +143,7 @@ fn quota(stream: &mut Stream, rules: &QuotaRules) {
 fn joined(runs: &[StoredRun]) -> Vec<(u32, u32, u8)> {
     let mut joined: Vec<(u32, u32, u8)> = Vec::with_capacity(runs.len());
     for run in runs {
-        let state = if run.unwritten { 2 } else { u8::from(run.source.is_none()) };
+        let state = if run.unwritten { 2 } else { u8::from(run.source == Bytes::Zeros) };
         match joined.last_mut() {
             Some((logical, count, last)) if *last == state && *logical + *count == run.logical => {
                 *count += run.count;

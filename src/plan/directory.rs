@@ -1,5 +1,6 @@
 //! The blocks of a directory: linear, or an htree with full leaves.
 
+use super::inline::InlineLists;
 use crate::error::{Location, Result, Structure};
 use crate::form::lost_found_blocks;
 use crate::geometry::Geometry;
@@ -22,6 +23,8 @@ pub struct DirectoryPlan {
     pub starts: Vec<u32>,
     /// The index; `None` for a linear directory.
     pub index: Option<Index>,
+    /// The lists in the inode, for a directory that has no blocks.
+    pub inline: Option<InlineLists>,
 }
 
 /// The index of a directory.
@@ -74,14 +77,14 @@ impl<'g> DirectoryRules<'g> {
             return Ok(DirectoryPlan {
                 blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
                 starts,
-                index: None,
+                ..DirectoryPlan::default()
             });
         }
         if starts.len() == 1 || !self.geometry.features.compat.contains(Compat::DIR_INDEX) {
             return Ok(DirectoryPlan {
                 blocks: u32::try_from(starts.len()).unwrap_or(u32::MAX),
                 starts,
-                index: None,
+                ..DirectoryPlan::default()
             });
         }
         self.index(tree, id, number)
@@ -134,7 +137,8 @@ impl<'g> DirectoryRules<'g> {
         })?;
         let blocks = 1 + leaves + levels.iter().sum::<u32>();
         let order = hashed.into_iter().map(|(_, _, place)| place).collect();
-        Ok(DirectoryPlan { blocks, starts, index: Some(Index { order, hashes, levels }) })
+        let index = Some(Index { order, hashes, levels });
+        Ok(DirectoryPlan { blocks, starts, index, inline: None })
     }
 
     /// Interior nodes of each level for so many leaves; `None` if it would take too many levels.

@@ -133,7 +133,7 @@ pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks
     for block in &mut xattrs.blocks {
         block.at = layouter.one_block();
     }
-    for id in tree.ids() {
+    for id in tree.ids().filter(|id| xattrs.inline_of(*id).is_none()) {
         let number = numbering.number_of(id);
         let file = match tree.node(id).kind {
             Kind::Regular { .. } => {

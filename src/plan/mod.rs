@@ -3,9 +3,11 @@
 mod allocate;
 mod content_uuid;
 mod directory;
+mod inline;
 mod layout;
 mod map;
 mod numbering;
+mod pack;
 mod pieces;
 mod placement;
 mod quota;
@@ -14,13 +16,14 @@ mod xattr;
 
 pub use allocate::FreeBlocks;
 pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryRules};
+pub use inline::InlineLists;
 pub use layout::{FileLayout, Layout};
 pub use map::{IndirectBlock, PlannedExtent, extent_levels, indirect_blocks, indirect_root};
 pub use numbering::Numbering;
 pub use pieces::{Content, Owner, Piece};
 pub use placement::GroupPlaces;
 pub use quota::{QuotaBlock, QuotaEntry, QuotaPlan};
-pub use xattr::XattrPlan;
+pub use xattr::{SplitId, XattrPlan};
 
 use rayon::prelude::*;
 
@@ -53,7 +56,7 @@ pub struct Plan {
     pub layout: Layout,
     /// The blocks of each directory, by node; empty for what is none.
     pub directories: Vec<DirectoryPlan>,
-    /// Where xattrs go.
+    /// Where xattrs go, and which content lies in its inode.
     pub xattrs: XattrPlan,
     /// The quota files, in the order of their types.
     pub quotas: Vec<QuotaPlan>,
@@ -77,20 +80,23 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     geometry.features = superblock::features(source, tree)?;
     let numbering = Numbering::new(&geometry, tree, specials, before)?;
     let (groups, used) = placement::place(&geometry)?;
+    let candidates = inline::Candidates::new(&geometry, tree, survey, xattr::body_room(&geometry));
+    let mut xattrs = xattr::plan(tree, &geometry, &candidates, |node| numbering.number_of(node))?;
     let rules = DirectoryRules::new(&geometry);
     let directories = (0..tree.nodes.len())
         .into_par_iter()
         .with_min_len(256)
         .map(|index| {
             let id = NodeId(u32::try_from(index).unwrap_or(u32::MAX));
-            if tree.node(id).kind.is_directory() {
-                rules.plan(tree, id, numbering.number_of(id))
-            } else {
+            if !tree.node(id).kind.is_directory() {
                 Ok(DirectoryPlan::default())
+            } else if xattrs.inline_of(id).is_some() {
+                Ok(DirectoryPlan { inline: candidates.lists(id), ..DirectoryPlan::default() })
+            } else {
+                rules.plan(tree, id, numbering.number_of(id))
             }
         })
         .collect::<Result<Vec<_>>>()?;
-    let mut xattrs = xattr::plan(tree, &geometry, |node| numbering.number_of(node))?;
     let quotas: Vec<_> = specials.quotas.iter().map(|file| QuotaPlan::new(file, tree)).collect();
     let contents = layout::Contents {
         geometry: &geometry,

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::{FileLayout, Plan};
+use super::{FileLayout, Plan, SplitId};
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::bitmap;
 use crate::ondisk::mmp::MmpStruct;
 use crate::ondisk::quota::QuotaType;
-use crate::survey::Survey;
-use crate::tree::{Kind, NodeId, Tree, XattrSetId};
+use crate::survey::{Bytes, Survey};
+use crate::tree::{Kind, NodeId, Tree};
 use crate::units::{BlockNr, GroupNr};
 
 /// The most bytes of a piece.
@@ -59,12 +59,14 @@ pub enum Content {
     Map(Owner, u32),
     /// Blocks of a directory, from this logical one on.
     Directory(NodeId, u32),
-    /// The xattrs of a set, and how many inodes share them.
-    Xattrs(XattrSetId, u32),
+    /// The xattrs of a split for the block, and how many inodes share them.
+    Xattrs(SplitId, u32),
     /// The target of a symlink.
     Symlink(NodeId),
     /// Content of a regular file, from this block of the input on.
     Data(BlockNr),
+    /// Content of a regular file that lies in the tree.
+    SmallData(NodeId),
 }
 
 /// Whose map it is.
@@ -100,7 +102,7 @@ impl Content {
             Self::Directory(..) => "directory".to_owned(),
             Self::Xattrs(..) => "block of xattrs".to_owned(),
             Self::Symlink(_) => "symlink".to_owned(),
-            Self::Data(_) => "file content".to_owned(),
+            Self::Data(_) | Self::SmallData(_) => "file content".to_owned(),
         }
     }
 }
@@ -233,7 +235,7 @@ impl Lister<'_> {
             self.map(Owner::OrphanFile, file);
         }
         for block in &self.plan.xattrs.blocks {
-            self.add(block.at, 1, Content::Xattrs(block.set, block.refcount));
+            self.add(block.at, 1, Content::Xattrs(block.split, block.refcount));
         }
     }
 
@@ -257,7 +259,8 @@ impl Lister<'_> {
     }
 
     fn nodes(&mut self, survey: &Survey) {
-        for id in self.tree.ids() {
+        let in_blocks = |id: &NodeId| self.plan.xattrs.inline_of(*id).is_none();
+        for id in self.tree.ids().filter(in_blocks) {
             let file = self.plan.layout.nodes[id.index()];
             match self.tree.node(id).kind {
                 Kind::Directory { .. } => self.in_parts(file, |first| Content::Directory(id, first)),
@@ -290,14 +293,18 @@ impl Lister<'_> {
                 let extent = &extents[at];
                 let skipped = logical - extent.logical;
                 let count = (extent.count - skipped).min(run.count - (logical - run.logical)).min(per_piece);
-                if let Some(source) = run.source {
-                    let offset = u64::from(logical) * self.block_size;
-                    let bytes = u64::from(count) * self.block_size;
-                    let bytes = if whole { bytes } else { bytes.min(size - offset) };
-                    let source = BlockNr(source.0 + u64::from(logical - run.logical));
-                    let start = BlockNr(extent.physical.0 + u64::from(skipped));
-                    self.pieces.push(Piece { start, bytes, content: Content::Data(source) });
-                }
+                let offset = u64::from(logical) * self.block_size;
+                let bytes = u64::from(count) * self.block_size;
+                let bytes = if whole { bytes } else { bytes.min(size - offset) };
+                let start = BlockNr(extent.physical.0 + u64::from(skipped));
+                let content = match run.source {
+                    Bytes::Input(source) => {
+                        Some(Content::Data(BlockNr(source.0 + u64::from(logical - run.logical))))
+                    }
+                    Bytes::Tree => Some(Content::SmallData(id)),
+                    Bytes::Zeros => None,
+                };
+                self.pieces.extend(content.map(|content| Piece { start, bytes, content }));
                 logical += count;
             }
         }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use super::inline::Candidates;
+use super::pack;
 use crate::error::{Location, Result, Structure};
 use crate::form::EXTRA_ISIZE;
 use crate::geometry::Geometry;
@@ -19,11 +21,15 @@ enum Split {
     Mixed(Box<[bool]>),
 }
 
+/// The index of a split in the plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SplitId(u32);
+
 /// A block of xattrs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XattrBlock {
-    /// A set whose part for the block is what the block holds.
-    pub set: XattrSetId,
+    /// A split whose part for the block is what the block holds.
+    pub split: SplitId,
     /// The number of inodes that use it.
     pub refcount: u32,
     /// Where it lies.
@@ -33,10 +39,15 @@ pub struct XattrBlock {
 /// What a block holds: name index, name and value of each xattr.
 type BlockPart<'t> = Vec<(u8, &'t [u8], &'t [u8])>;
 
-/// Where all xattrs go.
+/// Where all xattrs go, and which content is inline: it lies in an xattr, too.
 #[derive(Debug, Default)]
 pub struct XattrPlan {
-    splits: Vec<Split>,
+    splits: Vec<(XattrSetId, Split)>,
+    /// For each node, the index of its split and one more; 0 for none.
+    split_of: Vec<u32>,
+    /// For each node with inline content, the length of `system.data` and one more; 0 for the
+    /// others. Empty where there is no such node at all.
+    inline: Vec<u32>,
     /// The blocks, in the order of their first use.
     pub blocks: Vec<XattrBlock>,
     /// For each node, the index of its block and one more; 0 for none.
@@ -44,7 +55,7 @@ pub struct XattrPlan {
 }
 
 /// Bytes for entries and values in an inode.
-fn body_room(geometry: &Geometry) -> usize {
+pub fn body_room(geometry: &Geometry) -> usize {
     (geometry.inode_size - BASE_SIZE)
         .saturating_sub(usize::from(EXTRA_ISIZE) + disk::IBODY_HEADER_SIZE + disk::END_SIZE)
 }
@@ -54,55 +65,125 @@ fn block_room(geometry: &Geometry) -> usize {
     geometry.block_size - size_of::<XattrHeader>() - disk::END_SIZE
 }
 
-/// Plans all sets, and gives each node its block.
+/// An index as the plan's lists hold it: one more, so that 0 is none.
+fn one_more(index: usize) -> u32 {
+    u32::try_from(index + 1).unwrap_or(u32::MAX)
+}
+
+/// Splits sets, each once for each room that its inodes leave to it.
+struct Splitter<'t> {
+    tree: &'t Tree,
+    block_room: usize,
+    splits: Vec<(XattrSetId, Split)>,
+    known: HashMap<(XattrSetId, usize), Option<SplitId>>,
+}
+
+impl Splitter<'_> {
+    /// The split of a set where the inode has this room; `None` where it does not fit.
+    fn split(&mut self, set: XattrSetId, body_room: usize) -> Option<SplitId> {
+        if let Some(known) = self.known.get(&(set, body_room)) {
+            return *known;
+        }
+        let sizes: Vec<usize> = self.tree.xattr_set(set).iter().map(|xattr| room(self.tree, xattr)).collect();
+        let id = split(&sizes, (body_room, self.block_room)).map(|split| {
+            self.splits.push((set, split));
+            SplitId(u32::try_from(self.splits.len() - 1).unwrap_or(u32::MAX))
+        });
+        self.known.insert((set, body_room), id);
+        id
+    }
+}
+
+/// Plans all sets, decides which content is inline, and gives each node its block.
+///
+/// Content is inline where its xattrs then still fit into inode and block.
 ///
 /// # Errors
 ///
 /// `Unsupported` for a set that does not fit into one inode and one block.
-pub fn plan(tree: &Tree, geometry: &Geometry, number_of: impl Fn(NodeId) -> InodeNr) -> Result<XattrPlan> {
-    let mut plan = XattrPlan { block_of: vec![0; tree.nodes.len()], ..XattrPlan::default() };
-    let rooms = (body_room(geometry), block_room(geometry));
-    // Sets with the same part for the block share it.
-    let mut contents: HashMap<BlockPart<'_>, usize> = HashMap::new();
-    let mut content_of = vec![None; tree.xattr_sets.len()];
-    let mut current: Vec<usize> = Vec::new();
+pub fn plan(
+    tree: &Tree,
+    geometry: &Geometry,
+    candidates: &Candidates<'_>,
+    number_of: impl Fn(NodeId) -> InodeNr,
+) -> Result<XattrPlan> {
+    let nodes = tree.nodes.len();
+    let mut plan = XattrPlan {
+        split_of: vec![0; nodes],
+        inline: vec![0; if candidates.is_empty() { 0 } else { nodes }],
+        block_of: vec![0; nodes],
+        ..XattrPlan::default()
+    };
+    let body_room = body_room(geometry);
+    let mut splitter =
+        Splitter { tree, block_room: block_room(geometry), splits: Vec::new(), known: HashMap::new() };
+    let mut sharer = Sharer::default();
     for node in tree.ids() {
-        let Some(set) = tree.node(node).xattrs else { continue };
-        let index = set.0 as usize;
-        // Sets are numbered in the order of their first use, as the nodes come.
-        if index == plan.splits.len() {
-            let xattrs = tree.xattr_set(set);
-            let sizes: Vec<usize> = xattrs.iter().map(|xattr| room(tree, xattr)).collect();
-            let split = split(&sizes, rooms).ok_or_else(|| {
+        let mut inline = candidates.value_len(node);
+        if let Some(set) = tree.node(node).xattrs {
+            let beside = inline.and_then(|value| {
+                splitter.split(set, body_room - super::inline::ENTRY_SIZE - disk::value_size(value))
+            });
+            inline = inline.filter(|_| beside.is_some());
+            let split = beside.or_else(|| splitter.split(set, body_room)).ok_or_else(|| {
                 Location::of(Structure::Xattr).inode(number_of(node)).unsupported(
                     "the canonical form of these xattrs does not fit into one inode and one block",
                     "remove some of them",
                 )
             })?;
-            plan.splits.push(split);
-            let in_block: Vec<_> = plan
-                .block_part(tree, set)
+            plan.split_of[node.index()] = one_more(split.0 as usize);
+            let block = sharer.block_for(tree, &splitter.splits, split, &mut plan.blocks);
+            plan.block_of[node.index()] = block.map_or(0, one_more);
+        }
+        if let Some(value) = inline {
+            plan.inline[node.index()] = one_more(value);
+        }
+    }
+    plan.splits = splitter.splits;
+    Ok(plan)
+}
+
+/// Lets splits with equal parts for the block share it.
+#[derive(Default)]
+struct Sharer<'t> {
+    contents: HashMap<BlockPart<'t>, usize>,
+    /// For each split, the index of its content, if it has any.
+    content_of: HashMap<SplitId, Option<usize>>,
+    /// For each content, the block that is not full yet.
+    current: Vec<usize>,
+}
+
+impl<'t> Sharer<'t> {
+    /// The block that one more inode with a split uses, if the split needs any.
+    fn block_for(
+        &mut self,
+        tree: &'t Tree,
+        splits: &[(XattrSetId, Split)],
+        split: SplitId,
+        blocks: &mut Vec<XattrBlock>,
+    ) -> Option<usize> {
+        let contents = &mut self.contents;
+        let content = *self.content_of.entry(split).or_insert_with(|| {
+            let in_block: Vec<_> = part(tree, &splits[split.0 as usize], false)
                 .map(|xattr| (xattr.index, tree.text(xattr.name), tree.text(xattr.value)))
                 .collect();
-            if !in_block.is_empty() {
-                let next = contents.len();
-                content_of[index] = Some(*contents.entry(in_block).or_insert(next));
+            let next = contents.len();
+            (!in_block.is_empty()).then(|| *contents.entry(in_block).or_insert(next))
+        });
+        let content = content?;
+        let is_full = |block: &usize| blocks[*block].refcount == disk::REFCOUNT_MAX;
+        if self.current.get(content).is_none_or(is_full) {
+            // Contents are numbered in the order of their first use.
+            if content == self.current.len() {
+                self.current.push(0);
             }
+            self.current[content] = blocks.len();
+            blocks.push(XattrBlock { split, refcount: 0, at: BlockNr(0) });
         }
-        let Some(content) = content_of[index] else { continue };
-        let full = |block: &usize| plan.blocks[*block].refcount == disk::REFCOUNT_MAX;
-        if content == current.len() {
-            current.push(plan.blocks.len());
-            plan.blocks.push(XattrBlock { set, refcount: 0, at: BlockNr(0) });
-        } else if full(&current[content]) {
-            current[content] = plan.blocks.len();
-            plan.blocks.push(XattrBlock { set, refcount: 0, at: BlockNr(0) });
-        }
-        let block = current[content];
-        plan.blocks[block].refcount += 1;
-        plan.block_of[node.index()] = u32::try_from(block + 1).unwrap_or(u32::MAX);
+        let block = self.current[content];
+        blocks[block].refcount += 1;
+        Some(block)
     }
-    Ok(plan)
 }
 
 /// The bytes that an xattr takes.
@@ -117,46 +198,29 @@ fn split(sizes: &[usize], (body, block): (usize, usize)) -> Option<Split> {
     if total <= body {
         return Some(Split::Body);
     }
-    let mut left = body;
-    let greedy: Vec<bool> = sizes
-        .iter()
-        .map(|size| {
-            let fits = *size <= left;
-            left -= if fits { *size } else { 0 };
-            fits
-        })
-        .collect();
-    let taken = body - left;
+    let (in_order, taken) = pack::in_order(sizes, body);
     if total - taken <= block {
-        return Some(if taken == 0 { Split::Block } else { Split::Mixed(greedy.into()) });
+        return Some(if taken == 0 { Split::Block } else { Split::Mixed(in_order.into()) });
     }
-    let fullest = fullest(sizes, body);
-    let taken: usize = sizes.iter().zip(&fullest).filter(|(_, taken)| **taken).map(|(size, _)| size).sum();
+    let (fullest, taken) = pack::fullest(sizes, body);
     (total - taken <= block).then(|| Split::Mixed(fullest.into()))
 }
 
-/// The choice of sizes with the greatest sum that fits into `room`; of several, the one that
-/// takes the later sizes only where it must.
-fn fullest(sizes: &[usize], room: usize) -> Vec<bool> {
-    // reach[n][sum]: the first n sizes can make up the sum. Sizes are multiples of 4.
-    let (slots, unit) = (room / 4, 4);
-    let mut reach = vec![vec![false; slots + 1]];
-    reach[0][0] = true;
-    for size in sizes {
-        let before = &reach[reach.len() - 1];
-        let step = size / unit;
-        let next = (0..=slots).map(|sum| before[sum] || (sum >= step && before[sum - step])).collect();
-        reach.push(next);
-    }
-    let mut sum = (0..=slots).rev().find(|sum| reach[sizes.len()][*sum]).unwrap_or(0);
-    let mut taken = vec![false; sizes.len()];
-    for index in (0..sizes.len()).rev() {
-        if !reach[index][sum] {
-            taken[index] = true;
-            sum -= sizes[index] / unit;
-        }
-    }
-    taken
+/// The xattrs of a split that lie in the inode, or else those in the block.
+fn part<'t>(
+    tree: &'t Tree,
+    (set, split): &(XattrSetId, Split),
+    body: bool,
+) -> impl Iterator<Item = &'t Xattr> {
+    tree.xattr_set(*set)
+        .iter()
+        .enumerate()
+        .filter(move |(index, _)| match split {
+            Split::Body => body,
+            Split::Block => !body,
+            Split::Mixed(in_body) => in_body[*index] == body,
+        })
+        .map(|(_, xattr)| xattr)
 }
 
 impl XattrPlan {
@@ -166,40 +230,29 @@ impl XattrPlan {
         self.blocks.get(index as usize)
     }
 
-    fn part<'t>(
-        &self,
-        tree: &'t Tree,
-        set: XattrSetId,
-        body: bool,
-    ) -> impl Iterator<Item = &'t Xattr> + use<'t, '_> {
-        let split = &self.splits[set.0 as usize];
-        tree.xattr_set(set)
-            .iter()
-            .enumerate()
-            .filter(move |(index, _)| match split {
-                Split::Body => body,
-                Split::Block => !body,
-                Split::Mixed(in_body) => in_body[*index] == body,
-            })
-            .map(|(_, xattr)| xattr)
+    /// The length of `system.data` of a node whose content is inline.
+    pub fn inline_of(&self, node: NodeId) -> Option<usize> {
+        let value = self.inline.get(node.index())?.checked_sub(1)?;
+        Some(value as usize)
     }
 
-    /// The xattrs of a set that lie in the inode.
+    /// The xattrs of a node that lie in its inode.
     pub fn body_part<'t>(
         &self,
         tree: &'t Tree,
-        set: XattrSetId,
+        node: NodeId,
     ) -> impl Iterator<Item = &'t Xattr> + use<'t, '_> {
-        self.part(tree, set, true)
+        let split = self.split_of[node.index()].checked_sub(1);
+        split.into_iter().flat_map(|split| part(tree, &self.splits[split as usize], true))
     }
 
-    /// The xattrs of a set that lie in a block.
+    /// The xattrs of a split that lie in a block.
     pub fn block_part<'t>(
         &self,
         tree: &'t Tree,
-        set: XattrSetId,
+        split: SplitId,
     ) -> impl Iterator<Item = &'t Xattr> + use<'t, '_> {
-        self.part(tree, set, false)
+        part(tree, &self.splits[split.0 as usize], false)
     }
 }
 

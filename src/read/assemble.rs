@@ -283,9 +283,10 @@ impl<'a> Assembler<'_, 'a> {
                 let first = self.tree.runs.len();
                 self.tree.runs.extend_from_slice(&inode.runs);
                 let count = u32::try_from(inode.runs.len()).unwrap_or(u32::MAX);
-                Kind::Regular { size, first, count }
+                let inline = inode.inline.map(|parts| self.tree.add_parts(parts));
+                Kind::Regular { size, first, count, inline }
             }
-            Content::Symlink(target) => Kind::Symlink(self.tree.add_text(target)),
+            Content::Symlink(target) => Kind::Symlink(self.tree.add_parts(target)),
             Content::Device(major, minor) => Kind::Device { major, minor },
             Content::Empty => Kind::Empty,
         };

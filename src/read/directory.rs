@@ -1,7 +1,7 @@
-//! Reading the blocks of a directory.
+//! Reading the entries of a directory, in blocks or in its inode.
 
 use super::file_map::Budget;
-use super::inode::{self, ReadInode};
+use super::inode::{self, Parts, ReadInode};
 use super::inode_table::RawInode;
 use crate::error::{Location, Problem, Result, Structure, shown};
 use crate::ondisk::crypt::NAME_MIN;
@@ -74,18 +74,12 @@ pub fn read<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDi
 /// Reads a directory as the image holds it: its parent, and its names in byte order.
 fn read_stored<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<(InodeNr, Vec<RawEntry<'a>>)> {
     let mut reader = Reader { source, directory, entries: Vec::new() };
-    let runs = directory.runs.iter();
-    let blocks = runs.flat_map(|run| run.physical.0..run.physical.0 + u64::from(run.count)).map(BlockNr);
-    for (place, block) in blocks.enumerate() {
-        reader.block(block, place == 0)?;
-        if place == 0 {
-            reader.check_dots(block)?;
-        }
-    }
+    let parent = match directory.inline {
+        Some(parts) => reader.inline(parts)?,
+        None => reader.blocks()?,
+    };
     let at = || Location::of(Structure::Directory).inode(directory.number);
     let mut entries = reader.entries;
-    let parent = entries.get(1).map_or(InodeNr(0), |dotdot| dotdot.inode);
-    entries.drain(..2);
     entries.sort_unstable_by_key(|entry| entry.name);
     for pair in entries.windows(2) {
         if let [first, second] = pair
@@ -105,6 +99,32 @@ impl<'a> Reader<'_, 'a> {
         Location::of(Structure::Directory).inode(self.directory.number).block(block)
     }
 
+    /// Reads all blocks; returns where `..` points to.
+    fn blocks(&mut self) -> Result<InodeNr> {
+        let runs = self.directory.runs.iter();
+        let blocks = runs.flat_map(|run| run.physical.0..run.physical.0 + u64::from(run.count)).map(BlockNr);
+        for (place, block) in blocks.enumerate() {
+            self.block(block, place == 0)?;
+            if place == 0 {
+                self.check_dots(block)?;
+            }
+        }
+        let parent = self.entries.get(1).map_or(InodeNr(0), |dotdot| dotdot.inode);
+        self.entries.drain(..2);
+        Ok(parent)
+    }
+
+    /// Reads the two lists of entries in an inode; returns the parent, which stands before them.
+    fn inline(&mut self, [head, value]: Parts<'a>) -> Result<InodeNr> {
+        let number = self.directory.number;
+        let at = || Location::of(Structure::Directory).inode(number);
+        let parent = le32(head, 0).unwrap_or(0);
+        let list = head.get(dir_entry::INLINE_PARENT_SIZE..).unwrap_or_default();
+        self.names(list, list.len(), at)?;
+        self.names(value, value.len(), at)?;
+        Ok(InodeNr(parent))
+    }
+
     fn block(&mut self, block: BlockNr, first: bool) -> Result<()> {
         let bytes = self.source.block(block).unwrap_or_default();
         let mut end = bytes.len();
@@ -115,7 +135,8 @@ impl<'a> Reader<'_, 'a> {
                 end = self.check_leaf(block, bytes)?;
             }
         }
-        self.names(block, bytes, end)
+        let directory = self.directory.number;
+        self.names(bytes, end, || Location::of(Structure::Directory).inode(directory).block(block))
     }
 
     /// Checks the tail of a block of names; returns where the names end.
@@ -190,12 +211,13 @@ impl<'a> Reader<'_, 'a> {
         Ok(())
     }
 
-    fn names(&mut self, block: BlockNr, bytes: &'a [u8], end: usize) -> Result<()> {
+    /// Reads a list of entries that fills `bytes` up to `end`.
+    fn names(&mut self, bytes: &'a [u8], end: usize, at: impl Fn() -> Location) -> Result<()> {
         let typed = self.source.features().incompat.contains(Incompat::FILETYPE);
         let mut offset = 0;
         while offset < end {
             let Some(entry) = bytes.get(offset..end).and_then(view::<DirEntry>) else {
-                return Err(self.at(block).wrong("has an entry that crosses its end"));
+                return Err(at().wrong("has an entry that crosses its end"));
             };
             let length = dir_entry::decode_rec_len(entry.rec_len, bytes.len());
             let name_len = usize::from(entry.name_len);
@@ -203,7 +225,7 @@ impl<'a> Reader<'_, 'a> {
                 || !length.is_multiple_of(4)
                 || length > end - offset
             {
-                return Err(self.at(block).value(
+                return Err(at().value(
                     "rec_len",
                     length as u64,
                     format!("room for the name, within the {} bytes left", end - offset),
@@ -217,20 +239,20 @@ impl<'a> Reader<'_, 'a> {
                 if self.directory.flags.contains(InodeFlags::ENCRYPT) && !matches!(name, b"." | b"..") {
                     // Ciphertext may hold any byte.
                     if name.len() < NAME_MIN {
-                        return Err(self.at(block).value(
+                        return Err(at().value(
                             "name_len",
                             entry.name_len,
                             format!("{NAME_MIN} or more in an encrypted directory"),
                         ));
                     }
                 } else if name.is_empty() || name.iter().any(|byte| matches!(byte, 0 | b'/')) {
-                    return Err(self.at(block).wrong(format!(
+                    return Err(at().wrong(format!(
                         "has a name that is empty or has a '/' or a NUL byte: '{}'",
                         name.escape_ascii()
                     )));
                 }
                 if !typed && entry.file_type != 0 {
-                    return Err(self.at(block).value("the high byte of name_len", entry.file_type, 0));
+                    return Err(at().value("the high byte of name_len", entry.file_type, 0));
                 }
                 self.entries.push(RawEntry {
                     name,

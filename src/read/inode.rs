@@ -39,6 +39,8 @@ pub struct ReadInode<'a> {
     pub generation: u32,
     /// What it holds.
     pub content: Content<'a>,
+    /// The content of a regular file or directory that lies in the inode.
+    pub inline: Option<Parts<'a>>,
     /// The blocks of a regular file or directory, none past its end but for a Merkle tree.
     pub runs: Vec<Run>,
     /// The xattrs in the body.
@@ -59,11 +61,31 @@ pub enum Content<'a> {
     /// So many bytes.
     Regular(u64),
     /// The target of a symlink.
-    Symlink(&'a [u8]),
+    Symlink(Parts<'a>),
     /// A device's major and minor number.
     Device(u32, u32),
     /// Nothing: a FIFO or a socket.
     Empty,
+}
+
+/// Bytes that lie one behind the other, but in two places: `i_block` and the xattr `system.data`.
+pub type Parts<'a> = [&'a [u8]; 2];
+
+/// What of an inode its blocks and its body hold.
+struct Stored<'a> {
+    content: Content<'a>,
+    inline: Option<Parts<'a>>,
+    map: FileMap,
+}
+
+impl<'a> Stored<'a> {
+    fn in_blocks(content: Content<'a>, map: FileMap) -> Self {
+        Self { content, inline: None, map }
+    }
+
+    fn in_inode(content: Content<'a>) -> Self {
+        Self::in_blocks(content, FileMap::default())
+    }
 }
 
 impl ReadInode<'_> {
@@ -106,12 +128,14 @@ pub fn read<'a>(
     if mtime.nanoseconds >= 1_000_000_000 {
         return Err(at().value("the nanoseconds of i_mtime", mtime.nanoseconds, "below 1000000000"));
     }
-    let (content, mut map) = read_content(source, budget, raw, &inode)?;
+    let body = xattr::in_body(source, number, &inode, raw.bytes)?;
+    let inline = inline_parts(source, raw, &inode, body.inline_data)?;
+    let Stored { content, inline, mut map } = read_content(source, budget, raw, &inode, inline)?;
     let xattr_block = xattr_block(source, number, &inode)?;
     let claims: Vec<Claim> = map.claims(number).collect();
     let cluster = source.geometry.blocks_per_cluster;
     let blocks = map.blocks(cluster) + u64::from(xattr_block.is_some()) * cluster;
-    if let Content::Regular(size) = content {
+    if let (Content::Regular(size), None) = (content, inline) {
         let extents = inode.flags().contains(InodeFlags::EXTENTS);
         let limit = if extents {
             u32::MAX.into()
@@ -146,8 +170,9 @@ pub fn read<'a>(
         links: inode.i_links_count.get(),
         generation: inode.i_generation.get(),
         content,
+        inline,
         runs: map.runs,
-        xattrs: xattr::in_body(source, number, &inode, raw.bytes)?,
+        xattrs: body.xattrs,
         xattr_block,
         blocks,
         // Fast commits do not tell of it.
@@ -265,25 +290,29 @@ fn read_content<'a>(
     budget: &Budget,
     raw: &RawInode<'a>,
     inode: &Inode,
-) -> Result<(Content<'a>, FileMap)> {
+    inline: Option<Parts<'a>>,
+) -> Result<Stored<'a>> {
     let number = raw.number;
     let at = || Location::of(Structure::Inode).inode(number);
+    if let Some(parts) = inline {
+        return inline_content(number, inode, parts);
+    }
     match inode.format() {
         disk::S_IFREG => {
             let map = file_map::read(source, budget, number, inode)?;
-            Ok((Content::Regular(inode.size()), map))
+            Ok(Stored::in_blocks(Content::Regular(inode.size()), map))
         }
         disk::S_IFDIR => {
             let map = file_map::read(source, budget, number, inode)?;
             if source.fast_commits().directories.get(&number).is_some_and(|known| known.made_in.is_some()) {
                 // Its blocks were not given to it yet.
                 return match map.runs[..] {
-                    [] => Ok((Content::Directory, map)),
+                    [] => Ok(Stored::in_blocks(Content::Directory, map)),
                     _ => Err(at().wrong("was made by a fast commit, but has blocks already")),
                 };
             }
             check_directory_size(source, number, inode, &map)?;
-            Ok((Content::Directory, map))
+            Ok(Stored::in_blocks(Content::Directory, map))
         }
         disk::S_IFLNK => read_symlink(source, budget, raw, inode),
         format @ (disk::S_IFCHR | disk::S_IFBLK | disk::S_IFIFO | disk::S_IFSOCK) => {
@@ -298,11 +327,11 @@ fn read_content<'a>(
                 ));
             }
             if matches!(format, disk::S_IFIFO | disk::S_IFSOCK) {
-                return Ok((Content::Empty, FileMap::default()));
+                return Ok(Stored::in_inode(Content::Empty));
             }
             let word = |slot: usize| le32(&inode.i_block, slot * 4).unwrap_or(0);
             match disk::decode_device(word(0), word(1)) {
-                Some((major, minor)) => Ok((Content::Device(major, minor), FileMap::default())),
+                Some((major, minor)) => Ok(Stored::in_inode(Content::Device(major, minor))),
                 None => Err(at().value(
                     "the device number",
                     word(0),
@@ -311,6 +340,64 @@ fn read_content<'a>(
             }
         }
         _ => Err(at().value("the type in i_mode", inode.i_mode.get() >> 12, "one of 1, 2, 4, 6, 8, 10, 12")),
+    }
+}
+
+/// The two places of inline data, if the inode has any.
+fn inline_parts<'a>(
+    source: &Source<'_>,
+    raw: &RawInode<'a>,
+    inode: &Inode,
+    value: Option<&'a [u8]>,
+) -> Result<Option<Parts<'a>>> {
+    let at = || Location::of(Structure::Inode).inode(raw.number);
+    let flags = inode.flags();
+    if !flags.contains(InodeFlags::INLINE_DATA) {
+        return match value {
+            Some(_) => Err(at().wrong("has the xattr system.data without the INLINE_DATA flag")),
+            None => Ok(None),
+        };
+    }
+    if !source.features().incompat.contains(Incompat::INLINE_DATA) {
+        return Err(at().wrong("has the INLINE_DATA flag without the inline_data feature"));
+    }
+    if flags.intersects(InodeFlags::EXTENTS | InodeFlags::INDEX) {
+        return Err(at().wrong("has inline data, but also an extent tree or an index"));
+    }
+    if flags.intersects(InodeFlags::ENCRYPT | InodeFlags::VERITY) {
+        return Err(at().wrong("has inline data, but is encrypted or has verity, for which it needs blocks"));
+    }
+    let Some(value) = value else {
+        return Err(at().wrong("has inline data, but no xattr system.data"));
+    };
+    let head = raw.bytes.get(disk::I_BLOCK..disk::I_BLOCK + disk::I_BLOCK_SIZE).unwrap_or_default();
+    Ok(Some([head, value]))
+}
+
+/// What an inode with inline data holds.
+fn inline_content<'a>(number: InodeNr, inode: &Inode, [head, value]: Parts<'a>) -> Result<Stored<'a>> {
+    let at = || Location::of(Structure::Inode).inode(number);
+    let room = (head.len() + value.len()) as u64;
+    let size = inode.size();
+    match inode.format() {
+        disk::S_IFREG => {
+            // After a file was cut, there may be more bytes than it has. mke2fs leaves a file of zeros
+            // with fewer: for kernel and e2fsck, what is missing is zeros.
+            let live = usize::try_from(size).unwrap_or(usize::MAX);
+            let (head_len, value_len) =
+                (live.min(head.len()), live.saturating_sub(head.len()).min(value.len()));
+            let inline = Some([&head[..head_len], &value[..value_len]]);
+            Ok(Stored { inline, ..Stored::in_inode(Content::Regular(size)) })
+        }
+        disk::S_IFDIR | disk::S_IFLNK if size != room => {
+            Err(at().value("i_size", size, format!("{room}, the bytes of the inline data")))
+        }
+        disk::S_IFDIR => Ok(Stored { inline: Some([head, value]), ..Stored::in_inode(Content::Directory) }),
+        disk::S_IFLNK if head.contains(&0) || value.contains(&0) => {
+            Err(at().wrong("is a symlink whose target has a NUL byte"))
+        }
+        disk::S_IFLNK => Ok(Stored::in_inode(Content::Symlink([head, value]))),
+        _ => Err(at().wrong("has inline data, but is neither file, directory nor symlink")),
     }
 }
 
@@ -342,7 +429,7 @@ fn read_symlink<'a>(
     budget: &Budget,
     raw: &RawInode<'a>,
     inode: &Inode,
-) -> Result<(Content<'a>, FileMap)> {
+) -> Result<Stored<'a>> {
     let number = raw.number;
     let at = || Location::of(Structure::Inode).inode(number);
     let size = inode.size();
@@ -377,7 +464,7 @@ fn read_symlink<'a>(
                 format!("{stored}, the length of the encrypted target and 2, and more than 2"),
             ));
         }
-        return Ok((Content::Symlink(&target[..length]), map));
+        return Ok(Stored::in_blocks(Content::Symlink([&target[..length], &[]]), map));
     }
     let end = target.iter().position(|byte| *byte == 0).unwrap_or(target.len());
     if length == 0 || end != length {
@@ -387,7 +474,7 @@ fn read_symlink<'a>(
             format!("{end}, the length of the symlink's target, which is not empty"),
         ));
     }
-    Ok((Content::Symlink(&target[..length]), map))
+    Ok(Stored::in_blocks(Content::Symlink([&target[..length], &[]]), map))
 }
 
 /// Checks that a map can reach the end of a file.

@@ -31,37 +31,58 @@ impl RawXattr<'_> {
     pub fn key(&self) -> (u8, usize, &[u8]) {
         (self.index, self.name.len(), self.name)
     }
+
+    /// Whether it holds inline data, which is content.
+    fn is_inline_data(&self) -> bool {
+        self.index == disk::INDEX_SYSTEM && self.name == disk::INLINE_DATA_NAME
+    }
 }
 
-/// Whether the hash of an entry must be right, or may be missing.
+/// Where a list of entries lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum EntryHash {
-    Needed,
-    Optional,
+enum Place {
+    /// In an inode, where hashes may be missing.
+    Body,
+    /// In a block.
+    Block,
 }
 
 /// The xattrs in the body of an inode.
+#[derive(Debug, Default)]
+pub struct BodyXattrs<'a> {
+    /// Those that are part of the tree.
+    pub xattrs: Vec<RawXattr<'a>>,
+    /// The value of `system.data`, which holds inline data.
+    pub inline_data: Option<&'a [u8]>,
+}
+
+/// Reads the xattrs in the body of an inode.
 pub fn in_body<'a>(
     source: &Source<'_>,
     number: InodeNr,
     inode: &Inode,
     bytes: &'a [u8],
-) -> Result<Vec<RawXattr<'a>>> {
+) -> Result<BodyXattrs<'a>> {
     if !source.geometry.has_wide_inodes() || inode.i_extra_isize.get() < EXTRA_WITH_CHECKSUM {
-        return Ok(Vec::new());
+        return Ok(BodyXattrs::default());
     }
     let start = BASE_SIZE + usize::from(inode.i_extra_isize.get());
     let area = bytes.get(start..).unwrap_or_default();
     if le32(area, 0) != Some(disk::MAGIC) {
-        return Ok(Vec::new());
+        return Ok(BodyXattrs::default());
     }
-    if !source.features().compat.contains(Compat::EXT_ATTR) {
-        return Err(Location::of(Structure::Xattr)
-            .inode(number)
-            .wrong("are there without the ext_attr feature"));
-    }
+    let at = || Location::of(Structure::Xattr).inode(number);
     let entries = area.get(disk::IBODY_HEADER_SIZE..).unwrap_or_default();
-    parse(entries, 0, EntryHash::Optional, || Location::of(Structure::Xattr).inode(number))
+    let (inline_data, xattrs): (Vec<_>, Vec<_>) =
+        parse(entries, 0, Place::Body, at)?.into_iter().partition(RawXattr::is_inline_data);
+    if !xattrs.is_empty() && !source.features().compat.contains(Compat::EXT_ATTR) {
+        return Err(at().wrong("are there without the ext_attr feature"));
+    }
+    match inline_data[..] {
+        [] => Ok(BodyXattrs { xattrs, inline_data: None }),
+        [data] => Ok(BodyXattrs { xattrs, inline_data: Some(data.value) }),
+        _ => Err(at().wrong("have two values for system.data")),
+    }
 }
 
 /// The blocks of xattrs, by their numbers, each with its entries and one of its inodes.
@@ -141,14 +162,14 @@ fn read_block<'a>(
             format!("{users}, the number of inodes that use it"),
         ));
     }
-    parse(bytes, size_of::<XattrHeader>(), EntryHash::Needed, at)
+    parse(bytes, size_of::<XattrHeader>(), Place::Block, at)
 }
 
 /// Reads a list of entries that starts at `first`; values are counted from the start of `area`.
 fn parse<'a>(
     area: &'a [u8],
     first: usize,
-    hashes: EntryHash,
+    place: Place,
     at: impl Fn() -> Location,
 ) -> Result<Vec<RawXattr<'a>>> {
     let mut found = Vec::new();
@@ -165,7 +186,7 @@ fn parse<'a>(
         else {
             return Err(at().wrong("have no end"));
         };
-        check_name(entry, name, &at)?;
+        check_name(entry, name, place, &at)?;
         let size = usize::try_from(entry.e_value_size.get()).unwrap_or(usize::MAX);
         let value = if size == 0 {
             &[][..]
@@ -181,7 +202,7 @@ fn parse<'a>(
             values.push(start..start + disk::value_size(size));
             value
         };
-        check_hash(entry, name, value, hashes, &at)?;
+        check_hash(entry, name, value, place, &at)?;
         found.push(RawXattr { index: entry.e_name_index, name, value });
         offset = next;
     }
@@ -200,9 +221,10 @@ fn parse<'a>(
     Ok(found)
 }
 
-fn check_name(entry: &XattrEntry, name: &[u8], at: &impl Fn() -> Location) -> Result<()> {
+fn check_name(entry: &XattrEntry, name: &[u8], place: Place, at: &impl Fn() -> Location) -> Result<()> {
     let index = entry.e_name_index;
-    if index == 0 || index > disk::INDEX_MAX || index == disk::INDEX_SYSTEM {
+    let is_inline_data = place == Place::Body && name == disk::INLINE_DATA_NAME;
+    if index == 0 || index > disk::INDEX_MAX || (index == disk::INDEX_SYSTEM && !is_inline_data) {
         return Err(at().value("e_name_index", index, "a namespace of this filesystem's features"));
     }
     if name.contains(&0) {
@@ -218,11 +240,11 @@ fn check_hash(
     entry: &XattrEntry,
     name: &[u8],
     value: &[u8],
-    hashes: EntryHash,
+    place: Place,
     at: &impl Fn() -> Location,
 ) -> Result<()> {
     let found = entry.e_hash.get();
-    if found == 0 && hashes == EntryHash::Optional {
+    if found == 0 && place == Place::Body {
         return Ok(());
     }
     let expected = disk::entry_hash(name, value, false);

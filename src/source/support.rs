@@ -26,7 +26,8 @@ const SUPPORTED: Features = Features {
             | Incompat::FLEX_BG.bits()
             | Incompat::METADATA_CSUM_SEED.bits()
             | Incompat::LARGE_DIR.bits()
-            | Incompat::ENCRYPT.bits(),
+            | Incompat::ENCRYPT.bits()
+            | Incompat::INLINE_DATA.bits(),
     ),
     ro_compat: RoCompat::from_bits_retain(
         RoCompat::SPARSE_SUPER.bits()

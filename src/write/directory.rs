@@ -13,7 +13,7 @@ use crate::tree::{Kind, NodeId};
 use crate::units::InodeNr;
 
 /// Puts entries into a block, one behind the other.
-struct Filler<'o> {
+pub(super) struct Filler<'o> {
     out: &'o mut [u8],
     typed: bool,
     next: usize,
@@ -21,8 +21,13 @@ struct Filler<'o> {
     last: usize,
 }
 
-impl Filler<'_> {
-    fn add(&mut self, name: &[u8], inode: InodeNr, mode: u16) {
+impl<'o> Filler<'o> {
+    /// Nothing is in the block yet, which is zero.
+    pub(super) fn new(out: &'o mut [u8], typed: bool) -> Self {
+        Self { out, typed, next: 0, last: 0 }
+    }
+
+    pub(super) fn add(&mut self, name: &[u8], inode: InodeNr, mode: u16) {
         let size = dir_entry::entry_size(name.len());
         let entry = DirEntry {
             inode: U32::new(inode.0),
@@ -37,7 +42,7 @@ impl Filler<'_> {
     }
 
     /// Stretches the last entry, or an unused one, to the end.
-    fn finish(self, end: usize) {
+    pub(super) fn finish(self, end: usize) {
         let len = dir_entry::encode_rec_len(end - self.last, self.out.len());
         self.out[self.last + 4..self.last + 6].copy_from_slice(len.as_bytes());
     }
@@ -81,8 +86,7 @@ impl Renderer<'_, '_> {
         let with_tail = self.plan.checksums.covers_metadata();
         let end = out.len() - if with_tail { TAIL_SIZE } else { 0 };
         let entries = self.tree.entries_of(id);
-        let typed = self.plan.geometry.features.incompat.contains(Incompat::FILETYPE);
-        let mut filler = Filler { out, typed, next: 0, last: 0 };
+        let mut filler = Filler::new(out, self.typed_entries());
         if dots {
             filler.add(b".", number, S_IFDIR);
             filler.add(b"..", self.parent_of(id), S_IFDIR);
@@ -102,7 +106,12 @@ impl Renderer<'_, '_> {
         }
     }
 
-    fn parent_of(&self, id: NodeId) -> InodeNr {
+    /// Whether entries have file types.
+    pub(super) fn typed_entries(&self) -> bool {
+        self.plan.geometry.features.incompat.contains(Incompat::FILETYPE)
+    }
+
+    pub(super) fn parent_of(&self, id: NodeId) -> InodeNr {
         match self.tree.node(id).kind {
             Kind::Directory { parent, .. } => self.plan.numbering.number_of(parent),
             _ => InodeNr::ROOT,

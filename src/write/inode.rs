@@ -31,9 +31,11 @@ impl Renderer<'_, '_> {
 
     fn inode(&self, number: InodeNr, out: &mut [u8]) {
         let mut inode = zeroed();
+        let node = self.plan.numbering.node_of(number);
+        let inline = node.and_then(|node| self.inline_content(node));
         let layout = &self.plan.layout;
-        if let Some(node) = self.plan.numbering.node_of(number) {
-            self.node_inode(node, &mut inode);
+        if let Some(node) = node {
+            self.node_inode(node, inline.as_deref(), &mut inode);
         } else if number == InodeNr::RESIZE && layout.resize_block.is_some() {
             self.special_inode(&mut inode);
             self.resize_inode(&mut inode);
@@ -54,8 +56,8 @@ impl Renderer<'_, '_> {
         let fields = out.len().min(size_of::<Inode>());
         let live = if inode.i_extra_isize.get() == 0 { disk::BASE_SIZE } else { fields };
         out[..live].copy_from_slice(&inode.as_bytes()[..live]);
-        if let Some(node) = self.plan.numbering.node_of(number) {
-            self.xattrs_in_body(node, out);
+        if let Some(node) = node {
+            self.xattrs_in_body(node, inline.as_deref(), out);
         }
         let with_high = inode.i_extra_isize.get() >= disk::EXTRA_WITH_CHECKSUM;
         if let Some(checksum) = self.plan.checksums.inode(number, 0, out, with_high) {
@@ -68,7 +70,7 @@ impl Renderer<'_, '_> {
         }
     }
 
-    fn node_inode(&self, id: NodeId, inode: &mut Inode) {
+    fn node_inode(&self, id: NodeId, inline: Option<&[u8]>, inode: &mut Inode) {
         let node = self.tree.node(id);
         let file = self.plan.layout.nodes[id.index()];
         inode.i_mode = U16::new(node.mode);
@@ -84,13 +86,19 @@ impl Renderer<'_, '_> {
             Kind::Directory { .. } => {
                 let plan = &self.plan.directories[id.index()];
                 flags.set(InodeFlags::INDEX, plan.index.is_some());
-                u64::from(plan.blocks) * self.plan.geometry.block_size as u64
+                let blocks = u64::from(plan.blocks) * self.plan.geometry.block_size as u64;
+                inline.map_or(blocks, |content| content.len() as u64)
             }
             Kind::Regular { size, .. } => size,
             Kind::Symlink(target) => self.tree.text(target).len() as u64,
             Kind::Device { .. } | Kind::Empty => 0,
         };
+        if let Some(content) = inline {
+            flags.insert(InodeFlags::INLINE_DATA);
+            inode.i_block.copy_from_slice(&content[..disk::I_BLOCK_SIZE]);
+        }
         match node.kind {
+            _ if inline.is_some() => {}
             Kind::Symlink(target) if size < FAST_SYMLINK_LIMIT => {
                 let target = self.tree.text(target);
                 inode.i_block[..target.len()].copy_from_slice(target);

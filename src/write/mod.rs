@@ -2,6 +2,7 @@
 
 mod directory;
 mod group;
+mod inline;
 mod inode;
 mod map;
 mod quota;
@@ -169,8 +170,12 @@ impl Renderer<'_, '_> {
             Content::OrphanFile => self.orphan_file(piece.start, out),
             Content::Map(owner, place) => self.map_block(owner, place, out),
             Content::Directory(node, first) => self.directory_blocks(node, first, out),
-            Content::Xattrs(set, refcount) => self.xattr_block(piece.start, set, refcount, out),
+            Content::Xattrs(split, refcount) => self.xattr_block(piece.start, split, refcount, out),
             Content::Symlink(node) => self.symlink_block(node, out),
+            Content::SmallData(node) => {
+                let content = self.small_content(node);
+                out[..content.len()].copy_from_slice(content);
+            }
             Content::Data(_) => {}
         }
     }

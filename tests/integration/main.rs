@@ -13,6 +13,7 @@ mod errors;
 mod fast_commits;
 mod features;
 mod golden;
+mod inline_data;
 mod journal;
 mod judges;
 mod large;

@@ -1,0 +1,99 @@
+//! Which content may lie in its inode, and how much room it would take there.
+
+use super::pack;
+use crate::geometry::Geometry;
+use crate::ondisk::dir_entry::{INLINE_PARENT_SIZE, entry_size};
+use crate::ondisk::features::Incompat;
+use crate::ondisk::inode::{FAST_SYMLINK_LIMIT, I_BLOCK_SIZE, InodeFlags};
+use crate::ondisk::xattr as disk;
+use crate::survey::Survey;
+use crate::tree::{Kind, NodeId, Tree};
+
+/// The bytes of the entry of `system.data`, without its value.
+pub const ENTRY_SIZE: usize = disk::entry_size(disk::INLINE_DATA_NAME.len());
+
+/// The room for entries in `i_block`, in bytes.
+const HEAD_ROOM: usize = I_BLOCK_SIZE - INLINE_PARENT_SIZE;
+
+/// The two lists of entries of a directory in its inode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InlineLists {
+    /// For each entry, whether it is in the list in `i_block`.
+    pub in_head: Box<[bool]>,
+    /// The bytes of the other list, which is the value of `system.data`.
+    pub value_len: usize,
+}
+
+/// What content could lie in its inode, if xattrs leave the room.
+#[derive(Debug)]
+pub struct Candidates<'p> {
+    tree: &'p Tree,
+    survey: &'p Survey,
+    /// The most bytes that the value of `system.data` may have; `None` where nothing is inline.
+    room: Option<usize>,
+}
+
+impl<'p> Candidates<'p> {
+    /// The candidates of a tree. `body_room` is what xattrs may take in an inode.
+    pub fn new(geometry: &Geometry, tree: &'p Tree, survey: &'p Survey, body_room: usize) -> Self {
+        let feature = geometry.features.incompat.contains(Incompat::INLINE_DATA);
+        let room = body_room.checked_sub(ENTRY_SIZE).filter(|_| feature);
+        Self { tree, survey, room }
+    }
+
+    /// Whether there can't be any.
+    pub fn is_empty(&self) -> bool {
+        self.room.is_none()
+    }
+
+    /// The bytes of `system.data` that the content of a node takes, if it may be inline.
+    pub fn value_len(&self, id: NodeId) -> Option<usize> {
+        let room = self.room?;
+        let node = self.tree.node(id);
+        if self.tree.boot_loader == Some(id)
+            || node.flags.intersects(InodeFlags::ENCRYPT | InodeFlags::VERITY)
+        {
+            return None;
+        }
+        let behind_i_block = |size: u64| {
+            let value = usize::try_from(size).ok()?.saturating_sub(I_BLOCK_SIZE);
+            (value <= room).then_some(value)
+        };
+        match node.kind {
+            Kind::Directory { .. } => self.lists(id).map(|lists| lists.value_len),
+            Kind::Regular { size, .. } => behind_i_block(size).filter(|_| self.is_one_block(id)),
+            Kind::Symlink(target) => {
+                let size = self.tree.text(target).len() as u64;
+                behind_i_block(size).filter(|_| size >= FAST_SYMLINK_LIMIT)
+            }
+            Kind::Device { .. } | Kind::Empty => None,
+        }
+    }
+
+    /// Whether a file has bytes, and would take a block for them. A swap file needs real blocks.
+    fn is_one_block(&self, id: NodeId) -> bool {
+        matches!(self.survey.runs_of(id), [run] if run.logical == 0 && run.count == 1 && !run.unwritten)
+            && !self.survey.is_swap_file(id)
+    }
+
+    /// The lists of a directory that fits into its inode: `i_block` takes as much as it can, so that
+    /// the rest, which xattrs compete with, is as short as can be.
+    ///
+    /// The kernel does not mount a root without blocks, and e2fsck wants blocks in `lost+found`.
+    pub fn lists(&self, id: NodeId) -> Option<InlineLists> {
+        let room = self.room.filter(|_| !matches!(id, NodeId::ROOT | NodeId::LOST_FOUND))?;
+        let entries = self.tree.entries_of(id);
+        if entries.len() * entry_size(1) > HEAD_ROOM + room {
+            return None;
+        }
+        let sizes: Vec<usize> =
+            entries.iter().map(|entry| entry_size(self.tree.text(entry.name).len())).collect();
+        let total: usize = sizes.iter().sum();
+        if total > HEAD_ROOM + room {
+            return None;
+        }
+        let (in_head, taken) = pack::fullest(&sizes, HEAD_ROOM);
+        let value_len = total - taken;
+        (value_len <= room).then(|| InlineLists { in_head: in_head.into(), value_len })
+    }
+}

@@ -1,0 +1,56 @@
+//! Rendering content that lies in an inode, in the output or in the input.
+
+use super::Renderer;
+use super::directory::Filler;
+use crate::content::FileContent;
+use crate::ondisk::dir_entry::INLINE_PARENT_SIZE;
+use crate::ondisk::inode::I_BLOCK_SIZE;
+use crate::plan::InlineLists;
+use crate::tree::{Kind, NodeId};
+
+impl Renderer<'_, '_> {
+    /// The content of a regular file of one block, wherever the input has it; zeros at the end may
+    /// be missing.
+    pub(super) fn small_content(&self, id: NodeId) -> &[u8] {
+        FileContent::of(self.source, self.tree, id).and_then(|file| file.block(0)).unwrap_or_default()
+    }
+
+    /// The content of a node if it is inline: what goes into `i_block`, and then the value of
+    /// `system.data`.
+    pub(super) fn inline_content(&self, id: NodeId) -> Option<Vec<u8>> {
+        let mut out = vec![0; I_BLOCK_SIZE + self.plan.xattrs.inline_of(id)?];
+        let content = match self.tree.node(id).kind {
+            Kind::Directory { .. } => {
+                let lists = self.plan.directories[id.index()].inline.as_ref()?;
+                self.inline_directory(id, lists, &mut out);
+                return Some(out);
+            }
+            Kind::Regular { .. } => self.small_content(id),
+            Kind::Symlink(target) => self.tree.text(target),
+            Kind::Device { .. } | Kind::Empty => return None,
+        };
+        // Content is no longer than the room that the plan gives it.
+        out[..content.len()].copy_from_slice(content);
+        Some(out)
+    }
+
+    /// The number of the parent, the list that fills `i_block`, and the other list.
+    fn inline_directory(&self, id: NodeId, lists: &InlineLists, out: &mut [u8]) {
+        let (head, value) = out.split_at_mut(I_BLOCK_SIZE);
+        let (parent, head) = head.split_at_mut(INLINE_PARENT_SIZE);
+        parent.copy_from_slice(&self.parent_of(id).0.to_le_bytes());
+        for (in_head, list) in [(true, head), (false, value)] {
+            let end = list.len();
+            if end == 0 {
+                continue;
+            }
+            let mut filler = Filler::new(list, self.typed_entries());
+            let entries = self.tree.entries_of(id).iter().zip(&lists.in_head);
+            for (entry, _) in entries.filter(|(_, place)| **place == in_head) {
+                let mode = self.tree.node(entry.node).mode;
+                filler.add(self.tree.text(entry.name), self.plan.numbering.number_of(entry.node), mode);
+            }
+            filler.finish(end);
+        }
+    }
+}
