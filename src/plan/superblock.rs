@@ -47,7 +47,7 @@ pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
     }
     Ok(source.features().union(needed).difference(Features {
         incompat: Incompat::NEEDS_RECOVERY,
-        ro_compat: RoCompat::ORPHAN_PRESENT,
+        ro_compat: RoCompat::ORPHAN_PRESENT | RoCompat::SHARED_BLOCKS,
         ..Features::default()
     }))
 }

@@ -57,6 +57,22 @@ impl Claim {
     }
 }
 
+/// Refuses a block, or a cluster, with two owners.
+fn conflict(first: &Claim, second: &Claim, overlap: bool) -> crate::Error {
+    let owner = second.owner.or(first.owner);
+    let other = if second.owner.is_some() { first.owner } else { None };
+    let at = match owner {
+        Some(inode) => Location::of(Structure::FileMap).inode(inode),
+        None => Location::of(Structure::GroupDescriptor),
+    };
+    let by = other.map_or("filesystem metadata".to_owned(), |inode| format!("inode {inode}"));
+    at.block(second.start).wrong(if overlap {
+        format!("is also claimed by {by}")
+    } else {
+        format!("lies in a cluster that is also claimed by {by}")
+    })
+}
+
 /// All claims on blocks.
 #[derive(Debug, Default)]
 pub struct Claims(Vec<Claim>);
@@ -92,21 +108,29 @@ impl Claims {
             let overlap = first.end() > second.start.0;
             if overlap || (first.end().next_multiple_of(cluster) > second.start.0 && !first.may_share(second))
             {
-                let owner = second.owner.or(first.owner);
-                let other = if second.owner.is_some() { first.owner } else { None };
-                let at = match owner {
-                    Some(inode) => Location::of(Structure::FileMap).inode(inode),
-                    None => Location::of(Structure::GroupDescriptor),
-                };
-                let by = other.map_or("filesystem metadata".to_owned(), |inode| format!("inode {inode}"));
-                return Err(at.block(second.start).wrong(if overlap {
-                    format!("is also claimed by {by}")
-                } else {
-                    format!("lies in a cluster that is also claimed by {by}")
-                }));
+                return Err(conflict(first, second, overlap));
             }
         }
         Ok(())
+    }
+
+    /// Lets content share blocks with content, where its owners may, and returns how many blocks more
+    /// there would be if none were shared. What is left has each block once.
+    pub fn settle_shared(&mut self, may_share: impl Fn(InodeNr) -> bool) -> u64 {
+        let shareable = |claim: &Claim| claim.logical.is_some() && claim.owner.is_some_and(&may_share);
+        let (mut shared, others): (Vec<Claim>, Vec<Claim>) = self.0.drain(..).partition(shareable);
+        self.0 = others;
+        shared.par_sort_unstable_by_key(|claim| (claim.start, claim.count, claim.owner, claim.logical));
+        let (mut end, mut saved) = (0, 0);
+        for claim in shared {
+            let start = claim.start.0.max(end);
+            saved += claim.count.min(start - claim.start.0);
+            if claim.end() > start {
+                end = claim.end();
+                self.0.push(Claim { start: BlockNr(start), count: end - start, ..claim });
+            }
+        }
+        saved
     }
 
     /// The claims, in the order of their blocks once they have been checked.

@@ -20,6 +20,10 @@ pub struct FileMap {
     pub nodes: Vec<BlockNr>,
 }
 
+/// How often each block may be shared on average with `shared_blocks`: far more than fits once each
+/// file has blocks of its own.
+const SHARED_TIMES: u64 = 16;
+
 /// How many blocks all maps together may still name: no more than there are. It bounds the work
 /// on an image whose maps name the same blocks over and over.
 #[derive(Debug)]
@@ -28,7 +32,9 @@ pub struct Budget(AtomicU64);
 impl Budget {
     /// The budget of an image.
     pub fn new(source: &Source<'_>) -> Self {
-        Self(AtomicU64::new(source.geometry.blocks_count))
+        let shared = source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS);
+        let times = if shared { SHARED_TIMES } else { 1 };
+        Self(AtomicU64::new(source.geometry.blocks_count * times))
     }
 
     /// Takes blocks from the budget.

@@ -30,6 +30,7 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::observe::{Observer, Stage};
+use crate::ondisk::features::RoCompat;
 use crate::source::Source;
 use crate::tree::Tree;
 use crate::units::InodeNr;
@@ -100,6 +101,16 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
     }
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims());
+    let shared = if source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS) {
+        claims.settle_shared(|owner| is_regular(&inodes, owner))
+    } else {
+        0
+    };
+    if shared > 0 {
+        warnings.push(format!(
+            "files shared {shared} blocks (shared_blocks); each has its own now, and the feature is gone"
+        ));
+    }
     claims.check(source.geometry.blocks_per_cluster)?;
     let directories = inodes
         .par_iter()
@@ -115,4 +126,9 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
     }
     warnings.extend(specials.warnings());
     Ok(Reading { tree: assembled.tree, inodes: assembled.inodes, specials, warnings, orphans, claims })
+}
+
+fn is_regular(inodes: &[inode::ReadInode<'_>], number: InodeNr) -> bool {
+    let found = inodes.binary_search_by_key(&number, |inode| inode.number);
+    found.is_ok_and(|index| matches!(inodes[index].content, inode::Content::Regular(_)))
 }

@@ -49,7 +49,7 @@ const SUPPORTED: Features = Features {
 pub const STATE: Features = Features {
     compat: Compat::empty(),
     incompat: Incompat::NEEDS_RECOVERY,
-    ro_compat: RoCompat::ORPHAN_PRESENT,
+    ro_compat: RoCompat::ORPHAN_PRESENT.union(RoCompat::SHARED_BLOCKS),
 };
 
 const LATER: &str = "this version of ext4-canon does not handle it";
@@ -84,6 +84,12 @@ pub fn check_superblock(sb: &Superblock) -> Result<()> {
 fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
     let at = || Location::of(Structure::Superblock);
     let ro_compat = features.ro_compat;
+    if ro_compat.contains(RoCompat::SHARED_BLOCKS | RoCompat::BIGALLOC) {
+        return Err(at().unsupported(
+            "shared_blocks together with bigalloc, which nothing makes",
+            "give each file its own blocks with e2fsck -E unshare_blocks",
+        ));
+    }
     if ro_compat.contains(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM) {
         return Err(at().wrong("metadata_csum and uninit_bg are both set"));
     }

@@ -21,6 +21,7 @@ mod mmp;
 mod quota;
 mod recovery;
 mod refusals;
+mod shared_blocks;
 mod stable;
 mod structures;
 mod support;
