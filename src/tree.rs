@@ -145,6 +145,9 @@ pub struct Entry {
     pub name: Text,
     /// The inode.
     pub node: NodeId,
+    /// Hash and minor hash of the name, which an encrypted and casefolded directory stores, since
+    /// they take the key; 0 in any other.
+    pub hashes: [u32; 2],
 }
 
 /// Consecutive blocks of a regular file, in the input. What no run covers is a hole.

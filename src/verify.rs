@@ -99,8 +99,8 @@ fn difference(input: Side<'_, '_>, output: Side<'_, '_>, id: NodeId) -> Option<&
     (!same).then_some("content")
 }
 
-fn entries(tree: &Tree, id: NodeId) -> impl Iterator<Item = (&[u8], NodeId)> {
-    tree.entries_of(id).iter().map(|entry| (tree.text(entry.name), entry.node))
+fn entries(tree: &Tree, id: NodeId) -> impl Iterator<Item = (&[u8], NodeId, [u32; 2])> {
+    tree.entries_of(id).iter().map(|entry| (tree.text(entry.name), entry.node, entry.hashes))
 }
 
 fn xattrs(tree: &Tree, id: NodeId) -> Vec<(u8, &[u8], &[u8])> {

@@ -42,6 +42,9 @@ pub fn entry_size(name_len: usize) -> usize {
     (HEADER_SIZE + name_len).next_multiple_of(4)
 }
 
+/// The hashes behind an entry's name, in an encrypted and casefolded directory.
+pub const HASHES_SIZE: usize = 8;
+
 /// A record length as stored, in a block of `block_size` bytes: 65536 does not fit 16 bits.
 pub fn encode_rec_len(len: usize, block_size: usize) -> U16 {
     debug_assert!(len <= block_size && len.is_multiple_of(4));

@@ -10,6 +10,8 @@ pub const ROOT_HEAD: usize = 32;
 pub const NODE_HEAD: usize = 8;
 /// The length of an index entry, in bytes.
 pub const ENTRY_SIZE: usize = 8;
+/// The `hash_version` of an encrypted and casefolded directory, whose entries hold their hashes.
+pub const SIPHASH: u8 = 6;
 /// The bits of an index entry that hold a block number.
 pub const BLOCK_MASK: u32 = 0x0FFF_FFFF;
 
@@ -53,6 +55,13 @@ pub fn limit(block_size: usize, head: usize, with_checksum: bool) -> usize {
     (block_size - head - if with_checksum { size_of::<DxTail>() } else { 0 }) / ENTRY_SIZE
 }
 
+/// The number of entries that an interior node can have. In an encrypted and casefolded directory
+/// the kernel takes its head for longer than it is, by the hashes that other entries have.
+pub fn node_limit(block_size: usize, with_checksum: bool, hashed_names: bool) -> usize {
+    let hashes = if hashed_names { super::dir_entry::HASHES_SIZE } else { 0 };
+    limit(block_size, NODE_HEAD + hashes, with_checksum)
+}
+
 /// The greatest `indirect_levels`.
 pub fn max_levels(large_dir: bool) -> u8 {
     if large_dir { 2 } else { 1 }
@@ -67,6 +76,7 @@ mod tests {
     fn limits_are_those_that_the_kernel_demands() {
         assert_eq!((limit(1024, ROOT_HEAD, true), limit(1024, NODE_HEAD, true)), (123, 126));
         assert_eq!((limit(4096, ROOT_HEAD, true), limit(4096, NODE_HEAD, true)), (507, 510));
+        assert_eq!((node_limit(1024, true, false), node_limit(1024, true, true)), (126, 125));
         assert_eq!((limit(4096, ROOT_HEAD, false), limit(4096, NODE_HEAD, false)), (508, 511));
     }
 }

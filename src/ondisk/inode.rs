@@ -80,7 +80,9 @@ bitflags! {
             | Self::NOCOMPR.bits() | Self::JOURNAL_DATA.bits() | Self::NOTAIL.bits() | Self::DIRSYNC.bits()
             | Self::TOPDIR.bits() | Self::DAX.bits() | Self::PROJINHERIT.bits();
         /// What tells how content or names are to be read; each belongs to a feature.
-        const STRUCTURAL = Self::ENCRYPT.bits() | Self::VERITY.bits();
+        const STRUCTURAL = Self::ENCRYPT.bits() | Self::VERITY.bits() | Self::CASEFOLD.bits();
+        /// An encrypted and casefolded directory: its entries hold the hashes of the names that they stand for.
+        const HASHED_NAMES = Self::ENCRYPT.bits() | Self::CASEFOLD.bits();
         /// What follows from how an inode is stored.
         const DERIVED = Self::INDEX.bits() | Self::HUGE_FILE.bits() | Self::EXTENTS.bits() | Self::EOFBLOCKS.bits()
             | Self::INLINE_DATA.bits();

@@ -4,6 +4,7 @@
 //! encode, and judge nothing. All of ext4 is little-endian, all of jbd2 big-endian.
 
 pub mod bitmap;
+pub mod casefold;
 pub mod checksum;
 pub mod crypt;
 pub mod dir_entry;
@@ -20,6 +21,7 @@ pub mod mmp;
 pub mod orphan_file;
 pub mod quota;
 pub mod superblock;
+mod unicode;
 pub mod xattr;
 
 /// Where a field of an on-disk structure lies.

@@ -6,6 +6,12 @@ use zerocopy::little_endian::{U16, U32, U64};
 use super::features::{Compat, Features, Incompat, RoCompat};
 use super::on_disk;
 
+/// `s_encoding`: UTF-8 of Unicode 12.1.
+pub const ENCODING_UTF8_12_1: u16 = 1;
+/// `s_encoding_flags`: names that are not in the encoding are refused.
+pub const ENCODING_STRICT: u16 = 1;
+/// `s_encoding_flags`: names are not looked for under the hashes of other kernels.
+pub const ENCODING_NO_FALLBACK: u16 = 2;
 /// Where the primary superblock lies, in bytes from the start of the image.
 pub const OFFSET: usize = 1024;
 /// The length of a superblock in bytes.

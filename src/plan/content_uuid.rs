@@ -6,6 +6,7 @@
 use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
 
+use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::superblock::Superblock;
 use crate::read::{QuotaRules, Specials};
 use crate::survey::{Bytes, StoredRun, Survey};
@@ -97,6 +98,9 @@ fn node(stream: &mut Stream, tree: &Tree, survey: &Survey, id: NodeId) {
                 stream.count(name.len());
                 stream.bytes(name);
                 stream.u32(entry.node.0);
+                if node.flags.contains(InodeFlags::HASHED_NAMES) {
+                    entry.hashes.into_iter().for_each(|hash| stream.u32(hash));
+                }
             }
         }
         Kind::Regular { size, .. } => {

@@ -4,11 +4,13 @@ use super::inline::InlineLists;
 use crate::error::{Location, Result, Structure};
 use crate::form::lost_found_blocks;
 use crate::geometry::Geometry;
-use crate::ondisk::dir_entry::{TAIL_SIZE, entry_size};
+use crate::ondisk::casefold;
+use crate::ondisk::dir_entry::{HASHES_SIZE, TAIL_SIZE, entry_size};
 use crate::ondisk::dirhash::DirHash;
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::ondisk::htree;
-use crate::tree::{NodeId, Tree};
+use crate::ondisk::inode::InodeFlags;
+use crate::tree::{Entry, NodeId, Tree};
 use crate::units::InodeNr;
 
 /// The length of `.` and `..` together, in bytes.
@@ -36,6 +38,16 @@ pub struct Index {
     pub hashes: Vec<u32>,
     /// Interior nodes of each level: those that point to leaves first, the root not counted.
     pub levels: Vec<u32>,
+}
+
+/// Whether the entries of a directory hold hashes.
+fn has_hashes(tree: &Tree, id: NodeId) -> bool {
+    tree.node(id).flags.contains(InodeFlags::HASHED_NAMES)
+}
+
+/// The least length of an entry, with its hashes or without.
+fn size_of_entry(tree: &Tree, entry: &Entry, hashed: bool) -> usize {
+    entry_size(tree.text(entry.name).len()) + if hashed { HASHES_SIZE } else { 0 }
 }
 
 /// What the blocks of all directories have in common.
@@ -68,7 +80,8 @@ impl<'g> DirectoryRules<'g> {
     ///
     /// `Unsupported` where the index would be deeper than the features allow.
     pub fn plan(&self, tree: &Tree, id: NodeId, number: InodeNr) -> Result<DirectoryPlan> {
-        let sizes = |entry: u32| entry_size(tree.text(tree.entries_of(id)[entry as usize].name).len());
+        let hashed = has_hashes(tree, id);
+        let sizes = |entry: u32| size_of_entry(tree, &tree.entries_of(id)[entry as usize], hashed);
         let count = u32::try_from(tree.entries_of(id).len()).unwrap_or(u32::MAX);
         let starts = self.fill((0..count).map(sizes), DOTS_SIZE);
         if id == NodeId::LOST_FOUND {
@@ -90,6 +103,18 @@ impl<'g> DirectoryRules<'g> {
         self.index(tree, id, number)
     }
 
+    /// Hash and minor hash of an entry's name; `None` for one that can't be folded but should.
+    fn hash(&self, tree: &Tree, id: NodeId, entry: &Entry) -> Option<(u32, u32)> {
+        if has_hashes(tree, id) {
+            return Some(entry.hashes.into());
+        }
+        let name = tree.text(entry.name);
+        if tree.node(id).flags.contains(InodeFlags::CASEFOLD) {
+            return casefold::fold(name).map(|folded| self.hash.hash(&folded));
+        }
+        Some(self.hash.hash(name))
+    }
+
     /// Fills blocks with entries of these sizes, and tells the first entry of each block.
     fn fill(&self, sizes: impl Iterator<Item = usize>, first_used: usize) -> Vec<u32> {
         let room = self.room();
@@ -106,17 +131,22 @@ impl<'g> DirectoryRules<'g> {
 
     fn index(&self, tree: &Tree, id: NodeId, number: InodeNr) -> Result<DirectoryPlan> {
         let entries = tree.entries_of(id);
-        let mut hashed: Vec<(u32, u32, u32)> = (0..)
+        let hashed: Option<Vec<(u32, u32, u32)>> = (0..)
             .zip(entries)
-            .map(|(place, entry)| {
-                let (hash, minor) = self.hash.hash(tree.text(entry.name));
-                (hash, minor, place)
-            })
+            .map(|(place, entry)| self.hash(tree, id, entry).map(|(hash, minor)| (hash, minor, place)))
             .collect();
+        // The kernel hashes such names as they are, but e2fsck fails at that.
+        let mut hashed = hashed.ok_or_else(|| {
+            Location::of(Structure::Directory).inode(number).unsupported(
+                "an index of names without case, some of which are not UTF-8, so that e2fsck can't check it",
+                "rename these",
+            )
+        })?;
+        let with_hashes = has_hashes(tree, id);
         // Entries are in byte order already, so that the place decides between equal hashes.
         hashed.sort_unstable();
         let starts = self.fill(
-            hashed.iter().map(|(_, _, place)| entry_size(tree.text(entries[*place as usize].name).len())),
+            hashed.iter().map(|(_, _, place)| size_of_entry(tree, &entries[*place as usize], with_hashes)),
             0,
         );
         let hashes = starts
@@ -135,6 +165,15 @@ impl<'g> DirectoryRules<'g> {
                 "set it with tune2fs -O large_dir",
             )
         })?;
+        if with_hashes && !levels.is_empty() {
+            // The kernel wants one entry less in interior nodes than elsewhere; e2fsck takes those
+            // for damaged.
+            return Err(Location::of(Structure::Directory).inode(number).unsupported(
+                "an encrypted directory that ignores case with an index of two levels, which kernel and e2fsck \
+                 read differently",
+                "move some of its files to others",
+            ));
+        }
         let blocks = 1 + leaves + levels.iter().sum::<u32>();
         let order = hashed.into_iter().map(|(_, _, place)| place).collect();
         let index = Some(Index { order, hashes, levels });
@@ -143,9 +182,9 @@ impl<'g> DirectoryRules<'g> {
 
     /// Interior nodes of each level for so many leaves; `None` if it would take too many levels.
     fn levels(&self, leaves: u32) -> Option<Vec<u32>> {
-        let limit =
-            |head| u32::try_from(htree::limit(self.geometry.block_size, head, self.with_checksums)).ok();
-        let (root, node) = (limit(htree::ROOT_HEAD)?, limit(htree::NODE_HEAD)?);
+        let size = self.geometry.block_size;
+        let root = u32::try_from(htree::limit(size, htree::ROOT_HEAD, self.with_checksums)).ok()?;
+        let node = u32::try_from(htree::limit(size, htree::NODE_HEAD, self.with_checksums)).ok()?;
         let large = self.geometry.features.incompat.contains(Incompat::LARGE_DIR);
         let mut levels = Vec::new();
         let mut below = leaves;

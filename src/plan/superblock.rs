@@ -88,6 +88,10 @@ pub fn build(
     if geometry.features.ro_compat.contains(RoCompat::METADATA_CSUM) {
         output.s_checksum_type = sb::CHECKSUM_CRC32C;
     }
+    if geometry.features.incompat.contains(Incompat::CASEFOLD) {
+        output.s_encoding = input.s_encoding;
+        output.s_encoding_flags = input.s_encoding_flags;
+    }
     if geometry.features.incompat.contains(Incompat::ENCRYPT) {
         output.s_encrypt_algos = input.s_encrypt_algos;
         output.s_encrypt_pw_salt = input.s_encrypt_pw_salt;

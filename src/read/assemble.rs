@@ -162,12 +162,12 @@ impl<'a> Assembler<'_, 'a> {
         let place = directory.entries.partition_point(|entry| entry.name < LOST_FOUND_NAME);
         for (position, raw) in directory.entries.iter().enumerate() {
             if add_lost_found && position == place {
-                self.push_entry(LOST_FOUND_NAME, NodeId::LOST_FOUND);
+                self.push_entry(LOST_FOUND_NAME, NodeId::LOST_FOUND, [0; 2]);
             }
             self.add_entry(index, id, raw, waiting)?;
         }
         if add_lost_found && place == directory.entries.len() {
-            self.push_entry(LOST_FOUND_NAME, NodeId::LOST_FOUND);
+            self.push_entry(LOST_FOUND_NAME, NodeId::LOST_FOUND, [0; 2]);
         }
         let entries = self.tree.entries.len() - first;
         let (Ok(first), Ok(entries)) = (u32::try_from(first), u32::try_from(entries)) else {
@@ -217,13 +217,13 @@ impl<'a> Assembler<'_, 'a> {
             Some(node) => node,
             None => self.new_id(Some(target)),
         };
-        self.push_entry(raw.name, node);
+        self.push_entry(raw.name, node, raw.hashes);
         Ok(())
     }
 
-    fn push_entry(&mut self, name: &[u8], node: NodeId) {
+    fn push_entry(&mut self, name: &[u8], node: NodeId, hashes: [u32; 2]) {
         let name = self.tree.add_text(name);
-        self.tree.entries.push(Entry { name, node });
+        self.tree.entries.push(Entry { name, node, hashes });
     }
 
     fn check_links(&self) -> Result<()> {

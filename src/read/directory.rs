@@ -4,12 +4,13 @@ use super::file_map::Budget;
 use super::inode::{self, Parts, ReadInode};
 use super::inode_table::RawInode;
 use crate::error::{Location, Problem, Result, Structure, shown};
+use crate::ondisk::casefold;
 use crate::ondisk::crypt::NAME_MIN;
 use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::htree::{self, DxCountLimit, DxTail};
 use crate::ondisk::inode::InodeFlags;
-use crate::ondisk::{le32, view};
+use crate::ondisk::{le32, superblock, view};
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
@@ -22,6 +23,8 @@ pub struct RawEntry<'a> {
     pub inode: InodeNr,
     /// The type byte; 0 without the `filetype` feature.
     pub file_type: u8,
+    /// See [`crate::tree::Entry`].
+    pub hashes: [u32; 2],
 }
 
 /// The names of a directory.
@@ -55,6 +58,15 @@ pub fn stored_names<'a>(source: &Source<'a>, number: InodeNr) -> Result<Vec<(&'a
 
 /// Reads a directory.
 pub fn read<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDirectory<'a>> {
+    let read = read_replayed(source, directory)?;
+    if directory.flags & InodeFlags::HASHED_NAMES == InodeFlags::CASEFOLD {
+        check_folded(source, directory.number, &read.entries)?;
+    }
+    Ok(read)
+}
+
+/// Reads a directory, with what fast commits made of it.
+fn read_replayed<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDirectory<'a>> {
     let number = directory.number;
     let Some(replayed) = source.fast_commits().directories.get(&number) else {
         let (parent, entries) = read_stored(source, directory)?;
@@ -66,7 +78,13 @@ pub fn read<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDi
     };
     entries.retain(|entry| !replayed.names.contains_key(entry.name));
     let given = replayed.names.iter().filter_map(|(name, target)| Some((*name, (*target)?)));
-    entries.extend(given.map(|(name, (inode, file_type))| RawEntry { name, inode, file_type }));
+    // Commits about directories whose entries hold hashes are refused.
+    entries.extend(given.map(|(name, (inode, file_type))| RawEntry {
+        name,
+        inode,
+        file_type,
+        hashes: [0; 2],
+    }));
     entries.sort_unstable_by_key(|entry| entry.name);
     Ok(ReadDirectory { number, parent, entries })
 }
@@ -92,6 +110,35 @@ fn read_stored<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<(In
         return Err(at().wrong(format!("has a second entry named '{}'", shown(odd.name))));
     }
     Ok((parent, entries))
+}
+
+/// Checks that no two names of a casefolded directory are alike when folded, and in strict mode
+/// that all can be folded.
+fn check_folded(source: &Source<'_>, number: InodeNr, entries: &[RawEntry<'_>]) -> Result<()> {
+    let at = || Location::of(Structure::Directory).inode(number);
+    let strict = source.superblock.s_encoding_flags.get() & superblock::ENCODING_STRICT != 0;
+    let mut folded = Vec::with_capacity(entries.len());
+    for entry in entries {
+        match casefold::fold(entry.name) {
+            Some(name) => folded.push((name, entry.name)),
+            None if strict => {
+                return Err(at().wrong(format!(
+                    "has the name '{}', which is not UTF-8 of Unicode 12.1, in strict mode",
+                    shown(entry.name)
+                )));
+            }
+            None => folded.push((entry.name.to_vec(), entry.name)),
+        }
+    }
+    folded.sort_unstable();
+    match folded.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some(pair) => Err(at().wrong(format!(
+            "ignores case, but has the two names '{}' and '{}'",
+            shown(pair[0].1),
+            shown(pair[1].1)
+        ))),
+        None => Ok(()),
+    }
 }
 
 impl<'a> Reader<'_, 'a> {
@@ -169,7 +216,12 @@ impl<'a> Reader<'_, 'a> {
         }
         let Some(head_entry) = bytes.get(head..).and_then(view::<DxCountLimit>) else { return Ok(false) };
         let (limit, count) = (usize::from(head_entry.limit.get()), usize::from(head_entry.count.get()));
-        let room = htree::limit(bytes.len(), head, true);
+        let hashed = self.directory.flags.contains(InodeFlags::HASHED_NAMES);
+        let room = if first {
+            htree::limit(bytes.len(), head, true)
+        } else {
+            htree::node_limit(bytes.len(), true, hashed)
+        };
         if limit != room || count > limit {
             return Err(self.at(block).value(
                 "the limit of the index",
@@ -211,6 +263,16 @@ impl<'a> Reader<'_, 'a> {
         Ok(())
     }
 
+    /// The hashes of an entry, which end at an offset.
+    fn hashes(&self, bytes: &[u8], end: usize, at: &impl Fn() -> Location) -> Result<[u32; 2]> {
+        let hashes = [8, 4].map(|before| le32(bytes, end - before).unwrap_or(0));
+        // In an index, the lowest bit tells where a run of equal hashes goes on.
+        if hashes[0] & 1 != 0 {
+            return Err(at().value("the hash of an entry", hashes[0], "an even number"));
+        }
+        Ok(hashes)
+    }
+
     /// Reads a list of entries that fills `bytes` up to `end`.
     fn names(&mut self, bytes: &'a [u8], end: usize, at: impl Fn() -> Location) -> Result<()> {
         let typed = self.source.features().incompat.contains(Incompat::FILETYPE);
@@ -221,17 +283,20 @@ impl<'a> Reader<'_, 'a> {
             };
             let length = dir_entry::decode_rec_len(entry.rec_len, bytes.len());
             let name_len = usize::from(entry.name_len);
-            if length < dir_entry::entry_size(name_len.max(1))
-                || !length.is_multiple_of(4)
-                || length > end - offset
-            {
+            let in_use = entry.inode.get() != 0;
+            // '.' and '..', which come first, have no hashes.
+            let hashed =
+                in_use && self.entries.len() >= 2 && self.directory.flags.contains(InodeFlags::HASHED_NAMES);
+            let needed =
+                dir_entry::entry_size(name_len.max(1)) + if hashed { dir_entry::HASHES_SIZE } else { 0 };
+            if length < needed || !length.is_multiple_of(4) || length > end - offset {
                 return Err(at().value(
                     "rec_len",
                     length as u64,
                     format!("room for the name, within the {} bytes left", end - offset),
                 ));
             }
-            if entry.inode.get() != 0 {
+            if in_use {
                 let name = bytes
                     .get(offset + dir_entry::HEADER_SIZE..)
                     .and_then(|rest| rest.get(..name_len))
@@ -254,7 +319,9 @@ impl<'a> Reader<'_, 'a> {
                 if !typed && entry.file_type != 0 {
                     return Err(at().value("the high byte of name_len", entry.file_type, 0));
                 }
+                let hashes = if hashed { self.hashes(bytes, offset + needed, &at)? } else { [0; 2] };
                 self.entries.push(RawEntry {
+                    hashes,
                     name,
                     inode: InodeNr(entry.inode.get()),
                     file_type: entry.file_type,

@@ -219,6 +219,7 @@ fn structural_flags(source: &Source<'_>) -> InodeFlags {
     let features = source.features();
     let mut flags = InodeFlags::empty();
     flags.set(InodeFlags::ENCRYPT, features.incompat.contains(Incompat::ENCRYPT));
+    flags.set(InodeFlags::CASEFOLD, features.incompat.contains(Incompat::CASEFOLD));
     flags.set(InodeFlags::VERITY, features.ro_compat.contains(RoCompat::VERITY));
     flags
 }
@@ -241,6 +242,9 @@ fn check_flags(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()
     let is_encryptable = is_file_or_directory || format == disk::S_IFLNK;
     if !is_encryptable && flags.contains(InodeFlags::ENCRYPT) {
         return Err(at().wrong("is encrypted, but neither file, directory nor symlink"));
+    }
+    if flags.contains(InodeFlags::CASEFOLD) && format != disk::S_IFDIR {
+        return Err(at().wrong("has the CASEFOLD flag, but is no directory"));
     }
     if flags.contains(InodeFlags::VERITY) && (format != disk::S_IFREG || !flags.contains(InodeFlags::EXTENTS))
     {

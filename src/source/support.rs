@@ -27,7 +27,8 @@ const SUPPORTED: Features = Features {
             | Incompat::METADATA_CSUM_SEED.bits()
             | Incompat::LARGE_DIR.bits()
             | Incompat::ENCRYPT.bits()
-            | Incompat::INLINE_DATA.bits(),
+            | Incompat::INLINE_DATA.bits()
+            | Incompat::CASEFOLD.bits(),
     ),
     ro_compat: RoCompat::from_bits_retain(
         RoCompat::SPARSE_SUPER.bits()
@@ -103,6 +104,20 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
     }
     if ro_compat.contains(RoCompat::BIGALLOC) && !features.incompat.contains(Incompat::EXTENTS) {
         return Err(at().wrong("bigalloc is set without the extent feature"));
+    }
+    if features.incompat.contains(Incompat::CASEFOLD) {
+        if sb.s_encoding.get() != sb::ENCODING_UTF8_12_1 {
+            return Err(at().unsupported(
+                format!(
+                    "names in an encoding other than UTF-8 of Unicode 12.1 (s_encoding is {})",
+                    sb.s_encoding
+                ),
+                LATER,
+            ));
+        }
+        if sb.s_encoding_flags.get() & !(sb::ENCODING_STRICT | sb::ENCODING_NO_FALLBACK) != 0 {
+            return Err(at().unsupported(format!("s_encoding_flags {:#x}", sb.s_encoding_flags), LATER));
+        }
     }
     if features.incompat.contains(Incompat::NEEDS_RECOVERY) && !features.compat.contains(Compat::HAS_JOURNAL)
     {

@@ -7,7 +7,7 @@ use super::Renderer;
 use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail, HEADER_SIZE, TAIL_SIZE};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo, DxTail};
-use crate::ondisk::inode::S_IFDIR;
+use crate::ondisk::inode::{InodeFlags, S_IFDIR};
 use crate::plan::DirectoryPlan;
 use crate::tree::{Kind, NodeId};
 use crate::units::InodeNr;
@@ -27,8 +27,9 @@ impl<'o> Filler<'o> {
         Self { out, typed, next: 0, last: 0 }
     }
 
-    pub(super) fn add(&mut self, name: &[u8], inode: InodeNr, mode: u16) {
-        let size = dir_entry::entry_size(name.len());
+    pub(super) fn add(&mut self, name: &[u8], inode: InodeNr, mode: u16, hashes: Option<[u32; 2]>) {
+        let hashes_start = dir_entry::entry_size(name.len());
+        let size = hashes_start + if hashes.is_some() { dir_entry::HASHES_SIZE } else { 0 };
         let entry = DirEntry {
             inode: U32::new(inode.0),
             rec_len: dir_entry::encode_rec_len(size, self.out.len()),
@@ -37,6 +38,10 @@ impl<'o> Filler<'o> {
         };
         self.out[self.next..self.next + HEADER_SIZE].copy_from_slice(entry.as_bytes());
         self.out[self.next + HEADER_SIZE..][..name.len()].copy_from_slice(name);
+        if let Some(hashes) = hashes {
+            let hashes = hashes.map(U32::new);
+            self.out[self.next + hashes_start..self.next + size].copy_from_slice(hashes.as_bytes());
+        }
         self.last = self.next;
         self.next += size;
     }
@@ -88,15 +93,17 @@ impl Renderer<'_, '_> {
         let entries = self.tree.entries_of(id);
         let mut filler = Filler::new(out, self.typed_entries());
         if dots {
-            filler.add(b".", number, S_IFDIR);
-            filler.add(b"..", self.parent_of(id), S_IFDIR);
+            filler.add(b".", number, S_IFDIR, None);
+            filler.add(b"..", self.parent_of(id), S_IFDIR, None);
         }
         let start = plan.starts.get(leaf).map_or(entries.len(), |start| *start as usize);
         let stop = plan.starts.get(leaf + 1).map_or(entries.len(), |start| *start as usize);
+        let hashed = self.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES);
         for place in start..stop {
             let entry = &entries[at(place)];
             let mode = self.tree.node(entry.node).mode;
-            filler.add(self.tree.text(entry.name), self.plan.numbering.number_of(entry.node), mode);
+            let hashes = hashed.then_some(entry.hashes);
+            filler.add(self.tree.text(entry.name), self.plan.numbering.number_of(entry.node), mode, hashes);
         }
         filler.finish(end);
         if with_tail {
@@ -124,12 +131,16 @@ impl Renderer<'_, '_> {
         let typed = self.plan.geometry.features.incompat.contains(Incompat::FILETYPE);
         let size = out.len();
         let mut filler = Filler { out, typed, next: 0, last: 0 };
-        filler.add(b".", self.plan.numbering.number_of(id), S_IFDIR);
-        filler.add(b"..", self.parent_of(id), S_IFDIR);
+        filler.add(b".", self.plan.numbering.number_of(id), S_IFDIR, None);
+        filler.add(b"..", self.parent_of(id), S_IFDIR, None);
         filler.finish(size);
         let info = DxRootInfo {
             reserved_zero: U32::new(0),
-            hash_version: self.plan.geometry.hash_version.to_disk(),
+            hash_version: if self.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES) {
+                htree::SIPHASH
+            } else {
+                self.plan.geometry.hash_version.to_disk()
+            },
             info_length: 8,
             indirect_levels: u8::try_from(index.levels.len()).unwrap_or(u8::MAX),
             unused_flags: 0,

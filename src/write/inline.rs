@@ -48,7 +48,7 @@ impl Renderer<'_, '_> {
             let entries = self.tree.entries_of(id).iter().zip(&lists.in_head);
             for (entry, _) in entries.filter(|(_, place)| **place == in_head) {
                 let mode = self.tree.node(entry.node).mode;
-                filler.add(self.tree.text(entry.name), self.plan.numbering.number_of(entry.node), mode);
+                filler.add(self.tree.text(entry.name), self.plan.numbering.number_of(entry.node), mode, None);
             }
             filler.finish(end);
         }

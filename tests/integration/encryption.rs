@@ -283,3 +283,8 @@ fn the_salt_of_passwords_stays() {
 fn clusters_survive() {
     survives(&["-t", "ext4", "-O", "encrypt,bigalloc", "-C", "16384"], Policy::Version2("2"));
 }
+
+#[test]
+fn encrypted_content_never_lies_in_inodes() {
+    survives(&["-t", "ext4", "-O", "encrypt,inline_data"], Policy::Version2("2"));
+}

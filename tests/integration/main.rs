@@ -3,6 +3,7 @@
 
 mod bigalloc;
 mod boot_loader;
+mod casefold;
 mod cli;
 mod confluence;
 mod content;

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define EXT4_IOC_SWAP_BOOT _IO('f', 17)
@@ -146,12 +147,12 @@ static void swap_boot(char **argv)
         fail("EXT4_IOC_SWAP_BOOT");
 }
 
-/* touch FOLDER: makes an empty file of each line of standard input; \xNN stands for a byte */
-static void touch(char **argv)
+/* Calls a function for each line of standard input, in a folder; \xNN stands for a byte */
+static void for_each_name(const char *folder, void (*run)(const char *))
 {
     char line[2048], name[2048];
-    if (chdir(argv[0]))
-        fail(argv[0]);
+    if (chdir(folder))
+        fail(folder);
     while (fgets(line, sizeof(line), stdin)) {
         size_t length = 0;
         for (char *at = line; *at && *at != '\n';) {
@@ -164,11 +165,35 @@ static void touch(char **argv)
             }
         }
         name[length] = 0;
-        int fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0644);
-        if (fd < 0)
-            fail(line);
-        close(fd);
+        run(name);
     }
+}
+
+static void touch_one(const char *name)
+{
+    int fd = open(name, O_WRONLY | O_CREAT | O_EXCL, 0644);
+    if (fd < 0)
+        fail(name);
+    close(fd);
+}
+
+static void stat_one(const char *name)
+{
+    struct stat found;
+    if (stat(name, &found))
+        fail(name);
+}
+
+/* touch FOLDER: makes an empty file of each name */
+static void touch(char **argv)
+{
+    for_each_name(argv[0], touch_one);
+}
+
+/* stat FOLDER: each name has to be there */
+static void stat_all(char **argv)
+{
+    for_each_name(argv[0], stat_one);
 }
 
 int main(int argc, char **argv)
@@ -176,7 +201,8 @@ int main(int argc, char **argv)
     static const struct { const char *name; int arguments; void (*run)(char **); } commands[] = {
         { "unlock1", 3, unlock1 }, { "unlock2", 2, unlock2 }, { "encrypt1", 3, encrypt1 },
         { "encrypt2", 3, encrypt2 }, { "casefold", 1, casefold }, { "verity", 1, verity },
-        { "measure", 1, measure }, { "touch", 1, touch }, { "swap-boot", 1, swap_boot },
+        { "measure", 1, measure }, { "touch", 1, touch }, { "stat", 1, stat_all },
+        { "swap-boot", 1, swap_boot },
     };
     for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
         if (argc == commands[i].arguments + 2 && !strcmp(argv[1], commands[i].name)) {
