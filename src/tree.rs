@@ -212,11 +212,6 @@ impl Tree {
         (0..count).map(NodeId)
     }
 
-    /// The nodes that quotas count, in canonical order: all but the boot loader.
-    pub fn charged(&self) -> impl Iterator<Item = NodeId> + use<'_> {
-        self.ids().filter(|id| Some(*id) != self.boot_loader)
-    }
-
     /// The entries of a directory, in byte order; none of anything else.
     pub fn entries_of(&self, id: NodeId) -> &[Entry] {
         match self.node(id).kind {

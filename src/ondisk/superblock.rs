@@ -26,6 +26,8 @@ pub const STATE_ERROR: u16 = 2;
 pub const FLAGS_SIGNED_HASH: u32 = 1;
 /// `s_flags`: directory hashes treat name bytes as unsigned.
 pub const FLAGS_UNSIGNED_HASH: u32 = 2;
+/// `s_creator_os`: FreeBSD and Lites, whose inodes are those of Linux.
+pub const OS_LIKE_LINUX: [u32; 2] = [3, 4];
 /// `s_creator_os`: Linux.
 pub const OS_LINUX: u32 = 0;
 /// `s_checksum_type`: crc32c.

@@ -97,7 +97,7 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
             }
         })
         .collect::<Result<Vec<_>>>()?;
-    let quotas: Vec<_> = specials.quotas.iter().map(|file| QuotaPlan::new(file, tree)).collect();
+    let quotas: Vec<_> = specials.quotas.iter().map(|file| QuotaPlan::new(file, tree, &xattrs)).collect();
     let contents = layout::Contents {
         geometry: &geometry,
         numbering: &numbering,
@@ -162,7 +162,7 @@ impl Plan {
     fn charge_quotas(&mut self, tree: &Tree) {
         let mut quotas = std::mem::take(&mut self.quotas);
         for quota in &mut quotas {
-            for id in tree.charged() {
+            for id in quota::charged(tree, &self.xattrs) {
                 let bytes = self.blocks_of(id) * self.geometry.block_size as u64;
                 quota.charge(quota::owner(tree, id, quota.kind), Usage { inodes: 1, bytes });
             }

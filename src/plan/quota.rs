@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::xattr::XattrPlan;
 use crate::ondisk::quota::{BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QuotaType, ROOT, slot};
 use crate::read::{Limits, QuotaFile, Usage};
-use crate::tree::{NodeId, Tree};
+use crate::tree::{Kind, NodeId, Tree};
 
 /// A quota file of the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,11 +45,11 @@ pub enum QuotaBlock {
 }
 
 impl QuotaPlan {
-    /// Plans a file for all ids that have limits or that own a node. Usage is charged later.
-    pub fn new(file: &QuotaFile, tree: &Tree) -> Self {
+    /// Plans a file for all ids that have limits or are charged. Usage is charged later.
+    pub fn new(file: &QuotaFile, tree: &Tree, xattrs: &XattrPlan) -> Self {
         let mut entries: BTreeMap<u32, Limits> = file.rules.limits.iter().copied().collect();
         let mut last = None;
-        for id in tree.charged() {
+        for id in charged(tree, xattrs) {
             let owner = owner(tree, id, file.kind);
             // Neighbours mostly have the same owner.
             if last != Some(owner) {
@@ -138,6 +139,15 @@ impl QuotaPlan {
         }
         self.number(QuotaBlock::Data(self.entries.len() - rest)).unwrap_or(ROOT)
     }
+}
+
+/// The nodes that quotas count, as e2fsck does: neither the boot loader nor symlinks with inline data.
+pub fn charged(tree: &Tree, xattrs: &XattrPlan) -> impl Iterator<Item = NodeId> {
+    tree.ids().filter(move |id| {
+        let inline_symlink =
+            matches!(tree.node(*id).kind, Kind::Symlink(_)) && xattrs.inline_of(*id).is_some();
+        Some(*id) != tree.boot_loader && !inline_symlink
+    })
 }
 
 /// The id that a node is charged to.

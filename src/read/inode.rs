@@ -47,6 +47,8 @@ pub struct ReadInode<'a> {
     pub xattrs: Vec<RawXattr<'a>>,
     /// The block of xattrs.
     pub xattr_block: Option<BlockNr>,
+    /// Whether quotas count it, as e2fsck does: neither the boot loader nor symlinks with inline data.
+    pub charged: bool,
     /// Blocks that are allocated for it: content, map and xattr block.
     pub blocks: u64,
     /// Whether `i_blocks` is what the maps give.
@@ -92,11 +94,6 @@ impl ReadInode<'_> {
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         matches!(self.content, Content::Directory)
-    }
-
-    /// Whether quotas count it: not the boot loader.
-    pub fn is_charged(&self) -> bool {
-        self.number != InodeNr::BOOT_LOADER
     }
 }
 
@@ -174,6 +171,8 @@ pub fn read<'a>(
         runs: map.runs,
         xattrs: body.xattrs,
         xattr_block,
+        charged: number != InodeNr::BOOT_LOADER
+            && !(inode.format() == disk::S_IFLNK && inode.flags().contains(InodeFlags::INLINE_DATA)),
         blocks,
         // Fast commits do not tell of it.
         blocks_right: source.fast_commits().inodes.contains_key(&number)

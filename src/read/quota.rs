@@ -286,7 +286,7 @@ pub fn compare(source: &Source<'_>, files: &[QuotaFile], inodes: &[ReadInode<'_>
     let mut warnings = Vec::new();
     for file in files {
         let mut found: BTreeMap<u32, Usage> = BTreeMap::new();
-        for inode in inodes.iter().filter(|inode| inode.is_charged()) {
+        for inode in inodes.iter().filter(|inode| inode.charged) {
             let id = match file.kind {
                 QuotaType::User => inode.uid,
                 QuotaType::Group => inode.gid,

@@ -62,10 +62,13 @@ pub fn check_superblock(sb: &Superblock) -> Result<()> {
     if sb.s_rev_level.get() > sb::DYNAMIC_REV {
         return Err(at().unsupported(format!("revision {}", sb.s_rev_level), LATER));
     }
-    if sb.s_creator_os.get() != sb::OS_LINUX {
+    let creator = sb.s_creator_os.get();
+    if creator != sb::OS_LINUX && !sb::OS_LIKE_LINUX.contains(&creator) {
         return Err(at().unsupported(
-            format!("a filesystem made for another system (s_creator_os is {})", sb.s_creator_os),
-            LATER,
+            format!(
+                "a filesystem made for a system whose inodes are laid out otherwise (s_creator_os is {creator})"
+            ),
+            "make the image anew with mke2fs -o linux",
         ));
     }
     if features.incompat.contains(Incompat::JOURNAL_DEV) {

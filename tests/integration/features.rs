@@ -160,6 +160,16 @@ sets! {
     bigalloc_without_dir_index: "64M", "-t ext4 -O bigalloc,^dir_index -b 1024 -C 4096";
     bigalloc_with_small_inodes: "64M", "-t ext4 -O bigalloc -I 128 -b 1024 -C 4096";
 
+    kind_news: "32M", "-t ext4 -T news";
+    kind_largefile: "64M", "-t ext4 -T largefile -N 300";
+    kind_largefile4: "100M", "-t ext4 -T largefile4 -N 300";
+    kind_huge: "64M", "-t ext4 -T huge";
+    kind_big: "64M", "-t ext4 -T big";
+    kind_small: "32M", "-t ext4 -T small";
+    kind_floppy: "8M", "-t ext2 -T floppy";
+    kind_hurd_made_for_linux: "32M", "-t ext2 -T hurd -o linux";
+    mmp_in_clusters: "64M", "-t ext4 -b 1024 -O mmp,bigalloc,quota";
+
     tiny: "64k", "-t ext2 -b 1024 -N 16";
     tiny_with_checksums: "100k", "-t ext4 -b 1024 -N 16 -O ^has_journal";
     small: "256k", "-t ext4 -b 1024 -O ^has_journal";

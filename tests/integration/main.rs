@@ -13,6 +13,7 @@ mod encryption;
 mod errors;
 mod fast_commits;
 mod features;
+mod geometry;
 mod golden;
 mod inline_data;
 mod journal;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::emulated::emulated;
 use crate::support::image::{debugfs, debugfs_read, patch, peek};
 use crate::support::listing::same_tree;
 use crate::support::tools::try_run;
@@ -233,4 +234,53 @@ fn damage_is_refused_with_its_place() {
             assert!(message.contains(word), "no '{word}': {message}");
         }
     }
+}
+
+/// What a kernel with quotas makes of our files is what e2fsck counts.
+#[test]
+fn the_kernel_goes_on_with_them() {
+    if !gate(&[Need::EmulatedKernel]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image = owned(&lab, "in.img", &["-t", "ext4", "-b", "1024", "-O", "project"]);
+    count(&image, "usrquota,grpquota,prjquota");
+    set_limits(&image, 3, 70_000, [7, 0, 0, 1]);
+    let output = canonical(&image, &[]);
+    let [changed, back] = ["changed.img", "back.img"].map(|name| lab.copy(&output, name));
+    let change = "for id in 0 5 9 70000 123456; do\n\
+                  head -c 5000 /bin/busybox >$1/new.$id\nchown $id:$id $1/new.$id\ndone\nrm $1/new.5\n";
+    let script = format!(
+        "mkdir /other\nmount -t ext4 -o usrquota,grpquota,prjquota /dev/vda /mnt\n\
+         mount -t ext4 /dev/vdb /other\nchange() {{\n{change}}}\nchange /mnt\nchange /other\n\
+         rm /other/new.*\ntouch -d @{} /other\numount /mnt /other\n",
+        tree::SOME_TIME
+    );
+    emulated(&[&changed, &back], &script);
+    judge::fsck_silent(&changed).expect("usage that is right");
+    assert_ne!(content(&changed, 3), content(&output, 3), "nothing was counted");
+    assert_eq!(limits(&changed, "user"), limits(&output, "user"));
+    let again = canonical(&changed, &[]);
+    assert_eq!(limits(&again, "user"), limits(&output, "user"));
+    assert!(debugfs_read(&again, "list_quota user\n").contains("123456"));
+    same_bytes(&output, &canonical(&back, &[]));
+}
+
+/// e2fsck passes over symlinks whose targets are inline.
+#[test]
+fn inline_symlinks_are_counted_as_e2fsck_counts_them() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    std::os::unix::fs::symlink("t".repeat(70), source.join("link")).expect("a symlink");
+    fs::write(source.join("file"), "some text").expect("writing");
+    let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-O", "inline_data"], &source);
+    debugfs(&image, "set_inode_field link uid 4321\nset_inode_field file uid 1234\n");
+    let late = lab.copy(&image, "late.img");
+    count(&late, "usrquota,grpquota");
+    let output = canonical(&late, &[]);
+    let text = debugfs_read(&output, "list_quota user\n");
+    assert!(text.contains("1234") && !text.contains("4321"), "{text}");
+    let repaired = lab.copy(&late, "repaired.img");
+    assert_eq!(try_run(tool("e2fsck").arg("-fy").arg(&repaired)).code, Some(1), "nothing to be seen here");
+    same_bytes(&output, &canonical(&repaired, &[]));
 }

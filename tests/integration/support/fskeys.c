@@ -1,4 +1,4 @@
-/* What no program of Debian does: the ioctls of fscrypt, fs-verity, casefolding and the boot loader. */
+/* What no program of Debian does: the ioctls of fscrypt, fs-verity, casefolding, the boot loader and growth. */
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/fscrypt.h>
@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define EXT4_IOC_RESIZE_FS _IOW('f', 16, unsigned long long)
 #define EXT4_IOC_SWAP_BOOT _IO('f', 17)
 
 #ifndef FS_CASEFOLD_FL
@@ -184,6 +185,14 @@ static void stat_one(const char *name)
         fail(name);
 }
 
+/* grow FOLDER BLOCKS: the filesystem that is mounted there */
+static void grow(char **argv)
+{
+    unsigned long long blocks = strtoull(argv[1], NULL, 10);
+    if (ioctl(opened(argv[0]), EXT4_IOC_RESIZE_FS, &blocks))
+        fail("EXT4_IOC_RESIZE_FS");
+}
+
 /* touch FOLDER: makes an empty file of each name */
 static void touch(char **argv)
 {
@@ -203,6 +212,7 @@ int main(int argc, char **argv)
         { "encrypt2", 3, encrypt2 }, { "casefold", 1, casefold }, { "verity", 1, verity },
         { "measure", 1, measure }, { "touch", 1, touch }, { "stat", 1, stat_all },
         { "swap-boot", 1, swap_boot },
+        { "grow", 2, grow },
     };
     for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
         if (argc == commands[i].arguments + 2 && !strcmp(argv[1], commands[i].name)) {

@@ -1,4 +1,4 @@
-//! The ioctls of fscrypt, fs-verity, casefolding and the boot loader, by a small program in C.
+//! The ioctls of fscrypt, fs-verity, casefolding, the boot loader and growth, by a small program in C.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
