@@ -9,7 +9,7 @@ use crate::form::EXTRA_ISIZE;
 use crate::geometry::Geometry;
 use crate::ondisk::inode::BASE_SIZE;
 use crate::ondisk::xattr::{self as disk, XattrHeader};
-use crate::tree::{NodeId, Tree, Xattr, XattrSetId};
+use crate::tree::{Kind, NodeId, Tree, Xattr, XattrSetId};
 use crate::units::{BlockNr, InodeNr};
 
 /// How a set is split between the inode and a block.
@@ -79,6 +79,11 @@ struct Splitter<'t> {
 }
 
 impl Splitter<'_> {
+    /// Whether a split leaves nothing for a block.
+    fn has_no_block(&self, split: SplitId) -> bool {
+        matches!(self.splits.get(split.0 as usize), Some((_, Split::Body)))
+    }
+
     /// The split of a set where the inode has this room; `None` where it does not fit.
     fn split(&mut self, set: XattrSetId, body_room: usize) -> Option<SplitId> {
         if let Some(known) = self.known.get(&(set, body_room)) {
@@ -124,6 +129,9 @@ pub fn plan(
             let beside = inline.and_then(|value| {
                 splitter.split(set, body_room - super::inline::ENTRY_SIZE - disk::value_size(value))
             });
+            // e2fsck does not see the xattr block of a symlink with inline data.
+            let is_symlink = matches!(tree.node(node).kind, Kind::Symlink(_));
+            let beside = beside.filter(|split| !is_symlink || splitter.has_no_block(*split));
             inline = inline.filter(|_| beside.is_some());
             let split = beside.or_else(|| splitter.split(set, body_room)).ok_or_else(|| {
                 Location::of(Structure::Xattr).inode(number_of(node)).unsupported(

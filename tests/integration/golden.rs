@@ -39,7 +39,7 @@ struct Golden {
     digest: &'static str,
 }
 
-const GOLDEN: [Golden; 6] = [
+const GOLDEN: [Golden; 7] = [
     Golden {
         size: "16M",
         options: &["-t", "ext4", "-b", "4096"],
@@ -69,6 +69,20 @@ const GOLDEN: [Golden; 6] = [
         size: "24M",
         options: &["-t", "ext4", "-b", "1024", "-O", "metadata_csum_seed,orphan_file,^resize_inode,meta_bg"],
         digest: "90443096f1f185fa47f0e4485c7dcce490faaf07147a0aa324b861ffc134b3c8",
+    },
+    Golden {
+        size: "16M",
+        options: &[
+            "-t",
+            "ext4",
+            "-b",
+            "1024",
+            "-O",
+            "quota,project,mmp",
+            "-E",
+            "quotatype=usrquota:grpquota:prjquota",
+        ],
+        digest: "dfceb117987187e87bd1e01eaf89903b4d46b6c8adaa8c2f07d3fbc185ecb3c4",
     },
 ];
 

@@ -453,3 +453,40 @@ fn damage_is_refused() {
     let message = refused(&image, &[], 4);
     assert!(message.contains("without the inline_data feature"), "{message}");
 }
+
+/// e2fsck does not see the xattr block of a symlink with inline data.
+#[test]
+fn a_symlink_with_an_xattr_block_is_not_inline() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-O", "inline_data"];
+    let target = "t".repeat(70);
+    let finish = |root: &Path| {
+        for (name, length) in [("large", 300), ("small", 3)] {
+            tree::set_xattr(&root.join(name), "trusted.name", &vec![7; length]);
+            tree::set_mtime(&root.join(name), tree::SOME_TIME, 0);
+        }
+        tree::set_mtime(root, tree::SOME_TIME, 0);
+    };
+    // mke2fs makes them inline, the kernel does not.
+    let source = lab.folder("source");
+    for name in ["large", "small"] {
+        symlink(&target, source.join(name)).expect("a symlink");
+    }
+    let image = lab.mke2fs_d("first.img", "16M", &options, &source);
+    fill::kernel(&image, finish);
+    assert!(is_inline(&image, "large"), "nothing to be seen here");
+    assert!(judge::fsck_silent(&image).is_err(), "e2fsck has learnt it");
+    let other = lab.mke2fs("second.img", "16M", &options);
+    fill::kernel(&other, |root| {
+        for name in ["small", "large"] {
+            symlink(&target, root.join(name)).expect("a symlink");
+        }
+        finish(root);
+    });
+    let output = canonical(&image, &["--verify"]);
+    same_bytes(&output, &canonical(&other, &[]));
+    assert!(!is_inline(&output, "large") && is_inline(&output, "small"));
+}
