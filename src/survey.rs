@@ -8,6 +8,8 @@ use xxhash_rust::xxh3::Xxh3;
 use crate::content::FileContent;
 use crate::form::SEGMENT_BYTES;
 use crate::observe::{Observer, Stage};
+use crate::ondisk::extent;
+use crate::ondisk::features::Incompat;
 use crate::policy::HolePolicy;
 use crate::source::Source;
 use crate::tree::{Kind, NodeId, Run, Tree};
@@ -48,6 +50,8 @@ pub struct Survey {
     digest_firsts: Vec<usize>,
     /// Swap files, in the order of the nodes.
     swap_files: Vec<NodeId>,
+    /// Files that begin like the root of an extent tree, in the order of the nodes.
+    lookalikes: Vec<NodeId>,
     /// Blocks of zeros, and unwritten ones, that became holes.
     pub punched: u64,
 }
@@ -92,6 +96,11 @@ impl Survey {
         let from = input.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= blocks.start);
         let allocated = input[from..].iter().map_while(|run| cut(run, &blocks));
         self.punched -= allocated.map(|run| u64::from(run.count)).sum::<u64>();
+    }
+
+    /// Whether e2fsck would take the content of a file, were it inline, for an extent tree.
+    pub fn looks_like_extents(&self, id: NodeId) -> bool {
+        self.lookalikes.binary_search(&id).is_ok()
     }
 
     /// Whether a file is a swap file with content.
@@ -210,6 +219,9 @@ pub fn survey(
             if unit.rules.zeros == Zeros::Write && survey.swap_files.last() != Some(&unit.node) {
                 survey.swap_files.push(unit.node);
             }
+            if unit.window.start == 0 && surveyor.looks_like_extents(unit.node) {
+                survey.lookalikes.push(unit.node);
+            }
             part.runs.into_iter().for_each(|run| survey.push(first, run));
             survey.digests.extend(part.digests);
             survey.punched += part.punched;
@@ -267,6 +279,12 @@ struct Surveyor<'s, 'a> {
 impl Surveyor<'_, '_> {
     fn segment_blocks(&self) -> u64 {
         (SEGMENT_BYTES / self.source.geometry.block_size) as u64
+    }
+
+    fn looks_like_extents(&self, node: NodeId) -> bool {
+        let inline = self.source.features().incompat.contains(Incompat::INLINE_DATA);
+        let file = FileContent::of(self.source, self.tree, node).filter(|_| inline);
+        file.and_then(|file| file.block(0)).is_some_and(extent::resembles_root)
     }
 
     /// All files, large ones in parts that begin and end with segments.

@@ -133,12 +133,7 @@ pub fn read<'a>(
     let cluster = source.geometry.blocks_per_cluster;
     let blocks = map.blocks(cluster) + u64::from(xattr_block.is_some()) * cluster;
     if let (Content::Regular(size), None) = (content, inline) {
-        let extents = inode.flags().contains(InodeFlags::EXTENTS);
-        let limit = if extents {
-            u32::MAX.into()
-        } else {
-            indirect::max_blocks(source.geometry.pointers_per_block()).min(u32::MAX.into())
-        };
+        let limit = map_limit(source, inode.flags().contains(InodeFlags::EXTENTS));
         if inode.flags().contains(InodeFlags::VERITY) {
             if orphan {
                 return Err(at().wrong("is to be truncated, but the Merkle tree behind its end is in use"));
@@ -298,7 +293,7 @@ fn read_content<'a>(
     let number = raw.number;
     let at = || Location::of(Structure::Inode).inode(number);
     if let Some(parts) = inline {
-        return inline_content(number, inode, parts);
+        return inline_content(source, number, inode, parts);
     }
     match inode.format() {
         disk::S_IFREG => {
@@ -378,7 +373,12 @@ fn inline_parts<'a>(
 }
 
 /// What an inode with inline data holds.
-fn inline_content<'a>(number: InodeNr, inode: &Inode, [head, value]: Parts<'a>) -> Result<Stored<'a>> {
+fn inline_content<'a>(
+    source: &Source<'_>,
+    number: InodeNr,
+    inode: &Inode,
+    [head, value]: Parts<'a>,
+) -> Result<Stored<'a>> {
     let at = || Location::of(Structure::Inode).inode(number);
     let room = (head.len() + value.len()) as u64;
     let size = inode.size();
@@ -390,6 +390,8 @@ fn inline_content<'a>(number: InodeNr, inode: &Inode, [head, value]: Parts<'a>) 
             let (head_len, value_len) =
                 (live.min(head.len()), live.saturating_sub(head.len()).min(value.len()));
             let inline = Some([&head[..head_len], &value[..value_len]]);
+            // It does not have the EXTENTS flag, for kernel and e2fsck a reason to believe no larger size.
+            check_size(source, number, size, map_limit(source, false))?;
             Ok(Stored { inline, ..Stored::in_inode(Content::Regular(size)) })
         }
         disk::S_IFDIR | disk::S_IFLNK if size != room => {
@@ -478,6 +480,15 @@ fn read_symlink<'a>(
         ));
     }
     Ok(Stored::in_blocks(Content::Symlink([&target[..length], &[]]), map))
+}
+
+/// The blocks that a map reaches.
+fn map_limit(source: &Source<'_>, extents: bool) -> u64 {
+    if extents {
+        u32::MAX.into()
+    } else {
+        indirect::max_blocks(source.geometry.pointers_per_block()).min(u32::MAX.into())
+    }
 }
 
 /// Checks that a map can reach the end of a file.

@@ -9,6 +9,7 @@ mod confluence;
 mod content;
 mod cross_reader;
 mod cuts;
+mod damage;
 mod encryption;
 mod errors;
 mod fast_commits;

@@ -1,0 +1,185 @@
+//! Damaged images: each is refused in words that help, or has an output that e2fsck and the kernel
+//! find nothing wrong with. The same damages every time.
+//!
+//! EXT4_CANON_DAMAGE asks for so many random damages of each image instead of the few that every
+//! run makes; where something is wrong, the damaged image is kept in the temporary folder.
+
+pub mod anatomy;
+mod findings;
+mod images;
+pub mod mutate;
+pub mod outcome;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use crate::support::{Lab, Need, gate, judge};
+use anatomy::Canvas;
+use images::{RECIPES, Recipe};
+use mutate::{Damage, Dice, PLANNED};
+use outcome::{LIMIT, Outcome, outcome};
+
+/// How often each planned damage is done to an image, at other places each time.
+const ROUNDS: usize = 2;
+/// Random damages of an image.
+const RANDOM: usize = 70;
+
+/// What the damages of one image came to.
+#[derive(Debug, Default)]
+struct Tally {
+    mutants: usize,
+    refused: usize,
+    outputs: usize,
+    kernel: usize,
+    wrong: Vec<String>,
+}
+
+/// What a thread tells while it works, so that one that hangs can be named.
+type Progress = Sender<String>;
+
+fn random_count() -> usize {
+    std::env::var("EXT4_CANON_DAMAGE").ok().and_then(|count| count.parse().ok()).unwrap_or(RANDOM)
+}
+
+fn damage_all(recipe: &Recipe, seed: u64, progress: &Progress) -> Tally {
+    let lab = Lab::new();
+    let image = images::make(&lab, recipe);
+    let bytes = fs::read(&image).expect("reading");
+    let anatomy = anatomy::dissect(&bytes).expect("an image that makes sense");
+    let mut canvas = Canvas::new(bytes);
+    let mut tally = Tally::default();
+    let mut seen = BTreeSet::new();
+    let mut judge = |canvas: &Canvas, damage: &Damage, tally: &mut Tally| {
+        progress.send(format!("{}: {}", recipe.0, damage.words)).expect("somebody listens");
+        let length = damage.length.unwrap_or(canvas.bytes.len());
+        let wrong = |words: String, tally: &mut Tally| {
+            let name =
+                format!("ext4-canon-damage-{}-{}.img", recipe.0.replace([' ', ','], "-"), tally.mutants);
+            let kept = std::env::temp_dir().join(name);
+            fs::write(&kept, &canvas.bytes[..length]).expect("writing");
+            tally.wrong.push(format!("{}: {}: {words} ({})", recipe.0, damage.words, kept.display()));
+        };
+        tally.mutants += 1;
+        match outcome(&canvas.bytes[..length]) {
+            Outcome::Refused => tally.refused += 1,
+            Outcome::Wrong(words) => wrong(words, tally),
+            Outcome::Written(output) => {
+                if !seen.insert(output.digest()) {
+                    return;
+                }
+                tally.outputs += 1;
+                let path = lab.path("out.img");
+                output.store(&path);
+                if let Err(words) = judge::fsck_silent(&path) {
+                    wrong(words, tally);
+                } else if let Err(words) = same_for_the_kernel(&lab, canvas, length, &path, tally) {
+                    wrong(words, tally);
+                }
+            }
+        }
+    };
+    judge(&canvas, &Damage::default(), &mut tally);
+    assert_eq!((tally.outputs, &tally.wrong[..]), (1, &[][..]), "{}: whole", recipe.0);
+    let mut dice = Dice::new(seed);
+    for number in (0..PLANNED).flat_map(|number| std::iter::repeat_n(number, ROUNDS)) {
+        if let Some(damage) = mutate::planned(number, &anatomy, &mut canvas, &mut dice) {
+            judge(&canvas, &damage, &mut tally);
+        }
+        canvas.undo();
+    }
+    for _ in 0..random_count() {
+        let damage = mutate::random(&anatomy, &mut canvas, &mut dice);
+        judge(&canvas, &damage, &mut tally);
+        canvas.undo();
+    }
+    tally
+}
+
+/// Demands that the kernel sees the same tree in input and output, for some of the clean inputs.
+fn same_for_the_kernel(
+    lab: &Lab,
+    canvas: &Canvas,
+    length: usize,
+    output: &Path,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    // The kernel would have to write to others first.
+    let clean = canvas.get(1024 + 0x60, 1).first().is_some_and(|byte| byte & 4 == 0)
+        && canvas.get(1024 + 0xE8, 4) == [0; 4]
+        && canvas.get(1024 + 0x66, 1).first().is_some_and(|byte| byte & 1 == 0);
+    if !clean || tally.outputs % 8 != 2 || !gate(&[Need::Mounts]) {
+        return Ok(());
+    }
+    let input = lab.path("damaged.img");
+    fs::write(&input, &canvas.bytes[..length]).expect("writing");
+    tally.kernel += 1;
+    let wanted =
+        judge::kernel_tree(&input).map_err(|words| format!("the kernel refuses the input: {words}"))?;
+    let found = judge::kernel_tree(output)?;
+    if wanted == found {
+        Ok(())
+    } else {
+        Err(format!("the kernel sees\n{wanted}\nin the input, but\n{found}"))
+    }
+}
+
+/// Takes images from a list until there are none.
+fn work(list: &Arc<Mutex<Vec<(u64, Recipe)>>>, progress: &Progress, results: &Sender<(&'static str, Tally)>) {
+    loop {
+        let next = list.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let Some((seed, recipe)) = next else { return };
+        let tally = damage_all(&recipe, seed, progress);
+        results.send((recipe.0, tally)).expect("somebody listens");
+    }
+}
+
+#[test]
+fn damaged_images_are_refused_or_read_as_e2fsck_and_kernel_read_them() {
+    let mounts = gate(&[Need::Mounts, Need::Program("xfs_io")]);
+    let recipes = RECIPES.into_iter().filter(|recipe| mounts || !recipe.3.mounts());
+    let list: Vec<_> = recipes.enumerate().map(|(number, recipe)| (number as u64, recipe)).collect();
+    let count = list.len();
+    assert!(count >= 30);
+    let list = Arc::new(Mutex::new(list));
+    let (results, found) = channel();
+    let workers: Vec<(thread::JoinHandle<()>, Receiver<String>)> = (0..2)
+        .map(|_| {
+            let (progress, told) = channel();
+            let (list, results) = (Arc::clone(&list), results.clone());
+            (thread::spawn(move || work(&list, &progress, &results)), told)
+        })
+        .collect();
+    drop(results);
+    for (_, told) in &workers {
+        // The messages of the second worker pile up meanwhile; one that hangs is found all the same.
+        let mut doing = String::new();
+        loop {
+            match told.recv_timeout(LIMIT * 6) {
+                Ok(words) => doing = words,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("it takes too long: {doing}"),
+            }
+        }
+    }
+    for (worker, _) in workers {
+        worker.join().expect("a worker that ends well");
+    }
+    let (mut total, mut wrong) = (Tally::default(), Vec::new());
+    for (name, tally) in found {
+        println!("{name}: {} damages, {} refused, {} outputs", tally.mutants, tally.refused, tally.outputs);
+        total.mutants += tally.mutants;
+        total.refused += tally.refused;
+        total.outputs += tally.outputs;
+        total.kernel += tally.kernel;
+        wrong.extend(tally.wrong);
+    }
+    println!("{count} images: {total:?}");
+    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(!mounts || total.mutants >= 5000, "{total:?}");
+    // Both outcomes have to be common, or the damages miss what matters.
+    assert!(total.refused > total.mutants / 3 && total.outputs > total.mutants / 50, "{total:?}");
+}

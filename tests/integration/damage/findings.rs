@@ -1,0 +1,49 @@
+//! What damage and fuzzing have found, each as small as it can be.
+
+use std::fs;
+
+use crate::support::image::{debugfs, debugfs_read};
+use crate::support::{Lab, canonical, refused};
+
+const INLINE: [&str; 6] = ["-t", "ext4", "-I", "256", "-O", "^has_journal,inline_data"];
+
+/// A size that no map reaches went through where the content is inline, into an output that e2fsck
+/// complains of. The kernel makes inline files as long as it likes, but no longer than it can.
+#[test]
+fn inline_files_have_a_size_that_a_map_could_reach() {
+    for (blocks, fits) in [(1_u64 << 20, true), (1 << 31, false), (1 << 50, false)] {
+        let lab = Lab::new();
+        let source = lab.folder("source");
+        fs::write(source.join("file"), "inline").expect("writing");
+        let image = lab.mke2fs_d("in.img", "4M", &INLINE, &source);
+        assert!(debugfs_read(&image, "stat /file\n").contains("Flags: 0x10000000"));
+        debugfs(&image, &format!("set_inode_field file size {}\n", blocks * 4096));
+        if fits {
+            canonical(&image, &["--verify"]);
+        } else {
+            let message = refused(&image, &[], 4);
+            assert!(message.contains("(/file)") && message.contains("i_size"), "{message}");
+        }
+    }
+}
+
+/// e2fsck takes content for an extent tree that begins like one, if it is inline.
+#[test]
+fn content_that_looks_like_an_extent_tree_is_not_inline() {
+    let cases: [(&[u8], bool); 4] = [
+        (b"\x0A\xF3\0\0\x04\0\0\0 and more", false),
+        (b"\x0A\xF3\x01\0\x02", false),
+        (b"\x0A\xF3\x05\0\x04\0", true),
+        (b"\x0A\xF3\0\0\x05\0", true),
+    ];
+    for (content, inline) in cases {
+        let lab = Lab::new();
+        let source = lab.folder("source");
+        fs::write(source.join("file"), content).expect("writing");
+        let image = lab.mke2fs_d("in.img", "4M", &INLINE, &source);
+        let output = canonical(&image, &["--verify"]);
+        let flags = if inline { "Flags: 0x10000000" } else { "Flags: 0x80000" };
+        let told = debugfs_read(&output, "stat /file\n");
+        assert!(told.contains(flags), "{content:?}: {told}");
+    }
+}

@@ -1,0 +1,216 @@
+//! Small images of all features, clean and dirty, made by mke2fs, e2fsck, debugfs and the kernel.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::support::image::debugfs;
+use crate::support::kernel::Mounted;
+use crate::support::tools::try_run;
+use crate::support::{Lab, run, tool, tree};
+
+/// What happens to an image that mke2fs made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    Nothing,
+    /// e2fsck gives directories an index.
+    Index,
+    /// The kernel works on it, and is cut off, with these mount options.
+    Cut(&'static str),
+    /// The kernel deletes files that are open, and is cut off.
+    Orphans,
+    /// The kernel makes fast commits, and is cut off.
+    FastCommits,
+    /// debugfs sets xattrs that need a block.
+    Xattrs,
+}
+
+/// Name, size, options of mke2fs, and what happens then.
+pub type Recipe = (&'static str, &'static str, &'static str, Then);
+
+pub const RECIPES: [Recipe; 42] = [
+    ("ext2", "1M", "-t ext2 -b 1024", Then::Nothing),
+    ("ext2 4k", "2M", "-t ext2 -b 4096", Then::Nothing),
+    ("revision 0", "1M", "-t ext2 -r 0 -b 1024", Then::Nothing),
+    ("no filetype", "1M", "-t ext2 -b 1024 -O ^filetype,^dir_index", Then::Nothing),
+    ("ext2 index", "1M", "-t ext2 -b 1024 -O dir_index", Then::Index),
+    ("ext2 xattrs", "1M", "-t ext2 -b 1024 -I 128", Then::Xattrs),
+    ("ext3", "3M", "-t ext3 -b 1024", Then::Nothing),
+    ("ext3 index", "3M", "-t ext3 -b 1024", Then::Index),
+    ("ext3 4k", "8M", "-t ext3 -b 4096", Then::Nothing),
+    ("ext4", "3M", "-t ext4 -b 1024", Then::Nothing),
+    ("ext4 4k", "8M", "-t ext4 -b 4096", Then::Nothing),
+    ("ext4 2k", "2M", "-t ext4 -b 2048 -O ^has_journal", Then::Nothing),
+    ("no journal", "1M", "-t ext4 -b 1024 -O ^has_journal", Then::Nothing),
+    ("no checksums", "1M", "-t ext4 -b 1024 -O ^metadata_csum,^64bit,^has_journal", Then::Nothing),
+    ("uninit_bg", "1M", "-t ext4 -b 1024 -O ^metadata_csum,uninit_bg,^has_journal", Then::Nothing),
+    ("small inodes", "1M", "-t ext4 -b 1024 -I 128 -O ^has_journal", Then::Xattrs),
+    ("large inodes", "1M", "-t ext4 -b 1024 -I 512 -O ^has_journal", Then::Xattrs),
+    ("xattrs", "1M", "-t ext4 -b 1024 -O ^has_journal", Then::Xattrs),
+    ("index", "1M", "-t ext4 -b 1024 -O ^has_journal", Then::Index),
+    ("index, no checksums", "1M", "-t ext4 -b 1024 -O ^has_journal,^metadata_csum", Then::Index),
+    ("index 4k, large_dir", "4M", "-t ext4 -b 4096 -O ^has_journal,large_dir", Then::Index),
+    ("groups", "2M", "-t ext4 -b 1024 -g 256 -O ^has_journal", Then::Nothing),
+    ("groups, no flex_bg", "2M", "-t ext4 -b 1024 -g 256 -O ^has_journal,^flex_bg", Then::Nothing),
+    ("meta_bg", "2M", "-t ext4 -b 1024 -g 256 -O ^has_journal,meta_bg,^resize_inode", Then::Nothing),
+    (
+        "sparse_super2",
+        "2M",
+        "-t ext4 -b 1024 -g 512 -O ^has_journal,sparse_super2,^resize_inode",
+        Then::Nothing,
+    ),
+    ("seed", "1M", "-t ext4 -b 1024 -O ^has_journal,metadata_csum_seed", Then::Nothing),
+    ("stable_inodes, encrypt", "1M", "-t ext4 -b 1024 -O ^has_journal,stable_inodes,encrypt", Then::Nothing),
+    ("verity", "2M", "-t ext4 -b 4096 -O ^has_journal,verity", Then::Nothing),
+    ("bigalloc", "2M", "-t ext4 -b 1024 -C 4096 -O ^has_journal,bigalloc", Then::Index),
+    ("bigalloc 4k", "8M", "-t ext4 -b 4096 -C 16384 -O ^has_journal,bigalloc", Then::Xattrs),
+    (
+        "quota",
+        "2M",
+        "-t ext4 -b 1024 -O ^has_journal,quota,project -E quotatype=usrquota:grpquota:prjquota",
+        Then::Nothing,
+    ),
+    ("mmp", "2M", "-t ext4 -b 1024 -O ^has_journal,mmp", Then::Nothing),
+    ("orphan_file", "4M", "-t ext4 -b 1024 -O orphan_file", Then::Nothing),
+    ("inline_data", "1M", "-t ext4 -b 1024 -I 256 -O ^has_journal,inline_data", Then::Nothing),
+    (
+        "inline_data in large inodes",
+        "2M",
+        "-t ext4 -b 4096 -I 1024 -O ^has_journal,inline_data",
+        Then::Xattrs,
+    ),
+    ("dirty", "4M", "-t ext4 -b 1024", Then::Cut("data=ordered")),
+    ("dirty, data", "4M", "-t ext4 -b 1024", Then::Cut("data=journal")),
+    ("dirty ext3", "4M", "-t ext3 -b 1024", Then::Cut("data=ordered")),
+    ("dirty, no checksums", "4M", "-t ext4 -b 1024 -O ^metadata_csum", Then::Cut("journal_checksum")),
+    ("orphans", "4M", "-t ext4 -b 1024", Then::Orphans),
+    ("orphans in a file", "4M", "-t ext4 -b 1024 -O orphan_file", Then::Orphans),
+    ("fast commits", "6M", "-t ext4 -b 1024 -O fast_commit", Then::FastCommits),
+];
+
+impl Then {
+    /// Whether it takes the kernel.
+    pub fn mounts(self) -> bool {
+        matches!(self, Self::Cut(_) | Self::Orphans | Self::FastCommits)
+    }
+}
+
+/// A small tree with something of everything.
+fn source(lab: &Lab, index: bool) -> PathBuf {
+    let root = lab.folder("source");
+    fs::create_dir_all(root.join("deep/er/and/deeper")).expect("folders");
+    fs::create_dir(root.join("lost+found")).expect("a folder");
+    for (number, size) in [0, 1, 59, 150, 1024, 5000].into_iter().enumerate() {
+        fs::write(root.join(format!("file{size}")), tree::noise(number as u64, size)).expect("writing");
+    }
+    fs::write(root.join("deep/er/file"), "text").expect("writing");
+    fs::hard_link(root.join("file1"), root.join("deep/second")).expect("a link");
+    std::os::unix::fs::symlink("short", root.join("short")).expect("a symlink");
+    std::os::unix::fs::symlink("x".repeat(200), root.join("long")).expect("a symlink");
+    // More extents than a root holds, and a block of block numbers.
+    let comb = File::create(root.join("comb")).expect("a file");
+    for block in (0..40).step_by(2) {
+        comb.write_all_at(&[7; 4096], block * 4096).expect("writing");
+    }
+    // Two blocks of block numbers, one above the other.
+    let far = File::create(root.join("far")).expect("a file");
+    far.write_all_at(b"far", 5 << 20).expect("writing");
+    if index {
+        fs::create_dir(root.join("many")).expect("a folder");
+        for number in 0..150 {
+            let name = format!("{number:03} a name of some length that fills the blocks of a folder");
+            std::os::unix::fs::symlink("x", root.join("many").join(name)).expect("a symlink");
+        }
+    }
+    tree::set_all_mtimes(&root);
+    root
+}
+
+/// Makes the image of a recipe.
+pub fn make(lab: &Lab, recipe: &Recipe) -> PathBuf {
+    let (_, size, options, then) = recipe;
+    let source = source(lab, *then == Then::Index);
+    let inodes = if *then == Then::Index { "256" } else { "64" };
+    let options: Vec<&str> = options.split(' ').chain(["-N", inodes]).collect();
+    let image = lab.mke2fs_d("in.img", size, &options, &source);
+    match then {
+        Then::Nothing => {}
+        Then::Index => {
+            let ran = try_run(tool("e2fsck").arg("-fyD").arg(&image));
+            assert!(ran.code.is_some_and(|code| code <= 1), "{ran:#?}");
+        }
+        Then::Xattrs => {
+            let long = "v".repeat(300);
+            debugfs(
+                &image,
+                &format!(
+                    "ea_set file59 user.short value\nea_set file59 user.long {long}\n\
+                     ea_set file150 user.long {long}\nea_set deep trusted.other other\n"
+                ),
+            );
+        }
+        Then::Cut(mount_options) => return cut(lab, &image, mount_options, |_| Vec::new()),
+        Then::Orphans => {
+            let open = |root: &Path| {
+                let names = ["file5000", "comb", "far"].map(|name| root.join(name));
+                let files = names.each_ref().map(|name| File::open(name).expect("a file"));
+                for name in names {
+                    fs::remove_file(name).expect("removing");
+                }
+                // They stay open until the filesystem is shut down.
+                files.into()
+            };
+            return cut(lab, &image, "data=ordered", open);
+        }
+        Then::FastCommits => return fast_commits(lab, &image),
+    }
+    image
+}
+
+/// Lets the kernel work, and shuts the filesystem down.
+fn cut(lab: &Lab, image: &Path, options: &str, work: impl FnOnce(&Path) -> Vec<File>) -> PathBuf {
+    let mounted = Mounted::with_options(image, options).expect("a mount");
+    let root = mounted.path();
+    fs::create_dir(root.join("new")).expect("a folder");
+    for number in 0..8 {
+        fs::write(root.join(format!("new/file{number}")), tree::noise(number, 1000)).expect("writing");
+    }
+    fs::rename(root.join("file1024"), root.join("deep/moved")).expect("renaming");
+    fs::remove_file(root.join("new/file3")).expect("removing");
+    fs::write(root.join("new/file9"), tree::noise(9, 3000)).expect("writing");
+    run(tool("sync").arg("-f").arg(root));
+    let open = work(root);
+    run(tool("xfs_io").args(["-x", "-c", "shutdown -f"]).arg(root));
+    drop(open);
+    mounted.unmount();
+    lab.copy(image, "cut.img")
+}
+
+fn fast_commits(lab: &Lab, image: &Path) -> PathBuf {
+    for _ in 0..20 {
+        let mounted = Mounted::read_write(image).expect("a mount");
+        let root = mounted.path();
+        let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all()).expect("fsync");
+        run(tool("sync").arg("-f").arg(root));
+        for number in 0..4 {
+            let name = root.join(format!("deep/new{number}"));
+            fs::write(&name, tree::noise(number, 2000)).expect("writing");
+            sync(&name);
+        }
+        fs::rename(root.join("deep/new1"), root.join("renamed")).expect("renaming");
+        fs::remove_file(root.join("deep/new2")).expect("removing");
+        sync(&root.join("renamed"));
+        let copy = lab.copy(image, "cut.img");
+        mounted.unmount();
+        let replayable = Mounted::read_write(&lab.copy(&copy, "try.img")).is_ok();
+        if replayable {
+            return copy;
+        }
+        for name in ["deep/new0", "deep/new3", "renamed"] {
+            let mounted = Mounted::read_write(image).expect("a mount");
+            fs::remove_file(mounted.path().join(name)).expect("removing");
+            mounted.unmount();
+        }
+    }
+    panic!("no cut that the kernel can replay");
+}

@@ -1,0 +1,386 @@
+//! Damages: planned ones, each of a kind that real damage or an attacker has, and random ones.
+
+use ext4_canon::ondisk::inode::{I_BLOCK, S_IFDIR, S_IFREG};
+use ext4_canon::ondisk::{extent, le16, le32};
+
+use super::anatomy::{Anatomy, Canvas, Kind, Live, Part};
+
+/// Numbers that look random, but are always the same.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D)
+    }
+
+    pub fn number(&mut self) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 ^ self.0 >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 16
+    }
+
+    pub fn roll(&mut self, sides: usize) -> usize {
+        usize::try_from(self.number() % sides.max(1) as u64).expect("below a usize")
+    }
+
+    pub fn pick<'l, T>(&mut self, list: &'l [T]) -> Option<&'l T> {
+        list.get(self.roll(list.len()))
+    }
+}
+
+/// What was done to an image.
+#[derive(Clone, Debug, Default)]
+pub struct Damage {
+    /// In words.
+    pub words: String,
+    /// The length that is left of the file.
+    pub length: Option<usize>,
+}
+
+impl Damage {
+    fn of(words: impl Into<String>) -> Self {
+        Self { words: words.into(), length: None }
+    }
+}
+
+/// Overwrites bytes of a part and makes its checksums right.
+fn change(anatomy: &Anatomy, canvas: &mut Canvas, part: &Part, at: usize, new: &[u8]) {
+    canvas.set(at, new);
+    anatomy.refresh(canvas, part);
+}
+
+/// A block number of something else.
+fn some_block(anatomy: &Anatomy, canvas: &Canvas, dice: &mut Dice) -> u64 {
+    let blocks = (canvas.bytes.len() / anatomy.block_size) as u64;
+    let part = dice.pick(&anatomy.parts).map_or(0, |part| (part.start / anatomy.block_size) as u64);
+    match dice.roll(8) {
+        0 => 0,
+        1 => blocks,
+        2 => blocks - 1,
+        3 => dice.number() % blocks,
+        4 => u64::from(u32::MAX),
+        _ => part,
+    }
+}
+
+/// Something that may stand in a field.
+fn some_value(anatomy: &Anatomy, canvas: &Canvas, dice: &mut Dice, old: u64) -> u64 {
+    match dice.roll(14) {
+        0 => 0,
+        1 => u64::MAX,
+        2 => old.wrapping_add(1),
+        3 => old.wrapping_sub(1),
+        4 | 5 => old ^ 1 << dice.roll(32),
+        6 => dice.number() % 64,
+        7 => 0x7FFF_FFFF,
+        8 => 0x8000_0000,
+        9 => dice.pick(&anatomy.inodes).map_or(2, |inode| inode.number.into()),
+        10 | 11 => some_block(anatomy, canvas, dice),
+        12 => old << 1,
+        _ => dice.number(),
+    }
+}
+
+/// A damage of a random kind at a random place.
+pub fn random(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
+    match dice.roll(20) {
+        0 => flip(anatomy, canvas, dice),
+        1 => swap(anatomy, canvas, dice),
+        2 => {
+            let length = dice.roll(canvas.bytes.len());
+            Damage { words: format!("cut to {length} bytes"), length: Some(length) }
+        }
+        3 => fill(anatomy, canvas, dice),
+        4 | 5 => {
+            let (first, second) = (field(anatomy, canvas, dice), field(anatomy, canvas, dice));
+            Damage::of(format!("{}; {}", first.words, second.words))
+        }
+        _ => field(anatomy, canvas, dice),
+    }
+}
+
+fn some_part(anatomy: &Anatomy, dice: &mut Dice) -> Option<Part> {
+    let class = *dice.pick(&anatomy.classes())?;
+    dice.pick(&anatomy.of_class(class)).copied()
+}
+
+/// A bit of metadata, with the checksum left as it is.
+fn flip(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
+    let Some(part) = some_part(anatomy, dice) else { return Damage::default() };
+    let at = part.start + dice.roll(part.length);
+    let byte = canvas.get(at, 1).first().copied().unwrap_or(0) ^ 1 << dice.roll(8);
+    canvas.set(at, &[byte]);
+    Damage::of(format!("{:?}: a bit of byte {at:#x}, checksum as it was", part.kind))
+}
+
+fn field(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
+    let Some(part) = some_part(anatomy, dice) else { return Damage::default() };
+    let fields = anatomy.fields(&canvas.bytes, &part);
+    let Some(&(at, size)) = dice.pick(&fields) else { return Damage::default() };
+    let size = size.min(8);
+    let mut old = [0; 8];
+    let found = canvas.get(at, size);
+    old[..found.len()].copy_from_slice(found);
+    let value = some_value(anatomy, canvas, dice, u64::from_le_bytes(old));
+    let bytes = match part.kind {
+        // These are big-endian.
+        Kind::JournalBlock | Kind::JournalSuperblock => value.to_be_bytes()[8 - size..].to_vec(),
+        _ => value.to_le_bytes()[..size].to_vec(),
+    };
+    change(anatomy, canvas, &part, at, &bytes);
+    Damage::of(format!("{:?}: byte {:#x} of it, {size} bytes, to {bytes:x?}", part.kind, at - part.start))
+}
+
+/// Two blocks of metadata change places.
+fn swap(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
+    let (Some(first), Some(second)) = (some_part(anatomy, dice), some_part(anatomy, dice)) else {
+        return Damage::default();
+    };
+    let starts = [first, second].map(|part| part.start / anatomy.block_size * anatomy.block_size);
+    let [a, b] = starts.map(|start| canvas.get(start, anatomy.block_size).to_vec());
+    canvas.set(starts[0], &b);
+    canvas.set(starts[1], &a);
+    if dice.roll(2) == 0 {
+        anatomy.refresh(canvas, &first);
+        anatomy.refresh(canvas, &second);
+    }
+    Damage::of(format!("blocks of {:?} and {:?} changed places", first.kind, second.kind))
+}
+
+/// A stretch of a part becomes zero, or all ones.
+fn fill(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
+    let Some(part) = some_part(anatomy, dice) else { return Damage::default() };
+    let start = dice.roll(part.length) / 4 * 4;
+    let length = (4 << dice.roll(9)).min(part.length - start);
+    let byte = if dice.roll(2) == 0 { 0 } else { 0xFF };
+    change(anatomy, canvas, &part, part.start + start, &vec![byte; length]);
+    Damage::of(format!("{:?}: {length} bytes from {start:#x} on become {byte:#x}", part.kind))
+}
+
+/// How many planned damages there are.
+pub const PLANNED: usize = 36;
+
+/// A planned damage, at a place that `dice` picks; `None` where the image has nothing for it.
+pub fn planned(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
+    match number {
+        0..12 => in_directory(number, anatomy, canvas, dice),
+        12..22 => in_map(number - 12, anatomy, canvas, dice),
+        22..30 => in_inode(number - 22, anatomy, canvas, dice),
+        _ => elsewhere(number - 30, anatomy, canvas, dice),
+    }
+}
+
+/// The entries of a block: their offsets in it, and their lengths.
+fn entries(block: &[u8]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(length) = le16(block, at + 4).map(usize::from).filter(|length| *length >= 8) {
+        if le32(block, at).is_some_and(|inode| inode != 0) {
+            found.push((at, length));
+        }
+        at += length;
+    }
+    found
+}
+
+fn in_directory(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
+    let wanted = |part: &&Part| matches!(part.kind, Kind::Directory(_, _, first) if first || number >= 3);
+    let parts: Vec<Part> = anatomy.parts.iter().filter(wanted).copied().collect();
+    let part = *dice.pick(&parts)?;
+    let Kind::Directory(owner, ..) = part.kind else { return None };
+    let block = canvas.get(part.start, part.length).to_vec();
+    let all = entries(&block);
+    let names: Vec<_> = all.iter().filter(|(at, _)| block.get(at + 8) != Some(&b'.')).copied().collect();
+    let (entry, length) = if number < 3 { *all.get(1)? } else { *dice.pick(&names)? };
+    let at = part.start + entry;
+    let directories: Vec<Live> =
+        anatomy.inodes.iter().filter(|inode| inode.format == S_IFDIR).copied().collect();
+    let directory = dice.pick(&directories)?.number.to_le_bytes();
+    let (words, offset, bytes): (_, usize, Vec<u8>) = match number {
+        0 => ("'.' is another directory", 0, directory.to_vec()),
+        1 => ("'..' is another directory", 0, directory.to_vec()),
+        2 => ("'..' has another name", 8, vec![b'x']),
+        3 => ("an entry leads to a directory: a cycle, or a second name", 0, directory.to_vec()),
+        4 => ("an entry leads to its own directory", 0, owner.to_le_bytes().to_vec()),
+        5 => ("a name has a '/'", 8, vec![b'/']),
+        6 => ("a name has a NUL byte", 8, vec![0]),
+        7 => ("a name is '.'", 6, vec![1, block[entry + 7], b'.']),
+        8 => {
+            ("an entry crosses the end of its block", 4, (part.length as u32 - 4).to_le_bytes()[..2].to_vec())
+        }
+        9 => ("an entry has no length", 4, vec![0, 0]),
+        10 => ("an entry is shorter than its name", 4, vec![8, 0]),
+        _ => ("a name is longer than its entry", 6, vec![u8::try_from(length).unwrap_or(0xFF)]),
+    };
+    let at = if number == 0 { part.start } else { at };
+    change(anatomy, canvas, &part, at + offset, &bytes);
+    if number == 3 && dice.roll(2) == 0 {
+        canvas.set(at + 7, &[2]);
+        anatomy.refresh(canvas, &part);
+    }
+    Some(Damage::of(format!("directory {owner}, entry at {entry:#x}: {words}")))
+}
+
+/// The places of block numbers in the root or the nodes of maps, with what they are a part of.
+fn pointers(anatomy: &Anatomy, canvas: &Canvas) -> Vec<(Part, usize, bool)> {
+    let mut found = Vec::new();
+    let mut nodes: Vec<(Part, usize)> = anatomy
+        .inodes
+        .iter()
+        .filter(|inode| matches!(inode.format, S_IFREG | S_IFDIR))
+        .filter_map(|inode| Some((anatomy.inode(inode.number)?, inode.start + I_BLOCK)))
+        .collect();
+    nodes.extend(
+        anatomy
+            .parts
+            .iter()
+            .filter(|part| matches!(part.kind, Kind::Extents(..) | Kind::Indirect))
+            .map(|part| (*part, part.start)),
+    );
+    for (part, node) in nodes {
+        if le16(&canvas.bytes, node) == Some(extent::MAGIC) {
+            let entries = usize::from(le16(&canvas.bytes, node + 2).unwrap_or(0)).min(100);
+            let leaf = le16(&canvas.bytes, node + 6) == Some(0);
+            found.extend(
+                (1..=entries).map(|index| (part, node + index * 12 + if leaf { 8 } else { 4 }, leaf)),
+            );
+        } else {
+            let count = if part.kind == Kind::Indirect { 64 } else { 15 };
+            let places = (0..count).map(|index| node + index * 4);
+            found.extend(
+                places
+                    .filter(|at| le32(&canvas.bytes, *at).is_some_and(|block| block != 0))
+                    .map(|at| (part, at, part.kind == Kind::Indirect || at < node + 48)),
+            );
+        }
+    }
+    found
+}
+
+fn in_map(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
+    let all = pointers(anatomy, canvas);
+    let inner: Vec<_> = all.iter().filter(|(_, _, leaf)| !leaf).copied().collect();
+    let (part, at, _) = *dice.pick(if number < 2 { &inner } else { &all })?;
+    let block_of = |part: &Part| (part.start / anatomy.block_size) as u32;
+    let other = dice.pick(&all)?.1;
+    let blocks = (canvas.bytes.len() / anatomy.block_size) as u32;
+    let (words, value) = match number {
+        0 => ("its own node", block_of(&part)),
+        1 => ("a block of another kind", block_of(dice.pick(&anatomy.parts)?)),
+        2 => ("a block of another file", le32(&canvas.bytes, other)?),
+        3 => ("the superblock", anatomy.block_size.eq(&1024).into()),
+        4 => ("the descriptors", 1 + u32::from(anatomy.block_size == 1024)),
+        5 => ("a bitmap", block_of(dice.pick(&anatomy.of_class(Kind::Bitmap.class()))?)),
+        6 => ("an inode table", block_of(dice.pick(&anatomy.of_class(2))?)),
+        7 => ("the block behind the end", blocks),
+        8 => ("a block far away", u32::MAX),
+        _ => ("its neighbour", le32(&canvas.bytes, at)?.wrapping_add(1)),
+    };
+    change(anatomy, canvas, &part, at, &value.to_le_bytes());
+    Some(Damage::of(format!("{:?}: the pointer at {:#x} leads to {words}", part.kind, at - part.start)))
+}
+
+fn in_inode(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
+    let inode = *dice.pick(&anatomy.inodes)?;
+    let part = anatomy.inode(inode.number)?;
+    let mut set = |offset: usize, bytes: &[u8]| change(anatomy, canvas, &part, inode.start + offset, bytes);
+    let words = match number {
+        0 => {
+            set(0x1A, &[0, 0]);
+            "no links"
+        }
+        1 => {
+            set(0x1A, &[0xFF, 0xFF]);
+            "65535 links"
+        }
+        2 => {
+            let links = le16(&canvas.bytes, inode.start + 0x1A)?.wrapping_add(1).to_le_bytes();
+            change(anatomy, canvas, &part, inode.start + 0x1A, &links);
+            "a link too many"
+        }
+        3 => {
+            set(0x6C, &[0xFF; 4]);
+            "a size beyond all limits"
+        }
+        4 => {
+            set(0x6C, &[0, 1, 0, 0]);
+            "a size of a TiB and more"
+        }
+        5 => {
+            set(0x04, &[0xFF; 4]);
+            "a size of 4 GiB less one byte"
+        }
+        6 => {
+            let mode = dice.number().to_le_bytes();
+            change(anatomy, canvas, &part, inode.start, &mode[..2]);
+            "another mode"
+        }
+        _ => {
+            let other = *dice.pick(&anatomy.inodes)?;
+            let root = canvas.get(other.start + I_BLOCK, 60).to_vec();
+            change(anatomy, canvas, &part, inode.start + I_BLOCK, &root);
+            "the map of another"
+        }
+    };
+    Some(Damage::of(format!("inode {} has {words}", inode.number)))
+}
+
+fn elsewhere(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
+    let superblock = anatomy.of_class(Kind::Superblock.class()).first().copied()?;
+    let descriptors = anatomy.of_class(Kind::Descriptor(0).class());
+    let descriptor = *dice.pick(&descriptors)?;
+    match number {
+        0 => {
+            let files: Vec<Live> = anatomy.inodes.iter().filter(|inode| inode.number > 11).copied().collect();
+            let (first, second) = (*dice.pick(&files)?, *dice.pick(&files)?);
+            canvas.set(first.start + 0x14, &second.number.to_le_bytes());
+            canvas.set(second.start + 0x14, &first.number.to_le_bytes());
+            for inode in [first, second] {
+                if dice.roll(2) == 0 {
+                    canvas.set(inode.start + 0x1A, &[0, 0]);
+                }
+                anatomy.refresh(canvas, &anatomy.inode(inode.number)?);
+            }
+            change(anatomy, canvas, &superblock, superblock.start + 0xE8, &first.number.to_le_bytes());
+            Some(Damage::of(format!(
+                "the list of orphans is a loop of {} and {}",
+                first.number, second.number
+            )))
+        }
+        1 => {
+            let field = [0, 4, 8][dice.roll(3)];
+            let other = *dice.pick(&descriptors)?;
+            let from = canvas.get(other.start + [0, 4, 8][dice.roll(3)], 4).to_vec();
+            change(anatomy, canvas, &descriptor, descriptor.start + field, &from);
+            Some(Damage::of(format!("{:?}: field {field} lies where another does", descriptor.kind)))
+        }
+        2 => {
+            let field = [0, 4, 8][dice.roll(3)];
+            let block = u32::try_from(some_block(anatomy, canvas, dice)).unwrap_or(u32::MAX);
+            change(anatomy, canvas, &descriptor, descriptor.start + field, &block.to_le_bytes());
+            Some(Damage::of(format!("{:?}: field {field} is block {block}", descriptor.kind)))
+        }
+        3 => {
+            let fields = [0x00, 0x04, 0x14, 0x18, 0x20, 0x28, 0x58, 0xCE, 0xFE];
+            let field = *dice.pick(&fields)?;
+            let factor = 2 + dice.roll(7) as u32;
+            let old = le32(&canvas.bytes, superblock.start + field)?;
+            let new = if dice.roll(2) == 0 { old.wrapping_mul(factor) } else { old / factor };
+            change(anatomy, canvas, &superblock, superblock.start + field, &new.to_le_bytes());
+            Some(Damage::of(format!("the superblock's word at {field:#x} is {new}")))
+        }
+        4 => {
+            let inodes: Vec<_> = anatomy.inodes.iter().filter(|inode| inode.number > 1).copied().collect();
+            let inode = *dice.pick(&inodes)?;
+            let block = u32::try_from(some_block(anatomy, canvas, dice)).unwrap_or(u32::MAX);
+            change(anatomy, canvas, &anatomy.inode(inode.number)?, inode.start + 0x68, &block.to_le_bytes());
+            Some(Damage::of(format!("inode {} has its xattrs in block {block}", inode.number)))
+        }
+        _ => {
+            let word = [0x5C, 0x60, 0x64][dice.roll(3)];
+            let bits = le32(&canvas.bytes, superblock.start + word)? ^ 1 << dice.roll(19);
+            change(anatomy, canvas, &superblock, superblock.start + word, &bits.to_le_bytes());
+            Some(Damage::of(format!("the superblock's features at {word:#x} are {bits:#x}")))
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What becomes of an image: the library called on bytes, with what must hold whatever they are.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::{self, IoSlice};
+use std::os::unix::fs::FileExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use ext4_canon::observe::Silent;
+use ext4_canon::{Error, Input, Options, Sink, canonicalize};
+
+/// How long one image may take.
+pub const LIMIT: Duration = Duration::from_secs(10);
+
+/// What becomes of an image.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It is refused, in words that help.
+    Refused,
+    Written(Output),
+    /// A panic, a message that does not help, or whatever else must not be.
+    Wrong(String),
+}
+
+/// An output in memory.
+#[derive(Debug)]
+pub struct Output {
+    length: usize,
+    pieces: BTreeMap<u64, Vec<u8>>,
+}
+
+#[derive(Default)]
+struct Memory(Mutex<BTreeMap<u64, Vec<u8>>>);
+
+impl Sink for Memory {
+    fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut pieces = self.0.lock().map_err(|_| io::Error::other("a panic in another write"))?;
+        match pieces.insert(offset, bytes) {
+            None => Ok(()),
+            Some(_) => Err(io::Error::other("written twice")),
+        }
+    }
+}
+
+impl Output {
+    /// A number that equal outputs share.
+    pub fn digest(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.bytes().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// All bytes.
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.length];
+        for (offset, piece) in &self.pieces {
+            let start = usize::try_from(*offset).expect("a small image");
+            bytes[start..start + piece.len()].copy_from_slice(piece);
+        }
+        bytes
+    }
+
+    /// Writes it to a file.
+    pub fn store(&self, path: &Path) {
+        let file = File::create(path).expect("a file");
+        file.set_len(self.length as u64).expect("a length");
+        for (offset, piece) in &self.pieces {
+            file.write_all_at(piece, *offset).expect("writing");
+        }
+    }
+}
+
+/// Calls the library, and checks what holds for every input: no panic, in time, no write beyond the end
+/// or over another, and words that name the place and say what to do.
+pub fn outcome(bytes: &[u8]) -> Outcome {
+    let start = Instant::now();
+    let sink = Memory::default();
+    let input = Input::new(bytes);
+    let result = catch_unwind(AssertUnwindSafe(|| canonicalize(&input, &Options::default(), &sink, &Silent)));
+    if start.elapsed() > LIMIT {
+        return Outcome::Wrong(format!("took {:?}", start.elapsed()));
+    }
+    match result {
+        Err(_) => Outcome::Wrong("a panic".to_owned()),
+        Ok(Err(error)) => match flaw(&error) {
+            None => Outcome::Refused,
+            Some(flaw) => Outcome::Wrong(format!("{flaw}: {error} ({error:?})")),
+        },
+        Ok(Ok(_)) => {
+            let pieces = sink.0.into_inner().unwrap_or_default();
+            let mut end = 0;
+            for (offset, piece) in &pieces {
+                if *offset < end {
+                    return Outcome::Wrong(format!("writes byte {offset} twice"));
+                }
+                end = offset + piece.len() as u64;
+            }
+            if end > bytes.len() as u64 {
+                return Outcome::Wrong(format!("writes up to byte {end}, beyond the end"));
+            }
+            Outcome::Written(Output { length: bytes.len(), pieces })
+        }
+    }
+}
+
+/// What is wrong with a message, if anything.
+pub fn flaw(error: &Error) -> Option<&'static str> {
+    let words = error.to_string();
+    if words.contains('\n') || words.chars().any(char::is_control) {
+        return Some("control characters in a message");
+    }
+    match error {
+        Error::Io { .. } => Some("an I/O error without I/O"),
+        Error::Corrupt { .. } if !words.contains("e2fsck") => Some("no remedy"),
+        Error::Corrupt { problem, .. } if problem.to_string().trim().is_empty() => Some("no problem"),
+        Error::Unsupported { remedy, .. } | Error::Unclean { remedy, .. } if remedy.is_empty() => {
+            Some("no remedy")
+        }
+        _ => None,
+    }
+}
