@@ -57,7 +57,7 @@ const ENVIRONMENT: &str =
 const FILES: &str = "\
 The output is written beside its final name. It has no name until it is complete where the filesystem \
 allows that; elsewhere, and for the moment in which it replaces another file, its name is .ext4-canon-*.tmp. \
-If such a file is left after a crash or a signal, it can be removed. Where OUT is a symbolic link, the file \
+If such a file is left after a crash or a SIGKILL, it can be removed. Where OUT is a symbolic link, the file \
 that it points to is replaced; other hard links to that file keep the old one.";
 
 /// The program's version, and that of the canonical form, on which the bytes depend.

@@ -72,7 +72,7 @@ impl Image {
         (self.metadata.dev(), self.metadata.ino()) == (other.dev(), other.ino())
     }
 
-    /// Makes sure that nobody wrote to the image since it was opened.
+    /// Makes sure that all of the image could be read, and that nobody wrote to it since it was opened.
     ///
     /// # Errors
     ///
@@ -84,11 +84,15 @@ impl Image {
             let error = std::io::Error::other(what);
             Err(Failure::io(&self.path, "it was changed while it was read", &error))
         };
+        if self.metadata.is_file() && now.len() != self.length {
+            return changed(format!("it had {} bytes and now has {}", self.length, now.len()));
+        }
+        if self.map.failed() {
+            let error = std::io::Error::other("a page could not be read; look at the disk that it is on");
+            return Err(Failure::io(&self.path, "reading it", &error));
+        }
         if !self.metadata.is_file() {
             return Ok(());
-        }
-        if now.len() != self.length {
-            return changed(format!("it had {} bytes and now has {}", self.length, now.len()));
         }
         let time = |metadata: &Metadata| (metadata.mtime(), metadata.mtime_nsec());
         if time(&now) != time(&self.metadata) {

@@ -1,13 +1,15 @@
-//! Files as memory. This is the only module of the project with `unsafe` in it.
+//! Files as memory. With `signals`, this is the only module of the project with `unsafe` in it.
 
 use std::fs::File;
 use std::io;
 
 use memmap2::{Mmap, MmapOptions};
 
+use super::signals::Watched;
+
 /// The bytes of a file, mapped read-only.
 #[derive(Debug)]
-pub struct Map(Option<Mmap>);
+pub struct Map(Option<(Watched, Mmap)>);
 
 impl Map {
     /// Maps the first `length` bytes of a file.
@@ -27,15 +29,20 @@ impl Map {
         // every program that maps files. It is opened read-only and mapped read-only, so this
         // process can't break the rule. Another process that writes to it changes plain bytes,
         // which the reader checks as it must check any image, and `Image::unchanged` turns the
-        // result away before it gets its name; one that shortens it ends this process by SIGBUS,
-        // before any output has appeared.
+        // result away before it gets its name; one that shortens it makes zeros appear, see `signals`.
         let map = unsafe { MmapOptions::new().len(length).map(file)? };
-        Ok(Self(Some(map)))
+        // The watch is dropped first, while the range is still mapped.
+        Ok(Self(Some((Watched::new(&map), map))))
+    }
+
+    /// Whether a page of the file could not be read; it and what lies behind it are zeros then.
+    pub fn failed(&self) -> bool {
+        self.0.as_ref().is_some_and(|(watched, _)| watched.failed())
     }
 
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
-        self.0.as_deref().unwrap_or_default()
+        self.0.as_ref().map_or(&[], |(_, map)| map)
     }
 }
 

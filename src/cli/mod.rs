@@ -11,5 +11,7 @@ pub mod output;
 pub mod progress;
 pub mod report;
 pub mod run;
+#[allow(unsafe_code)]
+pub mod signals;
 pub mod sink;
 pub mod target;

@@ -16,6 +16,7 @@ use tempfile::{Builder, NamedTempFile};
 
 use super::failure::Failure;
 use super::input::Image;
+use super::signals::Temporary;
 use super::target::Target;
 
 const PREFIX: &str = ".ext4-canon-";
@@ -38,7 +39,7 @@ pub struct Output {
 #[derive(Debug)]
 enum Unfinished {
     Nameless(File),
-    Named(NamedTempFile<File>),
+    Named(NamedTempFile<File>, Temporary),
 }
 
 impl Output {
@@ -62,7 +63,7 @@ impl Output {
     pub fn file(&self) -> &File {
         match &self.file {
             Unfinished::Nameless(file) => file,
-            Unfinished::Named(named) => named.as_file(),
+            Unfinished::Named(named, _) => named.as_file(),
         }
     }
 
@@ -132,19 +133,26 @@ fn named(directory: &Path, mode: u32) -> io::Result<Unfinished> {
     let permissions = Permissions::from_mode(mode);
     let file =
         Builder::new().prefix(PREFIX).suffix(SUFFIX).permissions(permissions).tempfile_in(directory)?;
-    Ok(Unfinished::Named(file))
+    let temporary = Temporary::new(file.path());
+    Ok(Unfinished::Named(file, temporary))
 }
 
 fn give_name(file: Unfinished, target: &Target) -> io::Result<()> {
-    let named = match file {
-        Unfinished::Named(named) => named,
+    let (named, _temporary) = match file {
+        Unfinished::Named(named, temporary) => (named, temporary),
         Unfinished::Nameless(file) => match link(&file, &target.path) {
             Ok(()) => return Ok(()),
             // Only a file with a name can replace another.
             Err(Errno::EXIST) => {
                 let mut builder = Builder::new();
                 let builder = builder.prefix(PREFIX).suffix(SUFFIX);
-                let temporary = builder.make_in(target.directory(), |name| Ok(link(&file, name)?))?;
+                let mut known = None;
+                let temporary = builder.make_in(target.directory(), |name| {
+                    // The one before is forgotten first.
+                    drop(known.take());
+                    known = Some(Temporary::new(name));
+                    Ok(link(&file, name)?)
+                })?;
                 return temporary.persist(&target.path).map_err(|error| error.error);
             }
             Err(error) => return Err(error.into()),

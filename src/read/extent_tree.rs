@@ -96,7 +96,7 @@ impl<'a> Reader<'_, 'a> {
             return Err(self.at(block).value("eh_entries", entries, format!("1 to {max}")));
         }
         match parent_depth {
-            Some(parent) if depth + 1 != parent => {
+            Some(parent) if depth.checked_add(1) != Some(parent) => {
                 return Err(self.at(block).value("eh_depth", depth, parent - 1));
             }
             None if depth > MAX_DEPTH => {

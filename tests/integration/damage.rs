@@ -1,6 +1,7 @@
 //! Damaged images: each is refused in words that help, or has an output that e2fsck and the kernel
 //! find nothing wrong with. The same damages every time.
 //!
+//! EXT4_CANON_SEEDS names a folder where the whole images are left, for the fuzzers in fuzz/.
 //! EXT4_CANON_DAMAGE asks for so many random damages of each image instead of the few that every
 //! run makes; where something is wrong, the damaged image is kept in the temporary folder.
 
@@ -9,6 +10,7 @@ mod findings;
 mod images;
 pub mod mutate;
 pub mod outcome;
+pub mod program;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,11 +19,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use crate::support::{Lab, Need, gate, judge};
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, gate, judge, tool};
 use anatomy::Canvas;
 use images::{RECIPES, Recipe};
 use mutate::{Damage, Dice, PLANNED};
 use outcome::{LIMIT, Outcome, outcome};
+use program::{Seed, TARGETS};
 
 /// How often each planned damage is done to an image, at other places each time.
 const ROUNDS: usize = 2;
@@ -49,6 +53,9 @@ fn damage_all(recipe: &Recipe, seed: u64, progress: &Progress) -> Tally {
     let lab = Lab::new();
     let image = images::make(&lab, recipe);
     let bytes = fs::read(&image).expect("reading");
+    if let Some(folder) = std::env::var_os("EXT4_CANON_SEEDS") {
+        fs::write(Path::new(&folder).join(format!("{}.img", recipe.0)), &bytes).expect("writing a seed");
+    }
     let anatomy = anatomy::dissect(&bytes).expect("an image that makes sense");
     let mut canvas = Canvas::new(bytes);
     let mut tally = Tally::default();
@@ -182,4 +189,71 @@ fn damaged_images_are_refused_or_read_as_e2fsck_and_kernel_read_them() {
     assert!(!mounts || total.mutants >= 5000, "{total:?}");
     // Both outcomes have to be common, or the damages miss what matters.
     assert!(total.refused > total.mutants / 3 && total.outputs > total.mutants / 50, "{total:?}");
+}
+
+/// Each fuzz target, for a moment: programs that look random, on the seeds that need no kernel.
+#[test]
+fn fuzz_targets_hold_for_a_moment() {
+    let lab = Lab::new();
+    let mut seeds: Vec<Seed> = Vec::new();
+    for recipe in RECIPES.into_iter().filter(|recipe| !recipe.3.mounts()) {
+        let lab = Lab::new();
+        let bytes = fs::read(images::make(&lab, &recipe)).expect("reading");
+        seeds.extend(Seed::new(recipe.0.to_owned(), bytes));
+    }
+    if gate(&[Need::Mounts, Need::Program("xfs_io")]) {
+        for recipe in RECIPES.into_iter().filter(|recipe| recipe.3.mounts()) {
+            let lab = Lab::new();
+            let bytes = fs::read(images::make(&lab, &recipe)).expect("reading");
+            seeds.extend(Seed::new(recipe.0.to_owned(), bytes));
+        }
+    }
+    let path = lab.path("out.img");
+    for target in TARGETS {
+        let (mut mine, others): (Vec<_>, Vec<_>) = seeds.into_iter().partition(|seed| seed.is_for(&target));
+        let mut dice = Dice::new(77);
+        let (mut written, mut judged) = (0, BTreeSet::new());
+        for _ in 0..150 {
+            let program: Vec<u8> = (0..21).map(|_| dice.number().to_le_bytes()[0]).collect();
+            let output = program::run(&target, &mut mine, &program);
+            let output = output.unwrap_or_else(|words| panic!("{program:x?}: {words}"));
+            let Some(bytes) = output else { continue };
+            written += 1;
+            if judged.insert(bytes.clone()) && judged.len() < 10 {
+                fs::write(&path, bytes).expect("writing");
+                judge::fsck_silent(&path)
+                    .unwrap_or_else(|words| panic!("{}: {program:x?}: {words}", target.name));
+            }
+        }
+        assert!(mine.is_empty() || (1..150).contains(&written), "{}: {written}", target.name);
+        seeds = mine.into_iter().chain(others).collect();
+    }
+}
+
+/// However an image of 64 KiB is damaged, 64 MiB are enough: the stacks of threads, and all that is
+/// neither a file nor the program, count.
+#[test]
+fn small_hostile_images_take_little_memory() {
+    let lab = Lab::new();
+    let image = lab.mke2fs("in.img", "64K", &["-t", "ext4", "-b", "1024", "-N", "16", "-O", "^has_journal"]);
+    let bytes = fs::read(&image).expect("reading");
+    assert_eq!(bytes.len(), 64 << 10);
+    let anatomy = anatomy::dissect(&bytes).expect("an image that makes sense");
+    let (mut canvas, mut dice) = (Canvas::new(bytes), Dice::new(64));
+    let mut codes = BTreeSet::new();
+    for number in 0..160 {
+        let damage = match number {
+            0 => Damage::default(),
+            1..=PLANNED => mutate::planned(number - 1, &anatomy, &mut canvas, &mut dice).unwrap_or_default(),
+            _ => mutate::random(&anatomy, &mut canvas, &mut dice),
+        };
+        fs::write(&image, &canvas.bytes).expect("writing");
+        canvas.undo();
+        let mut shell = tool("sh");
+        shell.args(["-c", r#"ulimit -d 65536 && exec "$0" --check --threads=4 "$1""#]);
+        let ran = try_run(shell.arg(env!("CARGO_BIN_EXE_ext4-canon")).arg(&image));
+        assert!(matches!(ran.code, Some(0 | 1 | 3 | 4)), "{}: {ran:?}", damage.words);
+        codes.extend(ran.code);
+    }
+    assert!(codes.contains(&1) && codes.contains(&4), "{codes:?}");
 }

@@ -13,6 +13,7 @@ mod damage;
 mod encryption;
 mod errors;
 mod fast_commits;
+mod faults;
 mod features;
 mod geometry;
 mod golden;

@@ -2,6 +2,9 @@
 
 use std::fs;
 
+use super::anatomy::{Canvas, Kind, dissect};
+use super::images::{RECIPES, make};
+use super::outcome::{Outcome, outcome};
 use crate::support::image::{debugfs, debugfs_read};
 use crate::support::{Lab, canonical, refused};
 
@@ -45,5 +48,21 @@ fn content_that_looks_like_an_extent_tree_is_not_inline() {
         let flags = if inline { "Flags: 0x10000000" } else { "Flags: 0x80000" };
         let told = debugfs_read(&output, "stat /file\n");
         assert!(told.contains(flags), "{content:?}: {told}");
+    }
+}
+
+/// The greatest depth in a node that is not a root was one too many to count with.
+#[test]
+fn a_node_of_the_greatest_depth_is_refused() {
+    for name in ["ext4", "no checksums"] {
+        let lab = Lab::new();
+        let recipe = RECIPES.iter().find(|recipe| recipe.0 == name).expect("a recipe");
+        let bytes = fs::read(make(&lab, recipe)).expect("reading");
+        let anatomy = dissect(&bytes).expect("an image");
+        let nodes = anatomy.of_class(Kind::Extents(0, 0).class());
+        let mut canvas = Canvas::new(bytes);
+        canvas.set(nodes[0].start + 6, &[0xFF, 0xFF]);
+        anatomy.refresh(&mut canvas, &nodes[0]);
+        assert!(matches!(outcome(&canvas.bytes), Outcome::Refused), "{name}");
     }
 }

@@ -1,0 +1,327 @@
+//! Faults of files and disks, and signals: after each, the input is as it was, OUT is the old file or is
+//! not there, and nothing else is left.
+
+use std::fs::{self, File};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::image::debugfs;
+use crate::support::tools::{Ran, try_run};
+use crate::support::{Lab, Need, gate, run, tool, tree};
+
+const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
+
+/// A folder with an image in it whose content takes a while to be looked through.
+struct Scene {
+    lab: Lab,
+}
+
+impl Scene {
+    fn new(megabytes: usize) -> Self {
+        let lab = Lab::new();
+        let source = lab.folder("source");
+        for number in 0..megabytes {
+            fs::write(source.join(format!("file{number}")), tree::noise(number as u64, 1 << 20))
+                .expect("writing");
+        }
+        let size = format!("{}M", megabytes + 16);
+        lab.mke2fs_d("in.img", &size, &["-t", "ext4", "-b", "4096"], &source);
+        fs::remove_dir_all(source).expect("removing");
+        Self { lab }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.lab.path(name)
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).expect("a folder");
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8")).collect();
+        // FUSE renames what is removed while it is open, until it is closed.
+        names.retain(|name| !name.starts_with(".fuse_hidden"));
+        names.sort();
+        names
+    }
+
+    fn start(&self, input: &Path, output: &Path) -> Child {
+        let mut command = Command::new(CANON);
+        command.arg("-q").arg("--threads=1").arg(input).arg(output);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a process")
+    }
+
+    fn canon(&self, input: &Path, output: &Path) -> Ran {
+        try_run(tool(CANON).arg("-q").arg(input).arg(output))
+    }
+}
+
+/// How a process ended, with its words.
+fn ended(child: Child) -> (std::process::ExitStatus, String) {
+    let output = child.wait_with_output().expect("an end");
+    (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// A filesystem in a file, mounted, until it is dropped.
+struct Disk(PathBuf);
+
+impl Disk {
+    fn mount(device: &Path, options: &[&str], at: &Path) -> Self {
+        fs::create_dir_all(at).expect("a folder");
+        run(tool("mount").args(options).arg("--").arg(device).arg(at));
+        Self(at.to_owned())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Whatever was cut off may hold it for a moment.
+        let unmounted = (0..100).any(|_| {
+            let ran = try_run(tool("umount").arg(&self.0));
+            thread::sleep(Duration::from_millis(if ran.code == Some(0) { 0 } else { 50 }));
+            ran.code == Some(0)
+        });
+        if !unmounted {
+            try_run(tool("umount").arg("--lazy").arg(&self.0));
+        }
+    }
+}
+
+/// A filesystem that is not like the ones on disks of Linux: vfat, without holes, or where the kernel
+/// lacks it, one through FUSE. Neither has files without names.
+fn simple_disk(scene: &Scene) -> Disk {
+    let (image, at) = (scene.path("simple"), scene.path("disk"));
+    File::create(&image).and_then(|file| file.set_len(160 << 20)).expect("a file");
+    try_run(tool("modprobe").arg("vfat"));
+    if fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.contains("vfat")) {
+        run(tool("mkfs.vfat").arg(&image));
+        return Disk::mount(&image, &["-o", "loop"], &at);
+    }
+    run(tool("mke2fs").args(["-q", "-F", "-t", "ext2"]).arg(&image));
+    debugfs(&image, "rmdir lost+found\n");
+    fs::create_dir(&at).expect("a folder");
+    let device = |path: &Path| path.metadata().expect("metadata").dev();
+    let outside = device(&at);
+    let mut fuse2fs = tool("fuse2fs");
+    fuse2fs.args(["-o", "rw,fakeroot,allow_other"]).arg(&image).arg(&at);
+    fuse2fs.stdout(Stdio::null()).stderr(Stdio::null());
+    assert!(fuse2fs.status().expect("fuse2fs").success());
+    let start = Instant::now();
+    while device(&at) == outside {
+        assert!(start.elapsed() < Duration::from_secs(20), "fuse2fs does not mount");
+        thread::sleep(Duration::from_millis(10));
+    }
+    Disk(at)
+}
+
+const SIMPLE: [Need; 2] = [Need::Mounts, Need::Program("fuse2fs")];
+
+#[test]
+fn a_filesystem_without_holes_is_as_good_as_any() {
+    if !gate(&SIMPLE) {
+        return;
+    }
+    let scene = Scene::new(2);
+    let disk = simple_disk(&scene);
+    assert_eq!(scene.canon(&scene.path("in.img"), &scene.path("expected")).code, Some(0));
+    for _ in 0..2 {
+        let ran = scene.canon(&scene.path("in.img"), &disk.0.join("out.img"));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        assert!(
+            fs::read(disk.0.join("out.img")).expect("reading")
+                == fs::read(scene.path("expected")).expect("reading")
+        );
+        assert_eq!(scene.names("disk"), ["out.img"]);
+    }
+}
+
+/// Signals in the middle, where the output has a name meanwhile (on a simple disk) and where it has none.
+#[test]
+fn signals_end_it_and_leave_nothing() {
+    if !gate(&SIMPLE) {
+        return;
+    }
+    let scene = Scene::new(40);
+    let disk = simple_disk(&scene);
+    let digest = crate::support::contents::digest_of(&scene.path("in.img"));
+    fs::create_dir(scene.path("plain")).expect("a folder");
+    let mut cut_off = 0;
+    for (folder, old) in [("disk", false), ("disk", true), ("plain", false), ("plain", true)] {
+        for signal in ["INT", "TERM", "HUP"] {
+            for delay in [3, 15, 40] {
+                let output = scene.path(folder).join("out.img");
+                if old {
+                    fs::write(&output, "old").expect("writing");
+                }
+                let child = scene.start(&scene.path("in.img"), &output);
+                thread::sleep(Duration::from_millis(delay));
+                try_run(tool("kill").arg(format!("-{signal}")).arg(child.id().to_string()));
+                let (status, words) = ended(child);
+                if status.code() == Some(0) {
+                    fs::remove_file(&output).expect("removing");
+                } else {
+                    cut_off += 1;
+                    assert_eq!(status.code(), None, "{words}");
+                    assert_eq!(fs::read(&output).ok(), old.then(|| b"old".to_vec()), "{folder} {signal}");
+                    let _ = fs::remove_file(&output);
+                }
+                assert_eq!(scene.names(folder), [""; 0], "{folder} {signal} after {delay} ms");
+            }
+        }
+    }
+    assert!(cut_off > 12, "{cut_off}");
+    assert_eq!(crate::support::contents::digest_of(&scene.path("in.img")), digest);
+    drop(disk);
+}
+
+/// What SIGKILL leaves does not disturb the next run, which leaves it alone.
+#[test]
+fn the_next_run_copes_with_what_a_kill_left() {
+    if !gate(&SIMPLE) {
+        return;
+    }
+    let scene = Scene::new(40);
+    let disk = simple_disk(&scene);
+    let output = disk.0.join("out.img");
+    let mut left = Vec::new();
+    for _ in 0..20 {
+        let mut child = scene.start(&scene.path("in.img"), &output);
+        let start = Instant::now();
+        while scene.names("disk").is_empty() && start.elapsed() < Duration::from_secs(5) {
+            thread::sleep(Duration::from_millis(1));
+        }
+        child.kill().expect("killing");
+        ended(child);
+        left = scene.names("disk");
+        if !output.exists() && left.len() == 1 {
+            break;
+        }
+        let _ = fs::remove_file(&output);
+    }
+    assert!(left.len() == 1 && left[0].starts_with(".ext4-canon-"), "{left:?}");
+    // The disk has no room for both.
+    fs::remove_file(disk.0.join(&left[0])).expect("removing");
+    fs::write(disk.0.join(&left[0]), "what is left").expect("writing");
+    assert_eq!(scene.canon(&scene.path("in.img"), &output).code, Some(0));
+    assert_eq!(fs::read(disk.0.join(&left[0])).expect("it is there"), b"what is left");
+    assert_eq!(scene.names("disk").len(), 2);
+}
+
+#[test]
+fn a_disk_that_fills_up_leaves_the_old_file() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let scene = Scene::new(8);
+    let disk = Disk::mount(Path::new("none"), &["-t", "tmpfs", "-o", "size=4m"], &scene.path("full"));
+    let output = disk.0.join("out.img");
+    for old in [false, true] {
+        if old {
+            fs::write(&output, "old").expect("writing");
+        }
+        let ran = scene.canon(&scene.path("in.img"), &output);
+        assert_eq!(ran.code, Some(5), "{ran:?}");
+        assert!(ran.stderr.contains("full/out.img: ") && ran.stderr.contains("No space left"), "{ran:?}");
+        assert_eq!(fs::read(&output).ok(), old.then(|| b"old".to_vec()));
+        assert_eq!(scene.names("full").len(), usize::from(old));
+    }
+}
+
+#[test]
+fn a_folder_that_vanishes_is_named() {
+    let scene = Scene::new(40);
+    let folder = scene.path("folder");
+    let mut vanished = 0;
+    for delay in 0..20 {
+        fs::create_dir(&folder).expect("a folder");
+        let child = scene.start(&scene.path("in.img"), &folder.join("out.img"));
+        thread::sleep(Duration::from_millis(delay));
+        // The output has no name yet, so that the folder is empty.
+        let gone = fs::remove_dir(&folder).is_ok();
+        let (status, words) = ended(child);
+        if gone && status.code() != Some(0) {
+            assert_eq!(status.code(), Some(5), "{words}");
+            assert!(words.contains("folder"), "{words}");
+            assert!(!folder.exists(), "{words}");
+            vanished += 1;
+        }
+        let _ = fs::remove_dir_all(&folder);
+    }
+    assert!(vanished > 0);
+}
+
+/// An input that becomes shorter while it is mapped: an error in words, not a SIGBUS.
+#[test]
+fn an_input_that_is_cut_while_it_is_read_is_an_error() {
+    let scene = Scene::new(60);
+    let whole = fs::read(scene.path("in.img")).expect("reading");
+    let mut cut = 0;
+    for delay in [1, 3, 6, 10, 15, 20, 30, 40] {
+        let file = File::options().write(true).open(scene.path("in.img")).expect("a file");
+        file.write_all_at(&whole, 0).expect("writing");
+        let child = scene.start(&scene.path("in.img"), &scene.path("out.img"));
+        thread::sleep(Duration::from_millis(delay));
+        file.set_len(8192).expect("a length");
+        let (status, words) = ended(child);
+        let code = status.code().unwrap_or_else(|| panic!("{status}: {words}"));
+        if code == 0 {
+            fs::remove_file(scene.path("out.img")).expect("removing");
+        } else {
+            // Where it was cut before it was opened, it is short from the start.
+            assert!(code == 5 && words.contains("changed while it was read") || code == 4, "{code}: {words}");
+            assert!(words.contains("in.img: "), "{words}");
+            cut += usize::from(code == 5);
+        }
+        assert_eq!(scene.names("."), ["in.img"]);
+    }
+    assert!(cut > 0);
+}
+
+/// A disk with a bad place in the middle, by the device mapper.
+#[test]
+fn a_disk_that_can_not_be_read_is_an_error() {
+    if !gate(&[Need::Mounts, Need::Program("dmsetup")]) || !Path::new("/dev/mapper/control").exists() {
+        return;
+    }
+    let scene = Scene::new(8);
+    let device = run(tool("losetup").args(["--find", "--show", "--read-only"]).arg(scene.path("in.img")));
+    let device = device.trim();
+    let sectors = scene.path("in.img").metadata().expect("metadata").len() / 512;
+    let bad = sectors / 2;
+    let table = format!(
+        "0 {bad} linear {device} 0\n{bad} 64 error\n{} {} linear {device} {}\n",
+        bad + 64,
+        sectors - bad - 64,
+        bad + 64
+    );
+    fs::write(scene.path("table"), table).expect("writing");
+    let name = format!("ext4-canon-{}", std::process::id());
+    let made = try_run(tool("dmsetup").args(["create", "--readonly", &name]).arg(scene.path("table")));
+    let ran = (made.code == Some(0))
+        .then(|| scene.canon(&Path::new("/dev/mapper").join(&name), &scene.path("out.img")));
+    try_run(tool("dmsetup").args(["remove", &name]));
+    run(tool("losetup").args(["--detach", device]));
+    let Some(ran) = ran else { return };
+    assert_eq!(ran.code, Some(5), "{ran:?}");
+    assert!(ran.stderr.contains(&name) && ran.stderr.contains("could not be read"), "{ran:?}");
+    assert!(!scene.path("out.img").exists());
+}
+
+#[test]
+fn other_names_of_the_input_are_no_output() {
+    let scene = Scene::new(1);
+    symlink("in.img", scene.path("soft")).expect("a symlink");
+    symlink("soft", scene.path("softer")).expect("a symlink");
+    fs::hard_link(scene.path("in.img"), scene.path("hard")).expect("a link");
+    let before = crate::support::contents::digest_of(&scene.path("in.img"));
+    let names = ["in.img", "soft", "softer", "hard"];
+    for (input, output) in names.iter().flat_map(|input| names.map(|output| (*input, output))) {
+        let ran = scene.canon(&scene.path(input), &scene.path(output));
+        assert_eq!(ran.code, Some(2), "{input} {output}: {ran:?}");
+        assert!(ran.stderr.contains("--in-place"), "{ran:?}");
+    }
+    assert_eq!(crate::support::contents::digest_of(&scene.path("in.img")), before);
+    assert_eq!(scene.names("."), ["hard", "in.img", "soft", "softer"]);
+}
