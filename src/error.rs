@@ -144,6 +144,8 @@ pub enum Structure {
     Directory,
     /// An xattr in the inode, or a block of them.
     Xattr,
+    /// An inode that holds the value of an xattr.
+    EaInode,
     /// The journal.
     Journal,
     /// The orphan file.
@@ -166,6 +168,7 @@ impl Structure {
             Self::IndirectBlock => "indirect block",
             Self::Directory => "directory",
             Self::Xattr => "xattrs",
+            Self::EaInode => "value of an xattr",
             Self::Journal => "journal",
             Self::OrphanFile => "orphan file",
             Self::QuotaFile => "quota file",

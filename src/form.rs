@@ -175,7 +175,7 @@ pub const INODE: &[(&str, Rule)] = &[
     ("i_links_count", Derive),
     ("i_blocks_lo", Derive),
     ("i_flags", Derive),
-    ("l_i_version", Zero),
+    ("l_i_version", Derive),
     ("i_block", Derive),
     ("i_generation", Zero),
     ("i_file_acl_lo", Derive),

@@ -29,7 +29,7 @@ impl NodeId {
 pub const LOST_FOUND_NAME: &[u8] = b"lost+found";
 
 /// A part of `Tree::bytes`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Text {
     start: usize,
     len: u32,

@@ -43,6 +43,8 @@ pub fn crc16(seed: u16, bytes: &[u8]) -> u16 {
 pub struct Checksums {
     /// `metadata_csum`: the seed of all its checksums.
     metadata: Option<u32>,
+    /// The seed for the values of xattrs in inodes, which have checksums in any case.
+    values: u32,
     /// `uninit_bg` without `metadata_csum`: the UUID, for group descriptors alone.
     descriptors: Option<[u8; 16]>,
 }
@@ -50,16 +52,15 @@ pub struct Checksums {
 impl Checksums {
     /// The checksums of a filesystem with these features, UUID, and `s_checksum_seed`.
     pub fn new(features: Features, uuid: [u8; 16], checksum_seed: u32) -> Self {
-        let metadata = features.ro_compat.contains(RoCompat::METADATA_CSUM).then(|| {
-            if features.incompat.contains(Incompat::METADATA_CSUM_SEED) {
-                checksum_seed
-            } else {
-                crc32c(START, &uuid)
-            }
-        });
+        let values = if features.incompat.contains(Incompat::METADATA_CSUM_SEED) {
+            checksum_seed
+        } else {
+            crc32c(START, &uuid)
+        };
+        let metadata = features.ro_compat.contains(RoCompat::METADATA_CSUM).then_some(values);
         let descriptors =
             (metadata.is_none() && features.ro_compat.contains(RoCompat::GDT_CSUM)).then_some(uuid);
-        Self { metadata, descriptors }
+        Self { metadata, values, descriptors }
     }
 
     /// Those that a superblock tells of.
@@ -75,6 +76,11 @@ impl Checksums {
     /// Whether group descriptors have checksums, and so flags that can be believed.
     pub fn covers_descriptors(&self) -> bool {
         self.metadata.is_some() || self.descriptors.is_some()
+    }
+
+    /// crc32c(seed, value), of a value in an inode of its own.
+    pub fn xattr_value(&self, value: &[u8]) -> u32 {
+        crc32c(self.values, value)
     }
 
     /// crc32c(~0, the first 1020 bytes).

@@ -10,6 +10,8 @@ pub const MAGIC: u32 = 0xEA02_0000;
 pub const IBODY_HEADER_SIZE: usize = 4;
 /// The length of the zero word that ends a list of entries.
 pub const END_SIZE: usize = 4;
+/// The longest value, in bytes.
+pub const VALUE_MAX: usize = 1 << 24;
 /// The most inodes that may share a block.
 pub const REFCOUNT_MAX: u32 = 1024;
 /// The greatest name index that has a meaning.

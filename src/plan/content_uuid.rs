@@ -3,6 +3,8 @@
 //!
 //! The digested bytes are specified in `docs/canonical-form.md`.
 
+use std::collections::HashMap;
+
 use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
 
@@ -54,16 +56,24 @@ pub fn derive(superblock: &Superblock, tree: &Tree, specials: &Specials, survey:
     for id in tree.ids() {
         node(&mut stream, tree, survey, id);
     }
+    let block_size = 1024 << superblock.s_log_block_size.get();
+    let mut digests = HashMap::new();
     stream.count(tree.xattr_sets.len());
     for set in 0..tree.xattr_sets.len() {
         let range = &tree.xattr_sets[set];
         stream.count(range.len());
         for xattr in &tree.xattrs[range.start as usize..range.end as usize] {
             stream.u8(xattr.index);
-            for text in [xattr.name, xattr.value] {
-                let bytes = tree.text(text);
-                stream.count(bytes.len());
-                stream.bytes(bytes);
+            let (name, value) = (tree.text(xattr.name), tree.text(xattr.value));
+            stream.count(name.len());
+            stream.bytes(name);
+            stream.count(value.len());
+            if value.len() <= block_size {
+                stream.bytes(value);
+            } else {
+                // It lies in an inode of its own, and many sets may have it.
+                let digest = digests.entry(xattr.value).or_insert_with(|| Sha256::digest(value));
+                stream.bytes(digest);
             }
         }
     }

@@ -39,6 +39,8 @@ pub struct Layout {
     pub quotas: Vec<FileLayout>,
     /// The orphan file.
     pub orphan_file: Option<FileLayout>,
+    /// The file of each value of an xattr that has an inode of its own.
+    pub values: Vec<FileLayout>,
     /// Each node's file, by node; empty for what has no blocks.
     pub nodes: Vec<FileLayout>,
     extents: Vec<PlannedExtent>,
@@ -147,6 +149,14 @@ pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks
         };
         layouter.layout.nodes[id.index()] = file;
     }
+    for (index, value) in (0..).zip(&xattrs.values) {
+        // A value has at most 16 MiB.
+        let blocks = geometry.blocks_of_bytes(tree.text(value.text).len() as u64);
+        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+        let number = numbering.number_of_value(index);
+        let file = layouter.file(number, [(0, blocks, false)].into_iter(), false)?;
+        layouter.layout.values.push(file);
+    }
     let missing = layouter.layout.free.missing();
     if missing > 0 {
         let available = geometry.blocks_count;
@@ -170,6 +180,7 @@ impl<'g> Layouter<'g> {
             journal: None,
             quotas: Vec::new(),
             orphan_file: None,
+            values: Vec::new(),
             nodes: vec![FileLayout::default(); nodes],
             extents: Vec::new(),
             map_blocks: Vec::new(),

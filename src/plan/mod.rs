@@ -13,6 +13,7 @@ mod placement;
 mod quota;
 mod superblock;
 mod xattr;
+mod xattr_split;
 
 pub use allocate::FreeBlocks;
 pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryRules};
@@ -78,10 +79,10 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     let Reading { tree, specials, inodes: before, .. } = reading;
     let mut geometry = source.geometry.clone();
     geometry.features = superblock::features(source, tree)?;
-    let numbering = Numbering::new(&geometry, tree, specials, before)?;
     let (groups, used) = placement::place(&geometry)?;
     let candidates = inline::Candidates::new(&geometry, tree, survey, xattr::body_room(&geometry));
-    let mut xattrs = xattr::plan(tree, &geometry, &candidates, |node| numbering.number_of(node))?;
+    let mut xattrs = xattr::plan(tree, &geometry, &candidates, before)?;
+    let numbering = Numbering::new(&geometry, tree, specials, (before, xattrs.values.len()))?;
     let rules = DirectoryRules::new(&geometry);
     let directories = (0..tree.nodes.len())
         .into_par_iter()
@@ -136,11 +137,17 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
 }
 
 impl Plan {
-    /// The blocks that are allocated for a node, in whole clusters: its content, its own map and its
-    /// xattr block, which counts in full for each inode that shares it. `i_blocks` tells of them.
-    pub fn blocks_of(&self, node: NodeId) -> u64 {
-        let xattrs = u64::from(self.xattrs.block_of(node).is_some());
-        self.layout.blocks(self.layout.nodes[node.index()]) + xattrs * self.geometry.blocks_per_cluster
+    /// What is charged to a node: the blocks that are allocated for it, in whole clusters (its content,
+    /// its own map and its xattr block, which counts in full for each inode that shares it), and
+    /// the values of its xattrs in inodes of their own. `i_blocks` tells of the bytes.
+    pub fn usage_of(&self, tree: &Tree, node: NodeId) -> Usage {
+        let size = self.geometry.block_size as u64;
+        let cluster = self.geometry.blocks_per_cluster;
+        let xattrs = u64::from(self.xattrs.block_of(node).is_some()) * cluster;
+        let blocks = self.layout.blocks(self.layout.nodes[node.index()]) + xattrs;
+        let mut usage = Usage { inodes: 1, bytes: blocks * size };
+        usage.add(self.xattrs.charge(tree, node, cluster * size));
+        usage
     }
 
     /// Refuses a file whose `i_blocks` needs more than 32 bits, where no feature gives it more.
@@ -148,8 +155,7 @@ impl Plan {
         if self.geometry.features.ro_compat.contains(RoCompat::HUGE_FILE) {
             return Ok(());
         }
-        let most = u64::from(u32::MAX) / (self.geometry.block_size as u64 / 512);
-        match tree.ids().find(|id| self.blocks_of(*id) > most) {
+        match tree.ids().find(|id| self.usage_of(tree, *id).bytes / 512 > u32::MAX.into()) {
             Some(id) => Err(Location::of(Structure::Inode).inode(self.numbering.number_of(id)).unsupported(
                 "a file with 2 TiB or more in blocks, without the huge_file feature",
                 "set it with tune2fs -O huge_file",
@@ -163,8 +169,7 @@ impl Plan {
         let mut quotas = std::mem::take(&mut self.quotas);
         for quota in &mut quotas {
             for id in quota::charged(tree, &self.xattrs) {
-                let bytes = self.blocks_of(id) * self.geometry.block_size as u64;
-                quota.charge(quota::owner(tree, id, quota.kind), Usage { inodes: 1, bytes });
+                quota.charge(quota::owner(tree, id, quota.kind), self.usage_of(tree, id));
             }
         }
         self.quotas = quotas;

@@ -13,8 +13,8 @@ use crate::units::{GroupNr, InodeNr};
 /// Which inode each node gets.
 ///
 /// The root has its own; `lost+found` gets the first that is not reserved, then come the inodes
-/// outside the tree without a fixed number, then all other nodes in canonical order. With
-/// `stable_inodes`, all of them keep the numbers that they have in the input.
+/// outside the tree without a fixed number, then all other nodes in canonical order, and then the
+/// values of xattrs. With `stable_inodes`, all but these keep the numbers that they have in the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbering {
     /// The inode of each node.
@@ -24,6 +24,8 @@ pub struct Numbering {
     /// The quota files, by type.
     quota_files: [Option<InodeNr>; 3],
     orphan_file: Option<InodeNr>,
+    /// The inodes of values of xattrs, ascending.
+    values: Vec<InodeNr>,
     /// All inodes in use, the reserved ones included: sorted ranges that do not touch.
     used: Vec<Range<u32>>,
     inodes_per_group: u32,
@@ -48,12 +50,18 @@ impl FreeNumbers {
 }
 
 impl Numbering {
-    /// Numbers the nodes of a tree, whose inodes in the input are `before` (0 for none).
+    /// Numbers the nodes of a tree, whose inodes in the input are `before` (0 for none), and so many
+    /// values of xattrs.
     ///
     /// # Errors
     ///
     /// `DoesNotFit` where there are too few inodes.
-    pub fn new(geometry: &Geometry, tree: &Tree, specials: &Specials, before: &[InodeNr]) -> Result<Self> {
+    pub fn new(
+        geometry: &Geometry,
+        tree: &Tree,
+        specials: &Specials,
+        (before, values): (&[InodeNr], usize),
+    ) -> Result<Self> {
         let stable = geometry.features.compat.contains(Compat::STABLE_INODES);
         let quota_before = QuotaType::ALL
             .map(|kind| specials.quotas.iter().find(|file| file.kind == kind).map(|file| file.number));
@@ -79,12 +87,13 @@ impl Numbering {
             numbers[id.index()] = fixed.unwrap_or_else(|| number(before(id)));
         }
 
+        let values: Vec<_> = (0..values).map(|_| number(InodeNr(0))).collect();
         let quota_files = [user_quota, group_quota, project_quota];
         let mut by_number: Vec<_> = numbers.iter().copied().zip(tree.ids()).collect();
         by_number.sort_unstable();
         let mut all: Vec<u32> = (1..first).collect();
         all.extend(numbers.iter().filter(|number| number.0 >= first).map(|number| number.0));
-        all.extend(project_quota.iter().chain(&orphan_file).map(|number| number.0));
+        all.extend(project_quota.iter().chain(&orphan_file).chain(&values).map(|number| number.0));
         all.sort_unstable();
         if all.last().is_some_and(|last| *last > geometry.inodes_count()) {
             let available = geometry.inodes_count().into();
@@ -102,6 +111,7 @@ impl Numbering {
             by_number,
             quota_files,
             orphan_file,
+            values,
             used,
             inodes_per_group: geometry.inodes_per_group,
         })
@@ -121,6 +131,16 @@ impl Numbering {
     /// The inode of the quota file of a type.
     pub fn quota_file(&self, kind: QuotaType) -> Option<InodeNr> {
         self.quota_files[kind.index()]
+    }
+
+    /// The inode of a value, by its index in the plan of xattrs.
+    pub fn number_of_value(&self, index: u32) -> InodeNr {
+        self.values.get(index as usize).copied().unwrap_or_default()
+    }
+
+    /// The index of the value of an inode, if it has one.
+    pub fn value_of(&self, number: InodeNr) -> Option<u32> {
+        self.values.binary_search(&number).ok().and_then(|index| u32::try_from(index).ok())
     }
 
     /// The inode of the orphan file.
@@ -184,7 +204,7 @@ mod tests {
 
     #[test]
     fn numbers_are_dense_and_history_free() {
-        let numbering = Numbering::new(&forty_gib(), &tree(4), &specials(77), &BEFORE).unwrap();
+        let numbering = Numbering::new(&forty_gib(), &tree(4), &specials(77), (&BEFORE, 0)).unwrap();
         assert_eq!(numbers(&numbering), [2, 11, 13, 14]);
         assert_eq!(numbering.orphan_file(), Some(InodeNr(12)));
         assert_eq!(numbering.node_of(InodeNr(13)), Some(NodeId(2)));
@@ -198,7 +218,7 @@ mod tests {
     fn stable_inodes_keep_their_numbers_and_new_ones_fill_gaps() {
         let mut geometry = forty_gib();
         geometry.features.compat |= Compat::STABLE_INODES;
-        let numbering = Numbering::new(&geometry, &tree(4), &specials(11), &BEFORE).unwrap();
+        let numbering = Numbering::new(&geometry, &tree(4), &specials(11), (&BEFORE, 0)).unwrap();
         // 11 and 12 are taken, so that a new lost+found gets 13.
         assert_eq!(numbers(&numbering), [2, 13, 9000, 12]);
         assert_eq!(numbering.orphan_file(), Some(InodeNr(11)));
@@ -211,8 +231,8 @@ mod tests {
     fn too_many_nodes_do_not_fit() {
         let mut geometry = forty_gib();
         (geometry.groups, geometry.inodes_per_group) = (1, 16);
-        assert!(Numbering::new(&geometry, &tree(7), &Specials::default(), &[]).is_ok());
-        let error = Numbering::new(&geometry, &tree(8), &Specials::default(), &[]).unwrap_err();
+        assert!(Numbering::new(&geometry, &tree(7), &Specials::default(), (&[], 0)).is_ok());
+        let error = Numbering::new(&geometry, &tree(8), &Specials::default(), (&[], 0)).unwrap_err();
         assert!(error.to_string().contains("1 too few"), "{error}");
     }
 }

@@ -67,6 +67,8 @@ pub enum Content {
     Data(BlockNr),
     /// Content of a regular file that lies in the tree.
     SmallData(NodeId),
+    /// A value of an xattr, by its index, from this logical block on.
+    Value(u32, u32),
 }
 
 /// Whose map it is.
@@ -80,6 +82,8 @@ pub enum Owner {
     OrphanFile,
     /// A node's.
     Node(NodeId),
+    /// That of a value of an xattr, by its index.
+    Value(u32),
 }
 
 impl Content {
@@ -101,6 +105,7 @@ impl Content {
             Self::Map(..) => "block map of a file".to_owned(),
             Self::Directory(..) => "directory".to_owned(),
             Self::Xattrs(..) => "block of xattrs".to_owned(),
+            Self::Value(..) => "value of an xattr".to_owned(),
             Self::Symlink(_) => "symlink".to_owned(),
             Self::Data(_) | Self::SmallData(_) => "file content".to_owned(),
         }
@@ -233,6 +238,10 @@ impl Lister<'_> {
                 self.add(extent.physical, extent.count.into(), Content::OrphanFile);
             }
             self.map(Owner::OrphanFile, file);
+        }
+        for (index, file) in (0..).zip(&layout.values) {
+            self.in_parts(*file, |first| Content::Value(index, first));
+            self.map(Owner::Value(index), *file);
         }
         for block in &self.plan.xattrs.blocks {
             self.add(block.at, 1, Content::Xattrs(block.split, block.refcount));

@@ -1,25 +1,19 @@
-//! Which xattrs go into the inode and which into a block, and which inodes share a block.
+//! Where the xattrs of all inodes go, which inodes share a block, and which entries share a value in
+//! an inode of its own.
 
 use std::collections::HashMap;
 
 use super::inline::Candidates;
-use super::pack;
+use super::xattr_split::{Room, Split};
 use crate::error::{Location, Result, Structure};
 use crate::form::EXTRA_ISIZE;
 use crate::geometry::Geometry;
-use crate::ondisk::inode::BASE_SIZE;
+use crate::ondisk::features::Incompat;
+use crate::ondisk::inode::{BASE_SIZE, FAST_SYMLINK_LIMIT};
 use crate::ondisk::xattr::{self as disk, XattrHeader};
-use crate::tree::{Kind, NodeId, Tree, Xattr, XattrSetId};
+use crate::read::Usage;
+use crate::tree::{Kind, NodeId, Text, Tree, Xattr, XattrSetId};
 use crate::units::{BlockNr, InodeNr};
-
-/// How a set is split between the inode and a block.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Split {
-    Body,
-    Block,
-    /// For each xattr, whether it lies in the inode.
-    Mixed(Box<[bool]>),
-}
 
 /// The index of a split in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,8 +30,25 @@ pub struct XattrBlock {
     pub at: BlockNr,
 }
 
-/// What a block holds: name index, name and value of each xattr.
-type BlockPart<'t> = Vec<(u8, &'t [u8], &'t [u8])>;
+/// A value in an inode of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedValue {
+    /// The value.
+    pub text: Text,
+    /// The number of entries that refer to it, those of a block once.
+    pub references: u64,
+}
+
+/// What a block holds: name index, name and value of each xattr, or the index of a value that lies in
+/// an inode of its own.
+type BlockPart<'t> = Vec<(u8, &'t [u8], ValuePart<'t>)>;
+
+/// A value as blocks are compared by it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum ValuePart<'t> {
+    Here(&'t [u8]),
+    Outside(u32),
+}
 
 /// Where all xattrs go, and which content is inline: it lies in an xattr, too.
 #[derive(Debug, Default)]
@@ -52,6 +63,10 @@ pub struct XattrPlan {
     pub blocks: Vec<XattrBlock>,
     /// For each node, the index of its block and one more; 0 for none.
     block_of: Vec<u32>,
+    /// The distinct values in inodes of their own, in the order of their first use.
+    pub values: Vec<PlannedValue>,
+    /// The index of each such value, by all texts that are equal to it.
+    value_of: HashMap<Text, u32>,
 }
 
 /// Bytes for entries and values in an inode.
@@ -74,6 +89,8 @@ fn one_more(index: usize) -> u32 {
 struct Splitter<'t> {
     tree: &'t Tree,
     block_room: usize,
+    /// Whether values may lie in inodes of their own.
+    with_inodes: bool,
     splits: Vec<(XattrSetId, Split)>,
     known: HashMap<(XattrSetId, usize), Option<SplitId>>,
 }
@@ -81,7 +98,7 @@ struct Splitter<'t> {
 impl Splitter<'_> {
     /// Whether a split leaves nothing for a block.
     fn has_no_block(&self, split: SplitId) -> bool {
-        matches!(self.splits.get(split.0 as usize), Some((_, Split::Body)))
+        self.splits.get(split.0 as usize).is_some_and(|(_, split)| split.is_in_body())
     }
 
     /// The split of a set where the inode has this room; `None` where it does not fit.
@@ -89,19 +106,62 @@ impl Splitter<'_> {
         if let Some(known) = self.known.get(&(set, body_room)) {
             return *known;
         }
-        let sizes: Vec<usize> = self.tree.xattr_set(set).iter().map(|xattr| room(self.tree, xattr)).collect();
-        let id = split(&sizes, (body_room, self.block_room)).map(|split| {
+        let rooms: Vec<_> = self.tree.xattr_set(set).iter().map(|xattr| Room::of(self.tree, xattr)).collect();
+        let split = Split::new(&rooms, (body_room, self.block_room), self.with_inodes);
+        let id = split.map(|split| {
             self.splits.push((set, split));
             SplitId(u32::try_from(self.splits.len() - 1).unwrap_or(u32::MAX))
         });
         self.known.insert((set, body_room), id);
         id
     }
+
+    /// The split of a set beside inline content, for which the inode leaves this room; `None` where the
+    /// content has to go, since a value more would need an inode, or since nothing else fits.
+    fn beside_content(&mut self, set: XattrSetId, room: usize, whole_room: usize) -> Option<SplitId> {
+        let beside = self.split(set, room)?;
+        let outside = self.splits[beside.0 as usize].1.outside();
+        if outside == 0 {
+            return Some(beside);
+        }
+        let alone = self.split(set, whole_room)?;
+        (self.splits[alone.0 as usize].1.outside() == outside).then_some(beside)
+    }
+}
+
+/// Collects the values in inodes of their own.
+#[derive(Default)]
+struct ValueCollector<'t> {
+    values: Vec<PlannedValue>,
+    by_text: HashMap<Text, u32>,
+    by_bytes: HashMap<&'t [u8], u32>,
+}
+
+impl<'t> ValueCollector<'t> {
+    /// The index of a value, which is new where nothing equal to it was met.
+    fn index(&mut self, tree: &'t Tree, text: Text) -> u32 {
+        let (values, by_bytes) = (&mut self.values, &mut self.by_bytes);
+        *self.by_text.entry(text).or_insert_with(|| {
+            *by_bytes.entry(tree.text(text)).or_insert_with(|| {
+                values.push(PlannedValue { text, references: 0 });
+                u32::try_from(values.len() - 1).unwrap_or(u32::MAX)
+            })
+        })
+    }
+
+    /// Counts the references of entries.
+    fn refer(&mut self, tree: &'t Tree, entries: impl Iterator<Item = (&'t Xattr, bool)>) {
+        for (xattr, _) in entries.filter(|(_, outside)| *outside) {
+            let index = self.index(tree, xattr.value);
+            self.values[index as usize].references += 1;
+        }
+    }
 }
 
 /// Plans all sets, decides which content is inline, and gives each node its block.
 ///
-/// Content is inline where its xattrs then still fit into inode and block.
+/// Content is inline where its xattrs then still fit into inode and block, and need no more inodes
+/// for their values.
 ///
 /// # Errors
 ///
@@ -110,7 +170,7 @@ pub fn plan(
     tree: &Tree,
     geometry: &Geometry,
     candidates: &Candidates<'_>,
-    number_of: impl Fn(NodeId) -> InodeNr,
+    before: &[InodeNr],
 ) -> Result<XattrPlan> {
     let nodes = tree.nodes.len();
     let mut plan = XattrPlan {
@@ -120,35 +180,65 @@ pub fn plan(
         ..XattrPlan::default()
     };
     let body_room = body_room(geometry);
-    let mut splitter =
-        Splitter { tree, block_room: block_room(geometry), splits: Vec::new(), known: HashMap::new() };
-    let mut sharer = Sharer::default();
+    let mut splitter = Splitter {
+        tree,
+        block_room: block_room(geometry),
+        with_inodes: geometry.features.incompat.contains(Incompat::EA_INODE),
+        splits: Vec::new(),
+        known: HashMap::new(),
+    };
+    let (mut sharer, mut values) = (Sharer::default(), ValueCollector::default());
     for node in tree.ids() {
         let mut inline = candidates.value_len(node);
         if let Some(set) = tree.node(node).xattrs {
             let beside = inline.and_then(|value| {
-                splitter.split(set, body_room - super::inline::ENTRY_SIZE - disk::value_size(value))
+                let taken = super::inline::ENTRY_SIZE + disk::value_size(value);
+                splitter.beside_content(set, body_room - taken, body_room)
             });
             // e2fsck does not see the xattr block of a symlink with inline data.
             let is_symlink = matches!(tree.node(node).kind, Kind::Symlink(_));
             let beside = beside.filter(|split| !is_symlink || splitter.has_no_block(*split));
             inline = inline.filter(|_| beside.is_some());
             let split = beside.or_else(|| splitter.split(set, body_room)).ok_or_else(|| {
-                Location::of(Structure::Xattr).inode(number_of(node)).unsupported(
+                let number = before.get(node.index()).copied().unwrap_or_default();
+                Location::of(Structure::Xattr).inode(number).unsupported(
                     "the canonical form of these xattrs does not fit into one inode and one block",
                     "remove some of them",
                 )
             })?;
+            let (_, parts) = &splitter.splits[split.0 as usize];
+            if parts.outside() > 0 && is_fast_symlink(tree, node) {
+                let number = before.get(node.index()).copied().unwrap_or_default();
+                return Err(Location::of(Structure::Xattr).inode(number).unsupported(
+                    "a symlink of less than 60 bytes with an xattr that needs an inode for its value: e2fsck takes \
+                     what is charged for it for blocks of the symlink, and clears it",
+                    "remove the xattr, or make its value shorter",
+                ));
+            }
             plan.split_of[node.index()] = one_more(split.0 as usize);
-            let block = sharer.block_for(tree, &splitter.splits, split, &mut plan.blocks);
+            values.refer(tree, parts.part(tree, set, true));
+            let blocks = plan.blocks.len();
+            let block = sharer.block_for(&mut values, (tree, set, parts), split, &mut plan.blocks);
             plan.block_of[node.index()] = block.map_or(0, one_more);
+            if plan.blocks.len() > blocks {
+                values.refer(tree, parts.part(tree, set, false));
+            }
         }
         if let Some(value) = inline {
             plan.inline[node.index()] = one_more(value);
         }
     }
     plan.splits = splitter.splits;
+    (plan.values, plan.value_of) = (values.values, values.by_text);
     Ok(plan)
+}
+
+/// Whether a node is a symlink whose target lies in `i_block`.
+fn is_fast_symlink(tree: &Tree, node: NodeId) -> bool {
+    match tree.node(node).kind {
+        Kind::Symlink(target) => (tree.text(target).len() as u64) < FAST_SYMLINK_LIMIT,
+        _ => false,
+    }
 }
 
 /// Lets splits with equal parts for the block share it.
@@ -165,15 +255,20 @@ impl<'t> Sharer<'t> {
     /// The block that one more inode with a split uses, if the split needs any.
     fn block_for(
         &mut self,
-        tree: &'t Tree,
-        splits: &[(XattrSetId, Split)],
+        values: &mut ValueCollector<'t>,
+        (tree, set, parts): (&'t Tree, XattrSetId, &Split),
         split: SplitId,
         blocks: &mut Vec<XattrBlock>,
     ) -> Option<usize> {
         let contents = &mut self.contents;
         let content = *self.content_of.entry(split).or_insert_with(|| {
-            let in_block: Vec<_> = part(tree, &splits[split.0 as usize], false)
-                .map(|xattr| (xattr.index, tree.text(xattr.name), tree.text(xattr.value)))
+            let mut value = |xattr: &Xattr, outside| match outside {
+                true => ValuePart::Outside(values.index(tree, xattr.value)),
+                false => ValuePart::Here(tree.text(xattr.value)),
+            };
+            let in_block: Vec<_> = parts
+                .part(tree, set, false)
+                .map(|(xattr, outside)| (xattr.index, tree.text(xattr.name), value(xattr, outside)))
                 .collect();
             let next = contents.len();
             (!in_block.is_empty()).then(|| *contents.entry(in_block).or_insert(next))
@@ -194,43 +289,6 @@ impl<'t> Sharer<'t> {
     }
 }
 
-/// The bytes that an xattr takes.
-fn room(tree: &Tree, xattr: &Xattr) -> usize {
-    disk::entry_size(tree.text(xattr.name).len()) + disk::value_size(tree.text(xattr.value).len())
-}
-
-/// Splits a set: in its order, whatever still fits goes into the inode. Where the block can't
-/// hold the rest, the inode takes the choice that fills it most.
-fn split(sizes: &[usize], (body, block): (usize, usize)) -> Option<Split> {
-    let total: usize = sizes.iter().sum();
-    if total <= body {
-        return Some(Split::Body);
-    }
-    let (in_order, taken) = pack::in_order(sizes, body);
-    if total - taken <= block {
-        return Some(if taken == 0 { Split::Block } else { Split::Mixed(in_order.into()) });
-    }
-    let (fullest, taken) = pack::fullest(sizes, body);
-    (total - taken <= block).then(|| Split::Mixed(fullest.into()))
-}
-
-/// The xattrs of a split that lie in the inode, or else those in the block.
-fn part<'t>(
-    tree: &'t Tree,
-    (set, split): &(XattrSetId, Split),
-    body: bool,
-) -> impl Iterator<Item = &'t Xattr> {
-    tree.xattr_set(*set)
-        .iter()
-        .enumerate()
-        .filter(move |(index, _)| match split {
-            Split::Body => body,
-            Split::Block => !body,
-            Split::Mixed(in_body) => in_body[*index] == body,
-        })
-        .map(|(_, xattr)| xattr)
-}
-
 impl XattrPlan {
     /// The block of a node's xattrs.
     pub fn block_of(&self, node: NodeId) -> Option<&XattrBlock> {
@@ -244,44 +302,52 @@ impl XattrPlan {
         Some(value as usize)
     }
 
-    /// The xattrs of a node that lie in its inode.
+    /// The xattrs of a node that lie in its inode, each with the index of its value among `values` if
+    /// it lies in an inode of its own.
     pub fn body_part<'t>(
-        &self,
+        &'t self,
         tree: &'t Tree,
         node: NodeId,
-    ) -> impl Iterator<Item = &'t Xattr> + use<'t, '_> {
-        let split = self.split_of[node.index()].checked_sub(1);
-        split.into_iter().flat_map(|split| part(tree, &self.splits[split as usize], true))
+    ) -> impl Iterator<Item = (&'t Xattr, Option<u32>)> + use<'t> {
+        let split = self.split_of[node.index()].checked_sub(1).map(SplitId);
+        split.into_iter().flat_map(move |split| self.part(tree, split, true))
     }
 
-    /// The xattrs of a split that lie in a block.
+    /// The xattrs of a split that lie in a block, in the same form.
     pub fn block_part<'t>(
-        &self,
+        &'t self,
         tree: &'t Tree,
         split: SplitId,
-    ) -> impl Iterator<Item = &'t Xattr> + use<'t, '_> {
-        part(tree, &self.splits[split.0 as usize], false)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_inode_takes_what_fits_in_order() {
-        assert_eq!(split(&[40, 40], (88, 988)), Some(Split::Body));
-        assert_eq!(split(&[100, 200], (88, 988)), Some(Split::Block));
-        assert_eq!(split(&[40, 60, 40], (88, 988)), Some(Split::Mixed([true, false, true].into())));
+    ) -> impl Iterator<Item = (&'t Xattr, Option<u32>)> + use<'t> {
+        self.part(tree, split, false)
     }
 
-    /// In order, 40 and 40 would go into the inode and leave 1000 for the block: too much.
-    #[test]
-    fn a_tight_set_is_split_by_the_fullest_choice() {
-        assert_eq!(
-            split(&[40, 40, 88, 908], (88, 988)),
-            Some(Split::Mixed([false, false, true, false].into()))
-        );
-        assert_eq!(split(&[88, 88, 988], (88, 988)), None);
+    fn part<'t>(
+        &'t self,
+        tree: &'t Tree,
+        split: SplitId,
+        body: bool,
+    ) -> impl Iterator<Item = (&'t Xattr, Option<u32>)> + use<'t> {
+        let (set, split) = &self.splits[split.0 as usize];
+        split.part(tree, *set, body).map(move |(xattr, outside)| {
+            (xattr, outside.then(|| self.value_of.get(&xattr.value).copied()).flatten())
+        })
+    }
+
+    /// What a node is charged for its values in inodes of their own: each in whole clusters, and an
+    /// inode, however many entries share it. Both `i_blocks` and quotas count it.
+    pub fn charge(&self, tree: &Tree, node: NodeId, cluster_bytes: u64) -> Usage {
+        let mut charge = Usage::default();
+        if self.values.is_empty() {
+            return charge;
+        }
+        let in_block = self.block_of(node).map(|block| self.block_part(tree, block.split));
+        for (xattr, value) in self.body_part(tree, node).chain(in_block.into_iter().flatten()) {
+            if value.is_some() {
+                let bytes = tree.text(xattr.value).len() as u64;
+                charge.add(Usage { inodes: 1, bytes: bytes.next_multiple_of(cluster_bytes) });
+            }
+        }
+        charge
     }
 }

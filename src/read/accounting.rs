@@ -4,28 +4,24 @@ use rayon::prelude::*;
 
 use super::claims::Claims;
 use super::inode::ReadInode;
-use super::special::Specials;
 use crate::ondisk::bitmap;
 use crate::ondisk::group_descriptor::INODE_UNINIT;
 use crate::source::Source;
-use crate::units::GroupNr;
+use crate::units::{GroupNr, InodeNr};
 
-/// What of bitmaps and counts was wrong.
+/// What of bitmaps and counts was wrong. Besides `inodes`, the `others` are in use, which are sorted.
 pub fn compare(
     source: &Source<'_>,
     claims: &Claims,
     inodes: &[ReadInode<'_>],
-    specials: &Specials,
+    others: &[InodeNr],
 ) -> Vec<String> {
     let groups = 0..source.geometry.groups;
     let (blocks, inode_maps): (Vec<bool>, Vec<bool>) = groups
         .into_par_iter()
         .map(GroupNr)
         .map(|group| {
-            (
-                block_bitmap_differs(source, claims, group),
-                inode_bitmap_differs(source, inodes, specials, group),
-            )
+            (block_bitmap_differs(source, claims, group), inode_bitmap_differs(source, inodes, others, group))
         })
         .unzip();
     let mut warnings = Vec::new();
@@ -57,7 +53,7 @@ fn block_bitmap_differs(source: &Source<'_>, claims: &Claims, group: GroupNr) ->
 fn inode_bitmap_differs(
     source: &Source<'_>,
     inodes: &[ReadInode<'_>],
-    specials: &Specials,
+    others: &[InodeNr],
     group: GroupNr,
 ) -> bool {
     let geometry = &source.geometry;
@@ -71,7 +67,9 @@ fn inode_bitmap_differs(
     let numbers = first..first + geometry.inodes_per_group;
     let from = inodes.partition_point(|inode| inode.number.0 < first);
     let live = inodes[from..].iter().map(|inode| inode.number.0).take_while(|number| *number < numbers.end);
-    let reserved = (1..geometry.first_inode.0).chain(specials.numbers.iter().map(|number| number.0));
+    let from = others.partition_point(|number| number.0 < first);
+    let reserved = (1..geometry.first_inode.0)
+        .chain(others[from..].iter().map(|number| number.0).take_while(|number| *number < numbers.end));
     for number in live.chain(reserved.filter(|number| numbers.contains(number))) {
         let bit = (number - first) as usize;
         bitmap::set(&mut expected, bit..bit + 1);

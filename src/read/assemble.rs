@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 
 use super::directory::{RawEntry, ReadDirectory};
+use super::ea_inode::Values;
 use super::inode::{Content, ReadInode};
-use super::xattr::{RawXattr, XattrBlocks};
+use super::xattr::XattrBlocks;
+use super::xattr_sets::XattrSets;
 use crate::error::{Location, Result, Structure, shown};
 use crate::ondisk::dir_entry;
 use crate::ondisk::features::{Incompat, RoCompat};
 use crate::ondisk::inode::{InodeFlags, LINK_MAX, S_IFDIR, Timestamp};
 use crate::source::Source;
-use crate::tree::{Entry, Kind, LOST_FOUND_NAME, Node, NodeId, Tree, Xattr, XattrSetId};
+use crate::tree::{Entry, Kind, LOST_FOUND_NAME, Node, NodeId, Tree};
 use crate::units::InodeNr;
 
 /// The tree, and what there is to say of it.
@@ -43,11 +45,11 @@ struct Assembler<'s, 'a> {
 }
 
 /// Builds the tree.
-pub fn assemble<'a>(
-    source: &Source<'a>,
-    inodes: &[ReadInode<'a>],
+pub fn assemble<'s, 'a>(
+    source: &'s Source<'a>,
+    inodes: &'s [ReadInode<'a>],
     directories: Vec<ReadDirectory<'a>>,
-    xattr_blocks: &XattrBlocks<'a>,
+    (xattr_blocks, values): (&'s XattrBlocks<'a>, &'s Values<'a>),
 ) -> Result<Assembled> {
     let mut assembler = Assembler {
         source,
@@ -60,8 +62,9 @@ pub fn assemble<'a>(
     };
     assembler.number()?;
     assembler.check_links()?;
-    assembler.add_nodes(xattr_blocks)?;
-    let wrong_counts = inodes.iter().filter(|inode| !inode.blocks_right).count();
+    assembler.add_nodes(&mut XattrSets::new(xattr_blocks, values))?;
+    let wrong_counts =
+        inodes.iter().filter(|inode| !inode.has_right_blocks(source.geometry.block_size)).count();
     let mut warnings = Vec::new();
     let mut warn = |count: usize, words: &str| {
         if count > 0 {
@@ -79,7 +82,7 @@ pub fn assemble<'a>(
     Ok(Assembled { tree: assembler.tree, inodes, warnings })
 }
 
-impl<'a> Assembler<'_, 'a> {
+impl<'s, 'a> Assembler<'s, 'a> {
     fn index(&self, number: InodeNr) -> Option<usize> {
         self.inodes.binary_search_by_key(&number, |inode| inode.number).ok()
     }
@@ -251,11 +254,10 @@ impl<'a> Assembler<'_, 'a> {
         Ok(())
     }
 
-    fn add_nodes(&mut self, xattr_blocks: &XattrBlocks<'a>) -> Result<()> {
-        let mut sets = HashMap::new();
+    fn add_nodes(&mut self, sets: &mut XattrSets<'s>) -> Result<()> {
         for index in self.order.clone() {
             let node = match index {
-                Some(index) => self.node(index, xattr_blocks, &mut sets)?,
+                Some(index) => self.node(index, sets)?,
                 None => missing_lost_found(),
             };
             self.tree.nodes.push(node);
@@ -266,12 +268,7 @@ impl<'a> Assembler<'_, 'a> {
         Ok(())
     }
 
-    fn node(
-        &mut self,
-        index: usize,
-        xattr_blocks: &XattrBlocks<'a>,
-        sets: &mut HashMap<Vec<RawXattr<'a>>, XattrSetId>,
-    ) -> Result<Node> {
+    fn node(&mut self, index: usize, sets: &mut XattrSets<'s>) -> Result<Node> {
         let (inode, found) = (&self.inodes[index], self.found[index]);
         let kind = match inode.content {
             Content::Directory => Kind::Directory {
@@ -298,46 +295,9 @@ impl<'a> Assembler<'_, 'a> {
             flags: inode.flags,
             mtime: inode.mtime,
             links: if inode.is_directory() { found.subdirectories + 2 } else { found.names },
-            xattrs: self.xattr_set(index, xattr_blocks, sets)?,
+            xattrs: sets.set_of(&mut self.tree, inode)?,
             kind,
         })
-    }
-
-    fn xattr_set(
-        &mut self,
-        index: usize,
-        blocks: &XattrBlocks<'a>,
-        sets: &mut HashMap<Vec<RawXattr<'a>>, XattrSetId>,
-    ) -> Result<Option<XattrSetId>> {
-        let inode = &self.inodes[index];
-        let mut set = inode.xattrs.clone();
-        if let Some(block) = inode.xattr_block {
-            set.extend_from_slice(blocks.entries(block));
-        }
-        if set.is_empty() {
-            return Ok(None);
-        }
-        set.sort_unstable_by(|a, b| a.key().cmp(&b.key()));
-        if let Some([double, _]) =
-            set.windows(2).find_map(|pair| <&[_; 2]>::try_from(pair).ok().filter(|[a, b]| a.key() == b.key()))
-        {
-            let name = crate::ondisk::xattr::full_name(double.index, double.name);
-            return Err(Location::of(Structure::Xattr)
-                .inode(inode.number)
-                .wrong(format!("have two values for {name}")));
-        }
-        if let Some(id) = sets.get(&set) {
-            return Ok(Some(*id));
-        }
-        let id = XattrSetId(u32::try_from(sets.len()).unwrap_or(u32::MAX));
-        let start = u32::try_from(self.tree.xattrs.len()).unwrap_or(u32::MAX);
-        for xattr in &set {
-            let (name, value) = (self.tree.add_text(xattr.name), self.tree.add_text(xattr.value));
-            self.tree.xattrs.push(Xattr { index: xattr.index, name, value });
-        }
-        self.tree.xattr_sets.push(start..u32::try_from(self.tree.xattrs.len()).unwrap_or(u32::MAX));
-        sets.insert(set, id);
-        Ok(Some(id))
     }
 }
 

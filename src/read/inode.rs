@@ -3,6 +3,7 @@
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
 use super::inode_table::RawInode;
+use super::quota::Usage;
 use super::verity;
 use super::xattr::{self, RawXattr};
 use crate::error::{Location, Result, Structure};
@@ -51,8 +52,10 @@ pub struct ReadInode<'a> {
     pub charged: bool,
     /// Blocks that are allocated for it: content, map and xattr block.
     pub blocks: u64,
-    /// Whether `i_blocks` is what the maps give.
-    pub blocks_right: bool,
+    /// What is charged to it for values in inodes of their own.
+    pub values: Usage,
+    /// `i_blocks` in units of 512 bytes; `None` where fast commits, which do not tell of it, changed it.
+    pub sectors: Option<u64>,
 }
 
 /// What an inode holds, by its type.
@@ -94,6 +97,18 @@ impl ReadInode<'_> {
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         matches!(self.content, Content::Directory)
+    }
+
+    /// Whether `i_blocks` is what its blocks and values give.
+    pub fn has_right_blocks(&self, block_size: usize) -> bool {
+        self.sectors.is_none_or(|sectors| sectors == self.usage(block_size).bytes / 512)
+    }
+
+    /// What quotas count for it.
+    pub fn usage(&self, block_size: usize) -> Usage {
+        let mut usage = Usage { inodes: 1, bytes: self.blocks * block_size as u64 };
+        usage.add(self.values);
+        usage
     }
 }
 
@@ -169,9 +184,8 @@ pub fn read<'a>(
         charged: number != InodeNr::BOOT_LOADER
             && !(inode.format() == disk::S_IFLNK && inode.flags().contains(InodeFlags::INLINE_DATA)),
         blocks,
-        // Fast commits do not tell of it.
-        blocks_right: source.fast_commits().inodes.contains_key(&number)
-            || sectors(source, &inode) == blocks * (source.geometry.block_size as u64 / 512),
+        values: Usage::default(),
+        sectors: (!source.fast_commits().inodes.contains_key(&number)).then(|| sectors(source, &inode)),
     };
     Ok((read, claims))
 }
@@ -443,7 +457,9 @@ fn read_symlink<'a>(
             return Err(at().wrong("is a symlink of less than 60 bytes with an extent tree"));
         }
         let xattrs = u64::from(inode.file_acl() != 0) * source.geometry.blocks_per_cluster;
-        if sectors(source, inode) != xattrs * (source.geometry.block_size as u64 / 512) {
+        // Where values of xattrs are charged to it, the kernel goes by the length alone.
+        let by_length = source.features().incompat.contains(Incompat::EA_INODE);
+        if !by_length && sectors(source, inode) != xattrs * (source.geometry.block_size as u64 / 512) {
             return Err(at().wrong(
                 "is a symlink of less than 60 bytes in a block, which kernel and e2fsck read differently",
             ));

@@ -8,6 +8,7 @@ mod assemble;
 mod block_map;
 mod claims;
 mod directory;
+mod ea_inode;
 mod encryption;
 mod extent_tree;
 mod file_map;
@@ -19,6 +20,7 @@ mod quota;
 mod special;
 mod verity;
 mod xattr;
+mod xattr_sets;
 
 pub use directory::stored_names;
 pub use inode_table::check_checksum;
@@ -69,6 +71,14 @@ pub fn read(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Re
     })
 }
 
+/// An inode with links.
+enum Live<'a> {
+    /// One that names lead to.
+    Node(inode::ReadInode<'a>),
+    /// One that holds the value of an xattr.
+    Value(ea_inode::EaInode),
+}
+
 fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
     let orphans = orphan::read(source)?;
     let scan = inode_table::scan(source, &orphans)?;
@@ -78,7 +88,7 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
     let budget = file_map::Budget::new(source);
     let mut claims = claims::Claims::of_metadata(source);
     claims.extend(specials.claims.iter().copied());
-    let mut inodes = Vec::with_capacity(scan.live.len());
+    let (mut inodes, mut ea_inodes) = (Vec::with_capacity(scan.live.len()), Vec::new());
     let mut warnings = scan.warnings;
     let batches: Vec<_> = scan
         .live
@@ -87,7 +97,14 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
             let batch = raws
                 .iter()
                 .filter(|raw| !specials.is_special(raw.number))
-                .map(|raw| inode::read(source, &budget, raw, orphans.contains(raw.number)))
+                .map(|raw| {
+                    if ea_inode::is_one(source, raw) {
+                        let (inode, mapped) = ea_inode::read(source, &budget, raw)?;
+                        return Ok((Live::Value(inode), mapped));
+                    }
+                    let (inode, mapped) = inode::read(source, &budget, raw, orphans.contains(raw.number))?;
+                    Ok((Live::Node(inode), mapped))
+                })
                 .collect::<Result<Vec<_>>>();
             observer.advance(raws.len() as u64);
             batch
@@ -96,7 +113,10 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
     for batch in batches {
         for (inode, mapped) in batch? {
             claims.extend(mapped);
-            inodes.push(inode);
+            match inode {
+                Live::Node(inode) => inodes.push(inode),
+                Live::Value(inode) => ea_inodes.push(inode),
+            }
         }
     }
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
@@ -112,16 +132,20 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
         ));
     }
     claims.check(source.geometry.blocks_per_cluster)?;
+    let of_orphans = xattr::values_of_orphans(source, &xattr_blocks, &orphans)?;
+    let values = ea_inode::values(source, ea_inodes, &mut inodes, &xattr_blocks, &of_orphans)?;
     let directories = inodes
         .par_iter()
         .filter(|inode| inode.is_directory())
         .map(|inode| directory::read(source, inode))
         .collect::<Result<Vec<_>>>()?;
-    let assembled = assemble::assemble(source, &inodes, directories, &xattr_blocks)?;
+    let assembled = assemble::assemble(source, &inodes, directories, (&xattr_blocks, &values))?;
     encryption::check(source, &assembled.tree, &assembled.inodes)?;
     warnings.extend(assembled.warnings);
     if !recovered && orphans.is_empty() {
-        warnings.extend(accounting::compare(source, &claims, &inodes, &specials));
+        let mut others: Vec<_> = specials.numbers.iter().copied().chain(values.numbers()).collect();
+        others.sort_unstable();
+        warnings.extend(accounting::compare(source, &claims, &inodes, &others));
         warnings.extend(quota::compare(source, &specials.quotas, &inodes));
     }
     warnings.extend(specials.warnings());

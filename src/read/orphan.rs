@@ -19,6 +19,8 @@ pub struct Orphans {
     numbers: BTreeSet<InodeNr>,
     /// The xattr blocks of those without links, which still count as users of them.
     pub xattr_blocks: Vec<BlockNr>,
+    /// Those without links.
+    pub without_links: Vec<InodeNr>,
     /// Those without links: deleted.
     pub dropped: u64,
     /// Those with links: cut to their size.
@@ -90,6 +92,7 @@ impl Orphans {
         }
         if inode.i_links_count.get() == 0 {
             self.dropped += 1;
+            self.without_links.push(number);
             if inode.file_acl() != 0 {
                 self.xattr_blocks.push(BlockNr(inode.file_acl()));
             }

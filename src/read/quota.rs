@@ -282,7 +282,6 @@ impl<'s, 'a> Reader<'s, 'a> {
 
 /// Compares the usage that the files give with what was found; returns warnings.
 pub fn compare(source: &Source<'_>, files: &[QuotaFile], inodes: &[ReadInode<'_>]) -> Vec<String> {
-    let size = source.geometry.block_size as u64;
     let mut warnings = Vec::new();
     for file in files {
         let mut found: BTreeMap<u32, Usage> = BTreeMap::new();
@@ -292,7 +291,7 @@ pub fn compare(source: &Source<'_>, files: &[QuotaFile], inodes: &[ReadInode<'_>
                 QuotaType::Group => inode.gid,
                 QuotaType::Project => inode.project,
             };
-            found.entry(id).or_default().add(Usage { inodes: 1, bytes: inode.blocks * size });
+            found.entry(id).or_default().add(inode.usage(source.geometry.block_size));
         }
         let missing = found.iter().filter(|(id, usage)| file.usage.get(id) != Some(usage)).count();
         let surplus = file.usage.keys().filter(|id| !found.contains_key(id)).count();

@@ -8,7 +8,7 @@ use super::claims::Claim;
 use super::inode::ReadInode;
 use super::orphan::Orphans;
 use crate::error::{Location, Problem, Result, Structure};
-use crate::ondisk::features::Compat;
+use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::inode::{BASE_SIZE, EXTRA_WITH_CHECKSUM, Inode};
 use crate::ondisk::xattr::{self as disk, XattrEntry, XattrHeader};
 use crate::ondisk::{le32, view};
@@ -22,8 +22,21 @@ pub struct RawXattr<'a> {
     pub index: u8,
     /// The name without its prefix.
     pub name: &'a [u8],
-    /// The value.
+    /// The value; empty if it lies in an inode of its own.
     pub value: &'a [u8],
+    /// Where else the value lies.
+    pub inode: Option<ValueInode>,
+}
+
+/// What an entry says of a value in an inode of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ValueInode {
+    /// The inode.
+    pub number: InodeNr,
+    /// The length of the value in bytes.
+    pub size: u32,
+    /// `e_hash`, of the name and the value's checksum.
+    pub hash: u32,
 }
 
 impl RawXattr<'_> {
@@ -74,7 +87,7 @@ pub fn in_body<'a>(
     let at = || Location::of(Structure::Xattr).inode(number);
     let entries = area.get(disk::IBODY_HEADER_SIZE..).unwrap_or_default();
     let (inline_data, xattrs): (Vec<_>, Vec<_>) =
-        parse(entries, 0, Place::Body, at)?.into_iter().partition(RawXattr::is_inline_data);
+        parse(source, entries, (0, Place::Body), at)?.into_iter().partition(RawXattr::is_inline_data);
     if !xattrs.is_empty() && !source.features().compat.contains(Compat::EXT_ATTR) {
         return Err(at().wrong("are there without the ext_attr feature"));
     }
@@ -97,6 +110,11 @@ impl<'a> XattrBlocks<'a> {
     /// The entries of a block.
     pub fn entries(&self, block: BlockNr) -> &[RawXattr<'a>] {
         self.blocks.get(&block).map_or(&[], |(_, entries)| entries)
+    }
+
+    /// All blocks: one of the inodes that use it, and the entries.
+    pub fn all(&self) -> impl Iterator<Item = (InodeNr, &[RawXattr<'a>])> {
+        self.blocks.values().map(|(inode, entries)| (*inode, &entries[..]))
     }
 
     /// The claims on the blocks, each once.
@@ -133,6 +151,35 @@ pub fn read_blocks<'a>(
     Ok(XattrBlocks { blocks, unsorted })
 }
 
+/// The entries of orphans without links that refer to values in inodes: those in their bodies, and in
+/// blocks that no other inode uses.
+pub fn values_of_orphans(
+    source: &Source<'_>,
+    blocks: &XattrBlocks<'_>,
+    orphans: &Orphans,
+) -> Result<Vec<(InodeNr, ValueInode)>> {
+    let mut values = Vec::new();
+    if !source.features().incompat.contains(Incompat::EA_INODE) {
+        return Ok(values);
+    }
+    let mut users: BTreeMap<BlockNr, (InodeNr, u32)> = BTreeMap::new();
+    for number in &orphans.without_links {
+        let bytes = source.inode(*number).unwrap_or_default();
+        let inode = Inode::decode(bytes);
+        let body = in_body(source, *number, &inode, bytes)?;
+        values.extend(body.xattrs.iter().filter_map(|xattr| Some((*number, xattr.inode?))));
+        let block = BlockNr(inode.file_acl());
+        if block.0 != 0 && !blocks.blocks.contains_key(&block) {
+            users.entry(block).or_insert((*number, 0)).1 += 1;
+        }
+    }
+    for (block, (number, count)) in users {
+        let entries = read_block(source, block, number, count)?;
+        values.extend(entries.iter().filter_map(|xattr| Some((number, xattr.inode?))));
+    }
+    Ok(values)
+}
+
 fn read_block<'a>(
     source: &Source<'a>,
     block: BlockNr,
@@ -162,14 +209,14 @@ fn read_block<'a>(
             format!("{users}, the number of inodes that use it"),
         ));
     }
-    parse(bytes, size_of::<XattrHeader>(), Place::Block, at)
+    parse(source, bytes, (size_of::<XattrHeader>(), Place::Block), at)
 }
 
 /// Reads a list of entries that starts at `first`; values are counted from the start of `area`.
 fn parse<'a>(
+    source: &Source<'_>,
     area: &'a [u8],
-    first: usize,
-    place: Place,
+    (first, place): (usize, Place),
     at: impl Fn() -> Location,
 ) -> Result<Vec<RawXattr<'a>>> {
     let mut found = Vec::new();
@@ -187,7 +234,9 @@ fn parse<'a>(
             return Err(at().wrong("have no end"));
         };
         check_name(entry, name, place, &at)?;
+        let inode = value_inode(source, entry, &at)?;
         let size = usize::try_from(entry.e_value_size.get()).unwrap_or(usize::MAX);
+        let size = if inode.is_some() { 0 } else { size };
         let value = if size == 0 {
             &[][..]
         } else {
@@ -202,8 +251,10 @@ fn parse<'a>(
             values.push(start..start + disk::value_size(size));
             value
         };
-        check_hash(entry, name, value, place, &at)?;
-        found.push(RawXattr { index: entry.e_name_index, name, value });
+        if inode.is_none() {
+            check_hash(entry, name, value, place, &at)?;
+        }
+        found.push(RawXattr { index: entry.e_name_index, name, value, inode });
         offset = next;
     }
     values.sort_unstable_by_key(|range| range.start);
@@ -230,10 +281,29 @@ fn check_name(entry: &XattrEntry, name: &[u8], place: Place, at: &impl Fn() -> L
     if name.contains(&0) {
         return Err(at().wrong("have a name with a NUL byte"));
     }
-    if entry.e_value_inum.get() != 0 {
-        return Err(at().value("e_value_inum", entry.e_value_inum.get(), "0 without the ea_inode feature"));
+    if is_inline_data && index == disk::INDEX_SYSTEM && entry.e_value_inum.get() != 0 {
+        return Err(at().value("e_value_inum", entry.e_value_inum.get(), "0 for inline data"));
     }
     Ok(())
+}
+
+/// The inode that holds the value of an entry, if it does not lie beside it.
+fn value_inode(
+    source: &Source<'_>,
+    entry: &XattrEntry,
+    at: &impl Fn() -> Location,
+) -> Result<Option<ValueInode>> {
+    let (number, size) = (entry.e_value_inum.get(), entry.e_value_size.get());
+    if number == 0 {
+        return Ok(None);
+    }
+    if !source.features().incompat.contains(Incompat::EA_INODE) {
+        return Err(at().value("e_value_inum", number, "0 without the ea_inode feature"));
+    }
+    if size == 0 || size as usize > disk::VALUE_MAX {
+        return Err(at().value("e_value_size", size, format!("1 to {}", disk::VALUE_MAX)));
+    }
+    Ok(Some(ValueInode { number: InodeNr(number), size, hash: entry.e_hash.get() }))
 }
 
 fn check_hash(

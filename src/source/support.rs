@@ -28,7 +28,8 @@ const SUPPORTED: Features = Features {
             | Incompat::LARGE_DIR.bits()
             | Incompat::ENCRYPT.bits()
             | Incompat::INLINE_DATA.bits()
-            | Incompat::CASEFOLD.bits(),
+            | Incompat::CASEFOLD.bits()
+            | Incompat::EA_INODE.bits(),
     ),
     ro_compat: RoCompat::from_bits_retain(
         RoCompat::SPARSE_SUPER.bits()

@@ -14,7 +14,7 @@ use crate::tree::{Kind, NodeId};
 use crate::units::{GroupNr, InodeNr};
 
 /// The mode of inodes outside the tree.
-const SPECIAL_MODE: u16 = S_IFREG | 0o600;
+pub(super) const SPECIAL_MODE: u16 = S_IFREG | 0o600;
 
 impl Renderer<'_, '_> {
     /// The inodes in use of a part of a group's table that starts at an index.
@@ -47,6 +47,8 @@ impl Renderer<'_, '_> {
             self.special_file(file, &mut inode);
             set_size(&mut inode, quota.size());
             inode.i_flags |= U32::new(InodeFlags::IMMUTABLE.bits());
+        } else if let Some(index) = self.plan.numbering.value_of(number) {
+            self.value_inode(index, &mut inode);
         } else if Some(number) == self.plan.numbering.orphan_file()
             && let Some(file) = layout.orphan_file
         {
@@ -122,7 +124,10 @@ impl Renderer<'_, '_> {
             inode.i_file_acl_lo = U32::from_bytes([a, b, c, d]);
             inode.l_i_file_acl_high = U16::from_bytes([e, f]);
         }
-        self.set_blocks(inode, self.plan.blocks_of(id));
+        self.set_blocks(
+            inode,
+            self.plan.usage_of(self.tree, id).bytes / self.plan.geometry.block_size as u64,
+        );
         if self.plan.geometry.features.ro_compat.contains(RoCompat::PROJECT) {
             inode.i_projid = U32::new(node.project);
         }

@@ -117,6 +117,10 @@ impl Renderer<'_, '_> {
                 self.plan.numbering.orphan_file().unwrap_or_default(),
                 layout.orphan_file.unwrap_or_default(),
             ),
+            Owner::Value(index) => (
+                self.plan.numbering.number_of_value(index),
+                layout.values.get(index as usize).copied().unwrap_or_default(),
+            ),
             Owner::Node(id) => (self.plan.numbering.number_of(id), layout.nodes[id.index()]),
         }
     }

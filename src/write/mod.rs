@@ -37,6 +37,8 @@ struct Renderer<'p, 'a> {
     superblock: crate::ondisk::superblock::Superblock,
     /// All group descriptors, one behind the other.
     descriptors: Vec<u8>,
+    /// The checksums of values of xattrs in inodes of their own.
+    value_hashes: Vec<u32>,
 }
 
 /// Writes the output to a sink, but for what is zero.
@@ -57,6 +59,12 @@ pub fn write(
         plan,
         superblock: superblock::finish(plan),
         descriptors: group::descriptors(plan, tree),
+        value_hashes: plan
+            .xattrs
+            .values
+            .par_iter()
+            .map(|value| plan.checksums.xattr_value(tree.text(value.text)))
+            .collect(),
     };
     let size = plan.geometry.block_size as u64;
     observer.begin(Stage::Write, plan.bytes_written().div_ceil(size));
@@ -171,6 +179,7 @@ impl Renderer<'_, '_> {
             Content::Map(owner, place) => self.map_block(owner, place, out),
             Content::Directory(node, first) => self.directory_blocks(node, first, out),
             Content::Xattrs(split, refcount) => self.xattr_block(piece.start, split, refcount, out),
+            Content::Value(index, first) => self.value_blocks(index, first, out),
             Content::Symlink(node) => self.symlink_block(node, out),
             Content::SmallData(node) => {
                 let content = self.small_content(node);

@@ -4,12 +4,13 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
 use super::Renderer;
+use super::inode::{SPECIAL_MODE, set_size};
 use crate::form::EXTRA_ISIZE;
-use crate::ondisk::inode::{BASE_SIZE, I_BLOCK_SIZE};
+use crate::ondisk::inode::{BASE_SIZE, I_BLOCK_SIZE, Inode, InodeFlags};
 use crate::ondisk::xattr::{self as disk, XattrEntry, XattrHeader};
 use crate::plan::SplitId;
 use crate::tree::{NodeId, Xattr};
-use crate::units::BlockNr;
+use crate::units::{BlockNr, InodeNr};
 
 impl Renderer<'_, '_> {
     /// The xattrs of a node that lie in its inode: inline content, and then those of the tree.
@@ -18,8 +19,9 @@ impl Renderer<'_, '_> {
             index: disk::INDEX_SYSTEM,
             name: disk::INLINE_DATA_NAME,
             value: &content[I_BLOCK_SIZE..],
+            inode: None,
         });
-        let xattrs = self.plan.xattrs.body_part(self.tree, id).map(|xattr| self.raw(xattr));
+        let xattrs = self.plan.xattrs.body_part(self.tree, id).map(|(xattr, value)| self.raw(xattr, value));
         let mut xattrs = content.into_iter().chain(xattrs).peekable();
         if xattrs.peek().is_none() {
             return;
@@ -29,13 +31,50 @@ impl Renderer<'_, '_> {
         put(xattrs, &mut area[disk::IBODY_HEADER_SIZE..], 0, false);
     }
 
-    fn raw(&self, xattr: &Xattr) -> RawXattr<'_> {
-        RawXattr { index: xattr.index, name: self.tree.text(xattr.name), value: self.tree.text(xattr.value) }
+    fn raw(&self, xattr: &Xattr, outside: Option<u32>) -> RawXattr<'_> {
+        let inode = outside.map(|index| (self.plan.numbering.number_of_value(index), self.value_hash(index)));
+        let (name, value) = (self.tree.text(xattr.name), self.tree.text(xattr.value));
+        RawXattr { index: xattr.index, name, value, inode }
+    }
+
+    fn value_hash(&self, index: u32) -> u32 {
+        self.value_hashes.get(index as usize).copied().unwrap_or(0)
+    }
+
+    /// The inode of a value: where other inodes have times, it has the checksum and the references.
+    pub(super) fn value_inode(&self, index: u32, inode: &mut Inode) {
+        let Some(value) = self.plan.xattrs.values.get(index as usize) else { return };
+        let file = self.plan.layout.values.get(index as usize).copied().unwrap_or_default();
+        inode.i_mode = U16::new(SPECIAL_MODE);
+        inode.i_links_count = U16::new(1);
+        set_size(inode, self.tree.text(value.text).len() as u64);
+        self.set_blocks(inode, self.plan.layout.blocks(file));
+        inode.i_block = super::map::root(self.plan, file);
+        let mut flags = InodeFlags::EA_INODE;
+        flags.set(InodeFlags::EXTENTS, self.plan.has_extents());
+        inode.i_flags = U32::new(flags.bits());
+        let [a, b, c, d, e, f, g, h] = value.references.to_le_bytes();
+        inode.l_i_version = U32::from_bytes([a, b, c, d]);
+        inode.i_ctime = U32::from_bytes([e, f, g, h]);
+        inode.i_atime = U32::new(self.value_hash(index));
+        if self.plan.geometry.has_wide_inodes() {
+            inode.i_extra_isize = U16::new(EXTRA_ISIZE);
+        }
+    }
+
+    /// Blocks of a value, from a logical one on.
+    pub(super) fn value_blocks(&self, index: u32, first: u32, out: &mut [u8]) {
+        let Some(value) = self.plan.xattrs.values.get(index as usize) else { return };
+        let start = first as usize * self.plan.geometry.block_size;
+        let rest = self.tree.text(value.text).get(start..).unwrap_or_default();
+        let live = rest.len().min(out.len());
+        out[..live].copy_from_slice(&rest[..live]);
     }
 
     /// The block of those xattrs of a split that do not lie in the inode.
     pub(super) fn xattr_block(&self, at: BlockNr, split: SplitId, refcount: u32, out: &mut [u8]) {
-        let xattrs = self.plan.xattrs.block_part(self.tree, split).map(|xattr| self.raw(xattr));
+        let xattrs =
+            self.plan.xattrs.block_part(self.tree, split).map(|(xattr, value)| self.raw(xattr, value));
         let hashes = put(xattrs, out, size_of::<XattrHeader>(), true);
         let mut header = XattrHeader {
             h_magic: U32::new(disk::MAGIC),
@@ -58,6 +97,8 @@ struct RawXattr<'t> {
     index: u8,
     name: &'t [u8],
     value: &'t [u8],
+    /// The inode that the value lies in, if it is one of its own, and the checksum.
+    inode: Option<(InodeNr, u32)>,
 }
 
 /// Writes entries from an offset on, and their values from the end backwards. Returns the
@@ -70,19 +111,22 @@ fn put<'t>(
 ) -> Vec<u32> {
     let (mut next, mut end) = (first, out.len());
     let mut hashes = Vec::new();
-    for RawXattr { index, name, value } in xattrs {
-        let hash = disk::entry_hash(name, value, false);
+    for RawXattr { index, name, value, inode } in xattrs {
+        // An entry whose value lies elsewhere has the hash of its checksum instead.
+        let checksum = inode.map(|(_, checksum)| checksum.to_le_bytes());
+        let hash = disk::entry_hash(name, checksum.as_ref().map_or(value, |bytes| bytes), false);
+        let here = if inode.is_some() { &[][..] } else { value };
         hashes.push(hash);
-        end -= disk::value_size(value.len());
-        out[end..end + value.len()].copy_from_slice(value);
-        let offset = if value.is_empty() { 0 } else { end };
+        end -= disk::value_size(here.len());
+        out[end..end + here.len()].copy_from_slice(here);
+        let offset = if here.is_empty() { 0 } else { end };
         let entry = XattrEntry {
             e_name_len: u8::try_from(name.len()).unwrap_or(u8::MAX),
             e_name_index: index,
             e_value_offs: U16::new(u16::try_from(offset).unwrap_or(u16::MAX)),
-            e_value_inum: U32::new(0),
+            e_value_inum: U32::new(inode.map_or(0, |(number, _)| number.0)),
             e_value_size: U32::new(u32::try_from(value.len()).unwrap_or(u32::MAX)),
-            e_hash: U32::new(if hashed { hash } else { 0 }),
+            e_hash: U32::new(if hashed || inode.is_some() { hash } else { 0 }),
         };
         let name_start = next + size_of::<XattrEntry>();
         out[next..name_start].copy_from_slice(entry.as_bytes());

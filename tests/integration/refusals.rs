@@ -5,18 +5,6 @@ use std::fs;
 use crate::support::image::{debugfs, patch, peek};
 use crate::support::{Lab, refused, tree};
 
-/// Feature names as the message has them, and how to make an image with it.
-const UNSUPPORTED: [(&str, &[&str]); 1] = [("ea_inode", &["-t", "ext4", "-O", "ea_inode"])];
-
-#[test]
-fn features_out_of_scope_are_named() {
-    for (name, options) in UNSUPPORTED {
-        let lab = Lab::new();
-        let message = refused(&lab.mke2fs("in.img", "32M", options), &[], 3);
-        assert!(message.contains(name), "{name}: {message}");
-    }
-}
-
 #[test]
 fn several_at_once_are_all_named() {
     let lab = Lab::new();

@@ -1,0 +1,161 @@
+//! Splitting one set of xattrs: what goes into the inode, what into a block, and which values into
+//! inodes of their own.
+
+use std::cmp::Reverse;
+
+use super::pack;
+use crate::ondisk::xattr as disk;
+use crate::tree::{Tree, Xattr, XattrSetId};
+
+/// Where the parts of a set lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Split {
+    place: Place,
+    /// For each xattr, whether its value lies in an inode of its own; empty where none does.
+    outside: Box<[bool]>,
+}
+
+/// Where the entries lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Body,
+    Block,
+    /// For each entry, whether it lies in the inode.
+    Mixed(Box<[bool]>),
+}
+
+/// The room that an xattr takes, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// The entry with its name.
+    pub entry: usize,
+    /// The value beside it.
+    pub value: usize,
+}
+
+impl Room {
+    /// The room of an xattr.
+    pub fn of(tree: &Tree, xattr: &Xattr) -> Self {
+        Self {
+            entry: disk::entry_size(tree.text(xattr.name).len()),
+            value: disk::value_size(tree.text(xattr.value).len()),
+        }
+    }
+}
+
+impl Split {
+    /// Splits a set for an inode and a block of so much room: with as few values in inodes of their own
+    /// as can be, and these the largest, of equal ones the first. `None` where it fits in no way.
+    pub fn new(set: &[Room], rooms: (usize, usize), with_inodes: bool) -> Option<Self> {
+        let mut by_size: Vec<usize> = (0..set.len()).filter(|index| set[*index].value > 0).collect();
+        by_size.sort_by_key(|index| (Reverse(set[*index].value), *index));
+        let try_with = |count: usize| {
+            let mut outside = vec![false; set.len()];
+            by_size[..count].iter().for_each(|index| outside[*index] = true);
+            let sizes: Vec<usize> = set
+                .iter()
+                .zip(&outside)
+                .map(|(room, outside)| room.entry + if *outside { 0 } else { room.value })
+                .collect();
+            let outside = if count == 0 { Vec::new() } else { outside };
+            place(&sizes, rooms).map(|place| Self { place, outside: outside.into() })
+        };
+        if let Some(split) = try_with(0) {
+            return Some(split);
+        }
+        if !with_inodes || by_size.is_empty() {
+            return None;
+        }
+        // What fits with some values outside also fits with more of them.
+        let counts: Vec<usize> = (1..=by_size.len()).collect();
+        let least = counts.partition_point(|count| try_with(*count).is_none());
+        try_with(*counts.get(least)?)
+    }
+
+    /// Whether all entries lie in the inode.
+    pub fn is_in_body(&self) -> bool {
+        self.place == Place::Body
+    }
+
+    /// The number of values in inodes of their own.
+    pub fn outside(&self) -> usize {
+        self.outside.iter().filter(|outside| **outside).count()
+    }
+
+    /// The xattrs of its set that lie in the inode, or else those in the block, each with whether its
+    /// value lies in an inode of its own.
+    pub fn part<'t>(
+        &self,
+        tree: &'t Tree,
+        set: XattrSetId,
+        body: bool,
+    ) -> impl Iterator<Item = (&'t Xattr, bool)> + use<'t, '_> {
+        let outside = |index: usize| self.outside.get(index).copied().unwrap_or(false);
+        tree.xattr_set(set)
+            .iter()
+            .enumerate()
+            .filter(move |(index, _)| match &self.place {
+                Place::Body => body,
+                Place::Block => !body,
+                Place::Mixed(in_body) => in_body[*index] == body,
+            })
+            .map(move |(index, xattr)| (xattr, outside(index)))
+    }
+}
+
+/// Places entries: in their order, whatever still fits goes into the inode. Where the block can't
+/// hold the rest, the inode takes the choice that fills it most.
+fn place(sizes: &[usize], (body, block): (usize, usize)) -> Option<Place> {
+    let total: usize = sizes.iter().sum();
+    if total <= body {
+        return Some(Place::Body);
+    }
+    if total > body + block {
+        return None;
+    }
+    let (in_order, taken) = pack::in_order(sizes, body);
+    if total - taken <= block {
+        return Some(if taken == 0 { Place::Block } else { Place::Mixed(in_order.into()) });
+    }
+    let (fullest, taken) = pack::fullest(sizes, body);
+    (total - taken <= block).then(|| Place::Mixed(fullest.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inode_takes_what_fits_in_order() {
+        assert_eq!(place(&[40, 40], (88, 988)), Some(Place::Body));
+        assert_eq!(place(&[100, 200], (88, 988)), Some(Place::Block));
+        assert_eq!(place(&[40, 60, 40], (88, 988)), Some(Place::Mixed([true, false, true].into())));
+    }
+
+    /// In order, 40 and 40 would go into the inode and leave 1000 for the block: too much.
+    #[test]
+    fn a_tight_set_is_split_by_the_fullest_choice() {
+        assert_eq!(
+            place(&[40, 40, 88, 908], (88, 988)),
+            Some(Place::Mixed([false, false, true, false].into()))
+        );
+        assert_eq!(place(&[88, 88, 988], (88, 988)), None);
+    }
+
+    fn rooms(values: &[usize]) -> Vec<Room> {
+        values.iter().map(|value| Room { entry: 20, value: *value }).collect()
+    }
+
+    /// Of 20 + 500 three times, 988 bytes hold one, and one entry more; the inode holds entries alone.
+    #[test]
+    fn as_few_values_as_can_be_go_outside_and_these_the_largest() {
+        let set = rooms(&[500, 504, 500]);
+        assert_eq!(Split::new(&set, (88, 988), false), None);
+        let split = Split::new(&set, (88, 988), true).unwrap();
+        assert_eq!(split.outside, [true, true, false].into());
+        assert_eq!(split.place, Place::Mixed([true, true, false].into()));
+        assert_eq!(Split::new(&rooms(&[4, 4]), (88, 988), true).unwrap().outside(), 0);
+        assert_eq!(Split::new(&rooms(&[2000]), (88, 988), true).unwrap().place, Place::Body);
+        assert_eq!(Split::new(&rooms(&[0; 60]), (88, 988), true), None);
+    }
+}
