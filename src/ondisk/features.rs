@@ -191,4 +191,42 @@ mod tests {
         let features = Features { incompat: Incompat::from_bits_retain(0x8000_0002), ..Features::default() };
         assert_eq!(features.names(), ["filetype", "incompat bit 0x80000000"]);
     }
+
+    /// Each bit has its row in the documentation, with nothing left out, and each row its tests.
+    #[test]
+    fn the_documentation_has_a_row_for_every_bit() {
+        use crate::ondisk::{inode::InodeFlags, jbd2};
+        let mut bits: Vec<(String, String)> = Vec::new();
+        let words =
+            [("compat", &COMPAT_NAMES[..]), ("incompat", &INCOMPAT_NAMES), ("ro_compat", &RO_COMPAT_NAMES)];
+        for (word, names) in words {
+            bits.extend(names.iter().map(|(bit, name)| ((*name).to_owned(), format!("{word} {bit:#x}"))));
+        }
+        bits.push(("COMPAT_CHECKSUM".to_owned(), format!("compat {:#x}", jbd2::COMPAT_CHECKSUM)));
+        for (name, bit) in jbd2::INCOMPAT_NAMES {
+            bits.push((format!("INCOMPAT_{name}"), format!("incompat {bit:#x}")));
+        }
+        for (name, flag) in InodeFlags::all().iter_names() {
+            bits.push((name.to_owned(), format!("flag {:#x}", flag.bits())));
+        }
+        let rows: Vec<Vec<&str>> = include_str!("../../docs/features.md")
+            .lines()
+            .filter(|line| line.starts_with("| `"))
+            .map(|line| line.trim_matches('|').split('|').map(str::trim).collect())
+            .collect();
+        for (name, bit) in &bits {
+            let row = rows.iter().find(|row| row[0] == format!("`{name}`") && row[1] == bit);
+            let row = row.unwrap_or_else(|| panic!("docs/features.md lacks {name}, {bit}"));
+            assert!(row.len() == 6 && row.iter().all(|cell| !cell.is_empty()), "{row:?}");
+            for test in row[5].split(", ").map(|test| test.trim_matches('`')) {
+                let module = test.split("::").next().unwrap();
+                let file = format!("{}/tests/integration/{module}.rs", env!("CARGO_MANIFEST_DIR"));
+                let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{file}: {e}"));
+                if let Some(name) = test.split("::").nth(1) {
+                    assert!(text.contains(name), "{file} has no {name}");
+                }
+            }
+        }
+        assert_eq!(rows.len(), bits.len());
+    }
 }

@@ -30,7 +30,18 @@ pub const INCOMPAT_CSUM_V2: u32 = 0x8;
 pub const INCOMPAT_CSUM_V3: u32 = 0x10;
 /// `s_feature_incompat`: the last blocks hold fast commits.
 pub const INCOMPAT_FAST_COMMIT: u32 = 0x20;
-/// All known bits of `s_feature_incompat`; the first is that there may be revoke blocks.
+/// `s_feature_incompat`: there may be revoke blocks.
+pub const INCOMPAT_REVOKE: u32 = 0x1;
+/// All known bits of `s_feature_incompat`, with their names.
+pub const INCOMPAT_NAMES: [(&str, u32); 6] = [
+    ("REVOKE", INCOMPAT_REVOKE),
+    ("64BIT", INCOMPAT_64BIT),
+    ("ASYNC_COMMIT", INCOMPAT_ASYNC_COMMIT),
+    ("CSUM_V2", INCOMPAT_CSUM_V2),
+    ("CSUM_V3", INCOMPAT_CSUM_V3),
+    ("FAST_COMMIT", INCOMPAT_FAST_COMMIT),
+];
+/// All known bits of `s_feature_incompat`.
 pub const INCOMPAT_KNOWN: u32 = 0x3F;
 
 /// A tag's flag: the copy's first four bytes were the magic, and are zero in the log.

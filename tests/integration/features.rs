@@ -217,3 +217,28 @@ fn the_random_part_of_the_mount_count_is_dropped() {
     });
     same_bytes(&outputs[0], &outputs[1]);
 }
+
+/// Sets a bit of a feature word, which mke2fs would not set, on both sides of the tool.
+fn keeps_bit(offset: u64, bit: u32) {
+    use crate::support::image::{patch, peek};
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-O", "^metadata_csum"], &source);
+    let without = canonical(&image, &[]);
+    let word = u32::from_le_bytes(peek(&image, 1024 + offset));
+    patch(&image, 1024 + offset, &(word | bit).to_le_bytes());
+    let output = canonical(&image, &[]);
+    assert_eq!(u32::from_le_bytes(peek(&output, 1024 + offset)), word | bit);
+    assert_ne!(fs::read(&output).expect("reading"), fs::read(&without).expect("reading"));
+}
+
+#[test]
+fn dir_prealloc() {
+    keeps_bit(0x5C, 0x1);
+}
+
+#[test]
+fn read_only() {
+    keeps_bit(0x64, 0x1000);
+}

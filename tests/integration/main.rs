@@ -22,6 +22,7 @@ mod inline_data;
 mod journal;
 mod judges;
 mod large;
+mod matrix;
 mod mmp;
 mod quota;
 mod recovery;

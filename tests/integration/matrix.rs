@@ -1,0 +1,314 @@
+//! Features against each other: every pair of choices that mke2fs allows, in as few images as that
+//! takes and at least 150, each with a tree of all file types that two writers put there. mmp is left
+//! to its own tests: with it, e2fsprogs wait for ten seconds before they do anything.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::image::debugfs;
+use crate::support::kernel::Mounted;
+use crate::support::listing::same_tree;
+use crate::support::{Lab, Need, canonical, fill, gate, judge, run, same_bytes, tool, tree};
+
+/// A choice of mke2fs's options: features for `-O`, and other arguments.
+struct Choice {
+    features: &'static str,
+    arguments: &'static str,
+}
+
+const fn features(features: &'static str) -> Choice {
+    Choice { features, arguments: "" }
+}
+
+const fn arguments(arguments: &'static str) -> Choice {
+    Choice { features: "", arguments }
+}
+
+const fn both(features: &'static str, arguments: &'static str) -> Choice {
+    Choice { features, arguments }
+}
+
+/// What there is to choose. The first choice of each goes with all others.
+const FACTORS: [&[Choice]; 21] = [
+    &[arguments("-b 4096"), arguments("-b 1024"), arguments("-b 2048")],
+    &[arguments("-I 256"), arguments("-I 128"), arguments("-I 512"), arguments("-I 1024")],
+    &[
+        features("has_journal"),
+        features("^has_journal"),
+        both("has_journal", "-J size=2"),
+        features("has_journal,fast_commit"),
+        features("has_journal,orphan_file"),
+        features("has_journal,fast_commit,orphan_file"),
+    ],
+    &[
+        features("metadata_csum"),
+        features("metadata_csum,metadata_csum_seed"),
+        features("^metadata_csum,uninit_bg"),
+        features("^metadata_csum,^uninit_bg"),
+    ],
+    &[features("extents"), features("^extents")],
+    &[features("64bit"), features("^64bit")],
+    &[features("^bigalloc"), both("bigalloc", "-C 8192"), both("bigalloc", "-C 65536")],
+    &[features("^inline_data"), features("inline_data")],
+    &[features("^ea_inode"), features("ea_inode")],
+    &[both("flex_bg", "-G 16"), features("^flex_bg"), both("flex_bg", "-G 2")],
+    &[features("resize_inode"), features("^resize_inode"), features("meta_bg,^resize_inode")],
+    &[
+        features("sparse_super"),
+        features("^sparse_super"),
+        both("sparse_super2", "-E num_backup_sb=0"),
+        both("sparse_super2", "-E num_backup_sb=1"),
+        both("sparse_super2", "-E num_backup_sb=2"),
+    ],
+    &[features("dir_index"), features("^dir_index")],
+    &[features("filetype"), features("^filetype")],
+    &[
+        features("^quota"),
+        both("quota", "-E quotatype=usrquota:grpquota"),
+        both("quota", "-E quotatype=usrquota:prjquota"),
+    ],
+    &[features("^project"), features("project")],
+    &[features("^casefold"), both("casefold", "-E encoding=utf8")],
+    &[features("^encrypt"), features("encrypt"), features("encrypt,stable_inodes"), features("verity")],
+    &[
+        features("large_dir,large_file,huge_file,dir_nlink,extra_isize"),
+        features("^large_dir,^huge_file,^dir_nlink,^extra_isize"),
+    ],
+    &[arguments(""), arguments("HASH tea"), arguments("HASH legacy")],
+    &[arguments(""), arguments("-g 2048"), arguments("-m 0 -E stride=4,stripe_width=8")],
+];
+
+/// A choice of each.
+type Set = [usize; FACTORS.len()];
+
+/// Numbers that look random.
+fn roll(state: &mut u64, sides: usize) -> usize {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    usize::try_from(*state >> 33).expect("31 bits") % sides
+}
+
+/// Whether mke2fs makes such a filesystem.
+fn is_possible(set: &Set) -> bool {
+    let has = |feature: &str| {
+        FACTORS
+            .iter()
+            .zip(set)
+            .any(|(choices, choice)| choices[*choice].features.split(',').any(|f| f == feature))
+    };
+    let says = |words: &str| {
+        FACTORS.iter().zip(set).any(|(choices, choice)| choices[*choice].arguments.contains(words))
+    };
+    let small_inodes = says("-I 128");
+    let rules = [
+        !has("bigalloc") || has("extents"),
+        !has("64bit") || has("extents"),
+        !has("resize_inode") || has("sparse_super"),
+        // The least journal is of 1024 blocks.
+        !says("-J size=2") || says("-b 1024") || says("-b 2048"),
+        !has("fast_commit") || !says("-J size=2"),
+        !small_inodes || !(has("inline_data") || has("project") || says("prjquota") || has("extra_isize")),
+        !says("prjquota") || has("project"),
+        !says("-g 2048") || !has("bigalloc"),
+        // Without flex groups, all of a group's tables lie in it.
+        !says("-g 2048") || !says("-I 1024") || !has("^flex_bg"),
+    ];
+    rules.into_iter().all(|rule| rule)
+}
+
+/// A choice of one factor and a choice of another.
+type Pair = (usize, usize, usize, usize);
+
+/// All pairs, possible or not.
+fn all_pairs() -> BTreeSet<Pair> {
+    let mut pairs = BTreeSet::new();
+    for (a, first) in FACTORS.iter().enumerate() {
+        for (b, second) in FACTORS.iter().enumerate().skip(a + 1) {
+            pairs.extend((0..first.len()).flat_map(|x| (0..second.len()).map(move |y| (a, x, b, y))));
+        }
+    }
+    pairs
+}
+
+fn pairs_of(set: Set) -> impl Iterator<Item = Pair> {
+    (0..set.len()).flat_map(move |a| (a + 1..set.len()).map(move |b| (a, set[a], b, set[b])))
+}
+
+/// A set that is possible and has a pair in it, if one is found.
+fn with_pair(state: &mut u64, (a, x, b, y): Pair) -> Option<Set> {
+    (0..400).find_map(|_| {
+        let mut set: Set = std::array::from_fn(|factor| {
+            // The plain choice is the likely one, so that most sets are possible.
+            let plain = roll(state, 3) == 0;
+            if plain { 0 } else { roll(state, FACTORS[factor].len()) }
+        });
+        (set[a], set[b]) = (x, y);
+        is_possible(&set).then_some(set)
+    })
+}
+
+/// The sets, and the pairs that are not possible.
+fn sets() -> (Vec<Set>, BTreeSet<Pair>) {
+    let (mut wanted, mut impossible) = (all_pairs(), BTreeSet::new());
+    let (mut state, mut sets) = (1, vec![[0; FACTORS.len()]]);
+    let anything: Vec<Pair> = wanted.iter().copied().collect();
+    while sets.len() < 150 || !wanted.is_empty() {
+        let pair = wanted.first().copied().unwrap_or_else(|| anything[roll(&mut state, anything.len())]);
+        let candidates: Vec<Set> = (0..12).map_while(|_| with_pair(&mut state, pair)).collect();
+        let best = candidates
+            .into_iter()
+            .max_by_key(|set| pairs_of(*set).filter(|pair| wanted.contains(pair)).count());
+        match best {
+            Some(best) => {
+                pairs_of(best).for_each(|pair| _ = wanted.remove(&pair));
+                sets.push(best);
+            }
+            None => _ = wanted.remove(&pair) && impossible.insert(pair),
+        }
+    }
+    (sets, impossible)
+}
+
+fn options(set: &Set) -> Vec<String> {
+    let chosen = FACTORS.iter().zip(set).map(|(choices, choice)| &choices[*choice]);
+    let (mut features, mut words, mut extended) = (vec!["none"], Vec::new(), Vec::new());
+    for choice in chosen {
+        features.extend(
+            choice.features.split(',').filter(|feature| !feature.is_empty() && !feature.starts_with('^')),
+        );
+        let mut arguments = choice.arguments.split_whitespace();
+        while let Some(word) = arguments.next() {
+            match word {
+                "-E" => extended.extend(arguments.next()),
+                // No option of mke2fs.
+                "HASH" => _ = arguments.next(),
+                word => words.push(word.to_owned()),
+            }
+        }
+    }
+    features.push("ext_attr");
+    // With stable_inodes, the UUID is part of the tree as well.
+    let uuid = "01234567-89ab-4cde-8f01-23456789abcd";
+    let mut options: Vec<String> =
+        ["-t", "ext4", "-U", uuid, "-O", &features.join(",")].map(str::to_owned).into();
+    options.extend(words);
+    if !extended.is_empty() {
+        options.extend(["-E".to_owned(), extended.join(",")]);
+    }
+    options
+}
+
+/// The hash of directories that was chosen, if it is not the plain one.
+fn hash(set: &Set) -> Option<&'static str> {
+    FACTORS.iter().zip(set).find_map(|(choices, choice)| choices[*choice].arguments.strip_prefix("HASH "))
+}
+
+/// Two writers, one tree: one form, that all judges like.
+fn holds(set: &Set) {
+    let options = options(set);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    // Shown where the test fails.
+    eprintln!("{}", options.join(" "));
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::rich(&source);
+    if options.iter().any(|option| option.contains("inline_data")) {
+        // mke2fs makes an inline file without content of the one, and forgets the zeros at the end of the other.
+        for name in ["zeros", "gaps"] {
+            fs::remove_file(source.join("sizes").join(name)).expect("removing");
+        }
+        tree::set_all_mtimes(&source);
+    }
+    let with_hash = |image: PathBuf| {
+        if let Some(hash) = hash(set) {
+            debugfs(&image, &format!("set_super_value def_hash_version {hash}\n"));
+        }
+        image
+    };
+    let one = with_hash(lab.mke2fs_d("one.img", "40M", &options, &source));
+    let output = canonical(&one, &["--verify"]);
+    let other = with_hash(lab.mke2fs("other.img", "40M", &options));
+    match Mounted::read_write(&other) {
+        // Where numbers are part of the tree, the same numbers are needed.
+        Ok(mounted) if !options.iter().any(|option| option.contains("stable_inodes")) => {
+            // A history of other files, then the tree backwards.
+            for number in 0..30 {
+                fs::write(mounted.path().join(format!("old{number}")), tree::noise(number, 3000))
+                    .expect("writing");
+            }
+            let order = fill::backwards(&source);
+            fill::copy_in_order(&source, mounted.path(), &order);
+            for number in 0..30 {
+                fs::remove_file(mounted.path().join(format!("old{number}"))).expect("removing");
+            }
+            tree::set_mtime(mounted.path(), tree::SOME_TIME, 0);
+            mounted.unmount();
+            let tree =
+                |image: &Path| judge::kernel_tree(image).unwrap_or_else(|e| panic!("{options:?}: {e}"));
+            same_tree(&tree(&one), &tree(&output));
+            judge::kernel_works(&output).unwrap_or_else(|e| panic!("{options:?}: {e}"));
+        }
+        // Else, and where the kernel lacks one of the features, e2fsprogs has to do.
+        mounted => {
+            drop(mounted);
+            let again = with_hash(lab.mke2fs_d("other.img", "40M", &options, &source));
+            let junk = lab.path("junk");
+            fs::write(&junk, tree::noise(9, 20_000)).expect("writing");
+            let junk = junk.display();
+            debugfs(
+                &again,
+                &format!(
+                    "write {junk} junk1\nwrite {junk} junk2\nmkdir old\nrm junk1\nrm junk2\nrmdir old\n"
+                ),
+            );
+            run(tool("sh").arg("-c").arg(format!("e2fsck -fyD {} >&2 || test $? = 1", again.display())));
+            // debugfs reads 60 bytes from an empty inline file.
+            if !options.iter().any(|option| option.contains("inline_data")) {
+                same_tree(&judge::debugfs_tree(&one), &judge::debugfs_tree(&output));
+            }
+        }
+    }
+    let by_other = canonical(&other, &[]);
+    same_bytes(&output, &by_other);
+}
+
+/// The sets in four parts, that run side by side.
+fn part(number: usize) {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    for set in sets().0.iter().skip(number).step_by(4) {
+        holds(set);
+    }
+}
+
+#[test]
+fn every_pair_in_the_first_quarter() {
+    part(0);
+}
+
+#[test]
+fn every_pair_in_the_second_quarter() {
+    part(1);
+}
+
+#[test]
+fn every_pair_in_the_third_quarter() {
+    part(2);
+}
+
+#[test]
+fn every_pair_in_the_last_quarter() {
+    part(3);
+}
+
+/// What the rules exclude, and nothing else, is left out.
+#[test]
+fn the_sets_cover_all_pairs_that_are_possible() {
+    let (sets, impossible) = sets();
+    assert!(sets.len() >= 150);
+    let covered: BTreeSet<Pair> = sets.iter().flat_map(|set| pairs_of(*set)).collect();
+    assert_eq!(covered.len() + impossible.len(), all_pairs().len());
+    assert!(impossible.len() < 30, "{impossible:?}");
+    eprintln!("{} sets with {} pairs; {} are impossible", sets.len(), covered.len(), impossible.len());
+}
