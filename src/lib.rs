@@ -11,6 +11,7 @@
 mod account;
 mod check;
 pub mod content;
+mod digest;
 pub mod error;
 pub mod form;
 pub mod geometry;
@@ -57,6 +58,38 @@ pub fn canonicalize(
     let prepared = Prepared::new(&source, &recovery, options, observer)?;
     write::write(&source, &prepared.reading.tree, &prepared.plan, sink, observer)?;
     Ok(prepared.report)
+}
+
+/// The SHA-256 of an image's canonical form, without writing it.
+///
+/// # Errors
+///
+/// See [`Error`].
+pub fn digest(input: &Input<'_>, options: &Options, observer: &dyn Observer) -> Result<(Report, [u8; 32])> {
+    let recovery = recover::recover(input)?;
+    let source = source::Source::open(input.clone(), &recovery.overlay)?;
+    let prepared = Prepared::new(&source, &recovery, options, observer)?;
+    let sink = digest::HashSink::default();
+    write::write_in_order(&source, &prepared.reading.tree, &prepared.plan, &sink, observer)?;
+    let digest = sink.finish(prepared.report.image_bytes);
+    Ok((prepared.report, digest))
+}
+
+/// Reads an image, and hands its tree to `work`, with the options applied.
+///
+/// # Errors
+///
+/// See [`Error`]; and whatever `work` returns.
+pub fn with_tree<T>(
+    input: &Input<'_>,
+    options: &Options,
+    observer: &dyn Observer,
+    work: impl FnOnce(&source::Source<'_>, &read::Reading) -> Result<T>,
+) -> Result<T> {
+    let recovery = recover::recover(input)?;
+    let source = source::Source::open(input.clone(), &recovery.overlay)?;
+    let (_, reading, _) = read_tree(&source, &recovery, options, observer)?;
+    work(&source, &reading)
 }
 
 /// Compares an image with its canonical form, without writing it. No differences: it is canonical.
@@ -118,18 +151,30 @@ impl Prepared {
         options: &Options,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        options.check(source.geometry.has_wide_inodes())?;
-        let options = &identity(source, options)?;
-        let state = recover::check_state(source, recovery, options.ignore_error_state)?;
-        let mut reading = read::read(source, recovery.needed || !state.is_empty(), observer)?;
-        reading.warnings.extend(state);
-        let times_changed = policy::apply(&mut reading.tree, options);
+        let (options, reading, times_changed) = read_tree(source, recovery, options, observer)?;
+        let options = &options;
         let digest = options.uuid == policy::UuidPolicy::Content;
         let survey = survey::survey(source, &reading.tree, options.holes, digest, observer);
         let plan = plan::plan(source, &reading, &survey, options)?;
         let report = account::account(source, recovery, &reading, &survey, &plan, times_changed);
         Ok(Self { reading, plan, report })
     }
+}
+
+/// The options as this image needs them, the tree with these applied, and how many times they changed.
+fn read_tree(
+    source: &source::Source<'_>,
+    recovery: &recover::Recovery<'_>,
+    options: &Options,
+    observer: &dyn Observer,
+) -> Result<(Options, read::Reading, u64)> {
+    options.check(source.geometry.has_wide_inodes())?;
+    let options = identity(source, options)?;
+    let state = recover::check_state(source, recovery, options.ignore_error_state)?;
+    let mut reading = read::read(source, recovery.needed || !state.is_empty(), observer)?;
+    reading.warnings.extend(state);
+    let times_changed = policy::apply(&mut reading.tree, &options);
+    Ok((options, reading, times_changed))
 }
 
 /// The options, with the UUID kept where `stable_inodes` demands it.

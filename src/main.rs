@@ -8,13 +8,14 @@ use std::env;
 use std::process::ExitCode;
 
 use cli::args::{self, Command};
-use cli::{guard, help, run};
+use cli::{commands, guard, help, run};
 
 fn main() -> ExitCode {
     guard::silence_panics();
     let code = match args::parse(env::args_os(), env::var_os(args::EPOCH_VARIABLE)) {
         Ok(Command::Canonicalize(job)) => run::run(&job),
         Ok(Command::Generate(what)) => help::generate(what),
+        Ok(Command::Sub(task)) => commands::run(&task),
         Err(error) => {
             // Nobody is left to tell when this fails.
             let _ = error.print();

@@ -1,13 +1,13 @@
 //! Arguments: as typed, then as validated.
 //!
-//! The options of the main job stand beside an optional subcommand, none of which exists yet. A
-//! subcommand is one more field of [`Typed`] and one more variant of [`Command`]; its name then
-//! wins over an image of the same name, which can still be given as `./name`.
+//! The options of the main job stand beside an optional subcommand (see [`super::subcommands`]). As
+//! the first argument, its name wins over an image of the same name, which can still be given as
+//! `./name`.
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
@@ -16,6 +16,7 @@ use ext4_canon::policy::{HolePolicy, MtimePolicy, UuidPolicy};
 use uuid::Uuid;
 
 use super::help;
+use super::subcommands::{Subcommand, Subtask};
 
 /// The only environment variable that has a say in the output.
 pub const EPOCH_VARIABLE: &str = "SOURCE_DATE_EPOCH";
@@ -33,9 +34,13 @@ const MOST_THREADS: usize = 4096;
     override_usage = help::usage(),
     after_long_help = help::after(),
     args_conflicts_with_subcommands = true,
-    subcommand_negates_reqs = true
+    subcommand_negates_reqs = true,
+    disable_help_subcommand = true
 )]
 struct Typed {
+    #[command(subcommand)]
+    subcommand: Option<Subcommand>,
+
     #[command(flatten)]
     canonicalize: Canonicalize,
 }
@@ -58,26 +63,8 @@ struct Canonicalize {
     #[arg(long, conflicts_with = "output")]
     in_place: bool,
 
-    /// The UUID of the output: content (one derived from the content), keep (that of IN), or a UUID
-    #[arg(long, value_name = "content|keep|UUID", value_parser = uuid_policy, default_value = "content")]
-    uuid: UuidPolicy,
-
-    /// The time of what has no time of its own, and the latest of any, in seconds since 1970
-    /// [default: the environment variable SOURCE_DATE_EPOCH, if set and not empty]
-    #[arg(long, value_name = "SECONDS", value_parser = epoch, allow_negative_numbers = true)]
-    source_date_epoch: Option<i64>,
-
-    /// What happens to the times of files [default: clamp if there is an epoch, else keep]
-    #[arg(long, value_enum)]
-    mtime: Option<Mtime>,
-
-    /// A new label, of at most 16 bytes; an empty one removes it
-    #[arg(long)]
-    label: Option<OsString>,
-
-    /// What happens to blocks of zeros in files
-    #[arg(long, value_enum, default_value_t = Holes::Punch)]
-    holes: Holes,
+    #[command(flatten)]
+    policy: Policy,
 
     /// The device of an external journal, to recover IN from; it is never written to
     #[arg(long, value_name = "DEVICE")]
@@ -111,6 +98,31 @@ struct Canonicalize {
     /// Print the man page or a completion script
     #[arg(long, value_enum, exclusive = true, hide = true)]
     generate: Option<Generate>,
+}
+
+/// What the output is to be, which also says which images are equal.
+#[derive(Args, Debug)]
+pub struct Policy {
+    /// The UUID of the output: content (one derived from the content), keep (that of IN), or a UUID
+    #[arg(long, value_name = "content|keep|UUID", value_parser = uuid_policy, default_value = "content")]
+    uuid: UuidPolicy,
+
+    /// The time of what has no time of its own, and the latest of any, in seconds since 1970
+    /// [default: the environment variable SOURCE_DATE_EPOCH, if set and not empty]
+    #[arg(long, value_name = "SECONDS", value_parser = epoch, allow_negative_numbers = true)]
+    source_date_epoch: Option<i64>,
+
+    /// What happens to the times of files [default: clamp if there is an epoch, else keep]
+    #[arg(long, value_enum)]
+    mtime: Option<Mtime>,
+
+    /// A new label, of at most 16 bytes; an empty one removes it
+    #[arg(long)]
+    label: Option<OsString>,
+
+    /// What happens to blocks of zeros in files
+    #[arg(long, value_enum, default_value_t = Holes::Punch)]
+    holes: Holes,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -151,6 +163,8 @@ pub enum Command {
     Canonicalize(Job),
     /// Print something generated.
     Generate(Generate),
+    /// A subcommand.
+    Sub(Subtask),
 }
 
 /// The main job, validated.
@@ -207,7 +221,11 @@ pub fn parse(
     variable: Option<OsString>,
 ) -> Result<Command, clap::Error> {
     let typed = command().try_get_matches_from(arguments).and_then(|m| Typed::from_arg_matches(&m))?;
-    typed.canonicalize.validate(variable).map_err(|words| command().error(ErrorKind::ValueValidation, words))
+    let validated = match typed.subcommand {
+        Some(subcommand) => subcommand.validate(variable.as_deref()).map(Command::Sub),
+        None => typed.canonicalize.validate(variable),
+    };
+    validated.map_err(|words| command().error(ErrorKind::ValueValidation, words))
 }
 
 /// The parser itself, from which documentation is generated.
@@ -220,36 +238,9 @@ impl Canonicalize {
         if let Some(what) = self.generate {
             return Ok(Command::Generate(what));
         }
-        let epoch = match self.source_date_epoch {
-            Some(epoch) => Some(epoch),
-            None => epoch_variable(variable.as_deref())?,
-        };
-        let options = Options {
-            uuid: self.uuid,
-            epoch,
-            mtime: match self.mtime {
-                None => MtimePolicy::Auto,
-                Some(Mtime::Clamp) => MtimePolicy::Clamp,
-                Some(Mtime::Keep) => MtimePolicy::Keep,
-                Some(Mtime::Set) => MtimePolicy::Set,
-            },
-            label: self.label.map(OsString::into_vec),
-            holes: match self.holes {
-                Holes::Punch => HolePolicy::Punch,
-                Holes::Keep => HolePolicy::Keep,
-            },
-            ignore_error_state: self.ignore_error_state,
-        };
-        // What no image could hold is better said before one is read.
-        options.check(true).map_err(|error| error.to_string())?;
+        let options = self.policy.options(variable.as_deref(), self.ignore_error_state)?;
         let input = self.input.ok_or("IN is missing")?;
-        if is_dash(&input) || self.output.as_deref().is_some_and(is_dash) {
-            return Err(
-                "'-' is not a file: an image is read and written in any order, which a pipe does not \
-                 allow; store it in a file first (a file of that name is './-')"
-                    .to_owned(),
-            );
-        }
+        refuse_dash([&input].into_iter().chain(&self.output))?;
         let task = if self.check {
             Task::Check
         } else {
@@ -273,8 +264,51 @@ impl Canonicalize {
     }
 }
 
-fn is_dash(path: &Path) -> bool {
-    path.as_os_str() == OsStr::new("-")
+impl Policy {
+    /// The library's options; `variable` is the value of [`EPOCH_VARIABLE`].
+    ///
+    /// # Errors
+    ///
+    /// In words, where no image could have them.
+    pub fn options(self, variable: Option<&OsStr>, ignore_error_state: bool) -> Result<Options, String> {
+        let epoch = match self.source_date_epoch {
+            Some(epoch) => Some(epoch),
+            None => epoch_variable(variable)?,
+        };
+        let options = Options {
+            uuid: self.uuid,
+            epoch,
+            mtime: match self.mtime {
+                None => MtimePolicy::Auto,
+                Some(Mtime::Clamp) => MtimePolicy::Clamp,
+                Some(Mtime::Keep) => MtimePolicy::Keep,
+                Some(Mtime::Set) => MtimePolicy::Set,
+            },
+            label: self.label.map(OsString::into_vec),
+            holes: match self.holes {
+                Holes::Punch => HolePolicy::Punch,
+                Holes::Keep => HolePolicy::Keep,
+            },
+            ignore_error_state,
+        };
+        // What no image could hold is better said before one is read.
+        options.check(true).map_err(|error| error.to_string())?;
+        Ok(options)
+    }
+}
+
+/// Refuses what other programs take for standard input or output.
+///
+/// # Errors
+///
+/// In words.
+pub fn refuse_dash<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Result<(), String> {
+    if paths.into_iter().any(|path| path.as_os_str() == OsStr::new("-")) {
+        return Err("'-' is not a file: an image is read and written in any order, which a pipe does not \
+                    allow; store it in a file first (a file of that name is './-')"
+            .to_owned());
+    }
+    Ok(())
 }
 
 /// An empty variable counts as unset, as build tools have it.
@@ -306,7 +340,12 @@ fn uuid_policy(text: &str) -> Result<UuidPolicy, String> {
     }
 }
 
-fn threads(text: &str) -> Result<NonZeroUsize, String> {
+/// A number of threads.
+///
+/// # Errors
+///
+/// In words, for one that no machine has.
+pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
     text.parse()
         .ok()
         .filter(|number: &NonZeroUsize| number.get() <= MOST_THREADS)
@@ -316,6 +355,7 @@ fn threads(text: &str) -> Result<NonZeroUsize, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     fn parsed(words: &[&str], variable: Option<&str>) -> Result<Command, clap::Error> {
         let words = ["ext4-canon"].iter().chain(words).map(OsString::from);
@@ -332,7 +372,7 @@ mod tests {
     fn epoch_of(words: &[&str], variable: &str) -> Result<Option<i64>, clap::Error> {
         match parsed(words, Some(variable))? {
             Command::Canonicalize(job) => Ok(job.options.epoch),
-            Command::Generate(_) => panic!("{words:?}"),
+            other => panic!("{words:?}: {other:?}"),
         }
     }
 
@@ -435,14 +475,18 @@ mod tests {
     }
 
     #[test]
-    fn subcommands_can_be_added() {
-        let with = || command().subcommand(clap::Command::new("compare").arg(clap::Arg::new("first")));
-        let matches = with().try_get_matches_from(["ext4-canon", "compare", "a"]).unwrap();
-        assert_eq!(matches.subcommand_name(), Some("compare"));
-        let matches = with().try_get_matches_from(["ext4-canon", "./compare", "b"]).unwrap();
-        assert_eq!(matches.subcommand_name(), None);
-        // Behind an option of the main job, a name is an image.
-        let matches = with().try_get_matches_from(["ext4-canon", "--json", "compare", "a"]).unwrap();
-        assert_eq!(matches.subcommand_name(), None);
+    fn a_subcommand_is_known_by_its_name_as_first_argument() {
+        let name = |words: &[&str]| match parsed(words, None) {
+            Ok(Command::Sub(task)) => task.name(),
+            Ok(Command::Canonicalize(job)) => job.input.display().to_string().leak(),
+            other => panic!("{words:?}: {other:?}"),
+        };
+        assert_eq!(name(&["digest", "a"]), "digest");
+        assert_eq!(name(&["./digest", "b"]), "./digest");
+        // Behind an option of the main job, or another argument, a name is an image.
+        assert_eq!(name(&["--json", "digest", "a"]), "digest");
+        assert!(matches!(parsed(&["--json", "digest", "a"], None), Ok(Command::Canonicalize(_))));
+        assert_eq!(job(&["a", "digest"]).task, Task::Write { output: Some("digest".into()), verify: false });
+        assert_eq!(name(&["help", "b"]), "help");
     }
 }

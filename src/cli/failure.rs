@@ -10,7 +10,7 @@ use ext4_canon::Error;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Code {
-    /// `--check` says no.
+    /// `--check` says no, or a digest is another.
     NotCanonical = 1,
     /// The command line asks for what can't be.
     Usage = 2,

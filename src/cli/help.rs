@@ -20,13 +20,20 @@ they were made. IN is only read. The output is a fresh, sparse image of the same
 complete or absent.";
 
 /// Every way to begin.
-const USAGES: [&str; 3] =
-    ["ext4-canon [OPTIONS] IN OUT", "ext4-canon [OPTIONS] --in-place IN", "ext4-canon [OPTIONS] --check IN"];
+const USAGES: [&str; 4] = [
+    "ext4-canon [OPTIONS] IN OUT",
+    "ext4-canon [OPTIONS] --in-place IN",
+    "ext4-canon [OPTIONS] --check IN",
+    "ext4-canon digest [OPTIONS] IN...",
+];
 
 /// Every way to end.
 const EXIT_CODES: [(u8, &str); 7] = [
     (0, "done; with --check: IN is canonical"),
-    (Code::NotCanonical as u8, "--check says that IN is not canonical"),
+    (
+        Code::NotCanonical as u8,
+        "--check says that IN is not canonical; digest --check, that a digest is another",
+    ),
     (
         Code::Usage as u8,
         "usage: wrong options, IN and OUT are one file, or a file of a kind that can't be IN or OUT \
@@ -139,6 +146,7 @@ fn man_page() -> io::Result<Vec<u8>> {
     synopsis.to_writer(&mut text)?;
     man.render_description_section(&mut text)?;
     man.render_options_section(&mut text)?;
+    subcommands(&mut text)?;
 
     let mut page = Roff::new();
     page.control("SH", ["EXIT STATUS"]);
@@ -156,6 +164,27 @@ fn man_page() -> io::Result<Vec<u8>> {
     page.control("SH", ["SEE ALSO"]).text([roman("mke2fs(8), e2fsck(8), debugfs(8), ext4(5)")]);
     page.to_writer(&mut text)?;
     Ok(text)
+}
+
+/// The subcommands, each with its own options.
+fn subcommands(text: &mut Vec<u8>) -> io::Result<()> {
+    let parser = command();
+    for sub in parser.get_subcommands() {
+        let mut head = Roff::new();
+        head.control("SH", [format!("ext4-canon {}", sub.get_name()).to_uppercase().as_str()]);
+        head.text([roman(
+            sub.get_long_about().or(sub.get_about()).map(ToString::to_string).unwrap_or_default(),
+        )]);
+        head.to_writer(text)?;
+        let mut options = Vec::new();
+        Man::new(sub.clone()).render_options_section(&mut options)?;
+        // The section has its own heading, which is not wanted here.
+        let body = String::from_utf8_lossy(&options).into_owned();
+        let body: Vec<_> = body.lines().filter(|line| !line.starts_with(".SH")).collect();
+        text.extend(body.join("\n").bytes());
+        text.push(b'\n');
+    }
+    Ok(())
 }
 
 #[cfg(test)]

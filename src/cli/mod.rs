@@ -1,6 +1,7 @@
 //! What the library leaves to its caller: arguments, files, the terminal, and the environment.
 
 pub mod args;
+pub mod commands;
 pub mod failure;
 pub mod guard;
 pub mod help;
@@ -14,4 +15,5 @@ pub mod run;
 #[allow(unsafe_code)]
 pub mod signals;
 pub mod sink;
+pub mod subcommands;
 pub mod target;

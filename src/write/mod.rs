@@ -53,26 +53,31 @@ pub fn write(
     sink: &dyn Sink,
     observer: &dyn Observer,
 ) -> Result<()> {
-    let renderer = Renderer {
-        source,
-        tree,
-        plan,
-        superblock: superblock::finish(plan),
-        descriptors: group::descriptors(plan, tree),
-        value_hashes: plan
-            .xattrs
-            .values
-            .par_iter()
-            .map(|value| plan.checksums.xattr_value(tree.text(value.text)))
-            .collect(),
-    };
-    let size = plan.geometry.block_size as u64;
-    observer.begin(Stage::Write, plan.bytes_written().div_ceil(size));
-    batches(&plan.pieces).into_par_iter().try_for_each(|batch| {
-        renderer.write_batch(batch, sink).map_err(|error| Error::io("writing the output", error))?;
-        observer.advance(batch.iter().map(|piece| piece.bytes.div_ceil(size)).sum());
-        Ok::<_, Error>(())
-    })?;
+    let renderer = Renderer::new(source, tree, plan);
+    observer.begin(Stage::Write, renderer.blocks());
+    batches(&plan.pieces)
+        .into_par_iter()
+        .try_for_each(|batch| renderer.write_and_tell(batch, sink, observer))?;
+    write_behind_end(source, sink).map_err(|error| Error::io("writing the output", error))
+}
+
+/// Writes the output to a sink as [`write`] does, but in the order of the offsets, and from one thread.
+///
+/// # Errors
+///
+/// `Io` with what the sink says.
+pub fn write_in_order(
+    source: &Source<'_>,
+    tree: &Tree,
+    plan: &Plan,
+    sink: &dyn Sink,
+    observer: &dyn Observer,
+) -> Result<()> {
+    let renderer = Renderer::new(source, tree, plan);
+    observer.begin(Stage::Write, renderer.blocks());
+    for batch in batches(&plan.pieces) {
+        renderer.write_and_tell(batch, sink, observer)?;
+    }
     write_behind_end(source, sink).map_err(|error| Error::io("writing the output", error))
 }
 
@@ -105,6 +110,28 @@ fn write_behind_end(source: &Source<'_>, sink: &dyn Sink) -> std::io::Result<()>
         }
     }
     Ok(())
+}
+
+impl<'p, 'a> Renderer<'p, 'a> {
+    fn new(source: &'p Source<'a>, tree: &'p Tree, plan: &'p Plan) -> Self {
+        let (superblock, descriptors) = (superblock::finish(plan), group::descriptors(plan, tree));
+        let values = plan.xattrs.values.par_iter();
+        let value_hashes = values.map(|value| plan.checksums.xattr_value(tree.text(value.text))).collect();
+        Self { source, tree, plan, superblock, descriptors, value_hashes }
+    }
+
+    /// The blocks that are to be written.
+    fn blocks(&self) -> u64 {
+        self.plan.bytes_written().div_ceil(self.plan.geometry.block_size as u64)
+    }
+
+    /// Writes pieces, and tells the observer of them.
+    fn write_and_tell(&self, pieces: &[Piece], sink: &dyn Sink, observer: &dyn Observer) -> Result<()> {
+        self.write_batch(pieces, sink).map_err(|error| Error::io("writing the output", error))?;
+        let size = self.plan.geometry.block_size as u64;
+        observer.advance(pieces.iter().map(|piece| piece.bytes.div_ceil(size)).sum());
+        Ok(())
+    }
 }
 
 impl Renderer<'_, '_> {

@@ -10,6 +10,7 @@ mod content;
 mod cross_reader;
 mod cuts;
 mod damage;
+mod digest;
 mod ea_inode;
 mod encryption;
 mod errors;

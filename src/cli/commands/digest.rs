@@ -1,0 +1,230 @@
+//! `digest`: the SHA-256 of canonical forms, in the format of sha256sum.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{Ended, Head, JsonError, Work, json};
+use crate::cli::failure::{Code, Failure};
+use crate::cli::input::Image;
+
+#[derive(Serialize)]
+struct Json<'j> {
+    #[serde(flatten)]
+    head: Head,
+    images: Vec<JsonImage<'j>>,
+}
+
+#[derive(Serialize)]
+struct JsonImage<'j> {
+    input: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<&'j str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matches: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<JsonError<'j>>,
+}
+
+/// A line of a list.
+#[derive(Debug, PartialEq, Eq)]
+struct Listed {
+    digest: String,
+    name: PathBuf,
+}
+
+/// Prints the digests of images. One that can't be read does not keep the others from being read.
+pub fn print(work: &Work<'_>, inputs: &[PathBuf]) -> Ended {
+    let digests: Vec<_> = inputs.iter().map(|input| (input, digest(work, input))).collect();
+    let failures = || digests.iter().filter_map(|(_, digest)| digest.as_ref().err());
+    let code = failures().next().map_or(0, |failure| failure.code as u8);
+    let remarks = failures().map(ToString::to_string).collect();
+    let text = if work.setting.json {
+        let images = digests.iter().map(|(input, digest)| JsonImage {
+            input: input.display().to_string(),
+            sha256: digest.as_ref().ok().cloned(),
+            expected: None,
+            matches: None,
+            error: digest.as_ref().err().map(JsonError::of),
+        });
+        let status = if code == 0 { "done" } else { "error" };
+        json(&Json { head: Head::new("digest", status, code), images: images.collect() })
+    } else {
+        let done = digests.iter().filter_map(|(input, digest)| Some((input, digest.as_ref().ok()?)));
+        done.flat_map(|(input, digest)| line(digest, input)).collect()
+    };
+    Ended { code, text, remarks }
+}
+
+/// Checks the digests that files list.
+pub fn check(work: &Work<'_>, lists: &[PathBuf]) -> Result<Ended, Failure> {
+    let mut listed = Vec::new();
+    for list in lists {
+        let text = fs::read(list).map_err(|error| Failure::io(list, "reading the digests", &error))?;
+        listed.extend(parse(&text).map_err(|reason| Failure::usage(list, reason))?);
+    }
+    let found: Vec<_> = listed.iter().map(|listed| digest(work, &listed.name)).collect();
+    let mut ended = Ended::default();
+    let (mut images, mut different) = (Vec::new(), 0);
+    for (listed, found) in listed.iter().zip(&found) {
+        let matches = found.as_ref().ok().map(|digest| *digest == listed.digest);
+        match found {
+            Err(failure) => {
+                ended.remarks.push(failure.to_string());
+                if ended.code == 0 {
+                    ended.code = failure.code as u8;
+                }
+            }
+            Ok(_) => different += u32::from(matches == Some(false)),
+        }
+        if !work.setting.json {
+            let words = match matches {
+                Some(true) if work.setting.quiet => continue,
+                Some(true) => "OK",
+                Some(false) => "FAILED",
+                None => "FAILED open or read",
+            };
+            let (escape, name) = escaped(&listed.name);
+            ended.text.extend([escape, &name, b": ", words.as_bytes(), b"\n"].concat());
+        }
+        images.push(JsonImage {
+            input: listed.name.display().to_string(),
+            sha256: found.as_ref().ok().cloned(),
+            expected: Some(&listed.digest),
+            matches,
+            error: found.as_ref().err().map(JsonError::of),
+        });
+    }
+    if different > 0 {
+        ended.remarks.push(format!("{different} of {} digests did NOT match", listed.len()));
+        if ended.code == 0 {
+            ended.code = Code::NotCanonical as u8;
+        }
+    }
+    if work.setting.json {
+        let status = match ended.code {
+            0 => "match",
+            1 => "different",
+            _ => "error",
+        };
+        ended.text = json(&Json { head: Head::new("digest", status, ended.code), images });
+    }
+    Ok(ended)
+}
+
+/// The digest of one image, in hexadecimal digits.
+fn digest(work: &Work<'_>, input: &Path) -> Result<String, Failure> {
+    let image = Image::open(input, "image")?;
+    let setting = work.setting;
+    let result = work.pool.install(|| ext4_canon::digest(&image.input(), &setting.options, &work.progress));
+    image.unchanged()?;
+    let (_, digest) = result.map_err(|error| Failure::of(input, &error))?;
+    Ok(hexadecimal(&digest))
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// A line as sha256sum prints it: with a backslash in front where the name had to be escaped.
+fn line(digest: &str, name: &Path) -> Vec<u8> {
+    let (escape, name) = escaped(name);
+    [escape, digest.as_bytes(), b"  ", &name, b"\n"].concat()
+}
+
+fn escaped(name: &Path) -> (&'static [u8], Vec<u8>) {
+    let bytes = name.as_os_str().as_bytes();
+    let mut text = Vec::with_capacity(bytes.len());
+    for byte in bytes {
+        match byte {
+            b'\\' => text.extend(b"\\\\"),
+            b'\n' => text.extend(b"\\n"),
+            b'\r' => text.extend(b"\\r"),
+            other => text.push(*other),
+        }
+    }
+    (if text.len() == bytes.len() { b"" } else { b"\\" }, text)
+}
+
+/// The lines of a list; an error in words for one that is not as it must be.
+fn parse(text: &[u8]) -> Result<Vec<Listed>, String> {
+    let lines = text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
+    let listed: Vec<_> = lines
+        .map(|(index, line)| {
+            parse_line(line).ok_or_else(|| {
+                format!("line {}: expected 64 hexadecimal digits, two spaces and a name", index + 1)
+            })
+        })
+        .collect::<Result<_, _>>()?;
+    if listed.is_empty() {
+        return Err("no digests found".to_owned());
+    }
+    Ok(listed)
+}
+
+fn parse_line(line: &[u8]) -> Option<Listed> {
+    let (escaped, line) = match line.strip_prefix(b"\\") {
+        Some(line) => (true, line),
+        None => (false, line),
+    };
+    let (digest, rest) = line.split_at_checked(64)?;
+    let name = rest.strip_prefix(b"  ").or_else(|| rest.strip_prefix(b" *"))?;
+    let digest = str::from_utf8(digest).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
+    let name = if escaped { unescaped(name)? } else { name.to_vec() };
+    if name.is_empty() {
+        return None;
+    }
+    Some(Listed { digest: digest.to_ascii_lowercase(), name: OsString::from_vec(name).into() })
+}
+
+fn unescaped(name: &[u8]) -> Option<Vec<u8>> {
+    let (mut text, mut bytes) = (Vec::with_capacity(name.len()), name.iter());
+    while let Some(byte) = bytes.next() {
+        text.push(match byte {
+            b'\\' => match bytes.next()? {
+                b'\\' => b'\\',
+                b'n' => b'\n',
+                b'r' => b'\r',
+                _ => return None,
+            },
+            other => *other,
+        });
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_can_be_parsed() {
+        let digest = "0123456789abcdef".repeat(4);
+        for name in ["a.img", "with spaces  and *", "back\\slash", "line\nend\r", "\\n"] {
+            let text = line(&digest, Path::new(name));
+            assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);
+            assert_eq!(parse(&text).unwrap(), [Listed { digest: digest.clone(), name: name.into() }]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused_with_its_line() {
+        let good = line(&"0".repeat(64), Path::new("a"));
+        for bad in [&b"abc  name\n"[..], b"\n\n", &[&good[..63], b"  name"].concat(), b"\\x"] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+        assert!(parse(&[&good[..], b"\nnonsense\n"].concat()).unwrap_err().starts_with("line 3: "));
+        let upper = [&b"AB".repeat(32)[..], b" *name"].concat();
+        assert_eq!(parse(&upper).unwrap()[0].digest, "ab".repeat(32));
+    }
+}

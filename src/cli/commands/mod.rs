@@ -1,0 +1,137 @@
+//! The subcommands: from validated arguments to text and an exit code.
+
+mod digest;
+
+use std::io::{self, Write as _, stderr, stdout};
+use std::path::Path;
+use std::thread;
+
+use ext4_canon::FORM_VERSION;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde::Serialize;
+
+use super::failure::{Code, Failure};
+use super::guard;
+use super::progress::Progress;
+use super::subcommands::{Action, Setting, Subtask};
+
+/// The version of what `--json` prints; see `docs/json.md`.
+const SCHEMA: u32 = 1;
+
+/// What a subcommand works with.
+struct Work<'w> {
+    setting: &'w Setting,
+    pool: ThreadPool,
+    progress: Progress,
+}
+
+/// How a subcommand ended, if it did not fail.
+#[derive(Debug, Default)]
+struct Ended {
+    /// The exit code.
+    code: u8,
+    /// For standard output.
+    text: Vec<u8>,
+    /// Lines for standard error.
+    remarks: Vec<String>,
+}
+
+/// What all JSON begins with.
+#[derive(Serialize)]
+struct Head {
+    program: &'static str,
+    version: &'static str,
+    form: u32,
+    schema: u32,
+    command: &'static str,
+    status: &'static str,
+    exit_code: u8,
+}
+
+#[derive(Serialize)]
+struct JsonFailure<'f> {
+    #[serde(flatten)]
+    head: Head,
+    error: JsonError<'f>,
+}
+
+/// Why something failed.
+#[derive(Serialize)]
+struct JsonError<'f> {
+    kind: &'static str,
+    message: &'f str,
+}
+
+impl<'f> JsonError<'f> {
+    fn of(failure: &'f Failure) -> Self {
+        Self { kind: failure.code.name(), message: &failure.message }
+    }
+}
+
+/// Runs a subcommand and prints what comes of it; returns the exit code.
+pub fn run(task: &Subtask) -> u8 {
+    let about = task.action.first_path();
+    let ended = guard::caught(about, || {
+        let work = Work::new(&task.setting, about)?;
+        match &task.action {
+            Action::Digest(inputs) => Ok(digest::print(&work, inputs)),
+            Action::CheckDigests(lists) => digest::check(&work, lists),
+        }
+    });
+    let ended = ended.unwrap_or_else(|failure| {
+        let head = Head::new(task.name(), "error", failure.code as u8);
+        let json = task.setting.json.then(|| json(&JsonFailure { head, error: JsonError::of(&failure) }));
+        Ended { code: failure.code as u8, text: json.unwrap_or_default(), remarks: vec![failure.message] }
+    });
+    for line in &ended.remarks {
+        // Nobody is left to tell when this fails.
+        let _ = writeln!(stderr(), "{line}");
+    }
+    match stdout().write_all(&ended.text).and_then(|()| stdout().flush()) {
+        Ok(()) => ended.code,
+        // Who closes a pipe has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ended.code,
+        Err(error) => {
+            let _ = writeln!(stderr(), "standard output: {error}");
+            Code::Io as u8
+        }
+    }
+}
+
+impl Action {
+    /// The first file that it is about, for messages.
+    fn first_path(&self) -> &Path {
+        match self {
+            Self::Digest(paths) | Self::CheckDigests(paths) => {
+                paths.first().map_or(Path::new(""), |path| path)
+            }
+        }
+    }
+}
+
+impl<'w> Work<'w> {
+    fn new(setting: &'w Setting, about: &Path) -> Result<Self, Failure> {
+        // A pool of its own: the global one listens to the environment.
+        let threads = setting.threads.or_else(|| thread::available_parallelism().ok());
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(threads.map_or(1, std::num::NonZero::get))
+            .build()
+            .map_err(|error| Failure::io(about, "starting threads", &io::Error::other(error)))?;
+        Ok(Self { setting, pool, progress: Progress::new(!setting.quiet) })
+    }
+}
+
+impl Head {
+    fn new(command: &'static str, status: &'static str, exit_code: u8) -> Self {
+        let (program, version) = ("ext4-canon", env!("CARGO_PKG_VERSION"));
+        Self { program, version, form: FORM_VERSION, schema: SCHEMA, command, status, exit_code }
+    }
+}
+
+/// JSON, with a line end.
+fn json(value: &impl Serialize) -> Vec<u8> {
+    // Only maps with keys that are no strings can't be serialised; there are none.
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    text.push(b'\n');
+    text
+}

@@ -1,0 +1,127 @@
+//! Arguments of the subcommands: as typed, then as validated.
+
+use std::ffi::OsStr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand as Clap};
+use ext4_canon::Options;
+
+use super::args::{Policy, refuse_dash, threads};
+
+/// What else can be done, as typed.
+#[derive(Clap, Debug)]
+pub enum Subcommand {
+    /// Print the SHA-256 of the canonical form of images, without writing it
+    ///
+    /// The output is that of sha256sum. Exit code 1: with --check, a digest is another.
+    Digest(DigestArgs),
+}
+
+/// Options of all subcommands.
+#[derive(Args, Debug)]
+struct Common {
+    /// Take an image although its superblock or journal says that errors were found; everything that
+    /// carries content is checked all the same
+    #[arg(long)]
+    ignore_error_state: bool,
+
+    /// How many threads to use; the output does not depend on it [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    threads: Option<NonZeroUsize>,
+
+    /// Print JSON to standard output, also of a failure
+    #[arg(long)]
+    json: bool,
+}
+
+/// `digest`, as typed.
+#[derive(Args, Debug)]
+pub struct DigestArgs {
+    /// Images; with --check, files with digests of images
+    #[arg(value_name = "IN", required = true)]
+    inputs: Vec<PathBuf>,
+
+    /// Read digests and names from files, as this command prints them, and check them
+    #[arg(long)]
+    check: bool,
+
+    #[command(flatten)]
+    policy: Policy,
+
+    #[command(flatten)]
+    common: Common,
+
+    /// With --check, say nothing of images that have their digest
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// What all subcommands need to know.
+#[derive(Debug)]
+pub struct Setting {
+    /// What the library is to do.
+    pub options: Options,
+    /// How many threads, if not as many as there are processors.
+    pub threads: Option<NonZeroUsize>,
+    /// Whether to print JSON.
+    pub json: bool,
+    /// Whether to leave out what is not needed.
+    pub quiet: bool,
+}
+
+/// A subcommand, validated.
+#[derive(Debug)]
+pub struct Subtask {
+    /// What all of them need to know.
+    pub setting: Setting,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What a subcommand does.
+#[derive(Debug)]
+pub enum Action {
+    /// Print digests.
+    Digest(Vec<PathBuf>),
+    /// Check digests that are listed in files.
+    CheckDigests(Vec<PathBuf>),
+}
+
+impl Subtask {
+    /// The name of the subcommand.
+    pub fn name(&self) -> &'static str {
+        match self.action {
+            Action::Digest(_) | Action::CheckDigests(_) => "digest",
+        }
+    }
+}
+
+impl Subcommand {
+    /// Validates; `variable` is the value of [`super::args::EPOCH_VARIABLE`].
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    pub fn validate(self, variable: Option<&OsStr>) -> Result<Subtask, String> {
+        match self {
+            Self::Digest(typed) => {
+                refuse_dash(&typed.inputs)?;
+                let setting = typed.common.setting(typed.policy, variable, typed.quiet)?;
+                let action = if typed.check {
+                    Action::CheckDigests(typed.inputs)
+                } else {
+                    Action::Digest(typed.inputs)
+                };
+                Ok(Subtask { setting, action })
+            }
+        }
+    }
+}
+
+impl Common {
+    fn setting(self, policy: Policy, variable: Option<&OsStr>, quiet: bool) -> Result<Setting, String> {
+        let options = policy.options(variable, self.ignore_error_state)?;
+        Ok(Setting { options, threads: self.threads, json: self.json, quiet })
+    }
+}
