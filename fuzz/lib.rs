@@ -5,6 +5,8 @@
 
 #[path = "../tests/integration/damage/anatomy.rs"]
 pub mod anatomy;
+#[path = "../tests/integration/damage/mending.rs"]
+mod mending;
 #[path = "../tests/integration/damage/mutate.rs"]
 pub mod mutate;
 #[path = "../tests/integration/damage/outcome.rs"]

@@ -37,6 +37,8 @@ pub use report::{Difference, Report};
 pub use source::Input;
 pub use write::sink::Sink;
 
+use write::Order;
+
 /// The version of the canonical form.
 pub const FORM_VERSION: u32 = 1;
 
@@ -56,7 +58,7 @@ pub fn canonicalize(
     let recovery = recover::recover(input)?;
     let source = source::Source::open(input.clone(), &recovery.overlay)?;
     let prepared = Prepared::new(&source, &recovery, options, observer)?;
-    write::write(&source, &prepared.reading.tree, &prepared.plan, sink, observer)?;
+    write::write(&source, &prepared.reading.tree, &prepared.plan, Order::Any, sink, observer)?;
     Ok(prepared.report)
 }
 
@@ -70,7 +72,7 @@ pub fn digest(input: &Input<'_>, options: &Options, observer: &dyn Observer) -> 
     let source = source::Source::open(input.clone(), &recovery.overlay)?;
     let prepared = Prepared::new(&source, &recovery, options, observer)?;
     let sink = digest::HashSink::default();
-    write::write_in_order(&source, &prepared.reading.tree, &prepared.plan, &sink, observer)?;
+    write::write(&source, &prepared.reading.tree, &prepared.plan, Order::Ascending, &sink, observer)?;
     let digest = sink.finish(prepared.report.image_bytes);
     Ok((prepared.report, digest))
 }
@@ -110,7 +112,7 @@ pub fn check(
     let source = source::Source::open(input.clone(), &recovery.overlay)?;
     let prepared = Prepared::new(&source, &recovery, options, observer)?;
     let sink = check::CompareSink::new(input.clone());
-    write::write(&source, &prepared.reading.tree, &prepared.plan, &sink, observer)?;
+    write::write(&source, &prepared.reading.tree, &prepared.plan, Order::Any, &sink, observer)?;
     let differences = check::differences(&source, &prepared.plan, sink, limit);
     Ok((prepared.report, differences))
 }

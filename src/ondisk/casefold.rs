@@ -3,7 +3,8 @@
 //! Case folding and canonical decomposition of Unicode 12.1, until neither changes anything;
 //! code points that count as nothing are left out, and marks are put in canonical order.
 
-use super::unicode::{CLASSES, DECOMPOSITIONS, FOLDS, IGNORABLE, LONG_FOLDS};
+use super::decompositions::DECOMPOSITIONS;
+use super::unicode::{CLASSES, FOLDS, IGNORABLE, LONG_FOLDS};
 
 const HANGUL: u32 = 0xAC00;
 const LEADING: u32 = 0x1100;

@@ -7,6 +7,7 @@ pub mod bitmap;
 pub mod casefold;
 pub mod checksum;
 pub mod crypt;
+mod decompositions;
 pub mod dir_entry;
 pub mod dirhash;
 pub mod extent;

@@ -41,6 +41,15 @@ struct Renderer<'p, 'a> {
     value_hashes: Vec<u32>,
 }
 
+/// In which order bytes reach a sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// In any, from many threads.
+    Any,
+    /// That of the offsets, from one thread.
+    Ascending,
+}
+
 /// Writes the output to a sink, but for what is zero.
 ///
 /// # Errors
@@ -50,33 +59,17 @@ pub fn write(
     source: &Source<'_>,
     tree: &Tree,
     plan: &Plan,
+    order: Order,
     sink: &dyn Sink,
     observer: &dyn Observer,
 ) -> Result<()> {
     let renderer = Renderer::new(source, tree, plan);
     observer.begin(Stage::Write, renderer.blocks());
-    batches(&plan.pieces)
-        .into_par_iter()
-        .try_for_each(|batch| renderer.write_and_tell(batch, sink, observer))?;
-    write_behind_end(source, sink).map_err(|error| Error::io("writing the output", error))
-}
-
-/// Writes the output to a sink as [`write`] does, but in the order of the offsets, and from one thread.
-///
-/// # Errors
-///
-/// `Io` with what the sink says.
-pub fn write_in_order(
-    source: &Source<'_>,
-    tree: &Tree,
-    plan: &Plan,
-    sink: &dyn Sink,
-    observer: &dyn Observer,
-) -> Result<()> {
-    let renderer = Renderer::new(source, tree, plan);
-    observer.begin(Stage::Write, renderer.blocks());
-    for batch in batches(&plan.pieces) {
-        renderer.write_and_tell(batch, sink, observer)?;
+    let batches = batches(&plan.pieces);
+    let write = |batch| renderer.write_and_tell(batch, sink, observer);
+    match order {
+        Order::Any => batches.into_par_iter().try_for_each(write)?,
+        Order::Ascending => batches.into_iter().try_for_each(write)?,
     }
     write_behind_end(source, sink).map_err(|error| Error::io("writing the output", error))
 }

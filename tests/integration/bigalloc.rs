@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use crate::support::image::{debugfs, debugfs_read, patch, peek};
+use crate::support::image::{debugfs, debugfs_read, inode_offset, patch, peek};
 use crate::support::kernel::Mounted;
 use crate::support::listing::same_tree;
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
@@ -262,17 +262,6 @@ fn what_is_missing_is_told_in_whole_clusters() {
     // 12 blocks of lost+found take 2 clusters.
     let message = refused(&image, &[], 3);
     assert!(message.contains("needs 4112 blocks, but the image has 4096: 16 too few"), "{message}");
-}
-
-/// Where an inode lies in an image.
-fn inode_offset(image: &Path, path: &str) -> u64 {
-    let text = debugfs_read(image, &format!("imap {path}\n"));
-    let number = |mark: &str| {
-        let rest = text.split(mark).nth(1).expect("a mark").trim_start();
-        let digits = rest.split([',', ' ', '\n']).next().expect("a number").trim_start_matches("0x");
-        u64::from_str_radix(digits, if mark == "offset" { 16 } else { 10 }).expect("a number")
-    };
-    number("located at block") * 1024 + number("offset")
 }
 
 /// Files a and b of 3000 bytes, and where their inodes are.

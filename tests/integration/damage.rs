@@ -8,6 +8,7 @@
 pub mod anatomy;
 mod findings;
 mod images;
+mod mending;
 pub mod mutate;
 pub mod outcome;
 pub mod program;

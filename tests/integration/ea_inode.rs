@@ -7,7 +7,7 @@ use std::path::Path;
 use ext4_canon::ondisk::checksum::crc32c;
 use ext4_canon::ondisk::xattr::entry_hash;
 
-use crate::support::image::{debugfs, debugfs_read, patch, peek};
+use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, inode_offset, patch, peek};
 use crate::support::kernel::Mounted;
 use crate::support::listing::same_tree;
 use crate::support::tools::try_run;
@@ -220,7 +220,7 @@ fn values_may_be_larger_than_the_kernel_gives_out() {
         let set = format!("ea_set -f {} a user.large\n", small.display());
         let write = format!("write {} value\n", large.display());
         debugfs(&image, &if large_first { write + &set } else { set + &write });
-        let number: u32 = number_of(&image, "value");
+        let number: u32 = inode_of(&image, "value");
         let uuid: [u8; 16] = peek(&image, 1024 + 0x68);
         let hash = crc32c(crc32c(!0, &uuid), &content);
         debugfs(
@@ -236,7 +236,7 @@ fn values_may_be_larger_than_the_kernel_gives_out() {
             ),
         );
         // The entry is the first behind the fields and the magic.
-        let entry = offset_of(&image, "a") + 160 + 4;
+        let entry = inode_offset(&image, "a") + 160 + 4;
         patch(&image, entry + 4, &number.to_le_bytes());
         patch(&image, entry + 8, &300_000_u32.to_le_bytes());
         patch(&image, entry + 12, &entry_hash(b"large", &hash.to_le_bytes(), false).to_le_bytes());
@@ -251,22 +251,6 @@ fn values_may_be_larger_than_the_kernel_gives_out() {
     let found = outputs[0].1.path("found");
     debugfs_read(output, &format!("dump <{number}> {}\n", found.display()));
     assert!(fs::read(&found).expect("a value") == content);
-}
-
-/// The inode of a path.
-fn number_of(image: &Path, path: &str) -> u32 {
-    let text = debugfs_read(image, &format!("stat {path}\n"));
-    let number = text.split("Inode: ").nth(1).and_then(|rest| rest.split_whitespace().next());
-    number.and_then(|number| number.parse().ok()).expect("a number")
-}
-
-/// Where the inode of a path lies in an image with blocks of 4 KiB and inodes of 256 bytes.
-fn offset_of(image: &Path, path: &str) -> u64 {
-    let text = debugfs_read(image, &format!("imap {path}\n"));
-    let place = text.split("located at block ").nth(1).expect("a place").trim_end();
-    let (block, offset) = place.split_once(", offset 0x").expect("block and offset");
-    let offset = u64::from_str_radix(offset, 16).expect("a number");
-    block.parse::<u64>().expect("a number") * 4096 + offset
 }
 
 /// A deleted file that was open refers to values, too.
@@ -353,8 +337,7 @@ fn damage_is_refused() {
         assert!(message.contains(words), "{command}: {message}");
     }
     let image = lab.copy(&sound, "damaged.img");
-    let text = debugfs_read(&image, &format!("blocks <{number}>\n"));
-    let block: u64 = text.split_whitespace().last().and_then(|block| block.parse().ok()).expect("a block");
+    let block = blocks_of(&image, &format!("<{number}>"))[0];
     patch(&image, block * 1024 + 100, b"other bytes");
     let message = refused(&image, &[], 4);
     assert!(message.contains("value of an xattr") && message.contains("bad checksum"), "{message}");
@@ -373,7 +356,7 @@ fn values_in_the_form_of_lustre_are_converted() {
     let modern = with_value(&lab, &options);
     let number = value_inode(&modern);
     let lustre = lab.copy(&modern, "lustre.img");
-    let owner = number_of(&modern, "file");
+    let owner = inode_of(&modern, "file");
     debugfs(
         &lustre,
         &format!(

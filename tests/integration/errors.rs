@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::image::{debugfs, debugfs_read, patch, peek};
+use crate::support::image::{debugfs, debugfs_read, inode_offset, patch, peek};
 use crate::support::{Lab, canonical, refused, tree};
 
 /// An image with files, folders, an index and an extent tree of more than its root.
@@ -31,21 +31,6 @@ fn number(image: &Path, command: &str, word: &str) -> u64 {
 /// The first block of a file.
 fn first_block(image: &Path, path: &str) -> u64 {
     number(image, &format!("bmap {path} 0"), "\n")
-}
-
-/// The byte at which an inode lies.
-fn inode_offset(image: &Path, path: &str) -> u64 {
-    let text = debugfs_read(image, &format!("imap {path}\n"));
-    // "located at block 197, offset 0x0300"
-    let block: u64 = text
-        .split("block ")
-        .nth(2)
-        .and_then(|t| t.split(',').next())
-        .expect("a block")
-        .parse()
-        .expect("a number");
-    let offset = text.split("offset 0x").nth(1).expect("an offset").trim();
-    block * 1024 + u64::from_str_radix(offset, 16).expect("a number")
 }
 
 /// Demands that a damage is refused with a message that holds all of `words`.

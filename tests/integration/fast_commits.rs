@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ext4_canon::ondisk::checksum::crc32c;
 
-use crate::support::image::{debugfs_read, patch, peek};
+use crate::support::image::{blocks_of, inode_of, patch, peek};
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
@@ -211,8 +211,7 @@ impl ByHand {
     fn new() -> Self {
         let lab = Lab::new();
         let image = cut(&lab, &["-b", "1024"], |root| write(&root.join("one/file5"), 0, 10));
-        let said = debugfs_read(&image, "blocks <8>\n");
-        let blocks: Vec<u64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        let blocks = blocks_of(&image, "<8>");
         let word = |offset| u32::from_be_bytes(peek(&image, blocks[0] * 1024 + offset)) as usize;
         let at = blocks[word(0x10) - word(0x54) + 1] * 1024;
         assert_eq!(u16::from_le_bytes(peek(&image, at)), 9, "no head");
@@ -239,11 +238,6 @@ impl ByHand {
         // Nothing behind it counts.
         patch(&image, self.at + 1024, &[0; 1024]);
         image
-    }
-
-    fn number(&self, path: &str) -> u32 {
-        let said = debugfs_read(&self.image, &format!("stat {path}\n"));
-        said.split_whitespace().nth(4).and_then(|word| word.parse().ok()).expect("a number")
     }
 }
 
@@ -274,8 +268,11 @@ fn records_by_hand_do_what_the_kernel_does() {
         return;
     }
     let scene = ByHand::new();
-    let (folder, file, other) =
-        (scene.number("/one"), scene.number("/one/file0"), scene.number("/one/file1"));
+    let (folder, file, other) = (
+        inode_of(&scene.image, "/one"),
+        inode_of(&scene.image, "/one/file0"),
+        inode_of(&scene.image, "/one/file1"),
+    );
     let stories: [&[Vec<u8>]; 7] = [
         &[],
         &[record(7, &[1, 2, 3])],
@@ -298,8 +295,11 @@ fn records_that_make_no_sense_are_refused() {
         return;
     }
     let scene = ByHand::new();
-    let (folder, file, other) =
-        (scene.number("/one"), scene.number("/one/file0"), scene.number("/one/file1"));
+    let (folder, file, other) = (
+        inode_of(&scene.image, "/one"),
+        inode_of(&scene.image, "/one/file0"),
+        inode_of(&scene.image, "/one/file1"),
+    );
     let inode = |number: u32| {
         let mut fields = vec![0; 164];
         fields[..4].copy_from_slice(&number.to_le_bytes());

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::image::{debugfs, debugfs_read, patch, peek};
+use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, patch, peek};
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, gate, refused, run, same_bytes, tool, tree};
@@ -36,7 +36,7 @@ impl Scene {
         fs::write(source.join("file"), tree::noise(1, 100_000)).expect("writing");
         let image = lab.mke2fs_d("in.img", "16M", options, &source);
         let block_size = 1024 << u32::from_le_bytes(peek(&image, 1024 + 24));
-        let (file, journal) = (blocks(&image, "/file"), blocks(&image, "<8>"));
+        let (file, journal) = (blocks_of(&image, "/file"), blocks_of(&image, "<8>"));
         assert!(file.len() > 20 && journal.len() >= 1024);
         Self { lab, image, block_size, file, journal }
     }
@@ -69,12 +69,6 @@ impl Scene {
     fn at(&self, place: usize) -> u64 {
         self.journal[place] * self.block_size
     }
-}
-
-/// The blocks of a file.
-fn blocks(image: &Path, what: &str) -> Vec<u64> {
-    let said = debugfs_read(image, &format!("blocks {what}\n"));
-    said.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
 /// A transaction on a block of the file, by its place.
@@ -303,8 +297,7 @@ fn orphans_with_links_are_cut_to_their_size() {
         debugfs(&scene.image, "set_inode_field /file size 5000\n");
         // Blocks behind the end are wrong, unless the file is an orphan.
         refused(&scene.image, &[], 4);
-        let said = debugfs_read(&scene.image, "stat /file\n");
-        let number = said.split_whitespace().nth(4).expect("a number").to_owned();
+        let number = inode_of(&scene.image, "/file");
         debugfs(&scene.image, &format!("set_super_value last_orphan {number}\n"));
         let output = canonical(&scene.image, &["--verify"]);
         same_bytes(&output, &by_e2fsck(&scene.lab, &scene.image));
@@ -374,7 +367,7 @@ fn journals_in_pieces() {
         let gone: String = (0..1400).step_by(2).map(|number| format!("rm /file{number:04}\n")).collect();
         debugfs(&image, &gone);
         run(tool("tune2fs").args(["-J", "size=1"]).arg(&image));
-        let (file, journal) = (blocks(&image, "/file0001"), blocks(&image, "<8>"));
+        let (file, journal) = (blocks_of(&image, "/file0001"), blocks_of(&image, "<8>"));
         assert!(
             journal.windows(2).filter(|pair| pair[1] != pair[0] + 1).count() > 100,
             "{kind}: in one piece"
@@ -402,7 +395,7 @@ fn metadata_is_read_after_the_replay() {
     let table: u64 = table.and_then(|block| block.parse().ok()).expect("a table");
     let mut script = "jo\n".to_owned();
     // Inodes 5 to 8, and 9 to 12; the descriptors; the root directory.
-    let root = blocks(&scene.image, "/")[0];
+    let root = blocks_of(&scene.image, "/")[0];
     for block in [2, table + 1, table + 2, root] {
         let copy = scene.lab.path(&format!("copy-{block}"));
         fs::write(&copy, peek::<1024>(&scene.image, block * 1024)).expect("writing");
@@ -432,10 +425,9 @@ fn orphans_on_both_lists_count_once() {
     }
     let scene = Scene::new(&["-t", "ext4", "-O", "^metadata_csum,orphan_file"]);
     debugfs(&scene.image, "set_inode_field /file size 5000\n");
-    let said = debugfs_read(&scene.image, "stat /file\n");
-    let number: u32 = said.split_whitespace().nth(4).and_then(|word| word.parse().ok()).expect("a number");
+    let number = inode_of(&scene.image, "/file");
     let orphan_file = u32::from_le_bytes(peek(&scene.image, 1024 + 0x280));
-    let block = blocks(&scene.image, &format!("<{orphan_file}>"))[0];
+    let block = blocks_of(&scene.image, &format!("<{orphan_file}>"))[0];
     // In the orphan file, though the superblock does not say that anything is there.
     patch(&scene.image, block * scene.block_size, &number.to_le_bytes());
     let output = canonical(&scene.image, &[]);
@@ -514,11 +506,7 @@ fn a_journal_may_make_the_filesystem_larger() {
 fn orphans_are_in_use_and_of_a_kind() {
     let scene = Scene::new(&["-t", "ext4", "-O", "^metadata_csum"]);
     debugfs(&scene.image, "mknod fifo p\nwrite /dev/null gone\n");
-    let number = |path: &str| -> u32 {
-        let said = debugfs_read(&scene.image, &format!("stat {path}\n"));
-        said.split_whitespace().nth(4).and_then(|word| word.parse().ok()).expect("a number")
-    };
-    let (fifo, gone) = (number("/fifo"), number("/gone"));
+    let (fifo, gone) = (inode_of(&scene.image, "/fifo"), inode_of(&scene.image, "/gone"));
     debugfs(&scene.image, "rm /gone\n");
     for (orphan, words) in
         [(fifo, "with links"), (gone, "marked as in use"), (gone + 500, "marked as in use"), (8, "reserved")]

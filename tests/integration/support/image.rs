@@ -132,3 +132,26 @@ pub fn peek<const N: usize>(image: &Path, offset: u64) -> [u8; N] {
     File::open(image).and_then(|f| f.read_exact_at(&mut bytes, offset)).expect("reading");
     bytes
 }
+
+/// The blocks of a file in an image, in order; `what` is a path, or `<inode>`.
+pub fn blocks_of(image: &Path, what: &str) -> Vec<u64> {
+    let said = debugfs_read(image, &format!("blocks {what}\n"));
+    said.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
+/// The inode of a path in an image.
+pub fn inode_of(image: &Path, path: &str) -> u32 {
+    let said = debugfs_read(image, &format!("stat {path}\n"));
+    let number = said.split("Inode: ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no inode: {said}"))
+}
+
+/// The byte of an image at which the inode of a path lies.
+pub fn inode_offset(image: &Path, path: &str) -> u64 {
+    // "located at block 197, offset 0x0300"
+    let said = debugfs_read(image, &format!("imap {path}\n"));
+    let place = said.split("located at block ").nth(1).expect("a place").trim_end();
+    let (block, offset) = place.split_once(", offset 0x").expect("block and offset");
+    let block_size = 1024 << u32::from_le_bytes(peek(image, 1024 + 0x18));
+    block.parse::<u64>().expect("a block") * block_size + u64::from_str_radix(offset, 16).expect("an offset")
+}
