@@ -4,10 +4,10 @@
 //! even SIGKILL leaves anything behind. Elsewhere, and for the moment in which it replaces another
 //! file, it has a name that says what it is.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
@@ -130,11 +130,28 @@ fn nameless(directory: &Path, mode: u32) -> Result<Unfinished, ()> {
 }
 
 fn named(directory: &Path, mode: u32) -> io::Result<Unfinished> {
-    let permissions = Permissions::from_mode(mode);
-    let file =
-        Builder::new().prefix(PREFIX).suffix(SUFFIX).permissions(permissions).tempfile_in(directory)?;
-    let temporary = Temporary::new(file.path());
+    let (file, temporary) = make_temporary(directory, |name| {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create_new(true).mode(mode).open(name)
+    })?;
     Ok(Unfinished::Named(file, temporary))
+}
+
+/// Makes a temporary file by `make`, known to the handlers of signals from before it is there.
+fn make_temporary<F>(
+    directory: &Path,
+    make: impl Fn(&Path) -> io::Result<F>,
+) -> io::Result<(NamedTempFile<F>, Temporary)> {
+    let mut known = None;
+    let mut builder = Builder::new();
+    let file = builder.prefix(PREFIX).suffix(SUFFIX).make_in(directory, |name| {
+        // The one before is forgotten first.
+        drop(known.take());
+        known = Some(Temporary::new(name));
+        make(name)
+    })?;
+    let temporary = known.unwrap_or_else(|| Temporary::new(file.path()));
+    Ok((file, temporary))
 }
 
 fn give_name(file: Unfinished, target: &Target) -> io::Result<()> {
@@ -144,16 +161,8 @@ fn give_name(file: Unfinished, target: &Target) -> io::Result<()> {
             Ok(()) => return Ok(()),
             // Only a file with a name can replace another.
             Err(Errno::EXIST) => {
-                let mut builder = Builder::new();
-                let builder = builder.prefix(PREFIX).suffix(SUFFIX);
-                let mut known = None;
-                let temporary = builder.make_in(target.directory(), |name| {
-                    // The one before is forgotten first.
-                    drop(known.take());
-                    known = Some(Temporary::new(name));
-                    Ok(link(&file, name)?)
-                })?;
-                return temporary.persist(&target.path).map_err(|error| error.error);
+                let (linked, _temporary) = make_temporary(target.directory(), |name| Ok(link(&file, name)?))?;
+                return linked.persist(&target.path).map_err(|error| error.error);
             }
             Err(error) => return Err(error.into()),
         },

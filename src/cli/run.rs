@@ -14,6 +14,7 @@ use super::map::Map;
 use super::output::Output;
 use super::progress::Progress;
 use super::report;
+use super::signals;
 use super::sink::FileSink;
 use super::target::Target;
 
@@ -55,6 +56,7 @@ impl Ending {
 /// Does a job and tells how it went; returns the exit code.
 pub fn run(job: &Job) -> u8 {
     let ended = guard::caught(&job.input, || perform(job));
+    signals::unless_ending();
     report::tell(job, &ended)
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::ptr;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::thread;
 
 /// A range of addresses where files are mapped: image, journal device, output.
 #[derive(Debug)]
@@ -25,6 +26,9 @@ static RANGES: [Slot; SLOTS] =
 
 /// The name of the temporary file that goes when the process is ended; null for none.
 static TEMPORARY: AtomicPtr<libc::c_char> = AtomicPtr::new(ptr::null_mut());
+
+/// Whether a signal is about to end the process.
+static ENDING: AtomicBool = AtomicBool::new(false);
 
 /// A mapped range under watch, until it is dropped.
 #[derive(Debug)]
@@ -80,6 +84,14 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         TEMPORARY.store(ptr::null_mut(), Ordering::SeqCst);
+    }
+}
+
+/// Returns unless a signal is about to end the process: then what failed since, such as giving a name to a
+/// temporary file that is gone, is nothing to tell of.
+pub fn unless_ending() {
+    while ENDING.load(Ordering::SeqCst) {
+        thread::park();
     }
 }
 
@@ -149,6 +161,7 @@ extern "C" fn on_bus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: 
 
 /// Somebody ends the process: it ends in the same way, but for the temporary file.
 extern "C" fn on_end(signal: libc::c_int) {
+    ENDING.store(true, Ordering::SeqCst);
     let name = TEMPORARY.load(Ordering::SeqCst);
     // SAFETY: a name that was stored is never freed. The calls are safe in handlers; the signal, which is
     // blocked until the handler returns, then has its ordinary effect.

@@ -39,7 +39,7 @@ struct Golden {
     digest: &'static str,
 }
 
-const GOLDEN: [Golden; 7] = [
+const GOLDEN: [Golden; 11] = [
     Golden {
         size: "16M",
         options: &["-t", "ext4", "-b", "4096"],
@@ -83,6 +83,26 @@ const GOLDEN: [Golden; 7] = [
             "quotatype=usrquota:grpquota:prjquota",
         ],
         digest: "dfceb117987187e87bd1e01eaf89903b4d46b6c8adaa8c2f07d3fbc185ecb3c4",
+    },
+    Golden {
+        size: "16M",
+        options: &["-t", "ext4", "-b", "4096", "-I", "512", "-O", "inline_data"],
+        digest: "c01f438e0c0dc520ad65c7865853cd3504dd7c016a6ac77f757f7329341a2ff2",
+    },
+    Golden {
+        size: "24M",
+        options: &["-t", "ext4", "-b", "1024", "-O", "ea_inode,^has_journal"],
+        digest: "9863606fa3d326961b180c5423190ff2a5b0ff25efe8e57d7a88ac893d83984b",
+    },
+    Golden {
+        size: "64M",
+        options: &["-t", "ext4", "-b", "1024", "-C", "16384", "-O", "bigalloc,^resize_inode"],
+        digest: "a4d4446e7bec861a6e4afcfe0b3ff7af6b1b6669a19c7a0a6be202b73f08c856",
+    },
+    Golden {
+        size: "16M",
+        options: &["-t", "ext4", "-b", "2048", "-O", "casefold,large_dir"],
+        digest: "e772ae98c9068be03c0888a6da190234873ea69dc5e600043dcb25fe4aac1b6a",
     },
 ];
 
@@ -143,6 +163,17 @@ fn image(lab: &Lab, name: &str, golden: &Golden, source: &Path) -> PathBuf {
         "set_inode_field <2> mtime @{}\nset_inode_field <2> mode 040755\n",
         tree::SOME_TIME
     ));
+    let has = |feature: &str| golden.options.iter().any(|option| option.contains(feature));
+    if has("ea_inode") {
+        let value = lab.path("value");
+        fs::write(&value, tree::noise(9, 5000)).expect("writing");
+        for name in ["sizes/1", "sizes/59", "a-second"] {
+            script.push_str(&format!("ea_set -f {} {name} user.large\n", value.display()));
+        }
+    }
+    if has("casefold") {
+        script.push_str("set_inode_field sizes flags 0x40080000\nset_inode_field many flags 0x40080000\n");
+    }
     debugfs(&image, &script);
     image
 }
