@@ -38,14 +38,19 @@ fn cut(lab: &Lab, options: &[&str], work: impl FnOnce(&Path)) -> PathBuf {
     copy
 }
 
-/// A cut that the kernel can replay: it can't where it has not yet let go of a file that was deleted.
+/// A cut that the kernel can replay: where it has not yet let go of a file that was deleted, it can't, or
+/// leaves that file without a name.
 fn replayable_cut(options: &[&str], work: impl Fn(&Path)) -> (Lab, PathBuf) {
     let mut cuts = (0..20).map(|_| {
         let lab = Lab::new();
         let image = cut(&lab, options, &work);
         (lab, image)
     });
-    let replayable = |lab: &Lab, image: &Path| Mounted::read_write(&lab.copy(image, "try.img")).is_ok();
+    let replayable = |lab: &Lab, image: &Path| {
+        let image = lab.copy(image, "try.img");
+        Mounted::read_write(&image).map(Mounted::unmount).is_ok()
+            && !try_run(tool("e2fsck").arg("-fn").arg(image)).stdout.contains("Unattached")
+    };
     cuts.find(|(lab, image)| replayable(lab, image)).expect("a cut that the kernel can replay")
 }
 
