@@ -76,7 +76,7 @@ pub const SUPERBLOCK: &[(&str, Rule)] = &[
     ("s_minor_rev_level", Zero),
     ("s_lastcheck", Zero),
     ("s_checkinterval", Keep),
-    ("s_creator_os", Refuse),
+    ("s_creator_os", Derive),
     ("s_rev_level", Keep),
     ("s_def_resuid", Keep),
     ("s_def_resgid", Keep),

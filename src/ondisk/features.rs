@@ -13,6 +13,7 @@ bitflags! {
         const RESIZE_INODE = 0x10;
         const DIR_INDEX = 0x20;
         const LAZY_BG = 0x40;
+        const EXCLUDE_INODE = 0x80;
         const EXCLUDE_BITMAP = 0x100;
         const SPARSE_SUPER2 = 0x200;
         const FAST_COMMIT = 0x400;
@@ -117,7 +118,7 @@ impl Features {
     }
 }
 
-const COMPAT_NAMES: [(u32, &str); 12] = [
+const COMPAT_NAMES: [(u32, &str); 13] = [
     (0x1, "dir_prealloc"),
     (0x2, "imagic_inodes"),
     (0x4, "has_journal"),
@@ -125,6 +126,7 @@ const COMPAT_NAMES: [(u32, &str); 12] = [
     (0x10, "resize_inode"),
     (0x20, "dir_index"),
     (0x40, "lazy_bg"),
+    (0x80, "exclude_inode"),
     (0x100, "exclude_bitmap"),
     (0x200, "sparse_super2"),
     (0x400, "fast_commit"),

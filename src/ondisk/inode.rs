@@ -69,7 +69,10 @@ bitflags! {
         const EA_INODE = 0x0020_0000;
         const EOFBLOCKS = 0x0040_0000;
         const NOCOW = 0x0080_0000;
+        const SNAPFILE = 0x0100_0000;
         const DAX = 0x0200_0000;
+        const SNAPFILE_DELETED = 0x0400_0000;
+        const SNAPFILE_SHRUNK = 0x0800_0000;
         const INLINE_DATA = 0x1000_0000;
         const PROJINHERIT = 0x2000_0000;
         const CASEFOLD = 0x4000_0000;

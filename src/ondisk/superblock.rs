@@ -30,6 +30,8 @@ pub const FLAGS_UNSIGNED_HASH: u32 = 2;
 pub const OS_LIKE_LINUX: [u32; 2] = [3, 4];
 /// `s_creator_os`: Linux.
 pub const OS_LINUX: u32 = 0;
+/// `s_creator_os`: the Hurd, which has other fields in some places of its inodes.
+pub const OS_HURD: u32 = 1;
 /// `s_checksum_type`: crc32c.
 pub const CHECKSUM_CRC32C: u8 = 1;
 /// `s_jnl_backup_type`: `s_jnl_blocks` holds the journal inode's `i_block` and size.

@@ -93,14 +93,26 @@ impl<'g> DirectoryRules<'g> {
                 ..DirectoryPlan::default()
             });
         }
-        if starts.len() == 1 || !self.geometry.features.compat.contains(Compat::DIR_INDEX) {
-            return Ok(DirectoryPlan {
-                blocks: u32::try_from(starts.len()).unwrap_or(u32::MAX),
-                starts,
-                ..DirectoryPlan::default()
-            });
+        if starts.len() > 1
+            && self.geometry.features.compat.contains(Compat::DIR_INDEX)
+            && let Some(hashed) = self.hashes(tree, id)
+        {
+            return self.index(tree, id, number, hashed);
         }
-        self.index(tree, id, number)
+        Ok(DirectoryPlan {
+            blocks: u32::try_from(starts.len()).unwrap_or(u32::MAX),
+            starts,
+            ..DirectoryPlan::default()
+        })
+    }
+
+    /// Hashes and places of all entries. `None` where a name can't be folded but should: the kernel hashes
+    /// such names as they are, but e2fsck fails at that, so their directory has no index.
+    fn hashes(&self, tree: &Tree, id: NodeId) -> Option<Vec<(u32, u32, u32)>> {
+        let entries = (0..).zip(tree.entries_of(id));
+        entries
+            .map(|(place, entry)| self.hash(tree, id, entry).map(|(hash, minor)| (hash, minor, place)))
+            .collect()
     }
 
     /// Hash and minor hash of an entry's name; `None` for one that can't be folded but should.
@@ -129,19 +141,14 @@ impl<'g> DirectoryRules<'g> {
         starts
     }
 
-    fn index(&self, tree: &Tree, id: NodeId, number: InodeNr) -> Result<DirectoryPlan> {
+    fn index(
+        &self,
+        tree: &Tree,
+        id: NodeId,
+        number: InodeNr,
+        mut hashed: Vec<(u32, u32, u32)>,
+    ) -> Result<DirectoryPlan> {
         let entries = tree.entries_of(id);
-        let hashed: Option<Vec<(u32, u32, u32)>> = (0..)
-            .zip(entries)
-            .map(|(place, entry)| self.hash(tree, id, entry).map(|(hash, minor)| (hash, minor, place)))
-            .collect();
-        // The kernel hashes such names as they are, but e2fsck fails at that.
-        let mut hashed = hashed.ok_or_else(|| {
-            Location::of(Structure::Directory).inode(number).unsupported(
-                "an index of names without case, some of which are not UTF-8, so that e2fsck can't check it",
-                "rename these",
-            )
-        })?;
         let with_hashes = has_hashes(tree, id);
         // Entries are in byte order already, so that the place decides between equal hashes.
         hashed.sort_unstable();

@@ -68,6 +68,8 @@ pub fn build(
     let high = |value: u64| U32::new(u32::try_from(value >> 32).unwrap_or(0));
 
     output.s_magic = U16::new(sb::MAGIC);
+    // The Hurd looks for translators only where it was the creator.
+    output.s_creator_os = if source.is_of_hurd() { sb::OS_HURD } else { sb::OS_LINUX }.into();
     output.s_state = U16::new(sb::STATE_VALID);
     output.s_inodes_count = U32::new(geometry.inodes_count());
     output.s_free_inodes_count = U32::new(geometry.inodes_count() - numbering.count());

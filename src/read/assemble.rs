@@ -194,6 +194,10 @@ impl<'s, 'a> Assembler<'s, 'a> {
                 .inode(self.inodes[index].number)
                 .wrong(format!("has an entry '{name}' for inode {}, {words}", raw.inode))
         };
+        // Made by tune2fs -j on a mounted filesystem; e2fsck, too, moves that journal out of the tree.
+        if id == NodeId::ROOT && raw.name == b".journal" && self.source.has_journal_in(raw.inode) {
+            return Ok(());
+        }
         let Some(target) = self.index(raw.inode).filter(|_| raw.inode != InodeNr::BOOT_LOADER) else {
             return Err(wrong("which is not in use"));
         };

@@ -131,6 +131,7 @@ pub fn read<'a>(
     }
     check_extra_isize(source, number, &inode)?;
     check_flags(source, number, &inode)?;
+    check_hurd(source, number, &inode)?;
     let mtime = Timestamp::decode(inode.i_mtime, inode.i_mtime_extra).ok_or_else(|| {
         at().wrong(
             "i_mtime is before 1970 in an encoding that new kernels read as the years 2310 to 2378, \
@@ -222,6 +223,23 @@ fn check_extra_isize(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Res
     ))
 }
 
+/// What only the Hurd has in its inodes, and Linux would take for something else.
+fn check_hurd(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()> {
+    let fields = [
+        ("a translator (h_i_translator)", inode.l_i_version.get()),
+        ("a fragment (h_i_frag, h_i_fsize)", inode.l_i_blocks_high.get().into()),
+        ("modes of the Hurd (h_i_mode_high)", inode.l_i_file_acl_high.get().into()),
+        ("an author (h_i_author)", inode.l_i_checksum_lo.get().into()),
+        ("an author (h_i_author)", inode.l_i_reserved.get().into()),
+    ];
+    let found = fields.into_iter().find(|(_, value)| source.is_of_hurd() && *value != 0);
+    found.map_or(Ok(()), |(what, _)| {
+        Err(Location::of(Structure::Inode)
+            .inode(number)
+            .unsupported(what, "clear it on the Hurd, or make the image anew with mke2fs -o linux"))
+    })
+}
+
 /// The structural flags that the features allow.
 fn structural_flags(source: &Source<'_>) -> InodeFlags {
     let features = source.features();
@@ -237,10 +255,15 @@ fn check_flags(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()
     let flags = inode.flags();
     let alien = flags - InodeFlags::USER - InodeFlags::DERIVED - structural_flags(source);
     if !alien.is_empty() {
-        return Err(at().wrong(format!(
-            "i_flags has bits {:#x}, which no feature of this filesystem explains",
-            alien.bits()
-        )));
+        let names: Vec<&str> = alien.iter_names().map(|(name, _)| name).collect();
+        return Err(at().unsupported(
+            format!(
+                "i_flags has bits {:#x} ({}), which no feature of this filesystem explains",
+                alien.bits(),
+                if names.is_empty() { "without a name".to_owned() } else { names.join(", ") }
+            ),
+            "run e2fsck -f on the image; flags that it leaves go with debugfs's set_inode_field",
+        ));
     }
     let format = inode.format();
     let is_file_or_directory = matches!(format, disk::S_IFREG | disk::S_IFDIR);

@@ -1,12 +1,15 @@
 //! The inodes outside the tree: journal, resize inode, quota files, orphan file, and the reserved ones.
 
+use std::collections::BTreeSet;
+
+use super::block_map;
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
 use super::inode_table::{Scan, check_checksum};
 use super::quota::{self, QuotaFile};
 use crate::error::{Location, Result, Structure};
-use crate::ondisk::features::{Compat, RoCompat};
-use crate::ondisk::inode::{Inode, S_IFREG};
+use crate::ondisk::features::Compat;
+use crate::ondisk::inode::{Inode, InodeFlags, S_IFREG};
 use crate::ondisk::le32;
 use crate::ondisk::quota::QuotaType;
 use crate::recover::{Journal, Place};
@@ -120,15 +123,19 @@ fn bad_blocks(source: &Source<'_>, budget: &Budget, specials: &mut Specials) -> 
         return Ok(());
     }
     check_checksum(source, InodeNr::BAD_BLOCKS, &inode, bytes)?;
-    if source.features().ro_compat.contains(RoCompat::BIGALLOC) {
-        // It is a block map, and e2fsck itself takes the blocks of one cluster for a defect.
-        return Err(Location::of(Structure::Inode)
-            .inode(InodeNr::BAD_BLOCKS)
-            .unsupported("a list of bad blocks with bigalloc", "drop it with e2fsck -f -L /dev/null"));
-    }
-    let map = file_map::read(source, budget, InodeNr::BAD_BLOCKS, &inode)?;
+    // It is a block map even with bigalloc, where several blocks of one cluster may be bad.
+    let read = if inode.flags().contains(InodeFlags::EXTENTS) { file_map::read } else { block_map::read };
+    let map = read(source, budget, InodeNr::BAD_BLOCKS, &inode)?;
     specials.bad_blocks = map.runs.iter().map(|run| u64::from(run.count)).sum();
-    specials.claims.extend(map.claims(InodeNr::BAD_BLOCKS));
+    let cluster = source.geometry.blocks_per_cluster;
+    let first_of_cluster = |block: u64| block - block % cluster;
+    let clusters: BTreeSet<u64> = map
+        .claims(InodeNr::BAD_BLOCKS)
+        .flat_map(|claim| claim.start.0..claim.start.0 + claim.count)
+        .map(first_of_cluster)
+        .collect();
+    let claim = |block: u64| Claim::of_inode(InodeNr::BAD_BLOCKS, BlockNr(block), 1);
+    specials.claims.extend(clusters.into_iter().map(claim));
     Ok(())
 }
 

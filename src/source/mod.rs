@@ -19,7 +19,7 @@ use crate::error::{Error, Location, Problem, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::bitmap;
 use crate::ondisk::checksum::Checksums;
-use crate::ondisk::features::Features;
+use crate::ondisk::features::{Compat, Features};
 use crate::ondisk::group_descriptor::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINIT};
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::units::{BlockNr, GroupNr, InodeNr};
@@ -211,6 +211,17 @@ impl<'a> Source<'a> {
         let start = self.descriptors.get(group.0 as usize)?.inode_table();
         let block = self.block(BlockNr(start.0 + (index as usize / per_block) as u64))?;
         block.get(index as usize % per_block * size..)?.get(..size)
+    }
+
+    /// Whether an inode is the journal.
+    pub fn has_journal_in(&self, number: InodeNr) -> bool {
+        self.features().compat.contains(Compat::HAS_JOURNAL)
+            && InodeNr(self.superblock.s_journal_inum.get()) == number
+    }
+
+    /// Whether some fields of the inodes are those of the Hurd.
+    pub fn is_of_hurd(&self) -> bool {
+        self.superblock.s_creator_os == sb::OS_HURD
     }
 
     /// The inodes outside the tree that the superblock names; 0 for those that are not there.

@@ -54,6 +54,13 @@ pub const STATE: Features = Features {
     ro_compat: RoCompat::ORPHAN_PRESENT.union(RoCompat::SHARED_BLOCKS),
 };
 
+/// Features whose fields the inodes of the Hurd have no place for.
+const NOT_OF_HURD: Features = Features {
+    compat: Compat::empty(),
+    incompat: Incompat::BIT64.union(Incompat::EA_INODE),
+    ro_compat: RoCompat::HUGE_FILE.union(RoCompat::METADATA_CSUM),
+};
+
 const LATER: &str = "this version of ext4-canon does not handle it";
 
 /// Refuses a superblock of a revision, with features, or in a state that is not handled.
@@ -64,7 +71,7 @@ pub fn check_superblock(sb: &Superblock) -> Result<()> {
         return Err(at().unsupported(format!("revision {}", sb.s_rev_level), LATER));
     }
     let creator = sb.s_creator_os.get();
-    if creator != sb::OS_LINUX && !sb::OS_LIKE_LINUX.contains(&creator) {
+    if ![sb::OS_LINUX, sb::OS_HURD].contains(&creator) && !sb::OS_LIKE_LINUX.contains(&creator) {
         return Err(at().unsupported(
             format!(
                 "a filesystem made for a system whose inodes are laid out otherwise (s_creator_os is {creator})"
@@ -82,6 +89,12 @@ pub fn check_superblock(sb: &Superblock) -> Result<()> {
     if !unknown.is_empty() {
         let noun = if unknown.len() == 1 { "feature" } else { "features" };
         return Err(at().unsupported(format!("{noun} {}", unknown.join(", ")), LATER));
+    }
+    if creator == sb::OS_HURD && features != features.difference(NOT_OF_HURD) {
+        return Err(at().unsupported(
+            format!("a filesystem of the Hurd (s_creator_os is {creator}) with one of 64bit, ea_inode, huge_file, metadata_csum"),
+            "make the image anew with mke2fs -o linux",
+        ));
     }
     check_combinations(sb, features)
 }
@@ -104,7 +117,10 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
     if features.incompat.contains(Incompat::METADATA_CSUM_SEED)
         && !ro_compat.contains(RoCompat::METADATA_CSUM)
     {
-        return Err(at().wrong("metadata_csum_seed is set without metadata_csum"));
+        return Err(at().unsupported(
+            "metadata_csum_seed without metadata_csum",
+            "clear it with debugfs -w -R 'feature -metadata_csum_seed'",
+        ));
     }
     if ro_compat.contains(RoCompat::BIGALLOC) && !features.incompat.contains(Incompat::EXTENTS) {
         return Err(at().wrong("bigalloc is set without the extent feature"));

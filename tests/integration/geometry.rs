@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::support::emulated::emulated;
-use crate::support::image::{debugfs_read, patch, peek};
+use crate::support::image::{debugfs, debugfs_read, inode_offset, patch, peek};
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
 fn plain(lab: &Lab) -> PathBuf {
@@ -24,8 +24,21 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     for name in ["freebsd", "lites"] {
         same_bytes(&output, &canonical(&made(name), &[]));
     }
-    let hurd = lab.mke2fs("hurd", "16M", &["-t", "ext2", "-o", "hurd"]);
-    assert!(refused(&hurd, &[], 3).contains("s_creator_os is 1"));
+    let hurd = made("hurd");
+    assert_eq!(peek(&canonical(&hurd, &["--verify"]), 1024 + 0x48), 1_u32.to_le_bytes(), "not the Hurd's");
+    let with_history = lab.copy(&hurd, "with-history");
+    debugfs(&with_history, "mkdir clutter\nmknod pipe p\nrmdir clutter\nrm pipe\n");
+    let epoch = ["--source-date-epoch", "1"];
+    same_bytes(&canonical(&hurd, &epoch), &canonical(&with_history, &epoch));
+    for (at, words) in [(0x24, "translator"), (0x74, "fragment"), (0x76, "modes"), (0x7C, "author")] {
+        let image = lab.copy(&hurd, "with-a-field");
+        let offset = inode_offset(&image, "/sizes/60");
+        patch(&image, offset + at, &[1, 0]);
+        let message = refused(&image, &[], 3);
+        assert!(message.contains(words) && message.contains("/sizes/60"), "{message}");
+    }
+    let large = lab.mke2fs("large", "16M", &["-t", "ext4", "-o", "hurd"]);
+    assert!(refused(&large, &[], 3).contains("64bit"));
     for creator in [2_u32, 5, u32::MAX] {
         let image = lab.copy(&hurd, &creator.to_string());
         patch(&image, 1024 + 0x48, &creator.to_le_bytes());

@@ -250,6 +250,32 @@ fn wild_lists_of_orphans_are_refused() {
     assert!(refused(&image, &[], 4).contains("cycle"));
 }
 
+/// Added by tune2fs while the filesystem is mounted, a journal has a name, and not the number of the others.
+#[test]
+fn a_journal_with_a_name_is_one_like_any_other() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    for options in [&["-t", "ext2"][..], &["-t", "ext4", "-O", "^has_journal"]] {
+        let lab = Lab::new();
+        let image = lab.mke2fs("in.img", "24M", options);
+        let mounted = Mounted::read_write(&image).expect("a mount");
+        fs::write(mounted.path().join("file"), "content").expect("writing");
+        run(tool("tune2fs").arg("-j").arg(Path::new("/dev").join(mounted.device())));
+        mounted.unmount();
+        let root = |image: &Path| debugfs_read(image, "ls /\n");
+        assert!(root(&image).contains(".journal"));
+        let output = canonical(&image, &["--verify"]);
+        assert!(!root(&output).contains(".journal"));
+        let by_e2fsck = lab.copy(&image, "by-e2fsck.img");
+        try_run(tool("e2fsck").arg("-fy").arg(&by_e2fsck));
+        same_bytes(&output, &canonical(&by_e2fsck, &[]));
+        // A name of the journal anywhere else is damage.
+        debugfs(&image, "ln .journal other\n");
+        assert!(refused(&image, &[], 4).contains("'other'"));
+    }
+}
+
 /// A journal on a device of its own: taken where it is clean, replayed where it is given.
 #[test]
 fn external_journals() {

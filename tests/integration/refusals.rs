@@ -29,6 +29,7 @@ fn journal_devices_are_refused() {
 fn unknown_and_ancient_features_are_refused() {
     for (field, bit, name) in [
         (0x5C, 0x2, "imagic_inodes"),
+        (0x5C, 0x80, "exclude_inode"),
         (0x5C, 0x8000_0000, "compat bit 0x80000000"),
         (0x60, 0x1, "compression"),
         (0x60, 0x1000, "dirdata"),
@@ -43,6 +44,26 @@ fn unknown_and_ancient_features_are_refused() {
         patch(&image, 1024 + field, &(bits | bit).to_le_bytes());
         let message = refused(&image, &[], 3);
         assert!(message.contains(name), "{name}: {message}");
+    }
+}
+
+#[test]
+fn unknown_and_ancient_flags_are_refused() {
+    for (flag, name) in [
+        (0x100_u32, "DIRTY"),
+        (0x200, "COMPRBLK"),
+        (0x2000, "IMAGIC"),
+        (0x80_0000, "NOCOW"),
+        (0x100_0000, "SNAPFILE"),
+        (0x400_0000, "SNAPFILE_DELETED"),
+        (0x800_0000, "SNAPFILE_SHRUNK"),
+        (0x8000_0000, "0x80000000"),
+    ] {
+        let lab = Lab::new();
+        let image = lab.mke2fs("in.img", "4M", &["-t", "ext2"]);
+        debugfs(&image, &format!("mkdir folder\nset_inode_field folder flags {flag:#x}\n"));
+        let message = refused(&image, &[], 3);
+        assert!(message.contains(name) && message.contains("/folder"), "{name}: {message}");
     }
 }
 
