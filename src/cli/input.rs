@@ -87,10 +87,7 @@ impl Image {
         if self.metadata.is_file() && now.len() != self.length {
             return changed(format!("it had {} bytes and now has {}", self.length, now.len()));
         }
-        if self.map.failed() {
-            let error = std::io::Error::other("a page could not be read; look at the disk that it is on");
-            return Err(Failure::io(&self.path, "reading it", &error));
-        }
+        self.map.readable().map_err(|error| Failure::io(&self.path, "reading it", &error))?;
         if !self.metadata.is_file() {
             return Ok(());
         }

@@ -35,9 +35,25 @@ impl Map {
         Ok(Self(Some((Watched::new(&map), map))))
     }
 
-    /// Whether a page of the file could not be read; it and what lies behind it are zeros then.
-    pub fn failed(&self) -> bool {
-        self.0.as_ref().is_some_and(|(watched, _)| watched.failed())
+    /// Makes sure that every page that was looked at could be read.
+    ///
+    /// # Errors
+    ///
+    /// The first place that could not; it and what lies behind it are zeros.
+    pub fn readable(&self) -> io::Result<()> {
+        match self.unreadable() {
+            None => Ok(()),
+            Some(at) => {
+                let words =
+                    format!("the page at byte {at} could not be read; look at the disk that it is on");
+                Err(io::Error::other(words))
+            }
+        }
+    }
+
+    /// The byte at which the first page lies that could not be read.
+    pub fn unreadable(&self) -> Option<usize> {
+        self.0.as_ref().and_then(|(watched, _)| watched.unreadable())
     }
 
     /// The bytes.

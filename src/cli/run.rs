@@ -69,63 +69,67 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
         .map_err(|error| Failure::io(&job.input, "starting threads", &std::io::Error::other(error)))?;
     let image = Image::open(&job.input, "image")?;
     let journal = job.journal.as_deref().map(|path| Image::open(path, "journal device")).transpose()?;
-    let input = match &journal {
-        Some(journal) => image.input().with_journal(journal.bytes()),
-        None => image.input(),
-    };
     let progress = Progress::new(job.voice > Voice::Quiet);
+    let work = Work { job, image: &image, journal: journal.as_ref(), pool: &pool, progress: &progress };
     match &job.task {
-        Task::Check => check_image(job, &image, &input, &pool, &progress),
+        Task::Check => check_image(&work),
         Task::Write { output, verify } => {
             let target = match output {
                 Some(output) => Target::beside(output, &image)?,
                 None => Target::in_place(&image)?,
             };
-            let work = Work { job, image: &image, input, pool: &pool, progress: &progress };
             write_image(&work, target, *verify)
         }
     }
 }
 
-fn check_image(
-    job: &Job,
-    image: &Image,
-    input: &Input<'_>,
-    pool: &ThreadPool,
-    progress: &Progress,
-) -> Result<Ending, Failure> {
+/// What a job needs.
+struct Work<'w> {
+    job: &'w Job,
+    image: &'w Image,
+    journal: Option<&'w Image>,
+    pool: &'w ThreadPool,
+    progress: &'w Progress,
+}
+
+impl Work<'_> {
+    fn input(&self) -> Input<'_> {
+        match self.journal {
+            Some(journal) => self.image.input().with_journal(journal.bytes()),
+            None => self.image.input(),
+        }
+    }
+
+    /// What is read has to be whole, and the same as it was: else whatever the library found is no news.
+    fn unchanged(&self) -> Result<(), Failure> {
+        self.image.unchanged()?;
+        self.journal.map_or(Ok(()), Image::unchanged)
+    }
+}
+
+fn check_image(work: &Work<'_>) -> Result<Ending, Failure> {
+    let Work { job, image, pool, progress, .. } = work;
     // One more than is told, to know whether there are more.
-    let result = pool.install(|| check(input, &job.options, MOST_DIFFERENCES + 1, progress));
-    // If it was changed meanwhile, whatever the library found is no news.
-    image.unchanged()?;
+    let result = pool.install(|| check(&work.input(), &job.options, MOST_DIFFERENCES + 1, *progress));
+    work.unchanged()?;
     let (report, mut differences) = result.map_err(|error| Failure::of(&image.path, &error))?;
     let more = differences.len() > MOST_DIFFERENCES;
     differences.truncate(MOST_DIFFERENCES);
     Ok(Ending::Checked { differences, more, report })
 }
 
-/// What writing needs.
-struct Work<'w> {
-    job: &'w Job,
-    image: &'w Image,
-    input: Input<'w>,
-    pool: &'w ThreadPool,
-    progress: &'w Progress,
-}
-
 fn write_image(work: &Work<'_>, target: Target, verified: bool) -> Result<Ending, Failure> {
-    let Work { job, image, input, pool, progress } = work;
+    let Work { job, image, pool, progress, .. } = work;
     let output = Output::create(target, image)?;
     let sink = FileSink::new(output.file(), image.length);
-    let result = pool.install(|| canonicalize(input, &job.options, &sink, *progress));
-    image.unchanged()?;
+    let result = pool.install(|| canonicalize(&work.input(), &job.options, &sink, *progress));
+    work.unchanged()?;
     let mut report = result.map_err(|error| {
         let about = if sink.failed() { output.shown() } else { &image.path };
         Failure::of(about, &error)
     })?;
     if verified {
         verify_output(work, &output)?;
-        image.unchanged()?;
     }
     let shown = output.shown().to_owned();
     report.warnings.extend(output.finish(image)?);
@@ -133,11 +137,14 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool) -> Result<Ending
 }
 
 fn verify_output(work: &Work<'_>, output: &Output) -> Result<(), Failure> {
-    let Work { job, image, input, pool, progress } = work;
+    let Work { job, image, pool, progress, .. } = work;
     let map = Map::new(output.file(), image.length)
         .map_err(|error| Failure::io(output.shown(), "mapping it into memory", &error))?;
     let written = Input::sparse(map.bytes(), data_ranges(output.file(), image.length));
-    pool.install(|| verify(input, &written, &job.options, *progress)).map_err(|error| {
+    let result = pool.install(|| verify(&work.input(), &written, &job.options, *progress));
+    work.unchanged()?;
+    map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;
+    result.map_err(|error| {
         // The input was read without complaint before, so whatever is wrong was done here. The
         // remedy that the library knows, e2fsck, is meant for inputs.
         let what = match &error {

@@ -15,13 +15,14 @@ struct Slot {
     /// 0 for none.
     start: AtomicUsize,
     end: AtomicUsize,
-    failed: AtomicBool,
+    /// The first page that could not be read; 0 for none.
+    failed: AtomicUsize,
 }
 
 const SLOTS: usize = 4;
 
 static RANGES: [Slot; SLOTS] =
-    [const { Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), failed: AtomicBool::new(false) } };
+    [const { Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), failed: AtomicUsize::new(0) } };
         SLOTS];
 
 /// The name of the temporary file that goes when the process is ended; null for none.
@@ -36,7 +37,7 @@ pub struct Watched(Option<usize>);
 
 impl Watched {
     /// Watches over a range of addresses, which has to stay mapped until this is dropped. From now on,
-    /// where a page can't be read, zeros appear from there on, and `failed` says so.
+    /// where a page can't be read, zeros appear from there on, and `unreadable` says so.
     pub fn new(bytes: &[u8]) -> Self {
         install();
         let range = bytes.as_ptr_range();
@@ -44,15 +45,19 @@ impl Watched {
             slot.start.compare_exchange(0, range.start.addr(), Ordering::SeqCst, Ordering::SeqCst).is_ok()
         });
         if let Some(slot) = free.map(|slot| &RANGES[slot]) {
-            slot.failed.store(false, Ordering::SeqCst);
+            slot.failed.store(0, Ordering::SeqCst);
             slot.end.store(range.end.addr(), Ordering::SeqCst);
         }
         Self(free)
     }
 
-    /// Whether a page could not be read.
-    pub fn failed(&self) -> bool {
-        self.0.is_some_and(|slot| RANGES[slot].failed.load(Ordering::SeqCst))
+    /// Where the first page lies that could not be read, counted in bytes of the range.
+    pub fn unreadable(&self) -> Option<usize> {
+        let slot = &RANGES[self.0?];
+        match slot.failed.load(Ordering::SeqCst) {
+            0 => None,
+            page => page.checked_sub(slot.start.load(Ordering::SeqCst)),
+        }
     }
 }
 
@@ -137,9 +142,9 @@ extern "C" fn on_bus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: 
         if start == 0 || !(start..end).contains(&address) {
             continue;
         }
-        slot.failed.store(true, Ordering::SeqCst);
         // Every page size is a power of two, of at least this; the file is done with anyhow.
         let from = (address & !0xFFF).max(start);
+        let _ = slot.failed.compare_exchange(0, from, Ordering::SeqCst, Ordering::SeqCst);
         // SAFETY: the range is a private mapping of a file by this process, alive as long as it is in
         // the slot. It is replaced by zeros, which have the same address, length and protection.
         let mapped = unsafe {
@@ -184,12 +189,12 @@ mod tests {
         file.set_len(1 << 20).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &[7; 100_000], 0).unwrap();
         let map = Map::new(&file, 1 << 20).unwrap();
-        assert!(map.bytes()[99_999] == 7 && !map.failed());
+        assert!(map.bytes()[99_999] == 7 && map.unreadable().is_none());
         file.set_len(4096).unwrap();
         assert_eq!((map.bytes()[4095], map.bytes()[99_999], map.bytes()[(1 << 20) - 1]), (7, 0, 0));
-        assert!(map.failed());
+        assert!(matches!(map.unreadable(), Some(4096..=99_999)), "{:?}", map.unreadable());
         // The next map is as good as new.
         drop(map);
-        assert!(!Map::new(&file, 4096).unwrap().failed());
+        assert_eq!(Map::new(&file, 4096).unwrap().unreadable(), None);
     }
 }

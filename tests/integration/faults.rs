@@ -8,9 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::support::image::debugfs;
+use crate::support::contents::digest_of;
+use crate::support::faultfs::FaultyFile;
+use crate::support::image::{blocks_of, debugfs, inode_offset};
 use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, Need, gate, run, tool, tree};
+use crate::support::{Lab, Need, gate, run, same_bytes, tool, tree};
 
 const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
 
@@ -145,7 +147,7 @@ fn signals_end_it_and_leave_nothing() {
     }
     let scene = Scene::new(40);
     let disk = simple_disk(&scene);
-    let digest = crate::support::contents::digest_of(&scene.path("in.img"));
+    let digest = digest_of(&scene.path("in.img"));
     fs::create_dir(scene.path("plain")).expect("a folder");
     assert_eq!(scene.canon(&scene.path("in.img"), &scene.path("expected")).code, Some(0));
     let expected = fs::read(scene.path("expected")).expect("reading");
@@ -174,7 +176,7 @@ fn signals_end_it_and_leave_nothing() {
         }
     }
     assert!(cut_off > 12, "{cut_off}");
-    assert_eq!(crate::support::contents::digest_of(&scene.path("in.img")), digest);
+    assert_eq!(digest_of(&scene.path("in.img")), digest);
     drop(disk);
 }
 
@@ -281,34 +283,57 @@ fn an_input_that_is_cut_while_it_is_read_is_an_error() {
     assert!(cut > 0);
 }
 
-/// A disk with a bad place in the middle, by the device mapper.
+/// Pages that can't be read, as on a disk with bad sectors: of metadata, of content, and the last ones
+/// that are looked at.
 #[test]
-fn a_disk_that_can_not_be_read_is_an_error() {
-    if !gate(&[Need::Mounts, Need::Program("dmsetup")]) || !Path::new("/dev/mapper/control").exists() {
+fn a_file_that_can_not_be_read_everywhere_is_an_error() {
+    if !gate(&[Need::Fuse]) {
         return;
     }
     let scene = Scene::new(8);
-    let device = run(tool("losetup").args(["--find", "--show", "--read-only"]).arg(scene.path("in.img")));
-    let device = device.trim();
-    let sectors = scene.path("in.img").metadata().expect("metadata").len() / 512;
-    let bad = sectors / 2;
-    let table = format!(
-        "0 {bad} linear {device} 0\n{bad} 64 error\n{} {} linear {device} {}\n",
-        bad + 64,
-        sectors - bad - 64,
-        bad + 64
-    );
-    fs::write(scene.path("table"), table).expect("writing");
-    let name = format!("ext4-canon-{}", std::process::id());
-    let made = try_run(tool("dmsetup").args(["create", "--readonly", &name]).arg(scene.path("table")));
-    let ran = (made.code == Some(0))
-        .then(|| scene.canon(&Path::new("/dev/mapper").join(&name), &scene.path("out.img")));
-    try_run(tool("dmsetup").args(["remove", &name]));
-    run(tool("losetup").args(["--detach", device]));
-    let Some(ran) = ran else { return };
-    assert_eq!(ran.code, Some(5), "{ran:?}");
-    assert!(ran.stderr.contains(&name) && ran.stderr.contains("could not be read"), "{ran:?}");
-    assert!(!scene.path("out.img").exists());
+    let image = scene.path("in.img");
+    let page = |byte: u64| byte & !0xFFF..(byte & !0xFFF) + 4096;
+    let block = |what: &str, index: usize| page(blocks_of(&image, what)[index] * 4096);
+    let places = [
+        page(1024),
+        page(inode_offset(&image, "/file3")),
+        block("<2>", 0),
+        block("/file0", 0),
+        block("/file5", 100),
+        block("/file7", 255),
+    ];
+    let digest = digest_of(&image);
+    let folder = scene.lab.folder("faulty");
+    let whole = FaultyFile::new(&image, &folder, &(0..0));
+    assert_eq!(scene.canon(&whole.path(), &scene.path("whole")).code, Some(0));
+    drop(whole);
+    assert_eq!(scene.canon(&image, &scene.path("expected")).code, Some(0));
+    same_bytes(&scene.path("whole"), &scene.path("expected"));
+    fs::create_dir(scene.path("results")).expect("a folder");
+    for place in places {
+        let faulty = FaultyFile::new(&image, &folder, &place);
+        let at = format!("in.img: reading it: the page at byte {} could not be read", place.start);
+        for (old, arguments) in
+            [(false, &["-q"][..]), (true, &["-q", "--verify"]), (false, &["--check"]), (false, &["digest"])]
+        {
+            let output = scene.path("results/out.img");
+            if old {
+                fs::write(&output, "old").expect("writing");
+            }
+            let mut command = tool(CANON);
+            command.args(arguments).arg(faulty.path());
+            if arguments[0] == "-q" {
+                command.arg(&output);
+            }
+            let ran = try_run(&mut command);
+            assert_eq!(ran.code, Some(5), "{place:?} {arguments:?}: {ran:?}");
+            assert!(ran.stderr.contains(&at) && ran.stderr.lines().count() == 1, "{place:?}: {ran:?}");
+            assert_eq!(fs::read(&output).ok(), old.then(|| b"old".to_vec()), "{place:?}");
+            assert_eq!(scene.names("results").len(), usize::from(old), "{place:?}");
+            let _ = fs::remove_file(&output);
+        }
+    }
+    assert_eq!(digest_of(&image), digest);
 }
 
 #[test]
@@ -317,13 +342,13 @@ fn other_names_of_the_input_are_no_output() {
     symlink("in.img", scene.path("soft")).expect("a symlink");
     symlink("soft", scene.path("softer")).expect("a symlink");
     fs::hard_link(scene.path("in.img"), scene.path("hard")).expect("a link");
-    let before = crate::support::contents::digest_of(&scene.path("in.img"));
+    let before = digest_of(&scene.path("in.img"));
     let names = ["in.img", "soft", "softer", "hard"];
     for (input, output) in names.iter().flat_map(|input| names.map(|output| (*input, output))) {
         let ran = scene.canon(&scene.path(input), &scene.path(output));
         assert_eq!(ran.code, Some(2), "{input} {output}: {ran:?}");
         assert!(ran.stderr.contains("--in-place"), "{ran:?}");
     }
-    assert_eq!(crate::support::contents::digest_of(&scene.path("in.img")), before);
+    assert_eq!(digest_of(&scene.path("in.img")), before);
     assert_eq!(scene.names("."), ["hard", "in.img", "soft", "softer"]);
 }

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::faultfs::FaultyFile;
 use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, patch, peek};
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
@@ -279,7 +280,7 @@ fn a_journal_with_a_name_is_one_like_any_other() {
 /// A journal on a device of its own: taken where it is clean, replayed where it is given.
 #[test]
 fn external_journals() {
-    if !gate(&[Need::Mounts]) {
+    if !gate(&[Need::Mounts, Need::Fuse]) {
         return;
     }
     let lab = Lab::new();
@@ -312,6 +313,13 @@ fn external_journals() {
     let recovered = lab.path("recovered.out");
     canon(&crashed, &recovered, &["--journal", its_journal.to_str().expect("a name")]);
     same_bytes(&clean, &recovered);
+
+    // A log that can't be read to its end would look as if it were shorter.
+    let log = 3 * 4096;
+    let faulty = FaultyFile::new(&its_journal, &lab.folder("faulty"), &(log..log + 4096));
+    let journal = faulty.path();
+    let said = refused(&crashed, &["--uuid", "keep", "--journal", journal.to_str().expect("a name")], 5);
+    assert!(said.contains(&format!("{}: reading it: the page at byte {log}", journal.display())), "{said}");
 }
 
 /// A file that was to be cut to its size: done, and its time stays, as e2fsck leaves it. (The kernel

@@ -3,6 +3,7 @@
 pub mod canon;
 pub mod contents;
 pub mod emulated;
+pub mod faultfs;
 pub mod fill;
 pub mod fskeys;
 pub mod image;

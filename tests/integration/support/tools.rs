@@ -1,9 +1,9 @@
 //! Running programs, and the one gate before tests that need more than an ordinary machine.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{env, io, thread};
 
 /// Administrators' programs are not on everybody's path.
@@ -50,6 +50,24 @@ pub fn run(command: &mut Command) -> String {
     ran.stdout
 }
 
+/// A program made of one of the C files beside this one.
+pub fn compiled(name: &str, options: &[&str]) -> PathBuf {
+    // Each is made once in a run of tests.
+    static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !made.contains(&program) {
+        let source =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/integration/support/{name}.c"));
+        // Another run may be using the one before.
+        let new = program.with_extension(std::process::id().to_string());
+        run(tool("cc").args(["-O", "-Wall", "-Werror"]).args(options).arg("-o").arg(&new).arg(source));
+        std::fs::rename(new, &program).expect("renaming");
+        made.push(program.clone());
+    }
+    program
+}
+
 /// What a test needs beyond Rust and e2fsprogs.
 #[derive(Clone, Copy, Debug)]
 pub enum Need {
@@ -57,6 +75,8 @@ pub enum Need {
     Mounts,
     /// Root, but no mounts.
     Root,
+    /// Root, and filesystems of one's own.
+    Fuse,
     /// A kernel to be run in an emulated machine, and one.
     EmulatedKernel,
     /// A program.
@@ -83,6 +103,7 @@ impl Need {
         static KERNEL: OnceLock<bool> = OnceLock::new();
         match self {
             Self::Root => rustix::process::geteuid().is_root(),
+            Self::Fuse => Self::Root.is_met() && Path::new("/dev/fuse").exists(),
             Self::Mounts => {
                 Self::Root.is_met()
                     && *MOUNTS.get_or_init(|| try_run(tool("losetup").arg("--find")).code == Some(0))

@@ -1,0 +1,41 @@
+//! A file that can't be read everywhere, by a small FUSE filesystem in C.
+
+use std::io::{BufRead as _, BufReader};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+
+use super::tools::{compiled, tool, try_run};
+
+/// A mounted folder with one file, until it is dropped.
+#[derive(Debug)]
+pub struct FaultyFile {
+    folder: PathBuf,
+    server: Child,
+}
+
+impl FaultyFile {
+    /// Shows a file in an empty folder, with bytes that can't be read.
+    pub fn new(file: &Path, folder: &Path, unreadable: &Range<u64>) -> Self {
+        let mut command = tool(compiled("faultfs", &[]).to_str().expect("a path in UTF-8"));
+        command.arg(file).arg(folder).args([unreadable.start.to_string(), unreadable.end.to_string()]);
+        let mut server = command.stdout(Stdio::piped()).spawn().expect("a process");
+        let mut line = String::new();
+        let told = BufReader::new(server.stdout.take().expect("a pipe")).read_line(&mut line);
+        assert!(told.is_ok() && line == "ready\n", "{line}: {:?}", server.wait());
+        Self { folder: folder.to_owned(), server }
+    }
+
+    /// The file.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join("in.img")
+    }
+}
+
+impl Drop for FaultyFile {
+    fn drop(&mut self) {
+        // Lazily: whatever looks at new mounts may hold it for a moment, and then the server ends.
+        try_run(tool("umount").arg("--lazy").arg(&self.folder));
+        let _ = self.server.wait();
+    }
+}
