@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::contents::digest_of;
 use crate::support::faultfs::FaultyFile;
-use crate::support::image::{blocks_of, debugfs, inode_offset};
+use crate::support::image::{blocks_of, inode_offset};
 use crate::support::tools::{Ran, try_run};
 use crate::support::{Lab, Need, gate, run, same_bytes, tool, tree};
 
@@ -66,14 +66,35 @@ fn ended(child: Child) -> (std::process::ExitStatus, String) {
     (output.status, String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// A filesystem in a file, mounted, until it is dropped.
-struct Disk(PathBuf);
+/// A filesystem, mounted, until it is dropped.
+struct Disk {
+    at: PathBuf,
+    /// The loop device, where one was made for it.
+    device: Option<String>,
+}
 
 impl Disk {
-    fn mount(device: &Path, options: &[&str], at: &Path) -> Self {
+    /// As large as asked for, in memory.
+    fn tmpfs(size: &str, at: &Path) -> Self {
         fs::create_dir_all(at).expect("a folder");
-        run(tool("mount").args(options).arg("--").arg(device).arg(at));
-        Self(at.to_owned())
+        run(tool("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(at));
+        Self { at: at.to_owned(), device: None }
+    }
+
+    /// exFAT, which has neither holes nor files without names, through FUSE.
+    fn exfat(scene: &Scene) -> Self {
+        let (image, at) = (scene.path("simple"), scene.path("disk"));
+        File::create(&image).and_then(|file| file.set_len(160 << 20)).expect("a file");
+        run(tool("mkfs.exfat").arg(&image));
+        fs::create_dir(&at).expect("a folder");
+        let device = run(tool("losetup").args(["--find", "--show"]).arg(&image)).trim().to_owned();
+        // From here on, the device is given back whatever happens.
+        let disk = Self { at, device: Some(device.clone()) };
+        // It stays in the background, where it must not hold a pipe open.
+        let mut mount = tool("mount.exfat-fuse");
+        mount.arg(device).arg(&disk.at).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(mount.status().expect("exfat-fuse").success());
+        disk
     }
 }
 
@@ -81,72 +102,69 @@ impl Drop for Disk {
     fn drop(&mut self) {
         // Whatever was cut off may hold it for a moment.
         let unmounted = (0..100).any(|_| {
-            let ran = try_run(tool("umount").arg(&self.0));
+            let ran = try_run(tool("umount").arg(&self.at));
             thread::sleep(Duration::from_millis(if ran.code == Some(0) { 0 } else { 50 }));
             ran.code == Some(0)
         });
         if !unmounted {
-            try_run(tool("umount").arg("--lazy").arg(&self.0));
+            try_run(tool("umount").arg("--lazy").arg(&self.at));
+        }
+        if let Some(device) = &self.device {
+            try_run(tool("losetup").args(["--detach", device]));
         }
     }
 }
 
-/// A filesystem that is not like the ones on disks of Linux: vfat, without holes, or where the kernel
-/// lacks it, one through FUSE. Neither has files without names.
-fn simple_disk(scene: &Scene) -> Disk {
-    let (image, at) = (scene.path("simple"), scene.path("disk"));
-    File::create(&image).and_then(|file| file.set_len(160 << 20)).expect("a file");
-    try_run(tool("modprobe").arg("vfat"));
-    if fs::read_to_string("/proc/filesystems").is_ok_and(|known| known.contains("vfat")) {
-        run(tool("mkfs.vfat").arg(&image));
-        return Disk::mount(&image, &["-o", "loop"], &at);
-    }
-    run(tool("mke2fs").args(["-q", "-F", "-t", "ext2"]).arg(&image));
-    debugfs(&image, "rmdir lost+found\n");
-    fs::create_dir(&at).expect("a folder");
-    let device = |path: &Path| path.metadata().expect("metadata").dev();
-    let outside = device(&at);
-    let mut fuse2fs = tool("fuse2fs");
-    fuse2fs.args(["-o", "rw,fakeroot,allow_other"]).arg(&image).arg(&at);
-    fuse2fs.stdout(Stdio::null()).stderr(Stdio::null());
-    assert!(fuse2fs.status().expect("fuse2fs").success());
-    let start = Instant::now();
-    while device(&at) == outside {
-        assert!(start.elapsed() < Duration::from_secs(20), "fuse2fs does not mount");
-        thread::sleep(Duration::from_millis(10));
-    }
-    Disk(at)
-}
-
-const SIMPLE: [Need; 2] = [Need::Mounts, Need::Program("fuse2fs")];
+const EXFAT: [Need; 3] = [Need::Mounts, Need::Fuse, Need::Program("mount.exfat-fuse")];
 
 #[test]
 fn a_filesystem_without_holes_is_as_good_as_any() {
-    if !gate(&SIMPLE) {
+    if !gate(&EXFAT) {
         return;
     }
     let scene = Scene::new(2);
-    let disk = simple_disk(&scene);
+    let disk = Disk::exfat(&scene);
+    let hole = File::create(disk.at.join("hole")).expect("a file");
+    hole.set_len(1 << 20).expect("a length");
+    assert_eq!(hole.metadata().expect("metadata").blocks(), 2048, "this filesystem has holes");
+    drop(hole);
+    fs::remove_file(disk.at.join("hole")).expect("removing");
     assert_eq!(scene.canon(&scene.path("in.img"), &scene.path("expected")).code, Some(0));
     for _ in 0..2 {
-        let ran = scene.canon(&scene.path("in.img"), &disk.0.join("out.img"));
+        let ran = scene.canon(&scene.path("in.img"), &disk.at.join("out.img"));
         assert_eq!(ran.code, Some(0), "{ran:?}");
         assert!(
-            fs::read(disk.0.join("out.img")).expect("reading")
+            fs::read(disk.at.join("out.img")).expect("reading")
                 == fs::read(scene.path("expected")).expect("reading")
         );
         assert_eq!(scene.names("disk"), ["out.img"]);
     }
+    // Two images of more than half of it have no room there: the one that is there stays.
+    File::options()
+        .write(true)
+        .open(scene.path("in.img"))
+        .and_then(|file| file.set_len(100 << 20))
+        .expect("a length");
+    run(tool("resize2fs").arg(scene.path("in.img")));
+    let ran = scene.canon(&scene.path("in.img"), &disk.at.join("out.img"));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let before = digest_of(&disk.at.join("out.img"));
+    let ran = scene.canon(&scene.path("in.img"), &disk.at.join("out.img"));
+    assert!(ran.code == Some(5) && ran.stderr.contains("disk/out.img: "), "{ran:?}");
+    assert_eq!(
+        (scene.names("disk"), digest_of(&disk.at.join("out.img"))),
+        (vec!["out.img".to_owned()], before)
+    );
 }
 
 /// Signals in the middle, where the output has a name meanwhile (on a simple disk) and where it has none.
 #[test]
 fn signals_end_it_and_leave_nothing() {
-    if !gate(&SIMPLE) {
+    if !gate(&EXFAT) {
         return;
     }
     let scene = Scene::new(40);
-    let disk = simple_disk(&scene);
+    let disk = Disk::exfat(&scene);
     let digest = digest_of(&scene.path("in.img"));
     fs::create_dir(scene.path("plain")).expect("a folder");
     assert_eq!(scene.canon(&scene.path("in.img"), &scene.path("expected")).code, Some(0));
@@ -183,12 +201,12 @@ fn signals_end_it_and_leave_nothing() {
 /// What SIGKILL leaves does not disturb the next run, which leaves it alone.
 #[test]
 fn the_next_run_copes_with_what_a_kill_left() {
-    if !gate(&SIMPLE) {
+    if !gate(&EXFAT) {
         return;
     }
     let scene = Scene::new(40);
-    let disk = simple_disk(&scene);
-    let output = disk.0.join("out.img");
+    let disk = Disk::exfat(&scene);
+    let output = disk.at.join("out.img");
     let mut left = Vec::new();
     for _ in 0..20 {
         let mut child = scene.start(&scene.path("in.img"), &output);
@@ -206,10 +224,10 @@ fn the_next_run_copes_with_what_a_kill_left() {
     }
     assert!(left.len() == 1 && left[0].starts_with(".ext4-canon-"), "{left:?}");
     // The disk has no room for both.
-    fs::remove_file(disk.0.join(&left[0])).expect("removing");
-    fs::write(disk.0.join(&left[0]), "what is left").expect("writing");
+    fs::remove_file(disk.at.join(&left[0])).expect("removing");
+    fs::write(disk.at.join(&left[0]), "what is left").expect("writing");
     assert_eq!(scene.canon(&scene.path("in.img"), &output).code, Some(0));
-    assert_eq!(fs::read(disk.0.join(&left[0])).expect("it is there"), b"what is left");
+    assert_eq!(fs::read(disk.at.join(&left[0])).expect("it is there"), b"what is left");
     assert_eq!(scene.names("disk").len(), 2);
 }
 
@@ -219,8 +237,8 @@ fn a_disk_that_fills_up_leaves_the_old_file() {
         return;
     }
     let scene = Scene::new(8);
-    let disk = Disk::mount(Path::new("none"), &["-t", "tmpfs", "-o", "size=4m"], &scene.path("full"));
-    let output = disk.0.join("out.img");
+    let disk = Disk::tmpfs("4m", &scene.path("full"));
+    let output = disk.at.join("out.img");
     for old in [false, true] {
         if old {
             fs::write(&output, "old").expect("writing");
