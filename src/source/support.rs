@@ -61,7 +61,7 @@ const NOT_OF_HURD: Features = Features {
     ro_compat: RoCompat::HUGE_FILE.union(RoCompat::METADATA_CSUM),
 };
 
-const LATER: &str = "this version of ext4-canon does not handle it";
+const LATER: &str = "use a newer version of ext4-canon, if there is one";
 
 /// Refuses a superblock of a revision, with features, or in a state that is not handled.
 pub fn check_superblock(sb: &Superblock) -> Result<()> {

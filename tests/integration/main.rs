@@ -24,6 +24,7 @@ mod journal;
 mod judges;
 mod large;
 mod matrix;
+mod messages;
 mod mmp;
 mod quota;
 mod recovery;

@@ -1,0 +1,232 @@
+//! Messages, word for word: a case for each kind of error, what each says, and the rules for all.
+//!
+//! The words are in messages/snapshots.txt; EXT4_CANON_BLESS=1 writes them anew.
+
+mod cases;
+mod literals;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use ext4_canon::error::{Location, Problem, Structure};
+use ext4_canon::observe::Silent;
+use ext4_canon::{Error, Input, Options};
+
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, gate, tool};
+use cases::{CASES, Case, PLAIN};
+
+const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
+
+/// The kinds of error. A new one needs an arm here, a place in the list, and with that a case.
+const KINDS: [&str; 9] =
+    ["io", "unsupported", "unclean", "does not fit", "options", "magic", "checksum", "value", "in words"];
+
+fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::Io { .. } => KINDS[0],
+        Error::Unsupported { .. } => KINDS[1],
+        Error::Unclean { .. } => KINDS[2],
+        Error::DoesNotFit { .. } => KINDS[3],
+        Error::Options(_) => KINDS[4],
+        Error::Corrupt { problem: Problem::Magic { .. }, .. } => KINDS[5],
+        Error::Corrupt { problem: Problem::Checksum { .. }, .. } => KINDS[6],
+        Error::Corrupt { problem: Problem::Value { .. }, .. } => KINDS[7],
+        Error::Corrupt { problem: Problem::Other(_), .. } => KINDS[8],
+    }
+}
+
+/// The structures, in the same way.
+const STRUCTURES: [&str; 14] = [
+    "image",
+    "superblock",
+    "group descriptor",
+    "inode",
+    "block map",
+    "extent block",
+    "indirect block",
+    "directory",
+    "xattrs",
+    "value of an xattr",
+    "journal",
+    "orphan file",
+    "quota file",
+    "MMP block",
+];
+
+fn structure(at: &Location) -> &'static str {
+    match at.structure {
+        Structure::Image => STRUCTURES[0],
+        Structure::Superblock => STRUCTURES[1],
+        Structure::GroupDescriptor => STRUCTURES[2],
+        Structure::Inode => STRUCTURES[3],
+        Structure::FileMap => STRUCTURES[4],
+        Structure::ExtentBlock => STRUCTURES[5],
+        Structure::IndirectBlock => STRUCTURES[6],
+        Structure::Directory => STRUCTURES[7],
+        Structure::Xattr => STRUCTURES[8],
+        Structure::EaInode => STRUCTURES[9],
+        Structure::Journal => STRUCTURES[10],
+        Structure::OrphanFile => STRUCTURES[11],
+        Structure::QuotaFile => STRUCTURES[12],
+        Structure::Mmp => STRUCTURES[13],
+    }
+}
+
+/// What a case came to.
+struct Told {
+    code: Option<i32>,
+    words: String,
+    /// Whether the folder is as it was.
+    untouched: bool,
+    /// What the library says of the image, where that is what is told.
+    error: Option<Error>,
+}
+
+fn tell(case: &Case) -> Told {
+    let lab = Lab::new();
+    (case.make)(&lab);
+    let folder = lab.path("");
+    let before: Vec<_> = files(&folder);
+    let mut shell = tool("sh");
+    let ran = try_run(shell.args(["-c", case.script, CANON]).current_dir(&folder));
+    // Changed or new files would be outputs in spite of a refusal.
+    let untouched = files(&folder) == before;
+    let error = if case.script == PLAIN {
+        let bytes = fs::read(lab.path("in.img")).expect("reading");
+        ext4_canon::digest(&Input::new(&bytes), &Options::default(), &Silent).err()
+    } else {
+        None
+    };
+    Told { code: ran.code, words: settled(&ran.stderr), untouched, error }
+}
+
+/// Names of files with digests of what they hold.
+fn files(folder: &Path) -> Vec<(String, Option<String>)> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
+    let mut found: Vec<_> = entries
+        .map(|entry| {
+            let plain = entry.file_type().expect("a type").is_file();
+            let digest = plain.then(|| crate::support::contents::digest_of(&entry.path()).to_string());
+            (entry.file_name().into_string().expect("UTF-8"), digest)
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// Without checksums, which follow from the times at which an image is made.
+fn settled(words: &str) -> String {
+    let mut parts = words.split("bad checksum ");
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        // "0x12345678, expected 0x12345678; ..."
+        let rest = part.get(10 + ", expected ".len() + 10..).unwrap_or_default();
+        write!(text, "bad checksum 0x…, expected 0x…{rest}").expect("writing to a string");
+    }
+    text
+}
+
+/// What is wrong with a message by the rules that hold for all of them.
+fn flaw(told: &Told) -> Option<&'static str> {
+    let words = told.words.trim_end();
+    let file = words.split(": ").next().unwrap_or_default();
+    if !told.untouched || !matches!(told.code, Some(2..=5)) {
+        return Some("not refused");
+    }
+    if let Some(option) = words.strip_prefix("error: ") {
+        // What the parser of the command line says, with all ways to use it.
+        let usage = words.contains("\n\nUsage: ext4-canon [OPTIONS] IN OUT\n");
+        return (option.is_empty() || !usage || told.code != Some(2)).then_some("no usage");
+    }
+    if words.contains('\n') {
+        return Some("several lines");
+    }
+    if !["in.img", "out.img", "full/out.img", "no", "none.img", "list", "folder"].contains(&file) {
+        return Some("no file is named first");
+    }
+    if words.contains("/tmp") || words.contains(".tmp") {
+        return Some("it tells of a temporary file");
+    }
+    match &told.error {
+        None => None,
+        Some(error) if !words.ends_with(settled(&error.to_string()).as_str()) => {
+            Some("not what the library says")
+        }
+        Some(Error::Corrupt { at, .. }) => {
+            let place = at.inode.is_some() || at.block.is_some() || at.group.is_some();
+            let alone = matches!(at.structure, Structure::Image | Structure::Superblock | Structure::Journal);
+            if !words.ends_with("; run e2fsck -f on the image") {
+                Some("no remedy")
+            } else if !place && !alone {
+                Some("no place")
+            } else if !words.contains(structure(at)) {
+                Some("no structure")
+            } else {
+                None
+            }
+        }
+        Some(Error::Unsupported { remedy, .. } | Error::Unclean { remedy, .. }) => {
+            // A remedy says what to do.
+            let verbs = ["run", "use", "give", "make", "set", "mount", "remove", "rename", "move", "drop"];
+            let first = remedy.split(' ').next().unwrap_or_default();
+            (!verbs.contains(&first) || !words.ends_with(remedy)).then_some("no remedy")
+        }
+        Some(Error::DoesNotFit { .. }) => (!words.contains("; make the image larger")).then_some("no remedy"),
+        Some(_) => None,
+    }
+}
+
+#[test]
+fn every_kind_of_error_has_its_words() {
+    let all = gate(&[Need::Mounts]);
+    let mut snapshots = String::new();
+    let (mut kinds, mut structures) = (BTreeMap::new(), BTreeMap::new());
+    let mut flaws = Vec::new();
+    for case in CASES.iter().filter(|case| all || !case.root) {
+        let told = tell(case);
+        flaws.extend(flaw(&told).map(|flaw| format!("{}: {flaw}: {}", case.name, told.words)));
+        write!(snapshots, "== {}: {}\n{}", case.name, told.code.unwrap_or(-1), told.words)
+            .expect("writing to a string");
+        let Some(error) = &told.error else { continue };
+        kinds.insert(kind(error), case.name);
+        if let Error::Corrupt { at, .. } | Error::Unsupported { at, .. } = error {
+            structures.insert(structure(at), case.name);
+        }
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/messages/snapshots.txt");
+    if std::env::var_os("EXT4_CANON_BLESS").is_some_and(|bless| bless == "1") {
+        fs::write(&file, &snapshots).expect("writing");
+    }
+    assert!(flaws.is_empty(), "{}", flaws.join("\n"));
+    if !all {
+        return;
+    }
+    assert_eq!(snapshots, fs::read_to_string(&file).expect("reading"), "EXT4_CANON_BLESS=1 writes it anew");
+    // The library does not write in these cases; the disk that is full is one.
+    kinds.insert(KINDS[0], "a full disk");
+    let missing: Vec<_> = KINDS.iter().filter(|kind| !kinds.contains_key(*kind)).collect();
+    assert!(missing.is_empty(), "no case for {missing:?}");
+    let missing: Vec<_> = STRUCTURES.iter().filter(|name| !structures.contains_key(*name)).collect();
+    assert!(missing.is_empty(), "no case for {missing:?}");
+}
+
+/// Whatever the sources say of what is not handled or not clean stands in a snapshot.
+#[test]
+fn no_refusal_lacks_a_snapshot() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let snapshots =
+        fs::read_to_string(root.join("tests/integration/messages/snapshots.txt")).expect("reading");
+    let found = literals::of_refusals(&root.join("src"));
+    assert!(found.len() > 50, "{found:?}");
+    let excused = |words: &str| cases::EXCUSED.iter().any(|(start, _)| words.contains(start));
+    let missing: Vec<_> =
+        found.iter().filter(|words| !snapshots.contains(*words) && !excused(words)).collect();
+    assert!(missing.is_empty(), "no snapshot has {missing:#?}");
+    for (words, reason) in cases::EXCUSED {
+        assert!(found.iter().any(|found| found.contains(words)), "nobody says '{words}' ({reason})");
+        assert!(!snapshots.contains(words), "there is a snapshot of '{words}' ({reason})");
+    }
+}
