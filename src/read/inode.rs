@@ -236,7 +236,7 @@ fn check_hurd(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()>
     found.map_or(Ok(()), |(what, _)| {
         Err(Location::of(Structure::Inode)
             .inode(number)
-            .unsupported(what, "clear it on the Hurd, or make the image anew with mke2fs -o linux"))
+            .unsupported(what, "make the image anew with mke2fs -o linux"))
     })
 }
 
@@ -255,12 +255,11 @@ fn check_flags(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()
     let flags = inode.flags();
     let alien = flags - InodeFlags::USER - InodeFlags::DERIVED - structural_flags(source);
     if !alien.is_empty() {
-        let names: Vec<&str> = alien.iter_names().map(|(name, _)| name).collect();
+        let names: String = alien.iter_names().map(|(name, _)| format!(" {name}")).collect();
         return Err(at().unsupported(
             format!(
-                "i_flags has bits {:#x} ({}), which no feature of this filesystem explains",
-                alien.bits(),
-                if names.is_empty() { "without a name".to_owned() } else { names.join(", ") }
+                "i_flags has bits {:#x}{names}, which no feature of this filesystem explains",
+                alien.bits()
             ),
             "run e2fsck -f on the image; flags that it leaves go with debugfs's set_inode_field",
         ));

@@ -170,7 +170,8 @@ fn flaw(told: &Told) -> Option<&'static str> {
         }
         Some(Error::Unsupported { remedy, .. } | Error::Unclean { remedy, .. }) => {
             // A remedy says what to do.
-            let verbs = ["run", "use", "give", "make", "set", "mount", "remove", "rename", "move", "drop"];
+            let verbs =
+                ["run", "clear", "use", "give", "make", "set", "mount", "remove", "rename", "move", "drop"];
             let first = remedy.split(' ').next().unwrap_or_default();
             (!verbs.contains(&first) || !words.ends_with(remedy)).then_some("no remedy")
         }
