@@ -199,7 +199,7 @@ pub fn survey(
     observer.begin(Stage::Survey, total);
     let surveyor = Surveyor { source, tree, holes, digest };
     let units = surveyor.units();
-    let mut survey = Survey::default();
+    let mut survey = Survey::for_nodes(tree.nodes.len());
     let cluster = source.geometry.blocks_per_cluster;
     let mut next_node = 0;
     // In rounds, so that the parts in flight stay few.
@@ -231,10 +231,17 @@ pub fn survey(
         }
     }
     survey.open(NodeId(u32::try_from(tree.nodes.len()).unwrap_or(u32::MAX)), &mut next_node);
+    survey.runs.shrink_to_fit();
+    survey.digests.shrink_to_fit();
     survey
 }
 
 impl Survey {
+    fn for_nodes(count: usize) -> Self {
+        let firsts = || Vec::with_capacity(count + 1);
+        Self { firsts: firsts(), digest_firsts: firsts(), ..Self::default() }
+    }
+
     /// Ends the node before `node`, and all nodes without units up to it.
     fn open(&mut self, node: NodeId, next: &mut usize) {
         while *next <= node.index() {

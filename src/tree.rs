@@ -196,6 +196,19 @@ impl Tree {
         Text { start, len: u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX) }
     }
 
+    /// Makes room for so many entries and runs, and no more.
+    pub fn reserve(&mut self, entries: usize, runs: usize) {
+        self.entries.reserve_exact(entries);
+        self.runs.reserve_exact(runs);
+    }
+
+    /// Gives back memory that was kept for growth.
+    pub fn shrink(&mut self) {
+        self.xattr_sets.shrink_to_fit();
+        self.xattrs.shrink_to_fit();
+        self.bytes.shrink_to_fit();
+    }
+
     /// The bytes of a text of this tree.
     pub fn text(&self, text: Text) -> &[u8] {
         &self.bytes[text.start..][..text.len as usize]

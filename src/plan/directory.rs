@@ -24,9 +24,9 @@ pub struct DirectoryPlan {
     /// For each block of names, the place of its first entry in the order.
     pub starts: Vec<u32>,
     /// The index; `None` for a linear directory.
-    pub index: Option<Index>,
+    pub index: Option<Box<Index>>,
     /// The lists in the inode, for a directory that has no blocks.
-    pub inline: Option<InlineLists>,
+    pub inline: Option<Box<InlineLists>>,
 }
 
 /// The index of a directory.
@@ -182,8 +182,9 @@ impl<'g> DirectoryRules<'g> {
             ));
         }
         let blocks = 1 + leaves + levels.iter().sum::<u32>();
-        let order = hashed.into_iter().map(|(_, _, place)| place).collect();
-        let index = Some(Index { order, hashes, levels });
+        let mut order: Vec<u32> = hashed.into_iter().map(|(_, _, place)| place).collect();
+        order.shrink_to_fit();
+        let index = Some(Box::new(Index { order, hashes, levels }));
         Ok(DirectoryPlan { blocks, starts, index, inline: None })
     }
 

@@ -157,6 +157,8 @@ pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks
         let file = layouter.file(number, [(0, blocks, false)].into_iter(), false)?;
         layouter.layout.values.push(file);
     }
+    layouter.layout.extents.shrink_to_fit();
+    layouter.layout.map_blocks.shrink_to_fit();
     let missing = layouter.layout.free.missing();
     if missing > 0 {
         let available = geometry.blocks_count;

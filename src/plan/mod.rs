@@ -92,7 +92,7 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
             if !tree.node(id).kind.is_directory() {
                 Ok(DirectoryPlan::default())
             } else if xattrs.inline_of(id).is_some() {
-                Ok(DirectoryPlan { inline: candidates.lists(id), ..DirectoryPlan::default() })
+                Ok(DirectoryPlan { inline: candidates.lists(id).map(Box::new), ..DirectoryPlan::default() })
             } else {
                 rules.plan(tree, id, numbering.number_of(id))
             }

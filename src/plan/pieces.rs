@@ -123,7 +123,9 @@ pub fn list(plan: &Plan, tree: &Tree, survey: &Survey) -> Result<Vec<Piece>> {
     lister.specials();
     lister.nodes(survey);
     let mut pieces = lister.pieces;
-    pieces.sort_by_key(|piece| piece.start);
+    // No two have one start, or there is an error below.
+    pieces.sort_unstable_by_key(|piece| piece.start);
+    pieces.shrink_to_fit();
     let size = plan.geometry.block_size as u64;
     let overlap =
         pieces.windows(2).find(|pair| pair[0].start.0 + pair[0].bytes.div_ceil(size) > pair[1].start.0);

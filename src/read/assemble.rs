@@ -51,18 +51,24 @@ pub fn assemble<'s, 'a>(
     directories: Vec<ReadDirectory<'a>>,
     (xattr_blocks, values): (&'s XattrBlocks<'a>, &'s Values<'a>),
 ) -> Result<Assembled> {
+    let mut tree = Tree::default();
+    tree.reserve(
+        directories.iter().map(|directory| directory.entries.len()).sum(),
+        inodes.iter().filter(|inode| !inode.is_directory()).map(|inode| inode.runs.len()).sum(),
+    );
     let mut assembler = Assembler {
         source,
         inodes,
         directories: directories.into_iter().map(|directory| (directory.number, directory)).collect(),
         found: vec![Found::default(); inodes.len()],
         order: Vec::with_capacity(inodes.len() + 1),
-        tree: Tree::default(),
+        tree,
         untyped: 0,
     };
     assembler.number()?;
     assembler.check_links()?;
     assembler.add_nodes(&mut XattrSets::new(xattr_blocks, values))?;
+    assembler.tree.shrink();
     let wrong_counts =
         inodes.iter().filter(|inode| !inode.has_right_blocks(source.geometry.block_size)).count();
     let mut warnings = Vec::new();
@@ -259,6 +265,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 
     fn add_nodes(&mut self, sets: &mut XattrSets<'s>) -> Result<()> {
+        self.tree.nodes.reserve_exact(self.order.len());
         for index in self.order.clone() {
             let node = match index {
                 Some(index) => self.node(index, sets)?,

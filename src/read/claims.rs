@@ -102,6 +102,7 @@ impl Claims {
     /// Sorts the claims, and refuses blocks that are claimed twice, and clusters, of so many blocks,
     /// that have two owners.
     pub fn check(&mut self, cluster: u64) -> Result<()> {
+        self.0.shrink_to_fit();
         self.0.par_sort_unstable_by_key(|claim| (claim.start, claim.count, claim.owner, claim.logical));
         for pair in self.0.windows(2) {
             let [first, second] = pair else { continue };

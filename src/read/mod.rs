@@ -79,6 +79,26 @@ enum Live<'a> {
     Value(ea_inode::EaInode),
 }
 
+/// Inodes that are read at once.
+const ROUND: usize = 1 << 15;
+
+/// Reads an inode with links, and what it claims.
+fn read_live<'a>(
+    source: &Source<'a>,
+    budget: &file_map::Budget,
+    orphans: &Orphans,
+    raw: &inode_table::RawInode<'a>,
+) -> Result<(Live<'a>, Vec<claims::Claim>)> {
+    if ea_inode::is_one(source, raw) {
+        let (inode, mapped) = ea_inode::read(source, budget, raw)?;
+        return Ok((Live::Value(inode), mapped));
+    }
+    let (mut inode, mapped) = inode::read(source, budget, raw, orphans.contains(raw.number))?;
+    inode.runs.shrink_to_fit();
+    inode.xattrs.shrink_to_fit();
+    Ok((Live::Node(inode), mapped))
+}
+
 fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
     let orphans = orphan::read(source)?;
     let scan = inode_table::scan(source, &orphans)?;
@@ -89,36 +109,30 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
     let mut claims = claims::Claims::of_metadata(source);
     claims.extend(specials.claims.iter().copied());
     let (mut inodes, mut ea_inodes) = (Vec::with_capacity(scan.live.len()), Vec::new());
-    let mut warnings = scan.warnings;
-    let batches: Vec<_> = scan
-        .live
-        .par_chunks(512)
-        .map(|raws| {
-            let batch = raws
-                .iter()
-                .filter(|raw| !specials.is_special(raw.number))
-                .map(|raw| {
-                    if ea_inode::is_one(source, raw) {
-                        let (inode, mapped) = ea_inode::read(source, &budget, raw)?;
-                        return Ok((Live::Value(inode), mapped));
-                    }
-                    let (inode, mapped) = inode::read(source, &budget, raw, orphans.contains(raw.number))?;
-                    Ok((Live::Node(inode), mapped))
-                })
-                .collect::<Result<Vec<_>>>();
-            observer.advance(raws.len() as u64);
-            batch
-        })
-        .collect();
-    for batch in batches {
-        for (inode, mapped) in batch? {
-            claims.extend(mapped);
-            match inode {
-                Live::Node(inode) => inodes.push(inode),
-                Live::Value(inode) => ea_inodes.push(inode),
+    let (live, mut warnings) = (scan.live, scan.warnings);
+    // In rounds, so that what is in flight stays little.
+    for round in live.chunks(ROUND) {
+        let batches: Vec<_> = round
+            .par_chunks(512)
+            .map(|raws| {
+                let live = raws.iter().filter(|raw| !specials.is_special(raw.number));
+                let batch =
+                    live.map(|raw| read_live(source, &budget, &orphans, raw)).collect::<Result<Vec<_>>>();
+                observer.advance(raws.len() as u64);
+                batch
+            })
+            .collect();
+        for batch in batches {
+            for (inode, mapped) in batch? {
+                claims.extend(mapped);
+                match inode {
+                    Live::Node(inode) => inodes.push(inode),
+                    Live::Value(inode) => ea_inodes.push(inode),
+                }
             }
         }
     }
+    drop(live);
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims());
     let shared = if source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS) {

@@ -24,6 +24,7 @@ mod journal;
 mod judges;
 mod large;
 mod matrix;
+mod memory;
 mod messages;
 mod mmp;
 mod quota;

@@ -1,0 +1,63 @@
+//! The promise on memory in docs/hostile-images.md, held to by limits of the system.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, fill, gate, tool};
+
+const BASE: u64 = 32 << 20;
+const PER_INODE: u64 = 512;
+const PER_EXTENT: u64 = 192;
+
+/// Runs the program with no more memory than the promise gives; private memory of all kinds counts.
+fn holds(image: &Path, inodes: u64, extents: u64) {
+    let limit = (BASE + PER_INODE * inodes + PER_EXTENT * extents) >> 10;
+    for arguments in ["--check", "-q --verify"] {
+        let output = image.with_extension("out");
+        let output = if arguments == "--check" { "" } else { output.to_str().expect("a path in UTF-8") };
+        let script = format!(r#"ulimit -d {limit} && exec "$0" --threads=2 {arguments} "$1" {output}"#);
+        let mut shell = tool("sh");
+        shell.args(["-c", &script, env!("CARGO_BIN_EXE_ext4-canon")]).arg(image);
+        let ran = try_run(&mut shell);
+        assert!(matches!(ran.code, Some(0 | 1)) && ran.stderr.is_empty(), "{limit} KiB: {ran:?}");
+    }
+}
+
+#[test]
+fn many_inodes_take_what_is_promised() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-b", "1024", "-N", "61000", "-O", "^has_journal"];
+    let image = lab.mke2fs("in.img", "128M", &options);
+    fill::kernel(&image, |root| {
+        for folder in 0..30 {
+            let folder = root.join(format!("folder{folder}"));
+            fs::create_dir(&folder).expect("a folder");
+            for number in 0..2000 {
+                fs::write(folder.join(format!("a name of usual length {number}")), "text").expect("writing");
+            }
+        }
+    });
+    holds(&image, 60_000, 60_000);
+}
+
+#[test]
+fn many_extents_take_what_is_promised() {
+    const EXTENTS: u64 = 150_000;
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image = lab.mke2fs("in.img", "200M", &["-t", "ext4", "-b", "1024", "-N", "64", "-O", "^has_journal"]);
+    fill::kernel(&image, |root| {
+        let comb = File::create(root.join("comb")).expect("a file");
+        for number in 0..EXTENTS {
+            comb.write_all_at(&[7; 1024], number * 2048).expect("writing");
+        }
+    });
+    holds(&image, 16, EXTENTS);
+}
