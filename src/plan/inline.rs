@@ -1,8 +1,9 @@
 //! Which content may lie in its inode, and how much room it would take there.
 
-use super::pack;
+use super::{Numbering, pack};
 use crate::geometry::Geometry;
 use crate::ondisk::dir_entry::{INLINE_PARENT_SIZE, entry_size};
+use crate::ondisk::extent;
 use crate::ondisk::features::Incompat;
 use crate::ondisk::inode::{FAST_SYMLINK_LIMIT, I_BLOCK_SIZE, InodeFlags};
 use crate::ondisk::xattr as disk;
@@ -31,6 +32,8 @@ pub struct Candidates<'p> {
     survey: &'p Survey,
     /// The most bytes that the value of `system.data` may have; `None` where nothing is inline.
     room: Option<usize>,
+    /// Directories that can't be inline for what their inodes would begin with, in the order of the nodes.
+    lookalikes: Vec<NodeId>,
 }
 
 impl<'p> Candidates<'p> {
@@ -38,7 +41,29 @@ impl<'p> Candidates<'p> {
     pub fn new(geometry: &Geometry, tree: &'p Tree, survey: &'p Survey, body_room: usize) -> Self {
         let feature = geometry.features.incompat.contains(Incompat::INLINE_DATA);
         let room = body_room.checked_sub(ENTRY_SIZE).filter(|_| feature);
-        Self { tree, survey, room }
+        Self { tree, survey, room, lookalikes: Vec::new() }
+    }
+
+    /// Leaves out directories that the numbers of inodes would make look like extent trees: e2fsck takes
+    /// the number of the parent, with which they begin, for the head of one, where that of their first
+    /// entry goes with it. `inline` says which are inline; returns whether there was one.
+    pub fn leave_out_lookalikes(&mut self, inline: impl Fn(NodeId) -> bool, numbering: &Numbering) -> bool {
+        let begins_like_one = |id: NodeId| {
+            let Kind::Directory { parent, .. } = self.tree.node(id).kind else { return false };
+            let parent = numbering.number_of(parent).0.to_le_bytes();
+            if parent[..2] != extent::MAGIC.to_le_bytes() || !inline(id) {
+                return false;
+            }
+            let lists = self.lists(id);
+            let first = lists.and_then(|lists| lists.in_head.iter().position(|in_head| *in_head));
+            let number = first.map_or(0, |first| numbering.number_of(self.tree.entries_of(id)[first].node).0);
+            extent::resembles_root(&[parent, number.to_le_bytes()].concat())
+        };
+        let found: Vec<_> = self.tree.ids().filter(|id| begins_like_one(*id)).collect();
+        let any = !found.is_empty();
+        self.lookalikes.extend(found);
+        self.lookalikes.sort_unstable();
+        any
     }
 
     /// Whether there can't be any.
@@ -83,7 +108,9 @@ impl<'p> Candidates<'p> {
     ///
     /// The kernel does not mount a root without blocks, and e2fsck wants blocks in `lost+found`.
     pub fn lists(&self, id: NodeId) -> Option<InlineLists> {
-        let room = self.room.filter(|_| !matches!(id, NodeId::ROOT | NodeId::LOST_FOUND))?;
+        let never =
+            matches!(id, NodeId::ROOT | NodeId::LOST_FOUND) || self.lookalikes.binary_search(&id).is_ok();
+        let room = self.room.filter(|_| !never)?;
         let entries = self.tree.entries_of(id);
         if entries.len() * entry_size(1) > HEAD_ROOM + room {
             return None;

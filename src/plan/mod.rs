@@ -80,9 +80,15 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     let mut geometry = source.geometry.clone();
     geometry.features = superblock::features(source, tree)?;
     let (groups, used) = placement::place(&geometry)?;
-    let candidates = inline::Candidates::new(&geometry, tree, survey, xattr::body_room(&geometry));
-    let mut xattrs = xattr::plan(tree, &geometry, &candidates, before)?;
-    let numbering = Numbering::new(&geometry, tree, specials, (before, xattrs.values.len()))?;
+    let mut candidates = inline::Candidates::new(&geometry, tree, survey, xattr::body_room(&geometry));
+    let (mut xattrs, numbering) = loop {
+        let xattrs = xattr::plan(tree, &geometry, &candidates, before)?;
+        let numbering = Numbering::new(&geometry, tree, specials, (before, xattrs.values.len()))?;
+        // Each time there are fewer candidates.
+        if !candidates.leave_out_lookalikes(|id| xattrs.inline_of(id).is_some(), &numbering) {
+            break (xattrs, numbering);
+        }
+    };
     let rules = DirectoryRules::new(&geometry);
     let directories = (0..tree.nodes.len())
         .into_par_iter()

@@ -491,3 +491,34 @@ fn a_symlink_with_an_xattr_block_is_not_inline() {
     same_bytes(&output, &canonical(&other, &[]));
     assert!(!is_inline(&output, "large") && is_inline(&output, "small"));
 }
+
+/// A directory in its inode begins with the number of its parent, which can be the magic number of extent
+/// trees; e2fsck takes it for one where the inode of the first entry goes with that.
+#[test]
+fn directories_that_look_like_extent_trees_have_blocks() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    // Inode 12 is the first; 0xF30A is to be that of "b", and 0x10002 that of the file in "y".
+    let (before, after) = (0xF30A - 12, 0x10002 - 0xF30A - 2);
+    for (shift, inline) in [(0, false), (1, true)] {
+        let lab = Lab::new();
+        let options =
+            ["-t", "ext4", "-b", "1024", "-I", "256", "-N", "66000", "-O", "inline_data,^has_journal"];
+        let image = lab.mke2fs("in.img", "64M", &options);
+        fill::kernel(&image, |root| {
+            for number in 0..before + shift {
+                File::create(root.join(format!("a{number:05}"))).expect("a file");
+            }
+            fs::create_dir_all(root.join("b/y")).expect("folders");
+            File::create(root.join("b/y/file")).expect("a file");
+            for number in 0..after {
+                File::create(root.join(format!("c{number:05}"))).expect("a file");
+            }
+        });
+        assert!(is_inline(&image, "/b/y"));
+        let output = canonical(&image, &["--verify"]);
+        let number = crate::support::image::inode_of(&output, "/b");
+        assert_eq!((number, is_inline(&output, "/b/y")), (0xF30A + shift, inline));
+    }
+}
