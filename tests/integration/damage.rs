@@ -118,7 +118,9 @@ fn same_for_the_kernel(
     // The kernel would have to write to others first.
     let clean = canvas.get(1024 + 0x60, 1).first().is_some_and(|byte| byte & 4 == 0)
         && canvas.get(1024 + 0xE8, 4) == [0; 4]
-        && canvas.get(1024 + 0x66, 1).first().is_some_and(|byte| byte & 1 == 0);
+        && canvas.get(1024 + 0x66, 1).first().is_some_and(|byte| byte & 1 == 0)
+        // Few kernels have the tables for names without case.
+        && canvas.get(1024 + 0x62, 1).first().is_some_and(|byte| byte & 2 == 0);
     if !clean || tally.outputs % 8 != 2 || !gate(&[Need::Mounts]) {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::image::debugfs;
+use crate::support::image::{debugfs, inode_offset, patch};
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
 use crate::support::{Lab, run, tool, tree};
@@ -23,12 +23,18 @@ pub enum Then {
     FastCommits,
     /// debugfs sets xattrs that need a block.
     Xattrs,
+    /// debugfs gives two files and a folder values that need an inode of their own.
+    Values,
+    /// Two folders ignore case, and e2fsck gives one an index.
+    Casefold,
+    /// A folder has an encryption context.
+    Encrypt,
 }
 
 /// Name, size, options of mke2fs, and what happens then.
 pub type Recipe = (&'static str, &'static str, &'static str, Then);
 
-pub const RECIPES: [Recipe; 42] = [
+pub const RECIPES: [Recipe; 45] = [
     ("ext2", "1M", "-t ext2 -b 1024", Then::Nothing),
     ("ext2 4k", "2M", "-t ext2 -b 4096", Then::Nothing),
     ("revision 0", "1M", "-t ext2 -r 0 -b 1024", Then::Nothing),
@@ -79,6 +85,9 @@ pub const RECIPES: [Recipe; 42] = [
         "-t ext4 -b 4096 -I 1024 -O ^has_journal,inline_data",
         Then::Xattrs,
     ),
+    ("ea_inode", "2M", "-t ext4 -b 1024 -O ^has_journal,ea_inode", Then::Values),
+    ("casefold", "2M", "-t ext4 -b 1024 -O ^has_journal,casefold", Then::Casefold),
+    ("encrypt, xattrs", "1M", "-t ext4 -b 1024 -O ^has_journal,^metadata_csum,encrypt", Then::Encrypt),
     ("dirty", "4M", "-t ext4 -b 1024", Then::Cut("data=ordered")),
     ("dirty, data", "4M", "-t ext4 -b 1024", Then::Cut("data=journal")),
     ("dirty ext3", "4M", "-t ext3 -b 1024", Then::Cut("data=ordered")),
@@ -129,13 +138,17 @@ fn source(lab: &Lab, index: bool) -> PathBuf {
 /// Makes the image of a recipe.
 pub fn make(lab: &Lab, recipe: &Recipe) -> PathBuf {
     let (_, size, options, then) = recipe;
-    let source = source(lab, *then == Then::Index);
-    let inodes = if *then == Then::Index { "256" } else { "64" };
+    let source = source(lab, matches!(then, Then::Index | Then::Casefold));
+    let inodes = if matches!(then, Then::Index | Then::Casefold) { "256" } else { "64" };
     let options: Vec<&str> = options.split(' ').chain(["-N", inodes]).collect();
     let image = lab.mke2fs_d("in.img", size, &options, &source);
     match then {
         Then::Nothing => {}
-        Then::Index => {
+        Then::Index | Then::Casefold => {
+            if *then == Then::Casefold {
+                let set = |folder: &str| format!("set_inode_field {folder} flags 0x40080000\n");
+                debugfs(&image, &(set("many") + &set("deep")));
+            }
             let ran = try_run(tool("e2fsck").arg("-fyD").arg(&image));
             assert!(ran.code.is_some_and(|code| code <= 1), "{ran:#?}");
         }
@@ -148,6 +161,20 @@ pub fn make(lab: &Lab, recipe: &Recipe) -> PathBuf {
                      ea_set file150 user.long {long}\nea_set deep trusted.other other\n"
                 ),
             );
+        }
+        Then::Values => {
+            let value = lab.path("value");
+            fs::write(&value, tree::noise(7, 3000)).expect("writing");
+            let set = |path: &str| format!("ea_set -f {} {path} trusted.large\n", value.display());
+            debugfs(&image, &["file59", "file150", "deep"].map(set).concat());
+        }
+        Then::Encrypt => {
+            let context = [&[2, 1, 4, 2, 0, 0, 0, 0][..], &[7; 32]].concat();
+            fs::write(lab.path("context"), context).expect("writing");
+            let set = format!("ea_set -f {} secret user.c\n", lab.path("context").display());
+            debugfs(&image, &format!("mkdir secret\n{set}set_inode_field secret flags 0x80800\n"));
+            // debugfs has no name for the namespace of contexts; the entry is behind 32 bytes and a magic number.
+            patch(&image, inode_offset(&image, "/secret") + 128 + 32 + 4 + 1, &[9]);
         }
         Then::Cut(mount_options) => return cut(lab, &image, mount_options, |_| Vec::new()),
         Then::Orphans => {
