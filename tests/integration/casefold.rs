@@ -244,5 +244,5 @@ fn the_flag_is_refused_where_it_has_no_meaning() {
     debugfs(&image, "set_inode_field d/file flags 0x40080000\n");
     assert!(refused(&image, &[], 4).contains("CASEFOLD"));
     let image = image_of(&lab, "without.img", &["-t", "ext4"], &[]);
-    assert!(refused(&image, &[], 4).contains("i_flags"));
+    assert!(refused(&image, &[], 3).contains("i_flags"));
 }

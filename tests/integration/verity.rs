@@ -153,5 +153,5 @@ fn a_tree_that_no_kernel_would_find_is_refused() {
     debugfs(&image, "set_inode_field file size 61440\n");
     assert!(refused(&image, &[], 4).contains("between the end of the file and block 16"));
     debugfs(&image, "set_inode_field file size 61000\nfeature -verity\n");
-    assert!(refused(&image, &[], 4).contains("i_flags"));
+    assert!(refused(&image, &[], 3).contains("i_flags"));
 }
