@@ -1,16 +1,13 @@
 //! Counting what canonicalization rewrote.
 
-use rayon::prelude::*;
-
 use crate::ondisk::features::Compat;
 use crate::plan::{Content, Plan};
-use crate::read::Reading;
+use crate::read::{Reading, leftovers};
 use crate::recover::Recovery;
 use crate::report::Report;
 use crate::source::Source;
-use crate::survey::{Survey, is_zero};
+use crate::survey::Survey;
 use crate::tree::Tree;
-use crate::units::{BlockNr, GroupNr};
 
 /// Counts everything that input and plan tell.
 pub fn account(
@@ -34,7 +31,7 @@ pub fn account(
         directories_indexed: plan.directories.iter().filter(|directory| directory.index.is_some()).count()
             as u64,
         blocks_punched: survey.punched,
-        stale_blocks: stale_blocks(source, reading),
+        stale_blocks: leftovers::count(&leftovers::free_blocks(source, &reading.claims)),
         transactions: recovery.transactions,
         blocks_replayed: recovery.replayed,
         blocks_revoked: recovery.revoked,
@@ -69,28 +66,6 @@ pub fn account(
         report.warnings.extend(crate::mentions::find(source, tree, source.superblock.s_uuid));
     }
     report
-}
-
-/// Blocks that nothing claims, but that hold something.
-fn stale_blocks(source: &Source<'_>, reading: &Reading) -> u64 {
-    let geometry = &source.geometry;
-    let count_in = |blocks: std::ops::Range<u64>| {
-        let stored = source.stored(blocks).into_iter().flatten();
-        let stale = stored.filter(|block| !is_zero(source.block(BlockNr(*block)).unwrap_or_default()));
-        stale.count() as u64
-    };
-    (0..geometry.groups)
-        .into_par_iter()
-        .map(|group| {
-            let blocks = geometry.group_blocks(GroupNr(group));
-            let (mut stale, mut next) = (0, blocks.start);
-            for claim in reading.claims.within(blocks.start, blocks.end) {
-                stale += count_in(next..claim.start);
-                next = claim.end;
-            }
-            stale + count_in(next..blocks.end)
-        })
-        .sum()
 }
 
 /// Warnings of xattrs whose values are bound to what changes.

@@ -1,5 +1,7 @@
 //! Reading the bytes of regular files, wherever they lie.
 
+use std::ops::Range;
+
 use crate::source::Source;
 use crate::tree::{Kind, NodeId, Run, Tree};
 use crate::units::BlockNr;
@@ -53,6 +55,52 @@ impl<'s, 'a> FileContent<'s, 'a> {
             runs.flat_map(|run| u64::from(run.logical)..u64::from(run.logical) + u64::from(run.count));
         let in_inode = self.inline.is_some_and(|bytes| !bytes.is_empty());
         blocks.chain(in_inode.then_some(0))
+    }
+
+    /// The ranges of bytes that the image stores of the file, whole blocks counted, in order.
+    pub fn stored_ranges(&self) -> impl Iterator<Item = Range<u64>> + use<'s> {
+        let size = self.source.geometry.block_size as u64;
+        let in_inode = self.inline.map(|bytes| 0..bytes.len() as u64);
+        let runs = self.runs.iter().filter(|run| !run.unwritten);
+        in_inode.into_iter().chain(runs.map(move |run| u64::from(run.logical) * size..run.end() * size))
+    }
+
+    /// What is stored of a range of bytes that begins at a block: offsets and bytes, in order, cut to
+    /// the size of the file where it has no opaque blocks. All else reads as zeros.
+    pub fn pieces(&self, range: Range<u64>) -> Vec<(u64, &'s [u8])> {
+        let size = self.source.geometry.block_size as u64;
+        let mut pieces = Vec::new();
+        let mut push = |offset: u64, bytes: &'s [u8]| {
+            let end = if self.opaque_from.is_some() { range.end } else { range.end.min(self.size) };
+            let length = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
+            if length > 0 {
+                pieces.push((offset, &bytes[..length]));
+            }
+        };
+        if let Some(bytes) = self.inline {
+            if range.start == 0 {
+                push(0, bytes);
+            }
+            return pieces;
+        }
+        let wanted = range.start / size..range.end.div_ceil(size);
+        let first = self.runs.partition_point(|run| run.end() <= wanted.start);
+        let runs = self.runs[first..].iter().take_while(|run| u64::from(run.logical) < wanted.end);
+        for run in runs.filter(|run| !run.unwritten) {
+            let logical = u64::from(run.logical);
+            let start = run.physical.0 + (wanted.start.max(logical) - logical);
+            let end = run.physical.0 + (wanted.end.min(run.end()) - logical);
+            for stored in self.source.stored(start..end) {
+                let mut next = stored.start;
+                while let Some(bytes) = self.source.together(BlockNr(next), stored.end - next)
+                    && !bytes.is_empty()
+                {
+                    push((next - run.physical.0 + logical) * size, bytes);
+                    next += bytes.len() as u64 / size;
+                }
+            }
+        }
+        pieces
     }
 
     /// Bytes that lie within one block; `None` for a hole, and past the end.

@@ -10,6 +10,7 @@
 
 mod account;
 mod check;
+pub mod compare;
 pub mod content;
 mod digest;
 pub mod error;
@@ -28,6 +29,7 @@ pub mod survey;
 pub mod tree;
 pub mod units;
 mod verify;
+pub mod words;
 pub mod write;
 
 pub use error::{Error, Result};

@@ -11,6 +11,8 @@ pub enum Stage {
     Write,
     /// Reading the output again; counted in inodes.
     Verify,
+    /// Comparing the content of two images; counted in bytes.
+    Compare,
 }
 
 /// Hears of progress, from any thread.

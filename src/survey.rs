@@ -222,12 +222,7 @@ pub fn survey(
             if unit.window.start == 0 && surveyor.looks_like_extents(unit.node) {
                 survey.lookalikes.push(unit.node);
             }
-            part.runs.into_iter().for_each(|run| survey.push(first, run));
-            survey.digests.extend(part.digests);
-            survey.punched += part.punched;
-            if cluster > 1 && unit.last && unit.rules.has_whole_clusters() {
-                survey.fill_clusters(first, unit.rules.end, cluster, tree.runs_of(unit.node));
-            }
+            survey.add(first, unit, part, cluster, tree.runs_of(unit.node));
         }
     }
     survey.open(NodeId(u32::try_from(tree.nodes.len()).unwrap_or(u32::MAX)), &mut next_node);
@@ -236,10 +231,56 @@ pub fn survey(
     survey
 }
 
+/// Which blocks of a regular file are stored, and how; `None` where that follows from its bytes alone.
+pub fn allocation(
+    source: &Source<'_>,
+    tree: &Tree,
+    holes: HolePolicy,
+    id: NodeId,
+) -> Option<Vec<(u32, u32, u8)>> {
+    let surveyor = Surveyor { source, tree, holes, digest: false };
+    let rules = surveyor.rules(id)?;
+    if rules.zeros == Zeros::Punch && rules.opaque_from.is_none() {
+        return None;
+    }
+    let (mut units, mut survey) = (Vec::new(), Survey::default());
+    surveyor.add_units(id, &mut units);
+    for unit in &units {
+        let cluster = source.geometry.blocks_per_cluster;
+        survey.add(0, unit, surveyor.look(unit), cluster, tree.runs_of(id));
+    }
+    Some(joined(&survey.runs))
+}
+
+/// Runs by logical block and state (0: bytes, 1: zeros, 2: unwritten), wherever the input has them.
+pub fn joined(runs: &[StoredRun]) -> Vec<(u32, u32, u8)> {
+    let mut joined: Vec<(u32, u32, u8)> = Vec::with_capacity(runs.len());
+    for run in runs {
+        let state = if run.unwritten { 2 } else { u8::from(run.source == Bytes::Zeros) };
+        match joined.last_mut() {
+            Some((logical, count, last)) if *last == state && *logical + *count == run.logical => {
+                *count += run.count;
+            }
+            _ => joined.push((run.logical, run.count, state)),
+        }
+    }
+    joined
+}
+
 impl Survey {
     fn for_nodes(count: usize) -> Self {
         let firsts = || Vec::with_capacity(count + 1);
         Self { firsts: firsts(), digest_firsts: firsts(), ..Self::default() }
+    }
+
+    /// Adds what a unit holds to the file whose runs begin at `first`.
+    fn add(&mut self, first: usize, unit: &Unit, part: Part, cluster: u64, input: &[Run]) {
+        part.runs.into_iter().for_each(|run| self.push(first, run));
+        self.digests.extend(part.digests);
+        self.punched += part.punched;
+        if cluster > 1 && unit.last && unit.rules.has_whole_clusters() {
+            self.fill_clusters(first, unit.rules.end, cluster, input);
+        }
     }
 
     /// Ends the node before `node`, and all nodes without units up to it.
@@ -296,45 +337,46 @@ impl Surveyor<'_, '_> {
 
     /// All files, large ones in parts that begin and end with segments.
     fn units(&self) -> Vec<Unit> {
-        let size = self.segment_blocks() * SEGMENTS_PER_UNIT;
         let mut units = Vec::new();
-        for node in self.tree.ids() {
-            let Kind::Regular { first, count, size: bytes, inline } = self.tree.node(node).kind else {
-                continue;
-            };
-            let opaque_from = self.tree.node(node).opaque_from(self.source.geometry.block_size);
-            let zeros = match self.holes {
-                _ if opaque_from.is_none() && is_swap_file(self.source, self.tree, node) => Zeros::Write,
-                HolePolicy::Punch => Zeros::Punch,
-                HolePolicy::Keep => Zeros::Keep,
-            };
-            let rules =
-                Rules { size: bytes, end: self.source.geometry.blocks_of_bytes(bytes), zeros, opaque_from };
-            let end = first + count as usize;
-            if inline.is_some() {
-                units.push(Unit { node, runs: first..end, window: 0..1, rules, last: true });
-                continue;
-            }
-            let mut next = first;
-            while next < end {
-                // The window of the next run, and all runs that reach into it; a run that goes on
-                // behind it is also the first of the next window.
-                let mut start = u64::from(self.tree.runs[next].logical) / size * size;
-                let last_end =
-                    units.last().filter(|unit: &&Unit| unit.node == node).map_or(0, |unit| unit.window.end);
-                start = start.max(last_end);
-                let window = start..start + size;
-                let reach =
-                    self.tree.runs[next..end].partition_point(|run| u64::from(run.logical) < window.end);
-                let last = next + reach;
-                let tail = &self.tree.runs[last - 1];
-                let goes_on = u64::from(tail.logical) + u64::from(tail.count) > window.end;
-                let runs = next..last;
-                next = if goes_on { last - 1 } else { last };
-                units.push(Unit { node, runs, window, rules, last: next == end });
-            }
-        }
+        self.tree.ids().for_each(|node| self.add_units(node, &mut units));
         units
+    }
+
+    /// What is done with the blocks of a node, if it is a regular file.
+    fn rules(&self, node: NodeId) -> Option<Rules> {
+        let Kind::Regular { size, .. } = self.tree.node(node).kind else { return None };
+        let opaque_from = self.tree.node(node).opaque_from(self.source.geometry.block_size);
+        let zeros = match self.holes {
+            _ if opaque_from.is_none() && is_swap_file(self.source, self.tree, node) => Zeros::Write,
+            HolePolicy::Punch => Zeros::Punch,
+            HolePolicy::Keep => Zeros::Keep,
+        };
+        Some(Rules { size, end: self.source.geometry.blocks_of_bytes(size), zeros, opaque_from })
+    }
+
+    fn add_units(&self, node: NodeId, units: &mut Vec<Unit>) {
+        let size = self.segment_blocks() * SEGMENTS_PER_UNIT;
+        let Some(rules) = self.rules(node) else { return };
+        let Kind::Regular { first, count, inline, .. } = self.tree.node(node).kind else { return };
+        let end = first + count as usize;
+        if inline.is_some() {
+            units.push(Unit { node, runs: first..end, window: 0..1, rules, last: true });
+            return;
+        }
+        let (mut next, mut last_end) = (first, 0);
+        while next < end {
+            // The window of the next run, and all runs that reach into it; a run that goes on
+            // behind it is also the first of the next window.
+            let start = (u64::from(self.tree.runs[next].logical) / size * size).max(last_end);
+            let window = start..start + size;
+            last_end = window.end;
+            let reach = self.tree.runs[next..end].partition_point(|run| u64::from(run.logical) < window.end);
+            let last = next + reach;
+            let goes_on = self.tree.runs[last - 1].end() > window.end;
+            let runs = next..last;
+            next = if goes_on { last - 1 } else { last };
+            units.push(Unit { node, runs, window, rules, last: next == end });
+        }
     }
 
     fn look(&self, unit: &Unit) -> Part {

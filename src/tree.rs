@@ -164,6 +164,11 @@ pub struct Run {
 }
 
 impl Run {
+    /// The first logical block behind it.
+    pub fn end(&self) -> u64 {
+        u64::from(self.logical) + u64::from(self.count)
+    }
+
     /// The part from a logical block of the run on.
     pub fn from(&self, logical: u32) -> Self {
         let skipped = logical - self.logical;

@@ -20,19 +20,21 @@ they were made. IN is only read. The output is a fresh, sparse image of the same
 complete or absent.";
 
 /// Every way to begin.
-const USAGES: [&str; 4] = [
+const USAGES: [&str; 5] = [
     "ext4-canon [OPTIONS] IN OUT",
     "ext4-canon [OPTIONS] --in-place IN",
     "ext4-canon [OPTIONS] --check IN",
     "ext4-canon digest [OPTIONS] IN...",
+    "ext4-canon compare [OPTIONS] A B",
 ];
 
 /// Every way to end.
 const EXIT_CODES: [(u8, &str); 7] = [
-    (0, "done; with --check: IN is canonical"),
+    (0, "done; with --check: IN is canonical; compare: A and B have one canonical form"),
     (
         Code::NotCanonical as u8,
-        "--check says that IN is not canonical; digest --check, that a digest is another",
+        "--check says that IN is not canonical; digest --check, that a digest is another; compare, that A \
+         and B differ",
     ),
     (
         Code::Usage as u8,

@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod commands;
+pub mod diff;
 pub mod failure;
 pub mod guard;
 pub mod help;

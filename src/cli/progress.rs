@@ -37,6 +37,7 @@ impl Observer for Progress {
             Stage::Survey => "reading content",
             Stage::Write => "writing",
             Stage::Verify => "verifying",
+            Stage::Compare => "comparing",
         });
     }
 

@@ -16,6 +16,13 @@ pub enum Subcommand {
     ///
     /// The output is that of sha256sum. Exit code 1: with --check, a digest is another.
     Digest(DigestArgs),
+
+    /// Say whether two images have one canonical form, and if not, what differs
+    ///
+    /// Nothing is written. Exit code 0: they have; 1: they differ. What differs is listed by path; then
+    /// what differs of the filesystems themselves, each with the option that would align them; then what
+    /// differs but does not matter.
+    Compare(CompareArgs),
 }
 
 /// Options of all subcommands.
@@ -57,6 +64,32 @@ pub struct DigestArgs {
     quiet: bool,
 }
 
+/// `compare`, as typed.
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// An image
+    #[arg(value_name = "A")]
+    one: PathBuf,
+
+    /// Another image
+    #[arg(value_name = "B")]
+    other: PathBuf,
+
+    /// Print unified diffs of texts up to 1 MiB
+    #[arg(long)]
+    diff: bool,
+
+    #[command(flatten)]
+    policy: Policy,
+
+    #[command(flatten)]
+    common: Common,
+
+    /// Print nothing (or only JSON), and leave out what does not matter
+    #[arg(short, long)]
+    quiet: bool,
+}
+
 /// What all subcommands need to know.
 #[derive(Debug)]
 pub struct Setting {
@@ -86,13 +119,16 @@ pub enum Action {
     Digest(Vec<PathBuf>),
     /// Check digests that are listed in files.
     CheckDigests(Vec<PathBuf>),
+    /// Compare two images, with diffs or without.
+    Compare([PathBuf; 2], bool),
 }
 
 impl Subtask {
     /// The name of the subcommand.
     pub fn name(&self) -> &'static str {
         match self.action {
-            Action::Digest(_) | Action::CheckDigests(_) => "digest",
+            Action::Digest(..) | Action::CheckDigests(..) => "digest",
+            Action::Compare(..) => "compare",
         }
     }
 }
@@ -114,6 +150,12 @@ impl Subcommand {
                     Action::Digest(typed.inputs)
                 };
                 Ok(Subtask { setting, action })
+            }
+            Self::Compare(typed) => {
+                let inputs = [typed.one, typed.other];
+                refuse_dash(&inputs)?;
+                let setting = typed.common.setting(typed.policy, variable, typed.quiet)?;
+                Ok(Subtask { setting, action: Action::Compare(inputs, typed.diff) })
             }
         }
     }

@@ -3,6 +3,7 @@
 //! Field names are the kernel's. Nothing here knows of another stage: these modules decode and
 //! encode, and judge nothing. All of ext4 is little-endian, all of jbd2 big-endian.
 
+pub mod acl;
 pub mod bitmap;
 pub mod casefold;
 pub mod checksum;

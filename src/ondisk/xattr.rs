@@ -16,6 +16,10 @@ pub const VALUE_MAX: usize = 1 << 24;
 pub const REFCOUNT_MAX: u32 = 1024;
 /// The greatest name index that has a meaning.
 pub const INDEX_MAX: u8 = 10;
+/// The name index of the ACL of a node, which is all of its name.
+pub const INDEX_ACL_ACCESS: u8 = 2;
+/// The name index of the ACL that a directory gives to what is made in it.
+pub const INDEX_ACL_DEFAULT: u8 = 3;
 /// The name index of `system.`, which names inline data.
 pub const INDEX_SYSTEM: u8 = 7;
 /// The name of the xattr in an inode that holds what of inline data is behind `i_block`.
@@ -88,22 +92,26 @@ pub fn is_end(bytes: &[u8], offset: usize) -> bool {
     le32(bytes, offset) == Some(0)
 }
 
-/// A name with the prefix that its index stands for.
-pub fn full_name(index: u8, name: &[u8]) -> String {
-    let prefix = match index {
+/// The prefix that an index stands for.
+pub fn prefix(index: u8) -> &'static str {
+    match index {
         1 => "user.",
-        2 => "system.posix_acl_access",
-        3 => "system.posix_acl_default",
+        INDEX_ACL_ACCESS => "system.posix_acl_access",
+        INDEX_ACL_DEFAULT => "system.posix_acl_default",
         4 => "trusted.",
         5 => "lustre.",
         6 => "security.",
-        7 => "system.",
+        INDEX_SYSTEM => "system.",
         8 => "system.richacl",
         9 => "encryption.",
         10 => "gnu.",
         _ => "unknown.",
-    };
-    format!("{prefix}{}", crate::error::shown(name))
+    }
+}
+
+/// A name with the prefix that its index stands for.
+pub fn full_name(index: u8, name: &[u8]) -> String {
+    format!("{}{}", prefix(index), crate::error::shown(name))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use zerocopy::IntoBytes;
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::superblock::Superblock;
 use crate::read::{QuotaRules, Specials};
-use crate::survey::{Bytes, StoredRun, Survey};
+use crate::survey::{Survey, joined};
 use crate::tree::{Kind, NodeId, Tree};
 
 const DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
@@ -151,19 +151,4 @@ fn quota(stream: &mut Stream, rules: &QuotaRules) {
             stream.bytes(&limit.to_le_bytes());
         }
     }
-}
-
-/// Runs by logical block and state (0: bytes, 1: zeros, 2: unwritten), wherever the input has them.
-fn joined(runs: &[StoredRun]) -> Vec<(u32, u32, u8)> {
-    let mut joined: Vec<(u32, u32, u8)> = Vec::with_capacity(runs.len());
-    for run in runs {
-        let state = if run.unwritten { 2 } else { u8::from(run.source == Bytes::Zeros) };
-        match joined.last_mut() {
-            Some((logical, count, last)) if *last == state && *logical + *count == run.logical => {
-                *count += run.count;
-            }
-            _ => joined.push((run.logical, run.count, state)),
-        }
-    }
-    joined
 }

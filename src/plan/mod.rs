@@ -24,6 +24,7 @@ pub use numbering::Numbering;
 pub use pieces::{Content, Owner, Piece};
 pub use placement::GroupPlaces;
 pub use quota::{QuotaBlock, QuotaEntry, QuotaPlan};
+pub use superblock::{features, settings};
 pub use xattr::{SplitId, XattrPlan};
 
 use rayon::prelude::*;
@@ -78,7 +79,7 @@ pub struct Plan {
 pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &Options) -> Result<Plan> {
     let Reading { tree, specials, inodes: before, .. } = reading;
     let mut geometry = source.geometry.clone();
-    geometry.features = superblock::features(source, tree)?;
+    geometry.features = features(source, tree)?;
     let (groups, used) = placement::place(&geometry)?;
     let mut candidates = inline::Candidates::new(&geometry, tree, survey, xattr::body_room(&geometry));
     let (mut xattrs, numbering) = loop {

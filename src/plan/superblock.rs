@@ -52,6 +52,62 @@ pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
     }))
 }
 
+/// What of the superblock the settings fix: the fields that follow neither from the tree nor from the
+/// layout, with the options applied. UUID and checksum are zero.
+pub fn settings(source: &Source<'_>, features: Features, options: &Options) -> Superblock {
+    let (input, geometry) = (&source.superblock, &source.geometry);
+    let mut output = form::kept_fields(input);
+    output.s_magic = U16::new(sb::MAGIC);
+    // The Hurd looks for translators only where it was the creator.
+    output.s_creator_os = if source.is_of_hurd() { sb::OS_HURD } else { sb::OS_LINUX }.into();
+    output.s_state = U16::new(sb::STATE_VALID);
+    output.s_inodes_count = U32::new(geometry.inodes_count());
+    output.s_max_mnt_count = U16::new(max_mount_count(input));
+    output.s_first_ino = U32::new(geometry.first_inode.0);
+    output.s_inode_size = U16::new(u16::try_from(geometry.inode_size).unwrap_or(0));
+    output.s_feature_compat = U32::new(features.compat.bits());
+    output.s_feature_incompat = U32::new(features.incompat.bits());
+    output.s_feature_ro_compat = U32::new(features.ro_compat.bits());
+    output.s_hash_seed = form::HASH_SEED;
+    output.s_flags = U32::new(sb::FLAGS_SIGNED_HASH);
+    if geometry.is_64bit() {
+        output.s_desc_size = U16::new(u16::try_from(geometry.descriptor_size).unwrap_or(0));
+    }
+    if features.ro_compat.contains(RoCompat::METADATA_CSUM) {
+        output.s_checksum_type = sb::CHECKSUM_CRC32C;
+    }
+    if features.incompat.contains(Incompat::CASEFOLD) {
+        output.s_encoding = input.s_encoding;
+        output.s_encoding_flags = input.s_encoding_flags;
+    }
+    if features.incompat.contains(Incompat::ENCRYPT) {
+        output.s_encrypt_algos = input.s_encrypt_algos;
+        output.s_encrypt_pw_salt = input.s_encrypt_pw_salt;
+    }
+    if features.incompat.contains(Incompat::METADATA_CSUM_SEED) {
+        output.s_checksum_seed = U32::new(form::CHECKSUM_SEED);
+    }
+    if features.incompat.contains(Incompat::MMP) {
+        output.s_mmp_update_interval = input.s_mmp_update_interval;
+    }
+    if features.compat.contains(Compat::HAS_JOURNAL) && input.s_journal_inum.get() == 0 {
+        output.s_journal_uuid = input.s_journal_uuid;
+        output.s_journal_dev = input.s_journal_dev;
+    }
+    let created = options.epoch.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or(0);
+    output.s_mkfs_time = low(created);
+    output.s_mkfs_time_hi = (created >> 32).to_le_bytes()[0];
+    if let Some(label) = &options.label {
+        output.s_volume_name = [0; 16];
+        output.s_volume_name[..label.len()].copy_from_slice(label);
+    }
+    output
+}
+
+fn low(value: u64) -> U32 {
+    U32::new(u32::try_from(value & 0xFFFF_FFFF).unwrap_or(0))
+}
+
 /// Builds the superblock, but for UUID, journal backup and checksum.
 pub fn build(
     source: &Source<'_>,
@@ -61,56 +117,17 @@ pub fn build(
     static_clusters: u64,
     layout: &Layout,
 ) -> Superblock {
-    let input = &source.superblock;
-    let mut output = form::kept_fields(input);
+    let mut output = settings(source, geometry.features, options);
     let free = layout.free.count();
-    let low = |value: u64| U32::new(u32::try_from(value & 0xFFFF_FFFF).unwrap_or(0));
-    let high = |value: u64| U32::new(u32::try_from(value >> 32).unwrap_or(0));
-
-    output.s_magic = U16::new(sb::MAGIC);
-    // The Hurd looks for translators only where it was the creator.
-    output.s_creator_os = if source.is_of_hurd() { sb::OS_HURD } else { sb::OS_LINUX }.into();
-    output.s_state = U16::new(sb::STATE_VALID);
-    output.s_inodes_count = U32::new(geometry.inodes_count());
     output.s_free_inodes_count = U32::new(geometry.inodes_count() - numbering.count());
     output.s_free_blocks_count_lo = low(free);
-    output.s_free_blocks_count_hi = high(free);
+    output.s_free_blocks_count_hi = low(free >> 32);
     output.s_overhead_clusters = low(overhead(geometry, static_clusters, layout));
-    output.s_max_mnt_count = U16::new(max_mount_count(input));
-    output.s_first_ino = U32::new(geometry.first_inode.0);
-    output.s_inode_size = U16::new(u16::try_from(geometry.inode_size).unwrap_or(0));
-    output.s_feature_compat = U32::new(geometry.features.compat.bits());
-    output.s_feature_incompat = U32::new(geometry.features.incompat.bits());
-    output.s_feature_ro_compat = U32::new(geometry.features.ro_compat.bits());
-    output.s_hash_seed = form::HASH_SEED;
-    output.s_flags = U32::new(sb::FLAGS_SIGNED_HASH);
-    if geometry.is_64bit() {
-        output.s_desc_size = U16::new(u16::try_from(geometry.descriptor_size).unwrap_or(0));
-    }
-    if geometry.features.ro_compat.contains(RoCompat::METADATA_CSUM) {
-        output.s_checksum_type = sb::CHECKSUM_CRC32C;
-    }
-    if geometry.features.incompat.contains(Incompat::CASEFOLD) {
-        output.s_encoding = input.s_encoding;
-        output.s_encoding_flags = input.s_encoding_flags;
-    }
-    if geometry.features.incompat.contains(Incompat::ENCRYPT) {
-        output.s_encrypt_algos = input.s_encrypt_algos;
-        output.s_encrypt_pw_salt = input.s_encrypt_pw_salt;
-    }
-    if geometry.features.incompat.contains(Incompat::METADATA_CSUM_SEED) {
-        output.s_checksum_seed = U32::new(form::CHECKSUM_SEED);
-    }
     if layout.journal.is_some() {
         output.s_journal_inum = U32::new(InodeNr::JOURNAL.0);
         output.s_jnl_backup_type = sb::JNL_BACKUP_BLOCKS;
     }
-    if geometry.features.compat.contains(Compat::HAS_JOURNAL) && layout.journal.is_none() {
-        output.s_journal_uuid = input.s_journal_uuid;
-        output.s_journal_dev = input.s_journal_dev;
-    }
     if let Some(block) = layout.mmp_block {
-        output.s_mmp_update_interval = input.s_mmp_update_interval;
         output.s_mmp_block = U64::new(block.0);
     }
     let quota_file = |kind| U32::new(numbering.quota_file(kind).unwrap_or_default().0);
@@ -119,13 +136,6 @@ pub fn build(
     output.s_prj_quota_inum = quota_file(QuotaType::Project);
     if let Some(number) = numbering.orphan_file() {
         output.s_orphan_file_inum = U32::new(number.0);
-    }
-    let created = options.epoch.and_then(|epoch| u64::try_from(epoch).ok()).unwrap_or(0);
-    output.s_mkfs_time = low(created);
-    output.s_mkfs_time_hi = (created >> 32).to_le_bytes()[0];
-    if let Some(label) = &options.label {
-        output.s_volume_name = [0; 16];
-        output.s_volume_name[..label.len()].copy_from_slice(label);
     }
     output
 }

@@ -38,6 +38,11 @@ impl Claim {
         Self { start: run.physical, count, owner: Some(owner), logical: Some(run.logical) }
     }
 
+    /// The first logical block of content; `None` for anything else.
+    pub fn logical(&self) -> Option<u32> {
+        self.logical
+    }
+
     fn end(&self) -> u64 {
         self.start.0 + self.count
     }

@@ -12,6 +12,7 @@ use crate::ondisk::htree::{self, DxCountLimit, DxTail};
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::{le32, superblock, view};
 use crate::source::Source;
+use crate::survey::is_zero;
 use crate::units::{BlockNr, InodeNr};
 
 /// A name as it stands in a directory.
@@ -42,18 +43,52 @@ struct Reader<'s, 'a> {
     source: &'s Source<'a>,
     directory: &'s ReadInode<'a>,
     entries: Vec<RawEntry<'a>>,
+    /// Entries with stale bytes behind or instead of their names.
+    stale: u64,
+}
+
+/// A directory as the image holds it.
+#[derive(Debug)]
+pub struct StoredDirectory<'a> {
+    /// The names but `.` and `..`, in the order in which they are stored.
+    pub names: Vec<&'a [u8]>,
+    /// Entries that have bytes of deleted names behind them, or are deleted themselves.
+    pub stale: u64,
 }
 
 /// The names of a directory as the image holds them, sorted.
 pub fn stored_names<'a>(source: &Source<'a>, number: InodeNr) -> Result<Vec<(&'a [u8], InodeNr)>> {
+    let names = read_stored(source, &directory(source, number)?)?.1;
+    Ok(names.into_iter().map(|entry| (entry.name, entry.inode)).collect())
+}
+
+/// A directory as the image holds it, without what fast commits made of it.
+pub fn stored<'a>(source: &Source<'a>, number: InodeNr) -> Result<StoredDirectory<'a>> {
+    let directory = directory(source, number)?;
+    let (_, reader) = read_in_order(source, &directory)?;
+    let names = reader.entries.iter().map(|entry| entry.name).collect();
+    Ok(StoredDirectory { names, stale: reader.stale })
+}
+
+/// The inode of a directory.
+fn directory<'a>(source: &Source<'a>, number: InodeNr) -> Result<ReadInode<'a>> {
     let at = || Location::of(Structure::Directory).inode(number);
     let bytes = source.inode(number).ok_or_else(|| at().wrong("is not in use"))?;
     let (inode, _) = inode::read(source, &Budget::new(source), &RawInode { number, bytes }, false)?;
-    if !inode.is_directory() {
-        return Err(at().wrong("is not a directory"));
-    }
-    let names = read_stored(source, &inode)?.1;
-    Ok(names.into_iter().map(|entry| (entry.name, entry.inode)).collect())
+    if inode.is_directory() { Ok(inode) } else { Err(at().wrong("is not a directory")) }
+}
+
+/// Reads a directory as the image holds it: its parent, and its names in their order.
+fn read_in_order<'s, 'a>(
+    source: &'s Source<'a>,
+    directory: &'s ReadInode<'a>,
+) -> Result<(InodeNr, Reader<'s, 'a>)> {
+    let mut reader = Reader { source, directory, entries: Vec::new(), stale: 0 };
+    let parent = match directory.inline {
+        Some(parts) => reader.inline(parts)?,
+        None => reader.blocks()?,
+    };
+    Ok((parent, reader))
 }
 
 /// Reads a directory.
@@ -91,11 +126,7 @@ fn read_replayed<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<R
 
 /// Reads a directory as the image holds it: its parent, and its names in byte order.
 fn read_stored<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<(InodeNr, Vec<RawEntry<'a>>)> {
-    let mut reader = Reader { source, directory, entries: Vec::new() };
-    let parent = match directory.inline {
-        Some(parts) => reader.inline(parts)?,
-        None => reader.blocks()?,
-    };
+    let (parent, reader) = read_in_order(source, directory)?;
     let at = || Location::of(Structure::Directory).inode(directory.number);
     let mut entries = reader.entries;
     entries.sort_unstable_by_key(|entry| entry.name);
@@ -327,6 +358,12 @@ impl<'a> Reader<'_, 'a> {
                     file_type: entry.file_type,
                 });
             }
+            let live = if in_use { dir_entry::HEADER_SIZE + name_len } else { dir_entry::HEADER_SIZE };
+            // The hashes lie behind the name; an index hides behind '..' or in a block without names.
+            let hides_index = self.directory.indexed
+                && (self.entries.len() == 2 && in_use || !in_use && length == bytes.len());
+            let rest = bytes.get(offset + live..offset + length).unwrap_or_default();
+            self.stale += u64::from(!hashed && !hides_index && !is_zero(rest));
             offset += length;
         }
         Ok(())

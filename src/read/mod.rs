@@ -14,15 +14,17 @@ mod extent_tree;
 mod file_map;
 mod inode;
 mod inode_table;
+pub mod leftovers;
 mod orphan;
 mod paths;
+pub mod places;
 mod quota;
 mod special;
 mod verity;
 mod xattr;
 mod xattr_sets;
 
-pub use directory::stored_names;
+pub use directory::{StoredDirectory, stored, stored_names};
 pub use inode_table::check_checksum;
 pub use orphan::Orphans;
 pub use quota::{Limits, QuotaFile, QuotaRules, Usage};

@@ -5,6 +5,7 @@ mod bigalloc;
 mod boot_loader;
 mod casefold;
 mod cli;
+mod compare;
 mod confluence;
 mod content;
 mod cross_reader;

@@ -1,11 +1,11 @@
 //! `digest`: the SHA-256 of canonical forms, in the format of sha256sum.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use ext4_canon::words::hexadecimal;
 use serde::Serialize;
 
 use super::{Ended, Head, JsonError, Work, json};
@@ -126,14 +126,6 @@ fn digest(work: &Work<'_>, input: &Path) -> Result<String, Failure> {
     image.unchanged()?;
     let (_, digest) = result.map_err(|error| Failure::of(input, &error))?;
     Ok(hexadecimal(&digest))
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A line as sha256sum prints it: with a backslash in front where the name had to be escaped.

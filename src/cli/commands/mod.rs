@@ -1,5 +1,6 @@
 //! The subcommands: from validated arguments to text and an exit code.
 
+mod compare;
 mod digest;
 
 use std::io::{self, Write as _, stderr, stdout};
@@ -76,6 +77,7 @@ pub fn run(task: &Subtask) -> u8 {
         match &task.action {
             Action::Digest(inputs) => Ok(digest::print(&work, inputs)),
             Action::CheckDigests(lists) => digest::check(&work, lists),
+            Action::Compare(inputs, diff) => compare::run(&work, inputs, *diff),
         }
     });
     let ended = ended.unwrap_or_else(|failure| {
@@ -105,6 +107,7 @@ impl Action {
             Self::Digest(paths) | Self::CheckDigests(paths) => {
                 paths.first().map_or(Path::new(""), |path| path)
             }
+            Self::Compare([one, _], _) => one,
         }
     }
 }

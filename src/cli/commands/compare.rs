@@ -1,0 +1,191 @@
+//! `compare`: whether two images have one canonical form, and if not, why not.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use ext4_canon::compare::{Attribute, Comparison, Detail, Difference, Extra, Ignored, Setting, compare};
+use serde::Serialize;
+
+use super::{Ended, Head, Work, json};
+use crate::cli::diff::unified;
+use crate::cli::failure::{Code, Failure};
+use crate::cli::input::Image;
+
+/// The largest files whose lines are compared, in bytes.
+const LARGEST_TEXT: usize = 1 << 20;
+
+#[derive(Serialize)]
+struct Json<'j> {
+    #[serde(flatten)]
+    head: Head,
+    inputs: [Cow<'j, str>; 2],
+    paths: u64,
+    bytes_compared: u64,
+    differences: Vec<JsonDifference<'j>>,
+    settings: Vec<JsonSetting<'j>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignored: Option<Vec<JsonIgnored<'j>>>,
+    warnings: &'j [Vec<String>; 2],
+}
+
+#[derive(Serialize)]
+struct JsonDifference<'j> {
+    path: &'j str,
+    attribute: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'j str>,
+    a: Option<&'j str>,
+    b: Option<&'j str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_byte: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<String>,
+}
+
+#[derive(Serialize)]
+struct JsonSetting<'j> {
+    name: &'j str,
+    a: &'j str,
+    b: &'j str,
+    option: &'j str,
+}
+
+#[derive(Serialize)]
+struct JsonIgnored<'j> {
+    kind: &'static str,
+    what: &'static str,
+    #[serde(flatten)]
+    detail: JsonDetail<'j>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum JsonDetail<'j> {
+    Values { a: &'j str, b: &'j str },
+    Differing { count: u64 },
+    Counts { a: u64, b: u64 },
+}
+
+/// Compares two images.
+pub fn run(work: &Work<'_>, inputs: &[PathBuf; 2], diff: bool) -> Result<Ended, Failure> {
+    let one = Image::open(&inputs[0], "image")?;
+    let other = Image::open(&inputs[1], "image")?;
+    // Of a file that is given twice, one map will do: then nothing of it has to be read twice.
+    let images = if one.is(&other.metadata) { [&one, &one] } else { [&one, &other] };
+    let files = images.map(Image::input);
+    let extra = Extra { ignored: !work.setting.quiet, texts: diff.then_some(LARGEST_TEXT) };
+    let options = &work.setting.options;
+    let result = work.pool.install(|| compare([&files[0], &files[1]], options, extra, &work.progress));
+    images.iter().try_for_each(|image| image.unchanged())?;
+    let comparison = result.map_err(|failed| Failure::of(&inputs[failed.side], &failed.error))?;
+    let matches = comparison.is_match();
+    let mut ended = Ended { code: if matches { 0 } else { Code::NotCanonical as u8 }, ..Ended::default() };
+    if work.setting.json {
+        let head = Head::new("compare", if matches { "match" } else { "different" }, ended.code);
+        ended.text = json(&report(head, inputs, &comparison));
+    } else if !work.setting.quiet {
+        for (input, warnings) in inputs.iter().zip(&comparison.warnings) {
+            let lines = warnings.iter().map(|warning| format!("warning: {}: {warning}", input.display()));
+            ended.remarks.extend(lines);
+        }
+        ended.text = text(inputs, &comparison).into_bytes();
+    }
+    Ok(ended)
+}
+
+fn report<'j>(head: Head, inputs: &'j [PathBuf; 2], comparison: &'j Comparison) -> Json<'j> {
+    let differences = comparison.differences.iter().map(|difference| JsonDifference {
+        path: &difference.path,
+        attribute: difference.attribute.name(),
+        name: difference.name.as_deref(),
+        a: difference.values[0].as_deref(),
+        b: difference.values[1].as_deref(),
+        first_byte: difference.content.map(|content| content.first),
+        bytes: difference.content.map(|content| content.bytes),
+        diff: lines_of(inputs, difference),
+    });
+    let settings = comparison.settings.iter().map(|setting| JsonSetting {
+        name: &setting.name,
+        a: &setting.values[0],
+        b: &setting.values[1],
+        option: &setting.option,
+    });
+    let ignored = comparison.ignored.iter().map(|ignored| JsonIgnored {
+        kind: ignored.kind,
+        what: ignored.what,
+        detail: match &ignored.detail {
+            Detail::Values([a, b]) => JsonDetail::Values { a, b },
+            Detail::Differing(count) => JsonDetail::Differing { count: *count },
+            Detail::Counts([a, b]) => JsonDetail::Counts { a: *a, b: *b },
+        },
+    });
+    Json {
+        head,
+        inputs: inputs.each_ref().map(|input| input.to_string_lossy()),
+        paths: comparison.paths,
+        bytes_compared: comparison.bytes,
+        differences: differences.collect(),
+        settings: settings.collect(),
+        ignored: comparison.looked_at_ignored.then(|| ignored.collect()),
+        warnings: &comparison.warnings,
+    }
+}
+
+fn text(inputs: &[PathBuf; 2], comparison: &Comparison) -> String {
+    let names = inputs.each_ref().map(|input| input.display());
+    let verdict = if comparison.is_match() { "match" } else { "differ" };
+    let mut text = format!("{} and {}: {verdict}\n", names[0], names[1]);
+    // Writing to a string can't fail.
+    for difference in &comparison.differences {
+        let _ = writeln!(text, "{}: {}", difference.path, words(inputs, difference));
+        text.extend(lines_of(inputs, difference));
+    }
+    for Setting { name, values: [one, other], option } in &comparison.settings {
+        let remedy = if option.is_empty() { String::new() } else { format!(" ({option})") };
+        let _ = writeln!(text, "filesystem: {name} {one} -> {other}{remedy}");
+    }
+    for Ignored { what, detail, .. } in &comparison.ignored {
+        let how = match detail {
+            Detail::Values([one, other]) => format!("{one} -> {other}"),
+            Detail::Differing(count) => count.to_string(),
+            Detail::Counts([one, other]) => format!("{one} and {other}"),
+        };
+        let _ = writeln!(text, "does not matter: {what}: {how}");
+    }
+    text
+}
+
+/// A difference in words, without the path.
+fn words(inputs: &[PathBuf; 2], difference: &Difference) -> String {
+    let [one, other] = difference.values.each_ref().map(|value| value.as_deref());
+    let only_in = |input: &Path, what: &str| format!("only in {} ({what})", input.display());
+    let name = difference.attribute.name();
+    match (difference.attribute, one, other) {
+        (Attribute::Presence, Some(what), _) => only_in(&inputs[0], what),
+        (Attribute::Presence, _, Some(what)) => only_in(&inputs[1], what),
+        (Attribute::Content, ..) => {
+            let (first, bytes) = difference.content.map_or((0, 0), |content| (content.first, content.bytes));
+            let noun = if bytes == 1 { "byte differs" } else { "bytes differ" };
+            format!("content, {bytes} {noun}, the first is at offset {first}")
+        }
+        (Attribute::Allocation, ..) => "allocation of blocks, where holes count".to_owned(),
+        (Attribute::HardLink, ..) => {
+            let words = [one, other].map(|first| first.unwrap_or("(none)").to_owned());
+            format!("hard link to {} -> {}", words[0], words[1])
+        }
+        _ => {
+            let name = difference.name.as_ref().map_or(name.to_owned(), |xattr| format!("{name} {xattr}"));
+            format!("{name} {} -> {}", one.unwrap_or("(none)"), other.unwrap_or("(none)"))
+        }
+    }
+}
+
+/// The unified diff of two texts, where there are any.
+fn lines_of(inputs: &[PathBuf; 2], difference: &Difference) -> Option<String> {
+    let texts = difference.texts.as_ref()?;
+    let names = inputs.each_ref().map(|input| format!("{}:{}", input.display(), difference.path));
+    unified([&texts[0], &texts[1]], [&names[0], &names[1]])
+}

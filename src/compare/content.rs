@@ -1,0 +1,194 @@
+//! The bytes of regular files on both sides.
+
+use std::ops::Range;
+
+use super::walk::Step;
+use super::{ContentDifference, Side};
+use crate::content::FileContent;
+use crate::survey::{self, is_zero};
+
+/// Bytes of a file that are compared together: whole blocks of any size.
+const WINDOW: u64 = 4 << 20;
+
+/// A part of a file that at least one side stores.
+#[derive(Debug)]
+pub struct Extent {
+    /// The index of the file.
+    pub file: usize,
+    range: Range<u64>,
+}
+
+impl Extent {
+    /// Its length.
+    pub fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+}
+
+fn files<'s, 'a>(sides: &'s [Side<'_, 'a>; 2], step: &Step<'_>) -> Option<[FileContent<'s, 'a>; 2]> {
+    let [one, other] = step.pair()?;
+    Some([sides[0].file(one)?, sides[1].file(other)?])
+}
+
+/// The part of two files that both have. Where the blocks behind the end count on both sides, that
+/// is everything.
+fn common(files: &[FileContent<'_, '_>; 2]) -> u64 {
+    let [one, other] = files;
+    if one.opaque_from.is_some() && other.opaque_from.is_some() {
+        return u64::MAX;
+    }
+    one.size.min(other.size)
+}
+
+/// What is to be compared of a file.
+pub fn extents(sides: &[Side<'_, '_>; 2], file: usize, step: &Step<'_>) -> Vec<Extent> {
+    let Some(files) = files(sides, step) else { return Vec::new() };
+    let common = common(&files);
+    let ranges = files.iter().flat_map(FileContent::stored_ranges);
+    let ranges = ranges.map(|range| range.start..range.end.min(common)).filter(|range| !range.is_empty());
+    let mut windows: Vec<Range<u64>> =
+        ranges.map(|range| range.start / WINDOW..range.end.div_ceil(WINDOW)).collect();
+    windows.sort_unstable_by_key(|range| range.start);
+    let (mut extents, mut next) = (Vec::new(), 0);
+    for range in windows {
+        for window in range.start.max(next)..range.end {
+            let start = window * WINDOW;
+            extents.push(Extent { file, range: start..(start + WINDOW).min(common) });
+        }
+        next = next.max(range.end);
+    }
+    extents
+}
+
+/// How a part of a file differs.
+pub fn compare(sides: &[Side<'_, '_>; 2], step: &Step<'_>, extent: &Extent) -> Option<ContentDifference> {
+    let files = files(sides, step)?;
+    let [one, other] = files.each_ref().map(|file| file.pieces(extent.range.clone()));
+    differing(&one, &other)
+}
+
+/// How what is stored on both sides differs, all else being zeros. Bytes that lie at one place of the
+/// same mapped file aren't read.
+fn differing(mut one: &[(u64, &[u8])], mut other: &[(u64, &[u8])]) -> Option<ContentDifference> {
+    let (mut next, mut found) = (0, None);
+    loop {
+        // The next piece of each side, from `next` on.
+        let [left, right] = [one, other].map(|side| {
+            let (start, bytes) = side.first()?;
+            let skipped = usize::try_from(next.max(*start) - start).unwrap_or(usize::MAX);
+            Some((next.max(*start), bytes.get(skipped..).unwrap_or_default()))
+        });
+        let (offset, length) = match (left, right) {
+            (None, None) => return found,
+            (Some((start, bytes)), None) | (None, Some((start, bytes))) => (start, bytes.len()),
+            (Some((start, bytes)), Some((other_start, other_bytes))) => {
+                let first = start.min(other_start);
+                let room =
+                    |from: u64, bytes: &[u8]| if from > first { from - first } else { bytes.len() as u64 };
+                let length = room(start, bytes).min(room(other_start, other_bytes));
+                (first, usize::try_from(length).unwrap_or(usize::MAX))
+            }
+        };
+        let part = |side: Option<(u64, _)>| -> Option<&[u8]> {
+            side.filter(|(start, _)| *start == offset)
+                .and_then(|(_, bytes): (u64, &[u8])| bytes.get(..length))
+        };
+        count(offset, part(left), part(right), &mut found);
+        next = offset + length as u64;
+        let is_over = |side: &[(u64, &[u8])]| {
+            side.first().is_some_and(|(start, bytes)| start + bytes.len() as u64 <= next)
+        };
+        if is_over(one) {
+            one = &one[1..];
+        }
+        if is_over(other) {
+            other = &other[1..];
+        }
+    }
+}
+
+/// Counts the bytes that differ between two parts of one length, of which one may be zeros.
+fn count(offset: u64, one: Option<&[u8]>, other: Option<&[u8]>, found: &mut Option<ContentDifference>) {
+    let differing = |index: usize, bytes: u64, found: &mut Option<ContentDifference>| {
+        let first = offset + index as u64;
+        found.get_or_insert(ContentDifference { first, bytes: 0 }).bytes += bytes;
+    };
+    let (index, bytes) = match (one, other) {
+        (Some(one), Some(other)) => {
+            if std::ptr::eq(one, other) || one == other {
+                return;
+            }
+            let differs = |index: &usize| one[*index] != other[*index];
+            let first = (0..one.len()).find(differs);
+            (first, (0..one.len()).filter(differs).count() as u64)
+        }
+        (Some(bytes), None) | (None, Some(bytes)) => {
+            if is_zero(bytes) {
+                return;
+            }
+            let first = bytes.iter().position(|byte| *byte != 0);
+            (first, bytes.iter().filter(|byte| **byte != 0).count() as u64)
+        }
+        (None, None) => return,
+    };
+    if let Some(index) = index {
+        differing(index, bytes, found);
+    }
+}
+
+/// The bytes of both files, where they have no more than `limit`.
+pub fn texts(sides: &[Side<'_, '_>; 2], step: &Step<'_>, limit: usize) -> Option<[Vec<u8>; 2]> {
+    let [one, other] = files(sides, step)?;
+    Some([one.bytes(limit)?, other.bytes(limit)?])
+}
+
+/// Whether the blocks that count as allocated are others, where that does not follow from the bytes:
+/// in bytes, since blocks may differ in size.
+pub fn allocation_differs(sides: &[Side<'_, '_>; 2], pair: [crate::tree::NodeId; 2]) -> bool {
+    let [one, other] = [0, 1].map(|side| {
+        let Side { source, reading, options, .. } = &sides[side];
+        let allocation = survey::allocation(source, &reading.tree, options.holes, pair[side])?;
+        let size = source.geometry.block_size as u64;
+        let bytes = allocation
+            .into_iter()
+            .map(|(logical, count, state)| (u64::from(logical) * size, u64::from(count) * size, state));
+        Some(bytes.collect::<Vec<_>>())
+    });
+    one != other
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The naive way: both sides spread out.
+    fn spread(pieces: &[(u64, &[u8])]) -> Vec<u8> {
+        let mut bytes = vec![0; 64];
+        for (start, piece) in pieces {
+            bytes[*start as usize..][..piece.len()].copy_from_slice(piece);
+        }
+        bytes
+    }
+
+    fn check(one: &[(u64, &[u8])], other: &[(u64, &[u8])]) {
+        let (left, right) = (spread(one), spread(other));
+        let places: Vec<_> = (0..64).filter(|place| left[*place] != right[*place]).collect();
+        let expected = places.first().map(|first| (*first as u64, places.len() as u64));
+        for (one, other) in [(one, other), (other, one)] {
+            let found = differing(one, other).map(|found| (found.first, found.bytes));
+            assert_eq!(found, expected, "{one:?} {other:?}");
+        }
+    }
+
+    #[test]
+    fn pieces_are_compared_wherever_they_begin_and_end() {
+        check(&[], &[]);
+        check(&[(0, b"abc")], &[(0, b"abc")]);
+        check(&[(0, b"abcdef")], &[(0, b"abc"), (3, b"dxf")]);
+        check(&[(4, b"\0\0\0")], &[]);
+        check(&[(4, b"\0x\0")], &[]);
+        check(&[(0, b"ab"), (10, b"cd")], &[(1, b"b"), (9, b"\0cd\0e")]);
+        check(&[(0, b"ab\0\0ef")], &[(0, b"ab"), (4, b"ef"), (20, b"q")]);
+        check(&[(8, b"long piece here")], &[(2, b"x"), (10, b"ng"), (30, b"z")]);
+    }
+}

@@ -1,0 +1,218 @@
+//! What differs between two images, but not between their canonical forms.
+
+use rayon::prelude::*;
+use uuid::Uuid;
+use zerocopy::IntoBytes;
+
+use super::Side;
+use super::walk::Step;
+use crate::ondisk::inode::Inode;
+use crate::ondisk::superblock::Superblock;
+use crate::policy::UuidPolicy;
+use crate::read::places::Places;
+use crate::read::{self, leftovers};
+use crate::tree::{Kind, NodeId};
+use crate::words;
+
+/// A difference that does not matter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// A word for programs.
+    pub kind: &'static str,
+    /// What differs, in words.
+    pub what: &'static str,
+    /// How.
+    pub detail: Detail,
+}
+
+/// How two images differ in something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// By a value on each side.
+    Values([String; 2]),
+    /// By so many things that each side has, but not alike.
+    Differing(u64),
+    /// By so many things on each side, of which at least one has some.
+    Counts([u64; 2]),
+}
+
+/// Fields of the superblock that tell of its history, by what they tell of.
+const HISTORY: [(&str, &str, &[&str]); 3] = [
+    (
+        "superblock-times",
+        "times in the superblock that differ",
+        &[
+            "s_mtime",
+            "s_mtime_hi",
+            "s_wtime",
+            "s_wtime_hi",
+            "s_lastcheck",
+            "s_lastcheck_hi",
+            "s_mkfs_time",
+            "s_mkfs_time_hi",
+        ],
+    ),
+    (
+        "mounts",
+        "mount count, last mount point and bytes written that differ",
+        &["s_mnt_count", "s_last_mounted", "s_kbytes_written"],
+    ),
+    ("state", "marks of state in the superblock that differ", &["s_state", "s_error_count", "s_last_orphan"]),
+];
+
+/// Everything that differs and does not matter.
+pub fn find(sides: &[Side<'_, '_>; 2], steps: &[Step<'_>]) -> Vec<Ignored> {
+    let mut found = Vec::new();
+    of_superblocks(sides, &mut found);
+    of_inodes(sides, steps, &mut found);
+    of_leftovers(sides, &mut found);
+    found
+}
+
+fn of_superblocks(sides: &[Side<'_, '_>; 2], found: &mut Vec<Ignored>) {
+    let mut values = |kind, what, values: [String; 2]| {
+        if values[0] != values[1] {
+            found.push(Ignored { kind, what, detail: Detail::Values(values) });
+        }
+    };
+    let superblocks = sides.each_ref().map(|side| &side.source.superblock);
+    if sides[0].options.uuid != UuidPolicy::Keep {
+        let uuids = superblocks.map(|superblock| Uuid::from_bytes(superblock.s_uuid).to_string());
+        values("uuid", "UUID", uuids);
+    }
+    let seeds = superblocks.map(|superblock| Uuid::from_bytes(superblock.s_hash_seed).to_string());
+    values("hash-seed", "hash seed of directories", seeds);
+    let seeds =
+        superblocks.map(|superblock| words::hexadecimal(&superblock.s_checksum_seed.get().to_be_bytes()));
+    values("checksum-seed", "seed of checksums", seeds);
+    for (kind, what, names) in HISTORY {
+        let fields = Superblock::FIELDS.iter().filter(|field| names.contains(&field.name));
+        let differing = fields.filter(|field| {
+            let [one, other] = superblocks
+                .map(|superblock| superblock.as_bytes().get(field.offset..field.offset + field.size));
+            one != other
+        });
+        let count = differing.count() as u64;
+        if count > 0 {
+            found.push(Ignored { kind, what, detail: Detail::Differing(count) });
+        }
+    }
+}
+
+/// What differs of the inode that a path has on both sides.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unlike {
+    times: bool,
+    number: bool,
+    generation: bool,
+    order: bool,
+    place: bool,
+    allocation: bool,
+}
+
+fn of_inodes(sides: &[Side<'_, '_>; 2], steps: &[Step<'_>], found: &mut Vec<Ignored>) {
+    let places = sides.each_ref().map(|side| Places::of(&side.reading.claims));
+    let pairs: Vec<_> = steps.iter().filter(|step| step.first).filter_map(Step::pair).collect();
+    let unlike: Vec<_> =
+        pairs.par_iter().with_min_len(64).map(|pair| compare_pair(sides, &places, *pair)).collect();
+    let mut count = |kind, what, test: fn(&Unlike) -> bool| {
+        let count = unlike.iter().filter(|unlike| test(unlike)).count() as u64;
+        if count > 0 {
+            found.push(Ignored { kind, what, detail: Detail::Differing(count) });
+        }
+    };
+    count("inode-times", "inodes with other times", |unlike| unlike.times);
+    count("inode-numbers", "inodes with other numbers", |unlike| unlike.number);
+    count("generations", "inodes with other generations or versions", |unlike| unlike.generation);
+    count("directory-order", "directories with another order of names", |unlike| unlike.order);
+    count("placement", "files and directories in other blocks", |unlike| unlike.place);
+    count("allocation", "files with other blocks allocated for zeros", |unlike| unlike.allocation);
+}
+
+fn compare_pair(sides: &[Side<'_, '_>; 2], places: &[Places; 2], pair: [NodeId; 2]) -> Unlike {
+    let numbers = [0, 1].map(|side| sides[side].reading.inodes[pair[side].index()]);
+    let raw = [0, 1].map(|side| sides[side].source.inode(numbers[side]).map(Inode::decode));
+    let [Some(one), Some(other)] = raw else { return Unlike::default() };
+    let trees = [0, 1].map(|side| &sides[side].reading.tree);
+    let times = |inode: &Inode| {
+        let changes = [inode.i_atime, inode.i_ctime, inode.i_crtime, inode.i_mtime];
+        (changes, [inode.i_atime_extra, inode.i_ctime_extra, inode.i_crtime_extra, inode.i_mtime_extra])
+    };
+    // An mtime that counts is told of as a difference.
+    let kept = trees[0].node(pair[0]).mtime == trees[1].node(pair[1]).mtime;
+    let history = |inode: &Inode| (inode.i_generation, inode.l_i_version, inode.i_version_hi);
+    let kinds = [0, 1].map(|side| trees[side].node(pair[side]).kind);
+    let order = matches!(kinds, [Kind::Directory { .. }, Kind::Directory { .. }]) && {
+        let names =
+            [0, 1].map(|side| read::stored(sides[side].source, numbers[side]).map(|stored| stored.names));
+        match names {
+            [Ok(one), Ok(other)] => one.len() == other.len() && one != other,
+            _ => false,
+        }
+    };
+    let sizes = sides.each_ref().map(|side| side.source.geometry.block_size);
+    let allocated = [0, 1].map(|side| {
+        let runs = trees[side].runs_of(pair[side]).iter();
+        runs.map(|run| (u64::from(run.logical), run.end(), run.unwritten))
+    });
+    let [left, right] = allocated.map(joined);
+    Unlike {
+        times: kept && times(&one) != times(&other),
+        number: numbers[0] != numbers[1],
+        generation: history(&one) != history(&other),
+        order,
+        place: places[0].of_inode(numbers[0]) != places[1].of_inode(numbers[1]),
+        allocation: sizes[0] == sizes[1] && left != right,
+    }
+}
+
+/// Runs without where they lie, joined where they touch.
+fn joined(runs: impl Iterator<Item = (u64, u64, bool)>) -> Vec<(u64, u64, bool)> {
+    let mut joined: Vec<(u64, u64, bool)> = Vec::new();
+    for (start, end, unwritten) in runs {
+        match joined.last_mut() {
+            Some(last) if last.1 == start && last.2 == unwritten => last.1 = end,
+            _ => joined.push((start, end, unwritten)),
+        }
+    }
+    joined
+}
+
+fn of_leftovers(sides: &[Side<'_, '_>; 2], found: &mut Vec<Ignored>) {
+    let mut counts = |kind, what, count: &(dyn Fn(&Side<'_, '_>) -> u64 + Sync)| {
+        let counts = sides.each_ref().map(count);
+        if counts != [0, 0] {
+            found.push(Ignored { kind, what, detail: Detail::Counts(counts) });
+        }
+    };
+    counts("journal", "blocks of the journal with old content", &|side| {
+        leftovers::count(&leftovers::journal_blocks(side.source))
+    });
+    counts("transactions", "transactions in the journal that were not applied yet", &|side| {
+        side.recovery.transactions + side.recovery.fast_commit_records
+    });
+    counts("orphans", "orphaned inodes", &|side| {
+        side.reading.orphans.dropped + side.reading.orphans.truncated
+    });
+    counts("free-blocks", "free blocks with stale bytes", &|side| {
+        leftovers::count(&leftovers::free_blocks(side.source, &side.reading.claims))
+    });
+    counts("file-slack", "files with stale bytes behind their end", &|side| {
+        leftovers::files_with_slack(side.source, &side.reading.tree).len() as u64
+    });
+    counts("directory-slack", "entries of directories with stale bytes", &|side| {
+        let directories = side.reading.tree.ids().zip(&side.reading.inodes);
+        let numbers: Vec<_> = directories
+            .filter(|(id, _)| side.reading.tree.node(*id).kind.is_directory())
+            .map(|(_, n)| *n)
+            .collect();
+        let stale = numbers.into_par_iter().map(|number| {
+            // One that is not in the image holds nothing.
+            read::stored(side.source, number).map_or(0, |stored| stored.stale)
+        });
+        stale.sum()
+    });
+    counts("unused-inodes", "unused inodes with stale bytes", &|side| {
+        leftovers::unused_inodes(side.source).len() as u64
+    });
+}

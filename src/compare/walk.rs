@@ -1,0 +1,120 @@
+//! Two trees, path by path, in the order of the paths.
+
+use std::cmp::Ordering;
+use std::collections::{HashMap, HashSet};
+
+use crate::tree::{Entry, NodeId, Tree};
+use crate::words;
+
+/// The name of the file that no name leads to.
+const BOOT_LOADER: &[u8] = b"(boot loader)";
+
+/// A path of at least one of the trees.
+#[derive(Clone, Copy, Debug)]
+pub struct Step<'t> {
+    /// Its place among the steps.
+    pub index: usize,
+    /// The place of the directory that holds it; `None` for the root and the boot loader.
+    parent: Option<usize>,
+    /// The name; empty for the root.
+    name: &'t [u8],
+    /// The node on each side.
+    pub nodes: [Option<NodeId>; 2],
+    /// The hashes that an encrypted name has on each side.
+    pub hashes: [[u32; 2]; 2],
+    /// Whether both sides have the path, and no path before leads to the same two nodes.
+    pub first: bool,
+    /// On each side, the first of the common paths that lead to its node.
+    pub same_as: [usize; 2],
+}
+
+impl Step<'_> {
+    /// The nodes, where both sides have the path.
+    pub fn pair(&self) -> Option<[NodeId; 2]> {
+        let [Some(one), Some(other)] = self.nodes else { return None };
+        Some([one, other])
+    }
+}
+
+/// A directory that is being walked.
+struct Frame<'t> {
+    step: usize,
+    entries: [&'t [Entry]; 2],
+}
+
+/// All paths of two trees, each directory before what it holds, names in byte order.
+pub fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<Step<'t>> {
+    let mut walker = Walker::default();
+    let root = walker.push(None, b"", [Some(NodeId::ROOT); 2], [[0; 2]; 2]);
+    let mut stack = vec![Frame { step: root, entries: trees.map(|tree| tree.entries_of(NodeId::ROOT)) }];
+    while let Some(frame) = stack.last_mut() {
+        let firsts = [0, 1].map(|side| frame.entries[side].first());
+        let names = [0, 1].map(|side| firsts[side].map(|entry: &Entry| trees[side].text(entry.name)));
+        let (taken, name) = match names {
+            [None, None] => {
+                stack.pop();
+                continue;
+            }
+            [Some(name), None] => ([true, false], name),
+            [None, Some(name)] => ([false, true], name),
+            [Some(one), Some(other)] => match one.cmp(other) {
+                Ordering::Less => ([true, false], one),
+                Ordering::Equal => ([true, true], one),
+                Ordering::Greater => ([false, true], other),
+            },
+        };
+        for side in [0, 1] {
+            if taken[side] {
+                frame.entries[side] = &frame.entries[side][1..];
+            }
+        }
+        let entries = [0, 1].map(|side| firsts[side].filter(|_| taken[side]));
+        let nodes = entries.map(|entry| entry.map(|entry| entry.node));
+        let hashes = entries.map(|entry| entry.map_or([0; 2], |entry| entry.hashes));
+        let parent = frame.step;
+        let step = walker.push(Some(parent), name, nodes, hashes);
+        let inside = [0, 1].map(|side| nodes[side].map_or(&[][..], |node| trees[side].entries_of(node)));
+        if inside.iter().any(|entries| !entries.is_empty()) {
+            stack.push(Frame { step, entries: inside });
+        }
+    }
+    let boot_loaders = trees.map(|tree| tree.boot_loader);
+    if boot_loaders != [None, None] {
+        walker.push(None, BOOT_LOADER, boot_loaders, [[0; 2]; 2]);
+    }
+    walker.steps
+}
+
+/// Collects steps, and sees which lead to one inode.
+#[derive(Default)]
+struct Walker<'t> {
+    steps: Vec<Step<'t>>,
+    firsts: [HashMap<NodeId, usize>; 2],
+    pairs: HashSet<[NodeId; 2]>,
+}
+
+impl<'t> Walker<'t> {
+    fn push(
+        &mut self,
+        parent: Option<usize>,
+        name: &'t [u8],
+        nodes: [Option<NodeId>; 2],
+        hashes: [[u32; 2]; 2],
+    ) -> usize {
+        let index = self.steps.len();
+        let (mut first, mut same_as) = (false, [index; 2]);
+        if let [Some(one), Some(other)] = nodes {
+            first = self.pairs.insert([one, other]);
+            same_as =
+                [(0, one), (1, other)].map(|(side, node)| *self.firsts[side].entry(node).or_insert(index));
+        }
+        self.steps.push(Step { index, parent, name, nodes, hashes, first, same_as });
+        index
+    }
+}
+
+/// The path of a step.
+pub fn path(steps: &[Step<'_>], index: usize) -> String {
+    let ancestors = std::iter::successors(steps.get(index), |step| steps.get(step.parent?));
+    words::path(ancestors.map(|step| step.name))
+}

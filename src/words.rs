@@ -1,0 +1,168 @@
+//! What nodes are and hold, in words for reports.
+
+use std::fmt::Write as _;
+
+use crate::ondisk::acl;
+use crate::ondisk::inode::{InodeFlags, S_IFCHR, S_IFIFO, S_IFMT, Timestamp};
+use crate::ondisk::xattr::{INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT};
+use crate::tree::{Kind, Node};
+
+/// The longest value that is told whole.
+const LONGEST_VALUE: usize = 256;
+
+/// Bytes as text that can't be mistaken for other bytes: printable UTF-8 as it is, a backslash twice,
+/// and of all else each byte as `\xff`. A slash, which only encrypted names have, counts as such.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let escape = |text: &mut String, bytes: &[u8]| {
+        for byte in bytes {
+            // Writing to a string can't fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    };
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '\\' => text.push_str("\\\\"),
+                '/' => escape(&mut text, b"/"),
+                _ if character.is_control() => {
+                    escape(&mut text, character.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+                _ => text.push(character),
+            }
+        }
+        escape(&mut text, chunk.invalid());
+    }
+    text
+}
+
+/// The same for bytes that are no name, in which slashes stay.
+pub fn escaped_text(bytes: &[u8]) -> String {
+    let parts: Vec<_> = bytes.split(|byte| *byte == b'/').map(escaped).collect();
+    parts.join("/")
+}
+
+/// A path of names, the last one first, escaped; the name of the root is empty. Of a path with more than
+/// 4096 bytes, only the end is told: trees can be deep.
+pub fn path<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
+    const PATH_MAX: usize = 4096;
+    let (mut parts, mut length) = (Vec::new(), 0);
+    for name in names {
+        if length > PATH_MAX {
+            parts.push("...".to_owned());
+            break;
+        }
+        let name = escaped(name);
+        length += name.len() + 1;
+        parts.push(name);
+    }
+    parts.reverse();
+    let path = parts.join("/");
+    if path.is_empty() { "/".to_owned() } else { path }
+}
+
+/// The type of a node.
+pub fn type_of(node: &Node) -> &'static str {
+    let format = node.mode & S_IFMT;
+    match node.kind {
+        Kind::Directory { .. } => "directory",
+        Kind::Regular { .. } => "regular file",
+        Kind::Symlink(_) => "symlink",
+        Kind::Device { .. } if format == S_IFCHR => "character device",
+        Kind::Device { .. } => "block device",
+        Kind::Empty if format == S_IFIFO => "FIFO",
+        Kind::Empty => "socket",
+    }
+}
+
+/// Permission bits, in octal.
+pub fn mode(node: &Node) -> String {
+    format!("{:04o}", node.mode & !S_IFMT)
+}
+
+/// A time in seconds since 1970, with nine digits behind the point.
+pub fn time(time: Timestamp) -> String {
+    if time.seconds < 0 && time.nanoseconds > 0 {
+        // Nanoseconds count forward: half a second before 1970 is second -1 and 500000000.
+        let left = 1_000_000_000 - time.nanoseconds;
+        return format!("-{}.{left:09}", (time.seconds + 1).unsigned_abs());
+    }
+    format!("{}.{:09}", time.seconds, time.nanoseconds)
+}
+
+/// The names of flags, in lower case, joined by commas; `none` without any.
+pub fn flags(flags: InodeFlags) -> String {
+    let single = flags.iter_names().filter(|(_, flag)| flag.bits().count_ones() == 1);
+    let names: Vec<_> = single.map(|(name, _)| name.to_lowercase()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(",") }
+}
+
+/// The value of an xattr: an ACL in its short text form, printable text as it is in quotes, all else in
+/// hexadecimal digits; of a long one the beginning and the length.
+pub fn xattr_value(index: u8, value: &[u8]) -> String {
+    if matches!(index, INDEX_ACL_ACCESS | INDEX_ACL_DEFAULT)
+        && let Some(text) = acl::text(value)
+    {
+        return text;
+    }
+    let (start, rest) = value.split_at(value.len().min(LONGEST_VALUE));
+    let more = if rest.is_empty() { String::new() } else { format!("... ({} bytes)", value.len()) };
+    // Many values, like those of SELinux, end with a NUL byte.
+    let printable = start.strip_suffix(&[0]).unwrap_or(start);
+    if !start.is_empty() && printable.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+        return format!("\"{}\"{more}", start.escape_ascii());
+    }
+    if start.is_empty() {
+        return "\"\"".to_owned();
+    }
+    format!("0x{}{more}", hexadecimal(start))
+}
+
+/// Bytes in hexadecimal digits.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn different_names_look_different() {
+        assert_eq!(escaped(b"a\xc3\xa9\\\xff\n/"), "aé\\\\\\xff\\x0a\\x2f");
+        assert_ne!(escaped(b"\\xff"), escaped(b"\xff"));
+        assert_eq!(escaped_text(b"/a/\x01"), "/a/\\x01");
+    }
+
+    #[test]
+    fn long_paths_are_told_by_their_end() {
+        let words = |names: &[&'static [u8]]| path(names.iter().copied());
+        assert_eq!(words(&[b""]), "/");
+        assert_eq!(words(&[b"c\n", b"ab", b""]), "/ab/c\\x0a");
+        let deep = path(std::iter::repeat_n(&[b'x'; 255][..], 1_000_000));
+        assert!(deep.starts_with(".../xxx") && deep.len() < 5000, "{}", deep.len());
+    }
+
+    #[test]
+    fn times_before_1970_keep_their_value() {
+        let words = |seconds, nanoseconds| time(Timestamp { seconds, nanoseconds });
+        assert_eq!(words(1, 5), "1.000000005");
+        assert_eq!(words(-1, 500_000_000), "-0.500000000");
+        assert_eq!(words(-2, 0), "-2.000000000");
+        assert_eq!(words(-2, 250_000_000), "-1.750000000");
+    }
+
+    #[test]
+    fn values_can_be_read() {
+        assert_eq!(xattr_value(1, b"text \"x\""), "\"text \\\"x\\\"\"");
+        assert_eq!(xattr_value(6, b"label\0"), "\"label\\x00\"");
+        assert_eq!(xattr_value(1, &[0, 255]), "0x00ff");
+        assert_eq!(xattr_value(1, b""), "\"\"");
+        assert_eq!(xattr_value(2, &[1, 0, 0, 0, 1, 0, 7, 0]), "user::rwx");
+        assert!(xattr_value(1, &[b'a'; 300]).ends_with("a\"... (300 bytes)"));
+        assert_eq!(flags(InodeFlags::NODUMP | InodeFlags::IMMUTABLE), "immutable,nodump");
+    }
+}

@@ -1,0 +1,277 @@
+//! `ext4-canon compare`: what differs is named, what does not matter is told apart from it, and the
+//! verdict is that of the canonical bytes.
+
+mod mutants;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::image::{blocks_of, debugfs, patch};
+use crate::support::tools::{Ran, try_run};
+use crate::support::{Lab, Need, fill, gate, run, tool, tree};
+
+pub(crate) const SIZE: &str = "24M";
+
+/// Runs the tool.
+fn canon(arguments: &[&str], images: &[&Path]) -> Ran {
+    try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(arguments).args(images))
+}
+
+/// Compares two images, and checks that exit code and JSON say the same.
+fn compare(one: &Path, other: &Path, options: &[&str]) -> Value {
+    let ran = canon(&[&["compare", "--json"], options].concat(), &[one, other]);
+    let json: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"));
+    assert_eq!(json["exit_code"], ran.code.unwrap(), "{ran:?}");
+    let status = if ran.code == Some(0) { "match" } else { "different" };
+    assert_eq!((&json["status"], &json["command"]), (&status.into(), &"compare".into()), "{ran:?}");
+    json
+}
+
+/// The differences of two trees, one a line: path, attribute, and the name of an xattr.
+fn differences(json: &Value) -> Vec<String> {
+    let words = |difference: &Value| {
+        let words = ["path", "attribute", "name"].map(|key| difference[key].as_str().unwrap_or_default());
+        words.join(" ").trim_end().to_owned()
+    };
+    json["differences"].as_array().expect("an array").iter().map(words).collect()
+}
+
+/// The names of the settings that differ.
+fn settings(json: &Value) -> Vec<&str> {
+    json["settings"].as_array().expect("an array").iter().map(|one| one["name"].as_str().unwrap()).collect()
+}
+
+/// The digests of canonical forms.
+fn digests(images: &[&Path], options: &[&str]) -> Vec<String> {
+    let ran = canon(&[&["digest"], options].concat(), images);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    ran.stdout.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+/// Demands that verdicts on all pairs with the first image are those of the canonical bytes.
+fn verdicts_are_right(images: &[&Path], options: &[&str]) {
+    let digests = digests(images, options);
+    for (image, digest) in images.iter().zip(&digests) {
+        let json = compare(images[0], image, options);
+        let matches = json["status"] == "match";
+        assert_eq!(matches, *digest == digests[0], "{} {options:?}: {json:#}", image.display());
+    }
+}
+
+#[test]
+fn twins_match_and_the_noise_is_named() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::rich(&source);
+    let images = [
+        lab.mke2fs_d("a.img", SIZE, &["-t", "ext4"], &source),
+        lab.mke2fs("b.img", SIZE, &["-t", "ext4"]),
+        lab.mke2fs("c.img", SIZE, &["-t", "ext4"]),
+    ];
+    fill::kernel(&images[1], |root| {
+        let path = root.join("passing");
+        fs::write(&path, tree::noise(5, 300_000)).expect("writing");
+        fs::File::open(&path).and_then(|file| file.sync_all()).expect("syncing");
+        fs::remove_file(&path).expect("removing");
+        fill::copy(&source, root);
+    });
+    fill::kernel(&images[2], |root| fill::copy_in_order(&source, root, &fill::backwards(&source)));
+    let images = images.each_ref().map(PathBuf::as_path);
+    verdicts_are_right(&images, &[]);
+    for other in &images[1..] {
+        let json = compare(images[0], other, &[]);
+        assert_eq!(json["status"], "match", "{json:#}");
+        let kinds = kinds(&json);
+        for kind in
+            ["uuid", "hash-seed", "superblock-times", "inode-times", "inode-numbers", "directory-order"]
+        {
+            assert!(kinds.contains_key(kind), "{kind}: {json:#}");
+        }
+        assert!(kinds.contains_key("placement") && kinds.contains_key("journal"), "{json:#}");
+        // What mke2fs -d wrote in one go has no history.
+        assert_eq!(kinds["journal"]["a"], 0);
+        assert_ne!(kinds["journal"]["b"], 0);
+    }
+    let stale = compare(images[0], images[1], &[]);
+    assert!(kinds(&stale)["free-blocks"]["b"].as_u64() >= Some(70), "{stale:#}");
+    // Words for people say as much; with --quiet, there are none.
+    let ran = canon(&["compare"], &images[..2]);
+    let first = format!("{} and {}: match\n", images[0].display(), images[1].display());
+    assert!(ran.code == Some(0) && ran.stdout.starts_with(&first), "{ran:?}");
+    assert!(ran.stdout.lines().skip(1).all(|line| line.starts_with("does not matter: ")), "{ran:?}");
+    let ran = canon(&["compare", "--quiet"], &images[..2]);
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
+}
+
+/// What does not matter, by kind.
+fn kinds(json: &Value) -> BTreeMap<&str, &Value> {
+    let ignored = json["ignored"].as_array().expect("an array");
+    ignored.iter().map(|one| (one["kind"].as_str().unwrap(), one)).collect()
+}
+
+/// Images of one tree that differ in one setting, each with the settings that are to be named.
+const SETTINGS: [(&[&str], &[&str]); 20] = [
+    (&["-L", "other"], &["label"]),
+    (&["-m", "3"], &["reserved blocks"]),
+    (&["-e", "panic"], &["behaviour on errors"]),
+    (&["-E", "stride=8"], &["RAID stride"]),
+    (&["-E", "stripe_width=8"], &["RAID stripe width"]),
+    (&["-J", "size=5"], &["blocks of the journal"]),
+    (&["-G", "8"], &["groups in a flex group"]),
+    (&["-O", "^has_journal"], &["feature has_journal"]),
+    (&["-O", "^metadata_csum"], &["feature metadata_csum"]),
+    (&["-O", "^64bit"], &["feature 64bit", "reserved descriptor blocks"]),
+    (&["-O", "^dir_nlink"], &["feature dir_nlink"]),
+    (&["-O", "large_dir"], &["feature large_dir"]),
+    (&["-O", "inline_data"], &["feature inline_data"]),
+    (&["-O", "ea_inode"], &["feature ea_inode"]),
+    (&["-O", "casefold"], &["feature casefold"]),
+    (&["-O", "mmp"], &["feature mmp"]),
+    (&["-N", "4096"], &["inodes per group"]),
+    (&["-O", "quota"], &["feature quota"]),
+    (&["-E", "resize=1000000"], &["reserved descriptor blocks"]),
+    (&["-U", "01234567-89ab-cdef-0123-456789abcdef", "-E", "lazy_itable_init=0"], &[]),
+];
+
+#[test]
+fn settings_are_named_with_the_option_that_aligns_them() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    // mke2fs 1.47 with inline_data cuts the hole at its end.
+    fs::remove_file(source.join("sizes/gaps")).unwrap();
+    let all = ["-t", "ext4", "-O", "^orphan_file"];
+    let base = lab.mke2fs_d("base.img", SIZE, &all, &source);
+    let mut images = vec![base.clone()];
+    for (number, (options, expected)) in SETTINGS.iter().enumerate() {
+        let image = lab.mke2fs_d(&format!("{number}.img"), SIZE, &[&all, *options].concat(), &source);
+        let json = compare(&base, &image, &["--quiet"]);
+        assert_eq!(differences(&json), [""; 0], "{options:?}");
+        assert_eq!(settings(&json), *expected, "{options:?}: {json:#}");
+        if !expected.is_empty() {
+            let option = json["settings"][0]["option"].as_str().unwrap();
+            assert!(option.contains("mke2fs") && option.contains(options[0]), "{json:#}");
+        }
+        assert!(json.get("ignored").is_none());
+        images.push(image);
+    }
+    let images: Vec<_> = images.iter().map(PathBuf::as_path).collect();
+    verdicts_are_right(&images, &[]);
+    // Options can make images alike, or keep them apart.
+    verdicts_are_right(&images, &["--label", "one"]);
+    assert_eq!(compare(&base, images[1], &["--label", "one"])["status"], "match");
+    let json = compare(&base, images.last().unwrap(), &["--uuid", "keep"]);
+    assert_eq!(settings(&json), ["UUID"]);
+}
+
+#[test]
+fn one_tree_in_other_geometries_differs_in_nothing_but_these() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let one = lab.mke2fs_d("one.img", SIZE, &["-t", "ext4", "-b", "4096"], &source);
+    let other = lab.mke2fs_d("other.img", "30M", &["-t", "ext2", "-b", "1024", "-I", "256"], &source);
+    let json = compare(&one, &other, &[]);
+    assert_eq!(differences(&json), [""; 0], "{json:#}");
+    for name in ["block size", "blocks", "feature extent", "bytes of the image"] {
+        assert!(settings(&json).contains(&name), "{name}: {json:#}");
+    }
+    // Content is compared whatever the blocks: a byte in the middle of a file is found.
+    let place = blocks_of(&other, "/sizes/70000")[40] * 1024 + 7;
+    patch(&other, place, b"\0");
+    let json = compare(&one, &other, &[]);
+    assert_eq!(differences(&json), ["/sizes/70000 content"]);
+    let difference = &json["differences"][0];
+    assert_eq!((&difference["bytes"], &difference["first_byte"]), (&1.into(), &(39 * 1024 + 7).into()));
+}
+
+/// What the form takes from outside the filesystem counts, too.
+#[test]
+fn boot_sector_and_bytes_behind_the_end_count() {
+    let lab = Lab::new();
+    let image = lab.mke2fs("a.img", "4M", &["-t", "ext4"]);
+    let [boot, longer, behind, other] =
+        ["boot", "longer", "behind", "other"].map(|name| lab.copy(&image, name));
+    patch(&boot, 100, b"x");
+    for image in [&longer, &behind, &other] {
+        fs::File::options().write(true).open(image).and_then(|file| file.set_len((4 << 20) + 5000)).unwrap();
+    }
+    patch(&behind, (4 << 20) + 4999, b"x");
+    patch(&other, (4 << 20) + 4999, b"y");
+    for (one, two, expected) in [
+        (&image, &boot, "boot sector"),
+        (&image, &longer, "bytes of the image"),
+        (&longer, &behind, "bytes behind the filesystem"),
+        (&behind, &other, "bytes behind the filesystem"),
+    ] {
+        assert_eq!(settings(&compare(one, two, &[])), [expected]);
+    }
+    verdicts_are_right(&[&image, &boot, &longer, &behind, &other], &[]);
+    verdicts_are_right(&[&behind, &longer, &other], &[]);
+}
+
+#[test]
+fn blocks_of_zeros_count_only_where_they_are_kept() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    fs::write(source.join("file"), [&[0; 40_000][..], b"end"].concat()).unwrap();
+    let one = lab.mke2fs_d("one.img", "8M", &["-t", "ext4"], &source);
+    let other = lab.copy(&one, "other.img");
+    debugfs(&other, "fallocate /file 0 5\n");
+    assert_eq!(compare(&one, &other, &[])["status"], "match");
+    let json = compare(&one, &other, &["--holes", "keep"]);
+    assert_eq!(differences(&json), ["/file allocation"], "{json:#}");
+    verdicts_are_right(&[&one, &other], &[]);
+    verdicts_are_right(&[&one, &other], &["--holes", "keep"]);
+}
+
+#[test]
+fn diffs_of_texts_are_shown_on_request() {
+    let lab = Lab::new();
+    let [one, other] = ["one", "other"].map(|name| lab.folder(name));
+    let text: String = (1..30).map(|line| format!("line {line}\n")).collect();
+    for (folder, text) in [(&one, text.clone()), (&other, text.replace("line 7\n", "line seven\nmore\n"))] {
+        fs::write(folder.join("text"), text).unwrap();
+        tree::set_all_mtimes(folder);
+    }
+    let [one, other] = [("one.img", &one), ("other.img", &other)]
+        .map(|(name, from)| lab.mke2fs_d(name, "8M", &["-t", "ext4"], from));
+    let ran = canon(&["compare", "--diff"], &[&one, &other]);
+    let names = [&one, &other].map(|image| format!("{}:/text", image.display()));
+    let expected = format!(
+        "--- {}\n+++ {}\n@@ -4,7 +4,8 @@\n line 4\n line 5\n line 6\n-line 7\n+line seven\n+more\n line 8\n \
+         line 9\n line 10\n",
+        names[0], names[1]
+    );
+    assert!(ran.code == Some(1) && ran.stdout.contains(&expected), "{}", ran.stdout);
+    let plain = canon(&["compare"], &[&one, &other]).stdout;
+    assert!(!plain.contains("@@") && plain.contains("/text: size 223 -> 232\n"), "{plain}");
+    let json = compare(&one, &other, &["--diff"]);
+    assert!(json["differences"][1]["diff"].as_str().unwrap().contains(&expected), "{json:#}");
+}
+
+#[test]
+fn what_can_not_be_compared_is_told_by_its_name() {
+    let lab = Lab::new();
+    let image = lab.mke2fs("a.img", "4M", &["-t", "ext4"]);
+    let broken = lab.path("broken.img");
+    fs::write(&broken, "no image").unwrap();
+    for images in [[&image, &broken], [&broken, &image]] {
+        let ran = canon(&["compare"], &images.map(PathBuf::as_path));
+        assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""));
+        assert!(ran.stderr.starts_with(&format!("{}: ", broken.display())), "{ran:?}");
+    }
+    assert_eq!(canon(&["compare"], &[&image]).code, Some(2));
+    assert_eq!(canon(&["compare"], &[&image, Path::new("-")]).code, Some(2));
+    // One image under two names is read once.
+    let link = lab.path("link");
+    fs::hard_link(&image, &link).unwrap();
+    assert_eq!(compare(&image, &link, &[])["status"], "match");
+    run(tool("cmp").arg(&image).arg(&link));
+}
