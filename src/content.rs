@@ -103,6 +103,34 @@ impl<'s, 'a> FileContent<'s, 'a> {
         pieces
     }
 
+    /// Calls `take` with all bytes up to the size, in order; holes come as zeros.
+    ///
+    /// # Errors
+    ///
+    /// What `take` returns.
+    pub fn each_part<E>(&self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        const WINDOW: u64 = 4 << 20;
+        let (zeros, mut next) = (vec![0_u8; 1 << 16], 0);
+        let mut start = 0;
+        while start < self.size {
+            let end = start.saturating_add(WINDOW).min(self.size);
+            let pieces = self.pieces(start..end);
+            for (offset, bytes) in pieces.into_iter().chain([(end, &[][..])]) {
+                while next < offset {
+                    let length = usize::try_from(offset - next).unwrap_or(usize::MAX).min(zeros.len());
+                    take(&zeros[..length])?;
+                    next += length as u64;
+                }
+                // A file whose blocks count is not cut to its size by itself.
+                let length = usize::try_from(end - offset).unwrap_or(usize::MAX).min(bytes.len());
+                take(&bytes[..length])?;
+                next = offset + length as u64;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
     /// Bytes that lie within one block; `None` for a hole, and past the end.
     pub fn within_block(&self, offset: u64, length: usize) -> Option<&'s [u8]> {
         let block_size = self.source.geometry.block_size as u64;

@@ -16,6 +16,7 @@ mod digest;
 pub mod error;
 pub mod form;
 pub mod geometry;
+pub mod manifest;
 mod mentions;
 pub mod observe;
 pub mod ondisk;
@@ -94,6 +95,17 @@ pub fn with_tree<T>(
     let source = source::Source::open(input.clone(), &recovery.overlay)?;
     let (_, reading, _) = read_tree(&source, &recovery, options, observer)?;
     work(&source, &reading)
+}
+
+/// The digest of an image's tree alone, with the options applied: see [`manifest`].
+///
+/// # Errors
+///
+/// See [`Error`].
+pub fn tree_digest(input: &Input<'_>, options: &Options, observer: &dyn Observer) -> Result<[u8; 32]> {
+    with_tree(input, options, observer, |source, reading| {
+        manifest::tree_digest(source, &reading.tree, observer)
+    })
 }
 
 /// Compares an image with its canonical form, without writing it. No differences: it is canonical.

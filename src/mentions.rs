@@ -3,7 +3,7 @@
 use crate::content::FileContent;
 use crate::error::shown;
 use crate::source::Source;
-use crate::tree::{Kind, NodeId, Tree};
+use crate::tree::{NodeId, Tree};
 
 /// Files that name filesystems. `*` stands for every file of a directory.
 const FILES: &[&str] = &[
@@ -37,9 +37,6 @@ const FILES: &[&str] = &[
 /// The largest file that is looked through, in bytes.
 const LIMIT: usize = 16 << 20;
 
-/// Symlinks that are followed to a file, at most.
-const MAX_LINKS: usize = 40;
-
 /// Warnings, one for each line that names the UUID.
 pub fn find(source: &Source<'_>, tree: &Tree, old: [u8; 16]) -> Vec<String> {
     let wanted = uuid::Uuid::from_bytes(old).hyphenated().to_string();
@@ -67,49 +64,13 @@ pub fn find(source: &Source<'_>, tree: &Tree, old: [u8; 16]) -> Vec<String> {
 
 fn matching(tree: &Tree, pattern: &str) -> Vec<(String, NodeId)> {
     let Some(directory) = pattern.strip_suffix("/*") else {
-        return resolve(tree, pattern.as_bytes())
-            .map(|node| (pattern.to_owned(), node))
-            .into_iter()
-            .collect();
+        return tree.resolve(pattern.as_bytes()).map(|node| (pattern.to_owned(), node)).into_iter().collect();
     };
-    let Some(node) = resolve(tree, directory.as_bytes()) else { return Vec::new() };
+    let Some(node) = tree.resolve(directory.as_bytes()) else { return Vec::new() };
     let entries = tree.entries_of(node).iter().map(|entry| tree.text(entry.name));
     let files = entries.filter_map(|name| {
         let path = [directory.as_bytes(), b"/", name].concat();
-        Some((format!("{directory}/{}", shown(name)), resolve(tree, &path)?))
+        Some((format!("{directory}/{}", shown(name)), tree.resolve(&path)?))
     });
     files.collect()
-}
-
-/// The node at a path, symlinks followed as if the tree were the root filesystem.
-fn resolve(tree: &Tree, path: &[u8]) -> Option<NodeId> {
-    let names = |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
-    let (mut waiting, mut node, mut links) = (names(path), NodeId::ROOT, 0);
-    while let Some(name) = waiting.pop() {
-        match name.as_slice() {
-            b"" | b"." => continue,
-            b".." => {
-                if let Kind::Directory { parent, .. } = tree.node(node).kind {
-                    node = parent;
-                }
-                continue;
-            }
-            _ => {}
-        }
-        let next = tree.lookup(node, &name)?;
-        let Kind::Symlink(target) = tree.node(next).kind else {
-            node = next;
-            continue;
-        };
-        links += 1;
-        if links > MAX_LINKS {
-            return None;
-        }
-        let target = tree.text(target);
-        if target.starts_with(b"/") {
-            node = NodeId::ROOT;
-        }
-        waiting.extend(names(target));
-    }
-    Some(node)
 }

@@ -28,6 +28,9 @@ impl NodeId {
 /// The name of the directory that e2fsck needs.
 pub const LOST_FOUND_NAME: &[u8] = b"lost+found";
 
+/// Symlinks that are followed to a file, at most.
+const MAX_LINKS: usize = 40;
+
 /// A part of `Tree::bytes`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Text {
@@ -265,6 +268,40 @@ impl Tree {
         let entries = self.entries_of(directory);
         let found = entries.binary_search_by(|entry| self.text(entry.name).cmp(name)).ok()?;
         entries.get(found).map(|entry| entry.node)
+    }
+
+    /// The node at a path, symlinks followed as if the tree were the root filesystem.
+    pub fn resolve(&self, path: &[u8]) -> Option<NodeId> {
+        let names =
+            |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        let (mut waiting, mut node, mut links) = (names(path), NodeId::ROOT, 0);
+        while let Some(name) = waiting.pop() {
+            match name.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    if let Kind::Directory { parent, .. } = self.node(node).kind {
+                        node = parent;
+                    }
+                    continue;
+                }
+                _ => {}
+            }
+            let next = self.lookup(node, &name)?;
+            let Kind::Symlink(target) = self.node(next).kind else {
+                node = next;
+                continue;
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                return None;
+            }
+            let target = self.text(target);
+            if target.starts_with(b"/") {
+                node = NodeId::ROOT;
+            }
+            waiting.extend(names(target));
+        }
+        Some(node)
     }
 
     /// A path of each node, in canonical order, for messages.

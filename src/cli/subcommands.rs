@@ -1,6 +1,6 @@
 //! Arguments of the subcommands: as typed, then as validated.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -8,6 +8,7 @@ use clap::{Args, Subcommand as Clap};
 use ext4_canon::Options;
 
 use super::args::{Policy, refuse_dash, threads};
+use super::commands::Of;
 
 /// What else can be done, as typed.
 #[derive(Clap, Debug)]
@@ -23,6 +24,14 @@ pub enum Subcommand {
     /// what differs of the filesystems themselves, each with the option that would align them; then what
     /// differs but does not matter.
     Compare(CompareArgs),
+
+    /// List the tree of an image, as it is read
+    ///
+    /// The format is that of mtree(5), with all attributes of each path; docs/tree-digest.md has the details.
+    Ls(LsArgs),
+
+    /// Print a regular file of an image
+    Cat(CatArgs),
 }
 
 /// Options of all subcommands.
@@ -48,6 +57,11 @@ pub struct DigestArgs {
     /// Images; with --check, files with digests of images
     #[arg(value_name = "IN", required = true)]
     inputs: Vec<PathBuf>,
+
+    /// Of the tree alone: it does not depend on features, geometry and size of the image; see
+    /// docs/tree-digest.md
+    #[arg(long)]
+    tree: bool,
 
     /// Read digests and names from files, as this command prints them, and check them
     #[arg(long)]
@@ -90,6 +104,39 @@ pub struct CompareArgs {
     quiet: bool,
 }
 
+/// `ls`, as typed.
+#[derive(Args, Debug)]
+pub struct LsArgs {
+    /// An image
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+
+    /// Print a digest of the content of each file, too: then the SHA-256 of the listing is what digest --tree prints
+    #[arg(long)]
+    digests: bool,
+
+    #[command(flatten)]
+    policy: Policy,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// `cat`, as typed.
+#[derive(Args, Debug)]
+pub struct CatArgs {
+    /// An image
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+
+    /// The file; symlinks are followed as if the image were the root filesystem
+    #[arg(value_name = "PATH")]
+    path: OsString,
+
+    #[command(flatten)]
+    common: Common,
+}
+
 /// What all subcommands need to know.
 #[derive(Debug)]
 pub struct Setting {
@@ -116,11 +163,15 @@ pub struct Subtask {
 #[derive(Debug)]
 pub enum Action {
     /// Print digests.
-    Digest(Vec<PathBuf>),
+    Digest(Of, Vec<PathBuf>),
     /// Check digests that are listed in files.
-    CheckDigests(Vec<PathBuf>),
+    CheckDigests(Of, Vec<PathBuf>),
     /// Compare two images, with diffs or without.
     Compare([PathBuf; 2], bool),
+    /// List a tree, with digests or without.
+    Ls(PathBuf, bool),
+    /// Print a file.
+    Cat(PathBuf, OsString),
 }
 
 impl Subtask {
@@ -129,6 +180,8 @@ impl Subtask {
         match self.action {
             Action::Digest(..) | Action::CheckDigests(..) => "digest",
             Action::Compare(..) => "compare",
+            Action::Ls(..) => "ls",
+            Action::Cat(..) => "cat",
         }
     }
 }
@@ -144,10 +197,11 @@ impl Subcommand {
             Self::Digest(typed) => {
                 refuse_dash(&typed.inputs)?;
                 let setting = typed.common.setting(typed.policy, variable, typed.quiet)?;
+                let of = if typed.tree { Of::Tree } else { Of::Image };
                 let action = if typed.check {
-                    Action::CheckDigests(typed.inputs)
+                    Action::CheckDigests(of, typed.inputs)
                 } else {
-                    Action::Digest(typed.inputs)
+                    Action::Digest(of, typed.inputs)
                 };
                 Ok(Subtask { setting, action })
             }
@@ -156,6 +210,19 @@ impl Subcommand {
                 refuse_dash(&inputs)?;
                 let setting = typed.common.setting(typed.policy, variable, typed.quiet)?;
                 Ok(Subtask { setting, action: Action::Compare(inputs, typed.diff) })
+            }
+            Self::Ls(typed) => {
+                refuse_dash([&typed.input])?;
+                let setting = typed.common.setting(typed.policy, variable, false)?;
+                Ok(Subtask { setting, action: Action::Ls(typed.input, typed.digests) })
+            }
+            Self::Cat(typed) => {
+                refuse_dash([&typed.input])?;
+                let options =
+                    Options { ignore_error_state: typed.common.ignore_error_state, ..Options::default() };
+                let Common { threads, json, .. } = typed.common;
+                let setting = Setting { options, threads, json, quiet: true };
+                Ok(Subtask { setting, action: Action::Cat(typed.input, typed.path) })
             }
         }
     }

@@ -36,5 +36,6 @@ mod stable;
 mod structures;
 mod support;
 mod threads;
+mod tree_digest;
 mod verity;
 mod writers;

@@ -16,6 +16,7 @@ use crate::cli::input::Image;
 struct Json<'j> {
     #[serde(flatten)]
     head: Head,
+    of: &'static str,
     images: Vec<JsonImage<'j>>,
 }
 
@@ -32,6 +33,24 @@ struct JsonImage<'j> {
     error: Option<JsonError<'j>>,
 }
 
+/// What is digested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// The canonical image.
+    Image,
+    /// The tree alone.
+    Tree,
+}
+
+impl Of {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Tree => "tree",
+        }
+    }
+}
+
 /// A line of a list.
 #[derive(Debug, PartialEq, Eq)]
 struct Listed {
@@ -40,8 +59,8 @@ struct Listed {
 }
 
 /// Prints the digests of images. One that can't be read does not keep the others from being read.
-pub fn print(work: &Work<'_>, inputs: &[PathBuf]) -> Ended {
-    let digests: Vec<_> = inputs.iter().map(|input| (input, digest(work, input))).collect();
+pub fn print(work: &Work<'_>, of: Of, inputs: &[PathBuf]) -> Ended {
+    let digests: Vec<_> = inputs.iter().map(|input| (input, digest(work, of, input))).collect();
     let failures = || digests.iter().filter_map(|(_, digest)| digest.as_ref().err());
     let code = failures().next().map_or(0, |failure| failure.code as u8);
     let remarks = failures().map(ToString::to_string).collect();
@@ -54,7 +73,7 @@ pub fn print(work: &Work<'_>, inputs: &[PathBuf]) -> Ended {
             error: digest.as_ref().err().map(JsonError::of),
         });
         let status = if code == 0 { "done" } else { "error" };
-        json(&Json { head: Head::new("digest", status, code), images: images.collect() })
+        json(&Json { head: Head::new("digest", status, code), of: of.name(), images: images.collect() })
     } else {
         let done = digests.iter().filter_map(|(input, digest)| Some((input, digest.as_ref().ok()?)));
         done.flat_map(|(input, digest)| line(digest, input)).collect()
@@ -63,13 +82,13 @@ pub fn print(work: &Work<'_>, inputs: &[PathBuf]) -> Ended {
 }
 
 /// Checks the digests that files list.
-pub fn check(work: &Work<'_>, lists: &[PathBuf]) -> Result<Ended, Failure> {
+pub fn check(work: &Work<'_>, of: Of, lists: &[PathBuf]) -> Result<Ended, Failure> {
     let mut listed = Vec::new();
     for list in lists {
         let text = fs::read(list).map_err(|error| Failure::io(list, "reading the digests", &error))?;
         listed.extend(parse(&text).map_err(|reason| Failure::usage(list, reason))?);
     }
-    let found: Vec<_> = listed.iter().map(|listed| digest(work, &listed.name)).collect();
+    let found: Vec<_> = listed.iter().map(|listed| digest(work, of, &listed.name)).collect();
     let mut ended = Ended::default();
     let (mut images, mut different) = (Vec::new(), 0);
     for (listed, found) in listed.iter().zip(&found) {
@@ -113,19 +132,21 @@ pub fn check(work: &Work<'_>, lists: &[PathBuf]) -> Result<Ended, Failure> {
             1 => "different",
             _ => "error",
         };
-        ended.text = json(&Json { head: Head::new("digest", status, ended.code), images });
+        ended.text = json(&Json { head: Head::new("digest", status, ended.code), of: of.name(), images });
     }
     Ok(ended)
 }
 
 /// The digest of one image, in hexadecimal digits.
-fn digest(work: &Work<'_>, input: &Path) -> Result<String, Failure> {
+fn digest(work: &Work<'_>, of: Of, input: &Path) -> Result<String, Failure> {
     let image = Image::open(input, "image")?;
-    let setting = work.setting;
-    let result = work.pool.install(|| ext4_canon::digest(&image.input(), &setting.options, &work.progress));
+    let (options, progress) = (&work.setting.options, &work.progress);
+    let result = work.pool.install(|| match of {
+        Of::Image => ext4_canon::digest(&image.input(), options, progress).map(|(_, digest)| digest),
+        Of::Tree => ext4_canon::tree_digest(&image.input(), options, progress),
+    });
     image.unchanged()?;
-    let (_, digest) = result.map_err(|error| Failure::of(input, &error))?;
-    Ok(hexadecimal(&digest))
+    result.map(|digest| hexadecimal(&digest)).map_err(|error| Failure::of(input, &error))
 }
 
 /// A line as sha256sum prints it: with a backslash in front where the name had to be escaped.

@@ -1,7 +1,11 @@
 //! The subcommands: from validated arguments to text and an exit code.
 
+mod cat;
 mod compare;
 mod digest;
+mod ls;
+
+pub use digest::Of;
 
 use std::io::{self, Write as _, stderr, stdout};
 use std::path::Path;
@@ -75,8 +79,10 @@ pub fn run(task: &Subtask) -> u8 {
     let ended = guard::caught(about, || {
         let work = Work::new(&task.setting, about)?;
         match &task.action {
-            Action::Digest(inputs) => Ok(digest::print(&work, inputs)),
-            Action::CheckDigests(lists) => digest::check(&work, lists),
+            Action::Digest(of, inputs) => Ok(digest::print(&work, *of, inputs)),
+            Action::CheckDigests(of, lists) => digest::check(&work, *of, lists),
+            Action::Ls(input, digests) => ls::run(&work, input, *digests),
+            Action::Cat(input, path) => cat::run(&work, input, path),
             Action::Compare(inputs, diff) => compare::run(&work, inputs, *diff),
         }
     });
@@ -104,9 +110,10 @@ impl Action {
     /// The first file that it is about, for messages.
     fn first_path(&self) -> &Path {
         match self {
-            Self::Digest(paths) | Self::CheckDigests(paths) => {
+            Self::Digest(_, paths) | Self::CheckDigests(_, paths) => {
                 paths.first().map_or(Path::new(""), |path| path)
             }
+            Self::Ls(input, _) | Self::Cat(input, _) => input,
             Self::Compare([one, _], _) => one,
         }
     }

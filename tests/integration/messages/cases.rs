@@ -453,6 +453,13 @@ pub const CASES: &[Case] = &[
     command("a list of nothing", r#""$0" digest --check list"#, |lab| {
         fs::write(lab.path("list"), "nothing\n").expect("writing");
     }),
+    command("a path that is too long", r#""$0" ls in.img"#, |lab| {
+        let image = lab.mke2fs("in.img", "4M", &["-t", "ext4"]);
+        let name = "n".repeat(250);
+        debugfs(&image, &format!("mkdir {name}\ncd {name}\n").repeat(17));
+    }),
+    command("no such file to print", r#""$0" cat in.img /no/such/file"#, sound),
+    command("a folder to print", r#""$0" cat in.img /folder"#, sound),
     by_root(
         "a full disk",
         r#"unshare -m sh -c 'mount -t tmpfs -o size=4k none full && exec "$0" in.img full/out.img' "$0""#,
