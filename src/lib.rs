@@ -14,6 +14,7 @@ pub mod compare;
 pub mod content;
 mod digest;
 pub mod error;
+pub mod explain;
 pub mod form;
 pub mod geometry;
 pub mod manifest;

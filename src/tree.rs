@@ -304,6 +304,18 @@ impl Tree {
         Some(node)
     }
 
+    /// The directory and the name of each node, the first of several in canonical order; `None` for the
+    /// root and the boot loader.
+    pub fn parents(&self) -> Vec<Option<(NodeId, Text)>> {
+        let mut parents = vec![None; self.nodes.len()];
+        for id in self.ids() {
+            for entry in self.entries_of(id) {
+                parents[entry.node.index()].get_or_insert((id, entry.name));
+            }
+        }
+        parents
+    }
+
     /// A path of each node, in canonical order, for messages.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = vec![String::new(); self.nodes.len()];

@@ -20,12 +20,13 @@ they were made. IN is only read. The output is a fresh, sparse image of the same
 complete or absent.";
 
 /// Every way to begin.
-const USAGES: [&str; 7] = [
+const USAGES: [&str; 8] = [
     "ext4-canon [OPTIONS] IN OUT",
     "ext4-canon [OPTIONS] --in-place IN",
     "ext4-canon [OPTIONS] --check IN",
     "ext4-canon digest [OPTIONS] IN...",
     "ext4-canon compare [OPTIONS] A B",
+    "ext4-canon explain [OPTIONS] IN",
     "ext4-canon ls [OPTIONS] IN",
     "ext4-canon cat [OPTIONS] IN PATH",
 ];

@@ -25,6 +25,9 @@ pub enum Subcommand {
     /// differs but does not matter.
     Compare(CompareArgs),
 
+    /// Say what of an image canonicalizing rewrites, by where it came from
+    Explain(ExplainArgs),
+
     /// List the tree of an image, as it is read
     ///
     /// The format is that of mtree(5), with all attributes of each path; docs/tree-digest.md has the details.
@@ -104,6 +107,28 @@ pub struct CompareArgs {
     quiet: bool,
 }
 
+/// `explain`, as typed.
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// An image
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+
+    /// Print up to so many examples of everything
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    examples: usize,
+
+    /// Print everything
+    #[arg(long, conflicts_with = "examples")]
+    all: bool,
+
+    #[command(flatten)]
+    policy: Policy,
+
+    #[command(flatten)]
+    common: Common,
+}
+
 /// `ls`, as typed.
 #[derive(Args, Debug)]
 pub struct LsArgs {
@@ -168,6 +193,8 @@ pub enum Action {
     CheckDigests(Of, Vec<PathBuf>),
     /// Compare two images, with diffs or without.
     Compare([PathBuf; 2], bool),
+    /// Explain an image, with so many examples of everything.
+    Explain(PathBuf, usize),
     /// List a tree, with digests or without.
     Ls(PathBuf, bool),
     /// Print a file.
@@ -180,6 +207,7 @@ impl Subtask {
         match self.action {
             Action::Digest(..) | Action::CheckDigests(..) => "digest",
             Action::Compare(..) => "compare",
+            Action::Explain(..) => "explain",
             Action::Ls(..) => "ls",
             Action::Cat(..) => "cat",
         }
@@ -210,6 +238,12 @@ impl Subcommand {
                 refuse_dash(&inputs)?;
                 let setting = typed.common.setting(typed.policy, variable, typed.quiet)?;
                 Ok(Subtask { setting, action: Action::Compare(inputs, typed.diff) })
+            }
+            Self::Explain(typed) => {
+                refuse_dash([&typed.input])?;
+                let setting = typed.common.setting(typed.policy, variable, false)?;
+                let examples = if typed.all { usize::MAX } else { typed.examples };
+                Ok(Subtask { setting, action: Action::Explain(typed.input, examples) })
             }
             Self::Ls(typed) => {
                 refuse_dash([&typed.input])?;

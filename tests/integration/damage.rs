@@ -6,6 +6,7 @@
 //! run makes; where something is wrong, the damaged image is kept in the temporary folder.
 
 pub mod anatomy;
+mod comparing;
 mod findings;
 mod images;
 mod mending;

@@ -15,6 +15,7 @@ mod digest;
 mod ea_inode;
 mod encryption;
 mod errors;
+mod explain;
 mod fast_commits;
 mod faults;
 mod features;

@@ -3,6 +3,7 @@
 mod cat;
 mod compare;
 mod digest;
+mod explain;
 mod ls;
 
 pub use digest::Of;
@@ -81,6 +82,7 @@ pub fn run(task: &Subtask) -> u8 {
         match &task.action {
             Action::Digest(of, inputs) => Ok(digest::print(&work, *of, inputs)),
             Action::CheckDigests(of, lists) => digest::check(&work, *of, lists),
+            Action::Explain(input, examples) => explain::run(&work, input, *examples),
             Action::Ls(input, digests) => ls::run(&work, input, *digests),
             Action::Cat(input, path) => cat::run(&work, input, path),
             Action::Compare(inputs, diff) => compare::run(&work, inputs, *diff),
@@ -113,7 +115,7 @@ impl Action {
             Self::Digest(_, paths) | Self::CheckDigests(_, paths) => {
                 paths.first().map_or(Path::new(""), |path| path)
             }
-            Self::Ls(input, _) | Self::Cat(input, _) => input,
+            Self::Ls(input, _) | Self::Cat(input, _) | Self::Explain(input, _) => input,
             Self::Compare([one, _], _) => one,
         }
     }

@@ -1,0 +1,434 @@
+//! What of an image canonicalization rewrites, and where it came from.
+
+use rayon::prelude::*;
+use uuid::Uuid;
+use zerocopy::IntoBytes;
+
+use crate::check::{self, CompareSink};
+use crate::error::Result;
+use crate::form;
+use crate::observe::Observer;
+use crate::ondisk::inode::{Inode, Timestamp};
+use crate::ondisk::superblock::Superblock;
+use crate::plan::Plan;
+use crate::policy::Options;
+use crate::read::places::{Places, joined};
+use crate::read::{self, Reading, leftovers};
+use crate::recover::{self, Recovery};
+use crate::report::Difference;
+use crate::source::{Input, Source};
+use crate::tree::{Kind, NodeId, Text};
+use crate::words;
+use crate::write::{self, Order};
+use crate::{Prepared, words::hexadecimal};
+
+/// Where something in an image came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// mke2fs took it at random.
+    Random,
+    /// The time at which the image was made.
+    Clock,
+    /// A mount left it.
+    Mount,
+    /// Files that were deleted left it.
+    Deleted,
+    /// The order in which files were written.
+    Order,
+    /// How the program that wrote it stores things.
+    Writer,
+    /// The options ask for something else.
+    Options,
+    /// All else that has to change, as checksums and counts do.
+    Consequence,
+}
+
+impl Cause {
+    /// A word for programs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Clock => "clock",
+            Self::Mount => "mount",
+            Self::Deleted => "deleted",
+            Self::Order => "order",
+            Self::Writer => "writer",
+            Self::Options => "options",
+            Self::Consequence => "consequence",
+        }
+    }
+
+    /// The cause in words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Random => "chosen at random by mke2fs",
+            Self::Clock => "taken from the clock",
+            Self::Mount => "left by a mount",
+            Self::Deleted => "left by deleted files",
+            Self::Order => "the order in which files were written",
+            Self::Writer => "choices of the program that wrote it",
+            Self::Options => "what the options ask for",
+            Self::Consequence => "what all this comes down to",
+        }
+    }
+}
+
+/// Something that is rewritten.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Where it came from.
+    pub cause: Cause,
+    /// A word for programs.
+    pub kind: &'static str,
+    /// What it is, in words.
+    pub what: &'static str,
+    /// How many of it there are.
+    pub count: u64,
+    /// The first of them.
+    pub examples: Vec<String>,
+}
+
+/// Fields of the superblock that are history, by what they are.
+const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
+    (
+        Cause::Clock,
+        "superblock-times",
+        "times in the superblock",
+        &["s_mkfs_time", "s_mkfs_time_hi", "s_wtime", "s_wtime_hi", "s_lastcheck", "s_lastcheck_hi"],
+    ),
+    (
+        Cause::Mount,
+        "mounts",
+        "traces of mounts in the superblock",
+        &["s_mtime", "s_mtime_hi", "s_mnt_count", "s_last_mounted"],
+    ),
+    (Cause::Writer, "written", "count of kilobytes written in the superblock", &["s_kbytes_written"]),
+    (
+        Cause::Mount,
+        "errors",
+        "records of errors in the superblock",
+        &[
+            "s_error_count",
+            "s_first_error_time",
+            "s_first_error_ino",
+            "s_first_error_block",
+            "s_first_error_func",
+            "s_first_error_line",
+            "s_last_error_time",
+            "s_last_error_ino",
+            "s_last_error_line",
+            "s_last_error_block",
+            "s_last_error_func",
+            "s_first_error_time_hi",
+            "s_last_error_time_hi",
+            "s_first_error_errcode",
+            "s_last_error_errcode",
+        ],
+    ),
+    (Cause::Random, "seeds", "seeds of hashes and checksums", &["s_hash_seed", "s_checksum_seed"]),
+];
+
+/// Finds everything in an image that is rewritten, by its cause, with at most `limit` examples of each.
+///
+/// # Errors
+///
+/// See [`crate::Error`].
+pub fn explain(
+    input: &Input<'_>,
+    options: &Options,
+    limit: usize,
+    observer: &dyn Observer,
+) -> Result<(Vec<String>, Vec<Finding>)> {
+    let recovery = recover::recover(input)?;
+    let source = Source::open(input.clone(), &recovery.overlay)?;
+    let prepared = Prepared::new(&source, &recovery, options, observer)?;
+    let Prepared { reading, plan, report } = &prepared;
+    let parents = reading.tree.parents();
+    let mut explainer = Explainer { source: &source, reading, plan, parents, limit, findings: Vec::new() };
+    explainer.superblock();
+    explainer.inodes();
+    explainer.content(report.blocks_punched);
+    explainer.leftovers(&recovery);
+    explainer.directories();
+    explainer.layout();
+    if report.times_changed > 0 {
+        explainer.add(
+            Cause::Options,
+            "clamped-times",
+            "times of files that are set",
+            report.times_changed,
+            [],
+        );
+    }
+    let sink = CompareSink::new(input.clone());
+    write::write(&source, &reading.tree, plan, Order::Any, &sink, observer)?;
+    explainer.structures(&check::differences(&source, plan, sink, usize::MAX));
+    let mut findings = explainer.findings;
+    findings.sort_by_key(|finding| finding.cause);
+    Ok((report.warnings.clone(), findings))
+}
+
+struct Explainer<'e, 'a> {
+    source: &'e Source<'a>,
+    reading: &'e Reading,
+    plan: &'e Plan,
+    /// The directory and the name of each node.
+    parents: Vec<Option<(NodeId, Text)>>,
+    limit: usize,
+    findings: Vec<Finding>,
+}
+
+impl Explainer<'_, '_> {
+    fn add(
+        &mut self,
+        cause: Cause,
+        kind: &'static str,
+        what: &'static str,
+        count: u64,
+        examples: impl IntoIterator<Item = String>,
+    ) {
+        if count > 0 {
+            let examples = examples.into_iter().take(self.limit).collect();
+            self.findings.push(Finding { cause, kind, what, count, examples });
+        }
+    }
+
+    /// A path of a node.
+    fn path(&self, id: NodeId) -> String {
+        let tree = &self.reading.tree;
+        if tree.boot_loader == Some(id) {
+            return "(boot loader)".to_owned();
+        }
+        let ancestors = std::iter::successors(Some(id), |id| Some(self.parents[id.index()]?.0));
+        words::path(ancestors.map(|id| self.parents[id.index()].map_or(&[][..], |(_, name)| tree.text(name))))
+    }
+
+    /// Adds nodes, by their paths.
+    fn add_nodes(&mut self, cause: Cause, kind: &'static str, what: &'static str, nodes: &[NodeId]) {
+        let examples: Vec<_> = nodes.iter().take(self.limit).map(|id| self.path(*id)).collect();
+        self.add(cause, kind, what, nodes.len() as u64, examples);
+    }
+
+    /// The nodes for which a test holds, tried in parallel.
+    fn nodes(&self, test: impl Fn(NodeId) -> bool + Sync) -> Vec<NodeId> {
+        let ids: Vec<_> = self.reading.tree.ids().collect();
+        ids.into_par_iter().with_min_len(64).filter(|id| test(*id)).collect()
+    }
+
+    fn superblock(&mut self) {
+        let (before, after) = (&self.source.superblock, &self.plan.superblock);
+        if before.s_uuid != after.s_uuid {
+            let uuids = [before, after].map(|superblock| Uuid::from_bytes(superblock.s_uuid).to_string());
+            self.add(Cause::Random, "uuid", "UUID", 1, [format!("{} -> {}", uuids[0], uuids[1])]);
+        }
+        for (cause, kind, what, names) in HISTORY {
+            let fields = Superblock::FIELDS.iter().filter(|field| names.contains(&field.name));
+            let changed = fields.filter_map(|field| {
+                let [old, new] = [before, after].map(|superblock| {
+                    superblock.as_bytes().get(field.offset..field.offset + field.size).unwrap_or_default()
+                });
+                (old != new).then(|| format!("{} is {}", field.name, hexadecimal_number(old)))
+            });
+            let changed: Vec<_> = changed.collect();
+            self.add(cause, kind, what, changed.len() as u64, changed);
+        }
+        if before.s_volume_name != after.s_volume_name {
+            self.add(Cause::Options, "label", "label", 1, []);
+        }
+        if before.s_state != after.s_state {
+            self.add(Cause::Mount, "state", "mark of a filesystem that is in use or has errors", 1, []);
+        }
+    }
+
+    /// The raw inode of a node, if it was there.
+    fn raw(&self, id: NodeId) -> Option<Inode> {
+        self.source.inode(self.reading.inodes[id.index()]).map(Inode::decode)
+    }
+
+    fn inodes(&mut self) {
+        let tree = &self.reading.tree;
+        let wide = self.source.geometry.has_wide_inodes();
+        let times = self.nodes(|id| {
+            let time = tree.node(id).mtime;
+            self.raw(id).is_some_and(|inode| has_other_times(&inode, time, wide))
+        });
+        self.add_nodes(
+            Cause::Clock,
+            "inode-times",
+            "inodes with atime, ctime or crtime of their own",
+            &times,
+        );
+        let generations = self.nodes(|id| {
+            self.raw(id).is_some_and(|inode| {
+                inode.i_generation.get() != 0 || inode.l_i_version.get() != 0 || inode.i_version_hi.get() != 0
+            })
+        });
+        let what = "inodes with a generation or version";
+        self.add_nodes(Cause::Mount, "generations", what, &generations);
+        let extra = self.nodes(|id| {
+            wide && self.raw(id).is_some_and(|inode| inode.i_extra_isize.get() != form::EXTRA_ISIZE)
+        });
+        self.add_nodes(Cause::Writer, "extra-size", "inodes with another extra size", &extra);
+        let moved = self.nodes(|id| {
+            let before = self.reading.inodes[id.index()];
+            before.0 != 0 && self.plan.numbering.number_of(id) != before
+        });
+        self.add_nodes(Cause::Order, "inode-numbers", "inodes with another number", &moved);
+        if self.reading.inodes[NodeId::LOST_FOUND.index()].0 == 0 {
+            self.add(Cause::Writer, "lost-found", "lost+found that is not there", 1, []);
+        }
+    }
+
+    /// Where content lies, and what of it needs no blocks.
+    fn content(&mut self, punched: u64) {
+        let places = Places::of(&self.reading.claims);
+        let of_node = |id: NodeId| {
+            let before = places.of_inode(self.reading.inodes[id.index()]);
+            let extents = self.plan.layout.extents(self.plan.layout.nodes[id.index()]).iter();
+            let after = extents.map(|extent| (extent.logical, extent.physical.0, u64::from(extent.count)));
+            (before, joined(after))
+        };
+        let moved = self.nodes(|id| {
+            let (before, after) = of_node(id);
+            before != after
+        });
+        let scattered = self.nodes(|id| {
+            let (before, after) = of_node(id);
+            before.len() > after.len().max(1)
+        });
+        self.add_nodes(Cause::Order, "placement", "files and directories in other blocks", &moved);
+        let what = "files and directories in more pieces than they need";
+        self.add_nodes(Cause::Order, "fragmentation", what, &scattered);
+        let count = |places: &[(u32, u64, u64)]| places.iter().map(|place| place.2).sum::<u64>();
+        let tree = &self.reading.tree;
+        let sparse = self.nodes(|id| {
+            let (before, after) = of_node(id);
+            matches!(tree.node(id).kind, Kind::Regular { .. }) && count(&before) > count(&after)
+        });
+        let examples: Vec<_> = sparse.iter().take(self.limit).map(|id| self.path(*id)).collect();
+        let what = "blocks of zeros in files that become holes";
+        self.add(Cause::Writer, "zeros", what, punched, examples);
+        let large = self.nodes(|id| {
+            let (before, after) = of_node(id);
+            tree.node(id).kind.is_directory() && count(&before) > count(&after)
+        });
+        let what = "directories with more blocks than they need";
+        self.add_nodes(Cause::Deleted, "large-directories", what, &large);
+    }
+
+    fn leftovers(&mut self, recovery: &Recovery<'_>) {
+        let (source, reading) = (self.source, self.reading);
+        let free = leftovers::free_blocks(source, &reading.claims);
+        let count = leftovers::count(&free);
+        self.add(
+            Cause::Deleted,
+            "free-blocks",
+            "free blocks with stale bytes",
+            count,
+            free.iter().map(range),
+        );
+        let unused = leftovers::unused_inodes(source);
+        let examples = unused.iter().map(|number| format!("inode {number}"));
+        let what = "unused inodes with stale bytes";
+        self.add(Cause::Deleted, "unused-inodes", what, unused.len() as u64, examples);
+        let slack = leftovers::files_with_slack(source, &reading.tree);
+        self.add_nodes(Cause::Deleted, "file-slack", "files with stale bytes behind their end", &slack);
+        let orphans = reading.orphans.dropped + reading.orphans.truncated;
+        self.add(Cause::Deleted, "orphans", "orphaned inodes", orphans, []);
+        let journal = leftovers::journal_blocks(source);
+        let (count, what) = (leftovers::count(&journal), "blocks of the journal with old content");
+        self.add(Cause::Mount, "journal", what, count, journal.iter().map(range));
+        let transactions = recovery.transactions + recovery.fast_commit_records;
+        let what = "transactions in the journal that were not applied yet";
+        self.add(Cause::Mount, "transactions", what, transactions, []);
+    }
+
+    fn directories(&mut self) {
+        let (source, reading, tree) = (self.source, self.reading, &self.reading.tree);
+        let stored = |id: NodeId| {
+            let is_one = tree.node(id).kind.is_directory();
+            read::stored(source, reading.inodes[id.index()]).ok().filter(|_| is_one)
+        };
+        let stale = self.nodes(|id| stored(id).is_some_and(|directory| directory.stale > 0));
+        let what = "directories with stale bytes behind names";
+        self.add_nodes(Cause::Deleted, "directory-slack", what, &stale);
+        let unordered = self.nodes(|id| {
+            let plan = &self.plan.directories[id.index()];
+            let entries = tree.entries_of(id);
+            let name = |place: usize| entries.get(place).map_or(&[][..], |entry| tree.text(entry.name));
+            let order = plan.index.as_ref().map(|index| &index.order);
+            stored(id).filter(|_| plan.inline.is_none()).is_some_and(|directory| {
+                let expected = (0..entries.len()).map(|place| match order {
+                    Some(order) => name(order[place] as usize),
+                    None => name(place),
+                });
+                !directory.names.iter().copied().eq(expected)
+            })
+        });
+        let what = "directories with another order of names";
+        self.add_nodes(Cause::Order, "directory-order", what, &unordered);
+    }
+
+    fn layout(&mut self) {
+        let groups = self.source.descriptors.iter().zip(&self.plan.groups).zip(0_u32..);
+        let moved = groups.filter(|((descriptor, places), _)| {
+            descriptor.block_bitmap() != places.block_bitmap
+                || descriptor.inode_bitmap() != places.inode_bitmap
+                || descriptor.inode_table() != places.inode_table
+        });
+        let moved: Vec<_> = moved.map(|(_, group)| format!("group {group}")).collect();
+        let what = "groups with bitmaps or inode tables at other places";
+        self.add(Cause::Writer, "group-metadata", what, moved.len() as u64, moved);
+    }
+
+    /// What of the image differs from the canonical one, whatever the cause.
+    fn structures(&mut self, differences: &[Difference]) {
+        let mut kinds: Vec<(&str, u64, u64)> = Vec::new();
+        for difference in differences {
+            match kinds.last_mut() {
+                Some((what, count, _)) if *what == difference.what => *count += 1,
+                _ => kinds.push((&difference.what, 1, difference.offset)),
+            }
+        }
+        let examples: Vec<_> = kinds
+            .iter()
+            .take(self.limit)
+            .map(|(what, count, offset)| match count {
+                1 => format!("{what}, from byte {offset} on"),
+                _ => format!("{what}, {count} places from byte {offset} on"),
+            })
+            .collect();
+        let what = "structures and ranges of zeros with other bytes";
+        self.add(Cause::Consequence, "structures", what, differences.len() as u64, examples);
+    }
+}
+
+/// Whether an inode has a time that is not the one that all of them get.
+fn has_other_times(inode: &Inode, time: Timestamp, wide: bool) -> bool {
+    let mut times = vec![(inode.i_atime, inode.i_atime_extra), (inode.i_ctime, inode.i_ctime_extra)];
+    if wide {
+        times.push((inode.i_crtime, inode.i_crtime_extra));
+    }
+    time.encode(wide).is_some_and(|expected| times.iter().any(|found| *found != expected))
+}
+
+fn range(blocks: &std::ops::Range<u64>) -> String {
+    if blocks.end - blocks.start == 1 {
+        format!("block {}", blocks.start)
+    } else {
+        format!("blocks {} to {}", blocks.start, blocks.end - 1)
+    }
+}
+
+/// The value of a field: a number, or bytes of text or anything.
+fn hexadecimal_number(bytes: &[u8]) -> String {
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    if bytes.len() <= 8 {
+        let number = bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        number.to_string()
+    } else if !text.is_empty() && text.iter().all(u8::is_ascii_graphic) {
+        format!("\"{}\"", words::escaped_text(text))
+    } else {
+        hexadecimal(bytes)
+    }
+}

@@ -1,0 +1,99 @@
+//! `compare` and `explain` on damaged images of all features: the verdict is that of the canonical bytes,
+//! and of an output there is nothing to explain.
+
+use std::collections::HashMap;
+use std::fs;
+
+use ext4_canon::compare::{Comparison, Extra, compare};
+use ext4_canon::explain::explain;
+use ext4_canon::observe::Silent;
+use ext4_canon::{Input, Options, tree_digest};
+
+use super::anatomy;
+use super::images::{RECIPES, Recipe, make};
+use super::mutate::{self, Dice, PLANNED};
+use super::outcome::{Outcome, outcome};
+use crate::support::{Lab, Need, gate};
+
+/// Random damages of each image.
+const RANDOM: usize = 25;
+
+fn compared(one: &[u8], other: &[u8]) -> Option<Comparison> {
+    let extra = Extra { ignored: true, texts: Some(1000) };
+    compare([&Input::new(one), &Input::new(other)], &Options::default(), extra, &Silent).ok()
+}
+
+/// What was seen of the mutants of an image.
+#[derive(Default)]
+struct Seen {
+    matches: usize,
+    differences: usize,
+}
+
+fn check(name: &str, whole: (&[u8], &[u8]), image: &[u8], seen: &mut Seen) {
+    let output = match outcome(image) {
+        Outcome::Written(output) => output.bytes(),
+        // It may be readable, though it has no canonical form; then anything but a panic will do.
+        _ => {
+            compared(whole.0, image);
+            return;
+        }
+    };
+    let comparison = compared(whole.0, image).expect("readable images");
+    let equal = whole.1 == output;
+    if comparison.is_match() != equal {
+        let kept = std::env::temp_dir().join("ext4-canon-compared.img");
+        fs::write(&kept, image).expect("writing");
+        panic!("{name}: {} {comparison:#?} ({})", if equal { "equal" } else { "unequal" }, kept.display());
+    }
+    *(if equal { &mut seen.matches } else { &mut seen.differences }) += 1;
+    // The output is the same tree, and has no history of its own.
+    let comparison = compared(image, &output).expect("readable images");
+    assert!(comparison.is_match(), "{name}: {comparison:#?}");
+    let digest =
+        |bytes: &[u8]| tree_digest(&Input::new(bytes), &Options::default(), &Silent).expect("a tree");
+    assert_eq!(digest(image), digest(&output), "{name}");
+    let (_, findings) = explain(&Input::new(&output), &Options::default(), 2, &Silent).expect("an image");
+    assert_eq!(findings, [], "{name}");
+    if image != output {
+        let (_, findings) = explain(&Input::new(image), &Options::default(), 2, &Silent).expect("an image");
+        assert!(!findings.is_empty(), "{name}");
+    }
+}
+
+fn check_all(recipe: &Recipe, seed: u64) -> Seen {
+    let lab = Lab::new();
+    let bytes = fs::read(make(&lab, recipe)).expect("reading");
+    let Outcome::Written(output) = outcome(&bytes) else { panic!("{}", recipe.0) };
+    let (output, whole) = (output.bytes(), bytes.clone());
+    let anatomy = anatomy::dissect(&bytes).expect("an image that makes sense");
+    let (mut canvas, mut dice) = (anatomy::Canvas::new(bytes), Dice::new(seed));
+    let mut seen = Seen::default();
+    check(recipe.0, (&whole, &output), &whole, &mut seen);
+    for number in 0..PLANNED + RANDOM {
+        let damage = if number < PLANNED {
+            mutate::planned(number, &anatomy, &mut canvas, &mut dice)
+        } else {
+            Some(mutate::random(&anatomy, &mut canvas, &mut dice))
+        };
+        if let Some(damage) = damage {
+            let length = damage.length.unwrap_or(canvas.bytes.len());
+            let name = format!("{}: {}", recipe.0, damage.words);
+            check(&name, (&whole, &output), &canvas.bytes[..length], &mut seen);
+        }
+        canvas.undo();
+    }
+    seen
+}
+
+#[test]
+fn verdicts_on_damaged_images_are_those_of_the_canonical_bytes() {
+    let mounts = gate(&[Need::Mounts, Need::Program("xfs_io")]);
+    let mut totals: HashMap<bool, usize> = HashMap::new();
+    for (recipe, seed) in RECIPES.iter().filter(|recipe| mounts || !recipe.3.mounts()).zip(1000..) {
+        let seen = check_all(recipe, seed);
+        *totals.entry(true).or_default() += seen.matches;
+        *totals.entry(false).or_default() += seen.differences;
+    }
+    assert!(totals[&true] > 300 && totals[&false] > 100, "{totals:?}");
+}

@@ -1,0 +1,134 @@
+//! `ext4-canon explain`: everything that is rewritten is told of, by its cause; of a canonical image,
+//! nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::image::patch;
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, canonical, fill, gate, tool, tree};
+
+fn explain(image: &Path, options: &[&str]) -> Value {
+    let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
+    let ran = try_run(command.args(["explain", "--json"]).args(options).arg(image));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    serde_json::from_str(&ran.stdout).expect("JSON")
+}
+
+/// Cause and count of each kind of finding.
+fn findings(json: &Value) -> BTreeMap<&str, (&str, u64)> {
+    let findings = json["findings"].as_array().expect("an array").iter();
+    findings
+        .map(|finding| {
+            let [kind, cause] = ["kind", "cause"].map(|key| finding[key].as_str().expect("a word"));
+            (kind, (cause, finding["count"].as_u64().expect("a number")))
+        })
+        .collect()
+}
+
+#[test]
+fn of_a_canonical_image_there_is_nothing_to_tell() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    for options in [
+        &["-t", "ext4"][..],
+        &["-t", "ext2", "-b", "1024", "-I", "128"],
+        &["-t", "ext3", "-b", "2048"],
+        &["-t", "ext4", "-O", "inline_data,metadata_csum_seed,mmp,quota,bigalloc"],
+    ] {
+        let image = lab.mke2fs_d("a.img", "24M", options, &source);
+        let canon = canonical(&image, &[]);
+        assert!(!findings(&explain(&image, &[])).is_empty(), "{options:?}");
+        let json = explain(&canon, &[]);
+        assert_eq!(json["findings"], Value::Array(Vec::new()), "{options:?}: {json:#}");
+        let ran = try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).arg("explain").arg(&canon));
+        assert!(ran.stdout.contains("canonical, so that nothing"), "{ran:?}");
+        // A byte anywhere is found, if only as what has to change.
+        patch(&canon, canon.metadata().unwrap().len() - 100, b"x");
+        assert!(!findings(&explain(&canon, &[])).is_empty(), "{options:?}");
+    }
+}
+
+#[test]
+fn what_mke2fs_chose_and_what_the_clock_said_are_told_apart() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let image = lab.mke2fs_d("a.img", "24M", &["-t", "ext4"], &source);
+    let json = explain(&image, &[]);
+    let found = findings(&json);
+    for (kind, cause) in [
+        ("uuid", "random"),
+        ("seeds", "random"),
+        ("superblock-times", "clock"),
+        ("inode-times", "clock"),
+        ("structures", "consequence"),
+    ] {
+        assert_eq!(found.get(kind).map(|found| found.0), Some(cause), "{kind}: {json:#}");
+    }
+    for kind in ["journal", "free-blocks", "unused-inodes", "mounts", "orphans", "directory-slack"] {
+        assert!(!found.contains_key(kind), "{kind}: {json:#}");
+    }
+    let json = explain(&image, &["--source-date-epoch", "1000", "--label", "new"]);
+    let found = findings(&json);
+    assert_eq!(found["label"], ("options", 1));
+    assert!(found["clamped-times"].1 > 100);
+}
+
+#[test]
+fn mounts_and_deleted_files_are_named() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let image = lab.mke2fs("a.img", "24M", &["-t", "ext4"]);
+    fill::kernel(&image, |root| {
+        for number in 0..40 {
+            let path = root.join(format!("passing {number}"));
+            fs::write(&path, tree::noise(number, 20_000)).expect("writing");
+            fs::File::open(&path).and_then(|file| file.sync_all()).expect("syncing");
+        }
+        fill::copy_in_order(&source, root, &fill::backwards(&source));
+        for number in 0..40 {
+            fs::remove_file(root.join(format!("passing {number}"))).expect("removing");
+        }
+    });
+    let json = explain(&image, &[]);
+    let found = findings(&json);
+    for (kind, cause, least) in [
+        ("mounts", "mount", 3),
+        ("journal", "mount", 1),
+        ("generations", "mount", 100),
+        ("free-blocks", "deleted", 100),
+        ("unused-inodes", "deleted", 30),
+        ("directory-slack", "deleted", 1),
+        ("inode-numbers", "order", 100),
+        ("directory-order", "order", 1),
+        ("placement", "order", 50),
+        ("inode-times", "clock", 100),
+        ("zeros", "writer", 1),
+    ] {
+        let (found_cause, count) = found.get(kind).copied().unwrap_or_else(|| panic!("{kind}: {json:#}"));
+        assert!(found_cause == cause && count >= least, "{kind}: {json:#}");
+    }
+    // Examples name paths and places; all of them, if they are asked for.
+    let finding = |json: &Value, kind: &str| {
+        json["findings"].as_array().unwrap().iter().find(|finding| finding["kind"] == kind).unwrap().clone()
+    };
+    let [few, all] = [explain(&image, &["--examples", "2"]), explain(&image, &["--all"])];
+    assert_eq!(finding(&few, "inode-numbers")["examples"].as_array().unwrap().len(), 2);
+    let numbers = finding(&all, "inode-numbers");
+    assert_eq!(numbers["examples"].as_array().unwrap().len() as u64, numbers["count"].as_u64().unwrap());
+    assert!(numbers["examples"].as_array().unwrap().contains(&"/sizes/70000".into()), "{numbers:#}");
+    assert!(finding(&few, "free-blocks")["examples"][0].as_str().unwrap().starts_with("block"), "{few:#}");
+
+    // Canonicalizing is the cure of all of it.
+    let json = explain(&canonical(&image, &[]), &[]);
+    assert_eq!(json["findings"], Value::Array(Vec::new()), "{json:#}");
+}
