@@ -20,6 +20,7 @@ pub mod geometry;
 pub mod manifest;
 mod mentions;
 pub mod observe;
+pub mod occupancy;
 pub mod ondisk;
 pub mod plan;
 pub mod policy;
@@ -130,6 +131,30 @@ pub fn check(
     write::write(&source, &prepared.reading.tree, &prepared.plan, Order::Any, &sink, observer)?;
     let differences = check::differences(&source, &prepared.plan, sink, limit);
     Ok((prepared.report, differences))
+}
+
+/// What lies where in an image, and in its canonical form, in at most so many cells. The form may be one that
+/// can't be: then its error is told.
+///
+/// # Errors
+///
+/// See [`Error`].
+pub fn occupancy(
+    input: &Input<'_>,
+    options: &Options,
+    cells: u64,
+    observer: &dyn Observer,
+) -> Result<(occupancy::Occupancy, Result<occupancy::Occupancy>)> {
+    let recovery = recover::recover(input)?;
+    let source = source::Source::open(input.clone(), &recovery.overlay)?;
+    let (mut options, reading, _) = read_tree(&source, &recovery, options, observer)?;
+    // No block depends on the UUID, which would ask for a digest of all content.
+    options.uuid = policy::UuidPolicy::Keep;
+    let before = occupancy::of_image(&source, &reading, cells);
+    let survey = survey::survey(&source, &reading.tree, options.holes, false, observer);
+    let after = plan::plan(&source, &reading, &survey, &options)
+        .map(|plan| occupancy::of_form(&plan, &reading.tree, cells));
+    Ok((before, after))
 }
 
 /// Reads an image and its canonical form, and compares the two trees, content included.

@@ -6,6 +6,7 @@ pub mod diff;
 pub mod failure;
 pub mod guard;
 pub mod help;
+pub mod html;
 pub mod input;
 #[allow(unsafe_code)]
 pub mod map;

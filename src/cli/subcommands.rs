@@ -8,7 +8,7 @@ use clap::{Args, Subcommand as Clap};
 use ext4_canon::Options;
 
 use super::args::{Policy, refuse_dash, threads};
-use super::commands::Of;
+use super::commands::{Of, Telling};
 
 /// What else can be done, as typed.
 #[derive(Clap, Debug)]
@@ -95,6 +95,11 @@ pub struct CompareArgs {
     /// Print unified diffs of texts up to 1 MiB
     #[arg(long)]
     diff: bool,
+
+    /// Write the report as a page to FILE, with a map of what lies where in both images and in their
+    /// canonical forms
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 
     #[command(flatten)]
     policy: Policy,
@@ -191,8 +196,8 @@ pub enum Action {
     Digest(Of, Vec<PathBuf>),
     /// Check digests that are listed in files.
     CheckDigests(Of, Vec<PathBuf>),
-    /// Compare two images, with diffs or without.
-    Compare([PathBuf; 2], bool),
+    /// Compare two images.
+    Compare([PathBuf; 2], Telling),
     /// Explain an image, with so many examples of everything.
     Explain(PathBuf, usize),
     /// List a tree, with digests or without.
@@ -237,7 +242,8 @@ impl Subcommand {
                 let inputs = [typed.one, typed.other];
                 refuse_dash(&inputs)?;
                 let setting = typed.common.setting(typed.policy, variable, typed.quiet)?;
-                Ok(Subtask { setting, action: Action::Compare(inputs, typed.diff) })
+                let telling = Telling { diff: typed.diff, html: typed.html };
+                Ok(Subtask { setting, action: Action::Compare(inputs, telling) })
             }
             Self::Explain(typed) => {
                 refuse_dash([&typed.input])?;

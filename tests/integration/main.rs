@@ -21,6 +21,7 @@ mod faults;
 mod features;
 mod geometry;
 mod golden;
+mod html;
 mod inline_data;
 mod journal;
 mod judges;

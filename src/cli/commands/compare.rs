@@ -2,14 +2,18 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use ext4_canon::compare::{Attribute, Comparison, Detail, Difference, Extra, Ignored, Setting, compare};
+use ext4_canon::occupancy;
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
 use crate::cli::diff::unified;
 use crate::cli::failure::{Code, Failure};
+use crate::cli::html::{self, Maps};
 use crate::cli::input::Image;
 
 /// The largest files whose lines are compared, in bytes.
@@ -69,18 +73,34 @@ enum JsonDetail<'j> {
     Counts { a: u64, b: u64 },
 }
 
+/// What is told besides the report.
+#[derive(Clone, Debug)]
+pub struct Telling {
+    /// Unified diffs of texts.
+    pub diff: bool,
+    /// A page for this file.
+    pub html: Option<PathBuf>,
+}
+
 /// Compares two images.
-pub fn run(work: &Work<'_>, inputs: &[PathBuf; 2], diff: bool) -> Result<Ended, Failure> {
+pub fn run(work: &Work<'_>, inputs: &[PathBuf; 2], telling: &Telling) -> Result<Ended, Failure> {
     let one = Image::open(&inputs[0], "image")?;
     let other = Image::open(&inputs[1], "image")?;
     // Of a file that is given twice, one map will do: then nothing of it has to be read twice.
     let images = if one.is(&other.metadata) { [&one, &one] } else { [&one, &other] };
     let files = images.map(Image::input);
-    let extra = Extra { ignored: !work.setting.quiet, texts: diff.then_some(LARGEST_TEXT) };
+    let ignored = !work.setting.quiet || telling.html.is_some();
+    let extra = Extra { ignored, texts: telling.diff.then_some(LARGEST_TEXT) };
     let options = &work.setting.options;
     let result = work.pool.install(|| compare([&files[0], &files[1]], options, extra, &work.progress));
     images.iter().try_for_each(|image| image.unchanged())?;
     let comparison = result.map_err(|failed| Failure::of(&inputs[failed.side], &failed.error))?;
+    if let Some(file) = &telling.html {
+        let maps = [maps(work, &inputs[0], images[0])?, maps(work, &inputs[1], images[1])?];
+        let names = inputs.each_ref().map(|input| input.to_string_lossy());
+        let page = html::page([&names[0], &names[1]], &comparison, &maps, |found| words(inputs, found));
+        write_page(file, page.as_bytes())?;
+    }
     let matches = comparison.is_match();
     let mut ended = Ended { code: if matches { 0 } else { Code::NotCanonical as u8 }, ..Ended::default() };
     if work.setting.json {
@@ -94,6 +114,32 @@ pub fn run(work: &Work<'_>, inputs: &[PathBuf; 2], diff: bool) -> Result<Ended, 
         ended.text = text(inputs, &comparison).into_bytes();
     }
     Ok(ended)
+}
+
+/// What lies where in an image, and in its canonical form.
+fn maps(work: &Work<'_>, input: &Path, image: &Image) -> Result<Maps, Failure> {
+    let options = &work.setting.options;
+    let result = work.pool.install(|| occupancy(&image.input(), options, html::CELLS, &work.progress));
+    image.unchanged()?;
+    let (before, after) = result.map_err(|error| Failure::of(input, &error))?;
+    Ok(Maps { before, after: after.map_err(|error| error.to_string()) })
+}
+
+/// Writes a file that appears whole or not at all.
+fn write_page(file: &Path, page: &[u8]) -> Result<(), Failure> {
+    let failure = |error: &io::Error| Failure::io(file, "writing the page", error);
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    // Opened here, since an error of `tempfile_in` would tell of the temporary name.
+    let open = |path: &Path| File::options().write(true).create_new(true).open(path);
+    let mut temporary = builder
+        .prefix(".ext4-canon-")
+        .suffix(".tmp")
+        .make_in(folder, open)
+        .map_err(|error| failure(&error))?;
+    temporary.write_all(page).map_err(|error| failure(&error))?;
+    temporary.persist(file).map_err(|error| failure(&error.error))?;
+    Ok(())
 }
 
 fn report<'j>(head: Head, inputs: &'j [PathBuf; 2], comparison: &'j Comparison) -> Json<'j> {

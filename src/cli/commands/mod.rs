@@ -6,6 +6,7 @@ mod digest;
 mod explain;
 mod ls;
 
+pub use compare::Telling;
 pub use digest::Of;
 
 use std::io::{self, Write as _, stderr, stdout};
@@ -85,7 +86,7 @@ pub fn run(task: &Subtask) -> u8 {
             Action::Explain(input, examples) => explain::run(&work, input, *examples),
             Action::Ls(input, digests) => ls::run(&work, input, *digests),
             Action::Cat(input, path) => cat::run(&work, input, path),
-            Action::Compare(inputs, diff) => compare::run(&work, inputs, *diff),
+            Action::Compare(inputs, telling) => compare::run(&work, inputs, telling),
         }
     });
     let ended = ended.unwrap_or_else(|failure| {

@@ -1,0 +1,294 @@
+//! The report of `compare` as a page: one file, without network, that works without scripts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use ext4_canon::compare::{Comparison, Detail, Difference};
+use ext4_canon::occupancy::{Cell, Occupancy, Use};
+
+/// Cells of a map, and of a row of it.
+pub const CELLS: u64 = 64 * 24;
+const COLUMNS: usize = 64;
+/// The side of a cell, in units of the drawing.
+const SIDE: usize = 10;
+/// More differences than this are only counted: a browser has to hold them all.
+const MOST_ROWS: usize = 20_000;
+
+const STYLE: &str = include_str!("html/style.css");
+const SCRIPT: &str = include_str!("html/filter.js");
+
+/// What lies where in an image, and in its canonical form or why there is none.
+pub struct Maps {
+    /// The image.
+    pub before: Occupancy,
+    /// Its canonical form.
+    pub after: Result<Occupancy, String>,
+}
+
+/// Text, fit for the page and for the values of attributes.
+struct Text<'t>(&'t str);
+
+impl std::fmt::Display for Text<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '&' => formatter.write_str("&amp;")?,
+                '<' => formatter.write_str("&lt;")?,
+                '>' => formatter.write_str("&gt;")?,
+                '"' => formatter.write_str("&quot;")?,
+                '\'' => formatter.write_str("&#39;")?,
+                other => formatter.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The page. `words` tells a difference in words.
+pub fn page(
+    names: [&str; 2],
+    comparison: &Comparison,
+    maps: &[Maps; 2],
+    words: impl Fn(&Difference) -> String,
+) -> String {
+    let (class, verdict) = if comparison.is_match() { ("match", "match") } else { ("differ", "differ") };
+    let [one, other] = names.map(Text);
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{one} and {other}: {verdict}</title>\n\
+         <style>\n{STYLE}{}</style>\n</head>\n<body>\n<main>\n\
+         <h1>{one} and {other}: <span id=\"verdict\" class=\"{class}\">{verdict}</span></h1>\n",
+        filter_rules(comparison)
+    );
+    summary(&mut page, comparison);
+    differences(&mut page, comparison, words);
+    settings(&mut page, names, comparison);
+    ignored(&mut page, names, comparison);
+    page.push_str("<section id=\"maps\">\n<h2>What lies where</h2>\n");
+    legend(&mut page);
+    for (name, maps) in names.iter().zip(maps) {
+        both_maps(&mut page, name, maps);
+    }
+    page.push_str("</section>\n</main>\n");
+    line(&mut page, format_args!("<script>\n{SCRIPT}</script>\n</body>\n</html>"));
+    page
+}
+
+/// Adds a line; writing to a string can't fail.
+fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
+    let _ = page.write_fmt(text);
+    page.push('\n');
+}
+
+/// How many differences there are of each attribute.
+fn attributes(comparison: &Comparison) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for difference in &comparison.differences {
+        *counts.entry(difference.attribute.name()).or_default() += 1;
+    }
+    counts
+}
+
+/// A word for classes and identifiers.
+fn slug(name: &str) -> String {
+    name.replace(' ', "-")
+}
+
+/// Rules that leave out what the chosen filter does, without a script.
+fn filter_rules(comparison: &Comparison) -> String {
+    let rule = |name: &&str| {
+        let slug = slug(name);
+        format!("body:has(#only-{slug}:checked) tr.difference:not(.{slug}) {{ display: none; }}\n")
+    };
+    attributes(comparison).keys().map(rule).collect()
+}
+
+fn summary(page: &mut String, comparison: &Comparison) {
+    let Comparison { differences, settings, paths, bytes, .. } = comparison;
+    line(
+        page,
+        format_args!(
+            "<dl id=\"summary\">\n<dt>Differences of the trees</dt><dd>{}</dd>\n\
+             <dt>Differences of the filesystems</dt><dd>{}</dd>\n<dt>Paths that both have</dt><dd>{paths}</dd>\n\
+             <dt>Bytes of content compared</dt><dd>{bytes}</dd>\n</dl>",
+            differences.len(),
+            settings.len()
+        ),
+    );
+}
+
+fn differences(page: &mut String, comparison: &Comparison, words: impl Fn(&Difference) -> String) {
+    let all = comparison.differences.len();
+    line(page, format_args!("<section id=\"differences\">\n<h2>Trees</h2>"));
+    if all == 0 {
+        line(page, format_args!("<p>The trees are equal.</p>\n</section>"));
+        return;
+    }
+    line(page, format_args!("<fieldset>\n<legend>Show</legend>"));
+    let choice = |slug: &str, name: &str, count: usize, checked: &str| {
+        format!(
+            "<label><input type=\"radio\" name=\"only\" id=\"only-{slug}\"{checked}> {name} ({count})</label>"
+        )
+    };
+    line(page, format_args!("{}", choice("all", "all", all, " checked")));
+    for (name, count) in attributes(comparison) {
+        line(page, format_args!("{}", choice(&slug(name), name, count, "")));
+    }
+    line(page, format_args!("<label id=\"search\" hidden>path <input type=\"search\"></label>\n</fieldset>"));
+    line(page, format_args!("<table>\n<thead><tr><th>Path</th><th>What differs</th></tr></thead>\n<tbody>"));
+    for difference in comparison.differences.iter().take(MOST_ROWS) {
+        line(
+            page,
+            format_args!(
+                "<tr class=\"difference {}\"><td>{}</td><td>{}</td></tr>",
+                slug(difference.attribute.name()),
+                Text(&difference.path),
+                Text(&words(difference))
+            ),
+        );
+    }
+    line(page, format_args!("</tbody>\n</table>"));
+    if all > MOST_ROWS {
+        line(page, format_args!("<p>{} more are left out; --json has all.</p>", all - MOST_ROWS));
+    }
+    line(page, format_args!("</section>"));
+}
+
+fn settings(page: &mut String, names: [&str; 2], comparison: &Comparison) {
+    line(page, format_args!("<section id=\"settings\">\n<h2>Filesystems</h2>"));
+    if comparison.settings.is_empty() {
+        line(page, format_args!("<p>Nothing keeps equal trees from equal images.</p>\n</section>"));
+        return;
+    }
+    let [one, other] = names.map(Text);
+    line(
+        page,
+        format_args!(
+            "<table>\n<thead><tr><th>What differs</th><th>{one}</th><th>{other}</th><th>Aligned by</th></tr></thead>\n<tbody>"
+        ),
+    );
+    for setting in &comparison.settings {
+        let cells = [&setting.name, &setting.values[0], &setting.values[1], &setting.option];
+        let cells: String = cells.map(|cell| format!("<td>{}</td>", Text(cell))).concat();
+        line(page, format_args!("<tr>{cells}</tr>"));
+    }
+    line(page, format_args!("</tbody>\n</table>\n</section>"));
+}
+
+fn ignored(page: &mut String, names: [&str; 2], comparison: &Comparison) {
+    line(page, format_args!("<section id=\"ignored\">\n<h2>What does not matter</h2>"));
+    if comparison.ignored.is_empty() {
+        line(page, format_args!("<p>There is nothing that differs without mattering.</p>\n</section>"));
+        return;
+    }
+    let [one, other] = names.map(Text);
+    line(
+        page,
+        format_args!(
+            "<table>\n<thead><tr><th>What differs</th><th>{one}</th><th>{other}</th></tr></thead>\n<tbody>"
+        ),
+    );
+    for ignored in &comparison.ignored {
+        let values = match &ignored.detail {
+            Detail::Values([one, other]) => format!("<td>{}</td><td>{}</td>", Text(one), Text(other)),
+            Detail::Differing(count) => format!("<td colspan=\"2\">{count}</td>"),
+            Detail::Counts([one, other]) => format!("<td>{one}</td><td>{other}</td>"),
+        };
+        line(page, format_args!("<tr><td>{}</td>{values}</tr>", Text(ignored.what)));
+    }
+    line(page, format_args!("</tbody>\n</table>\n</section>"));
+}
+
+fn legend(page: &mut String) {
+    let keys = Use::ALL
+        .map(|what| format!("<li><span class=\"key {}\"></span>{}</li>", slug(what.name()), what.name()));
+    line(page, format_args!("<ul class=\"legend\">{}</ul>", keys.concat()));
+}
+
+fn both_maps(page: &mut String, name: &str, maps: &Maps) {
+    line(page, format_args!("<div class=\"maps\">"));
+    figure(page, &format!("{name}, as it is"), &maps.before);
+    match &maps.after {
+        Ok(after) => figure(page, &format!("{name}, canonical"), after),
+        Err(words) => line(page, format_args!("<p>No canonical form: {}</p>", Text(words))),
+    }
+    line(page, format_args!("</div>"));
+}
+
+fn figure(page: &mut String, caption: &str, map: &Occupancy) {
+    let rows = map.cells.len().div_ceil(COLUMNS);
+    line(
+        page,
+        format_args!(
+            "<figure>\n<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
+            COLUMNS * SIDE,
+            rows * SIDE,
+            Text(caption)
+        ),
+    );
+    let uses: Vec<Use> = map.cells.iter().map(main_use).collect();
+    for (row, uses) in uses.chunks(COLUMNS).enumerate() {
+        let mut first = 0;
+        for run in uses.chunk_by(|one, other| one == other) {
+            let blocks = [first, first + run.len()].map(|cell| {
+                ((row * COLUMNS + cell) as u64).saturating_mul(map.blocks_per_cell).min(map.blocks)
+            });
+            line(
+                page,
+                format_args!(
+                    "<rect class=\"{}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{SIDE}\"><title>blocks {} to {}: {}</title></rect>",
+                    slug(run[0].name()),
+                    first * SIDE,
+                    row * SIDE,
+                    run.len() * SIDE,
+                    blocks[0],
+                    blocks[1] - 1,
+                    run[0].name()
+                ),
+            );
+            first += run.len();
+        }
+    }
+    let total = map.total();
+    let counts = Use::ALL.map(|what| format!("{} {}", what.name(), total[what as usize]));
+    line(
+        page,
+        format_args!(
+            "</svg>\n<figcaption><strong>{}</strong>: {} blocks of content in {} stretches ({})</figcaption>\n</figure>",
+            Text(caption),
+            total[Use::File as usize],
+            map.stretches,
+            counts.join(", ")
+        ),
+    );
+}
+
+/// What a cell is drawn as: what most of its blocks are used for, free ones left out where there are others.
+fn main_use(cell: &Cell) -> Use {
+    let used = Use::ALL.into_iter().filter(|what| *what != Use::Free && cell[*what as usize] > 0);
+    used.max_by_key(|what| cell[*what as usize]).unwrap_or(Use::Free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_name_is_markup() {
+        assert_eq!(
+            Text("<script>alert('1&2')</script>\"").to_string(),
+            "&lt;script&gt;alert(&#39;1&amp;2&#39;)&lt;/script&gt;&quot;"
+        );
+    }
+
+    #[test]
+    fn a_cell_is_drawn_as_what_most_of_it_is() {
+        let mut cell = Cell::default();
+        assert_eq!(main_use(&cell), Use::Free);
+        cell[Use::Free as usize] = 90;
+        cell[Use::File as usize] = 6;
+        cell[Use::Stale as usize] = 4;
+        assert_eq!(main_use(&cell), Use::File);
+    }
+}

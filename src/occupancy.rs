@@ -1,0 +1,225 @@
+//! What lies where in an image and in its canonical form, in a given number of cells, to be drawn.
+
+use std::ops::Range;
+
+use crate::plan::{Content, Plan};
+use crate::read::places::Places;
+use crate::read::{Reading, leftovers};
+use crate::source::Source;
+use crate::tree::{Kind, NodeId, Tree};
+use crate::units::InodeNr;
+
+/// What a block is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// Superblocks, descriptors, bitmaps, inode tables, and files outside the tree.
+    Metadata,
+    /// The journal.
+    Journal,
+    /// Directories.
+    Directory,
+    /// Content of regular files.
+    File,
+    /// Block maps, xattrs, and targets of symlinks.
+    Map,
+    /// Nothing, but it holds something.
+    Stale,
+    /// Nothing.
+    Free,
+}
+
+impl Use {
+    /// All of them, in the order in which cells count them.
+    pub const ALL: [Self; 7] =
+        [Self::Metadata, Self::Journal, Self::Directory, Self::File, Self::Map, Self::Stale, Self::Free];
+
+    /// Its name in words.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Metadata => "metadata",
+            Self::Journal => "journal",
+            Self::Directory => "directories",
+            Self::File => "files",
+            Self::Map => "maps and xattrs",
+            Self::Stale => "stale data",
+            Self::Free => "free",
+        }
+    }
+}
+
+/// Blocks of a cell by their use, in the order of [`Use::ALL`].
+pub type Cell = [u64; Use::ALL.len()];
+
+/// What all blocks of a filesystem are used for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Occupancy {
+    /// The number of blocks.
+    pub blocks: u64,
+    /// Blocks in each cell; the last may have fewer.
+    pub blocks_per_cell: u64,
+    /// The cells, in the order of the blocks.
+    pub cells: Vec<Cell>,
+    /// Stretches of blocks that the content of regular files lies in.
+    pub stretches: u64,
+}
+
+impl Occupancy {
+    fn new(blocks: u64, cells: u64) -> Self {
+        let blocks_per_cell = blocks.div_ceil(cells.max(1)).max(1);
+        let cells = usize::try_from(blocks.div_ceil(blocks_per_cell)).unwrap_or(0);
+        Self { blocks, blocks_per_cell, cells: vec![Cell::default(); cells], stretches: 0 }
+    }
+
+    fn add(&mut self, what: Use, blocks: Range<u64>) {
+        let end = blocks.end.min(self.blocks);
+        let mut start = blocks.start;
+        while start < end {
+            let cell = start / self.blocks_per_cell;
+            let next = ((cell + 1) * self.blocks_per_cell).min(end);
+            // Below the number of blocks, there is a cell.
+            self.cells[cell as usize][what as usize] += next - start;
+            start = next;
+        }
+    }
+
+    /// What is left of each cell has one use.
+    fn add_rest(&mut self, what: Use) {
+        let mut left = self.blocks;
+        for cell in &mut self.cells {
+            let blocks = self.blocks_per_cell.min(left);
+            left -= blocks;
+            cell[what as usize] += blocks.saturating_sub(cell.iter().sum());
+        }
+    }
+
+    /// All cells together.
+    pub fn total(&self) -> Cell {
+        let mut total = Cell::default();
+        for cell in &self.cells {
+            total.iter_mut().zip(cell).for_each(|(sum, blocks)| *sum += blocks);
+        }
+        total
+    }
+}
+
+fn is_regular(tree: &Tree, id: NodeId) -> bool {
+    matches!(tree.node(id).kind, Kind::Regular { .. })
+}
+
+/// What lies where in an image, in at most so many cells.
+pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy {
+    let Reading { tree, inodes, .. } = reading;
+    let numbers = |of: fn(&Tree, NodeId) -> bool| {
+        let mut numbers: Vec<InodeNr> =
+            tree.ids().filter(|id| of(tree, *id)).map(|id| inodes[id.index()]).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    let directories = numbers(|tree, id| tree.node(id).kind.is_directory());
+    let regular = numbers(is_regular);
+    let mut occupancy = Occupancy::new(source.geometry.blocks_count, cells);
+    for claim in reading.claims.iter() {
+        let what = match claim.owner {
+            Some(number) if source.has_journal_in(number) => Use::Journal,
+            Some(number) if !reading.specials.is_special(number) => {
+                if claim.logical().is_none() {
+                    Use::Map
+                } else if directories.binary_search(&number).is_ok() {
+                    Use::Directory
+                } else if regular.binary_search(&number).is_ok() {
+                    Use::File
+                } else {
+                    Use::Map
+                }
+            }
+            _ => Use::Metadata,
+        };
+        occupancy.add(what, claim.start.0..claim.start.0 + claim.count);
+    }
+    for blocks in leftovers::free_blocks(source, &reading.claims) {
+        occupancy.add(Use::Stale, blocks);
+    }
+    occupancy.add_rest(Use::Free);
+    let places = Places::of(&reading.claims);
+    occupancy.stretches = regular.iter().map(|number| places.of_inode(*number).len() as u64).sum();
+    occupancy
+}
+
+/// What lies where in a canonical form, in at most so many cells.
+pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
+    let mut occupancy = Occupancy::new(plan.geometry.blocks_count, cells);
+    for blocks in plan.layout.free.ranges() {
+        occupancy.add(Use::Free, blocks.clone());
+    }
+    for extent in plan.layout.journal.iter().flat_map(|journal| plan.layout.extents(*journal)) {
+        occupancy.add(Use::Journal, extent.physical.0..extent.physical.0 + u64::from(extent.count));
+    }
+    for id in tree.ids() {
+        let file = plan.layout.nodes[id.index()];
+        let extents = plan.layout.extents(file);
+        let what = match tree.node(id).kind {
+            Kind::Directory { .. } => Use::Directory,
+            Kind::Regular { .. } => Use::File,
+            _ => Use::Map,
+        };
+        for extent in extents {
+            occupancy.add(what, extent.physical.0..extent.physical.0 + u64::from(extent.count));
+        }
+        for block in plan.layout.map_blocks(file) {
+            occupancy.add(Use::Map, block.0..block.0 + 1);
+        }
+        if what == Use::File {
+            occupancy.stretches += stretches(extents.iter().map(|extent| (extent.physical.0, extent.count)));
+        }
+    }
+    for piece in plan.pieces.iter().filter(|piece| matches!(piece.content, Content::Xattrs(..))) {
+        occupancy.add(Use::Map, piece.start.0..piece.start.0 + 1);
+    }
+    for file in &plan.layout.values {
+        for extent in plan.layout.extents(*file) {
+            occupancy.add(Use::Map, extent.physical.0..extent.physical.0 + u64::from(extent.count));
+        }
+    }
+    occupancy.add_rest(Use::Metadata);
+    occupancy
+}
+
+/// Extents that do not follow the one before.
+fn stretches(extents: impl Iterator<Item = (u64, u32)>) -> u64 {
+    let (mut found, mut end) = (0, None);
+    for (start, count) in extents {
+        found += u64::from(end != Some(start));
+        end = Some(start + u64::from(count));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_counted_in_their_cells() {
+        let mut occupancy = Occupancy::new(25, 3);
+        assert_eq!((occupancy.blocks_per_cell, occupancy.cells.len()), (9, 3));
+        occupancy.add(Use::File, 7..19);
+        occupancy.add(Use::Stale, 24..99);
+        occupancy.add_rest(Use::Free);
+        let of = |cell: usize, what: Use| occupancy.cells[cell][what as usize];
+        assert_eq!([of(0, Use::File), of(1, Use::File), of(2, Use::File)], [2, 9, 1]);
+        assert_eq!([of(0, Use::Free), of(1, Use::Free), of(2, Use::Free)], [7, 0, 5]);
+        assert_eq!(of(2, Use::Stale), 1);
+        assert_eq!(occupancy.total().iter().sum::<u64>(), 25);
+    }
+
+    #[test]
+    fn the_order_of_uses_is_that_of_their_list() {
+        assert!(Use::ALL.iter().enumerate().all(|(place, what)| *what as usize == place));
+    }
+
+    #[test]
+    fn stretches_go_on_over_extents() {
+        assert_eq!(stretches([(10, 5), (15, 5), (30, 1)].into_iter()), 2);
+        assert_eq!(stretches([].into_iter()), 0);
+    }
+}

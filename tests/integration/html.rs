@@ -1,0 +1,154 @@
+//! `ext4-canon compare --html`: the page, in a browser.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::image::debugfs;
+use crate::support::tools::{Ran, try_run};
+use crate::support::{Lab, Need, gate, tool, tree};
+
+const BROWSER: &str = "chromium-headless-shell";
+
+fn compare(one: &Path, other: &Path, page: &Path, more: &[&str]) -> Ran {
+    let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
+    try_run(command.args(["compare", "-q", "--html"]).arg(page).args(more).args([one, other]))
+}
+
+/// Two images of one tree, of which the other was changed.
+fn pair(lab: &Lab, changes: &str) -> [PathBuf; 2] {
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let image = lab.mke2fs_d("one.img", "24M", &["-t", "ext4", "-b", "1024"], &source);
+    let other = lab.copy(&image, "other <b>.img");
+    debugfs(&other, changes);
+    [image, other]
+}
+
+const CHANGES: &str = "rm sizes/70000\nset_inode_field sizes/59 mode 0100600\nset_inode_field sizes/60 mode 0100640\n\
+                       set_inode_field sizes/1023 uid 7\nset_inode_field sizes/59 uid 8\nmknod new p\n";
+
+/// The document as the browser has it in the end.
+fn browse(page: &Path, options: &[&str], fragment: &str) -> String {
+    let lab = Lab::new();
+    let mut browser = tool(BROWSER);
+    browser.args(["--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"]);
+    browser.arg(format!("--user-data-dir={}", lab.path("profile").display())).args(options);
+    let ran = try_run(browser.arg(format!("file://{}{fragment}", page.display())));
+    assert!(ran.code == Some(0) && ran.stdout.contains("</html>"), "{ran:?}");
+    ran.stdout
+}
+
+/// How often a tag with these words is there.
+fn count(page: &str, words: &str) -> usize {
+    page.matches(words).count()
+}
+
+#[test]
+fn the_page_is_one_file_and_says_what_the_report_says() {
+    let lab = Lab::new();
+    let [one, other] = pair(&lab, CHANGES);
+    let file = lab.path("page.html");
+    let ran = compare(&one, &other, &file, &[]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+    let page = fs::read_to_string(&file).expect("a page");
+    for beyond in ["http:", "https:", "src=", "href=", "@import", "url("] {
+        assert!(!page.contains(beyond), "{beyond}");
+    }
+    assert!(page.contains("other &lt;b&gt;.img") && !page.contains("<b>"));
+    assert_eq!(count(&page, "<tr class=\"difference mode\">"), 2, "{page}");
+    assert_eq!(count(&page, "<tr class=\"difference uid\">"), 2);
+    assert_eq!(count(&page, "<tr class=\"difference presence\">"), 2);
+    assert_eq!(count(&page, "<svg "), 4);
+    // What debugfs freed is stale in the one, and nothing is in canonical forms.
+    let captions: Vec<_> = page.split("<figcaption>").skip(1).collect();
+    assert!(captions[2].contains("as it is") && !captions[2].contains("stale data 0,"), "{}", captions[2]);
+    assert!(captions[1].contains("canonical") && captions[1].contains("stale data 0,"));
+    assert!(captions[3].contains("canonical") && captions[3].contains("stale data 0,"));
+    // The same page each time, whatever the number of threads.
+    compare(&one, &other, &lab.path("again.html"), &["--threads", "7"]);
+    assert!(fs::read_to_string(lab.path("again.html")).expect("a page") == page);
+    // It can't be written.
+    let ran = compare(&one, &other, &lab.path("no/page.html"), &[]);
+    assert!(ran.code == Some(5) && ran.stderr.contains("page.html") && !ran.stderr.contains(".tmp"), "{ran:?}");
+}
+
+#[test]
+fn equal_trees_have_a_page_as_well() {
+    let lab = Lab::new();
+    let [one, other] = pair(&lab, "mkdir clutter\nrmdir clutter\n");
+    let file = lab.path("page.html");
+    assert_eq!(compare(&one, &other, &file, &["--source-date-epoch", "1"]).code, Some(0));
+    let page = fs::read_to_string(&file).expect("a page");
+    assert!(page.contains("class=\"match\">match<") && page.contains("The trees are equal"));
+    assert_eq!(count(&page, "<tr class=\"difference"), 0);
+}
+
+/// What both canonical maps count is what e2fsprogs count.
+#[test]
+fn maps_count_what_dumpe2fs_counts() {
+    let lab = Lab::new();
+    let [one, other] = pair(&lab, "");
+    let file = lab.path("page.html");
+    compare(&one, &other, &file, &[]);
+    let page = fs::read_to_string(&file).expect("a page");
+    let output = crate::support::canonical(&one, &[]);
+    for (image, caption) in [(&one, 1), (&output, 2)] {
+        let said = try_run(tool("dumpe2fs").arg("-h").arg(image)).stdout;
+        let number = |name: &str| {
+            let line = said.lines().find_map(|line| line.strip_prefix(name)).expect("a line");
+            line.trim().parse::<u64>().expect("a number")
+        };
+        let caption = page.split("<figcaption>").nth(caption).expect("a caption");
+        let of = |name: &str| {
+            let rest = caption.split(&format!("{name} ")).nth(1).expect("a count");
+            rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse::<u64>().ok()).expect("a number")
+        };
+        let names = ["(metadata", "journal", "directories", ", files", "maps and xattrs", "stale data", ", free"];
+        let counts = names.map(of);
+        // Block 0 belongs to no group with blocks of 1024 bytes.
+        let free = counts[5] + counts[6];
+        assert!([free, free - 1].contains(&number("Free blocks:")), "{counts:?} {said}");
+        assert_eq!(counts.iter().sum::<u64>(), number("Block count:"), "{counts:?}");
+        assert_eq!(counts[1], 1024, "{counts:?}");
+    }
+}
+
+#[test]
+fn a_browser_shows_it_with_scripts_and_without() {
+    if !gate(&[Need::Program(BROWSER)]) {
+        return;
+    }
+    let lab = Lab::new();
+    let [one, other] = pair(&lab, CHANGES);
+    let file = lab.path("page.html");
+    compare(&one, &other, &file, &[]);
+    // The search by path.
+    let found = browse(&file, &[], "#sizes/59");
+    assert_eq!((count(&found, "unmatched\">"), count(&found, "<tr class=\"difference")), (4, 6), "{found}");
+    assert!(!found.contains("id=\"search\" hidden"));
+    let still = browse(&file, &["--blink-settings=scriptEnabled=false"], "#sizes/59");
+    assert_eq!((count(&still, "unmatched\">"), count(&still, "id=\"search\" hidden")), (0, 1), "{still}");
+    // The filter needs no script: this one only looks at what is shown.
+    let probe = "<script>const seen = [];\n\
+        for (const radio of document.querySelectorAll('input[name=only]')) {\n  radio.checked = true;\n\
+        const rows = [...document.querySelectorAll('tr.difference')];\n\
+        seen.push(radio.id + '=' + rows.filter(row => getComputedStyle(row).display !== 'none').length);\n}\n\
+        seen.push('paper=' + getComputedStyle(document.body).backgroundColor);\n\
+        seen.push('requests=' + performance.getEntriesByType('resource').length);\n\
+        document.body.dataset.seen = seen.join(' ');</script>";
+    let page = fs::read_to_string(&file).expect("a page");
+    let script = page.find("<script>").expect("a script");
+    let probed = lab.path("probed.html");
+    fs::write(&probed, format!("{}{probe}</body></html>", &page[..script])).expect("writing");
+    let seen = |options: &[&str]| {
+        let found = browse(&probed, options, "");
+        found.split("data-seen=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a probe").to_owned()
+    };
+    let light = seen(&[]);
+    assert_eq!(
+        light,
+        "only-all=6 only-mode=2 only-presence=2 only-uid=2 paper=rgb(255, 255, 255) requests=0"
+    );
+    let dark = seen(&["--blink-settings=preferredColorScheme=0"]);
+    assert_eq!(dark, light.replace("rgb(255, 255, 255)", "rgb(22, 22, 22)"));
+}
