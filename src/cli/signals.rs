@@ -100,11 +100,28 @@ pub fn unless_ending() {
     }
 }
 
+/// Signals that end a process, and can be caught. SIGPIPE is ignored in every program of Rust.
+const ENDS: [libc::c_int; 11] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGABRT,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGXCPU,
+];
+
 fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
+        // A file that grows beyond the limit of the process is an error, which tells more.
+        handle(libc::SIGXFSZ, libc::SIG_IGN, 0);
         handle(libc::SIGBUS, on_bus as *const () as libc::sighandler_t, libc::SA_SIGINFO);
-        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+        for signal in ENDS {
             if !is_ignored(signal) {
                 handle(signal, on_end as *const () as libc::sighandler_t, 0);
             }

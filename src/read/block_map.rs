@@ -81,10 +81,10 @@ fn open<'a>(
     first: u64,
 ) -> Result<Level<'a>> {
     let block = BlockNr(pointer.into());
-    budget.take(inode, 1)?;
     if !source.has_blocks(block, 1) {
         return Err(at(inode, parent).value("a block number", pointer, "a block of the filesystem"));
     }
+    budget.take_node(inode, block)?;
     map.nodes.push(block);
     Ok(Level { bytes: source.block(block).unwrap_or_default(), block, below, first, next: 0 })
 }

@@ -57,8 +57,8 @@ pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode
                 reader.extent(budget, block, *extent)?;
             }
         } else if let Some(index) = view::<ExtentIndex>(raw) {
-            budget.take(number, 1)?;
             let child = reader.descend(block, index, depth)?;
+            child.block.map_or(Ok(()), |block| budget.take_node(number, block))?;
             path.push(child);
         }
     }

@@ -1,7 +1,8 @@
 //! Where an inode's blocks lie: an extent tree or a block map, as one list of runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use super::claims::Claim;
 use crate::error::{Location, Result, Structure};
@@ -25,22 +26,40 @@ pub struct FileMap {
 const SHARED_TIMES: u64 = 16;
 
 /// How many blocks all maps together may still name: no more than there are. It bounds the work
-/// on an image whose maps name the same blocks over and over.
+/// on an image whose maps name the same blocks over and over; and since a sparse image may have any number of
+/// blocks, each block is part of one map, once.
 #[derive(Debug)]
-pub struct Budget(AtomicU64);
+pub struct Budget {
+    left: AtomicU64,
+    nodes: Mutex<HashSet<BlockNr>>,
+}
 
 impl Budget {
     /// The budget of an image.
     pub fn new(source: &Source<'_>) -> Self {
         let shared = source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS);
         let times = if shared { SHARED_TIMES } else { 1 };
-        Self(AtomicU64::new(source.geometry.blocks_count * times))
+        let left = AtomicU64::new(source.geometry.blocks_count * times);
+        Self { left, nodes: Mutex::default() }
+    }
+
+    /// Takes a block of a map itself.
+    pub fn take_node(&self, inode: InodeNr, block: BlockNr) -> Result<()> {
+        self.take(inode, 1)?;
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if nodes.insert(block) {
+            return Ok(());
+        }
+        Err(Location::of(Structure::FileMap)
+            .inode(inode)
+            .block(block)
+            .wrong("is part of this map twice, or also claimed by another one"))
     }
 
     /// Takes blocks from the budget.
     pub fn take(&self, inode: InodeNr, blocks: u64) -> Result<()> {
         let taken =
-            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(blocks));
+            self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(blocks));
         match taken {
             Ok(_) => Ok(()),
             Err(_) => Err(Location::of(Structure::FileMap)

@@ -129,7 +129,7 @@ pub fn read<'a>(
     if inode.i_dtime.get() != 0 && !orphan {
         return Err(at().value("i_dtime", inode.i_dtime.get(), "0, since the inode has links"));
     }
-    check_extra_isize(source, number, &inode)?;
+    check_extra_isize(source, raw, &inode)?;
     check_flags(source, number, &inode)?;
     check_hurd(source, number, &inode)?;
     let mtime = Timestamp::decode(inode.i_mtime, inode.i_mtime_extra).ok_or_else(|| {
@@ -206,9 +206,18 @@ fn sectors(source: &Source<'_>, inode: &Inode) -> u64 {
     whole * unit
 }
 
-fn check_extra_isize(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()> {
+fn check_extra_isize(source: &Source<'_>, raw: &RawInode<'_>, inode: &Inode) -> Result<()> {
     if !source.geometry.has_wide_inodes() {
         return Ok(());
+    }
+    let number = raw.number;
+    // The kernel takes 0 for the size of all fields that it knows, e2fsck for that of none.
+    let behind = raw.bytes.get(disk::BASE_SIZE..size_of::<Inode>()).unwrap_or_default();
+    if inode.i_extra_isize.get() == 0 && behind.iter().any(|byte| *byte != 0) {
+        return Err(Location::of(Structure::Inode).inode(number).unsupported(
+            "i_extra_isize is 0, but there are times behind it, which the kernel reads and e2fsck does not",
+            "set it to 32 with debugfs's set_inode_field, or these times to 0",
+        ));
     }
     let (extra, room) =
         (usize::from(inode.i_extra_isize.get()), source.geometry.inode_size - disk::BASE_SIZE);

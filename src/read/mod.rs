@@ -102,13 +102,15 @@ fn read_live<'a>(
 }
 
 fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
+    let mut claims = claims::Claims::of_metadata(source);
+    // Inode tables that lie in each other would be read as many inodes as one likes.
+    claims.check(source.geometry.blocks_per_cluster)?;
     let orphans = orphan::read(source)?;
     let scan = inode_table::scan(source, &orphans)?;
     observer.begin(Stage::Read, scan.live.len() as u64);
     let specials = special::read(source, &scan)?;
 
     let budget = file_map::Budget::new(source);
-    let mut claims = claims::Claims::of_metadata(source);
     claims.extend(specials.claims.iter().copied());
     let (mut inodes, mut ea_inodes) = (Vec::with_capacity(scan.live.len()), Vec::new());
     let (live, mut warnings) = (scan.live, scan.warnings);

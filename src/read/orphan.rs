@@ -42,10 +42,11 @@ impl Orphans {
 /// Reads both kinds of list.
 pub fn read(source: &Source<'_>) -> Result<Orphans> {
     let mut orphans = Orphans::default();
+    let budget = Budget::new(source);
     let mut next = InodeNr(source.superblock.s_last_orphan.get());
     // The list goes through i_dtime; each inode is on it once, or it would be a cycle.
     while next.0 != 0 {
-        next = orphans.add(source, next, Location::of(Structure::Superblock))?;
+        next = orphans.add(source, &budget, next, Location::of(Structure::Superblock))?;
     }
     // The kernel takes what the file names, whether or not the superblock says that there is any.
     if source.features().compat.contains(Compat::ORPHAN_FILE) {
@@ -56,7 +57,7 @@ pub fn read(source: &Source<'_>) -> Result<Orphans> {
             // What is on the list as well counts once, and what was given back already (e2fsck leaves
             // it in the file) does not count.
             if !listed.contains(&slot) && (source.is_marked(slot) || !source.geometry.has_inode(slot)) {
-                orphans.add(source, slot, Location::of(Structure::OrphanFile).inode(number))?;
+                orphans.add(source, &budget, slot, Location::of(Structure::OrphanFile).inode(number))?;
             }
         }
     }
@@ -65,7 +66,13 @@ pub fn read(source: &Source<'_>) -> Result<Orphans> {
 
 impl Orphans {
     /// Adds an orphan, and returns the next of the list.
-    fn add(&mut self, source: &Source<'_>, number: InodeNr, at: Location) -> Result<InodeNr> {
+    fn add(
+        &mut self,
+        source: &Source<'_>,
+        budget: &Budget,
+        number: InodeNr,
+        at: Location,
+    ) -> Result<InodeNr> {
         let ordinary = number >= source.geometry.first_inode
             && !source.special_inodes().contains(&number)
             && source.is_marked(number);
@@ -86,7 +93,7 @@ impl Orphans {
         check_checksum(source, number, &inode, raw)?;
         if can_be_cut(&inode) {
             // What is to be given back has to be there.
-            file_map::read(source, &Budget::new(source), number, &inode)?;
+            file_map::read(source, budget, number, &inode)?;
         } else if inode.i_links_count.get() > 0 {
             return Err(at.value("an orphan with links", number.0, "a file, a directory or a long symlink"));
         }

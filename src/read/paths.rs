@@ -1,7 +1,7 @@
 //! Finding a path of an inode for a message, in an image that may be damaged: what can't be read
 //! is passed over.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::HashSet;
 
 use super::file_map::{self, Budget};
 use super::xattr;
@@ -11,6 +11,9 @@ use crate::ondisk::view;
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
+/// A path is cut where it has this many bytes.
+const LONGEST: usize = 4096;
+
 /// A path of an inode, if one can be found.
 pub fn find(source: &Source<'_>, wanted: InodeNr) -> Option<String> {
     if wanted == InodeNr::ROOT {
@@ -18,19 +21,42 @@ pub fn find(source: &Source<'_>, wanted: InodeNr) -> Option<String> {
     }
     let budget = Budget::new(source);
     let mut seen = HashSet::from([InodeNr::ROOT]);
-    let mut waiting = VecDeque::from([(InodeNr::ROOT, String::new())]);
-    while let Some((directory, path)) = waiting.pop_front() {
+    let mut found = vec![Found { directory: InodeNr::ROOT, parent: 0, name: b"" }];
+    let mut next = 0;
+    while let Some(directory) = found.get(next).map(|found| found.directory) {
         for (name, inode) in names(source, &budget, directory) {
-            let path = || format!("{path}/{}", crate::error::shown(name));
             if inode == wanted {
-                return Some(path());
+                return Some(path(&found, next, name));
             }
             if is_directory(source, inode) && seen.insert(inode) {
-                waiting.push_back((inode, path()));
+                found.push(Found { directory: inode, parent: next, name });
             }
         }
+        next += 1;
     }
     None
+}
+
+/// A directory, and how it was found: by this name, in one that was found before it.
+struct Found<'a> {
+    directory: InodeNr,
+    parent: usize,
+    name: &'a [u8],
+}
+
+/// The path of a name in a directory; of a very long one, the end.
+fn path(found: &[Found<'_>], mut place: usize, name: &[u8]) -> String {
+    let mut names = vec![crate::error::shown(name)];
+    let mut length = names[0].len();
+    while place != 0 && length < LONGEST {
+        let name = crate::error::shown(found[place].name);
+        length += 1 + name.len();
+        names.push(name);
+        place = found[place].parent;
+    }
+    names.push(if place == 0 { String::new() } else { "…".to_owned() });
+    names.reverse();
+    names.join("/")
 }
 
 fn is_directory(source: &Source<'_>, inode: InodeNr) -> bool {

@@ -171,7 +171,7 @@ fn signals_end_it_and_leave_nothing() {
     let expected = fs::read(scene.path("expected")).expect("reading");
     let mut cut_off = 0;
     for (folder, old) in [("disk", false), ("disk", true), ("plain", false), ("plain", true)] {
-        for signal in ["INT", "TERM", "HUP"] {
+        for signal in ["INT", "TERM", "HUP", "QUIT", "USR1", "XCPU"] {
             for delay in [3, 15, 40] {
                 let output = scene.path(folder).join("out.img");
                 if old {

@@ -1,13 +1,11 @@
-//! `ext4-canon compare --html`: the page, in a browser.
+//! `ext4-canon compare --html`: the page.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::image::debugfs;
 use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, Need, gate, tool, tree};
-
-const BROWSER: &str = "chromium-headless-shell";
+use crate::support::{Lab, tool, tree};
 
 fn compare(one: &Path, other: &Path, page: &Path, more: &[&str]) -> Ran {
     let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
@@ -26,17 +24,6 @@ fn pair(lab: &Lab, changes: &str) -> [PathBuf; 2] {
 
 const CHANGES: &str = "rm sizes/70000\nset_inode_field sizes/59 mode 0100600\nset_inode_field sizes/60 mode 0100640\n\
                        set_inode_field sizes/1023 uid 7\nset_inode_field sizes/59 uid 8\nmknod new p\n";
-
-/// The document as the browser has it in the end.
-fn browse(page: &Path, options: &[&str], fragment: &str) -> String {
-    let lab = Lab::new();
-    let mut browser = tool(BROWSER);
-    browser.args(["--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"]);
-    browser.arg(format!("--user-data-dir={}", lab.path("profile").display())).args(options);
-    let ran = try_run(browser.arg(format!("file://{}{fragment}", page.display())));
-    assert!(ran.code == Some(0) && ran.stdout.contains("</html>"), "{ran:?}");
-    ran.stdout
-}
 
 /// How often a tag with these words is there.
 fn count(page: &str, words: &str) -> usize {
@@ -69,7 +56,10 @@ fn the_page_is_one_file_and_says_what_the_report_says() {
     assert!(fs::read_to_string(lab.path("again.html")).expect("a page") == page);
     // It can't be written.
     let ran = compare(&one, &other, &lab.path("no/page.html"), &[]);
-    assert!(ran.code == Some(5) && ran.stderr.contains("page.html") && !ran.stderr.contains(".tmp"), "{ran:?}");
+    assert!(
+        ran.code == Some(5) && ran.stderr.contains("page.html") && !ran.stderr.contains(".tmp"),
+        "{ran:?}"
+    );
 }
 
 #[test]
@@ -101,9 +91,13 @@ fn maps_count_what_dumpe2fs_counts() {
         let caption = page.split("<figcaption>").nth(caption).expect("a caption");
         let of = |name: &str| {
             let rest = caption.split(&format!("{name} ")).nth(1).expect("a count");
-            rest.split(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse::<u64>().ok()).expect("a number")
+            rest.split(|c: char| !c.is_ascii_digit())
+                .next()
+                .and_then(|n| n.parse::<u64>().ok())
+                .expect("a number")
         };
-        let names = ["(metadata", "journal", "directories", ", files", "maps and xattrs", "stale data", ", free"];
+        let names =
+            ["(metadata", "journal", "directories", ", files", "maps and xattrs", "stale data", ", free"];
         let counts = names.map(of);
         // Block 0 belongs to no group with blocks of 1024 bytes.
         let free = counts[5] + counts[6];
@@ -111,44 +105,4 @@ fn maps_count_what_dumpe2fs_counts() {
         assert_eq!(counts.iter().sum::<u64>(), number("Block count:"), "{counts:?}");
         assert_eq!(counts[1], 1024, "{counts:?}");
     }
-}
-
-#[test]
-fn a_browser_shows_it_with_scripts_and_without() {
-    if !gate(&[Need::Program(BROWSER)]) {
-        return;
-    }
-    let lab = Lab::new();
-    let [one, other] = pair(&lab, CHANGES);
-    let file = lab.path("page.html");
-    compare(&one, &other, &file, &[]);
-    // The search by path.
-    let found = browse(&file, &[], "#sizes/59");
-    assert_eq!((count(&found, "unmatched\">"), count(&found, "<tr class=\"difference")), (4, 6), "{found}");
-    assert!(!found.contains("id=\"search\" hidden"));
-    let still = browse(&file, &["--blink-settings=scriptEnabled=false"], "#sizes/59");
-    assert_eq!((count(&still, "unmatched\">"), count(&still, "id=\"search\" hidden")), (0, 1), "{still}");
-    // The filter needs no script: this one only looks at what is shown.
-    let probe = "<script>const seen = [];\n\
-        for (const radio of document.querySelectorAll('input[name=only]')) {\n  radio.checked = true;\n\
-        const rows = [...document.querySelectorAll('tr.difference')];\n\
-        seen.push(radio.id + '=' + rows.filter(row => getComputedStyle(row).display !== 'none').length);\n}\n\
-        seen.push('paper=' + getComputedStyle(document.body).backgroundColor);\n\
-        seen.push('requests=' + performance.getEntriesByType('resource').length);\n\
-        document.body.dataset.seen = seen.join(' ');</script>";
-    let page = fs::read_to_string(&file).expect("a page");
-    let script = page.find("<script>").expect("a script");
-    let probed = lab.path("probed.html");
-    fs::write(&probed, format!("{}{probe}</body></html>", &page[..script])).expect("writing");
-    let seen = |options: &[&str]| {
-        let found = browse(&probed, options, "");
-        found.split("data-seen=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a probe").to_owned()
-    };
-    let light = seen(&[]);
-    assert_eq!(
-        light,
-        "only-all=6 only-mode=2 only-presence=2 only-uid=2 paper=rgb(255, 255, 255) requests=0"
-    );
-    let dark = seen(&["--blink-settings=preferredColorScheme=0"]);
-    assert_eq!(dark, light.replace("rgb(255, 255, 255)", "rgb(22, 22, 22)"));
 }

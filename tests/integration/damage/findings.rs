@@ -5,7 +5,7 @@ use std::fs;
 use super::anatomy::{Canvas, Kind, dissect};
 use super::images::{RECIPES, make};
 use super::outcome::{Outcome, outcome};
-use crate::support::image::{debugfs, debugfs_read};
+use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, inode_offset, patch, peek};
 use crate::support::{Lab, canonical, refused};
 
 const INLINE: [&str; 6] = ["-t", "ext4", "-I", "256", "-O", "^has_journal,inline_data"];
@@ -65,4 +65,58 @@ fn a_node_of_the_greatest_depth_is_refused() {
         anatomy.refresh(&mut canvas, &nodes[0]);
         assert!(matches!(outcome(&canvas.bytes), Outcome::Refused), "{name}");
     }
+}
+
+/// In a sparse image, a block map that names itself would be one of as many blocks as one likes.
+#[test]
+fn a_block_map_that_names_itself_is_refused() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    fs::write(source.join("file"), "a block").expect("writing");
+    let image = lab.mke2fs_d("in.img", "4M", &["-t", "ext2", "-b", "1024"], &source);
+    let block = blocks_of(&image, "/file")[0];
+    let number = u32::try_from(block).expect("a block").to_le_bytes();
+    patch(&image, block * 1024, &number.repeat(256));
+    debugfs(&image, &format!("set_inode_field file block[TIND] {block}\nset_inode_field file block[0] 0\n"));
+    let message = refused(&image, &[], 4);
+    assert!(message.contains("(/file)") && message.contains("part of this map twice"), "{message}");
+}
+
+/// Orphans are not in the tree, but their maps are read: all together no more than once.
+#[test]
+fn orphans_with_one_map_are_refused() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    for name in ["one", "two"] {
+        fs::write(source.join(name), vec![7; 20_000]).expect("writing");
+    }
+    let image = lab.mke2fs_d("in.img", "4M", &["-t", "ext2", "-b", "1024"], &source);
+    let [one, two] = ["/one", "/two"].map(|path| inode_of(&image, path));
+    let indirect: [u8; 4] = peek(&image, inode_offset(&image, "/one") + 0x28 + 12 * 4);
+    let orphans = format!(
+        "set_inode_field one links_count 0\nset_inode_field one dtime {two}\n\
+         set_inode_field two links_count 0\nset_inode_field two dtime 0\n\
+         unlink one\nunlink two\nset_super_value last_orphan {one}\n"
+    );
+    let sound = lab.copy(&image, "sound.img");
+    debugfs(&sound, &orphans);
+    canonical(&sound, &[]);
+    patch(&image, inode_offset(&image, "/two") + 0x28 + 12 * 4, &indirect);
+    debugfs(&image, &orphans);
+    let message = refused(&image, &[], 4);
+    assert!(message.contains("also claimed by another"), "{message}");
+}
+
+/// A path of any depth is found in little memory, and told in few words.
+#[test]
+fn a_deep_path_is_cut_in_messages() {
+    let lab = Lab::new();
+    let image = lab.mke2fs("in.img", "4M", &["-t", "ext2", "-b", "1024"]);
+    let name = "n".repeat(250);
+    let mut script = format!("mkdir {name}\ncd {name}\n").repeat(30);
+    script.push_str("mknod pipe p\nset_inode_field pipe dtime 5\n");
+    debugfs(&image, &script);
+    let message = refused(&image, &[], 4);
+    assert!(message.contains("(…/n") && message.contains("nn/pipe)"), "{message}");
+    assert!(message.len() < 5000, "{}", message.len());
 }

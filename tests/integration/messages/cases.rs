@@ -291,6 +291,12 @@ pub const CASES: &[Case] = &[
     case("flags of an inode", |lab| {
         debugfs(&made(lab, EXT2, "4M"), "set_inode_field folder flags 0x80000200\n");
     }),
+    case("times behind the fields of an inode", |lab| {
+        let image = made(lab, &format!("{EXT2} -I 256"), "4M");
+        let offset = inode_offset(&image, "/file");
+        patch(&image, offset + 0x80, &[0, 0]);
+        patch(&image, offset + 0x88, &[5]);
+    }),
     case("a seed without checksums", |lab| bits(&made(lab, EXT2, "4M"), 0x60, 0x2000)),
     case("journal device", |lab| {
         lab.mke2fs("in.img", "4M", &["-O", "journal_dev", "-b", "1024"]);
