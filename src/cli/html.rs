@@ -155,47 +155,46 @@ fn differences(page: &mut String, comparison: &Comparison, words: impl Fn(&Diffe
     line(page, format_args!("</section>"));
 }
 
-fn settings(page: &mut String, names: [&str; 2], comparison: &Comparison) {
-    line(page, format_args!("<section id=\"settings\">\n<h2>Filesystems</h2>"));
-    if comparison.settings.is_empty() {
-        line(page, format_args!("<p>Nothing keeps equal trees from equal images.</p>\n</section>"));
-        return;
-    }
-    let [one, other] = names.map(Text);
-    line(
-        page,
-        format_args!(
-            "<table>\n<thead><tr><th>What differs</th><th>{one}</th><th>{other}</th><th>Aligned by</th></tr></thead>\n<tbody>"
-        ),
-    );
-    for setting in &comparison.settings {
+fn settings(page: &mut String, [one, other]: [&str; 2], comparison: &Comparison) {
+    let rows = comparison.settings.iter().map(|setting| {
         let cells = [&setting.name, &setting.values[0], &setting.values[1], &setting.option];
-        let cells: String = cells.map(|cell| format!("<td>{}</td>", Text(cell))).concat();
-        line(page, format_args!("<tr>{cells}</tr>"));
-    }
-    line(page, format_args!("</tbody>\n</table>\n</section>"));
+        cells.map(|cell| format!("<td>{}</td>", Text(cell))).concat()
+    });
+    let nothing = "Nothing keeps equal trees from equal images.";
+    let heads = ["What differs", one, other, "Aligned by"];
+    table(page, ("settings", "Filesystems"), nothing, &heads, rows);
 }
 
-fn ignored(page: &mut String, names: [&str; 2], comparison: &Comparison) {
-    line(page, format_args!("<section id=\"ignored\">\n<h2>What does not matter</h2>"));
-    if comparison.ignored.is_empty() {
-        line(page, format_args!("<p>There is nothing that differs without mattering.</p>\n</section>"));
-        return;
-    }
-    let [one, other] = names.map(Text);
-    line(
-        page,
-        format_args!(
-            "<table>\n<thead><tr><th>What differs</th><th>{one}</th><th>{other}</th></tr></thead>\n<tbody>"
-        ),
-    );
-    for ignored in &comparison.ignored {
+fn ignored(page: &mut String, [one, other]: [&str; 2], comparison: &Comparison) {
+    let rows = comparison.ignored.iter().map(|ignored| {
         let values = match &ignored.detail {
             Detail::Values([one, other]) => format!("<td>{}</td><td>{}</td>", Text(one), Text(other)),
             Detail::Differing(count) => format!("<td colspan=\"2\">{count}</td>"),
             Detail::Counts([one, other]) => format!("<td>{one}</td><td>{other}</td>"),
         };
-        line(page, format_args!("<tr><td>{}</td>{values}</tr>", Text(ignored.what)));
+        format!("<td>{}</td>{values}", Text(ignored.what))
+    });
+    let nothing = "There is nothing that differs without mattering.";
+    table(page, ("ignored", "What does not matter"), nothing, &["What differs", one, other], rows);
+}
+
+/// A section with a table, or with a sentence where there are no rows.
+fn table(
+    page: &mut String,
+    (id, title): (&str, &str),
+    nothing: &str,
+    heads: &[&str],
+    rows: impl ExactSizeIterator<Item = String>,
+) {
+    line(page, format_args!("<section id=\"{id}\">\n<h2>{title}</h2>"));
+    if rows.len() == 0 {
+        line(page, format_args!("<p>{nothing}</p>\n</section>"));
+        return;
+    }
+    let heads: String = heads.iter().map(|head| format!("<th>{}</th>", Text(head))).collect();
+    line(page, format_args!("<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>"));
+    for row in rows {
+        line(page, format_args!("<tr>{row}</tr>"));
     }
     line(page, format_args!("</tbody>\n</table>\n</section>"));
 }

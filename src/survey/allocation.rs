@@ -1,0 +1,42 @@
+//! Which blocks the output stores of a file, where holes count.
+
+use super::{Bytes, StoredRun, Survey, Surveyor, Zeros};
+use crate::policy::HolePolicy;
+use crate::source::Source;
+use crate::tree::{NodeId, Tree};
+
+/// Which blocks of a regular file are stored, and how; `None` where that follows from its bytes alone.
+pub fn allocation(
+    source: &Source<'_>,
+    tree: &Tree,
+    holes: HolePolicy,
+    id: NodeId,
+) -> Option<Vec<(u32, u32, u8)>> {
+    let surveyor = Surveyor { source, tree, holes, digest: false };
+    let rules = surveyor.rules(id)?;
+    if rules.zeros == Zeros::Punch && rules.opaque_from.is_none() {
+        return None;
+    }
+    let (mut units, mut survey) = (Vec::new(), Survey::default());
+    surveyor.add_units(id, &mut units);
+    for unit in &units {
+        let cluster = source.geometry.blocks_per_cluster;
+        survey.add(0, unit, surveyor.look(unit), cluster, tree.runs_of(id));
+    }
+    Some(joined(&survey.runs))
+}
+
+/// Runs by logical block and state (0: bytes, 1: zeros, 2: unwritten), wherever the input has them.
+pub fn joined(runs: &[StoredRun]) -> Vec<(u32, u32, u8)> {
+    let mut joined: Vec<(u32, u32, u8)> = Vec::with_capacity(runs.len());
+    for run in runs {
+        let state = if run.unwritten { 2 } else { u8::from(run.source == Bytes::Zeros) };
+        match joined.last_mut() {
+            Some((logical, count, last)) if *last == state && *logical + *count == run.logical => {
+                *count += run.count;
+            }
+            _ => joined.push((run.logical, run.count, state)),
+        }
+    }
+    joined
+}
