@@ -43,12 +43,14 @@ pub enum Error {
         remedy: &'static str,
     },
     /// A structure is not as the format demands.
-    #[error("{at}: {problem}; run e2fsck -f on the image")]
+    #[error("{at}: {problem}; {remedy}")]
     Corrupt {
         /// Where it is.
         at: Box<Location>,
         /// What is wrong there.
         problem: Problem,
+        /// What to do.
+        remedy: &'static str,
     },
     /// The canonical layout needs more room than the image has.
     #[error(
@@ -225,7 +227,7 @@ impl Location {
 
     /// An error about this place.
     pub fn corrupt(self, problem: Problem) -> Error {
-        Error::Corrupt { at: Box::new(self), problem }
+        Error::Corrupt { at: Box::new(self), problem, remedy: "run e2fsck -f on the image" }
     }
 
     /// An error about this place, in words.
@@ -276,6 +278,15 @@ impl Error {
     /// An I/O error, with what was being done.
     pub fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
         Self::Io { doing: doing.into(), source }
+    }
+
+    /// The same error about damage, with another remedy: for what e2fsck does not see, or leaves.
+    #[must_use]
+    pub fn with_remedy(mut self, words: &'static str) -> Self {
+        if let Self::Corrupt { remedy, .. } = &mut self {
+            *remedy = words;
+        }
+        self
     }
 
     /// The inode that the error is about, if it names one without a path.

@@ -112,10 +112,14 @@ impl Geometry {
             && (!descriptor_size.is_power_of_two()
                 || !(group_descriptor::WIDE_SIZE..=1024).contains(&descriptor_size))
         {
-            return Err(at().value("s_desc_size", sb.s_desc_size.get(), "a power of two from 64 to 1024"));
+            return Err(at()
+                .value("s_desc_size", sb.s_desc_size.get(), "a power of two from 64 to 1024")
+                .with_remedy("run e2fsck -f with -b and the block of a backup superblock"));
         }
         let Some(hash_version) = HashVersion::from_disk(sb.s_def_hash_version) else {
-            return Err(at().value("s_def_hash_version", sb.s_def_hash_version, "0 to 2"));
+            return Err(at()
+                .value("s_def_hash_version", sb.s_def_hash_version, "0 to 2")
+                .with_remedy("set it with tune2fs -E hash_alg=half_md4"));
         };
         let flex = features.incompat.contains(Incompat::FLEX_BG);
         // e2fsprogs does not open such an image, whether or not the feature is set.

@@ -148,7 +148,7 @@ fn verify_output(work: &Work<'_>, output: &Output) -> Result<(), Failure> {
         // The input was read without complaint before, so whatever is wrong was done here. The
         // remedy that the library knows, e2fsck, is meant for inputs.
         let what = match &error {
-            Error::Corrupt { at, problem } => format!("{at}: {problem}"),
+            Error::Corrupt { at, problem, .. } => format!("{at}: {problem}"),
             other => other.to_string(),
         };
         Failure::internal(output.shown(), format!("verification failed, and nothing was kept: {what}"))

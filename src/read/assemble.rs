@@ -134,7 +134,9 @@ impl<'s, 'a> Assembler<'s, 'a> {
             .zip(&self.found)
             .find(|(inode, found)| found.names == 0 && inode.number != InodeNr::ROOT);
         match lost {
-            Some((inode, _)) => Err(at(inode.number).wrong("is in use, but no directory names it")),
+            Some((inode, _)) => Err(at(inode.number)
+                .wrong("is in use, but no directory names it")
+                .with_remedy("run e2fsck -f on the image; what that leaves, clear with debugfs's clri")),
             None => Ok(()),
         }
     }

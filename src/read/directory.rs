@@ -1,6 +1,7 @@
 //! Reading the entries of a directory, in blocks or in its inode.
 
 use super::file_map::Budget;
+use super::htree::{ReadIndex, Role};
 use super::inode::{self, Parts, ReadInode};
 use super::inode_table::RawInode;
 use crate::error::{Location, Problem, Result, Structure, shown};
@@ -8,12 +9,15 @@ use crate::ondisk::casefold;
 use crate::ondisk::crypt::NAME_MIN;
 use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail};
 use crate::ondisk::features::Incompat;
-use crate::ondisk::htree::{self, DxCountLimit, DxTail};
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::{le32, superblock, view};
 use crate::source::Source;
 use crate::survey::is_zero;
+use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
+
+/// e2fsck does not see all damages of an index, but -D makes it anew.
+const REBUILD: &str = "run e2fsck -fD on the image";
 
 /// A name as it stands in a directory.
 #[derive(Clone, Copy, Debug)]
@@ -179,10 +183,19 @@ impl<'a> Reader<'_, 'a> {
 
     /// Reads all blocks; returns where `..` points to.
     fn blocks(&mut self) -> Result<InodeNr> {
-        let runs = self.directory.runs.iter();
+        let directory = self.directory;
+        let count = directory.runs.last().map_or(0, Run::end);
+        let index = if directory.indexed {
+            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let index = ReadIndex::read(self.source, directory, count);
+            Some(index.map_err(|error| error.with_remedy(REBUILD))?)
+        } else {
+            None
+        };
+        let runs = directory.runs.iter();
         let blocks = runs.flat_map(|run| run.physical.0..run.physical.0 + u64::from(run.count)).map(BlockNr);
-        for (place, block) in blocks.enumerate() {
-            self.block(block, place == 0)?;
+        for (place, block) in (0..).zip(blocks) {
+            self.block(block, place, index.as_ref())?;
             if place == 0 {
                 self.check_dots(block)?;
             }
@@ -203,18 +216,28 @@ impl<'a> Reader<'_, 'a> {
         Ok(InodeNr(parent))
     }
 
-    fn block(&mut self, block: BlockNr, first: bool) -> Result<()> {
+    fn block(&mut self, block: BlockNr, place: u32, index: Option<&ReadIndex>) -> Result<()> {
         let bytes = self.source.block(block).unwrap_or_default();
-        let mut end = bytes.len();
-        if self.source.checksums.covers_metadata() {
-            if self.directory.indexed && self.check_index_node(block, bytes, first)? {
-                // The names of an index node end with the block: its index hides in the last one.
-            } else {
-                end = self.check_leaf(block, bytes)?;
+        let role = index.map(|index| index.role(place));
+        // The names of a node end with the block: its index hides in the last one.
+        let is_node = role == Some(Role::Node);
+        let end = if self.source.checksums.covers_metadata() && !is_node {
+            self.check_leaf(block, bytes)?
+        } else {
+            bytes.len()
+        };
+        let directory = self.directory.number;
+        let at = || Location::of(Structure::Directory).inode(directory).block(block);
+        let first = self.entries.len();
+        self.names(bytes, end, at)?;
+        if let (Some(index), Some(Role::Leaf(range))) = (index, role) {
+            for entry in &self.entries[first..] {
+                index
+                    .check_name(range, entry.name, entry.hashes[0], at)
+                    .map_err(|error| error.with_remedy(REBUILD))?;
             }
         }
-        let directory = self.directory.number;
-        self.names(bytes, end, || Location::of(Structure::Directory).inode(directory).block(block))
+        Ok(())
     }
 
     /// Checks the tail of a block of names; returns where the names end.
@@ -230,46 +253,6 @@ impl<'a> Reader<'_, 'a> {
                 Err(self.at(block).corrupt(Problem::Checksum { found, expected }))
             }
             _ => Ok(end),
-        }
-    }
-
-    /// Whether a block of an indexed directory is a node of its index. Its checksum is checked,
-    /// since a kernel would not read the directory without it; its content is rebuilt anyway.
-    fn check_index_node(&self, block: BlockNr, bytes: &[u8], first: bool) -> Result<bool> {
-        let head = if first { htree::ROOT_HEAD } else { htree::NODE_HEAD };
-        if !first {
-            let covers_block = view::<DirEntry>(bytes).is_some_and(|entry| {
-                entry.inode.get() == 0 && dir_entry::decode_rec_len(entry.rec_len, bytes.len()) == bytes.len()
-            });
-            if !covers_block {
-                return Ok(false);
-            }
-        }
-        let Some(head_entry) = bytes.get(head..).and_then(view::<DxCountLimit>) else { return Ok(false) };
-        let (limit, count) = (usize::from(head_entry.limit.get()), usize::from(head_entry.count.get()));
-        let hashed = self.directory.flags.contains(InodeFlags::HASHED_NAMES);
-        let room = if first {
-            htree::limit(bytes.len(), head, true)
-        } else {
-            htree::node_limit(bytes.len(), true, hashed)
-        };
-        if limit != room || count > limit {
-            return Err(self.at(block).value(
-                "the limit of the index",
-                limit as u64,
-                format!("{room}, with a count up to that"),
-            ));
-        }
-        let (end, tail) = (head + count * htree::ENTRY_SIZE, head + limit * htree::ENTRY_SIZE);
-        let directory = self.directory;
-        let expected =
-            self.source.checksums.htree_node(directory.number, directory.generation, bytes, end, tail);
-        let found = le32(bytes, tail + size_of::<DxTail>() - 4).unwrap_or(0);
-        match expected {
-            Some(expected) if expected != found => {
-                Err(self.at(block).corrupt(Problem::Checksum { found, expected }))
-            }
-            _ => Ok(true),
         }
     }
 

@@ -97,7 +97,10 @@ impl<'a> Reader<'_, 'a> {
         }
         match parent_depth {
             Some(parent) if depth.checked_add(1) != Some(parent) => {
-                return Err(self.at(block).value("eh_depth", depth, parent - 1));
+                return Err(self
+                    .at(block)
+                    .value("eh_depth", depth, parent - 1)
+                    .with_remedy("replace the file: debugfs's dump reads it, e2fsck does not see this"));
             }
             None if depth > MAX_DEPTH => {
                 return Err(self.at(block).value("eh_depth", depth, format!("at most {MAX_DEPTH}")));

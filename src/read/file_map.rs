@@ -69,6 +69,13 @@ impl Budget {
     }
 }
 
+/// The block of the image that is a logical block of some runs; `None` for a hole.
+pub fn block_at(runs: &[Run], logical: u32) -> Option<BlockNr> {
+    let index = runs.partition_point(|run| run.end() <= logical.into());
+    let run = runs.get(index)?;
+    Some(BlockNr(run.physical.0 + u64::from(logical.checked_sub(run.logical)?)))
+}
+
 /// Reads the map of an inode.
 pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode) -> Result<FileMap> {
     let stored = read_stored(source, budget, number, inode)?;
@@ -145,12 +152,6 @@ impl FileMap {
             }
         }
         self.runs.push(run);
-    }
-
-    /// Whether a block is one of them, the map's own included.
-    pub fn holds(&self, block: BlockNr) -> bool {
-        let within = |run: &Run| block >= run.physical && block.0 - run.physical.0 < run.count.into();
-        self.nodes.contains(&block) || self.runs.iter().any(within)
     }
 
     /// Drops the logical blocks from `end` on.

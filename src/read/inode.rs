@@ -123,7 +123,9 @@ pub fn read<'a>(
     let number = raw.number;
     let at = || Location::of(Structure::Inode).inode(number);
     if number < source.geometry.first_inode && !matches!(number, InodeNr::ROOT | InodeNr::BOOT_LOADER) {
-        return Err(at().wrong("is reserved, but in use"));
+        return Err(at()
+            .wrong("is reserved, but in use")
+            .with_remedy("clear it with debugfs's clri and run e2fsck -f"));
     }
     // In an orphan, the field is the next orphan's number.
     if inode.i_dtime.get() != 0 && !orphan {
@@ -139,7 +141,9 @@ pub fn read<'a>(
         )
     })?;
     if mtime.nanoseconds >= 1_000_000_000 {
-        return Err(at().value("the nanoseconds of i_mtime", mtime.nanoseconds, "below 1000000000"));
+        return Err(at()
+            .value("the nanoseconds of i_mtime", mtime.nanoseconds, "below 1000000000")
+            .with_remedy("set its time anew, with touch in a mount"));
     }
     let body = xattr::in_body(source, number, &inode, raw.bytes)?;
     let inline = inline_parts(source, raw, &inode, body.inline_data)?;
@@ -375,11 +379,9 @@ fn read_content<'a>(
             let word = |slot: usize| le32(&inode.i_block, slot * 4).unwrap_or(0);
             match disk::decode_device(word(0), word(1)) {
                 Some((major, minor)) => Ok(Stored::in_inode(Content::Device(major, minor))),
-                None => Err(at().value(
-                    "the device number",
-                    word(0),
-                    "16 bits, or 0 and 32 bits in the next word",
-                )),
+                None => Err(at()
+                    .value("the device number", word(0), "16 bits, or 0 and 32 bits in the next word")
+                    .with_remedy("make the device file anew, in a mount")),
             }
         }
         _ => Err(at().value("the type in i_mode", inode.i_mode.get() >> 12, "one of 1, 2, 4, 6, 8, 10, 12")),
@@ -500,7 +502,12 @@ fn read_symlink<'a>(
     } else {
         let map = file_map::read(source, budget, number, inode)?;
         let [run] = map.runs[..] else { return Err(at().wrong("is a symlink without its one block")) };
-        if map.dense_blocks() != Some(1) || size >= source.geometry.block_size as u64 {
+        if map.dense_blocks() != Some(1) {
+            return Err(at()
+                .wrong("is a symlink whose block is not the first, or was never written")
+                .with_remedy("make the symlink anew, in a mount"));
+        }
+        if size >= source.geometry.block_size as u64 {
             return Err(at().value("i_size", size, "a symlink of one block, with room for a NUL"));
         }
         (source.block(run.physical).unwrap_or_default(), map)

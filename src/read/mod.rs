@@ -12,6 +12,7 @@ mod ea_inode;
 mod encryption;
 mod extent_tree;
 mod file_map;
+mod htree;
 mod inode;
 mod inode_table;
 pub mod leftovers;
@@ -25,6 +26,7 @@ mod xattr;
 mod xattr_sets;
 
 pub use directory::{StoredDirectory, stored, stored_names};
+pub use file_map::block_at;
 pub use inode_table::check_checksum;
 pub use orphan::Orphans;
 pub use quota::{Limits, QuotaFile, QuotaRules, Usage};

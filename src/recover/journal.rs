@@ -1,5 +1,7 @@
 //! The journal, inside or outside the filesystem: its superblock, checked, and its blocks.
 
+use std::ops::Range;
+
 use zerocopy::IntoBytes;
 
 use crate::error::{Error, Location, Problem, Result, Structure};
@@ -8,7 +10,7 @@ use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::jbd2::{self, JournalSuperblock, LogFormat};
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::ondisk::view;
-use crate::read::{DenseFile, dense_file};
+use crate::read::{DenseFile, block_at, dense_file};
 use crate::source::{Input, Source};
 use crate::units::{BlockNr, InodeNr};
 
@@ -56,14 +58,25 @@ enum Blocks<'a> {
 impl<'a> Blocks<'a> {
     fn physical(&self, place: u32) -> Option<BlockNr> {
         match self {
-            Self::File(_, file) => {
-                let runs = &file.map.runs;
-                let index = runs.partition_point(|run| run.logical + (run.count - 1) < place);
-                let run = runs.get(index)?;
-                Some(BlockNr(run.physical.0 + u64::from(place.checked_sub(run.logical)?)))
-            }
+            Self::File(_, file) => block_at(&file.map.runs, place),
             Self::Device(_) => Some(BlockNr(place.into())),
         }
+    }
+
+    /// The blocks of the image that are the journal's own, its map included: disjoint, rising. Those of
+    /// a damaged journal may overlap.
+    fn own(&self) -> Vec<Range<u64>> {
+        let Self::File(_, file) = self else { return Vec::new() };
+        let runs = file.map.runs.iter().map(|run| run.physical.0..run.physical.0 + u64::from(run.count));
+        let nodes = file.map.nodes.iter().map(|block| block.0..block.0 + 1);
+        let mut own: Vec<_> = runs.chain(nodes).collect();
+        own.sort_unstable_by_key(|range| range.start);
+        own.dedup_by(|next, last| {
+            let joined = next.start <= last.end;
+            last.end = if joined { last.end.max(next.end) } else { last.end };
+            joined
+        });
+        own
     }
 
     fn get(&self, place: u32, block_size: usize) -> Option<&'a [u8]> {
@@ -92,6 +105,8 @@ impl<'a> Blocks<'a> {
 #[derive(Debug)]
 pub struct Journal<'a> {
     blocks: Blocks<'a>,
+    /// Blocks that hold it.
+    own: Vec<Range<u64>>,
     block_size: usize,
     /// Blocks of the image, which tags may name; the filesystem may have had fewer until now.
     blocks_count: u64,
@@ -212,6 +227,7 @@ impl<'a> Journal<'a> {
         let (sequence, error) = (jsb.s_sequence.get(), jsb.s_errno.get());
         let blocks_count = (source.input().bytes().len() / block_size) as u64;
         Ok(Self {
+            own: blocks.own(),
             blocks,
             block_size,
             blocks_count,
@@ -231,10 +247,9 @@ impl<'a> Journal<'a> {
         if block >= self.blocks_count {
             return Err(format!("below {}", self.blocks_count));
         }
-        match &self.blocks {
-            Blocks::File(_, file) if file.map.holds(BlockNr(block)) => {
-                Err("none of the journal's own".to_owned())
-            }
+        let index = self.own.partition_point(|range| range.end <= block);
+        match self.own.get(index) {
+            Some(range) if range.start <= block => Err("none of the journal's own".to_owned()),
             _ => Ok(()),
         }
     }

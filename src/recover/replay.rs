@@ -1,7 +1,5 @@
 //! The three passes of jbd2: find the end of the log, collect what was revoked, replay the rest.
 
-use std::collections::HashMap;
-
 use super::{Journal, Recovery};
 use crate::error::{Error, Result};
 use crate::ondisk::jbd2::{
@@ -198,12 +196,9 @@ impl Scan<'_, '_> {
 /// Replays the log into an overlay; also returns the transaction at which it ends.
 pub fn replay<'a>(journal: &Journal<'a>) -> Result<(Recovery<'a>, u32)> {
     let end = find_end(journal)?;
-    let revoked = revoked(journal, end)?;
+    let revokes = Revokes::read(journal, end)?;
     let mut recovery = Recovery { needed: true, error: journal.error, ..Recovery::default() };
-    let mut walk = Walk::new(journal);
-    while before(walk.sequence, end)
-        && let Some(step) = walk.next()?
-    {
+    each(journal, end, |step| {
         match step.kind {
             Kind::Commit => recovery.transactions += 1,
             Kind::Revoke => {}
@@ -211,7 +206,7 @@ pub fn replay<'a>(journal: &Journal<'a>) -> Result<(Recovery<'a>, u32)> {
                 let mut place = step.place;
                 for tag in tags {
                     place = journal.next(place);
-                    if revoked.get(&tag.block).is_some_and(|last| !before(*last, step.sequence)) {
+                    if revokes.covers(tag.block, step.sequence) {
                         recovery.revoked += 1;
                         continue;
                     }
@@ -220,27 +215,68 @@ pub fn replay<'a>(journal: &Journal<'a>) -> Result<(Recovery<'a>, u32)> {
                 }
             }
         }
-    }
+        Ok(())
+    })?;
     Ok((recovery, end))
 }
 
-/// For each revoked block, the last transaction that revoked it.
-fn revoked(journal: &Journal<'_>, end: u32) -> Result<HashMap<u64, u32>> {
-    let mut revoked = HashMap::new();
+/// The blocks that the log has copies of, in order, each with the last transaction that revoked it:
+/// of all that revoke records may name, only these matter.
+struct Revokes(Vec<(u64, Option<u32>)>);
+
+impl Revokes {
+    fn read(journal: &Journal<'_>, end: u32) -> Result<Self> {
+        let (mut copied, mut any) = (Vec::new(), false);
+        each(journal, end, |step| {
+            match &step.kind {
+                Kind::Descriptor(tags) => copied.extend(tags.iter().map(|tag| (tag.block, None))),
+                Kind::Revoke => any = true,
+                Kind::Commit => {}
+            }
+            Ok(())
+        })?;
+        let mut revokes = Self(Vec::new());
+        if !any {
+            return Ok(revokes);
+        }
+        copied.sort_unstable();
+        copied.dedup();
+        revokes.0 = copied;
+        each(journal, end, |step| {
+            if !matches!(step.kind, Kind::Revoke) {
+                return Ok(());
+            }
+            let blocks = journal.format.revoked(step.bytes);
+            let blocks =
+                blocks.ok_or_else(|| journal.at(step.place).wrong("has more revoke records than fit"))?;
+            for block in blocks {
+                if let Ok(place) = revokes.0.binary_search_by_key(&block, |(block, _)| *block) {
+                    // Sequences rise: a later record always wins.
+                    revokes.0[place].1 = Some(step.sequence);
+                }
+            }
+            Ok(())
+        })?;
+        Ok(revokes)
+    }
+
+    /// Whether a copy of a transaction was revoked by it or a later one.
+    fn covers(&self, block: u64, sequence: u32) -> bool {
+        let place = self.0.binary_search_by_key(&block, |(block, _)| *block);
+        let last = place.ok().and_then(|place| self.0[place].1);
+        last.is_some_and(|last| !before(last, sequence))
+    }
+}
+
+/// Goes through the log up to a transaction.
+fn each<'a>(journal: &Journal<'a>, end: u32, mut look: impl FnMut(Step<'a>) -> Result<()>) -> Result<()> {
     let mut walk = Walk::new(journal);
     while before(walk.sequence, end)
         && let Some(step) = walk.next()?
     {
-        if !matches!(step.kind, Kind::Revoke) {
-            continue;
-        }
-        let blocks = journal.format.revoked(step.bytes);
-        let blocks =
-            blocks.ok_or_else(|| journal.at(step.place).wrong("has more revoke records than fit"))?;
-        // Sequences rise: a later record always wins.
-        revoked.extend(blocks.into_iter().map(|block| (block, step.sequence)));
+        look(step)?;
     }
-    Ok(revoked)
+    Ok(())
 }
 
 /// Puts a copy into the overlay, as it was before it was escaped.

@@ -22,6 +22,7 @@ mod features;
 mod geometry;
 mod golden;
 mod html;
+mod htree;
 mod inline_data;
 mod journal;
 mod judges;

@@ -130,6 +130,14 @@ fn settled(words: &str) -> String {
     text
 }
 
+/// Whether words say what to do.
+fn is_remedy(words: &str) -> bool {
+    let verbs = [
+        "run", "clear", "use", "give", "make", "set", "mount", "remove", "rename", "move", "drop", "replace",
+    ];
+    verbs.contains(&words.split(' ').next().unwrap_or_default())
+}
+
 /// What is wrong with a message by the rules that hold for all of them.
 fn flaw(told: &Told) -> Option<&'static str> {
     let words = told.words.trim_end();
@@ -156,10 +164,10 @@ fn flaw(told: &Told) -> Option<&'static str> {
         Some(error) if !words.ends_with(settled(&error.to_string()).as_str()) => {
             Some("not what the library says")
         }
-        Some(Error::Corrupt { at, .. }) => {
+        Some(Error::Corrupt { at, remedy, .. }) => {
             let place = at.inode.is_some() || at.block.is_some() || at.group.is_some();
             let alone = matches!(at.structure, Structure::Image | Structure::Superblock | Structure::Journal);
-            if !words.ends_with("; run e2fsck -f on the image") {
+            if !is_remedy(remedy) {
                 Some("no remedy")
             } else if !place && !alone {
                 Some("no place")
@@ -170,11 +178,7 @@ fn flaw(told: &Told) -> Option<&'static str> {
             }
         }
         Some(Error::Unsupported { remedy, .. } | Error::Unclean { remedy, .. }) => {
-            // A remedy says what to do.
-            let verbs =
-                ["run", "clear", "use", "give", "make", "set", "mount", "remove", "rename", "move", "drop"];
-            let first = remedy.split(' ').next().unwrap_or_default();
-            (!verbs.contains(&first) || !words.ends_with(remedy)).then_some("no remedy")
+            (!is_remedy(remedy)).then_some("no remedy")
         }
         Some(Error::DoesNotFit { .. }) => (!words.contains("; make the image larger")).then_some("no remedy"),
         Some(_) => None,

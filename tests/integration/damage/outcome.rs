@@ -116,9 +116,10 @@ pub fn flaw(error: &Error) -> Option<&'static str> {
     }
     match error {
         Error::Io { .. } => Some("an I/O error without I/O"),
-        Error::Corrupt { .. } if !words.contains("e2fsck") => Some("no remedy"),
         Error::Corrupt { problem, .. } if problem.to_string().trim().is_empty() => Some("no problem"),
-        Error::Unsupported { remedy, .. } | Error::Unclean { remedy, .. } if remedy.is_empty() => {
+        Error::Corrupt { remedy, .. } | Error::Unsupported { remedy, .. } | Error::Unclean { remedy, .. }
+            if !words.ends_with(remedy) || remedy.is_empty() =>
+        {
             Some("no remedy")
         }
         _ => None,

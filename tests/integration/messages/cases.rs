@@ -297,6 +297,31 @@ pub const CASES: &[Case] = &[
         patch(&image, offset + 0x80, &[0, 0]);
         patch(&image, offset + 0x88, &[5]);
     }),
+    // Damaged, and e2fsck does not see it or leaves it.
+    case("nanoseconds", |lab| {
+        changed(lab, &format!("{EXT2} -I 256"), "set_inode_field file mtime_extra 0xffffffff\n");
+    }),
+    case("a device number", |lab| {
+        changed(lab, EXT2, "mknod device c 5 1\nset_inode_field device block[0] 0x10501\n");
+    }),
+    case("a symlink that was never written", |lab| {
+        let target = "t".repeat(80);
+        changed(lab, EXT4, &format!("symlink long {target}\nset_inode_field long block[4] 0x8001\n"));
+    }),
+    case("descriptors too small", |lab| {
+        superblock(lab, "-t ext4 -O ^metadata_csum,64bit,^has_journal", 0xFE, &[8, 0]);
+    }),
+    case("an unknown hash", |lab| superblock(lab, EXT4, 0xFC, &[6])),
+    case("a reserved inode", |lab| {
+        changed(lab, EXT2, "set_inode_field <9> mode 0100644\nset_inode_field <9> links_count 1\n");
+    }),
+    case("the depth of a leaf", |lab| {
+        let image = made(lab, EXT4, "4M");
+        let leaf = u32::from_le_bytes(peek(&image, inode_offset(&image, "/comb") + 0x28 + 16));
+        patch(&image, u64::from(leaf) * 1024 + 6, &[3]);
+    }),
+    case("an index that is none", |lab| changed(lab, EXT4, "set_inode_field folder flags 0x81000\n")),
+    // Not handled, again.
     case("a seed without checksums", |lab| bits(&made(lab, EXT2, "4M"), 0x60, 0x2000)),
     case("journal device", |lab| {
         lab.mke2fs("in.img", "4M", &["-O", "journal_dev", "-b", "1024"]);

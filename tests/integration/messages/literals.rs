@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// What refusals begin with in the sources, and whether their words end with a bracket or a statement.
-const MARKS: [(&str, char); 7] = [
+const MARKS: [(&str, char); 9] = [
     (".unsupported(", ')'),
     ("Error::Unclean {", '}'),
     ("Error::Unsupported {", '}'),
@@ -12,6 +12,8 @@ const MARKS: [(&str, char); 7] = [
     ("let state =", ';'),
     ("const REMEDY: &str =", ';'),
     ("const LATER: &str =", ';'),
+    ("const REBUILD: &str =", ';'),
+    (".with_remedy(", ')'),
 ];
 
 /// The longest unbroken part of each literal in a refusal of the library.

@@ -1,0 +1,289 @@
+//! The index of a directory: which blocks hold names, and which hashes a name in each may have.
+//!
+//! The names are read from the leaves and the index is rebuilt, but a kernel looks names up
+//! through it: where it does not lead to a name, the trees that kernel and tool see differ.
+
+use super::file_map::block_at;
+use super::inode::ReadInode;
+use crate::error::{Location, Problem, Result, Structure, shown};
+use crate::ondisk::casefold;
+use crate::ondisk::dir_entry::{self, DirEntry};
+use crate::ondisk::dirhash::{DirHash, HashVersion};
+use crate::ondisk::features::Incompat;
+use crate::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo, DxTail};
+use crate::ondisk::inode::InodeFlags;
+use crate::ondisk::{le32, superblock, view};
+use crate::source::Source;
+use crate::units::BlockNr;
+
+/// What a block of a directory is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The index does not lead to it.
+    Lost,
+    /// The root, or an interior node: no names but `.` and `..`.
+    Node,
+    /// A leaf, with the hashes of its names.
+    Leaf(Range),
+}
+
+/// The hashes that names of a leaf may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// The hash that the index has for the leaf; an odd one says that the leaf goes on with the
+    /// even hash below, which the leaf before ends with.
+    from: u32,
+    /// The hash of the next leaf.
+    before: u64,
+}
+
+impl Range {
+    const ALL: Self = Self { from: 0, before: 1 << 32 };
+
+    fn holds(self, hash: u32) -> bool {
+        self.from & !1 <= hash && u64::from(hash) < self.before
+    }
+}
+
+/// How the names of a directory are hashed.
+#[derive(Clone, Copy, Debug)]
+enum NameHash {
+    /// Their hashes stand beside them.
+    Stored,
+    /// By a function.
+    Computed(DirHash),
+}
+
+/// The index of a directory, checked.
+#[derive(Debug)]
+pub struct ReadIndex {
+    roles: Vec<Role>,
+    hash: NameHash,
+    folds: bool,
+}
+
+/// A node, or a leaf, on the way down.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    /// The block, by its place in the directory.
+    place: u32,
+    range: Range,
+}
+
+struct Walk<'s, 'a> {
+    source: &'s Source<'a>,
+    directory: &'s ReadInode<'a>,
+    roles: Vec<Role>,
+}
+
+impl ReadIndex {
+    /// Reads the index of a directory that has so many blocks.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` where the kernel or e2fsck would not take it for whole.
+    pub fn read(source: &Source<'_>, directory: &ReadInode<'_>, blocks: u32) -> Result<Self> {
+        let roles = vec![Role::Lost; blocks as usize];
+        let mut walk = Walk { source, directory, roles };
+        let (version, levels) = walk.root()?;
+        let mut level = vec![Step { place: 0, range: Range::ALL }];
+        for depth in 0..=levels {
+            let mut below = Vec::new();
+            for node in level {
+                walk.node(node, depth == levels, &mut below)?;
+            }
+            level = below;
+        }
+        let Walk { roles, .. } = walk;
+        if let Some(place) = roles.iter().position(|role| *role == Role::Lost) {
+            return Err(
+                at(directory).wrong(format!("has an index that leads to all blocks but number {place}"))
+            );
+        }
+        let hash = match HashVersion::from_disk(version) {
+            Some(version) => {
+                let superblock = source.superblock;
+                let signed = superblock.s_flags.get() & superblock::FLAGS_UNSIGNED_HASH == 0;
+                NameHash::Computed(DirHash::new(version, superblock.s_hash_seed, signed))
+            }
+            None => NameHash::Stored,
+        };
+        Ok(Self { roles, hash, folds: directory.flags.contains(InodeFlags::CASEFOLD) })
+    }
+
+    /// What a block is for, by its place in the directory.
+    pub fn role(&self, place: u32) -> Role {
+        self.roles.get(place as usize).copied().unwrap_or(Role::Lost)
+    }
+
+    /// Checks that a kernel that looks for a name comes to the leaf that has it.
+    pub fn check_name(
+        &self,
+        range: Range,
+        name: &[u8],
+        stored: u32,
+        at: impl Fn() -> Location,
+    ) -> Result<()> {
+        let hash = match self.hash {
+            NameHash::Stored => stored,
+            // The kernel takes a name that can't be folded as it is.
+            NameHash::Computed(hash) if self.folds => match casefold::fold(name) {
+                Some(folded) => hash.hash(&folded).0,
+                None => hash.hash(name).0,
+            },
+            NameHash::Computed(hash) => hash.hash(name).0,
+        };
+        if range.holds(hash) {
+            return Ok(());
+        }
+        Err(at().wrong(format!(
+            "has the name '{}' with the hash {hash:#010x}, which the index does not look for in this block",
+            shown(name)
+        )))
+    }
+}
+
+fn at(directory: &ReadInode<'_>) -> Location {
+    Location::of(Structure::Directory).inode(directory.number)
+}
+
+impl<'a> Walk<'_, 'a> {
+    /// The block at a place in the directory, which has it.
+    fn block(&self, place: u32) -> (BlockNr, &'a [u8]) {
+        let block = block_at(&self.directory.runs, place).unwrap_or(BlockNr(0));
+        (block, self.source.block(block).unwrap_or_default())
+    }
+
+    fn at(&self, place: u32) -> Location {
+        at(self.directory).block(self.block(place).0)
+    }
+
+    /// Reads the root's head: the hash version, and how many levels there are below the root.
+    fn root(&self) -> Result<(u8, u8)> {
+        let at = || self.at(0);
+        let (_, bytes) = self.block(0);
+        let dots = [0, dir_entry::entry_size(1)].map(|offset| {
+            let entry = bytes.get(offset..).and_then(view::<DirEntry>);
+            entry.map_or(0, |entry| dir_entry::decode_rec_len(entry.rec_len, bytes.len()))
+        });
+        if dots != [12, bytes.len().saturating_sub(12)] {
+            return Err(at().wrong("is the root of an index, but '.' and '..' do not fill it"));
+        }
+        let info = bytes.get(htree::ROOT_HEAD - size_of::<DxRootInfo>()..).and_then(view::<DxRootInfo>);
+        let Some(info) = info else { return Err(at().wrong("is too short for an index")) };
+        let stored = self.directory.flags.contains(InodeFlags::HASHED_NAMES);
+        let version = info.hash_version;
+        if stored != (version == htree::SIPHASH) || !stored && HashVersion::from_disk(version).is_none() {
+            let expected = if stored { "6, in a directory whose names have hashes" } else { "0 to 2" };
+            return Err(at().value("hash_version", version, expected));
+        }
+        let levels = htree::max_levels(self.source.features().incompat.contains(Incompat::LARGE_DIR));
+        let size = u8::try_from(size_of::<DxRootInfo>()).unwrap_or(u8::MAX);
+        for (field, found, most, least) in [
+            ("reserved_zero", info.reserved_zero.get(), 0, 0),
+            ("info_length", info.info_length.into(), size, size),
+            ("indirect_levels", info.indirect_levels.into(), levels, 0),
+            ("unused_flags", info.unused_flags.into(), 0, 0),
+        ] {
+            if !(u32::from(least)..=most.into()).contains(&found) {
+                let expected = if least == most { format!("{least}") } else { format!("{least} to {most}") };
+                return Err(at().value(field, found, expected));
+            }
+        }
+        Ok((version, info.indirect_levels))
+    }
+
+    /// Reads the entries of a node.
+    fn node(&mut self, node: Step, above_leaves: bool, below: &mut Vec<Step>) -> Result<()> {
+        self.roles[node.place as usize] = Role::Node;
+        let (_, bytes) = self.block(node.place);
+        let (head, count) = self.head(node.place)?;
+        let entries = bytes.get(head..).unwrap_or_default();
+        let mut before = node.range.from;
+        let first = below.len();
+        for index in 0..count {
+            let entry = entries.get(index * htree::ENTRY_SIZE..).and_then(view::<DxEntry>);
+            let Some(entry) = entry else {
+                return Err(self.at(node.place).wrong("has entries beyond its end"));
+            };
+            // Limit and count stand in the place of the first hash, which is the node's own.
+            let hash = if index == 0 { node.range.from } else { entry.hash.get() };
+            if hash < before || u64::from(hash) > node.range.before {
+                return Err(self.at(node.place).value(
+                    "the hash of an index entry",
+                    hash,
+                    format!("{before} to {}, in rising order", node.range.before),
+                ));
+            }
+            before = hash;
+            if let Some(last) = below[first..].last_mut() {
+                last.range.before = hash.into();
+            }
+            let place = entry.block.get() & htree::BLOCK_MASK;
+            let range = Range { from: hash, before: node.range.before };
+            self.claim(node.place, place, above_leaves.then_some(range))?;
+            below.push(Step { place, range });
+        }
+        if above_leaves {
+            for leaf in below.drain(first..) {
+                self.roles[leaf.place as usize] = Role::Leaf(leaf.range);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a block its role: once.
+    fn claim(&mut self, node: u32, place: u32, leaf: Option<Range>) -> Result<()> {
+        let blocks = self.roles.len();
+        let Some(role) = self.roles.get_mut(place as usize) else {
+            return Err(self.at(node).value(
+                "the block of an index entry",
+                place,
+                format!("1 to {}", blocks - 1),
+            ));
+        };
+        if *role != Role::Lost {
+            return Err(self.at(node).wrong(format!("leads to the directory's block {place} a second time")));
+        }
+        *role = leaf.map_or(Role::Node, Role::Leaf);
+        Ok(())
+    }
+
+    /// Checks the head of a node and its checksum; returns where its entries begin, and their count.
+    fn head(&self, place: u32) -> Result<(usize, usize)> {
+        let (block, bytes) = self.block(place);
+        let at = || at(self.directory).block(block);
+        let with_checksum = self.source.checksums.covers_metadata();
+        let hashed = self.directory.flags.contains(InodeFlags::HASHED_NAMES);
+        let (head, room) = if place == 0 {
+            (htree::ROOT_HEAD, htree::limit(bytes.len(), htree::ROOT_HEAD, with_checksum))
+        } else {
+            let covers_block = view::<DirEntry>(bytes).is_some_and(|entry| {
+                entry.inode.get() == 0 && dir_entry::decode_rec_len(entry.rec_len, bytes.len()) == bytes.len()
+            });
+            if !covers_block {
+                return Err(at().wrong("is a node of an index, but has entries of names"));
+            }
+            (htree::NODE_HEAD, htree::node_limit(bytes.len(), with_checksum, hashed))
+        };
+        let Some(found) = bytes.get(head..).and_then(view::<DxCountLimit>) else {
+            return Err(at().wrong("is too short for an index"));
+        };
+        let (limit, count) = (usize::from(found.limit.get()), usize::from(found.count.get()));
+        if limit != room {
+            return Err(at().value("the limit of the index", limit as u64, room));
+        }
+        if !(1..=limit).contains(&count) {
+            return Err(at().value("the count of the index", count as u64, format!("1 to {limit}")));
+        }
+        let (end, tail) = (head + count * htree::ENTRY_SIZE, head + limit * htree::ENTRY_SIZE);
+        let directory = self.directory;
+        let expected =
+            self.source.checksums.htree_node(directory.number, directory.generation, bytes, end, tail);
+        let found = le32(bytes, tail + size_of::<DxTail>() - 4).unwrap_or(0);
+        match expected {
+            Some(expected) if expected != found => Err(at().corrupt(Problem::Checksum { found, expected })),
+            _ => Ok((head, count)),
+        }
+    }
+}
