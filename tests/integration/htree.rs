@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::support::image::{debugfs_read, patch, peek};
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canonical, gate, judge, refused, tool};
+use crate::support::{Lab, Need, canonical, gate, judge, refused, run, tool};
 
 const BLOCK: u64 = 1024;
 /// Where the entries of a root and of an interior node begin, in bytes.
@@ -181,4 +181,53 @@ fn the_sign_of_name_bytes_counts() {
         assert!(message.contains("the index does not look for"), "{message}");
         assert!(judge::fsck_silent(&image).is_err());
     }
+}
+
+/// Six names with one hash, of the legacy kind, found by trying 2^28: more than a leaf holds, so that
+/// the index has to say that it goes on in the next.
+#[test]
+fn a_run_of_one_hash_goes_on_in_the_next_leaf() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image =
+        lab.mke2fs("in.img", "8M", &["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^has_journal"]);
+    run(tool("tune2fs").args(["-E", "hash_alg=legacy"]).arg(&image));
+    let mounted = Mounted::read_write(&image).expect("a mount");
+    let folder = mounted.path().join("folder");
+    fs::create_dir(&folder).expect("a folder");
+    let alike = ["f2acT", "f2aLk", "f2lcT", "f2lLk", "f2tcT", "f2tLk"].map(str::to_owned);
+    let others = (0..30).map(|number| format!("{number:05}"));
+    for end in others.clone().take(15).chain(alike.clone()).chain(others.skip(15)) {
+        fs::write(folder.join(format!("{}{end}", "a".repeat(250))), "").expect("a file");
+    }
+    mounted.unmount();
+    let output = canonical(&image, &[]);
+    assert_eq!(judge::kernel_tree(&image), judge::kernel_tree(&output));
+    for image in [image, output] {
+        let odd = odd_entries(&image);
+        assert!(!odd.is_empty(), "{}: no leaf goes on", image.display());
+        for offset in odd {
+            let [low] = peek(&image, offset);
+            patch(&image, offset, &[low - 1]);
+        }
+        let message = refused(&image, &[], 4);
+        assert!(message.contains("with the hash 0xa707ede8"), "{message}");
+        let mounted = Mounted::read_only(&image).expect("a mount");
+        let found = alike.iter().filter(|end| {
+            mounted.path().join(format!("folder/{}{end}", "a".repeat(250))).symlink_metadata().is_ok()
+        });
+        assert!(found.count() < alike.len(), "the kernel finds all");
+    }
+}
+
+/// Where the hashes lie that say that a leaf goes on, in the root of /folder.
+fn odd_entries(image: &Path) -> Vec<u64> {
+    let said = debugfs_read(image, "bmap /folder 0\n");
+    let block = said.lines().find_map(|line| line.parse::<u64>().ok());
+    let root = block.expect("a block") * BLOCK + ROOT;
+    let [low, high] = peek(image, root + 2);
+    let hashes = (1..u64::from(u16::from_le_bytes([low, high]))).map(|entry| root + entry * 8);
+    hashes.filter(|offset| peek::<1>(image, *offset)[0] & 1 != 0).collect()
 }
