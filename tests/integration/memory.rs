@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use crate::support::image::{blocks_of, patch, peek};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, fill, gate, tool};
 
@@ -60,4 +61,35 @@ fn many_extents_take_what_is_promised() {
         }
     });
     holds(&image, 16, EXTENTS);
+}
+
+/// A log full of revoke records, which name millions of blocks of which it has no copy.
+#[test]
+fn many_revokes_take_nothing() {
+    const BLOCK: u64 = 1024;
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-b", "1024", "-N", "64", "-O", "^metadata_csum,^64bit", "-J", "size=32"];
+    let image = lab.mke2fs("in.img", "128M", &options);
+    let log = blocks_of(&image, "<8>");
+    assert_eq!(log.len(), 32 << 10);
+    let header = |kind: u32| [0xC03B_3998, kind, 7].map(u32::to_be_bytes).concat();
+    let mut number = 0;
+    for block in &log[1..log.len() - 2] {
+        let mut bytes = [header(5), 1024_u32.to_be_bytes().to_vec()].concat();
+        for _ in 0..252 {
+            bytes.extend((number * 5 % 60_000_000_u32).to_be_bytes());
+            number += 1;
+        }
+        patch(&image, block * BLOCK, &bytes);
+    }
+    let mut commit = header(2);
+    commit.resize(1024, 0);
+    patch(&image, log[log.len() - 2] * BLOCK, &commit);
+    // s_sequence and s_start; the filesystem needs recovery.
+    patch(&image, log[0] * BLOCK + 0x18, &[7_u32, 1].map(u32::to_be_bytes).concat());
+    let [incompat] = peek(&image, 1024 + 0x60);
+    patch(&image, 1024 + 0x60, &[incompat | 4]);
+    let told = try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["--json", "--check"]).arg(&image));
+    assert!(number > 8_000_000 && told.stdout.contains("\"transactions\""), "{told:?}");
+    holds(&image, 16, 16);
 }
