@@ -120,6 +120,20 @@ impl Claims {
         Ok(())
     }
 
+    /// Refuses blocks and clusters of orphans that are to be given back, but that something else needs.
+    /// Both must have been checked on their own.
+    pub fn check_orphans(&self, orphans: &Self, cluster: u64) -> Result<()> {
+        for orphan in &orphans.0 {
+            let (start, end) = (orphan.start.0 / cluster * cluster, orphan.end().next_multiple_of(cluster));
+            let first = self.0.partition_point(|claim| claim.end() <= start);
+            if let Some(other) = self.0.get(first).filter(|claim| claim.start.0 < end) {
+                let overlap = other.start.0 < orphan.end() && orphan.start.0 < other.end();
+                return Err(conflict(other, orphan, overlap));
+            }
+        }
+        Ok(())
+    }
+
     /// Lets content share blocks with content, where its owners may, and returns how many blocks more
     /// there would be if none were shared. What is left has each block once.
     pub fn settle_shared(&mut self, may_share: impl Fn(InodeNr) -> bool) -> u64 {

@@ -107,7 +107,8 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
     let mut claims = claims::Claims::of_metadata(source);
     // Inode tables that lie in each other would be read as many inodes as one likes.
     claims.check(source.geometry.blocks_per_cluster)?;
-    let orphans = orphan::read(source)?;
+    let mut orphans = orphan::read(source)?;
+    orphans.claims.check(source.geometry.blocks_per_cluster)?;
     let scan = inode_table::scan(source, &orphans)?;
     observer.begin(Stage::Read, scan.live.len() as u64);
     let specials = special::read(source, &scan)?;
@@ -152,6 +153,7 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
         ));
     }
     claims.check(source.geometry.blocks_per_cluster)?;
+    claims.check_orphans(&orphans.claims, source.geometry.blocks_per_cluster)?;
     let of_orphans = xattr::values_of_orphans(source, &xattr_blocks, &orphans)?;
     let values = ea_inode::values(source, ea_inodes, &mut inodes, &xattr_blocks, &of_orphans)?;
     let directories = inodes

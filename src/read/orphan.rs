@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::claims::Claims;
 use super::file_map::{self, Budget};
 use super::inode_table::check_checksum;
 use super::special::{DenseFile, dense_file};
@@ -19,6 +20,8 @@ pub struct Orphans {
     numbers: BTreeSet<InodeNr>,
     /// The xattr blocks of those without links, which still count as users of them.
     pub xattr_blocks: Vec<BlockNr>,
+    /// The blocks of those without links, which are to be given back.
+    pub claims: Claims,
     /// Those without links.
     pub without_links: Vec<InodeNr>,
     /// Those without links: deleted.
@@ -93,7 +96,10 @@ impl Orphans {
         check_checksum(source, number, &inode, raw)?;
         if can_be_cut(&inode) {
             // What is to be given back has to be there.
-            file_map::read(source, budget, number, &inode)?;
+            let map = file_map::read(source, budget, number, &inode)?;
+            if inode.i_links_count.get() == 0 {
+                self.claims.extend(map.claims(number));
+            }
         } else if inode.i_links_count.get() > 0 {
             return Err(at.value("an orphan with links", number.0, "a file, a directory or a long symlink"));
         }

@@ -107,6 +107,34 @@ fn orphans_with_one_map_are_refused() {
     assert!(message.contains("also claimed by another"), "{message}");
 }
 
+/// What an orphan gives back must be nobody else's: the kernel would take it from a file in use.
+#[test]
+fn orphans_with_blocks_of_others_are_refused() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    for name in ["one", "two", "live"] {
+        fs::write(source.join(name), vec![7; 3000]).expect("writing");
+    }
+    let image = lab.mke2fs_d("in.img", "4M", &["-t", "ext2", "-b", "1024"], &source);
+    let [one, two] = ["/one", "/two"].map(|path| inode_of(&image, path));
+    let [in_one, in_two, in_live] = ["/one", "/two", "/live"].map(|path| inode_offset(&image, path) + 0x28);
+    debugfs(
+        &image,
+        &format!(
+            "set_inode_field one links_count 0\nset_inode_field one dtime {two}\n\
+             set_inode_field two links_count 0\nset_inode_field two dtime 0\n\
+             unlink one\nunlink two\nset_super_value last_orphan {one}\n"
+        ),
+    );
+    canonical(&image, &[]);
+    for (from, to) in [(in_live, in_one), (in_one, in_two)] {
+        let damaged = lab.copy(&image, "damaged.img");
+        patch(&damaged, to, &peek::<4>(&damaged, from));
+        let message = refused(&damaged, &[], 4);
+        assert!(message.contains("is also claimed by inode"), "{message}");
+    }
+}
+
 /// A path of any depth is found in little memory, and told in few words.
 #[test]
 fn a_deep_path_is_cut_in_messages() {
