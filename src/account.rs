@@ -9,7 +9,7 @@ use crate::source::Source;
 use crate::survey::Survey;
 use crate::tree::Tree;
 
-/// Counts everything that input and plan tell.
+/// Counts everything that input and plan tell, but for the output's UUID.
 pub fn account(
     source: &Source<'_>,
     recovery: &Recovery<'_>,
@@ -24,7 +24,6 @@ pub fn account(
         image_bytes: source.input().bytes().len() as u64,
         block_size: size,
         old_uuid: source.superblock.s_uuid,
-        new_uuid: plan.superblock.s_uuid,
         inodes: tree.nodes.len() as u64,
         times_changed,
         directories: tree.nodes.iter().filter(|node| node.kind.is_directory()).count() as u64,
@@ -62,7 +61,13 @@ pub fn account(
         report.warnings.push("stable_inodes: inode numbers and UUID are kept".to_owned());
     }
     report.warnings.extend(bound_xattrs(tree));
-    if plan.superblock.s_uuid != source.superblock.s_uuid {
+    report
+}
+
+/// The report with the output's UUID, and with warnings of files that name another one.
+pub fn with_uuid(mut report: Report, source: &Source<'_>, tree: &Tree, uuid: [u8; 16]) -> Report {
+    report.new_uuid = uuid;
+    if uuid != source.superblock.s_uuid {
         report.warnings.extend(crate::mentions::find(source, tree, source.superblock.s_uuid));
     }
     report

@@ -19,7 +19,7 @@ use crate::report::Difference;
 use crate::source::{Input, Source};
 use crate::tree::{Kind, NodeId, Text};
 use crate::words;
-use crate::write::{self, Order};
+use crate::write::Order;
 use crate::{Prepared, words::hexadecimal};
 
 /// Where something in an image came from.
@@ -142,10 +142,12 @@ pub fn explain(
     let recovery = recover::recover(input)?;
     let source = Source::open(input.clone(), &recovery.overlay)?;
     let prepared = Prepared::new(&source, &recovery, options, observer)?;
-    let Prepared { reading, plan, report } = &prepared;
+    let Prepared { reading, plan, .. } = &prepared;
+    let sink = CompareSink::new(input.clone());
+    let report = &prepared.write(Order::Any, &sink, observer)?;
     let parents = reading.tree.parents();
     let mut explainer = Explainer { source: &source, reading, plan, parents, limit, findings: Vec::new() };
-    explainer.superblock();
+    explainer.superblock(report.new_uuid);
     explainer.inodes();
     explainer.content(report.blocks_punched);
     explainer.leftovers(&recovery);
@@ -160,8 +162,6 @@ pub fn explain(
             [],
         );
     }
-    let sink = CompareSink::new(input.clone());
-    write::write(&source, &reading.tree, plan, Order::Any, &sink, observer)?;
     explainer.structures(&check::differences(&source, plan, sink, usize::MAX));
     let mut findings = explainer.findings;
     findings.sort_by_key(|finding| finding.cause);
@@ -215,10 +215,10 @@ impl Explainer<'_, '_> {
         ids.into_par_iter().with_min_len(64).filter(|id| test(*id)).collect()
     }
 
-    fn superblock(&mut self) {
+    fn superblock(&mut self, uuid: [u8; 16]) {
         let (before, after) = (&self.source.superblock, &self.plan.superblock);
-        if before.s_uuid != after.s_uuid {
-            let uuids = [before, after].map(|superblock| Uuid::from_bytes(superblock.s_uuid).to_string());
+        if before.s_uuid != uuid {
+            let uuids = [before.s_uuid, uuid].map(|uuid| Uuid::from_bytes(uuid).to_string());
             self.add(Cause::Random, "uuid", "UUID", 1, [format!("{} -> {}", uuids[0], uuids[1])]);
         }
         for (cause, kind, what, names) in HISTORY {

@@ -62,9 +62,7 @@ pub fn canonicalize(
 ) -> Result<Report> {
     let recovery = recover::recover(input)?;
     let source = source::Source::open(input.clone(), &recovery.overlay)?;
-    let prepared = Prepared::new(&source, &recovery, options, observer)?;
-    write::write(&source, &prepared.reading.tree, &prepared.plan, Order::Any, sink, observer)?;
-    Ok(prepared.report)
+    Prepared::new(&source, &recovery, options, observer)?.write(Order::OneCopier, sink, observer)
 }
 
 /// The SHA-256 of an image's canonical form, without writing it.
@@ -77,9 +75,9 @@ pub fn digest(input: &Input<'_>, options: &Options, observer: &dyn Observer) -> 
     let source = source::Source::open(input.clone(), &recovery.overlay)?;
     let prepared = Prepared::new(&source, &recovery, options, observer)?;
     let sink = digest::HashSink::default();
-    write::write(&source, &prepared.reading.tree, &prepared.plan, Order::Ascending, &sink, observer)?;
-    let digest = sink.finish(prepared.report.image_bytes);
-    Ok((prepared.report, digest))
+    let report = prepared.write(Order::Ascending, &sink, observer)?;
+    let digest = sink.finish(report.image_bytes);
+    Ok((report, digest))
 }
 
 /// Reads an image, and hands its tree to `work`, with the options applied.
@@ -128,9 +126,9 @@ pub fn check(
     let source = source::Source::open(input.clone(), &recovery.overlay)?;
     let prepared = Prepared::new(&source, &recovery, options, observer)?;
     let sink = check::CompareSink::new(input.clone());
-    write::write(&source, &prepared.reading.tree, &prepared.plan, Order::Any, &sink, observer)?;
+    let report = prepared.write(Order::Any, &sink, observer)?;
     let differences = check::differences(&source, &prepared.plan, sink, limit);
-    Ok((prepared.report, differences))
+    Ok((report, differences))
 }
 
 /// What lies where in an image, and in its canonical form, in at most so many cells. The form may be one that
@@ -151,7 +149,7 @@ pub fn occupancy(
     // No block depends on the UUID, which would ask for a digest of all content.
     options.uuid = policy::UuidPolicy::Keep;
     let before = occupancy::of_image(&source, &reading, cells);
-    let survey = survey::survey(&source, &reading.tree, options.holes, false, observer);
+    let survey = survey::survey(&source, &reading.tree, options.holes, observer);
     let after = plan::plan(&source, &reading, &survey, &options)
         .map(|plan| occupancy::of_form(&plan, &reading.tree, cells));
     Ok((before, after))
@@ -180,26 +178,36 @@ pub fn verify(
 }
 
 /// All that is known before the first byte is written.
-struct Prepared {
+struct Prepared<'p, 'a> {
+    source: &'p source::Source<'a>,
     reading: read::Reading,
+    survey: survey::Survey,
     plan: plan::Plan,
+    uuid: policy::UuidPolicy,
+    /// Without the new UUID.
     report: Report,
 }
 
-impl Prepared {
+impl<'p, 'a> Prepared<'p, 'a> {
     fn new(
-        source: &source::Source<'_>,
+        source: &'p source::Source<'a>,
         recovery: &recover::Recovery<'_>,
         options: &Options,
         observer: &dyn Observer,
     ) -> Result<Self> {
         let (options, reading, times_changed) = read_tree(source, recovery, options, observer)?;
-        let options = &options;
-        let digest = options.uuid == policy::UuidPolicy::Content;
-        let survey = survey::survey(source, &reading.tree, options.holes, digest, observer);
-        let plan = plan::plan(source, &reading, &survey, options)?;
+        let survey = survey::survey(source, &reading.tree, options.holes, observer);
+        let plan = plan::plan(source, &reading, &survey, &options)?;
         let report = account::account(source, recovery, &reading, &survey, &plan, times_changed);
-        Ok(Self { reading, plan, report })
+        Ok(Self { source, reading, survey, plan, uuid: options.uuid, report })
+    }
+
+    /// Writes the canonical form to a sink.
+    fn write(&self, order: Order, sink: &dyn Sink, observer: &dyn Observer) -> Result<Report> {
+        let Self { source, reading, survey, plan, .. } = self;
+        let uuid = || plan::uuid(source, reading, survey, plan, self.uuid);
+        let uuid = write::write(source, &reading.tree, plan, order, (sink, observer), uuid)?;
+        Ok(account::with_uuid(self.report.clone(), source, &reading.tree, uuid))
     }
 }
 

@@ -10,8 +10,8 @@ use zerocopy::IntoBytes;
 
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::superblock::Superblock;
-use crate::read::{QuotaRules, Specials};
-use crate::survey::{Survey, joined};
+use crate::read::{QuotaRules, Reading};
+use crate::survey::{Digests, Survey, joined};
 use crate::tree::{Kind, NodeId, Tree};
 
 const DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
@@ -45,7 +45,9 @@ impl Stream {
 }
 
 /// Derives the UUID (version 8, variant 1). The superblock's UUID counts as zero.
-pub fn derive(superblock: &Superblock, tree: &Tree, specials: &Specials, survey: &Survey) -> [u8; 16] {
+pub fn derive(superblock: &Superblock, reading: &Reading, survey: &Survey, digests: &Digests) -> [u8; 16] {
+    let Reading { tree, specials, .. } = reading;
+    let content = (survey, digests);
     let mut stream = Stream { hash: Sha256::new(), buffer: Vec::with_capacity(1 << 17) };
     stream.bytes(DOMAIN);
     stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
@@ -54,7 +56,7 @@ pub fn derive(superblock: &Superblock, tree: &Tree, specials: &Specials, survey:
     stream.u32(specials.orphan_file.map_or(0, |file| file.blocks));
     stream.count(tree.nodes.len());
     for id in tree.ids() {
-        node(&mut stream, tree, survey, id);
+        node(&mut stream, tree, content, id);
     }
     let block_size = 1024 << superblock.s_log_block_size.get();
     let mut digests = HashMap::new();
@@ -89,7 +91,7 @@ pub fn derive(superblock: &Superblock, tree: &Tree, specials: &Specials, survey:
     uuid
 }
 
-fn node(stream: &mut Stream, tree: &Tree, survey: &Survey, id: NodeId) {
+fn node(stream: &mut Stream, tree: &Tree, (survey, digests): (&Survey, &Digests), id: NodeId) {
     let node = tree.node(id);
     stream.u32(node.mode.into());
     stream.u32(node.uid);
@@ -122,7 +124,7 @@ fn node(stream: &mut Stream, tree: &Tree, survey: &Survey, id: NodeId) {
                 stream.u32(count);
                 stream.u8(state);
             }
-            let digests = survey.digests_of(id);
+            let digests = digests.of(id);
             stream.count(digests.len());
             for digest in digests {
                 stream.bytes(&digest.to_le_bytes());

@@ -31,14 +31,13 @@ use rayon::prelude::*;
 
 use crate::error::{Location, Result, Structure};
 use crate::geometry::Geometry;
-use crate::ondisk::checksum::Checksums;
 use crate::ondisk::features::{Compat, RoCompat};
 use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::Superblock;
 use crate::policy::{Options, UuidPolicy};
 use crate::read::{Reading, Usage};
 use crate::source::Source;
-use crate::survey::Survey;
+use crate::survey::{self, Survey};
 use crate::tree::{NodeId, Tree};
 
 /// Everything that the output will be, but for the bytes.
@@ -46,10 +45,8 @@ use crate::tree::{NodeId, Tree};
 pub struct Plan {
     /// Sizes and counts, with the output's features.
     pub geometry: Geometry,
-    /// The primary superblock, without the journal's backup and the checksum.
+    /// The primary superblock, without the UUID, the journal's backup and the checksum.
     pub superblock: Superblock,
-    /// The checksums, with their seeds.
-    pub checksums: Checksums,
     /// Which inode each node gets.
     pub numbering: Numbering,
     /// The places of each group's metadata.
@@ -117,14 +114,8 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     };
     let layout = layout::lay_out(contents, &mut xattrs, &used)?;
     let static_clusters = used.count_clusters(geometry.blocks_per_cluster);
-    let mut superblock = superblock::build(source, &geometry, options, &numbering, static_clusters, &layout);
-    superblock.s_uuid = match options.uuid {
-        UuidPolicy::Content => content_uuid::derive(&superblock, tree, specials, survey),
-        UuidPolicy::Keep => source.superblock.s_uuid,
-        UuidPolicy::Given(uuid) => uuid,
-    };
+    let superblock = superblock::build(source, &geometry, options, &numbering, static_clusters, &layout);
     let mut plan = Plan {
-        checksums: Checksums::of(&superblock),
         geometry,
         superblock,
         numbering,
@@ -141,6 +132,24 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     plan.charge_quotas(tree);
     plan.pieces = pieces::list(&plan, tree, survey)?;
     Ok(plan)
+}
+
+/// The UUID of the output. It may take a pass over all content, which nothing else of the plan needs.
+pub fn uuid(
+    source: &Source<'_>,
+    reading: &Reading,
+    survey: &Survey,
+    plan: &Plan,
+    policy: UuidPolicy,
+) -> [u8; 16] {
+    match policy {
+        UuidPolicy::Content => {
+            let digests = survey::digests(source, &reading.tree, survey);
+            content_uuid::derive(&plan.superblock, reading, survey, &digests)
+        }
+        UuidPolicy::Keep => source.superblock.s_uuid,
+        UuidPolicy::Given(uuid) => uuid,
+    }
 }
 
 impl Plan {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::{FileLayout, Plan, SplitId};
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::bitmap;
+use crate::ondisk::checksum::Checksums;
 use crate::ondisk::mmp::MmpStruct;
 use crate::ondisk::quota::QuotaType;
 use crate::survey::{Bytes, Survey};
@@ -162,7 +163,7 @@ impl Lister<'_> {
         if geometry.block_size == 1024 {
             self.pieces.push(Piece { start: BlockNr(0), bytes: 1024, content: Content::Boot });
         }
-        let with_flags = self.plan.checksums.covers_descriptors();
+        let with_flags = Checksums::of(&self.plan.superblock).covers_descriptors();
         for group in (0..geometry.groups).map(GroupNr) {
             let head = geometry.group_head(group);
             if let Some(block) = head.superblock {

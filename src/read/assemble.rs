@@ -10,7 +10,7 @@ use super::xattr_sets::XattrSets;
 use crate::error::{Location, Result, Structure, shown};
 use crate::ondisk::dir_entry;
 use crate::ondisk::features::{Incompat, RoCompat};
-use crate::ondisk::inode::{InodeFlags, LINK_MAX, S_IFDIR, Timestamp};
+use crate::ondisk::inode::{InodeFlags, LINK_MAX, S_IFDIR, S_IFMT, Timestamp};
 use crate::source::Source;
 use crate::tree::{Entry, Kind, LOST_FOUND_NAME, Node, NodeId, Tree};
 use crate::units::InodeNr;
@@ -25,6 +25,8 @@ pub struct Assembled {
 /// The name, links and place that an inode was found to have.
 #[derive(Clone, Copy, Default)]
 struct Found {
+    /// The mode, here too, since each name asks for it.
+    mode: u16,
     id: Option<NodeId>,
     names: u32,
     subdirectories: u32,
@@ -36,6 +38,8 @@ struct Found {
 struct Assembler<'s, 'a> {
     source: &'s Source<'a>,
     inodes: &'s [ReadInode<'a>],
+    /// Their numbers, side by side, since each name is searched among them.
+    numbers: Vec<InodeNr>,
     directories: HashMap<InodeNr, ReadDirectory<'a>>,
     found: Vec<Found>,
     /// For each node, the index of its inode; `None` for a `lost+found` that is not there.
@@ -59,8 +63,9 @@ pub fn assemble<'s, 'a>(
     let mut assembler = Assembler {
         source,
         inodes,
+        numbers: inodes.iter().map(|inode| inode.number).collect(),
         directories: directories.into_iter().map(|directory| (directory.number, directory)).collect(),
-        found: vec![Found::default(); inodes.len()],
+        found: inodes.iter().map(|inode| Found { mode: inode.mode, ..Found::default() }).collect(),
         order: Vec::with_capacity(inodes.len() + 1),
         tree,
         untyped: 0,
@@ -90,7 +95,7 @@ pub fn assemble<'s, 'a>(
 
 impl<'s, 'a> Assembler<'s, 'a> {
     fn index(&self, number: InodeNr) -> Option<usize> {
-        self.inodes.binary_search_by_key(&number, |inode| inode.number).ok()
+        self.numbers.binary_search(&number).ok()
     }
 
     fn new_id(&mut self, index: Option<usize>) -> NodeId {
@@ -209,8 +214,9 @@ impl<'s, 'a> Assembler<'s, 'a> {
         let Some(target) = self.index(raw.inode).filter(|_| raw.inode != InodeNr::BOOT_LOADER) else {
             return Err(wrong("which is not in use"));
         };
-        let inode = &self.inodes[target];
-        if inode.is_directory() {
+        let mode = self.found[target].mode;
+        let is_directory = mode & S_IFMT == S_IFDIR;
+        if is_directory {
             if raw.inode == InodeNr::ROOT || self.found[target].parent.is_some() {
                 return Err(wrong("a directory that has another name already"));
             }
@@ -219,11 +225,11 @@ impl<'s, 'a> Assembler<'s, 'a> {
         if self.source.features().incompat.contains(Incompat::FILETYPE) {
             if raw.file_type == 0 {
                 self.untyped += 1;
-            } else if raw.file_type != dir_entry::file_type(inode.mode) {
+            } else if raw.file_type != dir_entry::file_type(mode) {
                 return Err(wrong("whose type is another than the entry's"));
             }
         }
-        if inode.is_directory() {
+        if is_directory {
             self.found[target].parent = Some(id);
             self.found[index].subdirectories += 1;
         }

@@ -3,7 +3,7 @@
 use super::{Bytes, StoredRun, Survey, Surveyor, Zeros};
 use crate::policy::HolePolicy;
 use crate::source::Source;
-use crate::tree::{NodeId, Tree};
+use crate::tree::{Kind, NodeId, Tree};
 
 /// Which blocks of a regular file are stored, and how; `None` where that follows from its bytes alone.
 pub fn allocation(
@@ -12,8 +12,9 @@ pub fn allocation(
     holes: HolePolicy,
     id: NodeId,
 ) -> Option<Vec<(u32, u32, u8)>> {
-    let surveyor = Surveyor { source, tree, holes, digest: false };
-    let rules = surveyor.rules(id)?;
+    let surveyor = Surveyor { source, tree, holes };
+    let Kind::Regular { size, .. } = tree.node(id).kind else { return None };
+    let rules = surveyor.rules(id, size);
     if rules.zeros == Zeros::Punch && rules.opaque_from.is_none() {
         return None;
     }

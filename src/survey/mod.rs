@@ -1,16 +1,17 @@
-//! One parallel pass over file content: which blocks hold anything but zeros, and a digest.
+//! One parallel pass over file content: which blocks hold anything but zeros. The digest of what is
+//! stored is another one, beside the writing.
 
 mod allocation;
+mod digest;
 
 pub use allocation::{allocation, joined};
+pub use digest::{Digests, digests};
 
 use std::ops::Range;
 
 use rayon::prelude::*;
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::content::FileContent;
-use crate::form::SEGMENT_BYTES;
 use crate::observe::{Observer, Stage};
 use crate::ondisk::extent;
 use crate::ondisk::features::Incompat;
@@ -49,9 +50,6 @@ pub struct Survey {
     runs: Vec<StoredRun>,
     /// For each node and one past the last: the first of its runs.
     firsts: Vec<usize>,
-    digests: Vec<u128>,
-    /// For each node and one past the last: the first of its digests.
-    digest_firsts: Vec<usize>,
     /// Swap files, in the order of the nodes.
     swap_files: Vec<NodeId>,
     /// Files that begin like the root of an extent tree, in the order of the nodes.
@@ -64,11 +62,6 @@ impl Survey {
     /// The runs of a file, in logical order.
     pub fn runs_of(&self, id: NodeId) -> &[StoredRun] {
         &self.runs[self.firsts[id.index()]..self.firsts[id.index() + 1]]
-    }
-
-    /// The digests of a file's segments, in order; a segment without content has none.
-    pub fn digests_of(&self, id: NodeId) -> &[u128] {
-        &self.digests[self.digest_firsts[id.index()]..self.digest_firsts[id.index() + 1]]
     }
 
     /// Fills the stored clusters, of so many blocks, of the file whose runs begin at `first` with
@@ -134,9 +127,10 @@ impl Survey {
 /// A part of a file's runs, cut to a window of logical blocks.
 struct Unit {
     node: NodeId,
+    /// The size of the file, in bytes.
+    size: u64,
     runs: Range<usize>,
     window: Range<u64>,
-    rules: Rules,
     /// Whether it is the last of its file.
     last: bool,
 }
@@ -181,27 +175,22 @@ enum Zeros {
 }
 
 /// What one unit holds.
-#[derive(Default)]
 struct Part {
+    rules: Rules,
     runs: Vec<StoredRun>,
-    digests: Vec<u128>,
     punched: u64,
+    /// Whether it begins like the root of an extent tree.
+    lookalike: bool,
 }
 
-/// Segments that one unit of work covers.
-const SEGMENTS_PER_UNIT: u64 = 8;
+/// Bytes that one unit of work covers at most.
+const UNIT_BYTES: u64 = 8 << 20;
 
-/// Looks through all content. Without `digest`, the digests are left out.
-pub fn survey(
-    source: &Source<'_>,
-    tree: &Tree,
-    holes: HolePolicy,
-    digest: bool,
-    observer: &dyn Observer,
-) -> Survey {
+/// Looks through all content.
+pub fn survey(source: &Source<'_>, tree: &Tree, holes: HolePolicy, observer: &dyn Observer) -> Survey {
     let total: u64 = tree.runs.iter().map(|run| u64::from(run.count)).sum();
     observer.begin(Stage::Survey, total);
-    let surveyor = Surveyor { source, tree, holes, digest };
+    let surveyor = Surveyor { source, tree, holes };
     let units = surveyor.units();
     let mut survey = Survey::for_nodes(tree.nodes.len());
     let cluster = source.geometry.blocks_per_cluster;
@@ -220,10 +209,10 @@ pub fn survey(
         for (unit, part) in round.iter().zip(parts) {
             survey.open(unit.node, &mut next_node);
             let first = survey.firsts[unit.node.index()];
-            if unit.rules.zeros == Zeros::Write && survey.swap_files.last() != Some(&unit.node) {
+            if part.rules.zeros == Zeros::Write && survey.swap_files.last() != Some(&unit.node) {
                 survey.swap_files.push(unit.node);
             }
-            if unit.window.start == 0 && surveyor.looks_like_extents(unit.node) {
+            if part.lookalike {
                 survey.lookalikes.push(unit.node);
             }
             survey.add(first, unit, part, cluster, tree.runs_of(unit.node));
@@ -231,23 +220,20 @@ pub fn survey(
     }
     survey.open(NodeId(u32::try_from(tree.nodes.len()).unwrap_or(u32::MAX)), &mut next_node);
     survey.runs.shrink_to_fit();
-    survey.digests.shrink_to_fit();
     survey
 }
 
 impl Survey {
     fn for_nodes(count: usize) -> Self {
-        let firsts = || Vec::with_capacity(count + 1);
-        Self { firsts: firsts(), digest_firsts: firsts(), ..Self::default() }
+        Self { firsts: Vec::with_capacity(count + 1), ..Self::default() }
     }
 
     /// Adds what a unit holds to the file whose runs begin at `first`.
     fn add(&mut self, first: usize, unit: &Unit, part: Part, cluster: u64, input: &[Run]) {
         part.runs.into_iter().for_each(|run| self.push(first, run));
-        self.digests.extend(part.digests);
         self.punched += part.punched;
-        if cluster > 1 && unit.last && unit.rules.has_whole_clusters() {
-            self.fill_clusters(first, unit.rules.end, cluster, input);
+        if cluster > 1 && unit.last && part.rules.has_whole_clusters() {
+            self.fill_clusters(first, part.rules.end, cluster, input);
         }
     }
 
@@ -255,7 +241,6 @@ impl Survey {
     fn open(&mut self, node: NodeId, next: &mut usize) {
         while *next <= node.index() {
             self.firsts.push(self.runs.len());
-            self.digest_firsts.push(self.digests.len());
             *next += 1;
         }
     }
@@ -289,14 +274,9 @@ struct Surveyor<'s, 'a> {
     source: &'s Source<'a>,
     tree: &'s Tree,
     holes: HolePolicy,
-    digest: bool,
 }
 
 impl Surveyor<'_, '_> {
-    fn segment_blocks(&self) -> u64 {
-        (SEGMENT_BYTES / self.source.geometry.block_size) as u64
-    }
-
     fn looks_like_extents(&self, node: NodeId) -> bool {
         let inline = self.source.features().incompat.contains(Incompat::INLINE_DATA);
         let file = FileContent::of(self.source, self.tree, node).filter(|_| inline);
@@ -310,98 +290,65 @@ impl Surveyor<'_, '_> {
         units
     }
 
-    /// What is done with the blocks of a node, if it is a regular file.
-    fn rules(&self, node: NodeId) -> Option<Rules> {
-        let Kind::Regular { size, .. } = self.tree.node(node).kind else { return None };
+    /// What is done with the blocks of a regular file of this size.
+    fn rules(&self, node: NodeId, size: u64) -> Rules {
         let opaque_from = self.tree.node(node).opaque_from(self.source.geometry.block_size);
         let zeros = match self.holes {
             _ if opaque_from.is_none() && is_swap_file(self.source, self.tree, node) => Zeros::Write,
             HolePolicy::Punch => Zeros::Punch,
             HolePolicy::Keep => Zeros::Keep,
         };
-        Some(Rules { size, end: self.source.geometry.blocks_of_bytes(size), zeros, opaque_from })
+        Rules { size, end: self.source.geometry.blocks_of_bytes(size), zeros, opaque_from }
     }
 
     fn add_units(&self, node: NodeId, units: &mut Vec<Unit>) {
-        let size = self.segment_blocks() * SEGMENTS_PER_UNIT;
-        let Some(rules) = self.rules(node) else { return };
-        let Kind::Regular { first, count, inline, .. } = self.tree.node(node).kind else { return };
+        let Kind::Regular { size, first, count, inline } = self.tree.node(node).kind else { return };
         let end = first + count as usize;
         if inline.is_some() {
-            units.push(Unit { node, runs: first..end, window: 0..1, rules, last: true });
+            units.push(Unit { node, size, runs: first..end, window: 0..1, last: true });
             return;
         }
-        let (mut next, mut last_end) = (first, 0);
-        while next < end {
-            // The window of the next run, and all runs that reach into it; a run that goes on
-            // behind it is also the first of the next window.
-            let start = (u64::from(self.tree.runs[next].logical) / size * size).max(last_end);
-            let window = start..start + size;
-            last_end = window.end;
-            let reach = self.tree.runs[next..end].partition_point(|run| u64::from(run.logical) < window.end);
-            let last = next + reach;
-            let goes_on = self.tree.runs[last - 1].end() > window.end;
-            let runs = next..last;
-            next = if goes_on { last - 1 } else { last };
-            units.push(Unit { node, runs, window, rules, last: next == end });
+        let blocks = UNIT_BYTES / self.source.geometry.block_size as u64;
+        let span = |run: &Run| u64::from(run.logical)..run.end();
+        for (window, runs) in windows(&self.tree.runs[first..end], blocks, span) {
+            let runs = first + runs.start..first + runs.end;
+            units.push(Unit { node, size, runs, window, last: false });
+        }
+        if let Some(last) = units.last_mut().filter(|unit| unit.node == node) {
+            last.last = true;
         }
     }
 
     fn look(&self, unit: &Unit) -> Part {
-        let mut part = Part::default();
-        let segment_blocks = self.segment_blocks();
-        let mut segment = Segment { number: 0, hash: None };
+        let rules = self.rules(unit.node, unit.size);
+        let lookalike = unit.window.start == 0 && self.looks_like_extents(unit.node);
+        let mut part = Part { rules, runs: Vec::new(), punched: 0, lookalike };
         if let Some(bytes) = self.tree.inline_of(unit.node) {
-            self.look_inside(bytes, unit.rules, &mut segment, &mut part);
+            look_inside(bytes, rules, &mut part);
         }
         for run in self.tree.runs[unit.runs.clone()].iter().filter_map(|run| cut(run, &unit.window)) {
             let mut done = 0;
             while done < run.count {
                 let logical = run.logical + done;
-                let number = u64::from(logical) / segment_blocks;
-                // A segment's blocks are at most 2^10.
-                let mut stop = (number + 1) * segment_blocks;
-                if (u64::from(logical) + 1..stop).contains(&unit.rules.end) {
+                let mut room = run.count - done;
+                if (u64::from(logical) + 1..u64::from(logical) + u64::from(room)).contains(&rules.end) {
                     // What lies behind the end has rules of its own.
-                    stop = unit.rules.end;
+                    room = u32::try_from(rules.end - u64::from(logical)).unwrap_or(room);
                 }
-                let room = u32::try_from(stop - u64::from(logical)).unwrap_or(1);
                 let physical = BlockNr(run.physical.0 + u64::from(done));
-                let together =
-                    self.source.together(physical, room.min(run.count - done).into()).unwrap_or_default();
-                // At least one, since the reader checked the run, and no more than a segment has.
+                let together = self.source.together(physical, room.into()).unwrap_or_default();
+                // At least one, since the reader checked the run.
                 let count =
                     u32::try_from(together.len() / self.source.geometry.block_size).unwrap_or(1).max(1);
-                segment.enter(number, &mut part.digests);
-                let part_of_run = Run { logical, count, physical, ..run };
-                self.look_at(part_of_run, together, unit.rules, &mut segment, &mut part);
+                self.look_at(Run { logical, count, physical, ..run }, together, rules, &mut part);
                 done += count;
             }
         }
-        segment.enter(u64::MAX, &mut part.digests);
         part
     }
 
-    /// Looks at content that lay in an inode, as if it were a block of its own.
-    fn look_inside(&self, bytes: &[u8], rules: Rules, segment: &mut Segment, part: &mut Part) {
-        let source = if !is_zero(bytes) {
-            if self.digest {
-                let block = vec![0; self.source.geometry.block_size];
-                let live = usize::try_from(rules.size).unwrap_or(usize::MAX).min(block.len());
-                segment.update(bytes);
-                segment.update(&block[bytes.len().min(live)..live]);
-            }
-            Bytes::Tree
-        } else if bytes.is_empty() || rules.zeros == Zeros::Punch {
-            return;
-        } else {
-            Bytes::Zeros
-        };
-        part.runs.push(StoredRun { logical: 0, count: 1, source, unwritten: false });
-    }
-
-    /// Looks at blocks of one segment.
-    fn look_at(&self, run: Run, bytes: &[u8], rules: Rules, segment: &mut Segment, part: &mut Part) {
+    /// Looks at blocks that lie together, all up to the end or all behind it.
+    fn look_at(&self, run: Run, bytes: &[u8], rules: Rules, part: &mut Part) {
         if run.unwritten || self.source.is_hole(run.physical, run.count.into()) {
             keep_zeros(run, rules.zeros(run.logical, run.unwritten), part);
             return;
@@ -414,13 +361,9 @@ impl Surveyor<'_, '_> {
             usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())
         };
         let mut stored = 0..0_u32;
-        let flush = |stored: Range<u32>, segment: &mut Segment, part: &mut Part| {
+        let flush = |stored: Range<u32>, part: &mut Part| {
             if stored.is_empty() {
                 return;
-            }
-            if self.digest {
-                let end = (stored.end as usize * block_size).min(live);
-                segment.update(&bytes[stored.start as usize * block_size..end]);
             }
             push(
                 part,
@@ -435,13 +378,13 @@ impl Surveyor<'_, '_> {
         for (index, block) in (0..run.count).zip(bytes[..live].chunks(block_size)) {
             if !is_zero(block) {
                 if stored.end != index {
-                    flush(stored, segment, part);
+                    flush(stored, part);
                     stored = index..index;
                 }
                 stored.end = index + 1;
                 continue;
             }
-            flush(std::mem::take(&mut stored), segment, part);
+            flush(std::mem::take(&mut stored), part);
             let physical = BlockNr(run.physical.0 + u64::from(index));
             keep_zeros(
                 Run { logical: run.logical + index, count: 1, physical, unwritten: false },
@@ -449,7 +392,7 @@ impl Surveyor<'_, '_> {
                 part,
             );
         }
-        flush(stored, segment, part);
+        flush(stored, part);
     }
 }
 
@@ -477,23 +420,33 @@ fn push(part: &mut Part, run: StoredRun) {
     part.runs.push(run);
 }
 
-/// The digest of the content in one segment of a file.
-struct Segment {
-    number: u64,
-    hash: Option<Xxh3>,
+/// Content that lay in an inode, as if it were a block of its own.
+fn look_inside(bytes: &[u8], rules: Rules, part: &mut Part) {
+    let source = if !is_zero(bytes) {
+        Bytes::Tree
+    } else if bytes.is_empty() || rules.zeros == Zeros::Punch {
+        return;
+    } else {
+        Bytes::Zeros
+    };
+    part.runs.push(StoredRun { logical: 0, count: 1, source, unwritten: false });
 }
 
-impl Segment {
-    fn enter(&mut self, number: u64, digests: &mut Vec<u128>) {
-        if number != self.number {
-            self.number = number;
-            digests.extend(self.hash.take().map(|hash| hash.digest128()));
-        }
+/// Cuts the logical blocks of a file into windows of so many, those without runs left out: each with
+/// the runs that reach into it. `span` tells the blocks of a run.
+fn windows<T>(runs: &[T], size: u64, span: impl Fn(&T) -> Range<u64>) -> Vec<(Range<u64>, Range<usize>)> {
+    let (mut windows, mut next, mut last_end) = (Vec::new(), 0, 0);
+    while next < runs.len() {
+        let start = (span(&runs[next]).start / size * size).max(last_end);
+        last_end = start + size;
+        let reach = runs[next..].partition_point(|run| span(run).start < last_end);
+        // At least the first reaches into it; the last may also be the first of the next window.
+        let behind = next + reach;
+        let goes_on = span(&runs[behind - 1]).end > last_end;
+        windows.push((start..last_end, next..behind));
+        next = if goes_on { behind - 1 } else { behind };
     }
-
-    fn update(&mut self, bytes: &[u8]) {
-        self.hash.get_or_insert_with(Xxh3::new).update(bytes);
-    }
+    windows
 }
 
 /// Whether all bytes are zero; data that is not is seen at its first word, mostly.

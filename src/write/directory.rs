@@ -88,7 +88,7 @@ impl Renderer<'_, '_> {
         out: &mut [u8],
     ) {
         let number = self.plan.numbering.number_of(id);
-        let with_tail = self.plan.checksums.covers_metadata();
+        let with_tail = self.checksums.covers_metadata();
         let end = out.len() - if with_tail { TAIL_SIZE } else { 0 };
         let entries = self.tree.entries_of(id);
         let mut filler = Filler::new(out, self.typed_entries());
@@ -107,7 +107,7 @@ impl Renderer<'_, '_> {
         }
         filler.finish(end);
         if with_tail {
-            let checksum = self.plan.checksums.directory_block(number, 0, out).unwrap_or(0);
+            let checksum = self.checksums.directory_block(number, 0, out).unwrap_or(0);
             let tail = DirEntryTail { det_checksum: U32::new(checksum), ..DirEntryTail::new() };
             out[end..].copy_from_slice(tail.as_bytes());
         }
@@ -172,8 +172,7 @@ impl Renderer<'_, '_> {
     }
 
     fn index_limit(&self, head: usize, block_size: usize) -> u32 {
-        u32::try_from(htree::limit(block_size, head, self.plan.checksums.covers_metadata()))
-            .unwrap_or(u32::MAX)
+        u32::try_from(htree::limit(block_size, head, self.checksums.covers_metadata())).unwrap_or(u32::MAX)
     }
 
     /// Hash and block of up to `count` of the things that nodes of a level point to, from one on.
@@ -206,7 +205,7 @@ impl Renderer<'_, '_> {
         let end = head + children.len() * htree::ENTRY_SIZE;
         let tail = head + limit as usize * htree::ENTRY_SIZE;
         let number = self.plan.numbering.number_of(id);
-        if let Some(checksum) = self.plan.checksums.htree_node(number, 0, out, end, tail) {
+        if let Some(checksum) = self.checksums.htree_node(number, 0, out, end, tail) {
             let value = DxTail { dt_reserved: U32::new(0), dt_checksum: U32::new(checksum) };
             out[tail..tail + size_of::<DxTail>()].copy_from_slice(value.as_bytes());
         }

@@ -5,6 +5,7 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::U16;
 
 use crate::ondisk::bitmap;
+use crate::ondisk::checksum::Checksums;
 use crate::ondisk::group_descriptor::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINIT, INODE_ZEROED, WIDE_SIZE};
 use crate::plan::Plan;
 use crate::tree::Tree;
@@ -22,7 +23,7 @@ impl Plan {
 }
 
 /// Renders all group descriptors, with the checksums of the bitmaps that they describe.
-pub fn descriptors(plan: &Plan, tree: &Tree) -> Vec<u8> {
+pub fn descriptors(plan: &Plan, tree: &Tree, checksums: &Checksums) -> Vec<u8> {
     let size = plan.geometry.descriptor_size;
     let directories = directories_per_group(plan, tree);
     let mut all = vec![0; size * plan.geometry.groups as usize];
@@ -30,10 +31,10 @@ pub fn descriptors(plan: &Plan, tree: &Tree) -> Vec<u8> {
         || vec![0_u8; plan.geometry.block_size],
         |scratch, (index, out)| {
             let group = GroupNr(u32::try_from(index).unwrap_or(u32::MAX));
-            let mut descriptor = descriptor(plan, group, directories[index], scratch);
+            let mut descriptor = descriptor(plan, checksums, group, directories[index], scratch);
             let length = size.min(WIDE_SIZE);
             out[..length].copy_from_slice(&descriptor.as_bytes()[..length]);
-            if let Some(checksum) = plan.checksums.group_descriptor(group, out) {
+            if let Some(checksum) = checksums.group_descriptor(group, out) {
                 descriptor.bg_checksum = U16::new(checksum);
                 out[..length].copy_from_slice(&descriptor.as_bytes()[..length]);
             }
@@ -51,7 +52,13 @@ fn directories_per_group(plan: &Plan, tree: &Tree) -> Vec<u32> {
     directories
 }
 
-fn descriptor(plan: &Plan, group: GroupNr, directories: u32, scratch: &mut [u8]) -> GroupDescriptor {
+fn descriptor(
+    plan: &Plan,
+    checksums: &Checksums,
+    group: GroupNr,
+    directories: u32,
+    scratch: &mut [u8],
+) -> GroupDescriptor {
     let geometry = &plan.geometry;
     let places = plan.groups[group.0 as usize];
     // The number of inodes in use, and the end of the last of them.
@@ -64,7 +71,7 @@ fn descriptor(plan: &Plan, group: GroupNr, directories: u32, scratch: &mut [u8])
     // A group has at most 2^19 clusters.
     let free = u32::try_from(plan.free_in_group(group)).unwrap_or(u32::MAX);
     descriptor.set_counts(free, geometry.inodes_per_group - used, directories);
-    if !plan.checksums.covers_descriptors() {
+    if !checksums.covers_descriptors() {
         return descriptor;
     }
     let mut flags = INODE_ZEROED;
@@ -75,14 +82,14 @@ fn descriptor(plan: &Plan, group: GroupNr, directories: u32, scratch: &mut [u8])
         scratch.fill(0);
         plan.fill_block_bitmap(group, scratch);
         let live = usize::try_from(geometry.clusters_per_group() / 8).unwrap_or(usize::MAX);
-        block_sum = plan.checksums.bitmap(&scratch[..live]).unwrap_or(0);
+        block_sum = checksums.bitmap(&scratch[..live]).unwrap_or(0);
     }
     if used == 0 {
         flags |= INODE_UNINIT;
     } else {
         scratch.fill(0);
         plan.fill_inode_bitmap(group, scratch);
-        inode_sum = plan.checksums.bitmap(&scratch[..geometry.inodes_per_group as usize / 8]).unwrap_or(0);
+        inode_sum = checksums.bitmap(&scratch[..geometry.inodes_per_group as usize / 8]).unwrap_or(0);
     }
     descriptor.bg_flags = U16::new(flags);
     descriptor.set_itable_unused(geometry.inodes_per_group - end);

@@ -62,7 +62,7 @@ impl Renderer<'_, '_> {
             self.xattrs_in_body(node, inline.as_deref(), out);
         }
         let with_high = inode.i_extra_isize.get() >= disk::EXTRA_WITH_CHECKSUM;
-        if let Some(checksum) = self.plan.checksums.inode(number, 0, out, with_high) {
+        if let Some(checksum) = self.checksums.inode(number, 0, out, with_high) {
             let [a, b, c, d] = checksum.to_le_bytes();
             inode.l_i_checksum_lo = U16::from_bytes([a, b]);
             if with_high {

@@ -134,7 +134,7 @@ impl Renderer<'_, '_> {
             let (level, place) = tree.find(place as usize);
             let max = entries_per_block(out.len());
             tree.node(level, place, max, out);
-            if let Some(checksum) = self.plan.checksums.extent_block(number, 0, out, max) {
+            if let Some(checksum) = self.checksums.extent_block(number, 0, out, max) {
                 let tail = ENTRY_SIZE * (usize::from(max) + 1);
                 out[tail..tail + 4].copy_from_slice(&checksum.to_le_bytes());
             }

@@ -17,6 +17,8 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::observe::{Observer, Stage};
+use crate::ondisk::checksum::Checksums;
+use crate::ondisk::superblock::Superblock;
 use crate::plan::{Content, Piece, Plan};
 use crate::source::Source;
 use crate::tree::Tree;
@@ -34,7 +36,8 @@ struct Renderer<'p, 'a> {
     tree: &'p Tree,
     plan: &'p Plan,
     /// The superblock of group 0.
-    superblock: crate::ondisk::superblock::Superblock,
+    superblock: Superblock,
+    checksums: Checksums,
     /// All group descriptors, one behind the other.
     descriptors: Vec<u8>,
     /// The checksums of values of xattrs in inodes of their own.
@@ -46,11 +49,16 @@ struct Renderer<'p, 'a> {
 pub enum Order {
     /// In any, from many threads.
     Any,
+    /// In any; file content from one thread, since a file takes one write after the other.
+    OneCopier,
     /// That of the offsets, from one thread.
     Ascending,
 }
 
 /// Writes the output to a sink, but for what is zero.
+///
+/// Content is copied while `uuid` finds the UUID, which may take long, and on which checksums depend.
+/// It is returned.
 ///
 /// # Errors
 ///
@@ -60,18 +68,36 @@ pub fn write(
     tree: &Tree,
     plan: &Plan,
     order: Order,
-    sink: &dyn Sink,
-    observer: &dyn Observer,
-) -> Result<()> {
-    let renderer = Renderer::new(source, tree, plan);
-    observer.begin(Stage::Write, renderer.blocks());
+    (sink, observer): (&dyn Sink, &dyn Observer),
+    uuid: impl FnOnce() -> [u8; 16] + Send,
+) -> Result<[u8; 16]> {
+    let writer = Writer { source, plan, sink, observer };
     let batches = batches(&plan.pieces);
-    let write = |batch| renderer.write_and_tell(batch, sink, observer);
-    match order {
-        Order::Any => batches.into_par_iter().try_for_each(write)?,
-        Order::Ascending => batches.into_iter().try_for_each(write)?,
-    }
-    write_behind_end(source, sink).map_err(|error| Error::io("writing the output", error))
+    observer.begin(Stage::Write, plan.bytes_written().div_ceil(plan.geometry.block_size as u64));
+    let rest = |uuid| Renderer::new(source, tree, plan, uuid);
+    let uuid = if order == Order::Ascending {
+        let uuid = uuid();
+        let renderer = rest(uuid);
+        batches.iter().try_for_each(|batch| writer.write(batch, Some(&renderer), true))?;
+        uuid
+    } else {
+        let copy = |batch: &&[Piece]| writer.write(batch, None, true);
+        let (copied, uuid) = rayon::join(
+            || match order {
+                Order::Any => batches.par_iter().try_for_each(copy),
+                _ => batches.iter().try_for_each(copy),
+            },
+            || {
+                let uuid = uuid();
+                let renderer = rest(uuid);
+                let render = |batch: &&[Piece]| writer.write(batch, Some(&renderer), false);
+                batches.par_iter().try_for_each(render).map(|()| uuid)
+            },
+        );
+        copied.and(uuid)?
+    };
+    write_behind_end(source, sink).map_err(|error| Error::io("writing the output", error))?;
+    Ok(uuid)
 }
 
 /// Cuts the pieces into batches of about equal size.
@@ -105,40 +131,38 @@ fn write_behind_end(source: &Source<'_>, sink: &dyn Sink) -> std::io::Result<()>
     Ok(())
 }
 
-impl<'p, 'a> Renderer<'p, 'a> {
-    fn new(source: &'p Source<'a>, tree: &'p Tree, plan: &'p Plan) -> Self {
-        let (superblock, descriptors) = (superblock::finish(plan), group::descriptors(plan, tree));
-        let values = plan.xattrs.values.par_iter();
-        let value_hashes = values.map(|value| plan.checksums.xattr_value(tree.text(value.text))).collect();
-        Self { source, tree, plan, superblock, descriptors, value_hashes }
-    }
-
-    /// The blocks that are to be written.
-    fn blocks(&self) -> u64 {
-        self.plan.bytes_written().div_ceil(self.plan.geometry.block_size as u64)
-    }
-
-    /// Writes pieces, and tells the observer of them.
-    fn write_and_tell(&self, pieces: &[Piece], sink: &dyn Sink, observer: &dyn Observer) -> Result<()> {
-        self.write_batch(pieces, sink).map_err(|error| Error::io("writing the output", error))?;
-        let size = self.plan.geometry.block_size as u64;
-        observer.advance(pieces.iter().map(|piece| piece.bytes.div_ceil(size)).sum());
-        Ok(())
-    }
+/// Writes batches of pieces.
+struct Writer<'p, 'a> {
+    source: &'p Source<'a>,
+    plan: &'p Plan,
+    sink: &'p dyn Sink,
+    observer: &'p dyn Observer,
 }
 
-impl Renderer<'_, '_> {
+impl Writer<'_, '_> {
+    /// Writes pieces: those that are copied if `copied`, and the others where there is a renderer.
+    fn write(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>, copied: bool) -> Result<()> {
+        let wanted = |piece: &&Piece| if is_copied(piece) { copied } else { renderer.is_some() };
+        let pieces: Vec<&Piece> = pieces.iter().filter(wanted).collect();
+        self.write_batch(&pieces, renderer).map_err(|error| Error::io("writing the output", error))?;
+        let size = self.plan.geometry.block_size as u64;
+        self.observer.advance(pieces.iter().map(|piece| piece.bytes.div_ceil(size)).sum());
+        Ok(())
+    }
+
     /// Writes pieces; those that touch go out together.
-    fn write_batch(&self, pieces: &[Piece], sink: &dyn Sink) -> std::io::Result<()> {
+    fn write_batch(&self, pieces: &[&Piece], renderer: Option<&Renderer<'_, '_>>) -> std::io::Result<()> {
         let size = self.plan.geometry.block_size;
-        let rendered: usize =
-            pieces.iter().filter(|piece| !is_copied(piece)).map(|piece| padded(piece, size)).sum();
-        let mut scratch = vec![0_u8; rendered];
-        let mut rest = &mut scratch[..];
-        for piece in pieces.iter().filter(|piece| !is_copied(piece)) {
-            let (block, next) = std::mem::take(&mut rest).split_at_mut(padded(piece, size));
-            self.render(piece, block);
-            rest = next;
+        let mut scratch = Vec::new();
+        if let Some(renderer) = renderer {
+            let rendered = pieces.iter().filter(|piece| !is_copied(piece));
+            scratch.resize(rendered.clone().map(|piece| padded(piece, size)).sum(), 0_u8);
+            let mut rest = &mut scratch[..];
+            for piece in rendered {
+                let (block, next) = std::mem::take(&mut rest).split_at_mut(padded(piece, size));
+                renderer.render(piece, block);
+                rest = next;
+            }
         }
         let zeros = vec![0_u8; size];
         let (mut rest, mut parts) = (&scratch[..], Vec::with_capacity(pieces.len() * 2));
@@ -147,7 +171,7 @@ impl Renderer<'_, '_> {
         for piece in pieces {
             let offset = piece.start.0 * size as u64;
             if offset != end {
-                flush(sink, start, &mut parts)?;
+                flush(self.sink, start, &mut parts)?;
                 start = offset;
             }
             if let Content::Data(source) = piece.content {
@@ -161,7 +185,7 @@ impl Renderer<'_, '_> {
             }
             end = offset + padded(piece, size) as u64;
         }
-        flush(sink, start, &mut parts)
+        flush(self.sink, start, &mut parts)
     }
 
     /// Adds the input's bytes, from a block on.
@@ -179,6 +203,17 @@ impl Renderer<'_, '_> {
             parts.push(IoSlice::new(&together[..part]));
             done += part as u64;
         }
+    }
+}
+
+impl<'p, 'a> Renderer<'p, 'a> {
+    fn new(source: &'p Source<'a>, tree: &'p Tree, plan: &'p Plan, uuid: [u8; 16]) -> Self {
+        let superblock = superblock::finish(plan, uuid);
+        let checksums = Checksums::of(&superblock);
+        let descriptors = group::descriptors(plan, tree, &checksums);
+        let values = plan.xattrs.values.par_iter();
+        let value_hashes = values.map(|value| checksums.xattr_value(tree.text(value.text))).collect();
+        Self { source, tree, plan, superblock, checksums, descriptors, value_hashes }
     }
 
     /// Fills blocks of zeros with what a piece holds.

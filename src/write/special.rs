@@ -67,7 +67,7 @@ impl Renderer<'_, '_> {
         block.mmp_magic = U32::new(mmp::MAGIC);
         block.mmp_seq = U32::new(mmp::SEQ_CLEAN);
         block.mmp_check_interval = U16::new(interval);
-        block.mmp_checksum = U32::new(self.plan.checksums.mmp(block.as_bytes()).unwrap_or(0));
+        block.mmp_checksum = U32::new(self.checksums.mmp(block.as_bytes()).unwrap_or(0));
         out[..size_of::<MmpStruct>()].copy_from_slice(block.as_bytes());
     }
 
@@ -84,7 +84,7 @@ impl Renderer<'_, '_> {
         journal.s_sequence = BigU32::new(1);
         journal.s_nr_users = BigU32::new(1);
         journal.s_num_fc_blks = BigU32::new(self.plan.fast_commit_blocks);
-        journal.s_uuid = self.plan.superblock.s_uuid;
+        journal.s_uuid = self.superblock.s_uuid;
         out[..size_of::<JournalSuperblock>()].copy_from_slice(journal.as_bytes());
     }
 
@@ -92,7 +92,7 @@ impl Renderer<'_, '_> {
     pub(super) fn orphan_file(&self, start: BlockNr, out: &mut [u8]) {
         let Some(number) = self.plan.numbering.orphan_file() else { return };
         for (block, out) in (start.0..).zip(out.chunks_exact_mut(self.plan.geometry.block_size)) {
-            let checksum = self.plan.checksums.orphan_block(number, 0, BlockNr(block), out).unwrap_or(0);
+            let checksum = self.checksums.orphan_block(number, 0, BlockNr(block), out).unwrap_or(0);
             let tail =
                 OrphanBlockTail { ob_magic: U32::new(orphan_file::MAGIC), ob_checksum: U32::new(checksum) };
             let end = out.len() - size_of::<OrphanBlockTail>();

@@ -4,14 +4,16 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
 use super::Renderer;
+use crate::ondisk::checksum::Checksums;
 use crate::ondisk::inode::I_BLOCK_SIZE;
 use crate::ondisk::superblock::{OFFSET, SIZE, Superblock};
 use crate::plan::Plan;
 use crate::units::{BlockNr, GroupNr};
 
-/// The superblock of group 0: with the journal's backup, and its checksum.
-pub fn finish(plan: &Plan) -> Superblock {
+/// The superblock of group 0: with the UUID, the journal's backup, and its checksum.
+pub fn finish(plan: &Plan, uuid: [u8; 16]) -> Superblock {
     let mut superblock = plan.superblock;
+    superblock.s_uuid = uuid;
     if let Some(journal) = plan.layout.journal {
         let i_block = super::map::root(plan, journal);
         let words = i_block.as_chunks::<4>().0;
@@ -24,13 +26,13 @@ pub fn finish(plan: &Plan) -> Superblock {
         superblock.s_jnl_blocks[I_BLOCK_SIZE / 4] = U32::from_bytes([e, f, g, h]);
         superblock.s_jnl_blocks[I_BLOCK_SIZE / 4 + 1] = U32::from_bytes([a, b, c, d]);
     }
-    sum(plan, superblock)
+    sum(superblock)
 }
 
-fn sum(plan: &Plan, mut superblock: Superblock) -> Superblock {
+fn sum(mut superblock: Superblock) -> Superblock {
     superblock.s_checksum = U32::new(0);
     let bytes: [u8; SIZE] = zerocopy::transmute!(superblock);
-    if let Some(checksum) = plan.checksums.superblock(&bytes) {
+    if let Some(checksum) = Checksums::of(&superblock).superblock(&bytes) {
         superblock.s_checksum = U32::new(checksum);
     }
     superblock
@@ -56,7 +58,7 @@ impl Renderer<'_, '_> {
         backup.s_block_group_nr = U16::new(u16::try_from(group.0).unwrap_or(u16::MAX));
         // As mke2fs writes them: a backup was never mounted, so never cleanly unmounted.
         backup.s_state = U16::new(0);
-        out[..SIZE].copy_from_slice(sum(self.plan, backup).as_bytes());
+        out[..SIZE].copy_from_slice(sum(backup).as_bytes());
     }
 
     /// Descriptor blocks, from an index on.

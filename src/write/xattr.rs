@@ -85,7 +85,7 @@ impl Renderer<'_, '_> {
             h_reserved: [U32::new(0); 3],
         };
         out[..size_of::<XattrHeader>()].copy_from_slice(header.as_bytes());
-        if let Some(checksum) = self.plan.checksums.xattr_block(at, out) {
+        if let Some(checksum) = self.checksums.xattr_block(at, out) {
             header.h_checksum = U32::new(checksum);
             out[..size_of::<XattrHeader>()].copy_from_slice(header.as_bytes());
         }
