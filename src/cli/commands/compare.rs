@@ -119,6 +119,8 @@ pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<End
         }
         ended.text = text(inputs, &comparison).into_bytes();
     }
+    // To unmap what was read takes a while, and need not be done for one after the other.
+    work.pool.join(|| drop(one), || drop(other));
     Ok(ended)
 }
 
