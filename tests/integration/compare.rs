@@ -110,6 +110,20 @@ fn twins_match_and_the_noise_is_named() {
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 }
 
+#[test]
+fn places_of_metadata_do_not_matter_and_are_named() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    fs::write(source.join("file"), "text").unwrap();
+    let all = ["-t", "ext4", "-b", "4096"];
+    let one = lab.mke2fs_d("one.img", SIZE, &all, &source);
+    let packed = [&all[..], &["-E", "packed_meta_blocks=1"]].concat();
+    let other = lab.mke2fs_d("other.img", SIZE, &packed, &source);
+    let json = compare(&one, &other, &[]);
+    assert_eq!((&json["status"], &kinds(&json)["group-metadata"]["count"]), (&"match".into(), &1.into()));
+    assert!(!kinds(&compare(&one, &one, &[])).contains_key("group-metadata"));
+}
+
 /// What does not matter, by kind.
 fn kinds(json: &Value) -> BTreeMap<&str, &Value> {
     let ignored = json["ignored"].as_array().expect("an array");
