@@ -153,15 +153,7 @@ pub fn explain(
     explainer.leftovers(&recovery);
     explainer.directories();
     explainer.layout();
-    if report.times_changed > 0 {
-        explainer.add(
-            Cause::Options,
-            "clamped-times",
-            "times of files that are set",
-            report.times_changed,
-            [],
-        );
-    }
+    explainer.clamped(report.times_changed);
     explainer.structures(&check::differences(&source, plan, sink, usize::MAX));
     let mut findings = explainer.findings;
     findings.sort_by_key(|finding| finding.cause);
@@ -233,7 +225,12 @@ impl Explainer<'_, '_> {
             self.add(cause, kind, what, changed.len() as u64, changed);
         }
         if before.s_volume_name != after.s_volume_name {
-            self.add(Cause::Options, "label", "label", 1, []);
+            let labels = [before, after].map(|superblock| {
+                let name = superblock.s_volume_name.split(|byte| *byte == 0).next();
+                words::escaped_text(name.unwrap_or_default())
+            });
+            let example = format!("\"{}\" -> \"{}\"", labels[0], labels[1]);
+            self.add(Cause::Options, "label", "label", 1, [example]);
         }
         if before.s_state != after.s_state {
             self.add(Cause::Mount, "state", "mark of a filesystem that is in use or has errors", 1, []);
@@ -275,8 +272,24 @@ impl Explainer<'_, '_> {
         });
         self.add_nodes(Cause::Order, "inode-numbers", "inodes with another number", &moved);
         if self.reading.inodes[NodeId::LOST_FOUND.index()].0 == 0 {
-            self.add(Cause::Writer, "lost-found", "lost+found that is not there", 1, []);
+            let what = "lost+found that is not there";
+            self.add(Cause::Writer, "lost-found", what, 1, ["/lost+found".to_owned()]);
         }
+    }
+
+    /// The times of files that the options change.
+    fn clamped(&mut self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let wide = self.source.geometry.has_wide_inodes();
+        let changed = self.nodes(|id| {
+            let time = self.reading.tree.node(id).mtime.encode(wide);
+            id != NodeId::LOST_FOUND
+                && self.raw(id).is_some_and(|inode| time != Some((inode.i_mtime, inode.i_mtime_extra)))
+        });
+        let examples: Vec<_> = changed.iter().take(self.limit).map(|id| self.path(*id)).collect();
+        self.add(Cause::Options, "clamped-times", "times of files that are set", count, examples);
     }
 
     /// Where content lies, and what of it needs no blocks.
@@ -334,7 +347,8 @@ impl Explainer<'_, '_> {
         let slack = leftovers::files_with_slack(source, &reading.tree);
         self.add_nodes(Cause::Deleted, "file-slack", "files with stale bytes behind their end", &slack);
         let orphans = reading.orphans.dropped + reading.orphans.truncated;
-        self.add(Cause::Deleted, "orphans", "orphaned inodes", orphans, []);
+        let examples = reading.orphans.numbers().map(|number| format!("inode {number}"));
+        self.add(Cause::Deleted, "orphans", "orphaned inodes", orphans, examples);
         let journal = leftovers::journal_blocks(source);
         let (count, what) = (leftovers::count(&journal), "blocks of the journal with old content");
         self.add(Cause::Mount, "journal", what, count, journal.iter().map(range));

@@ -14,6 +14,9 @@ const SIDE: usize = 10;
 /// More differences than this are only counted: a browser has to hold them all.
 const MOST_ROWS: usize = 20_000;
 
+/// What a browser may do with the page: nothing beyond it is asked for.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      base-uri 'none'; form-action 'none'";
 const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/filter.js");
 
@@ -56,7 +59,8 @@ pub fn page(
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>{one} and {other}: {verdict}</title>\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{one} and {other}: {verdict}</title>\n\
          <style>\n{STYLE}{}</style>\n</head>\n<body>\n<main>\n\
          <h1>{one} and {other}: <span id=\"verdict\" class=\"{class}\">{verdict}</span></h1>\n",
         filter_rules(comparison)

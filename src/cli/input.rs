@@ -31,6 +31,8 @@ pub struct Image {
     file: File,
     map: Map,
     data: Vec<Range<u64>>,
+    /// The device of its external journal, where one was given.
+    pub journal: Option<Box<Image>>,
 }
 
 impl Image {
@@ -54,17 +56,27 @@ impl Image {
             (length, std::iter::once(0..length).collect())
         };
         let map = Map::new(&file, length).map_err(|error| io("mapping it into memory", error))?;
-        Ok(Self { path: path.to_owned(), metadata, length, file, map, data })
+        Ok(Self { path: path.to_owned(), metadata, length, file, map, data, journal: None })
+    }
+
+    /// Opens an image, and the device of its external journal where one is given.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::open`], of either.
+    pub fn with_journal(path: &Path, journal: Option<&Path>) -> Result<Self, Failure> {
+        let image = Self::open(path, "image")?;
+        let journal = journal.map(|device| Self::open(device, "journal device")).transpose()?;
+        Ok(Self { journal: journal.map(Box::new), ..image })
     }
 
     /// The image, as the library takes it.
     pub fn input(&self) -> Input<'_> {
-        Input::sparse(self.map.bytes(), self.data.clone())
-    }
-
-    /// Its bytes.
-    pub fn bytes(&self) -> &[u8] {
-        self.map.bytes()
+        let input = Input::sparse(self.map.bytes(), self.data.clone());
+        match &self.journal {
+            Some(journal) => input.with_journal(journal.map.bytes()),
+            None => input,
+        }
     }
 
     /// Whether a file is this one, under whatever name.
@@ -72,12 +84,14 @@ impl Image {
         (self.metadata.dev(), self.metadata.ino()) == (other.dev(), other.ino())
     }
 
-    /// Makes sure that all of the image could be read, and that nobody wrote to it since it was opened.
+    /// Makes sure that all of the image and of its journal could be read, and that nobody wrote to them since
+    /// they were opened: else whatever the library found is no news.
     ///
     /// # Errors
     ///
     /// An I/O error that says what changed.
     pub fn unchanged(&self) -> Result<(), Failure> {
+        self.journal.as_deref().map_or(Ok(()), Self::unchanged)?;
         let now =
             self.file.metadata().map_err(|error| Failure::io(&self.path, "reading its size", &error))?;
         let changed = |what: String| {

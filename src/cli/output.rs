@@ -5,7 +5,7 @@
 //! file, it has a name that says what it is.
 
 use std::fs::{self, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
@@ -50,13 +50,29 @@ impl Output {
     /// An I/O error about the output or its directory.
     pub fn create(target: Target, image: &Image) -> Result<Self, Failure> {
         let mode = if image.metadata.is_file() { OWNER_ONLY } else { ANYONE };
+        let output = Self::with_mode(target, mode)?;
+        output.file().set_len(image.length).map_err(|error| output.failure("setting its size", &error))?;
+        Ok(output)
+    }
+
+    /// Writes a file that is no image.
+    ///
+    /// # Errors
+    ///
+    /// As for an image.
+    pub fn write_all(target: Target, bytes: &[u8]) -> Result<Vec<String>, Failure> {
+        let output = Self::with_mode(target, ANYONE)?;
+        output.file().write_all(bytes).map_err(|error| output.failure("writing it", &error))?;
+        output.publish()
+    }
+
+    /// Begins an empty output.
+    fn with_mode(target: Target, mode: u32) -> Result<Self, Failure> {
         let directory = target.directory();
         let file = nameless(directory, mode)
             .or_else(|()| named(directory, mode))
             .map_err(|error| Failure::io(directory, "creating the output", &error))?;
-        let output = Self { file, target };
-        output.file().set_len(image.length).map_err(|error| output.failure("setting its size", &error))?;
-        Ok(output)
+        Ok(Self { file, target })
     }
 
     /// The file, to write to.
@@ -87,6 +103,13 @@ impl Output {
             let mode = Permissions::from_mode(image.metadata.mode() & PERMISSIONS);
             self.file().set_permissions(mode).map_err(|error| self.failure("setting permissions", &error))?;
         }
+        warnings.extend(self.publish()?);
+        Ok(warnings)
+    }
+
+    /// Gives the file its name.
+    fn publish(self) -> Result<Vec<String>, Failure> {
+        let mut warnings = Vec::new();
         self.file().sync_all().map_err(|error| self.failure("writing to the disk", &error))?;
         let Self { file, target } = self;
         give_name(file, &target)

@@ -9,21 +9,19 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::args::{Job, Voice};
+use super::commands::{Head, JsonError};
 use super::failure::{Code, Failure};
 use super::run::Ending;
 
 /// The JSON report. Fields may be added; those here keep their meaning.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Serialize)]
 struct Json<'a> {
-    program: &'static str,
-    version: &'static str,
-    form: u32,
+    /// With the status `written`, `canonical`, `not-canonical` or `error`.
+    #[serde(flatten)]
+    head: Head,
     input: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<String>,
-    /// `written`, `canonical`, `not-canonical` or `error`.
-    status: &'static str,
-    exit_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
     verified: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,12 +40,6 @@ struct Json<'a> {
 struct JsonDifference<'a> {
     offset: u64,
     what: &'a str,
-}
-
-#[derive(Debug, Serialize)]
-struct JsonError<'a> {
-    kind: &'static str,
-    message: &'a str,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,32 +135,30 @@ fn exit_code(ended: &Result<Ending, Failure>) -> u8 {
 }
 
 fn json(input: &Path, ended: &Result<Ending, Failure>, exit_code: u8) -> String {
+    let status = match ended {
+        Err(_) => "error",
+        Ok(Ending::Written { .. }) => "written",
+        Ok(Ending::Checked { differences, .. }) if differences.is_empty() => "canonical",
+        Ok(Ending::Checked { .. }) => "not-canonical",
+    };
+    let report = ended.as_ref().ok().map(Ending::report);
     let mut json = Json {
-        program: "ext4-canon",
-        version: env!("CARGO_PKG_VERSION"),
-        form: FORM_VERSION,
+        head: Head::new("canonicalize", status, exit_code),
         input: input.display().to_string(),
-        exit_code,
-        ..Json::default()
+        output: None,
+        verified: None,
+        differences: None,
+        more_differences: None,
+        report: report.map(JsonReport::from),
+        warnings: report.map(|report| report.warnings.as_slice()),
+        error: ended.as_ref().err().map(JsonError::of),
     };
     match ended {
-        Err(failure) => {
-            json.status = "error";
-            json.error = Some(JsonError { kind: failure.code.name(), message: &failure.message });
-        }
-        Ok(ending) => {
-            json.report = Some(ending.report().into());
-            json.warnings = Some(&ending.report().warnings);
-        }
-    }
-    match ended {
         Ok(Ending::Written { output, verified, .. }) => {
-            json.status = "written";
             json.output = Some(output.display().to_string());
             json.verified = Some(*verified);
         }
         Ok(Ending::Checked { differences, more, .. }) => {
-            json.status = if differences.is_empty() { "canonical" } else { "not-canonical" };
             json.differences = Some(
                 differences.iter().map(|d| JsonDifference { offset: d.offset, what: &d.what }).collect(),
             );

@@ -67,10 +67,9 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
         .num_threads(threads.map_or(1, std::num::NonZero::get))
         .build()
         .map_err(|error| Failure::io(&job.input, "starting threads", &std::io::Error::other(error)))?;
-    let image = Image::open(&job.input, "image")?;
-    let journal = job.journal.as_deref().map(|path| Image::open(path, "journal device")).transpose()?;
+    let image = Image::with_journal(&job.input, job.journal.as_deref())?;
     let progress = Progress::new(job.voice > Voice::Quiet);
-    let work = Work { job, image: &image, journal: journal.as_ref(), pool: &pool, progress: &progress };
+    let work = Work { job, image: &image, pool: &pool, progress: &progress };
     match &job.task {
         Task::Check => check_image(&work),
         Task::Write { output, verify } => {
@@ -87,31 +86,15 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
 struct Work<'w> {
     job: &'w Job,
     image: &'w Image,
-    journal: Option<&'w Image>,
     pool: &'w ThreadPool,
     progress: &'w Progress,
-}
-
-impl Work<'_> {
-    fn input(&self) -> Input<'_> {
-        match self.journal {
-            Some(journal) => self.image.input().with_journal(journal.bytes()),
-            None => self.image.input(),
-        }
-    }
-
-    /// What is read has to be whole, and the same as it was: else whatever the library found is no news.
-    fn unchanged(&self) -> Result<(), Failure> {
-        self.image.unchanged()?;
-        self.journal.map_or(Ok(()), Image::unchanged)
-    }
 }
 
 fn check_image(work: &Work<'_>) -> Result<Ending, Failure> {
     let Work { job, image, pool, progress, .. } = work;
     // One more than is told, to know whether there are more.
-    let result = pool.install(|| check(&work.input(), &job.options, MOST_DIFFERENCES + 1, *progress));
-    work.unchanged()?;
+    let result = pool.install(|| check(&image.input(), &job.options, MOST_DIFFERENCES + 1, *progress));
+    image.unchanged()?;
     let (report, mut differences) = result.map_err(|error| Failure::of(&image.path, &error))?;
     let more = differences.len() > MOST_DIFFERENCES;
     differences.truncate(MOST_DIFFERENCES);
@@ -122,8 +105,8 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool) -> Result<Ending
     let Work { job, image, pool, progress, .. } = work;
     let output = Output::create(target, image)?;
     let sink = FileSink::new(output.file(), image.length);
-    let result = pool.install(|| canonicalize(&work.input(), &job.options, &sink, *progress));
-    work.unchanged()?;
+    let result = pool.install(|| canonicalize(&image.input(), &job.options, &sink, *progress));
+    image.unchanged()?;
     let mut report = result.map_err(|error| {
         let about = if sink.failed() { output.shown() } else { &image.path };
         Failure::of(about, &error)
@@ -141,8 +124,8 @@ fn verify_output(work: &Work<'_>, output: &Output) -> Result<(), Failure> {
     let map = Map::new(output.file(), image.length)
         .map_err(|error| Failure::io(output.shown(), "mapping it into memory", &error))?;
     let written = Input::sparse(map.bytes(), data_ranges(output.file(), image.length));
-    let result = pool.install(|| verify(&work.input(), &written, &job.options, *progress));
-    work.unchanged()?;
+    let result = pool.install(|| verify(&image.input(), &written, &job.options, *progress));
+    image.unchanged()?;
     map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;
     result.map_err(|error| {
         // The input was read without complaint before, so whatever is wrong was done here. The

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand as Clap};
 use ext4_canon::Options;
+use ext4_canon::policy::UuidPolicy;
 
 use super::args::{Policy, refuse_dash, threads};
-use super::commands::{Of, Telling};
+use super::commands::{Digesting, Of, Telling};
+use super::failure::Failure;
+use super::input::Image;
 
 /// What else can be done, as typed.
 #[derive(Clap, Debug)]
@@ -54,6 +57,28 @@ struct Common {
     json: bool,
 }
 
+/// Options of those for which it counts what is canonical.
+#[derive(Args, Debug)]
+struct Canonical {
+    #[command(flatten)]
+    policy: Policy,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// An image that is read alone.
+#[derive(Args, Debug)]
+pub struct Given {
+    /// An image
+    #[arg(value_name = "IN")]
+    pub path: PathBuf,
+
+    /// The device of an external journal, to recover IN from; it is never written to
+    #[arg(long, value_name = "DEVICE")]
+    pub journal: Option<PathBuf>,
+}
+
 /// `digest`, as typed.
 #[derive(Args, Debug)]
 pub struct DigestArgs {
@@ -66,15 +91,17 @@ pub struct DigestArgs {
     #[arg(long)]
     tree: bool,
 
-    /// Read digests and names from files, as this command prints them, and check them
+    /// The device of an external journal, to recover IN from, which has to be the only image
+    #[arg(long, value_name = "DEVICE")]
+    journal: Option<PathBuf>,
+
+    /// Read digests and names from files (- is standard input), as this command and sha256sum print them, and
+    /// check them
     #[arg(long)]
     check: bool,
 
     #[command(flatten)]
-    policy: Policy,
-
-    #[command(flatten)]
-    common: Common,
+    canonical: Canonical,
 
     /// With --check, say nothing of images that have their digest
     #[arg(short, long)]
@@ -92,6 +119,14 @@ pub struct CompareArgs {
     #[arg(value_name = "B")]
     other: PathBuf,
 
+    /// The device of an external journal, to recover A from; it is never written to
+    #[arg(long, value_name = "DEVICE")]
+    journal_a: Option<PathBuf>,
+
+    /// The device of an external journal, to recover B from
+    #[arg(long, value_name = "DEVICE")]
+    journal_b: Option<PathBuf>,
+
     /// Print unified diffs of texts up to 1 MiB
     #[arg(long)]
     diff: bool,
@@ -102,10 +137,7 @@ pub struct CompareArgs {
     html: Option<PathBuf>,
 
     #[command(flatten)]
-    policy: Policy,
-
-    #[command(flatten)]
-    common: Common,
+    canonical: Canonical,
 
     /// Print nothing (or only JSON), and leave out what does not matter
     #[arg(short, long)]
@@ -115,9 +147,8 @@ pub struct CompareArgs {
 /// `explain`, as typed.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// An image
-    #[arg(value_name = "IN")]
-    input: PathBuf,
+    #[command(flatten)]
+    input: Given,
 
     /// Print up to so many examples of everything
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -128,40 +159,32 @@ pub struct ExplainArgs {
     all: bool,
 
     #[command(flatten)]
-    policy: Policy,
-
-    #[command(flatten)]
-    common: Common,
+    canonical: Canonical,
 }
 
 /// `ls`, as typed.
 #[derive(Args, Debug)]
 pub struct LsArgs {
-    /// An image
-    #[arg(value_name = "IN")]
-    input: PathBuf,
+    #[command(flatten)]
+    input: Given,
 
     /// Print a digest of the content of each file, too: then the SHA-256 of the listing is what digest --tree prints
     #[arg(long)]
     digests: bool,
 
     #[command(flatten)]
-    policy: Policy,
-
-    #[command(flatten)]
-    common: Common,
+    canonical: Canonical,
 }
 
 /// `cat`, as typed.
 #[derive(Args, Debug)]
 pub struct CatArgs {
-    /// An image
-    #[arg(value_name = "IN")]
-    input: PathBuf,
+    #[command(flatten)]
+    input: Given,
 
     /// The file; symlinks are followed as if the image were the root filesystem
     #[arg(value_name = "PATH")]
-    path: OsString,
+    file: OsString,
 
     #[command(flatten)]
     common: Common,
@@ -192,25 +215,23 @@ pub struct Subtask {
 /// What a subcommand does.
 #[derive(Debug)]
 pub enum Action {
-    /// Print digests.
-    Digest(Of, Vec<PathBuf>),
-    /// Check digests that are listed in files.
-    CheckDigests(Of, Vec<PathBuf>),
+    /// Print or check digests.
+    Digest(Digesting),
     /// Compare two images.
-    Compare([PathBuf; 2], Telling),
+    Compare([Given; 2], Telling),
     /// Explain an image, with so many examples of everything.
-    Explain(PathBuf, usize),
+    Explain(Given, usize),
     /// List a tree, with digests or without.
-    Ls(PathBuf, bool),
+    Ls(Given, bool),
     /// Print a file.
-    Cat(PathBuf, OsString),
+    Cat(Given, OsString),
 }
 
 impl Subtask {
     /// The name of the subcommand.
     pub fn name(&self) -> &'static str {
         match self.action {
-            Action::Digest(..) | Action::CheckDigests(..) => "digest",
+            Action::Digest(_) => "digest",
             Action::Compare(..) => "compare",
             Action::Explain(..) => "explain",
             Action::Ls(..) => "ls",
@@ -228,49 +249,66 @@ impl Subcommand {
     pub fn validate(self, variable: Option<&OsStr>) -> Result<Subtask, String> {
         match self {
             Self::Digest(typed) => {
-                refuse_dash(&typed.inputs)?;
-                let setting = typed.common.setting(typed.policy, variable, typed.quiet)?;
-                let of = if typed.tree { Of::Tree } else { Of::Image };
-                let action = if typed.check {
-                    Action::CheckDigests(of, typed.inputs)
-                } else {
-                    Action::Digest(of, typed.inputs)
-                };
-                Ok(Subtask { setting, action })
+                // Lists can be read from standard input.
+                refuse_dash(typed.inputs.iter().filter(|_| !typed.check))?;
+                let setting = typed.canonical.setting(variable, typed.quiet)?;
+                let DigestArgs { inputs, journal, check, .. } = typed;
+                let (of, setting) =
+                    if typed.tree { (Of::Tree, setting.for_the_tree()) } else { (Of::Image, setting) };
+                Ok(Subtask { setting, action: Action::Digest(Digesting { of, inputs, journal, check }) })
             }
             Self::Compare(typed) => {
-                let inputs = [typed.one, typed.other];
-                refuse_dash(&inputs)?;
-                let setting = typed.common.setting(typed.policy, variable, typed.quiet)?;
+                refuse_dash([&typed.one, &typed.other])?;
+                let inputs = [(typed.one, typed.journal_a), (typed.other, typed.journal_b)]
+                    .map(|(path, journal)| Given { path, journal });
+                let setting = typed.canonical.setting(variable, typed.quiet)?;
                 let telling = Telling { diff: typed.diff, html: typed.html };
                 Ok(Subtask { setting, action: Action::Compare(inputs, telling) })
             }
             Self::Explain(typed) => {
-                refuse_dash([&typed.input])?;
-                let setting = typed.common.setting(typed.policy, variable, false)?;
+                refuse_dash([&typed.input.path])?;
+                let setting = typed.canonical.setting(variable, false)?;
                 let examples = if typed.all { usize::MAX } else { typed.examples };
                 Ok(Subtask { setting, action: Action::Explain(typed.input, examples) })
             }
             Self::Ls(typed) => {
-                refuse_dash([&typed.input])?;
-                let setting = typed.common.setting(typed.policy, variable, false)?;
+                refuse_dash([&typed.input.path])?;
+                let setting = typed.canonical.setting(variable, false)?.for_the_tree();
                 Ok(Subtask { setting, action: Action::Ls(typed.input, typed.digests) })
             }
             Self::Cat(typed) => {
-                refuse_dash([&typed.input])?;
-                let options =
-                    Options { ignore_error_state: typed.common.ignore_error_state, ..Options::default() };
-                let Common { threads, json, .. } = typed.common;
-                let setting = Setting { options, threads, json, quiet: true };
-                Ok(Subtask { setting, action: Action::Cat(typed.input, typed.path) })
+                refuse_dash([&typed.input.path])?;
+                let Common { threads, json, ignore_error_state } = typed.common;
+                let options = Options { ignore_error_state, ..Options::default() };
+                let setting = Setting { options, threads, json, quiet: true }.for_the_tree();
+                Ok(Subtask { setting, action: Action::Cat(typed.input, typed.file) })
             }
         }
     }
 }
 
-impl Common {
-    fn setting(self, policy: Policy, variable: Option<&OsStr>, quiet: bool) -> Result<Setting, String> {
-        let options = policy.options(variable, self.ignore_error_state)?;
-        Ok(Setting { options, threads: self.threads, json: self.json, quiet })
+impl Canonical {
+    fn setting(self, variable: Option<&OsStr>, quiet: bool) -> Result<Setting, String> {
+        let Common { ignore_error_state, threads, json } = self.common;
+        Ok(Setting { options: self.policy.options(variable, ignore_error_state)?, threads, json, quiet })
+    }
+}
+
+impl Setting {
+    /// Where the tree alone counts, the UUID is no part of it, and none is refused.
+    fn for_the_tree(mut self) -> Self {
+        self.options.uuid = UuidPolicy::Keep;
+        self
+    }
+}
+
+impl Given {
+    /// Opens the image and its journal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::open`].
+    pub fn open(&self) -> Result<Image, Failure> {
+        Image::with_journal(&self.path, self.journal.as_deref())
     }
 }

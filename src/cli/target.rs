@@ -37,6 +37,9 @@ impl Target {
         let path = match fs::metadata(output) {
             Ok(metadata) => {
                 refuse(output, &metadata)?;
+                if image.journal.as_ref().is_some_and(|journal| journal.is(&metadata)) {
+                    return Err(Failure::usage(output, "is the journal of the input; give another name"));
+                }
                 if image.is(&metadata) {
                     return Err(Failure::usage(
                         output,
@@ -90,9 +93,9 @@ fn refuse(output: &Path, metadata: &Metadata) -> Result<(), Failure> {
     } else if kind.is_block_device() {
         "is a block device, which can't be replaced at once; write to a file, then copy that"
     } else if kind.is_fifo() || kind.is_socket() {
-        "is a pipe or socket, but an image is written in any order; write to a file, then send that"
+        "is a pipe or socket, which can't be replaced at once; write to a file, then send that"
     } else if kind.is_char_device() {
-        "is a character device; give the name of a file (--check writes nothing)"
+        "is a character device; give the name of a file"
     } else {
         return Ok(());
     };

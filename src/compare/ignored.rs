@@ -6,12 +6,13 @@ use zerocopy::IntoBytes;
 
 use super::Side;
 use super::walk::Step;
+use crate::ondisk::group_descriptor::GroupDescriptor;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::superblock::Superblock;
 use crate::policy::UuidPolicy;
 use crate::read::places::Places;
-use crate::read::{self, leftovers};
-use crate::tree::{Kind, NodeId};
+use crate::read::{self, StoredDirectory, leftovers};
+use crate::tree::NodeId;
 use crate::words;
 
 /// A difference that does not matter.
@@ -64,9 +65,24 @@ const HISTORY: [(&str, &str, &[&str]); 3] = [
 pub fn find(sides: &[Side<'_, '_>; 2], steps: &[Step<'_>]) -> Vec<Ignored> {
     let mut found = Vec::new();
     of_superblocks(sides, &mut found);
-    of_inodes(sides, steps, &mut found);
-    of_leftovers(sides, &mut found);
+    let directories = sides.each_ref().map(stored_directories);
+    of_inodes(sides, steps, &directories, &mut found);
+    of_groups(sides, &mut found);
+    of_leftovers(sides, &directories, &mut found);
     found
+}
+
+/// The directories of an image as it holds them, by node; none for what is no directory, or not there.
+type Directories<'a> = Vec<Option<StoredDirectory<'a>>>;
+
+fn stored_directories<'a>(side: &Side<'_, 'a>) -> Directories<'a> {
+    let tree = &side.reading.tree;
+    let ids: Vec<_> = tree.ids().collect();
+    let stored = ids.into_par_iter().with_min_len(64).map(|id| {
+        let number = side.reading.inodes[id.index()];
+        if tree.node(id).kind.is_directory() { read::stored(side.source, number).ok() } else { None }
+    });
+    stored.collect()
 }
 
 fn of_superblocks(sides: &[Side<'_, '_>; 2], found: &mut Vec<Ignored>) {
@@ -110,11 +126,19 @@ struct Unlike {
     allocation: bool,
 }
 
-fn of_inodes(sides: &[Side<'_, '_>; 2], steps: &[Step<'_>], found: &mut Vec<Ignored>) {
+fn of_inodes(
+    sides: &[Side<'_, '_>; 2],
+    steps: &[Step<'_>],
+    directories: &[Directories<'_>; 2],
+    found: &mut Vec<Ignored>,
+) {
     let places = sides.each_ref().map(|side| Places::of(&side.reading.claims));
     let pairs: Vec<_> = steps.iter().filter(|step| step.first).filter_map(Step::pair).collect();
-    let unlike: Vec<_> =
-        pairs.par_iter().with_min_len(64).map(|pair| compare_pair(sides, &places, *pair)).collect();
+    let unlike: Vec<_> = pairs
+        .par_iter()
+        .with_min_len(64)
+        .map(|pair| compare_pair(sides, directories, &places, *pair))
+        .collect();
     let mut count = |kind, what, test: fn(&Unlike) -> bool| {
         let count = unlike.iter().filter(|unlike| test(unlike)).count() as u64;
         if count > 0 {
@@ -129,7 +153,12 @@ fn of_inodes(sides: &[Side<'_, '_>; 2], steps: &[Step<'_>], found: &mut Vec<Igno
     count("allocation", "files with other blocks allocated for zeros", |unlike| unlike.allocation);
 }
 
-fn compare_pair(sides: &[Side<'_, '_>; 2], places: &[Places; 2], pair: [NodeId; 2]) -> Unlike {
+fn compare_pair(
+    sides: &[Side<'_, '_>; 2],
+    directories: &[Directories<'_>; 2],
+    places: &[Places; 2],
+    pair: [NodeId; 2],
+) -> Unlike {
     let numbers = [0, 1].map(|side| sides[side].reading.inodes[pair[side].index()]);
     let raw = [0, 1].map(|side| sides[side].source.inode(numbers[side]).map(Inode::decode));
     let [Some(one), Some(other)] = raw else { return Unlike::default() };
@@ -141,14 +170,9 @@ fn compare_pair(sides: &[Side<'_, '_>; 2], places: &[Places; 2], pair: [NodeId; 
     // An mtime that counts is told of as a difference.
     let kept = trees[0].node(pair[0]).mtime == trees[1].node(pair[1]).mtime;
     let history = |inode: &Inode| (inode.i_generation, inode.l_i_version, inode.i_version_hi);
-    let kinds = [0, 1].map(|side| trees[side].node(pair[side]).kind);
-    let order = matches!(kinds, [Kind::Directory { .. }, Kind::Directory { .. }]) && {
-        let names =
-            [0, 1].map(|side| read::stored(sides[side].source, numbers[side]).map(|stored| stored.names));
-        match names {
-            [Ok(one), Ok(other)] => one.len() == other.len() && one != other,
-            _ => false,
-        }
+    let order = match [0, 1].map(|side| directories[side][pair[side].index()].as_ref()) {
+        [Some(one), Some(other)] => one.names.len() == other.names.len() && one.names != other.names,
+        _ => false,
     };
     let sizes = sides.each_ref().map(|side| side.source.geometry.block_size);
     let allocated = [0, 1].map(|side| {
@@ -178,13 +202,27 @@ fn joined(runs: impl Iterator<Item = (u64, u64, bool)>) -> Vec<(u64, u64, bool)>
     joined
 }
 
-fn of_leftovers(sides: &[Side<'_, '_>; 2], found: &mut Vec<Ignored>) {
-    let mut counts = |kind, what, count: &(dyn Fn(&Side<'_, '_>) -> u64 + Sync)| {
-        let counts = sides.each_ref().map(count);
+/// Where the groups have their bitmaps and inode tables.
+fn of_groups(sides: &[Side<'_, '_>; 2], found: &mut Vec<Ignored>) {
+    let [one, other] = sides.each_ref().map(|side| &side.source.descriptors);
+    let places = |descriptor: &GroupDescriptor| {
+        (descriptor.block_bitmap(), descriptor.inode_bitmap(), descriptor.inode_table())
+    };
+    let moved = one.iter().zip(other).filter(|(one, other)| places(one) != places(other)).count() as u64;
+    if one.len() == other.len() && moved > 0 {
+        let what = "groups with bitmaps or inode tables at other places";
+        found.push(Ignored { kind: "group-metadata", what, detail: Detail::Differing(moved) });
+    }
+}
+
+fn of_leftovers(sides: &[Side<'_, '_>; 2], directories: &[Directories<'_>; 2], found: &mut Vec<Ignored>) {
+    let mut add = |kind, what, counts: [u64; 2]| {
         if counts != [0, 0] {
             found.push(Ignored { kind, what, detail: Detail::Counts(counts) });
         }
     };
+    let mut counts =
+        |kind, what, count: &dyn Fn(&Side<'_, '_>) -> u64| add(kind, what, sides.each_ref().map(count));
     counts("journal", "blocks of the journal with old content", &|side| {
         leftovers::count(&leftovers::journal_blocks(side.source))
     });
@@ -200,19 +238,9 @@ fn of_leftovers(sides: &[Side<'_, '_>; 2], found: &mut Vec<Ignored>) {
     counts("file-slack", "files with stale bytes behind their end", &|side| {
         leftovers::files_with_slack(side.source, &side.reading.tree).len() as u64
     });
-    counts("directory-slack", "entries of directories with stale bytes", &|side| {
-        let directories = side.reading.tree.ids().zip(&side.reading.inodes);
-        let numbers: Vec<_> = directories
-            .filter(|(id, _)| side.reading.tree.node(*id).kind.is_directory())
-            .map(|(_, n)| *n)
-            .collect();
-        let stale = numbers.into_par_iter().map(|number| {
-            // One that is not in the image holds nothing.
-            read::stored(side.source, number).map_or(0, |stored| stored.stale)
-        });
-        stale.sum()
-    });
     counts("unused-inodes", "unused inodes with stale bytes", &|side| {
         leftovers::unused_inodes(side.source).len() as u64
     });
+    let stale = |directories: &Directories<'_>| directories.iter().flatten().map(|one| one.stale).sum();
+    add("directory-slack", "entries of directories with stale bytes", directories.each_ref().map(stale));
 }

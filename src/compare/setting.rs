@@ -137,7 +137,12 @@ fn add_features(features: [Features; 2], found: &mut Vec<Setting>) {
         for name in missing.names() {
             let mut values = ["off".to_owned(), "off".to_owned()];
             "on".clone_into(&mut values[side]);
-            let option = format!("mke2fs -O {name}, or -O ^{name}");
+            let option = match &*name {
+                // These mke2fs does not know.
+                "dir_prealloc" => format!("debugfs -w -R 'feature {name}', or 'feature -{name}'"),
+                "read-only" => format!("tune2fs -O {name}, or -O ^{name}"),
+                _ => format!("mke2fs -O {name}, or -O ^{name}"),
+            };
             found.push(Setting { name: format!("feature {name}"), values, option });
         }
     }

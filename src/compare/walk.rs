@@ -1,7 +1,7 @@
 //! Two trees, path by path, in the order of the paths.
 
 use std::cmp::Ordering;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::tree::{Entry, NodeId, Tree};
 use crate::words;
@@ -44,7 +44,8 @@ struct Frame<'t> {
 
 /// All paths of two trees, each directory before what it holds, names in byte order.
 pub fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<Step<'t>> {
-    let mut walker = Walker::default();
+    let firsts = trees.map(|tree| vec![None; tree.nodes.len()]);
+    let mut walker = Walker { trees, steps: Vec::new(), firsts, pairs: HashSet::new() };
     let root = walker.push(None, b"", [Some(NodeId::ROOT); 2], [[0; 2]; 2]);
     let mut stack = vec![Frame { step: root, entries: trees.map(|tree| tree.entries_of(NodeId::ROOT)) }];
     while let Some(frame) = stack.last_mut() {
@@ -86,10 +87,12 @@ pub fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<Step<'t>> {
 }
 
 /// Collects steps, and sees which lead to one inode.
-#[derive(Default)]
 struct Walker<'t> {
+    trees: [&'t Tree; 2],
     steps: Vec<Step<'t>>,
-    firsts: [HashMap<NodeId, usize>; 2],
+    /// The first of the common paths of each node.
+    firsts: [Vec<Option<usize>>; 2],
+    /// The pairs that there have been of nodes with several names: all others come once.
     pairs: HashSet<[NodeId; 2]>,
 }
 
@@ -104,9 +107,10 @@ impl<'t> Walker<'t> {
         let index = self.steps.len();
         let (mut first, mut same_as) = (false, [index; 2]);
         if let [Some(one), Some(other)] = nodes {
-            first = self.pairs.insert([one, other]);
-            same_as =
-                [(0, one), (1, other)].map(|(side, node)| *self.firsts[side].entry(node).or_insert(index));
+            let linked = [0, 1].map(|side| self.trees[side].node([one, other][side]).links > 1);
+            first = linked != [true; 2] || self.pairs.insert([one, other]);
+            same_as = [(0, one), (1, other)]
+                .map(|(side, node)| *self.firsts[side][node.index()].get_or_insert(index));
         }
         self.steps.push(Step { index, parent, name, nodes, hashes, first, same_as });
         index

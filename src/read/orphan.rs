@@ -36,6 +36,11 @@ impl Orphans {
         self.numbers.is_empty()
     }
 
+    /// The inodes, in order.
+    pub fn numbers(&self) -> impl Iterator<Item = InodeNr> + use<'_> {
+        self.numbers.iter().copied()
+    }
+
     /// Whether an inode is an orphan.
     pub fn contains(&self, number: InodeNr) -> bool {
         self.numbers.contains(&number)

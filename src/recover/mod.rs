@@ -46,11 +46,13 @@ pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     let needed = source.features().incompat.contains(Incompat::NEEDS_RECOVERY);
     let journal = match Place::of(&source)? {
         None if input.journal().is_some() => {
-            return Err(Error::Options("--journal is given, but the image has no journal".to_owned()));
+            return Err(Error::Options("a journal device is given, but the image has no journal".to_owned()));
         }
         None => return Ok(Recovery::default()),
         Some(Place::Inside(_)) if input.journal().is_some() => {
-            return Err(Error::Options("--journal is given, but the journal is inside the image".to_owned()));
+            return Err(Error::Options(
+                "a journal device is given, but the journal is inside the image".to_owned(),
+            ));
         }
         Some(Place::Inside(file)) => Journal::inside(&source, input, file)?,
         Some(Place::Outside(uuid)) => match input.journal() {
@@ -59,7 +61,10 @@ pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
             None => {
                 let uuid = uuid::Uuid::from_bytes(uuid);
                 let state = format!("the journal needs recovery, and is on another device (UUID {uuid})");
-                return Err(Error::Unclean { state, remedy: "give that device with --journal" });
+                return Err(Error::Unclean {
+                    state,
+                    remedy: "give that device with --journal (compare: --journal-a, --journal-b)",
+                });
             }
         },
     };

@@ -414,6 +414,7 @@ fn json_is_alone_on_standard_output() {
         assert_eq!((&json["status"], &json["output"]), (&"written".into(), &"out.img".into()));
         assert_eq!(json["report"]["image_bytes"], 8 << 20);
         assert_eq!((&json["form"], json["warnings"].is_array()), (&1.into(), true));
+        assert_eq!((&json["schema"], &json["command"]), (&1.into(), &"canonicalize".into()));
     }
     let ended = scene.canon(&["--json", "in.img", "in.img"]).with_code(2);
     assert_eq!(ended.json()["error"]["kind"], "usage");

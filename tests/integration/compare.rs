@@ -1,6 +1,7 @@
 //! `ext4-canon compare`: what differs is named, what does not matter is told apart from it, and the
 //! verdict is that of the canonical bytes.
 
+mod hard_links;
 mod mutants;
 
 use std::collections::BTreeMap;
@@ -109,6 +110,20 @@ fn twins_match_and_the_noise_is_named() {
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
 }
 
+#[test]
+fn places_of_metadata_do_not_matter_and_are_named() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    fs::write(source.join("file"), "text").unwrap();
+    let all = ["-t", "ext4", "-b", "4096"];
+    let one = lab.mke2fs_d("one.img", SIZE, &all, &source);
+    let packed = [&all[..], &["-E", "packed_meta_blocks=1"]].concat();
+    let other = lab.mke2fs_d("other.img", SIZE, &packed, &source);
+    let json = compare(&one, &other, &[]);
+    assert_eq!((&json["status"], &kinds(&json)["group-metadata"]["count"]), (&"match".into(), &1.into()));
+    assert!(!kinds(&compare(&one, &one, &[])).contains_key("group-metadata"));
+}
+
 /// What does not matter, by kind.
 fn kinds(json: &Value) -> BTreeMap<&str, &Value> {
     let ignored = json["ignored"].as_array().expect("an array");
@@ -168,6 +183,36 @@ fn settings_are_named_with_the_option_that_aligns_them() {
     assert_eq!(compare(&base, images[1], &["--label", "one"])["status"], "match");
     let json = compare(&base, images.last().unwrap(), &["--uuid", "keep"]);
     assert_eq!(settings(&json), ["UUID"]);
+}
+
+/// What tune2fs can align, with an argument that changes it.
+const TUNED: [(&str, &str); 9] = [
+    ("-c", "33"),
+    ("-i", "9d"),
+    ("-r", "200"),
+    ("-u", "7"),
+    ("-g", "7"),
+    ("-E", "hash_alg=tea"),
+    ("-E", "mount_opts=nodelalloc"),
+    ("-o", "journal_data"),
+    ("-O", "read-only"),
+];
+
+#[test]
+fn the_option_that_is_named_aligns_filesystems_that_are_there() {
+    let lab = Lab::new();
+    let base = lab.mke2fs("base.img", "4M", &["-t", "ext4"]);
+    for (option, value) in TUNED {
+        let [one, other] = ["one.img", "other.img"].map(|name| lab.copy(&base, name));
+        run(tool("tune2fs").args([option, value]).arg(&one));
+        let json = compare(&one, &other, &["-q"]);
+        assert_eq!(settings(&json).len(), 1, "{option} {value}: {json:#}");
+        let named = json["settings"][0]["option"].as_str().expect("words");
+        let expected = format!("tune2fs {option} {}", value.split_once('=').map_or("", |(key, _)| key));
+        assert!(named.contains(expected.trim_end()), "{option} {value}: {json:#}");
+        run(tool("tune2fs").args([option, value]).arg(&other));
+        assert_eq!(compare(&one, &other, &["-q"])["status"], "match", "{option} {value}");
+    }
 }
 
 #[test]

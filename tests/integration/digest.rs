@@ -54,6 +54,18 @@ fn what_sha256sum_accepts_is_checked() {
     let ran = check(&[]);
     assert_eq!((ran.code, ran.stdout), (Some(0), format!("{}: OK\n{}: OK\n", a.display(), b.display())));
     assert_eq!(check(&["--quiet"]).stdout, "");
+    // Both forms of sha256sum are read, comments left out, and lists from standard input.
+    let digest_of = |line: &str| line[..64].to_owned();
+    let tagged: String = fs::read_to_string(&list)
+        .unwrap()
+        .lines()
+        .map(|line| format!("# one\nSHA256 ({}) = {}\n", &line[66..], digest_of(line)))
+        .collect();
+    fs::write(lab.path("tagged"), &tagged).unwrap();
+    let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
+    let ran =
+        try_run(command.args(["digest", "--check", "-"]).stdin(fs::File::open(lab.path("tagged")).unwrap()));
+    assert_eq!((ran.code, ran.stdout), (Some(0), check(&[]).stdout), "{tagged}");
 
     // A tree with one file more is another.
     let more = lab.folder("more");

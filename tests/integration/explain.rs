@@ -29,6 +29,13 @@ fn findings(json: &Value) -> BTreeMap<&str, (&str, u64)> {
         .collect()
 }
 
+/// The examples of a kind of finding.
+fn examples<'j>(json: &'j Value, kind: &str) -> Vec<&'j str> {
+    let findings = json["findings"].as_array().expect("an array");
+    let finding = findings.iter().find(|finding| finding["kind"] == kind).expect("a finding");
+    finding["examples"].as_array().expect("an array").iter().filter_map(Value::as_str).collect()
+}
+
 #[test]
 fn of_a_canonical_image_there_is_nothing_to_tell() {
     let lab = Lab::new();
@@ -77,6 +84,8 @@ fn what_mke2fs_chose_and_what_the_clock_said_are_told_apart() {
     let found = findings(&json);
     assert_eq!(found["label"], ("options", 1));
     assert!(found["clamped-times"].1 > 100);
+    assert_eq!(examples(&json, "label"), ["\"\" -> \"new\""]);
+    assert_eq!(examples(&json, "clamped-times").len(), 3, "{json:#}");
 }
 
 #[test]
@@ -118,15 +127,12 @@ fn mounts_and_deleted_files_are_named() {
         assert!(found_cause == cause && count >= least, "{kind}: {json:#}");
     }
     // Examples name paths and places; all of them, if they are asked for.
-    let finding = |json: &Value, kind: &str| {
-        json["findings"].as_array().unwrap().iter().find(|finding| finding["kind"] == kind).unwrap().clone()
-    };
     let [few, all] = [explain(&image, &["--examples", "2"]), explain(&image, &["--all"])];
-    assert_eq!(finding(&few, "inode-numbers")["examples"].as_array().unwrap().len(), 2);
-    let numbers = finding(&all, "inode-numbers");
-    assert_eq!(numbers["examples"].as_array().unwrap().len() as u64, numbers["count"].as_u64().unwrap());
-    assert!(numbers["examples"].as_array().unwrap().contains(&"/sizes/70000".into()), "{numbers:#}");
-    assert!(finding(&few, "free-blocks")["examples"][0].as_str().unwrap().starts_with("block"), "{few:#}");
+    assert_eq!(examples(&few, "inode-numbers").len(), 2);
+    let numbers = examples(&all, "inode-numbers");
+    assert_eq!(numbers.len() as u64, findings(&all)["inode-numbers"].1);
+    assert!(numbers.contains(&"/sizes/70000"), "{numbers:?}");
+    assert!(examples(&few, "free-blocks")[0].starts_with("block"), "{few:#}");
 
     // Canonicalizing is the cure of all of it.
     let json = explain(&canonical(&image, &[]), &[]);

@@ -1,5 +1,7 @@
 //! `ext4-canon compare --html`: the page.
 
+mod browser;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -54,12 +56,18 @@ fn the_page_is_one_file_and_says_what_the_report_says() {
     // The same page each time, whatever the number of threads.
     compare(&one, &other, &lab.path("again.html"), &["--threads", "7"]);
     assert!(fs::read_to_string(lab.path("again.html")).expect("a page") == page);
+    assert!(page.contains("content=\"default-src 'none'; "), "no policy");
+    // It replaces a page, but no image, and nothing that is no file.
+    assert_eq!(compare(&one, &other, &file, &[]).code, Some(1));
+    let link = lab.path("link");
+    fs::hard_link(&other, &link).expect("a link");
+    for taken in [&one, &other, &link, Path::new("/dev/null"), &lab.folder("folder")] {
+        let ran = compare(&one, &other, taken, &[]);
+        assert!(ran.code == Some(2) && ran.stderr.contains("give "), "{ran:?}");
+    }
     // It can't be written.
     let ran = compare(&one, &other, &lab.path("no/page.html"), &[]);
-    assert!(
-        ran.code == Some(5) && ran.stderr.contains("page.html") && !ran.stderr.contains(".tmp"),
-        "{ran:?}"
-    );
+    assert!(ran.code == Some(5) && ran.stderr.contains("/no: ") && !ran.stderr.contains(".tmp"), "{ran:?}");
 }
 
 #[test]

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
 use crate::cli::failure::{Code, Failure};
-use crate::cli::input::Image;
+use crate::cli::subcommands::Given;
 
 #[derive(Serialize)]
 struct Json {
@@ -40,8 +40,8 @@ enum Outcome {
 const LARGEST_IN_JSON: usize = 1 << 20;
 
 /// Prints a file.
-pub fn run(work: &Work<'_>, input: &Path, path: &OsStr) -> Result<Ended, Failure> {
-    let image = Image::open(input, "image")?;
+pub fn run(work: &Work<'_>, given: &Given, path: &OsStr) -> Result<Ended, Failure> {
+    let (input, image) = (&given.path, given.open()?);
     let options = &work.setting.options;
     let result = work.pool.install(|| {
         with_tree(&image.input(), options, &work.progress, |source, reading| {

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use ext4_canon::compare::{Attribute, Comparison, Detail, Difference, Extra, Ignored, Setting, compare};
@@ -15,6 +14,9 @@ use crate::cli::diff::unified;
 use crate::cli::failure::{Code, Failure};
 use crate::cli::html::{self, Maps};
 use crate::cli::input::Image;
+use crate::cli::output::Output;
+use crate::cli::subcommands::Given;
+use crate::cli::target::Target;
 
 /// The largest files whose lines are compared, in bytes.
 const LARGEST_TEXT: usize = 1 << 20;
@@ -83,26 +85,30 @@ pub struct Telling {
 }
 
 /// Compares two images.
-pub fn run(work: &Work<'_>, inputs: &[PathBuf; 2], telling: &Telling) -> Result<Ended, Failure> {
-    let one = Image::open(&inputs[0], "image")?;
-    let other = Image::open(&inputs[1], "image")?;
+pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<Ended, Failure> {
+    let (one, other) = (given[0].open()?, given[1].open()?);
     // Of a file that is given twice, one map will do: then nothing of it has to be read twice.
-    let images = if one.is(&other.metadata) { [&one, &one] } else { [&one, &other] };
+    let is_one = one.is(&other.metadata) && given[0].journal == given[1].journal;
+    let images = if is_one { [&one, &one] } else { [&one, &other] };
+    let inputs = given.each_ref().map(|given| given.path.as_path());
+    let page = telling.html.as_deref().map(|file| target(file, images)).transpose()?;
     let files = images.map(Image::input);
     let ignored = !work.setting.quiet || telling.html.is_some();
     let extra = Extra { ignored, texts: telling.diff.then_some(LARGEST_TEXT) };
     let options = &work.setting.options;
     let result = work.pool.install(|| compare([&files[0], &files[1]], options, extra, &work.progress));
     images.iter().try_for_each(|image| image.unchanged())?;
-    let comparison = result.map_err(|failed| Failure::of(&inputs[failed.side], &failed.error))?;
-    if let Some(file) = &telling.html {
-        let maps = [maps(work, &inputs[0], images[0])?, maps(work, &inputs[1], images[1])?];
-        let names = inputs.each_ref().map(|input| input.to_string_lossy());
+    let comparison = result.map_err(|failed| Failure::of(inputs[failed.side], &failed.error))?;
+    let mut remarks = Vec::new();
+    if let Some(target) = page {
+        let maps = [maps(work, inputs[0], images[0])?, maps(work, inputs[1], images[1])?];
+        let names = inputs.map(Path::to_string_lossy);
         let page = html::page([&names[0], &names[1]], &comparison, &maps, |found| words(inputs, found));
-        write_page(file, page.as_bytes())?;
+        remarks = Output::write_all(target, page.as_bytes())?;
     }
     let matches = comparison.is_match();
-    let mut ended = Ended { code: if matches { 0 } else { Code::NotCanonical as u8 }, ..Ended::default() };
+    let code = if matches { 0 } else { Code::NotCanonical as u8 };
+    let mut ended = Ended { code, remarks, ..Ended::default() };
     if work.setting.json {
         let head = Head::new("compare", if matches { "match" } else { "different" }, ended.code);
         ended.text = json(&report(head, inputs, &comparison));
@@ -113,6 +119,8 @@ pub fn run(work: &Work<'_>, inputs: &[PathBuf; 2], telling: &Telling) -> Result<
         }
         ended.text = text(inputs, &comparison).into_bytes();
     }
+    // To unmap what was read takes a while, and need not be done for one after the other.
+    work.pool.join(|| drop(one), || drop(other));
     Ok(ended)
 }
 
@@ -125,24 +133,17 @@ fn maps(work: &Work<'_>, input: &Path, image: &Image) -> Result<Maps, Failure> {
     Ok(Maps { before, after: after.map_err(|error| error.to_string()) })
 }
 
-/// Writes a file that appears whole or not at all.
-fn write_page(file: &Path, page: &[u8]) -> Result<(), Failure> {
-    let failure = |error: &io::Error| Failure::io(file, "writing the page", error);
-    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    // Opened here, since an error of `tempfile_in` would tell of the temporary name.
-    let open = |path: &Path| File::options().write(true).create_new(true).open(path);
-    let mut temporary = builder
-        .prefix(".ext4-canon-")
-        .suffix(".tmp")
-        .make_in(folder, open)
-        .map_err(|error| failure(&error))?;
-    temporary.write_all(page).map_err(|error| failure(&error))?;
-    temporary.persist(file).map_err(|error| failure(&error.error))?;
-    Ok(())
+/// Where the page goes; no image may be replaced by it.
+fn target(file: &Path, images: [&Image; 2]) -> Result<Target, Failure> {
+    if let Ok(metadata) = fs::metadata(file)
+        && images.iter().any(|image| image.is(&metadata))
+    {
+        return Err(Failure::usage(file, "is one of the images; give another name for the page"));
+    }
+    Target::beside(file, images[0]).and_then(|_| Target::beside(file, images[1]))
 }
 
-fn report<'j>(head: Head, inputs: &'j [PathBuf; 2], comparison: &'j Comparison) -> Json<'j> {
+fn report<'j>(head: Head, inputs: [&'j Path; 2], comparison: &'j Comparison) -> Json<'j> {
     let differences = comparison.differences.iter().map(|difference| JsonDifference {
         path: &difference.path,
         attribute: difference.attribute.name(),
@@ -170,7 +171,7 @@ fn report<'j>(head: Head, inputs: &'j [PathBuf; 2], comparison: &'j Comparison) 
     });
     Json {
         head,
-        inputs: inputs.each_ref().map(|input| input.to_string_lossy()),
+        inputs: inputs.map(Path::to_string_lossy),
         paths: comparison.paths,
         bytes_compared: comparison.bytes,
         differences: differences.collect(),
@@ -180,8 +181,8 @@ fn report<'j>(head: Head, inputs: &'j [PathBuf; 2], comparison: &'j Comparison) 
     }
 }
 
-fn text(inputs: &[PathBuf; 2], comparison: &Comparison) -> String {
-    let names = inputs.each_ref().map(|input| input.display());
+fn text(inputs: [&Path; 2], comparison: &Comparison) -> String {
+    let names = inputs.map(Path::display);
     let verdict = if comparison.is_match() { "match" } else { "differ" };
     let mut text = format!("{} and {}: {verdict}\n", names[0], names[1]);
     // Writing to a string can't fail.
@@ -205,13 +206,13 @@ fn text(inputs: &[PathBuf; 2], comparison: &Comparison) -> String {
 }
 
 /// A difference in words, without the path.
-fn words(inputs: &[PathBuf; 2], difference: &Difference) -> String {
+fn words(inputs: [&Path; 2], difference: &Difference) -> String {
     let [one, other] = difference.values.each_ref().map(|value| value.as_deref());
     let only_in = |input: &Path, what: &str| format!("only in {} ({what})", input.display());
     let name = difference.attribute.name();
     match (difference.attribute, one, other) {
-        (Attribute::Presence, Some(what), _) => only_in(&inputs[0], what),
-        (Attribute::Presence, _, Some(what)) => only_in(&inputs[1], what),
+        (Attribute::Presence, Some(what), _) => only_in(inputs[0], what),
+        (Attribute::Presence, _, Some(what)) => only_in(inputs[1], what),
         (Attribute::Content, ..) => {
             let (first, bytes) = difference.content.map_or((0, 0), |content| (content.first, content.bytes));
             let noun = if bytes == 1 { "byte differs" } else { "bytes differ" };
@@ -219,8 +220,8 @@ fn words(inputs: &[PathBuf; 2], difference: &Difference) -> String {
         }
         (Attribute::Allocation, ..) => "allocation of blocks, where holes count".to_owned(),
         (Attribute::HardLink, ..) => {
-            let words = [one, other].map(|first| first.unwrap_or("(none)").to_owned());
-            format!("hard link to {} -> {}", words[0], words[1])
+            let [one, other] = [one, other].map(|first| first.unwrap_or("no path before it"));
+            format!("hard link to {one} -> hard link to {other}")
         }
         _ => {
             let name = difference.name.as_ref().map_or(name.to_owned(), |xattr| format!("{name} {xattr}"));
@@ -230,8 +231,8 @@ fn words(inputs: &[PathBuf; 2], difference: &Difference) -> String {
 }
 
 /// The unified diff of two texts, where there are any.
-fn lines_of(inputs: &[PathBuf; 2], difference: &Difference) -> Option<String> {
+fn lines_of(inputs: [&Path; 2], difference: &Difference) -> Option<String> {
     let texts = difference.texts.as_ref()?;
-    let names = inputs.each_ref().map(|input| format!("{}:{}", input.display(), difference.path));
+    let names = inputs.map(|input| format!("{}:{}", input.display(), difference.path));
     unified([&texts[0], &texts[1]], [&names[0], &names[1]])
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::{self, Read, stdin};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -51,6 +52,19 @@ impl Of {
     }
 }
 
+/// What is to be digested, and how.
+#[derive(Debug)]
+pub struct Digesting {
+    /// Of what the digests are.
+    pub of: Of,
+    /// The images, or the lists of images.
+    pub inputs: Vec<PathBuf>,
+    /// The device of the external journal of the only image.
+    pub journal: Option<PathBuf>,
+    /// Whether the inputs are lists.
+    pub check: bool,
+}
+
 /// A line of a list.
 #[derive(Debug, PartialEq, Eq)]
 struct Listed {
@@ -58,9 +72,29 @@ struct Listed {
     name: PathBuf,
 }
 
-/// Prints the digests of images. One that can't be read does not keep the others from being read.
-pub fn print(work: &Work<'_>, of: Of, inputs: &[PathBuf]) -> Ended {
-    let digests: Vec<_> = inputs.iter().map(|input| (input, digest(work, of, input))).collect();
+/// Prints or checks digests.
+pub fn run(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
+    if digesting.check {
+        return check(work, digesting);
+    }
+    let digests = digests(work, digesting, &digesting.inputs)?;
+    Ok(print(work, digesting, &digests))
+}
+
+/// The digests of images. One that can't be read does not keep the others from being read.
+fn digests(
+    work: &Work<'_>,
+    digesting: &Digesting,
+    images: &[PathBuf],
+) -> Result<Vec<Result<String, Failure>>, Failure> {
+    if let (Some(journal), [_, _, ..]) = (&digesting.journal, images) {
+        return Err(Failure::usage(journal, "can't be the journal of more than one image"));
+    }
+    Ok(images.iter().map(|image| digest(work, digesting, image)).collect())
+}
+
+fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<String, Failure>]) -> Ended {
+    let digests: Vec<_> = digesting.inputs.iter().zip(digests).collect();
     let failures = || digests.iter().filter_map(|(_, digest)| digest.as_ref().err());
     let code = failures().next().map_or(0, |failure| failure.code as u8);
     let remarks = failures().map(ToString::to_string).collect();
@@ -73,7 +107,11 @@ pub fn print(work: &Work<'_>, of: Of, inputs: &[PathBuf]) -> Ended {
             error: digest.as_ref().err().map(JsonError::of),
         });
         let status = if code == 0 { "done" } else { "error" };
-        json(&Json { head: Head::new("digest", status, code), of: of.name(), images: images.collect() })
+        json(&Json {
+            head: Head::new("digest", status, code),
+            of: digesting.of.name(),
+            images: images.collect(),
+        })
     } else {
         let done = digests.iter().filter_map(|(input, digest)| Some((input, digest.as_ref().ok()?)));
         done.flat_map(|(input, digest)| line(digest, input)).collect()
@@ -82,13 +120,15 @@ pub fn print(work: &Work<'_>, of: Of, inputs: &[PathBuf]) -> Ended {
 }
 
 /// Checks the digests that files list.
-pub fn check(work: &Work<'_>, of: Of, lists: &[PathBuf]) -> Result<Ended, Failure> {
+fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
     let mut listed = Vec::new();
-    for list in lists {
-        let text = fs::read(list).map_err(|error| Failure::io(list, "reading the digests", &error))?;
+    for list in &digesting.inputs {
+        let text = if list.as_os_str() == "-" { read_all(stdin()) } else { fs::read(list) };
+        let text = text.map_err(|error| Failure::io(list, "reading the digests", &error))?;
         listed.extend(parse(&text).map_err(|reason| Failure::usage(list, reason))?);
     }
-    let found: Vec<_> = listed.iter().map(|listed| digest(work, of, &listed.name)).collect();
+    let names: Vec<_> = listed.iter().map(|listed| listed.name.clone()).collect();
+    let found = digests(work, digesting, &names)?;
     let mut ended = Ended::default();
     let (mut images, mut different) = (Vec::new(), 0);
     for (listed, found) in listed.iter().zip(&found) {
@@ -132,16 +172,17 @@ pub fn check(work: &Work<'_>, of: Of, lists: &[PathBuf]) -> Result<Ended, Failur
             1 => "different",
             _ => "error",
         };
-        ended.text = json(&Json { head: Head::new("digest", status, ended.code), of: of.name(), images });
+        ended.text =
+            json(&Json { head: Head::new("digest", status, ended.code), of: digesting.of.name(), images });
     }
     Ok(ended)
 }
 
 /// The digest of one image, in hexadecimal digits.
-fn digest(work: &Work<'_>, of: Of, input: &Path) -> Result<String, Failure> {
-    let image = Image::open(input, "image")?;
+fn digest(work: &Work<'_>, digesting: &Digesting, input: &Path) -> Result<String, Failure> {
+    let image = Image::with_journal(input, digesting.journal.as_deref())?;
     let (options, progress) = (&work.setting.options, &work.progress);
-    let result = work.pool.install(|| match of {
+    let result = work.pool.install(|| match digesting.of {
         Of::Image => ext4_canon::digest(&image.input(), options, progress).map(|(_, digest)| digest),
         Of::Tree => ext4_canon::tree_digest(&image.input(), options, progress),
     });
@@ -169,13 +210,21 @@ fn escaped(name: &Path) -> (&'static [u8], Vec<u8>) {
     (if text.len() == bytes.len() { b"" } else { b"\\" }, text)
 }
 
-/// The lines of a list; an error in words for one that is not as it must be.
+fn read_all(mut from: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).map(|_| bytes)
+}
+
+/// The lines of a list, comments left out; an error in words for one that is not as it must be.
 fn parse(text: &[u8]) -> Result<Vec<Listed>, String> {
-    let lines = text.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
+    let lines = text
+        .split(|byte| *byte == b'\n')
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#"));
     let listed: Vec<_> = lines
         .map(|(index, line)| {
             parse_line(line).ok_or_else(|| {
-                format!("line {}: expected 64 hexadecimal digits, two spaces and a name", index + 1)
+                format!("line {}: expected 64 hexadecimal digits, two spaces and a name, as sha256sum prints them", index + 1)
             })
         })
         .collect::<Result<_, _>>()?;
@@ -190,8 +239,17 @@ fn parse_line(line: &[u8]) -> Option<Listed> {
         Some(line) => (true, line),
         None => (false, line),
     };
-    let (digest, rest) = line.split_at_checked(64)?;
-    let name = rest.strip_prefix(b"  ").or_else(|| rest.strip_prefix(b" *"))?;
+    let (digest, name) = match line.strip_prefix(b"SHA256 (") {
+        // As sha256sum --tag and the BSDs print them.
+        Some(rest) => {
+            let (rest, digest) = rest.split_at_checked(rest.len().checked_sub(64)?)?;
+            (digest, rest.strip_suffix(b") = ")?)
+        }
+        None => {
+            let (digest, rest) = line.split_at_checked(64)?;
+            (digest, rest.strip_prefix(b"  ").or_else(|| rest.strip_prefix(b" *"))?)
+        }
+    };
     let digest = str::from_utf8(digest).ok().filter(|text| text.bytes().all(|b| b.is_ascii_hexdigit()))?;
     let name = if escaped { unescaped(name)? } else { name.to_vec() };
     if name.is_empty() {
@@ -237,6 +295,9 @@ mod tests {
             assert!(parse(bad).is_err(), "{bad:?}");
         }
         assert!(parse(&[&good[..], b"\nnonsense\n"].concat()).unwrap_err().starts_with("line 3: "));
+        let digest = "0f".repeat(32);
+        let tagged = format!("# a comment\nSHA256 (a) = b) = {digest}\n");
+        assert_eq!(parse(tagged.as_bytes()).unwrap(), [Listed { digest, name: "a) = b".into() }]);
         let upper = [&b"AB".repeat(32)[..], b" *name"].concat();
         assert_eq!(parse(&upper).unwrap()[0].digest, "ab".repeat(32));
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
 use crate::cli::failure::Failure;
-use crate::cli::input::Image;
+use crate::cli::subcommands::Given;
 
 #[derive(Serialize)]
 struct Json<'j> {
@@ -29,8 +29,8 @@ struct JsonFinding<'j> {
 }
 
 /// Explains an image, with so many examples of everything.
-pub fn run(work: &Work<'_>, input: &Path, examples: usize) -> Result<Ended, Failure> {
-    let image = Image::open(input, "image")?;
+pub fn run(work: &Work<'_>, given: &Given, examples: usize) -> Result<Ended, Failure> {
+    let (input, image) = (&given.path, given.open()?);
     let options = &work.setting.options;
     let result = work.pool.install(|| explain(&image.input(), options, examples, &work.progress));
     image.unchanged()?;

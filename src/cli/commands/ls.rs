@@ -1,7 +1,5 @@
 //! `ls`: the tree of an image, as it is read.
 
-use std::path::Path;
-
 use ext4_canon::manifest::{self, Item};
 use ext4_canon::ondisk::xattr::full_name;
 use ext4_canon::tree::{Kind, Tree};
@@ -10,7 +8,7 @@ use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
 use crate::cli::failure::Failure;
-use crate::cli::input::Image;
+use crate::cli::subcommands::Given;
 
 #[derive(Serialize)]
 struct Json {
@@ -54,8 +52,8 @@ struct JsonXattr {
 }
 
 /// Lists a tree, with the digests of files or without.
-pub fn run(work: &Work<'_>, input: &Path, digests: bool) -> Result<Ended, Failure> {
-    let image = Image::open(input, "image")?;
+pub fn run(work: &Work<'_>, given: &Given, digests: bool) -> Result<Ended, Failure> {
+    let (input, image) = (&given.path, given.open()?);
     let (mut text, mut entries) = (manifest::HEAD.to_owned(), Vec::new());
     let list = || {
         with_tree(&image.input(), &work.setting.options, &work.progress, |source, reading| {

@@ -7,7 +7,7 @@ mod explain;
 mod ls;
 
 pub use compare::Telling;
-pub use digest::Of;
+pub use digest::{Digesting, Of};
 
 use std::io::{self, Write as _, stderr, stdout};
 use std::path::Path;
@@ -43,9 +43,9 @@ struct Ended {
     remarks: Vec<String>,
 }
 
-/// What all JSON begins with.
-#[derive(Serialize)]
-struct Head {
+/// What all JSON begins with, also that of the main job.
+#[derive(Debug, Serialize)]
+pub struct Head {
     program: &'static str,
     version: &'static str,
     form: u32,
@@ -63,14 +63,15 @@ struct JsonFailure<'f> {
 }
 
 /// Why something failed.
-#[derive(Serialize)]
-struct JsonError<'f> {
+#[derive(Debug, Serialize)]
+pub struct JsonError<'f> {
     kind: &'static str,
     message: &'f str,
 }
 
 impl<'f> JsonError<'f> {
-    fn of(failure: &'f Failure) -> Self {
+    /// The code and the words of a failure.
+    pub fn of(failure: &'f Failure) -> Self {
         Self { kind: failure.code.name(), message: &failure.message }
     }
 }
@@ -81,8 +82,7 @@ pub fn run(task: &Subtask) -> u8 {
     let ended = guard::caught(about, || {
         let work = Work::new(&task.setting, about)?;
         match &task.action {
-            Action::Digest(of, inputs) => Ok(digest::print(&work, *of, inputs)),
-            Action::CheckDigests(of, lists) => digest::check(&work, *of, lists),
+            Action::Digest(digesting) => digest::run(&work, digesting),
             Action::Explain(input, examples) => explain::run(&work, input, *examples),
             Action::Ls(input, digests) => ls::run(&work, input, *digests),
             Action::Cat(input, path) => cat::run(&work, input, path),
@@ -113,11 +113,9 @@ impl Action {
     /// The first file that it is about, for messages.
     fn first_path(&self) -> &Path {
         match self {
-            Self::Digest(_, paths) | Self::CheckDigests(_, paths) => {
-                paths.first().map_or(Path::new(""), |path| path)
-            }
-            Self::Ls(input, _) | Self::Cat(input, _) | Self::Explain(input, _) => input,
-            Self::Compare([one, _], _) => one,
+            Self::Digest(Digesting { inputs, .. }) => inputs.first().map_or(Path::new(""), |path| path),
+            Self::Ls(input, _) | Self::Cat(input, _) | Self::Explain(input, _) => &input.path,
+            Self::Compare([one, _], _) => &one.path,
         }
     }
 }
@@ -135,7 +133,8 @@ impl<'w> Work<'w> {
 }
 
 impl Head {
-    fn new(command: &'static str, status: &'static str, exit_code: u8) -> Self {
+    /// For what a command ended with.
+    pub fn new(command: &'static str, status: &'static str, exit_code: u8) -> Self {
         let (program, version) = ("ext4-canon", env!("CARGO_PKG_VERSION"));
         Self { program, version, form: FORM_VERSION, schema: SCHEMA, command, status, exit_code }
     }
