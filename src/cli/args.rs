@@ -79,6 +79,11 @@ struct Canonicalize {
     #[arg(long)]
     verify: bool,
 
+    /// Do not wait until the output is safe on its disk: faster, but after a power cut it may be there
+    /// without its content
+    #[arg(long, conflicts_with_all = ["in_place", "check"])]
+    no_sync: bool,
+
     /// How many threads to use; the output does not depend on it [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<NonZeroUsize>,
@@ -197,6 +202,8 @@ pub enum Task {
         output: Option<PathBuf>,
         /// Whether to read the output again.
         verify: bool,
+        /// Whether to wait for the disk.
+        sync: bool,
     },
 }
 
@@ -245,7 +252,7 @@ impl Canonicalize {
             Task::Check
         } else {
             // clap has seen to it that `output` is there unless `--in-place` is.
-            Task::Write { output: self.output, verify: self.verify }
+            Task::Write { output: self.output, verify: self.verify, sync: !self.no_sync }
         };
         let voice = match (self.quiet, self.verbose) {
             (true, _) => Voice::Quiet,
@@ -386,7 +393,7 @@ mod tests {
         let job = job(&["a", "b"]);
         assert_eq!(job.options, Options::default());
         assert_eq!(job.input, Path::new("a"));
-        assert_eq!(job.task, Task::Write { output: Some("b".into()), verify: false });
+        assert_eq!(job.task, Task::Write { output: Some("b".into()), verify: false, sync: true });
         assert_eq!((job.threads, job.voice, job.json), (None, Voice::Normal, false));
     }
 
@@ -394,7 +401,7 @@ mod tests {
     fn every_option_arrives() {
         let uuid = "01234567-89ab-cdef-0123-456789ABCDEF";
         let words = ["--uuid", uuid, "--source-date-epoch", "-12", "--mtime", "set", "--label", "root"];
-        let more = ["--holes", "keep", "--threads", "3", "--verify", "--json", "-q", "a", "b"];
+        let more = ["--holes", "keep", "--threads", "3", "--verify", "--no-sync", "--json", "-q", "a", "b"];
         let job = job(&[&words[..], &more[..]].concat());
         let uuid = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes();
         assert_eq!(job.options.uuid, UuidPolicy::Given(uuid));
@@ -404,14 +411,17 @@ mod tests {
         assert_eq!(job.options.holes, HolePolicy::Keep);
         assert_eq!(job.threads, NonZeroUsize::new(3));
         assert_eq!((job.voice, job.json), (Voice::Quiet, true));
-        assert_eq!(job.task, Task::Write { output: Some("b".into()), verify: true });
+        assert_eq!(job.task, Task::Write { output: Some("b".into()), verify: true, sync: false });
     }
 
     #[test]
     fn one_file_is_enough_to_check_or_rewrite_in_place() {
         assert_eq!(job(&["--check", "a"]).task, Task::Check);
-        assert_eq!(job(&["--in-place", "a"]).task, Task::Write { output: None, verify: false });
-        assert_eq!(job(&["a", "--in-place", "--verify"]).task, Task::Write { output: None, verify: true });
+        assert_eq!(job(&["--in-place", "a"]).task, Task::Write { output: None, verify: false, sync: true });
+        assert_eq!(
+            job(&["a", "--in-place", "--verify"]).task,
+            Task::Write { output: None, verify: true, sync: true }
+        );
     }
 
     #[test]
@@ -425,6 +435,7 @@ mod tests {
             &["-", "b"],
             &["--check", "a", "b"],
             &["--check", "--verify", "a"],
+            &["--in-place", "--no-sync", "a"],
             &["--check", "--in-place", "a"],
             &["--in-place", "a", "b"],
             &["-q", "-v", "a", "b"],
@@ -486,7 +497,10 @@ mod tests {
         // Behind an option of the main job, or another argument, a name is an image.
         assert_eq!(name(&["--json", "digest", "a"]), "digest");
         assert!(matches!(parsed(&["--json", "digest", "a"], None), Ok(Command::Canonicalize(_))));
-        assert_eq!(job(&["a", "digest"]).task, Task::Write { output: Some("digest".into()), verify: false });
+        assert_eq!(
+            job(&["a", "digest"]).task,
+            Task::Write { output: Some("digest".into()), verify: false, sync: true }
+        );
         assert_eq!(name(&["help", "b"]), "help");
     }
 }

@@ -70,6 +70,11 @@ impl Image {
         Ok(Self { journal: journal.map(Box::new), ..image })
     }
 
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The image, as the library takes it.
     pub fn input(&self) -> Input<'_> {
         let input = Input::sparse(self.map.bytes(), self.data.clone());

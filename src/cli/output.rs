@@ -63,7 +63,7 @@ impl Output {
     pub fn write_all(target: Target, bytes: &[u8]) -> Result<Vec<String>, Failure> {
         let output = Self::with_mode(target, ANYONE)?;
         output.file().write_all(bytes).map_err(|error| output.failure("writing it", &error))?;
-        output.publish()
+        output.publish(true)
     }
 
     /// Begins an empty output.
@@ -89,12 +89,12 @@ impl Output {
     }
 
     /// Gives the file the input's permission bits and its final name, in the place of what had the
-    /// name before. Returns what is worth a warning.
+    /// name before; with `sync`, once it is on the disk. Returns what is worth a warning.
     ///
     /// # Errors
     ///
     /// An I/O error; then nothing has changed.
-    pub fn finish(self, image: &Image) -> Result<Vec<String>, Failure> {
+    pub fn finish(self, image: &Image, sync: bool) -> Result<Vec<String>, Failure> {
         let mut warnings = Vec::new();
         if self.target.in_place {
             warnings.extend(self.keep_owner(image));
@@ -103,18 +103,20 @@ impl Output {
             let mode = Permissions::from_mode(image.metadata.mode() & PERMISSIONS);
             self.file().set_permissions(mode).map_err(|error| self.failure("setting permissions", &error))?;
         }
-        warnings.extend(self.publish()?);
+        warnings.extend(self.publish(sync)?);
         Ok(warnings)
     }
 
     /// Gives the file its name.
-    fn publish(self) -> Result<Vec<String>, Failure> {
+    fn publish(self, sync: bool) -> Result<Vec<String>, Failure> {
         let mut warnings = Vec::new();
-        self.file().sync_all().map_err(|error| self.failure("writing to the disk", &error))?;
+        if sync {
+            self.file().sync_all().map_err(|error| self.failure("writing to the disk", &error))?;
+        }
         let Self { file, target } = self;
         give_name(file, &target)
             .map_err(|error| Failure::io(&target.shown, "giving the output its name", &error))?;
-        if let Err(error) = sync_directory(target.directory()) {
+        if sync && let Err(error) = sync_directory(target.directory()) {
             warnings.push(format!(
                 "{} is in place, but its name is not yet safe from a crash: {error}",
                 target.shown.display()
@@ -281,7 +283,7 @@ mod tests {
                 if replace {
                     fs::write(scene.path("out.img"), "old").unwrap();
                 }
-                assert_eq!(output.finish(&scene.image).unwrap(), [""; 0]);
+                assert_eq!(output.finish(&scene.image, true).unwrap(), [""; 0]);
                 let found = fs::read(scene.path("out.img")).unwrap();
                 assert_eq!((found.len(), &found[100..103]), (5000, &b"new"[..]));
                 let metadata = fs::metadata(scene.path("out.img")).unwrap();
@@ -310,7 +312,7 @@ mod tests {
         for create in BOTH_WAYS {
             let output = create(&scene);
             fs::create_dir(scene.path("out.img")).unwrap();
-            assert!(output.finish(&scene.image).is_err());
+            assert!(output.finish(&scene.image, true).is_err());
             assert_eq!(scene.names(), ["in.img", "out.img"]);
             fs::remove_dir(scene.path("out.img")).unwrap();
         }
@@ -329,7 +331,7 @@ mod tests {
         let scene = Scene::new(0o600);
         let output = Output::create(Target::in_place(&scene.image).unwrap(), &scene.image).unwrap();
         write(&output);
-        output.finish(&scene.image).unwrap();
+        output.finish(&scene.image, true).unwrap();
         assert_eq!(fs::read(scene.path("in.img")).unwrap()[99..103], *b"\0new");
         assert_eq!(scene.names(), ["in.img"]);
     }

@@ -72,12 +72,12 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
     let work = Work { job, image: &image, pool: &pool, progress: &progress };
     match &job.task {
         Task::Check => check_image(&work),
-        Task::Write { output, verify } => {
+        Task::Write { output, verify, sync } => {
             let target = match output {
                 Some(output) => Target::beside(output, &image)?,
                 None => Target::in_place(&image)?,
             };
-            write_image(&work, target, *verify)
+            write_image(&work, target, *verify, *sync)
         }
     }
 }
@@ -101,10 +101,10 @@ fn check_image(work: &Work<'_>) -> Result<Ending, Failure> {
     Ok(Ending::Checked { differences, more, report })
 }
 
-fn write_image(work: &Work<'_>, target: Target, verified: bool) -> Result<Ending, Failure> {
+fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> Result<Ending, Failure> {
     let Work { job, image, pool, progress, .. } = work;
     let output = Output::create(target, image)?;
-    let sink = FileSink::new(output.file(), image.length);
+    let sink = FileSink::new(output.file(), image.length).sharing(image.file());
     let result = pool.install(|| canonicalize(&image.input(), &job.options, &sink, *progress));
     image.unchanged()?;
     let mut report = result.map_err(|error| {
@@ -115,7 +115,7 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool) -> Result<Ending
         verify_output(work, &output)?;
     }
     let shown = output.shown().to_owned();
-    report.warnings.extend(output.finish(image)?);
+    report.warnings.extend(output.finish(image, sync)?);
     Ok(Ending::Written { output: shown, verified, report })
 }
 

@@ -1,14 +1,25 @@
-//! The output file as a [`Sink`]: positioned vector writes, from any thread.
+//! The output file as a [`Sink`]: positioned vector writes, from any thread; and where the filesystem
+//! lets files share blocks, long runs are shared with the input.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use ext4_canon::Sink;
+use rustix::fs::{copy_file_range, fstatfs};
 use rustix::io::{Errno, pwritev};
 
 /// How many parts Linux takes in one call.
 const PARTS_PER_CALL: usize = 1024;
+
+/// Filesystems on which copying between files shares blocks: XFS, btrfs, bcachefs.
+const SHARING: [u64; 3] = [0x5846_5342, 0x9123_683E, 0xCA45_1A4E];
+
+/// Shorter runs, in bytes, take more time to share than to copy.
+const SHORTEST_SHARED: u64 = 128 << 10;
+
+/// What their blocks are multiples of, and so what is shared, in bytes.
+const SHARED_UNIT: u64 = 4096;
 
 /// Writes into a file that already has its length.
 #[derive(Debug)]
@@ -16,12 +27,26 @@ pub struct FileSink<'a> {
     file: &'a File,
     length: u64,
     failed: AtomicBool,
+    /// The input, where blocks can be shared with it.
+    input: Option<&'a File>,
+    /// Sharing failed once, and is not tried again.
+    alone: AtomicBool,
 }
 
 impl<'a> FileSink<'a> {
     /// A sink into a file of `length` bytes.
     pub fn new(file: &'a File, length: u64) -> Self {
-        Self { file, length, failed: AtomicBool::new(false) }
+        Self { file, length, failed: AtomicBool::default(), input: None, alone: AtomicBool::default() }
+    }
+
+    /// The same sink, which shares blocks with the input where their filesystem can.
+    #[must_use]
+    pub fn sharing(mut self, input: &'a File) -> Self {
+        let kind = |file| fstatfs(file).map(|found| u64::try_from(found.f_type).unwrap_or(0));
+        let shares = matches!((kind(self.file), kind(input)), (Ok(one), Ok(other))
+            if one == other && SHARING.contains(&one));
+        self.input = shares.then_some(input);
+        self
     }
 
     /// Whether a write failed: then the error that the library passes on is about the output.
@@ -66,7 +91,38 @@ impl<'a> FileSink<'a> {
     }
 }
 
+impl FileSink<'_> {
+    /// Shares bytes with the input, as far as that goes.
+    fn share(&self, input: &File, mut offset: u64, mut from: u64, length: u64) -> u64 {
+        let start = offset;
+        let end = offset.saturating_add(length).min(self.length) / SHARED_UNIT * SHARED_UNIT;
+        while offset < end {
+            let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
+            match copy_file_range(input, Some(&mut from), self.file, Some(&mut offset), left) {
+                Ok(1..) | Err(Errno::INTR) => {}
+                // Another filesystem of the same kind, or one that was made without: what is left is copied,
+                // and whatever is wrong with the files is said then.
+                Ok(0) | Err(_) => {
+                    self.alone.store(true, Ordering::Relaxed);
+                    break;
+                }
+            }
+        }
+        offset - start
+    }
+}
+
 impl Sink for FileSink<'_> {
+    fn take_over(&self, offset: u64, from: u64, length: u64) -> u64 {
+        let aligned = offset.is_multiple_of(SHARED_UNIT) && from.is_multiple_of(SHARED_UNIT);
+        match self.input {
+            Some(input) if aligned && length >= SHORTEST_SHARED && !self.alone.load(Ordering::Relaxed) => {
+                self.share(input, offset, from, length)
+            }
+            _ => 0,
+        }
+    }
+
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         self.write_parts(offset, parts).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
     }

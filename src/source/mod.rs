@@ -120,6 +120,11 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether blocks are what the input has in their place: none of them was replayed.
+    pub fn lie_in_input(&self, blocks: Range<u64>) -> bool {
+        self.overlay.first_in(blocks).is_none()
+    }
+
     fn input_blocks(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
         let end = start.0.checked_add(count).filter(|end| *end <= self.geometry.blocks_count)?;
         let size = self.geometry.block_size as u64;

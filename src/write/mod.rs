@@ -175,7 +175,12 @@ impl Writer<'_, '_> {
                 start = offset;
             }
             if let Content::Data(source) = piece.content {
-                self.copy(source, piece.bytes, &mut parts);
+                let taken = self.take_over(offset, source, piece.bytes);
+                if taken > 0 {
+                    flush(self.sink, start, &mut parts)?;
+                    start = offset + taken;
+                }
+                self.copy(BlockNr(source.0 + taken / size as u64), piece.bytes - taken, &mut parts);
                 let padding = padded(piece, size) as u64 - piece.bytes;
                 parts.push(IoSlice::new(&zeros[..usize::try_from(padding).unwrap_or(0)]));
             } else {
@@ -186,6 +191,16 @@ impl Writer<'_, '_> {
             end = offset + padded(piece, size) as u64;
         }
         flush(self.sink, start, &mut parts)
+    }
+
+    /// Offers the sink whole blocks of the input to take over; returns how many bytes it took.
+    fn take_over(&self, offset: u64, start: BlockNr, bytes: u64) -> u64 {
+        let size = self.plan.geometry.block_size as u64;
+        let blocks = bytes / size;
+        if blocks == 0 || !self.source.lie_in_input(start.0..start.0 + blocks) {
+            return 0;
+        }
+        self.sink.take_over(offset, start.0 * size, blocks * size) / size * size
     }
 
     /// Adds the input's bytes, from a block on.

@@ -10,4 +10,12 @@ pub trait Sink: Sync {
     ///
     /// What the system says, or whatever else keeps the bytes from being stored.
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()>;
+
+    /// Takes over bytes of the input, from the byte `from` of it on, without their being given: for sinks
+    /// that share blocks with it. Returns how many, from the first on; the others are given to
+    /// [`Self::write_at`].
+    fn take_over(&self, offset: u64, from: u64, length: u64) -> u64 {
+        let _ = (offset, from, length);
+        0
+    }
 }

@@ -35,6 +35,7 @@ mod quota;
 mod recovery;
 mod refusals;
 mod shared_blocks;
+mod sharing;
 mod stable;
 mod structures;
 mod support;

@@ -21,24 +21,29 @@ pub struct Mounted {
 impl Mounted {
     /// Mounts without replaying the journal or writing anything.
     pub fn read_only(image: &Path) -> Result<Self, String> {
-        Self::mount(image, "loop,ro,noload")
+        Self::mount(image, "ext4", "loop,ro,noload")
     }
 
     /// Mounts for changes.
     pub fn read_write(image: &Path) -> Result<Self, String> {
         // Work of the kernel's own accord would make tests depend on how long they take.
-        Self::mount(image, "loop,rw,noinit_itable")
+        Self::mount(image, "ext4", "loop,rw,noinit_itable")
     }
 
     /// Mounts for changes, with options of one's own.
     pub fn with_options(image: &Path, options: &str) -> Result<Self, String> {
-        Self::mount(image, &format!("loop,rw,noinit_itable,{options}"))
+        Self::mount(image, "ext4", &format!("loop,rw,noinit_itable,{options}"))
     }
 
-    fn mount(image: &Path, options: &str) -> Result<Self, String> {
+    /// Mounts an XFS.
+    pub fn xfs(image: &Path) -> Result<Self, String> {
+        Self::mount(image, "xfs", "loop")
+    }
+
+    fn mount(image: &Path, kind: &str, options: &str) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ran =
-            try_run(tool("mount").args(["-t", "ext4", "-o", options, "--"]).arg(image).arg(folder.path()));
+            try_run(tool("mount").args(["-t", kind, "-o", options, "--"]).arg(image).arg(folder.path()));
         if ran.code != Some(0) {
             return Err(format!("mounting {}: {}", image.display(), ran.stderr.trim()));
         }

@@ -1,0 +1,76 @@
+//! Outputs on filesystems that let files share blocks: long runs are shared with the input, and the
+//! bytes are the same as anywhere else.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use crate::support::image::{blocks_of, debugfs};
+use crate::support::kernel::Mounted;
+use crate::support::{Lab, Need, gate, run, same_bytes, tool, tree};
+
+/// How many extents of a file are shared with another one.
+fn shared_extents(file: &Path) -> usize {
+    let told = run(tool("filefrag").arg("-v").arg(file));
+    told.lines().filter(|line| line.contains("shared")).count()
+}
+
+fn canon(input: &Path, output: &Path) {
+    run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["-q", "--verify"]).arg(input).arg(output));
+}
+
+/// An image with a file that is worth sharing, one with a hole in it, and small ones.
+fn image(lab: &Lab, block_size: &str) -> std::path::PathBuf {
+    let source = lab.folder("source");
+    // So that nothing lies where the canonical form has it.
+    fs::write(source.join("a"), tree::noise(1, 5000)).expect("writing");
+    fs::write(source.join("large"), tree::noise(2, 6 << 20)).expect("writing");
+    let mut holes = tree::noise(3, 3 << 20);
+    holes[1 << 20..(1 << 20) + 40_960].fill(0);
+    fs::write(source.join("holes"), holes).expect("writing");
+    for number in 0..50 {
+        fs::write(source.join(format!("small {number}")), tree::noise(number, 3000)).expect("writing");
+    }
+    let image = lab.mke2fs_d("in.img", "32M", &["-t", "ext4", "-b", block_size], &source);
+    debugfs(&image, "rm a\n");
+    fs::remove_dir_all(source).expect("removing");
+    image
+}
+
+#[test]
+fn long_runs_are_shared_and_the_bytes_are_the_same() {
+    if !gate(&[Need::Mounts, Need::Program("mkfs.xfs")]) {
+        return;
+    }
+    let lab = Lab::new();
+    let disk = lab.path("disk");
+    File::create(&disk).and_then(|file| file.set_len(400 << 20)).expect("a file");
+    run(tool("mkfs.xfs").arg("-q").arg(&disk));
+    let mounted = Mounted::xfs(&disk).expect("a mount");
+    for (block_size, replayed) in [("4096", false), ("1024", false), ("4096", true)] {
+        let lab = Lab::new();
+        let image = image(&lab, block_size);
+        if replayed {
+            // The journal has another block for the middle of the large file.
+            fs::write(lab.path("block"), tree::noise(9, 4096)).expect("writing");
+            let target = blocks_of(&image, "/large")[700];
+            debugfs(&image, &format!("jo\njw -b {target} {}\njc\n", lab.path("block").display()));
+        }
+        let [input, output] = ["in.img", "out.img"].map(|name| mounted.path().join(name));
+        run(tool("cp").arg(&image).arg(&input));
+        canon(&input, &output);
+        canon(&image, &lab.path("out.img"));
+        same_bytes(&output, &lab.path("out.img"));
+        let shared = shared_extents(&output);
+        assert!(shared > 0 || block_size == "1024", "{block_size}, {replayed}: nothing is shared");
+        // What is shared can go, and what is written to it is not seen in the other.
+        fs::write(&input, "gone").expect("writing");
+        same_bytes(&output, &lab.path("out.img"));
+    }
+    // From another filesystem, nothing can be shared, and all goes well.
+    let lab = Lab::new();
+    let (image, output) = (image(&lab, "4096"), mounted.path().join("other.img"));
+    canon(&image, &output);
+    canon(&image, &lab.path("out.img"));
+    same_bytes(&output, &lab.path("out.img"));
+    assert_eq!(shared_extents(&output), 0);
+}
