@@ -6,7 +6,7 @@ use super::anatomy::{Canvas, Kind, dissect};
 use super::images::{RECIPES, make};
 use super::outcome::{Outcome, outcome};
 use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, inode_offset, patch, peek};
-use crate::support::{Lab, canonical, refused};
+use crate::support::{Lab, canonical, refused, same_bytes};
 
 const INLINE: [&str; 6] = ["-t", "ext4", "-I", "256", "-O", "^has_journal,inline_data"];
 
@@ -147,4 +147,32 @@ fn a_deep_path_is_cut_in_messages() {
     let message = refused(&image, &[], 4);
     assert!(message.contains("(…/n") && message.contains("nn/pipe)"), "{message}");
     assert!(message.len() < 5000, "{}", message.len());
+}
+
+/// The resize inode of 4 KiB blocks is a large file to e2fsck; mke2fs always sets the feature then.
+#[test]
+fn a_resize_inode_may_be_a_large_file() {
+    let lab = Lab::new();
+    let image =
+        lab.mke2fs("in.img", "8M", &["-t", "ext4", "-b", "4096", "-O", "resize_inode,^metadata_csum"]);
+    let [low, rest @ ..]: [u8; 4] = peek(&image, 1024 + 0x64);
+    assert!(low & 2 != 0);
+    let output = canonical(&image, &[]);
+    patch(&image, 1024 + 0x64, &[&[low & !2], &rest[..]].concat());
+    same_bytes(&output, &canonical(&image, &[]));
+}
+
+/// The kernel mounts neither; the output had the same options, and another level.
+#[test]
+fn what_the_kernel_does_not_mount_is_refused() {
+    for (offset, bytes, words) in
+        [(0x200, vec![b'x'; 64], "tune2fs -E mount_opts"), (0x176, vec![1], "s_encryption_level 1")]
+    {
+        let lab = Lab::new();
+        let image = lab.mke2fs("in.img", "4M", &["-t", "ext4", "-O", "encrypt,^metadata_csum"]);
+        canonical(&image, &[]);
+        patch(&image, 1024 + offset, &bytes);
+        let message = refused(&image, &[], 3);
+        assert!(message.contains(words), "{message}");
+    }
 }
