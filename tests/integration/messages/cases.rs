@@ -337,6 +337,8 @@ pub const CASES: &[Case] = &[
     }),
     case("encoding", |lab| superblock(lab, &format!("{EXT4},casefold"), 0x27C, &[9])),
     case("flags of the encoding", |lab| superblock(lab, &format!("{EXT4},casefold"), 0x27E, &[0x40])),
+    case("level of encryption", |lab| superblock(lab, &format!("{EXT4},encrypt"), 0x176, &[1])),
+    case("mount options without an end", |lab| superblock(lab, EXT2, 0x200, &[b'x'; 64])),
     case("an index of three levels", three_levels),
     case("revision 0", |lab| {
         let image = made(lab, "-t ext2 -r 0", "4M");
