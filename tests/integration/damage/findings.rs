@@ -176,3 +176,56 @@ fn what_the_kernel_does_not_mount_is_refused() {
         assert!(message.contains(words), "{message}");
     }
 }
+
+/// The kernel hides what the superblock names as a quota file, also without the feature.
+#[test]
+fn a_quota_file_in_the_tree_is_refused() {
+    for field in ["usr_quota_inum", "grp_quota_inum", "prj_quota_inum", "orphan_file_inum"] {
+        let lab = Lab::new();
+        let image = lab.mke2fs("in.img", "4M", &["-t", "ext4", "-O", "^has_journal,^orphan_file"]);
+        let output = canonical(&image, &[]);
+        debugfs(&image, &format!("set_super_value {field} 11\n"));
+        let message = refused(&image, &[], 4);
+        assert!(message.contains("(/lost+found)") && message.contains("set_super_value"), "{message}");
+        debugfs(&image, &format!("set_super_value {field} 0\n"));
+        same_bytes(&output, &canonical(&image, &[]));
+    }
+}
+
+/// The kernel does not mount where it can't read the orphan file's inode.
+#[test]
+fn files_outside_the_tree_have_a_possible_extra_isize() {
+    for (features, number) in [("orphan_file", 12), ("has_journal", 8), ("quota", 3)] {
+        let lab = Lab::new();
+        let features = format!("{features},^metadata_csum");
+        let image = lab.mke2fs("in.img", "8M", &["-t", "ext4", "-b", "1024", "-I", "256", "-O", &features]);
+        canonical(&image, &[]);
+        debugfs(&image, &format!("set_inode_field <{number}> extra_isize 65535\n"));
+        let message = refused(&image, &[], 4);
+        assert!(message.contains("i_extra_isize is 65535"), "{message}");
+    }
+}
+
+/// The kernel lists such xattrs, but does not open them; e2fsck says nothing.
+#[test]
+fn names_of_xattrs_have_the_parts_of_their_namespace() {
+    for (index, length, words) in [(2, 4, "system.posix_acl_accesslong"), (1, 0, "'user.'")] {
+        let lab = Lab::new();
+        let source = lab.folder("source");
+        fs::write(source.join("file"), "x").expect("writing");
+        let options = ["-t", "ext4", "-I", "256", "-O", "^has_journal,^metadata_csum"];
+        let image = lab.mke2fs_d("in.img", "4M", &options, &source);
+        debugfs(&image, "ea_set file user.long value\n");
+        canonical(&image, &[]);
+        // Behind the inode, its 32 bytes more, and a magic number; a hash of 0 is none.
+        let entry = inode_offset(&image, "/file") + 128 + 32 + 4;
+        patch(&image, entry, &[length, index]);
+        patch(&image, entry + 12, &[0; 4]);
+        if length == 0 {
+            // The entry is shorter then, and its end is where the name was.
+            patch(&image, entry + 16, &[0; 4]);
+        }
+        let message = refused(&image, &[], 4);
+        assert!(message.contains("(/file)") && message.contains(words), "{message}");
+    }
+}

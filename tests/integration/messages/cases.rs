@@ -388,6 +388,7 @@ pub const CASES: &[Case] = &[
     // Damaged.
     case("checksum of the superblock", |lab| flip(&made(lab, CHECKED, "4M"), 1024 + 0x54)),
     case("inodes of the superblock", |lab| superblock(lab, EXT2, 0x28, &[0; 4])),
+    case("a file of the tree as a quota file", |lab| superblock(lab, EXT2, 0x240, &[12, 0, 0, 0])),
     case("checksum of a group descriptor", |lab| flip(&made(lab, CHECKED, "4M"), 2048 + 8)),
     case("place of an inode table", |lab| patch(&made(lab, EXT2, "4M"), 2048 + 8, &[0xFF; 4])),
     case("checksum of an inode", |lab| {
