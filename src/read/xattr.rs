@@ -283,10 +283,10 @@ fn check_name(entry: &XattrEntry, name: &[u8], place: Place, at: &impl Fn() -> L
     }
     // The kernel lists such names, but opens none.
     if disk::prefix(index).ends_with('.') == name.is_empty() {
-        return Err(at().wrong(format!(
-            "have the name '{}', which has a part too many or too few",
-            disk::full_name(index, name)
-        )));
+        let name = disk::full_name(index, name);
+        return Err(at()
+            .wrong(format!("have the name '{name}', which has a part too many or too few"))
+            .with_remedy("remove it with debugfs's ea_rm"));
     }
     if is_inline_data && index == disk::INDEX_SYSTEM && entry.e_value_inum.get() != 0 {
         return Err(at().value("e_value_inum", entry.e_value_inum.get(), "0 for inline data"));

@@ -6,7 +6,7 @@ use super::anatomy::{Canvas, Kind, dissect};
 use super::images::{RECIPES, make};
 use super::outcome::{Outcome, outcome};
 use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, inode_offset, patch, peek};
-use crate::support::{Lab, canonical, refused, same_bytes};
+use crate::support::{Lab, canonical, judge, refused, same_bytes};
 
 const INLINE: [&str; 6] = ["-t", "ext4", "-I", "256", "-O", "^has_journal,inline_data"];
 
@@ -228,4 +228,17 @@ fn names_of_xattrs_have_the_parts_of_their_namespace() {
         let message = refused(&image, &[], 4);
         assert!(message.contains("(/file)") && message.contains(words), "{message}");
     }
+}
+
+/// A long interval of multiple mount protection is its owner's choice, though e2fsck announces a wait.
+#[test]
+fn a_long_interval_between_mounts_is_kept() {
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-O", "^has_journal,mmp", "-E", "mmp_update_interval=146"];
+    let image = lab.mke2fs("in.img", "4M", &options);
+    // Anything that writes would wait indeed.
+    let Outcome::Written(output) = outcome(&fs::read(&image).expect("reading")) else { panic!("refused") };
+    output.store(&lab.path("out.img"));
+    judge::fsck_silent(&lab.path("out.img")).expect("a sound image");
+    assert_eq!(peek(&lab.path("out.img"), 1024 + 0x166), [146, 0]);
 }
