@@ -5,6 +5,8 @@
 
 #[path = "../tests/integration/damage/anatomy.rs"]
 pub mod anatomy;
+#[path = "../tests/integration/damage/indexes.rs"]
+mod indexes;
 #[path = "../tests/integration/damage/mending.rs"]
 mod mending;
 #[path = "../tests/integration/damage/mutate.rs"]
@@ -16,16 +18,19 @@ pub mod program;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::process::Command;
 use std::{env, fs};
 
-use program::{Seed, Target};
+pub use libfuzzer_sys;
+use mutate::Dice;
+use outcome::Output;
+use program::{MOST_STEPS, STEP, Seed, Target};
 
 struct State {
     target: Target,
     seeds: Vec<Seed>,
-    judged: HashSet<u64>,
+    /// Digests of all outputs.
+    seen: HashSet<u128>,
 }
 
 impl State {
@@ -45,37 +50,73 @@ impl State {
             .filter(|seed| seed.is_for(&target))
             .collect();
         assert!(!seeds.is_empty(), "no seeds for {name}");
-        Self { target, seeds, judged: HashSet::new() }
+        Self { target, seeds, seen: HashSet::new() }
     }
 
     fn run(&mut self, input: &[u8]) {
-        match program::run(&self.target, &mut self.seeds, input) {
-            Ok(None) => {}
-            Ok(Some(output)) => self.judge(&output),
+        match program::run(&self.target, &mut self.seeds, input, &mut self.seen) {
+            Ok(Some(output)) if env::var_os("EXT4_CANON_E2FSCK").is_some() => judge(&output),
+            Ok(_) => {}
             Err(words) => panic!("{words}"),
         }
     }
+}
 
-    fn judge(&mut self, output: &[u8]) {
-        let mut hasher = DefaultHasher::new();
-        output.hash(&mut hasher);
-        if env::var_os("EXT4_CANON_E2FSCK").is_none() || !self.judged.insert(hasher.finish()) {
-            return;
-        }
-        let path = env::temp_dir().join(format!("fuzz-{}.img", std::process::id()));
-        fs::write(&path, output).expect("writing");
-        let ran = Command::new("/sbin/e2fsck").arg("-fn").arg(&path).output().expect("e2fsck");
-        let told = String::from_utf8_lossy(&ran.stdout);
-        let silent = told.lines().filter(|line| !line.is_empty()).count() == 6;
-        if !ran.status.success() || !silent {
-            panic!("e2fsck: {told} ({})", path.display());
-        }
-        fs::remove_file(&path).expect("removing");
+fn judge(output: &Output) {
+    let path = env::temp_dir().join(format!("fuzz-{}.img", std::process::id()));
+    output.store(&path);
+    let ran = Command::new("/sbin/e2fsck").arg("-fn").arg(&path).output().expect("e2fsck");
+    let told = String::from_utf8_lossy(&ran.stdout);
+    // With a long interval of multiple mount protection, it announces a wait that there is none of.
+    let is_news = |line: &&str| !line.is_empty() && !line.starts_with("MMP interval is ");
+    let silent = told.lines().filter(is_news).count() == 6;
+    if !ran.status.success() || !silent {
+        panic!("e2fsck: {told} ({})", path.display());
     }
+    fs::remove_file(&path).expect("removing");
 }
 
 /// Runs one input of a target.
 pub fn fuzz(name: &str, input: &[u8]) {
     thread_local!(static STATE: RefCell<Option<State>> = const { RefCell::new(None) });
     STATE.with_borrow_mut(|state| state.get_or_insert_with(|| State::new(name)).run(input));
+}
+
+/// Changes a program by whole steps, or leaves it to libFuzzer. Returns its new size.
+pub fn mutate(program: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
+    let mut dice = Dice::new(seed.into());
+    let start = |step: usize| 1 + step * STEP;
+    let steps = size.saturating_sub(1) / STEP;
+    let most = (max_size.saturating_sub(1) / STEP).min(MOST_STEPS);
+    let step = dice.roll(steps);
+    let mut fill = |bytes: &mut [u8]| bytes.fill_with(|| dice.number().to_le_bytes()[0]);
+    match seed % 4 {
+        0 if steps < most => {
+            fill(&mut program[size.min(1)..1]);
+            fill(&mut program[start(steps)..start(steps + 1)]);
+            start(steps + 1)
+        }
+        1 if steps > 1 => {
+            program.copy_within(start(step + 1)..start(steps), start(step));
+            start(steps - 1)
+        }
+        2 if steps > 0 => {
+            fill(&mut program[start(step)..start(step + 1)]);
+            size
+        }
+        _ => libfuzzer_sys::fuzzer_mutate(program, size, max_size),
+    }
+}
+
+/// A target, whose programs change by whole steps.
+#[macro_export]
+macro_rules! target {
+    ($name:literal) => {
+        use $crate::libfuzzer_sys;
+
+        libfuzzer_sys::fuzz_target!(|input: &[u8]| $crate::fuzz($name, input));
+        libfuzzer_sys::fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+            $crate::mutate(data, size, max_size, seed)
+        });
+    };
 }

@@ -9,6 +9,7 @@ use crate::error::{Location, Result, Structure};
 use crate::ondisk::dirhash::HashVersion;
 use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::group_descriptor;
+use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::units::{BlockNr, GroupNr, InodeNr, div_up};
 
@@ -300,6 +301,12 @@ impl Geometry {
     /// The block of the primary superblock.
     fn superblock_block(&self) -> u64 {
         u64::from(self.block_size == sb::OFFSET)
+    }
+
+    /// The size that the resize inode has: all that its double indirect block could map.
+    pub fn resize_inode_size(&self) -> u64 {
+        let pointers = self.pointers_per_block();
+        (pointers * pointers + pointers + DIRECT) * self.block_size as u64
     }
 
     /// Block numbers that an indirect block holds.

@@ -3,4 +3,4 @@
 
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| ext4_canon_fuzz::fuzz("journal", input));
+ext4_canon_fuzz::target!("journal");

@@ -15,7 +15,7 @@ use crate::source::Source;
 use crate::tree::{Kind, Tree};
 use crate::units::InodeNr;
 
-/// A regular file of so many bytes needs the `large_file` feature.
+/// A regular file of so many bytes needs the `large_file` feature. The resize inode is one.
 const LARGE_FILE: u64 = 1 << 31;
 
 /// The interval, in seconds, and the range of mount counts that mke2fs sets with
@@ -26,6 +26,10 @@ const PERIODIC_COUNTS: std::ops::Range<u16> = 20..40;
 /// The features of the output: those of the input but for its state, and what the tree needs.
 pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
     let mut needed = Features::default();
+    let has_resize_inode = source.features().compat.contains(Compat::RESIZE_INODE);
+    if has_resize_inode && source.geometry.resize_inode_size() >= LARGE_FILE {
+        needed.ro_compat |= RoCompat::LARGE_FILE;
+    }
     for node in &tree.nodes {
         if node.xattrs.is_some() {
             needed.compat |= Compat::EXT_ATTR;

@@ -2,7 +2,7 @@
 
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
-use super::inode_table::RawInode;
+use super::inode_table::{self, RawInode};
 use super::quota::Usage;
 use super::verity;
 use super::xattr::{self, RawXattr};
@@ -131,6 +131,14 @@ pub fn read<'a>(
     if inode.i_dtime.get() != 0 && !orphan {
         return Err(at().value("i_dtime", inode.i_dtime.get(), "0, since the inode has links"));
     }
+    if source.hidden_inodes().contains(&number) {
+        return Err(at()
+            .wrong(
+                "has the number that the superblock has for a quota file or the orphan file, \
+                 so that the kernel does not open it",
+            )
+            .with_remedy("set that to 0 with debugfs's set_super_value"));
+    }
     check_extra_isize(source, raw, &inode)?;
     check_flags(source, number, &inode)?;
     check_hurd(source, number, &inode)?;
@@ -223,17 +231,7 @@ fn check_extra_isize(source: &Source<'_>, raw: &RawInode<'_>, inode: &Inode) -> 
             "set it to 32 with debugfs's set_inode_field, or these times to 0",
         ));
     }
-    let (extra, room) =
-        (usize::from(inode.i_extra_isize.get()), source.geometry.inode_size - disk::BASE_SIZE);
-    if extra == 0 || ((4..=room).contains(&extra) && extra.is_multiple_of(4)) {
-        return Ok(());
-    }
-    let expected = format!("0, or a multiple of 4 from 4 to {room}");
-    Err(Location::of(Structure::Inode).inode(number).value(
-        "i_extra_isize",
-        inode.i_extra_isize.get(),
-        expected,
-    ))
+    inode_table::check_extra_isize(source, number, inode)
 }
 
 /// What only the Hurd has in its inodes, and Linux would take for something else.

@@ -102,3 +102,20 @@ pub fn check_checksum(source: &Source<'_>, number: InodeNr, inode: &Inode, bytes
     }
     Err(Location::of(Structure::Inode).inode(number).corrupt(Problem::Checksum { found, expected }))
 }
+
+/// Checks how many bytes behind the first 128 hold fields, if any can.
+pub fn check_extra_isize(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()> {
+    let Some(room) = source.geometry.inode_size.checked_sub(BASE_SIZE).filter(|room| *room > 0) else {
+        return Ok(());
+    };
+    let extra = usize::from(inode.i_extra_isize.get());
+    if extra == 0 || ((4..=room).contains(&extra) && extra.is_multiple_of(4)) {
+        return Ok(());
+    }
+    let expected = format!("0, or a multiple of 4 from 4 to {room}");
+    Err(Location::of(Structure::Inode).inode(number).value(
+        "i_extra_isize",
+        inode.i_extra_isize.get(),
+        expected,
+    ))
+}

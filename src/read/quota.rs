@@ -7,7 +7,7 @@ use zerocopy::FromZeros;
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
 use super::inode::ReadInode;
-use super::inode_table::check_checksum;
+use super::inode_table::{check_checksum, check_extra_isize};
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::RoCompat;
 use crate::ondisk::inode::{Inode, S_IFREG};
@@ -115,6 +115,7 @@ pub fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(Qu
     let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
     let inode = Inode::decode(bytes);
     check_checksum(source, number, &inode, bytes)?;
+    check_extra_isize(source, number, &inode)?;
     if inode.format() != S_IFREG || inode.i_links_count.get() == 0 {
         return Err(at().wrong("is not a regular file with a link"));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::block_map;
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
-use super::inode_table::{Scan, check_checksum};
+use super::inode_table::{Scan, check_checksum, check_extra_isize};
 use super::quota::{self, QuotaFile};
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::Compat;
@@ -185,6 +185,7 @@ pub fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) ->
     let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
     let inode = Inode::decode(bytes);
     check_checksum(source, number, &inode, bytes)?;
+    check_extra_isize(source, number, &inode)?;
     if inode.format() != S_IFREG || inode.i_links_count.get() == 0 {
         return Err(at().wrong("is not a regular file with a link"));
     }

@@ -281,6 +281,13 @@ fn check_name(entry: &XattrEntry, name: &[u8], place: Place, at: &impl Fn() -> L
     if name.contains(&0) {
         return Err(at().wrong("have a name with a NUL byte"));
     }
+    // The kernel lists such names, but opens none.
+    if disk::prefix(index).ends_with('.') == name.is_empty() {
+        let name = disk::full_name(index, name);
+        return Err(at()
+            .wrong(format!("have the name '{name}', which has a part too many or too few"))
+            .with_remedy("remove it with debugfs's ea_rm"));
+    }
     if is_inline_data && index == disk::INDEX_SYSTEM && entry.e_value_inum.get() != 0 {
         return Err(at().value("e_value_inum", entry.e_value_inum.get(), "0 for inline data"));
     }

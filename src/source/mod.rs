@@ -231,15 +231,15 @@ impl<'a> Source<'a> {
 
     /// The inodes outside the tree that the superblock names; 0 for those that are not there.
     pub fn special_inodes(&self) -> [InodeNr; 5] {
+        let [orphan_file, user, group, project] = self.hidden_inodes();
+        [InodeNr(self.superblock.s_journal_inum.get()), orphan_file, user, group, project]
+    }
+
+    /// Those of them that the kernel opens for no user, even where their features are off.
+    pub fn hidden_inodes(&self) -> [InodeNr; 4] {
         let sb = &self.superblock;
-        [
-            sb.s_journal_inum,
-            sb.s_orphan_file_inum,
-            sb.s_usr_quota_inum,
-            sb.s_grp_quota_inum,
-            sb.s_prj_quota_inum,
-        ]
-        .map(|number| InodeNr(number.get()))
+        [sb.s_orphan_file_inum, sb.s_usr_quota_inum, sb.s_grp_quota_inum, sb.s_prj_quota_inum]
+            .map(|number| InodeNr(number.get()))
     }
 }
 

@@ -139,6 +139,16 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
             return Err(at().unsupported(format!("s_encoding_flags {:#x}", sb.s_encoding_flags), LATER));
         }
     }
+    if features.incompat.contains(Incompat::ENCRYPT) && sb.s_encryption_level != 0 {
+        return Err(at().unsupported(format!("s_encryption_level {}", sb.s_encryption_level), LATER));
+    }
+    // Kernels disagree: some take the bytes up to the end, others don't mount.
+    if !sb.s_mount_opts.contains(&0) {
+        return Err(at().unsupported(
+            "mount options that fill all of s_mount_opts, without a NUL byte",
+            "set them anew with tune2fs -E mount_opts=OPTIONS",
+        ));
+    }
     if features.incompat.contains(Incompat::NEEDS_RECOVERY) && !features.compat.contains(Compat::HAS_JOURNAL)
     {
         return Err(at().wrong("needs_recovery is set, but there is no journal"));

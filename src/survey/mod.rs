@@ -449,10 +449,12 @@ fn windows<T>(runs: &[T], size: u64, span: impl Fn(&T) -> Range<u64>) -> Vec<(Ra
     windows
 }
 
-/// Whether all bytes are zero; data that is not is seen at its first word, mostly.
+/// Whether all bytes are zero; data that is not is seen at its first few words, mostly.
 pub fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<16>();
-    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
+    let (lines, rest) = bytes.as_chunks::<64>();
+    let bits =
+        |line: &[u8; 64]| line.as_chunks().0.iter().fold(0, |bits, word| bits | u128::from_ne_bytes(*word));
+    lines.iter().all(|line| bits(line) == 0) && rest.iter().all(|byte| *byte == 0)
 }
 
 /// Whether a file begins as mkswap leaves it: a signature at the end of its first page, which may

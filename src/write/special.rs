@@ -6,7 +6,6 @@ use zerocopy::{FromZeros, IntoBytes};
 
 use super::Renderer;
 use super::inode::set_size;
-use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::jbd2::{self, JournalSuperblock};
 use crate::ondisk::mmp::{self, MmpStruct};
@@ -28,8 +27,7 @@ impl Renderer<'_, '_> {
     /// descriptor blocks of group 0, and these to those of the groups with backups.
     pub(super) fn resize_inode(&self, inode: &mut Inode) {
         let geometry = &self.plan.geometry;
-        let pointers = geometry.pointers_per_block();
-        set_size(inode, (pointers * pointers + pointers + DIRECT) * geometry.block_size as u64);
+        set_size(inode, geometry.resize_inode_size());
         let (_, reserved) = self.reserved();
         // As mke2fs counts them: a cluster for each block, though those of static metadata share theirs.
         let blocks = 1 + reserved * (1 + self.backup_groups().count() as u64);

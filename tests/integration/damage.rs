@@ -7,14 +7,16 @@
 
 pub mod anatomy;
 mod comparing;
+mod court;
 mod findings;
 mod images;
+mod indexes;
 mod mending;
 pub mod mutate;
 pub mod outcome;
 pub mod program;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -24,9 +26,10 @@ use std::thread;
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, gate, judge, tool};
 use anatomy::Canvas;
+use court::Court;
 use images::{RECIPES, Recipe};
 use mutate::{Damage, Dice, PLANNED};
-use outcome::{LIMIT, Outcome, outcome};
+use outcome::LIMIT;
 use program::{Seed, TARGETS};
 
 /// How often each planned damage is done to an image, at other places each time.
@@ -40,7 +43,8 @@ struct Tally {
     mutants: usize,
     refused: usize,
     outputs: usize,
-    kernel: usize,
+    /// Inputs that were compared with their outputs.
+    compared: usize,
     wrong: Vec<String>,
 }
 
@@ -51,7 +55,7 @@ fn random_count() -> usize {
     std::env::var("EXT4_CANON_DAMAGE").ok().and_then(|count| count.parse().ok()).unwrap_or(RANDOM)
 }
 
-fn damage_all(recipe: &Recipe, seed: u64, progress: &Progress) -> Tally {
+fn damage_all(recipe: &Recipe, seed: u64, progress: &Progress, mounts: bool) -> Tally {
     let lab = Lab::new();
     let image = images::make(&lab, recipe);
     let bytes = fs::read(&image).expect("reading");
@@ -60,90 +64,43 @@ fn damage_all(recipe: &Recipe, seed: u64, progress: &Progress) -> Tally {
     }
     let anatomy = anatomy::dissect(&bytes).expect("an image that makes sense");
     let mut canvas = Canvas::new(bytes);
-    let mut tally = Tally::default();
-    let mut seen = BTreeSet::new();
-    let mut judge = |canvas: &Canvas, damage: &Damage, tally: &mut Tally| {
-        progress.send(format!("{}: {}", recipe.0, damage.words)).expect("somebody listens");
-        let length = damage.length.unwrap_or(canvas.bytes.len());
-        let wrong = |words: String, tally: &mut Tally| {
-            let name =
-                format!("ext4-canon-damage-{}-{}.img", recipe.0.replace([' ', ','], "-"), tally.mutants);
-            let kept = std::env::temp_dir().join(name);
-            fs::write(&kept, &canvas.bytes[..length]).expect("writing");
-            tally.wrong.push(format!("{}: {}: {words} ({})", recipe.0, damage.words, kept.display()));
-        };
-        tally.mutants += 1;
-        match outcome(&canvas.bytes[..length]) {
-            Outcome::Refused => tally.refused += 1,
-            Outcome::Wrong(words) => wrong(words, tally),
-            Outcome::Written(output) => {
-                if !seen.insert(output.digest()) {
-                    return;
-                }
-                tally.outputs += 1;
-                let path = lab.path("out.img");
-                output.store(&path);
-                if let Err(words) = judge::fsck_silent(&path) {
-                    wrong(words, tally);
-                } else if let Err(words) = same_for_the_kernel(&lab, canvas, length, &path, tally) {
-                    wrong(words, tally);
-                }
-            }
-        }
+    let mut court = Court {
+        lab,
+        recipe,
+        anatomy: &anatomy,
+        progress,
+        mounts,
+        outputs: HashMap::new(),
+        tally: Tally::default(),
     };
-    judge(&canvas, &Damage::default(), &mut tally);
-    assert_eq!((tally.outputs, &tally.wrong[..]), (1, &[][..]), "{}: whole", recipe.0);
+    court.judge(&canvas, &Damage::default());
+    assert_eq!((court.tally.outputs, &court.tally.wrong[..]), (1, &[][..]), "{}: whole", recipe.0);
     let mut dice = Dice::new(seed);
     for number in (0..PLANNED).flat_map(|number| std::iter::repeat_n(number, ROUNDS)) {
         if let Some(damage) = mutate::planned(number, &anatomy, &mut canvas, &mut dice) {
-            judge(&canvas, &damage, &mut tally);
+            court.judge(&canvas, &damage);
         }
         canvas.undo();
     }
     for _ in 0..random_count() {
         let damage = mutate::random(&anatomy, &mut canvas, &mut dice);
-        judge(&canvas, &damage, &mut tally);
+        court.judge(&canvas, &damage);
         canvas.undo();
     }
-    tally
-}
-
-/// Demands that the kernel sees the same tree in input and output, for some of the clean inputs.
-fn same_for_the_kernel(
-    lab: &Lab,
-    canvas: &Canvas,
-    length: usize,
-    output: &Path,
-    tally: &mut Tally,
-) -> Result<(), String> {
-    // The kernel would have to write to others first.
-    let clean = canvas.get(1024 + 0x60, 1).first().is_some_and(|byte| byte & 4 == 0)
-        && canvas.get(1024 + 0xE8, 4) == [0; 4]
-        && canvas.get(1024 + 0x66, 1).first().is_some_and(|byte| byte & 1 == 0)
-        // Few kernels have the tables for names without case.
-        && canvas.get(1024 + 0x62, 1).first().is_some_and(|byte| byte & 2 == 0);
-    if !clean || tally.outputs % 8 != 2 || !gate(&[Need::Mounts]) {
-        return Ok(());
-    }
-    let input = lab.path("damaged.img");
-    fs::write(&input, &canvas.bytes[..length]).expect("writing");
-    tally.kernel += 1;
-    let wanted =
-        judge::kernel_tree(&input).map_err(|words| format!("the kernel refuses the input: {words}"))?;
-    let found = judge::kernel_tree(output)?;
-    if wanted == found {
-        Ok(())
-    } else {
-        Err(format!("the kernel sees\n{wanted}\nin the input, but\n{found}"))
-    }
+    court.tally
 }
 
 /// Takes images from a list until there are none.
-fn work(list: &Arc<Mutex<Vec<(u64, Recipe)>>>, progress: &Progress, results: &Sender<(&'static str, Tally)>) {
+fn work(
+    list: &Mutex<Vec<(u64, Recipe)>>,
+    progress: &Progress,
+    results: &Sender<(&'static str, Tally)>,
+    mounts: bool,
+) {
     loop {
         let next = list.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Some((seed, recipe)) = next else { return };
-        let tally = damage_all(&recipe, seed, progress);
+        let tally = damage_all(&recipe, seed, progress, mounts);
         results.send((recipe.0, tally)).expect("somebody listens");
     }
 }
@@ -161,7 +118,7 @@ fn damaged_images_are_refused_or_read_as_e2fsck_and_kernel_read_them() {
         .map(|_| {
             let (progress, told) = channel();
             let (list, results) = (Arc::clone(&list), results.clone());
-            (thread::spawn(move || work(&list, &progress, &results)), told)
+            (thread::spawn(move || work(&list, &progress, &results, mounts)), told)
         })
         .collect();
     drop(results);
@@ -185,7 +142,7 @@ fn damaged_images_are_refused_or_read_as_e2fsck_and_kernel_read_them() {
         total.mutants += tally.mutants;
         total.refused += tally.refused;
         total.outputs += tally.outputs;
-        total.kernel += tally.kernel;
+        total.compared += tally.compared;
         wrong.extend(tally.wrong);
     }
     println!("{count} images: {total:?}");
@@ -216,15 +173,15 @@ fn fuzz_targets_hold_for_a_moment() {
     for target in TARGETS {
         let (mut mine, others): (Vec<_>, Vec<_>) = seeds.into_iter().partition(|seed| seed.is_for(&target));
         let mut dice = Dice::new(77);
-        let (mut written, mut judged) = (0, BTreeSet::new());
+        let (mut written, mut seen) = (0, HashSet::new());
         for _ in 0..150 {
             let program: Vec<u8> = (0..21).map(|_| dice.number().to_le_bytes()[0]).collect();
-            let output = program::run(&target, &mut mine, &program);
+            let output = program::run(&target, &mut mine, &program, &mut seen);
             let output = output.unwrap_or_else(|words| panic!("{program:x?}: {words}"));
-            let Some(bytes) = output else { continue };
+            let Some(output) = output else { continue };
             written += 1;
-            if judged.insert(bytes.clone()) && judged.len() < 10 {
-                fs::write(&path, bytes).expect("writing");
+            if written <= 10 {
+                output.store(&path);
                 judge::fsck_silent(&path)
                     .unwrap_or_else(|words| panic!("{}: {program:x?}: {words}", target.name));
             }

@@ -12,6 +12,8 @@ use ext4_canon::ondisk::{Field, dir_entry, extent, group_descriptor, htree, le16
 
 /// The most parts that are looked for; more would be of no use.
 const MOST_PARTS: usize = 4000;
+/// The most blocks of a directory, or of a file with metadata.
+const MOST_BLOCKS: usize = 256;
 
 /// What a part of an image is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +56,11 @@ impl Kind {
             Self::Quota => 12,
             Self::Bitmap => 13,
         }
+    }
+
+    /// Whether its numbers begin with their highest byte.
+    pub fn is_big_endian(self) -> bool {
+        matches!(self, Self::JournalBlock | Self::JournalSuperblock)
     }
 }
 
@@ -194,7 +201,8 @@ impl Walk<'_> {
             if sb.s_feature_incompat.get() & 0x80 != 0 { usize::from(sb.s_desc_size.get()) } else { 32 };
         let per_group = sb.s_inodes_per_group.get();
         let groups = sb.s_inodes_count.get().checked_div(per_group).unwrap_or(0).min(64);
-        let first = sb.s_first_data_block.get() as usize + 1;
+        // Behind the superblock, wherever the first cluster begins.
+        let first = if self.anatomy.block_size == 1024 { 2 } else { 1 };
         for group in 0..groups {
             let mut start = first * self.anatomy.block_size + group as usize * size;
             if sb.s_feature_incompat.get() & 0x10 != 0 {
@@ -254,7 +262,7 @@ impl Walk<'_> {
             };
             let root = start + inode::I_BLOCK;
             let blocks = if extents { self.extents(number, generation, root) } else { self.block_map(root) };
-            for (place, block) in blocks.iter().enumerate().take(64) {
+            for (place, block) in blocks.iter().enumerate().take(MOST_BLOCKS) {
                 match content {
                     Some(Kind::Directory(..)) => {
                         self.block(Kind::Directory(number, generation, place == 0), *block)

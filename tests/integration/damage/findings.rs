@@ -6,7 +6,7 @@ use super::anatomy::{Canvas, Kind, dissect};
 use super::images::{RECIPES, make};
 use super::outcome::{Outcome, outcome};
 use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, inode_offset, patch, peek};
-use crate::support::{Lab, canonical, refused};
+use crate::support::{Lab, canonical, judge, refused, same_bytes};
 
 const INLINE: [&str; 6] = ["-t", "ext4", "-I", "256", "-O", "^has_journal,inline_data"];
 
@@ -147,4 +147,98 @@ fn a_deep_path_is_cut_in_messages() {
     let message = refused(&image, &[], 4);
     assert!(message.contains("(…/n") && message.contains("nn/pipe)"), "{message}");
     assert!(message.len() < 5000, "{}", message.len());
+}
+
+/// The resize inode of 4 KiB blocks is a large file to e2fsck; mke2fs always sets the feature then.
+#[test]
+fn a_resize_inode_may_be_a_large_file() {
+    let lab = Lab::new();
+    let image =
+        lab.mke2fs("in.img", "8M", &["-t", "ext4", "-b", "4096", "-O", "resize_inode,^metadata_csum"]);
+    let [low, rest @ ..]: [u8; 4] = peek(&image, 1024 + 0x64);
+    assert!(low & 2 != 0);
+    let output = canonical(&image, &[]);
+    patch(&image, 1024 + 0x64, &[&[low & !2], &rest[..]].concat());
+    same_bytes(&output, &canonical(&image, &[]));
+}
+
+/// The kernel mounts neither; the output had the same options, and another level.
+#[test]
+fn what_the_kernel_does_not_mount_is_refused() {
+    for (offset, bytes, words) in
+        [(0x200, vec![b'x'; 64], "tune2fs -E mount_opts"), (0x176, vec![1], "s_encryption_level 1")]
+    {
+        let lab = Lab::new();
+        let image = lab.mke2fs("in.img", "4M", &["-t", "ext4", "-O", "encrypt,^metadata_csum"]);
+        canonical(&image, &[]);
+        patch(&image, 1024 + offset, &bytes);
+        let message = refused(&image, &[], 3);
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+/// The kernel hides what the superblock names as a quota file, also without the feature.
+#[test]
+fn a_quota_file_in_the_tree_is_refused() {
+    for field in ["usr_quota_inum", "grp_quota_inum", "prj_quota_inum", "orphan_file_inum"] {
+        let lab = Lab::new();
+        let image = lab.mke2fs("in.img", "4M", &["-t", "ext4", "-O", "^has_journal,^orphan_file"]);
+        let output = canonical(&image, &[]);
+        debugfs(&image, &format!("set_super_value {field} 11\n"));
+        let message = refused(&image, &[], 4);
+        assert!(message.contains("(/lost+found)") && message.contains("set_super_value"), "{message}");
+        debugfs(&image, &format!("set_super_value {field} 0\n"));
+        same_bytes(&output, &canonical(&image, &[]));
+    }
+}
+
+/// The kernel does not mount where it can't read the orphan file's inode.
+#[test]
+fn files_outside_the_tree_have_a_possible_extra_isize() {
+    for (features, number) in [("orphan_file", 12), ("has_journal", 8), ("quota", 3)] {
+        let lab = Lab::new();
+        let features = format!("{features},^metadata_csum");
+        let image = lab.mke2fs("in.img", "8M", &["-t", "ext4", "-b", "1024", "-I", "256", "-O", &features]);
+        canonical(&image, &[]);
+        debugfs(&image, &format!("set_inode_field <{number}> extra_isize 65535\n"));
+        let message = refused(&image, &[], 4);
+        assert!(message.contains("i_extra_isize is 65535"), "{message}");
+    }
+}
+
+/// The kernel lists such xattrs, but does not open them; e2fsck says nothing.
+#[test]
+fn names_of_xattrs_have_the_parts_of_their_namespace() {
+    for (index, length, words) in [(2, 4, "system.posix_acl_accesslong"), (1, 0, "'user.'")] {
+        let lab = Lab::new();
+        let source = lab.folder("source");
+        fs::write(source.join("file"), "x").expect("writing");
+        let options = ["-t", "ext4", "-I", "256", "-O", "^has_journal,^metadata_csum"];
+        let image = lab.mke2fs_d("in.img", "4M", &options, &source);
+        debugfs(&image, "ea_set file user.long value\n");
+        canonical(&image, &[]);
+        // Behind the inode, its 32 bytes more, and a magic number; a hash of 0 is none.
+        let entry = inode_offset(&image, "/file") + 128 + 32 + 4;
+        patch(&image, entry, &[length, index]);
+        patch(&image, entry + 12, &[0; 4]);
+        if length == 0 {
+            // The entry is shorter then, and its end is where the name was.
+            patch(&image, entry + 16, &[0; 4]);
+        }
+        let message = refused(&image, &[], 4);
+        assert!(message.contains("(/file)") && message.contains(words), "{message}");
+    }
+}
+
+/// A long interval of multiple mount protection is its owner's choice, though e2fsck announces a wait.
+#[test]
+fn a_long_interval_between_mounts_is_kept() {
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-O", "^has_journal,mmp", "-E", "mmp_update_interval=146"];
+    let image = lab.mke2fs("in.img", "4M", &options);
+    // Anything that writes would wait indeed.
+    let Outcome::Written(output) = outcome(&fs::read(&image).expect("reading")) else { panic!("refused") };
+    output.store(&lab.path("out.img"));
+    judge::fsck_silent(&lab.path("out.img")).expect("a sound image");
+    assert_eq!(peek(&lab.path("out.img"), 1024 + 0x166), [146, 0]);
 }

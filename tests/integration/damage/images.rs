@@ -15,6 +15,10 @@ pub enum Then {
     Nothing,
     /// e2fsck gives directories an index.
     Index,
+    /// The same, and one directory is so large that its index has two levels.
+    Levels,
+    /// A file looks to debugfs as if it had a Merkle tree.
+    Verity,
     /// The kernel works on it, and is cut off, with these mount options.
     Cut(&'static str),
     /// The kernel deletes files that are open, and is cut off.
@@ -34,7 +38,7 @@ pub enum Then {
 /// Name, size, options of mke2fs, and what happens then.
 pub type Recipe = (&'static str, &'static str, &'static str, Then);
 
-pub const RECIPES: [Recipe; 45] = [
+pub const RECIPES: [Recipe; 47] = [
     ("ext2", "1M", "-t ext2 -b 1024", Then::Nothing),
     ("ext2 4k", "2M", "-t ext2 -b 4096", Then::Nothing),
     ("revision 0", "1M", "-t ext2 -r 0 -b 1024", Then::Nothing),
@@ -56,6 +60,7 @@ pub const RECIPES: [Recipe; 45] = [
     ("index", "1M", "-t ext4 -b 1024 -O ^has_journal", Then::Index),
     ("index, no checksums", "1M", "-t ext4 -b 1024 -O ^has_journal,^metadata_csum", Then::Index),
     ("index 4k, large_dir", "4M", "-t ext4 -b 4096 -O ^has_journal,large_dir", Then::Index),
+    ("index of two levels", "2M", "-t ext4 -b 1024 -O ^has_journal", Then::Levels),
     ("groups", "2M", "-t ext4 -b 1024 -g 256 -O ^has_journal", Then::Nothing),
     ("groups, no flex_bg", "2M", "-t ext4 -b 1024 -g 256 -O ^has_journal,^flex_bg", Then::Nothing),
     ("meta_bg", "2M", "-t ext4 -b 1024 -g 256 -O ^has_journal,meta_bg,^resize_inode", Then::Nothing),
@@ -68,6 +73,7 @@ pub const RECIPES: [Recipe; 45] = [
     ("seed", "1M", "-t ext4 -b 1024 -O ^has_journal,metadata_csum_seed", Then::Nothing),
     ("stable_inodes, encrypt", "1M", "-t ext4 -b 1024 -O ^has_journal,stable_inodes,encrypt", Then::Nothing),
     ("verity", "2M", "-t ext4 -b 4096 -O ^has_journal,verity", Then::Nothing),
+    ("verity, files", "2M", "-t ext4 -b 4096 -O ^has_journal,verity", Then::Verity),
     ("bigalloc", "2M", "-t ext4 -b 1024 -C 4096 -O ^has_journal,bigalloc", Then::Index),
     ("bigalloc 4k", "8M", "-t ext4 -b 4096 -C 16384 -O ^has_journal,bigalloc", Then::Xattrs),
     (
@@ -102,10 +108,14 @@ impl Then {
     pub fn mounts(self) -> bool {
         matches!(self, Self::Cut(_) | Self::Orphans | Self::FastCommits)
     }
+
+    fn has_index(self) -> bool {
+        matches!(self, Self::Index | Self::Levels | Self::Casefold)
+    }
 }
 
 /// A small tree with something of everything.
-fn source(lab: &Lab, index: bool) -> PathBuf {
+fn source(lab: &Lab, then: Then) -> PathBuf {
     let root = lab.folder("source");
     fs::create_dir_all(root.join("deep/er/and/deeper")).expect("folders");
     fs::create_dir(root.join("lost+found")).expect("a folder");
@@ -124,7 +134,14 @@ fn source(lab: &Lab, index: bool) -> PathBuf {
     // Two blocks of block numbers, one above the other.
     let far = File::create(root.join("far")).expect("a file");
     far.write_all_at(b"far", 5 << 20).expect("writing");
-    if index {
+    if then == Then::Levels {
+        fs::create_dir(root.join("large")).expect("a folder");
+        for number in 0..400 {
+            let name = root.join("large").join(format!("{number:0250}"));
+            fs::hard_link(root.join("file59"), name).expect("a link");
+        }
+    }
+    if then.has_index() {
         fs::create_dir(root.join("many")).expect("a folder");
         for number in 0..150 {
             let name = format!("{number:03} a name of some length that fills the blocks of a folder");
@@ -138,19 +155,29 @@ fn source(lab: &Lab, index: bool) -> PathBuf {
 /// Makes the image of a recipe.
 pub fn make(lab: &Lab, recipe: &Recipe) -> PathBuf {
     let (_, size, options, then) = recipe;
-    let source = source(lab, matches!(then, Then::Index | Then::Casefold));
-    let inodes = if matches!(then, Then::Index | Then::Casefold) { "256" } else { "64" };
+    let source = source(lab, *then);
+    let inodes = if then.has_index() { "256" } else { "64" };
     let options: Vec<&str> = options.split(' ').chain(["-N", inodes]).collect();
     let image = lab.mke2fs_d("in.img", size, &options, &source);
     match then {
         Then::Nothing => {}
-        Then::Index | Then::Casefold => {
+        Then::Index | Then::Levels | Then::Casefold => {
             if *then == Then::Casefold {
                 let set = |folder: &str| format!("set_inode_field {folder} flags 0x40080000\n");
                 debugfs(&image, &(set("many") + &set("deep")));
             }
             let ran = try_run(tool("e2fsck").arg("-fyD").arg(&image));
             assert!(ran.code.is_some_and(|code| code <= 1), "{ran:#?}");
+        }
+        Then::Verity => {
+            // Behind the end is a tree, and in its last four bytes the length of the descriptor before them.
+            let mut bytes = tree::noise(9, 20 * 4096);
+            let end = bytes.len();
+            bytes[end - 4..].copy_from_slice(&256_u32.to_le_bytes());
+            fs::write(lab.path("verity"), bytes).expect("writing");
+            let write = format!("write {} verity\n", lab.path("verity").display());
+            let set = "set_inode_field verity size 65000\nset_inode_field verity flags 0x180000\n";
+            debugfs(&image, &(write + set));
         }
         Then::Xattrs => {
             let long = "v".repeat(300);

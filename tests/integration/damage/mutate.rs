@@ -1,9 +1,12 @@
 //! Damages: planned ones, each of a kind that real damage or an attacker has, and random ones.
 
+use std::ops::Range;
+
 use ext4_canon::ondisk::inode::{I_BLOCK, S_IFDIR, S_IFREG};
 use ext4_canon::ondisk::{extent, le16, le32};
 
 use super::anatomy::{Anatomy, Canvas, Kind, Live, Part};
+use super::indexes::{INDEXES, in_index};
 
 /// Numbers that look random, but are always the same.
 #[derive(Clone, Debug)]
@@ -38,13 +41,13 @@ pub struct Damage {
 }
 
 impl Damage {
-    fn of(words: impl Into<String>) -> Self {
+    pub(super) fn of(words: impl Into<String>) -> Self {
         Self { words: words.into(), length: None }
     }
 }
 
 /// Overwrites bytes of a part and makes its checksums right.
-fn change(anatomy: &Anatomy, canvas: &mut Canvas, part: &Part, at: usize, new: &[u8]) {
+pub(super) fn change(anatomy: &Anatomy, canvas: &mut Canvas, part: &Part, at: usize, new: &[u8]) {
     canvas.set(at, new);
     anatomy.refresh(canvas, part);
 }
@@ -122,11 +125,10 @@ fn field(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
     let found = canvas.get(at, size);
     old[..found.len()].copy_from_slice(found);
     let value = some_value(anatomy, canvas, dice, u64::from_le_bytes(old));
-    let bytes = match part.kind {
-        // These are big-endian.
-        Kind::JournalBlock | Kind::JournalSuperblock => value.to_be_bytes()[8 - size..].to_vec(),
-        _ => value.to_le_bytes()[..size].to_vec(),
-    };
+    let mut bytes = value.to_le_bytes()[..size].to_vec();
+    if part.kind.is_big_endian() {
+        bytes.reverse();
+    }
     change(anatomy, canvas, &part, at, &bytes);
     Damage::of(format!("{:?}: byte {:#x} of it, {size} bytes, to {bytes:x?}", part.kind, at - part.start))
 }
@@ -157,21 +159,31 @@ fn fill(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
     Damage::of(format!("{:?}: {length} bytes from {start:#x} on become {byte:#x}", part.kind))
 }
 
+/// Which planned damages are of directories, of their indexes, of maps, and of inodes.
+pub const IN_DIRECTORIES: Range<usize> = 0..12;
+pub const IN_INDEXES: Range<usize> = 12..12 + INDEXES;
+pub const IN_MAPS: Range<usize> = IN_INDEXES.end..IN_INDEXES.end + 10;
+pub const IN_INODES: Range<usize> = IN_MAPS.end..IN_MAPS.end + 8;
 /// How many planned damages there are.
-pub const PLANNED: usize = 36;
+pub const PLANNED: usize = IN_INODES.end + 6;
 
 /// A planned damage, at a place that `dice` picks; `None` where the image has nothing for it.
 pub fn planned(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
-    match number {
-        0..12 => in_directory(number, anatomy, canvas, dice),
-        12..22 => in_map(number - 12, anatomy, canvas, dice),
-        22..30 => in_inode(number - 22, anatomy, canvas, dice),
-        _ => elsewhere(number - 30, anatomy, canvas, dice),
+    if IN_DIRECTORIES.contains(&number) {
+        in_directory(number, anatomy, canvas, dice)
+    } else if IN_INDEXES.contains(&number) {
+        in_index(number - IN_INDEXES.start, anatomy, canvas, dice)
+    } else if IN_MAPS.contains(&number) {
+        in_map(number - IN_MAPS.start, anatomy, canvas, dice)
+    } else if IN_INODES.contains(&number) {
+        in_inode(number - IN_INODES.start, anatomy, canvas, dice)
+    } else {
+        elsewhere(number - IN_INODES.end, anatomy, canvas, dice)
     }
 }
 
 /// The entries of a block: their offsets in it, and their lengths.
-fn entries(block: &[u8]) -> Vec<(usize, usize)> {
+pub(super) fn entries(block: &[u8]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(length) = le16(block, at + 4).map(usize::from).filter(|length| *length >= 8) {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, IoSlice};
 use std::os::unix::fs::FileExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use ext4_canon::observe::Silent;
 use ext4_canon::{Error, Input, Options, Sink, canonicalize};
+use xxhash_rust::xxh3::Xxh3;
 
 /// How long one image may take.
 pub const LIMIT: Duration = Duration::from_secs(10);
@@ -26,8 +26,8 @@ pub enum Outcome {
     Wrong(String),
 }
 
-/// An output in memory.
-#[derive(Debug)]
+/// An output in memory: what was written, and zeros between.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Output {
     length: usize,
     pieces: BTreeMap<u64, Vec<u8>>,
@@ -38,7 +38,8 @@ struct Memory(Mutex<BTreeMap<u64, Vec<u8>>>);
 
 impl Sink for Memory {
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        parts.iter().for_each(|part| bytes.extend_from_slice(part));
         let mut pieces = self.0.lock().map_err(|_| io::Error::other("a panic in another write"))?;
         match pieces.insert(offset, bytes) {
             None => Ok(()),
@@ -48,11 +49,14 @@ impl Sink for Memory {
 }
 
 impl Output {
-    /// A number that equal outputs share.
-    pub fn digest(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.bytes().hash(&mut hasher);
-        hasher.finish()
+    /// A number that outputs share if the same was written.
+    pub fn digest(&self) -> u128 {
+        let mut hasher = Xxh3::new();
+        for (offset, piece) in &self.pieces {
+            hasher.update(&offset.to_le_bytes());
+            hasher.update(piece);
+        }
+        hasher.digest128()
     }
 
     /// All bytes.

@@ -1,32 +1,47 @@
 //! Small programs of damages, as fuzzers write them: what they do to a seed, and what must hold then.
 
+use std::collections::HashSet;
+use std::ops::Range;
+
 use ext4_canon::observe::Silent;
 use ext4_canon::{Input, Options, verify};
 
 use super::anatomy::{Anatomy, Canvas, dissect};
-use super::mutate::{self, Dice, PLANNED};
-use super::outcome::{Outcome, outcome};
+use super::mutate::{self, Dice, IN_DIRECTORIES, IN_INDEXES, IN_INODES, IN_MAPS, PLANNED};
+use super::outcome::{Outcome, Output, outcome};
 
 /// What a fuzzer is about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     pub name: &'static str,
     /// The classes of parts that it damages; none for all.
     pub classes: &'static [u8],
+    /// Planned damages that it does as well.
+    pub planned: Range<usize>,
     /// Names of seeds have one of these words.
     pub seeds: &'static [&'static str],
 }
 
 /// All fuzzers. The invariant of each is that of [`holds`].
 pub const TARGETS: [Target; 8] = [
-    Target { name: "image", classes: &[], seeds: &[""] },
-    Target { name: "journal", classes: &[9, 10, 10, 10], seeds: &["dirty", "orphans"] },
-    Target { name: "fast_commits", classes: &[11], seeds: &["fast"] },
-    Target { name: "directories", classes: &[5, 5, 5, 2], seeds: &["index", "ext2", "ext4", "casefold"] },
-    Target { name: "maps", classes: &[3, 4, 2], seeds: &["ext2", "ext3", "ext4", "bigalloc", "groups"] },
-    Target { name: "xattrs", classes: &[6, 2], seeds: &["xattrs", "inodes", "ea_inode"] },
-    Target { name: "inline_data", classes: &[2], seeds: &["inline"] },
-    Target { name: "quota", classes: &[12, 12, 0], seeds: &["quota"] },
+    Target { name: "image", classes: &[], planned: 0..PLANNED, seeds: &[""] },
+    Target { name: "journal", classes: &[9, 10, 10, 10], planned: 0..0, seeds: &["dirty", "orphans"] },
+    Target { name: "fast_commits", classes: &[11], planned: 0..0, seeds: &["fast"] },
+    Target {
+        name: "directories",
+        classes: &[5, 5, 5, 2],
+        planned: IN_DIRECTORIES.start..IN_INDEXES.end,
+        seeds: &["index", "ext2", "ext4", "casefold"],
+    },
+    Target {
+        name: "maps",
+        classes: &[3, 4, 2],
+        planned: IN_MAPS,
+        seeds: &["ext2", "ext3", "ext4", "bigalloc", "groups", "verity"],
+    },
+    Target { name: "xattrs", classes: &[6, 2], planned: 0..0, seeds: &["xattrs", "inodes", "ea_inode"] },
+    Target { name: "inline_data", classes: &[2], planned: IN_INODES, seeds: &["inline"] },
+    Target { name: "quota", classes: &[12, 12, 0], planned: 0..0, seeds: &["quota"] },
 ];
 
 /// An image to be damaged.
@@ -51,23 +66,29 @@ impl Seed {
 }
 
 /// The bytes of one step.
-const STEP: usize = 10;
+pub const STEP: usize = 10;
 /// The most steps of a program.
-const MOST_STEPS: usize = 16;
+pub const MOST_STEPS: usize = 16;
 
-/// Runs a program on the seed that its first byte picks. Returns the output where there is one.
+/// Runs a program on the seed that its first byte picks. Returns the output if no digest in `seen` is
+/// its own, and adds it there.
 ///
 /// # Errors
 ///
 /// What does not hold, in words.
-pub fn run(target: &Target, seeds: &mut [Seed], program: &[u8]) -> Result<Option<Vec<u8>>, String> {
+pub fn run(
+    target: &Target,
+    seeds: &mut [Seed],
+    program: &[u8],
+    seen: &mut HashSet<u128>,
+) -> Result<Option<Output>, String> {
     let (Some((first, steps)), false) = (program.split_first(), seeds.is_empty()) else { return Ok(None) };
     let count = seeds.len();
     let seed = &mut seeds[usize::from(*first) % count];
     for step in steps.as_chunks::<STEP>().0.iter().take(MOST_STEPS) {
         damage(target, seed, step);
     }
-    let result = holds(&seed.canvas.bytes).map_err(|words| {
+    let result = holds(&seed.canvas.bytes, seen).map_err(|words| {
         let kept = std::env::temp_dir().join(format!("ext4-canon-{}.img", target.name));
         let stored = std::fs::write(&kept, &seed.canvas.bytes).map(|()| kept);
         format!("{}: {}: {words} (kept as {stored:?})", target.name, seed.name)
@@ -86,9 +107,10 @@ fn damage(target: &Target, seed: &mut Seed, step: &[u8; STEP]) {
     let field = usize::from(u16::from_le_bytes([field_lo, field_hi]));
     let value = u32::from_le_bytes(value);
     let Some(part) = parts.get(number % parts.len().max(1)) else { return };
-    if op & 7 == 7 && target.classes.is_empty() {
+    if op & 7 == 7 && !target.planned.is_empty() {
         let mut dice = Dice::new(u64::from(value));
-        mutate::planned(field % PLANNED, anatomy, canvas, &mut dice);
+        let number = target.planned.start + field % target.planned.len();
+        mutate::planned(number, anatomy, canvas, &mut dice);
         return;
     }
     if op & 7 == 6 {
@@ -98,9 +120,16 @@ fn damage(target: &Target, seed: &mut Seed, step: &[u8; STEP]) {
     } else {
         let fields = anatomy.fields(&canvas.bytes, part);
         let Some(&(at, size)) = fields.get(field % fields.len().max(1)) else { return };
+        let size = size.min(4);
+        let ordered = |mut bytes: Vec<u8>| {
+            if part.kind.is_big_endian() {
+                bytes.reverse();
+            }
+            bytes
+        };
         let mut old = [0; 4];
-        let found = canvas.get(at, size.min(4));
-        old[..found.len()].copy_from_slice(found);
+        let found = ordered(canvas.get(at, size).to_vec());
+        old[..found.len()].copy_from_slice(&found);
         let old = u32::from_le_bytes(old);
         let new = match op & 7 {
             4 => old.wrapping_add(value),
@@ -111,7 +140,7 @@ fn damage(target: &Target, seed: &mut Seed, step: &[u8; STEP]) {
             3 => old ^ 1 << (value & 31),
             _ => value,
         };
-        canvas.set(at, &new.to_le_bytes()[..size.min(4)]);
+        canvas.set(at, &ordered(new.to_le_bytes()[..size].to_vec()));
     }
     // Now and then, checksums stay as they are.
     if op >> 4 != 15 {
@@ -120,19 +149,23 @@ fn damage(target: &Target, seed: &mut Seed, step: &[u8; STEP]) {
 }
 
 /// Demands what holds for all bytes: an error that helps; or an output that is read as the same tree,
-/// and whose canonical form is itself.
-pub fn holds(bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
+/// and whose canonical form is itself. The latter follows from the output alone, so once is enough.
+fn holds(bytes: &[u8], seen: &mut HashSet<u128>) -> Result<Option<Output>, String> {
     let output = match outcome(bytes) {
         Outcome::Refused => return Ok(None),
         Outcome::Wrong(words) => return Err(words),
-        Outcome::Written(output) => output.bytes(),
+        Outcome::Written(output) => output,
     };
-    match outcome(&output) {
-        Outcome::Written(again) if again.bytes() == output => {}
-        Outcome::Written(_) => return Err("its output is not canonical".to_owned()),
-        other => return Err(format!("its output can't be read: {other:?}")),
+    let written = output.bytes();
+    let is_new = seen.insert(output.digest());
+    if is_new {
+        match outcome(&written) {
+            Outcome::Written(again) if again.bytes() == written => {}
+            Outcome::Written(_) => return Err("its output is not canonical".to_owned()),
+            other => return Err(format!("its output can't be read: {other:?}")),
+        }
     }
-    verify(&Input::new(bytes), &Input::new(&output), &Options::default(), &Silent)
+    verify(&Input::new(bytes), &Input::new(&written), &Options::default(), &Silent)
         .map_err(|error| format!("its output is another tree: {error}"))?;
-    Ok(Some(output))
+    Ok(is_new.then_some(output))
 }

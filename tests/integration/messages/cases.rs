@@ -242,6 +242,14 @@ fn quota(lab: &Lab) {
     patch(&image, first_block(&image, "<3>") + 1024, &[0xFF; 4]);
 }
 
+/// Overwrites bytes of a block with one xattr.
+fn xattr_block(lab: &Lab, at: u64, bytes: &[u8]) {
+    let image = made(lab, "-t ext2 -I 128", "4M");
+    debugfs(&image, "ea_set file user.name value\n");
+    let block = u32::from_le_bytes(peek(&image, inode_offset(&image, "/file") + 0x68));
+    patch(&image, u64::from(block) * 1024 + at, bytes);
+}
+
 /// The inode of a large xattr says another number of references.
 fn ea_inode(lab: &Lab, on: &str) {
     let image = made(lab, "-t ext4 -O ^metadata_csum,^64bit,^has_journal,ea_inode", "4M");
@@ -337,6 +345,8 @@ pub const CASES: &[Case] = &[
     }),
     case("encoding", |lab| superblock(lab, &format!("{EXT4},casefold"), 0x27C, &[9])),
     case("flags of the encoding", |lab| superblock(lab, &format!("{EXT4},casefold"), 0x27E, &[0x40])),
+    case("level of encryption", |lab| superblock(lab, &format!("{EXT4},encrypt"), 0x176, &[1])),
+    case("mount options without an end", |lab| superblock(lab, EXT2, 0x200, &[b'x'; 64])),
     case("an index of three levels", three_levels),
     case("revision 0", |lab| {
         let image = made(lab, "-t ext2 -r 0", "4M");
@@ -386,6 +396,7 @@ pub const CASES: &[Case] = &[
     // Damaged.
     case("checksum of the superblock", |lab| flip(&made(lab, CHECKED, "4M"), 1024 + 0x54)),
     case("inodes of the superblock", |lab| superblock(lab, EXT2, 0x28, &[0; 4])),
+    case("a file of the tree as a quota file", |lab| superblock(lab, EXT2, 0x240, &[12, 0, 0, 0])),
     case("checksum of a group descriptor", |lab| flip(&made(lab, CHECKED, "4M"), 2048 + 8)),
     case("place of an inode table", |lab| patch(&made(lab, EXT2, "4M"), 2048 + 8, &[0xFF; 4])),
     case("checksum of an inode", |lab| {
@@ -431,12 +442,8 @@ pub const CASES: &[Case] = &[
         let at = bytes.windows(6).position(|name| name == b"abcdef").expect("the name");
         patch(&image, block + at as u64, b"\x1b[2J/\n");
     }),
-    case("magic of an xattr block", |lab| {
-        let image = made(lab, "-t ext2 -I 128", "4M");
-        debugfs(&image, "ea_set file user.name value\n");
-        let [a, b, c, d] = peek(&image, inode_offset(&image, "/file") + 0x68);
-        patch(&image, u64::from(u32::from_le_bytes([a, b, c, d])) * 1024, &[0; 4]);
-    }),
+    case("magic of an xattr block", |lab| xattr_block(lab, 0, &[0; 4])),
+    case("an ACL with a name", |lab| xattr_block(lab, 33, &[2])),
     case("references to a value", |lab| ea_inode(lab, "file")),
     case("magic of the journal", |lab| journal(lab, 0, &[0])),
     case("an orphan file", |lab| {

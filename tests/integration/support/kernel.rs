@@ -21,7 +21,8 @@ pub struct Mounted {
 impl Mounted {
     /// Mounts without replaying the journal or writing anything.
     pub fn read_only(image: &Path) -> Result<Self, String> {
-        Self::mount(image, "ext4", "loop,ro,noload")
+        // A damaged image may ask the kernel to panic.
+        Self::mount(image, "ext4", "loop,ro,noload,errors=continue")
     }
 
     /// Mounts for changes.

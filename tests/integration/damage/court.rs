@@ -1,0 +1,121 @@
+//! What becomes of the mutants of one image, and what e2fsck and the kernel think of it.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fs;
+use std::panic::catch_unwind;
+use std::path::Path;
+
+use ext4_canon::ondisk::inode::Inode;
+
+use super::anatomy::{Anatomy, Canvas, Live};
+use super::images::{Recipe, Then};
+use super::mutate::Damage;
+use super::outcome::{Outcome, Output, outcome};
+use super::{Progress, Tally};
+use crate::support::listing::first_difference;
+use crate::support::{Lab, judge};
+
+/// The judges of one image.
+pub struct Court<'c> {
+    pub lab: Lab,
+    pub recipe: &'c Recipe,
+    pub anatomy: &'c Anatomy,
+    pub progress: &'c Progress,
+    /// Whether the kernel can be asked.
+    pub mounts: bool,
+    /// The tree of each output, by its digest; none yet if no input had to be compared with it.
+    pub outputs: HashMap<u128, Option<String>>,
+    pub tally: Tally,
+}
+
+impl Court<'_> {
+    /// Judges a damaged image.
+    pub fn judge(&mut self, canvas: &Canvas, damage: &Damage) {
+        self.progress.send(format!("{}: {}", self.recipe.0, damage.words)).expect("somebody listens");
+        let image = &canvas.bytes[..damage.length.unwrap_or(canvas.bytes.len())];
+        self.tally.mutants += 1;
+        let words = match outcome(image) {
+            Outcome::Refused => {
+                self.tally.refused += 1;
+                return;
+            }
+            Outcome::Wrong(words) => words,
+            Outcome::Written(output) => match self.judge_output(image, &output) {
+                Ok(()) => return,
+                Err(words) => words,
+            },
+        };
+        let name = self.recipe.0.replace([' ', ','], "-");
+        let name = format!("ext4-canon-damage-{name}-{}.img", self.tally.mutants);
+        let kept = std::env::temp_dir().join(name);
+        fs::write(&kept, image).expect("writing");
+        let place = kept.display();
+        self.tally.wrong.push(format!("{}: {}: {words} ({place})", self.recipe.0, damage.words));
+    }
+
+    /// e2fsck judges each output once; the kernel has to see the same tree in each input.
+    fn judge_output(&mut self, image: &[u8], output: &Output) -> Result<(), String> {
+        let path = self.lab.path("out.img");
+        let reader = self.reader(image);
+        let known = self.outputs.entry(output.digest());
+        if let Entry::Vacant(_) = known {
+            self.tally.outputs += 1;
+            output.store(&path);
+            judge::fsck_silent(&path)?;
+        }
+        let known = known.or_default();
+        let Some(read) = reader else { return Ok(()) };
+        self.tally.compared += 1;
+        let input = self.lab.path("damaged.img");
+        fs::write(&input, image).expect("writing");
+        let wanted = read(&input).map_err(|words| format!("the input can't be read: {words}"))?;
+        let found = match known {
+            Some(found) => found,
+            None => {
+                output.store(&path);
+                known.insert(read(&path).map_err(|words| format!("the output can't be read: {words}"))?)
+            }
+        };
+        if wanted == *found {
+            Ok(())
+        } else {
+            Err(format!("input and output differ:\n{}", first_difference(&wanted, found)))
+        }
+    }
+
+    /// Who can read an image without writing to it first, if anybody.
+    fn reader(&self, image: &[u8]) -> Option<Reader> {
+        let bit = |at: usize, bit: u8| image.get(1024 + at).is_none_or(|byte| byte & bit != 0);
+        let (journal, orphan_file) = (bit(0x60, 4), bit(0x66, 1));
+        let orphans = image.get(1024 + 0xE8..1024 + 0xEC) != Some(&[0; 4]);
+        // Few kernels have the tables for names without case.
+        let casefold = bit(0x62, 2);
+        if journal || orphan_file || orphans || casefold {
+            None
+        } else if self.recipe.3 == Then::Verity {
+            // No kernel opens a file whose Merkle tree is none; and debugfs copies each byte of a hole.
+            let is_small = |inode: &Live| {
+                image.get(inode.start..).is_none_or(|bytes| Inode::decode(bytes).size() < 1 << 24)
+            };
+            self.anatomy.inodes.iter().all(is_small).then_some(debugfs_tree)
+        } else {
+            self.mounts.then_some(kernel_tree)
+        }
+    }
+}
+
+/// A judge who reads trees.
+type Reader = fn(&Path) -> Result<String, String>;
+
+fn debugfs_tree(image: &Path) -> Result<String, String> {
+    Ok(judge::debugfs_tree(image))
+}
+
+/// What the kernel sees; whatever it can't read is an error, not a panic.
+fn kernel_tree(image: &Path) -> Result<String, String> {
+    catch_unwind(|| judge::kernel_tree(image)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
+        Err(words.to_owned())
+    })
+}

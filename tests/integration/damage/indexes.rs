@@ -1,0 +1,201 @@
+//! Damages of the indexes of large directories.
+
+use ext4_canon::ondisk::inode::InodeFlags;
+use ext4_canon::ondisk::superblock::OFFSET;
+use ext4_canon::ondisk::{htree, le16, le32};
+
+use super::anatomy::{Anatomy, Canvas, Kind, Part};
+use super::mutate::{Damage, Dice, change, entries};
+
+/// How many damages of indexes there are.
+pub const INDEXES: usize = 20;
+
+/// A root or an interior node.
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    part: Part,
+    owner: u32,
+    is_root: bool,
+    /// Where its limit, its count and its entries begin, and how many there are.
+    head: usize,
+    count: usize,
+}
+
+impl Node {
+    /// Where the hash of an entry lies; that of the first is not there. The block follows.
+    fn entry(&self, index: usize) -> usize {
+        self.head + index * htree::ENTRY_SIZE
+    }
+
+    fn block(&self, index: usize) -> usize {
+        self.entry(index) + 4
+    }
+}
+
+/// The roots and interior nodes of all indexes, as far as one can see.
+fn nodes(anatomy: &Anatomy, canvas: &Canvas) -> Vec<Node> {
+    let node = |part: &Part| {
+        let Kind::Directory(owner, _, is_root) = part.kind else { return None };
+        let block = canvas.get(part.start, part.length);
+        let looks_right = if is_root {
+            block.get(0x1D) == Some(&8)
+        } else {
+            le32(block, 0) == Some(0) && le16(block, 4).map(usize::from) == Some(part.length)
+        };
+        let head = if is_root { htree::ROOT_HEAD } else { htree::NODE_HEAD };
+        let (limit, count) = (le16(block, head)?, le16(block, head + 2)?);
+        // A root may also be an entry of eight bytes more.
+        let most = (part.length - head) / htree::ENTRY_SIZE;
+        let sensible = (1..=limit).contains(&count) && usize::from(limit) <= most;
+        (looks_right && sensible).then_some(Node {
+            part: *part,
+            owner,
+            is_root,
+            head: part.start + head,
+            count: count.into(),
+        })
+    };
+    anatomy.parts.iter().filter_map(node).collect()
+}
+
+/// A damage of an index, at a place that `dice` picks; `None` where the image has nothing for it.
+pub fn in_index(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
+    let all = nodes(anatomy, canvas);
+    let roots: Vec<Node> = all.iter().filter(|node| node.is_root).copied().collect();
+    let node = *dice.pick(if number >= 12 { &roots } else { &all })?;
+    let words = match number {
+        0..8 => in_entries(number, &node, &all, anatomy, canvas, dice)?,
+        8..12 => in_counts(number - 8, &node, anatomy, canvas),
+        12..17 => in_root(number - 12, &node, anatomy, canvas, dice),
+        _ => around(number - 17, &node, anatomy, canvas, dice)?,
+    };
+    Some(Damage::of(format!("index of directory {}, {:?}: {words}", node.owner, node.part.kind)))
+}
+
+fn in_entries(
+    number: usize,
+    node: &Node,
+    all: &[Node],
+    anatomy: &Anatomy,
+    canvas: &mut Canvas,
+    dice: &mut Dice,
+) -> Option<&'static str> {
+    let (part, last) = (&node.part, node.count - 1);
+    let (index, other) = (dice.roll(node.count), dice.roll(node.count));
+    let word = |canvas: &Canvas, at: usize| le32(&canvas.bytes, at);
+    match number {
+        0 | 1 if last >= 2 => {
+            // Two neighbours, the first aside: its hash is not there.
+            let at = node.entry(1 + dice.roll(last - 1));
+            let size = if number == 0 { htree::ENTRY_SIZE } else { 4 };
+            let [one, two] = [at, at + htree::ENTRY_SIZE].map(|at| canvas.get(at, size).to_vec());
+            canvas.set(at, &two);
+            change(anatomy, canvas, part, at + htree::ENTRY_SIZE, &one);
+            Some("two entries, or only their hashes, changed places")
+        }
+        2 => {
+            let far = [0x00FF_FFFF, 0x0FFF_FFFF, u32::MAX, 1000][dice.roll(4)];
+            change(anatomy, canvas, part, node.block(index), &far.to_le_bytes());
+            Some("an entry leads beyond the end")
+        }
+        3 => {
+            let block = word(canvas, node.block(other))?;
+            change(anatomy, canvas, part, node.block(index), &block.to_le_bytes());
+            Some("two entries lead to one block")
+        }
+        4 if last >= 1 => {
+            let at = node.entry(1 + dice.roll(last));
+            let behind = canvas.get(at + 8, node.entry(node.count) - at - 8).to_vec();
+            canvas.set(at, &behind);
+            let count = u16::try_from(last).ok()?;
+            change(anatomy, canvas, part, node.head + 2, &count.to_le_bytes());
+            Some("an entry is missing, so that nothing leads to a block")
+        }
+        5 if last >= 1 => {
+            let (one, two) = (node.block(last - 1), node.block(last));
+            let [first, second] = [one, two].map(|at| canvas.get(at, 4).to_vec());
+            canvas.set(one, &second);
+            change(anatomy, canvas, part, two, &first);
+            Some("two blocks changed places")
+        }
+        6 => {
+            let block = if dice.roll(2) == 0 { 0 } else { word(canvas, dice.pick(all)?.block(0))? };
+            change(anatomy, canvas, part, node.block(index), &block.to_le_bytes());
+            Some("an entry leads to the root, or down another way")
+        }
+        7 if last >= 1 => {
+            let at = node.entry(1 + dice.roll(last));
+            let hash = word(canvas, at)? ^ [1, 2, 1 << 31, 1 << 20][dice.roll(4)];
+            change(anatomy, canvas, part, at, &hash.to_le_bytes());
+            Some("an entry has another hash")
+        }
+        _ => None,
+    }
+}
+
+fn in_counts(number: usize, node: &Node, anatomy: &Anatomy, canvas: &mut Canvas) -> &'static str {
+    let limit = le16(&canvas.bytes, node.head).unwrap_or(0);
+    let count = le16(&canvas.bytes, node.head + 2).unwrap_or(0);
+    let (offset, value, words) = match number {
+        0 => (0, limit - 1, "the limit is one too low"),
+        1 => (0, limit + 1, "the limit is one too high"),
+        2 => (2, count + 1, "an entry too many counts"),
+        _ => (2, limit + 1, "more entries count than fit"),
+    };
+    change(anatomy, canvas, &node.part, node.head + offset, &value.to_le_bytes());
+    words
+}
+
+fn in_root(
+    number: usize,
+    node: &Node,
+    anatomy: &Anatomy,
+    canvas: &mut Canvas,
+    dice: &mut Dice,
+) -> &'static str {
+    let byte = |at: usize, canvas: &Canvas| canvas.get(node.part.start + at, 1).first().copied().unwrap_or(0);
+    let (at, value, words) = match number {
+        0 => (0x1C, (byte(0x1C, canvas) + 1 + dice.roll(6) as u8) % 7, "another version of the hash"),
+        1 => (0x1E, byte(0x1E, canvas) ^ 1, "a level more or less"),
+        2 => (0x1E, [2, 3, 0xFF][dice.roll(3)], "too many levels"),
+        3 => (0x1F, 1 << dice.roll(8), "a flag that is not in use"),
+        _ => (0x18, 1 << dice.roll(8), "a word that is not zero"),
+    };
+    change(anatomy, canvas, &node.part, node.part.start + at, &[value]);
+    words
+}
+
+fn around(
+    number: usize,
+    node: &Node,
+    anatomy: &Anatomy,
+    canvas: &mut Canvas,
+    dice: &mut Dice,
+) -> Option<&'static str> {
+    match number {
+        0 => {
+            let superblock = *anatomy.of_class(Kind::Superblock.class()).first()?;
+            let seed = dice.number().to_le_bytes();
+            change(anatomy, canvas, &superblock, OFFSET + 0xEC, &seed);
+            Some("another seed of the hash, in the superblock")
+        }
+        1 => {
+            let part = anatomy.inode(node.owner)?;
+            let flags = le32(&canvas.bytes, part.start + 0x20)? ^ InodeFlags::INDEX.bits();
+            change(anatomy, canvas, &part, part.start + 0x20, &flags.to_le_bytes());
+            Some("the inode has no flag of an index")
+        }
+        _ => {
+            let is_leaf = |part: &&Part| {
+                matches!(part.kind, Kind::Directory(owner, _, false) if owner == node.owner)
+                    && canvas.get(part.start, 4) != [0; 4]
+            };
+            let leaves: Vec<Part> = anatomy.parts.iter().filter(is_leaf).copied().collect();
+            let leaf = *dice.pick(&leaves)?;
+            let names = entries(canvas.get(leaf.start, leaf.length));
+            let at = leaf.start + dice.pick(&names)?.0 + 8;
+            change(anatomy, canvas, &leaf, at, &[b'A' + dice.roll(26) as u8]);
+            Some("a name does not belong into its leaf")
+        }
+    }
+}
