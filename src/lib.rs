@@ -62,7 +62,7 @@ pub fn canonicalize(
 ) -> Result<Report> {
     let recovery = recover::recover(input)?;
     let source = source::Source::open(input.clone(), &recovery.overlay)?;
-    Prepared::new(&source, &recovery, options, observer)?.write(Order::OneCopier, sink, observer)
+    Prepared::new(&source, &recovery, options, observer)?.write(Order::Any, sink, observer)
 }
 
 /// The SHA-256 of an image's canonical form, without writing it.
@@ -205,8 +205,8 @@ impl<'p, 'a> Prepared<'p, 'a> {
     /// Writes the canonical form to a sink.
     fn write(&self, order: Order, sink: &dyn Sink, observer: &dyn Observer) -> Result<Report> {
         let Self { source, reading, survey, plan, .. } = self;
-        let uuid = || plan::uuid(source, reading, survey, plan, self.uuid);
-        let uuid = write::write(source, &reading.tree, plan, order, (sink, observer), uuid)?;
+        let identity = plan::Identity::new(source, reading, survey, plan, self.uuid);
+        let uuid = write::write(source, &reading.tree, plan, order, (sink, observer), identity)?;
         Ok(account::with_uuid(self.report.clone(), source, &reading.tree, uuid))
     }
 }

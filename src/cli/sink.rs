@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use ext4_canon::Sink;
 use rustix::fs::{copy_file_range, fstatfs};
@@ -27,6 +28,8 @@ pub struct FileSink<'a> {
     file: &'a File,
     length: u64,
     failed: AtomicBool,
+    /// A file takes one write after the other: threads that wait for it in the system burn their time.
+    turn: Mutex<()>,
     /// The input, where blocks can be shared with it.
     input: Option<&'a File>,
     /// Sharing failed once, and is not tried again.
@@ -36,7 +39,14 @@ pub struct FileSink<'a> {
 impl<'a> FileSink<'a> {
     /// A sink into a file of `length` bytes.
     pub fn new(file: &'a File, length: u64) -> Self {
-        Self { file, length, failed: AtomicBool::default(), input: None, alone: AtomicBool::default() }
+        Self {
+            file,
+            length,
+            failed: AtomicBool::default(),
+            turn: Mutex::default(),
+            input: None,
+            alone: AtomicBool::default(),
+        }
     }
 
     /// The same sink, which shares blocks with the input where their filesystem can.
@@ -124,6 +134,7 @@ impl Sink for FileSink<'_> {
     }
 
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.write_parts(offset, parts).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))
     }
 }

@@ -3,6 +3,7 @@
 mod allocate;
 mod content_uuid;
 mod directory;
+mod identity;
 mod inline;
 mod layout;
 mod map;
@@ -17,6 +18,7 @@ mod xattr_split;
 
 pub use allocate::FreeBlocks;
 pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryRules};
+pub use identity::{Identity, PART_BYTES};
 pub use inline::InlineLists;
 pub use layout::{FileLayout, Layout};
 pub use map::{IndirectBlock, PlannedExtent, extent_levels, indirect_blocks, indirect_root};
@@ -34,10 +36,10 @@ use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, RoCompat};
 use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::Superblock;
-use crate::policy::{Options, UuidPolicy};
+use crate::policy::Options;
 use crate::read::{Reading, Usage};
 use crate::source::Source;
-use crate::survey::{self, Survey};
+use crate::survey::Survey;
 use crate::tree::{NodeId, Tree};
 
 /// Everything that the output will be, but for the bytes.
@@ -132,24 +134,6 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     plan.charge_quotas(tree);
     plan.pieces = pieces::list(&plan, tree, survey)?;
     Ok(plan)
-}
-
-/// The UUID of the output. It may take a pass over all content, which nothing else of the plan needs.
-pub fn uuid(
-    source: &Source<'_>,
-    reading: &Reading,
-    survey: &Survey,
-    plan: &Plan,
-    policy: UuidPolicy,
-) -> [u8; 16] {
-    match policy {
-        UuidPolicy::Content => {
-            let digests = survey::digests(source, &reading.tree, survey);
-            content_uuid::derive(&plan.superblock, reading, survey, &digests)
-        }
-        UuidPolicy::Keep => source.superblock.s_uuid,
-        UuidPolicy::Given(uuid) => uuid,
-    }
 }
 
 impl Plan {

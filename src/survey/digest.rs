@@ -1,11 +1,12 @@
 //! The digest of what is stored of each file: XXH3 with 128 bits, of each segment that holds anything.
 
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::{Bytes, StoredRun, Survey, UNIT_BYTES, windows};
+use super::{Bytes, StoredRun, Survey, windows};
 use crate::content::FileContent;
 use crate::form::SEGMENT_BYTES;
 use crate::source::Source;
@@ -25,98 +26,146 @@ impl Digests {
     pub fn of(&self, id: NodeId) -> &[u128] {
         &self.digests[self.firsts[id.index()]..self.firsts[id.index() + 1]]
     }
+
+    /// Begins the digests of a node, and of those without content before it.
+    fn open(&mut self, node: NodeId) {
+        while self.firsts.len() <= node.index() {
+            self.firsts.push(self.digests.len());
+        }
+    }
 }
 
-/// A part of a file's stored runs, cut to a window of logical blocks, which begins and ends with segments.
-struct Unit {
+/// A segment of a file with stored runs: these, cut to its logical blocks.
+#[derive(Debug)]
+struct Segment {
     node: NodeId,
     runs: Range<usize>,
     window: Range<u64>,
 }
 
-/// Digests all content that is stored.
-pub fn digests(source: &Source<'_>, tree: &Tree, survey: &Survey) -> Digests {
-    let mut found = Digests { digests: Vec::new(), firsts: Vec::with_capacity(tree.nodes.len() + 1) };
-    let size = UNIT_BYTES / source.geometry.block_size as u64;
-    let ids: Vec<NodeId> = tree.ids().collect();
-    // In rounds, so that what is in flight stays little.
-    for round in ids.chunks(1 << 14) {
-        let mut units = Vec::new();
-        for &node in round {
-            let span = |run: &StoredRun| run.logical.into()..u64::from(run.logical) + u64::from(run.count);
-            let windows = windows(survey.runs_of(node), size, span);
-            units.extend(windows.into_iter().map(|(window, runs)| Unit { node, runs, window }));
-        }
-        let digest = |unit: &Unit| digest(source, tree, survey, unit);
-        let parts: Vec<Vec<u128>> = units.par_iter().with_min_len(16).map(digest).collect();
-        let mut parts = units.iter().map(|unit| unit.node).zip(parts).peekable();
-        for &node in round {
-            found.firsts.push(found.digests.len());
-            while let Some((_, part)) = parts.next_if(|(owner, _)| *owner == node) {
-                found.digests.extend(part);
-            }
-        }
-    }
-    found.firsts.push(found.digests.len());
-    found.digests.shrink_to_fit();
-    found
+/// Consecutive segments, and their digests once there are any; a segment of zeros has none.
+#[derive(Debug, Default)]
+struct Part {
+    segments: Range<usize>,
+    digests: OnceLock<Vec<Option<u128>>>,
 }
 
-fn digest(source: &Source<'_>, tree: &Tree, survey: &Survey, unit: &Unit) -> Vec<u128> {
+/// Digests content part by part, so that whoever needs the same bytes next finds them in the
+/// processor's cache.
+#[derive(Debug)]
+pub struct Digester<'s, 'a> {
+    source: &'s Source<'a>,
+    tree: &'s Tree,
+    survey: &'s Survey,
+    segments: Vec<Segment>,
+    parts: Vec<Part>,
+}
+
+impl<'s, 'a> Digester<'s, 'a> {
+    /// A digester of all content that is stored, in the order of the nodes, in parts that end
+    /// about where multiples of this many bytes are reached.
+    pub fn new(source: &'s Source<'a>, tree: &'s Tree, survey: &'s Survey, bytes: u64) -> Self {
+        let block_size = source.geometry.block_size as u64;
+        let span = |run: &StoredRun| run.logical.into()..u64::from(run.logical) + u64::from(run.count);
+        let (mut segments, mut parts, mut total) = (Vec::new(), vec![Part::default()], 0);
+        for node in tree.ids() {
+            let stored = survey.runs_of(node);
+            for (window, runs) in windows(stored, SEGMENT_BYTES as u64 / block_size, span) {
+                let input = stored[runs.clone()].iter().filter(|run| matches!(run.source, Bytes::Input(_)));
+                let blocks = input
+                    .map(span)
+                    .map(|run| run.end.min(window.end).saturating_sub(run.start.max(window.start)));
+                total += blocks.sum::<u64>() * block_size;
+                segments.push(Segment { node, runs, window });
+                if let Some(part) = parts.last_mut() {
+                    part.segments.end = segments.len();
+                }
+                if total / bytes >= parts.len() as u64 {
+                    let next = segments.len()..segments.len();
+                    parts.push(Part { segments: next, ..Part::default() });
+                }
+            }
+        }
+        Self { source, tree, survey, segments, parts }
+    }
+
+    /// The number of parts.
+    pub fn parts(&self) -> usize {
+        self.parts.len()
+    }
+
+    /// Digests a part, once.
+    pub fn digest(&self, part: usize) {
+        self.digests(&self.parts[part]);
+    }
+
+    fn digests<'p>(&self, part: &'p Part) -> &'p [Option<u128>] {
+        part.digests.get_or_init(|| {
+            let segments = self.segments[part.segments.clone()].iter();
+            segments.map(|segment| digest(self.source, self.tree, self.survey, segment)).collect()
+        })
+    }
+
+    /// All digests; what is left is digested now.
+    pub fn finish(&self) -> Digests {
+        let parts: Vec<_> = self.parts.par_iter().map(|part| self.digests(part)).collect();
+        let count = self.tree.nodes.len();
+        let mut found = Digests { digests: Vec::new(), firsts: Vec::with_capacity(count + 1) };
+        for (segment, digest) in self.segments.iter().zip(parts.into_iter().flatten()) {
+            found.open(segment.node);
+            found.digests.extend(digest);
+        }
+        found.open(NodeId(u32::try_from(count).unwrap_or(u32::MAX)));
+        found
+    }
+}
+
+fn digest(source: &Source<'_>, tree: &Tree, survey: &Survey, segment: &Segment) -> Option<u128> {
     let block_size = source.geometry.block_size;
-    let segment_blocks = (SEGMENT_BYTES / block_size) as u64;
-    let mut segments = Segments::default();
-    let Some(file) = FileContent::of(source, tree, unit.node) else { return Vec::new() };
+    let file = FileContent::of(source, tree, segment.node)?;
     // Bytes of a file behind its end count where its blocks do.
     let live = |logical: u64| match file.opaque_from {
         Some(_) => usize::MAX,
         None => usize::try_from(file.size - logical * block_size as u64).unwrap_or(usize::MAX),
     };
     let zeros = vec![0; block_size];
-    for run in &survey.runs_of(unit.node)[unit.runs.clone()] {
+    let mut hasher = Hasher::default();
+    for run in &survey.runs_of(segment.node)[segment.runs.clone()] {
         match run.source {
             Bytes::Zeros => {}
             Bytes::Tree => {
-                let bytes = tree.inline_of(unit.node).unwrap_or_default();
+                let bytes = tree.inline_of(segment.node).unwrap_or_default();
                 let end = live(0).min(block_size);
-                segments.add(0, bytes);
-                segments.add(0, &zeros[bytes.len().min(end)..end]);
+                hasher.add(bytes);
+                hasher.add(&zeros[bytes.len().min(end)..end]);
             }
             Bytes::Input(physical) => {
                 let start = u64::from(run.logical);
-                let mut next = start.max(unit.window.start);
-                let end = (start + u64::from(run.count)).min(unit.window.end);
+                let mut next = start.max(segment.window.start);
+                let end = (start + u64::from(run.count)).min(segment.window.end);
                 while next < end {
-                    let segment = next / segment_blocks;
-                    let stop = end.min((segment + 1) * segment_blocks);
                     let block = BlockNr(physical.0 + (next - start));
                     // The reader checked the run, so that there is one block at least.
-                    let bytes = source.together(block, stop - next).unwrap_or_default();
-                    segments.add(segment, &bytes[..bytes.len().min(live(next))]);
+                    let bytes = source.together(block, end - next).unwrap_or_default();
+                    hasher.add(&bytes[..bytes.len().min(live(next))]);
                     next += (bytes.len() / block_size).max(1) as u64;
                 }
             }
         }
     }
-    segments.finish()
+    hasher.finish()
 }
 
-/// The digests of segments, one after the other.
+/// The digest of what it is given; `None` of nothing.
 #[derive(Default)]
-struct Segments<'a> {
-    number: u64,
-    /// The first bytes of the segment, which are often the only ones.
+struct Hasher<'a> {
+    /// The first bytes, which are often the only ones.
     first: Option<&'a [u8]>,
     hash: Option<Box<Xxh3>>,
-    digests: Vec<u128>,
 }
 
-impl<'a> Segments<'a> {
-    fn add(&mut self, number: u64, bytes: &'a [u8]) {
-        if number != self.number {
-            self.end();
-            self.number = number;
-        }
+impl<'a> Hasher<'a> {
+    fn add(&mut self, bytes: &'a [u8]) {
         if bytes.is_empty() {
             return;
         }
@@ -132,13 +181,7 @@ impl<'a> Segments<'a> {
         }
     }
 
-    fn end(&mut self) {
-        self.digests.extend(self.hash.take().map(|hash| hash.digest128()));
-        self.digests.extend(self.first.take().map(xxh3_128));
-    }
-
-    fn finish(mut self) -> Vec<u128> {
-        self.end();
-        self.digests
+    fn finish(self) -> Option<u128> {
+        self.hash.map(|hash| hash.digest128()).or_else(|| self.first.map(xxh3_128))
     }
 }

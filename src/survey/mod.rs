@@ -5,7 +5,7 @@ mod allocation;
 mod digest;
 
 pub use allocation::{allocation, joined};
-pub use digest::{Digests, digests};
+pub use digest::{Digester, Digests};
 
 use std::ops::Range;
 

@@ -12,6 +12,7 @@ mod superblock;
 mod xattr;
 
 use std::io::IoSlice;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -19,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::Superblock;
-use crate::plan::{Content, Piece, Plan};
+use crate::plan::{Content, Identity, PART_BYTES, Piece, Plan};
 use crate::source::Source;
 use crate::tree::Tree;
 use crate::units::BlockNr;
@@ -49,16 +50,13 @@ struct Renderer<'p, 'a> {
 pub enum Order {
     /// In any, from many threads.
     Any,
-    /// In any; file content from one thread, since a file takes one write after the other.
-    OneCopier,
     /// That of the offsets, from one thread.
     Ascending,
 }
 
-/// Writes the output to a sink, but for what is zero.
+/// Writes the output to a sink, but for what is zero, and returns its UUID.
 ///
-/// Content is copied while `uuid` finds the UUID, which may take long, and on which checksums depend.
-/// It is returned.
+/// On the UUID depend checksums, and on all content the UUID may depend: content is copied meanwhile.
 ///
 /// # Errors
 ///
@@ -69,32 +67,22 @@ pub fn write(
     plan: &Plan,
     order: Order,
     (sink, observer): (&dyn Sink, &dyn Observer),
-    uuid: impl FnOnce() -> [u8; 16] + Send,
+    identity: Identity<'_, '_>,
 ) -> Result<[u8; 16]> {
     let writer = Writer { source, plan, sink, observer };
     let batches = batches(&plan.pieces);
     observer.begin(Stage::Write, plan.bytes_written().div_ceil(plan.geometry.block_size as u64));
-    let rest = |uuid| Renderer::new(source, tree, plan, uuid);
     let uuid = if order == Order::Ascending {
-        let uuid = uuid();
-        let renderer = rest(uuid);
+        let uuid = identity.uuid();
+        let renderer = Renderer::new(source, tree, plan, uuid);
         batches.iter().try_for_each(|batch| writer.write(batch, Some(&renderer), true))?;
         uuid
     } else {
-        let copy = |batch: &&[Piece]| writer.write(batch, None, true);
-        let (copied, uuid) = rayon::join(
-            || match order {
-                Order::Any => batches.par_iter().try_for_each(copy),
-                _ => batches.iter().try_for_each(copy),
-            },
-            || {
-                let uuid = uuid();
-                let renderer = rest(uuid);
-                let render = |batch: &&[Piece]| writer.write(batch, Some(&renderer), false);
-                batches.par_iter().try_for_each(render).map(|()| uuid)
-            },
-        );
-        copied.and(uuid)?
+        writer.copy_and_read(&batches_of_content(&plan.pieces, plan.geometry.block_size), &identity)?;
+        let uuid = identity.uuid();
+        let renderer = Renderer::new(source, tree, plan, uuid);
+        batches.par_iter().try_for_each(|batch| writer.write(batch, Some(&renderer), false))?;
+        uuid
     };
     write_behind_end(source, sink).map_err(|error| Error::io("writing the output", error))?;
     Ok(uuid)
@@ -109,6 +97,21 @@ fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
         if bytes >= BATCH_BYTES || index + 1 - start == BATCH_PIECES {
             batches.push(&pieces[start..=index]);
             (start, bytes) = (index + 1, 0);
+        }
+    }
+    batches.push(&pieces[start..]);
+    batches
+}
+
+/// Cuts the pieces into batches with about as much content as each part that an [`Identity`] reads.
+fn batches_of_content(pieces: &[Piece], block_size: usize) -> Vec<&[Piece]> {
+    let mut batches = Vec::new();
+    let (mut start, mut total) = (0, 0);
+    for (index, piece) in pieces.iter().enumerate().filter(|(_, piece)| is_copied(piece)) {
+        total += padded(piece, block_size) as u64;
+        if total / PART_BYTES > batches.len() as u64 {
+            batches.push(&pieces[start..=index]);
+            start = index + 1;
         }
     }
     batches.push(&pieces[start..]);
@@ -140,6 +143,27 @@ struct Writer<'p, 'a> {
 }
 
 impl Writer<'_, '_> {
+    /// Copies content, each thread close behind its digest, so that it is read from memory once.
+    fn copy_and_read(&self, batches: &[&[Piece]], identity: &Identity<'_, '_>) -> Result<()> {
+        // Both are in the order of the files, so that a part of one is about the same as of the other.
+        let (parts, next) = (identity.parts().max(batches.len()), AtomicUsize::new(0));
+        let threads = 0..rayon::current_num_threads();
+        threads.into_par_iter().with_max_len(1).try_for_each(|_| {
+            loop {
+                let part = next.fetch_add(1, Ordering::Relaxed);
+                if part >= parts {
+                    return Ok(());
+                }
+                if part < identity.parts() {
+                    identity.read(part);
+                }
+                if let Some(batch) = batches.get(part) {
+                    self.write(batch, None, true)?;
+                }
+            }
+        })
+    }
+
     /// Writes pieces: those that are copied if `copied`, and the others where there is a renderer.
     fn write(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>, copied: bool) -> Result<()> {
         let wanted = |piece: &&Piece| if is_copied(piece) { copied } else { renderer.is_some() };
@@ -180,7 +204,7 @@ impl Writer<'_, '_> {
                     flush(self.sink, start, &mut parts)?;
                     start = offset + taken;
                 }
-                self.copy(BlockNr(source.0 + taken / size as u64), piece.bytes - taken, &mut parts);
+                self.add_input(BlockNr(source.0 + taken / size as u64), piece.bytes - taken, &mut parts);
                 let padding = padded(piece, size) as u64 - piece.bytes;
                 parts.push(IoSlice::new(&zeros[..usize::try_from(padding).unwrap_or(0)]));
             } else {
@@ -204,7 +228,7 @@ impl Writer<'_, '_> {
     }
 
     /// Adds the input's bytes, from a block on.
-    fn copy<'s>(&'s self, start: BlockNr, bytes: u64, parts: &mut Vec<IoSlice<'s>>) {
+    fn add_input<'s>(&'s self, start: BlockNr, bytes: u64, parts: &mut Vec<IoSlice<'s>>) {
         let size = self.plan.geometry.block_size as u64;
         let mut done = 0;
         while done < bytes {

@@ -1,0 +1,71 @@
+//! The UUID of the output, on which nothing of the plan depends but the checksums.
+
+use super::{Plan, content_uuid};
+use crate::policy::UuidPolicy;
+use crate::read::Reading;
+use crate::source::Source;
+use crate::survey::{Digester, Survey};
+
+/// The bytes of content that are read at once, of which some fit into a processor's cache.
+pub const PART_BYTES: u64 = 1 << 20;
+
+/// Finds the UUID, for which all content may have to be read.
+#[derive(Debug)]
+pub struct Identity<'s, 'a> {
+    plan: &'s Plan,
+    reading: &'s Reading,
+    survey: &'s Survey,
+    way: Way<'s, 'a>,
+}
+
+#[derive(Debug)]
+enum Way<'s, 'a> {
+    Known([u8; 16]),
+    Content(Box<Digester<'s, 'a>>),
+}
+
+impl<'s, 'a> Identity<'s, 'a> {
+    /// What the policy says of it.
+    pub fn new(
+        source: &'s Source<'a>,
+        reading: &'s Reading,
+        survey: &'s Survey,
+        plan: &'s Plan,
+        policy: UuidPolicy,
+    ) -> Self {
+        let way = match policy {
+            UuidPolicy::Content => {
+                Way::Content(Box::new(Digester::new(source, &reading.tree, survey, PART_BYTES)))
+            }
+            UuidPolicy::Keep => Way::Known(source.superblock.s_uuid),
+            UuidPolicy::Given(uuid) => Way::Known(uuid),
+        };
+        Self { plan, reading, survey, way }
+    }
+
+    /// How many parts of about [`PART_BYTES`] the content has that is to be read.
+    pub fn parts(&self) -> usize {
+        match &self.way {
+            Way::Known(_) => 0,
+            Way::Content(digester) => digester.parts(),
+        }
+    }
+
+    /// Reads a part; they are in the order of the files.
+    pub fn read(&self, part: usize) {
+        if let Way::Content(digester) = &self.way {
+            digester.digest(part);
+        }
+    }
+
+    /// The UUID, once what is left is read.
+    pub fn uuid(&self) -> [u8; 16] {
+        match &self.way {
+            Way::Known(uuid) => *uuid,
+            Way::Content(digester) => {
+                let digests = digester.finish();
+                content_uuid::derive(&self.plan.superblock, self.reading, self.survey, &digests)
+            }
+        }
+    }
+}
