@@ -92,7 +92,11 @@ struct Splitter<'t> {
     /// Whether values may lie in inodes of their own.
     with_inodes: bool,
     splits: Vec<(XattrSetId, Split)>,
-    known: HashMap<(XattrSetId, usize), Option<SplitId>>,
+    /// For each set, the room that was asked for first, and the split.
+    first: Vec<Option<(usize, Option<SplitId>)>>,
+    /// The same for any further room.
+    others: HashMap<(XattrSetId, usize), Option<SplitId>>,
+    rooms: Vec<Room>,
 }
 
 impl Splitter<'_> {
@@ -103,16 +107,27 @@ impl Splitter<'_> {
 
     /// The split of a set where the inode has this room; `None` where it does not fit.
     fn split(&mut self, set: XattrSetId, body_room: usize) -> Option<SplitId> {
-        if let Some(known) = self.known.get(&(set, body_room)) {
+        let first = self.first[set.0 as usize];
+        if let Some((_, known)) = first.filter(|(room, _)| *room == body_room) {
+            return known;
+        }
+        if first.is_some()
+            && let Some(known) = self.others.get(&(set, body_room))
+        {
             return *known;
         }
-        let rooms: Vec<_> = self.tree.xattr_set(set).iter().map(|xattr| Room::of(self.tree, xattr)).collect();
-        let split = Split::new(&rooms, (body_room, self.block_room), self.with_inodes);
+        self.rooms.clear();
+        self.rooms.extend(self.tree.xattr_set(set).iter().map(|xattr| Room::of(self.tree, xattr)));
+        let split = Split::new(&self.rooms, (body_room, self.block_room), self.with_inodes);
         let id = split.map(|split| {
             self.splits.push((set, split));
             SplitId(u32::try_from(self.splits.len() - 1).unwrap_or(u32::MAX))
         });
-        self.known.insert((set, body_room), id);
+        if first.is_none() {
+            self.first[set.0 as usize] = Some((body_room, id));
+        } else {
+            self.others.insert((set, body_room), id);
+        }
         id
     }
 
@@ -184,8 +199,10 @@ pub fn plan(
         tree,
         block_room: block_room(geometry),
         with_inodes: geometry.features.incompat.contains(Incompat::EA_INODE),
-        splits: Vec::new(),
-        known: HashMap::new(),
+        splits: Vec::with_capacity(tree.xattr_sets.len()),
+        first: vec![None; tree.xattr_sets.len()],
+        others: HashMap::new(),
+        rooms: Vec::new(),
     };
     let (mut sharer, mut values) = (Sharer::default(), ValueCollector::default());
     for node in tree.ids() {
@@ -260,6 +277,9 @@ impl<'t> Sharer<'t> {
         split: SplitId,
         blocks: &mut Vec<XattrBlock>,
     ) -> Option<usize> {
+        if parts.is_in_body() {
+            return None;
+        }
         let contents = &mut self.contents;
         let content = *self.content_of.entry(split).or_insert_with(|| {
             let mut value = |xattr: &Xattr, outside| match outside {

@@ -47,6 +47,10 @@ impl Split {
     /// Splits a set for an inode and a block of so much room: with as few values in inodes of their own
     /// as can be, and these the largest, of equal ones the first. `None` where it fits in no way.
     pub fn new(set: &[Room], rooms: (usize, usize), with_inodes: bool) -> Option<Self> {
+        if set.iter().map(|room| room.entry + room.value).sum::<usize>() <= rooms.0 {
+            // As most of them do.
+            return Some(Self { place: Place::Body, outside: Box::default() });
+        }
         let mut by_size: Vec<usize> = (0..set.len()).filter(|index| set[*index].value > 0).collect();
         by_size.sort_by_key(|index| (Reverse(set[*index].value), *index));
         let try_with = |count: usize| {

@@ -78,7 +78,8 @@ pub fn stored<'a>(source: &Source<'a>, number: InodeNr) -> Result<StoredDirector
 fn directory<'a>(source: &Source<'a>, number: InodeNr) -> Result<ReadInode<'a>> {
     let at = || Location::of(Structure::Directory).inode(number);
     let bytes = source.inode(number).ok_or_else(|| at().wrong("is not in use"))?;
-    let (inode, _) = inode::read(source, &Budget::new(source), &RawInode { number, bytes }, false)?;
+    let raw = RawInode { number, bytes };
+    let inode = inode::read(source, &Budget::new(source), &raw, false, &mut Vec::new())?;
     if inode.is_directory() { Ok(inode) } else { Err(at().wrong("is not a directory")) }
 }
 

@@ -51,7 +51,12 @@ pub fn is_one(source: &Source<'_>, raw: &RawInode<'_>) -> bool {
 }
 
 /// Reads an inode that holds a value, but not the value.
-pub fn read(source: &Source<'_>, budget: &Budget, raw: &RawInode<'_>) -> Result<(EaInode, Vec<Claim>)> {
+pub fn read(
+    source: &Source<'_>,
+    budget: &Budget,
+    raw: &RawInode<'_>,
+    claims: &mut Vec<Claim>,
+) -> Result<EaInode> {
     let inode = Inode::decode(raw.bytes);
     let at = || Location::of(Structure::EaInode).inode(raw.number);
     let alien =
@@ -75,8 +80,8 @@ pub fn read(source: &Source<'_>, budget: &Budget, raw: &RawInode<'_>) -> Result<
     if map.dense_blocks() != Some(blocks) {
         return Err(at().wrong(format!("does not have exactly the {blocks} blocks that its size asks for")));
     }
-    let claims = map.claims(raw.number).collect();
-    let read = EaInode {
+    claims.extend(map.claims(raw.number));
+    Ok(EaInode {
         number: raw.number,
         size,
         hash: inode.i_atime.get(),
@@ -84,8 +89,7 @@ pub fn read(source: &Source<'_>, budget: &Budget, raw: &RawInode<'_>) -> Result<
         owner: inode.i_mtime.get(),
         generation: inode.i_generation.get(),
         runs: map.runs,
-    };
-    Ok((read, claims))
+    })
 }
 
 /// An entry that refers to a value: who has it, and what it says.

@@ -41,6 +41,10 @@ pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode
         next_logical: 0,
     };
     let root = reader.node(&inode.i_block, None, None)?;
+    if root.depth == 0 {
+        // Nearly all files have no more, and there are many files.
+        reader.map.runs.reserve_exact(root.entries.into());
+    }
     let mut path = vec![root];
     // Each block below the root is reached by an index entry that names its first logical block,
     // and those rise strictly: no block comes twice, and the loop ends.

@@ -112,13 +112,14 @@ impl ReadInode<'_> {
     }
 }
 
-/// Reads an inode; its blocks come back as claims, all of them.
+/// Reads an inode; its blocks are added to the claims, all of them.
 pub fn read<'a>(
     source: &Source<'a>,
     budget: &Budget,
     raw: &RawInode<'a>,
     orphan: bool,
-) -> Result<(ReadInode<'a>, Vec<Claim>)> {
+    claims: &mut Vec<Claim>,
+) -> Result<ReadInode<'a>> {
     let inode = Inode::decode(raw.bytes);
     let number = raw.number;
     let at = || Location::of(Structure::Inode).inode(number);
@@ -157,7 +158,7 @@ pub fn read<'a>(
     let inline = inline_parts(source, raw, &inode, body.inline_data)?;
     let Stored { content, inline, mut map } = read_content(source, budget, raw, &inode, inline)?;
     let xattr_block = xattr_block(source, number, &inode)?;
-    let claims: Vec<Claim> = map.claims(number).collect();
+    claims.extend(map.claims(number));
     let cluster = source.geometry.blocks_per_cluster;
     let blocks = map.blocks(cluster) + u64::from(xattr_block.is_some()) * cluster;
     if let (Content::Regular(size), None) = (content, inline) {
@@ -178,7 +179,7 @@ pub fn read<'a>(
         }
     }
     let project_feature = source.features().ro_compat.contains(RoCompat::PROJECT);
-    let read = ReadInode {
+    Ok(ReadInode {
         number,
         mode: inode.i_mode.get(),
         uid: inode.uid(),
@@ -199,8 +200,7 @@ pub fn read<'a>(
         blocks,
         values: Usage::default(),
         sectors: (!source.fast_commits().inodes.contains_key(&number)).then(|| sectors(source, &inode)),
-    };
-    Ok((read, claims))
+    })
 }
 
 /// `i_blocks` in units of 512 bytes.

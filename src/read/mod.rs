@@ -75,32 +75,39 @@ pub fn read(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Re
     })
 }
 
-/// An inode with links.
-enum Live<'a> {
-    /// One that names lead to.
-    Node(inode::ReadInode<'a>),
-    /// One that holds the value of an xattr.
-    Value(ea_inode::EaInode),
+/// Inodes with links.
+#[derive(Default)]
+struct Live<'a> {
+    /// Those that names lead to.
+    nodes: Vec<inode::ReadInode<'a>>,
+    /// Those that hold values of xattrs.
+    values: Vec<ea_inode::EaInode>,
+    claims: Vec<claims::Claim>,
 }
 
 /// Inodes that are read at once.
 const ROUND: usize = 1 << 15;
 
-/// Reads an inode with links, and what it claims.
-fn read_live<'a>(
-    source: &Source<'a>,
-    budget: &file_map::Budget,
-    orphans: &Orphans,
-    raw: &inode_table::RawInode<'a>,
-) -> Result<(Live<'a>, Vec<claims::Claim>)> {
-    if ea_inode::is_one(source, raw) {
-        let (inode, mapped) = ea_inode::read(source, budget, raw)?;
-        return Ok((Live::Value(inode), mapped));
+impl<'a> Live<'a> {
+    /// Reads an inode with links.
+    fn read(
+        &mut self,
+        source: &Source<'a>,
+        budget: &file_map::Budget,
+        orphans: &Orphans,
+        raw: &inode_table::RawInode<'a>,
+    ) -> Result<()> {
+        let claims = &mut self.claims;
+        if ea_inode::is_one(source, raw) {
+            self.values.push(ea_inode::read(source, budget, raw, claims)?);
+            return Ok(());
+        }
+        let mut inode = inode::read(source, budget, raw, orphans.contains(raw.number), claims)?;
+        inode.runs.shrink_to_fit();
+        inode.xattrs.shrink_to_fit();
+        self.nodes.push(inode);
+        Ok(())
     }
-    let (mut inode, mapped) = inode::read(source, budget, raw, orphans.contains(raw.number))?;
-    inode.runs.shrink_to_fit();
-    inode.xattrs.shrink_to_fit();
-    Ok((Live::Node(inode), mapped))
 }
 
 fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
@@ -122,21 +129,20 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
         let batches: Vec<_> = round
             .par_chunks(512)
             .map(|raws| {
-                let live = raws.iter().filter(|raw| !specials.is_special(raw.number));
-                let batch =
-                    live.map(|raw| read_live(source, &budget, &orphans, raw)).collect::<Result<Vec<_>>>();
+                let mut batch = Live::default();
+                batch.nodes.reserve_exact(raws.len());
+                for raw in raws.iter().filter(|raw| !specials.is_special(raw.number)) {
+                    batch.read(source, &budget, &orphans, raw)?;
+                }
                 observer.advance(raws.len() as u64);
-                batch
+                Ok(batch)
             })
             .collect();
         for batch in batches {
-            for (inode, mapped) in batch? {
-                claims.extend(mapped);
-                match inode {
-                    Live::Node(inode) => inodes.push(inode),
-                    Live::Value(inode) => ea_inodes.push(inode),
-                }
-            }
+            let mut batch: Live<'_> = batch?;
+            claims.extend(batch.claims);
+            inodes.append(&mut batch.nodes);
+            ea_inodes.append(&mut batch.values);
         }
     }
     drop(live);

@@ -1,0 +1,78 @@
+//! The parts in which most of the time goes by: `cargo bench`.
+
+use std::process::Command;
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use ext4_canon::observe::Silent;
+use ext4_canon::ondisk::checksum::crc32c;
+use ext4_canon::ondisk::dirhash::{DirHash, HashVersion};
+use ext4_canon::policy::HolePolicy;
+use ext4_canon::source::{Input, Overlay, Source};
+use ext4_canon::survey::{Digester, is_zero, survey};
+use ext4_canon::{Options, plan, read};
+
+fn main() {
+    divan::main();
+}
+
+/// Bytes that look random, the same ones each time.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 1_u64;
+    let bytes = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state.to_be_bytes()[0]
+    });
+    bytes.take(length).collect()
+}
+
+/// A shipped image.
+fn image() -> Vec<u8> {
+    let packed = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/kernel.img.xz");
+    let unpacked = Command::new("xz").args(["-dc", packed]).output().expect("xz");
+    assert!(unpacked.status.success());
+    unpacked.stdout
+}
+
+#[divan::bench(args = [256, 4096, 1 << 20])]
+fn checksum(bencher: Bencher<'_, '_>, length: usize) {
+    let bytes = noise(length);
+    bencher.counter(BytesCount::new(length)).bench(|| crc32c(!0, black_box(&bytes)));
+}
+
+#[divan::bench(args = [4096, 1 << 20])]
+fn zero_scan(bencher: Bencher<'_, '_>, length: usize) {
+    let bytes = vec![0; length];
+    bencher.counter(BytesCount::new(length)).bench(|| is_zero(black_box(&bytes)));
+}
+
+#[divan::bench(args = [8, 24, 200])]
+fn directory_hash(bencher: Bencher<'_, '_>, length: usize) {
+    let (hash, name) = (DirHash::new(HashVersion::HalfMd4, [7; 16], true), noise(length));
+    bencher.counter(ItemsCount::new(1_usize)).bench(|| hash.hash(black_box(&name)));
+}
+
+#[divan::bench]
+fn tree_building(bencher: Bencher<'_, '_>) {
+    let (bytes, overlay) = (image(), Overlay::default());
+    let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
+    bencher.bench(|| read::read(black_box(&source), false, &Silent).expect("a tree"));
+}
+
+#[divan::bench]
+fn planning(bencher: Bencher<'_, '_>) {
+    let (bytes, overlay, options) = (image(), Overlay::default(), Options::default());
+    let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
+    let reading = read::read(&source, false, &Silent).expect("a tree");
+    let stored = survey(&source, &reading.tree, HolePolicy::Punch, &Silent);
+    bencher.bench(|| plan::plan(&source, &reading, black_box(&stored), &options).expect("a plan"));
+}
+
+#[divan::bench]
+fn content_digest(bencher: Bencher<'_, '_>) {
+    let (bytes, overlay) = (image(), Overlay::default());
+    let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
+    let reading = read::read(&source, false, &Silent).expect("a tree");
+    let stored = survey(&source, &reading.tree, HolePolicy::Punch, &Silent);
+    bencher.bench(|| Digester::new(&source, &reading.tree, black_box(&stored), 1 << 20).finish());
+}
