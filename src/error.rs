@@ -227,7 +227,15 @@ impl Location {
 
     /// An error about this place.
     pub fn corrupt(self, problem: Problem) -> Error {
-        Error::Corrupt { at: Box::new(self), problem, remedy: "run e2fsck -f on the image" }
+        let remedy = match self.structure {
+            // It may not open the image, and an image of one group has no backup.
+            Structure::Superblock => {
+                "run e2fsck -f on the image, if need be with -b and the block of a backup superblock; if that \
+                 does not help, make the image anew"
+            }
+            _ => "run e2fsck -f on the image",
+        };
+        Error::Corrupt { at: Box::new(self), problem, remedy }
     }
 
     /// An error about this place, in words.

@@ -113,9 +113,7 @@ impl Geometry {
             && (!descriptor_size.is_power_of_two()
                 || !(group_descriptor::WIDE_SIZE..=1024).contains(&descriptor_size))
         {
-            return Err(at()
-                .value("s_desc_size", sb.s_desc_size.get(), "a power of two from 64 to 1024")
-                .with_remedy("run e2fsck -f with -b and the block of a backup superblock"));
+            return Err(at().value("s_desc_size", sb.s_desc_size.get(), "a power of two from 64 to 1024"));
         }
         let Some(hash_version) = HashVersion::from_disk(sb.s_def_hash_version) else {
             return Err(at()

@@ -176,6 +176,11 @@ impl Inode {
     pub fn format(&self) -> u16 {
         self.i_mode.get() & S_IFMT
     }
+
+    /// Whether these stand for a kind of file.
+    pub fn has_known_format(&self) -> bool {
+        matches!(self.format(), S_IFREG | S_IFDIR | S_IFLNK | S_IFCHR | S_IFBLK | S_IFIFO | S_IFSOCK)
+    }
 }
 
 /// A point in time, as inodes store it.

@@ -19,8 +19,6 @@ use crate::units::BlockNr;
 /// What a block of a directory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The index does not lead to it.
-    Lost,
     /// The root, or an interior node: no names but `.` and `..`.
     Node,
     /// A leaf, with the hashes of its names.
@@ -50,14 +48,17 @@ impl Range {
 enum NameHash {
     /// Their hashes stand beside them.
     Stored,
-    /// By a function.
-    Computed(DirHash),
+    /// By a function. By a second one, where the superblock does not tell whether the bytes of names have
+    /// signs: e2fsck takes it that they have, a newer kernel that they have not.
+    Computed(DirHash, Option<DirHash>),
 }
 
 /// The index of a directory, checked.
 #[derive(Debug)]
 pub struct ReadIndex {
-    roles: Vec<Role>,
+    /// The blocks of the directory that are read, in their order, and what each is for: as many as the
+    /// index has entries, and not more because the directory is long.
+    roles: Vec<(u32, Role)>,
     hash: NameHash,
     folds: bool,
 }
@@ -73,7 +74,8 @@ struct Step {
 struct Walk<'s, 'a> {
     source: &'s Source<'a>,
     directory: &'s ReadInode<'a>,
-    roles: Vec<Role>,
+    /// Blocks of the directory.
+    blocks: u32,
 }
 
 impl ReadIndex {
@@ -83,19 +85,29 @@ impl ReadIndex {
     ///
     /// `Corrupt` where the kernel or e2fsck would not take it for whole.
     pub fn read(source: &Source<'_>, directory: &ReadInode<'_>, blocks: u32) -> Result<Self> {
-        let roles = vec![Role::Lost; blocks as usize];
-        let mut walk = Walk { source, directory, roles };
+        let walk = Walk { source, directory, blocks };
         let (version, levels) = walk.root()?;
+        let mut roles = vec![(0, Role::Node)];
         let mut level = vec![Step { place: 0, range: Range::ALL }];
         for depth in 0..=levels {
             let mut below = Vec::new();
-            for node in level {
-                walk.node(node, depth == levels, &mut below)?;
+            for node in &level {
+                walk.node(*node, &mut below)?;
+            }
+            let role = |step: &Step| if depth == levels { Role::Leaf(step.range) } else { Role::Node };
+            roles.extend(below.iter().map(|step| (step.place, role(step))));
+            // A node that is met twice would be read over and over.
+            roles.sort_unstable_by_key(|(place, _)| *place);
+            if let Some(pair) = roles.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                return Err(
+                    at(directory).wrong(format!("has an index that leads to block {} twice", pair[0].0))
+                );
             }
             level = below;
         }
-        let Walk { roles, .. } = walk;
-        if let Some(place) = roles.iter().position(|role| *role == Role::Lost) {
+        let lost = (0..).zip(&roles).find(|(place, (found, _))| place != found).map(|(place, _)| place);
+        let count = u32::try_from(roles.len()).unwrap_or(u32::MAX);
+        if let Some(place) = lost.or_else(|| (count < blocks).then_some(count)) {
             return Err(
                 at(directory).wrong(format!("has an index that leads to all blocks but number {place}"))
             );
@@ -103,8 +115,11 @@ impl ReadIndex {
         let hash = match HashVersion::from_disk(version) {
             Some(version) => {
                 let superblock = source.superblock;
-                let signed = superblock.s_flags.get() & superblock::FLAGS_UNSIGNED_HASH == 0;
-                NameHash::Computed(DirHash::new(version, superblock.s_hash_seed, signed))
+                let hash = |signed| DirHash::new(version, superblock.s_hash_seed, signed);
+                let flags = superblock.s_flags.get();
+                let unsigned = flags & superblock::FLAGS_UNSIGNED_HASH != 0;
+                let known = unsigned || flags & superblock::FLAGS_SIGNED_HASH != 0;
+                NameHash::Computed(hash(!unsigned), (!known).then(|| hash(false)))
             }
             None => NameHash::Stored,
         };
@@ -113,7 +128,7 @@ impl ReadIndex {
 
     /// What a block is for, by its place in the directory.
     pub fn role(&self, place: u32) -> Role {
-        self.roles.get(place as usize).copied().unwrap_or(Role::Lost)
+        self.roles.get(place as usize).map_or(Role::Node, |(_, role)| *role)
     }
 
     /// Checks that a kernel that looks for a name comes to the leaf that has it.
@@ -124,22 +139,22 @@ impl ReadIndex {
         stored: u32,
         at: impl Fn() -> Location,
     ) -> Result<()> {
-        let hash = match self.hash {
-            NameHash::Stored => stored,
-            // The kernel takes a name that can't be folded as it is.
-            NameHash::Computed(hash) if self.folds => match casefold::fold(name) {
-                Some(folded) => hash.hash(&folded).0,
-                None => hash.hash(name).0,
-            },
-            NameHash::Computed(hash) => hash.hash(name).0,
+        let (hash, other) = match self.hash {
+            NameHash::Stored => (stored, None),
+            NameHash::Computed(hash, other) => {
+                // The kernel takes a name that can't be folded as it is.
+                let folded = if self.folds { casefold::fold(name) } else { None };
+                let hashed = folded.as_deref().unwrap_or(name);
+                (hash.hash(hashed).0, other.map(|other| other.hash(hashed).0))
+            }
         };
-        if range.holds(hash) {
-            return Ok(());
+        match [Some(hash), other].into_iter().flatten().find(|hash| !range.holds(*hash)) {
+            Some(hash) => Err(at().wrong(format!(
+                "has the name '{}' with the hash {hash:#010x}, which the index does not look for in this block",
+                shown(name)
+            ))),
+            None => Ok(()),
         }
-        Err(at().wrong(format!(
-            "has the name '{}' with the hash {hash:#010x}, which the index does not look for in this block",
-            shown(name)
-        )))
     }
 }
 
@@ -194,8 +209,8 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// Reads the entries of a node.
-    fn node(&mut self, node: Step, above_leaves: bool, below: &mut Vec<Step>) -> Result<()> {
-        self.roles[node.place as usize] = Role::Node;
+    fn node(&self, node: Step, below: &mut Vec<Step>) -> Result<()> {
+        let at = || self.at(node.place);
         let (_, bytes) = self.block(node.place);
         let (head, count) = self.head(node.place)?;
         let entries = bytes.get(head..).unwrap_or_default();
@@ -203,13 +218,11 @@ impl<'a> Walk<'_, 'a> {
         let first = below.len();
         for index in 0..count {
             let entry = entries.get(index * htree::ENTRY_SIZE..).and_then(view::<DxEntry>);
-            let Some(entry) = entry else {
-                return Err(self.at(node.place).wrong("has entries beyond its end"));
-            };
+            let Some(entry) = entry else { return Err(at().wrong("has entries beyond its end")) };
             // Limit and count stand in the place of the first hash, which is the node's own.
             let hash = if index == 0 { node.range.from } else { entry.hash.get() };
             if hash < before || u64::from(hash) > node.range.before {
-                return Err(self.at(node.place).value(
+                return Err(at().value(
                     "the hash of an index entry",
                     hash,
                     format!("{before} to {}, in rising order", node.range.before),
@@ -220,32 +233,12 @@ impl<'a> Walk<'_, 'a> {
                 last.range.before = hash.into();
             }
             let place = entry.block.get() & htree::BLOCK_MASK;
-            let range = Range { from: hash, before: node.range.before };
-            self.claim(node.place, place, above_leaves.then_some(range))?;
-            below.push(Step { place, range });
-        }
-        if above_leaves {
-            for leaf in below.drain(first..) {
-                self.roles[leaf.place as usize] = Role::Leaf(leaf.range);
+            if !(1..self.blocks).contains(&place) {
+                let expected = format!("1 to {}", self.blocks.saturating_sub(1));
+                return Err(at().value("the block of an index entry", place, expected));
             }
+            below.push(Step { place, range: Range { from: hash, before: node.range.before } });
         }
-        Ok(())
-    }
-
-    /// Gives a block its role: once.
-    fn claim(&mut self, node: u32, place: u32, leaf: Option<Range>) -> Result<()> {
-        let blocks = self.roles.len();
-        let Some(role) = self.roles.get_mut(place as usize) else {
-            return Err(self.at(node).value(
-                "the block of an index entry",
-                place,
-                format!("1 to {}", blocks - 1),
-            ));
-        };
-        if *role != Role::Lost {
-            return Err(self.at(node).wrong(format!("leads to the directory's block {place} a second time")));
-        }
-        *role = leaf.map_or(Role::Node, Role::Leaf);
         Ok(())
     }
 

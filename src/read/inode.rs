@@ -10,6 +10,7 @@ use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::ondisk::indirect;
 use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
+use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
 use crate::ondisk::{le16, le32};
 use crate::source::Source;
 use crate::tree::Run;
@@ -124,6 +125,16 @@ pub fn read<'a>(
     let number = raw.number;
     let at = || Location::of(Structure::Inode).inode(number);
     if number < source.geometry.first_inode && !matches!(number, InodeNr::ROOT | InodeNr::BOOT_LOADER) {
+        if number.0 >= GOOD_OLD_FIRST_INO {
+            // Nobody makes a filesystem with more of them: it is the field that is damaged.
+            return Err(Location::of(Structure::Superblock)
+                .value(
+                    "s_first_ino",
+                    source.geometry.first_inode.0,
+                    format!("at most {number}, which is in use"),
+                )
+                .with_remedy("set it to 11 with debugfs's set_super_value"));
+        }
         return Err(at()
             .wrong("is reserved, but in use")
             .with_remedy("clear it with debugfs's clri and run e2fsck -f"));
@@ -308,7 +319,8 @@ fn check_flags(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<()
     Ok(())
 }
 
-fn xattr_block(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<Option<BlockNr>> {
+/// The block of an inode's xattrs.
+pub fn xattr_block(source: &Source<'_>, number: InodeNr, inode: &Inode) -> Result<Option<BlockNr>> {
     let at = || Location::of(Structure::Inode).inode(number);
     if !source.geometry.is_64bit() && inode.l_i_file_acl_high.get() != 0 {
         return Err(at().value(

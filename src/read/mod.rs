@@ -147,7 +147,9 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
     }
     drop(live);
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
-    claims.extend(xattr_blocks.claims());
+    claims.extend(xattr_blocks.claims(false));
+    orphans.claims.extend(xattr_blocks.claims(true));
+    orphans.claims.check(source.geometry.blocks_per_cluster)?;
     let shared = if source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS) {
         claims.settle_shared(|owner| is_regular(&inodes, owner))
     } else {

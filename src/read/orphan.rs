@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::claims::Claims;
 use super::file_map::{self, Budget};
+use super::inode::xattr_block;
 use super::inode_table::check_checksum;
 use super::special::{DenseFile, dense_file};
 use crate::error::{Location, Problem, Result, Structure};
@@ -19,7 +20,7 @@ use crate::units::{BlockNr, InodeNr};
 pub struct Orphans {
     numbers: BTreeSet<InodeNr>,
     /// The xattr blocks of those without links, which still count as users of them.
-    pub xattr_blocks: Vec<BlockNr>,
+    pub xattr_blocks: Vec<(InodeNr, BlockNr)>,
     /// The blocks of those without links, which are to be given back.
     pub claims: Claims,
     /// Those without links.
@@ -105,14 +106,16 @@ impl Orphans {
             if inode.i_links_count.get() == 0 {
                 self.claims.extend(map.claims(number));
             }
+        } else if !inode.has_known_format() {
+            return Err(at.value("an orphan of a type that there is not", number.0, "a file of any kind"));
         } else if inode.i_links_count.get() > 0 {
             return Err(at.value("an orphan with links", number.0, "a file, a directory or a long symlink"));
         }
         if inode.i_links_count.get() == 0 {
             self.dropped += 1;
             self.without_links.push(number);
-            if inode.file_acl() != 0 {
-                self.xattr_blocks.push(BlockNr(inode.file_acl()));
+            if let Some(block) = xattr_block(source, number, &inode)? {
+                self.xattr_blocks.push((number, block));
             }
         } else {
             self.truncated += 1;

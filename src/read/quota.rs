@@ -227,8 +227,8 @@ impl<'s, 'a> Reader<'s, 'a> {
 
     /// All entries that the tree leads to: each id once, and each entry of a data block by its id.
     fn entries(&self, blocks: u32) -> Result<Vec<V2r1DiskDqblk>> {
-        let mut found = vec![Found::Nothing; blocks as usize];
-        (found[0], found[quota::ROOT as usize]) = (Found::Tree, Found::Tree);
+        // The file may be long, and have little in it.
+        let mut found = BTreeMap::from([(0, Found::Tree), (quota::ROOT, Found::Tree)]);
         let mut entries = Vec::new();
         // Blocks of the tree that are still to be read: their level, and the id that their first slot is for.
         let mut waiting = vec![(quota::ROOT, 0, 0_u32)];
@@ -241,9 +241,10 @@ impl<'s, 'a> Reader<'s, 'a> {
                 if next == 0 {
                     continue;
                 }
-                let Some(state) = found.get_mut(next as usize) else {
+                if next >= blocks {
                     return Err(self.wrong(block, format!("leads to block {next}, but there are {blocks}")));
-                };
+                }
+                let state = found.entry(next).or_insert(Found::Nothing);
                 if level + 1 < DEPTH {
                     if *state != Found::Nothing {
                         return Err(self.wrong(next, "has two places in the tree"));
@@ -261,7 +262,7 @@ impl<'s, 'a> Reader<'s, 'a> {
                 entries.push(entry.ok_or_else(|| self.wrong(next, format!("has no entry for id {id}")))?);
             }
         }
-        for (block, state) in (0..).zip(found) {
+        for (block, state) in found {
             let Found::Data(ids) = state else { continue };
             let count =
                 self.block(block).and_then(view::<QtDiskDqdbheader>).map_or(0, |h| h.dqdh_entries.get());

@@ -196,6 +196,7 @@ pub fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) ->
             let blocks = u32::try_from(blocks).map_err(|_| at().wrong("is too large"))?;
             Ok(DenseFile { number, generation: inode.i_generation.get(), map, blocks })
         }
+        Some(0) => Err(at().wrong("has no blocks")),
         Some(blocks) => Err(at().value("i_size", inode.size(), blocks * size)),
         None => Err(at().wrong("has a hole")),
     }

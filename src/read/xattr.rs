@@ -1,6 +1,6 @@
 //! Reading xattrs, from the body of an inode and from blocks that inodes may share.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
@@ -102,6 +102,8 @@ pub fn in_body<'a>(
 #[derive(Debug)]
 pub struct XattrBlocks<'a> {
     blocks: BTreeMap<BlockNr, (InodeNr, Vec<RawXattr<'a>>)>,
+    /// Those that only orphans without links use.
+    of_orphans: BTreeSet<BlockNr>,
     /// Blocks whose entries are not in the order that the kernel's look-up needs.
     pub unsorted: usize,
 }
@@ -112,20 +114,22 @@ impl<'a> XattrBlocks<'a> {
         self.blocks.get(&block).map_or(&[], |(_, entries)| entries)
     }
 
-    /// All blocks: one of the inodes that use it, and the entries.
+    /// All blocks of live inodes: one of the inodes that use it, and the entries.
     pub fn all(&self) -> impl Iterator<Item = (InodeNr, &[RawXattr<'a>])> {
-        self.blocks.values().map(|(inode, entries)| (*inode, &entries[..]))
+        let live = self.blocks.iter().filter(|(block, _)| !self.of_orphans.contains(block));
+        live.map(|(_, (inode, entries))| (*inode, &entries[..]))
     }
 
-    /// The claims on the blocks, each once.
-    pub fn claims(&self) -> impl Iterator<Item = Claim> + use<'_> {
-        self.blocks.iter().map(|(block, (inode, _))| Claim::of_inode(*inode, *block, 1))
+    /// The claims on the blocks, each once: on those of live inodes, or on those that only orphans use.
+    pub fn claims(&self, orphans: bool) -> impl Iterator<Item = Claim> + use<'_> {
+        let blocks = self.blocks.iter().filter(move |(block, _)| self.of_orphans.contains(block) == orphans);
+        blocks.map(|(block, (inode, _))| Claim::of_inode(*inode, *block, 1))
     }
 }
 
 /// Reads each block of xattrs once, and checks that as many inodes use it as it says.
 ///
-/// Orphans without links count as users, but their own blocks are not looked at.
+/// Orphans without links count as users.
 pub fn read_blocks<'a>(
     source: &Source<'a>,
     inodes: &[ReadInode<'a>],
@@ -137,8 +141,15 @@ pub fn read_blocks<'a>(
             users.entry(block).or_insert((inode.number, 0)).1 += 1;
         }
     }
-    for block in &orphans.xattr_blocks {
-        users.entry(*block).and_modify(|(_, count)| *count += 1);
+    let mut of_orphans = BTreeSet::new();
+    for (number, block) in &orphans.xattr_blocks {
+        users
+            .entry(*block)
+            .or_insert_with(|| {
+                of_orphans.insert(*block);
+                (*number, 0)
+            })
+            .1 += 1;
     }
     let blocks = users
         .into_par_iter()
@@ -148,7 +159,7 @@ pub fn read_blocks<'a>(
         })
         .collect::<Result<BTreeMap<_, _>>>()?;
     let unsorted = blocks.values().filter(|(_, entries)| !entries.is_sorted_by_key(RawXattr::key)).count();
-    Ok(XattrBlocks { blocks, unsorted })
+    Ok(XattrBlocks { blocks, of_orphans, unsorted })
 }
 
 /// The entries of orphans without links that refer to values in inodes: those in their bodies, and in
@@ -162,20 +173,14 @@ pub fn values_of_orphans(
     if !source.features().incompat.contains(Incompat::EA_INODE) {
         return Ok(values);
     }
-    let mut users: BTreeMap<BlockNr, (InodeNr, u32)> = BTreeMap::new();
     for number in &orphans.without_links {
         let bytes = source.inode(*number).unwrap_or_default();
         let inode = Inode::decode(bytes);
         let body = in_body(source, *number, &inode, bytes)?;
         values.extend(body.xattrs.iter().filter_map(|xattr| Some((*number, xattr.inode?))));
-        let block = BlockNr(inode.file_acl());
-        if block.0 != 0 && !blocks.blocks.contains_key(&block) {
-            users.entry(block).or_insert((*number, 0)).1 += 1;
-        }
     }
-    for (block, (number, count)) in users {
-        let entries = read_block(source, block, number, count)?;
-        values.extend(entries.iter().filter_map(|xattr| Some((number, xattr.inode?))));
+    for (number, entries) in blocks.of_orphans.iter().filter_map(|block| blocks.blocks.get(block)) {
+        values.extend(entries.iter().filter_map(|xattr| Some((*number, xattr.inode?))));
     }
     Ok(values)
 }
@@ -276,7 +281,9 @@ fn check_name(entry: &XattrEntry, name: &[u8], place: Place, at: &impl Fn() -> L
     let index = entry.e_name_index;
     let is_inline_data = place == Place::Body && name == disk::INLINE_DATA_NAME;
     if index == 0 || index > disk::INDEX_MAX || (index == disk::INDEX_SYSTEM && !is_inline_data) {
-        return Err(at().value("e_name_index", index, "a namespace of this filesystem's features"));
+        return Err(at()
+            .value("e_name_index", index, "a namespace of this filesystem's features")
+            .with_remedy("remove this xattr with debugfs's ea_rm, or the file"));
     }
     if name.contains(&0) {
         return Err(at().wrong("have a name with a NUL byte"));

@@ -226,22 +226,23 @@ struct Revokes(Vec<(u64, Option<u32>)>);
 
 impl Revokes {
     fn read(journal: &Journal<'_>, end: u32) -> Result<Self> {
-        let (mut copied, mut any) = (Vec::new(), false);
+        let mut any = false;
         each(journal, end, |step| {
-            match &step.kind {
-                Kind::Descriptor(tags) => copied.extend(tags.iter().map(|tag| (tag.block, None))),
-                Kind::Revoke => any = true,
-                Kind::Commit => {}
-            }
+            any |= matches!(step.kind, Kind::Revoke);
             Ok(())
         })?;
         let mut revokes = Self(Vec::new());
         if !any {
             return Ok(revokes);
         }
-        copied.sort_unstable();
-        copied.dedup();
-        revokes.0 = copied;
+        each(journal, end, |step| {
+            if let Kind::Descriptor(tags) = &step.kind {
+                revokes.0.extend(tags.iter().map(|tag| (tag.block, None)));
+            }
+            Ok(())
+        })?;
+        revokes.0.sort_unstable();
+        revokes.0.dedup();
         each(journal, end, |step| {
             if !matches!(step.kind, Kind::Revoke) {
                 return Ok(());

@@ -231,3 +231,31 @@ fn odd_entries(image: &Path) -> Vec<u64> {
     let hashes = (1..u64::from(u16::from_le_bytes([low, high]))).map(|entry| root + entry * 8);
     hashes.filter(|offset| peek::<1>(image, *offset)[0] & 1 != 0).collect()
 }
+
+/// Where the superblock does not tell whether the bytes of names have signs, e2fsck takes it that they
+/// have, and newer kernels that they have not: such names are in doubt, others are not.
+#[test]
+fn names_whose_hash_is_in_doubt_are_refused() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    for (letter, sure) in [("\u{e4}", false), ("a", true)] {
+        let lab = Lab::new();
+        let image =
+            lab.mke2fs("in.img", "8M", &["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^has_journal"]);
+        let mounted = Mounted::read_write(&image).expect("a mount");
+        fs::create_dir(mounted.path().join("folder")).expect("a folder");
+        for number in 0..100 {
+            fs::write(mounted.path().join(format!("folder/{}{number}", letter.repeat(80))), "")
+                .expect("a file");
+        }
+        mounted.unmount();
+        patch(&image, 1024 + 0x160, &[0]);
+        if sure {
+            canonical(&image, &[]);
+        } else {
+            let message = refused(&image, &[], 4);
+            assert!(message.contains("the index does not look for"), "{message}");
+        }
+    }
+}

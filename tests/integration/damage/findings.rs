@@ -6,7 +6,8 @@ use super::anatomy::{Canvas, Kind, dissect};
 use super::images::{RECIPES, make};
 use super::outcome::{Outcome, outcome};
 use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, inode_offset, patch, peek};
-use crate::support::{Lab, canonical, judge, refused, same_bytes};
+use crate::support::tools::try_run;
+use crate::support::{Lab, canonical, judge, refused, same_bytes, tool};
 
 const INLINE: [&str; 6] = ["-t", "ext4", "-I", "256", "-O", "^has_journal,inline_data"];
 
@@ -133,6 +134,69 @@ fn orphans_with_blocks_of_others_are_refused() {
         let message = refused(&damaged, &[], 4);
         assert!(message.contains("is also claimed by inode"), "{message}");
     }
+}
+
+/// What goes for the blocks of an orphan's content goes for the block of its xattrs.
+#[test]
+fn orphans_with_a_wrong_xattr_block_are_refused() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    fs::write(source.join("orphan"), "").expect("writing");
+    fs::write(source.join("live"), vec![7; 3000]).expect("writing");
+    let image = lab.mke2fs_d("in.img", "4M", &["-t", "ext2", "-b", "1024", "-I", "128"], &source);
+    let orphan = inode_of(&image, "/orphan");
+    debugfs(
+        &image,
+        &format!(
+            "ea_set orphan user.name value\nset_inode_field orphan links_count 0\n\
+             set_inode_field orphan dtime 0\nunlink orphan\nset_super_value last_orphan {orphan}\n"
+        ),
+    );
+    canonical(&image, &[]);
+    let live = u32::from_le_bytes(peek(&image, inode_offset(&image, "/live") + 0x28));
+    // Content of a file, the superblock, and what is not there.
+    for block in [live, 1, 4000, 100_000] {
+        let damaged = lab.copy(&image, "damaged.img");
+        debugfs(&damaged, &format!("set_inode_field <{orphan}> file_acl {block}\n"));
+        let message = refused(&damaged, &[], 4);
+        assert!(message.contains(&format!("inode {orphan}")), "{message}");
+    }
+    // A block that looks like one of xattrs, but belongs to a file.
+    let damaged = lab.copy(&image, "damaged.img");
+    let own = u32::from_le_bytes(peek(&image, inode_offset(&image, &format!("<{orphan}>")) + 0x68));
+    patch(&damaged, u64::from(live) * 1024, &peek::<1024>(&image, u64::from(own) * 1024));
+    debugfs(&damaged, &format!("set_inode_field <{orphan}> file_acl {live}\n"));
+    let message = refused(&damaged, &[], 4);
+    assert!(message.contains("is also claimed by inode"), "{message}");
+}
+
+/// A directory that is long, where the image has holes, takes no memory for its length.
+#[test]
+fn long_directories_of_holes_take_no_memory() {
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-b", "4096", "-N", "64", "-O", "^has_journal,^metadata_csum"];
+    let image = lab.mke2fs("in.img", "8G", &options);
+    debugfs(&image, "mkdir long\nset_inode_field long flags 0x81000\nset_inode_field long size 0xFA000000\n");
+    let extent = inode_offset(&image, "/long") + 0x28 + 12;
+    // Extents of 32,768 blocks; blocks that metadata has would be refused first.
+    let first: [u8; 12] = peek(&image, extent);
+    patch(&image, extent, &first);
+    for (number, start) in (1..4_u32).zip([600_000_u32, 640_000, 680_000]) {
+        let record = [
+            &(1 + (number - 1) * 32_767).to_le_bytes()[..],
+            &32_767_u16.to_le_bytes(),
+            &[0, 0],
+            &start.to_le_bytes(),
+        ];
+        patch(&image, extent + u64::from(number) * 12, &record.concat());
+    }
+    patch(&image, extent - 12 + 2, &[4, 0]);
+    debugfs(&image, &format!("set_inode_field long size {}\n", (1 + 3 * 32_767) * 4096_u64));
+    let mut shell = tool("sh");
+    shell.args(["-c", r#"ulimit -d 33000 && exec "$0" --check --threads=2 "$1""#]);
+    let ran = try_run(shell.arg(env!("CARGO_BIN_EXE_ext4-canon")).arg(&image));
+    assert_eq!(ran.code, Some(4), "{ran:?}");
+    assert!(ran.stderr.contains("(/long), directory"), "{ran:?}");
 }
 
 /// A path of any depth is found in little memory, and told in few words.

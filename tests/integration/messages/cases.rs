@@ -323,6 +323,13 @@ pub const CASES: &[Case] = &[
     case("a reserved inode", |lab| {
         changed(lab, EXT2, "set_inode_field <9> mode 0100644\nset_inode_field <9> links_count 1\n");
     }),
+    case("more reserved inodes", |lab| superblock(lab, EXT2, 0x54, &[14])),
+    case("a namespace that there is not", |lab| {
+        let image = made(lab, &format!("{EXT2} -I 128"), "4M");
+        debugfs(&image, "ea_set file user.name value\n");
+        let block = u32::from_le_bytes(peek(&image, inode_offset(&image, "/file") + 0x68));
+        patch(&image, u64::from(block) * 1024 + 33, &[200]);
+    }),
     case("the depth of a leaf", |lab| {
         let image = made(lab, EXT4, "4M");
         let leaf = u32::from_le_bytes(peek(&image, inode_offset(&image, "/comb") + 0x28 + 16));
