@@ -185,6 +185,25 @@ fn settings_are_named_with_the_option_that_aligns_them() {
     assert_eq!(settings(&json), ["UUID"]);
 }
 
+/// No advice is given that would be refused.
+#[test]
+fn a_uuid_that_has_to_stay_is_aligned_by_mke2fs_alone() {
+    let lab = Lab::new();
+    let stable = ["-t", "ext4", "-O", "stable_inodes"];
+    let images =
+        [("a.img", &stable[..]), ("b.img", &stable), ("c.img", &stable[..2]), ("d.img", &stable[..2])]
+            .map(|(name, options)| lab.mke2fs(name, "4M", options));
+    let uuid = |one: usize, other: usize, options: &[&str]| {
+        let json = compare(&images[one], &images[other], options);
+        let settings = json["settings"].as_array().expect("an array").clone();
+        settings.into_iter().find(|setting| setting["name"] == "UUID").expect("a setting")
+    };
+    assert_eq!(uuid(0, 1, &[])["option"], "mke2fs -U UUID");
+    assert_eq!(uuid(0, 1, &["--uuid", "keep"])["option"], "mke2fs -U UUID");
+    assert_eq!(uuid(2, 3, &["--uuid", "keep"])["option"], "mke2fs -U UUID, or leave out --uuid keep");
+    assert_eq!(uuid(0, 2, &[])["b"], "made from the content");
+}
+
 /// What tune2fs can align, with an argument that changes it.
 const TUNED: [(&str, &str); 9] = [
     ("-c", "33"),
