@@ -71,6 +71,23 @@ fn the_page_is_one_file_and_says_what_the_report_says() {
 }
 
 #[test]
+fn the_page_has_the_diffs_that_were_asked_for() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    let make = |name: &str, text: &str| {
+        fs::write(source.join("text"), text).expect("writing");
+        lab.mke2fs_d(name, "8M", &["-t", "ext4"], &source)
+    };
+    let [one, other] = [make("one.img", "<a>\n"), make("other.img", "<b>\n")];
+    let file = lab.path("page.html");
+    for (more, lines) in [(&["--diff"][..], 1), (&[], 0)] {
+        compare(&one, &other, &file, more);
+        let page = fs::read_to_string(&file).expect("a page");
+        assert_eq!(count(&page, "@@ -1 +1 @@\n-&lt;a&gt;\n+&lt;b&gt;\n</pre>"), lines, "{page}");
+    }
+}
+
+#[test]
 fn equal_trees_have_a_page_as_well() {
     let lab = Lab::new();
     let [one, other] = pair(&lab, "mkdir clutter\nrmdir clutter\n");
