@@ -346,6 +346,9 @@ impl Explainer<'_, '_> {
         self.add(Cause::Deleted, "unused-inodes", what, unused.len() as u64, examples);
         let slack = leftovers::files_with_slack(source, &reading.tree);
         self.add_nodes(Cause::Deleted, "file-slack", "files with stale bytes behind their end", &slack);
+        let slack = leftovers::symlinks_with_slack(source, reading);
+        let what = "symlinks with stale bytes behind their target";
+        self.add_nodes(Cause::Deleted, "symlink-slack", what, &slack);
         let orphans = reading.orphans.dropped + reading.orphans.truncated;
         let examples = reading.orphans.numbers().map(|number| format!("inode {number}"));
         self.add(Cause::Deleted, "orphans", "orphaned inodes", orphans, examples);
