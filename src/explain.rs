@@ -3,15 +3,16 @@
 use rayon::prelude::*;
 use uuid::Uuid;
 use zerocopy::IntoBytes;
+use zerocopy::little_endian::U32;
 
 use crate::check::{self, CompareSink};
 use crate::error::Result;
 use crate::form;
 use crate::observe::Observer;
-use crate::ondisk::inode::{Inode, Timestamp};
+use crate::ondisk::inode::Inode;
 use crate::ondisk::superblock::Superblock;
 use crate::plan::Plan;
-use crate::policy::Options;
+use crate::policy::{Options, UuidPolicy};
 use crate::read::places::{Places, joined};
 use crate::read::{self, Reading, leftovers};
 use crate::recover::{self, Recovery};
@@ -84,8 +85,10 @@ pub struct Finding {
     pub what: &'static str,
     /// How many of it there are.
     pub count: u64,
-    /// The first of them.
+    /// The first of them, or of the groups that they come in.
     pub examples: Vec<String>,
+    /// Whether there would be more examples.
+    pub more: bool,
 }
 
 /// Fields of the superblock that are history, by what they are.
@@ -146,7 +149,8 @@ pub fn explain(
     let sink = CompareSink::new(input.clone());
     let report = &prepared.write(Order::Any, &sink, observer)?;
     let parents = reading.tree.parents();
-    let mut explainer = Explainer { source: &source, reading, plan, parents, limit, findings: Vec::new() };
+    let source = &source;
+    let mut explainer = Explainer { source, reading, plan, options, parents, limit, findings: Vec::new() };
     explainer.superblock(report.new_uuid);
     explainer.inodes();
     explainer.content(report.blocks_punched);
@@ -154,7 +158,7 @@ pub fn explain(
     explainer.directories();
     explainer.layout();
     explainer.clamped(report.times_changed);
-    explainer.structures(&check::differences(&source, plan, sink, usize::MAX));
+    explainer.structures(&check::differences(source, plan, sink, usize::MAX));
     let mut findings = explainer.findings;
     findings.sort_by_key(|finding| finding.cause);
     Ok((report.warnings.clone(), findings))
@@ -164,6 +168,7 @@ struct Explainer<'e, 'a> {
     source: &'e Source<'a>,
     reading: &'e Reading,
     plan: &'e Plan,
+    options: &'e Options,
     /// The directory and the name of each node.
     parents: Vec<Option<(NodeId, Text)>>,
     limit: usize,
@@ -180,9 +185,16 @@ impl Explainer<'_, '_> {
         examples: impl IntoIterator<Item = String>,
     ) {
         if count > 0 {
-            let examples = examples.into_iter().take(self.limit).collect();
-            self.findings.push(Finding { cause, kind, what, count, examples });
+            let mut examples = examples.into_iter();
+            let shown = examples.by_ref().take(self.limit).collect();
+            let more = examples.next().is_some();
+            self.findings.push(Finding { cause, kind, what, count, examples: shown, more });
         }
+    }
+
+    /// As many examples as have to be made: one more than are told.
+    fn enough(&self) -> usize {
+        self.limit.saturating_add(1)
     }
 
     /// A path of a node.
@@ -197,7 +209,7 @@ impl Explainer<'_, '_> {
 
     /// Adds nodes, by their paths.
     fn add_nodes(&mut self, cause: Cause, kind: &'static str, what: &'static str, nodes: &[NodeId]) {
-        let examples: Vec<_> = nodes.iter().take(self.limit).map(|id| self.path(*id)).collect();
+        let examples: Vec<_> = nodes.iter().take(self.enough()).map(|id| self.path(*id)).collect();
         self.add(cause, kind, what, nodes.len() as u64, examples);
     }
 
@@ -211,10 +223,18 @@ impl Explainer<'_, '_> {
         let (before, after) = (&self.source.superblock, &self.plan.superblock);
         if before.s_uuid != uuid {
             let uuids = [before.s_uuid, uuid].map(|uuid| Uuid::from_bytes(uuid).to_string());
-            self.add(Cause::Random, "uuid", "UUID", 1, [format!("{} -> {}", uuids[0], uuids[1])]);
+            self.add(self.cause_of_uuid(), "uuid", "UUID", 1, [format!("{} -> {}", uuids[0], uuids[1])]);
+        }
+        // Without an epoch, this is what it would be.
+        let asked = before.s_mkfs_time.get() == 0 && before.s_mkfs_time_hi == 0;
+        if asked && (before.s_mkfs_time, before.s_mkfs_time_hi) != (after.s_mkfs_time, after.s_mkfs_time_hi) {
+            let example = format!("{} seconds since 1970", self.options.epoch.unwrap_or(0));
+            self.add(Cause::Options, "creation-time", "time of creation that is set", 1, [example]);
         }
         for (cause, kind, what, names) in HISTORY {
-            let fields = Superblock::FIELDS.iter().filter(|field| names.contains(&field.name));
+            let fields = Superblock::FIELDS.iter().filter(|field| {
+                names.contains(&field.name) && !(asked && field.name.starts_with("s_mkfs_time"))
+            });
             let changed = fields.filter_map(|field| {
                 let [old, new] = [before, after].map(|superblock| {
                     superblock.as_bytes().get(field.offset..field.offset + field.size).unwrap_or_default()
@@ -237,6 +257,20 @@ impl Explainer<'_, '_> {
         }
     }
 
+    /// Why the UUID is another: one that was derived from content (version 8) is none of mke2fs's.
+    fn cause_of_uuid(&self) -> Cause {
+        let derived = self.source.superblock.s_uuid[6] >> 4 == 8;
+        let ignore_error_state = self.options.ignore_error_state;
+        match self.options.uuid {
+            UuidPolicy::Given(_) => Cause::Options,
+            _ if !derived => Cause::Random,
+            _ if *self.options == (Options { ignore_error_state, ..Options::default() }) => {
+                Cause::Consequence
+            }
+            _ => Cause::Options,
+        }
+    }
+
     /// The raw inode of a node, if it was there.
     fn raw(&self, id: NodeId) -> Option<Inode> {
         self.source.inode(self.reading.inodes[id.index()]).map(Inode::decode)
@@ -245,9 +279,14 @@ impl Explainer<'_, '_> {
     fn inodes(&mut self) {
         let tree = &self.reading.tree;
         let wide = self.source.geometry.has_wide_inodes();
+        let asked = self.options.epoch.is_some();
         let times = self.nodes(|id| {
-            let time = tree.node(id).mtime;
-            self.raw(id).is_some_and(|inode| has_other_times(&inode, time, wide))
+            let expected = tree.node(id).mtime.encode(wide);
+            self.raw(id).is_some_and(|inode| {
+                // Where all times are one, only the options ask for another.
+                let own = Some((inode.i_mtime, inode.i_mtime_extra));
+                has_other_times(&inode, expected, wide) && (!asked || has_other_times(&inode, own, wide))
+            })
         });
         self.add_nodes(
             Cause::Clock,
@@ -288,7 +327,7 @@ impl Explainer<'_, '_> {
             id != NodeId::LOST_FOUND
                 && self.raw(id).is_some_and(|inode| time != Some((inode.i_mtime, inode.i_mtime_extra)))
         });
-        let examples: Vec<_> = changed.iter().take(self.limit).map(|id| self.path(*id)).collect();
+        let examples: Vec<_> = changed.iter().take(self.enough()).map(|id| self.path(*id)).collect();
         self.add(Cause::Options, "clamped-times", "times of files that are set", count, examples);
     }
 
@@ -318,7 +357,7 @@ impl Explainer<'_, '_> {
             let (before, after) = of_node(id);
             matches!(tree.node(id).kind, Kind::Regular { .. }) && count(&before) > count(&after)
         });
-        let examples: Vec<_> = sparse.iter().take(self.limit).map(|id| self.path(*id)).collect();
+        let examples: Vec<_> = sparse.iter().take(self.enough()).map(|id| self.path(*id)).collect();
         let what = "blocks of zeros in files that become holes";
         self.add(Cause::Writer, "zeros", what, punched, examples);
         let large = self.nodes(|id| {
@@ -346,6 +385,9 @@ impl Explainer<'_, '_> {
         self.add(Cause::Deleted, "unused-inodes", what, unused.len() as u64, examples);
         let slack = leftovers::files_with_slack(source, &reading.tree);
         self.add_nodes(Cause::Deleted, "file-slack", "files with stale bytes behind their end", &slack);
+        let slack = leftovers::symlinks_with_slack(source, reading);
+        let what = "symlinks with stale bytes behind their target";
+        self.add_nodes(Cause::Deleted, "symlink-slack", what, &slack);
         let orphans = reading.orphans.dropped + reading.orphans.truncated;
         let examples = reading.orphans.numbers().map(|number| format!("inode {number}"));
         self.add(Cause::Deleted, "orphans", "orphaned inodes", orphans, examples);
@@ -406,7 +448,7 @@ impl Explainer<'_, '_> {
         }
         let examples: Vec<_> = kinds
             .iter()
-            .take(self.limit)
+            .take(self.enough())
             .map(|(what, count, offset)| match count {
                 1 => format!("{what}, from byte {offset} on"),
                 _ => format!("{what}, {count} places from byte {offset} on"),
@@ -418,12 +460,12 @@ impl Explainer<'_, '_> {
 }
 
 /// Whether an inode has a time that is not the one that all of them get.
-fn has_other_times(inode: &Inode, time: Timestamp, wide: bool) -> bool {
+fn has_other_times(inode: &Inode, expected: Option<(U32, U32)>, wide: bool) -> bool {
     let mut times = vec![(inode.i_atime, inode.i_atime_extra), (inode.i_ctime, inode.i_ctime_extra)];
     if wide {
         times.push((inode.i_crtime, inode.i_crtime_extra));
     }
-    time.encode(wide).is_some_and(|expected| times.iter().any(|found| *found != expected))
+    expected.is_some_and(|expected| times.iter().any(|found| *found != expected))
 }
 
 fn range(blocks: &std::ops::Range<u64>) -> String {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::plan::{Content, Plan};
+use crate::plan::{Content, Plan, PlannedExtent};
 use crate::read::places::Places;
 use crate::read::{Reading, leftovers};
 use crate::source::Source;
@@ -117,7 +117,10 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
     };
     let directories = numbers(|tree, id| tree.node(id).kind.is_directory());
     let regular = numbers(is_regular);
-    let mut occupancy = Occupancy::new(source.geometry.blocks_count, cells);
+    let geometry = &source.geometry;
+    let mut occupancy = Occupancy::new(geometry.blocks_count, cells);
+    // What lies before the first block belongs to no group.
+    let mut used = vec![(0..geometry.first_data_block, Use::Metadata)];
     for claim in reading.claims.iter() {
         let what = match claim.owner {
             Some(number) if source.has_journal_in(number) => Use::Journal,
@@ -134,11 +137,13 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
             }
             _ => Use::Metadata,
         };
-        occupancy.add(what, claim.start.0..claim.start.0 + claim.count);
+        used.push((claim.start.0..claim.start.0 + claim.count, what));
     }
+    let used = in_clusters(used, geometry.blocks_per_cluster);
     for blocks in leftovers::free_blocks(source, &reading.claims) {
-        occupancy.add(Use::Stale, blocks);
+        outside(&used, blocks, |blocks| occupancy.add(Use::Stale, blocks));
     }
+    used.into_iter().for_each(|(blocks, what)| occupancy.add(what, blocks));
     occupancy.add_rest(Use::Free);
     let places = Places::of(&reading.claims);
     occupancy.stretches = regular.iter().map(|number| places.of_inode(*number).len() as u64).sum();
@@ -151,8 +156,10 @@ pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
     for blocks in plan.layout.free.ranges() {
         occupancy.add(Use::Free, blocks.clone());
     }
+    let blocks_of = |extent: &PlannedExtent| extent.physical.0..extent.physical.0 + u64::from(extent.count);
+    let mut used = Vec::new();
     for extent in plan.layout.journal.iter().flat_map(|journal| plan.layout.extents(*journal)) {
-        occupancy.add(Use::Journal, extent.physical.0..extent.physical.0 + u64::from(extent.count));
+        used.push((blocks_of(extent), Use::Journal));
     }
     for id in tree.ids() {
         let file = plan.layout.nodes[id.index()];
@@ -163,25 +170,53 @@ pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
             _ => Use::Map,
         };
         for extent in extents {
-            occupancy.add(what, extent.physical.0..extent.physical.0 + u64::from(extent.count));
+            used.push((blocks_of(extent), what));
         }
         for block in plan.layout.map_blocks(file) {
-            occupancy.add(Use::Map, block.0..block.0 + 1);
+            used.push((block.0..block.0 + 1, Use::Map));
         }
         if what == Use::File {
             occupancy.stretches += stretches(extents.iter().map(|extent| (extent.physical.0, extent.count)));
         }
     }
     for piece in plan.pieces.iter().filter(|piece| matches!(piece.content, Content::Xattrs(..))) {
-        occupancy.add(Use::Map, piece.start.0..piece.start.0 + 1);
+        used.push((piece.start.0..piece.start.0 + 1, Use::Map));
     }
     for file in &plan.layout.values {
         for extent in plan.layout.extents(*file) {
-            occupancy.add(Use::Map, extent.physical.0..extent.physical.0 + u64::from(extent.count));
+            used.push((blocks_of(extent), Use::Map));
         }
+    }
+    for (blocks, what) in in_clusters(used, plan.geometry.blocks_per_cluster) {
+        occupancy.add(what, blocks);
     }
     occupancy.add_rest(Use::Metadata);
     occupancy
+}
+
+/// Blocks with their use, in order, where a cluster of so many blocks that is partly used is used.
+fn in_clusters(mut used: Vec<(Range<u64>, Use)>, cluster: u64) -> Vec<(Range<u64>, Use)> {
+    used.sort_unstable_by_key(|(blocks, _)| blocks.start);
+    let mut end = 0;
+    for index in 0..used.len() {
+        let next = used.get(index + 1).map_or(u64::MAX, |(next, _)| next.start);
+        let blocks = &mut used[index].0;
+        let whole = blocks.start / cluster * cluster..blocks.end.next_multiple_of(cluster);
+        *blocks = whole.start.max(end).min(blocks.start)..whole.end.min(next).max(blocks.end);
+        end = blocks.end;
+    }
+    used
+}
+
+/// Calls `visit` with the parts of a range of blocks that are outside of those in use, which are in order.
+fn outside(used: &[(Range<u64>, Use)], blocks: Range<u64>, mut visit: impl FnMut(Range<u64>)) {
+    let mut next = blocks.start;
+    let first = used.partition_point(|(used, _)| used.end <= blocks.start);
+    for (used, _) in used[first..].iter().take_while(|(used, _)| used.start < blocks.end) {
+        visit(next..used.start.max(next));
+        next = used.end;
+    }
+    visit(next..blocks.end.max(next));
 }
 
 /// Extents that do not follow the one before.
@@ -210,6 +245,19 @@ mod tests {
         assert_eq!([of(0, Use::Free), of(1, Use::Free), of(2, Use::Free)], [7, 0, 5]);
         assert_eq!(of(2, Use::Stale), 1);
         assert_eq!(occupancy.total().iter().sum::<u64>(), 25);
+    }
+
+    #[test]
+    fn a_cluster_that_is_partly_used_is_used() {
+        let used =
+            vec![(18..19, Use::File), (0..3, Use::Metadata), (5..6, Use::Metadata), (21..30, Use::File)];
+        let used = in_clusters(used, 16);
+        let expected =
+            [(0..5, Use::Metadata), (5..16, Use::Metadata), (16..21, Use::File), (21..32, Use::File)];
+        assert_eq!(used, expected);
+        let mut left = Vec::new();
+        outside(&used[1..2], 3..40, |blocks| left.push(blocks));
+        assert_eq!(left, [3..5, 16..40]);
     }
 
     #[test]

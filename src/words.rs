@@ -105,6 +105,27 @@ pub fn xattr_value(index: u8, value: &[u8]) -> String {
     {
         return text;
     }
+    bytes_value(value)
+}
+
+/// Two values of an xattr that differ, so that they look different: as [`xattr_value`] tells them, or where
+/// that would be the same, from shortly before the first byte that differs.
+pub fn xattr_values(index: u8, values: [&[u8]; 2]) -> [String; 2] {
+    const BEFORE: usize = 16;
+    let shown = values.map(|value| xattr_value(index, value));
+    if shown[0] != shown[1] {
+        return shown;
+    }
+    let equal = values[0].iter().zip(values[1]).take_while(|(one, other)| one == other).count();
+    let start = equal.saturating_sub(BEFORE);
+    values.map(|value| {
+        let rest = bytes_value(value.get(start..).unwrap_or_default());
+        format!("from offset {start} of {}: {rest}", value.len())
+    })
+}
+
+/// Bytes as text in quotes or in hexadecimal digits, cut where they are many.
+fn bytes_value(value: &[u8]) -> String {
     let (start, rest) = value.split_at(value.len().min(LONGEST_VALUE));
     let more = if rest.is_empty() { String::new() } else { format!("... ({} bytes)", value.len()) };
     // Many values, like those of SELinux, end with a NUL byte.
@@ -162,6 +183,12 @@ mod tests {
         assert_eq!(xattr_value(1, &[0, 255]), "0x00ff");
         assert_eq!(xattr_value(1, b""), "\"\"");
         assert_eq!(xattr_value(2, &[1, 0, 0, 0, 1, 0, 7, 0]), "user::rwx");
+        let [one, mut other] = [[b'a'; 1000]; 2];
+        other[700] = b'b';
+        let [one, other] = xattr_values(1, [&one, &other]);
+        assert!(one.starts_with("from offset 684 of 1000: \"aaaaaaaaaaaaaaaaaaaa"), "{one}");
+        assert!(other.starts_with("from offset 684 of 1000: \"aaaaaaaaaaaaaaaabaaa"), "{other}");
+        assert_eq!(xattr_values(1, [b"a", b""]), ["\"a\"", "\"\""]);
         assert!(xattr_value(1, &[b'a'; 300]).ends_with("a\"... (300 bytes)"));
         assert_eq!(flags(InodeFlags::NODUMP | InodeFlags::IMMUTABLE), "immutable,nodump");
     }

@@ -47,12 +47,12 @@ impl std::fmt::Display for Text<'_> {
     }
 }
 
-/// The page. `words` tells a difference in words.
+/// The page. `words` tells a difference in words, and as a unified diff where there is one.
 pub fn page(
     names: [&str; 2],
     comparison: &Comparison,
     maps: &[Maps; 2],
-    words: impl Fn(&Difference) -> String,
+    words: impl Fn(&Difference) -> (String, Option<String>),
 ) -> String {
     let (class, verdict) = if comparison.is_match() { ("match", "match") } else { ("differ", "differ") };
     let [one, other] = names.map(Text);
@@ -122,7 +122,11 @@ fn summary(page: &mut String, comparison: &Comparison) {
     );
 }
 
-fn differences(page: &mut String, comparison: &Comparison, words: impl Fn(&Difference) -> String) {
+fn differences(
+    page: &mut String,
+    comparison: &Comparison,
+    words: impl Fn(&Difference) -> (String, Option<String>),
+) {
     let all = comparison.differences.len();
     line(page, format_args!("<section id=\"differences\">\n<h2>Trees</h2>"));
     if all == 0 {
@@ -142,13 +146,15 @@ fn differences(page: &mut String, comparison: &Comparison, words: impl Fn(&Diffe
     line(page, format_args!("<label id=\"search\" hidden>path <input type=\"search\"></label>\n</fieldset>"));
     line(page, format_args!("<table>\n<thead><tr><th>Path</th><th>What differs</th></tr></thead>\n<tbody>"));
     for difference in comparison.differences.iter().take(MOST_ROWS) {
+        let (words, diff) = words(difference);
+        let diff = diff.map_or(String::new(), |diff| format!("<pre>{}</pre>", Text(&diff)));
         line(
             page,
             format_args!(
-                "<tr class=\"difference {}\"><td>{}</td><td>{}</td></tr>",
+                "<tr class=\"difference {}\"><td>{}</td><td>{}{diff}</td></tr>",
                 slug(difference.attribute.name()),
                 Text(&difference.path),
-                Text(&words(difference))
+                Text(&words)
             ),
         );
     }

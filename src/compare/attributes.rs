@@ -134,7 +134,10 @@ fn xattrs(found: &mut Found<'_, '_>, trees: [&Tree; 2], nodes: [&Node; 2]) {
             .map(|set| set.binary_search_by_key(&key, |(key, _)| *key).ok().map(|place| set[place].1));
         if values[0] != values[1] {
             let name = full_name(key.0, key.2);
-            let shown = values.map(|value| value.map(|value| words::xattr_value(key.0, value)));
+            let shown = match values {
+                [Some(one), Some(other)] => words::xattr_values(key.0, [one, other]).map(Some),
+                values => values.map(|value| value.map(|value| words::xattr_value(key.0, value))),
+            };
             found.push(Attribute::Xattr, Some(name), shown);
         }
     }

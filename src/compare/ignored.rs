@@ -13,6 +13,7 @@ use crate::policy::UuidPolicy;
 use crate::read::places::Places;
 use crate::read::{self, StoredDirectory, leftovers};
 use crate::tree::NodeId;
+use crate::units::InodeNr;
 use crate::words;
 
 /// A difference that does not matter.
@@ -67,6 +68,7 @@ pub fn find(sides: &[Side<'_, '_>; 2], steps: &[Step<'_>]) -> Vec<Ignored> {
     of_superblocks(sides, &mut found);
     let directories = sides.each_ref().map(stored_directories);
     of_inodes(sides, steps, &directories, &mut found);
+    of_reserved(sides, &mut found);
     of_groups(sides, &mut found);
     of_leftovers(sides, &directories, &mut found);
     found
@@ -163,13 +165,8 @@ fn compare_pair(
     let raw = [0, 1].map(|side| sides[side].source.inode(numbers[side]).map(Inode::decode));
     let [Some(one), Some(other)] = raw else { return Unlike::default() };
     let trees = [0, 1].map(|side| &sides[side].reading.tree);
-    let times = |inode: &Inode| {
-        let changes = [inode.i_atime, inode.i_ctime, inode.i_crtime, inode.i_mtime];
-        (changes, [inode.i_atime_extra, inode.i_ctime_extra, inode.i_crtime_extra, inode.i_mtime_extra])
-    };
     // An mtime that counts is told of as a difference.
     let kept = trees[0].node(pair[0]).mtime == trees[1].node(pair[1]).mtime;
-    let history = |inode: &Inode| (inode.i_generation, inode.l_i_version, inode.i_version_hi);
     let order = match [0, 1].map(|side| directories[side][pair[side].index()].as_ref()) {
         [Some(one), Some(other)] => one.names.len() == other.names.len() && one.names != other.names,
         _ => false,
@@ -181,12 +178,51 @@ fn compare_pair(
     });
     let [left, right] = allocated.map(joined);
     Unlike {
-        times: kept && times(&one) != times(&other),
+        times: kept && times_of(&one) != times_of(&other),
         number: numbers[0] != numbers[1],
-        generation: history(&one) != history(&other),
+        generation: history_of(&one) != history_of(&other),
         order,
         place: places[0].of_inode(numbers[0]) != places[1].of_inode(numbers[1]),
         allocation: sizes[0] == sizes[1] && left != right,
+    }
+}
+
+/// All times of an inode.
+fn times_of(inode: &Inode) -> impl PartialEq + use<> {
+    let times = [inode.i_atime, inode.i_ctime, inode.i_crtime, inode.i_mtime];
+    (times, [inode.i_atime_extra, inode.i_ctime_extra, inode.i_crtime_extra, inode.i_mtime_extra])
+}
+
+/// What an inode tells of how often it was made or changed.
+fn history_of(inode: &Inode) -> impl PartialEq + use<> {
+    (inode.i_generation, inode.l_i_version, inode.i_version_hi)
+}
+
+/// Reserved inodes, of which no path tells, and the folder that every form has.
+fn of_reserved(sides: &[Side<'_, '_>; 2], found: &mut Vec<Ignored>) {
+    let in_tree = |number: InodeNr| {
+        sides.iter().any(|side| {
+            let inodes = &side.reading.inodes;
+            let boot_loader = side.reading.tree.boot_loader.map(|id| inodes[id.index()]);
+            [Some(inodes[NodeId::ROOT.index()]), boot_loader].contains(&Some(number))
+        })
+    };
+    let [first, other] = sides.each_ref().map(|side| side.source.geometry.first_inode.0);
+    let differs = |number: &InodeNr| {
+        let raw = sides.each_ref().map(|side| side.source.inode(*number).map(Inode::decode));
+        let [Some(one), Some(other)] = raw else { return false };
+        times_of(&one) != times_of(&other) || history_of(&one) != history_of(&other)
+    };
+    let reserved = (1..first.min(other)).map(InodeNr).filter(|number| !in_tree(*number));
+    let count = reserved.filter(differs).count() as u64;
+    if count > 0 {
+        let what = "reserved inodes with other times, generations or versions";
+        found.push(Ignored { kind: "reserved-inodes", what, detail: Detail::Differing(count) });
+    }
+    let missing = sides.each_ref().map(|side| side.reading.inodes[NodeId::LOST_FOUND.index()].0 == 0);
+    if missing[0] != missing[1] {
+        let detail = Detail::Counts(missing.map(u64::from));
+        found.push(Ignored { kind: "lost-found", what: "lost+found that is not there", detail });
     }
 }
 
@@ -237,6 +273,9 @@ fn of_leftovers(sides: &[Side<'_, '_>; 2], directories: &[Directories<'_>; 2], f
     });
     counts("file-slack", "files with stale bytes behind their end", &|side| {
         leftovers::files_with_slack(side.source, &side.reading.tree).len() as u64
+    });
+    counts("symlink-slack", "symlinks with stale bytes behind their target", &|side| {
+        leftovers::symlinks_with_slack(side.source, &side.reading).len() as u64
     });
     counts("unused-inodes", "unused inodes with stale bytes", &|side| {
         leftovers::unused_inodes(side.source).len() as u64

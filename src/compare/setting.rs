@@ -28,14 +28,39 @@ pub struct Setting {
 #[derive(Clone, Copy)]
 enum Format {
     Number,
+    /// A number that may be negative.
+    Signed,
     /// A number of bytes, as the power of two that has to be added to this one.
     Power(u32),
     /// Text that ends with a NUL byte, or the field.
     Text,
     Hex,
+    /// Bits of a number, by the words that the option takes for them.
+    Words(&'static [(u64, u64, &'static str)]),
+    /// Numbers of groups, as many as are not zero.
+    Groups,
 }
 
-use Format::{Hex, Number, Power, Text};
+use Format::{Groups, Hex, Number, Power, Signed, Text, Words};
+
+/// What tune2fs -o calls default mount options: the bits that count, their value, and the word.
+const MOUNT_OPTIONS: &[(u64, u64, &str)] = &[
+    (0x1, 0x1, "debug"),
+    (0x2, 0x2, "bsdgroups"),
+    (0x4, 0x4, "user_xattr"),
+    (0x8, 0x8, "acl"),
+    (0x10, 0x10, "uid16"),
+    (0x60, 0x20, "journal_data"),
+    (0x60, 0x40, "journal_data_ordered"),
+    (0x60, 0x60, "journal_data_writeback"),
+    (0x100, 0x100, "nobarrier"),
+    (0x200, 0x200, "block_validity"),
+    (0x400, 0x400, "discard"),
+    (0x800, 0x800, "nodelalloc"),
+];
+
+/// What mke2fs -E encoding_flags takes.
+const ENCODING_FLAGS: &[(u64, u64, &str)] = &[(1, 1, "strict"), (1, 0, "nostrict")];
 
 /// Every field that is a setting of its own: the field, the name, how it reads, and the option. A field
 /// whose name is that of the row before holds the high half of the same number.
@@ -48,7 +73,7 @@ const ROWS: &[(&str, &str, Format, &str)] = &[
     ("s_log_cluster_size", "cluster size", Power(10), "mke2fs -C BYTES"),
     ("s_blocks_per_group", "blocks per group", Number, "mke2fs -g BLOCKS"),
     ("s_inodes_per_group", "inodes per group", Number, "mke2fs -N INODES, or -i BYTES-PER-INODE"),
-    ("s_max_mnt_count", "mounts before a check", Number, "tune2fs -c COUNT"),
+    ("s_max_mnt_count", "mounts before a check", Signed, "tune2fs -c COUNT"),
     ("s_errors", "behaviour on errors", Number, "mke2fs -e continue, remount-ro or panic (1, 2 or 3)"),
     ("s_checkinterval", "seconds between checks", Number, "tune2fs -i INTERVAL"),
     ("s_creator_os", "system of the creator", Number, "mke2fs -o SYSTEM"),
@@ -75,8 +100,8 @@ const ROWS: &[(&str, &str, Format, &str)] = &[
     (
         "s_default_mount_opts",
         "default mount options",
-        Hex,
-        "tune2fs -o OPTIONS, or default_mntopts in mke2fs.conf",
+        Words(MOUNT_OPTIONS),
+        "tune2fs -o OPTIONS, with a ^ before what is to be off, or default_mntopts in mke2fs.conf",
     ),
     ("s_first_meta_bg", "first meta group", Number, "mke2fs -O meta_bg from the start, without resize2fs"),
     ("s_min_extra_isize", "least extra size of inodes", Number, ""),
@@ -86,11 +111,11 @@ const ROWS: &[(&str, &str, Format, &str)] = &[
     ("s_raid_stripe_width", "RAID stripe width", Number, "mke2fs -E stripe_width=BLOCKS"),
     ("s_log_groups_per_flex", "groups in a flex group", Power(0), "mke2fs -G GROUPS"),
     ("s_mount_opts", "mount options", Text, "tune2fs -E mount_opts=OPTIONS"),
-    ("s_backup_bgs", "groups with backups", Hex, "mke2fs -E num_backup_sb=NUMBER"),
+    ("s_backup_bgs", "groups with backups", Groups, "mke2fs -E num_backup_sb=NUMBER"),
     ("s_encrypt_algos", "algorithms of encryption", Hex, ""),
     ("s_encrypt_pw_salt", "salt of encryption, which mke2fs takes at random", Hex, ""),
     ("s_encoding", "encoding of names", Number, "mke2fs -E encoding=ENCODING"),
-    ("s_encoding_flags", "flags of the encoding", Hex, "mke2fs -E encoding_flags=FLAGS"),
+    ("s_encoding_flags", "flags of the encoding", Words(ENCODING_FLAGS), "mke2fs -E encoding_flags=FLAGS"),
 ];
 
 /// Fields that follow from others, which are told of.
@@ -113,7 +138,6 @@ const OF_FEATURE: &[(&str, Features)] = &[
     ("s_encrypt_algos", Features { incompat: Incompat::ENCRYPT, ..NONE }),
     ("s_encrypt_pw_salt", Features { incompat: Incompat::ENCRYPT, ..NONE }),
     ("s_mmp_update_interval", Features { incompat: Incompat::MMP, ..NONE }),
-    ("s_log_cluster_size", Features { ro_compat: RoCompat::BIGALLOC, ..NONE }),
 ];
 
 const NONE: Features =
@@ -171,8 +195,28 @@ fn add_fields(superblocks: &[Superblock; 2], features: [Features; 2], found: &mu
             row.map_or((field.name, Hex, ""), |(_, name, format, option)| (*name, *format, *option));
         if told.insert(name) {
             let values = superblocks.each_ref().map(|superblock| value(superblock, name, field, format));
-            found.push(Setting { name: name.to_owned(), values, option: option.to_owned() });
+            let option = match field.name {
+                "s_blocks_per_group" => group_option(superblocks, features, option),
+                _ => option.to_owned(),
+            };
+            found.push(Setting { name: name.to_owned(), values, option });
         }
+    }
+}
+
+/// mke2fs -g counts clusters where there are any.
+fn group_option(superblocks: &[Superblock; 2], features: [Features; 2], option: &str) -> String {
+    let of_side = |side: usize| {
+        let Superblock { s_log_cluster_size, s_log_block_size, .. } = &superblocks[side];
+        let ratio = s_log_cluster_size.get().checked_sub(s_log_block_size.get())?;
+        let has_clusters = features[side].ro_compat.contains(RoCompat::BIGALLOC);
+        1_u64.checked_shl(ratio).filter(|_| has_clusters)
+    };
+    let mut ratios: Vec<_> = [0, 1].into_iter().filter_map(of_side).collect();
+    ratios.dedup();
+    match ratios.iter().map(u64::to_string).collect::<Vec<_>>().join(" and ") {
+        none if none.is_empty() => option.to_owned(),
+        blocks => format!("{option}; with bigalloc -g CLUSTERS, of {blocks} blocks"),
     }
 }
 
@@ -193,6 +237,30 @@ fn value(superblock: &Superblock, name: &str, field: &Field, format: Format) -> 
     let bytes = bytes_of(superblock, field);
     match format {
         Number => number().to_string(),
+        Signed => {
+            let unused = u64::BITS - 8 * u32::try_from(bytes.len()).unwrap_or(8).clamp(1, 8);
+            (number().cast_signed() << unused >> unused).to_string()
+        }
+        Words(of_bits) => {
+            let mut rest = number();
+            let set = of_bits.iter().filter(|(mask, value, _)| number() & mask == *value);
+            let mut words: Vec<_> = set.map(|(.., word)| (*word).to_owned()).collect();
+            of_bits.iter().for_each(|(mask, ..)| rest &= !mask);
+            if rest != 0 {
+                words.push(format!("{rest:#x}"));
+            }
+            if words.is_empty() { "none".to_owned() } else { words.join(",") }
+        }
+        Groups => {
+            let groups = bytes.chunks_exact(4).filter_map(|chunk| chunk.try_into().ok());
+            let groups: Vec<_> =
+                groups.map(u32::from_le_bytes).filter(|group| *group != 0).map(|g| g.to_string()).collect();
+            format!(
+                "{} ({})",
+                groups.len(),
+                if groups.is_empty() { "none".to_owned() } else { groups.join(",") }
+            )
+        }
         Power(base) => {
             let shift = u32::try_from(number()).unwrap_or(u32::MAX).saturating_add(base);
             1_u64.checked_shl(shift).map_or_else(|| number().to_string(), |value| value.to_string())
@@ -213,14 +281,12 @@ fn add_outside(sides: &[Side<'_, '_>; 2], found: &mut Vec<Setting>) {
         }
     };
     let of = |value: &dyn Fn(&Side<'_, '_>) -> String| sides.each_ref().map(value);
-    add(
-        "UUID",
-        of(&|side| match side.options.uuid {
-            UuidPolicy::Keep => uuid::Uuid::from_bytes(side.source.superblock.s_uuid).to_string(),
-            UuidPolicy::Content | UuidPolicy::Given(_) => String::new(),
-        }),
-        "mke2fs -U UUID, or leave out --uuid keep",
-    );
+    let uuids = of(&|side| match side.options.uuid {
+        UuidPolicy::Keep => uuid::Uuid::from_bytes(side.source.superblock.s_uuid).to_string(),
+        UuidPolicy::Given(uuid) => uuid::Uuid::from_bytes(uuid).to_string(),
+        UuidPolicy::Content => "made from the content".to_owned(),
+    });
+    add("UUID", uuids, uuid_option(sides));
     let journal = |side: &Side<'_, '_>| side.reading.specials.journal;
     if sides.iter().all(|side| journal(side).is_some()) {
         let blocks = of(&|side| journal(side).map_or(0, |journal| journal.blocks).to_string());
@@ -255,6 +321,18 @@ fn add_outside(sides: &[Side<'_, '_>; 2], found: &mut Vec<Setting>) {
         let what = ["some bytes".to_owned(), "others".to_owned()];
         add("bytes behind the filesystem", what, "cut both images behind the filesystem");
     }
+}
+
+/// How UUIDs that are kept can be aligned: where a filesystem needs its own, no option takes it away.
+fn uuid_option(sides: &[Side<'_, '_>; 2]) -> &'static str {
+    if sides.iter().any(|side| side.options.uuid != UuidPolicy::Keep) {
+        return "leave out mke2fs -O stable_inodes, or mke2fs -U UUID and --uuid keep";
+    }
+    let needs_it = |side: &Side<'_, '_>| {
+        side.features.compat.contains(Compat::STABLE_INODES)
+            || (side.features.compat.contains(Compat::HAS_JOURNAL) && side.reading.specials.journal.is_none())
+    };
+    if sides.iter().any(needs_it) { "mke2fs -U UUID" } else { "mke2fs -U UUID, or leave out --uuid keep" }
 }
 
 /// With `stable_inodes`, files outside the tree keep their numbers, too.
@@ -330,6 +408,31 @@ mod tests {
             let known = ROWS.iter().any(|row| row.0 == *name) || FOLLOWING.contains(name);
             assert!(known || *rule != Rule::Keep, "{name}");
         }
+    }
+
+    #[test]
+    fn values_are_what_the_options_take() {
+        let mut superblocks = [Superblock::zeroed(); 2];
+        superblocks[0].s_max_mnt_count = 0xFFFF.into();
+        superblocks[0].s_default_mount_opts = 0x1_0068.into();
+        superblocks[0].s_backup_bgs = [1.into(), 31.into()];
+        superblocks[0].s_encoding_flags = 1.into();
+        superblocks[0].s_blocks_per_group = 131_072.into();
+        superblocks[0].s_log_cluster_size = 4.into();
+        let bigalloc = Features { ro_compat: RoCompat::BIGALLOC, ..NONE };
+        let mut found = Vec::new();
+        add_fields(&superblocks, [bigalloc, NONE], &mut found);
+        let values = |name: &str| {
+            let setting = found.iter().find(|setting| setting.name == name).expect(name);
+            setting.values.each_ref().map(String::as_str)
+        };
+        assert_eq!(values("mounts before a check"), ["-1", "0"]);
+        assert_eq!(values("default mount options"), ["acl,journal_data_writeback,0x10000", "none"]);
+        assert_eq!(values("groups with backups"), ["2 (1,31)", "0 (none)"]);
+        assert_eq!(values("flags of the encoding"), ["strict", "nostrict"]);
+        assert_eq!(values("cluster size"), ["16384", "1024"]);
+        let group = found.iter().find(|setting| setting.name == "blocks per group").expect("a setting");
+        assert!(group.option.ends_with("-g CLUSTERS, of 16 blocks"), "{}", group.option);
     }
 
     #[test]

@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::Reading;
 use super::claims::Claims;
+use super::places::Places;
 use crate::ondisk::inode::Inode;
 use crate::recover::Place;
 use crate::source::Source;
@@ -107,6 +109,19 @@ pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
         };
         let block = source.block(BlockNr(run.physical.0 + u64::from(run.count) - 1)).unwrap_or_default();
         let slack = usize::try_from(bytes % size).ok().and_then(|start| block.get(start..));
+        slack.is_some_and(|slack| !is_zero(slack))
+    };
+    tree.ids().collect::<Vec<_>>().into_par_iter().with_min_len(256).filter(has_slack).collect()
+}
+
+/// Symlinks whose target has a block that holds something behind it.
+pub fn symlinks_with_slack(source: &Source<'_>, reading: &Reading) -> Vec<NodeId> {
+    let Reading { tree, inodes, claims, .. } = reading;
+    let places = Places::of(claims);
+    let has_slack = |id: &NodeId| {
+        let Kind::Symlink(target) = tree.node(*id).kind else { return false };
+        let [(_, block, _)] = places.of_inode(inodes[id.index()])[..] else { return false };
+        let slack = source.block(BlockNr(block)).and_then(|block| block.get(tree.text(target).len()..));
         slack.is_some_and(|slack| !is_zero(slack))
     };
     tree.ids().collect::<Vec<_>>().into_par_iter().with_min_len(256).filter(has_slack).collect()

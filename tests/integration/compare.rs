@@ -124,6 +124,25 @@ fn places_of_metadata_do_not_matter_and_are_named() {
     assert!(!kinds(&compare(&one, &one, &[])).contains_key("group-metadata"));
 }
 
+#[test]
+fn noise_that_no_file_of_the_tree_has_is_named() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    std::os::unix::fs::symlink("t".repeat(100), source.join("link")).expect("a symlink");
+    let one = lab.mke2fs_d("one.img", SIZE, &["-t", "ext4", "-b", "4096", "-O", "^metadata_csum"], &source);
+    let other = lab.copy(&one, "other.img");
+    assert_eq!(compare(&one, &other, &[])["ignored"], Value::Array(Vec::new()));
+    debugfs(&other, "set_inode_field <7> generation 77\nset_inode_field <9> ctime 77\nrmdir lost+found\n");
+    patch(&other, blocks_of(&other, "/link")[0] * 4096 + 4000, b"stale");
+    let json = compare(&one, &other, &[]);
+    let kinds = kinds(&json);
+    assert_eq!(json["status"], "match", "{json:#}");
+    assert_eq!(kinds["reserved-inodes"]["count"], 2, "{json:#}");
+    for kind in ["lost-found", "symlink-slack"] {
+        assert_eq!((&kinds[kind]["a"], &kinds[kind]["b"]), (&0.into(), &1.into()), "{json:#}");
+    }
+}
+
 /// What does not matter, by kind.
 fn kinds(json: &Value) -> BTreeMap<&str, &Value> {
     let ignored = json["ignored"].as_array().expect("an array");
@@ -183,6 +202,25 @@ fn settings_are_named_with_the_option_that_aligns_them() {
     assert_eq!(compare(&base, images[1], &["--label", "one"])["status"], "match");
     let json = compare(&base, images.last().unwrap(), &["--uuid", "keep"]);
     assert_eq!(settings(&json), ["UUID"]);
+}
+
+/// No advice is given that would be refused.
+#[test]
+fn a_uuid_that_has_to_stay_is_aligned_by_mke2fs_alone() {
+    let lab = Lab::new();
+    let stable = ["-t", "ext4", "-O", "stable_inodes"];
+    let images =
+        [("a.img", &stable[..]), ("b.img", &stable), ("c.img", &stable[..2]), ("d.img", &stable[..2])]
+            .map(|(name, options)| lab.mke2fs(name, "4M", options));
+    let uuid = |one: usize, other: usize, options: &[&str]| {
+        let json = compare(&images[one], &images[other], options);
+        let settings = json["settings"].as_array().expect("an array").clone();
+        settings.into_iter().find(|setting| setting["name"] == "UUID").expect("a setting")
+    };
+    assert_eq!(uuid(0, 1, &[])["option"], "mke2fs -U UUID");
+    assert_eq!(uuid(0, 1, &["--uuid", "keep"])["option"], "mke2fs -U UUID");
+    assert_eq!(uuid(2, 3, &["--uuid", "keep"])["option"], "mke2fs -U UUID, or leave out --uuid keep");
+    assert_eq!(uuid(0, 2, &[])["b"], "made from the content");
 }
 
 /// What tune2fs can align, with an argument that changes it.

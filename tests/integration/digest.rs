@@ -67,6 +67,16 @@ fn what_sha256sum_accepts_is_checked() {
         try_run(command.args(["digest", "--check", "-"]).stdin(fs::File::open(lab.path("tagged")).unwrap()));
     assert_eq!((ran.code, ran.stdout), (Some(0), check(&[]).stdout), "{tagged}");
 
+    // A line that is none is told of, and the others are checked all the same.
+    let good = fs::read_to_string(&list).unwrap();
+    fs::write(&list, format!("nonsense\n{}", good.replace('\n', "\r\n"))).unwrap();
+    let ran = check(&[]);
+    assert_eq!((ran.code, ran.stdout), (Some(0), format!("{}: OK\n{}: OK\n", a.display(), b.display())));
+    assert!(ran.stderr.contains(": 1 line is left out; line 1: expected 64 "), "{}", ran.stderr);
+    let json: serde_json::Value = serde_json::from_str(&check(&["--json"]).stdout).unwrap();
+    assert_eq!((&json["status"], &json["malformed_lines"]), (&"match".into(), &1.into()));
+    fs::write(&list, good).unwrap();
+
     // A tree with one file more is another.
     let more = lab.folder("more");
     fs::write(more.join("file"), "more").unwrap();

@@ -89,6 +89,44 @@ fn what_mke2fs_chose_and_what_the_clock_said_are_told_apart() {
 }
 
 #[test]
+fn what_only_the_options_ask_for_is_theirs() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let canon = canonical(&lab.mke2fs_d("a.img", "24M", &["-t", "ext4"], &source), &[]);
+    let json = explain(&canon, &["--source-date-epoch", "1"]);
+    for (kind, (cause, _)) in findings(&json) {
+        let expected = if kind == "structures" { "consequence" } else { "options" };
+        assert_eq!(cause, expected, "{kind}: {json:#}");
+    }
+    assert!(findings(&json).contains_key("uuid") && findings(&json).contains_key("creation-time"));
+}
+
+#[test]
+fn dots_are_printed_where_examples_are_left_out() {
+    let lab = Lab::new();
+    let image = lab.mke2fs("a.img", "4M", &["-t", "ext4", "-b", "1024"]);
+    let canon = canonical(&image, &[]);
+    // Two free blocks in one stretch, at the end.
+    patch(&canon, (4 << 20) - 1500, &[b'x'; 1000]);
+    let text = |examples: &str| {
+        let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
+        try_run(command.args(["explain", "--examples", examples]).arg(&canon)).stdout
+    };
+    let all = text("9");
+    assert!(
+        all.contains("free blocks with stale bytes: 2\n      blocks 4094 to 4095\n") && !all.contains("..."),
+        "{all}"
+    );
+    patch(&canon, (4 << 20) - 10_000, b"x");
+    assert!(
+        text("1").contains("free blocks with stale bytes: 3\n      block 4086\n      ...\n"),
+        "{}",
+        text("1")
+    );
+}
+
+#[test]
 fn mounts_and_deleted_files_are_named() {
     if !gate(&[Need::Mounts]) {
         return;

@@ -103,7 +103,8 @@ pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<End
     if let Some(target) = page {
         let maps = [maps(work, inputs[0], images[0])?, maps(work, inputs[1], images[1])?];
         let names = inputs.map(Path::to_string_lossy);
-        let page = html::page([&names[0], &names[1]], &comparison, &maps, |found| words(inputs, found));
+        let told = |found: &Difference| (words(inputs, found), lines_of(inputs, found));
+        let page = html::page([&names[0], &names[1]], &comparison, &maps, told);
         remarks = Output::write_all(target, page.as_bytes())?;
     }
     let matches = comparison.is_match();

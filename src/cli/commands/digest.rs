@@ -19,6 +19,8 @@ struct Json<'j> {
     head: Head,
     of: &'static str,
     images: Vec<JsonImage<'j>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    malformed_lines: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -111,6 +113,7 @@ fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<String, Failu
             head: Head::new("digest", status, code),
             of: digesting.of.name(),
             images: images.collect(),
+            malformed_lines: None,
         })
     } else {
         let done = digests.iter().filter_map(|(input, digest)| Some((input, digest.as_ref().ok()?)));
@@ -121,15 +124,24 @@ fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<String, Failu
 
 /// Checks the digests that files list.
 fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
-    let mut listed = Vec::new();
+    let (mut listed, mut malformed, mut ended) = (Vec::new(), 0, Ended::default());
     for list in &digesting.inputs {
         let text = if list.as_os_str() == "-" { read_all(stdin()) } else { fs::read(list) };
         let text = text.map_err(|error| Failure::io(list, "reading the digests", &error))?;
-        listed.extend(parse(&text).map_err(|reason| Failure::usage(list, reason))?);
+        let (lines, wrong) = parse(&text);
+        if let Some(first) = wrong.first() {
+            let (number, list) = (wrong.len(), list.display());
+            let count = if number == 1 { "1 line is".to_owned() } else { format!("{number} lines are") };
+            ended.remarks.push(format!("warning: {list}: {count} left out; line {first}: {EXPECTED}"));
+        }
+        if lines.is_empty() {
+            return Err(Failure::usage(list, format!("no digests found: {EXPECTED} in each line")));
+        }
+        malformed += wrong.len();
+        listed.extend(lines);
     }
     let names: Vec<_> = listed.iter().map(|listed| listed.name.clone()).collect();
     let found = digests(work, digesting, &names)?;
-    let mut ended = Ended::default();
     let (mut images, mut different) = (Vec::new(), 0);
     for (listed, found) in listed.iter().zip(&found) {
         let matches = found.as_ref().ok().map(|digest| *digest == listed.digest);
@@ -172,8 +184,8 @@ fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
             1 => "different",
             _ => "error",
         };
-        ended.text =
-            json(&Json { head: Head::new("digest", status, ended.code), of: digesting.of.name(), images });
+        let (head, of) = (Head::new("digest", status, ended.code), digesting.of.name());
+        ended.text = json(&Json { head, of, images, malformed_lines: Some(malformed) });
     }
     Ok(ended)
 }
@@ -215,23 +227,23 @@ fn read_all(mut from: impl Read) -> io::Result<Vec<u8>> {
     from.read_to_end(&mut bytes).map(|_| bytes)
 }
 
-/// The lines of a list, comments left out; an error in words for one that is not as it must be.
-fn parse(text: &[u8]) -> Result<Vec<Listed>, String> {
-    let lines = text
-        .split(|byte| *byte == b'\n')
-        .enumerate()
-        .filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#"));
-    let listed: Vec<_> = lines
-        .map(|(index, line)| {
-            parse_line(line).ok_or_else(|| {
-                format!("line {}: expected 64 hexadecimal digits, two spaces and a name, as sha256sum prints them", index + 1)
-            })
-        })
-        .collect::<Result<_, _>>()?;
-    if listed.is_empty() {
-        return Err("no digests found".to_owned());
+const EXPECTED: &str = "expected 64 hexadecimal digits, two spaces and a name, as sha256sum prints them";
+
+/// The lines of a list, comments left out, and the numbers of those that are not as they must be.
+fn parse(text: &[u8]) -> (Vec<Listed>, Vec<usize>) {
+    let (mut listed, mut malformed) = (Vec::new(), Vec::new());
+    for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
+        // What is left of the end of a line; in a name, it would be escaped.
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() || line.starts_with(b"#") {
+            continue;
+        }
+        match parse_line(line) {
+            Some(line) => listed.push(line),
+            None => malformed.push(number),
+        }
     }
-    Ok(listed)
+    (listed, malformed)
 }
 
 fn parse_line(line: &[u8]) -> Option<Listed> {
@@ -284,21 +296,27 @@ mod tests {
         for name in ["a.img", "with spaces  and *", "back\\slash", "line\nend\r", "\\n"] {
             let text = line(&digest, Path::new(name));
             assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 1);
-            assert_eq!(parse(&text).unwrap(), [Listed { digest: digest.clone(), name: name.into() }]);
+            let listed = Listed { digest: digest.clone(), name: name.into() };
+            assert_eq!(parse(&text), (vec![listed], vec![]));
         }
     }
 
     #[test]
-    fn what_is_no_list_is_refused_with_its_line() {
+    fn lines_that_are_none_are_left_out_and_told() {
         let good = line(&"0".repeat(64), Path::new("a"));
         for bad in [&b"abc  name\n"[..], b"\n\n", &[&good[..63], b"  name"].concat(), b"\\x"] {
-            assert!(parse(bad).is_err(), "{bad:?}");
+            assert!(parse(bad).0.is_empty(), "{bad:?}");
         }
-        assert!(parse(&[&good[..], b"\nnonsense\n"].concat()).unwrap_err().starts_with("line 3: "));
+        let (listed, malformed) = parse(&[&good[..], b"\nnonsense\n", &good].concat());
+        assert_eq!((listed.len(), malformed), (2, vec![3]));
         let digest = "0f".repeat(32);
-        let tagged = format!("# a comment\nSHA256 (a) = b) = {digest}\n");
-        assert_eq!(parse(tagged.as_bytes()).unwrap(), [Listed { digest, name: "a) = b".into() }]);
-        let upper = [&b"AB".repeat(32)[..], b" *name"].concat();
-        assert_eq!(parse(&upper).unwrap()[0].digest, "ab".repeat(32));
+        for end in ["\n", "\r\n", ""] {
+            let tagged = format!("# a comment\r\n\r\nSHA256 (a) = b) = {digest}{end}");
+            let listed = Listed { digest: digest.clone(), name: "a) = b".into() };
+            assert_eq!(parse(tagged.as_bytes()), (vec![listed], vec![]));
+        }
+        let upper = [&b"AB".repeat(32)[..], b" *name\r\n"].concat();
+        let listed = Listed { digest: "ab".repeat(32), name: "name".into() };
+        assert_eq!(parse(&upper), (vec![listed], vec![]));
     }
 }

@@ -67,7 +67,7 @@ fn text(input: &Path, findings: &[Finding]) -> String {
         for example in &finding.examples {
             let _ = writeln!(text, "      {example}");
         }
-        if !finding.examples.is_empty() && finding.count > finding.examples.len() as u64 {
+        if !finding.examples.is_empty() && finding.more {
             let _ = writeln!(text, "      ...");
         }
     }
