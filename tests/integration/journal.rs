@@ -1,13 +1,14 @@
 //! Journals that debugfs writes, in every format, and damage in each kind of their blocks: the form
 //! is that of the image which debugfs, e2fsck or the kernel recovered, or there is an error.
 
+mod external;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::faultfs::FaultyFile;
 use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, patch, peek};
 use crate::support::kernel::Mounted;
-use crate::support::tools::{Ran, try_run};
+use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, gate, refused, run, same_bytes, tool, tree};
 
 /// Formats of journals: options of mke2fs, and of debugfs's command that opens the journal.
@@ -275,102 +276,6 @@ fn a_journal_with_a_name_is_one_like_any_other() {
         debugfs(&image, "ln .journal other\n");
         assert!(refused(&image, &[], 4).contains("'other'"));
     }
-}
-
-/// A journal on a device of its own: taken where it is clean, replayed where it is given.
-#[test]
-fn external_journals() {
-    if !gate(&[Need::Mounts, Need::Fuse]) {
-        return;
-    }
-    let lab = Lab::new();
-    let device = lab.mke2fs("journal.img", "8M", &["-O", "journal_dev", "-b", "4096"]);
-    assert!(refused(&device, &[], 3).contains("journal_dev"));
-    let looped = run(tool("losetup").args(["--find", "--show"]).arg(&device)).trim().to_owned();
-    let image = lab.mke2fs("in.img", "24M", &["-t", "ext4", "-b", "4096", "-J", &format!("device={looped}")]);
-    let mounted = Mounted::read_write(&image).expect("a mount");
-    fs::write(mounted.path().join("early"), "early").expect("writing");
-    run(tool("sync").arg("-f").arg(mounted.path()));
-    fs::rename(mounted.path().join("early"), mounted.path().join("late")).expect("renaming");
-    // The rename is in the journal, and nowhere else.
-    fs::File::open(mounted.path()).and_then(|folder| folder.sync_all()).expect("fsync");
-    let (crashed, its_journal) = (lab.copy(&image, "crashed.img"), lab.copy(&device, "its-journal.img"));
-    mounted.unmount();
-    run(tool("losetup").args(["--detach", &looped]));
-
-    assert!(refused(&image, &[], 2).contains("--uuid keep"));
-    let clean = lab.path("clean.out");
-    let canon = |input: &Path, output: &Path, more: &[&str]| {
-        let ran = try_run(
-            tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["--uuid", "keep"]).args(more).arg(input).arg(output),
-        );
-        assert!(ran.code == Some(0), "{ran:#?}");
-    };
-    canon(&image, &clean, &[]);
-    assert!(refused(&crashed, &["--uuid", "keep"], 4).contains("--journal"));
-    let wrong = lab.mke2fs("other.img", "8M", &["-O", "journal_dev", "-b", "4096"]);
-    refused(&crashed, &["--uuid", "keep", "--journal", wrong.to_str().expect("a name")], 3);
-    let recovered = lab.path("recovered.out");
-    canon(&crashed, &recovered, &["--journal", its_journal.to_str().expect("a name")]);
-    same_bytes(&clean, &recovered);
-    subcommands_take_journals(&image, &crashed, &its_journal);
-
-    // A log that can't be read to its end would look as if it were shorter.
-    let log = 3 * 4096;
-    let faulty = FaultyFile::new(&its_journal, &lab.folder("faulty"), &(log..log + 4096));
-    let journal = faulty.path();
-    let said = refused(&crashed, &["--uuid", "keep", "--journal", journal.to_str().expect("a name")], 5);
-    assert!(said.contains(&format!("{}: reading it: the page at byte {log}", journal.display())), "{said}");
-}
-
-/// What needs its journal is read with it by every subcommand, and refused without.
-fn subcommands_take_journals(clean: &Path, crashed: &Path, journal: &Path) {
-    let ran = |words: &[&str], paths: &[&Path]| {
-        try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(words).args(paths))
-    };
-    // It is never the output.
-    let taken = ran(&["--uuid", "keep", "--journal"], &[journal, crashed, journal]);
-    assert!(taken.code == Some(2) && taken.stderr.contains("is the journal"), "{taken:?}");
-    let with = |option: &'static str| [Path::new(option), journal];
-    for words in [
-        &["digest", "--uuid", "keep"][..],
-        &["digest", "--tree"],
-        &["ls"],
-        &["explain", "--uuid", "keep"],
-        &["cat"],
-    ] {
-        let late = [crashed, Path::new("/late")];
-        let paths = if words[0] == "cat" { &late[..] } else { &late[..1] };
-        let refused = ran(words, paths);
-        assert!(refused.code == Some(4) && refused.stderr.contains("--journal"), "{refused:?}");
-        let taken = ran(words, &[&with("--journal")[..], paths].concat());
-        assert_eq!(taken.code, Some(0), "{taken:?}");
-        match words[0] {
-            "digest" => {
-                let digest = |ran: &Ran| ran.stdout.split(' ').next().map(str::to_owned);
-                assert_eq!(digest(&taken), digest(&ran(words, &[clean])));
-                // One device is not the journal of two images.
-                let both = ran(words, &[&with("--journal")[..], &[crashed, clean]].concat());
-                assert_eq!((both.code, both.stdout.as_str()), (Some(2), ""), "{both:?}");
-            }
-            "ls" => assert!(taken.stdout.contains("./late type=file") && !taken.stdout.contains("./early")),
-            "explain" => assert!(taken.stdout.contains("transactions in the journal"), "{taken:?}"),
-            _ => assert_eq!(taken.stdout, "early"),
-        }
-    }
-    let compared = |options: &[&Path], images: [&Path; 2]| {
-        ran(&["compare", "--uuid", "keep"], &[options, &images].concat())
-    };
-    for (option, images) in [("--journal-a", [crashed, clean]), ("--journal-b", [clean, crashed])] {
-        assert_eq!(compared(&[], images).code, Some(4));
-        let taken = compared(&with(option), images);
-        let first = format!("{} and {}: match\n", images[0].display(), images[1].display());
-        assert!(taken.code == Some(0) && taken.stdout.starts_with(&first), "{taken:?}");
-    }
-    // The same image twice is not one image where only one of them has its journal.
-    assert_eq!(compared(&with("--journal-a"), [crashed, crashed]).code, Some(4));
-    let both = [with("--journal-a"), with("--journal-b")].concat();
-    assert_eq!(compared(&both, [crashed, crashed]).code, Some(0));
 }
 
 /// A file that was to be cut to its size: done, and its time stays, as e2fsck leaves it. (The kernel
