@@ -84,10 +84,6 @@ pub fn assemble<'s, 'a>(
     };
     warn(wrong_counts, "inodes had a wrong i_blocks; rebuilt");
     warn(assembler.untyped, "directory entries had no file type; rebuilt");
-    warn(
-        xattr_blocks.unsorted,
-        "xattr blocks were not sorted, so that the kernel did not find some of their attributes; sorted",
-    );
     let inodes =
         assembler.order.iter().map(|index| index.map_or(InodeNr(0), |index| inodes[index].number)).collect();
     Ok(Assembled { tree: assembler.tree, inodes, warnings })

@@ -104,8 +104,6 @@ pub struct XattrBlocks<'a> {
     blocks: BTreeMap<BlockNr, (InodeNr, Vec<RawXattr<'a>>)>,
     /// Those that only orphans without links use.
     of_orphans: BTreeSet<BlockNr>,
-    /// Blocks whose entries are not in the order that the kernel's look-up needs.
-    pub unsorted: usize,
 }
 
 impl<'a> XattrBlocks<'a> {
@@ -158,8 +156,7 @@ pub fn read_blocks<'a>(
             Ok((block, (inode, entries)))
         })
         .collect::<Result<BTreeMap<_, _>>>()?;
-    let unsorted = blocks.values().filter(|(_, entries)| !entries.is_sorted_by_key(RawXattr::key)).count();
-    Ok(XattrBlocks { blocks, of_orphans, unsorted })
+    Ok(XattrBlocks { blocks, of_orphans })
 }
 
 /// The entries of orphans without links that refer to values in inodes: those in their bodies, and in
@@ -214,7 +211,19 @@ fn read_block<'a>(
             format!("{users}, the number of inodes that use it"),
         ));
     }
-    parse(source, bytes, (size_of::<XattrHeader>(), Place::Block), at)
+    let entries = parse(source, bytes, (size_of::<XattrHeader>(), Place::Block), at)?;
+    check_order(&entries, at)?;
+    Ok(entries)
+}
+
+/// The kernel's look-up in a block ends at the first entry that is behind what it looks for; e2fsck
+/// lets any order pass.
+fn check_order(entries: &[RawXattr<'_>], at: impl Fn() -> Location) -> Result<()> {
+    let Some(pair) = entries.windows(2).find(|pair| pair[1].key() < pair[0].key()) else { return Ok(()) };
+    let [before, hidden] = [pair[0], pair[1]].map(|xattr| disk::full_name(xattr.index, xattr.name));
+    Err(at()
+        .wrong(format!("have {hidden} behind {before}, where the kernel does not find it"))
+        .with_remedy("remove each of them and set it again with debugfs (ea_get -f, ea_rm, ea_set -f)"))
 }
 
 /// Reads a list of entries that starts at `first`; values are counted from the start of `area`.

@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::image::{debugfs, debugfs_read};
+use crate::support::image::{debugfs, debugfs_read, unsorted_xattrs};
 use crate::support::listing::{first_difference, same_tree};
-use crate::support::{Lab, Need, canonical, fill, gate, judge, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
 /// Canonicalizes, and demands that the kernel sees the same tree and can work on it.
 fn same_for_the_kernel(image: &Path) -> PathBuf {
@@ -174,6 +174,34 @@ fn xattrs_in_body_and_block_in_any_order() {
         let Some((_lab, a)) = kernel_image("16M", options, forward) else { return };
         let Some((_other, b)) = kernel_image("16M", options, backward) else { return };
         same_bytes(&same_for_the_kernel(&a), &same_for_the_kernel(&b));
+    }
+}
+
+/// e2fsck lets them pass, and the kernel does not find all of them; what the message says to do helps.
+#[test]
+fn xattrs_in_a_block_that_is_not_sorted() {
+    let lab = Lab::new();
+    let image = lab.mke2fs("in.img", "4M", &["-t", "ext2", "-I", "128", "-b", "1024"]);
+    let value = lab.path("value");
+    fs::write(&value, "content").expect("writing");
+    debugfs(&image, &format!("write {} file\n", value.display()));
+    unsorted_xattrs(&image, "file");
+    run(tool("e2fsck").arg("-fn").arg(&image));
+    let words = refused(&image, &[], 4);
+    assert!(words.contains("have user.b behind user.c, where the kernel does not find it"), "{words}");
+    for name in ["b", "c", "a"] {
+        let value = value.display();
+        debugfs(
+            &image,
+            &format!(
+                "ea_get -f {value} file user.{name}\nea_rm file user.{name}\nea_set -f {value} file user.{name}\n"
+            ),
+        );
+    }
+    let output = canonical(&image, &[]);
+    let found = debugfs_read(&output, "ea_list file\n");
+    for value in ["user.a (3) = \"one\"", "user.b (3) = \"two\"", "user.c (5) = \"three\""] {
+        assert!(found.contains(value), "{found}");
     }
 }
 

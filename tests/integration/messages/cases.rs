@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ext4_canon::ondisk::checksum::crc32c;
 
-use crate::support::image::{blocks_of, debugfs, inode_offset, patch, peek};
+use crate::support::image::{blocks_of, debugfs, inode_offset, patch, peek, unsorted_xattrs};
 use crate::support::{Lab, tool, tree};
 
 /// One message.
@@ -451,6 +451,10 @@ pub const CASES: &[Case] = &[
     }),
     case("magic of an xattr block", |lab| xattr_block(lab, 0, &[0; 4])),
     case("an ACL with a name", |lab| xattr_block(lab, 33, &[2])),
+    case("xattrs out of order", |lab| {
+        let image = made(lab, "-t ext2 -I 128", "4M");
+        unsorted_xattrs(&image, "file");
+    }),
     case("references to a value", |lab| ea_inode(lab, "file")),
     case("magic of the journal", |lab| journal(lab, 0, &[0])),
     case("an orphan file", |lab| {

@@ -155,3 +155,15 @@ pub fn inode_offset(image: &Path, path: &str) -> u64 {
     let block_size = 1024 << u32::from_le_bytes(peek(image, 1024 + 0x18));
     block.parse::<u64>().expect("a block") * block_size + u64::from_str_radix(offset, 16).expect("an offset")
 }
+
+/// Gives a file three xattrs in a block of 1 KiB, and exchanges the entries of the first and the last.
+pub fn unsorted_xattrs(image: &Path, file: &str) {
+    let set = ["a one", "b two", "c three"].map(|xattr| format!("ea_set {file} user.{xattr}\n"));
+    debugfs(image, &set.concat());
+    let block = u32::from_le_bytes(peek(image, inode_offset(image, &format!("/{file}")) + 0x68));
+    let entries = u64::from(block) * 1024 + 32;
+    // Each entry is 16 bytes and its name, padded to 4.
+    let [first, last]: [[u8; 20]; 2] = [peek(image, entries), peek(image, entries + 40)];
+    patch(image, entries, &last);
+    patch(image, entries + 40, &first);
+}
