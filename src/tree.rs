@@ -4,6 +4,7 @@
 //! trees. File content stays in the input: a node holds the runs of blocks where it lies. Only
 //! what lay in an inode, and so is small, is held here.
 
+use std::num::NonZeroU32;
 use std::ops::Range;
 
 use crate::ondisk::inode::{InodeFlags, Timestamp};
@@ -31,11 +32,36 @@ pub const LOST_FOUND_NAME: &[u8] = b"lost+found";
 /// Symlinks that are followed to a file, at most.
 const MAX_LINKS: usize = 40;
 
-/// A part of `Tree::bytes`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+/// A part of `Tree::bytes`: its start and its length, packed, since there are many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Text {
-    start: usize,
-    len: u32,
+    /// One more than the high half, so that `Option<Text>` takes no more room.
+    high: NonZeroU32,
+    low: u32,
+}
+
+impl Text {
+    /// Bits of the length: the longest text is a value of an xattr, of 16 MiB.
+    const LEN_BITS: u32 = 25;
+
+    fn new(start: usize, len: usize) -> Self {
+        // No machine has the 512 GiB of memory that the start has no bits for.
+        let packed = (start as u64) << Self::LEN_BITS | len as u64;
+        let high = u32::try_from((packed >> 32) + 1).ok().and_then(NonZeroU32::new);
+        Self { high: high.unwrap_or(NonZeroU32::MAX), low: packed as u32 }
+    }
+
+    fn range(self) -> Range<usize> {
+        let packed = u64::from(self.high.get() - 1) << 32 | u64::from(self.low);
+        let start = usize::try_from(packed >> Self::LEN_BITS).unwrap_or(usize::MAX);
+        start..start + (packed & ((1 << Self::LEN_BITS) - 1)) as usize
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::new(0, 0)
+    }
 }
 
 /// The index of a set of xattrs in `Tree::xattr_sets`.
@@ -192,6 +218,11 @@ pub struct Xattr {
 }
 
 impl Tree {
+    /// An empty tree with the blocks of all regular files to come.
+    pub fn of_runs(runs: Vec<Run>) -> Self {
+        Self { runs, ..Self::default() }
+    }
+
     /// Stores bytes.
     pub fn add_text(&mut self, bytes: &[u8]) -> Text {
         self.add_parts([bytes, &[]])
@@ -201,17 +232,12 @@ impl Tree {
     pub fn add_parts(&mut self, parts: [&[u8]; 2]) -> Text {
         let start = self.bytes.len();
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
-        Text { start, len: u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX) }
-    }
-
-    /// Makes room for so many entries and runs, and no more.
-    pub fn reserve(&mut self, entries: usize, runs: usize) {
-        self.entries.reserve_exact(entries);
-        self.runs.reserve_exact(runs);
+        Text::new(start, self.bytes.len() - start)
     }
 
     /// Gives back memory that was kept for growth.
     pub fn shrink(&mut self) {
+        self.runs.shrink_to_fit();
         self.xattr_sets.shrink_to_fit();
         self.xattrs.shrink_to_fit();
         self.bytes.shrink_to_fit();
@@ -219,7 +245,7 @@ impl Tree {
 
     /// The bytes of a text of this tree.
     pub fn text(&self, text: Text) -> &[u8] {
-        &self.bytes[text.start..][..text.len as usize]
+        self.bytes.get(text.range()).unwrap_or_default()
     }
 
     /// A node.

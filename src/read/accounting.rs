@@ -13,7 +13,7 @@ use crate::units::{GroupNr, InodeNr};
 pub fn compare(
     source: &Source<'_>,
     claims: &Claims,
-    inodes: &[ReadInode<'_>],
+    inodes: &[ReadInode],
     others: &[InodeNr],
 ) -> Vec<String> {
     let groups = 0..source.geometry.groups;
@@ -52,7 +52,7 @@ fn block_bitmap_differs(source: &Source<'_>, claims: &Claims, group: GroupNr) ->
 
 fn inode_bitmap_differs(
     source: &Source<'_>,
-    inodes: &[ReadInode<'_>],
+    inodes: &[ReadInode],
     others: &[InodeNr],
     group: GroupNr,
 ) -> bool {

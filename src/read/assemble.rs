@@ -2,17 +2,20 @@
 
 use std::collections::HashMap;
 
+use rayon::prelude::*;
+
 use super::directory::{RawEntry, ReadDirectory};
 use super::ea_inode::Values;
-use super::inode::{Content, ReadInode};
+use super::inode::Content;
+use super::inodes::Inodes;
 use super::xattr::XattrBlocks;
-use super::xattr_sets::XattrSets;
+use super::xattr_sets;
 use crate::error::{Location, Result, Structure, shown};
 use crate::ondisk::dir_entry;
 use crate::ondisk::features::{Incompat, RoCompat};
 use crate::ondisk::inode::{InodeFlags, LINK_MAX, S_IFDIR, S_IFMT, Timestamp};
 use crate::source::Source;
-use crate::tree::{Entry, Kind, LOST_FOUND_NAME, Node, NodeId, Tree};
+use crate::tree::{Entry, Kind, LOST_FOUND_NAME, Node, NodeId, Run, Text, Tree};
 use crate::units::InodeNr;
 
 /// The tree, and what there is to say of it.
@@ -35,15 +38,18 @@ struct Found {
     entries: u32,
 }
 
+/// In the place of an inode's index.
+const MISSING: u32 = u32::MAX;
+
 struct Assembler<'s, 'a> {
     source: &'s Source<'a>,
-    inodes: &'s [ReadInode<'a>],
+    inodes: &'s Inodes<'a>,
     /// Their numbers, side by side, since each name is searched among them.
     numbers: Vec<InodeNr>,
     directories: HashMap<InodeNr, ReadDirectory<'a>>,
     found: Vec<Found>,
-    /// For each node, the index of its inode; `None` for a `lost+found` that is not there.
-    order: Vec<Option<usize>>,
+    /// For each node, the index of its inode; `MISSING` for a `lost+found` that is not there.
+    order: Vec<u32>,
     tree: Tree,
     untyped: usize,
 }
@@ -51,31 +57,29 @@ struct Assembler<'s, 'a> {
 /// Builds the tree.
 pub fn assemble<'s, 'a>(
     source: &'s Source<'a>,
-    inodes: &'s [ReadInode<'a>],
+    (inodes, runs): (&'s Inodes<'a>, Vec<Run>),
     directories: Vec<ReadDirectory<'a>>,
     (xattr_blocks, values): (&'s XattrBlocks<'a>, &'s Values<'a>),
 ) -> Result<Assembled> {
-    let mut tree = Tree::default();
-    tree.reserve(
-        directories.iter().map(|directory| directory.entries.len()).sum(),
-        inodes.iter().filter(|inode| !inode.is_directory()).map(|inode| inode.runs.len()).sum(),
-    );
+    let mut tree = Tree::of_runs(runs);
+    tree.entries.reserve_exact(directories.iter().map(|directory| directory.entries.len()).sum());
     let mut assembler = Assembler {
         source,
         inodes,
-        numbers: inodes.iter().map(|inode| inode.number).collect(),
+        numbers: inodes.list.iter().map(|inode| inode.number).collect(),
         directories: directories.into_iter().map(|directory| (directory.number, directory)).collect(),
-        found: inodes.iter().map(|inode| Found { mode: inode.mode, ..Found::default() }).collect(),
-        order: Vec::with_capacity(inodes.len() + 1),
+        found: inodes.list.iter().map(|inode| Found { mode: inode.mode, ..Found::default() }).collect(),
+        order: Vec::with_capacity(inodes.list.len() + 1),
         tree,
         untyped: 0,
     };
     assembler.number()?;
     assembler.check_links()?;
-    assembler.add_nodes(&mut XattrSets::new(xattr_blocks, values))?;
+    assembler.add_nodes();
+    assembler.add_texts();
+    xattr_sets::add(&mut assembler.tree, &assembler.order, inodes, (xattr_blocks, values))?;
     assembler.tree.shrink();
-    let wrong_counts =
-        inodes.iter().filter(|inode| !inode.has_right_blocks(source.geometry.block_size)).count();
+    let wrong_counts = inodes.wrong_blocks(source.geometry.block_size);
     let mut warnings = Vec::new();
     let mut warn = |count: usize, words: &str| {
         if count > 0 {
@@ -84,8 +88,8 @@ pub fn assemble<'s, 'a>(
     };
     warn(wrong_counts, "inodes had a wrong i_blocks; rebuilt");
     warn(assembler.untyped, "directory entries had no file type; rebuilt");
-    let inodes =
-        assembler.order.iter().map(|index| index.map_or(InodeNr(0), |index| inodes[index].number)).collect();
+    let number = |index: &u32| assembler.numbers.get(*index as usize).copied().unwrap_or(InodeNr(0));
+    let inodes = assembler.order.iter().map(number).collect();
     Ok(Assembled { tree: assembler.tree, inodes, warnings })
 }
 
@@ -97,7 +101,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
     fn new_id(&mut self, index: Option<usize>) -> NodeId {
         // There are at most as many nodes as inodes, and one more: their number has 32 bits.
         let id = NodeId(u32::try_from(self.order.len()).unwrap_or(u32::MAX));
-        self.order.push(index);
+        self.order.push(index.and_then(|index| u32::try_from(index).ok()).unwrap_or(MISSING));
         if let Some(index) = index {
             self.found[index].id = Some(id);
         }
@@ -110,7 +114,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         let root = self
             .index(InodeNr::ROOT)
             .ok_or_else(|| at(InodeNr::ROOT).wrong("is not in use, but it is the root directory"))?;
-        if !self.inodes[root].is_directory() {
+        if !self.inodes.list[root].is_directory() {
             return Err(at(InodeNr::ROOT).wrong("is the root directory, but not a directory"));
         }
         self.new_id(Some(root));
@@ -131,6 +135,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         }
         let lost = self
             .inodes
+            .list
             .iter()
             .zip(&self.found)
             .find(|(inode, found)| found.names == 0 && inode.number != InodeNr::ROOT);
@@ -151,7 +156,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         };
         let number = directory.entries[position].inode;
         match self.index(number) {
-            Some(index) if self.inodes[index].is_directory() => Ok(Some(index)),
+            Some(index) if self.inodes.list[index].is_directory() => Ok(Some(index)),
             _ => {
                 Err(Location::of(Structure::Inode).inode(number).wrong("is /lost+found, but not a directory"))
             }
@@ -159,18 +164,18 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 
     fn visit(&mut self, index: usize, waiting: &mut Vec<usize>) -> Result<()> {
-        let number = self.inodes[index].number;
+        let number = self.numbers[index];
         let at = || Location::of(Structure::Directory).inode(number);
         let id = self.found[index].id.unwrap_or(NodeId::ROOT);
         let first = self.tree.entries.len();
         let directory = self.directories.remove(&number).ok_or_else(|| at().wrong("is entered twice"))?;
         let parent = self.order[self.found[index].parent.unwrap_or(NodeId::ROOT).index()];
-        let parent_number = parent.map_or(InodeNr(0), |parent| self.inodes[parent].number);
+        let parent_number = self.numbers.get(parent as usize).copied().unwrap_or(InodeNr(0));
         if directory.parent != parent_number {
             return Err(at().value("the inode of '..'", directory.parent.0, parent_number));
         }
         // A lost+found that is not there is put where its name belongs.
-        let add_lost_found = id == NodeId::ROOT && self.order[NodeId::LOST_FOUND.index()].is_none();
+        let add_lost_found = id == NodeId::ROOT && self.order[NodeId::LOST_FOUND.index()] == MISSING;
         let place = directory.entries.partition_point(|entry| entry.name < LOST_FOUND_NAME);
         for (position, raw) in directory.entries.iter().enumerate() {
             if add_lost_found && position == place {
@@ -200,7 +205,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         let wrong = |words: &str| {
             let name = shown(raw.name);
             Location::of(Structure::Directory)
-                .inode(self.inodes[index].number)
+                .inode(self.numbers[index])
                 .wrong(format!("has an entry '{name}' for inode {}, {words}", raw.inode))
         };
         // Made by tune2fs -j on a mounted filesystem; e2fsck, too, moves that journal out of the tree.
@@ -246,7 +251,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
     fn check_links(&self) -> Result<()> {
         let dir_nlink = self.source.features().ro_compat.contains(RoCompat::DIR_NLINK);
         let replayed = &self.source.fast_commits().directories;
-        for (inode, found) in self.inodes.iter().zip(&self.found) {
+        for (inode, found) in self.inodes.list.iter().zip(&self.found) {
             if inode.is_directory() && replayed.get(&inode.number).is_some_and(|known| known.relinked) {
                 continue;
             }
@@ -268,23 +273,18 @@ impl<'s, 'a> Assembler<'s, 'a> {
         Ok(())
     }
 
-    fn add_nodes(&mut self, sets: &mut XattrSets<'s>) -> Result<()> {
-        self.tree.nodes.reserve_exact(self.order.len());
-        for index in self.order.clone() {
-            let node = match index {
-                Some(index) => self.node(index, sets)?,
-                None => missing_lost_found(),
-            };
-            self.tree.nodes.push(node);
-        }
-        if self.order[NodeId::LOST_FOUND.index()].is_none() {
+    /// Makes all nodes, but for texts and xattrs.
+    fn add_nodes(&mut self) {
+        let node =
+            |index: &u32| if *index == MISSING { missing_lost_found() } else { self.node(*index as usize) };
+        self.tree.nodes = self.order.par_iter().map(node).collect();
+        if self.order[NodeId::LOST_FOUND.index()] == MISSING {
             self.tree.nodes[0].links += 1;
         }
-        Ok(())
     }
 
-    fn node(&mut self, index: usize, sets: &mut XattrSets<'s>) -> Result<Node> {
-        let (inode, found) = (&self.inodes[index], self.found[index]);
+    fn node(&self, index: usize) -> Node {
+        let (inode, found) = (&self.inodes.list[index], self.found[index]);
         let kind = match inode.content {
             Content::Directory => Kind::Directory {
                 first: found.first_entry,
@@ -292,17 +292,13 @@ impl<'s, 'a> Assembler<'s, 'a> {
                 parent: found.parent.unwrap_or(NodeId::ROOT),
             },
             Content::Regular(size) => {
-                let first = self.tree.runs.len();
-                self.tree.runs.extend_from_slice(&inode.runs);
-                let count = u32::try_from(inode.runs.len()).unwrap_or(u32::MAX);
-                let inline = inode.inline.map(|parts| self.tree.add_parts(parts));
-                Kind::Regular { size, first, count, inline }
+                Kind::Regular { size, first: inode.runs.start(), count: inode.runs.len(), inline: None }
             }
-            Content::Symlink(target) => Kind::Symlink(self.tree.add_parts(target)),
+            Content::Symlink => Kind::Symlink(Text::default()),
             Content::Device(major, minor) => Kind::Device { major, minor },
             Content::Empty => Kind::Empty,
         };
-        Ok(Node {
+        Node {
             mode: inode.mode,
             uid: inode.uid,
             gid: inode.gid,
@@ -310,9 +306,25 @@ impl<'s, 'a> Assembler<'s, 'a> {
             flags: inode.flags,
             mtime: inode.mtime,
             links: if inode.is_directory() { found.subdirectories + 2 } else { found.names },
-            xattrs: sets.set_of(&mut self.tree, inode)?,
+            xattrs: None,
             kind,
-        })
+        }
+    }
+
+    /// Stores what lies in inodes, and the targets of symlinks.
+    fn add_texts(&mut self) {
+        let mut nodes = std::mem::take(&mut self.tree.nodes);
+        for (node, index) in nodes.iter_mut().zip(&self.order) {
+            let wants_text = matches!(node.kind, Kind::Regular { .. } | Kind::Symlink(_));
+            let inode = self.inodes.list.get(*index as usize).filter(|_| wants_text);
+            let Some(parts) = inode.and_then(|inode| self.inodes.parts_of(inode)) else { continue };
+            let text = self.tree.add_parts(parts);
+            match &mut node.kind {
+                Kind::Regular { inline, .. } => *inline = Some(text),
+                kind => *kind = Kind::Symlink(text),
+            }
+        }
+        self.tree.nodes = nodes;
     }
 }
 

@@ -2,8 +2,9 @@
 
 use super::file_map::Budget;
 use super::htree::{ReadIndex, Role};
-use super::inode::{self, Parts, ReadInode};
+use super::inode::{self, Parts};
 use super::inode_table::RawInode;
+use super::inodes::{Held, Inodes};
 use crate::error::{Location, Problem, Result, Structure, shown};
 use crate::ondisk::casefold;
 use crate::ondisk::crypt::NAME_MIN;
@@ -45,7 +46,7 @@ pub struct ReadDirectory<'a> {
 
 struct Reader<'s, 'a> {
     source: &'s Source<'a>,
-    directory: &'s ReadInode<'a>,
+    directory: Held<'s, 'a>,
     entries: Vec<RawEntry<'a>>,
     /// Entries with stale bytes behind or instead of their names.
     stale: u64,
@@ -62,34 +63,35 @@ pub struct StoredDirectory<'a> {
 
 /// The names of a directory as the image holds them, sorted.
 pub fn stored_names<'a>(source: &Source<'a>, number: InodeNr) -> Result<Vec<(&'a [u8], InodeNr)>> {
-    let names = read_stored(source, &directory(source, number)?)?.1;
+    let names = read_stored(source, directory(source, number)?.get(0))?.1;
     Ok(names.into_iter().map(|entry| (entry.name, entry.inode)).collect())
 }
 
 /// A directory as the image holds it, without what fast commits made of it.
 pub fn stored<'a>(source: &Source<'a>, number: InodeNr) -> Result<StoredDirectory<'a>> {
     let directory = directory(source, number)?;
-    let (_, reader) = read_in_order(source, &directory)?;
+    let (_, reader) = read_in_order(source, directory.get(0))?;
     let names = reader.entries.iter().map(|entry| entry.name).collect();
     Ok(StoredDirectory { names, stale: reader.stale })
 }
 
-/// The inode of a directory.
-fn directory<'a>(source: &Source<'a>, number: InodeNr) -> Result<ReadInode<'a>> {
+/// The one inode of a directory.
+fn directory<'a>(source: &Source<'a>, number: InodeNr) -> Result<Inodes<'a>> {
     let at = || Location::of(Structure::Directory).inode(number);
     let bytes = source.inode(number).ok_or_else(|| at().wrong("is not in use"))?;
     let raw = RawInode { number, bytes };
-    let inode = inode::read(source, &Budget::new(source), &raw, false, &mut Vec::new())?;
-    if inode.is_directory() { Ok(inode) } else { Err(at().wrong("is not a directory")) }
+    let mut inodes = Inodes::default();
+    inode::read(source, &Budget::new(source), &raw, false, (&mut inodes, &mut Vec::new()))?;
+    if inodes.get(0).is_directory() { Ok(inodes) } else { Err(at().wrong("is not a directory")) }
 }
 
 /// Reads a directory as the image holds it: its parent, and its names in their order.
 fn read_in_order<'s, 'a>(
     source: &'s Source<'a>,
-    directory: &'s ReadInode<'a>,
+    directory: Held<'s, 'a>,
 ) -> Result<(InodeNr, Reader<'s, 'a>)> {
     let mut reader = Reader { source, directory, entries: Vec::new(), stale: 0 };
-    let parent = match directory.inline {
+    let parent = match directory.parts {
         Some(parts) => reader.inline(parts)?,
         None => reader.blocks()?,
     };
@@ -97,7 +99,7 @@ fn read_in_order<'s, 'a>(
 }
 
 /// Reads a directory.
-pub fn read<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDirectory<'a>> {
+pub fn read<'a>(source: &Source<'a>, directory: Held<'_, 'a>) -> Result<ReadDirectory<'a>> {
     let read = read_replayed(source, directory)?;
     if directory.flags & InodeFlags::HASHED_NAMES == InodeFlags::CASEFOLD {
         check_folded(source, directory.number, &read.entries)?;
@@ -106,7 +108,7 @@ pub fn read<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDi
 }
 
 /// Reads a directory, with what fast commits made of it.
-fn read_replayed<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<ReadDirectory<'a>> {
+fn read_replayed<'a>(source: &Source<'a>, directory: Held<'_, 'a>) -> Result<ReadDirectory<'a>> {
     let number = directory.number;
     let Some(replayed) = source.fast_commits().directories.get(&number) else {
         let (parent, entries) = read_stored(source, directory)?;
@@ -130,7 +132,7 @@ fn read_replayed<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<R
 }
 
 /// Reads a directory as the image holds it: its parent, and its names in byte order.
-fn read_stored<'a>(source: &Source<'a>, directory: &ReadInode<'a>) -> Result<(InodeNr, Vec<RawEntry<'a>>)> {
+fn read_stored<'a>(source: &Source<'a>, directory: Held<'_, 'a>) -> Result<(InodeNr, Vec<RawEntry<'a>>)> {
     let (parent, reader) = read_in_order(source, directory)?;
     let at = || Location::of(Structure::Directory).inode(directory.number);
     let mut entries = reader.entries;

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::claims::Claim;
 use super::file_map::{self, Budget};
-use super::inode::ReadInode;
 use super::inode_table::RawInode;
+use super::inodes::Inodes;
 use super::quota::Usage;
 use super::xattr::{self, RawXattr, ValueInode, XattrBlocks};
 use crate::error::{Location, Problem, Result, Structure};
@@ -67,8 +67,9 @@ pub fn read(
     if raw.number < source.geometry.first_inode {
         return Err(at().wrong("is reserved"));
     }
-    let body = xattr::in_body(source, raw.number, &inode, raw.bytes)?;
-    if inode.file_acl() != 0 || !body.xattrs.is_empty() || body.inline_data.is_some() {
+    let mut xattrs = Vec::new();
+    let inline_data = xattr::in_body(source, raw.number, &inode, raw.bytes, &mut xattrs)?;
+    if inode.file_acl() != 0 || !xattrs.is_empty() || inline_data.is_some() {
         return Err(at().wrong("has xattrs of its own"));
     }
     let map = file_map::read(source, budget, raw.number, &inode)?;
@@ -88,7 +89,7 @@ pub fn read(
         references: u64::from(inode.i_ctime.get()) << 32 | u64::from(inode.l_i_version.get()),
         owner: inode.i_mtime.get(),
         generation: inode.i_generation.get(),
-        runs: map.runs,
+        runs: map.runs.into_vec(),
     })
 }
 
@@ -105,10 +106,13 @@ struct Reference<'r, 'a> {
 pub fn values<'a>(
     source: &Source<'a>,
     ea_inodes: Vec<EaInode>,
-    inodes: &mut [ReadInode<'_>],
+    inodes: &mut Inodes<'_>,
     blocks: &XattrBlocks<'_>,
     of_orphans: &[(InodeNr, ValueInode)],
 ) -> Result<Values<'a>> {
+    if !source.features().incompat.contains(Incompat::EA_INODE) {
+        return Ok(Values::default());
+    }
     let mut values = Values { inodes: ea_inodes, ..Values::default() };
     let mut users = vec![0_u64; values.inodes.len()];
     // Lustre's form has no checksum, but names the one inode that the value belongs to.
@@ -148,7 +152,8 @@ pub fn values<'a>(
         values.distinct.push(*numbers.entry(&value[..]).or_insert(next));
     }
     let cluster = source.geometry.block_size as u64 * source.geometry.blocks_per_cluster;
-    for inode in inodes {
+    let mut charges = Vec::with_capacity(inodes.list.len());
+    for inode in inodes.iter() {
         let in_block = inode.xattr_block.map_or(&[][..], |block| blocks.entries(block));
         let referred = inode.xattrs.iter().chain(in_block).filter_map(|xattr| xattr.inode);
         let mut charge = Usage::default();
@@ -158,22 +163,22 @@ pub fn values<'a>(
                 charge.add(Usage { inodes: 1, bytes: u64::from(value.size).next_multiple_of(cluster) });
             }
         }
-        inode.values = charge;
+        charges.push(charge);
     }
+    inodes.values = charges;
     Ok(values)
 }
 
 /// All entries of live inodes that refer to values, those of a block once.
 fn references<'r, 'a>(
-    inodes: &'r [ReadInode<'a>],
+    inodes: &'r Inodes<'a>,
     blocks: &'r XattrBlocks<'a>,
 ) -> impl Iterator<Item = Reference<'r, 'a>> {
     let in_bodies = inodes
         .iter()
         .flat_map(|inode| inode.xattrs.iter().map(move |xattr| (inode.number, inode.generation, xattr)));
     let in_blocks = blocks.all().flat_map(|(owner, entries)| {
-        let index = inodes.binary_search_by_key(&owner, |inode| inode.number);
-        let generation = index.map_or(0, |index| inodes[index].generation);
+        let generation = inodes.index_of(owner).map_or(0, |index| inodes.list[index].generation);
         entries.iter().map(move |xattr| (owner, generation, xattr))
     });
     in_bodies.chain(in_blocks).filter_map(|(from, generation, xattr)| {

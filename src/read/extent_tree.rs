@@ -1,5 +1,7 @@
 //! Reading extent trees.
 
+use smallvec::{SmallVec, smallvec};
+
 use super::file_map::{Budget, FileMap};
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::extent::{
@@ -41,11 +43,7 @@ pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode
         next_logical: 0,
     };
     let root = reader.node(&inode.i_block, None, None)?;
-    if root.depth == 0 {
-        // Nearly all files have no more, and there are many files.
-        reader.map.runs.reserve_exact(root.entries.into());
-    }
-    let mut path = vec![root];
+    let mut path: SmallVec<[_; 2]> = smallvec![root];
     // Each block below the root is reached by an index entry that names its first logical block,
     // and those rise strictly: no block comes twice, and the loop ends.
     while let Some(node) = path.last_mut() {

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use smallvec::SmallVec;
+
 use super::claims::Claim;
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Incompat, RoCompat};
@@ -16,9 +18,9 @@ use crate::units::{BlockNr, InodeNr, count_clusters};
 #[derive(Debug, Default)]
 pub struct FileMap {
     /// The blocks of its content, in logical order; holes are left out.
-    pub runs: Vec<Run>,
+    pub runs: SmallVec<[Run; 4]>,
     /// The blocks of the map itself.
-    pub nodes: Vec<BlockNr>,
+    pub nodes: SmallVec<[BlockNr; 2]>,
 }
 
 /// How often each block may be shared on average with `shared_blocks`: far more than fits once each
@@ -217,6 +219,8 @@ impl FileMap {
 
 #[cfg(test)]
 mod tests {
+    use smallvec::smallvec;
+
     use super::*;
 
     fn run(logical: u32, count: u32, physical: u64) -> Run {
@@ -225,24 +229,25 @@ mod tests {
 
     #[test]
     fn edits_cut_runs_and_put_others_in() {
-        let map = || FileMap { runs: vec![run(0, 10, 100), run(20, 10, 200)], nodes: vec![BlockNr(5)] };
+        let map =
+            || FileMap { runs: smallvec![run(0, 10, 100), run(20, 10, 200)], nodes: smallvec![BlockNr(5)] };
         let hole = |logical, count| RangeEdit { logical, count, mapped: None };
         let put = |logical, count, to| RangeEdit { logical, count, mapped: Some((BlockNr(to), false)) };
-        let of = |edits: &[RangeEdit]| edited(map(), edits).runs;
+        let of = |edits: &[RangeEdit]| edited(map(), edits).runs.into_vec();
         assert_eq!(of(&[hole(3, 4)]), [run(0, 3, 100), run(7, 3, 107), run(20, 10, 200)]);
         assert_eq!(of(&[hole(5, 20)]), [run(0, 5, 100), run(25, 5, 205)]);
         assert_eq!(of(&[hole(0, u32::MAX)]), []);
         assert_eq!(of(&[put(10, 2, 110)]), [run(0, 12, 100), run(20, 10, 200)]);
         assert_eq!(of(&[put(8, 14, 300)]), [run(0, 8, 100), run(8, 14, 300), run(22, 8, 202)]);
         assert_eq!(of(&[hole(0, 30), put(4, 1, 7)]), [run(4, 1, 7)]);
-        assert_eq!(edited(map(), &[hole(0, 1)]).nodes, []);
+        assert!(edited(map(), &[hole(0, 1)]).nodes.is_empty());
     }
 
     #[test]
     fn a_logical_cluster_is_one_cluster() {
         let check = |runs: &[(u32, u64, u32)]| {
             let runs = runs.iter().map(|&(logical, physical, count)| run(logical, count, physical));
-            let map = FileMap { runs: runs.collect(), nodes: vec![BlockNr(1)] };
+            let map = FileMap { runs: runs.collect(), nodes: smallvec![BlockNr(1)] };
             (map.check_clusters(InodeNr(12), 16).is_ok(), map.blocks(16))
         };
         assert_eq!(check(&[(3, 163, 2), (9, 169, 1), (16, 48, 17)]), (true, 64));

@@ -4,7 +4,7 @@
 //! through it: where it does not lead to a name, the trees that kernel and tool see differ.
 
 use super::file_map::block_at;
-use super::inode::ReadInode;
+use super::inodes::Held;
 use crate::error::{Location, Problem, Result, Structure, shown};
 use crate::ondisk::casefold;
 use crate::ondisk::dir_entry::{self, DirEntry};
@@ -73,7 +73,7 @@ struct Step {
 
 struct Walk<'s, 'a> {
     source: &'s Source<'a>,
-    directory: &'s ReadInode<'a>,
+    directory: Held<'s, 'a>,
     /// Blocks of the directory.
     blocks: u32,
 }
@@ -84,7 +84,7 @@ impl ReadIndex {
     /// # Errors
     ///
     /// `Corrupt` where the kernel or e2fsck would not take it for whole.
-    pub fn read(source: &Source<'_>, directory: &ReadInode<'_>, blocks: u32) -> Result<Self> {
+    pub fn read(source: &Source<'_>, directory: Held<'_, '_>, blocks: u32) -> Result<Self> {
         let walk = Walk { source, directory, blocks };
         let (version, levels) = walk.root()?;
         let mut roles = vec![(0, Role::Node)];
@@ -158,14 +158,14 @@ impl ReadIndex {
     }
 }
 
-fn at(directory: &ReadInode<'_>) -> Location {
+fn at(directory: Held<'_, '_>) -> Location {
     Location::of(Structure::Directory).inode(directory.number)
 }
 
 impl<'a> Walk<'_, 'a> {
     /// The block at a place in the directory, which has it.
     fn block(&self, place: u32) -> (BlockNr, &'a [u8]) {
-        let block = block_at(&self.directory.runs, place).unwrap_or(BlockNr(0));
+        let block = block_at(self.directory.runs, place).unwrap_or(BlockNr(0));
         (block, self.source.block(block).unwrap_or_default())
     }
 

@@ -3,9 +3,9 @@
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
 use super::inode_table::{self, RawInode};
-use super::quota::Usage;
+use super::inodes::{Inodes, Part};
 use super::verity;
-use super::xattr::{self, RawXattr};
+use super::xattr;
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::ondisk::indirect;
@@ -13,12 +13,11 @@ use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
 use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
 use crate::ondisk::{le16, le32};
 use crate::source::Source;
-use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr, div_up};
 
-/// A live inode of the tree, decoded and checked by itself.
+/// A live inode of the tree, decoded and checked by itself. What it holds lies in [`Inodes`].
 #[derive(Debug)]
-pub struct ReadInode<'a> {
+pub struct ReadInode {
     /// Its number.
     pub number: InodeNr,
     /// `i_mode`.
@@ -40,34 +39,32 @@ pub struct ReadInode<'a> {
     /// `i_generation`, which checksums cover.
     pub generation: u32,
     /// What it holds.
-    pub content: Content<'a>,
-    /// The content of a regular file or directory that lies in the inode.
-    pub inline: Option<Parts<'a>>,
+    pub content: Content,
     /// The blocks of a regular file or directory, none past its end but for a Merkle tree.
-    pub runs: Vec<Run>,
+    pub runs: Part,
     /// The xattrs in the body.
-    pub xattrs: Vec<RawXattr<'a>>,
+    pub xattrs: Part,
+    /// What lies in the inode, or the target of a symlink.
+    pub parts: Part,
     /// The block of xattrs.
     pub xattr_block: Option<BlockNr>,
     /// Whether quotas count it, as e2fsck does: neither the boot loader nor symlinks with inline data.
     pub charged: bool,
     /// Blocks that are allocated for it: content, map and xattr block.
     pub blocks: u64,
-    /// What is charged to it for values in inodes of their own.
-    pub values: Usage,
     /// `i_blocks` in units of 512 bytes; `None` where fast commits, which do not tell of it, changed it.
     pub sectors: Option<u64>,
 }
 
 /// What an inode holds, by its type.
 #[derive(Clone, Copy, Debug)]
-pub enum Content<'a> {
+pub enum Content {
     /// Names.
     Directory,
     /// So many bytes.
     Regular(u64),
     /// The target of a symlink.
-    Symlink(Parts<'a>),
+    Symlink,
     /// A device's major and minor number.
     Device(u32, u32),
     /// Nothing: a FIFO or a socket.
@@ -79,48 +76,41 @@ pub type Parts<'a> = [&'a [u8]; 2];
 
 /// What of an inode its blocks and its body hold.
 struct Stored<'a> {
-    content: Content<'a>,
-    inline: Option<Parts<'a>>,
+    content: Content,
+    /// The target of a symlink, or content in the inode.
+    parts: Option<Parts<'a>>,
     map: FileMap,
 }
 
 impl<'a> Stored<'a> {
-    fn in_blocks(content: Content<'a>, map: FileMap) -> Self {
-        Self { content, inline: None, map }
+    fn in_blocks(content: Content, map: FileMap) -> Self {
+        Self { content, parts: None, map }
     }
 
-    fn in_inode(content: Content<'a>) -> Self {
+    fn empty(content: Content) -> Self {
         Self::in_blocks(content, FileMap::default())
+    }
+
+    fn in_inode(content: Content, parts: Parts<'a>) -> Self {
+        Self { parts: Some(parts), ..Self::empty(content) }
     }
 }
 
-impl ReadInode<'_> {
+impl ReadInode {
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         matches!(self.content, Content::Directory)
     }
-
-    /// Whether `i_blocks` is what its blocks and values give.
-    pub fn has_right_blocks(&self, block_size: usize) -> bool {
-        self.sectors.is_none_or(|sectors| sectors == self.usage(block_size).bytes / 512)
-    }
-
-    /// What quotas count for it.
-    pub fn usage(&self, block_size: usize) -> Usage {
-        let mut usage = Usage { inodes: 1, bytes: self.blocks * block_size as u64 };
-        usage.add(self.values);
-        usage
-    }
 }
 
-/// Reads an inode; its blocks are added to the claims, all of them.
+/// Reads an inode, and adds it to the others; its blocks are added to the claims, all of them.
 pub fn read<'a>(
     source: &Source<'a>,
     budget: &Budget,
     raw: &RawInode<'a>,
     orphan: bool,
-    claims: &mut Vec<Claim>,
-) -> Result<ReadInode<'a>> {
+    (inodes, claims): (&mut Inodes<'a>, &mut Vec<Claim>),
+) -> Result<()> {
     let inode = Inode::decode(raw.bytes);
     let number = raw.number;
     let at = || Location::of(Structure::Inode).inode(number);
@@ -165,14 +155,15 @@ pub fn read<'a>(
             .value("the nanoseconds of i_mtime", mtime.nanoseconds, "below 1000000000")
             .with_remedy("set its time anew, with touch in a mount"));
     }
-    let body = xattr::in_body(source, number, &inode, raw.bytes)?;
-    let inline = inline_parts(source, raw, &inode, body.inline_data)?;
-    let Stored { content, inline, mut map } = read_content(source, budget, raw, &inode, inline)?;
+    let (inline_data, xattrs) =
+        inodes.add_xattrs(|list| xattr::in_body(source, number, &inode, raw.bytes, list))?;
+    let inline = inline_parts(source, raw, &inode, inline_data)?;
+    let Stored { content, parts, mut map } = read_content(source, budget, raw, &inode, inline)?;
     let xattr_block = xattr_block(source, number, &inode)?;
     claims.extend(map.claims(number));
     let cluster = source.geometry.blocks_per_cluster;
     let blocks = map.blocks(cluster) + u64::from(xattr_block.is_some()) * cluster;
-    if let (Content::Regular(size), None) = (content, inline) {
+    if let (Content::Regular(size), None) = (content, parts) {
         let limit = map_limit(source, inode.flags().contains(InodeFlags::EXTENTS));
         if inode.flags().contains(InodeFlags::VERITY) {
             if orphan {
@@ -190,7 +181,7 @@ pub fn read<'a>(
         }
     }
     let project_feature = source.features().ro_compat.contains(RoCompat::PROJECT);
-    Ok(ReadInode {
+    let inode = ReadInode {
         number,
         mode: inode.i_mode.get(),
         uid: inode.uid(),
@@ -202,16 +193,17 @@ pub fn read<'a>(
         links: inode.i_links_count.get(),
         generation: inode.i_generation.get(),
         content,
-        inline,
-        runs: map.runs,
-        xattrs: body.xattrs,
+        runs: Part::default(),
+        xattrs,
+        parts: Part::default(),
         xattr_block,
         charged: number != InodeNr::BOOT_LOADER
             && !(inode.format() == disk::S_IFLNK && inode.flags().contains(InodeFlags::INLINE_DATA)),
         blocks,
-        values: Usage::default(),
         sectors: (!source.fast_commits().inodes.contains_key(&number)).then(|| sectors(source, &inode)),
-    })
+    };
+    inodes.push(inode, &map.runs, parts);
+    Ok(())
 }
 
 /// `i_blocks` in units of 512 bytes.
@@ -384,11 +376,11 @@ fn read_content<'a>(
                 ));
             }
             if matches!(format, disk::S_IFIFO | disk::S_IFSOCK) {
-                return Ok(Stored::in_inode(Content::Empty));
+                return Ok(Stored::empty(Content::Empty));
             }
             let word = |slot: usize| le32(&inode.i_block, slot * 4).unwrap_or(0);
             match disk::decode_device(word(0), word(1)) {
-                Some((major, minor)) => Ok(Stored::in_inode(Content::Device(major, minor))),
+                Some((major, minor)) => Ok(Stored::empty(Content::Device(major, minor))),
                 None => Err(at()
                     .value("the device number", word(0), "16 bits, or 0 and 32 bits in the next word")
                     .with_remedy("make the device file anew, in a mount")),
@@ -446,19 +438,19 @@ fn inline_content<'a>(
             let live = usize::try_from(size).unwrap_or(usize::MAX);
             let (head_len, value_len) =
                 (live.min(head.len()), live.saturating_sub(head.len()).min(value.len()));
-            let inline = Some([&head[..head_len], &value[..value_len]]);
+            let parts = [&head[..head_len], &value[..value_len]];
             // It does not have the EXTENTS flag, for kernel and e2fsck a reason to believe no larger size.
             check_size(source, number, size, map_limit(source, false))?;
-            Ok(Stored { inline, ..Stored::in_inode(Content::Regular(size)) })
+            Ok(Stored::in_inode(Content::Regular(size), parts))
         }
         disk::S_IFDIR | disk::S_IFLNK if size != room => {
             Err(at().value("i_size", size, format!("{room}, the bytes of the inline data")))
         }
-        disk::S_IFDIR => Ok(Stored { inline: Some([head, value]), ..Stored::in_inode(Content::Directory) }),
+        disk::S_IFDIR => Ok(Stored::in_inode(Content::Directory, [head, value])),
         disk::S_IFLNK if head.contains(&0) || value.contains(&0) => {
             Err(at().wrong("is a symlink whose target has a NUL byte"))
         }
-        disk::S_IFLNK => Ok(Stored::in_inode(Content::Symlink([head, value]))),
+        disk::S_IFLNK => Ok(Stored::in_inode(Content::Symlink, [head, value])),
         _ => Err(at().wrong("has inline data, but is neither file, directory nor symlink")),
     }
 }
@@ -533,7 +525,7 @@ fn read_symlink<'a>(
                 format!("{stored}, the length of the encrypted target and 2, and more than 2"),
             ));
         }
-        return Ok(Stored::in_blocks(Content::Symlink([&target[..length], &[]]), map));
+        return Ok(Stored { map, ..Stored::in_inode(Content::Symlink, [&target[..length], &[]]) });
     }
     let end = target.iter().position(|byte| *byte == 0).unwrap_or(target.len());
     if length == 0 || end != length {
@@ -543,7 +535,7 @@ fn read_symlink<'a>(
             format!("{end}, the length of the symlink's target, which is not empty"),
         ));
     }
-    Ok(Stored::in_blocks(Content::Symlink([&target[..length], &[]]), map))
+    Ok(Stored { map, ..Stored::in_inode(Content::Symlink, [&target[..length], &[]]) })
 }
 
 /// The blocks that a map reaches.

@@ -15,6 +15,7 @@ mod file_map;
 mod htree;
 mod inode;
 mod inode_table;
+mod inodes;
 pub mod leftovers;
 mod orphan;
 mod paths;
@@ -79,7 +80,7 @@ pub fn read(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Re
 #[derive(Default)]
 struct Live<'a> {
     /// Those that names lead to.
-    nodes: Vec<inode::ReadInode<'a>>,
+    nodes: inodes::Inodes<'a>,
     /// Those that hold values of xattrs.
     values: Vec<ea_inode::EaInode>,
     claims: Vec<claims::Claim>,
@@ -102,15 +103,11 @@ impl<'a> Live<'a> {
             self.values.push(ea_inode::read(source, budget, raw, claims)?);
             return Ok(());
         }
-        let mut inode = inode::read(source, budget, raw, orphans.contains(raw.number), claims)?;
-        inode.runs.shrink_to_fit();
-        inode.xattrs.shrink_to_fit();
-        self.nodes.push(inode);
-        Ok(())
+        inode::read(source, budget, raw, orphans.contains(raw.number), (&mut self.nodes, claims))
     }
 }
 
-fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
+fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
     let mut claims = claims::Claims::of_metadata(source);
     // Inode tables that lie in each other would be read as many inodes as one likes.
     claims.check(source.geometry.blocks_per_cluster)?;
@@ -122,29 +119,33 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
 
     let budget = file_map::Budget::new(source);
     claims.extend(specials.claims.iter().copied());
-    let (mut inodes, mut ea_inodes) = (Vec::with_capacity(scan.live.len()), Vec::new());
+    let (mut inodes, mut ea_inodes) = (inodes::Inodes::default(), Vec::new());
+    inodes.list.reserve_exact(scan.live.len());
     let (live, mut warnings) = (scan.live, scan.warnings);
-    // In rounds, so that what is in flight stays little.
-    for round in live.chunks(ROUND) {
-        let batches: Vec<_> = round
-            .par_chunks(512)
-            .map(|raws| {
-                let mut batch = Live::default();
-                batch.nodes.reserve_exact(raws.len());
-                for raw in raws.iter().filter(|raw| !specials.is_special(raw.number)) {
-                    batch.read(source, &budget, &orphans, raw)?;
-                }
-                observer.advance(raws.len() as u64);
-                Ok(batch)
-            })
-            .collect();
-        for batch in batches {
-            let mut batch: Live<'_> = batch?;
-            claims.extend(batch.claims);
-            inodes.append(&mut batch.nodes);
-            ea_inodes.append(&mut batch.values);
+    let read = |raws: &[inode_table::RawInode<'a>]| {
+        let mut batch = Live::default();
+        batch.nodes.list.reserve_exact(raws.len());
+        for raw in raws.iter().filter(|raw| !specials.is_special(raw.number)) {
+            batch.read(source, &budget, &orphans, raw)?;
         }
+        observer.advance(raws.len() as u64);
+        Ok(batch)
+    };
+    let mut add = |batches: Vec<Live<'a>>| {
+        for batch in batches {
+            claims.extend(batch.claims);
+            inodes.append(batch.nodes);
+            ea_inodes.extend(batch.values);
+        }
+    };
+    // In rounds, so that what is in flight stays little; what was read is put together meanwhile.
+    let mut batches = Vec::new();
+    for round in live.chunks(ROUND) {
+        let next = || round.par_chunks(512).map(read).collect::<Result<Vec<_>>>();
+        let ((), next) = rayon::join(|| add(std::mem::take(&mut batches)), next);
+        batches = next?;
     }
+    add(batches);
     drop(live);
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims(false));
@@ -165,24 +166,26 @@ fn read_unplaced(source: &Source<'_>, recovered: bool, observer: &dyn Observer) 
     let of_orphans = xattr::values_of_orphans(source, &xattr_blocks, &orphans)?;
     let values = ea_inode::values(source, ea_inodes, &mut inodes, &xattr_blocks, &of_orphans)?;
     let directories = inodes
+        .list
         .par_iter()
         .filter(|inode| inode.is_directory())
-        .map(|inode| directory::read(source, inode))
+        .map(|inode| directory::read(source, inodes.hold(inode)))
         .collect::<Result<Vec<_>>>()?;
-    let assembled = assemble::assemble(source, &inodes, directories, (&xattr_blocks, &values))?;
+    let runs = std::mem::take(&mut inodes.runs);
+    let assembled = assemble::assemble(source, (&inodes, runs), directories, (&xattr_blocks, &values))?;
     encryption::check(source, &assembled.tree, &assembled.inodes)?;
     warnings.extend(assembled.warnings);
     if !recovered && orphans.is_empty() {
         let mut others: Vec<_> = specials.numbers.iter().copied().chain(values.numbers()).collect();
         others.sort_unstable();
-        warnings.extend(accounting::compare(source, &claims, &inodes, &others));
+        warnings.extend(accounting::compare(source, &claims, &inodes.list, &others));
         warnings.extend(quota::compare(source, &specials.quotas, &inodes));
     }
     warnings.extend(specials.warnings());
     Ok(Reading { tree: assembled.tree, inodes: assembled.inodes, specials, warnings, orphans, claims })
 }
 
-fn is_regular(inodes: &[inode::ReadInode<'_>], number: InodeNr) -> bool {
-    let found = inodes.binary_search_by_key(&number, |inode| inode.number);
-    found.is_ok_and(|index| matches!(inodes[index].content, inode::Content::Regular(_)))
+fn is_regular(inodes: &inodes::Inodes<'_>, number: InodeNr) -> bool {
+    let found = inodes.index_of(number).map(|index| inodes.list[index].content);
+    matches!(found, Some(inode::Content::Regular(_)))
 }

@@ -69,8 +69,9 @@ fn names<'a>(source: &Source<'a>, budget: &Budget, directory: InodeNr) -> Vec<(&
     let inode = Inode::decode(bytes);
     if inode.flags().contains(InodeFlags::INLINE_DATA) {
         let head = bytes.get(I_BLOCK + dir_entry::INLINE_PARENT_SIZE..I_BLOCK + I_BLOCK_SIZE);
-        let body = xattr::in_body(source, directory, &inode, bytes).unwrap_or_default();
-        [head, body.inline_data].into_iter().flatten().for_each(|list| names_in(list, &mut names));
+        let inline_data =
+            xattr::in_body(source, directory, &inode, bytes, &mut Vec::new()).unwrap_or_default();
+        [head, inline_data].into_iter().flatten().for_each(|list| names_in(list, &mut names));
         return names;
     }
     let Ok(map) = file_map::read(source, budget, directory, &inode) else { return names };

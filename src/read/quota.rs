@@ -6,8 +6,8 @@ use zerocopy::FromZeros;
 
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
-use super::inode::ReadInode;
 use super::inode_table::{check_checksum, check_extra_isize};
+use super::inodes::Inodes;
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::RoCompat;
 use crate::ondisk::inode::{Inode, S_IFREG};
@@ -283,17 +283,17 @@ impl<'s, 'a> Reader<'s, 'a> {
 }
 
 /// Compares the usage that the files give with what was found; returns warnings.
-pub fn compare(source: &Source<'_>, files: &[QuotaFile], inodes: &[ReadInode<'_>]) -> Vec<String> {
+pub fn compare(source: &Source<'_>, files: &[QuotaFile], inodes: &Inodes<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     for file in files {
         let mut found: BTreeMap<u32, Usage> = BTreeMap::new();
-        for inode in inodes.iter().filter(|inode| inode.charged) {
+        for (index, inode) in inodes.list.iter().enumerate().filter(|(_, inode)| inode.charged) {
             let id = match file.kind {
                 QuotaType::User => inode.uid,
                 QuotaType::Group => inode.gid,
                 QuotaType::Project => inode.project,
             };
-            found.entry(id).or_default().add(inode.usage(source.geometry.block_size));
+            found.entry(id).or_default().add(inodes.usage(index, source.geometry.block_size));
         }
         let missing = found.iter().filter(|(id, usage)| file.usage.get(id) != Some(usage)).count();
         let surplus = file.usage.keys().filter(|id| !found.contains_key(id)).count();

@@ -1,11 +1,13 @@
 //! Reading xattrs, from the body of an inode and from blocks that inodes may share.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use rayon::prelude::*;
+use smallvec::SmallVec;
 
 use super::claims::Claim;
-use super::inode::ReadInode;
+use super::inodes::Inodes;
 use super::orphan::Orphans;
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::{Compat, Incompat};
@@ -60,42 +62,37 @@ enum Place {
     Block,
 }
 
-/// The xattrs in the body of an inode.
-#[derive(Debug, Default)]
-pub struct BodyXattrs<'a> {
-    /// Those that are part of the tree.
-    pub xattrs: Vec<RawXattr<'a>>,
-    /// The value of `system.data`, which holds inline data.
-    pub inline_data: Option<&'a [u8]>,
-}
-
-/// Reads the xattrs in the body of an inode.
+/// Reads the xattrs in the body of an inode. Those that are part of the tree are added to the list; the value
+/// of `system.data`, which holds inline data, is returned.
 pub fn in_body<'a>(
     source: &Source<'_>,
     number: InodeNr,
     inode: &Inode,
     bytes: &'a [u8],
-) -> Result<BodyXattrs<'a>> {
+    list: &mut Vec<RawXattr<'a>>,
+) -> Result<Option<&'a [u8]>> {
     if !source.geometry.has_wide_inodes() || inode.i_extra_isize.get() < EXTRA_WITH_CHECKSUM {
-        return Ok(BodyXattrs::default());
+        return Ok(None);
     }
     let start = BASE_SIZE + usize::from(inode.i_extra_isize.get());
     let area = bytes.get(start..).unwrap_or_default();
     if le32(area, 0) != Some(disk::MAGIC) {
-        return Ok(BodyXattrs::default());
+        return Ok(None);
     }
     let at = || Location::of(Structure::Xattr).inode(number);
     let entries = area.get(disk::IBODY_HEADER_SIZE..).unwrap_or_default();
-    let (inline_data, xattrs): (Vec<_>, Vec<_>) =
-        parse(source, entries, (0, Place::Body), at)?.into_iter().partition(RawXattr::is_inline_data);
-    if !xattrs.is_empty() && !source.features().compat.contains(Compat::EXT_ATTR) {
+    let first = list.len();
+    parse(source, entries, (0, Place::Body), at, list)?;
+    let mut inline_data = None;
+    while let Some(index) = list[first..].iter().position(RawXattr::is_inline_data) {
+        if inline_data.replace(list.remove(first + index).value).is_some() {
+            return Err(at().wrong("have two values for system.data"));
+        }
+    }
+    if list.len() > first && !source.features().compat.contains(Compat::EXT_ATTR) {
         return Err(at().wrong("are there without the ext_attr feature"));
     }
-    match inline_data[..] {
-        [] => Ok(BodyXattrs { xattrs, inline_data: None }),
-        [data] => Ok(BodyXattrs { xattrs, inline_data: Some(data.value) }),
-        _ => Err(at().wrong("have two values for system.data")),
-    }
+    Ok(inline_data)
 }
 
 /// The blocks of xattrs, by their numbers, each with its entries and one of its inodes.
@@ -130,11 +127,11 @@ impl<'a> XattrBlocks<'a> {
 /// Orphans without links count as users.
 pub fn read_blocks<'a>(
     source: &Source<'a>,
-    inodes: &[ReadInode<'a>],
+    inodes: &Inodes<'_>,
     orphans: &Orphans,
 ) -> Result<XattrBlocks<'a>> {
     let mut users: BTreeMap<BlockNr, (InodeNr, u32)> = BTreeMap::new();
-    for inode in inodes {
+    for inode in &inodes.list {
         if let Some(block) = inode.xattr_block {
             users.entry(block).or_insert((inode.number, 0)).1 += 1;
         }
@@ -173,8 +170,9 @@ pub fn values_of_orphans(
     for number in &orphans.without_links {
         let bytes = source.inode(*number).unwrap_or_default();
         let inode = Inode::decode(bytes);
-        let body = in_body(source, *number, &inode, bytes)?;
-        values.extend(body.xattrs.iter().filter_map(|xattr| Some((*number, xattr.inode?))));
+        let mut xattrs = Vec::new();
+        in_body(source, *number, &inode, bytes, &mut xattrs)?;
+        values.extend(xattrs.iter().filter_map(|xattr| Some((*number, xattr.inode?))));
     }
     for (number, entries) in blocks.of_orphans.iter().filter_map(|block| blocks.blocks.get(block)) {
         values.extend(entries.iter().filter_map(|xattr| Some((*number, xattr.inode?))));
@@ -211,7 +209,8 @@ fn read_block<'a>(
             format!("{users}, the number of inodes that use it"),
         ));
     }
-    let entries = parse(source, bytes, (size_of::<XattrHeader>(), Place::Block), at)?;
+    let mut entries = Vec::new();
+    parse(source, bytes, (size_of::<XattrHeader>(), Place::Block), at, &mut entries)?;
     check_order(&entries, at)?;
     Ok(entries)
 }
@@ -226,15 +225,16 @@ fn check_order(entries: &[RawXattr<'_>], at: impl Fn() -> Location) -> Result<()
         .with_remedy("remove each of them and set it again with debugfs (ea_get -f, ea_rm, ea_set -f)"))
 }
 
-/// Reads a list of entries that starts at `first`; values are counted from the start of `area`.
+/// Reads a list of entries that starts at `first`, and adds them to others; values are counted from the start
+/// of `area`.
 fn parse<'a>(
     source: &Source<'_>,
     area: &'a [u8],
     (first, place): (usize, Place),
     at: impl Fn() -> Location,
-) -> Result<Vec<RawXattr<'a>>> {
-    let mut found = Vec::new();
-    let mut values = Vec::new();
+    found: &mut Vec<RawXattr<'a>>,
+) -> Result<()> {
+    let mut values = SmallVec::<[Range<usize>; 8]>::new();
     let mut offset = first;
     while !disk::is_end(area, offset) {
         let Some(entry) = area.get(offset..).and_then(view::<XattrEntry>) else {
@@ -283,7 +283,7 @@ fn parse<'a>(
         }
         end = range.end;
     }
-    Ok(found)
+    Ok(())
 }
 
 fn check_name(entry: &XattrEntry, name: &[u8], place: Place, at: &impl Fn() -> Location) -> Result<()> {

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
+use rayon::prelude::*;
+use smallvec::{SmallVec, smallvec};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::ea_inode::Values;
-use super::inode::ReadInode;
+use super::inodes::Inodes;
 use super::xattr::{RawXattr, XattrBlocks};
 use crate::error::{Location, Result, Structure};
-use crate::tree::{Text, Tree, Xattr, XattrSetId};
+use crate::tree::{Tree, Xattr, XattrSetId};
 
 /// An xattr of a set.
 #[derive(Clone, Copy)]
@@ -19,77 +21,140 @@ struct Member<'v> {
     shared: bool,
 }
 
-/// The sets that have been met.
-pub struct XattrSets<'v> {
+/// The xattrs of an inode.
+type Set<'v> = SmallVec<[Member<'v>; 4]>;
+
+/// Finds the sets of inodes.
+struct Finder<'v> {
+    inodes: &'v Inodes<'v>,
     blocks: &'v XattrBlocks<'v>,
     values: &'v Values<'v>,
     distinct: HashMap<&'v [u8], usize>,
-    /// The sets by the hash of their bytes; where that is taken by another set, by the next number.
-    sets: HashMap<u64, XattrSetId>,
     seed: u64,
-    /// The bytes of the set that is looked for.
-    bytes: Vec<u8>,
-    /// For each xattr in the tree, the number of its value; empty where no value has one.
-    numbers: Vec<Option<usize>>,
-    /// The texts of names and values outside of inodes, by place and length in the input: what many
-    /// inodes share is in the tree once.
-    texts: HashMap<(usize, usize), Text>,
 }
 
-impl<'v> XattrSets<'v> {
-    /// No set yet.
-    pub fn new(blocks: &'v XattrBlocks<'v>, values: &'v Values<'v>) -> Self {
-        Self {
-            blocks,
-            values,
-            distinct: values.distinct(),
-            sets: HashMap::new(),
-            // Nobody who makes images can know which sets will collide.
-            seed: RandomState::new().hash_one(0),
-            bytes: Vec::new(),
-            numbers: Vec::new(),
-            texts: HashMap::new(),
+/// Finds the set of each node's xattrs, and adds the distinct ones to the tree, in the order of their
+/// first use. For each node there is the index of its inode, if it has one.
+pub fn add<'v>(
+    tree: &mut Tree,
+    order: &[u32],
+    inodes: &'v Inodes<'v>,
+    (blocks, values): (&'v XattrBlocks<'v>, &'v Values<'v>),
+) -> Result<()> {
+    // Nobody who makes images can know which sets will have one hash.
+    let seed = RandomState::new().hash_one(0);
+    let finder = Finder { inodes, blocks, values, distinct: values.distinct(), seed };
+    let mut texts = HashMap::new();
+    for Found { node, first } in finder.find(order)? {
+        if node != first {
+            tree.nodes[node as usize].xattrs = tree.nodes[first as usize].xattrs;
+            continue;
         }
+        let start = u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX);
+        for Member { xattr, shared } in finder.members(order[node as usize]) {
+            let mut text = |bytes: &'v [u8]| match shared {
+                true => {
+                    let place = (bytes.as_ptr().addr(), bytes.len());
+                    *texts.entry(place).or_insert_with(|| tree.add_text(bytes))
+                }
+                false => tree.add_text(bytes),
+            };
+            let (name, value) = (text(xattr.name), text(values.of(xattr)));
+            tree.xattrs.push(Xattr { index: xattr.index, name, value });
+        }
+        let id = XattrSetId(u32::try_from(tree.xattr_sets.len()).unwrap_or(u32::MAX));
+        tree.xattr_sets.push(start..u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX));
+        tree.nodes[node as usize].xattrs = Some(id);
+    }
+    Ok(())
+}
+
+/// A node with xattrs, and the first node with the same.
+#[derive(Clone, Copy)]
+struct Found {
+    node: u32,
+    first: u32,
+}
+
+impl<'v> Finder<'v> {
+    /// All nodes with xattrs, in order.
+    fn find(&self, order: &[u32]) -> Result<Vec<Found>> {
+        let hash = |buffer: &mut Vec<u8>, (node, index): (usize, &u32)| {
+            let found = self.hash(*index, buffer)?;
+            // Nodes are counted by 32 bits.
+            Ok(found.map(|hash| (hash, u32::try_from(node).unwrap_or(u32::MAX))))
+        };
+        let mut hashes: Vec<(u64, u32)> = order
+            .par_iter()
+            .enumerate()
+            .map_init(Vec::new, hash)
+            .filter_map(Result::transpose)
+            .collect::<Result<_>>()?;
+        hashes.par_sort_unstable();
+        let mut found: Vec<Found> = hashes
+            .par_chunk_by(|one, next| one.0 == next.0)
+            .flat_map_iter(|alike| self.firsts(order, alike))
+            .collect();
+        found.par_sort_unstable_by_key(|found| found.node);
+        Ok(found)
     }
 
-    /// The set of an inode, which is added to the tree if it is new.
-    pub fn set_of(&mut self, tree: &mut Tree, inode: &'v ReadInode<'v>) -> Result<Option<XattrSetId>> {
-        let in_block = inode.xattr_block.map_or(&[][..], |block| self.blocks.entries(block));
-        // What lies in the inode itself is nobody else's.
-        let own = inode.xattrs.iter().map(|xattr| Member { xattr, shared: xattr.inode.is_some() });
-        let shared = in_block.iter().map(|xattr| Member { xattr, shared: true });
-        let mut set: Vec<Member<'v>> = own.chain(shared).collect();
+    /// Finds which of some nodes, whose sets have one hash, have the same set.
+    fn firsts(&self, order: &[u32], alike: &[(u64, u32)]) -> SmallVec<[Found; 1]> {
+        if let [(_, node)] = alike {
+            return smallvec![Found { node: *node, first: *node }];
+        }
+        let mut firsts: Vec<(u32, Set<'v>)> = Vec::new();
+        let found = alike.iter().map(|(_, node)| {
+            let set = self.members(order[*node as usize]);
+            match firsts.iter().find(|(_, known)| self.are_same(known, &set)) {
+                Some((first, _)) => Found { node: *node, first: *first },
+                None => {
+                    firsts.push((*node, set));
+                    Found { node: *node, first: *node }
+                }
+            }
+        });
+        found.collect()
+    }
+
+    /// A hash of the xattrs of an inode; `None` where it has none. The buffer serves for many inodes.
+    fn hash(&self, index: u32, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
+        let set = self.members(index);
         if set.is_empty() {
             return Ok(None);
         }
-        set.sort_unstable_by(|a, b| a.xattr.key().cmp(&b.xattr.key()));
         if let Some([double, _]) = set.windows(2).find(|pair| pair[0].xattr.key() == pair[1].xattr.key()) {
             let double = double.xattr;
             let name = crate::ondisk::xattr::full_name(double.index, double.name);
             return Err(Location::of(Structure::Xattr)
-                .inode(inode.number)
+                .inode(self.inodes.list[index as usize].number)
                 .wrong(format!("have two values for {name}")));
         }
-        let mut hash = self.hash(&set);
-        while let Some(id) = self.sets.get(&hash) {
-            if self.is_same(tree, *id, &set) {
-                return Ok(Some(*id));
-            }
-            hash = hash.wrapping_add(1);
-        }
-        let id = XattrSetId(u32::try_from(self.sets.len()).unwrap_or(u32::MAX));
-        let start = u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX);
-        for Member { xattr, shared } in set {
-            let name = self.text(tree, xattr.name, shared);
-            let value = self.text(tree, self.values.of(xattr), shared);
-            tree.xattrs.push(Xattr { index: xattr.index, name, value });
-            if !self.distinct.is_empty() {
-                self.numbers.push(self.number(xattr));
+        buffer.clear();
+        for Member { xattr, .. } in set {
+            buffer.push(xattr.index);
+            buffer.extend(xattr.name.len().to_le_bytes());
+            buffer.extend(xattr.name);
+            match self.number(xattr) {
+                Some(number) => buffer.extend(number.to_le_bytes()),
+                None => buffer.extend(xattr.value),
             }
         }
-        tree.xattr_sets.push(start..u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX));
-        self.sets.insert(hash, id);
-        Ok(Some(id))
+        Ok(Some(xxh3_64_with_seed(buffer, self.seed)))
+    }
+
+    /// All xattrs of an inode, sorted.
+    fn members(&self, index: u32) -> Set<'v> {
+        let Some(inode) = self.inodes.list.get(index as usize) else { return Set::new() };
+        let in_block = inode.xattr_block.map_or(&[][..], |block| self.blocks.entries(block));
+        // What lies in the inode itself is nobody else's.
+        let own = self.inodes.hold(inode).xattrs.iter();
+        let own = own.map(|xattr| Member { xattr, shared: xattr.inode.is_some() });
+        let shared = in_block.iter().map(|xattr| Member { xattr, shared: true });
+        let mut set: Set<'v> = own.chain(shared).collect();
+        set.sort_unstable_by(|a, b| a.xattr.key().cmp(&b.xattr.key()));
+        set
     }
 
     /// The number of a large value, by which it is compared: its bytes were compared once.
@@ -97,40 +162,15 @@ impl<'v> XattrSets<'v> {
         if self.distinct.is_empty() { None } else { self.values.number_of(xattr, &self.distinct) }
     }
 
-    fn hash(&mut self, set: &[Member<'_>]) -> u64 {
-        self.bytes.clear();
-        for Member { xattr, .. } in set {
-            let number = self.number(xattr);
-            self.bytes.push(xattr.index);
-            self.bytes.extend(xattr.name.len().to_le_bytes());
-            self.bytes.extend(xattr.name);
-            match number {
-                Some(number) => self.bytes.extend(number.to_le_bytes()),
-                None => self.bytes.extend(xattr.value),
-            }
-        }
-        xxh3_64_with_seed(&self.bytes, self.seed)
-    }
-
-    fn is_same(&self, tree: &Tree, id: XattrSetId, set: &[Member<'_>]) -> bool {
-        let range = &tree.xattr_sets[id.0 as usize];
-        let places = range.start as usize..range.end as usize;
-        places.len() == set.len()
-            && places.zip(set).all(|(place, Member { xattr, .. })| {
-                let known = &tree.xattrs[place];
-                let number = self.number(xattr);
-                known.index == xattr.index
-                    && tree.text(known.name) == xattr.name
-                    && self.numbers.get(place).copied().flatten() == number
-                    && (number.is_some() || tree.text(known.value) == xattr.value)
-            })
-    }
-
-    fn text(&mut self, tree: &mut Tree, bytes: &[u8], shared: bool) -> Text {
-        if !shared {
-            return tree.add_text(bytes);
-        }
-        let place = (bytes.as_ptr().addr(), bytes.len());
-        *self.texts.entry(place).or_insert_with(|| tree.add_text(bytes))
+    fn are_same(&self, one: &[Member<'_>], other: &[Member<'_>]) -> bool {
+        let same = |one: &RawXattr<'_>, other: &RawXattr<'_>| {
+            let numbers = (self.number(one), self.number(other));
+            one.key() == other.key()
+                && match numbers {
+                    (None, None) => one.value == other.value,
+                    (one, other) => one == other,
+                }
+        };
+        one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one.xattr, other.xattr))
     }
 }
