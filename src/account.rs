@@ -27,8 +27,11 @@ pub fn account(
         inodes: tree.nodes.len() as u64,
         times_changed,
         directories: tree.nodes.iter().filter(|node| node.kind.is_directory()).count() as u64,
-        directories_indexed: plan.directories.iter().filter(|directory| directory.index.is_some()).count()
-            as u64,
+        directories_indexed: plan
+            .directories
+            .iter()
+            .filter(|(_, directory)| directory.index.is_some())
+            .count() as u64,
         blocks_punched: survey.punched,
         stale_blocks: leftovers::count(&leftovers::free_blocks(source, &reading.claims)),
         transactions: recovery.transactions,

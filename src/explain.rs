@@ -409,7 +409,7 @@ impl Explainer<'_, '_> {
         let what = "directories with stale bytes behind names";
         self.add_nodes(Cause::Deleted, "directory-slack", what, &stale);
         let unordered = self.nodes(|id| {
-            let plan = &self.plan.directories[id.index()];
+            let plan = self.plan.directories.of(id);
             let entries = tree.entries_of(id);
             let name = |place: usize| entries.get(place).map_or(&[][..], |entry| tree.text(entry.name));
             let order = plan.index.as_ref().map(|index| &index.order);

@@ -3,8 +3,9 @@
 //!
 //! The digested bytes are specified in `docs/canonical-form.md`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
 
@@ -12,23 +13,22 @@ use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::superblock::Superblock;
 use crate::read::{QuotaRules, Reading};
 use crate::survey::{Digests, Survey, joined};
-use crate::tree::{Kind, NodeId, Tree};
+use crate::tree::{Kind, NodeId, Text, Tree, XattrSetId};
 
 const DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
 
-/// Collects small fields, so that the hash gets them in larger parts.
-struct Stream {
-    hash: Sha256,
-    buffer: Vec<u8>,
-}
+/// Nodes or sets whose fields are collected by one thread.
+const PART: usize = 1 << 11;
+/// Parts that wait to be hashed.
+const PARTS: usize = 16;
+
+/// Collects fields, in the order in which they are hashed.
+#[derive(Default)]
+struct Stream(Vec<u8>);
 
 impl Stream {
     fn bytes(&mut self, bytes: &[u8]) {
-        self.buffer.extend_from_slice(bytes);
-        if self.buffer.len() > 1 << 16 {
-            self.hash.update(&self.buffer);
-            self.buffer.clear();
-        }
+        self.0.extend_from_slice(bytes);
     }
 
     fn u8(&mut self, value: u8) {
@@ -48,47 +48,64 @@ impl Stream {
 pub fn derive(superblock: &Superblock, reading: &Reading, survey: &Survey, digests: &Digests) -> [u8; 16] {
     let Reading { tree, specials, .. } = reading;
     let content = (survey, digests);
-    let mut stream = Stream { hash: Sha256::new(), buffer: Vec::with_capacity(1 << 17) };
+    let (mut hash, mut stream) = (Sha256::new(), Stream::default());
     stream.bytes(DOMAIN);
     stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
     stream.u32(specials.journal.map_or(0, |journal| journal.blocks));
     stream.u32(specials.journal.map_or(0, |journal| journal.fast_commit_blocks));
     stream.u32(specials.orphan_file.map_or(0, |file| file.blocks));
     stream.count(tree.nodes.len());
-    for id in tree.ids() {
-        node(&mut stream, tree, content, id);
-    }
+    hash.update(stream.0);
+    add(&mut hash, tree.nodes.len(), |stream, index| {
+        node(stream, tree, content, NodeId(u32::try_from(index).unwrap_or(u32::MAX)));
+    });
     let block_size = 1024 << superblock.s_log_block_size.get();
-    let mut digests = HashMap::new();
-    stream.count(tree.xattr_sets.len());
-    for set in 0..tree.xattr_sets.len() {
-        let range = &tree.xattr_sets[set];
-        stream.count(range.len());
-        for xattr in &tree.xattrs[range.start as usize..range.end as usize] {
+    // What lies in inodes of their own, many sets may have.
+    let large =
+        tree.xattrs.iter().map(|xattr| xattr.value).filter(|value| tree.text(*value).len() > block_size);
+    let large: HashSet<Text> = large.collect();
+    let large: HashMap<Text, _> =
+        large.into_par_iter().map(|value| (value, Sha256::digest(tree.text(value)))).collect();
+    hash.update((tree.xattr_sets.len() as u64).to_le_bytes());
+    add(&mut hash, tree.xattr_sets.len(), |stream, set| {
+        let set = tree.xattr_set(XattrSetId(u32::try_from(set).unwrap_or(u32::MAX)));
+        stream.count(set.len());
+        for xattr in set {
             stream.u8(xattr.index);
             let (name, value) = (tree.text(xattr.name), tree.text(xattr.value));
             stream.count(name.len());
             stream.bytes(name);
             stream.count(value.len());
-            if value.len() <= block_size {
-                stream.bytes(value);
-            } else {
-                // It lies in an inode of its own, and many sets may have it.
-                let digest = digests.entry(xattr.value).or_insert_with(|| Sha256::digest(value));
-                stream.bytes(digest);
-            }
+            stream.bytes(large.get(&xattr.value).map_or(value, |digest| digest));
         }
-    }
+    });
+    let mut stream = Stream::default();
     for file in &specials.quotas {
         quota(&mut stream, &file.rules);
     }
-    stream.hash.update(&stream.buffer);
-    let digest = stream.hash.finalize();
+    hash.update(stream.0);
+    let digest = hash.finalize();
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&digest[..16]);
     uuid[6] = uuid[6] & 0x0F | 0x80;
     uuid[8] = uuid[8] & 0x3F | 0x80;
     uuid
+}
+
+/// Hashes what is written for each of `count` things; the next ones are written meanwhile.
+fn add(hash: &mut Sha256, count: usize, write: impl Fn(&mut Stream, usize) + Sync) {
+    let written = |part: usize| {
+        let mut stream = Stream::default();
+        (part * PART..count.min((part + 1) * PART)).for_each(|index| write(&mut stream, index));
+        stream.0
+    };
+    let parts = count.div_ceil(PART);
+    let mut ready: Vec<Vec<u8>> = Vec::new();
+    for first in (0..parts).step_by(PARTS) {
+        let next = || (first..parts.min(first + PARTS)).into_par_iter().map(written).collect();
+        ((), ready) = rayon::join(|| ready.iter().for_each(|part| hash.update(part)), next);
+    }
+    ready.iter().for_each(|part| hash.update(part));
 }
 
 fn node(stream: &mut Stream, tree: &Tree, (survey, digests): (&Survey, &Digests), id: NodeId) {

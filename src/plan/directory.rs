@@ -29,6 +29,29 @@ pub struct DirectoryPlan {
     pub inline: Option<Box<InlineLists>>,
 }
 
+/// The blocks of all directories.
+#[derive(Debug, Default)]
+pub struct DirectoryPlans(Vec<(NodeId, DirectoryPlan)>);
+
+impl DirectoryPlans {
+    /// Of these directories, in the order of their nodes.
+    pub fn new(plans: Vec<(NodeId, DirectoryPlan)>) -> Self {
+        Self(plans)
+    }
+
+    /// The blocks of a directory; none of anything else.
+    pub fn of(&self, id: NodeId) -> &DirectoryPlan {
+        const NONE: &DirectoryPlan =
+            &DirectoryPlan { blocks: 0, starts: Vec::new(), index: None, inline: None };
+        self.0.binary_search_by_key(&id, |(id, _)| *id).map_or(NONE, |index| &self.0[index].1)
+    }
+
+    /// All of them, in the order of their nodes.
+    pub fn iter(&self) -> impl Iterator<Item = (NodeId, &DirectoryPlan)> {
+        self.0.iter().map(|(id, plan)| (*id, plan))
+    }
+}
+
 /// The index of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Index {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Numbering;
 use super::allocate::{FreeBlocks, UsedBlocks};
-use super::directory::DirectoryPlan;
+use super::directory::DirectoryPlans;
 use super::map::{self, PlannedExtent};
 use super::quota::QuotaPlan;
 use super::xattr::XattrPlan;
@@ -16,7 +16,7 @@ use crate::ondisk::indirect;
 use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
 use crate::read::{SpecialFile, Specials};
 use crate::survey::Survey;
-use crate::tree::{Kind, NodeId, Tree};
+use crate::tree::{Kind, Tree};
 use crate::units::{BlockNr, InodeNr, count_clusters};
 
 /// Where a file lies: parts of the layout's lists.
@@ -95,8 +95,8 @@ pub struct Contents<'p> {
     pub specials: &'p Specials,
     /// The content of regular files.
     pub survey: &'p Survey,
-    /// The blocks of directories, by node.
-    pub directories: &'p [DirectoryPlan],
+    /// The blocks of directories.
+    pub directories: &'p DirectoryPlans,
     /// The quota files.
     pub quotas: &'p [QuotaPlan],
 }
@@ -127,10 +127,9 @@ pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks
         let number = numbering.orphan_file().unwrap_or_default();
         layouter.layout.orphan_file = Some(layouter.file(number, [(0, blocks, false)].into_iter(), false)?);
     }
-    for (index, directory) in directories.iter().enumerate().filter(|(_, directory)| directory.blocks > 0) {
-        let number = numbering.number_of(NodeId(u32::try_from(index).unwrap_or(u32::MAX)));
-        layouter.layout.nodes[index] =
-            layouter.file(number, [(0, directory.blocks, false)].into_iter(), false)?;
+    for (id, directory) in directories.iter().filter(|(_, directory)| directory.blocks > 0) {
+        layouter.layout.nodes[id.index()] =
+            layouter.file(numbering.number_of(id), [(0, directory.blocks, false)].into_iter(), false)?;
     }
     for block in &mut xattrs.blocks {
         block.at = layouter.one_block();

@@ -17,7 +17,7 @@ mod xattr;
 mod xattr_split;
 
 pub use allocate::FreeBlocks;
-pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryRules};
+pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryPlans, DirectoryRules};
 pub use identity::{Identity, PART_BYTES};
 pub use inline::InlineLists;
 pub use layout::{FileLayout, Layout};
@@ -55,8 +55,8 @@ pub struct Plan {
     pub groups: Vec<GroupPlaces>,
     /// Where every file lies.
     pub layout: Layout,
-    /// The blocks of each directory, by node; empty for what is none.
-    pub directories: Vec<DirectoryPlan>,
+    /// The blocks of each directory.
+    pub directories: DirectoryPlans,
     /// Where xattrs go, and which content lies in its inode.
     pub xattrs: XattrPlan,
     /// The quota files, in the order of their types.
@@ -90,20 +90,20 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         }
     };
     let rules = DirectoryRules::new(&geometry);
-    let directories = (0..tree.nodes.len())
+    let directories: Vec<_> = tree.ids().filter(|id| tree.node(*id).kind.is_directory()).collect();
+    let directories = directories
         .into_par_iter()
-        .with_min_len(256)
-        .map(|index| {
-            let id = NodeId(u32::try_from(index).unwrap_or(u32::MAX));
-            if !tree.node(id).kind.is_directory() {
-                Ok(DirectoryPlan::default())
-            } else if xattrs.inline_of(id).is_some() {
-                Ok(DirectoryPlan { inline: candidates.lists(id).map(Box::new), ..DirectoryPlan::default() })
+        .with_max_len(64)
+        .map(|id| {
+            let plan = if xattrs.inline_of(id).is_some() {
+                DirectoryPlan { inline: candidates.lists(id).map(Box::new), ..DirectoryPlan::default() }
             } else {
-                rules.plan(tree, id, numbering.number_of(id))
-            }
+                rules.plan(tree, id, numbering.number_of(id))?
+            };
+            Ok((id, plan))
         })
-        .collect::<Result<Vec<_>>>()?;
+        .collect::<Result<_>>()?;
+    let directories = DirectoryPlans::new(directories);
     let quotas: Vec<_> = specials.quotas.iter().map(|file| QuotaPlan::new(file, tree, &xattrs)).collect();
     let contents = layout::Contents {
         geometry: &geometry,

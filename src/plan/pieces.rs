@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use rayon::slice::ParallelSliceMut as _;
+
 use super::{FileLayout, Plan, SplitId};
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::bitmap;
@@ -125,7 +127,7 @@ pub fn list(plan: &Plan, tree: &Tree, survey: &Survey) -> Result<Vec<Piece>> {
     lister.nodes(survey);
     let mut pieces = lister.pieces;
     // No two have one start, or there is an error below.
-    pieces.sort_unstable_by_key(|piece| piece.start);
+    pieces.par_sort_unstable_by_key(|piece| piece.start);
     pieces.shrink_to_fit();
     let size = plan.geometry.block_size as u64;
     let overlap =

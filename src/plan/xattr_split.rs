@@ -7,9 +7,12 @@ use super::pack;
 use crate::ondisk::xattr as disk;
 use crate::tree::{Tree, Xattr, XattrSetId};
 
-/// Where the parts of a set lie.
+/// Where the parts of a set lie; `None` where all of it lies in the inode, as nearly every set does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split {
+pub struct Split(Option<Box<Parts>>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parts {
     place: Place,
     /// For each xattr, whether its value lies in an inode of its own; empty where none does.
     outside: Box<[bool]>,
@@ -48,8 +51,7 @@ impl Split {
     /// as can be, and these the largest, of equal ones the first. `None` where it fits in no way.
     pub fn new(set: &[Room], rooms: (usize, usize), with_inodes: bool) -> Option<Self> {
         if set.iter().map(|room| room.entry + room.value).sum::<usize>() <= rooms.0 {
-            // As most of them do.
-            return Some(Self { place: Place::Body, outside: Box::default() });
+            return Some(Self(None));
         }
         let mut by_size: Vec<usize> = (0..set.len()).filter(|index| set[*index].value > 0).collect();
         by_size.sort_by_key(|index| (Reverse(set[*index].value), *index));
@@ -62,7 +64,7 @@ impl Split {
                 .map(|(room, outside)| room.entry + if *outside { 0 } else { room.value })
                 .collect();
             let outside = if count == 0 { Vec::new() } else { outside };
-            place(&sizes, rooms).map(|place| Self { place, outside: outside.into() })
+            place(&sizes, rooms).map(|place| Self(Some(Box::new(Parts { place, outside: outside.into() }))))
         };
         if let Some(split) = try_with(0) {
             return Some(split);
@@ -78,12 +80,12 @@ impl Split {
 
     /// Whether all entries lie in the inode.
     pub fn is_in_body(&self) -> bool {
-        self.place == Place::Body
+        self.0.as_ref().is_none_or(|parts| parts.place == Place::Body)
     }
 
     /// The number of values in inodes of their own.
     pub fn outside(&self) -> usize {
-        self.outside.iter().filter(|outside| **outside).count()
+        self.0.as_ref().map_or(0, |parts| parts.outside.iter().filter(|outside| **outside).count())
     }
 
     /// The xattrs of its set that lie in the inode, or else those in the block, each with whether its
@@ -94,14 +96,16 @@ impl Split {
         set: XattrSetId,
         body: bool,
     ) -> impl Iterator<Item = (&'t Xattr, bool)> + use<'t, '_> {
-        let outside = |index: usize| self.outside.get(index).copied().unwrap_or(false);
+        let parts = self.0.as_deref();
+        let outside =
+            move |index: usize| parts.is_some_and(|parts| parts.outside.get(index).copied().unwrap_or(false));
         tree.xattr_set(set)
             .iter()
             .enumerate()
-            .filter(move |(index, _)| match &self.place {
-                Place::Body => body,
-                Place::Block => !body,
-                Place::Mixed(in_body) => in_body[*index] == body,
+            .filter(move |(index, _)| match parts.map(|parts| &parts.place) {
+                None | Some(Place::Body) => body,
+                Some(Place::Block) => !body,
+                Some(Place::Mixed(in_body)) => in_body[*index] == body,
             })
             .map(move |(index, xattr)| (xattr, outside(index)))
     }
@@ -156,10 +160,12 @@ mod tests {
         let set = rooms(&[500, 504, 500]);
         assert_eq!(Split::new(&set, (88, 988), false), None);
         let split = Split::new(&set, (88, 988), true).unwrap();
-        assert_eq!(split.outside, [true, true, false].into());
-        assert_eq!(split.place, Place::Mixed([true, true, false].into()));
+        let parts = split.0.as_ref().unwrap();
+        assert_eq!(parts.outside, [true, true, false].into());
+        assert_eq!(parts.place, Place::Mixed([true, true, false].into()));
         assert_eq!(Split::new(&rooms(&[4, 4]), (88, 988), true).unwrap().outside(), 0);
-        assert_eq!(Split::new(&rooms(&[2000]), (88, 988), true).unwrap().place, Place::Body);
+        let alone = Split::new(&rooms(&[2000]), (88, 988), true).unwrap();
+        assert_eq!((alone.is_in_body(), alone.outside()), (true, 1));
         assert_eq!(Split::new(&rooms(&[0; 60]), (88, 988), true), None);
     }
 }

@@ -1,6 +1,7 @@
 //! Which blocks the output stores of a file, where holes count.
 
-use super::{Bytes, StoredRun, Survey, Surveyor, Zeros};
+use super::{Bytes, Part, StoredRun, Survey, Surveyor, Zeros};
+use crate::observe::Silent;
 use crate::policy::HolePolicy;
 use crate::source::Source;
 use crate::tree::{Kind, NodeId, Tree};
@@ -12,18 +13,14 @@ pub fn allocation(
     holes: HolePolicy,
     id: NodeId,
 ) -> Option<Vec<(u32, u32, u8)>> {
-    let surveyor = Surveyor { source, tree, holes };
+    let surveyor = Surveyor { source, tree, holes, observer: &Silent };
     let Kind::Regular { size, .. } = tree.node(id).kind else { return None };
     let rules = surveyor.rules(id, size);
     if rules.zeros == Zeros::Punch && rules.opaque_from.is_none() {
         return None;
     }
-    let (mut units, mut survey) = (Vec::new(), Survey::default());
-    surveyor.add_units(id, &mut units);
-    for unit in &units {
-        let cluster = source.geometry.blocks_per_cluster;
-        survey.add(0, unit, surveyor.look(unit), cluster, tree.runs_of(id));
-    }
+    let mut survey = Survey::default();
+    surveyor.file(id, &mut survey, &mut Part::default());
     Some(joined(&survey.runs))
 }
 

@@ -35,19 +35,19 @@ impl Digests {
     }
 }
 
-/// A segment of a file with stored runs: these, cut to its logical blocks.
-#[derive(Debug)]
+/// A segment of a file with stored runs.
+#[derive(Clone, Copy, Debug)]
 struct Segment {
     node: NodeId,
-    runs: Range<usize>,
-    window: Range<u64>,
+    /// Its place among all segments of the file.
+    number: u32,
 }
 
 /// Consecutive segments, and their digests once there are any; a segment of zeros has none.
 #[derive(Debug, Default)]
 struct Part {
     segments: Range<usize>,
-    digests: OnceLock<Vec<Option<u128>>>,
+    digests: OnceLock<Vec<Option<[u8; 16]>>>,
 }
 
 /// Digests content part by part, so that whoever needs the same bytes next finds them in the
@@ -66,17 +66,19 @@ impl<'s, 'a> Digester<'s, 'a> {
     /// about where multiples of this many bytes are reached.
     pub fn new(source: &'s Source<'a>, tree: &'s Tree, survey: &'s Survey, bytes: u64) -> Self {
         let block_size = source.geometry.block_size as u64;
-        let span = |run: &StoredRun| run.logical.into()..u64::from(run.logical) + u64::from(run.count);
+        let size = SEGMENT_BYTES as u64 / block_size;
         let (mut segments, mut parts, mut total) = (Vec::new(), vec![Part::default()], 0);
         for node in tree.ids() {
             let stored = survey.runs_of(node);
-            for (window, runs) in windows(stored, SEGMENT_BYTES as u64 / block_size, span) {
+            for (window, runs) in windows(stored, size, span) {
                 let input = stored[runs.clone()].iter().filter(|run| matches!(run.source, Bytes::Input(_)));
                 let blocks = input
                     .map(span)
                     .map(|run| run.end.min(window.end).saturating_sub(run.start.max(window.start)));
                 total += blocks.sum::<u64>() * block_size;
-                segments.push(Segment { node, runs, window });
+                // Windows begin at multiples of their size, and logical blocks have 32 bits.
+                let number = u32::try_from(window.start / size).unwrap_or(u32::MAX);
+                segments.push(Segment { node, number });
                 if let Some(part) = parts.last_mut() {
                     part.segments.end = segments.len();
                 }
@@ -99,10 +101,11 @@ impl<'s, 'a> Digester<'s, 'a> {
         self.digests(&self.parts[part]);
     }
 
-    fn digests<'p>(&self, part: &'p Part) -> &'p [Option<u128>] {
+    fn digests<'p>(&self, part: &'p Part) -> &'p [Option<[u8; 16]>] {
         part.digests.get_or_init(|| {
             let segments = self.segments[part.segments.clone()].iter();
-            segments.map(|segment| digest(self.source, self.tree, self.survey, segment)).collect()
+            let digest = |segment: &Segment| digest(self.source, self.tree, self.survey, *segment);
+            segments.map(|segment| digest(segment).map(u128::to_le_bytes)).collect()
         })
     }
 
@@ -113,14 +116,19 @@ impl<'s, 'a> Digester<'s, 'a> {
         let mut found = Digests { digests: Vec::new(), firsts: Vec::with_capacity(count + 1) };
         for (segment, digest) in self.segments.iter().zip(parts.into_iter().flatten()) {
             found.open(segment.node);
-            found.digests.extend(digest);
+            found.digests.extend(digest.map(u128::from_le_bytes));
         }
         found.open(NodeId(u32::try_from(count).unwrap_or(u32::MAX)));
         found
     }
 }
 
-fn digest(source: &Source<'_>, tree: &Tree, survey: &Survey, segment: &Segment) -> Option<u128> {
+/// The logical blocks of a run.
+fn span(run: &StoredRun) -> Range<u64> {
+    run.logical.into()..u64::from(run.logical) + u64::from(run.count)
+}
+
+fn digest(source: &Source<'_>, tree: &Tree, survey: &Survey, segment: Segment) -> Option<u128> {
     let block_size = source.geometry.block_size;
     let file = FileContent::of(source, tree, segment.node)?;
     // Bytes of a file behind its end count where its blocks do.
@@ -130,7 +138,11 @@ fn digest(source: &Source<'_>, tree: &Tree, survey: &Survey, segment: &Segment) 
     };
     let zeros = vec![0; block_size];
     let mut hasher = Hasher::default();
-    for run in &survey.runs_of(segment.node)[segment.runs.clone()] {
+    let start = u64::from(segment.number) * (SEGMENT_BYTES / block_size) as u64;
+    let window = start..start + (SEGMENT_BYTES / block_size) as u64;
+    let runs = survey.runs_of(segment.node);
+    let runs = &runs[runs.partition_point(|run| span(run).end <= window.start)..];
+    for run in runs.iter().take_while(|run| span(run).start < window.end) {
         match run.source {
             Bytes::Zeros => {}
             Bytes::Tree => {
@@ -141,8 +153,8 @@ fn digest(source: &Source<'_>, tree: &Tree, survey: &Survey, segment: &Segment) 
             }
             Bytes::Input(physical) => {
                 let start = u64::from(run.logical);
-                let mut next = start.max(segment.window.start);
-                let end = (start + u64::from(run.count)).min(segment.window.end);
+                let mut next = start.max(window.start);
+                let end = (start + u64::from(run.count)).min(window.end);
                 while next < end {
                     let block = BlockNr(physical.0 + (next - start));
                     // The reader checked the run, so that there is one block at least.

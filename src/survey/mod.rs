@@ -124,15 +124,10 @@ impl Survey {
     }
 }
 
-/// A part of a file's runs, cut to a window of logical blocks.
-struct Unit {
-    node: NodeId,
-    /// The size of the file, in bytes.
-    size: u64,
-    runs: Range<usize>,
+/// A part of a file: runs, cut to a window of logical blocks.
+struct Unit<'t> {
+    runs: &'t [Run],
     window: Range<u64>,
-    /// Whether it is the last of its file.
-    last: bool,
 }
 
 /// What is done with the blocks of a file.
@@ -175,84 +170,51 @@ enum Zeros {
 }
 
 /// What one unit holds.
+#[derive(Default)]
 struct Part {
-    rules: Rules,
     runs: Vec<StoredRun>,
     punched: u64,
-    /// Whether it begins like the root of an extent tree.
-    lookalike: bool,
 }
 
 /// Bytes that one unit of work covers at most.
 const UNIT_BYTES: u64 = 8 << 20;
+/// Nodes that one thread looks at together.
+const NODES: usize = 512;
+/// Nodes that are looked at before what was found is put together.
+const ROUND: usize = 1 << 15;
 
 /// Looks through all content.
 pub fn survey(source: &Source<'_>, tree: &Tree, holes: HolePolicy, observer: &dyn Observer) -> Survey {
     let total: u64 = tree.runs.iter().map(|run| u64::from(run.count)).sum();
     observer.begin(Stage::Survey, total);
-    let surveyor = Surveyor { source, tree, holes };
-    let units = surveyor.units();
-    let mut survey = Survey::for_nodes(tree.nodes.len());
-    let cluster = source.geometry.blocks_per_cluster;
-    let mut next_node = 0;
-    // In rounds, so that the parts in flight stay few.
-    for round in units.chunks(1 << 16) {
-        let parts: Vec<Part> = round
-            .par_iter()
-            .with_min_len(16)
-            .map(|unit| {
-                let part = surveyor.look(unit);
-                observer.advance(unit.blocks(tree));
-                part
-            })
-            .collect();
-        for (unit, part) in round.iter().zip(parts) {
-            survey.open(unit.node, &mut next_node);
-            let first = survey.firsts[unit.node.index()];
-            if part.rules.zeros == Zeros::Write && survey.swap_files.last() != Some(&unit.node) {
-                survey.swap_files.push(unit.node);
-            }
-            if part.lookalike {
-                survey.lookalikes.push(unit.node);
-            }
-            survey.add(first, unit, part, cluster, tree.runs_of(unit.node));
-        }
+    let surveyor = Surveyor { source, tree, holes, observer };
+    let nodes: Vec<NodeId> = tree.ids().collect();
+    let mut survey = Survey { firsts: Vec::with_capacity(nodes.len() + 1), ..Survey::default() };
+    // In rounds, so that what is in flight stays little.
+    for round in nodes.chunks(ROUND) {
+        let found: Vec<_> = round.par_chunks(NODES).map(|nodes| surveyor.files(nodes)).collect();
+        found.into_iter().for_each(|found| survey.append(found));
     }
-    survey.open(NodeId(u32::try_from(tree.nodes.len()).unwrap_or(u32::MAX)), &mut next_node);
+    survey.firsts.push(survey.runs.len());
     survey.runs.shrink_to_fit();
     survey
 }
 
 impl Survey {
-    fn for_nodes(count: usize) -> Self {
-        Self { firsts: Vec::with_capacity(count + 1), ..Self::default() }
+    /// Adds what the next nodes hold.
+    fn append(&mut self, mut next: Self) {
+        let start = self.runs.len();
+        self.firsts.extend(next.firsts.iter().map(|first| start + first));
+        self.runs.append(&mut next.runs);
+        self.swap_files.append(&mut next.swap_files);
+        self.lookalikes.append(&mut next.lookalikes);
+        self.punched += next.punched;
     }
 
-    /// Adds what a unit holds to the file whose runs begin at `first`.
-    fn add(&mut self, first: usize, unit: &Unit, part: Part, cluster: u64, input: &[Run]) {
-        part.runs.into_iter().for_each(|run| self.push(first, run));
-        self.punched += part.punched;
-        if cluster > 1 && unit.last && part.rules.has_whole_clusters() {
-            self.fill_clusters(first, part.rules.end, cluster, input);
-        }
-    }
-
-    /// Ends the node before `node`, and all nodes without units up to it.
-    fn open(&mut self, node: NodeId, next: &mut usize) {
-        while *next <= node.index() {
-            self.firsts.push(self.runs.len());
-            *next += 1;
-        }
-    }
-}
-
-impl Unit {
-    fn blocks(&self, tree: &Tree) -> u64 {
-        tree.runs[self.runs.clone()]
-            .iter()
-            .filter_map(|run| cut(run, &self.window))
-            .map(|run| u64::from(run.count))
-            .sum()
+    /// Adds what the next part of the file holds whose runs begin at `first`.
+    fn add(&mut self, first: usize, part: &mut Part) {
+        part.runs.drain(..).for_each(|run| self.push(first, run));
+        self.punched += std::mem::take(&mut part.punched);
     }
 }
 
@@ -270,10 +232,22 @@ fn cut(run: &Run, window: &Range<u64>) -> Option<Run> {
     })
 }
 
+/// Whether a file is one unit, of so many blocks.
+fn is_small(runs: &[Run], blocks: u64) -> bool {
+    runs.last().is_none_or(|last| last.end() <= blocks)
+}
+
+impl Unit<'_> {
+    fn blocks(&self) -> u64 {
+        self.runs.iter().filter_map(|run| cut(run, &self.window)).map(|run| u64::from(run.count)).sum()
+    }
+}
+
 struct Surveyor<'s, 'a> {
     source: &'s Source<'a>,
     tree: &'s Tree,
     holes: HolePolicy,
+    observer: &'s dyn Observer,
 }
 
 impl Surveyor<'_, '_> {
@@ -283,11 +257,63 @@ impl Surveyor<'_, '_> {
         file.and_then(|file| file.block(0)).is_some_and(extent::resembles_root)
     }
 
-    /// All files, large ones in parts that begin and end with segments.
-    fn units(&self) -> Vec<Unit> {
-        let mut units = Vec::new();
-        self.tree.ids().for_each(|node| self.add_units(node, &mut units));
-        units
+    /// What consecutive nodes hold.
+    fn files(&self, nodes: &[NodeId]) -> Survey {
+        let (mut survey, mut part) = (Survey::default(), Part::default());
+        survey.firsts.reserve_exact(nodes.len());
+        for node in nodes {
+            survey.firsts.push(survey.runs.len());
+            self.file(*node, &mut survey, &mut part);
+        }
+        let runs = nodes.iter().map(|node| self.tree.runs_of(*node));
+        let small = runs.filter(|runs| is_small(runs, self.unit_blocks())).flatten();
+        self.observer.advance(small.map(|run| u64::from(run.count)).sum());
+        survey
+    }
+
+    fn unit_blocks(&self) -> u64 {
+        UNIT_BYTES / self.source.geometry.block_size as u64
+    }
+
+    /// Adds what a node holds; the part is empty.
+    fn file(&self, node: NodeId, survey: &mut Survey, part: &mut Part) {
+        let Kind::Regular { size, inline, .. } = self.tree.node(node).kind else { return };
+        let (first, runs) = (survey.runs.len(), self.tree.runs_of(node));
+        if runs.is_empty() && inline.is_none() {
+            return;
+        }
+        let rules = self.rules(node, size);
+        if let Some(text) = inline {
+            look_inside(self.tree.text(text), rules, part);
+            survey.add(first, part);
+        } else {
+            let blocks = self.unit_blocks();
+            if is_small(runs, blocks) {
+                self.look(&Unit { runs, window: 0..blocks }, rules, part);
+                survey.add(first, part);
+            } else {
+                let span = |run: &Run| u64::from(run.logical)..run.end();
+                let units = windows(runs, blocks, span).into_par_iter();
+                let parts = units.map(|(window, places)| {
+                    let mut part = Part::default();
+                    let unit = Unit { runs: &runs[places], window };
+                    self.look(&unit, rules, &mut part);
+                    self.observer.advance(unit.blocks());
+                    part
+                });
+                parts.collect::<Vec<_>>().iter_mut().for_each(|part| survey.add(first, part));
+            }
+        }
+        let cluster = self.source.geometry.blocks_per_cluster;
+        if cluster > 1 && rules.has_whole_clusters() {
+            survey.fill_clusters(first, rules.end, cluster, runs);
+        }
+        if rules.zeros == Zeros::Write {
+            survey.swap_files.push(node);
+        }
+        if self.looks_like_extents(node) {
+            survey.lookalikes.push(node);
+        }
     }
 
     /// What is done with the blocks of a regular file of this size.
@@ -301,32 +327,9 @@ impl Surveyor<'_, '_> {
         Rules { size, end: self.source.geometry.blocks_of_bytes(size), zeros, opaque_from }
     }
 
-    fn add_units(&self, node: NodeId, units: &mut Vec<Unit>) {
-        let Kind::Regular { size, first, count, inline } = self.tree.node(node).kind else { return };
-        let end = first + count as usize;
-        if inline.is_some() {
-            units.push(Unit { node, size, runs: first..end, window: 0..1, last: true });
-            return;
-        }
-        let blocks = UNIT_BYTES / self.source.geometry.block_size as u64;
-        let span = |run: &Run| u64::from(run.logical)..run.end();
-        for (window, runs) in windows(&self.tree.runs[first..end], blocks, span) {
-            let runs = first + runs.start..first + runs.end;
-            units.push(Unit { node, size, runs, window, last: false });
-        }
-        if let Some(last) = units.last_mut().filter(|unit| unit.node == node) {
-            last.last = true;
-        }
-    }
-
-    fn look(&self, unit: &Unit) -> Part {
-        let rules = self.rules(unit.node, unit.size);
-        let lookalike = unit.window.start == 0 && self.looks_like_extents(unit.node);
-        let mut part = Part { rules, runs: Vec::new(), punched: 0, lookalike };
-        if let Some(bytes) = self.tree.inline_of(unit.node) {
-            look_inside(bytes, rules, &mut part);
-        }
-        for run in self.tree.runs[unit.runs.clone()].iter().filter_map(|run| cut(run, &unit.window)) {
+    /// Looks at a part of a file.
+    fn look(&self, unit: &Unit<'_>, rules: Rules, part: &mut Part) {
+        for run in unit.runs.iter().filter_map(|run| cut(run, &unit.window)) {
             let mut done = 0;
             while done < run.count {
                 let logical = run.logical + done;
@@ -340,11 +343,10 @@ impl Surveyor<'_, '_> {
                 // At least one, since the reader checked the run.
                 let count =
                     u32::try_from(together.len() / self.source.geometry.block_size).unwrap_or(1).max(1);
-                self.look_at(Run { logical, count, physical, ..run }, together, rules, &mut part);
+                self.look_at(Run { logical, count, physical, ..run }, together, rules, part);
                 done += count;
             }
         }
-        part
     }
 
     /// Looks at blocks that lie together, all up to the end or all behind it.

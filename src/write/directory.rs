@@ -56,7 +56,7 @@ impl<'o> Filler<'o> {
 impl Renderer<'_, '_> {
     /// Blocks of a directory, from a logical one on.
     pub(super) fn directory_blocks(&self, id: NodeId, first: u32, out: &mut [u8]) {
-        let plan = &self.plan.directories[id.index()];
+        let plan = self.plan.directories.of(id);
         for (block, out) in (first..).zip(out.chunks_exact_mut(self.plan.geometry.block_size)) {
             self.directory_block(id, plan, block, out);
         }

@@ -21,7 +21,7 @@ impl Renderer<'_, '_> {
         let mut out = vec![0; I_BLOCK_SIZE + self.plan.xattrs.inline_of(id)?];
         let content = match self.tree.node(id).kind {
             Kind::Directory { .. } => {
-                let lists = self.plan.directories[id.index()].inline.as_deref()?;
+                let lists = self.plan.directories.of(id).inline.as_deref()?;
                 self.inline_directory(id, lists, &mut out);
                 return Some(out);
             }

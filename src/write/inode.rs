@@ -86,7 +86,7 @@ impl Renderer<'_, '_> {
         let mut flags = node.flags;
         let size = match node.kind {
             Kind::Directory { .. } => {
-                let plan = &self.plan.directories[id.index()];
+                let plan = self.plan.directories.of(id);
                 flags.set(InodeFlags::INDEX, plan.index.is_some());
                 let blocks = u64::from(plan.blocks) * self.plan.geometry.block_size as u64;
                 inline.map_or(blocks, |content| content.len() as u64)

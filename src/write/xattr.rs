@@ -102,7 +102,7 @@ struct RawXattr<'t> {
 }
 
 /// Writes entries from an offset on, and their values from the end backwards. Returns the
-/// hashes of the entries, which only those of a block store.
+/// hashes of the entries where these are `hashed`, as those of a block are.
 fn put<'t>(
     xattrs: impl Iterator<Item = RawXattr<'t>>,
     out: &mut [u8],
@@ -114,9 +114,15 @@ fn put<'t>(
     for RawXattr { index, name, value, inode } in xattrs {
         // An entry whose value lies elsewhere has the hash of its checksum instead.
         let checksum = inode.map(|(_, checksum)| checksum.to_le_bytes());
-        let hash = disk::entry_hash(name, checksum.as_ref().map_or(value, |bytes| bytes), false);
+        let hash = if hashed || inode.is_some() {
+            disk::entry_hash(name, checksum.as_ref().map_or(value, |bytes| bytes), false)
+        } else {
+            0
+        };
+        if hashed {
+            hashes.push(hash);
+        }
         let here = if inode.is_some() { &[][..] } else { value };
-        hashes.push(hash);
         end -= disk::value_size(here.len());
         out[end..end + here.len()].copy_from_slice(here);
         let offset = if here.is_empty() { 0 } else { end };
@@ -126,7 +132,7 @@ fn put<'t>(
             e_value_offs: U16::new(u16::try_from(offset).unwrap_or(u16::MAX)),
             e_value_inum: U32::new(inode.map_or(0, |(number, _)| number.0)),
             e_value_size: U32::new(u32::try_from(value.len()).unwrap_or(u32::MAX)),
-            e_hash: U32::new(if hashed || inode.is_some() { hash } else { 0 }),
+            e_hash: U32::new(hash),
         };
         let name_start = next + size_of::<XattrEntry>();
         out[next..name_start].copy_from_slice(entry.as_bytes());
