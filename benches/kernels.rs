@@ -9,7 +9,7 @@ use ext4_canon::ondisk::checksum::crc32c;
 use ext4_canon::ondisk::dirhash::{DirHash, HashVersion};
 use ext4_canon::policy::HolePolicy;
 use ext4_canon::source::{Input, Overlay, Source};
-use ext4_canon::survey::{Digester, is_zero, survey};
+use ext4_canon::survey::{Digester, Segments, is_zero, survey};
 use ext4_canon::{Options, plan, read};
 
 fn main() {
@@ -74,5 +74,6 @@ fn content_digest(bencher: Bencher<'_, '_>) {
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
     let reading = read::read(&source, false, &Silent).expect("a tree");
     let stored = survey(&source, &reading.tree, HolePolicy::Punch, &Silent);
-    bencher.bench(|| Digester::new(&source, &reading.tree, black_box(&stored), 1 << 20).finish());
+    let segments = Segments::new(source.geometry.block_size, &reading.tree, &stored, 1 << 20);
+    bencher.bench(|| Digester::new(&source, &reading.tree, black_box(&stored), &segments).finish());
 }

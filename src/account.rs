@@ -2,12 +2,21 @@
 
 use crate::ondisk::features::Compat;
 use crate::plan::{Content, Plan};
-use crate::read::{Reading, leftovers};
+use crate::read::Reading;
 use crate::recover::Recovery;
 use crate::report::Report;
 use crate::source::Source;
 use crate::survey::Survey;
 use crate::tree::Tree;
+
+/// What others have counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Times that the options changed.
+    pub times_changed: u64,
+    /// Free blocks that hold something.
+    pub stale_blocks: u64,
+}
 
 /// Counts everything that input and plan tell, but for the output's UUID.
 pub fn account(
@@ -16,7 +25,7 @@ pub fn account(
     reading: &Reading,
     survey: &Survey,
     plan: &Plan,
-    times_changed: u64,
+    counted: Counted,
 ) -> Report {
     let tree = &reading.tree;
     let size = plan.geometry.block_size as u64;
@@ -25,7 +34,7 @@ pub fn account(
         block_size: size,
         old_uuid: source.superblock.s_uuid,
         inodes: tree.nodes.len() as u64,
-        times_changed,
+        times_changed: counted.times_changed,
         directories: tree.nodes.iter().filter(|node| node.kind.is_directory()).count() as u64,
         directories_indexed: plan
             .directories
@@ -33,7 +42,7 @@ pub fn account(
             .filter(|(_, directory)| directory.index.is_some())
             .count() as u64,
         blocks_punched: survey.punched,
-        stale_blocks: leftovers::count(&leftovers::free_blocks(source, &reading.claims)),
+        stale_blocks: counted.stale_blocks,
         transactions: recovery.transactions,
         blocks_replayed: recovery.replayed,
         blocks_revoked: recovery.revoked,

@@ -1,7 +1,9 @@
 //! Comparing an image with its canonical form, without writing it.
 
+use std::collections::BinaryHeap;
 use std::io::{self, IoSlice};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::plan::Plan;
 use crate::report::Difference;
@@ -13,14 +15,30 @@ use crate::write::sink::Sink;
 #[derive(Debug)]
 pub struct CompareSink<'a> {
     input: Input<'a>,
-    /// The first byte that differs of each part.
-    offsets: Mutex<Vec<u64>>,
+    /// How many differences are told.
+    limit: usize,
+    /// The first byte that differs of each part: of those, the first ones.
+    offsets: Mutex<BinaryHeap<u64>>,
+    /// No byte from here on is one of them.
+    end: AtomicU64,
 }
 
 impl<'a> CompareSink<'a> {
-    /// Compares with the bytes of an image.
-    pub fn new(input: Input<'a>) -> Self {
-        Self { input, offsets: Mutex::default() }
+    /// Compares with the bytes of an image, to tell at most `limit` differences.
+    pub fn new(input: Input<'a>, limit: usize) -> Self {
+        Self { input, limit, offsets: Mutex::default(), end: AtomicU64::new(u64::MAX) }
+    }
+
+    fn add(&self, offset: u64) {
+        if offset >= self.end.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut offsets = self.offsets.lock().unwrap_or_else(PoisonError::into_inner);
+        offsets.push(offset);
+        if offsets.len() > self.limit {
+            offsets.pop();
+            self.end.store(offsets.peek().copied().unwrap_or(0), Ordering::Relaxed);
+        }
     }
 }
 
@@ -31,8 +49,7 @@ impl Sink for CompareSink<'_> {
             let there = self.input.range(offset, end).ok_or(io::ErrorKind::UnexpectedEof)?;
             if *there != **part {
                 let same = there.iter().zip(part.iter()).take_while(|(one, other)| one == other).count();
-                let mut offsets = self.offsets.lock().map_err(|_| io::ErrorKind::Other)?;
-                offsets.push(offset + same as u64);
+                self.add(offset + same as u64);
             }
             offset = end;
         }
@@ -41,8 +58,8 @@ impl Sink for CompareSink<'_> {
 }
 
 /// What differs, in the order of the offsets: what was written, and what should be zero.
-pub fn differences(source: &Source<'_>, plan: &Plan, sink: CompareSink<'_>, limit: usize) -> Vec<Difference> {
-    let size = plan.geometry.block_size as u64;
+pub fn differences(source: &Source<'_>, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
+    let (size, limit) = (plan.geometry.block_size as u64, sink.limit);
     let offsets = sink.offsets.into_inner().unwrap_or_default();
     let mut differences: Vec<Difference> = offsets
         .into_iter()
@@ -60,12 +77,12 @@ pub fn differences(source: &Source<'_>, plan: &Plan, sink: CompareSink<'_>, limi
         .iter()
         .map(|piece| (piece.start.0 * size, (piece.start.0 + piece.bytes.div_ceil(size)) * size));
     let end = plan.geometry.blocks_count * size;
-    for (start, after) in ends.chain([(end, end)]) {
-        if let Some(offset) = first_set_byte(source, next..start) {
-            differences.push(Difference { offset, what: "bytes that should be zero".to_owned() });
-        }
-        next = after;
-    }
+    let gaps = ends.chain([(end, end)]).filter_map(|(start, after)| {
+        let gap = std::mem::replace(&mut next, after)..start;
+        first_set_byte(source, gap)
+    });
+    let zeros = |offset| Difference { offset, what: "bytes that should be zero".to_owned() };
+    differences.extend(gaps.take(limit).map(zeros));
     differences.sort_by_key(|difference| difference.offset);
     differences.truncate(limit);
     differences

@@ -146,7 +146,7 @@ pub fn explain(
     let source = Source::open(input.clone(), &recovery.overlay)?;
     let prepared = Prepared::new(&source, &recovery, options, observer)?;
     let Prepared { reading, plan, .. } = &prepared;
-    let sink = CompareSink::new(input.clone());
+    let sink = CompareSink::new(input.clone(), usize::MAX);
     let report = &prepared.write(Order::Any, &sink, observer)?;
     let parents = reading.tree.parents();
     let source = &source;
@@ -158,7 +158,7 @@ pub fn explain(
     explainer.directories();
     explainer.layout();
     explainer.clamped(report.times_changed);
-    explainer.structures(&check::differences(source, plan, sink, usize::MAX));
+    explainer.structures(&check::differences(source, plan, sink));
     let mut findings = explainer.findings;
     findings.sort_by_key(|finding| finding.cause);
     Ok((report.warnings.clone(), findings))

@@ -125,9 +125,9 @@ pub fn check(
     let recovery = recover::recover(input)?;
     let source = source::Source::open(input.clone(), &recovery.overlay)?;
     let prepared = Prepared::new(&source, &recovery, options, observer)?;
-    let sink = check::CompareSink::new(input.clone());
+    let sink = check::CompareSink::new(input.clone(), limit);
     let report = prepared.write(Order::Any, &sink, observer)?;
-    let differences = check::differences(&source, &prepared.plan, sink, limit);
+    let differences = check::differences(&source, &prepared.plan, sink);
     Ok((report, differences))
 }
 
@@ -182,6 +182,7 @@ struct Prepared<'p, 'a> {
     source: &'p source::Source<'a>,
     reading: read::Reading,
     survey: survey::Survey,
+    segments: survey::Segments,
     plan: plan::Plan,
     uuid: policy::UuidPolicy,
     /// Without the new UUID.
@@ -197,15 +198,23 @@ impl<'p, 'a> Prepared<'p, 'a> {
     ) -> Result<Self> {
         let (options, reading, times_changed) = read_tree(source, recovery, options, observer)?;
         let survey = survey::survey(source, &reading.tree, options.holes, observer);
-        let plan = plan::plan(source, &reading, &survey, &options)?;
-        let report = account::account(source, recovery, &reading, &survey, &plan, times_changed);
-        Ok(Self { source, reading, survey, plan, uuid: options.uuid, report })
+        let (plan, (segments, stale_blocks)) = rayon::join(
+            || plan::plan(source, &reading, &survey, &options),
+            || {
+                let segments = plan::Identity::segments(source, &reading.tree, &survey, options.uuid);
+                (segments, read::leftovers::count(&read::leftovers::free_blocks(source, &reading.claims)))
+            },
+        );
+        let plan = plan?;
+        let counted = account::Counted { times_changed, stale_blocks };
+        let report = account::account(source, recovery, &reading, &survey, &plan, counted);
+        Ok(Self { source, reading, survey, segments, plan, uuid: options.uuid, report })
     }
 
     /// Writes the canonical form to a sink.
     fn write(&self, order: Order, sink: &dyn Sink, observer: &dyn Observer) -> Result<Report> {
-        let Self { source, reading, survey, plan, .. } = self;
-        let identity = plan::Identity::new(source, reading, survey, plan, self.uuid);
+        let Self { source, reading, survey, segments, plan, .. } = self;
+        let identity = plan::Identity::new(source, reading, (survey, segments), plan, self.uuid);
         let uuid = write::write(source, &reading.tree, plan, order, (sink, observer), identity)?;
         Ok(account::with_uuid(self.report.clone(), source, &reading.tree, uuid))
     }

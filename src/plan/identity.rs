@@ -4,7 +4,8 @@ use super::{Plan, content_uuid};
 use crate::policy::UuidPolicy;
 use crate::read::Reading;
 use crate::source::Source;
-use crate::survey::{Digester, Survey};
+use crate::survey::{Digester, Segments, Survey};
+use crate::tree::Tree;
 
 /// The bytes of content that are read at once, of which some fit into a processor's cache.
 pub const PART_BYTES: u64 = 1 << 20;
@@ -25,17 +26,25 @@ enum Way<'s, 'a> {
 }
 
 impl<'s, 'a> Identity<'s, 'a> {
+    /// What the policy needs to read of a tree's content.
+    pub fn segments(source: &Source<'_>, tree: &Tree, survey: &Survey, policy: UuidPolicy) -> Segments {
+        match policy {
+            UuidPolicy::Content => Segments::new(source.geometry.block_size, tree, survey, PART_BYTES),
+            UuidPolicy::Keep | UuidPolicy::Given(_) => Segments::default(),
+        }
+    }
+
     /// What the policy says of it.
     pub fn new(
         source: &'s Source<'a>,
         reading: &'s Reading,
-        survey: &'s Survey,
+        (survey, segments): (&'s Survey, &'s Segments),
         plan: &'s Plan,
         policy: UuidPolicy,
     ) -> Self {
         let way = match policy {
             UuidPolicy::Content => {
-                Way::Content(Box::new(Digester::new(source, &reading.tree, survey, PART_BYTES)))
+                Way::Content(Box::new(Digester::new(source, &reading.tree, survey, segments)))
             }
             UuidPolicy::Keep => Way::Known(source.superblock.s_uuid),
             UuidPolicy::Given(uuid) => Way::Known(uuid),

@@ -104,7 +104,7 @@ pub struct Contents<'p> {
 /// Lays everything out, and gives the xattr blocks their places.
 pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks) -> Result<Layout> {
     let Contents { geometry, numbering, tree, specials, survey, directories, quotas } = contents;
-    let mut layouter = Layouter::new(geometry, tree.nodes.len(), used);
+    let mut layouter = Layouter::new(geometry, (tree.nodes.len(), survey.runs()), used);
     if geometry.features.compat.contains(Compat::RESIZE_INODE) {
         layouter.layout.resize_block = Some(layouter.one_block());
     }
@@ -174,7 +174,8 @@ struct Layouter<'g> {
 }
 
 impl<'g> Layouter<'g> {
-    fn new(geometry: &'g Geometry, nodes: usize, used: &UsedBlocks) -> Self {
+    /// For a tree of so many nodes, with so many stored runs.
+    fn new(geometry: &'g Geometry, (nodes, runs): (usize, usize), used: &UsedBlocks) -> Self {
         let layout = Layout {
             resize_block: None,
             mmp_block: None,
@@ -183,7 +184,7 @@ impl<'g> Layouter<'g> {
             orphan_file: None,
             values: Vec::new(),
             nodes: vec![FileLayout::default(); nodes],
-            extents: Vec::new(),
+            extents: Vec::with_capacity(runs),
             map_blocks: Vec::new(),
             free: used.free(geometry.first_data_block, geometry.blocks_count, geometry.blocks_per_cluster),
             blocks_per_cluster: geometry.blocks_per_cluster,

@@ -121,7 +121,9 @@ impl Content {
 ///
 /// If two pieces overlap, which would be a defect of this program.
 pub fn list(plan: &Plan, tree: &Tree, survey: &Survey) -> Result<Vec<Piece>> {
-    let mut lister = Lister { plan, tree, block_size: plan.geometry.block_size as u64, pieces: Vec::new() };
+    // Nearly all of a large image.
+    let pieces = Vec::with_capacity(survey.runs());
+    let mut lister = Lister { plan, tree, block_size: plan.geometry.block_size as u64, pieces };
     lister.static_metadata();
     lister.specials();
     lister.nodes(survey);

@@ -9,7 +9,7 @@ use super::ea_inode::Values;
 use super::inode::Content;
 use super::inodes::Inodes;
 use super::xattr::XattrBlocks;
-use super::xattr_sets;
+use super::xattr_sets::Alike;
 use crate::error::{Location, Result, Structure, shown};
 use crate::ondisk::dir_entry;
 use crate::ondisk::features::{Incompat, RoCompat};
@@ -73,11 +73,14 @@ pub fn assemble<'s, 'a>(
         tree,
         untyped: 0,
     };
-    assembler.number()?;
+    let (numbered, alike) =
+        rayon::join(|| assembler.number(), || Alike::find(inodes, (xattr_blocks, values)));
+    numbered?;
+    let alike = alike?;
     assembler.check_links()?;
     assembler.add_nodes();
     assembler.add_texts();
-    xattr_sets::add(&mut assembler.tree, &assembler.order, inodes, (xattr_blocks, values))?;
+    alike.add_sets(&mut assembler.tree, &assembler.order);
     assembler.tree.shrink();
     let wrong_counts = inodes.wrong_blocks(source.geometry.block_size);
     let mut warnings = Vec::new();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
 use rayon::prelude::*;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::ea_inode::Values;
@@ -33,89 +33,91 @@ struct Finder<'v> {
     seed: u64,
 }
 
-/// Finds the set of each node's xattrs, and adds the distinct ones to the tree, in the order of their
-/// first use. For each node there is the index of its inode, if it has one.
-pub fn add<'v>(
-    tree: &mut Tree,
-    order: &[u32],
-    inodes: &'v Inodes<'v>,
-    (blocks, values): (&'v XattrBlocks<'v>, &'v Values<'v>),
-) -> Result<()> {
-    // Nobody who makes images can know which sets will have one hash.
-    let seed = RandomState::new().hash_one(0);
-    let finder = Finder { inodes, blocks, values, distinct: values.distinct(), seed };
-    let mut texts = HashMap::new();
-    for Found { node, first } in finder.find(order)? {
-        if node != first {
-            tree.nodes[node as usize].xattrs = tree.nodes[first as usize].xattrs;
-            continue;
-        }
-        let start = u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX);
-        for Member { xattr, shared } in finder.members(order[node as usize]) {
-            let mut text = |bytes: &'v [u8]| match shared {
-                true => {
-                    let place = (bytes.as_ptr().addr(), bytes.len());
-                    *texts.entry(place).or_insert_with(|| tree.add_text(bytes))
-                }
-                false => tree.add_text(bytes),
-            };
-            let (name, value) = (text(xattr.name), text(values.of(xattr)));
-            tree.xattrs.push(Xattr { index: xattr.index, name, value });
-        }
-        let id = XattrSetId(u32::try_from(tree.xattr_sets.len()).unwrap_or(u32::MAX));
-        tree.xattr_sets.push(start..u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX));
-        tree.nodes[node as usize].xattrs = Some(id);
-    }
-    Ok(())
+/// In the place of an inode's index: it has no xattrs.
+const NONE: u32 = u32::MAX;
+
+/// Which inodes have the same xattrs.
+pub struct Alike<'v> {
+    finder: Finder<'v>,
+    /// For each inode, the index of the first with the same; `NONE` for one without.
+    firsts: Vec<u32>,
 }
 
-/// A node with xattrs, and the first node with the same.
-#[derive(Clone, Copy)]
-struct Found {
-    node: u32,
-    first: u32,
-}
-
-impl<'v> Finder<'v> {
-    /// All nodes with xattrs, in order.
-    fn find(&self, order: &[u32]) -> Result<Vec<Found>> {
-        let hash = |buffer: &mut Vec<u8>, (node, index): (usize, &u32)| {
-            let found = self.hash(*index, buffer)?;
-            // Nodes are counted by 32 bits.
-            Ok(found.map(|hash| (hash, u32::try_from(node).unwrap_or(u32::MAX))))
-        };
-        let mut hashes: Vec<(u64, u32)> = order
-            .par_iter()
-            .enumerate()
+impl<'v> Alike<'v> {
+    /// Compares the xattrs of all inodes.
+    pub fn find(
+        inodes: &'v Inodes<'v>,
+        (blocks, values): (&'v XattrBlocks<'v>, &'v Values<'v>),
+    ) -> Result<Self> {
+        // Nobody who makes images can know which sets will have one hash.
+        let seed = RandomState::new().hash_one(0);
+        let finder = Finder { inodes, blocks, values, distinct: values.distinct(), seed };
+        // Inodes are counted by 32 bits.
+        let hash =
+            |buffer: &mut Vec<u8>, index: u32| Ok(finder.hash(index, buffer)?.map(|hash| (hash, index)));
+        let count = u32::try_from(inodes.list.len()).unwrap_or(NONE);
+        let mut hashes: Vec<(u64, u32)> = (0..count)
+            .into_par_iter()
             .map_init(Vec::new, hash)
             .filter_map(Result::transpose)
             .collect::<Result<_>>()?;
         hashes.par_sort_unstable();
-        let mut found: Vec<Found> = hashes
-            .par_chunk_by(|one, next| one.0 == next.0)
-            .flat_map_iter(|alike| self.firsts(order, alike))
-            .collect();
-        found.par_sort_unstable_by_key(|found| found.node);
-        Ok(found)
+        let mut firsts = vec![NONE; inodes.list.len()];
+        for alike in hashes.chunk_by(|one, next| one.0 == next.0) {
+            finder.add_firsts(alike, &mut firsts);
+        }
+        Ok(Self { finder, firsts })
     }
 
-    /// Finds which of some nodes, whose sets have one hash, have the same set.
-    fn firsts(&self, order: &[u32], alike: &[(u64, u32)]) -> SmallVec<[Found; 1]> {
-        if let [(_, node)] = alike {
-            return smallvec![Found { node: *node, first: *node }];
-        }
-        let mut firsts: Vec<(u32, Set<'v>)> = Vec::new();
-        let found = alike.iter().map(|(_, node)| {
-            let set = self.members(order[*node as usize]);
-            match firsts.iter().find(|(_, known)| self.are_same(known, &set)) {
-                Some((first, _)) => Found { node: *node, first: *first },
-                None => {
-                    firsts.push((*node, set));
-                    Found { node: *node, first: *node }
-                }
+    /// Gives each node its set, and adds the distinct ones to the tree, in the order of their first use.
+    /// For each node there is the index of its inode, if it has one.
+    pub fn add_sets(&self, tree: &mut Tree, order: &[u32]) {
+        let mut texts = HashMap::new();
+        // For each inode that is the first with its xattrs, the node that came first.
+        let mut nodes = vec![NONE; self.firsts.len()];
+        for (place, index) in (0_u32..).zip(order) {
+            let first = self.firsts.get(*index as usize).copied().unwrap_or(NONE);
+            let Some(node) = nodes.get_mut(first as usize) else { continue };
+            if *node != NONE {
+                tree.nodes[place as usize].xattrs = tree.nodes[*node as usize].xattrs;
+                continue;
             }
-        });
-        found.collect()
+            *node = place;
+            let start = u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX);
+            for Member { xattr, shared } in self.finder.members(*index) {
+                let mut text = |bytes: &'v [u8]| match shared {
+                    true => {
+                        let place = (bytes.as_ptr().addr(), bytes.len());
+                        *texts.entry(place).or_insert_with(|| tree.add_text(bytes))
+                    }
+                    false => tree.add_text(bytes),
+                };
+                let (name, value) = (text(xattr.name), text(self.finder.values.of(xattr)));
+                tree.xattrs.push(Xattr { index: xattr.index, name, value });
+            }
+            let id = XattrSetId(u32::try_from(tree.xattr_sets.len()).unwrap_or(u32::MAX));
+            tree.xattr_sets.push(start..u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX));
+            tree.nodes[place as usize].xattrs = Some(id);
+        }
+    }
+}
+
+impl<'v> Finder<'v> {
+    /// Finds which of some inodes, whose xattrs have one hash, have the same.
+    fn add_firsts(&self, alike: &[(u64, u32)], firsts: &mut [u32]) {
+        if let [(_, index)] = alike {
+            firsts[*index as usize] = *index;
+            return;
+        }
+        let mut known: Vec<(u32, Set<'v>)> = Vec::new();
+        for (_, index) in alike {
+            let set = self.members(*index);
+            let first = known.iter().find(|(_, other)| self.are_same(other, &set)).map(|(first, _)| *first);
+            firsts[*index as usize] = first.unwrap_or(*index);
+            if first.is_none() {
+                known.push((*index, set));
+            }
+        }
     }
 
     /// A hash of the xattrs of an inode; `None` where it has none. The buffer serves for many inodes.

@@ -43,12 +43,49 @@ struct Segment {
     number: u32,
 }
 
-/// Consecutive segments, and their digests once there are any; a segment of zeros has none.
+/// All segments, in the order of the nodes, and the parts that are digested at once.
 #[derive(Debug, Default)]
-struct Part {
-    segments: Range<usize>,
-    digests: OnceLock<Vec<Option<[u8; 16]>>>,
+pub struct Segments {
+    list: Vec<Segment>,
+    parts: Vec<Range<usize>>,
 }
+
+impl Segments {
+    /// The segments of all content that is stored, in parts that end about where multiples of `bytes`
+    /// are reached.
+    pub fn new(block_size: usize, tree: &Tree, survey: &Survey, bytes: u64) -> Self {
+        let size = (SEGMENT_BYTES / block_size) as u64;
+        let (mut list, mut parts, mut start, mut total) = (Vec::new(), Vec::new(), 0, 0);
+        for node in tree.ids() {
+            let stored = survey.runs_of(node);
+            let mut add = |window: Range<u64>, runs: &[StoredRun]| {
+                let input = runs.iter().filter(|run| matches!(run.source, Bytes::Input(_))).map(span);
+                let blocks =
+                    input.map(|run| run.end.min(window.end).saturating_sub(run.start.max(window.start)));
+                total += blocks.sum::<u64>() * block_size as u64;
+                // Windows begin at multiples of their size, and logical blocks have 32 bits.
+                let number = u32::try_from(window.start / size).unwrap_or(u32::MAX);
+                list.push(Segment { node, number });
+                if total / bytes > parts.len() as u64 {
+                    parts.push(start..list.len());
+                    start = list.len();
+                }
+            };
+            match stored.last() {
+                // Most files have one.
+                Some(last) if span(last).end <= size => add(0..size, stored),
+                _ => windows(stored, size, span)
+                    .into_iter()
+                    .for_each(|(window, runs)| add(window, &stored[runs])),
+            }
+        }
+        parts.push(start..list.len());
+        Self { list, parts }
+    }
+}
+
+/// The digests of a part's segments; a segment of zeros has none.
+type PartDigests = Vec<Option<[u8; 16]>>;
 
 /// Digests content part by part, so that whoever needs the same bytes next finds them in the
 /// processor's cache.
@@ -57,37 +94,14 @@ pub struct Digester<'s, 'a> {
     source: &'s Source<'a>,
     tree: &'s Tree,
     survey: &'s Survey,
-    segments: Vec<Segment>,
-    parts: Vec<Part>,
+    segments: &'s Segments,
+    parts: Vec<OnceLock<PartDigests>>,
 }
 
 impl<'s, 'a> Digester<'s, 'a> {
-    /// A digester of all content that is stored, in the order of the nodes, in parts that end
-    /// about where multiples of this many bytes are reached.
-    pub fn new(source: &'s Source<'a>, tree: &'s Tree, survey: &'s Survey, bytes: u64) -> Self {
-        let block_size = source.geometry.block_size as u64;
-        let size = SEGMENT_BYTES as u64 / block_size;
-        let (mut segments, mut parts, mut total) = (Vec::new(), vec![Part::default()], 0);
-        for node in tree.ids() {
-            let stored = survey.runs_of(node);
-            for (window, runs) in windows(stored, size, span) {
-                let input = stored[runs.clone()].iter().filter(|run| matches!(run.source, Bytes::Input(_)));
-                let blocks = input
-                    .map(span)
-                    .map(|run| run.end.min(window.end).saturating_sub(run.start.max(window.start)));
-                total += blocks.sum::<u64>() * block_size;
-                // Windows begin at multiples of their size, and logical blocks have 32 bits.
-                let number = u32::try_from(window.start / size).unwrap_or(u32::MAX);
-                segments.push(Segment { node, number });
-                if let Some(part) = parts.last_mut() {
-                    part.segments.end = segments.len();
-                }
-                if total / bytes >= parts.len() as u64 {
-                    let next = segments.len()..segments.len();
-                    parts.push(Part { segments: next, ..Part::default() });
-                }
-            }
-        }
+    /// A digester of these segments.
+    pub fn new(source: &'s Source<'a>, tree: &'s Tree, survey: &'s Survey, segments: &'s Segments) -> Self {
+        let parts = segments.parts.iter().map(|_| OnceLock::new()).collect();
         Self { source, tree, survey, segments, parts }
     }
 
@@ -98,23 +112,23 @@ impl<'s, 'a> Digester<'s, 'a> {
 
     /// Digests a part, once.
     pub fn digest(&self, part: usize) {
-        self.digests(&self.parts[part]);
+        self.digests(part);
     }
 
-    fn digests<'p>(&self, part: &'p Part) -> &'p [Option<[u8; 16]>] {
-        part.digests.get_or_init(|| {
-            let segments = self.segments[part.segments.clone()].iter();
+    fn digests(&self, part: usize) -> &[Option<[u8; 16]>] {
+        self.parts[part].get_or_init(|| {
             let digest = |segment: &Segment| digest(self.source, self.tree, self.survey, *segment);
-            segments.map(|segment| digest(segment).map(u128::to_le_bytes)).collect()
+            let segments = &self.segments.list[self.segments.parts[part].clone()];
+            segments.iter().map(|segment| digest(segment).map(u128::to_le_bytes)).collect()
         })
     }
 
     /// All digests; what is left is digested now.
     pub fn finish(&self) -> Digests {
-        let parts: Vec<_> = self.parts.par_iter().map(|part| self.digests(part)).collect();
+        let parts: Vec<_> = (0..self.parts.len()).into_par_iter().map(|part| self.digests(part)).collect();
         let count = self.tree.nodes.len();
         let mut found = Digests { digests: Vec::new(), firsts: Vec::with_capacity(count + 1) };
-        for (segment, digest) in self.segments.iter().zip(parts.into_iter().flatten()) {
+        for (segment, digest) in self.segments.list.iter().zip(parts.into_iter().flatten()) {
             found.open(segment.node);
             found.digests.extend(digest.map(u128::from_le_bytes));
         }

@@ -5,7 +5,7 @@ mod allocation;
 mod digest;
 
 pub use allocation::{allocation, joined};
-pub use digest::{Digester, Digests};
+pub use digest::{Digester, Digests, Segments};
 
 use std::ops::Range;
 
@@ -62,6 +62,11 @@ impl Survey {
     /// The runs of a file, in logical order.
     pub fn runs_of(&self, id: NodeId) -> &[StoredRun] {
         &self.runs[self.firsts[id.index()]..self.firsts[id.index() + 1]]
+    }
+
+    /// The number of runs of all files.
+    pub fn runs(&self) -> usize {
+        self.runs.len()
     }
 
     /// Fills the stored clusters, of so many blocks, of the file whose runs begin at `first` with
@@ -178,6 +183,8 @@ struct Part {
 
 /// Bytes that one unit of work covers at most.
 const UNIT_BYTES: u64 = 8 << 20;
+/// Units of a large file that are looked at before what was found is put together.
+const UNITS: usize = 1 << 6;
 /// Nodes that one thread looks at together.
 const NODES: usize = 512;
 /// Nodes that are looked at before what was found is put together.
@@ -204,6 +211,9 @@ impl Survey {
     /// Adds what the next nodes hold.
     fn append(&mut self, mut next: Self) {
         let start = self.runs.len();
+        if start == 0 {
+            self.runs = std::mem::take(&mut next.runs);
+        }
         self.firsts.extend(next.firsts.iter().map(|first| start + first));
         self.runs.append(&mut next.runs);
         self.swap_files.append(&mut next.swap_files);
@@ -293,15 +303,17 @@ impl Surveyor<'_, '_> {
                 survey.add(first, part);
             } else {
                 let span = |run: &Run| u64::from(run.logical)..run.end();
-                let units = windows(runs, blocks, span).into_par_iter();
-                let parts = units.map(|(window, places)| {
+                let look = |(window, places): &(Range<u64>, Range<usize>)| {
                     let mut part = Part::default();
-                    let unit = Unit { runs: &runs[places], window };
+                    let unit = Unit { runs: &runs[places.clone()], window: window.clone() };
                     self.look(&unit, rules, &mut part);
                     self.observer.advance(unit.blocks());
                     part
-                });
-                parts.collect::<Vec<_>>().iter_mut().for_each(|part| survey.add(first, part));
+                };
+                for round in windows(runs, blocks, span).chunks(UNITS) {
+                    let mut parts: Vec<_> = round.par_iter().map(look).collect();
+                    parts.iter_mut().for_each(|part| survey.add(first, part));
+                }
             }
         }
         let cluster = self.source.geometry.blocks_per_cluster;
