@@ -255,14 +255,17 @@ fn parse<'a>(
             &[][..]
         } else {
             let start = usize::from(entry.e_value_offs.get());
-            let Some(value) = start.checked_add(size).and_then(|end| area.get(start..end)) else {
+            // Kernel and e2fsck count the padding behind a value, too.
+            let padded = (size <= area.len()).then(|| start..start + disk::value_size(size));
+            let Some(padded) = padded.filter(|padded| padded.end <= area.len()) else {
                 return Err(at().value(
                     "e_value_size",
                     entry.e_value_size.get(),
                     "a value within the inode or block",
                 ));
             };
-            values.push(start..start + disk::value_size(size));
+            let value = &area[start..start + size];
+            values.push(padded);
             value
         };
         if inode.is_none() {

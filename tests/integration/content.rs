@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::image::{debugfs, debugfs_read, unsorted_xattrs};
+use crate::support::image::{debugfs, debugfs_read, inode_offset, patch, peek, unsorted_xattrs};
 use crate::support::listing::{first_difference, same_tree};
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
@@ -203,6 +203,26 @@ fn xattrs_in_a_block_that_is_not_sorted() {
     for value in ["user.a (3) = \"one\"", "user.b (3) = \"two\"", "user.c (5) = \"three\""] {
         assert!(found.contains(value), "{found}");
     }
+}
+
+/// Values end at multiples of 4: kernel and e2fsck refuse one whose padding would lie behind the inode.
+#[test]
+fn a_value_without_room_for_its_padding() {
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-O", "^metadata_csum,^64bit,^has_journal", "-I", "256", "-b", "1024"];
+    let image = lab.mke2fs("in.img", "4M", &options);
+    let content = lab.path("content");
+    fs::write(&content, "content").expect("writing");
+    debugfs(&image, &format!("write {} file\nea_set file user.a one\n", content.display()));
+    // The first entry lies behind 128 bytes, 32 more of fields, and the magic.
+    let entry = inode_offset(&image, "/file") + 128 + 32 + 4;
+    let [low, high] = peek(&image, entry + 2);
+    assert_eq!(u16::from_le_bytes([low, high]), 88, "the last 4 of 92 bytes");
+    patch(&image, entry + 2, &[low + 1]);
+    let judged = try_run(tool("e2fsck").arg("-fn").arg(&image));
+    assert!(judged.stdout.contains("allocation collision"), "{}", judged.stdout);
+    let words = refused(&image, &[], 4);
+    assert!(words.contains("e_value_size is 3, expected a value within the inode or block"), "{words}");
 }
 
 /// Files with many xattrs, set in one order or the other, some set and removed again.
