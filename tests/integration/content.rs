@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::image::{debugfs, debugfs_read, inode_offset, patch, peek, unsorted_xattrs};
 use crate::support::listing::{first_difference, same_tree};
+use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
 /// Canonicalizes, and demands that the kernel sees the same tree and can work on it.
@@ -292,7 +293,7 @@ fn flags_of_users_survive() {
                 fs::write(&path, "content").expect("writing");
             }
             // Not every kernel lets every flag be set.
-            let _ = crate::support::tools::try_run(tool("chattr").arg(format!("+{flag}")).arg(&path));
+            let _ = try_run(tool("chattr").arg(format!("+{flag}")).arg(&path));
         }
     };
     let Some((_lab, image)) = kernel_image("32M", &["-t", "ext4"], work) else { return };
