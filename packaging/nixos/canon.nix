@@ -1,0 +1,26 @@
+# What makes images of NixOS canonical, given the package.
+{ ext4-canon }:
+
+let
+  canonicalize =
+    { epoch, options }:
+    image:
+    "${ext4-canon}/bin/ext4-canon --source-date-epoch ${toString epoch} ${options} --in-place \"${image}\"\n";
+
+  # Second 1 is the time of all that lies in the Nix store.
+  defaults = {
+    epoch = 1;
+    options = "";
+  };
+in
+{
+  # For make-disk-image.nix, with format = "raw": postVM = canon.postVM { };
+  postVM = settings: canonicalize (defaults // settings) "$diskImage";
+
+  # For what make-ext4-fs.nix returns, if it is not compressed: canon.ext4Fs { } (pkgs.callPackage ... { ... })
+  ext4Fs =
+    settings: image:
+    image.overrideAttrs (old: {
+      buildCommand = old.buildCommand + canonicalize (defaults // settings) "$out";
+    });
+}
