@@ -31,6 +31,7 @@ mod matrix;
 mod memory;
 mod messages;
 mod mmp;
+mod packaging;
 mod quota;
 mod recovery;
 mod refusals;

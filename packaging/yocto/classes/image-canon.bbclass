@@ -42,7 +42,7 @@ CONVERSION_CMD:canon = "canon_convert '${IMAGE_NAME}' '${IMAGE_NAME_SUFFIX}' '${
 CONVERSION_DEPENDS_canon = "${CANON_DEPENDS}"
 
 # At the end of what makes the image, so that compressed images and checksums are those of the canonical one.
-def canon_in_place(image_type, d):
+def canon_in_place_command(image_type, d):
     if image_type not in d.getVar('CANON_IN_PLACE').split():
         return ''
     return "\n\tcanon_in_place '${IMAGE_NAME}' '${IMAGE_NAME_SUFFIX}' '%s'\n" % image_type
@@ -52,10 +52,10 @@ def canon_in_place_depends(image_type, d):
         return ''
     return ' '.join(recipe + ':do_populate_sysroot' for recipe in d.getVar('CANON_DEPENDS').split())
 
-IMAGE_CMD:ext2:append = "${@canon_in_place('ext2', d)}"
-IMAGE_CMD:ext3:append = "${@canon_in_place('ext3', d)}"
-IMAGE_CMD:ext4:append = "${@canon_in_place('ext4', d)}"
-IMAGE_CMD:wic:append = "${@canon_in_place('wic', d)}"
+IMAGE_CMD:ext2:append = "${@canon_in_place_command('ext2', d)}"
+IMAGE_CMD:ext3:append = "${@canon_in_place_command('ext3', d)}"
+IMAGE_CMD:ext4:append = "${@canon_in_place_command('ext4', d)}"
+IMAGE_CMD:wic:append = "${@canon_in_place_command('wic', d)}"
 do_image_ext2[depends] += "${@canon_in_place_depends('ext2', d)}"
 do_image_ext3[depends] += "${@canon_in_place_depends('ext3', d)}"
 do_image_ext4[depends] += "${@canon_in_place_depends('ext4', d)}"

@@ -79,6 +79,8 @@ pub enum Need {
     Fuse,
     /// A kernel to be run in an emulated machine, and one.
     EmulatedKernel,
+    /// The Python packages that `scripts/setup test` installs.
+    PythonPackages,
     /// A program.
     Program(&'static str),
 }
@@ -108,6 +110,7 @@ impl Need {
                 Self::Root.is_met()
                     && *MOUNTS.get_or_init(|| try_run(tool("losetup").arg("--find")).code == Some(0))
             }
+            Self::PythonPackages => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bb").is_dir(),
             Self::EmulatedKernel => *KERNEL.get_or_init(super::emulated::is_there),
             Self::Program(name) => env::var("PATH")
                 .unwrap_or_default()

@@ -1,0 +1,242 @@
+//! The layers for Yocto and Isar, parsed by BitBake; the tasks that they make of images are run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::{EPOCH, makes_canonical, project, python, shell};
+use crate::support::tools::Ran;
+use crate::support::{Lab, Need, gate, run, tool};
+
+/// Classes that stand for those of a build system: these have the names and the order of what matters here.
+struct System {
+    layer: &'static str,
+    /// The class that an image inherits after ours, and its text.
+    types: (&'static str, &'static str),
+}
+
+const YOCTO: System = System {
+    layer: "packaging/yocto",
+    types: (
+        "image_types",
+        r#"
+CONVERSIONTYPES = "gz"
+CONVERSION_CMD:gz = "gzip -n -c ${FILE_NAME}.${type} >${FILE_NAME}.${type}.gz"
+IMAGE_CMD:ext4 = "make_image ext4"
+IMAGE_CMD:wic () {
+	make_image wic
+}
+make_image () {
+	cp ${INPUT} ${IMGDEPLOYDIR}/${FILE_NAME}.$1
+}
+"#,
+    ),
+};
+
+const ISAR: System = System {
+    layer: "packaging/isar",
+    types: (
+        "imagetypes",
+        r#"
+IMAGE_CONVERSIONS = "gz"
+SUDO_CHROOT = "imager_run -d ${IMGDEPLOYDIR} -u root --"
+IMAGE_FILE_CHROOT = "${IMGDEPLOYDIR}/image.${type}"
+CONVERSION_CMD:gz = "${SUDO_CHROOT} sh -c 'gzip -n -c ${IMAGE_FILE_CHROOT} >${IMAGE_FILE_CHROOT}.gz'"
+IMAGE_CMD:ext4 = "cp ${INPUT} ${IMAGE_FILE_CHROOT}"
+imager_run () {
+	shift 5
+	"$@"
+}
+"#,
+    ),
+};
+
+/// BitBake's parser on a layer, in a folder of its own.
+fn bitbake(system: &System, mode: &str, what: &str, arguments: &[String]) -> String {
+    let lab = Lab::new();
+    let classes = lab.folder("classes");
+    let (name, text) = system.types;
+    fs::write(classes.join(format!("{name}.bbclass")), text).expect("writing");
+    // What recipes inherit matters when they are built.
+    for empty in
+        ["cargo", "cargo-update-recipe-crates", "externalsrc", "native", "nativesdk", "dpkg-prebuilt"]
+    {
+        fs::write(classes.join(format!("{empty}.bbclass")), "").expect("writing");
+    }
+    // Ours comes first, so that an assignment in the other would undo one of ours.
+    fs::write(lab.path("image.bb"), format!("inherit image-canon {name}\n")).expect("writing");
+    run(python()
+        .arg(project("tests/integration/packaging/bitbake.py"))
+        .arg(mode)
+        .arg(project(system.layer))
+        .arg(classes.parent().expect("a folder"))
+        .arg(what)
+        .args(arguments))
+}
+
+/// Runs the task that makes an image of `image_type` in `folder` of `image`.
+fn build(system: &System, image_type: &str, folder: &Path, image: &Path, settings: &[&str]) -> Ran {
+    // The root filesystem has the time that Yocto has given it.
+    let root = folder.join("rootfs");
+    fs::create_dir(&root).expect("a folder");
+    run(tool("touch").args(["-d", &format!("@{EPOCH}")]).arg(&root));
+    let paths = [("IMGDEPLOYDIR", folder), ("INPUT", image), ("IMAGE_ROOTFS", &root)];
+    let mut arguments: Vec<_> =
+        paths.iter().map(|(name, path)| format!("{name}={}", path.display())).collect();
+    arguments.extend(settings.iter().map(|&setting| setting.to_owned()));
+    let script = bitbake(system, "task", image_type, &arguments);
+    // Which is a constant of Yocto that has nothing to do with the image, and Isar's own.
+    let constant = if system.layer == ISAR.layer { EPOCH } else { "1302044400" };
+    shell(
+        &format!("bbfatal() {{ echo \"$*\" >&2; exit 1; }}\nexport SOURCE_DATE_EPOCH={constant}\n{script}"),
+        folder,
+    )
+}
+
+const NAMES: [&str; 3] =
+    ["FILE_NAME=image-20261126", "IMAGE_NAME=image-20261126", "IMAGE_NAME_SUFFIX=.rootfs"];
+/// Up to mickledore, the suffix is not part of the name.
+const OLD_NAMES: [&str; 3] =
+    ["FILE_NAME=image-20261126.rootfs", "IMAGE_NAME=image-20261126", "IMAGE_NAME_SUFFIX=.rootfs"];
+
+#[test]
+fn a_conversion_of_yocto_makes_a_canonical_image() {
+    if !gate(&[Need::PythonPackages]) {
+        return;
+    }
+    let options = ["--source-date-epoch", EPOCH];
+    for (names, product) in
+        [(NAMES, "image-20261126.ext4.canon"), (OLD_NAMES, "image-20261126.rootfs.ext4.canon")]
+    {
+        makes_canonical(product, &options, &|folder, image| {
+            build(&YOCTO, "ext4.canon", folder, image, &names)
+        });
+    }
+    makes_canonical(
+        "image-20261126.wic.canon",
+        &["--source-date-epoch", "5", "--label", "x"],
+        &|folder, image| {
+            let settings = [&NAMES[..], &["CANON_EPOCH=5", "CANON_OPTIONS=--label x"]].concat();
+            build(&YOCTO, "wic.canon", folder, image, &settings)
+        },
+    );
+}
+
+#[test]
+fn conversions_of_yocto_follow_one_another() {
+    if !gate(&[Need::PythonPackages]) {
+        return;
+    }
+    makes_canonical("unpacked", &["--source-date-epoch", EPOCH], &|folder, image| {
+        let ran = build(&YOCTO, "ext4.canon.gz", folder, image, &NAMES);
+        if ran.code != Some(0) {
+            return ran;
+        }
+        shell("gzip -dc image-20261126.ext4.canon.gz >unpacked", folder)
+    });
+}
+
+#[test]
+fn yocto_makes_the_image_itself_canonical_before_it_is_compressed() {
+    if !gate(&[Need::PythonPackages]) {
+        return;
+    }
+    for image_type in ["ext4", "wic"] {
+        makes_canonical("unpacked", &["--source-date-epoch", EPOCH], &|folder, image| {
+            let settings = [&NAMES[..], &["CANON_IN_PLACE=ext4 wic"]].concat();
+            let ran = build(&YOCTO, &format!("{image_type}.gz"), folder, image, &settings);
+            if ran.code != Some(0) {
+                return ran;
+            }
+            let name = format!("image-20261126.{image_type}");
+            shell(&format!("set -e; gzip -dc {name}.gz >unpacked; cmp {name} unpacked"), folder)
+        });
+    }
+    // Where it is not asked for, nothing is done.
+    let task = bitbake(&YOCTO, "task", "ext4", &["IMGDEPLOYDIR=/".to_owned()]);
+    assert!(!task.contains("canon_"), "{task}");
+}
+
+#[test]
+fn a_conversion_of_isar_makes_a_canonical_image() {
+    if !gate(&[Need::PythonPackages]) {
+        return;
+    }
+    makes_canonical("image.ext4.canon", &["--source-date-epoch", EPOCH], &|folder, image| {
+        build(&ISAR, "ext4.canon", folder, image, &[])
+    });
+    makes_canonical("unpacked", &["--source-date-epoch", EPOCH], &|folder, image| {
+        let ran = build(&ISAR, "ext4.canon.gz", folder, image, &[]);
+        if ran.code != Some(0) {
+            return ran;
+        }
+        shell("gzip -dc image.ext4.canon.gz >unpacked", folder)
+    });
+}
+
+/// A recipe's variables.
+fn variables(system: &System, names: &[&str]) -> Vec<(String, String)> {
+    let file = recipe(system).display().to_string();
+    let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+    let text = bitbake(system, "recipe", &file, &names);
+    text.lines().filter_map(|line| line.split_once(' ')).map(|(a, b)| (a.to_owned(), b.to_owned())).collect()
+}
+
+fn recipe(system: &System) -> PathBuf {
+    let version = env!("CARGO_PKG_VERSION");
+    project(system.layer).join(format!("recipes-devtools/ext4-canon/ext4-canon_{version}.bb"))
+}
+
+#[test]
+fn the_recipe_of_yocto_fetches_the_crates_of_the_lock_file() {
+    if !gate(&[Need::PythonPackages]) {
+        return;
+    }
+    run(tool(project("packaging/yocto/update-crates").to_str().expect("UTF-8")).arg("--check"));
+
+    let mut crates = BTreeMap::new();
+    let mut others = BTreeMap::new();
+    for (name, value) in
+        variables(&YOCTO, &["CRATES", "PV", "SUMMARY", "EXTERNALSRC", "LIC_FILES_CHKSUM", "BBCLASSEXTEND"])
+    {
+        if name == "crate" {
+            let words: Vec<_> = value.split(' ').collect();
+            assert_eq!(words[0], "Crate", "the fetcher");
+            crates.insert(words[1].to_owned(), words[2].to_owned());
+        } else {
+            others.insert(name, value);
+        }
+    }
+    let lock = fs::read_to_string(project("Cargo.lock")).expect("reading");
+    let field = |package: &str, name: &str| {
+        let start = format!("{name} = \"");
+        let line = package.lines().find_map(|line| line.strip_prefix(start.as_str()));
+        line.map(|line| line.trim_end_matches('"').to_owned())
+    };
+    let locked = lock.split("[[package]]").filter_map(|package| {
+        let checksum = field(package, "checksum")?;
+        Some((format!("{}-{}", field(package, "name")?, field(package, "version")?), checksum))
+    });
+    assert_eq!(crates, locked.collect());
+
+    assert_eq!(others["PV"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(others["SUMMARY"], env!("CARGO_PKG_DESCRIPTION"));
+    assert_eq!(Path::new(&others["EXTERNALSRC"]), project("."));
+    assert!(others["BBCLASSEXTEND"].contains("native"));
+    for licence in others["LIC_FILES_CHKSUM"].split(' ') {
+        let (file, md5) = licence.trim_start_matches("file://").split_once(";md5=").expect("a checksum");
+        assert!(run(tool("md5sum").arg(project(file))).starts_with(md5), "{file}");
+    }
+}
+
+#[test]
+fn the_recipe_of_isar_takes_the_package_of_this_version() {
+    if !gate(&[Need::PythonPackages]) {
+        return;
+    }
+    let of: BTreeMap<_, _> = variables(&ISAR, &["SRC_URI", "DESCRIPTION"]).into_iter().collect();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(of["SRC_URI"], format!("file://ext4-canon_{version}_${{PACKAGE_ARCH}}.deb"));
+    let changelog = fs::read_to_string(project("packaging/debian/changelog")).expect("reading");
+    assert!(changelog.starts_with(&format!("ext4-canon ({version}) ")), "{changelog}");
+}
