@@ -3,9 +3,9 @@
 #   IMAGE_FSTYPES += "ext4.canon"    a canonical image beside the other; also ext4.canon.zst, wic.canon, ...
 #   CANON_IN_PLACE = "ext4 wic"      the images of these types become canonical before anything is made of them
 
-# The time of whatever was touched after Yocto set the times of the root filesystem, which is the time
+# The time of whatever was touched after Yocto set the times of the root filesystem, which is also the time
 # of its top folder. (SOURCE_DATE_EPOCH would not do: in tasks of an image it is a constant of 2011.)
-CANON_EPOCH ?= "$(stat -c %Y ${IMAGE_ROOTFS})"
+CANON_EPOCH ?= "${@d.getVar('REPRODUCIBLE_TIMESTAMP_ROOTFS') or '$(stat -c %Y ${IMAGE_ROOTFS})'}"
 
 # More options of ext4-canon.
 CANON_OPTIONS ?= ""
@@ -27,14 +27,17 @@ canon_image () {
 	bbfatal "ext4-canon: there is neither $1.$3 nor $1$2.$3 in $(pwd)"
 }
 
+# Tasks of images run under pseudo, which does not see that a file gets its name by a system call of the program's
+# own, and stops at the next use of it. What it knows nothing of, it leaves alone.
 canon_convert () {
 	canon_image=$(canon_image "$1" "$2" "$3")
-	ext4-canon --source-date-epoch "${CANON_EPOCH}" ${CANON_OPTIONS} "$canon_image" "$canon_image.canon"
+	PSEUDO_UNLOAD=1 ext4-canon --source-date-epoch "${CANON_EPOCH}" ${CANON_OPTIONS} "$canon_image" "$canon_image.canon"
 }
 
 canon_in_place () {
-	canon_image=$(cd ${IMGDEPLOYDIR} && canon_image "$1" "$2" "$3")
-	ext4-canon --source-date-epoch "${CANON_EPOCH}" ${CANON_OPTIONS} --in-place "${IMGDEPLOYDIR}/$canon_image"
+	cd ${IMGDEPLOYDIR}
+	canon_convert "$1" "$2" "$3"
+	mv "$canon_image.canon" "$canon_image"
 }
 
 CONVERSIONTYPES:append = " canon"

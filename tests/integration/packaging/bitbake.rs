@@ -4,19 +4,25 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{EPOCH, makes_canonical, project, python, shell};
-use crate::support::tools::Ran;
+use super::{EPOCH, builder, makes_canonical, project, python, shell};
+use crate::support::tools::{Ran, try_run};
 use crate::support::{Lab, Need, gate, run, tool};
 
 /// Classes that stand for those of a build system: these have the names and the order of what matters here.
 struct System {
     layer: &'static str,
+    /// The program under which tasks of images run.
+    runner: &'static str,
+    /// What tasks of images have as SOURCE_DATE_EPOCH: a constant in Yocto.
+    epoch: &'static str,
     /// The class that an image inherits after ours, and its text.
     types: (&'static str, &'static str),
 }
 
 const YOCTO: System = System {
     layer: "packaging/yocto",
+    runner: "pseudo",
+    epoch: "1302044400",
     types: (
         "image_types",
         r#"
@@ -35,6 +41,8 @@ make_image () {
 
 const ISAR: System = System {
     layer: "packaging/isar",
+    runner: "env",
+    epoch: EPOCH,
     types: (
         "imagetypes",
         r#"
@@ -84,13 +92,13 @@ fn build(system: &System, image_type: &str, folder: &Path, image: &Path, setting
     let mut arguments: Vec<_> =
         paths.iter().map(|(name, path)| format!("{name}={}", path.display())).collect();
     arguments.extend(settings.iter().map(|&setting| setting.to_owned()));
-    let script = bitbake(system, "task", image_type, &arguments);
-    // Which is a constant of Yocto that has nothing to do with the image, and Isar's own.
-    let constant = if system.layer == ISAR.layer { EPOCH } else { "1302044400" };
-    shell(
-        &format!("bbfatal() {{ echo \"$*\" >&2; exit 1; }}\nexport SOURCE_DATE_EPOCH={constant}\n{script}"),
-        folder,
-    )
+    let script = folder.join("task");
+    let fatal = "bbfatal() { echo \"$*\" >&2; exit 1; }\n";
+    fs::write(&script, fatal.to_owned() + &bitbake(system, "task", image_type, &arguments)).expect("writing");
+    let mut command = builder(system.runner);
+    command.env("PSEUDO_PREFIX", "/usr").env("PSEUDO_LOCALSTATEDIR", folder.join("pseudo"));
+    command.arg("sh").arg(script).env("SOURCE_DATE_EPOCH", system.epoch);
+    try_run(&mut command)
 }
 
 const NAMES: [&str; 3] =
@@ -101,7 +109,7 @@ const OLD_NAMES: [&str; 3] =
 
 #[test]
 fn a_conversion_of_yocto_makes_a_canonical_image() {
-    if !gate(&[Need::PythonPackages]) {
+    if !gate(&[Need::PythonPackages, Need::Program("pseudo")]) {
         return;
     }
     let options = ["--source-date-epoch", EPOCH];
@@ -116,7 +124,8 @@ fn a_conversion_of_yocto_makes_a_canonical_image() {
         "image-20261126.wic.canon",
         &["--source-date-epoch", "5", "--label", "x"],
         &|folder, image| {
-            let settings = [&NAMES[..], &["CANON_EPOCH=5", "CANON_OPTIONS=--label x"]].concat();
+            let settings =
+                [&NAMES[..], &["REPRODUCIBLE_TIMESTAMP_ROOTFS=5", "CANON_OPTIONS=--label x"]].concat();
             build(&YOCTO, "wic.canon", folder, image, &settings)
         },
     );
@@ -124,7 +133,7 @@ fn a_conversion_of_yocto_makes_a_canonical_image() {
 
 #[test]
 fn conversions_of_yocto_follow_one_another() {
-    if !gate(&[Need::PythonPackages]) {
+    if !gate(&[Need::PythonPackages, Need::Program("pseudo")]) {
         return;
     }
     makes_canonical("unpacked", &["--source-date-epoch", EPOCH], &|folder, image| {
@@ -138,7 +147,7 @@ fn conversions_of_yocto_follow_one_another() {
 
 #[test]
 fn yocto_makes_the_image_itself_canonical_before_it_is_compressed() {
-    if !gate(&[Need::PythonPackages]) {
+    if !gate(&[Need::PythonPackages, Need::Program("pseudo")]) {
         return;
     }
     for image_type in ["ext4", "wic"] {
