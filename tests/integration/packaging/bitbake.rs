@@ -246,6 +246,4 @@ fn the_recipe_of_isar_takes_the_package_of_this_version() {
     let of: BTreeMap<_, _> = variables(&ISAR, &["SRC_URI", "DESCRIPTION"]).into_iter().collect();
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(of["SRC_URI"], format!("file://ext4-canon_{version}_${{PACKAGE_ARCH}}.deb"));
-    let changelog = fs::read_to_string(project("packaging/debian/changelog")).expect("reading");
-    assert!(changelog.starts_with(&format!("ext4-canon ({version}) ")), "{changelog}");
 }

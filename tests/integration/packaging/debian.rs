@@ -42,3 +42,19 @@ fn the_package_is_built_offline_and_lintian_finds_no_errors() {
     run(tool(root.join("usr/bin/ext4-canon").to_str().expect("UTF-8")).arg("-q").arg(&image).arg(&output));
     same_bytes(&output, &canonical(&image, &[]));
 }
+
+#[test]
+fn what_is_written_of_versions_is_that_of_the_manifest() {
+    let text = |path: &str| fs::read_to_string(project(path)).expect("reading");
+    let changelog = text("packaging/debian/changelog");
+    assert!(changelog.starts_with(&format!("ext4-canon ({}) ", env!("CARGO_PKG_VERSION"))), "{changelog}");
+    let rust = env!("CARGO_PKG_RUST_VERSION");
+    let control = text("packaging/debian/control");
+    for program in ["cargo", "rustc"] {
+        assert!(control.contains(&format!("{program} (>= {rust})")), "{control}");
+    }
+    for system in ["debian", "isar", "yocto"] {
+        let readme = text(&format!("packaging/{system}/README.md"));
+        assert!(readme.contains(&format!("Rust {rust}")), "{readme}");
+    }
+}
