@@ -2,6 +2,7 @@
 
 mod bitbake;
 mod debian;
+mod disks;
 mod github;
 mod images;
 mod nixos;

@@ -1,0 +1,73 @@
+//! Whole disks, which mkosi, debos, wic and make-disk-image produce: the filesystems in them become canonical where they stand.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use super::{EPOCH, builder, project, twins};
+use crate::support::contents::sha256;
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, canonical, gate, run, tool};
+
+/// Where the partition begins.
+const START: u64 = 1 << 20;
+
+/// A disk with a GPT, the same each time but for the filesystem in its one partition.
+fn disk(path: &Path, filesystem: &Path) {
+    let content = std::fs::read(filesystem).expect("reading");
+    let file = File::create(path).expect("a file");
+    file.set_len(START + content.len() as u64 + (1 << 20)).expect("the size");
+    let table = format!(
+        "label: gpt\nlabel-id: 11111111-2222-3333-4444-555555555555\n\
+         start={}, size={}, type=L, uuid=66666666-7777-8888-9999-aaaaaaaaaaaa\n",
+        START / 512,
+        content.len() / 512
+    );
+    let script = path.with_extension("sfdisk");
+    std::fs::write(&script, table).expect("writing");
+    run(tool("sh").args(["-c", "sfdisk --quiet \"$0\" <\"$1\""]).arg(path).arg(script));
+    file.write_all_at(&content, START).expect("writing");
+}
+
+/// Demands that what `step` makes of the disk with the given name in its folder is that disk with the canonical filesystem.
+fn replaces_disk(name: &str, step: &dyn Fn(&Path)) {
+    let lab = Lab::new();
+    let images = twins(&lab);
+    let expected = lab.path("expected.img");
+    disk(&expected, &canonical(&images[0], &["--source-date-epoch", EPOCH]));
+    let disks: [PathBuf; 2] = [0, 1].map(|i| {
+        let folder = lab.folder(["first", "second"][i]);
+        disk(&folder.join(name), &images[i]);
+        folder.join(name)
+    });
+    assert_ne!(sha256(&disks[0]), sha256(&disks[1]));
+    for disk in &disks {
+        step(disk.parent().expect("a folder"));
+        assert_eq!(sha256(disk), sha256(&expected), "{}", disk.display());
+    }
+}
+
+#[test]
+fn a_disk_of_mkosi() {
+    if !gate(&[Need::Program("sfdisk")]) {
+        return;
+    }
+    replaces_disk("image.raw", &|folder| {
+        run(builder(project("packaging/mkosi/mkosi.postoutput"))
+            .env("OUTPUTDIR", folder)
+            .env("SOURCE_DATE_EPOCH", EPOCH));
+    });
+}
+
+#[test]
+fn a_disk_of_any_other_system() {
+    if !gate(&[Need::Program("sfdisk")]) {
+        return;
+    }
+    // All the other snippets run this command.
+    replaces_disk("disk.img", &|folder| {
+        let disk = folder.join("disk.img");
+        let ran = try_run(builder("ext4-canon").args(["--source-date-epoch", EPOCH, "--in-place"]).arg(disk));
+        assert!(ran.code == Some(0), "{ran:#?}");
+    });
+}
