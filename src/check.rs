@@ -29,6 +29,11 @@ impl<'a> CompareSink<'a> {
         Self { input, limit, offsets: Mutex::default(), end: AtomicU64::new(u64::MAX) }
     }
 
+    /// The first byte that differs.
+    pub fn first(self) -> Option<u64> {
+        self.offsets.into_inner().unwrap_or_default().into_iter().min()
+    }
+
     fn add(&self, offset: u64) {
         if offset >= self.end.load(Ordering::Relaxed) {
             return;
@@ -79,7 +84,7 @@ pub fn differences(source: &Source<'_>, plan: &Plan, sink: CompareSink<'_>) -> V
     let end = plan.geometry.blocks_count * size;
     let gaps = ends.chain([(end, end)]).filter_map(|(start, after)| {
         let gap = std::mem::replace(&mut next, after)..start;
-        first_set_byte(source, gap)
+        first_set_byte(source.input(), gap)
     });
     let zeros = |offset| Difference { offset, what: "bytes that should be zero".to_owned() };
     differences.extend(gaps.take(limit).map(zeros));
@@ -89,10 +94,10 @@ pub fn differences(source: &Source<'_>, plan: &Plan, sink: CompareSink<'_>) -> V
 }
 
 /// The first byte in a range that is not zero.
-fn first_set_byte(source: &Source<'_>, range: std::ops::Range<u64>) -> Option<u64> {
+pub fn first_set_byte(input: &Input<'_>, range: std::ops::Range<u64>) -> Option<u64> {
     const STEP: usize = 1 << 16;
-    source.input().data_within(range).find_map(|data| {
-        let bytes = source.input().range(data.start, data.end)?;
+    input.data_within(range).find_map(|data| {
+        let bytes = input.range(data.start, data.end)?;
         let (start, part) =
             (data.start..).step_by(STEP).zip(bytes.chunks(STEP)).find(|(_, part)| !is_zero(part))?;
         Some(start + part.iter().position(|byte| *byte != 0)? as u64)

@@ -5,6 +5,8 @@ use std::sync::Mutex;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::source::Input;
+use crate::write::copy;
 use crate::write::sink::Sink;
 
 /// What holes are hashed as.
@@ -14,6 +16,13 @@ static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 #[derive(Debug, Default)]
 pub struct HashSink {
     state: Mutex<State>,
+}
+
+/// The SHA-256 of an image as it is.
+pub fn of(input: &Input<'_>) -> io::Result<[u8; 32]> {
+    let (sink, length) = (HashSink::default(), input.bytes().len() as u64);
+    copy(input, 0..length, &sink)?;
+    Ok(sink.finish(length))
 }
 
 #[derive(Debug, Default)]

@@ -65,6 +65,14 @@ pub enum Error {
         /// How many there are.
         available: u64,
     },
+    /// Any of these, in a filesystem of a disk.
+    #[error("{name}: {error}")]
+    Partition {
+        /// The partition.
+        name: String,
+        /// What is wrong in it.
+        error: Box<Error>,
+    },
     /// The options ask for something that this image can't hold.
     #[error("{0}")]
     Options(String),
@@ -130,6 +138,8 @@ pub enum Problem {
 pub enum Structure {
     /// The image as a whole.
     Image,
+    /// The partition table of a disk.
+    PartitionTable,
     /// The primary superblock.
     Superblock,
     /// A group descriptor.
@@ -162,6 +172,7 @@ impl Structure {
     fn name(self) -> &'static str {
         match self {
             Self::Image => "image",
+            Self::PartitionTable => "partition table",
             Self::Superblock => "superblock",
             Self::GroupDescriptor => "group descriptor",
             Self::Inode => "inode",

@@ -13,6 +13,7 @@ mod check;
 pub mod compare;
 pub mod content;
 mod digest;
+pub mod disk;
 pub mod error;
 pub mod explain;
 pub mod form;
@@ -60,9 +61,20 @@ pub fn canonicalize(
     sink: &dyn Sink,
     observer: &dyn Observer,
 ) -> Result<Report> {
+    canonicalize_in(Order::Any, input, options, sink, observer)
+}
+
+/// The same, in a certain order.
+fn canonicalize_in(
+    order: Order,
+    input: &Input<'_>,
+    options: &Options,
+    sink: &dyn Sink,
+    observer: &dyn Observer,
+) -> Result<Report> {
     let recovery = recover::recover(input)?;
     let source = source::Source::open(input.clone(), &recovery.overlay)?;
-    Prepared::new(&source, &recovery, options, observer)?.write(Order::Any, sink, observer)
+    Prepared::new(&source, &recovery, options, observer)?.write(order, sink, observer)
 }
 
 /// The SHA-256 of an image's canonical form, without writing it.
@@ -71,11 +83,8 @@ pub fn canonicalize(
 ///
 /// See [`Error`].
 pub fn digest(input: &Input<'_>, options: &Options, observer: &dyn Observer) -> Result<(Report, [u8; 32])> {
-    let recovery = recover::recover(input)?;
-    let source = source::Source::open(input.clone(), &recovery.overlay)?;
-    let prepared = Prepared::new(&source, &recovery, options, observer)?;
     let sink = digest::HashSink::default();
-    let report = prepared.write(Order::Ascending, &sink, observer)?;
+    let report = canonicalize_in(Order::Ascending, input, options, &sink, observer)?;
     let digest = sink.finish(report.image_bytes);
     Ok((report, digest))
 }

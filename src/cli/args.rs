@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use ext4_canon::Options;
+use ext4_canon::disk::{Around, Selection};
 use ext4_canon::policy::{HolePolicy, MtimePolicy, UuidPolicy};
 use uuid::Uuid;
 
@@ -47,7 +48,7 @@ struct Typed {
 
 #[derive(Args, Debug)]
 struct Canonicalize {
-    /// The image: a file or a block device; it is never written to
+    /// The image of a filesystem or of a disk with partitions: a file or a block device; it is never written to
     #[arg(value_name = "IN", required_unless_present = "generate")]
     input: Option<PathBuf>,
 
@@ -65,6 +66,12 @@ struct Canonicalize {
 
     #[command(flatten)]
     policy: Policy,
+
+    #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    around: AroundArgs,
 
     /// The device of an external journal, to recover IN from; it is never written to
     #[arg(long, value_name = "DEVICE")]
@@ -130,6 +137,66 @@ pub struct Policy {
     holes: Holes,
 }
 
+/// Where filesystems lie in an image.
+#[derive(Args, Debug)]
+pub struct Place {
+    /// Of a disk with partitions, only this one: its number, its name in a GPT, or its PARTUUID; can be given
+    /// several times [default: all with an ext filesystem]
+    #[arg(long = "partition", value_name = "N|NAME|PARTUUID", conflicts_with = "offset")]
+    partitions: Vec<String>,
+
+    /// The filesystem that begins at this byte, whatever partition table there may be
+    #[arg(long, value_name = "BYTES")]
+    offset: Option<u64>,
+
+    /// How many bytes belong to it [default: all up to the end]
+    #[arg(long, value_name = "BYTES", requires = "offset")]
+    size: Option<u64>,
+
+    /// The bytes in a sector of a disk [default: those that a GPT is found with; 512 with an MBR]
+    #[arg(long, value_name = "512|4096", value_parser = sector_size)]
+    sector_size: Option<u64>,
+}
+
+/// What happens to bytes of a disk around its filesystems.
+#[derive(Args, Debug)]
+pub struct AroundArgs {
+    /// What happens to the GUIDs of a GPT and of its partitions; boot loaders and fstab may refer to them
+    #[arg(long, value_enum, default_value_t = Gpt::Keep)]
+    gpt: Gpt,
+
+    /// Fill with zeros what belongs to no partition of a disk; boot code may lie there
+    #[arg(long)]
+    zero_gaps: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Gpt {
+    /// They stay
+    Keep,
+    /// They are derived from the content of the partitions
+    Canonical,
+}
+
+impl Place {
+    /// As the library takes it.
+    pub fn selection(self) -> Selection {
+        let place = self.offset.map(|offset| (offset, self.size));
+        Selection { partitions: self.partitions, place, sector_size: self.sector_size }
+    }
+}
+
+impl AroundArgs {
+    /// As the library takes it.
+    pub fn around(&self) -> Around {
+        Around { canonical_guids: self.gpt == Gpt::Canonical, zero_gaps: self.zero_gaps }
+    }
+}
+
+fn sector_size(text: &str) -> Result<u64, String> {
+    text.parse().ok().filter(|size| [512, 4096].contains(size)).ok_or_else(|| "not 512 or 4096".to_owned())
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mtime {
     /// No time is later than the epoch
@@ -179,6 +246,10 @@ pub struct Job {
     pub input: PathBuf,
     /// The device of its external journal.
     pub journal: Option<PathBuf>,
+    /// Which filesystems of it are meant.
+    pub selection: Selection,
+    /// What happens to what is no filesystem.
+    pub around: Around,
     /// What to do with it.
     pub task: Task,
     /// What the library is to do.
@@ -262,6 +333,8 @@ impl Canonicalize {
         Ok(Command::Canonicalize(Job {
             input,
             journal: self.journal,
+            selection: self.place.selection(),
+            around: self.around.around(),
             task,
             options,
             threads: self.threads,

@@ -43,6 +43,7 @@ impl Code {
             Error::Unsupported { .. } | Error::DoesNotFit { .. } => Self::Unsupported,
             Error::Unclean { .. } | Error::Corrupt { .. } => Self::Damaged,
             Error::Options(_) => Self::Usage,
+            Error::Partition { error, .. } => Self::of(error),
         }
     }
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::args::{Job, Voice};
 use super::commands::{Head, JsonError};
 use super::failure::{Code, Failure};
-use super::run::Ending;
+use super::run::{Ending, PartReport};
 
 /// The JSON report. Fields may be added; those here keep their meaning.
 #[derive(Debug, Serialize)]
@@ -31,7 +31,9 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<JsonReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    warnings: Option<&'a [String]>,
+    filesystems: Option<Vec<JsonFilesystem<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<JsonError<'a>>,
 }
@@ -40,6 +42,13 @@ struct Json<'a> {
 struct JsonDifference<'a> {
     offset: u64,
     what: &'a str,
+}
+
+/// A filesystem of a disk.
+#[derive(Debug, Serialize)]
+struct JsonFilesystem<'a> {
+    name: &'a str,
+    report: JsonReport,
 }
 
 #[derive(Debug, Serialize)]
@@ -102,7 +111,7 @@ pub fn tell(job: &Job, ended: &Result<Ending, Failure>) -> u8 {
     match ended {
         Err(failure) => lines.push(failure.to_string()),
         Ok(ending) if job.voice > Voice::Quiet => {
-            lines.extend(ending.report().warnings.iter().map(|warning| format!("warning: {warning}")));
+            lines.extend(ending.warnings().iter().map(|warning| format!("warning: {warning}")));
         }
         Ok(_) => {}
     }
@@ -141,7 +150,15 @@ fn json(input: &Path, ended: &Result<Ending, Failure>, exit_code: u8) -> String 
         Ok(Ending::Checked { differences, .. }) if differences.is_empty() => "canonical",
         Ok(Ending::Checked { .. }) => "not-canonical",
     };
-    let report = ended.as_ref().ok().map(Ending::report);
+    let reports = ended.as_ref().ok().map(Ending::reports);
+    let whole = reports.and_then(<[_]>::first).filter(|part| part.name.is_none());
+    let of_disk = reports.filter(|_| whole.is_none()).map(|parts| {
+        let named = parts.iter().map(|part| JsonFilesystem {
+            name: part.name.as_deref().unwrap_or_default(),
+            report: JsonReport::from(&part.report),
+        });
+        named.collect()
+    });
     let mut json = Json {
         head: Head::new("canonicalize", status, exit_code),
         input: input.display().to_string(),
@@ -149,8 +166,9 @@ fn json(input: &Path, ended: &Result<Ending, Failure>, exit_code: u8) -> String 
         verified: None,
         differences: None,
         more_differences: None,
-        report: report.map(JsonReport::from),
-        warnings: report.map(|report| report.warnings.as_slice()),
+        report: whole.map(|part| JsonReport::from(&part.report)),
+        filesystems: of_disk,
+        warnings: ended.as_ref().ok().map(Ending::warnings),
         error: ended.as_ref().err().map(JsonError::of),
     };
     match ended {
@@ -174,12 +192,12 @@ fn summary(job: &Job, ending: &Ending) -> String {
     let input = job.input.display();
     let mut lines = Vec::new();
     match ending {
-        Ending::Written { output, verified, report } => {
+        Ending::Written { output, verified, reports } => {
             let verified = if *verified { ", verified" } else { "" };
             lines.push(format!("{}: canonical form {FORM_VERSION} of {input}{verified}", output.display()));
-            lines.extend(counts(report, job.voice == Voice::Verbose));
+            lines.extend(all_counts(reports, job.voice == Voice::Verbose));
         }
-        Ending::Checked { differences, more, report } => {
+        Ending::Checked { differences, more, reports } => {
             if differences.is_empty() {
                 lines.push(format!("{input}: canonical (form {FORM_VERSION})"));
             } else {
@@ -194,12 +212,21 @@ fn summary(job: &Job, ending: &Ending) -> String {
                 }
             }
             if job.voice == Voice::Verbose {
-                lines.extend(counts(report, true));
+                lines.extend(all_counts(reports, true));
             }
         }
     }
     lines.push(String::new());
     lines.join("\n")
+}
+
+/// The counts of all reports; those of a disk under the names of its filesystems.
+fn all_counts(reports: &[PartReport], all: bool) -> Vec<String> {
+    let lines = |PartReport { name, report }: &PartReport| {
+        let head = name.as_ref().map(|name| format!("{name}:"));
+        head.into_iter().chain(counts(report, all)).collect::<Vec<_>>()
+    };
+    reports.iter().flat_map(lines).collect()
 }
 
 /// The counts of a report, in lines; those of what did not happen only if `all` are wanted.
@@ -259,6 +286,8 @@ mod tests {
         Job {
             input: "in.img".into(),
             journal: None,
+            selection: ext4_canon::disk::Selection::default(),
+            around: ext4_canon::disk::Around::default(),
             task: Task::Check,
             options: ext4_canon::Options::default(),
             threads: None,
@@ -284,13 +313,17 @@ mod tests {
         }
     }
 
+    fn part() -> PartReport {
+        PartReport { name: None, report: report() }
+    }
+
     fn written() -> Ending {
-        Ending::Written { output: "out.img".into(), verified: true, report: report() }
+        Ending::Written { output: "out.img".into(), verified: true, reports: vec![part()] }
     }
 
     fn checked(count: u64, more: bool) -> Ending {
         let difference = |offset| Difference { offset, what: "inode table of group 3".to_owned() };
-        Ending::Checked { differences: (0..count).map(difference).collect(), more, report: report() }
+        Ending::Checked { differences: (0..count).map(difference).collect(), more, reports: vec![part()] }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::thread;
 
-use ext4_canon::{Difference, Error, Input, Report, canonicalize, check, verify};
+use ext4_canon::disk::Disk;
+use ext4_canon::{Difference, Error, Input, Report};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::args::{Job, Task, Voice};
@@ -30,8 +31,8 @@ pub enum Ending {
         output: PathBuf,
         /// Whether it was read again.
         verified: bool,
-        /// What was done.
-        report: Report,
+        /// What was done, in each filesystem.
+        reports: Vec<PartReport>,
     },
     /// The image was compared with its canonical form.
     Checked {
@@ -39,18 +40,44 @@ pub enum Ending {
         differences: Vec<Difference>,
         /// Whether there are more.
         more: bool,
-        /// What would have been done.
-        report: Report,
+        /// What would have been done, in each filesystem.
+        reports: Vec<PartReport>,
     },
 }
 
+/// The library's report of a filesystem.
+#[derive(Debug)]
+pub struct PartReport {
+    /// Where in a disk it lies.
+    pub name: Option<String>,
+    /// What was done there.
+    pub report: Report,
+}
+
 impl Ending {
-    /// The library's report.
-    pub fn report(&self) -> &Report {
+    /// The library's reports.
+    pub fn reports(&self) -> &[PartReport] {
         match self {
-            Self::Written { report, .. } | Self::Checked { report, .. } => report,
+            Self::Written { reports, .. } | Self::Checked { reports, .. } => reports,
         }
     }
+
+    /// What is worth telling, with the filesystem that it is about.
+    pub fn warnings(&self) -> Vec<String> {
+        let warnings = self.reports().iter().flat_map(|PartReport { name, report }| {
+            report.warnings.iter().map(move |warning| match name {
+                Some(name) => format!("{name}: {warning}"),
+                None => warning.clone(),
+            })
+        });
+        warnings.collect()
+    }
+}
+
+/// Reports with the names of their filesystems.
+fn named(disk: &Disk<'_>, reports: Vec<Report>) -> Vec<PartReport> {
+    let names = disk.parts.iter().map(|part| part.name.clone());
+    names.zip(reports).map(|(name, report)| PartReport { name, report }).collect()
 }
 
 /// Does a job and tells how it went; returns the exit code.
@@ -69,7 +96,10 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
         .map_err(|error| Failure::io(&job.input, "starting threads", &std::io::Error::other(error)))?;
     let image = Image::with_journal(&job.input, job.journal.as_deref())?;
     let progress = Progress::new(job.voice > Voice::Quiet);
-    let work = Work { job, image: &image, pool: &pool, progress: &progress };
+    let disk = Disk::of(&image.input(), &job.selection);
+    image.unchanged()?;
+    let disk = disk.map_err(|error| Failure::of(&image.path, &error))?;
+    let work = Work { job, image: &image, disk: &disk, pool: &pool, progress: &progress };
     match &job.task {
         Task::Check => check_image(&work),
         Task::Write { output, verify, sync } => {
@@ -86,28 +116,29 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
 struct Work<'w> {
     job: &'w Job,
     image: &'w Image,
+    disk: &'w Disk<'w>,
     pool: &'w ThreadPool,
     progress: &'w Progress,
 }
 
 fn check_image(work: &Work<'_>) -> Result<Ending, Failure> {
-    let Work { job, image, pool, progress, .. } = work;
+    let Work { job, image, disk, pool, progress } = work;
     // One more than is told, to know whether there are more.
-    let result = pool.install(|| check(&image.input(), &job.options, MOST_DIFFERENCES + 1, *progress));
+    let result = pool.install(|| disk.check(&job.options, job.around, MOST_DIFFERENCES + 1, *progress));
     image.unchanged()?;
-    let (report, mut differences) = result.map_err(|error| Failure::of(&image.path, &error))?;
+    let (reports, mut differences) = result.map_err(|error| Failure::of(&image.path, &error))?;
     let more = differences.len() > MOST_DIFFERENCES;
     differences.truncate(MOST_DIFFERENCES);
-    Ok(Ending::Checked { differences, more, report })
+    Ok(Ending::Checked { differences, more, reports: named(disk, reports) })
 }
 
 fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> Result<Ending, Failure> {
-    let Work { job, image, pool, progress, .. } = work;
+    let Work { job, image, disk, pool, progress } = work;
     let output = Output::create(target, image)?;
     let sink = FileSink::new(output.file(), image.length).sharing(image.file());
-    let result = pool.install(|| canonicalize(&image.input(), &job.options, &sink, *progress));
+    let result = pool.install(|| disk.canonicalize(&job.options, job.around, &sink, *progress));
     image.unchanged()?;
-    let mut report = result.map_err(|error| {
+    let reports = result.map_err(|error| {
         let about = if sink.failed() { output.shown() } else { &image.path };
         Failure::of(about, &error)
     })?;
@@ -115,16 +146,21 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> R
         verify_output(work, &output)?;
     }
     let shown = output.shown().to_owned();
-    report.warnings.extend(output.finish(image, sync)?);
-    Ok(Ending::Written { output: shown, verified, report })
+    let warnings = output.finish(image, sync)?;
+    let mut reports = named(disk, reports);
+    // About the whole output; there is one report at least.
+    if let Some(first) = reports.first_mut() {
+        first.report.warnings.extend(warnings);
+    }
+    Ok(Ending::Written { output: shown, verified, reports })
 }
 
 fn verify_output(work: &Work<'_>, output: &Output) -> Result<(), Failure> {
-    let Work { job, image, pool, progress, .. } = work;
+    let Work { job, image, disk, pool, progress } = work;
     let map = Map::new(output.file(), image.length)
         .map_err(|error| Failure::io(output.shown(), "mapping it into memory", &error))?;
     let written = Input::sparse(map.bytes(), data_ranges(output.file(), image.length));
-    let result = pool.install(|| verify(&image.input(), &written, &job.options, *progress));
+    let result = pool.install(|| disk.verify(&written, &job.options, job.around, *progress));
     image.unchanged()?;
     map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;
     result.map_err(|error| {

@@ -5,10 +5,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand as Clap};
-use ext4_canon::Options;
+use ext4_canon::disk::{Around, Disk, Selection};
 use ext4_canon::policy::UuidPolicy;
+use ext4_canon::{Input, Options};
 
-use super::args::{Policy, refuse_dash, threads};
+use super::args::{AroundArgs, Place, Policy, refuse_dash, threads};
 use super::commands::{Digesting, Of, Telling};
 use super::failure::Failure;
 use super::input::Image;
@@ -79,6 +80,16 @@ pub struct Given {
     pub journal: Option<PathBuf>,
 }
 
+/// An image that is read alone, and where in it a filesystem lies.
+#[derive(Args, Debug)]
+struct GivenPlace {
+    #[command(flatten)]
+    given: Given,
+
+    #[command(flatten)]
+    place: Place,
+}
+
 /// `digest`, as typed.
 #[derive(Args, Debug)]
 pub struct DigestArgs {
@@ -99,6 +110,12 @@ pub struct DigestArgs {
     /// check them
     #[arg(long)]
     check: bool,
+
+    #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    around: AroundArgs,
 
     #[command(flatten)]
     canonical: Canonical,
@@ -137,6 +154,12 @@ pub struct CompareArgs {
     html: Option<PathBuf>,
 
     #[command(flatten)]
+    place: Place,
+
+    #[command(flatten)]
+    around: AroundArgs,
+
+    #[command(flatten)]
     canonical: Canonical,
 
     /// Print nothing (or only JSON), and leave out what does not matter
@@ -148,7 +171,7 @@ pub struct CompareArgs {
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
     #[command(flatten)]
-    input: Given,
+    input: GivenPlace,
 
     /// Print up to so many examples of everything
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -166,7 +189,7 @@ pub struct ExplainArgs {
 #[derive(Args, Debug)]
 pub struct LsArgs {
     #[command(flatten)]
-    input: Given,
+    input: GivenPlace,
 
     /// Print a digest of the content of each file, too: then the SHA-256 of the listing is what digest --tree prints
     #[arg(long)]
@@ -180,7 +203,7 @@ pub struct LsArgs {
 #[derive(Args, Debug)]
 pub struct CatArgs {
     #[command(flatten)]
-    input: Given,
+    input: GivenPlace,
 
     /// The file; symlinks are followed as if the image were the root filesystem
     #[arg(value_name = "PATH")]
@@ -201,6 +224,10 @@ pub struct Setting {
     pub json: bool,
     /// Whether to leave out what is not needed.
     pub quiet: bool,
+    /// Which filesystems of an image are meant.
+    pub selection: Selection,
+    /// What happens to what is no filesystem.
+    pub around: Around,
 }
 
 /// A subcommand, validated.
@@ -251,7 +278,8 @@ impl Subcommand {
             Self::Digest(typed) => {
                 // Lists can be read from standard input.
                 refuse_dash(typed.inputs.iter().filter(|_| !typed.check))?;
-                let setting = typed.canonical.setting(variable, typed.quiet)?;
+                let setting =
+                    typed.canonical.setting(variable, typed.quiet)?.at(typed.place, Some(typed.around));
                 let DigestArgs { inputs, journal, check, .. } = typed;
                 let (of, setting) =
                     if typed.tree { (Of::Tree, setting.for_the_tree()) } else { (Of::Image, setting) };
@@ -261,27 +289,32 @@ impl Subcommand {
                 refuse_dash([&typed.one, &typed.other])?;
                 let inputs = [(typed.one, typed.journal_a), (typed.other, typed.journal_b)]
                     .map(|(path, journal)| Given { path, journal });
-                let setting = typed.canonical.setting(variable, typed.quiet)?;
+                let setting =
+                    typed.canonical.setting(variable, typed.quiet)?.at(typed.place, Some(typed.around));
                 let telling = Telling { diff: typed.diff, html: typed.html };
                 Ok(Subtask { setting, action: Action::Compare(inputs, telling) })
             }
             Self::Explain(typed) => {
-                refuse_dash([&typed.input.path])?;
-                let setting = typed.canonical.setting(variable, false)?;
+                refuse_dash([&typed.input.given.path])?;
+                let setting = typed.canonical.setting(variable, false)?.at(typed.input.place, None);
                 let examples = if typed.all { usize::MAX } else { typed.examples };
-                Ok(Subtask { setting, action: Action::Explain(typed.input, examples) })
+                Ok(Subtask { setting, action: Action::Explain(typed.input.given, examples) })
             }
             Self::Ls(typed) => {
-                refuse_dash([&typed.input.path])?;
-                let setting = typed.canonical.setting(variable, false)?.for_the_tree();
-                Ok(Subtask { setting, action: Action::Ls(typed.input, typed.digests) })
+                refuse_dash([&typed.input.given.path])?;
+                let setting =
+                    typed.canonical.setting(variable, false)?.at(typed.input.place, None).for_the_tree();
+                Ok(Subtask { setting, action: Action::Ls(typed.input.given, typed.digests) })
             }
             Self::Cat(typed) => {
-                refuse_dash([&typed.input.path])?;
+                refuse_dash([&typed.input.given.path])?;
                 let Common { threads, json, ignore_error_state } = typed.common;
                 let options = Options { ignore_error_state, ..Options::default() };
-                let setting = Setting { options, threads, json, quiet: true }.for_the_tree();
-                Ok(Subtask { setting, action: Action::Cat(typed.input, typed.file) })
+                let selection = typed.input.place.selection();
+                let around = Around::default();
+                let setting =
+                    Setting { options, threads, json, quiet: true, selection, around }.for_the_tree();
+                Ok(Subtask { setting, action: Action::Cat(typed.input.given, typed.file) })
             }
         }
     }
@@ -290,11 +323,20 @@ impl Subcommand {
 impl Canonical {
     fn setting(self, variable: Option<&OsStr>, quiet: bool) -> Result<Setting, String> {
         let Common { ignore_error_state, threads, json } = self.common;
-        Ok(Setting { options: self.policy.options(variable, ignore_error_state)?, threads, json, quiet })
+        let options = self.policy.options(variable, ignore_error_state)?;
+        let (selection, around) = (Selection::default(), Around::default());
+        Ok(Setting { options, threads, json, quiet, selection, around })
     }
 }
 
 impl Setting {
+    /// With the place of the filesystems in an image, and what happens to what is none.
+    fn at(mut self, place: Place, around: Option<AroundArgs>) -> Self {
+        self.selection = place.selection();
+        self.around = around.map_or(self.around, |typed| typed.around());
+        self
+    }
+
     /// Where the tree alone counts, the UUID is no part of it, and none is refused.
     fn for_the_tree(mut self) -> Self {
         self.options.uuid = UuidPolicy::Keep;
@@ -310,5 +352,25 @@ impl Given {
     /// As [`Image::open`].
     pub fn open(&self) -> Result<Image, Failure> {
         Image::with_journal(&self.path, self.journal.as_deref())
+    }
+
+    /// The filesystems of the opened image that are meant.
+    ///
+    /// # Errors
+    ///
+    /// As [`Disk::of`].
+    pub fn disk<'i>(&self, image: &'i Image, setting: &Setting) -> Result<Disk<'i>, Failure> {
+        let disk = Disk::of(&image.input(), &setting.selection);
+        image.unchanged()?;
+        disk.map_err(|error| Failure::of(&self.path, &error))
+    }
+
+    /// The only one that is meant.
+    ///
+    /// # Errors
+    ///
+    /// As [`Disk::of`]; a usage error if there are several.
+    pub fn filesystem<'i>(&self, image: &'i Image, setting: &Setting) -> Result<Input<'i>, Failure> {
+        self.disk(image, setting)?.only().map_err(|error| Failure::of(&self.path, &error))
     }
 }

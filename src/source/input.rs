@@ -55,6 +55,15 @@ impl<'a> Input<'a> {
         self.bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
+    /// Some of the bytes, as an image of their own with the same journal device.
+    #[must_use]
+    pub(crate) fn part(&self, range: Range<u64>) -> Self {
+        let bytes = self.range(range.start, range.end).unwrap_or_default();
+        let data = self.data_within(range.clone());
+        let data = data.map(|data| data.start - range.start..data.end - range.start).collect();
+        Self { bytes, data, journal: self.journal }
+    }
+
     /// Whether a range of bytes is known to be zero.
     pub fn is_hole(&self, range: Range<u64>) -> bool {
         self.data_within(range).next().is_none()

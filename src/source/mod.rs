@@ -265,7 +265,7 @@ fn parse_superblock(bytes: &[u8]) -> Result<Superblock> {
                 superblock.s_magic,
                 sb::MAGIC
             ),
-            "give an image that begins with the filesystem (not a disk with partitions)",
+            "give the image of a filesystem or of a disk with partitions, or use --offset",
         ));
     }
     let checksums = Checksums::of(&superblock);

@@ -12,6 +12,7 @@ mod superblock;
 mod xattr;
 
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -21,7 +22,7 @@ use crate::observe::{Observer, Stage};
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::Superblock;
 use crate::plan::{Content, Identity, PART_BYTES, Piece, Plan};
-use crate::source::Source;
+use crate::source::{Input, Source};
 use crate::tree::Tree;
 use crate::units::BlockNr;
 use sink::Sink;
@@ -120,12 +121,19 @@ fn batches_of_content(pieces: &[Piece], block_size: usize) -> Vec<&[Piece]> {
 
 /// Copies what lies behind the filesystem's end, which is not the filesystem's.
 fn write_behind_end(source: &Source<'_>, sink: &dyn Sink) -> std::io::Result<()> {
-    const STEP: usize = 1 << 16;
     let size = source.geometry.block_size as u64;
     let (start, end) = (source.geometry.blocks_count * size, source.input().bytes().len() as u64);
-    for data in source.input().data_within(start..end) {
-        let bytes = source.input().range(data.start, data.end).unwrap_or_default();
-        for (offset, part) in (data.start..).step_by(STEP).zip(bytes.chunks(STEP)) {
+    copy(source.input(), start..end, sink)
+}
+
+/// Copies bytes of an input to the same place, but for zeros.
+pub(crate) fn copy(input: &Input<'_>, range: Range<u64>, sink: &dyn Sink) -> std::io::Result<()> {
+    const STEP: usize = 1 << 16;
+    for data in input.data_within(range) {
+        let taken = sink.take_over(data.start, data.start, data.end - data.start);
+        let start = data.start + taken;
+        let bytes = input.range(start, data.end).unwrap_or_default();
+        for (offset, part) in (start..).step_by(STEP).zip(bytes.chunks(STEP)) {
             if !crate::survey::is_zero(part) {
                 sink.write_at(offset, &[IoSlice::new(part)])?;
             }

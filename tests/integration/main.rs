@@ -12,6 +12,7 @@ mod cross_reader;
 mod cuts;
 mod damage;
 mod digest;
+mod disks;
 mod ea_inode;
 mod encryption;
 mod errors;

@@ -11,6 +11,7 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
+use ext4_canon::disk::{Around, Disk, Selection};
 use ext4_canon::error::{Location, Problem, Structure};
 use ext4_canon::observe::Silent;
 use ext4_canon::{Error, Input, Options};
@@ -22,8 +23,18 @@ use cases::{CASES, Case, PLAIN};
 const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
 
 /// The kinds of error. A new one needs an arm here, a place in the list, and with that a case.
-const KINDS: [&str; 9] =
-    ["io", "unsupported", "unclean", "does not fit", "options", "magic", "checksum", "value", "in words"];
+const KINDS: [&str; 10] = [
+    "io",
+    "unsupported",
+    "unclean",
+    "does not fit",
+    "options",
+    "magic",
+    "checksum",
+    "value",
+    "in words",
+    "in a partition",
+];
 
 fn kind(error: &Error) -> &'static str {
     match error {
@@ -36,11 +47,12 @@ fn kind(error: &Error) -> &'static str {
         Error::Corrupt { problem: Problem::Checksum { .. }, .. } => KINDS[6],
         Error::Corrupt { problem: Problem::Value { .. }, .. } => KINDS[7],
         Error::Corrupt { problem: Problem::Other(_), .. } => KINDS[8],
+        Error::Partition { .. } => KINDS[9],
     }
 }
 
 /// The structures, in the same way.
-const STRUCTURES: [&str; 14] = [
+const STRUCTURES: [&str; 15] = [
     "image",
     "superblock",
     "group descriptor",
@@ -55,6 +67,7 @@ const STRUCTURES: [&str; 14] = [
     "orphan file",
     "quota file",
     "MMP block",
+    "partition table",
 ];
 
 fn structure(at: &Location) -> &'static str {
@@ -73,6 +86,7 @@ fn structure(at: &Location) -> &'static str {
         Structure::OrphanFile => STRUCTURES[11],
         Structure::QuotaFile => STRUCTURES[12],
         Structure::Mmp => STRUCTURES[13],
+        Structure::PartitionTable => STRUCTURES[14],
     }
 }
 
@@ -97,7 +111,9 @@ fn tell(case: &Case) -> Told {
     let untouched = files(&folder) == before;
     let error = if case.script == PLAIN {
         let bytes = fs::read(lab.path("in.img")).expect("reading");
-        ext4_canon::digest(&Input::new(&bytes), &Options::default(), &Silent).err()
+        Disk::of(&Input::new(&bytes), &Selection::default())
+            .and_then(|disk| disk.digest(&Options::default(), Around::default(), &Silent))
+            .err()
     } else {
         None
     };
@@ -166,7 +182,10 @@ fn flaw(told: &Told) -> Option<&'static str> {
         }
         Some(Error::Corrupt { at, remedy, .. }) => {
             let place = at.inode.is_some() || at.block.is_some() || at.group.is_some();
-            let alone = matches!(at.structure, Structure::Image | Structure::Superblock | Structure::Journal);
+            let alone = matches!(
+                at.structure,
+                Structure::Image | Structure::Superblock | Structure::Journal | Structure::PartitionTable
+            );
             if !is_remedy(remedy) {
                 Some("no remedy")
             } else if !place && !alone {

@@ -42,9 +42,10 @@ const LARGEST_IN_JSON: usize = 1 << 20;
 /// Prints a file.
 pub fn run(work: &Work<'_>, given: &Given, path: &OsStr) -> Result<Ended, Failure> {
     let (input, image) = (&given.path, given.open()?);
+    let filesystem = given.filesystem(&image, work.setting)?;
     let options = &work.setting.options;
     let result = work.pool.install(|| {
-        with_tree(&image.input(), options, &work.progress, |source, reading| {
+        with_tree(&filesystem, options, &work.progress, |source, reading| {
             Ok(print(source, reading, path, work.setting.json))
         })
     });

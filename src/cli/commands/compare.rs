@@ -5,8 +5,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ext4_canon::compare::{Attribute, Comparison, Detail, Difference, Extra, Ignored, Setting, compare};
-use ext4_canon::occupancy;
+use ext4_canon::compare::{self, Attribute, Comparison, Detail, Difference, Extra, Ignored, compare};
+use ext4_canon::disk::{self, Disk};
+use ext4_canon::{Input, occupancy};
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
@@ -15,7 +16,7 @@ use crate::cli::failure::{Code, Failure};
 use crate::cli::html::{self, Maps};
 use crate::cli::input::Image;
 use crate::cli::output::Output;
-use crate::cli::subcommands::Given;
+use crate::cli::subcommands::{Given, Setting};
 use crate::cli::target::Target;
 
 /// The largest files whose lines are compared, in bytes.
@@ -26,6 +27,29 @@ struct Json<'j> {
     #[serde(flatten)]
     head: Head,
     inputs: [Cow<'j, str>; 2],
+    #[serde(flatten)]
+    comparison: JsonComparison<'j>,
+}
+
+/// Of two disks.
+#[derive(Serialize)]
+struct JsonDisk<'j> {
+    #[serde(flatten)]
+    head: Head,
+    inputs: [Cow<'j, str>; 2],
+    disk: Vec<JsonSetting<'j>>,
+    filesystems: Vec<JsonFilesystem<'j>>,
+}
+
+#[derive(Serialize)]
+struct JsonFilesystem<'j> {
+    name: &'j str,
+    #[serde(flatten)]
+    comparison: JsonComparison<'j>,
+}
+
+#[derive(Serialize)]
+struct JsonComparison<'j> {
     paths: u64,
     bytes_compared: u64,
     differences: Vec<JsonDifference<'j>>,
@@ -92,43 +116,130 @@ pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<End
     let images = if is_one { [&one, &one] } else { [&one, &other] };
     let inputs = given.each_ref().map(|given| given.path.as_path());
     let page = telling.html.as_deref().map(|file| target(file, images)).transpose()?;
-    let files = images.map(Image::input);
+    let disks = [given[0].disk(images[0], work.setting)?, given[1].disk(images[1], work.setting)?];
     let ignored = !work.setting.quiet || telling.html.is_some();
     let extra = Extra { ignored, texts: telling.diff.then_some(LARGEST_TEXT) };
+    let ended = if disks.iter().all(|disk| disk.named) {
+        let files = [only(inputs[0], &disks[0])?, only(inputs[1], &disks[1])?];
+        filesystems(work, inputs, images, &files, page, extra)?
+    } else if disks.iter().any(|disk| disk.named) {
+        let words =
+            "only one of the two images is a disk with partitions: use --partition to choose a filesystem";
+        return Err(Failure::usage(inputs[usize::from(disks[0].named)], words));
+    } else if let Some(page) = telling.html.as_deref() {
+        return Err(Failure::usage(page, "a page is about one filesystem: use --partition to choose one"));
+    } else {
+        whole_disks(work, inputs, images, &disks, extra)?
+    };
+    drop(disks);
+    // To unmap what was read takes a while, and need not be done for one after the other.
+    work.pool.join(|| drop(one), || drop(other));
+    Ok(ended)
+}
+
+fn only<'i>(input: &Path, disk: &Disk<'i>) -> Result<Input<'i>, Failure> {
+    disk.only().map_err(|error| Failure::of(input, &error))
+}
+
+fn filesystems(
+    work: &Work<'_>,
+    inputs: [&Path; 2],
+    images: [&Image; 2],
+    files: &[Input<'_>; 2],
+    page: Option<Target>,
+    extra: Extra,
+) -> Result<Ended, Failure> {
     let options = &work.setting.options;
     let result = work.pool.install(|| compare([&files[0], &files[1]], options, extra, &work.progress));
     images.iter().try_for_each(|image| image.unchanged())?;
     let comparison = result.map_err(|failed| Failure::of(inputs[failed.side], &failed.error))?;
     let mut remarks = Vec::new();
     if let Some(target) = page {
-        let maps = [maps(work, inputs[0], images[0])?, maps(work, inputs[1], images[1])?];
+        let maps = |side: usize| maps(work, inputs[side], images[side], &files[side]);
+        let maps = [maps(0)?, maps(1)?];
         let names = inputs.map(Path::to_string_lossy);
         let told = |found: &Difference| (words(inputs, found), lines_of(inputs, found));
         let page = html::page([&names[0], &names[1]], &comparison, &maps, told);
         remarks = Output::write_all(target, page.as_bytes())?;
     }
-    let matches = comparison.is_match();
-    let code = if matches { 0 } else { Code::NotCanonical as u8 };
-    let mut ended = Ended { code, remarks, ..Ended::default() };
+    let mut ended = ended(comparison.is_match());
+    ended.remarks = remarks;
     if work.setting.json {
-        let head = Head::new("compare", if matches { "match" } else { "different" }, ended.code);
-        ended.text = json(&report(head, inputs, &comparison));
+        let comparison = report(inputs, &comparison);
+        let head = head(&ended);
+        ended.text = json(&Json { head, inputs: inputs.map(Path::to_string_lossy), comparison });
     } else if !work.setting.quiet {
-        for (input, warnings) in inputs.iter().zip(&comparison.warnings) {
-            let lines = warnings.iter().map(|warning| format!("warning: {}: {warning}", input.display()));
-            ended.remarks.extend(lines);
-        }
-        ended.text = text(inputs, &comparison).into_bytes();
+        ended.remarks.extend(warnings(inputs, &comparison));
+        let text = verdict(inputs, comparison.is_match()) + &text(inputs, &comparison);
+        ended.text = text.into_bytes();
     }
-    // To unmap what was read takes a while, and need not be done for one after the other.
-    work.pool.join(|| drop(one), || drop(other));
     Ok(ended)
 }
 
+fn whole_disks(
+    work: &Work<'_>,
+    inputs: [&Path; 2],
+    images: [&Image; 2],
+    disks: &[Disk<'_>; 2],
+    extra: Extra,
+) -> Result<Ended, Failure> {
+    let Setting { options, around, .. } = work.setting;
+    let result =
+        work.pool.install(|| disk::compare([&disks[0], &disks[1]], options, *around, extra, &work.progress));
+    images.iter().try_for_each(|image| image.unchanged())?;
+    let found = result.map_err(|failed| Failure::of(inputs[failed.side], &failed.error))?;
+    let mut ended = ended(found.is_match());
+    if work.setting.json {
+        let filesystems = found.filesystems.iter();
+        let filesystems = filesystems
+            .map(|(name, comparison)| JsonFilesystem { name, comparison: report(inputs, comparison) });
+        ended.text = json(&JsonDisk {
+            head: head(&ended),
+            inputs: inputs.map(Path::to_string_lossy),
+            disk: found.settings.iter().map(json_setting).collect(),
+            filesystems: filesystems.collect(),
+        });
+    } else if !work.setting.quiet {
+        let mut text = verdict(inputs, found.is_match());
+        text.extend(found.settings.iter().map(|setting| setting_line("disk", setting)));
+        for (name, comparison) in &found.filesystems {
+            ended.remarks.extend(warnings(inputs, comparison));
+            let _ = writeln!(text, "{name}: {}", match_word(comparison.is_match()));
+            text.push_str(&self::text(inputs, comparison));
+        }
+        ended.text = text.into_bytes();
+    }
+    Ok(ended)
+}
+
+fn ended(matches: bool) -> Ended {
+    Ended { code: if matches { 0 } else { Code::NotCanonical as u8 }, ..Ended::default() }
+}
+
+fn head(ended: &Ended) -> Head {
+    Head::new("compare", if ended.code == 0 { "match" } else { "different" }, ended.code)
+}
+
+fn match_word(matches: bool) -> &'static str {
+    if matches { "match" } else { "differ" }
+}
+
+fn verdict(inputs: [&Path; 2], matches: bool) -> String {
+    format!("{} and {}: {}\n", inputs[0].display(), inputs[1].display(), match_word(matches))
+}
+
+fn warnings(inputs: [&Path; 2], comparison: &Comparison) -> Vec<String> {
+    let sides = inputs.iter().zip(&comparison.warnings);
+    let lines = sides.flat_map(|(input, warnings)| {
+        warnings.iter().map(move |warning| format!("warning: {}: {warning}", input.display()))
+    });
+    lines.collect()
+}
+
 /// What lies where in an image, and in its canonical form.
-fn maps(work: &Work<'_>, input: &Path, image: &Image) -> Result<Maps, Failure> {
+fn maps(work: &Work<'_>, input: &Path, image: &Image, file: &Input<'_>) -> Result<Maps, Failure> {
     let options = &work.setting.options;
-    let result = work.pool.install(|| occupancy(&image.input(), options, html::CELLS, &work.progress));
+    let result = work.pool.install(|| occupancy(file, options, html::CELLS, &work.progress));
     image.unchanged()?;
     let (before, after) = result.map_err(|error| Failure::of(input, &error))?;
     Ok(Maps { before, after: after.map_err(|error| error.to_string()) })
@@ -144,7 +255,7 @@ fn target(file: &Path, images: [&Image; 2]) -> Result<Target, Failure> {
     Target::beside(file, images[0]).and_then(|_| Target::beside(file, images[1]))
 }
 
-fn report<'j>(head: Head, inputs: [&'j Path; 2], comparison: &'j Comparison) -> Json<'j> {
+fn report<'j>(inputs: [&'j Path; 2], comparison: &'j Comparison) -> JsonComparison<'j> {
     let differences = comparison.differences.iter().map(|difference| JsonDifference {
         path: &difference.path,
         attribute: difference.attribute.name(),
@@ -155,12 +266,7 @@ fn report<'j>(head: Head, inputs: [&'j Path; 2], comparison: &'j Comparison) -> 
         bytes: difference.content.map(|content| content.bytes),
         diff: lines_of(inputs, difference),
     });
-    let settings = comparison.settings.iter().map(|setting| JsonSetting {
-        name: &setting.name,
-        a: &setting.values[0],
-        b: &setting.values[1],
-        option: &setting.option,
-    });
+    let settings = comparison.settings.iter().map(json_setting);
     let ignored = comparison.ignored.iter().map(|ignored| JsonIgnored {
         kind: ignored.kind,
         what: ignored.what,
@@ -170,9 +276,7 @@ fn report<'j>(head: Head, inputs: [&'j Path; 2], comparison: &'j Comparison) -> 
             Detail::Counts([a, b]) => JsonDetail::Counts { a: *a, b: *b },
         },
     });
-    Json {
-        head,
-        inputs: inputs.map(Path::to_string_lossy),
+    JsonComparison {
         paths: comparison.paths,
         bytes_compared: comparison.bytes,
         differences: differences.collect(),
@@ -182,19 +286,25 @@ fn report<'j>(head: Head, inputs: [&'j Path; 2], comparison: &'j Comparison) -> 
     }
 }
 
+fn json_setting(setting: &compare::Setting) -> JsonSetting<'_> {
+    let [a, b] = &setting.values;
+    JsonSetting { name: &setting.name, a, b, option: &setting.option }
+}
+
+fn setting_line(of: &str, setting: &compare::Setting) -> String {
+    let compare::Setting { name, values: [one, other], option } = setting;
+    let remedy = if option.is_empty() { String::new() } else { format!(" ({option})") };
+    format!("{of}: {name} {one} -> {other}{remedy}\n")
+}
+
 fn text(inputs: [&Path; 2], comparison: &Comparison) -> String {
-    let names = inputs.map(Path::display);
-    let verdict = if comparison.is_match() { "match" } else { "differ" };
-    let mut text = format!("{} and {}: {verdict}\n", names[0], names[1]);
+    let mut text = String::new();
     // Writing to a string can't fail.
     for difference in &comparison.differences {
         let _ = writeln!(text, "{}: {}", difference.path, words(inputs, difference));
         text.extend(lines_of(inputs, difference));
     }
-    for Setting { name, values: [one, other], option } in &comparison.settings {
-        let remedy = if option.is_empty() { String::new() } else { format!(" ({option})") };
-        let _ = writeln!(text, "filesystem: {name} {one} -> {other}{remedy}");
-    }
+    text.extend(comparison.settings.iter().map(|setting| setting_line("filesystem", setting)));
     for Ignored { what, detail, .. } in &comparison.ignored {
         let how = match detail {
             Detail::Values([one, other]) => format!("{one} -> {other}"),

@@ -6,12 +6,14 @@ use std::io::{self, Read, stdin};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use ext4_canon::disk::Disk;
 use ext4_canon::words::hexadecimal;
 use serde::Serialize;
 
 use super::{Ended, Head, JsonError, Work, json};
 use crate::cli::failure::{Code, Failure};
 use crate::cli::input::Image;
+use crate::cli::subcommands::Setting;
 
 #[derive(Serialize)]
 struct Json<'j> {
@@ -193,10 +195,18 @@ fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
 /// The digest of one image, in hexadecimal digits.
 fn digest(work: &Work<'_>, digesting: &Digesting, input: &Path) -> Result<String, Failure> {
     let image = Image::with_journal(input, digesting.journal.as_deref())?;
-    let (options, progress) = (&work.setting.options, &work.progress);
+    let disk = Disk::of(&image.input(), &work.setting.selection);
+    image.unchanged()?;
+    let disk = disk.map_err(|error| Failure::of(input, &error))?;
+    let Setting { options, around, .. } = work.setting;
+    let progress = &work.progress;
     let result = work.pool.install(|| match digesting.of {
-        Of::Image => ext4_canon::digest(&image.input(), options, progress).map(|(_, digest)| digest),
-        Of::Tree => ext4_canon::tree_digest(&image.input(), options, progress),
+        // A filesystem that was chosen is digested as an image of its own.
+        Of::Image if disk.named => {
+            ext4_canon::digest(&disk.only()?, options, progress).map(|(_, digest)| digest)
+        }
+        Of::Image => disk.digest(options, *around, progress),
+        Of::Tree => ext4_canon::tree_digest(&disk.only()?, options, progress),
     });
     image.unchanged()?;
     result.map(|digest| hexadecimal(&digest)).map_err(|error| Failure::of(input, &error))

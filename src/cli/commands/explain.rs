@@ -1,8 +1,8 @@
 //! `explain`: what of an image canonicalizing rewrites, by where it came from.
 
 use std::fmt::Write as _;
-use std::path::Path;
 
+use ext4_canon::disk::Disk;
 use ext4_canon::explain::{Finding, explain};
 use serde::Serialize;
 
@@ -28,35 +28,93 @@ struct JsonFinding<'j> {
     examples: &'j [String],
 }
 
+/// Of a disk.
+#[derive(Serialize)]
+struct JsonDisk<'j> {
+    #[serde(flatten)]
+    head: Head,
+    input: String,
+    filesystems: Vec<JsonFilesystem<'j>>,
+}
+
+#[derive(Serialize)]
+struct JsonFilesystem<'j> {
+    name: &'j str,
+    findings: Vec<JsonFinding<'j>>,
+    warnings: &'j [String],
+}
+
+/// What was found in a filesystem.
+struct Explained {
+    /// Where in a disk it lies.
+    name: Option<String>,
+    warnings: Vec<String>,
+    findings: Vec<Finding>,
+}
+
 /// Explains an image, with so many examples of everything.
 pub fn run(work: &Work<'_>, given: &Given, examples: usize) -> Result<Ended, Failure> {
     let (input, image) = (&given.path, given.open()?);
-    let options = &work.setting.options;
-    let result = work.pool.install(|| explain(&image.input(), options, examples, &work.progress));
-    image.unchanged()?;
-    let (warnings, findings) = result.map_err(|error| Failure::of(input, &error))?;
+    let disk = given.disk(&image, work.setting)?;
+    let mut all = Vec::new();
+    for part in &disk.parts {
+        let options = &work.setting.options;
+        let filesystem = disk.filesystem(part);
+        let result = work.pool.install(|| explain(&filesystem, options, examples, &work.progress));
+        image.unchanged()?;
+        let (warnings, findings) = result.map_err(|error| Failure::of(input, &Disk::error(part, error)))?;
+        all.push(Explained { name: part.name.clone(), warnings, findings });
+    }
     if work.setting.json {
-        let shown = findings.iter().map(|finding| JsonFinding {
+        let text = report(input.display().to_string(), &all);
+        return Ok(Ended { text, ..Ended::default() });
+    }
+    let shown = |explained: &Explained| match &explained.name {
+        Some(name) => format!("{}: {name}", input.display()),
+        None => input.display().to_string(),
+    };
+    let remarks = all.iter().flat_map(|explained| {
+        explained.warnings.iter().map(move |warning| format!("warning: {}: {warning}", shown(explained)))
+    });
+    let texts: Vec<_> = all.iter().map(|explained| text(&shown(explained), &explained.findings)).collect();
+    Ok(Ended { text: texts.join("\n").into_bytes(), remarks: remarks.collect(), ..Ended::default() })
+}
+
+fn report(input: String, all: &[Explained]) -> Vec<u8> {
+    let head = Head::new("explain", "done", 0);
+    match all {
+        [one] if one.name.is_none() => {
+            let findings = one.findings.iter().map(JsonFinding::of).collect();
+            json(&Json { head, input, findings, warnings: &one.warnings })
+        }
+        all => {
+            let filesystems = all.iter().map(|one| JsonFilesystem {
+                name: one.name.as_deref().unwrap_or_default(),
+                findings: one.findings.iter().map(JsonFinding::of).collect(),
+                warnings: &one.warnings,
+            });
+            json(&JsonDisk { head, input, filesystems: filesystems.collect() })
+        }
+    }
+}
+
+impl<'j> JsonFinding<'j> {
+    fn of(finding: &'j Finding) -> Self {
+        Self {
             cause: finding.cause.name(),
             kind: finding.kind,
             what: finding.what,
             count: finding.count,
             examples: &finding.examples,
-        });
-        let (head, input) = (Head::new("explain", "done", 0), input.display().to_string());
-        let text = json(&Json { head, input, findings: shown.collect(), warnings: &warnings });
-        return Ok(Ended { text, ..Ended::default() });
+        }
     }
-    let remarks = warnings.iter().map(|warning| format!("warning: {}: {warning}", input.display()));
-    let text = text(input, &findings).into_bytes();
-    Ok(Ended { text, remarks: remarks.collect(), ..Ended::default() })
 }
 
-fn text(input: &Path, findings: &[Finding]) -> String {
+fn text(input: &str, findings: &[Finding]) -> String {
     if findings.is_empty() {
-        return format!("{}: canonical, so that nothing would be rewritten\n", input.display());
+        return format!("{}: canonical, so that nothing would be rewritten\n", input);
     }
-    let mut text = format!("{}: what canonicalizing rewrites\n", input.display());
+    let mut text = format!("{}: what canonicalizing rewrites\n", input);
     let mut last = None;
     // Writing to a string can't fail.
     for finding in findings {

@@ -54,9 +54,10 @@ struct JsonXattr {
 /// Lists a tree, with the digests of files or without.
 pub fn run(work: &Work<'_>, given: &Given, digests: bool) -> Result<Ended, Failure> {
     let (input, image) = (&given.path, given.open()?);
+    let filesystem = given.filesystem(&image, work.setting)?;
     let (mut text, mut entries) = (manifest::HEAD.to_owned(), Vec::new());
     let list = || {
-        with_tree(&image.input(), &work.setting.options, &work.progress, |source, reading| {
+        with_tree(&filesystem, &work.setting.options, &work.progress, |source, reading| {
             let tree = &reading.tree;
             let digests = digests.then(|| manifest::file_digests(source, tree, &work.progress));
             manifest::visit(tree, digests.as_deref(), |item| {

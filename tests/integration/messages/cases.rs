@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ext4_canon::ondisk::checksum::crc32c;
 
+use crate::support::disk::disk;
 use crate::support::image::{blocks_of, debugfs, inode_offset, patch, peek, unsorted_xattrs};
 use crate::support::{Lab, tool, tree};
 
@@ -82,6 +83,19 @@ fn superblock(lab: &Lab, options: &str, at: u64, bytes: &[u8]) {
 fn bits(image: &Path, at: u64, bits: u32) {
     let old = u32::from_le_bytes(peek(image, 1024 + at));
     patch(image, 1024 + at, &(old | bits).to_le_bytes());
+}
+
+const MBR: &str = "label: dos\nlabel-id: 0x11223344\nstart=1MiB, size=4MiB\n";
+
+/// A disk with a GPT and two filesystems, in partitions of one name.
+fn two_filesystems(lab: &Lab) {
+    let image = made(lab, EXT2, "4M");
+    let filesystem = lab.path("filesystem");
+    fs::rename(&image, &filesystem).expect("renaming");
+    let table = "label: gpt\nlabel-id: 11111111-2222-3333-4444-555555555555\n\
+                 start=1MiB, size=4MiB, name=twice\nstart=8MiB, size=4MiB, name=twice\n";
+    disk(&image, 16, table, &[(1, &filesystem), (8, &filesystem)]);
+    fs::remove_file(filesystem).expect("removing");
 }
 
 /// Has debugfs change an image.
@@ -509,6 +523,58 @@ pub const CASES: &[Case] = &[
     }),
     command("no such file to print", r#""$0" cat in.img /no/such/file"#, sound),
     command("a folder to print", r#""$0" cat in.img /folder"#, sound),
+    case("a disk whose partition is damaged", |lab| {
+        two_filesystems(lab);
+        patch(&lab.path("in.img"), (1 << 20) + 1024 + 24, &[0xFF]);
+    }),
+    case("a disk without a filesystem", |lab| disk(&lab.path("in.img"), 16, MBR, &[])),
+    case("a filesystem and a table", |lab| {
+        let image = made(lab, EXT2, "4M");
+        disk(&lab.path("disk"), 16, MBR, &[]);
+        let table: [u8; 512] = peek(&lab.path("disk"), 0);
+        patch(&image, 0, &table);
+        fs::remove_file(lab.path("disk")).expect("removing");
+    }),
+    case("headers for two sizes of sectors", |lab| {
+        two_filesystems(lab);
+        patch(&lab.path("in.img"), 4096, b"EFI PART");
+    }),
+    case("a damaged GPT", |lab| {
+        two_filesystems(lab);
+        patch(&lab.path("in.img"), 512 + 60, b"other");
+    }),
+    case("a partition behind the end", |lab| {
+        disk(&lab.path("in.img"), 16, MBR, &[]);
+        fs::OpenOptions::new()
+            .write(true)
+            .open(lab.path("in.img"))
+            .expect("it")
+            .set_len(3 << 20)
+            .expect("it");
+    }),
+    command("no such partition", r#""$0" --partition 7 in.img out.img"#, two_filesystems),
+    command("a name of two partitions", r#""$0" --partition twice in.img out.img"#, two_filesystems),
+    command("no table", r#""$0" --partition 1 in.img out.img"#, sound),
+    command("no GPT", r#""$0" --gpt canonical in.img out.img"#, sound),
+    command("no gaps", r#""$0" --zero-gaps in.img out.img"#, sound),
+    command("behind the end", r#""$0" --offset 5000000 in.img out.img"#, sound),
+    command("one of several filesystems", r#""$0" ls in.img"#, two_filesystems),
+    command("a label for several", r#""$0" --label x in.img out.img"#, two_filesystems),
+    command(
+        "a UUID for several",
+        r#""$0" --uuid 00112233-4455-6677-8899-aabbccddeeff in.img out.img"#,
+        two_filesystems,
+    ),
+    command("a journal for several", r#""$0" --journal no in.img out.img"#, |lab| {
+        two_filesystems(lab);
+        fs::write(lab.path("no"), [0; 4096]).expect("writing");
+    }),
+    command("a disk and a filesystem", r#""$0" compare in.img none.img"#, |lab| {
+        let image = made(lab, EXT2, "4M");
+        fs::rename(image, lab.path("none.img")).expect("renaming");
+        two_filesystems(lab);
+    }),
+    command("a page about a disk", r#""$0" compare --html out.img in.img in.img"#, two_filesystems),
     by_root(
         "a full disk",
         r#"unshare -m sh -c 'mount -t tmpfs -o size=4k none full && exec "$0" in.img full/out.img' "$0""#,

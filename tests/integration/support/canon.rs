@@ -55,10 +55,11 @@ pub fn same_bytes(a: &Path, b: &Path) {
     let found = differences(a, b, 8);
     assert!(
         found.is_empty(),
-        "{} and {} differ at {found:x?}:\n{}",
+        "{} and {} differ at {found:x?}:\n{}\n{}",
         a.display(),
         b.display(),
-        listing::first_difference(&outline(a), &outline(b))
+        listing::first_difference(&outline(a), &outline(b)),
+        try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).arg("compare").arg(a).arg(b)).stdout
     );
 }
 

@@ -1,0 +1,178 @@
+//! Whether two disks have one canonical form: their tables, their filesystems, and all other bytes.
+
+use std::ops::Range;
+
+use super::{Disk, Part, Partition, Table, TableKind};
+use crate::compare::{Comparison, Extra, Setting, SideError};
+use crate::disk::Around;
+use crate::observe::Observer;
+use crate::policy::Options;
+use crate::source::Input;
+
+/// What two disks differ in.
+#[derive(Debug, Default)]
+pub struct DiskComparison {
+    /// What differs outside filesystems.
+    pub settings: Vec<Setting>,
+    /// The filesystems that lie in the same place of both, by their names in the first.
+    pub filesystems: Vec<(String, Comparison)>,
+}
+
+impl DiskComparison {
+    /// Whether both have the same canonical form.
+    pub fn is_match(&self) -> bool {
+        self.settings.is_empty() && self.filesystems.iter().all(|(_, comparison)| comparison.is_match())
+    }
+}
+
+/// Compares two disks.
+///
+/// # Errors
+///
+/// As [`crate::compare::compare`].
+pub fn compare(
+    disks: [&Disk<'_>; 2],
+    options: &Options,
+    around: Around,
+    extra: Extra,
+    observer: &dyn Observer,
+) -> Result<DiskComparison, SideError> {
+    let mut found = DiskComparison { settings: tables(disks, around), ..DiskComparison::default() };
+    let twin = |part: &Part| disks[1].parts.iter().find(|other| other.bytes == part.bytes);
+    for part in &disks[0].parts {
+        let Some(other) = twin(part) else {
+            continue;
+        };
+        let inputs = [disks[0].filesystem(part), disks[1].filesystem(other)];
+        let comparison = crate::compare::compare([&inputs[0], &inputs[1]], options, extra, observer);
+        let name = part.name.clone().unwrap_or_default();
+        let comparison = comparison.map_err(|failed| SideError {
+            error: Disk::error([part, other][failed.side], failed.error),
+            ..failed
+        })?;
+        found.filesystems.push((name, comparison));
+    }
+    let tables_differ = !found.settings.is_empty();
+    found.settings.extend(bytes(disks, around, tables_differ));
+    Ok(found)
+}
+
+/// What the tables differ in.
+fn tables(disks: [&Disk<'_>; 2], around: Around) -> Vec<Setting> {
+    let mut settings = Vec::new();
+    let mut add = |name: String, values: [String; 2]| {
+        if values[0] != values[1] {
+            settings.push(Setting { name, values, option: String::new() });
+        }
+    };
+    add("bytes of the disk".to_owned(), disks.map(|disk| disk.input.bytes().len().to_string()));
+    add("partition table".to_owned(), disks.map(|disk| kind(disk, around)));
+    add("filesystems".to_owned(), disks.map(filesystems));
+    let partitions = disks.map(|disk| disk.table.as_ref().map_or(&[][..], |table| &table.partitions));
+    let mut numbers: Vec<_> = partitions.iter().flat_map(|all| all.iter().map(|one| one.number)).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    for number in numbers {
+        let both = partitions.map(|all| all.iter().find(|partition| partition.number == number));
+        let [Some(one), Some(other)] = both else {
+            let shown =
+                |partition: Option<&Partition>| partition.map_or("(none)".to_owned(), Partition::shown);
+            add(format!("partition {number}"), both.map(shown));
+            continue;
+        };
+        let mut field = |what: &str, of: &dyn Fn(&Partition) -> String| {
+            add(format!("{} of partition {number}", what), [of(one), of(other)]);
+        };
+        field("name", &|partition| partition.name.clone());
+        field("type", &|partition| partition.kind.clone());
+        field("attributes", &|partition| format!("{:#x}", partition.attributes));
+        field("first byte", &|partition| partition.bytes.start.to_string());
+        field("size in bytes", &|partition| (partition.bytes.end - partition.bytes.start).to_string());
+        if !around.canonical_guids {
+            field("PARTUUID", &|partition| partition.uuid.clone());
+        }
+    }
+    settings
+}
+
+/// The filesystems that were chosen, with their places.
+fn filesystems(disk: &Disk<'_>) -> String {
+    let parts = disk.parts.iter().map(|part| {
+        let name = part.name.as_deref().unwrap_or("all");
+        format!("{name} at bytes {} to {}", part.bytes.start, part.bytes.end)
+    });
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+fn kind(disk: &Disk<'_>, around: Around) -> String {
+    match &disk.table {
+        None => "(none)".to_owned(),
+        Some(Table { kind: TableKind::Gpt(_), .. }) if around.canonical_guids => "GPT".to_owned(),
+        Some(Table { kind: TableKind::Gpt(guid), .. }) => format!("GPT {guid}"),
+        Some(Table { kind: TableKind::Mbr(signature), .. }) => format!("MBR {signature:08x}"),
+    }
+}
+
+/// Where bytes differ that are copied. Those of the tables count where nothing else was found in these.
+fn bytes(disks: [&Disk<'_>; 2], around: Around, tables_differ: bool) -> Vec<Setting> {
+    let [masked, other] = disks.map(|disk| disk.masked(around));
+    let copied = [disks[0].copied(&masked, around), disks[1].copied(&other, around)];
+    if copied[0] != copied[1] {
+        // What was found in the tables says why.
+        return Vec::new();
+    }
+    let reserved = disks[0].table.as_ref().map_or(&[][..], |table| &table.reserved);
+    let mut settings = Vec::new();
+    let mut add = |offset: u64, values: [String; 2]| {
+        let partitions = disks[0].table.iter().flat_map(|table| &table.partitions);
+        let holder =
+            partitions.filter(|partition| partition.bytes.contains(&offset)).map(Partition::shown).next();
+        let name = format!("byte {offset} of {}", holder.unwrap_or_else(|| "the disk".to_owned()));
+        settings.push(Setting { name, values, option: String::new() });
+    };
+    for range in copied[0].iter().flat_map(|range| split(range, reserved)) {
+        if tables_differ && reserved.iter().any(|table| table.contains(&range.start)) {
+            continue;
+        }
+        if let Some(offset) = first_difference(disks.map(|disk| &disk.input), range) {
+            add(offset, disks.map(|disk| value(&disk.input, offset)));
+        }
+    }
+    if !tables_differ && masked != other {
+        add(masked.first().map_or(0, |patch| patch.offset), ["(table)", "(another)"].map(str::to_owned));
+    }
+    settings
+}
+
+/// A range, cut where others begin and end.
+fn split(range: &Range<u64>, at: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut cuts: Vec<u64> = at.iter().flat_map(|other| [other.start, other.end]).collect();
+    cuts.retain(|cut| range.start < *cut && *cut < range.end);
+    cuts.extend([range.start, range.end]);
+    cuts.sort_unstable();
+    cuts.dedup();
+    cuts.windows(2).map(|pair| pair[0]..pair[1]).collect()
+}
+
+fn value(input: &Input<'_>, offset: u64) -> String {
+    let byte = input.range(offset, offset + 1).and_then(<[u8]>::first);
+    byte.map_or_else(String::new, |byte| format!("{byte:#04x}"))
+}
+
+/// The first byte in a range that differs.
+fn first_difference(inputs: [&Input<'_>; 2], range: Range<u64>) -> Option<u64> {
+    const STEP: u64 = 1 << 16;
+    let mut start = range.start;
+    while start < range.end {
+        let end = range.end.min(start + STEP);
+        if !inputs.iter().all(|input| input.is_hole(start..end)) {
+            let [one, other] = inputs.map(|input| input.range(start, end).unwrap_or_default());
+            if one != other {
+                let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
+                return Some(start + same as u64);
+            }
+        }
+        start = end;
+    }
+    None
+}

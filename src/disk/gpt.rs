@@ -1,0 +1,138 @@
+//! The partition table of UEFI (GPT).
+
+use std::io::Cursor;
+use std::ops::Range;
+
+use gpt::disk::LogicalBlockSize;
+use gpt::header::{Header, read_header_from_arbitrary_device};
+use gpt::partition::file_read_partitions;
+use uuid::Uuid;
+
+use super::{Partition, Table, TableKind, damaged_table, mbr};
+use crate::error::{Location, Structure};
+use crate::{Error, Result};
+
+/// What a header begins with.
+const MAGIC: &[u8] = b"EFI PART";
+/// Bytes of a header, the rest of whose sector is reserved.
+pub const HEADER: u64 = 92;
+/// Bytes of an entry.
+pub const ENTRY: u64 = 128;
+/// More entries than any tool makes: the crate would take memory for as many as the header says.
+const MOST_ENTRIES: u32 = 4096;
+
+/// A header, and where it and its entries lie, in bytes.
+#[derive(Debug)]
+pub struct Copy {
+    /// The header, as it is.
+    pub header: Header,
+    /// Its bytes.
+    pub place: Range<u64>,
+    /// The bytes of the entries.
+    pub entries: Range<u64>,
+}
+
+/// Reads the primary table of a disk.
+///
+/// # Errors
+///
+/// `Corrupt` if it is damaged, `Unsupported` if it can be read with more than one size of sectors.
+pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<Table> {
+    let sizes = [512, 4096].into_iter().filter(|size| sector_size.is_none_or(|wanted| wanted == *size));
+    let sizes: Vec<u64> = sizes.filter(|size| has_magic(bytes, *size)).collect();
+    let [sector_size] = sizes[..] else {
+        if sizes.is_empty() {
+            return Err(damaged_table("the protective MBR tells of a GPT, but there is no header"));
+        }
+        return Err(Location::of(Structure::PartitionTable).unsupported(
+            "there are headers of a GPT for sectors of 512 and of 4096 bytes",
+            "use --sector-size with the right one",
+        ));
+    };
+    let primary = copy(bytes, sector_size, 1)?;
+    let mut entries = entries(bytes, &primary, sector_size)?;
+    entries.sort_by_key(|partition| partition.number);
+    let mut reserved: Vec<_> = [0..sector_size, primary.place.start..primary.place.start + sector_size]
+        .into_iter()
+        .chain([primary.entries])
+        .collect();
+    // Without a sound backup there is nothing to keep.
+    if let Ok(backup) = copy(bytes, sector_size, primary.header.backup_lba) {
+        reserved.extend([backup.place.start..backup.place.start + sector_size, backup.entries]);
+    }
+    reserved.sort_unstable_by_key(|range| range.start);
+    Ok(Table { sector_size, kind: TableKind::Gpt(primary.header.disk_guid), partitions: entries, reserved })
+}
+
+/// Reads the header in a sector, with all that is checked without its entries.
+///
+/// # Errors
+///
+/// `Corrupt`.
+pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<Copy> {
+    let wrong = |what: &str| damaged_table(format!("the header of the GPT in sector {sector} {what}"));
+    let length = bytes.len() as u64;
+    let start = sector.checked_mul(sector_size).filter(|start| *start >= sector_size && *start < length);
+    let Some(start) = start else { return Err(wrong("lies behind the end of the image")) };
+    // The crate reads what is in the sector with the number 1.
+    let from = usize::try_from(start - sector_size).unwrap_or(usize::MAX);
+    let mut window = Cursor::new(bytes.get(from..).unwrap_or_default());
+    let header = read_header_from_arbitrary_device(&mut window, block_size(sector_size))
+        .map_err(|error| wrong(&format!("can't be read: {error}")))?;
+    if u64::from(header.header_size_le) != HEADER || u64::from(header.part_size) != ENTRY {
+        return Err(wrong("has other sizes than 92 bytes, and 128 for an entry"));
+    }
+    if header.current_lba != sector {
+        return Err(wrong("says that it lies elsewhere"));
+    }
+    if header.num_parts > MOST_ENTRIES {
+        return Err(wrong("has more entries than any tool makes"));
+    }
+    let first = header.part_start.checked_mul(sector_size);
+    let entries =
+        first.and_then(|first| Some(first..first.checked_add(u64::from(header.num_parts) * ENTRY)?));
+    let Some(entries) = entries.filter(|entries| entries.start >= sector_size && entries.end <= length)
+    else {
+        return Err(wrong("has its entries outside the image"));
+    };
+    Ok(Copy { header, place: start..start + HEADER, entries })
+}
+
+/// The partitions of a table, whose checksum has to be right.
+fn entries(bytes: &[u8], copy: &Copy, sector_size: u64) -> Result<Vec<Partition>> {
+    let found = file_read_partitions(&mut Cursor::new(bytes), &copy.header, block_size(sector_size))
+        .map_err(|error| damaged_table(format!("the entries of the GPT can't be read: {error}")))?;
+    let used = found.into_iter().filter(|(_, entry)| entry.is_used());
+    used.map(|(number, entry)| {
+        let range = entry.first_lba.checked_mul(sector_size).and_then(|start| {
+            let end = entry.last_lba.checked_add(1)?.checked_mul(sector_size)?;
+            (start < end).then_some(start..end)
+        });
+        let bounds = || damaged_table(format!("partition {number} ends before it begins"));
+        let partition = Partition {
+            number,
+            name: entry.name,
+            uuid: entry.part_guid.to_string(),
+            kind: entry.part_type_guid.guid.to_string(),
+            attributes: entry.flags,
+            bytes: range.ok_or_else(bounds)?,
+        };
+        mbr::inside(&partition, bytes.len() as u64)?;
+        Ok::<_, Error>(partition)
+    })
+    .collect()
+}
+
+fn has_magic(bytes: &[u8], sector_size: u64) -> bool {
+    let at = usize::try_from(sector_size).unwrap_or(usize::MAX);
+    bytes.get(at..).is_some_and(|rest| rest.starts_with(MAGIC))
+}
+
+fn block_size(sector_size: u64) -> LogicalBlockSize {
+    if sector_size == 4096 { LogicalBlockSize::Lb4096 } else { LogicalBlockSize::Lb512 }
+}
+
+/// A GUID as it lies on the disk: its first three fields have their low bytes first.
+pub fn on_disk(guid: &Uuid) -> [u8; 16] {
+    guid.to_bytes_le()
+}

@@ -1,0 +1,128 @@
+//! GUIDs of a GPT, derived from what the disk holds.
+//!
+//! A partition's is that of its number, type, place, attributes, name and content; the disk's is that of
+//! all partitions. Both are version 8 of RFC 9562, as UUIDs of filesystems are.
+
+use sha2::{Digest as _, Sha256};
+use uuid::{Builder, Uuid};
+
+use super::gpt::{self, ENTRY};
+use super::{Partition, Table, TableKind, damaged_table};
+use crate::Result;
+
+/// Bytes in the place of others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patch {
+    /// Where they begin on the disk.
+    pub offset: u64,
+    /// What they are.
+    pub bytes: Vec<u8>,
+}
+
+/// The headers and entries of a GPT with GUIDs from content, in the order of their places; none for another table.
+///
+/// `contents` are digests of the content of each partition.
+///
+/// # Errors
+///
+/// `Corrupt` if the backup is damaged or differs from the primary table.
+pub fn canonical(bytes: &[u8], table: &Table, contents: &[[u8; 32]]) -> Result<Vec<Patch>> {
+    if !matches!(table.kind, TableKind::Gpt(_)) {
+        return Ok(Vec::new());
+    }
+    let primary = gpt::copy(bytes, table.sector_size, 1)?;
+    let backup = gpt::copy(bytes, table.sector_size, primary.header.backup_lba)?;
+    let of = |copy: &gpt::Copy| slice(bytes, &copy.entries).to_vec();
+    let mut entries = of(&primary);
+    if entries != of(&backup) || backup.header.backup_lba != 1 {
+        return Err(damaged_table("the backup of the GPT differs from it"));
+    }
+    let mut all = Sha256::new_with_prefix(b"ext4-canon disk 1\0");
+    all.update(table.sector_size.to_le_bytes());
+    all.update(primary.header.first_usable.to_le_bytes());
+    all.update(primary.header.last_usable.to_le_bytes());
+    for (partition, content) in table.partitions.iter().zip(contents) {
+        let guid = guid(partition, content);
+        all.update(guid.as_bytes());
+        entries[place_of_guid(partition)].copy_from_slice(&gpt::on_disk(&guid));
+    }
+    let disk = from_digest(&all.finalize().into());
+    let crc = crc32(&entries);
+    let mut patches: Vec<_> = [&primary, &backup]
+        .into_iter()
+        .flat_map(|copy| {
+            let mut header = slice(bytes, &copy.place).to_vec();
+            header[56..72].copy_from_slice(&gpt::on_disk(&disk));
+            header[88..92].copy_from_slice(&crc.to_le_bytes());
+            header[16..20].fill(0);
+            let own = crc32(&header);
+            header[16..20].copy_from_slice(&own.to_le_bytes());
+            let header = Patch { offset: copy.place.start, bytes: header };
+            [header, Patch { offset: copy.entries.start, bytes: entries.clone() }]
+        })
+        .collect();
+    patches.sort_by_key(|patch| patch.offset);
+    let end = |patch: &Patch| patch.offset + patch.bytes.len() as u64;
+    if !patches.is_sorted_by(|one, next| end(one) <= next.offset) {
+        return Err(damaged_table("the parts of the GPT overlap"));
+    }
+    Ok(patches)
+}
+
+/// The same bytes without the GUIDs and what follows from them: what has to be equal of two disks.
+pub fn masked(bytes: &[u8], table: &Table) -> Vec<Patch> {
+    let mut patches = Vec::new();
+    let Ok(primary) = gpt::copy(bytes, table.sector_size, 1) else { return patches };
+    let backup = gpt::copy(bytes, table.sector_size, primary.header.backup_lba);
+    for copy in std::iter::once(primary).chain(backup) {
+        let mut header = slice(bytes, &copy.place).to_vec();
+        for derived in [16..20, 56..72, 88..92] {
+            header[derived].fill(0);
+        }
+        let mut entries = slice(bytes, &copy.entries).to_vec();
+        for partition in &table.partitions {
+            entries[place_of_guid(partition)].fill(0);
+        }
+        patches.push(Patch { offset: copy.place.start, bytes: header });
+        patches.push(Patch { offset: copy.entries.start, bytes: entries });
+    }
+    patches.sort_by_key(|patch| patch.offset);
+    patches
+}
+
+/// Where the GUID of a partition lies among the entries, in bytes.
+fn place_of_guid(partition: &Partition) -> std::ops::Range<usize> {
+    let at = (u64::from(partition.number) - 1) * ENTRY + 16;
+    let at = usize::try_from(at).unwrap_or(usize::MAX - 16);
+    at..at + 16
+}
+
+fn guid(partition: &Partition, content: &[u8; 32]) -> Uuid {
+    let mut hash = Sha256::new_with_prefix(b"ext4-canon partition 1\0");
+    hash.update(partition.number.to_le_bytes());
+    hash.update(partition.kind.as_bytes());
+    hash.update(partition.bytes.start.to_le_bytes());
+    hash.update(partition.bytes.end.to_le_bytes());
+    hash.update(partition.attributes.to_le_bytes());
+    hash.update((partition.name.len() as u64).to_le_bytes());
+    hash.update(partition.name.as_bytes());
+    hash.update(content);
+    from_digest(&hash.finalize().into())
+}
+
+/// A UUID of version 8.
+fn from_digest(digest: &[u8; 32]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&digest[..16]);
+    Builder::from_custom_bytes(bytes).into_uuid()
+}
+
+/// The checksum of a GPT: that of Ethernet and zip.
+fn crc32(bytes: &[u8]) -> u32 {
+    crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
+}
+
+fn slice<'b>(bytes: &'b [u8], range: &std::ops::Range<u64>) -> &'b [u8] {
+    let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
+    bytes.get(at(range.start)..at(range.end)).unwrap_or_default()
+}

@@ -1,0 +1,242 @@
+//! The partition table of the PC (MBR), with the chain of tables for logical partitions.
+//!
+//! Crates that read it add up numbers from the image unchecked, which hostile ones make overflow.
+
+use std::ops::Range;
+
+use super::{Partition, Table, TableKind, damaged_table};
+use crate::Result;
+
+/// Where the entries lie in a table, in bytes, and how long one is.
+const ENTRIES: usize = 446;
+const ENTRY: usize = 16;
+/// What the table ends with.
+const SIGNATURE: (usize, [u8; 2]) = (510, [0x55, 0xAA]);
+/// The type of the partition that keeps others away from a GPT.
+const PROTECTIVE: u8 = 0xEE;
+/// The types of partitions that hold logical partitions.
+const EXTENDED: [u8; 3] = [0x05, 0x0F, 0x85];
+/// More logical partitions than Linux ever shows.
+const MOST_LOGICAL: usize = 256;
+
+/// What a disk begins with.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No table, or one without partitions.
+    Nothing,
+    /// A table that says that there is a GPT.
+    Protective,
+    /// A table with partitions.
+    Table(Table),
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    status: u8,
+    kind: u8,
+    start: u32,
+    sectors: u32,
+}
+
+/// Reads the table at the beginning of a disk. Bytes that can't be one, as boot code of a filesystem that ends
+/// with the same signature, are nothing.
+///
+/// # Errors
+///
+/// `Corrupt` for a chain of logical partitions that does not hold together, or partitions behind the end.
+pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
+    let Some(entries) = entries(bytes, 0) else { return Ok(Found::Nothing) };
+    let used = |entry: &&Entry| entry.kind != 0 && entry.sectors > 0;
+    // Boot code in the place of a table looks otherwise.
+    if entries.iter().any(|entry| entry.status & 0x7F != 0) || entries.iter().find(used).is_none() {
+        return Ok(Found::Nothing);
+    }
+    if entries.iter().any(|entry| entry.kind == PROTECTIVE) {
+        return Ok(Found::Protective);
+    }
+    let signature =
+        bytes.get(440..).and_then(|rest| rest.first_chunk()).map_or(0, |raw| u32::from_le_bytes(*raw));
+    let mut table = Table {
+        sector_size,
+        kind: TableKind::Mbr(signature),
+        partitions: Vec::new(),
+        reserved: std::iter::once(0..sector_size).collect(),
+    };
+    let length = bytes.len() as u64;
+    let add = |table: &mut Table, number: u32, entry: &Entry, base: u64| {
+        let start = (base + u64::from(entry.start)) * sector_size;
+        let range = start..start + u64::from(entry.sectors) * sector_size;
+        let uuid = format!("{signature:08x}-{number:02x}");
+        let partition = Partition {
+            number,
+            name: String::new(),
+            uuid,
+            kind: format!("{:02x}", entry.kind),
+            attributes: entry.status.into(),
+            bytes: range,
+        };
+        inside(&partition, length)?;
+        table.partitions.push(partition);
+        Ok::<_, crate::Error>(())
+    };
+    let mut extended = None;
+    for (number, entry) in (1..).zip(&entries).filter(|(_, entry)| used(entry)) {
+        if EXTENDED.contains(&entry.kind) {
+            if extended.replace(*entry).is_some() {
+                return Err(damaged_table("there are two extended partitions"));
+            }
+        } else {
+            add(&mut table, number, entry, 0)?;
+        }
+    }
+    if let Some(extended) = extended {
+        for (number, (base, entry)) in (5..).zip(logical(bytes, &extended, &mut table.reserved, sector_size)?)
+        {
+            add(&mut table, number, &entry, base)?;
+        }
+    }
+    table.reserved.sort_unstable_by_key(|range| range.start);
+    Ok(Found::Table(table))
+}
+
+/// The logical partitions, each with the sector that it counts from.
+fn logical(
+    bytes: &[u8],
+    extended: &Entry,
+    reserved: &mut Vec<Range<u64>>,
+    sector_size: u64,
+) -> Result<Vec<(u64, Entry)>> {
+    let first = u64::from(extended.start);
+    let (mut found, mut at) = (Vec::new(), first);
+    loop {
+        let place = at * sector_size;
+        let Some(entries) = entries(bytes, place) else {
+            // An extended partition without any may be blank.
+            if at == first && found.is_empty() {
+                return Ok(found);
+            }
+            return Err(damaged_table(format!("the table of logical partitions in sector {at} is none")));
+        };
+        reserved.push(place..place + sector_size);
+        let [entry, next, ..] = entries;
+        if entry.kind != 0 && entry.sectors > 0 {
+            found.push((at, entry));
+        }
+        if found.len() > MOST_LOGICAL {
+            return Err(damaged_table(format!("there are more than {MOST_LOGICAL} logical partitions")));
+        }
+        if next.kind == 0 || next.sectors == 0 {
+            return Ok(found);
+        }
+        // Only forward, so that it ends.
+        let after = first + u64::from(next.start);
+        if after <= at || next.start >= extended.sectors {
+            return Err(damaged_table(format!(
+                "the tables of logical partitions go from sector {at} to {after}"
+            )));
+        }
+        at = after;
+    }
+}
+
+/// The entries of a table that begins at a byte.
+fn entries(bytes: &[u8], at: u64) -> Option<[Entry; 4]> {
+    let table = bytes.get(usize::try_from(at).ok()?..)?.first_chunk::<512>()?;
+    if table[SIGNATURE.0..] != SIGNATURE.1 {
+        return None;
+    }
+    let number = |at: usize| u32::from_le_bytes([table[at], table[at + 1], table[at + 2], table[at + 3]]);
+    Some([0, 1, 2, 3].map(|index| {
+        let at = ENTRIES + index * ENTRY;
+        Entry { status: table[at], kind: table[at + 4], start: number(at + 8), sectors: number(at + 12) }
+    }))
+}
+
+/// Refuses a partition that the image does not have all of.
+///
+/// # Errors
+///
+/// `Corrupt`.
+pub fn inside(partition: &Partition, length: u64) -> Result<()> {
+    if partition.bytes.end > length {
+        return Err(damaged_table(format!(
+            "{} ends at byte {}, but the image has {length}",
+            partition.shown(),
+            partition.bytes.end
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A table in a sector, with entries: type, start, sectors.
+    type Entries<'e> = (usize, &'e [(u8, u32, u32)]);
+
+    /// A disk of so many sectors of 512 bytes.
+    fn disk(sectors: usize, tables: &[Entries<'_>]) -> Vec<u8> {
+        let mut bytes = vec![0; sectors * 512];
+        for (at, entries) in tables {
+            let table = &mut bytes[at * 512..][..512];
+            table[510..].copy_from_slice(&SIGNATURE.1);
+            for (raw, (kind, start, sectors)) in table[ENTRIES..].chunks_mut(ENTRY).zip(*entries) {
+                raw[4] = *kind;
+                raw[8..12].copy_from_slice(&start.to_le_bytes());
+                raw[12..].copy_from_slice(&sectors.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    fn found(bytes: &[u8]) -> Vec<(u32, Range<u64>)> {
+        match read(bytes, 512).unwrap() {
+            Found::Table(table) => table.partitions.into_iter().map(|p| (p.number, p.bytes)).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn primary_and_logical_partitions() {
+        let bytes = disk(
+            100,
+            &[
+                (0, &[(0x83, 10, 5), (0, 0, 0), (0x0F, 20, 60)]),
+                (20, &[(0x83, 2, 10), (5, 30, 20)]),
+                (50, &[(0x83, 1, 4)]),
+            ],
+        );
+        assert_eq!(found(&bytes), [(1, 5120..7680), (5, 22 * 512..32 * 512), (6, 51 * 512..55 * 512)]);
+    }
+
+    #[test]
+    fn chains_that_go_back_or_away_are_refused() {
+        for next in [0, 5, 60, u32::MAX] {
+            let bytes = disk(
+                100,
+                &[
+                    (0, &[(5, 20, 60)]),
+                    (20, &[(0x83, 2, 10), (5, 30, 1)]),
+                    (50, &[(0x83, 1, 1), (5, next, 1)]),
+                ],
+            );
+            let error = read(&bytes, 512).unwrap_err().to_string();
+            assert!(error.contains("sector"), "{next}: {error}");
+        }
+        let bytes = disk(100, &[(0, &[(0x83, 90, 11)])]);
+        assert!(read(&bytes, 512).unwrap_err().to_string().contains("ends at byte 51712"));
+        assert!(read(&disk(100, &[(0, &[(0x83, u32::MAX, u32::MAX)])]), 512).is_err());
+    }
+
+    #[test]
+    fn boot_code_and_nothing_are_no_table() {
+        assert_eq!(read(&[0; 5000], 512).unwrap(), Found::Nothing);
+        assert_eq!(read(&disk(9, &[(0, &[])]), 512).unwrap(), Found::Nothing);
+        let mut code = disk(9, &[(0, &[(0x83, 1, 1)])]);
+        code[ENTRIES + ENTRY] = 0x31;
+        assert_eq!(read(&code, 512).unwrap(), Found::Nothing);
+        assert_eq!(read(&disk(9, &[(0, &[(PROTECTIVE, 1, 8)])]), 512).unwrap(), Found::Protective);
+        assert_eq!(read(b"short", 512).unwrap(), Found::Nothing);
+    }
+}

@@ -1,0 +1,280 @@
+//! Whole disks: filesystems in partitions become canonical where they stand, and nothing else changes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::contents::sha256;
+use crate::support::disk::disk;
+use crate::support::image::{patch, peek};
+use crate::support::tools::{Ran, try_run};
+use crate::support::{Lab, Need, fill, gate, judge, refused, run, same_bytes, tool, tree};
+
+const EPOCH: [&str; 2] = ["--source-date-epoch", "1700000000"];
+
+/// Where the filesystems lie, in MiB, and how they are made.
+const FILESYSTEMS: [(u64, &str, &[&str]); 3] = [
+    (2, "root", &["-t", "ext4"]),
+    (20, "boot", &["-t", "ext2", "-b", "1024"]),
+    (40, "data", &["-t", "ext4", "-O", "^metadata_csum", "-b", "2048"]),
+];
+
+/// Partitions of a GPT; the GUIDs are drawn by lot where none are given.
+const GPT: &str = "start=2MiB, size=16MiB, name=root\nstart=20MiB, size=16MiB, name=boot\n\
+                   start=40MiB, size=16MiB, name=data\nstart=58MiB, size=2MiB, type=U, name=esp\n";
+/// Of an MBR, two of them logical.
+const MBR: &str = "label: dos\nlabel-id: 0x11223344\nstart=2MiB, size=16MiB\nstart=58MiB, size=2MiB, type=c\n\
+                   start=19MiB, size=38MiB, type=5\nstart=20MiB, size=16MiB\nstart=40MiB, size=16MiB\n";
+
+const GPT_KEPT: &str = "label: gpt\nlabel-id: 11111111-2222-3333-4444-555555555555\n\
+    start=2MiB, size=16MiB, name=root, uuid=11111111-0000-0000-0000-000000000001\n\
+    start=20MiB, size=16MiB, name=boot, uuid=11111111-0000-0000-0000-000000000002\n\
+    start=40MiB, size=16MiB, name=data, uuid=11111111-0000-0000-0000-000000000003\n\
+    start=58MiB, size=2MiB, type=U, name=esp, uuid=11111111-0000-0000-0000-000000000004\n";
+
+/// A tree as two builds leave it: written at once by mke2fs, and by the kernel in another order with things deleted.
+fn filesystem(lab: &Lab, index: usize, build: usize) -> PathBuf {
+    let (_, name, options) = FILESYSTEMS[index];
+    let from = lab.path(&format!("tree-{name}"));
+    if !from.exists() {
+        fs::create_dir(&from).unwrap();
+        tree::plain(&from);
+        fs::write(from.join("name"), name).unwrap();
+        tree::set_all_mtimes(&from);
+    }
+    let file = format!("{name}-{build}.img");
+    if build == 0 {
+        return lab.mke2fs_d(&file, "16M", options, &from);
+    }
+    let image = lab.mke2fs(&file, "16M", options);
+    fill::kernel(&image, |root| {
+        fs::write(root.join("deleted"), tree::noise(9, 300_000)).unwrap();
+        run(tool("sync").arg("-f").arg(root));
+        fs::remove_file(root.join("deleted")).unwrap();
+        fill::copy_in_order(&from, root, &fill::backwards(&from));
+    });
+    image
+}
+
+/// Two builds of one disk, with bytes in a partition that is no filesystem, and in a gap.
+fn builds(lab: &Lab, tables: [&str; 2]) -> [PathBuf; 2] {
+    let esp = lab.path("esp");
+    fs::write(&esp, tree::noise(5, 100_000)).unwrap();
+    [0, 1].map(|build| {
+        let images = [0, 1, 2].map(|index| filesystem(lab, index, build));
+        let path = lab.path(&format!("disk-{build}.img"));
+        let mut contents: Vec<(u64, &Path)> =
+            FILESYSTEMS.iter().zip(&images).map(|((at, ..), image)| (*at, image.as_path())).collect();
+        contents.push((58, &esp));
+        disk(&path, 64, tables[build], &contents);
+        patch(&path, (19 << 20) + 4096, b"in a gap");
+        path
+    })
+}
+
+/// The canonical form of a disk, in a file of its own.
+fn canonical(disk: &Path, options: &[&str]) -> PathBuf {
+    let mut names = (0..).map(|number| disk.with_extension(format!("canon{number}")));
+    let output = names.find(|name| !name.exists()).unwrap();
+    let before = sha256(disk);
+    let ran = sub(options, &[disk, &output]);
+    assert!(ran.code == Some(0), "{} {options:?}: {ran:#?}", disk.display());
+    assert_eq!(before, sha256(disk), "the input was changed");
+    output
+}
+
+fn sub(arguments: &[&str], files: &[&Path]) -> Ran {
+    try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(arguments).args(files))
+}
+
+/// The filesystem at an offset in MiB, as a file of its own.
+fn cut(disk: &Path, at: u64) -> PathBuf {
+    let mut path = disk.as_os_str().to_owned();
+    path.push(format!(".{at}.img"));
+    let path = PathBuf::from(path);
+    let bytes = fs::read(disk).unwrap();
+    let at = usize::try_from(at << 20).unwrap();
+    fs::write(&path, &bytes[at..at + (16 << 20)]).unwrap();
+    path
+}
+
+/// All bytes outside the filesystems.
+fn around(disk: &Path) -> Vec<u8> {
+    let mut bytes = fs::read(disk).unwrap();
+    for (at, ..) in FILESYSTEMS {
+        let at = usize::try_from(at << 20).unwrap();
+        bytes[at..at + (16 << 20)].fill(0);
+    }
+    bytes
+}
+
+#[test]
+fn two_builds_of_a_disk_meet() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    for table in [GPT_KEPT, MBR] {
+        let lab = Lab::new();
+        let [one, other] = builds(&lab, [table, table]);
+        assert_ne!(sha256(&one), sha256(&other));
+        let options = [&EPOCH[..], &["--verify"]].concat();
+        let outputs = [&one, &other].map(|disk| canonical(disk, &options));
+        same_bytes(&outputs[0], &outputs[1]);
+        assert!(around(&one) == around(&outputs[0]), "other bytes changed");
+        for (at, ..) in FILESYSTEMS {
+            let found = cut(&outputs[0], at);
+            judge::fsck_silent(&found).unwrap();
+            // Nothing else would have come of the filesystem alone.
+            same_bytes(&found, &canonical(&cut(&one, at), &EPOCH));
+        }
+        let again = canonical(&outputs[0], &EPOCH);
+        same_bytes(&again, &outputs[0]);
+        assert_eq!(sub(&[&EPOCH[..], &["--check"]].concat(), &[&outputs[0]]).code, Some(0));
+        assert_eq!(sub(&[&EPOCH[..], &["--check"]].concat(), &[&one]).code, Some(1));
+        let digest = sub(&[&["digest"], &EPOCH[..]].concat(), &[&other]).stdout;
+        assert_eq!(digest[..64], sha256(&outputs[0])[..64]);
+        let ran = sub(&[&["compare"], &EPOCH[..]].concat(), &[&one, &other]);
+        assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+        assert_eq!(ran.stdout.matches(": match\n").count(), 4, "{}", ran.stdout);
+    }
+}
+
+#[test]
+fn threads_have_no_say() {
+    let lab = Lab::new();
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let [one, _] = builds(&lab, [GPT_KEPT, GPT_KEPT]);
+    let digests = ["1", "2", "7"].map(|threads| sha256(&canonical(&one, &["--threads", threads])));
+    assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
+}
+
+#[test]
+fn guids_follow_from_content() {
+    if !gate(&[Need::Mounts, Need::Program("sgdisk")]) {
+        return;
+    }
+    let lab = Lab::new();
+    let drawn = format!("label: gpt\n{GPT}");
+    let disks = builds(&lab, [&drawn, &drawn]);
+    let kept = disks.each_ref().map(|disk| sha256(&canonical(disk, &EPOCH)));
+    assert_ne!(kept[0], kept[1], "GUIDs are kept by default");
+    let options = [&EPOCH[..], &["--gpt", "canonical", "--zero-gaps", "--verify"]].concat();
+    let outputs = disks.each_ref().map(|disk| canonical(disk, &options));
+    same_bytes(&outputs[0], &outputs[1]);
+    same_bytes(&outputs[0], &canonical(&outputs[0], &options));
+    let verdict = run(tool("sgdisk").arg("-v").arg(&outputs[0]));
+    assert!(verdict.contains("No problems found"), "{verdict}");
+    assert_eq!(peek(&outputs[0], (19 << 20) + 4096), [0; 8]);
+    assert_eq!(sub(&[&["compare"], &options[..4]].concat(), &[&disks[0], &disks[1]]).code, Some(0));
+    let table = |disk: &Path| {
+        let guids: Vec<_> = run(tool("sfdisk").arg("-d").arg(disk)).lines().map(str::to_owned).collect();
+        guids
+            .into_iter()
+            .filter(|line| line.contains("uuid=") || line.contains("label-id"))
+            .collect::<Vec<_>>()
+    };
+    let before = table(&outputs[0]);
+    // A byte of another partition changes its GUID, and that of the disk.
+    patch(&disks[0], (58 << 20) + 7, b"changed");
+    let changed = canonical(&disks[0], &options);
+    let after = table(&changed);
+    let uuid = |line: &str| {
+        line.split(['=', ' ', ',']).filter(|part| part.len() == 36).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let differing: Vec<_> = (0..5).filter(|i| uuid(&before[*i]) != uuid(&after[*i])).collect();
+    assert_eq!(differing, [0, 4], "{before:?} {after:?}");
+    let ran = sub(&[&["compare"], &options[..4]].concat(), &[&disks[0], &disks[1]]);
+    assert!(ran.code == Some(1) && ran.stdout.contains("of partition 4 (esp)"), "{}", ran.stdout);
+}
+
+#[test]
+fn sectors_of_4096_bytes() {
+    if !gate(&[Need::Program("sgdisk"), Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let disks = [0, 1].map(|build| {
+        let path = lab.path(&format!("disk-{build}.img"));
+        fs::File::create(&path).unwrap().set_len(64 << 20).unwrap();
+        let device = run(tool("losetup").args(["--find", "--show", "--sector-size", "4096"]).arg(&path));
+        let device = device.trim();
+        let made = try_run(tool("sgdisk").args([
+            "--disk-guid=11111111-2222-3333-4444-555555555555",
+            "--new=1:512:4607",
+            "--partition-guid=1:11111111-2222-3333-4444-555555555556",
+            device,
+        ]));
+        run(tool("losetup").args(["--detach", device]));
+        assert_eq!(made.code, Some(0), "{made:?}");
+        patch(&path, 2 << 20, &fs::read(filesystem(&lab, 0, build)).unwrap());
+        path
+    });
+    assert_ne!(sha256(&disks[0]), sha256(&disks[1]));
+    let options = [&EPOCH[..], &["--gpt", "canonical"]].concat();
+    let outputs = disks.each_ref().map(|disk| canonical(disk, &options));
+    same_bytes(&outputs[0], &outputs[1]);
+    judge::fsck_silent(&cut(&outputs[0], 2)).unwrap();
+}
+
+#[test]
+fn some_partitions_are_chosen() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let [one, other] = builds(&lab, [GPT_KEPT, GPT_KEPT]);
+    for wanted in ["2", "boot", "11111111-0000-0000-0000-000000000002"] {
+        let output = canonical(&one, &["--partition", wanted]);
+        same_bytes(&cut(&output, 20), &canonical(&cut(&one, 20), &[]));
+        same_bytes(&cut(&output, 2), &cut(&one, 2));
+        let listed = sub(&["ls", "--partition", wanted], &[&one]).stdout;
+        assert_eq!(listed, sub(&["ls"], &[&cut(&one, 20)]).stdout);
+    }
+    let output = canonical(&one, &["--offset", "20971520", "--size", "16777216"]);
+    same_bytes(&output, &canonical(&one, &["--partition", "boot"]));
+    let both = canonical(&one, &["--partition", "boot", "--partition", "data"]);
+    same_bytes(&cut(&both, 40), &canonical(&cut(&one, 40), &[]));
+    let cat = sub(&["cat", "--partition", "data"], &[&one, Path::new("/name")]);
+    assert_eq!(cat.stdout, "data");
+    // A partition is compared with a file that holds a filesystem.
+    let ran = sub(&["compare", "--offset", "0"], &[&cut(&one, 2), &cut(&other, 2)]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+    let ran = sub(&["compare", "--partition", "root", "--json"], &[&one, &other]);
+    assert!(ran.code == Some(0) && ran.stdout.contains("\"paths\""), "{}", ran.stdout);
+    let tree = |files: &[&Path], more: &[&str]| {
+        sub(&[&["digest", "--tree"], more].concat(), files).stdout[..64].to_owned()
+    };
+    assert_eq!(tree(&[&one], &["--partition", "1"]), tree(&[&cut(&other, 2)], &[]));
+    let report = sub(&["--json", "--check"], &[&one]).stdout;
+    assert!(report.contains("\"name\": \"partition 2 (boot)\""), "{report}");
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let [one, _] = builds(&lab, [GPT_KEPT, MBR]);
+    let copy = |name: &str| lab.copy(&one, name);
+    // The entries of the GPT, which a checksum covers.
+    let damaged = copy("entries.img");
+    patch(&damaged, 1024 + 40, &[1]);
+    assert!(refused(&damaged, &[], 4).contains("partition table CRC mismatch"));
+    // The backup: needed only where it is written anew.
+    let damaged = copy("backup.img");
+    patch(&damaged, (64 << 20) - 512 + 56, b"other");
+    canonical(&damaged, &[]);
+    assert!(refused(&damaged, &["--gpt", "canonical"], 4).contains("sector 131071 can't be read"));
+    // A partition that is damaged is named, and the others can be had.
+    let damaged = copy("filesystem.img");
+    patch(&damaged, (20 << 20) + 1024 + 4, &[0xFF; 4]);
+    assert!(refused(&damaged, &[], 4).contains("partition 2 (boot): superblock"));
+    canonical(&damaged, &["--partition", "root", "--partition", "data"]);
+    // Overlapping partitions.
+    let damaged = lab.path("overlap.img");
+    disk(&damaged, 64, MBR, &[(2, &filesystem(&lab, 0, 0))]);
+    patch(&damaged, 446 + 12, &(34_u32 << 11).to_le_bytes());
+    assert!(refused(&damaged, &[], 4).contains("partition 1 overlaps partition 5"));
+}
