@@ -17,6 +17,7 @@ use ext4_canon::policy::{HolePolicy, MtimePolicy, UuidPolicy};
 use uuid::Uuid;
 
 use super::help;
+use super::input::STANDARD;
 use super::subcommands::{Subcommand, Subtask};
 
 /// The only environment variable that has a say in the output.
@@ -48,11 +49,13 @@ struct Typed {
 
 #[derive(Args, Debug)]
 struct Canonicalize {
-    /// The image of a filesystem or of a disk with partitions: a file or a block device; it is never written to
+    /// The image of a filesystem or of a disk with partitions: a file, a block device, or a pipe (- is standard
+    /// input), of which a copy is stored in TMPDIR; it is never written to
     #[arg(value_name = "IN", required_unless_present = "generate")]
     input: Option<PathBuf>,
 
-    /// The canonical image; it is replaced if it exists, and appears only when it is complete
+    /// The canonical image; it is replaced if it exists, and appears only when it is complete. - is standard
+    /// output, which is written in order: what was sent there is worth nothing if the exit code is not 0
     #[arg(value_name = "OUT", required_unless_present_any = ["check", "in_place", "generate"])]
     output: Option<PathBuf>,
 
@@ -262,6 +265,13 @@ pub struct Job {
     pub json: bool,
 }
 
+impl Job {
+    /// Whether the image goes to standard output, where nothing else may go then.
+    pub fn streams(&self) -> bool {
+        matches!(&self.task, Task::Write { output: Some(output), .. } if output.as_os_str() == STANDARD)
+    }
+}
+
 /// What to do with an image.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Task {
@@ -318,7 +328,13 @@ impl Canonicalize {
         }
         let options = self.policy.options(variable.as_deref(), self.ignore_error_state)?;
         let input = self.input.ok_or("IN is missing")?;
-        refuse_dash([&input].into_iter().chain(&self.output))?;
+        let is_standard = |path: &PathBuf| path.as_os_str() == STANDARD;
+        if self.in_place && is_standard(&input) {
+            return Err("standard input can't be replaced: leave --in-place out, and give OUT".to_owned());
+        }
+        if self.verify && self.output.as_ref().is_some_and(is_standard) {
+            return Err("a pipe can't be read again: leave --verify out, or write to a file".to_owned());
+        }
         let task = if self.check {
             Task::Check
         } else {
@@ -375,20 +391,6 @@ impl Policy {
         options.check(true).map_err(|error| error.to_string())?;
         Ok(options)
     }
-}
-
-/// Refuses what other programs take for standard input or output.
-///
-/// # Errors
-///
-/// In words.
-pub fn refuse_dash<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Result<(), String> {
-    if paths.into_iter().any(|path| path.as_os_str() == OsStr::new("-")) {
-        return Err("'-' is not a file: an image is read and written in any order, which a pipe does not \
-                    allow; store it in a file first (a file of that name is './-')"
-            .to_owned());
-    }
-    Ok(())
 }
 
 /// An empty variable counts as unset, as build tools have it.
@@ -504,8 +506,8 @@ mod tests {
             &["a"],
             &["a", "b", "c"],
             &["a", ""],
-            &["a", "-"],
-            &["-", "b"],
+            &["--verify", "a", "-"],
+            &["--in-place", "-"],
             &["--check", "a", "b"],
             &["--check", "--verify", "a"],
             &["--in-place", "--no-sync", "a"],

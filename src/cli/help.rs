@@ -42,7 +42,7 @@ const EXIT_CODES: [(u8, &str); 7] = [
     (
         Code::Usage as u8,
         "usage: wrong options, IN and OUT are one file, or a file of a kind that can't be IN or OUT \
-         (directory, pipe, socket, device)",
+         (directory, socket, device)",
     ),
     (
         Code::Unsupported as u8,

@@ -1,8 +1,9 @@
 //! The image that is read: opened read-only, mapped, and watched for changes.
 
 use std::fs::{self, File, FileType, Metadata};
-use std::io::{Seek as _, SeekFrom};
+use std::io::{Seek as _, SeekFrom, stdin};
 use std::ops::Range;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,10 @@ use rustix::io::Errno;
 
 use super::failure::Failure;
 use super::map::Map;
+use super::stream::spool;
+
+/// What stands for standard input, or for standard output.
+pub const STANDARD: &str = "-";
 
 /// Holes shorter than this are not worth a range of their own.
 const SHORTEST_HOLE: u64 = 64 << 10;
@@ -26,6 +31,8 @@ pub struct Image {
     pub path: PathBuf,
     /// What the system said of it when it was opened.
     pub metadata: Metadata,
+    /// Whether it came through a pipe, and only a copy of it is a file.
+    pub is_piped: bool,
     /// Its length in bytes, also of a device.
     pub length: u64,
     file: File,
@@ -36,18 +43,28 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens a regular file or a block device; messages say that it was to be the `role`.
+    /// Opens a regular file, a block device, or a pipe, of which it stores a copy; messages say that it was to be the `role`.
     ///
     /// # Errors
     ///
     /// A usage error for files of another kind, else an I/O error.
     pub fn open(path: &Path, role: &str) -> Result<Self, Failure> {
         let io = |doing: &str, error| Failure::io(path, doing, &error);
-        // Before it is opened: to open a pipe would wait for a writer, and to open a tape rewinds it.
-        let metadata = fs::metadata(path).map_err(|error| io(&format!("opening the {role}"), error))?;
-        refuse(path, metadata.file_type())?;
-        let mut file = File::open(path).map_err(|error| io(&format!("opening the {role}"), error))?;
-        let metadata = file.metadata().map_err(|error| io("reading its size", error))?;
+        let opening = |error| io(&format!("opening the {role}"), error);
+        let mut file = if path == Path::new(STANDARD) {
+            File::from(stdin().as_fd().try_clone_to_owned().map_err(opening)?)
+        } else {
+            // Before it is opened: to open a tape rewinds it.
+            refuse(path, fs::metadata(path).map_err(opening)?.file_type())?;
+            File::open(path).map_err(opening)?
+        };
+        let mut metadata = file.metadata().map_err(|error| io("reading its size", error))?;
+        let kind = metadata.file_type();
+        let is_piped = kind.is_fifo() || kind.is_socket();
+        if is_piped {
+            file = spool(file).map_err(|error| io("storing it in a temporary file (see TMPDIR)", error))?;
+            metadata = file.metadata().map_err(|error| io("reading its size", error))?;
+        }
         refuse(path, metadata.file_type())?;
         let (length, data) = if metadata.is_file() {
             (metadata.len(), data_ranges(&file, metadata.len()))
@@ -56,7 +73,7 @@ impl Image {
             (length, std::iter::once(0..length).collect())
         };
         let map = Map::new(&file, length).map_err(|error| io("mapping it into memory", error))?;
-        Ok(Self { path: path.to_owned(), metadata, length, file, map, data, journal: None })
+        Ok(Self { path: path.to_owned(), metadata, is_piped, length, file, map, data, journal: None })
     }
 
     /// Opens an image, and the device of its external journal where one is given.
@@ -82,6 +99,11 @@ impl Image {
             Some(journal) => input.with_journal(journal.map.bytes()),
             None => input,
         }
+    }
+
+    /// The file that an output takes its permissions from, if it is one.
+    pub fn model(&self) -> Option<&Metadata> {
+        Some(&self.metadata).filter(|metadata| metadata.is_file() && !self.is_piped)
     }
 
     /// Whether a file is this one, under whatever name.
@@ -121,12 +143,10 @@ impl Image {
 fn refuse(path: &Path, kind: FileType) -> Result<(), Failure> {
     let reason = if kind.is_dir() {
         "is a directory, not an image (mke2fs -d makes an image of a directory)"
-    } else if kind.is_fifo() {
-        "is a pipe, but an image is read in any order; store it in a file first"
     } else if kind.is_socket() {
-        "is a socket, but an image is read in any order; store it in a file first"
+        "is a socket; give a file, a block device or a pipe"
     } else if kind.is_char_device() {
-        "is a character device; give a file or a block device"
+        "is a character device; give a file, a block device or a pipe"
     } else {
         return Ok(());
     };

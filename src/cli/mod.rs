@@ -17,5 +17,6 @@ pub mod run;
 #[allow(unsafe_code)]
 pub mod signals;
 pub mod sink;
+pub mod stream;
 pub mod subcommands;
 pub mod target;

@@ -49,7 +49,7 @@ impl Output {
     ///
     /// An I/O error about the output or its directory.
     pub fn create(target: Target, image: &Image) -> Result<Self, Failure> {
-        let mode = if image.metadata.is_file() { OWNER_ONLY } else { ANYONE };
+        let mode = if image.model().is_some() { OWNER_ONLY } else { ANYONE };
         let output = Self::with_mode(target, mode)?;
         output.file().set_len(image.length).map_err(|error| output.failure("setting its size", &error))?;
         Ok(output)
@@ -99,8 +99,8 @@ impl Output {
         if self.target.in_place {
             warnings.extend(self.keep_owner(image));
         }
-        if image.metadata.is_file() {
-            let mode = Permissions::from_mode(image.metadata.mode() & PERMISSIONS);
+        if let Some(metadata) = image.model() {
+            let mode = Permissions::from_mode(metadata.mode() & PERMISSIONS);
             self.file().set_permissions(mode).map_err(|error| self.failure("setting permissions", &error))?;
         }
         warnings.extend(self.publish(sync)?);

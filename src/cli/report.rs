@@ -124,6 +124,10 @@ pub fn tell(job: &Job, ended: &Result<Ending, Failure>) -> u8 {
         Ok(ending) if job.voice > Voice::Quiet => summary(job, ending),
         _ => String::new(),
     };
+    if job.streams() {
+        let _ = stderr().write_all(text.as_bytes());
+        return code;
+    }
     match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
         Ok(()) => code,
         // Who closes a pipe has read enough.

@@ -1,6 +1,9 @@
 //! The main job: from validated arguments to files and messages.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{IsTerminal as _, stdout};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use ext4_canon::disk::Disk;
@@ -17,6 +20,7 @@ use super::progress::Progress;
 use super::report;
 use super::signals;
 use super::sink::FileSink;
+use super::stream::StreamSink;
 use super::target::Target;
 
 /// As many differences are told as fit on a screen together.
@@ -102,6 +106,7 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
     let work = Work { job, image: &image, disk: &disk, pool: &pool, progress: &progress };
     match &job.task {
         Task::Check => check_image(&work),
+        Task::Write { output: Some(output), .. } if job.streams() => stream_image(&work, output),
         Task::Write { output, verify, sync } => {
             let target = match output {
                 Some(output) => Target::beside(output, &image)?,
@@ -153,6 +158,25 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> R
         first.report.warnings.extend(warnings);
     }
     Ok(Ending::Written { output: shown, verified, reports })
+}
+
+/// Writes to standard output.
+fn stream_image(work: &Work<'_>, output: &Path) -> Result<Ending, Failure> {
+    let Work { job, image, disk, pool, progress } = work;
+    let shown = Path::new("standard output");
+    if stdout().is_terminal() {
+        return Err(Failure::usage(shown, "is a terminal; redirect it, or give the name of a file"));
+    }
+    let io = |error| Failure::io(shown, "writing the output", &error);
+    let sink = StreamSink::new(File::from(stdout().as_fd().try_clone_to_owned().map_err(io)?));
+    let result = pool.install(|| disk.stream(&job.options, job.around, &sink, *progress));
+    image.unchanged()?;
+    let reports = result.map_err(|error| {
+        let about = if sink.failed() { shown } else { &image.path };
+        Failure::of(about, &error)
+    })?;
+    sink.finish(image.length).map_err(io)?;
+    Ok(Ending::Written { output: output.to_owned(), verified: false, reports: named(disk, reports) })
 }
 
 fn verify_output(work: &Work<'_>, output: &Output) -> Result<(), Failure> {

@@ -9,10 +9,10 @@ use ext4_canon::disk::{Around, Disk, Selection};
 use ext4_canon::policy::UuidPolicy;
 use ext4_canon::{Input, Options};
 
-use super::args::{AroundArgs, Place, Policy, refuse_dash, threads};
+use super::args::{AroundArgs, Place, Policy, threads};
 use super::commands::{Digesting, Of, Telling};
 use super::failure::Failure;
-use super::input::Image;
+use super::input::{Image, STANDARD};
 
 /// What else can be done, as typed.
 #[derive(Clap, Debug)]
@@ -276,8 +276,6 @@ impl Subcommand {
     pub fn validate(self, variable: Option<&OsStr>) -> Result<Subtask, String> {
         match self {
             Self::Digest(typed) => {
-                // Lists can be read from standard input.
-                refuse_dash(typed.inputs.iter().filter(|_| !typed.check))?;
                 let setting =
                     typed.canonical.setting(variable, typed.quiet)?.at(typed.place, Some(typed.around));
                 let DigestArgs { inputs, journal, check, .. } = typed;
@@ -286,7 +284,9 @@ impl Subcommand {
                 Ok(Subtask { setting, action: Action::Digest(Digesting { of, inputs, journal, check }) })
             }
             Self::Compare(typed) => {
-                refuse_dash([&typed.one, &typed.other])?;
+                if [&typed.one, &typed.other].iter().all(|path| path.as_os_str() == STANDARD) {
+                    return Err("standard input can't be both images: give a file for one of them".to_owned());
+                }
                 let inputs = [(typed.one, typed.journal_a), (typed.other, typed.journal_b)]
                     .map(|(path, journal)| Given { path, journal });
                 let setting =
@@ -295,19 +295,16 @@ impl Subcommand {
                 Ok(Subtask { setting, action: Action::Compare(inputs, telling) })
             }
             Self::Explain(typed) => {
-                refuse_dash([&typed.input.given.path])?;
                 let setting = typed.canonical.setting(variable, false)?.at(typed.input.place, None);
                 let examples = if typed.all { usize::MAX } else { typed.examples };
                 Ok(Subtask { setting, action: Action::Explain(typed.input.given, examples) })
             }
             Self::Ls(typed) => {
-                refuse_dash([&typed.input.given.path])?;
                 let setting =
                     typed.canonical.setting(variable, false)?.at(typed.input.place, None).for_the_tree();
                 Ok(Subtask { setting, action: Action::Ls(typed.input.given, typed.digests) })
             }
             Self::Cat(typed) => {
-                refuse_dash([&typed.input.given.path])?;
                 let Common { threads, json, ignore_error_state } = typed.common;
                 let options = Options { ignore_error_state, ..Options::default() };
                 let selection = typed.input.place.selection();

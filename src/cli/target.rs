@@ -61,6 +61,9 @@ impl Target {
     /// A usage error where it can't be replaced without harm.
     pub fn in_place(image: &Image) -> Result<Self, Failure> {
         let usage = |reason| Err(Failure::usage(&image.path, reason));
+        if image.is_piped {
+            return usage("is a pipe, which can't be replaced; write to a file with OUT");
+        }
         if !image.metadata.is_file() {
             return usage(
                 "is a block device, which can't be replaced at once; write to a file with OUT, then copy that",
@@ -93,7 +96,7 @@ fn refuse(output: &Path, metadata: &Metadata) -> Result<(), Failure> {
     } else if kind.is_block_device() {
         "is a block device, which can't be replaced at once; write to a file, then copy that"
     } else if kind.is_fifo() || kind.is_socket() {
-        "is a pipe or socket, which can't be replaced at once; write to a file, then send that"
+        "is a pipe or socket, which can't be replaced at once; use - and redirect that, or write to a file"
     } else if kind.is_char_device() {
         "is a character device; give the name of a file"
     } else {

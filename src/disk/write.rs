@@ -48,6 +48,21 @@ impl Disk<'_> {
         self.write(options, around, Order::Any, sink, observer)
     }
 
+    /// The same, for a sink that needs the order of the offsets.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn stream(
+        &self,
+        options: &Options,
+        around: Around,
+        sink: &dyn Sink,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Report>> {
+        self.write(options, around, Order::Ascending, sink, observer)
+    }
+
     /// The SHA-256 of the canonical form, without writing it.
     ///
     /// # Errors

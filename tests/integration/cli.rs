@@ -149,22 +149,17 @@ fn wrong_usage() {
 #[test]
 fn what_can_not_be_an_input() {
     let scene = Scene::empty();
-    run("mkfifo", &[scene.path("pipe").to_str().unwrap()]);
     let _listener = UnixListener::bind(scene.path("socket")).unwrap();
-    for (input, reason) in [
-        ("pipe", "is a pipe"),
-        ("socket", "is a socket"),
-        (".", "is a directory"),
-        ("/dev/null", "is a character device"),
-    ] {
+    for (input, reason) in
+        [("socket", "is a socket"), (".", "is a directory"), ("/dev/null", "is a character device")]
+    {
         scene.canon(&[input, "out.img"]).with_code(2).saying(&[&format!("{input}: {reason}")]);
         scene.canon(&["--check", input]).with_code(2).saying(&[reason]);
         scene.canon(&["--in-place", input]).with_code(2).saying(&[reason]);
     }
-    scene.canon(&["-", "out.img"]).with_code(2);
     scene.canon(&["missing.img", "out.img"]).with_code(5).saying(&["missing.img: opening the image: "]);
-    scene.canon(&["pipe/in.img", "out.img"]).with_code(5);
-    assert_eq!(scene.names(), ["pipe", "socket"]);
+    scene.canon(&["socket/in.img", "out.img"]).with_code(5);
+    assert_eq!(scene.names(), ["socket"]);
 }
 
 #[test]

@@ -39,6 +39,7 @@ mod refusals;
 mod shared_blocks;
 mod sharing;
 mod stable;
+mod streams;
 mod structures;
 mod support;
 mod threads;
