@@ -89,6 +89,10 @@ struct Canonicalize {
     #[arg(long)]
     verify: bool,
 
+    /// Also write a bmap file (version 2.0) for OUT, with which flashing tools leave out the free blocks of filesystems
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    bmap: Option<PathBuf>,
+
     /// Do not wait until the output is safe on its disk: faster, but after a power cut it may be there
     /// without its content
     #[arg(long, conflicts_with_all = ["in_place", "check"])]
@@ -253,6 +257,8 @@ pub struct Job {
     pub selection: Selection,
     /// What happens to what is no filesystem.
     pub around: Around,
+    /// Where a bmap file goes.
+    pub bmap: Option<PathBuf>,
     /// What to do with it.
     pub task: Task,
     /// What the library is to do.
@@ -335,6 +341,9 @@ impl Canonicalize {
         if self.verify && self.output.as_ref().is_some_and(is_standard) {
             return Err("a pipe can't be read again: leave --verify out, or write to a file".to_owned());
         }
+        if self.bmap.is_some() && self.output.as_ref().is_some_and(is_standard) {
+            return Err("a pipe can't be read again: leave --bmap out, or write to a file".to_owned());
+        }
         let task = if self.check {
             Task::Check
         } else {
@@ -351,6 +360,7 @@ impl Canonicalize {
             journal: self.journal,
             selection: self.place.selection(),
             around: self.around.around(),
+            bmap: self.bmap,
             task,
             options,
             threads: self.threads,

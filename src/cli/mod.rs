@@ -1,6 +1,7 @@
 //! What the library leaves to its caller: arguments, files, the terminal, and the environment.
 
 pub mod args;
+pub mod bmap;
 pub mod commands;
 pub mod diff;
 pub mod failure;

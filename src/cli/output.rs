@@ -61,9 +61,18 @@ impl Output {
     ///
     /// As for an image.
     pub fn write_all(target: Target, bytes: &[u8]) -> Result<Vec<String>, Failure> {
+        Self::with_bytes(target, bytes)?.publish(true)
+    }
+
+    /// The same, without a name as yet.
+    ///
+    /// # Errors
+    ///
+    /// As for an image.
+    pub fn with_bytes(target: Target, bytes: &[u8]) -> Result<Self, Failure> {
         let output = Self::with_mode(target, ANYONE)?;
         output.file().write_all(bytes).map_err(|error| output.failure("writing it", &error))?;
-        output.publish(true)
+        Ok(output)
     }
 
     /// Begins an empty output.
@@ -88,6 +97,14 @@ impl Output {
         &self.target.shown
     }
 
+    /// Whether it is going to have the name of another output.
+    pub fn goes_to(&self, other: &Target) -> bool {
+        let name = |target: &Target| {
+            (fs::canonicalize(target.directory()).ok(), target.path.file_name().map(ToOwned::to_owned))
+        };
+        name(&self.target) == name(other)
+    }
+
     /// Gives the file the input's permission bits and its final name, in the place of what had the
     /// name before; with `sync`, once it is on the disk. Returns what is worth a warning.
     ///
@@ -108,7 +125,11 @@ impl Output {
     }
 
     /// Gives the file its name.
-    fn publish(self, sync: bool) -> Result<Vec<String>, Failure> {
+    ///
+    /// # Errors
+    ///
+    /// An I/O error; then nothing has changed.
+    pub fn publish(self, sync: bool) -> Result<Vec<String>, Failure> {
         let mut warnings = Vec::new();
         if sync {
             self.file().sync_all().map_err(|error| self.failure("writing to the disk", &error))?;

@@ -11,6 +11,7 @@ use ext4_canon::{Difference, Error, Input, Report};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::args::{Job, Task, Voice};
+use super::bmap;
 use super::failure::Failure;
 use super::guard;
 use super::input::{Image, data_ranges};
@@ -151,13 +152,45 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> R
         verify_output(work, &output)?;
     }
     let shown = output.shown().to_owned();
-    let warnings = output.finish(image, sync)?;
+    let bmap = match &job.bmap {
+        Some(path) => {
+            let target = bmap_target(work, &output, path)?;
+            Some(Output::with_bytes(target, bmap_text(work, &output, sink)?.as_bytes())?)
+        }
+        None => None,
+    };
+    let mut warnings = output.finish(image, sync)?;
+    if let Some(bmap) = bmap {
+        warnings.extend(bmap.publish(sync)?);
+    }
     let mut reports = named(disk, reports);
     // About the whole output; there is one report at least.
     if let Some(first) = reports.first_mut() {
         first.report.warnings.extend(warnings);
     }
     Ok(Ending::Written { output: shown, verified, reports })
+}
+
+/// Where the bmap file goes: neither to the image nor to its canonical form.
+fn bmap_target(work: &Work<'_>, output: &Output, path: &Path) -> Result<Target, Failure> {
+    let target = Target::beside(path, work.image)?;
+    if output.goes_to(&target) {
+        return Err(Failure::usage(path, "is the output; give another name for the bmap file"));
+    }
+    Ok(target)
+}
+
+fn bmap_text(work: &Work<'_>, output: &Output, sink: FileSink<'_>) -> Result<String, Failure> {
+    let map = map_output(work, output)?;
+    let used = sink.used();
+    let text = work.pool.install(|| bmap::text(map.bytes(), &used));
+    map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;
+    Ok(text)
+}
+
+fn map_output(work: &Work<'_>, output: &Output) -> Result<Map, Failure> {
+    Map::new(output.file(), work.image.length)
+        .map_err(|error| Failure::io(output.shown(), "mapping it into memory", &error))
 }
 
 /// Writes to standard output.
@@ -181,8 +214,7 @@ fn stream_image(work: &Work<'_>, output: &Path) -> Result<Ending, Failure> {
 
 fn verify_output(work: &Work<'_>, output: &Output) -> Result<(), Failure> {
     let Work { job, image, disk, pool, progress } = work;
-    let map = Map::new(output.file(), image.length)
-        .map_err(|error| Failure::io(output.shown(), "mapping it into memory", &error))?;
+    let map = map_output(work, output)?;
     let written = Input::sparse(map.bytes(), data_ranges(output.file(), image.length));
     let result = pool.install(|| disk.verify(&written, &job.options, job.around, *progress));
     image.unchanged()?;

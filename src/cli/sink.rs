@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -34,6 +35,8 @@ pub struct FileSink<'a> {
     input: Option<&'a File>,
     /// Sharing failed once, and is not tried again.
     alone: AtomicBool,
+    /// What is in use.
+    used: Mutex<Vec<Range<u64>>>,
 }
 
 impl<'a> FileSink<'a> {
@@ -46,6 +49,7 @@ impl<'a> FileSink<'a> {
             turn: Mutex::default(),
             input: None,
             alone: AtomicBool::default(),
+            used: Mutex::default(),
         }
     }
 
@@ -57,6 +61,11 @@ impl<'a> FileSink<'a> {
             if one == other && SHARING.contains(&one));
         self.input = shares.then_some(input);
         self
+    }
+
+    /// What of the image is in use, in bytes.
+    pub fn used(self) -> Vec<Range<u64>> {
+        self.used.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether a write failed: then the error that the library passes on is about the output.
@@ -131,6 +140,10 @@ impl Sink for FileSink<'_> {
             }
             _ => 0,
         }
+    }
+
+    fn in_use(&self, bytes: Range<u64>) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
     }
 
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {

@@ -170,12 +170,16 @@ impl Disk<'_> {
         self.check_options(options, around)?;
         let patches = self.patches(options, around, observer)?;
         let mut reports = Vec::new();
+        if around.zero_gaps {
+            self.gaps().into_iter().for_each(|gap| sink.in_use(gap));
+        }
         for segment in self.segments(&patches, around) {
             let io = |error| Error::io("writing the output", error);
             match segment {
                 Segment::Copied(range) => write::copy(&self.input, range, sink).map_err(io)?,
                 Segment::Patched(patch) => {
                     sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]).map_err(io)?;
+                    sink.in_use(patch.offset..patch.offset + patch.bytes.len() as u64);
                 }
                 Segment::Filesystem(part) => {
                     let sink = Shifted { sink, by: part.bytes.start };
@@ -291,6 +295,10 @@ struct Shifted<'s> {
 impl Sink for Shifted<'_> {
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         self.sink.write_at(self.by + offset, parts)
+    }
+
+    fn in_use(&self, bytes: Range<u64>) {
+        self.sink.in_use(self.by + bytes.start..self.by + bytes.end);
     }
 
     fn take_over(&self, offset: u64, from: u64, length: u64) -> u64 {

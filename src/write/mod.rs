@@ -86,7 +86,20 @@ pub fn write(
         uuid
     };
     write_behind_end(source, sink).map_err(|error| Error::io("writing the output", error))?;
+    tell_used(plan, sink);
     Ok(uuid)
+}
+
+/// Tells a sink what of the filesystem is in use.
+fn tell_used(plan: &Plan, sink: &dyn Sink) {
+    let (size, count) = (plan.geometry.block_size as u64, plan.geometry.blocks_count);
+    let mut next = 0;
+    for free in plan.layout.free.ranges().iter().chain(std::iter::once(&(count..count))) {
+        if next < free.start {
+            sink.in_use(next * size..free.start * size);
+        }
+        next = free.end;
+    }
 }
 
 /// Cuts the pieces into batches of about equal size.
@@ -129,6 +142,7 @@ fn write_behind_end(source: &Source<'_>, sink: &dyn Sink) -> std::io::Result<()>
 /// Copies bytes of an input to the same place, but for zeros.
 pub(crate) fn copy(input: &Input<'_>, range: Range<u64>, sink: &dyn Sink) -> std::io::Result<()> {
     const STEP: usize = 1 << 16;
+    sink.in_use(range.clone());
     for data in input.data_within(range) {
         let taken = sink.take_over(data.start, data.start, data.end - data.start);
         let start = data.start + taken;

@@ -1,6 +1,7 @@
 //! Where the output goes: data at an offset. What is never written is zero.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 
 /// Takes the output, from several threads, in any order, each byte at most once.
 pub trait Sink: Sync {
@@ -17,5 +18,11 @@ pub trait Sink: Sync {
     fn take_over(&self, offset: u64, from: u64, length: u64) -> u64 {
         let _ = (offset, from, length);
         0
+    }
+
+    /// Hears of bytes that mean something to whoever reads the image, those that are zero included: all but the
+    /// free blocks of filesystems.
+    fn in_use(&self, bytes: Range<u64>) {
+        let _ = bytes;
     }
 }

@@ -2,6 +2,7 @@
 //! independent reader.
 
 mod bigalloc;
+mod bmap;
 mod boot_loader;
 mod casefold;
 mod cli;

@@ -1,0 +1,90 @@
+//! `--bmap`: what a flashing tool leaves out is nothing that anybody reads.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::disk::disk;
+use crate::support::listing::same_tree;
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, canonical, gate, judge, run, same_bytes, tool, tree};
+
+const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
+
+/// What bmaptool makes of a device full of noise.
+fn flashed(lab: &Lab, image: &Path, bmap: &Path) -> PathBuf {
+    let device = lab.path("device");
+    fs::write(&device, tree::noise(77, usize::try_from(image.metadata().unwrap().len()).unwrap())).unwrap();
+    // It checks the digests of all ranges, and that of the file.
+    run(tool("bmaptool").args(["copy", "--bmap"]).arg(bmap).arg(image).arg(&device));
+    device
+}
+
+/// The number of blocks in a field of a bmap file.
+fn field(bmap: &Path, name: &str) -> u64 {
+    let text = fs::read_to_string(bmap).unwrap();
+    let rest = text.split(&format!("<{name}> ")).nth(1).unwrap();
+    rest.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_filesystem_survives_the_flashing() {
+    if !gate(&[Need::Mounts, Need::Program("bmaptool")]) {
+        return;
+    }
+    for options in [
+        &["-t", "ext4"][..],
+        &["-t", "ext2", "-b", "1024"],
+        &["-t", "ext4", "-O", "bigalloc", "-C", "16384"],
+        &["-t", "ext4", "-b", "1024", "-O", "^flex_bg"],
+        &["-t", "ext4", "-O", "quota,project", "-I", "256"],
+    ] {
+        let lab = Lab::new();
+        let from = lab.folder("from");
+        tree::plain(&from);
+        let image = lab.mke2fs_d("in.img", "128M", options, &from);
+        let (output, bmap) = (lab.path("out.img"), lab.path("out.bmap"));
+        run(tool(CANON).arg("--bmap").arg(&bmap).arg(&image).arg(&output));
+        same_bytes(&output, &canonical(&image, &[]));
+        let device = flashed(&lab, &output, &bmap);
+        judge::fsck_silent(&device).unwrap();
+        same_tree(&judge::kernel_tree(&output).unwrap(), &judge::kernel_tree(&device).unwrap());
+        same_bytes(&canonical(&device, &[]), &output);
+        let blocks = field(&bmap, "MappedBlocksCount");
+        assert!(blocks < field(&bmap, "BlocksCount") / 2, "{options:?}: {blocks}");
+    }
+}
+
+#[test]
+fn of_a_disk_all_but_free_blocks_is_flashed() {
+    if !gate(&[Need::Program("bmaptool"), Need::Program("sfdisk")]) {
+        return;
+    }
+    let lab = Lab::new();
+    let from = lab.folder("from");
+    tree::plain(&from);
+    let image = lab.mke2fs_d("in.img", "32M", &["-t", "ext4"], &from);
+    let path = lab.path("disk.img");
+    disk(&path, 80, "label: gpt\nstart=1MiB, size=32MiB\nstart=40MiB, size=32MiB\n", &[(1, &image)]);
+    let (output, bmap) = (lab.path("out.img"), lab.path("out.bmap"));
+    run(tool(CANON).args(["--zero-gaps", "--gpt", "canonical", "--bmap"]).arg(&bmap).arg(&path).arg(&output));
+    let device = flashed(&lab, &output, &bmap);
+    let again = lab.path("again.img");
+    run(tool(CANON).args(["--gpt", "canonical"]).arg(&device).arg(&again));
+    same_bytes(&output, &again);
+    let cut = |path: &Path| fs::read(path).unwrap()[33 << 20..].to_vec();
+    assert!(cut(&output) == cut(&device), "the bytes behind the filesystem differ");
+}
+
+#[test]
+fn names_that_collide_are_refused() {
+    let lab = Lab::new();
+    lab.mke2fs("in.img", "4M", &["-t", "ext4"]);
+    let folder = lab.path("");
+    for (bmap, code) in [("in.img", 2), ("out.img", 2), ("./out.img", 2), ("no/out.bmap", 5)] {
+        let ran = try_run(tool(CANON).args(["--bmap", bmap, "in.img", "out.img"]).current_dir(&folder));
+        assert_eq!(ran.code, Some(code), "{bmap}: {ran:?}");
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "{bmap}");
+    }
+    let ran = try_run(tool(CANON).args(["--bmap", "x", "in.img", "-"]).current_dir(&folder));
+    assert_eq!(ran.code, Some(2), "{ran:?}");
+}
