@@ -49,8 +49,8 @@ struct Typed {
 
 #[derive(Args, Debug)]
 struct Canonicalize {
-    /// The image of a filesystem or of a disk with partitions: a file, a block device, or a pipe (- is standard
-    /// input), of which a copy is stored in TMPDIR; it is never written to
+    /// The image of a filesystem or of a disk with partitions: a file or a block device; also a pipe (- is standard
+    /// input) or an Android sparse image, of which a copy is stored in TMPDIR. It is never written to
     #[arg(value_name = "IN", required_unless_present = "generate")]
     input: Option<PathBuf>,
 
@@ -88,6 +88,10 @@ struct Canonicalize {
     /// Read the output again before it gets its name, and compare its tree with that of IN
     #[arg(long)]
     verify: bool,
+
+    /// The format of OUT
+    #[arg(long, value_enum, default_value_t = Format::Raw)]
+    format: Format,
 
     /// Also write a bmap file (version 2.0) for OUT, with which flashing tools leave out the free blocks of filesystems
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
@@ -177,6 +181,15 @@ pub struct AroundArgs {
     zero_gaps: bool,
 }
 
+/// In which format an image is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// The bytes of the image
+    Raw,
+    /// An Android sparse image, without the free blocks of filesystems
+    Sparse,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Gpt {
     /// They stay
@@ -257,6 +270,8 @@ pub struct Job {
     pub selection: Selection,
     /// What happens to what is no filesystem.
     pub around: Around,
+    /// In which format the output is written.
+    pub format: Format,
     /// Where a bmap file goes.
     pub bmap: Option<PathBuf>,
     /// What to do with it.
@@ -344,6 +359,14 @@ impl Canonicalize {
         if self.bmap.is_some() && self.output.as_ref().is_some_and(is_standard) {
             return Err("a pipe can't be read again: leave --bmap out, or write to a file".to_owned());
         }
+        let is_streamed = self.output.as_ref().is_some_and(is_standard);
+        if self.format == Format::Sparse
+            && (is_streamed || self.check || self.in_place || self.bmap.is_some())
+        {
+            return Err(
+                "an Android sparse image is written to a file: give OUT, and leave --bmap out".to_owned()
+            );
+        }
         let task = if self.check {
             Task::Check
         } else {
@@ -360,6 +383,7 @@ impl Canonicalize {
             journal: self.journal,
             selection: self.place.selection(),
             around: self.around.around(),
+            format: self.format,
             bmap: self.bmap,
             task,
             options,

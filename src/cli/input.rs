@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::failure::Failure;
 use super::map::Map;
+use super::sparse::{expand, is_sparse};
 use super::stream::spool;
 
 /// What stands for standard input, or for standard output.
@@ -31,8 +32,8 @@ pub struct Image {
     pub path: PathBuf,
     /// What the system said of it when it was opened.
     pub metadata: Metadata,
-    /// Whether it came through a pipe, and only a copy of it is a file.
-    pub is_piped: bool,
+    /// What it came from, if only a copy of it is a file.
+    pub stored_from: Option<&'static str>,
     /// Its length in bytes, also of a device.
     pub length: u64,
     file: File,
@@ -43,7 +44,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens a regular file, a block device, or a pipe, of which it stores a copy; messages say that it was to be the `role`.
+    /// Opens a regular file, a block device, or a pipe, of which it stores a copy, as of an
+    /// Android sparse image; messages say that it was to be the `role`.
     ///
     /// # Errors
     ///
@@ -60,12 +62,23 @@ impl Image {
         };
         let mut metadata = file.metadata().map_err(|error| io("reading its size", error))?;
         let kind = metadata.file_type();
-        let is_piped = kind.is_fifo() || kind.is_socket();
-        if is_piped {
-            file = spool(file).map_err(|error| io("storing it in a temporary file (see TMPDIR)", error))?;
+        let storing = |error| io("storing it in a temporary file (see TMPDIR)", error);
+        let mut stored_from = None;
+        if kind.is_fifo() || kind.is_socket() {
+            file = spool(file).map_err(storing)?;
+            stored_from = Some("a pipe");
             metadata = file.metadata().map_err(|error| io("reading its size", error))?;
         }
         refuse(path, metadata.file_type())?;
+        if metadata.is_file() {
+            let map = Map::new(&file, metadata.len()).map_err(|error| io("mapping it into memory", error))?;
+            if is_sparse(map.bytes()) {
+                file = expand(map.bytes()).map_err(storing)?;
+                stored_from = Some("an Android sparse image");
+                map.readable().map_err(|error| io("reading it", error))?;
+                metadata = file.metadata().map_err(|error| io("reading its size", error))?;
+            }
+        }
         let (length, data) = if metadata.is_file() {
             (metadata.len(), data_ranges(&file, metadata.len()))
         } else {
@@ -73,7 +86,7 @@ impl Image {
             (length, std::iter::once(0..length).collect())
         };
         let map = Map::new(&file, length).map_err(|error| io("mapping it into memory", error))?;
-        Ok(Self { path: path.to_owned(), metadata, is_piped, length, file, map, data, journal: None })
+        Ok(Self { path: path.to_owned(), metadata, stored_from, length, file, map, data, journal: None })
     }
 
     /// Opens an image, and the device of its external journal where one is given.
@@ -103,7 +116,7 @@ impl Image {
 
     /// The file that an output takes its permissions from, if it is one.
     pub fn model(&self) -> Option<&Metadata> {
-        Some(&self.metadata).filter(|metadata| metadata.is_file() && !self.is_piped)
+        Some(&self.metadata).filter(|metadata| metadata.is_file() && self.stored_from.is_none())
     }
 
     /// Whether a file is this one, under whatever name.

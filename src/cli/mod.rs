@@ -18,6 +18,7 @@ pub mod run;
 #[allow(unsafe_code)]
 pub mod signals;
 pub mod sink;
+pub mod sparse;
 pub mod stream;
 pub mod subcommands;
 pub mod target;

@@ -75,6 +75,15 @@ impl Output {
         Ok(output)
     }
 
+    /// An empty output with the same name, which takes the place of this one.
+    ///
+    /// # Errors
+    ///
+    /// As for an image.
+    pub fn another(&self) -> Result<Self, Failure> {
+        Self::with_mode(self.target.clone(), OWNER_ONLY)
+    }
+
     /// Begins an empty output.
     fn with_mode(target: Target, mode: u32) -> Result<Self, Failure> {
         let directory = target.directory();

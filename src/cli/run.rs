@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{IsTerminal as _, stdout};
+use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -10,7 +11,7 @@ use ext4_canon::disk::Disk;
 use ext4_canon::{Difference, Error, Input, Report};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::args::{Job, Task, Voice};
+use super::args::{Format, Job, Task, Voice};
 use super::bmap;
 use super::failure::Failure;
 use super::guard;
@@ -21,6 +22,7 @@ use super::progress::Progress;
 use super::report;
 use super::signals;
 use super::sink::FileSink;
+use super::sparse;
 use super::stream::StreamSink;
 use super::target::Target;
 
@@ -152,12 +154,20 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> R
         verify_output(work, &output)?;
     }
     let shown = output.shown().to_owned();
+    let sparse = match job.format {
+        Format::Raw => None,
+        Format::Sparse => Some(sparse_output(work, &output, sink.used())?),
+    };
     let bmap = match &job.bmap {
         Some(path) => {
             let target = bmap_target(work, &output, path)?;
-            Some(Output::with_bytes(target, bmap_text(work, &output, sink)?.as_bytes())?)
+            Some(Output::with_bytes(target, bmap_text(work, &output, sink.used())?.as_bytes())?)
         }
         None => None,
+    };
+    let output = match sparse {
+        Some(sparse) => sparse,
+        None => output,
     };
     let mut warnings = output.finish(image, sync)?;
     if let Some(bmap) = bmap {
@@ -180,12 +190,21 @@ fn bmap_target(work: &Work<'_>, output: &Output, path: &Path) -> Result<Target, 
     Ok(target)
 }
 
-fn bmap_text(work: &Work<'_>, output: &Output, sink: FileSink<'_>) -> Result<String, Failure> {
+fn bmap_text(work: &Work<'_>, output: &Output, used: Vec<Range<u64>>) -> Result<String, Failure> {
     let map = map_output(work, output)?;
-    let used = sink.used();
     let text = work.pool.install(|| bmap::text(map.bytes(), &used));
     map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;
     Ok(text)
+}
+
+/// The same output as an Android sparse image.
+fn sparse_output(work: &Work<'_>, output: &Output, used: Vec<Range<u64>>) -> Result<Output, Failure> {
+    let map = map_output(work, output)?;
+    let sparse = output.another()?;
+    sparse::write(sparse.file(), map.bytes(), &used)
+        .map_err(|error| Failure::io(output.shown(), "writing the output", &error))?;
+    map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;
+    Ok(sparse)
 }
 
 fn map_output(work: &Work<'_>, output: &Output) -> Result<Map, Failure> {

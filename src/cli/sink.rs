@@ -64,8 +64,8 @@ impl<'a> FileSink<'a> {
     }
 
     /// What of the image is in use, in bytes.
-    pub fn used(self) -> Vec<Range<u64>> {
-        self.used.into_inner().unwrap_or_else(PoisonError::into_inner)
+    pub fn used(&self) -> Vec<Range<u64>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether a write failed: then the error that the library passes on is about the output.

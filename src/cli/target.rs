@@ -13,7 +13,7 @@ use super::input::Image;
 const MOST_LINKS: usize = 40;
 
 /// A name for the output.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Target {
     /// The name as it was given, for messages.
     pub shown: PathBuf,
@@ -61,8 +61,9 @@ impl Target {
     /// A usage error where it can't be replaced without harm.
     pub fn in_place(image: &Image) -> Result<Self, Failure> {
         let usage = |reason| Err(Failure::usage(&image.path, reason));
-        if image.is_piped {
-            return usage("is a pipe, which can't be replaced; write to a file with OUT");
+        if let Some(what) = image.stored_from {
+            let reason = format!("is {what}, which can't be replaced; write to a file with OUT");
+            return Err(Failure::usage(&image.path, reason));
         }
         if !image.metadata.is_file() {
             return usage(

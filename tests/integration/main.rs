@@ -39,6 +39,7 @@ mod recovery;
 mod refusals;
 mod shared_blocks;
 mod sharing;
+mod sparse;
 mod stable;
 mod streams;
 mod structures;

@@ -1,0 +1,248 @@
+//! Android's sparse images: chunks of blocks that are stored, filled with a pattern, or of no concern.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
+
+/// What a sparse image begins with, in little-endian order as all numbers here.
+const MAGIC: u32 = 0xED26_FF3A;
+/// Bytes of its header, and of that of a chunk.
+const HEADER: u16 = 28;
+const CHUNK_HEADER: u16 = 12;
+
+const RAW: u16 = 0xCAC1;
+const FILL: u16 = 0xCAC2;
+const DONT_CARE: u16 = 0xCAC3;
+const CRC32: u16 = 0xCAC4;
+
+/// Bytes of a block of what is written.
+const BLOCK: usize = 4096;
+/// Blocks of a stored chunk, so that flashing tools find it handy.
+const MOST_BLOCKS: u64 = 1 << 14;
+/// Bytes that patterns may take in a temporary file: a chunk of 16 bytes can ask for terabytes.
+const MOST_FILLED: u64 = 1 << 30;
+
+/// Whether bytes begin a sparse image.
+pub fn is_sparse(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC.to_le_bytes())
+}
+
+/// Stores the image that a sparse one stands for in a nameless file; what is of no concern becomes a hole.
+///
+/// # Errors
+///
+/// `InvalidData` with what is wrong, or what the system says.
+pub fn expand(bytes: &[u8]) -> io::Result<File> {
+    let header = take(bytes, 0, HEADER.into(), "the header")?;
+    let (major, chunk_header) = (u16_at(header, 4), u16_at(header, 10));
+    let (block, blocks, chunks) = (u32_at(header, 12), u32_at(header, 16), u32_at(header, 20));
+    if major != 1 || u16_at(header, 8) < HEADER || chunk_header < CHUNK_HEADER {
+        return wrong("is of a version that is not known");
+    }
+    if block == 0 || block % 4 != 0 {
+        return wrong("has a size of blocks that is no multiple of 4");
+    }
+    let block = u64::from(block);
+    let file = tempfile::tempfile()?;
+    file.set_len(block * u64::from(blocks))?;
+    let (mut at, mut done, mut filled) = (u64::from(u16_at(header, 8)), 0, 0);
+    for _ in 0..chunks {
+        let chunk = take(bytes, at, chunk_header.into(), "a chunk")?;
+        let (kind, count, total) =
+            (u16_at(chunk, 0), u64::from(u32_at(chunk, 4)), u64::from(u32_at(chunk, 8)));
+        let Some(size) = total.checked_sub(chunk_header.into()) else {
+            return wrong("has a chunk that is too short");
+        };
+        let data = take(bytes, at + u64::from(chunk_header), size, "a chunk")?;
+        let (start, length) = (done * block, count * block);
+        done += count;
+        if done > u64::from(blocks) {
+            return wrong("has more blocks in its chunks than its header says");
+        }
+        match (kind, size) {
+            (RAW, size) if size == length => write_data(&file, data, start)?,
+            (FILL, 4) => {
+                filled += if data == [0; 4] { 0 } else { length };
+                if filled > MOST_FILLED {
+                    return wrong("fills more than 1 GiB with patterns; expand it with simg2img");
+                }
+                fill(&file, data, start..start + length)?;
+            }
+            (DONT_CARE, 0) => {}
+            // A checksum of everything before, which img2simg leaves out.
+            (CRC32, 4) if count == 0 => {}
+            _ => return wrong("has a chunk of a kind or size that is not known"),
+        }
+        at += total;
+    }
+    if done != u64::from(blocks) || at != bytes.len() as u64 {
+        return wrong("has other chunks than its header says");
+    }
+    Ok(file)
+}
+
+/// Writes the sparse form of an image, of which those bytes are in use; all others are of no concern.
+///
+/// # Errors
+///
+/// What the system says; `InvalidInput` if the image is not of whole blocks.
+pub fn write(out: &File, image: &[u8], used: &[Range<u64>]) -> io::Result<()> {
+    let blocks = u32::try_from(image.len() / BLOCK).ok().filter(|_| image.len().is_multiple_of(BLOCK));
+    let Some(blocks) = blocks else {
+        let words = "a sparse image has whole blocks of 4096 bytes, and at most 2^32 - 1 of them";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+    };
+    let chunks = chunks(image, used);
+    let mut out = BufWriter::with_capacity(1 << 20, out);
+    out.write_all(&MAGIC.to_le_bytes())?;
+    for half in [1, 0, HEADER, CHUNK_HEADER] {
+        out.write_all(&half.to_le_bytes())?;
+    }
+    let count = u32::try_from(chunks.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    for word in [4096, blocks, count, 0] {
+        out.write_all(&word.to_le_bytes())?;
+    }
+    for (kind, range) in chunks {
+        let data: &[u8] = match kind {
+            RAW => &image[at(range.start)..at(range.end)],
+            FILL => &[0; 4],
+            _ => &[],
+        };
+        out.write_all(&kind.to_le_bytes())?;
+        out.write_all(&[0; 2])?;
+        // A chunk has less than 2^32 bytes, since stored ones are short.
+        for word in [range.end - range.start, u64::from(CHUNK_HEADER) + data.len() as u64] {
+            out.write_all(&u32::try_from(word).unwrap_or(u32::MAX).to_le_bytes())?;
+        }
+        out.write_all(data)?;
+    }
+    out.flush()
+}
+
+/// The kinds of all blocks, in runs.
+fn chunks(image: &[u8], used: &[Range<u64>]) -> Vec<(u16, Range<u64>)> {
+    let mut used: Vec<_> = used.to_vec();
+    used.sort_unstable_by_key(|range| range.start);
+    let mut rest = used.iter().peekable();
+    let mut chunks: Vec<(u16, Range<u64>)> = Vec::new();
+    for (block, bytes) in (0..).zip(image.chunks_exact(BLOCK)) {
+        let (start, end) = (block * BLOCK as u64, (block + 1) * BLOCK as u64);
+        while rest.next_if(|range| range.end <= start).is_some() {}
+        let is_used = rest.peek().is_some_and(|range| range.start < end);
+        let kind = match is_used {
+            false => DONT_CARE,
+            true if bytes.iter().all(|byte| *byte == 0) => FILL,
+            true => RAW,
+        };
+        match chunks.last_mut() {
+            Some((last, range))
+                if *last == kind && (kind != RAW || range.end - range.start < MOST_BLOCKS) =>
+            {
+                range.end += 1;
+            }
+            _ => chunks.push((kind, block..block + 1)),
+        }
+    }
+    chunks
+}
+
+fn at(block: u64) -> usize {
+    usize::try_from(block).unwrap_or(usize::MAX).saturating_mul(BLOCK)
+}
+
+/// Stores bytes, zeros as holes.
+fn write_data(file: &File, data: &[u8], start: u64) -> io::Result<()> {
+    for (offset, part) in (start..).step_by(1 << 16).zip(data.chunks(1 << 16)) {
+        if part.iter().any(|byte| *byte != 0) {
+            file.write_all_at(part, offset)?;
+        }
+    }
+    Ok(())
+}
+
+fn fill(file: &File, pattern: &[u8], range: Range<u64>) -> io::Result<()> {
+    if pattern == [0; 4] {
+        return Ok(());
+    }
+    let part = pattern.repeat(1 << 14);
+    for offset in range.clone().step_by(part.len()) {
+        let length = usize::try_from(range.end - offset).map_or(part.len(), |left| left.min(part.len()));
+        file.write_all_at(&part[..length], offset)?;
+    }
+    Ok(())
+}
+
+fn take<'b>(bytes: &'b [u8], start: u64, length: u64, what: &str) -> io::Result<&'b [u8]> {
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    match bytes.get(place(start)..place(start.saturating_add(length))) {
+        Some(found) => Ok(found),
+        None => wrong(&format!("is cut short: {what} at byte {start} has {length} bytes")),
+    }
+}
+
+fn wrong<T>(what: &str) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("the Android sparse image {what}")))
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> u16 {
+    u16::from_le_bytes([bytes[at], bytes[at + 1]])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round(image: &[u8], used: &[Range<u64>]) -> (Vec<u8>, Vec<u8>) {
+        let file = tempfile::tempfile().unwrap();
+        write(&file, image, used).unwrap();
+        let read = |file: &File| {
+            let mut bytes = vec![0; usize::try_from(file.metadata().unwrap().len()).unwrap()];
+            file.read_exact_at(&mut bytes, 0).unwrap();
+            bytes
+        };
+        let sparse = read(&file);
+        let image = read(&expand(&sparse).unwrap());
+        (sparse, image)
+    }
+
+    #[test]
+    fn what_is_in_use_comes_back() {
+        let mut image = vec![0; 10 * BLOCK];
+        image[BLOCK + 5] = 1;
+        image[7 * BLOCK] = 2;
+        let (sparse, found) = round(&image, &[7 * 4096..7 * 4096 + 1, 0..3 * 4096]);
+        assert!(found == image);
+        let kinds: Vec<_> = chunks(&image, &[7 * 4096..7 * 4096 + 1, 0..3 * 4096]);
+        assert_eq!(
+            kinds,
+            [(FILL, 0..1), (RAW, 1..2), (FILL, 2..3), (DONT_CARE, 3..7), (RAW, 7..8), (DONT_CARE, 8..10)]
+        );
+        assert_eq!(sparse.len(), 28 + 6 * 12 + 2 * 4 + 2 * BLOCK);
+        assert!(write(&tempfile::tempfile().unwrap(), &image[1..], &[]).is_err());
+    }
+
+    #[test]
+    fn damage_is_told_and_takes_no_room() {
+        let mut image = vec![0; 4 * BLOCK];
+        image[0] = 1;
+        let (sparse, _) = round(&image, &[0..2 * 4096, 9..9]);
+        for at in 0..sparse.len().min(100) {
+            for value in [0, 1, 0x7F, 0xFF] {
+                let mut damaged = sparse.clone();
+                damaged[at] = value;
+                if let Ok(file) = expand(&damaged) {
+                    use std::os::unix::fs::MetadataExt as _;
+                    assert!(file.metadata().unwrap().blocks() * 512 <= MOST_FILLED);
+                }
+            }
+        }
+        for length in 0..sparse.len() {
+            assert!(expand(&sparse[..length]).is_err(), "{length}");
+        }
+    }
+}
