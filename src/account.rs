@@ -1,7 +1,7 @@
 //! Counting what canonicalization rewrote.
 
 use crate::ondisk::features::Compat;
-use crate::plan::{Content, Plan};
+use crate::plan::Plan;
 use crate::read::Reading;
 use crate::recover::Recovery;
 use crate::report::Report;
@@ -49,7 +49,9 @@ pub fn account(
         fast_commit_records: recovery.fast_commit_records,
         orphans_dropped: reading.orphans.dropped,
         orphans_truncated: reading.orphans.truncated,
-        bytes_written: plan.bytes_written(),
+        bytes_written: plan.copies.bytes_written,
+        data_blocks: plan.copies.data_blocks,
+        blocks_moved: plan.copies.blocks_moved,
         ..Report::default()
     };
     report.stale_bytes = report.stale_blocks * size;
@@ -58,16 +60,6 @@ pub fn account(
         .zip(&reading.inodes)
         .filter(|(id, before)| before.0 != 0 && plan.numbering.number_of(*id) != **before)
         .count() as u64;
-    for piece in &plan.pieces {
-        if let Content::Data(before) = piece.content {
-            let blocks = piece.bytes.div_ceil(size);
-            report.data_blocks += blocks;
-            report.blocks_moved += if before == piece.start { 0 } else { blocks };
-        } else if let Content::SmallData(_) = piece.content {
-            report.data_blocks += 1;
-            report.blocks_moved += 1;
-        }
-    }
     report.warnings.clone_from(&reading.warnings);
     if source.features().compat.contains(Compat::STABLE_INODES) {
         report.warnings.push("stable_inodes: inode numbers and UUID are kept".to_owned());

@@ -158,7 +158,7 @@ pub fn explain(
     explainer.directories();
     explainer.layout();
     explainer.clamped(report.times_changed);
-    explainer.structures(&check::differences(source, plan, sink));
+    explainer.structures(&check::differences(source, &reading.tree, plan, sink));
     let mut findings = explainer.findings;
     findings.sort_by_key(|finding| finding.cause);
     Ok((report.warnings.clone(), findings))
@@ -337,7 +337,7 @@ impl Explainer<'_, '_> {
         let of_node = |id: NodeId| {
             let before = places.of_inode(self.reading.inodes[id.index()]);
             let extents = self.plan.layout.extents(self.plan.layout.nodes[id.index()]).iter();
-            let after = extents.map(|extent| (extent.logical, extent.physical.0, u64::from(extent.count)));
+            let after = extents.map(|extent| (extent.logical, extent.physical().0, u64::from(extent.count)));
             (before, joined(after))
         };
         let moved = self.nodes(|id| {

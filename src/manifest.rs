@@ -158,7 +158,7 @@ fn opaque_digest(source: &Source<'_>, tree: &Tree, id: NodeId, from: u64) -> [u8
         for run in runs.iter().take_while(|run| state == 0 && u64::from(run.logical) < end) {
             let first = u64::from(run.logical);
             for block in start.max(first)..end.min(run.end()) {
-                hash.update(source.block(BlockNr(run.physical.0 + (block - first))).unwrap_or_default());
+                hash.update(source.block(BlockNr(run.physical().0 + (block - first))).unwrap_or_default());
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use crate::plan::{Content, Plan, PlannedExtent};
+use crate::plan::{Content, Plan};
 use crate::read::places::Places;
 use crate::read::{Reading, leftovers};
 use crate::source::Source;
-use crate::tree::{Kind, NodeId, Tree};
+use crate::tree::{Kind, NodeId, Run, Tree};
 use crate::units::InodeNr;
 
 /// What a block is used for.
@@ -156,7 +156,7 @@ pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
     for blocks in plan.layout.free.ranges() {
         occupancy.add(Use::Free, blocks.clone());
     }
-    let blocks_of = |extent: &PlannedExtent| extent.physical.0..extent.physical.0 + u64::from(extent.count);
+    let blocks_of = |extent: &Run| extent.physical().0..extent.physical().0 + u64::from(extent.count);
     let mut used = Vec::new();
     for extent in plan.layout.journal.iter().flat_map(|journal| plan.layout.extents(*journal)) {
         used.push((blocks_of(extent), Use::Journal));
@@ -176,10 +176,11 @@ pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
             used.push((block.0..block.0 + 1, Use::Map));
         }
         if what == Use::File {
-            occupancy.stretches += stretches(extents.iter().map(|extent| (extent.physical.0, extent.count)));
+            occupancy.stretches +=
+                stretches(extents.iter().map(|extent| (extent.physical().0, extent.count)));
         }
     }
-    for piece in plan.pieces.iter().filter(|piece| matches!(piece.content, Content::Xattrs(..))) {
+    for piece in plan.rendered.iter().filter(|piece| matches!(piece.content, Content::Xattrs(..))) {
         used.push((piece.start.0..piece.start.0 + 1, Use::Map));
     }
     for file in &plan.layout.values {

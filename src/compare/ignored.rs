@@ -174,7 +174,7 @@ fn compare_pair(
     let sizes = sides.each_ref().map(|side| side.source.geometry.block_size);
     let allocated = [0, 1].map(|side| {
         let runs = trees[side].runs_of(pair[side]).iter();
-        runs.map(|run| (u64::from(run.logical), run.end(), run.unwritten))
+        runs.map(|run| (u64::from(run.logical), run.end(), run.unwritten()))
     });
     let [left, right] = allocated.map(joined);
     Unlike {

@@ -12,7 +12,7 @@ use zerocopy::IntoBytes;
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::superblock::Superblock;
 use crate::read::{QuotaRules, Reading};
-use crate::survey::{Digests, Survey, joined};
+use crate::survey::{Digests, joined};
 use crate::tree::{Kind, NodeId, Text, Tree, XattrSetId};
 
 const DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
@@ -45,9 +45,8 @@ impl Stream {
 }
 
 /// Derives the UUID (version 8, variant 1). The superblock's UUID counts as zero.
-pub fn derive(superblock: &Superblock, reading: &Reading, survey: &Survey, digests: &Digests) -> [u8; 16] {
+pub fn derive(superblock: &Superblock, reading: &Reading, digests: &Digests) -> [u8; 16] {
     let Reading { tree, specials, .. } = reading;
-    let content = (survey, digests);
     let (mut hash, mut stream) = (Sha256::new(), Stream::default());
     stream.bytes(DOMAIN);
     stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
@@ -57,7 +56,7 @@ pub fn derive(superblock: &Superblock, reading: &Reading, survey: &Survey, diges
     stream.count(tree.nodes.len());
     hash.update(stream.0);
     add(&mut hash, tree.nodes.len(), |stream, index| {
-        node(stream, tree, content, NodeId(u32::try_from(index).unwrap_or(u32::MAX)));
+        node(stream, tree, digests, NodeId(u32::try_from(index).unwrap_or(u32::MAX)));
     });
     let block_size = 1024 << superblock.s_log_block_size.get();
     // What lies in inodes of their own, many sets may have.
@@ -108,7 +107,7 @@ fn add(hash: &mut Sha256, count: usize, write: impl Fn(&mut Stream, usize) + Syn
     ready.iter().for_each(|part| hash.update(part));
 }
 
-fn node(stream: &mut Stream, tree: &Tree, (survey, digests): (&Survey, &Digests), id: NodeId) {
+fn node(stream: &mut Stream, tree: &Tree, digests: &Digests, id: NodeId) {
     let node = tree.node(id);
     stream.u32(node.mode.into());
     stream.u32(node.uid);
@@ -134,9 +133,9 @@ fn node(stream: &mut Stream, tree: &Tree, (survey, digests): (&Survey, &Digests)
         }
         Kind::Regular { size, .. } => {
             stream.bytes(&size.to_le_bytes());
-            let runs = joined(survey.runs_of(id));
-            stream.count(runs.len());
-            for (logical, count, state) in runs {
+            let runs = tree.runs_of(id);
+            stream.count(joined(runs).count());
+            for (logical, count, state) in joined(runs) {
                 stream.u32(logical);
                 stream.u32(count);
                 stream.u8(state);

@@ -4,7 +4,7 @@ use super::{Plan, content_uuid};
 use crate::policy::UuidPolicy;
 use crate::read::Reading;
 use crate::source::Source;
-use crate::survey::{Digester, Segments, Survey};
+use crate::survey::{Digester, Segments};
 use crate::tree::Tree;
 
 /// The bytes of content that are read at once, of which some fit into a processor's cache.
@@ -15,7 +15,6 @@ pub const PART_BYTES: u64 = 1 << 20;
 pub struct Identity<'s, 'a> {
     plan: &'s Plan,
     reading: &'s Reading,
-    survey: &'s Survey,
     way: Way<'s, 'a>,
 }
 
@@ -27,9 +26,9 @@ enum Way<'s, 'a> {
 
 impl<'s, 'a> Identity<'s, 'a> {
     /// What the policy needs to read of a tree's content.
-    pub fn segments(source: &Source<'_>, tree: &Tree, survey: &Survey, policy: UuidPolicy) -> Segments {
+    pub fn segments(source: &Source<'_>, tree: &Tree, policy: UuidPolicy) -> Segments {
         match policy {
-            UuidPolicy::Content => Segments::new(source.geometry.block_size, tree, survey, PART_BYTES),
+            UuidPolicy::Content => Segments::new(source.geometry.block_size, tree, PART_BYTES),
             UuidPolicy::Keep | UuidPolicy::Given(_) => Segments::default(),
         }
     }
@@ -38,18 +37,16 @@ impl<'s, 'a> Identity<'s, 'a> {
     pub fn new(
         source: &'s Source<'a>,
         reading: &'s Reading,
-        (survey, segments): (&'s Survey, &'s Segments),
+        segments: &'s Segments,
         plan: &'s Plan,
         policy: UuidPolicy,
     ) -> Self {
         let way = match policy {
-            UuidPolicy::Content => {
-                Way::Content(Box::new(Digester::new(source, &reading.tree, survey, segments)))
-            }
+            UuidPolicy::Content => Way::Content(Box::new(Digester::new(source, &reading.tree, segments))),
             UuidPolicy::Keep => Way::Known(source.superblock.s_uuid),
             UuidPolicy::Given(uuid) => Way::Known(uuid),
         };
-        Self { plan, reading, survey, way }
+        Self { plan, reading, way }
     }
 
     /// How many parts of about [`PART_BYTES`] the content has that is to be read.
@@ -73,7 +70,7 @@ impl<'s, 'a> Identity<'s, 'a> {
             Way::Known(uuid) => *uuid,
             Way::Content(digester) => {
                 let digests = digester.finish();
-                content_uuid::derive(&self.plan.superblock, self.reading, self.survey, &digests)
+                content_uuid::derive(&self.plan.superblock, self.reading, &digests)
             }
         }
     }

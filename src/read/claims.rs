@@ -35,7 +35,7 @@ impl Claim {
     /// Content of an inode.
     pub fn of_content(owner: InodeNr, run: &Run) -> Self {
         let count = run.count.into();
-        Self { start: run.physical, count, owner: Some(owner), logical: Some(run.logical) }
+        Self { start: run.physical(), count, owner: Some(owner), logical: Some(run.logical) }
     }
 
     /// The first logical block of content; `None` for anything else.
@@ -175,7 +175,7 @@ mod tests {
     const FILE: InodeNr = InodeNr(12);
 
     fn content(logical: u32, physical: u64, count: u32) -> Claim {
-        Claim::of_content(FILE, &Run { logical, count, physical: BlockNr(physical), unwritten: false })
+        Claim::of_content(FILE, &Run::in_blocks(logical, count, BlockNr(physical), false))
     }
 
     /// Whether claims are in order where clusters have 16 blocks, and where blocks are clusters.

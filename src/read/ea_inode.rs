@@ -249,7 +249,7 @@ impl EaInode {
     fn value<'a>(&self, source: &Source<'a>, checked: bool) -> Result<Cow<'a, [u8]>> {
         let mut parts = Vec::new();
         for run in &self.runs {
-            let (mut block, end) = (run.physical.0, run.physical.0 + u64::from(run.count));
+            let (mut block, end) = (run.physical().0, run.physical().0 + u64::from(run.count));
             while block < end {
                 let part = source.together(BlockNr(block), end - block).unwrap_or_default();
                 block += (part.len() / source.geometry.block_size).max(1) as u64;

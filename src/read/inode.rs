@@ -512,7 +512,7 @@ fn read_symlink<'a>(
         if size >= source.geometry.block_size as u64 {
             return Err(at().value("i_size", size, "a symlink of one block, with room for a NUL"));
         }
-        (source.block(run.physical).unwrap_or_default(), map)
+        (source.block(run.physical()).unwrap_or_default(), map)
     };
     let length = usize::try_from(size).unwrap_or(usize::MAX);
     if inode.flags().contains(InodeFlags::ENCRYPT) {
@@ -563,7 +563,7 @@ fn cut_to_size(source: &Source<'_>, number: InodeNr, size: u64, map: &mut FileMa
     let at = || Location::of(Structure::Inode).inode(number);
     let block_size = source.geometry.block_size as u64;
     let blocks = div_up(size, block_size);
-    let last_written = map.runs.iter().rev().find(|run| !run.unwritten);
+    let last_written = map.runs.iter().rev().find(|run| !run.unwritten());
     if let Some(run) = last_written {
         let last = u64::from(run.logical) + u64::from(run.count) - 1;
         if last * block_size > size {

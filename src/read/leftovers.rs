@@ -57,8 +57,8 @@ pub fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
     // A journal that can't be read was refused before.
     let Ok(Some(Place::Inside(file))) = Place::of(source) else { return found };
     for run in &file.map.runs {
-        let start = run.physical.0 + u64::from(run.logical == 0);
-        add_set_blocks(source, start..run.physical.0 + u64::from(run.count), &mut found);
+        let start = run.physical().0 + u64::from(run.logical == 0);
+        add_set_blocks(source, start..run.physical().0 + u64::from(run.count), &mut found);
     }
     found
 }
@@ -103,11 +103,11 @@ pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
             return false;
         }
         let Some(run) =
-            tree.runs_of(*id).last().filter(|run| !run.unwritten && run.end() == bytes.div_ceil(size))
+            tree.runs_of(*id).last().filter(|run| !run.unwritten() && run.end() == bytes.div_ceil(size))
         else {
             return false;
         };
-        let block = source.block(BlockNr(run.physical.0 + u64::from(run.count) - 1)).unwrap_or_default();
+        let block = source.block(BlockNr(run.physical().0 + u64::from(run.count) - 1)).unwrap_or_default();
         let slack = usize::try_from(bytes % size).ok().and_then(|start| block.get(start..));
         slack.is_some_and(|slack| !is_zero(slack))
     };

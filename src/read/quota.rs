@@ -17,6 +17,7 @@ use crate::ondisk::quota::{
 };
 use crate::ondisk::{le32, view};
 use crate::source::Source;
+use crate::tree::Run;
 use crate::units::InodeNr;
 
 /// The greatest size of a quota file, in bytes, that e2fsprogs reads.
@@ -190,7 +191,7 @@ struct Reader<'s, 'a> {
 
 impl<'s, 'a> Reader<'s, 'a> {
     fn new(source: &'s Source<'a>, number: InodeNr, map: FileMap) -> Result<Self> {
-        if map.runs.iter().any(|run| run.unwritten) {
+        if map.runs.iter().any(Run::unwritten) {
             return Err(Location::of(Structure::QuotaFile).inode(number).wrong("has unwritten blocks"));
         }
         Ok(Self { source, number, map })
@@ -211,7 +212,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         let runs = &self.map.runs;
         let index = runs.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= logical);
         let run = runs.get(index).filter(|run| u64::from(run.logical) <= logical)?;
-        let start = run.physical.0 + (logical - u64::from(run.logical));
+        let start = run.physical().0 + (logical - u64::from(run.logical));
         let bytes = self.source.block(crate::units::BlockNr(start))?;
         bytes.get(usize::try_from(offset % size).ok()?..)?.get(..BLOCK_SIZE)
     }
