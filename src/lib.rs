@@ -204,13 +204,22 @@ impl<'p, 'a> Prepared<'p, 'a> {
         options: &Options,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let (options, mut reading, times_changed) = read_tree(source, recovery, options, observer)?;
+        Self::of(source, recovery, read_tree(source, recovery, options, observer)?, observer)
+    }
+
+    /// With the tree that was read, and the options that go with it.
+    fn of(
+        source: &'p source::Source<'a>,
+        recovery: &recover::Recovery<'_>,
+        (options, mut reading, times_changed): (Options, read::Reading, u64),
+        observer: &dyn Observer,
+    ) -> Result<Self> {
         let survey = survey::survey(source, &mut reading.tree, options.holes, observer);
         let (plan, (segments, stale_blocks)) = rayon::join(
             || plan::plan(source, &reading, &survey, &options),
             || {
                 let segments = plan::Identity::segments(source, &reading.tree, options.uuid);
-                (segments, read::leftovers::count(&read::leftovers::free_blocks(source, &reading.claims)))
+                (segments, read::leftovers::count(&read::leftovers::free_blocks(source, reading.claimed())))
             },
         );
         let plan = plan?;

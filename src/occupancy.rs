@@ -121,7 +121,7 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
     let mut occupancy = Occupancy::new(geometry.blocks_count, cells);
     // What lies before the first block belongs to no group.
     let mut used = vec![(0..geometry.first_data_block, Use::Metadata)];
-    for claim in reading.claims.iter() {
+    for claim in reading.claims.others() {
         let what = match claim.owner {
             Some(number) if source.has_journal_in(number) => Use::Journal,
             Some(number) if !reading.specials.is_special(number) => {
@@ -137,15 +137,21 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
             }
             _ => Use::Metadata,
         };
-        used.push((claim.start.0..claim.start.0 + claim.count, what));
+        used.push((claim.range(), what));
     }
+    for id in tree.ids().filter(|_| reading.claims.has_runs()) {
+        let blocks =
+            tree.runs_of(id).iter().map(|run| run.physical().0..run.physical().0 + u64::from(run.count));
+        used.extend(blocks.map(|blocks| (blocks, Use::File)));
+    }
+    used.sort_unstable_by_key(|(blocks, _)| blocks.start);
     let used = in_clusters(used, geometry.blocks_per_cluster);
-    for blocks in leftovers::free_blocks(source, &reading.claims) {
+    for blocks in leftovers::free_blocks(source, reading.claimed()) {
         outside(&used, blocks, |blocks| occupancy.add(Use::Stale, blocks));
     }
     used.into_iter().for_each(|(blocks, what)| occupancy.add(what, blocks));
     occupancy.add_rest(Use::Free);
-    let places = Places::of(&reading.claims);
+    let places = Places::of(reading);
     occupancy.stretches = regular.iter().map(|number| places.of_inode(*number).len() as u64).sum();
     occupancy
 }

@@ -150,16 +150,18 @@ impl FileMap {
         }
     }
 
-    /// Drops the logical blocks from `end` on.
-    pub fn cut(&mut self, end: u64) {
-        while let Some(run) = self.runs.last_mut() {
-            let start = u64::from(run.logical);
-            if start + u64::from(run.count) <= end {
-                break;
-            }
-            match u32::try_from(end.saturating_sub(start)) {
-                Ok(count) if count > 0 => run.count = count,
-                _ => _ = self.runs.pop(),
+    /// Drops the logical blocks from `end` on, and tells them.
+    pub fn cut(&mut self, end: u64, mut dropped: impl FnMut(Run)) {
+        while let Some(run) = self.runs.last_mut().filter(|run| run.end() > end) {
+            match u32::try_from(end.saturating_sub(run.logical.into())) {
+                Ok(count @ 1..) => {
+                    dropped(run.from(run.logical + count));
+                    run.count = count;
+                }
+                _ => {
+                    dropped(*run);
+                    self.runs.pop();
+                }
             }
         }
     }
@@ -188,7 +190,12 @@ impl FileMap {
     /// The claims on all blocks of the map.
     pub fn claims(&self, owner: InodeNr) -> impl Iterator<Item = Claim> + use<'_> {
         let content = self.runs.iter().map(move |run| Claim::of_content(owner, run));
-        content.chain(self.nodes.iter().map(move |block| Claim::of_inode(owner, *block, 1)))
+        content.chain(self.own_claims(owner))
+    }
+
+    /// The claims on the blocks of the map itself.
+    pub fn own_claims(&self, owner: InodeNr) -> impl Iterator<Item = Claim> + use<'_> {
+        self.nodes.iter().map(move |block| Claim::of_inode(owner, *block, 1))
     }
 
     /// The number of blocks, in whole clusters of so many blocks, that are allocated for content and

@@ -13,6 +13,7 @@ use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
 use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
 use crate::ondisk::{le16, le32};
 use crate::source::Source;
+use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr, div_up};
 
 /// A live inode of the tree, decoded and checked by itself. What it holds lies in [`Inodes`].
@@ -101,9 +102,14 @@ impl ReadInode {
     pub fn is_directory(&self) -> bool {
         matches!(self.content, Content::Directory)
     }
+
+    /// Whether it is a regular file.
+    pub fn is_regular(&self) -> bool {
+        matches!(self.content, Content::Regular(_))
+    }
 }
 
-/// Reads an inode, and adds it to the others; its blocks are added to the claims, all of them.
+/// Reads an inode, and adds it to the others; blocks of it that are not runs of a regular file are added to the claims.
 pub fn read<'a>(
     source: &Source<'a>,
     budget: &Budget,
@@ -160,7 +166,13 @@ pub fn read<'a>(
     let inline = inline_parts(source, raw, &inode, inline_data)?;
     let Stored { content, parts, mut map } = read_content(source, budget, raw, &inode, inline)?;
     let xattr_block = xattr_block(source, number, &inode)?;
-    claims.extend(map.claims(number));
+    if matches!(content, Content::Regular(_)) {
+        // What is left of its content is told by the runs.
+        claims.extend(map.own_claims(number));
+    } else {
+        claims.extend(map.claims(number));
+    }
+    let mut dropped = |run| claims.push(Claim::of_content(number, &run));
     let cluster = source.geometry.blocks_per_cluster;
     let blocks = map.blocks(cluster) + u64::from(xattr_block.is_some()) * cluster;
     if let (Content::Regular(size), None) = (content, parts) {
@@ -174,10 +186,10 @@ pub fn read<'a>(
         } else {
             if orphan {
                 // Whatever lies behind the end was about to go.
-                map.cut(source.geometry.blocks_of_bytes(size));
+                map.cut(source.geometry.blocks_of_bytes(size), &mut dropped);
             }
             check_size(source, number, size, limit)?;
-            cut_to_size(source, number, size, &mut map)?;
+            cut_to_size(source, number, size, &mut map, dropped)?;
         }
     }
     let project_feature = source.features().ro_compat.contains(RoCompat::PROJECT);
@@ -559,13 +571,19 @@ fn check_size(source: &Source<'_>, number: InodeNr, size: u64, limit: u64) -> Re
 
 /// Drops blocks past the end of a file, as far as e2fsck tolerates them: unwritten ones, and one
 /// written block right behind the end.
-fn cut_to_size(source: &Source<'_>, number: InodeNr, size: u64, map: &mut FileMap) -> Result<()> {
+fn cut_to_size(
+    source: &Source<'_>,
+    number: InodeNr,
+    size: u64,
+    map: &mut FileMap,
+    dropped: impl FnMut(Run),
+) -> Result<()> {
     let at = || Location::of(Structure::Inode).inode(number);
     let block_size = source.geometry.block_size as u64;
     let blocks = div_up(size, block_size);
     let last_written = map.runs.iter().rev().find(|run| !run.unwritten());
     if let Some(run) = last_written {
-        let last = u64::from(run.logical) + u64::from(run.count) - 1;
+        let last = run.end() - 1;
         if last * block_size > size {
             return Err(at().value(
                 "i_size",
@@ -574,6 +592,6 @@ fn cut_to_size(source: &Source<'_>, number: InodeNr, size: u64, map: &mut FileMa
             ));
         }
     }
-    map.cut(blocks);
+    map.cut(blocks, dropped);
     Ok(())
 }

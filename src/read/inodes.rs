@@ -46,7 +46,8 @@ impl Part {
         self.len
     }
 
-    fn range(self) -> Range<usize> {
+    /// Where they are.
+    pub fn range(self) -> Range<usize> {
         self.start..self.start + self.len as usize
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Reading;
-use super::claims::Claims;
+use super::claims::Claimed;
 use super::places::Places;
 use crate::ondisk::inode::Inode;
 use crate::recover::Place;
@@ -20,7 +20,7 @@ pub fn count(ranges: &[Range<u64>]) -> u64 {
 }
 
 /// Blocks that nothing claims, but that hold something, in order.
-pub fn free_blocks(source: &Source<'_>, claims: &Claims) -> Vec<Range<u64>> {
+pub fn free_blocks(source: &Source<'_>, claims: Claimed<'_>) -> Vec<Range<u64>> {
     let geometry = &source.geometry;
     let groups: Vec<_> = (0..geometry.groups)
         .into_par_iter()
@@ -115,9 +115,8 @@ pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
 }
 
 /// Symlinks whose target has a block that holds something behind it.
-pub fn symlinks_with_slack(source: &Source<'_>, reading: &Reading) -> Vec<NodeId> {
-    let Reading { tree, inodes, claims, .. } = reading;
-    let places = Places::of(claims);
+pub fn symlinks_with_slack(source: &Source<'_>, reading: &Reading, places: &Places) -> Vec<NodeId> {
+    let Reading { tree, inodes, .. } = reading;
     let has_slack = |id: &NodeId| {
         let Kind::Symlink(target) = tree.node(*id).kind else { return false };
         let [(_, block, _)] = places.of_inode(inodes[id.index()])[..] else { return false };

@@ -56,8 +56,15 @@ pub struct Reading {
     pub warnings: Vec<String>,
     /// What was to be deleted or truncated.
     pub orphans: Orphans,
-    /// Blocks of the input that its structures and files take.
+    /// The claims on blocks of the input; those of content are told by the first of the tree's runs.
     pub claims: claims::Claims,
+}
+
+impl Reading {
+    /// Blocks of the input that its structures and files take.
+    pub fn claimed(&self) -> claims::Claimed<'_> {
+        self.claims.claimed(&self.tree.runs)
+    }
 }
 
 /// Reads the tree of an image. Counts and bitmaps of one that had to be `recovered` are stale, and
@@ -110,9 +117,10 @@ impl<'a> Live<'a> {
 fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
     let mut claims = claims::Claims::of_metadata(source);
     // Inode tables that lie in each other would be read as many inodes as one likes.
-    claims.check(source.geometry.blocks_per_cluster)?;
+    let (cluster, none) = (source.geometry.blocks_per_cluster, claims::Content::NONE);
+    claims.check(none, cluster)?;
     let mut orphans = orphan::read(source)?;
-    orphans.claims.check(source.geometry.blocks_per_cluster)?;
+    orphans.claims.check(none, cluster)?;
     let scan = inode_table::scan(source, &orphans)?;
     observer.begin(Stage::Read, scan.live.len() as u64);
     let specials = special::read(source, &scan)?;
@@ -150,9 +158,12 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims(false));
     orphans.claims.extend(xattr_blocks.claims(true));
-    orphans.claims.check(source.geometry.blocks_per_cluster)?;
+    orphans.claims.check(none, cluster)?;
+    let mut content = claims::Content { runs: &inodes.runs, inodes: &inodes.list };
     let shared = if source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS) {
-        claims.settle_shared(|owner| is_regular(&inodes, owner))
+        let shared = claims.settle_shared(content);
+        content = none;
+        shared
     } else {
         0
     };
@@ -161,8 +172,8 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
             "files shared {shared} blocks (shared_blocks); each has its own now, and the feature is gone"
         ));
     }
-    claims.check(source.geometry.blocks_per_cluster)?;
-    claims.check_orphans(&orphans.claims, source.geometry.blocks_per_cluster)?;
+    claims.check(content, cluster)?;
+    claims.claimed(&inodes.runs).check_orphans(content, &orphans.claims, cluster)?;
     let of_orphans = xattr::values_of_orphans(source, &xattr_blocks, &orphans)?;
     let values = ea_inode::values(source, ea_inodes, &mut inodes, &xattr_blocks, &of_orphans)?;
     let directories = inodes
@@ -178,14 +189,14 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
     if !recovered && orphans.is_empty() {
         let mut others: Vec<_> = specials.numbers.iter().copied().chain(values.numbers()).collect();
         others.sort_unstable();
-        warnings.extend(accounting::compare(source, &claims, &inodes.list, &others));
+        warnings.extend(accounting::compare(
+            source,
+            claims.claimed(&assembled.tree.runs),
+            &inodes.list,
+            &others,
+        ));
         warnings.extend(quota::compare(source, &specials.quotas, &inodes));
     }
     warnings.extend(specials.warnings());
     Ok(Reading { tree: assembled.tree, inodes: assembled.inodes, specials, warnings, orphans, claims })
-}
-
-fn is_regular(inodes: &inodes::Inodes<'_>, number: InodeNr) -> bool {
-    let found = inodes.index_of(number).map(|index| inodes.list[index].content);
-    matches!(found, Some(inode::Content::Regular(_)))
 }
