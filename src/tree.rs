@@ -308,7 +308,7 @@ pub struct Xattr {
 }
 
 impl Tree {
-    /// An empty tree with the blocks of all regular files to come.
+    /// A tree without nodes, with the blocks of all regular files to come.
     pub fn of_runs(runs: Vec<Run>) -> Self {
         Self { runs, ..Self::default() }
     }

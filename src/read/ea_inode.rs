@@ -153,9 +153,9 @@ pub fn values<'a>(
     }
     let cluster = source.geometry.block_size as u64 * source.geometry.blocks_per_cluster;
     let mut charges = Vec::with_capacity(inodes.list.len());
-    for inode in inodes.iter() {
-        let in_block = inode.xattr_block.map_or(&[][..], |block| blocks.entries(block));
-        let referred = inode.xattrs.iter().chain(in_block).filter_map(|xattr| xattr.inode);
+    for inode in &inodes.list {
+        let in_block = inode.xattr_block().map_or(&[][..], |block| blocks.entries(block));
+        let referred = inodes.xattrs_of(inode).iter().chain(in_block).filter_map(|xattr| xattr.inode);
         let mut charge = Usage::default();
         for value in referred {
             // e2fsck charges nothing for a value in Lustre's form.
@@ -174,9 +174,9 @@ fn references<'r, 'a>(
     inodes: &'r Inodes<'a>,
     blocks: &'r XattrBlocks<'a>,
 ) -> impl Iterator<Item = Reference<'r, 'a>> {
-    let in_bodies = inodes
-        .iter()
-        .flat_map(|inode| inode.xattrs.iter().map(move |xattr| (inode.number, inode.generation, xattr)));
+    let in_bodies = inodes.list.iter().flat_map(|inode| {
+        inodes.xattrs_of(inode).iter().map(move |xattr| (inode.number, inode.generation, xattr))
+    });
     let in_blocks = blocks.all().flat_map(|(owner, entries)| {
         let generation = inodes.index_of(owner).map_or(0, |index| inodes.list[index].generation);
         entries.iter().map(move |xattr| (owner, generation, xattr))

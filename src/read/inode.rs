@@ -13,53 +13,43 @@ use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
 use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
 use crate::ondisk::{le16, le32};
 use crate::source::Source;
-use crate::tree::Run;
+use crate::tree::{Kind, Node, NodeId, Run, Text};
 use crate::units::{BlockNr, InodeNr, div_up};
 
-/// A live inode of the tree, decoded and checked by itself. What it holds lies in [`Inodes`].
+/// A live inode of the tree, decoded and checked by itself: all but its node. What it holds lies in [`Inodes`].
 #[derive(Debug)]
 pub struct ReadInode {
     /// Its number.
     pub number: InodeNr,
-    /// `i_mode`.
-    pub mode: u16,
-    /// The owner.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-    /// The project id, 0 without the feature.
-    pub project: u32,
-    /// The flags that a user sets, and the structural ones.
-    pub flags: InodeFlags,
-    /// Whether the directory is indexed.
-    pub indexed: bool,
-    /// `i_mtime`.
-    pub mtime: Timestamp,
-    /// `i_links_count`.
-    pub links: u16,
     /// `i_generation`, which checksums cover.
     pub generation: u32,
-    /// What it holds.
-    pub content: Content,
+    /// `i_links_count`.
+    pub links: u16,
+    /// `i_mode`.
+    pub mode: u16,
+    /// Whether the directory is indexed.
+    pub indexed: bool,
+    /// Whether quotas count it, as e2fsck does: neither the boot loader nor symlinks with inline data.
+    pub charged: bool,
+    /// Whether fast commits, which do not tell of `i_blocks`, changed it.
+    pub replayed: bool,
     /// The blocks of a regular file or directory, none past its end but for a Merkle tree.
     pub runs: Part,
     /// The xattrs in the body.
     pub xattrs: Part,
     /// What lies in the inode, or the target of a symlink.
     pub parts: Part,
-    /// The block of xattrs.
-    pub xattr_block: Option<BlockNr>,
-    /// Whether quotas count it, as e2fsck does: neither the boot loader nor symlinks with inline data.
-    pub charged: bool,
+    /// The block of xattrs; 0 where there is none.
+    xattr_block: BlockNr,
     /// Blocks that are allocated for it: content, map and xattr block.
     pub blocks: u64,
-    /// `i_blocks` in units of 512 bytes; `None` where fast commits, which do not tell of it, changed it.
-    pub sectors: Option<u64>,
+    /// `i_blocks` in units of 512 bytes.
+    pub sectors: u64,
 }
 
 /// What an inode holds, by its type.
 #[derive(Clone, Copy, Debug)]
-pub enum Content {
+enum Content {
     /// Names.
     Directory,
     /// So many bytes.
@@ -70,6 +60,19 @@ pub enum Content {
     Device(u32, u32),
     /// Nothing: a FIFO or a socket.
     Empty,
+}
+
+impl Content {
+    /// What a node holds, as far as the inode tells it.
+    fn kind(self) -> Kind {
+        match self {
+            Self::Directory => Kind::Directory { first: 0, count: 0, parent: NodeId::ROOT },
+            Self::Regular(size) => Kind::Regular { size, first: 0, count: 0, inline: None },
+            Self::Symlink => Kind::Symlink(Text::default()),
+            Self::Device(major, minor) => Kind::Device { major, minor },
+            Self::Empty => Kind::Empty,
+        }
+    }
 }
 
 /// Bytes that lie one behind the other, but in two places: `i_block` and the xattr `system.data`.
@@ -100,12 +103,17 @@ impl<'a> Stored<'a> {
 impl ReadInode {
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
-        matches!(self.content, Content::Directory)
+        self.mode & disk::S_IFMT == disk::S_IFDIR
     }
 
     /// Whether it is a regular file.
     pub fn is_regular(&self) -> bool {
-        matches!(self.content, Content::Regular(_))
+        self.mode & disk::S_IFMT == disk::S_IFREG
+    }
+
+    /// The block of xattrs.
+    pub fn xattr_block(&self) -> Option<BlockNr> {
+        Some(self.xattr_block).filter(|block| block.0 != 0)
     }
 }
 
@@ -193,28 +201,34 @@ pub fn read<'a>(
         }
     }
     let project_feature = source.features().ro_compat.contains(RoCompat::PROJECT);
-    let inode = ReadInode {
-        number,
+    let node = Node {
         mode: inode.i_mode.get(),
         uid: inode.uid(),
         gid: inode.gid(),
         project: if project_feature { inode.i_projid.get() } else { 0 },
         flags: inode.flags() & (InodeFlags::USER | InodeFlags::STRUCTURAL),
-        indexed: inode.flags().contains(InodeFlags::INDEX),
         mtime,
-        links: inode.i_links_count.get(),
+        links: 0,
+        xattrs: None,
+        kind: content.kind(),
+    };
+    let inode = ReadInode {
+        number,
         generation: inode.i_generation.get(),
-        content,
+        links: inode.i_links_count.get(),
+        mode: node.mode,
+        indexed: inode.flags().contains(InodeFlags::INDEX),
+        replayed: source.fast_commits().inodes.contains_key(&number),
         runs: Part::default(),
         xattrs,
         parts: Part::default(),
-        xattr_block,
+        xattr_block: xattr_block.unwrap_or_default(),
         charged: number != InodeNr::BOOT_LOADER
             && !(inode.format() == disk::S_IFLNK && inode.flags().contains(InodeFlags::INLINE_DATA)),
         blocks,
-        sectors: (!source.fast_commits().inodes.contains_key(&number)).then(|| sectors(source, &inode)),
+        sectors: sectors(source, &inode),
     };
-    inodes.push(inode, &map.runs, parts);
+    inodes.push((inode, node), &map.runs, parts);
     Ok(())
 }
 

@@ -129,10 +129,12 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
     claims.extend(specials.claims.iter().copied());
     let (mut inodes, mut ea_inodes) = (inodes::Inodes::default(), Vec::new());
     inodes.list.reserve_exact(scan.live.len());
+    inodes.nodes.reserve_exact(scan.live.len());
     let (live, mut warnings) = (scan.live, scan.warnings);
     let read = |raws: &[inode_table::RawInode<'a>]| {
         let mut batch = Live::default();
         batch.nodes.list.reserve_exact(raws.len());
+        batch.nodes.nodes.reserve_exact(raws.len());
         for raw in raws.iter().filter(|raw| !specials.is_special(raw.number)) {
             batch.read(source, &budget, &orphans, raw)?;
         }
@@ -155,6 +157,7 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
     }
     add(batches);
     drop(live);
+    inodes.check_counts()?;
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims(false));
     orphans.claims.extend(xattr_blocks.claims(true));
@@ -179,24 +182,23 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
     let directories = inodes
         .list
         .par_iter()
-        .filter(|inode| inode.is_directory())
-        .map(|inode| directory::read(source, inodes.hold(inode)))
+        .enumerate()
+        .filter(|(_, inode)| inode.is_directory())
+        .map(|(index, _)| directory::read(source, inodes.get(index)))
         .collect::<Result<Vec<_>>>()?;
-    let runs = std::mem::take(&mut inodes.runs);
-    let assembled = assemble::assemble(source, (&inodes, runs), directories, (&xattr_blocks, &values))?;
-    encryption::check(source, &assembled.tree, &assembled.inodes)?;
-    warnings.extend(assembled.warnings);
+    let mut stale = Vec::new();
     if !recovered && orphans.is_empty() {
         let mut others: Vec<_> = specials.numbers.iter().copied().chain(values.numbers()).collect();
         others.sort_unstable();
-        warnings.extend(accounting::compare(
-            source,
-            claims.claimed(&assembled.tree.runs),
-            &inodes.list,
-            &others,
-        ));
-        warnings.extend(quota::compare(source, &specials.quotas, &inodes));
+        stale = accounting::compare(source, claims.claimed(&inodes.runs), &inodes.list, &others);
+        stale.extend(quota::compare(source, &specials.quotas, &inodes));
     }
+    let mut tree = Tree::of_runs(std::mem::take(&mut inodes.runs));
+    tree.nodes = std::mem::take(&mut inodes.nodes);
+    let assembled = assemble::assemble(source, (&inodes, tree), directories, (&xattr_blocks, &values))?;
+    encryption::check(source, &assembled.tree, &assembled.inodes)?;
+    warnings.extend(assembled.warnings);
+    warnings.extend(stale);
     warnings.extend(specials.warnings());
     Ok(Reading { tree: assembled.tree, inodes: assembled.inodes, specials, warnings, orphans, claims })
 }

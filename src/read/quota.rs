@@ -288,11 +288,12 @@ pub fn compare(source: &Source<'_>, files: &[QuotaFile], inodes: &Inodes<'_>) ->
     let mut warnings = Vec::new();
     for file in files {
         let mut found: BTreeMap<u32, Usage> = BTreeMap::new();
-        for (index, inode) in inodes.list.iter().enumerate().filter(|(_, inode)| inode.charged) {
+        let nodes = inodes.list.iter().zip(&inodes.nodes).enumerate();
+        for (index, (_, node)) in nodes.filter(|(_, (inode, _))| inode.charged) {
             let id = match file.kind {
-                QuotaType::User => inode.uid,
-                QuotaType::Group => inode.gid,
-                QuotaType::Project => inode.project,
+                QuotaType::User => node.uid,
+                QuotaType::Group => node.gid,
+                QuotaType::Project => node.project,
             };
             found.entry(id).or_default().add(inodes.usage(index, source.geometry.block_size));
         }

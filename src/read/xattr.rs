@@ -132,7 +132,7 @@ pub fn read_blocks<'a>(
 ) -> Result<XattrBlocks<'a>> {
     let mut users: BTreeMap<BlockNr, (InodeNr, u32)> = BTreeMap::new();
     for inode in &inodes.list {
-        if let Some(block) = inode.xattr_block {
+        if let Some(block) = inode.xattr_block() {
             users.entry(block).or_insert((inode.number, 0)).1 += 1;
         }
     }

@@ -149,9 +149,9 @@ impl<'v> Finder<'v> {
     /// All xattrs of an inode, sorted.
     fn members(&self, index: u32) -> Set<'v> {
         let Some(inode) = self.inodes.list.get(index as usize) else { return Set::new() };
-        let in_block = inode.xattr_block.map_or(&[][..], |block| self.blocks.entries(block));
+        let in_block = inode.xattr_block().map_or(&[][..], |block| self.blocks.entries(block));
         // What lies in the inode itself is nobody else's.
-        let own = self.inodes.hold(inode).xattrs.iter();
+        let own = self.inodes.xattrs_of(inode).iter();
         let own = own.map(|xattr| Member { xattr, shared: xattr.inode.is_some() });
         let shared = in_block.iter().map(|xattr| Member { xattr, shared: true });
         let mut set: Set<'v> = own.chain(shared).collect();

@@ -37,8 +37,8 @@ pub const EXCUSED: [(&str, &str); 14] = [
     ("set it with tune2fs -O huge_file", "the same"),
     ("an encrypted directory that ignores case", "it takes another kernel: see casefold.rs"),
     ("move some of its files to others", "the same"),
-    ("2^32 or more extents", "it takes 64 GiB of memory"),
-    ("rewrite fragmented files, or make several images", "the same"),
+    ("2^32 or more extents or xattrs", "it takes 64 GiB of memory"),
+    ("put some of the files into another image", "the same"),
 ];
 
 const fn case(name: &'static str, make: fn(&Lab)) -> Case {
