@@ -89,11 +89,10 @@ fn bound_xattrs(tree: &Tree) -> Vec<String> {
         let has = |set: crate::tree::XattrSetId| {
             tree.xattr_set(set).iter().any(|xattr| xattr.index == index && tree.text(xattr.name) == name)
         };
-        let bound: Vec<bool> = (0..tree.xattr_sets.len())
-            .map(|set| has(crate::tree::XattrSetId(u32::try_from(set).unwrap_or(u32::MAX))))
-            .collect();
+        let bound: Vec<bool> =
+            (0..tree.xattr_sets.len()).map(|set| has(crate::tree::XattrSetId::new(set))).collect();
         let count =
-            tree.nodes.iter().filter(|node| node.xattrs.is_some_and(|set| bound[set.0 as usize])).count();
+            tree.nodes.iter().filter(|node| node.xattrs.is_some_and(|set| bound[set.index()])).count();
         if count > 0 {
             warnings.push(format!("{count} inodes have {words}"));
         }

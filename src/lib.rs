@@ -215,11 +215,15 @@ impl<'p, 'a> Prepared<'p, 'a> {
         observer: &dyn Observer,
     ) -> Result<Self> {
         let survey = survey::survey(source, &mut reading.tree, options.holes, observer);
-        let (plan, (segments, stale_blocks)) = rayon::join(
+        let claims = std::mem::take(&mut reading.claims);
+        let (plan, (stale_blocks, segments)) = rayon::join(
             || plan::plan(source, &reading, &survey, &options),
             || {
+                let free = read::leftovers::free_blocks(source, claims.claimed(&reading.tree.runs));
+                // Nobody asks for them again, and there may be many.
+                drop(claims);
                 let segments = plan::Identity::segments(source, &reading.tree, options.uuid);
-                (segments, read::leftovers::count(&read::leftovers::free_blocks(source, reading.claimed())))
+                (read::leftovers::count(&free), segments)
             },
         );
         let plan = plan?;

@@ -11,7 +11,7 @@ use crate::content::FileContent;
 use crate::error::{Location, Result, Structure};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::acl;
-use crate::ondisk::inode::{S_IFCHR, S_IFIFO, S_IFMT};
+use crate::ondisk::inode::{S_IFCHR, S_IFIFO, S_IFMT, Timestamp};
 use crate::ondisk::xattr::{self, INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT};
 use crate::policy::HolePolicy;
 use crate::source::Source;
@@ -182,7 +182,8 @@ pub fn line(tree: &Tree, item: &Item<'_>) -> String {
     add("mode", words::mode(node));
     add("uid", node.uid.to_string());
     add("gid", node.gid.to_string());
-    add("time", format!("{}.{:09}", node.mtime.seconds, node.mtime.nanoseconds));
+    let Timestamp { seconds, nanoseconds } = node.mtime;
+    add("time", format!("{seconds}.{nanoseconds:09}"));
     match node.kind {
         Kind::Regular { size, .. } => add("size", size.to_string()),
         Kind::Symlink(target) => add("link", escaped(tree.text(target))),

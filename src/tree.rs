@@ -65,9 +65,21 @@ impl Default for Text {
     }
 }
 
-/// The index of a set of xattrs in `Tree::xattr_sets`.
+/// The index of a set of xattrs in `Tree::xattr_sets`, and one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct XattrSetId(pub u32);
+pub struct XattrSetId(NonZeroU32);
+
+impl XattrSetId {
+    /// The set of an index: no tree has as many as 32 bits count.
+    pub fn new(index: usize) -> Self {
+        Self(u32::try_from(index + 1).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX))
+    }
+
+    /// The index.
+    pub fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// A file tree.
 ///
@@ -375,7 +387,7 @@ impl Tree {
 
     /// The xattrs of a set.
     pub fn xattr_set(&self, set: XattrSetId) -> &[Xattr] {
-        let range = &self.xattr_sets[set.0 as usize];
+        let range = &self.xattr_sets[set.index()];
         &self.xattrs[range.start as usize..range.end as usize]
     }
 

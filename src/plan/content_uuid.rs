@@ -22,13 +22,44 @@ const PART: usize = 1 << 11;
 /// Parts that wait to be hashed.
 const PARTS: usize = 16;
 
+/// More runs of a file are not collected: they are written while they are hashed.
+const LONG: usize = 1 << 13;
+
 /// Collects fields, in the order in which they are hashed.
 #[derive(Default)]
-struct Stream(Vec<u8>);
+struct Stream {
+    bytes: Vec<u8>,
+    /// Files with many runs, each with where these belong.
+    long: Vec<(usize, NodeId)>,
+}
 
 impl Stream {
     fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn runs(&mut self, runs: impl Iterator<Item = (u32, u32, u8)>) {
+        for (logical, count, state) in runs {
+            self.u32(logical);
+            self.u32(count);
+            self.u8(state);
+        }
+    }
+
+    /// Hashes it.
+    fn add_to(&self, hash: &mut Sha256, tree: &Tree) {
+        let mut done = 0;
+        for (place, file) in &self.long {
+            hash.update(&self.bytes[done..*place]);
+            done = *place;
+            let mut runs = joined(tree.runs_of(*file)).peekable();
+            while runs.peek().is_some() {
+                let mut next = Self::default();
+                next.runs(runs.by_ref().take(LONG));
+                hash.update(next.bytes);
+            }
+        }
+        hash.update(&self.bytes[done..]);
     }
 
     fn u8(&mut self, value: u8) {
@@ -54,8 +85,8 @@ pub fn derive(superblock: &Superblock, reading: &Reading, digests: &Digests) -> 
     stream.u32(specials.journal.map_or(0, |journal| journal.fast_commit_blocks));
     stream.u32(specials.orphan_file.map_or(0, |file| file.blocks));
     stream.count(tree.nodes.len());
-    hash.update(stream.0);
-    add(&mut hash, tree.nodes.len(), |stream, index| {
+    stream.add_to(&mut hash, tree);
+    add((&mut hash, tree), tree.nodes.len(), |stream, index| {
         node(stream, tree, digests, NodeId(u32::try_from(index).unwrap_or(u32::MAX)));
     });
     let block_size = 1024 << superblock.s_log_block_size.get();
@@ -66,8 +97,8 @@ pub fn derive(superblock: &Superblock, reading: &Reading, digests: &Digests) -> 
     let large: HashMap<Text, _> =
         large.into_par_iter().map(|value| (value, Sha256::digest(tree.text(value)))).collect();
     hash.update((tree.xattr_sets.len() as u64).to_le_bytes());
-    add(&mut hash, tree.xattr_sets.len(), |stream, set| {
-        let set = tree.xattr_set(XattrSetId(u32::try_from(set).unwrap_or(u32::MAX)));
+    add((&mut hash, tree), tree.xattr_sets.len(), |stream, set| {
+        let set = tree.xattr_set(XattrSetId::new(set));
         stream.count(set.len());
         for xattr in set {
             stream.u8(xattr.index);
@@ -82,7 +113,7 @@ pub fn derive(superblock: &Superblock, reading: &Reading, digests: &Digests) -> 
     for file in &specials.quotas {
         quota(&mut stream, &file.rules);
     }
-    hash.update(stream.0);
+    stream.add_to(&mut hash, tree);
     let digest = hash.finalize();
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&digest[..16]);
@@ -92,19 +123,19 @@ pub fn derive(superblock: &Superblock, reading: &Reading, digests: &Digests) -> 
 }
 
 /// Hashes what is written for each of `count` things; the next ones are written meanwhile.
-fn add(hash: &mut Sha256, count: usize, write: impl Fn(&mut Stream, usize) + Sync) {
+fn add((hash, tree): (&mut Sha256, &Tree), count: usize, write: impl Fn(&mut Stream, usize) + Sync) {
     let written = |part: usize| {
         let mut stream = Stream::default();
         (part * PART..count.min((part + 1) * PART)).for_each(|index| write(&mut stream, index));
-        stream.0
+        stream
     };
     let parts = count.div_ceil(PART);
-    let mut ready: Vec<Vec<u8>> = Vec::new();
+    let mut ready: Vec<Stream> = Vec::new();
     for first in (0..parts).step_by(PARTS) {
         let next = || (first..parts.min(first + PARTS)).into_par_iter().map(written).collect();
-        ((), ready) = rayon::join(|| ready.iter().for_each(|part| hash.update(part)), next);
+        ((), ready) = rayon::join(|| ready.iter().for_each(|part| part.add_to(hash, tree)), next);
     }
-    ready.iter().for_each(|part| hash.update(part));
+    ready.iter().for_each(|part| part.add_to(hash, tree));
 }
 
 fn node(stream: &mut Stream, tree: &Tree, digests: &Digests, id: NodeId) {
@@ -116,7 +147,8 @@ fn node(stream: &mut Stream, tree: &Tree, digests: &Digests, id: NodeId) {
     stream.u32(node.flags.bits());
     stream.bytes(&node.mtime.seconds.to_le_bytes());
     stream.u32(node.mtime.nanoseconds);
-    stream.u32(node.xattrs.map_or(0, |set| set.0 + 1));
+    // Sets are counted from 1; 0 is none.
+    stream.u32(node.xattrs.map_or(0, |set| u32::try_from(set.index() + 1).unwrap_or(u32::MAX)));
     match node.kind {
         Kind::Directory { .. } => {
             let entries = tree.entries_of(id);
@@ -135,10 +167,10 @@ fn node(stream: &mut Stream, tree: &Tree, digests: &Digests, id: NodeId) {
             stream.bytes(&size.to_le_bytes());
             let runs = tree.runs_of(id);
             stream.count(joined(runs).count());
-            for (logical, count, state) in joined(runs) {
-                stream.u32(logical);
-                stream.u32(count);
-                stream.u8(state);
+            if runs.len() > LONG {
+                stream.long.push((stream.bytes.len(), id));
+            } else {
+                stream.runs(joined(runs));
             }
             let digests = digests.of(id);
             stream.count(digests.len());

@@ -95,6 +95,7 @@ pub fn assemble<'s, 'a>(
     let alike = alike?;
     assembler.check_links()?;
     assembler.order_nodes();
+    assembler.found = Vec::new();
     assembler.add_texts();
     alike.add_sets(&mut assembler.tree, &assembler.order);
     assembler.tree.shrink();

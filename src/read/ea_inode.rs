@@ -10,7 +10,7 @@ use super::file_map::{self, Budget};
 use super::inode_table::RawInode;
 use super::inodes::Inodes;
 use super::quota::Usage;
-use super::xattr::{self, RawXattr, ValueInode, XattrBlocks};
+use super::xattr::{self, RawValue, RawXattr, ValueInode, XattrBlocks};
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::inode::{Inode, InodeFlags, S_IFREG};
@@ -155,7 +155,7 @@ pub fn values<'a>(
     let mut charges = Vec::with_capacity(inodes.list.len());
     for inode in &inodes.list {
         let in_block = inode.xattr_block().map_or(&[][..], |block| blocks.entries(block));
-        let referred = inodes.xattrs_of(inode).iter().chain(in_block).filter_map(|xattr| xattr.inode);
+        let referred = inodes.xattrs_of(inode).iter().chain(in_block).filter_map(RawXattr::inode);
         let mut charge = Usage::default();
         for value in referred {
             // e2fsck charges nothing for a value in Lustre's form.
@@ -182,7 +182,7 @@ fn references<'r, 'a>(
         entries.iter().map(move |xattr| (owner, generation, xattr))
     });
     in_bodies.chain(in_blocks).filter_map(|(from, generation, xattr)| {
-        Some(Reference { from, generation, xattr, value: xattr.inode? })
+        Some(Reference { from, generation, xattr, value: xattr.inode()? })
     })
 }
 
@@ -194,7 +194,10 @@ impl<'a> Values<'a> {
 
     /// The value of an xattr, wherever it lies.
     pub fn of<'v>(&'v self, xattr: &RawXattr<'v>) -> &'v [u8] {
-        let Some(value) = xattr.inode else { return xattr.value };
+        let value = match xattr.value {
+            RawValue::Here(value) => return value,
+            RawValue::Inode(value) => value,
+        };
         let index = self.inodes.binary_search_by_key(&value.number, |inode| inode.number);
         index.ok().and_then(|index| self.values.get(index)).map_or(&[], |value| value)
     }
@@ -206,7 +209,10 @@ impl<'a> Values<'a> {
 
     /// The number of an xattr's value among the `distinct` ones, if it is one of them.
     pub fn number_of(&self, xattr: &RawXattr<'_>, distinct: &HashMap<&[u8], usize>) -> Option<usize> {
-        let Some(value) = xattr.inode else { return distinct.get(xattr.value).copied() };
+        let value = match xattr.value {
+            RawValue::Here(value) => return distinct.get(value).copied(),
+            RawValue::Inode(value) => value,
+        };
         let index = self.inodes.binary_search_by_key(&value.number, |inode| inode.number).ok()?;
         self.distinct.get(index).copied()
     }
