@@ -10,12 +10,14 @@ use crate::survey::Survey;
 use crate::tree::Tree;
 
 /// What others have counted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Counted {
     /// Times that the options changed.
     pub times_changed: u64,
     /// Free blocks that hold something.
     pub stale_blocks: u64,
+    /// Warnings of xattrs; see [`bound_xattrs`].
+    pub warnings: Vec<String>,
 }
 
 /// Counts everything that input and plan tell, but for the output's UUID.
@@ -64,7 +66,7 @@ pub fn account(
     if source.features().compat.contains(Compat::STABLE_INODES) {
         report.warnings.push("stable_inodes: inode numbers and UUID are kept".to_owned());
     }
-    report.warnings.extend(bound_xattrs(tree));
+    report.warnings.extend(counted.warnings);
     report
 }
 
@@ -78,7 +80,7 @@ pub fn with_uuid(mut report: Report, source: &Source<'_>, tree: &Tree, uuid: [u8
 }
 
 /// Warnings of xattrs whose values are bound to what changes.
-fn bound_xattrs(tree: &Tree) -> Vec<String> {
+pub fn bound_xattrs(tree: &Tree) -> Vec<String> {
     const BOUND: [(u8, &[u8], &str); 3] = [
         (6, b"evm", "security.evm, which may cover inode number and UUID: sign again"),
         (4, b"overlay.origin", "trusted.overlay.origin, a file handle that no longer fits"),

@@ -216,18 +216,18 @@ impl<'p, 'a> Prepared<'p, 'a> {
     ) -> Result<Self> {
         let survey = survey::survey(source, &mut reading.tree, options.holes, observer);
         let claims = std::mem::take(&mut reading.claims);
-        let (plan, (stale_blocks, segments)) = rayon::join(
+        let (plan, (stale_blocks, warnings, segments)) = rayon::join(
             || plan::plan(source, &reading, &survey, &options),
             || {
                 let free = read::leftovers::free_blocks(source, claims.claimed(&reading.tree.runs));
                 // Nobody asks for them again, and there may be many.
                 drop(claims);
                 let segments = plan::Identity::segments(source, &reading.tree, options.uuid);
-                (read::leftovers::count(&free), segments)
+                (read::leftovers::count(&free), account::bound_xattrs(&reading.tree), segments)
             },
         );
         let plan = plan?;
-        let counted = account::Counted { times_changed, stale_blocks };
+        let counted = account::Counted { times_changed, stale_blocks, warnings };
         let report = account::account(source, recovery, &reading, &survey, &plan, counted);
         Ok(Self { source, reading, segments, plan, uuid: options.uuid, report })
     }

@@ -13,28 +13,6 @@ use crate::source::Source;
 use crate::tree::{Bytes, NodeId, Run, Tree};
 use crate::units::BlockNr;
 
-/// The digests of all regular files.
-#[derive(Debug, Default)]
-pub struct Digests {
-    digests: Vec<u128>,
-    /// For each node and one past the last: the first of its digests.
-    firsts: Vec<usize>,
-}
-
-impl Digests {
-    /// The digests of a file's segments, in order; a segment without content has none.
-    pub fn of(&self, id: NodeId) -> &[u128] {
-        &self.digests[self.firsts[id.index()]..self.firsts[id.index() + 1]]
-    }
-
-    /// Begins the digests of a node, and of those without content before it.
-    fn open(&mut self, node: NodeId) {
-        while self.firsts.len() <= node.index() {
-            self.firsts.push(self.digests.len());
-        }
-    }
-}
-
 /// A segment of a file with stored runs.
 #[derive(Clone, Copy, Debug)]
 struct Segment {
@@ -122,17 +100,48 @@ impl<'s, 'a> Digester<'s, 'a> {
         })
     }
 
-    /// All digests; what is left is digested now.
-    pub fn finish(&self) -> Digests {
-        let parts: Vec<_> = (0..self.parts.len()).into_par_iter().map(|part| self.digests(part)).collect();
-        let count = self.tree.nodes.len();
-        let mut found = Digests { digests: Vec::new(), firsts: Vec::with_capacity(count + 1) };
-        for (segment, digest) in self.segments.list.iter().zip(parts.into_iter().flatten()) {
-            found.open(segment.node);
-            found.digests.extend(digest.map(u128::from_le_bytes));
+    /// Digests what is left.
+    pub fn finish(&self) {
+        (0..self.parts.len()).into_par_iter().for_each(|part| self.digest(part));
+    }
+
+    /// The first node of which something is still to be digested. `done` parts are known not to be; it grows.
+    pub fn next_node(&self, done: &mut usize) -> NodeId {
+        while self.parts.get(*done).is_some_and(|part| part.get().is_some()) {
+            *done += 1;
         }
-        found.open(NodeId(u32::try_from(count).unwrap_or(u32::MAX)));
-        found
+        let part = self.segments.parts.get(*done);
+        let segment = part.and_then(|part| self.segments.list.get(part.start));
+        segment.map_or(NodeId(u32::MAX), |segment| segment.node)
+    }
+
+    /// The digests of nodes, from one on.
+    pub fn from(&self, node: NodeId) -> DigestsFrom<'_> {
+        let segment = self.segments.list.partition_point(|segment| segment.node < node);
+        let part = self.segments.parts.partition_point(|part| part.end <= segment);
+        DigestsFrom { digester: self, segment, part }
+    }
+}
+
+/// Goes through the digests of nodes in their order.
+pub struct DigestsFrom<'d> {
+    digester: &'d Digester<'d, 'd>,
+    segment: usize,
+    part: usize,
+}
+
+impl DigestsFrom<'_> {
+    /// Calls `take` with the digests of the next node's segments, in order; one without content has none.
+    pub fn each(&mut self, node: NodeId, mut take: impl FnMut([u8; 16])) {
+        let Segments { list, parts } = self.digester.segments;
+        while list.get(self.segment).is_some_and(|segment| segment.node == node) {
+            while parts[self.part].end <= self.segment {
+                self.part += 1;
+            }
+            let digests = self.digester.digests(self.part);
+            digests[self.segment - parts[self.part].start].map(&mut take);
+            self.segment += 1;
+        }
     }
 }
 

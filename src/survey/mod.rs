@@ -7,7 +7,7 @@ mod digest;
 mod stored;
 
 pub use allocation::{allocation, joined};
-pub use digest::{Digester, Digests, Segments};
+pub use digest::{Digester, DigestsFrom, Segments};
 
 use std::ops::Range;
 
@@ -112,7 +112,7 @@ struct Found {
 /// Bytes that one unit of work covers at most.
 const UNIT_BYTES: u64 = 8 << 20;
 /// Units of a large file that are looked at before what was found is put together.
-const UNITS: usize = 1 << 6;
+const UNITS: usize = 1 << 4;
 /// Nodes that one thread looks at together.
 const NODES: usize = 512;
 /// Nodes that are looked at before what was found is put together.

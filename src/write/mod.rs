@@ -167,6 +167,8 @@ impl Writer<'_, '_> {
                 }
                 let pieces: Vec<_> = self.plan.copied(self.tree, part).collect();
                 self.write(&pieces, None)?;
+                // While another thread writes.
+                identity.advance();
             }
         })
     }

@@ -9,8 +9,8 @@ use crate::support::tools::try_run;
 use crate::support::{Lab, Need, fill, gate, tool};
 
 const BASE: u64 = 32 << 20;
-const PER_INODE: u64 = 512;
-const PER_EXTENT: u64 = 192;
+const PER_INODE: u64 = 300;
+const PER_EXTENT: u64 = 32;
 
 /// Runs the program with no more memory than the promise gives; private memory of all kinds counts.
 fn holds(image: &Path, inodes: u64, extents: u64) {
