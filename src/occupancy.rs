@@ -119,8 +119,11 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
     let regular = numbers(is_regular);
     let geometry = &source.geometry;
     let mut occupancy = Occupancy::new(geometry.blocks_count, cells);
-    // What lies before the first block belongs to no group.
-    let mut used = vec![(0..geometry.first_data_block, Use::Metadata)];
+    let mut used = Vec::new();
+    if geometry.first_data_block > 0 {
+        // What lies before the first block belongs to no group.
+        used.push((0..geometry.first_data_block, Use::Metadata));
+    }
     for claim in reading.claims.others() {
         let what = match claim.owner {
             Some(number) if source.has_journal_in(number) => Use::Journal,
@@ -144,7 +147,6 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
             tree.runs_of(id).iter().map(|run| run.physical().0..run.physical().0 + u64::from(run.count));
         used.extend(blocks.map(|blocks| (blocks, Use::File)));
     }
-    used.sort_unstable_by_key(|(blocks, _)| blocks.start);
     let used = in_clusters(used, geometry.blocks_per_cluster);
     for blocks in leftovers::free_blocks(source, reading.claimed()) {
         outside(&used, blocks, |blocks| occupancy.add(Use::Stale, blocks));
