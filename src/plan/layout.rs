@@ -15,7 +15,7 @@ use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::indirect;
 use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
 use crate::read::{SpecialFile, Specials};
-use crate::tree::{Kind, Run, Tree};
+use crate::tree::{Kind, Node, Run, Tree};
 use crate::units::{BlockNr, InodeNr, count_clusters};
 
 /// Where a file lies: parts of the layout's lists.
@@ -103,7 +103,10 @@ pub struct Contents<'p> {
 /// Lays everything out, and gives the xattr blocks their places.
 pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks) -> Result<Layout> {
     let Contents { geometry, numbering, tree, specials, directories, quotas } = contents;
-    let mut layouter = Layouter::new(geometry, (tree.nodes.len(), tree.runs.len()), used);
+    let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
+    // A list that is full is copied to grow, and there may be many runs.
+    let extents = tree.runs.len() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
+    let mut layouter = Layouter::new(geometry, (tree.nodes.len(), extents), used);
     if geometry.features.compat.contains(Compat::RESIZE_INODE) {
         layouter.layout.resize_block = Some(layouter.one_block());
     }
@@ -173,8 +176,8 @@ struct Layouter<'g> {
 }
 
 impl<'g> Layouter<'g> {
-    /// For a tree of so many nodes, with so many stored runs.
-    fn new(geometry: &'g Geometry, (nodes, runs): (usize, usize), used: &UsedBlocks) -> Self {
+    /// For a tree of so many nodes, with about so many extents.
+    fn new(geometry: &'g Geometry, (nodes, extents): (usize, usize), used: &UsedBlocks) -> Self {
         let layout = Layout {
             resize_block: None,
             mmp_block: None,
@@ -183,7 +186,7 @@ impl<'g> Layouter<'g> {
             orphan_file: None,
             values: Vec::new(),
             nodes: vec![FileLayout::default(); nodes],
-            extents: Vec::with_capacity(runs),
+            extents: Vec::with_capacity(extents),
             map_blocks: Vec::new(),
             free: used.free(geometry.first_data_block, geometry.blocks_count, geometry.blocks_per_cluster),
             blocks_per_cluster: geometry.blocks_per_cluster,

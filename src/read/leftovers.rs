@@ -40,6 +40,10 @@ pub fn free_blocks(source: &Source<'_>, claims: Claimed<'_>) -> Vec<Range<u64>> 
 
 /// Adds those of a range of blocks that are not zero.
 fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range<u64>>) {
+    if blocks.is_empty() {
+        // As between most claims.
+        return;
+    }
     for block in source.stored(blocks).into_iter().flatten() {
         if is_zero(source.block(BlockNr(block)).unwrap_or_default()) {
             continue;
