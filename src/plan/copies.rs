@@ -142,6 +142,8 @@ impl<'p> Copied<'p> {
         let mut file = File::of(plan, tree, start.node);
         file.run = start.run as usize;
         file.logical = start.logical;
+        let behind = file.extents.partition_point(|extent| extent.end() <= u64::from(start.logical));
+        file.extents = &file.extents[behind..];
         Self { plan, tree, next: start.node.0 + 1, file }
     }
 }
@@ -190,10 +192,12 @@ impl<'p> File<'p> {
                 self.run += 1;
                 continue;
             };
-            // The extents cover all runs; few files have more than one, and mostly it is the first.
-            let behind = self.extents.partition_point(|extent| extent.end() <= logical.into());
-            self.extents = &self.extents[behind..];
-            let extent = self.extents.first()?;
+            // The extents cover all runs.
+            let mut extent = self.extents.first()?;
+            while extent.end() <= u64::from(logical) {
+                self.extents = &self.extents[1..];
+                extent = self.extents.first()?;
+            }
             let (skipped, done) = (logical - extent.logical, logical - run.logical);
             let count = (extent.count - skipped).min(run.count - done).min(per_piece);
             let bytes = u64::from(count) * block_size;
