@@ -2,19 +2,18 @@
 
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
+use super::file_size;
 use super::inode_table::{self, RawInode};
 use super::inodes::{Inodes, Part};
-use super::verity;
 use super::xattr;
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
-use crate::ondisk::indirect;
 use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
 use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
 use crate::ondisk::{le16, le32};
 use crate::source::Source;
-use crate::tree::{Kind, Node, NodeId, Run, Text};
-use crate::units::{BlockNr, InodeNr, div_up};
+use crate::tree::{Kind, Node, NodeId, Text};
+use crate::units::{BlockNr, InodeNr};
 
 /// A live inode of the tree, decoded and checked by itself: all but its node. What it holds lies in [`Inodes`].
 #[derive(Debug)]
@@ -128,33 +127,7 @@ pub fn read<'a>(
     let inode = Inode::decode(raw.bytes);
     let number = raw.number;
     let at = || Location::of(Structure::Inode).inode(number);
-    if number < source.geometry.first_inode && !matches!(number, InodeNr::ROOT | InodeNr::BOOT_LOADER) {
-        if number.0 >= GOOD_OLD_FIRST_INO {
-            // Nobody makes a filesystem with more of them: it is the field that is damaged.
-            return Err(Location::of(Structure::Superblock)
-                .value(
-                    "s_first_ino",
-                    source.geometry.first_inode.0,
-                    format!("at most {number}, which is in use"),
-                )
-                .with_remedy("set it to 11 with debugfs's set_super_value"));
-        }
-        return Err(at()
-            .wrong("is reserved, but in use")
-            .with_remedy("clear it with debugfs's clri and run e2fsck -f"));
-    }
-    // In an orphan, the field is the next orphan's number.
-    if inode.i_dtime.get() != 0 && !orphan {
-        return Err(at().value("i_dtime", inode.i_dtime.get(), "0, since the inode has links"));
-    }
-    if source.hidden_inodes().contains(&number) {
-        return Err(at()
-            .wrong(
-                "has the number that the superblock has for a quota file or the orphan file, \
-                 so that the kernel does not open it",
-            )
-            .with_remedy("set that to 0 with debugfs's set_super_value"));
-    }
+    check_use(source, number, &inode, orphan)?;
     check_extra_isize(source, raw, &inode)?;
     check_flags(source, number, &inode)?;
     check_hurd(source, number, &inode)?;
@@ -180,25 +153,11 @@ pub fn read<'a>(
     } else {
         claims.extend(map.claims(number));
     }
-    let mut dropped = |run| claims.push(Claim::of_content(number, &run));
     let cluster = source.geometry.blocks_per_cluster;
     let blocks = map.blocks(cluster) + u64::from(xattr_block.is_some()) * cluster;
     if let (Content::Regular(size), None) = (content, parts) {
-        let limit = map_limit(source, inode.flags().contains(InodeFlags::EXTENTS));
-        if inode.flags().contains(InodeFlags::VERITY) {
-            if orphan {
-                return Err(at().wrong("is to be truncated, but the Merkle tree behind its end is in use"));
-            }
-            check_size(source, number, size, limit)?;
-            verity::check(source, number, size, inode.flags(), &map)?;
-        } else {
-            if orphan {
-                // Whatever lies behind the end was about to go.
-                map.cut(source.geometry.blocks_of_bytes(size), &mut dropped);
-            }
-            check_size(source, number, size, limit)?;
-            cut_to_size(source, number, size, &mut map, dropped)?;
-        }
+        let dropped = |run| claims.push(Claim::of_content(number, &run));
+        file_size::settle(source, (number, inode.flags(), orphan), size, &mut map, dropped)?;
     }
     let project_feature = source.features().ro_compat.contains(RoCompat::PROJECT);
     let node = Node {
@@ -229,6 +188,39 @@ pub fn read<'a>(
         sectors: sectors(source, &inode),
     };
     inodes.push((inode, node), &map.runs, parts);
+    Ok(())
+}
+
+/// Checks that an inode of this number can be in use.
+fn check_use(source: &Source<'_>, number: InodeNr, inode: &Inode, orphan: bool) -> Result<()> {
+    let at = || Location::of(Structure::Inode).inode(number);
+    if number < source.geometry.first_inode && !matches!(number, InodeNr::ROOT | InodeNr::BOOT_LOADER) {
+        if number.0 >= GOOD_OLD_FIRST_INO {
+            // Nobody makes a filesystem with more of them: it is the field that is damaged.
+            return Err(Location::of(Structure::Superblock)
+                .value(
+                    "s_first_ino",
+                    source.geometry.first_inode.0,
+                    format!("at most {number}, which is in use"),
+                )
+                .with_remedy("set it to 11 with debugfs's set_super_value"));
+        }
+        return Err(at()
+            .wrong("is reserved, but in use")
+            .with_remedy("clear it with debugfs's clri and run e2fsck -f"));
+    }
+    // In an orphan, the field is the next orphan's number.
+    if inode.i_dtime.get() != 0 && !orphan {
+        return Err(at().value("i_dtime", inode.i_dtime.get(), "0, since the inode has links"));
+    }
+    if source.hidden_inodes().contains(&number) {
+        return Err(at()
+            .wrong(
+                "has the number that the superblock has for a quota file or the orphan file, \
+                 so that the kernel does not open it",
+            )
+            .with_remedy("set that to 0 with debugfs's set_super_value"));
+    }
     Ok(())
 }
 
@@ -466,7 +458,7 @@ fn inline_content<'a>(
                 (live.min(head.len()), live.saturating_sub(head.len()).min(value.len()));
             let parts = [&head[..head_len], &value[..value_len]];
             // It does not have the EXTENTS flag, for kernel and e2fsck a reason to believe no larger size.
-            check_size(source, number, size, map_limit(source, false))?;
+            file_size::check_size(source, number, size, file_size::map_limit(source, false))?;
             Ok(Stored::in_inode(Content::Regular(size), parts))
         }
         disk::S_IFDIR | disk::S_IFLNK if size != room => {
@@ -562,50 +554,4 @@ fn read_symlink<'a>(
         ));
     }
     Ok(Stored { map, ..Stored::in_inode(Content::Symlink, [&target[..length], &[]]) })
-}
-
-/// The blocks that a map reaches.
-fn map_limit(source: &Source<'_>, extents: bool) -> u64 {
-    if extents {
-        u32::MAX.into()
-    } else {
-        indirect::max_blocks(source.geometry.pointers_per_block()).min(u32::MAX.into())
-    }
-}
-
-/// Checks that a map can reach the end of a file.
-fn check_size(source: &Source<'_>, number: InodeNr, size: u64, limit: u64) -> Result<()> {
-    let block_size = source.geometry.block_size as u64;
-    if div_up(size, block_size) <= limit {
-        return Ok(());
-    }
-    let expected = format!("at most {}, what its map can reach", limit * block_size);
-    Err(Location::of(Structure::Inode).inode(number).value("i_size", size, expected))
-}
-
-/// Drops blocks past the end of a file, as far as e2fsck tolerates them: unwritten ones, and one
-/// written block right behind the end.
-fn cut_to_size(
-    source: &Source<'_>,
-    number: InodeNr,
-    size: u64,
-    map: &mut FileMap,
-    dropped: impl FnMut(Run),
-) -> Result<()> {
-    let at = || Location::of(Structure::Inode).inode(number);
-    let block_size = source.geometry.block_size as u64;
-    let blocks = div_up(size, block_size);
-    let last_written = map.runs.iter().rev().find(|run| !run.unwritten());
-    if let Some(run) = last_written {
-        let last = run.end() - 1;
-        if last * block_size > size {
-            return Err(at().value(
-                "i_size",
-                size,
-                format!("more than {}, since there are written blocks", last * block_size),
-            ));
-        }
-    }
-    map.cut(blocks, dropped);
-    Ok(())
 }

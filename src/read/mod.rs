@@ -12,6 +12,7 @@ mod ea_inode;
 mod encryption;
 mod extent_tree;
 mod file_map;
+mod file_size;
 mod htree;
 mod inode;
 mod inode_table;
