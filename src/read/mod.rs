@@ -98,6 +98,14 @@ struct Live<'a> {
 const ROUND: usize = 1 << 15;
 
 impl<'a> Live<'a> {
+    /// None yet, and room for so many.
+    fn for_inodes(count: usize) -> Self {
+        let mut live = Self::default();
+        live.nodes.list.reserve_exact(count);
+        live.nodes.nodes.reserve_exact(count);
+        live
+    }
+
     /// Reads an inode with links.
     fn read(
         &mut self,
@@ -115,6 +123,41 @@ impl<'a> Live<'a> {
     }
 }
 
+/// Reads all inodes with links but for those outside the tree.
+fn read_live<'a>(
+    source: &Source<'a>,
+    live: &[inode_table::RawInode<'a>],
+    (specials, orphans): (&Specials, &Orphans),
+    observer: &dyn Observer,
+) -> Result<Live<'a>> {
+    let budget = file_map::Budget::new(source);
+    let read = |raws: &[inode_table::RawInode<'a>]| {
+        let mut batch = Live::for_inodes(raws.len());
+        for raw in raws.iter().filter(|raw| !specials.is_special(raw.number)) {
+            batch.read(source, &budget, orphans, raw)?;
+        }
+        observer.advance(raws.len() as u64);
+        Ok(batch)
+    };
+    let mut all = Live::for_inodes(live.len());
+    let mut add = |batches: Vec<Live<'a>>| {
+        for batch in batches {
+            all.claims.extend(batch.claims);
+            all.nodes.append(batch.nodes);
+            all.values.extend(batch.values);
+        }
+    };
+    // In rounds, so that what is in flight stays little; what was read is put together meanwhile.
+    let mut batches = Vec::new();
+    for round in live.chunks(ROUND) {
+        let next = || round.par_chunks(512).map(read).collect::<Result<Vec<_>>>();
+        let ((), next) = rayon::join(|| add(std::mem::take(&mut batches)), next);
+        batches = next?;
+    }
+    add(batches);
+    Ok(all)
+}
+
 fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
     let mut claims = claims::Claims::of_metadata(source);
     // Inode tables that lie in each other would be read as many inodes as one likes.
@@ -126,38 +169,12 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
     observer.begin(Stage::Read, scan.live.len() as u64);
     let specials = special::read(source, &scan)?;
 
-    let budget = file_map::Budget::new(source);
     claims.extend(specials.claims.iter().copied());
-    let (mut inodes, mut ea_inodes) = (inodes::Inodes::default(), Vec::new());
-    inodes.list.reserve_exact(scan.live.len());
-    inodes.nodes.reserve_exact(scan.live.len());
-    let (live, mut warnings) = (scan.live, scan.warnings);
-    let read = |raws: &[inode_table::RawInode<'a>]| {
-        let mut batch = Live::default();
-        batch.nodes.list.reserve_exact(raws.len());
-        batch.nodes.nodes.reserve_exact(raws.len());
-        for raw in raws.iter().filter(|raw| !specials.is_special(raw.number)) {
-            batch.read(source, &budget, &orphans, raw)?;
-        }
-        observer.advance(raws.len() as u64);
-        Ok(batch)
-    };
-    let mut add = |batches: Vec<Live<'a>>| {
-        for batch in batches {
-            claims.extend(batch.claims);
-            inodes.append(batch.nodes);
-            ea_inodes.extend(batch.values);
-        }
-    };
-    // In rounds, so that what is in flight stays little; what was read is put together meanwhile.
-    let mut batches = Vec::new();
-    for round in live.chunks(ROUND) {
-        let next = || round.par_chunks(512).map(read).collect::<Result<Vec<_>>>();
-        let ((), next) = rayon::join(|| add(std::mem::take(&mut batches)), next);
-        batches = next?;
-    }
-    add(batches);
-    drop(live);
+    let mut warnings = scan.warnings;
+    let Live { nodes: mut inodes, values: ea_inodes, claims: of_inodes } =
+        read_live(source, &scan.live, (&specials, &orphans), observer)?;
+    claims.extend(of_inodes);
+    drop(scan.live);
     inodes.check_counts()?;
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims(false));
