@@ -1,7 +1,7 @@
 //! Counting what canonicalization rewrote.
 
 use crate::ondisk::features::Compat;
-use crate::plan::{Content, Plan};
+use crate::plan::Plan;
 use crate::read::Reading;
 use crate::recover::Recovery;
 use crate::report::Report;
@@ -10,12 +10,14 @@ use crate::survey::Survey;
 use crate::tree::Tree;
 
 /// What others have counted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Counted {
     /// Times that the options changed.
     pub times_changed: u64,
     /// Free blocks that hold something.
     pub stale_blocks: u64,
+    /// Warnings of xattrs; see [`bound_xattrs`].
+    pub warnings: Vec<String>,
 }
 
 /// Counts everything that input and plan tell, but for the output's UUID.
@@ -49,7 +51,9 @@ pub fn account(
         fast_commit_records: recovery.fast_commit_records,
         orphans_dropped: reading.orphans.dropped,
         orphans_truncated: reading.orphans.truncated,
-        bytes_written: plan.bytes_written(),
+        bytes_written: plan.copies.bytes_written,
+        data_blocks: plan.copies.data_blocks,
+        blocks_moved: plan.copies.blocks_moved,
         ..Report::default()
     };
     report.stale_bytes = report.stale_blocks * size;
@@ -58,21 +62,11 @@ pub fn account(
         .zip(&reading.inodes)
         .filter(|(id, before)| before.0 != 0 && plan.numbering.number_of(*id) != **before)
         .count() as u64;
-    for piece in &plan.pieces {
-        if let Content::Data(before) = piece.content {
-            let blocks = piece.bytes.div_ceil(size);
-            report.data_blocks += blocks;
-            report.blocks_moved += if before == piece.start { 0 } else { blocks };
-        } else if let Content::SmallData(_) = piece.content {
-            report.data_blocks += 1;
-            report.blocks_moved += 1;
-        }
-    }
     report.warnings.clone_from(&reading.warnings);
     if source.features().compat.contains(Compat::STABLE_INODES) {
         report.warnings.push("stable_inodes: inode numbers and UUID are kept".to_owned());
     }
-    report.warnings.extend(bound_xattrs(tree));
+    report.warnings.extend(counted.warnings);
     report
 }
 
@@ -86,7 +80,7 @@ pub fn with_uuid(mut report: Report, source: &Source<'_>, tree: &Tree, uuid: [u8
 }
 
 /// Warnings of xattrs whose values are bound to what changes.
-fn bound_xattrs(tree: &Tree) -> Vec<String> {
+pub fn bound_xattrs(tree: &Tree) -> Vec<String> {
     const BOUND: [(u8, &[u8], &str); 3] = [
         (6, b"evm", "security.evm, which may cover inode number and UUID: sign again"),
         (4, b"overlay.origin", "trusted.overlay.origin, a file handle that no longer fits"),
@@ -97,11 +91,10 @@ fn bound_xattrs(tree: &Tree) -> Vec<String> {
         let has = |set: crate::tree::XattrSetId| {
             tree.xattr_set(set).iter().any(|xattr| xattr.index == index && tree.text(xattr.name) == name)
         };
-        let bound: Vec<bool> = (0..tree.xattr_sets.len())
-            .map(|set| has(crate::tree::XattrSetId(u32::try_from(set).unwrap_or(u32::MAX))))
-            .collect();
+        let bound: Vec<bool> =
+            (0..tree.xattr_sets.len()).map(|set| has(crate::tree::XattrSetId::new(set))).collect();
         let count =
-            tree.nodes.iter().filter(|node| node.xattrs.is_some_and(|set| bound[set.0 as usize])).count();
+            tree.nodes.iter().filter(|node| node.xattrs.is_some_and(|set| bound[set.index()])).count();
         if count > 0 {
             warnings.push(format!("{count} inodes have {words}"));
         }

@@ -5,10 +5,11 @@ use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::plan::Plan;
+use crate::plan::{Content, Plan};
 use crate::report::Difference;
 use crate::source::{Input, Source};
 use crate::survey::is_zero;
+use crate::tree::Tree;
 use crate::write::sink::Sink;
 
 /// A sink that compares what it is given with the input.
@@ -63,31 +64,32 @@ impl Sink for CompareSink<'_> {
 }
 
 /// What differs, in the order of the offsets: what was written, and what should be zero.
-pub fn differences(source: &Source<'_>, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
+pub fn differences(source: &Source<'_>, tree: &Tree, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
     let (size, limit) = (plan.geometry.block_size as u64, sink.limit);
-    let offsets = sink.offsets.into_inner().unwrap_or_default();
-    let mut differences: Vec<Difference> = offsets
-        .into_iter()
-        .map(|offset| {
-            let after = plan.pieces.partition_point(|piece| piece.start.0 * size <= offset);
-            let piece = after.checked_sub(1).and_then(|index| plan.pieces.get(index));
-            let what = piece
-                .map_or_else(|| "bytes behind the filesystem".to_owned(), |piece| piece.content.describe());
-            Difference { offset, what }
-        })
-        .collect();
-    let mut next = 0;
-    let ends = plan
-        .pieces
-        .iter()
-        .map(|piece| (piece.start.0 * size, (piece.start.0 + piece.bytes.div_ceil(size)) * size));
+    let mut offsets = sink.offsets.into_inner().unwrap_or_default().into_sorted_vec().into_iter().peekable();
+    let (mut differences, mut gaps) = (Vec::new(), 0);
+    // The end of the last piece, and what it is.
+    let (mut next, mut what) = (0, None);
     let end = plan.geometry.blocks_count * size;
-    let gaps = ends.chain([(end, end)]).filter_map(|(start, after)| {
-        let gap = std::mem::replace(&mut next, after)..start;
-        first_set_byte(source.input(), gap)
+    let pieces = plan.pieces(tree).map(|piece| {
+        let blocks = piece.bytes.div_ceil(size);
+        (piece.start.0 * size..(piece.start.0 + blocks) * size, Some(piece.content))
     });
-    let zeros = |offset| Difference { offset, what: "bytes that should be zero".to_owned() };
-    differences.extend(gaps.take(limit).map(zeros));
+    for (range, content) in pieces.chain([(end..end, None)]) {
+        let is_last = content.is_none();
+        while let Some(offset) = offsets.next_if(|offset| is_last || *offset < range.start) {
+            let what: Option<Content> = what;
+            let what = what.map_or_else(|| "bytes behind the filesystem".to_owned(), |what| what.describe());
+            differences.push(Difference { offset, what });
+        }
+        if gaps < limit
+            && let Some(offset) = first_set_byte(source.input(), next..range.start)
+        {
+            differences.push(Difference { offset, what: "bytes that should be zero".to_owned() });
+            gaps += 1;
+        }
+        (next, what) = (range.end, content);
+    }
     differences.sort_by_key(|difference| difference.offset);
     differences.truncate(limit);
     differences

@@ -25,7 +25,10 @@ impl<'s, 'a> FileContent<'s, 'a> {
         match tree.node(id).kind {
             Kind::Regular { size, .. } => {
                 let opaque_from = tree.node(id).opaque_from(source.geometry.block_size);
-                Some(Self { source, runs: tree.runs_of(id), inline: tree.inline_of(id), size, opaque_from })
+                let inline = tree.inline_of(id);
+                // The run that stands for what lies in the tree is no place to read from.
+                let runs = if inline.is_some() { &[][..] } else { tree.runs_of(id) };
+                Some(Self { source, runs, inline, size, opaque_from })
             }
             _ => None,
         }
@@ -38,9 +41,9 @@ impl<'s, 'a> FileContent<'s, 'a> {
             return (logical == 0 && !bytes.is_empty()).then_some(bytes);
         }
         let block_size = self.source.geometry.block_size as u64;
-        let index = self.runs.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= logical);
-        let run = self.runs.get(index).filter(|run| u64::from(run.logical) <= logical && !run.unwritten)?;
-        let bytes = self.source.block(BlockNr(run.physical.0 + (logical - u64::from(run.logical))))?;
+        let index = self.runs.partition_point(|run| run.end() <= logical);
+        let run = self.runs.get(index).filter(|run| u64::from(run.logical) <= logical)?;
+        let bytes = self.source.block(BlockNr(run.stored_at()?.0 + (logical - u64::from(run.logical))))?;
         if self.opaque_from.is_some() {
             return Some(bytes);
         }
@@ -50,9 +53,8 @@ impl<'s, 'a> FileContent<'s, 'a> {
 
     /// The logical blocks that hold anything, in order.
     pub fn blocks(&self) -> impl Iterator<Item = u64> + use<'s> {
-        let runs = self.runs.iter().filter(|run| !run.unwritten);
-        let blocks =
-            runs.flat_map(|run| u64::from(run.logical)..u64::from(run.logical) + u64::from(run.count));
+        let runs = self.runs.iter().filter(|run| run.stored_at().is_some());
+        let blocks = runs.flat_map(|run| u64::from(run.logical)..run.end());
         let in_inode = self.inline.is_some_and(|bytes| !bytes.is_empty());
         blocks.chain(in_inode.then_some(0))
     }
@@ -61,7 +63,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
     pub fn stored_ranges(&self) -> impl Iterator<Item = Range<u64>> + use<'s> {
         let size = self.source.geometry.block_size as u64;
         let in_inode = self.inline.map(|bytes| 0..bytes.len() as u64);
-        let runs = self.runs.iter().filter(|run| !run.unwritten);
+        let runs = self.runs.iter().filter(|run| run.stored_at().is_some());
         in_inode.into_iter().chain(runs.map(move |run| u64::from(run.logical) * size..run.end() * size))
     }
 
@@ -86,16 +88,16 @@ impl<'s, 'a> FileContent<'s, 'a> {
         let wanted = range.start / size..range.end.div_ceil(size);
         let first = self.runs.partition_point(|run| run.end() <= wanted.start);
         let runs = self.runs[first..].iter().take_while(|run| u64::from(run.logical) < wanted.end);
-        for run in runs.filter(|run| !run.unwritten) {
+        for (run, physical) in runs.filter_map(|run| Some((run, run.stored_at()?))) {
             let logical = u64::from(run.logical);
-            let start = run.physical.0 + (wanted.start.max(logical) - logical);
-            let end = run.physical.0 + (wanted.end.min(run.end()) - logical);
+            let start = physical.0 + (wanted.start.max(logical) - logical);
+            let end = physical.0 + (wanted.end.min(run.end()) - logical);
             for stored in self.source.stored(start..end) {
                 let mut next = stored.start;
                 while let Some(bytes) = self.source.together(BlockNr(next), stored.end - next)
                     && !bytes.is_empty()
                 {
-                    push((next - run.physical.0 + logical) * size, bytes);
+                    push((next - physical.0 + logical) * size, bytes);
                     next += bytes.len() as u64 / size;
                 }
             }

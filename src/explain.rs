@@ -1,5 +1,7 @@
 //! What of an image canonicalization rewrites, and where it came from.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 use uuid::Uuid;
 use zerocopy::IntoBytes;
@@ -144,13 +146,16 @@ pub fn explain(
 ) -> Result<(Vec<String>, Vec<Finding>)> {
     let recovery = recover::recover(input)?;
     let source = Source::open(input.clone(), &recovery.overlay)?;
-    let prepared = Prepared::new(&source, &recovery, options, observer)?;
+    let read = crate::read_tree(&source, &recovery, options, observer)?;
+    let before = Before::of(&source, &read.1);
+    let prepared = Prepared::of(&source, &recovery, read, observer)?;
     let Prepared { reading, plan, .. } = &prepared;
     let sink = CompareSink::new(input.clone(), usize::MAX);
     let report = &prepared.write(Order::Any, &sink, observer)?;
     let parents = reading.tree.parents();
     let source = &source;
-    let mut explainer = Explainer { source, reading, plan, options, parents, limit, findings: Vec::new() };
+    let mut explainer =
+        Explainer { source, reading, plan, before, options, parents, limit, findings: Vec::new() };
     explainer.superblock(report.new_uuid);
     explainer.inodes();
     explainer.content(report.blocks_punched);
@@ -158,16 +163,38 @@ pub fn explain(
     explainer.directories();
     explainer.layout();
     explainer.clamped(report.times_changed);
-    explainer.structures(&check::differences(source, plan, sink));
+    explainer.structures(&check::differences(source, &reading.tree, plan, sink));
     let mut findings = explainer.findings;
     findings.sort_by_key(|finding| finding.cause);
     Ok((report.warnings.clone(), findings))
+}
+
+/// What only an image tells that was not surveyed yet.
+struct Before {
+    places: Places,
+    /// Blocks that nothing claims, but that hold something.
+    free: Vec<Range<u64>>,
+    files_with_slack: Vec<NodeId>,
+    symlinks_with_slack: Vec<NodeId>,
+}
+
+impl Before {
+    fn of(source: &Source<'_>, reading: &Reading) -> Self {
+        let places = Places::of(reading);
+        Self {
+            free: leftovers::free_blocks(source, reading.claimed()),
+            files_with_slack: leftovers::files_with_slack(source, &reading.tree),
+            symlinks_with_slack: leftovers::symlinks_with_slack(source, reading, &places),
+            places,
+        }
+    }
 }
 
 struct Explainer<'e, 'a> {
     source: &'e Source<'a>,
     reading: &'e Reading,
     plan: &'e Plan,
+    before: Before,
     options: &'e Options,
     /// The directory and the name of each node.
     parents: Vec<Option<(NodeId, Text)>>,
@@ -333,11 +360,11 @@ impl Explainer<'_, '_> {
 
     /// Where content lies, and what of it needs no blocks.
     fn content(&mut self, punched: u64) {
-        let places = Places::of(&self.reading.claims);
+        let places = std::mem::take(&mut self.before.places);
         let of_node = |id: NodeId| {
             let before = places.of_inode(self.reading.inodes[id.index()]);
             let extents = self.plan.layout.extents(self.plan.layout.nodes[id.index()]).iter();
-            let after = extents.map(|extent| (extent.logical, extent.physical.0, u64::from(extent.count)));
+            let after = extents.map(|extent| (extent.logical, extent.physical().0, u64::from(extent.count)));
             (before, joined(after))
         };
         let moved = self.nodes(|id| {
@@ -370,7 +397,7 @@ impl Explainer<'_, '_> {
 
     fn leftovers(&mut self, recovery: &Recovery<'_>) {
         let (source, reading) = (self.source, self.reading);
-        let free = leftovers::free_blocks(source, &reading.claims);
+        let free = std::mem::take(&mut self.before.free);
         let count = leftovers::count(&free);
         self.add(
             Cause::Deleted,
@@ -383,9 +410,9 @@ impl Explainer<'_, '_> {
         let examples = unused.iter().map(|number| format!("inode {number}"));
         let what = "unused inodes with stale bytes";
         self.add(Cause::Deleted, "unused-inodes", what, unused.len() as u64, examples);
-        let slack = leftovers::files_with_slack(source, &reading.tree);
+        let slack = std::mem::take(&mut self.before.files_with_slack);
         self.add_nodes(Cause::Deleted, "file-slack", "files with stale bytes behind their end", &slack);
-        let slack = leftovers::symlinks_with_slack(source, reading);
+        let slack = std::mem::take(&mut self.before.symlinks_with_slack);
         let what = "symlinks with stale bytes behind their target";
         self.add_nodes(Cause::Deleted, "symlink-slack", what, &slack);
         let orphans = reading.orphans.dropped + reading.orphans.truncated;
@@ -468,7 +495,7 @@ fn has_other_times(inode: &Inode, expected: Option<(U32, U32)>, wide: bool) -> b
     expected.is_some_and(|expected| times.iter().any(|found| *found != expected))
 }
 
-fn range(blocks: &std::ops::Range<u64>) -> String {
+fn range(blocks: &Range<u64>) -> String {
     if blocks.end - blocks.start == 1 {
         format!("block {}", blocks.start)
     } else {

@@ -136,7 +136,7 @@ pub fn check(
     let prepared = Prepared::new(&source, &recovery, options, observer)?;
     let sink = check::CompareSink::new(input.clone(), limit);
     let report = prepared.write(Order::Any, &sink, observer)?;
-    let differences = check::differences(&source, &prepared.plan, sink);
+    let differences = check::differences(&source, &prepared.reading.tree, &prepared.plan, sink);
     Ok((report, differences))
 }
 
@@ -154,11 +154,11 @@ pub fn occupancy(
 ) -> Result<(occupancy::Occupancy, Result<occupancy::Occupancy>)> {
     let recovery = recover::recover(input)?;
     let source = source::Source::open(input.clone(), &recovery.overlay)?;
-    let (mut options, reading, _) = read_tree(&source, &recovery, options, observer)?;
+    let (mut options, mut reading, _) = read_tree(&source, &recovery, options, observer)?;
     // No block depends on the UUID, which would ask for a digest of all content.
     options.uuid = policy::UuidPolicy::Keep;
     let before = occupancy::of_image(&source, &reading, cells);
-    let survey = survey::survey(&source, &reading.tree, options.holes, observer);
+    let survey = survey::survey(&source, &mut reading.tree, options.holes, observer);
     let after = plan::plan(&source, &reading, &survey, &options)
         .map(|plan| occupancy::of_form(&plan, &reading.tree, cells));
     Ok((before, after))
@@ -190,7 +190,6 @@ pub fn verify(
 struct Prepared<'p, 'a> {
     source: &'p source::Source<'a>,
     reading: read::Reading,
-    survey: survey::Survey,
     segments: survey::Segments,
     plan: plan::Plan,
     uuid: policy::UuidPolicy,
@@ -205,25 +204,38 @@ impl<'p, 'a> Prepared<'p, 'a> {
         options: &Options,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let (options, reading, times_changed) = read_tree(source, recovery, options, observer)?;
-        let survey = survey::survey(source, &reading.tree, options.holes, observer);
-        let (plan, (segments, stale_blocks)) = rayon::join(
+        Self::of(source, recovery, read_tree(source, recovery, options, observer)?, observer)
+    }
+
+    /// With the tree that was read, and the options that go with it.
+    fn of(
+        source: &'p source::Source<'a>,
+        recovery: &recover::Recovery<'_>,
+        (options, mut reading, times_changed): (Options, read::Reading, u64),
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        let survey = survey::survey(source, &mut reading.tree, options.holes, observer);
+        let claims = std::mem::take(&mut reading.claims);
+        let (plan, (stale_blocks, warnings, segments)) = rayon::join(
             || plan::plan(source, &reading, &survey, &options),
             || {
-                let segments = plan::Identity::segments(source, &reading.tree, &survey, options.uuid);
-                (segments, read::leftovers::count(&read::leftovers::free_blocks(source, &reading.claims)))
+                let free = read::leftovers::free_blocks(source, claims.claimed(&reading.tree.runs));
+                // Nobody asks for them again, and there may be many.
+                drop(claims);
+                let segments = plan::Identity::segments(source, &reading.tree, options.uuid);
+                (read::leftovers::count(&free), account::bound_xattrs(&reading.tree), segments)
             },
         );
         let plan = plan?;
-        let counted = account::Counted { times_changed, stale_blocks };
+        let counted = account::Counted { times_changed, stale_blocks, warnings };
         let report = account::account(source, recovery, &reading, &survey, &plan, counted);
-        Ok(Self { source, reading, survey, segments, plan, uuid: options.uuid, report })
+        Ok(Self { source, reading, segments, plan, uuid: options.uuid, report })
     }
 
     /// Writes the canonical form to a sink.
     fn write(&self, order: Order, sink: &dyn Sink, observer: &dyn Observer) -> Result<Report> {
-        let Self { source, reading, survey, segments, plan, .. } = self;
-        let identity = plan::Identity::new(source, reading, (survey, segments), plan, self.uuid);
+        let Self { source, reading, segments, plan, .. } = self;
+        let identity = plan::Identity::new(source, reading, segments, plan, self.uuid);
         let uuid = write::write(source, &reading.tree, plan, order, (sink, observer), identity)?;
         Ok(account::with_uuid(self.report.clone(), source, &reading.tree, uuid))
     }

@@ -11,7 +11,7 @@ use crate::content::FileContent;
 use crate::error::{Location, Result, Structure};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::acl;
-use crate::ondisk::inode::{S_IFCHR, S_IFIFO, S_IFMT};
+use crate::ondisk::inode::{S_IFCHR, S_IFIFO, S_IFMT, Timestamp};
 use crate::ondisk::xattr::{self, INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT};
 use crate::policy::HolePolicy;
 use crate::source::Source;
@@ -158,7 +158,7 @@ fn opaque_digest(source: &Source<'_>, tree: &Tree, id: NodeId, from: u64) -> [u8
         for run in runs.iter().take_while(|run| state == 0 && u64::from(run.logical) < end) {
             let first = u64::from(run.logical);
             for block in start.max(first)..end.min(run.end()) {
-                hash.update(source.block(BlockNr(run.physical.0 + (block - first))).unwrap_or_default());
+                hash.update(source.block(BlockNr(run.physical().0 + (block - first))).unwrap_or_default());
             }
         }
     }
@@ -182,7 +182,8 @@ pub fn line(tree: &Tree, item: &Item<'_>) -> String {
     add("mode", words::mode(node));
     add("uid", node.uid.to_string());
     add("gid", node.gid.to_string());
-    add("time", format!("{}.{:09}", node.mtime.seconds, node.mtime.nanoseconds));
+    let Timestamp { seconds, nanoseconds } = node.mtime;
+    add("time", format!("{seconds}.{nanoseconds:09}"));
     match node.kind {
         Kind::Regular { size, .. } => add("size", size.to_string()),
         Kind::Symlink(target) => add("link", escaped(tree.text(target))),

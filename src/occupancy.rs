@@ -2,11 +2,11 @@
 
 use std::ops::Range;
 
-use crate::plan::{Content, Plan, PlannedExtent};
+use crate::plan::{Content, Plan};
 use crate::read::places::Places;
 use crate::read::{Reading, leftovers};
 use crate::source::Source;
-use crate::tree::{Kind, NodeId, Tree};
+use crate::tree::{Kind, NodeId, Run, Tree};
 use crate::units::InodeNr;
 
 /// What a block is used for.
@@ -119,9 +119,12 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
     let regular = numbers(is_regular);
     let geometry = &source.geometry;
     let mut occupancy = Occupancy::new(geometry.blocks_count, cells);
-    // What lies before the first block belongs to no group.
-    let mut used = vec![(0..geometry.first_data_block, Use::Metadata)];
-    for claim in reading.claims.iter() {
+    let mut used = Vec::new();
+    if geometry.first_data_block > 0 {
+        // What lies before the first block belongs to no group.
+        used.push((0..geometry.first_data_block, Use::Metadata));
+    }
+    for claim in reading.claims.others() {
         let what = match claim.owner {
             Some(number) if source.has_journal_in(number) => Use::Journal,
             Some(number) if !reading.specials.is_special(number) => {
@@ -137,15 +140,20 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
             }
             _ => Use::Metadata,
         };
-        used.push((claim.start.0..claim.start.0 + claim.count, what));
+        used.push((claim.range(), what));
+    }
+    for id in tree.ids().filter(|_| reading.claims.has_runs()) {
+        let blocks =
+            tree.runs_of(id).iter().map(|run| run.physical().0..run.physical().0 + u64::from(run.count));
+        used.extend(blocks.map(|blocks| (blocks, Use::File)));
     }
     let used = in_clusters(used, geometry.blocks_per_cluster);
-    for blocks in leftovers::free_blocks(source, &reading.claims) {
+    for blocks in leftovers::free_blocks(source, reading.claimed()) {
         outside(&used, blocks, |blocks| occupancy.add(Use::Stale, blocks));
     }
     used.into_iter().for_each(|(blocks, what)| occupancy.add(what, blocks));
     occupancy.add_rest(Use::Free);
-    let places = Places::of(&reading.claims);
+    let places = Places::of(reading);
     occupancy.stretches = regular.iter().map(|number| places.of_inode(*number).len() as u64).sum();
     occupancy
 }
@@ -156,7 +164,7 @@ pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
     for blocks in plan.layout.free.ranges() {
         occupancy.add(Use::Free, blocks.clone());
     }
-    let blocks_of = |extent: &PlannedExtent| extent.physical.0..extent.physical.0 + u64::from(extent.count);
+    let blocks_of = |extent: &Run| extent.physical().0..extent.physical().0 + u64::from(extent.count);
     let mut used = Vec::new();
     for extent in plan.layout.journal.iter().flat_map(|journal| plan.layout.extents(*journal)) {
         used.push((blocks_of(extent), Use::Journal));
@@ -176,10 +184,11 @@ pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
             used.push((block.0..block.0 + 1, Use::Map));
         }
         if what == Use::File {
-            occupancy.stretches += stretches(extents.iter().map(|extent| (extent.physical.0, extent.count)));
+            occupancy.stretches +=
+                stretches(extents.iter().map(|extent| (extent.physical().0, extent.count)));
         }
     }
-    for piece in plan.pieces.iter().filter(|piece| matches!(piece.content, Content::Xattrs(..))) {
+    for piece in plan.rendered.iter().filter(|piece| matches!(piece.content, Content::Xattrs(..))) {
         used.push((piece.start.0..piece.start.0 + 1, Use::Map));
     }
     for file in &plan.layout.values {

@@ -4,6 +4,7 @@
 //! trees. File content stays in the input: a node holds the runs of blocks where it lies. Only
 //! what lay in an inode, and so is small, is held here.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::ops::Range;
 
@@ -64,9 +65,21 @@ impl Default for Text {
     }
 }
 
-/// The index of a set of xattrs in `Tree::xattr_sets`.
+/// The index of a set of xattrs in `Tree::xattr_sets`, and one more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct XattrSetId(pub u32);
+pub struct XattrSetId(NonZeroU32);
+
+impl XattrSetId {
+    /// The set of an index: no tree has as many as 32 bits count.
+    pub fn new(index: usize) -> Self {
+        Self(u32::try_from(index + 1).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX))
+    }
+
+    /// The index.
+    pub fn index(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
 
 /// A file tree.
 ///
@@ -179,30 +192,119 @@ pub struct Entry {
     pub hashes: [u32; 2],
 }
 
-/// Consecutive blocks of a regular file, in the input. What no run covers is a hole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Consecutive logical blocks of a file. What no run covers is a hole.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Run {
     /// The first logical block.
     pub logical: u32,
     /// The number of blocks.
     pub count: u32,
-    /// The first block in the input.
-    pub physical: BlockNr,
-    /// Allocated, but never written: reads as zero.
-    pub unwritten: bool,
+    /// Where the bytes are: two bits for the kind, the others for the block. There are many runs.
+    packed: u64,
+}
+
+/// Where the bytes of a run are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bytes {
+    /// In blocks, from this one on.
+    At(BlockNr),
+    /// In these blocks there is nothing: they are allocated, but were never written, and read as zeros.
+    Unwritten(BlockNr),
+    /// In the tree, since they lay in an inode. It is one block.
+    Tree,
+    /// There are none but zeros.
+    Zeros,
 }
 
 impl Run {
+    /// Bits of a block number: no file has so many bytes.
+    const BLOCK_BITS: u32 = 62;
+
+    /// Blocks with these bytes.
+    pub const fn new(logical: u32, count: u32, bytes: Bytes) -> Self {
+        let (kind, block) = match bytes {
+            Bytes::At(block) => (0, block.0),
+            Bytes::Unwritten(block) => (1, block.0),
+            Bytes::Tree => (2, 0),
+            Bytes::Zeros => (3, 0),
+        };
+        Self { logical, count, packed: kind << Self::BLOCK_BITS | block }
+    }
+
+    /// Blocks as a map names them.
+    pub const fn in_blocks(logical: u32, count: u32, physical: BlockNr, unwritten: bool) -> Self {
+        let bytes = if unwritten { Bytes::Unwritten(physical) } else { Bytes::At(physical) };
+        Self::new(logical, count, bytes)
+    }
+
+    /// Where the bytes are.
+    pub const fn bytes(&self) -> Bytes {
+        match self.packed >> Self::BLOCK_BITS {
+            0 => Bytes::At(self.physical()),
+            1 => Bytes::Unwritten(self.physical()),
+            2 => Bytes::Tree,
+            _ => Bytes::Zeros,
+        }
+    }
+
+    /// The first of its blocks, where it has any.
+    pub const fn physical(&self) -> BlockNr {
+        BlockNr(self.packed & ((1 << Self::BLOCK_BITS) - 1))
+    }
+
+    /// Allocated, but never written: reads as zero.
+    pub const fn unwritten(&self) -> bool {
+        self.packed >> Self::BLOCK_BITS == 1
+    }
+
+    /// The first of the blocks that hold its bytes; `None` where these lie elsewhere, or are zeros.
+    pub const fn stored_at(&self) -> Option<BlockNr> {
+        match self.bytes() {
+            Bytes::At(block) => Some(block),
+            _ => None,
+        }
+    }
+
+    /// Whether the bytes of another run go on where its own end.
+    pub fn goes_on_in(&self, next: &Self) -> bool {
+        self.end() == u64::from(next.logical)
+            && match (self.bytes(), next.bytes()) {
+                (Bytes::At(block), Bytes::At(next)) | (Bytes::Unwritten(block), Bytes::Unwritten(next)) => {
+                    block.0 + u64::from(self.count) == next.0
+                }
+                (Bytes::Zeros, Bytes::Zeros) => true,
+                _ => false,
+            }
+    }
+
     /// The first logical block behind it.
     pub fn end(&self) -> u64 {
         u64::from(self.logical) + u64::from(self.count)
     }
 
+    /// Some of its blocks, from a logical one on.
+    pub fn part(&self, logical: u32, count: u32) -> Self {
+        let skipped = u64::from(logical - self.logical);
+        Self::new(
+            logical,
+            count,
+            match self.bytes() {
+                Bytes::At(block) => Bytes::At(BlockNr(block.0 + skipped)),
+                Bytes::Unwritten(block) => Bytes::Unwritten(BlockNr(block.0 + skipped)),
+                other => other,
+            },
+        )
+    }
+
     /// The part from a logical block of the run on.
     pub fn from(&self, logical: u32) -> Self {
-        let skipped = logical - self.logical;
-        let physical = BlockNr(self.physical.0 + u64::from(skipped));
-        Self { logical, count: self.count - skipped, physical, ..*self }
+        self.part(logical, self.count - (logical - self.logical))
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}: {:?}", self.logical, self.count, self.bytes())
     }
 }
 
@@ -218,7 +320,7 @@ pub struct Xattr {
 }
 
 impl Tree {
-    /// An empty tree with the blocks of all regular files to come.
+    /// A tree without nodes, with the blocks of all regular files to come.
     pub fn of_runs(runs: Vec<Run>) -> Self {
         Self { runs, ..Self::default() }
     }
@@ -285,7 +387,7 @@ impl Tree {
 
     /// The xattrs of a set.
     pub fn xattr_set(&self, set: XattrSetId) -> &[Xattr] {
-        let range = &self.xattr_sets[set.0 as usize];
+        let range = &self.xattr_sets[set.index()];
         &self.xattrs[range.start as usize..range.end as usize]
     }
 

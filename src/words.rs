@@ -82,12 +82,13 @@ pub fn mode(node: &Node) -> String {
 
 /// A time in seconds since 1970, with nine digits behind the point.
 pub fn time(time: Timestamp) -> String {
-    if time.seconds < 0 && time.nanoseconds > 0 {
+    let Timestamp { seconds, nanoseconds } = time;
+    if seconds < 0 && nanoseconds > 0 {
         // Nanoseconds count forward: half a second before 1970 is second -1 and 500000000.
-        let left = 1_000_000_000 - time.nanoseconds;
-        return format!("-{}.{left:09}", (time.seconds + 1).unsigned_abs());
+        let left = 1_000_000_000 - nanoseconds;
+        return format!("-{}.{left:09}", (seconds + 1).unsigned_abs());
     }
-    format!("{}.{:09}", time.seconds, time.nanoseconds)
+    format!("{seconds}.{nanoseconds:09}")
 }
 
 /// The names of flags, in lower case, joined by commas; `none` without any.

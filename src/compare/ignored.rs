@@ -134,7 +134,7 @@ fn of_inodes(
     directories: &[Directories<'_>; 2],
     found: &mut Vec<Ignored>,
 ) {
-    let places = sides.each_ref().map(|side| Places::of(&side.reading.claims));
+    let places = sides.each_ref().map(|side| Places::of(&side.reading));
     let pairs: Vec<_> = steps.iter().filter(|step| step.first).filter_map(Step::pair).collect();
     let unlike: Vec<_> = pairs
         .par_iter()
@@ -174,7 +174,7 @@ fn compare_pair(
     let sizes = sides.each_ref().map(|side| side.source.geometry.block_size);
     let allocated = [0, 1].map(|side| {
         let runs = trees[side].runs_of(pair[side]).iter();
-        runs.map(|run| (u64::from(run.logical), run.end(), run.unwritten))
+        runs.map(|run| (u64::from(run.logical), run.end(), run.unwritten()))
     });
     let [left, right] = allocated.map(joined);
     Unlike {
@@ -269,13 +269,13 @@ fn of_leftovers(sides: &[Side<'_, '_>; 2], directories: &[Directories<'_>; 2], f
         side.reading.orphans.dropped + side.reading.orphans.truncated
     });
     counts("free-blocks", "free blocks with stale bytes", &|side| {
-        leftovers::count(&leftovers::free_blocks(side.source, &side.reading.claims))
+        leftovers::count(&leftovers::free_blocks(side.source, side.reading.claimed()))
     });
     counts("file-slack", "files with stale bytes behind their end", &|side| {
         leftovers::files_with_slack(side.source, &side.reading.tree).len() as u64
     });
     counts("symlink-slack", "symlinks with stale bytes behind their target", &|side| {
-        leftovers::symlinks_with_slack(side.source, &side.reading).len() as u64
+        leftovers::symlinks_with_slack(side.source, &side.reading, &Places::of(&side.reading)).len() as u64
     });
     counts("unused-inodes", "unused inodes with stale bytes", &|side| {
         leftovers::unused_inodes(side.source).len() as u64

@@ -183,7 +183,8 @@ impl Inode {
     }
 }
 
-/// A point in time, as inodes store it.
+/// A point in time, as inodes store it. Packed, since there are many.
+#[repr(C, packed(4))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {
     /// Seconds since 1970-01-01T00:00:00Z.
@@ -222,7 +223,7 @@ impl Timestamp {
     /// agree; without `wide` (an inode of 128 bytes), only whole seconds up to 2038 can.
     pub fn encode(self, wide: bool) -> Option<(U32, U32)> {
         let max = if wide { Self::MAX_WIDE } else { Self::MAX_NARROW };
-        if !(Self::MIN..=max).contains(&self.seconds) || (!wide && self.nanoseconds != 0) {
+        if !(Self::MIN..=max).contains(&{ self.seconds }) || (!wide && self.nanoseconds != 0) {
             return None;
         }
         let [a, b, c, d, ..] = self.seconds.to_le_bytes();

@@ -4,6 +4,7 @@
 //! The digested bytes are specified in `docs/canonical-form.md`.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
@@ -12,7 +13,7 @@ use zerocopy::IntoBytes;
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::superblock::Superblock;
 use crate::read::{QuotaRules, Reading};
-use crate::survey::{Digests, Survey, joined};
+use crate::survey::{Digester, DigestsFrom, joined};
 use crate::tree::{Kind, NodeId, Text, Tree, XattrSetId};
 
 const DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
@@ -22,13 +23,44 @@ const PART: usize = 1 << 11;
 /// Parts that wait to be hashed.
 const PARTS: usize = 16;
 
+/// More runs of a file are not collected: they are written while they are hashed.
+const LONG: usize = 1 << 13;
+
 /// Collects fields, in the order in which they are hashed.
 #[derive(Default)]
-struct Stream(Vec<u8>);
+struct Stream {
+    bytes: Vec<u8>,
+    /// Files with many runs, each with where these belong.
+    long: Vec<(usize, NodeId)>,
+}
 
 impl Stream {
     fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn runs(&mut self, runs: impl Iterator<Item = (u32, u32, u8)>) {
+        for (logical, count, state) in runs {
+            self.u32(logical);
+            self.u32(count);
+            self.u8(state);
+        }
+    }
+
+    /// Hashes it.
+    fn add_to(&self, hash: &mut Sha256, tree: &Tree) {
+        let mut done = 0;
+        for (place, file) in &self.long {
+            hash.update(&self.bytes[done..*place]);
+            done = *place;
+            let mut runs = joined(tree.runs_of(*file)).peekable();
+            while runs.peek().is_some() {
+                let mut next = Self::default();
+                next.runs(runs.by_ref().take(LONG));
+                hash.update(next.bytes);
+            }
+        }
+        hash.update(&self.bytes[done..]);
     }
 
     fn u8(&mut self, value: u8) {
@@ -44,71 +76,114 @@ impl Stream {
     }
 }
 
-/// Derives the UUID (version 8, variant 1). The superblock's UUID counts as zero.
-pub fn derive(superblock: &Superblock, reading: &Reading, survey: &Survey, digests: &Digests) -> [u8; 16] {
-    let Reading { tree, specials, .. } = reading;
-    let content = (survey, digests);
-    let (mut hash, mut stream) = (Sha256::new(), Stream::default());
-    stream.bytes(DOMAIN);
-    stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
-    stream.u32(specials.journal.map_or(0, |journal| journal.blocks));
-    stream.u32(specials.journal.map_or(0, |journal| journal.fast_commit_blocks));
-    stream.u32(specials.orphan_file.map_or(0, |file| file.blocks));
-    stream.count(tree.nodes.len());
-    hash.update(stream.0);
-    add(&mut hash, tree.nodes.len(), |stream, index| {
-        node(stream, tree, content, NodeId(u32::try_from(index).unwrap_or(u32::MAX)));
-    });
-    let block_size = 1024 << superblock.s_log_block_size.get();
-    // What lies in inodes of their own, many sets may have.
-    let large =
-        tree.xattrs.iter().map(|xattr| xattr.value).filter(|value| tree.text(*value).len() > block_size);
-    let large: HashSet<Text> = large.collect();
-    let large: HashMap<Text, _> =
-        large.into_par_iter().map(|value| (value, Sha256::digest(tree.text(value)))).collect();
-    hash.update((tree.xattr_sets.len() as u64).to_le_bytes());
-    add(&mut hash, tree.xattr_sets.len(), |stream, set| {
-        let set = tree.xattr_set(XattrSetId(u32::try_from(set).unwrap_or(u32::MAX)));
-        stream.count(set.len());
-        for xattr in set {
-            stream.u8(xattr.index);
-            let (name, value) = (tree.text(xattr.name), tree.text(xattr.value));
-            stream.count(name.len());
-            stream.bytes(name);
-            stream.count(value.len());
-            stream.bytes(large.get(&xattr.value).map_or(value, |digest| digest));
+/// The hash that the UUID is taken from, as far as it goes.
+#[derive(Debug)]
+pub struct Hashing {
+    hash: Sha256,
+    /// The node that comes next.
+    next: usize,
+    /// Parts of the content of which all digests are known.
+    digested: usize,
+}
+
+impl Hashing {
+    /// Begins it. The superblock's UUID counts as zero.
+    pub fn new(superblock: &Superblock, reading: &Reading) -> Self {
+        let Reading { tree, specials, .. } = reading;
+        let (mut hash, mut stream) = (Sha256::new(), Stream::default());
+        stream.bytes(DOMAIN);
+        stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
+        stream.u32(specials.journal.map_or(0, |journal| journal.blocks));
+        stream.u32(specials.journal.map_or(0, |journal| journal.fast_commit_blocks));
+        stream.u32(specials.orphan_file.map_or(0, |file| file.blocks));
+        stream.count(tree.nodes.len());
+        stream.add_to(&mut hash, tree);
+        Self { hash, next: 0, digested: 0 }
+    }
+
+    /// Goes on with some of the nodes whose content is digested.
+    pub fn advance(&mut self, tree: &Tree, digester: &Digester<'_, '_>) {
+        let end = self.next + PART;
+        if end <= tree.nodes.len() && end <= digester.next_node(&mut self.digested).index() {
+            let mut stream = Stream::default();
+            nodes(&mut stream, tree, digester, self.next..end);
+            stream.add_to(&mut self.hash, tree);
+            self.next = end;
         }
-    });
-    let mut stream = Stream::default();
-    for file in &specials.quotas {
-        quota(&mut stream, &file.rules);
     }
-    hash.update(stream.0);
-    let digest = hash.finalize();
-    let mut uuid = [0; 16];
-    uuid.copy_from_slice(&digest[..16]);
-    uuid[6] = uuid[6] & 0x0F | 0x80;
-    uuid[8] = uuid[8] & 0x3F | 0x80;
-    uuid
-}
 
-/// Hashes what is written for each of `count` things; the next ones are written meanwhile.
-fn add(hash: &mut Sha256, count: usize, write: impl Fn(&mut Stream, usize) + Sync) {
-    let written = |part: usize| {
+    /// The UUID (version 8, variant 1), with all that is left.
+    pub fn finish(mut self, block_size: usize, reading: &Reading, digester: &Digester<'_, '_>) -> [u8; 16] {
+        let Reading { tree, specials, .. } = reading;
+        let hash = &mut self.hash;
+        digester.finish();
+        add((hash, tree), self.next..tree.nodes.len(), |stream, part| nodes(stream, tree, digester, part));
+        // What lies in inodes of their own, many sets may have.
+        let large =
+            tree.xattrs.iter().map(|xattr| xattr.value).filter(|value| tree.text(*value).len() > block_size);
+        let large: HashSet<Text> = large.collect();
+        let large: HashMap<Text, _> =
+            large.into_par_iter().map(|value| (value, Sha256::digest(tree.text(value)))).collect();
+        hash.update((tree.xattr_sets.len() as u64).to_le_bytes());
+        add((hash, tree), 0..tree.xattr_sets.len(), |stream, sets| {
+            for set in sets.map(XattrSetId::new) {
+                xattrs(stream, tree, set, &large);
+            }
+        });
         let mut stream = Stream::default();
-        (part * PART..count.min((part + 1) * PART)).for_each(|index| write(&mut stream, index));
-        stream.0
-    };
-    let parts = count.div_ceil(PART);
-    let mut ready: Vec<Vec<u8>> = Vec::new();
-    for first in (0..parts).step_by(PARTS) {
-        let next = || (first..parts.min(first + PARTS)).into_par_iter().map(written).collect();
-        ((), ready) = rayon::join(|| ready.iter().for_each(|part| hash.update(part)), next);
+        for file in &specials.quotas {
+            quota(&mut stream, &file.rules);
+        }
+        stream.add_to(hash, tree);
+        let digest = self.hash.finalize();
+        let mut uuid = [0; 16];
+        uuid.copy_from_slice(&digest[..16]);
+        uuid[6] = uuid[6] & 0x0F | 0x80;
+        uuid[8] = uuid[8] & 0x3F | 0x80;
+        uuid
     }
-    ready.iter().for_each(|part| hash.update(part));
 }
 
-fn node(stream: &mut Stream, tree: &Tree, (survey, digests): (&Survey, &Digests), id: NodeId) {
+/// Hashes what is written for a range of things; the next ones are written meanwhile.
+fn add(
+    (hash, tree): (&mut Sha256, &Tree),
+    range: Range<usize>,
+    write: impl Fn(&mut Stream, Range<usize>) + Sync,
+) {
+    let written = |first: usize| {
+        let mut stream = Stream::default();
+        write(&mut stream, first..range.end.min(first + PART));
+        stream
+    };
+    let parts: Vec<usize> = range.clone().step_by(PART).collect();
+    let mut ready: Vec<Stream> = Vec::new();
+    for round in parts.chunks(PARTS) {
+        let next = || round.par_iter().map(|first| written(*first)).collect();
+        ((), ready) = rayon::join(|| ready.iter().for_each(|part| part.add_to(hash, tree)), next);
+    }
+    ready.iter().for_each(|part| part.add_to(hash, tree));
+}
+
+fn nodes(stream: &mut Stream, tree: &Tree, digester: &Digester<'_, '_>, range: Range<usize>) {
+    let id = |index: usize| NodeId(u32::try_from(index).unwrap_or(u32::MAX));
+    let mut digests = digester.from(id(range.start));
+    range.for_each(|index| node(stream, tree, &mut digests, id(index)));
+}
+
+fn xattrs<T: AsRef<[u8]>>(stream: &mut Stream, tree: &Tree, set: XattrSetId, large: &HashMap<Text, T>) {
+    let set = tree.xattr_set(set);
+    stream.count(set.len());
+    for xattr in set {
+        stream.u8(xattr.index);
+        let (name, value) = (tree.text(xattr.name), tree.text(xattr.value));
+        stream.count(name.len());
+        stream.bytes(name);
+        stream.count(value.len());
+        stream.bytes(large.get(&xattr.value).map_or(value, |digest| digest.as_ref()));
+    }
+}
+
+fn node(stream: &mut Stream, tree: &Tree, digests: &mut DigestsFrom<'_>, id: NodeId) {
     let node = tree.node(id);
     stream.u32(node.mode.into());
     stream.u32(node.uid);
@@ -117,7 +192,8 @@ fn node(stream: &mut Stream, tree: &Tree, (survey, digests): (&Survey, &Digests)
     stream.u32(node.flags.bits());
     stream.bytes(&node.mtime.seconds.to_le_bytes());
     stream.u32(node.mtime.nanoseconds);
-    stream.u32(node.xattrs.map_or(0, |set| set.0 + 1));
+    // Sets are counted from 1; 0 is none.
+    stream.u32(node.xattrs.map_or(0, |set| u32::try_from(set.index() + 1).unwrap_or(u32::MAX)));
     match node.kind {
         Kind::Directory { .. } => {
             let entries = tree.entries_of(id);
@@ -134,18 +210,21 @@ fn node(stream: &mut Stream, tree: &Tree, (survey, digests): (&Survey, &Digests)
         }
         Kind::Regular { size, .. } => {
             stream.bytes(&size.to_le_bytes());
-            let runs = joined(survey.runs_of(id));
-            stream.count(runs.len());
-            for (logical, count, state) in runs {
-                stream.u32(logical);
-                stream.u32(count);
-                stream.u8(state);
+            let runs = tree.runs_of(id);
+            stream.count(joined(runs).count());
+            if runs.len() > LONG {
+                stream.long.push((stream.bytes.len(), id));
+            } else {
+                stream.runs(joined(runs));
             }
-            let digests = digests.of(id);
-            stream.count(digests.len());
-            for digest in digests {
-                stream.bytes(&digest.to_le_bytes());
-            }
+            // The count comes first, and is known last.
+            let (place, mut count) = (stream.bytes.len(), 0_u64);
+            stream.count(0);
+            digests.each(id, |digest| {
+                stream.bytes(&digest);
+                count += 1;
+            });
+            stream.bytes[place..place + 8].copy_from_slice(&count.to_le_bytes());
         }
         Kind::Symlink(target) => {
             let target = tree.text(target);

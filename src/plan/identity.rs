@@ -1,10 +1,13 @@
 //! The UUID of the output, on which nothing of the plan depends but the checksums.
 
-use super::{Plan, content_uuid};
+use std::sync::{Mutex, PoisonError};
+
+use super::Plan;
+use super::content_uuid::Hashing;
 use crate::policy::UuidPolicy;
 use crate::read::Reading;
 use crate::source::Source;
-use crate::survey::{Digester, Segments, Survey};
+use crate::survey::{Digester, Segments};
 use crate::tree::Tree;
 
 /// The bytes of content that are read at once, of which some fit into a processor's cache.
@@ -15,21 +18,20 @@ pub const PART_BYTES: u64 = 1 << 20;
 pub struct Identity<'s, 'a> {
     plan: &'s Plan,
     reading: &'s Reading,
-    survey: &'s Survey,
     way: Way<'s, 'a>,
 }
 
 #[derive(Debug)]
 enum Way<'s, 'a> {
     Known([u8; 16]),
-    Content(Box<Digester<'s, 'a>>),
+    Content { digester: Box<Digester<'s, 'a>>, hashing: Mutex<Hashing> },
 }
 
 impl<'s, 'a> Identity<'s, 'a> {
     /// What the policy needs to read of a tree's content.
-    pub fn segments(source: &Source<'_>, tree: &Tree, survey: &Survey, policy: UuidPolicy) -> Segments {
+    pub fn segments(source: &Source<'_>, tree: &Tree, policy: UuidPolicy) -> Segments {
         match policy {
-            UuidPolicy::Content => Segments::new(source.geometry.block_size, tree, survey, PART_BYTES),
+            UuidPolicy::Content => Segments::new(source.geometry.block_size, tree, PART_BYTES),
             UuidPolicy::Keep | UuidPolicy::Given(_) => Segments::default(),
         }
     }
@@ -38,42 +40,52 @@ impl<'s, 'a> Identity<'s, 'a> {
     pub fn new(
         source: &'s Source<'a>,
         reading: &'s Reading,
-        (survey, segments): (&'s Survey, &'s Segments),
+        segments: &'s Segments,
         plan: &'s Plan,
         policy: UuidPolicy,
     ) -> Self {
         let way = match policy {
-            UuidPolicy::Content => {
-                Way::Content(Box::new(Digester::new(source, &reading.tree, survey, segments)))
-            }
+            UuidPolicy::Content => Way::Content {
+                digester: Box::new(Digester::new(source, &reading.tree, segments)),
+                hashing: Mutex::new(Hashing::new(&plan.superblock, reading)),
+            },
             UuidPolicy::Keep => Way::Known(source.superblock.s_uuid),
             UuidPolicy::Given(uuid) => Way::Known(uuid),
         };
-        Self { plan, reading, survey, way }
+        Self { plan, reading, way }
     }
 
     /// How many parts of about [`PART_BYTES`] the content has that is to be read.
     pub fn parts(&self) -> usize {
         match &self.way {
             Way::Known(_) => 0,
-            Way::Content(digester) => digester.parts(),
+            Way::Content { digester, .. } => digester.parts(),
         }
     }
 
     /// Reads a part; they are in the order of the files.
     pub fn read(&self, part: usize) {
-        if let Way::Content(digester) = &self.way {
+        if let Way::Content { digester, .. } = &self.way {
             digester.digest(part);
         }
     }
 
+    /// Goes a step on with what follows from the parts that were read, unless another thread does.
+    pub fn advance(&self) {
+        if let Way::Content { digester, hashing } = &self.way
+            && let Ok(mut hashing) = hashing.try_lock()
+        {
+            hashing.advance(&self.reading.tree, digester);
+        }
+    }
+
     /// The UUID, once what is left is read.
-    pub fn uuid(&self) -> [u8; 16] {
-        match &self.way {
-            Way::Known(uuid) => *uuid,
-            Way::Content(digester) => {
-                let digests = digester.finish();
-                content_uuid::derive(&self.plan.superblock, self.reading, self.survey, &digests)
+    pub fn uuid(self) -> [u8; 16] {
+        match self.way {
+            Way::Known(uuid) => uuid,
+            Way::Content { digester, hashing } => {
+                let hashing = hashing.into_inner().unwrap_or_else(PoisonError::into_inner);
+                hashing.finish(self.plan.geometry.block_size, self.reading, &digester)
             }
         }
     }

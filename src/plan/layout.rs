@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Numbering;
 use super::allocate::{FreeBlocks, UsedBlocks};
 use super::directory::DirectoryPlans;
-use super::map::{self, PlannedExtent};
+use super::map;
 use super::quota::QuotaPlan;
 use super::xattr::XattrPlan;
 use crate::error::{Error, Location, Result, Structure};
@@ -15,15 +15,16 @@ use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::indirect;
 use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
 use crate::read::{SpecialFile, Specials};
-use crate::survey::Survey;
-use crate::tree::{Kind, Tree};
+use crate::tree::{Kind, Node, Run, Tree};
 use crate::units::{BlockNr, InodeNr, count_clusters};
 
 /// Where a file lies: parts of the layout's lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileLayout {
-    extents: (usize, u32),
-    map: (usize, u32),
+    /// The first extent, and the first block of the map.
+    starts: (usize, usize),
+    /// The number of extents, and of blocks of the map.
+    counts: (u32, u32),
 }
 
 /// Where every file lies.
@@ -43,7 +44,7 @@ pub struct Layout {
     pub values: Vec<FileLayout>,
     /// Each node's file, by node; empty for what has no blocks.
     pub nodes: Vec<FileLayout>,
-    extents: Vec<PlannedExtent>,
+    extents: Vec<Run>,
     map_blocks: Vec<BlockNr>,
     /// What is left, in whole clusters.
     pub free: FreeBlocks,
@@ -52,19 +53,19 @@ pub struct Layout {
 
 impl Layout {
     /// The extents of a file, in logical order.
-    pub fn extents(&self, file: FileLayout) -> &[PlannedExtent] {
-        &self.extents[file.extents.0..][..file.extents.1 as usize]
+    pub fn extents(&self, file: FileLayout) -> &[Run] {
+        &self.extents[file.starts.0..][..file.counts.0 as usize]
     }
 
     /// The blocks of a file's own map: of an extent tree level by level, of a block map each
     /// before what it leads to.
     pub fn map_blocks(&self, file: FileLayout) -> &[BlockNr] {
-        &self.map_blocks[file.map.0..][..file.map.1 as usize]
+        &self.map_blocks[file.starts.1..][..file.counts.1 as usize]
     }
 
     /// The blocks that are allocated for a file, its map included, in whole clusters.
     pub fn blocks(&self, file: FileLayout) -> u64 {
-        (self.content_clusters(file) + u64::from(file.map.1)) * self.blocks_per_cluster
+        (self.content_clusters(file) + u64::from(file.counts.1)) * self.blocks_per_cluster
     }
 
     /// The clusters that a file's content lies in.
@@ -76,9 +77,9 @@ impl Layout {
     /// The block of a logical block of a file.
     pub fn physical(&self, file: FileLayout, logical: u32) -> Option<BlockNr> {
         let extents = self.extents(file);
-        let index = extents.partition_point(|extent| extent.logical + (extent.count - 1) < logical);
+        let index = extents.partition_point(|extent| extent.end() <= logical.into());
         let extent = extents.get(index).filter(|extent| extent.logical <= logical)?;
-        Some(BlockNr(extent.physical.0 + u64::from(logical - extent.logical)))
+        Some(BlockNr(extent.physical().0 + u64::from(logical - extent.logical)))
     }
 }
 
@@ -93,8 +94,6 @@ pub struct Contents<'p> {
     pub tree: &'p Tree,
     /// The files outside the tree.
     pub specials: &'p Specials,
-    /// The content of regular files.
-    pub survey: &'p Survey,
     /// The blocks of directories.
     pub directories: &'p DirectoryPlans,
     /// The quota files.
@@ -103,8 +102,11 @@ pub struct Contents<'p> {
 
 /// Lays everything out, and gives the xattr blocks their places.
 pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks) -> Result<Layout> {
-    let Contents { geometry, numbering, tree, specials, survey, directories, quotas } = contents;
-    let mut layouter = Layouter::new(geometry, (tree.nodes.len(), survey.runs()), used);
+    let Contents { geometry, numbering, tree, specials, directories, quotas } = contents;
+    let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
+    // A list that is full is copied to grow, and there may be many runs.
+    let extents = tree.runs.len() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
+    let mut layouter = Layouter::new(geometry, (tree.nodes.len(), extents), used);
     if geometry.features.compat.contains(Compat::RESIZE_INODE) {
         layouter.layout.resize_block = Some(layouter.one_block());
     }
@@ -138,7 +140,7 @@ pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks
         let number = numbering.number_of(id);
         let file = match tree.node(id).kind {
             Kind::Regular { .. } => {
-                let runs = survey.runs_of(id).iter().map(|run| (run.logical, run.count, run.unwritten));
+                let runs = tree.runs_of(id).iter().map(|run| (run.logical, run.count, run.unwritten()));
                 layouter.file(number, runs, false)?
             }
             Kind::Symlink(target) if tree.text(target).len() as u64 >= FAST_SYMLINK_LIMIT => {
@@ -174,8 +176,8 @@ struct Layouter<'g> {
 }
 
 impl<'g> Layouter<'g> {
-    /// For a tree of so many nodes, with so many stored runs.
-    fn new(geometry: &'g Geometry, (nodes, runs): (usize, usize), used: &UsedBlocks) -> Self {
+    /// For a tree of so many nodes, with about so many extents.
+    fn new(geometry: &'g Geometry, (nodes, extents): (usize, usize), used: &UsedBlocks) -> Self {
         let layout = Layout {
             resize_block: None,
             mmp_block: None,
@@ -184,7 +186,7 @@ impl<'g> Layouter<'g> {
             orphan_file: None,
             values: Vec::new(),
             nodes: vec![FileLayout::default(); nodes],
-            extents: Vec::with_capacity(runs),
+            extents: Vec::with_capacity(extents),
             map_blocks: Vec::new(),
             free: used.free(geometry.first_data_block, geometry.blocks_count, geometry.blocks_per_cluster),
             blocks_per_cluster: geometry.blocks_per_cluster,
@@ -223,7 +225,7 @@ impl<'g> Layouter<'g> {
             let mut done = 0;
             while done < count {
                 let (physical, part) = place.take(logical + done, count - done);
-                let extent = PlannedExtent { logical: logical + done, count: part, physical, unwritten };
+                let extent = Run::in_blocks(logical + done, part, physical, unwritten);
                 push(&mut self.layout.extents, first_extent, self.with_extents, extent);
                 done += part;
             }
@@ -240,18 +242,18 @@ impl<'g> Layouter<'g> {
         }
         let lengths = (u32::try_from(extents.len()), u32::try_from(map_blocks));
         let (Ok(extents), Ok(map)) = lengths else { return Err(beyond_block_maps(number)) };
-        Ok(FileLayout { extents: (first_extent, extents), map: (first_map, map) })
+        Ok(FileLayout { starts: (first_extent, first_map), counts: (extents, map) })
     }
 
-    fn check_limits(&self, number: InodeNr, extents: &[PlannedExtent]) -> Result<()> {
+    fn check_limits(&self, number: InodeNr, extents: &[Run]) -> Result<()> {
         let Some(last) = extents.last() else { return Ok(()) };
         if self.with_extents {
             return Ok(());
         }
-        let end = u64::from(last.logical) + u64::from(last.count);
+        let end = last.end();
         let beyond = extents
             .iter()
-            .any(|extent| extent.physical.0 + u64::from(extent.count) > u64::from(u32::MAX) + 1);
+            .any(|extent| extent.physical().0 + u64::from(extent.count) > u64::from(u32::MAX) + 1);
         if beyond || end > indirect::max_blocks(self.geometry.pointers_per_block()) {
             return Err(beyond_block_maps(number));
         }
@@ -307,34 +309,20 @@ fn beyond_block_maps(number: InodeNr) -> Error {
 }
 
 /// Adds blocks to a file, in extents as long as they can be.
-fn push(extents: &mut Vec<PlannedExtent>, first: usize, with_extents: bool, mut new: PlannedExtent) {
-    let max = match (with_extents, new.unwritten) {
+fn push(extents: &mut Vec<Run>, first: usize, with_extents: bool, mut new: Run) {
+    let max = match (with_extents, new.unwritten()) {
         (false, _) => u32::MAX,
         (true, false) => extent::MAX_LEN,
         (true, true) => extent::MAX_UNWRITTEN_LEN,
     };
     while new.count > 0 {
-        let last = extents[first..].last_mut().filter(|last| {
-            last.unwritten == new.unwritten
-                && last.count < max
-                && last.logical + last.count == new.logical
-                && last.physical.0 + u64::from(last.count) == new.physical.0
-        });
-        let part = match last {
-            Some(last) => {
-                let part = new.count.min(max - last.count);
-                last.count += part;
-                part
-            }
-            None => {
-                let part = new.count.min(max);
-                extents.push(PlannedExtent { count: part, ..new });
-                part
-            }
-        };
-        new.logical += part;
-        new.physical.0 += u64::from(part);
-        new.count -= part;
+        let last = extents[first..].last_mut().filter(|last| last.count < max && last.goes_on_in(&new));
+        let part = new.count.min(max - last.as_ref().map_or(0, |last| last.count));
+        match last {
+            Some(last) => last.count += part,
+            None => extents.push(new.part(new.logical, part)),
+        }
+        new = new.from(new.logical + part);
     }
 }
 
@@ -359,12 +347,7 @@ mod tests {
     #[test]
     fn extents_are_joined_and_cut_at_their_greatest_length() {
         let mut extents = Vec::new();
-        let one = |logical, count, physical| PlannedExtent {
-            logical,
-            count,
-            physical: BlockNr(physical),
-            unwritten: false,
-        };
+        let one = |logical, count, physical| Run::in_blocks(logical, count, BlockNr(physical), false);
         push(&mut extents, 0, true, one(0, 10, 100));
         push(&mut extents, 0, true, one(10, 40000, 110));
         push(&mut extents, 0, true, one(50000, 5, 40110));

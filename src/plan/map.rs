@@ -3,20 +3,7 @@
 use crate::geometry::Geometry;
 use crate::ondisk::extent::{self, ROOT_MAX};
 use crate::ondisk::indirect::DIRECT;
-use crate::units::BlockNr;
-
-/// Consecutive blocks of a file in the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlannedExtent {
-    /// The first logical block.
-    pub logical: u32,
-    /// The number of blocks.
-    pub count: u32,
-    /// The first block.
-    pub physical: BlockNr,
-    /// Allocated but never written.
-    pub unwritten: bool,
-}
+use crate::tree::Run;
 
 /// Nodes of each level of an extent tree below its root, top level first.
 ///
@@ -49,7 +36,7 @@ impl IndirectBlock {
 }
 
 /// The indirect blocks of a file, each before what it leads to, in logical order.
-pub fn indirect_blocks(extents: &[PlannedExtent], pointers: u64) -> Vec<IndirectBlock> {
+pub fn indirect_blocks(extents: &[Run], pointers: u64) -> Vec<IndirectBlock> {
     let mut blocks: Vec<IndirectBlock> = Vec::new();
     for extent in extents {
         let end = u64::from(extent.logical) + u64::from(extent.count);
@@ -87,7 +74,7 @@ pub fn indirect_root(logical: u64, pointers: u64) -> (u64, u32) {
 }
 
 /// The number of blocks that the map of a file needs for itself.
-pub fn map_blocks(extents: &[PlannedExtent], geometry: &Geometry, with_extents: bool) -> u64 {
+pub fn map_blocks(extents: &[Run], geometry: &Geometry, with_extents: bool) -> u64 {
     if with_extents {
         extent_levels(extents.len(), geometry.block_size).iter().sum::<usize>() as u64
     } else {
@@ -98,9 +85,10 @@ pub fn map_blocks(extents: &[PlannedExtent], geometry: &Geometry, with_extents: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::units::BlockNr;
 
-    fn one(logical: u32, count: u32) -> PlannedExtent {
-        PlannedExtent { logical, count, physical: BlockNr(1000), unwritten: false }
+    fn one(logical: u32, count: u32) -> Run {
+        Run::in_blocks(logical, count, BlockNr(1000), false)
     }
 
     #[test]
@@ -113,7 +101,7 @@ mod tests {
 
     #[test]
     fn indirect_blocks_come_before_what_they_lead_to() {
-        let of = |extents: &[PlannedExtent]| {
+        let of = |extents: &[Run]| {
             indirect_blocks(extents, 256).iter().map(|block| (block.first, block.below())).collect::<Vec<_>>()
         };
         assert_eq!(of(&[one(0, 12)]), []);

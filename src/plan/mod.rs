@@ -2,6 +2,7 @@
 
 mod allocate;
 mod content_uuid;
+mod copies;
 mod directory;
 mod identity;
 mod inline;
@@ -17,11 +18,12 @@ mod xattr;
 mod xattr_split;
 
 pub use allocate::FreeBlocks;
+pub use copies::Copies;
 pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryPlans, DirectoryRules};
 pub use identity::{Identity, PART_BYTES};
 pub use inline::InlineLists;
 pub use layout::{FileLayout, Layout};
-pub use map::{IndirectBlock, PlannedExtent, extent_levels, indirect_blocks, indirect_root};
+pub use map::{IndirectBlock, extent_levels, indirect_blocks, indirect_root};
 pub use numbering::Numbering;
 pub use pieces::{Content, Owner, Piece};
 pub use placement::GroupPlaces;
@@ -61,8 +63,10 @@ pub struct Plan {
     pub xattrs: XattrPlan,
     /// The quota files, in the order of their types.
     pub quotas: Vec<QuotaPlan>,
-    /// What is to be written, in the order of the blocks.
-    pub pieces: Vec<Piece>,
+    /// What is to be rendered, in the order of the blocks.
+    pub rendered: Vec<Piece>,
+    /// What is to be copied, and how much that is.
+    pub copies: Copies,
     /// Blocks of the journal for fast commits.
     pub fast_commit_blocks: u32,
     /// The time of inodes outside the tree, in seconds since 1970.
@@ -110,7 +114,6 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         numbering: &numbering,
         tree,
         specials,
-        survey,
         directories: &directories,
         quotas: &quotas,
     };
@@ -126,13 +129,15 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         directories,
         xattrs,
         quotas,
-        pieces: Vec::new(),
+        rendered: Vec::new(),
+        copies: Copies::default(),
         fast_commit_blocks: specials.journal.map_or(0, |journal| journal.fast_commit_blocks),
         epoch: options.epoch.unwrap_or(0),
     };
     plan.check_sizes(tree)?;
     plan.charge_quotas(tree);
-    plan.pieces = pieces::list(&plan, tree, survey)?;
+    plan.rendered = pieces::rendered(&plan, tree);
+    plan.copies = Copies::count(&plan, tree)?;
     Ok(plan)
 }
 
@@ -188,10 +193,5 @@ impl Plan {
     /// Whether there is a resize inode.
     pub fn has_resize_inode(&self) -> bool {
         self.geometry.features.compat.contains(Compat::RESIZE_INODE)
-    }
-
-    /// Bytes that are written; the rest is holes.
-    pub fn bytes_written(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.bytes).sum()
     }
 }

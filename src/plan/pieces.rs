@@ -1,17 +1,15 @@
-//! The list of everything that is written: each byte at most once, and the rest zero.
+//! The list of everything that is written but not copied: each byte at most once, and the rest zero.
 
 use std::ops::Range;
 
 use rayon::slice::ParallelSliceMut as _;
 
 use super::{FileLayout, Plan, SplitId};
-use crate::error::{Location, Result, Structure};
 use crate::ondisk::bitmap;
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::mmp::MmpStruct;
 use crate::ondisk::quota::QuotaType;
-use crate::survey::{Bytes, Survey};
-use crate::tree::{Kind, NodeId, Tree};
+use crate::tree::{Bytes, Kind, NodeId, Tree};
 use crate::units::{BlockNr, GroupNr};
 
 /// The most bytes of a piece.
@@ -115,38 +113,17 @@ impl Content {
     }
 }
 
-/// Lists all pieces, in the order of their blocks.
-///
-/// # Errors
-///
-/// If two pieces overlap, which would be a defect of this program.
-pub fn list(plan: &Plan, tree: &Tree, survey: &Survey) -> Result<Vec<Piece>> {
-    // Nearly all of a large image.
-    let pieces = Vec::with_capacity(survey.runs());
-    let mut lister = Lister { plan, tree, block_size: plan.geometry.block_size as u64, pieces };
+/// Lists all pieces that are not copied, in the order of their blocks.
+pub fn rendered(plan: &Plan, tree: &Tree) -> Vec<Piece> {
+    let mut lister = Lister { plan, tree, block_size: plan.geometry.block_size as u64, pieces: Vec::new() };
     lister.static_metadata();
     lister.specials();
-    lister.nodes(survey);
+    lister.nodes();
     let mut pieces = lister.pieces;
-    // No two have one start, or there is an error below.
+    // No two have one start, or it is noticed where those that are copied come between them.
     pieces.par_sort_unstable_by_key(|piece| piece.start);
     pieces.shrink_to_fit();
-    let size = plan.geometry.block_size as u64;
-    let overlap =
-        pieces.windows(2).find(|pair| pair[0].start.0 + pair[0].bytes.div_ceil(size) > pair[1].start.0);
-    let beyond =
-        pieces.last().filter(|last| last.start.0 + last.bytes.div_ceil(size) > plan.geometry.blocks_count);
-    if let Some(piece) = overlap.map(|pair| &pair[1]).or(beyond) {
-        return Err(Location::of(Structure::Image).block(piece.start).unsupported(
-            format!(
-                "internal error: the plan puts two things at block {} ({})",
-                piece.start,
-                piece.content.describe()
-            ),
-            "please report this image",
-        ));
-    }
-    Ok(pieces)
+    pieces
 }
 
 struct Lister<'p> {
@@ -242,7 +219,7 @@ impl Lister<'_> {
         }
         if let Some(file) = layout.orphan_file {
             for extent in layout.extents(file) {
-                self.add(extent.physical, extent.count.into(), Content::OrphanFile);
+                self.add(extent.physical(), extent.count.into(), Content::OrphanFile);
             }
             self.map(Owner::OrphanFile, file);
         }
@@ -262,7 +239,7 @@ impl Lister<'_> {
         for extent in self.plan.layout.extents(file) {
             for done in (0..extent.count).step_by(per_piece as usize) {
                 let blocks = per_piece.min(extent.count - done);
-                let start = BlockNr(extent.physical.0 + u64::from(done));
+                let start = BlockNr(extent.physical().0 + u64::from(done));
                 self.add(start, blocks.into(), content(extent.logical + done));
             }
         }
@@ -274,13 +251,19 @@ impl Lister<'_> {
         }
     }
 
-    fn nodes(&mut self, survey: &Survey) {
+    fn nodes(&mut self) {
         let in_blocks = |id: &NodeId| self.plan.xattrs.inline_of(*id).is_none();
         for id in self.tree.ids().filter(in_blocks) {
             let file = self.plan.layout.nodes[id.index()];
             match self.tree.node(id).kind {
                 Kind::Directory { .. } => self.in_parts(file, |first| Content::Directory(id, first)),
-                Kind::Regular { size, .. } => self.data(survey, id, size, file),
+                Kind::Regular { size, .. } => {
+                    let in_tree = self.tree.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree);
+                    if let Some(start) = self.plan.layout.physical(file, 0).filter(|_| in_tree) {
+                        let bytes = size.min(self.block_size);
+                        self.pieces.push(Piece { start, bytes, content: Content::SmallData(id) });
+                    }
+                }
                 Kind::Symlink(target) => {
                     let bytes = self.tree.text(target).len() as u64;
                     if let Some(start) = self.plan.layout.physical(file, 0) {
@@ -290,39 +273,6 @@ impl Lister<'_> {
                 Kind::Device { .. } | Kind::Empty => continue,
             }
             self.map(Owner::Node(id), file);
-        }
-    }
-
-    /// Content of a file: where a run of the input meets an extent of the output.
-    fn data(&mut self, survey: &Survey, id: NodeId, size: u64, file: FileLayout) {
-        let extents = self.plan.layout.extents(file);
-        let whole = self.tree.node(id).opaque_from(self.plan.geometry.block_size).is_some();
-        let per_piece = u32::try_from(MAX_BYTES / self.block_size).unwrap_or(1);
-        let mut at = 0;
-        for run in survey.runs_of(id) {
-            let mut logical = run.logical;
-            while logical < run.logical + run.count {
-                // The extents cover all runs.
-                while extents[at].logical + (extents[at].count - 1) < logical {
-                    at += 1;
-                }
-                let extent = &extents[at];
-                let skipped = logical - extent.logical;
-                let count = (extent.count - skipped).min(run.count - (logical - run.logical)).min(per_piece);
-                let offset = u64::from(logical) * self.block_size;
-                let bytes = u64::from(count) * self.block_size;
-                let bytes = if whole { bytes } else { bytes.min(size - offset) };
-                let start = BlockNr(extent.physical.0 + u64::from(skipped));
-                let content = match run.source {
-                    Bytes::Input(source) => {
-                        Some(Content::Data(BlockNr(source.0 + u64::from(logical - run.logical))))
-                    }
-                    Bytes::Tree => Some(Content::SmallData(id)),
-                    Bytes::Zeros => None,
-                };
-                self.pieces.extend(content.map(|content| Piece { start, bytes, content }));
-                logical += count;
-            }
         }
     }
 }

@@ -107,7 +107,7 @@ impl Splitter<'_> {
 
     /// The split of a set where the inode has this room; `None` where it does not fit.
     fn split(&mut self, set: XattrSetId, body_room: usize) -> Option<SplitId> {
-        let first = self.first[set.0 as usize];
+        let first = self.first[set.index()];
         if let Some((_, known)) = first.filter(|(room, _)| *room == body_room) {
             return known;
         }
@@ -124,7 +124,7 @@ impl Splitter<'_> {
             SplitId(u32::try_from(self.splits.len() - 1).unwrap_or(u32::MAX))
         });
         if first.is_none() {
-            self.first[set.0 as usize] = Some((body_room, id));
+            self.first[set.index()] = Some((body_room, id));
         } else {
             self.others.insert((set, body_room), id);
         }

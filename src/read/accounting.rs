@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::claims::Claims;
+use super::claims::Claimed;
 use super::inode::ReadInode;
 use crate::ondisk::bitmap;
 use crate::ondisk::group_descriptor::INODE_UNINIT;
@@ -12,7 +12,7 @@ use crate::units::{GroupNr, InodeNr};
 /// What of bitmaps and counts was wrong. Besides `inodes`, the `others` are in use, which are sorted.
 pub fn compare(
     source: &Source<'_>,
-    claims: &Claims,
+    claims: Claimed<'_>,
     inodes: &[ReadInode],
     others: &[InodeNr],
 ) -> Vec<String> {
@@ -34,7 +34,7 @@ pub fn compare(
     warnings
 }
 
-fn block_bitmap_differs(source: &Source<'_>, claims: &Claims, group: GroupNr) -> bool {
+fn block_bitmap_differs(source: &Source<'_>, claims: Claimed<'_>, group: GroupNr) -> bool {
     if !source.has_block_bitmap(group) {
         return false;
     }

@@ -2,11 +2,8 @@
 
 use std::collections::HashMap;
 
-use rayon::prelude::*;
-
 use super::directory::{RawEntry, ReadDirectory};
 use super::ea_inode::Values;
-use super::inode::Content;
 use super::inodes::Inodes;
 use super::xattr::XattrBlocks;
 use super::xattr_sets::Alike;
@@ -15,7 +12,7 @@ use crate::ondisk::dir_entry;
 use crate::ondisk::features::{Incompat, RoCompat};
 use crate::ondisk::inode::{InodeFlags, LINK_MAX, S_IFDIR, S_IFMT, Timestamp};
 use crate::source::Source;
-use crate::tree::{Entry, Kind, LOST_FOUND_NAME, Node, NodeId, Run, Text, Tree};
+use crate::tree::{Entry, Kind, LOST_FOUND_NAME, Node, NodeId, Tree};
 use crate::units::InodeNr;
 
 /// The tree, and what there is to say of it.
@@ -26,20 +23,40 @@ pub struct Assembled {
 }
 
 /// The name, links and place that an inode was found to have.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Found {
     /// The mode, here too, since each name asks for it.
     mode: u16,
-    id: Option<NodeId>,
+    /// `NOWHERE` as long as it has none.
+    id: NodeId,
     names: u32,
     subdirectories: u32,
-    parent: Option<NodeId>,
+    /// `NOWHERE` as long as no directory names it.
+    parent: NodeId,
     first_entry: u32,
     entries: u32,
 }
 
+impl Found {
+    /// Tells a node its links and entries.
+    fn complete(&self, node: &mut Node) {
+        node.links = self.names;
+        if node.kind.is_directory() {
+            node.links = self.subdirectories + 2;
+            node.kind = Kind::Directory { first: self.first_entry, count: self.entries, parent: self.parent };
+        }
+    }
+
+    fn of_mode(mode: u16) -> Self {
+        Self { mode, id: NOWHERE, names: 0, subdirectories: 0, parent: NOWHERE, first_entry: 0, entries: 0 }
+    }
+}
+
 /// In the place of an inode's index.
 const MISSING: u32 = u32::MAX;
+
+/// In the place of a node: there are fewer.
+const NOWHERE: NodeId = NodeId(u32::MAX);
 
 struct Assembler<'s, 'a> {
     source: &'s Source<'a>,
@@ -57,18 +74,17 @@ struct Assembler<'s, 'a> {
 /// Builds the tree.
 pub fn assemble<'s, 'a>(
     source: &'s Source<'a>,
-    (inodes, runs): (&'s Inodes<'a>, Vec<Run>),
+    (inodes, mut tree): (&'s Inodes<'a>, Tree),
     directories: Vec<ReadDirectory<'a>>,
     (xattr_blocks, values): (&'s XattrBlocks<'a>, &'s Values<'a>),
 ) -> Result<Assembled> {
-    let mut tree = Tree::of_runs(runs);
     tree.entries.reserve_exact(directories.iter().map(|directory| directory.entries.len()).sum());
     let mut assembler = Assembler {
         source,
         inodes,
         numbers: inodes.list.iter().map(|inode| inode.number).collect(),
         directories: directories.into_iter().map(|directory| (directory.number, directory)).collect(),
-        found: inodes.list.iter().map(|inode| Found { mode: inode.mode, ..Found::default() }).collect(),
+        found: inodes.list.iter().map(|inode| Found::of_mode(inode.mode)).collect(),
         order: Vec::with_capacity(inodes.list.len() + 1),
         tree,
         untyped: 0,
@@ -78,7 +94,8 @@ pub fn assemble<'s, 'a>(
     numbered?;
     let alike = alike?;
     assembler.check_links()?;
-    assembler.add_nodes();
+    assembler.order_nodes();
+    assembler.found = Vec::new();
     assembler.add_texts();
     alike.add_sets(&mut assembler.tree, &assembler.order);
     assembler.tree.shrink();
@@ -106,7 +123,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         let id = NodeId(u32::try_from(self.order.len()).unwrap_or(u32::MAX));
         self.order.push(index.and_then(|index| u32::try_from(index).ok()).unwrap_or(MISSING));
         if let Some(index) = index {
-            self.found[index].id = Some(id);
+            self.found[index].id = id;
         }
         id
     }
@@ -121,7 +138,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
             return Err(at(InodeNr::ROOT).wrong("is the root directory, but not a directory"));
         }
         self.new_id(Some(root));
-        self.found[root].parent = Some(NodeId::ROOT);
+        self.found[root].parent = NodeId::ROOT;
         let lost_found = self.lost_found()?;
         self.new_id(lost_found);
         let mut waiting = vec![root];
@@ -169,10 +186,10 @@ impl<'s, 'a> Assembler<'s, 'a> {
     fn visit(&mut self, index: usize, waiting: &mut Vec<usize>) -> Result<()> {
         let number = self.numbers[index];
         let at = || Location::of(Structure::Directory).inode(number);
-        let id = self.found[index].id.unwrap_or(NodeId::ROOT);
+        let id = self.found[index].id;
         let first = self.tree.entries.len();
         let directory = self.directories.remove(&number).ok_or_else(|| at().wrong("is entered twice"))?;
-        let parent = self.order[self.found[index].parent.unwrap_or(NodeId::ROOT).index()];
+        let parent = self.order[self.found[index].parent.index()];
         let parent_number = self.numbers.get(parent as usize).copied().unwrap_or(InodeNr(0));
         if directory.parent != parent_number {
             return Err(at().value("the inode of '..'", directory.parent.0, parent_number));
@@ -221,7 +238,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         let mode = self.found[target].mode;
         let is_directory = mode & S_IFMT == S_IFDIR;
         if is_directory {
-            if raw.inode == InodeNr::ROOT || self.found[target].parent.is_some() {
+            if raw.inode == InodeNr::ROOT || self.found[target].parent != NOWHERE {
                 return Err(wrong("a directory that has another name already"));
             }
             waiting.push(target);
@@ -234,13 +251,13 @@ impl<'s, 'a> Assembler<'s, 'a> {
             }
         }
         if is_directory {
-            self.found[target].parent = Some(id);
+            self.found[target].parent = id;
             self.found[index].subdirectories += 1;
         }
         self.found[target].names = self.found[target].names.saturating_add(1);
         let node = match self.found[target].id {
-            Some(node) => node,
-            None => self.new_id(Some(target)),
+            NOWHERE => self.new_id(Some(target)),
+            node => node,
         };
         self.push_entry(raw.name, node, raw.hashes);
         Ok(())
@@ -276,41 +293,36 @@ impl<'s, 'a> Assembler<'s, 'a> {
         Ok(())
     }
 
-    /// Makes all nodes, but for texts and xattrs.
-    fn add_nodes(&mut self) {
-        let node =
-            |index: &u32| if *index == MISSING { missing_lost_found() } else { self.node(*index as usize) };
-        self.tree.nodes = self.order.par_iter().map(node).collect();
+    /// Puts the nodes, which have the order of their inodes, into that of the tree, and tells them what was
+    /// found.
+    fn order_nodes(&mut self) {
+        let nodes = &mut self.tree.nodes;
+        let missing = u32::try_from(nodes.len()).unwrap_or(MISSING);
         if self.order[NodeId::LOST_FOUND.index()] == MISSING {
-            self.tree.nodes[0].links += 1;
+            nodes.push(missing_lost_found());
         }
-    }
-
-    fn node(&self, index: usize) -> Node {
-        let (inode, found) = (&self.inodes.list[index], self.found[index]);
-        let kind = match inode.content {
-            Content::Directory => Kind::Directory {
-                first: found.first_entry,
-                count: found.entries,
-                parent: found.parent.unwrap_or(NodeId::ROOT),
-            },
-            Content::Regular(size) => {
-                Kind::Regular { size, first: inode.runs.start(), count: inode.runs.len(), inline: None }
+        let mut ordered = vec![false; nodes.len()];
+        // In the place of each node goes the one that belongs there, until the first one's place is found.
+        for start in 0..nodes.len() {
+            if ordered[start] {
+                continue;
             }
-            Content::Symlink => Kind::Symlink(Text::default()),
-            Content::Device(major, minor) => Kind::Device { major, minor },
-            Content::Empty => Kind::Empty,
-        };
-        Node {
-            mode: inode.mode,
-            uid: inode.uid,
-            gid: inode.gid,
-            project: inode.project,
-            flags: inode.flags,
-            mtime: inode.mtime,
-            links: if inode.is_directory() { found.subdirectories + 2 } else { found.names },
-            xattrs: None,
-            kind,
+            let (first, mut place) = (nodes[start], start);
+            loop {
+                ordered[place] = true;
+                let from = if self.order[place] == MISSING { missing } else { self.order[place] } as usize;
+                nodes[place] = if from == start { first } else { nodes[from] };
+                if let Some(found) = self.found.get(from) {
+                    found.complete(&mut nodes[place]);
+                }
+                if from == start {
+                    break;
+                }
+                place = from;
+            }
+        }
+        if self.order[NodeId::LOST_FOUND.index()] == MISSING {
+            nodes[0].links += 1;
         }
     }
 

@@ -109,6 +109,6 @@ fn push(
         return Err(at(inode, block).value("a logical block", logical, "below 2^32"));
     };
     budget.take(inode, 1)?;
-    map.push(Run { logical, count: 1, physical, unwritten: false });
+    map.push(Run::in_blocks(logical, 1, physical, false));
     Ok(())
 }

@@ -1,8 +1,11 @@
 //! Which blocks the structures and files of the input take, each at most once, and each cluster by one
 //! owner.
 
+use std::ops::Range;
+
 use rayon::slice::ParallelSliceMut;
 
+use super::inode::ReadInode;
 use crate::error::{Location, Result, Structure};
 use crate::source::Source;
 use crate::tree::Run;
@@ -35,7 +38,7 @@ impl Claim {
     /// Content of an inode.
     pub fn of_content(owner: InodeNr, run: &Run) -> Self {
         let count = run.count.into();
-        Self { start: run.physical, count, owner: Some(owner), logical: Some(run.logical) }
+        Self { start: run.physical(), count, owner: Some(owner), logical: Some(run.logical) }
     }
 
     /// The first logical block of content; `None` for anything else.
@@ -43,8 +46,14 @@ impl Claim {
         self.logical
     }
 
-    fn end(&self) -> u64 {
-        self.start.0 + self.count
+    /// The blocks.
+    pub fn range(&self) -> Range<u64> {
+        self.start.0..self.start.0 + self.count
+    }
+
+    /// What claims are sorted by.
+    fn key(&self) -> (BlockNr, u64, Option<InodeNr>, Option<u32>) {
+        (self.start, self.count, self.owner, self.logical)
     }
 
     /// Whether another claim, on blocks behind these, may lie in the cluster that these end in:
@@ -78,16 +87,44 @@ fn conflict(first: &Claim, second: &Claim, overlap: bool) -> crate::Error {
     })
 }
 
+/// The blocks of all regular files: there may be many, so that they are told by the runs themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Content<'s> {
+    /// The runs of all files.
+    pub runs: &'s [Run],
+    /// The inodes that have them.
+    pub inodes: &'s [ReadInode],
+}
+
+impl Content<'_> {
+    /// No content.
+    pub const NONE: Self = Self { runs: &[], inodes: &[] };
+
+    /// The owner of each run.
+    fn owners(&self) -> Vec<InodeNr> {
+        let mut owners = vec![InodeNr(0); self.runs.len()];
+        for inode in self.inodes.iter().filter(|inode| inode.is_regular()) {
+            owners[inode.runs.range()].fill(inode.number);
+        }
+        owners
+    }
+}
+
 /// All claims on blocks.
 #[derive(Debug, Default)]
-pub struct Claims(Vec<Claim>);
+pub struct Claims {
+    /// Those of runs of regular files, as indices of these, in the order of the blocks.
+    order: Vec<u32>,
+    /// All others.
+    others: Vec<Claim>,
+}
 
 impl Claims {
     /// The claims of superblocks, descriptors, bitmaps and inode tables.
     pub fn of_metadata(source: &Source<'_>) -> Self {
         let geometry = &source.geometry;
-        let mut claims = Vec::new();
-        let mut claim = |start: u64, count: u64| claims.push(Claim::of_metadata(start, count));
+        let mut others = Vec::new();
+        let mut claim = |start: u64, count: u64| others.push(Claim::of_metadata(start, count));
         for (group, descriptor) in (0..geometry.groups).map(GroupNr).zip(&source.descriptors) {
             for range in geometry.head_ranges(group) {
                 claim(range.start, range.end - range.start);
@@ -96,76 +133,149 @@ impl Claims {
             claim(descriptor.inode_bitmap().0, 1);
             claim(descriptor.inode_table().0, geometry.inode_table_blocks());
         }
-        Self(claims)
+        Self { order: Vec::new(), others }
     }
 
     /// Adds claims.
     pub fn extend(&mut self, claims: impl IntoIterator<Item = Claim>) {
-        self.0.extend(claims);
+        self.others.extend(claims);
     }
 
-    /// Sorts the claims, and refuses blocks that are claimed twice, and clusters, of so many blocks,
-    /// that have two owners.
-    pub fn check(&mut self, cluster: u64) -> Result<()> {
-        self.0.shrink_to_fit();
-        self.0.par_sort_unstable_by_key(|claim| (claim.start, claim.count, claim.owner, claim.logical));
-        for pair in self.0.windows(2) {
-            let [first, second] = pair else { continue };
-            let overlap = first.end() > second.start.0;
-            if overlap || (first.end().next_multiple_of(cluster) > second.start.0 && !first.may_share(second))
-            {
-                return Err(conflict(first, second, overlap));
+    /// Sorts the claims, those on content too, and refuses blocks that are claimed twice, and clusters, of so
+    /// many blocks, that have two owners.
+    pub fn check(&mut self, content: Content<'_>, cluster: u64) -> Result<()> {
+        self.others.shrink_to_fit();
+        self.others.par_sort_unstable_by_key(Claim::key);
+        // Runs are counted by 32 bits.
+        self.order = (0..u32::try_from(content.runs.len()).unwrap_or(u32::MAX)).collect();
+        self.order.par_sort_unstable_by_key(|index| {
+            let run = &content.runs[*index as usize];
+            // Of claims on the same blocks, which are refused, the first is told of.
+            (run.physical(), run.count, *index)
+        });
+        let may_touch =
+            |first: &Range<u64>, second: &Range<u64>| first.end.next_multiple_of(cluster) > second.start;
+        let mut last = 0..0;
+        let mut ranges = self.claimed(content.runs).within(0, u64::MAX);
+        if ranges.any(|range| may_touch(&std::mem::replace(&mut last, range.clone()), &range)) {
+            // Seldom, but with clusters.
+            let owners = content.owners();
+            let runs = self.order.iter().map(|index| *index as usize);
+            let runs = runs.map(|index| Claim::of_content(owners[index], &content.runs[index]));
+            let merged = || merged(runs.clone(), self.others.iter().copied(), Claim::key);
+            for (first, second) in merged().zip(merged().skip(1)) {
+                let (one, other) = (first.range(), second.range());
+                let overlap = one.end > other.start;
+                if overlap || (may_touch(&one, &other) && !first.may_share(&second)) {
+                    return Err(conflict(&first, &second, overlap));
+                }
             }
         }
         Ok(())
     }
 
-    /// Refuses blocks and clusters of orphans that are to be given back, but that something else needs.
-    /// Both must have been checked on their own.
-    pub fn check_orphans(&self, orphans: &Self, cluster: u64) -> Result<()> {
-        for orphan in &orphans.0 {
-            let (start, end) = (orphan.start.0 / cluster * cluster, orphan.end().next_multiple_of(cluster));
-            let first = self.0.partition_point(|claim| claim.end() <= start);
-            if let Some(other) = self.0.get(first).filter(|claim| claim.start.0 < end) {
-                let overlap = other.start.0 < orphan.end() && orphan.start.0 < other.end();
-                return Err(conflict(other, orphan, overlap));
-            }
-        }
-        Ok(())
+    /// The claims, once they have been checked, with the runs that they were checked with.
+    pub fn claimed<'s>(&'s self, runs: &'s [Run]) -> Claimed<'s> {
+        Claimed { claims: self, runs }
+    }
+
+    /// The claims that are not told by the runs of files.
+    pub fn others(&self) -> &[Claim] {
+        &self.others
+    }
+
+    /// Whether content of regular files is told by their runs: not where they share blocks.
+    pub fn has_runs(&self) -> bool {
+        !self.order.is_empty()
     }
 
     /// Lets content share blocks with content, where its owners may, and returns how many blocks more
     /// there would be if none were shared. What is left has each block once.
-    pub fn settle_shared(&mut self, may_share: impl Fn(InodeNr) -> bool) -> u64 {
-        let shareable = |claim: &Claim| claim.logical.is_some() && claim.owner.is_some_and(&may_share);
-        let (mut shared, others): (Vec<Claim>, Vec<Claim>) = self.0.drain(..).partition(shareable);
-        self.0 = others;
-        shared.par_sort_unstable_by_key(|claim| (claim.start, claim.count, claim.owner, claim.logical));
+    pub fn settle_shared(&mut self, content: Content<'_>) -> u64 {
+        let owners = content.owners();
+        let claims = owners.iter().zip(content.runs).map(|(owner, run)| Claim::of_content(*owner, run));
+        let mut shared: Vec<Claim> = claims.collect();
+        let is_regular = |claim: &Claim| {
+            let owner = claim.owner.filter(|_| claim.logical.is_some());
+            owner.is_some_and(|owner| {
+                let found = content.inodes.binary_search_by_key(&owner, |inode| inode.number);
+                found.is_ok_and(|index| content.inodes[index].is_regular())
+            })
+        };
+        shared.extend(self.others.extract_if(.., |claim| is_regular(claim)));
+        shared.par_sort_unstable_by_key(Claim::key);
         let (mut end, mut saved) = (0, 0);
         for claim in shared {
             let start = claim.start.0.max(end);
             saved += claim.count.min(start - claim.start.0);
-            if claim.end() > start {
-                end = claim.end();
-                self.0.push(Claim { start: BlockNr(start), count: end - start, ..claim });
+            if claim.range().end > start {
+                end = claim.range().end;
+                self.others.push(Claim { start: BlockNr(start), count: end - start, ..claim });
             }
         }
         saved
     }
+}
 
-    /// The claims, in the order of their blocks once they have been checked.
-    pub fn iter(&self) -> impl Iterator<Item = &Claim> {
-        self.0.iter()
+/// Claims that have been checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Claimed<'s> {
+    claims: &'s Claims,
+    runs: &'s [Run],
+}
+
+impl<'s> Claimed<'s> {
+    /// The claims that lie in a range of blocks, in order and cut to it.
+    pub fn within(self, start: u64, end: u64) -> impl Iterator<Item = Range<u64>> + Clone + use<'s> {
+        let Self { claims: Claims { order, others }, runs } = self;
+        let range = |index: &u32| blocks_of(&runs[*index as usize]);
+        let first = order.partition_point(|index| range(index).end <= start);
+        let of_runs = order[first..].iter().map(move |index| blocks_of(&runs[*index as usize]));
+        let first = others.partition_point(|claim| claim.range().end <= start);
+        let of_others = others[first..].iter().map(Claim::range);
+        merged(of_runs, of_others, |range| range.start)
+            .take_while(move |range| range.start < end)
+            .map(move |range| range.start.max(start)..range.end.min(end))
     }
 
-    /// The claims that lie in a range of blocks, cut to it. The claims must have been checked.
-    pub fn within(&self, start: u64, end: u64) -> impl Iterator<Item = std::ops::Range<u64>> + use<'_> {
-        let first = self.0.partition_point(|claim| claim.end() <= start);
-        self.0[first..]
-            .iter()
-            .take_while(move |claim| claim.start.0 < end)
-            .map(move |claim| claim.start.0.max(start)..claim.end().min(end))
+    /// Refuses blocks and clusters of orphans that are to be given back, but that something else needs.
+    /// Both must have been checked on their own.
+    pub fn check_orphans(self, content: Content<'_>, orphans: &Claims, cluster: u64) -> Result<()> {
+        for orphan in &orphans.others {
+            let blocks = orphan.range();
+            let (start, end) = (blocks.start / cluster * cluster, blocks.end.next_multiple_of(cluster));
+            let Some(found) = self.within(start, end).next() else { continue };
+            let has_it = |range: Range<u64>| range.contains(&found.start);
+            let others = self.claims.others.iter().copied().find(|claim| has_it(claim.range()));
+            let other = others.or_else(|| {
+                let index = self.runs.iter().position(|run| has_it(blocks_of(run)))?;
+                Some(Claim::of_content(*content.owners().get(index)?, &self.runs[index]))
+            });
+            if let Some(other) = other {
+                let overlap = other.start.0 < blocks.end && blocks.start < other.range().end;
+                return Err(conflict(&other, orphan, overlap));
+            }
+        }
+        Ok(())
     }
+}
+
+fn blocks_of(run: &Run) -> Range<u64> {
+    run.physical().0..run.physical().0 + u64::from(run.count)
+}
+
+/// Two sorted sequences as one.
+fn merged<T: Clone, K: Ord>(
+    one: impl Iterator<Item = T> + Clone,
+    other: impl Iterator<Item = T> + Clone,
+    key: impl Fn(&T) -> K + Clone,
+) -> impl Iterator<Item = T> + Clone {
+    let (mut one, mut other) = (one.peekable(), other.peekable());
+    std::iter::from_fn(move || match (one.peek(), other.peek()) {
+        (Some(first), Some(second)) if key(second) < key(first) => other.next(),
+        (Some(_), _) => one.next(),
+        (None, _) => other.next(),
+    })
 }
 
 #[cfg(test)]
@@ -175,12 +285,15 @@ mod tests {
     const FILE: InodeNr = InodeNr(12);
 
     fn content(logical: u32, physical: u64, count: u32) -> Claim {
-        Claim::of_content(FILE, &Run { logical, count, physical: BlockNr(physical), unwritten: false })
+        Claim::of_content(FILE, &Run::in_blocks(logical, count, BlockNr(physical), false))
     }
 
     /// Whether claims are in order where clusters have 16 blocks, and where blocks are clusters.
     fn fits(claims: &[Claim]) -> (bool, bool) {
-        let check = |cluster| Claims(claims.to_vec()).check(cluster).is_ok();
+        let check = |cluster| {
+            let mut claims = Claims { others: claims.to_vec(), order: Vec::new() };
+            claims.check(Content::NONE, cluster).is_ok()
+        };
         (check(16), check(1))
     }
 

@@ -196,7 +196,8 @@ impl<'a> Reader<'_, 'a> {
             None
         };
         let runs = directory.runs.iter();
-        let blocks = runs.flat_map(|run| run.physical.0..run.physical.0 + u64::from(run.count)).map(BlockNr);
+        let blocks =
+            runs.flat_map(|run| run.physical().0..run.physical().0 + u64::from(run.count)).map(BlockNr);
         for (place, block) in (0..).zip(blocks) {
             self.block(block, place, index.as_ref())?;
             if place == 0 {

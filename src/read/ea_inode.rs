@@ -10,7 +10,7 @@ use super::file_map::{self, Budget};
 use super::inode_table::RawInode;
 use super::inodes::Inodes;
 use super::quota::Usage;
-use super::xattr::{self, RawXattr, ValueInode, XattrBlocks};
+use super::xattr::{self, RawValue, RawXattr, ValueInode, XattrBlocks};
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::inode::{Inode, InodeFlags, S_IFREG};
@@ -153,9 +153,9 @@ pub fn values<'a>(
     }
     let cluster = source.geometry.block_size as u64 * source.geometry.blocks_per_cluster;
     let mut charges = Vec::with_capacity(inodes.list.len());
-    for inode in inodes.iter() {
-        let in_block = inode.xattr_block.map_or(&[][..], |block| blocks.entries(block));
-        let referred = inode.xattrs.iter().chain(in_block).filter_map(|xattr| xattr.inode);
+    for inode in &inodes.list {
+        let in_block = inode.xattr_block().map_or(&[][..], |block| blocks.entries(block));
+        let referred = inodes.xattrs_of(inode).iter().chain(in_block).filter_map(RawXattr::inode);
         let mut charge = Usage::default();
         for value in referred {
             // e2fsck charges nothing for a value in Lustre's form.
@@ -174,15 +174,15 @@ fn references<'r, 'a>(
     inodes: &'r Inodes<'a>,
     blocks: &'r XattrBlocks<'a>,
 ) -> impl Iterator<Item = Reference<'r, 'a>> {
-    let in_bodies = inodes
-        .iter()
-        .flat_map(|inode| inode.xattrs.iter().map(move |xattr| (inode.number, inode.generation, xattr)));
+    let in_bodies = inodes.list.iter().flat_map(|inode| {
+        inodes.xattrs_of(inode).iter().map(move |xattr| (inode.number, inode.generation, xattr))
+    });
     let in_blocks = blocks.all().flat_map(|(owner, entries)| {
         let generation = inodes.index_of(owner).map_or(0, |index| inodes.list[index].generation);
         entries.iter().map(move |xattr| (owner, generation, xattr))
     });
     in_bodies.chain(in_blocks).filter_map(|(from, generation, xattr)| {
-        Some(Reference { from, generation, xattr, value: xattr.inode? })
+        Some(Reference { from, generation, xattr, value: xattr.inode()? })
     })
 }
 
@@ -194,7 +194,10 @@ impl<'a> Values<'a> {
 
     /// The value of an xattr, wherever it lies.
     pub fn of<'v>(&'v self, xattr: &RawXattr<'v>) -> &'v [u8] {
-        let Some(value) = xattr.inode else { return xattr.value };
+        let value = match xattr.value {
+            RawValue::Here(value) => return value,
+            RawValue::Inode(value) => value,
+        };
         let index = self.inodes.binary_search_by_key(&value.number, |inode| inode.number);
         index.ok().and_then(|index| self.values.get(index)).map_or(&[], |value| value)
     }
@@ -206,7 +209,10 @@ impl<'a> Values<'a> {
 
     /// The number of an xattr's value among the `distinct` ones, if it is one of them.
     pub fn number_of(&self, xattr: &RawXattr<'_>, distinct: &HashMap<&[u8], usize>) -> Option<usize> {
-        let Some(value) = xattr.inode else { return distinct.get(xattr.value).copied() };
+        let value = match xattr.value {
+            RawValue::Here(value) => return distinct.get(value).copied(),
+            RawValue::Inode(value) => value,
+        };
         let index = self.inodes.binary_search_by_key(&value.number, |inode| inode.number).ok()?;
         self.distinct.get(index).copied()
     }
@@ -249,7 +255,7 @@ impl EaInode {
     fn value<'a>(&self, source: &Source<'a>, checked: bool) -> Result<Cow<'a, [u8]>> {
         let mut parts = Vec::new();
         for run in &self.runs {
-            let (mut block, end) = (run.physical.0, run.physical.0 + u64::from(run.count));
+            let (mut block, end) = (run.physical().0, run.physical().0 + u64::from(run.count));
             while block < end {
                 let part = source.together(BlockNr(block), end - block).unwrap_or_default();
                 block += (part.len() / source.geometry.block_size).max(1) as u64;

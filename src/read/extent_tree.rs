@@ -161,7 +161,7 @@ impl<'a> Reader<'_, 'a> {
         }
         budget.take(self.inode, count.into())?;
         self.next_logical = end;
-        self.map.push(Run { logical, count, physical, unwritten });
+        self.map.push(Run::in_blocks(logical, count, physical, unwritten));
         Ok(())
     }
 }

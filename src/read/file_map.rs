@@ -75,7 +75,7 @@ impl Budget {
 pub fn block_at(runs: &[Run], logical: u32) -> Option<BlockNr> {
     let index = runs.partition_point(|run| run.end() <= logical.into());
     let run = runs.get(index)?;
-    Some(BlockNr(run.physical.0 + u64::from(logical.checked_sub(run.logical)?)))
+    Some(BlockNr(run.physical().0 + u64::from(logical.checked_sub(run.logical)?)))
 }
 
 /// Reads the map of an inode.
@@ -116,7 +116,7 @@ fn edited(map: FileMap, edits: &[RangeEdit]) -> FileMap {
         let end = edit.logical + edit.count;
         let before = runs.range(..edit.logical).next_back().map(|(_, run)| *run);
         if let Some(run) = before.filter(|run| run.logical + run.count > edit.logical) {
-            runs.insert(run.logical, Run { count: edit.logical - run.logical, ..run });
+            runs.insert(run.logical, run.part(run.logical, edit.logical - run.logical));
             if run.logical + run.count > end {
                 let tail = run.from(end);
                 runs.insert(end, tail);
@@ -131,7 +131,7 @@ fn edited(map: FileMap, edits: &[RangeEdit]) -> FileMap {
             }
         }
         if let Some((physical, unwritten)) = edit.mapped {
-            runs.insert(edit.logical, Run { logical: edit.logical, count: edit.count, physical, unwritten });
+            runs.insert(edit.logical, Run::in_blocks(edit.logical, edit.count, physical, unwritten));
         }
     }
     let mut map = FileMap::default();
@@ -142,30 +142,26 @@ fn edited(map: FileMap, edits: &[RangeEdit]) -> FileMap {
 impl FileMap {
     /// Appends blocks, and joins them with the last run where they continue it.
     pub fn push(&mut self, run: Run) {
-        if let Some(last) = self.runs.last_mut() {
-            let joined = last.count.checked_add(run.count);
-            if let Some(count) = joined
-                && last.unwritten == run.unwritten
-                && u64::from(last.logical) + u64::from(last.count) == u64::from(run.logical)
-                && last.physical.0 + u64::from(last.count) == run.physical.0
-            {
-                last.count = count;
-                return;
+        match self.runs.last_mut() {
+            Some(last) if last.goes_on_in(&run) && last.count.checked_add(run.count).is_some() => {
+                last.count += run.count;
             }
+            _ => self.runs.push(run),
         }
-        self.runs.push(run);
     }
 
-    /// Drops the logical blocks from `end` on.
-    pub fn cut(&mut self, end: u64) {
-        while let Some(run) = self.runs.last_mut() {
-            let start = u64::from(run.logical);
-            if start + u64::from(run.count) <= end {
-                break;
-            }
-            match u32::try_from(end.saturating_sub(start)) {
-                Ok(count) if count > 0 => run.count = count,
-                _ => _ = self.runs.pop(),
+    /// Drops the logical blocks from `end` on, and tells them.
+    pub fn cut(&mut self, end: u64, mut dropped: impl FnMut(Run)) {
+        while let Some(run) = self.runs.last_mut().filter(|run| run.end() > end) {
+            match u32::try_from(end.saturating_sub(run.logical.into())) {
+                Ok(count @ 1..) => {
+                    dropped(run.from(run.logical + count));
+                    run.count = count;
+                }
+                _ => {
+                    dropped(*run);
+                    self.runs.pop();
+                }
             }
         }
     }
@@ -177,13 +173,13 @@ impl FileMap {
         // The first logical and the first physical block of the cluster that the last run ended in.
         let mut last = None;
         for run in &self.runs {
-            let (logical, physical) = (u64::from(run.logical), run.physical.0);
+            let (logical, physical) = (u64::from(run.logical), run.physical().0);
             let (place, expected) = (physical % cluster, logical % cluster);
             if place != expected {
-                return Err(at(run.physical).value("the place in its cluster", place, expected));
+                return Err(at(run.physical()).value("the place in its cluster", place, expected));
             }
             if last.is_some_and(|(file, disk)| file == logical - place && disk != physical - place) {
-                return Err(at(run.physical).wrong("has blocks of one logical cluster in two clusters"));
+                return Err(at(run.physical()).wrong("has blocks of one logical cluster in two clusters"));
             }
             let end = u64::from(run.count) - 1;
             last = Some(((logical + end) / cluster * cluster, (physical + end) / cluster * cluster));
@@ -194,7 +190,12 @@ impl FileMap {
     /// The claims on all blocks of the map.
     pub fn claims(&self, owner: InodeNr) -> impl Iterator<Item = Claim> + use<'_> {
         let content = self.runs.iter().map(move |run| Claim::of_content(owner, run));
-        content.chain(self.nodes.iter().map(move |block| Claim::of_inode(owner, *block, 1)))
+        content.chain(self.own_claims(owner))
+    }
+
+    /// The claims on the blocks of the map itself.
+    pub fn own_claims(&self, owner: InodeNr) -> impl Iterator<Item = Claim> + use<'_> {
+        self.nodes.iter().map(move |block| Claim::of_inode(owner, *block, 1))
     }
 
     /// The number of blocks, in whole clusters of so many blocks, that are allocated for content and
@@ -208,7 +209,7 @@ impl FileMap {
     pub fn dense_blocks(&self) -> Option<u64> {
         let mut next = 0;
         for run in &self.runs {
-            if u64::from(run.logical) != next || run.unwritten {
+            if u64::from(run.logical) != next || run.unwritten() {
                 return None;
             }
             next += u64::from(run.count);
@@ -224,7 +225,7 @@ mod tests {
     use super::*;
 
     fn run(logical: u32, count: u32, physical: u64) -> Run {
-        Run { logical, count, physical: BlockNr(physical), unwritten: false }
+        Run::in_blocks(logical, count, BlockNr(physical), false)
     }
 
     #[test]

@@ -2,63 +2,53 @@
 
 use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
+use super::file_size;
 use super::inode_table::{self, RawInode};
 use super::inodes::{Inodes, Part};
-use super::verity;
 use super::xattr;
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
-use crate::ondisk::indirect;
 use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
 use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
 use crate::ondisk::{le16, le32};
 use crate::source::Source;
-use crate::units::{BlockNr, InodeNr, div_up};
+use crate::tree::{Kind, Node, NodeId, Text};
+use crate::units::{BlockNr, InodeNr};
 
-/// A live inode of the tree, decoded and checked by itself. What it holds lies in [`Inodes`].
+/// A live inode of the tree, decoded and checked by itself: all but its node. What it holds lies in [`Inodes`].
 #[derive(Debug)]
 pub struct ReadInode {
     /// Its number.
     pub number: InodeNr,
-    /// `i_mode`.
-    pub mode: u16,
-    /// The owner.
-    pub uid: u32,
-    /// The group.
-    pub gid: u32,
-    /// The project id, 0 without the feature.
-    pub project: u32,
-    /// The flags that a user sets, and the structural ones.
-    pub flags: InodeFlags,
-    /// Whether the directory is indexed.
-    pub indexed: bool,
-    /// `i_mtime`.
-    pub mtime: Timestamp,
-    /// `i_links_count`.
-    pub links: u16,
     /// `i_generation`, which checksums cover.
     pub generation: u32,
-    /// What it holds.
-    pub content: Content,
+    /// `i_links_count`.
+    pub links: u16,
+    /// `i_mode`.
+    pub mode: u16,
+    /// Whether the directory is indexed.
+    pub indexed: bool,
+    /// Whether quotas count it, as e2fsck does: neither the boot loader nor symlinks with inline data.
+    pub charged: bool,
+    /// Whether fast commits, which do not tell of `i_blocks`, changed it.
+    pub replayed: bool,
     /// The blocks of a regular file or directory, none past its end but for a Merkle tree.
     pub runs: Part,
     /// The xattrs in the body.
     pub xattrs: Part,
     /// What lies in the inode, or the target of a symlink.
     pub parts: Part,
-    /// The block of xattrs.
-    pub xattr_block: Option<BlockNr>,
-    /// Whether quotas count it, as e2fsck does: neither the boot loader nor symlinks with inline data.
-    pub charged: bool,
+    /// The block of xattrs; 0 where there is none.
+    xattr_block: BlockNr,
     /// Blocks that are allocated for it: content, map and xattr block.
     pub blocks: u64,
-    /// `i_blocks` in units of 512 bytes; `None` where fast commits, which do not tell of it, changed it.
-    pub sectors: Option<u64>,
+    /// `i_blocks` in units of 512 bytes.
+    pub sectors: u64,
 }
 
 /// What an inode holds, by its type.
 #[derive(Clone, Copy, Debug)]
-pub enum Content {
+enum Content {
     /// Names.
     Directory,
     /// So many bytes.
@@ -69,6 +59,19 @@ pub enum Content {
     Device(u32, u32),
     /// Nothing: a FIFO or a socket.
     Empty,
+}
+
+impl Content {
+    /// What a node holds, as far as the inode tells it.
+    fn kind(self) -> Kind {
+        match self {
+            Self::Directory => Kind::Directory { first: 0, count: 0, parent: NodeId::ROOT },
+            Self::Regular(size) => Kind::Regular { size, first: 0, count: 0, inline: None },
+            Self::Symlink => Kind::Symlink(Text::default()),
+            Self::Device(major, minor) => Kind::Device { major, minor },
+            Self::Empty => Kind::Empty,
+        }
+    }
 }
 
 /// Bytes that lie one behind the other, but in two places: `i_block` and the xattr `system.data`.
@@ -99,11 +102,21 @@ impl<'a> Stored<'a> {
 impl ReadInode {
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
-        matches!(self.content, Content::Directory)
+        self.mode & disk::S_IFMT == disk::S_IFDIR
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_regular(&self) -> bool {
+        self.mode & disk::S_IFMT == disk::S_IFREG
+    }
+
+    /// The block of xattrs.
+    pub fn xattr_block(&self) -> Option<BlockNr> {
+        Some(self.xattr_block).filter(|block| block.0 != 0)
     }
 }
 
-/// Reads an inode, and adds it to the others; its blocks are added to the claims, all of them.
+/// Reads an inode, and adds it to the others; blocks of it that are not runs of a regular file are added to the claims.
 pub fn read<'a>(
     source: &Source<'a>,
     budget: &Budget,
@@ -113,6 +126,73 @@ pub fn read<'a>(
 ) -> Result<()> {
     let inode = Inode::decode(raw.bytes);
     let number = raw.number;
+    let at = || Location::of(Structure::Inode).inode(number);
+    check_use(source, number, &inode, orphan)?;
+    check_extra_isize(source, raw, &inode)?;
+    check_flags(source, number, &inode)?;
+    check_hurd(source, number, &inode)?;
+    let mtime = Timestamp::decode(inode.i_mtime, inode.i_mtime_extra).ok_or_else(|| {
+        at().wrong(
+            "i_mtime is before 1970 in an encoding that new kernels read as the years 2310 to 2378, \
+             so the time is not certain",
+        )
+    })?;
+    if mtime.nanoseconds >= 1_000_000_000 {
+        return Err(at()
+            .value("the nanoseconds of i_mtime", mtime.nanoseconds, "below 1000000000")
+            .with_remedy("set its time anew, with touch in a mount"));
+    }
+    let (inline_data, xattrs) =
+        inodes.add_xattrs(|list| xattr::in_body(source, number, &inode, raw.bytes, list))?;
+    let inline = inline_parts(source, raw, &inode, inline_data)?;
+    let Stored { content, parts, mut map } = read_content(source, budget, raw, &inode, inline)?;
+    let xattr_block = xattr_block(source, number, &inode)?;
+    if matches!(content, Content::Regular(_)) {
+        // What is left of its content is told by the runs.
+        claims.extend(map.own_claims(number));
+    } else {
+        claims.extend(map.claims(number));
+    }
+    let cluster = source.geometry.blocks_per_cluster;
+    let blocks = map.blocks(cluster) + u64::from(xattr_block.is_some()) * cluster;
+    if let (Content::Regular(size), None) = (content, parts) {
+        let dropped = |run| claims.push(Claim::of_content(number, &run));
+        file_size::settle(source, (number, inode.flags(), orphan), size, &mut map, dropped)?;
+    }
+    let project_feature = source.features().ro_compat.contains(RoCompat::PROJECT);
+    let node = Node {
+        mode: inode.i_mode.get(),
+        uid: inode.uid(),
+        gid: inode.gid(),
+        project: if project_feature { inode.i_projid.get() } else { 0 },
+        flags: inode.flags() & (InodeFlags::USER | InodeFlags::STRUCTURAL),
+        mtime,
+        links: 0,
+        xattrs: None,
+        kind: content.kind(),
+    };
+    let inode = ReadInode {
+        number,
+        generation: inode.i_generation.get(),
+        links: inode.i_links_count.get(),
+        mode: node.mode,
+        indexed: inode.flags().contains(InodeFlags::INDEX),
+        replayed: source.fast_commits().inodes.contains_key(&number),
+        runs: Part::default(),
+        xattrs,
+        parts: Part::default(),
+        xattr_block: xattr_block.unwrap_or_default(),
+        charged: number != InodeNr::BOOT_LOADER
+            && !(inode.format() == disk::S_IFLNK && inode.flags().contains(InodeFlags::INLINE_DATA)),
+        blocks,
+        sectors: sectors(source, &inode),
+    };
+    inodes.push((inode, node), &map.runs, parts);
+    Ok(())
+}
+
+/// Checks that an inode of this number can be in use.
+fn check_use(source: &Source<'_>, number: InodeNr, inode: &Inode, orphan: bool) -> Result<()> {
     let at = || Location::of(Structure::Inode).inode(number);
     if number < source.geometry.first_inode && !matches!(number, InodeNr::ROOT | InodeNr::BOOT_LOADER) {
         if number.0 >= GOOD_OLD_FIRST_INO {
@@ -141,68 +221,6 @@ pub fn read<'a>(
             )
             .with_remedy("set that to 0 with debugfs's set_super_value"));
     }
-    check_extra_isize(source, raw, &inode)?;
-    check_flags(source, number, &inode)?;
-    check_hurd(source, number, &inode)?;
-    let mtime = Timestamp::decode(inode.i_mtime, inode.i_mtime_extra).ok_or_else(|| {
-        at().wrong(
-            "i_mtime is before 1970 in an encoding that new kernels read as the years 2310 to 2378, \
-             so the time is not certain",
-        )
-    })?;
-    if mtime.nanoseconds >= 1_000_000_000 {
-        return Err(at()
-            .value("the nanoseconds of i_mtime", mtime.nanoseconds, "below 1000000000")
-            .with_remedy("set its time anew, with touch in a mount"));
-    }
-    let (inline_data, xattrs) =
-        inodes.add_xattrs(|list| xattr::in_body(source, number, &inode, raw.bytes, list))?;
-    let inline = inline_parts(source, raw, &inode, inline_data)?;
-    let Stored { content, parts, mut map } = read_content(source, budget, raw, &inode, inline)?;
-    let xattr_block = xattr_block(source, number, &inode)?;
-    claims.extend(map.claims(number));
-    let cluster = source.geometry.blocks_per_cluster;
-    let blocks = map.blocks(cluster) + u64::from(xattr_block.is_some()) * cluster;
-    if let (Content::Regular(size), None) = (content, parts) {
-        let limit = map_limit(source, inode.flags().contains(InodeFlags::EXTENTS));
-        if inode.flags().contains(InodeFlags::VERITY) {
-            if orphan {
-                return Err(at().wrong("is to be truncated, but the Merkle tree behind its end is in use"));
-            }
-            check_size(source, number, size, limit)?;
-            verity::check(source, number, size, inode.flags(), &map)?;
-        } else {
-            if orphan {
-                // Whatever lies behind the end was about to go.
-                map.cut(source.geometry.blocks_of_bytes(size));
-            }
-            check_size(source, number, size, limit)?;
-            cut_to_size(source, number, size, &mut map)?;
-        }
-    }
-    let project_feature = source.features().ro_compat.contains(RoCompat::PROJECT);
-    let inode = ReadInode {
-        number,
-        mode: inode.i_mode.get(),
-        uid: inode.uid(),
-        gid: inode.gid(),
-        project: if project_feature { inode.i_projid.get() } else { 0 },
-        flags: inode.flags() & (InodeFlags::USER | InodeFlags::STRUCTURAL),
-        indexed: inode.flags().contains(InodeFlags::INDEX),
-        mtime,
-        links: inode.i_links_count.get(),
-        generation: inode.i_generation.get(),
-        content,
-        runs: Part::default(),
-        xattrs,
-        parts: Part::default(),
-        xattr_block,
-        charged: number != InodeNr::BOOT_LOADER
-            && !(inode.format() == disk::S_IFLNK && inode.flags().contains(InodeFlags::INLINE_DATA)),
-        blocks,
-        sectors: (!source.fast_commits().inodes.contains_key(&number)).then(|| sectors(source, &inode)),
-    };
-    inodes.push(inode, &map.runs, parts);
     Ok(())
 }
 
@@ -440,7 +458,7 @@ fn inline_content<'a>(
                 (live.min(head.len()), live.saturating_sub(head.len()).min(value.len()));
             let parts = [&head[..head_len], &value[..value_len]];
             // It does not have the EXTENTS flag, for kernel and e2fsck a reason to believe no larger size.
-            check_size(source, number, size, map_limit(source, false))?;
+            file_size::check_size(source, number, size, file_size::map_limit(source, false))?;
             Ok(Stored::in_inode(Content::Regular(size), parts))
         }
         disk::S_IFDIR | disk::S_IFLNK if size != room => {
@@ -512,7 +530,7 @@ fn read_symlink<'a>(
         if size >= source.geometry.block_size as u64 {
             return Err(at().value("i_size", size, "a symlink of one block, with room for a NUL"));
         }
-        (source.block(run.physical).unwrap_or_default(), map)
+        (source.block(run.physical()).unwrap_or_default(), map)
     };
     let length = usize::try_from(size).unwrap_or(usize::MAX);
     if inode.flags().contains(InodeFlags::ENCRYPT) {
@@ -536,44 +554,4 @@ fn read_symlink<'a>(
         ));
     }
     Ok(Stored { map, ..Stored::in_inode(Content::Symlink, [&target[..length], &[]]) })
-}
-
-/// The blocks that a map reaches.
-fn map_limit(source: &Source<'_>, extents: bool) -> u64 {
-    if extents {
-        u32::MAX.into()
-    } else {
-        indirect::max_blocks(source.geometry.pointers_per_block()).min(u32::MAX.into())
-    }
-}
-
-/// Checks that a map can reach the end of a file.
-fn check_size(source: &Source<'_>, number: InodeNr, size: u64, limit: u64) -> Result<()> {
-    let block_size = source.geometry.block_size as u64;
-    if div_up(size, block_size) <= limit {
-        return Ok(());
-    }
-    let expected = format!("at most {}, what its map can reach", limit * block_size);
-    Err(Location::of(Structure::Inode).inode(number).value("i_size", size, expected))
-}
-
-/// Drops blocks past the end of a file, as far as e2fsck tolerates them: unwritten ones, and one
-/// written block right behind the end.
-fn cut_to_size(source: &Source<'_>, number: InodeNr, size: u64, map: &mut FileMap) -> Result<()> {
-    let at = || Location::of(Structure::Inode).inode(number);
-    let block_size = source.geometry.block_size as u64;
-    let blocks = div_up(size, block_size);
-    let last_written = map.runs.iter().rev().find(|run| !run.unwritten);
-    if let Some(run) = last_written {
-        let last = u64::from(run.logical) + u64::from(run.count) - 1;
-        if last * block_size > size {
-            return Err(at().value(
-                "i_size",
-                size,
-                format!("more than {}, since there are written blocks", last * block_size),
-            ));
-        }
-    }
-    map.cut(blocks);
-    Ok(())
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::Reading;
-use super::claims::Claims;
+use super::claims::Claimed;
 use super::places::Places;
 use crate::ondisk::inode::Inode;
 use crate::recover::Place;
@@ -20,7 +20,7 @@ pub fn count(ranges: &[Range<u64>]) -> u64 {
 }
 
 /// Blocks that nothing claims, but that hold something, in order.
-pub fn free_blocks(source: &Source<'_>, claims: &Claims) -> Vec<Range<u64>> {
+pub fn free_blocks(source: &Source<'_>, claims: Claimed<'_>) -> Vec<Range<u64>> {
     let geometry = &source.geometry;
     let groups: Vec<_> = (0..geometry.groups)
         .into_par_iter()
@@ -40,6 +40,10 @@ pub fn free_blocks(source: &Source<'_>, claims: &Claims) -> Vec<Range<u64>> {
 
 /// Adds those of a range of blocks that are not zero.
 fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range<u64>>) {
+    if blocks.is_empty() {
+        // As between most claims.
+        return;
+    }
     for block in source.stored(blocks).into_iter().flatten() {
         if is_zero(source.block(BlockNr(block)).unwrap_or_default()) {
             continue;
@@ -57,8 +61,8 @@ pub fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
     // A journal that can't be read was refused before.
     let Ok(Some(Place::Inside(file))) = Place::of(source) else { return found };
     for run in &file.map.runs {
-        let start = run.physical.0 + u64::from(run.logical == 0);
-        add_set_blocks(source, start..run.physical.0 + u64::from(run.count), &mut found);
+        let start = run.physical().0 + u64::from(run.logical == 0);
+        add_set_blocks(source, start..run.physical().0 + u64::from(run.count), &mut found);
     }
     found
 }
@@ -103,11 +107,11 @@ pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
             return false;
         }
         let Some(run) =
-            tree.runs_of(*id).last().filter(|run| !run.unwritten && run.end() == bytes.div_ceil(size))
+            tree.runs_of(*id).last().filter(|run| !run.unwritten() && run.end() == bytes.div_ceil(size))
         else {
             return false;
         };
-        let block = source.block(BlockNr(run.physical.0 + u64::from(run.count) - 1)).unwrap_or_default();
+        let block = source.block(BlockNr(run.physical().0 + u64::from(run.count) - 1)).unwrap_or_default();
         let slack = usize::try_from(bytes % size).ok().and_then(|start| block.get(start..));
         slack.is_some_and(|slack| !is_zero(slack))
     };
@@ -115,9 +119,8 @@ pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
 }
 
 /// Symlinks whose target has a block that holds something behind it.
-pub fn symlinks_with_slack(source: &Source<'_>, reading: &Reading) -> Vec<NodeId> {
-    let Reading { tree, inodes, claims, .. } = reading;
-    let places = Places::of(claims);
+pub fn symlinks_with_slack(source: &Source<'_>, reading: &Reading, places: &Places) -> Vec<NodeId> {
+    let Reading { tree, inodes, .. } = reading;
     let has_slack = |id: &NodeId| {
         let Kind::Symlink(target) = tree.node(*id).kind else { return false };
         let [(_, block, _)] = places.of_inode(inodes[id.index()])[..] else { return false };

@@ -12,6 +12,7 @@ mod ea_inode;
 mod encryption;
 mod extent_tree;
 mod file_map;
+mod file_size;
 mod htree;
 mod inode;
 mod inode_table;
@@ -56,8 +57,15 @@ pub struct Reading {
     pub warnings: Vec<String>,
     /// What was to be deleted or truncated.
     pub orphans: Orphans,
-    /// Blocks of the input that its structures and files take.
+    /// The claims on blocks of the input; those of content are told by the first of the tree's runs.
     pub claims: claims::Claims,
+}
+
+impl Reading {
+    /// Blocks of the input that its structures and files take.
+    pub fn claimed(&self) -> claims::Claimed<'_> {
+        self.claims.claimed(&self.tree.runs)
+    }
 }
 
 /// Reads the tree of an image. Counts and bitmaps of one that had to be `recovered` are stale, and
@@ -90,6 +98,14 @@ struct Live<'a> {
 const ROUND: usize = 1 << 15;
 
 impl<'a> Live<'a> {
+    /// None yet, and room for so many.
+    fn for_inodes(count: usize) -> Self {
+        let mut live = Self::default();
+        live.nodes.list.reserve_exact(count);
+        live.nodes.nodes.reserve_exact(count);
+        live
+    }
+
     /// Reads an inode with links.
     fn read(
         &mut self,
@@ -107,35 +123,28 @@ impl<'a> Live<'a> {
     }
 }
 
-fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
-    let mut claims = claims::Claims::of_metadata(source);
-    // Inode tables that lie in each other would be read as many inodes as one likes.
-    claims.check(source.geometry.blocks_per_cluster)?;
-    let mut orphans = orphan::read(source)?;
-    orphans.claims.check(source.geometry.blocks_per_cluster)?;
-    let scan = inode_table::scan(source, &orphans)?;
-    observer.begin(Stage::Read, scan.live.len() as u64);
-    let specials = special::read(source, &scan)?;
-
+/// Reads all inodes with links but for those outside the tree.
+fn read_live<'a>(
+    source: &Source<'a>,
+    live: &[inode_table::RawInode<'a>],
+    (specials, orphans): (&Specials, &Orphans),
+    observer: &dyn Observer,
+) -> Result<Live<'a>> {
     let budget = file_map::Budget::new(source);
-    claims.extend(specials.claims.iter().copied());
-    let (mut inodes, mut ea_inodes) = (inodes::Inodes::default(), Vec::new());
-    inodes.list.reserve_exact(scan.live.len());
-    let (live, mut warnings) = (scan.live, scan.warnings);
     let read = |raws: &[inode_table::RawInode<'a>]| {
-        let mut batch = Live::default();
-        batch.nodes.list.reserve_exact(raws.len());
+        let mut batch = Live::for_inodes(raws.len());
         for raw in raws.iter().filter(|raw| !specials.is_special(raw.number)) {
-            batch.read(source, &budget, &orphans, raw)?;
+            batch.read(source, &budget, orphans, raw)?;
         }
         observer.advance(raws.len() as u64);
         Ok(batch)
     };
+    let mut all = Live::for_inodes(live.len());
     let mut add = |batches: Vec<Live<'a>>| {
         for batch in batches {
-            claims.extend(batch.claims);
-            inodes.append(batch.nodes);
-            ea_inodes.extend(batch.values);
+            all.claims.extend(batch.claims);
+            all.nodes.append(batch.nodes);
+            all.values.extend(batch.values);
         }
     };
     // In rounds, so that what is in flight stays little; what was read is put together meanwhile.
@@ -146,13 +155,36 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
         batches = next?;
     }
     add(batches);
-    drop(live);
+    Ok(all)
+}
+
+fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
+    let mut claims = claims::Claims::of_metadata(source);
+    // Inode tables that lie in each other would be read as many inodes as one likes.
+    let (cluster, none) = (source.geometry.blocks_per_cluster, claims::Content::NONE);
+    claims.check(none, cluster)?;
+    let mut orphans = orphan::read(source)?;
+    orphans.claims.check(none, cluster)?;
+    let scan = inode_table::scan(source, &orphans)?;
+    observer.begin(Stage::Read, scan.live.len() as u64);
+    let specials = special::read(source, &scan)?;
+
+    claims.extend(specials.claims.iter().copied());
+    let mut warnings = scan.warnings;
+    let Live { nodes: mut inodes, values: ea_inodes, claims: of_inodes } =
+        read_live(source, &scan.live, (&specials, &orphans), observer)?;
+    claims.extend(of_inodes);
+    drop(scan.live);
+    inodes.check_counts()?;
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims(false));
     orphans.claims.extend(xattr_blocks.claims(true));
-    orphans.claims.check(source.geometry.blocks_per_cluster)?;
+    orphans.claims.check(none, cluster)?;
+    let mut content = claims::Content { runs: &inodes.runs, inodes: &inodes.list };
     let shared = if source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS) {
-        claims.settle_shared(|owner| is_regular(&inodes, owner))
+        let shared = claims.settle_shared(content);
+        content = none;
+        shared
     } else {
         0
     };
@@ -161,31 +193,30 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
             "files shared {shared} blocks (shared_blocks); each has its own now, and the feature is gone"
         ));
     }
-    claims.check(source.geometry.blocks_per_cluster)?;
-    claims.check_orphans(&orphans.claims, source.geometry.blocks_per_cluster)?;
+    claims.check(content, cluster)?;
+    claims.claimed(&inodes.runs).check_orphans(content, &orphans.claims, cluster)?;
     let of_orphans = xattr::values_of_orphans(source, &xattr_blocks, &orphans)?;
     let values = ea_inode::values(source, ea_inodes, &mut inodes, &xattr_blocks, &of_orphans)?;
     let directories = inodes
         .list
         .par_iter()
-        .filter(|inode| inode.is_directory())
-        .map(|inode| directory::read(source, inodes.hold(inode)))
+        .enumerate()
+        .filter(|(_, inode)| inode.is_directory())
+        .map(|(index, _)| directory::read(source, inodes.get(index)))
         .collect::<Result<Vec<_>>>()?;
-    let runs = std::mem::take(&mut inodes.runs);
-    let assembled = assemble::assemble(source, (&inodes, runs), directories, (&xattr_blocks, &values))?;
-    encryption::check(source, &assembled.tree, &assembled.inodes)?;
-    warnings.extend(assembled.warnings);
+    let mut stale = Vec::new();
     if !recovered && orphans.is_empty() {
         let mut others: Vec<_> = specials.numbers.iter().copied().chain(values.numbers()).collect();
         others.sort_unstable();
-        warnings.extend(accounting::compare(source, &claims, &inodes.list, &others));
-        warnings.extend(quota::compare(source, &specials.quotas, &inodes));
+        stale = accounting::compare(source, claims.claimed(&inodes.runs), &inodes.list, &others);
+        stale.extend(quota::compare(source, &specials.quotas, &inodes));
     }
+    let mut tree = Tree::of_runs(std::mem::take(&mut inodes.runs));
+    tree.nodes = std::mem::take(&mut inodes.nodes);
+    let assembled = assemble::assemble(source, (&inodes, tree), directories, (&xattr_blocks, &values))?;
+    encryption::check(source, &assembled.tree, &assembled.inodes)?;
+    warnings.extend(assembled.warnings);
+    warnings.extend(stale);
     warnings.extend(specials.warnings());
     Ok(Reading { tree: assembled.tree, inodes: assembled.inodes, specials, warnings, orphans, claims })
-}
-
-fn is_regular(inodes: &inodes::Inodes<'_>, number: InodeNr) -> bool {
-    let found = inodes.index_of(number).map(|index| inodes.list[index].content);
-    matches!(found, Some(inode::Content::Regular(_)))
 }

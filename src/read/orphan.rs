@@ -137,7 +137,7 @@ fn can_be_cut(inode: &Inode) -> bool {
 fn slots(source: &Source<'_>, file: &DenseFile) -> Result<Vec<InodeNr>> {
     let mut slots = Vec::new();
     let runs = file.map.runs.iter();
-    for block in runs.flat_map(|run| run.physical.0..run.physical.0 + u64::from(run.count)).map(BlockNr) {
+    for block in runs.flat_map(|run| run.physical().0..run.physical().0 + u64::from(run.count)).map(BlockNr) {
         let at = || Location::of(Structure::OrphanFile).inode(file.number).block(block);
         let bytes = source.block(block).unwrap_or_default();
         let end = bytes.len().saturating_sub(size_of::<OrphanBlockTail>());

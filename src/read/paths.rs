@@ -76,7 +76,7 @@ fn names<'a>(source: &Source<'a>, budget: &Budget, directory: InodeNr) -> Vec<(&
     }
     let Ok(map) = file_map::read(source, budget, directory, &inode) else { return names };
     for run in map.runs {
-        for block in run.physical.0..run.physical.0 + u64::from(run.count) {
+        for block in run.physical().0..run.physical().0 + u64::from(run.count) {
             names_in(source.block(BlockNr(block)).unwrap_or_default(), &mut names);
         }
     }

@@ -2,23 +2,29 @@
 
 use rayon::slice::ParallelSliceMut;
 
-use super::claims::Claims;
+use super::Reading;
+use crate::tree::Run;
 use crate::units::InodeNr;
 
 /// Consecutive blocks of content: first logical block, first block, number.
 pub type Place = (u32, u64, u64);
 
 /// The places of all content, by inode.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Places(Vec<(InodeNr, Place)>);
 
 impl Places {
-    /// Those that claims tell of. Of blocks that files share, one of them is told.
-    pub fn of(claims: &Claims) -> Self {
-        let content = claims
-            .iter()
-            .filter_map(|claim| Some((claim.owner?, (claim.logical()?, claim.start.0, claim.count))));
-        let mut places: Vec<_> = content.collect();
+    /// Those of an image that was not surveyed yet. Of blocks that files share, one of them is told.
+    pub fn of(reading: &Reading) -> Self {
+        let Reading { tree, inodes, claims, .. } = reading;
+        let nodes = tree.ids().zip(inodes).filter(|_| claims.has_runs());
+        let place = |run: &Run| (run.logical, run.physical().0, u64::from(run.count));
+        let files =
+            nodes.flat_map(|(id, number)| tree.runs_of(id).iter().map(move |run| (*number, place(run))));
+        let others = claims.others().iter();
+        let others =
+            others.filter_map(|claim| Some((claim.owner?, (claim.logical()?, claim.start.0, claim.count))));
+        let mut places: Vec<_> = files.chain(others).collect();
         places.par_sort_unstable();
         Self(places)
     }

@@ -17,6 +17,7 @@ use crate::ondisk::quota::{
 };
 use crate::ondisk::{le32, view};
 use crate::source::Source;
+use crate::tree::Run;
 use crate::units::InodeNr;
 
 /// The greatest size of a quota file, in bytes, that e2fsprogs reads.
@@ -190,7 +191,7 @@ struct Reader<'s, 'a> {
 
 impl<'s, 'a> Reader<'s, 'a> {
     fn new(source: &'s Source<'a>, number: InodeNr, map: FileMap) -> Result<Self> {
-        if map.runs.iter().any(|run| run.unwritten) {
+        if map.runs.iter().any(Run::unwritten) {
             return Err(Location::of(Structure::QuotaFile).inode(number).wrong("has unwritten blocks"));
         }
         Ok(Self { source, number, map })
@@ -211,7 +212,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         let runs = &self.map.runs;
         let index = runs.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= logical);
         let run = runs.get(index).filter(|run| u64::from(run.logical) <= logical)?;
-        let start = run.physical.0 + (logical - u64::from(run.logical));
+        let start = run.physical().0 + (logical - u64::from(run.logical));
         let bytes = self.source.block(crate::units::BlockNr(start))?;
         bytes.get(usize::try_from(offset % size).ok()?..)?.get(..BLOCK_SIZE)
     }
@@ -287,11 +288,12 @@ pub fn compare(source: &Source<'_>, files: &[QuotaFile], inodes: &Inodes<'_>) ->
     let mut warnings = Vec::new();
     for file in files {
         let mut found: BTreeMap<u32, Usage> = BTreeMap::new();
-        for (index, inode) in inodes.list.iter().enumerate().filter(|(_, inode)| inode.charged) {
+        let nodes = inodes.list.iter().zip(&inodes.nodes).enumerate();
+        for (index, (_, node)) in nodes.filter(|(_, (inode, _))| inode.charged) {
             let id = match file.kind {
-                QuotaType::User => inode.uid,
-                QuotaType::Group => inode.gid,
-                QuotaType::Project => inode.project,
+                QuotaType::User => node.uid,
+                QuotaType::Group => node.gid,
+                QuotaType::Project => node.project,
             };
             found.entry(id).or_default().add(inodes.usage(index, source.geometry.block_size));
         }

@@ -35,7 +35,7 @@ pub fn check(
         )));
     }
     let end = |run: &Run| u64::from(run.logical) + u64::from(run.count);
-    let last = map.runs.last().filter(|run| !run.unwritten && end(run) > tree);
+    let last = map.runs.last().filter(|run| !run.unwritten() && end(run) > tree);
     let Some(last) = last else {
         return Err(at().wrong(format!("has no verity descriptor behind the file, from block {tree} on")));
     };
@@ -44,7 +44,7 @@ pub fn check(
         return Ok(());
     }
     // The length of the descriptor stands in the last four bytes, and the descriptor in whole blocks before.
-    let physical = BlockNr(last.physical.0 + u64::from(last.count) - 1);
+    let physical = BlockNr(last.physical().0 + u64::from(last.count) - 1);
     let bytes = source.block(physical).unwrap_or_default();
     let length = u64::from(le32(bytes, source.geometry.block_size - 4).unwrap_or(0));
     let end = end(last);

@@ -24,10 +24,17 @@ pub struct RawXattr<'a> {
     pub index: u8,
     /// The name without its prefix.
     pub name: &'a [u8],
-    /// The value; empty if it lies in an inode of its own.
-    pub value: &'a [u8],
-    /// Where else the value lies.
-    pub inode: Option<ValueInode>,
+    /// The value.
+    pub value: RawValue<'a>,
+}
+
+/// Where the value of an xattr lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RawValue<'a> {
+    /// Beside the entry.
+    Here(&'a [u8]),
+    /// In an inode of its own.
+    Inode(ValueInode),
 }
 
 /// What an entry says of a value in an inode of its own.
@@ -45,6 +52,14 @@ impl RawXattr<'_> {
     /// What sets are sorted by.
     pub fn key(&self) -> (u8, usize, &[u8]) {
         (self.index, self.name.len(), self.name)
+    }
+
+    /// Where the value lies, if it is in an inode of its own.
+    pub fn inode(&self) -> Option<ValueInode> {
+        match self.value {
+            RawValue::Inode(inode) => Some(inode),
+            RawValue::Here(_) => None,
+        }
     }
 
     /// Whether it holds inline data, which is content.
@@ -85,7 +100,9 @@ pub fn in_body<'a>(
     parse(source, entries, (0, Place::Body), at, list)?;
     let mut inline_data = None;
     while let Some(index) = list[first..].iter().position(RawXattr::is_inline_data) {
-        if inline_data.replace(list.remove(first + index).value).is_some() {
+        // It has no inode of its own.
+        let RawValue::Here(value) = list.remove(first + index).value else { continue };
+        if inline_data.replace(value).is_some() {
             return Err(at().wrong("have two values for system.data"));
         }
     }
@@ -132,7 +149,7 @@ pub fn read_blocks<'a>(
 ) -> Result<XattrBlocks<'a>> {
     let mut users: BTreeMap<BlockNr, (InodeNr, u32)> = BTreeMap::new();
     for inode in &inodes.list {
-        if let Some(block) = inode.xattr_block {
+        if let Some(block) = inode.xattr_block() {
             users.entry(block).or_insert((inode.number, 0)).1 += 1;
         }
     }
@@ -172,10 +189,10 @@ pub fn values_of_orphans(
         let inode = Inode::decode(bytes);
         let mut xattrs = Vec::new();
         in_body(source, *number, &inode, bytes, &mut xattrs)?;
-        values.extend(xattrs.iter().filter_map(|xattr| Some((*number, xattr.inode?))));
+        values.extend(xattrs.iter().filter_map(|xattr| Some((*number, xattr.inode()?))));
     }
     for (number, entries) in blocks.of_orphans.iter().filter_map(|block| blocks.blocks.get(block)) {
-        values.extend(entries.iter().filter_map(|xattr| Some((*number, xattr.inode?))));
+        values.extend(entries.iter().filter_map(|xattr| Some((*number, xattr.inode()?))));
     }
     Ok(values)
 }
@@ -271,7 +288,8 @@ fn parse<'a>(
         if inode.is_none() {
             check_hash(entry, name, value, place, &at)?;
         }
-        found.push(RawXattr { index: entry.e_name_index, name, value, inode });
+        let value = inode.map_or(RawValue::Here(value), RawValue::Inode);
+        found.push(RawXattr { index: entry.e_name_index, name, value });
         offset = next;
     }
     values.sort_unstable_by_key(|range| range.start);

@@ -72,7 +72,7 @@ impl<'v> Alike<'v> {
     /// Gives each node its set, and adds the distinct ones to the tree, in the order of their first use.
     /// For each node there is the index of its inode, if it has one.
     pub fn add_sets(&self, tree: &mut Tree, order: &[u32]) {
-        let mut texts = HashMap::new();
+        let (mut texts, mut before) = (HashMap::new(), 0);
         // For each inode that is the first with its xattrs, the node that came first.
         let mut nodes = vec![NONE; self.firsts.len()];
         for (place, index) in (0_u32..).zip(order) {
@@ -84,7 +84,7 @@ impl<'v> Alike<'v> {
             }
             *node = place;
             let start = u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX);
-            for Member { xattr, shared } in self.finder.members(*index) {
+            for (member, Member { xattr, shared }) in self.finder.members(*index).into_iter().enumerate() {
                 let mut text = |bytes: &'v [u8]| match shared {
                     true => {
                         let place = (bytes.as_ptr().addr(), bytes.len());
@@ -92,12 +92,17 @@ impl<'v> Alike<'v> {
                     }
                     false => tree.add_text(bytes),
                 };
-                let (name, value) = (text(xattr.name), text(self.finder.values.of(xattr)));
+                let value = text(self.finder.values.of(xattr));
+                // Often the names are those of the set before.
+                let known = tree.xattrs.get(before + member).map(|known| known.name);
+                let name = known.filter(|name| tree.text(*name) == xattr.name);
+                let name = name.unwrap_or_else(|| tree.add_text(xattr.name));
                 tree.xattrs.push(Xattr { index: xattr.index, name, value });
             }
-            let id = XattrSetId(u32::try_from(tree.xattr_sets.len()).unwrap_or(u32::MAX));
+            let id = XattrSetId::new(tree.xattr_sets.len());
             tree.xattr_sets.push(start..u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX));
             tree.nodes[place as usize].xattrs = Some(id);
+            before = start as usize;
         }
     }
 }
@@ -140,7 +145,7 @@ impl<'v> Finder<'v> {
             buffer.extend(xattr.name);
             match self.number(xattr) {
                 Some(number) => buffer.extend(number.to_le_bytes()),
-                None => buffer.extend(xattr.value),
+                None => buffer.extend(self.values.of(xattr)),
             }
         }
         Ok(Some(xxh3_64_with_seed(buffer, self.seed)))
@@ -149,10 +154,10 @@ impl<'v> Finder<'v> {
     /// All xattrs of an inode, sorted.
     fn members(&self, index: u32) -> Set<'v> {
         let Some(inode) = self.inodes.list.get(index as usize) else { return Set::new() };
-        let in_block = inode.xattr_block.map_or(&[][..], |block| self.blocks.entries(block));
+        let in_block = inode.xattr_block().map_or(&[][..], |block| self.blocks.entries(block));
         // What lies in the inode itself is nobody else's.
-        let own = self.inodes.hold(inode).xattrs.iter();
-        let own = own.map(|xattr| Member { xattr, shared: xattr.inode.is_some() });
+        let own = self.inodes.xattrs_of(inode).iter();
+        let own = own.map(|xattr| Member { xattr, shared: xattr.inode().is_some() });
         let shared = in_block.iter().map(|xattr| Member { xattr, shared: true });
         let mut set: Set<'v> = own.chain(shared).collect();
         set.sort_unstable_by(|a, b| a.xattr.key().cmp(&b.xattr.key()));

@@ -67,7 +67,7 @@ impl<'a> Blocks<'a> {
     /// a damaged journal may overlap.
     fn own(&self) -> Vec<Range<u64>> {
         let Self::File(_, file) = self else { return Vec::new() };
-        let runs = file.map.runs.iter().map(|run| run.physical.0..run.physical.0 + u64::from(run.count));
+        let runs = file.map.runs.iter().map(|run| run.physical().0..run.physical().0 + u64::from(run.count));
         let nodes = file.map.nodes.iter().map(|block| block.0..block.0 + 1);
         let mut own: Vec<_> = runs.chain(nodes).collect();
         own.sort_unstable_by_key(|range| range.start);

@@ -1,10 +1,10 @@
 //! Which blocks the output stores of a file, where holes count.
 
-use super::{Bytes, Part, StoredRun, Survey, Surveyor, Zeros};
+use super::{Found, Part, Surveyor, Zeros};
 use crate::observe::Silent;
 use crate::policy::HolePolicy;
 use crate::source::Source;
-use crate::tree::{Kind, NodeId, Tree};
+use crate::tree::{Bytes, Kind, NodeId, Run, Tree};
 
 /// Which blocks of a regular file are stored, and how; `None` where that follows from its bytes alone.
 pub fn allocation(
@@ -19,22 +19,23 @@ pub fn allocation(
     if rules.zeros == Zeros::Punch && rules.opaque_from.is_none() {
         return None;
     }
-    let mut survey = Survey::default();
-    surveyor.file(id, &mut survey, &mut Part::default());
-    Some(joined(&survey.runs))
+    let mut found = Found::default();
+    surveyor.file(id, &mut found, &mut Part::default());
+    let runs = if found.changed.is_empty() { tree.runs_of(id) } else { &found.runs };
+    Some(joined(runs).collect())
 }
 
 /// Runs by logical block and state (0: bytes, 1: zeros, 2: unwritten), wherever the input has them.
-pub fn joined(runs: &[StoredRun]) -> Vec<(u32, u32, u8)> {
-    let mut joined: Vec<(u32, u32, u8)> = Vec::with_capacity(runs.len());
-    for run in runs {
-        let state = if run.unwritten { 2 } else { u8::from(run.source == Bytes::Zeros) };
-        match joined.last_mut() {
-            Some((logical, count, last)) if *last == state && *logical + *count == run.logical => {
-                *count += run.count;
-            }
-            _ => joined.push((run.logical, run.count, state)),
-        }
-    }
-    joined
+pub fn joined(runs: &[Run]) -> impl Iterator<Item = (u32, u32, u8)> + use<'_> {
+    let state = |run: &Run| match run.bytes() {
+        Bytes::At(_) | Bytes::Tree => 0,
+        Bytes::Zeros => 1,
+        Bytes::Unwritten(_) => 2,
+    };
+    let goes_on =
+        move |one: &Run, next: &Run| one.end() == u64::from(next.logical) && state(one) == state(next);
+    runs.chunk_by(goes_on).filter_map(move |runs| {
+        let count = runs.iter().map(|run| run.count).sum();
+        runs.first().map(|first| (first.logical, count, state(first)))
+    })
 }

@@ -6,34 +6,12 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::{Bytes, StoredRun, Survey, windows};
+use super::windows;
 use crate::content::FileContent;
 use crate::form::SEGMENT_BYTES;
 use crate::source::Source;
-use crate::tree::{NodeId, Tree};
+use crate::tree::{Bytes, NodeId, Run, Tree};
 use crate::units::BlockNr;
-
-/// The digests of all regular files.
-#[derive(Debug, Default)]
-pub struct Digests {
-    digests: Vec<u128>,
-    /// For each node and one past the last: the first of its digests.
-    firsts: Vec<usize>,
-}
-
-impl Digests {
-    /// The digests of a file's segments, in order; a segment without content has none.
-    pub fn of(&self, id: NodeId) -> &[u128] {
-        &self.digests[self.firsts[id.index()]..self.firsts[id.index() + 1]]
-    }
-
-    /// Begins the digests of a node, and of those without content before it.
-    fn open(&mut self, node: NodeId) {
-        while self.firsts.len() <= node.index() {
-            self.firsts.push(self.digests.len());
-        }
-    }
-}
 
 /// A segment of a file with stored runs.
 #[derive(Clone, Copy, Debug)]
@@ -53,13 +31,13 @@ pub struct Segments {
 impl Segments {
     /// The segments of all content that is stored, in parts that end about where multiples of `bytes`
     /// are reached.
-    pub fn new(block_size: usize, tree: &Tree, survey: &Survey, bytes: u64) -> Self {
+    pub fn new(block_size: usize, tree: &Tree, bytes: u64) -> Self {
         let size = (SEGMENT_BYTES / block_size) as u64;
         let (mut list, mut parts, mut start, mut total) = (Vec::new(), Vec::new(), 0, 0);
         for node in tree.ids() {
-            let stored = survey.runs_of(node);
-            let mut add = |window: Range<u64>, runs: &[StoredRun]| {
-                let input = runs.iter().filter(|run| matches!(run.source, Bytes::Input(_))).map(span);
+            let stored = tree.runs_of(node);
+            let mut add = |window: Range<u64>, runs: &[Run]| {
+                let input = runs.iter().filter(|run| run.stored_at().is_some()).map(span);
                 let blocks =
                     input.map(|run| run.end.min(window.end).saturating_sub(run.start.max(window.start)));
                 total += blocks.sum::<u64>() * block_size as u64;
@@ -93,16 +71,15 @@ type PartDigests = Vec<Option<[u8; 16]>>;
 pub struct Digester<'s, 'a> {
     source: &'s Source<'a>,
     tree: &'s Tree,
-    survey: &'s Survey,
     segments: &'s Segments,
     parts: Vec<OnceLock<PartDigests>>,
 }
 
 impl<'s, 'a> Digester<'s, 'a> {
     /// A digester of these segments.
-    pub fn new(source: &'s Source<'a>, tree: &'s Tree, survey: &'s Survey, segments: &'s Segments) -> Self {
+    pub fn new(source: &'s Source<'a>, tree: &'s Tree, segments: &'s Segments) -> Self {
         let parts = segments.parts.iter().map(|_| OnceLock::new()).collect();
-        Self { source, tree, survey, segments, parts }
+        Self { source, tree, segments, parts }
     }
 
     /// The number of parts.
@@ -117,32 +94,63 @@ impl<'s, 'a> Digester<'s, 'a> {
 
     fn digests(&self, part: usize) -> &[Option<[u8; 16]>] {
         self.parts[part].get_or_init(|| {
-            let digest = |segment: &Segment| digest(self.source, self.tree, self.survey, *segment);
+            let digest = |segment: &Segment| digest(self.source, self.tree, *segment);
             let segments = &self.segments.list[self.segments.parts[part].clone()];
             segments.iter().map(|segment| digest(segment).map(u128::to_le_bytes)).collect()
         })
     }
 
-    /// All digests; what is left is digested now.
-    pub fn finish(&self) -> Digests {
-        let parts: Vec<_> = (0..self.parts.len()).into_par_iter().map(|part| self.digests(part)).collect();
-        let count = self.tree.nodes.len();
-        let mut found = Digests { digests: Vec::new(), firsts: Vec::with_capacity(count + 1) };
-        for (segment, digest) in self.segments.list.iter().zip(parts.into_iter().flatten()) {
-            found.open(segment.node);
-            found.digests.extend(digest.map(u128::from_le_bytes));
+    /// Digests what is left.
+    pub fn finish(&self) {
+        (0..self.parts.len()).into_par_iter().for_each(|part| self.digest(part));
+    }
+
+    /// The first node of which something is still to be digested. `done` parts are known not to be; it grows.
+    pub fn next_node(&self, done: &mut usize) -> NodeId {
+        while self.parts.get(*done).is_some_and(|part| part.get().is_some()) {
+            *done += 1;
         }
-        found.open(NodeId(u32::try_from(count).unwrap_or(u32::MAX)));
-        found
+        let part = self.segments.parts.get(*done);
+        let segment = part.and_then(|part| self.segments.list.get(part.start));
+        segment.map_or(NodeId(u32::MAX), |segment| segment.node)
+    }
+
+    /// The digests of nodes, from one on.
+    pub fn from(&self, node: NodeId) -> DigestsFrom<'_> {
+        let segment = self.segments.list.partition_point(|segment| segment.node < node);
+        let part = self.segments.parts.partition_point(|part| part.end <= segment);
+        DigestsFrom { digester: self, segment, part }
+    }
+}
+
+/// Goes through the digests of nodes in their order.
+pub struct DigestsFrom<'d> {
+    digester: &'d Digester<'d, 'd>,
+    segment: usize,
+    part: usize,
+}
+
+impl DigestsFrom<'_> {
+    /// Calls `take` with the digests of the next node's segments, in order; one without content has none.
+    pub fn each(&mut self, node: NodeId, mut take: impl FnMut([u8; 16])) {
+        let Segments { list, parts } = self.digester.segments;
+        while list.get(self.segment).is_some_and(|segment| segment.node == node) {
+            while parts[self.part].end <= self.segment {
+                self.part += 1;
+            }
+            let digests = self.digester.digests(self.part);
+            digests[self.segment - parts[self.part].start].map(&mut take);
+            self.segment += 1;
+        }
     }
 }
 
 /// The logical blocks of a run.
-fn span(run: &StoredRun) -> Range<u64> {
-    run.logical.into()..u64::from(run.logical) + u64::from(run.count)
+fn span(run: &Run) -> Range<u64> {
+    run.logical.into()..run.end()
 }
 
-fn digest(source: &Source<'_>, tree: &Tree, survey: &Survey, segment: Segment) -> Option<u128> {
+fn digest(source: &Source<'_>, tree: &Tree, segment: Segment) -> Option<u128> {
     let block_size = source.geometry.block_size;
     let file = FileContent::of(source, tree, segment.node)?;
     // Bytes of a file behind its end count where its blocks do.
@@ -154,18 +162,18 @@ fn digest(source: &Source<'_>, tree: &Tree, survey: &Survey, segment: Segment) -
     let mut hasher = Hasher::default();
     let start = u64::from(segment.number) * (SEGMENT_BYTES / block_size) as u64;
     let window = start..start + (SEGMENT_BYTES / block_size) as u64;
-    let runs = survey.runs_of(segment.node);
+    let runs = tree.runs_of(segment.node);
     let runs = &runs[runs.partition_point(|run| span(run).end <= window.start)..];
     for run in runs.iter().take_while(|run| span(run).start < window.end) {
-        match run.source {
-            Bytes::Zeros => {}
+        match run.bytes() {
+            Bytes::Zeros | Bytes::Unwritten(_) => {}
             Bytes::Tree => {
                 let bytes = tree.inline_of(segment.node).unwrap_or_default();
                 let end = live(0).min(block_size);
                 hasher.add(bytes);
                 hasher.add(&zeros[bytes.len().min(end)..end]);
             }
-            Bytes::Input(physical) => {
+            Bytes::At(physical) => {
                 let start = u64::from(run.logical);
                 let mut next = start.max(window.start);
                 let end = (start + u64::from(run.count)).min(window.end);

@@ -6,9 +6,8 @@ use super::Renderer;
 use crate::ondisk::extent::{ENTRY_SIZE, Extent, ExtentHeader, ExtentIndex, ROOT_MAX, entries_per_block};
 use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::inode::I_BLOCK_SIZE;
-use crate::plan::{
-    FileLayout, IndirectBlock, Owner, Plan, PlannedExtent, extent_levels, indirect_blocks, indirect_root,
-};
+use crate::plan::{FileLayout, IndirectBlock, Owner, Plan, extent_levels, indirect_blocks, indirect_root};
+use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
 /// `i_block` of a file.
@@ -35,7 +34,7 @@ pub fn root(plan: &Plan, file: FileLayout) -> [u8; I_BLOCK_SIZE] {
 
 /// The extents of a file and the blocks of their tree.
 struct ExtentTree<'p> {
-    extents: &'p [PlannedExtent],
+    extents: &'p [Run],
     blocks: &'p [BlockNr],
     /// Nodes of each level, the root's included.
     levels: Vec<usize>,
@@ -43,7 +42,7 @@ struct ExtentTree<'p> {
 }
 
 impl<'p> ExtentTree<'p> {
-    fn new(extents: &'p [PlannedExtent], blocks: &'p [BlockNr], block_size: usize) -> Self {
+    fn new(extents: &'p [Run], blocks: &'p [BlockNr], block_size: usize) -> Self {
         let mut levels = extent_levels(extents.len(), block_size);
         levels.insert(0, 1);
         Self { extents, blocks, levels, per_block: entries_per_block(block_size).into() }
@@ -73,7 +72,7 @@ impl<'p> ExtentTree<'p> {
         for (entry, slot) in (first..first + entries).zip(out[ENTRY_SIZE..].chunks_exact_mut(ENTRY_SIZE)) {
             if depth == 0 {
                 let extent = &self.extents[entry];
-                let extent = Extent::new(extent.logical, extent.count, extent.physical, extent.unwritten);
+                let extent = Extent::new(extent.logical, extent.count, extent.physical(), extent.unwritten());
                 slot.copy_from_slice(extent.as_bytes());
             } else {
                 let below = self.per_block.pow(u32::try_from(depth - 1).unwrap_or(0));
@@ -90,11 +89,11 @@ fn narrow(value: usize) -> u16 {
 }
 
 /// Writes the pointers to an extent's blocks that lie in a range of logical blocks.
-fn direct_pointers(extent: &PlannedExtent, range: std::ops::Range<u64>, out: &mut [u8]) {
+fn direct_pointers(extent: &Run, range: std::ops::Range<u64>, out: &mut [u8]) {
     let first = u64::from(extent.logical);
     let (start, end) = (range.start.max(first), range.end.min(first + u64::from(extent.count)));
     for logical in start..end {
-        put_pointer(out, logical - range.start, BlockNr(extent.physical.0 + (logical - first)));
+        put_pointer(out, logical - range.start, BlockNr(extent.physical().0 + (logical - first)));
     }
 }
 
@@ -149,7 +148,7 @@ impl Renderer<'_, '_> {
 fn indirect_block(
     all: &[IndirectBlock],
     place: usize,
-    extents: &[PlannedExtent],
+    extents: &[Run],
     blocks: &[BlockNr],
     pointers: u64,
     out: &mut [u8],

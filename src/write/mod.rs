@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::Superblock;
-use crate::plan::{Content, Identity, PART_BYTES, Piece, Plan};
+use crate::plan::{Content, Identity, Piece, Plan};
 use crate::source::{Input, Source};
 use crate::tree::Tree;
 use crate::units::BlockNr;
@@ -70,19 +70,19 @@ pub fn write(
     (sink, observer): (&dyn Sink, &dyn Observer),
     identity: Identity<'_, '_>,
 ) -> Result<[u8; 16]> {
-    let writer = Writer { source, plan, sink, observer };
-    let batches = batches(&plan.pieces);
-    observer.begin(Stage::Write, plan.bytes_written().div_ceil(plan.geometry.block_size as u64));
+    let writer = Writer { source, tree, plan, sink, observer };
+    observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_size as u64));
     let uuid = if order == Order::Ascending {
         let uuid = identity.uuid();
         let renderer = Renderer::new(source, tree, plan, uuid);
-        batches.iter().try_for_each(|batch| writer.write(batch, Some(&renderer), true))?;
+        writer.write_in_order(&renderer)?;
         uuid
     } else {
-        writer.copy_and_read(&batches_of_content(&plan.pieces, plan.geometry.block_size), &identity)?;
+        writer.copy_and_read(&identity)?;
         let uuid = identity.uuid();
         let renderer = Renderer::new(source, tree, plan, uuid);
-        batches.par_iter().try_for_each(|batch| writer.write(batch, Some(&renderer), false))?;
+        let batches = batches(&plan.rendered);
+        batches.par_iter().try_for_each(|batch| writer.write(batch, Some(&renderer)))?;
         uuid
     };
     write_behind_end(source, sink).map_err(|error| Error::io("writing the output", error))?;
@@ -117,21 +117,6 @@ fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
     batches
 }
 
-/// Cuts the pieces into batches with about as much content as each part that an [`Identity`] reads.
-fn batches_of_content(pieces: &[Piece], block_size: usize) -> Vec<&[Piece]> {
-    let mut batches = Vec::new();
-    let (mut start, mut total) = (0, 0);
-    for (index, piece) in pieces.iter().enumerate().filter(|(_, piece)| is_copied(piece)) {
-        total += padded(piece, block_size) as u64;
-        if total / PART_BYTES > batches.len() as u64 {
-            batches.push(&pieces[start..=index]);
-            start = index + 1;
-        }
-    }
-    batches.push(&pieces[start..]);
-    batches
-}
-
 /// Copies what lies behind the filesystem's end, which is not the filesystem's.
 fn write_behind_end(source: &Source<'_>, sink: &dyn Sink) -> std::io::Result<()> {
     let size = source.geometry.block_size as u64;
@@ -159,6 +144,7 @@ pub(crate) fn copy(input: &Input<'_>, range: Range<u64>, sink: &dyn Sink) -> std
 /// Writes batches of pieces.
 struct Writer<'p, 'a> {
     source: &'p Source<'a>,
+    tree: &'p Tree,
     plan: &'p Plan,
     sink: &'p dyn Sink,
     observer: &'p dyn Observer,
@@ -166,9 +152,9 @@ struct Writer<'p, 'a> {
 
 impl Writer<'_, '_> {
     /// Copies content, each thread close behind its digest, so that it is read from memory once.
-    fn copy_and_read(&self, batches: &[&[Piece]], identity: &Identity<'_, '_>) -> Result<()> {
+    fn copy_and_read(&self, identity: &Identity<'_, '_>) -> Result<()> {
         // Both are in the order of the files, so that a part of one is about the same as of the other.
-        let (parts, next) = (identity.parts().max(batches.len()), AtomicUsize::new(0));
+        let (parts, next) = (identity.parts().max(self.plan.copies.batches()), AtomicUsize::new(0));
         let threads = 0..rayon::current_num_threads();
         threads.into_par_iter().with_max_len(1).try_for_each(|_| {
             loop {
@@ -179,25 +165,39 @@ impl Writer<'_, '_> {
                 if part < identity.parts() {
                     identity.read(part);
                 }
-                if let Some(batch) = batches.get(part) {
-                    self.write(batch, None, true)?;
-                }
+                let pieces: Vec<_> = self.plan.copied(self.tree, part).collect();
+                self.write(&pieces, None)?;
+                // While another thread writes.
+                identity.advance();
             }
         })
     }
 
-    /// Writes pieces: those that are copied if `copied`, and the others where there is a renderer.
-    fn write(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>, copied: bool) -> Result<()> {
-        let wanted = |piece: &&Piece| if is_copied(piece) { copied } else { renderer.is_some() };
-        let pieces: Vec<&Piece> = pieces.iter().filter(wanted).collect();
-        self.write_batch(&pieces, renderer).map_err(|error| Error::io("writing the output", error))?;
+    /// Writes everything, in the order of the blocks.
+    fn write_in_order(&self, renderer: &Renderer<'_, '_>) -> Result<()> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        for piece in self.plan.pieces(self.tree) {
+            batch.push(piece);
+            bytes += piece.bytes;
+            if bytes >= BATCH_BYTES || batch.len() == BATCH_PIECES {
+                self.write(&batch, Some(renderer))?;
+                batch.clear();
+                bytes = 0;
+            }
+        }
+        self.write(&batch, Some(renderer))
+    }
+
+    /// Writes pieces; without a renderer, those that are copied.
+    fn write(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> Result<()> {
+        self.write_batch(pieces, renderer).map_err(|error| Error::io("writing the output", error))?;
         let size = self.plan.geometry.block_size as u64;
         self.observer.advance(pieces.iter().map(|piece| piece.bytes.div_ceil(size)).sum());
         Ok(())
     }
 
     /// Writes pieces; those that touch go out together.
-    fn write_batch(&self, pieces: &[&Piece], renderer: Option<&Renderer<'_, '_>>) -> std::io::Result<()> {
+    fn write_batch(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> std::io::Result<()> {
         let size = self.plan.geometry.block_size;
         let mut scratch = Vec::new();
         if let Some(renderer) = renderer {

@@ -24,7 +24,7 @@ pub struct Case {
 pub const PLAIN: &str = r#""$0" in.img out.img"#;
 
 /// Refusals without a case, and why.
-pub const EXCUSED: [(&str, &str); 12] = [
+pub const EXCUSED: [(&str, &str); 14] = [
     ("internal error: the plan puts two things", "no image is known to lead there"),
     ("please report this image", "the same"),
     ("these xattrs does not fit into one inode", "a set of the input always fits: the guard of a rule"),
@@ -37,6 +37,8 @@ pub const EXCUSED: [(&str, &str); 12] = [
     ("set it with tune2fs -O huge_file", "the same"),
     ("an encrypted directory that ignores case", "it takes another kernel: see casefold.rs"),
     ("move some of its files to others", "the same"),
+    ("2^32 or more extents or xattrs", "it takes 64 GiB of memory"),
+    ("put some of the files into another image", "the same"),
 ];
 
 const fn case(name: &'static str, make: fn(&Lab)) -> Case {

@@ -1,0 +1,216 @@
+//! What is copied: a piece wherever a run of the input meets an extent of the output. There may be as many as
+//! blocks, so that they are found when they are written, and only every some of them is known by its place.
+
+use super::pieces::MAX_BYTES;
+use super::{Content, PART_BYTES, Piece, Plan};
+use crate::error::{Location, Result, Structure};
+use crate::tree::{Kind, NodeId, Run, Tree};
+use crate::units::BlockNr;
+
+/// What there is to write, and how what is copied is cut.
+#[derive(Debug, Default)]
+pub struct Copies {
+    batches: Vec<Batch>,
+    /// Bytes that are written; the rest is holes.
+    pub bytes_written: u64,
+    /// Blocks of content.
+    pub data_blocks: u64,
+    /// Those of them that lie elsewhere than before.
+    pub blocks_moved: u64,
+}
+
+/// Pieces with about as much content as each part that an [`super::Identity`] reads.
+#[derive(Clone, Copy, Debug)]
+struct Batch {
+    start: Place,
+    pieces: usize,
+}
+
+/// Where a piece begins.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    node: NodeId,
+    run: u32,
+    logical: u32,
+}
+
+impl Copies {
+    /// Goes through all pieces, and puts them into batches.
+    ///
+    /// # Errors
+    ///
+    /// If two pieces overlap, which would be a defect of this program.
+    pub fn count(plan: &Plan, tree: &Tree) -> Result<Self> {
+        let (size, mut copies) = (plan.geometry.block_size as u64, Self::default());
+        let (mut total, mut end) = (0, 0);
+        let mut open: Option<Batch> = None;
+        for (piece, place) in plan.placed_pieces(tree) {
+            let blocks = piece.bytes.div_ceil(size);
+            if piece.start.0 < end || piece.start.0 + blocks > plan.geometry.blocks_count {
+                return Err(misplaced(&piece));
+            }
+            end = piece.start.0 + blocks;
+            copies.bytes_written += piece.bytes;
+            match piece.content {
+                Content::Data(before) => {
+                    copies.data_blocks += blocks;
+                    copies.blocks_moved += if before == piece.start { 0 } else { blocks };
+                }
+                Content::SmallData(_) => {
+                    copies.data_blocks += 1;
+                    copies.blocks_moved += 1;
+                }
+                _ => {}
+            }
+            if let Some(start) = place {
+                open.get_or_insert(Batch { start, pieces: 0 }).pieces += 1;
+                total += blocks * size;
+                if total / PART_BYTES > copies.batches.len() as u64 {
+                    copies.batches.extend(open.take());
+                }
+            }
+        }
+        copies.batches.extend(open);
+        Ok(copies)
+    }
+
+    /// The number of batches.
+    pub fn batches(&self) -> usize {
+        self.batches.len()
+    }
+}
+
+fn misplaced(piece: &Piece) -> crate::Error {
+    let what = piece.content.describe();
+    Location::of(Structure::Image).block(piece.start).unsupported(
+        format!("internal error: the plan puts two things at block {} ({what})", piece.start),
+        "please report this image",
+    )
+}
+
+impl Plan {
+    /// Everything that is written, in the order of the blocks.
+    pub fn pieces<'p>(&'p self, tree: &'p Tree) -> impl Iterator<Item = Piece> + use<'p> {
+        self.placed_pieces(tree).map(|(piece, _)| piece)
+    }
+
+    /// The same; with those that are copied, the place where they begin.
+    fn placed_pieces<'p>(&'p self, tree: &'p Tree) -> impl Iterator<Item = (Piece, Option<Place>)> + use<'p> {
+        let mut rendered = self.rendered.iter().copied().peekable();
+        let mut copied = Copied::new(self, tree, Place { node: NodeId(0), run: 0, logical: 0 }).peekable();
+        std::iter::from_fn(move || {
+            let next = copied.peek().map(|(piece, _)| piece.start);
+            match rendered.next_if(|piece| next.is_none_or(|next| piece.start <= next)) {
+                Some(piece) => Some((piece, None)),
+                None => copied.next().map(|(piece, place)| (piece, Some(place))),
+            }
+        })
+    }
+
+    /// The pieces of a batch of what is copied.
+    pub fn copied<'p>(&'p self, tree: &'p Tree, batch: usize) -> impl Iterator<Item = Piece> + use<'p> {
+        let batch = self.copies.batches.get(batch);
+        batch.into_iter().flat_map(move |batch| {
+            Copied::new(self, tree, batch.start).take(batch.pieces).map(|(piece, _)| piece)
+        })
+    }
+}
+
+/// What is copied, from a place on.
+struct Copied<'p> {
+    plan: &'p Plan,
+    tree: &'p Tree,
+    /// The node that comes next.
+    next: u32,
+    file: File<'p>,
+}
+
+/// What is left of a file.
+struct File<'p> {
+    id: NodeId,
+    size: u64,
+    /// Whether blocks are copied whole.
+    whole: bool,
+    runs: &'p [Run],
+    run: usize,
+    logical: u32,
+    extents: &'p [Run],
+}
+
+impl<'p> Copied<'p> {
+    fn new(plan: &'p Plan, tree: &'p Tree, start: Place) -> Self {
+        let mut file = File::of(plan, tree, start.node);
+        file.run = start.run as usize;
+        file.logical = start.logical;
+        let behind = file.extents.partition_point(|extent| extent.end() <= u64::from(start.logical));
+        file.extents = &file.extents[behind..];
+        Self { plan, tree, next: start.node.0 + 1, file }
+    }
+}
+
+impl Iterator for Copied<'_> {
+    type Item = (Piece, Place);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let block_size = self.plan.geometry.block_size as u64;
+        loop {
+            if let Some(found) = self.file.next(block_size) {
+                return Some(found);
+            }
+            if self.next as usize >= self.tree.nodes.len() {
+                return None;
+            }
+            self.file = File::of(self.plan, self.tree, NodeId(self.next));
+            self.next += 1;
+        }
+    }
+}
+
+impl<'p> File<'p> {
+    /// The content of a node; empty for what has none that is copied.
+    fn of(plan: &'p Plan, tree: &'p Tree, id: NodeId) -> Self {
+        let none = Self { id, size: 0, whole: false, runs: &[], run: 0, logical: 0, extents: &[] };
+        let Some(node) = tree.nodes.get(id.index()) else { return none };
+        match node.kind {
+            Kind::Regular { size, count: 1.., .. } if plan.xattrs.inline_of(id).is_none() => Self {
+                size,
+                whole: node.opaque_from(plan.geometry.block_size).is_some(),
+                runs: tree.runs_of(id),
+                extents: plan.layout.extents(plan.layout.nodes[id.index()]),
+                ..none
+            },
+            _ => none,
+        }
+    }
+
+    fn next(&mut self, block_size: u64) -> Option<(Piece, Place)> {
+        let per_piece = u32::try_from(MAX_BYTES / block_size).unwrap_or(1);
+        loop {
+            let run = self.runs.get(self.run)?;
+            let logical = self.logical.max(run.logical);
+            let Some(source) = run.stored_at().filter(|_| u64::from(logical) < run.end()) else {
+                self.run += 1;
+                continue;
+            };
+            // The extents cover all runs.
+            let mut extent = self.extents.first()?;
+            while extent.end() <= u64::from(logical) {
+                self.extents = &self.extents[1..];
+                extent = self.extents.first()?;
+            }
+            let (skipped, done) = (logical - extent.logical, logical - run.logical);
+            let count = (extent.count - skipped).min(run.count - done).min(per_piece);
+            let bytes = u64::from(count) * block_size;
+            let bytes =
+                if self.whole { bytes } else { bytes.min(self.size - u64::from(logical) * block_size) };
+            self.logical = logical + count;
+            let piece = Piece {
+                start: BlockNr(extent.physical().0 + u64::from(skipped)),
+                bytes,
+                content: Content::Data(BlockNr(source.0 + u64::from(done))),
+            };
+            let run = u32::try_from(self.run).unwrap_or(u32::MAX);
+            return Some((piece, Place { node: self.id, run, logical }));
+        }
+    }
+}

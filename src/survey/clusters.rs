@@ -1,0 +1,86 @@
+//! Storing whole clusters: a block without content in a cluster with content costs no space, but as a hole it
+//! would cost an extent.
+
+use std::ops::Range;
+
+use super::cut;
+use super::stored::Stored;
+use crate::tree::{Bytes, Run};
+
+/// Fills the clusters, of so many blocks, of runs that are to be stored with zeros. `blocks` is the length of the
+/// file; nothing is filled behind it. Blocks that the input had allocated no longer count as punched.
+pub fn fill(
+    runs: &[Run],
+    (blocks, cluster): (u64, u64),
+    input: &[Run],
+    (stored, punched): (&mut Stored<'_>, &mut u64),
+) {
+    // The end of what has been added, and of the cluster that it lies in.
+    let (mut next, mut end) = (0, 0);
+    for run in runs.iter().map(Some).chain([None]) {
+        let (start, after) = run.map_or((u64::MAX, u64::MAX), |run| (run.logical.into(), run.end()));
+        *punched -= zeros(next..end.min(start), input, stored);
+        let Some(run) = run else { break };
+        *punched -= zeros(end.max(start / cluster * cluster)..start.min(blocks), input, stored);
+        stored.push(*run);
+        (next, end) = (after, after.next_multiple_of(cluster).min(blocks));
+    }
+}
+
+/// Adds blocks of zeros; returns how many of them the input had allocated.
+fn zeros(blocks: Range<u64>, input: &[Run], stored: &mut Stored<'_>) -> u64 {
+    let count = blocks.end.saturating_sub(blocks.start);
+    // Logical blocks have 32 bits.
+    let (Ok(logical), Ok(count @ 1..)) = (u32::try_from(blocks.start), u32::try_from(count)) else {
+        return 0;
+    };
+    stored.push(Run::new(logical, count, Bytes::Zeros));
+    let from = input.partition_point(|run| run.end() <= blocks.start);
+    input[from..].iter().map_while(|run| cut(run, &blocks)).map(|run| u64::from(run.count)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::BlockNr;
+
+    fn run(logical: u32, count: u32, block: Option<u64>) -> Run {
+        Run::new(logical, count, block.map_or(Bytes::Zeros, |block| Bytes::At(BlockNr(block))))
+    }
+
+    fn filled(runs: &[Run], blocks: u64, input: &[Run], mut punched: u64) -> (Vec<Run>, u64) {
+        let mut list = Vec::new();
+        let mut stored = Stored::new(&[], &mut list);
+        fill(runs, (blocks, 8), input, (&mut stored, &mut punched));
+        stored.finish();
+        (list, punched)
+    }
+
+    /// A file of 30 blocks in clusters of 8, of which the input has 0 to 18 and 28.
+    #[test]
+    fn zeros_in_clusters_with_content_are_stored() {
+        let runs = [run(2, 1, Some(102)), run(4, 2, Some(104)), run(28, 1, Some(300))];
+        let expected = vec![
+            run(0, 2, None),
+            run(2, 1, Some(102)),
+            run(3, 1, None),
+            run(4, 2, Some(104)),
+            run(6, 2, None),
+            run(24, 4, None),
+            run(28, 1, Some(300)),
+            run(29, 1, None),
+        ];
+        // Of the input's 15 zeros, those of blocks 0, 1, 3, 6 and 7 are stored after all.
+        let input = [run(0, 18, Some(100)), run(28, 1, Some(300))];
+        assert_eq!(filled(&runs, 30, &input, 15), (expected, 10));
+        // Of a file of 3 blocks, what lies behind the end (a Merkle tree) stays as it is.
+        let runs = [run(1, 1, Some(9)), run(6, 1, Some(10)), run(17, 2, None)];
+        let expected =
+            vec![run(0, 1, None), run(1, 1, Some(9)), run(2, 1, None), run(6, 1, Some(10)), run(17, 2, None)];
+        assert_eq!(filled(&runs, 3, &[], 0), (expected, 0));
+        let runs = [run(6, 1, Some(9)), run(9, 1, Some(10))];
+        let expected =
+            vec![run(0, 6, None), run(6, 1, Some(9)), run(7, 2, None), run(9, 1, Some(10)), run(10, 2, None)];
+        assert_eq!(filled(&runs, 12, &[], 0), (expected, 0));
+    }
+}
