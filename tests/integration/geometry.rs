@@ -64,7 +64,7 @@ fn leftovers_of_snapshots_are_dropped() {
 fn an_offset_is_told_of() {
     let lab = Lab::new();
     let image = lab.mke2fs("in.img", "8M", &["-t", "ext4", "-E", "offset=1048576"]);
-    assert!(refused(&image, &[], 3).contains("begins with the filesystem"));
+    assert!(refused(&image, &[], 3).contains("use --offset"));
 }
 
 #[test]
