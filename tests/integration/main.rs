@@ -23,6 +23,7 @@ mod faults;
 mod features;
 mod geometry;
 mod golden;
+mod guide;
 mod html;
 mod htree;
 mod inline_data;

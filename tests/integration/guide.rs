@@ -1,0 +1,48 @@
+//! The commands of docs/guide.md, run as they stand there.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::disk::disk;
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, fill, gate, tool, tree};
+
+/// The blocks that are to be run.
+fn blocks(guide: &str) -> Vec<&str> {
+    let parts = guide.split("```sh\n# run\n").skip(1);
+    parts.map(|part| part.split("```").next().expect("an end")).collect()
+}
+
+/// A folder as the guide's introduction describes it.
+fn folder() -> Lab {
+    let lab = Lab::new();
+    let from = lab.folder("from");
+    tree::plain(&from);
+    tree::set_all_mtimes(&from);
+    lab.mke2fs_d("a.img", "16M", &["-t", "ext4"], &from);
+    let other = lab.mke2fs("b.img", "16M", &["-t", "ext4"]);
+    fill::kernel(&other, |root| fill::copy_in_order(&from, root, &fill::backwards(&from)));
+    let table = "label: gpt\nstart=1MiB, size=16MiB, name=boot\nstart=20MiB, size=16MiB, name=root\n";
+    disk(&lab.path("disk.img"), 40, table, &[(1, &lab.path("a.img")), (20, &other)]);
+    lab
+}
+
+#[test]
+fn recipes_work_as_they_stand() {
+    if !gate(&[Need::Mounts, Need::Program("veritysetup"), Need::Program("blkid")]) {
+        return;
+    }
+    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide.md");
+    let guide = fs::read_to_string(guide).expect("reading");
+    let blocks = blocks(&guide);
+    assert!(blocks.len() >= 6, "{}", blocks.len());
+    let program = Path::new(env!("CARGO_BIN_EXE_ext4-canon")).parent().expect("a folder");
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").expect("a PATH"));
+    for block in blocks {
+        let lab = folder();
+        let mut shell = tool("bash");
+        shell.args(["-c", &format!("set -euo pipefail\n{block}")]).current_dir(lab.path(""));
+        let ran = try_run(shell.env("PATH", &path).env("SOURCE_DATE_EPOCH", "1735689600"));
+        assert_eq!(ran.code, Some(0), "{block}\n{ran:#?}");
+    }
+}
