@@ -32,7 +32,7 @@ pub fn account(
     let tree = &reading.tree;
     let size = plan.geometry.block_size as u64;
     let mut report = Report {
-        image_bytes: source.input().bytes().len() as u64,
+        image_bytes: plan.image_bytes,
         block_size: size,
         old_uuid: source.superblock.s_uuid,
         inodes: tree.nodes.len() as u64,

@@ -52,7 +52,9 @@ impl Sink for CompareSink<'_> {
     fn write_at(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         for part in parts {
             let end = offset + part.len() as u64;
-            let there = self.input.range(offset, end).ok_or(io::ErrorKind::UnexpectedEof)?;
+            // Nothing that is written lies behind the end of what is the same.
+            let length = self.input.bytes().len() as u64;
+            let there = self.input.range(offset.min(length), end.min(length)).unwrap_or_default();
             if *there != **part {
                 let same = there.iter().zip(part.iter()).take_while(|(one, other)| one == other).count();
                 self.add(offset + same as u64);
@@ -89,6 +91,11 @@ pub fn differences(source: &Source<'_>, tree: &Tree, plan: &Plan, sink: CompareS
             gaps += 1;
         }
         (next, what) = (range.end, content);
+    }
+    let length = source.input().bytes().len() as u64;
+    if plan.image_bytes != length {
+        let what = format!("end of the image, which should have {} bytes", plan.image_bytes);
+        differences.push(Difference { offset: plan.image_bytes.min(length), what });
     }
     differences.sort_by_key(|difference| difference.offset);
     differences.truncate(limit);

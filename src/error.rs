@@ -55,7 +55,7 @@ pub enum Error {
     /// The canonical layout needs more room than the image has.
     #[error(
         "the canonical form needs {needed} {unit}, but the image has {available}: {} too few; \
-         make the image larger and try again", .needed - .available
+         make the image larger, with --size or before, and try again", .needed - .available
     )]
     DoesNotFit {
         /// `blocks` or `inodes`.

@@ -22,6 +22,8 @@ pub struct Geometry {
     pub block_size: usize,
     /// Blocks of the filesystem, counted from the start of the image.
     pub blocks_count: u64,
+    /// Blocks that only the super-user can allocate.
+    pub super_user_blocks: u64,
     /// The first block of group 0: 1 with blocks of 1024 bytes that are clusters of their own, else 0.
     pub first_data_block: u64,
     /// Blocks in a cluster, the unit of allocation: a power of two, 1 without `bigalloc`.
@@ -130,6 +132,7 @@ impl Geometry {
             features,
             block_size,
             blocks_count: sb.blocks_count(),
+            super_user_blocks: sb.reserved_blocks_count(),
             first_data_block: u64::from(sb.s_first_data_block.get()),
             blocks_per_cluster: blocks_per_cluster(sb, features)?,
             blocks_per_group: u64::from(sb.s_blocks_per_group.get()),
@@ -215,17 +218,18 @@ impl Geometry {
         if first_inode < sb::GOOD_OLD_FIRST_INO || u64::from(first_inode) >= inodes {
             return Err(at().value("s_first_ino", first_inode, format!("from 11 on, below {inodes}")));
         }
-        if sb.reserved_blocks_count() > self.blocks_count / 2 {
-            return Err(at().value(
-                "s_r_blocks_count",
-                sb.reserved_blocks_count(),
-                "at most half of the blocks",
-            ));
+        if self.super_user_blocks > self.blocks_count / 2 {
+            return Err(at().value("s_r_blocks_count", self.super_user_blocks, "at most half of the blocks"));
         }
         Ok(())
     }
 
-    fn check_descriptors(&self) -> Result<()> {
+    /// Checks that the copies of descriptors fit, by the blocks and the features that there are.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt`, naming the field of the superblock.
+    pub fn check_descriptors(&self) -> Result<()> {
         let at = || Location::of(Structure::Superblock);
         let resize = self.features.compat.contains(Compat::RESIZE_INODE);
         if self.reserved_gdt_blocks > 0 && !resize {
@@ -277,7 +281,8 @@ impl Geometry {
         self.features.incompat.contains(Incompat::BIT64)
     }
 
-    fn is_meta_bg(&self) -> bool {
+    /// Whether meta groups keep their own descriptors.
+    pub fn is_meta_bg(&self) -> bool {
         self.features.incompat.contains(Incompat::META_BG)
     }
 
@@ -463,6 +468,7 @@ pub(crate) mod tests {
             },
             block_size: 4096,
             blocks_count: 40 << 18,
+            super_user_blocks: 2 << 18,
             first_data_block: 0,
             blocks_per_cluster: 1,
             blocks_per_group: 32768,

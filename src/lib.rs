@@ -50,7 +50,7 @@ pub const FORM_VERSION: u32 = 1;
 
 /// Reads an image and writes its canonical form.
 ///
-/// The output is as long as the input; bytes that the sink is not given are zero.
+/// The output is as long as the input, or as the options ask for; bytes that the sink is not given are zero.
 ///
 /// # Errors
 ///

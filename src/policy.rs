@@ -17,6 +17,8 @@ pub struct Options {
     pub label: Option<Vec<u8>>,
     /// What happens to blocks of zeros.
     pub holes: HolePolicy,
+    /// How large the output is.
+    pub size: SizePolicy,
     /// Whether a filesystem is taken whose superblock or journal says that errors were found.
     pub ignore_error_state: bool,
 }
@@ -55,6 +57,20 @@ pub enum HolePolicy {
     Punch,
     /// They stay allocated where the input had them allocated.
     Keep,
+}
+
+/// How large the output is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SizePolicy {
+    /// As large as the input.
+    #[default]
+    Keep,
+    /// The smallest filesystem in which everything fits.
+    Smallest,
+    /// So many bytes, and the largest filesystem in them.
+    Bytes(u64),
+    /// So many bytes more than the filesystem of the input has.
+    More(u64),
 }
 
 impl Options {

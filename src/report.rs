@@ -3,7 +3,7 @@
 /// What canonicalization found and rewrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Bytes of the image.
+    /// Bytes of the output.
     pub image_bytes: u64,
     /// Bytes in a block.
     pub block_size: u64,

@@ -13,11 +13,12 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use ext4_canon::Options;
 use ext4_canon::disk::{Around, Selection};
-use ext4_canon::policy::{HolePolicy, MtimePolicy, UuidPolicy};
+use ext4_canon::policy::{HolePolicy, MtimePolicy, SizePolicy, UuidPolicy};
 use uuid::Uuid;
 
 use super::help;
 use super::input::STANDARD;
+use super::place::{AroundArgs, Format, Place, Size};
 use super::subcommands::{Subcommand, Subtask};
 
 /// The only environment variable that has a say in the output.
@@ -72,6 +73,9 @@ struct Canonicalize {
 
     #[command(flatten)]
     place: Place,
+
+    #[command(flatten)]
+    size: Size,
 
     #[command(flatten)]
     around: AroundArgs,
@@ -146,75 +150,6 @@ pub struct Policy {
     /// What happens to blocks of zeros in files
     #[arg(long, value_enum, default_value_t = Holes::Punch)]
     holes: Holes,
-}
-
-/// Where filesystems lie in an image.
-#[derive(Args, Debug)]
-pub struct Place {
-    /// Of a disk with partitions, only this one: its number, its name in a GPT, or its PARTUUID; can be given
-    /// several times [default: all with an ext filesystem]
-    #[arg(long = "partition", value_name = "N|NAME|PARTUUID", conflicts_with = "offset")]
-    partitions: Vec<String>,
-
-    /// The filesystem that begins at this byte, whatever partition table there may be
-    #[arg(long, value_name = "BYTES")]
-    offset: Option<u64>,
-
-    /// How many bytes belong to it [default: all up to the end]
-    #[arg(long, value_name = "BYTES", requires = "offset")]
-    size: Option<u64>,
-
-    /// The bytes in a sector of a disk [default: those that a GPT is found with; 512 with an MBR]
-    #[arg(long, value_name = "512|4096", value_parser = sector_size)]
-    sector_size: Option<u64>,
-}
-
-/// What happens to bytes of a disk around its filesystems.
-#[derive(Args, Debug)]
-pub struct AroundArgs {
-    /// What happens to the GUIDs of a GPT and of its partitions; boot loaders and fstab may refer to them
-    #[arg(long, value_enum, default_value_t = Gpt::Keep)]
-    gpt: Gpt,
-
-    /// Fill with zeros what belongs to no partition of a disk; boot code may lie there
-    #[arg(long)]
-    zero_gaps: bool,
-}
-
-/// In which format an image is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    /// The bytes of the image
-    Raw,
-    /// An Android sparse image, without the free blocks of filesystems
-    Sparse,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Gpt {
-    /// They stay
-    Keep,
-    /// They are derived from the content of the partitions
-    Canonical,
-}
-
-impl Place {
-    /// As the library takes it.
-    pub fn selection(self) -> Selection {
-        let place = self.offset.map(|offset| (offset, self.size));
-        Selection { partitions: self.partitions, place, sector_size: self.sector_size }
-    }
-}
-
-impl AroundArgs {
-    /// As the library takes it.
-    pub fn around(&self) -> Around {
-        Around { canonical_guids: self.gpt == Gpt::Canonical, zero_gaps: self.zero_gaps }
-    }
-}
-
-fn sector_size(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|size| [512, 4096].contains(size)).ok_or_else(|| "not 512 or 4096".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -347,7 +282,9 @@ impl Canonicalize {
         if let Some(what) = self.generate {
             return Ok(Command::Generate(what));
         }
-        let options = self.policy.options(variable.as_deref(), self.ignore_error_state)?;
+        let mut options = self.policy.options(variable.as_deref(), self.ignore_error_state)?;
+        let (selection, size) = self.place.with_size(&self.size)?;
+        options.size = size;
         let input = self.input.ok_or("IN is missing")?;
         let is_standard = |path: &PathBuf| path.as_os_str() == STANDARD;
         if self.in_place && is_standard(&input) {
@@ -381,7 +318,7 @@ impl Canonicalize {
         Ok(Command::Canonicalize(Job {
             input,
             journal: self.journal,
-            selection: self.place.selection(),
+            selection,
             around: self.around.around(),
             format: self.format,
             bmap: self.bmap,
@@ -420,6 +357,7 @@ impl Policy {
                 Holes::Keep => HolePolicy::Keep,
             },
             ignore_error_state,
+            size: SizePolicy::default(),
         };
         // What no image could hold is better said before one is read.
         options.check(true).map_err(|error| error.to_string())?;
@@ -561,6 +499,11 @@ mod tests {
             &["--source-date-epoch", "99999999999999999999", "a", "b"],
             &["--source-date-epoch", "999999999999", "a", "b"],
             &["--generate", "man", "a"],
+            &["--size", "1 MiB", "a", "b"],
+            &["--size", "min", "--offset", "512", "a", "b"],
+            &["--size", "1M", "--partition", "1", "a", "b"],
+            &["compare", "--size", "1M", "a", "b"],
+            &["digest", "--tree", "--size", "1M", "a"],
             &["--frobnicate", "a", "b"],
         ] {
             match parsed(words, None) {

@@ -12,6 +12,7 @@ pub mod input;
 #[allow(unsafe_code)]
 pub mod map;
 pub mod output;
+mod place;
 pub mod progress;
 pub mod report;
 pub mod run;

@@ -51,8 +51,22 @@ impl Output {
     pub fn create(target: Target, image: &Image) -> Result<Self, Failure> {
         let mode = if image.model().is_some() { OWNER_ONLY } else { ANYONE };
         let output = Self::with_mode(target, mode)?;
-        output.file().set_len(image.length).map_err(|error| output.failure("setting its size", &error))?;
+        output.set_length(image.length)?;
         Ok(output)
+    }
+
+    /// Gives it a length.
+    ///
+    /// # Errors
+    ///
+    /// As for an image.
+    pub fn set_length(&self, length: u64) -> Result<(), Failure> {
+        self.file().set_len(length).map_err(|error| self.failure("setting its size", &error))
+    }
+
+    /// Its length, in bytes.
+    pub fn length(&self) -> io::Result<u64> {
+        self.file().metadata().map(|metadata| metadata.len())
     }
 
     /// Writes a file that is no image.

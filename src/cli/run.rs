@@ -8,16 +8,18 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use ext4_canon::disk::Disk;
+use ext4_canon::policy::SizePolicy;
 use ext4_canon::{Difference, Error, Input, Report};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::args::{Format, Job, Task, Voice};
+use super::args::{Job, Task, Voice};
 use super::bmap;
 use super::failure::Failure;
 use super::guard;
 use super::input::{Image, data_ranges};
 use super::map::Map;
 use super::output::Output;
+use super::place::Format;
 use super::progress::Progress;
 use super::report;
 use super::signals;
@@ -143,20 +145,23 @@ fn check_image(work: &Work<'_>) -> Result<Ending, Failure> {
 fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> Result<Ending, Failure> {
     let Work { job, image, disk, pool, progress } = work;
     let output = Output::create(target, image)?;
-    let sink = FileSink::new(output.file(), image.length).sharing(image.file());
+    // Another size is known when the plan is made.
+    let most = if job.options.size == SizePolicy::Keep { image.length } else { u64::MAX };
+    let sink = FileSink::new(output.file(), most).sharing(image.file());
     let result = pool.install(|| disk.canonicalize(&job.options, job.around, &sink, *progress));
     image.unchanged()?;
     let reports = result.map_err(|error| {
         let about = if sink.failed() { output.shown() } else { &image.path };
         Failure::of(about, &error)
     })?;
+    output.set_length(disk.output_bytes(&reports))?;
     if verified {
         verify_output(work, &output)?;
     }
     let shown = output.shown().to_owned();
     let sparse = match job.format {
         Format::Raw => None,
-        Format::Sparse => Some(sparse_output(work, &output, sink.used())?),
+        Format::Sparse => Some(sparse_output(&output, sink.used())?),
     };
     let bmap = match &job.bmap {
         Some(path) => {
@@ -191,15 +196,15 @@ fn bmap_target(work: &Work<'_>, output: &Output, path: &Path) -> Result<Target, 
 }
 
 fn bmap_text(work: &Work<'_>, output: &Output, used: Vec<Range<u64>>) -> Result<String, Failure> {
-    let map = map_output(work, output)?;
+    let map = map_output(output)?;
     let text = work.pool.install(|| bmap::text(map.bytes(), &used));
     map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;
     Ok(text)
 }
 
 /// The same output as an Android sparse image.
-fn sparse_output(work: &Work<'_>, output: &Output, used: Vec<Range<u64>>) -> Result<Output, Failure> {
-    let map = map_output(work, output)?;
+fn sparse_output(output: &Output, used: Vec<Range<u64>>) -> Result<Output, Failure> {
+    let map = map_output(output)?;
     let sparse = output.another()?;
     sparse::write(sparse.file(), map.bytes(), &used)
         .map_err(|error| Failure::io(output.shown(), "writing the output", &error))?;
@@ -207,8 +212,10 @@ fn sparse_output(work: &Work<'_>, output: &Output, used: Vec<Range<u64>>) -> Res
     Ok(sparse)
 }
 
-fn map_output(work: &Work<'_>, output: &Output) -> Result<Map, Failure> {
-    Map::new(output.file(), work.image.length)
+fn map_output(output: &Output) -> Result<Map, Failure> {
+    output
+        .length()
+        .and_then(|length| Map::new(output.file(), length))
         .map_err(|error| Failure::io(output.shown(), "mapping it into memory", &error))
 }
 
@@ -227,14 +234,14 @@ fn stream_image(work: &Work<'_>, output: &Path) -> Result<Ending, Failure> {
         let about = if sink.failed() { shown } else { &image.path };
         Failure::of(about, &error)
     })?;
-    sink.finish(image.length).map_err(io)?;
+    sink.finish(disk.output_bytes(&reports)).map_err(io)?;
     Ok(Ending::Written { output: output.to_owned(), verified: false, reports: named(disk, reports) })
 }
 
 fn verify_output(work: &Work<'_>, output: &Output) -> Result<(), Failure> {
     let Work { job, image, disk, pool, progress } = work;
-    let map = map_output(work, output)?;
-    let written = Input::sparse(map.bytes(), data_ranges(output.file(), image.length));
+    let map = map_output(output)?;
+    let written = Input::sparse(map.bytes(), data_ranges(output.file(), map.bytes().len() as u64));
     let result = pool.install(|| disk.verify(&written, &job.options, job.around, *progress));
     image.unchanged()?;
     map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;

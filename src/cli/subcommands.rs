@@ -6,13 +6,14 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand as Clap};
 use ext4_canon::disk::{Around, Disk, Selection};
-use ext4_canon::policy::UuidPolicy;
+use ext4_canon::policy::{SizePolicy, UuidPolicy};
 use ext4_canon::{Input, Options};
 
-use super::args::{AroundArgs, Place, Policy, threads};
+use super::args::{Policy, threads};
 use super::commands::{Digesting, Of, Telling};
 use super::failure::Failure;
 use super::input::{Image, STANDARD};
+use super::place::{AroundArgs, Length, Place, Size};
 
 /// What else can be done, as typed.
 #[derive(Clap, Debug)]
@@ -88,6 +89,9 @@ struct GivenPlace {
 
     #[command(flatten)]
     place: Place,
+
+    #[command(flatten)]
+    length: Length,
 }
 
 /// `digest`, as typed.
@@ -113,6 +117,9 @@ pub struct DigestArgs {
 
     #[command(flatten)]
     place: Place,
+
+    #[command(flatten)]
+    size: Size,
 
     #[command(flatten)]
     around: AroundArgs,
@@ -155,6 +162,9 @@ pub struct CompareArgs {
 
     #[command(flatten)]
     place: Place,
+
+    #[command(flatten)]
+    length: Length,
 
     #[command(flatten)]
     around: AroundArgs,
@@ -276,8 +286,12 @@ impl Subcommand {
     pub fn validate(self, variable: Option<&OsStr>) -> Result<Subtask, String> {
         match self {
             Self::Digest(typed) => {
-                let setting =
-                    typed.canonical.setting(variable, typed.quiet)?.at(typed.place, Some(typed.around));
+                let mut setting = typed.canonical.setting(variable, typed.quiet)?;
+                (setting.selection, setting.options.size) = typed.place.with_size(&typed.size)?;
+                setting.around = typed.around.around();
+                if typed.tree && setting.options.size != SizePolicy::Keep {
+                    return Err("a tree is the same in any size of its image: leave --size out".to_owned());
+                }
                 let DigestArgs { inputs, journal, check, .. } = typed;
                 let (of, setting) =
                     if typed.tree { (Of::Tree, setting.for_the_tree()) } else { (Of::Image, setting) };
@@ -289,25 +303,27 @@ impl Subcommand {
                 }
                 let inputs = [(typed.one, typed.journal_a), (typed.other, typed.journal_b)]
                     .map(|(path, journal)| Given { path, journal });
-                let setting =
-                    typed.canonical.setting(variable, typed.quiet)?.at(typed.place, Some(typed.around));
+                let mut setting = typed.canonical.setting(variable, typed.quiet)?;
+                setting.selection = typed.place.selection(typed.length);
+                setting.around = typed.around.around();
                 let telling = Telling { diff: typed.diff, html: typed.html };
                 Ok(Subtask { setting, action: Action::Compare(inputs, telling) })
             }
             Self::Explain(typed) => {
-                let setting = typed.canonical.setting(variable, false)?.at(typed.input.place, None);
+                let mut setting = typed.canonical.setting(variable, false)?;
+                setting.selection = typed.input.place.selection(typed.input.length);
                 let examples = if typed.all { usize::MAX } else { typed.examples };
                 Ok(Subtask { setting, action: Action::Explain(typed.input.given, examples) })
             }
             Self::Ls(typed) => {
-                let setting =
-                    typed.canonical.setting(variable, false)?.at(typed.input.place, None).for_the_tree();
+                let mut setting = typed.canonical.setting(variable, false)?.for_the_tree();
+                setting.selection = typed.input.place.selection(typed.input.length);
                 Ok(Subtask { setting, action: Action::Ls(typed.input.given, typed.digests) })
             }
             Self::Cat(typed) => {
                 let Common { threads, json, ignore_error_state } = typed.common;
                 let options = Options { ignore_error_state, ..Options::default() };
-                let selection = typed.input.place.selection();
+                let selection = typed.input.place.selection(typed.input.length);
                 let around = Around::default();
                 let setting =
                     Setting { options, threads, json, quiet: true, selection, around }.for_the_tree();
@@ -327,13 +343,6 @@ impl Canonical {
 }
 
 impl Setting {
-    /// With the place of the filesystems in an image, and what happens to what is none.
-    fn at(mut self, place: Place, around: Option<AroundArgs>) -> Self {
-        self.selection = place.selection();
-        self.around = around.map_or(self.around, |typed| typed.around());
-        self
-    }
-
     /// Where the tree alone counts, the UUID is no part of it, and none is refused.
     fn for_the_tree(mut self) -> Self {
         self.options.uuid = UuidPolicy::Keep;

@@ -187,7 +187,7 @@ impl<'s, 'a> Side<'s, 'a> {
         let numbering = if features.compat.contains(Compat::STABLE_INODES) {
             // Values of xattrs get what is left, so that their number does not matter.
             let before = (&reading.inodes[..], 0);
-            Some(Numbering::new(&source.geometry, &reading.tree, &reading.specials, before)?)
+            Some(Numbering::new(&source.geometry, &reading.tree, &reading.specials, before))
         } else {
             None
         };

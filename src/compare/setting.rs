@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use zerocopy::IntoBytes;
 
 use super::Side;
+use crate::geometry::Geometry;
 use crate::ondisk::Field;
 use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::quota::QuotaType;
@@ -147,7 +148,10 @@ const NONE: Features =
 pub fn differences(sides: &[Side<'_, '_>; 2]) -> Vec<Setting> {
     let mut found = Vec::new();
     let features = sides.each_ref().map(|side| side.features);
-    let superblocks = sides.each_ref().map(|side| plan::settings(side.source, side.features, &side.options));
+    let superblocks = sides.each_ref().map(|side| {
+        let geometry = Geometry { features: side.features, ..side.source.geometry.clone() };
+        plan::settings(side.source, &geometry, &side.options)
+    });
     add_features(features, &mut found);
     add_fields(&superblocks, features, &mut found);
     add_outside(sides, &mut found);

@@ -17,6 +17,7 @@ pub use write::Around;
 use std::ops::Range;
 
 use crate::error::{Location, Structure};
+use crate::report::Report;
 use crate::source::Input;
 use crate::{Error, Result};
 
@@ -157,6 +158,14 @@ impl<'a> Disk<'a> {
     /// Whether all of the image is one filesystem.
     pub fn is_filesystem(&self) -> bool {
         self.parts.iter().any(|part| part.name.is_none())
+    }
+
+    /// The bytes of the output that these reports tell of.
+    pub fn output_bytes(&self, reports: &[Report]) -> u64 {
+        match reports {
+            [report] if self.is_filesystem() => report.image_bytes,
+            _ => self.input.bytes().len() as u64,
+        }
     }
 
     /// The only filesystem that was chosen.

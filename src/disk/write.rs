@@ -8,7 +8,7 @@ use super::{Disk, Part};
 use crate::check::{CompareSink, first_set_byte};
 use crate::digest::{self, HashSink};
 use crate::observe::Observer;
-use crate::policy::{Options, UuidPolicy};
+use crate::policy::{Options, SizePolicy, UuidPolicy};
 use crate::report::{Difference, Report};
 use crate::source::Input;
 use crate::write::sink::Sink;
@@ -33,7 +33,8 @@ enum Segment<'d> {
 }
 
 impl Disk<'_> {
-    /// Writes the canonical form, as long as the image; returns a report for each filesystem.
+    /// Writes the canonical form, as long as the image unless options ask for another size; returns a report for
+    /// each filesystem.
     ///
     /// # Errors
     ///
@@ -70,8 +71,8 @@ impl Disk<'_> {
     /// See [`Error`].
     pub fn digest(&self, options: &Options, around: Around, observer: &dyn Observer) -> Result<[u8; 32]> {
         let sink = HashSink::default();
-        self.write(options, around, Order::Ascending, &sink, observer)?;
-        Ok(sink.finish(self.input.bytes().len() as u64))
+        let reports = self.write(options, around, Order::Ascending, &sink, observer)?;
+        Ok(sink.finish(self.output_bytes(&reports)))
     }
 
     /// Compares with the canonical form, as [`crate::check`] does.
@@ -139,7 +140,8 @@ impl Disk<'_> {
         observer: &dyn Observer,
     ) -> Result<()> {
         for part in &self.parts {
-            let written = output.part(part.bytes.clone());
+            // A filesystem alone may have got another size.
+            let written = if self.is_filesystem() { output.clone() } else { output.part(part.bytes.clone()) };
             crate::verify(&self.filesystem(part), &written, options, observer)
                 .map_err(|error| Self::error(part, error))?;
         }
@@ -200,6 +202,9 @@ impl Disk<'_> {
         }
         if self.parts.len() > 1 && options.label.is_some() {
             return refused("several filesystems would have one label: use --partition to choose one");
+        }
+        if !self.is_filesystem() && options.size != SizePolicy::Keep {
+            return refused("a filesystem within an image keeps its size: leave --size out");
         }
         if self.table.is_none() && around.zero_gaps {
             return refused("there are no partitions that gaps could lie between: leave --zero-gaps out");

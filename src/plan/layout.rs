@@ -86,8 +86,6 @@ impl Layout {
 /// What is to be laid out.
 #[derive(Clone, Copy, Debug)]
 pub struct Contents<'p> {
-    /// The output's geometry.
-    pub geometry: &'p Geometry,
     /// Which inode each node gets.
     pub numbering: &'p Numbering,
     /// The tree.
@@ -100,9 +98,15 @@ pub struct Contents<'p> {
     pub quotas: &'p [QuotaPlan],
 }
 
-/// Lays everything out, and gives the xattr blocks their places.
-pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks) -> Result<Layout> {
-    let Contents { geometry, numbering, tree, specials, directories, quotas } = contents;
+/// Lays everything out in the output's geometry, and gives the xattr blocks their places. What does not fit lies behind
+/// the end, so that all that is missing can be told.
+pub fn lay_out(
+    geometry: &Geometry,
+    contents: Contents<'_>,
+    xattrs: &mut XattrPlan,
+    used: &UsedBlocks,
+) -> Result<Layout> {
+    let Contents { numbering, tree, specials, directories, quotas } = contents;
     let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
     // A list that is full is copied to grow, and there may be many runs.
     let extents = tree.runs.len() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
@@ -160,11 +164,6 @@ pub fn lay_out(contents: Contents<'_>, xattrs: &mut XattrPlan, used: &UsedBlocks
     }
     layouter.layout.extents.shrink_to_fit();
     layouter.layout.map_blocks.shrink_to_fit();
-    let missing = layouter.layout.free.missing();
-    if missing > 0 {
-        let available = geometry.blocks_count;
-        return Err(Error::DoesNotFit { unit: "blocks", needed: available + missing, available });
-    }
     Ok(layouter.layout)
 }
 

@@ -13,6 +13,7 @@ mod pack;
 mod pieces;
 mod placement;
 mod quota;
+mod resize;
 mod superblock;
 mod xattr;
 mod xattr_split;
@@ -31,14 +32,16 @@ pub use quota::{QuotaBlock, QuotaEntry, QuotaPlan};
 pub use superblock::{features, settings};
 pub use xattr::{SplitId, XattrPlan};
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use crate::error::{Location, Result, Structure};
+use crate::error::{Error, Location, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, RoCompat};
 use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::Superblock;
-use crate::policy::Options;
+use crate::policy::{Options, SizePolicy};
 use crate::read::{Reading, Usage};
 use crate::source::Source;
 use crate::survey::Survey;
@@ -71,6 +74,10 @@ pub struct Plan {
     pub fast_commit_blocks: u32,
     /// The time of inodes outside the tree, in seconds since 1970.
     pub epoch: i64,
+    /// Bytes of the output.
+    pub image_bytes: u64,
+    /// Bytes behind the input's filesystem that are copied.
+    pub behind: Range<u64>,
 }
 
 /// Plans the output.
@@ -78,16 +85,15 @@ pub struct Plan {
 /// # Errors
 ///
 /// `DoesNotFit` where the image has too few blocks or inodes, `Unsupported` where a structure
-/// can't hold what the tree asks of it.
+/// can't hold what the tree asks of it, `Options` where there is no filesystem of the size that is asked for.
 pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &Options) -> Result<Plan> {
     let Reading { tree, specials, inodes: before, .. } = reading;
     let mut geometry = source.geometry.clone();
     geometry.features = features(source, tree)?;
-    let (groups, used) = placement::place(&geometry)?;
     let mut candidates = inline::Candidates::new(&geometry, tree, survey, xattr::body_room(&geometry));
     let (mut xattrs, numbering) = loop {
         let xattrs = xattr::plan(tree, &geometry, &candidates, before)?;
-        let numbering = Numbering::new(&geometry, tree, specials, (before, xattrs.values.len()))?;
+        let numbering = Numbering::new(&geometry, tree, specials, (before, xattrs.values.len()));
         // Each time there are fewer candidates.
         if !candidates.leave_out_lookalikes(|id| xattrs.inline_of(id).is_some(), &numbering) {
             break (xattrs, numbering);
@@ -110,17 +116,20 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     let directories = DirectoryPlans::new(directories);
     let quotas: Vec<_> = specials.quotas.iter().map(|file| QuotaPlan::new(file, tree, &xattrs)).collect();
     let contents = layout::Contents {
-        geometry: &geometry,
         numbering: &numbering,
         tree,
         specials,
         directories: &directories,
         quotas: &quotas,
     };
-    let layout = layout::lay_out(contents, &mut xattrs, &used)?;
-    let static_clusters = used.count_clusters(geometry.blocks_per_cluster);
+    let attempt = |geometry: &Geometry| attempt(geometry, contents, &mut xattrs);
+    let (geometry, (groups, layout, static_clusters)) =
+        resize::lay_out(source, geometry, options.size, numbering.last(), attempt)?;
     let superblock = superblock::build(source, &geometry, options, &numbering, static_clusters, &layout);
+    let image_bytes = resize::image_bytes(source, options.size, &geometry);
     let mut plan = Plan {
+        behind: behind(source, options),
+        image_bytes,
         geometry,
         superblock,
         numbering,
@@ -139,6 +148,38 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     plan.rendered = pieces::rendered(&plan, tree);
     plan.copies = Copies::count(&plan, tree)?;
     Ok(plan)
+}
+
+/// The layout in a geometry: the places of the groups' metadata, those of all else, and how many clusters the former
+/// take.
+fn attempt(
+    geometry: &Geometry,
+    contents: layout::Contents<'_>,
+    xattrs: &mut XattrPlan,
+) -> Result<resize::Attempt<(Vec<GroupPlaces>, Layout, u64)>> {
+    contents.numbering.check(geometry)?;
+    let (groups, used) = match placement::place(geometry) {
+        Ok(places) => places,
+        Err(error) => return Ok(resize::Attempt::Misses(geometry.blocks_per_cluster, error)),
+    };
+    let layout = layout::lay_out(geometry, contents, xattrs, &used)?;
+    let missing = layout.free.missing();
+    if missing > 0 {
+        let available = geometry.blocks_count;
+        let error = Error::DoesNotFit { unit: "blocks", needed: available + missing, available };
+        return Ok(resize::Attempt::Misses(missing, error));
+    }
+    let static_clusters = used.count_clusters(geometry.blocks_per_cluster);
+    Ok(resize::Attempt::Fits((groups, layout, static_clusters)))
+}
+
+/// What is not the filesystem's: an output of another size does not have it.
+fn behind(source: &Source<'_>, options: &Options) -> Range<u64> {
+    let end = source.input().bytes().len() as u64;
+    match options.size {
+        SizePolicy::Keep => source.geometry.blocks_count * source.geometry.block_size as u64..end,
+        _ => end..end,
+    }
 }
 
 impl Plan {

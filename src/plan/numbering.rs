@@ -52,16 +52,12 @@ impl FreeNumbers {
 impl Numbering {
     /// Numbers the nodes of a tree, whose inodes in the input are `before` (0 for none), and so many
     /// values of xattrs.
-    ///
-    /// # Errors
-    ///
-    /// `DoesNotFit` where there are too few inodes.
     pub fn new(
         geometry: &Geometry,
         tree: &Tree,
         specials: &Specials,
         (before, values): (&[InodeNr], usize),
-    ) -> Result<Self> {
+    ) -> Self {
         let stable = geometry.features.compat.contains(Compat::STABLE_INODES);
         let quota_before = QuotaType::ALL
             .map(|kind| specials.quotas.iter().find(|file| file.kind == kind).map(|file| file.number));
@@ -95,10 +91,6 @@ impl Numbering {
         all.extend(numbers.iter().filter(|number| number.0 >= first).map(|number| number.0));
         all.extend(project_quota.iter().chain(&orphan_file).chain(&values).map(|number| number.0));
         all.sort_unstable();
-        if all.last().is_some_and(|last| *last > geometry.inodes_count()) {
-            let available = geometry.inodes_count().into();
-            return Err(Error::DoesNotFit { unit: "inodes", needed: all.len() as u64, available });
-        }
         let mut used: Vec<Range<u32>> = Vec::new();
         for number in all {
             match used.last_mut() {
@@ -106,7 +98,7 @@ impl Numbering {
                 _ => used.push(number..number + 1),
             }
         }
-        Ok(Self {
+        Self {
             numbers,
             by_number,
             quota_files,
@@ -114,7 +106,26 @@ impl Numbering {
             values,
             used,
             inodes_per_group: geometry.inodes_per_group,
-        })
+        }
+    }
+
+    /// The last inode in use.
+    pub fn last(&self) -> InodeNr {
+        InodeNr(self.used.last().map_or(0, |range| range.end - 1))
+    }
+
+    /// Refuses a geometry with too few inodes.
+    ///
+    /// # Errors
+    ///
+    /// `DoesNotFit`.
+    pub fn check(&self, geometry: &Geometry) -> Result<()> {
+        let available = geometry.inodes_count();
+        if self.last().0 > available {
+            let needed = self.count().into();
+            return Err(Error::DoesNotFit { unit: "inodes", needed, available: available.into() });
+        }
+        Ok(())
     }
 
     /// The inode of a node.
@@ -204,7 +215,7 @@ mod tests {
 
     #[test]
     fn numbers_are_dense_and_history_free() {
-        let numbering = Numbering::new(&forty_gib(), &tree(4), &specials(77), (&BEFORE, 0)).unwrap();
+        let numbering = Numbering::new(&forty_gib(), &tree(4), &specials(77), (&BEFORE, 0));
         assert_eq!(numbers(&numbering), [2, 11, 13, 14]);
         assert_eq!(numbering.orphan_file(), Some(InodeNr(12)));
         assert_eq!(numbering.node_of(InodeNr(13)), Some(NodeId(2)));
@@ -218,7 +229,7 @@ mod tests {
     fn stable_inodes_keep_their_numbers_and_new_ones_fill_gaps() {
         let mut geometry = forty_gib();
         geometry.features.compat |= Compat::STABLE_INODES;
-        let numbering = Numbering::new(&geometry, &tree(4), &specials(11), (&BEFORE, 0)).unwrap();
+        let numbering = Numbering::new(&geometry, &tree(4), &specials(11), (&BEFORE, 0));
         // 11 and 12 are taken, so that a new lost+found gets 13.
         assert_eq!(numbers(&numbering), [2, 13, 9000, 12]);
         assert_eq!(numbering.orphan_file(), Some(InodeNr(11)));
@@ -231,8 +242,10 @@ mod tests {
     fn too_many_nodes_do_not_fit() {
         let mut geometry = forty_gib();
         (geometry.groups, geometry.inodes_per_group) = (1, 16);
-        assert!(Numbering::new(&geometry, &tree(7), &Specials::default(), (&[], 0)).is_ok());
-        let error = Numbering::new(&geometry, &tree(8), &Specials::default(), (&[], 0)).unwrap_err();
+        let check =
+            |nodes| Numbering::new(&geometry, &tree(nodes), &Specials::default(), (&[], 0)).check(&geometry);
+        assert!(check(7).is_ok());
+        let error = check(8).unwrap_err();
         assert!(error.to_string().contains("1 too few"), "{error}");
     }
 }

@@ -58,14 +58,14 @@ pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
 
 /// What of the superblock the settings fix: the fields that follow neither from the tree nor from the
 /// layout, with the options applied. UUID and checksum are zero.
-pub fn settings(source: &Source<'_>, features: Features, options: &Options) -> Superblock {
-    let (input, geometry) = (&source.superblock, &source.geometry);
+pub fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> Superblock {
+    let (input, features) = (&source.superblock, geometry.features);
     let mut output = form::kept_fields(input);
     output.s_magic = U16::new(sb::MAGIC);
     // The Hurd looks for translators only where it was the creator.
     output.s_creator_os = if source.is_of_hurd() { sb::OS_HURD } else { sb::OS_LINUX }.into();
     output.s_state = U16::new(sb::STATE_VALID);
-    output.s_inodes_count = U32::new(geometry.inodes_count());
+    set_sizes(&mut output, geometry);
     output.s_max_mnt_count = U16::new(max_mount_count(input));
     output.s_first_ino = U32::new(geometry.first_inode.0);
     output.s_inode_size = U16::new(u16::try_from(geometry.inode_size).unwrap_or(0));
@@ -108,6 +108,24 @@ pub fn settings(source: &Source<'_>, features: Features, options: &Options) -> S
     output
 }
 
+/// What another size of the filesystem changes.
+fn set_sizes(output: &mut Superblock, geometry: &Geometry) {
+    output.s_inodes_count = U32::new(geometry.inodes_count());
+    output.s_blocks_count_lo = low(geometry.blocks_count);
+    output.s_r_blocks_count_lo = low(geometry.super_user_blocks);
+    // Without the feature they count for nothing.
+    if geometry.is_64bit() {
+        output.s_blocks_count_hi = low(geometry.blocks_count >> 32);
+        output.s_r_blocks_count_hi = low(geometry.super_user_blocks >> 32);
+    }
+    // At most the pointers of a block, of which there are 2^14.
+    output.s_reserved_gdt_blocks = U16::new(u16::try_from(geometry.reserved_gdt_blocks).unwrap_or(0));
+    output.s_first_meta_bg = low(geometry.first_meta_bg);
+    if geometry.features.compat.contains(Compat::SPARSE_SUPER2) {
+        output.s_backup_bgs = geometry.backup_groups.map(U32::new);
+    }
+}
+
 fn low(value: u64) -> U32 {
     U32::new(u32::try_from(value & 0xFFFF_FFFF).unwrap_or(0))
 }
@@ -121,7 +139,7 @@ pub fn build(
     static_clusters: u64,
     layout: &Layout,
 ) -> Superblock {
-    let mut output = settings(source, geometry.features, options);
+    let mut output = settings(source, geometry, options);
     let free = layout.free.count();
     output.s_free_inodes_count = U32::new(geometry.inodes_count() - numbering.count());
     output.s_free_blocks_count_lo = low(free);

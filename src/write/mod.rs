@@ -85,7 +85,9 @@ pub fn write(
         batches.par_iter().try_for_each(|batch| writer.write(batch, Some(&renderer)))?;
         uuid
     };
-    write_behind_end(source, sink).map_err(|error| Error::io("writing the output", error))?;
+    // What is not the filesystem's.
+    copy(source.input(), plan.behind.clone(), sink)
+        .map_err(|error| Error::io("writing the output", error))?;
     tell_used(plan, sink);
     Ok(uuid)
 }
@@ -115,13 +117,6 @@ fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
     }
     batches.push(&pieces[start..]);
     batches
-}
-
-/// Copies what lies behind the filesystem's end, which is not the filesystem's.
-fn write_behind_end(source: &Source<'_>, sink: &dyn Sink) -> std::io::Result<()> {
-    let size = source.geometry.block_size as u64;
-    let (start, end) = (source.geometry.blocks_count * size, source.input().bytes().len() as u64);
-    copy(source.input(), start..end, sink)
 }
 
 /// Copies bytes of an input to the same place, but for zeros.

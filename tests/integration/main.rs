@@ -38,6 +38,7 @@ mod packaging;
 mod quota;
 mod recovery;
 mod refusals;
+mod resize;
 mod shared_blocks;
 mod sharing;
 mod sparse;

@@ -1,6 +1,7 @@
 //! The images and commands that give each message.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::Path;
 
 use ext4_canon::ondisk::checksum::crc32c;
@@ -559,6 +560,21 @@ pub const CASES: &[Case] = &[
     command("no table", r#""$0" --partition 1 in.img out.img"#, sound),
     command("no GPT", r#""$0" --gpt canonical in.img out.img"#, sound),
     command("no gaps", r#""$0" --zero-gaps in.img out.img"#, sound),
+    command("less than metadata takes", r#""$0" --size 8K in.img out.img"#, sound),
+    command("more than 32 bits of blocks", r#""$0" --size 5T in.img out.img"#, sound),
+    command("more than 32 bits of inodes", r#""$0" --size 100000T in.img out.img"#, |lab| {
+        made(lab, "-t ext4 -O ^metadata_csum,^has_journal -g 256 -N 256", "4M");
+    }),
+    command("more descriptors than a group has room for", r#""$0" --size 20G in.img out.img"#, |lab| {
+        made(lab, "-t ext4 -O ^metadata_csum,^has_journal,^resize_inode -g 1024 -N 256", "4M");
+    }),
+    command("something behind the filesystem", r#""$0" --size +4M in.img out.img"#, |lab| {
+        sound(lab);
+        let file = File::options().append(true).open(lab.path("in.img")).expect("opening");
+        (&file).write_all(&[0, 0, 0, 7]).expect("writing");
+    }),
+    command("another size in a disk", r#""$0" --size min in.img out.img"#, two_filesystems),
+    command("too little for the tree", r#""$0" --size 280K in.img out.img"#, sound),
     command("behind the end", r#""$0" --offset 5000000 in.img out.img"#, sound),
     command("one of several filesystems", r#""$0" ls in.img"#, two_filesystems),
     command("a label for several", r#""$0" --label x in.img out.img"#, two_filesystems),

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 
 /// What refusals begin with in the sources, and whether their words end with a bracket or a statement.
-const MARKS: [(&str, char); 9] = [
+const MARKS: [(&str, char); 10] = [
     (".unsupported(", ')'),
     ("Error::Unclean {", '}'),
     ("Error::Unsupported {", '}'),
     ("Error::Options(", ')'),
+    ("refused(", ')'),
     ("let state =", ';'),
     ("const REMEDY: &str =", ';'),
     ("const LATER: &str =", ';'),

@@ -1,0 +1,336 @@
+//! Another size of the filesystem: which geometry that is, and the smallest in which everything fits.
+//!
+//! Sizes and counts become those that `resize2fs` would give the filesystem, but for rare sizes (see
+//! `docs/canonical-form.md`). They depend on the new size and on what the owner chose, not on how large the input was
+//! in between.
+
+use crate::check::first_set_byte;
+use crate::error::{Error, Result};
+use crate::geometry::Geometry;
+use crate::ondisk::features::{Compat, Incompat};
+use crate::policy::SizePolicy;
+use crate::source::Source;
+use crate::units::{GroupNr, InodeNr, div_up};
+
+/// Blocks that the last group has besides its own metadata; a smaller one is left away, as resize2fs does it.
+const LEAST_ROOM: u64 = 50;
+
+/// How often the smallest size is looked for. Each time, what is missing is the metadata of the blocks that were
+/// added before, so that a few times are enough where groups are not all metadata.
+const MOST_TRIES: usize = 256;
+
+/// What comes of a layout in a geometry.
+#[derive(Debug)]
+pub enum Attempt<T> {
+    /// It fits.
+    Fits(T),
+    /// It does not, for want of so many blocks at least.
+    Misses(u64, Error),
+}
+
+impl<T> Attempt<T> {
+    fn fitting(self) -> Result<T> {
+        match self {
+            Self::Fits(found) => Ok(found),
+            Self::Misses(_, error) => Err(error),
+        }
+    }
+}
+
+/// The bytes of the output, for a filesystem of so many.
+pub fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry) -> u64 {
+    match policy {
+        SizePolicy::Keep => source.input().bytes().len() as u64,
+        SizePolicy::Smallest => bytes(geometry),
+        SizePolicy::Bytes(bytes) => bytes,
+        SizePolicy::More(more) => bytes(&source.geometry).saturating_add(more),
+    }
+}
+
+fn bytes(geometry: &Geometry) -> u64 {
+    geometry.blocks_count * geometry.block_size as u64
+}
+
+/// Lays everything out in the geometry that the policy asks for; the last inode in use is that one.
+///
+/// # Errors
+///
+/// `Options` where there is no filesystem of this size, or the image goes on behind its own; else what the layout
+/// says.
+pub fn lay_out<T>(
+    source: &Source<'_>,
+    from: Geometry,
+    policy: SizePolicy,
+    last: InodeNr,
+    mut attempt: impl FnMut(&Geometry) -> Result<Attempt<T>>,
+) -> Result<(Geometry, T)> {
+    let geometry = match policy {
+        SizePolicy::Keep => from,
+        SizePolicy::Smallest => {
+            check_rest(source)?;
+            return smallest(&from, last, attempt);
+        }
+        SizePolicy::Bytes(_) | SizePolicy::More(_) => {
+            check_rest(source)?;
+            resized(&from, image_bytes(source, policy, &from) / from.block_size as u64)?
+        }
+    };
+    let found = attempt(&geometry)?.fitting()?;
+    Ok((geometry, found))
+}
+
+/// Refuses to lose what lies behind the filesystem.
+fn check_rest(source: &Source<'_>) -> Result<()> {
+    let rest = bytes(&source.geometry)..source.input().bytes().len() as u64;
+    match first_set_byte(source.input(), rest) {
+        None => Ok(()),
+        Some(offset) => refused(format!(
+            "the image goes on behind its filesystem, and byte {offset} is not zero, which another size would lose: \
+             leave --size out, or cut these bytes off"
+        )),
+    }
+}
+
+fn refused<T>(words: String) -> Result<T> {
+    Err(Error::Options(words))
+}
+
+/// The smallest size in which everything fits: with one cluster less, it does not.
+///
+/// Begins with as many groups as inodes ask for, and adds what is missing, so that it does not matter how large the
+/// input is.
+fn smallest<T>(
+    from: &Geometry,
+    last: InodeNr,
+    mut attempt: impl FnMut(&Geometry) -> Result<Attempt<T>>,
+) -> Result<(Geometry, T)> {
+    let groups = u64::from(last.0).div_ceil(from.inodes_per_group.into()).max(1);
+    let mut geometry = at_least(from, from.first_data_block + (groups - 1) * from.blocks_per_group + 1)?;
+    let mut tries = 1;
+    let mut found = loop {
+        match attempt(&geometry)? {
+            Attempt::Fits(found) => break found,
+            Attempt::Misses(_, error) if tries == MOST_TRIES => return Err(error),
+            Attempt::Misses(blocks, _) => geometry = at_least(from, geometry.blocks_count + blocks)?,
+        }
+        tries += 1;
+    };
+    // One more group can ask for less than was thought, where bitmaps and tables then lie otherwise.
+    while let Ok(less) = resized(from, geometry.blocks_count - from.blocks_per_cluster)
+        && u64::from(less.groups) >= groups
+        && let Ok(Attempt::Fits(fits)) = attempt(&less)
+    {
+        (geometry, found) = (less, fits);
+    }
+    Ok((geometry, found))
+}
+
+/// The geometry with as many of so many blocks as there can be.
+fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
+    let blocks = blocks / from.blocks_per_cluster * from.blocks_per_cluster;
+    let groups = groups_of(from, blocks)?;
+    let least = least_blocks(from, groups);
+    if blocks >= least {
+        return checked(with_blocks(from, blocks, groups));
+    }
+    if groups == 1 {
+        return refused(format!(
+            "--size leaves {blocks} blocks, of which metadata alone takes {least}: give a larger size, or min"
+        ));
+    }
+    // All groups but the last one.
+    let blocks = from.first_data_block + u64::from(groups - 1) * from.blocks_per_group;
+    checked(with_blocks(from, blocks, groups - 1))
+}
+
+/// The smallest geometry with so many blocks or more.
+fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
+    let groups = groups_of(from, blocks)?;
+    let blocks = blocks.max(least_blocks(from, groups)).next_multiple_of(from.blocks_per_cluster);
+    checked(with_blocks(from, blocks, groups))
+}
+
+/// The groups of so many blocks.
+fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
+    if blocks > u32::MAX.into() && !from.is_64bit() {
+        return refused(format!(
+            "a filesystem of {blocks} blocks needs the 64bit feature: give a smaller size, or set the feature with \
+             resize2fs -b"
+        ));
+    }
+    let groups = div_up(blocks.saturating_sub(from.first_data_block), from.blocks_per_group).max(1);
+    let inodes = u128::from(groups) * u128::from(from.inodes_per_group);
+    match u32::try_from(groups) {
+        Ok(groups) if blocks < 1 << 48 && inodes <= u32::MAX.into() => Ok(groups),
+        _ => refused(format!(
+            "a filesystem of {blocks} blocks would have {inodes} inodes, which are more than can be: give a smaller \
+             size"
+        )),
+    }
+}
+
+/// The fewest blocks with so many groups: the last one has room for its own metadata and something more.
+fn least_blocks(from: &Geometry, groups: u32) -> u64 {
+    let end = from.first_data_block + u64::from(groups) * from.blocks_per_group;
+    let geometry = with_blocks(from, end, groups);
+    let last = GroupNr(groups - 1);
+    let copies: u64 = geometry.head_ranges(last).map(|range| range.end - range.start).sum();
+    let bitmaps = 2;
+    let room = if groups == 1 { 0 } else { LEAST_ROOM };
+    (geometry.group_blocks(last).start + copies + bitmaps + geometry.inode_table_blocks() + room).min(end)
+}
+
+/// The geometry with so many blocks in so many groups, whether or not that can be.
+fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
+    let mut to = Geometry { blocks_count: blocks, groups, ..from.clone() };
+    to.super_user_blocks = super_user_blocks(from, blocks);
+    let descriptors = to.descriptor_blocks();
+    if from.features.compat.contains(Compat::RESIZE_INODE) {
+        // The two kinds share a place, so that a filesystem can grow into it.
+        let both = from.descriptor_blocks() + from.reserved_gdt_blocks;
+        to.reserved_gdt_blocks = both.saturating_sub(descriptors).min(from.pointers_per_block());
+    }
+    if from.is_meta_bg() && from.first_meta_bg > descriptors {
+        to.features.incompat -= Incompat::META_BG;
+        to.first_meta_bg = 0;
+    }
+    if from.features.compat.contains(Compat::SPARSE_SUPER2) {
+        to.backup_groups = backup_groups(from, groups);
+    }
+    to
+}
+
+/// The same share of all blocks, in the arithmetic of resize2fs.
+fn super_user_blocks(from: &Geometry, blocks: u64) -> u64 {
+    if blocks == from.blocks_count {
+        return from.super_user_blocks;
+    }
+    // Numbers of blocks have less than 48 bits.
+    let percent = from.super_user_blocks as f64 * 100.0 / from.blocks_count as f64;
+    (percent * blocks as f64 / 100.0) as u64
+}
+
+/// Where backups go with `sparse_super2`: to group 1 and the last one, where they went so far.
+fn backup_groups(from: &Geometry, groups: u32) -> [u32; 2] {
+    let [mut first, mut second] = from.backup_groups;
+    let (last, before) = (groups - 1, from.groups - 1);
+    if last > before {
+        if before == 0 {
+            first = 1;
+        }
+        if last > 1 && (before <= 1 || second != 0) {
+            second = last;
+        }
+    } else if last < before {
+        if first > last {
+            first = 0;
+        }
+        if last > 1 && second == before {
+            second = last;
+        } else if second > last {
+            second = 0;
+        }
+    }
+    [first, second]
+}
+
+/// Refuses groups in which the copies of descriptors have no room.
+fn checked(geometry: Geometry) -> Result<Geometry> {
+    if geometry.check_descriptors().is_err() {
+        return refused(format!(
+            "the descriptors of {} groups have no room in a group: give a smaller size, or make the image with the \
+             meta_bg feature",
+            geometry.groups
+        ));
+    }
+    Ok(geometry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::tests::forty_gib;
+
+    const GROUP: u64 = 32768;
+
+    /// 512 blocks of inodes, two bitmaps, and in group 343 (7³) a superblock with 1029 blocks of descriptors.
+    #[test]
+    fn a_last_group_without_room_is_left_away() {
+        let from = forty_gib();
+        let blocks = |blocks| resized(&from, blocks).unwrap().blocks_count;
+        for (before, own) in [(320, 512 + 2), (343, 512 + 2 + 1 + 1029)] {
+            let start = before * GROUP;
+            assert_eq!(blocks(start + own + 49), start);
+            assert_eq!(blocks(start + own + 50), start + own + 50);
+            assert_eq!(at_least(&from, start + 1).unwrap().blocks_count, start + own + 50);
+        }
+        // The only group need not have any.
+        let own = 512 + 2 + 1 + 1025;
+        assert_eq!(blocks(own), own);
+        assert!(resized(&from, own - 1).is_err());
+        assert_eq!(resized(&from, own).unwrap().reserved_gdt_blocks, 1024);
+    }
+
+    /// As resize2fs 1.47.0 does it, by trial.
+    #[test]
+    fn backups_move_with_the_last_group() {
+        for (groups, backups, expected) in [
+            (1_u32, [0, 0], [[0, 0], [1, 0], [1, 2], [1, 3], [1, 4], [1, 5]]),
+            (2, [0, 1], [[0, 0], [0, 1], [0, 2], [0, 3], [0, 4], [0, 5]]),
+            (2, [0, 0], [[0, 0], [0, 0], [0, 2], [0, 3], [0, 4], [0, 5]]),
+            (3, [0, 0], [[0, 0], [0, 0], [0, 0], [0, 0], [0, 0], [0, 0]]),
+            (3, [0, 1], [[0, 0], [0, 1], [0, 1], [0, 3], [0, 4], [0, 5]]),
+            (5, [0, 1], [[0, 0], [0, 1], [0, 1], [0, 1], [0, 1], [0, 5]]),
+            (5, [1, 4], [[0, 0], [1, 0], [1, 2], [1, 3], [1, 4], [1, 5]]),
+        ] {
+            let from = Geometry { groups, backup_groups: backups, ..forty_gib() };
+            for (to, expected) in (1..).zip(expected) {
+                assert_eq!(backup_groups(&from, to), expected, "{groups} {backups:?} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_super_user_keeps_the_share() {
+        let mut from = forty_gib();
+        from.super_user_blocks = from.blocks_count / 20;
+        assert_eq!(super_user_blocks(&from, from.blocks_count), from.blocks_count / 20);
+        // mke2fs reserves as many of 1 GiB.
+        assert_eq!(super_user_blocks(&from, 1 << 18), 13_107);
+    }
+
+    /// A layout that takes so many blocks, besides 514 for each group.
+    fn takes(blocks: u64) -> impl Fn(&Geometry) -> Result<Attempt<()>> {
+        move |geometry| {
+            let needed = blocks + 514 * u64::from(geometry.groups);
+            let available = geometry.blocks_count;
+            if needed <= available {
+                return Ok(Attempt::Fits(()));
+            }
+            Ok(Attempt::Misses(needed - available, Error::DoesNotFit { unit: "blocks", needed, available }))
+        }
+    }
+
+    #[test]
+    fn the_smallest_size_has_no_block_too_many() {
+        let from = forty_gib();
+        for (blocks, groups) in [(10, 1), (5000, 1), (GROUP - 514, 1), (3 * GROUP, 4), (900 * GROUP, 915)] {
+            let (found, ()) = smallest(&from, InodeNr(11), takes(blocks)).unwrap();
+            assert_eq!(found.groups, groups, "{blocks}");
+            let (other, ()) = smallest(&found, InodeNr(11), takes(blocks)).unwrap();
+            assert_eq!(other, found, "from the smallest");
+            let less = resized(&from, found.blocks_count - 1);
+            assert!(less.is_err() || !matches!(takes(blocks)(&less.unwrap()), Ok(Attempt::Fits(()))));
+        }
+        // As many groups as inodes need.
+        assert_eq!(smallest(&from, InodeNr(8193), takes(10)).unwrap().0.groups, 2);
+        // Groups that are all metadata never have what is missing.
+        let all = |geometry: &Geometry| {
+            takes(1)(&Geometry { groups: 2 * geometry.groups * 64, ..geometry.clone() })
+        };
+        assert!(matches!(
+            smallest(&from, InodeNr(11), all),
+            Err(Error::DoesNotFit { .. } | Error::Options(_))
+        ));
+    }
+}

@@ -1,0 +1,245 @@
+//! `--size`: another size of the filesystem, judged by resize2fs, which makes the same of it.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use crate::support::emulated::emulated;
+use crate::support::image::peek;
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
+
+const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
+
+/// Shapes of filesystems, in which groups and what they share differ.
+const SHAPES: [&str; 20] = [
+    "-t ext4",
+    "-t ext4 -b 1024",
+    "-t ext4 -b 1024 -g 1024 -G 4",
+    "-t ext2 -b 1024",
+    "-t ext2 -b 1024 -O ^sparse_super,^resize_inode",
+    "-t ext2 -r 0 -b 1024",
+    "-t ext3 -b 2048 -g 4096",
+    "-t ext4 -b 1024 -O ^flex_bg -E stride=16",
+    "-t ext4 -b 4096 -O ^resize_inode -m 0",
+    "-t ext4 -b 1024 -g 2048 -O meta_bg,^resize_inode",
+    "-t ext4 -b 1024 -O sparse_super2 -g 2048",
+    "-t ext4 -b 1024 -O sparse_super2,^resize_inode -g 4096 -E num_backup_sb=1",
+    "-t ext4 -b 1024 -O sparse_super2 -g 4096 -E num_backup_sb=0",
+    "-t ext4 -O bigalloc -C 16384 -b 4096",
+    "-t ext4 -O bigalloc -C 4096 -b 1024 -m 2",
+    "-t ext4 -O ^64bit,^metadata_csum -b 2048 -E resize=64M",
+    "-t ext4 -b 1024 -m 3.7 -i 4096 -E resize=300M",
+    "-t ext4 -I 512 -O inline_data,ea_inode -m 50",
+    "-t ext4 -O quota,project,orphan_file -J size=4 -N 700",
+    "-t ext4 -O encrypt,stable_inodes -b 1024 -g 4096",
+];
+
+/// Makes an image of 48 MiB.
+fn made(lab: &Lab, shape: &str, source: &Path) -> PathBuf {
+    lab.mke2fs_d("in.img", "48M", &shape.split(' ').collect::<Vec<_>>(), source)
+}
+
+/// The canonical image of another size, which was read again.
+fn sized(image: &Path, size: &str) -> PathBuf {
+    let output = image.with_extension(format!("{size}.img"));
+    run(tool(CANON).args(["-q", "--verify", "--size", size]).arg(image).arg(&output));
+    output
+}
+
+fn length(image: &Path) -> u64 {
+    image.metadata().expect("an image").len()
+}
+
+/// Bytes of the filesystem and of a cluster.
+fn sizes(image: &Path) -> (u64, u64) {
+    let field = |at: u64| u64::from(u32::from_le_bytes(peek(image, 1024 + at)));
+    (field(4) * (1024 << field(0x18)), 1024 << field(0x1C))
+}
+
+/// A copy that resize2fs made so large, unless it refuses to.
+fn resized(lab: &Lab, image: &Path, bytes: u64) -> Option<PathBuf> {
+    let copy = lab.copy(image, "resized.img");
+    let blocks = bytes / (1024 << u32::from_le_bytes(peek(image, 1024 + 0x18)));
+    // Forced, since it mistrusts itself with clusters: it counts them wrong, and quotas as well.
+    let ran = try_run(tool("resize2fs").arg("-f").arg(&copy).arg(blocks.to_string()));
+    if ran.code != Some(0) {
+        return None;
+    }
+    let repaired = try_run(tool("e2fsck").arg("-fy").arg(&copy));
+    assert!(repaired.code.is_some_and(|code| code <= 1), "{repaired:#?}");
+    // It leaves a byte behind the new end.
+    for length in [sizes(&copy).0, bytes] {
+        File::options().write(true).open(&copy).and_then(|file| file.set_len(length)).expect("a length");
+    }
+    Some(copy)
+}
+
+fn tree_digest(image: &Path) -> String {
+    run(tool(CANON).args(["digest", "--tree"]).arg(image))[..64].to_owned()
+}
+
+#[test]
+fn it_does_not_matter_whether_resize2fs_came_first() {
+    let mut compared = 0;
+    for shape in SHAPES {
+        let lab = Lab::new();
+        let source = lab.folder("source");
+        tree::plain(&source);
+        let image = made(&lab, shape, &source);
+        for (size, bytes) in
+            [("26M", 26 << 20), ("30000001", 30_000_001), ("130M", 130 << 20), ("+5M", 53 << 20)]
+        {
+            let output = sized(&image, size);
+            assert_eq!(length(&output), bytes, "{shape} {size}");
+            assert_eq!(tree_digest(&image), tree_digest(&output), "{shape} {size}");
+            same_bytes(&output, &canonical(&output, &[]));
+            if !size.starts_with('+') {
+                same_bytes(&output, &sized(&output, size));
+            }
+            if let Some(copy) = resized(&lab, &image, bytes) {
+                compared += 1;
+                same_bytes(&output, &canonical(&copy, &[]));
+            }
+        }
+    }
+    // It does not make those with stable_inodes smaller.
+    assert_eq!(compared, SHAPES.len() * 4 - 2);
+}
+
+/// Whatever size an image had, the least is the same, and it is the least.
+#[test]
+fn the_smallest_size_is_the_same_from_any_other() {
+    for shape in SHAPES {
+        let lab = Lab::new();
+        let source = lab.folder("source");
+        tree::plain(&source);
+        let image = made(&lab, shape, &source);
+        let least = sized(&image, "min");
+        let (bytes, cluster) = sizes(&least);
+        assert_eq!(length(&least), bytes, "{shape}");
+        assert_eq!(tree_digest(&image), tree_digest(&least), "{shape}");
+        same_bytes(&least, &canonical(&least, &["--size", "min"]));
+        same_bytes(&least, &sized(&image, &bytes.to_string()));
+        // The only backup of sparse_super2 moves to the end of what grows.
+        for other in ["31M", "77M"].iter().filter(|_| !shape.contains("num_backup_sb=1")) {
+            let other = sized(&sized(&image, other), "min");
+            // The share of the super-user is rounded down in each step.
+            let exact = u32::from_le_bytes(peek(&image, 1024 + 8)) == 0;
+            assert_eq!(length(&least), length(&other), "{shape}");
+            if exact {
+                same_bytes(&least, &other);
+            }
+        }
+        let message = refused(&image, &["--size", &(bytes - cluster).to_string()], 3);
+        assert!(message.contains("too few"), "{shape}: {message}");
+        // It has to move what lies behind the new end, and keeps some blocks for that.
+        let copy = lab.copy(&image, "copy.img");
+        if try_run(tool("resize2fs").arg("-fM").arg(&copy)).code == Some(0) {
+            let (other, _) = sizes(&copy);
+            // Its directories are not indexed, which may save a block.
+            if bytes > other {
+                assert!(
+                    refused(&copy, &[], 3).contains("too few"),
+                    "{shape}: {bytes}, and {other} by resize2fs"
+                );
+            }
+        }
+    }
+}
+
+/// With a history, a nearly full image, and everything that inodes can have.
+#[test]
+fn the_kernel_works_on_any_size() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    for shape in ["-t ext4", "-t ext4 -b 1024 -g 2048 -O meta_bg,^resize_inode", "-t ext2"] {
+        let lab = Lab::new();
+        let source = lab.folder("source");
+        tree::rich(&source);
+        let image = lab.mke2fs("in.img", "48M", &shape.split(' ').collect::<Vec<_>>());
+        fill::kernel(&image, |root| fill::copy(&source, root));
+        let before = judge::kernel_tree(&image).expect("a mount");
+        for size in ["min", "200M"] {
+            let output = sized(&image, size);
+            assert_eq!(judge::kernel_tree(&output).expect("a mount"), before, "{shape} {size}");
+            let larger = sized(&output, "+8M");
+            judge::kernel_works(&larger).expect("a mount for changes");
+        }
+    }
+}
+
+/// An image of the least size grows where it is used, as its reserved descriptors promise.
+#[test]
+fn the_kernel_can_grow_the_smallest_size() {
+    if !gate(&[Need::EmulatedKernel]) {
+        return;
+    }
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let image = lab.mke2fs_d("in.img", "48M", &["-t", "ext4", "-b", "1024"], &source);
+    let output = sized(&image, "min");
+    File::options().write(true).open(&output).and_then(|file| file.set_len(300 << 20)).expect("a length");
+    emulated(&[&output], "mount -t ext4 /dev/vda /mnt\nfskeys grow /mnt 307200\numount /mnt\n");
+    judge::fsck_silent(&output).expect("an image that grew");
+    assert_eq!(sizes(&output).0, 300 << 20);
+}
+
+/// More groups than one block has descriptors, and back.
+#[test]
+fn descriptors_take_the_place_that_was_reserved_for_them() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let image =
+        lab.mke2fs_d("in.img", "64M", &["-t", "ext4", "-b", "1024", "-g", "1024", "-N", "512"], &source);
+    let reserved = |image: &Path| u16::from_le_bytes(peek(image, 1024 + 0xCE));
+    let large = sized(&image, "640M");
+    // 64 groups have 4 blocks of descriptors of 64 bytes, 640 have 40.
+    assert_eq!(reserved(&image), 256, "as many as one block of pointers has");
+    assert_eq!(reserved(&large), 256 - 36);
+    let back = sized(&large, "64M");
+    same_bytes(&back, &canonical(&image, &[]));
+    if gate(&[Need::Mounts]) {
+        judge::kernel_works(&large).expect("a mount for changes");
+    }
+}
+
+/// Through pipes, to other formats, in place, and as a digest.
+#[test]
+fn every_way_out_has_the_size() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let image = made(&lab, "-t ext4", &source);
+    let wanted = sized(&image, "33554431");
+    let shell = |script: &str| run(tool("sh").arg("-ec").arg(script).arg(CANON).current_dir(lab.path(".")));
+    shell(r#"cat in.img | "$0" -q --size 33554431 - - > piped.img"#);
+    same_bytes(&wanted, &lab.path("piped.img"));
+    shell(r#"cp in.img place.img; "$0" -q --in-place --size 33554431 place.img"#);
+    same_bytes(&wanted, &lab.path("place.img"));
+    shell(
+        r#""$0" -q --size 32M in.img raw.img; "$0" -q --size 32M --format sparse in.img out.simg; simg2img out.simg s.img"#,
+    );
+    same_bytes(&lab.path("raw.img"), &lab.path("s.img"));
+    let bmap = shell(r#""$0" -q --size 33554431 --bmap out.bmap in.img b.img; cat out.bmap"#);
+    assert!(bmap.contains("<ImageSize> 33554431 </ImageSize>"), "{bmap}");
+    let digest = shell(r#""$0" digest --size 33554431 in.img | cut -c1-64; sha256sum < b.img | cut -c1-64"#);
+    let lines: Vec<_> = digest.lines().collect();
+    assert_eq!(lines[0], lines[1]);
+    let checks = shell(
+        r#"check() { "$0" --check "$@" || echo "exit $?"; }
+        check b.img; check --size 33554431 b.img; check --size 64M b.img | grep exit
+        truncate -s 32M b.img; check b.img; check --size 33554431 b.img"#,
+    );
+    let end = "  byte       33554431 0x000001ffffff  end of the image, which should have 33554431 bytes\n";
+    let canonical = "b.img: canonical (form 1)\n";
+    let not = "b.img: not canonical (form 1); it differs in\n";
+    assert_eq!(checks, format!("{canonical}{canonical}exit 1\n{canonical}{not}{end}exit 1\n"));
+    for threads in ["1", "2", "7"] {
+        let output = lab.path("threads.img");
+        run(tool(CANON).args(["-q", "--size", "33554431", "--threads", threads]).arg(&image).arg(&output));
+        same_bytes(&wanted, &output);
+    }
+}
