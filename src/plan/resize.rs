@@ -28,15 +28,6 @@ pub enum Attempt<T> {
     Misses(u64, Error),
 }
 
-impl<T> Attempt<T> {
-    fn fitting(self) -> Result<T> {
-        match self {
-            Self::Fits(found) => Ok(found),
-            Self::Misses(_, error) => Err(error),
-        }
-    }
-}
-
 /// The bytes of the output, for a filesystem of so many.
 pub fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry) -> u64 {
     match policy {
@@ -75,8 +66,14 @@ pub fn lay_out<T>(
             resized(&from, image_bytes(source, policy, &from) / from.block_size as u64)?
         }
     };
-    let found = attempt(&geometry)?.fitting()?;
-    Ok((geometry, found))
+    match attempt(&geometry)? {
+        Attempt::Fits(found) => Ok((geometry, found)),
+        Attempt::Misses(_, Error::Unsupported { .. }) if policy != SizePolicy::Keep => refused(format!(
+            "--size leaves {} blocks, in which not all metadata finds a place: give a larger size, or min",
+            geometry.blocks_count
+        )),
+        Attempt::Misses(_, error) => Err(error),
+    }
 }
 
 /// Refuses to lose what lies behind the filesystem.

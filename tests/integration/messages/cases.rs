@@ -574,7 +574,8 @@ pub const CASES: &[Case] = &[
         (&file).write_all(&[0, 0, 0, 7]).expect("writing");
     }),
     command("another size in a disk", r#""$0" --size min in.img out.img"#, two_filesystems),
-    command("too little for the tree", r#""$0" --size 280K in.img out.img"#, sound),
+    command("no place for all metadata", r#""$0" --size 280K in.img out.img"#, sound),
+    command("too little for the tree", r#""$0" --size 310K in.img out.img"#, sound),
     command("behind the end", r#""$0" --offset 5000000 in.img out.img"#, sound),
     command("one of several filesystems", r#""$0" ls in.img"#, two_filesystems),
     command("a label for several", r#""$0" --label x in.img out.img"#, two_filesystems),
