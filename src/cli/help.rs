@@ -16,8 +16,12 @@ use super::failure::Code;
 pub const LONG_ABOUT: &str = "\
 Rewrites an ext2, ext3 or ext4 image as the canonical image of the same file tree: two images \
 that hold the same files, in a filesystem of the same geometry, become the same bytes, however \
-they were made. IN is only read. The output is a fresh, sparse image of the same size; it is \
+they were made. IN is only read. The output is a fresh, sparse image of the same size, unless \
+--size asks for another; it is \
 complete or absent.";
+
+/// When what the man page says was last looked through.
+const PAGE_DATE: &str = "2026-11-27";
 
 /// Every way to begin.
 const USAGES: [&str; 8] = [
@@ -132,21 +136,74 @@ pub fn generate(what: Generate) -> u8 {
     }
 }
 
+/// What the generator gets wrong in bash: options of subcommands, where the program's name has a hyphen.
+const BASH: [(&str, &str); 1] = [("ext4__subcmd__canon", "ext4__canon")];
+
+/// In fish: values of options in front of a subcommand, and options behind IN.
+const FISH: [(&str, &str); 2] = [
+    (
+        "    argparse -s (__fish_ext4_canon_global_optspecs) -- $cmd 2>/dev/null\n",
+        "    argparse -s (__fish_ext4_canon_global_optspecs) -- $cmd 2>/dev/null\n    \
+         # The last option may still lack its value.\n    \
+         or argparse -s (__fish_ext4_canon_global_optspecs) -- $cmd[1..-2] 2>/dev/null\n",
+    ),
+    ("    if set -q argv[1]\n", "    if contains -- \"$argv[1]\" digest compare explain ls cat\n"),
+];
+
+/// In zsh: subcommands are looked for behind IN and OUT, and not in the place of IN.
+const ZSH: [(&str, &str); 2] = [
+    (
+        "\":: :_ext4-canon_commands\"",
+        "': :_alternative \"files:image:_files\" \"commands:command:_ext4-canon_commands\"'",
+    ),
+    ("$line[3]", "$line[1]"),
+];
+
 fn completions(shell: Shell) -> Vec<u8> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut command(), "ext4-canon", &mut text);
-    text
+    let mut text = String::from_utf8_lossy(&text).into_owned();
+    let mended: &[(&str, &str)] = match shell {
+        Shell::Bash => &BASH,
+        Shell::Fish => &FISH,
+        Shell::Zsh => {
+            text = without_subcommand(&text).unwrap_or(text);
+            &ZSH
+        }
+        _ => &[],
+    };
+    for (wrong, right) in mended {
+        text = text.replace(wrong, right);
+    }
+    text.into_bytes()
+}
+
+/// In zsh: takes IN and OUT away from in front of subcommands, and lets OUT and all options follow what is none.
+fn without_subcommand(text: &str) -> Option<String> {
+    let (before, rest) = text.split_once("'::input")?;
+    let (_, rest) = rest.split_once("\n'::output")?;
+    let (output, rest) = rest.split_once('\n')?;
+    let (inside, behind) = rest.split_once("        esac\n")?;
+    let arguments = &before[before.find("    _arguments \"")?..];
+    let other = format!("            (*)\n{arguments}'::output{output}\n&& ret=0\n;;\n");
+    Some(format!("{before}{inside}{other}        esac\n{behind}"))
 }
 
 fn man_page() -> io::Result<Vec<u8>> {
     let man = Man::new(command());
     let mut text = Vec::new();
-    man.render_title(&mut text)?;
+    let source = format!("ext4-canon {}", env!("CARGO_PKG_VERSION"));
+    let mut title = Roff::new();
+    title.control("TH", ["ext4-canon", "1", PAGE_DATE, &source, "User Commands"]);
+    title.to_writer(&mut text)?;
     man.render_name_section(&mut text)?;
     let mut synopsis = Roff::new();
     synopsis.control("SH", ["SYNOPSIS"]);
-    for usage in USAGES {
-        synopsis.text([bold(usage)]).control("br", []);
+    for (index, usage) in USAGES.into_iter().enumerate() {
+        if index > 0 {
+            synopsis.control("br", []);
+        }
+        synopsis.text([bold(usage)]);
     }
     synopsis.to_writer(&mut text)?;
     man.render_description_section(&mut text)?;
@@ -168,7 +225,8 @@ fn man_page() -> io::Result<Vec<u8>> {
     }
     page.control("SH", ["SEE ALSO"]).text([roman("mke2fs(8), e2fsck(8), debugfs(8), ext4(5)")]);
     page.to_writer(&mut text)?;
-    Ok(text)
+    // A break in front of a space is none; formatters complain of it.
+    Ok(String::from_utf8_lossy(&text).replace("\n.br\n\n.br\n", "\n.sp\n").into_bytes())
 }
 
 /// The subcommands, each with its own options.
@@ -222,5 +280,9 @@ mod tests {
             let text = String::from_utf8(completions(shell)).unwrap();
             assert!(text.contains("source-date-epoch") && text.contains("punch"), "{shell}");
         }
+        let names: Vec<_> =
+            command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        let fish = String::from_utf8(completions(Shell::Fish)).unwrap();
+        assert!(fish.contains(&format!("$argv[1]\" {}\n", names.join(" "))), "all that a subcommand can be");
     }
 }

@@ -66,8 +66,18 @@ const ENCODING_FLAGS: &[(u64, u64, &str)] = &[(1, 1, "strict"), (1, 0, "nostrict
 /// Every field that is a setting of its own: the field, the name, how it reads, and the option. A field
 /// whose name is that of the row before holds the high half of the same number.
 const ROWS: &[(&str, &str, Format, &str)] = &[
-    ("s_blocks_count_lo", "blocks", Number, "mke2fs's last argument, the number of blocks"),
-    ("s_blocks_count_hi", "blocks", Number, "mke2fs's last argument, the number of blocks"),
+    (
+        "s_blocks_count_lo",
+        "blocks",
+        Number,
+        "mke2fs's last argument, the number of blocks; or --size for both",
+    ),
+    (
+        "s_blocks_count_hi",
+        "blocks",
+        Number,
+        "mke2fs's last argument, the number of blocks; or --size for both",
+    ),
     ("s_r_blocks_count_lo", "reserved blocks", Number, "mke2fs -m PERCENT, or tune2fs -r BLOCKS"),
     ("s_r_blocks_count_hi", "reserved blocks", Number, "mke2fs -m PERCENT, or tune2fs -r BLOCKS"),
     ("s_log_block_size", "block size", Power(10), "mke2fs -b BYTES"),
@@ -316,7 +326,11 @@ fn add_outside(sides: &[Side<'_, '_>; 2], found: &mut Vec<Setting>) {
     add_stable(sides, &mut add);
     add_quotas(sides, &mut add);
     let lengths = of(&|side| side.source.input().bytes().len().to_string());
-    add("bytes of the image", lengths, "truncate -s BYTES before mke2fs, or mke2fs's last argument");
+    add(
+        "bytes of the image",
+        lengths,
+        "truncate -s BYTES before mke2fs, or mke2fs's last argument; or --size for both",
+    );
     let [one, other] = sides.each_ref().map(|side| side.source.input().range(0, sb::OFFSET as u64));
     if one != other {
         add("boot sector", ["one".to_owned(), "another".to_owned()], "dd the same 1024 bytes into both");

@@ -24,6 +24,7 @@ mod features;
 mod geometry;
 mod golden;
 mod guide;
+mod help;
 mod html;
 mod htree;
 mod inline_data;

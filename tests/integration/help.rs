@@ -1,0 +1,137 @@
+//! What is generated from the parser, as shells and formatters of man pages take it.
+
+use std::fs;
+
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, gate, run, tool};
+
+const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
+
+fn generated(what: &str) -> String {
+    run(tool(CANON).args(["--generate", what]))
+}
+
+/// What the last word of a command line can become, and what it can't.
+const COMPLETED: [(&str, &[&str], &[&str]); 11] = [
+    ("ext4-canon --so", &["--source-date-epoch"], &["--size"]),
+    ("ext4-canon --gpt ", &["keep", "canonical"], &["punch"]),
+    ("ext4-canon --uuid keep --holes p", &["punch"], &["keep"]),
+    ("ext4-canon dig", &["digest"], &["compare"]),
+    ("ext4-canon compare --ht", &["--html"], &["--holes"]),
+    ("ext4-canon compare --holes ", &["punch", "keep"], &["canonical"]),
+    ("ext4-canon digest --", &["--tree", "--check", "--zero-gaps"], &["--html", "--in-place"]),
+    ("ext4-canon cat --ignore", &["--ignore-error-state"], &["--uuid"]),
+    ("ext4-canon ima", &["image.img"], &["other.img"]),
+    ("ext4-canon image.img oth", &["other.img"], &["image.img"]),
+    ("ext4-canon image.img --zero", &["--zero-gaps"], &["--html"]),
+];
+
+/// Asks a shell for completions, one by one, in a folder with two images and the scripts.
+fn ask(shell: &str, script: &str) {
+    let lab = Lab::new();
+    fs::write(lab.path("_ext4-canon"), generated(shell)).expect("writing");
+    for name in ["image.img", "other.img"] {
+        fs::write(lab.path(name), "").expect("writing");
+    }
+    for (line, wanted, unwanted) in COMPLETED {
+        let mut command = tool(shell);
+        let ran = try_run(command.args(["-c", script, shell, line]).current_dir(lab.path("")));
+        let found: Vec<_> =
+            ran.stdout.lines().map(|line| line.split('\t').next().unwrap_or(line).trim()).collect();
+        for word in wanted {
+            assert!(found.contains(word), "{shell}: {line:?} does not become {word}: {ran:#?}");
+        }
+        for word in unwanted {
+            assert!(!found.contains(word), "{shell}: {line:?} becomes {word}: {ran:#?}");
+        }
+    }
+}
+
+/// As readline asks: by the function that is registered, and for files where that says nothing.
+#[test]
+fn bash_completes() {
+    ask(
+        "bash",
+        r#"
+        source ./_ext4-canon
+        read -ra COMP_WORDS <<<"$1"
+        [[ $1 == *' ' ]] && COMP_WORDS+=("")
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        registered=$(complete -p ext4-canon)
+        function=${registered##*-F }
+        word=${COMP_WORDS[COMP_CWORD]}
+        "${function%% *}" ext4-canon "$word" "${COMP_WORDS[COMP_CWORD - 1]}"
+        if [ ${#COMPREPLY[@]} = 0 ] && [[ $registered == *'-o default'* ]]; then
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+        fi
+        printf '%s\n' "${COMPREPLY[@]}"
+        "#,
+    );
+}
+
+#[test]
+fn fish_completes() {
+    if gate(&[Need::Program("fish")]) {
+        ask("fish", r#"source ./_ext4-canon; complete -C $argv[2]"#);
+    }
+}
+
+/// In a terminal, with the matches told when they are added.
+#[test]
+fn zsh_completes() {
+    if gate(&[Need::Program("zsh")]) {
+        ask(
+            "zsh",
+            r#"
+            zmodload zsh/zpty
+            zpty shell zsh -f -i
+            zpty -w shell "PROMPT=; fpath=($PWD \$fpath); autoload -Uz compinit; compinit -u -d $PWD/dump; compdef _ext4-canon ext4-canon"
+            zpty -w shell 'compadd() {
+                builtin compadd "$@"; local status_=$?
+                [[ " $* " == *" -[OAD] "* ]] && return $status_
+                local -a hits; builtin compadd -A hits "$@"; print -l "" "HIT "$^hits; return $status_
+            }'
+            zpty -w shell 'comppostfuncs=(done_); done_() { print; print THE END }'
+            zpty -w -n shell "$1"$'\t'
+            while zpty -r shell line; do
+                line=${line//$'\r'/}; line=${line%$'\n'}
+                [[ $line == "HIT "* ]] && print -r -- "${line#HIT }"
+                [[ $line == "THE END" ]] && break
+            done
+            zpty -d shell
+            "#,
+        );
+    }
+}
+
+/// Neither groff nor mandoc has anything to say of the page but for the length of its lines.
+#[test]
+fn the_man_page_is_clean() {
+    if !gate(&[Need::Program("groff"), Need::Program("mandoc")]) {
+        return;
+    }
+    let lab = Lab::new();
+    let page = lab.path("ext4-canon.1");
+    fs::write(&page, generated("man")).expect("writing");
+    let ran = try_run(tool("groff").args(["-ww", "-man", "-Tutf8"]).arg(&page));
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""));
+    let ran = try_run(tool("mandoc").args(["-Tlint", "-Wwarning"]).arg(&page));
+    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
+    let text = run(tool("mandoc").args(["-Tutf8", "-O", "width=200"]).arg(&page));
+    let text = plain(&text);
+    for word in ["--size <min|BYTES|+BYTES>", "EXT4-CANON COMPARE", "SOURCE_DATE_EPOCH", "mke2fs(8)"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+/// Without what printers were told to strike twice.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    for character in text.chars() {
+        match character {
+            '\u{8}' => _ = plain.pop(),
+            other => plain.push(other),
+        }
+    }
+    plain
+}
