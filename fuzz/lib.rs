@@ -15,9 +15,12 @@ pub mod mutate;
 pub mod outcome;
 #[path = "../tests/integration/damage/program.rs"]
 pub mod program;
+#[path = "../tests/integration/damage/tables.rs"]
+pub mod tables;
 
 use std::cell::RefCell;
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
@@ -25,6 +28,7 @@ pub use libfuzzer_sys;
 use mutate::Dice;
 use outcome::Output;
 use program::{MOST_STEPS, STEP, Seed, Target};
+use tables::Table;
 
 struct State {
     target: Target,
@@ -37,18 +41,9 @@ impl State {
     fn new(name: &str) -> Self {
         // One thread: its work is what the coverage is of, and several fuzzers run side by side.
         rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().expect("a pool");
-        let folder = env::var_os("EXT4_CANON_SEEDS").expect("EXT4_CANON_SEEDS, a folder of images");
         let target = program::TARGETS.into_iter().find(|target| target.name == name).expect("a target");
-        let mut files: Vec<_> =
-            fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
-        files.sort();
-        let seeds: Vec<Seed> = files
-            .iter()
-            .filter_map(|path| {
-                Seed::new(path.file_stem()?.to_str()?.to_owned(), fs::read(path).expect("a seed"))
-            })
-            .filter(|seed| seed.is_for(&target))
-            .collect();
+        let seeds = seeds().into_iter().filter_map(|(name, bytes)| Seed::new(name, bytes));
+        let seeds: Vec<Seed> = seeds.filter(|seed| seed.is_for(&target)).collect();
         assert!(!seeds.is_empty(), "no seeds for {name}");
         Self { target, seeds, seen: HashSet::new() }
     }
@@ -80,6 +75,27 @@ fn judge(output: &Output) {
 pub fn fuzz(name: &str, input: &[u8]) {
     thread_local!(static STATE: RefCell<Option<State>> = const { RefCell::new(None) });
     STATE.with_borrow_mut(|state| state.get_or_insert_with(|| State::new(name)).run(input));
+}
+
+/// Runs one input of the target of partition tables, whose seeds are disks.
+pub fn fuzz_tables(input: &[u8]) {
+    thread_local!(static TABLES: Vec<Table> = seeds().into_iter().filter_map(|(name, bytes)| {
+        name.starts_with("disk-").then(|| Table::new(name, bytes)).flatten()
+    }).collect());
+    TABLES.with(|tables| {
+        assert!(!tables.is_empty(), "no seeds for tables");
+        tables::run(tables, input).unwrap_or_else(|words| panic!("{words}"));
+    });
+}
+
+/// The files of the folder of seeds, with their names.
+fn seeds() -> Vec<(String, Vec<u8>)> {
+    let folder = env::var_os("EXT4_CANON_SEEDS").expect("EXT4_CANON_SEEDS, a folder of images");
+    let mut files: Vec<_> =
+        fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()).collect();
+    files.sort();
+    let name = |path: &PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
+    files.iter().filter_map(|path| Some((name(path)?, fs::read(path).expect("a seed")))).collect()
 }
 
 /// Changes a program by whole steps, or leaves it to libFuzzer. Returns its new size.

@@ -34,6 +34,15 @@ pub fn is_sparse(bytes: &[u8]) -> bool {
 ///
 /// `InvalidData` with what is wrong, or what the system says.
 pub fn expand(bytes: &[u8]) -> io::Result<File> {
+    expand_within(bytes, MOST_FILLED)
+}
+
+/// The same, where patterns may take so many bytes.
+///
+/// # Errors
+///
+/// As above.
+pub fn expand_within(bytes: &[u8], most_filled: u64) -> io::Result<File> {
     let header = take(bytes, 0, HEADER.into(), "the header")?;
     let (major, chunk_header) = (u16_at(header, 4), u16_at(header, 10));
     let (block, blocks, chunks) = (u32_at(header, 12), u32_at(header, 16), u32_at(header, 20));
@@ -64,7 +73,7 @@ pub fn expand(bytes: &[u8]) -> io::Result<File> {
             (RAW, size) if size == length => write_data(&file, data, start)?,
             (FILL, 4) => {
                 filled += if data == [0; 4] { 0 } else { length };
-                if filled > MOST_FILLED {
+                if filled > most_filled {
                     return wrong("fills more than 1 GiB with patterns; expand it with simg2img");
                 }
                 fill(&file, data, start..start + length)?;

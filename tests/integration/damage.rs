@@ -15,6 +15,7 @@ mod mending;
 pub mod mutate;
 pub mod outcome;
 pub mod program;
+pub mod tables;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -24,13 +25,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, gate, judge, tool};
+use crate::support::{Lab, Need, gate, judge, run, tool};
 use anatomy::Canvas;
 use court::Court;
 use images::{RECIPES, Recipe};
 use mutate::{Damage, Dice, PLANNED};
 use outcome::LIMIT;
 use program::{Seed, TARGETS};
+use tables::Table;
 
 /// How often each planned damage is done to an image, at other places each time.
 const ROUNDS: usize = 2;
@@ -188,6 +190,63 @@ fn fuzz_targets_hold_for_a_moment() {
         }
         assert!(mine.is_empty() || (1..150).contains(&written), "{}: {written}", target.name);
         seeds = mine.into_iter().chain(others).collect();
+    }
+}
+
+/// Disks whose filesystems have 64 KiB, with all kinds of tables.
+fn disks() -> Vec<Table> {
+    const SCRIPTS: [(&str, &str); 3] = [
+        ("gpt", "label: gpt\nfirst-lba: 34\nstart=64,size=128,name=boot\nstart=192,size=128,name=root\n"),
+        ("mbr", "label: dos\nstart=64,size=128,type=83,bootable\nstart=192,size=128,type=c\n"),
+        (
+            "logical",
+            "label: dos\nstart=64,size=128,type=83\nstart=192,size=600,type=5\nstart=256,size=128,type=83\n\
+             start=448,size=128,type=83\nstart=640,size=128,type=82\n",
+        ),
+    ];
+    let lab = Lab::new();
+    let image = lab.mke2fs("in.img", "64K", &["-t", "ext2", "-b", "1024", "-N", "16"]);
+    let image = fs::read(image).expect("reading");
+    let mut tables = Vec::new();
+    for (name, script) in SCRIPTS {
+        let path = lab.path(name);
+        fs::File::create(&path).and_then(|file| file.set_len(512 << 10)).expect("a file");
+        fs::write(lab.path("script"), script).expect("writing");
+        let mut shell = tool("sh");
+        run(shell.args(["-c", "sfdisk --quiet --force \"$0\" <\"$1\""]).arg(&path).arg(lab.path("script")));
+        let mut bytes = fs::read(&path).expect("reading");
+        for start in [64, 192, 256, 448].into_iter().filter(|start| *start != 192 || name != "logical") {
+            if name == "logical" || start < 256 {
+                bytes[start * 512..start * 512 + image.len()].copy_from_slice(&image);
+            }
+        }
+        if let Some(folder) = std::env::var_os("EXT4_CANON_SEEDS") {
+            fs::write(Path::new(&folder).join(format!("disk-{name}.img")), &bytes).expect("writing a seed");
+        }
+        tables.push(Table::new(name.to_owned(), bytes).expect("a table"));
+    }
+    tables
+}
+
+/// The fuzz target of partition tables, for a moment.
+#[test]
+fn damaged_partition_tables_are_refused_or_kept() {
+    if !gate(&[Need::Program("sfdisk")]) {
+        return;
+    }
+    let tables = disks();
+    let mut dice = Dice::new(4);
+    let mut written = 0;
+    for number in 0..3000 {
+        // One step is enough for most; more get further with two of them.
+        let steps = 1 + number % 3;
+        let program: Vec<u8> = (0..=steps * tables::STEP).map(|_| dice.number().to_le_bytes()[0]).collect();
+        let output = tables::run(&tables, &program);
+        written += u32::from(output.unwrap_or_else(|words| panic!("{program:x?}: {words}")));
+    }
+    assert!((300..2700).contains(&written), "{written}");
+    for number in 0..3 {
+        assert_eq!(tables::run(&tables, &[number]), Ok(true), "whole");
     }
 }
 

@@ -33,8 +33,9 @@ pub struct Output {
     pieces: BTreeMap<u64, Vec<u8>>,
 }
 
-#[derive(Default)]
-struct Memory(Mutex<BTreeMap<u64, Vec<u8>>>);
+/// A sink in memory.
+#[derive(Debug, Default)]
+pub struct Memory(Mutex<BTreeMap<u64, Vec<u8>>>);
 
 impl Sink for Memory {
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
@@ -45,6 +46,28 @@ impl Sink for Memory {
             None => Ok(()),
             Some(_) => Err(io::Error::other("written twice")),
         }
+    }
+}
+
+impl Memory {
+    /// What was written, of an output of so many bytes.
+    ///
+    /// # Errors
+    ///
+    /// In words, if there was more, or something twice.
+    pub fn into_output(self, length: usize) -> Result<Output, String> {
+        let pieces = self.0.into_inner().unwrap_or_default();
+        let mut end = 0;
+        for (offset, piece) in &pieces {
+            if *offset < end {
+                return Err(format!("writes byte {offset} twice"));
+            }
+            end = offset + piece.len() as u64;
+        }
+        if end > length as u64 {
+            return Err(format!("writes up to byte {end}, beyond the end"));
+        }
+        Ok(Output { length, pieces })
     }
 }
 
@@ -95,20 +118,7 @@ pub fn outcome(bytes: &[u8]) -> Outcome {
             None => Outcome::Refused,
             Some(flaw) => Outcome::Wrong(format!("{flaw}: {error} ({error:?})")),
         },
-        Ok(Ok(_)) => {
-            let pieces = sink.0.into_inner().unwrap_or_default();
-            let mut end = 0;
-            for (offset, piece) in &pieces {
-                if *offset < end {
-                    return Outcome::Wrong(format!("writes byte {offset} twice"));
-                }
-                end = offset + piece.len() as u64;
-            }
-            if end > bytes.len() as u64 {
-                return Outcome::Wrong(format!("writes up to byte {end}, beyond the end"));
-            }
-            Outcome::Written(Output { length: bytes.len(), pieces })
-        }
+        Ok(Ok(_)) => sink.into_output(bytes.len()).map_or_else(Outcome::Wrong, Outcome::Written),
     }
 }
 

@@ -1,0 +1,8 @@
+//! Partition tables. Invariant: `tables::holds` — an error that helps, or an output with the same table that is its
+//! own canonical form.
+
+#![no_main]
+
+use ext4_canon_fuzz::libfuzzer_sys;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| ext4_canon_fuzz::fuzz_tables(input));

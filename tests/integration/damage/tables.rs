@@ -1,0 +1,163 @@
+//! Damaged partition tables, as a fuzzer writes them: what they do to a disk, and what must hold then.
+
+use std::ops::Range;
+
+use crc::{CRC_32_ISO_HDLC, Crc};
+use ext4_canon::disk::{Around, Disk, Selection};
+use ext4_canon::observe::Silent;
+use ext4_canon::{Error, Input, Options};
+
+use super::outcome::{Memory, flaw};
+
+/// The bytes of one step.
+pub const STEP: usize = 8;
+/// The most steps of a program.
+const MOST_STEPS: usize = 12;
+
+const SECTOR: usize = 512;
+/// Bytes of a GPT's header, of one of its entries, and how many of these are damaged.
+const HEADER: usize = 92;
+const ENTRY: usize = 128;
+const ENTRIES: usize = 5;
+
+/// A disk to be damaged.
+#[derive(Debug)]
+pub struct Table {
+    pub name: String,
+    bytes: Vec<u8>,
+    /// Where the table lies, and its copies.
+    areas: Vec<Range<usize>>,
+    /// Where the headers of a GPT are.
+    headers: Vec<usize>,
+}
+
+impl Table {
+    /// `None` for bytes that begin with no table.
+    pub fn new(name: String, bytes: Vec<u8>) -> Option<Self> {
+        (bytes.get(510..SECTOR)? == [0x55, 0xAA]).then_some(())?;
+        let (mut areas, mut headers) = (vec![446..SECTOR], Vec::new());
+        for start in (SECTOR..bytes.len()).step_by(SECTOR) {
+            let sector = &bytes[start..bytes.len().min(start + SECTOR)];
+            if sector.starts_with(b"EFI PART") {
+                headers.push(start);
+                areas.push(start..start + HEADER);
+            } else if sector.ends_with(&[0x55, 0xAA]) {
+                areas.push(start + 446..start + SECTOR);
+            }
+        }
+        let mut table = Self { name, bytes, areas, headers };
+        for header in table.headers.clone() {
+            let entries = table.entries(&table.bytes, header)?.start;
+            table.areas.push(entries..entries + ENTRIES * ENTRY);
+        }
+        Some(table)
+    }
+
+    /// The bytes of a sector: the primary header of a GPT lies in the second one.
+    fn sector(&self) -> usize {
+        self.headers.first().copied().unwrap_or(SECTOR)
+    }
+
+    /// The entries that a header tells of.
+    fn entries(&self, bytes: &[u8], header: usize) -> Option<Range<usize>> {
+        let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(header + at..)?.first_chunk()?) as usize);
+        let start = word(72)?.checked_mul(self.sector())?;
+        let end = start.checked_add(word(80)?.checked_mul(word(84)?)?)?;
+        (end <= bytes.len()).then_some(start..end)
+    }
+
+    /// Makes the checksums of a GPT right again.
+    fn refresh(&self, bytes: &mut [u8]) {
+        let crc = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+        for header in &self.headers {
+            if let Some(entries) = self.entries(bytes, *header) {
+                let sum = crc.checksum(&bytes[entries]);
+                bytes[header + 88..header + 92].copy_from_slice(&sum.to_le_bytes());
+            }
+            bytes[header + 16..header + 20].fill(0);
+            let sum = crc.checksum(&bytes[*header..header + HEADER]);
+            bytes[header + 16..header + 20].copy_from_slice(&sum.to_le_bytes());
+        }
+    }
+
+    /// The disk with the damages of a program.
+    fn damaged(&self, steps: &[u8]) -> Vec<u8> {
+        let mut bytes = self.bytes.clone();
+        let mut fresh = true;
+        for [op, area, at, value @ ..] in steps.as_chunks::<STEP>().0.iter().take(MOST_STEPS) {
+            let area = self.areas[usize::from(*area) % self.areas.len()].clone();
+            let at = area.start + usize::from(*at) * (usize::from(op & 8) / 2).max(1) % area.len();
+            let size = (1 << (op & 3)).min(area.end - at).min(value.len());
+            for (byte, value) in bytes[at..at + size].iter_mut().zip(value) {
+                *byte = match op >> 4 & 3 {
+                    0 => *value,
+                    1 => *byte ^ value,
+                    _ => byte.wrapping_add(*value),
+                };
+            }
+            // Now and then, checksums stay as they are.
+            fresh &= op >> 6 != 3;
+        }
+        if fresh {
+            self.refresh(&mut bytes);
+        }
+        bytes
+    }
+}
+
+/// Runs a program on the disk that its first byte picks; its first bits say what happens around filesystems.
+/// Returns whether there was an output.
+///
+/// # Errors
+///
+/// What does not hold, in words.
+pub fn run(tables: &[Table], program: &[u8]) -> Result<bool, String> {
+    let (Some((first, steps)), false) = (program.split_first(), tables.is_empty()) else { return Ok(false) };
+    let table = &tables[usize::from(first & 0x3F) % tables.len()];
+    let around = Around { canonical_guids: first & 0x80 != 0, zero_gaps: first & 0x40 != 0 };
+    let bytes = table.damaged(steps);
+    holds(&bytes, around).map_err(|words| {
+        let kept = std::env::temp_dir().join("ext4-canon-table.img");
+        let stored = std::fs::write(&kept, &bytes).map(|()| kept);
+        format!("{}: {around:?}: {words} (kept as {stored:?})", table.name)
+    })
+}
+
+fn refused(error: &Error) -> Result<bool, String> {
+    match flaw(error) {
+        None => Ok(false),
+        Some(flaw) => Err(format!("{flaw}: {error} ({error:?})")),
+    }
+}
+
+/// Demands an error that helps; or an output with the same table, that is its own canonical form, in which nothing
+/// else has changed.
+fn holds(bytes: &[u8], around: Around) -> Result<bool, String> {
+    let (input, options) = (Input::new(bytes), Options::default());
+    let disk = match Disk::of(&input, &Selection::default()) {
+        Ok(disk) => disk,
+        Err(error) => return refused(&error),
+    };
+    let sink = Memory::default();
+    if let Err(error) = disk.canonicalize(&options, around, &sink, &Silent) {
+        return refused(&error);
+    }
+    let written = sink.into_output(bytes.len())?.bytes();
+    let output = Input::new(&written);
+    disk.verify(&output, &options, around, &Silent).map_err(|error| format!("another disk: {error}"))?;
+    let again = Disk::of(&output, &Selection::default()).map_err(|error| format!("no disk: {error}"))?;
+    if again.parts != disk.parts {
+        return Err(format!("other filesystems: {:?}, and not {:?}", again.parts, disk.parts));
+    }
+    let checked = again.check(&options, around, 1, &Silent).map_err(|error| format!("not read: {error}"))?;
+    if !checked.1.is_empty() {
+        return Err(format!("not canonical: {:?}", checked.1));
+    }
+    let is_around = |at: &usize| !disk.parts.iter().any(|part| part.bytes.contains(&(*at as u64)));
+    let changed = (0..bytes.len()).filter(is_around).find(|at| written[*at] != bytes[*at]);
+    match changed {
+        Some(at) if around == Around::default() => Err(format!("byte {at} is another")),
+        Some(at) if !around.canonical_guids && written[at] != 0 => Err(format!("byte {at} is not zero")),
+        _ => Ok(true),
+    }
+}
