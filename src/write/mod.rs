@@ -29,6 +29,8 @@ use sink::Sink;
 
 /// Bytes that a batch gathers before it is written.
 const BATCH_BYTES: u64 = 1 << 20;
+/// Content of fewer bytes is gathered.
+const SHORT: u64 = 4096;
 /// Pieces that a batch gathers before it is written.
 const BATCH_PIECES: usize = 512;
 
@@ -194,16 +196,17 @@ impl Writer<'_, '_> {
     /// Writes pieces; those that touch go out together.
     fn write_batch(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> std::io::Result<()> {
         let size = self.plan.geometry.block_size;
-        let mut scratch = Vec::new();
-        if let Some(renderer) = renderer {
-            let rendered = pieces.iter().filter(|piece| !is_copied(piece));
-            scratch.resize(rendered.clone().map(|piece| padded(piece, size)).sum(), 0_u8);
-            let mut rest = &mut scratch[..];
-            for piece in rendered {
-                let (block, next) = std::mem::take(&mut rest).split_at_mut(padded(piece, size));
-                renderer.render(piece, block);
-                rest = next;
+        let gathered = pieces.iter().filter(|piece| is_gathered(piece));
+        let mut scratch = vec![0_u8; gathered.clone().map(|piece| padded(piece, size)).sum()];
+        let mut rest = &mut scratch[..];
+        for piece in gathered {
+            let (block, next) = std::mem::take(&mut rest).split_at_mut(padded(piece, size));
+            match (piece.content, renderer) {
+                (Content::Data(start), _) => self.copy_input(start, piece.bytes, block),
+                (_, Some(renderer)) => renderer.render(piece, block),
+                _ => {}
             }
+            rest = next;
         }
         let zeros = vec![0_u8; size];
         let (mut rest, mut parts) = (&scratch[..], Vec::with_capacity(pieces.len() * 2));
@@ -215,7 +218,9 @@ impl Writer<'_, '_> {
                 flush(self.sink, start, &mut parts)?;
                 start = offset;
             }
-            if let Content::Data(source) = piece.content {
+            if let Content::Data(source) = piece.content
+                && !is_gathered(piece)
+            {
                 let taken = self.take_over(offset, source, piece.bytes);
                 if taken > 0 {
                     flush(self.sink, start, &mut parts)?;
@@ -242,6 +247,16 @@ impl Writer<'_, '_> {
             return 0;
         }
         self.sink.take_over(offset, start.0 * size, blocks * size) / size * size
+    }
+
+    /// Copies the input's bytes, from a block on.
+    fn copy_input(&self, start: BlockNr, bytes: u64, out: &mut [u8]) {
+        let (mut parts, mut done) = (Vec::with_capacity(1), 0);
+        self.add_input(start, bytes, &mut parts);
+        for part in &parts {
+            out[done..done + part.len()].copy_from_slice(part);
+            done += part.len();
+        }
     }
 
     /// Adds the input's bytes, from a block on.
@@ -301,8 +316,10 @@ impl<'p, 'a> Renderer<'p, 'a> {
     }
 }
 
-fn is_copied(piece: &Piece) -> bool {
-    matches!(piece.content, Content::Data(_))
+/// Whether a piece is put together with others before it is written: what is rendered, and content so short that the
+/// system would take longer to find it than to copy it, while all others wait.
+fn is_gathered(piece: &Piece) -> bool {
+    !matches!(piece.content, Content::Data(_)) || piece.bytes < SHORT
 }
 
 /// The bytes of all blocks of a piece.
