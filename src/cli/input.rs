@@ -100,6 +100,11 @@ impl Image {
         Ok(Self { journal: journal.map(Box::new), ..image })
     }
 
+    /// Lets go of what was read, on all threads at once.
+    pub fn release(&self) {
+        self.map.release();
+    }
+
     /// The open file.
     pub fn file(&self) -> &File {
         &self.file

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::io;
 
-use memmap2::{Mmap, MmapOptions};
+use memmap2::{Mmap, MmapOptions, UncheckedAdvice};
+use rayon::prelude::*;
 
 use super::signals::Watched;
 
@@ -33,6 +34,20 @@ impl Map {
         let map = unsafe { MmapOptions::new().len(length).map(file)? };
         // The watch is dropped first, while the range is still mapped.
         Ok(Self(Some((Watched::new(&map), map))))
+    }
+
+    /// Lets go of all pages, which takes a while if there are many, on all threads at once.
+    pub fn release(&self) {
+        // A multiple of the pages of all systems.
+        const PART: usize = 32 << 20;
+        let Some((_, map)) = &self.0 else { return };
+        let parts = (0..map.len()).into_par_iter().step_by(PART).with_max_len(1);
+        parts.for_each(|start| {
+            let length = PART.min(map.len() - start);
+            // SAFETY: pages of a shared map of a file are read again when they are looked at again. An error leaves
+            // them where they are until the map goes.
+            let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, length) };
+        });
     }
 
     /// Makes sure that every page that was looked at could be read.
@@ -77,6 +92,9 @@ mod tests {
     fn a_map_holds_the_bytes() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"some bytes").unwrap();
-        assert_eq!(Map::new(&file, 10).unwrap().bytes(), b"some bytes");
+        let map = Map::new(&file, 10).unwrap();
+        assert_eq!(map.bytes(), b"some bytes");
+        map.release();
+        assert_eq!(map.bytes(), b"some bytes", "read again");
     }
 }

@@ -109,7 +109,7 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
     image.unchanged()?;
     let disk = disk.map_err(|error| Failure::of(&image.path, &error))?;
     let work = Work { job, image: &image, disk: &disk, pool: &pool, progress: &progress };
-    match &job.task {
+    let ended = match &job.task {
         Task::Check => check_image(&work),
         Task::Write { output: Some(output), .. } if job.streams() => stream_image(&work, output),
         Task::Write { output, verify, sync } => {
@@ -119,7 +119,9 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
             };
             write_image(&work, target, *verify, *sync)
         }
-    }
+    };
+    pool.install(|| image.release());
+    ended
 }
 
 /// What a job needs.

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 
 use super::directory::{RawEntry, ReadDirectory};
-use super::ea_inode::Values;
+use super::index::Index;
 use super::inodes::Inodes;
-use super::xattr::XattrBlocks;
 use super::xattr_sets::Alike;
 use crate::error::{Location, Result, Structure, shown};
 use crate::ondisk::dir_entry;
@@ -61,8 +60,7 @@ const NOWHERE: NodeId = NodeId(u32::MAX);
 struct Assembler<'s, 'a> {
     source: &'s Source<'a>,
     inodes: &'s Inodes<'a>,
-    /// Their numbers, side by side, since each name is searched among them.
-    numbers: Vec<InodeNr>,
+    numbers: Index,
     directories: HashMap<InodeNr, ReadDirectory<'a>>,
     found: Vec<Found>,
     /// For each node, the index of its inode; `MISSING` for a `lost+found` that is not there.
@@ -76,29 +74,23 @@ pub fn assemble<'s, 'a>(
     source: &'s Source<'a>,
     (inodes, mut tree): (&'s Inodes<'a>, Tree),
     directories: Vec<ReadDirectory<'a>>,
-    (xattr_blocks, values): (&'s XattrBlocks<'a>, &'s Values<'a>),
+    mut alike: Alike<'_>,
 ) -> Result<Assembled> {
     tree.entries.reserve_exact(directories.iter().map(|directory| directory.entries.len()).sum());
     let mut assembler = Assembler {
         source,
         inodes,
-        numbers: inodes.list.iter().map(|inode| inode.number).collect(),
+        numbers: Index::new(inodes.list.iter().map(|inode| inode.number).collect()),
         directories: directories.into_iter().map(|directory| (directory.number, directory)).collect(),
         found: inodes.list.iter().map(|inode| Found::of_mode(inode.mode)).collect(),
         order: Vec::with_capacity(inodes.list.len() + 1),
         tree,
         untyped: 0,
     };
-    let (numbered, alike) =
-        rayon::join(|| assembler.number(), || Alike::find(inodes, (xattr_blocks, values)));
-    numbered?;
-    let alike = alike?;
+    let (numbered, compared) = rayon::join(|| assembler.number(), || alike.find());
+    numbered.and(compared)?;
     assembler.check_links()?;
-    assembler.order_nodes();
-    assembler.found = Vec::new();
-    assembler.add_texts();
-    alike.add_sets(&mut assembler.tree, &assembler.order);
-    assembler.tree.shrink();
+    assembler.complete(&alike);
     let wrong_counts = inodes.wrong_blocks(source.geometry.block_size);
     let mut warnings = Vec::new();
     let mut warn = |count: usize, words: &str| {
@@ -108,14 +100,14 @@ pub fn assemble<'s, 'a>(
     };
     warn(wrong_counts, "inodes had a wrong i_blocks; rebuilt");
     warn(assembler.untyped, "directory entries had no file type; rebuilt");
-    let number = |index: &u32| assembler.numbers.get(*index as usize).copied().unwrap_or(InodeNr(0));
+    let number = |index: &u32| assembler.numbers.number(*index as usize).unwrap_or_default();
     let inodes = assembler.order.iter().map(number).collect();
     Ok(Assembled { tree: assembler.tree, inodes, warnings })
 }
 
 impl<'s, 'a> Assembler<'s, 'a> {
     fn index(&self, number: InodeNr) -> Option<usize> {
-        self.numbers.binary_search(&number).ok()
+        self.numbers.of(number)
     }
 
     fn new_id(&mut self, index: Option<usize>) -> NodeId {
@@ -184,13 +176,13 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 
     fn visit(&mut self, index: usize, waiting: &mut Vec<usize>) -> Result<()> {
-        let number = self.numbers[index];
+        let number = self.inodes.list[index].number;
         let at = || Location::of(Structure::Directory).inode(number);
         let id = self.found[index].id;
         let first = self.tree.entries.len();
         let directory = self.directories.remove(&number).ok_or_else(|| at().wrong("is entered twice"))?;
         let parent = self.order[self.found[index].parent.index()];
-        let parent_number = self.numbers.get(parent as usize).copied().unwrap_or(InodeNr(0));
+        let parent_number = self.numbers.number(parent as usize).unwrap_or_default();
         if directory.parent != parent_number {
             return Err(at().value("the inode of '..'", directory.parent.0, parent_number));
         }
@@ -225,7 +217,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         let wrong = |words: &str| {
             let name = shown(raw.name);
             Location::of(Structure::Directory)
-                .inode(self.numbers[index])
+                .inode(self.inodes.list[index].number)
                 .wrong(format!("has an entry '{name}' for inode {}, {words}", raw.inode))
         };
         // Made by tune2fs -j on a mounted filesystem; e2fsck, too, moves that journal out of the tree.
@@ -293,53 +285,63 @@ impl<'s, 'a> Assembler<'s, 'a> {
         Ok(())
     }
 
-    /// Puts the nodes, which have the order of their inodes, into that of the tree, and tells them what was
-    /// found.
-    fn order_nodes(&mut self) {
-        let nodes = &mut self.tree.nodes;
-        let missing = u32::try_from(nodes.len()).unwrap_or(MISSING);
-        if self.order[NodeId::LOST_FOUND.index()] == MISSING {
-            nodes.push(missing_lost_found());
+    /// Tells the nodes their places and their sets of xattrs, and the tree what these hold.
+    fn complete(&mut self, alike: &Alike<'_>) {
+        let mut nodes = std::mem::take(&mut self.tree.nodes);
+        let (order, found) = (&self.order, std::mem::take(&mut self.found));
+        let tree = &mut self.tree;
+        let ((), sets) =
+            rayon::join(|| order_nodes(&mut nodes, order, &found), || alike.add_sets(tree, order));
+        for (node, set) in nodes.iter_mut().zip(sets) {
+            node.xattrs = set;
         }
-        let mut ordered = vec![false; nodes.len()];
-        // In the place of each node goes the one that belongs there, until the first one's place is found.
-        for start in 0..nodes.len() {
-            if ordered[start] {
-                continue;
-            }
-            let (first, mut place) = (nodes[start], start);
-            loop {
-                ordered[place] = true;
-                let from = if self.order[place] == MISSING { missing } else { self.order[place] } as usize;
-                nodes[place] = if from == start { first } else { nodes[from] };
-                if let Some(found) = self.found.get(from) {
-                    found.complete(&mut nodes[place]);
-                }
-                if from == start {
-                    break;
-                }
-                place = from;
-            }
-        }
-        if self.order[NodeId::LOST_FOUND.index()] == MISSING {
-            nodes[0].links += 1;
-        }
+        self.tree.nodes = nodes;
+        self.add_texts(&found);
+        self.tree.shrink();
     }
 
     /// Stores what lies in inodes, and the targets of symlinks.
-    fn add_texts(&mut self) {
-        let mut nodes = std::mem::take(&mut self.tree.nodes);
-        for (node, index) in nodes.iter_mut().zip(&self.order) {
-            let wants_text = matches!(node.kind, Kind::Regular { .. } | Kind::Symlink(_));
-            let inode = self.inodes.list.get(*index as usize).filter(|_| wants_text);
-            let Some(parts) = inode.and_then(|inode| self.inodes.parts_of(inode)) else { continue };
+    fn add_texts(&mut self, found: &[Found]) {
+        for (inode, found) in self.inodes.list.iter().zip(found) {
+            // The entries of a directory are in the tree.
+            let Some(parts) = self.inodes.parts_of(inode).filter(|_| !inode.is_directory()) else { continue };
             let text = self.tree.add_parts(parts);
-            match &mut node.kind {
+            match &mut self.tree.nodes[found.id.index()].kind {
                 Kind::Regular { inline, .. } => *inline = Some(text),
                 kind => *kind = Kind::Symlink(text),
             }
         }
-        self.tree.nodes = nodes;
+    }
+}
+
+/// Puts nodes, which have the order of their inodes, into that of the tree, and tells them what was found.
+fn order_nodes(nodes: &mut Vec<Node>, order: &[u32], found: &[Found]) {
+    let missing = u32::try_from(nodes.len()).unwrap_or(MISSING);
+    if order[NodeId::LOST_FOUND.index()] == MISSING {
+        nodes.push(missing_lost_found());
+    }
+    let mut ordered = vec![false; nodes.len()];
+    // In the place of each node goes the one that belongs there, until the first one's place is found.
+    for start in 0..nodes.len() {
+        if ordered[start] {
+            continue;
+        }
+        let (first, mut place) = (nodes[start], start);
+        loop {
+            ordered[place] = true;
+            let from = if order[place] == MISSING { missing } else { order[place] } as usize;
+            nodes[place] = if from == start { first } else { nodes[from] };
+            if let Some(found) = found.get(from) {
+                found.complete(&mut nodes[place]);
+            }
+            if from == start {
+                break;
+            }
+            place = from;
+        }
+    }
+    if order[NodeId::LOST_FOUND.index()] == MISSING {
+        nodes[0].links += 1;
     }
 }
 

@@ -5,17 +5,22 @@ use crate::ondisk::crypt::{Context, XATTR_INDEX, XATTR_NAME};
 use crate::ondisk::features::Compat;
 use crate::ondisk::inode::InodeFlags;
 use crate::source::Source;
-use crate::tree::{Kind, NodeId, Tree};
+use crate::tree::{Kind, Node, NodeId, Tree, Xattr};
 use crate::units::InodeNr;
 
 /// Checks the contexts of all nodes, whose inodes are `inodes`, and the nodes against their
 /// directories, as e2fsck does.
 pub fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Result<()> {
+    let is_context = |xattr: &Xattr| xattr.index == XATTR_INDEX;
+    let is_encrypted = |node: &Node| node.flags.contains(InodeFlags::ENCRYPT);
+    // Of most images there is nothing more to be seen.
+    if !tree.xattrs.iter().any(is_context) && !tree.nodes.iter().any(is_encrypted) {
+        return Ok(());
+    }
     let mut any = false;
     for id in tree.ids() {
         let at = || Location::of(Structure::Inode).inode(inodes[id.index()]);
-        let encrypted = tree.node(id).flags.contains(InodeFlags::ENCRYPT);
-        match (encrypted, context(tree, id)) {
+        match (is_encrypted(tree.node(id)), context(tree, id)) {
             (false, None) => continue,
             (false, Some(_)) => return Err(at().wrong("has an encryption context without the ENCRYPT flag")),
             (true, None) => return Err(at().wrong("is encrypted, but has no encryption context")),

@@ -187,8 +187,7 @@ pub fn read<'a>(
         blocks,
         sectors: sectors(source, &inode),
     };
-    inodes.push((inode, node), &map.runs, parts);
-    Ok(())
+    inodes.push((inode, node), &map.runs, parts)
 }
 
 /// Checks that an inode of this number can be in use.

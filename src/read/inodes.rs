@@ -6,6 +6,7 @@ use std::ops::{Deref, Range};
 use super::inode::{Parts, ReadInode};
 use super::quota::Usage;
 use super::xattr::RawXattr;
+use super::xattr_sets::Hashes;
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::inode::InodeFlags;
 use crate::tree::{Kind, Node, Run};
@@ -23,6 +24,8 @@ pub struct Inodes<'a> {
     directory_runs: Vec<Run>,
     xattrs: Vec<RawXattr<'a>>,
     parts: Vec<Parts<'a>>,
+    /// The hashes of those sets of xattrs that are known to lie in the bodies of their inodes as a whole.
+    pub hashes: Hashes,
     /// What is charged to each inode for values of xattrs in inodes of their own; empty where there are none.
     pub values: Vec<Usage>,
 }
@@ -89,7 +92,16 @@ impl<'a> Inodes<'a> {
     }
 
     /// Adds an inode with its blocks and what lies in it.
-    pub fn push(&mut self, (mut inode, mut node): (ReadInode, Node), runs: &[Run], parts: Option<Parts<'a>>) {
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` where two xattrs in its body have one name.
+    pub fn push(
+        &mut self,
+        (mut inode, mut node): (ReadInode, Node),
+        runs: &[Run],
+        parts: Option<Parts<'a>>,
+    ) -> Result<()> {
         let list = match node.kind {
             Kind::Directory { .. } => Some(&mut self.directory_runs),
             Kind::Regular { .. } => Some(&mut self.runs),
@@ -107,8 +119,14 @@ impl<'a> Inodes<'a> {
         let start = self.parts.len();
         self.parts.extend(parts);
         inode.parts = Part::since(&self.parts, start);
+        if inode.xattr_block().is_none() {
+            // While they are in the processor's cache.
+            let own = &self.xattrs[inode.xattrs.range()];
+            self.hashes.add(inode.number, narrow(self.list.len()), own)?;
+        }
         self.list.push(inode);
         self.nodes.push(node);
+        Ok(())
     }
 
     /// Adds inodes with greater numbers.
@@ -124,6 +142,7 @@ impl<'a> Inodes<'a> {
                 *first += starts.0;
             }
         }
+        self.hashes.append(more.hashes, narrow(self.list.len()));
         self.list.append(&mut more.list);
         self.nodes.append(&mut more.nodes);
         self.runs.append(&mut more.runs);

@@ -14,6 +14,7 @@ mod extent_tree;
 mod file_map;
 mod file_size;
 mod htree;
+mod index;
 mod inode;
 mod inode_table;
 mod inodes;
@@ -34,7 +35,10 @@ pub use orphan::Orphans;
 pub use quota::{Limits, QuotaFile, QuotaRules, Usage};
 pub use special::{DenseFile, JournalShape, SpecialFile, Specials, dense_file};
 
+use std::hash::{BuildHasher as _, RandomState};
+
 use rayon::prelude::*;
+use xattr_sets::Alike;
 
 use crate::error::Result;
 use crate::observe::{Observer, Stage};
@@ -98,9 +102,10 @@ struct Live<'a> {
 const ROUND: usize = 1 << 15;
 
 impl<'a> Live<'a> {
-    /// None yet, and room for so many.
-    fn for_inodes(count: usize) -> Self {
+    /// None yet, and room for so many; hashes begin with the seed.
+    fn for_inodes(count: usize, seed: u64) -> Self {
         let mut live = Self::default();
+        live.nodes.hashes.seed = seed;
         live.nodes.list.reserve_exact(count);
         live.nodes.nodes.reserve_exact(count);
         live
@@ -131,15 +136,17 @@ fn read_live<'a>(
     observer: &dyn Observer,
 ) -> Result<Live<'a>> {
     let budget = file_map::Budget::new(source);
+    // Nobody who makes images can know which sets of xattrs will have one hash.
+    let seed = RandomState::new().hash_one(0);
     let read = |raws: &[inode_table::RawInode<'a>]| {
-        let mut batch = Live::for_inodes(raws.len());
+        let mut batch = Live::for_inodes(raws.len(), seed);
         for raw in raws.iter().filter(|raw| !specials.is_special(raw.number)) {
             batch.read(source, &budget, orphans, raw)?;
         }
         observer.advance(raws.len() as u64);
         Ok(batch)
     };
-    let mut all = Live::for_inodes(live.len());
+    let mut all = Live::for_inodes(live.len(), seed);
     let mut add = |batches: Vec<Live<'a>>| {
         for batch in batches {
             all.claims.extend(batch.claims);
@@ -213,7 +220,9 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
     }
     let mut tree = Tree::of_runs(std::mem::take(&mut inodes.runs));
     tree.nodes = std::mem::take(&mut inodes.nodes);
-    let assembled = assemble::assemble(source, (&inodes, tree), directories, (&xattr_blocks, &values))?;
+    let hashes = std::mem::take(&mut inodes.hashes);
+    let alike = Alike::of(&inodes, (&xattr_blocks, &values), hashes);
+    let assembled = assemble::assemble(source, (&inodes, tree), directories, alike)?;
     encryption::check(source, &assembled.tree, &assembled.inodes)?;
     warnings.extend(assembled.warnings);
     warnings.extend(stale);

@@ -1,7 +1,6 @@
 //! Sets of xattrs: each distinct one once, wherever its parts lie.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher as _, RandomState};
 
 use rayon::prelude::*;
 use smallvec::SmallVec;
@@ -9,9 +8,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::ea_inode::Values;
 use super::inodes::Inodes;
-use super::xattr::{RawXattr, XattrBlocks};
+use super::xattr::{RawValue, RawXattr, XattrBlocks};
 use crate::error::{Location, Result, Structure};
 use crate::tree::{Tree, Xattr, XattrSetId};
+use crate::units::InodeNr;
 
 /// An xattr of a set.
 #[derive(Clone, Copy)]
@@ -30,7 +30,68 @@ struct Finder<'v> {
     blocks: &'v XattrBlocks<'v>,
     values: &'v Values<'v>,
     distinct: HashMap<&'v [u8], usize>,
+}
+
+/// Hashes of sets of xattrs, each with the index of its inode.
+#[derive(Debug, Default)]
+pub struct Hashes {
+    /// What they begin with.
+    pub seed: u64,
+    list: Vec<(u64, u32)>,
+    buffer: Vec<u8>,
+}
+
+impl Hashes {
+    /// Adds that of an inode without a block of xattrs, if no value of its xattrs lies elsewhere either.
+    pub fn add(&mut self, number: InodeNr, index: u32, xattrs: &[RawXattr<'_>]) -> Result<()> {
+        if !is_own(xattrs) {
+            return Ok(());
+        }
+        let mut set: SmallVec<[&RawXattr<'_>; 4]> = xattrs.iter().collect();
+        set.sort_unstable_by(|a, b| a.key().cmp(&b.key()));
+        let value = |xattr: &RawXattr<'_>, buffer: &mut Vec<u8>| {
+            if let RawValue::Here(value) = xattr.value {
+                buffer.extend(value);
+            }
+        };
+        let hash = hash(self.seed, number, &set, &mut self.buffer, value)?;
+        self.list.push((hash, index));
+        Ok(())
+    }
+
+    /// Adds those of inodes that are put behind so many others.
+    pub fn append(&mut self, more: Self, by: u32) {
+        self.list.extend(more.list.into_iter().map(|(hash, index)| (hash, index.saturating_add(by))));
+    }
+}
+
+/// Whether there are xattrs, and all their values lie beside them.
+fn is_own(xattrs: &[RawXattr<'_>]) -> bool {
+    !xattrs.is_empty() && xattrs.iter().all(|xattr| xattr.inode().is_none())
+}
+
+/// A hash of sorted xattrs, whose values are written to the buffer.
+fn hash(
     seed: u64,
+    number: InodeNr,
+    set: &[&RawXattr<'_>],
+    buffer: &mut Vec<u8>,
+    value: impl Fn(&RawXattr<'_>, &mut Vec<u8>),
+) -> Result<u64> {
+    if let Some([double, _]) = set.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
+        let name = crate::ondisk::xattr::full_name(double.index, double.name);
+        return Err(Location::of(Structure::Xattr)
+            .inode(number)
+            .wrong(format!("have two values for {name}")));
+    }
+    buffer.clear();
+    for xattr in set {
+        buffer.push(xattr.index);
+        buffer.extend(xattr.name.len().to_le_bytes());
+        buffer.extend(xattr.name);
+        value(xattr, buffer);
+    }
+    Ok(xxh3_64_with_seed(buffer, seed))
 }
 
 /// In the place of an inode's index: it has no xattrs.
@@ -39,47 +100,60 @@ const NONE: u32 = u32::MAX;
 /// Which inodes have the same xattrs.
 pub struct Alike<'v> {
     finder: Finder<'v>,
+    hashes: Hashes,
     /// For each inode, the index of the first with the same; `NONE` for one without.
     firsts: Vec<u32>,
 }
 
 impl<'v> Alike<'v> {
-    /// Compares the xattrs of all inodes.
-    pub fn find(
+    /// Of all inodes, with the hashes that are known.
+    pub fn of(
         inodes: &'v Inodes<'v>,
         (blocks, values): (&'v XattrBlocks<'v>, &'v Values<'v>),
-    ) -> Result<Self> {
-        // Nobody who makes images can know which sets will have one hash.
-        let seed = RandomState::new().hash_one(0);
-        let finder = Finder { inodes, blocks, values, distinct: values.distinct(), seed };
+        hashes: Hashes,
+    ) -> Self {
+        let finder = Finder { inodes, blocks, values, distinct: values.distinct() };
+        Self { finder, hashes, firsts: Vec::new() }
+    }
+
+    /// Compares the xattrs.
+    pub fn find(&mut self) -> Result<()> {
+        let (finder, seed) = (&self.finder, self.hashes.seed);
         // Inodes are counted by 32 bits.
-        let hash =
-            |buffer: &mut Vec<u8>, index: u32| Ok(finder.hash(index, buffer)?.map(|hash| (hash, index)));
-        let count = u32::try_from(inodes.list.len()).unwrap_or(NONE);
-        let mut hashes: Vec<(u64, u32)> = (0..count)
+        let count = u32::try_from(finder.inodes.list.len()).unwrap_or(NONE);
+        let hash = |buffer: &mut Vec<u8>, index: u32| {
+            Ok(finder.hash(seed, index, buffer)?.map(|hash| (hash, index)))
+        };
+        let rest: Vec<_> = (0..count)
             .into_par_iter()
             .map_init(Vec::new, hash)
             .filter_map(Result::transpose)
             .collect::<Result<_>>()?;
+        let mut hashes = std::mem::take(&mut self.hashes.list);
+        if !finder.distinct.is_empty() {
+            hashes.clear();
+        }
+        hashes.extend(rest);
         hashes.par_sort_unstable();
-        let mut firsts = vec![NONE; inodes.list.len()];
+        let mut firsts = vec![NONE; finder.inodes.list.len()];
         for alike in hashes.chunk_by(|one, next| one.0 == next.0) {
             finder.add_firsts(alike, &mut firsts);
         }
-        Ok(Self { finder, firsts })
+        self.firsts = firsts;
+        Ok(())
     }
 
-    /// Gives each node its set, and adds the distinct ones to the tree, in the order of their first use.
-    /// For each node there is the index of its inode, if it has one.
-    pub fn add_sets(&self, tree: &mut Tree, order: &[u32]) {
+    /// Adds the distinct sets to the tree, in the order of their first use, and returns that of each node. For each
+    /// node there is the index of its inode, if it has one.
+    pub fn add_sets(&self, tree: &mut Tree, order: &[u32]) -> Vec<Option<XattrSetId>> {
         let (mut texts, mut before) = (HashMap::new(), 0);
         // For each inode that is the first with its xattrs, the node that came first.
-        let mut nodes = vec![NONE; self.firsts.len()];
+        let (mut nodes, mut sets) = (vec![NONE; self.firsts.len()], vec![None; order.len()]);
         for (place, index) in (0_u32..).zip(order) {
             let first = self.firsts.get(*index as usize).copied().unwrap_or(NONE);
             let Some(node) = nodes.get_mut(first as usize) else { continue };
             if *node != NONE {
-                tree.nodes[place as usize].xattrs = tree.nodes[*node as usize].xattrs;
+                sets[place as usize] = sets[*node as usize];
                 continue;
             }
             *node = place;
@@ -101,9 +175,10 @@ impl<'v> Alike<'v> {
             }
             let id = XattrSetId::new(tree.xattr_sets.len());
             tree.xattr_sets.push(start..u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX));
-            tree.nodes[place as usize].xattrs = Some(id);
+            sets[place as usize] = Some(id);
             before = start as usize;
         }
+        sets
     }
 }
 
@@ -125,30 +200,26 @@ impl<'v> Finder<'v> {
         }
     }
 
-    /// A hash of the xattrs of an inode; `None` where it has none. The buffer serves for many inodes.
-    fn hash(&self, index: u32, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
-        let set = self.members(index);
-        if set.is_empty() {
+    /// A hash of the xattrs of an inode; `None` where it has none, or the hash is known. The buffer serves for many
+    /// inodes.
+    fn hash(&self, seed: u64, index: u32, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
+        let inode = &self.inodes.list[index as usize];
+        let own = self.inodes.xattrs_of(inode);
+        // Where there are values in inodes of their own, others may be the same as these.
+        let known = self.distinct.is_empty() && is_own(own);
+        if inode.xattr_block().is_none() && (own.is_empty() || known) {
             return Ok(None);
         }
-        if let Some([double, _]) = set.windows(2).find(|pair| pair[0].xattr.key() == pair[1].xattr.key()) {
-            let double = double.xattr;
-            let name = crate::ondisk::xattr::full_name(double.index, double.name);
-            return Err(Location::of(Structure::Xattr)
-                .inode(self.inodes.list[index as usize].number)
-                .wrong(format!("have two values for {name}")));
+        let members = self.members(index);
+        if members.is_empty() {
+            return Ok(None);
         }
-        buffer.clear();
-        for Member { xattr, .. } in set {
-            buffer.push(xattr.index);
-            buffer.extend(xattr.name.len().to_le_bytes());
-            buffer.extend(xattr.name);
-            match self.number(xattr) {
-                Some(number) => buffer.extend(number.to_le_bytes()),
-                None => buffer.extend(self.values.of(xattr)),
-            }
-        }
-        Ok(Some(xxh3_64_with_seed(buffer, self.seed)))
+        let set: SmallVec<[&RawXattr<'_>; 4]> = members.iter().map(|member| member.xattr).collect();
+        let value = |xattr: &RawXattr<'_>, buffer: &mut Vec<u8>| match self.number(xattr) {
+            Some(number) => buffer.extend(number.to_le_bytes()),
+            None => buffer.extend(self.values.of(xattr)),
+        };
+        hash(seed, inode.number, &set, buffer, value).map(Some)
     }
 
     /// All xattrs of an inode, sorted.
