@@ -35,7 +35,8 @@ impl Table {
     /// `None` for bytes that begin with no table.
     pub fn new(name: String, bytes: Vec<u8>) -> Option<Self> {
         (bytes.get(510..SECTOR)? == [0x55, 0xAA]).then_some(())?;
-        let (mut areas, mut headers) = (vec![446..SECTOR], Vec::new());
+        let mut areas: Vec<_> = std::iter::once(446..SECTOR).collect();
+        let mut headers = Vec::new();
         for start in (SECTOR..bytes.len()).step_by(SECTOR) {
             let sector = &bytes[start..bytes.len().min(start + SECTOR)];
             if sector.starts_with(b"EFI PART") {
