@@ -73,6 +73,8 @@ pub fn read(source: &Source<'_>, scan: &Scan<'_>) -> Result<Specials> {
     specials.numbers.extend(empty_boot_loader(scan)?);
     if compat.contains(Compat::RESIZE_INODE) {
         resize(source, &mut specials);
+    } else {
+        specials.numbers.extend(empty_resize_inode(scan));
     }
     if let Some(mmp) = source.mmp()? {
         specials.claims.push(Claim::of_metadata(mmp.block.0, 1));
@@ -153,6 +155,19 @@ fn empty_boot_loader(scan: &Scan<'_>) -> Result<Option<InodeNr>> {
             .wrong("is the boot loader's, but not a regular file"));
     }
     Ok(None)
+}
+
+/// What the kernel leaves of the resize inode where it takes the feature away, to let the filesystem grow by meta groups:
+/// a file without blocks.
+fn empty_resize_inode(scan: &Scan<'_>) -> Option<InodeNr> {
+    let raw = scan.live.iter().find(|raw| raw.number == InodeNr::RESIZE)?;
+    let inode = Inode::decode(raw.bytes);
+    let is_empty = inode.format() == S_IFREG
+        && inode.flags().is_empty()
+        && inode.i_block.iter().all(|byte| *byte == 0)
+        && inode.i_blocks_lo.get() == 0
+        && inode.file_acl() == 0;
+    is_empty.then_some(InodeNr::RESIZE)
 }
 
 /// Of the resize inode, all but one block is static metadata, and all of it is rebuilt.

@@ -243,3 +243,32 @@ fn every_way_out_has_the_size() {
         same_bytes(&wanted, &output);
     }
 }
+
+/// Beyond its reserved descriptors, of which there are 256 blocks, the kernel lets a filesystem grow with meta groups.
+#[test]
+fn meta_groups_of_the_kernel_come_and_go() {
+    if !gate(&[Need::EmulatedKernel]) {
+        return;
+    }
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    tree::plain(&source);
+    let options = ["-t", "ext4", "-b", "1024", "-g", "1024", "-N", "512", "-J", "size=4"];
+    let image = lab.mke2fs_d("in.img", "24M", &options, &source);
+    File::options().write(true).open(&image).and_then(|file| file.set_len(5 << 30)).expect("a length");
+    emulated(&[&image], "mount -t ext4 /dev/vda /mnt\nfskeys grow /mnt 5242880\numount /mnt\n");
+    let first_meta_bg = u32::from_le_bytes(peek(&image, 1024 + 0x104));
+    let has_meta_bg = |image: &Path| u32::from_le_bytes(peek(image, 1024 + 0x60)) & 0x10 != 0;
+    assert!(has_meta_bg(&image) && first_meta_bg > 0, "{}", run(tool("dumpe2fs").arg("-h").arg(&image)));
+    // The kernel leaves the resize inode, without blocks, and e2fsck has nothing to say of it.
+    judge::fsck_silent(&image).expect("an image that grew");
+    canonical(&image, &[]);
+    for (size, bytes) in [("6G", 6 << 30), ("3G", 3 << 30), ("20M", 20 << 20)] {
+        let output = sized(&image, size);
+        same_bytes(&output, &canonical(&output, &[]));
+        assert_eq!(has_meta_bg(&output), size == "6G");
+        assert_eq!(tree_digest(&image), tree_digest(&output), "{size}");
+        let copy = resized(&lab, &image, bytes).expect("another size");
+        same_bytes(&output, &canonical(&copy, &[]));
+    }
+}
