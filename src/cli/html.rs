@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use ext4_canon::compare::{Comparison, Detail, Difference};
+use ext4_canon::compare::{Comparison, Detail, Difference, Setting};
 use ext4_canon::occupancy::{Cell, Occupancy, Use};
 
 /// Cells of a map, and of a row of it.
@@ -28,6 +28,23 @@ pub struct Maps {
     pub after: Result<Occupancy, String>,
 }
 
+/// A filesystem that both sides have.
+pub struct Filesystem<'p> {
+    /// Its name, where there may be several.
+    pub name: Option<&'p str>,
+    /// What differs.
+    pub comparison: &'p Comparison,
+    /// What lies where, on both sides.
+    pub maps: [Maps; 2],
+}
+
+impl Filesystem<'_> {
+    /// Something of it, with its name.
+    fn named(&self, what: &str) -> String {
+        self.name.map_or_else(|| what.to_owned(), |name| format!("{name}: {what}"))
+    }
+}
+
 /// Text, fit for the page and for the values of attributes.
 struct Text<'t>(&'t str);
 
@@ -47,14 +64,16 @@ impl std::fmt::Display for Text<'_> {
     }
 }
 
-/// The page. `words` tells a difference in words, and as a unified diff where there is one.
+/// The page. `around` is what differs outside of all filesystems; `words` tells a difference in words, and as a unified
+/// diff where there is one.
 pub fn page(
     names: [&str; 2],
-    comparison: &Comparison,
-    maps: &[Maps; 2],
+    matches: bool,
+    around: &[Setting],
+    filesystems: &[Filesystem<'_>],
     words: impl Fn(&Difference) -> (String, Option<String>),
 ) -> String {
-    let (class, verdict) = if comparison.is_match() { ("match", "match") } else { ("differ", "differ") };
+    let (class, verdict) = if matches { ("match", "match") } else { ("differ", "differ") };
     let [one, other] = names.map(Text);
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -63,16 +82,18 @@ pub fn page(
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{one} and {other}: {verdict}</title>\n\
          <style>\n{STYLE}{}</style>\n</head>\n<body>\n<main>\n\
          <h1>{one} and {other}: <span id=\"verdict\" class=\"{class}\">{verdict}</span></h1>\n",
-        filter_rules(comparison)
+        filter_rules(filesystems)
     );
-    summary(&mut page, comparison);
-    differences(&mut page, comparison, words);
-    settings(&mut page, names, comparison);
-    ignored(&mut page, names, comparison);
+    summary(&mut page, around, filesystems);
+    differences(&mut page, filesystems, words);
+    settings(&mut page, names, around, filesystems);
+    ignored(&mut page, names, filesystems);
     page.push_str("<section id=\"maps\">\n<h2>What lies where</h2>\n");
     legend(&mut page);
-    for (name, maps) in names.iter().zip(maps) {
-        both_maps(&mut page, name, maps);
+    for filesystem in filesystems {
+        for (name, maps) in names.iter().zip(&filesystem.maps) {
+            both_maps(&mut page, &filesystem.named(name), maps);
+        }
     }
     page.push_str("</section>\n</main>\n");
     line(&mut page, format_args!("<script>\n{SCRIPT}</script>\n</body>\n</html>"));
@@ -86,9 +107,9 @@ fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 /// How many differences there are of each attribute.
-fn attributes(comparison: &Comparison) -> BTreeMap<&'static str, usize> {
+fn attributes(filesystems: &[Filesystem<'_>]) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
-    for difference in &comparison.differences {
+    for difference in filesystems.iter().flat_map(|filesystem| &filesystem.comparison.differences) {
         *counts.entry(difference.attribute.name()).or_default() += 1;
     }
     counts
@@ -100,34 +121,38 @@ fn slug(name: &str) -> String {
 }
 
 /// Rules that leave out what the chosen filter does, without a script.
-fn filter_rules(comparison: &Comparison) -> String {
+fn filter_rules(filesystems: &[Filesystem<'_>]) -> String {
     let rule = |name: &&str| {
         let slug = slug(name);
         format!("body:has(#only-{slug}:checked) tr.difference:not(.{slug}) {{ display: none; }}\n")
     };
-    attributes(comparison).keys().map(rule).collect()
+    attributes(filesystems).keys().map(rule).collect()
 }
 
-fn summary(page: &mut String, comparison: &Comparison) {
-    let Comparison { differences, settings, paths, bytes, .. } = comparison;
+fn summary(page: &mut String, around: &[Setting], filesystems: &[Filesystem<'_>]) {
+    let total = |of: &dyn Fn(&Comparison) -> u64| -> u64 {
+        filesystems.iter().map(|filesystem| of(filesystem.comparison)).sum()
+    };
+    let paths = total(&|comparison| comparison.paths);
+    let bytes = total(&|comparison| comparison.bytes);
     line(
         page,
         format_args!(
             "<dl id=\"summary\">\n<dt>Differences of the trees</dt><dd>{}</dd>\n\
              <dt>Differences of the filesystems</dt><dd>{}</dd>\n<dt>Paths that both have</dt><dd>{paths}</dd>\n\
              <dt>Bytes of content compared</dt><dd>{bytes}</dd>\n</dl>",
-            differences.len(),
-            settings.len()
+            total(&|comparison| comparison.differences.len() as u64),
+            total(&|comparison| comparison.settings.len() as u64) + around.len() as u64
         ),
     );
 }
 
 fn differences(
     page: &mut String,
-    comparison: &Comparison,
+    filesystems: &[Filesystem<'_>],
     words: impl Fn(&Difference) -> (String, Option<String>),
 ) {
-    let all = comparison.differences.len();
+    let all: usize = filesystems.iter().map(|filesystem| filesystem.comparison.differences.len()).sum();
     line(page, format_args!("<section id=\"differences\">\n<h2>Trees</h2>"));
     if all == 0 {
         line(page, format_args!("<p>The trees are equal.</p>\n</section>"));
@@ -140,12 +165,15 @@ fn differences(
         )
     };
     line(page, format_args!("{}", choice("all", "all", all, " checked")));
-    for (name, count) in attributes(comparison) {
+    for (name, count) in attributes(filesystems) {
         line(page, format_args!("{}", choice(&slug(name), name, count, "")));
     }
     line(page, format_args!("<label id=\"search\" hidden>path <input type=\"search\"></label>\n</fieldset>"));
     line(page, format_args!("<table>\n<thead><tr><th>Path</th><th>What differs</th></tr></thead>\n<tbody>"));
-    for difference in comparison.differences.iter().take(MOST_ROWS) {
+    let differences = filesystems.iter().flat_map(|filesystem| {
+        filesystem.comparison.differences.iter().map(move |difference| (filesystem, difference))
+    });
+    for (filesystem, difference) in differences.take(MOST_ROWS) {
         let (words, diff) = words(difference);
         let diff = diff.map_or(String::new(), |diff| format!("<pre>{}</pre>", Text(&diff)));
         line(
@@ -153,7 +181,7 @@ fn differences(
             format_args!(
                 "<tr class=\"difference {}\"><td>{}</td><td>{}{diff}</td></tr>",
                 slug(difference.attribute.name()),
-                Text(&difference.path),
+                Text(&filesystem.named(&difference.path)),
                 Text(&words)
             ),
         );
@@ -165,39 +193,42 @@ fn differences(
     line(page, format_args!("</section>"));
 }
 
-fn settings(page: &mut String, [one, other]: [&str; 2], comparison: &Comparison) {
-    let rows = comparison.settings.iter().map(|setting| {
-        let cells = [&setting.name, &setting.values[0], &setting.values[1], &setting.option];
+fn settings(page: &mut String, [one, other]: [&str; 2], around: &[Setting], filesystems: &[Filesystem<'_>]) {
+    let around = around.iter().map(|setting| (setting.name.clone(), setting));
+    let within = filesystems.iter().flat_map(|filesystem| {
+        filesystem.comparison.settings.iter().map(|setting| (filesystem.named(&setting.name), setting))
+    });
+    let rows = around.chain(within).map(|(name, setting)| {
+        let cells = [&name, &setting.values[0], &setting.values[1], &setting.option];
         cells.map(|cell| format!("<td>{}</td>", Text(cell))).concat()
     });
+    let rows: Vec<_> = rows.collect();
     let nothing = "Nothing keeps equal trees from equal images.";
     let heads = ["What differs", one, other, "Aligned by"];
     table(page, ("settings", "Filesystems"), nothing, &heads, rows);
 }
 
-fn ignored(page: &mut String, [one, other]: [&str; 2], comparison: &Comparison) {
-    let rows = comparison.ignored.iter().map(|ignored| {
+fn ignored(page: &mut String, [one, other]: [&str; 2], filesystems: &[Filesystem<'_>]) {
+    let all = filesystems.iter().flat_map(|filesystem| {
+        filesystem.comparison.ignored.iter().map(move |ignored| (filesystem, ignored))
+    });
+    let rows = all.map(|(filesystem, ignored)| {
         let values = match &ignored.detail {
             Detail::Values([one, other]) => format!("<td>{}</td><td>{}</td>", Text(one), Text(other)),
             Detail::Differing(count) => format!("<td colspan=\"2\">{count}</td>"),
             Detail::Counts([one, other]) => format!("<td>{one}</td><td>{other}</td>"),
         };
-        format!("<td>{}</td>{values}", Text(ignored.what))
+        format!("<td>{}</td>{values}", Text(&filesystem.named(ignored.what)))
     });
+    let rows: Vec<_> = rows.collect();
     let nothing = "There is nothing that differs without mattering.";
     table(page, ("ignored", "What does not matter"), nothing, &["What differs", one, other], rows);
 }
 
 /// A section with a table, or with a sentence where there are no rows.
-fn table(
-    page: &mut String,
-    (id, title): (&str, &str),
-    nothing: &str,
-    heads: &[&str],
-    rows: impl ExactSizeIterator<Item = String>,
-) {
+fn table(page: &mut String, (id, title): (&str, &str), nothing: &str, heads: &[&str], rows: Vec<String>) {
     line(page, format_args!("<section id=\"{id}\">\n<h2>{title}</h2>"));
-    if rows.len() == 0 {
+    if rows.is_empty() {
         line(page, format_args!("<p>{nothing}</p>\n</section>"));
         return;
     }

@@ -14,7 +14,7 @@ use crate::source::Input;
 pub struct DiskComparison {
     /// What differs outside filesystems.
     pub settings: Vec<Setting>,
-    /// The filesystems that lie in the same place of both, by their names in the first.
+    /// The [`twins`], by their names in the first.
     pub filesystems: Vec<(String, Comparison)>,
 }
 
@@ -23,6 +23,15 @@ impl DiskComparison {
     pub fn is_match(&self) -> bool {
         self.settings.is_empty() && self.filesystems.iter().all(|(_, comparison)| comparison.is_match())
     }
+}
+
+/// The filesystems that lie in the same place of both disks, in the order of their places.
+pub fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d Part; 2]> {
+    let twin = |part: &'d Part| {
+        let other = disks[1].parts.iter().find(|other| other.bytes == part.bytes)?;
+        Some([part, other])
+    };
+    disks[0].parts.iter().filter_map(twin).collect()
 }
 
 /// Compares two disks.
@@ -38,18 +47,12 @@ pub fn compare(
     observer: &dyn Observer,
 ) -> Result<DiskComparison, SideError> {
     let mut found = DiskComparison { settings: tables(disks, around), ..DiskComparison::default() };
-    let twin = |part: &Part| disks[1].parts.iter().find(|other| other.bytes == part.bytes);
-    for part in &disks[0].parts {
-        let Some(other) = twin(part) else {
-            continue;
-        };
-        let inputs = [disks[0].filesystem(part), disks[1].filesystem(other)];
+    for parts in twins(disks) {
+        let inputs = [disks[0].filesystem(parts[0]), disks[1].filesystem(parts[1])];
         let comparison = crate::compare::compare([&inputs[0], &inputs[1]], options, extra, observer);
-        let name = part.name.clone().unwrap_or_default();
-        let comparison = comparison.map_err(|failed| SideError {
-            error: Disk::error([part, other][failed.side], failed.error),
-            ..failed
-        })?;
+        let name = parts[0].name.clone().unwrap_or_default();
+        let comparison = comparison
+            .map_err(|failed| SideError { error: Disk::error(parts[failed.side], failed.error), ..failed })?;
         found.filesystems.push((name, comparison));
     }
     let tables_differ = !found.settings.is_empty();

@@ -10,7 +10,7 @@ mod mbr;
 mod select;
 mod write;
 
-pub use compare::{DiskComparison, compare};
+pub use compare::{DiskComparison, compare, twins};
 pub use select::Selection;
 pub use write::Around;
 

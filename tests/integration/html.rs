@@ -5,7 +5,8 @@ mod browser;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::image::debugfs;
+use crate::support::disk::disk;
+use crate::support::image::{debugfs, patch};
 use crate::support::tools::{Ran, try_run};
 use crate::support::{Lab, tool, tree};
 
@@ -96,6 +97,34 @@ fn equal_trees_have_a_page_as_well() {
     let page = fs::read_to_string(&file).expect("a page");
     assert!(page.contains("class=\"match\">match<") && page.contains("The trees are equal"));
     assert_eq!(count(&page, "<tr class=\"difference"), 0);
+}
+
+#[test]
+fn a_page_about_disks_has_all_their_filesystems() {
+    const TABLE: &str = "label: gpt\nlabel-id: 11111111-2222-3333-4444-555555555555\n\
+        start=2048, size=49152, name=boot, uuid=11111111-2222-3333-4444-555555555556\n\
+        start=53248, size=49152, name=\"the <root>\", uuid=11111111-2222-3333-4444-555555555557\n";
+    let lab = Lab::new();
+    let [one, other] = pair(&lab, CHANGES);
+    let disks = [&one, &other].map(|second| {
+        let path = second.with_extension("disk");
+        disk(&path, 52, TABLE, &[(1, &one), (26, second)]);
+        path
+    });
+    patch(&disks[1], 100 * 512, b"x");
+    let file = lab.path("page.html");
+    let ran = compare(&disks[0], &disks[1], &file, &[]);
+    assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
+    let page = fs::read_to_string(&file).expect("a page");
+    assert_eq!(count(&page, "<tr class=\"difference mode\">"), 2, "{page}");
+    assert_eq!(count(&page, "<td>partition 2 (the &lt;root&gt;): /sizes/59</td>"), 2);
+    assert_eq!(count(&page, "<td>partition 1 (boot): /"), 0);
+    assert_eq!(count(&page, "<td>byte 51200 of the disk</td>"), 1);
+    assert_eq!(count(&page, "<svg "), 8);
+    assert_eq!(count(&page, "aria-label=\"partition 1 (boot): "), 4);
+    assert_eq!(compare(&disks[0], &disks[0], &file, &[]).code, Some(0));
+    let page = fs::read_to_string(&file).expect("a page");
+    assert!(page.contains("class=\"match\">match<") && page.contains("The trees are equal"));
 }
 
 /// What both canonical maps count is what e2fsprogs count.

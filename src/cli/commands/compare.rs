@@ -126,10 +126,8 @@ pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<End
         let words =
             "only one of the two images is a disk with partitions: use --partition to choose a filesystem";
         return Err(Failure::usage(inputs[usize::from(disks[0].named)], words));
-    } else if let Some(page) = telling.html.as_deref() {
-        return Err(Failure::usage(page, "a page is about one filesystem: use --partition to choose one"));
     } else {
-        whole_disks(work, inputs, images, &disks, extra)?
+        whole_disks(work, inputs, images, &disks, page, extra)?
     };
     drop(disks);
     // To unmap what was read takes a while, and need not be done for one after the other.
@@ -156,11 +154,8 @@ fn filesystems(
     let mut remarks = Vec::new();
     if let Some(target) = page {
         let maps = |side: usize| maps(work, inputs[side], images[side], &files[side]);
-        let maps = [maps(0)?, maps(1)?];
-        let names = inputs.map(Path::to_string_lossy);
-        let told = |found: &Difference| (words(inputs, found), lines_of(inputs, found));
-        let page = html::page([&names[0], &names[1]], &comparison, &maps, told);
-        remarks = Output::write_all(target, page.as_bytes())?;
+        let part = html::Filesystem { name: None, comparison: &comparison, maps: [maps(0)?, maps(1)?] };
+        remarks = write_page(target, inputs, comparison.is_match(), &[], &[part])?;
     }
     let mut ended = ended(comparison.is_match());
     ended.remarks = remarks;
@@ -176,11 +171,25 @@ fn filesystems(
     Ok(ended)
 }
 
+fn write_page(
+    target: Target,
+    inputs: [&Path; 2],
+    matches: bool,
+    around: &[compare::Setting],
+    filesystems: &[html::Filesystem<'_>],
+) -> Result<Vec<String>, Failure> {
+    let names = inputs.map(Path::to_string_lossy);
+    let told = |found: &Difference| (words(inputs, found), lines_of(inputs, found));
+    let page = html::page([&names[0], &names[1]], matches, around, filesystems, told);
+    Output::write_all(target, page.as_bytes())
+}
+
 fn whole_disks(
     work: &Work<'_>,
     inputs: [&Path; 2],
     images: [&Image; 2],
     disks: &[Disk<'_>; 2],
+    page: Option<Target>,
     extra: Extra,
 ) -> Result<Ended, Failure> {
     let Setting { options, around, .. } = work.setting;
@@ -189,6 +198,16 @@ fn whole_disks(
     images.iter().try_for_each(|image| image.unchanged())?;
     let found = result.map_err(|failed| Failure::of(inputs[failed.side], &failed.error))?;
     let mut ended = ended(found.is_match());
+    if let Some(target) = page {
+        let parts = disk::twins([&disks[0], &disks[1]]).into_iter().zip(&found.filesystems);
+        let parts = parts.map(|(parts, (name, comparison))| {
+            let maps =
+                |side: usize| maps(work, inputs[side], images[side], &disks[side].filesystem(parts[side]));
+            Ok(html::Filesystem { name: Some(name), comparison, maps: [maps(0)?, maps(1)?] })
+        });
+        let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
+        ended.remarks = write_page(target, inputs, found.is_match(), &found.settings, &parts)?;
+    }
     if work.setting.json {
         let filesystems = found.filesystems.iter();
         let filesystems = filesystems

@@ -593,7 +593,6 @@ pub const CASES: &[Case] = &[
         fs::rename(image, lab.path("none.img")).expect("renaming");
         two_filesystems(lab);
     }),
-    command("a page about a disk", r#""$0" compare --html out.img in.img in.img"#, two_filesystems),
     by_root(
         "a full disk",
         r#"unshare -m sh -c 'mount -t tmpfs -o size=4k none full && exec "$0" in.img full/out.img' "$0""#,
