@@ -8,6 +8,7 @@ use gpt::header::{Header, read_header_from_arbitrary_device};
 use gpt::partition::file_read_partitions;
 use uuid::Uuid;
 
+use super::guids::crc32;
 use super::{Partition, Table, TableKind, damaged_table, mbr};
 use crate::error::{Location, Structure};
 use crate::{Error, Result};
@@ -74,14 +75,21 @@ pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<Copy> {
     let length = bytes.len() as u64;
     let start = sector.checked_mul(sector_size).filter(|start| *start >= sector_size && *start < length);
     let Some(start) = start else { return Err(wrong("lies behind the end of the image")) };
+    if let Some(header) = bytes.get(usize::try_from(start).unwrap_or(usize::MAX)..)
+        && has_other_sizes(header, sector_size)
+    {
+        return Err(Location::of(Structure::PartitionTable).unsupported(
+            format!(
+                "a GPT of which the header has other sizes than {HEADER} bytes, and {ENTRY} for an entry"
+            ),
+            "make the partition table anew, or use --offset for a filesystem whose place is known",
+        ));
+    }
     // The crate reads what is in the sector with the number 1.
     let from = usize::try_from(start - sector_size).unwrap_or(usize::MAX);
     let mut window = Cursor::new(bytes.get(from..).unwrap_or_default());
     let header = read_header_from_arbitrary_device(&mut window, block_size(sector_size))
         .map_err(|error| wrong(&format!("can't be read: {error}")))?;
-    if u64::from(header.header_size_le) != HEADER || u64::from(header.part_size) != ENTRY {
-        return Err(wrong("has other sizes than 92 bytes, and 128 for an entry"));
-    }
     if header.current_lba != sector {
         return Err(wrong("says that it lies elsewhere"));
     }
@@ -126,6 +134,23 @@ fn entries(bytes: &[u8], copy: &Copy, sector_size: u64) -> Result<Vec<Partition>
 fn has_magic(bytes: &[u8], sector_size: u64) -> bool {
     let at = usize::try_from(sector_size).unwrap_or(usize::MAX);
     bytes.get(at..).is_some_and(|rest| rest.starts_with(MAGIC))
+}
+
+/// Whether a header is sound, and of sizes that later versions may have.
+fn has_other_sizes(header: &[u8], sector_size: u64) -> bool {
+    let number =
+        |at: usize| header.get(at..).and_then(<[u8]>::first_chunk).map(|raw| u32::from_le_bytes(*raw));
+    let (Some(size), Some(entry)) = (number(12), number(84)) else { return false };
+    if !header.starts_with(MAGIC) || [size, entry].map(u64::from) == [HEADER, ENTRY] {
+        return false;
+    }
+    let whole = Some(size).filter(|size| (HEADER..=sector_size).contains(&u64::from(*size)));
+    let whole = whole.and_then(|size| header.get(..usize::try_from(size).ok()?));
+    whole.is_some_and(|whole| {
+        let mut whole = whole.to_vec();
+        whole[16..20].fill(0);
+        number(16) == Some(crc32(&whole))
+    })
 }
 
 fn block_size(sector_size: u64) -> LogicalBlockSize {

@@ -66,6 +66,14 @@ pub fn canonical(bytes: &[u8], table: &Table, contents: &[[u8; 32]]) -> Result<V
     if !patches.is_sorted_by(|one, next| end(one) <= next.offset) {
         return Err(damaged_table("the parts of the GPT overlap"));
     }
+    // Else a GUID would follow from the table that it stands in.
+    let holds = |partition: &&Partition, patch: &Patch| {
+        partition.bytes.start < end(patch) && patch.offset < partition.bytes.end
+    };
+    let holding = |partition: &&Partition| patches.iter().any(|patch| holds(partition, patch));
+    if let Some(partition) = table.partitions.iter().find(holding) {
+        return Err(damaged_table(format!("{} overlaps the partition table", partition.shown())));
+    }
     Ok(patches)
 }
 
@@ -118,7 +126,7 @@ fn from_digest(digest: &[u8; 32]) -> Uuid {
 }
 
 /// The checksum of a GPT: that of Ethernet and zip.
-fn crc32(bytes: &[u8]) -> u32 {
+pub fn crc32(bytes: &[u8]) -> u32 {
     crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
 }
 

@@ -1,6 +1,7 @@
 //! The partition table of the PC (MBR), with the chain of tables for logical partitions.
 //!
-//! Crates that read it add up numbers from the image unchecked, which hostile ones make overflow.
+//! Crates that read it add up numbers from the image unchecked, which hostile ones make overflow. Logical partitions
+//! are numbered as Linux does it: in the order of the chain, which tools also let go back.
 
 use std::ops::Range;
 
@@ -16,7 +17,7 @@ const SIGNATURE: (usize, [u8; 2]) = (510, [0x55, 0xAA]);
 const PROTECTIVE: u8 = 0xEE;
 /// The types of partitions that hold logical partitions.
 const EXTENDED: [u8; 3] = [0x05, 0x0F, 0x85];
-/// More logical partitions than Linux ever shows.
+/// More tables of logical partitions than Linux ever follows.
 const MOST_LOGICAL: usize = 256;
 
 /// What a disk begins with.
@@ -107,35 +108,37 @@ fn logical(
     sector_size: u64,
 ) -> Result<Vec<(u64, Entry)>> {
     let first = u64::from(extended.start);
-    let (mut found, mut at) = (Vec::new(), first);
+    let (mut found, mut seen) = (Vec::new(), vec![first]);
     loop {
+        let at = seen.last().copied().unwrap_or(first);
         let place = at * sector_size;
         let Some(entries) = entries(bytes, place) else {
             // An extended partition without any may be blank.
-            if at == first && found.is_empty() {
+            if seen.len() == 1 {
                 return Ok(found);
             }
             return Err(damaged_table(format!("the table of logical partitions in sector {at} is none")));
         };
         reserved.push(place..place + sector_size);
-        let [entry, next, ..] = entries;
-        if entry.kind != 0 && entry.sectors > 0 {
-            found.push((at, entry));
+        let used = entries.into_iter().filter(|entry| entry.kind != 0 && entry.sectors > 0);
+        let (links, parts): (Vec<_>, Vec<_>) = used.partition(|entry| EXTENDED.contains(&entry.kind));
+        if links.len() > 1 || parts.len() > 1 {
+            let what = "has more than one partition, and one table that follows";
+            return Err(damaged_table(format!("the table of logical partitions in sector {at} {what}")));
         }
-        if found.len() > MOST_LOGICAL {
-            return Err(damaged_table(format!("there are more than {MOST_LOGICAL} logical partitions")));
-        }
-        if next.kind == 0 || next.sectors == 0 {
-            return Ok(found);
-        }
-        // Only forward, so that it ends.
+        found.extend(parts.first().map(|entry| (at, *entry)));
+        let Some(next) = links.first() else { return Ok(found) };
         let after = first + u64::from(next.start);
-        if after <= at || next.start >= extended.sectors {
+        // Each only once, so that it ends.
+        if next.start >= extended.sectors || seen.contains(&after) {
             return Err(damaged_table(format!(
                 "the tables of logical partitions go from sector {at} to {after}"
             )));
         }
-        at = after;
+        if seen.len() == MOST_LOGICAL {
+            return Err(damaged_table(format!("there are more than {MOST_LOGICAL} logical partitions")));
+        }
+        seen.push(after);
     }
 }
 
@@ -211,8 +214,51 @@ mod tests {
     }
 
     #[test]
-    fn chains_that_go_back_or_away_are_refused() {
-        for next in [0, 5, 60, u32::MAX] {
+    fn logical_partitions_in_any_order() {
+        let bytes = disk(
+            100,
+            &[
+                (0, &[(0x0F, 20, 60)]),
+                (20, &[(0x83, 40, 10), (5, 30, 20)]),
+                (50, &[(5, 5, 10), (0, 0, 0), (0x83, 1, 4)]),
+                (25, &[(0x83, 2, 3)]),
+            ],
+        );
+        assert_eq!(
+            found(&bytes),
+            [(5, 60 * 512..70 * 512), (6, 51 * 512..55 * 512), (7, 27 * 512..30 * 512)]
+        );
+        // The first one may have been deleted.
+        let bytes =
+            disk(100, &[(0, &[(0x0F, 20, 60)]), (20, &[(0, 0, 0), (5, 30, 1)]), (50, &[(0x83, 1, 4)])]);
+        assert_eq!(found(&bytes), [(5, 51 * 512..55 * 512)]);
+    }
+
+    #[test]
+    fn a_chain_has_an_end() {
+        // So many tables, each with a partition of the next sector.
+        let chain = |count: u32| {
+            let entries: Vec<_> = (0..count)
+                .map(|index| {
+                    let next = if index + 1 < count { (5, index * 2 + 2, 2) } else { (0, 0, 0) };
+                    [(0x83, 1, 1), next]
+                })
+                .collect();
+            let mut tables: Vec<Entries<'_>> = vec![(0, &[(5, 20, 1000)])];
+            tables.extend(entries.iter().enumerate().map(|(index, entries)| (20 + index * 2, &entries[..])));
+            disk(1100, &tables)
+        };
+        assert_eq!(found(&chain(256)).len(), 256);
+        assert!(read(&chain(257), 512).unwrap_err().to_string().contains("more than 256 logical partitions"));
+        for entries in [&[(0x83, 1, 1), (0x83, 2, 1)][..], &[(5, 5, 1), (0, 0, 0), (5, 9, 1)]] {
+            let error = read(&disk(100, &[(0, &[(5, 20, 60)]), (20, entries)]), 512).unwrap_err();
+            assert!(error.to_string().contains("more than one partition"), "{error}");
+        }
+    }
+
+    #[test]
+    fn chains_that_go_round_or_away_are_refused() {
+        for next in [0, 30, 60, u32::MAX] {
             let bytes = disk(
                 100,
                 &[

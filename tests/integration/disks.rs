@@ -250,6 +250,28 @@ fn some_partitions_are_chosen() {
     assert!(report.contains("\"name\": \"partition 2 (boot)\""), "{report}");
 }
 
+/// Linux numbers logical partitions in the order of the chain of their tables, and sfdisk writes this as it is told.
+#[test]
+fn logical_partitions_in_another_order() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let table = "label: dos\nlabel-id: 0x11223344\nstart=2MiB, size=16MiB\nstart=19MiB, size=42MiB, type=5\n\
+                 start=58MiB, size=2MiB, type=82\nstart=40MiB, size=16MiB\nstart=20MiB, size=16MiB\n";
+    let [one, other] = builds(&lab, [table, table]);
+    let listed = run(tool("sfdisk").arg("-d").arg(&one));
+    assert!(listed.contains(".img7 : start=       40960"), "{listed}");
+    let options = [&EPOCH[..], &["--zero-gaps", "--verify"]].concat();
+    let outputs = [&one, &other].map(|disk| canonical(disk, &options));
+    same_bytes(&outputs[0], &outputs[1]);
+    same_bytes(&cut(&outputs[0], 20), &canonical(&cut(&one, 20), &EPOCH));
+    patch(&one, (19 << 20) + 4096, &[0; 8]);
+    assert!(around(&one) == around(&outputs[0]), "a table was changed");
+    let ran = sub(&["cat", "--partition", "11223344-07"], &[&one, Path::new("/name")]);
+    assert_eq!(ran.stdout, "boot");
+}
+
 #[test]
 fn what_does_not_fit_together_is_refused() {
     if !gate(&[Need::Mounts]) {
@@ -277,4 +299,27 @@ fn what_does_not_fit_together_is_refused() {
     disk(&damaged, 64, MBR, &[(2, &filesystem(&lab, 0, 0))]);
     patch(&damaged, 446 + 12, &(34_u32 << 11).to_le_bytes());
     assert!(refused(&damaged, &[], 4).contains("partition 1 overlaps partition 5"));
+    // A GUID can't follow from the table that it stands in.
+    let damaged = lab.path("cover.img");
+    disk(&damaged, 64, GPT_KEPT, &[(2, &filesystem(&lab, 0, 0))]);
+    let last = (64_u64 << 11) - 1;
+    for at in [2 * 512, (last - 32) * 512] {
+        patch(&damaged, at + 3 * 128 + 40, &last.to_le_bytes());
+    }
+    let entries: [u8; 128 * 128] = peek(&damaged, 2 * 512);
+    for at in [512, last * 512] {
+        let mut header: [u8; 92] = peek(&damaged, at);
+        header[88..].copy_from_slice(&crc32(&entries).to_le_bytes());
+        header[16..20].fill(0);
+        let own = crc32(&header);
+        header[16..20].copy_from_slice(&own.to_le_bytes());
+        patch(&damaged, at, &header);
+    }
+    canonical(&damaged, &[]);
+    let words = refused(&damaged, &["--gpt", "canonical"], 4);
+    assert!(words.contains("partition 4 (esp) overlaps the partition table"), "{words}");
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
 }

@@ -546,6 +546,17 @@ pub const CASES: &[Case] = &[
         two_filesystems(lab);
         patch(&lab.path("in.img"), 512 + 60, b"other");
     }),
+    case("a GPT with larger entries", |lab| {
+        two_filesystems(lab);
+        let image = lab.path("in.img");
+        let mut header: [u8; 92] = peek(&image, 512);
+        header[84] = 0;
+        header[85] = 1;
+        header[16..20].fill(0);
+        let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&header);
+        header[16..20].copy_from_slice(&sum.to_le_bytes());
+        patch(&image, 512, &header);
+    }),
     case("a partition behind the end", |lab| {
         disk(&lab.path("in.img"), 16, MBR, &[]);
         fs::OpenOptions::new()

@@ -107,6 +107,27 @@ fn builds_that_agree_have_one_image() {
 }
 
 #[test]
+fn names_are_no_options_and_no_shell() {
+    if !gate(&[Need::PythonPackages]) {
+        return;
+    }
+    let lab = Lab::new();
+    let images = twins(&lab);
+    let folder = lab.folder("work");
+    let names = ["-a $b.img", "--b'\"*.img"];
+    for (image, name) in images.iter().zip(names) {
+        fs::copy(image, folder.join(name)).expect("a copy");
+    }
+    for epoch in [EPOCH, ""] {
+        let inputs = [("a", names[0]), ("b", names[1]), ("output", "-o $x"), ("source-date-epoch", epoch)];
+        let (ran, output, _) = act(&folder, &inputs);
+        assert!(output.contains("identical="), "{ran:#?}");
+        assert_eq!(ran.code, Some(i32::from(!output.contains("identical=true"))), "{ran:#?}");
+        assert!(folder.join("-o $x/a.img").is_file(), "{ran:#?}");
+    }
+}
+
+#[test]
 fn builds_that_differ_have_a_report() {
     if !gate(&[Need::PythonPackages]) {
         return;

@@ -2,10 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
 
 use super::{EPOCH, builder, project, replaces};
+use crate::support::contents::sha256;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, gate, run, tool};
+use crate::support::{Lab, Need, gate, run, tool, tree};
 
 #[test]
 fn shellcheck_is_content() {
@@ -56,33 +59,49 @@ fn mkosi_without_an_epoch_or_an_image_fails() {
     let ran = try_run(&mut script());
     assert!(ran.code == Some(1) && ran.stderr.contains("SourceDateEpoch="), "{ran:#?}");
     let ran = try_run(script().env("SOURCE_DATE_EPOCH", EPOCH));
-    assert!(ran.code == Some(1) && ran.stderr.contains("no image"), "{ran:#?}");
+    assert!(ran.code == Some(1) && ran.stderr.contains("no disk or ext filesystem"), "{ran:#?}");
+}
+
+#[test]
+fn mkosi_writes_partitions_of_other_kinds_too() {
+    replaces("image.root x86.raw", &|folder| {
+        let other = folder.join("image.esp.raw");
+        fs::write(&other, tree::noise(8, 100_000)).expect("writing");
+        let before = sha256(&other);
+        let ran = try_run(
+            builder(project("packaging/mkosi/mkosi.postoutput"))
+                .env("OUTPUTDIR", folder)
+                .env("SOURCE_DATE_EPOCH", EPOCH),
+        );
+        assert_eq!(sha256(&other), before, "{ran:#?}");
+        ran
+    });
+}
+
+/// The script, as Buildroot runs each script: with the folder of the images, and with the arguments that all of them get.
+fn buildroot(folder: &Path) -> Command {
+    let mut command = builder(project("packaging/buildroot/post-image.sh"));
+    command.arg(folder).args(["-c", "board/of this kind/genimage.cfg", "--other"]);
+    command.env("BINARIES_DIR", folder).env("SOURCE_DATE_EPOCH", EPOCH).env_remove("CANON_IMAGES");
+    command
 }
 
 #[test]
 fn buildroot_gives_the_folder_of_images() {
     replaces("rootfs.ext2", &|folder| {
         symlink("rootfs.ext2", folder.join("rootfs.ext4")).expect("a link");
-        let ran = try_run(
-            builder(project("packaging/buildroot/post-image.sh"))
-                .arg(folder)
-                .env("BINARIES_DIR", folder)
-                .env("SOURCE_DATE_EPOCH", EPOCH),
-        );
+        let ran = try_run(&mut buildroot(folder));
         assert!(folder.join("rootfs.ext4").is_symlink());
         ran
     });
 }
 
 #[test]
-fn buildroot_gives_the_names_of_more_images() {
+fn buildroot_names_other_images_in_the_environment() {
     replaces("data.ext4", &|folder| {
         fs::copy(folder.join("data.ext4"), folder.join("rootfs.ext2")).expect("a copy");
-        try_run(
-            builder(project("packaging/buildroot/post-image.sh"))
-                .arg(folder)
-                .arg("data.ext4")
-                .env("SOURCE_DATE_EPOCH", EPOCH),
-        )
+        let ran = try_run(buildroot(folder).env("CANON_IMAGES", "rootfs.ext2 data.ext4"));
+        assert!(sha256(&folder.join("rootfs.ext2")) == sha256(&folder.join("data.ext4")), "{ran:#?}");
+        ran
     });
 }
