@@ -90,6 +90,10 @@ pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<Copy> {
     let mut window = Cursor::new(bytes.get(from..).unwrap_or_default());
     let header = read_header_from_arbitrary_device(&mut window, block_size(sector_size))
         .map_err(|error| wrong(&format!("can't be read: {error}")))?;
+    // The crate takes one of other sizes for granted, if its checksum is right.
+    if u64::from(header.header_size_le) != HEADER || u64::from(header.part_size) != ENTRY {
+        return Err(wrong("has other sizes than 92 bytes, and 128 for an entry"));
+    }
     if header.current_lba != sector {
         return Err(wrong("says that it lies elsewhere"));
     }
