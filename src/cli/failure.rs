@@ -68,6 +68,18 @@ impl Failure {
         Self { code: Code::Io, message: format!("{}: {doing}: {error}", path.display()) }
     }
 
+    /// What is wrong with a file whose format is the command line's business, or what the system says of it.
+    pub fn of_format(path: &Path, doing: &str, error: &io::Error) -> Self {
+        let code = match error.kind() {
+            // That of the system has no words of its own.
+            _ if error.get_ref().is_none() => return Self::io(path, doing, error),
+            io::ErrorKind::InvalidData => Code::Damaged,
+            io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput => Code::Unsupported,
+            _ => return Self::io(path, doing, error),
+        };
+        Self { code, message: format!("{}: {error}", path.display()) }
+    }
+
     /// What the library says of an image.
     pub fn of(path: &Path, error: &Error) -> Self {
         Self { code: Code::of(error), message: format!("{}: {error}", path.display()) }

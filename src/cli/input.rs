@@ -14,10 +14,14 @@ use rustix::io::Errno;
 use super::failure::Failure;
 use super::map::Map;
 use super::sparse::{expand, is_sparse};
+use super::sparse_sums;
 use super::stream::spool;
 
 /// What stands for standard input, or for standard output.
 pub const STANDARD: &str = "-";
+
+/// What is done with what is no file that could be mapped as it is.
+const STORING: &str = "storing it in a temporary file (see TMPDIR)";
 
 /// Holes shorter than this are not worth a range of their own.
 const SHORTEST_HOLE: u64 = 64 << 10;
@@ -62,10 +66,9 @@ impl Image {
         };
         let mut metadata = file.metadata().map_err(|error| io("reading its size", error))?;
         let kind = metadata.file_type();
-        let storing = |error| io("storing it in a temporary file (see TMPDIR)", error);
         let mut stored_from = None;
         if kind.is_fifo() || kind.is_socket() {
-            file = spool(file).map_err(storing)?;
+            file = spool(file).map_err(|error| io(STORING, error))?;
             stored_from = Some("a pipe");
             metadata = file.metadata().map_err(|error| io("reading its size", error))?;
         }
@@ -73,9 +76,11 @@ impl Image {
         if metadata.is_file() {
             let map = Map::new(&file, metadata.len()).map_err(|error| io("mapping it into memory", error))?;
             if is_sparse(map.bytes()) {
-                file = expand(map.bytes()).map_err(storing)?;
+                let expanded = expand(map.bytes());
+                let expanded = expanded.and_then(|file| sparse_sums::check(map.bytes()).map(|()| file));
                 stored_from = Some("an Android sparse image");
                 map.readable().map_err(|error| io("reading it", error))?;
+                file = expanded.map_err(|error| Failure::of_format(path, STORING, &error))?;
                 metadata = file.metadata().map_err(|error| io("reading its size", error))?;
             }
         }

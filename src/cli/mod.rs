@@ -20,6 +20,7 @@ pub mod run;
 pub mod signals;
 pub mod sink;
 pub mod sparse;
+mod sparse_sums;
 pub mod stream;
 pub mod subcommands;
 pub mod target;

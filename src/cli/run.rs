@@ -209,7 +209,7 @@ fn sparse_output(output: &Output, used: Vec<Range<u64>>) -> Result<Output, Failu
     let map = map_output(output)?;
     let sparse = output.another()?;
     sparse::write(sparse.file(), map.bytes(), &used)
-        .map_err(|error| Failure::io(output.shown(), "writing the output", &error))?;
+        .map_err(|error| Failure::of_format(output.shown(), "writing the output", &error))?;
     map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;
     Ok(sparse)
 }

@@ -11,10 +11,13 @@ const MAGIC: u32 = 0xED26_FF3A;
 const HEADER: u16 = 28;
 const CHUNK_HEADER: u16 = 12;
 
-const RAW: u16 = 0xCAC1;
-const FILL: u16 = 0xCAC2;
+/// Chunks of stored bytes.
+pub const RAW: u16 = 0xCAC1;
+/// Chunks of four bytes over and over.
+pub const FILL: u16 = 0xCAC2;
 const DONT_CARE: u16 = 0xCAC3;
-const CRC32: u16 = 0xCAC4;
+/// Checksums of everything before.
+pub const CRC32: u16 = 0xCAC4;
 
 /// Bytes of a block of what is written.
 const BLOCK: usize = 4096;
@@ -32,7 +35,7 @@ pub fn is_sparse(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// `InvalidData` with what is wrong, or what the system says.
+/// `InvalidData` with what is wrong, `Unsupported` with what is not handled, or what the system says.
 pub fn expand(bytes: &[u8]) -> io::Result<File> {
     expand_within(bytes, MOST_FILLED)
 }
@@ -47,7 +50,7 @@ pub fn expand_within(bytes: &[u8], most_filled: u64) -> io::Result<File> {
     let (major, chunk_header) = (u16_at(header, 4), u16_at(header, 10));
     let (block, blocks, chunks) = (u32_at(header, 12), u32_at(header, 16), u32_at(header, 20));
     if major != 1 || u16_at(header, 8) < HEADER || chunk_header < CHUNK_HEADER {
-        return wrong("is of a version that is not known");
+        return unsupported("is of a version that is not known; make a raw image with simg2img");
     }
     if block == 0 || block % 4 != 0 {
         return wrong("has a size of blocks that is no multiple of 4");
@@ -74,12 +77,14 @@ pub fn expand_within(bytes: &[u8], most_filled: u64) -> io::Result<File> {
             (FILL, 4) => {
                 filled += if data == [0; 4] { 0 } else { length };
                 if filled > most_filled {
-                    return wrong("fills more than 1 GiB with patterns; expand it with simg2img");
+                    return unsupported(
+                        "fills more than 1 GiB with patterns; make a raw image with simg2img",
+                    );
                 }
                 fill(&file, data, start..start + length)?;
             }
             (DONT_CARE, 0) => {}
-            // A checksum of everything before, which img2simg leaves out.
+            // `sparse_sums` looks at it.
             (CRC32, 4) if count == 0 => {}
             _ => return wrong("has a chunk of a kind or size that is not known"),
         }
@@ -99,7 +104,8 @@ pub fn expand_within(bytes: &[u8], most_filled: u64) -> io::Result<File> {
 pub fn write(out: &File, image: &[u8], used: &[Range<u64>]) -> io::Result<()> {
     let blocks = u32::try_from(image.len() / BLOCK).ok().filter(|_| image.len().is_multiple_of(BLOCK));
     let Some(blocks) = blocks else {
-        let words = "a sparse image has whole blocks of 4096 bytes, and at most 2^32 - 1 of them";
+        let words = "an Android sparse image has whole blocks of 4096 bytes, and at most 2^32 - 1 of them; \
+                     use --format raw, or give a filesystem such a size with --size";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
     };
     let chunks = chunks(image, used);
@@ -191,7 +197,11 @@ fn take<'b>(bytes: &'b [u8], start: u64, length: u64, what: &str) -> io::Result<
 }
 
 fn wrong<T>(what: &str) -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::InvalidData, format!("the Android sparse image {what}")))
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("the Android sparse image {what}; make it anew")))
+}
+
+fn unsupported<T>(what: &str) -> io::Result<T> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, format!("the Android sparse image {what}")))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {

@@ -5,9 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand as Clap};
-use ext4_canon::disk::{Around, Disk, Selection};
+use ext4_canon::disk::{Around, Disk, Part, Selection};
 use ext4_canon::policy::{SizePolicy, UuidPolicy};
-use ext4_canon::{Input, Options};
+use ext4_canon::{Error, Input, Options};
 
 use super::args::{Policy, threads};
 use super::commands::{Digesting, Of, Telling};
@@ -365,8 +365,8 @@ impl Given {
     /// # Errors
     ///
     /// As [`Disk::of`].
-    pub fn disk<'i>(&self, image: &'i Image, setting: &Setting) -> Result<Disk<'i>, Failure> {
-        let disk = Disk::of(&image.input(), &setting.selection);
+    pub fn disk<'i>(&self, image: &'i Image, selection: &Selection) -> Result<Disk<'i>, Failure> {
+        let disk = Disk::of(&image.input(), selection);
         image.unchanged()?;
         disk.map_err(|error| Failure::of(&self.path, &error))
     }
@@ -376,7 +376,14 @@ impl Given {
     /// # Errors
     ///
     /// As [`Disk::of`]; a usage error if there are several.
-    pub fn filesystem<'i>(&self, image: &'i Image, setting: &Setting) -> Result<Input<'i>, Failure> {
-        self.disk(image, setting)?.only().map_err(|error| Failure::of(&self.path, &error))
+    pub fn filesystem<'i>(&self, image: &'i Image, setting: &Setting) -> Result<(Part, Input<'i>), Failure> {
+        let disk = self.disk(image, &setting.selection)?;
+        let part = disk.only().map_err(|error| Failure::of(&self.path, &error))?;
+        Ok((part.clone(), disk.filesystem(part)))
+    }
+
+    /// What went wrong in a filesystem of the image.
+    pub fn failure(&self, part: &Part, error: Error) -> Failure {
+        Failure::of(&self.path, &Disk::error(part, error))
     }
 }

@@ -173,9 +173,9 @@ impl<'a> Disk<'a> {
     /// # Errors
     ///
     /// `Options` if there are several.
-    pub fn only(&self) -> Result<Input<'a>> {
+    pub fn only(&self) -> Result<&Part> {
         match &self.parts[..] {
-            [part] => Ok(self.filesystem(part)),
+            [part] => Ok(part),
             parts => {
                 let names: Vec<_> = parts.iter().filter_map(|part| part.name.as_deref()).collect();
                 Err(Error::Options(format!(

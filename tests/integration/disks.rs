@@ -237,9 +237,18 @@ fn some_partitions_are_chosen() {
     same_bytes(&cut(&both, 40), &canonical(&cut(&one, 40), &[]));
     let cat = sub(&["cat", "--partition", "data"], &[&one, Path::new("/name")]);
     assert_eq!(cat.stdout, "data");
-    // A partition is compared with a file that holds a filesystem.
     let ran = sub(&["compare", "--offset", "0"], &[&cut(&one, 2), &cut(&other, 2)]);
     assert_eq!(ran.code, Some(0), "{}", ran.stdout);
+    // A partition is compared with a file that holds a filesystem.
+    for (at, code) in [(2, Some(0)), (40, Some(1))] {
+        let file = cut(&other, at);
+        for files in [[one.as_path(), &file], [&file, &one]] {
+            let ran = sub(&["compare", "--partition", "root"], &files);
+            assert_eq!(ran.code, code, "{ran:?}");
+        }
+    }
+    let ran = sub(&["compare", "--partition", "root"], &[&cut(&one, 2), &cut(&other, 2)]);
+    assert!(ran.code == Some(2) && ran.stderr.contains("no partition table"), "{ran:?}");
     let ran = sub(&["compare", "--partition", "root", "--json"], &[&one, &other]);
     assert!(ran.code == Some(0) && ran.stdout.contains("\"paths\""), "{}", ran.stdout);
     let tree = |files: &[&Path], more: &[&str]| {
@@ -294,6 +303,17 @@ fn what_does_not_fit_together_is_refused() {
     patch(&damaged, (20 << 20) + 1024 + 4, &[0xFF; 4]);
     assert!(refused(&damaged, &[], 4).contains("partition 2 (boot): superblock"));
     canonical(&damaged, &["--partition", "root", "--partition", "data"]);
+    for (arguments, files) in [
+        (&["ls"][..], &[damaged.as_path()][..]),
+        (&["cat"], &[&damaged, Path::new("/name")]),
+        (&["digest"], &[&damaged]),
+        (&["digest", "--tree"], &[&damaged]),
+        (&["explain"], &[&damaged]),
+        (&["compare"], &[&one, &damaged]),
+    ] {
+        let ran = sub(&[arguments, &["--partition", "boot"]].concat(), files);
+        assert!(ran.code == Some(4) && ran.stderr.contains(": partition 2 (boot): superblock"), "{ran:?}");
+    }
     // Overlapping partitions.
     let damaged = lab.path("overlap.img");
     disk(&damaged, 64, MBR, &[(2, &filesystem(&lab, 0, 0))]);

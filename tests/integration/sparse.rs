@@ -59,7 +59,19 @@ fn what_is_no_sparse_image_is_refused() {
     let bytes = fs::read(lab.path("a.simg")).unwrap();
     fs::write(lab.path("cut.simg"), &bytes[..bytes.len() - 1]).unwrap();
     let ran = canon(&["cut.simg", "out.img"]);
-    assert!(ran.code == Some(5) && ran.stderr.contains("sparse image is cut short"), "{ran:?}");
+    assert!(ran.code == Some(4) && ran.stderr.contains("sparse image is cut short"), "{ran:?}");
+    // The checksum in the header, which may be left out.
+    fs::write(lab.path("sum.simg"), [&bytes[..24], &[1, 2, 3, 4], &bytes[28..]].concat()).unwrap();
+    let ran = canon(&["sum.simg", "out.img"]);
+    assert!(ran.code == Some(4) && ran.stderr.contains("other bytes than its checksum says"), "{ran:?}");
+    fs::write(lab.path("version.simg"), [&bytes[..4], &[2], &bytes[5..]].concat()).unwrap();
+    let ran = canon(&["version.simg", "out.img"]);
+    assert!(ran.code == Some(3) && ran.stderr.contains("version that is not known"), "{ran:?}");
+    // Blocks of 4096 bytes, which not every image has.
+    lab.mke2fs("odd.img", "4097K", &["-t", "ext2", "-b", "1024"]);
+    let ran = canon(&["--format", "sparse", "odd.img", "out.img"]);
+    assert!(ran.code == Some(3) && ran.stderr.contains("use --format raw"), "{ran:?}");
+    assert_eq!(canon(&["--format", "sparse", "--size", "4100K", "odd.img", "even.simg"]).code, Some(0));
     for arguments in [
         &["--format", "sparse", "in.img", "-"][..],
         &["--format", "sparse", "--in-place", "in.img"],

@@ -42,7 +42,7 @@ const LARGEST_IN_JSON: usize = 1 << 20;
 /// Prints a file.
 pub fn run(work: &Work<'_>, given: &Given, path: &OsStr) -> Result<Ended, Failure> {
     let (input, image) = (&given.path, given.open()?);
-    let filesystem = given.filesystem(&image, work.setting)?;
+    let (part, filesystem) = given.filesystem(&image, work.setting)?;
     let options = &work.setting.options;
     let result = work.pool.install(|| {
         with_tree(&filesystem, options, &work.progress, |source, reading| {
@@ -50,7 +50,7 @@ pub fn run(work: &Work<'_>, given: &Given, path: &OsStr) -> Result<Ended, Failur
         })
     });
     image.unchanged()?;
-    match result.map_err(|error: Error| Failure::of(input, &error))? {
+    match result.map_err(|error: Error| given.failure(&part, error))? {
         Outcome::Printed => Ok(Ended::default()),
         Outcome::Kept(size, bytes) => {
             let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());

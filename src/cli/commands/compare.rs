@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ext4_canon::compare::{self, Attribute, Comparison, Detail, Difference, Extra, Ignored, compare};
-use ext4_canon::disk::{self, Disk};
+use ext4_canon::disk::{self, Disk, Part, Selection};
 use ext4_canon::{Input, occupancy};
 use serde::Serialize;
 
@@ -116,12 +116,11 @@ pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<End
     let images = if is_one { [&one, &one] } else { [&one, &other] };
     let inputs = given.each_ref().map(|given| given.path.as_path());
     let page = telling.html.as_deref().map(|file| target(file, images)).transpose()?;
-    let disks = [given[0].disk(images[0], work.setting)?, given[1].disk(images[1], work.setting)?];
+    let disks = disks(given, images, &work.setting.selection)?;
     let ignored = !work.setting.quiet || telling.html.is_some();
     let extra = Extra { ignored, texts: telling.diff.then_some(LARGEST_TEXT) };
     let ended = if disks.iter().all(|disk| disk.named) {
-        let files = [only(inputs[0], &disks[0])?, only(inputs[1], &disks[1])?];
-        filesystems(work, inputs, images, &files, page, extra)?
+        filesystems(work, inputs, images, &disks, page, extra)?
     } else if disks.iter().any(|disk| disk.named) {
         let words =
             "only one of the two images is a disk with partitions: use --partition to choose a filesystem";
@@ -135,7 +134,25 @@ pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<End
     Ok(ended)
 }
 
-fn only<'i>(input: &Path, disk: &Disk<'i>) -> Result<Input<'i>, Failure> {
+/// The filesystems of both that are meant. A partition of one may be compared with the other, if that is a filesystem.
+fn disks<'i>(
+    given: &[Given; 2],
+    images: [&'i Image; 2],
+    selection: &Selection,
+) -> Result<[Disk<'i>; 2], Failure> {
+    let all = Selection { partitions: Vec::new(), ..selection.clone() };
+    let is_filesystem = images.map(|image| {
+        !selection.partitions.is_empty()
+            && Disk::of(&image.input(), &all).is_ok_and(|disk| disk.table.is_none())
+    });
+    let other_is_disk = is_filesystem[0] != is_filesystem[1];
+    let disk = |side: usize| {
+        given[side].disk(images[side], if other_is_disk && is_filesystem[side] { &all } else { selection })
+    };
+    Ok([disk(0)?, disk(1)?])
+}
+
+fn only<'d>(input: &Path, disk: &'d Disk<'_>) -> Result<&'d Part, Failure> {
     disk.only().map_err(|error| Failure::of(input, &error))
 }
 
@@ -143,14 +160,17 @@ fn filesystems(
     work: &Work<'_>,
     inputs: [&Path; 2],
     images: [&Image; 2],
-    files: &[Input<'_>; 2],
+    disks: &[Disk<'_>; 2],
     page: Option<Target>,
     extra: Extra,
 ) -> Result<Ended, Failure> {
+    let parts = [only(inputs[0], &disks[0])?, only(inputs[1], &disks[1])?];
+    let files = [disks[0].filesystem(parts[0]), disks[1].filesystem(parts[1])];
     let options = &work.setting.options;
     let result = work.pool.install(|| compare([&files[0], &files[1]], options, extra, &work.progress));
     images.iter().try_for_each(|image| image.unchanged())?;
-    let comparison = result.map_err(|failed| Failure::of(inputs[failed.side], &failed.error))?;
+    let comparison = result
+        .map_err(|failed| Failure::of(inputs[failed.side], &Disk::error(parts[failed.side], failed.error)))?;
     let mut remarks = Vec::new();
     if let Some(target) = page {
         let maps = |side: usize| maps(work, inputs[side], images[side], &files[side]);

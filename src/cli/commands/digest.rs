@@ -203,10 +203,16 @@ fn digest(work: &Work<'_>, digesting: &Digesting, input: &Path) -> Result<String
     let result = work.pool.install(|| match digesting.of {
         // A filesystem that was chosen is digested as an image of its own.
         Of::Image if disk.named => {
-            ext4_canon::digest(&disk.only()?, options, progress).map(|(_, digest)| digest)
+            let part = disk.only()?;
+            let digest = ext4_canon::digest(&disk.filesystem(part), options, progress);
+            digest.map(|(_, digest)| digest).map_err(|error| Disk::error(part, error))
         }
         Of::Image => disk.digest(options, *around, progress),
-        Of::Tree => ext4_canon::tree_digest(&disk.only()?, options, progress),
+        Of::Tree => {
+            let part = disk.only()?;
+            ext4_canon::tree_digest(&disk.filesystem(part), options, progress)
+                .map_err(|error| Disk::error(part, error))
+        }
     });
     image.unchanged()?;
     result.map(|digest| hexadecimal(&digest)).map_err(|error| Failure::of(input, &error))

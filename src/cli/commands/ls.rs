@@ -54,7 +54,7 @@ struct JsonXattr {
 /// Lists a tree, with the digests of files or without.
 pub fn run(work: &Work<'_>, given: &Given, digests: bool) -> Result<Ended, Failure> {
     let (input, image) = (&given.path, given.open()?);
-    let filesystem = given.filesystem(&image, work.setting)?;
+    let (part, filesystem) = given.filesystem(&image, work.setting)?;
     let (mut text, mut entries) = (manifest::HEAD.to_owned(), Vec::new());
     let list = || {
         with_tree(&filesystem, &work.setting.options, &work.progress, |source, reading| {
@@ -73,7 +73,7 @@ pub fn run(work: &Work<'_>, given: &Given, digests: bool) -> Result<Ended, Failu
     };
     let result = work.pool.install(list);
     image.unchanged()?;
-    let warnings = result.map_err(|error| Failure::of(input, &error))?;
+    let warnings = result.map_err(|error| given.failure(&part, error))?;
     let text = if work.setting.json {
         let head = Head::new("ls", "done", 0);
         json(&Json { head, input: input.display().to_string(), entries })

@@ -1,0 +1,211 @@
+//! Checksums in Android sparse images: that of the header, and chunks with that of all bytes before.
+//!
+//! The format counts what is of no concern as zeros, libsparse leaves it out: one of the two has to be right.
+
+use std::io;
+
+use crc::{CRC_32_ISO_HDLC, Crc};
+
+use super::sparse::{CRC32, FILL, RAW};
+
+/// The checksum of Ethernet and zip.
+static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+/// Its polynomial. In a number that stands for one, the highest bit is the coefficient of 1.
+const POLYNOMIAL: u32 = 0xEDB8_8320;
+const ONE: u32 = 1 << 31;
+/// The polynomial by which a byte of zeros multiplies the register.
+const ZERO_BYTE: u32 = ONE >> 8;
+
+/// Where the length of the header lies in a sparse image, and other numbers of it.
+const HEADER_LENGTH: usize = 8;
+const CHUNK_LENGTH: usize = 10;
+const BLOCK: usize = 12;
+const CHUNKS: usize = 20;
+const SUM: usize = 24;
+/// Bytes of a chunk without content.
+const SHORTEST_CHUNK: usize = 12;
+
+/// Looks for wrong checksums in a sparse image that could be expanded.
+///
+/// # Errors
+///
+/// `InvalidData` if there is one.
+pub fn check(bytes: &[u8]) -> io::Result<()> {
+    let of_all = number(bytes, SUM);
+    if of_all == 0 && !chunks(bytes).any(|chunk| chunk.kind == CRC32) {
+        return Ok(());
+    }
+    let block = u64::from(number(bytes, BLOCK));
+    let mut sums = Sums { with_zeros: u32::MAX, without: u32::MAX };
+    for chunk in chunks(bytes) {
+        let length = u64::from(chunk.blocks) * block;
+        match chunk.kind {
+            RAW => sums.add(chunk.data),
+            FILL if chunk.data == [0; 4] => sums.add_zeros(length),
+            FILL if chunk.data.len() == 4 => sums.add_pattern(chunk.data, length),
+            CRC32 if !sums.have(number(chunk.data, 0)) => return wrong(),
+            CRC32 => {}
+            _ => sums.with_zeros = after_zeros(sums.with_zeros, length),
+        }
+    }
+    if of_all != 0 && !sums.have(of_all) { wrong() } else { Ok(()) }
+}
+
+fn wrong() -> io::Result<()> {
+    let words = "the Android sparse image has other bytes than its checksum says; make it anew";
+    Err(io::Error::new(io::ErrorKind::InvalidData, words))
+}
+
+struct Chunk<'b> {
+    kind: u16,
+    blocks: u32,
+    data: &'b [u8],
+}
+
+/// The chunks, up to one that does not fit.
+fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
+    let short = |bytes: &[u8], at: usize| number(bytes, at) & 0xFFFF;
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let head = size(short(bytes, CHUNK_LENGTH)).max(SHORTEST_CHUNK);
+    let mut rest = bytes.get(size(short(bytes, HEADER_LENGTH))..).unwrap_or_default();
+    (0..number(bytes, CHUNKS)).map_while(move |_| {
+        let chunk = rest.get(..size(number(rest, 8)))?;
+        rest = &rest[chunk.len()..];
+        let kind = u16::try_from(short(chunk, 0)).ok()?;
+        Some(Chunk { kind, blocks: number(chunk, 4), data: chunk.get(head..)? })
+    })
+}
+
+/// A number of four bytes; 0 where there are none.
+fn number(bytes: &[u8], at: usize) -> u32 {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |raw| u32::from_le_bytes(*raw))
+}
+
+/// Registers of the checksum, which are not inverted at the end.
+struct Sums {
+    with_zeros: u32,
+    without: u32,
+}
+
+impl Sums {
+    fn each(&mut self, step: impl Fn(u32) -> u32) {
+        for register in [&mut self.with_zeros, &mut self.without] {
+            *register = step(*register);
+        }
+    }
+
+    fn add(&mut self, data: &[u8]) {
+        self.each(|register| after(register, data));
+    }
+
+    fn add_zeros(&mut self, length: u64) {
+        self.each(|register| after_zeros(register, length));
+    }
+
+    fn add_pattern(&mut self, pattern: &[u8], length: u64) {
+        let part = pattern.repeat(1 << 14);
+        for start in (0..length).step_by(part.len()) {
+            let left = usize::try_from(length - start).map_or(part.len(), |left| left.min(part.len()));
+            self.add(&part[..left]);
+        }
+    }
+
+    fn have(&self, sum: u32) -> bool {
+        [self.with_zeros, self.without].contains(&!sum)
+    }
+}
+
+/// The register after some bytes.
+fn after(register: u32, data: &[u8]) -> u32 {
+    let mut digest = CRC.digest_with_initial(register.reverse_bits());
+    digest.update(data);
+    !digest.finalize()
+}
+
+/// The register after so many zeros, of which a chunk of a few bytes may have terabytes.
+fn after_zeros(register: u32, length: u64) -> u32 {
+    let (mut result, mut power, mut left) = (register, ZERO_BYTE, length);
+    while left > 0 {
+        if left & 1 == 1 {
+            result = product(result, power);
+        }
+        power = product(power, power);
+        left >>= 1;
+    }
+    result
+}
+
+/// The product of two polynomials, modulo that of the checksum.
+fn product(one: u32, mut other: u32) -> u32 {
+    let mut result = 0;
+    for bit in (0..32).rev() {
+        if one >> bit & 1 == 1 {
+            result ^= other;
+        }
+        other = if other & 1 == 1 { other >> 1 ^ POLYNOMIAL } else { other >> 1 };
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_are_counted_at_once() {
+        let start = after(u32::MAX, b"123456789");
+        assert_eq!(!start, 0xCBF4_3926);
+        for length in [0, 1, 2, 7, 4096, 100_003] {
+            let zeros = vec![0; length];
+            assert_eq!(after_zeros(start, length as u64), after(start, &zeros), "{length}");
+        }
+        // As often as the register has states, it comes back.
+        assert_eq!(after_zeros(start, u64::from(u32::MAX)), start);
+    }
+
+    /// A sparse image of one stored block, one of no concern, and one of a pattern.
+    fn image(of_all: u32, of_chunk: Option<u32>) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let word = |bytes: &mut Vec<u8>, word: u32| bytes.extend(word.to_le_bytes());
+        for number in [0xED26_FF3A, 1, 28 | 12 << 16, 1024, 3, 3 + u32::from(of_chunk.is_some()), of_all] {
+            word(&mut bytes, number);
+        }
+        let mut chunk = |kind: u16, blocks: u32, data: &[u8]| {
+            word(&mut bytes, kind.into());
+            word(&mut bytes, blocks);
+            word(&mut bytes, 12 + u32::try_from(data.len()).unwrap());
+            bytes.extend(data);
+        };
+        chunk(RAW, 1, &[7; 1024]);
+        chunk(0xCAC3, 1, &[]);
+        chunk(FILL, 1, b"abcd");
+        if let Some(sum) = of_chunk {
+            chunk(CRC32, 0, &sum.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn both_ways_to_count_are_right_and_no_other() {
+        let with_zeros = [vec![7; 1024], vec![0; 1024], b"abcd".repeat(256)].concat();
+        let without = [vec![7; 1024], b"abcd".repeat(256)].concat();
+        for sum in [with_zeros, without].map(|bytes| CRC.checksum(&bytes)) {
+            assert!(crate::cli::sparse::expand(&image(sum, Some(sum))).is_ok());
+            check(&image(sum, Some(sum))).unwrap();
+            check(&image(0, Some(sum))).unwrap();
+            check(&image(sum, None)).unwrap();
+            assert!(check(&image(sum ^ 1, None)).is_err());
+            assert!(check(&image(sum, Some(sum ^ 0x100))).is_err());
+        }
+        check(&image(0, None)).unwrap();
+    }
+
+    #[test]
+    fn anything_may_be_checked() {
+        let whole = image(5, Some(6));
+        for length in 0..whole.len() {
+            let _ = check(&whole[..length]);
+        }
+        let _ = check(&[0xFF; 200]);
+    }
+}
