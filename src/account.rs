@@ -73,9 +73,9 @@ pub fn account(
 /// The report with the output's UUID, and with warnings of files that name another one.
 pub fn with_uuid(mut report: Report, source: &Source<'_>, tree: &Tree, uuid: [u8; 16]) -> Report {
     report.new_uuid = uuid;
-    if uuid != source.superblock.s_uuid {
-        report.warnings.extend(crate::mentions::find(source, tree, source.superblock.s_uuid));
-    }
+    let (warnings, mentions) = crate::mentions::find(source, tree, uuid);
+    report.warnings.extend(warnings);
+    report.mentions = mentions;
     report
 }
 

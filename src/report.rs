@@ -47,6 +47,28 @@ pub struct Report {
     pub bytes_written: u64,
     /// What is worth telling, in words.
     pub warnings: Vec<String>,
+    /// Lines of files that name what else is on the disk: warnings, if that gets another UUID.
+    pub mentions: Vec<Mention>,
+}
+
+/// A line of a file that names a UUID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mention {
+    /// The UUID that is named.
+    pub uuid: [u8; 16],
+    /// What it is the UUID of.
+    pub owner: Owner,
+    /// A warning, in words.
+    pub words: String,
+}
+
+/// What a UUID belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A filesystem.
+    Filesystem,
+    /// A partition of a GPT.
+    Partition,
 }
 
 /// A place where an image is not canonical.

@@ -6,7 +6,7 @@
 use sha2::{Digest as _, Sha256};
 use uuid::{Builder, Uuid};
 
-use super::gpt::{self, ENTRY};
+use super::gpt::{self, ENTRY, HEADER};
 use super::{Partition, Table, TableKind, damaged_table};
 use crate::Result;
 
@@ -96,6 +96,22 @@ pub fn masked(bytes: &[u8], table: &Table) -> Vec<Patch> {
     }
     patches.sort_by_key(|patch| patch.offset);
     patches
+}
+
+/// The GUIDs of partitions that patches replace.
+pub fn replaced(bytes: &[u8], table: &Table, patches: &[Patch]) -> Vec<[u8; 16]> {
+    let entries = patches.iter().find(|patch| patch.bytes.len() as u64 != HEADER);
+    let Some((patch, place)) = entries.and_then(|patch| Some((patch, usize::try_from(patch.offset).ok()?)))
+    else {
+        return Vec::new();
+    };
+    let before = bytes.get(place..).unwrap_or_default();
+    let replaced = table.partitions.iter().filter_map(|partition| {
+        let at = place_of_guid(partition);
+        let guid: [u8; 16] = before.get(at.clone())?.try_into().ok()?;
+        (patch.bytes.get(at)? != guid).then(|| Uuid::from_bytes_le(guid).into_bytes())
+    });
+    replaced.collect()
 }
 
 /// Where the GUID of a partition lies among the entries, in bytes.

@@ -7,6 +7,7 @@ mod compare;
 mod gpt;
 mod guids;
 mod mbr;
+mod notices;
 mod select;
 mod write;
 
@@ -15,8 +16,10 @@ pub use select::Selection;
 pub use write::Around;
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::error::{Location, Structure};
+use crate::mentions::Neighbours;
 use crate::report::Report;
 use crate::source::Input;
 use crate::{Error, Result};
@@ -84,6 +87,8 @@ pub struct Disk<'a> {
     pub parts: Vec<Part>,
     /// Whether they were named, and not just found.
     pub named: bool,
+    /// The UUIDs of the filesystems and partitions.
+    neighbours: Arc<Neighbours>,
 }
 
 impl<'a> Disk<'a> {
@@ -123,11 +128,13 @@ impl<'a> Disk<'a> {
                 )));
             }
             let whole = Part { bytes: 0..length, partition: None, name: None };
-            return Ok(Self { input: input.clone(), table: None, parts: vec![whole], named: true });
+            return Ok(Self::alone(input, whole));
         };
         let parts = selection.parts(&table, input.bytes())?;
         check_places(&table, &parts)?;
-        Ok(Self { input: input.clone(), table: Some(table), parts, named: !selection.partitions.is_empty() })
+        let neighbours = Arc::new(notices::neighbours(input, &table, &parts));
+        let named = !selection.partitions.is_empty();
+        Ok(Self { input: input.clone(), table: Some(table), parts, named, neighbours })
     }
 
     /// The filesystem at an offset; all else is no concern.
@@ -142,7 +149,13 @@ impl<'a> Disk<'a> {
         let whole = offset == 0 && end == length;
         let name = (!whole).then(|| format!("filesystem at byte {offset}"));
         let part = Part { bytes: offset..end, partition: None, name };
-        Ok(Self { input: input.clone(), table: None, parts: vec![part], named: true })
+        Ok(Self::alone(input, part))
+    }
+
+    /// A filesystem without a table.
+    fn alone(input: &Input<'a>, part: Part) -> Self {
+        let neighbours = Arc::default();
+        Self { input: input.clone(), table: None, parts: vec![part], named: true, neighbours }
     }
 
     /// The image as a whole.
@@ -152,7 +165,7 @@ impl<'a> Disk<'a> {
 
     /// A filesystem, as an image of its own.
     pub fn filesystem(&self, part: &Part) -> Input<'a> {
-        self.input.part(part.bytes.clone())
+        self.input.part(part.bytes.clone()).with_neighbours(self.neighbours.clone())
     }
 
     /// Whether all of the image is one filesystem.

@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 
 use super::guids::{self, Patch};
-use super::{Disk, Part};
+use super::{Disk, Part, notices};
 use crate::check::{CompareSink, first_set_byte};
 use crate::digest::{self, HashSink};
 use crate::observe::Observer;
@@ -122,6 +122,7 @@ impl Disk<'_> {
             let set = self.gaps().into_iter().filter_map(|gap| first_set_byte(&self.input, gap));
             differences.extend(set.take(limit).map(|offset| Difference { offset, what: what.to_owned() }));
         }
+        self.notice(&mut reports, &patches, !differences.is_empty());
         differences.sort_by_key(|difference| difference.offset);
         differences.truncate(limit);
         Ok((reports, differences))
@@ -191,6 +192,8 @@ impl Disk<'_> {
                 }
             }
         }
+        let changed = reports.iter().any(notices::is_another);
+        self.notice(&mut reports, &patches, changed);
         Ok(reports)
     }
 

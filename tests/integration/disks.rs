@@ -259,6 +259,54 @@ fn some_partitions_are_chosen() {
     assert!(report.contains("\"name\": \"partition 2 (boot)\""), "{report}");
 }
 
+/// Boot files name what lies in other partitions, and hashes belong to what was there before.
+#[test]
+fn what_refers_to_other_partitions_is_told() {
+    if !gate(&[Need::Program("veritysetup")]) {
+        return;
+    }
+    let lab = Lab::new();
+    let (boot_uuid, boot_partuuid) =
+        ("0f0e0d0c-0b0a-4908-8706-050403020100", "11111111-0000-0000-0000-000000000002");
+    let boot = lab.mke2fs("boot.img", "16M", &["-t", "ext2", "-U", boot_uuid]);
+    let from = lab.folder("from");
+    fs::create_dir_all(from.join("etc/kernel")).unwrap();
+    fs::create_dir(from.join("boot")).unwrap();
+    fs::write(from.join("etc/fstab"), format!("# {boot_uuid}x\nUUID={boot_uuid} /boot ext2\n")).unwrap();
+    fs::write(from.join("etc/kernel/cmdline"), format!("x=PARTUUID={}", boot_partuuid.to_uppercase()))
+        .unwrap();
+    tree::set_all_mtimes(&from);
+    let root = lab.mke2fs_d("root.img", "16M", &["-t", "ext4"], &from);
+    let hashes = lab.path("hashes");
+    run(tool("veritysetup").args(["format", "--salt=00"]).args([&root, &hashes]));
+    let path = lab.path("disk.img");
+    disk(&path, 64, GPT_KEPT, &[(2, &root), (20, &boot), (58, &hashes)]);
+
+    let told = |options: &[&str], disk: &Path| {
+        let ran = sub(&[&["--check", "--json"], &EPOCH[..], options].concat(), &[disk]);
+        let json: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        json["warnings"].as_array().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let has = |warnings: &[String], words: &str| warnings.iter().any(|warning| warning.contains(words));
+    let fstab = &format!("/etc/fstab, line 2, names the old UUID {boot_uuid} of partition 2 (boot)");
+    let cmdline =
+        &format!("/etc/kernel/cmdline, line 1, names the old PARTUUID {boot_partuuid} of partition 2 (boot)");
+    let verity = "partition 4 (esp) has hashes for dm-verity";
+    for (options, expected) in [
+        (&[][..], &[fstab.as_str(), "fstab, line 1", verity][..]),
+        (&["--gpt", "canonical"], &[fstab, "fstab, line 1", cmdline, verity]),
+        (&["--partition", "root"], &[verity]),
+        (&["--uuid", "keep"], &[verity]),
+    ] {
+        let warnings = told(options, &path);
+        assert_eq!(warnings.len(), expected.len(), "{options:?}: {warnings:#?}");
+        assert!(expected.iter().all(|words| has(&warnings, words)), "{options:?}: {warnings:#?}");
+        // Where nothing becomes another, nobody is told.
+        let output = canonical(&path, &[&EPOCH[..], options].concat());
+        assert_eq!(told(options, &output), [""; 0], "{options:?}");
+    }
+}
+
 /// Linux numbers logical partitions in the order of the chain of their tables, and sfdisk writes this as it is told.
 #[test]
 fn logical_partitions_in_another_order() {
