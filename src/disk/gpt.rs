@@ -62,7 +62,9 @@ pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<Table> {
         reserved.extend([backup.place.start..backup.place.start + sector_size, backup.entries]);
     }
     reserved.sort_unstable_by_key(|range| range.start);
-    Ok(Table { sector_size, kind: TableKind::Gpt(primary.header.disk_guid), partitions: entries, reserved })
+    let kind = TableKind::Gpt(primary.header.disk_guid);
+    let hybrid = mbr::beside_gpt(bytes, sector_size);
+    Ok(Table { sector_size, kind, partitions: entries, reserved, hybrid })
 }
 
 /// Reads the header in a sector, with all that is checked without its entries.

@@ -62,6 +62,7 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
         kind: TableKind::Mbr(signature),
         partitions: Vec::new(),
         reserved: std::iter::once(0..sector_size).collect(),
+        hybrid: Vec::new(),
     };
     let length = bytes.len() as u64;
     let add = |table: &mut Table, number: u32, entry: &Entry, base: u64| {
@@ -98,6 +99,17 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
     }
     table.reserved.sort_unstable_by_key(|range| range.start);
     Ok(Found::Table(table))
+}
+
+/// The bytes of partitions in an MBR that tells of a GPT: a hybrid one has some for systems that know no GPT.
+pub fn beside_gpt(bytes: &[u8], sector_size: u64) -> Vec<Range<u64>> {
+    let used =
+        entries(bytes, 0).into_iter().flatten().filter(|entry| entry.kind != 0 && entry.kind != PROTECTIVE);
+    let ranges = used.map(|entry| {
+        let start = u64::from(entry.start) * sector_size;
+        start..start + u64::from(entry.sectors) * sector_size
+    });
+    ranges.collect()
 }
 
 /// The logical partitions, each with the sector that it counts from.

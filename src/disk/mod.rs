@@ -55,6 +55,8 @@ pub struct Table {
     pub partitions: Vec<Partition>,
     /// The bytes of the table itself, sorted.
     pub reserved: Vec<Range<u64>>,
+    /// The bytes of partitions that a hybrid MBR has beside a GPT, which need not have them.
+    pub hybrid: Vec<Range<u64>>,
 }
 
 /// The kinds of partition table.

@@ -277,7 +277,8 @@ impl Disk<'_> {
     fn gaps(&self) -> Vec<Range<u64>> {
         let Some(table) = &self.table else { return Vec::new() };
         let partitions = table.partitions.iter().map(|partition| partition.bytes.clone());
-        outside(partitions.chain(table.reserved.iter().cloned()).collect(), self.input.bytes().len() as u64)
+        let taken = partitions.chain(table.reserved.iter().cloned()).chain(table.hybrid.iter().cloned());
+        outside(taken.collect(), self.input.bytes().len() as u64)
     }
 }
 
@@ -286,8 +287,10 @@ fn outside(mut ranges: Vec<Range<u64>>, length: u64) -> Vec<Range<u64>> {
     ranges.sort_unstable_by_key(|range| range.start);
     let (mut found, mut at) = (Vec::new(), 0);
     for range in ranges.into_iter().chain(std::iter::once(length..length)) {
-        if at < range.start {
-            found.push(at..range.start);
+        // A hybrid MBR may tell of more than there is.
+        let start = range.start.min(length);
+        if at < start {
+            found.push(at..start);
         }
         at = at.max(range.end);
     }
@@ -323,6 +326,7 @@ mod tests {
         let ranges = vec![5..7, 0..2, 6..9, 7..8];
         assert_eq!(outside(ranges, 12), [2..5, 9..12]);
         assert_eq!(outside(vec![0..2, 2..12], 12), []);
+        assert_eq!(outside(vec![0..2, 20..30], 12).as_slice(), std::slice::from_ref(&(2..12)));
         assert_eq!(outside(vec![2..3, 0..0], 3).as_slice(), std::slice::from_ref(&(0..2)));
     }
 }

@@ -259,6 +259,28 @@ fn some_partitions_are_chosen() {
     assert!(report.contains("\"name\": \"partition 2 (boot)\""), "{report}");
 }
 
+/// A hybrid MBR may have partitions that the GPT does not know.
+#[test]
+fn partitions_of_a_hybrid_table_are_no_gaps() {
+    if !gate(&[Need::Program("sfdisk")]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image = lab.mke2fs("root.img", "16M", &["-t", "ext4"]);
+    let path = lab.path("disk.img");
+    disk(&path, 64, GPT_KEPT, &[(2, &image)]);
+    let mut entry = [0, 0, 2, 0, 0x0C, 0xFF, 0xFF, 0xFF, 0, 0, 0, 0, 0, 0, 0, 0];
+    entry[8..12].copy_from_slice(&(61_u32 << 11).to_le_bytes());
+    entry[12..].copy_from_slice(&(1_u32 << 11).to_le_bytes());
+    patch(&path, 446 + 32, &entry);
+    patch(&path, (61 << 20) + 5000, b"its file");
+    patch(&path, (19 << 20) + 5000, b"in a gap");
+    let output = canonical(&path, &["--zero-gaps", "--verify"]);
+    assert_eq!(peek(&output, (61 << 20) + 5000), *b"its file");
+    assert_eq!(peek(&output, (19 << 20) + 5000), [0; 8]);
+    assert_eq!(sub(&["--check", "--zero-gaps"], &[&output]).code, Some(0));
+}
+
 /// Boot files name what lies in other partitions, and hashes belong to what was there before.
 #[test]
 fn what_refers_to_other_partitions_is_told() {
