@@ -229,7 +229,14 @@ fn stream_image(work: &Work<'_>, output: &Path) -> Result<Ending, Failure> {
         return Err(Failure::usage(shown, "is a terminal; redirect it, or give the name of a file"));
     }
     let io = |error| Failure::io(shown, "writing the output", &error);
-    let sink = StreamSink::new(File::from(stdout().as_fd().try_clone_to_owned().map_err(io)?));
+    let out = File::from(stdout().as_fd().try_clone_to_owned().map_err(io)?);
+    if image.is(&out.metadata().map_err(io)?) {
+        return Err(Failure::usage(
+            shown,
+            "is the input; use --in-place to replace it, or redirect elsewhere",
+        ));
+    }
+    let sink = StreamSink::new(out);
     let result = pool.install(|| disk.stream(&job.options, job.around, &sink, *progress));
     image.unchanged()?;
     let reports = result.map_err(|error| {

@@ -87,6 +87,14 @@ fn trouble_with_pipes_is_told() {
     }
     let ran = shell(&folder, r#"cat in.img | TMPDIR=/nonexistent "$0" - out.img"#);
     assert!(ran.code == Some(5) && ran.stderr.contains("TMPDIR"), "{ran:?}");
+    // The input is never written, also where the shell opened it.
+    let before = sha256(&lab.path("in.img"));
+    for script in [r#""$0" in.img - 1<>in.img"#, r#""$0" in.img - >>in.img"#, r#""$0" - - <in.img 1<>in.img"#]
+    {
+        let ran = shell(&folder, script);
+        assert!(ran.code == Some(2) && ran.stderr.contains("standard output: is the input"), "{ran:?}");
+        assert_eq!(sha256(&lab.path("in.img")), before, "{script}");
+    }
     // Nothing but the image and its tree.
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
 }
