@@ -49,8 +49,7 @@ impl Output {
     ///
     /// An I/O error about the output or its directory.
     pub fn create(target: Target, image: &Image) -> Result<Self, Failure> {
-        let mode = if image.model().is_some() { OWNER_ONLY } else { ANYONE };
-        let output = Self::with_mode(target, mode)?;
+        let output = Self::with_mode(target, mode(image))?;
         output.set_length(image.length)?;
         Ok(output)
     }
@@ -94,8 +93,8 @@ impl Output {
     /// # Errors
     ///
     /// As for an image.
-    pub fn another(&self) -> Result<Self, Failure> {
-        Self::with_mode(self.target.clone(), OWNER_ONLY)
+    pub fn another(&self, image: &Image) -> Result<Self, Failure> {
+        Self::with_mode(self.target.clone(), mode(image))
     }
 
     /// Begins an empty output.
@@ -237,6 +236,11 @@ fn give_name(file: Unfinished, target: &Target) -> io::Result<()> {
         },
     };
     named.persist(&target.path).map(drop).map_err(|error| error.error)
+}
+
+/// The permission bits of an output until it is complete; the umask narrows them. Where the input has none to give, they stay.
+fn mode(image: &Image) -> u32 {
+    if image.model().is_some() { OWNER_ONLY } else { ANYONE }
 }
 
 fn link(file: &File, name: &Path) -> Result<(), Errno> {

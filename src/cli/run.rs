@@ -163,7 +163,7 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> R
     let shown = output.shown().to_owned();
     let sparse = match job.format {
         Format::Raw => None,
-        Format::Sparse => Some(sparse_output(&output, sink.used())?),
+        Format::Sparse => Some(sparse_output(work, &output, sink.used())?),
     };
     let bmap = match &job.bmap {
         Some(path) => {
@@ -205,9 +205,9 @@ fn bmap_text(work: &Work<'_>, output: &Output, used: Vec<Range<u64>>) -> Result<
 }
 
 /// The same output as an Android sparse image.
-fn sparse_output(output: &Output, used: Vec<Range<u64>>) -> Result<Output, Failure> {
+fn sparse_output(work: &Work<'_>, output: &Output, used: Vec<Range<u64>>) -> Result<Output, Failure> {
     let map = map_output(output)?;
-    let sparse = output.another()?;
+    let sparse = output.another(work.image)?;
     sparse::write(sparse.file(), map.bytes(), &used)
         .map_err(|error| Failure::of_format(output.shown(), "writing the output", &error))?;
     map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;

@@ -1,6 +1,7 @@
 //! Android sparse images, read and written, against the tools of Debian.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::listing::same_tree;
 use crate::support::tools::try_run;
@@ -40,6 +41,12 @@ fn images_of_android() {
         run(tool("simg2img").arg(&written).arg(&device));
         judge::fsck_silent(&device).unwrap();
         same_tree(&judge::debugfs_tree(&device), &judge::debugfs_tree(&expected));
+        // Of a pipe there are no permissions that it could have.
+        let (script, piped) =
+            ("umask 027; cat \"$1\" | \"$0\" --format sparse - \"$2\"", image.with_extension("piped"));
+        run(tool("sh").args(["-c", script, CANON]).args([&image, &piped]));
+        same_bytes(&piped, &written);
+        assert_eq!(piped.metadata().unwrap().permissions().mode() & 0o777, 0o640);
         // The same bytes again.
         let again = image.with_extension("again");
         run(tool(CANON).args(["--format", "sparse"]).arg(&expected).arg(&again));
