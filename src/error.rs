@@ -66,16 +66,33 @@ pub enum Error {
         available: u64,
     },
     /// Any of these, in a filesystem of a disk.
-    #[error("{name}: {error}")]
+    #[error("{name}: {}", in_partition(error, *offset))]
     Partition {
         /// The partition.
         name: String,
+        /// Where it begins on the disk, in bytes.
+        offset: u64,
         /// What is wrong in it.
         error: Box<Error>,
     },
     /// The options ask for something that this image can't hold.
     #[error("{0}")]
     Options(String),
+}
+
+/// An error in a filesystem of a disk, which e2fsck has to be told of, and which keeps its size.
+fn in_partition(error: &Error, offset: u64) -> String {
+    match error {
+        Error::Corrupt { remedy, .. } | Error::Unclean { remedy, .. } if remedy.contains("e2fsck") => {
+            format!("{error}; e2fsck takes IMAGE?offset={offset} for it")
+        }
+        Error::DoesNotFit { unit, needed, available } => format!(
+            "the canonical form needs {needed} {unit}, but there are {available}: {} too few; make the partition \
+             larger, and the filesystem with resize2fs, and try again",
+            needed - available
+        ),
+        _ => error.to_string(),
+    }
 }
 
 fn place(at: &Location) -> String {
@@ -351,5 +368,24 @@ mod tests {
     fn lack_of_room_is_told_by_how_much() {
         let error = Error::DoesNotFit { unit: "blocks", needed: 10, available: 7 };
         assert!(error.to_string().contains("3 too few"), "{error}");
+    }
+
+    #[test]
+    fn a_partition_has_its_own_remedies() {
+        let shown = |error| {
+            Error::Partition { name: "partition 2".to_owned(), offset: 1 << 20, error: Box::new(error) }
+                .to_string()
+        };
+        let damaged = Location::of(Structure::Inode).inode(InodeNr(12)).wrong("is bad");
+        assert_eq!(
+            shown(damaged),
+            "partition 2: inode 12: is bad; run e2fsck -f on the image; e2fsck takes IMAGE?offset=1048576 for it"
+        );
+        let small = shown(Error::DoesNotFit { unit: "blocks", needed: 7, available: 5 });
+        assert!(
+            small.contains("5: 2 too few; make the partition larger") && !small.contains("--size"),
+            "{small}"
+        );
+        assert_eq!(shown(Error::Options("no".to_owned())), "partition 2: no");
     }
 }

@@ -205,7 +205,9 @@ impl<'a> Disk<'a> {
     /// An error in a filesystem, with the name that this has.
     pub fn error(part: &Part, error: Error) -> Error {
         match &part.name {
-            Some(name) => Error::Partition { name: name.clone(), error: Box::new(error) },
+            Some(name) => {
+                Error::Partition { name: name.clone(), offset: part.bytes.start, error: Box::new(error) }
+            }
             None => error,
         }
     }

@@ -71,7 +71,9 @@ impl<'a> Source<'a> {
             return Err(Location::of(Structure::Superblock).corrupt(Problem::Value {
                 what: "s_blocks_count",
                 found: geometry.blocks_count,
-                expected: format!("at most {blocks}, the blocks of the file, which was cut short"),
+                expected: format!(
+                    "at most {blocks}, the blocks of the file or partition, which was cut short"
+                ),
             }));
         }
         let mut source = Self {
