@@ -12,7 +12,7 @@ fn generated(what: &str) -> String {
 }
 
 /// What the last word of a command line can become, and what it can't.
-const COMPLETED: [(&str, &[&str], &[&str]); 11] = [
+const COMPLETED: [(&str, &[&str], &[&str]); 16] = [
     ("ext4-canon --so", &["--source-date-epoch"], &["--size"]),
     ("ext4-canon --gpt ", &["keep", "canonical"], &["punch"]),
     ("ext4-canon --uuid keep --holes p", &["punch"], &["keep"]),
@@ -20,7 +20,12 @@ const COMPLETED: [(&str, &[&str], &[&str]); 11] = [
     ("ext4-canon compare --ht", &["--html"], &["--holes"]),
     ("ext4-canon compare --holes ", &["punch", "keep"], &["canonical"]),
     ("ext4-canon digest --", &["--tree", "--check", "--zero-gaps"], &["--html", "--in-place"]),
+    ("ext4-canon explain --", &["--all", "--examples"], &["--tree", "--in-place"]),
+    ("ext4-canon ls --", &["--digests", "--mtime"], &["--examples", "--tree"]),
+    ("ext4-canon ls --mtime ", &["clamp", "keep"], &["punch"]),
     ("ext4-canon cat --ignore", &["--ignore-error-state"], &["--uuid"]),
+    ("ext4-canon digest ima", &["image.img"], &["other.img"]),
+    ("ext4-canon compare image.img oth", &["other.img"], &["image.img"]),
     ("ext4-canon ima", &["image.img"], &["other.img"]),
     ("ext4-canon image.img oth", &["other.img"], &["image.img"]),
     ("ext4-canon image.img --zero", &["--zero-gaps"], &["--html"]),
