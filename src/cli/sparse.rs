@@ -56,8 +56,12 @@ pub fn expand_within(bytes: &[u8], most_filled: u64) -> io::Result<File> {
         return wrong("has a size of blocks that is no multiple of 4");
     }
     let block = u64::from(block);
+    let length = block * u64::from(blocks);
+    if i64::try_from(length).is_err() {
+        return wrong("stands for more bytes than a file can have");
+    }
     let file = tempfile::tempfile()?;
-    file.set_len(block * u64::from(blocks))?;
+    file.set_len(length)?;
     let (mut at, mut done, mut filled) = (u64::from(u16_at(header, 8)), 0, 0);
     for _ in 0..chunks {
         let chunk = take(bytes, at, chunk_header.into(), "a chunk")?;
@@ -263,5 +267,15 @@ mod tests {
         for length in 0..sparse.len() {
             assert!(expand(&sparse[..length]).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn no_file_has_the_length_of_the_greatest_numbers() {
+        let mut header = MAGIC.to_le_bytes().to_vec();
+        header.extend([1, 0, HEADER, CHUNK_HEADER].map(u16::to_le_bytes).as_flattened());
+        header.extend([u32::MAX - 3, u32::MAX, 0, 0].map(u32::to_le_bytes).as_flattened());
+        let error = expand(&header).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(error.to_string().contains("more bytes than a file can have; make it anew"), "{error}");
     }
 }
