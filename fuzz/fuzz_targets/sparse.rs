@@ -1,19 +1,24 @@
-//! Android sparse images. Invariant: an error; or an image that takes no more room than it may, and that is the same
-//! when it is written as a sparse image and read again.
+//! Android sparse images. Invariant: an error that helps; or an image that takes no more room than it may, and that
+//! is the same when it is written as a sparse image and read again. The checksum of its bytes is taken for right.
 
 #![no_main]
 
 #[path = "../../src/cli/sparse.rs"]
 mod sparse;
+#[path = "../../src/cli/sparse_sums.rs"]
+mod sparse_sums;
 
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
+use crc::{CRC_32_ISO_HDLC, Crc};
 use ext4_canon_fuzz::libfuzzer_sys;
 
 /// Bytes that patterns may fill here.
 const MOST_FILLED: u64 = 1 << 20;
+/// Where a sparse image has the checksum of all its bytes; 0 is none.
+const SUM: usize = 24;
 
 fn contents(file: &File, length: u64) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(length).expect("a short file")];
@@ -21,19 +26,43 @@ fn contents(file: &File, length: u64) -> Vec<u8> {
     bytes
 }
 
+/// Whether an error says what to do, or is one of the system: a file of this length may be too large for it.
+fn helps(error: &io::Error) -> bool {
+    error.raw_os_error().is_some() || error.to_string().contains("; make ")
+}
+
+/// Demands that the checksum of an image is right in the header of a sparse one, unless a chunk has a wrong one.
+fn holds_with_its_sum(bytes: &mut [u8], image: &[u8]) {
+    bytes[SUM..SUM + 4].fill(0);
+    if sparse_sums::check(bytes).is_ok() {
+        let sum = Crc::<u32>::new(&CRC_32_ISO_HDLC).checksum(image);
+        bytes[SUM..SUM + 4].copy_from_slice(&sum.to_le_bytes());
+        sparse_sums::check(bytes).expect("the checksum of the bytes");
+    }
+}
+
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     // All that begin otherwise are the same.
     let mut bytes = 0xED26_FF3A_u32.to_le_bytes().to_vec();
     bytes.extend_from_slice(input);
     assert!(sparse::is_sparse(&bytes));
-    let Ok(file) = sparse::expand_within(&bytes, MOST_FILLED) else { return };
+    let file = match sparse::expand_within(&bytes, MOST_FILLED) {
+        Ok(file) => file,
+        Err(error) => return assert!(helps(&error), "{error}"),
+    };
     let metadata = file.metadata().expect("metadata");
     assert!(metadata.blocks() * 512 <= MOST_FILLED + bytes.len() as u64 + (1 << 16), "{metadata:?}");
+    // However long the image is.
+    let _ = sparse_sums::check(&bytes);
     let length = metadata.len();
-    if length > 1 << 22 || !length.is_multiple_of(4096) {
+    if length > 1 << 22 {
         return;
     }
     let image = contents(&file, length);
+    holds_with_its_sum(&mut bytes, &image);
+    if !length.is_multiple_of(4096) {
+        return;
+    }
     let used = 0..length;
     let mut written = tempfile::tempfile().expect("a file");
     sparse::write(&written, &image, std::slice::from_ref(&used)).expect("writing");
