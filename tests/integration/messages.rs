@@ -18,7 +18,7 @@ use ext4_canon::{Error, Input, Options};
 
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, gate, tool};
-use cases::{CASES, Case, PLAIN};
+use cases::{Case, PLAIN};
 
 const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
 
@@ -210,7 +210,7 @@ fn every_kind_of_error_has_its_words() {
     let mut snapshots = String::new();
     let (mut kinds, mut structures) = (BTreeMap::new(), BTreeMap::new());
     let mut flaws = Vec::new();
-    let cases: Vec<_> = CASES.iter().filter(|case| all || !case.root).collect();
+    let cases: Vec<_> = cases::all().filter(|case| all || !case.root).collect();
     // Most of the time goes by in waiting for the disk.
     let told: Vec<_> = thread::scope(|scope| {
         let parts: Vec<_> = cases
