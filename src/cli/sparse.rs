@@ -46,38 +46,23 @@ pub fn expand(bytes: &[u8]) -> io::Result<File> {
 ///
 /// As above.
 pub fn expand_within(bytes: &[u8], most_filled: u64) -> io::Result<File> {
-    let header = take(bytes, 0, HEADER.into(), "the header")?;
-    let (major, chunk_header) = (u16_at(header, 4), u16_at(header, 10));
-    let (block, blocks, chunks) = (u32_at(header, 12), u32_at(header, 16), u32_at(header, 20));
-    if major != 1 || u16_at(header, 8) < HEADER || chunk_header < CHUNK_HEADER {
-        return unsupported("is of a version that is not known; make a raw image with simg2img");
-    }
-    if block == 0 || block % 4 != 0 {
-        return wrong("has a size of blocks that is no multiple of 4");
-    }
-    let block = u64::from(block);
-    let length = block * u64::from(blocks);
+    let header = Header::of(bytes)?;
+    let length = header.block * header.blocks;
     if i64::try_from(length).is_err() {
         return wrong("stands for more bytes than a file can have");
     }
     let file = tempfile::tempfile()?;
     file.set_len(length)?;
-    let (mut at, mut done, mut filled) = (u64::from(u16_at(header, 8)), 0, 0);
-    for _ in 0..chunks {
-        let chunk = take(bytes, at, chunk_header.into(), "a chunk")?;
-        let (kind, count, total) =
-            (u16_at(chunk, 0), u64::from(u32_at(chunk, 4)), u64::from(u32_at(chunk, 8)));
-        let Some(size) = total.checked_sub(chunk_header.into()) else {
-            return wrong("has a chunk that is too short");
-        };
-        let data = take(bytes, at + u64::from(chunk_header), size, "a chunk")?;
-        let (start, length) = (done * block, count * block);
-        done += count;
-        if done > u64::from(blocks) {
+    let (mut done, mut filled, mut end) = (0, 0, header.first);
+    for chunk in header.chunks(bytes) {
+        let Chunk { kind, blocks, data, end: behind } = chunk?;
+        let (start, length) = (done * header.block, blocks * header.block);
+        (done, end) = (done + blocks, behind);
+        if done > header.blocks {
             return wrong("has more blocks in its chunks than its header says");
         }
-        match (kind, size) {
-            (RAW, size) if size == length => write_data(&file, data, start)?,
+        match (kind, data.len()) {
+            (RAW, size) if size as u64 == length => write_data(&file, data, start)?,
             (FILL, 4) => {
                 filled += if data == [0; 4] { 0 } else { length };
                 if filled > most_filled {
@@ -89,15 +74,87 @@ pub fn expand_within(bytes: &[u8], most_filled: u64) -> io::Result<File> {
             }
             (DONT_CARE, 0) => {}
             // `sparse_sums` looks at it.
-            (CRC32, 4) if count == 0 => {}
+            (CRC32, 4) if blocks == 0 => {}
             _ => return wrong("has a chunk of a kind or size that is not known"),
         }
-        at += total;
     }
-    if done != u64::from(blocks) || at != bytes.len() as u64 {
+    if done != header.blocks || end != bytes.len() as u64 {
         return wrong("has other chunks than its header says");
     }
     Ok(file)
+}
+
+/// What a sparse image says of itself.
+pub struct Header {
+    /// Bytes of a block.
+    pub block: u64,
+    blocks: u64,
+    chunks: u32,
+    /// The checksum of all bytes of the image; 0 is none.
+    pub sum: u32,
+    /// Where the first chunk begins.
+    first: u64,
+    /// Bytes in front of what a chunk holds.
+    chunk_header: u64,
+}
+
+/// A part of an image.
+pub struct Chunk<'b> {
+    /// What it is.
+    pub kind: u16,
+    /// Blocks of the image.
+    pub blocks: u64,
+    /// What it holds.
+    pub data: &'b [u8],
+    /// Where the next one begins.
+    end: u64,
+}
+
+impl Header {
+    /// Reads it.
+    ///
+    /// # Errors
+    ///
+    /// As [`expand`].
+    pub fn of(bytes: &[u8]) -> io::Result<Self> {
+        let header = take(bytes, 0, HEADER.into(), "the header")?;
+        let (major, length, chunk_header) = (u16_at(header, 4), u16_at(header, 8), u16_at(header, 10));
+        if major != 1 || length < HEADER || chunk_header < CHUNK_HEADER {
+            return unsupported("is of a version that is not known; make a raw image with simg2img");
+        }
+        let block = u32_at(header, 12);
+        if block == 0 || !block.is_multiple_of(4) {
+            return wrong("has a size of blocks that is no multiple of 4");
+        }
+        Ok(Self {
+            block: block.into(),
+            blocks: u32_at(header, 16).into(),
+            chunks: u32_at(header, 20),
+            sum: u32_at(header, 24),
+            first: length.into(),
+            chunk_header: chunk_header.into(),
+        })
+    }
+
+    /// The chunks; none behind one that is damaged.
+    pub fn chunks<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = io::Result<Chunk<'b>>> + use<'b> {
+        let (mut at, head) = (Some(self.first), self.chunk_header);
+        (0..self.chunks).map_while(move |_| {
+            let chunk = chunk(bytes, at?, head);
+            at = chunk.as_ref().ok().map(|chunk| chunk.end);
+            Some(chunk)
+        })
+    }
+}
+
+fn chunk(bytes: &[u8], at: u64, head: u64) -> io::Result<Chunk<'_>> {
+    let chunk = take(bytes, at, head, "a chunk")?;
+    let (kind, blocks, total) = (u16_at(chunk, 0), u32_at(chunk, 4), u64::from(u32_at(chunk, 8)));
+    let Some(size) = total.checked_sub(head) else {
+        return wrong("has a chunk that is too short");
+    };
+    let data = take(bytes, at + head, size, "a chunk")?;
+    Ok(Chunk { kind, blocks: blocks.into(), data, end: at + total })
 }
 
 /// Writes the sparse form of an image, of which those bytes are in use; all others are of no concern.
@@ -112,7 +169,7 @@ pub fn write(out: &File, image: &[u8], used: &[Range<u64>]) -> io::Result<()> {
                      use --format raw, or give a filesystem such a size with --size";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
     };
-    let chunks = chunks(image, used);
+    let chunks = runs(image, used);
     let mut out = BufWriter::with_capacity(1 << 20, out);
     out.write_all(&MAGIC.to_le_bytes())?;
     for half in [1, 0, HEADER, CHUNK_HEADER] {
@@ -140,7 +197,7 @@ pub fn write(out: &File, image: &[u8], used: &[Range<u64>]) -> io::Result<()> {
 }
 
 /// The kinds of all blocks, in runs.
-fn chunks(image: &[u8], used: &[Range<u64>]) -> Vec<(u16, Range<u64>)> {
+fn runs(image: &[u8], used: &[Range<u64>]) -> Vec<(u16, Range<u64>)> {
     let mut used: Vec<_> = used.to_vec();
     used.sort_unstable_by_key(|range| range.start);
     let mut rest = used.iter().peekable();
@@ -240,7 +297,7 @@ mod tests {
         image[7 * BLOCK] = 2;
         let (sparse, found) = round(&image, &[7 * 4096..7 * 4096 + 1, 0..3 * 4096]);
         assert!(found == image);
-        let kinds: Vec<_> = chunks(&image, &[7 * 4096..7 * 4096 + 1, 0..3 * 4096]);
+        let kinds: Vec<_> = runs(&image, &[7 * 4096..7 * 4096 + 1, 0..3 * 4096]);
         assert_eq!(
             kinds,
             [(FILL, 0..1), (RAW, 1..2), (FILL, 2..3), (DONT_CARE, 3..7), (RAW, 7..8), (DONT_CARE, 8..10)]

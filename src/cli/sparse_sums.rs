@@ -6,7 +6,7 @@ use std::io;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
-use super::sparse::{CRC32, FILL, RAW};
+use super::sparse::{CRC32, Chunk, FILL, Header, RAW};
 
 /// The checksum of Ethernet and zip.
 static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
@@ -16,69 +16,36 @@ const ONE: u32 = 1 << 31;
 /// The polynomial by which a byte of zeros multiplies the register.
 const ZERO_BYTE: u32 = ONE >> 8;
 
-/// Where the length of the header lies in a sparse image, and other numbers of it.
-const HEADER_LENGTH: usize = 8;
-const CHUNK_LENGTH: usize = 10;
-const BLOCK: usize = 12;
-const CHUNKS: usize = 20;
-const SUM: usize = 24;
-/// Bytes of a chunk without content.
-const SHORTEST_CHUNK: usize = 12;
-
-/// Looks for wrong checksums in a sparse image that could be expanded.
+/// Looks for wrong checksums in a sparse image.
 ///
 /// # Errors
 ///
-/// `InvalidData` if there is one.
+/// `InvalidData` if there is one; as [`super::sparse::expand`] where the image can't be read.
 pub fn check(bytes: &[u8]) -> io::Result<()> {
-    let of_all = number(bytes, SUM);
-    if of_all == 0 && !chunks(bytes).any(|chunk| chunk.kind == CRC32) {
+    let header = Header::of(bytes)?;
+    let is_sum = |chunk: io::Result<Chunk<'_>>| chunk.is_ok_and(|chunk| chunk.kind == CRC32);
+    if header.sum == 0 && !header.chunks(bytes).any(is_sum) {
         return Ok(());
     }
-    let block = u64::from(number(bytes, BLOCK));
     let mut sums = Sums { with_zeros: u32::MAX, without: u32::MAX };
-    for chunk in chunks(bytes) {
-        let length = u64::from(chunk.blocks) * block;
-        match chunk.kind {
-            RAW => sums.add(chunk.data),
-            FILL if chunk.data == [0; 4] => sums.add_zeros(length),
-            FILL if chunk.data.len() == 4 => sums.add_pattern(chunk.data, length),
-            CRC32 if !sums.have(number(chunk.data, 0)) => return wrong(),
-            CRC32 => {}
+    for chunk in header.chunks(bytes) {
+        let Chunk { kind, blocks, data, .. } = chunk?;
+        let length = blocks * header.block;
+        match (kind, data) {
+            (RAW, data) => sums.add(data),
+            (FILL, [0, 0, 0, 0]) => sums.add_zeros(length),
+            (FILL, data) if data.len() == 4 => sums.add_pattern(data, length),
+            (CRC32, data) if data.first_chunk().is_some_and(|sum| sums.have(u32::from_le_bytes(*sum))) => {}
+            (CRC32, _) => return wrong(),
             _ => sums.with_zeros = after_zeros(sums.with_zeros, length),
         }
     }
-    if of_all != 0 && !sums.have(of_all) { wrong() } else { Ok(()) }
+    if header.sum != 0 && !sums.have(header.sum) { wrong() } else { Ok(()) }
 }
 
 fn wrong() -> io::Result<()> {
     let words = "the Android sparse image has other bytes than its checksum says; make it anew";
     Err(io::Error::new(io::ErrorKind::InvalidData, words))
-}
-
-struct Chunk<'b> {
-    kind: u16,
-    blocks: u32,
-    data: &'b [u8],
-}
-
-/// The chunks, up to one that does not fit.
-fn chunks(bytes: &[u8]) -> impl Iterator<Item = Chunk<'_>> {
-    let short = |bytes: &[u8], at: usize| number(bytes, at) & 0xFFFF;
-    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    let head = size(short(bytes, CHUNK_LENGTH)).max(SHORTEST_CHUNK);
-    let mut rest = bytes.get(size(short(bytes, HEADER_LENGTH))..).unwrap_or_default();
-    (0..number(bytes, CHUNKS)).map_while(move |_| {
-        let chunk = rest.get(..size(number(rest, 8)))?;
-        rest = &rest[chunk.len()..];
-        let kind = u16::try_from(short(chunk, 0)).ok()?;
-        Some(Chunk { kind, blocks: number(chunk, 4), data: chunk.get(head..)? })
-    })
-}
-
-/// A number of four bytes; 0 where there are none.
-fn number(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |raw| u32::from_le_bytes(*raw))
 }
 
 /// Registers of the checksum, which are not inverted at the end.
