@@ -53,10 +53,7 @@ pub enum Error {
         remedy: &'static str,
     },
     /// The canonical layout needs more room than the image has.
-    #[error(
-        "the canonical form needs {needed} {unit}, but the image has {available}: {} too few; \
-         make the image larger, with --size or before, and try again", .needed - .available
-    )]
+    #[error("{}", too_few(unit, *needed, *available, "make the image larger, with --size or before,"))]
     DoesNotFit {
         /// `blocks` or `inodes`.
         unit: &'static str,
@@ -80,17 +77,24 @@ pub enum Error {
     Options(String),
 }
 
+/// What does not fit, and what to do.
+fn too_few(unit: &str, needed: u64, available: u64, remedy: &str) -> String {
+    let missing = needed.saturating_sub(available);
+    format!(
+        "the canonical form needs {needed} {unit}, but there are {available}: {missing} too few; {remedy} and try again"
+    )
+}
+
 /// An error in a filesystem of a disk, which e2fsck has to be told of, and which keeps its size.
 fn in_partition(error: &Error, offset: u64) -> String {
     match error {
         Error::Corrupt { remedy, .. } | Error::Unclean { remedy, .. } if remedy.contains("e2fsck") => {
             format!("{error}; e2fsck takes IMAGE?offset={offset} for it")
         }
-        Error::DoesNotFit { unit, needed, available } => format!(
-            "the canonical form needs {needed} {unit}, but there are {available}: {} too few; make the partition \
-             larger, and the filesystem with resize2fs, and try again",
-            needed - available
-        ),
+        Error::DoesNotFit { unit, needed, available } => {
+            let remedy = "make the partition larger, and the filesystem with resize2fs,";
+            too_few(unit, *needed, *available, remedy)
+        }
         _ => error.to_string(),
     }
 }

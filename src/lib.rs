@@ -249,12 +249,28 @@ fn read_tree(
     observer: &dyn Observer,
 ) -> Result<(Options, read::Reading, u64)> {
     options.check(source.geometry.has_wide_inodes())?;
+    check_rest(source, options.size)?;
     let options = identity(source, options)?;
     let state = recover::check_state(source, recovery, options.ignore_error_state)?;
     let mut reading = read::read(source, recovery.needed || !state.is_empty(), observer)?;
     reading.warnings.extend(state);
     let times_changed = policy::apply(&mut reading.tree, &options);
     Ok((options, reading, times_changed))
+}
+
+/// Refuses another size for an image that goes on behind its filesystem, and would lose what is there.
+fn check_rest(source: &source::Source<'_>, size: policy::SizePolicy) -> Result<()> {
+    let start = source.geometry.blocks_count * source.geometry.block_size as u64;
+    let rest = start..source.input().bytes().len() as u64;
+    let lost =
+        if size == policy::SizePolicy::Keep { None } else { check::first_set_byte(source.input(), rest) };
+    match lost {
+        None => Ok(()),
+        Some(offset) => Err(Error::Options(format!(
+            "the image goes on behind its filesystem, and byte {offset} is not zero, which another size would lose: \
+             leave --size out, or cut these bytes off"
+        ))),
+    }
 }
 
 /// The options, with the UUID kept where `stable_inodes` demands it.

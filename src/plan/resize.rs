@@ -1,10 +1,8 @@
 //! Another size of the filesystem: which geometry that is, and the smallest in which everything fits.
 //!
 //! Sizes and counts become those that `resize2fs` would give the filesystem, but for rare sizes (see
-//! `docs/canonical-form.md`). They depend on the new size and on what the owner chose, not on how large the input was
-//! in between.
+//! `docs/canonical-form.md`). What lies where in them is decided as in any other geometry.
 
-use crate::check::first_set_byte;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Incompat};
@@ -46,8 +44,7 @@ fn bytes(geometry: &Geometry) -> u64 {
 ///
 /// # Errors
 ///
-/// `Options` where there is no filesystem of this size, or the image goes on behind its own; else what the layout
-/// says.
+/// `Options` where there is no filesystem of this size; else what the layout says.
 pub fn lay_out<T>(
     source: &Source<'_>,
     from: Geometry,
@@ -57,12 +54,8 @@ pub fn lay_out<T>(
 ) -> Result<(Geometry, T)> {
     let geometry = match policy {
         SizePolicy::Keep => from,
-        SizePolicy::Smallest => {
-            check_rest(source)?;
-            return smallest(&from, last, attempt);
-        }
+        SizePolicy::Smallest => return smallest(&from, last, attempt),
         SizePolicy::Bytes(_) | SizePolicy::More(_) => {
-            check_rest(source)?;
             resized(&from, image_bytes(source, policy, &from) / from.block_size as u64)?
         }
     };
@@ -73,18 +66,6 @@ pub fn lay_out<T>(
             geometry.blocks_count
         )),
         Attempt::Misses(_, error) => Err(error),
-    }
-}
-
-/// Refuses to lose what lies behind the filesystem.
-fn check_rest(source: &Source<'_>) -> Result<()> {
-    let rest = bytes(&source.geometry)..source.input().bytes().len() as u64;
-    match first_set_byte(source.input(), rest) {
-        None => Ok(()),
-        Some(offset) => refused(format!(
-            "the image goes on behind its filesystem, and byte {offset} is not zero, which another size would lose: \
-             leave --size out, or cut these bytes off"
-        )),
     }
 }
 
