@@ -261,7 +261,7 @@ fn what_is_missing_is_told_in_whole_clusters() {
     assert_eq!(peek(&image, 1024 + 0x0C), [0; 4], "it is full");
     // 12 blocks of lost+found take 2 clusters.
     let message = refused(&image, &[], 3);
-    assert!(message.contains("needs 4112 blocks, but the image has 4096: 16 too few"), "{message}");
+    assert!(message.contains("needs 4112 blocks, but there are 4096: 16 too few"), "{message}");
 }
 
 /// Files a and b of 3000 bytes, and where their inodes are.
