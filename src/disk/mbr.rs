@@ -20,6 +20,13 @@ const EXTENDED: [u8; 3] = [0x05, 0x0F, 0x85];
 /// More tables of logical partitions than Linux ever follows.
 const MOST_LOGICAL: usize = 256;
 
+impl Entry {
+    /// Linux takes every entry that has sectors for a partition, of type 0 as well, which genimage gives by default.
+    const fn is_used(&self) -> bool {
+        self.sectors > 0
+    }
+}
+
 /// What a disk begins with.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
@@ -47,9 +54,8 @@ struct Entry {
 /// `Corrupt` for a chain of logical partitions that does not hold together, or partitions behind the end.
 pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
     let Some(entries) = entries(bytes, 0) else { return Ok(Found::Nothing) };
-    let used = |entry: &&Entry| entry.kind != 0 && entry.sectors > 0;
     // Boot code in the place of a table looks otherwise.
-    if entries.iter().any(|entry| entry.status & 0x7F != 0) || entries.iter().find(used).is_none() {
+    if entries.iter().any(|entry| entry.status & 0x7F != 0) || !entries.iter().any(Entry::is_used) {
         return Ok(Found::Nothing);
     }
     if entries.iter().any(|entry| entry.kind == PROTECTIVE) {
@@ -82,7 +88,7 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
         Ok::<_, crate::Error>(())
     };
     let mut extended = None;
-    for (number, entry) in (1..).zip(&entries).filter(|(_, entry)| used(entry)) {
+    for (number, entry) in (1..).zip(&entries).filter(|(_, entry)| entry.is_used()) {
         if EXTENDED.contains(&entry.kind) {
             if extended.replace(*entry).is_some() {
                 return Err(damaged_table("there are two extended partitions"));
@@ -104,7 +110,7 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
 /// The bytes of partitions in an MBR that tells of a GPT: a hybrid one has some for systems that know no GPT.
 pub fn beside_gpt(bytes: &[u8], sector_size: u64) -> Vec<Range<u64>> {
     let used =
-        entries(bytes, 0).into_iter().flatten().filter(|entry| entry.kind != 0 && entry.kind != PROTECTIVE);
+        entries(bytes, 0).into_iter().flatten().filter(|entry| entry.is_used() && entry.kind != PROTECTIVE);
     let ranges = used.map(|entry| {
         let start = u64::from(entry.start) * sector_size;
         start..start + u64::from(entry.sectors) * sector_size
@@ -132,7 +138,7 @@ fn logical(
             return Err(damaged_table(format!("the table of logical partitions in sector {at} is none")));
         };
         reserved.push(place..place + sector_size);
-        let used = entries.into_iter().filter(|entry| entry.kind != 0 && entry.sectors > 0);
+        let used = entries.into_iter().filter(Entry::is_used);
         let (links, parts): (Vec<_>, Vec<_>) = used.partition(|entry| EXTENDED.contains(&entry.kind));
         if links.len() > 1 || parts.len() > 1 {
             let what = "has more than one partition, and one table that follows";
@@ -244,6 +250,27 @@ mod tests {
         let bytes =
             disk(100, &[(0, &[(0x0F, 20, 60)]), (20, &[(0, 0, 0), (5, 30, 1)]), (50, &[(0x83, 1, 4)])]);
         assert_eq!(found(&bytes), [(5, 51 * 512..55 * 512)]);
+    }
+
+    #[test]
+    fn partitions_of_type_0_count_as_linux_counts() {
+        let bytes = disk(
+            100,
+            &[
+                (0, &[(0, 5, 4), (0x83, 10, 5), (5, 20, 60), (0, 90, 0)]),
+                (20, &[(0, 2, 10), (5, 30, 20)]),
+                (50, &[(0x83, 1, 4)]),
+            ],
+        );
+        let starts = [(1, 5), (2, 10), (5, 22), (6, 51)];
+        let read = found(&bytes);
+        assert_eq!(
+            read.iter().map(|(number, range)| (*number, range.start / 512)).collect::<Vec<_>>(),
+            starts
+        );
+        // Beside a GPT as well.
+        let bytes = disk(9, &[(0, &[(PROTECTIVE, 1, 3), (0, 5, 2), (0x83, 8, 0)])]);
+        assert_eq!(beside_gpt(&bytes, 512).as_slice(), std::slice::from_ref(&(5 * 512..7 * 512)));
     }
 
     #[test]
