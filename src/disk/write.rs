@@ -2,6 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::guids::{self, Patch};
 use super::{Disk, Part, notices};
@@ -14,6 +15,9 @@ use crate::source::Input;
 use crate::write::sink::Sink;
 use crate::write::{self, Order};
 use crate::{Error, Result};
+
+/// Where the superblock ends, in bytes.
+const SUPERBLOCK_END: u64 = 2048;
 
 /// What happens to what is no filesystem.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -172,7 +176,7 @@ impl Disk<'_> {
     ) -> Result<Vec<Report>> {
         self.check_options(options, around)?;
         let patches = self.patches(options, around, observer)?;
-        let mut reports = Vec::new();
+        let (mut reports, mut changed) = (Vec::new(), false);
         if around.zero_gaps {
             self.gaps().into_iter().for_each(|gap| sink.in_use(gap));
         }
@@ -185,14 +189,15 @@ impl Disk<'_> {
                     sink.in_use(patch.offset..patch.offset + patch.bytes.len() as u64);
                 }
                 Segment::Filesystem(part) => {
-                    let sink = Shifted { sink, by: part.bytes.start };
                     let input = self.filesystem(part);
-                    let report = crate::canonicalize_in(order, &input, options, &sink, observer);
-                    reports.push(report.map_err(|error| Self::error(part, error))?);
+                    let sink = Shifted { sink, by: part.bytes.start, input: &input, rewritten: false.into() };
+                    let report = crate::canonicalize_in(order, &input, options, &sink, observer)
+                        .map_err(|error| Self::error(part, error))?;
+                    changed |= sink.rewritten.into_inner() || notices::is_another(&report);
+                    reports.push(report);
                 }
             }
         }
-        let changed = reports.iter().any(notices::is_another);
         self.notice(&mut reports, &patches, changed);
         Ok(reports)
     }
@@ -297,14 +302,35 @@ fn outside(mut ranges: Vec<Range<u64>>, length: u64) -> Vec<Range<u64>> {
     found
 }
 
-/// A part of a sink.
+/// A part of a sink, which a filesystem goes to.
 struct Shifted<'s> {
     sink: &'s dyn Sink,
     by: u64,
+    input: &'s Input<'s>,
+    /// Whether the superblock becomes another, as it does by a mount that changed nothing else.
+    rewritten: AtomicBool,
+}
+
+impl Shifted<'_> {
+    /// Whether something of the boot block or the superblock is not what the input has there.
+    fn differs(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> bool {
+        for part in parts {
+            let Some(length) = SUPERBLOCK_END.checked_sub(offset).filter(|length| *length > 0) else { break };
+            let head = &part[..part.len().min(length as usize)];
+            if self.input.range(offset, offset + head.len() as u64) != Some(head) {
+                return true;
+            }
+            offset += part.len() as u64;
+        }
+        false
+    }
 }
 
 impl Sink for Shifted<'_> {
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        if self.differs(offset, parts) {
+            self.rewritten.store(true, Ordering::Relaxed);
+        }
         self.sink.write_at(self.by + offset, parts)
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::contents::sha256;
 use crate::support::disk::disk;
-use crate::support::image::{patch, peek};
+use crate::support::image::{debugfs, patch, peek};
 use crate::support::tools::{Ran, try_run};
 use crate::support::{Lab, Need, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
@@ -293,10 +293,11 @@ fn what_refers_to_other_partitions_is_told() {
     let boot = lab.mke2fs("boot.img", "16M", &["-t", "ext2", "-U", boot_uuid]);
     let from = lab.folder("from");
     fs::create_dir_all(from.join("etc/kernel")).unwrap();
-    fs::create_dir(from.join("boot")).unwrap();
     fs::write(from.join("etc/fstab"), format!("# {boot_uuid}x\nUUID={boot_uuid} /boot ext2\n")).unwrap();
     fs::write(from.join("etc/kernel/cmdline"), format!("x=PARTUUID={}", boot_partuuid.to_uppercase()))
         .unwrap();
+    fs::create_dir_all(from.join("boot/grub/i386-pc")).unwrap();
+    fs::write(from.join("boot/grub/i386-pc/load.cfg"), format!("search.fs_uuid {boot_uuid} root\n")).unwrap();
     tree::set_all_mtimes(&from);
     let root = lab.mke2fs_d("root.img", "16M", &["-t", "ext4"], &from);
     let hashes = lab.path("hashes");
@@ -315,8 +316,8 @@ fn what_refers_to_other_partitions_is_told() {
         &format!("/etc/kernel/cmdline, line 1, names the old PARTUUID {boot_partuuid} of partition 2 (boot)");
     let verity = "partition 4 (esp) has hashes for dm-verity";
     for (options, expected) in [
-        (&[][..], &[fstab.as_str(), "fstab, line 1", verity][..]),
-        (&["--gpt", "canonical"], &[fstab, "fstab, line 1", cmdline, verity]),
+        (&[][..], &[fstab.as_str(), "fstab, line 1", "load.cfg, line 1", verity][..]),
+        (&["--gpt", "canonical"], &[fstab, "fstab, line 1", "load.cfg, line 1", cmdline, verity]),
         (&["--partition", "root"], &[verity]),
         (&["--uuid", "keep"], &[verity]),
     ] {
@@ -327,6 +328,34 @@ fn what_refers_to_other_partitions_is_told() {
         let output = canonical(&path, &[&EPOCH[..], options].concat());
         assert_eq!(told(options, &output), [""; 0], "{options:?}");
     }
+    // A mount that changes nothing but the superblock.
+    let mounted = canonical(&root, &EPOCH);
+    debugfs(&mounted, "ssv mtime 20260101000000\n");
+    disk(&path, 64, GPT_KEPT, &[(2, &mounted), (20, &canonical(&boot, &EPOCH)), (58, &hashes)]);
+    let ran = sub(&[&["--json"], &EPOCH[..]].concat(), &[&path, &lab.path("out.img")]);
+    assert!(ran.code == Some(0) && ran.stdout.contains(verity), "{ran:?}");
+    let ran = sub(&[&["--json"], &EPOCH[..]].concat(), &[&lab.path("out.img"), &lab.path("again.img")]);
+    assert!(ran.code == Some(0) && !ran.stdout.contains(verity), "{ran:?}");
+}
+
+/// genimage leaves partitions without a type unless it is told one, and Linux takes them for partitions.
+#[test]
+fn partitions_of_type_0() {
+    if !gate(&[Need::Program("sfdisk")]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image = lab.mke2fs("root.img", "16M", &["-t", "ext4"]);
+    let path = lab.path("disk.img");
+    let table = "label: dos\nstart=2MiB, size=16MiB, type=0\nstart=20MiB, size=16MiB, type=83\n";
+    disk(&path, 40, table, &[(2, &image), (20, &image)]);
+    let output = canonical(&path, &["--zero-gaps"]);
+    for at in [2, 20] {
+        same_bytes(&cut(&output, at), &canonical(&image, &[]));
+    }
+    let chosen = canonical(&path, &["--partition", "1"]);
+    same_bytes(&cut(&chosen, 2), &cut(&output, 2));
+    same_bytes(&cut(&chosen, 20), &image);
 }
 
 /// Linux numbers logical partitions in the order of the chain of their tables, and sfdisk writes this as it is told.
