@@ -66,9 +66,7 @@ fn bitbake(system: &System, mode: &str, what: &str, arguments: &[String]) -> Str
     let (name, text) = system.types;
     fs::write(classes.join(format!("{name}.bbclass")), text).expect("writing");
     // What recipes inherit matters when they are built.
-    for empty in
-        ["cargo", "cargo-update-recipe-crates", "externalsrc", "native", "nativesdk", "dpkg-prebuilt"]
-    {
+    for empty in ["cargo", "externalsrc", "native", "nativesdk", "dpkg-prebuilt"] {
         fs::write(classes.join(format!("{empty}.bbclass")), "").expect("writing");
     }
     // Ours comes first, so that an assignment in the other would undo one of ours.

@@ -5,7 +5,7 @@ LIC_FILES_CHKSUM = " \
     file://LICENSE-APACHE;md5=3b83ef96387f14655fc854ddc3c6bd57 \
 "
 
-inherit cargo cargo-update-recipe-crates externalsrc
+inherit cargo externalsrc
 
 # The source is the checkout that this layer is part of.
 EXTERNALSRC = "${@os.path.realpath(d.getVar('THISDIR') + '/../../../..')}"
