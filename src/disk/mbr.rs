@@ -20,13 +20,6 @@ const EXTENDED: [u8; 3] = [0x05, 0x0F, 0x85];
 /// More tables of logical partitions than Linux ever follows.
 const MOST_LOGICAL: usize = 256;
 
-impl Entry {
-    /// Linux takes every entry that has sectors for a partition, of type 0 as well, which genimage gives by default.
-    const fn is_used(&self) -> bool {
-        self.sectors > 0
-    }
-}
-
 /// What a disk begins with.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
@@ -44,6 +37,13 @@ struct Entry {
     kind: u8,
     start: u32,
     sectors: u32,
+}
+
+impl Entry {
+    /// Linux takes every entry that has sectors for a partition, of type 0 as well, which genimage gives by default.
+    const fn is_used(&self) -> bool {
+        self.sectors > 0
+    }
 }
 
 /// Reads the table at the beginning of a disk. Bytes that can't be one, as boot code of a filesystem that ends

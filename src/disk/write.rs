@@ -312,7 +312,7 @@ struct Shifted<'s> {
 }
 
 impl Shifted<'_> {
-    /// Whether something of the boot block or the superblock is not what the input has there.
+    /// Whether what is written of the first 2048 bytes is not what the input has there.
     fn differs(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> bool {
         for part in parts {
             let Some(length) = SUPERBLOCK_END.checked_sub(offset).filter(|length| *length > 0) else { break };
