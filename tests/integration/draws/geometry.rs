@@ -6,7 +6,7 @@ use super::tree::{Limits, Tree};
 use crate::support::dice::Dice;
 
 /// Features that are on or off at random, and how often in 100 draws they get another value than that of the type.
-const TOGGLES: [(&str, usize); 31] = [
+const TOGGLES: [(&str, usize); 30] = [
     ("has_journal", 15),
     ("ext_attr", 4),
     ("resize_inode", 25),
@@ -19,7 +19,6 @@ const TOGGLES: [(&str, usize); 31] = [
     ("meta_bg", 12),
     ("extent", 15),
     ("64bit", 25),
-    ("mmp", 1),
     ("flex_bg", 20),
     ("ea_inode", 25),
     ("metadata_csum_seed", 12),
@@ -50,6 +49,8 @@ const OF_EXT4: [&str; 7] =
 #[derive(Clone, Debug)]
 pub struct Geometry {
     kind: &'static str,
+    /// Without any features.
+    revision_0: bool,
     /// What is on, of [`TOGGLES`].
     features: BTreeMap<&'static str, bool>,
     /// Those that are not as the type has them.
@@ -70,6 +71,7 @@ impl Geometry {
     /// Draws type, features and the sizes of blocks and inodes.
     pub fn draw(dice: &mut Dice) -> Self {
         let kind = dice.one(&["ext4", "ext4", "ext4", "ext4", "ext3", "ext2"]);
+        let revision_0 = kind == "ext2" && dice.chance(10);
         let sizes = [1024, 1024, 1024, 1024, 1024, 2048, 2048, 4096, 4096, 4096, 8192, 65536];
         let block_size = if dice.chance(90) { dice.one(&sizes[..10]) } else { dice.one(&sizes) };
         let is_default = |feature: &str| {
@@ -77,16 +79,21 @@ impl Geometry {
                 || kind == "ext4" && OF_EXT4.contains(&feature)
                 || kind != "ext2" && feature == "has_journal"
         };
-        let mut features: BTreeMap<_, _> = TOGGLES
-            .iter()
-            .map(|(feature, often)| (*feature, dice.chance(*often) != is_default(feature)))
-            .collect();
+        let drawn = |(feature, often): &(&'static str, usize)| {
+            let other = dice.chance(*often);
+            (*feature, !revision_0 && other != is_default(feature))
+        };
+        let mut features: BTreeMap<_, _> = TOGGLES.iter().map(drawn).collect();
+        // Waiting for ten seconds at every turn, it has to be rare.
+        features.insert("mmp", !revision_0 && dice.roll(300) == 0);
         let inode_size = dice.chance(35).then(|| dice.one(&[128, 128, 256, 512, 1024, 2048]).min(block_size));
+        let inode_size = if revision_0 { Some(128) } else { inode_size };
         settle(&mut features, inode_size == Some(128));
         let toggled =
             features.iter().filter(|(feature, on)| **on != is_default(feature)).map(|(f, _)| *f).collect();
         Self {
             kind,
+            revision_0,
             features,
             toggled,
             block_size,
@@ -111,6 +118,7 @@ impl Geometry {
             inline_data: self.has("inline_data"),
             xattrs: self.has("ext_attr"),
             ea_inode: self.has("ea_inode"),
+            large_file: !self.revision_0,
             project: self.has("project"),
             root,
         }
@@ -153,8 +161,8 @@ impl Geometry {
             let blocks = dice.scaled(least, most).next_multiple_of(8).min(most);
             self.say(&["-g", &blocks.to_string()]);
         }
-        if dice.chance(40) && self.has("flex_bg") {
-            self.say(&["-G", &(1_u64 << dice.roll(10)).to_string()]);
+        if dice.chance(50) && self.has("flex_bg") {
+            self.say(&["-G", &(1_u64 << dice.roll(11)).to_string()]);
         }
         if self.has("flex_bg") && dice.chance(6) {
             self.extended.push("packed_meta_blocks=1".to_owned());
@@ -246,21 +254,45 @@ impl Geometry {
     }
 
     /// Options of mke2fs, without those that leave no trace in the canonical form.
-    pub fn options(&self) -> Vec<String> {
+    pub fn options(&self, (more, words): &(Vec<String>, Vec<String>)) -> Vec<String> {
         let mut options: Vec<String> =
             ["-t", self.kind, "-b", &self.block_size.to_string()].map(str::to_owned).into();
-        if !self.toggled.is_empty() {
+        if self.revision_0 {
+            options.extend(["-r", "0"].map(str::to_owned));
+        } else if !self.toggled.is_empty() {
             let named = |feature: &&str| {
                 if self.has(feature) { (*feature).to_owned() } else { format!("^{feature}") }
             };
             let names: Vec<_> = self.toggled.iter().map(named).collect();
             options.extend(["-O".to_owned(), names.join(",")]);
         }
-        options.extend(self.words.iter().cloned());
-        if !self.extended.is_empty() {
-            options.extend(["-E".to_owned(), self.extended.join(",")]);
+        options.extend(self.words.iter().chain(words).cloned());
+        let extended: Vec<&str> = self.extended.iter().chain(more).map(String::as_str).collect();
+        if !extended.is_empty() {
+            options.extend(["-E".to_owned(), extended.join(",")]);
         }
         options
+    }
+
+    /// Further options, that leave no trace in the canonical form: some `-E` takes, and words.
+    pub fn traceless(&self, dice: &mut Dice) -> (Vec<String>, Vec<String>) {
+        let (mut extended, mut words) = (Vec::new(), Vec::new());
+        if dice.chance(20)
+            && self.has("flex_bg")
+            && !self.extended.iter().any(|word| word.starts_with("packed"))
+        {
+            extended.push("packed_meta_blocks=1".to_owned());
+        }
+        if dice.chance(20) && !self.revision_0 {
+            extended.push("hash_seed=deadbeef-1234-4678-8abc-def012345678".to_owned());
+        }
+        if dice.chance(20) {
+            extended.push(dice.one(&["lazy_itable_init=0", "lazy_itable_init=1", "nodiscard"]).to_owned());
+        }
+        if dice.chance(20) {
+            words.extend(["-M", "/mnt"].map(str::to_owned));
+        }
+        (extended, words)
     }
 
     /// What it covers, in words to be counted.
@@ -271,8 +303,11 @@ impl Geometry {
         });
         let words = self.words.iter().filter(|word| word.starts_with('-')).cloned();
         let extended = self.extended.iter().flat_map(|word| word.split(','));
+        let journal = self.words.iter().filter(|word| word.contains("size=") || word.contains("location="));
+        let extended = extended.chain(journal.flat_map(|word| word.split(',')));
         let extended = extended.map(|word| word.split('=').next().unwrap_or(word).to_owned());
-        let sizes = [format!("-b {}", self.block_size), self.kind.to_owned()];
+        let kind = if self.revision_0 { "revision 0" } else { self.kind };
+        let sizes = [format!("-b {}", self.block_size), kind.to_owned()];
         let hash = self.hash.map(|hash| format!("hash {hash}"));
         let tail = (self.tail > 0).then(|| "bytes behind the filesystem".to_owned());
         features.chain(words).chain(extended).chain(sizes).chain(hash).chain(tail).collect()
@@ -306,4 +341,11 @@ fn settle(features: &mut BTreeMap<&'static str, bool>, small_inodes: bool) {
             }
         }
     }
+}
+
+/// All features as they are counted: those that some types have are also turned off.
+pub fn features() -> impl Iterator<Item = String> {
+    let on = TOGGLES.iter().map(|(feature, _)| *feature).filter(|feature| !DEFAULTS.contains(feature));
+    let off = DEFAULTS.iter().chain(&OF_EXT4).chain(&["has_journal"]).map(|feature| format!("^{feature}"));
+    on.map(str::to_owned).chain(off)
 }

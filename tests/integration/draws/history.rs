@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::geometry::Geometry;
@@ -11,6 +12,9 @@ use crate::support::image::{debugfs, root_as_in};
 use crate::support::kernel::Mounted;
 use crate::support::tools::{Ran, try_run};
 use crate::support::{Lab, fill, run, tool, tree};
+
+/// Options of mke2fs that leave no trace: some after -E, and others.
+type Traceless = (Vec<String>, Vec<String>);
 
 /// How a tree gets into an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,8 +89,13 @@ pub struct Site<'d> {
 
 impl Site<'_> {
     /// An image that mke2fs makes, with the tree of a folder.
-    fn mke2fs(&self, name: &str, uuid: &str, from: Option<&Path>) -> Result<PathBuf, Ran> {
-        let mut options = self.geometry.options();
+    fn mke2fs(
+        &self,
+        (name, uuid): (&str, &str),
+        more: &Traceless,
+        from: Option<&Path>,
+    ) -> Result<PathBuf, Ran> {
+        let mut options = self.geometry.options(more);
         options.extend(["-U".to_owned(), uuid.to_owned()]);
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let size = format!("{}k", self.geometry.bytes / 1024);
@@ -106,12 +115,19 @@ impl Site<'_> {
     /// The image that mke2fs makes of the tree, unless it refuses to.
     pub fn first(&self) -> Result<PathBuf, Ran> {
         let uuid = "01234567-89ab-4cde-8f01-23456789abcd";
-        let image = self.mke2fs("first.img", uuid, Some(self.source))?;
+        let image = self.mke2fs(("first.img", uuid), &Traceless::default(), Some(self.source))?;
         if !self.geometry.has("mmp") {
             root_as_in(&image, self.source);
         }
         self.try_extras(&image)?;
         Ok(image)
+    }
+
+    /// Another image that mke2fs makes, with options that leave no trace, unless it wants none of them.
+    fn mke2fs_again(&self, uuid: &str, dice: &mut Dice, from: Option<&Path>) -> Result<PathBuf, Ran> {
+        let more = self.geometry.traceless(dice);
+        let made = self.mke2fs(("second.img", uuid), &more, from);
+        made.or_else(|_| self.mke2fs(("second.img", uuid), &Traceless::default(), from))
     }
 
     /// Large xattrs and project ids, by debugfs.
@@ -147,7 +163,7 @@ impl Site<'_> {
         let image = match history.filling {
             Filling::Copied | Filling::Renamed => self.lab.copy(first, "second.img"),
             Filling::Mke2fs => self.reordered(uuid, &mut dice)?,
-            Filling::Kernel | Filling::Debugfs => self.mke2fs("second.img", uuid, None)?,
+            Filling::Kernel | Filling::Debugfs => self.mke2fs_again(uuid, &mut dice, None)?,
         };
         match history.filling {
             Filling::Kernel | Filling::Renamed => {
@@ -184,7 +200,7 @@ impl Site<'_> {
     fn reordered(&self, uuid: &str, dice: &mut Dice) -> Result<PathBuf, Ran> {
         let folder = self.lab.folder("reordered");
         self.tree.build(&folder, Some(dice));
-        let image = self.mke2fs("second.img", uuid, Some(&folder))?;
+        let image = self.mke2fs_again(uuid, dice, Some(&folder))?;
         if !self.geometry.has("mmp") {
             root_as_in(&image, &folder);
         }
@@ -197,9 +213,12 @@ impl Site<'_> {
         dice.shuffle(&mut order);
         let mounted = Mounted::read_write(image)?;
         let room = rustix::fs::statvfs(mounted.path()).expect("statvfs");
+        let needed = self.tree.bytes() * 3 / 2 / self.geometry.block_size + 100;
+        if room.f_bfree < needed || room.f_ffree < self.tree.inodes() + 3 {
+            return Err("there may be too little room".to_owned());
+        }
         // Clutter must leave room for the tree.
-        let needed = 2 * self.tree.bytes() / self.geometry.block_size + 200;
-        let enough = room.f_bavail > needed + 40 * 8 && room.f_ffree > self.tree.inodes() + 60;
+        let enough = room.f_bfree > needed + 40 * 8 && room.f_ffree > self.tree.inodes() + 60;
         let clutter = if enough { history.clutter } else { 0 };
         write_clutter(mounted.path(), clutter, dice);
         let mounted = if history.remounts {
@@ -211,9 +230,28 @@ impl Site<'_> {
         remove_clutter(mounted.path(), clutter, 2);
         fill::copy_in_order(self.source, mounted.path(), &order);
         remove_clutter(mounted.path(), clutter, 1);
+        for path in order.iter().take(3) {
+            self.reserve(path, mounted.path());
+        }
         tree::set_mtime(mounted.path(), tree::SOME_TIME, 0);
         mounted.unmount();
         Ok(())
+    }
+
+    /// Has the kernel reserve blocks past the end of a file, where it can.
+    fn reserve(&self, path: &Path, root: &Path) {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let (meta, copy) = (self.source.join(path).symlink_metadata().expect("metadata"), root.join(path));
+        // Writing takes capabilities away.
+        let capability =
+            rustix::fs::lgetxattr(self.source.join(path), "security.capability", &mut [0; 64][..]);
+        if meta.is_file() && capability.is_err() {
+            let file = fs::File::options().write(true).open(&copy).expect("a file");
+            // Without extents it can't, nor if the filesystem is full.
+            let _ = fallocate(&file, FallocateFlags::KEEP_SIZE, meta.len(), 20_000);
+            drop(file);
+            tree::set_mtime(&copy, meta.mtime(), 0);
+        }
     }
 
     /// Names go away and come back, in another order.

@@ -26,6 +26,8 @@ pub struct Limits {
     pub xattrs: bool,
     /// Whether values of xattrs may be larger than a block.
     pub ea_inode: bool,
+    /// Whether files may have 2 GiB and more.
+    pub large_file: bool,
     /// Whether there are project ids.
     pub project: bool,
     /// Whether the user is root, who alone makes devices, other owners and most xattrs.
@@ -77,12 +79,14 @@ pub struct Item {
 pub struct Tree {
     pub items: Vec<Item>,
     limits: Limits,
+    /// Whether names are as nobody would choose them.
+    odd_names: bool,
 }
 
 impl Tree {
     /// Draws a tree.
     pub fn draw(dice: &mut Dice, limits: Limits) -> Self {
-        let mut tree = Self { items: Vec::new(), limits };
+        let mut tree = Self { items: Vec::new(), limits, odd_names: dice.chance(60) };
         let count = dice.scaled(1, 48);
         // Values that several files have, so that they can share a block or an inode.
         let shared: Vec<Xattrs> = (0..3).map(|_| xattrs(dice, limits)).collect();
@@ -152,7 +156,7 @@ impl Tree {
         let project = if limits.project && dice.chance(20) { dice.between(1, 9) as u32 } else { 0 };
         self.items.push(Item {
             parent,
-            name: name(dice, number),
+            name: if self.odd_names { name(dice, number) } else { format!("f{number}").into_bytes() },
             node,
             mode: if dice.chance(50) { 0o755 } else { dice.between(0, 0o7777) as u32 },
             owner,
@@ -221,12 +225,37 @@ impl Tree {
 
     /// Whether debugfs could make all of it by commands: it has neither odd names nor many in a directory.
     pub fn is_plain(&self) -> bool {
-        let odd = |name: &[u8]| name.iter().any(|byte| !byte.is_ascii_alphanumeric() && *byte != b'_');
-        self.items.len() < 60
-            && !self
-                .items
-                .iter()
-                .any(|item| odd(&item.name) || matches!(item.node, Node::Special(FileType::Socket, ..)))
+        // It makes no sockets, nor devices with such numbers.
+        let unknown = |item: &Item| {
+            matches!(item.node, Node::Special(FileType::Socket, ..) | Node::Special(_, _, 65536..))
+        };
+        !self.odd_names && self.items.len() < 60 && !self.items.iter().any(unknown)
+    }
+
+    /// What it has, in words to be counted.
+    pub fn covers(&self) -> Vec<&'static str> {
+        let any = |wanted: fn(&Item) -> bool| self.items.iter().any(wanted);
+        let far = |item: &Item| matches!(item.node, Node::File { size, .. } if size > 64 << 20);
+        let has = [
+            ("xattrs", any(|item| item.xattrs.iter().any(|(name, _)| !name.starts_with("system")))),
+            ("ACLs", any(|item| item.xattrs.iter().any(|(name, _)| name.starts_with("system")))),
+            ("large xattrs", any(|item| !item.large.is_empty())),
+            ("project ids", any(|item| item.project > 0)),
+            ("hard links", any(|item| matches!(item.node, Node::Link(_)))),
+            ("devices", any(|item| matches!(item.node, Node::Special(_, 1.., _)))),
+            ("long symlinks", any(|item| matches!(item.node, Node::Symlink(60..)))),
+            ("far blocks", any(far)),
+            ("many extents", any(|item| matches!(&item.node, Node::File { parts, .. } if parts.len() > 60))),
+            (
+                "written zeros",
+                any(
+                    |item| matches!(&item.node, Node::File { parts, .. } if parts.iter().any(|part| part.zeros)),
+                ),
+            ),
+            ("many names", self.items.len() > 60),
+            ("odd names", self.odd_names),
+        ];
+        has.into_iter().filter(|(_, has)| *has).map(|(words, _)| words).collect()
     }
 
     fn path(&self, root: &Path, item: &Item) -> PathBuf {
@@ -354,7 +383,7 @@ fn file(dice: &mut Dice, limits: Limits) -> Node {
         10 if dice.chance(30) => whole(dice.scaled(200_000, 4_000_000)),
         10..=12 if !limits.inline_data => zeros(dice, seed, block),
         13 => many_extents(dice, seed, block),
-        14 => far(dice, seed, block),
+        14 => far(dice, seed, limits),
         _ => whole(dice.scaled(1, 2 * block)),
     }
 }
@@ -378,14 +407,16 @@ fn many_extents(dice: &mut Dice, seed: u64, block: u64) -> Node {
 }
 
 /// Blocks far away, that block maps of all levels lead to.
-fn far(dice: &mut Dice, seed: u64, block: u64) -> Node {
+fn far(dice: &mut Dice, seed: u64, limits: Limits) -> Node {
+    let block = limits.block_size;
+    // mke2fs looks at each block of a hole.
+    let end = if limits.large_file { 1 << 32 } else { 1 << 31 };
     let pointers = block / 4;
     let levels = [12, 12 + pointers, 12 + pointers + pointers * pointers];
     let mut parts = vec![Part { at: 0, length: block, zeros: false }];
     for level in levels.into_iter().take(1 + dice.roll(3)) {
         let logical = (level + dice.between(0, 3)).saturating_sub(dice.between(0, 2));
-        // mke2fs looks at each block of a hole.
-        if logical * block < 1 << 32 && parts.iter().all(|part| part.at != logical * block) {
+        if (logical + 1) * block < end && parts.iter().all(|part| part.at != logical * block) {
             parts.push(Part { at: logical * block, length: dice.between(1, block), zeros: false });
         }
     }

@@ -18,14 +18,21 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// The folder, which stays when the test ends.
-    pub fn keep(self) -> PathBuf {
-        self.folder.keep()
-    }
-
     /// An empty folder.
     pub fn new() -> Self {
         Self { folder: tempfile::Builder::new().prefix("ext4-canon-").tempdir().expect("a temporary folder") }
+    }
+
+    /// An empty folder in memory, if there is a filesystem for that which has xattrs: for tests that make many images.
+    pub fn in_memory() -> Self {
+        let folder = tempfile::Builder::new().prefix("ext4-canon-").tempdir_in("/dev/shm");
+        let has_xattrs = |folder: &TempDir| {
+            let room =
+                rustix::fs::statvfs(folder.path()).is_ok_and(|stat| stat.f_bavail * stat.f_frsize > 4 << 30);
+            let set = rustix::fs::setxattr(folder.path(), "user.probe", b"", rustix::fs::XattrFlags::empty());
+            room && set.is_ok()
+        };
+        folder.ok().filter(has_xattrs).map_or_else(Self::new, |folder| Self { folder })
     }
 
     /// A path in it.
