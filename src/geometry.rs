@@ -11,7 +11,7 @@ use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::group_descriptor;
 use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::superblock::{self as sb, Superblock};
-use crate::units::{BlockNr, GroupNr, InodeNr, div_up};
+use crate::units::{BlockNr, GroupNr, InodeNr, div_up, fits};
 
 /// Sizes and counts of a filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -351,7 +351,7 @@ impl Geometry {
     /// The group of a block; block 0 in front of group 0 counts as of group 0.
     pub fn group_of_block(&self, block: u64) -> GroupNr {
         let group = block.saturating_sub(self.first_data_block) / self.blocks_per_group;
-        GroupNr(u32::try_from(group).unwrap_or(u32::MAX))
+        GroupNr(fits(group, "blocks of the filesystem are in one of fewer than 2^32 groups"))
     }
 
     /// The group and the index in its table of an inode, which must be in range.
@@ -417,7 +417,7 @@ impl Geometry {
         if !self.is_meta_bg() || index < self.first_meta_bg {
             return BlockNr(self.superblock_block() + 1 + index);
         }
-        let group = GroupNr(u32::try_from(index * self.descriptors_per_block()).unwrap_or(u32::MAX));
+        let group = GroupNr(fits(index * self.descriptors_per_block(), "there are fewer than 2^32 groups"));
         BlockNr(self.head_start(group) + u64::from(self.has_superblock(group)))
     }
 
