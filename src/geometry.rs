@@ -141,7 +141,7 @@ impl Geometry {
             first_inode: InodeNr(first_inode),
             groups: 0,
             descriptor_size,
-            reserved_gdt_blocks: u64::from(sb.s_reserved_gdt_blocks.get()),
+            reserved_gdt_blocks: reserved_gdt_blocks(sb, features),
             first_meta_bg: u64::from(sb.s_first_meta_bg.get()),
             backup_groups: if sparse2 {
                 sb.s_backup_bgs.map(zerocopy::little_endian::U32::get)
@@ -232,13 +232,6 @@ impl Geometry {
     pub fn check_descriptors(&self) -> Result<()> {
         let at = || Location::of(Structure::Superblock);
         let resize = self.features.compat.contains(Compat::RESIZE_INODE);
-        if self.reserved_gdt_blocks > 0 && !resize {
-            return Err(at().value(
-                "s_reserved_gdt_blocks",
-                self.reserved_gdt_blocks,
-                "0 without the resize_inode feature",
-            ));
-        }
         if self.reserved_gdt_blocks > self.pointers_per_block() {
             return Err(at().value(
                 "s_reserved_gdt_blocks",
@@ -439,6 +432,12 @@ impl Geometry {
             .chain(one)
             .chain(many.into_iter().flatten().map(|(block, count)| block.0..block.0 + count))
     }
+}
+
+/// The reserved descriptor blocks. Without `resize_inode`, no inode owns any, and the field counts as 0, to
+/// which e2fsck sets it: mke2fs leaves a value there when it exchanges `resize_inode` for `meta_bg`.
+fn reserved_gdt_blocks(sb: &Superblock, features: Features) -> u64 {
+    if features.compat.contains(Compat::RESIZE_INODE) { sb.s_reserved_gdt_blocks.get().into() } else { 0 }
 }
 
 /// Blocks in a cluster, from the sizes of both.
