@@ -32,7 +32,7 @@ impl<'a> CompareSink<'a> {
 
     /// The first byte that differs.
     pub fn first(self) -> Option<u64> {
-        self.offsets.into_inner().unwrap_or_default().into_iter().min()
+        self.offsets.into_inner().unwrap_or_else(PoisonError::into_inner).into_iter().min()
     }
 
     fn add(&self, offset: u64) {
@@ -43,7 +43,7 @@ impl<'a> CompareSink<'a> {
         offsets.push(offset);
         if offsets.len() > self.limit {
             offsets.pop();
-            self.end.store(offsets.peek().copied().unwrap_or(0), Ordering::Relaxed);
+            self.end.store(offsets.peek().map_or(0, |last| *last), Ordering::Relaxed);
         }
     }
 }
@@ -54,7 +54,8 @@ impl Sink for CompareSink<'_> {
             let end = offset + part.len() as u64;
             // Nothing that is written lies behind the end of what is the same.
             let length = self.input.bytes().len() as u64;
-            let there = self.input.range(offset.min(length), end.min(length)).unwrap_or_default();
+            let there =
+                self.input.range(offset.min(length), end.min(length)).expect("both are within the input");
             if *there != **part {
                 let same = there.iter().zip(part.iter()).take_while(|(one, other)| one == other).count();
                 self.add(offset + same as u64);
@@ -68,7 +69,13 @@ impl Sink for CompareSink<'_> {
 /// What differs, in the order of the offsets: what was written, and what should be zero.
 pub fn differences(source: &Source<'_>, tree: &Tree, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
     let (size, limit) = (plan.geometry.block_size as u64, sink.limit);
-    let mut offsets = sink.offsets.into_inner().unwrap_or_default().into_sorted_vec().into_iter().peekable();
+    let mut offsets = sink
+        .offsets
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+        .into_sorted_vec()
+        .into_iter()
+        .peekable();
     let (mut differences, mut gaps) = (Vec::new(), 0);
     // The end of the last piece, and what it is.
     let (mut next, mut what) = (0, None);

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use crate::source::Input;
+use crate::units::fits;
 use crate::write::copy;
 use crate::write::sink::Sink;
 
@@ -35,7 +36,7 @@ struct State {
 impl HashSink {
     /// The digest of everything up to `length` bytes, where nothing was written past that.
     pub fn finish(self, length: u64) -> [u8; 32] {
-        let mut state = self.state.into_inner().unwrap_or_default();
+        let mut state = self.state.into_inner().expect("a thread that fails while it hashes ends the job");
         state.zeros(length);
         state.hash.finalize().into()
     }
@@ -46,7 +47,7 @@ impl State {
     fn zeros(&mut self, until: u64) {
         while self.done < until {
             let step = (until - self.done).min(ZEROS.len() as u64);
-            self.hash.update(&ZEROS[..usize::try_from(step).unwrap_or(ZEROS.len())]);
+            self.hash.update(&ZEROS[..fits(step, "it is at most the length of the zeros")]);
             self.done += step;
         }
     }

@@ -75,6 +75,9 @@ pub enum Error {
     /// The options ask for something that this image can't hold.
     #[error("{0}")]
     Options(String),
+    /// This program contradicts itself: a defect, whatever the image.
+    #[error("internal error: {0}; please report this, with the image if you can")]
+    Internal(String),
 }
 
 /// What does not fit, and what to do.

@@ -1,6 +1,6 @@
 //! Canonical form 1: a row for every field of the superblock and the inode.
 //!
-//! `docs/canonical-form.md` holds the same tables, with the reasons; a test compares the two with
+//! `docs/canonical-fields.md` holds the same tables, with the reasons; a test compares the two with
 //! each other and with the structures. The rows with `Keep` are also what the writer copies.
 
 use crate::ondisk::superblock::Superblock;
@@ -235,14 +235,14 @@ mod tests {
         same_fields(INODE, Inode::FIELDS);
     }
 
-    /// The tables of the specification: `| 0x00 | s_inodes_count | derive | … |`.
+    /// The tables of the specification: `| 0x00 | 4 | s_inodes_count | derive | … |`.
     #[test]
     fn the_specification_has_the_same_rows() {
-        let text = include_str!("../docs/canonical-form.md");
+        let text = include_str!("../docs/canonical-fields.md");
         for (rows, fields) in [(SUPERBLOCK, Superblock::FIELDS), (INODE, Inode::FIELDS)] {
             for ((name, rule), field) in rows.iter().zip(fields) {
-                let row = format!("| 0x{:02X} | `{name}` | {} |", field.offset, rule.word());
-                assert!(text.contains(&row), "docs/canonical-form.md lacks the row: {row}");
+                let row = format!("| 0x{:02X} | {} | `{name}` | {} |", field.offset, field.size, rule.word());
+                assert!(text.contains(&row), "docs/canonical-fields.md lacks the row: {row}");
             }
         }
         let documented = text.lines().filter(|line| line.starts_with("| 0x")).count();

@@ -11,7 +11,7 @@ use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::group_descriptor;
 use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::superblock::{self as sb, Superblock};
-use crate::units::{BlockNr, GroupNr, InodeNr, div_up};
+use crate::units::{BlockNr, GroupNr, InodeNr, div_up, fits};
 
 /// Sizes and counts of a filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +141,7 @@ impl Geometry {
             first_inode: InodeNr(first_inode),
             groups: 0,
             descriptor_size,
-            reserved_gdt_blocks: u64::from(sb.s_reserved_gdt_blocks.get()),
+            reserved_gdt_blocks: reserved_gdt_blocks(sb, features),
             first_meta_bg: u64::from(sb.s_first_meta_bg.get()),
             backup_groups: if sparse2 {
                 sb.s_backup_bgs.map(zerocopy::little_endian::U32::get)
@@ -232,13 +232,6 @@ impl Geometry {
     pub fn check_descriptors(&self) -> Result<()> {
         let at = || Location::of(Structure::Superblock);
         let resize = self.features.compat.contains(Compat::RESIZE_INODE);
-        if self.reserved_gdt_blocks > 0 && !resize {
-            return Err(at().value(
-                "s_reserved_gdt_blocks",
-                self.reserved_gdt_blocks,
-                "0 without the resize_inode feature",
-            ));
-        }
         if self.reserved_gdt_blocks > self.pointers_per_block() {
             return Err(at().value(
                 "s_reserved_gdt_blocks",
@@ -351,7 +344,7 @@ impl Geometry {
     /// The group of a block; block 0 in front of group 0 counts as of group 0.
     pub fn group_of_block(&self, block: u64) -> GroupNr {
         let group = block.saturating_sub(self.first_data_block) / self.blocks_per_group;
-        GroupNr(u32::try_from(group).unwrap_or(u32::MAX))
+        GroupNr(fits(group, "blocks of the filesystem are in one of fewer than 2^32 groups"))
     }
 
     /// The group and the index in its table of an inode, which must be in range.
@@ -417,7 +410,7 @@ impl Geometry {
         if !self.is_meta_bg() || index < self.first_meta_bg {
             return BlockNr(self.superblock_block() + 1 + index);
         }
-        let group = GroupNr(u32::try_from(index * self.descriptors_per_block()).unwrap_or(u32::MAX));
+        let group = GroupNr(fits(index * self.descriptors_per_block(), "there are fewer than 2^32 groups"));
         BlockNr(self.head_start(group) + u64::from(self.has_superblock(group)))
     }
 
@@ -439,6 +432,12 @@ impl Geometry {
             .chain(one)
             .chain(many.into_iter().flatten().map(|(block, count)| block.0..block.0 + count))
     }
+}
+
+/// The reserved descriptor blocks. Without `resize_inode`, no inode owns any, and the field counts as 0, to
+/// which e2fsck sets it: mke2fs leaves a value there when it exchanges `resize_inode` for `meta_bg`.
+fn reserved_gdt_blocks(sb: &Superblock, features: Features) -> u64 {
+    if features.compat.contains(Compat::RESIZE_INODE) { sb.s_reserved_gdt_blocks.get().into() } else { 0 }
 }
 
 /// Blocks in a cluster, from the sizes of both.

@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod audit;
 mod check;
 pub mod compare;
 pub mod content;
@@ -227,6 +228,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
             },
         );
         let plan = plan?;
+        audit::audit(&plan, &reading.tree, &reading.specials)?;
         let counted = account::Counted { times_changed, stale_blocks, warnings };
         let report = account::account(source, recovery, &reading, &survey, &plan, counted);
         Ok(Self { source, reading, segments, plan, uuid: options.uuid, report })

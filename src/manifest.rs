@@ -17,7 +17,7 @@ use crate::policy::HolePolicy;
 use crate::source::Source;
 use crate::survey::{self, is_zero};
 use crate::tree::{Entry, Kind, Node, NodeId, Tree, Xattr};
-use crate::units::BlockNr;
+use crate::units::{BlockNr, fits};
 use crate::words;
 
 /// The first line.
@@ -120,12 +120,11 @@ fn digest_of(file: &FileContent<'_, '_>) -> [u8; 32] {
         let last = range.end.min(file.size).div_ceil(size);
         for number in (range.start / size).max(next)..last {
             let (start, end) = (number * size, (number * size).saturating_add(size).min(file.size));
-            // No more than a segment.
-            let segment = &mut buffer[..usize::try_from(end - start).unwrap_or(SEGMENT)];
+            let segment = &mut buffer[..fits(end - start, "it is at most a segment")];
             segment.fill(0);
             for (offset, bytes) in file.pieces(start..end) {
-                let at = usize::try_from(offset - start).unwrap_or(SEGMENT);
-                let room = segment.get_mut(at..).unwrap_or_default();
+                let at: usize = fits(offset - start, "pieces begin within the segment");
+                let room = &mut segment[at..];
                 let length = room.len().min(bytes.len());
                 room[..length].copy_from_slice(&bytes[..length]);
             }
@@ -158,7 +157,8 @@ fn opaque_digest(source: &Source<'_>, tree: &Tree, id: NodeId, from: u64) -> [u8
         for run in runs.iter().take_while(|run| state == 0 && u64::from(run.logical) < end) {
             let first = u64::from(run.logical);
             for block in start.max(first)..end.min(run.end()) {
-                hash.update(source.block(BlockNr(run.physical().0 + (block - first))).unwrap_or_default());
+                let bytes = source.block(BlockNr(run.physical().0 + (block - first)));
+                hash.update(bytes.expect("the reader checked that the run is in the image"));
             }
         }
     }

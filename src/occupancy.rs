@@ -7,7 +7,7 @@ use crate::read::places::Places;
 use crate::read::{Reading, leftovers};
 use crate::source::Source;
 use crate::tree::{Kind, NodeId, Run, Tree};
-use crate::units::InodeNr;
+use crate::units::{InodeNr, fits};
 
 /// What a block is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,8 @@ pub struct Occupancy {
 impl Occupancy {
     fn new(blocks: u64, cells: u64) -> Self {
         let blocks_per_cell = blocks.div_ceil(cells.max(1)).max(1);
-        let cells = usize::try_from(blocks.div_ceil(blocks_per_cell)).unwrap_or(0);
+        let cells =
+            fits(blocks.div_ceil(blocks_per_cell), "it is at most the number of cells that was asked for");
         Self { blocks, blocks_per_cell, cells: vec![Cell::default(); cells], stretches: 0 }
     }
 

@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 use crate::ondisk::inode::{InodeFlags, Timestamp};
-use crate::units::BlockNr;
+use crate::units::{BlockNr, fits};
 
 /// The index of a node in its tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,15 +46,16 @@ impl Text {
     const LEN_BITS: u32 = 25;
 
     fn new(start: usize, len: usize) -> Self {
-        // No machine has the 512 GiB of memory that the start has no bits for.
+        assert!(len < 1 << Self::LEN_BITS, "the longest text is a value of 16 MiB");
         let packed = (start as u64) << Self::LEN_BITS | len as u64;
-        let high = u32::try_from((packed >> 32) + 1).ok().and_then(NonZeroU32::new);
-        Self { high: high.unwrap_or(NonZeroU32::MAX), low: packed as u32 }
+        let high =
+            fits((packed >> 32) + 1, "no machine has the 512 GiB of memory that the start has no bits for");
+        Self { high: NonZeroU32::new(high).expect("one was added"), low: packed as u32 }
     }
 
     fn range(self) -> Range<usize> {
         let packed = u64::from(self.high.get() - 1) << 32 | u64::from(self.low);
-        let start = usize::try_from(packed >> Self::LEN_BITS).unwrap_or(usize::MAX);
+        let start = fits::<usize, _>(packed >> Self::LEN_BITS, "texts are in memory");
         start..start + (packed & ((1 << Self::LEN_BITS) - 1)) as usize
     }
 }
@@ -72,7 +73,8 @@ pub struct XattrSetId(NonZeroU32);
 impl XattrSetId {
     /// The set of an index: no tree has as many as 32 bits count.
     pub fn new(index: usize) -> Self {
-        Self(u32::try_from(index + 1).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MAX))
+        let number = fits(index + 1, "each set belongs to one of fewer than 2^32 nodes");
+        Self(NonZeroU32::new(number).expect("one was added"))
     }
 
     /// The index.
@@ -347,7 +349,7 @@ impl Tree {
 
     /// The bytes of a text of this tree.
     pub fn text(&self, text: Text) -> &[u8] {
-        self.bytes.get(text.range()).unwrap_or_default()
+        &self.bytes[text.range()]
     }
 
     /// A node.
@@ -357,7 +359,7 @@ impl Tree {
 
     /// All nodes with their ids, in canonical order.
     pub fn ids(&self) -> impl ExactSizeIterator<Item = NodeId> + use<> {
-        let count = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let count = fits(self.nodes.len(), "inode numbers have 32 bits");
         (0..count).map(NodeId)
     }
 

@@ -52,6 +52,16 @@ impl fmt::Display for GroupNr {
     }
 }
 
+/// A number as another type, which it fits for the reason that is given.
+///
+/// # Panics
+///
+/// Where it does not fit after all: a defect of this program, which must not become a different number.
+#[track_caller]
+pub(crate) fn fits<T, U: TryInto<T>>(value: U, reason: &str) -> T {
+    value.try_into().unwrap_or_else(|_| panic!("a number does not fit, although {reason}"))
+}
+
 /// `value` in whole units of `unit`, rounded up.
 pub(crate) fn div_up(value: u64, unit: u64) -> u64 {
     value.div_ceil(unit)

@@ -10,6 +10,7 @@ use crate::read::Specials;
 use crate::source::Source;
 use crate::survey::is_zero;
 use crate::tree::{Kind, NodeId, Tree};
+use crate::units::fits;
 
 /// One tree and where its content lies.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +40,7 @@ pub fn same_tree(input: Side<'_, '_>, output: Side<'_, '_>, observer: &dyn Obser
         .into_par_iter()
         .with_min_len(16)
         .filter_map(|index| {
-            let id = NodeId(u32::try_from(index).unwrap_or(u32::MAX));
+            let id = NodeId(fits(index, "there are fewer than 2^32 nodes"));
             let difference = difference(input, output, id).map(|what| (index, what));
             observer.advance(1);
             difference

@@ -43,6 +43,7 @@ impl Code {
             Error::Unsupported { .. } | Error::DoesNotFit { .. } => Self::Unsupported,
             Error::Unclean { .. } | Error::Corrupt { .. } => Self::Damaged,
             Error::Options(_) => Self::Usage,
+            Error::Internal(_) => Self::Internal,
             Error::Partition { error, .. } => Self::of(error),
         }
     }
@@ -112,6 +113,7 @@ mod tests {
             (Error::Unclean { state: "not clean".to_owned(), remedy: "run e2fsck" }, Code::Damaged),
             (at().wrong("bad"), Code::Damaged),
             (Error::Options("no".to_owned()), Code::Usage),
+            (Error::Internal("two owners".to_owned()), Code::Internal),
         ];
         for (error, code) in cases {
             let failure = Failure::of(Path::new("a.img"), &error);

@@ -6,6 +6,7 @@ use super::walk::Step;
 use super::{ContentDifference, Side};
 use crate::content::FileContent;
 use crate::survey::{self, is_zero};
+use crate::units::fits;
 
 /// Bytes of a file that are compared together: whole blocks of any size.
 const WINDOW: u64 = 4 << 20;
@@ -75,8 +76,8 @@ fn differing(mut one: &[(u64, &[u8])], mut other: &[(u64, &[u8])]) -> Option<Con
         // The next piece of each side, from `next` on.
         let [left, right] = [one, other].map(|side| {
             let (start, bytes) = side.first()?;
-            let skipped = usize::try_from(next.max(*start) - start).unwrap_or(usize::MAX);
-            Some((next.max(*start), bytes.get(skipped..).unwrap_or_default()))
+            let skipped: usize = fits(next.max(*start) - start, "pieces that end before are left out");
+            Some((next.max(*start), &bytes[skipped..]))
         });
         let (offset, length) = match (left, right) {
             (None, None) => return found,
@@ -86,7 +87,7 @@ fn differing(mut one: &[(u64, &[u8])], mut other: &[(u64, &[u8])]) -> Option<Con
                 let room =
                     |from: u64, bytes: &[u8]| if from > first { from - first } else { bytes.len() as u64 };
                 let length = room(start, bytes).min(room(other_start, other_bytes));
-                (first, usize::try_from(length).unwrap_or(usize::MAX))
+                (first, fits(length, "it is at most the length of a piece, which is in memory"))
             }
         };
         let part = |side: Option<(u64, _)>| -> Option<&[u8]> {

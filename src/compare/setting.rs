@@ -12,6 +12,7 @@ use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::plan;
 use crate::policy::UuidPolicy;
+use crate::units::fits;
 use crate::words;
 
 /// A difference of two filesystems.
@@ -410,7 +411,7 @@ fn behind_end_differs(sides: &[Side<'_, '_>; 2]) -> bool {
     let mut stored: Vec<_> = inputs.iter().flat_map(|input| input.data_within(start..end)).collect();
     stored.sort_unstable_by_key(|range| range.start);
     let mut steps = stored.iter().flat_map(|range| {
-        range.clone().step_by(usize::try_from(STEP).unwrap_or(1)).map(|at| at..(at + STEP).min(range.end))
+        range.clone().step_by(fits(STEP, "it is a small constant")).map(|at| at..(at + STEP).min(range.end))
     });
     steps.any(|part| inputs[0].range(part.start, part.end) != inputs[1].range(part.start, part.end))
 }

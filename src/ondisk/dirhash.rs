@@ -177,4 +177,26 @@ mod tests {
             assert_eq!(DirHash::new(version, seed, signed).hash(name), expected, "{version:?} {signed}");
         }
     }
+
+    /// The table of the specification, whose values are those of debugfs (see `tests/integration/specification.rs`).
+    #[test]
+    fn hashes_agree_with_the_specification() {
+        let text = include_str!("../../docs/canonical-form.md");
+        let mut seen = Vec::new();
+        for line in text.lines() {
+            let cells: Vec<&str> = line.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+            let ["", version, name, hash, minor, ""] = cells[..] else { continue };
+            let version = match version {
+                "legacy" => HashVersion::Legacy,
+                "half_md4" => HashVersion::HalfMd4,
+                "tea" => HashVersion::Tea,
+                _ => continue,
+            };
+            let number = |cell: &str| u32::from_str_radix(cell.trim_start_matches("0x"), 16).unwrap();
+            let found = DirHash::new(version, crate::form::HASH_SEED, true).hash(name.as_bytes());
+            assert_eq!(found, (number(hash), number(minor)), "{version:?} {name}");
+            seen.push(version.to_disk());
+        }
+        assert_eq!(seen, [1, 1, 2, 2, 0, 0]);
+    }
 }

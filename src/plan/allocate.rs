@@ -84,7 +84,7 @@ impl UsedBlocks {
 #[derive(Debug)]
 pub struct FreeBlocks {
     /// Sorted; those before `next` are used up.
-    ranges: Vec<Range<u64>>,
+    pub(crate) ranges: Vec<Range<u64>>,
     next: usize,
     limit: u64,
     /// Blocks that were asked for but are not there.

@@ -15,6 +15,7 @@ use crate::ondisk::superblock::Superblock;
 use crate::read::{QuotaRules, Reading};
 use crate::survey::{Digester, DigestsFrom, joined};
 use crate::tree::{Kind, NodeId, Text, Tree, XattrSetId};
+use crate::units::fits;
 
 const DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
 
@@ -165,7 +166,7 @@ fn add(
 }
 
 fn nodes(stream: &mut Stream, tree: &Tree, digester: &Digester<'_, '_>, range: Range<usize>) {
-    let id = |index: usize| NodeId(u32::try_from(index).unwrap_or(u32::MAX));
+    let id = |index: usize| NodeId(fits(index, "there are fewer than 2^32 nodes"));
     let mut digests = digester.from(id(range.start));
     range.for_each(|index| node(stream, tree, &mut digests, id(index)));
 }
@@ -193,7 +194,7 @@ fn node(stream: &mut Stream, tree: &Tree, digests: &mut DigestsFrom<'_>, id: Nod
     stream.bytes(&node.mtime.seconds.to_le_bytes());
     stream.u32(node.mtime.nanoseconds);
     // Sets are counted from 1; 0 is none.
-    stream.u32(node.xattrs.map_or(0, |set| u32::try_from(set.index() + 1).unwrap_or(u32::MAX)));
+    stream.u32(node.xattrs.map_or(0, |set| fits(set.index() + 1, "there are fewer than 2^32 sets")));
     match node.kind {
         Kind::Directory { .. } => {
             let entries = tree.entries_of(id);

@@ -11,7 +11,7 @@ use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::ondisk::htree;
 use crate::ondisk::inode::InodeFlags;
 use crate::tree::{Entry, NodeId, Tree};
-use crate::units::InodeNr;
+use crate::units::{InodeNr, fits};
 
 /// The length of `.` and `..` together, in bytes.
 pub const DOTS_SIZE: usize = 24;
@@ -31,7 +31,7 @@ pub struct DirectoryPlan {
 
 /// The blocks of all directories.
 #[derive(Debug, Default)]
-pub struct DirectoryPlans(Vec<(NodeId, DirectoryPlan)>);
+pub struct DirectoryPlans(pub(crate) Vec<(NodeId, DirectoryPlan)>);
 
 impl DirectoryPlans {
     /// Of these directories, in the order of their nodes.
@@ -105,13 +105,13 @@ impl<'g> DirectoryRules<'g> {
     pub fn plan(&self, tree: &Tree, id: NodeId, number: InodeNr) -> Result<DirectoryPlan> {
         let hashed = has_hashes(tree, id);
         let sizes = |entry: u32| size_of_entry(tree, &tree.entries_of(id)[entry as usize], hashed);
-        let count = u32::try_from(tree.entries_of(id).len()).unwrap_or(u32::MAX);
+        let count = fits(tree.entries_of(id).len(), "a directory has fewer than 2^32 entries");
         let starts = self.fill((0..count).map(sizes), DOTS_SIZE);
         if id == NodeId::LOST_FOUND {
             // e2fsck never indexes it, and wants room in it.
             let blocks = starts.len().max(lost_found_blocks(self.geometry.block_size));
             return Ok(DirectoryPlan {
-                blocks: u32::try_from(blocks).unwrap_or(u32::MAX),
+                blocks: fits(blocks, "a directory has fewer than 2^32 entries"),
                 starts,
                 ..DirectoryPlan::default()
             });
@@ -123,7 +123,7 @@ impl<'g> DirectoryRules<'g> {
             return self.index(tree, id, number, hashed);
         }
         Ok(DirectoryPlan {
-            blocks: u32::try_from(starts.len()).unwrap_or(u32::MAX),
+            blocks: fits(starts.len(), "a directory has fewer than 2^32 entries"),
             starts,
             ..DirectoryPlan::default()
         })
@@ -188,7 +188,7 @@ impl<'g> DirectoryRules<'g> {
                 hash | u32::from(goes_on)
             })
             .collect();
-        let leaves = u32::try_from(starts.len()).unwrap_or(u32::MAX);
+        let leaves = fits(starts.len(), "a directory has fewer than 2^32 entries");
         let levels = self.levels(leaves).ok_or_else(|| {
             Location::of(Structure::Directory).inode(number).unsupported(
                 "an index of three levels without the large_dir feature",

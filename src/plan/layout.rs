@@ -16,7 +16,7 @@ use crate::ondisk::indirect;
 use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
 use crate::read::{SpecialFile, Specials};
 use crate::tree::{Kind, Node, Run, Tree};
-use crate::units::{BlockNr, InodeNr, count_clusters};
+use crate::units::{BlockNr, InodeNr, count_clusters, fits};
 
 /// Where a file lies: parts of the layout's lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,12 +40,14 @@ pub struct Layout {
     pub quotas: Vec<FileLayout>,
     /// The orphan file.
     pub orphan_file: Option<FileLayout>,
+    /// The block of each block of xattrs, in the order of the plan's.
+    pub xattr_blocks: Vec<BlockNr>,
     /// The file of each value of an xattr that has an inode of its own.
     pub values: Vec<FileLayout>,
     /// Each node's file, by node; empty for what has no blocks.
     pub nodes: Vec<FileLayout>,
-    extents: Vec<Run>,
-    map_blocks: Vec<BlockNr>,
+    pub(crate) extents: Vec<Run>,
+    pub(crate) map_blocks: Vec<BlockNr>,
     /// What is left, in whole clusters.
     pub free: FreeBlocks,
     blocks_per_cluster: u64,
@@ -96,17 +98,14 @@ pub struct Contents<'p> {
     pub directories: &'p DirectoryPlans,
     /// The quota files.
     pub quotas: &'p [QuotaPlan],
+    /// Which xattrs need blocks and EA inodes, and which content is inline.
+    pub xattrs: &'p XattrPlan,
 }
 
-/// Lays everything out in the output's geometry, and gives the xattr blocks their places. What does not fit lies behind
-/// the end, so that all that is missing can be told.
-pub fn lay_out(
-    geometry: &Geometry,
-    contents: Contents<'_>,
-    xattrs: &mut XattrPlan,
-    used: &UsedBlocks,
-) -> Result<Layout> {
-    let Contents { numbering, tree, specials, directories, quotas } = contents;
+/// Lays everything out in the output's geometry. What does not fit is placed past the end, so that
+/// the total shortage is known.
+pub fn lay_out(geometry: &Geometry, contents: Contents<'_>, used: &UsedBlocks) -> Result<Layout> {
+    let Contents { numbering, tree, specials, directories, quotas, xattrs } = contents;
     let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
     // A list that is full is copied to grow, and there may be many runs.
     let extents = tree.runs.len() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
@@ -123,22 +122,23 @@ pub fn lay_out(
             Some(layouter.file(InodeNr::JOURNAL, [(0, blocks, false)].into_iter(), true)?);
     }
     for quota in quotas {
-        let number = numbering.quota_file(quota.kind).unwrap_or_default();
+        let number = numbering.quota_file(quota.kind).expect("each quota file is numbered");
         let blocks = geometry.blocks_of_bytes(quota.size());
         let blocks = u32::try_from(blocks).map_err(|_| beyond_block_maps(number))?;
         let file = layouter.file(number, [(0, blocks, false)].into_iter(), false)?;
         layouter.layout.quotas.push(file);
     }
     if let Some(SpecialFile { blocks, .. }) = specials.orphan_file {
-        let number = numbering.orphan_file().unwrap_or_default();
+        let number = numbering.orphan_file().expect("the orphan file is numbered");
         layouter.layout.orphan_file = Some(layouter.file(number, [(0, blocks, false)].into_iter(), false)?);
     }
     for (id, directory) in directories.iter().filter(|(_, directory)| directory.blocks > 0) {
         layouter.layout.nodes[id.index()] =
             layouter.file(numbering.number_of(id), [(0, directory.blocks, false)].into_iter(), false)?;
     }
-    for block in &mut xattrs.blocks {
-        block.at = layouter.one_block();
+    for _ in &xattrs.blocks {
+        let block = layouter.one_block();
+        layouter.layout.xattr_blocks.push(block);
     }
     for id in tree.ids().filter(|id| xattrs.inline_of(*id).is_none()) {
         let number = numbering.number_of(id);
@@ -155,9 +155,8 @@ pub fn lay_out(
         layouter.layout.nodes[id.index()] = file;
     }
     for (index, value) in (0..).zip(&xattrs.values) {
-        // A value has at most 16 MiB.
         let blocks = geometry.blocks_of_bytes(tree.text(value.text).len() as u64);
-        let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+        let blocks = fits(blocks, "a value has at most 16 MiB");
         let number = numbering.number_of_value(index);
         let file = layouter.file(number, [(0, blocks, false)].into_iter(), false)?;
         layouter.layout.values.push(file);
@@ -183,6 +182,7 @@ impl<'g> Layouter<'g> {
             journal: None,
             quotas: Vec::new(),
             orphan_file: None,
+            xattr_blocks: Vec::new(),
             values: Vec::new(),
             nodes: vec![FileLayout::default(); nodes],
             extents: Vec::with_capacity(extents),
@@ -234,7 +234,7 @@ impl<'g> Layouter<'g> {
         let first_map = self.layout.map_blocks.len();
         let map_blocks = map::map_blocks(extents, self.geometry, self.with_extents);
         let map = &mut self.layout.map_blocks;
-        let step = usize::try_from(cluster).unwrap_or(usize::MAX);
+        let step = fits(cluster, "a cluster has at most 2^19 blocks");
         self.layout.free.take(map_blocks * cluster, |range| map.extend(range.step_by(step).map(BlockNr)));
         if !self.with_extents && map[first_map..].iter().any(|block| block.0 > u32::MAX.into()) {
             return Err(beyond_block_maps(number));
@@ -287,12 +287,12 @@ impl<R: Iterator<Item = Range<u64>>> Place<R> {
         } else {
             self.room.start = self.room.start.next_multiple_of(self.cluster);
             if self.room.is_empty() {
-                self.room = self.ranges.next().unwrap_or(0..u64::MAX);
+                self.room = self.ranges.next().expect("as many clusters were taken as the content has");
             }
             self.room.start += wanted % self.cluster;
         }
-        // No more than `count`, which has 32 bits.
-        let part = u32::try_from((self.room.end - self.room.start).min(u64::from(count))).unwrap_or(count);
+        let part = (self.room.end - self.room.start).min(u64::from(count));
+        let part = fits(part, "it is at most `count`");
         let start = BlockNr(self.room.start);
         self.room.start += u64::from(part);
         self.logical = wanted + u64::from(part);

@@ -4,6 +4,7 @@ mod allocate;
 mod content_uuid;
 mod copies;
 mod directory;
+mod groups;
 mod identity;
 mod inline;
 mod layout;
@@ -14,6 +15,7 @@ mod pieces;
 mod placement;
 mod quota;
 mod resize;
+mod smallest;
 mod superblock;
 mod xattr;
 mod xattr_split;
@@ -21,6 +23,7 @@ mod xattr_split;
 pub use allocate::FreeBlocks;
 pub use copies::Copies;
 pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryPlans, DirectoryRules};
+pub use groups::GroupCounts;
 pub use identity::{Identity, PART_BYTES};
 pub use inline::InlineLists;
 pub use layout::{FileLayout, Layout};
@@ -58,6 +61,8 @@ pub struct Plan {
     pub numbering: Numbering,
     /// The places of each group's metadata.
     pub groups: Vec<GroupPlaces>,
+    /// What is free in each group.
+    pub counts: Vec<GroupCounts>,
     /// Where every file lies.
     pub layout: Layout,
     /// The blocks of each directory.
@@ -91,7 +96,7 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     let mut geometry = source.geometry.clone();
     geometry.features = features(source, tree)?;
     let mut candidates = inline::Candidates::new(&geometry, tree, survey, xattr::body_room(&geometry));
-    let (mut xattrs, numbering) = loop {
+    let (xattrs, numbering) = loop {
         let xattrs = xattr::plan(tree, &geometry, &candidates, before)?;
         let numbering = Numbering::new(&geometry, tree, specials, (before, xattrs.values.len()));
         // Each time there are fewer candidates.
@@ -121,10 +126,16 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         specials,
         directories: &directories,
         quotas: &quotas,
+        xattrs: &xattrs,
     };
-    let attempt = |geometry: &Geometry| attempt(geometry, contents, &mut xattrs);
+    let demand = || demand(&geometry, contents);
     let (geometry, (groups, layout, static_clusters)) =
-        resize::lay_out(source, geometry, options.size, numbering.last(), attempt)?;
+        resize::lay_out(source, geometry.clone(), options.size, demand, |geometry| {
+            attempt(geometry, contents)
+        })?;
+    let with_flags =
+        !geometry.features.ro_compat.intersection(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM).is_empty();
+    let counts = groups::counts(&geometry, &layout, &numbering, tree, with_flags);
     let superblock = superblock::build(source, &geometry, options, &numbering, static_clusters, &layout);
     let image_bytes = resize::image_bytes(source, options.size, &geometry);
     let mut plan = Plan {
@@ -134,6 +145,7 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         superblock,
         numbering,
         groups,
+        counts,
         layout,
         directories,
         xattrs,
@@ -146,31 +158,38 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     plan.check_sizes(tree)?;
     plan.charge_quotas(tree);
     plan.rendered = pieces::rendered(&plan, tree);
-    plan.copies = Copies::count(&plan, tree)?;
+    plan.copies = Copies::count(&plan, tree);
     Ok(plan)
 }
 
-/// The layout in a geometry: the places of the groups' metadata, those of all else, and how many clusters the former
-/// take.
-fn attempt(
-    geometry: &Geometry,
-    contents: layout::Contents<'_>,
-    xattrs: &mut XattrPlan,
-) -> Result<resize::Attempt<(Vec<GroupPlaces>, Layout, u64)>> {
+/// Where static metadata and everything else goes in a geometry, and how many clusters the former takes.
+type Places = (Vec<GroupPlaces>, Layout, u64);
+
+/// Lays everything out in a geometry. It depends on nothing but its arguments, so that an attempt that
+/// fails leaves no trace in the next one.
+fn attempt(geometry: &Geometry, contents: layout::Contents<'_>) -> Result<resize::Attempt<Places>> {
     contents.numbering.check(geometry)?;
     let (groups, used) = match placement::place(geometry) {
         Ok(places) => places,
-        Err(error) => return Ok(resize::Attempt::Misses(geometry.blocks_per_cluster, error)),
+        Err(error) => return Ok(resize::Attempt::Lacks(error)),
     };
-    let layout = layout::lay_out(geometry, contents, xattrs, &used)?;
+    let layout = layout::lay_out(geometry, contents, &used)?;
     let missing = layout.free.missing();
     if missing > 0 {
         let available = geometry.blocks_count;
         let error = Error::DoesNotFit { unit: "blocks", needed: available + missing, available };
-        return Ok(resize::Attempt::Misses(missing, error));
+        return Ok(resize::Attempt::Lacks(error));
     }
     let static_clusters = used.count_clusters(geometry.blocks_per_cluster);
     Ok(resize::Attempt::Fits((groups, layout, static_clusters)))
+}
+
+/// What any geometry must have room for: a layout without static metadata is not fragmented.
+fn demand(geometry: &Geometry, contents: layout::Contents<'_>) -> Result<smallest::Demand> {
+    let layout = layout::lay_out(geometry, contents, &allocate::UsedBlocks::default())?;
+    let there = geometry.blocks_count - geometry.first_data_block;
+    let blocks = there - layout.free.count() + layout.free.missing();
+    Ok(smallest::Demand { last_inode: contents.numbering.last(), blocks })
 }
 
 /// What is not the filesystem's: an output of another size does not have it.

@@ -18,16 +18,16 @@ use crate::units::{GroupNr, InodeNr};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbering {
     /// The inode of each node.
-    numbers: Vec<InodeNr>,
+    pub(crate) numbers: Vec<InodeNr>,
     /// The nodes in the order of their inodes.
-    by_number: Vec<(InodeNr, NodeId)>,
+    pub(crate) by_number: Vec<(InodeNr, NodeId)>,
     /// The quota files, by type.
     quota_files: [Option<InodeNr>; 3],
-    orphan_file: Option<InodeNr>,
+    pub(crate) orphan_file: Option<InodeNr>,
     /// The inodes of values of xattrs, ascending.
-    values: Vec<InodeNr>,
+    pub(crate) values: Vec<InodeNr>,
     /// All inodes in use, the reserved ones included: sorted ranges that do not touch.
-    used: Vec<Range<u32>>,
+    pub(crate) used: Vec<Range<u32>>,
     inodes_per_group: u32,
 }
 
@@ -139,6 +139,11 @@ impl Numbering {
         self.by_number.get(place).map(|(_, node)| *node)
     }
 
+    /// The nodes in the order of their inodes.
+    pub fn by_number(&self) -> &[(InodeNr, NodeId)] {
+        &self.by_number
+    }
+
     /// The inode of the quota file of a type.
     pub fn quota_file(&self, kind: QuotaType) -> Option<InodeNr> {
         self.quota_files[kind.index()]
@@ -146,7 +151,7 @@ impl Numbering {
 
     /// The inode of a value, by its index in the plan of xattrs.
     pub fn number_of_value(&self, index: u32) -> InodeNr {
-        self.values.get(index as usize).copied().unwrap_or_default()
+        self.values[index as usize]
     }
 
     /// The index of the value of an inode, if it has one.

@@ -6,11 +6,10 @@ use rayon::slice::ParallelSliceMut as _;
 
 use super::{FileLayout, Plan, SplitId};
 use crate::ondisk::bitmap;
-use crate::ondisk::checksum::Checksums;
 use crate::ondisk::mmp::MmpStruct;
 use crate::ondisk::quota::QuotaType;
 use crate::tree::{Bytes, Kind, NodeId, Tree};
-use crate::units::{BlockNr, GroupNr};
+use crate::units::{BlockNr, GroupNr, fits};
 
 /// The most bytes of a piece.
 pub const MAX_BYTES: u64 = 1 << 20;
@@ -144,7 +143,6 @@ impl Lister<'_> {
         if geometry.block_size == 1024 {
             self.pieces.push(Piece { start: BlockNr(0), bytes: 1024, content: Content::Boot });
         }
-        let with_flags = Checksums::of(&self.plan.superblock).covers_descriptors();
         for group in (0..geometry.groups).map(GroupNr) {
             let head = geometry.group_head(group);
             if let Some(block) = head.superblock {
@@ -153,7 +151,7 @@ impl Lister<'_> {
             if let Some((block, count)) = head.descriptors {
                 let first = geometry.first_descriptor_block_of(group);
                 let per_piece = MAX_BYTES / self.block_size;
-                for done in (0..count).step_by(usize::try_from(per_piece).unwrap_or(1)) {
+                for done in (0..count).step_by(fits(per_piece, "a piece has at most 1 MiB")) {
                     let blocks = per_piece.min(count - done);
                     self.add(BlockNr(block.0 + done), blocks, Content::Descriptors(first + done));
                 }
@@ -166,10 +164,11 @@ impl Lister<'_> {
                 }
             }
             let places = &self.plan.groups[group.0 as usize];
-            if !with_flags || !self.plan.is_block_uninit(group) {
+            let counts = &self.plan.counts[group.0 as usize];
+            if !counts.is_block_uninit() {
                 self.add(places.block_bitmap, 1, Content::BlockBitmap(group));
             }
-            if !with_flags || self.plan.numbering.used_in(group).next().is_some() {
+            if !counts.is_inode_uninit() {
                 self.add(places.inode_bitmap, 1, Content::InodeBitmap(group));
             }
             self.inode_table(group, places.inode_table);
@@ -190,9 +189,9 @@ impl Lister<'_> {
             }
         }
         for part in parts {
-            for done in (part.start..part.end).step_by(usize::try_from(per_piece).unwrap_or(usize::MAX)) {
+            for done in (part.start..part.end).step_by(fits(per_piece, "a piece has at most 1 MiB")) {
                 let bytes = per_piece.min(part.end - done);
-                let index = u32::try_from(done / inode_size).unwrap_or(u32::MAX);
+                let index = fits(done / inode_size, "a group has at most 2^19 inodes");
                 let start = BlockNr(table.0 + done / self.block_size);
                 self.pieces.push(Piece { start, bytes, content: Content::InodeTable(group, index) });
             }
@@ -227,15 +226,15 @@ impl Lister<'_> {
             self.in_parts(*file, |first| Content::Value(index, first));
             self.map(Owner::Value(index), *file);
         }
-        for block in &self.plan.xattrs.blocks {
-            self.add(block.at, 1, Content::Xattrs(block.split, block.refcount));
+        for (block, at) in self.plan.xattrs.blocks.iter().zip(&layout.xattr_blocks) {
+            self.add(*at, 1, Content::Xattrs(block.split, block.refcount));
         }
     }
 
     /// The blocks of a file that is rendered, in pieces small enough to share the work; each is told by
     /// its first logical block.
     fn in_parts(&mut self, file: FileLayout, content: impl Fn(u32) -> Content) {
-        let per_piece = u32::try_from(MAX_BYTES / 4 / self.block_size).unwrap_or(1).max(1);
+        let per_piece = fits::<u32, _>(MAX_BYTES / 4 / self.block_size, "a piece has at most 1 MiB").max(1);
         for extent in self.plan.layout.extents(file) {
             for done in (0..extent.count).step_by(per_piece as usize) {
                 let blocks = per_piece.min(extent.count - done);
@@ -278,24 +277,11 @@ impl Lister<'_> {
 }
 
 impl Plan {
-    /// Free clusters of a group.
-    pub fn free_in_group(&self, group: GroupNr) -> u64 {
-        let free = self.layout.free.within(self.geometry.group_blocks(group));
-        free.map(|range| range.end - range.start).sum::<u64>() / self.geometry.blocks_per_cluster
-    }
-
-    /// Whether a group's block bitmap is left out, as e2fsck leaves it out: as many clusters are free
-    /// as a full group has blocks, and it is not the last. No group has that many where clusters
-    /// have more than one block.
-    pub fn is_block_uninit(&self, group: GroupNr) -> bool {
-        group.0 + 1 < self.geometry.groups && self.free_in_group(group) == self.geometry.blocks_per_group
-    }
-
     /// Sets the bits of a group's clusters in use, and of those that it lacks, in a bitmap of zeros.
     pub fn fill_block_bitmap(&self, group: GroupNr, bits: &mut [u8]) {
         let blocks = self.geometry.group_blocks(group);
         let cluster = self.geometry.blocks_per_cluster;
-        let bit = |block: u64| usize::try_from((block - blocks.start) / cluster).unwrap_or(usize::MAX);
+        let bit = |block: u64| fits((block - blocks.start) / cluster, "a group has at most 2^19 clusters");
         let mut next = blocks.start;
         for free in self.layout.free.within(blocks.clone()) {
             bitmap::set(bits, bit(next)..bit(free.start));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::xattr::XattrPlan;
-use crate::ondisk::quota::{BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QuotaType, ROOT, slot};
+use crate::ondisk::quota::{BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QuotaType, slot};
 use crate::read::{Limits, QuotaFile, Usage};
 use crate::tree::{Kind, NodeId, Tree};
 
@@ -137,7 +137,7 @@ impl QuotaPlan {
         if rest == 0 {
             return 0;
         }
-        self.number(QuotaBlock::Data(self.entries.len() - rest)).unwrap_or(ROOT)
+        self.number(QuotaBlock::Data(self.entries.len() - rest)).expect("each entry has a data block")
     }
 }
 

@@ -3,27 +3,24 @@
 //! Sizes and counts become those that `resize2fs` would give the filesystem, but for rare sizes (see
 //! `docs/canonical-form.md`). What lies where in them is decided as in any other geometry.
 
+use super::smallest::{self, Demand};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Incompat};
 use crate::policy::SizePolicy;
 use crate::source::Source;
-use crate::units::{GroupNr, InodeNr, div_up};
+use crate::units::{GroupNr, div_up};
 
 /// Blocks that the last group has besides its own metadata; a smaller one is left away, as resize2fs does it.
 const LEAST_ROOM: u64 = 50;
 
-/// How often the smallest size is looked for. Each time, what is missing is the metadata of the blocks that were
-/// added before, so that a few times are enough where groups are not all metadata.
-const MOST_TRIES: usize = 256;
-
-/// What comes of a layout in a geometry.
+/// The result of a layout in a geometry.
 #[derive(Debug)]
 pub enum Attempt<T> {
-    /// It fits.
+    /// Everything has room.
     Fits(T),
-    /// It does not, for want of so many blocks at least.
-    Misses(u64, Error),
+    /// Something has no room; the error says what.
+    Lacks(Error),
 }
 
 /// The bytes of the output, for a filesystem of so many.
@@ -40,32 +37,33 @@ fn bytes(geometry: &Geometry) -> u64 {
     geometry.blocks_count * geometry.block_size as u64
 }
 
-/// Lays everything out in the geometry that the policy asks for; the last inode in use is that one.
+/// Lays everything out in the geometry that the policy asks for. `demand` is what the layout needs in
+/// any geometry.
 ///
 /// # Errors
 ///
-/// `Options` where there is no filesystem of this size; else what the layout says.
+/// `Options` where there is no filesystem of this size; else the error of the layout.
 pub fn lay_out<T>(
     source: &Source<'_>,
     from: Geometry,
     policy: SizePolicy,
-    last: InodeNr,
-    mut attempt: impl FnMut(&Geometry) -> Result<Attempt<T>>,
+    demand: impl FnOnce() -> Result<Demand>,
+    attempt: impl Fn(&Geometry) -> Result<Attempt<T>>,
 ) -> Result<(Geometry, T)> {
     let geometry = match policy {
         SizePolicy::Keep => from,
-        SizePolicy::Smallest => return smallest(&from, last, attempt),
+        SizePolicy::Smallest => return smallest::smallest(&from, demand()?, attempt),
         SizePolicy::Bytes(_) | SizePolicy::More(_) => {
             resized(&from, image_bytes(source, policy, &from) / from.block_size as u64)?
         }
     };
     match attempt(&geometry)? {
         Attempt::Fits(found) => Ok((geometry, found)),
-        Attempt::Misses(_, Error::Unsupported { .. }) if policy != SizePolicy::Keep => refused(format!(
+        Attempt::Lacks(Error::Unsupported { .. }) if policy != SizePolicy::Keep => refused(format!(
             "--size leaves {} blocks, in which not all metadata finds a place: give a larger size, or min",
             geometry.blocks_count
         )),
-        Attempt::Misses(_, error) => Err(error),
+        Attempt::Lacks(error) => Err(error),
     }
 }
 
@@ -73,38 +71,8 @@ fn refused<T>(words: String) -> Result<T> {
     Err(Error::Options(words))
 }
 
-/// The smallest size in which everything fits: with one cluster less, it does not.
-///
-/// Begins with as many groups as inodes ask for, and adds what is missing, so that it does not matter how large the
-/// input is.
-fn smallest<T>(
-    from: &Geometry,
-    last: InodeNr,
-    mut attempt: impl FnMut(&Geometry) -> Result<Attempt<T>>,
-) -> Result<(Geometry, T)> {
-    let groups = u64::from(last.0).div_ceil(from.inodes_per_group.into()).max(1);
-    let mut geometry = at_least(from, from.first_data_block + (groups - 1) * from.blocks_per_group + 1)?;
-    let mut tries = 1;
-    let mut found = loop {
-        match attempt(&geometry)? {
-            Attempt::Fits(found) => break found,
-            Attempt::Misses(_, error) if tries == MOST_TRIES => return Err(error),
-            Attempt::Misses(blocks, _) => geometry = at_least(from, geometry.blocks_count + blocks)?,
-        }
-        tries += 1;
-    };
-    // One more group can ask for less than was thought, where bitmaps and tables then lie otherwise.
-    while let Ok(less) = resized(from, geometry.blocks_count - from.blocks_per_cluster)
-        && u64::from(less.groups) >= groups
-        && let Ok(Attempt::Fits(fits)) = attempt(&less)
-    {
-        (geometry, found) = (less, fits);
-    }
-    Ok((geometry, found))
-}
-
 /// The geometry with as many of so many blocks as there can be.
-fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
+pub(super) fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
     let blocks = blocks / from.blocks_per_cluster * from.blocks_per_cluster;
     let groups = groups_of(from, blocks)?;
     let least = least_blocks(from, groups);
@@ -121,15 +89,15 @@ fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
     checked(with_blocks(from, blocks, groups - 1))
 }
 
-/// The smallest geometry with so many blocks or more.
-fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
+/// The smallest geometry with at least this many blocks.
+pub(super) fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
     let groups = groups_of(from, blocks)?;
     let blocks = blocks.max(least_blocks(from, groups)).next_multiple_of(from.blocks_per_cluster);
     checked(with_blocks(from, blocks, groups))
 }
 
 /// The groups of so many blocks.
-fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
+pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
     if blocks > u32::MAX.into() && !from.is_64bit() {
         return refused(format!(
             "a filesystem of {blocks} blocks needs the 64bit feature: give a smaller size, or set the feature with \
@@ -159,7 +127,7 @@ fn least_blocks(from: &Geometry, groups: u32) -> u64 {
 }
 
 /// The geometry with so many blocks in so many groups, whether or not that can be.
-fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
+pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
     let mut to = Geometry { blocks_count: blocks, groups, ..from.clone() };
     to.super_user_blocks = super_user_blocks(from, blocks);
     let descriptors = to.descriptor_blocks();
@@ -275,40 +243,5 @@ mod tests {
         assert_eq!(super_user_blocks(&from, from.blocks_count), from.blocks_count / 20);
         // mke2fs reserves as many of 1 GiB.
         assert_eq!(super_user_blocks(&from, 1 << 18), 13_107);
-    }
-
-    /// A layout that takes so many blocks, besides 514 for each group.
-    fn takes(blocks: u64) -> impl Fn(&Geometry) -> Result<Attempt<()>> {
-        move |geometry| {
-            let needed = blocks + 514 * u64::from(geometry.groups);
-            let available = geometry.blocks_count;
-            if needed <= available {
-                return Ok(Attempt::Fits(()));
-            }
-            Ok(Attempt::Misses(needed - available, Error::DoesNotFit { unit: "blocks", needed, available }))
-        }
-    }
-
-    #[test]
-    fn the_smallest_size_has_no_block_too_many() {
-        let from = forty_gib();
-        for (blocks, groups) in [(10, 1), (5000, 1), (GROUP - 514, 1), (3 * GROUP, 4), (900 * GROUP, 915)] {
-            let (found, ()) = smallest(&from, InodeNr(11), takes(blocks)).unwrap();
-            assert_eq!(found.groups, groups, "{blocks}");
-            let (other, ()) = smallest(&found, InodeNr(11), takes(blocks)).unwrap();
-            assert_eq!(other, found, "from the smallest");
-            let less = resized(&from, found.blocks_count - 1);
-            assert!(less.is_err() || !matches!(takes(blocks)(&less.unwrap()), Ok(Attempt::Fits(()))));
-        }
-        // As many groups as inodes need.
-        assert_eq!(smallest(&from, InodeNr(8193), takes(10)).unwrap().0.groups, 2);
-        // Groups that are all metadata never have what is missing.
-        let all = |geometry: &Geometry| {
-            takes(1)(&Geometry { groups: 2 * geometry.groups * 64, ..geometry.clone() })
-        };
-        assert!(matches!(
-            smallest(&from, InodeNr(11), all),
-            Err(Error::DoesNotFit { .. } | Error::Options(_))
-        ));
     }
 }

@@ -13,7 +13,7 @@ use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::policy::Options;
 use crate::source::Source;
 use crate::tree::{Kind, Tree};
-use crate::units::InodeNr;
+use crate::units::{InodeNr, fits};
 
 /// A regular file of so many bytes needs the `large_file` feature. The resize inode is one.
 const LARGE_FILE: u64 = 1 << 31;
@@ -68,14 +68,14 @@ pub fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> 
     set_sizes(&mut output, geometry);
     output.s_max_mnt_count = U16::new(max_mount_count(input));
     output.s_first_ino = U32::new(geometry.first_inode.0);
-    output.s_inode_size = U16::new(u16::try_from(geometry.inode_size).unwrap_or(0));
+    output.s_inode_size = U16::new(fits(geometry.inode_size, "it was read from this field of 16 bits"));
     output.s_feature_compat = U32::new(features.compat.bits());
     output.s_feature_incompat = U32::new(features.incompat.bits());
     output.s_feature_ro_compat = U32::new(features.ro_compat.bits());
     output.s_hash_seed = form::HASH_SEED;
     output.s_flags = U32::new(sb::FLAGS_SIGNED_HASH);
     if geometry.is_64bit() {
-        output.s_desc_size = U16::new(u16::try_from(geometry.descriptor_size).unwrap_or(0));
+        output.s_desc_size = U16::new(fits(geometry.descriptor_size, "a descriptor has at most 1024 bytes"));
     }
     if features.ro_compat.contains(RoCompat::METADATA_CSUM) {
         output.s_checksum_type = sb::CHECKSUM_CRC32C;
@@ -118,8 +118,8 @@ fn set_sizes(output: &mut Superblock, geometry: &Geometry) {
         output.s_blocks_count_hi = low(geometry.blocks_count >> 32);
         output.s_r_blocks_count_hi = low(geometry.super_user_blocks >> 32);
     }
-    // At most the pointers of a block, of which there are 2^14.
-    output.s_reserved_gdt_blocks = U16::new(u16::try_from(geometry.reserved_gdt_blocks).unwrap_or(0));
+    let reserved = fits(geometry.reserved_gdt_blocks, "at most the 2^14 pointers of a block are reserved");
+    output.s_reserved_gdt_blocks = U16::new(reserved);
     output.s_first_meta_bg = low(geometry.first_meta_bg);
     if geometry.features.compat.contains(Compat::SPARSE_SUPER2) {
         output.s_backup_bgs = geometry.backup_groups.map(U32::new);
@@ -127,7 +127,7 @@ fn set_sizes(output: &mut Superblock, geometry: &Geometry) {
 }
 
 fn low(value: u64) -> U32 {
-    U32::new(u32::try_from(value & 0xFFFF_FFFF).unwrap_or(0))
+    U32::new(fits(value & 0xFFFF_FFFF, "it has 32 bits"))
 }
 
 /// Builds the superblock, but for UUID, journal backup and checksum.

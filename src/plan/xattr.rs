@@ -13,7 +13,7 @@ use crate::ondisk::inode::{BASE_SIZE, FAST_SYMLINK_LIMIT};
 use crate::ondisk::xattr::{self as disk, XattrHeader};
 use crate::read::Usage;
 use crate::tree::{Kind, NodeId, Text, Tree, Xattr, XattrSetId};
-use crate::units::{BlockNr, InodeNr};
+use crate::units::{InodeNr, fits};
 
 /// The index of a split in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,8 +26,6 @@ pub struct XattrBlock {
     pub split: SplitId,
     /// The number of inodes that use it.
     pub refcount: u32,
-    /// Where it lies.
-    pub at: BlockNr,
 }
 
 /// A value in an inode of its own.
@@ -55,14 +53,14 @@ enum ValuePart<'t> {
 pub struct XattrPlan {
     splits: Vec<(XattrSetId, Split)>,
     /// For each node, the index of its split and one more; 0 for none.
-    split_of: Vec<u32>,
+    pub(crate) split_of: Vec<u32>,
     /// For each node with inline content, the length of `system.data` and one more; 0 for the
     /// others. Empty where there is no such node at all.
-    inline: Vec<u32>,
+    pub(crate) inline: Vec<u32>,
     /// The blocks, in the order of their first use.
     pub blocks: Vec<XattrBlock>,
     /// For each node, the index of its block and one more; 0 for none.
-    block_of: Vec<u32>,
+    pub(crate) block_of: Vec<u32>,
     /// The distinct values in inodes of their own, in the order of their first use.
     pub values: Vec<PlannedValue>,
     /// The index of each such value, by all texts that are equal to it.
@@ -82,7 +80,7 @@ fn block_room(geometry: &Geometry) -> usize {
 
 /// An index as the plan's lists hold it: one more, so that 0 is none.
 fn one_more(index: usize) -> u32 {
-    u32::try_from(index + 1).unwrap_or(u32::MAX)
+    fits(index + 1, "there are fewer than 2^32 nodes, blocks of xattrs, and bytes inline")
 }
 
 /// Splits sets, each once for each room that its inodes leave to it.
@@ -121,7 +119,7 @@ impl Splitter<'_> {
         let split = Split::new(&self.rooms, (body_room, self.block_room), self.with_inodes);
         let id = split.map(|split| {
             self.splits.push((set, split));
-            SplitId(u32::try_from(self.splits.len() - 1).unwrap_or(u32::MAX))
+            SplitId(fits(self.splits.len() - 1, "each split belongs to one of fewer than 2^32 nodes"))
         });
         if first.is_none() {
             self.first[set.index()] = Some((body_room, id));
@@ -159,7 +157,7 @@ impl<'t> ValueCollector<'t> {
         *self.by_text.entry(text).or_insert_with(|| {
             *by_bytes.entry(tree.text(text)).or_insert_with(|| {
                 values.push(PlannedValue { text, references: 0 });
-                u32::try_from(values.len() - 1).unwrap_or(u32::MAX)
+                fits(values.len() - 1, "each value has one of fewer than 2^32 inodes")
             })
         })
     }
@@ -301,7 +299,7 @@ impl<'t> Sharer<'t> {
                 self.current.push(0);
             }
             self.current[content] = blocks.len();
-            blocks.push(XattrBlock { split, refcount: 0, at: BlockNr(0) });
+            blocks.push(XattrBlock { split, refcount: 0 });
         }
         let block = self.current[content];
         blocks[block].refcount += 1;
@@ -310,10 +308,19 @@ impl<'t> Sharer<'t> {
 }
 
 impl XattrPlan {
-    /// The block of a node's xattrs.
+    /// The index in `blocks` of the block with a node's xattrs.
+    pub fn block_index_of(&self, node: NodeId) -> Option<usize> {
+        self.block_of[node.index()].checked_sub(1).map(|index| index as usize)
+    }
+
+    /// The split of a node's set.
+    pub fn split_of(&self, node: NodeId) -> Option<SplitId> {
+        self.split_of[node.index()].checked_sub(1).map(SplitId)
+    }
+
+    /// The block with a node's xattrs.
     pub fn block_of(&self, node: NodeId) -> Option<&XattrBlock> {
-        let index = self.block_of[node.index()].checked_sub(1)?;
-        self.blocks.get(index as usize)
+        self.block_index_of(node).map(|index| &self.blocks[index])
     }
 
     /// The length of `system.data` of a node whose content is inline.
@@ -329,8 +336,7 @@ impl XattrPlan {
         tree: &'t Tree,
         node: NodeId,
     ) -> impl Iterator<Item = (&'t Xattr, Option<u32>)> + use<'t> {
-        let split = self.split_of[node.index()].checked_sub(1).map(SplitId);
-        split.into_iter().flat_map(move |split| self.part(tree, split, true))
+        self.split_of(node).into_iter().flat_map(move |split| self.part(tree, split, true))
     }
 
     /// The xattrs of a split that lie in a block, in the same form.

@@ -98,7 +98,7 @@ impl Split {
     ) -> impl Iterator<Item = (&'t Xattr, bool)> + use<'t, '_> {
         let parts = self.0.as_deref();
         let outside =
-            move |index: usize| parts.is_some_and(|parts| parts.outside.get(index).copied().unwrap_or(false));
+            move |index: usize| parts.is_some_and(|parts| !parts.outside.is_empty() && parts.outside[index]);
         tree.xattr_set(set)
             .iter()
             .enumerate()

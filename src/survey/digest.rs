@@ -11,7 +11,7 @@ use crate::content::FileContent;
 use crate::form::SEGMENT_BYTES;
 use crate::source::Source;
 use crate::tree::{Bytes, NodeId, Run, Tree};
-use crate::units::BlockNr;
+use crate::units::{BlockNr, fits};
 
 /// A segment of a file with stored runs.
 #[derive(Clone, Copy, Debug)]
@@ -41,8 +41,7 @@ impl Segments {
                 let blocks =
                     input.map(|run| run.end.min(window.end).saturating_sub(run.start.max(window.start)));
                 total += blocks.sum::<u64>() * block_size as u64;
-                // Windows begin at multiples of their size, and logical blocks have 32 bits.
-                let number = u32::try_from(window.start / size).unwrap_or(u32::MAX);
+                let number = fits(window.start / size, "logical blocks have 32 bits");
                 list.push(Segment { node, number });
                 if total / bytes > parts.len() as u64 {
                     parts.push(start..list.len());
@@ -156,6 +155,7 @@ fn digest(source: &Source<'_>, tree: &Tree, segment: Segment) -> Option<u128> {
     // Bytes of a file behind its end count where its blocks do.
     let live = |logical: u64| match file.opaque_from {
         Some(_) => usize::MAX,
+        // Saturation only means that more is left than any block has.
         None => usize::try_from(file.size - logical * block_size as u64).unwrap_or(usize::MAX),
     };
     let zeros = vec![0; block_size];
@@ -168,7 +168,7 @@ fn digest(source: &Source<'_>, tree: &Tree, segment: Segment) -> Option<u128> {
         match run.bytes() {
             Bytes::Zeros | Bytes::Unwritten(_) => {}
             Bytes::Tree => {
-                let bytes = tree.inline_of(segment.node).unwrap_or_default();
+                let bytes = tree.inline_of(segment.node).expect("the run says that the tree holds the bytes");
                 let end = live(0).min(block_size);
                 hasher.add(bytes);
                 hasher.add(&zeros[bytes.len().min(end)..end]);
@@ -179,10 +179,10 @@ fn digest(source: &Source<'_>, tree: &Tree, segment: Segment) -> Option<u128> {
                 let end = (start + u64::from(run.count)).min(window.end);
                 while next < end {
                     let block = BlockNr(physical.0 + (next - start));
-                    // The reader checked the run, so that there is one block at least.
-                    let bytes = source.together(block, end - next).unwrap_or_default();
+                    let bytes = source.together(block, end - next);
+                    let bytes = bytes.expect("the reader checked that the run is in the image");
                     hasher.add(&bytes[..bytes.len().min(live(next))]);
-                    next += (bytes.len() / block_size).max(1) as u64;
+                    next += (bytes.len() / block_size) as u64;
                 }
             }
         }

@@ -20,7 +20,7 @@ use crate::ondisk::features::Incompat;
 use crate::policy::HolePolicy;
 use crate::source::Source;
 use crate::tree::{Bytes, Kind, NodeId, Run, Text, Tree};
-use crate::units::BlockNr;
+use crate::units::{BlockNr, fits};
 use stored::Stored;
 
 /// What was found about the content of all regular files. What is to be stored of it are from then on the
@@ -223,7 +223,7 @@ impl Surveyor<'_, '_> {
             found.survey.punched += self.blocks(node, rules, inline, (&mut stored, part));
         }
         if stored.finish() {
-            let count = u32::try_from(found.runs.len() - first).unwrap_or(u32::MAX);
+            let count = fits(found.runs.len() - first, "a file has fewer than 2^32 blocks");
             found.changed.push((node, count));
         }
         if rules.zeros == Zeros::Write {
@@ -288,13 +288,12 @@ impl Surveyor<'_, '_> {
                 let mut room = run.count - done;
                 if (u64::from(logical) + 1..u64::from(logical) + u64::from(room)).contains(&rules.end) {
                     // What lies behind the end has rules of its own.
-                    room = u32::try_from(rules.end - u64::from(logical)).unwrap_or(room);
+                    room = fits(rules.end - u64::from(logical), "the end is within the run");
                 }
                 let physical = BlockNr(run.physical().0 + u64::from(done));
-                let together = self.source.together(physical, room.into()).unwrap_or_default();
-                // At least one, since the reader checked the run.
-                let count =
-                    u32::try_from(together.len() / self.source.geometry.block_size).unwrap_or(1).max(1);
+                let together = self.source.together(physical, room.into());
+                let together = together.expect("the reader checked that the run is in the image");
+                let count = fits(together.len() / self.source.geometry.block_size, "it is at most `room`");
                 self.look_at(run.part(logical, count), together, rules, part);
                 done += count;
             }
@@ -312,6 +311,7 @@ impl Surveyor<'_, '_> {
             bytes.len()
         } else {
             let left = rules.size - u64::from(run.logical) * block_size as u64;
+            // Saturation only means that all of the bytes count.
             usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())
         };
         let mut stored = 0..0_u32;

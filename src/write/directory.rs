@@ -10,7 +10,7 @@ use crate::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo, DxTail};
 use crate::ondisk::inode::{InodeFlags, S_IFDIR};
 use crate::plan::DirectoryPlan;
 use crate::tree::{Kind, NodeId};
-use crate::units::InodeNr;
+use crate::units::{InodeNr, fits};
 
 /// Puts entries into a block, one behind the other.
 pub(super) struct Filler<'o> {
@@ -33,7 +33,7 @@ impl<'o> Filler<'o> {
         let entry = DirEntry {
             inode: U32::new(inode.0),
             rec_len: dir_entry::encode_rec_len(size, self.out.len()),
-            name_len: u8::try_from(name.len()).unwrap_or(u8::MAX),
+            name_len: fits(name.len(), "a name has at most 255 bytes"),
             file_type: if self.typed { dir_entry::file_type(mode) } else { 0 },
         };
         self.out[self.next..self.next + HEADER_SIZE].copy_from_slice(entry.as_bytes());
@@ -67,7 +67,7 @@ impl Renderer<'_, '_> {
             self.leaf(id, plan, block as usize, block == 0, |place| place, out);
             return;
         };
-        let leaves = u32::try_from(plan.starts.len()).unwrap_or(u32::MAX);
+        let leaves = fits::<u32, _>(plan.starts.len(), "a directory has fewer than 2^32 entries");
         if block == 0 {
             self.index_root(id, plan, out);
         } else if block <= leaves {
@@ -142,7 +142,7 @@ impl Renderer<'_, '_> {
                 self.plan.geometry.hash_version.to_disk()
             },
             info_length: 8,
-            indirect_levels: u8::try_from(index.levels.len()).unwrap_or(u8::MAX),
+            indirect_levels: fits(index.levels.len(), "an index has at most three levels"),
             unused_flags: 0,
         };
         out[crate::plan::DOTS_SIZE..htree::ROOT_HEAD].copy_from_slice(info.as_bytes());
@@ -172,18 +172,21 @@ impl Renderer<'_, '_> {
     }
 
     fn index_limit(&self, head: usize, block_size: usize) -> u32 {
-        u32::try_from(htree::limit(block_size, head, self.checksums.covers_metadata())).unwrap_or(u32::MAX)
+        fits(
+            htree::limit(block_size, head, self.checksums.covers_metadata()),
+            "a block has at most 2^13 entries",
+        )
     }
 
     /// Hash and block of up to `count` of the things that nodes of a level point to, from one on.
     fn children(&self, plan: &DirectoryPlan, level: usize, first: u32, count: u32) -> Vec<DxEntry> {
         let Some(index) = &plan.index else { return Vec::new() };
-        let leaves = u32::try_from(plan.starts.len()).unwrap_or(u32::MAX);
+        let leaves = fits::<u32, _>(plan.starts.len(), "a directory has fewer than 2^32 entries");
         let below = |level: usize| if level == 0 { leaves } else { index.levels[level - 1] };
         let limit = self.index_limit(htree::NODE_HEAD, self.plan.geometry.block_size);
         // Leaves are blocks 1 and on, then come the nodes level by level.
         let first_block = 1 + (0..level).map(below).sum::<u32>();
-        let leaves_each = limit.pow(u32::try_from(level).unwrap_or(0));
+        let leaves_each = limit.pow(fits(level, "an index has at most three levels"));
         (first..below(level).min(first.saturating_add(count)))
             .map(|child| DxEntry {
                 hash: U32::new(index.hashes[(child * leaves_each) as usize]),
@@ -198,7 +201,7 @@ impl Renderer<'_, '_> {
         for (entry, slot) in children.iter().zip(out[head..].chunks_exact_mut(htree::ENTRY_SIZE)) {
             slot.copy_from_slice(entry.as_bytes());
         }
-        let narrow = |value: usize| U16::new(u16::try_from(value).unwrap_or(u16::MAX));
+        let narrow = |value: usize| U16::new(fits(value, "a block has at most 2^13 entries"));
         // The first entry's hash has no place of its own.
         let counts = DxCountLimit { limit: narrow(limit as usize), count: narrow(children.len()) };
         out[head..head + size_of::<DxCountLimit>()].copy_from_slice(counts.as_bytes());

@@ -11,7 +11,7 @@ use crate::ondisk::inode::{
 };
 use crate::plan::FileLayout;
 use crate::tree::{Kind, NodeId};
-use crate::units::{GroupNr, InodeNr};
+use crate::units::{GroupNr, InodeNr, fits};
 
 /// The mode of inodes outside the tree.
 pub(super) const SPECIAL_MODE: u16 = S_IFREG | 0o600;
@@ -82,7 +82,7 @@ impl Renderer<'_, '_> {
         let links = u64::from(node.links);
         // A directory with more links than the field holds has the count 1.
         let links = if links > LINK_MAX && node.kind.is_directory() { 1 } else { links };
-        inode.i_links_count = U16::new(u16::try_from(links).unwrap_or(u16::MAX));
+        inode.i_links_count = U16::new(fits(links, "the reader refuses files with more than 65000 names"));
         let mut flags = node.flags;
         let size = match node.kind {
             Kind::Directory { .. } => {
@@ -119,8 +119,8 @@ impl Renderer<'_, '_> {
         inode.i_flags = U32::new(flags.bits());
         set_size(inode, size);
         self.set_times(inode, node.mtime);
-        if let Some(block) = self.plan.xattrs.block_of(id) {
-            let [a, b, c, d, e, f, ..] = block.at.0.to_le_bytes();
+        if let Some(index) = self.plan.xattrs.block_index_of(id) {
+            let [a, b, c, d, e, f, ..] = self.plan.layout.xattr_blocks[index].0.to_le_bytes();
             inode.i_file_acl_lo = U32::from_bytes([a, b, c, d]);
             inode.l_i_file_acl_high = U16::from_bytes([e, f]);
         }
@@ -155,8 +155,8 @@ impl Renderer<'_, '_> {
     /// All times are the time of the content.
     fn set_times(&self, inode: &mut Inode, time: Timestamp) {
         let wide = self.plan.geometry.has_wide_inodes();
-        // The reader and the options let through only times that can be stored.
-        let (low, extra) = time.encode(wide).unwrap_or_default();
+        let (low, extra) =
+            time.encode(wide).expect("reader and options accept only times that can be stored");
         (inode.i_atime, inode.i_ctime, inode.i_mtime) = (low, low, low);
         if wide {
             inode.i_crtime = low;

@@ -8,7 +8,7 @@ use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::inode::I_BLOCK_SIZE;
 use crate::plan::{FileLayout, IndirectBlock, Owner, Plan, extent_levels, indirect_blocks, indirect_root};
 use crate::tree::Run;
-use crate::units::{BlockNr, InodeNr};
+use crate::units::{BlockNr, InodeNr, fits};
 
 /// `i_block` of a file.
 pub fn root(plan: &Plan, file: FileLayout) -> [u8; I_BLOCK_SIZE] {
@@ -75,7 +75,7 @@ impl<'p> ExtentTree<'p> {
                 let extent = Extent::new(extent.logical, extent.count, extent.physical(), extent.unwritten());
                 slot.copy_from_slice(extent.as_bytes());
             } else {
-                let below = self.per_block.pow(u32::try_from(depth - 1).unwrap_or(0));
+                let below = self.per_block.pow(fits(depth - 1, "a tree has at most five levels"));
                 let logical = self.extents[entry * below * self.per_block].logical;
                 slot.copy_from_slice(ExtentIndex::new(logical, self.blocks[children + entry]).as_bytes());
             }
@@ -85,7 +85,7 @@ impl<'p> ExtentTree<'p> {
 
 /// Counts here are below the number of entries of a block.
 fn narrow(value: usize) -> u16 {
-    u16::try_from(value).unwrap_or(u16::MAX)
+    fits(value, "a node has at most the entries of a block, and a tree few levels")
 }
 
 /// Writes the pointers to an extent's blocks that lie in a range of logical blocks.
@@ -98,28 +98,29 @@ fn direct_pointers(extent: &Run, range: std::ops::Range<u64>, out: &mut [u8]) {
 }
 
 fn put_pointer(out: &mut [u8], slot: u64, block: BlockNr) {
-    let start = usize::try_from(slot * 4).unwrap_or(usize::MAX);
-    // The layout keeps all blocks that maps name below 2^32.
-    out[start..start + 4].copy_from_slice(&u32::try_from(block.0).unwrap_or(0).to_le_bytes());
+    let start: usize = fits(slot * 4, "it is the offset of a pointer in a block");
+    let block: u32 = fits(block.0, "the layout keeps blocks that maps name below 2^32");
+    out[start..start + 4].copy_from_slice(&block.to_le_bytes());
 }
+
+/// Why a file with a piece is there.
+const PLANNED: &str = "the audit checked that a planned file has this map block";
 
 impl Renderer<'_, '_> {
     fn file_of(&self, owner: Owner) -> (InodeNr, FileLayout) {
         let layout = &self.plan.layout;
         match owner {
-            Owner::Journal => (InodeNr::JOURNAL, layout.journal.unwrap_or_default()),
+            Owner::Journal => (InodeNr::JOURNAL, layout.journal.expect(PLANNED)),
             Owner::Quota(kind) => {
-                let number = self.plan.numbering.quota_file(kind).unwrap_or_default();
-                (number, self.quota_file(number).map(|(_, file)| file).unwrap_or_default())
+                let number = self.plan.numbering.quota_file(kind).expect(PLANNED);
+                (number, self.quota_file(number).expect(PLANNED).1)
             }
-            Owner::OrphanFile => (
-                self.plan.numbering.orphan_file().unwrap_or_default(),
-                layout.orphan_file.unwrap_or_default(),
-            ),
-            Owner::Value(index) => (
-                self.plan.numbering.number_of_value(index),
-                layout.values.get(index as usize).copied().unwrap_or_default(),
-            ),
+            Owner::OrphanFile => {
+                (self.plan.numbering.orphan_file().expect(PLANNED), layout.orphan_file.expect(PLANNED))
+            }
+            Owner::Value(index) => {
+                (self.plan.numbering.number_of_value(index), layout.values[index as usize])
+            }
             Owner::Node(id) => (self.plan.numbering.number_of(id), layout.nodes[id.index()]),
         }
     }

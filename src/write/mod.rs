@@ -24,7 +24,7 @@ use crate::ondisk::superblock::Superblock;
 use crate::plan::{Content, Identity, Piece, Plan};
 use crate::source::{Input, Source};
 use crate::tree::Tree;
-use crate::units::BlockNr;
+use crate::units::{BlockNr, fits};
 use sink::Sink;
 
 /// Bytes that a batch gathers before it is written.
@@ -128,7 +128,7 @@ pub(crate) fn copy(input: &Input<'_>, range: Range<u64>, sink: &dyn Sink) -> std
     for data in input.data_within(range) {
         let taken = sink.take_over(data.start, data.start, data.end - data.start);
         let start = data.start + taken;
-        let bytes = input.range(start, data.end).unwrap_or_default();
+        let bytes = input.range(start, data.end).expect("the input stores these bytes");
         for (offset, part) in (start..).step_by(STEP).zip(bytes.chunks(STEP)) {
             if !crate::survey::is_zero(part) {
                 sink.write_at(offset, &[IoSlice::new(part)])?;
@@ -228,7 +228,7 @@ impl Writer<'_, '_> {
                 }
                 self.add_input(BlockNr(source.0 + taken / size as u64), piece.bytes - taken, &mut parts);
                 let padding = padded(piece, size) as u64 - piece.bytes;
-                parts.push(IoSlice::new(&zeros[..usize::try_from(padding).unwrap_or(0)]));
+                parts.push(IoSlice::new(&zeros[..fits(padding, "it is less than a block")]));
             } else {
                 let (block, next) = rest.split_at(padded(piece, size));
                 parts.push(IoSlice::new(block));
@@ -265,12 +265,10 @@ impl Writer<'_, '_> {
         let mut done = 0;
         while done < bytes {
             let next = BlockNr(start.0 + done / size);
-            // The piece is no longer than the blocks that the reader checked.
-            let together = self.source.together(next, (bytes - done).div_ceil(size)).unwrap_or_default();
-            let part = together.len().min(usize::try_from(bytes - done).unwrap_or(usize::MAX));
-            if part == 0 {
-                return;
-            }
+            let together = self.source.together(next, (bytes - done).div_ceil(size));
+            let together = together.expect("the reader checked that the file's blocks are in the image");
+            let part = together.len().min(fits(bytes - done, "a piece has at most 1 MiB"));
+            assert!(part > 0, "the reader checked that the file's blocks are in the image");
             parts.push(IoSlice::new(&together[..part]));
             done += part as u64;
         }
@@ -281,7 +279,7 @@ impl<'p, 'a> Renderer<'p, 'a> {
     fn new(source: &'p Source<'a>, tree: &'p Tree, plan: &'p Plan, uuid: [u8; 16]) -> Self {
         let superblock = superblock::finish(plan, uuid);
         let checksums = Checksums::of(&superblock);
-        let descriptors = group::descriptors(plan, tree, &checksums);
+        let descriptors = group::descriptors(plan, &checksums);
         let values = plan.xattrs.values.par_iter();
         let value_hashes = values.map(|value| checksums.xattr_value(tree.text(value.text))).collect();
         Self { source, tree, plan, superblock, checksums, descriptors, value_hashes }
@@ -324,7 +322,7 @@ fn is_gathered(piece: &Piece) -> bool {
 
 /// The bytes of all blocks of a piece.
 fn padded(piece: &Piece, block_size: usize) -> usize {
-    usize::try_from(piece.bytes).unwrap_or(usize::MAX).next_multiple_of(block_size)
+    fits::<usize, _>(piece.bytes, "a piece has at most 1 MiB").next_multiple_of(block_size)
 }
 
 fn flush(sink: &dyn Sink, start: u64, parts: &mut Vec<IoSlice<'_>>) -> std::io::Result<()> {

@@ -9,7 +9,7 @@ use crate::ondisk::quota::{
     V2r1DiskDqblk,
 };
 use crate::plan::{FileLayout, QuotaBlock, QuotaEntry, QuotaPlan};
-use crate::units::InodeNr;
+use crate::units::{InodeNr, fits};
 
 impl Renderer<'_, '_> {
     /// The quota file in an inode.
@@ -46,7 +46,7 @@ fn header(quota: &QuotaPlan, out: &mut [u8]) {
         dqi_bgrace: U32::new(quota.block_grace),
         dqi_igrace: U32::new(quota.inode_grace),
         dqi_flags: U32::new(0),
-        dqi_blocks: U32::new(u32::try_from(quota.blocks.len()).unwrap_or(u32::MAX)),
+        dqi_blocks: U32::new(fits(quota.blocks.len(), "the layout found room for them")),
         dqi_free_blk: U32::new(0),
         dqi_free_entry: U32::new(quota.block_with_room()),
     };
@@ -57,7 +57,7 @@ fn header(quota: &QuotaPlan, out: &mut [u8]) {
 fn data(quota: &QuotaPlan, first: usize, out: &mut [u8]) {
     let entries = quota.entries.iter().skip(first).take(ENTRIES_PER_BLOCK);
     let mut header = QtDiskDqdbheader::new_zeroed();
-    header.dqdh_entries = U16::new(u16::try_from(entries.len()).unwrap_or(u16::MAX));
+    header.dqdh_entries = U16::new(fits(entries.len(), "a block has 14 entries"));
     let (head, slots) = out.split_at_mut(size_of::<QtDiskDqdbheader>());
     head.copy_from_slice(header.as_bytes());
     for (entry, slot) in entries.zip(slots.chunks_exact_mut(size_of::<V2r1DiskDqblk>())) {

@@ -10,7 +10,7 @@ use crate::ondisk::inode::Inode;
 use crate::ondisk::jbd2::{self, JournalSuperblock};
 use crate::ondisk::mmp::{self, MmpStruct};
 use crate::ondisk::orphan_file::{self, OrphanBlockTail};
-use crate::units::{BlockNr, GroupNr};
+use crate::units::{BlockNr, GroupNr, fits};
 
 impl Renderer<'_, '_> {
     /// The groups with backups, which hold reserved descriptor blocks.
@@ -76,7 +76,7 @@ impl Renderer<'_, '_> {
         let mut journal: JournalSuperblock = zerocopy::transmute!([0_u8; size_of::<JournalSuperblock>()]);
         journal.h_magic = BigU32::new(jbd2::MAGIC);
         journal.h_blocktype = BigU32::new(jbd2::SUPERBLOCK_V2);
-        journal.s_blocksize = BigU32::new(u32::try_from(self.plan.geometry.block_size).unwrap_or(0));
+        journal.s_blocksize = BigU32::new(fits(self.plan.geometry.block_size, "a block has at most 64 KiB"));
         journal.s_maxlen = BigU32::new(blocks);
         journal.s_first = BigU32::new(1);
         journal.s_sequence = BigU32::new(1);
@@ -99,14 +99,12 @@ impl Renderer<'_, '_> {
     }
 }
 
-/// Reserved descriptor blocks lie below 2^32, where block maps reach: mke2fs sees to it.
+/// A block number of 32 bits.
 fn low(block: u64) -> u32 {
-    u32::try_from(block).unwrap_or(0)
+    fits(block, "the resize inode has a block map, and mke2fs reserves no descriptors beyond its reach")
 }
 
 fn put(out: &mut [u8], slot: u64, block: u64) {
-    let start = usize::try_from(slot * 4).unwrap_or(usize::MAX);
-    if let Some(place) = out.get_mut(start..start.saturating_add(4)) {
-        place.copy_from_slice(&low(block).to_le_bytes());
-    }
+    let start: usize = fits(slot * 4, "it is the offset of a pointer in a block");
+    out[start..start + 4].copy_from_slice(&low(block).to_le_bytes());
 }

@@ -8,7 +8,7 @@ use crate::ondisk::checksum::Checksums;
 use crate::ondisk::inode::I_BLOCK_SIZE;
 use crate::ondisk::superblock::{OFFSET, SIZE, Superblock};
 use crate::plan::Plan;
-use crate::units::{BlockNr, GroupNr};
+use crate::units::{BlockNr, GroupNr, fits};
 
 /// The superblock of group 0: with the UUID, the journal's backup, and its checksum.
 pub fn finish(plan: &Plan, uuid: [u8; 16]) -> Superblock {
@@ -55,6 +55,7 @@ impl Renderer<'_, '_> {
             return;
         }
         let mut backup = self.superblock;
+        // The field has 16 bits: mke2fs cuts larger numbers to the largest.
         backup.s_block_group_nr = U16::new(u16::try_from(group.0).unwrap_or(u16::MAX));
         // As mke2fs writes them: a backup was never mounted, so never cleanly unmounted.
         backup.s_state = U16::new(0);
@@ -65,8 +66,8 @@ impl Renderer<'_, '_> {
     pub(super) fn descriptor_blocks(&self, index: u64, out: &mut [u8]) {
         let per_block =
             self.plan.geometry.descriptors_per_block() * self.plan.geometry.descriptor_size as u64;
-        let start = usize::try_from(index * per_block).unwrap_or(usize::MAX);
-        let all = self.descriptors.get(start..).unwrap_or_default();
+        let start: usize = fits(index * per_block, "all descriptors are in memory");
+        let all = &self.descriptors[start..];
         let length = all.len().min(out.len());
         out[..length].copy_from_slice(&all[..length]);
     }

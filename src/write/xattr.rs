@@ -10,7 +10,7 @@ use crate::ondisk::inode::{BASE_SIZE, I_BLOCK_SIZE, Inode, InodeFlags};
 use crate::ondisk::xattr::{self as disk, XattrEntry, XattrHeader};
 use crate::plan::SplitId;
 use crate::tree::{NodeId, Xattr};
-use crate::units::{BlockNr, InodeNr};
+use crate::units::{BlockNr, InodeNr, fits};
 
 impl Renderer<'_, '_> {
     /// The xattrs of a node that lie in its inode: inline content, and then those of the tree.
@@ -38,13 +38,13 @@ impl Renderer<'_, '_> {
     }
 
     fn value_hash(&self, index: u32) -> u32 {
-        self.value_hashes.get(index as usize).copied().unwrap_or(0)
+        self.value_hashes[index as usize]
     }
 
     /// The inode of a value: where other inodes have times, it has the checksum and the references.
     pub(super) fn value_inode(&self, index: u32, inode: &mut Inode) {
-        let Some(value) = self.plan.xattrs.values.get(index as usize) else { return };
-        let file = self.plan.layout.values.get(index as usize).copied().unwrap_or_default();
+        let value = &self.plan.xattrs.values[index as usize];
+        let file = self.plan.layout.values[index as usize];
         inode.i_mode = U16::new(SPECIAL_MODE);
         inode.i_links_count = U16::new(1);
         set_size(inode, self.tree.text(value.text).len() as u64);
@@ -64,9 +64,9 @@ impl Renderer<'_, '_> {
 
     /// Blocks of a value, from a logical one on.
     pub(super) fn value_blocks(&self, index: u32, first: u32, out: &mut [u8]) {
-        let Some(value) = self.plan.xattrs.values.get(index as usize) else { return };
+        let value = &self.plan.xattrs.values[index as usize];
         let start = first as usize * self.plan.geometry.block_size;
-        let rest = self.tree.text(value.text).get(start..).unwrap_or_default();
+        let rest = &self.tree.text(value.text)[start..];
         let live = rest.len().min(out.len());
         out[..live].copy_from_slice(&rest[..live]);
     }
@@ -127,11 +127,14 @@ fn put<'t>(
         out[end..end + here.len()].copy_from_slice(here);
         let offset = if here.is_empty() { 0 } else { end };
         let entry = XattrEntry {
-            e_name_len: u8::try_from(name.len()).unwrap_or(u8::MAX),
+            e_name_len: fits(name.len(), "a name has at most 255 bytes"),
             e_name_index: index,
-            e_value_offs: U16::new(u16::try_from(offset).unwrap_or(u16::MAX)),
+            e_value_offs: U16::new(fits(
+                offset,
+                "a value starts below the end of a block, of at most 64 KiB",
+            )),
             e_value_inum: U32::new(inode.map_or(0, |(number, _)| number.0)),
-            e_value_size: U32::new(u32::try_from(value.len()).unwrap_or(u32::MAX)),
+            e_value_size: U32::new(fits(value.len(), "a value has at most 16 MiB")),
             e_hash: U32::new(hash),
         };
         let name_start = next + size_of::<XattrEntry>();

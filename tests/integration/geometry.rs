@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::emulated::emulated;
 use crate::support::image::{debugfs, debugfs_read, inode_offset, patch, peek};
+use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
 fn plain(lab: &Lab) -> PathBuf {
@@ -57,6 +58,23 @@ fn leftovers_of_snapshots_are_dropped() {
         patch(&other, 1024 + field, &vec![0x5A; length]);
     }
     same_bytes(&canonical(&image, &[]), &canonical(&other, &[]));
+}
+
+/// mke2fs 1.47.0 gives this filesystem meta_bg in the place of resize_inode, since its descriptors would fill
+/// most of a group, but leaves the number of reserved blocks. e2fsck sets it to 0 and changes nothing else.
+#[test]
+fn reserved_descriptors_without_a_resize_inode_count_for_nothing() {
+    let lab = Lab::new();
+    let options = ["-t", "ext2", "-b", "1024", "-g", "256", "-N", "64", "-E", "resize=2000000"];
+    let image = lab.mke2fs("in.img", "2M", &options);
+    let field = 1024 + 0xCE;
+    assert_eq!(peek::<2>(&image, field), 244_u16.to_le_bytes(), "nothing to be seen here");
+    let checked = lab.copy(&image, "checked.img");
+    let ran = try_run(tool("e2fsck").args(["-fy"]).arg(&checked));
+    assert!(ran.code == Some(1) && ran.stdout.contains("s_reserved_gdt_blocks"), "{ran:#?}");
+    let output = canonical(&image, &[]);
+    assert_eq!(peek(&output, field), [0, 0]);
+    same_bytes(&output, &canonical(&checked, &[]));
 }
 
 /// A filesystem with something before it is not looked for.

@@ -44,6 +44,7 @@ mod resize;
 mod shared_blocks;
 mod sharing;
 mod sparse;
+mod specification;
 mod stable;
 mod streams;
 mod structures;

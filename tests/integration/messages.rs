@@ -48,6 +48,7 @@ fn kind(error: &Error) -> &'static str {
         Error::Corrupt { problem: Problem::Value { .. }, .. } => KINDS[7],
         Error::Corrupt { problem: Problem::Other(_), .. } => KINDS[8],
         Error::Partition { .. } => KINDS[9],
+        Error::Internal(_) => panic!("no image is known to lead to a defect: {error}"),
     }
 }
 

@@ -1,11 +1,11 @@
 //! `--size`: another size of the filesystem, judged by resize2fs, which makes the same of it.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::support::canon::tree_digest;
 use crate::support::emulated::emulated;
-use crate::support::image::{peek, sizes};
+use crate::support::image::{debugfs, peek, sizes};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
@@ -262,4 +262,34 @@ fn meta_groups_of_the_kernel_come_and_go() {
         let copy = resized(&lab, &image, bytes).expect("another size");
         same_bytes(&output, &canonical(&copy, &[]));
     }
+}
+
+/// Attempts at sizes that failed used to leave their places of xattr blocks in the plan, so that the block of /f
+/// ended in metadata.
+#[test]
+fn the_smallest_size_has_xattr_blocks_where_pointers_lead() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    fs::write(source.join("a"), tree::noise(1, 3320 * 1024)).expect("a file");
+    fs::write(source.join("f"), "hi\n").expect("a file");
+    let image = lab.mke2fs_d("in.img", "32M", &["-t", "ext4"], &source);
+    fs::write(lab.path("value"), "v".repeat(200)).expect("a file");
+    debugfs(&image, &format!("ea_set -f {} f user.long", lab.path("value").display()));
+    let least = sized(&image, "min");
+    judge::fsck_silent(&least).unwrap();
+    same_bytes(&least, &sized(&image, &length(&least).to_string()));
+}
+
+/// The search used to give up where bitmaps of a large flex group leave no room for the table between them.
+#[test]
+fn the_smallest_size_is_found_where_metadata_lies_far_apart() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    fs::write(source.join("f"), "hi\n").expect("a file");
+    let options = ["-t", "ext4", "-b", "1024", "-G", "256", "-J", "size=1"];
+    let image = lab.mke2fs_d("in.img", "33452K", &options, &source);
+    let least = sized(&image, "min");
+    assert_eq!(length(&least), 1718 * 1024);
+    judge::fsck_silent(&least).unwrap();
+    refused(&image, &["--size", &(1717 * 1024).to_string()], 2);
 }

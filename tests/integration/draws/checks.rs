@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::choices::Choices;
 use super::{Draw, Log};
 use crate::support::canon::{rewritten, sound, tree_digest, unchanged};
+use crate::support::dice::Dice;
 use crate::support::disk::disk;
 use crate::support::image::{peek, sizes};
 use crate::support::kernel::Mounted;
@@ -135,6 +136,15 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, log: &Log) -> P
         Err(ran) if is_too_small(&ran) => {}
         result => panic!("with {less} bytes, one cluster less than the least: {result:#?}"),
     }
+    // Room does not simply grow with the size, so that any smaller one might have been enough.
+    let mut dice = Dice::new(draw.sizes.0);
+    for _ in 0..2 {
+        let less = (bytes - cluster).saturating_sub(dice.scaled(1, bytes / 2)).to_string();
+        match ran(log, &images.first, &[&words[..], &["--size", &less]].concat()) {
+            Err(ran) if is_too_small(&ran) => {}
+            result => panic!("{less} bytes are less than the least: {result:#?}"),
+        }
+    }
     if output.is_none() {
         assert!(
             bytes > sizes(&images.first).0,
@@ -164,7 +174,6 @@ fn sized(draw: &Draw, images: &Images, least: &Path, log: &Log) -> Option<&'stat
     same_trees(&images.first, &output, &draw.choices);
     unchanged(&output, if is_more { &words } else { &options });
     same_bytes(&output, &done(log, &images.second, &options));
-    // And back.
     None
 }
 

@@ -189,7 +189,10 @@ impl Site<'_> {
         if history.filling != Filling::Kernel && !self.geometry.has("mmp") {
             self.clutter_by_debugfs(history, &image);
         }
-        if history.rebuilt && !self.geometry.has("mmp") {
+        // Without types in entries, the kernel leaves junk there when it makes an index.
+        let by_kernel = matches!(history.filling, Filling::Kernel | Filling::Renamed);
+        let mended = by_kernel && !self.geometry.has("filetype");
+        if (history.rebuilt || mended) && !self.geometry.has("mmp") {
             let ran = try_run(tool("e2fsck").arg("-fyD").arg(&image));
             assert!(matches!(ran.code, Some(0 | 1)), "e2fsck -fyD: {ran:#?}");
         }

@@ -225,9 +225,12 @@ impl Tree {
 
     /// Whether debugfs could make all of it by commands: it has neither odd names nor many in a directory.
     pub fn is_plain(&self) -> bool {
-        // It makes no sockets, nor devices with such numbers.
-        let unknown = |item: &Item| {
-            matches!(item.node, Node::Special(FileType::Socket, ..) | Node::Special(_, _, 65536..))
+        // It makes no sockets, no devices with such numbers, and special files in the root alone.
+        let unknown = |item: &Item| match item.node {
+            Node::Special(kind, _, minor) => {
+                kind == FileType::Socket || minor > 65535 || item.parent.is_some()
+            }
+            _ => false,
         };
         !self.odd_names && self.items.len() < 60 && !self.items.iter().any(unknown)
     }

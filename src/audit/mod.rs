@@ -1,0 +1,58 @@
+//! Checks a finished plan before a byte of it is written.
+//!
+//! A mistake in layout or placement would write a damaged image that looks finished. So the finished plan is
+//! read once more, as e2fsck would read the image: each block in use has exactly one owner, each
+//! pointer leads to blocks of its owner, each piece to be written is where a pointer leads, and all
+//! counts follow. Nothing here calls the code that made the plan; formulas of the format are stated again.
+
+mod copies;
+mod counts;
+mod files;
+mod inodes;
+mod ownership;
+mod pieces;
+mod quotas;
+mod static_metadata;
+#[cfg(test)]
+mod tests;
+mod xattrs;
+
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::read::Specials;
+use crate::tree::Tree;
+
+use static_metadata::StaticMetadata;
+
+/// Checks a plan against itself and the tree. `specials` are the input's inodes outside the tree.
+///
+/// # Errors
+///
+/// `Internal` for any contradiction: a defect of this program.
+pub fn audit(plan: &Plan, tree: &Tree, specials: &Specials) -> Result<()> {
+    ensure(plan.groups.len() == plan.geometry.groups as usize, || "the number of groups".to_owned())?;
+    ensure(plan.counts.len() == plan.geometry.groups as usize, || "the number of group counts".to_owned())?;
+    let metadata = StaticMetadata::of(plan);
+    let (owned, written) = rayon::join(
+        || {
+            let used_inodes = inodes::check(plan, tree)?;
+            xattrs::check(plan, tree)?;
+            let owned = ownership::check(plan, tree, specials, &metadata)?;
+            counts::check(plan, tree, &metadata, &owned, &used_inodes)?;
+            quotas::check(plan, tree)
+        },
+        || pieces::check(plan, tree, &metadata),
+    );
+    owned?;
+    written
+}
+
+/// An error about a plan, unless it holds.
+fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(wrong(what())) }
+}
+
+/// An error about a plan.
+fn wrong(what: impl std::fmt::Display) -> Error {
+    Error::Internal(format!("the plan of the output contradicts itself: {what}"))
+}

@@ -1,0 +1,224 @@
+//! Each block in use has exactly one owner, and all others are free.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::files::{self, Blocks, Claims};
+use super::static_metadata::{StaticMetadata, table_blocks};
+use super::{ensure, wrong};
+use crate::error::Result;
+use crate::ondisk::features::{Compat, Incompat};
+use crate::plan::{FileLayout, Plan};
+use crate::read::{Specials, Usage};
+use crate::tree::{Kind, NodeId, Tree};
+
+/// Nodes that one task checks.
+const NODES: usize = 4096;
+
+/// What is in use.
+#[derive(Debug)]
+pub struct Owned {
+    /// The clusters in use: sorted ranges that do not touch.
+    pub clusters: Vec<Range<u64>>,
+    /// Clusters with static metadata.
+    pub static_clusters: u64,
+    /// Clusters of the journal's content.
+    pub journal_clusters: u64,
+}
+
+/// Checks the owners of all blocks, and what files are charged for them.
+pub fn check(plan: &Plan, tree: &Tree, specials: &Specials, metadata: &StaticMetadata) -> Result<Owned> {
+    let mut claims = static_clusters(plan, metadata)?;
+    let static_clusters = claims.0.iter().map(|range| range.end - range.start).sum();
+    let journal_clusters = claim_specials(plan, tree, specials, &mut claims)?;
+    let tasks = tree.nodes.len().div_ceil(NODES);
+    let of_nodes: Vec<Claims> = (0..tasks)
+        .into_par_iter()
+        .map(|task| {
+            let mut claims = Claims::default();
+            let nodes = task * NODES..((task + 1) * NODES).min(tree.nodes.len());
+            for id in tree.ids().skip(nodes.start).take(nodes.len()) {
+                claim_node(plan, tree, id, &mut claims)?;
+            }
+            Ok(claims)
+        })
+        .collect::<Result<_>>()?;
+    for range in of_nodes.into_iter().flat_map(|claims| claims.0) {
+        claims.add(range);
+    }
+    claims.0.sort_unstable_by_key(|range| range.start);
+    let mut clusters: Vec<Range<u64>> = Vec::new();
+    for range in claims.0 {
+        match clusters.last_mut() {
+            Some(last) if last.end > range.start => {
+                let block = range.start * plan.geometry.blocks_per_cluster;
+                return Err(wrong(format!("block {block} has two owners")));
+            }
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => clusters.push(range),
+        }
+    }
+    check_free(plan, &clusters)?;
+    Ok(Owned { clusters, static_clusters, journal_clusters })
+}
+
+/// Checks static metadata block by block, and claims its clusters, which it shares.
+fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<Claims> {
+    let geometry = &plan.geometry;
+    let mut ranges = metadata.ranges(plan);
+    ranges.sort_unstable_by_key(|range| range.start);
+    let overlap = ranges.windows(2).find(|pair| pair[0].end > pair[1].start);
+    ensure(overlap.is_none(), || {
+        format!("static metadata overlaps at block {}", overlap.map_or(0, |pair| pair[1].start))
+    })?;
+    let end = ranges.last().map_or(0, |range| range.end);
+    ensure(end <= geometry.blocks_count, || format!("static metadata ends at block {end}"))?;
+    check_own_groups(plan)?;
+    let mut claims = Claims::default();
+    let mut next = 0;
+    for range in ranges {
+        let (start, end) =
+            (range.start / geometry.blocks_per_cluster, range.end.div_ceil(geometry.blocks_per_cluster));
+        if start.max(next) < end {
+            claims.add(start.max(next)..end);
+        }
+        next = next.max(end);
+    }
+    Ok(claims)
+}
+
+/// Checks that without flex_bg, bitmaps and tables are in their own groups.
+fn check_own_groups(plan: &Plan) -> Result<()> {
+    let geometry = &plan.geometry;
+    if geometry.features.incompat.contains(Incompat::FLEX_BG) {
+        return Ok(());
+    }
+    let table = table_blocks(geometry);
+    for (group, places) in (0..).zip(&plan.groups) {
+        let start = geometry.first_data_block + group * geometry.blocks_per_group;
+        let blocks = start..(start + geometry.blocks_per_group).min(geometry.blocks_count);
+        let last = places.inode_table.0 + table - 1;
+        let inside = [places.block_bitmap.0, places.inode_bitmap.0, places.inode_table.0, last];
+        ensure(inside.iter().all(|block| blocks.contains(block)), || {
+            format!("metadata of group {group} is in another group")
+        })?;
+    }
+    Ok(())
+}
+
+/// Claims what is outside the tree; returns the clusters of the journal's content.
+fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Claims) -> Result<u64> {
+    let (layout, cluster) = (&plan.layout, plan.geometry.blocks_per_cluster);
+    let features = plan.geometry.features;
+    let resize = features.compat.contains(Compat::RESIZE_INODE);
+    ensure(layout.resize_block.is_some() == resize, || "the block of the resize inode".to_owned())?;
+    let mmp = features.incompat.contains(Incompat::MMP);
+    ensure(layout.mmp_block.is_some() == mmp, || "the block of multiple mount protection".to_owned())?;
+    let single = layout.resize_block.iter().chain(&layout.mmp_block).chain(&layout.xattr_blocks);
+    for block in single {
+        ensure(block.0.is_multiple_of(cluster) && block.0 < plan.geometry.blocks_count, || {
+            format!("block {block} is outside of the filesystem or within a cluster")
+        })?;
+        claims.add(block.0 / cluster..block.0 / cluster + 1);
+    }
+    let mut dense = |file: FileLayout, blocks: u64| files::check(plan, file, Blocks::dense(blocks), claims);
+    let shape = specials.journal.map(|journal| u64::from(journal.blocks));
+    ensure(layout.journal.is_some() == shape.is_some(), || "the journal".to_owned())?;
+    let mut journal_clusters = 0;
+    if let (Some(file), Some(blocks)) = (layout.journal, shape) {
+        journal_clusters = dense(file, blocks)? - layout.map_blocks(file).len() as u64;
+    }
+    ensure(layout.quotas.len() == plan.quotas.len(), || "the number of quota files".to_owned())?;
+    for (file, quota) in layout.quotas.iter().zip(&plan.quotas) {
+        dense(*file, (quota.blocks.len() as u64 * 1024).div_ceil(plan.geometry.block_size as u64))?;
+    }
+    ensure(layout.orphan_file.is_some() == specials.orphan_file.is_some(), || "the orphan file".to_owned())?;
+    if let (Some(file), Some(orphan_file)) = (layout.orphan_file, specials.orphan_file) {
+        dense(file, orphan_file.blocks.into())?;
+    }
+    ensure(layout.values.len() == plan.xattrs.values.len(), || "the number of EA inodes".to_owned())?;
+    for (file, value) in layout.values.iter().zip(&plan.xattrs.values) {
+        let bytes = tree.text(value.text).len() as u64;
+        dense(*file, bytes.div_ceil(plan.geometry.block_size as u64))?;
+    }
+    Ok(journal_clusters)
+}
+
+/// Claims the blocks of a node, and of nothing that it shares; checks what it is charged.
+fn claim_node(plan: &Plan, tree: &Tree, id: NodeId, claims: &mut Claims) -> Result<()> {
+    let Some(file) = plan.layout.nodes.get(id.index()).copied() else {
+        return Err(wrong("a file without a place"));
+    };
+    let node = tree.node(id);
+    let inline = plan.xattrs.inline_of(id).is_some();
+    let about = |error| match error {
+        crate::Error::Internal(words) => {
+            crate::Error::Internal(format!("{words} (inode {})", plan.numbering.number_of(id)))
+        }
+        other => other,
+    };
+    let clusters = match node.kind {
+        _ if inline => files::check(plan, file, std::iter::empty(), claims),
+        Kind::Directory { .. } => {
+            let blocks = plan.directories.of(id).blocks;
+            ensure(blocks > 0, || "a directory without blocks".to_owned()).map_err(about)?;
+            files::check(plan, file, Blocks::dense(blocks.into()), claims)
+        }
+        Kind::Regular { .. } => {
+            let runs = tree.runs_of(id).iter().map(|run| Blocks {
+                start: run.logical.into(),
+                end: run.end(),
+                unwritten: run.unwritten(),
+            });
+            files::check(plan, file, runs, claims)
+        }
+        Kind::Symlink(target) if tree.text(target).len() >= 60 => {
+            files::check(plan, file, Blocks::dense(1), claims)
+        }
+        Kind::Symlink(_) | Kind::Device { .. } | Kind::Empty => {
+            files::check(plan, file, std::iter::empty(), claims)
+        }
+    };
+    let charged = charge(plan, tree, id, clusters.map_err(about)?);
+    ensure(plan.usage_of(tree, id) == charged, || format!("{charged:?} is to be charged")).map_err(about)
+}
+
+/// What an inode is charged for clusters of its own, its block of xattrs, and its EA inodes.
+pub fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> Usage {
+    let bytes = plan.geometry.blocks_per_cluster * plan.geometry.block_size as u64;
+    let block = plan.xattrs.block_of(id);
+    let mut usage = Usage { inodes: 1, bytes: (clusters + u64::from(block.is_some())) * bytes };
+    if !plan.xattrs.values.is_empty() {
+        let in_block = block.into_iter().flat_map(|block| plan.xattrs.block_part(tree, block.split));
+        for (xattr, _) in
+            plan.xattrs.body_part(tree, id).chain(in_block).filter(|(_, outside)| outside.is_some())
+        {
+            usage.inodes += 1;
+            usage.bytes += (tree.text(xattr.value).len() as u64).div_ceil(bytes) * bytes;
+        }
+    }
+    usage
+}
+
+/// Checks that what the block bitmaps mark is what has an owner.
+fn check_free(plan: &Plan, owned: &[Range<u64>]) -> Result<()> {
+    let cluster = plan.geometry.blocks_per_cluster;
+    let mut next = plan.geometry.first_data_block;
+    let mut free = plan.layout.free.ranges().iter().filter(|range| !range.is_empty());
+    // Free ranges may touch where a cluster of static metadata was between them, so they are consumed in parts.
+    let mut rest = free.next().cloned();
+    let count = plan.geometry.blocks_count;
+    for used in owned.iter().map(|range| range.start * cluster..range.end * cluster).chain([count..count]) {
+        while next < used.start {
+            let Some(range) = rest.clone().filter(|range| range.start == next && range.end <= used.start)
+            else {
+                return Err(wrong(format!("block {next} is marked, but has no owner")));
+            };
+            next = range.end;
+            rest = free.next().cloned();
+        }
+        next = used.end;
+    }
+    ensure(rest.is_none(), || "a block with an owner is not marked".to_owned())
+}

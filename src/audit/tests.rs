@@ -1,0 +1,296 @@
+//! The audit accepts plans of real images, and notices any entry that is changed.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::audit;
+use crate::error::Error;
+use crate::observe::Silent;
+use crate::plan::{self, Content, Plan};
+use crate::policy::Options;
+use crate::read::Specials;
+use crate::source::{Input, Source};
+use crate::tree::{Run, Tree};
+use crate::units::{BlockNr, InodeNr};
+use crate::{read_tree, recover, survey};
+
+fn run(program: &str, arguments: &[&str]) {
+    let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
+    let output = Command::new(program).args(arguments).env("PATH", path).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A tree with everything that needs blocks: maps of several levels, a directory with an index, long symlinks,
+/// a shared block of xattrs, and EA inodes where there can be any.
+fn image(options: &[&str], commands: &[&str]) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    std::fs::create_dir_all(tree.join("names")).unwrap();
+    for number in 0..120 {
+        let name = format!("names/a name long enough for an index of several blocks {number}");
+        std::fs::write(tree.join(name), format!("{number}")).unwrap();
+    }
+    let comb = std::fs::File::create(tree.join("comb")).unwrap();
+    for tooth in 0..700 {
+        std::os::unix::fs::FileExt::write_all_at(&comb, &[7; 1024], tooth * 8192).unwrap();
+    }
+    for name in ["one", "two", "three"] {
+        std::fs::write(tree.join(name), name.repeat(1000)).unwrap();
+    }
+    std::os::unix::fs::symlink("target/".repeat(12), tree.join("long")).unwrap();
+    std::os::unix::fs::symlink("target", tree.join("short")).unwrap();
+    std::fs::write(folder.path().join("value"), "v".repeat(300)).unwrap();
+    std::fs::write(folder.path().join("long"), "w".repeat(3000)).unwrap();
+    let image = folder.path().join("image");
+    let text = |path: &Path| path.to_str().unwrap().to_owned();
+    let (tree, image_name) = (text(&tree), text(&image));
+    run("mke2fs", &[&["-q", "-F", "-d", &tree], options, &[&image_name, "24M"]].concat());
+    for command in commands {
+        let command = command.replace('@', &text(folder.path()));
+        run("debugfs", &["-w", "-R", &command, &image_name]);
+    }
+    std::fs::read(image).unwrap()
+}
+
+/// Calls `work` with the plan of an image, which it may change.
+fn with_plan(bytes: &[u8], work: impl FnOnce(&mut Plan, &Tree, &Specials)) {
+    let input = Input::new(bytes);
+    let recovery = recover::recover(&input).unwrap();
+    let source = Source::open(input.clone(), &recovery.overlay).unwrap();
+    let (options, mut reading, _) = read_tree(&source, &recovery, &Options::default(), &Silent).unwrap();
+    let survey = survey::survey(&source, &mut reading.tree, options.holes, &Silent);
+    let mut plan = plan::plan(&source, &reading, &survey, &options).unwrap();
+    audit(&plan, &reading.tree, &reading.specials).unwrap();
+    work(&mut plan, &reading.tree, &reading.specials);
+    audit(&plan, &reading.tree, &reading.specials).expect("each change was undone");
+}
+
+/// A plan under test.
+struct Subject<'p> {
+    plan: &'p mut Plan,
+    tree: &'p Tree,
+    specials: &'p Specials,
+    caught: usize,
+}
+
+impl Subject<'_> {
+    /// Changes one entry, expects the audit to notice, and undoes the change.
+    fn change<T>(&mut self, what: &str, entry: impl Fn(&mut Plan) -> &mut T, change: impl Fn(&T) -> T) {
+        let changed = change(entry(self.plan));
+        let before = std::mem::replace(entry(self.plan), changed);
+        match audit(self.plan, self.tree, self.specials) {
+            Err(Error::Internal(_)) => self.caught += 1,
+            other => panic!("{what}: {other:?}"),
+        }
+        *entry(self.plan) = before;
+    }
+
+    fn change_groups(&mut self) {
+        for group in 0..self.plan.groups.len() {
+            let next = |block: &BlockNr| BlockNr(block.0 + 1);
+            self.change("block bitmap", |plan| &mut plan.groups[group].block_bitmap, next);
+            self.change("inode bitmap", |plan| &mut plan.groups[group].inode_bitmap, next);
+            self.change("inode table", |plan| &mut plan.groups[group].inode_table, next);
+            self.change("free clusters", |plan| &mut plan.counts[group].free_clusters, |count| count + 1);
+            self.change("free inodes", |plan| &mut plan.counts[group].free_inodes, |count| count + 1);
+            self.change("directories", |plan| &mut plan.counts[group].directories, |count| count + 1);
+            self.change("unused inodes", |plan| &mut plan.counts[group].unused_inodes, |count| count + 1);
+            for bit in 0..3 {
+                self.change("flags", |plan| &mut plan.counts[group].flags, |flags| flags ^ 1 << bit);
+            }
+        }
+    }
+
+    fn change_superblock(&mut self) {
+        macro_rules! fields {
+            ($($field:ident)*) => {
+                $(self.change(stringify!($field), |plan| &mut plan.superblock.$field, |value| (value.get() ^ 1).into());)*
+            };
+        }
+        fields!(s_free_blocks_count_lo s_free_inodes_count s_overhead_clusters s_blocks_count_lo s_inodes_count
+            s_journal_inum s_mmp_block s_usr_quota_inum s_grp_quota_inum s_prj_quota_inum s_orphan_file_inum
+            s_blocks_per_group s_inodes_per_group s_feature_incompat s_feature_ro_compat s_log_block_size);
+        self.change("blocks", |plan| &mut plan.geometry.blocks_count, |count| count - 16);
+        self.change("groups", |plan| &mut plan.geometry.groups, |count| count + 1);
+        self.change("bytes of the image", |plan| &mut plan.image_bytes, |bytes| bytes - 1024);
+        self.change("bytes after the filesystem", |plan| &mut plan.behind, |_| 1024..2048);
+        self.change("fast commits", |plan| &mut plan.fast_commit_blocks, |_| u32::MAX);
+        self.change("bytes written", |plan| &mut plan.copies.bytes_written, |bytes| bytes + 1);
+    }
+
+    fn change_inodes(&mut self) {
+        for node in 0..self.plan.numbering.numbers.len() {
+            self.change("inode", |plan| &mut plan.numbering.numbers[node], |number| InodeNr(number.0 + 1));
+            self.change(
+                "lookup",
+                |plan| &mut plan.numbering.by_number[node].0,
+                |number| InodeNr(number.0 + 1),
+            );
+        }
+        self.change("used inodes", |plan| &mut plan.numbering.used[0], |range| range.start..range.end + 1);
+        self.change("used inodes", |plan| &mut plan.numbering.used[0], |range| range.start..range.end - 1);
+        if self.plan.numbering.orphan_file.is_some() {
+            self.change(
+                "orphan file",
+                |plan| &mut plan.numbering.orphan_file,
+                |number| number.map(|number| InodeNr(number.0 + 1)),
+            );
+        }
+        for value in 0..self.plan.numbering.values.len() {
+            self.change("EA inode", |plan| &mut plan.numbering.values[value], |number| InodeNr(number.0 - 1));
+        }
+    }
+
+    fn change_layout(&mut self) {
+        let cluster = self.plan.geometry.blocks_per_cluster;
+        for index in 0..self.plan.layout.extents.len() {
+            for change in [
+                |run: &Run| {
+                    Run::in_blocks(run.logical, run.count, BlockNr(run.physical().0 + 1), run.unwritten())
+                },
+                |run: &Run| Run::in_blocks(run.logical + 1, run.count, run.physical(), run.unwritten()),
+                |run: &Run| Run::in_blocks(run.logical, run.count + 1, run.physical(), run.unwritten()),
+                |run: &Run| Run::in_blocks(run.logical, run.count - 1, run.physical(), run.unwritten()),
+                |run: &Run| Run::in_blocks(run.logical, run.count, run.physical(), !run.unwritten()),
+                |run: &Run| Run::in_blocks(run.logical, run.count, BlockNr(1 << 40), run.unwritten()),
+            ] {
+                self.change("extent", |plan| &mut plan.layout.extents[index], change);
+            }
+        }
+        let next = |block: &BlockNr| BlockNr(block.0 + cluster);
+        for index in 0..self.plan.layout.map_blocks.len() {
+            self.change("map block", |plan| &mut plan.layout.map_blocks[index], next);
+        }
+        for index in 0..self.plan.layout.xattr_blocks.len() {
+            self.change("xattr block", |plan| &mut plan.layout.xattr_blocks[index], next);
+            let table = self.plan.groups[0].inode_table;
+            self.change("xattr block", |plan| &mut plan.layout.xattr_blocks[index], |_| table);
+        }
+        let moved = |block: &Option<BlockNr>| Some(BlockNr(block.map_or(cluster, |block| block.0 + cluster)));
+        self.change("resize inode", |plan| &mut plan.layout.resize_block, moved);
+        self.change("MMP block", |plan| &mut plan.layout.mmp_block, moved);
+        self.change("journal", |plan| &mut plan.layout.journal, |file| file.xor(Some(Default::default())));
+        self.change(
+            "orphan file",
+            |plan| &mut plan.layout.orphan_file,
+            |file| file.xor(Some(Default::default())),
+        );
+        for node in 0..self.plan.layout.nodes.len() {
+            let other = self.plan.layout.journal.unwrap_or_default();
+            self.change("file", |plan| &mut plan.layout.nodes[node], |_| other);
+        }
+        for index in 0..self.plan.layout.values.len() {
+            self.change("EA inode", |plan| &mut plan.layout.values[index], |_| Default::default());
+        }
+        let last = self.plan.layout.free.ranges.len() - 1;
+        self.change("free blocks", |plan| &mut plan.layout.free.ranges[last], |r| r.start + cluster..r.end);
+        self.change("free blocks", |plan| &mut plan.layout.free.ranges[last], |r| r.start - cluster..r.end);
+        self.change("free blocks", |plan| &mut plan.layout.free.ranges[last], |r| r.start..r.end - cluster);
+        self.change("free blocks", |plan| &mut plan.layout.free.ranges, |ranges| ranges[..last].to_vec());
+        for index in 0..self.plan.directories.0.len() {
+            self.change("directory", |plan| &mut plan.directories.0[index].1.blocks, |count| count + 1);
+        }
+    }
+
+    fn change_xattrs(&mut self) {
+        for index in 0..self.plan.xattrs.blocks.len() {
+            self.change("references", |plan| &mut plan.xattrs.blocks[index].refcount, |count| count + 1);
+        }
+        for index in 0..self.plan.xattrs.values.len() {
+            self.change("references", |plan| &mut plan.xattrs.values[index].references, |count| count + 1);
+        }
+        let with_xattrs: Vec<_> = self.tree.ids().filter(|id| self.tree.node(*id).xattrs.is_some()).collect();
+        for id in with_xattrs {
+            self.change("split", |plan| &mut plan.xattrs.split_of[id.index()], |_| 0);
+            self.change(
+                "block",
+                |plan| &mut plan.xattrs.block_of[id.index()],
+                |block| u32::from(*block == 0),
+            );
+        }
+        for quota in 0..self.plan.quotas.len() {
+            for entry in 0..self.plan.quotas[quota].entries.len() {
+                self.change(
+                    "bytes",
+                    |plan| &mut plan.quotas[quota].entries[entry].usage.bytes,
+                    |bytes| bytes + 1,
+                );
+                self.change(
+                    "inodes",
+                    |plan| &mut plan.quotas[quota].entries[entry].usage.inodes,
+                    |count| count + 1,
+                );
+            }
+            self.change("ids", |plan| &mut plan.quotas[quota].entries, |_| Vec::new());
+            self.change("quota file", |plan| &mut plan.quotas[quota].blocks, |blocks| blocks.repeat(40));
+        }
+    }
+
+    fn change_pieces(&mut self) {
+        for index in 0..self.plan.rendered.len() {
+            let content = self.plan.rendered[index].content;
+            let what = content.describe();
+            self.change(&what, |plan| &mut plan.rendered[index].start, |start| BlockNr(start.0 + 1));
+            self.change(&what, |plan| &mut plan.rendered[index].start, |_| BlockNr(1 << 40));
+            self.change(&what, |plan| &mut plan.rendered[index].bytes, |bytes| bytes + 1024);
+            self.change(
+                &what,
+                |plan| &mut plan.rendered,
+                |pieces| {
+                    let mut pieces = pieces.clone();
+                    pieces.remove(index);
+                    pieces
+                },
+            );
+            let other = if content == Content::Mmp { Content::Boot } else { Content::Mmp };
+            self.change(&what, |plan| &mut plan.rendered[index].content, |_| other);
+        }
+    }
+}
+
+fn every_change_is_noticed(options: &[&str], commands: &[&str], least: usize) {
+    with_plan(&image(options, commands), |plan, tree, specials| {
+        let mut subject = Subject { plan, tree, specials, caught: 0 };
+        subject.change_groups();
+        subject.change_superblock();
+        subject.change_inodes();
+        subject.change_layout();
+        subject.change_xattrs();
+        subject.change_pieces();
+        assert!(subject.caught > least, "{}", subject.caught);
+    });
+}
+
+const SHARED: [&str; 3] =
+    ["ea_set -f @/value one user.a", "ea_set -f @/value two user.a", "ea_set -f @/value three user.b"];
+
+#[test]
+fn of_a_filesystem_with_extents() {
+    let features = "quota,orphan_file,mmp,ea_inode,^64bit";
+    let commands = [&SHARED[..], &["ea_set -f @/long comb user.long"]].concat();
+    every_change_is_noticed(
+        &["-t", "ext4", "-b", "1024", "-O", features, "-E", "quotatype=usrquota"],
+        &commands,
+        2000,
+    );
+}
+
+#[test]
+fn of_a_filesystem_with_block_maps() {
+    every_change_is_noticed(&["-t", "ext3", "-b", "1024", "-g", "4096", "-I", "256"], &SHARED, 2000);
+}
+
+#[test]
+fn of_clusters() {
+    every_change_is_noticed(&["-t", "ext4", "-b", "1024", "-O", "bigalloc", "-C", "8192"], &SHARED, 1000);
+}
+
+#[test]
+fn of_inline_data() {
+    every_change_is_noticed(
+        &["-t", "ext4", "-O", "inline_data,meta_bg,^resize_inode", "-g", "2048"],
+        &SHARED,
+        500,
+    );
+}

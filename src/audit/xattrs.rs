@@ -1,0 +1,106 @@
+//! Xattrs: each set is stored whole, and references are counted right.
+
+use super::ensure;
+use crate::error::Result;
+use crate::ondisk::inode::BASE_SIZE;
+use crate::ondisk::xattr::{REFCOUNT_MAX, entry_size, value_size};
+use crate::plan::Plan;
+use crate::tree::{NodeId, Tree, Xattr};
+
+/// An xattr, and the index of its EA inode.
+type Stored<'t> = (&'t Xattr, Option<u32>);
+
+/// Checks where all xattrs go.
+pub fn check(plan: &Plan, tree: &Tree) -> Result<()> {
+    let xattrs = &plan.xattrs;
+    ensure(xattrs.blocks.len() == plan.layout.xattr_blocks.len(), || {
+        format!("{} blocks of xattrs have {} places", xattrs.blocks.len(), plan.layout.xattr_blocks.len())
+    })?;
+    let mut users = vec![0_u32; xattrs.blocks.len()];
+    let mut references = vec![0_u64; xattrs.values.len()];
+    for id in tree.ids() {
+        let Some(set) = tree.node(id).xattrs else {
+            ensure(xattrs.block_index_of(id).is_none(), || {
+                "a block of xattrs for a file without any".to_owned()
+            })?;
+            continue;
+        };
+        ensure(xattrs.split_of(id).is_some(), || "a file whose xattrs have no place".to_owned())?;
+        let mut stored = check_body(plan, tree, id, &mut references)?;
+        if let Some(index) = xattrs.block_index_of(id) {
+            let block = &xattrs.blocks[index];
+            users[index] += 1;
+            let room = plan.geometry.block_size - 32 - 4;
+            stored += check_part(xattrs.block_part(tree, block.split), tree, room, |value| {
+                // The entries of a block count once, however many inodes share it.
+                references[value] += u64::from(users[index] == 1);
+            })?;
+            check_same(plan, tree, id, index)?;
+        }
+        ensure(stored == tree.xattr_set(set).len(), || {
+            format!(
+                "{stored} of {} xattrs of inode {} are stored",
+                tree.xattr_set(set).len(),
+                plan.numbering.number_of(id)
+            )
+        })?;
+    }
+    for (block, users) in xattrs.blocks.iter().zip(users) {
+        ensure(block.refcount == users && (1..=REFCOUNT_MAX).contains(&users), || {
+            format!("a block of xattrs that {users} inodes use has the reference count {}", block.refcount)
+        })?;
+    }
+    for (value, references) in xattrs.values.iter().zip(references) {
+        ensure(value.references == references && references > 0, || {
+            format!("an EA inode with {references} references counts {}", value.references)
+        })?;
+    }
+    Ok(())
+}
+
+/// Checks the part of a node's set in its inode; returns the number of its xattrs.
+fn check_body(plan: &Plan, tree: &Tree, id: NodeId, references: &mut [u64]) -> Result<usize> {
+    // After the fields come the 4 bytes of the magic; 4 bytes of zeros end the list.
+    let taken = BASE_SIZE + 32 + 4 + 4;
+    let mut room = plan.geometry.inode_size.saturating_sub(taken);
+    if let Some(value) = plan.xattrs.inline_of(id) {
+        room = room.saturating_sub(entry_size("data".len()) + value_size(value));
+    }
+    check_part(plan.xattrs.body_part(tree, id), tree, room, |value| references[value] += 1)
+}
+
+/// Checks that a part has room; returns the number of its xattrs.
+fn check_part<'t>(
+    part: impl Iterator<Item = Stored<'t>>,
+    tree: &'t Tree,
+    room: usize,
+    mut refer: impl FnMut(usize),
+) -> Result<usize> {
+    let (mut taken, mut count) = (0, 0);
+    for (xattr, outside) in part {
+        count += 1;
+        taken += entry_size(tree.text(xattr.name).len());
+        match outside {
+            Some(value) => refer(value as usize),
+            None => taken += value_size(tree.text(xattr.value).len()),
+        }
+    }
+    ensure(taken <= room, || format!("xattrs of {taken} bytes in {room}"))?;
+    Ok(count)
+}
+
+/// Checks that the block of a node holds the node's xattrs, and not only those of whom it shares the block with.
+fn check_same(plan: &Plan, tree: &Tree, id: NodeId, index: usize) -> Result<()> {
+    let block = &plan.xattrs.blocks[index];
+    let Some(split) = plan.xattrs.split_of(id).filter(|split| *split != block.split) else { return Ok(()) };
+    let content = |(xattr, outside): Stored<'_>| {
+        let value = outside.is_none().then(|| tree.text(xattr.value).to_vec());
+        (xattr.index, tree.text(xattr.name).to_vec(), outside, value)
+    };
+    let same = plan
+        .xattrs
+        .block_part(tree, split)
+        .map(content)
+        .eq(plan.xattrs.block_part(tree, block.split).map(content));
+    ensure(same, || format!("inode {} shares a block with other xattrs", plan.numbering.number_of(id)))
+}
