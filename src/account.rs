@@ -8,6 +8,7 @@ use crate::report::Report;
 use crate::source::Source;
 use crate::survey::Survey;
 use crate::tree::Tree;
+use crate::words;
 
 /// What others have counted.
 #[derive(Clone, Debug)]
@@ -77,6 +78,26 @@ pub fn with_uuid(mut report: Report, source: &Source<'_>, tree: &Tree, uuid: [u8
     report.warnings.extend(warnings);
     report.mentions = mentions;
     report
+}
+
+/// Warns of times that e2fsck would change; the options have been applied.
+pub fn ambiguous_times(tree: &Tree) -> Option<String> {
+    let found: Vec<_> = tree.ids().filter(|id| tree.node(*id).mtime.is_ambiguous()).collect();
+    let first = *found.first()?;
+    let parents = tree.parents();
+    let ancestors = std::iter::successors(Some(first), |id| Some(parents[id.index()]?.0));
+    let path =
+        words::path(ancestors.map(|id| parents[id.index()].map_or(&[][..], |(_, name)| tree.text(name))));
+    let inodes = if found.len() == 1 {
+        "1 inode has a time".to_owned()
+    } else {
+        format!("{} inodes have times", found.len())
+    };
+    Some(format!(
+        "{inodes} of the years 2310 to 2378, as the kernel reads them ({path} {}), which e2fsck takes for times before \
+         1970 and offers to change; set them with touch in a mount, or use --mtime set or clamp",
+        words::time(tree.node(first).mtime)
+    ))
 }
 
 /// Warnings of xattrs whose values are bound to what changes.

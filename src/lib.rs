@@ -255,6 +255,7 @@ fn read_tree(
     let mut reading = read::read(source, recovery.needed || !state.is_empty(), observer)?;
     reading.warnings.extend(state);
     let times_changed = policy::apply(&mut reading.tree, &options);
+    reading.warnings.extend(account::ambiguous_times(&reading.tree));
     Ok((options, reading, times_changed))
 }
 

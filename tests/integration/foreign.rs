@@ -75,3 +75,48 @@ fn journals_of_old_tools_have_a_block_past_their_end() {
         assert!(refused(&image, &[], 4).contains("journal: i_size is"));
     }
 }
+
+/// A time that the kernel and debugfs read as 2345-08-11, and e2fsck as 1937-04-21.
+#[test]
+fn ambiguous_times_are_those_of_the_kernel() {
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "16M", &["-t", "ext4"]);
+    let sound = canonical(&image, &["--mtime", "set", "--source-date-epoch", "1"]);
+    debugfs(&image, "set_inode_field sizes/1 mtime 0xc2800000\nset_inode_field sizes/1 mtime_extra 3\n");
+    let words = said(&image, &["--verify"]);
+    assert!(words.contains("1 inode has a time of the years 2310 to 2378"), "{words}");
+    assert!(words.contains("(/sizes/1 11853103104.000000000)"), "{words}");
+    let output = image.with_extension("said");
+    let times = debugfs_read(&output, "stat sizes/1\n");
+    for time in ["ctime", "atime", "mtime", "crtime"] {
+        assert!(
+            times.contains(&format!("{time}: 0xc2800000:00000003 -- Sat Aug 11 16:38:24 2345")),
+            "{times}"
+        );
+    }
+    // Nothing else is wrong with it, and canonicalizing again changes nothing.
+    let again = lab.copy(&output, "again.img");
+    said(&again, &[]);
+    same_bytes(&output, &again.with_extension("said"));
+    let ran = try_run(tool("e2fsck").arg("-fn").arg(&output));
+    assert_eq!((ran.code, ran.stdout.matches("Fix? no").count()), (Some(0), 1), "{ran:?}");
+    assert!(ran.stdout.contains("are likely pre-1970"), "{ran:?}");
+    if gate(&[Need::Mounts]) {
+        assert_eq!(judge::kernel_tree(&image), judge::kernel_tree(&output));
+    }
+    // A policy that overwrites the time makes it no matter, and what is advised works.
+    same_bytes(&sound, &canonical(&image, &["--mtime", "set", "--source-date-epoch", "1"]));
+    for options in [["--mtime", "set"], ["--mtime", "clamp"]] {
+        let options = [&options[..], &["--source-date-epoch", "1735689600"]].concat();
+        canonical(&image, &options);
+        assert!(!said(&image, &options).contains("2310"));
+    }
+    let late = ["--source-date-epoch", "13000000000"];
+    assert!(said(&image, &late).contains("2310"), "an epoch after it");
+    assert!(refused(&image, &["--source-date-epoch", "11853103104"], 2).contains("is not a time"));
+    if gate(&[Need::Mounts]) {
+        fill::kernel(&image, |root| tree::set_mtime(&root.join("sizes/1"), 1, 0));
+        canonical(&image, &[]);
+        assert!(!said(&image, &[]).contains("2310"));
+    }
+}
