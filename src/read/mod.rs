@@ -174,7 +174,7 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
     orphans.claims.check(none, cluster)?;
     let scan = inode_table::scan(source, &orphans)?;
     observer.begin(Stage::Read, scan.live.len() as u64);
-    let specials = special::read(source, &scan)?;
+    let specials = special::read(source, &scan, claims.claimed(&[]))?;
 
     claims.extend(specials.claims.iter().copied());
     let mut warnings = scan.warnings;
@@ -183,6 +183,12 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
     claims.extend(of_inodes);
     drop(scan.live);
     inodes.check_counts()?;
+    if inodes.stray_inline_data > 0 {
+        warnings.push(format!(
+            "{} inodes had the xattr system.data without inline data, which the kernel shows to nobody; dropped",
+            inodes.stray_inline_data
+        ));
+    }
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims(false));
     orphans.claims.extend(xattr_blocks.claims(true));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::block_map;
-use super::claims::Claim;
+use super::claims::{Claim, Claimed};
 use super::file_map::{self, Budget, FileMap};
 use super::inode_table::{Scan, check_checksum, check_extra_isize};
 use super::quota::{self, QuotaFile};
@@ -12,6 +12,7 @@ use crate::ondisk::features::Compat;
 use crate::ondisk::inode::{Inode, InodeFlags, S_IFREG};
 use crate::ondisk::le32;
 use crate::ondisk::quota::QuotaType;
+use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
 use crate::recover::{Journal, Place};
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
@@ -65,11 +66,13 @@ impl Specials {
 }
 
 /// Reads the inodes outside the tree.
-pub fn read(source: &Source<'_>, scan: &Scan<'_>) -> Result<Specials> {
+///
+/// The claims of static metadata must have been checked.
+pub fn read(source: &Source<'_>, scan: &Scan<'_>, metadata: Claimed<'_>) -> Result<Specials> {
     let mut specials = Specials::default();
     let budget = Budget::new(source);
     let compat = source.features().compat;
-    bad_blocks(source, &budget, &mut specials)?;
+    bad_blocks(source, &budget, metadata, &mut specials)?;
     specials.numbers.extend(empty_boot_loader(scan)?);
     if compat.contains(Compat::RESIZE_INODE) {
         resize(source, &mut specials);
@@ -106,7 +109,33 @@ pub fn read(source: &Source<'_>, scan: &Scan<'_>) -> Result<Specials> {
         specials.orphan_file = Some(SpecialFile { number, blocks: file.blocks });
         specials.add(&file);
     }
+    check_reserved(source, scan, &specials)?;
     Ok(specials)
+}
+
+/// Refuses reserved inodes that nothing explains, all of them at once.
+fn check_reserved(source: &Source<'_>, scan: &Scan<'_>, specials: &Specials) -> Result<()> {
+    let first = source.geometry.first_inode;
+    let reserved = scan.live.iter().map(|raw| raw.number).take_while(|number| *number < first);
+    let of_tree = [InodeNr::ROOT, InodeNr::BOOT_LOADER];
+    let alien: Vec<_> =
+        reserved.filter(|number| !of_tree.contains(number) && !specials.is_special(*number)).collect();
+    let Some(number) = alien.first() else { return Ok(()) };
+    if let Some(beyond) = alien.iter().find(|number| number.0 >= GOOD_OLD_FIRST_INO) {
+        // Nobody makes a filesystem with more of them: it is the field that is damaged.
+        return Err(Location::of(Structure::Superblock)
+            .value("s_first_ino", first.0, format!("at most {beyond}, which is in use"))
+            .with_remedy("set it to 11 with debugfs's set_super_value"));
+    }
+    let at = Location::of(Structure::Inode).inode(*number);
+    let others: Vec<_> = alien[1..].iter().map(|number| format!("<{number}>")).collect();
+    if others.is_empty() {
+        let remedy = "clear it with debugfs's clri and run e2fsck -f";
+        return Err(at.wrong("is reserved, but in use").with_remedy(remedy));
+    }
+    Err(at
+        .wrong(format!("is reserved, but in use, and so are {}", others.join(", ")))
+        .with_remedy("clear each of them with debugfs's clri and run e2fsck -f"))
 }
 
 impl Specials {
@@ -116,8 +145,15 @@ impl Specials {
     }
 }
 
-/// A media defect belongs to a device, not to an image: the list is dropped.
-fn bad_blocks(source: &Source<'_>, budget: &Budget, specials: &mut Specials) -> Result<()> {
+/// Reads the list of bad blocks, which is dropped: a media defect belongs to a device, not to an image.
+///
+/// The list may name blocks of static metadata, which e2fsck keeps there and the kernel uses all the same.
+fn bad_blocks(
+    source: &Source<'_>,
+    budget: &Budget,
+    metadata: Claimed<'_>,
+    specials: &mut Specials,
+) -> Result<()> {
     specials.numbers.push(InodeNr::BAD_BLOCKS);
     let Some(bytes) = source.inode(InodeNr::BAD_BLOCKS) else { return Ok(()) };
     let inode = Inode::decode(bytes);
@@ -135,6 +171,7 @@ fn bad_blocks(source: &Source<'_>, budget: &Budget, specials: &mut Specials) -> 
         .claims(InodeNr::BAD_BLOCKS)
         .flat_map(|claim| claim.start.0..claim.start.0 + claim.count)
         .map(first_of_cluster)
+        .filter(|first| metadata.within(*first, first + cluster).next().is_none())
         .collect();
     let claim = |block: u64| Claim::of_inode(InodeNr::BAD_BLOCKS, BlockNr(block), 1);
     specials.claims.extend(clusters.into_iter().map(claim));

@@ -120,3 +120,163 @@ fn ambiguous_times_are_those_of_the_kernel() {
         assert!(!said(&image, &[]).contains("2310"));
     }
 }
+
+#[test]
+fn bad_blocks_may_lie_in_metadata() {
+    let lab = Lab::new();
+    for (index, options) in [
+        &["-t", "ext4", "-b", "1024"][..],
+        &["-t", "ext2", "-b", "1024"],
+        &["-t", "ext4", "-b", "1024", "-O", "bigalloc", "-C", "8192"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let image = made(&lab, &format!("in{index}.img"), "24M", options);
+        let sound = canonical(&image, &[]);
+        // In an inode table, in the second superblock, behind it, and one that nothing else has.
+        let table = debugfs_read(&image, "show_super_stats\n");
+        let table = table.split("inode table at ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let table: u64 = table.expect("a table").parse().expect("a number");
+        let bad = lab.path("bad");
+        fs::write(&bad, format!("{}\n8193\n8194\n20000\n", table + 60)).expect("writing");
+        repair(&image, &["-l", bad.to_str().expect("UTF-8")]);
+        same_bytes(&sound, &canonical(&image, &["--verify"]));
+        let words = said(&image, &[]);
+        assert!(words.contains("a list of 4 bad blocks was dropped"), "{words}");
+        // (Inodes in a bad block of a table count as in use for e2fsck.)
+        assert!(!words.contains("block bitmaps"), "{words}");
+    }
+}
+
+#[test]
+fn inline_data_without_its_flag_is_hidden() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    fs::write(source.join("file"), tree::noise(1, 5000)).expect("writing");
+    let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-b", "1024", "-O", "inline_data"], &source);
+    debugfs(&image, "ea_set file user.name value\n");
+    let sound = canonical(&image, &[]);
+    debugfs(&image, "ea_set file system.data abc\n");
+    is_nothing_to_e2fsck(&image);
+    same_bytes(&sound, &canonical(&image, &["--verify"]));
+    assert!(said(&image, &[]).contains("1 inodes had the xattr system.data without inline data"));
+    if gate(&[Need::Mounts]) {
+        assert_eq!(judge::kernel_tree(&image), judge::kernel_tree(&sound));
+    }
+}
+
+#[test]
+fn symlinks_with_a_nul_are_made_again() {
+    let long = "t".repeat(70);
+    for (options, target, is_silent) in [
+        ("^metadata_csum,inline_data", &long[..], true),
+        ("^metadata_csum", &long, false),
+        ("^metadata_csum", "short", false),
+    ] {
+        let lab = Lab::new();
+        let image = made(&lab, "in.img", "16M", &["-t", "ext4", "-b", "1024", "-O", options]);
+        debugfs(&image, &format!("symlink nul {target}\n"));
+        let sound = lab.copy(&image, "sound.img");
+        let at = match blocks_of(&image, "nul")[..] {
+            [block] => block * 1024,
+            _ => inode_offset(&image, "/nul") + 0x28,
+        };
+        patch(&image, at + 3, &[0]);
+        if is_silent {
+            is_nothing_to_e2fsck(&image);
+        }
+        let words = refused(&image, &[], 4);
+        assert!(words.contains("(/nul)") && words.contains("remove it with debugfs's rm"), "{words}");
+        debugfs(&image, &format!("rm nul\nsymlink nul {target}\n"));
+        repair(&image, &[]);
+        let epoch = ["--mtime", "set", "--source-date-epoch", "1"];
+        same_bytes(&canonical(&sound, &epoch), &canonical(&image, &epoch));
+    }
+}
+
+/// The kernel does not open the inode: "invalid size in ea xattr".
+#[test]
+fn values_of_no_bytes_have_no_inode() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    fs::write(source.join("file"), "x").expect("writing");
+    let options = ["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^64bit,^has_journal,ea_inode"];
+    let image = lab.mke2fs_d("in.img", "8M", &options, &source);
+    let sound = canonical(&image, &[]);
+    let value = lab.path("value");
+    fs::write(&value, [7; 1024]).expect("writing");
+    debugfs(&image, &format!("ea_set -f {} file user.big\n", value.display()));
+    let holder = inode_offset(&image, &format!("<{}>", inode_of(&image, "/file") + 1));
+    // No size, no blocks, and no extents; the seed is the checksum of nothing.
+    let seed = ext4_canon::ondisk::checksum::crc32c(!0, &peek::<16>(&image, 1024 + 0x68));
+    for (at, bytes) in [(4, &[0; 4][..]), (0x1C, &[0; 4]), (8, &seed.to_le_bytes()), (0x2A, &[0; 2])] {
+        patch(&image, holder + at, bytes);
+    }
+    let entry = inode_offset(&image, "/file") + 128 + 32 + 4;
+    assert_eq!(peek(&image, entry + 16), *b"big");
+    let hash = ext4_canon::ondisk::xattr::entry_hash(b"big", &seed.to_le_bytes(), false);
+    patch(&image, entry + 8, &[0; 4]);
+    patch(&image, entry + 12, &hash.to_le_bytes());
+    is_nothing_to_e2fsck(&image);
+    let words = refused(&image, &[], 4);
+    assert!(words.contains("(/file)") && words.contains("debugfs's ea_rm"), "{words}");
+    debugfs(&image, "ea_rm file user.big\n");
+    judge::fsck_silent(&image).unwrap_or_else(|e| panic!("{e}"));
+    same_bytes(&sound, &canonical(&image, &[]));
+}
+
+#[test]
+fn unknown_encryption_contexts_go_with_their_files() {
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^64bit,encrypt"];
+    let image = made(&lab, "in.img", "16M", &options);
+    let epoch = ["--mtime", "set", "--source-date-epoch", "1"];
+    let sound = canonical(&image, &epoch);
+    // Version 3, and an unknown flag of version 2.
+    for (name, start) in [("three", [3, 1, 4, 0]), ("flags", [2, 1, 4, 0x80])] {
+        let context = lab.path("context");
+        fs::write(&context, [&start[..], &[0; 4], &[7; 32]].concat()).expect("writing");
+        debugfs(
+            &image,
+            &format!(
+                "mkdir {name}\nea_set -f {} {name} user.c\nset_inode_field {name} flags 0x80800\n",
+                context.display()
+            ),
+        );
+        // debugfs has no name for the namespace of contexts.
+        patch(&image, inode_offset(&image, &format!("/{name}")) + 128 + 32 + 4 + 1, &[9]);
+        let words = refused(&image, &[], 3);
+        assert!(words.contains(&format!("(/{name})")) && words.contains("or remove all"), "{words}");
+        debugfs(&image, &format!("rmdir {name}\n"));
+        repair(&image, &[]);
+        same_bytes(&sound, &canonical(&image, &epoch));
+    }
+}
+
+#[test]
+fn reserved_inodes_in_use_are_named_at_once() {
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "16M", &["-t", "ext4", "-O", "^has_journal"]);
+    let sound = canonical(&image, &[]);
+    let numbers = [6, 9, 10];
+    for number in numbers {
+        debugfs(
+            &image,
+            &format!("set_inode_field <{number}> mode 0100644\nset_inode_field <{number}> links_count 1\n"),
+        );
+        let words = refused(&image, &[], 4);
+        let others: Vec<_> = numbers
+            .into_iter()
+            .filter(|other| (7..=number).contains(other))
+            .map(|other| format!("<{other}>"))
+            .collect();
+        assert!(words.contains("inode 6: is reserved, but in use"), "{words}");
+        assert!(words.contains(&others.join(", ")) && words.contains("debugfs's clri"), "{words}");
+    }
+    for number in numbers {
+        debugfs(&image, &format!("clri <{number}>\n"));
+    }
+    repair(&image, &[]);
+    same_bytes(&sound, &canonical(&image, &[]));
+}
