@@ -82,8 +82,8 @@ fn smallest<T>(
     last: InodeNr,
     mut attempt: impl FnMut(&Geometry) -> Result<Attempt<T>>,
 ) -> Result<(Geometry, T)> {
-    let groups = u64::from(last.0).div_ceil(from.inodes_per_group.into()).max(1);
-    let mut geometry = at_least(from, from.first_data_block + (groups - 1) * from.blocks_per_group + 1)?;
+    let groups = groups_for_inodes(from, last);
+    let mut geometry = at_least(from, least_end(from, groups))?;
     let mut tries = 1;
     let mut found = loop {
         match attempt(&geometry)? {
@@ -101,6 +101,24 @@ fn smallest<T>(
         (geometry, found) = (less, fits);
     }
     Ok((geometry, found))
+}
+
+/// The bytes of a small filesystem of this shape that has an inode of this number.
+pub fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
+    /// resize2fs rounds the length of a file down to pages, of which some machines have such.
+    const PAGE: u64 = 64 << 10;
+    let geometry = at_least(from, least_end(from, groups_for_inodes(from, last)));
+    geometry.ok().map(|geometry| bytes(&geometry).next_multiple_of(PAGE))
+}
+
+/// The fewest groups that have an inode of this number.
+fn groups_for_inodes(from: &Geometry, last: InodeNr) -> u64 {
+    u64::from(last.0).div_ceil(from.inodes_per_group.into()).max(1)
+}
+
+/// The end of a filesystem that has one block in the last of its groups.
+fn least_end(from: &Geometry, groups: u64) -> u64 {
+    from.first_data_block + (groups - 1) * from.blocks_per_group + 1
 }
 
 /// The geometry with as many of so many blocks as there can be.

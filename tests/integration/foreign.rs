@@ -280,3 +280,40 @@ fn reserved_inodes_in_use_are_named_at_once() {
     repair(&image, &[]);
     same_bytes(&sound, &canonical(&image, &[]));
 }
+
+/// Inodes come by groups: a little more room does not help.
+#[test]
+fn the_size_that_has_enough_inodes_is_said() {
+    for options in [
+        &["-t", "ext2", "-b", "1024", "-N", "16"][..],
+        &["-t", "ext4", "-b", "1024", "-N", "16", "-O", "^has_journal"],
+        &["-t", "ext2", "-b", "2048", "-N", "64", "-g", "4096"],
+    ] {
+        let lab = Lab::new();
+        let image = lab.mke2fs("in.img", "7M", options);
+        let free = u32::from_le_bytes(peek(&image, 1024 + 0x10)) + 1;
+        let script: String = (0..free).map(|number| format!("mknod pipe{number} p\n")).collect();
+        debugfs(&image, &format!("rmdir lost+found\n{script}"));
+        let words = refused(&image, &[], 3);
+        assert!(words.contains("1 too few; make the image larger"), "{words}");
+        let bytes = words.split(" bytes or more").next().and_then(|rest| rest.rsplit(' ').next());
+        let bytes: u64 = bytes.expect("a size").parse().expect("a number");
+        let sized = |bytes: u64| vec!["--size".to_owned(), bytes.to_string()];
+        // In pages, as resize2fs takes the length of a file.
+        for (size, is_enough) in [(bytes, true), (bytes - 65536, false)] {
+            let options = sized(size);
+            let options: Vec<_> = options.iter().map(String::as_str).collect();
+            if is_enough {
+                said(&image, &options);
+                judge::fsck_silent(&image.with_extension("said")).unwrap_or_else(|e| panic!("{e}"));
+            } else {
+                assert!(refused(&image, &options, 3).contains("1 too few"));
+            }
+        }
+        // So does an image that resize2fs made so large.
+        fs::File::options().write(true).open(&image).and_then(|file| file.set_len(bytes)).expect("a length");
+        repair(&image, &[]);
+        run(tool("resize2fs").arg("-f").arg(&image));
+        canonical(&image, &[]);
+    }
+}

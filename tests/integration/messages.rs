@@ -41,7 +41,7 @@ fn kind(error: &Error) -> &'static str {
         Error::Io { .. } => KINDS[0],
         Error::Unsupported { .. } => KINDS[1],
         Error::Unclean { .. } => KINDS[2],
-        Error::DoesNotFit { .. } => KINDS[3],
+        Error::DoesNotFit { .. } | Error::TooFewInodes { .. } => KINDS[3],
         Error::Options(_) => KINDS[4],
         Error::Corrupt { problem: Problem::Magic { .. }, .. } => KINDS[5],
         Error::Corrupt { problem: Problem::Checksum { .. }, .. } => KINDS[6],
@@ -199,7 +199,9 @@ fn flaw(told: &Told) -> Option<&'static str> {
         Some(Error::Unsupported { remedy, .. } | Error::Unclean { remedy, .. }) => {
             (!is_remedy(remedy)).then_some("no remedy")
         }
-        Some(Error::DoesNotFit { .. }) => (!words.contains("; make the image larger")).then_some("no remedy"),
+        Some(Error::DoesNotFit { .. } | Error::TooFewInodes { .. }) => {
+            (!words.contains("; make the image larger")).then_some("no remedy")
+        }
         Some(_) => None,
     }
 }
