@@ -317,3 +317,80 @@ fn the_size_that_has_enough_inodes_is_said() {
         canonical(&image, &[]);
     }
 }
+
+#[test]
+fn compressed_images_are_decompressed_first() {
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "8M", &["-t", "ext4"]);
+    let sound = canonical(&image, &[]);
+    for (program, what) in [("xz", "xz"), ("gzip", "gzip"), ("bzip2", "bzip2"), ("zstd", "zstd")] {
+        if !gate(&[Need::Program(program)]) {
+            continue;
+        }
+        let (packed, unpacked) = (lab.path("packed.img"), lab.path("unpacked.img"));
+        let shell = |script: String| run(tool("sh").args(["-c", &script]));
+        shell(format!("{program} -c {} >{}", image.display(), packed.display()));
+        let words = refused(&packed, &[], 3);
+        assert!(words.contains(what) && words.contains("; decompress it first: "), "{words}");
+        let advice = words.trim_end().rsplit(": ").next().expect("a program");
+        shell(format!("{advice} <{} >{}", packed.display(), unpacked.display()));
+        same_bytes(&sound, &canonical(&unpacked, &[]));
+    }
+}
+
+#[test]
+fn other_filesystems_are_named() {
+    let lab = Lab::new();
+    for (program, script, what) in [
+        ("mkfs.xfs", "truncate -s 320M \"$0\" && mkfs.xfs -q \"$0\"", "an XFS filesystem"),
+        ("mkfs.btrfs", "truncate -s 128M \"$0\" && mkfs.btrfs -q \"$0\"", "a btrfs filesystem"),
+        ("mkfs.vfat", "truncate -s 16M \"$0\" && mkfs.vfat \"$0\"", "a FAT filesystem"),
+        ("mkswap", "truncate -s 1M \"$0\" && mkswap -q \"$0\"", "swap space"),
+        ("tar", "tar -cf \"$0\" /etc/hostname 2>/dev/null", "a tar archive"),
+        ("qemu-img", "qemu-img create -q -f qcow2 \"$0\" 8M", "a qcow2 image"),
+        ("qemu-img", "qemu-img create -q -f vmdk \"$0\" 8M", "a VMDK image"),
+        ("qemu-img", "qemu-img create -q -f vpc \"$0\" 8M", "a VHD image"),
+        ("mksquashfs", "mksquashfs /etc/hostname \"$0\" -quiet -noappend", "a squashfs filesystem"),
+        ("mkfs.erofs", "mkdir e; mkfs.erofs --quiet \"$0\" e", "an EROFS filesystem"),
+        ("genisoimage", "genisoimage -quiet -o \"$0\" /etc/hostname", "an ISO 9660 filesystem"),
+    ] {
+        // Those that a test machine lacks are known by the bytes that unit tests have.
+        if try_run(tool("sh").args(["-c", "command -v \"$0\"", program])).code != Some(0) {
+            continue;
+        }
+        let file = lab.path("file.img");
+        let _ = fs::remove_file(&file);
+        run(tool("sh").args(["-c", script]).arg(&file).current_dir(lab.path("")));
+        let words = refused(&file, &[], 3);
+        assert!(words.contains(&format!("{what}, not an ext2, ext3 or ext4 filesystem; ")), "{words}");
+    }
+}
+
+#[test]
+fn a_backup_of_an_overwritten_superblock_is_found() {
+    for (size, options) in [
+        ("16M", &["-t", "ext4", "-b", "1024"][..]),
+        ("48M", &["-t", "ext3", "-b", "2048"]),
+        ("160M", &["-t", "ext4", "-b", "4096"]),
+        ("32M", &["-t", "ext4", "-b", "4096", "-g", "2048"]),
+        ("64M", &["-t", "ext4", "-b", "1024", "-O", "sparse_super2", "-E", "num_backup_sb=1"]),
+    ] {
+        let lab = Lab::new();
+        let image = made(&lab, "in.img", size, options);
+        let sound = canonical(&image, &[]);
+        patch(&image, 1024, &[0; 1024]);
+        let words = refused(&image, &[], 4);
+        assert!(
+            words.contains("s_magic is 0x0000") && words.contains("run e2fsck -f with these options"),
+            "{words}"
+        );
+        let place = words.split("of it: ").nth(1).and_then(|rest| rest.split(';').next()).expect("options");
+        repair(&image, &place.split(' ').collect::<Vec<_>>());
+        same_bytes(&sound, &canonical(&image, &[]));
+    }
+    // The only group has no backup.
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "7M", &["-t", "ext4", "-b", "1024"]);
+    patch(&image, 1024, &[0; 1024]);
+    assert!(refused(&image, &[], 3).contains("not an ext2, ext3 or ext4 filesystem"));
+}

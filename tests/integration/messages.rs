@@ -149,7 +149,20 @@ fn settled(words: &str) -> String {
 /// Whether words say what to do.
 fn is_remedy(words: &str) -> bool {
     let verbs = [
-        "run", "clear", "use", "give", "make", "set", "mount", "remove", "rename", "move", "drop", "replace",
+        "run",
+        "clear",
+        "use",
+        "give",
+        "make",
+        "set",
+        "mount",
+        "remove",
+        "rename",
+        "move",
+        "drop",
+        "replace",
+        "convert",
+        "decompress",
     ];
     verbs.contains(&words.split(' ').next().unwrap_or_default())
 }

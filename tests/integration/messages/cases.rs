@@ -283,6 +283,16 @@ const CASES: &[Case] = &[
     // No filesystem.
     case("empty", |lab| fs::write(lab.path("in.img"), "").expect("writing")),
     case("no filesystem", |lab| fs::write(lab.path("in.img"), vec![0; 8192]).expect("writing")),
+    case("an overwritten superblock", |lab| {
+        patch(&made(lab, EXT4, "16M"), 1024, &[0; 1024]);
+    }),
+    case("a compressed image", |lab| fs::write(lab.path("in.img"), b"\xfd7zXZ\0").expect("writing")),
+    case("another kind of image", |lab| {
+        fs::write(lab.path("in.img"), [&b"QFI\xfb"[..], &[0; 8192]].concat()).expect("writing");
+    }),
+    case("another filesystem", |lab| {
+        fs::write(lab.path("in.img"), [&b"hsqs"[..], &[0; 8192]].concat()).expect("writing");
+    }),
     case("cut short", |lab| {
         File::options()
             .write(true)
