@@ -67,6 +67,7 @@ pub fn account(
     if source.features().compat.contains(Compat::STABLE_INODES) {
         report.warnings.push("stable_inodes: inode numbers and UUID are kept".to_owned());
     }
+    report.warnings.extend(check_interval(plan.superblock.s_checkinterval.get()));
     report.warnings.extend(counted.warnings);
     report
 }
@@ -78,6 +79,17 @@ pub fn with_uuid(mut report: Report, source: &Source<'_>, tree: &Tree, uuid: [u8
     report.warnings.extend(warnings);
     report.mentions = mentions;
     report
+}
+
+/// Warns of an interval between checks: `s_lastcheck` is zero in every output, so that it has always passed.
+fn check_interval(seconds: u32) -> Option<String> {
+    (seconds != 0).then(|| {
+        format!(
+            "the filesystem asks for a check every {seconds} seconds (s_checkinterval), and the output was never \
+             checked: a mount says \"checktime reached\", and a boot may run a full e2fsck; set it to 0 with \
+             tune2fs -i 0 on the input"
+        )
+    })
 }
 
 /// Warns of times that e2fsck would change; the options have been applied.

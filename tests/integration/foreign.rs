@@ -394,3 +394,24 @@ fn a_backup_of_an_overwritten_superblock_is_found() {
     patch(&image, 1024, &[0; 1024]);
     assert!(refused(&image, &[], 3).contains("not an ext2, ext3 or ext4 filesystem"));
 }
+
+#[test]
+fn an_interval_between_checks_is_warned_of() {
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "8M", &["-t", "ext4"]);
+    run(tool("tune2fs").args(["-i", "180d"]).arg(&image));
+    let words = said(&image, &[]);
+    assert!(
+        words.contains("every 15552000 seconds (s_checkinterval)") && words.contains("tune2fs -i 0"),
+        "{words}"
+    );
+    if gate(&[Need::Mounts]) {
+        // The kernel says so, and e2fsck -p checks all of it.
+        let ran = try_run(tool("e2fsck").arg("-p").arg(image.with_extension("said")));
+        assert!(ran.stdout.contains("without being checked, check forced"), "{ran:?}");
+    }
+    run(tool("tune2fs").args(["-i", "0"]).arg(&image));
+    assert!(!said(&image, &[]).contains("s_checkinterval"));
+    let ran = try_run(tool("e2fsck").arg("-p").arg(image.with_extension("said")));
+    assert!(ran.stdout.contains("clean"), "{ran:?}");
+}
