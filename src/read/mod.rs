@@ -72,14 +72,13 @@ impl Reading {
     }
 }
 
-/// Reads the tree of an image. Counts and bitmaps of one that had to be `recovered` are stale, and
-/// not compared.
+/// Reads the tree of an image.
 ///
 /// # Errors
 ///
 /// `Corrupt` or `Unsupported`, naming inode, path and block.
-pub fn read(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
-    read_unplaced(source, recovered, observer).map_err(|error| match error.inode_without_path() {
+pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
+    read_unplaced(source, observer).map_err(|error| match error.inode_without_path() {
         Some(inode) => match paths::find(source, inode) {
             Some(path) => error.with_path(path),
             None => error,
@@ -165,7 +164,7 @@ fn read_live<'a>(
     Ok(all)
 }
 
-fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
+fn read_unplaced<'a>(source: &Source<'a>, observer: &dyn Observer) -> Result<Reading> {
     let mut claims = claims::Claims::of_metadata(source);
     // Inode tables that lie in each other would be read as many inodes as one likes.
     let (cluster, none) = (source.geometry.blocks_per_cluster, claims::Content::NONE);
@@ -217,13 +216,18 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
         .filter(|(_, inode)| inode.is_directory())
         .map(|(index, _)| directory::read(source, inodes.get(index)))
         .collect::<Result<Vec<_>>>()?;
-    let mut stale = Vec::new();
-    if !recovered && orphans.is_empty() {
-        let mut others: Vec<_> = specials.numbers.iter().copied().chain(values.numbers()).collect();
-        others.sort_unstable();
-        stale = accounting::compare(source, claims.claimed(&inodes.runs), &inodes.list, &others);
-        stale.extend(quota::compare(source, &specials.quotas, &inodes));
-    }
+    let outside = specials.numbers.iter().copied().chain(values.numbers());
+    let mut others: Vec<_> = outside.chain(orphans.without_links.iter().copied()).collect();
+    others.sort_unstable();
+    let in_use = accounting::InUse {
+        blocks: claims.claimed(&inodes.runs),
+        orphan_blocks: orphans.claims.claimed(&[]),
+        inodes: &inodes.list,
+        others: &others,
+    };
+    let mut stale = accounting::compare(source, in_use);
+    let of_orphans = quota::of_orphans(source, &orphans, &of_orphans);
+    stale.extend(quota::compare(source, &specials.quotas, &inodes, &of_orphans));
     let mut tree = Tree::of_runs(std::mem::take(&mut inodes.runs));
     tree.nodes = std::mem::take(&mut inodes.nodes);
     let hashes = std::mem::take(&mut inodes.hashes);

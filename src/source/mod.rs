@@ -179,6 +179,12 @@ impl<'a> Source<'a> {
             || self.descriptors[group.0 as usize].bg_flags.get() & BLOCK_UNINIT == 0
     }
 
+    /// Whether a group's inode bitmap is to be looked at.
+    pub fn has_inode_bitmap(&self, group: GroupNr) -> bool {
+        !self.checksums.covers_descriptors()
+            || self.descriptors[group.0 as usize].bg_flags.get() & INODE_UNINIT == 0
+    }
+
     /// What fast commits changed.
     pub fn fast_commits(&self) -> &'a FastCommits<'a> {
         &self.overlay.fast_commits
@@ -204,9 +210,8 @@ impl<'a> Source<'a> {
         }
         let (group, index) = self.geometry.place_of_inode(inode);
         let descriptor = &self.descriptors[group.0 as usize];
-        let unused = self.checksums.covers_descriptors() && descriptor.bg_flags.get() & INODE_UNINIT != 0;
         let bitmap = self.block(descriptor.inode_bitmap()).unwrap_or_default();
-        !unused && bitmap::get(bitmap, index as usize)
+        self.has_inode_bitmap(group) && bitmap::get(bitmap, index as usize)
     }
 
     /// The place of an inode in its table, in use or not; `None` if there is no such inode.

@@ -319,6 +319,73 @@ fn the_size_that_has_enough_inodes_is_said() {
 }
 
 #[test]
+fn bitmaps_and_their_checksums_are_compared() {
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "24M", &["-t", "ext4", "-b", "1024"]);
+    let sound = canonical(&image, &[]);
+    let bitmap = |image: &Path, kind: &str| {
+        let words = debugfs_read(image, "show_super_stats\n");
+        let at = words.split(&format!("{kind} bitmap at ")).nth(1).expect("a place");
+        let digits: String = at.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u64>().expect("a block") * 1024
+    };
+    assert_eq!(said(&image, &[]).matches("bitmaps").count(), 0);
+    for kind in ["block", "inode"] {
+        // A bit of the first group that is in use.
+        let broken = lab.copy(&image, &format!("{kind}.img"));
+        patch(&broken, bitmap(&broken, kind), &[0]);
+        let words = said(&broken, &[]);
+        assert!(words.contains(&format!("the {kind} bitmaps of 1 groups were wrong; rebuilt")), "{words}");
+        let sums = format!("the checksums of the {kind} bitmaps of 1 groups were wrong; recomputed");
+        assert!(words.contains(&sums), "{words}");
+        same_bytes(&sound, &canonical(&broken, &[]));
+        // Only the checksum.
+        let broken = lab.copy(&image, &format!("{kind}-sum.img"));
+        debugfs(
+            &broken,
+            &format!("set_block_group 0 {kind}_bitmap_csum 1\nset_block_group 0 checksum calc\n"),
+        );
+        let words = said(&broken, &[]);
+        assert!(words.contains(&sums) && !words.contains("rebuilt"), "{words}");
+        same_bytes(&sound, &canonical(&broken, &[]));
+    }
+    // A replay excuses nothing: the log holds another block.
+    let broken = lab.copy(&image, "replayed.img");
+    let content = lab.path("content");
+    fs::write(&content, [7; 1024]).expect("writing");
+    let target = blocks_of(&broken, "/sizes/1023")[0];
+    debugfs(&broken, &format!("jo -c\njw -b {target} {}\njc\n", content.display()));
+    assert_eq!(said(&broken, &[]).matches("bitmaps").count(), 0, "the replay alone");
+    patch(&broken, bitmap(&broken, "block"), &[0]);
+    let words = said(&broken, &[]);
+    assert!(words.contains("the block bitmaps of 1 groups were wrong; rebuilt"), "{words}");
+}
+
+/// Deleted files that were open when the image was copied still have their bits.
+#[test]
+fn bitmaps_count_orphans() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    for options in [&["-t", "ext4", "-b", "1024"][..], &["-t", "ext4", "-O", "quota,orphan_file"]] {
+        let lab = Lab::new();
+        let image = made(&lab, "mounted.img", "24M", options);
+        let Ok(mounted) = Mounted::read_write(&image) else { continue };
+        let path = mounted.path().join("open");
+        fs::write(&path, tree::noise(1, 300_000)).expect("writing");
+        let open = fs::File::open(&path).expect("a file");
+        fs::remove_file(&path).expect("removing");
+        run(tool("sync").arg("-f").arg(mounted.path()));
+        let copy = lab.copy(&image, "copy.img");
+        drop(open);
+        mounted.unmount();
+        let words = said(&copy, &[]);
+        assert!(!words.contains("wrong"), "{words}");
+        canonical(&copy, &["--verify"]);
+    }
+}
+
+#[test]
 fn compressed_images_are_decompressed_first() {
     let lab = Lab::new();
     let image = made(&lab, "in.img", "8M", &["-t", "ext4"]);
