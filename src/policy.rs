@@ -94,7 +94,7 @@ impl Options {
             ));
         }
         if let Some(epoch) = self.epoch
-            && Timestamp::from_seconds(epoch).encode(wide_inodes).is_none()
+            && (self.epoch_time().is_ambiguous() || self.epoch_time().encode(wide_inodes).is_none())
         {
             return Err(Error::Options(format!(
                 "the epoch {epoch} is not a time that the inodes of this filesystem can hold"

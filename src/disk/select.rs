@@ -31,6 +31,10 @@ impl Selection {
             self.partitions.iter().map(|wanted| find(table, wanted)).collect::<Result<_>>()?
         };
         if chosen.is_empty() {
+            // Some ISO images have a partition table as well.
+            if let Some(foreign) = crate::source::foreign(bytes) {
+                return Err(foreign);
+            }
             return Err(Location::of(Structure::PartitionTable).unsupported(
                 format!("none of the {} partitions holds an ext filesystem", table.partitions.len()),
                 "give a disk with an ext filesystem, or use --offset, or --sector-size if its sectors are larger",

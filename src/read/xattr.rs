@@ -344,7 +344,13 @@ fn value_inode(
     if !source.features().incompat.contains(Incompat::EA_INODE) {
         return Err(at().value("e_value_inum", number, "0 without the ea_inode feature"));
     }
-    if size == 0 || size as usize > disk::VALUE_MAX {
+    if size == 0 {
+        // The kernel does not open an inode with such an xattr, which e2fsck lets pass.
+        return Err(at()
+            .value("e_value_size", size, format!("1 to {}, since the value has an inode", disk::VALUE_MAX))
+            .with_remedy("remove this xattr with debugfs's ea_rm"));
+    }
+    if size as usize > disk::VALUE_MAX {
         return Err(at().value("e_value_size", size, format!("1 to {}", disk::VALUE_MAX)));
     }
     Ok(Some(ValueInode { number: InodeNr(number), size, hash: entry.e_hash.get() }))

@@ -21,6 +21,7 @@ mod explain;
 mod fast_commits;
 mod faults;
 mod features;
+mod foreign;
 mod geometry;
 mod golden;
 mod guide;
