@@ -9,6 +9,7 @@ mod cli;
 mod compare;
 mod confluence;
 mod content;
+mod cptofs;
 mod cross_reader;
 mod cuts;
 mod damage;
