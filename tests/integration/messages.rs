@@ -150,6 +150,7 @@ fn settled(words: &str) -> String {
 fn is_remedy(words: &str) -> bool {
     let verbs = [
         "run", "clear", "use", "give", "make", "set", "mount", "remove", "rename", "move", "drop", "replace",
+        "copy",
     ];
     verbs.contains(&words.split(' ').next().unwrap_or_default())
 }

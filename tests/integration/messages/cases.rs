@@ -290,6 +290,13 @@ const CASES: &[Case] = &[
             .and_then(|file| file.set_len(1 << 20))
             .expect("cutting");
     }),
+    case("cut short in the middle of a block", |lab| {
+        File::options()
+            .write(true)
+            .open(made(lab, EXT4, "4M"))
+            .and_then(|file| file.set_len((1 << 20) + 5))
+            .expect("cutting");
+    }),
     // Not handled.
     case("revision", |lab| superblock(lab, EXT2, 0x4C, &[2])),
     case("creator", |lab| superblock(lab, EXT2, 0x48, &[2])),
