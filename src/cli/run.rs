@@ -176,9 +176,9 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> R
         Some(sparse) => sparse,
         None => output,
     };
-    let mut warnings = output.finish(image, sync)?;
+    let mut warnings = output.finish(sync)?;
     if let Some(bmap) = bmap {
-        warnings.extend(bmap.publish(sync)?);
+        warnings.extend(bmap.finish(sync)?);
     }
     let mut reports = named(disk, reports);
     // About the whole output; there is one report at least.

@@ -19,8 +19,8 @@ pub struct Target {
     pub shown: PathBuf,
     /// The name that is replaced: no symbolic link.
     pub path: PathBuf,
-    /// Whether that is the input itself.
-    pub in_place: bool,
+    /// What the system said of the file that is replaced, if there is one.
+    pub replaced: Option<Metadata>,
 }
 
 impl Target {
@@ -34,7 +34,7 @@ impl Target {
         if output.as_os_str().as_bytes().ends_with(b"/") {
             return Err(Failure::usage(output, "is the name of a directory; give the name of a file"));
         }
-        let path = match fs::metadata(output) {
+        let (path, replaced) = match fs::metadata(output) {
             Ok(metadata) => {
                 refuse(output, &metadata)?;
                 if image.journal.as_ref().is_some_and(|journal| journal.is(&metadata)) {
@@ -46,12 +46,14 @@ impl Target {
                         "is the input; use --in-place to replace it, or give another name",
                     ));
                 }
-                real_name(output, &metadata).map_err(io)?
+                (real_name(output, &metadata).map_err(io)?, Some(metadata))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => end_of_links(output).map_err(io)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (end_of_links(output).map_err(io)?, None)
+            }
             Err(error) => return Err(io(error)),
         };
-        Ok(Self { shown: output.to_owned(), path, in_place: false })
+        Ok(Self { shown: output.to_owned(), path, replaced })
     }
 
     /// The input itself, or what it points to.
@@ -78,7 +80,7 @@ impl Target {
         }
         let path = real_name(&image.path, &image.metadata)
             .map_err(|error| Failure::io(&image.path, "looking for its name", &error))?;
-        Ok(Self { shown: image.path.clone(), path, in_place: true })
+        Ok(Self { shown: image.path.clone(), path, replaced: Some(image.metadata.clone()) })
     }
 
     /// The directory in which the name is.
