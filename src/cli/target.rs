@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::input::Image;
+use super::mounted::System;
 
 /// As many symbolic links as Linux follows in one path.
 const MOST_LINKS: usize = 40;
@@ -28,7 +29,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// A usage error where that is the input, or no regular file.
+    /// A usage error where that is the input, no regular file, or mounted.
     pub fn beside(output: &Path, image: &Image) -> Result<Self, Failure> {
         let io = |error| Failure::io(output, "looking for the output", &error);
         if output.as_os_str().as_bytes().ends_with(b"/") {
@@ -45,6 +46,13 @@ impl Target {
                         output,
                         "is the input; use --in-place to replace it, or give another name",
                     ));
+                }
+                if let Some(places) = System::default().mounts(output, &metadata).places() {
+                    let reason = format!(
+                        "is mounted {places}, and what is written there would be lost: unmount it first, or give \
+                         another name"
+                    );
+                    return Err(Failure::usage(output, reason));
                 }
                 (real_name(output, &metadata).map_err(io)?, Some(metadata))
             }
@@ -77,6 +85,13 @@ impl Target {
                 "has several hard links, and the others would keep the old image; copy it, or write to \
                  another file with OUT",
             );
+        }
+        if let Some(places) = image.mounts.places() {
+            let reason = format!(
+                "is mounted {places}, and what is written there would be lost: unmount it first, or write to \
+                 another file with OUT"
+            );
+            return Err(Failure::usage(&image.path, reason));
         }
         let path = real_name(&image.path, &image.metadata)
             .map_err(|error| Failure::io(&image.path, "looking for its name", &error))?;

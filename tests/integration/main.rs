@@ -36,6 +36,7 @@ mod matrix;
 mod memory;
 mod messages;
 mod mmp;
+mod mounted;
 mod packaging;
 mod quota;
 mod recovery;

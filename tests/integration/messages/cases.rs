@@ -521,6 +521,19 @@ const CASES: &[Case] = &[
     command("no such file to print", r#""$0" cat in.img /no/such/file"#, sound),
     command("a folder to print", r#""$0" cat in.img /folder"#, sound),
     by_root(
+        "a mounted image in place",
+        r#"unshare -m sh -c 'mount -o loop,ro in.img /mnt && exec "$0" --in-place in.img' "$0""#,
+        sound,
+    ),
+    by_root(
+        "a mounted output",
+        r#"unshare -m sh -c 'mount -o loop,ro out.img /mnt && exec "$0" in.img out.img' "$0""#,
+        |lab| {
+            sound(lab);
+            fs::copy(lab.path("in.img"), lab.path("out.img")).expect("copying");
+        },
+    ),
+    by_root(
         "a full disk",
         r#"unshare -m sh -c 'mount -t tmpfs -o size=4k none full && exec "$0" in.img full/out.img' "$0""#,
         |lab| {
