@@ -234,3 +234,22 @@ fn without_proc_nothing_is_refused_and_verbose_says_so() {
     let ran = hidden(&["-v"]);
     assert!(ran.code == Some(0) && ran.stderr.contains("/proc or /sys can't be read"), "{ran:?}");
 }
+
+#[test]
+fn a_replayed_journal_is_warned_of() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image = image(&lab, "m.img");
+    let mounted = Mounted::with_options(&image, "commit=600").expect("a mount");
+    fs::write(mounted.path().join("x"), "content").expect("writing");
+    run(tool("sync").arg("-f").arg(mounted.path()));
+    let copy = lab.copy(&image, "copy.img");
+    mounted.unmount();
+    for arguments in [&["--check"][..], &["ls"], &["explain"]] {
+        let ran = canon(arguments, &[&copy]);
+        let words = "the filesystem was not unmounted, so its journal was replayed (transactions: ";
+        assert!(ran.stderr.contains(words) && !ran.stderr.contains("mounted at"), "{ran:?}");
+    }
+}
