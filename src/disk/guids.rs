@@ -89,7 +89,10 @@ pub fn masked(bytes: &[u8], table: &Table) -> Vec<Patch> {
         }
         let mut entries = slice(bytes, &copy.entries).to_vec();
         for partition in &table.partitions {
-            entries[place_of_guid(partition)].fill(0);
+            // A backup that differs may have fewer entries.
+            if let Some(guid) = entries.get_mut(place_of_guid(partition)) {
+                guid.fill(0);
+            }
         }
         patches.push(Patch { offset: copy.place.start, bytes: header });
         patches.push(Patch { offset: copy.entries.start, bytes: entries });
@@ -149,4 +152,50 @@ pub fn crc32(bytes: &[u8]) -> u32 {
 fn slice<'b>(bytes: &'b [u8], range: &std::ops::Range<u64>) -> &'b [u8] {
     let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
     bytes.get(at(range.start)..at(range.end)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECTOR: usize = 512;
+
+    /// Writes a header with so many entries, which are in the sector behind it.
+    fn header(disk: &mut [u8], sector: u64, other: u64, entries: u32) {
+        let at = usize::try_from(sector).unwrap() * SECTOR;
+        let length = usize::try_from(u64::from(entries) * ENTRY).unwrap();
+        let sum = crc32(&disk[at + SECTOR..at + SECTOR + length]);
+        let mut header = b"EFI PART".to_vec();
+        for word in [0x1_0000, 92, 0, 0] {
+            header.extend(u32::to_le_bytes(word));
+        }
+        for word in [sector, other, 8, 100] {
+            header.extend(word.to_le_bytes());
+        }
+        header.extend([7; 16]);
+        header.extend((sector + 1).to_le_bytes());
+        for word in [entries, 128, sum] {
+            header.extend(word.to_le_bytes());
+        }
+        let own = crc32(&header);
+        header[16..20].copy_from_slice(&own.to_le_bytes());
+        disk[at..at + header.len()].copy_from_slice(&header);
+    }
+
+    #[test]
+    fn a_backup_may_have_fewer_entries() {
+        let mut disk = vec![0; 128 * SECTOR];
+        // The second entry: a type, a GUID, sectors 8 to 15.
+        let entry = 2 * SECTOR + 128;
+        disk[entry..entry + 32].fill(5);
+        disk[entry + 32] = 8;
+        disk[entry + 40] = 15;
+        header(&mut disk, 1, 120, 4);
+        header(&mut disk, 120, 1, 1);
+        let table = gpt::read(&disk, Some(512)).unwrap();
+        assert_eq!(table.partitions.iter().map(|one| one.number).collect::<Vec<_>>(), [2]);
+        let masked = masked(&disk, &table);
+        assert_eq!(masked.iter().map(|patch| patch.bytes.len()).collect::<Vec<_>>(), [92, 512, 92, 128]);
+        assert_eq!(masked[1].bytes[128 + 16..128 + 32], [0; 16]);
+    }
 }
