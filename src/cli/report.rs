@@ -188,8 +188,7 @@ fn json(input: &Path, warnings: Vec<String>, ended: &Result<Ending, Failure>, ex
         }
         Err(_) => {}
     }
-    // Only maps with keys that are no strings can't be serialised; there are none.
-    serde_json::to_string_pretty(&json).unwrap_or_default() + "\n"
+    serde_json::to_string_pretty(&json).expect("all keys are strings") + "\n"
 }
 
 fn summary(job: &Job, ending: &Ending) -> String {

@@ -104,15 +104,12 @@ pub fn masked(bytes: &[u8], table: &Table) -> Vec<Patch> {
 /// The GUIDs of partitions that patches replace.
 pub fn replaced(bytes: &[u8], table: &Table, patches: &[Patch]) -> Vec<[u8; 16]> {
     let entries = patches.iter().find(|patch| patch.bytes.len() as u64 != HEADER);
-    let Some((patch, place)) = entries.and_then(|patch| Some((patch, usize::try_from(patch.offset).ok()?)))
-    else {
-        return Vec::new();
-    };
-    let before = bytes.get(place..).unwrap_or_default();
+    let Some(patch) = entries else { return Vec::new() };
+    let before = slice(bytes, &(patch.offset..patch.offset + patch.bytes.len() as u64));
     let replaced = table.partitions.iter().filter_map(|partition| {
         let at = place_of_guid(partition);
-        let guid: [u8; 16] = before.get(at.clone())?.try_into().ok()?;
-        (patch.bytes.get(at)? != guid).then(|| Uuid::from_bytes_le(guid).into_bytes())
+        let guid = before[at.clone()].try_into().expect("a range of 16 bytes");
+        (patch.bytes[at] != guid).then(|| Uuid::from_bytes_le(guid).into_bytes())
     });
     replaced.collect()
 }
@@ -120,7 +117,7 @@ pub fn replaced(bytes: &[u8], table: &Table, patches: &[Patch]) -> Vec<[u8; 16]>
 /// Where the GUID of a partition lies among the entries, in bytes.
 fn place_of_guid(partition: &Partition) -> std::ops::Range<usize> {
     let at = (u64::from(partition.number) - 1) * ENTRY + 16;
-    let at = usize::try_from(at).unwrap_or(usize::MAX - 16);
+    let at = usize::try_from(at).expect("a place in a list of entries that was read into memory");
     at..at + 16
 }
 
@@ -149,9 +146,10 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
 }
 
+/// The bytes of a header or of a list of entries, which [`gpt::copy`] has found to lie in the image.
 fn slice<'b>(bytes: &'b [u8], range: &std::ops::Range<u64>) -> &'b [u8] {
-    let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
-    bytes.get(at(range.start)..at(range.end)).unwrap_or_default()
+    let at = |offset| usize::try_from(offset).expect("at most the length of a slice");
+    &bytes[at(range.start)..at(range.end)]
 }
 
 #[cfg(test)]

@@ -162,8 +162,7 @@ impl Head {
 
 /// JSON, with a line end.
 fn json(value: &impl Serialize) -> Vec<u8> {
-    // Only maps with keys that are no strings can't be serialised; there are none.
-    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    let mut text = serde_json::to_vec_pretty(value).expect("all keys are strings");
     text.push(b'\n');
     text
 }
