@@ -23,8 +23,8 @@ impl Selection {
 
     /// The filesystems that are meant, in the order of their offsets.
     pub(super) fn parts(&self, table: &Table, bytes: &[u8]) -> Result<Vec<Part>> {
-        let start = |partition: &Partition| usize::try_from(partition.bytes.start).unwrap_or(usize::MAX);
-        let holds_ext = |partition: &Partition| bytes.get(start(partition)..).is_some_and(is_ext);
+        let rest = |partition: &Partition| bytes.get(usize::try_from(partition.bytes.start).ok()?..);
+        let holds_ext = |partition: &Partition| rest(partition).is_some_and(is_ext);
         let mut chosen: Vec<usize> = if self.partitions.is_empty() {
             (0..table.partitions.len()).filter(|index| holds_ext(&table.partitions[*index])).collect()
         } else {

@@ -25,6 +25,7 @@ use crate::ondisk::features::{Compat, Features};
 use crate::ondisk::group_descriptor::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINIT};
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::units::{BlockNr, GroupNr, InodeNr};
+use crate::words;
 
 /// An image whose superblock and group descriptors have been checked.
 #[derive(Debug)]
@@ -68,15 +69,14 @@ impl<'a> Source<'a> {
                 );
             }
         }
-        let blocks = (input.bytes().len() / geometry.block_size) as u64;
-        if geometry.blocks_count > blocks {
-            return Err(Location::of(Structure::Superblock).corrupt(Problem::Value {
-                what: "s_blocks_count",
-                found: geometry.blocks_count,
-                expected: format!(
-                    "at most {blocks}, the blocks of the file or partition, which was cut short"
-                ),
-            }));
+        let length = input.bytes().len() as u64;
+        let needed = geometry.blocks_count * geometry.block_size as u64;
+        if needed > length {
+            let [needed, length] = [needed, length].map(words::size);
+            let problem =
+                format!("truncated: the filesystem needs {needed}, but the file or partition has {length}");
+            let error = Location::of(Structure::Image).wrong(problem);
+            return Err(error.with_remedy("copy it again, and all of it"));
         }
         let mut source = Self {
             checksums: Checksums::of(&superblock),

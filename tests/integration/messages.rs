@@ -164,6 +164,7 @@ fn is_remedy(words: &str) -> bool {
         "replace",
         "convert",
         "decompress",
+        "copy",
     ];
     verbs.contains(&words.split(' ').next().unwrap_or_default())
 }

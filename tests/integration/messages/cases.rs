@@ -298,6 +298,13 @@ const CASES: &[Case] = &[
             .and_then(|file| file.set_len(1 << 20))
             .expect("cutting");
     }),
+    case("cut short in the middle of a block", |lab| {
+        File::options()
+            .write(true)
+            .open(made(lab, EXT4, "4M"))
+            .and_then(|file| file.set_len((1 << 20) + 5))
+            .expect("cutting");
+    }),
     // Not handled.
     case("revision", |lab| superblock(lab, EXT2, 0x4C, &[2])),
     case("creator", |lab| superblock(lab, EXT2, 0x48, &[2])),
@@ -550,6 +557,19 @@ const CASES: &[Case] = &[
     }),
     command("no such file to print", r#""$0" cat in.img /no/such/file"#, sound),
     command("a folder to print", r#""$0" cat in.img /folder"#, sound),
+    by_root(
+        "a mounted image in place",
+        r#"unshare -m sh -c 'mount -o loop,ro in.img /mnt && exec "$0" --in-place in.img' "$0""#,
+        sound,
+    ),
+    by_root(
+        "a mounted output",
+        r#"unshare -m sh -c 'mount -o loop,ro out.img /mnt && exec "$0" in.img out.img' "$0""#,
+        |lab| {
+            sound(lab);
+            fs::copy(lab.path("in.img"), lab.path("out.img")).expect("copying");
+        },
+    ),
     by_root(
         "a full disk",
         r#"unshare -m sh -c 'mount -t tmpfs -o size=4k none full && exec "$0" in.img full/out.img' "$0""#,
