@@ -402,7 +402,13 @@ fn inline_parts<'a>(
     let at = || Location::of(Structure::Inode).inode(raw.number);
     let flags = inode.flags();
     if !flags.contains(InodeFlags::INLINE_DATA) {
-        return Ok(None);
+        // With an extent tree, the kernel shows this xattr to nobody. Without one, it may be the flag that is lost.
+        return match value {
+            Some(_) if !flags.contains(InodeFlags::EXTENTS) => Err(at()
+                .wrong("has the xattr system.data without the INLINE_DATA flag, and no extent tree")
+                .with_remedy("remove this xattr with debugfs's ea_rm, if the content lies in blocks")),
+            _ => Ok(None),
+        };
     }
     if !source.features().incompat.contains(Incompat::INLINE_DATA) {
         return Err(at().wrong("has the INLINE_DATA flag without the inline_data feature"));
