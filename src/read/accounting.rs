@@ -67,7 +67,7 @@ fn wrong_checksums(source: &Source<'_>, group: GroupNr) -> [bool; 2] {
     let kept = if geometry.is_64bit() { u32::MAX } else { u16::MAX.into() };
     let clusters = geometry.blocks_per_group / geometry.blocks_per_cluster;
     let differs = |block, bits: u64, stored: u32| {
-        let bitmap = source.block(block).unwrap_or_default();
+        let bitmap = source.checked_block(block);
         let live = usize::try_from(bits / 8).ok().and_then(|bytes| bitmap.get(..bytes));
         let expected = live.and_then(|live| source.checksums.bitmap(live));
         expected.is_some_and(|expected| (expected ^ stored) & kept != 0)
@@ -87,7 +87,7 @@ fn block_bitmap_differs(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) 
     }
     let blocks = source.geometry.group_blocks(group);
     let cluster = source.geometry.blocks_per_cluster;
-    let stored = source.block(source.descriptors[group.0 as usize].block_bitmap()).unwrap_or_default();
+    let stored = source.checked_block(source.descriptors[group.0 as usize].block_bitmap());
     let mut expected = vec![0_u8; stored.len()];
     // A bit for each cluster, which is in use where any of its blocks is.
     let bit = |block: u64| {
@@ -107,7 +107,7 @@ fn inode_bitmap_differs(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) 
     let InUse { inodes, others, .. } = in_use;
     let geometry = &source.geometry;
     let descriptor = &source.descriptors[group.0 as usize];
-    let stored = source.block(descriptor.inode_bitmap()).unwrap_or_default();
+    let stored = source.checked_block(descriptor.inode_bitmap());
     let mut expected = vec![0_u8; stored.len()];
     let first = group.0 * geometry.inodes_per_group + 1;
     let numbers = first..first + geometry.inodes_per_group;

@@ -289,7 +289,7 @@ mod tests {
             (vec![run(0, 4, 100), run(5, 5, 105), run(20, 10, 200)], vec![run(4, 1, 104)])
         );
         assert_eq!(punched(0..u64::MAX), (vec![], vec![run(0, 10, 100), run(20, 10, 200)]));
-        for nothing in [10..20, 30..u64::MAX, 5..5, 7..3] {
+        for nothing in [10..20, 30..u64::MAX, 5..5] {
             assert_eq!(punched(nothing), (vec![run(0, 10, 100), run(20, 10, 200)], vec![]));
         }
     }

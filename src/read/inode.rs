@@ -229,7 +229,7 @@ fn check_extra_isize(source: &Source<'_>, raw: &RawInode<'_>, inode: &Inode) -> 
     }
     let number = raw.number;
     // The kernel takes 0 for the size of all fields that it knows, e2fsck for that of none.
-    let behind = raw.bytes.get(disk::BASE_SIZE..size_of::<Inode>()).unwrap_or_default();
+    let behind = &raw.bytes[disk::BASE_SIZE..size_of::<Inode>()];
     if inode.i_extra_isize.get() == 0 && behind.iter().any(|byte| *byte != 0) {
         return Err(Location::of(Structure::Inode).inode(number).unsupported(
             "i_extra_isize is 0, but there are times behind it, which the kernel reads and e2fsck does not",
@@ -380,7 +380,7 @@ fn read_content<'a>(
             if matches!(format, disk::S_IFIFO | disk::S_IFSOCK) {
                 return Ok(Stored::empty(Content::Empty));
             }
-            let word = |slot: usize| le32(&inode.i_block, slot * 4).unwrap_or(0);
+            let word = |slot: usize| le32(&inode.i_block, slot * 4).expect("fits: i_block has 15 words");
             match disk::decode_device(word(0), word(1)) {
                 Some((major, minor)) => Ok(Stored::empty(Content::Device(major, minor))),
                 None => Err(at()
@@ -402,7 +402,13 @@ fn inline_parts<'a>(
     let at = || Location::of(Structure::Inode).inode(raw.number);
     let flags = inode.flags();
     if !flags.contains(InodeFlags::INLINE_DATA) {
-        return Ok(None);
+        // With an extent tree, the kernel shows this xattr to nobody. Without one, it may be the flag that is lost.
+        return match value {
+            Some(_) if !flags.contains(InodeFlags::EXTENTS) => Err(at()
+                .wrong("has the xattr system.data without the INLINE_DATA flag, and no extent tree")
+                .with_remedy("remove this xattr with debugfs's ea_rm, if the content lies in blocks")),
+            _ => Ok(None),
+        };
     }
     if !source.features().incompat.contains(Incompat::INLINE_DATA) {
         return Err(at().wrong("has the INLINE_DATA flag without the inline_data feature"));
@@ -416,7 +422,7 @@ fn inline_parts<'a>(
     let Some(value) = value else {
         return Err(at().wrong("has inline data, but no xattr system.data"));
     };
-    let head = raw.bytes.get(disk::I_BLOCK..disk::I_BLOCK + disk::I_BLOCK_SIZE).unwrap_or_default();
+    let head = &raw.bytes[disk::I_BLOCK..][..disk::I_BLOCK_SIZE];
     Ok(Some([head, value]))
 }
 
@@ -434,6 +440,7 @@ fn inline_content<'a>(
         disk::S_IFREG => {
             // After a file was cut, there may be more bytes than it has. mke2fs leaves a file of zeros
             // with fewer: for kernel and e2fsck, what is missing is zeros.
+            // (A size that memory can't hold is cut to what there is just as well.)
             let live = usize::try_from(size).unwrap_or(usize::MAX);
             let (head_len, value_len) =
                 (live.min(head.len()), live.saturating_sub(head.len()).min(value.len()));
@@ -499,7 +506,7 @@ fn read_symlink<'a>(
                 "is a symlink of less than 60 bytes in a block, which kernel and e2fsck read differently",
             ));
         }
-        let in_place = raw.bytes.get(disk::I_BLOCK..disk::I_BLOCK + disk::I_BLOCK_SIZE).unwrap_or_default();
+        let in_place = &raw.bytes[disk::I_BLOCK..][..disk::I_BLOCK_SIZE];
         (in_place, FileMap::default())
     } else {
         let map = file_map::read(source, budget, number, inode)?;
@@ -512,9 +519,9 @@ fn read_symlink<'a>(
         if size >= source.geometry.block_size as u64 {
             return Err(at().value("i_size", size, "a symlink of one block, with room for a NUL"));
         }
-        (source.block(run.physical()).unwrap_or_default(), map)
+        (source.checked_block(run.physical()), map)
     };
-    let length = usize::try_from(size).unwrap_or(usize::MAX);
+    let length = usize::try_from(size).expect("fits: less than 60 bytes, or than a block");
     if inode.flags().contains(InodeFlags::ENCRYPT) {
         // The length of the ciphertext stands before it.
         let stored = le16(target, 0).map_or(0, |length| u64::from(length) + 2);

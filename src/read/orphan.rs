@@ -145,7 +145,7 @@ fn slots(source: &Source<'_>, file: &DenseFile) -> Result<Vec<InodeNr>> {
     let runs = file.map.runs.iter();
     for block in runs.flat_map(|run| run.physical().0..run.physical().0 + u64::from(run.count)).map(BlockNr) {
         let at = || Location::of(Structure::OrphanFile).inode(file.number).block(block);
-        let bytes = source.block(block).unwrap_or_default();
+        let bytes = source.checked_block(block);
         let end = bytes.len().saturating_sub(size_of::<OrphanBlockTail>());
         let Some(tail) = bytes.get(end..).and_then(view::<OrphanBlockTail>) else {
             return Err(at().wrong("is cut short"));

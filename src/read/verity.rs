@@ -43,7 +43,7 @@ pub fn settle(
     }
     // The length of the descriptor stands in the last four bytes, and the descriptor in whole blocks before.
     let physical = BlockNr(last.physical().0 + u64::from(last.count) - 1);
-    let bytes = source.block(physical).unwrap_or_default();
+    let bytes = source.checked_block(physical);
     let length = u64::from(le32(bytes, source.geometry.block_size - 4).unwrap_or(0));
     let end = end(last);
     let length_in_blocks = (length + 4).div_ceil(block_size);

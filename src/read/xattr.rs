@@ -204,7 +204,7 @@ fn read_block<'a>(
     users: u32,
 ) -> Result<Vec<RawXattr<'a>>> {
     let at = || Location::of(Structure::Xattr).inode(inode).block(block);
-    let bytes = source.block(block).unwrap_or_default();
+    let bytes = source.checked_block(block);
     let Some(header) = view::<XattrHeader>(bytes) else { return Err(at().wrong("is cut short")) };
     let magic = header.h_magic.get();
     if magic != disk::MAGIC {
@@ -266,8 +266,7 @@ fn parse<'a>(
         };
         check_name(entry, name, place, &at)?;
         let inode = value_inode(source, entry, &at)?;
-        let size = usize::try_from(entry.e_value_size.get()).unwrap_or(usize::MAX);
-        let size = if inode.is_some() { 0 } else { size };
+        let size = if inode.is_some() { 0 } else { entry.e_value_size.get() as usize };
         let value = if size == 0 {
             &[][..]
         } else {

@@ -114,6 +114,16 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Returns the bytes of a block that was checked with [`Self::has_blocks`], or as part of a descriptor.
+    ///
+    /// # Panics
+    ///
+    /// If it was not: to read nothing in its place would be to read another tree.
+    pub fn checked_block(&self, block: BlockNr) -> &'a [u8] {
+        // Opening checked that the file has all blocks of the filesystem.
+        self.block(block).expect("fits: the block was checked to lie within the filesystem")
+    }
+
     /// The bytes of as many of `count` blocks as lie together, at least one; `None` outside the
     /// filesystem.
     pub fn together(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
@@ -210,7 +220,7 @@ impl<'a> Source<'a> {
         }
         let (group, index) = self.geometry.place_of_inode(inode);
         let descriptor = &self.descriptors[group.0 as usize];
-        let bitmap = self.block(descriptor.inode_bitmap()).unwrap_or_default();
+        let bitmap = self.checked_block(descriptor.inode_bitmap());
         self.has_inode_bitmap(group) && bitmap::get(bitmap, index as usize)
     }
 

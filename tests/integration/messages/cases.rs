@@ -339,6 +339,9 @@ const CASES: &[Case] = &[
         let image = made(lab, EXT4, "4M");
         patch(&image, inode_offset(&image, "/link") + 0x28 + 1, &[0]);
     }),
+    case("inline data without its flag", |lab| {
+        changed(lab, &format!("{EXT2} -I 256"), "ea_set file system.data abc\n");
+    }),
     case("a value of no bytes in an inode", |lab| {
         let image = made(lab, "-t ext4 -O ^metadata_csum,^64bit,^has_journal,ea_inode", "4M");
         let value = lab.path("value");
