@@ -5,6 +5,8 @@
 
 #[path = "../tests/integration/damage/anatomy.rs"]
 pub mod anatomy;
+#[path = "../tests/integration/support/dice.rs"]
+mod dice;
 #[path = "../tests/integration/damage/indexes.rs"]
 mod indexes;
 #[path = "../tests/integration/damage/mending.rs"]
@@ -24,8 +26,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs};
 
+use dice::Dice;
 pub use libfuzzer_sys;
-use mutate::Dice;
 use outcome::Output;
 use program::{MOST_STEPS, STEP, Seed, Target};
 use tables::Table;

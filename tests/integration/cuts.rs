@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::support::dice::Dice;
 use crate::support::image::sparse_copy;
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
@@ -30,19 +31,9 @@ const MODES: [(&[&str], &str); 12] = [
     (&["-t", "ext3", "-b", "1024"], "data=journal"),
 ];
 
-/// Numbers that look random.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
-
 /// Works on a tree until told to stop, or until the filesystem is shut down under it.
 fn load(root: &Path, seed: u64, stop: &AtomicBool) {
-    let mut dice = Dice(seed);
+    let mut dice = Dice::new(seed);
     let mut open: Vec<File> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let folder = root.join(format!("folder{}", dice.roll(6)));
@@ -56,7 +47,7 @@ fn load(root: &Path, seed: u64, stop: &AtomicBool) {
             5 => File::options()
                 .write(true)
                 .open(name(&mut dice))
-                .and_then(|file| file.set_len(dice.roll(70_000))),
+                .and_then(|file| file.set_len(dice.between(0, 70_000))),
             6 => File::open(name(&mut dice)).and_then(|file| {
                 // An orphan, if its name goes away.
                 open.truncate(12);
@@ -65,10 +56,10 @@ fn load(root: &Path, seed: u64, stop: &AtomicBool) {
             }),
             7 if dice.roll(9) == 0 => File::open(&folder).and_then(|folder| folder.sync_all()),
             _ => fs::create_dir_all(&folder).and_then(|()| {
-                let size = usize::try_from(dice.roll(30_000)).unwrap_or(0);
+                let size = dice.roll(30_000);
                 // Blocks that begin with the journal's magic have to be escaped in it.
                 let magic = [0xC0, 0x3B, 0x39, 0x98].repeat(size / 4);
-                let bytes = if dice.roll(5) == 0 { magic } else { tree::noise(dice.roll(1 << 30), size) };
+                let bytes = if dice.roll(5) == 0 { magic } else { tree::noise(dice.number(), size) };
                 fs::write(name(&mut dice), bytes)
             }),
         };
@@ -78,7 +69,7 @@ fn load(root: &Path, seed: u64, stop: &AtomicBool) {
 /// Cuts an image off under load: the filesystem is shut down, with its log written out or not.
 fn cut(lab: &Lab, number: u64) {
     let (options, mount_options) = MODES[usize::try_from(number).expect("a number") % MODES.len()];
-    let mut dice = Dice(number + 1);
+    let mut dice = Dice::new(number + 1);
     let image = lab.mke2fs("live.img", "48M", options);
     let mounted = Mounted::with_options(&image, mount_options).expect("a mount");
     let stop = AtomicBool::new(false);
@@ -88,7 +79,7 @@ fn cut(lab: &Lab, number: u64) {
             let (root, stop, seed) = (mounted.path(), &stop, number * 2 + seed);
             scope.spawn(move || load(root, seed, stop));
         }
-        thread::sleep(Duration::from_millis(300 + dice.roll(900)));
+        thread::sleep(Duration::from_millis(dice.between(300, 1200)));
         run(tool("xfs_io").args(["-x", "-c", flush]).arg(mounted.path()));
         stop.store(true, Ordering::Relaxed);
     });

@@ -24,12 +24,13 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use crate::support::dice::{self, Dice};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, gate, judge, run, tool};
 use anatomy::Canvas;
 use court::Court;
 use images::{RECIPES, Recipe};
-use mutate::{Damage, Dice, PLANNED};
+use mutate::{Damage, PLANNED};
 use outcome::LIMIT;
 use program::{Seed, TARGETS};
 use tables::Table;

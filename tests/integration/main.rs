@@ -15,6 +15,7 @@ mod cuts;
 mod damage;
 mod digest;
 mod disks;
+mod draws;
 mod ea_inode;
 mod encryption;
 mod errors;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::dice::Dice;
 use crate::support::image::debugfs;
 use crate::support::kernel::Mounted;
 use crate::support::listing::same_tree;
@@ -82,12 +83,6 @@ const FACTORS: [&[Choice]; 21] = [
 /// A choice of each.
 type Set = [usize; FACTORS.len()];
 
-/// Numbers that look random.
-fn roll(state: &mut u64, sides: usize) -> usize {
-    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    usize::try_from(*state >> 33).expect("31 bits") % sides
-}
-
 /// Whether mke2fs makes such a filesystem.
 fn is_possible(set: &Set) -> bool {
     let has = |feature: &str| {
@@ -135,12 +130,12 @@ fn pairs_of(set: Set) -> impl Iterator<Item = Pair> {
 }
 
 /// A set that is possible and has a pair in it, if one is found.
-fn with_pair(state: &mut u64, (a, x, b, y): Pair) -> Option<Set> {
+fn with_pair(dice: &mut Dice, (a, x, b, y): Pair) -> Option<Set> {
     (0..400).find_map(|_| {
         let mut set: Set = std::array::from_fn(|factor| {
             // The plain choice is the likely one, so that most sets are possible.
-            let plain = roll(state, 3) == 0;
-            if plain { 0 } else { roll(state, FACTORS[factor].len()) }
+            let plain = dice.roll(3) == 0;
+            if plain { 0 } else { dice.roll(FACTORS[factor].len()) }
         });
         (set[a], set[b]) = (x, y);
         is_possible(&set).then_some(set)
@@ -150,11 +145,11 @@ fn with_pair(state: &mut u64, (a, x, b, y): Pair) -> Option<Set> {
 /// The sets, and the pairs that are not possible.
 fn sets() -> (Vec<Set>, BTreeSet<Pair>) {
     let (mut wanted, mut impossible) = (all_pairs(), BTreeSet::new());
-    let (mut state, mut sets) = (1, vec![[0; FACTORS.len()]]);
+    let (mut dice, mut sets) = (Dice::new(1), vec![[0; FACTORS.len()]]);
     let anything: Vec<Pair> = wanted.iter().copied().collect();
     while sets.len() < 150 || !wanted.is_empty() {
-        let pair = wanted.first().copied().unwrap_or_else(|| anything[roll(&mut state, anything.len())]);
-        let candidates: Vec<Set> = (0..12).map_while(|_| with_pair(&mut state, pair)).collect();
+        let pair = wanted.first().copied().unwrap_or_else(|| dice.one(&anything));
+        let candidates: Vec<Set> = (0..12).map_while(|_| with_pair(&mut dice, pair)).collect();
         let best = candidates
             .into_iter()
             .max_by_key(|set| pairs_of(*set).filter(|pair| wanted.contains(pair)).count());

@@ -10,8 +10,9 @@ use ext4_canon::observe::Silent;
 use ext4_canon::{Input, Options, tree_digest};
 
 use super::anatomy;
+use super::dice::Dice;
 use super::images::{RECIPES, Recipe, make};
-use super::mutate::{self, Dice, PLANNED};
+use super::mutate::{self, PLANNED};
 use super::outcome::{Outcome, outcome};
 use crate::support::{Lab, Need, gate};
 

@@ -5,7 +5,8 @@ use ext4_canon::ondisk::superblock::OFFSET;
 use ext4_canon::ondisk::{htree, le16, le32};
 
 use super::anatomy::{Anatomy, Canvas, Kind, Part};
-use super::mutate::{Damage, Dice, change, entries};
+use super::dice::Dice;
+use super::mutate::{Damage, change, entries};
 
 /// How many damages of indexes there are.
 pub const INDEXES: usize = 20;

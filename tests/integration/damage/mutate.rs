@@ -6,30 +6,8 @@ use ext4_canon::ondisk::inode::{I_BLOCK, S_IFDIR, S_IFREG};
 use ext4_canon::ondisk::{extent, le16, le32};
 
 use super::anatomy::{Anatomy, Canvas, Kind, Live, Part};
+use super::dice::Dice;
 use super::indexes::{INDEXES, in_index};
-
-/// Numbers that look random, but are always the same.
-#[derive(Clone, Debug)]
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0x5851_F42D_4C95_7F2D)
-    }
-
-    pub fn number(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 ^ self.0 >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 16
-    }
-
-    pub fn roll(&mut self, sides: usize) -> usize {
-        usize::try_from(self.number() % sides.max(1) as u64).expect("below a usize")
-    }
-
-    pub fn pick<'l, T>(&mut self, list: &'l [T]) -> Option<&'l T> {
-        list.get(self.roll(list.len()))
-    }
-}
 
 /// What was done to an image.
 #[derive(Clone, Debug, Default)]

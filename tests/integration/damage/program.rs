@@ -7,7 +7,8 @@ use ext4_canon::observe::Silent;
 use ext4_canon::{Input, Options, verify};
 
 use super::anatomy::{Anatomy, Canvas, dissect};
-use super::mutate::{self, Dice, IN_DIRECTORIES, IN_INDEXES, IN_INODES, IN_MAPS, PLANNED};
+use super::dice::Dice;
+use super::mutate::{self, IN_DIRECTORIES, IN_INDEXES, IN_INODES, IN_MAPS, PLANNED};
 use super::outcome::{Outcome, Output, outcome};
 
 /// What a fuzzer is about.

@@ -11,27 +11,48 @@ fn ext4_canon(input: &Path, output: &Path, options: &[&str]) -> Ran {
     try_run(command.arg(input).arg(output).args(options))
 }
 
+/// The output for `image`, beside it, unless it is refused; the input must be untouched.
+pub fn rewritten(image: &Path, options: &[&str]) -> Result<PathBuf, Ran> {
+    let output = unused(image);
+    let before = digest_of(image);
+    let ran = ext4_canon(image, &output, options);
+    assert_eq!(before, digest_of(image), "{}: the input was changed", image.display());
+    if ran.code == Some(0) { Ok(output) } else { Err(ran) }
+}
+
+/// Demands that canonicalizing an output again, with such options, changes nothing.
+pub fn unchanged(output: &Path, options: &[&str]) {
+    let again = unused(output);
+    let ran = ext4_canon(output, &again, options);
+    assert!(ran.code == Some(0), "{} {options:?}, the second time: {ran:#?}", output.display());
+    same_bytes(output, &again);
+    std::fs::remove_file(again).expect("removing");
+}
+
+/// Demands that e2fsck has neither complaints nor repairs.
+pub fn sound(output: &Path) {
+    judge::fsck_silent(output).unwrap_or_else(|e| panic!("{}: {e}", output.display()));
+    judge::fsck_changes_nothing(output).unwrap_or_else(|e| panic!("{}: {e}", output.display()));
+}
+
 /// The canonical image of `image`, beside it.
 ///
 /// Also demands that the input is untouched, that canonicalizing again changes nothing, and that
 /// e2fsck has neither complaints nor repairs.
 pub fn canonical(image: &Path, options: &[&str]) -> PathBuf {
-    let output = unused(image);
-    let before = digest_of(image);
-    let ran = ext4_canon(image, &output, options);
-    assert!(ran.code == Some(0), "{} {options:?}: {ran:#?}", image.display());
-    assert_eq!(before, digest_of(image), "{}: the input was changed", image.display());
+    let output =
+        rewritten(image, options).unwrap_or_else(|ran| panic!("{} {options:?}: {ran:#?}", image.display()));
     assert_eq!(output.metadata().expect("an output").len(), image.metadata().expect("an input").len());
-
-    let again = unused(image);
-    let ran = ext4_canon(&output, &again, options);
-    assert!(ran.code == Some(0), "{} {options:?}, the second time: {ran:#?}", image.display());
-    same_bytes(&output, &again);
-    std::fs::remove_file(again).expect("removing");
-
-    judge::fsck_silent(&output).unwrap_or_else(|e| panic!("{} {options:?}: {e}", image.display()));
-    judge::fsck_changes_nothing(&output).unwrap_or_else(|e| panic!("{} {options:?}: {e}", image.display()));
+    unchanged(&output, options);
+    sound(&output);
     output
+}
+
+/// The digest of an image's tree.
+pub fn tree_digest(image: &Path, options: &[&str]) -> String {
+    super::run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["digest", "--tree"]).args(options).arg(image))
+        [..64]
+        .to_owned()
 }
 
 /// The message with which `image` is refused with exit code `code`; there must be no output, and

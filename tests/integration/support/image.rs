@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+use super::tools::{Ran, try_run};
 use super::{run, tool};
 
 /// A folder that goes away with the test.
@@ -20,6 +21,18 @@ impl Lab {
     /// An empty folder.
     pub fn new() -> Self {
         Self { folder: tempfile::Builder::new().prefix("ext4-canon-").tempdir().expect("a temporary folder") }
+    }
+
+    /// An empty folder in memory, if there is a filesystem for that which has xattrs: for tests that make many images.
+    pub fn in_memory() -> Self {
+        let folder = tempfile::Builder::new().prefix("ext4-canon-").tempdir_in("/dev/shm");
+        let has_xattrs = |folder: &TempDir| {
+            let room =
+                rustix::fs::statvfs(folder.path()).is_ok_and(|stat| stat.f_bavail * stat.f_frsize > 4 << 30);
+            let set = rustix::fs::setxattr(folder.path(), "user.probe", b"", rustix::fs::XattrFlags::empty());
+            room && set.is_ok()
+        };
+        folder.ok().filter(has_xattrs).map_or_else(Self::new, |folder| Self { folder })
     }
 
     /// A path in it.
@@ -52,34 +65,39 @@ impl Lab {
     }
 
     fn mke2fs_with(&self, name: &str, size: &str, options: &[&str], from: Option<&Path>) -> PathBuf {
+        let made = self.try_mke2fs(name, size, options, from);
+        let image = made.unwrap_or_else(|ran| panic!("mke2fs {options:?}: {ran:#?}"));
+        if let Some(from) = from {
+            root_as_in(&image, from);
+        }
+        image
+    }
+
+    /// An image that mke2fs makes, and fills from a folder if there is one, unless it refuses to.
+    pub fn try_mke2fs(
+        &self,
+        name: &str,
+        size: &str,
+        options: &[&str],
+        from: Option<&Path>,
+    ) -> Result<PathBuf, Ran> {
         let image = self.path(name);
         let mut command = tool("mke2fs");
         command.args(["-q", "-F"]).args(options);
         if let Some(from) = from {
             command.arg("-d").arg(from);
         }
-        run(command.arg(&image).arg(size));
+        let ran = try_run(command.arg(&image).arg(size));
+        if ran.code != Some(0) {
+            return Err(ran);
+        }
         // The file of a tiny filesystem ends where mke2fs wrote last, before the filesystem does.
         let blocks = u64::from(u32::from_le_bytes(peek(&image, 1024 + 4)));
         let length = blocks << (10 + u32::from_le_bytes(peek(&image, 1024 + 0x18)));
         if image.metadata().expect("metadata").len() < length {
             File::options().write(true).open(&image).and_then(|f| f.set_len(length)).expect("a length");
         }
-        if let Some(from) = from {
-            // Many versions of mke2fs -d leave the root itself as mke2fs made it.
-            let meta = from.metadata().expect("metadata");
-            let mut script = String::new();
-            for (field, value) in [
-                ("mode", format!("0{:o}", meta.mode())),
-                ("uid", meta.uid().to_string()),
-                ("gid", meta.gid().to_string()),
-                ("mtime", format!("@{}", meta.mtime())),
-            ] {
-                writeln!(script, "set_inode_field <2> {field} {value}").expect("writing to a string");
-            }
-            debugfs(&image, &script);
-        }
-        image
+        Ok(image)
     }
 
     /// An image of `blocks` blocks of 1 KiB that genext2fs makes and fills from a folder.
@@ -91,6 +109,27 @@ impl Lab {
             .arg(&image));
         image
     }
+}
+
+/// Gives the root of an image the metadata of a folder: many versions of mke2fs -d leave it as mke2fs made it.
+pub fn root_as_in(image: &Path, from: &Path) {
+    let meta = from.metadata().expect("metadata");
+    let mut script = String::new();
+    for (field, value) in [
+        ("mode", format!("0{:o}", meta.mode())),
+        ("uid", meta.uid().to_string()),
+        ("gid", meta.gid().to_string()),
+        ("mtime", format!("@{}", meta.mtime())),
+    ] {
+        writeln!(script, "set_inode_field <2> {field} {value}").expect("writing to a string");
+    }
+    debugfs(image, &script);
+}
+
+/// Bytes of the filesystem in an image, and of a cluster.
+pub fn sizes(image: &Path) -> (u64, u64) {
+    let field = |at: u64| u64::from(u32::from_le_bytes(peek(image, 1024 + at)));
+    (field(4) * (1024 << field(0x18)), 1024 << field(0x1C))
 }
 
 /// Copies a file, with holes where there are zeros.
@@ -112,8 +151,7 @@ fn debugfs_with(image: &Path, commands: &str, mode: impl AsRef<OsStr>) -> String
     let script = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(script.path(), commands).expect("writing");
     let mut command = tool("debugfs");
-    let ran =
-        super::tools::try_run(command.arg(mode.as_ref()).arg("-f").arg(script.path()).arg("--").arg(image));
+    let ran = try_run(command.arg(mode.as_ref()).arg("-f").arg(script.path()).arg("--").arg(image));
     // debugfs exits 0 whatever its commands did; what went wrong is on standard error alone.
     let complaints: Vec<_> =
         ran.stderr.lines().filter(|line| !line.starts_with("debugfs ") && !line.trim().is_empty()).collect();

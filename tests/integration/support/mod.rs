@@ -2,6 +2,7 @@
 
 pub mod canon;
 pub mod contents;
+pub mod dice;
 pub mod disk;
 pub mod emulated;
 pub mod faultfs;

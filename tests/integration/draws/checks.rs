@@ -1,0 +1,206 @@
+//! What holds for every image: demanded of one that was drawn.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use super::choices::Choices;
+use super::{Draw, Log};
+use crate::support::canon::{rewritten, sound, tree_digest, unchanged};
+use crate::support::dice::Dice;
+use crate::support::disk::disk;
+use crate::support::image::{peek, sizes};
+use crate::support::kernel::Mounted;
+use crate::support::listing::{Listing, listing, same_tree};
+use crate::support::tools::Ran;
+use crate::support::{judge, same_bytes};
+
+/// The images of a draw.
+#[derive(Debug)]
+pub struct Images {
+    pub source: PathBuf,
+    pub first: PathBuf,
+    pub second: PathBuf,
+}
+
+/// What the tool did, with the command in the log.
+fn ran(log: &Log, image: &Path, options: &[&str]) -> Result<PathBuf, Ran> {
+    log.say(format!("ext4-canon {} {} OUT", options.join(" "), image.display()));
+    rewritten(image, options)
+}
+
+fn done(log: &Log, image: &Path, options: &[&str]) -> PathBuf {
+    ran(log, image, options).unwrap_or_else(|ran| panic!("{options:?}: {ran:#?}"))
+}
+
+/// Whether an error says that there is too little room, and nothing else.
+fn is_too_small(ran: &Ran) -> bool {
+    // A size that no filesystem has is a matter of usage.
+    ran.code == Some(3) && ran.stderr.contains("too few")
+        || ran.code == Some(2) && ran.stderr.contains("--size")
+}
+
+/// Demands everything of a draw; returns words for what was special, to be counted.
+pub fn demand(draw: &Draw, images: &Images, log: &Log) -> Vec<&'static str> {
+    let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
+    let mut special = Vec::new();
+    let output = match ran(log, &images.first, &words) {
+        Ok(output) => Some(output),
+        Err(ran) if is_too_small(&ran) => {
+            special.push("does not fit");
+            None
+        }
+        Err(ran) => panic!("{words:?}: {ran:#?}"),
+    };
+    if let Some(output) = &output {
+        assert_eq!(output.metadata().unwrap().len(), images.first.metadata().unwrap().len());
+        unchanged(output, &words);
+        sound(output);
+        same_trees(&images.first, output, &draw.choices);
+        special.extend(independent(draw, images, output));
+    }
+    meets(log, images, output.as_deref(), &words);
+    let least = smallest(draw, images, output.as_deref(), log);
+    special.extend(sized(draw, images, &least, log));
+    if let Some(output) = &output {
+        special.extend(on_a_disk(draw, images, output, log));
+    }
+    special
+}
+
+fn same_trees(one: &Path, other: &Path, choices: &Choices) {
+    let times: Vec<&str> = choices.times.iter().map(String::as_str).collect();
+    assert_eq!(tree_digest(one, &times), tree_digest(other, &times), "the trees differ");
+}
+
+/// Readers that know nothing of us see one tree, for some of the draws.
+fn independent(draw: &Draw, images: &Images, output: &Path) -> Option<&'static str> {
+    let keeps_times = draw.choices.times.is_empty();
+    if draw.geometry.has("mmp") || draw.share >= 30 {
+        return None;
+    }
+    if draw.mounts && Mounted::read_only(output).is_ok() {
+        let found = judge::kernel_tree(output).expect("a mount");
+        if keeps_times {
+            same_tree(&judge::kernel_tree(&images.first).expect("a mount"), &found);
+            let (large, _) = draw.tree.extras();
+            if large.is_empty() && !draw.geometry.has("project") && !draw.geometry.has("inline_data") {
+                same_tree(&listing(&images.source, Listing::default()), &found);
+            }
+        }
+        // Without the features that it needs, a filesystem is mounted for reading alone.
+        if draw.share < 15 && Mounted::read_write(&images.second).is_ok() {
+            judge::kernel_works(output).unwrap_or_else(|e| panic!("{e}"));
+            return Some("kernel works on it");
+        }
+        return Some("kernel reads it");
+    }
+    // debugfs reads 60 bytes from an empty inline file, and root alone can give files away.
+    if keeps_times && draw.root && !draw.geometry.has("inline_data") {
+        same_tree(&judge::debugfs_tree(&images.first), &judge::debugfs_tree(output));
+        return Some("debugfs reads it");
+    }
+    None
+}
+
+/// The second image has the same form.
+fn meets(log: &Log, images: &Images, output: Option<&Path>, words: &[&str]) {
+    match (output, ran(log, &images.second, &[words, &["--verify"]].concat())) {
+        (Some(output), Ok(second)) => same_bytes(output, &second),
+        (None, Err(ran)) if is_too_small(&ran) => {}
+        (_, result) => panic!("the second image: {result:#?}"),
+    }
+}
+
+/// The least size: it is one, it is the least, and it is the same however it is asked for.
+fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, log: &Log) -> PathBuf {
+    let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
+    let with = |size: &'static str| [&words[..], &["--size", size]].concat();
+    let least = done(log, &images.first, &with("min"));
+    let (bytes, cluster) = sizes(&least);
+    assert_eq!(least.metadata().unwrap().len(), bytes, "bytes of the least size");
+    if draw.geometry.has("mmp") {
+        judge::fsck_silent(&least).unwrap_or_else(|e| panic!("{e}"));
+    } else {
+        sound(&least);
+    }
+    same_trees(&images.first, &least, &draw.choices);
+    unchanged(&least, &with("min"));
+    let number = bytes.to_string();
+    let exactly = [&words[..], &["--verify", "--size", &number]].concat();
+    same_bytes(&least, &done(log, &images.first, &exactly));
+    same_bytes(&least, &done(log, &images.second, &with("min")));
+    let less = (bytes - cluster).to_string();
+    match ran(log, &images.first, &[&words[..], &["--size", &less]].concat()) {
+        Err(ran) if is_too_small(&ran) => {}
+        result => panic!("with {less} bytes, one cluster less than the least: {result:#?}"),
+    }
+    // Room does not simply grow with the size, so that any smaller one might have been enough.
+    let mut dice = Dice::new(draw.sizes.0);
+    for _ in 0..2 {
+        let less = (bytes - cluster).saturating_sub(dice.scaled(1, bytes / 2)).to_string();
+        match ran(log, &images.first, &[&words[..], &["--size", &less]].concat()) {
+            Err(ran) if is_too_small(&ran) => {}
+            result => panic!("{less} bytes are less than the least: {result:#?}"),
+        }
+    }
+    if output.is_none() {
+        assert!(
+            bytes > sizes(&images.first).0,
+            "{bytes} bytes are enough, but the image was called too small"
+        );
+    }
+    least
+}
+
+/// Another size, in bytes or as a difference.
+fn sized(draw: &Draw, images: &Images, least: &Path, log: &Log) -> Option<&'static str> {
+    let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
+    let least = sizes(least).0;
+    let (size, is_more) = draw.size(least, sizes(&images.first).0);
+    let options = [&words[..], &["--size", &size]].concat();
+    let output = match ran(log, &images.first, &options) {
+        Ok(output) => output,
+        Err(ran) if is_too_small(&ran) && ran.code == Some(3) && !is_more => {
+            return Some("a larger size does not fit");
+        }
+        Err(ran) if is_too_small(&ran) || ran.code == Some(2) => return Some("a size is refused"),
+        Err(ran) => panic!("{options:?}: {ran:#?}"),
+    };
+    if !draw.geometry.has("mmp") {
+        sound(&output);
+    }
+    same_trees(&images.first, &output, &draw.choices);
+    unchanged(&output, if is_more { &words } else { &options });
+    same_bytes(&output, &done(log, &images.second, &options));
+    None
+}
+
+/// In a partition, the same bytes; around it, those of before.
+fn on_a_disk(draw: &Draw, images: &Images, output: &Path, log: &Log) -> Option<&'static str> {
+    let length = output.metadata().unwrap().len();
+    let table = draw.table?;
+    if length > 64 << 20 {
+        return None;
+    }
+    let disk_image = images.first.with_file_name("disk.img");
+    let mebibytes = length.div_ceil(1 << 20);
+    let script = format!("label: {table}\nstart=2MiB, size={mebibytes}MiB\n");
+    disk(&disk_image, mebibytes + 4, &script, &[(2, &images.first)]);
+    let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
+    let whole = done(log, &disk_image, &words);
+    let part = disk_image.with_extension("part");
+    cut(&whole, 2 << 20, length, &part);
+    same_bytes(output, &part);
+    for at in [0, 512, 1024, (2 << 20) - 512] {
+        assert_eq!(peek::<512>(&disk_image, at), peek(&whole, at), "bytes around the partition");
+    }
+    Some("on a disk")
+}
+
+fn cut(disk: &Path, from: u64, length: u64, to: &Path) {
+    let mut bytes = vec![0; usize::try_from(length).expect("a length")];
+    let read = File::open(disk).and_then(|file| file.read_exact_at(&mut bytes, from));
+    read.and_then(|()| fs::write(to, bytes)).unwrap_or_else(|e: io::Error| panic!("{}: {e}", to.display()));
+}

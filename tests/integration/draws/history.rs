@@ -1,0 +1,316 @@
+//! Ways to the same tree in a filesystem of the same geometry.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::geometry::Geometry;
+use super::tree::Tree;
+use crate::support::dice::Dice;
+use crate::support::image::{debugfs, root_as_in};
+use crate::support::kernel::Mounted;
+use crate::support::tools::{Ran, try_run};
+use crate::support::{Lab, fill, run, tool, tree};
+
+/// Options of mke2fs that leave no trace: some after -E, and others.
+type Traceless = (Vec<String>, Vec<String>);
+
+/// How a tree gets into an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filling {
+    /// mke2fs -d, from a folder that was made in another order.
+    Mke2fs,
+    /// A mounted filesystem, to which things are copied in a random order.
+    Kernel,
+    /// Commands of debugfs.
+    Debugfs,
+    /// A copy of the first image, in which names are taken away and put back by the kernel.
+    Renamed,
+    /// A copy of the first image.
+    Copied,
+}
+
+/// What is done to a second image before it has the tree of the first.
+#[derive(Clone, Debug)]
+pub struct History {
+    pub filling: Filling,
+    /// Files that come and go.
+    clutter: usize,
+    /// Whether the filesystem is mounted again half-way.
+    remounts: bool,
+    /// Whether e2fsck rebuilds all directories at the end.
+    rebuilt: bool,
+    seed: u64,
+}
+
+impl History {
+    /// Draws a history for a filesystem and a tree. `keeps_holes` is set where blocks of zeros count, and `mounts`
+    /// where there can be any.
+    pub fn draw(dice: &mut Dice, geometry: &Geometry, tree: &Tree, keeps_holes: bool, mounts: bool) -> Self {
+        let mut fillings = vec![Filling::Mke2fs];
+        // With multiple mount protection, everyone waits for ten seconds.
+        if !geometry.has("mmp") {
+            fillings.push(Filling::Copied);
+            if mounts {
+                fillings.push(Filling::Renamed);
+            }
+        }
+        if !geometry.has("mmp") && !keeps_holes {
+            if mounts {
+                fillings.extend([Filling::Kernel; 6]);
+            }
+            // It writes zeros into inline data, and knows no short way to find a name.
+            if tree.is_plain() && !geometry.has("inline_data") {
+                fillings.push(Filling::Debugfs);
+            }
+        }
+        if geometry.has("stable_inodes") {
+            fillings.retain(|filling| matches!(filling, Filling::Copied | Filling::Renamed));
+        }
+        Self {
+            filling: dice.pick(&fillings).copied().unwrap_or(Filling::Copied),
+            clutter: if dice.chance(70) { dice.roll(40) } else { 0 },
+            remounts: dice.chance(30),
+            rebuilt: dice.chance(20),
+            seed: dice.number(),
+        }
+    }
+}
+
+/// Where images of one tree are made.
+#[derive(Debug)]
+pub struct Site<'d> {
+    pub lab: &'d Lab,
+    pub geometry: &'d Geometry,
+    pub tree: &'d Tree,
+    pub source: &'d Path,
+}
+
+impl Site<'_> {
+    /// An image that mke2fs makes, with the tree of a folder.
+    fn mke2fs(
+        &self,
+        (name, uuid): (&str, &str),
+        more: &Traceless,
+        from: Option<&Path>,
+    ) -> Result<PathBuf, Ran> {
+        let mut options = self.geometry.options(more);
+        options.extend(["-U".to_owned(), uuid.to_owned()]);
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        let size = format!("{}k", self.geometry.bytes / 1024);
+        // What it refused before may have left something.
+        let _ = fs::remove_file(self.lab.path(name));
+        let image = self.lab.try_mke2fs(name, &size, &options, from)?;
+        if self.geometry.tail > 0 {
+            let file = fs::File::options().write(true).open(&image).expect("an image");
+            file.set_len(file.metadata().expect("metadata").len() + self.geometry.tail).expect("a length");
+        }
+        if let Some(hash) = self.geometry.hash.filter(|_| !self.geometry.has("mmp")) {
+            debugfs(&image, &format!("set_super_value def_hash_version {hash}\n"));
+        }
+        Ok(image)
+    }
+
+    /// The image that mke2fs makes of the tree, unless it refuses to.
+    pub fn first(&self) -> Result<PathBuf, Ran> {
+        let uuid = "01234567-89ab-4cde-8f01-23456789abcd";
+        let image = self.mke2fs(("first.img", uuid), &Traceless::default(), Some(self.source))?;
+        if !self.geometry.has("mmp") {
+            root_as_in(&image, self.source);
+        }
+        self.try_extras(&image)?;
+        Ok(image)
+    }
+
+    /// Another image that mke2fs makes, with options that leave no trace, unless it wants none of them.
+    fn mke2fs_again(&self, uuid: &str, dice: &mut Dice, from: Option<&Path>) -> Result<PathBuf, Ran> {
+        let more = self.geometry.traceless(dice);
+        let made = self.mke2fs(("second.img", uuid), &more, from);
+        made.or_else(|_| self.mke2fs(("second.img", uuid), &Traceless::default(), from))
+    }
+
+    /// Large xattrs and project ids, by debugfs.
+    fn try_extras(&self, image: &Path) -> Result<(), Ran> {
+        let (large, projects) = self.tree.extras();
+        let mut script = String::new();
+        let values = self.lab.path("values");
+        fs::create_dir_all(&values).expect("a folder");
+        for (number, (path, name, value)) in large.iter().enumerate() {
+            let file = values.join(number.to_string());
+            fs::write(&file, value).expect("writing");
+            let Some(path) = path.to_str().filter(|path| !path.contains(['"', '\n', '\t'])) else { continue };
+            writeln!(script, "ea_set -f {} \"{path}\" {name}", file.display()).expect("a string");
+        }
+        for (path, project) in &projects {
+            let Some(path) = path.to_str().filter(|path| !path.contains(['"', '\n', '\t'])) else { continue };
+            writeln!(script, "set_inode_field \"{path}\" projid {project}").expect("a string");
+        }
+        if script.is_empty() {
+            return Ok(());
+        }
+        let commands = self.lab.path("commands");
+        fs::write(&commands, script).expect("writing");
+        let ran = try_run(tool("debugfs").arg("-w").arg("-f").arg(&commands).arg(image));
+        let complaints =
+            ran.stderr.lines().any(|line| !line.starts_with("debugfs ") && !line.trim().is_empty());
+        if complaints { Err(ran) } else { Ok(()) }
+    }
+
+    /// The second image. Where the kernel does not mount the filesystem, mke2fs has to do.
+    pub fn second(&self, history: &mut History, uuid: &str, first: &Path) -> Result<PathBuf, Ran> {
+        let mut dice = Dice::new(history.seed);
+        let image = match history.filling {
+            Filling::Copied | Filling::Renamed => self.lab.copy(first, "second.img"),
+            Filling::Mke2fs => self.reordered(uuid, &mut dice)?,
+            Filling::Kernel | Filling::Debugfs => self.mke2fs_again(uuid, &mut dice, None)?,
+        };
+        match history.filling {
+            Filling::Kernel | Filling::Renamed => {
+                let done = if history.filling == Filling::Kernel {
+                    self.by_kernel(history, &image, &mut dice)
+                } else {
+                    self.renamed(history, &image, &mut dice)
+                };
+                if done.is_err() {
+                    let instead =
+                        if self.geometry.has("stable_inodes") { Filling::Copied } else { Filling::Mke2fs };
+                    history.filling = instead;
+                    fs::remove_file(&image).expect("removing");
+                    return self.second(history, uuid, first);
+                }
+            }
+            Filling::Debugfs => fill::debugfs_copy(&image, self.source),
+            Filling::Mke2fs | Filling::Copied => {}
+        }
+        if !matches!(history.filling, Filling::Copied | Filling::Renamed) {
+            self.try_extras(&image)?;
+        }
+        if history.filling != Filling::Kernel && !self.geometry.has("mmp") {
+            self.clutter_by_debugfs(history, &image);
+        }
+        // Without types in entries, the kernel leaves junk there when it makes an index.
+        let by_kernel = matches!(history.filling, Filling::Kernel | Filling::Renamed);
+        let mended = by_kernel && !self.geometry.has("filetype");
+        if (history.rebuilt || mended) && !self.geometry.has("mmp") {
+            let ran = try_run(tool("e2fsck").arg("-fyD").arg(&image));
+            assert!(matches!(ran.code, Some(0 | 1)), "e2fsck -fyD: {ran:#?}");
+        }
+        Ok(image)
+    }
+
+    /// By mke2fs, from a folder in which everything was made in another order.
+    fn reordered(&self, uuid: &str, dice: &mut Dice) -> Result<PathBuf, Ran> {
+        let folder = self.lab.folder("reordered");
+        self.tree.build(&folder, Some(dice));
+        let image = self.mke2fs_again(uuid, dice, Some(&folder))?;
+        if !self.geometry.has("mmp") {
+            root_as_in(&image, &folder);
+        }
+        fs::remove_dir_all(folder).expect("removing");
+        Ok(image)
+    }
+
+    fn by_kernel(&self, history: &History, image: &Path, dice: &mut Dice) -> Result<(), String> {
+        let mut order = crate::support::listing::paths(self.source);
+        dice.shuffle(&mut order);
+        let mounted = Mounted::read_write(image)?;
+        let room = rustix::fs::statvfs(mounted.path()).expect("statvfs");
+        let needed = self.tree.bytes() * 3 / 2 / self.geometry.block_size + 100;
+        if room.f_bfree < needed || room.f_ffree < self.tree.inodes() + 3 {
+            return Err("there may be too little room".to_owned());
+        }
+        // Clutter must leave room for the tree.
+        let enough = room.f_bfree > needed + 40 * 8 && room.f_ffree > self.tree.inodes() + 60;
+        let clutter = if enough { history.clutter } else { 0 };
+        write_clutter(mounted.path(), clutter, dice);
+        let mounted = if history.remounts {
+            mounted.unmount();
+            Mounted::read_write(image)?
+        } else {
+            mounted
+        };
+        remove_clutter(mounted.path(), clutter, 2);
+        fill::copy_in_order(self.source, mounted.path(), &order);
+        remove_clutter(mounted.path(), clutter, 1);
+        for path in order.iter().take(3) {
+            self.reserve(path, mounted.path());
+        }
+        tree::set_mtime(mounted.path(), tree::SOME_TIME, 0);
+        mounted.unmount();
+        Ok(())
+    }
+
+    /// Has the kernel reserve blocks past the end of a file, where it can.
+    fn reserve(&self, path: &Path, root: &Path) {
+        use rustix::fs::{FallocateFlags, fallocate};
+        let (meta, copy) = (self.source.join(path).symlink_metadata().expect("metadata"), root.join(path));
+        // Writing takes capabilities away.
+        let capability =
+            rustix::fs::lgetxattr(self.source.join(path), "security.capability", &mut [0; 64][..]);
+        if meta.is_file() && capability.is_err() {
+            let file = fs::File::options().write(true).open(&copy).expect("a file");
+            // Without extents it can't, nor if the filesystem is full.
+            let _ = fallocate(&file, FallocateFlags::KEEP_SIZE, meta.len(), 20_000);
+            drop(file);
+            tree::set_mtime(&copy, meta.mtime(), 0);
+        }
+    }
+
+    /// Names go away and come back, in another order.
+    fn renamed(&self, history: &History, image: &Path, dice: &mut Dice) -> Result<(), String> {
+        let mounted = Mounted::read_write(image)?;
+        let root = mounted.path();
+        let room = rustix::fs::statvfs(root).expect("statvfs");
+        let clutter = if room.f_bavail > 40 * 8 && room.f_ffree > 60 { history.clutter } else { 0 };
+        write_clutter(root, clutter, dice);
+        let mut names: Vec<_> =
+            fs::read_dir(self.source).expect("a folder").flatten().map(|e| e.file_name()).collect();
+        dice.shuffle(&mut names);
+        let passing = root.join("passing name");
+        for name in &names {
+            // A full directory has no room for it.
+            if fs::rename(root.join(name), &passing).is_ok() {
+                fs::rename(&passing, root.join(name)).expect("the name was there before");
+            }
+        }
+        remove_clutter(root, clutter, 1);
+        tree::set_mtime(root, tree::SOME_TIME, 0);
+        mounted.unmount();
+        Ok(())
+    }
+
+    fn clutter_by_debugfs(&self, history: &History, image: &Path) {
+        let free = run(tool("dumpe2fs").arg("-h").arg(image));
+        let field = |name: &str| -> u64 {
+            let line = free.lines().find(|line| line.starts_with(name)).expect("a line");
+            line.split_whitespace().last().and_then(|word| word.parse().ok()).expect("a number")
+        };
+        if history.clutter == 0 || field("Free blocks:") < 600 || field("Free inodes:") < 10 {
+            return;
+        }
+        let junk = self.lab.path("junk");
+        fs::write(&junk, tree::noise(9, 20_000)).expect("writing");
+        let junk = junk.display();
+        debugfs(
+            image,
+            &format!("write {junk} junk1\nwrite {junk} junk2\nmkdir old\nrm junk1\nrm junk2\nrmdir old\n"),
+        );
+    }
+}
+
+fn write_clutter(root: &Path, count: usize, dice: &mut Dice) {
+    for number in 0..count {
+        let length = dice.roll(6000);
+        fs::write(root.join(format!("clutter{number}")), tree::noise(dice.number(), length))
+            .expect("writing");
+    }
+}
+
+/// Removes every `step`-th file of the clutter that is still there.
+fn remove_clutter(root: &Path, count: usize, step: usize) {
+    for number in (0..count).step_by(step) {
+        // The first half is gone when the second goes.
+        let _ = fs::remove_file(root.join(format!("clutter{number}")));
+    }
+}

@@ -1,0 +1,446 @@
+//! Random trees: drawn as data first, so that a filesystem can be drawn to fit, then made on the host.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _, lchown, symlink};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use super::names::name;
+use crate::support::dice::Dice;
+use crate::support::tree::{acl, capability, make_node, noise, set_mtime, set_xattr};
+
+/// The xattrs of a file: names with their namespaces, and values.
+type Xattrs = Vec<(String, Vec<u8>)>;
+
+/// What the filesystem lets a tree have.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Bytes of a block.
+    pub block_size: u64,
+    /// With inline data, mke2fs forgets zeros at the end of files.
+    pub inline_data: bool,
+    /// Whether there are xattrs: without the feature, mke2fs forgets them.
+    pub xattrs: bool,
+    /// Whether values of xattrs may be larger than a block.
+    pub ea_inode: bool,
+    /// Whether files may have 2 GiB and more.
+    pub large_file: bool,
+    /// Whether there are project ids.
+    pub project: bool,
+    /// Whether the user is root, who alone makes devices, other owners and most xattrs.
+    pub root: bool,
+}
+
+/// Bytes of a file that are written; the rest are holes.
+#[derive(Clone, Debug)]
+pub struct Part {
+    at: u64,
+    length: u64,
+    /// Whether zeros are written.
+    zeros: bool,
+}
+
+/// What is at a path.
+#[derive(Clone, Debug)]
+pub enum Node {
+    File {
+        seed: u64,
+        size: u64,
+        parts: Vec<Part>,
+    },
+    Folder,
+    Symlink(usize),
+    Special(FileType, u32, u32),
+    /// A further name of the item with this number.
+    Link(usize),
+}
+
+/// A name in the tree.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// The folder's number; `None` for the root.
+    parent: Option<usize>,
+    name: Vec<u8>,
+    node: Node,
+    mode: u32,
+    owner: (u32, u32),
+    mtime: i64,
+    xattrs: Xattrs,
+    /// Xattrs that the host's filesystem may not be able to hold.
+    large: Xattrs,
+    project: u32,
+}
+
+/// A tree as it was drawn; parents come before what they hold.
+#[derive(Clone, Debug)]
+pub struct Tree {
+    pub items: Vec<Item>,
+    limits: Limits,
+    /// Whether names are as nobody would choose them.
+    odd_names: bool,
+}
+
+impl Tree {
+    /// Draws a tree.
+    pub fn draw(dice: &mut Dice, limits: Limits) -> Self {
+        let mut tree = Self { items: Vec::new(), limits, odd_names: dice.chance(60) };
+        let count = dice.scaled(1, 48);
+        // Values that several files have, so that they can share a block or an inode.
+        let shared: Vec<Xattrs> = (0..3).map(|_| xattrs(dice, limits)).collect();
+        for _ in 0..count {
+            let folders: Vec<usize> = tree.numbers(|node| matches!(node, Node::Folder));
+            let inodes = tree.numbers(|node| matches!(node, Node::File { .. } | Node::Special(..)));
+            let parent = if dice.chance(40) { None } else { dice.pick(&folders).copied() };
+            let node = match dice.roll(20) {
+                0..=9 => file(dice, limits),
+                10..=12 => Node::Folder,
+                13 | 14 => Node::Symlink(usize::try_from(symlink_length(dice)).expect("a length")),
+                15 | 16 => special(dice, limits),
+                _ => dice.pick(&inodes).map_or(Node::Folder, |number| Node::Link(*number)),
+            };
+            tree.add(dice, parent, node, &shared);
+        }
+        if dice.chance(25) {
+            tree.add_many(dice);
+        }
+        if dice.chance(8) {
+            tree.add_deep(dice);
+        }
+        tree
+    }
+
+    fn numbers(&self, wanted: impl Fn(&Node) -> bool) -> Vec<usize> {
+        let numbered = self.items.iter().enumerate();
+        numbered.filter(|(_, item)| wanted(&item.node)).map(|(number, _)| number).collect()
+    }
+
+    fn add(&mut self, dice: &mut Dice, parent: Option<usize>, node: Node, shared: &[Xattrs]) -> usize {
+        let number = self.items.len();
+        let limits = self.limits;
+        let owner = if limits.root && dice.chance(30) {
+            (dice.between(0, 70_000) as u32, dice.between(0, 3000) as u32)
+        } else {
+            (0, 0)
+        };
+        let is_symlink = matches!(node, Node::Symlink(_));
+        let has_user_xattrs = matches!(node, Node::File { .. } | Node::Folder);
+        let mut found = match dice.roll(10) {
+            0 | 1 => dice.pick(shared).cloned().unwrap_or_default(),
+            2 => xattrs(dice, limits),
+            _ => Xattrs::new(),
+        };
+        found.retain(|(name, _)| {
+            let for_users = name.starts_with("user.");
+            limits.xattrs && (has_user_xattrs || !for_users) && (limits.root || for_users)
+        });
+        if is_symlink || matches!(node, Node::Link(_)) {
+            found.retain(|(name, _)| name.starts_with("trusted.") && is_symlink);
+        }
+        let is_folder = matches!(node, Node::Folder);
+        if limits.root && limits.xattrs && has_user_xattrs && dice.chance(6) {
+            let kind = if is_folder { "default" } else { "access" };
+            found.push((format!("system.posix_acl_{kind}"), acl(dice.one(&[4, 5, 7]))));
+        }
+        if limits.root && limits.xattrs && matches!(node, Node::File { .. }) && dice.chance(4) {
+            found.push(("security.capability".to_owned(), capability()));
+        }
+        let mut large = Xattrs::new();
+        if limits.ea_inode && has_user_xattrs && dice.chance(20) {
+            let length = usize::try_from(dice.scaled(60, 20_000)).expect("a length");
+            let (seed, number) = (dice.between(0, 3), dice.roll(2));
+            large.push((format!("user.large{number}"), noise(seed, length)));
+        }
+        let project = if limits.project && dice.chance(20) { dice.between(1, 9) as u32 } else { 0 };
+        self.items.push(Item {
+            parent,
+            name: if self.odd_names { name(dice, number) } else { format!("f{number}").into_bytes() },
+            node,
+            mode: if dice.chance(50) { 0o755 } else { dice.between(0, 0o7777) as u32 },
+            owner,
+            // Those before 1970 are rare.
+            mtime: i64::try_from(dice.between(0, 0x7FFF_FFFF)).expect("31 bits")
+                * dice.one(&[1, 1, 1, 1, -1]),
+            xattrs: found,
+            large,
+            project,
+        });
+        number
+    }
+
+    /// Adds a folder with names enough for an index, of one level or two.
+    fn add_many(&mut self, dice: &mut Dice) {
+        let folder = self.add(dice, None, Node::Folder, &[]);
+        let content = file(dice, self.limits);
+        let file = self.add(dice, Some(folder), content, &[]);
+        let length = usize::try_from(dice.scaled(8, 240)).expect("a length");
+        // Names enough for this many bytes of directory.
+        let bytes = dice.scaled(2 * self.limits.block_size, 200 * self.limits.block_size.min(1024));
+        let count = (bytes / (8 + length as u64)).min(1200);
+        for number in 0..count {
+            let item = self.items[file].clone();
+            let name = format!("{:x<1$}", format!("{number:x}_"), length).into_bytes();
+            self.items.push(Item {
+                parent: Some(folder),
+                name,
+                node: Node::Link(file),
+                xattrs: Vec::new(),
+                large: Vec::new(),
+                ..item
+            });
+        }
+    }
+
+    /// Adds folders in folders.
+    fn add_deep(&mut self, dice: &mut Dice) {
+        let mut parent = None;
+        for _ in 0..dice.scaled(3, 30) {
+            parent = Some(self.add(dice, parent, Node::Folder, &[]));
+        }
+    }
+
+    /// About how many bytes of blocks it needs.
+    pub fn bytes(&self) -> u64 {
+        let size = self.limits.block_size;
+        let of_item = |item: &Item| {
+            let own = match &item.node {
+                Node::File { parts, .. } => parts.iter().map(|part| part.length + 2 * size).sum(),
+                Node::Folder | Node::Symlink(60..) => size,
+                _ => 0,
+            };
+            let large: u64 = item.large.iter().map(|(_, value)| value.len() as u64 + size).sum();
+            let block = u64::from(!item.xattrs.is_empty()) * size;
+            own + large + block + item.name.len() as u64 + 12
+        };
+        self.items.iter().map(of_item).sum()
+    }
+
+    /// How many inodes it needs.
+    pub fn inodes(&self) -> u64 {
+        let own = self.numbers(|node| !matches!(node, Node::Link(_))).len();
+        (own + self.items.iter().map(|item| item.large.len()).sum::<usize>()) as u64
+    }
+
+    /// Whether debugfs could make all of it by commands: it has neither odd names nor many in a directory.
+    pub fn is_plain(&self) -> bool {
+        // It makes no sockets, no devices with such numbers, and special files in the root alone.
+        let unknown = |item: &Item| match item.node {
+            Node::Special(kind, _, minor) => {
+                kind == FileType::Socket || minor > 65535 || item.parent.is_some()
+            }
+            _ => false,
+        };
+        !self.odd_names && self.items.len() < 60 && !self.items.iter().any(unknown)
+    }
+
+    /// What it has, in words to be counted.
+    pub fn covers(&self) -> Vec<&'static str> {
+        let any = |wanted: fn(&Item) -> bool| self.items.iter().any(wanted);
+        let far = |item: &Item| matches!(item.node, Node::File { size, .. } if size > 64 << 20);
+        let has = [
+            ("xattrs", any(|item| item.xattrs.iter().any(|(name, _)| !name.starts_with("system")))),
+            ("ACLs", any(|item| item.xattrs.iter().any(|(name, _)| name.starts_with("system")))),
+            ("large xattrs", any(|item| !item.large.is_empty())),
+            ("project ids", any(|item| item.project > 0)),
+            ("hard links", any(|item| matches!(item.node, Node::Link(_)))),
+            ("devices", any(|item| matches!(item.node, Node::Special(_, 1.., _)))),
+            ("long symlinks", any(|item| matches!(item.node, Node::Symlink(60..)))),
+            ("far blocks", any(far)),
+            ("many extents", any(|item| matches!(&item.node, Node::File { parts, .. } if parts.len() > 60))),
+            (
+                "written zeros",
+                any(
+                    |item| matches!(&item.node, Node::File { parts, .. } if parts.iter().any(|part| part.zeros)),
+                ),
+            ),
+            ("many names", self.items.len() > 60),
+            ("odd names", self.odd_names),
+        ];
+        has.into_iter().filter(|(_, has)| *has).map(|(words, _)| words).collect()
+    }
+
+    fn path(&self, root: &Path, item: &Item) -> PathBuf {
+        let folder =
+            item.parent.map_or_else(|| root.to_owned(), |parent| self.path(root, &self.items[parent]));
+        folder.join(OsStr::from_bytes(&item.name))
+    }
+
+    /// Makes the tree below a folder, leaves in a random order if there are dice.
+    pub fn build(&self, root: &Path, dice: Option<&mut Dice>) {
+        let is_folder = |number: &usize| matches!(self.items[*number].node, Node::Folder);
+        let (folders, mut leaves): (Vec<_>, Vec<_>) = (0..self.items.len()).partition(is_folder);
+        if let Some(dice) = dice {
+            dice.shuffle(&mut leaves);
+        }
+        for folder in &folders {
+            fs::create_dir(self.path(root, &self.items[*folder])).expect("a folder");
+        }
+        let mut made = vec![None; self.items.len()];
+        for leaf in leaves {
+            let item = &self.items[leaf];
+            let path = self.path(root, item);
+            let origin = if let Node::Link(origin) = item.node { origin } else { leaf };
+            match &made[origin] {
+                Some(first) => fs::hard_link(first, &path).expect("a link"),
+                None => self.items[origin].make(&path),
+            }
+            made[origin].get_or_insert(path);
+        }
+        for (item, path) in self.items.iter().zip(&made) {
+            match (&item.node, path) {
+                (Node::Link(_), _) => {}
+                (_, Some(path)) => item.finish(path, self.limits.root),
+                // Folders, from the innermost on, below.
+                (_, None) => {}
+            }
+        }
+        for folder in folders.iter().rev() {
+            let item = &self.items[*folder];
+            item.finish(&self.path(root, item), self.limits.root);
+        }
+        fs::set_permissions(root, fs::Permissions::from_mode(0o755)).expect("chmod");
+        set_mtime(root, crate::support::tree::SOME_TIME, 0);
+    }
+
+    /// What the host does not keep, and every image of the tree gets afterwards: large xattrs as paths, names and
+    /// values, and project ids.
+    pub fn extras(&self) -> (Vec<(PathBuf, &str, &[u8])>, Vec<(PathBuf, u32)>) {
+        let named = |item: &Item| self.path(Path::new("/"), item);
+        let large = self.items.iter().flat_map(|item| {
+            item.large.iter().map(move |(name, value)| (named(item), name.as_str(), value.as_slice()))
+        });
+        let projects =
+            self.items.iter().filter(|item| item.project > 0 && !matches!(item.node, Node::Link(_)));
+        (large.collect(), projects.map(|item| (named(item), item.project)).collect())
+    }
+}
+
+impl Item {
+    fn make(&self, path: &Path) {
+        match &self.node {
+            Node::File { seed, size, parts } => {
+                let file = File::create(path).expect("a file");
+                file.set_len(*size).expect("a length");
+                for part in parts {
+                    let length = usize::try_from(part.length).expect("a length");
+                    let mut bytes = if part.zeros { vec![0; length] } else { noise(seed ^ part.at, length) };
+                    if let Some(last) = bytes.last_mut().filter(|_| !part.zeros) {
+                        *last |= 1;
+                    }
+                    file.write_all_at(&bytes, part.at).expect("writing");
+                }
+            }
+            Node::Symlink(length) => symlink("t".repeat(*length), path).expect("a symlink"),
+            Node::Special(kind, major, minor) => make_node(path, *kind, *major, *minor),
+            Node::Folder | Node::Link(_) => unreachable!("made elsewhere"),
+        }
+    }
+
+    fn finish(&self, path: &Path, root: bool) {
+        if root {
+            lchown(path, Some(self.owner.0), Some(self.owner.1)).expect("chown");
+        }
+        if !matches!(self.node, Node::Symlink(_)) {
+            // Without root, what can't be read or entered can't be copied.
+            let mode = if root { self.mode } else { self.mode | 0o700 };
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+        }
+        for (name, value) in &self.xattrs {
+            set_xattr(path, name, value);
+        }
+        set_mtime(path, self.mtime, 0);
+    }
+}
+
+fn symlink_length(dice: &mut Dice) -> u64 {
+    if dice.chance(40) { dice.between(57, 62) } else { dice.scaled(1, 1000) }
+}
+
+fn special(dice: &mut Dice, limits: Limits) -> Node {
+    let kind =
+        dice.one(&[FileType::Fifo, FileType::Socket, FileType::CharacterDevice, FileType::BlockDevice]);
+    if !limits.root {
+        return Node::Special(FileType::Fifo, 0, 0);
+    }
+    // Numbers below 256 have an encoding of their own.
+    let (major, minor) = if matches!(kind, FileType::Fifo | FileType::Socket) {
+        (0, 0)
+    } else {
+        (dice.scaled(1, 4000) as u32, dice.scaled(1, 900_000) as u32)
+    };
+    Node::Special(kind, major, minor)
+}
+
+/// A file of a random kind.
+fn file(dice: &mut Dice, limits: Limits) -> Node {
+    let block = limits.block_size;
+    let seed = dice.number();
+    let whole = |size| Node::File { seed, size, parts: vec![Part { at: 0, length: size, zeros: false }] };
+    match dice.roll(16) {
+        0 => Node::File { seed, size: 0, parts: Vec::new() },
+        1..=4 => whole(dice.scaled(1, 300)),
+        5 | 6 => whole((block * dice.between(1, 20)).saturating_add_signed(dice.one(&[-1, 0, 1]))),
+        7..=9 => whole(dice.scaled(block, 200_000)),
+        10 if dice.chance(30) => whole(dice.scaled(200_000, 4_000_000)),
+        10..=12 if !limits.inline_data => zeros(dice, seed, block),
+        13 => many_extents(dice, seed, block),
+        14 => far(dice, seed, limits),
+        _ => whole(dice.scaled(1, 2 * block)),
+    }
+}
+
+/// Zeros and holes between bytes, aligned or not.
+fn zeros(dice: &mut Dice, seed: u64, block: u64) -> Node {
+    let size = dice.scaled(1, 60 * block);
+    let step = if dice.chance(50) { block } else { 1 };
+    let parts = (0..dice.between(0, 4)).map(|_| {
+        let at = dice.between(0, size - 1) / step * step;
+        Part { at, length: dice.between(1, (size - at).min(20 * block)), zeros: dice.chance(50) }
+    });
+    Node::File { seed, size, parts: parts.collect() }
+}
+
+/// Every other block: extents enough for a tree of one level or two.
+fn many_extents(dice: &mut Dice, seed: u64, block: u64) -> Node {
+    let count = dice.scaled(3, if block == 1024 { 600 } else { 100 });
+    let part = |number| Part { at: 2 * number * block, length: block, zeros: false };
+    Node::File { seed, size: (2 * count - 1) * block, parts: (0..count).map(part).collect() }
+}
+
+/// Blocks far away, that block maps of all levels lead to.
+fn far(dice: &mut Dice, seed: u64, limits: Limits) -> Node {
+    let block = limits.block_size;
+    // mke2fs looks at each block of a hole.
+    let end = if limits.large_file { 1 << 32 } else { 1 << 31 };
+    let pointers = block / 4;
+    let levels = [12, 12 + pointers, 12 + pointers + pointers * pointers];
+    let mut parts = vec![Part { at: 0, length: block, zeros: false }];
+    for level in levels.into_iter().take(1 + dice.roll(3)) {
+        let logical = (level + dice.between(0, 3)).saturating_sub(dice.between(0, 2));
+        if (logical + 1) * block < end && parts.iter().all(|part| part.at != logical * block) {
+            parts.push(Part { at: logical * block, length: dice.between(1, block), zeros: false });
+        }
+    }
+    parts.sort_by_key(|part| part.at);
+    let size = parts.last().map_or(0, |part| part.at + part.length);
+    Node::File { seed, size, parts }
+}
+
+/// Xattrs that fit into an inode, or into a block, and that a host with blocks of 4 KiB can hold.
+fn xattrs(dice: &mut Dice, limits: Limits) -> Xattrs {
+    let mut room = limits.block_size.min(3000) - 200;
+    let mut found = Xattrs::new();
+    for number in 0..dice.between(1, 5) {
+        let length = dice.scaled(1, 2 * room).min(room).saturating_sub(dice.between(0, 1));
+        let namespace = dice.one(&["user", "user", "trusted", "security"]);
+        let name = format!("{namespace}.{}{number}", "n".repeat(dice.roll(30)));
+        room = room.saturating_sub(length + 60);
+        found.push((name, noise(dice.number(), usize::try_from(length).expect("a length"))));
+        if room < 100 {
+            break;
+        }
+    }
+    found
+}
