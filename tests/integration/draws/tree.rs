@@ -304,16 +304,21 @@ impl Tree {
         set_mtime(root, crate::support::tree::SOME_TIME, 0);
     }
 
-    /// What the host does not keep, and every image of the tree gets afterwards: large xattrs as paths, names and
-    /// values, and project ids.
-    pub fn extras(&self) -> (Vec<(PathBuf, &str, &[u8])>, Vec<(PathBuf, u32)>) {
+    /// Returns the xattrs that the host does not keep, and every image of the tree gets afterwards: paths,
+    /// names and values.
+    pub fn large_xattrs(&self) -> Vec<(PathBuf, &str, &[u8])> {
         let named = |item: &Item| self.path(Path::new("/"), item);
         let large = self.items.iter().flat_map(|item| {
             item.large.iter().map(move |(name, value)| (named(item), name.as_str(), value.as_slice()))
         });
+        large.collect()
+    }
+
+    /// Returns the paths with project ids, which the host does not keep either.
+    pub fn projects(&self) -> Vec<(PathBuf, u32)> {
         let projects =
             self.items.iter().filter(|item| item.project > 0 && !matches!(item.node, Node::Link(_)));
-        (large.collect(), projects.map(|item| (named(item), item.project)).collect())
+        projects.map(|item| (self.path(Path::new("/"), item), item.project)).collect()
     }
 }
 
