@@ -56,14 +56,14 @@ fn directory_hash(bencher: Bencher<'_, '_>, length: usize) {
 fn tree_building(bencher: Bencher<'_, '_>) {
     let (bytes, overlay) = (image(), Overlay::default());
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
-    bencher.bench(|| read::read(black_box(&source), false, &Silent).expect("a tree"));
+    bencher.bench(|| read::read(black_box(&source), &Silent).expect("a tree"));
 }
 
 #[divan::bench]
 fn planning(bencher: Bencher<'_, '_>) {
     let (bytes, overlay, options) = (image(), Overlay::default(), Options::default());
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
-    let mut reading = read::read(&source, false, &Silent).expect("a tree");
+    let mut reading = read::read(&source, &Silent).expect("a tree");
     let stored = survey(&source, &mut reading.tree, HolePolicy::Punch, &Silent);
     bencher.bench(|| plan::plan(&source, &reading, black_box(&stored), &options).expect("a plan"));
 }
@@ -72,7 +72,7 @@ fn planning(bencher: Bencher<'_, '_>) {
 fn content_digest(bencher: Bencher<'_, '_>) {
     let (bytes, overlay) = (image(), Overlay::default());
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
-    let mut reading = read::read(&source, false, &Silent).expect("a tree");
+    let mut reading = read::read(&source, &Silent).expect("a tree");
     survey(&source, &mut reading.tree, HolePolicy::Punch, &Silent);
     let segments = Segments::new(source.geometry.block_size, &reading.tree, 1 << 20);
     bencher.bench(|| Digester::new(&source, &reading.tree, black_box(&segments)).finish());

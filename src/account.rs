@@ -8,6 +8,7 @@ use crate::report::Report;
 use crate::source::Source;
 use crate::survey::Survey;
 use crate::tree::Tree;
+use crate::words;
 
 /// What others have counted.
 #[derive(Clone, Debug)]
@@ -66,6 +67,7 @@ pub fn account(
     if source.features().compat.contains(Compat::STABLE_INODES) {
         report.warnings.push("stable_inodes: inode numbers and UUID are kept".to_owned());
     }
+    report.warnings.extend(check_interval(plan.superblock.s_checkinterval.get()));
     report.warnings.extend(counted.warnings);
     report
 }
@@ -77,6 +79,37 @@ pub fn with_uuid(mut report: Report, source: &Source<'_>, tree: &Tree, uuid: [u8
     report.warnings.extend(warnings);
     report.mentions = mentions;
     report
+}
+
+/// Warns of an interval between checks: `s_lastcheck` is zero in every output, so that it has always passed.
+fn check_interval(seconds: u32) -> Option<String> {
+    (seconds != 0).then(|| {
+        format!(
+            "the filesystem asks for a check every {seconds} seconds (s_checkinterval), and the output was never \
+             checked: a mount says \"checktime reached\", and a boot may run a full e2fsck; set it to 0 with \
+             tune2fs -i 0 on the input"
+        )
+    })
+}
+
+/// Warns of times that e2fsck would change; the options have been applied.
+pub fn ambiguous_times(tree: &Tree) -> Option<String> {
+    let found: Vec<_> = tree.ids().filter(|id| tree.node(*id).mtime.is_ambiguous()).collect();
+    let first = *found.first()?;
+    let parents = tree.parents();
+    let ancestors = std::iter::successors(Some(first), |id| Some(parents[id.index()]?.0));
+    let path =
+        words::path(ancestors.map(|id| parents[id.index()].map_or(&[][..], |(_, name)| tree.text(name))));
+    let inodes = if found.len() == 1 {
+        "1 inode has a time".to_owned()
+    } else {
+        format!("{} inodes have times", found.len())
+    };
+    Some(format!(
+        "{inodes} of the years 2310 to 2378, as the kernel reads them ({path} {}), which e2fsck takes for times before \
+         1970 and offers to change; set them with touch in a mount, or use --mtime set or clamp",
+        words::time(tree.node(first).mtime)
+    ))
 }
 
 /// Warnings of xattrs whose values are bound to what changes.

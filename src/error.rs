@@ -62,6 +62,16 @@ pub enum Error {
         /// How many there are.
         available: u64,
     },
+    /// The canonical form needs more inodes than the image has, which come by whole groups.
+    #[error("{}", too_few("inodes", *needed, *available, &larger_for_inodes("image larger, with --size or before,", *bytes)))]
+    TooFewInodes {
+        /// How many the canonical form needs.
+        needed: u64,
+        /// How many there are.
+        available: u64,
+        /// How large the filesystem has to be for so many, in bytes; `None` if none can have them.
+        bytes: Option<u64>,
+    },
     /// Any of these, in a filesystem of a disk.
     #[error("{name}: {}", in_partition(error, *offset))]
     Partition {
@@ -88,6 +98,14 @@ fn too_few(unit: &str, needed: u64, available: u64, remedy: &str) -> String {
     )
 }
 
+/// What to do about too few inodes: of what is to be larger, and how large.
+fn larger_for_inodes(what: &str, bytes: Option<u64>) -> String {
+    match bytes {
+        Some(bytes) => format!("make the {what} to {bytes} bytes or more (inodes come by block groups),"),
+        None => "make the image anew with more of them (mke2fs -N)".to_owned(),
+    }
+}
+
 /// An error in a filesystem of a disk, which e2fsck has to be told of, and which keeps its size.
 fn in_partition(error: &Error, offset: u64) -> String {
     match error {
@@ -97,6 +115,10 @@ fn in_partition(error: &Error, offset: u64) -> String {
         Error::DoesNotFit { unit, needed, available } => {
             let remedy = "make the partition larger, and the filesystem with resize2fs,";
             too_few(unit, *needed, *available, remedy)
+        }
+        Error::TooFewInodes { needed, available, bytes } => {
+            let remedy = larger_for_inodes("partition larger, and the filesystem with resize2fs,", *bytes);
+            too_few("inodes", *needed, *available, &remedy)
         }
         _ => error.to_string(),
     }
@@ -375,6 +397,13 @@ mod tests {
     fn lack_of_room_is_told_by_how_much() {
         let error = Error::DoesNotFit { unit: "blocks", needed: 10, available: 7 };
         assert!(error.to_string().contains("3 too few"), "{error}");
+        let inodes = |bytes| Error::TooFewInodes { needed: 33, available: 32, bytes }.to_string();
+        let said = inodes(Some(8_500_224));
+        assert!(
+            said.contains("32: 1 too few; make the image larger") && said.contains("8500224 bytes"),
+            "{said}"
+        );
+        assert!(inodes(None).contains("mke2fs -N"));
     }
 
     #[test]

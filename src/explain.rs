@@ -266,7 +266,7 @@ impl Explainer<'_, '_> {
                 let [old, new] = [before, after].map(|superblock| {
                     superblock.as_bytes().get(field.offset..field.offset + field.size).unwrap_or_default()
                 });
-                (old != new).then(|| format!("{} is {}", field.name, hexadecimal_number(old)))
+                (old != new).then(|| format!("{} is {}", field.name, value_of(field.name, old)))
             });
             let changed: Vec<_> = changed.collect();
             self.add(cause, kind, what, changed.len() as u64, changed);
@@ -503,15 +503,32 @@ fn range(blocks: &Range<u64>) -> String {
     }
 }
 
-/// The value of a field: a number, or bytes of text or anything.
-fn hexadecimal_number(bytes: &[u8]) -> String {
+/// Fields of the superblock that hold text.
+const TEXTS: [&str; 3] = ["s_last_mounted", "s_first_error_func", "s_last_error_func"];
+
+/// Formats the value of a field: text in quotes, a number, or bytes in hexadecimal digits.
+fn value_of(field: &str, bytes: &[u8]) -> String {
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-    if bytes.len() <= 8 {
+    if TEXTS.contains(&field) && text.iter().all(u8::is_ascii_graphic) {
+        format!("\"{}\"", words::escaped_text(text))
+    } else if bytes.len() <= 8 {
         let number = bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
         number.to_string()
-    } else if !text.is_empty() && text.iter().all(u8::is_ascii_graphic) {
-        format!("\"{}\"", words::escaped_text(text))
     } else {
         hexadecimal(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_text_is_shown_as_text() {
+        assert_eq!(value_of("s_hash_seed", b"s\0\xff456789"), "7300ff343536373839");
+        assert_eq!(value_of("s_hash_seed", b"0123456789abcdef"), "30313233343536373839616263646566");
+        assert_eq!(value_of("s_last_mounted", b"/mnt\0junk\xff"), "\"/mnt\"");
+        assert_eq!(value_of("s_last_mounted", b"/m\xff\0\0\0\0\0\0"), "2f6dff000000000000");
+        assert_eq!(value_of("s_mkfs_time", &[1, 2, 0, 0]), "513");
     }
 }

@@ -179,9 +179,9 @@ pub fn verify(
     let (recovery, clean) = (recover::recover(input)?, source::Overlay::default());
     let wanted = source::Source::open(input.clone(), &recovery.overlay)?;
     let found = source::Source::open(output.clone(), &clean)?;
-    let mut reading = read::read(&wanted, recovery.needed, observer)?;
+    let mut reading = read::read(&wanted, observer)?;
     policy::apply(&mut reading.tree, options);
-    let written = read::read(&found, false, observer)?;
+    let written = read::read(&found, observer)?;
     verify::same_quotas(&reading.specials, &written.specials)?;
     let input = verify::Side { source: &wanted, tree: &reading.tree };
     verify::same_tree(input, verify::Side { source: &found, tree: &written.tree }, observer)
@@ -254,9 +254,10 @@ fn read_tree(
     check_rest(source, options.size)?;
     let options = identity(source, options)?;
     let state = recover::check_state(source, recovery, options.ignore_error_state)?;
-    let mut reading = read::read(source, recovery.needed || !state.is_empty(), observer)?;
+    let mut reading = read::read(source, observer)?;
     reading.warnings.extend(state);
     let times_changed = policy::apply(&mut reading.tree, &options);
+    reading.warnings.extend(account::ambiguous_times(&reading.tree));
     Ok((options, reading, times_changed))
 }
 

@@ -12,15 +12,15 @@ use cli::{commands, guard, help, run};
 
 fn main() -> ExitCode {
     guard::silence_panics();
-    let code = match args::parse(env::args_os(), env::var_os(args::EPOCH_VARIABLE)) {
+    let code = guard::guarded(|| match args::parse(env::args_os(), env::var_os(args::EPOCH_VARIABLE)) {
         Ok(Command::Canonicalize(job)) => run::run(&job),
         Ok(Command::Generate(what)) => help::generate(what),
         Ok(Command::Sub(task)) => commands::run(&task),
         Err(error) => {
             // Nobody is left to tell when this fails.
             let _ = error.print();
-            u8::try_from(error.exit_code()).unwrap_or(2)
+            u8::try_from(error.exit_code()).expect("clap exits with 0 or 2")
         }
-    };
+    });
     ExitCode::from(code)
 }

@@ -41,7 +41,7 @@ pub enum MtimePolicy {
     /// Clamp where an epoch is given, else keep.
     #[default]
     Auto,
-    /// No time is later than the epoch.
+    /// No time is later than the epoch, and the root directory's is the epoch.
     Clamp,
     /// Times stay as they are.
     Keep,
@@ -94,7 +94,7 @@ impl Options {
             ));
         }
         if let Some(epoch) = self.epoch
-            && Timestamp::from_seconds(epoch).encode(wide_inodes).is_none()
+            && (self.epoch_time().is_ambiguous() || self.epoch_time().encode(wide_inodes).is_none())
         {
             return Err(Error::Options(format!(
                 "the epoch {epoch} is not a time that the inodes of this filesystem can hold"
@@ -113,12 +113,14 @@ pub fn apply(tree: &mut Tree, options: &Options) -> u64 {
         policy => policy,
     };
     let mut changed = 0;
-    let lost_found = NodeId::LOST_FOUND.index();
+    let (root, lost_found) = (NodeId::ROOT.index(), NodeId::LOST_FOUND.index());
     for (index, node) in tree.nodes.iter_mut().enumerate() {
         let empty_lost_found = index == lost_found && matches!(node.kind, Kind::Directory { count: 0, .. });
         let mtime = match policy {
             _ if empty_lost_found => epoch,
             MtimePolicy::Set => epoch,
+            // No way of filling an image copies the root directory: its time is when that was done.
+            MtimePolicy::Clamp if index == root => epoch,
             MtimePolicy::Clamp => node.mtime.min(epoch),
             MtimePolicy::Keep | MtimePolicy::Auto => node.mtime,
         };

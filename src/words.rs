@@ -42,6 +42,15 @@ pub fn escaped_text(bytes: &[u8]) -> String {
     parts.join("/")
 }
 
+/// A number of bytes, in the largest unit of which it is a multiple.
+pub fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    match units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit)) {
+        Some((unit, name)) => format!("{} {name}", bytes / unit),
+        None => format!("{bytes} bytes"),
+    }
+}
+
 /// A path of names, the last one first, escaped; the name of the root is empty. Of a path with more than
 /// 4096 bytes, only the end is told: trees can be deep.
 pub fn path<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
@@ -157,6 +166,13 @@ mod tests {
         assert_eq!(escaped(b"a\xc3\xa9\\\xff\n/"), "aé\\\\\\xff\\x0a\\x2f");
         assert_ne!(escaped(b"\\xff"), escaped(b"\xff"));
         assert_eq!(escaped_text(b"/a/\x01"), "/a/\\x01");
+    }
+
+    #[test]
+    fn sizes_are_exact() {
+        let sizes = [0, 1023, 1024, 1025, 30 << 20, (30 << 20) + 1024, 3 << 30].map(size);
+        let expected = ["0 bytes", "1023 bytes", "1 KiB", "1025 bytes", "30 MiB", "30721 KiB", "3 GiB"];
+        assert_eq!(sizes, expected);
     }
 
     #[test]

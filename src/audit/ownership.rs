@@ -209,7 +209,11 @@ fn check_free(plan: &Plan, owned: &[Range<u64>]) -> Result<()> {
     // Free ranges may touch where a cluster of static metadata was between them, so they are consumed in parts.
     let mut rest = free.next().cloned();
     let count = plan.geometry.blocks_count;
-    for used in owned.iter().map(|range| range.start * cluster..range.end * cluster).chain([count..count]) {
+    for used in owned
+        .iter()
+        .map(|range| range.start * cluster..range.end * cluster)
+        .chain(std::iter::once(count..count))
+    {
         while next < used.start {
             let Some(range) = rest.clone().filter(|range| range.start == next && range.end <= used.start)
             else {

@@ -154,7 +154,7 @@ pub struct Policy {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mtime {
-    /// No time is later than the epoch
+    /// No time is later than the epoch, and the root directory's is the epoch
     Clamp,
     /// Times stay as they are
     Keep,

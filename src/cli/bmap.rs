@@ -63,7 +63,9 @@ fn blocks(used: &[Range<u64>], length: u64) -> Vec<Range<u64>> {
 }
 
 fn digest(image: &[u8], range: &Range<u64>) -> [u8; 32] {
-    let at = |block: u64| usize::try_from(block * BLOCK).unwrap_or(usize::MAX).min(image.len());
+    // The last block may be short.
+    let place = |block: u64| (block * BLOCK).min(image.len() as u64);
+    let at = |block| usize::try_from(place(block)).expect("at most the length of a slice");
     Sha256::digest(&image[at(range.start)..at(range.end)]).into()
 }
 

@@ -40,7 +40,9 @@ impl Code {
     fn of(error: &Error) -> Self {
         match error {
             Error::Io { .. } => Self::Io,
-            Error::Unsupported { .. } | Error::DoesNotFit { .. } => Self::Unsupported,
+            Error::Unsupported { .. } | Error::DoesNotFit { .. } | Error::TooFewInodes { .. } => {
+                Self::Unsupported
+            }
             Error::Unclean { .. } | Error::Corrupt { .. } => Self::Damaged,
             Error::Options(_) => Self::Usage,
             Error::Internal(_) => Self::Internal,

@@ -1,6 +1,7 @@
 //! Panics become an ordinary message: a bug must look like a bug, not like a crash.
 
 use std::any::Any;
+use std::io::{Write as _, stderr};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Mutex;
@@ -25,6 +26,16 @@ pub fn caught<T>(path: &Path, f: impl FnOnce() -> Result<T, Failure>) -> Result<
     // might have left half done is ever looked at.
     panic::catch_unwind(AssertUnwindSafe(f))
         .unwrap_or_else(|payload| Err(Failure::internal(path, words(payload.as_ref()))))
+}
+
+/// Runs all of the program; a panic that nothing else caught becomes a message. Returns the exit code.
+pub fn guarded(f: impl FnOnce() -> u8) -> u8 {
+    let ended = caught(Path::new(env!("CARGO_PKG_NAME")), || Ok(f()));
+    ended.unwrap_or_else(|failure| {
+        // Nobody is left to tell when this fails.
+        let _ = writeln!(stderr(), "{failure}");
+        failure.code as u8
+    })
 }
 
 fn words(payload: &(dyn Any + Send)) -> String {
@@ -53,6 +64,12 @@ mod tests {
         assert_eq!(failure.code, Code::Internal);
         assert!(failure.message.starts_with("a.img: internal error: index 7 is too large"), "{failure}");
         assert!(failure.message.ends_with("please report this"), "{failure}");
+    }
+
+    #[test]
+    fn a_panic_anywhere_has_its_exit_code() {
+        assert_eq!(guarded(|| panic!("no")), 70);
+        assert_eq!(guarded(|| 3), 3);
     }
 
     #[test]

@@ -125,7 +125,7 @@ fn wrapped(text: &str, indent: &str) -> String {
 /// Prints something generated; returns the exit code.
 pub fn generate(what: Generate) -> u8 {
     let text = match what {
-        Generate::Man => man_page().unwrap_or_default(),
+        Generate::Man => man_page().expect("memory takes all that is written"),
         Generate::Bash => completions(Shell::Bash),
         Generate::Zsh => completions(Shell::Zsh),
         Generate::Fish => completions(Shell::Fish),

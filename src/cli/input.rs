@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::failure::Failure;
 use super::map::Map;
+use super::mounted::{Mounts, System};
 use super::sparse::{expand, is_sparse};
 use super::sparse_sums;
 use super::stream::spool;
@@ -36,6 +37,8 @@ pub struct Image {
     pub path: PathBuf,
     /// What the system said of it when it was opened.
     pub metadata: Metadata,
+    /// Where the file or device that was opened is mounted.
+    pub mounts: Mounts,
     /// What it came from, if only a copy of it is a file.
     pub stored_from: Option<&'static str>,
     /// Its length in bytes, also of a device.
@@ -73,6 +76,7 @@ impl Image {
             metadata = file.metadata().map_err(|error| io("reading its size", error))?;
         }
         refuse(path, metadata.file_type())?;
+        let mounts = System::default().mounts(path, &metadata);
         if metadata.is_file() {
             let map = Map::new(&file, metadata.len()).map_err(|error| io("mapping it into memory", error))?;
             if is_sparse(map.bytes()) {
@@ -91,7 +95,8 @@ impl Image {
             (length, std::iter::once(0..length).collect())
         };
         let map = Map::new(&file, length).map_err(|error| io("mapping it into memory", error))?;
-        Ok(Self { path: path.to_owned(), metadata, stored_from, length, file, map, data, journal: None })
+        let path = path.to_owned();
+        Ok(Self { path, metadata, mounts, stored_from, length, file, map, data, journal: None })
     }
 
     /// Opens an image, and the device of its external journal where one is given.
@@ -122,6 +127,11 @@ impl Image {
             Some(journal) => input.with_journal(journal.map.bytes()),
             None => input,
         }
+    }
+
+    /// Why its content may lag behind what is in memory.
+    pub fn warnings(&self) -> Vec<String> {
+        self.mounts.warnings(&self.path)
     }
 
     /// The file that an output takes its permissions from, if it is one.

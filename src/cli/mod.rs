@@ -11,6 +11,7 @@ pub mod html;
 pub mod input;
 #[allow(unsafe_code)]
 pub mod map;
+pub mod mounted;
 pub mod output;
 mod place;
 pub mod progress;

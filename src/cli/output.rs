@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, open};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, XattrFlags, fremovexattr, fsetxattr, getxattr, linkat, open};
 use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile};
 
@@ -26,14 +26,22 @@ const SUFFIX: &str = ".tmp";
 const ANYONE: u32 = 0o666;
 /// Nobody else looks at the output before it is complete.
 const OWNER_ONLY: u32 = 0o600;
-/// The permission bits that are taken from the input.
+/// The permission bits that are taken from another file.
 const PERMISSIONS: u32 = 0o777;
+/// Those of the group, or the mask of an ACL.
+const GROUP: u32 = 0o070;
+
+const ACL: &str = "system.posix_acl_access";
+/// The longest value that Linux allows an xattr.
+const LONGEST_XATTR: usize = 1 << 16;
 
 /// A file that is being written, and vanishes when dropped.
 #[derive(Debug)]
 pub struct Output {
     file: Unfinished,
     target: Target,
+    /// The permissions that it has in the end.
+    mode: u32,
 }
 
 #[derive(Debug)]
@@ -49,7 +57,7 @@ impl Output {
     ///
     /// An I/O error about the output or its directory.
     pub fn create(target: Target, image: &Image) -> Result<Self, Failure> {
-        let output = Self::with_mode(target, mode(image))?;
+        let output = Self::begin(target, wanted(image))?;
         output.set_length(image.length)?;
         Ok(output)
     }
@@ -68,13 +76,13 @@ impl Output {
         self.file().metadata().map(|metadata| metadata.len())
     }
 
-    /// Writes a file that is no image.
+    /// Writes a file that is no image; returns what is worth a warning.
     ///
     /// # Errors
     ///
     /// As for an image.
     pub fn write_all(target: Target, bytes: &[u8]) -> Result<Vec<String>, Failure> {
-        Self::with_bytes(target, bytes)?.publish(true)
+        Self::with_bytes(target, bytes)?.finish(true)
     }
 
     /// The same, without a name as yet.
@@ -83,7 +91,7 @@ impl Output {
     ///
     /// As for an image.
     pub fn with_bytes(target: Target, bytes: &[u8]) -> Result<Self, Failure> {
-        let output = Self::with_mode(target, ANYONE)?;
+        let output = Self::begin(target, ANYONE)?;
         output.file().write_all(bytes).map_err(|error| output.failure("writing it", &error))?;
         Ok(output)
     }
@@ -94,16 +102,31 @@ impl Output {
     ///
     /// As for an image.
     pub fn another(&self, image: &Image) -> Result<Self, Failure> {
-        Self::with_mode(self.target.clone(), mode(image))
+        Self::begin(self.target.clone(), wanted(image))
     }
 
-    /// Begins an empty output.
-    fn with_mode(target: Target, mode: u32) -> Result<Self, Failure> {
+    /// Begins an empty output. A new file gets the permissions `wanted`, less the umask (or what a default ACL of
+    /// the directory says instead); one that replaces another keeps those of that one.
+    fn begin(target: Target, wanted: u32) -> Result<Self, Failure> {
         let directory = target.directory();
-        let file = nameless(directory, mode)
-            .or_else(|()| named(directory, mode))
+        let first = if target.replaced.is_some() { OWNER_ONLY } else { wanted };
+        let file = nameless(directory, first)
+            .or_else(|()| named(directory, first))
             .map_err(|error| Failure::io(directory, "creating the output", &error))?;
-        Ok(Self { file, target })
+        let mut output = Self { file, target, mode: OWNER_ONLY };
+        output.mode = match &output.target.replaced {
+            Some(replaced) => replaced.mode() & PERMISSIONS,
+            None => output.permissions()?,
+        };
+        // Where the filesystem has no permissions to set, there is nothing to hide.
+        let _ = output.file().set_permissions(Permissions::from_mode(OWNER_ONLY));
+        Ok(output)
+    }
+
+    fn permissions(&self) -> Result<u32, Failure> {
+        let metadata = self.file().metadata();
+        let metadata = metadata.map_err(|error| self.failure("reading permissions", &error))?;
+        Ok(metadata.mode() & PERMISSIONS)
     }
 
     /// The file, to write to.
@@ -127,36 +150,18 @@ impl Output {
         name(&self.target) == name(other)
     }
 
-    /// Gives the file the input's permission bits and its final name, in the place of what had the
-    /// name before; with `sync`, once it is on the disk. Returns what is worth a warning.
+    /// Gives the file its final permissions and its name, in the place of what had the name before; with `sync`,
+    /// once it is on the disk. Returns what is worth a warning.
     ///
     /// # Errors
     ///
     /// An I/O error; then nothing has changed.
-    pub fn finish(self, image: &Image, sync: bool) -> Result<Vec<String>, Failure> {
-        let mut warnings = Vec::new();
-        if self.target.in_place {
-            warnings.extend(self.keep_owner(image));
-        }
-        if let Some(metadata) = image.model() {
-            let mode = Permissions::from_mode(metadata.mode() & PERMISSIONS);
-            self.file().set_permissions(mode).map_err(|error| self.failure("setting permissions", &error))?;
-        }
-        warnings.extend(self.publish(sync)?);
-        Ok(warnings)
-    }
-
-    /// Gives the file its name.
-    ///
-    /// # Errors
-    ///
-    /// An I/O error; then nothing has changed.
-    pub fn publish(self, sync: bool) -> Result<Vec<String>, Failure> {
-        let mut warnings = Vec::new();
+    pub fn finish(self, sync: bool) -> Result<Vec<String>, Failure> {
+        let mut warnings = self.settle()?;
         if sync {
             self.file().sync_all().map_err(|error| self.failure("writing to the disk", &error))?;
         }
-        let Self { file, target } = self;
+        let Self { file, target, .. } = self;
         give_name(file, &target)
             .map_err(|error| Failure::io(&target.shown, "giving the output its name", &error))?;
         if sync && let Err(error) = sync_directory(target.directory()) {
@@ -168,15 +173,51 @@ impl Output {
         Ok(warnings)
     }
 
-    /// In place, the file stays whose it was, as far as the system allows it.
-    fn keep_owner(&self, image: &Image) -> Option<String> {
-        let (uid, gid) = (image.metadata.uid(), image.metadata.gid());
+    /// Gives the file its permissions, and owner, group and ACL of the file that it replaces, as far as the system
+    /// allows it. Where it does not, the group gets no access: it may be another group, or the mask of an ACL that
+    /// is not there.
+    fn settle(&self) -> Result<Vec<String>, Failure> {
+        let mut mode = self.mode;
+        let mut warnings = Vec::new();
+        if let Some(replaced) = &self.target.replaced {
+            warnings.extend(self.keep_owner(replaced.uid(), replaced.gid()));
+            let group = self.file().metadata().map(|metadata| metadata.gid()).ok();
+            let acl = self.keep_acl();
+            if group != Some(replaced.gid()) || acl.is_some() {
+                mode &= !GROUP;
+            }
+            warnings.extend(acl);
+        }
+        if self.permissions()? != mode {
+            let mode = Permissions::from_mode(mode);
+            self.file().set_permissions(mode).map_err(|error| self.failure("setting permissions", &error))?;
+        }
+        Ok(warnings)
+    }
+
+    fn keep_owner(&self, uid: u32, gid: u32) -> Option<String> {
         let mine = self.file().metadata().ok()?;
         if (mine.uid(), mine.gid()) == (uid, gid) {
             return None;
         }
         let error = fchown(self.file(), Some(uid), Some(gid)).err()?;
+        // Members of a group can give it their files.
+        let _ = fchown(self.file(), None, Some(gid));
         Some(format!("the owner and group of {} could not be kept: {error}", self.target.shown.display()))
+    }
+
+    fn keep_acl(&self) -> Option<String> {
+        let mut value = vec![0; LONGEST_XATTR];
+        let result = match getxattr(&self.target.path, ACL, &mut value) {
+            Ok(length) => fsetxattr(self.file(), ACL, &value[..length], XattrFlags::empty()),
+            // None, or a filesystem without any. The directory may have given one to the new file.
+            Err(_) => fremovexattr(self.file(), ACL).or_else(|error| match error {
+                Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS => Ok(()),
+                error => Err(error),
+            }),
+        };
+        let error = io::Error::from(result.err()?);
+        Some(format!("the ACL of {} could not be kept: {error}", self.target.shown.display()))
     }
 
     fn failure(&self, doing: &str, error: &io::Error) -> Failure {
@@ -238,9 +279,9 @@ fn give_name(file: Unfinished, target: &Target) -> io::Result<()> {
     named.persist(&target.path).map(drop).map_err(|error| error.error)
 }
 
-/// The permission bits of an output until it is complete; the umask narrows them. Where the input has none to give, they stay.
-fn mode(image: &Image) -> u32 {
-    if image.model().is_some() { OWNER_ONLY } else { ANYONE }
+/// The permissions that a new output gets, less the umask: the input's, where it is a file.
+fn wanted(image: &Image) -> u32 {
+    image.model().map_or(ANYONE, |metadata| metadata.mode() & PERMISSIONS)
 }
 
 fn link(file: &File, name: &Path) -> Result<(), Errno> {
@@ -309,7 +350,8 @@ mod tests {
         /// The same, with a temporary name, as on filesystems that need one.
         fn named(&self) -> Output {
             let file = named(self.directory.path(), OWNER_ONLY).unwrap();
-            let output = Output { file, target: self.target() };
+            let mut output = Output { file, target: self.target(), mode: OWNER_ONLY };
+            output.mode = Output::begin(self.target(), wanted(&self.image)).unwrap().mode;
             output.file().set_len(self.image.length).unwrap();
             output
         }
@@ -322,20 +364,25 @@ mod tests {
     }
 
     #[test]
-    fn it_appears_whole_with_the_permissions_of_the_input() {
-        for (mode, replace) in [(0o640, false), (0o444, true), (0o755, true)] {
+    fn it_appears_whole_with_the_right_permissions() {
+        let umask = rustix::process::umask(Mode::empty());
+        rustix::process::umask(umask);
+        // The mode of the input, and of the file that is replaced.
+        for (mode, replaced) in [(0o640, None), (0o777, None), (0o444, Some(0o640)), (0o755, Some(0o600))] {
             let scene = Scene::new(mode);
             for create in BOTH_WAYS {
+                if let Some(old) = replaced {
+                    fs::write(scene.path("out.img"), "old").unwrap();
+                    fs::set_permissions(scene.path("out.img"), Permissions::from_mode(old)).unwrap();
+                }
                 let output = create(&scene);
                 write(&output);
-                if replace {
-                    fs::write(scene.path("out.img"), "old").unwrap();
-                }
-                assert_eq!(output.finish(&scene.image, true).unwrap(), [""; 0]);
+                assert_eq!(output.permissions().unwrap(), OWNER_ONLY);
+                assert_eq!(output.finish(true).unwrap(), [""; 0]);
                 let found = fs::read(scene.path("out.img")).unwrap();
                 assert_eq!((found.len(), &found[100..103]), (5000, &b"new"[..]));
                 let metadata = fs::metadata(scene.path("out.img")).unwrap();
-                assert_eq!(metadata.mode() & 0o7777, mode);
+                assert_eq!(metadata.mode() & 0o7777, replaced.unwrap_or(mode & !umask.bits()));
                 assert!(metadata.blocks() * 512 < 8192, "sparse");
                 assert_eq!(scene.names(), ["in.img", "out.img"]);
                 fs::remove_file(scene.path("out.img")).unwrap();
@@ -360,7 +407,7 @@ mod tests {
         for create in BOTH_WAYS {
             let output = create(&scene);
             fs::create_dir(scene.path("out.img")).unwrap();
-            assert!(output.finish(&scene.image, true).is_err());
+            assert!(output.finish(true).is_err());
             assert_eq!(scene.names(), ["in.img", "out.img"]);
             fs::remove_dir(scene.path("out.img")).unwrap();
         }
@@ -379,7 +426,7 @@ mod tests {
         let scene = Scene::new(0o600);
         let output = Output::create(Target::in_place(&scene.image).unwrap(), &scene.image).unwrap();
         write(&output);
-        output.finish(&scene.image, true).unwrap();
+        output.finish(true).unwrap();
         assert_eq!(fs::read(scene.path("in.img")).unwrap()[99..103], *b"\0new");
         assert_eq!(scene.names(), ["in.img"]);
     }

@@ -104,23 +104,23 @@ impl From<&Report> for JsonReport {
     }
 }
 
-/// Prints how a job ended, in the way that the job asks for; returns the exit code.
-pub fn tell(job: &Job, ended: &Result<Ending, Failure>) -> u8 {
+/// Prints how a job ended, in the way that the job asks for, and what is worth a warning besides the reports;
+/// returns the exit code.
+pub fn tell(job: &Job, warnings: &[String], ended: &Result<Ending, Failure>) -> u8 {
     let code = exit_code(ended);
+    let mut warnings = warnings.to_vec();
+    warnings.extend(ended.as_ref().map(Ending::warnings).unwrap_or_default());
     let mut lines = Vec::new();
-    match ended {
-        Err(failure) => lines.push(failure.to_string()),
-        Ok(ending) if job.voice > Voice::Quiet => {
-            lines.extend(ending.warnings().iter().map(|warning| format!("warning: {warning}")));
-        }
-        Ok(_) => {}
+    if job.voice > Voice::Quiet {
+        lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
     }
+    lines.extend(ended.as_ref().err().map(ToString::to_string));
     for line in lines {
         // Nobody is left to tell when this fails.
         let _ = writeln!(stderr(), "{line}");
     }
     let text = match ended {
-        _ if job.json => json(&job.input, ended, code),
+        _ if job.json => json(&job.input, warnings, ended, code),
         Ok(ending) if job.voice > Voice::Quiet => summary(job, ending),
         _ => String::new(),
     };
@@ -147,7 +147,7 @@ fn exit_code(ended: &Result<Ending, Failure>) -> u8 {
     }
 }
 
-fn json(input: &Path, ended: &Result<Ending, Failure>, exit_code: u8) -> String {
+fn json(input: &Path, warnings: Vec<String>, ended: &Result<Ending, Failure>, exit_code: u8) -> String {
     let status = match ended {
         Err(_) => "error",
         Ok(Ending::Written { .. }) => "written",
@@ -172,7 +172,7 @@ fn json(input: &Path, ended: &Result<Ending, Failure>, exit_code: u8) -> String 
         more_differences: None,
         report: whole.map(|part| JsonReport::from(&part.report)),
         filesystems: of_disk,
-        warnings: ended.as_ref().ok().map(Ending::warnings),
+        warnings: Some(warnings).filter(|warnings| ended.is_ok() || !warnings.is_empty()),
         error: ended.as_ref().err().map(JsonError::of),
     };
     match ended {
@@ -188,8 +188,7 @@ fn json(input: &Path, ended: &Result<Ending, Failure>, exit_code: u8) -> String 
         }
         Err(_) => {}
     }
-    // Only maps with keys that are no strings can't be serialised; there are none.
-    serde_json::to_string_pretty(&json).unwrap_or_default() + "\n"
+    serde_json::to_string_pretty(&json).expect("all keys are strings") + "\n"
 }
 
 fn summary(job: &Job, ending: &Ending) -> String {
@@ -362,8 +361,9 @@ mod tests {
 
     #[test]
     fn json_holds_everything() {
-        let value = |ended| {
-            let text = json(Path::new("in.img"), &ended, exit_code(&ended));
+        let value = |ended: Result<Ending, Failure>| {
+            let warnings = ended.as_ref().map(Ending::warnings).unwrap_or_default();
+            let text = json(Path::new("in.img"), warnings, &ended, exit_code(&ended));
             serde_json::from_str::<serde_json::Value>(&text).unwrap()
         };
         let done = value(Ok(written()));

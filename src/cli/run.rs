@@ -18,6 +18,7 @@ use super::failure::Failure;
 use super::guard;
 use super::input::{Image, data_ranges};
 use super::map::Map;
+use super::mounted::System;
 use super::output::Output;
 use super::place::Format;
 use super::progress::Progress;
@@ -91,12 +92,14 @@ fn named(disk: &Disk<'_>, reports: Vec<Report>) -> Vec<PartReport> {
 
 /// Does a job and tells how it went; returns the exit code.
 pub fn run(job: &Job) -> u8 {
-    let ended = guard::caught(&job.input, || perform(job));
+    let mut warnings = Vec::new();
+    let ended = guard::caught(&job.input, || perform(job, &mut warnings));
     signals::unless_ending();
-    report::tell(job, &ended)
+    report::tell(job, &warnings, &ended)
 }
 
-fn perform(job: &Job) -> Result<Ending, Failure> {
+/// Does a job; adds to `warnings` what is worth telling even if it fails.
+fn perform(job: &Job, warnings: &mut Vec<String>) -> Result<Ending, Failure> {
     // A pool of its own: the global one listens to the environment.
     let threads = job.threads.or_else(|| thread::available_parallelism().ok());
     let pool = ThreadPoolBuilder::new()
@@ -104,6 +107,13 @@ fn perform(job: &Job) -> Result<Ending, Failure> {
         .build()
         .map_err(|error| Failure::io(&job.input, "starting threads", &std::io::Error::other(error)))?;
     let image = Image::with_journal(&job.input, job.journal.as_deref())?;
+    warnings.extend(image.warnings());
+    if image.mounts.unknown() && job.voice == Voice::Verbose {
+        warnings.push(
+            "/proc or /sys can't be read, so it is not known whether an image is mounted: make sure that none is"
+                .to_owned(),
+        );
+    }
     let progress = Progress::new(job.voice > Voice::Quiet);
     let disk = Disk::of(&image.input(), &job.selection);
     image.unchanged()?;
@@ -176,9 +186,9 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> R
         Some(sparse) => sparse,
         None => output,
     };
-    let mut warnings = output.finish(image, sync)?;
+    let mut warnings = output.finish(sync)?;
     if let Some(bmap) = bmap {
-        warnings.extend(bmap.publish(sync)?);
+        warnings.extend(bmap.finish(sync)?);
     }
     let mut reports = named(disk, reports);
     // About the whole output; there is one report at least.
@@ -230,7 +240,11 @@ fn stream_image(work: &Work<'_>, output: &Path) -> Result<Ending, Failure> {
     }
     let io = |error| Failure::io(shown, "writing the output", &error);
     let out = File::from(stdout().as_fd().try_clone_to_owned().map_err(io)?);
-    if image.is(&out.metadata().map_err(io)?) {
+    let metadata = out.metadata().map_err(io)?;
+    if let Some(places) = System::default().mounts(shown, &metadata).places() {
+        return Err(Failure::usage(shown, format!("is mounted {places}; unmount it, or redirect elsewhere")));
+    }
+    if image.is(&metadata) {
         return Err(Failure::usage(
             shown,
             "is the input; use --in-place to replace it, or redirect elsewhere",

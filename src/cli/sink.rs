@@ -56,8 +56,8 @@ impl<'a> FileSink<'a> {
     /// The same sink, which shares blocks with the input where their filesystem can.
     #[must_use]
     pub fn sharing(mut self, input: &'a File) -> Self {
-        let kind = |file| fstatfs(file).map(|found| u64::try_from(found.f_type).unwrap_or(0));
-        let shares = matches!((kind(self.file), kind(input)), (Ok(one), Ok(other))
+        let kind = |file| fstatfs(file).ok().and_then(|found| u64::try_from(found.f_type).ok());
+        let shares = matches!((kind(self.file), kind(input)), (Some(one), Some(other))
             if one == other && SHARING.contains(&one));
         self.input = shares.then_some(input);
         self
@@ -114,6 +114,7 @@ impl FileSink<'_> {
     /// Shares bytes with the input, as far as that goes.
     fn share(&self, input: &File, mut offset: u64, mut from: u64, length: u64) -> u64 {
         let start = offset;
+        // Bounds, both: the rest is copied.
         let end = offset.saturating_add(length).min(self.length) / SHARED_UNIT * SHARED_UNIT;
         while offset < end {
             let left = usize::try_from(end - offset).unwrap_or(usize::MAX);

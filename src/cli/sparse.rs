@@ -187,9 +187,11 @@ pub fn write(out: &File, image: &[u8], used: &[Range<u64>]) -> io::Result<()> {
         };
         out.write_all(&kind.to_le_bytes())?;
         out.write_all(&[0; 2])?;
-        // A chunk has less than 2^32 bytes, since stored ones are short.
-        for word in [range.end - range.start, u64::from(CHUNK_HEADER) + data.len() as u64] {
-            out.write_all(&u32::try_from(word).unwrap_or(u32::MAX).to_le_bytes())?;
+        let blocks = u32::try_from(range.end - range.start).expect("no more than the image has");
+        let length = usize::from(CHUNK_HEADER) + data.len();
+        let length = u32::try_from(length).expect("a chunk stores at most 64 MiB: MOST_BLOCKS");
+        for word in [blocks, length] {
+            out.write_all(&word.to_le_bytes())?;
         }
         out.write_all(data)?;
     }
@@ -223,8 +225,9 @@ fn runs(image: &[u8], used: &[Range<u64>]) -> Vec<(u16, Range<u64>)> {
     chunks
 }
 
+/// Where a block of an image in memory begins.
 fn at(block: u64) -> usize {
-    usize::try_from(block).unwrap_or(usize::MAX).saturating_mul(BLOCK)
+    usize::try_from(block).expect("blocks were counted in memory") * BLOCK
 }
 
 /// Stores bytes, zeros as holes.
@@ -250,8 +253,9 @@ fn fill(file: &File, pattern: &[u8], range: Range<u64>) -> io::Result<()> {
 }
 
 fn take<'b>(bytes: &'b [u8], start: u64, length: u64, what: &str) -> io::Result<&'b [u8]> {
-    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-    match bytes.get(place(start)..place(start.saturating_add(length))) {
+    let place = |at: u64| usize::try_from(at).ok();
+    let range = start.checked_add(length).and_then(|end| Some(place(start)?..place(end)?));
+    match range.and_then(|range| bytes.get(range)) {
         Some(found) => Ok(found),
         None => wrong(&format!("is cut short: {what} at byte {start} has {length} bytes")),
     }

@@ -351,15 +351,6 @@ impl Setting {
 }
 
 impl Given {
-    /// Opens the image and its journal.
-    ///
-    /// # Errors
-    ///
-    /// As [`Image::open`].
-    pub fn open(&self) -> Result<Image, Failure> {
-        Image::with_journal(&self.path, self.journal.as_deref())
-    }
-
     /// The filesystems of the opened image that are meant.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::failure::Failure;
 use super::input::Image;
+use super::mounted::System;
 
 /// As many symbolic links as Linux follows in one path.
 const MOST_LINKS: usize = 40;
@@ -19,8 +20,8 @@ pub struct Target {
     pub shown: PathBuf,
     /// The name that is replaced: no symbolic link.
     pub path: PathBuf,
-    /// Whether that is the input itself.
-    pub in_place: bool,
+    /// What the system said of the file that is replaced, if there is one.
+    pub replaced: Option<Metadata>,
 }
 
 impl Target {
@@ -28,13 +29,13 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// A usage error where that is the input, or no regular file.
+    /// A usage error where that is the input, no regular file, or mounted.
     pub fn beside(output: &Path, image: &Image) -> Result<Self, Failure> {
         let io = |error| Failure::io(output, "looking for the output", &error);
         if output.as_os_str().as_bytes().ends_with(b"/") {
             return Err(Failure::usage(output, "is the name of a directory; give the name of a file"));
         }
-        let path = match fs::metadata(output) {
+        let (path, replaced) = match fs::metadata(output) {
             Ok(metadata) => {
                 refuse(output, &metadata)?;
                 if image.journal.as_ref().is_some_and(|journal| journal.is(&metadata)) {
@@ -46,12 +47,21 @@ impl Target {
                         "is the input; use --in-place to replace it, or give another name",
                     ));
                 }
-                real_name(output, &metadata).map_err(io)?
+                if let Some(places) = System::default().mounts(output, &metadata).places() {
+                    let reason = format!(
+                        "is mounted {places}, and what is written there would be lost: unmount it first, or give \
+                         another name"
+                    );
+                    return Err(Failure::usage(output, reason));
+                }
+                (real_name(output, &metadata).map_err(io)?, Some(metadata))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => end_of_links(output).map_err(io)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                (end_of_links(output).map_err(io)?, None)
+            }
             Err(error) => return Err(io(error)),
         };
-        Ok(Self { shown: output.to_owned(), path, in_place: false })
+        Ok(Self { shown: output.to_owned(), path, replaced })
     }
 
     /// The input itself, or what it points to.
@@ -76,9 +86,16 @@ impl Target {
                  another file with OUT",
             );
         }
+        if let Some(places) = image.mounts.places() {
+            let reason = format!(
+                "is mounted {places}, and what is written there would be lost: unmount it first, or write to \
+                 another file with OUT"
+            );
+            return Err(Failure::usage(&image.path, reason));
+        }
         let path = real_name(&image.path, &image.metadata)
             .map_err(|error| Failure::io(&image.path, "looking for its name", &error))?;
-        Ok(Self { shown: image.path.clone(), path, in_place: true })
+        Ok(Self { shown: image.path.clone(), path, replaced: Some(image.metadata.clone()) })
     }
 
     /// The directory in which the name is.

@@ -50,6 +50,7 @@ pub fn compare(
     for parts in twins(disks) {
         let inputs = [disks[0].filesystem(parts[0]), disks[1].filesystem(parts[1])];
         let comparison = crate::compare::compare([&inputs[0], &inputs[1]], options, extra, observer);
+        // For reports: filesystems of a disk have names.
         let name = parts[0].name.clone().unwrap_or_default();
         let comparison = comparison
             .map_err(|failed| SideError { error: Disk::error(parts[failed.side], failed.error), ..failed })?;
@@ -169,7 +170,8 @@ fn first_difference(inputs: [&Input<'_>; 2], range: Range<u64>) -> Option<u64> {
     while start < range.end {
         let end = range.end.min(start + STEP);
         if !inputs.iter().all(|input| input.is_hole(start..end)) {
-            let [one, other] = inputs.map(|input| input.range(start, end).unwrap_or_default());
+            let [one, other] =
+                inputs.map(|input| input.range(start, end).expect("what is copied of a disk lies in it"));
             if one != other {
                 let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
                 return Some(start + same as u64);

@@ -77,9 +77,8 @@ pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<Copy> {
     let length = bytes.len() as u64;
     let start = sector.checked_mul(sector_size).filter(|start| *start >= sector_size && *start < length);
     let Some(start) = start else { return Err(wrong("lies behind the end of the image")) };
-    if let Some(header) = bytes.get(usize::try_from(start).unwrap_or(usize::MAX)..)
-        && has_other_sizes(header, sector_size)
-    {
+    let in_memory = |at: u64| usize::try_from(at).expect("less than the length of a slice");
+    if has_other_sizes(&bytes[in_memory(start)..], sector_size) {
         return Err(Location::of(Structure::PartitionTable).unsupported(
             format!(
                 "a GPT of which the header has other sizes than {HEADER} bytes, and {ENTRY} for an entry"
@@ -88,8 +87,7 @@ pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<Copy> {
         ));
     }
     // The crate reads what is in the sector with the number 1.
-    let from = usize::try_from(start - sector_size).unwrap_or(usize::MAX);
-    let mut window = Cursor::new(bytes.get(from..).unwrap_or_default());
+    let mut window = Cursor::new(&bytes[in_memory(start - sector_size)..]);
     let header = read_header_from_arbitrary_device(&mut window, block_size(sector_size))
         .map_err(|error| wrong(&format!("can't be read: {error}")))?;
     // The crate takes one of other sizes for granted, if its checksum is right.
@@ -109,7 +107,11 @@ pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<Copy> {
     else {
         return Err(wrong("has its entries outside the image"));
     };
-    Ok(Copy { header, place: start..start + HEADER, entries })
+    let place = start..start + HEADER;
+    if place.end > length {
+        return Err(wrong("is cut short"));
+    }
+    Ok(Copy { header, place, entries })
 }
 
 /// The partitions of a table, whose checksum has to be right.
@@ -138,7 +140,7 @@ fn entries(bytes: &[u8], copy: &Copy, sector_size: u64) -> Result<Vec<Partition>
 }
 
 fn has_magic(bytes: &[u8], sector_size: u64) -> bool {
-    let at = usize::try_from(sector_size).unwrap_or(usize::MAX);
+    let at = usize::try_from(sector_size).expect("512 or 4096");
     bytes.get(at..).is_some_and(|rest| rest.starts_with(MAGIC))
 }
 

@@ -89,7 +89,10 @@ pub fn masked(bytes: &[u8], table: &Table) -> Vec<Patch> {
         }
         let mut entries = slice(bytes, &copy.entries).to_vec();
         for partition in &table.partitions {
-            entries[place_of_guid(partition)].fill(0);
+            // A backup that differs may have fewer entries.
+            if let Some(guid) = entries.get_mut(place_of_guid(partition)) {
+                guid.fill(0);
+            }
         }
         patches.push(Patch { offset: copy.place.start, bytes: header });
         patches.push(Patch { offset: copy.entries.start, bytes: entries });
@@ -101,15 +104,12 @@ pub fn masked(bytes: &[u8], table: &Table) -> Vec<Patch> {
 /// The GUIDs of partitions that patches replace.
 pub fn replaced(bytes: &[u8], table: &Table, patches: &[Patch]) -> Vec<[u8; 16]> {
     let entries = patches.iter().find(|patch| patch.bytes.len() as u64 != HEADER);
-    let Some((patch, place)) = entries.and_then(|patch| Some((patch, usize::try_from(patch.offset).ok()?)))
-    else {
-        return Vec::new();
-    };
-    let before = bytes.get(place..).unwrap_or_default();
+    let Some(patch) = entries else { return Vec::new() };
+    let before = slice(bytes, &(patch.offset..patch.offset + patch.bytes.len() as u64));
     let replaced = table.partitions.iter().filter_map(|partition| {
         let at = place_of_guid(partition);
-        let guid: [u8; 16] = before.get(at.clone())?.try_into().ok()?;
-        (patch.bytes.get(at)? != guid).then(|| Uuid::from_bytes_le(guid).into_bytes())
+        let guid = before[at.clone()].try_into().expect("a range of 16 bytes");
+        (patch.bytes[at] != guid).then(|| Uuid::from_bytes_le(guid).into_bytes())
     });
     replaced.collect()
 }
@@ -117,7 +117,7 @@ pub fn replaced(bytes: &[u8], table: &Table, patches: &[Patch]) -> Vec<[u8; 16]>
 /// Where the GUID of a partition lies among the entries, in bytes.
 fn place_of_guid(partition: &Partition) -> std::ops::Range<usize> {
     let at = (u64::from(partition.number) - 1) * ENTRY + 16;
-    let at = usize::try_from(at).unwrap_or(usize::MAX - 16);
+    let at = usize::try_from(at).expect("a place in a list of entries that was read into memory");
     at..at + 16
 }
 
@@ -146,7 +146,54 @@ pub fn crc32(bytes: &[u8]) -> u32 {
     crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
 }
 
+/// The bytes of a header or of a list of entries, which [`gpt::copy`] has found to lie in the image.
 fn slice<'b>(bytes: &'b [u8], range: &std::ops::Range<u64>) -> &'b [u8] {
-    let at = |offset| usize::try_from(offset).unwrap_or(usize::MAX);
-    bytes.get(at(range.start)..at(range.end)).unwrap_or_default()
+    let at = |offset| usize::try_from(offset).expect("at most the length of a slice");
+    &bytes[at(range.start)..at(range.end)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECTOR: usize = 512;
+
+    /// Writes a header with so many entries, which are in the sector behind it.
+    fn header(disk: &mut [u8], sector: u64, other: u64, entries: u32) {
+        let at = usize::try_from(sector).unwrap() * SECTOR;
+        let length = usize::try_from(u64::from(entries) * ENTRY).unwrap();
+        let sum = crc32(&disk[at + SECTOR..at + SECTOR + length]);
+        let mut header = b"EFI PART".to_vec();
+        for word in [0x1_0000, 92, 0, 0] {
+            header.extend(u32::to_le_bytes(word));
+        }
+        for word in [sector, other, 8, 100] {
+            header.extend(word.to_le_bytes());
+        }
+        header.extend([7; 16]);
+        header.extend((sector + 1).to_le_bytes());
+        for word in [entries, 128, sum] {
+            header.extend(word.to_le_bytes());
+        }
+        let own = crc32(&header);
+        header[16..20].copy_from_slice(&own.to_le_bytes());
+        disk[at..at + header.len()].copy_from_slice(&header);
+    }
+
+    #[test]
+    fn a_backup_may_have_fewer_entries() {
+        let mut disk = vec![0; 128 * SECTOR];
+        // The second entry: a type, a GUID, sectors 8 to 15.
+        let entry = 2 * SECTOR + 128;
+        disk[entry..entry + 32].fill(5);
+        disk[entry + 32] = 8;
+        disk[entry + 40] = 15;
+        header(&mut disk, 1, 120, 4);
+        header(&mut disk, 120, 1, 1);
+        let table = gpt::read(&disk, Some(512)).unwrap();
+        assert_eq!(table.partitions.iter().map(|one| one.number).collect::<Vec<_>>(), [2]);
+        let masked = masked(&disk, &table);
+        assert_eq!(masked.iter().map(|patch| patch.bytes.len()).collect::<Vec<_>>(), [92, 512, 92, 128]);
+        assert_eq!(masked[1].bytes[128 + 16..128 + 32], [0; 16]);
+    }
 }

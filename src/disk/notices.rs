@@ -27,6 +27,7 @@ pub fn neighbours(input: &Input<'_>, table: &Table, parts: &[Part]) -> Neighbour
     for part in parts {
         let start = part.bytes.start + UUID;
         let uuid = input.range(start, start + 16).and_then(<[u8]>::first_chunk);
+        // For warnings: filesystems of a disk have names.
         let name = part.name.clone().unwrap_or_default();
         found.extend(uuid.map(|uuid| (*uuid, (Owner::Filesystem, name))));
     }

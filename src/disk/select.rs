@@ -23,14 +23,18 @@ impl Selection {
 
     /// The filesystems that are meant, in the order of their offsets.
     pub(super) fn parts(&self, table: &Table, bytes: &[u8]) -> Result<Vec<Part>> {
-        let start = |partition: &Partition| usize::try_from(partition.bytes.start).unwrap_or(usize::MAX);
-        let holds_ext = |partition: &Partition| bytes.get(start(partition)..).is_some_and(is_ext);
+        let rest = |partition: &Partition| bytes.get(usize::try_from(partition.bytes.start).ok()?..);
+        let holds_ext = |partition: &Partition| rest(partition).is_some_and(is_ext);
         let mut chosen: Vec<usize> = if self.partitions.is_empty() {
             (0..table.partitions.len()).filter(|index| holds_ext(&table.partitions[*index])).collect()
         } else {
             self.partitions.iter().map(|wanted| find(table, wanted)).collect::<Result<_>>()?
         };
         if chosen.is_empty() {
+            // Some ISO images have a partition table as well.
+            if let Some(foreign) = crate::source::foreign(bytes) {
+                return Err(foreign);
+            }
             return Err(Location::of(Structure::PartitionTable).unsupported(
                 format!("none of the {} partitions holds an ext filesystem", table.partitions.len()),
                 "give a disk with an ext filesystem, or use --offset, or --sector-size if its sectors are larger",

@@ -99,7 +99,8 @@ impl Disk<'_> {
                 Segment::Copied(_) => {}
                 Segment::Patched(patch) => {
                     let there = self.input.range(patch.offset, patch.offset + patch.bytes.len() as u64);
-                    let pairs = there.unwrap_or_default().iter().zip(&patch.bytes);
+                    let there = there.expect("patches replace what was read of the table");
+                    let pairs = there.iter().zip(&patch.bytes);
                     let first = pairs.take_while(|(one, other)| one == other).count();
                     if first < patch.bytes.len() {
                         let offset = patch.offset + first as u64;
@@ -316,6 +317,7 @@ impl Shifted<'_> {
     fn differs(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> bool {
         for part in parts {
             let Some(length) = SUPERBLOCK_END.checked_sub(offset).filter(|length| *length > 0) else { break };
+            // At most SUPERBLOCK_END.
             let head = &part[..part.len().min(length as usize)];
             if self.input.range(offset, offset + head.len() as u64) != Some(head) {
                 return true;

@@ -48,7 +48,7 @@ pub const HASHES_SIZE: usize = 8;
 /// A record length as stored, in a block of `block_size` bytes: 65536 does not fit 16 bits.
 pub fn encode_rec_len(len: usize, block_size: usize) -> U16 {
     debug_assert!(len <= block_size && len.is_multiple_of(4));
-    let [a, b, c, _] = u32::try_from(len).unwrap_or(0).to_le_bytes();
+    let [a, b, c, _] = u32::try_from(len).expect("fits: no longer than a block").to_le_bytes();
     if block_size < 65536 {
         U16::from_bytes([a, b])
     } else if len == block_size {

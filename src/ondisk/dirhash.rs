@@ -100,7 +100,7 @@ impl DirHash {
 
     /// The words of a chunk; where the name ends, the padding is made of the remaining length.
     fn words<const N: usize>(&self, chunk: &[u8], remaining: usize) -> [u32; N] {
-        let length = u32::try_from(remaining).unwrap_or(u32::MAX) & 0xFF;
+        let length = u32::try_from(remaining).expect("fits: names are short") & 0xFF;
         let padding = length.wrapping_mul(0x0101_0101);
         let mut words = [padding; N];
         for (word, bytes) in words.iter_mut().zip(chunk.chunks(4)) {

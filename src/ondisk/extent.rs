@@ -51,7 +51,7 @@ on_disk! {
 
 /// Entries that a block of `block_size` bytes holds.
 pub fn entries_per_block(block_size: usize) -> u16 {
-    u16::try_from((block_size - ENTRY_SIZE) / ENTRY_SIZE).unwrap_or(u16::MAX)
+    u16::try_from((block_size - ENTRY_SIZE) / ENTRY_SIZE).expect("fits: a block has at most 64 KiB")
 }
 
 /// Whether e2fsck takes the start of `i_block` for the root of an extent tree, even without the EXTENTS

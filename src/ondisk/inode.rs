@@ -206,21 +206,23 @@ impl Timestamp {
         Self { seconds, nanoseconds: 0 }
     }
 
-    /// Decodes a time and its extra word: two bits of epoch, thirty of nanoseconds.
-    ///
-    /// `None` where the kernel and e2fsck disagree: epoch 3 with a negative low word was the
-    /// encoding of times before 1970 in old kernels, and is the years 2310 to 2378 in new ones.
-    pub fn decode(low: U32, extra: U32) -> Option<Self> {
+    /// Decodes a time and its extra word: two bits of epoch, thirty of nanoseconds; as the kernel does
+    /// (`ext4_decode_extra_time`).
+    pub fn decode(low: U32, extra: U32) -> Self {
         let low = i64::from(i32::from_le_bytes(low.to_bytes()));
         let epoch = i64::from(extra.get() & 3);
-        if epoch == 3 && low < 0 {
-            return None;
-        }
-        Some(Self { seconds: low + (epoch << 32), nanoseconds: extra.get() >> 2 })
+        Self { seconds: low + (epoch << 32), nanoseconds: extra.get() >> 2 }
     }
 
-    /// The low word and the extra word. `None` if the time can't be stored so that all readers
-    /// agree; without `wide` (an inode of 128 bytes), only whole seconds up to 2038 can.
+    /// Whether kernel and e2fsck read the encoding of this time differently: epoch 3 with a negative low word
+    /// are the years 2310 to 2378, but older kernels wrote times before 1970 in this way, and e2fsck
+    /// (`check_inode_extra_negative_epoch`) offers to change them to these.
+    pub fn is_ambiguous(self) -> bool {
+        ((3 << 32) - (1 << 31)..3 << 32).contains(&{ self.seconds })
+    }
+
+    /// The low word and the extra word. `None` if an inode can't hold the time; without `wide` (an inode of
+    /// 128 bytes), only whole seconds up to 2038 can be.
     pub fn encode(self, wide: bool) -> Option<(U32, U32)> {
         let max = if wide { Self::MAX_WIDE } else { Self::MAX_NARROW };
         if !(Self::MIN..=max).contains(&{ self.seconds }) || (!wide && self.nanoseconds != 0) {
@@ -231,7 +233,8 @@ impl Timestamp {
         let signed = i64::from(i32::from_le_bytes([a, b, c, d]));
         let epoch = u32::try_from((self.seconds - signed) >> 32).ok()?;
         let extra = U32::new(epoch | self.nanoseconds << 2);
-        (Self::decode(low, extra) == Some(self)).then_some((low, extra))
+        // Only nanoseconds of 30 bits and more, which no inode has, would not come back.
+        (Self::decode(low, extra) == self).then_some((low, extra))
     }
 }
 
@@ -264,7 +267,7 @@ mod tests {
         {
             let time = Timestamp { seconds, nanoseconds: 999_999_999 };
             let (low, extra) = time.encode(true).unwrap();
-            assert_eq!(Timestamp::decode(low, extra), Some(time), "{seconds}");
+            assert_eq!(Timestamp::decode(low, extra), time, "{seconds}");
         }
         assert_eq!(Timestamp::from_seconds(Timestamp::MAX_WIDE + 1).encode(true), None);
         assert_eq!(Timestamp::from_seconds(Timestamp::MIN - 1).encode(true), None);
@@ -279,11 +282,25 @@ mod tests {
         assert_eq!((low.get(), extra.get()), (0x8000_0000, 1));
     }
 
+    /// 2345-08-11T16:38:24Z for the kernel (6.18) and debugfs, 1937-04-21T21:13:36Z after e2fsck -fy.
     #[test]
-    fn the_ambiguous_encoding_is_not_guessed_at() {
-        assert_eq!(Timestamp::decode(U32::new(0xFFFF_FFFF), U32::new(3)), None);
-        let year_2350 = Timestamp::from_seconds(0x2_FFFF_FFFF);
-        assert_eq!(year_2350.encode(true), None);
+    fn the_ambiguous_encoding_is_read_as_the_kernel_reads_it() {
+        let time = Timestamp::decode(U32::new(0xC280_0000), U32::new(3));
+        assert_eq!(time, Timestamp::from_seconds(11_853_103_104));
+        assert_eq!(time.encode(true), Some((U32::new(0xC280_0000), U32::new(3))));
+        assert!(time.is_ambiguous());
+        // The first and the last such second, and those beside them.
+        for (low, epoch, ambiguous) in [
+            (0x7FFF_FFFF_u32, 2, false),
+            (0x8000_0000, 3, true),
+            (0xFFFF_FFFF, 3, true),
+            (0, 3, false),
+            (0x8000_0000, 2, false),
+            (0x8000_0000, 0, false),
+        ] {
+            let time = Timestamp::decode(U32::new(low), U32::new(epoch));
+            assert_eq!(time.is_ambiguous(), ambiguous, "{low:#x} {epoch}");
+        }
     }
 
     #[test]

@@ -89,7 +89,7 @@ pub struct Plan {
 ///
 /// # Errors
 ///
-/// `DoesNotFit` where the image has too few blocks or inodes, `Unsupported` where a structure
+/// `DoesNotFit` or `TooFewInodes` where the image has too few blocks or inodes, `Unsupported` where a structure
 /// can't hold what the tree asks of it, `Options` where there is no filesystem of the size that is asked for.
 pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &Options) -> Result<Plan> {
     let Reading { tree, specials, inodes: before, .. } = reading;

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::resize;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::ondisk::features::Compat;
@@ -118,12 +119,15 @@ impl Numbering {
     ///
     /// # Errors
     ///
-    /// `DoesNotFit`.
+    /// `TooFewInodes`.
     pub fn check(&self, geometry: &Geometry) -> Result<()> {
         let available = geometry.inodes_count();
         if self.last().0 > available {
-            let needed = self.count().into();
-            return Err(Error::DoesNotFit { unit: "inodes", needed, available: available.into() });
+            return Err(Error::TooFewInodes {
+                needed: self.count().into(),
+                available: available.into(),
+                bytes: resize::bytes_for_inodes(geometry, self.last()),
+            });
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Incompat};
 use crate::policy::SizePolicy;
 use crate::source::Source;
-use crate::units::{GroupNr, div_up};
+use crate::units::{GroupNr, InodeNr, div_up};
 
 /// Blocks that the last group has besides its own metadata; a smaller one is left away, as resize2fs does it.
 const LEAST_ROOM: u64 = 50;
@@ -69,6 +69,25 @@ pub fn lay_out<T>(
 
 fn refused<T>(words: String) -> Result<T> {
     Err(Error::Options(words))
+}
+
+/// Returns the bytes of a small filesystem of this shape that has an inode of this number; `None` where
+/// there can't be one.
+pub fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
+    /// resize2fs rounds the length of a file down to pages, whose size is 64 KiB on some machines.
+    const PAGE: u64 = 64 << 10;
+    let geometry = at_least(from, least_end(from, groups_for_inodes(from, last)));
+    geometry.ok().map(|geometry| bytes(&geometry).next_multiple_of(PAGE))
+}
+
+/// Returns the fewest groups that have an inode of this number.
+pub(super) fn groups_for_inodes(from: &Geometry, last: InodeNr) -> u32 {
+    last.0.div_ceil(from.inodes_per_group).max(1)
+}
+
+/// Returns the end of a filesystem that has one block in the last of its groups.
+pub(super) fn least_end(from: &Geometry, groups: u32) -> u64 {
+    from.first_data_block + u64::from(groups - 1) * from.blocks_per_group + 1
 }
 
 /// The geometry with as many of so many blocks as there can be.

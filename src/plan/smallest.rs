@@ -1,6 +1,6 @@
 //! The smallest filesystem that holds everything, for `--size min`.
 
-use super::resize::{Attempt, at_least, groups_of, with_blocks};
+use super::resize::{Attempt, at_least, groups_for_inodes, groups_of, least_end, with_blocks};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::units::{GroupNr, InodeNr};
@@ -33,11 +33,11 @@ pub fn smallest<T>(
     demand: Demand,
     attempt: impl Fn(&Geometry) -> Result<Attempt<T>>,
 ) -> Result<(Geometry, T)> {
-    let mut groups = demand.last_inode.0.div_ceil(from.inodes_per_group).max(1);
+    let mut groups = groups_for_inodes(from, demand.last_inode);
     let mut lack = None;
     for _ in 0..MOST_TRIES {
         let end = |groups: u32| from.first_data_block + u64::from(groups) * from.blocks_per_group;
-        let least = at_least(from, end(groups - 1) + 1)?;
+        let least = at_least(from, least_end(from, groups))?;
         let metadata =
             (from.first_data_block + static_blocks(&least)).next_multiple_of(from.blocks_per_cluster);
         let enough = least.blocks_count.max(metadata + demand.blocks);

@@ -49,11 +49,14 @@ pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
             "make the image with revision 1",
         ));
     }
-    Ok(source.features().union(needed).difference(Features {
+    let mut dropped = Features {
         incompat: Incompat::NEEDS_RECOVERY,
         ro_compat: RoCompat::ORPHAN_PRESENT | RoCompat::SHARED_BLOCKS,
         ..Features::default()
-    }))
+    };
+    // The Hurd does not know it, and e2fsck takes it away.
+    dropped.incompat.set(Incompat::FILETYPE, source.is_of_hurd());
+    Ok(source.features().union(needed).difference(dropped))
 }
 
 /// What of the superblock the settings fix: the fields that follow neither from the tree nor from the

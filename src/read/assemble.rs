@@ -111,9 +111,10 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 
     fn new_id(&mut self, index: Option<usize>) -> NodeId {
-        // There are at most as many nodes as inodes, and one more: their number has 32 bits.
-        let id = NodeId(u32::try_from(self.order.len()).unwrap_or(u32::MAX));
-        self.order.push(index.and_then(|index| u32::try_from(index).ok()).unwrap_or(MISSING));
+        // Inodes have numbers of 32 bits without 0, and there is at most one node more than inodes.
+        let narrow = |count: usize| u32::try_from(count).expect("fits: no more than there are inodes");
+        let id = NodeId(narrow(self.order.len()));
+        self.order.push(index.map_or(MISSING, narrow));
         if let Some(index) = index {
             self.found[index].id = id;
         }
@@ -316,7 +317,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
 
 /// Puts nodes, which have the order of their inodes, into that of the tree, and tells them what was found.
 fn order_nodes(nodes: &mut Vec<Node>, order: &[u32], found: &[Found]) {
-    let missing = u32::try_from(nodes.len()).unwrap_or(MISSING);
+    let missing = u32::try_from(nodes.len()).expect("fits: inodes have numbers of 32 bits");
     if order[NodeId::LOST_FOUND.index()] == MISSING {
         nodes.push(missing_lost_found());
     }

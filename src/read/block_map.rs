@@ -24,7 +24,7 @@ struct Level<'a> {
 pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode) -> Result<FileMap> {
     let pointers = source.geometry.pointers_per_block();
     let mut map = FileMap::default();
-    let root = |slot: usize| le32(&inode.i_block, slot * 4).unwrap_or(0);
+    let root = |slot: usize| le32(&inode.i_block, slot * 4).expect("fits: i_block has 15 words");
     for slot in 0..12 {
         push(source, budget, number, &mut map, None, slot as u64, root(slot))?;
     }
@@ -86,7 +86,7 @@ fn open<'a>(
     }
     budget.take_node(inode, block)?;
     map.nodes.push(block);
-    Ok(Level { bytes: source.block(block).unwrap_or_default(), block, below, first, next: 0 })
+    Ok(Level { bytes: source.checked_block(block), block, below, first, next: 0 })
 }
 
 fn push(

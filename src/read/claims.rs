@@ -146,8 +146,8 @@ impl Claims {
     pub fn check(&mut self, content: Content<'_>, cluster: u64) -> Result<()> {
         self.others.shrink_to_fit();
         self.others.par_sort_unstable_by_key(Claim::key);
-        // Runs are counted by 32 bits.
-        self.order = (0..u32::try_from(content.runs.len()).unwrap_or(u32::MAX)).collect();
+        let count = u32::try_from(content.runs.len()).expect("fits: Inodes::check_counts refuses more runs");
+        self.order = (0..count).collect();
         self.order.par_sort_unstable_by_key(|index| {
             let run = &content.runs[*index as usize];
             // Of claims on the same blocks, which are refused, the first is told of.

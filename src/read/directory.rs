@@ -189,7 +189,10 @@ impl<'a> Reader<'_, 'a> {
         let directory = self.directory;
         let count = directory.runs.last().map_or(0, Run::end);
         let index = if directory.indexed {
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
+            let count = u32::try_from(count).map_err(|_| {
+                let at = Location::of(Structure::Directory).inode(directory.number);
+                at.value("the number of blocks", count, format!("at most {}, with an index", u32::MAX))
+            })?;
             let index = ReadIndex::read(self.source, directory, count);
             Some(index.map_err(|error| error.with_remedy(REBUILD))?)
         } else {
@@ -213,15 +216,15 @@ impl<'a> Reader<'_, 'a> {
     fn inline(&mut self, [head, value]: Parts<'a>) -> Result<InodeNr> {
         let number = self.directory.number;
         let at = || Location::of(Structure::Directory).inode(number);
-        let parent = le32(head, 0).unwrap_or(0);
-        let list = head.get(dir_entry::INLINE_PARENT_SIZE..).unwrap_or_default();
+        let (parent, list) = head.split_first_chunk().expect("fits: i_block has 60 bytes");
+        let parent = u32::from_le_bytes(*parent);
         self.names(list, list.len(), at)?;
         self.names(value, value.len(), at)?;
         Ok(InodeNr(parent))
     }
 
     fn block(&mut self, block: BlockNr, place: u32, index: Option<&ReadIndex>) -> Result<()> {
-        let bytes = self.source.block(block).unwrap_or_default();
+        let bytes = self.source.checked_block(block);
         let role = index.map(|index| index.role(place));
         // The names of a node end with the block: its index hides in the last one.
         let is_node = role == Some(Role::Node);
@@ -266,7 +269,7 @@ impl<'a> Reader<'_, 'a> {
             return Err(self.at(block).wrong("does not begin with '.' and '..'"));
         };
         // The first entry has no more room than a second one would take.
-        let bytes = self.source.block(block).unwrap_or_default();
+        let bytes = self.source.checked_block(block);
         let length =
             view::<DirEntry>(bytes).map_or(0, |entry| dir_entry::decode_rec_len(entry.rec_len, bytes.len()));
         let second =
@@ -283,7 +286,7 @@ impl<'a> Reader<'_, 'a> {
 
     /// The hashes of an entry, which end at an offset.
     fn hashes(&self, bytes: &[u8], end: usize, at: &impl Fn() -> Location) -> Result<[u32; 2]> {
-        let hashes = [8, 4].map(|before| le32(bytes, end - before).unwrap_or(0));
+        let hashes = [8, 4].map(|before| le32(bytes, end - before).expect("fits: rec_len has room for them"));
         // In an index, the lowest bit tells where a run of equal hashes goes on.
         if hashes[0] & 1 != 0 {
             return Err(at().value("the hash of an entry", hashes[0], "an even number"));
@@ -315,10 +318,8 @@ impl<'a> Reader<'_, 'a> {
                 ));
             }
             if in_use {
-                let name = bytes
-                    .get(offset + dir_entry::HEADER_SIZE..)
-                    .and_then(|rest| rest.get(..name_len))
-                    .unwrap_or_default();
+                // The entry has room for it.
+                let name = &bytes[offset + dir_entry::HEADER_SIZE..][..name_len];
                 if self.directory.flags.contains(InodeFlags::ENCRYPT) && !matches!(name, b"." | b"..") {
                     // Ciphertext may hold any byte.
                     if name.len() < NAME_MIN {

@@ -73,9 +73,9 @@ pub fn read(
         return Err(at().wrong("has xattrs of its own"));
     }
     let map = file_map::read(source, budget, raw.number, &inode)?;
-    let size = usize::try_from(inode.size()).ok().filter(|size| (1..=disk::VALUE_MAX).contains(size));
+    let size = usize::try_from(inode.size()).ok().filter(|size| *size <= disk::VALUE_MAX);
     let Some(size) = size else {
-        return Err(at().value("i_size", inode.size(), format!("1 to {}", disk::VALUE_MAX)));
+        return Err(at().value("i_size", inode.size(), format!("at most {}", disk::VALUE_MAX)));
     };
     let blocks = source.geometry.blocks_of_bytes(size as u64);
     if map.dense_blocks() != Some(blocks) {

@@ -55,15 +55,21 @@ pub fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Result<()>
     Ok(())
 }
 
+/// e2fsck lets pass what it does not know, and so may newer kernels do.
+const REMOVE: &str =
+    "use a newer version of ext4-canon, if there is one, or remove all that is encrypted in this way";
+
 fn check_context(source: &Source<'_>, value: &[u8], at: impl Fn() -> Location) -> Result<()> {
     let Some(context) = Context::parse(value) else {
-        return Err(at().wrong("has an encryption context of no known version and length"));
+        return Err(match value.first() {
+            Some(1 | 2) | None => at().wrong("has an encryption context of a wrong length"),
+            Some(version) => at().unsupported(format!("an encryption context of version {version}"), REMOVE),
+        });
     };
     if !context.is_known() {
-        return Err(at().unsupported(
-            format!("an encryption policy with the flags {:#04x}", context.flags()),
-            "use a newer version of ext4-canon, if there is one",
-        ));
+        return Err(
+            at().unsupported(format!("an encryption policy with the flags {:#04x}", context.flags()), REMOVE)
+        );
     }
     if context.is_bound() && !source.features().compat.contains(Compat::STABLE_INODES) {
         return Err(at().unsupported(

@@ -52,13 +52,13 @@ pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode
             continue;
         }
         node.next += 1;
-        let raw = node.bytes.get(ENTRY_SIZE * usize::from(node.next)..).unwrap_or_default();
+        let raw = &node.bytes[ENTRY_SIZE * usize::from(node.next)..];
         let (block, depth) = (node.block, node.depth);
         if depth == 0 {
-            if let Some(extent) = view::<Extent>(raw) {
-                reader.extent(budget, block, *extent)?;
-            }
-        } else if let Some(index) = view::<ExtentIndex>(raw) {
+            let extent = view::<Extent>(raw).expect("fits: the header was checked against the room");
+            reader.extent(budget, block, *extent)?;
+        } else {
+            let index = view::<ExtentIndex>(raw).expect("fits: the header was checked against the room");
             let child = reader.descend(block, index, depth)?;
             child.block.map_or(Ok(()), |block| budget.take_node(number, block))?;
             path.push(child);
@@ -113,7 +113,8 @@ impl<'a> Reader<'_, 'a> {
             && let Some(expected) =
                 self.source.checksums.extent_block(self.inode, self.generation, bytes, max)
         {
-            let found = le32(bytes, ENTRY_SIZE * (usize::from(max) + 1)).unwrap_or(0);
+            let found = le32(bytes, ENTRY_SIZE * (usize::from(max) + 1))
+                .expect("fits: no power of two is a multiple of 12, and 4 bytes or more are left");
             if found != expected {
                 return Err(self.at(block).corrupt(Problem::Checksum { found, expected }));
             }
@@ -129,10 +130,10 @@ impl<'a> Reader<'_, 'a> {
         if !self.source.has_blocks(leaf, 1) {
             return Err(self.at(block).value("ei_leaf", leaf.0, "a block of the filesystem"));
         }
-        let bytes = self.source.block(leaf).unwrap_or_default();
+        let bytes = self.source.checked_block(leaf);
         let child = self.node(bytes, Some(leaf), Some(depth))?;
         // Index and extent entries both begin with their first logical block.
-        let found = le32(bytes, ENTRY_SIZE).unwrap_or(0);
+        let found = le32(bytes, ENTRY_SIZE).expect("fits: the node has an entry");
         if found != first {
             return Err(self.at(Some(leaf)).value("the first logical block", found, first));
         }

@@ -1,6 +1,7 @@
 //! Where an inode's blocks lie: an extent tree or a block map, as one list of runs.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -166,6 +167,31 @@ impl FileMap {
         }
     }
 
+    /// Drops a range of logical blocks, and reports the runs that lay in it.
+    pub fn punch(&mut self, range: Range<u64>, mut dropped: impl FnMut(Run)) {
+        let within = |run: &Run| u64::from(run.logical) < range.end && run.end() > range.start;
+        if range.is_empty() || !self.runs.iter().any(within) {
+            return;
+        }
+        for run in std::mem::take(&mut self.runs) {
+            if !within(&run) {
+                self.runs.push(run);
+                continue;
+            }
+            let first = u64::from(run.logical);
+            let narrow = |count: u64| u32::try_from(count).expect("fits: no more blocks than the run has");
+            let before = narrow(range.start.max(first) - first);
+            let until = narrow(range.end.min(run.end()) - first);
+            if before > 0 {
+                self.runs.push(run.part(run.logical, before));
+            }
+            dropped(run.part(run.logical + before, until - before));
+            if until < run.count {
+                self.runs.push(run.from(run.logical + until));
+            }
+        }
+    }
+
     /// Checks that each block lies at the same place in its cluster, of so many blocks, as in the
     /// file, and that one logical cluster is one cluster.
     fn check_clusters(&self, number: InodeNr, cluster: u64) -> Result<()> {
@@ -242,6 +268,30 @@ mod tests {
         assert_eq!(of(&[put(8, 14, 300)]), [run(0, 8, 100), run(8, 14, 300), run(22, 8, 202)]);
         assert_eq!(of(&[hole(0, 30), put(4, 1, 7)]), [run(4, 1, 7)]);
         assert!(edited(map(), &[hole(0, 1)]).nodes.is_empty());
+    }
+
+    #[test]
+    fn what_is_punched_is_reported() {
+        let punched = |range: Range<u64>| {
+            let mut map =
+                FileMap { runs: smallvec![run(0, 10, 100), run(20, 10, 200)], nodes: smallvec![BlockNr(5)] };
+            let mut dropped = Vec::new();
+            map.punch(range, |run| dropped.push(run));
+            assert_eq!(map.nodes[..], [BlockNr(5)]);
+            (map.runs.into_vec(), dropped)
+        };
+        assert_eq!(
+            punched(3..22),
+            (vec![run(0, 3, 100), run(22, 8, 202)], vec![run(3, 7, 103), run(20, 2, 200)])
+        );
+        assert_eq!(
+            punched(4..5),
+            (vec![run(0, 4, 100), run(5, 5, 105), run(20, 10, 200)], vec![run(4, 1, 104)])
+        );
+        assert_eq!(punched(0..u64::MAX), (vec![], vec![run(0, 10, 100), run(20, 10, 200)]));
+        for nothing in [10..20, 30..u64::MAX, 5..5] {
+            assert_eq!(punched(nothing), (vec![run(0, 10, 100), run(20, 10, 200)], vec![]));
+        }
     }
 
     #[test]

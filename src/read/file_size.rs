@@ -25,7 +25,7 @@ pub fn settle(
                 .wrong("is to be truncated, but the Merkle tree behind its end is in use"));
         }
         check_size(source, number, size, limit)?;
-        return verity::check(source, number, size, flags, map);
+        return verity::settle(source, number, size, flags, map, dropped);
     }
     if orphan {
         // Whatever lies behind the end was about to go.

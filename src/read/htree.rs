@@ -106,7 +106,7 @@ impl ReadIndex {
             level = below;
         }
         let lost = (0..).zip(&roles).find(|(place, (found, _))| place != found).map(|(place, _)| place);
-        let count = u32::try_from(roles.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(roles.len()).expect("fits: each is another block of the directory");
         if let Some(place) = lost.or_else(|| (count < blocks).then_some(count)) {
             return Err(
                 at(directory).wrong(format!("has an index that leads to all blocks but number {place}"))
@@ -163,7 +163,8 @@ fn at(directory: Held<'_, '_>) -> Location {
 }
 
 impl<'a> Walk<'_, 'a> {
-    /// The block at a place in the directory, which has it.
+    /// The block at a place in the directory, which has it. (One that a fast commit made has none: its index
+    /// is refused for want of a root.)
     fn block(&self, place: u32) -> (BlockNr, &'a [u8]) {
         let block = block_at(self.directory.runs, place).unwrap_or(BlockNr(0));
         (block, self.source.block(block).unwrap_or_default())
@@ -193,7 +194,7 @@ impl<'a> Walk<'_, 'a> {
             return Err(at().value("hash_version", version, expected));
         }
         let levels = htree::max_levels(self.source.features().incompat.contains(Incompat::LARGE_DIR));
-        let size = u8::try_from(size_of::<DxRootInfo>()).unwrap_or(u8::MAX);
+        let size = u8::try_from(size_of::<DxRootInfo>()).expect("fits: it is 8");
         for (field, found, most, least) in [
             ("reserved_zero", info.reserved_zero.get(), 0, 0),
             ("info_length", info.info_length.into(), size, size),

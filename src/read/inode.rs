@@ -9,11 +9,14 @@ use super::xattr;
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
-use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
 use crate::ondisk::{le16, le32};
 use crate::source::Source;
 use crate::tree::{Kind, Node, NodeId, Text};
 use crate::units::{BlockNr, InodeNr};
+
+/// What to do about a symlink that kernels, e2fsck and debugfs read differently.
+const NEW_SYMLINK: &str =
+    "remove it with debugfs's rm, make it again with its symlink command, and run e2fsck -f";
 
 /// A live inode of the tree, decoded and checked by itself: all but its node. What it holds lies in [`Inodes`].
 #[derive(Debug)]
@@ -131,12 +134,7 @@ pub fn read<'a>(
     check_extra_isize(source, raw, &inode)?;
     check_flags(source, number, &inode)?;
     check_hurd(source, number, &inode)?;
-    let mtime = Timestamp::decode(inode.i_mtime, inode.i_mtime_extra).ok_or_else(|| {
-        at().wrong(
-            "i_mtime is before 1970 in an encoding that new kernels read as the years 2310 to 2378, \
-             so the time is not certain",
-        )
-    })?;
+    let mtime = Timestamp::decode(inode.i_mtime, inode.i_mtime_extra);
     if mtime.nanoseconds >= 1_000_000_000 {
         return Err(at()
             .value("the nanoseconds of i_mtime", mtime.nanoseconds, "below 1000000000")
@@ -144,6 +142,8 @@ pub fn read<'a>(
     }
     let (inline_data, xattrs) =
         inodes.add_xattrs(|list| xattr::in_body(source, number, &inode, raw.bytes, list))?;
+    inodes.stray_inline_data +=
+        usize::from(inline_data.is_some() && !inode.flags().contains(InodeFlags::INLINE_DATA));
     let inline = inline_parts(source, raw, &inode, inline_data)?;
     let Stored { content, parts, mut map } = read_content(source, budget, raw, &inode, inline)?;
     let xattr_block = xattr_block(source, number, &inode)?;
@@ -193,21 +193,6 @@ pub fn read<'a>(
 /// Checks that an inode of this number can be in use.
 fn check_use(source: &Source<'_>, number: InodeNr, inode: &Inode, orphan: bool) -> Result<()> {
     let at = || Location::of(Structure::Inode).inode(number);
-    if number < source.geometry.first_inode && !matches!(number, InodeNr::ROOT | InodeNr::BOOT_LOADER) {
-        if number.0 >= GOOD_OLD_FIRST_INO {
-            // Nobody makes a filesystem with more of them: it is the field that is damaged.
-            return Err(Location::of(Structure::Superblock)
-                .value(
-                    "s_first_ino",
-                    source.geometry.first_inode.0,
-                    format!("at most {number}, which is in use"),
-                )
-                .with_remedy("set it to 11 with debugfs's set_super_value"));
-        }
-        return Err(at()
-            .wrong("is reserved, but in use")
-            .with_remedy("clear it with debugfs's clri and run e2fsck -f"));
-    }
     // In an orphan, the field is the next orphan's number.
     if inode.i_dtime.get() != 0 && !orphan {
         return Err(at().value("i_dtime", inode.i_dtime.get(), "0, since the inode has links"));
@@ -244,7 +229,7 @@ fn check_extra_isize(source: &Source<'_>, raw: &RawInode<'_>, inode: &Inode) -> 
     }
     let number = raw.number;
     // The kernel takes 0 for the size of all fields that it knows, e2fsck for that of none.
-    let behind = raw.bytes.get(disk::BASE_SIZE..size_of::<Inode>()).unwrap_or_default();
+    let behind = &raw.bytes[disk::BASE_SIZE..size_of::<Inode>()];
     if inode.i_extra_isize.get() == 0 && behind.iter().any(|byte| *byte != 0) {
         return Err(Location::of(Structure::Inode).inode(number).unsupported(
             "i_extra_isize is 0, but there are times behind it, which the kernel reads and e2fsck does not",
@@ -395,7 +380,7 @@ fn read_content<'a>(
             if matches!(format, disk::S_IFIFO | disk::S_IFSOCK) {
                 return Ok(Stored::empty(Content::Empty));
             }
-            let word = |slot: usize| le32(&inode.i_block, slot * 4).unwrap_or(0);
+            let word = |slot: usize| le32(&inode.i_block, slot * 4).expect("fits: i_block has 15 words");
             match disk::decode_device(word(0), word(1)) {
                 Some((major, minor)) => Ok(Stored::empty(Content::Device(major, minor))),
                 None => Err(at()
@@ -417,9 +402,12 @@ fn inline_parts<'a>(
     let at = || Location::of(Structure::Inode).inode(raw.number);
     let flags = inode.flags();
     if !flags.contains(InodeFlags::INLINE_DATA) {
+        // With an extent tree, the kernel shows this xattr to nobody. Without one, it may be the flag that is lost.
         return match value {
-            Some(_) => Err(at().wrong("has the xattr system.data without the INLINE_DATA flag")),
-            None => Ok(None),
+            Some(_) if !flags.contains(InodeFlags::EXTENTS) => Err(at()
+                .wrong("has the xattr system.data without the INLINE_DATA flag, and no extent tree")
+                .with_remedy("remove this xattr with debugfs's ea_rm, if the content lies in blocks")),
+            _ => Ok(None),
         };
     }
     if !source.features().incompat.contains(Incompat::INLINE_DATA) {
@@ -434,7 +422,7 @@ fn inline_parts<'a>(
     let Some(value) = value else {
         return Err(at().wrong("has inline data, but no xattr system.data"));
     };
-    let head = raw.bytes.get(disk::I_BLOCK..disk::I_BLOCK + disk::I_BLOCK_SIZE).unwrap_or_default();
+    let head = &raw.bytes[disk::I_BLOCK..][..disk::I_BLOCK_SIZE];
     Ok(Some([head, value]))
 }
 
@@ -452,6 +440,7 @@ fn inline_content<'a>(
         disk::S_IFREG => {
             // After a file was cut, there may be more bytes than it has. mke2fs leaves a file of zeros
             // with fewer: for kernel and e2fsck, what is missing is zeros.
+            // (A size that memory can't hold is cut to what there is just as well.)
             let live = usize::try_from(size).unwrap_or(usize::MAX);
             let (head_len, value_len) =
                 (live.min(head.len()), live.saturating_sub(head.len()).min(value.len()));
@@ -465,7 +454,8 @@ fn inline_content<'a>(
         }
         disk::S_IFDIR => Ok(Stored::in_inode(Content::Directory, [head, value])),
         disk::S_IFLNK if head.contains(&0) || value.contains(&0) => {
-            Err(at().wrong("is a symlink whose target has a NUL byte"))
+            // The kernel ends the target there, and debugfs does not.
+            Err(at().wrong("is a symlink whose target has a NUL byte").with_remedy(NEW_SYMLINK))
         }
         disk::S_IFLNK => Ok(Stored::in_inode(Content::Symlink, [head, value])),
         _ => Err(at().wrong("has inline data, but is neither file, directory nor symlink")),
@@ -516,7 +506,7 @@ fn read_symlink<'a>(
                 "is a symlink of less than 60 bytes in a block, which kernel and e2fsck read differently",
             ));
         }
-        let in_place = raw.bytes.get(disk::I_BLOCK..disk::I_BLOCK + disk::I_BLOCK_SIZE).unwrap_or_default();
+        let in_place = &raw.bytes[disk::I_BLOCK..][..disk::I_BLOCK_SIZE];
         (in_place, FileMap::default())
     } else {
         let map = file_map::read(source, budget, number, inode)?;
@@ -529,9 +519,9 @@ fn read_symlink<'a>(
         if size >= source.geometry.block_size as u64 {
             return Err(at().value("i_size", size, "a symlink of one block, with room for a NUL"));
         }
-        (source.block(run.physical()).unwrap_or_default(), map)
+        (source.checked_block(run.physical()), map)
     };
-    let length = usize::try_from(size).unwrap_or(usize::MAX);
+    let length = usize::try_from(size).expect("fits: less than 60 bytes, or than a block");
     if inode.flags().contains(InodeFlags::ENCRYPT) {
         // The length of the ciphertext stands before it.
         let stored = le16(target, 0).map_or(0, |length| u64::from(length) + 2);
@@ -546,11 +536,10 @@ fn read_symlink<'a>(
     }
     let end = target.iter().position(|byte| *byte == 0).unwrap_or(target.len());
     if length == 0 || end != length {
-        return Err(at().value(
-            "i_size",
-            size,
-            format!("{end}, the length of the symlink's target, which is not empty"),
-        ));
+        // New kernels don't look it up, and e2fsck would clear it.
+        return Err(at()
+            .value("i_size", size, format!("{end}, the length of the symlink's target, which is not empty"))
+            .with_remedy(NEW_SYMLINK));
     }
     Ok(Stored { map, ..Stored::in_inode(Content::Symlink, [&target[..length], &[]]) })
 }

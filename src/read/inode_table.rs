@@ -50,14 +50,14 @@ fn scan_group<'a>(
     let in_use = source.inodes_in_use(group);
     let size = geometry.inode_size;
     // Inodes do not cross blocks.
-    let per_block = u32::try_from(geometry.block_size / size).unwrap_or(u32::MAX);
+    let per_block = u32::try_from(geometry.block_size / size).expect("fits: a block has at most 512 inodes");
     let start = source.descriptors[group.0 as usize].inode_table().0;
     let end = start + u64::from(in_use.div_ceil(per_block));
     let replayed = &source.fast_commits().inodes;
     for block in source.stored(start..end).into_iter().flatten() {
-        let bytes = source.block(BlockNr(block)).unwrap_or_default();
-        // Below the size of a table.
-        let first = u32::try_from(block - start).unwrap_or(u32::MAX) * per_block;
+        let bytes = source.checked_block(BlockNr(block));
+        let first =
+            u32::try_from(block - start).expect("fits: a table has fewer blocks than inodes") * per_block;
         for (index, bytes) in (first..in_use).zip(bytes.chunks_exact(size)) {
             let number = InodeNr(group.0 * geometry.inodes_per_group + index + 1);
             if replayed.contains_key(&number) {

@@ -28,6 +28,8 @@ pub struct Inodes<'a> {
     pub hashes: Hashes,
     /// What is charged to each inode for values of xattrs in inodes of their own; empty where there are none.
     pub values: Vec<Usage>,
+    /// How many inodes have the xattr `system.data`, but no inline data.
+    pub stray_inline_data: usize,
 }
 
 /// A part of a list.
@@ -149,6 +151,7 @@ impl<'a> Inodes<'a> {
         self.directory_runs.append(&mut more.directory_runs);
         self.xattrs.append(&mut more.xattrs);
         self.parts.append(&mut more.parts);
+        self.stray_inline_data += more.stray_inline_data;
     }
 
     /// The index of an inode.

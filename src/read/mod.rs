@@ -72,14 +72,13 @@ impl Reading {
     }
 }
 
-/// Reads the tree of an image. Counts and bitmaps of one that had to be `recovered` are stale, and
-/// not compared.
+/// Reads the tree of an image.
 ///
 /// # Errors
 ///
 /// `Corrupt` or `Unsupported`, naming inode, path and block.
-pub fn read(source: &Source<'_>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
-    read_unplaced(source, recovered, observer).map_err(|error| match error.inode_without_path() {
+pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
+    read_unplaced(source, observer).map_err(|error| match error.inode_without_path() {
         Some(inode) => match paths::find(source, inode) {
             Some(path) => error.with_path(path),
             None => error,
@@ -165,7 +164,7 @@ fn read_live<'a>(
     Ok(all)
 }
 
-fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observer) -> Result<Reading> {
+fn read_unplaced<'a>(source: &Source<'a>, observer: &dyn Observer) -> Result<Reading> {
     let mut claims = claims::Claims::of_metadata(source);
     // Inode tables that lie in each other would be read as many inodes as one likes.
     let (cluster, none) = (source.geometry.blocks_per_cluster, claims::Content::NONE);
@@ -174,7 +173,7 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
     orphans.claims.check(none, cluster)?;
     let scan = inode_table::scan(source, &orphans)?;
     observer.begin(Stage::Read, scan.live.len() as u64);
-    let specials = special::read(source, &scan)?;
+    let specials = special::read(source, &scan, claims.claimed(&[]))?;
 
     claims.extend(specials.claims.iter().copied());
     let mut warnings = scan.warnings;
@@ -183,6 +182,12 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
     claims.extend(of_inodes);
     drop(scan.live);
     inodes.check_counts()?;
+    if inodes.stray_inline_data > 0 {
+        warnings.push(format!(
+            "{} inodes had the xattr system.data without inline data, which the kernel shows to nobody; dropped",
+            inodes.stray_inline_data
+        ));
+    }
     let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims(false));
     orphans.claims.extend(xattr_blocks.claims(true));
@@ -211,13 +216,18 @@ fn read_unplaced<'a>(source: &Source<'a>, recovered: bool, observer: &dyn Observ
         .filter(|(_, inode)| inode.is_directory())
         .map(|(index, _)| directory::read(source, inodes.get(index)))
         .collect::<Result<Vec<_>>>()?;
-    let mut stale = Vec::new();
-    if !recovered && orphans.is_empty() {
-        let mut others: Vec<_> = specials.numbers.iter().copied().chain(values.numbers()).collect();
-        others.sort_unstable();
-        stale = accounting::compare(source, claims.claimed(&inodes.runs), &inodes.list, &others);
-        stale.extend(quota::compare(source, &specials.quotas, &inodes));
-    }
+    let outside = specials.numbers.iter().copied().chain(values.numbers());
+    let mut others: Vec<_> = outside.chain(orphans.without_links.iter().copied()).collect();
+    others.sort_unstable();
+    let in_use = accounting::InUse {
+        blocks: claims.claimed(&inodes.runs),
+        orphan_blocks: orphans.claims.claimed(&[]),
+        inodes: &inodes.list,
+        others: &others,
+    };
+    let mut stale = accounting::compare(source, in_use);
+    let of_orphans = quota::of_orphans(source, &orphans, &of_orphans);
+    stale.extend(quota::compare(source, &specials.quotas, &inodes, &of_orphans));
     let mut tree = Tree::of_runs(std::mem::take(&mut inodes.runs));
     tree.nodes = std::mem::take(&mut inodes.nodes);
     let hashes = std::mem::take(&mut inodes.hashes);

@@ -25,6 +25,8 @@ pub struct Orphans {
     pub claims: Claims,
     /// Those without links.
     pub without_links: Vec<InodeNr>,
+    /// How many blocks each of these has, in whole clusters: content, map and xattr block.
+    pub blocks: Vec<u64>,
     /// Those without links: deleted.
     pub dropped: u64,
     /// Those with links: cut to their size.
@@ -100,11 +102,13 @@ impl Orphans {
         }
         let inode = Inode::decode(raw);
         check_checksum(source, number, &inode, raw)?;
+        let mut blocks = 0;
         if can_be_cut(&inode) {
             // What is to be given back has to be there.
             let map = file_map::read(source, budget, number, &inode)?;
             if inode.i_links_count.get() == 0 {
                 self.claims.extend(map.claims(number));
+                blocks = map.blocks(source.geometry.blocks_per_cluster);
             }
         } else if !inode.has_known_format() {
             return Err(at.value("an orphan of a type that there is not", number.0, "a file of any kind"));
@@ -116,7 +120,9 @@ impl Orphans {
             self.without_links.push(number);
             if let Some(block) = xattr_block(source, number, &inode)? {
                 self.xattr_blocks.push((number, block));
+                blocks += source.geometry.blocks_per_cluster;
             }
+            self.blocks.push(blocks);
         } else {
             self.truncated += 1;
         }
@@ -139,7 +145,7 @@ fn slots(source: &Source<'_>, file: &DenseFile) -> Result<Vec<InodeNr>> {
     let runs = file.map.runs.iter();
     for block in runs.flat_map(|run| run.physical().0..run.physical().0 + u64::from(run.count)).map(BlockNr) {
         let at = || Location::of(Structure::OrphanFile).inode(file.number).block(block);
-        let bytes = source.block(block).unwrap_or_default();
+        let bytes = source.checked_block(block);
         let end = bytes.len().saturating_sub(size_of::<OrphanBlockTail>());
         let Some(tail) = bytes.get(end..).and_then(view::<OrphanBlockTail>) else {
             return Err(at().wrong("is cut short"));

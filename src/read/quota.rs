@@ -8,6 +8,8 @@ use super::claims::Claim;
 use super::file_map::{self, Budget, FileMap};
 use super::inode_table::{check_checksum, check_extra_isize};
 use super::inodes::Inodes;
+use super::orphan::Orphans;
+use super::xattr::ValueInode;
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::RoCompat;
 use crate::ondisk::inode::{Inode, S_IFREG};
@@ -283,8 +285,40 @@ impl<'s, 'a> Reader<'s, 'a> {
     }
 }
 
+/// What is charged for an inode, and to whom: a user, a group and a project.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge {
+    ids: [u32; 3],
+    usage: Usage,
+}
+
+/// What is still charged for orphans without links, some of which have values in inodes.
+pub fn of_orphans(source: &Source<'_>, orphans: &Orphans, values: &[(InodeNr, ValueInode)]) -> Vec<Charge> {
+    let block_size = source.geometry.block_size as u64;
+    let cluster = block_size * source.geometry.blocks_per_cluster;
+    let mut of_values: HashMap<InodeNr, Usage> = HashMap::new();
+    for (owner, value) in values {
+        let bytes = u64::from(value.size).next_multiple_of(cluster);
+        of_values.entry(*owner).or_default().add(Usage { inodes: 1, bytes });
+    }
+    let has_projects = source.features().ro_compat.contains(RoCompat::PROJECT);
+    let charge = |(number, blocks): (&InodeNr, &u64)| {
+        let inode = Inode::decode(source.inode(*number)?);
+        let ids = [inode.uid(), inode.gid(), if has_projects { inode.i_projid.get() } else { 0 }];
+        let mut usage = Usage { inodes: 1, bytes: blocks * block_size };
+        usage.add(of_values.get(number).copied().unwrap_or_default());
+        Some(Charge { ids, usage })
+    };
+    orphans.without_links.iter().zip(&orphans.blocks).filter_map(charge).collect()
+}
+
 /// Compares the usage that the files give with what was found; returns warnings.
-pub fn compare(source: &Source<'_>, files: &[QuotaFile], inodes: &Inodes<'_>) -> Vec<String> {
+pub fn compare(
+    source: &Source<'_>,
+    files: &[QuotaFile],
+    inodes: &Inodes<'_>,
+    orphans: &[Charge],
+) -> Vec<String> {
     let mut warnings = Vec::new();
     for file in files {
         let mut found: BTreeMap<u32, Usage> = BTreeMap::new();
@@ -296,6 +330,9 @@ pub fn compare(source: &Source<'_>, files: &[QuotaFile], inodes: &Inodes<'_>) ->
                 QuotaType::Project => node.project,
             };
             found.entry(id).or_default().add(inodes.usage(index, source.geometry.block_size));
+        }
+        for Charge { ids, usage } in orphans {
+            found.entry(ids[file.kind.index()]).or_default().add(*usage);
         }
         let missing = found.iter().filter(|(id, usage)| file.usage.get(id) != Some(usage)).count();
         let surplus = file.usage.keys().filter(|id| !found.contains_key(id)).count();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::block_map;
-use super::claims::Claim;
+use super::claims::{Claim, Claimed};
 use super::file_map::{self, Budget, FileMap};
 use super::inode_table::{Scan, check_checksum, check_extra_isize};
 use super::quota::{self, QuotaFile};
@@ -12,6 +12,7 @@ use crate::ondisk::features::Compat;
 use crate::ondisk::inode::{Inode, InodeFlags, S_IFREG};
 use crate::ondisk::le32;
 use crate::ondisk::quota::QuotaType;
+use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
 use crate::recover::{Journal, Place};
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
@@ -65,11 +66,13 @@ impl Specials {
 }
 
 /// Reads the inodes outside the tree.
-pub fn read(source: &Source<'_>, scan: &Scan<'_>) -> Result<Specials> {
+///
+/// The claims of static metadata must have been checked.
+pub fn read(source: &Source<'_>, scan: &Scan<'_>, metadata: Claimed<'_>) -> Result<Specials> {
     let mut specials = Specials::default();
     let budget = Budget::new(source);
     let compat = source.features().compat;
-    bad_blocks(source, &budget, &mut specials)?;
+    bad_blocks(source, &budget, metadata, &mut specials)?;
     specials.numbers.extend(empty_boot_loader(scan)?);
     if compat.contains(Compat::RESIZE_INODE) {
         resize(source, &mut specials);
@@ -106,7 +109,33 @@ pub fn read(source: &Source<'_>, scan: &Scan<'_>) -> Result<Specials> {
         specials.orphan_file = Some(SpecialFile { number, blocks: file.blocks });
         specials.add(&file);
     }
+    check_reserved(source, scan, &specials)?;
     Ok(specials)
+}
+
+/// Refuses reserved inodes that nothing explains, all of them at once.
+fn check_reserved(source: &Source<'_>, scan: &Scan<'_>, specials: &Specials) -> Result<()> {
+    let first = source.geometry.first_inode;
+    let reserved = scan.live.iter().map(|raw| raw.number).take_while(|number| *number < first);
+    let of_tree = [InodeNr::ROOT, InodeNr::BOOT_LOADER];
+    let alien: Vec<_> =
+        reserved.filter(|number| !of_tree.contains(number) && !specials.is_special(*number)).collect();
+    let Some(number) = alien.first() else { return Ok(()) };
+    if let Some(beyond) = alien.iter().find(|number| number.0 >= GOOD_OLD_FIRST_INO) {
+        // Nobody makes a filesystem with more of them: it is the field that is damaged.
+        return Err(Location::of(Structure::Superblock)
+            .value("s_first_ino", first.0, format!("at most {beyond}, which is in use"))
+            .with_remedy("set it to 11 with debugfs's set_super_value"));
+    }
+    let at = Location::of(Structure::Inode).inode(*number);
+    let others: Vec<_> = alien[1..].iter().map(|number| format!("<{number}>")).collect();
+    if others.is_empty() {
+        let remedy = "clear it with debugfs's clri and run e2fsck -f";
+        return Err(at.wrong("is reserved, but in use").with_remedy(remedy));
+    }
+    Err(at
+        .wrong(format!("is reserved, but in use, and so are {}", others.join(", ")))
+        .with_remedy("clear each of them with debugfs's clri and run e2fsck -f"))
 }
 
 impl Specials {
@@ -116,8 +145,15 @@ impl Specials {
     }
 }
 
-/// A media defect belongs to a device, not to an image: the list is dropped.
-fn bad_blocks(source: &Source<'_>, budget: &Budget, specials: &mut Specials) -> Result<()> {
+/// Reads the list of bad blocks, which is dropped: a media defect belongs to a device, not to an image.
+///
+/// The list may name blocks of static metadata, which e2fsck keeps there and the kernel uses all the same.
+fn bad_blocks(
+    source: &Source<'_>,
+    budget: &Budget,
+    metadata: Claimed<'_>,
+    specials: &mut Specials,
+) -> Result<()> {
     specials.numbers.push(InodeNr::BAD_BLOCKS);
     let Some(bytes) = source.inode(InodeNr::BAD_BLOCKS) else { return Ok(()) };
     let inode = Inode::decode(bytes);
@@ -135,6 +171,7 @@ fn bad_blocks(source: &Source<'_>, budget: &Budget, specials: &mut Specials) -> 
         .claims(InodeNr::BAD_BLOCKS)
         .flat_map(|claim| claim.start.0..claim.start.0 + claim.count)
         .map(first_of_cluster)
+        .filter(|first| metadata.within(*first, first + cluster).next().is_none())
         .collect();
     let claim = |block: u64| Claim::of_inode(InodeNr::BAD_BLOCKS, BlockNr(block), 1);
     specials.claims.extend(clusters.into_iter().map(claim));
@@ -188,7 +225,7 @@ pub struct DenseFile {
     pub number: InodeNr,
     /// `i_generation`, which checksums cover.
     pub generation: u32,
-    /// Its map.
+    /// Its map, which may have one block more than the file is long.
     pub map: FileMap,
     /// Its length in blocks, at least 1.
     pub blocks: u32,
@@ -206,13 +243,17 @@ pub fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) ->
     }
     let map = file_map::read(source, &Budget::new(source), number, &inode)?;
     let size = source.geometry.block_size as u64;
-    match map.dense_blocks() {
-        Some(blocks) if blocks > 0 && inode.size() == blocks * size => {
-            let blocks = u32::try_from(blocks).map_err(|_| at().wrong("is too large"))?;
-            Ok(DenseFile { number, generation: inode.i_generation.get(), map, blocks })
-        }
-        Some(0) => Err(at().wrong("has no blocks")),
-        Some(blocks) => Err(at().value("i_size", inode.size(), blocks * size)),
-        None => Err(at().wrong("has a hole")),
+    let Some(allocated) = map.dense_blocks() else { return Err(at().wrong("has a hole")) };
+    if allocated == 0 {
+        return Err(at().wrong("has no blocks"));
     }
+    // mke2fs and tune2fs before e2fsprogs commit 674c0cc4 (2008) gave journals a block past their end. The kernel goes
+    // by the size, and e2fsck lets one such block pass.
+    let past_end = structure == Structure::Journal && inode.size() == (allocated - 1) * size;
+    let blocks = allocated - u64::from(past_end);
+    if blocks == 0 || inode.size() != blocks * size {
+        return Err(at().value("i_size", inode.size(), allocated * size));
+    }
+    let blocks = u32::try_from(blocks).map_err(|_| at().wrong("is too large"))?;
+    Ok(DenseFile { number, generation: inode.i_generation.get(), map, blocks })
 }

@@ -11,33 +11,31 @@ use crate::units::{BlockNr, InodeNr};
 /// The Merkle tree starts at the first multiple of so many bytes behind the end of the file.
 const ALIGNMENT: u64 = 65536;
 
-/// Checks that the blocks behind the end of a verity file lie where the kernel looks for them:
-/// none before the next multiple of 64 KiB, and a descriptor in the last ones. What they hold
-/// proves itself when the file is read.
-pub fn check(
+/// e2fsck does not look at descriptors, and no kernel opens such a file.
+const REMEDY: &str = "remove it with debugfs's rm, and run e2fsck -f";
+
+/// Checks that the kernel finds a descriptor in the last blocks of a verity file, and drops the blocks
+/// between the end of the file and its Merkle tree, which no kernel reads: they may have been allocated
+/// past the end before the tree was built. What the tree holds proves itself when the file is read.
+pub fn settle(
     source: &Source<'_>,
     number: InodeNr,
     size: u64,
     flags: InodeFlags,
-    map: &FileMap,
+    map: &mut FileMap,
+    dropped: impl FnMut(Run),
 ) -> Result<()> {
     let at = || Location::of(Structure::FileMap).inode(number);
     let block_size = source.geometry.block_size as u64;
     let blocks = size.div_ceil(block_size);
     let tree = size.next_multiple_of(ALIGNMENT).div_ceil(block_size);
-    let between = map.runs.iter().any(|run| {
-        let start = u64::from(run.logical);
-        blocks < tree && start < tree && start + u64::from(run.count) > blocks
-    });
-    if between {
-        return Err(at().wrong(format!(
-            "has blocks between the end of the file and block {tree}, where its Merkle tree has to start"
-        )));
-    }
+    map.punch(blocks..tree, dropped);
     let end = |run: &Run| u64::from(run.logical) + u64::from(run.count);
     let last = map.runs.last().filter(|run| !run.unwritten() && end(run) > tree);
     let Some(last) = last else {
-        return Err(at().wrong(format!("has no verity descriptor behind the file, from block {tree} on")));
+        return Err(at()
+            .wrong(format!("has no verity descriptor behind the file, from block {tree} on"))
+            .with_remedy(REMEDY));
     };
     if flags.contains(InodeFlags::ENCRYPT) {
         // The descriptor is ciphertext.
@@ -45,16 +43,18 @@ pub fn check(
     }
     // The length of the descriptor stands in the last four bytes, and the descriptor in whole blocks before.
     let physical = BlockNr(last.physical().0 + u64::from(last.count) - 1);
-    let bytes = source.block(physical).unwrap_or_default();
+    let bytes = source.checked_block(physical);
     let length = u64::from(le32(bytes, source.geometry.block_size - 4).unwrap_or(0));
     let end = end(last);
     let length_in_blocks = (length + 4).div_ceil(block_size);
     if length < 256 || length_in_blocks > end - tree {
-        return Err(at().value(
-            "the length of the verity descriptor",
-            length,
-            format!("256 or more, within the {} blocks behind the file", end - tree),
-        ));
+        return Err(at()
+            .value(
+                "the length of the verity descriptor",
+                length,
+                format!("256 or more, within the {} blocks behind the file", end - tree),
+            )
+            .with_remedy(REMEDY));
     }
     Ok(())
 }

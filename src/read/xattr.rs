@@ -204,7 +204,7 @@ fn read_block<'a>(
     users: u32,
 ) -> Result<Vec<RawXattr<'a>>> {
     let at = || Location::of(Structure::Xattr).inode(inode).block(block);
-    let bytes = source.block(block).unwrap_or_default();
+    let bytes = source.checked_block(block);
     let Some(header) = view::<XattrHeader>(bytes) else { return Err(at().wrong("is cut short")) };
     let magic = header.h_magic.get();
     if magic != disk::MAGIC {
@@ -266,8 +266,7 @@ fn parse<'a>(
         };
         check_name(entry, name, place, &at)?;
         let inode = value_inode(source, entry, &at)?;
-        let size = usize::try_from(entry.e_value_size.get()).unwrap_or(usize::MAX);
-        let size = if inode.is_some() { 0 } else { size };
+        let size = if inode.is_some() { 0 } else { entry.e_value_size.get() as usize };
         let value = if size == 0 {
             &[][..]
         } else {
@@ -344,7 +343,13 @@ fn value_inode(
     if !source.features().incompat.contains(Incompat::EA_INODE) {
         return Err(at().value("e_value_inum", number, "0 without the ea_inode feature"));
     }
-    if size == 0 || size as usize > disk::VALUE_MAX {
+    if size == 0 {
+        // The kernel does not open an inode with such an xattr, which e2fsck lets pass.
+        return Err(at()
+            .value("e_value_size", size, format!("1 to {}, since the value has an inode", disk::VALUE_MAX))
+            .with_remedy("remove this xattr with debugfs's ea_rm"));
+    }
+    if size as usize > disk::VALUE_MAX {
         return Err(at().value("e_value_size", size, format!("1 to {}", disk::VALUE_MAX)));
     }
     Ok(Some(ValueInode { number: InodeNr(number), size, hash: entry.e_hash.get() }))

@@ -119,8 +119,7 @@ impl<'v> Alike<'v> {
     /// Compares the xattrs.
     pub fn find(&mut self) -> Result<()> {
         let (finder, seed) = (&self.finder, self.hashes.seed);
-        // Inodes are counted by 32 bits.
-        let count = u32::try_from(finder.inodes.list.len()).unwrap_or(NONE);
+        let count = u32::try_from(finder.inodes.list.len()).expect("fits: inodes have numbers of 32 bits");
         let hash = |buffer: &mut Vec<u8>, index: u32| {
             Ok(finder.hash(seed, index, buffer)?.map(|hash| (hash, index)))
         };
@@ -146,6 +145,10 @@ impl<'v> Alike<'v> {
     /// Adds the distinct sets to the tree, in the order of their first use, and returns that of each node. For each
     /// node there is the index of its inode, if it has one.
     pub fn add_sets(&self, tree: &mut Tree, order: &[u32]) -> Vec<Option<XattrSetId>> {
+        let count = |xattrs: &[Xattr]| {
+            u32::try_from(xattrs.len())
+                .expect("fits: so many distinct xattrs take more than 64 GiB of memory")
+        };
         let (mut texts, mut before) = (HashMap::new(), 0);
         // For each inode that is the first with its xattrs, the node that came first.
         let (mut nodes, mut sets) = (vec![NONE; self.firsts.len()], vec![None; order.len()]);
@@ -157,7 +160,7 @@ impl<'v> Alike<'v> {
                 continue;
             }
             *node = place;
-            let start = u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX);
+            let start = count(&tree.xattrs);
             for (member, Member { xattr, shared }) in self.finder.members(*index).into_iter().enumerate() {
                 let mut text = |bytes: &'v [u8]| match shared {
                     true => {
@@ -174,7 +177,7 @@ impl<'v> Alike<'v> {
                 tree.xattrs.push(Xattr { index: xattr.index, name, value });
             }
             let id = XattrSetId::new(tree.xattr_sets.len());
-            tree.xattr_sets.push(start..u32::try_from(tree.xattrs.len()).unwrap_or(u32::MAX));
+            tree.xattr_sets.push(start..count(&tree.xattrs));
             sets[place as usize] = Some(id);
             before = start as usize;
         }

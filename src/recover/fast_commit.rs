@@ -29,7 +29,9 @@ pub fn replay<'a>(
     let records = blocks.flat_map(|place| {
         Records::new(journal.block(place), inode_size).flatten().map(move |record| (place, record))
     });
-    for (place, record) in records.take(usize::try_from(count).unwrap_or(usize::MAX)) {
+    for (place, record) in
+        records.take(usize::try_from(count).expect("fits: no more than the mapped area has bytes"))
+    {
         replay.record(&record, || journal.at(place))?;
     }
     Ok((replay.finish()?, count))

@@ -169,6 +169,7 @@ impl<'a> Journal<'a> {
         }
         // Behind the block that holds this superblock.
         let first = if source.geometry.block_size == sb::OFFSET { 2 } else { 1 };
+        // An upper bound: no journal can be longer.
         let count = u32::try_from(device.len() / source.geometry.block_size).unwrap_or(u32::MAX);
         Self::open(source, Blocks::Device(device), first, count)
     }
@@ -256,7 +257,9 @@ impl<'a> Journal<'a> {
 
     /// A block of the journal, by its place in it.
     pub fn block(&self, place: u32) -> &'a [u8] {
-        self.blocks.get(place, self.block_size).unwrap_or_default()
+        self.blocks
+            .get(place, self.block_size)
+            .expect("fits: the journal was checked to have s_maxlen blocks")
     }
 
     /// The place of an error in the journal.

@@ -145,6 +145,17 @@ pub fn check_state(source: &Source<'_>, recovery: &Recovery<'_>, accept_errors: 
                 .to_owned(),
         );
     }
+    if recovery.needed {
+        let records = match recovery.fast_commit_records {
+            0 => String::new(),
+            records => format!(", fast-commit records: {records}"),
+        };
+        warnings.push(format!(
+            "the filesystem was not unmounted, so its journal was replayed (transactions: {}{records}); what was only \
+             in memory is missing",
+            recovery.transactions
+        ));
+    }
     if recovery.needed && source.superblock.s_journal_inum.get() == 0 {
         warnings.push(
             "the journal device still holds what was replayed: make it anew before the output is mounted"

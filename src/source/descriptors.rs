@@ -16,10 +16,12 @@ pub fn read(source: &Source<'_>) -> Result<Vec<GroupDescriptor>> {
             Location::of(Structure::GroupDescriptor).block(at).wrong("lies outside the filesystem")
         })?;
         let left = u64::from(geometry.groups) - index * per_block;
-        for raw in
-            block.chunks_exact(geometry.descriptor_size).take(usize::try_from(left).unwrap_or(usize::MAX))
+        for raw in block
+            .chunks_exact(geometry.descriptor_size)
+            .take(usize::try_from(left).expect("fits: groups have numbers of 32 bits"))
         {
-            let group = GroupNr(u32::try_from(descriptors.len()).unwrap_or(u32::MAX));
+            let group =
+                GroupNr(u32::try_from(descriptors.len()).expect("fits: no more than there are groups"));
             let descriptor = GroupDescriptor::decode(raw);
             let location = || Location::of(Structure::GroupDescriptor).group(group).block(at);
             if let Some(expected) = source.checksums.group_descriptor(group, raw) {

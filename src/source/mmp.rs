@@ -34,7 +34,7 @@ impl Source<'_> {
             return Err(Location::of(Structure::Superblock).value("s_mmp_block", block.0, expected));
         }
         let at = || Location::of(Structure::Mmp).block(block);
-        let bytes = self.block(block).unwrap_or_default();
+        let bytes = self.checked_block(block);
         let Some(mmp) = view::<MmpStruct>(bytes) else { return Err(at().wrong("is cut short")) };
         let magic = mmp.mmp_magic.get();
         if magic != mmp::MAGIC {

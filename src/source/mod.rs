@@ -4,11 +4,13 @@ mod descriptors;
 mod fast_commits;
 mod input;
 mod mmp;
+mod not_ext;
 mod overlay;
 mod support;
 
 pub use fast_commits::{FastCommits, RangeEdit, ReplayedDirectory, ReplayedInode};
 pub use input::Input;
+pub use not_ext::foreign;
 pub use overlay::Overlay;
 
 use std::ops::Range;
@@ -23,6 +25,7 @@ use crate::ondisk::features::{Compat, Features};
 use crate::ondisk::group_descriptor::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINIT};
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::units::{BlockNr, GroupNr, InodeNr};
+use crate::words;
 
 /// An image whose superblock and group descriptors have been checked.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ impl<'a> Source<'a> {
     /// `Corrupt` for what contradicts the format, `Unsupported` for features that are not handled.
     /// The state of the filesystem is not looked at.
     pub fn open(input: Input<'a>, overlay: &'a Overlay<'a>) -> Result<Self> {
-        let mut superblock = parse_superblock(input.bytes())?;
+        let mut superblock = parse_superblock(&input, input.bytes())?;
         support::check_superblock(&superblock)?;
         let mut geometry = Geometry::new(&superblock)?;
         let in_block = u64::from(geometry.block_size == sb::OFFSET);
@@ -57,7 +60,7 @@ impl<'a> Source<'a> {
             let mut head = vec![0; if in_block == 1 { sb::OFFSET } else { 0 }];
             head.extend_from_slice(block);
             let block_size = geometry.block_size;
-            superblock = parse_superblock(&head)?;
+            superblock = parse_superblock(&input, &head)?;
             support::check_superblock(&superblock)?;
             geometry = Geometry::new(&superblock)?;
             if geometry.block_size != block_size {
@@ -66,15 +69,14 @@ impl<'a> Source<'a> {
                 );
             }
         }
-        let blocks = (input.bytes().len() / geometry.block_size) as u64;
-        if geometry.blocks_count > blocks {
-            return Err(Location::of(Structure::Superblock).corrupt(Problem::Value {
-                what: "s_blocks_count",
-                found: geometry.blocks_count,
-                expected: format!(
-                    "at most {blocks}, the blocks of the file or partition, which was cut short"
-                ),
-            }));
+        let length = input.bytes().len() as u64;
+        let needed = geometry.blocks_count * geometry.block_size as u64;
+        if needed > length {
+            let [needed, length] = [needed, length].map(words::size);
+            let problem =
+                format!("truncated: the filesystem needs {needed}, but the file or partition has {length}");
+            let error = Location::of(Structure::Image).wrong(problem);
+            return Err(error.with_remedy("copy it again, and all of it"));
         }
         let mut source = Self {
             checksums: Checksums::of(&superblock),
@@ -110,6 +112,16 @@ impl<'a> Source<'a> {
             Some(replayed) => Some(replayed),
             None => self.input_blocks(block, 1),
         }
+    }
+
+    /// Returns the bytes of a block that was checked with [`Self::has_blocks`], or as part of a descriptor.
+    ///
+    /// # Panics
+    ///
+    /// If it was not: to read nothing in its place would be to read another tree.
+    pub fn checked_block(&self, block: BlockNr) -> &'a [u8] {
+        // Opening checked that the file has all blocks of the filesystem.
+        self.block(block).expect("fits: the block was checked to lie within the filesystem")
     }
 
     /// The bytes of as many of `count` blocks as lie together, at least one; `None` outside the
@@ -177,6 +189,12 @@ impl<'a> Source<'a> {
             || self.descriptors[group.0 as usize].bg_flags.get() & BLOCK_UNINIT == 0
     }
 
+    /// Whether a group's inode bitmap is to be looked at.
+    pub fn has_inode_bitmap(&self, group: GroupNr) -> bool {
+        !self.checksums.covers_descriptors()
+            || self.descriptors[group.0 as usize].bg_flags.get() & INODE_UNINIT == 0
+    }
+
     /// What fast commits changed.
     pub fn fast_commits(&self) -> &'a FastCommits<'a> {
         &self.overlay.fast_commits
@@ -202,9 +220,8 @@ impl<'a> Source<'a> {
         }
         let (group, index) = self.geometry.place_of_inode(inode);
         let descriptor = &self.descriptors[group.0 as usize];
-        let unused = self.checksums.covers_descriptors() && descriptor.bg_flags.get() & INODE_UNINIT != 0;
-        let bitmap = self.block(descriptor.inode_bitmap()).unwrap_or_default();
-        !unused && bitmap::get(bitmap, index as usize)
+        let bitmap = self.checked_block(descriptor.inode_bitmap());
+        self.has_inode_bitmap(group) && bitmap::get(bitmap, index as usize)
     }
 
     /// The place of an inode in its table, in use or not; `None` if there is no such inode.
@@ -245,26 +262,29 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Reads the primary superblock out of the first bytes of an image.
-fn parse_superblock(bytes: &[u8]) -> Result<Superblock> {
+/// Reads the primary superblock out of the first bytes of an image, or of what a journal puts in their place.
+fn parse_superblock(input: &Input<'_>, bytes: &[u8]) -> Result<Superblock> {
     let at = || Location::of(Structure::Superblock);
     let raw = bytes.get(sb::OFFSET..).and_then(|rest| rest.first_chunk::<{ sb::SIZE }>());
     let Some(raw) = raw else {
-        return Err(Error::Unsupported {
+        return Err(foreign(bytes).unwrap_or_else(|| Error::Unsupported {
             at: Box::new(Location::of(Structure::Image)),
             what: format!(
                 "a file of {} bytes is too short for an ext2, ext3 or ext4 filesystem",
                 bytes.len()
             ),
             remedy: "give an image that begins with the filesystem",
-        });
+        }));
     };
     let superblock = Superblock::read_from_bytes(raw).map_err(|_| at().wrong("is cut short"))?;
-    if superblock.s_magic.get() != sb::MAGIC {
+    let magic = superblock.s_magic.get();
+    if magic != sb::MAGIC {
+        if let Some(known) = foreign(bytes).or_else(|| not_ext::overwritten(input, magic)) {
+            return Err(known);
+        }
         return Err(at().unsupported(
             format!(
-                "not an ext2, ext3 or ext4 filesystem: s_magic is {:#06x}, expected {:#06x}",
-                superblock.s_magic,
+                "not an ext2, ext3 or ext4 filesystem: s_magic is {magic:#06x}, expected {:#06x}",
                 sb::MAGIC
             ),
             "give the image of a filesystem or of a disk with partitions, or use --offset",

@@ -203,6 +203,74 @@ fn an_image_is_rewritten() {
 }
 
 #[test]
+fn permissions_are_those_that_cp_would_give() {
+    let scene = Scene::new();
+    let mode = |name: &str| fs::metadata(scene.path(name)).unwrap().mode() & 0o7777;
+    let set = |name: &str, mode| fs::set_permissions(scene.path(name), Permissions::from_mode(mode)).unwrap();
+    // A new output has the input's permissions, less the umask.
+    for (input, umask, expected) in
+        [(0o600, "022", 0o600), (0o666, "027", 0o640), (0o644, "077", 0o600), (0o755, "000", 0o755)]
+    {
+        set("in.img", input);
+        for options in ["", "--format sparse", "--verify"] {
+            let _ = fs::remove_file(scene.path("out.img"));
+            scene.shell(&format!(r#"umask {umask}; exec "$0" -q {options} in.img out.img"#)).with_code(0);
+            assert_eq!(mode("out.img"), expected, "{input:o} {umask} {options}");
+        }
+    }
+    // One that is there keeps its own, whatever input and umask say.
+    for kept in [0o600, 0o640, 0o666, 0o404] {
+        set("out.img", kept);
+        for options in ["", "--format sparse"] {
+            scene.shell(&format!(r#"umask 027; exec "$0" -q {options} in.img out.img"#)).with_code(0);
+            assert_eq!(mode("out.img"), kept, "{options}");
+        }
+    }
+    set("in.img", 0o664);
+    scene.shell(r#"umask 077; exec "$0" -q --in-place in.img"#).with_code(0);
+    assert_eq!(mode("in.img"), 0o664);
+    scene.shell(r#"umask 077; exec "$0" -q --bmap out.bmap in.img out.img"#).with_code(0);
+    assert_eq!(mode("out.bmap"), 0o600);
+}
+
+#[test]
+fn an_output_keeps_owner_and_acl_of_what_it_replaces() {
+    if !gate(&[Need::Root, Need::Program("setpriv")]) {
+        return;
+    }
+    let scene = Scene::new();
+    let out = scene.path("out.img");
+    fs::write(&out, "old").unwrap();
+    std::os::unix::fs::chown(&out, Some(1234), Some(4321)).unwrap();
+    fs::set_permissions(&out, Permissions::from_mode(0o640)).unwrap();
+    let found = || {
+        let metadata = fs::metadata(&out).unwrap();
+        (metadata.uid(), metadata.gid(), metadata.mode() & 0o7777)
+    };
+    scene.canon(&["-q", "in.img", "out.img"]).with_code(0);
+    assert_eq!(found(), (1234, 4321, 0o640));
+    // An ACL stays, and one that only the directory would give does not come.
+    run("setfacl", &["-m", "u:77:r", out.to_str().unwrap()]);
+    let acl = || run("getfacl", &["-n", "--omit-header", "--absolute-names", out.to_str().unwrap()]);
+    let before = acl();
+    assert!(before.contains("user:77:r--"), "{before}");
+    scene.canon(&["-q", "in.img", "out.img"]).with_code(0);
+    assert_eq!((acl(), found()), (before, (1234, 4321, 0o640)));
+    run("setfacl", &["-b", out.to_str().unwrap()]);
+    run("setfacl", &["-d", "-m", "u:78:rw", scene.directory.path().to_str().unwrap()]);
+    scene.canon(&["-q", "in.img", "out.img"]).with_code(0);
+    assert!(!acl().contains("user:78"), "{}", acl());
+    run("setfacl", &["-k", scene.directory.path().to_str().unwrap()]);
+    // Who can't give files away is told so, and the new group gets nothing.
+    fs::set_permissions(scene.directory.path(), Permissions::from_mode(0o777)).unwrap();
+    fs::set_permissions(scene.path("in.img"), Permissions::from_mode(0o644)).unwrap();
+    let script = r#"exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" in.img out.img"#;
+    let ended = scene.shell(script).with_code(0);
+    assert!(ended.err.contains("the owner and group of out.img could not be kept"), "{ended:?}");
+    assert_eq!(found(), (65534, 65534, 0o600));
+}
+
+#[test]
 fn a_check_answers_and_writes_nothing() {
     let scene = Scene::new();
     let ended = scene.canon(&["--check", "in.img"]).with_code(1);

@@ -181,7 +181,9 @@ fn quotas_charge_values() {
     debugfs(&image, &format!("mknod fifo p\n{}", set("fifo", &one, "x")));
     let script =
         [set("a", &one, "x"), set("b", &one, "x"), set("b", &other, "y"), set("c", &one, "z")].concat();
+    // Whoever runs the test, nothing else is that user's.
     debugfs(&image, &format!("{script}set_inode_field a uid 1000\nset_inode_field b uid 1000\n"));
+    debugfs(&image, "set_inode_field c uid 0\nset_inode_field <2> uid 0\n");
     run(tool("tune2fs").args(["-O", "quota", "-Q", "usrquota,grpquota"]).arg(&image));
     let output = canonical(&image, &["--verify"]);
     let text = debugfs_read(&output, "list_quota user\n");

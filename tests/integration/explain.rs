@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::image::patch;
+use crate::support::image::{debugfs, patch};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, fill, gate, tool, tree};
 
@@ -34,6 +34,17 @@ fn examples<'j>(json: &'j Value, kind: &str) -> Vec<&'j str> {
     let findings = json["findings"].as_array().expect("an array");
     let finding = findings.iter().find(|finding| finding["kind"] == kind).expect("a finding");
     finding["examples"].as_array().expect("an array").iter().filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn bytes_that_are_no_text_are_shown_as_such() {
+    let lab = Lab::new();
+    let seed = "hash_seed=73000000-1111-2222-3333-444444444444";
+    let image = lab.mke2fs("a.img", "8M", &["-t", "ext4", "-E", seed]);
+    debugfs(&image, "set_super_value last_mounted /some/where\n");
+    let json = explain(&image, &[]);
+    assert_eq!(examples(&json, "seeds"), ["s_hash_seed is 73000000111122223333444444444444"]);
+    assert!(examples(&json, "mounts").contains(&"s_last_mounted is \"/some/where\""), "{json:#}");
 }
 
 #[test]

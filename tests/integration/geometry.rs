@@ -31,6 +31,14 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     debugfs(&with_history, "mkdir clutter\nmknod pipe p\nrmdir clutter\nrm pipe\n");
     let epoch = ["--source-date-epoch", "1"];
     same_bytes(&canonical(&hurd, &epoch), &canonical(&with_history, &epoch));
+    // The Hurd does not know file types in directories, which e2fsck would take away.
+    let [typed, untyped] = ["filetype", "^filetype"].map(|feature| {
+        let image = lab.mke2fs_d(feature, "16M", &["-t", "ext2", "-O", feature], &source);
+        patch(&image, 1024 + 0x48, &1_u32.to_le_bytes());
+        canonical(&image, &["--verify"])
+    });
+    same_bytes(&typed, &untyped);
+    assert_eq!(peek(&typed, 1024 + 0x60), [0; 4], "the feature");
     for (at, words) in [(0x24, "translator"), (0x74, "fragment"), (0x76, "modes"), (0x7C, "author")] {
         let image = lab.copy(&hurd, "with-a-field");
         let offset = inode_offset(&image, "/sizes/60");

@@ -41,7 +41,7 @@ fn kind(error: &Error) -> &'static str {
         Error::Io { .. } => KINDS[0],
         Error::Unsupported { .. } => KINDS[1],
         Error::Unclean { .. } => KINDS[2],
-        Error::DoesNotFit { .. } => KINDS[3],
+        Error::DoesNotFit { .. } | Error::TooFewInodes { .. } => KINDS[3],
         Error::Options(_) => KINDS[4],
         Error::Corrupt { problem: Problem::Magic { .. }, .. } => KINDS[5],
         Error::Corrupt { problem: Problem::Checksum { .. }, .. } => KINDS[6],
@@ -150,7 +150,21 @@ fn settled(words: &str) -> String {
 /// Whether words say what to do.
 fn is_remedy(words: &str) -> bool {
     let verbs = [
-        "run", "clear", "use", "give", "make", "set", "mount", "remove", "rename", "move", "drop", "replace",
+        "run",
+        "clear",
+        "use",
+        "give",
+        "make",
+        "set",
+        "mount",
+        "remove",
+        "rename",
+        "move",
+        "drop",
+        "replace",
+        "convert",
+        "decompress",
+        "copy",
     ];
     verbs.contains(&words.split(' ').next().unwrap_or_default())
 }
@@ -200,7 +214,9 @@ fn flaw(told: &Told) -> Option<&'static str> {
         Some(Error::Unsupported { remedy, .. } | Error::Unclean { remedy, .. }) => {
             (!is_remedy(remedy)).then_some("no remedy")
         }
-        Some(Error::DoesNotFit { .. }) => (!words.contains("; make the image larger")).then_some("no remedy"),
+        Some(Error::DoesNotFit { .. } | Error::TooFewInodes { .. }) => {
+            (!words.contains("; make the image larger")).then_some("no remedy")
+        }
         Some(_) => None,
     }
 }

@@ -291,5 +291,5 @@ fn the_smallest_size_is_found_where_metadata_lies_far_apart() {
     let least = sized(&image, "min");
     assert_eq!(length(&least), 1718 * 1024);
     judge::fsck_silent(&least).unwrap();
-    refused(&image, &["--size", &(1717 * 1024).to_string()], 2);
+    refused(&image, &["--size", &(1717 * 1024).to_string()], 3);
 }

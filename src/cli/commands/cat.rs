@@ -41,7 +41,7 @@ const LARGEST_IN_JSON: usize = 1 << 20;
 
 /// Prints a file.
 pub fn run(work: &Work<'_>, given: &Given, path: &OsStr) -> Result<Ended, Failure> {
-    let (input, image) = (&given.path, given.open()?);
+    let (input, image) = (&given.path, work.open_given(given)?);
     let (part, filesystem) = given.filesystem(&image, work.setting)?;
     let options = &work.setting.options;
     let result = work.pool.install(|| {

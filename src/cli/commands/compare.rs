@@ -110,7 +110,7 @@ pub struct Telling {
 
 /// Compares two images.
 pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<Ended, Failure> {
-    let (one, other) = (given[0].open()?, given[1].open()?);
+    let (one, other) = (work.open_given(&given[0])?, work.open_given(&given[1])?);
     // Of a file that is given twice, one map will do: then nothing of it has to be read twice.
     let is_one = one.is(&other.metadata) && given[0].journal == given[1].journal;
     let images = if is_one { [&one, &one] } else { [&one, &other] };

@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use super::{Ended, Head, JsonError, Work, json};
 use crate::cli::failure::{Code, Failure};
-use crate::cli::input::Image;
 use crate::cli::subcommands::Setting;
 
 #[derive(Serialize)]
@@ -194,7 +193,7 @@ fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
 
 /// The digest of one image, in hexadecimal digits.
 fn digest(work: &Work<'_>, digesting: &Digesting, input: &Path) -> Result<String, Failure> {
-    let image = Image::with_journal(input, digesting.journal.as_deref())?;
+    let image = work.open(input, digesting.journal.as_deref())?;
     let disk = Disk::of(&image.input(), &work.setting.selection);
     image.unchanged()?;
     let disk = disk.map_err(|error| Failure::of(input, &error))?;

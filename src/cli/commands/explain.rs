@@ -54,7 +54,7 @@ struct Explained {
 
 /// Explains an image, with so many examples of everything.
 pub fn run(work: &Work<'_>, given: &Given, examples: usize) -> Result<Ended, Failure> {
-    let (input, image) = (&given.path, given.open()?);
+    let (input, image) = (&given.path, work.open_given(given)?);
     let disk = given.disk(&image, &work.setting.selection)?;
     let mut all = Vec::new();
     for part in &disk.parts {

@@ -53,7 +53,7 @@ struct JsonXattr {
 
 /// Lists a tree, with the digests of files or without.
 pub fn run(work: &Work<'_>, given: &Given, digests: bool) -> Result<Ended, Failure> {
-    let (input, image) = (&given.path, given.open()?);
+    let (input, image) = (&given.path, work.open_given(given)?);
     let (part, filesystem) = given.filesystem(&image, work.setting)?;
     let (mut text, mut entries) = (manifest::HEAD.to_owned(), Vec::new());
     let list = || {

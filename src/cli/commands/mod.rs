@@ -11,6 +11,7 @@ pub use digest::{Digesting, Of};
 
 use std::io::{self, Write as _, stderr, stdout};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use ext4_canon::FORM_VERSION;
@@ -19,8 +20,9 @@ use serde::Serialize;
 
 use super::failure::{Code, Failure};
 use super::guard;
+use super::input::Image;
 use super::progress::Progress;
-use super::subcommands::{Action, Setting, Subtask};
+use super::subcommands::{Action, Given, Setting, Subtask};
 
 /// The version of what `--json` prints; see `docs/json.md`.
 const SCHEMA: u32 = 1;
@@ -30,6 +32,8 @@ struct Work<'w> {
     setting: &'w Setting,
     pool: ThreadPool,
     progress: Progress,
+    /// What is worth telling of the images that were opened.
+    warnings: &'w Mutex<Vec<String>>,
 }
 
 /// How a subcommand ended, if it did not fail.
@@ -79,8 +83,9 @@ impl<'f> JsonError<'f> {
 /// Runs a subcommand and prints what comes of it; returns the exit code.
 pub fn run(task: &Subtask) -> u8 {
     let about = task.action.first_path();
+    let warnings = Mutex::default();
     let ended = guard::caught(about, || {
-        let work = Work::new(&task.setting, about)?;
+        let work = Work::new(&task.setting, about, &warnings)?;
         match &task.action {
             Action::Digest(digesting) => digest::run(&work, digesting),
             Action::Explain(input, examples) => explain::run(&work, input, *examples),
@@ -94,7 +99,11 @@ pub fn run(task: &Subtask) -> u8 {
         let json = task.setting.json.then(|| json(&JsonFailure { head, error: JsonError::of(&failure) }));
         Ended { code: failure.code as u8, text: json.unwrap_or_default(), remarks: vec![failure.message] }
     });
-    for line in &ended.remarks {
+    let warnings = warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
+    // `cat` is quiet in all else.
+    let silent = task.setting.quiet && !matches!(task.action, Action::Cat(..));
+    let warnings = warnings.iter().filter(|_| !silent).map(|warning| format!("warning: {warning}"));
+    for line in warnings.chain(ended.remarks) {
         // Nobody is left to tell when this fails.
         let _ = writeln!(stderr(), "{line}");
     }
@@ -121,14 +130,25 @@ impl Action {
 }
 
 impl<'w> Work<'w> {
-    fn new(setting: &'w Setting, about: &Path) -> Result<Self, Failure> {
+    fn new(setting: &'w Setting, about: &Path, warnings: &'w Mutex<Vec<String>>) -> Result<Self, Failure> {
         // A pool of its own: the global one listens to the environment.
         let threads = setting.threads.or_else(|| thread::available_parallelism().ok());
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads.map_or(1, std::num::NonZero::get))
             .build()
             .map_err(|error| Failure::io(about, "starting threads", &io::Error::other(error)))?;
-        Ok(Self { setting, pool, progress: Progress::new(!setting.quiet) })
+        Ok(Self { setting, pool, progress: Progress::new(!setting.quiet), warnings })
+    }
+
+    /// Opens an image, with the device of its journal; its warnings are printed in the end, also after a failure.
+    fn open(&self, path: &Path, journal: Option<&Path>) -> Result<Image, Failure> {
+        let image = Image::with_journal(path, journal)?;
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(image.warnings());
+        Ok(image)
+    }
+
+    fn open_given(&self, given: &Given) -> Result<Image, Failure> {
+        self.open(&given.path, given.journal.as_deref())
     }
 }
 
@@ -142,8 +162,7 @@ impl Head {
 
 /// JSON, with a line end.
 fn json(value: &impl Serialize) -> Vec<u8> {
-    // Only maps with keys that are no strings can't be serialised; there are none.
-    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    let mut text = serde_json::to_vec_pretty(value).expect("all keys are strings");
     text.push(b'\n');
     text
 }

@@ -96,5 +96,7 @@ fn verdicts_on_damaged_images_are_those_of_the_canonical_bytes() {
         *totals.entry(true).or_default() += seen.matches;
         *totals.entry(false).or_default() += seen.differences;
     }
-    assert!(totals[&true] > 300 && totals[&false] > 100, "{totals:?}");
+    // Recipes that take a mount make about half of the differences.
+    let differences = if mounts { 100 } else { 50 };
+    assert!(totals[&true] > 300 && totals[&false] > differences, "{totals:?}");
 }

@@ -84,7 +84,7 @@ fn independent(draw: &Draw, images: &Images, output: &Path) -> Option<&'static s
         let found = judge::kernel_tree(output).expect("a mount");
         if keeps_times {
             same_tree(&judge::kernel_tree(&images.first).expect("a mount"), &found);
-            let (large, _) = draw.tree.extras();
+            let large = draw.tree.large_xattrs();
             if large.is_empty() && !draw.geometry.has("project") && !draw.geometry.has("inline_data") {
                 same_tree(&listing(&images.source, Listing::default()), &found);
             }

@@ -136,7 +136,7 @@ impl Site<'_> {
 
     /// Large xattrs and project ids, by debugfs.
     fn try_extras(&self, image: &Path) -> Result<(), Ran> {
-        let (large, projects) = self.tree.extras();
+        let (large, projects) = (self.tree.large_xattrs(), self.tree.projects());
         let mut script = String::new();
         let values = self.lab.path("values");
         fs::create_dir_all(&values).expect("a folder");

@@ -15,9 +15,6 @@ use crate::support::tree::{acl, capability, make_node, noise, set_mtime, set_xat
 /// The xattrs of a file: names with their namespaces, and values.
 type Xattrs = Vec<(String, Vec<u8>)>;
 
-/// A large xattr: the path of its file, the name and the value.
-type Large<'t> = (PathBuf, &'t str, &'t [u8]);
-
 /// What the filesystem lets a tree have.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -313,16 +310,21 @@ impl Tree {
         set_mtime(root, crate::support::tree::SOME_TIME, 0);
     }
 
-    /// What the host does not keep, and every image of the tree gets afterwards: large xattrs as paths, names and
-    /// values, and project ids.
-    pub fn extras(&self) -> (Vec<Large<'_>>, Vec<(PathBuf, u32)>) {
+    /// Returns the xattrs that the host does not keep, and every image of the tree gets afterwards: paths,
+    /// names and values.
+    pub fn large_xattrs(&self) -> Vec<(PathBuf, &str, &[u8])> {
         let named = |item: &Item| self.path(Path::new("/"), item);
         let large = self.items.iter().flat_map(|item| {
             item.large.iter().map(move |(name, value)| (named(item), name.as_str(), value.as_slice()))
         });
+        large.collect()
+    }
+
+    /// Returns the paths with project ids, which the host does not keep either.
+    pub fn projects(&self) -> Vec<(PathBuf, u32)> {
         let projects =
             self.items.iter().filter(|item| item.project > 0 && !matches!(item.node, Node::Link(_)));
-        (large.collect(), projects.map(|item| (named(item), item.project)).collect())
+        projects.map(|item| (self.path(Path::new("/"), item), item.project)).collect()
     }
 }
 

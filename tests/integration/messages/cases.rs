@@ -281,11 +281,28 @@ const CASES: &[Case] = &[
     // No filesystem.
     case("empty", |lab| fs::write(lab.path("in.img"), "").expect("writing")),
     case("no filesystem", |lab| fs::write(lab.path("in.img"), vec![0; 8192]).expect("writing")),
+    case("an overwritten superblock", |lab| {
+        patch(&made(lab, EXT4, "16M"), 1024, &[0; 1024]);
+    }),
+    case("a compressed image", |lab| fs::write(lab.path("in.img"), b"\xfd7zXZ\0").expect("writing")),
+    case("another kind of image", |lab| {
+        fs::write(lab.path("in.img"), [&b"QFI\xfb"[..], &[0; 8192]].concat()).expect("writing");
+    }),
+    case("another filesystem", |lab| {
+        fs::write(lab.path("in.img"), [&b"hsqs"[..], &[0; 8192]].concat()).expect("writing");
+    }),
     case("cut short", |lab| {
         File::options()
             .write(true)
             .open(made(lab, EXT4, "4M"))
             .and_then(|file| file.set_len(1 << 20))
+            .expect("cutting");
+    }),
+    case("cut short in the middle of a block", |lab| {
+        File::options()
+            .write(true)
+            .open(made(lab, EXT4, "4M"))
+            .and_then(|file| file.set_len((1 << 20) + 5))
             .expect("cutting");
     }),
     // Not handled.
@@ -318,12 +335,36 @@ const CASES: &[Case] = &[
         let target = "t".repeat(80);
         changed(lab, EXT4, &format!("symlink long {target}\nset_inode_field long block[4] 0x8001\n"));
     }),
+    case("a symlink with a NUL", |lab| {
+        let image = made(lab, EXT4, "4M");
+        patch(&image, inode_offset(&image, "/link") + 0x28 + 1, &[0]);
+    }),
+    case("inline data without its flag", |lab| {
+        changed(lab, &format!("{EXT2} -I 256"), "ea_set file system.data abc\n");
+    }),
+    case("a value of no bytes in an inode", |lab| {
+        let image = made(lab, "-t ext4 -O ^metadata_csum,^64bit,^has_journal,ea_inode", "4M");
+        let value = lab.path("value");
+        fs::write(&value, tree::noise(1, 3000)).expect("writing");
+        debugfs(&image, &format!("ea_set -f {} file trusted.large\n", value.display()));
+        fs::remove_file(value).expect("removing");
+        patch(&image, inode_offset(&image, "/file") + 128 + 32 + 4 + 8, &[0; 4]);
+    }),
+    case("no descriptor of verity", |lab| {
+        changed(lab, &format!("{EXT4},verity"), "set_inode_field file flags 0x180000\n");
+    }),
     case("descriptors too small", |lab| {
         superblock(lab, "-t ext4 -O ^metadata_csum,64bit,^has_journal", 0xFE, &[8, 0]);
     }),
     case("an unknown hash", |lab| superblock(lab, EXT4, 0xFC, &[6])),
     case("a reserved inode", |lab| {
         changed(lab, EXT2, "set_inode_field <9> mode 0100644\nset_inode_field <9> links_count 1\n");
+    }),
+    case("several reserved inodes", |lab| {
+        let set = |number: u32| {
+            format!("set_inode_field <{number}> mode 0100644\nset_inode_field <{number}> links_count 1\n")
+        };
+        changed(lab, EXT2, &[6, 9, 10].map(set).concat());
     }),
     case("more reserved inodes", |lab| superblock(lab, EXT2, 0x54, &[14])),
     case("a namespace that there is not", |lab| {
@@ -362,6 +403,14 @@ const CASES: &[Case] = &[
         debugfs(&image, "set_inode_field file size 0x90000000\nset_inode_field file block[10] 0\n");
     }),
     case("flags of a policy", |lab| encrypted(lab, 0x80)),
+    case("another version of a policy", |lab| {
+        encrypted(lab, 0);
+        let image = lab.path("in.img");
+        let at = inode_offset(&image, "/folder");
+        let body: [u8; 256] = peek(&image, at);
+        let start = body.windows(4).position(|bytes| bytes == [2, 1, 4, 0]).expect("a context");
+        patch(&image, at + start as u64, &[3]);
+    }),
     case("a policy bound to inode numbers", |lab| encrypted(lab, 0x08)),
     case("a symlink with a large xattr", |lab| ea_inode(lab, "link")),
     case("journal features", |lab| journal(lab, 0x28, &[0x40])),
@@ -511,6 +560,19 @@ const CASES: &[Case] = &[
     }),
     command("no such file to print", r#""$0" cat in.img /no/such/file"#, sound),
     command("a folder to print", r#""$0" cat in.img /folder"#, sound),
+    by_root(
+        "a mounted image in place",
+        r#"unshare -m sh -c 'mount -o loop,ro in.img /mnt && exec "$0" --in-place in.img' "$0""#,
+        sound,
+    ),
+    by_root(
+        "a mounted output",
+        r#"unshare -m sh -c 'mount -o loop,ro out.img /mnt && exec "$0" in.img out.img' "$0""#,
+        |lab| {
+            sound(lab);
+            fs::copy(lab.path("in.img"), lab.path("out.img")).expect("copying");
+        },
+    ),
     by_root(
         "a full disk",
         r#"unshare -m sh -c 'mount -t tmpfs -o size=4k none full && exec "$0" in.img full/out.img' "$0""#,

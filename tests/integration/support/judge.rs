@@ -11,8 +11,8 @@ use tempfile::TempDir;
 use super::contents::differences;
 use super::image::{debugfs_read, peek, sparse_copy};
 use super::kernel::{KernelLog, Mounted};
-use super::listing::{Listing, listing};
-use super::tools::{tool, try_run};
+use super::listing::{Listing, listing, same_tree};
+use super::tools::{Need, gate, tool, try_run};
 
 /// Superblock bytes that e2fsck writes on every run: its times, the mount count, the kilobytes
 /// written, and the checksum.
@@ -72,7 +72,15 @@ fn has_project(image: &Path) -> bool {
     u32::from_le_bytes(peek(image, 1024 + 0x64)) & 0x2000 != 0
 }
 
-/// What debugfs can copy out of an image: for images that the kernel does not mount.
+/// Demands that debugfs copies the same tree out of two images, for images that the kernel does not mount. That
+/// takes root, since debugfs gives the files their owners; without it this is skipped.
+pub fn same_by_debugfs(one: &Path, other: &Path) {
+    if gate(&[Need::Root]) {
+        same_tree(&debugfs_tree(one), &debugfs_tree(other));
+    }
+}
+
+/// What debugfs can copy out of an image.
 pub fn debugfs_tree(image: &Path) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     debugfs_read(image, &format!("rdump / {}\n", folder.path().display()));

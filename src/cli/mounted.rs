@@ -1,0 +1,501 @@
+//! Where an image is mounted, according to /proc and /sys: directly, or through loop devices, partitions
+//! and the device mapper.
+//!
+//! Files are compared by device and inode, never by name. Only a loop device whose backing file can't be looked at
+//! from here (it was deleted, or is in another mount namespace) is judged by the file's name, and only for a warning.
+
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, Metadata};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use ext4_canon::words;
+use rustix::fs::{major, minor};
+
+/// What the kernel appends to the name of a backing file that has lost that name.
+const DELETED: &[u8] = b" (deleted)";
+
+/// As many places are named in a message.
+const MOST_PLACES: usize = 3;
+
+/// Major and minor number of a block device.
+type Device = (u32, u32);
+
+/// Where the kernel tells of mounts and devices.
+#[derive(Debug)]
+pub struct System {
+    proc: PathBuf,
+    sys: PathBuf,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self { proc: "/proc".into(), sys: "/sys".into() }
+    }
+}
+
+/// A place where a filesystem is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mount {
+    place: String,
+    /// Whether nothing can be written through any mount of that filesystem.
+    read_only: bool,
+}
+
+/// What is known of the mounts of an image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mounts {
+    mounts: Vec<Mount>,
+    /// Mounts that may be of another file, with the reason.
+    doubtful: Vec<String>,
+    /// Whether /proc or /sys could not be read.
+    unknown: bool,
+}
+
+impl Mounts {
+    /// Whether /proc or /sys could not be read, so that an image may be mounted nevertheless.
+    pub fn unknown(&self) -> bool {
+        self.unknown
+    }
+
+    /// All places where the image is mounted, in words; `None` if it is not mounted.
+    pub fn places(&self) -> Option<String> {
+        places(self.mounts.iter())
+    }
+
+    /// Why the content of the image may lag behind the filesystem, in words.
+    ///
+    /// A filesystem that is mounted only for reading has nothing in memory that is not in the image, too.
+    pub fn warnings(&self, path: &Path) -> Vec<String> {
+        let path = path.display();
+        let written = places(self.mounts.iter().filter(|mount| !mount.read_only));
+        let certain = written.map(|places| {
+            format!("{path} is mounted {places}: data still in memory is missing; unmount it first")
+        });
+        let doubtful = self.doubtful.iter().map(|reason| {
+            format!(
+                "{path} may be mounted {reason}; if so, data still in memory is missing: unmount it first"
+            )
+        });
+        certain.into_iter().chain(doubtful).collect()
+    }
+}
+
+/// Some of the places, in words.
+fn places<'m>(mounts: impl Iterator<Item = &'m Mount>) -> Option<String> {
+    let places: BTreeSet<_> = mounts.map(|mount| mount.place.as_str()).collect();
+    let more = if places.len() > MOST_PLACES { " and elsewhere" } else { "" };
+    let shown: Vec<_> = places.into_iter().take(MOST_PLACES).collect();
+    (!shown.is_empty()).then(|| shown.join(" and ") + more)
+}
+
+/// A loop device, and what stands behind it.
+struct Loop {
+    device: Device,
+    name: String,
+    backing: PathBuf,
+    /// `None` where no file has that name here.
+    metadata: Option<Metadata>,
+}
+
+/// A line of mountinfo.
+struct Line {
+    device: Option<Device>,
+    place: String,
+    kind: String,
+    source: PathBuf,
+    read_only: bool,
+}
+
+impl System {
+    /// The mounts of the file or block device that was opened by `path`.
+    pub fn mounts(&self, path: &Path, metadata: &Metadata) -> Mounts {
+        let (loops, table) = (self.loops(), self.mountinfo());
+        let unknown = loops.is_none() || table.is_none();
+        let (loops, table) = (loops.unwrap_or_default(), table.unwrap_or_default());
+        let first: Vec<_> = if metadata.file_type().is_block_device() {
+            vec![device_of(metadata)]
+        } else {
+            let backed = loops.iter().filter(|one| one.metadata.as_ref().is_some_and(|m| same(m, metadata)));
+            backed.map(|one| one.device).collect()
+        };
+        let mut devices = self.above(&first, &loops);
+        if metadata.file_type().is_block_device() {
+            self.below(device_of(metadata), &loops, &mut devices);
+        }
+        let mut mounts = self.mounts_of(&devices, &table);
+        // FUSE and filesystems of several devices have numbers of their own.
+        let by_source = table.iter().filter(|line| line.source.is_absolute()).filter(|line| {
+            line.device.is_none_or(|(major, _)| major == 0)
+                && fs::metadata(&line.source).is_ok_and(|source| {
+                    same(&source, metadata)
+                        || source.file_type().is_block_device() && devices.contains(&device_of(&source))
+                })
+        });
+        mounts.extend(by_source.map(Line::mount));
+        Mounts { mounts, doubtful: self.doubtful(path, metadata, &loops, &table), unknown }
+    }
+
+    /// Mounts through loop devices whose backing file can't be looked at, and through FUSE by a relative name, if the
+    /// name of the file is the same.
+    fn doubtful(&self, path: &Path, metadata: &Metadata, loops: &[Loop], table: &[Line]) -> Vec<String> {
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let mut found = Vec::new();
+        for one in loops.iter().filter(|one| one.metadata.is_none()) {
+            let bytes = one.backing.as_os_str().as_bytes();
+            let named = Path::new(OsStr::from_bytes(bytes.strip_suffix(DELETED).unwrap_or(bytes)));
+            // A file that took the name of a deleted one is another file.
+            let replaced = fs::metadata(named).is_ok_and(|found| same(&found, metadata));
+            if named.file_name() != real.file_name() || replaced {
+                continue;
+            }
+            let mounts = self.mounts_of(&self.above(&[one.device], loops), table);
+            if let Some(places) = places(mounts.iter()) {
+                let backing = words::escaped_text(bytes);
+                found.push(format!("{places} (through {}, whose file {backing} is not found)", one.name));
+            }
+        }
+        for line in table.iter().filter(|line| line.kind.starts_with("fuse.ext") && line.source.is_relative())
+        {
+            if line.source.file_name() == real.file_name() {
+                let source = words::escaped_text(line.source.as_os_str().as_bytes());
+                found.push(format!("{} (as {source})", line.mount().place));
+            }
+        }
+        found
+    }
+
+    /// Where filesystems on these devices are mounted.
+    fn mounts_of(&self, devices: &[Device], table: &[Line]) -> Vec<Mount> {
+        let mut mounts = Vec::new();
+        for device in devices {
+            let before = mounts.len();
+            mounts.extend(table.iter().filter(|line| line.device == Some(*device)).map(Line::mount));
+            // The kernel keeps a folder for each filesystem that is mounted, in whatever mount namespace.
+            let name = self.folder(*device).and_then(|folder| folder.file_name().map(OsStr::to_owned));
+            if mounts.len() == before
+                && let Some(name) = name.filter(|name| self.sys.join("fs/ext4").join(name).is_dir())
+            {
+                let place = format!("in another mount namespace ({})", name.display());
+                mounts.push(Mount { place, read_only: false });
+            }
+        }
+        mounts
+    }
+
+    /// These devices and all that is made of them: partitions, devices of the device mapper, loop devices.
+    fn above(&self, first: &[Device], loops: &[Loop]) -> Vec<Device> {
+        let mut found = first.to_vec();
+        let mut next = 0;
+        while let Some(device) = found.get(next).copied() {
+            next += 1;
+            let folder = self.folder(device);
+            let partitions = folder.iter().flat_map(|folder| entries(folder));
+            let partitions = partitions.filter(|entry| entry.join("partition").is_file());
+            let holders = folder.iter().flat_map(|folder| entries(&folder.join("holders")));
+            let numbered = partitions.chain(holders).filter_map(|entry| number_in(&entry));
+            let backed = loops.iter().filter(|one| is_device(one.metadata.as_ref(), device));
+            for device in numbered.chain(backed.map(|one| one.device)).collect::<Vec<_>>() {
+                if !found.contains(&device) {
+                    found.push(device);
+                }
+            }
+        }
+        found
+    }
+
+    /// Adds the devices that a device is made of. What else is made of these does not matter.
+    fn below(&self, device: Device, loops: &[Loop], found: &mut Vec<Device>) {
+        let mut open = vec![device];
+        while let Some(device) = open.pop() {
+            let Some(folder) = self.folder(device) else { continue };
+            let slaves = entries(&folder.join("slaves")).filter_map(|entry| number_in(&entry));
+            let whole = folder.parent().filter(|_| folder.join("partition").is_file()).and_then(number_in);
+            let backing = loops.iter().find(|one| one.device == device).and_then(|one| one.metadata.as_ref());
+            let backing = backing.filter(|found| found.file_type().is_block_device()).map(device_of);
+            for device in slaves.chain(whole).chain(backing) {
+                if !found.contains(&device) {
+                    found.push(device);
+                    open.push(device);
+                }
+            }
+        }
+    }
+
+    /// The folder of a device in /sys.
+    fn folder(&self, (major, minor): Device) -> Option<PathBuf> {
+        fs::canonicalize(self.sys.join(format!("dev/block/{major}:{minor}"))).ok()
+    }
+
+    /// All loop devices that have a file.
+    fn loops(&self) -> Option<Vec<Loop>> {
+        let folder = fs::read_dir(self.sys.join("block")).ok()?;
+        let found = folder.filter_map(|entry| {
+            let entry = entry.ok()?;
+            let text = fs::read(entry.path().join("loop/backing_file")).ok()?;
+            let backing =
+                PathBuf::from(OsString::from_vec(text.strip_suffix(b"\n").unwrap_or(&text).to_vec()));
+            let (device, name) =
+                (number_in(&entry.path())?, entry.file_name().to_string_lossy().into_owned());
+            let metadata = fs::metadata(&backing).ok();
+            Some(Loop { device, name, backing, metadata })
+        });
+        let mut found: Vec<_> = found.collect();
+        found.sort_by_key(|one| one.device);
+        Some(found)
+    }
+
+    /// The mounts of this mount namespace.
+    fn mountinfo(&self) -> Option<Vec<Line>> {
+        let text = fs::read(self.proc.join("self/mountinfo")).ok()?;
+        Some(text.split(|byte| *byte == b'\n').filter_map(Line::parse).collect())
+    }
+}
+
+impl Line {
+    /// Parses a line, for which see `proc_pid_mountinfo(5)`.
+    fn parse(line: &[u8]) -> Option<Self> {
+        let fields: Vec<_> = line.split(|byte| *byte == b' ').collect();
+        // Between the options of the mount and the dash are any number of optional fields.
+        let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
+        let [kind, source, options] = fields.get(dash + 1..dash + 4)? else { return None };
+        Some(Self {
+            device: number(str::from_utf8(fields[2]).ok()?),
+            place: words::escaped_text(unescaped(fields[4]).as_bytes()),
+            kind: String::from_utf8_lossy(kind).into_owned(),
+            source: unescaped(source).into(),
+            read_only: options.split(|byte| *byte == b',').any(|option| option == b"ro"),
+        })
+    }
+
+    fn mount(&self) -> Mount {
+        Mount { place: format!("at {}", self.place), read_only: self.read_only }
+    }
+}
+
+/// A name without the octal escapes that mountinfo has for spaces, tabs, line feeds and backslashes.
+fn unescaped(field: &[u8]) -> OsString {
+    let (mut name, mut rest) = (Vec::with_capacity(field.len()), field);
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.split_at_checked(3).filter(|_| *byte == b'\\');
+        let escaped = digits.and_then(|(digits, after)| {
+            Some((u8::from_str_radix(str::from_utf8(digits).ok()?, 8).ok()?, after))
+        });
+        let (byte, after) = escaped.unwrap_or((*byte, after));
+        name.push(byte);
+        rest = after;
+    }
+    OsString::from_vec(name)
+}
+
+fn same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+fn device_of(metadata: &Metadata) -> Device {
+    (major(metadata.rdev()), minor(metadata.rdev()))
+}
+
+fn is_device(metadata: Option<&Metadata>, device: Device) -> bool {
+    metadata.is_some_and(|found| found.file_type().is_block_device() && device_of(found) == device)
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+/// The number of the device that has a folder in /sys.
+fn number_in(folder: &Path) -> Option<Device> {
+    number(fs::read_to_string(folder.join("dev")).ok()?.trim_end())
+}
+
+fn number(text: &str) -> Option<Device> {
+    let (major, minor) = text.split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A /proc and a /sys of one's own, and an image.
+    struct Scene {
+        folder: tempfile::TempDir,
+        system: System,
+        table: String,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let system = System { proc: folder.path().join("proc"), sys: folder.path().join("sys") };
+            for name in ["proc/self", "sys/block", "sys/dev/block", "sys/fs/ext4/features"] {
+                fs::create_dir_all(folder.path().join(name)).unwrap();
+            }
+            fs::write(folder.path().join("in.img"), "x").unwrap();
+            let scene = Self { folder, system, table: String::new() };
+            scene.mountinfo("");
+            scene
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        /// Adds a device with a folder in /sys, below another one if it is a partition.
+        fn device(&self, name: &str, number: &str) -> PathBuf {
+            let folder = self.system.sys.join("block").join(name);
+            fs::create_dir_all(folder.join("holders")).unwrap();
+            fs::create_dir_all(folder.join("slaves")).unwrap();
+            fs::write(folder.join("dev"), format!("{number}\n")).unwrap();
+            symlink(&folder, self.system.sys.join("dev/block").join(number)).unwrap();
+            if name.contains('/') {
+                fs::write(folder.join("partition"), "1\n").unwrap();
+            }
+            folder
+        }
+
+        fn loop_device(&self, name: &str, number: &str, backing: &Path) -> PathBuf {
+            let folder = self.device(name, number);
+            fs::create_dir(folder.join("loop")).unwrap();
+            fs::write(folder.join("loop/backing_file"), format!("{}\n", backing.display())).unwrap();
+            folder
+        }
+
+        fn mountinfo(&self, lines: &str) {
+            let root = "1 0 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard\n";
+            fs::write(self.system.proc.join("self/mountinfo"), root.to_owned() + lines + &self.table)
+                .unwrap();
+        }
+
+        fn found(&self, name: &str) -> Mounts {
+            let path = self.path(name);
+            self.system.mounts(&path, &fs::metadata(&path).unwrap())
+        }
+    }
+
+    #[test]
+    fn a_file_behind_a_loop_device_is_known_by_its_inode() {
+        let scene = Scene::new();
+        scene.loop_device("loop0", "7:0", &scene.path("in.img"));
+        fs::hard_link(scene.path("in.img"), scene.path("hard")).unwrap();
+        symlink("hard", scene.path("soft")).unwrap();
+        fs::copy(scene.path("in.img"), scene.path("copy")).unwrap();
+        assert_eq!(scene.found("in.img"), Mounts::default());
+        scene.mountinfo("40 1 7:0 / /mnt/my\\040image rw,relatime - ext4 /dev/loop0 rw\n");
+        for name in ["in.img", "hard", "soft"] {
+            let found = scene.found(name);
+            assert_eq!(found.places().as_deref(), Some("at /mnt/my image"), "{name}");
+            let warnings = found.warnings(Path::new("in.img"));
+            let expected =
+                "in.img is mounted at /mnt/my image: data still in memory is missing; unmount it first";
+            assert_eq!(warnings, [expected]);
+        }
+        assert_eq!(scene.found("copy"), Mounts::default());
+    }
+
+    #[test]
+    fn what_is_mounted_for_reading_only_lacks_nothing() {
+        let scene = Scene::new();
+        scene.loop_device("loop0", "7:0", &scene.path("in.img"));
+        scene.mountinfo("40 1 7:0 / /mnt rw,relatime - ext4 /dev/loop0 ro,norecovery\n");
+        let found = scene.found("in.img");
+        assert_eq!((found.places().as_deref(), found.warnings(Path::new("x")).len()), (Some("at /mnt"), 0));
+        // A bind mount that is read-only says nothing of the filesystem.
+        scene.mountinfo("40 1 7:0 / /mnt ro,relatime - ext4 /dev/loop0 rw\n");
+        assert_eq!(scene.found("in.img").warnings(Path::new("x")).len(), 1);
+    }
+
+    #[test]
+    fn partitions_and_mapped_devices_are_followed() {
+        let scene = Scene::new();
+        let disk = scene.loop_device("loop1", "7:1", &scene.path("in.img"));
+        let partition = scene.device("loop1/loop1p2", "259:3");
+        let mapped = scene.device("dm-0", "253:0");
+        let over = scene.device("dm-1", "253:1");
+        symlink(&mapped, partition.join("holders/dm-0")).unwrap();
+        symlink(&over, mapped.join("holders/dm-1")).unwrap();
+        symlink(&partition, mapped.join("slaves/loop1p2")).unwrap();
+        symlink(&mapped, over.join("slaves/dm-0")).unwrap();
+        for number in ["7:1", "259:3", "253:0", "253:1"] {
+            scene.mountinfo(&format!("40 1 {number} / /mnt rw - ext4 none rw\n"));
+            assert_eq!(scene.found("in.img").places().as_deref(), Some("at /mnt"), "{number}");
+        }
+        scene.device("loop2", "7:2");
+        scene.mountinfo("40 1 7:2 / /mnt rw - ext4 none rw\n");
+        assert_eq!(scene.found("in.img").places(), None);
+        // Downwards, from the uppermost device.
+        let mut below = Vec::new();
+        scene.system.below((253, 1), &[], &mut below);
+        assert_eq!(below, [(253, 0), (259, 3), (7, 1)]);
+        assert!(disk.is_dir());
+    }
+
+    #[test]
+    fn a_mount_in_another_namespace_is_seen_too() {
+        let scene = Scene::new();
+        scene.loop_device("loop0", "7:0", &scene.path("in.img"));
+        fs::create_dir(scene.system.sys.join("fs/ext4/loop0")).unwrap();
+        let places = scene.found("in.img").places();
+        assert_eq!(places.as_deref(), Some("in another mount namespace (loop0)"));
+    }
+
+    #[test]
+    fn fuse_names_its_file() {
+        let scene = Scene::new();
+        let image = scene.path("in.img");
+        scene.mountinfo(&format!("40 1 0:50 / /mnt rw - fuse.ext4 {} rw\n", image.display()));
+        assert_eq!(scene.found("in.img").places().as_deref(), Some("at /mnt"));
+        scene.mountinfo("40 1 0:50 / /mnt rw - fuse.ext4 in.img rw\n");
+        let found = scene.found("in.img");
+        assert_eq!((found.places(), found.warnings(&image).len()), (None, 1));
+    }
+
+    #[test]
+    fn a_backing_file_out_of_sight_is_only_a_doubt() {
+        for backing in ["/no/such/folder/in.img", "/no/such/folder/in.img (deleted)"] {
+            let scene = Scene::new();
+            scene.loop_device("loop0", "7:0", Path::new(backing));
+            assert_eq!(scene.found("in.img"), Mounts::default());
+            scene.mountinfo("40 1 7:0 / /mnt rw - ext4 /dev/loop0 rw\n");
+            let found = scene.found("in.img");
+            let warnings = found.warnings(Path::new("in.img"));
+            assert!(found.places().is_none() && warnings.len() == 1, "{found:?}");
+            assert!(warnings[0].starts_with("in.img may be mounted at /mnt (through loop0"), "{warnings:?}");
+            fs::copy(scene.path("in.img"), scene.path("other.img")).unwrap();
+            assert_eq!(scene.found("other.img"), Mounts::default());
+        }
+        // The file that took the place of a deleted one is not that one.
+        let scene = Scene::new();
+        scene.loop_device("loop0", "7:0", &scene.path("in.img (deleted)"));
+        scene.mountinfo("40 1 7:0 / /mnt rw - ext4 /dev/loop0 rw\n");
+        assert_eq!(scene.found("in.img"), Mounts::default());
+        // But a name may end so.
+        fs::rename(scene.path("in.img"), scene.path("in.img (deleted)")).unwrap();
+        assert_eq!(scene.found("in.img (deleted)").places().as_deref(), Some("at /mnt"));
+    }
+
+    #[test]
+    fn without_proc_or_sys_nothing_is_known() {
+        for gone in ["proc", "sys"] {
+            let scene = Scene::new();
+            assert!(!scene.found("in.img").unknown());
+            fs::remove_dir_all(scene.path(gone)).unwrap();
+            let found = scene.found("in.img");
+            assert_eq!((found.unknown(), found.places()), (true, None), "{gone}");
+        }
+    }
+
+    #[test]
+    fn lines_that_make_no_sense_are_left_out() {
+        for line in ["", "1 2 3", "1 0 7:0 / /mnt rw", "1 0 7:0 / /mnt rw - ext4 x", "- - - - - - - -"] {
+            assert!(Line::parse(line.as_bytes()).is_none(), "{line}");
+        }
+        let line = Line::parse(b"1 0 x / /a\\134\\0b\\011 rw a:1 b:2 - ext4 s\\040o rw,ro").unwrap();
+        assert_eq!((line.device, line.place.as_str(), line.read_only), (None, r"/a\\\\0b\x09", true));
+        assert_eq!(line.source, Path::new("s o"));
+    }
+}

@@ -1,0 +1,180 @@
+//! What an image without the magic of ext is: something that can be converted, another filesystem, or a
+//! filesystem whose superblock was overwritten while its backups are there.
+
+use zerocopy::FromBytes;
+
+use super::Input;
+use crate::error::{Error, Location, Structure};
+use crate::ondisk::checksum::Checksums;
+use crate::ondisk::superblock::{self as sb, Superblock};
+
+const QEMU: &str = "convert it first: qemu-img convert -O raw";
+const EWF: &str = "convert it first: ewfexport -f raw";
+const ANDROID: &str = "convert it first: simg2img";
+const OTHER: &str = "give an image of ext2, ext3 or ext4: other filesystems have no canonical form";
+
+/// A format, known by its first bytes.
+struct Format {
+    /// Where the magic is, in bytes.
+    at: usize,
+    magic: &'static [u8],
+    name: &'static str,
+    remedy: &'static str,
+}
+
+const fn format(at: usize, magic: &'static [u8], name: &'static str, remedy: &'static str) -> Format {
+    Format { at, magic, name, remedy }
+}
+
+/// The formats, those with longer magics first where one could be mistaken for another.
+const FORMATS: [Format; 38] = [
+    // Disks of virtual machines, and of forensics.
+    format(0, b"QFI\xfb", "a qcow2 image", QEMU),
+    format(0, b"QED\0", "a QED image", QEMU),
+    format(0, b"KDMV", "a VMDK image", QEMU),
+    format(0, b"COWD", "a VMDK image", QEMU),
+    format(0, b"# Disk DescriptorFile", "the descriptor of a VMDK image", QEMU),
+    format(0, b"conectix", "a VHD image", QEMU),
+    format(0, b"vhdxfile", "a VHDX image", QEMU),
+    format(0x40, b"\x7f\x10\xda\xbe", "a VDI image", QEMU),
+    format(0, b"EVF\x09\x0d\x0a\xff\x00", "an E01 image (EnCase)", EWF),
+    format(0, b"EVF2\x0d\x0a\x81\x00", "an Ex01 image (EnCase)", EWF),
+    format(0, b"\x3a\xff\x26\xed", "an Android sparse image", ANDROID),
+    // Compressed files and archives.
+    format(0, b"\xfd7zXZ\0", "an xz file", "decompress it first: unxz"),
+    format(0, b"\x1f\x8b", "a gzip file", "decompress it first: gunzip"),
+    format(0, b"\x28\xb5\x2f\xfd", "a zstd file", "decompress it first: unzstd"),
+    format(0, b"BZh", "a bzip2 file", "decompress it first: bunzip2"),
+    format(0, b"\x04\x22\x4d\x18", "an lz4 file", "decompress it first: unlz4"),
+    format(0, b"LZIP", "an lzip file", "decompress it first: lzip -d"),
+    format(0, b"\x89LZO\0\x0d\x0a\x1a\x0a", "an lzop file", "decompress it first: lzop -d"),
+    format(0, b"PK\x03\x04", "a zip archive", "give the image that is in it: unzip"),
+    format(0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "give the image that is in it: 7z x"),
+    format(
+        257,
+        b"ustar",
+        "a tar archive",
+        "give the image that is in it (tar -x), or make one of its files with mke2fs -d",
+    ),
+    // Filesystems.
+    format(0, b"hsqs", "a squashfs filesystem", OTHER),
+    format(1024, b"\xe2\xe1\xf5\xe0", "an EROFS filesystem", OTHER),
+    format(0, b"XFSB", "an XFS filesystem", OTHER),
+    format(0x1_0040, b"_BHRfS_M", "a btrfs filesystem", OTHER),
+    format(1024, b"\x10\x20\xf5\xf2", "an F2FS filesystem", OTHER),
+    format(0x8001, b"CD001", "an ISO 9660 filesystem", OTHER),
+    format(3, b"NTFS    ", "an NTFS filesystem", OTHER),
+    format(3, b"EXFAT   ", "an exFAT filesystem", OTHER),
+    format(54, b"FAT12   ", "a FAT filesystem", OTHER),
+    format(54, b"FAT16   ", "a FAT filesystem", OTHER),
+    format(82, b"FAT32   ", "a FAT filesystem", OTHER),
+    // What holds filesystems.
+    format(
+        0,
+        b"LUKS\xba\xbe",
+        "an encrypted volume (LUKS)",
+        "give the filesystem that cryptsetup open shows",
+    ),
+    format(512, b"LABELONE", "a physical volume of LVM", "give one of its logical volumes"),
+    format(0, b"LABELONE", "a physical volume of LVM", "give one of its logical volumes"),
+    format(4086, b"SWAPSPACE2", "swap space", OTHER),
+    format(0, b"070701", "a cpio archive", "make an image of its files with mke2fs -d"),
+    format(0, b"\x7fELF", "a program", OTHER),
+];
+
+/// Refuses an image of another format that is known, saying what to do.
+pub fn foreign(bytes: &[u8]) -> Option<Error> {
+    let has = |format: &&Format| bytes.get(format.at..).is_some_and(|rest| rest.starts_with(format.magic));
+    let found = FORMATS.iter().find(has)?;
+    let what = format!("{}, not an ext2, ext3 or ext4 filesystem", found.name);
+    Some(Location::of(Structure::Image).unsupported(what, found.remedy))
+}
+
+/// Refuses an image whose superblock, with this for a magic, was overwritten, but which has a backup.
+pub fn overwritten(input: &Input<'_>, magic: u16) -> Option<Error> {
+    let Backup { block, block_size } = Backup::find(input)?;
+    let words = format!(
+        "s_magic is {magic:#06x}, expected {:#06x}, but there is a backup of it: -b {block} -B {block_size}",
+        sb::MAGIC
+    );
+    let remedy = "run e2fsck -f with these options on the image";
+    Some(Location::of(Structure::Superblock).wrong(words).with_remedy(remedy))
+}
+
+/// A backup of the superblock.
+#[derive(Debug, PartialEq, Eq)]
+struct Backup {
+    block: u64,
+    block_size: u64,
+}
+
+/// How far backups are looked for where groups are smaller than usual, in bytes.
+const SEARCHED: u64 = 128 << 20;
+
+impl Backup {
+    /// Looks for a backup: where mke2fs puts them, then everywhere in the first part of the image.
+    fn find(input: &Input<'_>) -> Option<Self> {
+        let usual = (0..7).flat_map(|log| {
+            let size = 1024_u64 << log;
+            let first = u64::from(size == 1024);
+            [1, 3, 5, 7, 9].map(|group| (first + group * 8 * size) * size)
+        });
+        let step = sb::SIZE as u64;
+        let stored = input.data_within(0..SEARCHED.min(input.bytes().len() as u64));
+        let anywhere =
+            stored.flat_map(|data| (data.start.div_ceil(step)..data.end / step).map(|at| at * step));
+        usual.chain(anywhere).find_map(|at| Self::at(input, at))
+    }
+
+    /// The backup that begins at a byte, if it is whole and belongs there.
+    fn at(input: &Input<'_>, at: u64) -> Option<Self> {
+        let raw = input.range(at, at.checked_add(sb::SIZE as u64)?)?.first_chunk::<{ sb::SIZE }>()?;
+        let superblock = Superblock::read_from_bytes(raw).ok()?;
+        let group = u64::from(superblock.s_block_group_nr.get());
+        if superblock.s_magic.get() != sb::MAGIC || group == 0 || superblock.s_log_block_size.get() > 6 {
+            return None;
+        }
+        let block_size = 1024 << superblock.s_log_block_size.get();
+        let first = u64::from(superblock.s_first_data_block.get());
+        let block = first + group * u64::from(superblock.s_blocks_per_group.get());
+        let sum = Checksums::of(&superblock).superblock(raw);
+        let is_whole = sum.is_none_or(|sum| sum == superblock.s_checksum.get());
+        (at == block * block_size && is_whole).then_some(Self { block, block_size })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn formats_are_known_by_their_magic() {
+        for format in &FORMATS {
+            let mut bytes = vec![0; 1 << 17];
+            bytes[format.at..format.at + format.magic.len()].copy_from_slice(format.magic);
+            let said = foreign(&bytes).expect("an error").to_string();
+            assert!(said.starts_with(format.name) && said.ends_with(format.remedy), "{said}");
+            // Cut within the magic.
+            assert!(foreign(&bytes[..format.at + format.magic.len() - 1]).is_none(), "{}", format.name);
+        }
+        assert!(foreign(&[]).is_none() && foreign(&[0; 1 << 17]).is_none());
+    }
+
+    #[test]
+    fn a_backup_counts_only_where_it_belongs() {
+        let mut bytes = vec![0; 9 << 20];
+        let mut put = |at: usize, group: u8| {
+            let backup = &mut bytes[at..at + 1024];
+            backup[0x38..0x3A].copy_from_slice(&sb::MAGIC.to_le_bytes());
+            backup[0x14] = 1;
+            backup[0x20..0x24].copy_from_slice(&8192_u32.to_le_bytes());
+            backup[0x5A] = group;
+            bytes.clone()
+        };
+        let find = |bytes: &[u8]| Backup::find(&Input::new(bytes));
+        // A copy in a journal, and one in another image.
+        assert_eq!(find(&put(100 << 10, 0)), None);
+        assert_eq!(find(&put(200 << 10, 1)), None);
+        assert_eq!(find(&put(8193 << 10, 1)), Some(Backup { block: 8193, block_size: 1024 }));
+    }
+}

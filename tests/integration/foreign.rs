@@ -1,0 +1,493 @@
+//! What images from other people showed: old tools, odd bytes that e2fsck lets pass, and files that are no
+//! filesystem. Where an image is refused, the way that the message names is gone, and has to work.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, inode_offset, patch, peek};
+use crate::support::kernel::Mounted;
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
+
+/// An image with the plain tree.
+fn made(lab: &Lab, name: &str, size: &str, options: &[&str]) -> PathBuf {
+    let source = lab.path("source");
+    if !source.exists() {
+        tree::plain(&lab.folder("source"));
+    }
+    lab.mke2fs_d(name, size, options, &source)
+}
+
+/// What is said of an image that is accepted.
+fn said(image: &Path, options: &[&str]) -> String {
+    let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
+    let output = image.with_extension("said");
+    let ran = try_run(command.arg(image).arg(&output).args(options));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    ran.stderr
+}
+
+/// Repairs an image with e2fsck.
+fn repair(image: &Path, options: &[&str]) {
+    let ran = try_run(tool("e2fsck").arg("-fy").args(options).arg(image));
+    assert!(ran.code.is_some_and(|code| code <= 1), "{ran:?}");
+}
+
+/// e2fsck does not see what is odd here, so that it is no help.
+fn is_nothing_to_e2fsck(image: &Path) {
+    repair(image, &[]);
+    judge::fsck_silent(image).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// Takes the last blocks off an internal journal, but leaves them allocated.
+fn shorten_journal(image: &Path, blocks: u32) {
+    let size = |at| u32::from_le_bytes(peek(image, at));
+    let block_size = 1024 << size(1024 + 0x18);
+    let journal = blocks_of(image, "<8>")[0] * u64::from(block_size);
+    let length = u32::from_be_bytes(peek(image, journal + 0x10)) - blocks;
+    patch(image, journal + 0x10, &length.to_be_bytes());
+    debugfs(image, &format!("set_inode_field <8> size {}\n", length * block_size));
+    // The copy of the size in the superblock.
+    debugfs(image, &format!("set_super_value jnl_blocks[16] {}\n", length * block_size));
+}
+
+#[test]
+fn journals_of_old_tools_have_a_block_past_their_end() {
+    for options in [
+        &["-t", "ext3", "-b", "1024", "-J", "size=2"][..],
+        &["-t", "ext3", "-b", "4096", "-J", "size=8", "-I", "128"],
+        &["-t", "ext4", "-b", "1024", "-J", "size=2", "-O", "^metadata_csum"],
+    ] {
+        let lab = Lab::new();
+        let image = made(&lab, "in.img", "24M", options);
+        let before = u32::from_le_bytes(peek(&canonical(&image, &[]), 1024 + 0x10C + 64));
+        shorten_journal(&image, 1);
+        is_nothing_to_e2fsck(&image);
+        let output = canonical(&image, &["--verify"]);
+        let block_size = 1024 << u32::from_le_bytes(peek(&image, 1024 + 0x18));
+        assert_eq!(u32::from_le_bytes(peek(&output, 1024 + 0x10C + 64)), before - block_size);
+        if gate(&[Need::Mounts]) {
+            assert_eq!(judge::kernel_tree(&image), judge::kernel_tree(&output));
+            judge::kernel_works(&image).unwrap_or_else(|e| panic!("{e}"));
+            judge::kernel_works(&output).unwrap_or_else(|e| panic!("{e}"));
+        }
+        shorten_journal(&image, 1);
+        assert!(refused(&image, &[], 4).contains("journal: i_size is"));
+    }
+}
+
+/// A time that the kernel and debugfs read as 2345-08-11, and e2fsck as 1937-04-21.
+#[test]
+fn ambiguous_times_are_those_of_the_kernel() {
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "16M", &["-t", "ext4"]);
+    let sound = canonical(&image, &["--mtime", "set", "--source-date-epoch", "1"]);
+    debugfs(&image, "set_inode_field sizes/1 mtime 0xc2800000\nset_inode_field sizes/1 mtime_extra 3\n");
+    let words = said(&image, &["--verify"]);
+    assert!(words.contains("1 inode has a time of the years 2310 to 2378"), "{words}");
+    assert!(words.contains("(/sizes/1 11853103104.000000000)"), "{words}");
+    let output = image.with_extension("said");
+    let times = debugfs_read(&output, "stat sizes/1\n");
+    for time in ["ctime", "atime", "mtime", "crtime"] {
+        assert!(
+            times.contains(&format!("{time}: 0xc2800000:00000003 -- Sat Aug 11 16:38:24 2345")),
+            "{times}"
+        );
+    }
+    // Nothing else is wrong with it, and canonicalizing again changes nothing.
+    let again = lab.copy(&output, "again.img");
+    said(&again, &[]);
+    same_bytes(&output, &again.with_extension("said"));
+    let ran = try_run(tool("e2fsck").arg("-fn").arg(&output));
+    assert_eq!((ran.code, ran.stdout.matches("Fix? no").count()), (Some(0), 1), "{ran:?}");
+    assert!(ran.stdout.contains("are likely pre-1970"), "{ran:?}");
+    if gate(&[Need::Mounts]) {
+        assert_eq!(judge::kernel_tree(&image), judge::kernel_tree(&output));
+    }
+    // A policy that overwrites the time makes it no matter, and what is advised works.
+    same_bytes(&sound, &canonical(&image, &["--mtime", "set", "--source-date-epoch", "1"]));
+    for options in [["--mtime", "set"], ["--mtime", "clamp"]] {
+        let options = [&options[..], &["--source-date-epoch", "1735689600"]].concat();
+        canonical(&image, &options);
+        assert!(!said(&image, &options).contains("2310"));
+    }
+    let late = ["--source-date-epoch", "13000000000"];
+    assert!(said(&image, &late).contains("2310"), "an epoch after it");
+    assert!(refused(&image, &["--source-date-epoch", "11853103104"], 2).contains("is not a time"));
+    if gate(&[Need::Mounts]) {
+        fill::kernel(&image, |root| tree::set_mtime(&root.join("sizes/1"), 1, 0));
+        canonical(&image, &[]);
+        assert!(!said(&image, &[]).contains("2310"));
+    }
+}
+
+#[test]
+fn bad_blocks_may_lie_in_metadata() {
+    let lab = Lab::new();
+    for (index, options) in [
+        &["-t", "ext4", "-b", "1024"][..],
+        &["-t", "ext2", "-b", "1024"],
+        &["-t", "ext4", "-b", "1024", "-O", "bigalloc", "-C", "8192"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let image = made(&lab, &format!("in{index}.img"), "24M", options);
+        let sound = canonical(&image, &[]);
+        // In an inode table, in the second superblock, behind it, and one that nothing else has.
+        let table = debugfs_read(&image, "show_super_stats\n");
+        let table = table.split("inode table at ").nth(1).and_then(|rest| rest.split_whitespace().next());
+        let table: u64 = table.expect("a table").parse().expect("a number");
+        let bad = lab.path("bad");
+        fs::write(&bad, format!("{}\n8193\n8194\n20000\n", table + 60)).expect("writing");
+        repair(&image, &["-l", bad.to_str().expect("UTF-8")]);
+        same_bytes(&sound, &canonical(&image, &["--verify"]));
+        let words = said(&image, &[]);
+        assert!(words.contains("a list of 4 bad blocks was dropped"), "{words}");
+        // (Inodes in a bad block of a table count as in use for e2fsck.)
+        assert!(!words.contains("block bitmaps"), "{words}");
+    }
+}
+
+#[test]
+fn inline_data_without_its_flag_is_hidden() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    fs::write(source.join("file"), tree::noise(1, 5000)).expect("writing");
+    let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-b", "1024", "-O", "inline_data"], &source);
+    debugfs(&image, "ea_set file user.name value\n");
+    let sound = canonical(&image, &[]);
+    debugfs(&image, "ea_set file system.data abc\n");
+    is_nothing_to_e2fsck(&image);
+    same_bytes(&sound, &canonical(&image, &["--verify"]));
+    assert!(said(&image, &[]).contains("1 inodes had the xattr system.data without inline data"));
+    // Without an extent tree, it may be the flag that is lost.
+    let mapped = lab.mke2fs_d("mapped.img", "16M", &["-t", "ext3", "-b", "1024", "-I", "256"], &source);
+    let mapped_sound = canonical(&mapped, &[]);
+    debugfs(&mapped, "ea_set file system.data abc\n");
+    is_nothing_to_e2fsck(&mapped);
+    let words = refused(&mapped, &[], 4);
+    assert!(words.contains("(/file)") && words.contains("debugfs's ea_rm"), "{words}");
+    debugfs(&mapped, "ea_rm file system.data\n");
+    same_bytes(&mapped_sound, &canonical(&mapped, &[]));
+    if gate(&[Need::Mounts]) {
+        assert_eq!(judge::kernel_tree(&image), judge::kernel_tree(&sound));
+    }
+}
+
+#[test]
+fn symlinks_with_a_nul_are_made_again() {
+    let long = "t".repeat(70);
+    for (options, target, is_silent) in [
+        ("^metadata_csum,inline_data", &long[..], true),
+        ("^metadata_csum", &long, false),
+        ("^metadata_csum", "short", false),
+    ] {
+        let lab = Lab::new();
+        let image = made(&lab, "in.img", "16M", &["-t", "ext4", "-b", "1024", "-O", options]);
+        debugfs(&image, &format!("symlink nul {target}\n"));
+        let sound = lab.copy(&image, "sound.img");
+        let at = match blocks_of(&image, "nul")[..] {
+            [block] => block * 1024,
+            _ => inode_offset(&image, "/nul") + 0x28,
+        };
+        patch(&image, at + 3, &[0]);
+        if is_silent {
+            is_nothing_to_e2fsck(&image);
+        }
+        let words = refused(&image, &[], 4);
+        assert!(words.contains("(/nul)") && words.contains("remove it with debugfs's rm"), "{words}");
+        debugfs(&image, &format!("rm nul\nsymlink nul {target}\n"));
+        repair(&image, &[]);
+        let epoch = ["--mtime", "set", "--source-date-epoch", "1"];
+        same_bytes(&canonical(&sound, &epoch), &canonical(&image, &epoch));
+    }
+}
+
+/// The kernel does not open the inode: "invalid size in ea xattr".
+#[test]
+fn values_of_no_bytes_have_no_inode() {
+    let lab = Lab::new();
+    let source = lab.folder("source");
+    fs::write(source.join("file"), "x").expect("writing");
+    let options = ["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^64bit,^has_journal,ea_inode"];
+    let image = lab.mke2fs_d("in.img", "8M", &options, &source);
+    let sound = canonical(&image, &[]);
+    let value = lab.path("value");
+    fs::write(&value, [7; 1024]).expect("writing");
+    debugfs(&image, &format!("ea_set -f {} file user.big\n", value.display()));
+    let holder = inode_offset(&image, &format!("<{}>", inode_of(&image, "/file") + 1));
+    // No size, no blocks, and no extents; the seed is the checksum of nothing.
+    let seed = ext4_canon::ondisk::checksum::crc32c(!0, &peek::<16>(&image, 1024 + 0x68));
+    for (at, bytes) in [(4, &[0; 4][..]), (0x1C, &[0; 4]), (8, &seed.to_le_bytes()), (0x2A, &[0; 2])] {
+        patch(&image, holder + at, bytes);
+    }
+    let entry = inode_offset(&image, "/file") + 128 + 32 + 4;
+    assert_eq!(peek(&image, entry + 16), *b"big");
+    let hash = ext4_canon::ondisk::xattr::entry_hash(b"big", &seed.to_le_bytes(), false);
+    patch(&image, entry + 8, &[0; 4]);
+    patch(&image, entry + 12, &hash.to_le_bytes());
+    is_nothing_to_e2fsck(&image);
+    let words = refused(&image, &[], 4);
+    assert!(words.contains("(/file)") && words.contains("debugfs's ea_rm"), "{words}");
+    debugfs(&image, "ea_rm file user.big\n");
+    judge::fsck_silent(&image).unwrap_or_else(|e| panic!("{e}"));
+    same_bytes(&sound, &canonical(&image, &[]));
+}
+
+#[test]
+fn unknown_encryption_contexts_go_with_their_files() {
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^64bit,encrypt"];
+    let image = made(&lab, "in.img", "16M", &options);
+    let epoch = ["--mtime", "set", "--source-date-epoch", "1"];
+    let sound = canonical(&image, &epoch);
+    // Version 3, and an unknown flag of version 2.
+    for (name, start) in [("three", [3, 1, 4, 0]), ("flags", [2, 1, 4, 0x80])] {
+        let context = lab.path("context");
+        fs::write(&context, [&start[..], &[0; 4], &[7; 32]].concat()).expect("writing");
+        debugfs(
+            &image,
+            &format!(
+                "mkdir {name}\nea_set -f {} {name} user.c\nset_inode_field {name} flags 0x80800\n",
+                context.display()
+            ),
+        );
+        // debugfs has no name for the namespace of contexts.
+        patch(&image, inode_offset(&image, &format!("/{name}")) + 128 + 32 + 4 + 1, &[9]);
+        let words = refused(&image, &[], 3);
+        assert!(words.contains(&format!("(/{name})")) && words.contains("or remove all"), "{words}");
+        debugfs(&image, &format!("rmdir {name}\n"));
+        repair(&image, &[]);
+        same_bytes(&sound, &canonical(&image, &epoch));
+    }
+}
+
+#[test]
+fn reserved_inodes_in_use_are_named_at_once() {
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "16M", &["-t", "ext4", "-O", "^has_journal"]);
+    let sound = canonical(&image, &[]);
+    let numbers = [6, 9, 10];
+    for number in numbers {
+        debugfs(
+            &image,
+            &format!("set_inode_field <{number}> mode 0100644\nset_inode_field <{number}> links_count 1\n"),
+        );
+        let words = refused(&image, &[], 4);
+        let others: Vec<_> = numbers
+            .into_iter()
+            .filter(|other| (7..=number).contains(other))
+            .map(|other| format!("<{other}>"))
+            .collect();
+        assert!(words.contains("inode 6: is reserved, but in use"), "{words}");
+        assert!(words.contains(&others.join(", ")) && words.contains("debugfs's clri"), "{words}");
+    }
+    for number in numbers {
+        debugfs(&image, &format!("clri <{number}>\n"));
+    }
+    repair(&image, &[]);
+    same_bytes(&sound, &canonical(&image, &[]));
+}
+
+/// Inodes come by groups: a little more room does not help.
+#[test]
+fn the_size_that_has_enough_inodes_is_said() {
+    for options in [
+        &["-t", "ext2", "-b", "1024", "-N", "16"][..],
+        &["-t", "ext4", "-b", "1024", "-N", "16", "-O", "^has_journal"],
+        &["-t", "ext2", "-b", "2048", "-N", "64", "-g", "4096"],
+    ] {
+        let lab = Lab::new();
+        let image = lab.mke2fs("in.img", "7M", options);
+        let free = u32::from_le_bytes(peek(&image, 1024 + 0x10)) + 1;
+        let script: String = (0..free).map(|number| format!("mknod pipe{number} p\n")).collect();
+        debugfs(&image, &format!("rmdir lost+found\n{script}"));
+        let words = refused(&image, &[], 3);
+        assert!(words.contains("1 too few; make the image larger"), "{words}");
+        let bytes = words.split(" bytes or more").next().and_then(|rest| rest.rsplit(' ').next());
+        let bytes: u64 = bytes.expect("a size").parse().expect("a number");
+        let sized = |bytes: u64| vec!["--size".to_owned(), bytes.to_string()];
+        // In pages, as resize2fs takes the length of a file.
+        for (size, is_enough) in [(bytes, true), (bytes - 65536, false)] {
+            let options = sized(size);
+            let options: Vec<_> = options.iter().map(String::as_str).collect();
+            if is_enough {
+                said(&image, &options);
+                judge::fsck_silent(&image.with_extension("said")).unwrap_or_else(|e| panic!("{e}"));
+            } else {
+                assert!(refused(&image, &options, 3).contains("1 too few"));
+            }
+        }
+        // So does an image that resize2fs made so large.
+        fs::File::options().write(true).open(&image).and_then(|file| file.set_len(bytes)).expect("a length");
+        repair(&image, &[]);
+        run(tool("resize2fs").arg("-f").arg(&image));
+        canonical(&image, &[]);
+    }
+}
+
+#[test]
+fn bitmaps_and_their_checksums_are_compared() {
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "24M", &["-t", "ext4", "-b", "1024"]);
+    let sound = canonical(&image, &[]);
+    let bitmap = |image: &Path, kind: &str| {
+        let words = debugfs_read(image, "show_super_stats\n");
+        let at = words.split(&format!("{kind} bitmap at ")).nth(1).expect("a place");
+        let digits: String = at.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse::<u64>().expect("a block") * 1024
+    };
+    assert_eq!(said(&image, &[]).matches("bitmaps").count(), 0);
+    for kind in ["block", "inode"] {
+        // A bit of the first group that is in use.
+        let broken = lab.copy(&image, &format!("{kind}.img"));
+        patch(&broken, bitmap(&broken, kind), &[0]);
+        let words = said(&broken, &[]);
+        assert!(words.contains(&format!("the {kind} bitmaps of 1 groups were wrong; rebuilt")), "{words}");
+        let sums = format!("the checksums of the {kind} bitmaps of 1 groups were wrong; recomputed");
+        assert!(words.contains(&sums), "{words}");
+        same_bytes(&sound, &canonical(&broken, &[]));
+        // Only the checksum.
+        let broken = lab.copy(&image, &format!("{kind}-sum.img"));
+        debugfs(
+            &broken,
+            &format!("set_block_group 0 {kind}_bitmap_csum 1\nset_block_group 0 checksum calc\n"),
+        );
+        let words = said(&broken, &[]);
+        assert!(words.contains(&sums) && !words.contains("rebuilt"), "{words}");
+        same_bytes(&sound, &canonical(&broken, &[]));
+    }
+    // A replay excuses nothing: the log holds another block.
+    let broken = lab.copy(&image, "replayed.img");
+    let content = lab.path("content");
+    fs::write(&content, [7; 1024]).expect("writing");
+    let target = blocks_of(&broken, "/sizes/1023")[0];
+    debugfs(&broken, &format!("jo -c\njw -b {target} {}\njc\n", content.display()));
+    assert_eq!(said(&broken, &[]).matches("bitmaps").count(), 0, "the replay alone");
+    patch(&broken, bitmap(&broken, "block"), &[0]);
+    let words = said(&broken, &[]);
+    assert!(words.contains("the block bitmaps of 1 groups were wrong; rebuilt"), "{words}");
+}
+
+/// Deleted files that were open when the image was copied still have their bits.
+#[test]
+fn bitmaps_count_orphans() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    for options in [&["-t", "ext4", "-b", "1024"][..], &["-t", "ext4", "-O", "quota,orphan_file"]] {
+        let lab = Lab::new();
+        let image = made(&lab, "mounted.img", "24M", options);
+        let Ok(mounted) = Mounted::read_write(&image) else { continue };
+        let path = mounted.path().join("open");
+        fs::write(&path, tree::noise(1, 300_000)).expect("writing");
+        let open = fs::File::open(&path).expect("a file");
+        fs::remove_file(&path).expect("removing");
+        run(tool("sync").arg("-f").arg(mounted.path()));
+        let copy = lab.copy(&image, "copy.img");
+        drop(open);
+        mounted.unmount();
+        let words = said(&copy, &[]);
+        assert!(!words.contains("wrong"), "{words}");
+        canonical(&copy, &["--verify"]);
+    }
+}
+
+#[test]
+fn compressed_images_are_decompressed_first() {
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "8M", &["-t", "ext4"]);
+    let sound = canonical(&image, &[]);
+    for (program, what) in [("xz", "xz"), ("gzip", "gzip"), ("bzip2", "bzip2"), ("zstd", "zstd")] {
+        if !gate(&[Need::Program(program)]) {
+            continue;
+        }
+        let (packed, unpacked) = (lab.path("packed.img"), lab.path("unpacked.img"));
+        let shell = |script: String| run(tool("sh").args(["-c", &script]));
+        shell(format!("{program} -c {} >{}", image.display(), packed.display()));
+        let words = refused(&packed, &[], 3);
+        assert!(words.contains(what) && words.contains("; decompress it first: "), "{words}");
+        let advice = words.trim_end().rsplit(": ").next().expect("a program");
+        shell(format!("{advice} <{} >{}", packed.display(), unpacked.display()));
+        same_bytes(&sound, &canonical(&unpacked, &[]));
+    }
+}
+
+#[test]
+fn other_filesystems_are_named() {
+    let lab = Lab::new();
+    for (program, script, what) in [
+        ("mkfs.xfs", "truncate -s 320M \"$0\" && mkfs.xfs -q \"$0\"", "an XFS filesystem"),
+        ("mkfs.btrfs", "truncate -s 128M \"$0\" && mkfs.btrfs -q \"$0\"", "a btrfs filesystem"),
+        ("mkfs.vfat", "truncate -s 16M \"$0\" && mkfs.vfat \"$0\"", "a FAT filesystem"),
+        ("mkswap", "truncate -s 1M \"$0\" && mkswap -q \"$0\"", "swap space"),
+        ("tar", "tar -cf \"$0\" /etc/hostname 2>/dev/null", "a tar archive"),
+        ("qemu-img", "qemu-img create -q -f qcow2 \"$0\" 8M", "a qcow2 image"),
+        ("qemu-img", "qemu-img create -q -f vmdk \"$0\" 8M", "a VMDK image"),
+        ("qemu-img", "qemu-img create -q -f vpc \"$0\" 8M", "a VHD image"),
+        ("mksquashfs", "mksquashfs /etc/hostname \"$0\" -quiet -noappend", "a squashfs filesystem"),
+        ("mkfs.erofs", "mkdir e; mkfs.erofs --quiet \"$0\" e", "an EROFS filesystem"),
+        ("genisoimage", "genisoimage -quiet -o \"$0\" /etc/hostname", "an ISO 9660 filesystem"),
+    ] {
+        // Those that a test machine lacks are known by the bytes that unit tests have.
+        if try_run(tool("sh").args(["-c", "command -v \"$0\"", program])).code != Some(0) {
+            continue;
+        }
+        let file = lab.path("file.img");
+        let _ = fs::remove_file(&file);
+        run(tool("sh").args(["-c", script]).arg(&file).current_dir(lab.path("")));
+        let words = refused(&file, &[], 3);
+        assert!(words.contains(&format!("{what}, not an ext2, ext3 or ext4 filesystem; ")), "{words}");
+    }
+}
+
+#[test]
+fn a_backup_of_an_overwritten_superblock_is_found() {
+    for (size, options) in [
+        ("16M", &["-t", "ext4", "-b", "1024"][..]),
+        ("48M", &["-t", "ext3", "-b", "2048"]),
+        ("160M", &["-t", "ext4", "-b", "4096"]),
+        ("32M", &["-t", "ext4", "-b", "4096", "-g", "2048"]),
+        ("64M", &["-t", "ext4", "-b", "1024", "-O", "sparse_super2", "-E", "num_backup_sb=1"]),
+    ] {
+        let lab = Lab::new();
+        let image = made(&lab, "in.img", size, options);
+        let sound = canonical(&image, &[]);
+        patch(&image, 1024, &[0; 1024]);
+        let words = refused(&image, &[], 4);
+        assert!(
+            words.contains("s_magic is 0x0000") && words.contains("run e2fsck -f with these options"),
+            "{words}"
+        );
+        let place = words.split("of it: ").nth(1).and_then(|rest| rest.split(';').next()).expect("options");
+        repair(&image, &place.split(' ').collect::<Vec<_>>());
+        same_bytes(&sound, &canonical(&image, &[]));
+    }
+    // The only group has no backup.
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "7M", &["-t", "ext4", "-b", "1024"]);
+    patch(&image, 1024, &[0; 1024]);
+    assert!(refused(&image, &[], 3).contains("not an ext2, ext3 or ext4 filesystem"));
+}
+
+#[test]
+fn an_interval_between_checks_is_warned_of() {
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "8M", &["-t", "ext4"]);
+    run(tool("tune2fs").args(["-i", "180d"]).arg(&image));
+    let words = said(&image, &[]);
+    assert!(
+        words.contains("every 15552000 seconds (s_checkinterval)") && words.contains("tune2fs -i 0"),
+        "{words}"
+    );
+    if gate(&[Need::Mounts]) {
+        // The kernel says so, and e2fsck -p checks all of it.
+        let ran = try_run(tool("e2fsck").arg("-p").arg(image.with_extension("said")));
+        assert!(ran.stdout.contains("without being checked, check forced"), "{ran:?}");
+    }
+    run(tool("tune2fs").args(["-i", "0"]).arg(&image));
+    assert!(!said(&image, &[]).contains("s_checkinterval"));
+    let ran = try_run(tool("e2fsck").arg("-p").arg(image.with_extension("said")));
+    assert!(ran.stdout.contains("clean"), "{ran:?}");
+}
