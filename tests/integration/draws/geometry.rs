@@ -111,6 +111,11 @@ impl Geometry {
         self.features[feature]
     }
 
+    /// Whether all metadata is at the start.
+    pub fn is_packed(&self) -> bool {
+        self.extended.iter().any(|word| word.starts_with("packed"))
+    }
+
     /// What a tree in it may have.
     pub fn limits(&self, root: bool) -> Limits {
         Limits {
@@ -277,10 +282,7 @@ impl Geometry {
     /// Further options, that leave no trace in the canonical form: some `-E` takes, and words.
     pub fn traceless(&self, dice: &mut Dice) -> (Vec<String>, Vec<String>) {
         let (mut extended, mut words) = (Vec::new(), Vec::new());
-        if dice.chance(20)
-            && self.has("flex_bg")
-            && !self.extended.iter().any(|word| word.starts_with("packed"))
-        {
+        if dice.chance(20) && self.has("flex_bg") && !self.is_packed() {
             extended.push("packed_meta_blocks=1".to_owned());
         }
         if dice.chance(20) && !self.revision_0 {

@@ -48,10 +48,10 @@ impl History {
     /// Draws a history for a filesystem and a tree. `keeps_holes` is set where blocks of zeros count, and `mounts`
     /// where there can be any.
     pub fn draw(dice: &mut Dice, geometry: &Geometry, tree: &Tree, keeps_holes: bool, mounts: bool) -> Self {
-        // A kernel's directories without types in their entries have to be mended by e2fsck, see below.
-        let spoilt =
-            geometry.has("inline_data") && tree.has_symlinks_with_xattrs() && !geometry.has("filetype");
-        let mounts = mounts && !spoilt;
+        // What the kernel leaves of an image without types in entries, or makes of one with packed metadata, has to be
+        // mended by e2fsck, see below.
+        let needs_mending = !geometry.has("filetype") || geometry.is_packed();
+        let mounts = mounts && !(needs_mending && is_spoilt_by_e2fsck(geometry, tree));
         let mut fillings = vec![Filling::Mke2fs];
         // With multiple mount protection, everyone waits for ten seconds.
         if !geometry.has("mmp") {
@@ -82,6 +82,11 @@ impl History {
     }
 }
 
+/// Whether e2fsck could free blocks that are in use: it does not see the xattr block of a symlink with inline data.
+fn is_spoilt_by_e2fsck(geometry: &Geometry, tree: &Tree) -> bool {
+    geometry.has("inline_data") && tree.has_symlinks_with_xattrs()
+}
+
 /// Where images of one tree are made.
 #[derive(Debug)]
 pub struct Site<'d> {
@@ -109,6 +114,12 @@ impl Site<'_> {
         if self.geometry.tail > 0 {
             let file = fs::File::options().write(true).open(&image).expect("an image");
             file.set_len(file.metadata().expect("metadata").len() + self.geometry.tail).expect("a length");
+        }
+        // With packed metadata, mke2fs may count free blocks wrong.
+        let is_packed = options.iter().any(|option| option.contains("packed_meta_blocks"));
+        let spoilt = from.is_some() && is_spoilt_by_e2fsck(self.geometry, self.tree);
+        if is_packed && !spoilt && !self.geometry.has("mmp") {
+            mend(&image, "-fy");
         }
         if let Some(hash) = self.geometry.hash.filter(|_| !self.geometry.has("mmp")) {
             debugfs(&image, &format!("set_super_value def_hash_version {hash}\n"));
@@ -196,10 +207,9 @@ impl Site<'_> {
         // Without types in entries, the kernel leaves junk there when it makes an index.
         let by_kernel = matches!(history.filling, Filling::Kernel | Filling::Renamed);
         let mended = by_kernel && !self.geometry.has("filetype");
-        let spoilt = self.geometry.has("inline_data") && self.tree.has_symlinks_with_xattrs();
+        let spoilt = is_spoilt_by_e2fsck(self.geometry, self.tree);
         if (history.rebuilt || mended) && !spoilt && !self.geometry.has("mmp") {
-            let ran = try_run(tool("e2fsck").arg("-fyD").arg(&image));
-            assert!(matches!(ran.code, Some(0 | 1)), "e2fsck -fyD: {ran:#?}");
+            mend(&image, "-fyD");
         }
         Ok(image)
     }
@@ -302,6 +312,12 @@ impl Site<'_> {
             &format!("write {junk} junk1\nwrite {junk} junk2\nmkdir old\nrm junk1\nrm junk2\nrmdir old\n"),
         );
     }
+}
+
+/// Has e2fsck repair an image.
+fn mend(image: &Path, how: &str) {
+    let ran = try_run(tool("e2fsck").arg(how).arg(image));
+    assert!(matches!(ran.code, Some(0 | 1)), "e2fsck {how}: {ran:#?}");
 }
 
 fn write_clutter(root: &Path, count: usize, dice: &mut Dice) {
