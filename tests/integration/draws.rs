@@ -149,7 +149,7 @@ fn record(seed: u64, can: (bool, bool), summary: &Mutex<Summary>) {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
             let commands = log.0.into_inner().expect("no panic while it was held").join("\n");
-            let text: String = text.unwrap_or_default().chars().take(4000).collect();
+            let text = shortened(&text.unwrap_or_default());
             let kept = env::temp_dir().join(format!("ext4-canon-draw-{seed}"));
             run(tool("cp").args(["-a", "--sparse=always"]).arg(lab.path(".")).arg(&kept));
             summary.failures.push(format!(
@@ -158,6 +158,17 @@ fn record(seed: u64, can: (bool, bool), summary: &Mutex<Summary>) {
             ));
         }
     }
+}
+
+/// A text without its middle, if it is long: scripts are.
+fn shortened(text: &str) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() < 4000 {
+        return text.to_owned();
+    }
+    let [start, end] =
+        [&letters[..2000], &letters[letters.len() - 1500..]].map(|part| part.iter().collect::<String>());
+    format!("{start}\n[…]\n{end}")
 }
 
 fn number(name: &str) -> Option<u64> {

@@ -48,6 +48,10 @@ impl History {
     /// Draws a history for a filesystem and a tree. `keeps_holes` is set where blocks of zeros count, and `mounts`
     /// where there can be any.
     pub fn draw(dice: &mut Dice, geometry: &Geometry, tree: &Tree, keeps_holes: bool, mounts: bool) -> Self {
+        // A kernel's directories without types in their entries have to be mended by e2fsck, see below.
+        let spoilt =
+            geometry.has("inline_data") && tree.has_symlinks_with_xattrs() && !geometry.has("filetype");
+        let mounts = mounts && !spoilt;
         let mut fillings = vec![Filling::Mke2fs];
         // With multiple mount protection, everyone waits for ten seconds.
         if !geometry.has("mmp") {
@@ -192,7 +196,8 @@ impl Site<'_> {
         // Without types in entries, the kernel leaves junk there when it makes an index.
         let by_kernel = matches!(history.filling, Filling::Kernel | Filling::Renamed);
         let mended = by_kernel && !self.geometry.has("filetype");
-        if (history.rebuilt || mended) && !self.geometry.has("mmp") {
+        let spoilt = self.geometry.has("inline_data") && self.tree.has_symlinks_with_xattrs();
+        if (history.rebuilt || mended) && !spoilt && !self.geometry.has("mmp") {
             let ran = try_run(tool("e2fsck").arg("-fyD").arg(&image));
             assert!(matches!(ran.code, Some(0 | 1)), "e2fsck -fyD: {ran:#?}");
         }
