@@ -7,6 +7,7 @@
 
 mod copies;
 mod counts;
+mod directories;
 mod files;
 mod inodes;
 mod ownership;
@@ -36,6 +37,7 @@ pub fn audit(plan: &Plan, tree: &Tree, specials: &Specials) -> Result<()> {
     let (owned, written) = rayon::join(
         || {
             let used_inodes = inodes::check(plan, tree)?;
+            directories::check(plan, tree)?;
             xattrs::check(plan, tree)?;
             let owned = ownership::check(plan, tree, specials, &metadata)?;
             counts::check(plan, tree, &metadata, &owned, &used_inodes)?;

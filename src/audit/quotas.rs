@@ -6,7 +6,7 @@ use super::ensure;
 use super::ownership::charge;
 use crate::error::Result;
 use crate::ondisk::quota::QuotaType;
-use crate::plan::Plan;
+use crate::plan::{Plan, QuotaBlock, QuotaPlan};
 use crate::read::Usage;
 use crate::tree::{Kind, Tree};
 
@@ -32,6 +32,7 @@ pub fn check(plan: &Plan, tree: &Tree) -> Result<()> {
         ensure(quota.entries.is_sorted_by(|before, after| before.id < after.id), || {
             format!("the ids of the {} quota file are not ascending", quota.kind.word())
         })?;
+        check_blocks(quota)?;
         for entry in &quota.entries {
             let expected = usage.remove(&entry.id).unwrap_or_default();
             ensure(entry.usage == expected, || {
@@ -46,4 +47,25 @@ pub fn check(plan: &Plan, tree: &Tree) -> Result<()> {
         ensure(usage.is_empty(), || format!("the {} quota file lacks an id", quota.kind.word()))?;
     }
     Ok(())
+}
+
+/// Checks that a file has the blocks that its ids ask for: header, nodes of four levels, and data blocks of 14 entries.
+fn check_blocks(quota: &QuotaPlan) -> Result<()> {
+    let count =
+        |wanted: &dyn Fn(&QuotaBlock) -> bool| quota.blocks.iter().filter(|block| wanted(block)).count();
+    let lacks = |what: &str| format!("the {} quota file has too many or too few {what}", quota.kind.word());
+    ensure(quota.blocks.first() == Some(&QuotaBlock::Header), || lacks("headers"))?;
+    ensure(count(&|block| *block == QuotaBlock::Header) == 1, || lacks("headers"))?;
+    for level in 0..4_usize {
+        let mut prefixes: Vec<u32> =
+            quota.entries.iter().map(|entry| entry.id.unbounded_shr(32 - 8 * level as u32)).collect();
+        prefixes.dedup();
+        let nodes = count(&|block| matches!(block, QuotaBlock::Tree(at, _) if *at == level));
+        ensure(nodes == if level == 0 { 1 } else { prefixes.len() }, || lacks("nodes"))?;
+    }
+    let data = quota.blocks.iter().filter_map(|block| match block {
+        QuotaBlock::Data(first) => Some(*first),
+        _ => None,
+    });
+    ensure(data.eq((0..quota.entries.len()).step_by(14)), || lacks("data blocks"))
 }

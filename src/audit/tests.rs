@@ -190,6 +190,24 @@ impl Subject<'_> {
         self.change("free blocks", |plan| &mut plan.layout.free.ranges, |ranges| ranges[..last].to_vec());
         for index in 0..self.plan.directories.0.len() {
             self.change("directory", |plan| &mut plan.directories.0[index].1.blocks, |count| count + 1);
+            self.change(
+                "leaves",
+                |plan| &mut plan.directories.0[index].1.starts,
+                |starts| starts.iter().map(|start| start + 1).collect(),
+            );
+            let index_of = |plan: &mut Plan| plan.directories.0[index].1.index.clone();
+            if index_of(self.plan).is_some() {
+                fn at(plan: &mut Plan, index: usize) -> &mut plan::Index {
+                    plan.directories.0[index].1.index.as_deref_mut().expect("an index")
+                }
+                self.change("order", |plan| &mut at(plan, index).order[0], |place| place + 1);
+                self.change("hashes", |plan| &mut at(plan, index).hashes, |hashes| hashes[1..].to_vec());
+                self.change(
+                    "levels",
+                    |plan| &mut at(plan, index).levels,
+                    |levels| [&levels[..], &[1]].concat(),
+                );
+            }
         }
     }
 
@@ -199,6 +217,7 @@ impl Subject<'_> {
         }
         for index in 0..self.plan.xattrs.values.len() {
             self.change("references", |plan| &mut plan.xattrs.values[index].references, |count| count + 1);
+            self.change("value", |plan| &mut plan.xattrs.values[index].text, |_| Default::default());
         }
         let with_xattrs: Vec<_> = self.tree.ids().filter(|id| self.tree.node(*id).xattrs.is_some()).collect();
         for id in with_xattrs {
@@ -224,6 +243,11 @@ impl Subject<'_> {
             }
             self.change("ids", |plan| &mut plan.quotas[quota].entries, |_| Vec::new());
             self.change("quota file", |plan| &mut plan.quotas[quota].blocks, |blocks| blocks.repeat(40));
+            self.change(
+                "quota file",
+                |plan| &mut plan.quotas[quota].blocks,
+                |blocks| blocks.iter().rev().copied().collect(),
+            );
         }
     }
 

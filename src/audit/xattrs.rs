@@ -31,7 +31,7 @@ pub fn check(plan: &Plan, tree: &Tree) -> Result<()> {
             let block = &xattrs.blocks[index];
             users[index] += 1;
             let room = plan.geometry.block_size - 32 - 4;
-            stored += check_part(xattrs.block_part(tree, block.split), tree, room, |value| {
+            stored += check_part(plan, xattrs.block_part(tree, block.split), tree, room, |value| {
                 // The entries of a block count once, however many inodes share it.
                 references[value] += u64::from(users[index] == 1);
             })?;
@@ -66,11 +66,12 @@ fn check_body(plan: &Plan, tree: &Tree, id: NodeId, references: &mut [u64]) -> R
     if let Some(value) = plan.xattrs.inline_of(id) {
         room = room.saturating_sub(entry_size("data".len()) + value_size(value));
     }
-    check_part(plan.xattrs.body_part(tree, id), tree, room, |value| references[value] += 1)
+    check_part(plan, plan.xattrs.body_part(tree, id), tree, room, |value| references[value] += 1)
 }
 
 /// Checks that a part has room; returns the number of its xattrs.
 fn check_part<'t>(
+    plan: &Plan,
     part: impl Iterator<Item = Stored<'t>>,
     tree: &'t Tree,
     room: usize,
@@ -81,7 +82,12 @@ fn check_part<'t>(
         count += 1;
         taken += entry_size(tree.text(xattr.name).len());
         match outside {
-            Some(value) => refer(value as usize),
+            Some(value) => {
+                let planned = plan.xattrs.values.get(value as usize);
+                let same = planned.is_some_and(|planned| tree.text(planned.text) == tree.text(xattr.value));
+                ensure(same, || format!("EA inode {value} has a different value"))?;
+                refer(value as usize);
+            }
             None => taken += value_size(tree.text(xattr.value).len()),
         }
     }

@@ -41,6 +41,8 @@ pub struct Image {
     pub mounts: Mounts,
     /// What it came from, if only a copy of it is a file.
     pub stored_from: Option<&'static str>,
+    /// The mode of what was given, unless it is a pipe.
+    mode: Option<u32>,
     /// Its length in bytes, also of a device.
     pub length: u64,
     file: File,
@@ -69,6 +71,8 @@ impl Image {
         };
         let mut metadata = file.metadata().map_err(|error| io("reading its size", error))?;
         let kind = metadata.file_type();
+        let has_mode = metadata.is_file() || kind.is_block_device();
+        let mode = has_mode.then(|| metadata.mode());
         let mut stored_from = None;
         if kind.is_fifo() || kind.is_socket() {
             file = spool(file).map_err(|error| io(STORING, error))?;
@@ -96,7 +100,7 @@ impl Image {
         };
         let map = Map::new(&file, length).map_err(|error| io("mapping it into memory", error))?;
         let path = path.to_owned();
-        Ok(Self { path, metadata, mounts, stored_from, length, file, map, data, journal: None })
+        Ok(Self { path, metadata, mode, mounts, stored_from, length, file, map, data, journal: None })
     }
 
     /// Opens an image, and the device of its external journal where one is given.
@@ -134,9 +138,9 @@ impl Image {
         self.mounts.warnings(&self.path)
     }
 
-    /// The file that an output takes its permissions from, if it is one.
-    pub fn model(&self) -> Option<&Metadata> {
-        Some(&self.metadata).filter(|metadata| metadata.is_file() && self.stored_from.is_none())
+    /// The mode of the file or block device that was given, for a new output; `None` for a pipe.
+    pub fn mode(&self) -> Option<u32> {
+        self.mode
     }
 
     /// Whether a file is this one, under whatever name.

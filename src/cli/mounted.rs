@@ -135,11 +135,11 @@ impl System {
                 })
         });
         mounts.extend(by_source.map(Line::mount));
+        mounts.extend(Self::by_relative_name(path, &table));
         Mounts { mounts, doubtful: self.doubtful(path, metadata, &loops, &table), unknown }
     }
 
-    /// Mounts through loop devices whose backing file can't be looked at, and through FUSE by a relative name, if the
-    /// name of the file is the same.
+    /// Mounts through loop devices whose backing file can't be looked at, if the name of the file is the same.
     fn doubtful(&self, path: &Path, metadata: &Metadata, loops: &[Loop], table: &[Line]) -> Vec<String> {
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut found = Vec::new();
@@ -157,14 +157,24 @@ impl System {
                 found.push(format!("{places} (through {}, whose file {backing} is not found)", one.name));
             }
         }
-        for line in table.iter().filter(|line| line.kind.starts_with("fuse.ext") && line.source.is_relative())
-        {
-            if line.source.file_name() == real.file_name() {
-                let source = words::escaped_text(line.source.as_os_str().as_bytes());
-                found.push(format!("{} (as {source})", line.mount().place));
-            }
-        }
         found
+    }
+
+    /// Mounts through FUSE of a relative name that ends as the file's does. Which file that is can't be known: to
+    /// replace the wrong one loses what is written through the mount, so that all of them count.
+    fn by_relative_name(path: &Path, table: &[Line]) -> Vec<Mount> {
+        let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        let relative = table.iter().filter(|line| {
+            line.kind.starts_with("fuse.ext")
+                && line.source.is_relative()
+                && line.source.file_name() == real.file_name()
+        });
+        let with_source = relative.map(|line| {
+            let source = words::escaped_text(line.source.as_os_str().as_bytes());
+            let mount = line.mount();
+            Mount { place: format!("{} (as {source})", mount.place), ..mount }
+        });
+        with_source.collect()
     }
 
     /// Where filesystems on these devices are mounted.
@@ -451,7 +461,12 @@ mod tests {
         assert_eq!(scene.found("in.img").places().as_deref(), Some("at /mnt"));
         scene.mountinfo("40 1 0:50 / /mnt rw - fuse.ext4 in.img rw\n");
         let found = scene.found("in.img");
-        assert_eq!((found.places(), found.warnings(&image).len()), (None, 1));
+        assert_eq!(
+            (found.places().as_deref(), found.warnings(&image).len()),
+            (Some("at /mnt (as in.img)"), 1)
+        );
+        fs::write(scene.path("other.img"), "").unwrap();
+        assert_eq!(scene.found("other.img").places(), None);
     }
 
     #[test]

@@ -279,9 +279,9 @@ fn give_name(file: Unfinished, target: &Target) -> io::Result<()> {
     named.persist(&target.path).map(drop).map_err(|error| error.error)
 }
 
-/// The permissions that a new output gets, less the umask: the input's, where it is a file.
+/// The permissions that a new output gets, less the umask: the input's, unless it is a pipe.
 fn wanted(image: &Image) -> u32 {
-    image.model().map_or(ANYONE, |metadata| metadata.mode() & PERMISSIONS)
+    image.mode().map_or(ANYONE, |mode| mode & PERMISSIONS)
 }
 
 fn link(file: &File, name: &Path) -> Result<(), Errno> {

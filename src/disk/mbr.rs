@@ -184,7 +184,11 @@ pub fn inside(partition: &Partition, length: u64) -> Result<()> {
             "{} ends at byte {}, but the image has {length}",
             partition.shown(),
             partition.bytes.end
-        )));
+        ))
+        .with_remedy(
+            "copy the image again, and all of it, if it was cut short; else make the partition table anew, or use \
+             --offset for a filesystem whose place is known",
+        ));
     }
     Ok(())
 }

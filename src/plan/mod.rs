@@ -22,7 +22,7 @@ mod xattr_split;
 
 pub use allocate::FreeBlocks;
 pub use copies::Copies;
-pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryPlans, DirectoryRules};
+pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryPlans, DirectoryRules, Index};
 pub use groups::GroupCounts;
 pub use identity::{Identity, PART_BYTES};
 pub use inline::InlineLists;

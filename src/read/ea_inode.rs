@@ -257,13 +257,14 @@ impl EaInode {
         for run in &self.runs {
             let (mut block, end) = (run.physical().0, run.physical().0 + u64::from(run.count));
             while block < end {
-                let part = source.together(BlockNr(block), end - block).unwrap_or_default();
-                block += (part.len() / source.geometry.block_size).max(1) as u64;
+                let part = source.together(BlockNr(block), end - block);
+                let part = part.expect("the file's map was read, and names blocks of the image");
+                block += (part.len() / source.geometry.block_size) as u64;
                 parts.push(part);
             }
         }
         let value = match parts[..] {
-            [part] => Cow::Borrowed(part.get(..self.size).unwrap_or_default()),
+            [part] => Cow::Borrowed(&part[..self.size.min(part.len())]),
             _ => {
                 let mut bytes = parts.concat();
                 bytes.truncate(self.size);

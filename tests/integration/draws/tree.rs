@@ -15,6 +15,9 @@ use crate::support::tree::{acl, capability, make_node, noise, set_mtime, set_xat
 /// The xattrs of a file: names with their namespaces, and values.
 type Xattrs = Vec<(String, Vec<u8>)>;
 
+/// A large xattr: the path of its file, the name and the value.
+type Large<'t> = (PathBuf, &'t str, &'t [u8]);
+
 /// What the filesystem lets a tree have.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -236,7 +239,7 @@ impl Tree {
         !self.odd_names && names + 100 < self.limits.block_size && !self.items.iter().any(unknown)
     }
 
-    /// Whether long symlinks have xattrs.
+    /// Whether e2fsck, which does not see the xattr block of a symlink with inline data, could free one.
     pub fn has_symlinks_with_xattrs(&self) -> bool {
         self.items.iter().any(|item| matches!(item.node, Node::Symlink(60..)) && !item.xattrs.is_empty())
     }
@@ -312,7 +315,7 @@ impl Tree {
 
     /// Returns the xattrs that the host does not keep, and every image of the tree gets afterwards: paths,
     /// names and values.
-    pub fn large_xattrs(&self) -> Vec<(PathBuf, &str, &[u8])> {
+    pub fn large_xattrs(&self) -> Vec<Large<'_>> {
         let named = |item: &Item| self.path(Path::new("/"), item);
         let large = self.items.iter().flat_map(|item| {
             item.large.iter().map(move |(name, value)| (named(item), name.as_str(), value.as_slice()))
