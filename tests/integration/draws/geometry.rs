@@ -209,8 +209,9 @@ impl Geometry {
 
     fn others(&mut self, dice: &mut Dice, blocks: u64) {
         if dice.chance(50) {
-            // With clusters, mke2fs reserves half of the blocks before it rounds them down, and e2fsck takes that for damage.
-            let most = if self.has("bigalloc") { "45" } else { "50" };
+            // With clusters, mke2fs reserves its share before it rounds blocks down, and e2fsck takes more than half of
+            // them for damage.
+            let most = if self.has("bigalloc") { "20" } else { "50" };
             self.say(&["-m", dice.one(&["0", "0", "1", "3.7", "10", most])]);
         }
         let mut extended = Vec::new();
