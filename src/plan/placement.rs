@@ -48,7 +48,7 @@ pub fn place(geometry: &Geometry) -> Result<(Vec<GroupPlaces>, UsedBlocks)> {
 fn no_room(group: GroupNr) -> crate::Error {
     Location::of(Structure::GroupDescriptor).group(group).unsupported(
         "no room for bitmaps and inode table where mke2fs puts them",
-        "make the image with larger groups",
+        "make the image larger, for example with --size min, or make it with larger groups",
     )
 }
 

@@ -111,6 +111,11 @@ impl Geometry {
         self.features[feature]
     }
 
+    /// Whether all metadata is at the start.
+    pub fn is_packed(&self) -> bool {
+        self.extended.iter().any(|word| word.starts_with("packed"))
+    }
+
     /// What a tree in it may have.
     pub fn limits(&self, root: bool) -> Limits {
         Limits {
@@ -204,8 +209,9 @@ impl Geometry {
 
     fn others(&mut self, dice: &mut Dice, blocks: u64) {
         if dice.chance(50) {
-            // With clusters, mke2fs reserves half of the blocks before it rounds them down, and e2fsck takes that for damage.
-            let most = if self.has("bigalloc") { "45" } else { "50" };
+            // With clusters, mke2fs reserves its share before it rounds blocks down, and e2fsck takes more than half of
+            // them for damage.
+            let most = if self.has("bigalloc") { "20" } else { "50" };
             self.say(&["-m", dice.one(&["0", "0", "1", "3.7", "10", most])]);
         }
         let mut extended = Vec::new();
@@ -277,10 +283,7 @@ impl Geometry {
     /// Further options, that leave no trace in the canonical form: some `-E` takes, and words.
     pub fn traceless(&self, dice: &mut Dice) -> (Vec<String>, Vec<String>) {
         let (mut extended, mut words) = (Vec::new(), Vec::new());
-        if dice.chance(20)
-            && self.has("flex_bg")
-            && !self.extended.iter().any(|word| word.starts_with("packed"))
-        {
+        if dice.chance(20) && self.has("flex_bg") && !self.is_packed() {
             extended.push("packed_meta_blocks=1".to_owned());
         }
         if dice.chance(20) && !self.revision_0 {

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use super::geometry::Geometry;
@@ -41,6 +42,8 @@ pub struct History {
     remounts: bool,
     /// Whether e2fsck rebuilds all directories at the end.
     rebuilt: bool,
+    /// Whether other tools failed at it, or spoilt the image.
+    pub is_given_up: bool,
     seed: u64,
 }
 
@@ -48,10 +51,10 @@ impl History {
     /// Draws a history for a filesystem and a tree. `keeps_holes` is set where blocks of zeros count, and `mounts`
     /// where there can be any.
     pub fn draw(dice: &mut Dice, geometry: &Geometry, tree: &Tree, keeps_holes: bool, mounts: bool) -> Self {
-        // A kernel's directories without types in their entries have to be mended by e2fsck, see below.
-        let spoilt =
-            geometry.has("inline_data") && tree.has_symlinks_with_xattrs() && !geometry.has("filetype");
-        let mounts = mounts && !spoilt;
+        // What the kernel leaves of an image without types in entries, or makes of one with packed metadata, has to be
+        // mended by e2fsck, see below.
+        let needs_mending = !geometry.has("filetype") || geometry.is_packed();
+        let mounts = mounts && !(needs_mending && is_spoilt_by_e2fsck(geometry, tree));
         let mut fillings = vec![Filling::Mke2fs];
         // With multiple mount protection, everyone waits for ten seconds.
         if !geometry.has("mmp") {
@@ -77,9 +80,22 @@ impl History {
             clutter: if dice.chance(70) { dice.roll(40) } else { 0 },
             remounts: dice.chance(30),
             rebuilt: dice.chance(20),
+            is_given_up: false,
             seed: dice.number(),
         }
     }
+}
+
+/// Whether e2fsck could take away what is in use: it does not see the xattr block of a symlink with inline data, and
+/// clears a symlink with an EA inode.
+fn is_spoilt_by_e2fsck(geometry: &Geometry, tree: &Tree) -> bool {
+    (geometry.has("inline_data") || geometry.has("ea_inode")) && tree.has_symlinks_with_xattrs()
+}
+
+/// Whether an image is damaged by its history, and not since mke2fs made it so.
+fn is_spoilt(history: &History, first: &Path, image: &Path) -> bool {
+    let is_clean = |image| try_run(tool("e2fsck").arg("-fn").arg(image)).code == Some(0);
+    !is_clean(image) && (history.filling == Filling::Kernel || is_clean(first))
 }
 
 /// Where images of one tree are made.
@@ -109,6 +125,12 @@ impl Site<'_> {
         if self.geometry.tail > 0 {
             let file = fs::File::options().write(true).open(&image).expect("an image");
             file.set_len(file.metadata().expect("metadata").len() + self.geometry.tail).expect("a length");
+        }
+        // With packed metadata, mke2fs may count free blocks wrong.
+        let is_packed = options.iter().any(|option| option.contains("packed_meta_blocks"));
+        let spoilt = from.is_some() && is_spoilt_by_e2fsck(self.geometry, self.tree);
+        if is_packed && !spoilt && !self.geometry.has("mmp") {
+            mend(&image, "-fy");
         }
         if let Some(hash) = self.geometry.hash.filter(|_| !self.geometry.has("mmp")) {
             debugfs(&image, &format!("set_super_value def_hash_version {hash}\n"));
@@ -161,8 +183,23 @@ impl Site<'_> {
         if complaints { Err(ran) } else { Ok(()) }
     }
 
-    /// The second image. Where the kernel does not mount the filesystem, mke2fs has to do.
+    /// Makes the second image. Where other tools fail or spoil it, it gets the plainest history instead.
     pub fn second(&self, history: &mut History, uuid: &str, first: &Path) -> Result<PathBuf, Ran> {
+        let made = catch_unwind(AssertUnwindSafe(|| self.by_history(history, uuid, first)));
+        match made {
+            Ok(Ok(image)) if !is_spoilt(history, first, &image) => return Ok(image),
+            // mke2fs refuses it, as it may.
+            Ok(Err(ran)) if history.filling == Filling::Mke2fs => return Err(ran),
+            _ => {}
+        }
+        let filling = if self.geometry.has("stable_inodes") { Filling::Copied } else { Filling::Mke2fs };
+        *history = History { filling, clutter: 0, rebuilt: false, is_given_up: true, ..history.clone() };
+        let _ = fs::remove_dir_all(self.lab.path("reordered"));
+        self.by_history(history, uuid, first)
+    }
+
+    /// Makes the second image. Where the kernel does not mount the filesystem, mke2fs fills it.
+    fn by_history(&self, history: &mut History, uuid: &str, first: &Path) -> Result<PathBuf, Ran> {
         let mut dice = Dice::new(history.seed);
         let image = match history.filling {
             Filling::Copied | Filling::Renamed => self.lab.copy(first, "second.img"),
@@ -181,7 +218,7 @@ impl Site<'_> {
                         if self.geometry.has("stable_inodes") { Filling::Copied } else { Filling::Mke2fs };
                     history.filling = instead;
                     fs::remove_file(&image).expect("removing");
-                    return self.second(history, uuid, first);
+                    return self.by_history(history, uuid, first);
                 }
             }
             Filling::Debugfs => fill::debugfs_copy(&image, self.source),
@@ -196,10 +233,9 @@ impl Site<'_> {
         // Without types in entries, the kernel leaves junk there when it makes an index.
         let by_kernel = matches!(history.filling, Filling::Kernel | Filling::Renamed);
         let mended = by_kernel && !self.geometry.has("filetype");
-        let spoilt = self.geometry.has("inline_data") && self.tree.has_symlinks_with_xattrs();
+        let spoilt = is_spoilt_by_e2fsck(self.geometry, self.tree);
         if (history.rebuilt || mended) && !spoilt && !self.geometry.has("mmp") {
-            let ran = try_run(tool("e2fsck").arg("-fyD").arg(&image));
-            assert!(matches!(ran.code, Some(0 | 1)), "e2fsck -fyD: {ran:#?}");
+            mend(&image, if history.rebuilt { "-fyD" } else { "-fy" });
         }
         Ok(image)
     }
@@ -302,6 +338,12 @@ impl Site<'_> {
             &format!("write {junk} junk1\nwrite {junk} junk2\nmkdir old\nrm junk1\nrm junk2\nrmdir old\n"),
         );
     }
+}
+
+/// Has e2fsck repair an image.
+fn mend(image: &Path, how: &str) {
+    let ran = try_run(tool("e2fsck").arg(how).arg(image));
+    assert!(matches!(ran.code, Some(0 | 1)), "e2fsck {how}: {ran:#?}");
 }
 
 fn write_clutter(root: &Path, count: usize, dice: &mut Dice) {

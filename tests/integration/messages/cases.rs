@@ -25,11 +25,9 @@ pub struct Case {
 pub const PLAIN: &str = r#""$0" in.img out.img"#;
 
 /// Refusals without a case, and why.
-pub const EXCUSED: [(&str, &str); 12] = [
+pub const EXCUSED: [(&str, &str); 10] = [
     ("these xattrs does not fit into one inode", "a set of the input always fits: the guard of a rule"),
     ("remove some of them", "the same"),
-    ("where mke2fs puts them", "no tool makes such groups"),
-    ("make the image with larger groups", "the same"),
     ("block maps can't reach", "it takes 16 TiB"),
     ("make the image with the extent feature", "the same"),
     ("with 2 TiB or more in blocks", "it takes 2 TiB"),

@@ -82,6 +82,10 @@ pub const CASES: &[Case] = &[
     }),
     command("another size in a disk", r#""$0" --size min in.img out.img"#, two_filesystems),
     command("no place for all metadata", r#""$0" --size 280K in.img out.img"#, sound),
+    case("packed metadata that needs more room elsewhere", |lab| {
+        let options = "-t ext4 -b 1024 -O ^resize_inode,^has_journal -N 300 -G 64 -E packed_meta_blocks=1";
+        lab.mke2fs("in.img", "130K", &options.split(' ').collect::<Vec<_>>());
+    }),
     command("too little for the tree", r#""$0" --size 310K in.img out.img"#, sound),
     command("behind the end", r#""$0" --offset 5000000 in.img out.img"#, sound),
     command("one of several filesystems", r#""$0" ls in.img"#, two_filesystems),
