@@ -17,11 +17,11 @@ const PER_EXTENT: u64 = 40;
 
 /// Runs the program with no more memory than the promise gives; private memory of all kinds counts.
 fn holds(image: &Path, inodes: u64, extents: u64) {
-    holds_with(image, PER_INODE * inodes + PER_EXTENT * extents);
+    holds_with(image, PER_INODE * inodes + PER_EXTENT * extents, "");
 }
 
-/// The same with so many bytes besides the base.
-fn holds_with(image: &Path, bytes: u64) {
+/// Runs it with a number of bytes besides the base, and expects these warnings.
+fn holds_with(image: &Path, bytes: u64, warnings: &str) {
     let limit = (BASE + bytes) >> 10;
     for arguments in ["--check", "-q --verify"] {
         let output = image.with_extension("out");
@@ -30,7 +30,9 @@ fn holds_with(image: &Path, bytes: u64) {
         let mut shell = tool("sh");
         shell.args(["-c", &script, env!("CARGO_BIN_EXE_ext4-canon")]).arg(image);
         let ran = try_run(&mut shell);
-        assert!(matches!(ran.code, Some(0 | 1)) && ran.stderr.is_empty(), "{limit} KiB: {ran:?}");
+        // `-q` hides warnings.
+        let expected = if arguments == "--check" { warnings } else { "" };
+        assert!(matches!(ran.code, Some(0 | 1)) && ran.stderr == expected, "{limit} KiB: {ran:?}");
     }
 }
 
@@ -93,7 +95,7 @@ fn many_xattrs_take_what_is_promised() {
     });
     // Names and values have 15 bytes, which count twice.
     let each = PER_INODE + PER_EXTENT + 2 * PER_XATTR + PER_SET + 30;
-    holds_with(&image, FILES * each);
+    holds_with(&image, FILES * each, "");
 }
 
 /// Every second block of a file is zero, so that one extent becomes many.
@@ -145,5 +147,7 @@ fn many_revokes_take_nothing() {
     patch(&image, 1024 + 0x60, &[incompat | 4]);
     let told = try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["--json", "--check"]).arg(&image));
     assert!(number > 8_000_000 && told.stdout.contains("\"transactions\""), "{told:?}");
-    holds(&image, 16, 16);
+    let replayed = "warning: the filesystem was not unmounted, so its journal was replayed (transactions: 1); what was \
+                    only in memory is missing\n";
+    holds_with(&image, PER_INODE * 16 + PER_EXTENT * 16, replayed);
 }
