@@ -1,11 +1,15 @@
-//! Comparing what the bitmaps say with what was found: all of it is rebuilt.
+//! Compares bitmaps, counts and checksums with what was found: all of them are rebuilt.
 
 use rayon::prelude::*;
 
 use super::claims::Claimed;
 use super::inode::ReadInode;
+use super::inode_table::check_checksum;
 use crate::ondisk::bitmap;
+use crate::ondisk::features::Compat;
+use crate::ondisk::inode::Inode;
 use crate::source::Source;
+use crate::survey::is_zero;
 use crate::units::{GroupNr, InodeNr};
 
 /// What is in use, by the inodes themselves.
@@ -21,42 +25,83 @@ pub struct InUse<'s> {
     pub others: &'s [InodeNr],
 }
 
-/// What is wrong with the bitmaps of a group.
+/// What is wrong with the bitmaps and the descriptor of a group.
 #[derive(Clone, Copy, Debug, Default)]
 struct Wrong {
     /// The bits of the block bitmap, and of the inode bitmap.
     bits: [bool; 2],
     /// Their checksums.
     checksums: [bool; 2],
+    /// The counts of free clusters, free inodes and directories.
+    counts: [bool; 3],
 }
 
-/// Compares the bitmaps and their checksums with what is in use; returns warnings.
+/// Compares bitmaps, counts and checksums that are rebuilt with what is in use; returns warnings.
 pub fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
     let wrong: Vec<Wrong> = (0..source.geometry.groups)
         .into_par_iter()
         .map(GroupNr)
-        .map(|group| Wrong {
-            bits: [block_bitmap_differs(source, in_use, group), inode_bitmap_differs(source, in_use, group)],
-            checksums: wrong_checksums(source, group),
+        .map(|group| {
+            let (block_bits, free_clusters) = compare_blocks(source, in_use, group);
+            let (inode_bits, free_inodes, directories) = compare_inodes(source, in_use, group);
+            Wrong {
+                bits: [block_bits, inode_bits],
+                checksums: wrong_checksums(source, group),
+                counts: [free_clusters, free_inodes, directories],
+            }
         })
         .collect();
-    // Only the log itself, which fast commits follow, holds bitmaps.
+    // Only the log itself, which fast commits follow, holds bitmaps and descriptors.
     let fast = &source.fast_commits().inodes;
     let reason = if fast.is_empty() { "" } else { ", as fast commits leave them" };
+    let count = |is_wrong: &dyn Fn(&Wrong) -> bool| wrong.iter().filter(|group| is_wrong(group)).count();
     let mut warnings = Vec::new();
     for (index, what) in ["block", "inode"].into_iter().enumerate() {
-        let bits = wrong.iter().filter(|group| group.bits[index]).count();
-        if bits > 0 {
-            warnings.push(format!("the {what} bitmaps of {bits} groups were wrong{reason}; rebuilt"));
+        let groups = count(&|group| group.bits[index]);
+        if groups > 0 {
+            warnings.push(format!("the {what} bitmaps of {groups} groups were wrong{reason}; rebuilt"));
         }
-        let checksums = wrong.iter().filter(|group| group.checksums[index]).count();
-        if checksums > 0 {
+        let groups = count(&|group| group.checksums[index]);
+        if groups > 0 {
             warnings.push(format!(
-                "the checksums of the {what} bitmaps of {checksums} groups were wrong; recomputed"
+                "the checksums of the {what} bitmaps of {groups} groups were wrong; recomputed"
             ));
         }
     }
+    for (index, what) in ["free blocks", "free inodes", "directories"].into_iter().enumerate() {
+        let groups = count(&|group| group.counts[index]);
+        if groups > 0 {
+            warnings.push(format!("the counts of {what} of {groups} groups were wrong{reason}; recomputed"));
+        }
+    }
+    warnings.extend(resize_inode_size(source));
+    warnings.extend(reserved_checksums(source));
     warnings
+}
+
+/// Compares the size of the resize inode.
+fn resize_inode_size(source: &Source<'_>) -> Option<String> {
+    if !source.features().compat.contains(Compat::RESIZE_INODE) {
+        return None;
+    }
+    let size = Inode::decode(source.inode(InodeNr::RESIZE)?).size();
+    let expected = source.geometry.resize_inode_size();
+    (size != expected)
+        .then(|| format!("the size of the resize inode was {size}, expected {expected}; recomputed"))
+}
+
+/// Compares the checksums of reserved inodes that are not in use; e2fsck accepts one of zeros.
+fn reserved_checksums(source: &Source<'_>) -> Option<String> {
+    let reserved = (1..source.geometry.first_inode.0).map(InodeNr);
+    let unused = reserved.filter_map(|number| Some((number, source.inode_slot(number)?)));
+    let wrong = unused.filter(|(number, bytes)| {
+        let inode = Inode::decode(bytes);
+        inode.i_links_count.get() == 0
+            && !is_zero(bytes)
+            && check_checksum(source, *number, &inode, bytes).is_err()
+    });
+    let count = wrong.count();
+    (count > 0).then(|| format!("the checksums of {count} reserved inodes not in use were wrong; recomputed"))
 }
 
 /// Whether the checksums of the block bitmap and of the inode bitmap are wrong.
@@ -81,46 +126,83 @@ fn wrong_checksums(source: &Source<'_>, group: GroupNr) -> [bool; 2] {
     ]
 }
 
-fn block_bitmap_differs(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> bool {
-    if !source.has_block_bitmap(group) {
-        return false;
-    }
+/// Whether the block bitmap of a group is wrong, and its count of free clusters.
+fn compare_blocks(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bool, bool) {
     let blocks = source.geometry.group_blocks(group);
     let cluster = source.geometry.blocks_per_cluster;
-    let stored = source.checked_block(source.descriptors[group.0 as usize].block_bitmap());
-    let mut expected = vec![0_u8; stored.len()];
+    let descriptor = &source.descriptors[group.0 as usize];
     // A bit for each cluster, which is in use where any of its blocks is.
     let bit = |block: u64| {
         usize::try_from((block - blocks.start) / cluster).expect("fits: a group has at most 2^32 blocks")
     };
+    let bits = bit(blocks.end - 1) + 1;
     let live = in_use.blocks.within(blocks.start, blocks.end);
-    for claim in live.chain(in_use.orphan_blocks.within(blocks.start, blocks.end)) {
-        bitmap::set(&mut expected, bit(claim.start)..bit(claim.end - 1) + 1);
+    let all = live.chain(in_use.orphan_blocks.within(blocks.start, blocks.end));
+    let clusters = all.map(|claim| bit(claim.start)..bit(claim.end - 1) + 1);
+    if !source.has_block_bitmap(group) {
+        // No bitmap to build: claims are in order, and only neighbours share clusters.
+        let (mut used, mut next) = (0, 0);
+        for range in clusters {
+            used += range.end.saturating_sub(range.start.max(next));
+            next = next.max(range.end);
+        }
+        return (false, count_differs(source, descriptor.free_blocks_count(), bits - used));
     }
-    differs(stored, &expected, bit(blocks.end - 1) + 1)
+    let stored = source.checked_block(descriptor.block_bitmap());
+    let mut expected = vec![0_u8; stored.len()];
+    clusters.for_each(|range| bitmap::set(&mut expected, range));
+    let used: usize = expected.iter().map(|byte| byte.count_ones() as usize).sum();
+    let count = count_differs(source, descriptor.free_blocks_count(), bits - used);
+    (differs(stored, &expected, bits), count)
 }
 
-fn inode_bitmap_differs(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> bool {
-    if !source.has_inode_bitmap(group) {
-        return false;
-    }
+/// Whether the inode bitmap of a group is wrong, and its counts of free inodes and of directories.
+fn compare_inodes(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bool, bool, bool) {
     let InUse { inodes, others, .. } = in_use;
     let geometry = &source.geometry;
     let descriptor = &source.descriptors[group.0 as usize];
-    let stored = source.checked_block(descriptor.inode_bitmap());
-    let mut expected = vec![0_u8; stored.len()];
+    if !source.has_inode_bitmap(group) {
+        // No inode of it is in use.
+        let free = count_differs(source, descriptor.free_inodes_count(), geometry.inodes_per_group as usize);
+        return (false, free, count_differs(source, descriptor.used_dirs_count(), 0));
+    }
     let first = group.0 * geometry.inodes_per_group + 1;
     let numbers = first..first + geometry.inodes_per_group;
     let from = inodes.partition_point(|inode| inode.number.0 < first);
-    let live = inodes[from..].iter().map(|inode| inode.number.0).take_while(|number| *number < numbers.end);
+    let live = inodes[from..].iter().take_while(|inode| inode.number.0 < numbers.end);
     let from = others.partition_point(|number| number.0 < first);
-    let reserved = (1..geometry.first_inode.0)
-        .chain(others[from..].iter().map(|number| number.0).take_while(|number| *number < numbers.end));
-    for number in live.chain(reserved.filter(|number| numbers.contains(number))) {
+    let others = others[from..].iter().map(|number| number.0).take_while(|number| *number < numbers.end);
+    let mut expected = vec![0_u8; geometry.inodes_per_group.div_ceil(8) as usize];
+    let (mut directories, mut orphans) = (0_u32, 0_u32);
+    let mut mark = |number: u32| {
         let bit = (number - first) as usize;
         bitmap::set(&mut expected, bit..bit + 1);
+    };
+    for inode in live {
+        directories += u32::from(inode.is_directory());
+        mark(inode.number.0);
     }
-    differs(stored, &expected, geometry.inodes_per_group as usize)
+    for number in others {
+        orphans += 1;
+        mark(number);
+    }
+    (1..geometry.first_inode.0).filter(|number| numbers.contains(number)).for_each(mark);
+    let bits = geometry.inodes_per_group as usize;
+    let used: usize = expected.iter().map(|byte| byte.count_ones() as usize).sum();
+    let differs = differs(source.checked_block(descriptor.inode_bitmap()), &expected, bits);
+    let free = count_differs(source, descriptor.free_inodes_count(), bits - used);
+    // An orphan may have been a directory.
+    let stored = descriptor.used_dirs_count();
+    let of_directories =
+        (0..=orphans).all(|more| count_differs(source, stored, (directories + more) as usize));
+    (differs, free, of_directories)
+}
+
+/// Whether a count of a descriptor is wrong. Descriptors of 32 bytes have room for the low half.
+fn count_differs(source: &Source<'_>, stored: u32, expected: usize) -> bool {
+    let kept = if source.geometry.is_64bit() { u32::MAX } else { u16::MAX.into() };
+    let expected = u32::try_from(expected).expect("fits: a group has at most 2^19 clusters and inodes");
+    (stored ^ expected) & kept != 0
 }
 
 /// Whether the first bits of two bitmaps differ.

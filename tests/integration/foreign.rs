@@ -370,6 +370,45 @@ fn bitmaps_and_their_checksums_are_compared() {
     assert!(words.contains("the block bitmaps of 1 groups were wrong; rebuilt"), "{words}");
 }
 
+#[test]
+fn counts_that_are_rebuilt_are_compared() {
+    let lab = Lab::new();
+    let image = made(&lab, "in.img", "24M", &["-t", "ext4", "-b", "1024"]);
+    let sound = canonical(&image, &[]);
+    assert_eq!(said(&image, &[]), "");
+    for (index, (command, words)) in [
+        (
+            "set_block_group 0 free_blocks_count 5",
+            "the counts of free blocks of 1 groups were wrong; recomputed",
+        ),
+        (
+            "set_block_group 0 free_inodes_count 5",
+            "the counts of free inodes of 1 groups were wrong; recomputed",
+        ),
+        (
+            "set_block_group 0 used_dirs_count 77",
+            "the counts of directories of 1 groups were wrong; recomputed",
+        ),
+        ("set_inode_field <7> size 5", "the size of the resize inode was 5, expected"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let broken = lab.copy(&image, &format!("{index}.img"));
+        debugfs(&broken, &format!("{command}\nset_block_group 0 checksum calc\n"));
+        assert_ne!(try_run(tool("e2fsck").arg("-fn").arg(&broken)).code, Some(0), "{command}");
+        let told = said(&broken, &[]);
+        assert!(told.contains(words) && told.lines().count() == 1, "{command}: {told}");
+        same_bytes(&sound, &canonical(&broken, &[]));
+    }
+    let broken = lab.copy(&image, "reserved.img");
+    // l_i_checksum_lo of a reserved inode that is not in use.
+    patch(&broken, inode_offset(&broken, "<9>") + 0x7C, &[1, 2]);
+    let told = said(&broken, &[]);
+    assert!(told.contains("the checksums of 1 reserved inodes not in use were wrong"), "{told}");
+    same_bytes(&sound, &canonical(&broken, &[]));
+}
+
 /// Deleted files that were open when the image was copied still have their bits.
 #[test]
 fn bitmaps_count_orphans() {
