@@ -107,14 +107,20 @@ pub fn with_tree<T>(
     work(&source, &reading)
 }
 
-/// The digest of an image's tree alone, with the options applied: see [`manifest`].
+/// Returns the digest of an image's tree alone, with the options applied (see [`manifest`]), and the warnings
+/// of reading it.
 ///
 /// # Errors
 ///
 /// See [`Error`].
-pub fn tree_digest(input: &Input<'_>, options: &Options, observer: &dyn Observer) -> Result<[u8; 32]> {
+pub fn tree_digest(
+    input: &Input<'_>,
+    options: &Options,
+    observer: &dyn Observer,
+) -> Result<(Vec<String>, [u8; 32])> {
     with_tree(input, options, observer, |source, reading| {
-        manifest::tree_digest(source, &reading.tree, observer)
+        let digest = manifest::tree_digest(source, &reading.tree, observer)?;
+        Ok((reading.warnings.clone(), digest))
     })
 }
 

@@ -68,15 +68,21 @@ impl Disk<'_> {
         self.write(options, around, Order::Ascending, sink, observer)
     }
 
-    /// The SHA-256 of the canonical form, without writing it.
+    /// Returns the SHA-256 of the canonical form, without writing it, and the report of each filesystem.
     ///
     /// # Errors
     ///
     /// See [`Error`].
-    pub fn digest(&self, options: &Options, around: Around, observer: &dyn Observer) -> Result<[u8; 32]> {
+    pub fn digest(
+        &self,
+        options: &Options,
+        around: Around,
+        observer: &dyn Observer,
+    ) -> Result<(Vec<Report>, [u8; 32])> {
         let sink = HashSink::default();
         let reports = self.write(options, around, Order::Ascending, &sink, observer)?;
-        Ok(sink.finish(self.output_bytes(&reports)))
+        let digest = sink.finish(self.output_bytes(&reports));
+        Ok((reports, digest))
     }
 
     /// Compares with the canonical form, as [`crate::check`] does.

@@ -46,6 +46,7 @@ pub fn run(work: &Work<'_>, given: &Given, path: &OsStr) -> Result<Ended, Failur
     let options = &work.setting.options;
     let result = work.pool.install(|| {
         with_tree(&filesystem, options, &work.progress, |source, reading| {
+            work.warn(input, &reading.warnings);
             Ok(print(source, reading, path, work.setting.json))
         })
     });

@@ -33,6 +33,8 @@ struct JsonImage<'j> {
     expected: Option<&'j str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     matches: Option<bool>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'j [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<JsonError<'j>>,
 }
@@ -68,6 +70,12 @@ pub struct Digesting {
     pub check: bool,
 }
 
+/// What became of an image.
+struct Digest {
+    hexadecimal: String,
+    warnings: Vec<String>,
+}
+
 /// A line of a list.
 #[derive(Debug, PartialEq, Eq)]
 struct Listed {
@@ -89,14 +97,14 @@ fn digests(
     work: &Work<'_>,
     digesting: &Digesting,
     images: &[PathBuf],
-) -> Result<Vec<Result<String, Failure>>, Failure> {
+) -> Result<Vec<Result<Digest, Failure>>, Failure> {
     if let (Some(journal), [_, _, ..]) = (&digesting.journal, images) {
         return Err(Failure::usage(journal, "can't be the journal of more than one image"));
     }
     Ok(images.iter().map(|image| digest(work, digesting, image)).collect())
 }
 
-fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<String, Failure>]) -> Ended {
+fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<Digest, Failure>]) -> Ended {
     let digests: Vec<_> = digesting.inputs.iter().zip(digests).collect();
     let failures = || digests.iter().filter_map(|(_, digest)| digest.as_ref().err());
     let code = failures().next().map_or(0, |failure| failure.code as u8);
@@ -104,9 +112,10 @@ fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<String, Failu
     let text = if work.setting.json {
         let images = digests.iter().map(|(input, digest)| JsonImage {
             input: input.display().to_string(),
-            sha256: digest.as_ref().ok().cloned(),
+            sha256: digest.as_ref().ok().map(|digest| digest.hexadecimal.clone()),
             expected: None,
             matches: None,
+            warnings: digest.as_ref().map_or(&[], |digest| &digest.warnings),
             error: digest.as_ref().err().map(JsonError::of),
         });
         let status = if code == 0 { "done" } else { "error" };
@@ -118,7 +127,7 @@ fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<String, Failu
         })
     } else {
         let done = digests.iter().filter_map(|(input, digest)| Some((input, digest.as_ref().ok()?)));
-        done.flat_map(|(input, digest)| line(digest, input)).collect()
+        done.flat_map(|(input, digest)| line(&digest.hexadecimal, input)).collect()
     };
     Ended { code, text, remarks }
 }
@@ -145,7 +154,7 @@ fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
     let found = digests(work, digesting, &names)?;
     let (mut images, mut different) = (Vec::new(), 0);
     for (listed, found) in listed.iter().zip(&found) {
-        let matches = found.as_ref().ok().map(|digest| *digest == listed.digest);
+        let matches = found.as_ref().ok().map(|digest| digest.hexadecimal == listed.digest);
         match found {
             Err(failure) => {
                 ended.remarks.push(failure.to_string());
@@ -167,9 +176,10 @@ fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
         }
         images.push(JsonImage {
             input: listed.name.display().to_string(),
-            sha256: found.as_ref().ok().cloned(),
+            sha256: found.as_ref().ok().map(|digest| digest.hexadecimal.clone()),
             expected: Some(&listed.digest),
             matches,
+            warnings: found.as_ref().map_or(&[], |digest| &digest.warnings),
             error: found.as_ref().err().map(JsonError::of),
         });
     }
@@ -191,8 +201,8 @@ fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
     Ok(ended)
 }
 
-/// The digest of one image, in hexadecimal digits.
-fn digest(work: &Work<'_>, digesting: &Digesting, input: &Path) -> Result<String, Failure> {
+/// Digests one image; its warnings are printed in the end.
+fn digest(work: &Work<'_>, digesting: &Digesting, input: &Path) -> Result<Digest, Failure> {
     let image = work.open(input, digesting.journal.as_deref())?;
     let disk = Disk::of(&image.input(), &work.setting.selection);
     image.unchanged()?;
@@ -204,9 +214,12 @@ fn digest(work: &Work<'_>, digesting: &Digesting, input: &Path) -> Result<String
         Of::Image if disk.named => {
             let part = disk.only()?;
             let digest = ext4_canon::digest(&disk.filesystem(part), options, progress);
-            digest.map(|(_, digest)| digest).map_err(|error| Disk::error(part, error))
+            digest.map(|(report, digest)| (report.warnings, digest)).map_err(|error| Disk::error(part, error))
         }
-        Of::Image => disk.digest(options, *around, progress),
+        Of::Image => {
+            let (reports, digest) = disk.digest(options, *around, progress)?;
+            Ok((reports.into_iter().flat_map(|report| report.warnings).collect(), digest))
+        }
         Of::Tree => {
             let part = disk.only()?;
             ext4_canon::tree_digest(&disk.filesystem(part), options, progress)
@@ -214,7 +227,9 @@ fn digest(work: &Work<'_>, digesting: &Digesting, input: &Path) -> Result<String
         }
     });
     image.unchanged()?;
-    result.map(|digest| hexadecimal(&digest)).map_err(|error| Failure::of(input, &error))
+    let (warnings, digest) = result.map_err(|error| Failure::of(input, &error))?;
+    work.warn(input, &warnings);
+    Ok(Digest { hexadecimal: hexadecimal(&digest), warnings })
 }
 
 /// A line as sha256sum prints it: with a backslash in front where the name had to be escaped.

@@ -147,6 +147,12 @@ impl<'w> Work<'w> {
         Ok(image)
     }
 
+    /// Keeps warnings about an image, to be printed in the end.
+    fn warn(&self, path: &Path, warnings: &[String]) {
+        let lines = warnings.iter().map(|warning| format!("{}: {warning}", path.display()));
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(lines);
+    }
+
     fn open_given(&self, given: &Given) -> Result<Image, Failure> {
         self.open(&given.path, given.journal.as_deref())
     }
