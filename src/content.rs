@@ -43,12 +43,13 @@ impl<'s, 'a> FileContent<'s, 'a> {
         let block_size = self.source.geometry.block_size as u64;
         let index = self.runs.partition_point(|run| run.end() <= logical);
         let run = self.runs.get(index).filter(|run| u64::from(run.logical) <= logical)?;
-        let bytes = self.source.block(BlockNr(run.stored_at()?.0 + (logical - u64::from(run.logical))))?;
+        let block = BlockNr(run.stored_at()?.0 + (logical - u64::from(run.logical)));
+        let bytes = self.source.checked_block(block);
         if self.opaque_from.is_some() {
             return Some(bytes);
         }
         let left = usize::try_from(self.size.saturating_sub(logical * block_size)).unwrap_or(usize::MAX);
-        bytes.get(..left.min(bytes.len()))
+        Some(&bytes[..left.min(bytes.len())])
     }
 
     /// The logical blocks that hold anything, in order.

@@ -6,7 +6,7 @@ use crate::plan::{Piece, Plan};
 use crate::tree::{Kind, NodeId, Run, Tree};
 use crate::units::BlockNr;
 
-/// Follows the content of all regular files, in the order in which it is copied.
+/// The expected copies: the content of all regular files, in the order in which it is copied.
 pub struct Copies<'p> {
     plan: &'p Plan,
     tree: &'p Tree,

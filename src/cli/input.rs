@@ -133,7 +133,7 @@ impl Image {
         }
     }
 
-    /// Why its content may lag behind what is in memory.
+    /// Returns warnings that the kernel may have newer data in memory than the image has.
     pub fn warnings(&self) -> Vec<String> {
         self.mounts.warnings(&self.path)
     }

@@ -65,7 +65,7 @@ impl Mounts {
         places(self.mounts.iter())
     }
 
-    /// Why the content of the image may lag behind the filesystem, in words.
+    /// Returns warnings that the kernel may have newer data in memory than the image has.
     ///
     /// A filesystem that is mounted only for reading has nothing in memory that is not in the image, too.
     pub fn warnings(&self, path: &Path) -> Vec<String> {
@@ -96,7 +96,7 @@ struct Loop {
     device: Device,
     name: String,
     backing: PathBuf,
-    /// `None` where no file has that name here.
+    /// `None` if there is no file with this name, or it is not visible from here.
     metadata: Option<Metadata>,
 }
 

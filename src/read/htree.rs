@@ -163,7 +163,7 @@ fn at(directory: Held<'_, '_>) -> Location {
 }
 
 impl<'a> Walk<'_, 'a> {
-    /// The block at a place in the directory, which has it. (One that a fast commit made has none: its index
+    /// Returns a block of the directory, which must have it. (A directory that a fast commit made has none: its index
     /// is refused for want of a root.)
     fn block(&self, place: u32) -> (BlockNr, &'a [u8]) {
         let block = block_at(self.directory.runs, place).unwrap_or(BlockNr(0));

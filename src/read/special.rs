@@ -113,7 +113,7 @@ pub fn read(source: &Source<'_>, scan: &Scan<'_>, metadata: Claimed<'_>) -> Resu
     Ok(specials)
 }
 
-/// Refuses reserved inodes that nothing explains, all of them at once.
+/// Refuses reserved inodes that are in use for no known purpose. The error names all of them.
 fn check_reserved(source: &Source<'_>, scan: &Scan<'_>, specials: &Specials) -> Result<()> {
     let first = source.geometry.first_inode;
     let reserved = scan.live.iter().map(|raw| raw.number).take_while(|number| *number < first);

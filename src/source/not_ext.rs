@@ -112,7 +112,7 @@ struct Backup {
 const SEARCHED: u64 = 128 << 20;
 
 impl Backup {
-    /// Looks for a backup: where mke2fs puts them, then everywhere in the first part of the image.
+    /// Searches for a backup superblock: first where mke2fs puts them, then in each block of the first part of the image.
     fn find(input: &Input<'_>) -> Option<Self> {
         let usual = (0..7).flat_map(|log| {
             let size = 1024_u64 << log;

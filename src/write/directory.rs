@@ -1,5 +1,7 @@
 //! Rendering directories.
 
+use std::ops::Range;
+
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
@@ -8,7 +10,7 @@ use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail, HEADER_SIZE, TAIL_S
 use crate::ondisk::features::Incompat;
 use crate::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo, DxTail};
 use crate::ondisk::inode::{InodeFlags, S_IFDIR};
-use crate::plan::DirectoryPlan;
+use crate::plan::{DirectoryPlan, Index};
 use crate::tree::{Kind, NodeId};
 use crate::units::{InodeNr, fits};
 
@@ -69,11 +71,11 @@ impl Renderer<'_, '_> {
         };
         let leaves = fits::<u32, _>(plan.starts.len(), "a directory has fewer than 2^32 entries");
         if block == 0 {
-            self.index_root(id, plan, out);
+            self.index_root(id, plan, index, out);
         } else if block <= leaves {
             self.leaf(id, plan, block as usize - 1, false, |place| index.order[place] as usize, out);
         } else {
-            self.index_node(id, plan, block - leaves - 1, out);
+            self.index_node(id, plan, index, block - leaves - 1, out);
         }
     }
 
@@ -121,13 +123,12 @@ impl Renderer<'_, '_> {
     pub(super) fn parent_of(&self, id: NodeId) -> InodeNr {
         match self.tree.node(id).kind {
             Kind::Directory { parent, .. } => self.plan.numbering.number_of(parent),
-            _ => InodeNr::ROOT,
+            _ => unreachable!("only directories have plans of directories"),
         }
     }
 
     /// The root of an index. Its children are the top level of nodes, or the leaves.
-    fn index_root(&self, id: NodeId, plan: &DirectoryPlan, out: &mut [u8]) {
-        let Some(index) = &plan.index else { return };
+    fn index_root(&self, id: NodeId, plan: &DirectoryPlan, index: &Index, out: &mut [u8]) {
         let typed = self.plan.geometry.features.incompat.contains(Incompat::FILETYPE);
         let size = out.len();
         let mut filler = Filler { out, typed, next: 0, last: 0 };
@@ -147,13 +148,12 @@ impl Renderer<'_, '_> {
         };
         out[crate::plan::DOTS_SIZE..htree::ROOT_HEAD].copy_from_slice(info.as_bytes());
         let top = index.levels.len();
-        let children = self.children(plan, top, 0, u32::MAX);
+        let children = self.children(plan, index, top, 0..u32::MAX);
         self.index_entries(id, &children, htree::ROOT_HEAD, out);
     }
 
     /// An interior node of an index, by its place among them: those above the leaves come first.
-    fn index_node(&self, id: NodeId, plan: &DirectoryPlan, mut place: u32, out: &mut [u8]) {
-        let Some(index) = &plan.index else { return };
+    fn index_node(&self, id: NodeId, plan: &DirectoryPlan, index: &Index, mut place: u32, out: &mut [u8]) {
         let mut level = 0;
         while let Some(nodes) = index.levels.get(level).filter(|nodes| place >= **nodes) {
             place -= nodes;
@@ -167,7 +167,8 @@ impl Renderer<'_, '_> {
         };
         out[..htree::NODE_HEAD].copy_from_slice(head.as_bytes());
         let limit = self.index_limit(htree::NODE_HEAD, out.len());
-        let children = self.children(plan, level, place * limit, limit);
+        let first = place * limit;
+        let children = self.children(plan, index, level, first..first.saturating_add(limit));
         self.index_entries(id, &children, htree::NODE_HEAD, out);
     }
 
@@ -178,16 +179,15 @@ impl Renderer<'_, '_> {
         )
     }
 
-    /// Hash and block of up to `count` of the things that nodes of a level point to, from one on.
-    fn children(&self, plan: &DirectoryPlan, level: usize, first: u32, count: u32) -> Vec<DxEntry> {
-        let Some(index) = &plan.index else { return Vec::new() };
+    /// Returns hash and block of those children of a level's nodes that are in a range and exist.
+    fn children(&self, plan: &DirectoryPlan, index: &Index, level: usize, range: Range<u32>) -> Vec<DxEntry> {
         let leaves = fits::<u32, _>(plan.starts.len(), "a directory has fewer than 2^32 entries");
         let below = |level: usize| if level == 0 { leaves } else { index.levels[level - 1] };
         let limit = self.index_limit(htree::NODE_HEAD, self.plan.geometry.block_size);
         // Leaves are blocks 1 and on, then come the nodes level by level.
         let first_block = 1 + (0..level).map(below).sum::<u32>();
         let leaves_each = limit.pow(fits(level, "an index has at most three levels"));
-        (first..below(level).min(first.saturating_add(count)))
+        (range.start..range.end.min(below(level)))
             .map(|child| DxEntry {
                 hash: U32::new(index.hashes[(child * leaves_each) as usize]),
                 block: U32::new(first_block + child),

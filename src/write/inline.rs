@@ -12,7 +12,9 @@ impl Renderer<'_, '_> {
     /// The content of a regular file of one block, wherever the input has it; zeros at the end may
     /// be missing.
     pub(super) fn small_content(&self, id: NodeId) -> &[u8] {
-        FileContent::of(self.source, self.tree, id).and_then(|file| file.block(0)).unwrap_or_default()
+        let file = FileContent::of(self.source, self.tree, id).expect("only regular files have such content");
+        // Zeros may be a hole.
+        file.block(0).unwrap_or_default()
     }
 
     /// The content of a node if it is inline: what goes into `i_block`, and then the value of

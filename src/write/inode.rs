@@ -53,8 +53,11 @@ impl Renderer<'_, '_> {
             && let Some(file) = layout.orphan_file
         {
             self.special_file(file, &mut inode);
+        } else {
+            // It is zero, with a checksum.
+            let reserved = number < self.plan.geometry.first_inode;
+            assert!(reserved, "an inode in use has a file, unless it is reserved");
         }
-        // What is left is reserved but not in use: zero, with a checksum.
         let fields = out.len().min(size_of::<Inode>());
         let live = if inode.i_extra_isize.get() == 0 { disk::BASE_SIZE } else { fields };
         out[..live].copy_from_slice(&inode.as_bytes()[..live]);

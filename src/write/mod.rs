@@ -204,7 +204,7 @@ impl Writer<'_, '_> {
             match (piece.content, renderer) {
                 (Content::Data(start), _) => self.copy_input(start, piece.bytes, block),
                 (_, Some(renderer)) => renderer.render(piece, block),
-                _ => {}
+                (_, None) => unreachable!("only what is copied is written without a renderer"),
             }
             rest = next;
         }

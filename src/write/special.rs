@@ -71,7 +71,7 @@ impl Renderer<'_, '_> {
 
     /// The superblock of an empty journal.
     pub(super) fn journal_superblock(&self, out: &mut [u8]) {
-        let Some(file) = self.plan.layout.journal else { return };
+        let file = self.plan.layout.journal.expect("the audit checked that each piece has its file");
         let blocks: u32 = self.plan.layout.extents(file).iter().map(|extent| extent.count).sum();
         let mut journal: JournalSuperblock = zerocopy::transmute!([0_u8; size_of::<JournalSuperblock>()]);
         journal.h_magic = BigU32::new(jbd2::MAGIC);
@@ -88,7 +88,8 @@ impl Renderer<'_, '_> {
 
     /// Blocks of an empty orphan file, which start at a block of the output.
     pub(super) fn orphan_file(&self, start: BlockNr, out: &mut [u8]) {
-        let Some(number) = self.plan.numbering.orphan_file() else { return };
+        let number = self.plan.numbering.orphan_file();
+        let number = number.expect("the audit checked that each piece has its file");
         for (block, out) in (start.0..).zip(out.chunks_exact_mut(self.plan.geometry.block_size)) {
             let checksum = self.checksums.orphan_block(number, 0, BlockNr(block), out).unwrap_or(0);
             let tail =
