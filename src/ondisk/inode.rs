@@ -214,7 +214,7 @@ impl Timestamp {
         Self { seconds: low + (epoch << 32), nanoseconds: extra.get() >> 2 }
     }
 
-    /// Whether kernel and e2fsck read this time differently: its epoch bits are 3 and its low word is negative
+    /// Whether kernel and e2fsck read this time differently: its epoch bits are 3 and its low word is negative. These
     /// are the years 2310 to 2378, but older kernels wrote times before 1970 in this way, and e2fsck
     /// (`check_inode_extra_negative_epoch`) offers to change them to these.
     pub fn is_ambiguous(self) -> bool {
