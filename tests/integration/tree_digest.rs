@@ -19,7 +19,9 @@ fn canon(arguments: &[&str], image: &Path) -> Ran {
 
 fn tree_digest(image: &Path) -> String {
     let ran = canon(&["digest", "--tree"], image);
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    // mke2fs and debugfs do not keep quotas up to date.
+    assert!(ran.stderr.lines().all(|line| line.ends_with("; counted anew")), "{ran:?}");
     ran.stdout.split(' ').next().expect("a digest").to_owned()
 }
 

@@ -52,7 +52,7 @@ fn check(name: &str, whole: (&[u8], &[u8]), image: &[u8], seen: &mut Seen) {
     let comparison = compared(image, &output).expect("readable images");
     assert!(comparison.is_match(), "{name}: {comparison:#?}");
     let digest =
-        |bytes: &[u8]| tree_digest(&Input::new(bytes), &Options::default(), &Silent).expect("a tree");
+        |bytes: &[u8]| tree_digest(&Input::new(bytes), &Options::default(), &Silent).expect("a tree").1;
     assert_eq!(digest(image), digest(&output), "{name}");
     let (_, findings) = explain(&Input::new(&output), &Options::default(), 2, &Silent).expect("an image");
     assert_eq!(findings, [], "{name}");
