@@ -13,7 +13,7 @@ use crate::support::dice::Dice;
 use crate::support::image::sparse_copy;
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canonical, fill, gate, judge, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canon, canonical, fill, gate, judge, run, same_bytes, tool, tree};
 
 /// Options of mke2fs and of the mount.
 const MODES: [(&[&str], &str); 12] = [
@@ -96,7 +96,7 @@ fn cut(lab: &Lab, number: u64) {
     let same = without.is_ok_and(|listed| listed.as_ref() == Ok(&recovered));
     assert!(!same, "{what}: there was nothing to replay");
     // The kernel stamps a file that it cuts to its size with the time at which it does so. e2fsck does not.
-    let report = try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["--check", "--json"]).arg(&cut)).stdout;
+    let report = canon(["--check", "--json"]).arg(&cut).run().stdout;
     let expected = if report.contains("\"orphans_truncated\": 0,") {
         canonical(&by_kernel, &[])
     } else {

@@ -25,8 +25,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::support::dice::{self, Dice};
-use crate::support::tools::try_run;
-use crate::support::{Lab, Need, gate, judge, run, tool};
+use crate::support::{Canon, Lab, Need, gate, judge, run, tool};
 use anatomy::Canvas;
 use court::Court;
 use images::{RECIPES, Recipe};
@@ -273,9 +272,8 @@ fn small_hostile_images_take_little_memory() {
         };
         fs::write(&image, &canvas.bytes).expect("writing");
         canvas.undo();
-        let mut shell = tool("sh");
-        shell.args(["-c", r#"ulimit -d 65536 && exec "$0" --check --threads=4 "$1""#]);
-        let ran = try_run(shell.arg(env!("CARGO_BIN_EXE_ext4-canon")).arg(&image));
+        let script = r#"ulimit -d 65536 && exec "$0" --check --threads=4 "$1""#;
+        let ran = Canon::script(script).arg(&image).run();
         assert!(matches!(ran.code, Some(0 | 1 | 3 | 4)), "{}: {ran:?}", damage.words);
         codes.extend(ran.code);
     }

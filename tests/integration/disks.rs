@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use crate::support::contents::sha256;
 use crate::support::disk::disk;
 use crate::support::image::{debugfs, patch, peek};
-use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, Need, fill, gate, judge, refused, run, same_bytes, tool, tree};
+use crate::support::kernel::Loop;
+use crate::support::ran::Ran;
+use crate::support::{Lab, Need, canon, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
 const EPOCH: [&str; 2] = ["--source-date-epoch", "1700000000"];
 
@@ -83,7 +84,7 @@ fn canonical(disk: &Path, options: &[&str]) -> PathBuf {
 }
 
 fn sub(arguments: &[&str], files: &[&Path]) -> Ran {
-    try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(arguments).args(files))
+    canon(arguments).args(files).run()
 }
 
 /// The filesystem at an offset in MiB, as a file of its own.
@@ -197,16 +198,12 @@ fn sectors_of_4096_bytes() {
     let disks = [0, 1].map(|build| {
         let path = lab.path(&format!("disk-{build}.img"));
         fs::File::create(&path).unwrap().set_len(64 << 20).unwrap();
-        let device = run(tool("losetup").args(["--find", "--show", "--sector-size", "4096"]).arg(&path));
-        let device = device.trim();
-        let made = try_run(tool("sgdisk").args([
-            "--disk-guid=11111111-2222-3333-4444-555555555555",
-            "--new=1:512:4607",
-            "--partition-guid=1:11111111-2222-3333-4444-555555555556",
-            device,
-        ]));
-        run(tool("losetup").args(["--detach", device]));
-        assert_eq!(made.code, Some(0), "{made:?}");
+        let device = Loop::with_options(&path, &["--sector-size", "4096"]);
+        let mut sgdisk = tool("sgdisk");
+        sgdisk.args(["--disk-guid=11111111-2222-3333-4444-555555555555", "--new=1:512:4607"]);
+        sgdisk.arg("--partition-guid=1:11111111-2222-3333-4444-555555555556").arg(device.path());
+        run(&mut sgdisk);
+        drop(device);
         patch(&path, 2 << 20, &fs::read(filesystem(&lab, 0, build)).unwrap());
         path
     });
@@ -391,16 +388,16 @@ fn what_does_not_fit_together_is_refused() {
     // The entries of the GPT, which a checksum covers.
     let damaged = copy("entries.img");
     patch(&damaged, 1024 + 40, &[1]);
-    assert!(refused(&damaged, &[], 4).contains("partition table CRC mismatch"));
+    refused(&damaged, &[], 4, &["partition table CRC mismatch"]);
     // The backup: needed only where it is written anew.
     let damaged = copy("backup.img");
     patch(&damaged, (64 << 20) - 512 + 56, b"other");
     canonical(&damaged, &[]);
-    assert!(refused(&damaged, &["--gpt", "canonical"], 4).contains("sector 131071 can't be read"));
+    refused(&damaged, &["--gpt", "canonical"], 4, &["sector 131071 can't be read"]);
     // A partition that is damaged is named, and the others can be had.
     let damaged = copy("filesystem.img");
     patch(&damaged, (20 << 20) + 1024 + 4, &[0xFF; 4]);
-    assert!(refused(&damaged, &[], 4).contains("partition 2 (boot): superblock"));
+    refused(&damaged, &[], 4, &["partition 2 (boot): superblock"]);
     canonical(&damaged, &["--partition", "root", "--partition", "data"]);
     for (arguments, files) in [
         (&["ls"][..], &[damaged.as_path()][..]),
@@ -417,7 +414,7 @@ fn what_does_not_fit_together_is_refused() {
     let damaged = lab.path("overlap.img");
     disk(&damaged, 64, MBR, &[(2, &filesystem(&lab, 0, 0))]);
     patch(&damaged, 446 + 12, &(34_u32 << 11).to_le_bytes());
-    assert!(refused(&damaged, &[], 4).contains("partition 1 overlaps partition 5"));
+    refused(&damaged, &[], 4, &["partition 1 overlaps partition 5"]);
     // A GUID can't follow from the table that it stands in.
     let damaged = lab.path("cover.img");
     disk(&damaged, 64, GPT_KEPT, &[(2, &filesystem(&lab, 0, 0))]);
@@ -435,8 +432,7 @@ fn what_does_not_fit_together_is_refused() {
         patch(&damaged, at, &header);
     }
     canonical(&damaged, &[]);
-    let words = refused(&damaged, &["--gpt", "canonical"], 4);
-    assert!(words.contains("partition 4 (esp) overlaps the partition table"), "{words}");
+    refused(&damaged, &["--gpt", "canonical"], 4, &["partition 4 (esp) overlaps the partition table"]);
 }
 
 fn crc32(bytes: &[u8]) -> u32 {

@@ -153,8 +153,7 @@ fn fast_symlinks_have_no_values_in_inodes() {
             tree::set_all_mtimes(root);
         });
         if name == "large" {
-            let message = refused(&image, &[], 3);
-            assert!(message.contains("symlink of less than 60 bytes"), "{message}");
+            refused(&image, &[], 3, &["symlink of less than 60 bytes"]);
         } else {
             outputs.push(canonical(&image, &["--verify"]));
         }
@@ -335,19 +334,17 @@ fn damage_is_refused() {
     ] {
         let image = lab.copy(&sound, "damaged.img");
         debugfs(&image, &format!("{command}\n"));
-        let message = refused(&image, &[], 4);
-        assert!(message.contains(words), "{command}: {message}");
+        refused(&image, &[], 4, &[words]);
     }
     let image = lab.copy(&sound, "damaged.img");
     let block = blocks_of(&image, &format!("<{number}>"))[0];
     patch(&image, block * 1024 + 100, b"other bytes");
-    let message = refused(&image, &[], 4);
-    assert!(message.contains("value of an xattr") && message.contains("bad checksum"), "{message}");
+    refused(&image, &[], 4, &["value of an xattr", "bad checksum"]);
     // The feature bit itself.
     let image = lab.copy(&sound, "damaged.img");
     let incompat = u32::from_le_bytes(peek(&image, 1024 + 0x60)) & !0x400;
     patch(&image, 1024 + 0x60, &incompat.to_le_bytes());
-    refused(&image, &[], 4);
+    refused(&image, &[], 4, &["e_value_inum", "without the ea_inode feature"]);
 }
 
 /// Lustre's servers once wrote values without checksums, whose inodes name the one that they belong to.
@@ -371,6 +368,5 @@ fn values_in_the_form_of_lustre_are_converted() {
     same_bytes(&canonical(&modern, &[]), &canonical(&lustre, &["--verify"]));
     // Named by another inode, the same is damage.
     debugfs(&lustre, &format!("set_inode_field <{number}> mtime @3\n"));
-    let message = refused(&lustre, &[], 4);
-    assert!(message.contains("bad checksum"), "{message}");
+    refused(&lustre, &[], 4, &["bad checksum"]);
 }

@@ -39,10 +39,7 @@ fn damaged(options: &[&str], damage: impl FnOnce(&Path), words: &[&str]) {
     let image = image(&lab, options);
     canonical(&image, &[]);
     damage(&image);
-    let message = refused(&image, &[], 4);
-    for word in words {
-        assert!(message.contains(word), "no '{word}': {message}");
-    }
+    refused(&image, &[], 4, words);
 }
 
 /// Flips one bit.
@@ -191,7 +188,6 @@ fn a_file_cut_short() {
     let lab = Lab::new();
     let image = image(&lab, CHECKED);
     fs::File::options().write(true).open(&image).and_then(|file| file.set_len(5 << 20)).expect("a length");
-    let message = refused(&image, &[], 4);
     let words = "truncated: the filesystem needs 8 MiB, but the file or partition has 5 MiB; copy it again";
-    assert!(message.contains(words), "{message}");
+    refused(&image, &[], 4, &[words]);
 }

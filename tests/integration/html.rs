@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::support::disk::disk;
 use crate::support::image::{debugfs, patch};
-use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, tool, tree};
+use crate::support::ran::Ran;
+use crate::support::tools::try_run;
+use crate::support::{Lab, canon, tool, tree};
 
 fn compare(one: &Path, other: &Path, page: &Path, more: &[&str]) -> Ran {
-    let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
-    try_run(command.args(["compare", "-q", "--html"]).arg(page).args(more).args([one, other]))
+    canon(["compare", "-q", "--html"]).arg(page).args(more).args([one, other]).run()
 }
 
 /// Two images of one tree, of which the other was changed.

@@ -144,8 +144,7 @@ fn what_is_not_found_through_the_index_is_refused() {
             for (offset, bytes) in &patches {
                 patch(&damaged, *offset, bytes);
             }
-            let message = refused(&damaged, &[], 4);
-            assert!(message.contains("/folder") && message.contains("directory"), "{words}: {message}");
+            let message = refused(&damaged, &[], 4, &["/folder", "directory"]);
             println!("{files} files, {words}: {}", message.trim());
             // e2fsck does not compare the hashes of a node with those above it.
             assert!(
@@ -177,8 +176,7 @@ fn the_sign_of_name_bytes_counts() {
         mounted.unmount();
         outputs.push(canonical(&image, &["--mtime", "clamp", "--source-date-epoch", "0"]));
         patch(&image, 1024 + 0x160, &[3 - flag]);
-        let message = refused(&image, &[], 4);
-        assert!(message.contains("the index does not look for"), "{message}");
+        refused(&image, &[], 4, &["the index does not look for"]);
         assert!(judge::fsck_silent(&image).is_err());
     }
 }
@@ -212,8 +210,7 @@ fn a_run_of_one_hash_goes_on_in_the_next_leaf() {
             let [low] = peek(&image, offset);
             patch(&image, offset, &[low - 1]);
         }
-        let message = refused(&image, &[], 4);
-        assert!(message.contains("with the hash 0xa707ede8"), "{message}");
+        refused(&image, &[], 4, &["with the hash 0xa707ede8"]);
         let mounted = Mounted::read_only(&image).expect("a mount");
         let found = alike.iter().filter(|end| {
             mounted.path().join(format!("folder/{}{end}", "a".repeat(250))).symlink_metadata().is_ok()
@@ -254,8 +251,7 @@ fn names_whose_hash_is_in_doubt_are_refused() {
         if sure {
             canonical(&image, &[]);
         } else {
-            let message = refused(&image, &[], 4);
-            assert!(message.contains("the index does not look for"), "{message}");
+            refused(&image, &[], 4, &["the index does not look for"]);
         }
     }
 }

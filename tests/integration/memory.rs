@@ -8,8 +8,7 @@ use std::path::Path;
 use rustix::fs::{XattrFlags, setxattr};
 
 use crate::support::image::{blocks_of, patch, peek};
-use crate::support::tools::try_run;
-use crate::support::{Lab, Need, fill, gate, tool};
+use crate::support::{Canon, Lab, Need, canon, fill, gate};
 
 const BASE: u64 = 32 << 20;
 const PER_INODE: u64 = 300;
@@ -27,9 +26,7 @@ fn holds_with(image: &Path, bytes: u64, warnings: &str) {
         let output = image.with_extension("out");
         let output = if arguments == "--check" { "" } else { output.to_str().expect("a path in UTF-8") };
         let script = format!(r#"ulimit -d {limit} && exec "$0" --threads=2 {arguments} "$1" {output}"#);
-        let mut shell = tool("sh");
-        shell.args(["-c", &script, env!("CARGO_BIN_EXE_ext4-canon")]).arg(image);
-        let ran = try_run(&mut shell);
+        let ran = Canon::script(&script).arg(image).run();
         // `-q` hides warnings.
         let expected = if arguments == "--check" { warnings } else { "" };
         assert!(matches!(ran.code, Some(0 | 1)) && ran.stderr == expected, "{limit} KiB: {ran:?}");
@@ -145,7 +142,7 @@ fn many_revokes_take_nothing() {
     patch(&image, log[0] * BLOCK + 0x18, &[7_u32, 1].map(u32::to_be_bytes).concat());
     let [incompat] = peek(&image, 1024 + 0x60);
     patch(&image, 1024 + 0x60, &[incompat | 4]);
-    let told = try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["--json", "--check"]).arg(&image));
+    let told = canon(["--json", "--check"]).arg(&image).run();
     assert!(number > 8_000_000 && told.stdout.contains("\"transactions\""), "{told:?}");
     let replayed = "warning: the filesystem was not unmounted, so its journal was replayed (transactions: 1); what was \
                     only in memory is missing\n";

@@ -74,13 +74,12 @@ fn one_that_is_being_changed_is_refused() {
     ] {
         let image = lab.copy(&clean, name);
         patch(&image, place(&image) + offset, &value.to_le_bytes());
-        let message = refused(&image, &[], code);
-        assert!(message.contains(words), "no '{words}': {message}");
+        refused(&image, &[], code, &[words]);
     }
     let image = lab.copy(&clean, "nowhere");
     patch(&image, 1024 + 0x168, &u64::MAX.to_le_bytes());
-    assert!(refused(&image, &[], 4).contains("s_mmp_block"));
+    refused(&image, &[], 4, &["s_mmp_block"]);
     let image = self::image(&lab, "checksum", &["-t", "ext4", "-O", "mmp"]);
     patch(&image, place(&image) + 8, &[1]);
-    assert!(refused(&image, &[], 4).contains("MMP block"));
+    refused(&image, &[], 4, &["MMP block"]);
 }

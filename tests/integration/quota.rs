@@ -229,10 +229,7 @@ fn damage_is_refused_with_its_place() {
     {
         let damaged = lab.copy(&image, &format!("damaged{number}.img"));
         patch(&damaged, place(&damaged, 3, offset), &value.to_le_bytes());
-        let message = refused(&damaged, &[], 4);
-        for word in ["inode 3", "quota file", words, "e2fsck"] {
-            assert!(message.contains(word), "no '{word}': {message}");
-        }
+        refused(&damaged, &[], 4, &["inode 3", "quota file", words, "e2fsck"]);
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::support::canon::find_program;
 use crate::support::contents::sha256;
 use crate::support::image::peek;
 use crate::support::{Lab, Need, gate, judge, run, tool};
@@ -46,14 +47,9 @@ fn the_example_has_its_digest_and_its_uuid() {
     let page = page("canonical-example.md");
     let commands = between(&page, "```sh\n# example\n", "```");
     let lab = Lab::new();
-    let program = Path::new(env!("CARGO_BIN_EXE_ext4-canon")).parent().expect("a folder");
     let mut shell = tool("bash");
-    let path = shell.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value);
-    let mut path = path.expect("a PATH").to_os_string();
-    path.push(":");
-    path.push(program);
-    shell.env("PATH", path).args(["-c", &format!("set -euo pipefail\n{commands}")]);
-    let printed = run(shell.current_dir(lab.path("")));
+    shell.args(["-c", &format!("set -euo pipefail\n{commands}")]);
+    let printed = run(find_program(&mut shell).current_dir(lab.path("")));
     let expected = between(&page, "The last line prints\n\n", "\n\n").trim();
     assert_eq!(printed.lines().last(), Some(expected));
     let image = lab.path("out.img");

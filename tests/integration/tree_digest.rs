@@ -3,32 +3,21 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
-
-use serde_json::Value;
 
 use crate::support::image::debugfs;
 use crate::support::kernel::Mounted;
 use crate::support::listing::{paths, same_tree};
-use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, Need, fill, gate, run, tool, tree};
-
-fn canon(arguments: &[&str], image: &Path) -> Ran {
-    try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(arguments).arg(image))
-}
+use crate::support::{Lab, Need, canon, fill, gate, run, tool, tree};
 
 fn tree_digest(image: &Path) -> String {
-    let ran = canon(&["digest", "--tree"], image);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let ran = canon(["digest", "--tree"]).arg(image).run().done();
     // mke2fs and debugfs do not keep quotas up to date.
     assert!(ran.stderr.lines().all(|line| line.ends_with("; counted anew")), "{ran:?}");
     ran.stdout.split(' ').next().expect("a digest").to_owned()
 }
 
 fn text(image: &Path) -> String {
-    let ran = canon(&["ls", "--digests"], image);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    ran.stdout
+    canon(["ls", "--digests"]).arg(image).run().done().stdout
 }
 
 fn sha256_of(lab: &Lab, text: &str) -> String {
@@ -142,12 +131,12 @@ fn lists_of_digests_of_trees_can_be_checked() {
     tree::plain(&source);
     let image = lab.mke2fs_d("a.img", "16M", &["-t", "ext4"], &source);
     let list = lab.path("list");
-    fs::write(&list, canon(&["digest", "--tree"], &image).stdout).unwrap();
+    fs::write(&list, canon(["digest", "--tree"]).arg(&image).run().done().stdout).unwrap();
     // Another filesystem under the same name.
     lab.mke2fs_d("a.img", "12M", &["-t", "ext2", "-b", "1024"], &source);
-    assert_eq!(canon(&["digest", "--tree", "--check"], &list).code, Some(0));
-    assert_eq!(canon(&["digest", "--check"], &list).code, Some(1));
-    let json: Value = serde_json::from_str(&canon(&["digest", "--tree", "--json"], &image).stdout).unwrap();
+    canon(["digest", "--tree", "--check"]).arg(&list).run().done().printing(&[": OK\n"]);
+    canon(["digest", "--check"]).arg(&list).run().with_code(1).printing(&[": FAILED\n"]);
+    let json = canon(["digest", "--tree", "--json"]).arg(&image).run().done().json();
     assert_eq!((&json["of"], &json["status"]), (&"tree".into(), &"done".into()));
 }
 
@@ -163,10 +152,7 @@ fn files_are_printed_as_they_are() {
     for options in [&["-t", "ext4"][..], &["-t", "ext2", "-b", "1024"], &["-t", "ext4", "-O", "inline_data"]]
     {
         let image = lab.mke2fs_d("a.img", "16M", options, &source);
-        let cat = |path: &Path| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_ext4-canon"));
-            command.arg("cat").arg(&image).arg(path).output().expect("running")
-        };
+        let cat = |path: &Path| canon(["cat"]).arg(&image).arg(path).output();
         for path in paths(&source).iter().filter(|path| source.join(path).is_file()) {
             let output = cat(path);
             assert!(output.status.success(), "{}: {output:?}", path.display());
@@ -188,7 +174,7 @@ fn listings_for_programs_say_the_same() {
     tree::plain(&source);
     let image = lab.mke2fs_d("a.img", "16M", &["-t", "ext4"], &source);
     debugfs(&image, "ea_set /sizes/1 user.x text\nmknod null c 1 3\n");
-    let json: Value = serde_json::from_str(&canon(&["ls", "--json", "--digests"], &image).stdout).unwrap();
+    let json = canon(["ls", "--json", "--digests"]).arg(&image).run().done().json();
     let entries = json["entries"].as_array().expect("an array");
     assert_eq!(entries.len(), text(&image).lines().count() - 1);
     let entry = |path: &str| entries.iter().find(|entry| entry["path"] == path).expect(path);
@@ -206,6 +192,6 @@ fn listings_for_programs_say_the_same() {
     assert_eq!(entry("/links/z-first")["hardlink"], "/a-second");
     assert_eq!(entry("/names/not \\xff\\xfe UTF-8")["type"], "regular file");
     // Times are those of the output.
-    let clamped = canon(&["ls", "--source-date-epoch", "1000"], &image).stdout;
+    let clamped = canon(["ls", "--source-date-epoch", "1000"]).arg(&image).run().done().stdout;
     assert!(clamped.contains(" time=1000.000000000") && !clamped.contains(" time=16"), "{clamped}");
 }

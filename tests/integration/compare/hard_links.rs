@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{canon, compare, differences, verdicts_are_right};
-use crate::support::{Lab, tree};
+use super::{compare, differences, verdicts_are_right};
+use crate::support::{Lab, canon, tree};
 
 /// Every name, and the groups that are one inode on each side. What is to be told: the path, and the path
 /// of which it is a hard link on each side.
@@ -71,7 +71,11 @@ fn hard_links_are_told_by_the_first_path_of_their_group() {
         assert_eq!(told, expected, "{names:?} {groups:?}: {json:#}");
         assert!(differences(&json).iter().all(|told| told.ends_with(" hardlink")), "{json:#}");
         verdicts_are_right(&images.each_ref().map(AsRef::<Path>::as_ref), &[]);
-        let words = canon(&["compare"], &[&images[0], &images[1]]).stdout;
+        let words = canon(["compare"])
+            .args([&images[0], &images[1]])
+            .run()
+            .with_code(i32::from(!expected.is_empty()))
+            .stdout;
         let told = words.lines().filter(|line| line.starts_with('/') && line.contains(": hard link to "));
         let lines = expected.iter().map(|[path, one, other]| {
             let [one, other] = [one, other].map(|of| if of.is_empty() { "no path before it" } else { of });

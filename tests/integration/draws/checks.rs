@@ -13,7 +13,7 @@ use crate::support::disk::disk;
 use crate::support::image::{peek, sizes};
 use crate::support::kernel::Mounted;
 use crate::support::listing::{Listing, listing, same_tree};
-use crate::support::tools::Ran;
+use crate::support::ran::Ran;
 use crate::support::{judge, same_bytes};
 
 /// The images of a draw.

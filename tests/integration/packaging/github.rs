@@ -7,9 +7,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{EPOCH, builder, project, python, twins};
+use crate::support::canon::PROGRAM;
 use crate::support::contents::sha256;
 use crate::support::image::debugfs;
-use crate::support::tools::{Ran, try_run};
+use crate::support::ran::Ran;
+use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, gate, run};
 
 fn action() -> Value {
@@ -148,6 +150,6 @@ fn builds_that_differ_have_a_report() {
     }
 
     let folder = lab.folder("no image");
-    let (ran, output, _) = act(&folder, &[("a", &a), ("b", env!("CARGO_BIN_EXE_ext4-canon"))]);
+    let (ran, output, _) = act(&folder, &[("a", &a), ("b", PROGRAM)]);
     assert!(ran.code == Some(3) && output.is_empty(), "{ran:#?}");
 }

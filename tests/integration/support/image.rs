@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use super::tools::{Ran, try_run};
+use super::canon::{Canon, canon};
+use super::ran::Ran;
+use super::tools::try_run;
 use super::{run, tool};
 
 /// A folder that goes away with the test.
@@ -33,6 +35,31 @@ impl Lab {
             room && set.is_ok()
         };
         folder.ok().filter(has_xattrs).map_or_else(Self::new, |folder| Self { folder })
+    }
+
+    /// The program, run in it.
+    pub fn canon(&self, arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> Canon {
+        canon(arguments).within(self.folder.path())
+    }
+
+    /// A script, run in it, in which `$0` is the program.
+    pub fn shell(&self, script: &str) -> Canon {
+        Canon::script(script).within(self.folder.path())
+    }
+
+    /// What is in a folder in it, hidden files as well, sorted.
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
+        // FUSE renames what is removed while it is open, until it is closed.
+        let mut names: Vec<_> = names.filter(|name| !name.starts_with(".fuse_hidden")).collect();
+        names.sort();
+        names
+    }
+
+    /// The bytes of a file in it.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
     /// A path in it.

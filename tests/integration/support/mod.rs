@@ -12,9 +12,10 @@ pub mod image;
 pub mod judge;
 pub mod kernel;
 pub mod listing;
+pub mod ran;
 pub mod tools;
 pub mod tree;
 
-pub use canon::{canonical, refused, same_bytes};
+pub use canon::{Canon, canon, canonical, refused, same_bytes};
 pub use image::Lab;
 pub use tools::{Need, gate, run, tool};
