@@ -30,13 +30,13 @@ fn external_journals() {
     mounted.unmount();
     drop(looped);
 
-    refused(&image, &[], 2, &["--uuid keep"]);
+    refused(&image, &[], 2, &["lists this filesystem by its UUID", "use --uuid keep"]);
     let clean = lab.path("clean.out");
     let rewrite = |input: &Path, output: &Path, more: &[&str]| {
         canon(["--uuid", "keep"]).args(more).args([input, output]).run().done();
     };
     rewrite(&image, &clean, &[]);
-    refused(&crashed, &["--uuid", "keep"], 4, &["--journal"]);
+    refused(&crashed, &["--uuid", "keep"], 4, &["give that device with --journal"]);
     let wrong = lab.mke2fs("other.img", "8M", &["-O", "journal_dev", "-b", "4096"]);
     refused(
         &crashed,
@@ -66,7 +66,7 @@ fn subcommands_take_journals(clean: &Path, crashed: &Path, journal: &Path) {
     let ran = |words: &[&str], paths: &[&Path]| canon(words).args(paths).run();
     // It is never the output.
     let taken = ran(&["--uuid", "keep", "--journal"], &[journal, crashed, journal]);
-    assert!(taken.code == Some(2) && taken.stderr.contains("is the journal"), "{taken:?}");
+    taken.refusing(2, &["is the journal"]);
     let with = |option: &'static str| [Path::new(option), journal];
     for words in [
         &["digest", "--uuid", "keep"][..],
@@ -77,17 +77,16 @@ fn subcommands_take_journals(clean: &Path, crashed: &Path, journal: &Path) {
     ] {
         let late = [crashed, Path::new("/late")];
         let paths = if words[0] == "cat" { &late[..] } else { &late[..1] };
-        let refused = ran(words, paths);
-        assert!(refused.code == Some(4) && refused.stderr.contains("--journal"), "{refused:?}");
-        let taken = ran(words, &[&with("--journal")[..], paths].concat());
-        assert_eq!(taken.code, Some(0), "{taken:?}");
+        ran(words, paths).refusing(4, &["give that device with --journal"]);
+        let taken = ran(words, &[&with("--journal")[..], paths].concat()).done();
         match words[0] {
             "digest" => {
                 let digest = |ran: &Ran| ran.stdout.split(' ').next().map(str::to_owned);
                 assert_eq!(digest(&taken), digest(&ran(words, &[clean])));
                 // One device is not the journal of two images.
                 let both = ran(words, &[&with("--journal")[..], &[crashed, clean]].concat());
-                assert_eq!((both.code, both.stdout.as_str()), (Some(2), ""), "{both:?}");
+                assert_eq!(both.stdout, "", "{both}");
+                both.refusing(2, &["can't be the journal of more than one image"]);
             }
             "ls" => assert!(taken.stdout.contains("./late type=file") && !taken.stdout.contains("./early")),
             "explain" => assert!(taken.stdout.contains("transactions in the journal"), "{taken:?}"),
@@ -98,13 +97,13 @@ fn subcommands_take_journals(clean: &Path, crashed: &Path, journal: &Path) {
         ran(&["compare", "--uuid", "keep"], &[options, &images].concat())
     };
     for (option, images) in [("--journal-a", [crashed, clean]), ("--journal-b", [clean, crashed])] {
-        assert_eq!(compared(&[], images).code, Some(4));
+        compared(&[], images).refusing(4, &["give that device with --journal"]);
         let taken = compared(&with(option), images);
         let first = format!("{} and {}: match\n", images[0].display(), images[1].display());
         assert!(taken.code == Some(0) && taken.stdout.starts_with(&first), "{taken:?}");
     }
     // The same image twice is not one image where only one of them has its journal.
-    assert_eq!(compared(&with("--journal-a"), [crashed, crashed]).code, Some(4));
+    compared(&with("--journal-a"), [crashed, crashed]).refusing(4, &["give that device with --journal"]);
     let both = [with("--journal-a"), with("--journal-b")].concat();
-    assert_eq!(compared(&both, [crashed, crashed]).code, Some(0));
+    compared(&both, [crashed, crashed]).done();
 }

@@ -82,8 +82,11 @@ fn the_action_uses_what_it_declares() {
     let used: BTreeSet<_> =
         text.split("inputs.").skip(1).filter_map(|rest| rest.split(' ').next()).map(str::to_owned).collect();
     assert_eq!(declared, used);
+    assert!(used.contains("a") && used.contains("b"), "{used:?}");
     let steps = action["runs"]["steps"].as_array().expect("steps");
-    for (name, output) in action["outputs"].as_object().expect("outputs") {
+    let outputs = action["outputs"].as_object().expect("outputs");
+    assert!(outputs.contains_key("identical"), "{outputs:?}");
+    for (name, output) in outputs {
         let expected = format!("${{{{ steps.compare.outputs.{name} }}}}");
         assert_eq!(output["value"], expected);
     }
