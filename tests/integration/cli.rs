@@ -8,6 +8,8 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
+use crate::support::fields::superblock;
+use crate::support::image::{debugfs, debugfs_read};
 use crate::support::kernel::Loop;
 use crate::support::{Lab, Need, gate, run, tool};
 
@@ -192,7 +194,8 @@ fn a_check_answers_and_writes_nothing() {
     let quiet = lab.canon(["-q", "--check", "in.img"]).run().with_code(1);
     assert_eq!((quiet.stdout, quiet.stderr), (String::new(), String::new()));
     // Other options, another canonical form.
-    lab.canon(["--check", "--label", "other", "out.img"]).run().with_code(1);
+    let ran = lab.canon(["--check", "--label", "other", "out.img"]).run().with_code(1);
+    ran.printing(&["out.img: not canonical"]);
     // Any byte that no structure holds counts.
     let file = File::options().write(true).open(lab.path("out.img")).unwrap();
     file.write_all_at(b"x", (8 << 20) - 1000).unwrap();
@@ -246,26 +249,20 @@ fn refused_images_have_their_code_and_leave_nothing() {
     let lab = with_image();
     fs::write(lab.path("empty.img"), "").unwrap();
     fs::write(lab.path("noise.img"), [0x5a; 100_000]).unwrap();
-    let damaged = |name: &str, offset: u64, bytes: &[u8]| {
-        fs::copy(lab.path("in.img"), lab.path(name)).unwrap();
-        File::options().write(true).open(lab.path(name)).unwrap().write_all_at(bytes, offset).unwrap();
-    };
-    // The superblock's checksum, and a block of the inode table.
-    damaged("checksum.img", 1024 + 0x3fc, b"oops");
-    fs::copy(lab.path("in.img"), lab.path("errors.img")).unwrap();
-    run(tool("debugfs").args(["-w", "-R", "ssv state 3"]).arg(lab.path("errors.img")));
+    superblock(&lab.copy(&lab.path("in.img"), "checksum.img")).put("s_checksum", b"oops");
+    debugfs(&lab.copy(&lab.path("in.img"), "errors.img"), "set_super_value state 3\n");
     let short = File::create(lab.path("short.img")).unwrap();
     short.write_all_at(&lab.read("in.img")[..1 << 20], 0).unwrap();
     let names = lab.names(".");
-    for (image, code, kind) in [
-        ("empty.img", 3, "unsupported"),
-        ("noise.img", 3, "unsupported"),
-        ("checksum.img", 4, "damaged"),
-        ("errors.img", 4, "damaged"),
-        ("short.img", 4, "damaged"),
+    for (image, code, kind, words) in [
+        ("empty.img", 3, "unsupported", "a file of 0 bytes is too short"),
+        ("noise.img", 3, "unsupported", "not an ext2, ext3 or ext4 filesystem"),
+        ("checksum.img", 4, "damaged", "superblock: bad checksum"),
+        ("errors.img", 4, "damaged", "errors were found (s_state)"),
+        ("short.img", 4, "damaged", "truncated: the filesystem needs 8 MiB"),
     ] {
         for arguments in [&[image, "out.img"][..], &["--check", image], &["--in-place", image]] {
-            lab.canon(arguments).run().refusing(code, &[&format!("{image}: ")]);
+            lab.canon(arguments).run().refusing(code, &[&format!("{image}: "), words]);
         }
         let ran = lab.canon(["--json", image, "out.img"]).run().with_code(code);
         let json = ran.json();
@@ -302,9 +299,11 @@ fn a_full_disk_leaves_nothing() {
 fn killed_at_any_time_it_leaves_all_or_nothing() {
     let lab = with_image();
     lab.canon(["in.img", "expected"]).run().done();
+    let expected = lab.read("expected");
     // Where the filesystem has files without names, nothing ever has a name but a whole output.
     let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR;
     let nameless = rustix::fs::open(lab.path(""), flags, rustix::fs::Mode::RUSR).is_ok();
+    let mut cut_off = 0;
     for (delay, replace) in (0..40).flat_map(|delay| [(delay, false), (delay, true)]) {
         if replace {
             fs::write(lab.path("out.img"), "old").unwrap();
@@ -313,9 +312,10 @@ fn killed_at_any_time_it_leaves_all_or_nothing() {
         sleep(Duration::from_millis(delay));
         running.child.kill().unwrap();
         running.end();
-        match fs::read(lab.path("out.img")) {
-            Ok(found) => assert!(found == lab.read("expected") || replace && found == b"old"),
-            Err(_) => assert!(!replace),
+        let found = fs::read(lab.path("out.img")).ok();
+        if found.as_ref() != Some(&expected) {
+            assert!(found == replace.then(|| b"old".to_vec()), "{delay} ms, {replace}: neither old nor new");
+            cut_off += 1;
         }
         for name in lab.names(".") {
             // To replace a file takes a temporary name, for a moment.
@@ -327,6 +327,7 @@ fn killed_at_any_time_it_leaves_all_or_nothing() {
             }
         }
     }
+    assert!(cut_off > 0, "it was always done before it was killed");
 }
 
 #[test]
@@ -366,14 +367,17 @@ fn options_reach_the_image() {
     let image = lab.path("out.img");
     let superblock = run(tool("dumpe2fs").arg("-h").arg(&image));
     assert!(superblock.contains(uuid) && superblock.contains("a label"), "{superblock}");
-    let file = run(tool("debugfs").args(["-R", "stat /file"]).arg(&image));
+    let file = debugfs_read(&image, "stat /file\n");
     assert!(file.contains("mtime: 0x00015180"), "{file}");
+    // mke2fs leaves holes where there are zeros.
+    debugfs(&lab.path("in.img"), "fallocate /sub/zeros 0 9\n");
     let zeros = |options: &[&str]| {
-        lab.canon(&[options, &["-q", "in.img", "holes.img"]].concat()).run().done();
-        run(tool("debugfs").args(["-R", "stat /sub/zeros"]).arg(lab.path("holes.img")))
+        lab.canon(options).args(["-q", "in.img", "holes.img"]).run().done();
+        debugfs_read(&lab.path("holes.img"), "stat /sub/zeros\n")
     };
     assert!(zeros(&[]).contains("Blockcount: 0"));
     assert!(zeros(&["--holes", "punch"]).contains("Blockcount: 0"));
+    assert!(!zeros(&["--holes", "keep"]).contains("Blockcount: 0"));
     let kept = lab.canon(["--json", "--uuid", "keep", "in.img", "out.img"]).run().done().json();
     assert_eq!(kept["report"]["old_uuid"], kept["report"]["new_uuid"]);
 }
@@ -391,6 +395,7 @@ fn json_is_alone_on_standard_output() {
     }
     let ran = lab.canon(["--json", "in.img", "in.img"]).run().with_code(2);
     assert_eq!(ran.json()["error"]["kind"], "usage");
+    ran.refusing(2, &["in.img: is the input; use --in-place"]);
 }
 
 #[test]

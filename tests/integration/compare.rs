@@ -26,7 +26,7 @@ fn compare(one: &Path, other: &Path, options: &[&str]) -> Value {
 }
 
 /// The differences of two trees, one a line: path, attribute, and the name of an xattr.
-fn differences(json: &Value) -> Vec<String> {
+fn tree_differences(json: &Value) -> Vec<String> {
     let words = |difference: &Value| {
         let words = ["path", "attribute", "name"].map(|key| difference[key].as_str().unwrap_or_default());
         words.join(" ").trim_end().to_owned()
@@ -180,7 +180,7 @@ fn settings_are_named_with_the_option_that_aligns_them() {
     for (number, (options, expected)) in SETTINGS.iter().enumerate() {
         let image = lab.mke2fs_d(&format!("{number}.img"), SIZE, &[&all, *options].concat(), &source);
         let json = compare(&base, &image, &["--quiet"]);
-        assert_eq!(differences(&json), [""; 0], "{options:?}");
+        assert_eq!(tree_differences(&json), [""; 0], "{options:?}");
         assert_eq!(settings(&json), *expected, "{options:?}: {json:#}");
         if !expected.is_empty() {
             let option = json["settings"][0]["option"].as_str().unwrap();
@@ -255,7 +255,7 @@ fn one_tree_in_other_geometries_differs_in_nothing_but_these() {
     let one = lab.mke2fs_d("one.img", SIZE, &["-t", "ext4", "-b", "4096"], &source);
     let other = lab.mke2fs_d("other.img", "30M", &["-t", "ext2", "-b", "1024", "-I", "256"], &source);
     let json = compare(&one, &other, &[]);
-    assert_eq!(differences(&json), [""; 0], "{json:#}");
+    assert_eq!(tree_differences(&json), [""; 0], "{json:#}");
     for name in ["block size", "blocks", "feature extent", "bytes of the image"] {
         assert!(settings(&json).contains(&name), "{name}: {json:#}");
     }
@@ -263,7 +263,7 @@ fn one_tree_in_other_geometries_differs_in_nothing_but_these() {
     let place = blocks_of(&other, "/sizes/70000")[40] * 1024 + 7;
     patch(&other, place, b"\0");
     let json = compare(&one, &other, &[]);
-    assert_eq!(differences(&json), ["/sizes/70000 content"]);
+    assert_eq!(tree_differences(&json), ["/sizes/70000 content"]);
     let difference = &json["differences"][0];
     assert_eq!((&difference["bytes"], &difference["first_byte"]), (&1.into(), &(39 * 1024 + 7).into()));
 }
@@ -303,7 +303,7 @@ fn blocks_of_zeros_count_only_where_they_are_kept() {
     debugfs(&other, "fallocate /file 0 5\n");
     assert_eq!(compare(&one, &other, &[])["status"], "match");
     let json = compare(&one, &other, &["--holes", "keep"]);
-    assert_eq!(differences(&json), ["/file allocation"], "{json:#}");
+    assert_eq!(tree_differences(&json), ["/file allocation"], "{json:#}");
     verdicts_are_right(&[&one, &other], &[]);
     verdicts_are_right(&[&one, &other], &["--holes", "keep"]);
 }

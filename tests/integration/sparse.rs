@@ -3,7 +3,12 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use crate::support::image::patch;
 use crate::support::{Canon, Lab, Need, canon, canonical, gate, judge, run, same_bytes, tool, tree};
+
+/// Where fields lie in the header of a sparse image, by the names of libsparse.
+const MAJOR_VERSION: u64 = 4;
+const IMAGE_CHECKSUM: u64 = 24;
 
 #[test]
 fn images_of_android() {
@@ -60,9 +65,9 @@ fn what_is_no_sparse_image_is_refused() {
     fs::write(lab.path("cut.simg"), &bytes[..bytes.len() - 1]).unwrap();
     lab.canon(["cut.simg", "out.img"]).run().refusing(4, &["sparse image is cut short"]);
     // The checksum in the header, which may be left out.
-    fs::write(lab.path("sum.simg"), [&bytes[..24], &[1, 2, 3, 4], &bytes[28..]].concat()).unwrap();
+    patch(&lab.copy(&lab.path("a.simg"), "sum.simg"), IMAGE_CHECKSUM, &[1, 2, 3, 4]);
     lab.canon(["sum.simg", "out.img"]).run().refusing(4, &["other bytes than its checksum says"]);
-    fs::write(lab.path("version.simg"), [&bytes[..4], &[2], &bytes[5..]].concat()).unwrap();
+    patch(&lab.copy(&lab.path("a.simg"), "version.simg"), MAJOR_VERSION, &[2]);
     lab.canon(["version.simg", "out.img"]).run().refusing(3, &["version that is not known"]);
     // Blocks of 4096 bytes, which not every image has.
     lab.mke2fs("odd.img", "4097K", &["-t", "ext2", "-b", "1024"]);
