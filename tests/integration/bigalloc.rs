@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ext4_canon::ondisk::features::Incompat;
 use ext4_canon::ondisk::inode::InodeFlags;
 
+use crate::support::dice::Dice;
 use crate::support::fields::{descriptor, inode, superblock};
 use crate::support::image::{block_of, debugfs, debugfs_read, put_file};
 use crate::support::kernel::Mounted;
@@ -21,7 +22,7 @@ fn islands(path: &Path, size: u64, offsets: impl IntoIterator<Item = u64>) {
     let file = File::create(path).expect("a file");
     file.set_len(size).expect("a length");
     for offset in offsets {
-        file.write_all_at(&tree::noise(offset, 100), offset).expect("writing");
+        file.write_all_at(&Dice::noise(offset, 100), offset).expect("writing");
     }
 }
 
@@ -33,7 +34,7 @@ fn cluster_tree(root: &Path, block: u64, ratio: u64) {
     let cluster = block * ratio;
     for size in [1, block - 1, block, block + 1, cluster - 1, cluster, cluster + 1, 3 * cluster] {
         let size = usize::try_from(size).expect("a size");
-        fs::write(folder.join(format!("size{size}")), tree::noise(size as u64, size)).expect("writing");
+        fs::write(folder.join(format!("size{size}")), Dice::noise(size as u64, size)).expect("writing");
     }
     let last = block * (ratio - 1);
     let ends = 5 * cluster + block + 1;
@@ -50,7 +51,7 @@ fn cluster_tree(root: &Path, block: u64, ratio: u64) {
         );
     }
     for number in 0..20 {
-        tree::set_xattr(&folder.join("five"), &format!("user.number{number}"), &tree::noise(number, 20));
+        tree::set_xattr(&folder.join("five"), &format!("user.number{number}"), &Dice::noise(number, 20));
     }
     tree::set_all_mtimes(root);
 }
@@ -61,7 +62,7 @@ fn shredded(image: &Path, source: &Path, cluster: u64) {
     fill::kernel(image, |root| {
         for number in 0..60 {
             let size = usize::try_from(cluster * (1 + number % 3)).expect("a size");
-            fs::write(clutter(root, number), tree::noise(number, size)).expect("writing");
+            fs::write(clutter(root, number), Dice::noise(number, size)).expect("writing");
         }
     });
     fill::kernel(image, |root| {
@@ -74,7 +75,7 @@ fn shredded(image: &Path, source: &Path, cluster: u64) {
         }
         // Blocks of zeros, written, unwritten and taken away again.
         let reserve = File::create(clutter(root, 0)).expect("a file");
-        reserve.write_all_at(&tree::noise(0, 1000), 0).expect("writing");
+        reserve.write_all_at(&Dice::noise(0, 1000), 0).expect("writing");
         drop(reserve);
         fs::remove_file(clutter(root, 0)).expect("removing");
         let gaps = root.join("clusters/five");
@@ -144,7 +145,7 @@ fn histories_meet(size: &str, block: u64, ratio: u64, more: &[&str]) {
     // The output of a canonical image with a history of its own.
     let later = lab.copy(&output, "later.img");
     fill::kernel(&later, |root| {
-        fs::write(root.join("more"), tree::noise(9, 100_000)).expect("writing");
+        fs::write(root.join("more"), Dice::noise(9, 100_000)).expect("writing");
         fs::remove_file(root.join("clusters/ninety")).expect("removing");
         fs::remove_file(root.join("more")).expect("removing");
         fill::copy_in_order(&source, root, &["clusters/ninety".into()]);
@@ -229,7 +230,7 @@ fn single_blocks_can_be_kept() {
     let image = lab.mke2fs("in.img", "64M", &options);
     fill::kernel(&image, |root| {
         let file = File::create(root.join("file")).expect("a file");
-        file.write_all_at(&tree::noise(1, 1024), 9 * 1024).expect("writing");
+        file.write_all_at(&Dice::noise(1, 1024), 9 * 1024).expect("writing");
         file.sync_all().expect("syncing");
         run(tool("fallocate").args(["-o", "13312", "-l", "9216"]).arg(root.join("file")));
         run(tool("fallocate").args(["-l", "40000000"]).arg(root.join("long")));
@@ -259,7 +260,7 @@ fn what_is_missing_is_told_in_whole_clusters() {
     let image = lab.mke2fs("in.img", "4M", &options);
     debugfs(&image, "rmdir lost+found\n");
     let free = || superblock(&image).get32("s_free_blocks_count_lo");
-    put_file(&image, "all", tree::noise(1, 1024 * free() as usize));
+    put_file(&image, "all", Dice::noise(1, 1024 * free() as usize));
     assert_eq!(free(), 0, "it is full");
     // 12 blocks of lost+found take 2 clusters.
     refused(&image, &[], 3, &["needs 4112 blocks, but there are 4096: 16 too few"]);
@@ -269,7 +270,7 @@ fn what_is_missing_is_told_in_whole_clusters() {
 fn two_files(lab: &Lab) -> PathBuf {
     let source = lab.folder("source");
     for name in ["a", "b"] {
-        fs::write(source.join(name), tree::noise(1, 3000)).expect("writing");
+        fs::write(source.join(name), Dice::noise(1, 3000)).expect("writing");
     }
     lab.mke2fs_d("in.img", "16M", &PLAIN, &source)
 }
@@ -343,7 +344,7 @@ fn block_maps_are_refused_unless_they_are_empty() {
     inode(&empty, "/a").set("i_blocks_lo", 0);
     let hole = lab.folder("hole");
     File::create(hole.join("a")).and_then(|file| file.set_len(3000)).expect("a file");
-    fs::write(hole.join("b"), tree::noise(1, 3000)).expect("writing");
+    fs::write(hole.join("b"), Dice::noise(1, 3000)).expect("writing");
     tree::set_all_mtimes(&hole);
     let other = lab.mke2fs_d("other.img", "16M", &PLAIN, &hole);
     let set = "set_inode_field <2> mtime @5\nset_inode_field a mtime @5\nset_inode_field b mtime @5\n\
@@ -395,7 +396,7 @@ fn inodes_may_count_in_blocks() {
     for (options, units) in [(&PLAIN[..], 4), (&["-t", "ext4", "-b", "1024", "-O", "^metadata_csum"], 3)] {
         let lab = Lab::new();
         let source = lab.folder("source");
-        fs::write(source.join("a"), tree::noise(1, 3000)).expect("writing");
+        fs::write(source.join("a"), Dice::noise(1, 3000)).expect("writing");
         let image = lab.mke2fs_d("in.img", "16M", options, &source);
         let huge = lab.copy(&image, "huge.img");
         let file = inode(&huge, "/a");

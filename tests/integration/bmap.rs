@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::dice::Dice;
 use crate::support::disk::disk;
 use crate::support::listing::same_tree;
 use crate::support::{Lab, Need, canon, canonical, gate, judge, run, same_bytes, tool, tree};
@@ -10,7 +11,7 @@ use crate::support::{Lab, Need, canon, canonical, gate, judge, run, same_bytes, 
 /// What bmaptool makes of a device full of noise.
 fn flashed(lab: &Lab, image: &Path, bmap: &Path) -> PathBuf {
     let device = lab.path("device");
-    fs::write(&device, tree::noise(77, usize::try_from(image.metadata().unwrap().len()).unwrap())).unwrap();
+    fs::write(&device, Dice::noise(77, usize::try_from(image.metadata().unwrap().len()).unwrap())).unwrap();
     // It checks the digests of all ranges, and that of the file.
     run(tool("bmaptool").args(["copy", "--bmap"]).arg(bmap).arg(image).arg(&device));
     device

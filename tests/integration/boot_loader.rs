@@ -7,6 +7,7 @@ use ext4_canon::ondisk::extent::{Extent, ExtentHeader, ROOT_MAX};
 use ext4_canon::units::BlockNr;
 use zerocopy::IntoBytes as _;
 
+use crate::support::dice::Dice;
 use crate::support::fields::block_size;
 use crate::support::image::{block_of, debugfs, debugfs_read, number_after};
 use crate::support::kernel::Mounted;
@@ -46,7 +47,7 @@ fn its_file_is_kept() {
     let source = lab.folder("source");
     tree::plain(&source);
     let loader = lab.path("loader");
-    fs::write(&loader, tree::noise(5, 9000)).expect("writing");
+    fs::write(&loader, Dice::noise(5, 9000)).expect("writing");
     let [image, other] = ["first.img", "second.img"].map(|name| lab.mke2fs_d(name, "24M", &OPTIONS, &source));
     let without = canonical(&image, &[]);
     debugfs(&image, &format!("write {} loader\n", loader.display()));
@@ -79,7 +80,7 @@ fn the_kernel_swaps_it_in_and_out() {
     let image = lab.mke2fs_d("in.img", "24M", &OPTIONS, &source);
     let mounted = Mounted::read_write(&image).expect("a mount");
     let file = mounted.path().join("loader");
-    fs::write(&file, tree::noise(5, 9000)).expect("writing");
+    fs::write(&file, Dice::noise(5, 9000)).expect("writing");
     fskeys::fskeys(&["swap-boot", file.to_str().expect("a path in UTF-8")]);
     assert!(fs::read(&file).expect("reading").is_empty(), "nothing was swapped");
     mounted.unmount();
@@ -87,7 +88,7 @@ fn the_kernel_swaps_it_in_and_out() {
 
     let mounted = Mounted::read_write(&output).expect("a mount");
     fskeys::fskeys(&["swap-boot", mounted.path().join("loader").to_str().expect("a path in UTF-8")]);
-    assert!(fs::read(mounted.path().join("loader")).expect("reading") == tree::noise(5, 9000));
+    assert!(fs::read(mounted.path().join("loader")).expect("reading") == Dice::noise(5, 9000));
     mounted.unmount();
 }
 
@@ -95,7 +96,7 @@ fn the_kernel_swaps_it_in_and_out() {
 fn what_is_not_a_file_and_names_for_it_are_refused() {
     let lab = Lab::new();
     let source = lab.folder("source");
-    fs::write(source.join("loader"), tree::noise(5, 9000)).expect("writing");
+    fs::write(source.join("loader"), Dice::noise(5, 9000)).expect("writing");
     let clean = lab.mke2fs_d("in.img", "16M", &OPTIONS, &source);
     move_by_debugfs(&clean, "loader");
     canonical(&clean, &[]);

@@ -11,6 +11,7 @@ use ext4_canon::ondisk::dirhash::{DirHash, HashVersion};
 use ext4_canon::ondisk::inode::InodeFlags;
 use ext4_canon::ondisk::superblock::{ENCODING_STRICT, ENCODING_UTF8_12_1};
 
+use crate::support::dice::Dice;
 use crate::support::emulated::emulated;
 use crate::support::fields::superblock;
 use crate::support::image::{debugfs, debugfs_read, flags_of};
@@ -52,7 +53,7 @@ fn all_names() -> Vec<Vec<u8>> {
         .copied()
         .filter(|c| of(&format!("\u{301}{c}")) != of(&format!("{c}\u{301}")))
         .collect();
-    for (number, byte) in tree::noise(5, 2000).into_iter().enumerate() {
+    for (number, byte) in Dice::noise(5, 2000).into_iter().enumerate() {
         let mark = |step: usize| marks[(number * 7 + usize::from(byte) * step) % marks.len()];
         let odd = odd[(number * 31 + usize::from(byte)) % odd.len()];
         texts.push([mark(1), 'e', mark(3), mark(5), odd, mark(11), mark(17)].iter().collect());

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::support::dice::Dice;
 use crate::support::image::{blocks_of, debugfs, patch};
 use crate::support::{Lab, Need, canon, fill, gate, run, tool, tree};
 
@@ -70,7 +71,7 @@ fn twins_match_and_the_noise_is_named() {
     ];
     fill::kernel(&images[1], |root| {
         let path = root.join("passing");
-        fs::write(&path, tree::noise(5, 300_000)).expect("writing");
+        fs::write(&path, Dice::noise(5, 300_000)).expect("writing");
         fs::File::open(&path).and_then(|file| file.sync_all()).expect("syncing");
         fs::remove_file(&path).expect("removing");
         fill::copy(&source, root);

@@ -9,6 +9,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
+use crate::support::dice::Dice;
 use crate::support::listing::{Listing, listing, same_tree};
 use crate::support::{Lab, Need, canonical, fill, gate, judge, same_bytes, tree};
 
@@ -94,7 +95,7 @@ fn build(root: &Path, items: &[Item]) {
         let path = folders[item.parent % folders.len()].join(format!("item{number}"));
         match item.node {
             Node::File { seed, size, zeros } => {
-                let mut content = tree::noise(seed, size);
+                let mut content = Dice::noise(seed, size);
                 if zeros {
                     content[size / 3..size / 2].fill(0);
                 }
@@ -122,7 +123,7 @@ fn build(root: &Path, items: &[Item]) {
             fs::set_permissions(path, fs::Permissions::from_mode(item.mode)).expect("chmod");
         }
         for (name, length) in &item.xattrs {
-            tree::set_xattr(path, &format!("trusted.{name}"), &tree::noise(u64::from(*name), *length));
+            tree::set_xattr(path, &format!("trusted.{name}"), &Dice::noise(u64::from(*name), *length));
         }
     }
     tree::set_all_mtimes(root);
@@ -137,15 +138,11 @@ fn write(lab: &Lab, name: &str, options: &[&str], source: &Path, history: &Histo
     };
     let image = lab.mke2fs(name, "48M", options);
     let mut order = crate::support::listing::paths(source);
-    order.sort_by_cached_key(|path| {
-        path.as_os_str().as_encoded_bytes().iter().fold(shuffle, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01B3).rotate_left(17)
-        })
-    });
+    Dice::new(shuffle).shuffle(&mut order);
     let clutter_name = |root: &Path, number: usize| root.join(format!("clutter{number}"));
     fill::kernel(&image, |root| {
         for number in 0..clutter {
-            fs::write(clutter_name(root, number), tree::noise(number as u64, number * 40)).expect("writing");
+            fs::write(clutter_name(root, number), Dice::noise(number as u64, number * 40)).expect("writing");
         }
         if moved {
             fs::create_dir(root.join("elsewhere")).expect("a folder");

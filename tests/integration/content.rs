@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::support::dice::Dice;
 use crate::support::fields::inode;
 use crate::support::image::{debugfs, debugfs_read, put_file, unsorted_xattrs};
 use crate::support::listing::{first_difference, same_tree};
@@ -77,11 +78,11 @@ fn fragmented_files_become_whole() {
             // Every other block of a file, so that it needs thousands of extents.
             let file = File::create(root.join("comb")).expect("a file");
             for block in (0..6000).step_by(2) {
-                file.write_all_at(&tree::noise(block, 1024), block * 1024).expect("writing");
+                file.write_all_at(&Dice::noise(block, 1024), block * 1024).expect("writing");
             }
             // Two files that grew side by side.
             for name in ["a", "b"] {
-                fs::write(root.join(name), tree::noise(3, 900_000)).expect("writing");
+                fs::write(root.join(name), Dice::noise(3, 900_000)).expect("writing");
             }
         }) else {
             return;
@@ -230,20 +231,20 @@ fn a_value_without_room_for_its_padding() {
 fn set_in_an_order(root: &Path, direction: i64) {
     let all: [(&str, Vec<u8>); 8] = [
         ("user.a", b"1".to_vec()),
-        ("user.longer-name", tree::noise(1, 60)),
-        ("trusted.x", tree::noise(2, 100)),
+        ("user.longer-name", Dice::noise(1, 60)),
+        ("trusted.x", Dice::noise(2, 100)),
         ("security.capability", tree::capability()),
         ("security.selinux", b"system_u:object_r:etc_t:s0\0".to_vec()),
         ("system.posix_acl_access", tree::acl(5)),
         ("user.empty", Vec::new()),
-        ("user.block", tree::noise(4, 300)),
+        ("user.block", Dice::noise(4, 300)),
     ];
     for count in 0..=all.len() {
         let path = root.join(format!("file{count}"));
         fs::write(&path, "content").expect("writing");
         let mut chosen: Vec<_> = all[..count].iter().collect();
         if direction < 0 {
-            tree::set_xattr(&path, "user.gone", &tree::noise(9, 200));
+            tree::set_xattr(&path, "user.gone", &Dice::noise(9, 200));
             chosen.reverse();
         }
         for (name, value) in chosen {
@@ -253,7 +254,7 @@ fn set_in_an_order(root: &Path, direction: i64) {
             rustix::fs::lremovexattr(&path, "user.gone").expect("removing an xattr");
         }
         fs::copy(&path, root.join(format!("copy{count}"))).expect("copying");
-        tree::set_xattr(&root.join(format!("copy{count}")), "user.block", &tree::noise(4, 300));
+        tree::set_xattr(&root.join(format!("copy{count}")), "user.block", &Dice::noise(4, 300));
     }
     fs::create_dir(root.join("folder")).expect("a folder");
     tree::set_xattr(&root.join("folder"), "system.posix_acl_default", &tree::acl(7));

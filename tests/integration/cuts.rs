@@ -15,7 +15,7 @@ use crate::support::dice::Dice;
 use crate::support::image::sparse_copy;
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canon, canonical, fill, gate, judge, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canon, canonical, fill, gate, judge, run, same_bytes, tool};
 
 /// Options of mke2fs and of the mount.
 const MODES: [(&[&str], &str); 12] = [
@@ -61,7 +61,7 @@ fn load(root: &Path, seed: u64, stop: &AtomicBool) {
                 let size = dice.roll(30_000);
                 // Blocks that begin with the journal's magic have to be escaped in it.
                 let magic = MAGIC.to_be_bytes().repeat(size / 4);
-                let bytes = if dice.roll(5) == 0 { magic } else { tree::noise(dice.number(), size) };
+                let bytes = if dice.roll(5) == 0 { magic } else { Dice::noise(dice.number(), size) };
                 fs::write(name(&mut dice), bytes)
             }),
         };

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::contents::sha256;
+use crate::support::dice::Dice;
 use crate::support::disk::{GptHeader, SECTOR, cut_out, disk, gpt_entry, gpt_header, mbr_entry, seal};
 use crate::support::fields::{structure, superblock_at};
 use crate::support::image::{debugfs, patch, peek};
@@ -51,7 +52,7 @@ fn filesystem(lab: &Lab, index: usize, build: usize) -> PathBuf {
     }
     let image = lab.mke2fs(&file, "16M", options);
     fill::kernel(&image, |root| {
-        fs::write(root.join("deleted"), tree::noise(9, 300_000)).unwrap();
+        fs::write(root.join("deleted"), Dice::noise(9, 300_000)).unwrap();
         run(tool("sync").arg("-f").arg(root));
         fs::remove_file(root.join("deleted")).unwrap();
         fill::copy_in_order(&from, root, &fill::backwards(&from));
@@ -62,7 +63,7 @@ fn filesystem(lab: &Lab, index: usize, build: usize) -> PathBuf {
 /// Two builds of one disk, with bytes in a partition that is no filesystem, and in a gap.
 fn builds(lab: &Lab, tables: [&str; 2]) -> [PathBuf; 2] {
     let esp = lab.path("esp");
-    fs::write(&esp, tree::noise(5, 100_000)).unwrap();
+    fs::write(&esp, Dice::noise(5, 100_000)).unwrap();
     [0, 1].map(|build| {
         let images = [0, 1, 2].map(|index| filesystem(lab, index, build));
         let path = lab.path(&format!("disk-{build}.img"));

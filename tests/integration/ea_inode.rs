@@ -9,6 +9,7 @@ use ext4_canon::ondisk::features::Incompat;
 use ext4_canon::ondisk::inode::InodeFlags;
 use ext4_canon::ondisk::xattr::entry_hash;
 
+use crate::support::dice::Dice;
 use crate::support::fields::{inode, needs_recovery, superblock};
 use crate::support::image::{blocks_of, debugfs, debugfs_read, flags_of, inode_of, patch, put_xattr};
 use crate::support::kernel::Mounted;
@@ -42,12 +43,12 @@ fn value_sets(block: usize) -> Sets {
 
 /// Values of one length are equal, but those of the same file.
 fn value(length: usize, place: usize) -> Vec<u8> {
-    tree::noise((length * 16 + place) as u64, length)
+    Dice::noise((length * 16 + place) as u64, length)
 }
 
 fn make_nodes(root: &Path, sets: &Sets) {
     for (name, _) in sets {
-        fs::write(root.join(name), tree::noise(1, name.len() * 4)).expect("writing");
+        fs::write(root.join(name), Dice::noise(1, name.len() * 4)).expect("writing");
         fs::create_dir(root.join(format!("{name}-folder"))).expect("a folder");
         symlink("t".repeat(70), root.join(format!("{name}-link"))).expect("a symlink");
         tree::make_node(&root.join(format!("{name}-fifo")), rustix::fs::FileType::Fifo, 0, 0);
@@ -176,8 +177,8 @@ fn quotas_charge_values() {
     let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-b", "1024", "-O", "ea_inode"], &source);
     let (one, other) = (lab.path("one"), lab.path("other"));
     // debugfs takes no more than a block.
-    fs::write(&one, tree::noise(1, 1024)).expect("writing");
-    fs::write(&other, tree::noise(2, 1000)).expect("writing");
+    fs::write(&one, Dice::noise(1, 1024)).expect("writing");
+    fs::write(&other, Dice::noise(2, 1000)).expect("writing");
     let set =
         |name, file: &Path, attribute| format!("ea_set -f {} {name} user.{attribute}\n", file.display());
     debugfs(&image, &format!("mknod fifo p\n{}", set("fifo", &one, "x")));
@@ -202,7 +203,7 @@ fn quotas_charge_values() {
 /// value of an xattr that had a small one.
 #[test]
 fn values_may_be_larger_than_the_kernel_gives_out() {
-    let content = tree::noise(1, 300_000);
+    let content = Dice::noise(1, 300_000);
     let mut outputs = Vec::new();
     for large_first in [true, false] {
         let lab = Lab::new();
@@ -220,7 +221,7 @@ fn values_may_be_larger_than_the_kernel_gives_out() {
         );
         let (large, small) = (lab.path("large"), lab.path("small"));
         fs::write(&large, &content).expect("writing");
-        fs::write(&small, tree::noise(2, 4090)).expect("writing");
+        fs::write(&small, Dice::noise(2, 4090)).expect("writing");
         let set = format!("ea_set -f {} a user.large\n", small.display());
         let write = format!("write {} value\n", large.display());
         debugfs(&image, &if large_first { write + &set } else { set + &write });
@@ -305,7 +306,7 @@ fn with_value(lab: &Lab, options: &[&str]) -> std::path::PathBuf {
         fs::write(source.join(name), "content").expect("writing");
     }
     let image = lab.mke2fs_d("sound.img", "8M", options, &source);
-    put_xattr(&image, "file", "user.large", tree::noise(1, 1024));
+    put_xattr(&image, "file", "user.large", Dice::noise(1, 1024));
     image
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::support::dice::Dice;
 use crate::support::fields::block_size;
 use crate::support::fskeys::fskeys;
 use crate::support::image::{debugfs, debugfs_read, patch};
@@ -75,7 +76,7 @@ fn encrypted(lab: &Lab, options: &[&str], policy: Policy) -> PathBuf {
         tree::make_node(&secret.join("null"), rustix::fs::FileType::CharacterDevice, 1, 3);
         fs::create_dir_all(secret.join("deep/down")).expect("folders");
         for (number, size) in [0, 1, 100, 1023, 1024, 1025, 70_000].into_iter().enumerate() {
-            fs::write(secret.join(format!("deep/{size}")), tree::noise(number as u64, size))
+            fs::write(secret.join(format!("deep/{size}")), Dice::noise(number as u64, size))
                 .expect("writing");
         }
         fs::write(secret.join("deep/zeros"), vec![0; 10_000]).expect("writing");
@@ -112,8 +113,8 @@ fn survives(options: &[&str], policy: Policy) {
     let other = lab.copy(&image, "other.img");
     unlocked(&other, policy, |root| {
         let secret = root.join("plain/secret");
-        fs::write(root.join("clutter"), tree::noise(7, 2_000_000)).expect("writing");
-        fs::write(secret.join("clutter"), tree::noise(8, 2_000_000)).expect("writing");
+        fs::write(root.join("clutter"), Dice::noise(7, 2_000_000)).expect("writing");
+        fs::write(secret.join("clutter"), Dice::noise(8, 2_000_000)).expect("writing");
         for path in paths(&secret).into_iter().map(|path| secret.join(path)) {
             if path.is_file() && !path.ends_with("holes") && !path.is_symlink() {
                 let content = fs::read(&path).expect("reading");

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::support::dice::Dice;
 use crate::support::image::{debugfs, patch};
 use crate::support::{Lab, Need, canon, canonical, fill, gate, tree};
 
@@ -141,7 +142,7 @@ fn mounts_and_deleted_files_are_named() {
     fill::kernel(&image, |root| {
         for number in 0..40 {
             let path = root.join(format!("passing {number}"));
-            fs::write(&path, tree::noise(number, 20_000)).expect("writing");
+            fs::write(&path, Dice::noise(number, 20_000)).expect("writing");
             fs::File::open(&path).and_then(|file| file.sync_all()).expect("syncing");
         }
         fill::copy_in_order(&source, root, &fill::backwards(&source));

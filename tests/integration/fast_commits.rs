@@ -14,12 +14,13 @@ use ext4_canon::ondisk::inode::Inode;
 use ext4_canon::units::BlockNr;
 use zerocopy::IntoBytes as _;
 
+use crate::support::dice::Dice;
 use crate::support::fast_commit::{area, block, name_record, record};
 use crate::support::fields::{Structure, structure};
 use crate::support::image::{inode_of, patch};
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canon, canonical, gate, judge, refused, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canon, canonical, gate, judge, refused, run, same_bytes, tool};
 
 /// The kernel stamps directories with the time at which it replays names: a fixed time for all
 /// leaves that out of the comparison.
@@ -35,7 +36,7 @@ fn cut(lab: &Lab, options: &[&str], work: impl FnOnce(&Path)) -> PathBuf {
         fs::create_dir(root.join(folder)).expect("a folder");
         for number in 0..6 {
             let size = 40_000 - number * 5000;
-            let bytes = tree::noise(number as u64, size);
+            let bytes = Dice::noise(number as u64, size);
             fs::write(root.join(folder).join(format!("file{number}")), bytes).expect("writing");
         }
     }
@@ -83,7 +84,7 @@ fn fsync(path: &Path) {
 
 fn write_and_sync(path: &Path, offset: u64, length: usize) {
     let file = File::options().write(true).create(true).truncate(false).open(path).expect("a file");
-    file.write_all_at(&tree::noise(offset, length), offset).and_then(|()| file.sync_all()).expect("writing");
+    file.write_all_at(&Dice::noise(offset, length), offset).and_then(|()| file.sync_all()).expect("writing");
 }
 
 /// The records that the report tells of.

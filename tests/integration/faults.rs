@@ -9,19 +9,20 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::contents::digest_of;
+use crate::support::dice::Dice;
 use crate::support::faultfs::FaultyFile;
 use crate::support::image::{blocks_of, inode_offset};
 use crate::support::kernel::Loop;
 use crate::support::ran::{Ran, Running};
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canon, gate, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canon, gate, run, same_bytes, tool};
 
 /// A folder with `in.img`, whose content takes a while to be read.
 fn with_image(megabytes: usize) -> Lab {
     let lab = Lab::new();
     let source = lab.folder("source");
     for number in 0..megabytes {
-        fs::write(source.join(format!("file{number}")), tree::noise(number as u64, 1 << 20))
+        fs::write(source.join(format!("file{number}")), Dice::noise(number as u64, 1 << 20))
             .expect("writing");
     }
     let size = format!("{}M", megabytes + 16);

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use ext4_canon::ondisk::features::{Compat, RoCompat};
 
+use crate::support::dice::Dice;
 use crate::support::fields::{block_size, superblock};
 use crate::support::listing::same_tree;
 use crate::support::{Lab, Need, canonical, gate, judge, run, same_bytes, tool, tools, tree};
@@ -15,7 +16,7 @@ fn accepted_by_all_judges(size: &str, options: &[&str]) {
     let root = rustix::process::geteuid().is_root();
     let source = lab.folder("source");
     match size {
-        "64k" | "100k" | "256k" => fs::write(source.join("file"), tree::noise(1, 5000)).expect("writing"),
+        "64k" | "100k" | "256k" => fs::write(source.join("file"), Dice::noise(1, 5000)).expect("writing"),
         _ if root => tree::rich(&source),
         _ => tree::plain(&source),
     }

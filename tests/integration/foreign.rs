@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ext4_canon::ondisk::checksum::crc32c;
 use ext4_canon::ondisk::xattr::entry_hash;
 
+use crate::support::dice::Dice;
 use crate::support::fields::{block_size, descriptor, inode, journal, superblock};
 use crate::support::image::{
     blocks_of, debugfs, debugfs_read, inode_of, patch, peek, put_encryption_context, put_xattr,
@@ -155,7 +156,7 @@ fn bad_blocks_may_lie_in_metadata() {
 fn inline_data_without_its_flag_is_hidden() {
     let lab = Lab::new();
     let source = lab.folder("source");
-    fs::write(source.join("file"), tree::noise(1, 5000)).expect("writing");
+    fs::write(source.join("file"), Dice::noise(1, 5000)).expect("writing");
     let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-b", "1024", "-O", "inline_data"], &source);
     debugfs(&image, "ea_set file user.name value\n");
     let sound = canonical(&image, &[]);
@@ -404,7 +405,7 @@ fn bitmaps_count_orphans() {
         let image = made(&lab, "mounted.img", "24M", options);
         let Ok(mounted) = Mounted::read_write(&image) else { continue };
         let path = mounted.path().join("open");
-        fs::write(&path, tree::noise(1, 300_000)).expect("writing");
+        fs::write(&path, Dice::noise(1, 300_000)).expect("writing");
         let open = fs::File::open(&path).expect("a file");
         fs::remove_file(&path).expect("removing");
         run(tool("sync").arg("-f").arg(mounted.path()));

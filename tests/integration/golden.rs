@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::contents::sha256;
+use crate::support::dice::Dice;
 use crate::support::image::debugfs;
 use crate::support::{Lab, canonical, run, tool, tree};
 
@@ -166,7 +167,7 @@ fn image(lab: &Lab, name: &str, golden: &Golden, source: &Path) -> PathBuf {
     let has = |feature: &str| golden.options.iter().any(|option| option.contains(feature));
     if has("ea_inode") {
         let value = lab.path("value");
-        fs::write(&value, tree::noise(9, 5000)).expect("writing");
+        fs::write(&value, Dice::noise(9, 5000)).expect("writing");
         for name in ["sizes/1", "sizes/59", "a-second"] {
             script.push_str(&format!("ea_set -f {} {name} user.large\n", value.display()));
         }

@@ -8,6 +8,7 @@ use std::path::Path;
 use ext4_canon::ondisk::features::Incompat;
 use ext4_canon::ondisk::inode::InodeFlags;
 
+use crate::support::dice::Dice;
 use crate::support::fields::{needs_recovery, superblock};
 use crate::support::image::{debugfs, debugfs_read, flags_of, inode_of};
 use crate::support::kernel::Mounted;
@@ -33,9 +34,9 @@ fn small(root: &Path) {
     for size in [0, 1, 4, 59, 60, 61, 100, 127, 128, 129, 383, 384, 385, 895, 896, 897, 1500] {
         for value in [None, Some(0), Some(1), Some(20), Some(60), Some(64), Some(200)] {
             let path = files.join(format!("{size}-{value:?}"));
-            fs::write(&path, tree::noise(size as u64, size)).expect("writing");
+            fs::write(&path, Dice::noise(size as u64, size)).expect("writing");
             if let Some(value) = value {
-                tree::set_xattr(&path, "user.x", &tree::noise(1, value));
+                tree::set_xattr(&path, "user.x", &Dice::noise(1, value));
             }
         }
     }
@@ -59,7 +60,7 @@ fn small(root: &Path) {
         }
     }
     tree::set_xattr(&folders.join("3-7"), "system.posix_acl_default", &tree::acl(7));
-    tree::set_xattr(&folders.join("0-1"), "user.large", &tree::noise(3, 300));
+    tree::set_xattr(&folders.join("0-1"), "user.large", &Dice::noise(3, 300));
     fs::create_dir_all(root.join("a/b/c/d/e/f/g")).expect("folders");
     fs::write(root.join("a/b/c/d/e/f/g/h"), "deep").expect("writing");
 
@@ -83,7 +84,7 @@ fn through_blocks(image: &Path, source: &Path) {
                         .expect("writing");
                 }
             } else if kind.is_file() {
-                fs::write(&to, tree::noise(1, 3000)).expect("writing");
+                fs::write(&to, Dice::noise(1, 3000)).expect("writing");
             }
         }
         fill::copy(source, root);
@@ -237,9 +238,9 @@ fn files_are_inline_to_the_last_byte_of_room() {
         let lab = Lab::new();
         let source = lab.folder("source");
         for size in [room - 1, room, room + 1] {
-            fs::write(source.join(format!("{size}")), tree::noise(1, size)).expect("writing");
+            fs::write(source.join(format!("{size}")), Dice::noise(1, size)).expect("writing");
             // The entry and the value of an xattr: 20 and 4 bytes.
-            fs::write(source.join(format!("x{}", size - 24)), tree::noise(1, size - 24)).expect("writing");
+            fs::write(source.join(format!("x{}", size - 24)), Dice::noise(1, size - 24)).expect("writing");
         }
         let options = ["-t", "ext4", "-b", "1024", "-I", &inode_size.to_string(), "-O", "inline_data"];
         let image = lab.mke2fs_d("in.img", "8M", &options, &source);
@@ -273,10 +274,10 @@ fn content_makes_way_for_xattrs_that_fit_nowhere_else() {
             lab.mke2fs(&format!("{order:?}.img"), "8M", &["-t", "ext4", "-b", "1024", "-O", "inline_data"]);
         fill::kernel(&image, |root| {
             let path = root.join("file");
-            fs::write(&path, tree::noise(1, 3000)).expect("writing");
+            fs::write(&path, Dice::noise(1, 3000)).expect("writing");
             for xattr in order {
                 let (name, length) = [("user.aaa", 968), ("user.bbb", 68)][xattr];
-                tree::set_xattr(&path, name, &tree::noise(9, length));
+                tree::set_xattr(&path, name, &Dice::noise(9, length));
             }
             File::options().write(true).open(&path).and_then(|file| file.set_len(5)).expect("cutting");
             tree::set_mtime(&path, tree::SOME_TIME, 0);
@@ -304,7 +305,7 @@ fn longer_values_than_needed_are_cut() {
         fill::kernel(&image, |root| {
             for size in [0, 1, 30, 61, 100] {
                 let path = root.join(format!("{size}"));
-                let content = tree::noise(size, 120);
+                let content = Dice::noise(size, 120);
                 fs::write(&path, &content[..if cut { 120 } else { size as usize }]).expect("writing");
                 run(tool("sync").arg("-f").arg(root));
                 File::options().write(true).open(&path).and_then(|file| file.set_len(size)).expect("cutting");
@@ -333,9 +334,9 @@ fn content_may_lie_in_the_journal() {
         for number in 0..50 {
             let path = mounted.path().join(format!("folder{number}"));
             fs::create_dir(&path).expect("a folder");
-            fs::write(path.join("file"), tree::noise(number, 70)).expect("writing");
+            fs::write(path.join("file"), Dice::noise(number, 70)).expect("writing");
             let deleted = path.join("deleted");
-            fs::write(&deleted, tree::noise(number, 90)).expect("writing");
+            fs::write(&deleted, Dice::noise(number, 90)).expect("writing");
             open.push(File::open(&deleted).expect("a file"));
             fs::remove_file(deleted).expect("removing");
             if number % 10 == 0 {
@@ -419,8 +420,8 @@ fn damage_is_refused() {
     for name in ["1", "file with a name"] {
         fs::write(source.join("folder").join(name), "").expect("writing");
     }
-    fs::write(source.join("file"), tree::noise(1, 100)).expect("writing");
-    fs::write(source.join("large"), tree::noise(1, 1000)).expect("writing");
+    fs::write(source.join("file"), Dice::noise(1, 100)).expect("writing");
+    fs::write(source.join("large"), Dice::noise(1, 1000)).expect("writing");
     symlink("t".repeat(70), source.join("link")).expect("a symlink");
     let options = ["-t", "ext4", "-b", "1024", "-O", "inline_data,^metadata_csum"];
     let sound = lab.mke2fs_d("sound.img", "8M", &options, &source);

@@ -13,12 +13,13 @@ use ext4_canon::ondisk::jbd2::{
 };
 use ext4_canon::ondisk::superblock::STATE_ERROR;
 
+use crate::support::dice::Dice;
 use crate::support::fields::{
     Structure, block_size, descriptor, inode, journal, needs_recovery, structure, superblock,
 };
 use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, patch, peek};
 use crate::support::kernel::Mounted;
-use crate::support::{Lab, Need, canon, canonical, gate, refused, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canon, canonical, gate, refused, run, same_bytes, tool};
 
 /// Formats of journals: options of mke2fs, and of debugfs's command that opens the journal.
 const FORMATS: [(&[&str], &str); 5] = [
@@ -44,7 +45,7 @@ impl Logged {
     fn new(options: &[&str]) -> Self {
         let lab = Lab::new();
         let source = lab.folder("source");
-        fs::write(source.join("file"), tree::noise(1, 100_000)).expect("writing");
+        fs::write(source.join("file"), Dice::noise(1, 100_000)).expect("writing");
         let image = lab.mke2fs_d("in.img", "16M", options, &source);
         let block_size = block_size(&image);
         let (file, journal) = (blocks_of(&image, "/file"), blocks_of(&image, "<8>"));
@@ -386,7 +387,7 @@ fn journals_in_pieces() {
     let lab = Lab::new();
     let source = lab.folder("source");
     for number in 0..1500 {
-        fs::write(source.join(format!("file{number:04}")), tree::noise(number, 2000)).expect("writing");
+        fs::write(source.join(format!("file{number:04}")), Dice::noise(number, 2000)).expect("writing");
     }
     for kind in ["ext2", "ext4"] {
         let image = lab.mke2fs_d(kind, "8M", &["-t", kind, "-b", "1024", "-O", "^has_journal"], &source);

@@ -228,7 +228,7 @@ fn holds(set: &Set) {
         Ok(mounted) if !options.iter().any(|option| option.contains("stable_inodes")) => {
             // A history of other files, then the tree backwards.
             for number in 0..30 {
-                fs::write(mounted.path().join(format!("old{number}")), tree::noise(number, 3000))
+                fs::write(mounted.path().join(format!("old{number}")), Dice::noise(number, 3000))
                     .expect("writing");
             }
             let order = fill::backwards(&source);
@@ -248,7 +248,7 @@ fn holds(set: &Set) {
             drop(mounted);
             let again = with_hash(lab.mke2fs_d("other.img", "40M", &options, &source));
             let junk = lab.path("junk");
-            fs::write(&junk, tree::noise(9, 20_000)).expect("writing");
+            fs::write(&junk, Dice::noise(9, 20_000)).expect("writing");
             let junk = junk.display();
             debugfs(
                 &again,

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::support::dice::Dice;
 use crate::support::fields::needs_recovery;
 use crate::support::image::debugfs;
 use crate::support::kernel::Mounted;
@@ -53,7 +54,7 @@ fn the_journal_is_replayed() {
         let image = crashed(&lab, options, |root| {
             for round in 0..5_u64 {
                 for number in 0..40 {
-                    fs::write(root.join(format!("file{number}")), tree::noise(round, 3000)).expect("writing");
+                    fs::write(root.join(format!("file{number}")), Dice::noise(round, 3000)).expect("writing");
                     // A block that was metadata once, and is revoked.
                     let _ = fs::remove_dir_all(root.join(format!("folder{}", (number + 1) % 40)));
                     fs::create_dir(root.join(format!("folder{number}"))).expect("a folder");
@@ -85,7 +86,7 @@ fn deleted_files_that_were_open_are_gone() {
                 .map(|number| {
                     let path = root.join(format!("deleted{number}"));
                     let file = File::create_new(&path).expect("a file");
-                    file.write_all_at(&tree::noise(number, 5000), 0).expect("writing");
+                    file.write_all_at(&Dice::noise(number, 5000), 0).expect("writing");
                     fs::remove_file(path).expect("removing");
                     file
                 })

@@ -4,6 +4,7 @@ use std::fs;
 
 use ext4_canon::ondisk::features::Incompat;
 
+use crate::support::dice::Dice;
 use crate::support::fields::superblock;
 use crate::support::image::debugfs;
 use crate::support::{Lab, refused, tree};
@@ -81,7 +82,7 @@ fn what_is_no_filesystem_is_refused() {
         ("noise", 1 << 20, "not an ext2, ext3 or ext4 filesystem"),
     ] {
         let path = lab.path(name);
-        fs::write(&path, tree::noise(4, bytes)).expect("writing");
+        fs::write(&path, Dice::noise(4, bytes)).expect("writing");
         refused(&path, &[], 3, &[words]);
     }
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::support::canon::tree_digest;
+use crate::support::dice::Dice;
 use crate::support::emulated::emulated;
 use crate::support::fields::{block_size, has_feature, superblock};
 use crate::support::image::{put_xattr, sizes};
@@ -268,7 +269,7 @@ fn meta_groups_of_the_kernel_come_and_go() {
 fn the_smallest_size_has_xattr_blocks_where_pointers_lead() {
     let lab = Lab::new();
     let source = lab.folder("source");
-    fs::write(source.join("a"), tree::noise(1, 3320 * 1024)).expect("a file");
+    fs::write(source.join("a"), Dice::noise(1, 3320 * 1024)).expect("a file");
     fs::write(source.join("f"), "hi\n").expect("a file");
     let image = lab.mke2fs_d("in.img", "32M", &["-t", "ext4"], &source);
     put_xattr(&image, "f", "user.long", "v".repeat(200));

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::dice::Dice;
 use crate::support::image::{debugfs, debugfs_read};
 use crate::support::tools::try_run;
 use crate::support::{Lab, canonical, judge, refused, same_bytes, tool, tree};
@@ -14,11 +15,11 @@ fn source(lab: &Lab) -> PathBuf {
     let source = lab.folder("source");
     tree::plain(&source);
     for name in ["twin1", "twin2", "twin3"] {
-        fs::write(source.join(name), tree::noise(3, 20_000)).expect("writing");
+        fs::write(source.join(name), Dice::noise(3, 20_000)).expect("writing");
     }
-    let mut longer = tree::noise(3, 20_480);
+    let mut longer = Dice::noise(3, 20_480);
     longer[20_000..].fill(0);
-    longer.extend(tree::noise(4, 5000));
+    longer.extend(Dice::noise(4, 5000));
     fs::write(source.join("longer"), longer).expect("writing");
     tree::set_all_mtimes(&source);
     source

@@ -4,9 +4,10 @@
 use std::fs::{self, File};
 use std::path::Path;
 
+use crate::support::dice::Dice;
 use crate::support::image::{blocks_of, debugfs};
 use crate::support::kernel::Mounted;
-use crate::support::{Lab, Need, canon, gate, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canon, gate, run, same_bytes, tool};
 
 /// How many extents of a file are shared with another one.
 fn shared_extents(file: &Path) -> usize {
@@ -22,13 +23,13 @@ fn rewrite(input: &Path, output: &Path) {
 fn image(lab: &Lab, block_size: &str) -> std::path::PathBuf {
     let source = lab.folder("source");
     // So that nothing lies where the canonical form has it.
-    fs::write(source.join("a"), tree::noise(1, 5000)).expect("writing");
-    fs::write(source.join("large"), tree::noise(2, 6 << 20)).expect("writing");
-    let mut holes = tree::noise(3, 3 << 20);
+    fs::write(source.join("a"), Dice::noise(1, 5000)).expect("writing");
+    fs::write(source.join("large"), Dice::noise(2, 6 << 20)).expect("writing");
+    let mut holes = Dice::noise(3, 3 << 20);
     holes[1 << 20..(1 << 20) + 40_960].fill(0);
     fs::write(source.join("holes"), holes).expect("writing");
     for number in 0..50 {
-        fs::write(source.join(format!("small {number}")), tree::noise(number, 3000)).expect("writing");
+        fs::write(source.join(format!("small {number}")), Dice::noise(number, 3000)).expect("writing");
     }
     let image = lab.mke2fs_d("in.img", "32M", &["-t", "ext4", "-b", block_size], &source);
     debugfs(&image, "rm a\n");
@@ -51,7 +52,7 @@ fn long_runs_are_shared_and_the_bytes_are_the_same() {
         let image = image(&lab, block_size);
         if replayed {
             // The journal has another block for the middle of the large file.
-            fs::write(lab.path("block"), tree::noise(9, 4096)).expect("writing");
+            fs::write(lab.path("block"), Dice::noise(9, 4096)).expect("writing");
             let target = blocks_of(&image, "/large")[700];
             debugfs(&image, &format!("jo\njw -b {target} {}\njc\n", lab.path("block").display()));
         }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use crate::support::dice::Dice;
 use crate::support::image::patch;
 use crate::support::{Canon, Lab, Need, canon, canonical, gate, judge, run, same_bytes, tool, tree};
 
@@ -38,7 +39,7 @@ fn images_of_android() {
         canon(["--check"]).arg(&written).run().done();
         // Over what was there before, nothing of it shows.
         let device = image.with_extension("device");
-        fs::write(&device, tree::noise(7, 64 << 20)).unwrap();
+        fs::write(&device, Dice::noise(7, 64 << 20)).unwrap();
         run(tool("simg2img").arg(&written).arg(&device));
         judge::fsck_silent(&device).unwrap();
         judge::same_by_debugfs(&device, &expected);

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::support::dice::Dice;
 use crate::support::fields::superblock;
 use crate::support::image::debugfs;
 use crate::support::listing::{paths, same_tree};
@@ -69,7 +70,7 @@ fn numbers_and_uuid_stay_whatever_else_changes() {
     // Another history: everything is written anew elsewhere, with clutter in the way.
     let other = lab.copy(&image, "other.img");
     fill::kernel(&other, |root| {
-        fs::write(root.join("clutter"), tree::noise(7, 3_000_000)).expect("writing");
+        fs::write(root.join("clutter"), Dice::noise(7, 3_000_000)).expect("writing");
         for path in paths(root).into_iter().map(|path| root.join(path)).filter(|path| path.is_file()) {
             let content = fs::read(&path).expect("reading");
             fs::write(&path, "").expect("emptying");

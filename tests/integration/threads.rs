@@ -1,5 +1,6 @@
 //! The output does not depend on the number of threads.
 
+use crate::support::dice::Dice;
 use crate::support::{Lab, Need, canonical, fill, gate, same_bytes, tree};
 
 #[test]
@@ -11,7 +12,7 @@ fn one_thread_and_many_write_the_same_bytes() {
         std::fs::create_dir(source.join(name)).expect("a folder");
         tree::plain(&source.join(name));
     }
-    std::fs::write(source.join("large"), tree::noise(5, 5_000_000)).expect("writing");
+    std::fs::write(source.join("large"), Dice::noise(5, 5_000_000)).expect("writing");
     tree::set_all_mtimes(&source);
     let mut images = vec![lab.mke2fs_d("mke2fs.img", "64M", &["-t", "ext4", "-b", "1024"], &source)];
     if gate(&[Need::Mounts]) {

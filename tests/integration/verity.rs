@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::dice::Dice;
 use crate::support::emulated::emulated;
 use crate::support::image::{debugfs, put_verity_file};
 use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
@@ -23,7 +24,7 @@ const FILES: [(&str, usize); 7] = [
 fn tree_of_sizes(lab: &Lab) -> PathBuf {
     let source = lab.folder("source");
     for (number, (name, size)) in FILES.into_iter().enumerate() {
-        let mut content = tree::noise(number as u64, size);
+        let mut content = Dice::noise(number as u64, size);
         if name == "large" {
             content[100_000..900_000].fill(0);
         }
@@ -108,7 +109,7 @@ fn digests_survive() {
 /// A verity file of 64 KiB as debugfs can make one, with this many blocks in all.
 fn forged(lab: &Lab, blocks: usize, descriptor: u32) -> PathBuf {
     let image = lab.mke2fs(&format!("{blocks}-{descriptor}.img"), "16M", &OPTIONS);
-    put_verity_file(&image, "file", tree::noise(1, blocks * 4096), 65_536, descriptor);
+    put_verity_file(&image, "file", Dice::noise(1, blocks * 4096), 65_536, descriptor);
     image
 }
 
@@ -123,7 +124,7 @@ fn what_lies_behind_the_end_is_kept_exactly() {
         debugfs(image, &format!("set_inode_field file size 81920\ndump file {}\n", copy.display()));
     }
     assert_eq!(fs::read(&before).unwrap(), fs::read(&after).unwrap());
-    assert_eq!(fs::read(&before).unwrap()[..81_916], tree::noise(1, 81_920)[..81_916]);
+    assert_eq!(fs::read(&before).unwrap()[..81_916], Dice::noise(1, 81_920)[..81_916]);
 }
 
 #[test]

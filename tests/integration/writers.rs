@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, lgetxattr, lremovexattr};
 
+use crate::support::dice::Dice;
 use crate::support::fields::superblock;
 use crate::support::image::debugfs;
 use crate::support::listing::{Listing, listing, paths, same_tree};
@@ -44,7 +45,7 @@ fn with_history(image: &Path, source: &Path) {
         for number in 0..count {
             let folder = root.join(format!("clutter{}", number % 7));
             fs::create_dir_all(&folder).expect("a folder");
-            fs::write(folder.join(format!("n{number}")), tree::noise(number as u64, 9000)).expect("writing");
+            fs::write(folder.join(format!("n{number}")), Dice::noise(number as u64, 9000)).expect("writing");
         }
     };
     fill::kernel(image, |root| clutter(root, 300));

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::support::dice::Dice;
 use crate::support::image::{debugfs, put_encryption_context, put_verity_file, put_xattr};
 use crate::support::kernel::Mounted;
 use crate::support::{Lab, judge, run, tool, tree};
@@ -119,7 +120,7 @@ fn small_tree(lab: &Lab, then: Then) -> PathBuf {
     fs::create_dir_all(root.join("deep/er/and/deeper")).expect("folders");
     fs::create_dir(root.join("lost+found")).expect("a folder");
     for (number, size) in [0, 1, 59, 150, 1024, 5000].into_iter().enumerate() {
-        fs::write(root.join(format!("file{size}")), tree::noise(number as u64, size)).expect("writing");
+        fs::write(root.join(format!("file{size}")), Dice::noise(number as u64, size)).expect("writing");
     }
     fs::write(root.join("deep/er/file"), "text").expect("writing");
     fs::hard_link(root.join("file1"), root.join("deep/second")).expect("a link");
@@ -189,7 +190,7 @@ fn by_e2fsprogs(image: &Path, then: Then) {
             }
             judge::repair(image, &["-D"]);
         }
-        Then::Verity => put_verity_file(image, "verity", tree::noise(9, 20 * 4096), 65_000, 256),
+        Then::Verity => put_verity_file(image, "verity", Dice::noise(9, 20 * 4096), 65_000, 256),
         Then::Xattrs => {
             let long = "v".repeat(300);
             debugfs(
@@ -202,7 +203,7 @@ fn by_e2fsprogs(image: &Path, then: Then) {
         }
         Then::Values => {
             for path in ["file59", "file150", "deep"] {
-                put_xattr(image, path, "trusted.large", tree::noise(7, 3000));
+                put_xattr(image, path, "trusted.large", Dice::noise(7, 3000));
             }
         }
         Then::Encrypt => {
@@ -219,11 +220,11 @@ fn cut(lab: &Lab, image: &Path, options: &str, work: impl FnOnce(&Path) -> Vec<F
     let root = mounted.path();
     fs::create_dir(root.join("new")).expect("a folder");
     for number in 0..8 {
-        fs::write(root.join(format!("new/file{number}")), tree::noise(number, 1000)).expect("writing");
+        fs::write(root.join(format!("new/file{number}")), Dice::noise(number, 1000)).expect("writing");
     }
     fs::rename(root.join("file1024"), root.join("deep/moved")).expect("renaming");
     fs::remove_file(root.join("new/file3")).expect("removing");
-    fs::write(root.join("new/file9"), tree::noise(9, 3000)).expect("writing");
+    fs::write(root.join("new/file9"), Dice::noise(9, 3000)).expect("writing");
     run(tool("sync").arg("-f").arg(root));
     let open = work(root);
     run(tool("xfs_io").args(["-x", "-c", "shutdown -f"]).arg(root));
@@ -240,7 +241,7 @@ fn fast_commits(lab: &Lab, image: &Path) -> PathBuf {
         run(tool("sync").arg("-f").arg(root));
         for number in 0..4 {
             let name = root.join(format!("deep/new{number}"));
-            fs::write(&name, tree::noise(number, 2000)).expect("writing");
+            fs::write(&name, Dice::noise(number, 2000)).expect("writing");
             sync(&name);
         }
         fs::rename(root.join("deep/new1"), root.join("renamed")).expect("renaming");

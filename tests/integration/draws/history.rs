@@ -332,7 +332,7 @@ impl Site<'_> {
             return;
         }
         let junk = self.lab.path("junk");
-        fs::write(&junk, tree::noise(9, 20_000)).expect("writing");
+        fs::write(&junk, Dice::noise(9, 20_000)).expect("writing");
         let junk = junk.display();
         debugfs(
             image,
@@ -350,7 +350,7 @@ fn mend(image: &Path, how: &str) {
 fn write_clutter(root: &Path, count: usize, dice: &mut Dice) {
     for number in 0..count {
         let length = dice.roll(6000);
-        fs::write(root.join(format!("clutter{number}")), tree::noise(dice.number(), length))
+        fs::write(root.join(format!("clutter{number}")), Dice::noise(dice.number(), length))
             .expect("writing");
     }
 }

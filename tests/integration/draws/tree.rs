@@ -10,7 +10,7 @@ use rustix::fs::FileType;
 
 use super::names::name;
 use crate::support::dice::Dice;
-use crate::support::tree::{acl, capability, make_node, noise, set_mtime, set_xattr};
+use crate::support::tree::{acl, capability, make_node, set_mtime, set_xattr};
 
 /// The xattrs of a file: names with their namespaces, and values.
 type Xattrs = Vec<(String, Vec<u8>)>;
@@ -154,7 +154,7 @@ impl Tree {
         if limits.ea_inode && has_user_xattrs && dice.chance(20) {
             let length = usize::try_from(dice.scaled(60, 20_000)).expect("a length");
             let (seed, number) = (dice.between(0, 3), dice.roll(2));
-            large.push((format!("user.large{number}"), noise(seed, length)));
+            large.push((format!("user.large{number}"), Dice::noise(seed, length)));
         }
         let project = if limits.project && dice.chance(20) { dice.between(1, 9) as u32 } else { 0 };
         self.items.push(Item {
@@ -339,7 +339,8 @@ impl Item {
                 file.set_len(*size).expect("a length");
                 for part in parts {
                     let length = usize::try_from(part.length).expect("a length");
-                    let mut bytes = if part.zeros { vec![0; length] } else { noise(seed ^ part.at, length) };
+                    let mut bytes =
+                        if part.zeros { vec![0; length] } else { Dice::noise(seed ^ part.at, length) };
                     if let Some(last) = bytes.last_mut().filter(|_| !part.zeros) {
                         *last |= 1;
                     }
@@ -451,7 +452,7 @@ fn xattrs(dice: &mut Dice, limits: Limits) -> Xattrs {
         let namespace = dice.one(&["user", "user", "trusted", "security"]);
         let name = format!("{namespace}.{}{number}", "n".repeat(dice.roll(30)));
         room = room.saturating_sub(length + 60);
-        found.push((name, noise(dice.number(), usize::try_from(length).expect("a length"))));
+        found.push((name, Dice::noise(dice.number(), usize::try_from(length).expect("a length"))));
         if room < 100 {
             break;
         }

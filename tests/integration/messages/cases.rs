@@ -10,9 +10,10 @@ use ext4_canon::ondisk::mmp::SEQ_FSCK;
 use ext4_canon::ondisk::orphan_file::OrphanBlockTail;
 use ext4_canon::ondisk::xattr::INDEX_ACL_ACCESS;
 
+use crate::support::dice::Dice;
 use crate::support::fields::{descriptor, inode, journal, mmp, structure, superblock};
 use crate::support::image::{block_of, debugfs, patch, peek, put_xattr, unsorted_xattrs};
-use crate::support::{Lab, canon, tree};
+use crate::support::{Lab, canon};
 use making::{
     CHECKED, EXT2, EXT4, JOURNAL, add_incompat, changed, damaged_log, entry, full_image, journal_elsewhere,
     made, node_of_comb, nothing, sound_image, three_levels, wild_quota, with_context, with_fast_commits,
@@ -127,7 +128,7 @@ const CASES: &[Case] = &[
     }),
     case("a value of no bytes in an inode", |lab| {
         let image = made(lab, "-t ext4 -O ^metadata_csum,^64bit,^has_journal,ea_inode", "4M");
-        put_xattr(&image, "file", "trusted.large", tree::noise(1, 3000));
+        put_xattr(&image, "file", "trusted.large", Dice::noise(1, 3000));
         inode(&image, "/file").first_xattr().set("e_value_size", 0);
     }),
     case("no descriptor of verity", |lab| {

@@ -7,8 +7,9 @@ use std::process::Command;
 
 use super::{EPOCH, builder, project, replaces};
 use crate::support::contents::sha256;
+use crate::support::dice::Dice;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, gate, run, tool, tree};
+use crate::support::{Lab, Need, gate, run, tool};
 
 #[test]
 fn shellcheck_is_content() {
@@ -66,7 +67,7 @@ fn mkosi_without_an_epoch_or_an_image_fails() {
 fn mkosi_writes_partitions_of_other_kinds_too() {
     replaces("image.root x86.raw", &|folder| {
         let other = folder.join("image.esp.raw");
-        fs::write(&other, tree::noise(8, 100_000)).expect("writing");
+        fs::write(&other, Dice::noise(8, 100_000)).expect("writing");
         let before = sha256(&other);
         let ran = try_run(
             builder(project("packaging/mkosi/mkosi.postoutput"))

@@ -1,5 +1,6 @@
 //! Trees on the host that tests put into images.
 
+use super::dice::Dice;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -10,19 +11,6 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags,
 
 /// The time of everything that gets no time of its own.
 pub const SOME_TIME: i64 = 1_600_000_000;
-
-/// Bytes that look random, but are always the same.
-pub fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        })
-        .collect()
-}
 
 /// Sets the modification time of a name, symlinks included.
 pub fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
@@ -96,10 +84,10 @@ pub fn plain(root: &Path) {
     };
     let sizes = folder("sizes");
     for size in [0, 1, 59, 60, 1023, 1024, 1025, 4095, 4096, 4097, 70_000] {
-        write(sizes.join(format!("{size}")), noise(size as u64, size));
+        write(sizes.join(format!("{size}")), Dice::noise(size as u64, size));
     }
     write(sizes.join("zeros"), vec![0; 30_000]);
-    let mut gaps = noise(7, 100_000);
+    let mut gaps = Dice::noise(7, 100_000);
     gaps[10_000..50_000].fill(0);
     gaps[90_000..].fill(0);
     write(sizes.join("gaps"), gaps);
@@ -158,7 +146,7 @@ fn attributes(root: &Path) {
     set_xattr(&root.join("sizes/1"), "user.empty", b"");
     set_xattr(&root.join("sizes/59"), "trusted.binary", &[0, 255, 10, 0]);
     for name in ["sizes/1024", "sizes/1025", "many"] {
-        set_xattr(&root.join(name), "user.shared", &noise(99, 400));
+        set_xattr(&root.join(name), "user.shared", &Dice::noise(99, 400));
     }
     set_xattr(&root.join("sizes/60"), "security.capability", &capability());
     set_xattr(&root.join("names/-dash"), "system.posix_acl_access", &acl(5));

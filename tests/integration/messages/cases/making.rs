@@ -11,6 +11,7 @@ use ext4_canon::ondisk::jbd2::INCOMPAT_FAST_COMMIT;
 use ext4_canon::ondisk::quota;
 use ext4_canon::ondisk::xattr::XattrEntry;
 
+use crate::support::dice::Dice;
 use crate::support::fields::{Structure, extent_block, inode, journal, structure, superblock};
 use crate::support::image::{
     block_of, blocks_of, debugfs, flags_of, inode_of, patch, put_encryption_context, put_xattr,
@@ -21,8 +22,8 @@ use crate::support::{Lab, fast_commit, tree};
 pub fn made(lab: &Lab, options: &str, size: &str) -> PathBuf {
     let source = lab.folder("source");
     fs::create_dir(source.join("folder")).expect("a folder");
-    fs::write(source.join("file"), tree::noise(1, 1000)).expect("writing");
-    fs::write(source.join("other"), tree::noise(2, 1000)).expect("writing");
+    fs::write(source.join("file"), Dice::noise(1, 1000)).expect("writing");
+    fs::write(source.join("other"), Dice::noise(2, 1000)).expect("writing");
     std::os::unix::fs::symlink("file", source.join("link")).expect("a symlink");
     let comb: Vec<u8> = (0..40_u8).flat_map(|block| [block % 2 * 7; 1024]).collect();
     fs::write(source.join("comb"), comb).expect("writing");
@@ -143,7 +144,7 @@ pub fn full_image(lab: &Lab, inodes: bool) {
     } else {
         let free = superblock(&image).get32("s_free_blocks_count_lo") + 12;
         // Blocks of block numbers take some.
-        fs::write(&content, tree::noise(1, (free as usize - 5) * 1024)).expect("writing");
+        fs::write(&content, Dice::noise(1, (free as usize - 5) * 1024)).expect("writing");
         script.push_str(&format!("write {} all\n", content.display()));
     }
     debugfs(&image, &script);
@@ -203,7 +204,7 @@ pub fn xattr_in_block(image: &Path) -> Structure<'_> {
 /// The inode of a large xattr says another number of references.
 pub fn wrong_references(lab: &Lab, on: &str) {
     let image = made(lab, "-t ext4 -O ^metadata_csum,^64bit,^has_journal,ea_inode", "4M");
-    put_xattr(&image, on, "trusted.large", tree::noise(1, 3000));
+    put_xattr(&image, on, "trusted.large", Dice::noise(1, 3000));
     if on == "file" {
         let after_comb = inode_of(&image, "/comb") + 1..40;
         let mut inodes = after_comb.rev().map(|number| format!("<{number}>"));
