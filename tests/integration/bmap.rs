@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::dice::Dice;
 use crate::support::disk::disk;
-use crate::support::listing::same_tree;
-use crate::support::{Lab, Need, canon, canonical, gate, judge, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canon, canonical, gate, judge, run, same_bytes, tool};
 
 /// What bmaptool makes of a device full of noise.
 fn flashed(lab: &Lab, image: &Path, bmap: &Path) -> PathBuf {
@@ -18,7 +17,7 @@ fn flashed(lab: &Lab, image: &Path, bmap: &Path) -> PathBuf {
 }
 
 /// The number of blocks in a field of a bmap file.
-fn field(bmap: &Path, name: &str) -> u64 {
+fn count_in(bmap: &Path, name: &str) -> u64 {
     let text = fs::read_to_string(bmap).unwrap();
     let rest = text.split(&format!("<{name}> ")).nth(1).unwrap();
     rest.split(' ').next().unwrap().parse().unwrap()
@@ -37,18 +36,16 @@ fn a_filesystem_survives_the_flashing() {
         &["-t", "ext4", "-O", "quota,project", "-I", "256"],
     ] {
         let lab = Lab::new();
-        let from = lab.folder("from");
-        tree::plain(&from);
-        let image = lab.mke2fs_d("in.img", "128M", options, &from);
+        let image = lab.plain_image("in.img", "128M", options);
         let (output, bmap) = (lab.path("out.img"), lab.path("out.bmap"));
         canon(["--bmap"]).args([&bmap, &image, &output]).run().done();
         same_bytes(&output, &canonical(&image, &[]));
         let device = flashed(&lab, &output, &bmap);
         judge::fsck_silent(&device).unwrap();
-        same_tree(&judge::kernel_tree(&output).unwrap(), &judge::kernel_tree(&device).unwrap());
+        judge::same_by_kernel(&output, &device);
         same_bytes(&canonical(&device, &[]), &output);
-        let blocks = field(&bmap, "MappedBlocksCount");
-        assert!(blocks < field(&bmap, "BlocksCount") / 2, "{options:?}: {blocks}");
+        let blocks = count_in(&bmap, "MappedBlocksCount");
+        assert!(blocks < count_in(&bmap, "BlocksCount") / 2, "{options:?}: {blocks}");
     }
 }
 
@@ -58,9 +55,7 @@ fn of_a_disk_all_but_free_blocks_is_flashed() {
         return;
     }
     let lab = Lab::new();
-    let from = lab.folder("from");
-    tree::plain(&from);
-    let image = lab.mke2fs_d("in.img", "32M", &["-t", "ext4"], &from);
+    let image = lab.plain_image("in.img", "32M", &["-t", "ext4"]);
     let path = lab.path("disk.img");
     disk(&path, 80, "label: gpt\nstart=1MiB, size=32MiB\nstart=40MiB, size=32MiB\n", &[(1, &image)]);
     let (output, bmap) = (lab.path("out.img"), lab.path("out.bmap"));

@@ -44,11 +44,9 @@ fn move_by_debugfs(image: &Path, path: &str) {
 #[test]
 fn its_file_is_kept() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
     let loader = lab.path("loader");
     fs::write(&loader, Dice::noise(5, 9000)).expect("writing");
-    let [image, other] = ["first.img", "second.img"].map(|name| lab.mke2fs_d(name, "24M", &OPTIONS, &source));
+    let [image, other] = ["first.img", "second.img"].map(|name| lab.plain_image(name, "24M", &OPTIONS));
     let without = canonical(&image, &[]);
     debugfs(&image, &format!("write {} loader\n", loader.display()));
     move_by_debugfs(&image, "loader");
@@ -75,9 +73,7 @@ fn the_kernel_swaps_it_in_and_out() {
         return;
     }
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let image = lab.mke2fs_d("in.img", "24M", &OPTIONS, &source);
+    let image = lab.plain_image("in.img", "24M", &OPTIONS);
     let mounted = Mounted::read_write(&image).expect("a mount");
     let file = mounted.path().join("loader");
     fs::write(&file, Dice::noise(5, 9000)).expect("writing");

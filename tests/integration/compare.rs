@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::dice::Dice;
-use crate::support::image::{blocks_of, debugfs, patch};
+use crate::support::image::{blocks_of, debugfs, patch, set_length};
 use crate::support::{Lab, Need, canon, fill, gate, run, tool, tree};
 
 pub(crate) const SIZE: &str = "24M";
@@ -171,8 +171,7 @@ const SETTINGS: [(&[&str], &[&str]); 20] = [
 #[test]
 fn settings_are_named_with_the_option_that_aligns_them() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
+    let source = lab.plain_tree();
     // mke2fs 1.47 with inline_data cuts the hole at its end.
     fs::remove_file(source.join("sizes/gaps")).unwrap();
     let all = ["-t", "ext4", "-O", "^orphan_file"];
@@ -251,10 +250,8 @@ fn the_option_that_is_named_aligns_filesystems_that_are_there() {
 #[test]
 fn one_tree_in_other_geometries_differs_in_nothing_but_these() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let one = lab.mke2fs_d("one.img", SIZE, &["-t", "ext4", "-b", "4096"], &source);
-    let other = lab.mke2fs_d("other.img", "30M", &["-t", "ext2", "-b", "1024", "-I", "256"], &source);
+    let one = lab.plain_image("one.img", SIZE, &["-t", "ext4", "-b", "4096"]);
+    let other = lab.plain_image("other.img", "30M", &["-t", "ext2", "-b", "1024", "-I", "256"]);
     let json = compare(&one, &other, &[]);
     assert_eq!(tree_differences(&json), [""; 0], "{json:#}");
     for name in ["block size", "blocks", "feature extent", "bytes of the image"] {
@@ -278,7 +275,7 @@ fn boot_sector_and_bytes_behind_the_end_count() {
         ["boot", "longer", "behind", "other"].map(|name| lab.copy(&image, name));
     patch(&boot, 100, b"x");
     for image in [&longer, &behind, &other] {
-        fs::File::options().write(true).open(image).and_then(|file| file.set_len((4 << 20) + 5000)).unwrap();
+        set_length(image, (4 << 20) + 5000);
     }
     patch(&behind, (4 << 20) + 4999, b"x");
     patch(&other, (4 << 20) + 4999, b"y");

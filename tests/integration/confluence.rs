@@ -10,22 +10,22 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
 
 use crate::support::dice::Dice;
-use crate::support::listing::{Listing, listing, same_tree};
+use crate::support::listing::{Listing, listing, paths, same_tree};
 use crate::support::{Lab, Need, canonical, fill, gate, judge, same_bytes, tree};
 
 /// What is at a path.
 #[derive(Clone, Debug)]
-enum Node {
+enum Content {
     File { seed: u64, size: usize, zeros: bool },
     Folder { names: usize },
     Symlink { length: usize },
     Fifo,
 }
 
-/// A node, and its metadata.
+/// What is at a path, and its metadata.
 #[derive(Clone, Debug)]
-struct Item {
-    node: Node,
+struct Named {
+    content: Content,
     /// Which of the folders made before it is in.
     parent: usize,
     mode: u32,
@@ -35,18 +35,18 @@ struct Item {
     second_name: bool,
 }
 
-fn item() -> impl Strategy<Value = Item> {
-    let node = prop_oneof![
+fn item() -> impl Strategy<Value = Named> {
+    let content = prop_oneof![
         4 => (any::<u64>(), prop_oneof![0_usize..200, 900..5000_usize, 0..200_000_usize], any::<bool>())
-            .prop_map(|(seed, size, zeros)| Node::File { seed, size, zeros }),
-        3 => prop_oneof![Just(0_usize), 1..300_usize].prop_map(|names| Node::Folder { names }),
-        1 => prop_oneof![1_usize..80, 80..1000_usize].prop_map(|length| Node::Symlink { length }),
-        1 => Just(Node::Fifo),
+            .prop_map(|(seed, size, zeros)| Content::File { seed, size, zeros }),
+        3 => prop_oneof![Just(0_usize), 1..300_usize].prop_map(|names| Content::Folder { names }),
+        1 => prop_oneof![1_usize..80, 80..1000_usize].prop_map(|length| Content::Symlink { length }),
+        1 => Just(Content::Fifo),
     ];
     let xattrs = prop_oneof![2 => Just(BTreeMap::new()), 1 => btree_map(any::<u8>(), 0_usize..250, 1..4)];
-    (node, any::<usize>(), 0_u32..0o7777, 0_u32..100_000, 0_i64..4_000_000_000, xattrs, any::<bool>())
-        .prop_map(|(node, parent, mode, owner, mtime, xattrs, second_name)| Item {
-            node,
+    (content, any::<usize>(), 0_u32..0o7777, 0_u32..100_000, 0_i64..4_000_000_000, xattrs, any::<bool>())
+        .prop_map(|(content, parent, mode, owner, mtime, xattrs, second_name)| Named {
+            content,
             parent,
             mode,
             owner,
@@ -58,7 +58,7 @@ fn item() -> impl Strategy<Value = Item> {
 
 /// One way to put a tree into an image.
 #[derive(Clone, Debug)]
-enum History {
+enum Way {
     Mke2fs,
     Kernel {
         /// Decides the order of copying.
@@ -72,10 +72,10 @@ enum History {
     },
 }
 
-fn history() -> impl Strategy<Value = History> {
+fn history() -> impl Strategy<Value = Way> {
     let kernel = (any::<u64>(), 0_usize..200, any::<bool>(), any::<bool>())
-        .prop_map(|(shuffle, clutter, remount, moved)| History::Kernel { shuffle, clutter, remount, moved });
-    prop_oneof![1 => Just(History::Mke2fs), 3 => kernel]
+        .prop_map(|(shuffle, clutter, remount, moved)| Way::Kernel { shuffle, clutter, remount, moved });
+    prop_oneof![1 => Just(Way::Mke2fs), 3 => kernel]
 }
 
 const GEOMETRIES: [&[&str]; 7] = [
@@ -88,38 +88,38 @@ const GEOMETRIES: [&[&str]; 7] = [
     &["-t", "ext4", "-b", "1024", "-O", "bigalloc", "-C", "16384"],
 ];
 
-fn build(root: &Path, items: &[Item]) {
+fn build_tree(root: &Path, items: &[Named]) {
     let mut folders = vec![root.to_owned()];
     let mut made = Vec::new();
     for (number, item) in items.iter().enumerate() {
         let path = folders[item.parent % folders.len()].join(format!("item{number}"));
-        match item.node {
-            Node::File { seed, size, zeros } => {
+        match item.content {
+            Content::File { seed, size, zeros } => {
                 let mut content = Dice::noise(seed, size);
                 if zeros {
                     content[size / 3..size / 2].fill(0);
                 }
                 fs::write(&path, content).expect("writing");
             }
-            Node::Folder { names } => {
+            Content::Folder { names } => {
                 fs::create_dir(&path).expect("a folder");
                 for number in 0..names {
                     fs::write(path.join(format!("a name among others, {number}")), "").expect("writing");
                 }
                 folders.push(path.clone());
             }
-            Node::Symlink { length } => symlink("t".repeat(length), &path).expect("a symlink"),
-            Node::Fifo => tree::make_node(&path, rustix::fs::FileType::Fifo, 0, 0),
+            Content::Symlink { length } => symlink("t".repeat(length), &path).expect("a symlink"),
+            Content::Fifo => tree::make_node(&path, rustix::fs::FileType::Fifo, 0, 0),
         }
         // mke2fs -d makes two symlinks of one with two names.
-        if item.second_name && matches!(item.node, Node::File { .. } | Node::Fifo) {
+        if item.second_name && matches!(item.content, Content::File { .. } | Content::Fifo) {
             fs::hard_link(&path, root.join(format!("link{number}"))).expect("a link");
         }
         made.push((path, item));
     }
     for (path, item) in made.iter().rev() {
         std::os::unix::fs::lchown(path, Some(item.owner), Some(item.owner / 2)).expect("chown");
-        if !matches!(item.node, Node::Symlink { .. }) {
+        if !matches!(item.content, Content::Symlink { .. }) {
             fs::set_permissions(path, fs::Permissions::from_mode(item.mode)).expect("chmod");
         }
         for (name, length) in &item.xattrs {
@@ -132,12 +132,12 @@ fn build(root: &Path, items: &[Item]) {
     }
 }
 
-fn write(lab: &Lab, name: &str, options: &[&str], source: &Path, history: &History) -> PathBuf {
-    let History::Kernel { shuffle, clutter, remount, moved } = *history else {
+fn image_by_history(lab: &Lab, name: &str, options: &[&str], source: &Path, history: &Way) -> PathBuf {
+    let Way::Kernel { shuffle, clutter, remount, moved } = *history else {
         return lab.mke2fs_d(name, "48M", options, source);
     };
     let image = lab.mke2fs(name, "48M", options);
-    let mut order = crate::support::listing::paths(source);
+    let mut order = paths(source);
     Dice::new(shuffle).shuffle(&mut order);
     let clutter_name = |root: &Path, number: usize| root.join(format!("clutter{number}"));
     fill::kernel(&image, |root| {
@@ -192,9 +192,9 @@ fn random_trees_with_two_random_histories_have_one_form() {
     let result = runner.run(&inputs, |(items, geometry, one, two)| {
         let lab = Lab::new();
         let source = lab.folder("source");
-        build(&source, &items);
+        build_tree(&source, &items);
         let [a, b] = [("a.img", one), ("b.img", two)]
-            .map(|(name, history)| write(&lab, name, GEOMETRIES[geometry], &source, &history));
+            .map(|(name, history)| image_by_history(&lab, name, GEOMETRIES[geometry], &source, &history));
         let [x, y] = [a, b].map(|image| canonical(&image, &[]));
         same_bytes(&x, &y);
         same_tree(&listing(&source, Listing::default()), &judge::kernel_tree(&x).expect("it mounts"));

@@ -16,8 +16,7 @@ use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same
 /// Canonicalizes, and demands that the kernel sees the same tree and can work on it.
 fn same_for_the_kernel(image: &Path) -> PathBuf {
     let output = canonical(image, &["--verify"]);
-    let tree = |image: &Path| judge::kernel_tree(image).expect("the kernel mounts it");
-    same_tree(&tree(image), &tree(&output));
+    judge::same_by_kernel(image, &output);
     judge::kernel_works(&output).expect("the kernel works on it");
     output
 }
@@ -148,8 +147,7 @@ fn times_before_1970_and_after_2038() {
 #[test]
 fn the_epoch_clamps_and_sets() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
+    let source = lab.plain_tree();
     let image = lab.mke2fs_d("in.img", "8M", &["-t", "ext4"], &source);
     let epoch = (tree::SOME_TIME + 50_000).to_string();
     let with = |options: &[&str]| {
@@ -327,10 +325,9 @@ fn project_ids_survive() {
          set_inode_field deep flags 0x20080000\n",
     );
     let output = canonical(&image, &["--verify"]);
-    let (before, after) =
-        (judge::kernel_tree(&image).expect("a tree"), judge::kernel_tree(&output).expect("a tree"));
+    let before = judge::kernel_tree(&image).expect("it mounts");
     assert!(before.contains("project=77") && before.contains("project=4000000000"), "{before}");
-    same_tree(&before, &after);
+    judge::same_by_kernel(&image, &output);
 }
 
 #[test]
@@ -351,10 +348,8 @@ fn names_that_are_any_bytes() {
 #[test]
 fn lost_and_found_absent_or_in_use() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
     let options = ["-t", "ext4", "-b", "1024"];
-    let usual = lab.mke2fs_d("usual.img", "8M", &options, &source);
+    let usual = lab.plain_image("usual.img", "8M", &options);
     let absent = lab.copy(&usual, "absent.img");
     debugfs(&absent, "rmdir /lost+found\n");
     same_bytes(&canonical(&usual, &[]), &canonical(&absent, &[]));
@@ -373,11 +368,9 @@ fn lost_and_found_absent_or_in_use() {
 #[test]
 fn every_hash_version() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
     let mut forms = Vec::new();
     for hash in ["half_md4", "tea", "legacy"] {
-        let image = lab.mke2fs_d(&format!("{hash}.img"), "8M", &["-t", "ext4", "-b", "1024"], &source);
+        let image = lab.plain_image(&format!("{hash}.img"), "8M", &["-t", "ext4", "-b", "1024"]);
         run(tool("tune2fs").args(["-E", &format!("hash_alg={hash}")]).arg(&image));
         let output = canonical(&image, &["--verify"]);
         let text = debugfs_read(&output, "htree /many\n");
@@ -396,9 +389,7 @@ fn every_hash_version() {
 #[test]
 fn inodes_of_different_width() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let usual = lab.mke2fs_d("usual.img", "8M", &["-t", "ext4"], &source);
+    let usual = lab.plain_image("usual.img", "8M", &["-t", "ext4"]);
     let narrow = lab.copy(&usual, "narrow.img");
     debugfs(&narrow, "set_inode_field sizes/1 extra_isize 28\nset_inode_field many extra_isize 24\n");
     same_bytes(&canonical(&usual, &[]), &canonical(&narrow, &[]));

@@ -1,28 +1,19 @@
 //! Images that LKL's cptofs wrote; testdata/README.md tells how.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::support::{Lab, canon, canonical, run, same_bytes, tool};
+use crate::support::{Lab, canon, canonical, same_bytes};
 
 const EPOCH: [&str; 2] = ["--source-date-epoch", "1735689600"];
 
-fn shipped(lab: &Lab, name: &str) -> PathBuf {
-    let packed = lab.path(&format!("{name}.img.xz"));
-    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/{name}.img.xz")), &packed)
-        .expect("a shipped image");
-    run(tool("xz").arg("-d").arg(&packed));
-    packed.with_extension("")
-}
-
 /// The lines of `ls --digests`.
-fn tree(image: &Path, options: &[&str]) -> Vec<String> {
+fn listed(image: &Path, options: &[&str]) -> Vec<String> {
     let ran = canon(["ls", "--digests"]).args(options).arg(image).run().done();
     ran.stdout.lines().map(str::to_owned).collect()
 }
 
 /// The lines in which two trees differ.
-fn changed<'t>(one: &'t [String], other: &'t [String]) -> Vec<[&'t str; 2]> {
+fn differing_lines<'t>(one: &'t [String], other: &'t [String]) -> Vec<[&'t str; 2]> {
     assert_eq!(one.len(), other.len());
     let pairs = one.iter().zip(other).filter(|(one, other)| one != other);
     pairs.map(|(one, other)| [one.as_str(), other.as_str()]).collect()
@@ -31,33 +22,33 @@ fn changed<'t>(one: &'t [String], other: &'t [String]) -> Vec<[&'t str; 2]> {
 #[test]
 fn with_an_epoch_both_orders_of_copying_become_one_image() {
     let lab = Lab::new();
-    let images = ["cptofs-one", "cptofs-two", "mke2fs-links-split"].map(|name| shipped(&lab, name));
+    let images = ["cptofs-one", "cptofs-two", "mke2fs-links-split"].map(|name| lab.shipped(name));
     let outputs = images.each_ref().map(|image| canonical(image, &EPOCH));
     for (image, output) in images.iter().zip(&outputs) {
         same_bytes(&outputs[0], output);
         // Of the tree, only the root's time is another.
-        let (before, after) = (tree(image, &[]), tree(output, &[]));
+        let (before, after) = (listed(image, &[]), listed(output, &[]));
         assert!(before.len() > 306, "{before:#?}");
-        let [[_, root]] = changed(&before, &after)[..] else { panic!("not one line differs") };
+        let [[_, root]] = differing_lines(&before, &after)[..] else { panic!("not one line differs") };
         assert_eq!(root, ". type=dir mode=0755 uid=0 gid=0 time=1735689600.000000000");
         // The tree digest follows the same rule.
-        assert_eq!(changed(&tree(image, &EPOCH), &tree(output, &EPOCH)).len(), 0);
+        assert_eq!(differing_lines(&listed(image, &EPOCH), &listed(output, &EPOCH)).len(), 0);
         canon(["--check"]).args(EPOCH).arg(output).run().done();
     }
     // Without an epoch, the root keeps what LKL's clock said.
-    let [one, two] = [&images[0], &images[1]].map(|image| tree(image, &[]));
-    let differing = changed(&one, &two);
+    let [one, two] = [&images[0], &images[1]].map(|image| listed(image, &[]));
+    let differing = differing_lines(&one, &two);
     assert!(differing.len() == 1 && differing[0][0].contains(" time=0."), "{differing:?}");
     let kept = [&EPOCH[..], &["--mtime", "keep"]].concat();
-    assert!(tree(&outputs[0], &kept) != tree(&images[0], &kept));
-    assert_eq!(tree(&images[0], &kept)[1], one[1]);
+    assert!(listed(&outputs[0], &kept) != listed(&images[0], &kept));
+    assert_eq!(listed(&images[0], &kept)[1], one[1]);
 }
 
 #[test]
 fn their_journals_are_replayed_and_the_outputs_verified() {
     let lab = Lab::new();
     for name in ["cptofs-one", "cptofs-two"] {
-        let (image, output) = (shipped(&lab, name), lab.path("out.img"));
+        let (image, output) = (lab.shipped(name), lab.path("out.img"));
         let json = canon(["--json", "--verify"]).args(EPOCH).args([&image, &output]).run().done().json();
         assert_eq!(
             (&json["report"]["transactions"], &json["verified"]),
@@ -70,7 +61,7 @@ fn their_journals_are_replayed_and_the_outputs_verified() {
 #[test]
 fn compare_and_explain_know_whose_the_time_of_the_root_is() {
     let lab = Lab::new();
-    let [one, two] = ["cptofs-one", "cptofs-two"].map(|name| shipped(&lab, name));
+    let [one, two] = ["cptofs-one", "cptofs-two"].map(|name| lab.shipped(name));
     let compare = |options: &[&str]| {
         let ran = canon(["compare", "--json"]).args(options).args([&one, &two]).run();
         (ran.code, ran.json())

@@ -6,7 +6,7 @@ use ext4_view::{Ext4, Metadata};
 use sha2::{Digest as _, Sha256};
 
 use crate::support::listing::same_tree;
-use crate::support::{Lab, canonical, tree};
+use crate::support::{Lab, canonical};
 
 /// The tree as that reader sees it. An empty lost+found is left out.
 fn tree_of(image: &Path) -> String {
@@ -60,8 +60,7 @@ fn an_independent_reader_sees_the_same_tree() {
         &["-t", "ext2", "-b", "1024"],
     ] {
         let lab = Lab::new();
-        let source = lab.folder("source");
-        tree::plain(&source);
+        let source = lab.plain_tree();
         if options.contains(&"ext2") {
             // This reader takes a hole in a block map for block 0.
             for name in ["sizes/zeros", "sizes/gaps"] {

@@ -7,14 +7,13 @@ use crate::support::contents::sha256;
 use crate::support::ran::Ran;
 use crate::support::{Lab, canon, canonical, run, tool, tree};
 
-fn digest(arguments: &[&Path]) -> Ran {
+fn digest_command(arguments: &[&Path]) -> Ran {
     canon(["digest"]).args(arguments).run()
 }
 
 /// Two images of one tree, made with other UUIDs and inodes.
 fn twins(lab: &Lab, options: &[&str]) -> [std::path::PathBuf; 2] {
-    let from = lab.folder("from");
-    tree::plain(&from);
+    let from = lab.plain_tree();
     tree::set_all_mtimes(&from);
     let random = [options, &["-U", "random"]].concat();
     [lab.mke2fs_d("a.img", "16M", options, &from), lab.mke2fs_d("b.img", "16M", &random, &from)]
@@ -25,14 +24,14 @@ fn the_digest_is_that_of_the_canonical_image() {
     for options in [&["-t", "ext4"][..], &["-t", "ext2", "-b", "1024"], &["-t", "ext3", "-b", "2048"]] {
         let lab = Lab::new();
         let [a, b] = twins(&lab, options);
-        let ran = digest(&[&a, &b]);
+        let ran = digest_command(&[&a, &b]);
         let ran = ran.done().without_a_word();
         let expected = sha256(&canonical(&a, &[]));
         let lines = format!("{expected}  {}\n{expected}  {}\n", a.display(), b.display());
         assert_eq!(ran.stdout, lines, "{options:?}");
         // Options count as for the main job.
         let epoch = ["--source-date-epoch", "1000000000", "--label", "x"].map(Path::new);
-        let ran = digest(&[&epoch[..], &[&a]].concat());
+        let ran = digest_command(&[&epoch[..], &[&a]].concat());
         let expected = sha256(&canonical(&a, &["--source-date-epoch", "1000000000", "--label", "x"]));
         assert_eq!(ran.stdout, format!("{expected}  {}\n", a.display()));
     }
@@ -46,8 +45,8 @@ fn what_sha256sum_accepts_is_checked() {
     let list = lab.path("list");
     // sha256sum and this command write and read one format.
     fs::write(&list, run(tool("sha256sum").arg(&output))).unwrap();
-    assert_eq!(digest(&[&output]).stdout, fs::read_to_string(&list).unwrap());
-    fs::write(&list, digest(&[&a, &b]).stdout).unwrap();
+    assert_eq!(digest_command(&[&output]).stdout, fs::read_to_string(&list).unwrap());
+    fs::write(&list, digest_command(&[&a, &b]).stdout).unwrap();
     let check = |more: &[&str]| canon(["digest", "--check"]).args(more).arg(&list).run();
     let ran = check(&[]);
     assert_eq!((ran.code, ran.stdout), (Some(0), format!("{}: OK\n{}: OK\n", a.display(), b.display())));

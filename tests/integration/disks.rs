@@ -8,7 +8,7 @@ use crate::support::dice::Dice;
 use crate::support::disk::{GptHeader, SECTOR, cut_out, disk, gpt_entry, gpt_header, mbr_entry, seal};
 use crate::support::fields::{structure, superblock_at};
 use crate::support::image::{debugfs, patch, peek};
-use crate::support::kernel::Loop;
+use crate::support::kernel::{Loop, sync};
 use crate::support::{Lab, Need, canon, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
 /// The byte of a disk of 64 MiB at which the backup of the GPT's header lies.
@@ -53,7 +53,7 @@ fn filesystem(lab: &Lab, index: usize, build: usize) -> PathBuf {
     let image = lab.mke2fs(&file, "16M", options);
     fill::kernel(&image, |root| {
         fs::write(root.join("deleted"), Dice::noise(9, 300_000)).unwrap();
-        run(tool("sync").arg("-f").arg(root));
+        sync(root);
         fs::remove_file(root.join("deleted")).unwrap();
         fill::copy_in_order(&from, root, &fill::backwards(&from));
     });

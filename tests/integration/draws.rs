@@ -84,9 +84,9 @@ impl Draw {
 
 /// The commands of a draw, to be shown where it fails.
 #[derive(Debug, Default)]
-struct Log(Mutex<Vec<String>>);
+struct Notes(Mutex<Vec<String>>);
 
-impl Log {
+impl Notes {
     fn say(&self, words: String) {
         self.0.lock().expect("no panic while it is held").push(words);
     }
@@ -102,7 +102,7 @@ struct Summary {
 }
 
 /// Makes the draw of a seed: what mke2fs refuses is drawn again. Returns how often it did, and what was covered.
-fn draw(seed: u64, can: (bool, bool), lab: &Lab, log: &Log) -> (u64, Vec<String>) {
+fn draw(seed: u64, can: (bool, bool), lab: &Lab, notes: &Notes) -> (u64, Vec<String>) {
     let mut dice = Dice::new(seed);
     for refused in 0..200 {
         let mut draw = Draw::new(&mut dice, can);
@@ -110,7 +110,7 @@ fn draw(seed: u64, can: (bool, bool), lab: &Lab, log: &Log) -> (u64, Vec<String>
         draw.tree.build(&source, None);
         let site = Site { lab, geometry: &draw.geometry, tree: &draw.tree, source: &source };
         let Ok(first) = site.first() else { continue };
-        log.say(format!(
+        notes.say(format!(
             "mke2fs {} -d {} {} {}k",
             draw.geometry.options(&Default::default()).join(" "),
             source.display(),
@@ -123,9 +123,9 @@ fn draw(seed: u64, can: (bool, bool), lab: &Lab, log: &Log) -> (u64, Vec<String>
             "fedcba98-7654-4321-8fed-cba987654321"
         };
         let Ok(second) = site.second(&mut draw.history, uuid, &first) else { continue };
-        log.say(format!("{:?}", draw.history));
+        notes.say(format!("{:?}", draw.history));
         let images = Images { source, first, second };
-        let special = checks::demand(&draw, &images, log);
+        let special = checks::demand(&draw, &images, notes);
         let mut covered = draw.covers();
         covered.extend(special.into_iter().map(str::to_owned));
         covered.push(format!("twin: {:?}", draw.history.filling));
@@ -136,9 +136,9 @@ fn draw(seed: u64, can: (bool, bool), lab: &Lab, log: &Log) -> (u64, Vec<String>
 }
 
 /// Makes one draw, and records what it came to.
-fn record(seed: u64, can: (bool, bool), summary: &Mutex<Summary>) {
-    let (lab, log) = (Lab::in_memory(), Log::default());
-    let result = catch_unwind(AssertUnwindSafe(|| draw(seed, can, &lab, &log)));
+fn record_draw(seed: u64, can: (bool, bool), summary: &Mutex<Summary>) {
+    let (lab, notes) = (Lab::in_memory(), Notes::default());
+    let result = catch_unwind(AssertUnwindSafe(|| draw(seed, can, &lab, &notes)));
     let mut summary = summary.lock().expect("no panic while it is held");
     summary.done += 1;
     match result {
@@ -149,7 +149,7 @@ fn record(seed: u64, can: (bool, bool), summary: &Mutex<Summary>) {
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            let commands = log.0.into_inner().expect("no panic while it was held").join("\n");
+            let commands = notes.0.into_inner().expect("no panic while it was held").join("\n");
             let text = shortened(&text.unwrap_or_default());
             let kept = env::temp_dir().join(format!("ext4-canon-draw-{seed}"));
             run(tool("cp").args(["-a", "--sparse=always"]).arg(lab.path(".")).arg(&kept));
@@ -200,7 +200,7 @@ fn whatever_is_drawn_holds() {
                     if number >= count {
                         break;
                     }
-                    record(first + number, can, &summary);
+                    record_draw(first + number, can, &summary);
                     let failures = summary.lock().expect("no panic while it is held").failures.len();
                     failed.store(failures, Ordering::Relaxed);
                 }

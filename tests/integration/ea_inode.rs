@@ -12,9 +12,7 @@ use ext4_canon::ondisk::xattr::entry_hash;
 use crate::support::dice::Dice;
 use crate::support::fields::{inode, needs_recovery, superblock};
 use crate::support::image::{blocks_of, debugfs, debugfs_read, flags_of, inode_of, patch, put_xattr};
-use crate::support::kernel::Mounted;
-use crate::support::listing::same_tree;
-use crate::support::tools::try_run;
+use crate::support::kernel::{Mounted, sync};
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
 const SIZE: &str = "32M";
@@ -77,7 +75,7 @@ fn set(root: &Path, sets: &Sets, backwards: bool, detour: usize) {
     }
 }
 
-fn histories(options: &str, block: usize) {
+fn all_histories_meet(options: &str, block: usize) {
     if !gate(&[Need::Mounts]) {
         return;
     }
@@ -102,16 +100,14 @@ fn histories(options: &str, block: usize) {
             tree::set_all_mtimes(root);
         });
         // Kernels forget to take back references where a value did not fit, and e2fsck is told.
-        let ran = try_run(tool("e2fsck").arg("-fy").arg(&image));
-        assert!(ran.code.is_some_and(|code| code <= 1), "{ran:#?}");
+        judge::repair(&image, &[]);
         images.push(image);
     }
     let outputs: Vec<_> = images.iter().map(|image| canonical(image, &["--verify"])).collect();
     for output in &outputs {
         same_bytes(&outputs[0], output);
     }
-    let kernel_tree = |image: &Path| judge::kernel_tree(image).expect("it mounts");
-    same_tree(&kernel_tree(&images[0]), &kernel_tree(&outputs[0]));
+    judge::same_by_kernel(&images[0], &outputs[0]);
     value_inode(&outputs[0]);
     judge::kernel_works(&outputs[0]).expect("the kernel works on it");
 }
@@ -120,7 +116,7 @@ macro_rules! geometries {
     ($($name:ident: $options:literal, $block:literal;)*) => { $(
         #[test]
         fn $name() {
-            histories($options, $block);
+            all_histories_meet($options, $block);
         }
     )* };
 }
@@ -245,8 +241,7 @@ fn values_may_be_larger_than_the_kernel_gives_out() {
         entry.set("e_value_size", 300_000);
         entry.set("e_hash", entry_hash(b"large", &hash.to_le_bytes(), false).into());
         // The small value's blocks and inode are free now, which e2fsck puts right.
-        let ran = try_run(tool("e2fsck").arg("-fy").arg(&image));
-        assert_eq!(ran.code, Some(1), "{ran:#?}");
+        judge::repair(&image, &[]).with_code(1);
         outputs.push((canonical(&image, &["--verify"]), lab));
     }
     same_bytes(&outputs[0].0, &outputs[1].0);
@@ -282,15 +277,13 @@ fn orphans_refer_to_values() {
                 }
             }
         }
-        run(tool("sync").arg("-f").arg(mounted.path()));
+        sync(mounted.path());
         let crashed = lab.copy(&image, "crashed.img");
         drop(open);
         mounted.unmount();
         assert!(needs_recovery(&crashed), "nothing to be seen here");
-        let by_kernel = lab.copy(&crashed, "by-kernel.img");
-        fill::kernel(&by_kernel, |_| {});
         let output = canonical(&crashed, &["--verify"]);
-        same_bytes(&output, &canonical(&by_kernel, &[]));
+        same_bytes(&output, &canonical(&lab.by_kernel(&crashed), &[]));
     }
 }
 

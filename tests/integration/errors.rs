@@ -3,16 +3,13 @@
 use std::fs;
 use std::path::Path;
 
-use ext4_canon::ondisk::dir_entry::DirEntry;
-
-use crate::support::fields::{self, Structure, block_size, descriptor, extent, extent_block, structure};
-use crate::support::image::{block_of, debugfs, flip, patch};
-use crate::support::{Lab, canonical, judge, refused, same_bytes, tree};
+use crate::support::fields::{self, Structure, block_size, descriptor, entry_at, extent, node_below_root};
+use crate::support::image::{block_of, debugfs, flip, patch, set_length};
+use crate::support::{Lab, canonical, judge, refused, same_bytes};
 
 /// An image with files, folders, an index and an extent tree of more than its root.
 fn sound_image(lab: &Lab, options: &[&str]) -> std::path::PathBuf {
-    let source = lab.folder("source");
-    tree::plain(&source);
+    let source = lab.plain_tree();
     let mut comb = vec![0; 40 << 10];
     for block in (0..40).step_by(2) {
         comb[block << 10..(block + 1) << 10].fill(7);
@@ -22,18 +19,8 @@ fn sound_image(lab: &Lab, options: &[&str]) -> std::path::PathBuf {
     lab.mke2fs_d("in.img", "8M", &options, &source)
 }
 
-/// The entry at a byte of a directory's first block.
-fn entry<'i>(image: &'i Path, directory: &str, offset: usize) -> Structure<'i> {
-    structure::<DirEntry>(image, block_of(image, directory, 0) * block_size(image) + offset as u64)
-}
-
-/// The node below the root of an extent tree.
-fn node_of_comb(image: &Path) -> Structure<'_> {
-    extent_block(image, fields::inode(image, "/comb").extent_index(0).get("ei_leaf_lo"))
-}
-
 /// Demands that a damage is refused with a message that holds all of `words`.
-fn damaged(options: &[&str], damage: impl FnOnce(&Path), words: &[&str]) {
+fn damage_is_refused(options: &[&str], damage: impl FnOnce(&Path), words: &[&str]) {
     let lab = Lab::new();
     let image = sound_image(&lab, options);
     canonical(&image, &[]);
@@ -42,9 +29,9 @@ fn damaged(options: &[&str], damage: impl FnOnce(&Path), words: &[&str]) {
 }
 
 /// Where the entries of a directory begin: `.`, `..`, and all others. Each of the first two has 12 bytes.
-const DOT: usize = 0;
-const DOT_DOT: usize = 12;
-const FIRST_NAME: usize = 24;
+const DOT: u64 = 0;
+const DOT_DOT: u64 = 12;
+const FIRST_NAME: u64 = 24;
 
 const CHECKED: &[&str] = &["-t", "ext4"];
 const UNCHECKED: &[&str] = &["-t", "ext4", "-O", "^metadata_csum,^64bit"];
@@ -52,24 +39,28 @@ const MAPPED: &[&str] = &["-t", "ext2"];
 
 #[test]
 fn superblock() {
-    damaged(CHECKED, |image| fields::superblock(image).flip("s_first_ino"), &["superblock: bad checksum"]);
+    damage_is_refused(
+        CHECKED,
+        |image| fields::superblock(image).flip("s_first_ino"),
+        &["superblock: bad checksum"],
+    );
     for (field, value, words) in [
         ("s_log_block_size", 9, "superblock: s_log_block_size is 9"),
         ("s_inodes_per_group", 0, "superblock: s_inodes_per_group is 0"),
         ("s_blocks_per_group", 1, "superblock: s_blocks_per_group is 1"),
     ] {
-        damaged(UNCHECKED, |image| fields::superblock(image).set(field, value), &[words]);
+        damage_is_refused(UNCHECKED, |image| fields::superblock(image).set(field, value), &[words]);
     }
 }
 
 #[test]
 fn group_descriptor() {
-    damaged(
+    damage_is_refused(
         CHECKED,
         |image| descriptor(image, 0).flip("bg_inode_table_lo"),
         &["group 0, group descriptor", "bad checksum"],
     );
-    damaged(
+    damage_is_refused(
         UNCHECKED,
         |image| descriptor(image, 0).fill("bg_inode_table_lo", 0xFF),
         &["group 0, group descriptor", "bg_inode_table is 4294967295"],
@@ -78,17 +69,17 @@ fn group_descriptor() {
 
 #[test]
 fn inode() {
-    damaged(
+    damage_is_refused(
         CHECKED,
         |image| fields::inode(image, "/sizes/1").flip("i_size_lo"),
         &["(/sizes/1): bad checksum"],
     );
-    damaged(
+    damage_is_refused(
         UNCHECKED,
         |image| _ = debugfs(image, "set_inode_field sizes/1 mode 0150644\n"),
         &["(/sizes/1): the type in i_mode is 13"],
     );
-    damaged(
+    damage_is_refused(
         UNCHECKED,
         |image| _ = debugfs(image, "set_inode_field sizes/1 links_count 7\n"),
         &["(/sizes/1): i_links_count is 7, expected 1"],
@@ -97,24 +88,24 @@ fn inode() {
 
 #[test]
 fn extent_tree() {
-    damaged(
+    damage_is_refused(
         CHECKED,
-        |image| extent(image, node_of_comb(image).start, 1).flip("ee_start_hi"),
+        |image| extent(image, node_below_root(image, "/comb").start, 1).flip("ee_start_hi"),
         &["(/comb), extent block", "bad checksum"],
     );
-    damaged(
+    damage_is_refused(
         UNCHECKED,
-        |image| node_of_comb(image).flip("eh_magic"),
+        |image| node_below_root(image, "/comb").flip("eh_magic"),
         &["(/comb), extent block", "bad magic 0xf31a, expected 0xf30a"],
     );
     // The first extent of a leaf, past the end of the image.
-    damaged(
+    damage_is_refused(
         UNCHECKED,
-        |image| extent(image, node_of_comb(image).start, 0).fill("ee_start_lo", 0xFF),
+        |image| extent(image, node_below_root(image, "/comb").start, 0).fill("ee_start_lo", 0xFF),
         &["(/comb), extent block", "ee_start is 4294967295"],
     );
     // Two files with one block.
-    damaged(
+    damage_is_refused(
         UNCHECKED,
         |image| {
             let block = block_of(image, "/sizes/1", 0);
@@ -126,13 +117,13 @@ fn extent_tree() {
 
 #[test]
 fn block_map() {
-    damaged(
+    damage_is_refused(
         MAPPED,
         |image| fields::inode(image, "/sizes/1").set_word("i_block", 0, 0xFFFF),
         &["(/sizes/1), block map: a block number is 65535"],
     );
     // A block of the first group's inode table.
-    damaged(
+    damage_is_refused(
         MAPPED,
         |image| {
             let table = descriptor(image, 0).get32("bg_inode_table_lo");
@@ -144,23 +135,23 @@ fn block_map() {
 
 #[test]
 fn directory() {
-    damaged(
+    damage_is_refused(
         CHECKED,
-        |image| flip(image, entry(image, "/links", DOT_DOT).at("inode") + 1),
+        |image| flip(image, entry_at(image, "/links", DOT_DOT).at("inode") + 1),
         &["(/links), directory block", "bad checksum"],
     );
     // Entries that end before the block does, or point nowhere.
-    damaged(
+    damage_is_refused(
         UNCHECKED,
-        |image| entry(image, "/links", DOT).set("rec_len", 3),
+        |image| entry_at(image, "/links", DOT).set("rec_len", 3),
         &["(/links), directory block", "rec_len is 3"],
     );
-    damaged(
+    damage_is_refused(
         UNCHECKED,
-        |image| entry(image, "/links", FIRST_NAME).set("inode", 0x00FF_FFFF),
+        |image| entry_at(image, "/links", FIRST_NAME).set("inode", 0x00FF_FFFF),
         &["(/links), directory: has an entry", "for inode 16777215, which is not in use"],
     );
-    damaged(
+    damage_is_refused(
         UNCHECKED,
         |image| _ = debugfs(image, "link deep deep/er/loop\n"),
         &["(/deep/er), directory: has an entry 'loop'", "a directory that has another name"],
@@ -173,13 +164,13 @@ fn xattrs() {
         debugfs(image, &format!("ea_set sizes/1 user.large {}\n", "v".repeat(300)));
         fields::inode(image, "/sizes/1").xattr_block()
     }
-    damaged(
+    damage_is_refused(
         CHECKED,
         // In the value, which is at the end of the block.
         |image| flip(image, with_xattr(image).start + 900),
         &["(/sizes/1), xattrs block", "bad checksum"],
     );
-    damaged(
+    damage_is_refused(
         UNCHECKED,
         |image| with_xattr(image).set("h_magic", 0),
         &["(/sizes/1), xattrs block", "bad magic 0x0, expected 0xea020000"],
@@ -208,7 +199,7 @@ fn redundant_structures_are_made_anew() {
 fn a_file_cut_short() {
     let lab = Lab::new();
     let image = sound_image(&lab, CHECKED);
-    fs::File::options().write(true).open(&image).and_then(|file| file.set_len(5 << 20)).expect("a length");
+    set_length(&image, 5 << 20);
     let words = "truncated: the filesystem needs 8 MiB, but the file or partition has 5 MiB; copy it again";
     refused(&image, &[], 4, &[words]);
 }

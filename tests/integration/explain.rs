@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::support::dice::Dice;
 use crate::support::image::{debugfs, patch};
-use crate::support::{Lab, Need, canon, canonical, fill, gate, tree};
+use crate::support::{Lab, Need, canon, canonical, fill, gate};
 
 fn explain(image: &Path, options: &[&str]) -> Value {
     canon(["explain", "--json"]).args(options).arg(image).run().done().json()
@@ -47,15 +47,13 @@ fn bytes_that_are_no_text_are_shown_as_such() {
 #[test]
 fn of_a_canonical_image_there_is_nothing_to_tell() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
     for options in [
         &["-t", "ext4"][..],
         &["-t", "ext2", "-b", "1024", "-I", "128"],
         &["-t", "ext3", "-b", "2048"],
         &["-t", "ext4", "-O", "inline_data,metadata_csum_seed,mmp,quota,bigalloc"],
     ] {
-        let image = lab.mke2fs_d("a.img", "24M", options, &source);
+        let image = lab.plain_image("a.img", "24M", options);
         let output = canonical(&image, &[]);
         assert!(!findings(&explain(&image, &[])).is_empty(), "{options:?}");
         let json = explain(&output, &[]);
@@ -70,8 +68,7 @@ fn of_a_canonical_image_there_is_nothing_to_tell() {
 #[test]
 fn what_mke2fs_chose_and_what_the_clock_said_are_told_apart() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
+    let source = lab.plain_tree();
     let image = lab.mke2fs_d("a.img", "24M", &["-t", "ext4"], &source);
     let json = explain(&image, &[]);
     let found = findings(&json);
@@ -98,8 +95,7 @@ fn what_mke2fs_chose_and_what_the_clock_said_are_told_apart() {
 #[test]
 fn what_only_the_options_ask_for_is_theirs() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
+    let source = lab.plain_tree();
     let output = canonical(&lab.mke2fs_d("a.img", "24M", &["-t", "ext4"], &source), &[]);
     let json = explain(&output, &["--source-date-epoch", "1"]);
     for (kind, (cause, _)) in findings(&json) {
@@ -136,8 +132,7 @@ fn mounts_and_deleted_files_are_named() {
         return;
     }
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
+    let source = lab.plain_tree();
     let image = lab.mke2fs("a.img", "24M", &["-t", "ext4"]);
     fill::kernel(&image, |root| {
         for number in 0..40 {

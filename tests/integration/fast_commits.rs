@@ -17,8 +17,8 @@ use zerocopy::IntoBytes as _;
 use crate::support::dice::Dice;
 use crate::support::fast_commit::{area, block, name_record, record};
 use crate::support::fields::{Structure, structure};
-use crate::support::image::{inode_of, patch};
-use crate::support::kernel::Mounted;
+use crate::support::image::{inode_of, patch, set_length};
+use crate::support::kernel::{Mounted, sync};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canon, canonical, gate, judge, refused, run, same_bytes, tool};
 
@@ -27,7 +27,7 @@ use crate::support::{Lab, Need, canon, canonical, gate, judge, refused, run, sam
 const EPOCH: [&str; 2] = ["--source-date-epoch", "1"];
 
 /// An image that was copied while it was mounted, right after work that fast commits hold.
-fn cut(lab: &Lab, options: &[&str], work: impl FnOnce(&Path)) -> PathBuf {
+fn cut_after(lab: &Lab, options: &[&str], work: impl FnOnce(&Path)) -> PathBuf {
     let image = lab.mke2fs("live.img", "48M", &[&["-t", "ext4", "-O", "fast_commit"], options].concat());
     // No commits by the clock: one in the middle of copying would leave parts of two states.
     let mounted = Mounted::with_options(&image, "commit=600").expect("a mount");
@@ -41,7 +41,7 @@ fn cut(lab: &Lab, options: &[&str], work: impl FnOnce(&Path)) -> PathBuf {
         }
     }
     fs::create_dir(root.join("empty")).expect("a folder");
-    run(tool("sync").arg("-f").arg(root));
+    sync(root);
     work(root);
     let copy = lab.copy(&image, "cut.img");
     mounted.unmount();
@@ -53,7 +53,7 @@ fn cut(lab: &Lab, options: &[&str], work: impl FnOnce(&Path)) -> PathBuf {
 fn replayable_cut(options: &[&str], work: impl Fn(&Path)) -> (Lab, PathBuf) {
     let mut cuts = (0..20).map(|_| {
         let lab = Lab::new();
-        let image = cut(&lab, options, &work);
+        let image = cut_after(&lab, options, &work);
         (lab, image)
     });
     let replayable = |lab: &Lab, image: &Path| {
@@ -72,7 +72,7 @@ fn replayable_cut(options: &[&str], work: impl Fn(&Path)) -> (Lab, PathBuf) {
 fn cut_with_records(work: impl Fn(&Path)) -> (Lab, PathBuf) {
     let mut cuts = (0..20).map(|_| {
         let lab = Lab::new();
-        let image = cut(&lab, &[], &work);
+        let image = cut_after(&lab, &[], &work);
         (lab, image)
     });
     cuts.find(|(_, image)| records(image) > 2).expect("a cut with something to replay")
@@ -95,11 +95,9 @@ fn records(image: &Path) -> u64 {
 
 /// Demands that an image has the form that kernel and e2fsck give it together.
 fn is_replayed(lab: &Lab, image: &Path) -> PathBuf {
-    let by_kernel = lab.copy(image, "by-kernel.img");
-    Mounted::read_write(&by_kernel).expect("a mount").unmount();
+    let by_kernel = lab.by_kernel(image);
     // The kernel does not count the links of directories that it makes.
-    let ran = try_run(tool("e2fsck").arg("-fy").arg(&by_kernel));
-    assert!(ran.code.is_some_and(|code| code <= 1), "{ran:#?}");
+    let ran = judge::repair(&by_kernel, &[]);
     let output = canonical(image, &EPOCH);
     // Shown where the next line fails.
     println!("{ran:#?}");
@@ -118,11 +116,7 @@ const STORIES: [(&str, Work); 9] = [
         write_and_sync(&root.join("two/file3"), 24_000, 9000);
     }),
     ("shorter", |root| {
-        File::options()
-            .write(true)
-            .open(root.join("one/file1"))
-            .and_then(|file| file.set_len(7000))
-            .expect("cutting");
+        set_length(root.join("one/file1"), 7000);
         fsync(&root.join("one/file1"));
     }),
     ("punched and preallocated", |root| {
@@ -205,10 +199,7 @@ fn a_file_that_was_open_when_it_was_deleted_is_gone() {
         fs::remove_file(root.join("one/file0")).expect("removing");
         write_and_sync(&root.join("one/file1"), 0, 10);
     });
-    let by_e2fsck = lab.copy(&image, "by-e2fsck.img");
-    let ran = try_run(tool("e2fsck").arg("-fy").arg(&by_e2fsck));
-    assert!(ran.code.is_some_and(|code| code <= 1), "{ran:#?}");
-    same_bytes(&canonical(&image, &[]), &canonical(&by_e2fsck, &[]));
+    same_bytes(&canonical(&image, &[]), &canonical(&lab.by_e2fsck(&image), &[]));
 }
 
 /// Kernel and e2fsck leave it in lost+found, empty.
@@ -237,7 +228,7 @@ struct ByHand {
 impl ByHand {
     fn new() -> Self {
         let lab = Lab::new();
-        let image = cut(&lab, &["-b", "1024"], |root| write_and_sync(&root.join("one/file5"), 0, 10));
+        let image = cut_after(&lab, &["-b", "1024"], |root| write_and_sync(&root.join("one/file5"), 0, 10));
         let tag = structure::<FastCommitTag>(&image, area(&image));
         assert_eq!(tag.get("fc_tag"), u64::from(TAG_HEAD), "no head");
         let transaction = structure::<FastCommitHead>(&image, tag.end()).get32("fc_tid");
@@ -360,7 +351,7 @@ fn fast_commits_that_no_kernel_replays_are_refused() {
     for (image, words) in cases {
         mount(&image).expect_err(words);
         refused(&image, &[], 4, &["fast commits", words]);
-        run(tool("sh").arg("-c").arg(format!("e2fsck -fy {} >&2 || test $? = 1", image.display())));
+        judge::repair(&image, &[]);
         canonical(&image, &[]);
     }
     // Of another transaction: they are old, and count for nothing.

@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use crate::support::contents::digest_of;
 use crate::support::dice::Dice;
 use crate::support::faultfs::FaultyFile;
-use crate::support::image::{blocks_of, inode_offset};
+use crate::support::image::{blocks_of, inode_offset, set_length};
 use crate::support::kernel::Loop;
 use crate::support::ran::{Ran, Running};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canon, gate, run, same_bytes, tool};
 
 /// A folder with `in.img`, whose content takes a while to be read.
-fn with_image(megabytes: usize) -> Lab {
+fn with_noise(megabytes: usize) -> Lab {
     let lab = Lab::new();
     let source = lab.folder("source");
     for number in 0..megabytes {
@@ -32,12 +32,12 @@ fn with_image(megabytes: usize) -> Lab {
 }
 
 /// Starts to write `in.img` to an output.
-fn start(lab: &Lab, output: &str) -> Running {
+fn start_writing(lab: &Lab, output: &str) -> Running {
     lab.canon(["-q", "--threads=1", "in.img", output]).start()
 }
 
 /// Writes `in.img` to an output, and fails in no other way than with an exit code.
-fn rewrite(lab: &Lab, output: &str) -> Ran {
+fn write_out(lab: &Lab, output: &str) -> Ran {
     lab.canon(["-q", "in.img", output]).run()
 }
 
@@ -92,29 +92,25 @@ fn a_filesystem_without_holes_is_as_good_as_any() {
     if !gate(&EXFAT) {
         return;
     }
-    let lab = with_image(2);
+    let lab = with_noise(2);
     let disk = Volume::exfat(&lab);
     let hole = File::create(disk.at.join("hole")).expect("a file");
     hole.set_len(1 << 20).expect("a length");
     assert_eq!(hole.metadata().expect("metadata").blocks(), 2048, "this filesystem has holes");
     drop(hole);
     fs::remove_file(disk.at.join("hole")).expect("removing");
-    rewrite(&lab, "expected").done();
+    write_out(&lab, "expected").done();
     for _ in 0..2 {
-        rewrite(&lab, "disk/out.img").done();
+        write_out(&lab, "disk/out.img").done();
         assert!(lab.read("disk/out.img") == lab.read("expected"));
         assert_eq!(lab.names("disk"), ["out.img"]);
     }
     // Two images of more than half of it have no room there: the one that is there stays.
-    File::options()
-        .write(true)
-        .open(lab.path("in.img"))
-        .and_then(|file| file.set_len(100 << 20))
-        .expect("a length");
+    set_length(lab.path("in.img"), 100 << 20);
     run(tool("resize2fs").arg(lab.path("in.img")));
-    rewrite(&lab, "disk/out.img").done();
+    write_out(&lab, "disk/out.img").done();
     let before = digest_of(&lab.path("disk/out.img"));
-    rewrite(&lab, "disk/out.img").refusing(5, &["disk/out.img: ", "No space left"]);
+    write_out(&lab, "disk/out.img").refusing(5, &["disk/out.img: ", "No space left"]);
     assert_eq!(
         (lab.names("disk"), digest_of(&lab.path("disk/out.img"))),
         (vec!["out.img".to_owned()], before)
@@ -127,11 +123,11 @@ fn signals_end_it_and_leave_nothing() {
     if !gate(&EXFAT) {
         return;
     }
-    let lab = with_image(40);
+    let lab = with_noise(40);
     let disk = Volume::exfat(&lab);
     let digest = digest_of(&lab.path("in.img"));
     fs::create_dir(lab.path("plain")).expect("a folder");
-    rewrite(&lab, "expected").done();
+    write_out(&lab, "expected").done();
     let expected = lab.read("expected");
     let mut cut_off = 0;
     for (folder, old) in [("disk", false), ("disk", true), ("plain", false), ("plain", true)] {
@@ -141,7 +137,7 @@ fn signals_end_it_and_leave_nothing() {
                 if old {
                     fs::write(&output, "old").expect("writing");
                 }
-                let running = start(&lab, &format!("{folder}/out.img"));
+                let running = start_writing(&lab, &format!("{folder}/out.img"));
                 thread::sleep(Duration::from_millis(delay));
                 try_run(tool("kill").arg(format!("-{signal}")).arg(running.child.id().to_string()));
                 let ran = running.end();
@@ -168,12 +164,12 @@ fn the_next_run_copes_with_what_a_kill_left() {
     if !gate(&EXFAT) {
         return;
     }
-    let lab = with_image(40);
+    let lab = with_noise(40);
     let disk = Volume::exfat(&lab);
     let output = disk.at.join("out.img");
     let mut left = Vec::new();
     for _ in 0..20 {
-        let mut running = start(&lab, "disk/out.img");
+        let mut running = start_writing(&lab, "disk/out.img");
         let started = Instant::now();
         while lab.names("disk").is_empty() && started.elapsed() < Duration::from_secs(5) {
             thread::sleep(Duration::from_millis(1));
@@ -190,7 +186,7 @@ fn the_next_run_copes_with_what_a_kill_left() {
     // The disk has no room for both.
     fs::remove_file(disk.at.join(&left[0])).expect("removing");
     fs::write(disk.at.join(&left[0]), "what is left").expect("writing");
-    rewrite(&lab, "disk/out.img").done();
+    write_out(&lab, "disk/out.img").done();
     assert_eq!(fs::read(disk.at.join(&left[0])).expect("it is there"), b"what is left");
     assert_eq!(lab.names("disk").len(), 2);
 }
@@ -200,14 +196,14 @@ fn a_disk_that_fills_up_leaves_the_old_file() {
     if !gate(&[Need::Mounts]) {
         return;
     }
-    let lab = with_image(8);
+    let lab = with_noise(8);
     let disk = Volume::tmpfs("4m", &lab.path("full"));
     let output = disk.at.join("out.img");
     for old in [false, true] {
         if old {
             fs::write(&output, "old").expect("writing");
         }
-        rewrite(&lab, "full/out.img").refusing(5, &["full/out.img: ", "No space left"]);
+        write_out(&lab, "full/out.img").refusing(5, &["full/out.img: ", "No space left"]);
         assert_eq!(fs::read(&output).ok(), old.then(|| b"old".to_vec()));
         assert_eq!(lab.names("full").len(), usize::from(old));
     }
@@ -215,12 +211,12 @@ fn a_disk_that_fills_up_leaves_the_old_file() {
 
 #[test]
 fn a_folder_that_vanishes_is_named() {
-    let lab = with_image(40);
+    let lab = with_noise(40);
     let folder = lab.path("folder");
     let mut vanished = 0;
     for delay in 0..20 {
         fs::create_dir(&folder).expect("a folder");
-        let running = start(&lab, "folder/out.img");
+        let running = start_writing(&lab, "folder/out.img");
         thread::sleep(Duration::from_millis(delay));
         // The output has no name yet, so that the folder is empty.
         let gone = fs::remove_dir(&folder).is_ok();
@@ -238,13 +234,13 @@ fn a_folder_that_vanishes_is_named() {
 /// An input that becomes shorter while it is mapped: an error in words, not a SIGBUS.
 #[test]
 fn an_input_that_is_cut_while_it_is_read_is_an_error() {
-    let lab = with_image(60);
+    let lab = with_noise(60);
     let whole = lab.read("in.img");
     let mut cut = 0;
     for delay in [1, 3, 6, 10, 15, 20, 30, 40] {
         let file = File::options().write(true).open(lab.path("in.img")).expect("a file");
         file.write_all_at(&whole, 0).expect("writing");
-        let running = start(&lab, "out.img");
+        let running = start_writing(&lab, "out.img");
         thread::sleep(Duration::from_millis(delay));
         file.set_len(8192).expect("a length");
         let ran = running.end();
@@ -269,7 +265,7 @@ fn a_file_that_can_not_be_read_everywhere_is_an_error() {
     if !gate(&[Need::Fuse]) {
         return;
     }
-    let lab = with_image(8);
+    let lab = with_noise(8);
     let image = lab.path("in.img");
     let page = |byte: u64| byte & !0xFFF..(byte & !0xFFF) + 4096;
     let block = |what: &str, index: usize| page(blocks_of(&image, what)[index] * 4096);
@@ -286,7 +282,7 @@ fn a_file_that_can_not_be_read_everywhere_is_an_error() {
     let whole = FaultyFile::new(&image, &folder, &(0..0));
     canon([whole.path(), lab.path("whole")]).run().done();
     drop(whole);
-    rewrite(&lab, "expected").done();
+    write_out(&lab, "expected").done();
     same_bytes(&lab.path("whole"), &lab.path("expected"));
     fs::create_dir(lab.path("results")).expect("a folder");
     for place in places {
@@ -311,7 +307,7 @@ fn a_file_that_can_not_be_read_everywhere_is_an_error() {
 
 #[test]
 fn other_names_of_the_input_are_no_output() {
-    let lab = with_image(1);
+    let lab = with_noise(1);
     symlink("in.img", lab.path("soft")).expect("a symlink");
     symlink("soft", lab.path("softer")).expect("a symlink");
     fs::hard_link(lab.path("in.img"), lab.path("hard")).expect("a link");

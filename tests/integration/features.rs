@@ -6,8 +6,7 @@ use std::path::Path;
 use ext4_canon::ondisk::features::{Compat, RoCompat};
 
 use crate::support::dice::Dice;
-use crate::support::fields::{block_size, superblock};
-use crate::support::listing::same_tree;
+use crate::support::fields::superblock;
 use crate::support::{Lab, Need, canonical, gate, judge, run, same_bytes, tool, tools, tree};
 
 /// Runs all judges on the canonical form of what mke2fs makes with these options.
@@ -31,20 +30,14 @@ fn accepted_by_all_judges(size: &str, options: &[&str]) {
     // What no writer can tell from the tree must not come from the old identity.
     let other = lab.mke2fs_d("other.img", size, options, &source);
     same_bytes(&output, &canonical(&other, &[]));
-    if gate(&[Need::Mounts]) && mounts(&image) {
-        let tree = |image: &Path| judge::kernel_tree(image).unwrap_or_else(|e| panic!("{options:?}: {e}"));
-        same_tree(&tree(&image), &tree(&output));
+    if gate(&[Need::Mounts]) && judge::can_be_mounted(&image) {
+        judge::same_by_kernel(&image, &output);
         if let Err(error) = judge::kernel_works(&output) {
             // Kernels without quota support mount images with project ids only for reading.
             let input = judge::kernel_works(&image);
             assert!(input.is_err_and(|e| e.starts_with("mounting ")), "{options:?}: {error}");
         }
     }
-}
-
-/// Kernels mount blocks up to the size of a page, newer ones larger blocks.
-fn mounts(image: &Path) -> bool {
-    block_size(image) <= 4096 || judge::kernel_tree(image).is_ok()
 }
 
 fn feature_line(image: &Path) -> String {
@@ -183,12 +176,10 @@ sets! {
 #[test]
 fn a_grown_filesystem_has_the_layout_of_a_fresh_one() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
     let options = ["-t", "ext4", "-b", "1024", "-E", "resize=256M"];
-    let grown = lab.mke2fs_d("grown.img", "24M", &options, &source);
+    let grown = lab.plain_image("grown.img", "24M", &options);
     run(tool("resize2fs").arg(&grown).arg("96M"));
-    let fresh = lab.mke2fs_d("fresh.img", "96M", &options, &source);
+    let fresh = lab.plain_image("fresh.img", "96M", &options);
     assert_ne!(judge::group_layout(&grown), judge::group_layout(&fresh), "nothing to be seen here");
     assert_eq!(judge::group_layout(&canonical(&grown, &[])), judge::group_layout(&fresh));
 }
@@ -197,12 +188,10 @@ fn a_grown_filesystem_has_the_layout_of_a_fresh_one() {
 #[test]
 fn packed_metadata_is_unpacked() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
     let options = ["-t", "ext4", "-b", "1024"];
     let packed = [&options[..], &["-E", "packed_meta_blocks=1"]].concat();
-    let packed = lab.mke2fs_d("packed.img", "200M", &packed, &source);
-    let fresh = lab.mke2fs_d("fresh.img", "200M", &options, &source);
+    let packed = lab.plain_image("packed.img", "200M", &packed);
+    let fresh = lab.plain_image("fresh.img", "200M", &options);
     assert_ne!(judge::group_layout(&packed), judge::group_layout(&fresh), "nothing to be seen here");
     assert_eq!(judge::group_layout(&canonical(&packed, &[])), judge::group_layout(&fresh));
 }
@@ -211,10 +200,8 @@ fn packed_metadata_is_unpacked() {
 #[test]
 fn the_random_part_of_the_mount_count_is_dropped() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
     let outputs = ["23", "37"].map(|count| {
-        let image = lab.mke2fs_d(&format!("{count}.img"), "16M", &["-t", "ext4"], &source);
+        let image = lab.plain_image(&format!("{count}.img"), "16M", &["-t", "ext4"]);
         run(tool("tune2fs").args(["-c", count, "-i", "180d"]).arg(&image));
         canonical(&image, &[])
     });
@@ -224,9 +211,7 @@ fn the_random_part_of_the_mount_count_is_dropped() {
 /// Sets a bit of a feature word, which mke2fs would not set, on both sides of the tool.
 fn keeps_bit(word: &str, bit: u32) {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-O", "^metadata_csum"], &source);
+    let image = lab.plain_image("in.img", "16M", &["-t", "ext4", "-O", "^metadata_csum"]);
     let without = canonical(&image, &[]);
     superblock(&image).add(word, bit);
     let output = canonical(&image, &[]);

@@ -2,7 +2,7 @@
 //! filesystem. Where an image is refused, the way that the message names is gone, and has to work.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ext4_canon::ondisk::checksum::crc32c;
 use ext4_canon::ondisk::xattr::entry_hash;
@@ -10,35 +10,20 @@ use ext4_canon::ondisk::xattr::entry_hash;
 use crate::support::dice::Dice;
 use crate::support::fields::{block_size, descriptor, inode, journal, superblock};
 use crate::support::image::{
-    blocks_of, debugfs, debugfs_read, inode_of, patch, peek, put_encryption_context, put_xattr,
+    blocks_of, debugfs, debugfs_read, inode_of, patch, peek, put_encryption_context, put_xattr, set_length,
 };
-use crate::support::kernel::Mounted;
+use crate::support::kernel::{Mounted, sync};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canon, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
-
-/// An image with the plain tree.
-fn made(lab: &Lab, name: &str, size: &str, options: &[&str]) -> PathBuf {
-    let source = lab.path("source");
-    if !source.exists() {
-        tree::plain(&lab.folder("source"));
-    }
-    lab.mke2fs_d(name, size, options, &source)
-}
 
 /// What is said of an image that is accepted.
 fn said(image: &Path, options: &[&str]) -> String {
     canon([image, &image.with_extension("said")]).args(options).run().done().stderr
 }
 
-/// Repairs an image with e2fsck.
-fn repair(image: &Path, options: &[&str]) {
-    let ran = try_run(tool("e2fsck").arg("-fy").args(options).arg(image));
-    assert!(ran.code.is_some_and(|code| code <= 1), "{ran:?}");
-}
-
 /// e2fsck does not see what is odd here, so that it is no help.
 fn is_nothing_to_e2fsck(image: &Path) {
-    repair(image, &[]);
+    judge::repair(image, &[]);
     judge::fsck_silent(image).unwrap_or_else(|e| panic!("{e}"));
 }
 
@@ -64,7 +49,7 @@ fn journals_of_old_tools_have_a_block_past_their_end() {
         &["-t", "ext4", "-b", "1024", "-J", "size=2", "-O", "^metadata_csum"],
     ] {
         let lab = Lab::new();
-        let image = made(&lab, "in.img", "24M", options);
+        let image = lab.plain_image("in.img", "24M", options);
         let size = |image: &Path| u64::from(superblock(image).word("s_jnl_blocks", JOURNAL_SIZE));
         let before = size(&canonical(&image, &[]));
         shorten_journal(&image, 1);
@@ -72,7 +57,7 @@ fn journals_of_old_tools_have_a_block_past_their_end() {
         let output = canonical(&image, &["--verify"]);
         assert_eq!(size(&output), before - block_size(&image));
         if gate(&[Need::Mounts]) {
-            assert_eq!(judge::kernel_tree(&image), judge::kernel_tree(&output));
+            judge::same_by_kernel(&image, &output);
             judge::kernel_works(&image).unwrap_or_else(|e| panic!("{e}"));
             judge::kernel_works(&output).unwrap_or_else(|e| panic!("{e}"));
         }
@@ -85,7 +70,7 @@ fn journals_of_old_tools_have_a_block_past_their_end() {
 #[test]
 fn ambiguous_times_are_those_of_the_kernel() {
     let lab = Lab::new();
-    let image = made(&lab, "in.img", "16M", &["-t", "ext4"]);
+    let image = lab.plain_image("in.img", "16M", &["-t", "ext4"]);
     let sound = canonical(&image, &["--mtime", "set", "--source-date-epoch", "1"]);
     debugfs(&image, "set_inode_field sizes/1 mtime 0xc2800000\nset_inode_field sizes/1 mtime_extra 3\n");
     let words = said(&image, &["--verify"]);
@@ -107,7 +92,7 @@ fn ambiguous_times_are_those_of_the_kernel() {
     assert_eq!((ran.code, ran.stdout.matches("Fix? no").count()), (Some(0), 1), "{ran:?}");
     assert!(ran.stdout.contains("are likely pre-1970"), "{ran:?}");
     if gate(&[Need::Mounts]) {
-        assert_eq!(judge::kernel_tree(&image), judge::kernel_tree(&output));
+        judge::same_by_kernel(&image, &output);
     }
     // A policy that overwrites the time makes it no matter, and what is advised works.
     same_bytes(&sound, &canonical(&image, &["--mtime", "set", "--source-date-epoch", "1"]));
@@ -137,13 +122,13 @@ fn bad_blocks_may_lie_in_metadata() {
     .into_iter()
     .enumerate()
     {
-        let image = made(&lab, &format!("in{index}.img"), "24M", options);
+        let image = lab.plain_image(&format!("in{index}.img"), "24M", options);
         let sound = canonical(&image, &[]);
         // In an inode table, in the second superblock, behind it, and one that nothing else has.
         let table = descriptor(&image, 0).get("bg_inode_table_lo");
         let bad = lab.path("bad");
         fs::write(&bad, format!("{}\n8193\n8194\n20000\n", table + 60)).expect("writing");
-        repair(&image, &["-l", bad.to_str().expect("UTF-8")]);
+        judge::repair(&image, &["-l", bad.to_str().expect("UTF-8")]);
         same_bytes(&sound, &canonical(&image, &["--verify"]));
         let words = said(&image, &[]);
         assert!(words.contains("a list of 4 bad blocks was dropped"), "{words}");
@@ -173,7 +158,7 @@ fn inline_data_without_its_flag_is_hidden() {
     debugfs(&mapped, "ea_rm file system.data\n");
     same_bytes(&mapped_sound, &canonical(&mapped, &[]));
     if gate(&[Need::Mounts]) {
-        assert_eq!(judge::kernel_tree(&image), judge::kernel_tree(&sound));
+        judge::same_by_kernel(&image, &sound);
     }
 }
 
@@ -186,7 +171,7 @@ fn symlinks_with_a_nul_are_made_again() {
         ("^metadata_csum", "short", false),
     ] {
         let lab = Lab::new();
-        let image = made(&lab, "in.img", "16M", &["-t", "ext4", "-b", "1024", "-O", options]);
+        let image = lab.plain_image("in.img", "16M", &["-t", "ext4", "-b", "1024", "-O", options]);
         debugfs(&image, &format!("symlink nul {target}\n"));
         let sound = lab.copy(&image, "sound.img");
         let at = match blocks_of(&image, "nul")[..] {
@@ -199,7 +184,7 @@ fn symlinks_with_a_nul_are_made_again() {
         }
         refused(&image, &[], 4, &["(/nul)", "remove it with debugfs's rm"]);
         debugfs(&image, &format!("rm nul\nsymlink nul {target}\n"));
-        repair(&image, &[]);
+        judge::repair(&image, &[]);
         let epoch = ["--mtime", "set", "--source-date-epoch", "1"];
         same_bytes(&canonical(&sound, &epoch), &canonical(&image, &epoch));
     }
@@ -240,7 +225,7 @@ fn values_of_no_bytes_have_no_inode() {
 fn unknown_encryption_contexts_go_with_their_files() {
     let lab = Lab::new();
     let options = ["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^64bit,encrypt"];
-    let image = made(&lab, "in.img", "16M", &options);
+    let image = lab.plain_image("in.img", "16M", &options);
     let epoch = ["--mtime", "set", "--source-date-epoch", "1"];
     let sound = canonical(&image, &epoch);
     // Version 3, and an unknown flag of version 2.
@@ -249,7 +234,7 @@ fn unknown_encryption_contexts_go_with_their_files() {
         put_encryption_context(&image, name, start);
         refused(&image, &[], 3, &[&format!("(/{name})"), "or remove all"]);
         debugfs(&image, &format!("rmdir {name}\n"));
-        repair(&image, &[]);
+        judge::repair(&image, &[]);
         same_bytes(&sound, &canonical(&image, &epoch));
     }
 }
@@ -257,7 +242,7 @@ fn unknown_encryption_contexts_go_with_their_files() {
 #[test]
 fn reserved_inodes_in_use_are_named_at_once() {
     let lab = Lab::new();
-    let image = made(&lab, "in.img", "16M", &["-t", "ext4", "-O", "^has_journal"]);
+    let image = lab.plain_image("in.img", "16M", &["-t", "ext4", "-O", "^has_journal"]);
     let sound = canonical(&image, &[]);
     let numbers = [6, 9, 10];
     for number in numbers {
@@ -275,7 +260,7 @@ fn reserved_inodes_in_use_are_named_at_once() {
     for number in numbers {
         debugfs(&image, &format!("clri <{number}>\n"));
     }
-    repair(&image, &[]);
+    judge::repair(&image, &[]);
     same_bytes(&sound, &canonical(&image, &[]));
 }
 
@@ -308,8 +293,8 @@ fn the_size_that_has_enough_inodes_is_said() {
             }
         }
         // So does an image that resize2fs made so large.
-        fs::File::options().write(true).open(&image).and_then(|file| file.set_len(bytes)).expect("a length");
-        repair(&image, &[]);
+        set_length(&image, bytes);
+        judge::repair(&image, &[]);
         run(tool("resize2fs").arg("-f").arg(&image));
         canonical(&image, &[]);
     }
@@ -318,7 +303,7 @@ fn the_size_that_has_enough_inodes_is_said() {
 #[test]
 fn bitmaps_and_their_checksums_are_compared() {
     let lab = Lab::new();
-    let image = made(&lab, "in.img", "24M", &["-t", "ext4", "-b", "1024"]);
+    let image = lab.plain_image("in.img", "24M", &["-t", "ext4", "-b", "1024"]);
     let sound = canonical(&image, &[]);
     let bitmap = |image: &Path, kind: &str| {
         descriptor(image, 0).get(&format!("bg_{kind}_bitmap_lo")) * block_size(image)
@@ -358,7 +343,7 @@ fn bitmaps_and_their_checksums_are_compared() {
 #[test]
 fn counts_that_are_rebuilt_are_compared() {
     let lab = Lab::new();
-    let image = made(&lab, "in.img", "24M", &["-t", "ext4", "-b", "1024"]);
+    let image = lab.plain_image("in.img", "24M", &["-t", "ext4", "-b", "1024"]);
     let sound = canonical(&image, &[]);
     assert_eq!(said(&image, &[]), "");
     for (index, (command, words)) in [
@@ -381,7 +366,7 @@ fn counts_that_are_rebuilt_are_compared() {
     {
         let broken = lab.copy(&image, &format!("{index}.img"));
         debugfs(&broken, &format!("{command}\nset_block_group 0 checksum calc\n"));
-        assert_ne!(try_run(tool("e2fsck").arg("-fn").arg(&broken)).code, Some(0), "{command}");
+        assert_eq!(try_run(tool("e2fsck").arg("-fn").arg(&broken)).code, Some(4), "{command}");
         let told = said(&broken, &[]);
         assert!(told.contains(words) && told.lines().count() == 1, "{command}: {told}");
         same_bytes(&sound, &canonical(&broken, &[]));
@@ -402,13 +387,13 @@ fn bitmaps_count_orphans() {
     }
     for options in [&["-t", "ext4", "-b", "1024"][..], &["-t", "ext4", "-O", "quota,orphan_file"]] {
         let lab = Lab::new();
-        let image = made(&lab, "mounted.img", "24M", options);
+        let image = lab.plain_image("mounted.img", "24M", options);
         let Ok(mounted) = Mounted::read_write(&image) else { continue };
         let path = mounted.path().join("open");
         fs::write(&path, Dice::noise(1, 300_000)).expect("writing");
         let open = fs::File::open(&path).expect("a file");
         fs::remove_file(&path).expect("removing");
-        run(tool("sync").arg("-f").arg(mounted.path()));
+        sync(mounted.path());
         let copy = lab.copy(&image, "copy.img");
         drop(open);
         mounted.unmount();
@@ -421,7 +406,7 @@ fn bitmaps_count_orphans() {
 #[test]
 fn compressed_images_are_decompressed_first() {
     let lab = Lab::new();
-    let image = made(&lab, "in.img", "8M", &["-t", "ext4"]);
+    let image = lab.plain_image("in.img", "8M", &["-t", "ext4"]);
     let sound = canonical(&image, &[]);
     for (program, what) in [
         ("xz", "an xz file, "),
@@ -483,17 +468,17 @@ fn a_backup_of_an_overwritten_superblock_is_found() {
         ("64M", &["-t", "ext4", "-b", "1024", "-O", "sparse_super2", "-E", "num_backup_sb=1"]),
     ] {
         let lab = Lab::new();
-        let image = made(&lab, "in.img", size, options);
+        let image = lab.plain_image("in.img", size, options);
         let sound = canonical(&image, &[]);
         patch(&image, superblock(&image).start, &[0; 1024]);
         let words = refused(&image, &[], 4, &["s_magic is 0x0000", "run e2fsck -f with these options"]);
         let place = words.split("of it: ").nth(1).and_then(|rest| rest.split(';').next()).expect("options");
-        repair(&image, &place.split(' ').collect::<Vec<_>>());
+        judge::repair(&image, &place.split(' ').collect::<Vec<_>>());
         same_bytes(&sound, &canonical(&image, &[]));
     }
     // The only group has no backup.
     let lab = Lab::new();
-    let image = made(&lab, "in.img", "7M", &["-t", "ext4", "-b", "1024"]);
+    let image = lab.plain_image("in.img", "7M", &["-t", "ext4", "-b", "1024"]);
     patch(&image, superblock(&image).start, &[0; 1024]);
     refused(&image, &[], 3, &["not an ext2, ext3 or ext4 filesystem"]);
 }
@@ -501,7 +486,7 @@ fn a_backup_of_an_overwritten_superblock_is_found() {
 #[test]
 fn an_interval_between_checks_is_warned_of() {
     let lab = Lab::new();
-    let image = made(&lab, "in.img", "8M", &["-t", "ext4"]);
+    let image = lab.plain_image("in.img", "8M", &["-t", "ext4"]);
     run(tool("tune2fs").args(["-i", "180d"]).arg(&image));
     let words = said(&image, &[]);
     assert!(

@@ -2,27 +2,20 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ext4_canon::ondisk::superblock::OS_HURD;
 
 use crate::support::emulated::emulated;
 use crate::support::fields::{has_feature, inode, superblock};
-use crate::support::image::{debugfs, debugfs_read};
-use crate::support::tools::try_run;
+use crate::support::image::{debugfs, debugfs_read, set_length};
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
-
-fn plain(lab: &Lab) -> PathBuf {
-    let source = lab.folder("source");
-    tree::plain(&source);
-    source
-}
 
 /// FreeBSD and Lites use the inodes of Linux, the Hurd has a translator in them.
 #[test]
 fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     let lab = Lab::new();
-    let source = plain(&lab);
+    let source = lab.plain_tree();
     let made = |name: &str| lab.mke2fs_d(name, "16M", &["-t", "ext2", "-o", name], &source);
     let output = canonical(&made("linux"), &[]);
     for name in ["freebsd", "lites"] {
@@ -67,7 +60,7 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
 #[test]
 fn leftovers_of_snapshots_are_dropped() {
     let lab = Lab::new();
-    let source = plain(&lab);
+    let source = lab.plain_tree();
     let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext3"], &source);
     let other = lab.copy(&image, "other.img");
     for field in [
@@ -93,8 +86,8 @@ fn reserved_descriptors_without_a_resize_inode_count_for_nothing() {
     let reserved = |image: &Path| superblock(image).get("s_reserved_gdt_blocks");
     assert_eq!(reserved(&image), 244, "nothing to be seen here");
     let checked = lab.copy(&image, "checked.img");
-    let ran = try_run(tool("e2fsck").args(["-fy"]).arg(&checked));
-    assert!(ran.code == Some(1) && ran.stdout.contains("s_reserved_gdt_blocks"), "{ran:#?}");
+    let ran = judge::repair(&checked, &[]).with_code(1);
+    assert!(ran.stdout.contains("s_reserved_gdt_blocks"), "{ran:#?}");
     let output = canonical(&image, &[]);
     assert_eq!(reserved(&output), 0);
     same_bytes(&output, &canonical(&checked, &[]));
@@ -111,7 +104,7 @@ fn an_offset_is_told_of() {
 #[test]
 fn a_list_of_bad_blocks_is_dropped() {
     let lab = Lab::new();
-    let source = plain(&lab);
+    let source = lab.plain_tree();
     let list = lab.path("list");
     fs::write(&list, "3000\n3001\n9000\n").expect("writing");
     for options in [&["-t", "ext4", "-b", "1024"][..], &["-t", "ext2", "-b", "1024"]] {
@@ -130,7 +123,7 @@ fn a_list_of_bad_blocks_is_dropped() {
 #[test]
 fn a_new_uuid_leaves_the_seed_behind() {
     let lab = Lab::new();
-    let source = plain(&lab);
+    let source = lab.plain_tree();
     let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-O", "metadata_csum_seed"], &source);
     let other = lab.copy(&image, "other.img");
     run(tool("tune2fs").args(["-U", "random"]).arg(&other));
@@ -161,7 +154,7 @@ fn it_does_not_matter_how_a_filesystem_grew() {
     }
     for feature in ["has_journal", "^flex_bg", "meta_bg,^resize_inode", "sparse_super2,^resize_inode"] {
         let lab = Lab::new();
-        let source = plain(&lab);
+        let source = lab.plain_tree();
         let mut options = vec!["-t", "ext4", "-b", "1024", "-m", "0", "-J", "size=1", "-O", feature];
         if !feature.contains("^resize_inode") {
             options.extend(["-E", "resize=256M"]);
@@ -177,7 +170,7 @@ fn it_does_not_matter_how_a_filesystem_grew() {
         let online = lab.copy(&once, "online.img");
         resize(&once, &["96M"]);
         resize(&steps, &["40M", "33M", "120M", "72M", "96M"]);
-        fs::File::options().write(true).open(&online).and_then(|f| f.set_len(96 << 20)).expect("a length");
+        set_length(&online, 96 << 20);
         let mut grown = vec![("steps", &steps)];
         // The kernel can't grow those with sparse_super2.
         if !feature.starts_with("sparse_super2") {
@@ -186,7 +179,7 @@ fn it_does_not_matter_how_a_filesystem_grew() {
             emulated(&[&online], &format!("mount -t ext4 /dev/vda /mnt\n{grow}umount /mnt\n"));
             grown.push(("online", &online));
         }
-        fs::File::options().write(true).open(&steps).and_then(|f| f.set_len(96 << 20)).expect("a length");
+        set_length(&steps, 96 << 20);
         let shape = |image: &Path| SHAPE.map(|field| superblock(image).get(field));
         let output = canonical(&once, &[]);
         for (name, image) in grown {

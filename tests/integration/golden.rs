@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use crate::support::contents::sha256;
 use crate::support::dice::Dice;
 use crate::support::image::debugfs;
+use crate::support::listing::paths;
+use crate::support::tools::project;
 use crate::support::{Lab, canonical, run, tool, tree};
-
-const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata");
 
 /// The images that come with the source.
 const SHIPPED: &str = "859842e4aa8119b9f32f2490a85f7978df5c6585b4b11ee01eefdce4832cd89e";
@@ -22,10 +22,7 @@ fn the_shipped_images_have_one_digest() {
     let lab = Lab::new();
     let mut images = Vec::new();
     for name in ["mke2fs", "kernel"] {
-        let packed = lab.path(&format!("{name}.img.xz"));
-        fs::copy(Path::new(DATA).join(format!("{name}.img.xz")), &packed).expect("a shipped image");
-        run(tool("xz").arg("-d").arg(&packed));
-        images.push(packed.with_extension(""));
+        images.push(lab.shipped(name));
     }
     assert_ne!(sha256(&images[0]), sha256(&images[1]), "nothing to be seen here");
     for image in images {
@@ -114,8 +111,8 @@ fn trees_in_several_geometries_have_their_digests() {
     pinned_tree(&source);
     let mut found = Vec::new();
     for (number, golden) in GOLDEN.iter().enumerate() {
-        let first = image(&lab, &format!("{number}.img"), golden, &source);
-        let second = image(&lab, &format!("{number}-with-history.img"), golden, &source);
+        let first = pinned_image(&lab, &format!("{number}.img"), golden, &source);
+        let second = pinned_image(&lab, &format!("{number}-with-history.img"), golden, &source);
         debugfs(&second, "mkdir clutter\nmknod pipe p\nrm sizes/70000\nrm pipe\nrmdir clutter\n");
         let time = tree_time(&source.join("sizes/70000"));
         debugfs(
@@ -144,10 +141,10 @@ fn tree_time(path: &Path) -> i64 {
 
 /// Makes an image with the defaults of `testdata/mke2fs.conf`, whatever those of the machine are,
 /// and with root as the owner of everything, whoever runs the test.
-fn image(lab: &Lab, name: &str, golden: &Golden, source: &Path) -> PathBuf {
+fn pinned_image(lab: &Lab, name: &str, golden: &Golden, source: &Path) -> PathBuf {
     let image = lab.path(name);
     run(tool("mke2fs")
-        .env("MKE2FS_CONFIG", Path::new(DATA).join("mke2fs.conf"))
+        .env("MKE2FS_CONFIG", project("testdata/mke2fs.conf"))
         .args(["-q", "-F"])
         .args(golden.options)
         .arg("-d")
@@ -155,7 +152,7 @@ fn image(lab: &Lab, name: &str, golden: &Golden, source: &Path) -> PathBuf {
         .arg(&image)
         .arg(golden.size));
     let mut script = String::new();
-    for path in crate::support::listing::paths(source).iter().map(PathBuf::as_path).chain([Path::new(".")]) {
+    for path in paths(source).iter().map(PathBuf::as_path).chain([Path::new(".")]) {
         for field in ["uid", "gid"] {
             script.push_str(&format!("set_inode_field \"{}\" {field} 0\n", path.display()));
         }
@@ -184,7 +181,7 @@ fn pinned_tree(source: &Path) {
     tree::plain(source);
     fs::remove_dir_all(source.join("names")).expect("removing");
     tree::set_all_mtimes(source);
-    for path in crate::support::listing::paths(source) {
+    for path in paths(source) {
         let path = source.join(path);
         // Whatever the umask says.
         let meta = path.symlink_metadata().expect("metadata");

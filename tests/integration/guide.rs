@@ -1,23 +1,22 @@
 //! The commands of docs/guide.md, run as they stand there.
 
 use std::fs;
-use std::path::Path;
 
 use crate::support::canon::find_program;
 use crate::support::disk::disk;
+use crate::support::tools::project;
 use crate::support::{Lab, Need, fill, gate, run, tool, tree};
 
 /// The blocks that are to be run.
-fn blocks(guide: &str) -> Vec<&str> {
+fn recipes(guide: &str) -> Vec<&str> {
     let parts = guide.split("```sh\n# run\n").skip(1);
     parts.map(|part| part.split("```").next().expect("an end")).collect()
 }
 
 /// A folder as the guide's introduction describes it.
-fn folder() -> Lab {
+fn described_folder() -> Lab {
     let lab = Lab::new();
-    let from = lab.folder("from");
-    tree::plain(&from);
+    let from = lab.plain_tree();
     tree::set_all_mtimes(&from);
     lab.mke2fs_d("a.img", "16M", &["-t", "ext4"], &from);
     let other = lab.mke2fs("b.img", "16M", &["-t", "ext4"]);
@@ -32,12 +31,11 @@ fn recipes_work_as_they_stand() {
     if !gate(&[Need::Mounts, Need::Program("veritysetup"), Need::Program("blkid")]) {
         return;
     }
-    let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guide.md");
-    let guide = fs::read_to_string(guide).expect("reading");
-    let blocks = blocks(&guide);
+    let guide = fs::read_to_string(project("docs/guide.md")).expect("reading");
+    let blocks = recipes(&guide);
     assert!(blocks.len() >= 6, "{}", blocks.len());
     for block in blocks {
-        let lab = folder();
+        let lab = described_folder();
         let mut shell = tool("bash");
         shell.args(["-c", &format!("set -euo pipefail\n{block}")]).current_dir(lab.path(""));
         run(find_program(&mut shell).env("SOURCE_DATE_EPOCH", "1735689600"));

@@ -121,14 +121,14 @@ fn the_man_page_is_clean() {
     let ran = try_run(tool("mandoc").args(["-Tlint", "-Wwarning"]).arg(&page));
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
     let text = run(tool("mandoc").args(["-Tutf8", "-O", "width=200"]).arg(&page));
-    let text = plain(&text);
+    let text = without_overstrikes(&text);
     for word in ["--size <min|BYTES|+BYTES>", "EXT4-CANON COMPARE", "SOURCE_DATE_EPOCH", "mke2fs(8)"] {
         assert!(text.contains(word), "{word}: {text}");
     }
 }
 
 /// Without what printers were told to strike twice.
-fn plain(text: &str) -> String {
+fn without_overstrikes(text: &str) -> String {
     let mut plain = String::new();
     for character in text.chars() {
         match character {

@@ -9,7 +9,7 @@ use crate::support::disk::disk;
 use crate::support::image::{debugfs, patch};
 use crate::support::ran::Ran;
 use crate::support::tools::try_run;
-use crate::support::{Lab, canon, tool, tree};
+use crate::support::{Lab, canon, tool};
 
 fn page_of(one: &Path, other: &Path, page: &Path, more: &[&str]) -> Ran {
     canon(["compare", "-q", "--html"]).arg(page).args(more).args([one, other]).run()
@@ -17,9 +17,7 @@ fn page_of(one: &Path, other: &Path, page: &Path, more: &[&str]) -> Ran {
 
 /// Two images of one tree, of which the other was changed.
 fn pair(lab: &Lab, changes: &str) -> [PathBuf; 2] {
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let image = lab.mke2fs_d("one.img", "24M", &["-t", "ext4", "-b", "1024"], &source);
+    let image = lab.plain_image("one.img", "24M", &["-t", "ext4", "-b", "1024"]);
     let other = lab.copy(&image, "other <b>.img");
     debugfs(&other, changes);
     [image, other]
@@ -137,8 +135,6 @@ fn a_page_about_disks_has_all_their_filesystems() {
 #[test]
 fn maps_count_what_dumpe2fs_counts() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
     let kinds: [&[&str]; 4] = [
         &["-b", "1024"],
         &["-b", "4096"],
@@ -147,7 +143,7 @@ fn maps_count_what_dumpe2fs_counts() {
     ];
     for (index, kind) in kinds.into_iter().enumerate() {
         let more = [&["-t", "ext4", "-J", "size=4"], kind].concat();
-        let image = lab.mke2fs_d(&format!("{index}.img"), "64M", &more, &source);
+        let image = lab.plain_image(&format!("{index}.img"), "64M", &more);
         check_counts(&lab, &image);
     }
 }

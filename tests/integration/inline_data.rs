@@ -10,10 +10,10 @@ use ext4_canon::ondisk::inode::InodeFlags;
 
 use crate::support::dice::Dice;
 use crate::support::fields::{needs_recovery, superblock};
-use crate::support::image::{debugfs, debugfs_read, flags_of, inode_of};
-use crate::support::kernel::Mounted;
+use crate::support::image::{debugfs, debugfs_read, flags_of, inode_of, set_length};
+use crate::support::kernel::{Mounted, sync};
 use crate::support::listing::{Listing, listing, paths, same_tree};
-use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, same_bytes, tree};
 
 const SIZE: &str = "40M";
 
@@ -136,9 +136,7 @@ fn grown(image: &Path, source: &Path) {
 }
 
 /// A way to put a tree into an empty image.
-type Writer = fn(&Path, &Path);
-
-fn histories(options: &str) {
+fn all_histories_meet(options: &str) {
     if !gate(&[Need::Mounts]) {
         return;
     }
@@ -147,7 +145,7 @@ fn histories(options: &str) {
     small(&source);
     let options: Vec<_> = options.split_whitespace().collect();
     let mut outputs = Vec::new();
-    let writers: [(&str, Writer); 4] = [
+    let writers: [(&str, fill::Writer); 4] = [
         ("copied", |image, source| fill::kernel(image, |root| fill::copy(source, root))),
         ("backwards", |image, source| {
             fill::kernel(image, |root| fill::copy_in_order(source, root, &fill::backwards(source)));
@@ -187,7 +185,7 @@ macro_rules! geometries {
     ($($name:ident: $options:literal;)*) => { $(
         #[test]
         fn $name() {
-            histories($options);
+            all_histories_meet($options);
         }
     )* };
 }
@@ -215,8 +213,7 @@ fn mke2fs_and_kernel_meet() {
         &["-t", "ext4", "-I", "512", "-O", "inline_data"],
     ] {
         let lab = Lab::new();
-        let source = lab.folder("source");
-        tree::plain(&source);
+        let source = lab.plain_tree();
         // mke2fs 1.47.0 cuts off zeros at the end of a file, with this feature.
         fs::remove_file(source.join("sizes/gaps")).expect("removing");
         tree::set_all_mtimes(&source);
@@ -279,14 +276,13 @@ fn content_makes_way_for_xattrs_that_fit_nowhere_else() {
                 let (name, length) = [("user.aaa", 968), ("user.bbb", 68)][xattr];
                 tree::set_xattr(&path, name, &Dice::noise(9, length));
             }
-            File::options().write(true).open(&path).and_then(|file| file.set_len(5)).expect("cutting");
+            set_length(&path, 5);
             tree::set_mtime(&path, tree::SOME_TIME, 0);
             tree::set_mtime(root, tree::SOME_TIME, 0);
         });
         outputs.push(canonical(&image, &["--verify"]));
         assert!(!is_inline(&outputs[0], "file"));
-        let trees = [&image, &outputs[0]].map(|image| judge::kernel_tree(image).expect("it mounts"));
-        same_tree(&trees[0], &trees[1]);
+        judge::same_by_kernel(&image, &outputs[0]);
     }
     same_bytes(&outputs[0], &outputs[1]);
 }
@@ -307,8 +303,8 @@ fn longer_values_than_needed_are_cut() {
                 let path = root.join(format!("{size}"));
                 let content = Dice::noise(size, 120);
                 fs::write(&path, &content[..if cut { 120 } else { size as usize }]).expect("writing");
-                run(tool("sync").arg("-f").arg(root));
-                File::options().write(true).open(&path).and_then(|file| file.set_len(size)).expect("cutting");
+                sync(root);
+                set_length(&path, size);
                 tree::set_mtime(&path, tree::SOME_TIME, 0);
             }
             tree::set_mtime(root, tree::SOME_TIME, 0);
@@ -340,7 +336,7 @@ fn content_may_lie_in_the_journal() {
             open.push(File::open(&deleted).expect("a file"));
             fs::remove_file(deleted).expect("removing");
             if number % 10 == 0 {
-                run(tool("sync").arg("-f").arg(mounted.path()));
+                sync(mounted.path());
             }
             File::open(path.join("file")).and_then(|file| file.sync_all()).expect("fsync");
         }
@@ -348,10 +344,8 @@ fn content_may_lie_in_the_journal() {
         drop(open);
         mounted.unmount();
         assert!(needs_recovery(&crashed), "nothing to be seen here");
-        let by_kernel = lab.copy(&crashed, "by-kernel.img");
-        fill::kernel(&by_kernel, |_| {});
         let output = canonical(&crashed, &["--verify"]);
-        same_bytes(&output, &canonical(&by_kernel, &[]));
+        same_bytes(&output, &canonical(&lab.by_kernel(&crashed), &[]));
         assert!(is_inline(&output, "folder7/file") && is_inline(&output, "folder7"));
     }
 }
@@ -367,7 +361,7 @@ fn fast_commits_are_refused() {
     canonical(&image, &[]);
     let mounted = Mounted::read_write(&image).expect("a mount");
     fs::write(mounted.path().join("first"), "first").expect("writing");
-    run(tool("sync").arg("-f").arg(mounted.path()));
+    sync(mounted.path());
     let path = mounted.path().join("second");
     fs::write(&path, "second").expect("writing");
     File::open(&path).and_then(|file| file.sync_all()).expect("fsync");
@@ -391,8 +385,8 @@ fn zeros_may_be_kept() {
             let (zeros, hole) = (root.join("zeros"), root.join("hole"));
             fs::write(&zeros, vec![0; if large { 3000 } else { 70 }]).expect("writing");
             fs::write(&hole, if large { vec![1; 3000] } else { Vec::new() }).expect("writing");
-            run(tool("sync").arg("-f").arg(root));
-            File::options().write(true).open(&zeros).and_then(|file| file.set_len(70)).expect("cutting");
+            sync(root);
+            set_length(&zeros, 70);
             let file = File::options().write(true).open(&hole).expect("a file");
             file.set_len(0).and_then(|()| file.set_len(70)).expect("cutting");
             for path in [&zeros, &hole, root] {

@@ -120,7 +120,7 @@ const STORY: [Transaction; 8] = [
 ];
 
 /// The form that an image has after `e2fsck` replayed its journal.
-fn by_e2fsck(lab: &Lab, image: &Path) -> PathBuf {
+fn form_by_e2fsck(lab: &Lab, image: &Path) -> PathBuf {
     canonical(&lab.by_e2fsck(image), &[])
 }
 
@@ -131,7 +131,7 @@ fn every_format_is_replayed() {
         let before = canonical(&logged.image, &[]);
         logged.write(open, &STORY);
         let output = canonical(&logged.image, &["--verify"]);
-        same_bytes(&output, &by_e2fsck(&logged.lab, &logged.image));
+        same_bytes(&output, &form_by_e2fsck(&logged.lab, &logged.image));
         // What the journal holds does make a difference.
         assert_ne!(fs::read(&output).expect("reading"), fs::read(&before).expect("reading"));
         // The file's first block has the last of what was written to it.
@@ -171,7 +171,7 @@ fn logs_and_sequences_go_round() {
         }
         logged.write(open, &STORY);
         let written = canonical(&logged.image, &[]);
-        same_bytes(&written, &by_e2fsck(&logged.lab, &logged.image));
+        same_bytes(&written, &form_by_e2fsck(&logged.lab, &logged.image));
         if open == "-c" {
             continue;
         }
@@ -190,7 +190,7 @@ fn logs_and_sequences_go_round() {
         }
         jsb.set("s_start", length as u64 - 5);
         same_bytes(&written, &canonical(&logged.image, &[]));
-        same_bytes(&written, &by_e2fsck(&logged.lab, &logged.image));
+        same_bytes(&written, &form_by_e2fsck(&logged.lab, &logged.image));
     }
 }
 
@@ -305,7 +305,7 @@ fn a_journal_with_a_name_is_one_like_any_other() {
         assert!(root(&image).contains(".journal"));
         let output = canonical(&image, &["--verify"]);
         assert!(!root(&output).contains(".journal"));
-        same_bytes(&output, &by_e2fsck(&lab, &image));
+        same_bytes(&output, &form_by_e2fsck(&lab, &image));
         // A name of the journal anywhere else is damage.
         debugfs(&image, "ln .journal other\n");
         refused(&image, &[], 4, &["inode 2 (/), directory: has an entry 'other' for inode "]);
@@ -324,7 +324,7 @@ fn orphans_with_links_are_cut_to_their_size() {
         let number = inode_of(&logged.image, "/file");
         debugfs(&logged.image, &format!("set_super_value last_orphan {number}\n"));
         let output = canonical(&logged.image, &["--verify"]);
-        same_bytes(&output, &by_e2fsck(&logged.lab, &logged.image));
+        same_bytes(&output, &form_by_e2fsck(&logged.lab, &logged.image));
     }
 }
 
@@ -354,7 +354,7 @@ fn checksums_of_the_second_version() {
         logged.write("-c -v 2", &STORY);
         let features = journal(&logged.image).get32("s_feature_incompat");
         assert_eq!(features & (INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3), INCOMPAT_CSUM_V2, "not version 2");
-        same_bytes(&canonical(&logged.image, &["--verify"]), &by_e2fsck(&logged.lab, &logged.image));
+        same_bytes(&canonical(&logged.image, &["--verify"]), &form_by_e2fsck(&logged.lab, &logged.image));
         // A copy that is another.
         patch(&logged.image, logged.at(2) + 100, &[0x55; 4]);
         refused(&logged.image, &[], 4, &["wrong checksum"]);
@@ -404,7 +404,7 @@ fn journals_in_pieces() {
             if kind == "ext4" { "-c" } else { "" },
             &[Write(0, 1), Write(1, 2), Revoke(1), Write(0, 3)],
         );
-        same_bytes(&canonical(&logged.image, &[]), &by_e2fsck(&logged.lab, &logged.image));
+        same_bytes(&canonical(&logged.image, &[]), &form_by_e2fsck(&logged.lab, &logged.image));
     }
 }
 

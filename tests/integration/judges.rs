@@ -8,16 +8,14 @@ use crate::support::listing::{Listing, listing};
 use crate::support::{Lab, Need, canon, fill, gate, judge, tree};
 
 /// An image without checksums, so that a damage is only what it says it is.
-fn image(lab: &Lab) -> std::path::PathBuf {
-    let source = lab.folder("source");
-    tree::plain(&source);
-    lab.mke2fs_d("judged.img", "8M", &["-t", "ext2", "-b", "1024"], &source)
+fn unchecked_image(lab: &Lab) -> std::path::PathBuf {
+    lab.plain_image("judged.img", "8M", &["-t", "ext2", "-b", "1024"])
 }
 
 #[test]
 fn fsck_silent_hears_what_the_exit_code_hides() {
     let lab = Lab::new();
-    let image = image(&lab);
+    let image = unchecked_image(&lab);
     judge::fsck_silent(&image).expect("an image fresh from mke2fs is clean");
     let sb = superblock(&image);
     sb.set("s_free_blocks_count_lo", sb.get("s_free_blocks_count_lo") + 1);
@@ -47,7 +45,7 @@ fn kernel_judges_see_differences_and_damages() {
         return;
     }
     let lab = Lab::new();
-    let image = image(&lab);
+    let image = unchecked_image(&lab);
     judge::kernel_works(&image).expect("an image fresh from mke2fs works");
     let before = judge::kernel_tree(&image).expect("it mounts");
     assert_eq!(before, listing(&lab.path("source"), Listing::default()));
@@ -98,7 +96,7 @@ fn trees_differ_by_links_and_xattrs() {
 #[should_panic(expected = "differ at [401]")]
 fn images_differ_by_one_bit() {
     let lab = Lab::new();
-    let image = image(&lab);
+    let image = unchecked_image(&lab);
     let other = lab.copy(&image, "other.img");
     let [byte] = peek(&image, 1025);
     patch(&other, 1025, &[byte ^ 1]);

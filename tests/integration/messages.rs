@@ -16,8 +16,13 @@ use ext4_canon::error::{Location, Problem, Structure};
 use ext4_canon::observe::Silent;
 use ext4_canon::{Error, Input, Options};
 
+use crate::support::contents::digest_of;
+use crate::support::tools::project;
 use crate::support::{Canon, Lab, Need, gate};
 use cases::{Case, PLAIN};
+
+/// The words, in the source.
+const SNAPSHOTS: &str = "tests/integration/messages/snapshots.txt";
 
 /// The kinds of error. A new one needs an arm here, a place in the list, and with that a case.
 const KINDS: [&str; 10] = [
@@ -33,7 +38,7 @@ const KINDS: [&str; 10] = [
     "in a partition",
 ];
 
-fn kind(error: &Error) -> &'static str {
+fn kind_name(error: &Error) -> &'static str {
     match error {
         Error::Io { .. } => KINDS[0],
         Error::Unsupported { .. } => KINDS[1],
@@ -68,7 +73,7 @@ const STRUCTURES: [&str; 15] = [
     "partition table",
 ];
 
-fn structure(at: &Location) -> &'static str {
+fn structure_name(at: &Location) -> &'static str {
     match at.structure {
         Structure::Image => STRUCTURES[0],
         Structure::Superblock => STRUCTURES[1],
@@ -123,7 +128,7 @@ fn files(folder: &Path) -> Vec<(String, Option<String>)> {
     let mut found: Vec<_> = entries
         .map(|entry| {
             let plain = entry.file_type().expect("a type").is_file();
-            let digest = plain.then(|| crate::support::contents::digest_of(&entry.path()).to_string());
+            let digest = plain.then(|| digest_of(&entry.path()).to_string());
             (entry.file_name().into_string().expect("UTF-8"), digest)
         })
         .collect();
@@ -166,7 +171,7 @@ fn is_remedy(words: &str) -> bool {
 }
 
 /// What is wrong with a message by the rules that hold for all of them.
-fn flaw(told: &Told) -> Option<&'static str> {
+fn flaw_of_words(told: &Told) -> Option<&'static str> {
     let words = told.words.trim_end();
     let file = words.split(": ").next().unwrap_or_default();
     if !told.untouched || !matches!(told.code, Some(2..=5)) {
@@ -201,7 +206,7 @@ fn flaw(told: &Told) -> Option<&'static str> {
                 Some("no remedy")
             } else if !place && !alone {
                 Some("no place")
-            } else if !words.contains(structure(at)) {
+            } else if !words.contains(structure_name(at)) {
                 Some("no structure")
             } else {
                 None
@@ -233,16 +238,16 @@ fn every_kind_of_error_has_its_words() {
         parts.into_iter().flat_map(|part| part.join().expect("a thread that ends well")).collect()
     });
     for (case, told) in cases.iter().zip(&told) {
-        flaws.extend(flaw(told).map(|flaw| format!("{}: {flaw}: {}", case.name, told.words)));
+        flaws.extend(flaw_of_words(told).map(|flaw| format!("{}: {flaw}: {}", case.name, told.words)));
         write!(snapshots, "== {}: {}\n{}", case.name, told.code.unwrap_or(-1), told.words)
             .expect("writing to a string");
         let Some(error) = &told.error else { continue };
-        kinds.insert(kind(error), case.name);
+        kinds.insert(kind_name(error), case.name);
         if let Error::Corrupt { at, .. } | Error::Unsupported { at, .. } = error {
-            structures.insert(structure(at), case.name);
+            structures.insert(structure_name(at), case.name);
         }
     }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/messages/snapshots.txt");
+    let file = project(SNAPSHOTS);
     if std::env::var_os("EXT4_CANON_BLESS").is_some_and(|bless| bless == "1") {
         fs::write(&file, &snapshots).expect("writing");
     }
@@ -262,10 +267,8 @@ fn every_kind_of_error_has_its_words() {
 /// Whatever the sources say of what is not handled or not clean stands in a snapshot.
 #[test]
 fn no_refusal_lacks_a_snapshot() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let snapshots =
-        fs::read_to_string(root.join("tests/integration/messages/snapshots.txt")).expect("reading");
-    let found = literals::of_refusals(&root.join("src"));
+    let snapshots = fs::read_to_string(project(SNAPSHOTS)).expect("reading");
+    let found = literals::of_refusals(&project("src"));
     assert!(found.len() > 50, "{found:?}");
     let excused = |words: &str| cases::EXCUSED.iter().any(|(start, _)| words.contains(start));
     let missing: Vec<_> =

@@ -5,25 +5,16 @@ use ext4_canon::ondisk::mmp::{SEQ_CLEAN, SEQ_FSCK};
 use crate::support::fields::{mmp, superblock};
 use crate::support::image::debugfs_read;
 use crate::support::kernel::Mounted;
-use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
-
-fn image(lab: &Lab, name: &str, options: &[&str]) -> std::path::PathBuf {
-    let source = lab.path("source");
-    if !source.exists() {
-        std::fs::create_dir(&source).expect("a folder");
-        tree::plain(&source);
-    }
-    lab.mke2fs_d(name, "24M", options, &source)
-}
+use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool};
 
 #[test]
 fn nobody_has_the_output_in_use() {
     let lab = Lab::new();
     let options = ["-t", "ext4", "-b", "1024", "-O", "mmp", "-E", "mmp_update_interval=7"];
-    let made = image(&lab, "made.img", &options);
+    let made = lab.plain_image("made.img", "24M", &options);
     let without = ["-t", "ext4", "-b", "1024", "-O", "^mmp"];
     // tune2fs puts the block elsewhere.
-    let tuned = image(&lab, "tuned.img", &without);
+    let tuned = lab.plain_image("tuned.img", "24M", &without);
     run(tool("tune2fs").args(["-O", "mmp", "-E", "mmp_update_interval=7"]).arg(&tuned));
     assert_ne!(mmp(&made).start, mmp(&tuned).start, "nothing to be seen here");
     let output = canonical(&made, &[]);
@@ -46,7 +37,7 @@ fn a_copy_of_a_mounted_filesystem_is_taken_for_what_it_is() {
     for journal in ["has_journal", "^has_journal"] {
         let lab = Lab::new();
         let options = ["-t", "ext4", "-b", "1024", "-O", &format!("mmp,{journal}")];
-        let image = image(&lab, "in.img", &options);
+        let image = lab.plain_image("in.img", "24M", &options);
         let mounted = Mounted::read_write(&image).expect("a mount");
         let copy = lab.copy(&image, "copy.img");
         assert_ne!(mmp(&copy).get32("mmp_seq"), SEQ_CLEAN, "nothing to be seen here");
@@ -60,7 +51,7 @@ fn a_copy_of_a_mounted_filesystem_is_taken_for_what_it_is() {
 #[test]
 fn one_that_is_being_changed_is_refused() {
     let lab = Lab::new();
-    let clean = image(&lab, "in.img", &["-t", "ext4", "-O", "mmp,^metadata_csum"]);
+    let clean = lab.plain_image("in.img", "24M", &["-t", "ext4", "-O", "mmp,^metadata_csum"]);
     canonical(&clean, &[]);
     for (name, field, value, words) in [
         ("fsck", "mmp_seq", SEQ_FSCK, "e2fsck or a program like it is at work"),
@@ -74,7 +65,7 @@ fn one_that_is_being_changed_is_refused() {
     let image = lab.copy(&clean, "nowhere");
     superblock(&image).set("s_mmp_block", u64::MAX);
     refused(&image, &[], 4, &["s_mmp_block is 18446744073709551615"]);
-    let image = self::image(&lab, "checksum", &["-t", "ext4", "-O", "mmp"]);
+    let image = lab.plain_image("checksum", "24M", &["-t", "ext4", "-O", "mmp"]);
     mmp(&image).put("mmp_time", &[1]);
     refused(&image, &[], 4, &["MMP block", "bad checksum"]);
 }

@@ -5,12 +5,12 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use crate::support::disk::disk;
-use crate::support::kernel::{Loop, Mounted};
+use crate::support::kernel::{Loop, Mounted, sync};
 use crate::support::ran::Ran;
 use crate::support::tools::try_run;
 use crate::support::{Canon, Lab, Need, canon, fill, gate, run, tool};
 
-fn image(lab: &Lab, name: &str) -> PathBuf {
+fn ext4(lab: &Lab, name: &str) -> PathBuf {
     lab.mke2fs(name, "16M", &["-t", "ext4"])
 }
 
@@ -40,12 +40,12 @@ fn what_is_written_into_a_mounted_image_is_not_lost() {
         return;
     }
     let lab = Lab::new();
-    let (image, sound) = (image(&lab, "m.img"), image(&lab, "sound.img"));
+    let (image, sound) = (ext4(&lab, "m.img"), ext4(&lab, "sound.img"));
     symlink("m.img", lab.path("soft.img")).expect("a symlink");
     let mounted = Mounted::with_options(&image, "commit=600").expect("a mount");
     fs::write(mounted.path().join("x"), "important").expect("writing");
     // Else the kernel might write while the image is read.
-    run(tool("sync").arg("-f").arg(mounted.path()));
+    sync(mounted.path());
     for options in [&["--in-place"][..], &["--in-place", "-q"]] {
         for name in [&image, &lab.path("soft.img")] {
             refused_as_mounted(canon(options).arg(name).run(), &image, mounted.path());
@@ -87,7 +87,7 @@ fn other_names_of_a_mounted_image_are_known_by_its_inode() {
         return;
     }
     let lab = Lab::new();
-    let image = image(&lab, "m.img");
+    let image = ext4(&lab, "m.img");
     fs::hard_link(&image, lab.path("hard.img")).expect("a link");
     let mounted = Mounted::read_write(&image).expect("a mount");
     warned(canon(["ls"]).arg(lab.path("hard.img")).run().done(), &lab.path("hard.img"), mounted.path());
@@ -107,7 +107,7 @@ fn a_mount_for_reading_lacks_nothing_but_is_not_replaced() {
         return;
     }
     let lab = Lab::new();
-    let image = image(&lab, "m.img");
+    let image = ext4(&lab, "m.img");
     let mounted = Mounted::read_only(&image).expect("a mount");
     canon([&image, &lab.path("out.img")]).run().done().without_a_word();
     refused_as_mounted(canon(["--in-place"]).arg(&image).run(), &image, mounted.path());
@@ -145,12 +145,12 @@ fn a_partition_of_a_disk_is_found() {
     let lab = Lab::new();
     let path = lab.path("disk.img");
     let table = "label: dos\nstart=2048, size=32768, type=83\n";
-    disk(&path, 24, table, &[(1, &image(&lab, "part.img"))]);
+    disk(&path, 24, table, &[(1, &ext4(&lab, "part.img"))]);
     let device = Partitions::of(&path);
     let point = lab.folder("mnt");
     run(tool("mount").arg(device.first()).arg(&point));
     fs::write(point.join("x"), "important").expect("writing");
-    run(tool("sync").arg("-f").arg(&point));
+    sync(&point);
     refused_as_mounted(canon(["--in-place"]).arg(&path).run(), &path, &point);
     warned(canon(["ls", "--partition", "1"]).arg(&path).run().done(), &path, &point);
     let whole = device.0.path();
@@ -172,7 +172,7 @@ fn a_mount_in_another_namespace_counts() {
         return;
     }
     let lab = Lab::new();
-    let image = image(&lab, "m.img");
+    let image = ext4(&lab, "m.img");
     let point = lab.folder("mnt");
     let script = r#"mount -o loop "$0" "$1" && echo mounted && read -r _; umount "$1""#;
     let mut child = tool("unshare")
@@ -196,7 +196,7 @@ fn fuse2fs_counts_too() {
         return;
     }
     let lab = Lab::new();
-    let image = image(&lab, "m.img");
+    let image = ext4(&lab, "m.img");
     fill::fuse2fs(&image, |root| refused_as_mounted(canon(["--in-place"]).arg(&image).run(), &image, root));
 }
 
@@ -206,7 +206,7 @@ fn without_proc_nothing_is_refused_and_verbose_says_so() {
         return;
     }
     let lab = Lab::new();
-    let (image, out) = (image(&lab, "m.img"), lab.path("out.img"));
+    let (image, out) = (ext4(&lab, "m.img"), lab.path("out.img"));
     let script = r#"exec unshare --mount sh -c 'mount -t tmpfs none /sys && exec "$0" "$@"' "$0" "$@""#;
     let hidden = |options: &[&str]| Canon::script(script).args(options).args([&image, &out]).run().done();
     hidden(&[]).without_a_word();
@@ -219,10 +219,10 @@ fn a_replayed_journal_is_warned_of() {
         return;
     }
     let lab = Lab::new();
-    let image = image(&lab, "m.img");
+    let image = ext4(&lab, "m.img");
     let mounted = Mounted::with_options(&image, "commit=600").expect("a mount");
     fs::write(mounted.path().join("x"), "content").expect("writing");
-    run(tool("sync").arg("-f").arg(mounted.path()));
+    sync(mounted.path());
     let copy = lab.copy(&image, "copy.img");
     mounted.unmount();
     for arguments in [&["--check"][..], &["ls"], &["explain"]] {

@@ -14,16 +14,12 @@ use std::process::Command;
 use crate::support::canon::find_program;
 use crate::support::contents::sha256;
 use crate::support::ran::Ran;
+use crate::support::tools::project;
 use crate::support::tools::try_run;
-use crate::support::{Lab, canonical, run, tool};
+use crate::support::{Lab, canonical, tool};
 
 /// Earlier than most files of the images, so that it shows.
 const EPOCH: &str = "1000000000";
-
-/// A file or folder of the project.
-fn project(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
 
 /// A program that finds `ext4-canon` on its path, as one of a build system does.
 fn builder(program: impl AsRef<Path>) -> Command {
@@ -40,15 +36,8 @@ fn python() -> Command {
 }
 
 /// Two images of one tree that differ, as they come with the source.
-fn twins(lab: &Lab) -> [PathBuf; 2] {
-    let [a, b] = ["mke2fs", "kernel"].map(|name| {
-        let image = lab.path(&format!("{name}.img"));
-        run(tool("sh")
-            .args(["-c", "xz -dc \"$0\" >\"$1\""])
-            .arg(project(&format!("testdata/{name}.img.xz")))
-            .arg(&image));
-        image
-    });
+fn shipped_twins(lab: &Lab) -> [PathBuf; 2] {
+    let [a, b] = ["mke2fs", "kernel"].map(|name| lab.shipped(name));
     assert_ne!(sha256(&a), sha256(&b));
     [a, b]
 }
@@ -60,7 +49,7 @@ type Step<'a> = &'a dyn Fn(&Path, &Path) -> Ran;
 /// makes of them with `options`; and that it fails where it can't, and leaves no other product than what was built.
 fn makes_canonical(product: &str, options: &[&str], step: Step) {
     let lab = Lab::new();
-    let images = twins(&lab);
+    let images = shipped_twins(&lab);
     let expected = sha256(&canonical(&images[0], options));
     for (image, name) in images.iter().zip(["first", "second"]) {
         let folder = lab.folder(name);
@@ -97,6 +86,6 @@ fn leftovers(folder: &Path) -> usize {
 }
 
 /// What `sh` makes of a line.
-fn shell(line: &str, folder: &Path) -> Ran {
+fn run_line(line: &str, folder: &Path) -> Ran {
     try_run(builder("sh").args(["-c", line]).current_dir(folder))
 }

@@ -10,8 +10,6 @@ use ext4_canon::ondisk::quota::{
 
 use crate::support::fields::{Structure, block_size, structure, superblock};
 use crate::support::image::{block_of, debugfs, debugfs_read, patch, peek};
-use crate::support::listing::same_tree;
-use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
 
 /// Owners that make the radix tree fork at every level.
@@ -20,12 +18,7 @@ const PROJECTS: [(&str, u32); 3] = [("sizes/4096", 7), ("many", 70_000), ("links
 
 /// An image of [`tree::plain`] with many owners, without quotas yet.
 fn owned(lab: &Lab, name: &str, options: &[&str]) -> PathBuf {
-    let source = lab.path("source");
-    if !source.exists() {
-        fs::create_dir(&source).expect("a folder");
-        tree::plain(&source);
-    }
-    let image = lab.mke2fs_d(name, "32M", options, &source);
+    let image = lab.plain_image(name, "32M", options);
     let mut script = String::new();
     for number in 0..100_u32 {
         let file = format!("\"many/entry number {number:05} with a name\"");
@@ -145,8 +138,7 @@ fn files_are_those_that_tune2fs_makes() {
         }
         judge::same_by_debugfs(&image, &output);
         if gate(&[Need::Mounts]) {
-            let tree = |image: &Path| judge::kernel_tree(image).expect("a mount for reading");
-            same_tree(&tree(&image), &tree(&output));
+            judge::same_by_kernel(&image, &output);
         }
     }
 }
@@ -163,8 +155,7 @@ fn it_does_not_matter_who_made_them_and_when() {
     let early = owned(&lab, "early.img", &early);
     // Its files are as empty as the filesystem was; e2fsck counts again.
     let repaired = lab.copy(&early, "repaired.img");
-    let ran = try_run(tool("e2fsck").arg("-fy").arg(&repaired));
-    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    judge::repair(&repaired, &[]).with_code(1);
     assert_ne!(content(&early, 3), content(&repaired, 3), "nothing to be seen here");
     let output = canonical(&late, &[]);
     same_bytes(&output, &canonical(&early, &[]));
@@ -207,8 +198,7 @@ fn limits_and_grace_times_are_content() {
     assert_eq!(limits(&output, "group"), ["556 0 0 9 0"]);
     // e2fsck counts again, and writes new files, with the limits.
     let repaired = lab.copy(&stale, "repaired.img");
-    let ran = try_run(tool("e2fsck").arg("-fy").arg(&repaired));
-    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    judge::repair(&repaired, &[]).with_code(1);
     same_bytes(&output, &canonical(&repaired, &[]));
     // Nothing is over its limit by the timers' word.
     for (inode, id) in [(3, 555), (3, 70_000), (4, 556)] {
@@ -305,6 +295,6 @@ fn inline_symlinks_are_counted_as_e2fsck_counts_them() {
     let text = debugfs_read(&output, "list_quota user\n");
     assert!(text.contains("1234") && !text.contains("4321"), "{text}");
     let repaired = lab.copy(&late, "repaired.img");
-    assert_eq!(try_run(tool("e2fsck").arg("-fy").arg(&repaired)).code, Some(1), "nothing to be seen here");
+    judge::repair(&repaired, &[]).with_code(1);
     same_bytes(&output, &canonical(&repaired, &[]));
 }

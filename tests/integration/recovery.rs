@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use crate::support::dice::Dice;
 use crate::support::fields::needs_recovery;
 use crate::support::image::debugfs;
-use crate::support::kernel::Mounted;
-use crate::support::{Lab, Need, canon, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
+use crate::support::kernel::{Mounted, sync};
+use crate::support::tools::try_run;
+use crate::support::{Lab, Need, canon, canonical, gate, judge, refused, same_bytes, tool};
 
 /// Copies an image while it is mounted, with all that was done to it so far in the copy's journal
 /// or in its place.
@@ -16,7 +17,7 @@ fn crashed(lab: &Lab, options: &[&str], work: impl FnOnce(&Path) -> Vec<File>) -
     let image = lab.mke2fs("mounted.img", "24M", options);
     let mounted = Mounted::read_write(&image).expect("a mount");
     let open = work(mounted.path());
-    run(tool("sync").arg("-f").arg(mounted.path()));
+    sync(mounted.path());
     let copy = lab.copy(&image, "crashed.img");
     drop(open);
     mounted.unmount();
@@ -25,10 +26,9 @@ fn crashed(lab: &Lab, options: &[&str], work: impl FnOnce(&Path) -> Vec<File>) -
 
 /// Demands that an image has the form that it has after the kernel, or e2fsck, recovered it.
 fn recovers(lab: &Lab, image: &Path) -> PathBuf {
-    let by_kernel = lab.copy(image, "by-kernel.img");
-    fill::kernel(&by_kernel, |_| {});
+    let by_kernel = lab.by_kernel(image);
     let by_e2fsck = lab.copy(image, "by-e2fsck.img");
-    let ran = crate::support::tools::try_run(tool("e2fsck").arg("-p").arg(&by_e2fsck));
+    let ran = try_run(tool("e2fsck").arg("-p").arg(&by_e2fsck));
     assert!(ran.code.is_some_and(|code| code <= 1), "{ran:#?}");
     // The log holds bitmaps as well as what they count.
     let ran = canon(["--check"]).arg(image).run().with_code(1);
@@ -59,7 +59,7 @@ fn the_journal_is_replayed() {
                     let _ = fs::remove_dir_all(root.join(format!("folder{}", (number + 1) % 40)));
                     fs::create_dir(root.join(format!("folder{number}"))).expect("a folder");
                 }
-                run(tool("sync").arg("-f").arg(root));
+                sync(root);
             }
             Vec::new()
         });
@@ -103,10 +103,8 @@ fn deleted_files_that_were_open_are_gone() {
 #[test]
 fn a_filesystem_that_was_not_unmounted_may_be_whole() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
     for options in [&["-t", "ext2"][..], &["-t", "ext4"]] {
-        let clean = lab.mke2fs_d("clean.img", "16M", options, &source);
+        let clean = lab.plain_image("clean.img", "16M", options);
         let unclean = lab.copy(&clean, "unclean.img");
         debugfs(&unclean, "set_super_value state 0\n");
         same_bytes(&canonical(&clean, &[]), &canonical(&unclean, &[]));
@@ -116,9 +114,7 @@ fn a_filesystem_that_was_not_unmounted_may_be_whole() {
 #[test]
 fn errors_are_for_people_to_look_at() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let clean = lab.mke2fs_d("clean.img", "16M", &["-t", "ext4"], &source);
+    let clean = lab.plain_image("clean.img", "16M", &["-t", "ext4"]);
     for state in [2, 3] {
         let image = lab.copy(&clean, "error.img");
         debugfs(&image, &format!("set_super_value state {state}\n"));

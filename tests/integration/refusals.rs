@@ -7,7 +7,7 @@ use ext4_canon::ondisk::features::Incompat;
 use crate::support::dice::Dice;
 use crate::support::fields::superblock;
 use crate::support::image::debugfs;
-use crate::support::{Lab, refused, tree};
+use crate::support::{Lab, refused};
 
 #[test]
 fn several_at_once_are_all_named() {
@@ -66,9 +66,7 @@ fn unknown_and_ancient_flags_are_refused() {
 #[test]
 fn a_live_inode_without_a_name_is_lost_data() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4"], &source);
+    let image = lab.plain_image("in.img", "16M", &["-t", "ext4"]);
     debugfs(&image, "unlink /sizes/4096\n");
     refused(&image, &[], 4, &["is in use, but no directory names it"]);
 }

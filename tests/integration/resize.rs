@@ -1,13 +1,13 @@
 //! `--size`: another size of the filesystem, judged by resize2fs, which makes the same of it.
 
-use std::fs::{self, File};
+use std::fs::{self};
 use std::path::{Path, PathBuf};
 
 use crate::support::canon::tree_digest;
 use crate::support::dice::Dice;
 use crate::support::emulated::emulated;
 use crate::support::fields::{block_size, has_feature, superblock};
-use crate::support::image::{put_xattr, sizes};
+use crate::support::image::{put_xattr, set_length, sizes};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canon, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
@@ -35,9 +35,9 @@ const SHAPES: [&str; 20] = [
     "-t ext4 -O encrypt,stable_inodes -b 1024 -g 4096",
 ];
 
-/// Makes an image of 48 MiB.
-fn made(lab: &Lab, shape: &str, source: &Path) -> PathBuf {
-    lab.mke2fs_d("in.img", "48M", &shape.split(' ').collect::<Vec<_>>(), source)
+/// An image of 48 MiB, with the plain tree.
+fn of_shape(lab: &Lab, shape: &str) -> PathBuf {
+    lab.plain_image("in.img", "48M", &shape.split(' ').collect::<Vec<_>>())
 }
 
 /// The canonical image of another size, which was read again.
@@ -60,11 +60,10 @@ fn resized(lab: &Lab, image: &Path, bytes: u64) -> Option<PathBuf> {
     if ran.code != Some(0) {
         return None;
     }
-    let repaired = try_run(tool("e2fsck").arg("-fy").arg(&copy));
-    assert!(repaired.code.is_some_and(|code| code <= 1), "{repaired:#?}");
+    judge::repair(&copy, &[]);
     // It leaves a byte behind the new end.
     for length in [sizes(&copy).0, bytes] {
-        File::options().write(true).open(&copy).and_then(|file| file.set_len(length)).expect("a length");
+        set_length(&copy, length);
     }
     Some(copy)
 }
@@ -74,9 +73,7 @@ fn it_does_not_matter_whether_resize2fs_came_first() {
     let mut compared = 0;
     for shape in SHAPES {
         let lab = Lab::new();
-        let source = lab.folder("source");
-        tree::plain(&source);
-        let image = made(&lab, shape, &source);
+        let image = of_shape(&lab, shape);
         for (size, bytes) in
             [("26M", 26 << 20), ("30000001", 30_000_001), ("130M", 130 << 20), ("+5M", 53 << 20)]
         {
@@ -102,9 +99,7 @@ fn it_does_not_matter_whether_resize2fs_came_first() {
 fn the_smallest_size_is_the_same_from_any_other() {
     for shape in SHAPES {
         let lab = Lab::new();
-        let source = lab.folder("source");
-        tree::plain(&source);
-        let image = made(&lab, shape, &source);
+        let image = of_shape(&lab, shape);
         let least = sized(&image, "min");
         let (bytes, cluster) = sizes(&least);
         assert_eq!(length(&least), bytes, "{shape}");
@@ -163,11 +158,9 @@ fn the_kernel_can_grow_the_smallest_size() {
         return;
     }
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let image = lab.mke2fs_d("in.img", "48M", &["-t", "ext4", "-b", "1024"], &source);
+    let image = lab.plain_image("in.img", "48M", &["-t", "ext4", "-b", "1024"]);
     let output = sized(&image, "min");
-    File::options().write(true).open(&output).and_then(|file| file.set_len(300 << 20)).expect("a length");
+    set_length(&output, 300 << 20);
     emulated(&[&output], "mount -t ext4 /dev/vda /mnt\nfskeys grow /mnt 307200\numount /mnt\n");
     judge::fsck_silent(&output).expect("an image that grew");
     assert_eq!(sizes(&output).0, 300 << 20);
@@ -177,10 +170,7 @@ fn the_kernel_can_grow_the_smallest_size() {
 #[test]
 fn descriptors_take_the_place_that_was_reserved_for_them() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let image =
-        lab.mke2fs_d("in.img", "64M", &["-t", "ext4", "-b", "1024", "-g", "1024", "-N", "512"], &source);
+    let image = lab.plain_image("in.img", "64M", &["-t", "ext4", "-b", "1024", "-g", "1024", "-N", "512"]);
     let reserved = |image: &Path| superblock(image).get("s_reserved_gdt_blocks");
     let large = sized(&image, "640M");
     // 64 groups have 4 blocks of descriptors of 64 bytes, 640 have 40.
@@ -197,9 +187,7 @@ fn descriptors_take_the_place_that_was_reserved_for_them() {
 #[test]
 fn every_way_out_has_the_size() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let image = made(&lab, "-t ext4", &source);
+    let image = of_shape(&lab, "-t ext4");
     let wanted = sized(&image, "33554431");
     let shell = |script: &str| lab.shell(&format!("set -e; {script}")).run().done().stdout;
     shell(r#"cat in.img | "$0" -q --size 33554431 - - > piped.img"#);
@@ -238,11 +226,9 @@ fn meta_groups_of_the_kernel_come_and_go() {
         return;
     }
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
     let options = ["-t", "ext4", "-b", "1024", "-g", "1024", "-N", "512", "-J", "size=4"];
-    let image = lab.mke2fs_d("in.img", "24M", &options, &source);
-    File::options().write(true).open(&image).and_then(|file| file.set_len(5 << 30)).expect("a length");
+    let image = lab.plain_image("in.img", "24M", &options);
+    set_length(&image, 5 << 30);
     emulated(&[&image], "mount -t ext4 /dev/vda /mnt\nfskeys grow /mnt 5242880\numount /mnt\n");
     let first_meta_bg = superblock(&image).get("s_first_meta_bg");
     assert!(

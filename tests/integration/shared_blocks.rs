@@ -5,15 +5,13 @@ use std::path::{Path, PathBuf};
 
 use crate::support::dice::Dice;
 use crate::support::image::{debugfs, debugfs_read};
-use crate::support::tools::try_run;
-use crate::support::{Lab, canonical, judge, refused, same_bytes, tool, tree};
+use crate::support::{Lab, canonical, judge, refused, same_bytes, tree};
 
 const OPTIONS: [&str; 6] = ["-t", "ext4", "-b", "1024", "-O", "^resize_inode"];
 
 /// A tree with files that are alike in all or some of their blocks.
-fn source(lab: &Lab) -> PathBuf {
-    let source = lab.folder("source");
-    tree::plain(&source);
+fn tree_with_twins(lab: &Lab) -> PathBuf {
+    let source = lab.plain_tree();
     for name in ["twin1", "twin2", "twin3"] {
         fs::write(source.join(name), Dice::noise(3, 20_000)).expect("writing");
     }
@@ -49,8 +47,7 @@ fn shared(lab: &Lab, name: &str, size: &str, source: &Path) -> PathBuf {
     share(&image, "twin2", "twin1");
     share(&image, "twin3", "twin1");
     // It counts the free blocks anew, and leaves what is shared alone.
-    let ran = try_run(tool("e2fsck").arg("-fy").arg(&image));
-    assert_eq!(ran.code, Some(1), "{ran:#?}");
+    judge::repair(&image, &[]).with_code(1);
     assert_eq!(blocks(&image, "twin3", 20), blocks(&image, "twin1", 20));
     judge::fsck_silent(&image).expect("an image without faults");
     image
@@ -59,12 +56,11 @@ fn shared(lab: &Lab, name: &str, size: &str, source: &Path) -> PathBuf {
 #[test]
 fn each_file_gets_its_own_blocks() {
     let lab = Lab::new();
-    let source = source(&lab);
+    let source = tree_with_twins(&lab);
     let image = shared(&lab, "shared.img", "16M", &source);
     let never = lab.mke2fs_d("never.img", "16M", &OPTIONS, &source);
     let unshared = lab.copy(&image, "unshared.img");
-    let ran = try_run(tool("e2fsck").args(["-fy", "-E", "unshare_blocks"]).arg(&unshared));
-    assert!(matches!(ran.code, Some(0 | 1)), "{ran:#?}");
+    judge::repair(&unshared, &["-E", "unshare_blocks"]);
     assert_ne!(blocks(&unshared, "twin2", 1), blocks(&image, "twin2", 1), "nothing to be seen here");
     let output = canonical(&image, &["--verify"]);
     same_bytes(&output, &canonical(&never, &[]));
@@ -75,7 +71,7 @@ fn each_file_gets_its_own_blocks() {
 #[test]
 fn what_does_not_fit_is_told_by_how_much() {
     let lab = Lab::new();
-    let source = source(&lab);
+    let source = tree_with_twins(&lab);
     let image = shared(&lab, "in.img", "16M", &source);
     // All that is free goes into one file.
     let free = debugfs_read(&image, "show_super_stats -h\n");
@@ -87,21 +83,21 @@ fn what_does_not_fit_is_told_by_how_much() {
     let filler = lab.path("filler");
     fs::write(&filler, vec![1; (free - 24) * 1024]).expect("writing");
     debugfs(&image, &format!("write {} filler\n", filler.display()));
-    refused(&image, &[], 3, &["too few"]);
+    refused(&image, &[], 3, &["blocks, but there are 16384: ", " too few; make the image larger"]);
 }
 
 #[test]
 fn only_content_of_files_may_be_shared() {
     let lab = Lab::new();
-    let source = source(&lab);
+    let source = tree_with_twins(&lab);
     let image = shared(&lab, "in.img", "16M", &source);
     canonical(&image, &[]);
     // Without the feature, and by something that is no file.
     let without = lab.copy(&image, "without.img");
     debugfs(&without, "feature -shared_blocks\n");
-    refused(&without, &[], 4, &["also claimed by"]);
+    refused(&without, &[], 4, &["(/twin2), block map", "is also claimed by inode"]);
     let folder = lab.copy(&image, "folder.img");
     let [block] = blocks(&folder, "sizes", 1)[..] else { panic!("no block") };
     debugfs(&folder, &format!("set_inode_field twin2 block[5] {}\n", block.saturating_sub(3)));
-    refused(&folder, &[], 4, &["also claimed by"]);
+    refused(&folder, &[], 4, &["(/sizes), block map", "is also claimed by inode"]);
 }

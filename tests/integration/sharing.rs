@@ -20,7 +20,7 @@ fn rewrite(input: &Path, output: &Path) {
 }
 
 /// An image with a file that is worth sharing, one with a hole in it, and small ones.
-fn image(lab: &Lab, block_size: &str) -> std::path::PathBuf {
+fn with_large_file(lab: &Lab, block_size: &str) -> std::path::PathBuf {
     let source = lab.folder("source");
     // So that nothing lies where the canonical form has it.
     fs::write(source.join("a"), Dice::noise(1, 5000)).expect("writing");
@@ -49,7 +49,7 @@ fn long_runs_are_shared_and_the_bytes_are_the_same() {
     let mounted = Mounted::xfs(&disk).expect("a mount");
     for (block_size, replayed) in [("4096", false), ("1024", false), ("4096", true)] {
         let lab = Lab::new();
-        let image = image(&lab, block_size);
+        let image = with_large_file(&lab, block_size);
         if replayed {
             // The journal has another block for the middle of the large file.
             fs::write(lab.path("block"), Dice::noise(9, 4096)).expect("writing");
@@ -69,7 +69,7 @@ fn long_runs_are_shared_and_the_bytes_are_the_same() {
     }
     // From another filesystem, nothing can be shared, and all goes well.
     let lab = Lab::new();
-    let (image, output) = (image(&lab, "4096"), mounted.path().join("other.img"));
+    let (image, output) = (with_large_file(&lab, "4096"), mounted.path().join("other.img"));
     rewrite(&image, &output);
     rewrite(&image, &lab.path("out.img"));
     same_bytes(&output, &lab.path("out.img"));

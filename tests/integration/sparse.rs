@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::dice::Dice;
 use crate::support::image::patch;
-use crate::support::{Canon, Lab, Need, canon, canonical, gate, judge, run, same_bytes, tool, tree};
+use crate::support::{Canon, Lab, Need, canon, canonical, gate, judge, run, same_bytes, tool};
 
 /// Where fields lie in the header of a sparse image, by the names of libsparse.
 const MAJOR_VERSION: u64 = 4;
@@ -17,10 +17,8 @@ fn images_of_android() {
         return;
     }
     let lab = Lab::new();
-    let from = lab.folder("from");
-    tree::plain(&from);
     for (number, options) in [&["-t", "ext4"][..], &["-t", "ext2", "-b", "1024"]].iter().enumerate() {
-        let image = lab.mke2fs_d(&format!("{number}.img"), "64M", options, &from);
+        let image = lab.plain_image(&format!("{number}.img"), "64M", options);
         let expected = canonical(&image, &[]);
         // What their tools made is read.
         let sparse = image.with_extension("simg");

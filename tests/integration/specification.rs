@@ -1,17 +1,15 @@
 //! The example and the hashes of the specification, against real tools.
 
-use std::path::Path;
-
 use sha2::{Digest as _, Sha256};
 
 use crate::support::canon::find_program;
 use crate::support::contents::sha256;
 use crate::support::fields::superblock;
+use crate::support::tools::project;
 use crate::support::{Lab, Need, gate, judge, run, tool};
 
 fn page(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
-    std::fs::read_to_string(path).expect("reading")
+    std::fs::read_to_string(project("docs").join(name)).expect("reading")
 }
 
 /// What is between two lines of a page.

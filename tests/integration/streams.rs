@@ -1,22 +1,15 @@
 //! Images that go through pipes.
 
 use std::fs;
-use std::path::PathBuf;
 
 use crate::support::contents::sha256;
 use crate::support::disk::disk;
-use crate::support::{Lab, canonical, same_bytes, tree};
-
-fn image(lab: &Lab) -> PathBuf {
-    let from = lab.folder("from");
-    tree::plain(&from);
-    lab.mke2fs_d("in.img", "32M", &["-t", "ext4"], &from)
-}
+use crate::support::{Lab, canonical, same_bytes};
 
 #[test]
 fn what_comes_out_of_a_pipe_is_the_image() {
     let lab = Lab::new();
-    let expected = canonical(&image(&lab), &[]);
+    let expected = canonical(&lab.plain_image("in.img", "32M", &["-t", "ext4"]), &[]);
     for script in [
         r#""$0" in.img - > out.img"#,
         r#""$0" in.img - | cat > out.img"#,
@@ -44,7 +37,7 @@ fn what_comes_out_of_a_pipe_is_the_image() {
 #[test]
 fn a_disk_goes_through_a_pipe() {
     let lab = Lab::new();
-    let image = image(&lab);
+    let image = lab.plain_image("in.img", "32M", &["-t", "ext4"]);
     let path = lab.path("disk.img");
     disk(
         &path,
@@ -61,7 +54,7 @@ fn a_disk_goes_through_a_pipe() {
 #[test]
 fn trouble_with_pipes_is_told() {
     let lab = Lab::new();
-    image(&lab);
+    lab.plain_image("in.img", "32M", &["-t", "ext4"]);
     let ran = lab.shell(r#"{ "$0" -q in.img -; echo "code $?" >&2; } | true"#).run();
     let ran = ran.saying(&["standard output: writing the output: Broken pipe"]);
     assert!(ran.stderr.ends_with("code 5\n"), "{ran:?}");

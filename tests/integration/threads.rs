@@ -6,8 +6,7 @@ use crate::support::{Lab, Need, canonical, fill, gate, same_bytes, tree};
 #[test]
 fn one_thread_and_many_write_the_same_bytes() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
+    let source = lab.plain_tree();
     for name in ["b", "c", "d"] {
         std::fs::create_dir(source.join(name)).expect("a folder");
         tree::plain(&source.join(name));

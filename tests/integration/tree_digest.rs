@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::support::image::debugfs;
 use crate::support::kernel::Mounted;
 use crate::support::listing::{paths, same_tree};
+use crate::support::tools::project;
 use crate::support::{Lab, Need, canon, fill, gate, run, tool, tree};
 
 fn counted_tree_digest(image: &Path) -> String {
@@ -29,8 +30,7 @@ fn sha256_of(lab: &Lab, text: &str) -> String {
 #[test]
 fn one_tree_has_one_digest_whatever_holds_it() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
+    let source = lab.plain_tree();
     // mke2fs 1.47 with inline_data cuts the hole at its end.
     fs::remove_file(source.join("sizes/gaps")).unwrap();
     let ways: [(&str, &[&str]); 5] = [
@@ -90,10 +90,10 @@ fn a_second_implementation_on_a_mounted_tree_agrees() {
     });
     for image in [&image, &copied] {
         let mounted = Mounted::read_only(image).expect("mounting");
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tree_digest.py");
+        let script = project("tests/tree_digest.py");
         let python = |more: &[&str]| {
             let mut command = tool("python3");
-            run(command.arg(script).args(more).arg(mounted.path()))
+            run(command.arg(&script).args(more).arg(mounted.path()))
         };
         same_tree(&python(&["--text"]), &text(image));
         assert_eq!(python(&[]).trim_end(), counted_tree_digest(image));
@@ -131,13 +131,11 @@ fn the_example_of_the_specification_is_true() {
 #[test]
 fn lists_of_digests_of_trees_can_be_checked() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
-    let image = lab.mke2fs_d("a.img", "16M", &["-t", "ext4"], &source);
+    let image = lab.plain_image("a.img", "16M", &["-t", "ext4"]);
     let list = lab.path("list");
     fs::write(&list, canon(["digest", "--tree"]).arg(&image).run().done().stdout).unwrap();
     // Another filesystem under the same name.
-    lab.mke2fs_d("a.img", "12M", &["-t", "ext2", "-b", "1024"], &source);
+    lab.plain_image("a.img", "12M", &["-t", "ext2", "-b", "1024"]);
     canon(["digest", "--tree", "--check"]).arg(&list).run().done().printing(&[": OK\n"]);
     canon(["digest", "--check"]).arg(&list).run().with_code(1).printing(&[": FAILED\n"]);
     let json = canon(["digest", "--tree", "--json"]).arg(&image).run().done().json();
@@ -147,8 +145,7 @@ fn lists_of_digests_of_trees_can_be_checked() {
 #[test]
 fn files_are_printed_as_they_are() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
+    let source = lab.plain_tree();
     // mke2fs 1.47 with inline_data cuts the hole at its end.
     fs::remove_file(source.join("sizes/gaps")).unwrap();
     symlink("/sizes/../links", source.join("way")).unwrap();
@@ -179,8 +176,7 @@ fn files_are_printed_as_they_are() {
 #[test]
 fn listings_for_programs_say_the_same() {
     let lab = Lab::new();
-    let source = lab.folder("source");
-    tree::plain(&source);
+    let source = lab.plain_tree();
     let image = lab.mke2fs_d("a.img", "16M", &["-t", "ext4"], &source);
     debugfs(&image, "ea_set /sizes/1 user.x text\nmknod null c 1 3\n");
     let json = canon(["ls", "--json", "--digests"]).arg(&image).run().done().json();

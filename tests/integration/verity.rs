@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::dice::Dice;
 use crate::support::emulated::emulated;
-use crate::support::image::{debugfs, put_verity_file};
+use crate::support::image::{blocks_of, debugfs, put_verity_file};
 use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
 
 const OPTIONS: [&str; 6] = ["-t", "ext4", "-b", "4096", "-O", "verity,encrypt"];
@@ -165,6 +165,6 @@ fn what_lies_before_the_tree_is_dropped() {
     same_bytes(&written, &canonical(&image, &[]));
     debugfs(&image, "fallocate file 5 9\n");
     same_bytes(&written, &canonical(&image, &[]));
-    let blocks = crate::support::image::blocks_of(&written, "/file");
+    let blocks = blocks_of(&written, "/file");
     assert_eq!(blocks.len(), 3 + 4, "{blocks:?}");
 }

@@ -28,10 +28,8 @@ fn one_form(images: &[PathBuf], tree: &Path) {
     judge::kernel_works(&outputs[0]).expect("the kernel works on it");
 }
 
-/// A way to put a tree into an empty image.
-type Writer = fn(&Path, &Path);
-
-const WRITERS: [Writer; 3] = [
+/// Ways of the kernel.
+const WRITERS: [fill::Writer; 3] = [
     |image, source| fill::kernel(image, |root| fill::copy(source, root)),
     |image, source| {
         fill::kernel(image, |root| fill::copy_in_order(source, root, &fill::backwards(source)));

@@ -6,15 +6,17 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{compare, tree_differences, verdicts_are_right};
+use crate::support::listing::paths;
 use crate::support::{Lab, canon, tree};
 
 /// Every name, and the groups that are one inode on each side. What is to be told: the path, and the path
 /// of which it is a hard link on each side.
-type Case = (&'static [&'static str], [&'static [&'static [&'static str]]; 2], &'static [[&'static str; 3]]);
+type LinkCase =
+    (&'static [&'static str], [&'static [&'static [&'static str]]; 2], &'static [[&'static str; 3]]);
 
 const NONE: &str = "";
 
-const CASES: &[Case] = &[
+const CASES: &[LinkCase] = &[
     // Split, and merged.
     (&["a", "b"], [&[&["a", "b"]], &[]], &[["/b", "/a", NONE]]),
     (&["a", "b"], [&[], &[&["a", "b"]]], &[["/b", NONE, "/a"]]),
@@ -50,7 +52,7 @@ fn linked_folder(lab: &Lab, name: &str, names: &[&str], groups: &[&[&str]]) -> s
             None => fs::write(&path, "the same").expect("writing"),
         }
     }
-    for path in crate::support::listing::paths(&root) {
+    for path in paths(&root) {
         tree::set_mtime(&root.join(path), tree::SOME_TIME, 0);
     }
     tree::set_mtime(&root, tree::SOME_TIME, 0);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::dice::Dice;
 use crate::support::image::{debugfs, put_encryption_context, put_verity_file, put_xattr};
-use crate::support::kernel::Mounted;
+use crate::support::kernel::{Mounted, sync};
 use crate::support::{Lab, judge, run, tool, tree};
 
 /// What happens to an image that mke2fs made.
@@ -225,7 +225,7 @@ fn cut(lab: &Lab, image: &Path, options: &str, work: impl FnOnce(&Path) -> Vec<F
     fs::rename(root.join("file1024"), root.join("deep/moved")).expect("renaming");
     fs::remove_file(root.join("new/file3")).expect("removing");
     fs::write(root.join("new/file9"), Dice::noise(9, 3000)).expect("writing");
-    run(tool("sync").arg("-f").arg(root));
+    sync(root);
     let open = work(root);
     run(tool("xfs_io").args(["-x", "-c", "shutdown -f"]).arg(root));
     drop(open);
@@ -238,7 +238,7 @@ fn fast_commits(lab: &Lab, image: &Path) -> PathBuf {
         let mounted = Mounted::read_write(image).expect("a mount");
         let root = mounted.path();
         let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all()).expect("fsync");
-        run(tool("sync").arg("-f").arg(root));
+        sync(root);
         for number in 0..4 {
             let name = root.join(format!("deep/new{number}"));
             fs::write(&name, Dice::noise(number, 2000)).expect("writing");

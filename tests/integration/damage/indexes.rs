@@ -21,7 +21,7 @@ const COUNT: usize = offset_of!(DxCountLimit, count);
 
 /// A root or an interior node.
 #[derive(Clone, Copy, Debug)]
-struct Node {
+struct IndexNode {
     part: Part,
     owner: u32,
     is_root: bool,
@@ -30,7 +30,7 @@ struct Node {
     count: usize,
 }
 
-impl Node {
+impl IndexNode {
     /// Where the hash of an entry lies; that of the first is not there. The block follows.
     fn entry(&self, index: usize) -> usize {
         self.head + index * htree::ENTRY_SIZE
@@ -42,7 +42,7 @@ impl Node {
 }
 
 /// The roots and interior nodes of all indexes, as far as one can see.
-fn nodes(anatomy: &Anatomy, canvas: &Canvas) -> Vec<Node> {
+fn nodes(anatomy: &Anatomy, canvas: &Canvas) -> Vec<IndexNode> {
     let node = |part: &Part| {
         let Kind::Directory(owner, _, is_root) = part.kind else { return None };
         let block = canvas.get(part.start, part.length);
@@ -62,7 +62,7 @@ fn nodes(anatomy: &Anatomy, canvas: &Canvas) -> Vec<Node> {
         // A root may also be an entry of eight bytes more.
         let most = (part.length - head) / htree::ENTRY_SIZE;
         let sensible = (1..=limit).contains(&count) && usize::from(limit) <= most;
-        (looks_right && sensible).then_some(Node {
+        (looks_right && sensible).then_some(IndexNode {
             part: *part,
             owner,
             is_root,
@@ -76,7 +76,7 @@ fn nodes(anatomy: &Anatomy, canvas: &Canvas) -> Vec<Node> {
 /// A damage of an index, at a place that `dice` picks; `None` where the image has nothing for it.
 pub fn in_index(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
     let all = nodes(anatomy, canvas);
-    let roots: Vec<Node> = all.iter().filter(|node| node.is_root).copied().collect();
+    let roots: Vec<IndexNode> = all.iter().filter(|node| node.is_root).copied().collect();
     let node = *dice.pick(if number >= 12 { &roots } else { &all })?;
     let words = match number {
         0..8 => in_entries(number, &node, &all, anatomy, canvas, dice)?,
@@ -89,15 +89,14 @@ pub fn in_index(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mu
 
 fn in_entries(
     number: usize,
-    node: &Node,
-    all: &[Node],
+    node: &IndexNode,
+    all: &[IndexNode],
     anatomy: &Anatomy,
     canvas: &mut Canvas,
     dice: &mut Dice,
 ) -> Option<&'static str> {
     let (part, last) = (&node.part, node.count - 1);
     let (index, other) = (dice.roll(node.count), dice.roll(node.count));
-    let word = |canvas: &Canvas, at: usize| le32(&canvas.bytes, at);
     match number {
         0 | 1 if last >= 2 => {
             // Two neighbours, the first aside: its hash is not there.
@@ -108,15 +107,10 @@ fn in_entries(
             change(anatomy, canvas, part, at + htree::ENTRY_SIZE, &one);
             Some("two entries, or only their hashes, changed places")
         }
-        2 => {
-            let far = [0x00FF_FFFF, 0x0FFF_FFFF, u32::MAX, 1000][dice.roll(4)];
-            change(anatomy, canvas, part, node.block(index), &far.to_le_bytes());
-            Some("an entry leads beyond the end")
-        }
-        3 => {
-            let block = word(canvas, node.block(other))?;
+        2 | 3 | 6 => {
+            let (block, words) = another_block(number, node.block(other), all, canvas, dice)?;
             change(anatomy, canvas, part, node.block(index), &block.to_le_bytes());
-            Some("two entries lead to one block")
+            Some(words)
         }
         4 if last >= 1 => {
             let at = node.entry(1 + dice.roll(last));
@@ -134,14 +128,9 @@ fn in_entries(
             change(anatomy, canvas, part, two, &first);
             Some("two blocks changed places")
         }
-        6 => {
-            let block = if dice.roll(2) == 0 { 0 } else { word(canvas, dice.pick(all)?.block(0))? };
-            change(anatomy, canvas, part, node.block(index), &block.to_le_bytes());
-            Some("an entry leads to the root, or down another way")
-        }
         7 if last >= 1 => {
             let at = node.entry(1 + dice.roll(last));
-            let hash = word(canvas, at)? ^ [1, 2, 1 << 31, 1 << 20][dice.roll(4)];
+            let hash = le32(&canvas.bytes, at)? ^ [1, 2, 1 << 31, 1 << 20][dice.roll(4)];
             change(anatomy, canvas, part, at, &hash.to_le_bytes());
             Some("an entry has another hash")
         }
@@ -149,7 +138,26 @@ fn in_entries(
     }
 }
 
-fn in_counts(number: usize, node: &Node, anatomy: &Anatomy, canvas: &mut Canvas) -> &'static str {
+/// The block that an entry is made to lead to; `other` is where another entry has its own.
+fn another_block(
+    number: usize,
+    other: usize,
+    all: &[IndexNode],
+    canvas: &Canvas,
+    dice: &mut Dice,
+) -> Option<(u32, &'static str)> {
+    let block_at = |at: usize| le32(&canvas.bytes, at);
+    Some(match number {
+        2 => ([0x00FF_FFFF, 0x0FFF_FFFF, u32::MAX, 1000][dice.roll(4)], "an entry leads beyond the end"),
+        3 => (block_at(other)?, "two entries lead to one block"),
+        _ => {
+            let block = if dice.roll(2) == 0 { 0 } else { block_at(dice.pick(all)?.block(0))? };
+            (block, "an entry leads to the root, or down another way")
+        }
+    })
+}
+
+fn in_counts(number: usize, node: &IndexNode, anatomy: &Anatomy, canvas: &mut Canvas) -> &'static str {
     let limit = le16(&canvas.bytes, node.head + LIMIT).unwrap_or(0);
     let count = le16(&canvas.bytes, node.head + COUNT).unwrap_or(0);
     let (offset, value, words) = match number {
@@ -164,7 +172,7 @@ fn in_counts(number: usize, node: &Node, anatomy: &Anatomy, canvas: &mut Canvas)
 
 fn in_root(
     number: usize,
-    node: &Node,
+    node: &IndexNode,
     anatomy: &Anatomy,
     canvas: &mut Canvas,
     dice: &mut Dice,
@@ -186,7 +194,7 @@ fn in_root(
 
 fn around_an_index(
     number: usize,
-    node: &Node,
+    node: &IndexNode,
     anatomy: &Anatomy,
     canvas: &mut Canvas,
     dice: &mut Dice,

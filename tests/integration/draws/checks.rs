@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::choices::Choices;
-use super::{Draw, Log};
+use super::{Draw, Notes};
 use crate::support::canon::{rewritten, sound, tree_digest, unchanged};
 use crate::support::dice::Dice;
 use crate::support::disk::{SECTOR, cut_out, disk};
@@ -21,14 +21,14 @@ pub struct Images {
     pub second: PathBuf,
 }
 
-/// What the tool did, with the command in the log.
-fn ran(log: &Log, image: &Path, options: &[&str]) -> Result<PathBuf, Ran> {
-    log.say(format!("ext4-canon {} {} OUT", options.join(" "), image.display()));
+/// What the tool did, with the command in the notes.
+fn ran(notes: &Notes, image: &Path, options: &[&str]) -> Result<PathBuf, Ran> {
+    notes.say(format!("ext4-canon {} {} OUT", options.join(" "), image.display()));
     rewritten(image, options)
 }
 
-fn done(log: &Log, image: &Path, options: &[&str]) -> PathBuf {
-    ran(log, image, options).unwrap_or_else(|ran| panic!("{options:?}: {ran:#?}"))
+fn done(notes: &Notes, image: &Path, options: &[&str]) -> PathBuf {
+    ran(notes, image, options).unwrap_or_else(|ran| panic!("{options:?}: {ran:#?}"))
 }
 
 /// Whether an error says that there is too little room, and nothing else.
@@ -40,10 +40,10 @@ fn is_too_small(ran: &Ran) -> bool {
 }
 
 /// Demands everything of a draw; returns words for what was special, to be counted.
-pub fn demand(draw: &Draw, images: &Images, log: &Log) -> Vec<&'static str> {
+pub fn demand(draw: &Draw, images: &Images, notes: &Notes) -> Vec<&'static str> {
     let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
     let mut special = Vec::new();
-    let output = match ran(log, &images.first, &words) {
+    let output = match ran(notes, &images.first, &words) {
         Ok(output) => Some(output),
         Err(ran) if is_too_small(&ran) => {
             special.push("does not fit");
@@ -58,11 +58,11 @@ pub fn demand(draw: &Draw, images: &Images, log: &Log) -> Vec<&'static str> {
         same_trees(&images.first, output, &draw.choices);
         special.extend(independent(draw, images, output));
     }
-    meets(log, images, output.as_deref(), &words);
-    let least = smallest(draw, images, output.as_deref(), log);
-    special.extend(at_another_size(draw, images, &least, log));
+    meets(notes, images, output.as_deref(), &words);
+    let least = smallest(draw, images, output.as_deref(), notes);
+    special.extend(at_another_size(draw, images, &least, notes));
     if let Some(output) = &output {
-        special.extend(on_a_disk(draw, images, output, log));
+        special.extend(on_a_disk(draw, images, output, notes));
     }
     special
 }
@@ -103,8 +103,8 @@ fn independent(draw: &Draw, images: &Images, output: &Path) -> Option<&'static s
 }
 
 /// The second image has the same form.
-fn meets(log: &Log, images: &Images, output: Option<&Path>, words: &[&str]) {
-    match (output, ran(log, &images.second, &[words, &["--verify"]].concat())) {
+fn meets(notes: &Notes, images: &Images, output: Option<&Path>, words: &[&str]) {
+    match (output, ran(notes, &images.second, &[words, &["--verify"]].concat())) {
         (Some(output), Ok(second)) => same_bytes(output, &second),
         (None, Err(ran)) if is_too_small(&ran) => {}
         (_, result) => panic!("the second image: {result:#?}"),
@@ -112,10 +112,10 @@ fn meets(log: &Log, images: &Images, output: Option<&Path>, words: &[&str]) {
 }
 
 /// The least size: it is one, it is the least, and it is the same however it is asked for.
-fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, log: &Log) -> PathBuf {
+fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, notes: &Notes) -> PathBuf {
     let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
     let with = |size: &'static str| [&words[..], &["--size", size]].concat();
-    let least = done(log, &images.first, &with("min"));
+    let least = done(notes, &images.first, &with("min"));
     let (bytes, cluster) = sizes(&least);
     assert_eq!(least.metadata().unwrap().len(), bytes, "bytes of the least size");
     if draw.geometry.has("mmp") {
@@ -127,10 +127,10 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, log: &Log) -> P
     unchanged(&least, &with("min"));
     let number = bytes.to_string();
     let exactly = [&words[..], &["--verify", "--size", &number]].concat();
-    same_bytes(&least, &done(log, &images.first, &exactly));
-    same_bytes(&least, &done(log, &images.second, &with("min")));
+    same_bytes(&least, &done(notes, &images.first, &exactly));
+    same_bytes(&least, &done(notes, &images.second, &with("min")));
     let less = (bytes - cluster).to_string();
-    match ran(log, &images.first, &[&words[..], &["--size", &less]].concat()) {
+    match ran(notes, &images.first, &[&words[..], &["--size", &less]].concat()) {
         Err(ran) if is_too_small(&ran) => {}
         result => panic!("with {less} bytes, one cluster less than the least: {result:#?}"),
     }
@@ -138,7 +138,7 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, log: &Log) -> P
     let mut dice = Dice::new(draw.sizes.0);
     for _ in 0..2 {
         let less = (bytes - cluster).saturating_sub(dice.scaled(1, bytes / 2)).to_string();
-        match ran(log, &images.first, &[&words[..], &["--size", &less]].concat()) {
+        match ran(notes, &images.first, &[&words[..], &["--size", &less]].concat()) {
             Err(ran) if is_too_small(&ran) => {}
             result => panic!("{less} bytes are less than the least: {result:#?}"),
         }
@@ -153,12 +153,12 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, log: &Log) -> P
 }
 
 /// Another size, in bytes or as a difference.
-fn at_another_size(draw: &Draw, images: &Images, least: &Path, log: &Log) -> Option<&'static str> {
+fn at_another_size(draw: &Draw, images: &Images, least: &Path, notes: &Notes) -> Option<&'static str> {
     let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
     let least = sizes(least).0;
     let (size, is_more) = draw.size(least, sizes(&images.first).0);
     let options = [&words[..], &["--size", &size]].concat();
-    let output = match ran(log, &images.first, &options) {
+    let output = match ran(notes, &images.first, &options) {
         Ok(output) => output,
         Err(ran) if is_too_small(&ran) && ran.code == Some(3) && !is_more => {
             return Some("a larger size does not fit");
@@ -171,12 +171,12 @@ fn at_another_size(draw: &Draw, images: &Images, least: &Path, log: &Log) -> Opt
     }
     same_trees(&images.first, &output, &draw.choices);
     unchanged(&output, if is_more { &words } else { &options });
-    same_bytes(&output, &done(log, &images.second, &options));
+    same_bytes(&output, &done(notes, &images.second, &options));
     None
 }
 
 /// In a partition, the same bytes; around it, those of before.
-fn on_a_disk(draw: &Draw, images: &Images, output: &Path, log: &Log) -> Option<&'static str> {
+fn on_a_disk(draw: &Draw, images: &Images, output: &Path, notes: &Notes) -> Option<&'static str> {
     let length = output.metadata().unwrap().len();
     let table = draw.table?;
     if length > 64 << 20 {
@@ -187,7 +187,7 @@ fn on_a_disk(draw: &Draw, images: &Images, output: &Path, log: &Log) -> Option<&
     let script = format!("label: {table}\nstart=2MiB, size={mebibytes}MiB\n");
     disk(&disk_image, mebibytes + 4, &script, &[(2, &images.first)]);
     let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
-    let whole = done(log, &disk_image, &words);
+    let whole = done(notes, &disk_image, &words);
     let part = disk_image.with_extension("part");
     cut_out(&whole, 2 << 20, length, &part);
     same_bytes(output, &part);

@@ -11,9 +11,10 @@ use super::tree::Tree;
 use crate::support::dice::Dice;
 use crate::support::image::{debugfs, root_as_in};
 use crate::support::kernel::Mounted;
+use crate::support::listing::paths;
 use crate::support::ran::Ran;
 use crate::support::tools::try_run;
-use crate::support::{Lab, fill, run, tool, tree};
+use crate::support::{Lab, fill, judge, run, tool, tree};
 
 /// Options of mke2fs that leave no trace: some after -E, and others.
 type Traceless = (Vec<String>, Vec<String>);
@@ -131,7 +132,7 @@ impl Site<'_> {
         let is_packed = options.iter().any(|option| option.contains("packed_meta_blocks"));
         let spoilt = from.is_some() && is_spoilt_by_e2fsck(self.geometry, self.tree);
         if is_packed && !spoilt && !self.geometry.has("mmp") {
-            mend(&image, "-fy");
+            judge::repair(&image, &[]);
         }
         if let Some(hash) = self.geometry.hash.filter(|_| !self.geometry.has("mmp")) {
             debugfs(&image, &format!("set_super_value def_hash_version {hash}\n"));
@@ -210,7 +211,7 @@ impl Site<'_> {
         match history.filling {
             Filling::Kernel | Filling::Renamed => {
                 let done = if history.filling == Filling::Kernel {
-                    self.by_kernel(history, &image, &mut dice)
+                    self.fill_by_kernel(history, &image, &mut dice)
                 } else {
                     self.renamed(history, &image, &mut dice)
                 };
@@ -236,7 +237,7 @@ impl Site<'_> {
         let mended = by_kernel && !self.geometry.has("filetype");
         let spoilt = is_spoilt_by_e2fsck(self.geometry, self.tree);
         if (history.rebuilt || mended) && !spoilt && !self.geometry.has("mmp") {
-            mend(&image, if history.rebuilt { "-fyD" } else { "-fy" });
+            judge::repair(&image, if history.rebuilt { &["-D"] } else { &[] });
         }
         Ok(image)
     }
@@ -253,8 +254,8 @@ impl Site<'_> {
         Ok(image)
     }
 
-    fn by_kernel(&self, history: &History, image: &Path, dice: &mut Dice) -> Result<(), String> {
-        let mut order = crate::support::listing::paths(self.source);
+    fn fill_by_kernel(&self, history: &History, image: &Path, dice: &mut Dice) -> Result<(), String> {
+        let mut order = paths(self.source);
         dice.shuffle(&mut order);
         let mounted = Mounted::read_write(image)?;
         let room = rustix::fs::statvfs(mounted.path()).expect("statvfs");
@@ -331,20 +332,8 @@ impl Site<'_> {
         if history.clutter == 0 || field("Free blocks:") < 600 || field("Free inodes:") < 10 {
             return;
         }
-        let junk = self.lab.path("junk");
-        fs::write(&junk, Dice::noise(9, 20_000)).expect("writing");
-        let junk = junk.display();
-        debugfs(
-            image,
-            &format!("write {junk} junk1\nwrite {junk} junk2\nmkdir old\nrm junk1\nrm junk2\nrmdir old\n"),
-        );
+        fill::clutter_by_debugfs(image);
     }
-}
-
-/// Has e2fsck repair an image.
-fn mend(image: &Path, how: &str) {
-    let ran = try_run(tool("e2fsck").arg(how).arg(image));
-    assert!(matches!(ran.code, Some(0 | 1)), "e2fsck {how}: {ran:#?}");
 }
 
 fn write_clutter(root: &Path, count: usize, dice: &mut Dice) {

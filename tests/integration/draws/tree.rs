@@ -39,7 +39,7 @@ pub struct Limits {
 
 /// Bytes of a file that are written; the rest are holes.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct Stretch {
     at: u64,
     length: u64,
     /// Whether zeros are written.
@@ -52,7 +52,7 @@ pub enum Node {
     File {
         seed: u64,
         size: u64,
-        parts: Vec<Part>,
+        stretches: Vec<Stretch>,
     },
     Folder,
     Symlink(usize),
@@ -209,7 +209,9 @@ impl Tree {
         let size = self.limits.block_size;
         let of_item = |item: &Item| {
             let own = match &item.node {
-                Node::File { parts, .. } => parts.iter().map(|part| part.length + 2 * size).sum(),
+                Node::File { stretches, .. } => {
+                    stretches.iter().map(|stretch| stretch.length + 2 * size).sum()
+                }
                 Node::Folder | Node::Symlink(60..) => size,
                 _ => 0,
             };
@@ -257,11 +259,14 @@ impl Tree {
             ("devices", any(|item| matches!(item.node, Node::Special(_, 1.., _)))),
             ("long symlinks", any(|item| matches!(item.node, Node::Symlink(60..)))),
             ("far blocks", any(far)),
-            ("many extents", any(|item| matches!(&item.node, Node::File { parts, .. } if parts.len() > 60))),
+            (
+                "many extents",
+                any(|item| matches!(&item.node, Node::File { stretches, .. } if stretches.len() > 60)),
+            ),
             (
                 "written zeros",
                 any(
-                    |item| matches!(&item.node, Node::File { parts, .. } if parts.iter().any(|part| part.zeros)),
+                    |item| matches!(&item.node, Node::File { stretches, .. } if stretches.iter().any(|stretch| stretch.zeros)),
                 ),
             ),
             ("many names", self.items.len() > 60),
@@ -334,17 +339,17 @@ impl Tree {
 impl Item {
     fn make(&self, path: &Path) {
         match &self.node {
-            Node::File { seed, size, parts } => {
+            Node::File { seed, size, stretches } => {
                 let file = File::create(path).expect("a file");
                 file.set_len(*size).expect("a length");
-                for part in parts {
-                    let length = usize::try_from(part.length).expect("a length");
+                for stretch in stretches {
+                    let length = usize::try_from(stretch.length).expect("a length");
                     let mut bytes =
-                        if part.zeros { vec![0; length] } else { Dice::noise(seed ^ part.at, length) };
-                    if let Some(last) = bytes.last_mut().filter(|_| !part.zeros) {
+                        if stretch.zeros { vec![0; length] } else { Dice::noise(seed ^ stretch.at, length) };
+                    if let Some(last) = bytes.last_mut().filter(|_| !stretch.zeros) {
                         *last |= 1;
                     }
-                    file.write_all_at(&bytes, part.at).expect("writing");
+                    file.write_all_at(&bytes, stretch.at).expect("writing");
                 }
             }
             Node::Symlink(length) => symlink("t".repeat(*length), path).expect("a symlink"),
@@ -392,9 +397,10 @@ fn special(dice: &mut Dice, limits: Limits) -> Node {
 fn file(dice: &mut Dice, limits: Limits) -> Node {
     let block = limits.block_size;
     let seed = dice.number();
-    let whole = |size| Node::File { seed, size, parts: vec![Part { at: 0, length: size, zeros: false }] };
+    let whole =
+        |size| Node::File { seed, size, stretches: vec![Stretch { at: 0, length: size, zeros: false }] };
     match dice.roll(16) {
-        0 => Node::File { seed, size: 0, parts: Vec::new() },
+        0 => Node::File { seed, size: 0, stretches: Vec::new() },
         1..=4 => whole(dice.scaled(1, 300)),
         5 | 6 => whole((block * dice.between(1, 20)).saturating_add_signed(dice.one(&[-1, 0, 1]))),
         7..=9 => whole(dice.scaled(block, 200_000)),
@@ -410,18 +416,18 @@ fn file(dice: &mut Dice, limits: Limits) -> Node {
 fn zeros(dice: &mut Dice, seed: u64, block: u64) -> Node {
     let size = dice.scaled(1, 60 * block);
     let step = if dice.chance(50) { block } else { 1 };
-    let parts = (0..dice.between(0, 4)).map(|_| {
+    let stretches = (0..dice.between(0, 4)).map(|_| {
         let at = dice.between(0, size - 1) / step * step;
-        Part { at, length: dice.between(1, (size - at).min(20 * block)), zeros: dice.chance(50) }
+        Stretch { at, length: dice.between(1, (size - at).min(20 * block)), zeros: dice.chance(50) }
     });
-    Node::File { seed, size, parts: parts.collect() }
+    Node::File { seed, size, stretches: stretches.collect() }
 }
 
 /// Every other block: extents enough for a tree of one level or two.
 fn many_extents(dice: &mut Dice, seed: u64, block: u64) -> Node {
     let count = dice.scaled(3, if block == 1024 { 600 } else { 100 });
-    let part = |number| Part { at: 2 * number * block, length: block, zeros: false };
-    Node::File { seed, size: (2 * count - 1) * block, parts: (0..count).map(part).collect() }
+    let stretch = |number| Stretch { at: 2 * number * block, length: block, zeros: false };
+    Node::File { seed, size: (2 * count - 1) * block, stretches: (0..count).map(stretch).collect() }
 }
 
 /// Blocks far away, that block maps of all levels lead to.
@@ -431,16 +437,16 @@ fn far(dice: &mut Dice, seed: u64, limits: Limits) -> Node {
     let end = if limits.large_file { 1 << 32 } else { 1 << 31 };
     let pointers = block / 4;
     let levels = [12, 12 + pointers, 12 + pointers + pointers * pointers];
-    let mut parts = vec![Part { at: 0, length: block, zeros: false }];
+    let mut stretches = vec![Stretch { at: 0, length: block, zeros: false }];
     for level in levels.into_iter().take(1 + dice.roll(3)) {
         let logical = (level + dice.between(0, 3)).saturating_sub(dice.between(0, 2));
-        if (logical + 1) * block < end && parts.iter().all(|part| part.at != logical * block) {
-            parts.push(Part { at: logical * block, length: dice.between(1, block), zeros: false });
+        if (logical + 1) * block < end && stretches.iter().all(|stretch| stretch.at != logical * block) {
+            stretches.push(Stretch { at: logical * block, length: dice.between(1, block), zeros: false });
         }
     }
-    parts.sort_by_key(|part| part.at);
-    let size = parts.last().map_or(0, |part| part.at + part.length);
-    Node::File { seed, size, parts }
+    stretches.sort_by_key(|stretch| stretch.at);
+    let size = stretches.last().map_or(0, |stretch| stretch.at + stretch.length);
+    Node::File { seed, size, stretches }
 }
 
 /// Xattrs that fit into an inode, or into a block, and that a host with blocks of 4 KiB can hold.

@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::faultfs::FaultyFile;
-use crate::support::kernel::{Loop, Mounted};
+use crate::support::kernel::{Loop, Mounted, sync};
 use crate::support::ran::Ran;
-use crate::support::{Lab, Need, canon, gate, refused, run, same_bytes, tool};
+use crate::support::{Lab, Need, canon, gate, refused, same_bytes};
 
 /// A journal on a device of its own: taken where it is clean, replayed where it is given.
 #[test]
@@ -22,7 +22,7 @@ fn external_journals() {
     let image = lab.mke2fs("in.img", "24M", &["-t", "ext4", "-b", "4096", "-J", &place]);
     let mounted = Mounted::read_write(&image).expect("a mount");
     fs::write(mounted.path().join("early"), "early").expect("writing");
-    run(tool("sync").arg("-f").arg(mounted.path()));
+    sync(mounted.path());
     fs::rename(mounted.path().join("early"), mounted.path().join("late")).expect("renaming");
     // The rename is in the journal, and nowhere else.
     fs::File::open(mounted.path()).and_then(|folder| folder.sync_all()).expect("fsync");

@@ -3,7 +3,7 @@
 mod around;
 mod making;
 
-use std::fs::{self, File};
+use std::fs::{self};
 
 use ext4_canon::ondisk::features::{Incompat, RoCompat};
 use ext4_canon::ondisk::mmp::SEQ_FSCK;
@@ -11,13 +11,15 @@ use ext4_canon::ondisk::orphan_file::OrphanBlockTail;
 use ext4_canon::ondisk::xattr::INDEX_ACL_ACCESS;
 
 use crate::support::dice::Dice;
-use crate::support::fields::{descriptor, inode, journal, mmp, structure, superblock};
-use crate::support::image::{block_of, debugfs, patch, peek, put_xattr, unsorted_xattrs};
+use crate::support::fields::{
+    descriptor, entry_at, inode, journal, mmp, node_below_root, structure, superblock,
+};
+use crate::support::image::{block_of, debugfs, patch, peek, put_xattr, set_length, unsorted_xattrs};
 use crate::support::{Lab, canon};
 use making::{
-    CHECKED, EXT2, EXT4, JOURNAL, add_incompat, changed, damaged_log, entry, full_image, journal_elsewhere,
-    made, node_of_comb, nothing, sound_image, three_levels, wild_quota, with_context, with_fast_commits,
-    with_journal, with_superblock, with_xattr_block, wrong_references, xattr_in_block,
+    CHECKED, EXT2, EXT4, JOURNAL, add_incompat, changed, damaged_log, full_image, journal_elsewhere, made,
+    nothing, sound_image, three_levels, wild_quota, with_context, with_fast_commits, with_journal,
+    with_superblock, with_xattr_block, wrong_references, xattr_in_block,
 };
 
 /// One message.
@@ -76,18 +78,10 @@ const CASES: &[Case] = &[
         fs::write(lab.path("in.img"), [&b"hsqs"[..], &[0; 8192]].concat()).expect("writing");
     }),
     case("cut short", |lab| {
-        File::options()
-            .write(true)
-            .open(made(lab, EXT4, "4M"))
-            .and_then(|file| file.set_len(1 << 20))
-            .expect("cutting");
+        set_length(made(lab, EXT4, "4M"), 1 << 20);
     }),
     case("cut short in the middle of a block", |lab| {
-        File::options()
-            .write(true)
-            .open(made(lab, EXT4, "4M"))
-            .and_then(|file| file.set_len((1 << 20) + 5))
-            .expect("cutting");
+        set_length(made(lab, EXT4, "4M"), (1 << 20) + 5);
     }),
     // Not handled.
     case("revision", |lab| with_superblock(lab, EXT2, "s_rev_level", 2)),
@@ -154,7 +148,7 @@ const CASES: &[Case] = &[
     }),
     case("the depth of a leaf", |lab| {
         let image = made(lab, EXT4, "4M");
-        node_of_comb(&image).set("eh_depth", 3);
+        node_below_root(&image, "/comb").set("eh_depth", 3);
     }),
     case("an index that is none", |lab| changed(lab, EXT4, "set_inode_field folder flags 0x81000\n")),
     // Not handled, again.
@@ -255,15 +249,15 @@ const CASES: &[Case] = &[
     }),
     case("magic of an extent block", |lab| {
         let image = made(lab, EXT4, "4M");
-        node_of_comb(&image).set("eh_magic", 0);
+        node_below_root(&image, "/comb").set("eh_magic", 0);
     }),
     case("entries of a directory", |lab| {
         let image = made(lab, EXT2, "4M");
-        entry(&image, "/folder", 0).set("rec_len", 3);
+        entry_at(&image, "/folder", 0).set("rec_len", 3);
     }),
     case("parent of a directory", |lab| {
         let image = made(lab, EXT2, "4M");
-        entry(&image, "/folder", 12).put("inode", &[11]);
+        entry_at(&image, "/folder", 12).put("inode", &[11]);
     }),
     case("a cycle of directories", |lab| changed(lab, EXT2, "link folder folder/again\n")),
     case("a name that plays tricks", |lab| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{EPOCH, builder, makes_canonical, project, python, shell};
+use super::{EPOCH, builder, makes_canonical, project, python, run_line};
 use crate::support::ran::Ran;
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, gate, run, tool};
@@ -140,7 +140,7 @@ fn conversions_of_yocto_follow_one_another() {
         if ran.code != Some(0) {
             return ran;
         }
-        shell("gzip -dc image-20261126.ext4.canon.gz >unpacked", folder)
+        run_line("gzip -dc image-20261126.ext4.canon.gz >unpacked", folder)
     });
 }
 
@@ -157,7 +157,7 @@ fn yocto_makes_the_image_itself_canonical_before_it_is_compressed() {
                 return ran;
             }
             let name = format!("image-20261126.{image_type}");
-            shell(&format!("set -e; gzip -dc {name}.gz >unpacked; cmp {name} unpacked"), folder)
+            run_line(&format!("set -e; gzip -dc {name}.gz >unpacked; cmp {name} unpacked"), folder)
         });
     }
     // Where it is not asked for, nothing is done.
@@ -178,7 +178,7 @@ fn a_conversion_of_isar_makes_a_canonical_image() {
         if ran.code != Some(0) {
             return ran;
         }
-        shell("gzip -dc image.ext4.canon.gz >unpacked", folder)
+        run_line("gzip -dc image.ext4.canon.gz >unpacked", folder)
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{project, twins};
+use super::{project, shipped_twins};
 use crate::support::{Lab, Need, canonical, gate, run, same_bytes, tool};
 
 #[test]
@@ -37,7 +37,7 @@ fn the_package_is_built_offline_and_lintian_finds_no_errors() {
     ] {
         assert!(root.join(path).metadata().is_ok_and(|file| file.len() > 100), "{path}");
     }
-    let [image, _] = twins(&lab);
+    let [image, _] = shipped_twins(&lab);
     let output = lab.path("output.img");
     run(tool(root.join("usr/bin/ext4-canon")).arg("-q").arg(&image).arg(&output));
     same_bytes(&output, &canonical(&image, &[]));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{EPOCH, builder, project, twins};
+use super::{EPOCH, builder, project, shipped_twins};
 use crate::support::contents::sha256;
 use crate::support::disk::{SECTOR, partitioned};
 use crate::support::image::patch;
@@ -28,7 +28,7 @@ fn with_filesystem(path: &Path, filesystem: &Path) {
 /// Demands that what `step` makes of the disk with the given name in its folder is that disk with the canonical filesystem.
 fn replaces_disk(name: &str, step: &dyn Fn(&Path)) {
     let lab = Lab::new();
-    let images = twins(&lab);
+    let images = shipped_twins(&lab);
     let expected = lab.path("expected.img");
     with_filesystem(&expected, &canonical(&images[0], &["--source-date-epoch", EPOCH]));
     let disks: [PathBuf; 2] = [0, 1].map(|i| {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{EPOCH, builder, project, python, twins};
+use super::{EPOCH, builder, project, python, shipped_twins};
 use crate::support::canon::PROGRAM;
 use crate::support::contents::sha256;
 use crate::support::image::debugfs;
@@ -99,7 +99,7 @@ fn builds_that_agree_have_one_image() {
         return;
     }
     let lab = Lab::new();
-    let [a, b] = twins(&lab);
+    let [a, b] = shipped_twins(&lab);
     let expected = sha256(&canonical(&a, &["--source-date-epoch", EPOCH]));
     let [a, b] = [a, b].map(|path| path.display().to_string());
     let folder = lab.folder("work");
@@ -117,7 +117,7 @@ fn names_are_no_options_and_no_shell() {
         return;
     }
     let lab = Lab::new();
-    let images = twins(&lab);
+    let images = shipped_twins(&lab);
     let folder = lab.folder("work");
     let names = ["-a $b.img", "--b'\"*.img"];
     for (image, name) in images.iter().zip(names) {
@@ -138,7 +138,7 @@ fn builds_that_differ_have_a_report() {
         return;
     }
     let lab = Lab::new();
-    let [a, b] = twins(&lab);
+    let [a, b] = shipped_twins(&lab);
     debugfs(&b, "sif /usr/bin/tool mode 0100700\n");
     let [a, b] = [a, b].map(|path| path.display().to_string());
     for (fail, code) in [("true", Some(1)), ("false", Some(0))] {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{EPOCH, builder, project, replaces, shell};
+use super::{EPOCH, builder, project, replaces, run_line};
 use crate::support::contents::sha256;
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, gate, run};
@@ -27,7 +27,7 @@ fn genimage(lab: &Lab, name: &str, configuration: &Path, tree: &Path) -> PathBuf
 }
 
 /// The same tree in one order of creation, or in the opposite one.
-fn tree(lab: &Lab, name: &str, backwards: bool) -> PathBuf {
+fn tree_in_an_order(lab: &Lab, name: &str, backwards: bool) -> PathBuf {
     let root = lab.folder(name);
     let mut files: Vec<_> = (0..40).map(|number| format!("file {number}")).collect();
     if backwards {
@@ -53,7 +53,7 @@ fn genimage_makes_canonical_filesystems_and_puts_them_into_a_disk() {
     let lines = text.lines().filter(|line| !line.contains("exec-post")).map(|line| format!("{line}\n"));
     fs::write(&without, lines.collect::<String>()).expect("writing");
 
-    let trees = [tree(&lab, "forward", false), tree(&lab, "backward", true)];
+    let trees = [tree_in_an_order(&lab, "forward", false), tree_in_an_order(&lab, "backward", true)];
     let disks = |configuration: &Path, names: [&str; 2]| {
         [0, 1].map(|i| sha256(&genimage(&lab, names[i], configuration, &trees[i]).join("disk.img")))
     };
@@ -73,7 +73,7 @@ fn genimage_runs_the_line_on_the_image() {
         replaces("rootfs image.ext4", &|folder| {
             let image = folder.join("rootfs image.ext4");
             let variables = format!("IMAGEOUTFILE='{}' SOURCE_DATE_EPOCH={EPOCH}", image.display());
-            shell(&format!("export {variables}; {line}"), folder)
+            run_line(&format!("export {variables}; {line}"), folder)
         });
     }
 }

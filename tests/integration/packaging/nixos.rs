@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{EPOCH, project, replaces, shell};
+use super::{EPOCH, project, replaces, run_line};
 use crate::support::canon::PROGRAM;
 use crate::support::{Lab, Need, gate, run, tool};
 
@@ -63,7 +63,7 @@ fn the_images_of_make_disk_image_become_canonical() {
         package(&lab)
     ));
     replaces("nixos.img", &|folder| {
-        shell(&format!("set -e\ndiskImage='{}'\n{post_vm}", folder.join("nixos.img").display()), folder)
+        run_line(&format!("set -e\ndiskImage='{}'\n{post_vm}", folder.join("nixos.img").display()), folder)
     });
 }
 
@@ -82,7 +82,7 @@ fn the_images_of_make_ext4_fs_become_canonical() {
         package(&lab)
     ));
     replaces("ext4-fs.img", &|folder| {
-        shell(&format!("set -e\nout='{}'\n{command}", folder.join("ext4-fs.img").display()), folder)
+        run_line(&format!("set -e\nout='{}'\n{command}", folder.join("ext4-fs.img").display()), folder)
     });
 }
 
@@ -114,7 +114,7 @@ fn the_package_is_that_of_the_manifest() {
     // What is installed, is what the program prints.
     let lab = Lab::new();
     let folder = lab.folder("build");
-    let ran = shell(
+    let ran = run_line(
         &format!(
             "set -e; out={}; installManPage() {{ test -s \"$1\"; }}; installShellCompletion() {{ :; }}\n{}",
             package(&lab).trim_matches('"'),

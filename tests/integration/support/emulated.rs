@@ -36,7 +36,7 @@ poweroff -f
 ";
 
 /// The newest kernel that is installed with its modules: its image and its modules' folder.
-fn kernel() -> Option<(PathBuf, PathBuf)> {
+fn installed_kernel() -> Option<(PathBuf, PathBuf)> {
     let mut folders: Vec<_> =
         fs::read_dir("/lib/modules").ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
     folders.sort();
@@ -49,7 +49,7 @@ fn kernel() -> Option<(PathBuf, PathBuf)> {
 
 /// Whether there is a kernel to run, and a machine to run it in.
 pub fn is_there() -> bool {
-    kernel().is_some()
+    installed_kernel().is_some()
         && try_run(tool("sh").args(["-c", "command -v qemu-system-x86_64 busybox"])).code == Some(0)
 }
 
@@ -58,7 +58,7 @@ pub fn emulated(images: &[&Path], script: &str) -> String {
     // One machine at a time is quicker than several that share the processors.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let (image, modules) = kernel().expect("a kernel (see scripts/setup)");
+    let (image, modules) = installed_kernel().expect("a kernel (see scripts/setup)");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let [initrd, out, console] = ["initrd", "out", "console"].map(|name| folder.path().join(name));
     fs::write(&initrd, file_system(&modules, script)).expect("writing");

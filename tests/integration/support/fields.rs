@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::path::Path;
 
+use ext4_canon::ondisk::dir_entry::DirEntry;
 use ext4_canon::ondisk::extent::{Extent, ExtentHeader, ExtentIndex};
 use ext4_canon::ondisk::features::{Features, Incompat};
 use ext4_canon::ondisk::group_descriptor::{self, GroupDescriptor};
@@ -11,10 +12,10 @@ use ext4_canon::ondisk::jbd2::JournalSuperblock;
 use ext4_canon::ondisk::mmp::MmpStruct;
 use ext4_canon::ondisk::superblock::{self, Superblock};
 use ext4_canon::ondisk::xattr::{IBODY_HEADER_SIZE, XattrEntry, XattrHeader};
-use ext4_canon::ondisk::{Field, dir_entry, fast_commit, htree, jbd2, orphan_file, quota};
+use ext4_canon::ondisk::{Field, fast_commit, htree, jbd2, orphan_file, quota};
 use zerocopy::FromBytes as _;
 
-use super::image::{blocks_of, flip, inode_offset, patch, peek, peek_all};
+use super::image::{block_of, blocks_of, flip, inode_offset, patch, peek, peek_all};
 
 /// A structure with named fields.
 pub trait Named {
@@ -42,7 +43,7 @@ named! {
     XattrHeader,
     XattrEntry,
     MmpStruct,
-    dir_entry::DirEntry,
+    DirEntry,
     htree::DxRootInfo,
     htree::DxCountLimit,
     htree::DxEntry,
@@ -246,6 +247,16 @@ pub fn descriptor(image: &Path, group: u64) -> Structure<'_> {
     // Blocks of 1 KiB begin with the boot block, even where clusters make it part of the first group.
     let superblock = 1024 / block_size(image);
     structure::<GroupDescriptor>(image, (superblock + 1) * block_size(image) + group * size)
+}
+
+/// The entry at a byte of a directory's first block.
+pub fn entry_at<'i>(image: &'i Path, directory: &str, offset: u64) -> Structure<'i> {
+    structure::<DirEntry>(image, block_of(image, directory, 0) * block_size(image) + offset)
+}
+
+/// The first node below the root of an extent tree.
+pub fn node_below_root<'i>(image: &'i Path, what: &str) -> Structure<'i> {
+    extent_block(image, inode(image, what).extent_index(0).get("ei_leaf_lo"))
 }
 
 /// The inode of a path, or `<number>`.

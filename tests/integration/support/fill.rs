@@ -1,20 +1,23 @@
 //! Ways to put a tree into an image, other than mke2fs -d.
 
-use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::dice::Dice;
 use super::image::debugfs;
 use super::kernel::Mounted;
-use super::listing::paths;
+use super::listing::{paths, xattrs};
 use super::tools::try_run;
 use super::{run, tool};
+
+/// A way to put a tree into an empty image.
+pub type Writer = fn(&Path, &Path);
 
 /// Changes an image through the kernel.
 pub fn kernel(image: &Path, work: impl FnOnce(&Path)) {
@@ -47,7 +50,7 @@ pub fn copy_in_order(from: &Path, to: &Path, order: &[PathBuf]) {
         let (source, copy) = (from.join(path), to.join(path));
         let meta = source.symlink_metadata().expect("metadata");
         if meta.is_dir() {
-            for (name, value) in xattrs(&source) {
+            for (name, value) in named_xattrs(&source) {
                 super::tree::set_xattr(&copy, &name, &value);
             }
             std::os::unix::fs::chown(&copy, Some(meta.uid()), Some(meta.gid())).expect("chown");
@@ -105,7 +108,7 @@ pub fn debugfs_copy(image: &Path, from: &Path) {
         let links =
             (!kind.is_dir()).then(|| first_names.entry(meta.ino()).or_insert_with(|| name.clone()).clone());
         if let Some(first) = links.filter(|first| *first != name) {
-            line(&mut script, &format!("ln {first} {name}"));
+            add_command(&mut script, &format!("ln {first} {name}"));
             continue;
         }
         let device = || format!("{} {}", rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
@@ -123,17 +126,17 @@ pub fn debugfs_copy(image: &Path, from: &Path) {
             assert!(kind.is_fifo(), "debugfs can't make {}", host.display());
             format!("mknod {name} p")
         };
-        line(&mut script, &command);
+        add_command(&mut script, &command);
     }
     for path in all.iter().map(PathBuf::as_path).chain([Path::new(".")]) {
         let host = from.join(path);
         let meta = host.symlink_metadata().expect("metadata");
         let name = quoted(path);
         let number = script.len();
-        for (attribute, value) in xattrs(&host) {
+        for (attribute, value) in named_xattrs(&host) {
             let file = values.path().join(format!("{number}{attribute}"));
             fs::write(&file, value).expect("writing");
-            line(&mut script, &format!("ea_set -f {} {name} {attribute}", file.display()));
+            add_command(&mut script, &format!("ea_set -f {} {name} {attribute}", file.display()));
         }
         let mut fields = vec![
             ("mode", format!("0{:o}", meta.mode())),
@@ -145,13 +148,13 @@ pub fn debugfs_copy(image: &Path, from: &Path) {
             fields.push(("links_count", meta.nlink().to_string()));
         }
         for (field, value) in fields {
-            line(&mut script, &format!("set_inode_field {name} {field} {value}"));
+            add_command(&mut script, &format!("set_inode_field {name} {field} {value}"));
         }
     }
     debugfs(image, &script);
 }
 
-fn line(script: &mut String, command: &str) {
+fn add_command(script: &mut String, command: &str) {
     writeln!(script, "{command}").expect("writing to a string");
 }
 
@@ -159,18 +162,19 @@ fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.to_str().expect("debugfs scripts are text"))
 }
 
-fn xattrs(path: &Path) -> Vec<(String, Vec<u8>)> {
-    let mut names = vec![0; 4096];
-    let length = rustix::fs::llistxattr(path, &mut names[..]).expect("xattrs");
-    names[..length]
-        .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty())
-        .map(|name| {
-            let mut value = vec![0; 65536];
-            let length =
-                rustix::fs::lgetxattr(path, OsStr::from_bytes(name), &mut value[..]).expect("a value");
-            value.truncate(length);
-            (String::from_utf8(name.to_vec()).expect("a name that is text"), value)
-        })
-        .collect()
+/// Makes files and a folder in an image that has a tree, and takes them away.
+pub fn clutter_by_debugfs(image: &Path) {
+    let junk = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(junk.path(), Dice::noise(9, 20_000)).expect("writing");
+    let junk = junk.path().display();
+    debugfs(
+        image,
+        &format!("write {junk} junk1\nwrite {junk} junk2\nmkdir old\nrm junk1\nrm junk2\nrmdir old\n"),
+    );
+}
+
+/// The xattrs of a file, whose names have to be text.
+fn named_xattrs(path: &Path) -> impl Iterator<Item = (String, Vec<u8>)> {
+    let is_text = |name: OsString| name.into_string().expect("a name that is text");
+    xattrs(path).into_iter().map(move |(name, value)| (is_text(name), value))
 }

@@ -15,8 +15,8 @@ use super::fields::{block_size, inode, superblock};
 use super::judge::repair;
 use super::kernel::Mounted;
 use super::ran::Ran;
-use super::tools::try_run;
-use super::{run, tool};
+use super::tools::{project, try_run};
+use super::{run, tool, tree};
 
 /// A folder that goes away with the test.
 #[derive(Debug)]
@@ -110,6 +110,28 @@ impl Lab {
         self.mke2fs_with(name, size, options, Some(from))
     }
 
+    /// The folder of [`tree::plain`], made when it is asked for first.
+    pub fn plain_tree(&self) -> PathBuf {
+        let source = self.path("source");
+        if !source.exists() {
+            tree::plain(&self.folder("source"));
+        }
+        source
+    }
+
+    /// An image that mke2fs makes and fills from [`Self::plain_tree`].
+    pub fn plain_image(&self, name: &str, size: &str, options: &[&str]) -> PathBuf {
+        self.mke2fs_d(name, size, options, &self.plain_tree())
+    }
+
+    /// One of the images that come with the source.
+    pub fn shipped(&self, name: &str) -> PathBuf {
+        let packed = self.path(&format!("{name}.img.xz"));
+        fs::copy(project("testdata").join(format!("{name}.img.xz")), &packed).expect("a shipped image");
+        run(tool("xz").arg("-d").arg(&packed));
+        packed.with_extension("")
+    }
+
     fn mke2fs_with(&self, name: &str, size: &str, options: &[&str], from: Option<&Path>) -> PathBuf {
         let made = self.try_mke2fs(name, size, options, from);
         let image = made.unwrap_or_else(|ran| panic!("mke2fs {options:?}: {ran:#?}"));
@@ -140,7 +162,7 @@ impl Lab {
         // The file of a tiny filesystem ends where mke2fs wrote last, before the filesystem does.
         let (length, _) = sizes(&image);
         if image.metadata().expect("metadata").len() < length {
-            File::options().write(true).open(&image).and_then(|f| f.set_len(length)).expect("a length");
+            set_length(&image, length);
         }
         Ok(image)
     }
@@ -202,6 +224,11 @@ fn debugfs_with(image: &Path, commands: &str, mode: impl AsRef<OsStr>) -> String
         ran.stderr.lines().filter(|line| !line.starts_with("debugfs ") && !line.trim().is_empty()).collect();
     assert!(ran.code == Some(0) && complaints.is_empty(), "debugfs {commands}: {complaints:#?}");
     ran.stdout
+}
+
+/// Makes a file so long that it has this many bytes, or cuts it.
+pub fn set_length(file: impl AsRef<Path>, bytes: u64) {
+    File::options().write(true).open(file).and_then(|file| file.set_len(bytes)).expect("a length");
 }
 
 /// Overwrites bytes of a file.

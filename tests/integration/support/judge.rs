@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::contents::differences;
-use super::fields::{has_feature, mmp, superblock};
+use super::fields::{block_size, has_feature, mmp, superblock};
 use super::image::{debugfs_read, sparse_copy};
 use super::kernel::{KernelLog, Mounted};
 use super::listing::{Listing, listing, same_tree};
@@ -90,6 +90,19 @@ pub fn same_by_debugfs(one: &Path, other: &Path) {
     if gate(&[Need::Root]) {
         same_tree(&debugfs_tree(one), &debugfs_tree(other));
     }
+}
+
+/// Demands that the kernel sees the same in two images.
+#[track_caller]
+pub fn same_by_kernel(one: &Path, other: &Path) {
+    let [expected, found] =
+        [one, other].map(|image| kernel_tree(image).unwrap_or_else(|e| panic!("{}: {e}", image.display())));
+    same_tree(&expected, &found);
+}
+
+/// Whether the kernel mounts blocks of this size: those up to the size of a page, and newer ones larger blocks.
+pub fn can_be_mounted(image: &Path) -> bool {
+    block_size(image) <= 4096 || kernel_tree(image).is_ok()
 }
 
 /// What debugfs can copy out of an image.

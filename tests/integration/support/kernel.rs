@@ -93,6 +93,11 @@ impl Drop for Mounted {
     }
 }
 
+/// Has what was done to a mounted filesystem so far written to its image.
+pub fn sync(root: impl AsRef<Path>) {
+    run(tool("sync").arg("-f").arg(root.as_ref()));
+}
+
 /// A file as a loop device, until it is dropped.
 #[derive(Debug)]
 pub struct Loop(PathBuf);

@@ -114,7 +114,7 @@ fn line(text: &mut String, path: &Path, name: &OsStr, what: Listing, first_names
     if kind.is_file() || kind.is_dir() {
         more("flags", &format!("{:x}", flags(path)));
         if what.projects {
-            more("project", &project(path));
+            more("project", &project_id(path));
         }
     } else {
         more("attributes", &format!("{:x}", attributes(path)));
@@ -151,12 +151,13 @@ fn attributes(path: &Path) -> u64 {
     (stat.stx_attributes & wanted).bits()
 }
 
-fn project(path: &Path) -> String {
+fn project_id(path: &Path) -> String {
     let text = run(tool("lsattr").arg("-pd").arg("--").arg(path));
     text.split_whitespace().next().expect("a project id").to_owned()
 }
 
-fn xattrs(path: &Path) -> Vec<(OsString, Vec<u8>)> {
+/// The xattrs of a file, sorted.
+pub fn xattrs(path: &Path) -> Vec<(OsString, Vec<u8>)> {
     let mut names = vec![0; 1024];
     let mut length = rustix::fs::llistxattr(path, &mut names[..]);
     if length == Err(Errno::RANGE) {

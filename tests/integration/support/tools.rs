@@ -37,6 +37,11 @@ pub fn run(command: &mut Command) -> String {
     try_run(command).done().stdout
 }
 
+/// A file or folder that comes with the source.
+pub fn project(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
 /// A program made of one of the C files beside this one.
 pub fn compiled(name: &str, options: &[&str]) -> PathBuf {
     // Each is made once in a run of tests.
@@ -44,8 +49,7 @@ pub fn compiled(name: &str, options: &[&str]) -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     if !made.contains(&program) {
-        let source =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/integration/support/{name}.c"));
+        let source = project(format!("tests/integration/support/{name}.c"));
         // Another run may be using the one before.
         let new = program.with_extension(std::process::id().to_string());
         run(tool("cc").args(["-O", "-Wall", "-Werror"]).args(options).arg("-o").arg(&new).arg(source));
@@ -97,7 +101,7 @@ impl Need {
                 Self::Root.is_met()
                     && *MOUNTS.get_or_init(|| try_run(tool("losetup").arg("--find")).code == Some(0))
             }
-            Self::PythonPackages => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/python/bb").is_dir(),
+            Self::PythonPackages => project("target/python/bb").is_dir(),
             Self::EmulatedKernel => *KERNEL.get_or_init(super::emulated::is_there),
             Self::Program(name) => env::var("PATH")
                 .unwrap_or_default()

@@ -8,7 +8,7 @@ use super::{Case, case, command};
 use crate::support::Lab;
 use crate::support::disk::{GptHeader, disk, gpt_header, seal_header};
 use crate::support::fields::{structure, superblock_at};
-use crate::support::image::{patch, peek};
+use crate::support::image::{patch, peek, set_length};
 
 const MBR: &str = "label: dos\nlabel-id: 0x11223344\nstart=1MiB, size=4MiB\n";
 
@@ -52,12 +52,7 @@ pub const CASES: &[Case] = &[
     }),
     case("a partition behind the end", |lab| {
         disk(&lab.path("in.img"), 16, MBR, &[]);
-        fs::OpenOptions::new()
-            .write(true)
-            .open(lab.path("in.img"))
-            .expect("it")
-            .set_len(3 << 20)
-            .expect("it");
+        set_length(lab.path("in.img"), 3 << 20);
     }),
     command("no such partition", r#""$0" --partition 7 in.img out.img"#, two_filesystems),
     command("a name of two partitions", r#""$0" --partition twice in.img out.img"#, two_filesystems),

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ext4_canon::ondisk::dir_entry::DirEntry;
 use ext4_canon::ondisk::fast_commit::TAG_UNLINK;
 use ext4_canon::ondisk::features::{Compat, Incompat};
 use ext4_canon::ondisk::inode::InodeFlags;
@@ -12,7 +11,7 @@ use ext4_canon::ondisk::quota;
 use ext4_canon::ondisk::xattr::XattrEntry;
 
 use crate::support::dice::Dice;
-use crate::support::fields::{Structure, extent_block, inode, journal, structure, superblock};
+use crate::support::fields::{Structure, inode, journal, structure, superblock};
 use crate::support::image::{
     block_of, blocks_of, debugfs, flags_of, inode_of, patch, put_encryption_context, put_xattr,
 };
@@ -61,16 +60,6 @@ pub fn with_journal(lab: &Lab, field: &str, value: u64) {
     let image = made(lab, JOURNAL, "8M");
     add_incompat(&image, Incompat::NEEDS_RECOVERY.bits());
     journal(&image).set(field, value);
-}
-
-/// The entry at a byte of a directory's first block.
-pub fn entry<'i>(image: &'i Path, directory: &str, offset: u64) -> Structure<'i> {
-    structure::<DirEntry>(image, block_of(image, directory, 0) * 1024 + offset)
-}
-
-/// The node below the root of an extent tree.
-pub fn node_of_comb(image: &Path) -> Structure<'_> {
-    extent_block(image, inode(image, "/comb").extent_index(0).get("ei_leaf_lo"))
 }
 
 /// An image that says that its journal is on another device.
