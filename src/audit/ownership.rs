@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::files::{self, Blocks, Claims};
 use super::static_metadata::{StaticMetadata, table_blocks};
 use super::{ensure, wrong};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ondisk::features::{Compat, Incompat};
 use crate::plan::{FileLayout, Plan};
 use crate::read::{Specials, Usage};
@@ -153,8 +153,8 @@ fn claim_node(plan: &Plan, tree: &Tree, id: NodeId, claims: &mut Claims) -> Resu
     let node = tree.node(id);
     let inline = plan.xattrs.inline_of(id).is_some();
     let about = |error| match error {
-        crate::Error::Internal(words) => {
-            crate::Error::Internal(format!("{words} (inode {})", plan.numbering.number_of(id)))
+        Error::Internal(words) => {
+            Error::Internal(format!("{words} (inode {})", plan.numbering.number_of(id)))
         }
         other => other,
     };

@@ -3,7 +3,7 @@
 use super::copies::Copies;
 use super::static_metadata::StaticMetadata;
 use super::{ensure, wrong};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ondisk::mmp::MmpStruct;
 use crate::plan::{Content, FileLayout, Owner, Piece, Plan};
 use crate::tree::{Bytes, Kind, NodeId, Tree};
@@ -261,7 +261,7 @@ fn add(count: &mut u64, more: u64) -> bool {
     true
 }
 
-fn misplaced(piece: &Piece) -> crate::Error {
+fn misplaced(piece: &Piece) -> Error {
     wrong(format!("{} is written to block {}, where no pointer leads", piece.content.describe(), piece.start))
 }
 

@@ -15,7 +15,7 @@ pub use setting::Setting;
 use rayon::prelude::*;
 
 use crate::content::FileContent;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::features::{Compat, Features};
 use crate::plan::{self, Numbering};
@@ -181,7 +181,7 @@ impl<'s, 'a> Side<'s, 'a> {
         recovery: &'s Recovery<'a>,
         options: &Options,
         observer: &dyn Observer,
-    ) -> crate::Result<Self> {
+    ) -> error::Result<Self> {
         let (options, reading, _) = crate::read_tree(source, recovery, options, observer)?;
         let features = plan::features(source, &reading.tree)?;
         let numbering = if features.compat.contains(Compat::STABLE_INODES) {
@@ -200,7 +200,7 @@ impl<'s, 'a> Side<'s, 'a> {
 }
 
 /// Does the same for both sides, at the same time.
-fn both<T: Send>(work: impl Fn(usize) -> crate::Result<T> + Sync) -> Result<[T; 2], SideError> {
+fn both<T: Send>(work: impl Fn(usize) -> error::Result<T> + Sync) -> Result<[T; 2], SideError> {
     let side = |side| work(side).map_err(|error| SideError { side, error });
     let (one, other) = rayon::join(|| side(0), || side(1));
     Ok([one?, other?])

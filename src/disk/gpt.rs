@@ -10,8 +10,7 @@ use uuid::Uuid;
 
 use super::guids::crc32;
 use super::{Partition, Table, TableKind, damaged_table, mbr};
-use crate::error::{Location, Structure};
-use crate::{Error, Result};
+use crate::error::{Error, Location, Result, Structure};
 
 /// What a header begins with.
 const MAGIC: &[u8] = b"EFI PART";

@@ -8,7 +8,7 @@ use uuid::{Builder, Uuid};
 
 use super::gpt::{self, ENTRY, HEADER};
 use super::{Partition, Table, TableKind, damaged_table};
-use crate::Result;
+use crate::error::Result;
 
 /// Bytes in the place of others.
 #[derive(Clone, Debug, PartialEq, Eq)]

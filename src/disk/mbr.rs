@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::{Partition, Table, TableKind, damaged_table};
-use crate::Result;
+use crate::error::{Error, Result};
 
 /// Where the entries lie in a table, in bytes, and how long one is.
 const ENTRIES: usize = 446;
@@ -85,7 +85,7 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
         };
         inside(&partition, length)?;
         table.partitions.push(partition);
-        Ok::<_, crate::Error>(())
+        Ok::<_, Error>(())
     };
     let mut extended = None;
     for (number, entry) in (1..).zip(&entries).filter(|(_, entry)| entry.is_used()) {

@@ -18,11 +18,10 @@ pub use write::Around;
 use std::ops::Range;
 use std::sync::Arc;
 
-use crate::error::{Location, Structure};
+use crate::error::{Error, Location, Result, Structure};
 use crate::mentions::Neighbours;
 use crate::report::Report;
 use crate::source::Input;
-use crate::{Error, Result};
 
 /// Where the superblock's magic number lies in a filesystem, in bytes, and what it is.
 const EXT_MAGIC: (usize, [u8; 2]) = (1024 + 56, [0x53, 0xEF]);

@@ -1,8 +1,7 @@
 //! Which filesystems of an image are meant.
 
 use super::{Part, Partition, Table, is_ext};
-use crate::error::{Location, Structure};
-use crate::{Error, Result};
+use crate::error::{Error, Location, Result, Structure};
 
 /// How filesystems in an image are chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use super::guids::{self, Patch};
 use super::{Disk, Part, notices};
 use crate::check::{CompareSink, first_set_byte};
 use crate::digest::{self, HashSink};
+use crate::error::{Error, Result};
 use crate::observe::Observer;
 use crate::policy::{Options, SizePolicy, UuidPolicy};
 use crate::report::{Difference, Report};
 use crate::source::Input;
 use crate::write::sink::Sink;
 use crate::write::{self, Order};
-use crate::{Error, Result};
 
 /// Where the superblock ends, in bytes.
 const SUPERBLOCK_END: u64 = 2048;

@@ -1,7 +1,7 @@
 //! Where static metadata lies: the rule of mke2fs, whatever the input did.
 
 use super::allocate::UsedBlocks;
-use crate::error::{Location, Result, Structure};
+use crate::error::{Error, Location, Result, Structure};
 use crate::geometry::Geometry;
 use crate::units::{BlockNr, GroupNr};
 
@@ -45,7 +45,7 @@ pub fn place(geometry: &Geometry) -> Result<(Vec<GroupPlaces>, UsedBlocks)> {
     Ok((placer.places, placer.used))
 }
 
-fn no_room(group: GroupNr) -> crate::Error {
+fn no_room(group: GroupNr) -> Error {
     Location::of(Structure::GroupDescriptor).group(group).unsupported(
         "no room for bitmaps and inode table where mke2fs puts them",
         "make the image larger, for example with --size min, or make it with larger groups",

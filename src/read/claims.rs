@@ -6,7 +6,7 @@ use std::ops::Range;
 use rayon::slice::ParallelSliceMut;
 
 use super::inode::ReadInode;
-use crate::error::{Location, Result, Structure};
+use crate::error::{Error, Location, Result, Structure};
 use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, GroupNr, InodeNr};
@@ -72,7 +72,7 @@ impl Claim {
 }
 
 /// Refuses a block, or a cluster, with two owners.
-fn conflict(first: &Claim, second: &Claim, overlap: bool) -> crate::Error {
+fn conflict(first: &Claim, second: &Claim, overlap: bool) -> Error {
     let owner = second.owner.or(first.owner);
     let other = if second.owner.is_some() { first.owner } else { None };
     let at = match owner {

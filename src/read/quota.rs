@@ -10,7 +10,7 @@ use super::inode_table::{check_checksum, check_extra_isize};
 use super::inodes::Inodes;
 use super::orphan::Orphans;
 use super::xattr::ValueInode;
-use crate::error::{Location, Problem, Result, Structure};
+use crate::error::{Error, Location, Problem, Result, Structure};
 use crate::ondisk::features::RoCompat;
 use crate::ondisk::inode::{Inode, S_IFREG};
 use crate::ondisk::quota::{
@@ -200,7 +200,7 @@ impl<'s, 'a> Reader<'s, 'a> {
     }
 
     /// An error about a block of the file, in words.
-    fn wrong(&self, block: u32, words: impl std::fmt::Display) -> crate::Error {
+    fn wrong(&self, block: u32, words: impl std::fmt::Display) -> Error {
         Location::of(Structure::QuotaFile)
             .inode(self.number)
             .wrong(format!("block {block} (of 1 KiB) {words}"))
