@@ -19,9 +19,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Location, Result, Structure};
-use crate::mentions::Neighbours;
 use crate::report::Report;
 use crate::source::Input;
+use crate::uuid_references::Neighbours;
 
 /// Where the superblock's magic number lies in a filesystem, in bytes, and what it is.
 const EXT_MAGIC: (usize, [u8; 2]) = (1024 + 56, [0x53, 0xEF]);
@@ -166,7 +166,7 @@ impl<'a> Disk<'a> {
 
     /// A filesystem, as an image of its own.
     pub fn filesystem(&self, part: &Part) -> Input<'a> {
-        self.input.part(part.bytes.clone()).with_neighbours(self.neighbours.clone())
+        self.input.part(part.bytes.clone())
     }
 
     /// Whether all of the image is one filesystem.

@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::guids::{self, Patch};
 use super::{Disk, Part, Table, TableKind};
-use crate::mentions::Neighbours;
 use crate::report::{Owner, Report};
 use crate::source::Input;
+use crate::uuid_references::Neighbours;
 
 /// Where the UUID lies in an ext filesystem, in bytes.
 const UUID: u64 = 1024 + 0x68;

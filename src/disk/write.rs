@@ -6,15 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::guids::{self, Patch};
 use super::{Disk, Part, notices};
-use crate::check::{CompareSink, first_set_byte};
-use crate::digest::{self, HashSink};
+use crate::check::first_set_byte;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
+use crate::pipeline::{self, Task};
 use crate::policy::{Options, SizePolicy, UuidPolicy};
 use crate::report::{Difference, Report};
+use crate::sink::{Order, Sink};
+use crate::sinks::{self, CompareSink, HashSink};
 use crate::source::Input;
-use crate::write::sink::Sink;
-use crate::write::{self, Order};
 
 /// Where the superblock ends, in bytes.
 const SUPERBLOCK_END: u64 = 2048;
@@ -50,22 +50,7 @@ impl Disk<'_> {
         sink: &dyn Sink,
         observer: &dyn Observer,
     ) -> Result<Vec<Report>> {
-        self.write(options, around, Order::Any, sink, observer)
-    }
-
-    /// The same, for a sink that needs the order of the offsets.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn stream(
-        &self,
-        options: &Options,
-        around: Around,
-        sink: &dyn Sink,
-        observer: &dyn Observer,
-    ) -> Result<Vec<Report>> {
-        self.write(options, around, Order::Ascending, sink, observer)
+        self.write(options, around, sink, observer)
     }
 
     /// Returns the SHA-256 of the canonical form, without writing it, and the report of each filesystem.
@@ -80,12 +65,12 @@ impl Disk<'_> {
         observer: &dyn Observer,
     ) -> Result<(Vec<Report>, [u8; 32])> {
         let sink = HashSink::default();
-        let reports = self.write(options, around, Order::Ascending, &sink, observer)?;
+        let reports = self.write(options, around, &sink, observer)?;
         let digest = sink.finish(self.output_bytes(&reports));
         Ok((reports, digest))
     }
 
-    /// Compares with the canonical form, as [`crate::check`] does.
+    /// Compares with the canonical form, without writing it.
     ///
     /// # Errors
     ///
@@ -115,7 +100,7 @@ impl Disk<'_> {
                 }
                 Segment::Filesystem(part) => {
                     let input = self.filesystem(part);
-                    let (report, found) = crate::check(&input, options, limit, observer)
+                    let (report, found) = pipeline::check(&input, limit, self.task(options, observer))
                         .map_err(|error| Self::error(part, error))?;
                     reports.push(report);
                     differences.extend(found.into_iter().map(|found| Difference {
@@ -143,7 +128,7 @@ impl Disk<'_> {
     ///
     /// # Errors
     ///
-    /// As [`crate::verify`].
+    /// See [`Error`].
     pub fn verify(
         &self,
         output: &Input<'_>,
@@ -154,20 +139,20 @@ impl Disk<'_> {
         for part in &self.parts {
             // A filesystem alone may have got another size.
             let written = if self.is_filesystem() { output.clone() } else { output.part(part.bytes.clone()) };
-            crate::verify(&self.filesystem(part), &written, options, observer)
+            pipeline::verify(&self.filesystem(part), &written, options, observer)
                 .map_err(|error| Self::error(part, error))?;
         }
         let patches = self.patches(options, around, observer)?;
         let sink = CompareSink::new(output.clone(), 1);
         for segment in self.segments(&patches, around) {
             match segment {
-                Segment::Copied(range) => write::copy(&self.input, range, &sink),
+                Segment::Copied(range) => sinks::copy(&self.input, range, &sink),
                 Segment::Patched(patch) => sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]),
                 Segment::Filesystem(_) => Ok(()),
             }
             .map_err(|error| Error::io("reading the output", error))?;
         }
-        match sink.first() {
+        match sink.offsets().first() {
             Some(offset) => Err(super::damaged_table(format!("byte {offset} of the output is another"))),
             None => Ok(()),
         }
@@ -177,7 +162,6 @@ impl Disk<'_> {
         &self,
         options: &Options,
         around: Around,
-        order: Order,
         sink: &dyn Sink,
         observer: &dyn Observer,
     ) -> Result<Vec<Report>> {
@@ -190,7 +174,7 @@ impl Disk<'_> {
         for segment in self.segments(&patches, around) {
             let io = |error| Error::io("writing the output", error);
             match segment {
-                Segment::Copied(range) => write::copy(&self.input, range, sink).map_err(io)?,
+                Segment::Copied(range) => sinks::copy(&self.input, range, sink).map_err(io)?,
                 Segment::Patched(patch) => {
                     sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]).map_err(io)?;
                     sink.in_use(patch.offset..patch.offset + patch.bytes.len() as u64);
@@ -198,7 +182,7 @@ impl Disk<'_> {
                 Segment::Filesystem(part) => {
                     let input = self.filesystem(part);
                     let sink = Shifted { sink, by: part.bytes.start, input: &input, rewritten: false.into() };
-                    let report = crate::canonicalize_in(order, &input, options, &sink, observer)
+                    let report = pipeline::canonicalize(&input, &sink, self.task(options, observer))
                         .map_err(|error| Self::error(part, error))?;
                     changed |= sink.rewritten.into_inner() || notices::is_another(&report);
                     reports.push(report);
@@ -207,6 +191,10 @@ impl Disk<'_> {
         }
         self.notice(&mut reports, &patches, changed);
         Ok(reports)
+    }
+
+    fn task<'t>(&'t self, options: &'t Options, observer: &'t dyn Observer) -> Task<'t> {
+        Task { options, neighbours: &self.neighbours, observer }
     }
 
     /// Refuses what can't be had of all filesystems at once, or not of this image.
@@ -240,10 +228,10 @@ impl Disk<'_> {
         let content = |index: usize| {
             let Some(part) = self.parts.iter().find(|part| part.partition == Some(index)) else {
                 let bytes = &table.partitions[index].bytes;
-                return digest::of(&self.input.part(bytes.clone()))
+                return sinks::digest_of(&self.input.part(bytes.clone()))
                     .map_err(|error| Error::io("reading a partition", error));
             };
-            let digest = crate::digest(&self.filesystem(part), options, observer);
+            let digest = pipeline::digest(&self.filesystem(part), self.task(options, observer));
             digest.map(|(_, digest)| digest).map_err(|error| Self::error(part, error))
         };
         let contents = (0..table.partitions.len()).map(content).collect::<Result<Vec<_>>>()?;
@@ -335,6 +323,10 @@ impl Shifted<'_> {
 }
 
 impl Sink for Shifted<'_> {
+    fn order(&self) -> Order {
+        self.sink.order()
+    }
+
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         if self.differs(offset, parts) {
             self.rewritten.store(true, Ordering::Relaxed);
