@@ -10,6 +10,7 @@ use ext4_canon::ondisk::dirhash::{DirHash, HashVersion};
 use ext4_canon::policy::HolePolicy;
 use ext4_canon::source::{Input, Overlay, Source};
 use ext4_canon::survey::{Digester, Segments, is_zero, survey};
+use ext4_canon::view::View;
 use ext4_canon::{Options, plan, read};
 
 fn main() {
@@ -75,5 +76,7 @@ fn content_digest(bencher: Bencher<'_, '_>) {
     let mut reading = read::read(&source, &Silent).expect("a tree");
     survey(&source, &mut reading.tree, HolePolicy::Punch, &Silent);
     let segments = Segments::new(source.geometry.block_size, &reading.tree, 1 << 20);
-    bencher.bench(|| Digester::new(&source, &reading.tree, black_box(&segments)).finish());
+    bencher.bench(|| {
+        Digester::new(View { source: &source, tree: &reading.tree }, black_box(&segments)).finish();
+    });
 }

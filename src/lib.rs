@@ -36,6 +36,7 @@ pub mod tree_digest;
 pub mod units;
 mod uuid_references;
 mod verify;
+pub mod view;
 pub mod words;
 pub mod write;
 
@@ -61,7 +62,7 @@ pub fn tree_digest(
     observer: &dyn Observer,
 ) -> Result<(Vec<String>, [u8; 32])> {
     with_tree(input, options, observer, |source, reading| {
-        let digest = tree_digest::tree_digest(source, &reading.tree, observer)?;
+        let digest = tree_digest::tree_digest(view::View { source, tree: &reading.tree }, observer)?;
         Ok((reading.warnings.clone(), digest))
     })
 }

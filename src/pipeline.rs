@@ -17,7 +17,8 @@ use crate::sinks::{CompareSink, HashSink};
 use crate::source::{Input, Overlay, Source};
 use crate::survey::{self, Segments};
 use crate::uuid_references::Neighbours;
-use crate::verify::{Side, same_quotas, same_tree};
+use crate::verify::{same_quotas, same_tree};
+use crate::view::View;
 use crate::write;
 
 /// What is asked of an image.
@@ -113,8 +114,13 @@ impl<'p, 'a> Prepared<'p, 'a> {
     pub fn write(&self, sink: &dyn Sink, task: Task<'_>) -> Result<Report> {
         let Self { source, reading, segments, plan, .. } = self;
         let identity = plan::Identity::new(source, reading, segments, plan, self.uuid);
-        let uuid = write::write(source, &reading.tree, plan, (sink, task.observer), identity)?;
-        Ok(changes::with_uuid(self.report.clone(), source, &reading.tree, task.neighbours, uuid))
+        let uuid = write::write(View { source, tree: &reading.tree }, plan, (sink, task.observer), identity)?;
+        Ok(changes::with_uuid(
+            self.report.clone(),
+            View { source, tree: &reading.tree },
+            task.neighbours,
+            uuid,
+        ))
     }
 }
 
@@ -204,8 +210,8 @@ pub fn verify(
         policy::apply(&mut reading.tree, options);
         let written = read::read(&found, observer)?;
         same_quotas(&reading.specials, &written.specials)?;
-        let input = Side { source: wanted, tree: &reading.tree };
-        same_tree(input, Side { source: &found, tree: &written.tree }, observer)
+        let input = View { source: wanted, tree: &reading.tree };
+        same_tree(input, View { source: &found, tree: &written.tree }, observer)
     })
 }
 

@@ -147,8 +147,8 @@ pub fn texts(sides: &[Side<'_, '_>; 2], step: &Step<'_>, limit: usize) -> Option
 /// in bytes, since blocks may differ in size.
 pub fn allocation_differs(sides: &[Side<'_, '_>; 2], pair: [crate::tree::NodeId; 2]) -> bool {
     let [one, other] = [0, 1].map(|side| {
-        let Side { source, reading, options, .. } = &sides[side];
-        let allocation = survey::allocation(source, &reading.tree, options.holes, pair[side])?;
+        let Side { source, options, .. } = &sides[side];
+        let allocation = survey::allocation(sides[side].view(), options.holes, pair[side])?;
         let size = source.geometry.block_size as u64;
         let bytes = allocation
             .into_iter()

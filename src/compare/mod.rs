@@ -25,6 +25,7 @@ use crate::read::Reading;
 use crate::recover::{self, Recovery};
 use crate::source::{Input, Source};
 use crate::tree::NodeId;
+use crate::view::View;
 use content::Extent;
 use walk::Step;
 
@@ -195,8 +196,12 @@ impl<'s, 'a> Side<'s, 'a> {
         Ok(Self { source, recovery, reading, options, features, numbering })
     }
 
+    fn view(&self) -> View<'_, 'a> {
+        View { source: self.source, tree: &self.reading.tree }
+    }
+
     fn file(&self, id: NodeId) -> Option<FileContent<'_, 'a>> {
-        FileContent::of(self.source, &self.reading.tree, id)
+        FileContent::of(self.view(), id)
     }
 }
 

@@ -9,6 +9,7 @@ use crate::read::Reading;
 use crate::source::Source;
 use crate::survey::{Digester, Segments};
 use crate::tree::Tree;
+use crate::view::View;
 
 /// The bytes of content that are read at once, of which some fit into a processor's cache.
 pub const PART_BYTES: u64 = 1 << 20;
@@ -46,7 +47,7 @@ impl<'s, 'a> Identity<'s, 'a> {
     ) -> Self {
         let way = match policy {
             UuidPolicy::Content => Way::Content {
-                digester: Box::new(Digester::new(source, &reading.tree, segments)),
+                digester: Box::new(Digester::new(View { source, tree: &reading.tree }, segments)),
                 hashing: Mutex::new(Hashing::new(&plan.superblock, reading)),
             },
             UuidPolicy::Keep => Way::Known(source.superblock.s_uuid),

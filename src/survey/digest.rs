@@ -9,9 +9,9 @@ use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 use super::windows;
 use crate::content::FileContent;
 use crate::form::SEGMENT_BYTES;
-use crate::source::Source;
 use crate::tree::{Bytes, NodeId, Run, Tree};
 use crate::units::{BlockNr, fits};
+use crate::view::View;
 
 /// A segment of a file with stored runs.
 #[derive(Clone, Copy, Debug)]
@@ -68,17 +68,16 @@ type PartDigests = Vec<Option<[u8; 16]>>;
 /// processor's cache.
 #[derive(Debug)]
 pub struct Digester<'s, 'a> {
-    source: &'s Source<'a>,
-    tree: &'s Tree,
+    view: View<'s, 'a>,
     segments: &'s Segments,
     parts: Vec<OnceLock<PartDigests>>,
 }
 
 impl<'s, 'a> Digester<'s, 'a> {
     /// A digester of these segments.
-    pub fn new(source: &'s Source<'a>, tree: &'s Tree, segments: &'s Segments) -> Self {
+    pub fn new(view: View<'s, 'a>, segments: &'s Segments) -> Self {
         let parts = segments.parts.iter().map(|_| OnceLock::new()).collect();
-        Self { source, tree, segments, parts }
+        Self { view, segments, parts }
     }
 
     /// The number of parts.
@@ -93,7 +92,7 @@ impl<'s, 'a> Digester<'s, 'a> {
 
     fn digests(&self, part: usize) -> &[Option<[u8; 16]>] {
         self.parts[part].get_or_init(|| {
-            let digest = |segment: &Segment| digest(self.source, self.tree, *segment);
+            let digest = |segment: &Segment| digest(self.view, *segment);
             let segments = &self.segments.list[self.segments.parts[part].clone()];
             segments.iter().map(|segment| digest(segment).map(u128::to_le_bytes)).collect()
         })
@@ -149,9 +148,10 @@ fn span(run: &Run) -> Range<u64> {
     run.logical.into()..run.end()
 }
 
-fn digest(source: &Source<'_>, tree: &Tree, segment: Segment) -> Option<u128> {
+fn digest(view: View<'_, '_>, segment: Segment) -> Option<u128> {
+    let View { source, tree } = view;
     let block_size = source.geometry.block_size;
-    let file = FileContent::of(source, tree, segment.node)?;
+    let file = FileContent::of(view, segment.node)?;
     // Bytes of a file behind its end count where its blocks do.
     let live = |logical: u64| match file.opaque_from {
         Some(_) => usize::MAX,

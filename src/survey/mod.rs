@@ -21,6 +21,7 @@ use crate::policy::HolePolicy;
 use crate::source::Source;
 use crate::tree::{Bytes, Kind, NodeId, Run, Text, Tree};
 use crate::units::{BlockNr, fits};
+use crate::view::View;
 use stored::Stored;
 
 /// What was found about the content of all regular files. What is to be stored of it are from then on the
@@ -126,7 +127,7 @@ pub fn survey(source: &Source<'_>, tree: &mut Tree, holes: HolePolicy, observer:
     let mut survey = Survey::default();
     // In rounds, so that what is in flight stays little.
     for round in nodes.chunks(ROUND) {
-        let surveyor = Surveyor { source, tree, holes, observer };
+        let surveyor = Surveyor { view: View { source, tree }, holes, observer };
         let found: Vec<_> = round.par_chunks(NODES).map(|nodes| surveyor.files(nodes)).collect();
         tree.runs.reserve_exact(found.iter().map(|found| found.runs.len()).sum());
         found.into_iter().for_each(|found| survey.append(found, tree));
@@ -172,16 +173,15 @@ impl Unit<'_> {
 }
 
 struct Surveyor<'s, 'a> {
-    source: &'s Source<'a>,
-    tree: &'s Tree,
+    view: View<'s, 'a>,
     holes: HolePolicy,
     observer: &'s dyn Observer,
 }
 
 impl Surveyor<'_, '_> {
     fn looks_like_extents(&self, node: NodeId) -> bool {
-        let inline = self.source.features().incompat.contains(Incompat::INLINE_DATA);
-        let file = FileContent::of(self.source, self.tree, node).filter(|_| inline);
+        let inline = self.view.source.features().incompat.contains(Incompat::INLINE_DATA);
+        let file = FileContent::of(self.view, node).filter(|_| inline);
         file.and_then(|file| file.block(0)).is_some_and(extent::resembles_root)
     }
 
@@ -191,26 +191,26 @@ impl Surveyor<'_, '_> {
         for node in nodes {
             self.file(*node, &mut found, &mut part);
         }
-        let runs = nodes.iter().map(|node| self.tree.runs_of(*node));
+        let runs = nodes.iter().map(|node| self.view.tree.runs_of(*node));
         let small = runs.filter(|runs| is_small(runs, self.unit_blocks())).flatten();
         self.observer.advance(small.map(|run| u64::from(run.count)).sum());
         found
     }
 
     fn unit_blocks(&self) -> u64 {
-        UNIT_BYTES / self.source.geometry.block_size as u64
+        UNIT_BYTES / self.view.source.geometry.block_size as u64
     }
 
     /// Adds what a node holds; the part is empty.
     fn file(&self, node: NodeId, found: &mut Found, part: &mut Part) {
-        let Kind::Regular { size, inline, .. } = self.tree.node(node).kind else { return };
-        let runs = self.tree.runs_of(node);
+        let Kind::Regular { size, inline, .. } = self.view.tree.node(node).kind else { return };
+        let runs = self.view.tree.runs_of(node);
         if runs.is_empty() && inline.is_none() {
             return;
         }
         let rules = self.rules(node, size);
         let first = found.runs.len();
-        let cluster = self.source.geometry.blocks_per_cluster;
+        let cluster = self.view.source.geometry.blocks_per_cluster;
         let mut stored = Stored::new(runs, &mut found.runs);
         if cluster > 1 && rules.has_whole_clusters() {
             let mut single = Vec::new();
@@ -243,9 +243,9 @@ impl Surveyor<'_, '_> {
         inline: Option<Text>,
         (stored, part): (&mut Stored<'_>, &mut Part),
     ) -> u64 {
-        let (runs, blocks) = (self.tree.runs_of(node), self.unit_blocks());
+        let (runs, blocks) = (self.view.tree.runs_of(node), self.unit_blocks());
         if let Some(text) = inline {
-            look_inside(self.tree.text(text), rules, part);
+            look_inside(self.view.tree.text(text), rules, part);
             return stored.add(part);
         }
         if is_small(runs, blocks) {
@@ -270,13 +270,13 @@ impl Surveyor<'_, '_> {
 
     /// What is done with the blocks of a regular file of this size.
     fn rules(&self, node: NodeId, size: u64) -> Rules {
-        let opaque_from = self.tree.node(node).opaque_from(self.source.geometry.block_size);
+        let opaque_from = self.view.tree.node(node).opaque_from(self.view.source.geometry.block_size);
         let zeros = match self.holes {
-            _ if opaque_from.is_none() && is_swap_file(self.source, self.tree, node) => Zeros::Write,
+            _ if opaque_from.is_none() && is_swap_file(self.view, node) => Zeros::Write,
             HolePolicy::Punch => Zeros::Punch,
             HolePolicy::Keep => Zeros::Keep,
         };
-        Rules { size, end: self.source.geometry.blocks_of_bytes(size), zeros, opaque_from }
+        Rules { size, end: self.view.source.geometry.blocks_of_bytes(size), zeros, opaque_from }
     }
 
     /// Looks at a part of a file.
@@ -291,9 +291,10 @@ impl Surveyor<'_, '_> {
                     room = fits(rules.end - u64::from(logical), "the end is within the run");
                 }
                 let physical = BlockNr(run.physical().0 + u64::from(done));
-                let together = self.source.together(physical, room.into());
+                let together = self.view.source.together(physical, room.into());
                 let together = together.expect("the reader checked that the run is in the image");
-                let count = fits(together.len() / self.source.geometry.block_size, "it is at most `room`");
+                let count =
+                    fits(together.len() / self.view.source.geometry.block_size, "it is at most `room`");
                 self.look_at(run.part(logical, count), together, rules, part);
                 done += count;
             }
@@ -302,11 +303,11 @@ impl Surveyor<'_, '_> {
 
     /// Looks at blocks that lie together, all up to the end or all behind it.
     fn look_at(&self, run: Run, bytes: &[u8], rules: Rules, part: &mut Part) {
-        if run.unwritten() || self.source.is_hole(run.physical(), run.count.into()) {
+        if run.unwritten() || self.view.source.is_hole(run.physical(), run.count.into()) {
             keep_zeros(run, rules.zeros(run.logical, run.unwritten()), part);
             return;
         }
-        let block_size = self.source.geometry.block_size;
+        let block_size = self.view.source.geometry.block_size;
         let live = if rules.opaque_from.is_some() {
             bytes.len()
         } else {
@@ -391,9 +392,9 @@ pub fn is_zero(bytes: &[u8]) -> bool {
 
 /// Whether a file begins as mkswap leaves it: a signature at the end of its first page, which may
 /// have 4, 16 or 64 KiB.
-fn is_swap_file(source: &Source<'_>, tree: &Tree, id: NodeId) -> bool {
+fn is_swap_file(view: View<'_, '_>, id: NodeId) -> bool {
     const SIGNATURE: &[u8] = b"SWAPSPACE2";
-    let Some(file) = FileContent::of(source, tree, id) else { return false };
+    let Some(file) = FileContent::of(view, id) else { return false };
     [4096_u64, 16384, 65536].iter().any(|page| {
         let start = page - SIGNATURE.len() as u64;
         file.within_block(start, SIGNATURE.len()) == Some(SIGNATURE)
