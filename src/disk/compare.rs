@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
-use super::{Disk, Part, Partition, Table, TableKind};
+use super::around::Around;
+use super::chosen::ChosenFilesystem;
+use super::image::Disk;
+use super::partition::Partition;
+use super::table::{Table, TableKind};
 use crate::compare::{Comparison, Extra, Setting, SideError};
-use crate::disk::Around;
 use crate::observe::Observer;
 use crate::policy::Options;
 use crate::source::Input;
@@ -26,8 +29,8 @@ impl DiskComparison {
 }
 
 /// The filesystems that lie in the same place of both disks, in the order of their places.
-pub fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d Part; 2]> {
-    let twin = |part: &'d Part| {
+pub fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d ChosenFilesystem; 2]> {
+    let twin = |part: &'d ChosenFilesystem| {
         let other = disks[1].parts.iter().find(|other| other.bytes == part.bytes)?;
         Some([part, other])
     };

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use ext4_canon::compare::{self, Attribute, Comparison, Detail, Difference, Extra, Ignored, compare};
-use ext4_canon::disk::{self, Disk, Part, Selection};
+use ext4_canon::disk::{self, ChosenFilesystem, Disk, Selection};
 use ext4_canon::{Input, occupancy};
 use serde::Serialize;
 
@@ -152,7 +152,7 @@ fn disks<'i>(
     Ok([disk(0)?, disk(1)?])
 }
 
-fn only<'d>(input: &Path, disk: &'d Disk<'_>) -> Result<&'d Part, Failure> {
+fn only<'d>(input: &Path, disk: &'d Disk<'_>) -> Result<&'d ChosenFilesystem, Failure> {
     disk.only().map_err(|error| Failure::of(input, &error))
 }
 
