@@ -7,7 +7,7 @@ use uuid::Uuid;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U32;
 
-use crate::check::{self, CompareSink};
+use crate::check;
 use crate::error::Result;
 use crate::form;
 use crate::observe::Observer;
@@ -17,13 +17,16 @@ use crate::plan::Plan;
 use crate::policy::{Options, UuidPolicy};
 use crate::read::places::{Places, joined};
 use crate::read::{self, Reading, leftovers};
-use crate::recover::{self, Recovery};
+use crate::recover::Recovery;
 use crate::report::Difference;
 use crate::source::{Input, Source};
 use crate::tree::{Kind, NodeId, Text};
 use crate::words;
-use crate::write::Order;
-use crate::{Prepared, words::hexadecimal};
+
+use crate::pipeline::{self, Prepared, Read, Task};
+use crate::sinks::CompareSink;
+use crate::uuid_references::Neighbours;
+use crate::words::hexadecimal;
 
 /// Where something in an image came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,36 +140,36 @@ const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
 ///
 /// # Errors
 ///
-/// See [`crate::Error`].
+/// See [`crate::error::Error`].
 pub fn explain(
     input: &Input<'_>,
     options: &Options,
     limit: usize,
     observer: &dyn Observer,
 ) -> Result<(Vec<String>, Vec<Finding>)> {
-    let recovery = recover::recover(input)?;
-    let source = Source::open(input.clone(), &recovery.overlay)?;
-    let read = crate::read_tree(&source, &recovery, options, observer)?;
-    let before = Before::of(&source, &read.1);
-    let prepared = Prepared::of(&source, &recovery, read, observer)?;
-    let Prepared { reading, plan, .. } = &prepared;
-    let sink = CompareSink::new(input.clone(), usize::MAX);
-    let report = &prepared.write(Order::Any, &sink, observer)?;
-    let parents = reading.tree.parents();
-    let source = &source;
-    let mut explainer =
-        Explainer { source, reading, plan, before, options, parents, limit, findings: Vec::new() };
-    explainer.superblock(report.new_uuid);
-    explainer.inodes();
-    explainer.content(report.blocks_punched);
-    explainer.leftovers(&recovery);
-    explainer.directories();
-    explainer.layout();
-    explainer.clamped(report.times_changed);
-    explainer.structures(&check::differences(source, &reading.tree, plan, sink));
-    let mut findings = explainer.findings;
-    findings.sort_by_key(|finding| finding.cause);
-    Ok((report.warnings.clone(), findings))
+    pipeline::open(input, |source, recovery| {
+        let read = Read::of(source, recovery, options, observer)?;
+        let before = Before::of(source, &read.reading);
+        let prepared = Prepared::of(source, recovery, read, observer)?;
+        let Prepared { reading, plan, .. } = &prepared;
+        let sink = CompareSink::new(input.clone(), usize::MAX);
+        let task = Task { options, neighbours: &Neighbours::default(), observer };
+        let report = &prepared.write(&sink, task)?;
+        let parents = reading.tree.parents();
+        let mut explainer =
+            Explainer { source, reading, plan, before, options, parents, limit, findings: Vec::new() };
+        explainer.superblock(report.new_uuid);
+        explainer.inodes();
+        explainer.content(report.blocks_punched);
+        explainer.leftovers(recovery);
+        explainer.directories();
+        explainer.layout();
+        explainer.clamped(report.times_changed);
+        explainer.structures(&check::differences(source, &reading.tree, plan, sink));
+        let mut findings = explainer.findings;
+        findings.sort_by_key(|finding| finding.cause);
+        Ok((report.warnings.clone(), findings))
+    })
 }
 
 /// What only an image tells that was not surveyed yet.

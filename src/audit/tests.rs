@@ -6,13 +6,14 @@ use std::process::Command;
 use super::audit;
 use crate::error::Error;
 use crate::observe::Silent;
+use crate::pipeline::Read;
 use crate::plan::{self, Content, Plan};
 use crate::policy::Options;
 use crate::read::Specials;
 use crate::source::{Input, Source};
 use crate::tree::{Run, Tree};
 use crate::units::{BlockNr, InodeNr};
-use crate::{read_tree, recover, survey};
+use crate::{recover, survey};
 
 fn run(program: &str, arguments: &[&str]) {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
@@ -58,7 +59,8 @@ fn with_plan(bytes: &[u8], work: impl FnOnce(&mut Plan, &Tree, &Specials)) {
     let input = Input::new(bytes);
     let recovery = recover::recover(&input).unwrap();
     let source = Source::open(input.clone(), &recovery.overlay).unwrap();
-    let (options, mut reading, _) = read_tree(&source, &recovery, &Options::default(), &Silent).unwrap();
+    let read = Read::of(&source, &recovery, &Options::default(), &Silent).unwrap();
+    let (options, mut reading) = (read.options, read.reading);
     let survey = survey::survey(&source, &mut reading.tree, options.holes, &Silent);
     let mut plan = plan::plan(&source, &reading, &survey, &options).unwrap();
     audit(&plan, &reading.tree, &reading.specials).unwrap();

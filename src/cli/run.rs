@@ -251,7 +251,7 @@ fn stream_image(work: &Work<'_>, output: &Path) -> Result<Ending, Failure> {
         ));
     }
     let sink = StreamSink::new(out);
-    let result = pool.install(|| disk.stream(&job.options, job.around, &sink, *progress));
+    let result = pool.install(|| disk.canonicalize(&job.options, job.around, &sink, *progress));
     image.unchanged()?;
     let reports = result.map_err(|error| {
         let about = if sink.failed() { shown } else { &image.path };

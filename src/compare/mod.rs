@@ -18,6 +18,7 @@ use crate::content::FileContent;
 use crate::error::{self, Error};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::features::{Compat, Features};
+use crate::pipeline::Read;
 use crate::plan::{self, Numbering};
 use crate::policy::Options;
 use crate::read::Reading;
@@ -182,7 +183,7 @@ impl<'s, 'a> Side<'s, 'a> {
         options: &Options,
         observer: &dyn Observer,
     ) -> error::Result<Self> {
-        let (options, reading, _) = crate::read_tree(source, recovery, options, observer)?;
+        let Read { options, reading, .. } = Read::of(source, recovery, options, observer)?;
         let features = plan::features(source, &reading.tree)?;
         let numbering = if features.compat.contains(Compat::STABLE_INODES) {
             // Values of xattrs get what is left, so that their number does not matter.

@@ -9,9 +9,9 @@ use super::neighbours::neighbours;
 use super::select::Selection;
 use super::table::{Table, damaged_table};
 use crate::error::{Error, Location, Result, Structure};
-use crate::mentions::Neighbours;
 use crate::report::Report;
 use crate::source::Input;
+use crate::uuid_references::Neighbours;
 
 /// An image, and the filesystems in it that were chosen.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Disk<'a> {
     /// Whether they were named, and not just found.
     pub named: bool,
     /// The UUIDs of the filesystems and partitions.
-    neighbours: Arc<Neighbours>,
+    pub(super) neighbours: Arc<Neighbours>,
 }
 
 impl<'a> Disk<'a> {
@@ -101,7 +101,7 @@ impl<'a> Disk<'a> {
 
     /// A filesystem, as an image of its own.
     pub fn filesystem(&self, part: &ChosenFilesystem) -> Input<'a> {
-        self.input.part(part.bytes.clone()).with_neighbours(self.neighbours.clone())
+        self.input.part(part.bytes.clone())
     }
 
     /// Whether all of the image is one filesystem.

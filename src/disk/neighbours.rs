@@ -4,9 +4,9 @@ use uuid::Uuid;
 
 use super::chosen::ChosenFilesystem;
 use super::table::{Table, TableKind};
-use crate::mentions::Neighbours;
 use crate::report::Owner;
 use crate::source::Input;
+use crate::uuid_references::Neighbours;
 
 /// Where the UUID lies in an ext filesystem, in bytes.
 const UUID: u64 = 1024 + 0x68;

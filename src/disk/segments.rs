@@ -6,10 +6,11 @@ use super::around::Around;
 use super::chosen::ChosenFilesystem;
 use super::guids::{self, Patch};
 use super::image::Disk;
-use crate::digest;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
+use crate::pipeline;
 use crate::policy::Options;
+use crate::sinks;
 
 /// Something that lies in the output, in the order of the offsets.
 #[derive(Debug)]
@@ -33,10 +34,10 @@ impl Disk<'_> {
         let content = |index: usize| {
             let Some(part) = self.parts.iter().find(|part| part.partition == Some(index)) else {
                 let bytes = &table.partitions[index].bytes;
-                return digest::of(&self.input.part(bytes.clone()))
+                return sinks::digest_of(&self.input.part(bytes.clone()))
                     .map_err(|error| Error::io("reading a partition", error));
             };
-            let digest = digest(&self.filesystem(part), options, observer);
+            let digest = pipeline::digest(&self.filesystem(part), self.task(options, observer));
             digest.map(|(_, digest)| digest).map_err(|error| Self::error(part, error))
         };
         let contents = (0..table.partitions.len()).map(content).collect::<Result<Vec<_>>>()?;

@@ -4,8 +4,8 @@ use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::sink::{Order, Sink};
 use crate::source::Input;
-use crate::write::sink::Sink;
 
 /// Where the superblock ends, in bytes.
 const SUPERBLOCK_END: u64 = 2048;
@@ -46,6 +46,10 @@ impl<'s> Shifted<'s> {
 }
 
 impl Sink for Shifted<'_> {
+    fn order(&self) -> Order {
+        self.sink.order()
+    }
+
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         if self.differs(offset, parts) {
             self.rewritten.store(true, Ordering::Relaxed);

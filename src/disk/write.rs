@@ -8,15 +8,15 @@ use super::notices;
 use super::segments::DiskSegment;
 use super::shifted::Shifted;
 use super::table::{TableKind, damaged_table};
-use crate::check::{CompareSink, first_set_byte};
-use crate::digest::HashSink;
+use crate::check::first_set_byte;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
+use crate::pipeline::{self, Task};
 use crate::policy::{Options, SizePolicy, UuidPolicy};
 use crate::report::{Difference, Report};
+use crate::sink::Sink;
+use crate::sinks::{self, CompareSink, HashSink};
 use crate::source::Input;
-use crate::write::sink::Sink;
-use crate::write::{self, Order};
 
 impl Disk<'_> {
     /// Writes the canonical form, as long as the image unless options ask for another size; returns a report for
@@ -32,22 +32,7 @@ impl Disk<'_> {
         sink: &dyn Sink,
         observer: &dyn Observer,
     ) -> Result<Vec<Report>> {
-        self.write(options, around, Order::Any, sink, observer)
-    }
-
-    /// The same, for a sink that needs the order of the offsets.
-    ///
-    /// # Errors
-    ///
-    /// See [`Error`].
-    pub fn stream(
-        &self,
-        options: &Options,
-        around: Around,
-        sink: &dyn Sink,
-        observer: &dyn Observer,
-    ) -> Result<Vec<Report>> {
-        self.write(options, around, Order::Ascending, sink, observer)
+        self.write(options, around, sink, observer)
     }
 
     /// Returns the SHA-256 of the canonical form, without writing it, and the report of each filesystem.
@@ -62,12 +47,12 @@ impl Disk<'_> {
         observer: &dyn Observer,
     ) -> Result<(Vec<Report>, [u8; 32])> {
         let sink = HashSink::default();
-        let reports = self.write(options, around, Order::Ascending, &sink, observer)?;
+        let reports = self.write(options, around, &sink, observer)?;
         let digest = sink.finish(self.output_bytes(&reports));
         Ok((reports, digest))
     }
 
-    /// Compares with the canonical form, as [`crate::check`] does.
+    /// Compares with the canonical form, without writing it.
     ///
     /// # Errors
     ///
@@ -97,7 +82,7 @@ impl Disk<'_> {
                 }
                 DiskSegment::Filesystem(part) => {
                     let input = self.filesystem(part);
-                    let (report, found) = crate::check(&input, options, limit, observer)
+                    let (report, found) = pipeline::check(&input, limit, self.task(options, observer))
                         .map_err(|error| Self::error(part, error))?;
                     reports.push(report);
                     differences.extend(found.into_iter().map(|found| Difference {
@@ -125,7 +110,7 @@ impl Disk<'_> {
     ///
     /// # Errors
     ///
-    /// As [`crate::verify`].
+    /// See [`Error`].
     pub fn verify(
         &self,
         output: &Input<'_>,
@@ -136,20 +121,20 @@ impl Disk<'_> {
         for part in &self.parts {
             // A filesystem alone may have got another size.
             let written = if self.is_filesystem() { output.clone() } else { output.part(part.bytes.clone()) };
-            crate::verify(&self.filesystem(part), &written, options, observer)
+            pipeline::verify(&self.filesystem(part), &written, options, observer)
                 .map_err(|error| Self::error(part, error))?;
         }
         let patches = self.patches(options, around, observer)?;
         let sink = CompareSink::new(output.clone(), 1);
         for segment in self.segments(&patches, around) {
             match segment {
-                DiskSegment::Copied(range) => write::copy(&self.input, range, &sink),
+                DiskSegment::Copied(range) => sinks::copy(&self.input, range, &sink),
                 DiskSegment::Patched(patch) => sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]),
                 DiskSegment::Filesystem(_) => Ok(()),
             }
             .map_err(|error| Error::io("reading the output", error))?;
         }
-        match sink.first() {
+        match sink.offsets().first() {
             Some(offset) => Err(damaged_table(format!("byte {offset} of the output is another"))),
             None => Ok(()),
         }
@@ -159,7 +144,6 @@ impl Disk<'_> {
         &self,
         options: &Options,
         around: Around,
-        order: Order,
         sink: &dyn Sink,
         observer: &dyn Observer,
     ) -> Result<Vec<Report>> {
@@ -172,7 +156,7 @@ impl Disk<'_> {
         for segment in self.segments(&patches, around) {
             let io = |error| Error::io("writing the output", error);
             match segment {
-                DiskSegment::Copied(range) => write::copy(&self.input, range, sink).map_err(io)?,
+                DiskSegment::Copied(range) => sinks::copy(&self.input, range, sink).map_err(io)?,
                 DiskSegment::Patched(patch) => {
                     sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]).map_err(io)?;
                     sink.in_use(patch.offset..patch.offset + patch.bytes.len() as u64);
@@ -180,7 +164,7 @@ impl Disk<'_> {
                 DiskSegment::Filesystem(part) => {
                     let input = self.filesystem(part);
                     let sink = Shifted::new(sink, part.bytes.start, &input);
-                    let report = crate::canonicalize_in(order, &input, options, &sink, observer)
+                    let report = pipeline::canonicalize(&input, &sink, self.task(options, observer))
                         .map_err(|error| Self::error(part, error))?;
                     changed |= sink.rewrote_superblock() || notices::is_another(&report);
                     reports.push(report);
@@ -189,6 +173,10 @@ impl Disk<'_> {
         }
         self.notice(&mut reports, &patches, changed);
         Ok(reports)
+    }
+
+    pub(super) fn task<'t>(&'t self, options: &'t Options, observer: &'t dyn Observer) -> Task<'t> {
+        Task { options, neighbours: &self.neighbours, observer }
     }
 
     /// Refuses what can't be had of all filesystems at once, or not of this image.

@@ -6,13 +6,11 @@ mod inline;
 mod inode;
 mod map;
 mod quota;
-pub mod sink;
 mod special;
 mod superblock;
 mod xattr;
 
 use std::io::IoSlice;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -22,10 +20,11 @@ use crate::observe::{Observer, Stage};
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::Superblock;
 use crate::plan::{Content, Identity, Piece, Plan};
-use crate::source::{Input, Source};
+use crate::sink::{Order, Sink};
+use crate::sinks::copy;
+use crate::source::Source;
 use crate::tree::Tree;
 use crate::units::{BlockNr, fits};
-use sink::Sink;
 
 /// Bytes that a batch gathers before it is written.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -48,15 +47,6 @@ struct Renderer<'p, 'a> {
     value_hashes: Vec<u32>,
 }
 
-/// In which order bytes reach a sink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// In any, from many threads.
-    Any,
-    /// That of the offsets, from one thread.
-    Ascending,
-}
-
 /// Writes the output to a sink, but for what is zero, and returns its UUID.
 ///
 /// On the UUID depend checksums, and on all content the UUID may depend: content is copied meanwhile.
@@ -68,13 +58,12 @@ pub fn write(
     source: &Source<'_>,
     tree: &Tree,
     plan: &Plan,
-    order: Order,
     (sink, observer): (&dyn Sink, &dyn Observer),
     identity: Identity<'_, '_>,
 ) -> Result<[u8; 16]> {
     let writer = Writer { source, tree, plan, sink, observer };
     observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_size as u64));
-    let uuid = if order == Order::Ascending {
+    let uuid = if sink.order() == Order::Ascending {
         let uuid = identity.uuid();
         let renderer = Renderer::new(source, tree, plan, uuid);
         writer.write_in_order(&renderer)?;
@@ -119,23 +108,6 @@ fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
     }
     batches.push(&pieces[start..]);
     batches
-}
-
-/// Copies bytes of an input to the same place, but for zeros.
-pub(crate) fn copy(input: &Input<'_>, range: Range<u64>, sink: &dyn Sink) -> std::io::Result<()> {
-    const STEP: usize = 1 << 16;
-    sink.in_use(range.clone());
-    for data in input.data_within(range) {
-        let taken = sink.take_over(data.start, data.start, data.end - data.start);
-        let start = data.start + taken;
-        let bytes = input.range(start, data.end).expect("the input stores these bytes");
-        for (offset, part) in (start..).step_by(STEP).zip(bytes.chunks(STEP)) {
-            if !crate::survey::is_zero(part) {
-                sink.write_at(offset, &[IoSlice::new(part)])?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Writes batches of pieces.

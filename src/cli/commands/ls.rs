@@ -1,8 +1,8 @@
 //! `ls`: the tree of an image, as it is read.
 
-use ext4_canon::manifest::{self, Item};
 use ext4_canon::ondisk::xattr::full_name;
 use ext4_canon::tree::{Kind, Tree};
+use ext4_canon::tree_digest::{self, Item};
 use ext4_canon::{with_tree, words};
 use serde::Serialize;
 
@@ -55,16 +55,16 @@ struct JsonXattr {
 pub fn run(work: &Work<'_>, given: &Given, digests: bool) -> Result<Ended, Failure> {
     let (input, image) = (&given.path, work.open_given(given)?);
     let (part, filesystem) = given.filesystem(&image, work.setting)?;
-    let (mut text, mut entries) = (manifest::HEAD.to_owned(), Vec::new());
+    let (mut text, mut entries) = (tree_digest::HEAD.to_owned(), Vec::new());
     let list = || {
         with_tree(&filesystem, &work.setting.options, &work.progress, |source, reading| {
             let tree = &reading.tree;
-            let digests = digests.then(|| manifest::file_digests(source, tree, &work.progress));
-            manifest::visit(tree, digests.as_deref(), |item| {
+            let digests = digests.then(|| tree_digest::file_digests(source, tree, &work.progress));
+            tree_digest::visit(tree, digests.as_deref(), |item| {
                 if work.setting.json {
                     entries.push(entry(tree, &item));
                 } else {
-                    text.push_str(&manifest::line(tree, &item));
+                    text.push_str(&tree_digest::line(tree, &item));
                 }
                 Ok(())
             })?;

@@ -8,6 +8,7 @@ use crate::report::Report;
 use crate::source::Source;
 use crate::survey::Survey;
 use crate::tree::Tree;
+use crate::uuid_references::{self, Neighbours};
 use crate::words;
 
 /// What others have counted.
@@ -22,7 +23,7 @@ pub struct Counted {
 }
 
 /// Counts everything that input and plan tell, but for the output's UUID.
-pub fn account(
+pub fn count(
     source: &Source<'_>,
     recovery: &Recovery<'_>,
     reading: &Reading,
@@ -73,9 +74,15 @@ pub fn account(
 }
 
 /// The report with the output's UUID, and with warnings of files that name another one.
-pub fn with_uuid(mut report: Report, source: &Source<'_>, tree: &Tree, uuid: [u8; 16]) -> Report {
+pub fn with_uuid(
+    mut report: Report,
+    source: &Source<'_>,
+    tree: &Tree,
+    neighbours: &Neighbours,
+    uuid: [u8; 16],
+) -> Report {
     report.new_uuid = uuid;
-    let (warnings, mentions) = crate::mentions::find(source, tree, uuid);
+    let (warnings, mentions) = uuid_references::find(source, tree, neighbours, uuid);
     report.warnings.extend(warnings);
     report.mentions = mentions;
     report

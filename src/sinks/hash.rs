@@ -5,10 +5,10 @@ use std::sync::Mutex;
 
 use sha2::{Digest as _, Sha256};
 
+use super::copy::copy;
+use crate::sink::{Order, Sink};
 use crate::source::Input;
 use crate::units::fits;
-use crate::write::copy;
-use crate::write::sink::Sink;
 
 /// What holes are hashed as.
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
@@ -20,7 +20,7 @@ pub struct HashSink {
 }
 
 /// The SHA-256 of an image as it is.
-pub fn of(input: &Input<'_>) -> io::Result<[u8; 32]> {
+pub fn digest_of(input: &Input<'_>) -> io::Result<[u8; 32]> {
     let (sink, length) = (HashSink::default(), input.bytes().len() as u64);
     copy(input, 0..length, &sink)?;
     Ok(sink.finish(length))
@@ -54,6 +54,10 @@ impl State {
 }
 
 impl Sink for HashSink {
+    fn order(&self) -> Order {
+        Order::Ascending
+    }
+
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         let mut state = self.state.lock().map_err(|_| io::ErrorKind::Other)?;
         if offset < state.done {

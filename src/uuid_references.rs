@@ -53,9 +53,14 @@ const LIMIT: usize = 16 << 20;
 pub type Neighbours = BTreeMap<[u8; 16], (Owner, String)>;
 
 /// The lines that name a UUID: of this filesystem, if it gets another one, and of what else is on the disk.
-pub fn find(source: &Source<'_>, tree: &Tree, new: [u8; 16]) -> (Vec<String>, Vec<Mention>) {
+pub fn find(
+    source: &Source<'_>,
+    tree: &Tree,
+    neighbours: &Neighbours,
+    new: [u8; 16],
+) -> (Vec<String>, Vec<Mention>) {
     let old = source.superblock.s_uuid;
-    let (own, neighbours) = (Some(old).filter(|old| *old != new), source.input().neighbours());
+    let own = Some(old).filter(|old| *old != new);
     let (mut warnings, mut mentions) = (Vec::new(), Vec::new());
     if own.is_none() && neighbours.is_empty() {
         return (warnings, mentions);
