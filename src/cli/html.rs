@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use ext4_canon::compare::{Comparison, Detail, Difference, Setting};
+use ext4_canon::compare::{Comparison, Detail, PathDifference, SettingDifference};
 use ext4_canon::occupancy::{Cell, Occupancy, Use};
 
 /// Cells of a map, and of a row of it.
@@ -69,9 +69,9 @@ impl std::fmt::Display for Text<'_> {
 pub fn page(
     names: [&str; 2],
     matches: bool,
-    around: &[Setting],
+    around: &[SettingDifference],
     filesystems: &[Filesystem<'_>],
-    words: impl Fn(&Difference) -> (String, Option<String>),
+    words: impl Fn(&PathDifference) -> (String, Option<String>),
 ) -> String {
     let (class, verdict) = if matches { ("match", "match") } else { ("differ", "differ") };
     let [one, other] = names.map(Text);
@@ -129,7 +129,7 @@ fn filter_rules(filesystems: &[Filesystem<'_>]) -> String {
     attributes(filesystems).keys().map(rule).collect()
 }
 
-fn summary(page: &mut String, around: &[Setting], filesystems: &[Filesystem<'_>]) {
+fn summary(page: &mut String, around: &[SettingDifference], filesystems: &[Filesystem<'_>]) {
     let total = |of: &dyn Fn(&Comparison) -> u64| -> u64 {
         filesystems.iter().map(|filesystem| of(filesystem.comparison)).sum()
     };
@@ -150,7 +150,7 @@ fn summary(page: &mut String, around: &[Setting], filesystems: &[Filesystem<'_>]
 fn differences(
     page: &mut String,
     filesystems: &[Filesystem<'_>],
-    words: impl Fn(&Difference) -> (String, Option<String>),
+    words: impl Fn(&PathDifference) -> (String, Option<String>),
 ) {
     let all: usize = filesystems.iter().map(|filesystem| filesystem.comparison.differences.len()).sum();
     line(page, format_args!("<section id=\"differences\">\n<h2>Trees</h2>"));
@@ -193,7 +193,12 @@ fn differences(
     line(page, format_args!("</section>"));
 }
 
-fn settings(page: &mut String, [one, other]: [&str; 2], around: &[Setting], filesystems: &[Filesystem<'_>]) {
+fn settings(
+    page: &mut String,
+    [one, other]: [&str; 2],
+    around: &[SettingDifference],
+    filesystems: &[Filesystem<'_>],
+) {
     let around = around.iter().map(|setting| (setting.name.clone(), setting));
     let within = filesystems.iter().flat_map(|filesystem| {
         filesystem.comparison.settings.iter().map(|setting| (filesystem.named(&setting.name), setting))

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand as Clap};
-use ext4_canon::disk::{Around, Disk, Part, Selection};
+use ext4_canon::disk::{Around, ChosenFilesystem, Disk, Selection};
 use ext4_canon::policy::{SizePolicy, UuidPolicy};
 use ext4_canon::{Error, Input, Options};
 
@@ -367,14 +367,18 @@ impl Given {
     /// # Errors
     ///
     /// As [`Disk::of`]; a usage error if there are several.
-    pub fn filesystem<'i>(&self, image: &'i Image, setting: &Setting) -> Result<(Part, Input<'i>), Failure> {
+    pub fn filesystem<'i>(
+        &self,
+        image: &'i Image,
+        setting: &Setting,
+    ) -> Result<(ChosenFilesystem, Input<'i>), Failure> {
         let disk = self.disk(image, &setting.selection)?;
         let part = disk.only().map_err(|error| Failure::of(&self.path, &error))?;
         Ok((part.clone(), disk.filesystem(part)))
     }
 
     /// What went wrong in a filesystem of the image.
-    pub fn failure(&self, part: &Part, error: Error) -> Failure {
+    pub fn failure(&self, part: &ChosenFilesystem, error: Error) -> Failure {
         Failure::of(&self.path, &Disk::error(part, error))
     }
 }

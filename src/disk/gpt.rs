@@ -6,10 +6,10 @@ use std::ops::Range;
 use gpt::disk::LogicalBlockSize;
 use gpt::header::{Header, read_header_from_arbitrary_device};
 use gpt::partition::file_read_partitions;
-use uuid::Uuid;
 
-use super::guids::crc32;
-use super::{Partition, Table, TableKind, damaged_table, mbr};
+use super::mbr;
+use super::partition::Partition;
+use super::table::{Table, TableKind, check_inside, damaged_table};
 use crate::error::{Error, Location, Result, Structure};
 
 /// What a header begins with.
@@ -132,7 +132,7 @@ fn entries(bytes: &[u8], copy: &Copy, sector_size: u64) -> Result<Vec<Partition>
             attributes: entry.flags,
             bytes: range.ok_or_else(bounds)?,
         };
-        mbr::inside(&partition, bytes.len() as u64)?;
+        check_inside(&partition, bytes.len() as u64)?;
         Ok::<_, Error>(partition)
     })
     .collect()
@@ -164,7 +164,7 @@ fn block_size(sector_size: u64) -> LogicalBlockSize {
     if sector_size == 4096 { LogicalBlockSize::Lb4096 } else { LogicalBlockSize::Lb512 }
 }
 
-/// A GUID as it lies on the disk: its first three fields have their low bytes first.
-pub fn on_disk(guid: &Uuid) -> [u8; 16] {
-    guid.to_bytes_le()
+/// The checksum of a GPT: that of Ethernet and zip.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
 }

@@ -6,8 +6,9 @@
 use sha2::{Digest as _, Sha256};
 use uuid::{Builder, Uuid};
 
-use super::gpt::{self, ENTRY, HEADER};
-use super::{Partition, Table, TableKind, damaged_table};
+use super::gpt::{self, ENTRY, HEADER, crc32};
+use super::partition::Partition;
+use super::table::{Table, TableKind, damaged_table};
 use crate::error::Result;
 
 /// Bytes in the place of others.
@@ -44,7 +45,7 @@ pub fn canonical(bytes: &[u8], table: &Table, contents: &[[u8; 32]]) -> Result<V
     for (partition, content) in table.partitions.iter().zip(contents) {
         let guid = guid(partition, content);
         all.update(guid.as_bytes());
-        entries[place_of_guid(partition)].copy_from_slice(&gpt::on_disk(&guid));
+        entries[place_of_guid(partition)].copy_from_slice(&guid.to_bytes_le());
     }
     let disk = from_digest(&all.finalize().into());
     let crc = crc32(&entries);
@@ -52,7 +53,7 @@ pub fn canonical(bytes: &[u8], table: &Table, contents: &[[u8; 32]]) -> Result<V
         .into_iter()
         .flat_map(|copy| {
             let mut header = slice(bytes, &copy.place).to_vec();
-            header[56..72].copy_from_slice(&gpt::on_disk(&disk));
+            header[56..72].copy_from_slice(&disk.to_bytes_le());
             header[88..92].copy_from_slice(&crc.to_le_bytes());
             header[16..20].fill(0);
             let own = crc32(&header);
@@ -139,11 +140,6 @@ fn from_digest(digest: &[u8; 32]) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     Builder::from_custom_bytes(bytes).into_uuid()
-}
-
-/// The checksum of a GPT: that of Ethernet and zip.
-pub fn crc32(bytes: &[u8]) -> u32 {
-    crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
 }
 
 /// The bytes of a header or of a list of entries, which [`gpt::copy`] has found to lie in the image.

@@ -5,7 +5,8 @@
 
 use std::ops::Range;
 
-use super::{Partition, Table, TableKind, damaged_table};
+use super::partition::Partition;
+use super::table::{Table, TableKind, check_inside, damaged_table};
 use crate::error::{Error, Result};
 
 /// Where the entries lie in a table, in bytes, and how long one is.
@@ -22,9 +23,9 @@ const MOST_LOGICAL: usize = 256;
 
 /// What a disk begins with.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FirstSector {
     /// No table, or one without partitions.
-    Nothing,
+    NoTable,
     /// A table that says that there is a GPT.
     Protective,
     /// A table with partitions.
@@ -52,14 +53,14 @@ impl Entry {
 /// # Errors
 ///
 /// `Corrupt` for a chain of logical partitions that does not hold together, or partitions behind the end.
-pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
-    let Some(entries) = entries(bytes, 0) else { return Ok(Found::Nothing) };
+pub fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
+    let Some(entries) = entries(bytes, 0) else { return Ok(FirstSector::NoTable) };
     // Boot code in the place of a table looks otherwise.
     if entries.iter().any(|entry| entry.status & 0x7F != 0) || !entries.iter().any(Entry::is_used) {
-        return Ok(Found::Nothing);
+        return Ok(FirstSector::NoTable);
     }
     if entries.iter().any(|entry| entry.kind == PROTECTIVE) {
-        return Ok(Found::Protective);
+        return Ok(FirstSector::Protective);
     }
     let signature =
         bytes.get(440..).and_then(|rest| rest.first_chunk()).map_or(0, |raw| u32::from_le_bytes(*raw));
@@ -83,7 +84,7 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
             attributes: entry.status.into(),
             bytes: range,
         };
-        inside(&partition, length)?;
+        check_inside(&partition, length)?;
         table.partitions.push(partition);
         Ok::<_, Error>(())
     };
@@ -104,7 +105,7 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
         }
     }
     table.reserved.sort_unstable_by_key(|range| range.start);
-    Ok(Found::Table(table))
+    Ok(FirstSector::Table(table))
 }
 
 /// The bytes of partitions in an MBR that tells of a GPT: a hybrid one has some for systems that know no GPT.
@@ -173,26 +174,6 @@ fn entries(bytes: &[u8], at: u64) -> Option<[Entry; 4]> {
     }))
 }
 
-/// Refuses a partition that the image does not have all of.
-///
-/// # Errors
-///
-/// `Corrupt`.
-pub fn inside(partition: &Partition, length: u64) -> Result<()> {
-    if partition.bytes.end > length {
-        return Err(damaged_table(format!(
-            "{} ends at byte {}, but the image has {length}",
-            partition.shown(),
-            partition.bytes.end
-        ))
-        .with_remedy(
-            "copy the image again, and all of it, if it was cut short; else make the partition table anew, or use \
-             --offset for a filesystem whose place is known",
-        ));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -217,7 +198,7 @@ mod tests {
 
     fn found(bytes: &[u8]) -> Vec<(u32, Range<u64>)> {
         match read(bytes, 512).unwrap() {
-            Found::Table(table) => table.partitions.into_iter().map(|p| (p.number, p.bytes)).collect(),
+            FirstSector::Table(table) => table.partitions.into_iter().map(|p| (p.number, p.bytes)).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -320,12 +301,12 @@ mod tests {
 
     #[test]
     fn boot_code_and_nothing_are_no_table() {
-        assert_eq!(read(&[0; 5000], 512).unwrap(), Found::Nothing);
-        assert_eq!(read(&disk(9, &[(0, &[])]), 512).unwrap(), Found::Nothing);
+        assert_eq!(read(&[0; 5000], 512).unwrap(), FirstSector::NoTable);
+        assert_eq!(read(&disk(9, &[(0, &[])]), 512).unwrap(), FirstSector::NoTable);
         let mut code = disk(9, &[(0, &[(0x83, 1, 1)])]);
         code[ENTRIES + ENTRY] = 0x31;
-        assert_eq!(read(&code, 512).unwrap(), Found::Nothing);
-        assert_eq!(read(&disk(9, &[(0, &[(PROTECTIVE, 1, 8)])]), 512).unwrap(), Found::Protective);
-        assert_eq!(read(b"short", 512).unwrap(), Found::Nothing);
+        assert_eq!(read(&code, 512).unwrap(), FirstSector::NoTable);
+        assert_eq!(read(&disk(9, &[(0, &[(PROTECTIVE, 1, 8)])]), 512).unwrap(), FirstSector::Protective);
+        assert_eq!(read(b"short", 512).unwrap(), FirstSector::NoTable);
     }
 }

@@ -1,6 +1,9 @@
 //! Which filesystems of an image are meant.
 
-use super::{Part, Partition, Table, is_ext};
+use super::chosen::ChosenFilesystem;
+use super::detect::is_ext;
+use super::partition::Partition;
+use super::table::Table;
 use crate::error::{Error, Location, Result, Structure};
 
 /// How filesystems in an image are chosen.
@@ -21,7 +24,7 @@ impl Selection {
     }
 
     /// The filesystems that are meant, in the order of their offsets.
-    pub(super) fn parts(&self, table: &Table, bytes: &[u8]) -> Result<Vec<Part>> {
+    pub(super) fn parts(&self, table: &Table, bytes: &[u8]) -> Result<Vec<ChosenFilesystem>> {
         let rest = |partition: &Partition| bytes.get(usize::try_from(partition.bytes.start).ok()?..);
         let holds_ext = |partition: &Partition| rest(partition).is_some_and(is_ext);
         let mut chosen: Vec<usize> = if self.partitions.is_empty() {
@@ -43,7 +46,11 @@ impl Selection {
         chosen.dedup();
         let part = |index: usize| {
             let partition = &table.partitions[index];
-            Part { bytes: partition.bytes.clone(), partition: Some(index), name: Some(partition.shown()) }
+            ChosenFilesystem {
+                bytes: partition.bytes.clone(),
+                partition: Some(index),
+                name: Some(partition.shown()),
+            }
         };
         Ok(chosen.into_iter().map(part).collect())
     }

@@ -1,40 +1,22 @@
 //! From a disk to its canonical form: filesystems where they stand, and all other bytes.
 
-use std::io::{self, IoSlice};
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::IoSlice;
 
-use super::guids::{self, Patch};
-use super::{Disk, Part, notices};
+use super::around::Around;
+use super::image::Disk;
+use super::notices;
+use super::segments::DiskSegment;
+use super::shifted::Shifted;
+use super::table::{TableKind, damaged_table};
 use crate::check::first_set_byte;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
 use crate::pipeline::{self, Task};
 use crate::policy::{Options, SizePolicy, UuidPolicy};
 use crate::report::{Difference, Report};
-use crate::sink::{Order, Sink};
+use crate::sink::Sink;
 use crate::sinks::{self, CompareSink, HashSink};
 use crate::source::Input;
-
-/// Where the superblock ends, in bytes.
-const SUPERBLOCK_END: u64 = 2048;
-
-/// What happens to what is no filesystem.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Around {
-    /// Whether GUIDs of a GPT are derived from the content.
-    pub canonical_guids: bool,
-    /// Whether bytes that belong to no partition become zero.
-    pub zero_gaps: bool,
-}
-
-/// Something that lies in the output, in the order of the offsets.
-#[derive(Debug)]
-enum Segment<'d> {
-    Copied(Range<u64>),
-    Patched(&'d Patch),
-    Filesystem(&'d Part),
-}
 
 impl Disk<'_> {
     /// Writes the canonical form, as long as the image unless options ask for another size; returns a report for
@@ -87,8 +69,8 @@ impl Disk<'_> {
         let (mut reports, mut differences) = (Vec::new(), Vec::new());
         for segment in self.segments(&patches, around) {
             match segment {
-                Segment::Copied(_) => {}
-                Segment::Patched(patch) => {
+                DiskSegment::Copied(_) => {}
+                DiskSegment::Patched(patch) => {
                     let there = self.input.range(patch.offset, patch.offset + patch.bytes.len() as u64);
                     let there = there.expect("patches replace what was read of the table");
                     let pairs = there.iter().zip(&patch.bytes);
@@ -98,7 +80,7 @@ impl Disk<'_> {
                         differences.push(Difference { offset, what: "partition table".to_owned() });
                     }
                 }
-                Segment::Filesystem(part) => {
+                DiskSegment::Filesystem(part) => {
                     let input = self.filesystem(part);
                     let (report, found) = pipeline::check(&input, limit, self.task(options, observer))
                         .map_err(|error| Self::error(part, error))?;
@@ -146,14 +128,14 @@ impl Disk<'_> {
         let sink = CompareSink::new(output.clone(), 1);
         for segment in self.segments(&patches, around) {
             match segment {
-                Segment::Copied(range) => sinks::copy(&self.input, range, &sink),
-                Segment::Patched(patch) => sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]),
-                Segment::Filesystem(_) => Ok(()),
+                DiskSegment::Copied(range) => sinks::copy(&self.input, range, &sink),
+                DiskSegment::Patched(patch) => sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]),
+                DiskSegment::Filesystem(_) => Ok(()),
             }
             .map_err(|error| Error::io("reading the output", error))?;
         }
         match sink.offsets().first() {
-            Some(offset) => Err(super::damaged_table(format!("byte {offset} of the output is another"))),
+            Some(offset) => Err(damaged_table(format!("byte {offset} of the output is another"))),
             None => Ok(()),
         }
     }
@@ -174,17 +156,17 @@ impl Disk<'_> {
         for segment in self.segments(&patches, around) {
             let io = |error| Error::io("writing the output", error);
             match segment {
-                Segment::Copied(range) => sinks::copy(&self.input, range, sink).map_err(io)?,
-                Segment::Patched(patch) => {
+                DiskSegment::Copied(range) => sinks::copy(&self.input, range, sink).map_err(io)?,
+                DiskSegment::Patched(patch) => {
                     sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]).map_err(io)?;
                     sink.in_use(patch.offset..patch.offset + patch.bytes.len() as u64);
                 }
-                Segment::Filesystem(part) => {
+                DiskSegment::Filesystem(part) => {
                     let input = self.filesystem(part);
-                    let sink = Shifted { sink, by: part.bytes.start, input: &input, rewritten: false.into() };
+                    let sink = Shifted::new(sink, part.bytes.start, &input);
                     let report = pipeline::canonicalize(&input, &sink, self.task(options, observer))
                         .map_err(|error| Self::error(part, error))?;
-                    changed |= sink.rewritten.into_inner() || notices::is_another(&report);
+                    changed |= sink.rewrote_superblock() || notices::is_another(&report);
                     reports.push(report);
                 }
             }
@@ -193,7 +175,7 @@ impl Disk<'_> {
         Ok(reports)
     }
 
-    fn task<'t>(&'t self, options: &'t Options, observer: &'t dyn Observer) -> Task<'t> {
+    pub(super) fn task<'t>(&'t self, options: &'t Options, observer: &'t dyn Observer) -> Task<'t> {
         Task { options, neighbours: &self.neighbours, observer }
     }
 
@@ -212,147 +194,10 @@ impl Disk<'_> {
         if self.table.is_none() && around.zero_gaps {
             return refused("there are no partitions that gaps could lie between: leave --zero-gaps out");
         }
-        let has_guids =
-            self.table.as_ref().is_some_and(|table| matches!(table.kind, super::TableKind::Gpt(_)));
+        let has_guids = self.table.as_ref().is_some_and(|table| matches!(table.kind, TableKind::Gpt(_)));
         if around.canonical_guids && !has_guids {
             return refused("there is no GPT whose GUIDs could be derived: leave --gpt out");
         }
         Ok(())
-    }
-
-    /// What of the partition table becomes another.
-    fn patches(&self, options: &Options, around: Around, observer: &dyn Observer) -> Result<Vec<Patch>> {
-        let Some(table) = self.table.as_ref().filter(|_| around.canonical_guids) else {
-            return Ok(Vec::new());
-        };
-        let content = |index: usize| {
-            let Some(part) = self.parts.iter().find(|part| part.partition == Some(index)) else {
-                let bytes = &table.partitions[index].bytes;
-                return sinks::digest_of(&self.input.part(bytes.clone()))
-                    .map_err(|error| Error::io("reading a partition", error));
-            };
-            let digest = pipeline::digest(&self.filesystem(part), self.task(options, observer));
-            digest.map(|(_, digest)| digest).map_err(|error| Self::error(part, error))
-        };
-        let contents = (0..table.partitions.len()).map(content).collect::<Result<Vec<_>>>()?;
-        guids::canonical(self.input.bytes(), table, &contents)
-    }
-
-    /// What lies in the output. Gaps that become zero are left out.
-    fn segments<'d>(&'d self, patches: &'d [Patch], around: Around) -> Vec<Segment<'d>> {
-        let mut segments: Vec<(Range<u64>, Segment<'d>)> = Vec::new();
-        for patch in patches {
-            segments.push((patch.offset..patch.offset + patch.bytes.len() as u64, Segment::Patched(patch)));
-        }
-        for part in &self.parts {
-            segments.push((part.bytes.clone(), Segment::Filesystem(part)));
-        }
-        let mut taken: Vec<_> = segments.iter().map(|(range, _)| range.clone()).collect();
-        if around.zero_gaps {
-            taken.extend(self.gaps());
-        }
-        let copied = outside(taken, self.input.bytes().len() as u64);
-        segments.extend(copied.into_iter().map(|range| (range.clone(), Segment::Copied(range))));
-        segments.sort_by_key(|(range, _)| range.start);
-        segments.into_iter().map(|(_, segment)| segment).collect()
-    }
-
-    /// What is copied, if `patches` stand in the place of the table.
-    pub(super) fn copied(&self, patches: &[Patch], around: Around) -> Vec<Range<u64>> {
-        let segments = self.segments(patches, around).into_iter();
-        let copied = segments.filter_map(|segment| match segment {
-            Segment::Copied(range) => Some(range),
-            _ => None,
-        });
-        copied.collect()
-    }
-
-    /// What two disks have to have in common of what GUIDs are derived from.
-    pub(super) fn masked(&self, around: Around) -> Vec<Patch> {
-        let table = self.table.as_ref().filter(|_| around.canonical_guids);
-        table.map_or_else(Vec::new, |table| guids::masked(self.input.bytes(), table))
-    }
-
-    /// The bytes that belong neither to a partition nor to the table.
-    fn gaps(&self) -> Vec<Range<u64>> {
-        let Some(table) = &self.table else { return Vec::new() };
-        let partitions = table.partitions.iter().map(|partition| partition.bytes.clone());
-        let taken = partitions.chain(table.reserved.iter().cloned()).chain(table.hybrid.iter().cloned());
-        outside(taken.collect(), self.input.bytes().len() as u64)
-    }
-}
-
-/// The bytes of an image outside ranges, in order.
-fn outside(mut ranges: Vec<Range<u64>>, length: u64) -> Vec<Range<u64>> {
-    ranges.sort_unstable_by_key(|range| range.start);
-    let (mut found, mut at) = (Vec::new(), 0);
-    for range in ranges.into_iter().chain(std::iter::once(length..length)) {
-        // A hybrid MBR may tell of more than there is.
-        let start = range.start.min(length);
-        if at < start {
-            found.push(at..start);
-        }
-        at = at.max(range.end);
-    }
-    found
-}
-
-/// A part of a sink, which a filesystem goes to.
-struct Shifted<'s> {
-    sink: &'s dyn Sink,
-    by: u64,
-    input: &'s Input<'s>,
-    /// Whether the superblock becomes another, as it does by a mount that changed nothing else.
-    rewritten: AtomicBool,
-}
-
-impl Shifted<'_> {
-    /// Whether what is written of the first 2048 bytes is not what the input has there.
-    fn differs(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> bool {
-        for part in parts {
-            let Some(length) = SUPERBLOCK_END.checked_sub(offset).filter(|length| *length > 0) else { break };
-            // At most SUPERBLOCK_END.
-            let head = &part[..part.len().min(length as usize)];
-            if self.input.range(offset, offset + head.len() as u64) != Some(head) {
-                return true;
-            }
-            offset += part.len() as u64;
-        }
-        false
-    }
-}
-
-impl Sink for Shifted<'_> {
-    fn order(&self) -> Order {
-        self.sink.order()
-    }
-
-    fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        if self.differs(offset, parts) {
-            self.rewritten.store(true, Ordering::Relaxed);
-        }
-        self.sink.write_at(self.by + offset, parts)
-    }
-
-    fn in_use(&self, bytes: Range<u64>) {
-        self.sink.in_use(self.by + bytes.start..self.by + bytes.end);
-    }
-
-    fn take_over(&self, offset: u64, from: u64, length: u64) -> u64 {
-        self.sink.take_over(self.by + offset, self.by + from, length)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_lies_outside_ranges() {
-        let ranges = vec![5..7, 0..2, 6..9, 7..8];
-        assert_eq!(outside(ranges, 12), [2..5, 9..12]);
-        assert_eq!(outside(vec![0..2, 2..12], 12), []);
-        assert_eq!(outside(vec![0..2, 20..30], 12).as_slice(), std::slice::from_ref(&(2..12)));
-        assert_eq!(outside(vec![2..3, 0..0], 3).as_slice(), std::slice::from_ref(&(0..2)));
     }
 }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ext4_canon::compare::{self, Attribute, Comparison, Detail, Difference, Extra, Ignored, compare};
-use ext4_canon::disk::{self, Disk, Part, Selection};
+use ext4_canon::compare::{self, Attribute, Comparison, Detail, Extra, Ignored, PathDifference, compare};
+use ext4_canon::disk::{self, ChosenFilesystem, Disk, Selection};
 use ext4_canon::{Input, occupancy};
 use serde::Serialize;
 
@@ -152,7 +152,7 @@ fn disks<'i>(
     Ok([disk(0)?, disk(1)?])
 }
 
-fn only<'d>(input: &Path, disk: &'d Disk<'_>) -> Result<&'d Part, Failure> {
+fn only<'d>(input: &Path, disk: &'d Disk<'_>) -> Result<&'d ChosenFilesystem, Failure> {
     disk.only().map_err(|error| Failure::of(input, &error))
 }
 
@@ -195,11 +195,11 @@ fn write_page(
     target: Target,
     inputs: [&Path; 2],
     matches: bool,
-    around: &[compare::Setting],
+    around: &[compare::SettingDifference],
     filesystems: &[html::Filesystem<'_>],
 ) -> Result<Vec<String>, Failure> {
     let names = inputs.map(Path::to_string_lossy);
-    let told = |found: &Difference| (words(inputs, found), lines_of(inputs, found));
+    let told = |found: &PathDifference| (words(inputs, found), lines_of(inputs, found));
     let page = html::page([&names[0], &names[1]], matches, around, filesystems, told);
     Output::write_all(target, page.as_bytes())
 }
@@ -325,13 +325,13 @@ fn report<'j>(inputs: [&'j Path; 2], comparison: &'j Comparison) -> JsonComparis
     }
 }
 
-fn json_setting(setting: &compare::Setting) -> JsonSetting<'_> {
+fn json_setting(setting: &compare::SettingDifference) -> JsonSetting<'_> {
     let [a, b] = &setting.values;
     JsonSetting { name: &setting.name, a, b, option: &setting.option }
 }
 
-fn setting_line(of: &str, setting: &compare::Setting) -> String {
-    let compare::Setting { name, values: [one, other], option } = setting;
+fn setting_line(of: &str, setting: &compare::SettingDifference) -> String {
+    let compare::SettingDifference { name, values: [one, other], option } = setting;
     let remedy = if option.is_empty() { String::new() } else { format!(" ({option})") };
     format!("{of}: {name} {one} -> {other}{remedy}\n")
 }
@@ -356,7 +356,7 @@ fn text(inputs: [&Path; 2], comparison: &Comparison) -> String {
 }
 
 /// A difference in words, without the path.
-fn words(inputs: [&Path; 2], difference: &Difference) -> String {
+fn words(inputs: [&Path; 2], difference: &PathDifference) -> String {
     let [one, other] = difference.values.each_ref().map(|value| value.as_deref());
     let only_in = |input: &Path, what: &str| format!("only in {} ({what})", input.display());
     let name = difference.attribute.name();
@@ -381,7 +381,7 @@ fn words(inputs: [&Path; 2], difference: &Difference) -> String {
 }
 
 /// The unified diff of two texts, where there are any.
-fn lines_of(inputs: [&Path; 2], difference: &Difference) -> Option<String> {
+fn lines_of(inputs: [&Path; 2], difference: &PathDifference) -> Option<String> {
     let texts = difference.texts.as_ref()?;
     let names = inputs.map(|input| format!("{}:{}", input.display(), difference.path));
     unified([&texts[0], &texts[1]], [&names[0], &names[1]])
