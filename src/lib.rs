@@ -10,6 +10,7 @@
 
 mod account;
 mod audit;
+mod bytes;
 mod check;
 pub mod compare;
 pub mod content;
@@ -45,6 +46,12 @@ pub use source::Input;
 pub use write::sink::Sink;
 
 use write::Order;
+
+/// What benchmarks measure beside the public interface.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::bytes::is_zero;
+}
 
 /// The version of the canonical form.
 pub const FORM_VERSION: u32 = 1;
@@ -271,8 +278,11 @@ fn read_tree(
 fn check_rest(source: &source::Source<'_>, size: policy::SizePolicy) -> Result<()> {
     let start = source.geometry.blocks_count * source.geometry.block_size as u64;
     let rest = start..source.input().bytes().len() as u64;
-    let lost =
-        if size == policy::SizePolicy::Keep { None } else { check::first_set_byte(source.input(), rest) };
+    let input = source.input();
+    let lost = match size {
+        policy::SizePolicy::Keep => None,
+        _ => bytes::first_set_byte(input.bytes(), input.data_within(rest)),
+    };
     match lost {
         None => Ok(()),
         Some(offset) => Err(Error::Options(format!(

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use super::walk::Step;
 use super::{ContentDifference, Side};
+use crate::bytes::is_zero;
 use crate::content::FileContent;
-use crate::survey::{self, is_zero};
+use crate::survey;
 use crate::units::fits;
 
 /// Bytes of a file that are compared together: whole blocks of any size.

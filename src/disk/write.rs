@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::guids::{self, Patch};
 use super::{Disk, Part, notices};
-use crate::check::{CompareSink, first_set_byte};
+use crate::bytes::first_set_byte;
+use crate::check::CompareSink;
 use crate::digest::{self, HashSink};
 use crate::error::{Error, Result};
 use crate::observe::Observer;
@@ -130,7 +131,8 @@ impl Disk<'_> {
         }
         if around.zero_gaps {
             let what = "bytes between partitions that should be zero";
-            let set = self.gaps().into_iter().filter_map(|gap| first_set_byte(&self.input, gap));
+            let set = self.gaps().into_iter();
+            let set = set.filter_map(|gap| first_set_byte(self.input.bytes(), self.input.data_within(gap)));
             differences.extend(set.take(limit).map(|offset| Difference { offset, what: what.to_owned() }));
         }
         self.notice(&mut reports, &patches, !differences.is_empty());

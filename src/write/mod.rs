@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
+use crate::bytes::is_zero;
 use crate::error::{Error, Result};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::checksum::Checksums;
@@ -130,7 +131,7 @@ pub(crate) fn copy(input: &Input<'_>, range: Range<u64>, sink: &dyn Sink) -> std
         let start = data.start + taken;
         let bytes = input.range(start, data.end).expect("the input stores these bytes");
         for (offset, part) in (start..).step_by(STEP).zip(bytes.chunks(STEP)) {
-            if !crate::survey::is_zero(part) {
+            if !is_zero(part) {
                 sink.write_at(offset, &[IoSlice::new(part)])?;
             }
         }
