@@ -4,12 +4,13 @@ use std::process::Command;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use ext4_canon::internals::is_zero;
 use ext4_canon::observe::Silent;
 use ext4_canon::ondisk::checksum::crc32c;
 use ext4_canon::ondisk::dirhash::{DirHash, HashVersion};
 use ext4_canon::policy::HolePolicy;
 use ext4_canon::source::{Input, Overlay, Source};
-use ext4_canon::survey::{Digester, Segments, is_zero, survey};
+use ext4_canon::survey::{Digester, Segments, survey};
 use ext4_canon::view::View;
 use ext4_canon::{Options, plan, read};
 

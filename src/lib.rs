@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod bytes;
 mod changes;
 mod check;
 pub mod compare;
@@ -47,6 +48,12 @@ pub use policy::Options;
 pub use report::{Difference, Report};
 pub use sink::Sink;
 pub use source::Input;
+
+/// What benchmarks measure beside the public interface.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::bytes::is_zero;
+}
 
 /// The version of the canonical form.
 pub const FORM_VERSION: u32 = 1;

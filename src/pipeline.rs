@@ -1,8 +1,9 @@
 //! The stages one after another: from an image to its canonical form, and to what else is asked about it.
 
 use crate::audit;
+use crate::bytes::first_set_byte;
 use crate::changes::{self, Counted};
-use crate::check::{differences, first_set_byte};
+use crate::check::differences;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
 use crate::occupancy::{Occupancy, of_form, of_image};
@@ -219,7 +220,11 @@ pub fn verify(
 fn check_rest(source: &Source<'_>, size: SizePolicy) -> Result<()> {
     let start = source.geometry.blocks_count * source.geometry.block_size as u64;
     let rest = start..source.input().bytes().len() as u64;
-    let lost = if size == SizePolicy::Keep { None } else { first_set_byte(source.input(), rest) };
+    let lost = if size == SizePolicy::Keep {
+        None
+    } else {
+        first_set_byte(source.input().bytes(), source.input().data_within(rest))
+    };
     match lost {
         None => Ok(()),
         Some(offset) => Err(Error::Options(format!(

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use crate::bytes::is_zero;
 use crate::content::FileContent;
 use crate::error::{Location, Result, Structure};
 use crate::observe::{Observer, Stage};
@@ -14,7 +15,7 @@ use crate::ondisk::acl;
 use crate::ondisk::inode::{S_IFCHR, S_IFIFO, S_IFMT, Timestamp};
 use crate::ondisk::xattr::{self, INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT};
 use crate::policy::HolePolicy;
-use crate::survey::{self, is_zero};
+use crate::survey;
 use crate::tree::{Entry, Kind, Node, NodeId, Tree, Xattr};
 use crate::units::{BlockNr, fits};
 use crate::view::View;

@@ -2,12 +2,12 @@
 
 use rayon::prelude::*;
 
+use crate::bytes::is_zero;
 use crate::content::FileContent;
 use crate::error::{Location, Result, Structure};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::quota::QuotaType;
 use crate::read::Specials;
-use crate::survey::is_zero;
 use crate::tree::{Kind, NodeId, Tree};
 use crate::units::fits;
 use crate::view::View;

@@ -5,8 +5,9 @@ use std::ops::Range;
 use super::compared_image::ComparedImage;
 use super::difference::ContentDifference;
 use super::walk::ComparedPath;
+use crate::bytes::is_zero;
 use crate::content::FileContent;
-use crate::survey::{self, is_zero};
+use crate::survey;
 use crate::units::fits;
 
 /// Bytes of a file that are compared together: whole blocks of any size.

@@ -13,6 +13,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::bytes::is_zero;
 use crate::content::FileContent;
 use crate::observe::{Observer, Stage};
 use crate::ondisk::extent;
@@ -382,14 +383,6 @@ fn windows<T>(runs: &[T], size: u64, span: impl Fn(&T) -> Range<u64>) -> Vec<(Ra
     windows
 }
 
-/// Whether all bytes are zero; data that is not is seen at its first few words, mostly.
-pub fn is_zero(bytes: &[u8]) -> bool {
-    let (lines, rest) = bytes.as_chunks::<64>();
-    let bits =
-        |line: &[u8; 64]| line.as_chunks().0.iter().fold(0, |bits, word| bits | u128::from_ne_bytes(*word));
-    lines.iter().all(|line| bits(line) == 0) && rest.iter().all(|byte| *byte == 0)
-}
-
 /// Whether a file begins as mkswap leaves it: a signature at the end of its first page, which may
 /// have 4, 16 or 64 KiB.
 fn is_swap_file(view: View<'_, '_>, id: NodeId) -> bool {
@@ -399,22 +392,4 @@ fn is_swap_file(view: View<'_, '_>, id: NodeId) -> bool {
         let start = page - SIGNATURE.len() as u64;
         file.within_block(start, SIGNATURE.len()) == Some(SIGNATURE)
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn zeros_are_seen_to_the_last_byte() {
-        for length in [0, 1, 15, 16, 17, 4096, 4099] {
-            let mut bytes = vec![0_u8; length];
-            assert!(is_zero(&bytes));
-            for index in 0..length.min(40) {
-                bytes[length - 1 - index] = 1;
-                assert!(!is_zero(&bytes), "{length} {index}");
-                bytes[length - 1 - index] = 0;
-            }
-        }
-    }
 }
