@@ -65,7 +65,7 @@ pub fn count(
         .filter(|(id, before)| before.0 != 0 && plan.numbering.number_of(*id) != **before)
         .count() as u64;
     report.warnings.clone_from(&reading.warnings);
-    if source.features().compat.contains(Compat::STABLE_INODES) {
+    if source.features().has(Compat::STABLE_INODES) {
         report.warnings.push("stable_inodes: inode numbers and UUID are kept".to_owned());
     }
     report.warnings.extend(check_interval(plan.superblock.s_checkinterval.get()));

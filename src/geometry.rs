@@ -105,12 +105,12 @@ impl Geometry {
                 ));
             }
         }
-        let descriptor_size = if features.incompat.contains(Incompat::BIT64) {
+        let descriptor_size = if features.has(Incompat::BIT64) {
             usize::from(sb.s_desc_size.get())
         } else {
             group_descriptor::OLD_SIZE
         };
-        let wide = features.incompat.contains(Incompat::BIT64);
+        let wide = features.has(Incompat::BIT64);
         if wide
             && (!descriptor_size.is_power_of_two()
                 || !(group_descriptor::WIDE_SIZE..=1024).contains(&descriptor_size))
@@ -122,12 +122,12 @@ impl Geometry {
                 .value("s_def_hash_version", sb.s_def_hash_version, "0 to 2")
                 .with_remedy("set it with tune2fs -E hash_alg=half_md4"));
         };
-        let flex = features.incompat.contains(Incompat::FLEX_BG);
+        let flex = features.has(Incompat::FLEX_BG);
         // e2fsprogs does not open such an image, whether or not the feature is set.
         if sb.s_log_groups_per_flex > 31 {
             return Err(at().value("s_log_groups_per_flex", sb.s_log_groups_per_flex, "at most 31"));
         }
-        let sparse2 = features.compat.contains(Compat::SPARSE_SUPER2);
+        let sparse2 = features.has(Compat::SPARSE_SUPER2);
         let mut geometry = Self {
             features,
             block_size,
@@ -231,7 +231,7 @@ impl Geometry {
     /// `Corrupt`, naming the field of the superblock.
     pub fn check_descriptors(&self) -> Result<()> {
         let at = || Location::of(Structure::Superblock);
-        let resize = self.features.compat.contains(Compat::RESIZE_INODE);
+        let resize = self.features.has(Compat::RESIZE_INODE);
         if self.reserved_gdt_blocks > self.pointers_per_block() {
             return Err(at().value(
                 "s_reserved_gdt_blocks",
@@ -271,12 +271,12 @@ impl Geometry {
 
     /// Whether block numbers have 64 bits in the descriptors and the superblock.
     pub fn is_64bit(&self) -> bool {
-        self.features.incompat.contains(Incompat::BIT64)
+        self.features.has(Incompat::BIT64)
     }
 
     /// Whether meta groups keep their own descriptors.
     pub fn is_meta_bg(&self) -> bool {
-        self.features.incompat.contains(Incompat::META_BG)
+        self.features.has(Incompat::META_BG)
     }
 
     /// The number of inodes.
@@ -369,9 +369,9 @@ impl Geometry {
         };
         if group.0 == 0 {
             true
-        } else if self.features.compat.contains(Compat::SPARSE_SUPER2) {
+        } else if self.features.has(Compat::SPARSE_SUPER2) {
             self.backup_groups.contains(&group.0)
-        } else if group.0 == 1 || !self.features.ro_compat.contains(RoCompat::SPARSE_SUPER) {
+        } else if group.0 == 1 || !self.features.has(RoCompat::SPARSE_SUPER) {
             true
         } else {
             is_power(3) || is_power(5) || is_power(7)
@@ -437,7 +437,7 @@ impl Geometry {
 /// The reserved descriptor blocks. Without `resize_inode`, no inode owns any, and the field counts as 0, to
 /// which e2fsck sets it: mke2fs leaves a value there when it exchanges `resize_inode` for `meta_bg`.
 fn reserved_gdt_blocks(sb: &Superblock, features: Features) -> u64 {
-    if features.compat.contains(Compat::RESIZE_INODE) { sb.s_reserved_gdt_blocks.get().into() } else { 0 }
+    if features.has(Compat::RESIZE_INODE) { sb.s_reserved_gdt_blocks.get().into() } else { 0 }
 }
 
 /// Blocks in a cluster, from the sizes of both.
@@ -445,7 +445,7 @@ fn blocks_per_cluster(sb: &Superblock, features: Features) -> Result<u64> {
     // 512 MiB: e2fsprogs opens nothing with larger clusters.
     const LOG_MAX: u32 = 19;
     let (block, cluster) = (sb.s_log_block_size.get(), sb.s_log_cluster_size.get());
-    let max = if features.ro_compat.contains(RoCompat::BIGALLOC) { LOG_MAX } else { block };
+    let max = if features.has(RoCompat::BIGALLOC) { LOG_MAX } else { block };
     if !(block..=max).contains(&cluster) {
         let expected = if max == block { block.to_string() } else { format!("{block} to {max}") };
         return Err(Location::of(Structure::Superblock).value("s_log_cluster_size", cluster, expected));

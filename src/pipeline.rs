@@ -229,10 +229,9 @@ fn check_rest(source: &Source<'_>, size: SizePolicy) -> Result<()> {
 /// whose files can't be decrypted without it.
 fn with_bound_uuid(source: &Source<'_>, options: &Options) -> Result<Options> {
     let old = source.superblock.s_uuid;
-    let outside =
-        source.features().compat.contains(Compat::HAS_JOURNAL) && source.superblock.s_journal_inum.get() == 0;
+    let outside = source.features().has(Compat::HAS_JOURNAL) && source.superblock.s_journal_inum.get() == 0;
     let mut options = options.clone();
-    if source.features().compat.contains(Compat::STABLE_INODES) {
+    if source.features().has(Compat::STABLE_INODES) {
         match options.uuid {
             UuidPolicy::Given(new) if new != old => {
                 return Err(Error::Options(

@@ -50,8 +50,7 @@ pub fn check(
 
 /// The counts with their flags, where descriptors have checksums.
 fn with_flags(geometry: &Geometry, group: u32, last_used: u32, mut counts: GroupCounts) -> GroupCounts {
-    let features = geometry.features.ro_compat;
-    if features.contains(RoCompat::METADATA_CSUM) || features.contains(RoCompat::GDT_CSUM) {
+    if geometry.features.has_any(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM) {
         counts.unused_inodes = geometry.inodes_per_group - last_used;
         counts.flags = INODE_ZEROED;
         if last_used == 0 {

@@ -91,7 +91,7 @@ fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<Claims> {
 /// Checks that without flex_bg, bitmaps and tables are in their own groups.
 fn check_own_groups(plan: &Plan) -> Result<()> {
     let geometry = &plan.geometry;
-    if geometry.features.incompat.contains(Incompat::FLEX_BG) {
+    if geometry.features.has(Incompat::FLEX_BG) {
         return Ok(());
     }
     let table = table_blocks(geometry);
@@ -111,9 +111,9 @@ fn check_own_groups(plan: &Plan) -> Result<()> {
 fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Claims) -> Result<u64> {
     let (layout, cluster) = (&plan.layout, plan.geometry.blocks_per_cluster);
     let features = plan.geometry.features;
-    let resize = features.compat.contains(Compat::RESIZE_INODE);
+    let resize = features.has(Compat::RESIZE_INODE);
     ensure(layout.resize_block.is_some() == resize, || "the block of the resize inode".to_owned())?;
-    let mmp = features.incompat.contains(Incompat::MMP);
+    let mmp = features.has(Incompat::MMP);
     ensure(layout.mmp_block.is_some() == mmp, || "the block of multiple mount protection".to_owned())?;
     let single = layout.resize_block.iter().chain(&layout.mmp_block).chain(&layout.xattr_blocks);
     for block in single {

@@ -39,7 +39,7 @@ pub struct Candidates<'p> {
 impl<'p> Candidates<'p> {
     /// The candidates of a tree. `body_room` is what xattrs may take in an inode.
     pub fn new(geometry: &Geometry, tree: &'p Tree, survey: &'p Survey, body_room: usize) -> Self {
-        let feature = geometry.features.incompat.contains(Incompat::INLINE_DATA);
+        let feature = geometry.features.has(Incompat::INLINE_DATA);
         let room = body_room.checked_sub(ENTRY_SIZE).filter(|_| feature);
         Self { tree, survey, room, lookalikes: Vec::new() }
     }

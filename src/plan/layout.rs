@@ -110,10 +110,10 @@ pub fn lay_out(geometry: &Geometry, contents: Contents<'_>, used: &UsedBlocks) -
     // A list that is full is copied to grow, and there may be many runs.
     let extents = tree.runs.len() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
     let mut layouter = Layouter::new(geometry, (tree.nodes.len(), extents), used);
-    if geometry.features.compat.contains(Compat::RESIZE_INODE) {
+    if geometry.features.has(Compat::RESIZE_INODE) {
         layouter.layout.resize_block = Some(layouter.one_block());
     }
-    if geometry.features.incompat.contains(Incompat::MMP) {
+    if geometry.features.has(Incompat::MMP) {
         layouter.layout.mmp_block = Some(layouter.one_block());
     }
     if let Some(journal) = specials.journal {
@@ -190,7 +190,7 @@ impl<'g> Layouter<'g> {
             free: used.free(geometry.first_data_block, geometry.blocks_count, geometry.blocks_per_cluster),
             blocks_per_cluster: geometry.blocks_per_cluster,
         };
-        let with_extents = geometry.features.incompat.contains(Incompat::EXTENTS);
+        let with_extents = geometry.features.has(Incompat::EXTENTS);
         Self { geometry, with_extents, layout, ranges: Vec::new() }
     }
 

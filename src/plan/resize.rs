@@ -150,7 +150,7 @@ pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry
     let mut to = Geometry { blocks_count: blocks, groups, ..from.clone() };
     to.super_user_blocks = super_user_blocks(from, blocks);
     let descriptors = to.descriptor_blocks();
-    if from.features.compat.contains(Compat::RESIZE_INODE) {
+    if from.features.has(Compat::RESIZE_INODE) {
         // The two kinds share a place, so that a filesystem can grow into it.
         let both = from.descriptor_blocks() + from.reserved_gdt_blocks;
         to.reserved_gdt_blocks = both.saturating_sub(descriptors).min(from.pointers_per_block());
@@ -159,7 +159,7 @@ pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry
         to.features.incompat -= Incompat::META_BG;
         to.first_meta_bg = 0;
     }
-    if from.features.compat.contains(Compat::SPARSE_SUPER2) {
+    if from.features.has(Compat::SPARSE_SUPER2) {
         to.backup_groups = backup_groups(from, groups);
     }
     to

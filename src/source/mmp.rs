@@ -25,7 +25,7 @@ impl Source<'_> {
     ///
     /// `Corrupt` where it can't be one.
     pub fn mmp(&self) -> Result<Option<Mmp>> {
-        if !self.features().incompat.contains(Incompat::MMP) {
+        if !self.features().has(Incompat::MMP) {
             return Ok(None);
         }
         let block = BlockNr(self.superblock.s_mmp_block.get());

@@ -239,8 +239,7 @@ impl<'a> Source<'a> {
 
     /// Whether an inode is the journal.
     pub fn has_journal_in(&self, number: InodeNr) -> bool {
-        self.features().compat.contains(Compat::HAS_JOURNAL)
-            && InodeNr(self.superblock.s_journal_inum.get()) == number
+        self.features().has(Compat::HAS_JOURNAL) && InodeNr(self.superblock.s_journal_inum.get()) == number
     }
 
     /// Whether some fields of the inodes are those of the Hurd.

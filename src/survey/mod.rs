@@ -180,7 +180,7 @@ struct Surveyor<'s, 'a> {
 
 impl Surveyor<'_, '_> {
     fn looks_like_extents(&self, node: NodeId) -> bool {
-        let inline = self.source.features().incompat.contains(Incompat::INLINE_DATA);
+        let inline = self.source.features().has(Incompat::INLINE_DATA);
         let file = FileContent::of(self.source, self.tree, node).filter(|_| inline);
         file.and_then(|file| file.block(0)).is_some_and(extent::resembles_root)
     }

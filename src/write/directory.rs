@@ -117,7 +117,7 @@ impl Renderer<'_, '_> {
 
     /// Whether entries have file types.
     pub(super) fn typed_entries(&self) -> bool {
-        self.plan.geometry.features.incompat.contains(Incompat::FILETYPE)
+        self.plan.geometry.features.has(Incompat::FILETYPE)
     }
 
     pub(super) fn parent_of(&self, id: NodeId) -> InodeNr {
@@ -129,7 +129,7 @@ impl Renderer<'_, '_> {
 
     /// The root of an index. Its children are the top level of nodes, or the leaves.
     fn index_root(&self, id: NodeId, plan: &DirectoryPlan, index: &Index, out: &mut [u8]) {
-        let typed = self.plan.geometry.features.incompat.contains(Incompat::FILETYPE);
+        let typed = self.plan.geometry.features.has(Incompat::FILETYPE);
         let size = out.len();
         let mut filler = Filler { out, typed, next: 0, last: 0 };
         filler.add(b".", self.plan.numbering.number_of(id), S_IFDIR, None);

@@ -131,7 +131,7 @@ impl Renderer<'_, '_> {
             inode,
             self.plan.usage_of(self.tree, id).bytes / self.plan.geometry.block_size as u64,
         );
-        if self.plan.geometry.features.ro_compat.contains(RoCompat::PROJECT) {
+        if self.plan.geometry.features.has(RoCompat::PROJECT) {
             inode.i_projid = U32::new(node.project);
         }
     }
