@@ -32,7 +32,7 @@ pub fn count(
     counted: Counted,
 ) -> Report {
     let tree = &reading.tree;
-    let size = plan.geometry.block_size as u64;
+    let size = plan.geometry.block_bytes();
     let mut report = Report {
         image_bytes: plan.image_bytes,
         block_size: size,

@@ -9,7 +9,7 @@ use crate::tree::Tree;
 
 /// What differs, in the order of the offsets: what was written, and what should be zero.
 pub fn differences(source: &Source<'_>, tree: &Tree, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
-    let (size, limit) = (plan.geometry.block_size as u64, sink.limit());
+    let (size, limit) = (plan.geometry.block_bytes(), sink.limit());
     let mut offsets = sink.offsets().into_iter().peekable();
     let (mut differences, mut gaps) = (Vec::new(), 0);
     // The end of the last piece, and what it is.

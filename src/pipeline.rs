@@ -211,7 +211,7 @@ pub fn verify(
 
 /// Refuses another size for an image that goes on behind its filesystem, and would lose what is there.
 fn check_rest(source: &Source<'_>, size: SizePolicy) -> Result<()> {
-    let start = source.geometry.blocks_count * source.geometry.block_size as u64;
+    let start = source.geometry.filesystem_bytes();
     let rest = start..source.input().bytes().len() as u64;
     let lost = if size == SizePolicy::Keep { None } else { first_set_byte(source.input(), rest) };
     match lost {

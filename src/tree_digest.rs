@@ -141,7 +141,7 @@ fn digest_of(file: &FileContent<'_, '_>) -> [u8; 32] {
 /// The SHA-256 of the blocks that count as such, from a logical block on: of each run offset, length
 /// and state, and where it is written its bytes.
 fn opaque_digest(source: &Source<'_>, tree: &Tree, id: NodeId, from: u64) -> [u8; 32] {
-    let size = source.geometry.block_size as u64;
+    let size = source.geometry.block_bytes();
     let mut hash = Sha256::new();
     for (logical, count, state) in survey::allocation(source, tree, HolePolicy::Punch, id).unwrap_or_default()
     {

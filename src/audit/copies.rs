@@ -54,7 +54,7 @@ impl<'p> Copies<'p> {
     /// Checks that a piece is the next part of what is copied, from a block of the input on.
     pub fn check(&mut self, piece: &Piece, from: BlockNr) -> Result<()> {
         let misplaced = || wrong(format!("block {from} of the input is copied to block {}", piece.start));
-        let block_size = self.plan.geometry.block_size as u64;
+        let block_size = self.plan.geometry.block_bytes();
         let (run, stored) = self.run().ok_or_else(misplaced)?;
         let logical = self.logical.max(run.logical.into());
         let after =

@@ -131,7 +131,7 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     }
     ensure(layout.quotas.len() == plan.quotas.len(), || "the number of quota files".to_owned())?;
     for (file, quota) in layout.quotas.iter().zip(&plan.quotas) {
-        dense(*file, (quota.blocks.len() as u64 * 1024).div_ceil(plan.geometry.block_size as u64))?;
+        dense(*file, (quota.blocks.len() as u64 * 1024).div_ceil(plan.geometry.block_bytes()))?;
     }
     ensure(layout.orphan_file.is_some() == specials.orphan_file.is_some(), || "the orphan file".to_owned())?;
     if let (Some(file), Some(orphan_file)) = (layout.orphan_file, specials.orphan_file) {
@@ -140,7 +140,7 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     ensure(layout.values.len() == plan.xattrs.values.len(), || "the number of EA inodes".to_owned())?;
     for (file, value) in layout.values.iter().zip(&plan.xattrs.values) {
         let bytes = tree.text(value.text).len() as u64;
-        dense(*file, bytes.div_ceil(plan.geometry.block_size as u64))?;
+        dense(*file, bytes.div_ceil(plan.geometry.block_bytes()))?;
     }
     Ok(journal_clusters)
 }
@@ -186,7 +186,7 @@ fn claim_node(plan: &Plan, tree: &Tree, id: NodeId, claims: &mut Claims) -> Resu
 
 /// What an inode is charged for clusters of its own, its block of xattrs, and its EA inodes.
 pub fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> Usage {
-    let bytes = plan.geometry.blocks_per_cluster * plan.geometry.block_size as u64;
+    let bytes = plan.geometry.cluster_bytes();
     let block = plan.xattrs.block_of(id);
     let mut usage = Usage { inodes: 1, bytes: (clusters + u64::from(block.is_some())) * bytes };
     if !plan.xattrs.values.is_empty() {

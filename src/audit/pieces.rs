@@ -14,7 +14,7 @@ pub fn check(plan: &Plan, tree: &Tree, metadata: &StaticMetadata) -> Result<()> 
     let mut checker =
         Checker { plan, tree, metadata, copies: Copies::new(plan, tree), found: Totals::default() };
     let (mut end, mut bytes) = (0, 0);
-    let block_size = plan.geometry.block_size as u64;
+    let block_size = plan.geometry.block_bytes();
     for piece in plan.pieces(tree) {
         let blocks = piece.bytes.div_ceil(block_size);
         ensure(piece.start.0 >= end && piece.start.0 + blocks <= plan.geometry.blocks_count, || {
@@ -114,7 +114,7 @@ impl Checker<'_> {
         let (plan, layout) = (self.plan, &self.plan.layout);
         let place = |group: GroupNr| plan.groups.get(group.0 as usize);
         let counts = |group: GroupNr| plan.counts.get(group.0 as usize);
-        let whole = piece.bytes == blocks * plan.geometry.block_size as u64;
+        let whole = piece.bytes == blocks * plan.geometry.block_bytes();
         let found = &mut self.found;
         let holds = match piece.content {
             Content::Data(from) => return self.copies.check(piece, from),
@@ -223,7 +223,7 @@ impl Checker<'_> {
     /// Checks that a piece of an inode table is at the place of its inodes, and counts those in use.
     fn inode_table(&mut self, piece: &Piece, group: GroupNr, index: u32) -> Result<()> {
         let geometry = &self.plan.geometry;
-        let (inode_size, block_size) = (geometry.inode_size as u64, geometry.block_size as u64);
+        let (inode_size, block_size) = (geometry.inode_size as u64, geometry.block_bytes());
         let offset = u64::from(index) * inode_size;
         let end = offset + piece.bytes;
         let holds = offset.is_multiple_of(block_size)

@@ -91,13 +91,13 @@ impl StaticMetadata {
 
 /// Blocks of an inode table.
 pub fn table_blocks(geometry: &Geometry) -> u64 {
-    (u64::from(geometry.inodes_per_group) * geometry.inode_size as u64).div_ceil(geometry.block_size as u64)
+    (u64::from(geometry.inodes_per_group) * geometry.inode_size as u64).div_ceil(geometry.block_bytes())
 }
 
 /// The first block of a group that can hold a superblock: in group 0 the one at byte 1024.
 fn start_of(geometry: &Geometry, group: u32) -> u64 {
     if group == 0 {
-        1024 / geometry.block_size as u64
+        1024 / geometry.block_bytes()
     } else {
         geometry.first_data_block + u64::from(group) * geometry.blocks_per_group
     }

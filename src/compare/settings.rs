@@ -157,7 +157,7 @@ fn behind_end_differs(sides: &[ComparedImage<'_, '_>; 2]) -> bool {
     const STEP: u64 = 1 << 16;
     let [(start, end), other] = sides.each_ref().map(|side| {
         let geometry = &side.source.geometry;
-        (geometry.blocks_count * geometry.block_size as u64, side.source.input().bytes().len() as u64)
+        (geometry.filesystem_bytes(), side.source.input().bytes().len() as u64)
     });
     let inputs = sides.each_ref().map(|side| side.source.input());
     if (start, end) != other {

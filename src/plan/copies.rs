@@ -36,7 +36,7 @@ struct Place {
 impl Copies {
     /// Goes through all pieces, and puts them into batches.
     pub fn count(plan: &Plan, tree: &Tree) -> Self {
-        let (size, mut copies) = (plan.geometry.block_size as u64, Self::default());
+        let (size, mut copies) = (plan.geometry.block_bytes(), Self::default());
         let mut total = 0;
         let mut open: Option<Batch> = None;
         for (piece, place) in plan.placed_pieces(tree) {
@@ -135,7 +135,7 @@ impl Iterator for Copied<'_> {
     type Item = (Piece, Place);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let block_size = self.plan.geometry.block_size as u64;
+        let block_size = self.plan.geometry.block_bytes();
         loop {
             if let Some(found) = self.file.next(block_size) {
                 return Some(found);

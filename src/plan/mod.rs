@@ -195,7 +195,7 @@ fn demand(geometry: &Geometry, contents: layout::Contents<'_>) -> Result<smalles
 fn behind(source: &Source<'_>, options: &Options) -> Range<u64> {
     let end = source.input().bytes().len() as u64;
     match options.size {
-        SizePolicy::Keep => source.geometry.blocks_count * source.geometry.block_size as u64..end,
+        SizePolicy::Keep => source.geometry.filesystem_bytes()..end,
         _ => end..end,
     }
 }
@@ -205,7 +205,7 @@ impl Plan {
     /// its own map and its xattr block, which counts in full for each inode that shares it), and
     /// the values of its xattrs in inodes of their own. `i_blocks` tells of the bytes.
     pub fn usage_of(&self, tree: &Tree, node: NodeId) -> Usage {
-        let size = self.geometry.block_size as u64;
+        let size = self.geometry.block_bytes();
         let cluster = self.geometry.blocks_per_cluster;
         let xattrs = u64::from(self.xattrs.block_of(node).is_some()) * cluster;
         let blocks = self.layout.blocks(self.layout.nodes[node.index()]) + xattrs;

@@ -188,7 +188,7 @@ impl Numbering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::tests::forty_gib;
+    use crate::geometry::forty_gib;
     use crate::ondisk::inode::{InodeFlags, S_IFIFO, Timestamp};
     use crate::read::SpecialFile;
     use crate::tree::{Kind, Node};

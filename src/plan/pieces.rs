@@ -114,7 +114,7 @@ impl Content {
 
 /// Lists all pieces that are not copied, in the order of their blocks.
 pub fn rendered(plan: &Plan, tree: &Tree) -> Vec<Piece> {
-    let mut lister = Lister { plan, tree, block_size: plan.geometry.block_size as u64, pieces: Vec::new() };
+    let mut lister = Lister { plan, tree, block_size: plan.geometry.block_bytes(), pieces: Vec::new() };
     lister.static_metadata();
     lister.specials();
     lister.nodes();

@@ -151,7 +151,7 @@ impl Placer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::tests::forty_gib;
+    use crate::geometry::forty_gib;
 
     /// Figures from dumpe2fs of images that mke2fs 1.47.0 made.
     #[test]

@@ -115,11 +115,11 @@ pub fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> 
 fn set_sizes(output: &mut Superblock, geometry: &Geometry) {
     output.s_inodes_count = U32::new(geometry.inodes_count());
     output.s_blocks_count_lo = low(geometry.blocks_count);
-    output.s_r_blocks_count_lo = low(geometry.super_user_blocks);
+    output.s_r_blocks_count_lo = low(geometry.reserved_blocks);
     // Without the feature they count for nothing.
     if geometry.is_64bit() {
         output.s_blocks_count_hi = low(geometry.blocks_count >> 32);
-        output.s_r_blocks_count_hi = low(geometry.super_user_blocks >> 32);
+        output.s_r_blocks_count_hi = low(geometry.reserved_blocks >> 32);
     }
     let reserved = fits(geometry.reserved_gdt_blocks, "at most the 2^14 pointers of a block are reserved");
     output.s_reserved_gdt_blocks = U16::new(reserved);

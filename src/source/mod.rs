@@ -70,7 +70,7 @@ impl<'a> Source<'a> {
             }
         }
         let length = input.bytes().len() as u64;
-        let needed = geometry.blocks_count * geometry.block_size as u64;
+        let needed = geometry.filesystem_bytes();
         if needed > length {
             let [needed, length] = [needed, length].map(words::size);
             let problem =
@@ -141,14 +141,14 @@ impl<'a> Source<'a> {
 
     fn input_blocks(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
         let end = start.0.checked_add(count).filter(|end| *end <= self.geometry.blocks_count)?;
-        let size = self.geometry.block_size as u64;
+        let size = self.geometry.block_bytes();
         // Both products are below the length of the file.
         self.input.range(start.0 * size, end * size)
     }
 
     /// The blocks of a range that are not known to be zero, in order.
     pub fn stored(&self, blocks: Range<u64>) -> Vec<Range<u64>> {
-        let size = self.geometry.block_size as u64;
+        let size = self.geometry.block_bytes();
         let mut stored: Vec<Range<u64>> = Vec::new();
         let data = self.input.data_within(blocks.start * size..blocks.end * size);
         let data = data.map(|bytes| bytes.start / size..bytes.end.div_ceil(size));
@@ -165,7 +165,7 @@ impl<'a> Source<'a> {
 
     /// Whether blocks are known to be zero without reading them.
     pub fn is_hole(&self, start: BlockNr, count: u64) -> bool {
-        let size = self.geometry.block_size as u64;
+        let size = self.geometry.block_bytes();
         self.input.is_hole(start.0 * size..(start.0 + count) * size)
             && self.overlay.first_in(start.0..start.0 + count).is_none()
     }

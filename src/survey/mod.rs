@@ -198,7 +198,7 @@ impl Surveyor<'_, '_> {
     }
 
     fn unit_blocks(&self) -> u64 {
-        UNIT_BYTES / self.source.geometry.block_size as u64
+        UNIT_BYTES / self.source.geometry.block_bytes()
     }
 
     /// Adds what a node holds; the part is empty.

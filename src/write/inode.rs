@@ -91,7 +91,7 @@ impl Renderer<'_, '_> {
             Kind::Directory { .. } => {
                 let plan = self.plan.directories.of(id);
                 flags.set(InodeFlags::INDEX, plan.index.is_some());
-                let blocks = u64::from(plan.blocks) * self.plan.geometry.block_size as u64;
+                let blocks = u64::from(plan.blocks) * self.plan.geometry.block_bytes();
                 inline.map_or(blocks, |content| content.len() as u64)
             }
             Kind::Regular { size, .. } => size,
@@ -127,10 +127,7 @@ impl Renderer<'_, '_> {
             inode.i_file_acl_lo = U32::from_bytes([a, b, c, d]);
             inode.l_i_file_acl_high = U16::from_bytes([e, f]);
         }
-        self.set_blocks(
-            inode,
-            self.plan.usage_of(self.tree, id).bytes / self.plan.geometry.block_size as u64,
-        );
+        self.set_blocks(inode, self.plan.usage_of(self.tree, id).bytes / self.plan.geometry.block_bytes());
         if self.plan.geometry.features.has(RoCompat::PROJECT) {
             inode.i_projid = U32::new(node.project);
         }
@@ -148,7 +145,7 @@ impl Renderer<'_, '_> {
         self.special_inode(inode);
         let extents = self.plan.layout.extents(file);
         let blocks: u64 = extents.iter().map(|extent| u64::from(extent.count)).sum();
-        set_size(inode, blocks * self.plan.geometry.block_size as u64);
+        set_size(inode, blocks * self.plan.geometry.block_bytes());
         self.set_blocks(inode, self.plan.layout.blocks(file));
         inode.i_block = super::map::root(self.plan, file);
         let flags = if self.plan.has_extents() { InodeFlags::EXTENTS } else { InodeFlags::empty() };
@@ -172,7 +169,7 @@ impl Renderer<'_, '_> {
     /// `i_blocks` of so many blocks, in units of 512 bytes. It never needs the HUGE_FILE flag: the
     /// 2^32 blocks that a file can have are far below 2^48 units.
     pub(super) fn set_blocks(&self, inode: &mut Inode, blocks: u64) {
-        let sectors = blocks * (self.plan.geometry.block_size as u64 / 512);
+        let sectors = blocks * (self.plan.geometry.block_bytes() / 512);
         let [a, b, c, d, e, f, ..] = sectors.to_le_bytes();
         inode.i_blocks_lo = U32::from_bytes([a, b, c, d]);
         inode.l_i_blocks_high = U16::from_bytes([e, f]);

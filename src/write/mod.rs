@@ -62,7 +62,7 @@ pub fn write(
     identity: Identity<'_, '_>,
 ) -> Result<[u8; 16]> {
     let writer = Writer { source, tree, plan, sink, observer };
-    observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_size as u64));
+    observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_bytes()));
     let uuid = if sink.order() == Order::Ascending {
         let uuid = identity.uuid();
         let renderer = Renderer::new(source, tree, plan, uuid);
@@ -85,7 +85,7 @@ pub fn write(
 
 /// Tells a sink what of the filesystem is in use.
 fn tell_used(plan: &Plan, sink: &dyn Sink) {
-    let (size, count) = (plan.geometry.block_size as u64, plan.geometry.blocks_count);
+    let (size, count) = (plan.geometry.block_bytes(), plan.geometry.blocks_count);
     let mut next = 0;
     for free in plan.layout.free.ranges().iter().chain(std::iter::once(&(count..count))) {
         if next < free.start {
@@ -160,7 +160,7 @@ impl Writer<'_, '_> {
     /// Writes pieces; without a renderer, those that are copied.
     fn write(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> Result<()> {
         self.write_batch(pieces, renderer).map_err(|error| Error::io("writing the output", error))?;
-        let size = self.plan.geometry.block_size as u64;
+        let size = self.plan.geometry.block_bytes();
         self.observer.advance(pieces.iter().map(|piece| piece.bytes.div_ceil(size)).sum());
         Ok(())
     }
@@ -213,7 +213,7 @@ impl Writer<'_, '_> {
 
     /// Offers the sink whole blocks of the input to take over; returns how many bytes it took.
     fn take_over(&self, offset: u64, start: BlockNr, bytes: u64) -> u64 {
-        let size = self.plan.geometry.block_size as u64;
+        let size = self.plan.geometry.block_bytes();
         let blocks = bytes / size;
         if blocks == 0 || !self.source.lie_in_input(start.0..start.0 + blocks) {
             return 0;
@@ -233,7 +233,7 @@ impl Writer<'_, '_> {
 
     /// Adds the input's bytes, from a block on.
     fn add_input<'s>(&'s self, start: BlockNr, bytes: u64, parts: &mut Vec<IoSlice<'s>>) {
-        let size = self.plan.geometry.block_size as u64;
+        let size = self.plan.geometry.block_bytes();
         let mut done = 0;
         while done < bytes {
             let next = BlockNr(start.0 + done / size);
