@@ -33,7 +33,7 @@ pub fn count(
     counted: Counted,
 ) -> Report {
     let tree = &reading.tree;
-    let size = plan.geometry.block_size as u64;
+    let size = plan.geometry.block_bytes();
     let mut report = Report {
         image_bytes: plan.image_bytes,
         block_size: size,
@@ -66,7 +66,7 @@ pub fn count(
         .filter(|(id, before)| before.0 != 0 && plan.numbering.number_of(*id) != **before)
         .count() as u64;
     report.warnings.clone_from(&reading.warnings);
-    if source.features().compat.contains(Compat::STABLE_INODES) {
+    if source.features().has(Compat::STABLE_INODES) {
         report.warnings.push("stable_inodes: inode numbers and UUID are kept".to_owned());
     }
     report.warnings.extend(check_interval(plan.superblock.s_checkinterval.get()));

@@ -4,19 +4,18 @@ use crate::bytes::first_set_byte;
 use crate::plan::{Content, Plan};
 use crate::report::Difference;
 use crate::sinks::CompareSink;
-use crate::source::Source;
-use crate::tree::Tree;
+use crate::survey::StoredView;
 
 /// What differs, in the order of the offsets: what was written, and what should be zero.
-pub fn differences(source: &Source<'_>, tree: &Tree, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
-    let (size, limit) = (plan.geometry.block_size as u64, sink.limit());
+pub fn differences(view: StoredView<'_, '_>, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
+    let (size, limit) = (plan.geometry.block_bytes(), sink.limit());
     let mut offsets = sink.offsets().into_iter().peekable();
-    let input = source.input();
+    let input = view.source.input();
     let (mut differences, mut gaps) = (Vec::new(), 0);
     // The end of the last piece, and what it is.
     let (mut next, mut what) = (0, None);
     let end = plan.geometry.blocks_count * size;
-    let pieces = plan.pieces(tree).map(|piece| {
+    let pieces = plan.pieces(view.stored).map(|piece| {
         let blocks = piece.bytes.div_ceil(size);
         (piece.start.0 * size..(piece.start.0 + blocks) * size, Some(piece.content))
     });

@@ -42,7 +42,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
         if let Some(bytes) = self.inline {
             return (logical == 0 && !bytes.is_empty()).then_some(bytes);
         }
-        let block_size = self.source.geometry.block_size as u64;
+        let block_size = self.source.geometry.block_bytes();
         let index = self.runs.partition_point(|run| run.end() <= logical);
         let run = self.runs.get(index).filter(|run| u64::from(run.logical) <= logical)?;
         let block = BlockNr(run.stored_at()?.0 + (logical - u64::from(run.logical)));
@@ -64,7 +64,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
 
     /// The ranges of bytes that the image stores of the file, whole blocks counted, in order.
     pub fn stored_ranges(&self) -> impl Iterator<Item = Range<u64>> + use<'s> {
-        let size = self.source.geometry.block_size as u64;
+        let size = self.source.geometry.block_bytes();
         let in_inode = self.inline.map(|bytes| 0..bytes.len() as u64);
         let runs = self.runs.iter().filter(|run| run.stored_at().is_some());
         in_inode.into_iter().chain(runs.map(move |run| u64::from(run.logical) * size..run.end() * size))
@@ -73,7 +73,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
     /// What is stored of a range of bytes that begins at a block: offsets and bytes, in order, cut to
     /// the size of the file where it has no opaque blocks. All else reads as zeros.
     pub fn pieces(&self, range: Range<u64>) -> Vec<(u64, &'s [u8])> {
-        let size = self.source.geometry.block_size as u64;
+        let size = self.source.geometry.block_bytes();
         let mut pieces = Vec::new();
         let mut push = |offset: u64, bytes: &'s [u8]| {
             let end = if self.opaque_from.is_some() { range.end } else { range.end.min(self.size) };
@@ -138,7 +138,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
 
     /// Bytes that lie within one block; `None` for a hole, and past the end.
     pub fn within_block(&self, offset: u64, length: usize) -> Option<&'s [u8]> {
-        let block_size = self.source.geometry.block_size as u64;
+        let block_size = self.source.geometry.block_bytes();
         let start = usize::try_from(offset % block_size).ok()?;
         self.block(offset / block_size)?.get(start..)?.get(..length)
     }

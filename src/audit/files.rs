@@ -126,7 +126,7 @@ fn covers(plan: &Plan, file: FileLayout, mut content: impl Iterator<Item = Block
 
 /// Blocks of an extent tree, whose root has four entries.
 fn tree_blocks(plan: &Plan, file: FileLayout) -> u64 {
-    let per_block = (plan.geometry.block_size as u64 - 12) / 12;
+    let per_block = (plan.geometry.block_bytes() - 12) / 12;
     let (mut entries, mut blocks) = (plan.layout.extents(file).len() as u64, 0);
     while entries > 4 {
         entries = entries.div_ceil(per_block);
@@ -140,7 +140,7 @@ fn tree_blocks(plan: &Plan, file: FileLayout) -> u64 {
 /// blocks below the triple indirect block.
 fn indirect_blocks(plan: &Plan, file: FileLayout) -> u64 {
     const DIRECT: u64 = 12;
-    let p = plan.geometry.block_size as u64 / 4;
+    let p = plan.geometry.block_bytes() / 4;
     let (mut leaves, mut middles, mut double, mut triple) = (0, 0, false, false);
     let (mut next_leaf, mut next_middle) = (0, 0);
     for extent in plan.layout.extents(file).iter().filter(|extent| extent.end() > DIRECT) {

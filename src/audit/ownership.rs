@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::ondisk::features::{Compat, Incompat};
 use crate::plan::{FileLayout, Plan};
 use crate::read::{Specials, Usage};
+use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, Tree};
 
 /// Nodes that one task checks.
@@ -28,7 +29,13 @@ pub struct Owned {
 }
 
 /// Checks the owners of all blocks, and what files are charged for them.
-pub fn check(plan: &Plan, tree: &Tree, specials: &Specials, metadata: &StaticMetadata) -> Result<Owned> {
+pub fn check(
+    plan: &Plan,
+    stored: StoredTree<'_>,
+    specials: &Specials,
+    metadata: &StaticMetadata,
+) -> Result<Owned> {
+    let tree = stored.tree;
     let mut claims = static_clusters(plan, metadata)?;
     let static_clusters = claims.0.iter().map(|range| range.end - range.start).sum();
     let journal_clusters = claim_specials(plan, tree, specials, &mut claims)?;
@@ -39,7 +46,7 @@ pub fn check(plan: &Plan, tree: &Tree, specials: &Specials, metadata: &StaticMet
             let mut claims = Claims::default();
             let nodes = task * NODES..((task + 1) * NODES).min(tree.nodes.len());
             for id in tree.ids().skip(nodes.start).take(nodes.len()) {
-                claim_node(plan, tree, id, &mut claims)?;
+                claim_node(plan, stored, id, &mut claims)?;
             }
             Ok(claims)
         })
@@ -91,7 +98,7 @@ fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<Claims> {
 /// Checks that without flex_bg, bitmaps and tables are in their own groups.
 fn check_own_groups(plan: &Plan) -> Result<()> {
     let geometry = &plan.geometry;
-    if geometry.features.incompat.contains(Incompat::FLEX_BG) {
+    if geometry.features.has(Incompat::FLEX_BG) {
         return Ok(());
     }
     let table = table_blocks(geometry);
@@ -111,9 +118,9 @@ fn check_own_groups(plan: &Plan) -> Result<()> {
 fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Claims) -> Result<u64> {
     let (layout, cluster) = (&plan.layout, plan.geometry.blocks_per_cluster);
     let features = plan.geometry.features;
-    let resize = features.compat.contains(Compat::RESIZE_INODE);
+    let resize = features.has(Compat::RESIZE_INODE);
     ensure(layout.resize_block.is_some() == resize, || "the block of the resize inode".to_owned())?;
-    let mmp = features.incompat.contains(Incompat::MMP);
+    let mmp = features.has(Incompat::MMP);
     ensure(layout.mmp_block.is_some() == mmp, || "the block of multiple mount protection".to_owned())?;
     let single = layout.resize_block.iter().chain(&layout.mmp_block).chain(&layout.xattr_blocks);
     for block in single {
@@ -131,7 +138,7 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     }
     ensure(layout.quotas.len() == plan.quotas.len(), || "the number of quota files".to_owned())?;
     for (file, quota) in layout.quotas.iter().zip(&plan.quotas) {
-        dense(*file, (quota.blocks.len() as u64 * 1024).div_ceil(plan.geometry.block_size as u64))?;
+        dense(*file, (quota.blocks.len() as u64 * 1024).div_ceil(plan.geometry.block_bytes()))?;
     }
     ensure(layout.orphan_file.is_some() == specials.orphan_file.is_some(), || "the orphan file".to_owned())?;
     if let (Some(file), Some(orphan_file)) = (layout.orphan_file, specials.orphan_file) {
@@ -140,13 +147,14 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     ensure(layout.values.len() == plan.xattrs.values.len(), || "the number of EA inodes".to_owned())?;
     for (file, value) in layout.values.iter().zip(&plan.xattrs.values) {
         let bytes = tree.text(value.text).len() as u64;
-        dense(*file, bytes.div_ceil(plan.geometry.block_size as u64))?;
+        dense(*file, bytes.div_ceil(plan.geometry.block_bytes()))?;
     }
     Ok(journal_clusters)
 }
 
 /// Claims the blocks of a node, and of nothing that it shares; checks what it is charged.
-fn claim_node(plan: &Plan, tree: &Tree, id: NodeId, claims: &mut Claims) -> Result<()> {
+fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut Claims) -> Result<()> {
+    let tree = stored.tree;
     let Some(file) = plan.layout.nodes.get(id.index()).copied() else {
         return Err(wrong("a file without a place"));
     };
@@ -166,7 +174,7 @@ fn claim_node(plan: &Plan, tree: &Tree, id: NodeId, claims: &mut Claims) -> Resu
             files::check(plan, file, Blocks::dense(blocks.into()), claims)
         }
         Kind::Regular { .. } => {
-            let runs = tree.runs_of(id).iter().map(|run| Blocks {
+            let runs = stored.runs_of(id).iter().map(|run| Blocks {
                 start: run.logical.into(),
                 end: run.end(),
                 unwritten: run.unwritten(),
@@ -186,7 +194,7 @@ fn claim_node(plan: &Plan, tree: &Tree, id: NodeId, claims: &mut Claims) -> Resu
 
 /// What an inode is charged for clusters of its own, its block of xattrs, and its EA inodes.
 pub fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> Usage {
-    let bytes = plan.geometry.blocks_per_cluster * plan.geometry.block_size as u64;
+    let bytes = plan.geometry.cluster_bytes();
     let block = plan.xattrs.block_of(id);
     let mut usage = Usage { inodes: 1, bytes: (clusters + u64::from(block.is_some())) * bytes };
     if !plan.xattrs.values.is_empty() {

@@ -6,16 +6,17 @@ use super::{ensure, wrong};
 use crate::error::{Error, Result};
 use crate::ondisk::mmp::MmpStruct;
 use crate::plan::{Content, FileLayout, Owner, Piece, Plan};
-use crate::tree::{Bytes, Kind, NodeId, Tree};
+use crate::survey::StoredTree;
+use crate::tree::{Bytes, Kind, NodeId};
 use crate::units::{BlockNr, GroupNr};
 
 /// Checks all pieces.
-pub fn check(plan: &Plan, tree: &Tree, metadata: &StaticMetadata) -> Result<()> {
+pub fn check(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetadata) -> Result<()> {
     let mut checker =
-        Checker { plan, tree, metadata, copies: Copies::new(plan, tree), found: Totals::default() };
+        Checker { plan, stored, metadata, copies: Copies::new(plan, stored), found: Totals::default() };
     let (mut end, mut bytes) = (0, 0);
-    let block_size = plan.geometry.block_size as u64;
-    for piece in plan.pieces(tree) {
+    let block_size = plan.geometry.block_bytes();
+    for piece in plan.pieces(stored) {
         let blocks = piece.bytes.div_ceil(block_size);
         ensure(piece.start.0 >= end && piece.start.0 + blocks <= plan.geometry.blocks_count, || {
             format!("{} is written to block {}", piece.content.describe(), piece.start)
@@ -28,7 +29,7 @@ pub fn check(plan: &Plan, tree: &Tree, metadata: &StaticMetadata) -> Result<()> 
     ensure(bytes == plan.copies.bytes_written, || {
         format!("{bytes} bytes are written, not {}", plan.copies.bytes_written)
     })?;
-    let expected = Totals::expected(plan, tree, metadata);
+    let expected = Totals::expected(plan, stored, metadata);
     ensure(checker.found == expected, || {
         format!("what is written is {:?}, expected {expected:?}", checker.found)
     })
@@ -59,7 +60,8 @@ struct Totals {
 
 impl Totals {
     /// What has to be written, in blocks, or inodes.
-    fn expected(plan: &Plan, tree: &Tree, metadata: &StaticMetadata) -> Self {
+    fn expected(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetadata) -> Self {
+        let tree = stored.tree;
         let layout = &plan.layout;
         let blocks = |file: &FileLayout| {
             layout.extents(*file).iter().map(|extent| u64::from(extent.count)).sum::<u64>()
@@ -90,7 +92,7 @@ impl Totals {
                 Kind::Directory { .. } => totals.directories += blocks(&layout.nodes[id.index()]),
                 Kind::Symlink(target) => totals.symlinks += u64::from(tree.text(target).len() >= 60),
                 Kind::Regular { .. } => {
-                    let in_tree = tree.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree);
+                    let in_tree = stored.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree);
                     totals.small += u64::from(in_tree);
                 }
                 Kind::Device { .. } | Kind::Empty => {}
@@ -102,7 +104,7 @@ impl Totals {
 
 struct Checker<'p> {
     plan: &'p Plan,
-    tree: &'p Tree,
+    stored: StoredTree<'p>,
     metadata: &'p StaticMetadata,
     copies: Copies<'p>,
     found: Totals,
@@ -114,7 +116,7 @@ impl Checker<'_> {
         let (plan, layout) = (self.plan, &self.plan.layout);
         let place = |group: GroupNr| plan.groups.get(group.0 as usize);
         let counts = |group: GroupNr| plan.counts.get(group.0 as usize);
-        let whole = piece.bytes == blocks * plan.geometry.block_size as u64;
+        let whole = piece.bytes == blocks * plan.geometry.block_bytes();
         let found = &mut self.found;
         let holds = match piece.content {
             Content::Data(from) => return self.copies.check(piece, from),
@@ -199,8 +201,8 @@ impl Checker<'_> {
                     && layout.xattr_blocks.get(index) == Some(&piece.start)
             }
             Content::Symlink(id) => {
-                let length = match self.tree.nodes.get(id.index()).map(|node| node.kind) {
-                    Some(Kind::Symlink(target)) => self.tree.text(target).len() as u64,
+                let length = match self.stored.tree.nodes.get(id.index()).map(|node| node.kind) {
+                    Some(Kind::Symlink(target)) => self.stored.tree.text(target).len() as u64,
                     _ => 0,
                 };
                 add(&mut found.symlinks, blocks)
@@ -223,7 +225,7 @@ impl Checker<'_> {
     /// Checks that a piece of an inode table is at the place of its inodes, and counts those in use.
     fn inode_table(&mut self, piece: &Piece, group: GroupNr, index: u32) -> Result<()> {
         let geometry = &self.plan.geometry;
-        let (inode_size, block_size) = (geometry.inode_size as u64, geometry.block_size as u64);
+        let (inode_size, block_size) = (geometry.inode_size as u64, geometry.block_bytes());
         let offset = u64::from(index) * inode_size;
         let end = offset + piece.bytes;
         let holds = offset.is_multiple_of(block_size)

@@ -36,7 +36,7 @@ impl StaticMetadata {
         let geometry = &plan.geometry;
         let per_block = (geometry.block_size / geometry.descriptor_size) as u64;
         let all = u64::from(geometry.groups).div_ceil(per_block);
-        let meta = geometry.features.incompat.contains(Incompat::META_BG);
+        let meta = geometry.features.has(Incompat::META_BG);
         // Descriptor blocks that each copy of the superblock has after it.
         let old_style = if meta { geometry.first_meta_bg } else { all };
         let superblocks: Vec<_> = groups_with_superblock(geometry)
@@ -91,13 +91,13 @@ impl StaticMetadata {
 
 /// Blocks of an inode table.
 pub fn table_blocks(geometry: &Geometry) -> u64 {
-    (u64::from(geometry.inodes_per_group) * geometry.inode_size as u64).div_ceil(geometry.block_size as u64)
+    (u64::from(geometry.inodes_per_group) * geometry.inode_size as u64).div_ceil(geometry.block_bytes())
 }
 
 /// The first block of a group that can hold a superblock: in group 0 the one at byte 1024.
 fn start_of(geometry: &Geometry, group: u32) -> u64 {
     if group == 0 {
-        1024 / geometry.block_size as u64
+        1024 / geometry.block_bytes()
     } else {
         geometry.first_data_block + u64::from(group) * geometry.blocks_per_group
     }
@@ -106,9 +106,9 @@ fn start_of(geometry: &Geometry, group: u32) -> u64 {
 /// The groups with a superblock, ascending.
 fn groups_with_superblock(geometry: &Geometry) -> Vec<u32> {
     let groups = u64::from(geometry.groups);
-    let mut found: Vec<u64> = if geometry.features.compat.contains(Compat::SPARSE_SUPER2) {
+    let mut found: Vec<u64> = if geometry.features.has(Compat::SPARSE_SUPER2) {
         geometry.backup_groups.iter().map(|group| u64::from(*group)).chain([0]).collect()
-    } else if geometry.features.ro_compat.contains(RoCompat::SPARSE_SUPER) {
+    } else if geometry.features.has(RoCompat::SPARSE_SUPER) {
         let powers = |base: u64| {
             std::iter::successors(Some(base), move |power| Some(power * base))
                 .take_while(move |power| *power < groups)

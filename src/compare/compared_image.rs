@@ -40,7 +40,7 @@ impl<'s, 'a> ComparedImage<'s, 'a> {
     ) -> Result<Self> {
         let Read { options, reading, .. } = Read::of(source, recovery, options, observer)?;
         let features = plan::features(source, &reading.tree)?;
-        let numbering = if features.compat.contains(Compat::STABLE_INODES) {
+        let numbering = if features.has(Compat::STABLE_INODES) {
             // Values of xattrs get what is left, so that their number does not matter.
             let before = (&reading.inodes[..], 0);
             Some(Numbering::new(&source.geometry, &reading.tree, &reading.specials, before))

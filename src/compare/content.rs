@@ -162,7 +162,7 @@ pub fn allocation_differs(sides: &[ComparedImage<'_, '_>; 2], pair: [crate::tree
     let [one, other] = [0, 1].map(|side| {
         let ComparedImage { source, options, .. } = &sides[side];
         let allocation = survey::allocation(sides[side].view(), options.holes, pair[side])?;
-        let size = source.geometry.block_size as u64;
+        let size = source.geometry.block_bytes();
         let bytes = allocation
             .into_iter()
             .map(|(logical, count, state)| (u64::from(logical) * size, u64::from(count) * size, state));

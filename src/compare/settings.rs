@@ -69,7 +69,7 @@ fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDiffer
             let inside = journal(side).is_some();
             if inside { "inside" } else { "not inside" }.to_owned()
         });
-        let both = |side: &ComparedImage<'_, '_>| side.features.compat.contains(Compat::HAS_JOURNAL);
+        let both = |side: &ComparedImage<'_, '_>| side.features.has(Compat::HAS_JOURNAL);
         if sides.iter().all(both) {
             add("place of the journal", has_one, "mke2fs -j, or -J device=DEVICE");
         }
@@ -103,8 +103,8 @@ fn uuid_option(sides: &[ComparedImage<'_, '_>; 2]) -> &'static str {
         return "leave out mke2fs -O stable_inodes, or mke2fs -U UUID and --uuid keep";
     }
     let needs_it = |side: &ComparedImage<'_, '_>| {
-        side.features.compat.contains(Compat::STABLE_INODES)
-            || (side.features.compat.contains(Compat::HAS_JOURNAL) && side.reading.specials.journal.is_none())
+        side.features.has(Compat::STABLE_INODES)
+            || (side.features.has(Compat::HAS_JOURNAL) && side.reading.specials.journal.is_none())
     };
     if sides.iter().any(needs_it) { "mke2fs -U UUID" } else { "mke2fs -U UUID, or leave out --uuid keep" }
 }
@@ -124,7 +124,7 @@ fn add_stable(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [St
 }
 
 fn add_quotas(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [String; 2], &str)) {
-    if !sides.iter().all(|side| side.features.ro_compat.contains(RoCompat::QUOTA)) {
+    if !sides.iter().all(|side| side.features.has(RoCompat::QUOTA)) {
         return;
     }
     for kind in QuotaType::ALL {
@@ -157,7 +157,7 @@ fn behind_end_differs(sides: &[ComparedImage<'_, '_>; 2]) -> bool {
     const STEP: u64 = 1 << 16;
     let [(start, end), other] = sides.each_ref().map(|side| {
         let geometry = &side.source.geometry;
-        (geometry.blocks_count * geometry.block_size as u64, side.source.input().bytes().len() as u64)
+        (geometry.filesystem_bytes(), side.source.input().bytes().len() as u64)
     });
     let inputs = sides.each_ref().map(|side| side.source.input());
     if (start, end) != other {

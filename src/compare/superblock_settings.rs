@@ -181,7 +181,7 @@ fn group_option(superblocks: &[Superblock; 2], features: [Features; 2], option: 
     let of_side = |side: usize| {
         let Superblock { s_log_cluster_size, s_log_block_size, .. } = &superblocks[side];
         let ratio = s_log_cluster_size.get().checked_sub(s_log_block_size.get())?;
-        let has_clusters = features[side].ro_compat.contains(RoCompat::BIGALLOC);
+        let has_clusters = features[side].has(RoCompat::BIGALLOC);
         1_u64.checked_shl(ratio).filter(|_| has_clusters)
     };
     let mut ratios: Vec<_> = [0, 1].into_iter().filter_map(of_side).collect();

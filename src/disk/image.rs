@@ -1,7 +1,6 @@
 //! An image, and the filesystems in it that were chosen.
 
 use std::ops::Range;
-use std::sync::Arc;
 
 use super::chosen::ChosenFilesystem;
 use super::detect::{is_ext, partition_table};
@@ -24,7 +23,7 @@ pub struct Disk<'a> {
     /// Whether they were named, and not just found.
     pub named: bool,
     /// The UUIDs of the filesystems and partitions.
-    pub(super) neighbours: Arc<Neighbours>,
+    pub(super) neighbours: Neighbours,
 }
 
 impl<'a> Disk<'a> {
@@ -68,7 +67,7 @@ impl<'a> Disk<'a> {
         };
         let parts = selection.parts(&table, input.bytes())?;
         check_places(&table, &parts)?;
-        let neighbours = Arc::new(neighbours(input, &table, &parts));
+        let neighbours = neighbours(input, &table, &parts);
         let named = !selection.partitions.is_empty();
         Ok(Self { input: input.clone(), table: Some(table), parts, named, neighbours })
     }
@@ -90,7 +89,7 @@ impl<'a> Disk<'a> {
 
     /// A filesystem without a table.
     fn alone(input: &Input<'a>, part: ChosenFilesystem) -> Self {
-        let neighbours = Arc::default();
+        let neighbours = Neighbours::default();
         Self { input: input.clone(), table: None, parts: vec![part], named: true, neighbours }
     }
 

@@ -3,7 +3,8 @@
 
 use super::pieces::MAX_BYTES;
 use super::{Content, PART_BYTES, Piece, Plan};
-use crate::tree::{Kind, NodeId, Run, Tree};
+use crate::survey::StoredTree;
+use crate::tree::{Kind, NodeId, Run};
 use crate::units::{BlockNr, fits};
 
 /// What there is to write, and how what is copied is cut.
@@ -35,11 +36,11 @@ struct Place {
 
 impl Copies {
     /// Goes through all pieces, and puts them into batches.
-    pub fn count(plan: &Plan, tree: &Tree) -> Self {
-        let (size, mut copies) = (plan.geometry.block_size as u64, Self::default());
+    pub fn count(plan: &Plan, stored: StoredTree<'_>) -> Self {
+        let (size, mut copies) = (plan.geometry.block_bytes(), Self::default());
         let mut total = 0;
         let mut open: Option<Batch> = None;
-        for (piece, place) in plan.placed_pieces(tree) {
+        for (piece, place) in plan.placed_pieces(stored) {
             let blocks = piece.bytes.div_ceil(size);
             copies.bytes_written += piece.bytes;
             match piece.content {
@@ -73,14 +74,17 @@ impl Copies {
 
 impl Plan {
     /// Everything that is written, in the order of the blocks.
-    pub fn pieces<'p>(&'p self, tree: &'p Tree) -> impl Iterator<Item = Piece> + use<'p> {
-        self.placed_pieces(tree).map(|(piece, _)| piece)
+    pub fn pieces<'p>(&'p self, stored: StoredTree<'p>) -> impl Iterator<Item = Piece> + use<'p> {
+        self.placed_pieces(stored).map(|(piece, _)| piece)
     }
 
     /// The same; with those that are copied, the place where they begin.
-    fn placed_pieces<'p>(&'p self, tree: &'p Tree) -> impl Iterator<Item = (Piece, Option<Place>)> + use<'p> {
+    fn placed_pieces<'p>(
+        &'p self,
+        stored: StoredTree<'p>,
+    ) -> impl Iterator<Item = (Piece, Option<Place>)> + use<'p> {
         let mut rendered = self.rendered.iter().copied().peekable();
-        let mut copied = Copied::new(self, tree, Place { node: NodeId(0), run: 0, logical: 0 }).peekable();
+        let mut copied = Copied::new(self, stored, Place { node: NodeId(0), run: 0, logical: 0 }).peekable();
         std::iter::from_fn(move || {
             let next = copied.peek().map(|(piece, _)| piece.start);
             match rendered.next_if(|piece| next.is_none_or(|next| piece.start <= next)) {
@@ -91,10 +95,14 @@ impl Plan {
     }
 
     /// The pieces of a batch of what is copied.
-    pub fn copied<'p>(&'p self, tree: &'p Tree, batch: usize) -> impl Iterator<Item = Piece> + use<'p> {
+    pub fn copied<'p>(
+        &'p self,
+        stored: StoredTree<'p>,
+        batch: usize,
+    ) -> impl Iterator<Item = Piece> + use<'p> {
         let batch = self.copies.batches.get(batch);
         batch.into_iter().flat_map(move |batch| {
-            Copied::new(self, tree, batch.start).take(batch.pieces).map(|(piece, _)| piece)
+            Copied::new(self, stored, batch.start).take(batch.pieces).map(|(piece, _)| piece)
         })
     }
 }
@@ -102,7 +110,7 @@ impl Plan {
 /// What is copied, from a place on.
 struct Copied<'p> {
     plan: &'p Plan,
-    tree: &'p Tree,
+    stored: StoredTree<'p>,
     /// The node that comes next.
     next: u32,
     file: File<'p>,
@@ -121,13 +129,13 @@ struct File<'p> {
 }
 
 impl<'p> Copied<'p> {
-    fn new(plan: &'p Plan, tree: &'p Tree, start: Place) -> Self {
-        let mut file = File::of(plan, tree, start.node);
+    fn new(plan: &'p Plan, stored: StoredTree<'p>, start: Place) -> Self {
+        let mut file = File::of(plan, stored, start.node);
         file.run = start.run as usize;
         file.logical = start.logical;
         let behind = file.extents.partition_point(|extent| extent.end() <= u64::from(start.logical));
         file.extents = &file.extents[behind..];
-        Self { plan, tree, next: start.node.0 + 1, file }
+        Self { plan, stored, next: start.node.0 + 1, file }
     }
 }
 
@@ -135,15 +143,15 @@ impl Iterator for Copied<'_> {
     type Item = (Piece, Place);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let block_size = self.plan.geometry.block_size as u64;
+        let block_size = self.plan.geometry.block_bytes();
         loop {
             if let Some(found) = self.file.next(block_size) {
                 return Some(found);
             }
-            if self.next as usize >= self.tree.nodes.len() {
+            if self.next as usize >= self.stored.tree.nodes.len() {
                 return None;
             }
-            self.file = File::of(self.plan, self.tree, NodeId(self.next));
+            self.file = File::of(self.plan, self.stored, NodeId(self.next));
             self.next += 1;
         }
     }
@@ -151,14 +159,14 @@ impl Iterator for Copied<'_> {
 
 impl<'p> File<'p> {
     /// The content of a node; empty for what has none that is copied.
-    fn of(plan: &'p Plan, tree: &'p Tree, id: NodeId) -> Self {
+    fn of(plan: &'p Plan, stored: StoredTree<'p>, id: NodeId) -> Self {
         let none = Self { id, size: 0, whole: false, runs: &[], run: 0, logical: 0, extents: &[] };
-        let Some(node) = tree.nodes.get(id.index()) else { return none };
+        let Some(node) = stored.tree.nodes.get(id.index()) else { return none };
         match node.kind {
-            Kind::Regular { size, count: 1.., .. } if plan.xattrs.inline_of(id).is_none() => Self {
+            Kind::Regular { size, .. } if plan.xattrs.inline_of(id).is_none() => Self {
                 size,
                 whole: node.opaque_from(plan.geometry.block_size).is_some(),
-                runs: tree.runs_of(id),
+                runs: stored.runs_of(id),
                 extents: plan.layout.extents(plan.layout.nodes[id.index()]),
                 ..none
             },

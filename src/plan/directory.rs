@@ -84,7 +84,7 @@ pub struct DirectoryRules<'g> {
 impl<'g> DirectoryRules<'g> {
     /// The rules of a geometry.
     pub fn new(geometry: &'g Geometry) -> Self {
-        let with_checksums = geometry.features.ro_compat.contains(RoCompat::METADATA_CSUM);
+        let with_checksums = geometry.features.has(RoCompat::METADATA_CSUM);
         Self {
             geometry,
             hash: DirHash::new(geometry.hash_version, crate::form::HASH_SEED, true),
@@ -117,7 +117,7 @@ impl<'g> DirectoryRules<'g> {
             });
         }
         if starts.len() > 1
-            && self.geometry.features.compat.contains(Compat::DIR_INDEX)
+            && self.geometry.features.has(Compat::DIR_INDEX)
             && let Some(hashed) = self.hashes(tree, id)
         {
             return self.index(tree, id, number, hashed);
@@ -216,7 +216,7 @@ impl<'g> DirectoryRules<'g> {
         let size = self.geometry.block_size;
         let root = u32::try_from(htree::limit(size, htree::ROOT_HEAD, self.with_checksums)).ok()?;
         let node = u32::try_from(htree::limit(size, htree::NODE_HEAD, self.with_checksums)).ok()?;
-        let large = self.geometry.features.incompat.contains(Incompat::LARGE_DIR);
+        let large = self.geometry.features.has(Incompat::LARGE_DIR);
         let mut levels = Vec::new();
         let mut below = leaves;
         while below > root {

@@ -39,7 +39,7 @@ pub struct Candidates<'p> {
 impl<'p> Candidates<'p> {
     /// The candidates of a tree. `body_room` is what xattrs may take in an inode.
     pub fn new(geometry: &Geometry, tree: &'p Tree, survey: &'p Survey, body_room: usize) -> Self {
-        let feature = geometry.features.incompat.contains(Incompat::INLINE_DATA);
+        let feature = geometry.features.has(Incompat::INLINE_DATA);
         let room = body_room.checked_sub(ENTRY_SIZE).filter(|_| feature);
         Self { tree, survey, room, lookalikes: Vec::new() }
     }
@@ -98,7 +98,7 @@ impl<'p> Candidates<'p> {
     /// Whether a file has bytes, and would take a block for them. A swap file needs real blocks, and so
     /// does one that e2fsck would take for an extent tree.
     fn is_one_block(&self, id: NodeId) -> bool {
-        matches!(self.tree.runs_of(id), [run] if run.logical == 0 && run.count == 1 && !run.unwritten())
+        matches!(self.survey.stored(self.tree).runs_of(id), [run] if run.logical == 0 && run.count == 1 && !run.unwritten())
             && !self.survey.is_swap_file(id)
             && !self.survey.looks_like_extents(id)
     }

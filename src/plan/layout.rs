@@ -15,7 +15,8 @@ use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::indirect;
 use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
 use crate::read::{SpecialFile, Specials};
-use crate::tree::{Kind, Node, Run, Tree};
+use crate::survey::StoredTree;
+use crate::tree::{Kind, Node, Run};
 use crate::units::{BlockNr, InodeNr, count_clusters, fits};
 
 /// Where a file lies: parts of the layout's lists.
@@ -90,8 +91,8 @@ impl Layout {
 pub struct Contents<'p> {
     /// Which inode each node gets.
     pub numbering: &'p Numbering,
-    /// The tree.
-    pub tree: &'p Tree,
+    /// The tree, as it is to be stored.
+    pub stored: StoredTree<'p>,
     /// The files outside the tree.
     pub specials: &'p Specials,
     /// The blocks of directories.
@@ -105,15 +106,16 @@ pub struct Contents<'p> {
 /// Lays everything out in the output's geometry. What does not fit is placed past the end, so that
 /// the total shortage is known.
 pub fn lay_out(geometry: &Geometry, contents: Contents<'_>, used: &UsedBlocks) -> Result<Layout> {
-    let Contents { numbering, tree, specials, directories, quotas, xattrs } = contents;
+    let Contents { numbering, stored, specials, directories, quotas, xattrs } = contents;
+    let tree = stored.tree;
     let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
     // A list that is full is copied to grow, and there may be many runs.
-    let extents = tree.runs.len() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
+    let extents = stored.runs() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
     let mut layouter = Layouter::new(geometry, (tree.nodes.len(), extents), used);
-    if geometry.features.compat.contains(Compat::RESIZE_INODE) {
+    if geometry.features.has(Compat::RESIZE_INODE) {
         layouter.layout.resize_block = Some(layouter.one_block());
     }
-    if geometry.features.incompat.contains(Incompat::MMP) {
+    if geometry.features.has(Incompat::MMP) {
         layouter.layout.mmp_block = Some(layouter.one_block());
     }
     if let Some(journal) = specials.journal {
@@ -144,7 +146,7 @@ pub fn lay_out(geometry: &Geometry, contents: Contents<'_>, used: &UsedBlocks) -
         let number = numbering.number_of(id);
         let file = match tree.node(id).kind {
             Kind::Regular { .. } => {
-                let runs = tree.runs_of(id).iter().map(|run| (run.logical, run.count, run.unwritten()));
+                let runs = stored.runs_of(id).iter().map(|run| (run.logical, run.count, run.unwritten()));
                 layouter.file(number, runs, false)?
             }
             Kind::Symlink(target) if tree.text(target).len() as u64 >= FAST_SYMLINK_LIMIT => {
@@ -190,7 +192,7 @@ impl<'g> Layouter<'g> {
             free: used.free(geometry.first_data_block, geometry.blocks_count, geometry.blocks_per_cluster),
             blocks_per_cluster: geometry.blocks_per_cluster,
         };
-        let with_extents = geometry.features.incompat.contains(Incompat::EXTENTS);
+        let with_extents = geometry.features.has(Incompat::EXTENTS);
         Self { geometry, with_extents, layout, ranges: Vec::new() }
     }
 

@@ -41,7 +41,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Location, Result, Structure};
 use crate::geometry::Geometry;
-use crate::ondisk::features::{Compat, RoCompat};
+use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::Superblock;
 use crate::policy::{Options, SizePolicy};
@@ -122,7 +122,7 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     let quotas: Vec<_> = specials.quotas.iter().map(|file| QuotaPlan::new(file, tree, &xattrs)).collect();
     let contents = layout::Contents {
         numbering: &numbering,
-        tree,
+        stored: survey.stored(tree),
         specials,
         directories: &directories,
         quotas: &quotas,
@@ -133,8 +133,7 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         resize::lay_out(source, geometry.clone(), options.size, demand, |geometry| {
             attempt(geometry, contents)
         })?;
-    let with_flags =
-        !geometry.features.ro_compat.intersection(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM).is_empty();
+    let with_flags = geometry.features.has_any(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM);
     let counts = groups::counts(&geometry, &layout, &numbering, tree, with_flags);
     let superblock = superblock::build(source, &geometry, options, &numbering, static_clusters, &layout);
     let image_bytes = resize::image_bytes(source, options.size, &geometry);
@@ -157,8 +156,8 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     };
     plan.check_sizes(tree)?;
     plan.charge_quotas(tree);
-    plan.rendered = pieces::rendered(&plan, tree);
-    plan.copies = Copies::count(&plan, tree);
+    plan.rendered = pieces::rendered(&plan, survey.stored(tree));
+    plan.copies = Copies::count(&plan, survey.stored(tree));
     Ok(plan)
 }
 
@@ -196,7 +195,7 @@ fn demand(geometry: &Geometry, contents: layout::Contents<'_>) -> Result<smalles
 fn behind(source: &Source<'_>, options: &Options) -> Range<u64> {
     let end = source.input().bytes().len() as u64;
     match options.size {
-        SizePolicy::Keep => source.geometry.blocks_count * source.geometry.block_size as u64..end,
+        SizePolicy::Keep => source.geometry.filesystem_bytes()..end,
         _ => end..end,
     }
 }
@@ -206,7 +205,7 @@ impl Plan {
     /// its own map and its xattr block, which counts in full for each inode that shares it), and
     /// the values of its xattrs in inodes of their own. `i_blocks` tells of the bytes.
     pub fn usage_of(&self, tree: &Tree, node: NodeId) -> Usage {
-        let size = self.geometry.block_size as u64;
+        let size = self.geometry.block_bytes();
         let cluster = self.geometry.blocks_per_cluster;
         let xattrs = u64::from(self.xattrs.block_of(node).is_some()) * cluster;
         let blocks = self.layout.blocks(self.layout.nodes[node.index()]) + xattrs;
@@ -217,7 +216,7 @@ impl Plan {
 
     /// Refuses a file whose `i_blocks` needs more than 32 bits, where no feature gives it more.
     fn check_sizes(&self, tree: &Tree) -> Result<()> {
-        if self.geometry.features.ro_compat.contains(RoCompat::HUGE_FILE) {
+        if self.geometry.features.has(RoCompat::HUGE_FILE) {
             return Ok(());
         }
         match tree.ids().find(|id| self.usage_of(tree, *id).bytes / 512 > u32::MAX.into()) {
@@ -247,11 +246,11 @@ impl Plan {
 
     /// Whether files are mapped by extents.
     pub fn has_extents(&self) -> bool {
-        self.geometry.features.incompat.contains(crate::ondisk::features::Incompat::EXTENTS)
+        self.geometry.features.has(Incompat::EXTENTS)
     }
 
     /// Whether there is a resize inode.
     pub fn has_resize_inode(&self) -> bool {
-        self.geometry.features.compat.contains(Compat::RESIZE_INODE)
+        self.geometry.features.has(Compat::RESIZE_INODE)
     }
 }

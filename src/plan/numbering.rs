@@ -59,7 +59,7 @@ impl Numbering {
         specials: &Specials,
         (before, values): (&[InodeNr], usize),
     ) -> Self {
-        let stable = geometry.features.compat.contains(Compat::STABLE_INODES);
+        let stable = geometry.features.has(Compat::STABLE_INODES);
         let quota_before = QuotaType::ALL
             .map(|kind| specials.quotas.iter().find(|file| file.kind == kind).map(|file| file.number));
         let project_before = quota_before[QuotaType::Project.index()];
@@ -188,7 +188,7 @@ impl Numbering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::tests::forty_gib;
+    use crate::geometry::forty_gib;
     use crate::ondisk::inode::{InodeFlags, S_IFIFO, Timestamp};
     use crate::read::SpecialFile;
     use crate::tree::{Kind, Node};

@@ -3,6 +3,7 @@
 use super::allocate::UsedBlocks;
 use crate::error::{Error, Location, Result, Structure};
 use crate::geometry::Geometry;
+use crate::ondisk::features::Incompat;
 use crate::units::{BlockNr, GroupNr};
 
 /// The places of a group's own metadata.
@@ -33,9 +34,7 @@ pub fn place(geometry: &Geometry) -> Result<(Vec<GroupPlaces>, UsedBlocks)> {
     }
     let mut placer = Placer { geometry, used, places: Vec::with_capacity(geometry.groups as usize) };
     for group in (0..geometry.groups).map(GroupNr) {
-        let places = if geometry.features.incompat.contains(crate::ondisk::features::Incompat::FLEX_BG)
-            && geometry.groups_per_flex > 1
-        {
+        let places = if geometry.features.has(Incompat::FLEX_BG) && geometry.groups_per_flex > 1 {
             placer.in_flex_group(group)
         } else {
             placer.in_own_group(group)
@@ -152,7 +151,7 @@ impl Placer<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::tests::forty_gib;
+    use crate::geometry::forty_gib;
 
     /// Figures from dumpe2fs of images that mke2fs 1.47.0 made.
     #[test]

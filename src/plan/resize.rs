@@ -9,7 +9,7 @@ use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Incompat};
 use crate::policy::SizePolicy;
 use crate::source::Source;
-use crate::units::{GroupNr, InodeNr, div_up};
+use crate::units::{GroupNr, InodeNr};
 
 /// Blocks that the last group has besides its own metadata; a smaller one is left away, as resize2fs does it.
 const LEAST_ROOM: u64 = 50;
@@ -34,7 +34,7 @@ pub fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry)
 }
 
 fn bytes(geometry: &Geometry) -> u64 {
-    geometry.blocks_count * geometry.block_size as u64
+    geometry.filesystem_bytes()
 }
 
 /// Lays everything out in the geometry that the policy asks for. `demand` is what the layout needs in
@@ -54,7 +54,7 @@ pub fn lay_out<T>(
         SizePolicy::Keep => from,
         SizePolicy::Smallest => return smallest::smallest(&from, demand()?, attempt),
         SizePolicy::Bytes(_) | SizePolicy::More(_) => {
-            resized(&from, image_bytes(source, policy, &from) / from.block_size as u64)?
+            resized(&from, image_bytes(source, policy, &from) / from.block_bytes())?
         }
     };
     match attempt(&geometry)? {
@@ -123,7 +123,7 @@ pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
              resize2fs -b"
         ));
     }
-    let groups = div_up(blocks.saturating_sub(from.first_data_block), from.blocks_per_group).max(1);
+    let groups = blocks.saturating_sub(from.first_data_block).div_ceil(from.blocks_per_group).max(1);
     let inodes = u128::from(groups) * u128::from(from.inodes_per_group);
     match u32::try_from(groups) {
         Ok(groups) if blocks < 1 << 48 && inodes <= u32::MAX.into() => Ok(groups),
@@ -148,9 +148,9 @@ fn least_blocks(from: &Geometry, groups: u32) -> u64 {
 /// The geometry with so many blocks in so many groups, whether or not that can be.
 pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
     let mut to = Geometry { blocks_count: blocks, groups, ..from.clone() };
-    to.super_user_blocks = super_user_blocks(from, blocks);
+    to.reserved_blocks = reserved_blocks(from, blocks);
     let descriptors = to.descriptor_blocks();
-    if from.features.compat.contains(Compat::RESIZE_INODE) {
+    if from.features.has(Compat::RESIZE_INODE) {
         // The two kinds share a place, so that a filesystem can grow into it.
         let both = from.descriptor_blocks() + from.reserved_gdt_blocks;
         to.reserved_gdt_blocks = both.saturating_sub(descriptors).min(from.pointers_per_block());
@@ -159,19 +159,19 @@ pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry
         to.features.incompat -= Incompat::META_BG;
         to.first_meta_bg = 0;
     }
-    if from.features.compat.contains(Compat::SPARSE_SUPER2) {
+    if from.features.has(Compat::SPARSE_SUPER2) {
         to.backup_groups = backup_groups(from, groups);
     }
     to
 }
 
 /// The same share of all blocks, in the arithmetic of resize2fs.
-fn super_user_blocks(from: &Geometry, blocks: u64) -> u64 {
+fn reserved_blocks(from: &Geometry, blocks: u64) -> u64 {
     if blocks == from.blocks_count {
-        return from.super_user_blocks;
+        return from.reserved_blocks;
     }
     // Numbers of blocks have less than 48 bits.
-    let percent = from.super_user_blocks as f64 * 100.0 / from.blocks_count as f64;
+    let percent = from.reserved_blocks as f64 * 100.0 / from.blocks_count as f64;
     (percent * blocks as f64 / 100.0) as u64
 }
 
@@ -214,7 +214,7 @@ fn checked(geometry: Geometry) -> Result<Geometry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::tests::forty_gib;
+    use crate::geometry::forty_gib;
 
     const GROUP: u64 = 32768;
 
@@ -256,11 +256,11 @@ mod tests {
     }
 
     #[test]
-    fn the_super_user_keeps_the_share() {
+    fn reserved_blocks_keep_their_share() {
         let mut from = forty_gib();
-        from.super_user_blocks = from.blocks_count / 20;
-        assert_eq!(super_user_blocks(&from, from.blocks_count), from.blocks_count / 20);
+        from.reserved_blocks = from.blocks_count / 20;
+        assert_eq!(reserved_blocks(&from, from.blocks_count), from.blocks_count / 20);
         // mke2fs reserves as many of 1 GiB.
-        assert_eq!(super_user_blocks(&from, 1 << 18), 13_107);
+        assert_eq!(reserved_blocks(&from, 1 << 18), 13_107);
     }
 }

@@ -71,7 +71,7 @@ fn static_blocks(geometry: &Geometry) -> u64 {
 mod tests {
     use super::super::resize::resized;
     use super::*;
-    use crate::geometry::tests::forty_gib;
+    use crate::geometry::forty_gib;
 
     const GROUP: u64 = 32768;
 

@@ -26,7 +26,7 @@ const PERIODIC_COUNTS: std::ops::Range<u16> = 20..40;
 /// The features of the output: those of the input but for its state, and what the tree needs.
 pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
     let mut needed = Features::default();
-    let has_resize_inode = source.features().compat.contains(Compat::RESIZE_INODE);
+    let has_resize_inode = source.features().has(Compat::RESIZE_INODE);
     if has_resize_inode && source.geometry.resize_inode_size() >= LARGE_FILE {
         needed.ro_compat |= RoCompat::LARGE_FILE;
     }
@@ -80,24 +80,24 @@ pub fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> 
     if geometry.is_64bit() {
         output.s_desc_size = U16::new(fits(geometry.descriptor_size, "a descriptor has at most 1024 bytes"));
     }
-    if features.ro_compat.contains(RoCompat::METADATA_CSUM) {
+    if features.has(RoCompat::METADATA_CSUM) {
         output.s_checksum_type = sb::CHECKSUM_CRC32C;
     }
-    if features.incompat.contains(Incompat::CASEFOLD) {
+    if features.has(Incompat::CASEFOLD) {
         output.s_encoding = input.s_encoding;
         output.s_encoding_flags = input.s_encoding_flags;
     }
-    if features.incompat.contains(Incompat::ENCRYPT) {
+    if features.has(Incompat::ENCRYPT) {
         output.s_encrypt_algos = input.s_encrypt_algos;
         output.s_encrypt_pw_salt = input.s_encrypt_pw_salt;
     }
-    if features.incompat.contains(Incompat::METADATA_CSUM_SEED) {
+    if features.has(Incompat::METADATA_CSUM_SEED) {
         output.s_checksum_seed = U32::new(form::CHECKSUM_SEED);
     }
-    if features.incompat.contains(Incompat::MMP) {
+    if features.has(Incompat::MMP) {
         output.s_mmp_update_interval = input.s_mmp_update_interval;
     }
-    if features.compat.contains(Compat::HAS_JOURNAL) && input.s_journal_inum.get() == 0 {
+    if features.has(Compat::HAS_JOURNAL) && input.s_journal_inum.get() == 0 {
         output.s_journal_uuid = input.s_journal_uuid;
         output.s_journal_dev = input.s_journal_dev;
     }
@@ -115,16 +115,16 @@ pub fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> 
 fn set_sizes(output: &mut Superblock, geometry: &Geometry) {
     output.s_inodes_count = U32::new(geometry.inodes_count());
     output.s_blocks_count_lo = low(geometry.blocks_count);
-    output.s_r_blocks_count_lo = low(geometry.super_user_blocks);
+    output.s_r_blocks_count_lo = low(geometry.reserved_blocks);
     // Without the feature they count for nothing.
     if geometry.is_64bit() {
         output.s_blocks_count_hi = low(geometry.blocks_count >> 32);
-        output.s_r_blocks_count_hi = low(geometry.super_user_blocks >> 32);
+        output.s_r_blocks_count_hi = low(geometry.reserved_blocks >> 32);
     }
     let reserved = fits(geometry.reserved_gdt_blocks, "at most the 2^14 pointers of a block are reserved");
     output.s_reserved_gdt_blocks = U16::new(reserved);
     output.s_first_meta_bg = low(geometry.first_meta_bg);
-    if geometry.features.compat.contains(Compat::SPARSE_SUPER2) {
+    if geometry.features.has(Compat::SPARSE_SUPER2) {
         output.s_backup_bgs = geometry.backup_groups.map(U32::new);
     }
 }

@@ -196,7 +196,7 @@ pub fn plan(
     let mut splitter = Splitter {
         tree,
         block_room: block_room(geometry),
-        with_inodes: geometry.features.incompat.contains(Incompat::EA_INODE),
+        with_inodes: geometry.features.has(Incompat::EA_INODE),
         splits: Vec::with_capacity(tree.xattr_sets.len()),
         first: vec![None; tree.xattr_sets.len()],
         others: HashMap::new(),

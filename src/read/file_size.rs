@@ -7,7 +7,7 @@ use crate::ondisk::indirect;
 use crate::ondisk::inode::InodeFlags;
 use crate::source::Source;
 use crate::tree::Run;
-use crate::units::{InodeNr, div_up};
+use crate::units::InodeNr;
 
 /// Checks the size of a file with blocks, and drops those that lie behind its end.
 pub fn settle(
@@ -47,7 +47,7 @@ pub fn map_limit(source: &Source<'_>, extents: bool) -> u64 {
 /// Checks that a map can reach the end of a file.
 pub fn check_size(source: &Source<'_>, number: InodeNr, size: u64, limit: u64) -> Result<()> {
     let block_size = source.geometry.block_size as u64;
-    if div_up(size, block_size) <= limit {
+    if size.div_ceil(block_size) <= limit {
         return Ok(());
     }
     let expected = format!("at most {}, what its map can reach", limit * block_size);
@@ -65,7 +65,7 @@ fn cut_to_size(
 ) -> Result<()> {
     let at = || Location::of(Structure::Inode).inode(number);
     let block_size = source.geometry.block_size as u64;
-    let blocks = div_up(size, block_size);
+    let blocks = size.div_ceil(block_size);
     let last_written = map.runs.iter().rev().find(|run| !run.unwritten());
     if let Some(run) = last_written {
         let last = run.end() - 1;

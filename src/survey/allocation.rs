@@ -1,6 +1,8 @@
 //! Which blocks the output stores of a file, where holes count.
 
-use super::{Found, Part, Surveyor, Zeros};
+use super::run_list::SurveyedPart;
+use super::stored::{StoredTree, Survey};
+use super::surveyor::{Surveyor, Zeros};
 use crate::observe::Silent;
 use crate::policy::HolePolicy;
 use crate::tree::{Bytes, Kind, NodeId, Run};
@@ -14,9 +16,9 @@ pub fn allocation(view: View<'_, '_>, holes: HolePolicy, id: NodeId) -> Option<V
     if rules.zeros == Zeros::Punch && rules.opaque_from.is_none() {
         return None;
     }
-    let mut found = Found::default();
-    surveyor.file(id, &mut found, &mut Part::default());
-    let runs = if found.changed.is_empty() { view.tree.runs_of(id) } else { &found.runs };
+    let mut found = Survey::default();
+    surveyor.file(id, &mut found, &mut SurveyedPart::default());
+    let runs = StoredTree { tree: view.tree, stored: &found.stored }.runs_of(id);
     Some(joined(runs).collect())
 }
 

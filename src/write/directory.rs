@@ -92,7 +92,7 @@ impl Renderer<'_, '_> {
         let number = self.plan.numbering.number_of(id);
         let with_tail = self.checksums.covers_metadata();
         let end = out.len() - if with_tail { TAIL_SIZE } else { 0 };
-        let entries = self.view.tree.entries_of(id);
+        let entries = self.view.stored.tree.entries_of(id);
         let mut filler = Filler::new(out, self.typed_entries());
         if dots {
             filler.add(b".", number, S_IFDIR, None);
@@ -100,13 +100,13 @@ impl Renderer<'_, '_> {
         }
         let start = plan.starts.get(leaf).map_or(entries.len(), |start| *start as usize);
         let stop = plan.starts.get(leaf + 1).map_or(entries.len(), |start| *start as usize);
-        let hashed = self.view.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES);
+        let hashed = self.view.stored.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES);
         for place in start..stop {
             let entry = &entries[at(place)];
-            let mode = self.view.tree.node(entry.node).mode;
+            let mode = self.view.stored.tree.node(entry.node).mode;
             let hashes = hashed.then_some(entry.hashes);
             filler.add(
-                self.view.tree.text(entry.name),
+                self.view.stored.tree.text(entry.name),
                 self.plan.numbering.number_of(entry.node),
                 mode,
                 hashes,
@@ -122,11 +122,11 @@ impl Renderer<'_, '_> {
 
     /// Whether entries have file types.
     pub(super) fn typed_entries(&self) -> bool {
-        self.plan.geometry.features.incompat.contains(Incompat::FILETYPE)
+        self.plan.geometry.features.has(Incompat::FILETYPE)
     }
 
     pub(super) fn parent_of(&self, id: NodeId) -> InodeNr {
-        match self.view.tree.node(id).kind {
+        match self.view.stored.tree.node(id).kind {
             Kind::Directory { parent, .. } => self.plan.numbering.number_of(parent),
             _ => unreachable!("only directories have plans of directories"),
         }
@@ -134,7 +134,7 @@ impl Renderer<'_, '_> {
 
     /// The root of an index. Its children are the top level of nodes, or the leaves.
     fn index_root(&self, id: NodeId, plan: &DirectoryPlan, index: &Index, out: &mut [u8]) {
-        let typed = self.plan.geometry.features.incompat.contains(Incompat::FILETYPE);
+        let typed = self.plan.geometry.features.has(Incompat::FILETYPE);
         let size = out.len();
         let mut filler = Filler { out, typed, next: 0, last: 0 };
         filler.add(b".", self.plan.numbering.number_of(id), S_IFDIR, None);
@@ -142,7 +142,7 @@ impl Renderer<'_, '_> {
         filler.finish(size);
         let info = DxRootInfo {
             reserved_zero: U32::new(0),
-            hash_version: if self.view.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES) {
+            hash_version: if self.view.stored.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES) {
                 htree::SIPHASH
             } else {
                 self.plan.geometry.hash_version.to_disk()

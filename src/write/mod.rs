@@ -22,8 +22,8 @@ use crate::ondisk::superblock::Superblock;
 use crate::plan::{Content, Identity, Piece, Plan};
 use crate::sink::{Order, Sink};
 use crate::sinks::copy;
+use crate::survey::StoredView;
 use crate::units::{BlockNr, fits};
-use crate::view::View;
 
 /// Bytes that a batch gathers before it is written.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -34,7 +34,7 @@ const BATCH_PIECES: usize = 512;
 
 /// What rendering needs to look at.
 struct Renderer<'p, 'a> {
-    view: View<'p, 'a>,
+    view: StoredView<'p, 'a>,
     plan: &'p Plan,
     /// The superblock of group 0.
     superblock: Superblock,
@@ -53,13 +53,13 @@ struct Renderer<'p, 'a> {
 ///
 /// `Io` with what the sink says.
 pub fn write(
-    view: View<'_, '_>,
+    view: StoredView<'_, '_>,
     plan: &Plan,
     (sink, observer): (&dyn Sink, &dyn Observer),
     identity: Identity<'_, '_>,
 ) -> Result<[u8; 16]> {
     let writer = Writer { view, plan, sink, observer };
-    observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_size as u64));
+    observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_bytes()));
     let uuid = if sink.order() == Order::Ascending {
         let uuid = identity.uuid();
         let renderer = Renderer::new(view, plan, uuid);
@@ -82,7 +82,7 @@ pub fn write(
 
 /// Tells a sink what of the filesystem is in use.
 fn tell_used(plan: &Plan, sink: &dyn Sink) {
-    let (size, count) = (plan.geometry.block_size as u64, plan.geometry.blocks_count);
+    let (size, count) = (plan.geometry.block_bytes(), plan.geometry.blocks_count);
     let mut next = 0;
     for free in plan.layout.free.ranges().iter().chain(std::iter::once(&(count..count))) {
         if next < free.start {
@@ -109,7 +109,7 @@ fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
 
 /// Writes batches of pieces.
 struct Writer<'p, 'a> {
-    view: View<'p, 'a>,
+    view: StoredView<'p, 'a>,
     plan: &'p Plan,
     sink: &'p dyn Sink,
     observer: &'p dyn Observer,
@@ -130,7 +130,7 @@ impl Writer<'_, '_> {
                 if part < identity.parts() {
                     identity.read(part);
                 }
-                let pieces: Vec<_> = self.plan.copied(self.view.tree, part).collect();
+                let pieces: Vec<_> = self.plan.copied(self.view.stored, part).collect();
                 self.write(&pieces, None)?;
                 // While another thread writes.
                 identity.advance();
@@ -141,7 +141,7 @@ impl Writer<'_, '_> {
     /// Writes everything, in the order of the blocks.
     fn write_in_order(&self, renderer: &Renderer<'_, '_>) -> Result<()> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        for piece in self.plan.pieces(self.view.tree) {
+        for piece in self.plan.pieces(self.view.stored) {
             batch.push(piece);
             bytes += piece.bytes;
             if bytes >= BATCH_BYTES || batch.len() == BATCH_PIECES {
@@ -156,7 +156,7 @@ impl Writer<'_, '_> {
     /// Writes pieces; without a renderer, those that are copied.
     fn write(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> Result<()> {
         self.write_batch(pieces, renderer).map_err(|error| Error::io("writing the output", error))?;
-        let size = self.plan.geometry.block_size as u64;
+        let size = self.plan.geometry.block_bytes();
         self.observer.advance(pieces.iter().map(|piece| piece.bytes.div_ceil(size)).sum());
         Ok(())
     }
@@ -209,7 +209,7 @@ impl Writer<'_, '_> {
 
     /// Offers the sink whole blocks of the input to take over; returns how many bytes it took.
     fn take_over(&self, offset: u64, start: BlockNr, bytes: u64) -> u64 {
-        let size = self.plan.geometry.block_size as u64;
+        let size = self.plan.geometry.block_bytes();
         let blocks = bytes / size;
         if blocks == 0 || !self.view.source.lie_in_input(start.0..start.0 + blocks) {
             return 0;
@@ -229,7 +229,7 @@ impl Writer<'_, '_> {
 
     /// Adds the input's bytes, from a block on.
     fn add_input<'s>(&'s self, start: BlockNr, bytes: u64, parts: &mut Vec<IoSlice<'s>>) {
-        let size = self.plan.geometry.block_size as u64;
+        let size = self.plan.geometry.block_bytes();
         let mut done = 0;
         while done < bytes {
             let next = BlockNr(start.0 + done / size);
@@ -244,12 +244,13 @@ impl Writer<'_, '_> {
 }
 
 impl<'p, 'a> Renderer<'p, 'a> {
-    fn new(view: View<'p, 'a>, plan: &'p Plan, uuid: [u8; 16]) -> Self {
+    fn new(view: StoredView<'p, 'a>, plan: &'p Plan, uuid: [u8; 16]) -> Self {
         let superblock = superblock::finish(plan, uuid);
         let checksums = Checksums::of(&superblock);
         let descriptors = group::descriptors(plan, &checksums);
         let values = plan.xattrs.values.par_iter();
-        let value_hashes = values.map(|value| checksums.xattr_value(view.tree.text(value.text))).collect();
+        let value_hashes =
+            values.map(|value| checksums.xattr_value(view.stored.tree.text(value.text))).collect();
         Self { view, plan, superblock, checksums, descriptors, value_hashes }
     }
 

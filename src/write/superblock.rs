@@ -21,7 +21,7 @@ pub fn finish(plan: &Plan, uuid: [u8; 16]) -> Superblock {
             *slot = U32::from_bytes(*word);
         }
         let size = plan.layout.extents(journal).iter().map(|extent| u64::from(extent.count)).sum::<u64>()
-            * plan.geometry.block_size as u64;
+            * plan.geometry.block_bytes();
         let [a, b, c, d, e, f, g, h] = size.to_le_bytes();
         superblock.s_jnl_blocks[I_BLOCK_SIZE / 4] = U32::from_bytes([e, f, g, h]);
         superblock.s_jnl_blocks[I_BLOCK_SIZE / 4 + 1] = U32::from_bytes([a, b, c, d]);
