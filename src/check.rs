@@ -1,6 +1,6 @@
 //! Comparing an image with its canonical form, without writing it.
 
-use crate::plan::{Content, Plan};
+use crate::plan::{PieceContent, Plan};
 use crate::report::Difference;
 use crate::sinks::CompareSink;
 use crate::source::{Input, Source};
@@ -22,7 +22,7 @@ pub fn differences(source: &Source<'_>, tree: &Tree, plan: &Plan, sink: CompareS
     for (range, content) in pieces.chain([(end..end, None)]) {
         let is_last = content.is_none();
         while let Some(offset) = offsets.next_if(|offset| is_last || *offset < range.start) {
-            let what: Option<Content> = what;
+            let what: Option<PieceContent> = what;
             let what = what.map_or_else(|| "bytes behind the filesystem".to_owned(), |what| what.describe());
             differences.push(Difference { offset, what });
         }
