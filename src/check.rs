@@ -1,7 +1,7 @@
 //! Comparing an image with its canonical form, without writing it.
 
 use crate::bytes::first_set_byte;
-use crate::plan::{Content, Plan};
+use crate::plan::{PieceContent, Plan};
 use crate::report::Difference;
 use crate::sinks::CompareSink;
 use crate::survey::StoredView;
@@ -22,7 +22,7 @@ pub fn differences(view: StoredView<'_, '_>, plan: &Plan, sink: CompareSink<'_>)
     for (range, content) in pieces.chain([(end..end, None)]) {
         let is_last = content.is_none();
         while let Some(offset) = offsets.next_if(|offset| is_last || *offset < range.start) {
-            let what: Option<Content> = what;
+            let what: Option<PieceContent> = what;
             let what = what.map_or_else(|| "bytes behind the filesystem".to_owned(), |what| what.describe());
             differences.push(Difference { offset, what });
         }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::plan::{Content, Plan};
+use crate::plan::{PieceContent, Plan};
 use crate::read::places::Places;
 use crate::read::{Reading, leftovers};
 use crate::source::Source;
@@ -189,7 +189,7 @@ pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
                 stretches(extents.iter().map(|extent| (extent.physical().0, extent.count)));
         }
     }
-    for piece in plan.rendered.iter().filter(|piece| matches!(piece.content, Content::Xattrs(..))) {
+    for piece in plan.rendered.iter().filter(|piece| matches!(piece.content, PieceContent::Xattrs(..))) {
         used.push((piece.start.0..piece.start.0 + 1, Use::Map));
     }
     for file in &plan.layout.values {

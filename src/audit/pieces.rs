@@ -5,7 +5,7 @@ use super::static_metadata::StaticMetadata;
 use super::{ensure, wrong};
 use crate::error::{Error, Result};
 use crate::ondisk::mmp::MmpStruct;
-use crate::plan::{Content, FileLayout, Owner, Piece, Plan};
+use crate::plan::{FileLayout, MapOwner, Piece, PieceContent, Plan};
 use crate::survey::StoredTree;
 use crate::tree::{Bytes, Kind, NodeId};
 use crate::units::{BlockNr, GroupNr};
@@ -119,15 +119,15 @@ impl Checker<'_> {
         let whole = piece.bytes == blocks * plan.geometry.block_bytes();
         let found = &mut self.found;
         let holds = match piece.content {
-            Content::Data(from) => return self.copies.check(piece, from),
-            Content::Boot => add(&mut found.boot, 1) && piece.start.0 == 0 && piece.bytes == 1024,
-            Content::Superblock(group) => {
+            PieceContent::Data(from) => return self.copies.check(piece, from),
+            PieceContent::Boot => add(&mut found.boot, 1) && piece.start.0 == 0 && piece.bytes == 1024,
+            PieceContent::Superblock(group) => {
                 let copy = self.metadata.superblocks.binary_search_by_key(&group.0, |(group, _)| *group);
                 add(&mut found.superblocks, blocks)
                     && whole
                     && copy.is_ok_and(|index| self.metadata.superblocks[index].1 == piece.start.0)
             }
-            Content::Descriptors(index) => {
+            PieceContent::Descriptors(index) => {
                 let after = self.metadata.descriptors.partition_point(|copy| copy.start <= piece.start.0);
                 let copy = after.checked_sub(1).map(|before| self.metadata.descriptors[before]);
                 add(&mut found.descriptors, blocks)
@@ -137,61 +137,61 @@ impl Checker<'_> {
                         skipped + blocks <= copy.count && copy.index + skipped == index
                     })
             }
-            Content::BlockBitmap(group) => {
+            PieceContent::BlockBitmap(group) => {
                 add(&mut found.block_bitmaps, blocks)
                     && place(group).is_some_and(|places| places.block_bitmap == piece.start)
                     && counts(group).is_some_and(|counts| !counts.is_block_uninit())
             }
-            Content::InodeBitmap(group) => {
+            PieceContent::InodeBitmap(group) => {
                 add(&mut found.inode_bitmaps, blocks)
                     && place(group).is_some_and(|places| places.inode_bitmap == piece.start)
                     && counts(group).is_some_and(|counts| !counts.is_inode_uninit())
             }
-            Content::InodeTable(group, index) => return self.inode_table(piece, group, index),
-            Content::ResizeMap => {
+            PieceContent::InodeTable(group, index) => return self.inode_table(piece, group, index),
+            PieceContent::ResizeMap => {
                 add(&mut found.resize_map, blocks) && layout.resize_block == Some(piece.start)
             }
-            Content::ResizeIndirect(index) => {
+            PieceContent::ResizeIndirect(index) => {
                 let reserved = self.metadata.reserved.first();
                 add(&mut found.resize_indirect, blocks)
                     && reserved.is_some_and(|range| {
                         range.start + index == piece.start.0 && range.contains(&piece.start.0)
                     })
             }
-            Content::Mmp => {
+            PieceContent::Mmp => {
                 add(&mut found.mmp, blocks)
                     && layout.mmp_block == Some(piece.start)
                     && piece.bytes == size_of::<MmpStruct>() as u64
             }
-            Content::JournalSuperblock => {
+            PieceContent::JournalSuperblock => {
                 add(&mut found.journal, blocks)
                     && piece.bytes == 1024
                     && layout.journal.is_some_and(|file| leads(plan, file, 0, piece.start, 1))
             }
-            Content::Quota(kind, first) => {
+            PieceContent::Quota(kind, first) => {
                 let index = plan.quotas.iter().position(|quota| quota.kind == kind);
                 let file = index.and_then(|index| layout.quotas.get(index).copied());
                 add(&mut found.quota, blocks)
                     && whole
                     && file.is_some_and(|file| leads(plan, file, first, piece.start, blocks))
             }
-            Content::OrphanFile => {
+            PieceContent::OrphanFile => {
                 let extents = layout.orphan_file.map_or(&[][..], |file| layout.extents(file));
                 add(&mut found.orphan_file, blocks)
                     && whole
                     && extents.iter().any(|e| e.physical() == piece.start && u64::from(e.count) == blocks)
             }
-            Content::Map(owner, index) => {
+            PieceContent::Map(owner, index) => {
                 let file = file_of(plan, owner);
                 let block = file.and_then(|file| layout.map_blocks(file).get(index as usize).copied());
                 add(&mut found.maps, blocks) && whole && block == Some(piece.start)
             }
-            Content::Directory(id, first) => {
+            PieceContent::Directory(id, first) => {
                 add(&mut found.directories, blocks)
                     && whole
                     && self.node_leads(id, first, piece.start, blocks)
             }
-            Content::Xattrs(split, refcount) => {
+            PieceContent::Xattrs(split, refcount) => {
                 // Blocks of xattrs are in the order of their first use, and so ascending.
                 let index = usize::try_from(found.xattrs).expect("counted in memory");
                 let block = plan.xattrs.blocks.get(index);
@@ -200,7 +200,7 @@ impl Checker<'_> {
                     && block.is_some_and(|block| (block.split, block.refcount) == (split, refcount))
                     && layout.xattr_blocks.get(index) == Some(&piece.start)
             }
-            Content::Symlink(id) => {
+            PieceContent::Symlink(id) => {
                 let length = match self.stored.tree.nodes.get(id.index()).map(|node| node.kind) {
                     Some(Kind::Symlink(target)) => self.stored.tree.text(target).len() as u64,
                     _ => 0,
@@ -209,10 +209,10 @@ impl Checker<'_> {
                     && piece.bytes == length
                     && self.node_leads(id, 0, piece.start, blocks)
             }
-            Content::SmallData(id) => {
+            PieceContent::SmallData(id) => {
                 add(&mut found.small, blocks) && self.node_leads(id, 0, piece.start, blocks)
             }
-            Content::Value(index, first) => {
+            PieceContent::Value(index, first) => {
                 let file = layout.values.get(index as usize).copied();
                 add(&mut found.values, blocks)
                     && whole
@@ -278,16 +278,16 @@ fn leads(plan: &Plan, file: FileLayout, first: u32, start: BlockNr, blocks: u64)
     })
 }
 
-fn file_of(plan: &Plan, owner: Owner) -> Option<FileLayout> {
+fn file_of(plan: &Plan, owner: MapOwner) -> Option<FileLayout> {
     let layout = &plan.layout;
     match owner {
-        Owner::Journal => layout.journal,
-        Owner::Quota(kind) => {
+        MapOwner::Journal => layout.journal,
+        MapOwner::Quota(kind) => {
             let index = plan.quotas.iter().position(|quota| quota.kind == kind)?;
             layout.quotas.get(index).copied()
         }
-        Owner::OrphanFile => layout.orphan_file,
-        Owner::Node(id) => layout.nodes.get(id.index()).copied(),
-        Owner::Value(index) => layout.values.get(index as usize).copied(),
+        MapOwner::OrphanFile => layout.orphan_file,
+        MapOwner::Node(id) => layout.nodes.get(id.index()).copied(),
+        MapOwner::Value(index) => layout.values.get(index as usize).copied(),
     }
 }

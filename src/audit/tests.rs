@@ -7,7 +7,7 @@ use super::audit;
 use crate::error::Error;
 use crate::observe::Silent;
 use crate::pipeline::Read;
-use crate::plan::{self, Content, Plan};
+use crate::plan::{self, PieceContent, Plan};
 use crate::policy::Options;
 use crate::read::Specials;
 use crate::source::{Input, Source};
@@ -202,7 +202,7 @@ impl Subject<'_> {
             );
             let index_of = |plan: &mut Plan| plan.directories.0[index].1.index.clone();
             if index_of(self.plan).is_some() {
-                fn at(plan: &mut Plan, index: usize) -> &mut plan::Index {
+                fn at(plan: &mut Plan, index: usize) -> &mut plan::IndexPlan {
                     plan.directories.0[index].1.index.as_deref_mut().expect("an index")
                 }
                 self.change("order", |plan| &mut at(plan, index).order[0], |place| place + 1);
@@ -273,7 +273,7 @@ impl Subject<'_> {
                     pieces
                 },
             );
-            let other = if content == Content::Mmp { Content::Boot } else { Content::Mmp };
+            let other = if content == PieceContent::Mmp { PieceContent::Boot } else { PieceContent::Mmp };
             self.change(&what, |plan| &mut plan.rendered[index].content, |_| other);
         }
     }

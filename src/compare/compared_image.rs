@@ -42,8 +42,8 @@ impl<'s, 'a> ComparedImage<'s, 'a> {
         let features = plan::features(source, &reading.tree)?;
         let numbering = if features.has(Compat::STABLE_INODES) {
             // Values of xattrs get what is left, so that their number does not matter.
-            let before = (&reading.inodes[..], 0);
-            Some(Numbering::new(&source.geometry, &reading.tree, &reading.specials, before))
+            let Reading { tree, specials, inodes, .. } = &reading;
+            Some(Numbering::new(&source.geometry, tree, specials, inodes, 0))
         } else {
             None
         };

@@ -24,7 +24,7 @@ pub struct DirectoryPlan {
     /// For each block of names, the place of its first entry in the order.
     pub starts: Vec<u32>,
     /// The index; `None` for a linear directory.
-    pub index: Option<Box<Index>>,
+    pub index: Option<Box<IndexPlan>>,
     /// The lists in the inode, for a directory that has no blocks.
     pub inline: Option<Box<InlineLists>>,
 }
@@ -54,7 +54,7 @@ impl DirectoryPlans {
 
 /// The index of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Index {
+pub struct IndexPlan {
     /// The entries in the order of their hashes.
     pub order: Vec<u32>,
     /// The hash that the index has for each leaf; that of the first is never written.
@@ -207,7 +207,7 @@ impl<'g> DirectoryRules<'g> {
         let blocks = 1 + leaves + levels.iter().sum::<u32>();
         let mut order: Vec<u32> = hashed.into_iter().map(|(_, _, place)| place).collect();
         order.shrink_to_fit();
-        let index = Some(Box::new(Index { order, hashes, levels }));
+        let index = Some(Box::new(IndexPlan { order, hashes, levels }));
         Ok(DirectoryPlan { blocks, starts, index, inline: None })
     }
 

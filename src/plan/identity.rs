@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::Plan;
 use super::content_uuid::Hashing;
+use super::finished::Plan;
 use crate::policy::UuidPolicy;
 use crate::read::Specials;
 use crate::survey::{Digester, Segments, StoredTree, StoredView};

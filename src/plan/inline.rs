@@ -1,6 +1,7 @@
 //! Which content may lie in its inode, and how much room it would take there.
 
-use super::{Numbering, pack};
+use super::numbering::Numbering;
+use super::pack;
 use crate::geometry::Geometry;
 use crate::ondisk::dir_entry::{INLINE_PARENT_SIZE, entry_size};
 use crate::ondisk::extent;

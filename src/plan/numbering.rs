@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::resize;
+use super::resized_geometry::bytes_for_inodes;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::ondisk::features::Compat;
@@ -57,7 +57,8 @@ impl Numbering {
         geometry: &Geometry,
         tree: &Tree,
         specials: &Specials,
-        (before, values): (&[InodeNr], usize),
+        before: &[InodeNr],
+        values: usize,
     ) -> Self {
         let stable = geometry.features.has(Compat::STABLE_INODES);
         let quota_before = QuotaType::ALL
@@ -126,7 +127,7 @@ impl Numbering {
             return Err(Error::TooFewInodes {
                 needed: self.count().into(),
                 available: available.into(),
-                bytes: resize::bytes_for_inodes(geometry, self.last()),
+                bytes: bytes_for_inodes(geometry, self.last()),
             });
         }
         Ok(())
@@ -224,7 +225,7 @@ mod tests {
 
     #[test]
     fn numbers_are_dense_and_history_free() {
-        let numbering = Numbering::new(&forty_gib(), &tree(4), &specials(77), (&BEFORE, 0));
+        let numbering = Numbering::new(&forty_gib(), &tree(4), &specials(77), &BEFORE, 0);
         assert_eq!(numbers(&numbering), [2, 11, 13, 14]);
         assert_eq!(numbering.orphan_file(), Some(InodeNr(12)));
         assert_eq!(numbering.node_of(InodeNr(13)), Some(NodeId(2)));
@@ -238,7 +239,7 @@ mod tests {
     fn stable_inodes_keep_their_numbers_and_new_ones_fill_gaps() {
         let mut geometry = forty_gib();
         geometry.features.compat |= Compat::STABLE_INODES;
-        let numbering = Numbering::new(&geometry, &tree(4), &specials(11), (&BEFORE, 0));
+        let numbering = Numbering::new(&geometry, &tree(4), &specials(11), &BEFORE, 0);
         // 11 and 12 are taken, so that a new lost+found gets 13.
         assert_eq!(numbers(&numbering), [2, 13, 9000, 12]);
         assert_eq!(numbering.orphan_file(), Some(InodeNr(11)));
@@ -252,7 +253,7 @@ mod tests {
         let mut geometry = forty_gib();
         (geometry.groups, geometry.inodes_per_group) = (1, 16);
         let check =
-            |nodes| Numbering::new(&geometry, &tree(nodes), &Specials::default(), (&[], 0)).check(&geometry);
+            |nodes| Numbering::new(&geometry, &tree(nodes), &Specials::default(), &[], 0).check(&geometry);
         assert!(check(7).is_ok());
         let error = check(8).unwrap_err();
         assert!(error.to_string().contains("1 too few"), "{error}");

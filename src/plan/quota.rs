@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::xattr::XattrPlan;
+use super::xattr_plan::XattrPlan;
 use crate::ondisk::quota::{BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QuotaType, slot};
 use crate::read::{Limits, QuotaFile, Usage};
 use crate::tree::{Kind, NodeId, Tree};

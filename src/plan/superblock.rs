@@ -2,7 +2,8 @@
 
 use zerocopy::little_endian::{U16, U32, U64};
 
-use super::{Layout, Numbering};
+use super::attempt::Placed;
+use super::numbering::Numbering;
 use crate::error::{Location, Result, Structure};
 use crate::form;
 use crate::geometry::Geometry;
@@ -139,15 +140,15 @@ pub fn build(
     geometry: &Geometry,
     options: &Options,
     numbering: &Numbering,
-    static_clusters: u64,
-    layout: &Layout,
+    placed: &Placed,
 ) -> Superblock {
+    let layout = &placed.layout;
     let mut output = settings(source, geometry, options);
     let free = layout.free.count();
     output.s_free_inodes_count = U32::new(geometry.inodes_count() - numbering.count());
     output.s_free_blocks_count_lo = low(free);
     output.s_free_blocks_count_hi = low(free >> 32);
-    output.s_overhead_clusters = low(overhead(geometry, static_clusters, layout));
+    output.s_overhead_clusters = low(overhead(geometry, placed));
     if layout.journal.is_some() {
         output.s_journal_inum = U32::new(InodeNr::JOURNAL.0);
         output.s_jnl_backup_type = sb::JNL_BACKUP_BLOCKS;
@@ -167,9 +168,10 @@ pub fn build(
 
 /// Static metadata, the journal's content, and the blocks before group 0, in clusters: what statfs
 /// does not count.
-fn overhead(geometry: &Geometry, static_clusters: u64, layout: &Layout) -> u64 {
+fn overhead(geometry: &Geometry, placed: &Placed) -> u64 {
+    let layout = &placed.layout;
     let journal = layout.journal.map_or(0, |file| layout.content_clusters(file));
-    static_clusters + journal + geometry.first_data_block
+    placed.static_clusters + journal + geometry.first_data_block
 }
 
 /// The mount count of `enable_periodic_fsck` without what the UUID added to it.

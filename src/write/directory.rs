@@ -10,7 +10,7 @@ use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail, HEADER_SIZE, TAIL_S
 use crate::ondisk::features::Incompat;
 use crate::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo, DxTail};
 use crate::ondisk::inode::{InodeFlags, S_IFDIR};
-use crate::plan::{DirectoryPlan, Index};
+use crate::plan::{DirectoryPlan, IndexPlan};
 use crate::tree::{Kind, NodeId};
 use crate::units::{InodeNr, fits};
 
@@ -133,7 +133,7 @@ impl Renderer<'_, '_> {
     }
 
     /// The root of an index. Its children are the top level of nodes, or the leaves.
-    fn index_root(&self, id: NodeId, plan: &DirectoryPlan, index: &Index, out: &mut [u8]) {
+    fn index_root(&self, id: NodeId, plan: &DirectoryPlan, index: &IndexPlan, out: &mut [u8]) {
         let typed = self.plan.geometry.features.has(Incompat::FILETYPE);
         let size = out.len();
         let mut filler = Filler { out, typed, next: 0, last: 0 };
@@ -158,7 +158,14 @@ impl Renderer<'_, '_> {
     }
 
     /// An interior node of an index, by its place among them: those above the leaves come first.
-    fn index_node(&self, id: NodeId, plan: &DirectoryPlan, index: &Index, mut place: u32, out: &mut [u8]) {
+    fn index_node(
+        &self,
+        id: NodeId,
+        plan: &DirectoryPlan,
+        index: &IndexPlan,
+        mut place: u32,
+        out: &mut [u8],
+    ) {
         let mut level = 0;
         while let Some(nodes) = index.levels.get(level).filter(|nodes| place >= **nodes) {
             place -= nodes;
@@ -185,7 +192,13 @@ impl Renderer<'_, '_> {
     }
 
     /// Returns hash and block of those children of a level's nodes that are in a range and exist.
-    fn children(&self, plan: &DirectoryPlan, index: &Index, level: usize, range: Range<u32>) -> Vec<DxEntry> {
+    fn children(
+        &self,
+        plan: &DirectoryPlan,
+        index: &IndexPlan,
+        level: usize,
+        range: Range<u32>,
+    ) -> Vec<DxEntry> {
         let leaves = fits::<u32, _>(plan.starts.len(), "a directory has fewer than 2^32 entries");
         let below = |level: usize| if level == 0 { leaves } else { index.levels[level - 1] };
         let limit = self.index_limit(htree::NODE_HEAD, self.plan.geometry.block_size);

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::Superblock;
-use crate::plan::{Content, Identity, Piece, Plan};
+use crate::plan::{Identity, Piece, PieceContent, Plan};
 use crate::sink::{Order, Sink};
 use crate::sinks::copy;
 use crate::survey::StoredView;
@@ -170,7 +170,7 @@ impl Writer<'_, '_> {
         for piece in gathered {
             let (block, next) = std::mem::take(&mut rest).split_at_mut(padded(piece, size));
             match (piece.content, renderer) {
-                (Content::Data(start), _) => self.copy_input(start, piece.bytes, block),
+                (PieceContent::Data(start), _) => self.copy_input(start, piece.bytes, block),
                 (_, Some(renderer)) => renderer.render(piece, block),
                 (_, None) => unreachable!("only what is copied is written without a renderer"),
             }
@@ -186,7 +186,7 @@ impl Writer<'_, '_> {
                 flush(self.sink, start, &mut parts)?;
                 start = offset;
             }
-            if let Content::Data(source) = piece.content
+            if let PieceContent::Data(source) = piece.content
                 && !is_gathered(piece)
             {
                 let taken = self.take_over(offset, source, piece.bytes);
@@ -257,28 +257,28 @@ impl<'p, 'a> Renderer<'p, 'a> {
     /// Fills blocks of zeros with what a piece holds.
     fn render(&self, piece: &Piece, out: &mut [u8]) {
         match piece.content {
-            Content::Boot => self.boot_sector(&mut out[..1024]),
-            Content::Superblock(group) => self.superblock_block(group, out),
-            Content::Descriptors(index) => self.descriptor_blocks(index, out),
-            Content::BlockBitmap(group) => self.plan.fill_block_bitmap(group, out),
-            Content::InodeBitmap(group) => self.plan.fill_inode_bitmap(group, out),
-            Content::InodeTable(group, index) => self.inodes(group, index, out),
-            Content::ResizeMap => self.resize_map(out),
-            Content::ResizeIndirect(index) => self.resize_indirect(index, out),
-            Content::Mmp => self.mmp_block(out),
-            Content::JournalSuperblock => self.journal_superblock(out),
-            Content::Quota(kind, first) => self.quota_blocks(kind, first, out),
-            Content::OrphanFile => self.orphan_file(piece.start, out),
-            Content::Map(owner, place) => self.map_block(owner, place, out),
-            Content::Directory(node, first) => self.directory_blocks(node, first, out),
-            Content::Xattrs(split, refcount) => self.xattr_block(piece.start, split, refcount, out),
-            Content::Value(index, first) => self.value_blocks(index, first, out),
-            Content::Symlink(node) => self.symlink_block(node, out),
-            Content::SmallData(node) => {
+            PieceContent::Boot => self.boot_sector(&mut out[..1024]),
+            PieceContent::Superblock(group) => self.superblock_block(group, out),
+            PieceContent::Descriptors(index) => self.descriptor_blocks(index, out),
+            PieceContent::BlockBitmap(group) => self.plan.fill_block_bitmap(group, out),
+            PieceContent::InodeBitmap(group) => self.plan.fill_inode_bitmap(group, out),
+            PieceContent::InodeTable(group, index) => self.inodes(group, index, out),
+            PieceContent::ResizeMap => self.resize_map(out),
+            PieceContent::ResizeIndirect(index) => self.resize_indirect(index, out),
+            PieceContent::Mmp => self.mmp_block(out),
+            PieceContent::JournalSuperblock => self.journal_superblock(out),
+            PieceContent::Quota(kind, first) => self.quota_blocks(kind, first, out),
+            PieceContent::OrphanFile => self.orphan_file(piece.start, out),
+            PieceContent::Map(owner, place) => self.map_block(owner, place, out),
+            PieceContent::Directory(node, first) => self.directory_blocks(node, first, out),
+            PieceContent::Xattrs(split, refcount) => self.xattr_block(piece.start, split, refcount, out),
+            PieceContent::Value(index, first) => self.value_blocks(index, first, out),
+            PieceContent::Symlink(node) => self.symlink_block(node, out),
+            PieceContent::SmallData(node) => {
                 let content = self.small_content(node);
                 out[..content.len()].copy_from_slice(content);
             }
-            Content::Data(_) => {}
+            PieceContent::Data(_) => {}
         }
     }
 }
@@ -286,7 +286,7 @@ impl<'p, 'a> Renderer<'p, 'a> {
 /// Whether a piece is put together with others before it is written: what is rendered, and content so short that the
 /// system would take longer to find it than to copy it, while all others wait.
 fn is_gathered(piece: &Piece) -> bool {
-    !matches!(piece.content, Content::Data(_)) || piece.bytes < SHORT
+    !matches!(piece.content, PieceContent::Data(_)) || piece.bytes < SHORT
 }
 
 /// The bytes of all blocks of a piece.

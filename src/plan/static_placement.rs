@@ -1,6 +1,6 @@
 //! Where static metadata lies: the rule of mke2fs, whatever the input did.
 
-use super::allocate::UsedBlocks;
+use super::free_blocks::UsedBlocks;
 use crate::error::{Error, Location, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::features::Incompat;

@@ -1,75 +1,43 @@
 //! What is copied: a piece wherever a run of the input meets an extent of the output. There may be as many as
 //! blocks, so that they are found when they are written, and only every some of them is known by its place.
 
-use super::pieces::MAX_BYTES;
-use super::{Content, PART_BYTES, Piece, Plan};
+use super::copy_batches::{CopyBatch, CopyBatches, CopyStart};
+use super::finished::Plan;
+use super::identity::PART_BYTES;
+use super::piece::{MAX_PIECE_BYTES, Piece, PieceContent};
 use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, Run};
 use crate::units::{BlockNr, fits};
 
-/// What there is to write, and how what is copied is cut.
-#[derive(Debug, Default)]
-pub struct Copies {
-    batches: Vec<Batch>,
-    /// Bytes that are written; the rest is holes.
-    pub bytes_written: u64,
-    /// Blocks of content.
-    pub data_blocks: u64,
-    /// Those of them that lie elsewhere than before.
-    pub blocks_moved: u64,
-}
-
-/// Pieces with about as much content as each part that an [`super::Identity`] reads.
-#[derive(Clone, Copy, Debug)]
-struct Batch {
-    start: Place,
-    pieces: usize,
-}
-
-/// Where a piece begins.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    node: NodeId,
-    run: u32,
-    logical: u32,
-}
-
-impl Copies {
-    /// Goes through all pieces, and puts them into batches.
-    pub fn count(plan: &Plan, stored: StoredTree<'_>) -> Self {
-        let (size, mut copies) = (plan.geometry.block_bytes(), Self::default());
-        let mut total = 0;
-        let mut open: Option<Batch> = None;
-        for (piece, place) in plan.placed_pieces(stored) {
-            let blocks = piece.bytes.div_ceil(size);
-            copies.bytes_written += piece.bytes;
-            match piece.content {
-                Content::Data(before) => {
-                    copies.data_blocks += blocks;
-                    copies.blocks_moved += if before == piece.start { 0 } else { blocks };
-                }
-                Content::SmallData(_) => {
-                    copies.data_blocks += 1;
-                    copies.blocks_moved += 1;
-                }
-                _ => {}
+/// Goes through all pieces, and puts them into batches.
+pub fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
+    let (size, mut copies) = (plan.geometry.block_bytes(), CopyBatches::default());
+    let mut total = 0;
+    let mut open: Option<CopyBatch> = None;
+    for (piece, place) in plan.placed_pieces(stored) {
+        let blocks = piece.bytes.div_ceil(size);
+        copies.bytes_written += piece.bytes;
+        match piece.content {
+            PieceContent::Data(before) => {
+                copies.data_blocks += blocks;
+                copies.blocks_moved += if before == piece.start { 0 } else { blocks };
             }
-            if let Some(start) = place {
-                open.get_or_insert(Batch { start, pieces: 0 }).pieces += 1;
-                total += blocks * size;
-                if total / PART_BYTES > copies.batches.len() as u64 {
-                    copies.batches.extend(open.take());
-                }
+            PieceContent::SmallData(_) => {
+                copies.data_blocks += 1;
+                copies.blocks_moved += 1;
+            }
+            _ => {}
+        }
+        if let Some(start) = place {
+            open.get_or_insert(CopyBatch { start, pieces: 0 }).pieces += 1;
+            total += blocks * size;
+            if total / PART_BYTES > copies.batches.len() as u64 {
+                copies.batches.extend(open.take());
             }
         }
-        copies.batches.extend(open);
-        copies
     }
-
-    /// The number of batches.
-    pub fn batches(&self) -> usize {
-        self.batches.len()
-    }
+    copies.batches.extend(open);
+    copies
 }
 
 impl Plan {
@@ -82,9 +50,10 @@ impl Plan {
     fn placed_pieces<'p>(
         &'p self,
         stored: StoredTree<'p>,
-    ) -> impl Iterator<Item = (Piece, Option<Place>)> + use<'p> {
+    ) -> impl Iterator<Item = (Piece, Option<CopyStart>)> + use<'p> {
         let mut rendered = self.rendered.iter().copied().peekable();
-        let mut copied = Copied::new(self, stored, Place { node: NodeId(0), run: 0, logical: 0 }).peekable();
+        let mut copied =
+            CopiedPieces::new(self, stored, CopyStart { node: NodeId(0), run: 0, logical: 0 }).peekable();
         std::iter::from_fn(move || {
             let next = copied.peek().map(|(piece, _)| piece.start);
             match rendered.next_if(|piece| next.is_none_or(|next| piece.start <= next)) {
@@ -102,22 +71,22 @@ impl Plan {
     ) -> impl Iterator<Item = Piece> + use<'p> {
         let batch = self.copies.batches.get(batch);
         batch.into_iter().flat_map(move |batch| {
-            Copied::new(self, stored, batch.start).take(batch.pieces).map(|(piece, _)| piece)
+            CopiedPieces::new(self, stored, batch.start).take(batch.pieces).map(|(piece, _)| piece)
         })
     }
 }
 
 /// What is copied, from a place on.
-struct Copied<'p> {
+struct CopiedPieces<'p> {
     plan: &'p Plan,
     stored: StoredTree<'p>,
     /// The node that comes next.
     next: u32,
-    file: File<'p>,
+    file: FileRest<'p>,
 }
 
 /// What is left of a file.
-struct File<'p> {
+struct FileRest<'p> {
     id: NodeId,
     size: u64,
     /// Whether blocks are copied whole.
@@ -128,9 +97,9 @@ struct File<'p> {
     extents: &'p [Run],
 }
 
-impl<'p> Copied<'p> {
-    fn new(plan: &'p Plan, stored: StoredTree<'p>, start: Place) -> Self {
-        let mut file = File::of(plan, stored, start.node);
+impl<'p> CopiedPieces<'p> {
+    fn new(plan: &'p Plan, stored: StoredTree<'p>, start: CopyStart) -> Self {
+        let mut file = FileRest::of(plan, stored, start.node);
         file.run = start.run as usize;
         file.logical = start.logical;
         let behind = file.extents.partition_point(|extent| extent.end() <= u64::from(start.logical));
@@ -139,8 +108,8 @@ impl<'p> Copied<'p> {
     }
 }
 
-impl Iterator for Copied<'_> {
-    type Item = (Piece, Place);
+impl Iterator for CopiedPieces<'_> {
+    type Item = (Piece, CopyStart);
 
     fn next(&mut self) -> Option<Self::Item> {
         let block_size = self.plan.geometry.block_bytes();
@@ -151,13 +120,13 @@ impl Iterator for Copied<'_> {
             if self.next as usize >= self.stored.tree.nodes.len() {
                 return None;
             }
-            self.file = File::of(self.plan, self.stored, NodeId(self.next));
+            self.file = FileRest::of(self.plan, self.stored, NodeId(self.next));
             self.next += 1;
         }
     }
 }
 
-impl<'p> File<'p> {
+impl<'p> FileRest<'p> {
     /// The content of a node; empty for what has none that is copied.
     fn of(plan: &'p Plan, stored: StoredTree<'p>, id: NodeId) -> Self {
         let none = Self { id, size: 0, whole: false, runs: &[], run: 0, logical: 0, extents: &[] };
@@ -174,8 +143,8 @@ impl<'p> File<'p> {
         }
     }
 
-    fn next(&mut self, block_size: u64) -> Option<(Piece, Place)> {
-        let per_piece = fits(MAX_BYTES / block_size, "a piece has at most 1 MiB");
+    fn next(&mut self, block_size: u64) -> Option<(Piece, CopyStart)> {
+        let per_piece = fits(MAX_PIECE_BYTES / block_size, "a piece has at most 1 MiB");
         loop {
             let run = self.runs.get(self.run)?;
             let logical = self.logical.max(run.logical);
@@ -198,10 +167,10 @@ impl<'p> File<'p> {
             let piece = Piece {
                 start: BlockNr(extent.physical().0 + u64::from(skipped)),
                 bytes,
-                content: Content::Data(BlockNr(source.0 + u64::from(done))),
+                content: PieceContent::Data(BlockNr(source.0 + u64::from(done))),
             };
             let run = fits(self.run, "a file has fewer than 2^32 runs");
-            return Some((piece, Place { node: self.id, run, logical }));
+            return Some((piece, CopyStart { node: self.id, run, logical }));
         }
     }
 }

@@ -1,73 +1,16 @@
-//! Another size of the filesystem: which geometry that is, and the smallest in which everything fits.
-//!
-//! Sizes and counts become those that `resize2fs` would give the filesystem, but for rare sizes (see
-//! `docs/canonical-form.md`). What lies where in them is decided as in any other geometry.
+//! The geometry of a filesystem with a different number of blocks: the sizes and counts that `resize2fs` would give
+//! it, but for rare sizes (see `docs/canonical-form.md`).
 
-use super::smallest::{self, Demand};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Incompat};
-use crate::policy::SizePolicy;
-use crate::source::Source;
 use crate::units::{GroupNr, InodeNr};
 
 /// Blocks that the last group has besides its own metadata; a smaller one is left away, as resize2fs does it.
 const LEAST_ROOM: u64 = 50;
 
-/// The result of a layout in a geometry.
-#[derive(Debug)]
-pub enum Attempt<T> {
-    /// Everything has room.
-    Fits(T),
-    /// Something has no room; the error says what.
-    Lacks(Error),
-}
-
-/// The bytes of the output, for a filesystem of so many.
-pub fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry) -> u64 {
-    match policy {
-        SizePolicy::Keep => source.input().bytes().len() as u64,
-        SizePolicy::Smallest => bytes(geometry),
-        SizePolicy::Bytes(bytes) => bytes,
-        SizePolicy::More(more) => bytes(&source.geometry).saturating_add(more),
-    }
-}
-
-fn bytes(geometry: &Geometry) -> u64 {
-    geometry.filesystem_bytes()
-}
-
-/// Lays everything out in the geometry that the policy asks for. `demand` is what the layout needs in
-/// any geometry.
-///
-/// # Errors
-///
-/// `Options` where there is no filesystem of this size; else the error of the layout.
-pub fn lay_out<T>(
-    source: &Source<'_>,
-    from: Geometry,
-    policy: SizePolicy,
-    demand: impl FnOnce() -> Result<Demand>,
-    attempt: impl Fn(&Geometry) -> Result<Attempt<T>>,
-) -> Result<(Geometry, T)> {
-    let geometry = match policy {
-        SizePolicy::Keep => from,
-        SizePolicy::Smallest => return smallest::smallest(&from, demand()?, attempt),
-        SizePolicy::Bytes(_) | SizePolicy::More(_) => {
-            resized(&from, image_bytes(source, policy, &from) / from.block_bytes())?
-        }
-    };
-    match attempt(&geometry)? {
-        Attempt::Fits(found) => Ok((geometry, found)),
-        Attempt::Lacks(Error::Unsupported { .. }) if policy != SizePolicy::Keep => refused(format!(
-            "--size leaves {} blocks, in which not all metadata finds a place: give a larger size, or min",
-            geometry.blocks_count
-        )),
-        Attempt::Lacks(error) => Err(error),
-    }
-}
-
-fn refused<T>(words: String) -> Result<T> {
+/// An error about the size that is asked for.
+pub fn refused<T>(words: String) -> Result<T> {
     Err(Error::Options(words))
 }
 
@@ -77,21 +20,21 @@ pub fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
     /// resize2fs rounds the length of a file down to pages, whose size is 64 KiB on some machines.
     const PAGE: u64 = 64 << 10;
     let geometry = at_least(from, least_end(from, groups_for_inodes(from, last)));
-    geometry.ok().map(|geometry| bytes(&geometry).next_multiple_of(PAGE))
+    geometry.ok().map(|geometry| geometry.filesystem_bytes().next_multiple_of(PAGE))
 }
 
 /// Returns the fewest groups that have an inode of this number.
-pub(super) fn groups_for_inodes(from: &Geometry, last: InodeNr) -> u32 {
+pub fn groups_for_inodes(from: &Geometry, last: InodeNr) -> u32 {
     last.0.div_ceil(from.inodes_per_group).max(1)
 }
 
 /// Returns the end of a filesystem that has one block in the last of its groups.
-pub(super) fn least_end(from: &Geometry, groups: u32) -> u64 {
+pub fn least_end(from: &Geometry, groups: u32) -> u64 {
     from.first_data_block + u64::from(groups - 1) * from.blocks_per_group + 1
 }
 
 /// The geometry with as many of so many blocks as there can be.
-pub(super) fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
+pub fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
     let blocks = blocks / from.blocks_per_cluster * from.blocks_per_cluster;
     let groups = groups_of(from, blocks)?;
     let least = least_blocks(from, groups);
@@ -109,14 +52,14 @@ pub(super) fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
 }
 
 /// The smallest geometry with at least this many blocks.
-pub(super) fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
+pub fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
     let groups = groups_of(from, blocks)?;
     let blocks = blocks.max(least_blocks(from, groups)).next_multiple_of(from.blocks_per_cluster);
     checked(with_blocks(from, blocks, groups))
 }
 
 /// The groups of so many blocks.
-pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
+pub fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
     if blocks > u32::MAX.into() && !from.is_64bit() {
         return refused(format!(
             "a filesystem of {blocks} blocks needs the 64bit feature: give a smaller size, or set the feature with \
@@ -146,7 +89,7 @@ fn least_blocks(from: &Geometry, groups: u32) -> u64 {
 }
 
 /// The geometry with so many blocks in so many groups, whether or not that can be.
-pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
+pub fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
     let mut to = Geometry { blocks_count: blocks, groups, ..from.clone() };
     to.reserved_blocks = reserved_blocks(from, blocks);
     let descriptors = to.descriptor_blocks();

@@ -1,7 +1,9 @@
 //! The counts and flags of the group descriptors.
 
-use super::{Layout, Numbering};
+use super::layout::Layout;
+use super::numbering::Numbering;
 use crate::geometry::Geometry;
+use crate::ondisk::features::RoCompat;
 use crate::ondisk::group_descriptor::{BLOCK_UNINIT, INODE_UNINIT, INODE_ZEROED};
 use crate::tree::Tree;
 use crate::units::GroupNr;
@@ -33,14 +35,10 @@ impl GroupCounts {
     }
 }
 
-/// Counts what is free in each group. `with_flags`: the descriptors have checksums, and so flags.
-pub fn counts(
-    geometry: &Geometry,
-    layout: &Layout,
-    numbering: &Numbering,
-    tree: &Tree,
-    with_flags: bool,
-) -> Vec<GroupCounts> {
+/// Counts what is free in each group.
+pub fn counts(geometry: &Geometry, layout: &Layout, numbering: &Numbering, tree: &Tree) -> Vec<GroupCounts> {
+    // Descriptors have flags only if they have checksums.
+    let with_flags = geometry.features.has_any(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM);
     let mut all: Vec<_> = (0..geometry.groups)
         .map(|group| of_group(geometry, layout, numbering, GroupNr(group), with_flags))
         .collect();

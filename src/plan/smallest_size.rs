@@ -1,23 +1,15 @@
 //! The smallest filesystem that holds everything, for `--size min`.
 
-use super::resize::{Attempt, at_least, groups_for_inodes, groups_of, least_end, with_blocks};
+use super::attempt::{Attempt, Demand};
+use super::resized_geometry::{at_least, groups_for_inodes, groups_of, least_end, with_blocks};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
-use crate::units::{GroupNr, InodeNr};
+use crate::units::GroupNr;
 
 /// How many numbers of groups are tried. From one to the next, the blocks that are missing become
 /// fewer by the share of a group that its own metadata leaves, so that this many are enough unless
 /// groups consist of metadata.
 const MOST_TRIES: usize = 10_000;
-
-/// What a layout needs in any geometry, however lucky its free blocks are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand {
-    /// The last inode in use.
-    pub last_inode: InodeNr,
-    /// Blocks in whole clusters for everything but static metadata, where no file is fragmented.
-    pub blocks: u64,
-}
 
 /// Finds the least number of blocks at which everything has room, and its layout.
 ///
@@ -69,9 +61,10 @@ fn static_blocks(geometry: &Geometry) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::resize::resized;
+    use super::super::resized_geometry::resized;
     use super::*;
     use crate::geometry::forty_gib;
+    use crate::units::InodeNr;
 
     const GROUP: u64 = 32768;
 
