@@ -9,6 +9,7 @@ use std::num::NonZeroUsize;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::PathBuf;
 
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, ValueEnum};
 use ext4_canon::Options;
@@ -269,7 +270,7 @@ pub fn parse(
         Some(subcommand) => subcommand.validate(variable.as_deref()).map(Command::Sub),
         None => typed.canonicalize.validate(variable),
     };
-    validated.map_err(|words| command().error(ErrorKind::ValueValidation, words))
+    validated.map_err(|error| command().error(ErrorKind::ValueValidation, format!("{error:#}")))
 }
 
 /// The parser itself, from which documentation is generated.
@@ -278,31 +279,29 @@ pub fn command() -> clap::Command {
 }
 
 impl Canonicalize {
-    fn validate(self, variable: Option<OsString>) -> Result<Command, String> {
+    fn validate(self, variable: Option<OsString>) -> Result<Command> {
         if let Some(what) = self.generate {
             return Ok(Command::Generate(what));
         }
         let mut options = self.policy.options(variable.as_deref(), self.ignore_error_state)?;
         let (selection, size) = self.place.with_size(&self.size)?;
         options.size = size;
-        let input = self.input.ok_or("IN is missing")?;
+        let input = self.input.context("IN is missing")?;
         let is_standard = |path: &PathBuf| path.as_os_str() == STANDARD;
         if self.in_place && is_standard(&input) {
-            return Err("standard input can't be replaced: leave --in-place out, and give OUT".to_owned());
+            bail!("standard input can't be replaced: leave --in-place out, and give OUT");
         }
         if self.verify && self.output.as_ref().is_some_and(is_standard) {
-            return Err("a pipe can't be read again: leave --verify out, or write to a file".to_owned());
+            bail!("a pipe can't be read again: leave --verify out, or write to a file");
         }
         if self.bmap.is_some() && self.output.as_ref().is_some_and(is_standard) {
-            return Err("a pipe can't be read again: leave --bmap out, or write to a file".to_owned());
+            bail!("a pipe can't be read again: leave --bmap out, or write to a file");
         }
         let is_streamed = self.output.as_ref().is_some_and(is_standard);
         if self.format == Format::Sparse
             && (is_streamed || self.check || self.in_place || self.bmap.is_some())
         {
-            return Err(
-                "an Android sparse image is written to a file: give OUT, and leave --bmap out".to_owned()
-            );
+            bail!("an Android sparse image is written to a file: give OUT, and leave --bmap out");
         }
         let task = if self.check {
             Task::Check
@@ -337,7 +336,7 @@ impl Policy {
     /// # Errors
     ///
     /// In words, where no image could have them.
-    pub fn options(self, variable: Option<&OsStr>, ignore_error_state: bool) -> Result<Options, String> {
+    pub fn options(self, variable: Option<&OsStr>, ignore_error_state: bool) -> Result<Options> {
         let epoch = match self.source_date_epoch {
             Some(epoch) => Some(epoch),
             None => epoch_variable(variable)?,
@@ -360,37 +359,34 @@ impl Policy {
             size: SizePolicy::default(),
         };
         // What no image could hold is better said before one is read.
-        options.check(true).map_err(|error| error.to_string())?;
+        options.check(true)?;
         Ok(options)
     }
 }
 
 /// An empty variable counts as unset, as build tools have it.
-fn epoch_variable(variable: Option<&OsStr>) -> Result<Option<i64>, String> {
+fn epoch_variable(variable: Option<&OsStr>) -> Result<Option<i64>> {
     let Some(value) = variable.filter(|value| !value.is_empty()) else { return Ok(None) };
-    let parsed = str::from_utf8(value.as_bytes()).map_err(|_| "not a number".to_owned()).and_then(epoch);
-    parsed.map(Some).map_err(|reason| {
-        format!("invalid value '{}' of the environment variable {EPOCH_VARIABLE}: {reason}", value.display())
+    let parsed = str::from_utf8(value.as_bytes()).ok().context("not a number").and_then(epoch);
+    parsed.map(Some).with_context(|| {
+        format!("invalid value '{}' of the environment variable {EPOCH_VARIABLE}", value.display())
     })
 }
 
-fn epoch(text: &str) -> Result<i64, String> {
+fn epoch(text: &str) -> Result<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err("expected a number of seconds since 1970".to_owned());
-    }
-    text.parse().map_err(|_| "that is too far from 1970".to_owned())
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    ensure!(is_number, "expected a number of seconds since 1970");
+    text.parse().ok().context("that is too far from 1970")
 }
 
-fn uuid_policy(text: &str) -> Result<UuidPolicy, String> {
+fn uuid_policy(text: &str) -> Result<UuidPolicy> {
     match text {
         "content" => Ok(UuidPolicy::Content),
         "keep" => Ok(UuidPolicy::Keep),
         // The parser knows other notations too; one is enough, and is what other tools print.
-        _ if text.len() == 36 => Uuid::try_parse(text)
-            .map(|uuid| UuidPolicy::Given(uuid.into_bytes()))
-            .map_err(|error| error.to_string()),
-        _ => Err("expected content, keep, or a UUID like 01234567-89ab-cdef-0123-456789abcdef".to_owned()),
+        _ if text.len() == 36 => Ok(UuidPolicy::Given(Uuid::try_parse(text)?.into_bytes())),
+        _ => bail!("expected content, keep, or a UUID like 01234567-89ab-cdef-0123-456789abcdef"),
     }
 }
 
@@ -399,11 +395,11 @@ fn uuid_policy(text: &str) -> Result<UuidPolicy, String> {
 /// # Errors
 ///
 /// In words, for one that no machine has.
-pub fn threads(text: &str) -> Result<NonZeroUsize, String> {
+pub fn threads(text: &str) -> Result<NonZeroUsize> {
     text.parse()
         .ok()
         .filter(|number: &NonZeroUsize| number.get() <= MOST_THREADS)
-        .ok_or_else(|| format!("expected a number from 1 to {MOST_THREADS}"))
+        .with_context(|| format!("expected a number from 1 to {MOST_THREADS}"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::failure::Failure;
+use anyhow::Result;
+
+use super::failure::{self, About as _, Internal};
 
 /// Where the first panic was; several threads may panic for one reason.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
@@ -21,20 +23,20 @@ pub fn silence_panics() {
 }
 
 /// Calls `f`; a panic in it, or in a thread that it waits for, becomes a failure about `path`.
-pub fn caught<T>(path: &Path, f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+pub fn caught<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
     // Everything that `f` can see is dropped or left alone after a panic, so nothing that a panic
     // might have left half done is ever looked at.
     panic::catch_unwind(AssertUnwindSafe(f))
-        .unwrap_or_else(|payload| Err(Failure::internal(path, words(payload.as_ref()))))
+        .unwrap_or_else(|payload| Err(Internal::new(words(payload.as_ref()))).about(path))
 }
 
 /// Runs all of the program; a panic that nothing else caught becomes a message. Returns the exit code.
 pub fn guarded(f: impl FnOnce() -> u8) -> u8 {
     let ended = caught(Path::new(env!("CARGO_PKG_NAME")), || Ok(f()));
-    ended.unwrap_or_else(|failure| {
-        // Nobody is left to tell when this fails.
-        let _ = writeln!(stderr(), "{failure}");
-        failure.code as u8
+    ended.unwrap_or_else(|error| {
+        // Ignore write errors: there is nowhere left to report them.
+        let _ = writeln!(stderr(), "{}", failure::line(&error));
+        failure::code(&error) as u8
     })
 }
 
@@ -60,10 +62,11 @@ mod tests {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         let result: Result<(), _> =
             caught(Path::new("a.img"), || pool.install(|| panic!("index {} is too large", 7)));
-        let failure = result.unwrap_err();
-        assert_eq!(failure.code, Code::Internal);
-        assert!(failure.message.starts_with("a.img: internal error: index 7 is too large"), "{failure}");
-        assert!(failure.message.ends_with("please report this"), "{failure}");
+        let error = result.unwrap_err();
+        assert_eq!(failure::code(&error), Code::Internal);
+        let line = failure::line(&error);
+        assert!(line.starts_with("a.img: internal error: index 7 is too large"), "{line}");
+        assert!(line.ends_with("please report this"), "{line}");
     }
 
     #[test]

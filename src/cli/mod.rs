@@ -15,6 +15,7 @@ pub mod mounted;
 pub mod output;
 mod place;
 pub mod progress;
+pub mod refusal;
 pub mod report;
 pub mod run;
 #[allow(unsafe_code)]

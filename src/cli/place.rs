@@ -1,5 +1,6 @@
 //! Arguments that say where filesystems lie in an image, how large they become, and what happens around them.
 
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 use ext4_canon::disk::{Around, Selection};
 use ext4_canon::policy::SizePolicy;
@@ -80,14 +81,14 @@ impl Place {
     /// # Errors
     ///
     /// In words, for a filesystem within an image, which keeps its size.
-    pub fn with_size(self, size: &Size) -> Result<(Selection, SizePolicy), String> {
+    pub fn with_size(self, size: &Size) -> Result<(Selection, SizePolicy)> {
         let keeps_its_size = match (self.offset, size.size) {
             (None, size) if self.partitions.is_empty() => {
                 return Ok((self.selection(Length { size: None }), size.unwrap_or_default()));
             }
             (Some(_), Some(SizePolicy::Bytes(bytes))) => Length { size: Some(bytes) },
             (_, None) => Length { size: None },
-            _ => return Err("a filesystem within an image keeps its size: leave --size out".to_owned()),
+            _ => bail!("a filesystem within an image keeps its size: leave --size out"),
         };
         Ok((self.selection(keeps_its_size), SizePolicy::Keep))
     }
@@ -100,12 +101,12 @@ impl AroundArgs {
     }
 }
 
-fn sector_size(text: &str) -> Result<u64, String> {
-    text.parse().ok().filter(|size| [512, 4096].contains(size)).ok_or_else(|| "not 512 or 4096".to_owned())
+fn sector_size(text: &str) -> Result<u64> {
+    text.parse().ok().filter(|size| [512, 4096].contains(size)).context("not 512 or 4096")
 }
 
 /// A number of bytes, which may be in units of powers of 1024.
-fn bytes(text: &str) -> Result<u64, String> {
+fn bytes(text: &str) -> Result<u64> {
     let (digits, power) = match text.char_indices().next_back().filter(|(_, unit)| !unit.is_ascii_digit()) {
         Some((end, unit)) => {
             let power = ['K', 'M', 'G', 'T'].iter().position(|known| *known == unit.to_ascii_uppercase());
@@ -117,10 +118,10 @@ fn bytes(text: &str) -> Result<u64, String> {
     let bytes = number.and_then(|digits| digits.parse::<u64>().ok()).zip(power);
     bytes
         .and_then(|(number, power)| number.checked_mul(1 << (10 * power)))
-        .ok_or_else(|| "expected a number of bytes, such as 1048576, 1024K or 1M".to_owned())
+        .context("expected a number of bytes, such as 1048576, 1024K or 1M")
 }
 
-fn size(text: &str) -> Result<SizePolicy, String> {
+fn size(text: &str) -> Result<SizePolicy> {
     match (text, text.strip_prefix('+')) {
         ("min", _) => Ok(SizePolicy::Smallest),
         (_, Some(more)) => bytes(more).map(SizePolicy::More),
@@ -134,11 +135,11 @@ mod tests {
 
     #[test]
     fn sizes_have_units_of_powers_of_1024() {
-        assert_eq!(size("0"), Ok(SizePolicy::Bytes(0)));
-        assert_eq!(size("1048577"), Ok(SizePolicy::Bytes(1_048_577)));
-        assert_eq!(size("3k"), Ok(SizePolicy::Bytes(3072)));
-        assert_eq!(size("+2T"), Ok(SizePolicy::More(2 << 40)));
-        assert_eq!(size("min"), Ok(SizePolicy::Smallest));
+        assert_eq!(size("0").unwrap(), SizePolicy::Bytes(0));
+        assert_eq!(size("1048577").unwrap(), SizePolicy::Bytes(1_048_577));
+        assert_eq!(size("3k").unwrap(), SizePolicy::Bytes(3072));
+        assert_eq!(size("+2T").unwrap(), SizePolicy::More(2 << 40));
+        assert_eq!(size("min").unwrap(), SizePolicy::Smallest);
         for bad in [
             "",
             "+",

@@ -3,6 +3,7 @@
 use std::io::{self, Write as _, stderr, stdout};
 use std::path::Path;
 
+use anyhow::Result;
 use ext4_canon::{FORM_VERSION, Report};
 use indicatif::HumanBytes;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use super::args::{Job, Voice};
 use super::commands::{Head, JsonError};
-use super::failure::{Code, Failure};
+use super::failure::{self, Code};
 use super::run::{Ending, PartReport};
 
 /// The JSON report. Fields may be added; those here keep their meaning.
@@ -35,7 +36,7 @@ struct Json<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     warnings: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<JsonError<'a>>,
+    error: Option<JsonError>,
 }
 
 #[derive(Debug, Serialize)]
@@ -106,7 +107,7 @@ impl From<&Report> for JsonReport {
 
 /// Prints how a job ended, in the way that the job asks for, and what is worth a warning besides the reports;
 /// returns the exit code.
-pub fn tell(job: &Job, warnings: &[String], ended: &Result<Ending, Failure>) -> u8 {
+pub fn tell(job: &Job, warnings: &[String], ended: &Result<Ending>) -> u8 {
     let code = exit_code(ended);
     let mut warnings = warnings.to_vec();
     warnings.extend(ended.as_ref().map(Ending::warnings).unwrap_or_default());
@@ -114,7 +115,7 @@ pub fn tell(job: &Job, warnings: &[String], ended: &Result<Ending, Failure>) -> 
     if job.voice > Voice::Quiet {
         lines.extend(warnings.iter().map(|warning| format!("warning: {warning}")));
     }
-    lines.extend(ended.as_ref().err().map(ToString::to_string));
+    lines.extend(ended.as_ref().err().map(failure::line));
     for line in lines {
         // Nobody is left to tell when this fails.
         let _ = writeln!(stderr(), "{line}");
@@ -139,15 +140,15 @@ pub fn tell(job: &Job, warnings: &[String], ended: &Result<Ending, Failure>) -> 
     }
 }
 
-fn exit_code(ended: &Result<Ending, Failure>) -> u8 {
+fn exit_code(ended: &Result<Ending>) -> u8 {
     match ended {
-        Err(failure) => failure.code as u8,
+        Err(error) => failure::code(error) as u8,
         Ok(Ending::Checked { differences, .. }) if !differences.is_empty() => Code::NotCanonical as u8,
         Ok(_) => 0,
     }
 }
 
-fn json(input: &Path, warnings: Vec<String>, ended: &Result<Ending, Failure>, exit_code: u8) -> String {
+fn json(input: &Path, warnings: Vec<String>, ended: &Result<Ending>, exit_code: u8) -> String {
     let status = match ended {
         Err(_) => "error",
         Ok(Ending::Written { .. }) => "written",
@@ -282,8 +283,8 @@ fn counts(report: &Report, all: bool) -> Vec<String> {
 mod tests {
     use super::*;
     use crate::cli::args::Task;
+    use crate::cli::failure::{About as _, Internal, Usage};
     use ext4_canon::Difference;
-    use std::path::PathBuf;
 
     fn job(voice: Voice) -> Job {
         Job {
@@ -356,12 +357,12 @@ mod tests {
         assert_eq!(exit_code(&Ok(written())), 0);
         assert_eq!(exit_code(&Ok(checked(0, false))), 0);
         assert_eq!(exit_code(&Ok(checked(1, false))), 1);
-        assert_eq!(exit_code(&Err(Failure::internal(Path::new("x"), "y"))), 70);
+        assert_eq!(exit_code(&Err(Internal::new("x").into())), 70);
     }
 
     #[test]
     fn json_holds_everything() {
-        let value = |ended: Result<Ending, Failure>| {
+        let value = |ended: Result<Ending>| {
             let warnings = ended.as_ref().map(Ending::warnings).unwrap_or_default();
             let text = json(Path::new("in.img"), warnings, &ended, exit_code(&ended));
             serde_json::from_str::<serde_json::Value>(&text).unwrap()
@@ -374,7 +375,7 @@ mod tests {
         let no = value(Ok(checked(2, true)));
         assert_eq!((&no["status"], &no["exit_code"]), (&"not-canonical".into(), &1.into()));
         assert_eq!(no["differences"][1]["offset"], 1);
-        let failure = value(Err(Failure::usage(&PathBuf::from("in.img"), "is a pipe")));
+        let failure = value(Err(Usage::new("is a pipe")).about(Path::new("in.img")));
         assert_eq!((&failure["status"], &failure["exit_code"]), (&"error".into(), &2.into()));
         assert_eq!(failure["error"]["kind"], "usage");
         assert!(failure.get("report").is_none());

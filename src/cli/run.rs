@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use anyhow::{Context as _, Result, bail};
 use ext4_canon::disk::Disk;
 use ext4_canon::policy::SizePolicy;
 use ext4_canon::{Difference, Error, Input, Report};
@@ -14,7 +15,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::args::{Job, Task, Voice};
 use super::bmap;
-use super::failure::Failure;
+use super::failure::{About as _, Internal, Usage};
 use super::guard;
 use super::input::{Image, data_ranges};
 use super::map::Map;
@@ -31,6 +32,9 @@ use super::target::Target;
 
 /// As many differences are told as fit on a screen together.
 const MOST_DIFFERENCES: usize = 10;
+
+/// Error context for standard output.
+const WRITING: &str = "writing the output";
 
 /// How a job ended well.
 #[derive(Debug)]
@@ -99,13 +103,14 @@ pub fn run(job: &Job) -> u8 {
 }
 
 /// Does a job; adds to `warnings` what is worth telling even if it fails.
-fn perform(job: &Job, warnings: &mut Vec<String>) -> Result<Ending, Failure> {
+fn perform(job: &Job, warnings: &mut Vec<String>) -> Result<Ending> {
     // A pool of its own: the global one listens to the environment.
     let threads = job.threads.or_else(|| thread::available_parallelism().ok());
     let pool = ThreadPoolBuilder::new()
         .num_threads(threads.map_or(1, std::num::NonZero::get))
         .build()
-        .map_err(|error| Failure::io(&job.input, "starting threads", &std::io::Error::other(error)))?;
+        .context("starting threads")
+        .about(&job.input)?;
     let image = Image::with_journal(&job.input, job.journal.as_deref())?;
     warnings.extend(image.warnings());
     if image.mounts.unknown() && job.voice == Voice::Verbose {
@@ -117,7 +122,7 @@ fn perform(job: &Job, warnings: &mut Vec<String>) -> Result<Ending, Failure> {
     let progress = Progress::new(job.voice > Voice::Quiet);
     let disk = Disk::of(&image.input(), &job.selection);
     image.unchanged()?;
-    let disk = disk.map_err(|error| Failure::of(&image.path, &error))?;
+    let disk = disk.about(&image.path)?;
     let work = Work { job, image: &image, disk: &disk, pool: &pool, progress: &progress };
     let ended = match &job.task {
         Task::Check => check_image(&work),
@@ -143,18 +148,18 @@ struct Work<'w> {
     progress: &'w Progress,
 }
 
-fn check_image(work: &Work<'_>) -> Result<Ending, Failure> {
+fn check_image(work: &Work<'_>) -> Result<Ending> {
     let Work { job, image, disk, pool, progress } = work;
     // One more than is told, to know whether there are more.
     let result = pool.install(|| disk.check(&job.options, job.around, MOST_DIFFERENCES + 1, *progress));
     image.unchanged()?;
-    let (reports, mut differences) = result.map_err(|error| Failure::of(&image.path, &error))?;
+    let (reports, mut differences) = result.about(&image.path)?;
     let more = differences.len() > MOST_DIFFERENCES;
     differences.truncate(MOST_DIFFERENCES);
     Ok(Ending::Checked { differences, more, reports: named(disk, reports) })
 }
 
-fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> Result<Ending, Failure> {
+fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> Result<Ending> {
     let Work { job, image, disk, pool, progress } = work;
     let output = Output::create(target, image)?;
     // Another size is known when the plan is made.
@@ -162,10 +167,7 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> R
     let sink = FileSink::new(output.file(), most).sharing(image.file());
     let result = pool.install(|| disk.canonicalize(&job.options, job.around, &sink, *progress));
     image.unchanged()?;
-    let reports = result.map_err(|error| {
-        let about = if sink.failed() { output.shown() } else { &image.path };
-        Failure::of(about, &error)
-    })?;
+    let reports = result.about(if sink.failed() { output.shown() } else { &image.path })?;
     output.set_length(disk.output_bytes(&reports))?;
     if verified {
         verify_output(work, &output)?;
@@ -199,82 +201,77 @@ fn write_image(work: &Work<'_>, target: Target, verified: bool, sync: bool) -> R
 }
 
 /// Where the bmap file goes: neither to the image nor to its canonical form.
-fn bmap_target(work: &Work<'_>, output: &Output, path: &Path) -> Result<Target, Failure> {
+fn bmap_target(work: &Work<'_>, output: &Output, path: &Path) -> Result<Target> {
     let target = Target::beside(path, work.image)?;
     if output.goes_to(&target) {
-        return Err(Failure::usage(path, "is the output; give another name for the bmap file"));
+        return Err(Usage::new("is the output; give another name for the bmap file")).about(path);
     }
     Ok(target)
 }
 
-fn bmap_text(work: &Work<'_>, output: &Output, used: Vec<Range<u64>>) -> Result<String, Failure> {
+fn bmap_text(work: &Work<'_>, output: &Output, used: Vec<Range<u64>>) -> Result<String> {
     let map = map_output(output)?;
     let text = work.pool.install(|| bmap::text(map.bytes(), &used));
-    map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;
+    map.readable().context("reading it again").about(output.shown())?;
     Ok(text)
 }
 
 /// The same output as an Android sparse image.
-fn sparse_output(work: &Work<'_>, output: &Output, used: Vec<Range<u64>>) -> Result<Output, Failure> {
+fn sparse_output(work: &Work<'_>, output: &Output, used: Vec<Range<u64>>) -> Result<Output> {
     let map = map_output(output)?;
     let sparse = output.another(work.image)?;
-    sparse::write(sparse.file(), map.bytes(), &used)
-        .map_err(|error| Failure::of_format(output.shown(), "writing the output", &error))?;
-    map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;
+    sparse::write(sparse.file(), map.bytes(), &used).about(output.shown())?;
+    map.readable().context("reading it again").about(output.shown())?;
     Ok(sparse)
 }
 
-fn map_output(output: &Output) -> Result<Map, Failure> {
-    output
-        .length()
-        .and_then(|length| Map::new(output.file(), length))
-        .map_err(|error| Failure::io(output.shown(), "mapping it into memory", &error))
+fn map_output(output: &Output) -> Result<Map> {
+    let map = output.length().and_then(|length| Map::new(output.file(), length));
+    map.context("mapping it into memory").about(output.shown())
 }
 
 /// Writes to standard output.
-fn stream_image(work: &Work<'_>, output: &Path) -> Result<Ending, Failure> {
+fn stream_image(work: &Work<'_>, output: &Path) -> Result<Ending> {
     let Work { job, image, disk, pool, progress } = work;
     let shown = Path::new("standard output");
-    if stdout().is_terminal() {
-        return Err(Failure::usage(shown, "is a terminal; redirect it, or give the name of a file"));
-    }
-    let io = |error| Failure::io(shown, "writing the output", &error);
-    let out = File::from(stdout().as_fd().try_clone_to_owned().map_err(io)?);
-    let metadata = out.metadata().map_err(io)?;
-    if let Some(places) = System::default().mounts(shown, &metadata).places() {
-        return Err(Failure::usage(shown, format!("is mounted {places}; unmount it, or redirect elsewhere")));
-    }
-    if image.is(&metadata) {
-        return Err(Failure::usage(
-            shown,
-            "is the input; use --in-place to replace it, or redirect elsewhere",
-        ));
-    }
+    let out = standard_output(image).about(shown)?;
     let sink = StreamSink::new(out);
     let result = pool.install(|| disk.stream(&job.options, job.around, &sink, *progress));
     image.unchanged()?;
-    let reports = result.map_err(|error| {
-        let about = if sink.failed() { shown } else { &image.path };
-        Failure::of(about, &error)
-    })?;
-    sink.finish(disk.output_bytes(&reports)).map_err(io)?;
+    let reports = result.about(if sink.failed() { shown } else { &image.path })?;
+    sink.finish(disk.output_bytes(&reports)).context(WRITING).about(shown)?;
     Ok(Ending::Written { output: output.to_owned(), verified: false, reports: named(disk, reports) })
 }
 
-fn verify_output(work: &Work<'_>, output: &Output) -> Result<(), Failure> {
+/// Standard output, unless the image can't be written there.
+fn standard_output(image: &Image) -> Result<File> {
+    if stdout().is_terminal() {
+        bail!(Usage::new("is a terminal; redirect it, or give the name of a file"));
+    }
+    let out = File::from(stdout().as_fd().try_clone_to_owned().context(WRITING)?);
+    let metadata = out.metadata().context(WRITING)?;
+    if let Some(places) = System::default().mounts(Path::new("standard output"), &metadata).places() {
+        bail!(Usage::new(format!("is mounted {places}; unmount it, or redirect elsewhere")));
+    }
+    if image.is(&metadata) {
+        bail!(Usage::new("is the input; use --in-place to replace it, or redirect elsewhere"));
+    }
+    Ok(out)
+}
+
+fn verify_output(work: &Work<'_>, output: &Output) -> Result<()> {
     let Work { job, image, disk, pool, progress } = work;
     let map = map_output(output)?;
     let written = Input::sparse(map.bytes(), data_ranges(output.file(), map.bytes().len() as u64));
     let result = pool.install(|| disk.verify(&written, &job.options, job.around, *progress));
     image.unchanged()?;
-    map.readable().map_err(|error| Failure::io(output.shown(), "reading it again", &error))?;
-    result.map_err(|error| {
-        // The input was read without complaint before, so whatever is wrong was done here. The
-        // remedy that the library knows, e2fsck, is meant for inputs.
-        let what = match &error {
-            Error::Corrupt { at, problem, .. } => format!("{at}: {problem}"),
-            other => other.to_string(),
-        };
-        Failure::internal(output.shown(), format!("verification failed, and nothing was kept: {what}"))
-    })
+    map.readable().context("reading it again").about(output.shown())?;
+    let Err(error) = result else { return Ok(()) };
+    // The input was read without complaint before, so whatever is wrong was done here. The remedy that the library
+    // knows, e2fsck, is meant for inputs.
+    let what = match &error {
+        Error::Corrupt { at, problem, .. } => format!("{at}: {problem}"),
+        other => other.to_string(),
+    };
+    Err(Internal::new(format!("verification failed, and nothing was kept: {what}"))).about(output.shown())
 }

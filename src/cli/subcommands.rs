@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use anyhow::{Result, bail};
 use clap::{Args, Subcommand as Clap};
 use ext4_canon::disk::{Around, Disk, Part, Selection};
 use ext4_canon::policy::{SizePolicy, UuidPolicy};
@@ -11,7 +12,7 @@ use ext4_canon::{Error, Input, Options};
 
 use super::args::{Policy, threads};
 use super::commands::{Digesting, Of, Telling};
-use super::failure::Failure;
+use super::failure::About as _;
 use super::input::{Image, STANDARD};
 use super::place::{AroundArgs, Length, Place, Size};
 
@@ -283,14 +284,14 @@ impl Subcommand {
     /// # Errors
     ///
     /// In words.
-    pub fn validate(self, variable: Option<&OsStr>) -> Result<Subtask, String> {
+    pub fn validate(self, variable: Option<&OsStr>) -> Result<Subtask> {
         match self {
             Self::Digest(typed) => {
                 let mut setting = typed.canonical.setting(variable, typed.quiet)?;
                 (setting.selection, setting.options.size) = typed.place.with_size(&typed.size)?;
                 setting.around = typed.around.around();
                 if typed.tree && setting.options.size != SizePolicy::Keep {
-                    return Err("a tree is the same in any size of its image: leave --size out".to_owned());
+                    bail!("a tree is the same in any size of its image: leave --size out");
                 }
                 let DigestArgs { inputs, journal, check, .. } = typed;
                 let (of, setting) =
@@ -299,7 +300,7 @@ impl Subcommand {
             }
             Self::Compare(typed) => {
                 if [&typed.one, &typed.other].iter().all(|path| path.as_os_str() == STANDARD) {
-                    return Err("standard input can't be both images: give a file for one of them".to_owned());
+                    bail!("standard input can't be both images: give a file for one of them");
                 }
                 let inputs = [(typed.one, typed.journal_a), (typed.other, typed.journal_b)]
                     .map(|(path, journal)| Given { path, journal });
@@ -334,7 +335,7 @@ impl Subcommand {
 }
 
 impl Canonical {
-    fn setting(self, variable: Option<&OsStr>, quiet: bool) -> Result<Setting, String> {
+    fn setting(self, variable: Option<&OsStr>, quiet: bool) -> Result<Setting> {
         let Common { ignore_error_state, threads, json } = self.common;
         let options = self.policy.options(variable, ignore_error_state)?;
         let (selection, around) = (Selection::default(), Around::default());
@@ -356,10 +357,10 @@ impl Given {
     /// # Errors
     ///
     /// As [`Disk::of`].
-    pub fn disk<'i>(&self, image: &'i Image, selection: &Selection) -> Result<Disk<'i>, Failure> {
+    pub fn disk<'i>(&self, image: &'i Image, selection: &Selection) -> Result<Disk<'i>> {
         let disk = Disk::of(&image.input(), selection);
         image.unchanged()?;
-        disk.map_err(|error| Failure::of(&self.path, &error))
+        disk.about(&self.path)
     }
 
     /// The only one that is meant.
@@ -367,14 +368,14 @@ impl Given {
     /// # Errors
     ///
     /// As [`Disk::of`]; a usage error if there are several.
-    pub fn filesystem<'i>(&self, image: &'i Image, setting: &Setting) -> Result<(Part, Input<'i>), Failure> {
+    pub fn filesystem<'i>(&self, image: &'i Image, setting: &Setting) -> Result<(Part, Input<'i>)> {
         let disk = self.disk(image, &setting.selection)?;
-        let part = disk.only().map_err(|error| Failure::of(&self.path, &error))?;
+        let part = disk.only().about(&self.path)?;
         Ok((part.clone(), disk.filesystem(part)))
     }
 
     /// What went wrong in a filesystem of the image.
-    pub fn failure(&self, part: &Part, error: Error) -> Failure {
-        Failure::of(&self.path, &Disk::error(part, error))
+    pub fn failure(&self, part: &Part, error: Error) -> anyhow::Error {
+        anyhow::Error::new(Disk::error(part, error)).context(self.path.display().to_string())
     }
 }

@@ -5,15 +5,18 @@ use std::io::{self, Write as _, stdout};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use anyhow::{Context as _, Result, bail};
 use ext4_canon::content::FileContent;
 use ext4_canon::ondisk::inode::InodeFlags;
 use ext4_canon::read::Reading;
 use ext4_canon::source::Source;
+use ext4_canon::tree::Tree;
 use ext4_canon::{Error, with_tree, words};
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
-use crate::cli::failure::{Code, Failure};
+use crate::cli::failure::{About as _, Usage};
+use crate::cli::refusal::Refusal;
 use crate::cli::subcommands::Given;
 
 #[derive(Serialize)]
@@ -30,60 +33,65 @@ enum Outcome {
     Printed,
     /// It is there for JSON: its size, and its bytes where they are not too many.
     Kept(u64, Option<Vec<u8>>),
-    /// There is no such file, for this reason.
-    Refused(Code, &'static str),
-    /// Standard output failed.
-    Failed(io::Error),
 }
 
 /// Larger files are not put into JSON, in bytes.
 const LARGEST_IN_JSON: usize = 1 << 20;
 
 /// Prints a file.
-pub fn run(work: &Work<'_>, given: &Given, path: &OsStr) -> Result<Ended, Failure> {
+pub fn run(work: &Work<'_>, given: &Given, path: &OsStr) -> Result<Ended> {
     let (input, image) = (&given.path, work.open_given(given)?);
     let (part, filesystem) = given.filesystem(&image, work.setting)?;
     let options = &work.setting.options;
     let result = work.pool.install(|| {
         with_tree(&filesystem, options, &work.progress, |source, reading| {
             work.warn(input, &reading.warnings);
-            Ok(print(source, reading, path, work.setting.json))
+            Ok(print(source, reading, given, path, work.setting.json))
         })
     });
     image.unchanged()?;
-    match result.map_err(|error: Error| given.failure(&part, error))? {
+    match result.map_err(|error: Error| given.failure(&part, error))?? {
         Outcome::Printed => Ok(Ended::default()),
         Outcome::Kept(size, bytes) => {
             let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
             let text = json(&Json { head: Head::new("cat", "done", 0), size, text });
             Ok(Ended { text, ..Ended::default() })
         }
-        Outcome::Refused(code, reason) => {
-            let path = words::escaped_text(path.as_bytes());
-            Err(Failure { code, message: format!("{}: {path}: {reason}", input.display()) })
-        }
-        Outcome::Failed(error) => Err(Failure::io(Path::new("standard output"), "writing", &error)),
     }
 }
 
-fn print(source: &Source<'_>, reading: &Reading, path: &OsStr, for_json: bool) -> Outcome {
-    let tree = &reading.tree;
-    let Some(id) = tree.resolve(path.as_bytes()) else {
-        return Outcome::Refused(Code::Usage, "there is no such path in the image");
-    };
-    let Some(file) = FileContent::of(source, tree, id) else {
-        return Outcome::Refused(Code::Usage, "is not a regular file");
-    };
-    if tree.node(id).flags.contains(InodeFlags::ENCRYPT) {
-        return Outcome::Refused(Code::Unsupported, "is encrypted, and no key is at hand");
-    }
+fn print(
+    source: &Source<'_>,
+    reading: &Reading,
+    given: &Given,
+    path: &OsStr,
+    for_json: bool,
+) -> Result<Outcome> {
+    let file = find(source, &reading.tree, path);
+    let file = file.with_context(|| words::escaped_text(path.as_bytes())).about(&given.path)?;
     if for_json {
-        return Outcome::Kept(file.size, file.bytes(LARGEST_IN_JSON));
+        return Ok(Outcome::Kept(file.size, file.bytes(LARGEST_IN_JSON)));
     }
     let mut out = stdout().lock();
     match file.each_part(|bytes| out.write_all(bytes)).and_then(|()| out.flush()) {
         // Who closes a pipe has read enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Outcome::Failed(error),
-        _ => Outcome::Printed,
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("writing").about(Path::new("standard output"))
+        }
+        _ => Ok(Outcome::Printed),
     }
+}
+
+/// The regular file at a path.
+fn find<'s, 'a>(source: &'s Source<'a>, tree: &'s Tree, path: &OsStr) -> Result<FileContent<'s, 'a>> {
+    let Some(id) = tree.resolve(path.as_bytes()) else {
+        bail!(Usage::new("there is no such path in the image"));
+    };
+    let Some(file) = FileContent::of(source, tree, id) else {
+        bail!(Usage::new("is not a regular file"));
+    };
+    if tree.node(id).flags.contains(InodeFlags::ENCRYPT) {
+        bail!(Refusal::Unsupported("is encrypted, and no key is at hand".to_owned()));
+    }
+    Ok(file)
 }

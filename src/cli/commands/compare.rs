@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
 use ext4_canon::compare::{self, Attribute, Comparison, Detail, Difference, Extra, Ignored, compare};
 use ext4_canon::disk::{self, Disk, Part, Selection};
 use ext4_canon::{Input, occupancy};
@@ -12,7 +13,7 @@ use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
 use crate::cli::diff::unified;
-use crate::cli::failure::{Code, Failure};
+use crate::cli::failure::{About as _, Code, Usage};
 use crate::cli::html::{self, Maps};
 use crate::cli::input::Image;
 use crate::cli::output::Output;
@@ -109,7 +110,7 @@ pub struct Telling {
 }
 
 /// Compares two images.
-pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<Ended, Failure> {
+pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<Ended> {
     let (one, other) = (work.open_given(&given[0])?, work.open_given(&given[1])?);
     // Of a file that is given twice, one map will do: then nothing of it has to be read twice.
     let is_one = one.is(&other.metadata) && given[0].journal == given[1].journal;
@@ -124,7 +125,7 @@ pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<End
     } else if disks.iter().any(|disk| disk.named) {
         let words =
             "only one of the two images is a disk with partitions: use --partition to choose a filesystem";
-        return Err(Failure::usage(inputs[usize::from(disks[0].named)], words));
+        return Err(Usage::new(words)).about(inputs[usize::from(disks[0].named)]);
     } else {
         whole_disks(work, inputs, images, &disks, page, extra)?
     };
@@ -135,11 +136,7 @@ pub fn run(work: &Work<'_>, given: &[Given; 2], telling: &Telling) -> Result<End
 }
 
 /// The filesystems of both that are meant. A partition of one may be compared with the other, if that is a filesystem.
-fn disks<'i>(
-    given: &[Given; 2],
-    images: [&'i Image; 2],
-    selection: &Selection,
-) -> Result<[Disk<'i>; 2], Failure> {
+fn disks<'i>(given: &[Given; 2], images: [&'i Image; 2], selection: &Selection) -> Result<[Disk<'i>; 2]> {
     let all = Selection { partitions: Vec::new(), ..selection.clone() };
     let is_filesystem = images.map(|image| {
         !selection.partitions.is_empty()
@@ -152,8 +149,8 @@ fn disks<'i>(
     Ok([disk(0)?, disk(1)?])
 }
 
-fn only<'d>(input: &Path, disk: &'d Disk<'_>) -> Result<&'d Part, Failure> {
-    disk.only().map_err(|error| Failure::of(input, &error))
+fn only<'d>(input: &Path, disk: &'d Disk<'_>) -> Result<&'d Part> {
+    disk.only().about(input)
 }
 
 fn filesystems(
@@ -163,14 +160,18 @@ fn filesystems(
     disks: &[Disk<'_>; 2],
     page: Option<Target>,
     extra: Extra,
-) -> Result<Ended, Failure> {
+) -> Result<Ended> {
     let parts = [only(inputs[0], &disks[0])?, only(inputs[1], &disks[1])?];
     let files = [disks[0].filesystem(parts[0]), disks[1].filesystem(parts[1])];
     let options = &work.setting.options;
     let result = work.pool.install(|| compare([&files[0], &files[1]], options, extra, &work.progress));
     images.iter().try_for_each(|image| image.unchanged())?;
-    let comparison = result
-        .map_err(|failed| Failure::of(inputs[failed.side], &Disk::error(parts[failed.side], failed.error)))?;
+    let comparison = match result {
+        Ok(comparison) => comparison,
+        Err(failed) => {
+            return Err(Disk::error(parts[failed.side], failed.error)).about(inputs[failed.side]);
+        }
+    };
     let mut remarks = Vec::new();
     if let Some(target) = page {
         let maps = |side: usize| maps(work, inputs[side], images[side], &files[side]);
@@ -197,7 +198,7 @@ fn write_page(
     matches: bool,
     around: &[compare::Setting],
     filesystems: &[html::Filesystem<'_>],
-) -> Result<Vec<String>, Failure> {
+) -> Result<Vec<String>> {
     let names = inputs.map(Path::to_string_lossy);
     let told = |found: &Difference| (words(inputs, found), lines_of(inputs, found));
     let page = html::page([&names[0], &names[1]], matches, around, filesystems, told);
@@ -211,12 +212,15 @@ fn whole_disks(
     disks: &[Disk<'_>; 2],
     page: Option<Target>,
     extra: Extra,
-) -> Result<Ended, Failure> {
+) -> Result<Ended> {
     let Setting { options, around, .. } = work.setting;
     let result =
         work.pool.install(|| disk::compare([&disks[0], &disks[1]], options, *around, extra, &work.progress));
     images.iter().try_for_each(|image| image.unchanged())?;
-    let found = result.map_err(|failed| Failure::of(inputs[failed.side], &failed.error))?;
+    let found = match result {
+        Ok(found) => found,
+        Err(failed) => return Err(failed.error).about(inputs[failed.side]),
+    };
     let mut ended = ended(found.is_match());
     if let Some(target) = page {
         let parts = disk::twins([&disks[0], &disks[1]]).into_iter().zip(&found.filesystems);
@@ -225,7 +229,7 @@ fn whole_disks(
                 |side: usize| maps(work, inputs[side], images[side], &disks[side].filesystem(parts[side]));
             Ok(html::Filesystem { name: Some(name), comparison, maps: [maps(0)?, maps(1)?] })
         });
-        let parts = parts.collect::<Result<Vec<_>, Failure>>()?;
+        let parts = parts.collect::<Result<Vec<_>>>()?;
         ended.remarks = write_page(target, inputs, found.is_match(), &found.settings, &parts)?;
     }
     if work.setting.json {
@@ -276,20 +280,20 @@ fn warnings(inputs: [&Path; 2], comparison: &Comparison) -> Vec<String> {
 }
 
 /// What lies where in an image, and in its canonical form.
-fn maps(work: &Work<'_>, input: &Path, image: &Image, file: &Input<'_>) -> Result<Maps, Failure> {
+fn maps(work: &Work<'_>, input: &Path, image: &Image, file: &Input<'_>) -> Result<Maps> {
     let options = &work.setting.options;
     let result = work.pool.install(|| occupancy(file, options, html::CELLS, &work.progress));
     image.unchanged()?;
-    let (before, after) = result.map_err(|error| Failure::of(input, &error))?;
+    let (before, after) = result.about(input)?;
     Ok(Maps { before, after: after.map_err(|error| error.to_string()) })
 }
 
 /// Where the page goes; no image may be replaced by it.
-fn target(file: &Path, images: [&Image; 2]) -> Result<Target, Failure> {
+fn target(file: &Path, images: [&Image; 2]) -> Result<Target> {
     if let Ok(metadata) = fs::metadata(file)
         && images.iter().any(|image| image.is(&metadata))
     {
-        return Err(Failure::usage(file, "is one of the images; give another name for the page"));
+        return Err(Usage::new("is one of the images; give another name for the page")).about(file);
     }
     Target::beside(file, images[0]).and_then(|_| Target::beside(file, images[1]))
 }

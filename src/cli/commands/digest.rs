@@ -6,12 +6,13 @@ use std::io::{self, Read, stdin};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
 use ext4_canon::disk::Disk;
 use ext4_canon::words::hexadecimal;
 use serde::Serialize;
 
 use super::{Ended, Head, JsonError, Work, json};
-use crate::cli::failure::{Code, Failure};
+use crate::cli::failure::{self, About as _, Code, Usage};
 use crate::cli::subcommands::Setting;
 
 #[derive(Serialize)]
@@ -36,7 +37,7 @@ struct JsonImage<'j> {
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     warnings: &'j [String],
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<JsonError<'j>>,
+    error: Option<JsonError>,
 }
 
 /// What is digested.
@@ -84,7 +85,7 @@ struct Listed {
 }
 
 /// Prints or checks digests.
-pub fn run(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
+pub fn run(work: &Work<'_>, digesting: &Digesting) -> Result<Ended> {
     if digesting.check {
         return check(work, digesting);
     }
@@ -93,22 +94,18 @@ pub fn run(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
 }
 
 /// The digests of images. One that can't be read does not keep the others from being read.
-fn digests(
-    work: &Work<'_>,
-    digesting: &Digesting,
-    images: &[PathBuf],
-) -> Result<Vec<Result<Digest, Failure>>, Failure> {
+fn digests(work: &Work<'_>, digesting: &Digesting, images: &[PathBuf]) -> Result<Vec<Result<Digest>>> {
     if let (Some(journal), [_, _, ..]) = (&digesting.journal, images) {
-        return Err(Failure::usage(journal, "can't be the journal of more than one image"));
+        return Err(Usage::new("can't be the journal of more than one image")).about(journal);
     }
     Ok(images.iter().map(|image| digest(work, digesting, image)).collect())
 }
 
-fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<Digest, Failure>]) -> Ended {
+fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<Digest>]) -> Ended {
     let digests: Vec<_> = digesting.inputs.iter().zip(digests).collect();
     let failures = || digests.iter().filter_map(|(_, digest)| digest.as_ref().err());
-    let code = failures().next().map_or(0, |failure| failure.code as u8);
-    let remarks = failures().map(ToString::to_string).collect();
+    let code = failures().next().map_or(0, |failure| failure::code(failure) as u8);
+    let remarks = failures().map(failure::line).collect();
     let text = if work.setting.json {
         let images = digests.iter().map(|(input, digest)| JsonImage {
             input: input.display().to_string(),
@@ -133,11 +130,11 @@ fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<Digest, Failu
 }
 
 /// Checks the digests that files list.
-fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
+fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended> {
     let (mut listed, mut malformed, mut ended) = (Vec::new(), 0, Ended::default());
     for list in &digesting.inputs {
         let text = if list.as_os_str() == "-" { read_all(stdin()) } else { fs::read(list) };
-        let text = text.map_err(|error| Failure::io(list, "reading the digests", &error))?;
+        let text = text.context("reading the digests").about(list)?;
         let (lines, wrong) = parse(&text);
         if let Some(first) = wrong.first() {
             let (number, list) = (wrong.len(), list.display());
@@ -145,7 +142,8 @@ fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
             ended.remarks.push(format!("warning: {list}: {count} left out; line {first}: {EXPECTED}"));
         }
         if lines.is_empty() {
-            return Err(Failure::usage(list, format!("no digests found: {EXPECTED} in each line")));
+            let reason = format!("no digests found: {EXPECTED} in each line");
+            return Err(Usage::new(reason)).about(list);
         }
         malformed += wrong.len();
         listed.extend(lines);
@@ -157,9 +155,9 @@ fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
         let matches = found.as_ref().ok().map(|digest| digest.hexadecimal == listed.digest);
         match found {
             Err(failure) => {
-                ended.remarks.push(failure.to_string());
+                ended.remarks.push(failure::line(failure));
                 if ended.code == 0 {
-                    ended.code = failure.code as u8;
+                    ended.code = failure::code(failure) as u8;
                 }
             }
             Ok(_) => different += u32::from(matches == Some(false)),
@@ -202,11 +200,11 @@ fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended, Failure> {
 }
 
 /// Digests one image; its warnings are printed in the end.
-fn digest(work: &Work<'_>, digesting: &Digesting, input: &Path) -> Result<Digest, Failure> {
+fn digest(work: &Work<'_>, digesting: &Digesting, input: &Path) -> Result<Digest> {
     let image = work.open(input, digesting.journal.as_deref())?;
     let disk = Disk::of(&image.input(), &work.setting.selection);
     image.unchanged()?;
-    let disk = disk.map_err(|error| Failure::of(input, &error))?;
+    let disk = disk.about(input)?;
     let Setting { options, around, .. } = work.setting;
     let progress = &work.progress;
     let result = work.pool.install(|| match digesting.of {
@@ -227,7 +225,7 @@ fn digest(work: &Work<'_>, digesting: &Digesting, input: &Path) -> Result<Digest
         }
     });
     image.unchanged()?;
-    let (warnings, digest) = result.map_err(|error| Failure::of(input, &error))?;
+    let (warnings, digest) = result.about(input)?;
     work.warn(input, &warnings);
     Ok(Digest { hexadecimal: hexadecimal(&digest), warnings })
 }

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
+use anyhow::Result;
 use ext4_canon::disk::Disk;
 use ext4_canon::explain::{Finding, explain};
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
-use crate::cli::failure::Failure;
+use crate::cli::failure::About as _;
 use crate::cli::subcommands::Given;
 
 #[derive(Serialize)]
@@ -53,7 +54,7 @@ struct Explained {
 }
 
 /// Explains an image, with so many examples of everything.
-pub fn run(work: &Work<'_>, given: &Given, examples: usize) -> Result<Ended, Failure> {
+pub fn run(work: &Work<'_>, given: &Given, examples: usize) -> Result<Ended> {
     let (input, image) = (&given.path, work.open_given(given)?);
     let disk = given.disk(&image, &work.setting.selection)?;
     let mut all = Vec::new();
@@ -62,7 +63,7 @@ pub fn run(work: &Work<'_>, given: &Given, examples: usize) -> Result<Ended, Fai
         let filesystem = disk.filesystem(part);
         let result = work.pool.install(|| explain(&filesystem, options, examples, &work.progress));
         image.unchanged()?;
-        let (warnings, findings) = result.map_err(|error| Failure::of(input, &Disk::error(part, error)))?;
+        let (warnings, findings) = result.map_err(|error| Disk::error(part, error)).about(input)?;
         all.push(Explained { name: part.name.clone(), warnings, findings });
     }
     if work.setting.json {

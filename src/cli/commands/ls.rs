@@ -1,5 +1,6 @@
 //! `ls`: the tree of an image, as it is read.
 
+use anyhow::Result;
 use ext4_canon::manifest::{self, Item};
 use ext4_canon::ondisk::xattr::full_name;
 use ext4_canon::tree::{Kind, Tree};
@@ -7,7 +8,6 @@ use ext4_canon::{with_tree, words};
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
-use crate::cli::failure::Failure;
 use crate::cli::subcommands::Given;
 
 #[derive(Serialize)]
@@ -52,7 +52,7 @@ struct JsonXattr {
 }
 
 /// Lists a tree, with the digests of files or without.
-pub fn run(work: &Work<'_>, given: &Given, digests: bool) -> Result<Ended, Failure> {
+pub fn run(work: &Work<'_>, given: &Given, digests: bool) -> Result<Ended> {
     let (input, image) = (&given.path, work.open_given(given)?);
     let (part, filesystem) = given.filesystem(&image, work.setting)?;
     let (mut text, mut entries) = (manifest::HEAD.to_owned(), Vec::new());

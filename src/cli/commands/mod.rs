@@ -14,11 +14,12 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use anyhow::{Context as _, Result};
 use ext4_canon::FORM_VERSION;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 
-use super::failure::{Code, Failure};
+use super::failure::{self, About as _, Code};
 use super::guard;
 use super::input::Image;
 use super::progress::Progress;
@@ -60,23 +61,23 @@ pub struct Head {
 }
 
 #[derive(Serialize)]
-struct JsonFailure<'f> {
+struct JsonFailure {
     #[serde(flatten)]
     head: Head,
-    error: JsonError<'f>,
+    error: JsonError,
 }
 
 /// Why something failed.
 #[derive(Debug, Serialize)]
-pub struct JsonError<'f> {
+pub struct JsonError {
     kind: &'static str,
-    message: &'f str,
+    message: String,
 }
 
-impl<'f> JsonError<'f> {
-    /// The code and the words of a failure.
-    pub fn of(failure: &'f Failure) -> Self {
-        Self { kind: failure.code.name(), message: &failure.message }
+impl JsonError {
+    /// The code and the words of an error.
+    pub fn of(error: &anyhow::Error) -> Self {
+        Self { kind: failure::code(error).name(), message: failure::line(error) }
     }
 }
 
@@ -94,10 +95,11 @@ pub fn run(task: &Subtask) -> u8 {
             Action::Compare(inputs, telling) => compare::run(&work, inputs, telling),
         }
     });
-    let ended = ended.unwrap_or_else(|failure| {
-        let head = Head::new(task.name(), "error", failure.code as u8);
-        let json = task.setting.json.then(|| json(&JsonFailure { head, error: JsonError::of(&failure) }));
-        Ended { code: failure.code as u8, text: json.unwrap_or_default(), remarks: vec![failure.message] }
+    let ended = ended.unwrap_or_else(|error| {
+        let code = failure::code(&error) as u8;
+        let head = Head::new(task.name(), "error", code);
+        let json = task.setting.json.then(|| json(&JsonFailure { head, error: JsonError::of(&error) }));
+        Ended { code, text: json.unwrap_or_default(), remarks: vec![failure::line(&error)] }
     });
     let warnings = warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
     // `cat` is quiet in all else.
@@ -130,18 +132,19 @@ impl Action {
 }
 
 impl<'w> Work<'w> {
-    fn new(setting: &'w Setting, about: &Path, warnings: &'w Mutex<Vec<String>>) -> Result<Self, Failure> {
+    fn new(setting: &'w Setting, about: &Path, warnings: &'w Mutex<Vec<String>>) -> Result<Self> {
         // A pool of its own: the global one listens to the environment.
         let threads = setting.threads.or_else(|| thread::available_parallelism().ok());
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads.map_or(1, std::num::NonZero::get))
             .build()
-            .map_err(|error| Failure::io(about, "starting threads", &io::Error::other(error)))?;
+            .context("starting threads")
+            .about(about)?;
         Ok(Self { setting, pool, progress: Progress::new(!setting.quiet), warnings })
     }
 
     /// Opens an image, with the device of its journal; its warnings are printed in the end, also after a failure.
-    fn open(&self, path: &Path, journal: Option<&Path>) -> Result<Image, Failure> {
+    fn open(&self, path: &Path, journal: Option<&Path>) -> Result<Image> {
         let image = Image::with_journal(path, journal)?;
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(image.warnings());
         Ok(image)
@@ -153,7 +156,7 @@ impl<'w> Work<'w> {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(lines);
     }
 
-    fn open_given(&self, given: &Given) -> Result<Image, Failure> {
+    fn open_given(&self, given: &Given) -> Result<Image> {
         self.open(&given.path, given.journal.as_deref())
     }
 }
