@@ -5,22 +5,23 @@
 mod cli;
 
 use std::env;
-use std::process::ExitCode;
+use std::process;
 
 use cli::args::{self, Command};
-use cli::{commands, guard, help, run};
+use cli::exit_code::ExitCode;
+use cli::{commands, generate, guard, run};
 
-fn main() -> ExitCode {
+fn main() -> process::ExitCode {
     guard::silence_panics();
     let code = guard::guarded(|| match args::parse(env::args_os(), env::var_os(args::EPOCH_VARIABLE)) {
         Ok(Command::Canonicalize(job)) => run::run(&job),
-        Ok(Command::Generate(what)) => help::generate(what),
+        Ok(Command::Generate(what)) => generate::run(what),
         Ok(Command::Sub(task)) => commands::run(&task),
         Err(error) => {
-            // Nobody is left to tell when this fails.
+            // Ignore write errors: there is nowhere left to report them.
             let _ = error.print();
-            u8::try_from(error.exit_code()).expect("clap exits with 0 or 2")
+            if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done }
         }
     });
-    ExitCode::from(code)
+    process::ExitCode::from(code.number())
 }

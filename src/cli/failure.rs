@@ -11,39 +11,8 @@ use anyhow::Context;
 use ext4_canon::Error;
 use thiserror::Error as ThisError;
 
+use super::exit_code::ExitCode;
 use super::refusal::Refusal;
-
-/// The exit codes other than 0. They are documented in `help`, and scripts rely on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Code {
-    /// `--check` says no, or a digest is another.
-    NotCanonical = 1,
-    /// The command line asks for what can't be.
-    Usage = 2,
-    /// The image uses what this version does not handle.
-    Unsupported = 3,
-    /// The image is damaged or unclean.
-    Damaged = 4,
-    /// A file can't be read or written.
-    Io = 5,
-    /// A bug of this program; the number is `EX_SOFTWARE` of sysexits.h.
-    Internal = 70,
-}
-
-impl Code {
-    /// The name that stands in the JSON report.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NotCanonical => "not-canonical",
-            Self::Usage => "usage",
-            Self::Unsupported => "unsupported",
-            Self::Damaged => "damaged",
-            Self::Io => "io",
-            Self::Internal => "internal",
-        }
-    }
-}
 
 /// The command line asks for something impossible, such as a file that can't be what it was given as.
 #[derive(Debug, ThisError)]
@@ -89,40 +58,40 @@ where
 }
 
 /// The exit code for an error: that of the first in the chain which has one.
-pub fn code(error: &anyhow::Error) -> Code {
+pub fn code(error: &anyhow::Error) -> ExitCode {
     // All errors are of the types below, at the end of their chain. One that is not has escaped attention.
-    error.chain().find_map(code_of).unwrap_or(Code::Internal)
+    error.chain().find_map(code_of).unwrap_or(ExitCode::Internal)
 }
 
-fn code_of(cause: &(dyn StdError + 'static)) -> Option<Code> {
+fn code_of(cause: &(dyn StdError + 'static)) -> Option<ExitCode> {
     if let Some(error) = cause.downcast_ref() {
         return Some(code_of_library(error));
     }
     match cause.downcast_ref() {
-        Some(Refusal::Damaged(_)) => return Some(Code::Damaged),
-        Some(Refusal::Unsupported(_)) => return Some(Code::Unsupported),
+        Some(Refusal::Damaged(_)) => return Some(ExitCode::Damaged),
+        Some(Refusal::Unsupported(_)) => return Some(ExitCode::Unsupported),
         None => {}
     }
     if cause.is::<Usage>() {
-        Some(Code::Usage)
+        Some(ExitCode::Usage)
     } else if cause.is::<Internal>() {
-        Some(Code::Internal)
+        Some(ExitCode::Internal)
     } else if cause.is::<io::Error>() {
-        Some(Code::Io)
+        Some(ExitCode::Io)
     } else {
         None
     }
 }
 
-fn code_of_library(error: &Error) -> Code {
+fn code_of_library(error: &Error) -> ExitCode {
     match error {
-        Error::Io { .. } => Code::Io,
+        Error::Io { .. } => ExitCode::Io,
         Error::Unsupported { .. } | Error::DoesNotFit { .. } | Error::TooFewInodes { .. } => {
-            Code::Unsupported
+            ExitCode::Unsupported
         }
-        Error::Unclean { .. } | Error::Corrupt { .. } => Code::Damaged,
-        Error::Options(_) => Code::Usage,
-        Error::Internal(_) => Code::Internal,
+        Error::Unclean { .. } | Error::Corrupt { .. } => ExitCode::Damaged,
+        Error::Options(_) => ExitCode::Usage,
+        Error::Internal(_) => ExitCode::Internal,
         Error::Partition { error, .. } => code_of_library(error),
     }
 }
@@ -154,13 +123,13 @@ mod tests {
     fn every_error_of_the_library_has_its_code() {
         let at = || Location::of(Structure::Superblock);
         let cases = [
-            (Error::io("writing", io::ErrorKind::StorageFull.into()), Code::Io),
-            (at().unsupported("x", "y"), Code::Unsupported),
-            (Error::DoesNotFit { unit: "blocks", needed: 2, available: 1 }, Code::Unsupported),
-            (Error::Unclean { state: "not clean".to_owned(), remedy: "run e2fsck" }, Code::Damaged),
-            (at().wrong("bad"), Code::Damaged),
-            (Error::Options("no".to_owned()), Code::Usage),
-            (Error::Internal("two owners".to_owned()), Code::Internal),
+            (Error::io("writing", io::ErrorKind::StorageFull.into()), ExitCode::Io),
+            (at().unsupported("x", "y"), ExitCode::Unsupported),
+            (Error::DoesNotFit { unit: "blocks", needed: 2, available: 1 }, ExitCode::Unsupported),
+            (Error::Unclean { state: "not clean".to_owned(), remedy: "run e2fsck" }, ExitCode::Damaged),
+            (at().wrong("bad"), ExitCode::Damaged),
+            (Error::Options("no".to_owned()), ExitCode::Usage),
+            (Error::Internal("two owners".to_owned()), ExitCode::Internal),
         ];
         for (error, expected) in cases {
             let words = error.to_string();
@@ -172,19 +141,19 @@ mod tests {
 
     #[test]
     fn every_error_of_the_command_line_has_its_code_behind_any_context() {
-        let cases: [(anyhow::Error, Code); 5] = [
-            (Usage::new("no").into(), Code::Usage),
-            (Internal::new("no").into(), Code::Internal),
-            (Refusal::Damaged("no".to_owned()).into(), Code::Damaged),
-            (Refusal::Unsupported("no".to_owned()).into(), Code::Unsupported),
-            (io::Error::from(io::ErrorKind::NotFound).into(), Code::Io),
+        let cases: [(anyhow::Error, ExitCode); 5] = [
+            (Usage::new("no").into(), ExitCode::Usage),
+            (Internal::new("no").into(), ExitCode::Internal),
+            (Refusal::Damaged("no".to_owned()).into(), ExitCode::Damaged),
+            (Refusal::Unsupported("no".to_owned()).into(), ExitCode::Unsupported),
+            (io::Error::from(io::ErrorKind::NotFound).into(), ExitCode::Io),
         ];
         for (error, expected) in cases {
             let failure = error.context("doing it").context("a.img");
             assert_eq!(code(&failure), expected, "{failure:#}");
             assert_eq!(line(&failure), format!("{failure:#}"));
         }
-        assert_eq!(code(&anyhow::anyhow!("of no known type")), Code::Internal);
+        assert_eq!(code(&anyhow::anyhow!("of no known type")), ExitCode::Internal);
     }
 
     #[test]

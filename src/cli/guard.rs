@@ -1,13 +1,14 @@
 //! Panics become an ordinary message: a bug must look like a bug, not like a crash.
 
 use std::any::Any;
-use std::io::{Write as _, stderr};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::Result;
 
+use super::console;
+use super::exit_code::ExitCode;
 use super::failure::{self, About as _, Internal};
 
 /// Where the first panic was; several threads may panic for one reason.
@@ -31,12 +32,11 @@ pub fn caught<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// Runs all of the program; a panic that nothing else caught becomes a message. Returns the exit code.
-pub fn guarded(f: impl FnOnce() -> u8) -> u8 {
+pub fn guarded(f: impl FnOnce() -> ExitCode) -> ExitCode {
     let ended = caught(Path::new(env!("CARGO_PKG_NAME")), || Ok(f()));
     ended.unwrap_or_else(|error| {
-        // Ignore write errors: there is nowhere left to report them.
-        let _ = writeln!(stderr(), "{}", failure::line(&error));
-        failure::code(&error) as u8
+        console::tell(&failure::line(&error));
+        failure::code(&error)
     })
 }
 
@@ -55,7 +55,6 @@ fn words(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::failure::Code;
 
     #[test]
     fn a_panic_becomes_a_failure() {
@@ -63,7 +62,7 @@ mod tests {
         let result: Result<(), _> =
             caught(Path::new("a.img"), || pool.install(|| panic!("index {} is too large", 7)));
         let error = result.unwrap_err();
-        assert_eq!(failure::code(&error), Code::Internal);
+        assert_eq!(failure::code(&error), ExitCode::Internal);
         let line = failure::line(&error);
         assert!(line.starts_with("a.img: internal error: index 7 is too large"), "{line}");
         assert!(line.ends_with("please report this"), "{line}");
@@ -71,8 +70,8 @@ mod tests {
 
     #[test]
     fn a_panic_anywhere_has_its_exit_code() {
-        assert_eq!(guarded(|| panic!("no")), 70);
-        assert_eq!(guarded(|| 3), 3);
+        assert_eq!(guarded(|| panic!("no")), ExitCode::Internal);
+        assert_eq!(guarded(|| ExitCode::Usage), ExitCode::Usage);
     }
 
     #[test]

@@ -3,8 +3,11 @@
 pub mod args;
 pub mod bmap;
 pub mod commands;
+pub mod console;
 pub mod diff;
+pub mod exit_code;
 pub mod failure;
+pub mod generate;
 pub mod guard;
 pub mod help;
 pub mod html;

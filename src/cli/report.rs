@@ -1,6 +1,5 @@
 //! What is printed: a summary for people, or JSON for programs, and messages on stderr.
 
-use std::io::{self, Write as _, stderr, stdout};
 use std::path::Path;
 
 use anyhow::Result;
@@ -11,7 +10,9 @@ use uuid::Uuid;
 
 use super::args::{Job, Voice};
 use super::commands::{Head, JsonError};
-use super::failure::{self, Code};
+use super::console;
+use super::exit_code::ExitCode;
+use super::failure;
 use super::run::{Ending, PartReport};
 
 /// The JSON report. Fields may be added; those here keep their meaning.
@@ -107,7 +108,7 @@ impl From<&Report> for JsonReport {
 
 /// Prints how a job ended, in the way that the job asks for, and what is worth a warning besides the reports;
 /// returns the exit code.
-pub fn tell(job: &Job, warnings: &[String], ended: &Result<Ending>) -> u8 {
+pub fn tell(job: &Job, warnings: &[String], ended: &Result<Ending>) -> ExitCode {
     let code = exit_code(ended);
     let mut warnings = warnings.to_vec();
     warnings.extend(ended.as_ref().map(Ending::warnings).unwrap_or_default());
@@ -117,8 +118,7 @@ pub fn tell(job: &Job, warnings: &[String], ended: &Result<Ending>) -> u8 {
     }
     lines.extend(ended.as_ref().err().map(failure::line));
     for line in lines {
-        // Nobody is left to tell when this fails.
-        let _ = writeln!(stderr(), "{line}");
+        console::tell(&line);
     }
     let text = match ended {
         _ if job.json => json(&job.input, warnings, ended, code),
@@ -126,29 +126,27 @@ pub fn tell(job: &Job, warnings: &[String], ended: &Result<Ending>) -> u8 {
         _ => String::new(),
     };
     if job.streams() {
-        let _ = stderr().write_all(text.as_bytes());
+        console::tell_bytes(text.as_bytes());
         return code;
     }
-    match stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush()) {
+    match console::print(text.as_bytes()) {
         Ok(()) => code,
-        // Who closes a pipe has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
         Err(error) => {
-            let _ = writeln!(stderr(), "standard output: {error}");
-            Code::Io as u8
+            console::tell(&format!("standard output: {error}"));
+            ExitCode::Io
         }
     }
 }
 
-fn exit_code(ended: &Result<Ending>) -> u8 {
+fn exit_code(ended: &Result<Ending>) -> ExitCode {
     match ended {
-        Err(error) => failure::code(error) as u8,
-        Ok(Ending::Checked { differences, .. }) if !differences.is_empty() => Code::NotCanonical as u8,
-        Ok(_) => 0,
+        Err(error) => failure::code(error),
+        Ok(Ending::Checked { differences, .. }) if !differences.is_empty() => ExitCode::NotCanonical,
+        Ok(_) => ExitCode::Done,
     }
 }
 
-fn json(input: &Path, warnings: Vec<String>, ended: &Result<Ending>, exit_code: u8) -> String {
+fn json(input: &Path, warnings: Vec<String>, ended: &Result<Ending>, exit_code: ExitCode) -> String {
     let status = match ended {
         Err(_) => "error",
         Ok(Ending::Written { .. }) => "written",
@@ -354,10 +352,10 @@ mod tests {
 
     #[test]
     fn exit_codes_follow_the_ending() {
-        assert_eq!(exit_code(&Ok(written())), 0);
-        assert_eq!(exit_code(&Ok(checked(0, false))), 0);
-        assert_eq!(exit_code(&Ok(checked(1, false))), 1);
-        assert_eq!(exit_code(&Err(Internal::new("x").into())), 70);
+        assert_eq!(exit_code(&Ok(written())), ExitCode::Done);
+        assert_eq!(exit_code(&Ok(checked(0, false))), ExitCode::Done);
+        assert_eq!(exit_code(&Ok(checked(1, false))), ExitCode::NotCanonical);
+        assert_eq!(exit_code(&Err(Internal::new("x").into())), ExitCode::Internal);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::args::{Job, Task, Voice};
 use super::bmap;
+use super::exit_code::ExitCode;
 use super::failure::{About as _, Internal, Usage};
 use super::guard;
 use super::input::{Image, data_ranges};
@@ -95,7 +96,7 @@ fn named(disk: &Disk<'_>, reports: Vec<Report>) -> Vec<PartReport> {
 }
 
 /// Does a job and tells how it went; returns the exit code.
-pub fn run(job: &Job) -> u8 {
+pub fn run(job: &Job) -> ExitCode {
     let mut warnings = Vec::new();
     let ended = guard::caught(&job.input, || perform(job, &mut warnings));
     signals::unless_ending();

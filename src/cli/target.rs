@@ -158,7 +158,8 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::failure::{self, Code};
+    use crate::cli::exit_code::ExitCode;
+    use crate::cli::failure;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
@@ -182,7 +183,7 @@ mod tests {
         let real = fs::canonicalize(path("sub/new.img")).unwrap();
         assert_eq!(Target::beside(&path("two"), &image).unwrap().path, real);
         symlink("loop", path("loop")).unwrap();
-        assert_eq!(failure::code(&Target::beside(&path("loop"), &image).unwrap_err()), Code::Io);
+        assert_eq!(failure::code(&Target::beside(&path("loop"), &image).unwrap_err()), ExitCode::Io);
     }
 
     #[test]
@@ -194,7 +195,7 @@ mod tests {
         fs::create_dir(path("sub")).unwrap();
         for name in ["in.img", "link", "hard", "sub/../in.img"] {
             let error = Target::beside(&path(name), &image).unwrap_err();
-            assert_eq!(failure::code(&error), Code::Usage, "{name}");
+            assert_eq!(failure::code(&error), ExitCode::Usage, "{name}");
             assert!(failure::line(&error).contains("--in-place"), "{error:#}");
         }
     }
@@ -206,7 +207,7 @@ mod tests {
         let _listener = UnixListener::bind(&socket).unwrap();
         for path in [directory.path(), &socket, Path::new("/dev/null"), Path::new("new/")] {
             let error = Target::beside(path, &image).unwrap_err();
-            assert_eq!(failure::code(&error), Code::Usage, "{path:?}");
+            assert_eq!(failure::code(&error), ExitCode::Usage, "{path:?}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! `cat`: a regular file of an image.
 
 use std::ffi::OsStr;
-use std::io::{self, Write as _, stdout};
+use std::io::{Write as _, stdout};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -15,6 +15,8 @@ use ext4_canon::{Error, with_tree, words};
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
+use crate::cli::console;
+use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::{About as _, Usage};
 use crate::cli::refusal::Refusal;
 use crate::cli::subcommands::Given;
@@ -54,7 +56,7 @@ pub fn run(work: &Work<'_>, given: &Given, path: &OsStr) -> Result<Ended> {
         Outcome::Printed => Ok(Ended::default()),
         Outcome::Kept(size, bytes) => {
             let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-            let text = json(&Json { head: Head::new("cat", "done", 0), size, text });
+            let text = json(&Json { head: Head::new("cat", "done", ExitCode::Done), size, text });
             Ok(Ended { text, ..Ended::default() })
         }
     }
@@ -73,13 +75,9 @@ fn print(
         return Ok(Outcome::Kept(file.size, file.bytes(LARGEST_IN_JSON)));
     }
     let mut out = stdout().lock();
-    match file.each_part(|bytes| out.write_all(bytes)).and_then(|()| out.flush()) {
-        // Who closes a pipe has read enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(error).context("writing").about(Path::new("standard output"))
-        }
-        _ => Ok(Outcome::Printed),
-    }
+    let printed = file.each_part(|bytes| out.write_all(bytes)).and_then(|()| out.flush());
+    console::unless_closed(printed).context("writing").about(Path::new("standard output"))?;
+    Ok(Outcome::Printed)
 }
 
 /// The regular file at a path.

@@ -13,7 +13,8 @@ use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
 use crate::cli::diff::unified;
-use crate::cli::failure::{About as _, Code, Usage};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::failure::{About as _, Usage};
 use crate::cli::html::{self, Maps};
 use crate::cli::input::Image;
 use crate::cli::output::Output;
@@ -256,11 +257,11 @@ fn whole_disks(
 }
 
 fn ended(matches: bool) -> Ended {
-    Ended { code: if matches { 0 } else { Code::NotCanonical as u8 }, ..Ended::default() }
+    Ended { code: if matches { ExitCode::Done } else { ExitCode::NotCanonical }, ..Ended::default() }
 }
 
 fn head(ended: &Ended) -> Head {
-    Head::new("compare", if ended.code == 0 { "match" } else { "different" }, ended.code)
+    Head::new("compare", if ended.code == ExitCode::Done { "match" } else { "different" }, ended.code)
 }
 
 fn match_word(matches: bool) -> &'static str {

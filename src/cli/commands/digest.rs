@@ -12,7 +12,8 @@ use ext4_canon::words::hexadecimal;
 use serde::Serialize;
 
 use super::{Ended, Head, JsonError, Work, json};
-use crate::cli::failure::{self, About as _, Code, Usage};
+use crate::cli::exit_code::ExitCode;
+use crate::cli::failure::{self, About as _, Usage};
 use crate::cli::subcommands::Setting;
 
 #[derive(Serialize)]
@@ -104,7 +105,7 @@ fn digests(work: &Work<'_>, digesting: &Digesting, images: &[PathBuf]) -> Result
 fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<Digest>]) -> Ended {
     let digests: Vec<_> = digesting.inputs.iter().zip(digests).collect();
     let failures = || digests.iter().filter_map(|(_, digest)| digest.as_ref().err());
-    let code = failures().next().map_or(0, |failure| failure::code(failure) as u8);
+    let code = failures().next().map_or(ExitCode::Done, failure::code);
     let remarks = failures().map(failure::line).collect();
     let text = if work.setting.json {
         let images = digests.iter().map(|(input, digest)| JsonImage {
@@ -115,7 +116,7 @@ fn print(work: &Work<'_>, digesting: &Digesting, digests: &[Result<Digest>]) -> 
             warnings: digest.as_ref().map_or(&[], |digest| &digest.warnings),
             error: digest.as_ref().err().map(JsonError::of),
         });
-        let status = if code == 0 { "done" } else { "error" };
+        let status = if code == ExitCode::Done { "done" } else { "error" };
         json(&Json {
             head: Head::new("digest", status, code),
             of: digesting.of.name(),
@@ -156,8 +157,8 @@ fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended> {
         match found {
             Err(failure) => {
                 ended.remarks.push(failure::line(failure));
-                if ended.code == 0 {
-                    ended.code = failure::code(failure) as u8;
+                if ended.code == ExitCode::Done {
+                    ended.code = failure::code(failure);
                 }
             }
             Ok(_) => different += u32::from(matches == Some(false)),
@@ -183,14 +184,14 @@ fn check(work: &Work<'_>, digesting: &Digesting) -> Result<Ended> {
     }
     if different > 0 {
         ended.remarks.push(format!("{different} of {} digests did NOT match", listed.len()));
-        if ended.code == 0 {
-            ended.code = Code::NotCanonical as u8;
+        if ended.code == ExitCode::Done {
+            ended.code = ExitCode::NotCanonical;
         }
     }
     if work.setting.json {
         let status = match ended.code {
-            0 => "match",
-            1 => "different",
+            ExitCode::Done => "match",
+            ExitCode::NotCanonical => "different",
             _ => "error",
         };
         let (head, of) = (Head::new("digest", status, ended.code), digesting.of.name());

@@ -8,6 +8,7 @@ use ext4_canon::explain::{Finding, explain};
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
+use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::About as _;
 use crate::cli::subcommands::Given;
 
@@ -82,7 +83,7 @@ pub fn run(work: &Work<'_>, given: &Given, examples: usize) -> Result<Ended> {
 }
 
 fn report(input: String, all: &[Explained]) -> Vec<u8> {
-    let head = Head::new("explain", "done", 0);
+    let head = Head::new("explain", "done", ExitCode::Done);
     match all {
         [one] if one.name.is_none() => {
             let findings = one.findings.iter().map(JsonFinding::of).collect();

@@ -8,6 +8,7 @@ use ext4_canon::{with_tree, words};
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
+use crate::cli::exit_code::ExitCode;
 use crate::cli::subcommands::Given;
 
 #[derive(Serialize)]
@@ -75,7 +76,7 @@ pub fn run(work: &Work<'_>, given: &Given, digests: bool) -> Result<Ended> {
     image.unchanged()?;
     let warnings = result.map_err(|error| given.failure(&part, error))?;
     let text = if work.setting.json {
-        let head = Head::new("ls", "done", 0);
+        let head = Head::new("ls", "done", ExitCode::Done);
         json(&Json { head, input: input.display().to_string(), entries })
     } else {
         text.into_bytes()

@@ -9,7 +9,6 @@ mod ls;
 pub use compare::Telling;
 pub use digest::{Digesting, Of};
 
-use std::io::{self, Write as _, stderr, stdout};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -19,7 +18,9 @@ use ext4_canon::FORM_VERSION;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 
-use super::failure::{self, About as _, Code};
+use super::console;
+use super::exit_code::ExitCode;
+use super::failure::{self, About as _};
 use super::guard;
 use super::input::Image;
 use super::progress::Progress;
@@ -38,14 +39,20 @@ struct Work<'w> {
 }
 
 /// How a subcommand ended, if it did not fail.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Ended {
     /// The exit code.
-    code: u8,
+    code: ExitCode,
     /// For standard output.
     text: Vec<u8>,
     /// Lines for standard error.
     remarks: Vec<String>,
+}
+
+impl Default for Ended {
+    fn default() -> Self {
+        Self { code: ExitCode::Done, text: Vec::new(), remarks: Vec::new() }
+    }
 }
 
 /// What all JSON begins with, also that of the main job.
@@ -82,7 +89,7 @@ impl JsonError {
 }
 
 /// Runs a subcommand and prints what comes of it; returns the exit code.
-pub fn run(task: &Subtask) -> u8 {
+pub fn run(task: &Subtask) -> ExitCode {
     let about = task.action.first_path();
     let warnings = Mutex::default();
     let ended = guard::caught(about, || {
@@ -96,7 +103,7 @@ pub fn run(task: &Subtask) -> u8 {
         }
     });
     let ended = ended.unwrap_or_else(|error| {
-        let code = failure::code(&error) as u8;
+        let code = failure::code(&error);
         let head = Head::new(task.name(), "error", code);
         let json = task.setting.json.then(|| json(&JsonFailure { head, error: JsonError::of(&error) }));
         Ended { code, text: json.unwrap_or_default(), remarks: vec![failure::line(&error)] }
@@ -106,16 +113,13 @@ pub fn run(task: &Subtask) -> u8 {
     let silent = task.setting.quiet && !matches!(task.action, Action::Cat(..));
     let warnings = warnings.iter().filter(|_| !silent).map(|warning| format!("warning: {warning}"));
     for line in warnings.chain(ended.remarks) {
-        // Nobody is left to tell when this fails.
-        let _ = writeln!(stderr(), "{line}");
+        console::tell(&line);
     }
-    match stdout().write_all(&ended.text).and_then(|()| stdout().flush()) {
+    match console::print(&ended.text) {
         Ok(()) => ended.code,
-        // Who closes a pipe has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ended.code,
         Err(error) => {
-            let _ = writeln!(stderr(), "standard output: {error}");
-            Code::Io as u8
+            console::tell(&format!("standard output: {error}"));
+            ExitCode::Io
         }
     }
 }
@@ -163,9 +167,17 @@ impl<'w> Work<'w> {
 
 impl Head {
     /// For what a command ended with.
-    pub fn new(command: &'static str, status: &'static str, exit_code: u8) -> Self {
+    pub fn new(command: &'static str, status: &'static str, exit_code: ExitCode) -> Self {
         let (program, version) = ("ext4-canon", env!("CARGO_PKG_VERSION"));
-        Self { program, version, form: FORM_VERSION, schema: SCHEMA, command, status, exit_code }
+        Self {
+            program,
+            version,
+            form: FORM_VERSION,
+            schema: SCHEMA,
+            command,
+            status,
+            exit_code: exit_code.number(),
+        }
     }
 }
 
