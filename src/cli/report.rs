@@ -290,7 +290,7 @@ mod tests {
             journal: None,
             selection: ext4_canon::disk::Selection::default(),
             around: ext4_canon::disk::Around::default(),
-            format: crate::cli::place::Format::Raw,
+            format: crate::cli::format::Format::Raw,
             bmap: None,
             task: Task::Check,
             options: ext4_canon::Options::default(),

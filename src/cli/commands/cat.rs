@@ -15,11 +15,11 @@ use ext4_canon::{Error, with_tree, words};
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
+use crate::cli::args::Given;
 use crate::cli::console;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::{About as _, Usage};
 use crate::cli::refusal::Refusal;
-use crate::cli::subcommands::Given;
 
 #[derive(Serialize)]
 struct Json {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Result;
 use ext4_canon::compare::{self, Attribute, Comparison, Detail, Difference, Extra, Ignored, compare};
@@ -12,13 +12,13 @@ use ext4_canon::{Input, occupancy};
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
+use crate::cli::args::{Given, Setting, Telling};
 use crate::cli::diff::unified;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::{About as _, Usage};
 use crate::cli::html::{self, Maps};
 use crate::cli::input::Image;
 use crate::cli::output::Output;
-use crate::cli::subcommands::{Given, Setting};
 use crate::cli::target::Target;
 
 /// The largest files whose lines are compared, in bytes.
@@ -99,15 +99,6 @@ enum JsonDetail<'j> {
     Values { a: &'j str, b: &'j str },
     Differing { count: u64 },
     Counts { a: u64, b: u64 },
-}
-
-/// What is told besides the report.
-#[derive(Clone, Debug)]
-pub struct Telling {
-    /// Unified diffs of texts.
-    pub diff: bool,
-    /// A page for this file.
-    pub html: Option<PathBuf>,
 }
 
 /// Compares two images.

@@ -12,9 +12,9 @@ use ext4_canon::words::hexadecimal;
 use serde::Serialize;
 
 use super::{Ended, Head, JsonError, Work, json};
+use crate::cli::args::{Digesting, Of, Setting};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::{self, About as _, Usage};
-use crate::cli::subcommands::Setting;
 
 #[derive(Serialize)]
 struct Json<'j> {
@@ -39,37 +39,6 @@ struct JsonImage<'j> {
     warnings: &'j [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<JsonError>,
-}
-
-/// What is digested.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Of {
-    /// The canonical image.
-    Image,
-    /// The tree alone.
-    Tree,
-}
-
-impl Of {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Image => "image",
-            Self::Tree => "tree",
-        }
-    }
-}
-
-/// What is to be digested, and how.
-#[derive(Debug)]
-pub struct Digesting {
-    /// Of what the digests are.
-    pub of: Of,
-    /// The images, or the lists of images.
-    pub inputs: Vec<PathBuf>,
-    /// The device of the external journal of the only image.
-    pub journal: Option<PathBuf>,
-    /// Whether the inputs are lists.
-    pub check: bool,
 }
 
 /// What became of an image.

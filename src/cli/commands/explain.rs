@@ -8,9 +8,9 @@ use ext4_canon::explain::{Finding, explain};
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
+use crate::cli::args::Given;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::About as _;
-use crate::cli::subcommands::Given;
 
 #[derive(Serialize)]
 struct Json<'j> {

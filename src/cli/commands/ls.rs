@@ -8,8 +8,8 @@ use ext4_canon::{with_tree, words};
 use serde::Serialize;
 
 use super::{Ended, Head, Work, json};
+use crate::cli::args::Given;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::subcommands::Given;
 
 #[derive(Serialize)]
 struct Json {

@@ -6,25 +6,23 @@ mod digest;
 mod explain;
 mod ls;
 
-pub use compare::Telling;
-pub use digest::{Digesting, Of};
-
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use ext4_canon::FORM_VERSION;
+use ext4_canon::disk::{Disk, Part, Selection};
+use ext4_canon::{Error, FORM_VERSION, Input};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 
+use super::args::{Action, Digesting, Given, Setting, Subtask};
 use super::console;
 use super::exit_code::ExitCode;
 use super::failure::{self, About as _};
 use super::guard;
 use super::input::Image;
 use super::progress::Progress;
-use super::subcommands::{Action, Given, Setting, Subtask};
 
 /// The version of what `--json` prints; see `docs/json.md`.
 const SCHEMA: u32 = 1;
@@ -186,4 +184,33 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(value).expect("all keys are strings");
     text.push(b'\n');
     text
+}
+
+impl Given {
+    /// The filesystems of the opened image that are meant.
+    ///
+    /// # Errors
+    ///
+    /// As [`Disk::of`].
+    pub fn disk<'i>(&self, image: &'i Image, selection: &Selection) -> Result<Disk<'i>> {
+        let disk = Disk::of(&image.input(), selection);
+        image.unchanged()?;
+        disk.about(&self.path)
+    }
+
+    /// The only one that is meant.
+    ///
+    /// # Errors
+    ///
+    /// As [`Disk::of`]; a usage error if there are several.
+    pub fn filesystem<'i>(&self, image: &'i Image, setting: &Setting) -> Result<(Part, Input<'i>)> {
+        let disk = self.disk(image, &setting.selection)?;
+        let part = disk.only().about(&self.path)?;
+        Ok((part.clone(), disk.filesystem(part)))
+    }
+
+    /// What went wrong in a filesystem of the image.
+    pub fn failure(&self, part: &Part, error: Error) -> anyhow::Error {
+        anyhow::Error::new(Disk::error(part, error)).context(self.path.display().to_string())
+    }
 }

@@ -6,15 +6,15 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand as Clap};
-use ext4_canon::disk::{Around, Disk, Part, Selection};
-use ext4_canon::policy::{SizePolicy, UuidPolicy};
-use ext4_canon::{Error, Input, Options};
+use ext4_canon::Options;
+use ext4_canon::disk::{Around, Selection};
+use ext4_canon::policy::SizePolicy;
 
-use super::args::{Policy, threads};
-use super::commands::{Digesting, Of, Telling};
-use super::failure::About as _;
-use super::input::{Image, STANDARD};
-use super::place::{AroundArgs, Length, Place, Size};
+use super::place::{AroundArgs, LengthArgs, PlaceArgs, SizeArgs};
+use super::policy::PolicyArgs;
+use super::task::{Action, Digesting, Given, Of, Setting, Subtask, Telling};
+use super::values::threads;
+use crate::cli::input::STANDARD;
 
 /// What else can be done, as typed.
 #[derive(Clap, Debug)]
@@ -45,7 +45,7 @@ pub enum Subcommand {
 
 /// Options of all subcommands.
 #[derive(Args, Debug)]
-struct Common {
+struct CommonArgs {
     /// Take an image although its superblock or journal says that errors were found; everything that
     /// carries content is checked all the same
     #[arg(long)]
@@ -62,24 +62,12 @@ struct Common {
 
 /// Options of those for which it counts what is canonical.
 #[derive(Args, Debug)]
-struct Canonical {
+struct CanonicalArgs {
     #[command(flatten)]
-    policy: Policy,
+    policy: PolicyArgs,
 
     #[command(flatten)]
-    common: Common,
-}
-
-/// An image that is read alone.
-#[derive(Args, Debug)]
-pub struct Given {
-    /// An image
-    #[arg(value_name = "IN")]
-    pub path: PathBuf,
-
-    /// The device of an external journal, to recover IN from; it is never written to
-    #[arg(long, value_name = "DEVICE")]
-    pub journal: Option<PathBuf>,
+    common: CommonArgs,
 }
 
 /// An image that is read alone, and where in it a filesystem lies.
@@ -89,10 +77,10 @@ struct GivenPlace {
     given: Given,
 
     #[command(flatten)]
-    place: Place,
+    place: PlaceArgs,
 
     #[command(flatten)]
-    length: Length,
+    length: LengthArgs,
 }
 
 /// `digest`, as typed.
@@ -117,16 +105,16 @@ pub struct DigestArgs {
     check: bool,
 
     #[command(flatten)]
-    place: Place,
+    place: PlaceArgs,
 
     #[command(flatten)]
-    size: Size,
+    size: SizeArgs,
 
     #[command(flatten)]
     around: AroundArgs,
 
     #[command(flatten)]
-    canonical: Canonical,
+    canonical: CanonicalArgs,
 
     /// With --check, say nothing of images that have their digest
     #[arg(short, long)]
@@ -162,16 +150,16 @@ pub struct CompareArgs {
     html: Option<PathBuf>,
 
     #[command(flatten)]
-    place: Place,
+    place: PlaceArgs,
 
     #[command(flatten)]
-    length: Length,
+    length: LengthArgs,
 
     #[command(flatten)]
     around: AroundArgs,
 
     #[command(flatten)]
-    canonical: Canonical,
+    canonical: CanonicalArgs,
 
     /// Print nothing (or only JSON), and leave out what does not matter
     #[arg(short, long)]
@@ -193,7 +181,7 @@ pub struct ExplainArgs {
     all: bool,
 
     #[command(flatten)]
-    canonical: Canonical,
+    canonical: CanonicalArgs,
 }
 
 /// `ls`, as typed.
@@ -207,7 +195,7 @@ pub struct LsArgs {
     digests: bool,
 
     #[command(flatten)]
-    canonical: Canonical,
+    canonical: CanonicalArgs,
 }
 
 /// `cat`, as typed.
@@ -221,65 +209,11 @@ pub struct CatArgs {
     file: OsString,
 
     #[command(flatten)]
-    common: Common,
-}
-
-/// What all subcommands need to know.
-#[derive(Debug)]
-pub struct Setting {
-    /// What the library is to do.
-    pub options: Options,
-    /// How many threads, if not as many as there are processors.
-    pub threads: Option<NonZeroUsize>,
-    /// Whether to print JSON.
-    pub json: bool,
-    /// Whether to leave out what is not needed.
-    pub quiet: bool,
-    /// Which filesystems of an image are meant.
-    pub selection: Selection,
-    /// What happens to what is no filesystem.
-    pub around: Around,
-}
-
-/// A subcommand, validated.
-#[derive(Debug)]
-pub struct Subtask {
-    /// What all of them need to know.
-    pub setting: Setting,
-    /// What to do.
-    pub action: Action,
-}
-
-/// What a subcommand does.
-#[derive(Debug)]
-pub enum Action {
-    /// Print or check digests.
-    Digest(Digesting),
-    /// Compare two images.
-    Compare([Given; 2], Telling),
-    /// Explain an image, with so many examples of everything.
-    Explain(Given, usize),
-    /// List a tree, with digests or without.
-    Ls(Given, bool),
-    /// Print a file.
-    Cat(Given, OsString),
-}
-
-impl Subtask {
-    /// The name of the subcommand.
-    pub fn name(&self) -> &'static str {
-        match self.action {
-            Action::Digest(_) => "digest",
-            Action::Compare(..) => "compare",
-            Action::Explain(..) => "explain",
-            Action::Ls(..) => "ls",
-            Action::Cat(..) => "cat",
-        }
-    }
+    common: CommonArgs,
 }
 
 impl Subcommand {
-    /// Validates; `variable` is the value of [`super::args::EPOCH_VARIABLE`].
+    /// Validates; `variable` is the value of [`super::policy::EPOCH_VARIABLE`].
     ///
     /// # Errors
     ///
@@ -322,7 +256,7 @@ impl Subcommand {
                 Ok(Subtask { setting, action: Action::Ls(typed.input.given, typed.digests) })
             }
             Self::Cat(typed) => {
-                let Common { threads, json, ignore_error_state } = typed.common;
+                let CommonArgs { threads, json, ignore_error_state } = typed.common;
                 let options = Options { ignore_error_state, ..Options::default() };
                 let selection = typed.input.place.selection(typed.input.length);
                 let around = Around::default();
@@ -334,48 +268,11 @@ impl Subcommand {
     }
 }
 
-impl Canonical {
+impl CanonicalArgs {
     fn setting(self, variable: Option<&OsStr>, quiet: bool) -> Result<Setting> {
-        let Common { ignore_error_state, threads, json } = self.common;
+        let CommonArgs { ignore_error_state, threads, json } = self.common;
         let options = self.policy.options(variable, ignore_error_state)?;
         let (selection, around) = (Selection::default(), Around::default());
         Ok(Setting { options, threads, json, quiet, selection, around })
-    }
-}
-
-impl Setting {
-    /// Where the tree alone counts, the UUID is no part of it, and none is refused.
-    fn for_the_tree(mut self) -> Self {
-        self.options.uuid = UuidPolicy::Keep;
-        self
-    }
-}
-
-impl Given {
-    /// The filesystems of the opened image that are meant.
-    ///
-    /// # Errors
-    ///
-    /// As [`Disk::of`].
-    pub fn disk<'i>(&self, image: &'i Image, selection: &Selection) -> Result<Disk<'i>> {
-        let disk = Disk::of(&image.input(), selection);
-        image.unchanged()?;
-        disk.about(&self.path)
-    }
-
-    /// The only one that is meant.
-    ///
-    /// # Errors
-    ///
-    /// As [`Disk::of`]; a usage error if there are several.
-    pub fn filesystem<'i>(&self, image: &'i Image, setting: &Setting) -> Result<(Part, Input<'i>)> {
-        let disk = self.disk(image, &setting.selection)?;
-        let part = disk.only().about(&self.path)?;
-        Ok((part.clone(), disk.filesystem(part)))
-    }
-
-    /// What went wrong in a filesystem of the image.
-    pub fn failure(&self, part: &Part, error: Error) -> anyhow::Error {
-        anyhow::Error::new(Disk::error(part, error)).context(self.path.display().to_string())
     }
 }
