@@ -7,16 +7,15 @@ mod cli;
 use std::env;
 use std::process;
 
-use cli::args::{self, Command};
+use cli::args::{self, Invocation};
 use cli::exit_code::ExitCode;
-use cli::{commands, generate, guard, run};
+use cli::{commands, generate, guard};
 
 fn main() -> process::ExitCode {
     guard::silence_panics();
     let code = guard::guarded(|| match args::parse(env::args_os(), env::var_os(args::EPOCH_VARIABLE)) {
-        Ok(Command::Canonicalize(job)) => run::run(&job),
-        Ok(Command::Generate(what)) => generate::run(what),
-        Ok(Command::Sub(task)) => commands::run(&task),
+        Ok(Invocation::Generate(what)) => generate::run(what),
+        Ok(Invocation::Run(task)) => commands::run(&task),
         Err(error) => {
             // Ignore write errors: there is nowhere left to report them.
             let _ = error.print();

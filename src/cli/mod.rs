@@ -13,14 +13,15 @@ pub mod guard;
 pub mod help;
 pub mod html;
 pub mod input;
+pub mod json;
 #[allow(unsafe_code)]
 pub mod map;
 pub mod mounted;
 pub mod output;
 pub mod progress;
 pub mod refusal;
-pub mod report;
-pub mod run;
+pub mod runner;
+pub mod sha256sum;
 #[allow(unsafe_code)]
 pub mod signals;
 pub mod sink;

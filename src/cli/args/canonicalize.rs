@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::place::{AroundArgs, PlaceArgs, SizeArgs};
 use super::policy::PolicyArgs;
-use super::task::{Command, Generate, Job, Task, Voice};
+use super::task::{CanonicalizeTask, Command, Generate, ImageFiles, Invocation, Settings, Task, Verbosity};
 use super::values::threads;
 use crate::cli::format::Format;
 use crate::cli::input::STANDARD;
@@ -100,53 +100,58 @@ impl CanonicalizeArgs {
     /// # Errors
     ///
     /// In words.
-    pub fn validate(self, variable: Option<&OsStr>) -> Result<Command> {
+    pub fn validate(self, variable: Option<&OsStr>) -> Result<Invocation> {
         if let Some(what) = self.generate {
-            return Ok(Command::Generate(what));
+            return Ok(Invocation::Generate(what));
         }
         let mut options = self.policy.options(variable, self.ignore_error_state)?;
         let (selection, size) = self.place.with_size(&self.size)?;
         options.size = size;
-        let input = self.input.context("IN is missing")?;
-        let is_standard = |path: &PathBuf| path.as_os_str() == STANDARD;
-        if self.in_place && is_standard(&input) {
-            bail!("standard input can't be replaced: leave --in-place out, and give OUT");
-        }
-        if self.verify && self.output.as_ref().is_some_and(is_standard) {
-            bail!("a pipe can't be read again: leave --verify out, or write to a file");
-        }
-        if self.bmap.is_some() && self.output.as_ref().is_some_and(is_standard) {
-            bail!("a pipe can't be read again: leave --bmap out, or write to a file");
-        }
-        let is_streamed = self.output.as_ref().is_some_and(is_standard);
-        if self.format == Format::Sparse
-            && (is_streamed || self.check || self.in_place || self.bmap.is_some())
-        {
-            bail!("an Android sparse image is written to a file: give OUT, and leave --bmap out");
-        }
-        let task = if self.check {
-            Task::Check
-        } else {
-            // clap has seen to it that `output` is there unless `--in-place` is.
-            Task::Write { output: self.output, verify: self.verify, sync: !self.no_sync }
-        };
-        let voice = match (self.quiet, self.verbose) {
-            (true, _) => Voice::Quiet,
-            (_, true) => Voice::Verbose,
-            _ => Voice::Normal,
-        };
-        Ok(Command::Canonicalize(Job {
+        let input = ImageFiles { path: self.input.context("IN is missing")?, journal: self.journal };
+        let task = CanonicalizeTask {
             input,
-            journal: self.journal,
-            selection,
-            around: self.around.around(),
+            // clap demands it unless `--check` or `--in-place` is given, and then forbids it.
+            output: self.output,
+            verify: self.verify,
+            sync: !self.no_sync,
             format: self.format,
             bmap: self.bmap,
-            task,
+        };
+        refuse(&task, self.check)?;
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let settings = Settings {
             options,
+            selection,
+            around: self.around.around(),
             threads: self.threads,
-            voice,
             json: self.json,
-        }))
+            verbosity,
+            progress: verbosity > Verbosity::Quiet,
+        };
+        let command = if self.check { Command::Check(task.input) } else { Command::Canonicalize(task) };
+        Ok(Invocation::Run(Box::new(Task { settings, command })))
     }
+}
+
+/// Refuses what no single option is to blame for.
+fn refuse(task: &CanonicalizeTask, check: bool) -> Result<()> {
+    let in_place = task.output.is_none() && !check;
+    if in_place && task.input.path.as_os_str() == STANDARD {
+        bail!("standard input can't be replaced: leave --in-place out, and give OUT");
+    }
+    if task.verify && task.streams() {
+        bail!("a pipe can't be read again: leave --verify out, or write to a file");
+    }
+    if task.bmap.is_some() && task.streams() {
+        bail!("a pipe can't be read again: leave --bmap out, or write to a file");
+    }
+    let is_file = task.output.is_some() && !task.streams();
+    if task.format == Format::Sparse && (!is_file || task.bmap.is_some()) {
+        bail!("an Android sparse image is written to a file: give OUT, and leave --bmap out");
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 use super::canonicalize::CanonicalizeArgs;
 use super::subcommands::Subcommand;
-use super::task::Command;
+use super::task::Invocation;
 use crate::cli::help;
 
 /// The command line as typed.
@@ -43,10 +43,12 @@ struct Typed {
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     variable: Option<OsString>,
-) -> Result<Command, clap::Error> {
+) -> Result<Invocation, clap::Error> {
     let typed = command().try_get_matches_from(arguments).and_then(|m| Typed::from_arg_matches(&m))?;
     let validated = match typed.subcommand {
-        Some(subcommand) => subcommand.validate(variable.as_deref()).map(Command::Sub),
+        Some(subcommand) => {
+            subcommand.validate(variable.as_deref()).map(|task| Invocation::Run(Box::new(task)))
+        }
         None => typed.canonicalize.validate(variable.as_deref()),
     };
     validated.map_err(|error| command().error(ErrorKind::ValueValidation, format!("{error:#}")))
@@ -67,24 +69,45 @@ mod tests {
     use ext4_canon::policy::{HolePolicy, MtimePolicy, UuidPolicy};
 
     use super::*;
-    use crate::cli::args::EPOCH_VARIABLE;
-    use crate::cli::args::task::{Job, Task, Voice};
+    use crate::cli::args::{
+        CanonicalizeTask, Command, EPOCH_VARIABLE, ImageFiles, Settings, Task, Verbosity,
+    };
+    use crate::cli::format::Format;
 
-    fn parsed(words: &[&str], variable: Option<&str>) -> Result<Command, clap::Error> {
+    fn parsed(words: &[&str], variable: Option<&str>) -> Result<Invocation, clap::Error> {
         let words = ["ext4-canon"].iter().chain(words).map(OsString::from);
         parse(words, variable.map(OsString::from))
     }
 
-    fn job(words: &[&str]) -> Job {
+    fn task(words: &[&str]) -> Task {
         match parsed(words, None) {
-            Ok(Command::Canonicalize(job)) => job,
+            Ok(Invocation::Run(task)) => *task,
             other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    fn canonicalize(words: &[&str]) -> CanonicalizeTask {
+        match task(words).command {
+            Command::Canonicalize(task) => task,
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    /// What an input and an output ask for.
+    fn plain(output: Option<&str>) -> CanonicalizeTask {
+        CanonicalizeTask {
+            input: ImageFiles { path: "a".into(), journal: None },
+            output: output.map(Into::into),
+            verify: false,
+            sync: true,
+            format: Format::Raw,
+            bmap: None,
         }
     }
 
     fn epoch_of(words: &[&str], variable: &str) -> Result<Option<i64>, clap::Error> {
         match parsed(words, Some(variable))? {
-            Command::Canonicalize(job) => Ok(job.options.epoch),
+            Invocation::Run(task) => Ok(task.settings.options.epoch),
             other => panic!("{words:?}: {other:?}"),
         }
     }
@@ -96,11 +119,11 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_library() {
-        let job = job(&["a", "b"]);
-        assert_eq!(job.options, Options::default());
-        assert_eq!(job.input, Path::new("a"));
-        assert_eq!(job.task, Task::Write { output: Some("b".into()), verify: false, sync: true });
-        assert_eq!((job.threads, job.voice, job.json), (None, Voice::Normal, false));
+        let settings = task(&["a", "b"]).settings;
+        assert_eq!(settings.options, Options::default());
+        assert_eq!(settings.verbosity, Verbosity::Normal);
+        assert_eq!((settings.threads, settings.json, settings.progress), (None, false, true));
+        assert_eq!(canonicalize(&["a", "b"]), plain(Some("b")));
     }
 
     #[test]
@@ -108,26 +131,27 @@ mod tests {
         let uuid = "01234567-89ab-cdef-0123-456789ABCDEF";
         let words = ["--uuid", uuid, "--source-date-epoch", "-12", "--mtime", "set", "--label", "root"];
         let more = ["--holes", "keep", "--threads", "3", "--verify", "--no-sync", "--json", "-q", "a", "b"];
-        let job = job(&[&words[..], &more[..]].concat());
+        let words = [&words[..], &more[..]].concat();
+        let Settings { options, threads, json, verbosity, progress, .. } = task(&words).settings;
         let uuid = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes();
-        assert_eq!(job.options.uuid, UuidPolicy::Given(uuid));
-        assert_eq!(job.options.epoch, Some(-12));
-        assert_eq!(job.options.mtime, MtimePolicy::Set);
-        assert_eq!(job.options.label.as_deref(), Some(&b"root"[..]));
-        assert_eq!(job.options.holes, HolePolicy::Keep);
-        assert_eq!(job.threads, NonZeroUsize::new(3));
-        assert_eq!((job.voice, job.json), (Voice::Quiet, true));
-        assert_eq!(job.task, Task::Write { output: Some("b".into()), verify: true, sync: false });
+        assert_eq!(options.uuid, UuidPolicy::Given(uuid));
+        assert_eq!(options.epoch, Some(-12));
+        assert_eq!(options.mtime, MtimePolicy::Set);
+        assert_eq!(options.label.as_deref(), Some(&b"root"[..]));
+        assert_eq!(options.holes, HolePolicy::Keep);
+        assert_eq!(threads, NonZeroUsize::new(3));
+        assert_eq!((verbosity, json, progress), (Verbosity::Quiet, true, false));
+        let expected = CanonicalizeTask { verify: true, sync: false, ..plain(Some("b")) };
+        assert_eq!(canonicalize(&words), expected);
     }
 
     #[test]
     fn one_file_is_enough_to_check_or_rewrite_in_place() {
-        assert_eq!(job(&["--check", "a"]).task, Task::Check);
-        assert_eq!(job(&["--in-place", "a"]).task, Task::Write { output: None, verify: false, sync: true });
-        assert_eq!(
-            job(&["a", "--in-place", "--verify"]).task,
-            Task::Write { output: None, verify: true, sync: true }
-        );
+        let checked = task(&["--check", "a"]).command;
+        assert!(matches!(&checked, Command::Check(files) if *files == plain(None).input), "{checked:?}");
+        assert_eq!(canonicalize(&["--in-place", "a"]), plain(None));
+        let expected = CanonicalizeTask { verify: true, ..plain(None) };
+        assert_eq!(canonicalize(&["a", "--in-place", "--verify"]), expected);
     }
 
     #[test]
@@ -191,27 +215,18 @@ mod tests {
         let words = [&b"ext4-canon"[..], b"--label", b"\xff\xfe", b"a", b"b"];
         let words = words.map(|word| OsString::from_vec(word.to_vec()));
         match parse(words, None) {
-            Ok(Command::Canonicalize(job)) => assert_eq!(job.options.label, Some(vec![0xff, 0xfe])),
+            Ok(Invocation::Run(task)) => assert_eq!(task.settings.options.label, Some(vec![0xff, 0xfe])),
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn a_subcommand_is_known_by_its_name_as_first_argument() {
-        let name = |words: &[&str]| match parsed(words, None) {
-            Ok(Command::Sub(task)) => task.name(),
-            Ok(Command::Canonicalize(job)) => job.input.display().to_string().leak(),
-            other => panic!("{words:?}: {other:?}"),
-        };
-        assert_eq!(name(&["digest", "a"]), "digest");
-        assert_eq!(name(&["./digest", "b"]), "./digest");
+        assert_eq!(task(&["digest", "a"]).command.name(), "digest");
+        assert_eq!(canonicalize(&["./digest", "b"]).input.path, Path::new("./digest"));
         // Behind an option of the main job, or another argument, a name is an image.
-        assert_eq!(name(&["--json", "digest", "a"]), "digest");
-        assert!(matches!(parsed(&["--json", "digest", "a"], None), Ok(Command::Canonicalize(_))));
-        assert_eq!(
-            job(&["a", "digest"]).task,
-            Task::Write { output: Some("digest".into()), verify: false, sync: true }
-        );
-        assert_eq!(name(&["help", "b"]), "help");
+        assert_eq!(canonicalize(&["--json", "digest", "a"]).input.path, Path::new("digest"));
+        assert_eq!(canonicalize(&["a", "digest"]), plain(Some("digest")));
+        assert_eq!(canonicalize(&["help", "b"]).input.path, Path::new("help"));
     }
 }

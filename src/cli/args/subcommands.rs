@@ -12,7 +12,10 @@ use ext4_canon::policy::SizePolicy;
 
 use super::place::{AroundArgs, LengthArgs, PlaceArgs, SizeArgs};
 use super::policy::PolicyArgs;
-use super::task::{Action, Digesting, Given, Of, Setting, Subtask, Telling};
+use super::task::{
+    CatTask, Command, CompareTask, DigestOf, DigestTask, ExplainTask, ImageFiles, LsTask, Settings, Task,
+    Verbosity,
+};
 use super::values::threads;
 use crate::cli::input::STANDARD;
 
@@ -72,9 +75,9 @@ struct CanonicalArgs {
 
 /// An image that is read alone, and where in it a filesystem lies.
 #[derive(Args, Debug)]
-struct GivenPlace {
+struct ImagePlace {
     #[command(flatten)]
-    given: Given,
+    files: ImageFiles,
 
     #[command(flatten)]
     place: PlaceArgs,
@@ -170,7 +173,7 @@ pub struct CompareArgs {
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
     #[command(flatten)]
-    input: GivenPlace,
+    input: ImagePlace,
 
     /// Print up to so many examples of everything
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -188,7 +191,7 @@ pub struct ExplainArgs {
 #[derive(Args, Debug)]
 pub struct LsArgs {
     #[command(flatten)]
-    input: GivenPlace,
+    input: ImagePlace,
 
     /// Print a digest of the content of each file, too: then the SHA-256 of the listing is what digest --tree prints
     #[arg(long)]
@@ -202,7 +205,7 @@ pub struct LsArgs {
 #[derive(Args, Debug)]
 pub struct CatArgs {
     #[command(flatten)]
-    input: GivenPlace,
+    input: ImagePlace,
 
     /// The file; symlinks are followed as if the image were the root filesystem
     #[arg(value_name = "PATH")]
@@ -218,61 +221,90 @@ impl Subcommand {
     /// # Errors
     ///
     /// In words.
-    pub fn validate(self, variable: Option<&OsStr>) -> Result<Subtask> {
+    pub fn validate(self, variable: Option<&OsStr>) -> Result<Task> {
         match self {
-            Self::Digest(typed) => {
-                let mut setting = typed.canonical.setting(variable, typed.quiet)?;
-                (setting.selection, setting.options.size) = typed.place.with_size(&typed.size)?;
-                setting.around = typed.around.around();
-                if typed.tree && setting.options.size != SizePolicy::Keep {
-                    bail!("a tree is the same in any size of its image: leave --size out");
-                }
-                let DigestArgs { inputs, journal, check, .. } = typed;
-                let (of, setting) =
-                    if typed.tree { (Of::Tree, setting.for_the_tree()) } else { (Of::Image, setting) };
-                Ok(Subtask { setting, action: Action::Digest(Digesting { of, inputs, journal, check }) })
-            }
-            Self::Compare(typed) => {
-                if [&typed.one, &typed.other].iter().all(|path| path.as_os_str() == STANDARD) {
-                    bail!("standard input can't be both images: give a file for one of them");
-                }
-                let inputs = [(typed.one, typed.journal_a), (typed.other, typed.journal_b)]
-                    .map(|(path, journal)| Given { path, journal });
-                let mut setting = typed.canonical.setting(variable, typed.quiet)?;
-                setting.selection = typed.place.selection(typed.length);
-                setting.around = typed.around.around();
-                let telling = Telling { diff: typed.diff, html: typed.html };
-                Ok(Subtask { setting, action: Action::Compare(inputs, telling) })
-            }
+            Self::Digest(typed) => typed.validate(variable),
+            Self::Compare(typed) => typed.validate(variable),
             Self::Explain(typed) => {
-                let mut setting = typed.canonical.setting(variable, false)?;
-                setting.selection = typed.input.place.selection(typed.input.length);
+                let mut settings = typed.canonical.settings(variable, Verbosity::Normal)?;
+                settings.selection = typed.input.place.selection(typed.input.length);
                 let examples = if typed.all { usize::MAX } else { typed.examples };
-                Ok(Subtask { setting, action: Action::Explain(typed.input.given, examples) })
+                let command = Command::Explain(ExplainTask { input: typed.input.files, examples });
+                Ok(Task { settings, command })
             }
             Self::Ls(typed) => {
-                let mut setting = typed.canonical.setting(variable, false)?.for_the_tree();
-                setting.selection = typed.input.place.selection(typed.input.length);
-                Ok(Subtask { setting, action: Action::Ls(typed.input.given, typed.digests) })
+                let mut settings = typed.canonical.settings(variable, Verbosity::Normal)?.for_the_tree();
+                settings.selection = typed.input.place.selection(typed.input.length);
+                let command = Command::Ls(LsTask { input: typed.input.files, digests: typed.digests });
+                Ok(Task { settings, command })
             }
-            Self::Cat(typed) => {
-                let CommonArgs { threads, json, ignore_error_state } = typed.common;
-                let options = Options { ignore_error_state, ..Options::default() };
-                let selection = typed.input.place.selection(typed.input.length);
-                let around = Around::default();
-                let setting =
-                    Setting { options, threads, json, quiet: true, selection, around }.for_the_tree();
-                Ok(Subtask { setting, action: Action::Cat(typed.input.given, typed.file) })
-            }
+            Self::Cat(typed) => Ok(typed.validate()),
         }
     }
 }
 
+impl DigestArgs {
+    fn validate(self, variable: Option<&OsStr>) -> Result<Task> {
+        let mut settings = self.canonical.settings(variable, quiet_if(self.quiet))?;
+        (settings.selection, settings.options.size) = self.place.with_size(&self.size)?;
+        settings.around = self.around.around();
+        let Self { inputs, journal, check, .. } = self;
+        let of = if self.tree { DigestOf::Tree } else { DigestOf::Image };
+        if of == DigestOf::Tree {
+            if settings.options.size != SizePolicy::Keep {
+                bail!("a tree is the same in any size of its image: leave --size out");
+            }
+            settings = settings.for_the_tree();
+        }
+        Ok(Task { settings, command: Command::Digest(DigestTask { of, inputs, journal, check }) })
+    }
+}
+
+impl CompareArgs {
+    fn validate(self, variable: Option<&OsStr>) -> Result<Task> {
+        if [&self.one, &self.other].iter().all(|path| path.as_os_str() == STANDARD) {
+            bail!("standard input can't be both images: give a file for one of them");
+        }
+        let mut settings = self.canonical.settings(variable, quiet_if(self.quiet))?;
+        settings.selection = self.place.selection(self.length);
+        settings.around = self.around.around();
+        let inputs = [
+            ImageFiles { path: self.one, journal: self.journal_a },
+            ImageFiles { path: self.other, journal: self.journal_b },
+        ];
+        let command = Command::Compare(CompareTask { inputs, diff: self.diff, html: self.html });
+        Ok(Task { settings, command })
+    }
+}
+
+impl CatArgs {
+    fn validate(self) -> Task {
+        let CommonArgs { threads, json, ignore_error_state } = self.common;
+        let settings = Settings {
+            options: Options { ignore_error_state, ..Options::default() },
+            selection: self.input.place.selection(self.input.length),
+            around: Around::default(),
+            threads,
+            json,
+            verbosity: Verbosity::Normal,
+            // It would be drawn into the file, on a terminal.
+            progress: false,
+        };
+        let command = Command::Cat(CatTask { input: self.input.files, path: self.file });
+        Task { settings: settings.for_the_tree(), command }
+    }
+}
+
 impl CanonicalArgs {
-    fn setting(self, variable: Option<&OsStr>, quiet: bool) -> Result<Setting> {
+    fn settings(self, variable: Option<&OsStr>, verbosity: Verbosity) -> Result<Settings> {
         let CommonArgs { ignore_error_state, threads, json } = self.common;
         let options = self.policy.options(variable, ignore_error_state)?;
         let (selection, around) = (Selection::default(), Around::default());
-        Ok(Setting { options, threads, json, quiet, selection, around })
+        let progress = verbosity > Verbosity::Quiet;
+        Ok(Settings { options, selection, around, threads, json, verbosity, progress })
     }
+}
+
+fn quiet_if(quiet: bool) -> Verbosity {
+    if quiet { Verbosity::Quiet } else { Verbosity::Normal }
 }
