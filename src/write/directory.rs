@@ -5,7 +5,7 @@ use std::ops::Range;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
-use super::Renderer;
+use super::renderer::Renderer;
 use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail, HEADER_SIZE, TAIL_SIZE};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo, DxTail};

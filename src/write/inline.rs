@@ -1,7 +1,7 @@
 //! Rendering content that lies in an inode, in the output or in the input.
 
-use super::Renderer;
 use super::directory::Filler;
+use super::renderer::Renderer;
 use crate::content::FileContent;
 use crate::ondisk::dir_entry::INLINE_PARENT_SIZE;
 use crate::ondisk::inode::I_BLOCK_SIZE;

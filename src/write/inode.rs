@@ -3,7 +3,7 @@
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
-use super::Renderer;
+use super::renderer::Renderer;
 use crate::form::EXTRA_ISIZE;
 use crate::ondisk::features::RoCompat;
 use crate::ondisk::inode::{

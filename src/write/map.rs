@@ -2,7 +2,7 @@
 
 use zerocopy::IntoBytes;
 
-use super::Renderer;
+use super::renderer::Renderer;
 use crate::ondisk::extent::{ENTRY_SIZE, Extent, ExtentHeader, ExtentIndex, ROOT_MAX, entries_per_block};
 use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::inode::I_BLOCK_SIZE;

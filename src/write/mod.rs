@@ -6,6 +6,7 @@ mod inline;
 mod inode;
 mod map;
 mod quota;
+mod renderer;
 mod special;
 mod superblock;
 mod xattr;
@@ -18,12 +19,12 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::checksum::Checksums;
-use crate::ondisk::superblock::Superblock;
 use crate::plan::{Identity, Piece, PieceContent, Plan};
 use crate::sink::{Order, Sink};
 use crate::sinks::copy;
 use crate::survey::StoredView;
 use crate::units::{BlockNr, fits};
+use renderer::Renderer;
 
 /// Bytes that a batch gathers before it is written.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -31,19 +32,6 @@ const BATCH_BYTES: u64 = 1 << 20;
 const SHORT: u64 = 4096;
 /// Pieces that a batch gathers before it is written.
 const BATCH_PIECES: usize = 512;
-
-/// What rendering needs to look at.
-struct Renderer<'p, 'a> {
-    view: StoredView<'p, 'a>,
-    plan: &'p Plan,
-    /// The superblock of group 0.
-    superblock: Superblock,
-    checksums: Checksums,
-    /// All group descriptors, one behind the other.
-    descriptors: Vec<u8>,
-    /// The checksums of values of xattrs in inodes of their own.
-    value_hashes: Vec<u32>,
-}
 
 /// Writes the output to a sink, but for what is zero, and returns its UUID.
 ///

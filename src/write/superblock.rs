@@ -3,7 +3,7 @@
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
-use super::Renderer;
+use super::renderer::Renderer;
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::inode::I_BLOCK_SIZE;
 use crate::ondisk::superblock::{OFFSET, SIZE, Superblock};
