@@ -21,6 +21,7 @@ pub mod explain;
 pub mod form;
 pub mod geometry;
 pub mod manifest;
+mod map;
 mod mentions;
 pub mod observe;
 pub mod occupancy;

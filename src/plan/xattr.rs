@@ -11,8 +11,7 @@ use crate::geometry::Geometry;
 use crate::ondisk::features::Incompat;
 use crate::ondisk::inode::{BASE_SIZE, FAST_SYMLINK_LIMIT};
 use crate::ondisk::xattr::{self as disk, XattrHeader};
-use crate::read::Usage;
-use crate::tree::{Kind, NodeId, Text, Tree, Xattr, XattrSetId};
+use crate::tree::{Kind, NodeId, QuotaUsage, Text, Tree, Xattr, XattrSetId};
 use crate::units::{InodeNr, fits};
 
 /// The index of a split in the plan.
@@ -362,8 +361,8 @@ impl XattrPlan {
 
     /// What a node is charged for its values in inodes of their own: each in whole clusters, and an
     /// inode, however many entries share it. Both `i_blocks` and quotas count it.
-    pub fn charge(&self, tree: &Tree, node: NodeId, cluster_bytes: u64) -> Usage {
-        let mut charge = Usage::default();
+    pub fn charge(&self, tree: &Tree, node: NodeId, cluster_bytes: u64) -> QuotaUsage {
+        let mut charge = QuotaUsage::default();
         if self.values.is_empty() {
             return charge;
         }
@@ -371,7 +370,7 @@ impl XattrPlan {
         for (xattr, value) in self.body_part(tree, node).chain(in_block.into_iter().flatten()) {
             if value.is_some() {
                 let bytes = tree.text(xattr.value).len() as u64;
-                charge.add(Usage { inodes: 1, bytes: bytes.next_multiple_of(cluster_bytes) });
+                charge.add(QuotaUsage { inodes: 1, bytes: bytes.next_multiple_of(cluster_bytes) });
             }
         }
         charge

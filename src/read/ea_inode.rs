@@ -6,17 +6,15 @@ use std::collections::HashMap;
 use rayon::prelude::*;
 
 use super::claims::Claim;
-use super::file_map::{self, Budget};
-use super::inode_table::RawInode;
 use super::inodes::Inodes;
-use super::quota::Usage;
-use super::xattr::{self, RawValue, RawXattr, ValueInode, XattrBlocks};
+use super::xattr::{self, StoredValue, StoredXattr, ValueInode, XattrBlocks};
 use crate::error::{Location, Problem, Result, Structure};
+use crate::map::{self, Budget, RawInode};
 use crate::ondisk::features::Incompat;
-use crate::ondisk::inode::{Inode, InodeFlags, S_IFREG};
+use crate::ondisk::inode::{InodeFlags, S_IFREG};
 use crate::ondisk::xattr as disk;
 use crate::source::Source;
-use crate::tree::Run;
+use crate::tree::{QuotaUsage, Run};
 use crate::units::{BlockNr, InodeNr};
 
 /// An inode that holds a value.
@@ -47,7 +45,7 @@ pub struct Values<'a> {
 /// Whether an inode holds a value.
 pub fn is_one(source: &Source<'_>, raw: &RawInode<'_>) -> bool {
     source.features().incompat.contains(Incompat::EA_INODE)
-        && Inode::decode(raw.bytes).flags().contains(InodeFlags::EA_INODE)
+        && raw.decode().fields.flags().contains(InodeFlags::EA_INODE)
 }
 
 /// Reads an inode that holds a value, but not the value.
@@ -57,38 +55,41 @@ pub fn read(
     raw: &RawInode<'_>,
     claims: &mut Vec<Claim>,
 ) -> Result<EaInode> {
-    let inode = Inode::decode(raw.bytes);
+    let inode = raw.decode();
     let at = || Location::of(Structure::EaInode).inode(raw.number);
-    let alien =
-        inode.flags() - InodeFlags::USER - InodeFlags::EXTENTS - InodeFlags::HUGE_FILE - InodeFlags::EA_INODE;
-    if inode.format() != S_IFREG || inode.i_links_count.get() != 1 || !alien.is_empty() {
+    let alien = inode.fields.flags()
+        - InodeFlags::USER
+        - InodeFlags::EXTENTS
+        - InodeFlags::HUGE_FILE
+        - InodeFlags::EA_INODE;
+    if inode.fields.format() != S_IFREG || inode.fields.i_links_count.get() != 1 || !alien.is_empty() {
         return Err(at().wrong("is not a plain file with one link"));
     }
     if raw.number < source.geometry.first_inode {
         return Err(at().wrong("is reserved"));
     }
     let mut xattrs = Vec::new();
-    let inline_data = xattr::in_body(source, raw.number, &inode, raw.bytes, &mut xattrs)?;
-    if inode.file_acl() != 0 || !xattrs.is_empty() || inline_data.is_some() {
+    let inline_data = xattr::in_body(source, &inode, &mut xattrs)?;
+    if inode.fields.file_acl() != 0 || !xattrs.is_empty() || inline_data.is_some() {
         return Err(at().wrong("has xattrs of its own"));
     }
-    let map = file_map::read(source, budget, raw.number, &inode)?;
-    let size = usize::try_from(inode.size()).ok().filter(|size| *size <= disk::VALUE_MAX);
+    let map = map::read(source, budget, &inode)?;
+    let size = usize::try_from(inode.fields.size()).ok().filter(|size| *size <= disk::VALUE_MAX);
     let Some(size) = size else {
-        return Err(at().value("i_size", inode.size(), format!("at most {}", disk::VALUE_MAX)));
+        return Err(at().value("i_size", inode.fields.size(), format!("at most {}", disk::VALUE_MAX)));
     };
     let blocks = source.geometry.blocks_of_bytes(size as u64);
     if map.dense_blocks() != Some(blocks) {
         return Err(at().wrong(format!("does not have exactly the {blocks} blocks that its size asks for")));
     }
-    claims.extend(map.claims(raw.number));
+    claims.extend(Claim::of_map(raw.number, &map));
     Ok(EaInode {
         number: raw.number,
         size,
-        hash: inode.i_atime.get(),
-        references: u64::from(inode.i_ctime.get()) << 32 | u64::from(inode.l_i_version.get()),
-        owner: inode.i_mtime.get(),
-        generation: inode.i_generation.get(),
+        hash: inode.fields.i_atime.get(),
+        references: u64::from(inode.fields.i_ctime.get()) << 32 | u64::from(inode.fields.l_i_version.get()),
+        owner: inode.fields.i_mtime.get(),
+        generation: inode.fields.i_generation.get(),
         runs: map.runs.into_vec(),
     })
 }
@@ -97,7 +98,7 @@ pub fn read(
 struct Reference<'r, 'a> {
     from: InodeNr,
     generation: u32,
-    xattr: &'r RawXattr<'a>,
+    xattr: &'r StoredXattr<'a>,
     value: ValueInode,
 }
 
@@ -155,12 +156,12 @@ pub fn values<'a>(
     let mut charges = Vec::with_capacity(inodes.list.len());
     for inode in &inodes.list {
         let in_block = inode.xattr_block().map_or(&[][..], |block| blocks.entries(block));
-        let referred = inodes.xattrs_of(inode).iter().chain(in_block).filter_map(RawXattr::inode);
-        let mut charge = Usage::default();
+        let referred = inodes.xattrs_of(inode).iter().chain(in_block).filter_map(StoredXattr::inode);
+        let mut charge = QuotaUsage::default();
         for value in referred {
             // e2fsck charges nothing for a value in Lustre's form.
             if !by_lustre[values.index(inode.number, value.number)?] {
-                charge.add(Usage { inodes: 1, bytes: u64::from(value.size).next_multiple_of(cluster) });
+                charge.add(QuotaUsage { inodes: 1, bytes: u64::from(value.size).next_multiple_of(cluster) });
             }
         }
         charges.push(charge);
@@ -193,10 +194,10 @@ impl<'a> Values<'a> {
     }
 
     /// The value of an xattr, wherever it lies.
-    pub fn of<'v>(&'v self, xattr: &RawXattr<'v>) -> &'v [u8] {
+    pub fn of<'v>(&'v self, xattr: &StoredXattr<'v>) -> &'v [u8] {
         let value = match xattr.value {
-            RawValue::Here(value) => return value,
-            RawValue::Inode(value) => value,
+            StoredValue::Here(value) => return value,
+            StoredValue::Inode(value) => value,
         };
         let index = self.inodes.binary_search_by_key(&value.number, |inode| inode.number);
         index.ok().and_then(|index| self.values.get(index)).map_or(&[], |value| value)
@@ -208,10 +209,10 @@ impl<'a> Values<'a> {
     }
 
     /// The number of an xattr's value among the `distinct` ones, if it is one of them.
-    pub fn number_of(&self, xattr: &RawXattr<'_>, distinct: &HashMap<&[u8], usize>) -> Option<usize> {
+    pub fn number_of(&self, xattr: &StoredXattr<'_>, distinct: &HashMap<&[u8], usize>) -> Option<usize> {
         let value = match xattr.value {
-            RawValue::Here(value) => return distinct.get(value).copied(),
-            RawValue::Inode(value) => value,
+            StoredValue::Here(value) => return distinct.get(value).copied(),
+            StoredValue::Inode(value) => value,
         };
         let index = self.inodes.binary_search_by_key(&value.number, |inode| inode.number).ok()?;
         self.distinct.get(index).copied()
@@ -255,7 +256,7 @@ impl EaInode {
     fn value<'a>(&self, source: &Source<'a>, checked: bool) -> Result<Cow<'a, [u8]>> {
         let mut parts = Vec::new();
         for run in &self.runs {
-            let (mut block, end) = (run.physical().0, run.physical().0 + u64::from(run.count));
+            let std::ops::Range { start: mut block, end } = run.blocks();
             while block < end {
                 let part = source.together(BlockNr(block), end - block);
                 let part = part.expect("the file's map was read, and names blocks of the image");

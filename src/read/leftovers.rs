@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::Reading;
 use super::claims::Claimed;
 use super::places::Places;
+use super::reading::Reading;
 use crate::bytes::is_zero;
 use crate::ondisk::inode::Inode;
-use crate::recover::Place;
+use crate::recover::JournalPlace;
 use crate::source::Source;
 use crate::tree::{Kind, NodeId, Tree};
 use crate::units::{BlockNr, GroupNr, InodeNr};
@@ -59,10 +59,11 @@ fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range
 pub fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
     let mut found = Vec::new();
     // A journal that can't be read was refused before.
-    let Ok(Some(Place::Inside(file))) = Place::of(source) else { return found };
+    let Ok(Some(JournalPlace::Inside(file))) = JournalPlace::of(source) else { return found };
     for run in &file.map.runs {
-        let start = run.physical().0 + u64::from(run.logical == 0);
-        add_set_blocks(source, start..run.physical().0 + u64::from(run.count), &mut found);
+        let blocks = run.blocks();
+        let start = blocks.start + u64::from(run.logical == 0);
+        add_set_blocks(source, start..blocks.end, &mut found);
     }
     found
 }
@@ -111,7 +112,7 @@ pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
         else {
             return false;
         };
-        let block = source.block(BlockNr(run.physical().0 + u64::from(run.count) - 1)).unwrap_or_default();
+        let block = source.block(BlockNr(run.blocks().end - 1)).unwrap_or_default();
         let slack = usize::try_from(bytes % size).ok().and_then(|start| block.get(start..));
         slack.is_some_and(|slack| !is_zero(slack))
     };

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeSet;
 
-use super::claims::Claims;
-use super::file_map::{self, Budget};
-use super::inode::xattr_block;
-use super::inode_table::check_checksum;
-use super::special::{DenseFile, dense_file};
+use super::claims::{Claim, Claims};
 use crate::error::{Location, Problem, Result, Structure};
+use crate::map::{self, Budget, DecodedInode, DenseFile, dense_file};
 use crate::ondisk::features::Compat;
 use crate::ondisk::inode::{FAST_SYMLINK_LIMIT, Inode, InodeFlags, S_IFDIR, S_IFLNK, S_IFREG};
 use crate::ondisk::orphan_file::{self, OrphanBlockTail};
 use crate::ondisk::{le32, view};
 use crate::source::Source;
+use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
 /// The inodes of the list and of the orphan file.
@@ -42,6 +40,11 @@ impl Orphans {
     /// The inodes, in order.
     pub fn numbers(&self) -> impl Iterator<Item = InodeNr> + use<'_> {
         self.numbers.iter().copied()
+    }
+
+    /// The inodes.
+    pub fn set(&self) -> &BTreeSet<InodeNr> {
+        &self.numbers
     }
 
     /// Whether an inode is an orphan.
@@ -100,25 +103,25 @@ impl Orphans {
                 at.wrong(format!("names the orphan {number} twice, or the list of orphans is a cycle"))
             );
         }
-        let inode = Inode::decode(raw);
-        check_checksum(source, number, &inode, raw)?;
+        let inode = DecodedInode::new(number, raw);
+        inode.check_checksum(source)?;
         let mut blocks = 0;
-        if can_be_cut(&inode) {
+        if can_be_cut(&inode.fields) {
             // What is to be given back has to be there.
-            let map = file_map::read(source, budget, number, &inode)?;
-            if inode.i_links_count.get() == 0 {
-                self.claims.extend(map.claims(number));
+            let map = map::read(source, budget, &inode)?;
+            if inode.fields.i_links_count.get() == 0 {
+                self.claims.extend(Claim::of_map(number, &map));
                 blocks = map.blocks(source.geometry.blocks_per_cluster);
             }
-        } else if !inode.has_known_format() {
+        } else if !inode.fields.has_known_format() {
             return Err(at.value("an orphan of a type that there is not", number.0, "a file of any kind"));
-        } else if inode.i_links_count.get() > 0 {
+        } else if inode.fields.i_links_count.get() > 0 {
             return Err(at.value("an orphan with links", number.0, "a file, a directory or a long symlink"));
         }
-        if inode.i_links_count.get() == 0 {
+        if inode.fields.i_links_count.get() == 0 {
             self.dropped += 1;
             self.without_links.push(number);
-            if let Some(block) = xattr_block(source, number, &inode)? {
+            if let Some(block) = inode.xattr_block(source)? {
                 self.xattr_blocks.push((number, block));
                 blocks += source.geometry.blocks_per_cluster;
             }
@@ -126,7 +129,7 @@ impl Orphans {
         } else {
             self.truncated += 1;
         }
-        Ok(InodeNr(inode.i_dtime.get()))
+        Ok(InodeNr(inode.fields.i_dtime.get()))
     }
 }
 
@@ -142,8 +145,7 @@ fn can_be_cut(inode: &Inode) -> bool {
 /// The inode numbers in an orphan file.
 fn slots(source: &Source<'_>, file: &DenseFile) -> Result<Vec<InodeNr>> {
     let mut slots = Vec::new();
-    let runs = file.map.runs.iter();
-    for block in runs.flat_map(|run| run.physical().0..run.physical().0 + u64::from(run.count)).map(BlockNr) {
+    for block in file.map.runs.iter().flat_map(Run::blocks).map(BlockNr) {
         let at = || Location::of(Structure::OrphanFile).inode(file.number).block(block);
         let bytes = source.checked_block(block);
         let end = bytes.len().saturating_sub(size_of::<OrphanBlockTail>());

@@ -2,7 +2,7 @@
 
 use rayon::slice::ParallelSliceMut;
 
-use super::Reading;
+use super::reading::Reading;
 use crate::tree::Run;
 use crate::units::InodeNr;
 

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use zerocopy::FromZeros;
 
 use super::claims::Claim;
-use super::file_map::{self, Budget, FileMap};
-use super::inode_table::{check_checksum, check_extra_isize};
 use super::inodes::Inodes;
 use super::orphan::Orphans;
 use super::xattr::ValueInode;
 use crate::error::{Error, Location, Problem, Result, Structure};
+use crate::map::{self, Budget, DecodedInode, FileMap};
 use crate::ondisk::features::RoCompat;
 use crate::ondisk::inode::{Inode, S_IFREG};
 use crate::ondisk::quota::{
@@ -19,8 +18,8 @@ use crate::ondisk::quota::{
 };
 use crate::ondisk::{le32, view};
 use crate::source::Source;
-use crate::tree::Run;
-use crate::units::InodeNr;
+use crate::tree::{QuotaUsage, Run, block_at};
+use crate::units::{InodeNr, fits};
 
 /// The greatest size of a quota file, in bytes, that e2fsprogs reads.
 const MAX_SIZE: u64 = 1 << 31;
@@ -35,7 +34,7 @@ pub struct QuotaFile {
     /// What a user set.
     pub rules: QuotaRules,
     /// The usage that the file gives for each id.
-    pub usage: HashMap<u32, Usage>,
+    pub usage: HashMap<u32, QuotaUsage>,
 }
 
 /// What a user sets for one type.
@@ -60,23 +59,6 @@ pub struct Limits {
     pub blocks_hard: u64,
     /// The most KiB for long.
     pub blocks_soft: u64,
-}
-
-/// What an id uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Inodes.
-    pub inodes: u64,
-    /// Bytes of blocks.
-    pub bytes: u64,
-}
-
-impl Usage {
-    /// Adds the usage of something.
-    pub fn add(&mut self, other: Self) {
-        self.inodes += other.inodes;
-        self.bytes += other.bytes;
-    }
 }
 
 /// The inodes of the quota files, by type; `None` where a type is off.
@@ -116,18 +98,18 @@ pub fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
 pub fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(QuotaFile, Vec<Claim>)> {
     let at = || Location::of(Structure::QuotaFile).inode(number);
     let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
-    let inode = Inode::decode(bytes);
-    check_checksum(source, number, &inode, bytes)?;
-    check_extra_isize(source, number, &inode)?;
-    if inode.format() != S_IFREG || inode.i_links_count.get() == 0 {
+    let inode = DecodedInode::new(number, bytes);
+    inode.check_checksum(source)?;
+    inode.check_extra_isize(source)?;
+    if inode.fields.format() != S_IFREG || inode.fields.i_links_count.get() == 0 {
         return Err(at().wrong("is not a regular file with a link"));
     }
-    if inode.size() > MAX_SIZE {
-        return Err(at().value("i_size", inode.size(), format!("at most {MAX_SIZE}")));
+    if inode.fields.size() > MAX_SIZE {
+        return Err(at().value("i_size", inode.fields.size(), format!("at most {MAX_SIZE}")));
     }
-    let map = file_map::read(source, &Budget::new(source), number, &inode)?;
-    let claims = map.claims(number).collect();
-    let reader = Reader::new(source, number, map)?;
+    let map = map::read(source, &Budget::new(source), &inode)?;
+    let claims = Claim::of_map(number, &map).collect();
+    let reader = QuotaTreeReader::new(source, number, map)?;
     let header: V2DiskDqheader = reader.start(0);
     if header.dqh_magic.get() != kind.magic() {
         let (found, expected) = (header.dqh_magic.get().into(), kind.magic().into());
@@ -139,8 +121,9 @@ pub fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(Qu
     }
     let info: V2DiskDqinfo = reader.start(quota::INFO);
     let blocks = info.dqi_blocks.get();
-    if blocks <= quota::ROOT || u64::from(blocks) * BLOCK_SIZE as u64 > inode.size() {
-        let expected = format!("from 2 to {}, as many as the file has", inode.size() / BLOCK_SIZE as u64);
+    if blocks <= quota::ROOT || u64::from(blocks) * BLOCK_SIZE as u64 > inode.fields.size() {
+        let expected =
+            format!("from 2 to {}, as many as the file has", inode.fields.size() / BLOCK_SIZE as u64);
         return Err(at().value("dqi_blocks", blocks, expected));
     }
     for (what, block) in [("dqi_free_blk", info.dqi_free_blk), ("dqi_free_entry", info.dqi_free_entry)] {
@@ -165,8 +148,8 @@ pub fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(Qu
         if limits != Limits::default() {
             file.rules.limits.push((entry.dqb_id.get(), limits));
         }
-        let usage = Usage { inodes: entry.dqb_curinodes.get(), bytes: entry.dqb_curspace.get() };
-        if usage != Usage::default() {
+        let usage = QuotaUsage { inodes: entry.dqb_curinodes.get(), bytes: entry.dqb_curspace.get() };
+        if usage != QuotaUsage::default() {
             file.usage.insert(entry.dqb_id.get(), usage);
         }
     }
@@ -176,7 +159,7 @@ pub fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(Qu
 
 /// What a block of a quota file was found to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Found {
+enum BlockUse {
     /// Nothing leads there yet.
     Nothing,
     /// The header, or a block of the tree.
@@ -185,13 +168,13 @@ enum Found {
     Data(u16),
 }
 
-struct Reader<'s, 'a> {
+struct QuotaTreeReader<'s, 'a> {
     source: &'s Source<'a>,
     number: InodeNr,
     map: FileMap,
 }
 
-impl<'s, 'a> Reader<'s, 'a> {
+impl<'s, 'a> QuotaTreeReader<'s, 'a> {
     fn new(source: &'s Source<'a>, number: InodeNr, map: FileMap) -> Result<Self> {
         if map.runs.iter().any(Run::unwritten) {
             return Err(Location::of(Structure::QuotaFile).inode(number).wrong("has unwritten blocks"));
@@ -210,12 +193,8 @@ impl<'s, 'a> Reader<'s, 'a> {
     fn block(&self, block: u32) -> Option<&'a [u8]> {
         let offset = u64::from(block) * BLOCK_SIZE as u64;
         let size = self.source.geometry.block_size as u64;
-        let logical = offset / size;
-        let runs = &self.map.runs;
-        let index = runs.partition_point(|run| u64::from(run.logical) + u64::from(run.count) <= logical);
-        let run = runs.get(index).filter(|run| u64::from(run.logical) <= logical)?;
-        let start = run.physical().0 + (logical - u64::from(run.logical));
-        let bytes = self.source.block(crate::units::BlockNr(start))?;
+        let logical = fits(offset / size, "a block of 1 KiB is no longer than one of the filesystem");
+        let bytes = self.source.block(block_at(&self.map.runs, logical)?)?;
         bytes.get(usize::try_from(offset % size).ok()?..)?.get(..BLOCK_SIZE)
     }
 
@@ -231,7 +210,7 @@ impl<'s, 'a> Reader<'s, 'a> {
     /// All entries that the tree leads to: each id once, and each entry of a data block by its id.
     fn entries(&self, blocks: u32) -> Result<Vec<V2r1DiskDqblk>> {
         // The file may be long, and have little in it.
-        let mut found = BTreeMap::from([(0, Found::Tree), (quota::ROOT, Found::Tree)]);
+        let mut found = BTreeMap::from([(0, BlockUse::Tree), (quota::ROOT, BlockUse::Tree)]);
         let mut entries = Vec::new();
         // Blocks of the tree that are still to be read: their level, and the id that their first slot is for.
         let mut waiting = vec![(quota::ROOT, 0, 0_u32)];
@@ -247,26 +226,26 @@ impl<'s, 'a> Reader<'s, 'a> {
                 if next >= blocks {
                     return Err(self.wrong(block, format!("leads to block {next}, but there are {blocks}")));
                 }
-                let state = found.entry(next).or_insert(Found::Nothing);
+                let state = found.entry(next).or_insert(BlockUse::Nothing);
                 if level + 1 < DEPTH {
-                    if *state != Found::Nothing {
+                    if *state != BlockUse::Nothing {
                         return Err(self.wrong(next, "has two places in the tree"));
                     }
-                    *state = Found::Tree;
+                    *state = BlockUse::Tree;
                     waiting.push((next, level + 1, id));
                     continue;
                 }
                 *state = match *state {
-                    Found::Nothing => Found::Data(1),
-                    Found::Data(ids) => Found::Data(ids.saturating_add(1)),
-                    Found::Tree => return Err(self.wrong(next, "is both a block of the tree and of data")),
+                    BlockUse::Nothing => BlockUse::Data(1),
+                    BlockUse::Data(ids) => BlockUse::Data(ids.saturating_add(1)),
+                    BlockUse::Tree => return Err(self.wrong(next, "is both a block of the tree and of data")),
                 };
                 let entry = self.entries_of(next).find(|entry| entry.dqb_id.get() == id);
                 entries.push(entry.ok_or_else(|| self.wrong(next, format!("has no entry for id {id}")))?);
             }
         }
         for (block, state) in found {
-            let Found::Data(ids) = state else { continue };
+            let BlockUse::Data(ids) = state else { continue };
             let count =
                 self.block(block).and_then(view::<QtDiskDqdbheader>).map_or(0, |h| h.dqdh_entries.get());
             if self.entries_of(block).count() != usize::from(ids) || count != ids {
@@ -289,23 +268,23 @@ impl<'s, 'a> Reader<'s, 'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Charge {
     ids: [u32; 3],
-    usage: Usage,
+    usage: QuotaUsage,
 }
 
 /// What is still charged for orphans without links, some of which have values in inodes.
 pub fn of_orphans(source: &Source<'_>, orphans: &Orphans, values: &[(InodeNr, ValueInode)]) -> Vec<Charge> {
     let block_size = source.geometry.block_size as u64;
     let cluster = block_size * source.geometry.blocks_per_cluster;
-    let mut of_values: HashMap<InodeNr, Usage> = HashMap::new();
+    let mut of_values: HashMap<InodeNr, QuotaUsage> = HashMap::new();
     for (owner, value) in values {
         let bytes = u64::from(value.size).next_multiple_of(cluster);
-        of_values.entry(*owner).or_default().add(Usage { inodes: 1, bytes });
+        of_values.entry(*owner).or_default().add(QuotaUsage { inodes: 1, bytes });
     }
     let has_projects = source.features().ro_compat.contains(RoCompat::PROJECT);
     let charge = |(number, blocks): (&InodeNr, &u64)| {
         let inode = Inode::decode(source.inode(*number)?);
         let ids = [inode.uid(), inode.gid(), if has_projects { inode.i_projid.get() } else { 0 }];
-        let mut usage = Usage { inodes: 1, bytes: blocks * block_size };
+        let mut usage = QuotaUsage { inodes: 1, bytes: blocks * block_size };
         usage.add(of_values.get(number).copied().unwrap_or_default());
         Some(Charge { ids, usage })
     };
@@ -321,7 +300,7 @@ pub fn compare(
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     for file in files {
-        let mut found: BTreeMap<u32, Usage> = BTreeMap::new();
+        let mut found: BTreeMap<u32, QuotaUsage> = BTreeMap::new();
         let nodes = inodes.list.iter().zip(&inodes.nodes).enumerate();
         for (index, (_, node)) in nodes.filter(|(_, (inode, _))| inode.charged) {
             let id = match file.kind {

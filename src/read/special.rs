@@ -2,18 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use super::block_map;
 use super::claims::{Claim, Claimed};
-use super::file_map::{self, Budget, FileMap};
-use super::inode_table::{Scan, check_checksum, check_extra_isize};
 use super::quota::{self, QuotaFile};
 use crate::error::{Location, Result, Structure};
+use crate::map::{self, Budget, DecodedInode, DenseFile, InodeTables, dense_file};
 use crate::ondisk::features::Compat;
 use crate::ondisk::inode::{Inode, InodeFlags, S_IFREG};
 use crate::ondisk::le32;
 use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
-use crate::recover::{Journal, Place};
+use crate::recover::{Journal, JournalPlace};
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
@@ -68,29 +66,29 @@ impl Specials {
 /// Reads the inodes outside the tree.
 ///
 /// The claims of static metadata must have been checked.
-pub fn read(source: &Source<'_>, scan: &Scan<'_>, metadata: Claimed<'_>) -> Result<Specials> {
+pub fn read(source: &Source<'_>, tables: &InodeTables<'_>, metadata: Claimed<'_>) -> Result<Specials> {
     let mut specials = Specials::default();
     let budget = Budget::new(source);
     let compat = source.features().compat;
     bad_blocks(source, &budget, metadata, &mut specials)?;
-    specials.numbers.extend(empty_boot_loader(scan)?);
+    specials.numbers.extend(empty_boot_loader(tables)?);
     if compat.contains(Compat::RESIZE_INODE) {
         resize(source, &mut specials);
     } else {
-        specials.numbers.extend(empty_resize_inode(scan));
+        specials.numbers.extend(empty_resize_inode(tables));
     }
     if let Some(mmp) = source.mmp()? {
         specials.claims.push(Claim::of_metadata(mmp.block.0, 1));
     }
-    match Place::of(source)? {
-        Some(Place::Inside(file)) => {
+    match JournalPlace::of(source)? {
+        Some(JournalPlace::Inside(file)) => {
             specials.add(&file);
             let blocks = file.blocks;
             let journal = Journal::inside(source, source.input(), file)?;
             specials.journal = Some(JournalShape { blocks, fast_commit_blocks: journal.fast_commit_blocks });
         }
         // Its blocks are on another device.
-        Some(Place::Outside(_)) | None => {}
+        Some(JournalPlace::Outside(_)) | None => {}
     }
     for (kind, number) in QuotaType::ALL.into_iter().zip(quota::inodes(source)?) {
         let Some(number) = number else { continue };
@@ -109,14 +107,14 @@ pub fn read(source: &Source<'_>, scan: &Scan<'_>, metadata: Claimed<'_>) -> Resu
         specials.orphan_file = Some(SpecialFile { number, blocks: file.blocks });
         specials.add(&file);
     }
-    check_reserved(source, scan, &specials)?;
+    check_reserved(source, tables, &specials)?;
     Ok(specials)
 }
 
 /// Refuses reserved inodes that are in use for no known purpose. The error names all of them.
-fn check_reserved(source: &Source<'_>, scan: &Scan<'_>, specials: &Specials) -> Result<()> {
+fn check_reserved(source: &Source<'_>, tables: &InodeTables<'_>, specials: &Specials) -> Result<()> {
     let first = source.geometry.first_inode;
-    let reserved = scan.live.iter().map(|raw| raw.number).take_while(|number| *number < first);
+    let reserved = tables.live.iter().map(|raw| raw.number).take_while(|number| *number < first);
     let of_tree = [InodeNr::ROOT, InodeNr::BOOT_LOADER];
     let alien: Vec<_> =
         reserved.filter(|number| !of_tree.contains(number) && !specials.is_special(*number)).collect();
@@ -141,7 +139,7 @@ fn check_reserved(source: &Source<'_>, scan: &Scan<'_>, specials: &Specials) -> 
 impl Specials {
     fn add(&mut self, file: &DenseFile) {
         self.numbers.push(file.number);
-        self.claims.extend(file.map.claims(file.number));
+        self.claims.extend(Claim::of_map(file.number, &file.map));
     }
 }
 
@@ -156,20 +154,20 @@ fn bad_blocks(
 ) -> Result<()> {
     specials.numbers.push(InodeNr::BAD_BLOCKS);
     let Some(bytes) = source.inode(InodeNr::BAD_BLOCKS) else { return Ok(()) };
-    let inode = Inode::decode(bytes);
-    if inode.i_block.iter().all(|byte| *byte == 0) {
+    let inode = DecodedInode::new(InodeNr::BAD_BLOCKS, bytes);
+    if inode.fields.i_block.iter().all(|byte| *byte == 0) {
         return Ok(());
     }
-    check_checksum(source, InodeNr::BAD_BLOCKS, &inode, bytes)?;
+    inode.check_checksum(source)?;
     // It is a block map even with bigalloc, where several blocks of one cluster may be bad.
-    let read = if inode.flags().contains(InodeFlags::EXTENTS) { file_map::read } else { block_map::read };
-    let map = read(source, budget, InodeNr::BAD_BLOCKS, &inode)?;
+    let has_extents = inode.fields.flags().contains(InodeFlags::EXTENTS);
+    let read = if has_extents { map::read } else { map::read_block_map };
+    let map = read(source, budget, &inode)?;
     specials.bad_blocks = map.runs.iter().map(|run| u64::from(run.count)).sum();
     let cluster = source.geometry.blocks_per_cluster;
     let first_of_cluster = |block: u64| block - block % cluster;
-    let clusters: BTreeSet<u64> = map
-        .claims(InodeNr::BAD_BLOCKS)
-        .flat_map(|claim| claim.start.0..claim.start.0 + claim.count)
+    let clusters: BTreeSet<u64> = Claim::of_map(InodeNr::BAD_BLOCKS, &map)
+        .flat_map(|claim| claim.range())
         .map(first_of_cluster)
         .filter(|first| metadata.within(*first, first + cluster).next().is_none())
         .collect();
@@ -179,9 +177,9 @@ fn bad_blocks(
 }
 
 /// The boot-loader inode, if there is no file in it. One with a file belongs to the tree.
-fn empty_boot_loader(scan: &Scan<'_>) -> Result<Option<InodeNr>> {
+fn empty_boot_loader(tables: &InodeTables<'_>) -> Result<Option<InodeNr>> {
     let number = InodeNr::BOOT_LOADER;
-    let Some(raw) = scan.live.iter().find(|raw| raw.number == number) else { return Ok(Some(number)) };
+    let Some(raw) = tables.live.iter().find(|raw| raw.number == number) else { return Ok(Some(number)) };
     let inode = Inode::decode(raw.bytes);
     if inode.size() == 0 && inode.i_blocks_lo.get() == 0 && inode.file_acl() == 0 {
         return Ok(Some(number));
@@ -196,8 +194,8 @@ fn empty_boot_loader(scan: &Scan<'_>) -> Result<Option<InodeNr>> {
 
 /// What the kernel leaves of the resize inode where it takes the feature away, to let the filesystem grow by meta groups:
 /// a file without blocks.
-fn empty_resize_inode(scan: &Scan<'_>) -> Option<InodeNr> {
-    let raw = scan.live.iter().find(|raw| raw.number == InodeNr::RESIZE)?;
+fn empty_resize_inode(tables: &InodeTables<'_>) -> Option<InodeNr> {
+    let raw = tables.live.iter().find(|raw| raw.number == InodeNr::RESIZE)?;
     let inode = Inode::decode(raw.bytes);
     let is_empty = inode.format() == S_IFREG
         && inode.flags().is_empty()
@@ -216,44 +214,4 @@ fn resize(source: &Source<'_>, specials: &mut Specials) {
     {
         specials.claims.push(Claim::of_inode(InodeNr::RESIZE, block, 1));
     }
-}
-
-/// A file without holes that lies outside the tree.
-#[derive(Debug)]
-pub struct DenseFile {
-    /// Its inode.
-    pub number: InodeNr,
-    /// `i_generation`, which checksums cover.
-    pub generation: u32,
-    /// Its map, which may have one block more than the file is long.
-    pub map: FileMap,
-    /// Its length in blocks, at least 1.
-    pub blocks: u32,
-}
-
-/// Reads a file without holes that lies outside the tree.
-pub fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) -> Result<DenseFile> {
-    let at = || Location::of(structure).inode(number);
-    let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
-    let inode = Inode::decode(bytes);
-    check_checksum(source, number, &inode, bytes)?;
-    check_extra_isize(source, number, &inode)?;
-    if inode.format() != S_IFREG || inode.i_links_count.get() == 0 {
-        return Err(at().wrong("is not a regular file with a link"));
-    }
-    let map = file_map::read(source, &Budget::new(source), number, &inode)?;
-    let size = source.geometry.block_size as u64;
-    let Some(allocated) = map.dense_blocks() else { return Err(at().wrong("has a hole")) };
-    if allocated == 0 {
-        return Err(at().wrong("has no blocks"));
-    }
-    // mke2fs and tune2fs before e2fsprogs commit 674c0cc4 (2008) gave journals a block past their end. The kernel goes
-    // by the size, and e2fsck lets one such block pass.
-    let past_end = structure == Structure::Journal && inode.size() == (allocated - 1) * size;
-    let blocks = allocated - u64::from(past_end);
-    if blocks == 0 || inode.size() != blocks * size {
-        return Err(at().value("i_size", inode.size(), allocated * size));
-    }
-    let blocks = u32::try_from(blocks).map_err(|_| at().wrong("is too large"))?;
-    Ok(DenseFile { number, generation: inode.i_generation.get(), map, blocks })
 }

@@ -10,8 +10,9 @@ use super::claims::Claim;
 use super::inodes::Inodes;
 use super::orphan::Orphans;
 use crate::error::{Location, Problem, Result, Structure};
+use crate::map::DecodedInode;
 use crate::ondisk::features::{Compat, Incompat};
-use crate::ondisk::inode::{BASE_SIZE, EXTRA_WITH_CHECKSUM, Inode};
+use crate::ondisk::inode::{BASE_SIZE, EXTRA_WITH_CHECKSUM};
 use crate::ondisk::xattr::{self as disk, XattrEntry, XattrHeader};
 use crate::ondisk::{le32, view};
 use crate::source::Source;
@@ -19,18 +20,18 @@ use crate::units::{BlockNr, InodeNr};
 
 /// An xattr in the image. The order is that of a canonical set: index, name length, name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RawXattr<'a> {
+pub struct StoredXattr<'a> {
     /// The namespace.
     pub index: u8,
     /// The name without its prefix.
     pub name: &'a [u8],
     /// The value.
-    pub value: RawValue<'a>,
+    pub value: StoredValue<'a>,
 }
 
 /// Where the value of an xattr lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RawValue<'a> {
+pub enum StoredValue<'a> {
     /// Beside the entry.
     Here(&'a [u8]),
     /// In an inode of its own.
@@ -48,7 +49,7 @@ pub struct ValueInode {
     pub hash: u32,
 }
 
-impl RawXattr<'_> {
+impl StoredXattr<'_> {
     /// What sets are sorted by.
     pub fn key(&self) -> (u8, usize, &[u8]) {
         (self.index, self.name.len(), self.name)
@@ -57,8 +58,8 @@ impl RawXattr<'_> {
     /// Where the value lies, if it is in an inode of its own.
     pub fn inode(&self) -> Option<ValueInode> {
         match self.value {
-            RawValue::Inode(inode) => Some(inode),
-            RawValue::Here(_) => None,
+            StoredValue::Inode(inode) => Some(inode),
+            StoredValue::Here(_) => None,
         }
     }
 
@@ -70,7 +71,7 @@ impl RawXattr<'_> {
 
 /// Where a list of entries lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum EntryHome {
     /// In an inode, where hashes may be missing.
     Body,
     /// In a block.
@@ -81,27 +82,25 @@ enum Place {
 /// of `system.data`, which holds inline data, is returned.
 pub fn in_body<'a>(
     source: &Source<'_>,
-    number: InodeNr,
-    inode: &Inode,
-    bytes: &'a [u8],
-    list: &mut Vec<RawXattr<'a>>,
+    inode: &DecodedInode<'a>,
+    list: &mut Vec<StoredXattr<'a>>,
 ) -> Result<Option<&'a [u8]>> {
-    if !source.geometry.has_wide_inodes() || inode.i_extra_isize.get() < EXTRA_WITH_CHECKSUM {
+    if !source.geometry.has_wide_inodes() || inode.fields.i_extra_isize.get() < EXTRA_WITH_CHECKSUM {
         return Ok(None);
     }
-    let start = BASE_SIZE + usize::from(inode.i_extra_isize.get());
-    let area = bytes.get(start..).unwrap_or_default();
+    let start = BASE_SIZE + usize::from(inode.fields.i_extra_isize.get());
+    let area = inode.bytes.get(start..).unwrap_or_default();
     if le32(area, 0) != Some(disk::MAGIC) {
         return Ok(None);
     }
-    let at = || Location::of(Structure::Xattr).inode(number);
+    let at = || Location::of(Structure::Xattr).inode(inode.number);
     let entries = area.get(disk::IBODY_HEADER_SIZE..).unwrap_or_default();
     let first = list.len();
-    parse(source, entries, (0, Place::Body), at, list)?;
+    parse(source, entries, 0, EntryHome::Body, at, list)?;
     let mut inline_data = None;
-    while let Some(index) = list[first..].iter().position(RawXattr::is_inline_data) {
+    while let Some(index) = list[first..].iter().position(StoredXattr::is_inline_data) {
         // It has no inode of its own.
-        let RawValue::Here(value) = list.remove(first + index).value else { continue };
+        let StoredValue::Here(value) = list.remove(first + index).value else { continue };
         if inline_data.replace(value).is_some() {
             return Err(at().wrong("have two values for system.data"));
         }
@@ -115,19 +114,19 @@ pub fn in_body<'a>(
 /// The blocks of xattrs, by their numbers, each with its entries and one of its inodes.
 #[derive(Debug)]
 pub struct XattrBlocks<'a> {
-    blocks: BTreeMap<BlockNr, (InodeNr, Vec<RawXattr<'a>>)>,
+    blocks: BTreeMap<BlockNr, (InodeNr, Vec<StoredXattr<'a>>)>,
     /// Those that only orphans without links use.
     of_orphans: BTreeSet<BlockNr>,
 }
 
 impl<'a> XattrBlocks<'a> {
     /// The entries of a block.
-    pub fn entries(&self, block: BlockNr) -> &[RawXattr<'a>] {
+    pub fn entries(&self, block: BlockNr) -> &[StoredXattr<'a>] {
         self.blocks.get(&block).map_or(&[], |(_, entries)| entries)
     }
 
     /// All blocks of live inodes: one of the inodes that use it, and the entries.
-    pub fn all(&self) -> impl Iterator<Item = (InodeNr, &[RawXattr<'a>])> {
+    pub fn all(&self) -> impl Iterator<Item = (InodeNr, &[StoredXattr<'a>])> {
         let live = self.blocks.iter().filter(|(block, _)| !self.of_orphans.contains(block));
         live.map(|(_, (inode, entries))| (*inode, &entries[..]))
     }
@@ -186,9 +185,8 @@ pub fn values_of_orphans(
     }
     for number in &orphans.without_links {
         let bytes = source.inode(*number).unwrap_or_default();
-        let inode = Inode::decode(bytes);
         let mut xattrs = Vec::new();
-        in_body(source, *number, &inode, bytes, &mut xattrs)?;
+        in_body(source, &DecodedInode::new(*number, bytes), &mut xattrs)?;
         values.extend(xattrs.iter().filter_map(|xattr| Some((*number, xattr.inode()?))));
     }
     for (number, entries) in blocks.of_orphans.iter().filter_map(|block| blocks.blocks.get(block)) {
@@ -202,7 +200,7 @@ fn read_block<'a>(
     block: BlockNr,
     inode: InodeNr,
     users: u32,
-) -> Result<Vec<RawXattr<'a>>> {
+) -> Result<Vec<StoredXattr<'a>>> {
     let at = || Location::of(Structure::Xattr).inode(inode).block(block);
     let bytes = source.checked_block(block);
     let Some(header) = view::<XattrHeader>(bytes) else { return Err(at().wrong("is cut short")) };
@@ -227,14 +225,14 @@ fn read_block<'a>(
         ));
     }
     let mut entries = Vec::new();
-    parse(source, bytes, (size_of::<XattrHeader>(), Place::Block), at, &mut entries)?;
+    parse(source, bytes, size_of::<XattrHeader>(), EntryHome::Block, at, &mut entries)?;
     check_order(&entries, at)?;
     Ok(entries)
 }
 
 /// The kernel's look-up in a block ends at the first entry that is behind what it looks for; e2fsck
 /// lets any order pass.
-fn check_order(entries: &[RawXattr<'_>], at: impl Fn() -> Location) -> Result<()> {
+fn check_order(entries: &[StoredXattr<'_>], at: impl Fn() -> Location) -> Result<()> {
     let Some(pair) = entries.windows(2).find(|pair| pair[1].key() < pair[0].key()) else { return Ok(()) };
     let [before, hidden] = [pair[0], pair[1]].map(|xattr| disk::full_name(xattr.index, xattr.name));
     Err(at()
@@ -247,9 +245,10 @@ fn check_order(entries: &[RawXattr<'_>], at: impl Fn() -> Location) -> Result<()
 fn parse<'a>(
     source: &Source<'_>,
     area: &'a [u8],
-    (first, place): (usize, Place),
+    first: usize,
+    home: EntryHome,
     at: impl Fn() -> Location,
-    found: &mut Vec<RawXattr<'a>>,
+    found: &mut Vec<StoredXattr<'a>>,
 ) -> Result<()> {
     let mut values = SmallVec::<[Range<usize>; 8]>::new();
     let mut offset = first;
@@ -264,7 +263,7 @@ fn parse<'a>(
         else {
             return Err(at().wrong("have no end"));
         };
-        check_name(entry, name, place, &at)?;
+        check_name(entry, name, home, &at)?;
         let inode = value_inode(source, entry, &at)?;
         let size = if inode.is_some() { 0 } else { entry.e_value_size.get() as usize };
         let value = if size == 0 {
@@ -273,26 +272,25 @@ fn parse<'a>(
             let start = usize::from(entry.e_value_offs.get());
             // Kernel and e2fsck count the padding behind a value, too.
             let padded = (size <= area.len()).then(|| start..start + disk::value_size(size));
-            let Some(padded) = padded.filter(|padded| padded.end <= area.len()) else {
-                return Err(at().value(
-                    "e_value_size",
-                    entry.e_value_size.get(),
-                    "a value within the inode or block",
-                ));
-            };
-            let value = &area[start..start + size];
+            let padded = padded.filter(|padded| padded.end <= area.len()).ok_or_else(|| {
+                at().value("e_value_size", entry.e_value_size.get(), "a value within the inode or block")
+            })?;
             values.push(padded);
-            value
+            &area[start..start + size]
         };
         if inode.is_none() {
-            check_hash(entry, name, value, place, &at)?;
+            check_hash(entry, name, value, home, &at)?;
         }
-        let value = inode.map_or(RawValue::Here(value), RawValue::Inode);
-        found.push(RawXattr { index: entry.e_name_index, name, value });
+        let value = inode.map_or(StoredValue::Here(value), StoredValue::Inode);
+        found.push(StoredXattr { index: entry.e_name_index, name, value });
         offset = next;
     }
+    check_overlaps(&mut values, offset + disk::END_SIZE, at)
+}
+
+/// Checks that values lie neither in each other nor in the entries, which end at an offset.
+fn check_overlaps(values: &mut [Range<usize>], mut end: usize, at: impl Fn() -> Location) -> Result<()> {
     values.sort_unstable_by_key(|range| range.start);
-    let mut end = offset + disk::END_SIZE;
     for range in values {
         if range.start < end {
             return Err(at().value(
@@ -306,9 +304,9 @@ fn parse<'a>(
     Ok(())
 }
 
-fn check_name(entry: &XattrEntry, name: &[u8], place: Place, at: &impl Fn() -> Location) -> Result<()> {
+fn check_name(entry: &XattrEntry, name: &[u8], home: EntryHome, at: &impl Fn() -> Location) -> Result<()> {
     let index = entry.e_name_index;
-    let is_inline_data = place == Place::Body && name == disk::INLINE_DATA_NAME;
+    let is_inline_data = home == EntryHome::Body && name == disk::INLINE_DATA_NAME;
     if index == 0 || index > disk::INDEX_MAX || (index == disk::INDEX_SYSTEM && !is_inline_data) {
         return Err(at()
             .value("e_name_index", index, "a namespace of this filesystem's features")
@@ -359,11 +357,11 @@ fn check_hash(
     entry: &XattrEntry,
     name: &[u8],
     value: &[u8],
-    place: Place,
+    home: EntryHome,
     at: &impl Fn() -> Location,
 ) -> Result<()> {
     let found = entry.e_hash.get();
-    if found == 0 && place == Place::Body {
+    if found == 0 && home == EntryHome::Body {
         return Ok(());
     }
     let expected = disk::entry_hash(name, value, false);

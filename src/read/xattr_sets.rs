@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::ea_inode::Values;
 use super::inodes::Inodes;
-use super::xattr::{RawValue, RawXattr, XattrBlocks};
+use super::xattr::{StoredValue, StoredXattr, XattrBlocks};
 use crate::error::{Location, Result, Structure};
 use crate::tree::{Tree, Xattr, XattrSetId};
 use crate::units::InodeNr;
@@ -16,7 +16,7 @@ use crate::units::InodeNr;
 /// An xattr of a set.
 #[derive(Clone, Copy)]
 struct Member<'v> {
-    xattr: &'v RawXattr<'v>,
+    xattr: &'v StoredXattr<'v>,
     /// Whether others may have it from the same place.
     shared: bool,
 }
@@ -34,23 +34,23 @@ struct Finder<'v> {
 
 /// Hashes of sets of xattrs, each with the index of its inode.
 #[derive(Debug, Default)]
-pub struct Hashes {
+pub struct SetHashes {
     /// What they begin with.
     pub seed: u64,
     list: Vec<(u64, u32)>,
     buffer: Vec<u8>,
 }
 
-impl Hashes {
+impl SetHashes {
     /// Adds that of an inode without a block of xattrs, if no value of its xattrs lies elsewhere either.
-    pub fn add(&mut self, number: InodeNr, index: u32, xattrs: &[RawXattr<'_>]) -> Result<()> {
+    pub fn add(&mut self, number: InodeNr, index: u32, xattrs: &[StoredXattr<'_>]) -> Result<()> {
         if !is_own(xattrs) {
             return Ok(());
         }
-        let mut set: SmallVec<[&RawXattr<'_>; 4]> = xattrs.iter().collect();
+        let mut set: SmallVec<[&StoredXattr<'_>; 4]> = xattrs.iter().collect();
         set.sort_unstable_by(|a, b| a.key().cmp(&b.key()));
-        let value = |xattr: &RawXattr<'_>, buffer: &mut Vec<u8>| {
-            if let RawValue::Here(value) = xattr.value {
+        let value = |xattr: &StoredXattr<'_>, buffer: &mut Vec<u8>| {
+            if let StoredValue::Here(value) = xattr.value {
                 buffer.extend(value);
             }
         };
@@ -66,7 +66,7 @@ impl Hashes {
 }
 
 /// Whether there are xattrs, and all their values lie beside them.
-fn is_own(xattrs: &[RawXattr<'_>]) -> bool {
+fn is_own(xattrs: &[StoredXattr<'_>]) -> bool {
     !xattrs.is_empty() && xattrs.iter().all(|xattr| xattr.inode().is_none())
 }
 
@@ -74,9 +74,9 @@ fn is_own(xattrs: &[RawXattr<'_>]) -> bool {
 fn hash(
     seed: u64,
     number: InodeNr,
-    set: &[&RawXattr<'_>],
+    set: &[&StoredXattr<'_>],
     buffer: &mut Vec<u8>,
-    value: impl Fn(&RawXattr<'_>, &mut Vec<u8>),
+    value: impl Fn(&StoredXattr<'_>, &mut Vec<u8>),
 ) -> Result<u64> {
     if let Some([double, _]) = set.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
         let name = crate::ondisk::xattr::full_name(double.index, double.name);
@@ -100,7 +100,7 @@ const NONE: u32 = u32::MAX;
 /// Which inodes have the same xattrs.
 pub struct Alike<'v> {
     finder: Finder<'v>,
-    hashes: Hashes,
+    hashes: SetHashes,
     /// For each inode, the index of the first with the same; `NONE` for one without.
     firsts: Vec<u32>,
 }
@@ -109,8 +109,9 @@ impl<'v> Alike<'v> {
     /// Of all inodes, with the hashes that are known.
     pub fn of(
         inodes: &'v Inodes<'v>,
-        (blocks, values): (&'v XattrBlocks<'v>, &'v Values<'v>),
-        hashes: Hashes,
+        blocks: &'v XattrBlocks<'v>,
+        values: &'v Values<'v>,
+        hashes: SetHashes,
     ) -> Self {
         let finder = Finder { inodes, blocks, values, distinct: values.distinct() };
         Self { finder, hashes, firsts: Vec::new() }
@@ -217,8 +218,8 @@ impl<'v> Finder<'v> {
         if members.is_empty() {
             return Ok(None);
         }
-        let set: SmallVec<[&RawXattr<'_>; 4]> = members.iter().map(|member| member.xattr).collect();
-        let value = |xattr: &RawXattr<'_>, buffer: &mut Vec<u8>| match self.number(xattr) {
+        let set: SmallVec<[&StoredXattr<'_>; 4]> = members.iter().map(|member| member.xattr).collect();
+        let value = |xattr: &StoredXattr<'_>, buffer: &mut Vec<u8>| match self.number(xattr) {
             Some(number) => buffer.extend(number.to_le_bytes()),
             None => buffer.extend(self.values.of(xattr)),
         };
@@ -239,12 +240,12 @@ impl<'v> Finder<'v> {
     }
 
     /// The number of a large value, by which it is compared: its bytes were compared once.
-    fn number(&self, xattr: &RawXattr<'_>) -> Option<usize> {
+    fn number(&self, xattr: &StoredXattr<'_>) -> Option<usize> {
         if self.distinct.is_empty() { None } else { self.values.number_of(xattr, &self.distinct) }
     }
 
     fn are_same(&self, one: &[Member<'_>], other: &[Member<'_>]) -> bool {
-        let same = |one: &RawXattr<'_>, other: &RawXattr<'_>| {
+        let same = |one: &StoredXattr<'_>, other: &StoredXattr<'_>| {
             let numbers = (self.number(one), self.number(other));
             one.key() == other.key()
                 && match numbers {

@@ -2,19 +2,20 @@
 
 use smallvec::{SmallVec, smallvec};
 
-use super::file_map::{Budget, FileMap};
+use super::budget::Budget;
+use super::file_map::FileMap;
+use super::inode::DecodedInode;
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::extent::{
     ENTRY_SIZE, Extent, ExtentHeader, ExtentIndex, MAGIC, MAX_DEPTH, entries_per_block,
 };
-use crate::ondisk::inode::Inode;
 use crate::ondisk::{le32, view};
 use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
 /// A node on the way from the root to a leaf.
-struct Node<'a> {
+struct ExtentNode<'a> {
     bytes: &'a [u8],
     /// The block it lies in; `None` for the root.
     block: Option<BlockNr>,
@@ -24,8 +25,9 @@ struct Node<'a> {
     next: u16,
 }
 
-struct Reader<'s, 'a> {
+struct ExtentTreeReader<'s, 'a> {
     source: &'s Source<'a>,
+    budget: &'s Budget,
     inode: InodeNr,
     generation: u32,
     map: FileMap,
@@ -34,15 +36,16 @@ struct Reader<'s, 'a> {
 }
 
 /// Reads the extent tree in `i_block` and below.
-pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode) -> Result<FileMap> {
-    let mut reader = Reader {
+pub fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
+    let mut reader = ExtentTreeReader {
         source,
-        inode: number,
-        generation: inode.i_generation.get(),
+        budget,
+        inode: inode.number,
+        generation: inode.fields.i_generation.get(),
         map: FileMap::default(),
         next_logical: 0,
     };
-    let root = reader.node(&inode.i_block, None, None)?;
+    let root = reader.node(&inode.fields.i_block, None, None)?;
     let mut path: SmallVec<[_; 2]> = smallvec![root];
     // Each block below the root is reached by an index entry that names its first logical block,
     // and those rise strictly: no block comes twice, and the loop ends.
@@ -56,18 +59,17 @@ pub fn read(source: &Source<'_>, budget: &Budget, number: InodeNr, inode: &Inode
         let (block, depth) = (node.block, node.depth);
         if depth == 0 {
             let extent = view::<Extent>(raw).expect("fits: the header was checked against the room");
-            reader.extent(budget, block, *extent)?;
+            reader.extent(block, *extent)?;
         } else {
             let index = view::<ExtentIndex>(raw).expect("fits: the header was checked against the room");
             let child = reader.descend(block, index, depth)?;
-            child.block.map_or(Ok(()), |block| budget.take_node(number, block))?;
             path.push(child);
         }
     }
     Ok(reader.map)
 }
 
-impl<'a> Reader<'_, 'a> {
+impl<'a> ExtentTreeReader<'_, 'a> {
     fn at(&self, block: Option<BlockNr>) -> Location {
         match block {
             Some(block) => Location::of(Structure::ExtentBlock).inode(self.inode).block(block),
@@ -81,7 +83,7 @@ impl<'a> Reader<'_, 'a> {
         bytes: &'b [u8],
         block: Option<BlockNr>,
         parent_depth: Option<u16>,
-    ) -> Result<Node<'b>> {
+    ) -> Result<ExtentNode<'b>> {
         let Some(header) = view::<ExtentHeader>(bytes) else {
             return Err(self.at(block).wrong("is cut short"));
         };
@@ -119,10 +121,10 @@ impl<'a> Reader<'_, 'a> {
                 return Err(self.at(block).corrupt(Problem::Checksum { found, expected }));
             }
         }
-        Ok(Node { bytes, block, depth, entries, next: 0 })
+        Ok(ExtentNode { bytes, block, depth, entries, next: 0 })
     }
 
-    fn descend(&mut self, block: Option<BlockNr>, index: &ExtentIndex, depth: u16) -> Result<Node<'a>> {
+    fn descend(&mut self, block: Option<BlockNr>, index: &ExtentIndex, depth: u16) -> Result<ExtentNode<'a>> {
         let (first, leaf) = (index.ei_block.get(), index.leaf());
         if u64::from(first) < self.next_logical {
             return Err(self.at(block).value("ei_block", first, format!("{} or more", self.next_logical)));
@@ -138,10 +140,11 @@ impl<'a> Reader<'_, 'a> {
             return Err(self.at(Some(leaf)).value("the first logical block", found, first));
         }
         self.map.nodes.push(leaf);
+        self.budget.take_node(self.inode, leaf)?;
         Ok(child)
     }
 
-    fn extent(&mut self, budget: &Budget, block: Option<BlockNr>, extent: Extent) -> Result<()> {
+    fn extent(&mut self, block: Option<BlockNr>, extent: Extent) -> Result<()> {
         let (logical, (count, unwritten), physical) = (extent.ee_block.get(), extent.len(), extent.start());
         if count == 0 {
             return Err(self.at(block).value("ee_len", count, "1 or more"));
@@ -160,7 +163,7 @@ impl<'a> Reader<'_, 'a> {
                 format!("{count} blocks of the filesystem"),
             ));
         }
-        budget.take(self.inode, count.into())?;
+        self.budget.take(self.inode, count.into())?;
         self.next_logical = end;
         self.map.push(Run::in_blocks(logical, count, physical, unwritten));
         Ok(())

@@ -4,7 +4,7 @@ use crate::units::InodeNr;
 
 /// Sorted numbers of inodes, and where to look among them.
 #[derive(Debug)]
-pub struct Index {
+pub struct InodeIndex {
     numbers: Vec<InodeNr>,
     /// For each number with its last bits cut off, how many are below. There are no more of these than numbers.
     starts: Vec<u32>,
@@ -12,7 +12,7 @@ pub struct Index {
     shift: u32,
 }
 
-impl Index {
+impl InodeIndex {
     /// Takes sorted numbers.
     pub fn new(numbers: Vec<InodeNr>) -> Self {
         let last = numbers.last().map_or(0, |number| number.0);
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn numbers_are_found_and_others_are_not() {
         for numbers in [&[][..], &[2], &[2, 11, 12, 13], &[2, 11, 5000, 5001, 70_000, u32::MAX]] {
-            let index = Index::new(numbers.iter().copied().map(InodeNr).collect());
+            let index = InodeIndex::new(numbers.iter().copied().map(InodeNr).collect());
             for (place, number) in numbers.iter().enumerate() {
                 assert_eq!(index.of(InodeNr(*number)), Some(place));
                 assert_eq!(index.number(place), Some(InodeNr(*number)));

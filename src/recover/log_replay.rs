@@ -1,6 +1,7 @@
 //! The three passes of jbd2: find the end of the log, collect what was revoked, replay the rest.
 
-use super::{Journal, Recovery};
+use super::journal::Journal;
+use super::recovery::Recovery;
 use crate::error::{Error, Result};
 use crate::ondisk::jbd2::{
     self, COMMIT_BLOCK, CommitHeader, DESCRIPTOR_BLOCK, JournalHeader, REVOKE_BLOCK, TAG_ESCAPE, Tag,
@@ -10,14 +11,14 @@ use crate::source::Overlay;
 use crate::units::BlockNr;
 
 /// A block of the log that is not a copy.
-struct Step<'a> {
+struct LogBlock<'a> {
     place: u32,
     sequence: u32,
     bytes: &'a [u8],
-    kind: Kind,
+    kind: LogBlockKind,
 }
 
-enum Kind {
+enum LogBlockKind {
     /// A descriptor block, with its tags; the copies follow it.
     Descriptor(Vec<Tag>),
     Revoke,
@@ -25,7 +26,7 @@ enum Kind {
 }
 
 /// Goes through the log from its start, as long as the sequence goes on.
-struct Walk<'j, 'a> {
+struct LogWalk<'j, 'a> {
     journal: &'j Journal<'a>,
     place: u32,
     sequence: u32,
@@ -33,14 +34,14 @@ struct Walk<'j, 'a> {
     left: u32,
 }
 
-impl<'j, 'a> Walk<'j, 'a> {
+impl<'j, 'a> LogWalk<'j, 'a> {
     fn new(journal: &'j Journal<'a>) -> Self {
         let (place, sequence, left) = (journal.start, journal.sequence, journal.end - journal.first);
         Self { journal, place, sequence, left }
     }
 
     /// The next block that is not a copy; `None` where the log ends.
-    fn next(&mut self) -> Result<Option<Step<'a>>> {
+    fn next(&mut self) -> Result<Option<LogBlock<'a>>> {
         let (place, sequence) = (self.place, self.sequence);
         if self.left == 0 {
             return Ok(None);
@@ -59,16 +60,16 @@ impl<'j, 'a> Walk<'j, 'a> {
                 for _ in &tags {
                     self.advance()?;
                 }
-                Kind::Descriptor(tags)
+                LogBlockKind::Descriptor(tags)
             }
-            REVOKE_BLOCK => Kind::Revoke,
+            REVOKE_BLOCK => LogBlockKind::Revoke,
             COMMIT_BLOCK => {
                 self.sequence = sequence.wrapping_add(1);
-                Kind::Commit
+                LogBlockKind::Commit
             }
             _ => return Ok(None),
         };
-        Ok(Some(Step { place, sequence, bytes, kind }))
+        Ok(Some(LogBlock { place, sequence, bytes, kind }))
     }
 
     fn advance(&mut self) -> Result<()> {
@@ -93,8 +94,8 @@ fn before(one: u32, other: u32) -> bool {
 
 /// Finds the transaction at which the log ends: the first that was not committed.
 fn find_end(journal: &Journal<'_>) -> Result<u32> {
-    let mut walk = Walk::new(journal);
-    let mut scan = Scan { journal, end: None, doubtful: false, last_commit: 0, sum: !0 };
+    let mut walk = LogWalk::new(journal);
+    let mut scan = CommitScan { journal, end: None, doubtful: false, last_commit: 0, sum: !0 };
     // Where the log runs over its ring, nothing more is committed.
     while let Ok(Some(step)) = walk.next() {
         if !scan.look(&step)? {
@@ -105,7 +106,7 @@ fn find_end(journal: &Journal<'_>) -> Result<u32> {
 }
 
 /// The first pass.
-struct Scan<'j, 'a> {
+struct CommitScan<'j, 'a> {
     journal: &'j Journal<'a>,
     /// The first transaction whose checksum was wrong, in an asynchronous log.
     end: Option<u32>,
@@ -117,12 +118,12 @@ struct Scan<'j, 'a> {
     sum: u32,
 }
 
-impl Scan<'_, '_> {
+impl CommitScan<'_, '_> {
     /// Looks at a block; returns whether the log goes on.
-    fn look(&mut self, step: &Step<'_>) -> Result<bool> {
+    fn look(&mut self, step: &LogBlock<'_>) -> Result<bool> {
         let format = &self.journal.format;
         match &step.kind {
-            Kind::Descriptor(tags) => {
+            LogBlockKind::Descriptor(tags) => {
                 self.doubtful |= !format.tail_is_right(step.bytes);
                 if format.compat & jbd2::COMPAT_CHECKSUM != 0 {
                     self.sum = jbd2::crc32_be(self.sum, step.bytes);
@@ -134,15 +135,15 @@ impl Scan<'_, '_> {
                 }
                 Ok(true)
             }
-            Kind::Revoke => {
+            LogBlockKind::Revoke => {
                 self.doubtful |= !format.tail_is_right(step.bytes);
                 Ok(true)
             }
-            Kind::Commit => self.commit(step),
+            LogBlockKind::Commit => self.commit(step),
         }
     }
 
-    fn commit(&mut self, step: &Step<'_>) -> Result<bool> {
+    fn commit(&mut self, step: &LogBlock<'_>) -> Result<bool> {
         let format = &self.journal.format;
         let Some(header) = view::<CommitHeader>(step.bytes) else { return Ok(false) };
         let stale = header.seconds() < self.last_commit;
@@ -181,7 +182,7 @@ impl Scan<'_, '_> {
         Ok(true)
     }
 
-    fn stop(&mut self, step: &Step<'_>) -> Result<bool> {
+    fn stop(&mut self, step: &LogBlock<'_>) -> Result<bool> {
         self.end = Some(self.end.unwrap_or(step.sequence));
         Ok(false)
     }
@@ -200,9 +201,9 @@ pub fn replay<'a>(journal: &Journal<'a>) -> Result<(Recovery<'a>, u32)> {
     let mut recovery = Recovery { needed: true, error: journal.error, ..Recovery::default() };
     each(journal, end, |step| {
         match step.kind {
-            Kind::Commit => recovery.transactions += 1,
-            Kind::Revoke => {}
-            Kind::Descriptor(tags) => {
+            LogBlockKind::Commit => recovery.transactions += 1,
+            LogBlockKind::Revoke => {}
+            LogBlockKind::Descriptor(tags) => {
                 let mut place = step.place;
                 for tag in tags {
                     place = journal.next(place);
@@ -228,7 +229,7 @@ impl Revokes {
     fn read(journal: &Journal<'_>, end: u32) -> Result<Self> {
         let mut any = false;
         each(journal, end, |step| {
-            any |= matches!(step.kind, Kind::Revoke);
+            any |= matches!(step.kind, LogBlockKind::Revoke);
             Ok(())
         })?;
         let mut revokes = Self(Vec::new());
@@ -236,7 +237,7 @@ impl Revokes {
             return Ok(revokes);
         }
         each(journal, end, |step| {
-            if let Kind::Descriptor(tags) = &step.kind {
+            if let LogBlockKind::Descriptor(tags) = &step.kind {
                 revokes.0.extend(tags.iter().map(|tag| (tag.block, None)));
             }
             Ok(())
@@ -244,7 +245,7 @@ impl Revokes {
         revokes.0.sort_unstable();
         revokes.0.dedup();
         each(journal, end, |step| {
-            if !matches!(step.kind, Kind::Revoke) {
+            if !matches!(step.kind, LogBlockKind::Revoke) {
                 return Ok(());
             }
             let blocks = journal.format.revoked(step.bytes);
@@ -270,8 +271,8 @@ impl Revokes {
 }
 
 /// Goes through the log up to a transaction.
-fn each<'a>(journal: &Journal<'a>, end: u32, mut look: impl FnMut(Step<'a>) -> Result<()>) -> Result<()> {
-    let mut walk = Walk::new(journal);
+fn each<'a>(journal: &Journal<'a>, end: u32, mut look: impl FnMut(LogBlock<'a>) -> Result<()>) -> Result<()> {
+    let mut walk = LogWalk::new(journal);
     while before(walk.sequence, end)
         && let Some(step) = walk.next()?
     {

@@ -3,8 +3,7 @@
 //! The names are read from the leaves and the index is rebuilt, but a kernel looks names up
 //! through it: where it does not lead to a name, the trees that kernel and tool see differ.
 
-use super::file_map::block_at;
-use super::inodes::Held;
+use super::directory_inode::DirectoryInode;
 use crate::error::{Location, Problem, Result, Structure, shown};
 use crate::ondisk::casefold;
 use crate::ondisk::dir_entry::{self, DirEntry};
@@ -14,6 +13,7 @@ use crate::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo, DxTail};
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::{le32, superblock, view};
 use crate::source::Source;
+use crate::tree::block_at;
 use crate::units::BlockNr;
 
 /// What a block of a directory is for.
@@ -22,12 +22,12 @@ pub enum Role {
     /// The root, or an interior node: no names but `.` and `..`.
     Node,
     /// A leaf, with the hashes of its names.
-    Leaf(Range),
+    Leaf(HashRange),
 }
 
 /// The hashes that names of a leaf may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Range {
+pub struct HashRange {
     /// The hash that the index has for the leaf; an odd one says that the leaf goes on with the
     /// even hash below, which the leaf before ends with.
     from: u32,
@@ -35,7 +35,7 @@ pub struct Range {
     before: u64,
 }
 
-impl Range {
+impl HashRange {
     const ALL: Self = Self { from: 0, before: 1 << 32 };
 
     fn holds(self, hash: u32) -> bool {
@@ -55,7 +55,7 @@ enum NameHash {
 
 /// The index of a directory, checked.
 #[derive(Debug)]
-pub struct ReadIndex {
+pub struct DirectoryIndex {
     /// The blocks of the directory that are read, in their order, and what each is for: as many as the
     /// index has entries, and not more because the directory is long.
     roles: Vec<(u32, Role)>,
@@ -65,37 +65,38 @@ pub struct ReadIndex {
 
 /// A node, or a leaf, on the way down.
 #[derive(Clone, Copy, Debug)]
-struct Step {
+struct IndexedBlock {
     /// The block, by its place in the directory.
     place: u32,
-    range: Range,
+    range: HashRange,
 }
 
-struct Walk<'s, 'a> {
+struct IndexWalk<'s, 'a> {
     source: &'s Source<'a>,
-    directory: Held<'s, 'a>,
+    directory: DirectoryInode<'s, 'a>,
     /// Blocks of the directory.
     blocks: u32,
 }
 
-impl ReadIndex {
+impl DirectoryIndex {
     /// Reads the index of a directory that has so many blocks.
     ///
     /// # Errors
     ///
     /// `Corrupt` where the kernel or e2fsck would not take it for whole.
-    pub fn read(source: &Source<'_>, directory: Held<'_, '_>, blocks: u32) -> Result<Self> {
-        let walk = Walk { source, directory, blocks };
+    pub fn read(source: &Source<'_>, directory: DirectoryInode<'_, '_>, blocks: u32) -> Result<Self> {
+        let walk = IndexWalk { source, directory, blocks };
         let (version, levels) = walk.root()?;
         let mut roles = vec![(0, Role::Node)];
-        let mut level = vec![Step { place: 0, range: Range::ALL }];
+        let mut level = vec![IndexedBlock { place: 0, range: HashRange::ALL }];
         for depth in 0..=levels {
             let mut below = Vec::new();
             for node in &level {
                 walk.node(*node, &mut below)?;
             }
-            let role = |step: &Step| if depth == levels { Role::Leaf(step.range) } else { Role::Node };
-            roles.extend(below.iter().map(|step| (step.place, role(step))));
+            let role =
+                |block: &IndexedBlock| if depth == levels { Role::Leaf(block.range) } else { Role::Node };
+            roles.extend(below.iter().map(|block| (block.place, role(block))));
             // A node that is met twice would be read over and over.
             roles.sort_unstable_by_key(|(place, _)| *place);
             if let Some(pair) = roles.windows(2).find(|pair| pair[0].0 == pair[1].0) {
@@ -134,7 +135,7 @@ impl ReadIndex {
     /// Checks that a kernel that looks for a name comes to the leaf that has it.
     pub fn check_name(
         &self,
-        range: Range,
+        range: HashRange,
         name: &[u8],
         stored: u32,
         at: impl Fn() -> Location,
@@ -158,11 +159,11 @@ impl ReadIndex {
     }
 }
 
-fn at(directory: Held<'_, '_>) -> Location {
+fn at(directory: DirectoryInode<'_, '_>) -> Location {
     Location::of(Structure::Directory).inode(directory.number)
 }
 
-impl<'a> Walk<'_, 'a> {
+impl<'a> IndexWalk<'_, 'a> {
     /// Returns a block of the directory, which must have it. (A directory that a fast commit made has none: its index
     /// is refused for want of a root.)
     fn block(&self, place: u32) -> (BlockNr, &'a [u8]) {
@@ -210,7 +211,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// Reads the entries of a node.
-    fn node(&self, node: Step, below: &mut Vec<Step>) -> Result<()> {
+    fn node(&self, node: IndexedBlock, below: &mut Vec<IndexedBlock>) -> Result<()> {
         let at = || self.at(node.place);
         let (_, bytes) = self.block(node.place);
         let (head, count) = self.head(node.place)?;
@@ -238,7 +239,7 @@ impl<'a> Walk<'_, 'a> {
                 let expected = format!("1 to {}", self.blocks.saturating_sub(1));
                 return Err(at().value("the block of an index entry", place, expected));
             }
-            below.push(Step { place, range: Range { from: hash, before: node.range.before } });
+            below.push(IndexedBlock { place, range: HashRange { from: hash, before: node.range.before } });
         }
         Ok(())
     }
