@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::directory::ReadDirectory;
 use super::inode_index::InodeIndex;
 use super::inodes::Inodes;
-use super::xattr_sets::Alike;
+use super::xattr::sets::Alike;
 use crate::error::{Location, Result, Structure, shown};
 use crate::map::directory::RawEntry;
 use crate::ondisk::dir_entry;

@@ -4,15 +4,17 @@ use rayon::prelude::*;
 
 use super::accounting::{self, InUse};
 use super::claims::{Claims, FileRuns};
-use super::ea_inode::{self, Values};
 use super::inodes::Inodes;
 use super::live_inodes::{self, LiveInodes};
-use super::orphan::{self, Orphans};
 use super::reading::Reading;
-use super::special::{self, Specials};
-use super::xattr::{self, ValueInode};
-use super::xattr_sets::Alike;
-use super::{assemble, directory, encryption, quota};
+use super::special::orphans::{self, Orphans};
+use super::special::specials::Specials;
+use super::special::{self, quota_usage};
+use super::xattr::blocks;
+use super::xattr::ea_values::{self, EaValues};
+use super::xattr::entries::ValueInode;
+use super::xattr::sets::Alike;
+use super::{assemble, directory, encryption};
 use crate::error::Result;
 use crate::map;
 use crate::observe::{Observer, Stage};
@@ -31,7 +33,7 @@ pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
     // Inode tables that lie in each other would be read as many inodes as one likes.
     let cluster = source.geometry.blocks_per_cluster;
     claims.check(FileRuns::NONE, cluster)?;
-    let mut orphans = orphan::read(source)?;
+    let mut orphans = orphans::read(source)?;
     orphans.claims.check(FileRuns::NONE, cluster)?;
     let tables = map::scan(source, orphans.set())?;
     observer.begin(Stage::Read, tables.live.len() as u64);
@@ -49,12 +51,12 @@ pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
             inodes.stray_inline_data
         ));
     }
-    let xattr_blocks = xattr::read_blocks(source, &inodes, &orphans)?;
+    let xattr_blocks = blocks::read_blocks(source, &inodes, &orphans)?;
     claims.extend(xattr_blocks.claims(false));
     orphans.claims.extend(xattr_blocks.claims(true));
     warnings.extend(check_claims(source, &mut claims, &inodes, &mut orphans)?);
-    let of_orphans = xattr::values_of_orphans(source, &xattr_blocks, &orphans)?;
-    let values = ea_inode::values(source, ea_inodes, &mut inodes, &xattr_blocks, &of_orphans)?;
+    let of_orphans = blocks::values_of_orphans(source, &xattr_blocks, &orphans)?;
+    let values = ea_values::read(source, ea_inodes, &mut inodes, &xattr_blocks, &of_orphans)?;
     let directories = inodes
         .list
         .par_iter()
@@ -112,7 +114,7 @@ impl Redundant<'_, '_> {
     fn compare(
         &self,
         inodes: &Inodes<'_>,
-        values: &Values<'_>,
+        values: &EaValues<'_>,
         of_orphans: &[(InodeNr, ValueInode)],
     ) -> Vec<String> {
         let Self { source, claims, orphans, specials } = self;
@@ -126,8 +128,8 @@ impl Redundant<'_, '_> {
             others: &others,
         };
         let mut stale = accounting::compare(source, in_use);
-        let of_orphans = quota::of_orphans(source, orphans, of_orphans);
-        stale.extend(quota::compare(source, &specials.quotas, inodes, &of_orphans));
+        let of_orphans = quota_usage::of_orphans(source, orphans, of_orphans);
+        stale.extend(quota_usage::compare(source, &specials.quotas, inodes, &of_orphans));
         stale
     }
 }

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use super::xattr::StoredXattr;
-use super::xattr_sets::SetHashes;
+use super::xattr::entries::StoredXattr;
+use super::xattr::set_hashes::SetHashes;
 use crate::error::{Location, Result, Structure};
 use crate::map::InlineParts;
 use crate::map::directory::DirectoryInode;

@@ -5,11 +5,11 @@ use std::hash::{BuildHasher as _, RandomState};
 use rayon::prelude::*;
 
 use super::claims::Claim;
-use super::ea_inode::{self, EaInode};
 use super::inode::InodeReader;
 use super::inodes::Inodes;
-use super::orphan::Orphans;
-use super::special::Specials;
+use super::special::orphans::Orphans;
+use super::special::specials::Specials;
+use super::xattr::ea_inode::{self, EaInode};
 use crate::error::Result;
 use crate::map::{Budget, RawInode};
 use crate::observe::Observer;

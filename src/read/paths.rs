@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::xattr;
+use super::xattr::entries::in_body;
 use crate::map::{self, Budget, DecodedInode};
 use crate::ondisk::dir_entry::{self, DirEntry};
 use crate::ondisk::inode::{I_BLOCK, I_BLOCK_SIZE, Inode, InodeFlags, S_IFDIR};
@@ -69,7 +69,7 @@ fn names<'a>(source: &Source<'a>, budget: &Budget, directory: InodeNr) -> Vec<(&
     let inode = DecodedInode::new(directory, bytes);
     if inode.fields.flags().contains(InodeFlags::INLINE_DATA) {
         let head = bytes.get(I_BLOCK + dir_entry::INLINE_PARENT_SIZE..I_BLOCK + I_BLOCK_SIZE);
-        let inline_data = xattr::in_body(source, &inode, &mut Vec::new()).unwrap_or_default();
+        let inline_data = in_body(source, &inode, &mut Vec::new()).unwrap_or_default();
         [head, inline_data].into_iter().flatten().for_each(|list| names_in(list, &mut names));
         return names;
     }

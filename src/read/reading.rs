@@ -1,8 +1,8 @@
 //! What reading an image gives.
 
 use super::claims::{Claimed, Claims};
-use super::orphan::Orphans;
-use super::special::Specials;
+use super::special::orphans::Orphans;
+use super::special::specials::Specials;
 use crate::tree::Tree;
 use crate::units::InodeNr;
 

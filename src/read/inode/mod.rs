@@ -9,7 +9,7 @@ mod verity;
 
 use super::claims::Claim;
 use super::inodes::{Inodes, ListRange, NewInode, ReadInode};
-use super::xattr;
+use super::xattr::entries::in_body;
 use crate::error::Result;
 use crate::map::{Budget, DecodedInode, FileMap, RawInode, check_fields};
 use crate::ondisk::features::RoCompat;
@@ -43,7 +43,7 @@ impl<'r, 'a> InodeReader<'r, 'a> {
     pub fn read(&mut self, raw: &RawInode<'a>, orphan: bool) -> Result<()> {
         let (source, inode) = (self.source, raw.decode());
         check_fields(source, &inode, orphan)?;
-        let (inline_data, xattrs) = self.inodes.add_xattrs(|list| xattr::in_body(source, &inode, list))?;
+        let (inline_data, xattrs) = self.inodes.add_xattrs(|list| in_body(source, &inode, list))?;
         self.inodes.stray_inline_data +=
             usize::from(inline_data.is_some() && !inode.fields.flags().contains(InodeFlags::INLINE_DATA));
         let inline = inline_data::parts(source, &inode, inline_data)?;

@@ -4,19 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 
 use zerocopy::FromZeros;
 
-use super::claims::Claim;
-use super::inodes::Inodes;
-use super::orphan::Orphans;
-use super::xattr::ValueInode;
 use crate::error::{Error, Location, Problem, Result, Structure};
 use crate::map::{self, Budget, DecodedInode, FileMap};
 use crate::ondisk::features::RoCompat;
-use crate::ondisk::inode::{Inode, S_IFREG};
+use crate::ondisk::inode::S_IFREG;
 use crate::ondisk::quota::{
     self, BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QtDiskDqdbheader, QuotaType, V2DiskDqheader, V2DiskDqinfo,
     V2r1DiskDqblk,
 };
 use crate::ondisk::{le32, view};
+use crate::read::claims::Claim;
 use crate::source::Source;
 use crate::tree::{QuotaUsage, Run, block_at};
 use crate::units::{InodeNr, fits};
@@ -110,28 +107,8 @@ pub fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(Qu
     let map = map::read(source, &Budget::new(source), &inode)?;
     let claims = Claim::of_map(number, &map).collect();
     let reader = QuotaTreeReader::new(source, number, map)?;
-    let header: V2DiskDqheader = reader.start(0);
-    if header.dqh_magic.get() != kind.magic() {
-        let (found, expected) = (header.dqh_magic.get().into(), kind.magic().into());
-        return Err(at().corrupt(Problem::Magic { found, expected }));
-    }
-    if header.dqh_version.get() != quota::VERSION {
-        // The kernel takes no other with the feature.
-        return Err(at().value("dqh_version", header.dqh_version.get(), quota::VERSION));
-    }
-    let info: V2DiskDqinfo = reader.start(quota::INFO);
-    let blocks = info.dqi_blocks.get();
-    if blocks <= quota::ROOT || u64::from(blocks) * BLOCK_SIZE as u64 > inode.fields.size() {
-        let expected =
-            format!("from 2 to {}, as many as the file has", inode.fields.size() / BLOCK_SIZE as u64);
-        return Err(at().value("dqi_blocks", blocks, expected));
-    }
-    for (what, block) in [("dqi_free_blk", info.dqi_free_blk), ("dqi_free_entry", info.dqi_free_entry)] {
-        if block.get() >= blocks {
-            return Err(at().value(what, block.get(), format!("below {blocks}")));
-        }
-    }
-    let entries = reader.entries(blocks)?;
+    let info = reader.info(kind, inode.fields.size())?;
+    let entries = reader.entries(info.dqi_blocks.get())?;
     let rules = QuotaRules {
         block_grace: info.dqi_bgrace.get(),
         inode_grace: info.dqi_igrace.get(),
@@ -207,6 +184,32 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
         bytes.and_then(view::<T>).copied().unwrap_or_else(T::new_zeroed)
     }
 
+    /// Checks the header of a file of a given size, and returns what follows it.
+    fn info(&self, kind: QuotaType, size: u64) -> Result<V2DiskDqinfo> {
+        let at = || Location::of(Structure::QuotaFile).inode(self.number);
+        let header: V2DiskDqheader = self.start(0);
+        if header.dqh_magic.get() != kind.magic() {
+            let (found, expected) = (header.dqh_magic.get().into(), kind.magic().into());
+            return Err(at().corrupt(Problem::Magic { found, expected }));
+        }
+        if header.dqh_version.get() != quota::VERSION {
+            // The kernel accepts no other with the feature.
+            return Err(at().value("dqh_version", header.dqh_version.get(), quota::VERSION));
+        }
+        let info: V2DiskDqinfo = self.start(quota::INFO);
+        let blocks = info.dqi_blocks.get();
+        if blocks <= quota::ROOT || u64::from(blocks) * BLOCK_SIZE as u64 > size {
+            let expected = format!("from 2 to {}, as many as the file has", size / BLOCK_SIZE as u64);
+            return Err(at().value("dqi_blocks", blocks, expected));
+        }
+        for (what, block) in [("dqi_free_blk", info.dqi_free_blk), ("dqi_free_entry", info.dqi_free_entry)] {
+            if block.get() >= blocks {
+                return Err(at().value(what, block.get(), format!("below {blocks}")));
+            }
+        }
+        Ok(info)
+    }
+
     /// All entries that the tree leads to: each id once, and each entry of a data block by its id.
     fn entries(&self, blocks: u32) -> Result<Vec<V2r1DiskDqblk>> {
         // The file may be long, and have little in it.
@@ -262,63 +265,4 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
             slots.unwrap_or_default().chunks_exact(size_of::<V2r1DiskDqblk>()).take(ENTRIES_PER_BLOCK);
         slots.filter_map(view::<V2r1DiskDqblk>).copied().filter(|entry| *entry != V2r1DiskDqblk::new_zeroed())
     }
-}
-
-/// What is charged for an inode, and to whom: a user, a group and a project.
-#[derive(Clone, Copy, Debug)]
-pub struct Charge {
-    ids: [u32; 3],
-    usage: QuotaUsage,
-}
-
-/// What is still charged for orphans without links, some of which have values in inodes.
-pub fn of_orphans(source: &Source<'_>, orphans: &Orphans, values: &[(InodeNr, ValueInode)]) -> Vec<Charge> {
-    let block_size = source.geometry.block_size as u64;
-    let cluster = block_size * source.geometry.blocks_per_cluster;
-    let mut of_values: HashMap<InodeNr, QuotaUsage> = HashMap::new();
-    for (owner, value) in values {
-        let bytes = u64::from(value.size).next_multiple_of(cluster);
-        of_values.entry(*owner).or_default().add(QuotaUsage { inodes: 1, bytes });
-    }
-    let has_projects = source.features().ro_compat.contains(RoCompat::PROJECT);
-    let charge = |(number, blocks): (&InodeNr, &u64)| {
-        let inode = Inode::decode(source.inode(*number)?);
-        let ids = [inode.uid(), inode.gid(), if has_projects { inode.i_projid.get() } else { 0 }];
-        let mut usage = QuotaUsage { inodes: 1, bytes: blocks * block_size };
-        usage.add(of_values.get(number).copied().unwrap_or_default());
-        Some(Charge { ids, usage })
-    };
-    orphans.without_links.iter().zip(&orphans.blocks).filter_map(charge).collect()
-}
-
-/// Compares the usage that the files give with what was found; returns warnings.
-pub fn compare(
-    source: &Source<'_>,
-    files: &[QuotaFile],
-    inodes: &Inodes<'_>,
-    orphans: &[Charge],
-) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for file in files {
-        let mut found: BTreeMap<u32, QuotaUsage> = BTreeMap::new();
-        let nodes = inodes.list.iter().zip(&inodes.nodes).enumerate();
-        for (index, (_, node)) in nodes.filter(|(_, (inode, _))| inode.charged) {
-            let id = match file.kind {
-                QuotaType::User => node.uid,
-                QuotaType::Group => node.gid,
-                QuotaType::Project => node.project,
-            };
-            found.entry(id).or_default().add(inodes.usage(index, source.geometry.block_size));
-        }
-        for Charge { ids, usage } in orphans {
-            found.entry(ids[file.kind.index()]).or_default().add(*usage);
-        }
-        let missing = found.iter().filter(|(id, usage)| file.usage.get(id) != Some(usage)).count();
-        let surplus = file.usage.keys().filter(|id| !found.contains_key(id)).count();
-        if missing + surplus > 0 {
-            let (word, count) = (file.kind.word(), missing + surplus);
-            warnings.push(format!("the {word} quota file had a wrong usage of {count} ids; counted anew"));
-        }
-    }
-    warnings
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use super::claims::{Claim, Claims};
 use crate::error::{Location, Problem, Result, Structure};
 use crate::map::{self, Budget, DecodedInode, DenseFile, dense_file};
 use crate::ondisk::features::Compat;
 use crate::ondisk::inode::{FAST_SYMLINK_LIMIT, Inode, InodeFlags, S_IFDIR, S_IFLNK, S_IFREG};
 use crate::ondisk::orphan_file::{self, OrphanBlockTail};
 use crate::ondisk::{le32, view};
+use crate::read::claims::{Claim, Claims};
 use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 use smallvec::SmallVec;
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::ea_inode::Values;
-use super::inodes::Inodes;
-use super::xattr::{StoredValue, StoredXattr, XattrBlocks};
-use crate::error::{Location, Result, Structure};
+use super::blocks::XattrBlocks;
+use super::ea_values::EaValues;
+use super::entries::StoredXattr;
+use super::set_hashes::{SetHashes, hash, is_own};
+use crate::error::Result;
+use crate::read::inodes::Inodes;
 use crate::tree::{Tree, Xattr, XattrSetId};
-use crate::units::InodeNr;
 
 /// An xattr of a set.
 #[derive(Clone, Copy)]
@@ -28,70 +28,8 @@ type Set<'v> = SmallVec<[Member<'v>; 4]>;
 struct Finder<'v> {
     inodes: &'v Inodes<'v>,
     blocks: &'v XattrBlocks<'v>,
-    values: &'v Values<'v>,
+    values: &'v EaValues<'v>,
     distinct: HashMap<&'v [u8], usize>,
-}
-
-/// Hashes of sets of xattrs, each with the index of its inode.
-#[derive(Debug, Default)]
-pub struct SetHashes {
-    /// What they begin with.
-    pub seed: u64,
-    list: Vec<(u64, u32)>,
-    buffer: Vec<u8>,
-}
-
-impl SetHashes {
-    /// Adds that of an inode without a block of xattrs, if no value of its xattrs lies elsewhere either.
-    pub fn add(&mut self, number: InodeNr, index: u32, xattrs: &[StoredXattr<'_>]) -> Result<()> {
-        if !is_own(xattrs) {
-            return Ok(());
-        }
-        let mut set: SmallVec<[&StoredXattr<'_>; 4]> = xattrs.iter().collect();
-        set.sort_unstable_by(|a, b| a.key().cmp(&b.key()));
-        let value = |xattr: &StoredXattr<'_>, buffer: &mut Vec<u8>| {
-            if let StoredValue::Here(value) = xattr.value {
-                buffer.extend(value);
-            }
-        };
-        let hash = hash(self.seed, number, &set, &mut self.buffer, value)?;
-        self.list.push((hash, index));
-        Ok(())
-    }
-
-    /// Adds those of inodes that are put behind so many others.
-    pub fn append(&mut self, more: Self, by: u32) {
-        self.list.extend(more.list.into_iter().map(|(hash, index)| (hash, index.saturating_add(by))));
-    }
-}
-
-/// Whether there are xattrs, and all their values lie beside them.
-fn is_own(xattrs: &[StoredXattr<'_>]) -> bool {
-    !xattrs.is_empty() && xattrs.iter().all(|xattr| xattr.inode().is_none())
-}
-
-/// A hash of sorted xattrs, whose values are written to the buffer.
-fn hash(
-    seed: u64,
-    number: InodeNr,
-    set: &[&StoredXattr<'_>],
-    buffer: &mut Vec<u8>,
-    value: impl Fn(&StoredXattr<'_>, &mut Vec<u8>),
-) -> Result<u64> {
-    if let Some([double, _]) = set.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
-        let name = crate::ondisk::xattr::full_name(double.index, double.name);
-        return Err(Location::of(Structure::Xattr)
-            .inode(number)
-            .wrong(format!("have two values for {name}")));
-    }
-    buffer.clear();
-    for xattr in set {
-        buffer.push(xattr.index);
-        buffer.extend(xattr.name.len().to_le_bytes());
-        buffer.extend(xattr.name);
-        value(xattr, buffer);
-    }
-    Ok(xxh3_64_with_seed(buffer, seed))
 }
 
 /// In the place of an inode's index: it has no xattrs.
@@ -110,7 +48,7 @@ impl<'v> Alike<'v> {
     pub fn of(
         inodes: &'v Inodes<'v>,
         blocks: &'v XattrBlocks<'v>,
-        values: &'v Values<'v>,
+        values: &'v EaValues<'v>,
         hashes: SetHashes,
     ) -> Self {
         let finder = Finder { inodes, blocks, values, distinct: values.distinct() };

@@ -1,100 +1,31 @@
-//! Inodes that hold the values of large xattrs: no name leads to them, but entries of xattrs do.
+//! The values of all EA inodes, checked against the entries that refer to them.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use rayon::prelude::*;
 
-use super::claims::Claim;
-use super::inodes::Inodes;
-use super::xattr::{self, StoredValue, StoredXattr, ValueInode, XattrBlocks};
+use super::blocks::XattrBlocks;
+use super::ea_inode::EaInode;
+use super::entries::{StoredValue, StoredXattr, ValueInode};
 use crate::error::{Location, Problem, Result, Structure};
-use crate::map::{self, Budget, RawInode};
 use crate::ondisk::features::Incompat;
-use crate::ondisk::inode::{InodeFlags, S_IFREG};
 use crate::ondisk::xattr as disk;
+use crate::read::inodes::Inodes;
 use crate::source::Source;
-use crate::tree::{QuotaUsage, Run};
-use crate::units::{BlockNr, InodeNr};
+use crate::tree::QuotaUsage;
+use crate::units::InodeNr;
 
-/// An inode that holds a value.
-#[derive(Debug)]
-pub struct EaInode {
-    /// Its number.
-    pub number: InodeNr,
-    size: usize,
-    /// The checksum of the value.
-    hash: u32,
-    /// The number of entries that refer to it.
-    references: u64,
-    /// `i_mtime`: in Lustre's form, the inode that it belongs to.
-    owner: u32,
-    generation: u32,
-    runs: Vec<Run>,
-}
-
-/// The values of all such inodes.
+/// The values of all EA inodes.
 #[derive(Debug, Default)]
-pub struct Values<'a> {
+pub struct EaValues<'a> {
     inodes: Vec<EaInode>,
     values: Vec<Cow<'a, [u8]>>,
     /// For each inode, a number that inodes with equal values share.
     distinct: Vec<usize>,
 }
 
-/// Whether an inode holds a value.
-pub fn is_one(source: &Source<'_>, raw: &RawInode<'_>) -> bool {
-    source.features().incompat.contains(Incompat::EA_INODE)
-        && raw.decode().fields.flags().contains(InodeFlags::EA_INODE)
-}
-
-/// Reads an inode that holds a value, but not the value.
-pub fn read(
-    source: &Source<'_>,
-    budget: &Budget,
-    raw: &RawInode<'_>,
-    claims: &mut Vec<Claim>,
-) -> Result<EaInode> {
-    let inode = raw.decode();
-    let at = || Location::of(Structure::EaInode).inode(raw.number);
-    let alien = inode.fields.flags()
-        - InodeFlags::USER
-        - InodeFlags::EXTENTS
-        - InodeFlags::HUGE_FILE
-        - InodeFlags::EA_INODE;
-    if inode.fields.format() != S_IFREG || inode.fields.i_links_count.get() != 1 || !alien.is_empty() {
-        return Err(at().wrong("is not a plain file with one link"));
-    }
-    if raw.number < source.geometry.first_inode {
-        return Err(at().wrong("is reserved"));
-    }
-    let mut xattrs = Vec::new();
-    let inline_data = xattr::in_body(source, &inode, &mut xattrs)?;
-    if inode.fields.file_acl() != 0 || !xattrs.is_empty() || inline_data.is_some() {
-        return Err(at().wrong("has xattrs of its own"));
-    }
-    let map = map::read(source, budget, &inode)?;
-    let size = usize::try_from(inode.fields.size()).ok().filter(|size| *size <= disk::VALUE_MAX);
-    let Some(size) = size else {
-        return Err(at().value("i_size", inode.fields.size(), format!("at most {}", disk::VALUE_MAX)));
-    };
-    let blocks = source.geometry.blocks_of_bytes(size as u64);
-    if map.dense_blocks() != Some(blocks) {
-        return Err(at().wrong(format!("does not have exactly the {blocks} blocks that its size asks for")));
-    }
-    claims.extend(Claim::of_map(raw.number, &map));
-    Ok(EaInode {
-        number: raw.number,
-        size,
-        hash: inode.fields.i_atime.get(),
-        references: u64::from(inode.fields.i_ctime.get()) << 32 | u64::from(inode.fields.l_i_version.get()),
-        owner: inode.fields.i_mtime.get(),
-        generation: inode.fields.i_generation.get(),
-        runs: map.runs.into_vec(),
-    })
-}
-
-/// An entry that refers to a value: who has it, and what it says.
+/// An entry that refers to an EA inode: who has it, and what it says.
 struct Reference<'r, 'a> {
     from: InodeNr,
     generation: u32,
@@ -104,43 +35,22 @@ struct Reference<'r, 'a> {
 
 /// Reads all values, checks them and the entries that refer to them, and tells each inode what its
 /// values are charged to it. No two inodes may claim a block.
-pub fn values<'a>(
+///
+/// # Errors
+///
+/// `Corrupt`, naming the inode that holds or has a value.
+pub fn read<'a>(
     source: &Source<'a>,
     ea_inodes: Vec<EaInode>,
     inodes: &mut Inodes<'_>,
     blocks: &XattrBlocks<'_>,
     of_orphans: &[(InodeNr, ValueInode)],
-) -> Result<Values<'a>> {
+) -> Result<EaValues<'a>> {
     if !source.features().incompat.contains(Incompat::EA_INODE) {
-        return Ok(Values::default());
+        return Ok(EaValues::default());
     }
-    let mut values = Values { inodes: ea_inodes, ..Values::default() };
-    let mut users = vec![0_u64; values.inodes.len()];
-    // Lustre's form has no checksum, but names the one inode that the value belongs to.
-    let mut by_lustre = vec![false; values.inodes.len()];
-    for reference in references(inodes, blocks) {
-        let (index, lustre) = values.check(&reference)?;
-        users[index] += 1;
-        by_lustre[index] |= lustre;
-    }
-    for (orphan, value) in of_orphans {
-        users[values.index(*orphan, value.number)?] += 1;
-    }
-    for (index, inode) in values.inodes.iter().enumerate() {
-        let expected = if by_lustre[index] { 1 } else { inode.references };
-        if users[index] == 0 {
-            let at = Location::of(Structure::EaInode).inode(inode.number);
-            return Err(at.wrong("is in use, but no xattr refers to it"));
-        }
-        if users[index] != expected {
-            let at = Location::of(Structure::EaInode).inode(inode.number);
-            return Err(at.value(
-                "the number of references",
-                expected,
-                format!("{}, the entries that refer to it", users[index]),
-            ));
-        }
-    }
+    let mut values = EaValues { inodes: ea_inodes, ..EaValues::default() };
+    let by_lustre = values.check_references(inodes, blocks, of_orphans)?;
     values.values = values
         .inodes
         .par_iter()
@@ -187,7 +97,7 @@ fn references<'r, 'a>(
     })
 }
 
-impl<'a> Values<'a> {
+impl<'a> EaValues<'a> {
     /// The numbers of the inodes, in order.
     pub fn numbers(&self) -> impl Iterator<Item = InodeNr> + use<'_> {
         self.inodes.iter().map(|inode| inode.number)
@@ -216,6 +126,42 @@ impl<'a> Values<'a> {
         };
         let index = self.inodes.binary_search_by_key(&value.number, |inode| inode.number).ok()?;
         self.distinct.get(index).copied()
+    }
+
+    /// Checks all entries that refer to values, and that each inode has as many as it says. Returns for each
+    /// inode whether it has Lustre's form.
+    fn check_references(
+        &self,
+        inodes: &Inodes<'_>,
+        blocks: &XattrBlocks<'_>,
+        of_orphans: &[(InodeNr, ValueInode)],
+    ) -> Result<Vec<bool>> {
+        let mut users = vec![0_u64; self.inodes.len()];
+        // Lustre's form has no checksum, but names the one inode that the value belongs to.
+        let mut by_lustre = vec![false; self.inodes.len()];
+        for reference in references(inodes, blocks) {
+            let (index, lustre) = self.check(&reference)?;
+            users[index] += 1;
+            by_lustre[index] |= lustre;
+        }
+        for (orphan, value) in of_orphans {
+            users[self.index(*orphan, value.number)?] += 1;
+        }
+        for (index, inode) in self.inodes.iter().enumerate() {
+            let at = || Location::of(Structure::EaInode).inode(inode.number);
+            let expected = if by_lustre[index] { 1 } else { inode.references };
+            if users[index] == 0 {
+                return Err(at().wrong("is in use, but no xattr refers to it"));
+            }
+            if users[index] != expected {
+                return Err(at().value(
+                    "the number of references",
+                    expected,
+                    format!("{}, the entries that refer to it", users[index]),
+                ));
+            }
+        }
+        Ok(by_lustre)
     }
 
     fn index(&self, from: InodeNr, number: InodeNr) -> Result<usize> {
@@ -248,35 +194,5 @@ impl<'a> Values<'a> {
             return Ok((index, true));
         }
         Err(at().corrupt(Problem::Checksum { found: value.hash, expected: hash(false) }))
-    }
-}
-
-impl EaInode {
-    /// The value; its checksum is right if it is `checked`.
-    fn value<'a>(&self, source: &Source<'a>, checked: bool) -> Result<Cow<'a, [u8]>> {
-        let mut parts = Vec::new();
-        for run in &self.runs {
-            let std::ops::Range { start: mut block, end } = run.blocks();
-            while block < end {
-                let part = source.together(BlockNr(block), end - block);
-                let part = part.expect("the file's map was read, and names blocks of the image");
-                block += (part.len() / source.geometry.block_size) as u64;
-                parts.push(part);
-            }
-        }
-        let value = match parts[..] {
-            [part] => Cow::Borrowed(&part[..self.size.min(part.len())]),
-            _ => {
-                let mut bytes = parts.concat();
-                bytes.truncate(self.size);
-                Cow::Owned(bytes)
-            }
-        };
-        let expected = source.checksums.xattr_value(&value);
-        if checked && expected != self.hash {
-            let at = Location::of(Structure::EaInode).inode(self.number);
-            return Err(at.corrupt(Problem::Checksum { found: self.hash, expected }));
-        }
-        Ok(value)
     }
 }
