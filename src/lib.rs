@@ -20,12 +20,14 @@ pub mod error;
 pub mod explain;
 pub mod form;
 pub mod geometry;
+mod leftovers;
 pub mod manifest;
 mod map;
 mod mentions;
 pub mod observe;
 pub mod occupancy;
 pub mod ondisk;
+mod places;
 pub mod plan;
 pub mod policy;
 pub mod read;
@@ -234,11 +236,11 @@ impl<'p, 'a> Prepared<'p, 'a> {
         let (plan, (stale_blocks, warnings, segments)) = rayon::join(
             || plan::plan(source, &reading, &survey, &options),
             || {
-                let free = read::leftovers::free_blocks(source, claims.claimed(&reading.tree.runs));
+                let free = leftovers::free_blocks(source, claims.claimed(&reading.tree.runs));
                 // Nobody asks for them again, and there may be many.
                 drop(claims);
                 let segments = plan::Identity::segments(source, &reading.tree, options.uuid);
-                (read::leftovers::count(&free), account::bound_xattrs(&reading.tree), segments)
+                (leftovers::count(&free), account::bound_xattrs(&reading.tree), segments)
             },
         );
         let plan = plan?;

@@ -6,12 +6,13 @@ use zerocopy::IntoBytes;
 
 use super::Side;
 use super::walk::Step;
+use crate::leftovers;
 use crate::ondisk::group_descriptor::GroupDescriptor;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::superblock::Superblock;
+use crate::places::Places;
 use crate::policy::UuidPolicy;
-use crate::read::places::Places;
-use crate::read::{self, StoredDirectory, leftovers};
+use crate::read::{self, StoredDirectory};
 use crate::tree::NodeId;
 use crate::units::InodeNr;
 use crate::words;

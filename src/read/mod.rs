@@ -12,14 +12,13 @@ mod image;
 mod inode;
 mod inode_index;
 mod inodes;
-pub mod leftovers;
 mod live_inodes;
 mod paths;
-pub mod places;
 mod reading;
 mod special;
 mod xattr;
 
+pub use claims::{Claimed, Claims};
 pub use directory::{StoredDirectory, stored};
 pub use reading::Reading;
 pub use special::orphans::Orphans;

@@ -4,11 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::claims::Claimed;
-use super::places::Places;
-use super::reading::Reading;
 use crate::bytes::is_zero;
 use crate::ondisk::inode::Inode;
+use crate::places::Places;
+use crate::read::{Claimed, Reading};
 use crate::recover::JournalPlace;
 use crate::source::Source;
 use crate::tree::{Kind, NodeId, Tree};
@@ -55,7 +54,7 @@ fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range
     }
 }
 
-/// Blocks of the journal behind its superblock that hold something.
+/// Blocks of the journal after its superblock that hold something.
 pub fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
     let mut found = Vec::new();
     // A journal that can't be read was refused before.
@@ -98,7 +97,7 @@ fn unused_in_group(source: &Source<'_>, group: GroupNr) -> Vec<InodeNr> {
     found
 }
 
-/// Regular files whose last block holds something behind their end.
+/// Regular files whose last block holds something after their end.
 pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
     let size = source.geometry.block_size as u64;
     let has_slack = |id: &NodeId| {
@@ -119,13 +118,14 @@ pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
     tree.ids().collect::<Vec<_>>().into_par_iter().with_min_len(256).filter(has_slack).collect()
 }
 
-/// Symlinks whose target has a block that holds something behind it.
+/// Symlinks whose target has a block that holds something after it.
 pub fn symlinks_with_slack(source: &Source<'_>, reading: &Reading, places: &Places) -> Vec<NodeId> {
     let Reading { tree, inodes, .. } = reading;
     let has_slack = |id: &NodeId| {
         let Kind::Symlink(target) = tree.node(*id).kind else { return false };
-        let [(_, block, _)] = places.of_inode(inodes[id.index()])[..] else { return false };
-        let slack = source.block(BlockNr(block)).and_then(|block| block.get(tree.text(target).len()..));
+        let [extent] = places.of_inode(inodes[id.index()])[..] else { return false };
+        let slack =
+            source.block(BlockNr(extent.start)).and_then(|block| block.get(tree.text(target).len()..));
         slack.is_some_and(|slack| !is_zero(slack))
     };
     tree.ids().collect::<Vec<_>>().into_par_iter().with_min_len(256).filter(has_slack).collect()

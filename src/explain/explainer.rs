@@ -1,4 +1,4 @@
-//! What of an image canonicalization rewrites, and where it came from.
+//! Goes through everything in an image that is rewritten, kind by kind.
 
 use std::ops::Range;
 
@@ -7,91 +7,20 @@ use uuid::Uuid;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::U32;
 
-use crate::check::{self, CompareSink};
-use crate::error::Result;
+use super::finding::{Cause, Finding};
 use crate::form;
-use crate::observe::Observer;
+use crate::leftovers;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::superblock::Superblock;
+use crate::places::{ContentExtent, Places, joined};
 use crate::plan::Plan;
 use crate::policy::{Options, UuidPolicy};
-use crate::read::places::{Places, joined};
-use crate::read::{self, Reading, leftovers};
-use crate::recover::{self, Recovery};
+use crate::read::{self, Reading};
+use crate::recover::Recovery;
 use crate::report::Difference;
-use crate::source::{Input, Source};
+use crate::source::Source;
 use crate::tree::{Kind, NodeId, Text};
-use crate::words;
-use crate::write::Order;
-use crate::{Prepared, words::hexadecimal};
-
-/// Where something in an image came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Cause {
-    /// mke2fs took it at random.
-    Random,
-    /// The time at which the image was made.
-    Clock,
-    /// A mount left it.
-    Mount,
-    /// Files that were deleted left it.
-    Deleted,
-    /// The order in which files were written.
-    Order,
-    /// How the program that wrote it stores things.
-    Writer,
-    /// The options ask for something else.
-    Options,
-    /// All else that has to change, as checksums and counts do.
-    Consequence,
-}
-
-impl Cause {
-    /// A word for programs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Random => "random",
-            Self::Clock => "clock",
-            Self::Mount => "mount",
-            Self::Deleted => "deleted",
-            Self::Order => "order",
-            Self::Writer => "writer",
-            Self::Options => "options",
-            Self::Consequence => "consequence",
-        }
-    }
-
-    /// The cause in words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Random => "chosen at random by mke2fs",
-            Self::Clock => "taken from the clock",
-            Self::Mount => "left by a mount",
-            Self::Deleted => "left by deleted files",
-            Self::Order => "the order in which files were written",
-            Self::Writer => "choices of the program that wrote it",
-            Self::Options => "what the options ask for",
-            Self::Consequence => "what all this comes down to",
-        }
-    }
-}
-
-/// Something that is rewritten.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Where it came from.
-    pub cause: Cause,
-    /// A word for programs.
-    pub kind: &'static str,
-    /// What it is, in words.
-    pub what: &'static str,
-    /// How many of it there are.
-    pub count: u64,
-    /// The first of them, or of the groups that they come in.
-    pub examples: Vec<String>,
-    /// Whether there would be more examples.
-    pub more: bool,
-}
+use crate::words::{self, hexadecimal};
 
 /// Fields of the superblock that are history, by what they are.
 const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
@@ -133,44 +62,8 @@ const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
     (Cause::Random, "seeds", "seeds of hashes and checksums", &["s_hash_seed", "s_checksum_seed"]),
 ];
 
-/// Finds everything in an image that is rewritten, by its cause, with at most `limit` examples of each.
-///
-/// # Errors
-///
-/// See [`crate::Error`].
-pub fn explain(
-    input: &Input<'_>,
-    options: &Options,
-    limit: usize,
-    observer: &dyn Observer,
-) -> Result<(Vec<String>, Vec<Finding>)> {
-    let recovery = recover::recover(input)?;
-    let source = Source::open(input.clone(), &recovery.overlay)?;
-    let read = crate::read_tree(&source, &recovery, options, observer)?;
-    let before = Before::of(&source, &read.1);
-    let prepared = Prepared::of(&source, &recovery, read, observer)?;
-    let Prepared { reading, plan, .. } = &prepared;
-    let sink = CompareSink::new(input.clone(), usize::MAX);
-    let report = &prepared.write(Order::Any, &sink, observer)?;
-    let parents = reading.tree.parents();
-    let source = &source;
-    let mut explainer =
-        Explainer { source, reading, plan, before, options, parents, limit, findings: Vec::new() };
-    explainer.superblock(report.new_uuid);
-    explainer.inodes();
-    explainer.content(report.blocks_punched);
-    explainer.leftovers(&recovery);
-    explainer.directories();
-    explainer.layout();
-    explainer.clamped(report.times_changed);
-    explainer.structures(&check::differences(source, &reading.tree, plan, sink));
-    let mut findings = explainer.findings;
-    findings.sort_by_key(|finding| finding.cause);
-    Ok((report.warnings.clone(), findings))
-}
-
 /// What only an image tells that was not surveyed yet.
-struct Before {
+pub struct Before {
     places: Places,
     /// Blocks that nothing claims, but that hold something.
     free: Vec<Range<u64>>,
@@ -179,7 +72,8 @@ struct Before {
 }
 
 impl Before {
-    fn of(source: &Source<'_>, reading: &Reading) -> Self {
+    /// Looks for it in an image.
+    pub fn of(source: &Source<'_>, reading: &Reading) -> Self {
         let places = Places::of(reading);
         Self {
             free: leftovers::free_blocks(source, reading.claimed()),
@@ -190,16 +84,24 @@ impl Before {
     }
 }
 
-struct Explainer<'e, 'a> {
-    source: &'e Source<'a>,
-    reading: &'e Reading,
-    plan: &'e Plan,
-    before: Before,
-    options: &'e Options,
+/// Finds what is rewritten, and keeps it.
+pub struct Explainer<'e, 'a> {
+    /// The image.
+    pub source: &'e Source<'a>,
+    /// What was read of it.
+    pub reading: &'e Reading,
+    /// The plan of its canonical form.
+    pub plan: &'e Plan,
+    /// What was looked for before the survey.
+    pub before: Before,
+    /// The options that the plan follows.
+    pub options: &'e Options,
     /// The directory and the name of each node.
-    parents: Vec<Option<(NodeId, Text)>>,
-    limit: usize,
-    findings: Vec<Finding>,
+    pub parents: Vec<Option<(NodeId, Text)>>,
+    /// How many examples each finding has, at most.
+    pub limit: usize,
+    /// What was found.
+    pub findings: Vec<Finding>,
 }
 
 impl Explainer<'_, '_> {
@@ -246,7 +148,8 @@ impl Explainer<'_, '_> {
         ids.into_par_iter().with_min_len(64).filter(|id| test(*id)).collect()
     }
 
-    fn superblock(&mut self, uuid: [u8; 16]) {
+    /// Compares the superblock; `uuid` is the new one.
+    pub fn superblock(&mut self, uuid: [u8; 16]) {
         let (before, after) = (&self.source.superblock, &self.plan.superblock);
         if before.s_uuid != uuid {
             let uuids = [before.s_uuid, uuid].map(|uuid| Uuid::from_bytes(uuid).to_string());
@@ -303,7 +206,8 @@ impl Explainer<'_, '_> {
         self.source.inode(self.reading.inodes[id.index()]).map(Inode::decode)
     }
 
-    fn inodes(&mut self) {
+    /// Compares the fields and numbers of inodes.
+    pub fn inodes(&mut self) {
         let tree = &self.reading.tree;
         let wide = self.source.geometry.has_wide_inodes();
         let asked = self.options.epoch.is_some();
@@ -344,7 +248,7 @@ impl Explainer<'_, '_> {
     }
 
     /// The times of files that the options change.
-    fn clamped(&mut self, count: u64) {
+    pub fn clamped(&mut self, count: u64) {
         if count == 0 {
             return;
         }
@@ -359,13 +263,12 @@ impl Explainer<'_, '_> {
     }
 
     /// Where content lies, and what of it needs no blocks.
-    fn content(&mut self, punched: u64) {
+    pub fn content(&mut self, punched: u64) {
         let places = std::mem::take(&mut self.before.places);
         let of_node = |id: NodeId| {
             let before = places.of_inode(self.reading.inodes[id.index()]);
             let extents = self.plan.layout.extents(self.plan.layout.nodes[id.index()]).iter();
-            let after = extents.map(|extent| (extent.logical, extent.physical().0, u64::from(extent.count)));
-            (before, joined(after))
+            (before, joined(extents.map(ContentExtent::of)))
         };
         let moved = self.nodes(|id| {
             let (before, after) = of_node(id);
@@ -378,7 +281,7 @@ impl Explainer<'_, '_> {
         self.add_nodes(Cause::Order, "placement", "files and directories in other blocks", &moved);
         let what = "files and directories in more pieces than they need";
         self.add_nodes(Cause::Order, "fragmentation", what, &scattered);
-        let count = |places: &[(u32, u64, u64)]| places.iter().map(|place| place.2).sum::<u64>();
+        let count = |extents: &[ContentExtent]| extents.iter().map(|extent| extent.count).sum::<u64>();
         let tree = &self.reading.tree;
         let sparse = self.nodes(|id| {
             let (before, after) = of_node(id);
@@ -395,7 +298,8 @@ impl Explainer<'_, '_> {
         self.add_nodes(Cause::Deleted, "large-directories", what, &large);
     }
 
-    fn leftovers(&mut self, recovery: &Recovery<'_>) {
+    /// What deleted files and mounts left.
+    pub fn leftovers(&mut self, recovery: &Recovery<'_>) {
         let (source, reading) = (self.source, self.reading);
         let free = std::mem::take(&mut self.before.free);
         let count = leftovers::count(&free);
@@ -426,7 +330,8 @@ impl Explainer<'_, '_> {
         self.add(Cause::Mount, "transactions", what, transactions, []);
     }
 
-    fn directories(&mut self) {
+    /// Compares the blocks of directories.
+    pub fn directories(&mut self) {
         let (source, reading, tree) = (self.source, self.reading, &self.reading.tree);
         let stored = |id: NodeId| {
             let is_one = tree.node(id).kind.is_directory();
@@ -452,7 +357,8 @@ impl Explainer<'_, '_> {
         self.add_nodes(Cause::Order, "directory-order", what, &unordered);
     }
 
-    fn layout(&mut self) {
+    /// Compares where groups have their bitmaps and inode tables.
+    pub fn layout(&mut self) {
         let groups = self.source.descriptors.iter().zip(&self.plan.groups).zip(0_u32..);
         let moved = groups.filter(|((descriptor, places), _)| {
             descriptor.block_bitmap() != places.block_bitmap
@@ -465,7 +371,7 @@ impl Explainer<'_, '_> {
     }
 
     /// What of the image differs from the canonical one, whatever the cause.
-    fn structures(&mut self, differences: &[Difference]) {
+    pub fn structures(&mut self, differences: &[Difference]) {
         let mut kinds: Vec<(&str, u64, u64)> = Vec::new();
         for difference in differences {
             match kinds.last_mut() {
