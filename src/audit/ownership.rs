@@ -10,9 +10,9 @@ use super::{ensure, wrong};
 use crate::error::{Error, Result};
 use crate::ondisk::features::{Compat, Incompat};
 use crate::plan::{FileLayout, Plan};
-use crate::read::{Specials, Usage};
+use crate::read::Specials;
 use crate::survey::StoredTree;
-use crate::tree::{Kind, NodeId, Tree};
+use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
 
 /// Nodes that one task checks.
 const NODES: usize = 4096;
@@ -193,10 +193,10 @@ fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut Clai
 }
 
 /// What an inode is charged for clusters of its own, its block of xattrs, and its EA inodes.
-pub fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> Usage {
+pub fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> QuotaUsage {
     let bytes = plan.geometry.cluster_bytes();
     let block = plan.xattrs.block_of(id);
-    let mut usage = Usage { inodes: 1, bytes: (clusters + u64::from(block.is_some())) * bytes };
+    let mut usage = QuotaUsage { inodes: 1, bytes: (clusters + u64::from(block.is_some())) * bytes };
     if !plan.xattrs.values.is_empty() {
         let in_block = block.into_iter().flat_map(|block| plan.xattrs.block_part(tree, block.split));
         for (xattr, _) in

@@ -17,8 +17,7 @@ use crate::ondisk::bitmap;
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::Superblock;
-use crate::read::Usage;
-use crate::tree::{NodeId, Tree};
+use crate::tree::{NodeId, QuotaUsage, Tree};
 use crate::units::{GroupNr, fits};
 
 /// Everything that the output will be, but for the bytes.
@@ -60,12 +59,12 @@ impl Plan {
     /// What is charged to a node: the blocks that are allocated for it, in whole clusters (its content,
     /// its own map and its xattr block, which counts in full for each inode that shares it), and
     /// the values of its xattrs in inodes of their own. `i_blocks` tells of the bytes.
-    pub fn usage_of(&self, tree: &Tree, node: NodeId) -> Usage {
+    pub fn usage_of(&self, tree: &Tree, node: NodeId) -> QuotaUsage {
         let size = self.geometry.block_bytes();
         let cluster = self.geometry.blocks_per_cluster;
         let xattrs = u64::from(self.xattrs.block_of(node).is_some()) * cluster;
         let blocks = self.layout.blocks(self.layout.nodes[node.index()]) + xattrs;
-        let mut usage = Usage { inodes: 1, bytes: blocks * size };
+        let mut usage = QuotaUsage { inodes: 1, bytes: blocks * size };
         usage.add(self.xattrs.charge(tree, node, cluster * size));
         usage
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::xattr_plan::XattrPlan;
 use crate::ondisk::quota::{BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QuotaType, slot};
-use crate::read::{Limits, QuotaFile, Usage};
-use crate::tree::{Kind, NodeId, Tree};
+use crate::read::{Limits, QuotaFile};
+use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
 
 /// A quota file of the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct QuotaEntry {
     /// What it may use.
     pub limits: Limits,
     /// What it uses.
-    pub usage: Usage,
+    pub usage: QuotaUsage,
 }
 
 /// What a block of a quota file holds.
@@ -57,7 +57,7 @@ impl QuotaPlan {
                 last = Some(owner);
             }
         }
-        let usage = Usage::default();
+        let usage = QuotaUsage::default();
         let entries = entries.into_iter().map(|(id, limits)| QuotaEntry { id, limits, usage }).collect();
         let mut plan = Self {
             kind: file.kind,
@@ -92,7 +92,7 @@ impl QuotaPlan {
     }
 
     /// Charges an id, which must be one of the entries.
-    pub fn charge(&mut self, id: u32, usage: Usage) {
+    pub fn charge(&mut self, id: u32, usage: QuotaUsage) {
         if let Ok(index) = self.entries.binary_search_by_key(&id, |entry| entry.id) {
             self.entries[index].usage.add(usage);
         }

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use super::xattr_split::Split;
-use crate::read::Usage;
-use crate::tree::{NodeId, Text, Tree, Xattr, XattrSetId};
+use crate::tree::{NodeId, QuotaUsage, Text, Tree, Xattr, XattrSetId};
 
 /// The index of a split in the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,8 +101,8 @@ impl XattrPlan {
 
     /// What a node is charged for its values in inodes of their own: each in whole clusters, and an
     /// inode, however many entries share it. Both `i_blocks` and quotas count it.
-    pub fn charge(&self, tree: &Tree, node: NodeId, cluster_bytes: u64) -> Usage {
-        let mut charge = Usage::default();
+    pub fn charge(&self, tree: &Tree, node: NodeId, cluster_bytes: u64) -> QuotaUsage {
+        let mut charge = QuotaUsage::default();
         if self.values.is_empty() {
             return charge;
         }
@@ -111,7 +110,7 @@ impl XattrPlan {
         for (xattr, value) in self.body_part(tree, node).chain(in_block.into_iter().flatten()) {
             if value.is_some() {
                 let bytes = tree.text(xattr.value).len() as u64;
-                charge.add(Usage { inodes: 1, bytes: bytes.next_multiple_of(cluster_bytes) });
+                charge.add(QuotaUsage { inodes: 1, bytes: bytes.next_multiple_of(cluster_bytes) });
             }
         }
         charge

@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use super::claims::Claimed;
-use super::inode::ReadInode;
-use super::inode_table::check_checksum;
+use super::inodes::ReadInode;
 use crate::bytes::is_zero;
+use crate::map::DecodedInode;
 use crate::ondisk::bitmap;
 use crate::ondisk::features::Compat;
 use crate::ondisk::inode::Inode;
@@ -95,10 +95,8 @@ fn reserved_checksums(source: &Source<'_>) -> Option<String> {
     let reserved = (1..source.geometry.first_inode.0).map(InodeNr);
     let unused = reserved.filter_map(|number| Some((number, source.inode_slot(number)?)));
     let wrong = unused.filter(|(number, bytes)| {
-        let inode = Inode::decode(bytes);
-        inode.i_links_count.get() == 0
-            && !is_zero(bytes)
-            && check_checksum(source, *number, &inode, bytes).is_err()
+        let inode = DecodedInode::new(*number, bytes);
+        inode.fields.i_links_count.get() == 0 && !is_zero(bytes) && inode.check_checksum(source).is_err()
     });
     let count = wrong.count();
     (count > 0).then(|| format!("the checksums of {count} reserved inodes not in use were wrong; recomputed"))

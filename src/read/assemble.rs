@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::directory::{RawEntry, ReadDirectory};
-use super::index::Index;
+use super::directory::ReadDirectory;
+use super::inode_index::InodeIndex;
 use super::inodes::Inodes;
-use super::xattr_sets::Alike;
+use super::xattr::sets::Alike;
 use crate::error::{Location, Result, Structure, shown};
+use crate::map::directory::RawEntry;
 use crate::ondisk::dir_entry;
 use crate::ondisk::features::{Incompat, RoCompat};
 use crate::ondisk::inode::{InodeFlags, LINK_MAX, S_IFDIR, S_IFMT, Timestamp};
@@ -23,7 +24,7 @@ pub struct Assembled {
 
 /// The name, links and place that an inode was found to have.
 #[derive(Clone, Copy)]
-struct Found {
+struct FoundInode {
     /// The mode, here too, since each name asks for it.
     mode: u16,
     /// `NOWHERE` as long as it has none.
@@ -36,7 +37,7 @@ struct Found {
     entries: u32,
 }
 
-impl Found {
+impl FoundInode {
     /// Tells a node its links and entries.
     fn complete(&self, node: &mut Node) {
         node.links = self.names;
@@ -60,9 +61,9 @@ const NOWHERE: NodeId = NodeId(u32::MAX);
 struct Assembler<'s, 'a> {
     source: &'s Source<'a>,
     inodes: &'s Inodes<'a>,
-    numbers: Index,
+    numbers: InodeIndex,
     directories: HashMap<InodeNr, ReadDirectory<'a>>,
-    found: Vec<Found>,
+    found: Vec<FoundInode>,
     /// For each node, the index of its inode; `MISSING` for a `lost+found` that is not there.
     order: Vec<u32>,
     tree: Tree,
@@ -72,7 +73,8 @@ struct Assembler<'s, 'a> {
 /// Builds the tree.
 pub fn assemble<'s, 'a>(
     source: &'s Source<'a>,
-    (inodes, mut tree): (&'s Inodes<'a>, Tree),
+    inodes: &'s Inodes<'a>,
+    mut tree: Tree,
     directories: Vec<ReadDirectory<'a>>,
     mut alike: Alike<'_>,
 ) -> Result<Assembled> {
@@ -80,9 +82,9 @@ pub fn assemble<'s, 'a>(
     let mut assembler = Assembler {
         source,
         inodes,
-        numbers: Index::new(inodes.list.iter().map(|inode| inode.number).collect()),
+        numbers: InodeIndex::new(inodes.list.iter().map(|inode| inode.number).collect()),
         directories: directories.into_iter().map(|directory| (directory.number, directory)).collect(),
-        found: inodes.list.iter().map(|inode| Found::of_mode(inode.mode)).collect(),
+        found: inodes.list.iter().map(|inode| FoundInode::of_mode(inode.mode)).collect(),
         order: Vec::with_capacity(inodes.list.len() + 1),
         tree,
         untyped: 0,
@@ -302,7 +304,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 
     /// Stores what lies in inodes, and the targets of symlinks.
-    fn add_texts(&mut self, found: &[Found]) {
+    fn add_texts(&mut self, found: &[FoundInode]) {
         for (inode, found) in self.inodes.list.iter().zip(found) {
             // The entries of a directory are in the tree.
             let Some(parts) = self.inodes.parts_of(inode).filter(|_| !inode.is_directory()) else { continue };
@@ -316,7 +318,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
 }
 
 /// Puts nodes, which have the order of their inodes, into that of the tree, and tells them what was found.
-fn order_nodes(nodes: &mut Vec<Node>, order: &[u32], found: &[Found]) {
+fn order_nodes(nodes: &mut Vec<Node>, order: &[u32], found: &[FoundInode]) {
     let missing = u32::try_from(nodes.len()).expect("fits: inodes have numbers of 32 bits");
     if order[NodeId::LOST_FOUND.index()] == MISSING {
         nodes.push(missing_lost_found());

@@ -1,7 +1,7 @@
 //! Fast commits: which of them count. What they say is done by `fast_commit_replay`.
 
-use super::Journal;
 use super::fast_commit_replay::Replay;
+use super::journal::Journal;
 use crate::error::{Error, Result};
 use crate::ondisk::checksum::crc32c;
 use crate::ondisk::fast_commit::{
@@ -23,7 +23,7 @@ pub fn replay<'a>(
     sequence: u32,
 ) -> Result<(FastCommits<'a>, u64)> {
     let inode_size = source.geometry.inode_size;
-    let count = Scan::new(sequence).run(journal, inode_size)?;
+    let count = FastCommitScan::new(sequence).run(journal, inode_size)?;
     let mut replay = Replay::new(source);
     let blocks = journal.fast_commit_area();
     let records = blocks.flat_map(|place| {
@@ -38,7 +38,7 @@ pub fn replay<'a>(
 }
 
 /// The first pass: how many records belong to whole fast commits.
-struct Scan {
+struct FastCommitScan {
     /// The transaction that the fast commits are a part of.
     sequence: u32,
     /// Records so far, and those up to the last tail that was right.
@@ -57,7 +57,7 @@ enum Next {
 /// What a look at a record gives, or why no record counts.
 type Looked = std::result::Result<Next, &'static str>;
 
-impl Scan {
+impl FastCommitScan {
     fn new(sequence: u32) -> Self {
         Self { sequence, seen: 0, whole: 0, sum: 0 }
     }
