@@ -2,6 +2,9 @@
 
 use std::io::{self, Write as _, stderr, stdout};
 
+/// The name of standard output in messages.
+pub const STANDARD_OUTPUT: &str = "standard output";
+
 /// Prints a line to standard error. Write errors are ignored: there is nowhere left to report them.
 pub fn tell(line: &str) {
     let _ = writeln!(stderr(), "{line}");

@@ -1,18 +1,16 @@
-//! What the library leaves to its caller: arguments, files, the terminal, and the environment.
+//! The command-line interface: arguments, I/O, progress, reports. docs/architecture.md has a table of the files.
 
 pub mod args;
 pub mod bmap;
 pub mod commands;
 pub mod console;
-pub mod diff;
 pub mod exit_code;
 pub mod failure;
 pub mod format;
 pub mod generate;
 pub mod guard;
 pub mod help;
-pub mod html;
-pub mod input;
+pub mod image;
 pub mod json;
 #[allow(unsafe_code)]
 pub mod map;

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile};
 
 use super::failure::About as _;
-use super::input::Image;
+use super::image::Image;
 use super::signals::Temporary;
 use super::target::Target;
 
@@ -309,12 +309,12 @@ mod tests {
     use crate::cli::failure;
     use std::os::unix::fs::FileExt as _;
 
-    struct Scene {
+    struct Folder {
         directory: tempfile::TempDir,
         image: Image,
     }
 
-    impl Scene {
+    impl Folder {
         fn new(mode: u32) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("in.img");
@@ -354,7 +354,7 @@ mod tests {
         }
     }
 
-    const BOTH_WAYS: [fn(&Scene) -> Output; 2] = [Scene::new_output, Scene::named];
+    const BOTH_WAYS: [fn(&Folder) -> Output; 2] = [Folder::new_output, Folder::named];
 
     fn write(output: &Output) {
         output.file().write_all_at(b"new", 100).unwrap();
@@ -366,7 +366,7 @@ mod tests {
         rustix::process::umask(umask);
         // The mode of the input, and of the file that is replaced.
         for (mode, replaced) in [(0o640, None), (0o777, None), (0o444, Some(0o640)), (0o755, Some(0o600))] {
-            let scene = Scene::new(mode);
+            let scene = Folder::new(mode);
             for create in BOTH_WAYS {
                 if let Some(old) = replaced {
                     fs::write(scene.path("out.img"), "old").unwrap();
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn dropped_it_leaves_nothing() {
-        let scene = Scene::new(0o644);
+        let scene = Folder::new(0o644);
         for create in BOTH_WAYS {
             let output = create(&scene);
             write(&output);
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn where_it_can_t_get_its_name_it_leaves_nothing() {
-        let scene = Scene::new(0o644);
+        let scene = Folder::new(0o644);
         for create in BOTH_WAYS {
             let output = create(&scene);
             fs::create_dir(scene.path("out.img")).unwrap();
@@ -412,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_temporary_name_tells_whose_it_is() {
-        let scene = Scene::new(0o644);
+        let scene = Folder::new(0o644);
         let output = scene.named();
         assert!(scene.names()[0].starts_with(".ext4-canon-"), "{:?}", scene.names());
         drop(output);
@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn in_place_it_replaces_the_input() {
-        let scene = Scene::new(0o600);
+        let scene = Folder::new(0o600);
         let output = Output::create(Target::in_place(&scene.image).unwrap(), &scene.image).unwrap();
         write(&output);
         output.finish(true).unwrap();
@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn a_missing_directory_is_named() {
-        let scene = Scene::new(0o644);
+        let scene = Folder::new(0o644);
         let target = Target::beside(&scene.path("no/out.img"), &scene.image).unwrap();
         let line = failure::line(&Output::create(target, &scene.image).unwrap_err());
         assert!(line.starts_with(&scene.path("no").display().to_string()), "{line}");

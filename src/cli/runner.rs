@@ -16,7 +16,7 @@ use super::console;
 use super::exit_code::ExitCode;
 use super::failure::{self, About as _};
 use super::guard;
-use super::input::Image;
+use super::image::Image;
 use super::json::{self, ErrorJson, HeadJson};
 use super::progress::Progress;
 use super::signals;
@@ -101,7 +101,7 @@ fn report(task: &Task, warnings: &[String], outcome: &Outcome) -> ExitCode {
     match console::print(&outcome.text) {
         Ok(()) => outcome.code,
         Err(error) => {
-            console::tell(&format!("standard output: {error}"));
+            console::tell(&format!("{}: {error}", console::STANDARD_OUTPUT));
             ExitCode::Io
         }
     }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::failure::{About as _, Usage};
-use super::input::Image;
+use super::image::Image;
 use super::mounted::System;
 
 /// As many symbolic links as Linux follows in one path.

@@ -9,10 +9,11 @@ use clap::Args;
 
 use super::place::{AroundArgs, PlaceArgs, SizeArgs};
 use super::policy::PolicyArgs;
-use super::task::{CanonicalizeTask, Command, Generate, ImageFiles, Invocation, Settings, Task, Verbosity};
+use super::task::{
+    CanonicalizeTask, Command, Generate, ImageFiles, Invocation, STANDARD, Settings, Task, Verbosity,
+};
 use super::values::threads;
 use crate::cli::format::Format;
-use crate::cli::input::STANDARD;
 
 /// `ext4-canon` without a subcommand, as typed.
 #[derive(Args, Debug)]

@@ -13,11 +13,10 @@ use ext4_canon::policy::SizePolicy;
 use super::place::{AroundArgs, LengthArgs, PlaceArgs, SizeArgs};
 use super::policy::PolicyArgs;
 use super::task::{
-    CatTask, Command, CompareTask, DigestOf, DigestTask, ExplainTask, ImageFiles, LsTask, Settings, Task,
-    Verbosity,
+    CatTask, Command, CompareTask, DigestOf, DigestTask, ExplainTask, ImageFiles, LsTask, STANDARD, Settings,
+    Task, Verbosity,
 };
 use super::values::threads;
-use crate::cli::input::STANDARD;
 
 /// What else can be done, as typed.
 #[derive(Clap, Debug)]

@@ -10,7 +10,9 @@ use ext4_canon::disk::{Around, Selection};
 use ext4_canon::policy::UuidPolicy;
 
 use crate::cli::format::Format;
-use crate::cli::input::STANDARD;
+
+/// The name that stands for standard input, or for standard output.
+pub const STANDARD: &str = "-";
 
 /// What the process is to do.
 #[derive(Debug)]

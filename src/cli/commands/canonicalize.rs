@@ -15,10 +15,11 @@ use serde::Serialize;
 use super::reports::{self, FilesystemReport, ReportsJson};
 use crate::cli::args::{CanonicalizeTask, Verbosity};
 use crate::cli::bmap;
+use crate::cli::console::STANDARD_OUTPUT;
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::{About as _, Internal, Usage};
 use crate::cli::format::Format;
-use crate::cli::input::{Image, data_ranges};
+use crate::cli::image::{Image, data_ranges};
 use crate::cli::json::{self, HeadJson};
 use crate::cli::map::Map;
 use crate::cli::mounted::System;
@@ -29,8 +30,6 @@ use crate::cli::sparse;
 use crate::cli::stream::StreamSink;
 use crate::cli::target::Target;
 
-/// The name of standard output in messages.
-const STANDARD_OUTPUT: &str = "standard output";
 /// Error context.
 const WRITING: &str = "writing the output";
 const READING_AGAIN: &str = "reading it again";

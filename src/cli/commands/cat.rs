@@ -59,7 +59,7 @@ fn print(source: &Source<'_>, tree: &Tree, task: &CatTask, for_json: bool) -> Re
     }
     let mut out = stdout().lock();
     let printed = file.each_part(|bytes| out.write_all(bytes)).and_then(|()| out.flush());
-    console::unless_closed(printed).context("writing").about(Path::new("standard output"))?;
+    console::unless_closed(printed).context("writing").about(Path::new(console::STANDARD_OUTPUT))?;
     Ok(Vec::new())
 }
 

@@ -9,10 +9,9 @@ use ext4_canon::disk::Disk;
 use ext4_canon::words::hexadecimal;
 use serde::Serialize;
 
-use crate::cli::args::{DigestOf, DigestTask, ImageFiles, Verbosity};
+use crate::cli::args::{DigestOf, DigestTask, ImageFiles, STANDARD, Verbosity};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::{self, About as _, Usage};
-use crate::cli::input::STANDARD;
 use crate::cli::json::{self, ErrorJson, HeadJson};
 use crate::cli::runner::{Outcome, Runner};
 use crate::cli::sha256sum::{self, EXPECTED, Listed};

@@ -17,7 +17,7 @@ use super::failure::{self, About as _};
 pub fn run(what: Generate) -> ExitCode {
     let printed = text(what)
         .about(Path::new(env!("CARGO_PKG_NAME")))
-        .and_then(|text| console::print(text.as_bytes()).about(Path::new("standard output")));
+        .and_then(|text| console::print(text.as_bytes()).about(Path::new(console::STANDARD_OUTPUT)));
     match printed {
         Ok(()) => ExitCode::Done,
         Err(error) => {

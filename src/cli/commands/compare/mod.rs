@@ -1,5 +1,7 @@
 //! `compare`: whether two images have one canonical form, and if not, why not.
 
+mod diff;
+mod html;
 mod json;
 mod text;
 
@@ -11,11 +13,11 @@ use ext4_canon::compare::{self, Extra, PathDifference, compare};
 use ext4_canon::disk::{self, Disk, DiskComparison, Selection};
 use ext4_canon::{Input, occupancy};
 
+use self::html::Maps;
 use crate::cli::args::{CompareTask, Verbosity};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::{About as _, Usage};
-use crate::cli::html::{self, Maps};
-use crate::cli::input::Image;
+use crate::cli::image::Image;
 use crate::cli::json::HeadJson;
 use crate::cli::output::Output;
 use crate::cli::runner::{Outcome, Runner};

@@ -6,10 +6,10 @@ use std::path::Path;
 use ext4_canon::compare::{Attribute, Comparison, Detail, Ignored, PathDifference, SettingDifference};
 use ext4_canon::disk::DiskComparison;
 
-use crate::cli::diff::unified;
+use super::diff::unified;
 
 /// The answer in a word.
-pub fn match_word(matches: bool) -> &'static str {
+fn match_word(matches: bool) -> &'static str {
     if matches { "match" } else { "differ" }
 }
 

@@ -12,15 +12,13 @@ use ext4_canon::Input;
 use rustix::fs::{SeekFrom as Seek, seek};
 use rustix::io::Errno;
 
+use super::args::STANDARD;
 use super::failure::{About as _, Usage};
 use super::map::Map;
 use super::mounted::{Mounts, System};
 use super::sparse::{STORING, expand, is_sparse};
 use super::sparse_sums;
 use super::stream::spool;
-
-/// What stands for standard input, or for standard output.
-pub const STANDARD: &str = "-";
 
 const READING_SIZE: &str = "reading its size";
 const MAPPING: &str = "mapping it into memory";
