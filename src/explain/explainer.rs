@@ -12,7 +12,7 @@ use crate::form;
 use crate::leftovers;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::superblock::Superblock;
-use crate::places::{ContentExtent, Places, joined};
+use crate::places::{ContentExtent, ContentPlaces, joined};
 use crate::plan::Plan;
 use crate::policy::{Options, UuidPolicy};
 use crate::read::{self, Reading};
@@ -63,18 +63,18 @@ const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
 ];
 
 /// What only an image tells that was not surveyed yet.
-pub struct Before {
-    places: Places,
+pub struct BeforeSurvey {
+    places: ContentPlaces,
     /// Blocks that nothing claims, but that hold something.
     free: Vec<Range<u64>>,
     files_with_slack: Vec<NodeId>,
     symlinks_with_slack: Vec<NodeId>,
 }
 
-impl Before {
+impl BeforeSurvey {
     /// Looks for it in an image.
     pub fn of(source: &Source<'_>, reading: &Reading) -> Self {
-        let places = Places::of(reading);
+        let places = ContentPlaces::of(reading);
         Self {
             free: leftovers::free_blocks(source, reading.claimed()),
             files_with_slack: leftovers::files_with_slack(source, &reading.tree),
@@ -93,7 +93,7 @@ pub struct Explainer<'e, 'a> {
     /// The plan of its canonical form.
     pub plan: &'e Plan,
     /// What was looked for before the survey.
-    pub before: Before,
+    pub before: BeforeSurvey,
     /// The options that the plan follows.
     pub options: &'e Options,
     /// The directory and the name of each node.

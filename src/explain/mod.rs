@@ -5,7 +5,7 @@ mod finding;
 
 pub use finding::{Cause, Finding};
 
-use explainer::{Before, Explainer};
+use explainer::{BeforeSurvey, Explainer};
 
 use crate::Prepared;
 use crate::check::{self, CompareSink};
@@ -30,7 +30,7 @@ pub fn explain(
     let recovery = recover::recover(input)?;
     let source = Source::open(input.clone(), &recovery.overlay)?;
     let read = crate::read_tree(&source, &recovery, options, observer)?;
-    let before = Before::of(&source, &read.1);
+    let before = BeforeSurvey::of(&source, &read.1);
     let prepared = Prepared::of(&source, &recovery, read, observer)?;
     let Prepared { reading, plan, .. } = &prepared;
     let sink = CompareSink::new(input.clone(), usize::MAX);
