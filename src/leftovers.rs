@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::bytes::is_zero;
 use crate::ondisk::inode::Inode;
-use crate::places::Places;
+use crate::places::ContentPlaces;
 use crate::read::{Claimed, Reading};
 use crate::recover::JournalPlace;
 use crate::source::Source;
@@ -119,7 +119,7 @@ pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
 }
 
 /// Symlinks whose target has a block that holds something after it.
-pub fn symlinks_with_slack(source: &Source<'_>, reading: &Reading, places: &Places) -> Vec<NodeId> {
+pub fn symlinks_with_slack(source: &Source<'_>, reading: &Reading, places: &ContentPlaces) -> Vec<NodeId> {
     let Reading { tree, inodes, .. } = reading;
     let has_slack = |id: &NodeId| {
         let Kind::Symlink(target) = tree.node(*id).kind else { return false };

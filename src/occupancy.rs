@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::leftovers;
-use crate::places::Places;
+use crate::places::ContentPlaces;
 use crate::plan::{PieceContent, Plan};
 use crate::read::Reading;
 use crate::source::Source;
@@ -153,7 +153,7 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
     }
     used.into_iter().for_each(|(blocks, what)| occupancy.add(what, blocks));
     occupancy.add_rest(Use::Free);
-    let places = Places::of(reading);
+    let places = ContentPlaces::of(reading);
     occupancy.stretches = regular.iter().map(|number| places.of_inode(*number).len() as u64).sum();
     occupancy
 }

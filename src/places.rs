@@ -32,9 +32,9 @@ impl ContentExtent {
 
 /// The places of all content, by inode.
 #[derive(Debug, Default)]
-pub struct Places(Vec<(InodeNr, ContentExtent)>);
+pub struct ContentPlaces(Vec<(InodeNr, ContentExtent)>);
 
-impl Places {
+impl ContentPlaces {
     /// Those of an image that was not surveyed yet. Blocks that files share count for one of them.
     pub fn of(reading: &Reading) -> Self {
         let Reading { tree, inodes, claims, .. } = reading;

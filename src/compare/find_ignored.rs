@@ -11,7 +11,7 @@ use crate::leftovers;
 use crate::ondisk::group_descriptor::GroupDescriptor;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::superblock::Superblock;
-use crate::places::Places;
+use crate::places::ContentPlaces;
 use crate::policy::UuidPolicy;
 use crate::read::{self, StoredDirectory};
 use crate::tree::NodeId;
@@ -114,7 +114,7 @@ fn of_inodes(
     directories: &[Directories<'_>; 2],
     found: &mut Vec<Ignored>,
 ) {
-    let places = sides.each_ref().map(|side| Places::of(&side.reading));
+    let places = sides.each_ref().map(|side| ContentPlaces::of(&side.reading));
     let pairs: Vec<_> = steps.iter().filter(|step| step.first).filter_map(ComparedPath::pair).collect();
     let unlike: Vec<_> = pairs
         .par_iter()
@@ -138,7 +138,7 @@ fn of_inodes(
 fn compare_pair(
     sides: &[ComparedImage<'_, '_>; 2],
     directories: &[Directories<'_>; 2],
-    places: &[Places; 2],
+    places: &[ContentPlaces; 2],
     pair: [NodeId; 2],
 ) -> Unlike {
     let numbers = [0, 1].map(|side| sides[side].reading.inodes[pair[side].index()]);
@@ -260,7 +260,8 @@ fn of_leftovers(
         leftovers::files_with_slack(side.source, &side.reading.tree).len() as u64
     });
     counts("symlink-slack", "symlinks with stale bytes behind their target", &|side| {
-        leftovers::symlinks_with_slack(side.source, &side.reading, &Places::of(&side.reading)).len() as u64
+        leftovers::symlinks_with_slack(side.source, &side.reading, &ContentPlaces::of(&side.reading)).len()
+            as u64
     });
     counts("unused-inodes", "unused inodes with stale bytes", &|side| {
         leftovers::unused_inodes(side.source).len() as u64

@@ -12,7 +12,7 @@ use crate::form;
 use crate::leftovers;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::superblock::Superblock;
-use crate::places::{ContentExtent, Places, joined};
+use crate::places::{ContentExtent, ContentPlaces, joined};
 use crate::plan::Plan;
 use crate::policy::{Options, UuidPolicy};
 use crate::read::{self, Reading};
@@ -62,19 +62,19 @@ const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
     (Cause::Random, "seeds", "seeds of hashes and checksums", &["s_hash_seed", "s_checksum_seed"]),
 ];
 
-/// What only an image tells that was not surveyed yet.
-pub struct Before {
-    places: Places,
+/// What is found in the input alone. It is looked for first, since what claims its blocks is given up early.
+pub struct OfInput {
+    places: ContentPlaces,
     /// Blocks that nothing claims, but that hold something.
     free: Vec<Range<u64>>,
     files_with_slack: Vec<NodeId>,
     symlinks_with_slack: Vec<NodeId>,
 }
 
-impl Before {
+impl OfInput {
     /// Looks for it in an image.
     pub fn of(source: &Source<'_>, reading: &Reading) -> Self {
-        let places = Places::of(reading);
+        let places = ContentPlaces::of(reading);
         Self {
             free: leftovers::free_blocks(source, reading.claimed()),
             files_with_slack: leftovers::files_with_slack(source, &reading.tree),
@@ -92,8 +92,8 @@ pub struct Explainer<'e, 'a> {
     pub reading: &'e Reading,
     /// The plan of its canonical form.
     pub plan: &'e Plan,
-    /// What was looked for before the survey.
-    pub before: Before,
+    /// What is found in the input alone.
+    pub before: OfInput,
     /// The options that the plan follows.
     pub options: &'e Options,
     /// The directory and the name of each node.

@@ -5,7 +5,7 @@ mod finding;
 
 pub use finding::{Cause, Finding};
 
-use explainer::{Before, Explainer};
+use explainer::{Explainer, OfInput};
 
 use crate::check;
 use crate::error::Result;
@@ -29,7 +29,7 @@ pub fn explain(
 ) -> Result<(Vec<String>, Vec<Finding>)> {
     pipeline::open(input, |source, recovery| {
         let read = Read::of(source, recovery, options, observer)?;
-        let before = Before::of(source, &read.reading);
+        let before = OfInput::of(source, &read.reading);
         let prepared = Prepared::of(source, recovery, read, observer)?;
         let Prepared { reading, plan, .. } = &prepared;
         let sink = CompareSink::new(input.clone(), usize::MAX);

@@ -11,7 +11,7 @@ use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
 /// An indirect block that is being read.
-struct IndirectBlock<'a> {
+struct IndirectLevel<'a> {
     bytes: &'a [u8],
     block: BlockNr,
     /// Levels below: 0 where the pointers are to data.
@@ -62,7 +62,7 @@ impl<'a> BlockMapReader<'_, 'a> {
     }
 
     /// Reads an indirect block and everything that it leads to.
-    fn all_below(&mut self, top: IndirectBlock<'a>, pointers: u64) -> Result<()> {
+    fn all_below(&mut self, top: IndirectLevel<'a>, pointers: u64) -> Result<()> {
         let mut path = vec![top];
         while let Some(level) = path.last_mut() {
             let Some(pointer) = le32(level.bytes, level.next * 4) else {
@@ -88,14 +88,14 @@ impl<'a> BlockMapReader<'_, 'a> {
         pointer: u32,
         below: u32,
         first: u64,
-    ) -> Result<IndirectBlock<'a>> {
+    ) -> Result<IndirectLevel<'a>> {
         let block = BlockNr(pointer.into());
         if !self.source.has_blocks(block, 1) {
             return Err(self.at(parent).value("a block number", pointer, "a block of the filesystem"));
         }
         self.budget.take_node(self.inode, block)?;
         self.map.nodes.push(block);
-        Ok(IndirectBlock { bytes: self.source.checked_block(block), block, below, first, next: 0 })
+        Ok(IndirectLevel { bytes: self.source.checked_block(block), block, below, first, next: 0 })
     }
 
     /// Adds the block of data that a pointer in `parent` leads to, if it is not 0.

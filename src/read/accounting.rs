@@ -27,7 +27,7 @@ pub struct InUse<'s> {
 
 /// What is wrong with the bitmaps and the descriptor of a group.
 #[derive(Clone, Copy, Debug, Default)]
-struct Wrong {
+struct GroupErrors {
     /// The bits of the block bitmap, and of the inode bitmap.
     bits: [bool; 2],
     /// Their checksums.
@@ -38,13 +38,13 @@ struct Wrong {
 
 /// Compares bitmaps, counts and checksums that are rebuilt with what is in use; returns warnings.
 pub fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
-    let wrong: Vec<Wrong> = (0..source.geometry.groups)
+    let wrong: Vec<GroupErrors> = (0..source.geometry.groups)
         .into_par_iter()
         .map(GroupNr)
         .map(|group| {
             let (block_bits, free_clusters) = compare_blocks(source, in_use, group);
             let (inode_bits, free_inodes, directories) = compare_inodes(source, in_use, group);
-            Wrong {
+            GroupErrors {
                 bits: [block_bits, inode_bits],
                 checksums: wrong_checksums(source, group),
                 counts: [free_clusters, free_inodes, directories],
@@ -54,7 +54,8 @@ pub fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
     // Only the log itself, which fast commits follow, holds bitmaps and descriptors.
     let fast = &source.fast_commits().inodes;
     let reason = if fast.is_empty() { "" } else { ", as fast commits leave them" };
-    let count = |is_wrong: &dyn Fn(&Wrong) -> bool| wrong.iter().filter(|group| is_wrong(group)).count();
+    let count =
+        |is_wrong: &dyn Fn(&GroupErrors) -> bool| wrong.iter().filter(|group| is_wrong(group)).count();
     let mut warnings = Vec::new();
     for (index, what) in ["block", "inode"].into_iter().enumerate() {
         let groups = count(&|group| group.bits[index]);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::directory::ReadDirectory;
 use super::inode_index::InodeIndex;
 use super::inodes::Inodes;
-use super::xattr::sets::Alike;
+use super::xattr::sets::XattrSets;
 use crate::error::{Location, Result, Structure, shown};
 use crate::map::directory::RawEntry;
 use crate::ondisk::dir_entry;
@@ -76,7 +76,7 @@ pub fn assemble<'s, 'a>(
     inodes: &'s Inodes<'a>,
     mut tree: Tree,
     directories: Vec<ReadDirectory<'a>>,
-    mut alike: Alike<'_>,
+    mut xattr_sets: XattrSets<'_>,
 ) -> Result<Assembled> {
     tree.entries.reserve_exact(directories.iter().map(|directory| directory.entries.len()).sum());
     let mut assembler = Assembler {
@@ -89,10 +89,10 @@ pub fn assemble<'s, 'a>(
         tree,
         untyped: 0,
     };
-    let (numbered, compared) = rayon::join(|| assembler.number(), || alike.find());
+    let (numbered, compared) = rayon::join(|| assembler.number(), || xattr_sets.find());
     numbered.and(compared)?;
     assembler.check_links()?;
-    assembler.complete(&alike);
+    assembler.complete(&xattr_sets);
     let wrong_counts = inodes.wrong_blocks(source.geometry.block_size);
     let mut warnings = Vec::new();
     let mut warn = |count: usize, words: &str| {
@@ -289,12 +289,12 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 
     /// Tells the nodes their places and their sets of xattrs, and the tree what these hold.
-    fn complete(&mut self, alike: &Alike<'_>) {
+    fn complete(&mut self, xattr_sets: &XattrSets<'_>) {
         let mut nodes = std::mem::take(&mut self.tree.nodes);
         let (order, found) = (&self.order, std::mem::take(&mut self.found));
         let tree = &mut self.tree;
         let ((), sets) =
-            rayon::join(|| order_nodes(&mut nodes, order, &found), || alike.add_sets(tree, order));
+            rayon::join(|| order_nodes(&mut nodes, order, &found), || xattr_sets.add_sets(tree, order));
         for (node, set) in nodes.iter_mut().zip(sets) {
             node.xattrs = set;
         }

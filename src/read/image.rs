@@ -12,8 +12,8 @@ use super::special::specials::Specials;
 use super::special::{self, quota_usage};
 use super::xattr::blocks;
 use super::xattr::ea_values::{self, EaValues};
-use super::xattr::entries::ValueInode;
-use super::xattr::sets::Alike;
+use super::xattr::entries::EaInodeRef;
+use super::xattr::sets::XattrSets;
 use super::{assemble, directory, encryption};
 use crate::error::Result;
 use crate::map;
@@ -69,8 +69,8 @@ pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
     let mut tree = Tree::of_runs(std::mem::take(&mut inodes.runs));
     tree.nodes = std::mem::take(&mut inodes.nodes);
     let hashes = std::mem::take(&mut inodes.hashes);
-    let alike = Alike::of(&inodes, &xattr_blocks, &values, hashes);
-    let assembled = assemble::assemble(source, &inodes, tree, directories, alike)?;
+    let xattr_sets = XattrSets::of(&inodes, &xattr_blocks, &values, hashes);
+    let assembled = assemble::assemble(source, &inodes, tree, directories, xattr_sets)?;
     encryption::check(source, &assembled.tree, &assembled.inodes)?;
     warnings.extend(assembled.warnings);
     warnings.extend(stale);
@@ -115,7 +115,7 @@ impl Redundant<'_, '_> {
         &self,
         inodes: &Inodes<'_>,
         values: &EaValues<'_>,
-        of_orphans: &[(InodeNr, ValueInode)],
+        of_orphans: &[(InodeNr, EaInodeRef)],
     ) -> Vec<String> {
         let Self { source, claims, orphans, specials } = self;
         let outside = specials.numbers.iter().copied().chain(values.numbers());

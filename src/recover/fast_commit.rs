@@ -49,13 +49,13 @@ struct FastCommitScan {
 }
 
 /// What comes after a record.
-enum Next {
+enum AfterRecord {
     More,
     Stop,
 }
 
 /// What a look at a record gives, or why no record counts.
-type Looked = std::result::Result<Next, &'static str>;
+type ScanResult = std::result::Result<AfterRecord, &'static str>;
 
 impl FastCommitScan {
     fn new(sequence: u32) -> Self {
@@ -76,7 +76,7 @@ impl FastCommitScan {
                     None => self.end("a record of an unknown kind or with a wrong length"),
                 };
                 let next = next.map_err(|what| refusal(journal, place, what))?;
-                if matches!(next, Next::Stop) {
+                if matches!(next, AfterRecord::Stop) {
                     return Ok(self.whole);
                 }
             }
@@ -86,11 +86,11 @@ impl FastCommitScan {
     }
 
     /// Ends the scan; what was whole before counts.
-    fn end(&self, what: &'static str) -> Looked {
-        if self.whole > 0 { Ok(Next::Stop) } else { Err(what) }
+    fn end(&self, what: &'static str) -> ScanResult {
+        if self.whole > 0 { Ok(AfterRecord::Stop) } else { Err(what) }
     }
 
-    fn look(&mut self, record: &Record<'_>) -> Looked {
+    fn look(&mut self, record: &Record<'_>) -> ScanResult {
         match record.tag {
             TAG_TAIL => {
                 let Some(tail) = view::<FastCommitTail>(record.value) else { return self.end("no tail") };
@@ -102,7 +102,7 @@ impl FastCommitScan {
                     return self.end("a wrong checksum");
                 }
                 self.whole = self.seen;
-                return Ok(Next::More);
+                return Ok(AfterRecord::More);
             }
             TAG_HEAD => {
                 let Some(head) = view::<FastCommitHead>(record.value) else { return self.end("no head") };
@@ -110,14 +110,14 @@ impl FastCommitScan {
                     return Err("features that are not known");
                 }
                 if head.fc_tid.get() != self.sequence {
-                    return Ok(Next::Stop);
+                    return Ok(AfterRecord::Stop);
                 }
             }
             _ => {}
         }
         self.seen += 1;
         self.sum = crc32c(self.sum, record.bytes);
-        Ok(Next::More)
+        Ok(AfterRecord::More)
     }
 }
 

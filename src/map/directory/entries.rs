@@ -1,7 +1,7 @@
 //! The entries of a directory, in blocks or in its inode, each checked.
 
 use super::directory_inode::DirectoryInode;
-use super::htree::{DirectoryIndex, Role};
+use super::htree::{BlockRole, DirectoryIndex};
 use crate::bytes::is_zero;
 use crate::error::{Location, Problem, Result, Structure, shown};
 use crate::map::inode::InlineParts;
@@ -32,7 +32,7 @@ pub struct RawEntry<'a> {
 
 /// The entries of a directory.
 #[derive(Debug)]
-pub struct Entries<'a> {
+pub struct DirectoryEntries<'a> {
     /// Where `..` points to.
     pub parent: InodeNr,
     /// The entries but `.` and `..`.
@@ -53,13 +53,16 @@ struct EntryReader<'s, 'a> {
 /// # Errors
 ///
 /// `Corrupt`, naming inode and block.
-pub fn read_in_order<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>) -> Result<Entries<'a>> {
+pub fn read_in_order<'a>(
+    source: &Source<'a>,
+    directory: DirectoryInode<'_, 'a>,
+) -> Result<DirectoryEntries<'a>> {
     let mut reader = EntryReader { source, directory, entries: Vec::new(), stale: 0 };
     let parent = match directory.parts {
         Some(parts) => reader.inline(parts)?,
         None => reader.blocks()?,
     };
-    Ok(Entries { parent, list: reader.entries, stale: reader.stale })
+    Ok(DirectoryEntries { parent, list: reader.entries, stale: reader.stale })
 }
 
 /// Reads a directory as the image holds it: its entries in the byte order of their names.
@@ -67,7 +70,10 @@ pub fn read_in_order<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>)
 /// # Errors
 ///
 /// `Corrupt`, as above; and where two entries have one name.
-pub fn read_sorted<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>) -> Result<Entries<'a>> {
+pub fn read_sorted<'a>(
+    source: &Source<'a>,
+    directory: DirectoryInode<'_, 'a>,
+) -> Result<DirectoryEntries<'a>> {
     let mut entries = read_in_order(source, directory)?;
     let at = || Location::of(Structure::Directory).inode(directory.number);
     entries.list.sort_unstable_by_key(|entry| entry.name);
@@ -130,7 +136,7 @@ impl<'a> EntryReader<'_, 'a> {
         let bytes = self.source.checked_block(block);
         let role = index.map(|index| index.role(place));
         // The names of a node end with the block: its index hides in the last one.
-        let is_node = role == Some(Role::Node);
+        let is_node = role == Some(BlockRole::Node);
         let end = if self.source.checksums.covers_metadata() && !is_node {
             self.check_leaf(block, bytes)?
         } else {
@@ -140,7 +146,7 @@ impl<'a> EntryReader<'_, 'a> {
         let at = || Location::of(Structure::Directory).inode(directory).block(block);
         let first = self.entries.len();
         self.names(bytes, end, at)?;
-        if let (Some(index), Some(Role::Leaf(range))) = (index, role) {
+        if let (Some(index), Some(BlockRole::Leaf(range))) = (index, role) {
             for entry in &self.entries[first..] {
                 index
                     .check_name(range, entry.name, entry.hashes[0], at)

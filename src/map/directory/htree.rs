@@ -18,7 +18,7 @@ use crate::units::BlockNr;
 
 /// What a block of a directory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum BlockRole {
     /// The root, or an interior node: no names but `.` and `..`.
     Node,
     /// A leaf, with the hashes of its names.
@@ -58,7 +58,7 @@ enum NameHash {
 pub struct DirectoryIndex {
     /// The blocks of the directory that are read, in their order, and what each is for: as many as the
     /// index has entries, and not more because the directory is long.
-    roles: Vec<(u32, Role)>,
+    roles: Vec<(u32, BlockRole)>,
     hash: NameHash,
     folds: bool,
 }
@@ -87,15 +87,16 @@ impl DirectoryIndex {
     pub fn read(source: &Source<'_>, directory: DirectoryInode<'_, '_>, blocks: u32) -> Result<Self> {
         let walk = IndexWalk { source, directory, blocks };
         let (version, levels) = walk.root()?;
-        let mut roles = vec![(0, Role::Node)];
+        let mut roles = vec![(0, BlockRole::Node)];
         let mut level = vec![IndexedBlock { place: 0, range: HashRange::ALL }];
         for depth in 0..=levels {
             let mut below = Vec::new();
             for node in &level {
                 walk.node(*node, &mut below)?;
             }
-            let role =
-                |block: &IndexedBlock| if depth == levels { Role::Leaf(block.range) } else { Role::Node };
+            let role = |block: &IndexedBlock| {
+                if depth == levels { BlockRole::Leaf(block.range) } else { BlockRole::Node }
+            };
             roles.extend(below.iter().map(|block| (block.place, role(block))));
             // A node that is met twice would be read over and over.
             roles.sort_unstable_by_key(|(place, _)| *place);
@@ -128,8 +129,8 @@ impl DirectoryIndex {
     }
 
     /// What a block is for, by its place in the directory.
-    pub fn role(&self, place: u32) -> Role {
-        self.roles.get(place as usize).map_or(Role::Node, |(_, role)| *role)
+    pub fn role(&self, place: u32) -> BlockRole {
+        self.roles.get(place as usize).map_or(BlockRole::Node, |(_, role)| *role)
     }
 
     /// Checks that a kernel that looks for a name comes to the leaf that has it.

@@ -8,20 +8,24 @@ use crate::ondisk::features::RoCompat;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::quota::QuotaType;
 use crate::read::inodes::Inodes;
-use crate::read::xattr::entries::ValueInode;
+use crate::read::xattr::entries::EaInodeRef;
 use crate::source::Source;
 use crate::tree::QuotaUsage;
 use crate::units::InodeNr;
 
 /// What is charged for an inode, and to whom: a user, a group and a project.
 #[derive(Clone, Copy, Debug)]
-pub struct Charge {
+pub struct OrphanCharge {
     ids: [u32; 3],
     usage: QuotaUsage,
 }
 
 /// What is still charged for orphans without links, some of which have values in inodes.
-pub fn of_orphans(source: &Source<'_>, orphans: &Orphans, values: &[(InodeNr, ValueInode)]) -> Vec<Charge> {
+pub fn of_orphans(
+    source: &Source<'_>,
+    orphans: &Orphans,
+    values: &[(InodeNr, EaInodeRef)],
+) -> Vec<OrphanCharge> {
     let block_size = source.geometry.block_size as u64;
     let cluster = block_size * source.geometry.blocks_per_cluster;
     let mut of_values: HashMap<InodeNr, QuotaUsage> = HashMap::new();
@@ -35,7 +39,7 @@ pub fn of_orphans(source: &Source<'_>, orphans: &Orphans, values: &[(InodeNr, Va
         let ids = [inode.uid(), inode.gid(), if has_projects { inode.i_projid.get() } else { 0 }];
         let mut usage = QuotaUsage { inodes: 1, bytes: blocks * block_size };
         usage.add(of_values.get(number).copied().unwrap_or_default());
-        Some(Charge { ids, usage })
+        Some(OrphanCharge { ids, usage })
     };
     orphans.without_links.iter().zip(&orphans.blocks).filter_map(charge).collect()
 }
@@ -45,7 +49,7 @@ pub fn compare(
     source: &Source<'_>,
     files: &[QuotaFile],
     inodes: &Inodes<'_>,
-    orphans: &[Charge],
+    orphans: &[OrphanCharge],
 ) -> Vec<String> {
     let mut warnings = Vec::new();
     for file in files {
@@ -59,7 +63,7 @@ pub fn compare(
             };
             found.entry(id).or_default().add(inodes.usage(index, source.geometry.block_size));
         }
-        for Charge { ids, usage } in orphans {
+        for OrphanCharge { ids, usage } in orphans {
             found.entry(ids[file.kind.index()]).or_default().add(*usage);
         }
         let missing = found.iter().filter(|(id, usage)| file.usage.get(id) != Some(usage)).count();

@@ -1,4 +1,5 @@
-//! The reserved inodes that have a purpose but no name: the list of bad blocks, the boot loader, the resize inode.
+//! The reserved inodes that have a purpose but no name: the list of bad blocks, the boot loader, and the
+//! resize inode.
 
 use std::collections::BTreeSet;
 

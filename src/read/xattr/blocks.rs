@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::entries::{EntryHome, StoredXattr, ValueInode, in_body, parse};
+use super::entries::{EaInodeRef, StoredXattr, XattrArea, in_body, parse};
 use crate::error::{Location, Problem, Result, Structure};
 use crate::map::DecodedInode;
 use crate::ondisk::features::Incompat;
@@ -83,7 +83,7 @@ pub fn values_of_orphans(
     source: &Source<'_>,
     blocks: &XattrBlocks<'_>,
     orphans: &Orphans,
-) -> Result<Vec<(InodeNr, ValueInode)>> {
+) -> Result<Vec<(InodeNr, EaInodeRef)>> {
     let mut values = Vec::new();
     if !source.features().incompat.contains(Incompat::EA_INODE) {
         return Ok(values);
@@ -130,7 +130,7 @@ fn read_block<'a>(
         ));
     }
     let mut entries = Vec::new();
-    parse(source, bytes, size_of::<XattrHeader>(), EntryHome::Block, at, &mut entries)?;
+    parse(source, bytes, size_of::<XattrHeader>(), XattrArea::Block, at, &mut entries)?;
     check_order(&entries, at)?;
     Ok(entries)
 }

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::blocks::XattrBlocks;
 use super::ea_inode::EaInode;
-use super::entries::{StoredValue, StoredXattr, ValueInode};
+use super::entries::{EaInodeRef, StoredValue, StoredXattr};
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::xattr as disk;
@@ -26,11 +26,11 @@ pub struct EaValues<'a> {
 }
 
 /// An entry that refers to an EA inode: who has it, and what it says.
-struct Reference<'r, 'a> {
+struct EaReference<'r, 'a> {
     from: InodeNr,
     generation: u32,
     xattr: &'r StoredXattr<'a>,
-    value: ValueInode,
+    value: EaInodeRef,
 }
 
 /// Reads all values, checks them and the entries that refer to them, and tells each inode what its
@@ -44,7 +44,7 @@ pub fn read<'a>(
     ea_inodes: Vec<EaInode>,
     inodes: &mut Inodes<'_>,
     blocks: &XattrBlocks<'_>,
-    of_orphans: &[(InodeNr, ValueInode)],
+    of_orphans: &[(InodeNr, EaInodeRef)],
 ) -> Result<EaValues<'a>> {
     if !source.features().incompat.contains(Incompat::EA_INODE) {
         return Ok(EaValues::default());
@@ -84,7 +84,7 @@ pub fn read<'a>(
 fn references<'r, 'a>(
     inodes: &'r Inodes<'a>,
     blocks: &'r XattrBlocks<'a>,
-) -> impl Iterator<Item = Reference<'r, 'a>> {
+) -> impl Iterator<Item = EaReference<'r, 'a>> {
     let in_bodies = inodes.list.iter().flat_map(|inode| {
         inodes.xattrs_of(inode).iter().map(move |xattr| (inode.number, inode.generation, xattr))
     });
@@ -93,7 +93,7 @@ fn references<'r, 'a>(
         entries.iter().map(move |xattr| (owner, generation, xattr))
     });
     in_bodies.chain(in_blocks).filter_map(|(from, generation, xattr)| {
-        Some(Reference { from, generation, xattr, value: xattr.inode()? })
+        Some(EaReference { from, generation, xattr, value: xattr.inode()? })
     })
 }
 
@@ -134,7 +134,7 @@ impl<'a> EaValues<'a> {
         &self,
         inodes: &Inodes<'_>,
         blocks: &XattrBlocks<'_>,
-        of_orphans: &[(InodeNr, ValueInode)],
+        of_orphans: &[(InodeNr, EaInodeRef)],
     ) -> Result<Vec<bool>> {
         let mut users = vec![0_u64; self.inodes.len()];
         // Lustre's form has no checksum, but names the one inode that the value belongs to.
@@ -174,8 +174,8 @@ impl<'a> EaValues<'a> {
 
     /// Checks an entry against the inode of its value. Returns the index of the inode, and whether
     /// it has Lustre's form: no checksum, but the owner and its generation.
-    fn check(&self, reference: &Reference<'_, '_>) -> Result<(usize, bool)> {
-        let Reference { from, generation, xattr, value } = reference;
+    fn check(&self, reference: &EaReference<'_, '_>) -> Result<(usize, bool)> {
+        let EaReference { from, generation, xattr, value } = reference;
         let at = || Location::of(Structure::Xattr).inode(*from);
         let index = self.index(*from, value.number)?;
         let inode = &self.inodes[index];

@@ -30,12 +30,12 @@ pub enum StoredValue<'a> {
     /// Beside the entry.
     Here(&'a [u8]),
     /// In an inode of its own.
-    Inode(ValueInode),
+    Inode(EaInodeRef),
 }
 
 /// What an entry says of a value in an inode of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ValueInode {
+pub struct EaInodeRef {
     /// The inode.
     pub number: InodeNr,
     /// The length of the value in bytes.
@@ -51,7 +51,7 @@ impl StoredXattr<'_> {
     }
 
     /// Where the value lies, if it is in an inode of its own.
-    pub fn inode(&self) -> Option<ValueInode> {
+    pub fn inode(&self) -> Option<EaInodeRef> {
         match self.value {
             StoredValue::Inode(inode) => Some(inode),
             StoredValue::Here(_) => None,
@@ -66,7 +66,7 @@ impl StoredXattr<'_> {
 
 /// Where a list of entries lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum EntryHome {
+pub enum XattrArea {
     /// In an inode, where hashes may be missing.
     Body,
     /// In a block.
@@ -91,7 +91,7 @@ pub fn in_body<'a>(
     let at = || Location::of(Structure::Xattr).inode(inode.number);
     let entries = area.get(disk::IBODY_HEADER_SIZE..).unwrap_or_default();
     let first = list.len();
-    parse(source, entries, 0, EntryHome::Body, at, list)?;
+    parse(source, entries, 0, XattrArea::Body, at, list)?;
     let mut inline_data = None;
     while let Some(index) = list[first..].iter().position(StoredXattr::is_inline_data) {
         // It has no inode of its own.
@@ -112,7 +112,7 @@ pub fn parse<'a>(
     source: &Source<'_>,
     area: &'a [u8],
     first: usize,
-    home: EntryHome,
+    home: XattrArea,
     at: impl Fn() -> Location,
     found: &mut Vec<StoredXattr<'a>>,
 ) -> Result<()> {
@@ -170,9 +170,9 @@ fn check_overlaps(values: &mut [Range<usize>], mut end: usize, at: impl Fn() -> 
     Ok(())
 }
 
-fn check_name(entry: &XattrEntry, name: &[u8], home: EntryHome, at: &impl Fn() -> Location) -> Result<()> {
+fn check_name(entry: &XattrEntry, name: &[u8], home: XattrArea, at: &impl Fn() -> Location) -> Result<()> {
     let index = entry.e_name_index;
-    let is_inline_data = home == EntryHome::Body && name == disk::INLINE_DATA_NAME;
+    let is_inline_data = home == XattrArea::Body && name == disk::INLINE_DATA_NAME;
     if index == 0 || index > disk::INDEX_MAX || (index == disk::INDEX_SYSTEM && !is_inline_data) {
         return Err(at()
             .value("e_name_index", index, "a namespace of this filesystem's features")
@@ -199,7 +199,7 @@ fn value_inode(
     source: &Source<'_>,
     entry: &XattrEntry,
     at: &impl Fn() -> Location,
-) -> Result<Option<ValueInode>> {
+) -> Result<Option<EaInodeRef>> {
     let (number, size) = (entry.e_value_inum.get(), entry.e_value_size.get());
     if number == 0 {
         return Ok(None);
@@ -216,18 +216,18 @@ fn value_inode(
     if size as usize > disk::VALUE_MAX {
         return Err(at().value("e_value_size", size, format!("1 to {}", disk::VALUE_MAX)));
     }
-    Ok(Some(ValueInode { number: InodeNr(number), size, hash: entry.e_hash.get() }))
+    Ok(Some(EaInodeRef { number: InodeNr(number), size, hash: entry.e_hash.get() }))
 }
 
 fn check_hash(
     entry: &XattrEntry,
     name: &[u8],
     value: &[u8],
-    home: EntryHome,
+    home: XattrArea,
     at: &impl Fn() -> Location,
 ) -> Result<()> {
     let found = entry.e_hash.get();
-    if found == 0 && home == EntryHome::Body {
+    if found == 0 && home == XattrArea::Body {
         return Ok(());
     }
     let expected = disk::entry_hash(name, value, false);

@@ -15,17 +15,17 @@ use crate::tree::{Tree, Xattr, XattrSetId};
 
 /// An xattr of a set.
 #[derive(Clone, Copy)]
-struct Member<'v> {
+struct SetMember<'v> {
     xattr: &'v StoredXattr<'v>,
     /// Whether others may have it from the same place.
     shared: bool,
 }
 
 /// The xattrs of an inode.
-type Set<'v> = SmallVec<[Member<'v>; 4]>;
+type SetMembers<'v> = SmallVec<[SetMember<'v>; 4]>;
 
 /// Finds the sets of inodes.
-struct Finder<'v> {
+struct SetFinder<'v> {
     inodes: &'v Inodes<'v>,
     blocks: &'v XattrBlocks<'v>,
     values: &'v EaValues<'v>,
@@ -36,14 +36,14 @@ struct Finder<'v> {
 const NONE: u32 = u32::MAX;
 
 /// Which inodes have the same xattrs.
-pub struct Alike<'v> {
-    finder: Finder<'v>,
+pub struct XattrSets<'v> {
+    finder: SetFinder<'v>,
     hashes: SetHashes,
     /// For each inode, the index of the first with the same; `NONE` for one without.
     firsts: Vec<u32>,
 }
 
-impl<'v> Alike<'v> {
+impl<'v> XattrSets<'v> {
     /// Of all inodes, with the hashes that are known.
     pub fn of(
         inodes: &'v Inodes<'v>,
@@ -51,7 +51,7 @@ impl<'v> Alike<'v> {
         values: &'v EaValues<'v>,
         hashes: SetHashes,
     ) -> Self {
-        let finder = Finder { inodes, blocks, values, distinct: values.distinct() };
+        let finder = SetFinder { inodes, blocks, values, distinct: values.distinct() };
         Self { finder, hashes, firsts: Vec::new() }
     }
 
@@ -100,7 +100,7 @@ impl<'v> Alike<'v> {
             }
             *node = place;
             let start = count(&tree.xattrs);
-            for (member, Member { xattr, shared }) in self.finder.members(*index).into_iter().enumerate() {
+            for (member, SetMember { xattr, shared }) in self.finder.members(*index).into_iter().enumerate() {
                 let mut text = |bytes: &'v [u8]| match shared {
                     true => {
                         let place = (bytes.as_ptr().addr(), bytes.len());
@@ -124,14 +124,14 @@ impl<'v> Alike<'v> {
     }
 }
 
-impl<'v> Finder<'v> {
+impl<'v> SetFinder<'v> {
     /// Finds which of some inodes, whose xattrs have one hash, have the same.
     fn add_firsts(&self, alike: &[(u64, u32)], firsts: &mut [u32]) {
         if let [(_, index)] = alike {
             firsts[*index as usize] = *index;
             return;
         }
-        let mut known: Vec<(u32, Set<'v>)> = Vec::new();
+        let mut known: Vec<(u32, SetMembers<'v>)> = Vec::new();
         for (_, index) in alike {
             let set = self.members(*index);
             let first = known.iter().find(|(_, other)| self.are_same(other, &set)).map(|(first, _)| *first);
@@ -165,14 +165,14 @@ impl<'v> Finder<'v> {
     }
 
     /// All xattrs of an inode, sorted.
-    fn members(&self, index: u32) -> Set<'v> {
-        let Some(inode) = self.inodes.list.get(index as usize) else { return Set::new() };
+    fn members(&self, index: u32) -> SetMembers<'v> {
+        let Some(inode) = self.inodes.list.get(index as usize) else { return SetMembers::new() };
         let in_block = inode.xattr_block().map_or(&[][..], |block| self.blocks.entries(block));
         // What lies in the inode itself is nobody else's.
         let own = self.inodes.xattrs_of(inode).iter();
-        let own = own.map(|xattr| Member { xattr, shared: xattr.inode().is_some() });
-        let shared = in_block.iter().map(|xattr| Member { xattr, shared: true });
-        let mut set: Set<'v> = own.chain(shared).collect();
+        let own = own.map(|xattr| SetMember { xattr, shared: xattr.inode().is_some() });
+        let shared = in_block.iter().map(|xattr| SetMember { xattr, shared: true });
+        let mut set: SetMembers<'v> = own.chain(shared).collect();
         set.sort_unstable_by(|a, b| a.xattr.key().cmp(&b.xattr.key()));
         set
     }
@@ -182,7 +182,7 @@ impl<'v> Finder<'v> {
         if self.distinct.is_empty() { None } else { self.values.number_of(xattr, &self.distinct) }
     }
 
-    fn are_same(&self, one: &[Member<'_>], other: &[Member<'_>]) -> bool {
+    fn are_same(&self, one: &[SetMember<'_>], other: &[SetMember<'_>]) -> bool {
         let same = |one: &StoredXattr<'_>, other: &StoredXattr<'_>| {
             let numbers = (self.number(one), self.number(other));
             one.key() == other.key()
