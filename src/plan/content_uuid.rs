@@ -118,7 +118,7 @@ impl Hashing {
         let Reading { tree, specials, .. } = reading;
         let hash = &mut self.hash;
         digester.finish();
-        add((hash, tree), self.next..tree.nodes.len(), |stream, part| nodes(stream, tree, digester, part));
+        add(hash, tree, self.next..tree.nodes.len(), |stream, part| nodes(stream, tree, digester, part));
         // What lies in inodes of their own, many sets may have.
         let large =
             tree.xattrs.iter().map(|xattr| xattr.value).filter(|value| tree.text(*value).len() > block_size);
@@ -126,7 +126,7 @@ impl Hashing {
         let large: HashMap<Text, _> =
             large.into_par_iter().map(|value| (value, Sha256::digest(tree.text(value)))).collect();
         hash.update((tree.xattr_sets.len() as u64).to_le_bytes());
-        add((hash, tree), 0..tree.xattr_sets.len(), |stream, sets| {
+        add(hash, tree, 0..tree.xattr_sets.len(), |stream, sets| {
             for set in sets.map(XattrSetId::new) {
                 xattrs(stream, tree, set, &large);
             }
@@ -147,7 +147,8 @@ impl Hashing {
 
 /// Hashes what is written for a range of things; the next ones are written meanwhile.
 fn add(
-    (hash, tree): (&mut Sha256, &Tree),
+    hash: &mut Sha256,
+    tree: &Tree,
     range: Range<usize>,
     write: impl Fn(&mut Stream, Range<usize>) + Sync,
 ) {
