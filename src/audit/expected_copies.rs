@@ -1,13 +1,13 @@
 //! What is copied from the input: each stored block goes where the map of its file leads.
 
-use super::wrong;
+use super::contradiction::wrong;
 use crate::error::Result;
 use crate::plan::{Piece, Plan};
 use crate::tree::{Kind, NodeId, Run, Tree};
 use crate::units::BlockNr;
 
 /// The expected copies: the content of all regular files, in the order in which it is copied.
-pub struct Copies<'p> {
+pub struct ExpectedCopies<'p> {
     plan: &'p Plan,
     tree: &'p Tree,
     /// The node that comes after the current one.
@@ -21,7 +21,7 @@ pub struct Copies<'p> {
     logical: u64,
 }
 
-impl<'p> Copies<'p> {
+impl<'p> ExpectedCopies<'p> {
     /// From the first file on.
     pub fn new(plan: &'p Plan, tree: &'p Tree) -> Self {
         Self { plan, tree, next: 0, size: 0, whole: false, runs: &[], extents: &[], logical: 0 }
