@@ -9,6 +9,7 @@ use crate::source::Source;
 use crate::survey::Survey;
 use crate::tree::Tree;
 use crate::uuid_references::{self, Neighbours};
+use crate::view::View;
 use crate::words;
 
 /// What others have counted.
@@ -74,15 +75,9 @@ pub fn count(
 }
 
 /// The report with the output's UUID, and with warnings of files that name another one.
-pub fn with_uuid(
-    mut report: Report,
-    source: &Source<'_>,
-    tree: &Tree,
-    neighbours: &Neighbours,
-    uuid: [u8; 16],
-) -> Report {
+pub fn with_uuid(mut report: Report, view: View<'_, '_>, neighbours: &Neighbours, uuid: [u8; 16]) -> Report {
     report.new_uuid = uuid;
-    let (warnings, mentions) = uuid_references::find(source, tree, neighbours, uuid);
+    let (warnings, mentions) = uuid_references::find(view, neighbours, uuid);
     report.warnings.extend(warnings);
     report.mentions = mentions;
     report

@@ -1,21 +1,21 @@
 //! Comparing an image with its canonical form, without writing it.
 
+use crate::bytes::first_set_byte;
 use crate::plan::{PieceContent, Plan};
 use crate::report::Difference;
 use crate::sinks::CompareSink;
-use crate::source::{Input, Source};
-use crate::survey::is_zero;
-use crate::tree::Tree;
+use crate::survey::StoredView;
 
 /// What differs, in the order of the offsets: what was written, and what should be zero.
-pub fn differences(source: &Source<'_>, tree: &Tree, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
+pub fn differences(view: StoredView<'_, '_>, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
     let (size, limit) = (plan.geometry.block_bytes(), sink.limit());
     let mut offsets = sink.offsets().into_iter().peekable();
+    let input = view.source.input();
     let (mut differences, mut gaps) = (Vec::new(), 0);
     // The end of the last piece, and what it is.
     let (mut next, mut what) = (0, None);
     let end = plan.geometry.blocks_count * size;
-    let pieces = plan.pieces(tree).map(|piece| {
+    let pieces = plan.pieces(view.stored).map(|piece| {
         let blocks = piece.bytes.div_ceil(size);
         (piece.start.0 * size..(piece.start.0 + blocks) * size, Some(piece.content))
     });
@@ -27,14 +27,14 @@ pub fn differences(source: &Source<'_>, tree: &Tree, plan: &Plan, sink: CompareS
             differences.push(Difference { offset, what });
         }
         if gaps < limit
-            && let Some(offset) = first_set_byte(source.input(), next..range.start)
+            && let Some(offset) = first_set_byte(input.bytes(), input.data_within(next..range.start))
         {
             differences.push(Difference { offset, what: "bytes that should be zero".to_owned() });
             gaps += 1;
         }
         (next, what) = (range.end, content);
     }
-    let length = source.input().bytes().len() as u64;
+    let length = input.bytes().len() as u64;
     if plan.image_bytes != length {
         let what = format!("end of the image, which should have {} bytes", plan.image_bytes);
         differences.push(Difference { offset: plan.image_bytes.min(length), what });
@@ -42,15 +42,4 @@ pub fn differences(source: &Source<'_>, tree: &Tree, plan: &Plan, sink: CompareS
     differences.sort_by_key(|difference| difference.offset);
     differences.truncate(limit);
     differences
-}
-
-/// The first byte in a range that is not zero.
-pub fn first_set_byte(input: &Input<'_>, range: std::ops::Range<u64>) -> Option<u64> {
-    const STEP: usize = 1 << 16;
-    input.data_within(range).find_map(|data| {
-        let bytes = input.range(data.start, data.end)?;
-        let (start, part) =
-            (data.start..).step_by(STEP).zip(bytes.chunks(STEP)).find(|(_, part)| !is_zero(part))?;
-        Some(start + part.iter().position(|byte| *byte != 0)? as u64)
-    })
 }

@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use crate::source::Source;
-use crate::tree::{Kind, NodeId, Run, Tree};
+use crate::tree::{Kind, NodeId, Run};
 use crate::units::BlockNr;
+use crate::view::View;
 
 /// A regular file of a tree.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,8 @@ pub struct FileContent<'s, 'a> {
 
 impl<'s, 'a> FileContent<'s, 'a> {
     /// The content of a node, if it is a regular file.
-    pub fn of(source: &'s Source<'a>, tree: &'s Tree, id: NodeId) -> Option<Self> {
+    pub fn of(view: View<'s, 'a>, id: NodeId) -> Option<Self> {
+        let View { source, tree } = view;
         match tree.node(id).kind {
             Kind::Regular { size, .. } => {
                 let opaque_from = tree.node(id).opaque_from(source.geometry.block_size);

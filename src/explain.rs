@@ -165,7 +165,7 @@ pub fn explain(
         explainer.directories();
         explainer.layout();
         explainer.clamped(report.times_changed);
-        explainer.structures(&check::differences(source, &reading.tree, plan, sink));
+        explainer.structures(&check::differences(prepared.stored(), plan, sink));
         let mut findings = explainer.findings;
         findings.sort_by_key(|finding| finding.cause);
         Ok((report.warnings.clone(), findings))

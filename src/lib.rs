@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod audit;
+mod bytes;
 mod changes;
 mod check;
 pub mod compare;
@@ -36,6 +37,7 @@ pub mod tree_digest;
 pub mod units;
 mod uuid_references;
 mod verify;
+pub mod view;
 pub mod words;
 pub mod write;
 
@@ -46,6 +48,12 @@ pub use policy::Options;
 pub use report::{Difference, Report};
 pub use sink::Sink;
 pub use source::Input;
+
+/// What benchmarks measure beside the public interface.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::bytes::is_zero;
+}
 
 /// The version of the canonical form.
 pub const FORM_VERSION: u32 = 1;
@@ -61,7 +69,7 @@ pub fn tree_digest(
     observer: &dyn Observer,
 ) -> Result<(Vec<String>, [u8; 32])> {
     with_tree(input, options, observer, |source, reading| {
-        let digest = tree_digest::tree_digest(source, &reading.tree, observer)?;
+        let digest = tree_digest::tree_digest(view::View { source, tree: &reading.tree }, observer)?;
         Ok((reading.warnings.clone(), digest))
     })
 }

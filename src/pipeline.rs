@@ -1,23 +1,25 @@
 //! The stages one after another: from an image to its canonical form, and to what else is asked about it.
 
 use crate::audit;
+use crate::bytes::first_set_byte;
 use crate::changes::{self, Counted};
-use crate::check::{differences, first_set_byte};
+use crate::check::differences;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
 use crate::occupancy::{Occupancy, of_form, of_image};
 use crate::ondisk::features::Compat;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Identity, Plan};
 use crate::policy::{self, Options, SizePolicy, UuidPolicy};
-use crate::read::{self, Reading, leftovers};
+use crate::read::{self, Claims, Reading, leftovers};
 use crate::recover::{self, Recovery};
 use crate::report::{Difference, Report};
 use crate::sink::Sink;
 use crate::sinks::{CompareSink, HashSink};
 use crate::source::{Input, Overlay, Source};
-use crate::survey::{self, Segments};
+use crate::survey::{self, Segments, StoredView, Survey};
 use crate::uuid_references::Neighbours;
-use crate::verify::{Side, same_quotas, same_tree};
+use crate::verify::{same_quotas, same_tree};
+use crate::view::View;
 use crate::write;
 
 /// What is asked of an image.
@@ -73,6 +75,7 @@ pub struct Prepared<'p, 'a> {
     source: &'p Source<'a>,
     /// What was read.
     pub reading: Reading,
+    survey: Survey,
     segments: Segments,
     /// Every number of the output.
     pub plan: Plan,
@@ -90,50 +93,56 @@ impl<'p, 'a> Prepared<'p, 'a> {
         observer: &dyn Observer,
     ) -> Result<Self> {
         let Read { options, mut reading, times_changed } = read;
-        let survey = survey::survey(source, &mut reading.tree, options.holes, observer);
-        let claims = std::mem::take(&mut reading.claims);
+        let view = View { source, tree: &reading.tree };
+        let survey = survey::survey(view, options.holes, observer);
+        let stored = StoredView { source, stored: survey.stored(&reading.tree) };
         let (plan, (stale_blocks, warnings, segments)) = rayon::join(
             || plan::plan(source, &reading, &survey, &options),
             || {
-                let free = leftovers::free_blocks(source, claims.claimed(&reading.tree.runs));
-                // Nobody asks for them again, and there may be many.
-                drop(claims);
-                let segments = plan::Identity::segments(source, &reading.tree, options.uuid);
+                let free = leftovers::free_blocks(source, reading.claimed());
+                let segments = Identity::segments(stored, options.uuid);
                 (leftovers::count(&free), changes::bound_xattrs(&reading.tree), segments)
             },
         );
         let plan = plan?;
-        audit::audit(&plan, &reading.tree, &reading.specials)?;
+        audit::audit(&plan, stored.stored, &reading.specials)?;
         let counted = Counted { times_changed, stale_blocks, warnings };
         let report = changes::count(source, recovery, &reading, &survey, &plan, counted);
-        Ok(Self { source, reading, segments, plan, uuid: options.uuid, report })
+        // Nobody asks for them again, and there may be many.
+        reading.claims = Claims::default();
+        Ok(Self { source, reading, survey, segments, plan, uuid: options.uuid, report })
+    }
+
+    /// The tree as it is to be stored.
+    pub fn stored(&self) -> StoredView<'_, 'a> {
+        StoredView { source: self.source, stored: self.survey.stored(&self.reading.tree) }
     }
 
     /// Writes the canonical form to a sink.
     pub fn write(&self, sink: &dyn Sink, task: Task<'_>) -> Result<Report> {
-        let Self { source, reading, segments, plan, .. } = self;
-        let identity = plan::Identity::new(source, reading, segments, plan, self.uuid);
-        let uuid = write::write(source, &reading.tree, plan, (sink, task.observer), identity)?;
-        Ok(changes::with_uuid(self.report.clone(), source, &reading.tree, task.neighbours, uuid))
+        let view = self.stored();
+        let identity = Identity::new(view, &self.reading.specials, &self.segments, &self.plan, self.uuid);
+        let uuid = write::write(view, &self.plan, (sink, task.observer), identity)?;
+        Ok(changes::with_uuid(self.report.clone(), view.view(), task.neighbours, uuid))
     }
 }
 
-/// Reads, plans, and hands the image and its plan to `work`.
+/// Reads and plans, and hands all that to `work`.
 fn prepare<T>(
     input: &Input<'_>,
     task: Task<'_>,
-    work: impl FnOnce(&Source<'_>, &Prepared<'_, '_>) -> Result<T>,
+    work: impl FnOnce(&Prepared<'_, '_>) -> Result<T>,
 ) -> Result<T> {
     open(input, |source, recovery| {
         let read = Read::of(source, recovery, task.options, task.observer)?;
-        work(source, &Prepared::of(source, recovery, read, task.observer)?)
+        work(&Prepared::of(source, recovery, read, task.observer)?)
     })
 }
 
 /// Writes the canonical form of an image: as long as the input, or as the options ask for. Bytes that the sink
 /// is not given are zero.
 pub fn canonicalize(input: &Input<'_>, sink: &dyn Sink, task: Task<'_>) -> Result<Report> {
-    prepare(input, task, |_, prepared| prepared.write(sink, task))
+    prepare(input, task, |prepared| prepared.write(sink, task))
 }
 
 /// The SHA-256 of an image's canonical form, without writing it.
@@ -158,10 +167,10 @@ pub fn with_tree<T>(
 ///
 /// Differences are in the order of their offsets, one for each structure that differs, and at most `limit` of them.
 pub fn check(input: &Input<'_>, limit: usize, task: Task<'_>) -> Result<(Report, Vec<Difference>)> {
-    prepare(input, task, |source, prepared| {
+    prepare(input, task, |prepared| {
         let sink = CompareSink::new(input.clone(), limit);
         let report = prepared.write(&sink, task)?;
-        let differences = differences(source, &prepared.reading.tree, &prepared.plan, sink);
+        let differences = differences(prepared.stored(), &prepared.plan, sink);
         Ok((report, differences))
     })
 }
@@ -175,11 +184,12 @@ pub fn occupancy(
     observer: &dyn Observer,
 ) -> Result<(Occupancy, Result<Occupancy>)> {
     open(input, |source, recovery| {
-        let Read { mut options, mut reading, .. } = Read::of(source, recovery, options, observer)?;
+        let Read { mut options, reading, .. } = Read::of(source, recovery, options, observer)?;
         // No block depends on the UUID, which would ask for a digest of all content.
         options.uuid = UuidPolicy::Keep;
         let before = of_image(source, &reading, cells);
-        let survey = survey::survey(source, &mut reading.tree, options.holes, observer);
+        let view = View { source, tree: &reading.tree };
+        let survey = survey::survey(view, options.holes, observer);
         let after =
             plan::plan(source, &reading, &survey, &options).map(|plan| of_form(&plan, &reading.tree, cells));
         Ok((before, after))
@@ -204,8 +214,8 @@ pub fn verify(
         policy::apply(&mut reading.tree, options);
         let written = read::read(&found, observer)?;
         same_quotas(&reading.specials, &written.specials)?;
-        let input = Side { source: wanted, tree: &reading.tree };
-        same_tree(input, Side { source: &found, tree: &written.tree }, observer)
+        let input = View { source: wanted, tree: &reading.tree };
+        same_tree(input, View { source: &found, tree: &written.tree }, observer)
     })
 }
 
@@ -213,7 +223,11 @@ pub fn verify(
 fn check_rest(source: &Source<'_>, size: SizePolicy) -> Result<()> {
     let start = source.geometry.filesystem_bytes();
     let rest = start..source.input().bytes().len() as u64;
-    let lost = if size == SizePolicy::Keep { None } else { first_set_byte(source.input(), rest) };
+    let lost = if size == SizePolicy::Keep {
+        None
+    } else {
+        first_set_byte(source.input().bytes(), source.input().data_within(rest))
+    };
     match lost {
         None => Ok(()),
         Some(offset) => Err(Error::Options(format!(

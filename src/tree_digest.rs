@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use crate::bytes::is_zero;
 use crate::content::FileContent;
 use crate::error::{Location, Result, Structure};
 use crate::observe::{Observer, Stage};
@@ -14,10 +15,10 @@ use crate::ondisk::acl;
 use crate::ondisk::inode::{S_IFCHR, S_IFIFO, S_IFMT, Timestamp};
 use crate::ondisk::xattr::{self, INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT};
 use crate::policy::HolePolicy;
-use crate::source::Source;
-use crate::survey::{self, is_zero};
+use crate::survey;
 use crate::tree::{Entry, Kind, Node, NodeId, Tree, Xattr};
 use crate::units::{BlockNr, fits};
+use crate::view::View;
 use crate::words;
 
 /// The first line.
@@ -97,13 +98,14 @@ pub fn visit<'t>(
 }
 
 /// The digests of all regular files, by node.
-pub fn file_digests(source: &Source<'_>, tree: &Tree, observer: &dyn Observer) -> Vec<Option<FileDigest>> {
+pub fn file_digests(view: View<'_, '_>, observer: &dyn Observer) -> Vec<Option<FileDigest>> {
+    let tree = view.tree;
     let blocks = tree.runs.iter().map(|run| u64::from(run.count)).sum();
     observer.begin(Stage::Survey, blocks);
     let ids: Vec<_> = tree.ids().collect();
     let digest = |id: &NodeId| {
-        let file = FileContent::of(source, tree, *id)?;
-        let opaque = file.opaque_from.map(|from| opaque_digest(source, tree, *id, from));
+        let file = FileContent::of(view, *id)?;
+        let opaque = file.opaque_from.map(|from| opaque_digest(view, *id, from));
         observer.advance(tree.runs_of(*id).iter().map(|run| u64::from(run.count)).sum());
         Some(FileDigest { bytes: digest_of(&file), opaque })
     };
@@ -140,11 +142,11 @@ fn digest_of(file: &FileContent<'_, '_>) -> [u8; 32] {
 
 /// The SHA-256 of the blocks that count as such, from a logical block on: of each run offset, length
 /// and state, and where it is written its bytes.
-fn opaque_digest(source: &Source<'_>, tree: &Tree, id: NodeId, from: u64) -> [u8; 32] {
+fn opaque_digest(view: View<'_, '_>, id: NodeId, from: u64) -> [u8; 32] {
+    let View { source, tree } = view;
     let size = source.geometry.block_bytes();
     let mut hash = Sha256::new();
-    for (logical, count, state) in survey::allocation(source, tree, HolePolicy::Punch, id).unwrap_or_default()
-    {
+    for (logical, count, state) in survey::allocation(view, HolePolicy::Punch, id).unwrap_or_default() {
         let (start, end) = (u64::from(logical).max(from), u64::from(logical) + u64::from(count));
         if start >= end {
             continue;
@@ -227,11 +229,11 @@ fn xattrs(tree: &Tree, node: &Node) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// # Errors
 ///
 /// As [`visit`].
-pub fn tree_digest(source: &Source<'_>, tree: &Tree, observer: &dyn Observer) -> Result<[u8; 32]> {
-    let digests = file_digests(source, tree, observer);
+pub fn tree_digest(view: View<'_, '_>, observer: &dyn Observer) -> Result<[u8; 32]> {
+    let digests = file_digests(view, observer);
     let mut hash = Sha256::new_with_prefix(HEAD);
-    visit(tree, Some(&digests), |item| {
-        hash.update(line(tree, &item));
+    visit(view.tree, Some(&digests), |item| {
+        hash.update(line(view.tree, &item));
         Ok(())
     })?;
     Ok(hash.finalize().into())

@@ -8,8 +8,8 @@ use uuid::fmt::Hyphenated;
 use crate::content::FileContent;
 use crate::error::shown;
 use crate::report::{Mention, Owner};
-use crate::source::Source;
 use crate::tree::{NodeId, Tree};
+use crate::view::View;
 
 /// Files that name filesystems. `*` stands for every file of a directory.
 const FILES: &[&str] = &[
@@ -53,12 +53,8 @@ const LIMIT: usize = 16 << 20;
 pub type Neighbours = BTreeMap<[u8; 16], (Owner, String)>;
 
 /// The lines that name a UUID: of this filesystem, if it gets another one, and of what else is on the disk.
-pub fn find(
-    source: &Source<'_>,
-    tree: &Tree,
-    neighbours: &Neighbours,
-    new: [u8; 16],
-) -> (Vec<String>, Vec<Mention>) {
+pub fn find(view: View<'_, '_>, neighbours: &Neighbours, new: [u8; 16]) -> (Vec<String>, Vec<Mention>) {
+    let View { source, tree } = view;
     let old = source.superblock.s_uuid;
     let own = Some(old).filter(|old| *old != new);
     let (mut warnings, mut mentions) = (Vec::new(), Vec::new());
@@ -67,7 +63,7 @@ pub fn find(
     }
     for pattern in FILES {
         for (path, node) in matching(tree, pattern) {
-            let Some(file) = FileContent::of(source, tree, node) else { continue };
+            let Some(file) = FileContent::of(view, node) else { continue };
             let Some(bytes) = file.bytes(LIMIT) else {
                 warnings.push(format!("/{path} is too large to be looked through for old UUIDs"));
                 continue;

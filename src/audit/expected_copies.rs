@@ -3,13 +3,14 @@
 use super::contradiction::wrong;
 use crate::error::Result;
 use crate::plan::{Piece, Plan};
-use crate::tree::{Kind, NodeId, Run, Tree};
+use crate::survey::StoredTree;
+use crate::tree::{Kind, NodeId, Run};
 use crate::units::BlockNr;
 
 /// The expected copies: the content of all regular files, in the order in which it is copied.
 pub struct ExpectedCopies<'p> {
     plan: &'p Plan,
-    tree: &'p Tree,
+    stored: StoredTree<'p>,
     /// The node that comes after the current one.
     next: u32,
     size: u64,
@@ -23,8 +24,8 @@ pub struct ExpectedCopies<'p> {
 
 impl<'p> ExpectedCopies<'p> {
     /// From the first file on.
-    pub fn new(plan: &'p Plan, tree: &'p Tree) -> Self {
-        Self { plan, tree, next: 0, size: 0, whole: false, runs: &[], extents: &[], logical: 0 }
+    pub fn new(plan: &'p Plan, stored: StoredTree<'p>) -> Self {
+        Self { plan, stored, next: 0, size: 0, whole: false, runs: &[], extents: &[], logical: 0 }
     }
 
     /// The next run with bytes in the input that were not copied yet, and its first block there.
@@ -37,14 +38,14 @@ impl<'p> ExpectedCopies<'p> {
                 }
             }
             let id = NodeId(self.next);
-            let node = self.tree.nodes.get(id.index())?;
+            let node = self.stored.tree.nodes.get(id.index())?;
             self.next += 1;
             if let Kind::Regular { size, .. } = node.kind
                 && self.plan.xattrs.inline_of(id).is_none()
             {
                 self.size = size;
                 self.whole = node.opaque_from(self.plan.geometry.block_size).is_some();
-                self.runs = self.tree.runs_of(id);
+                self.runs = self.stored.runs_of(id);
                 self.extents = self.plan.layout.extents(self.plan.layout.nodes[id.index()]);
                 self.logical = 0;
             }

@@ -22,7 +22,7 @@ mod xattrs;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::read::Specials;
-use crate::tree::Tree;
+use crate::survey::StoredTree;
 use contradiction::ensure;
 use static_metadata::StaticMetadata;
 
@@ -31,7 +31,8 @@ use static_metadata::StaticMetadata;
 /// # Errors
 ///
 /// `Internal` for any contradiction: a defect of this program.
-pub fn audit(plan: &Plan, tree: &Tree, specials: &Specials) -> Result<()> {
+pub fn audit(plan: &Plan, stored: StoredTree<'_>, specials: &Specials) -> Result<()> {
+    let tree = stored.tree;
     ensure(plan.groups.len() == plan.geometry.groups as usize, || "the number of groups".to_owned())?;
     ensure(plan.counts.len() == plan.geometry.groups as usize, || "the number of group counts".to_owned())?;
     let metadata = StaticMetadata::of(plan);
@@ -40,11 +41,11 @@ pub fn audit(plan: &Plan, tree: &Tree, specials: &Specials) -> Result<()> {
             let used_inodes = inodes::check(plan, tree)?;
             directories::check(plan, tree)?;
             xattrs::check(plan, tree)?;
-            let owned = ownership::check(plan, tree, specials, &metadata)?;
+            let owned = ownership::check(plan, stored, specials, &metadata)?;
             counts::check(plan, tree, &metadata, &owned, &used_inodes)?;
             quotas::check(plan, tree)
         },
-        || pieces::check(plan, tree, &metadata),
+        || pieces::check(plan, stored, &metadata),
     );
     owned?;
     written

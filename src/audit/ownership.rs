@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::ondisk::features::{Compat, Incompat};
 use crate::plan::{FileLayout, Plan};
 use crate::read::{Specials, Usage};
+use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, Tree};
 
 /// Nodes that one task checks.
@@ -28,7 +29,13 @@ pub struct Owned {
 }
 
 /// Checks the owners of all blocks, and what files are charged for them.
-pub fn check(plan: &Plan, tree: &Tree, specials: &Specials, metadata: &StaticMetadata) -> Result<Owned> {
+pub fn check(
+    plan: &Plan,
+    stored: StoredTree<'_>,
+    specials: &Specials,
+    metadata: &StaticMetadata,
+) -> Result<Owned> {
+    let tree = stored.tree;
     let mut claims = static_clusters(plan, metadata)?;
     let static_clusters = claims.0.iter().map(|range| range.end - range.start).sum();
     let journal_clusters = claim_specials(plan, tree, specials, &mut claims)?;
@@ -39,7 +46,7 @@ pub fn check(plan: &Plan, tree: &Tree, specials: &Specials, metadata: &StaticMet
             let mut claims = ClusterClaims::default();
             let nodes = task * NODES..((task + 1) * NODES).min(tree.nodes.len());
             for id in tree.ids().skip(nodes.start).take(nodes.len()) {
-                claim_node(plan, tree, id, &mut claims)?;
+                claim_node(plan, stored, id, &mut claims)?;
             }
             Ok(claims)
         })
@@ -146,8 +153,9 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     Ok(journal_clusters)
 }
 
-/// ClusterClaims the blocks of a node, and of nothing that it shares; checks what it is charged.
-fn claim_node(plan: &Plan, tree: &Tree, id: NodeId, claims: &mut ClusterClaims) -> Result<()> {
+/// Claims the blocks of a node, and of nothing that it shares; checks what it is charged.
+fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut ClusterClaims) -> Result<()> {
+    let tree = stored.tree;
     let Some(file) = plan.layout.nodes.get(id.index()).copied() else {
         return Err(wrong("a file without a place"));
     };
@@ -167,7 +175,7 @@ fn claim_node(plan: &Plan, tree: &Tree, id: NodeId, claims: &mut ClusterClaims) 
             file::check(plan, file, LogicalBlocks::dense(blocks.into()), claims)
         }
         Kind::Regular { .. } => {
-            let runs = tree.runs_of(id).iter().map(|run| LogicalBlocks {
+            let runs = stored.runs_of(id).iter().map(|run| LogicalBlocks {
                 start: run.logical.into(),
                 end: run.end(),
                 unwritten: run.unwritten(),

@@ -6,16 +6,22 @@ use super::static_metadata::StaticMetadata;
 use crate::error::{Error, Result};
 use crate::ondisk::mmp::MmpStruct;
 use crate::plan::{FileLayout, GroupCounts, GroupPlaces, MapOwner, Piece, PieceContent, Plan, SplitId};
-use crate::tree::{Bytes, Kind, NodeId, Tree};
+use crate::survey::StoredTree;
+use crate::tree::{Bytes, Kind, NodeId};
 use crate::units::{BlockNr, GroupNr};
 
 /// Checks all pieces.
-pub fn check(plan: &Plan, tree: &Tree, metadata: &StaticMetadata) -> Result<()> {
-    let mut checker =
-        Checker { plan, tree, metadata, copies: ExpectedCopies::new(plan, tree), found: Totals::default() };
+pub fn check(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetadata) -> Result<()> {
+    let mut checker = Checker {
+        plan,
+        stored,
+        metadata,
+        copies: ExpectedCopies::new(plan, stored),
+        found: Totals::default(),
+    };
     let (mut end, mut bytes) = (0, 0);
     let block_size = plan.geometry.block_bytes();
-    for piece in plan.pieces(tree) {
+    for piece in plan.pieces(stored) {
         let blocks = piece.bytes.div_ceil(block_size);
         ensure(piece.start.0 >= end && piece.start.0 + blocks <= plan.geometry.blocks_count, || {
             format!("{} is written to block {}", piece.content.describe(), piece.start)
@@ -28,7 +34,7 @@ pub fn check(plan: &Plan, tree: &Tree, metadata: &StaticMetadata) -> Result<()> 
     ensure(bytes == plan.copies.bytes_written, || {
         format!("{bytes} bytes are written, not {}", plan.copies.bytes_written)
     })?;
-    let expected = Totals::expected(plan, tree, metadata);
+    let expected = Totals::expected(plan, stored, metadata);
     ensure(checker.found == expected, || {
         format!("what is written is {:?}, expected {expected:?}", checker.found)
     })
@@ -84,7 +90,8 @@ impl Totals {
     }
 
     /// What has to be written, in blocks, or inodes.
-    fn expected(plan: &Plan, tree: &Tree, metadata: &StaticMetadata) -> Self {
+    fn expected(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetadata) -> Self {
+        let tree = stored.tree;
         let layout = &plan.layout;
         let blocks = |file: &FileLayout| {
             layout.extents(*file).iter().map(|extent| u64::from(extent.count)).sum::<u64>()
@@ -115,7 +122,7 @@ impl Totals {
                 Kind::Directory { .. } => totals.directories += blocks(&layout.nodes[id.index()]),
                 Kind::Symlink(target) => totals.symlinks += u64::from(tree.text(target).len() >= 60),
                 Kind::Regular { .. } => {
-                    let in_tree = tree.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree);
+                    let in_tree = stored.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree);
                     totals.small += u64::from(in_tree);
                 }
                 Kind::Device { .. } | Kind::Empty => {}
@@ -127,7 +134,7 @@ impl Totals {
 
 struct Checker<'p> {
     plan: &'p Plan,
-    tree: &'p Tree,
+    stored: StoredTree<'p>,
     metadata: &'p StaticMetadata,
     copies: ExpectedCopies<'p>,
     found: Totals,
@@ -152,12 +159,12 @@ impl Checker<'_> {
     /// The bytes that a piece of this many blocks has.
     fn bytes_of(&self, content: PieceContent, blocks: u64) -> u64 {
         let block_bytes = self.plan.geometry.block_bytes();
-        let kind = |id: NodeId| self.tree.nodes.get(id.index()).map(|node| node.kind);
+        let kind = |id: NodeId| self.stored.tree.nodes.get(id.index()).map(|node| node.kind);
         match content {
             PieceContent::Boot | PieceContent::JournalSuperblock => 1024,
             PieceContent::Mmp => size_of::<MmpStruct>() as u64,
             PieceContent::Symlink(id) => match kind(id) {
-                Some(Kind::Symlink(target)) => self.tree.text(target).len() as u64,
+                Some(Kind::Symlink(target)) => self.stored.tree.text(target).len() as u64,
                 _ => 0,
             },
             PieceContent::SmallData(id) => match kind(id) {
@@ -190,9 +197,7 @@ impl Checker<'_> {
                 .first()
                 .is_some_and(|range| range.start + index == start.0 && range.contains(&start.0)),
             PieceContent::Mmp => layout.mmp_block == Some(start),
-            PieceContent::JournalSuperblock => {
-                layout.journal.is_some_and(|file| leads(plan, file, 0, start, 1))
-            }
+            PieceContent::JournalSuperblock => file_leads(layout.journal, 0),
             PieceContent::Quota(kind, first) => file_leads(file_of(plan, MapOwner::Quota(kind)), first),
             PieceContent::OrphanFile => {
                 let extents = layout.orphan_file.map_or(&[][..], |file| layout.extents(file));

@@ -11,8 +11,10 @@ use crate::plan::{self, PieceContent, Plan};
 use crate::policy::Options;
 use crate::read::Specials;
 use crate::source::{Input, Source};
-use crate::tree::{Run, Tree};
+use crate::survey::StoredTree;
+use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
+use crate::view::View;
 use crate::{recover, survey};
 
 fn run(program: &str, arguments: &[&str]) {
@@ -55,23 +57,24 @@ fn image(options: &[&str], commands: &[&str]) -> Vec<u8> {
 }
 
 /// Calls `work` with the plan of an image, which it may change.
-fn with_plan(bytes: &[u8], work: impl FnOnce(&mut Plan, &Tree, &Specials)) {
+fn with_plan(bytes: &[u8], work: impl FnOnce(&mut Plan, StoredTree<'_>, &Specials)) {
     let input = Input::new(bytes);
     let recovery = recover::recover(&input).unwrap();
     let source = Source::open(input.clone(), &recovery.overlay).unwrap();
     let read = Read::of(&source, &recovery, &Options::default(), &Silent).unwrap();
-    let (options, mut reading) = (read.options, read.reading);
-    let survey = survey::survey(&source, &mut reading.tree, options.holes, &Silent);
+    let Read { options, reading, .. } = read;
+    let survey = survey::survey(View { source: &source, tree: &reading.tree }, options.holes, &Silent);
     let mut plan = plan::plan(&source, &reading, &survey, &options).unwrap();
-    audit(&plan, &reading.tree, &reading.specials).unwrap();
-    work(&mut plan, &reading.tree, &reading.specials);
-    audit(&plan, &reading.tree, &reading.specials).expect("each change was undone");
+    let tree = survey.stored(&reading.tree);
+    audit(&plan, tree, &reading.specials).unwrap();
+    work(&mut plan, tree, &reading.specials);
+    audit(&plan, tree, &reading.specials).expect("each change was undone");
 }
 
 /// A plan under test.
 struct Subject<'p> {
     plan: &'p mut Plan,
-    tree: &'p Tree,
+    tree: StoredTree<'p>,
     specials: &'p Specials,
     caught: usize,
 }
@@ -224,7 +227,8 @@ impl Subject<'_> {
             self.change("references", |plan| &mut plan.xattrs.values[index].references, |count| count + 1);
             self.change("value", |plan| &mut plan.xattrs.values[index].text, |_| Default::default());
         }
-        let with_xattrs: Vec<_> = self.tree.ids().filter(|id| self.tree.node(*id).xattrs.is_some()).collect();
+        let with_xattrs: Vec<_> =
+            self.tree.tree.ids().filter(|id| self.tree.tree.node(*id).xattrs.is_some()).collect();
         for id in with_xattrs {
             self.change("split", |plan| &mut plan.xattrs.split_of[id.index()], |_| 0);
             self.change(

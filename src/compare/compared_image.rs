@@ -11,6 +11,7 @@ use crate::read::Reading;
 use crate::recover::Recovery;
 use crate::source::Source;
 use crate::tree::NodeId;
+use crate::view::View;
 
 /// An image as it is compared: its blocks, and the tree with the options applied.
 #[derive(Debug)]
@@ -49,8 +50,13 @@ impl<'s, 'a> ComparedImage<'s, 'a> {
         Ok(Self { source, recovery, reading, options, features, numbering })
     }
 
+    /// The tree and its image.
+    pub fn view(&self) -> View<'_, 'a> {
+        View { source: self.source, tree: &self.reading.tree }
+    }
+
     /// The content of a regular file.
     pub fn file(&self, id: NodeId) -> Option<FileContent<'_, 'a>> {
-        FileContent::of(self.source, &self.reading.tree, id)
+        FileContent::of(self.view(), id)
     }
 }

@@ -5,8 +5,9 @@ use std::ops::Range;
 use super::compared_image::ComparedImage;
 use super::difference::ContentDifference;
 use super::walk::ComparedPath;
+use crate::bytes::is_zero;
 use crate::content::FileContent;
-use crate::survey::{self, is_zero};
+use crate::survey;
 use crate::units::fits;
 
 /// Bytes of a file that are compared together: whole blocks of any size.
@@ -159,8 +160,8 @@ pub fn texts(
 /// in bytes, since blocks may differ in size.
 pub fn allocation_differs(sides: &[ComparedImage<'_, '_>; 2], pair: [crate::tree::NodeId; 2]) -> bool {
     let [one, other] = [0, 1].map(|side| {
-        let ComparedImage { source, reading, options, .. } = &sides[side];
-        let allocation = survey::allocation(source, &reading.tree, options.holes, pair[side])?;
+        let ComparedImage { source, options, .. } = &sides[side];
+        let allocation = survey::allocation(sides[side].view(), options.holes, pair[side])?;
         let size = source.geometry.block_bytes();
         let bytes = allocation
             .into_iter()

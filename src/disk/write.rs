@@ -8,7 +8,8 @@ use super::notices;
 use super::segments::DiskSegment;
 use super::shifted::Shifted;
 use super::table::{TableKind, damaged_table};
-use crate::check::first_set_byte;
+
+use crate::bytes::first_set_byte;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
 use crate::pipeline::{self, Task};
@@ -97,7 +98,8 @@ impl Disk<'_> {
         }
         if around.zero_gaps {
             let what = "bytes between partitions that should be zero";
-            let set = self.gaps().into_iter().filter_map(|gap| first_set_byte(&self.input, gap));
+            let set = self.gaps().into_iter();
+            let set = set.filter_map(|gap| first_set_byte(self.input.bytes(), self.input.data_within(gap)));
             differences.extend(set.take(limit).map(|offset| Difference { offset, what: what.to_owned() }));
         }
         self.notice(&mut reports, &patches, !differences.is_empty());

@@ -5,15 +5,16 @@ use super::copy_batches::{CopyBatch, CopyBatches, CopyStart};
 use super::finished::Plan;
 use super::identity::PART_BYTES;
 use super::piece::{MAX_PIECE_BYTES, Piece, PieceContent};
-use crate::tree::{Kind, NodeId, Run, Tree};
+use crate::survey::StoredTree;
+use crate::tree::{Kind, NodeId, Run};
 use crate::units::{BlockNr, fits};
 
 /// Goes through all pieces, and puts them into batches.
-pub fn batches(plan: &Plan, tree: &Tree) -> CopyBatches {
+pub fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
     let (size, mut copies) = (plan.geometry.block_bytes(), CopyBatches::default());
     let mut total = 0;
     let mut open: Option<CopyBatch> = None;
-    for (piece, place) in plan.placed_pieces(tree) {
+    for (piece, place) in plan.placed_pieces(stored) {
         let blocks = piece.bytes.div_ceil(size);
         copies.bytes_written += piece.bytes;
         match piece.content {
@@ -41,18 +42,18 @@ pub fn batches(plan: &Plan, tree: &Tree) -> CopyBatches {
 
 impl Plan {
     /// Everything that is written, in the order of the blocks.
-    pub fn pieces<'p>(&'p self, tree: &'p Tree) -> impl Iterator<Item = Piece> + use<'p> {
-        self.placed_pieces(tree).map(|(piece, _)| piece)
+    pub fn pieces<'p>(&'p self, stored: StoredTree<'p>) -> impl Iterator<Item = Piece> + use<'p> {
+        self.placed_pieces(stored).map(|(piece, _)| piece)
     }
 
     /// The same; with those that are copied, the place where they begin.
     fn placed_pieces<'p>(
         &'p self,
-        tree: &'p Tree,
+        stored: StoredTree<'p>,
     ) -> impl Iterator<Item = (Piece, Option<CopyStart>)> + use<'p> {
         let mut rendered = self.rendered.iter().copied().peekable();
         let mut copied =
-            CopiedPieces::new(self, tree, CopyStart { node: NodeId(0), run: 0, logical: 0 }).peekable();
+            CopiedPieces::new(self, stored, CopyStart { node: NodeId(0), run: 0, logical: 0 }).peekable();
         std::iter::from_fn(move || {
             let next = copied.peek().map(|(piece, _)| piece.start);
             match rendered.next_if(|piece| next.is_none_or(|next| piece.start <= next)) {
@@ -63,10 +64,14 @@ impl Plan {
     }
 
     /// The pieces of a batch of what is copied.
-    pub fn copied<'p>(&'p self, tree: &'p Tree, batch: usize) -> impl Iterator<Item = Piece> + use<'p> {
+    pub fn copied<'p>(
+        &'p self,
+        stored: StoredTree<'p>,
+        batch: usize,
+    ) -> impl Iterator<Item = Piece> + use<'p> {
         let batch = self.copies.batches.get(batch);
         batch.into_iter().flat_map(move |batch| {
-            CopiedPieces::new(self, tree, batch.start).take(batch.pieces).map(|(piece, _)| piece)
+            CopiedPieces::new(self, stored, batch.start).take(batch.pieces).map(|(piece, _)| piece)
         })
     }
 }
@@ -74,7 +79,7 @@ impl Plan {
 /// What is copied, from a place on.
 struct CopiedPieces<'p> {
     plan: &'p Plan,
-    tree: &'p Tree,
+    stored: StoredTree<'p>,
     /// The node that comes next.
     next: u32,
     file: FileRest<'p>,
@@ -93,13 +98,13 @@ struct FileRest<'p> {
 }
 
 impl<'p> CopiedPieces<'p> {
-    fn new(plan: &'p Plan, tree: &'p Tree, start: CopyStart) -> Self {
-        let mut file = FileRest::of(plan, tree, start.node);
+    fn new(plan: &'p Plan, stored: StoredTree<'p>, start: CopyStart) -> Self {
+        let mut file = FileRest::of(plan, stored, start.node);
         file.run = start.run as usize;
         file.logical = start.logical;
         let behind = file.extents.partition_point(|extent| extent.end() <= u64::from(start.logical));
         file.extents = &file.extents[behind..];
-        Self { plan, tree, next: start.node.0 + 1, file }
+        Self { plan, stored, next: start.node.0 + 1, file }
     }
 }
 
@@ -112,10 +117,10 @@ impl Iterator for CopiedPieces<'_> {
             if let Some(found) = self.file.next(block_size) {
                 return Some(found);
             }
-            if self.next as usize >= self.tree.nodes.len() {
+            if self.next as usize >= self.stored.tree.nodes.len() {
                 return None;
             }
-            self.file = FileRest::of(self.plan, self.tree, NodeId(self.next));
+            self.file = FileRest::of(self.plan, self.stored, NodeId(self.next));
             self.next += 1;
         }
     }
@@ -123,14 +128,14 @@ impl Iterator for CopiedPieces<'_> {
 
 impl<'p> FileRest<'p> {
     /// The content of a node; empty for what has none that is copied.
-    fn of(plan: &'p Plan, tree: &'p Tree, id: NodeId) -> Self {
+    fn of(plan: &'p Plan, stored: StoredTree<'p>, id: NodeId) -> Self {
         let none = Self { id, size: 0, whole: false, runs: &[], run: 0, logical: 0, extents: &[] };
-        let Some(node) = tree.nodes.get(id.index()) else { return none };
+        let Some(node) = stored.tree.nodes.get(id.index()) else { return none };
         match node.kind {
-            Kind::Regular { size, count: 1.., .. } if plan.xattrs.inline_of(id).is_none() => Self {
+            Kind::Regular { size, .. } if plan.xattrs.inline_of(id).is_none() => Self {
                 size,
                 whole: node.opaque_from(plan.geometry.block_size).is_some(),
-                runs: tree.runs_of(id),
+                runs: stored.runs_of(id),
                 extents: plan.layout.extents(plan.layout.nodes[id.index()]),
                 ..none
             },

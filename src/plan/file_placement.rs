@@ -16,7 +16,8 @@ use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::indirect;
 use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
 use crate::read::{SpecialFile, Specials};
-use crate::tree::{Kind, Node, Run, Tree};
+use crate::survey::StoredTree;
+use crate::tree::{Kind, Node, Run};
 use crate::units::{BlockNr, InodeNr, count_clusters, fits};
 
 /// What is to be laid out.
@@ -24,8 +25,8 @@ use crate::units::{BlockNr, InodeNr, count_clusters, fits};
 pub struct PlacementInput<'p> {
     /// Which inode each node gets.
     pub numbering: &'p Numbering,
-    /// The tree.
-    pub tree: &'p Tree,
+    /// The tree, as it is to be stored.
+    pub stored: StoredTree<'p>,
     /// The files outside the tree.
     pub specials: &'p Specials,
     /// The blocks of directories.
@@ -39,7 +40,8 @@ pub struct PlacementInput<'p> {
 /// Places all files in the output's geometry. What does not fit is placed past the end, so that the total
 /// shortage is known.
 pub fn place_files(geometry: &Geometry, input: PlacementInput<'_>, used: &UsedBlocks) -> Result<Layout> {
-    let PlacementInput { numbering, tree, directories, xattrs, .. } = input;
+    let PlacementInput { numbering, stored, directories, xattrs, .. } = input;
+    let tree = stored.tree;
     let mut placer = FilePlacer::new(geometry, input, used);
     placer.place_specials(input)?;
     for (id, directory) in directories.iter().filter(|(_, directory)| directory.blocks > 0) {
@@ -71,11 +73,11 @@ struct FilePlacer<'g> {
 
 impl<'g> FilePlacer<'g> {
     fn new(geometry: &'g Geometry, input: PlacementInput<'_>, used: &UsedBlocks) -> Self {
-        let PlacementInput { tree, xattrs, .. } = input;
+        let PlacementInput { stored, xattrs, .. } = input;
+        let tree = stored.tree;
         let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
         // A list that is full is copied to grow, and there may be many runs.
-        let extents =
-            tree.runs.len() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
+        let extents = stored.runs() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
         let layout = Layout {
             resize_block: None,
             mmp_block: None,
@@ -123,12 +125,13 @@ impl<'g> FilePlacer<'g> {
 
     /// Places the content of regular files, and of symlinks that don't fit into their inodes.
     fn place_content(&mut self, input: PlacementInput<'_>) -> Result<()> {
-        let PlacementInput { numbering, tree, xattrs, .. } = input;
+        let PlacementInput { numbering, stored, xattrs, .. } = input;
+        let tree = stored.tree;
         for id in tree.ids().filter(|id| xattrs.inline_of(*id).is_none()) {
             let number = numbering.number_of(id);
             let file = match tree.node(id).kind {
                 Kind::Regular { .. } => {
-                    let runs = tree.runs_of(id).iter().map(|run| (run.logical, run.count, run.unwritten()));
+                    let runs = stored.runs_of(id).iter().map(|run| (run.logical, run.count, run.unwritten()));
                     self.file(number, runs, false)?
                 }
                 Kind::Symlink(target) if tree.text(target).len() as u64 >= FAST_SYMLINK_LIMIT => {

@@ -5,10 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use super::content_uuid::Hashing;
 use super::finished::Plan;
 use crate::policy::UuidPolicy;
-use crate::read::Reading;
-use crate::source::Source;
-use crate::survey::{Digester, Segments};
-use crate::tree::Tree;
+use crate::read::Specials;
+use crate::survey::{Digester, Segments, StoredTree, StoredView};
 
 /// The bytes of content that are read at once, of which some fit into a processor's cache.
 pub const PART_BYTES: u64 = 1 << 20;
@@ -17,7 +15,8 @@ pub const PART_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Identity<'s, 'a> {
     plan: &'s Plan,
-    reading: &'s Reading,
+    stored: StoredTree<'s>,
+    specials: &'s Specials,
     way: Way<'s, 'a>,
 }
 
@@ -29,30 +28,30 @@ enum Way<'s, 'a> {
 
 impl<'s, 'a> Identity<'s, 'a> {
     /// What the policy needs to read of a tree's content.
-    pub fn segments(source: &Source<'_>, tree: &Tree, policy: UuidPolicy) -> Segments {
+    pub fn segments(view: StoredView<'_, '_>, policy: UuidPolicy) -> Segments {
         match policy {
-            UuidPolicy::Content => Segments::new(source.geometry.block_size, tree, PART_BYTES),
+            UuidPolicy::Content => Segments::new(view.source.geometry.block_size, view.stored, PART_BYTES),
             UuidPolicy::Keep | UuidPolicy::Given(_) => Segments::default(),
         }
     }
 
     /// What the policy says of it.
     pub fn new(
-        source: &'s Source<'a>,
-        reading: &'s Reading,
+        view: StoredView<'s, 'a>,
+        specials: &'s Specials,
         segments: &'s Segments,
         plan: &'s Plan,
         policy: UuidPolicy,
     ) -> Self {
         let way = match policy {
             UuidPolicy::Content => Way::Content {
-                digester: Box::new(Digester::new(source, &reading.tree, segments)),
-                hashing: Mutex::new(Hashing::new(&plan.superblock, reading)),
+                digester: Box::new(Digester::new(view, segments)),
+                hashing: Mutex::new(Hashing::new(&plan.superblock, view.stored, specials)),
             },
-            UuidPolicy::Keep => Way::Known(source.superblock.s_uuid),
+            UuidPolicy::Keep => Way::Known(view.source.superblock.s_uuid),
             UuidPolicy::Given(uuid) => Way::Known(uuid),
         };
-        Self { plan, reading, way }
+        Self { plan, stored: view.stored, specials, way }
     }
 
     /// How many parts of about [`PART_BYTES`] the content has that is to be read.
@@ -75,7 +74,7 @@ impl<'s, 'a> Identity<'s, 'a> {
         if let Way::Content { digester, hashing } = &self.way
             && let Ok(mut hashing) = hashing.try_lock()
         {
-            hashing.advance(&self.reading.tree, digester);
+            hashing.advance(self.stored, digester);
         }
     }
 
@@ -85,7 +84,7 @@ impl<'s, 'a> Identity<'s, 'a> {
             Way::Known(uuid) => uuid,
             Way::Content { digester, hashing } => {
                 let hashing = hashing.into_inner().unwrap_or_else(PoisonError::into_inner);
-                hashing.finish(self.plan.geometry.block_size, self.reading, &digester)
+                hashing.finish(self.plan.geometry.block_size, self.stored, self.specials, &digester)
             }
         }
     }

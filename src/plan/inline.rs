@@ -99,7 +99,7 @@ impl<'p> Candidates<'p> {
     /// Whether a file has bytes, and would take a block for them. A swap file needs real blocks, and so
     /// does one that e2fsck would take for an extent tree.
     fn is_one_block(&self, id: NodeId) -> bool {
-        matches!(self.tree.runs_of(id), [run] if run.logical == 0 && run.count == 1 && !run.unwritten())
+        matches!(self.survey.stored(self.tree).runs_of(id), [run] if run.logical == 0 && run.count == 1 && !run.unwritten())
             && !self.survey.is_swap_file(id)
             && !self.survey.looks_like_extents(id)
     }

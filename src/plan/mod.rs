@@ -74,7 +74,7 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     let quotas: Vec<_> = specials.quotas.iter().map(|file| QuotaPlan::new(file, tree, &xattrs)).collect();
     let input = PlacementInput {
         numbering: &numbering,
-        tree,
+        stored: survey.stored(tree),
         specials,
         directories: &directories,
         quotas: &quotas,
@@ -108,8 +108,8 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     };
     plan.check_sizes(tree)?;
     plan.charge_quotas(tree);
-    plan.rendered = rendered_pieces::rendered(&plan, tree);
-    plan.copies = copied_pieces::batches(&plan, tree);
+    plan.rendered = rendered_pieces::rendered(&plan, survey.stored(tree));
+    plan.copies = copied_pieces::batches(&plan, survey.stored(tree));
     Ok(plan)
 }
 

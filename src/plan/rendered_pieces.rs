@@ -8,15 +8,16 @@ use super::finished::Plan;
 use super::layout::FileLayout;
 use super::piece::{MAX_PIECE_BYTES, MapOwner, Piece, PieceContent};
 use crate::ondisk::mmp::MmpStruct;
-use crate::tree::{Bytes, Kind, NodeId, Tree};
+use crate::survey::StoredTree;
+use crate::tree::{Bytes, Kind, NodeId};
 use crate::units::{BlockNr, GroupNr, fits};
 
 /// Bytes of the MMP block that hold anything.
 const MMP_SIZE: u64 = size_of::<MmpStruct>() as u64;
 
 /// Lists all pieces that are not copied, in the order of their blocks.
-pub fn rendered(plan: &Plan, tree: &Tree) -> Vec<Piece> {
-    let mut lister = Lister { plan, tree, block_size: plan.geometry.block_bytes(), pieces: Vec::new() };
+pub fn rendered(plan: &Plan, stored: StoredTree<'_>) -> Vec<Piece> {
+    let mut lister = Lister { plan, stored, block_size: plan.geometry.block_bytes(), pieces: Vec::new() };
     lister.static_metadata();
     lister.specials();
     lister.nodes();
@@ -29,7 +30,7 @@ pub fn rendered(plan: &Plan, tree: &Tree) -> Vec<Piece> {
 
 struct Lister<'p> {
     plan: &'p Plan,
-    tree: &'p Tree,
+    stored: StoredTree<'p>,
     block_size: u64,
     pieces: Vec<Piece>,
 }
@@ -159,19 +160,19 @@ impl Lister<'_> {
 
     fn nodes(&mut self) {
         let in_blocks = |id: &NodeId| self.plan.xattrs.inline_of(*id).is_none();
-        for id in self.tree.ids().filter(in_blocks) {
+        for id in self.stored.tree.ids().filter(in_blocks) {
             let file = self.plan.layout.nodes[id.index()];
-            match self.tree.node(id).kind {
+            match self.stored.tree.node(id).kind {
                 Kind::Directory { .. } => self.in_parts(file, |first| PieceContent::Directory(id, first)),
                 Kind::Regular { size, .. } => {
-                    let in_tree = self.tree.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree);
+                    let in_tree = self.stored.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree);
                     if let Some(start) = self.plan.layout.physical(file, 0).filter(|_| in_tree) {
                         let bytes = size.min(self.block_size);
                         self.pieces.push(Piece { start, bytes, content: PieceContent::SmallData(id) });
                     }
                 }
                 Kind::Symlink(target) => {
-                    let bytes = self.tree.text(target).len() as u64;
+                    let bytes = self.stored.tree.text(target).len() as u64;
                     if let Some(start) = self.plan.layout.physical(file, 0) {
                         self.pieces.push(Piece { start, bytes, content: PieceContent::Symlink(id) });
                     }

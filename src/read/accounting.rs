@@ -5,11 +5,11 @@ use rayon::prelude::*;
 use super::claims::Claimed;
 use super::inode::ReadInode;
 use super::inode_table::check_checksum;
+use crate::bytes::is_zero;
 use crate::ondisk::bitmap;
 use crate::ondisk::features::Compat;
 use crate::ondisk::inode::Inode;
 use crate::source::Source;
-use crate::survey::is_zero;
 use crate::units::{GroupNr, InodeNr};
 
 /// What is in use, by the inodes themselves.

@@ -5,6 +5,7 @@ use super::htree::{ReadIndex, Role};
 use super::inode::{self, Parts};
 use super::inode_table::RawInode;
 use super::inodes::{Held, Inodes};
+use crate::bytes::is_zero;
 use crate::error::{Location, Problem, Result, Structure, shown};
 use crate::ondisk::casefold;
 use crate::ondisk::crypt::NAME_MIN;
@@ -13,7 +14,6 @@ use crate::ondisk::features::Incompat;
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::{le32, superblock, view};
 use crate::source::Source;
-use crate::survey::is_zero;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 

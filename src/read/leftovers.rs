@@ -7,10 +7,10 @@ use rayon::prelude::*;
 use super::Reading;
 use super::claims::Claimed;
 use super::places::Places;
+use crate::bytes::is_zero;
 use crate::ondisk::inode::Inode;
 use crate::recover::Place;
 use crate::source::Source;
-use crate::survey::is_zero;
 use crate::tree::{Kind, NodeId, Tree};
 use crate::units::{BlockNr, GroupNr, InodeNr};
 

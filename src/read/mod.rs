@@ -28,6 +28,7 @@ mod verity;
 mod xattr;
 mod xattr_sets;
 
+pub use claims::Claims;
 pub use directory::{StoredDirectory, stored, stored_names};
 pub use file_map::block_at;
 pub use inode_table::check_checksum;
@@ -62,7 +63,7 @@ pub struct Reading {
     /// What was to be deleted or truncated.
     pub orphans: Orphans,
     /// The claims on blocks of the input; those of content are told by the first of the tree's runs.
-    pub claims: claims::Claims,
+    pub claims: Claims,
 }
 
 impl Reading {
@@ -165,7 +166,7 @@ fn read_live<'a>(
 }
 
 fn read_unplaced<'a>(source: &Source<'a>, observer: &dyn Observer) -> Result<Reading> {
-    let mut claims = claims::Claims::of_metadata(source);
+    let mut claims = Claims::of_metadata(source);
     // Inode tables that lie in each other would be read as many inodes as one likes.
     let (cluster, none) = (source.geometry.blocks_per_cluster, claims::Content::NONE);
     claims.check(none, cluster)?;

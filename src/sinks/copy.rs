@@ -3,9 +3,9 @@
 use std::io::{self, IoSlice};
 use std::ops::Range;
 
+use crate::bytes::is_zero;
 use crate::sink::Sink;
 use crate::source::Input;
-use crate::survey::is_zero;
 
 /// Copies bytes of an input to the same place, but for zeros.
 pub fn copy(input: &Input<'_>, range: Range<u64>, sink: &dyn Sink) -> io::Result<()> {

@@ -1,6 +1,6 @@
 //! Reading and checking the group descriptors.
 
-use super::Source;
+use super::image::Source;
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::group_descriptor::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINIT};

@@ -1,6 +1,6 @@
 //! The block of multiple mount protection.
 
-use super::Source;
+use super::image::Source;
 use crate::error::{Location, Problem, Result, Structure, shown};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::mmp::{self, MmpStruct};

@@ -3,7 +3,7 @@
 
 use zerocopy::FromBytes;
 
-use super::Input;
+use super::input::Input;
 use crate::error::{Error, Location, Structure};
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::{self as sb, Superblock};

@@ -92,7 +92,7 @@ impl Renderer<'_, '_> {
         let number = self.plan.numbering.number_of(id);
         let with_tail = self.checksums.covers_metadata();
         let end = out.len() - if with_tail { TAIL_SIZE } else { 0 };
-        let entries = self.tree.entries_of(id);
+        let entries = self.view.stored.tree.entries_of(id);
         let mut filler = Filler::new(out, self.typed_entries());
         if dots {
             filler.add(b".", number, S_IFDIR, None);
@@ -100,12 +100,17 @@ impl Renderer<'_, '_> {
         }
         let start = plan.starts.get(leaf).map_or(entries.len(), |start| *start as usize);
         let stop = plan.starts.get(leaf + 1).map_or(entries.len(), |start| *start as usize);
-        let hashed = self.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES);
+        let hashed = self.view.stored.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES);
         for place in start..stop {
             let entry = &entries[at(place)];
-            let mode = self.tree.node(entry.node).mode;
+            let mode = self.view.stored.tree.node(entry.node).mode;
             let hashes = hashed.then_some(entry.hashes);
-            filler.add(self.tree.text(entry.name), self.plan.numbering.number_of(entry.node), mode, hashes);
+            filler.add(
+                self.view.stored.tree.text(entry.name),
+                self.plan.numbering.number_of(entry.node),
+                mode,
+                hashes,
+            );
         }
         filler.finish(end);
         if with_tail {
@@ -121,7 +126,7 @@ impl Renderer<'_, '_> {
     }
 
     pub(super) fn parent_of(&self, id: NodeId) -> InodeNr {
-        match self.tree.node(id).kind {
+        match self.view.stored.tree.node(id).kind {
             Kind::Directory { parent, .. } => self.plan.numbering.number_of(parent),
             _ => unreachable!("only directories have plans of directories"),
         }
@@ -137,7 +142,7 @@ impl Renderer<'_, '_> {
         filler.finish(size);
         let info = DxRootInfo {
             reserved_zero: U32::new(0),
-            hash_version: if self.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES) {
+            hash_version: if self.view.stored.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES) {
                 htree::SIPHASH
             } else {
                 self.plan.geometry.hash_version.to_disk()

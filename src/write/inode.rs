@@ -76,7 +76,7 @@ impl Renderer<'_, '_> {
     }
 
     fn node_inode(&self, id: NodeId, inline: Option<&[u8]>, inode: &mut Inode) {
-        let node = self.tree.node(id);
+        let node = self.view.stored.tree.node(id);
         let file = self.plan.layout.nodes[id.index()];
         inode.i_mode = U16::new(node.mode);
         let ([a, b, c, d], [e, f, g, h]) = (node.uid.to_le_bytes(), node.gid.to_le_bytes());
@@ -95,7 +95,7 @@ impl Renderer<'_, '_> {
                 inline.map_or(blocks, |content| content.len() as u64)
             }
             Kind::Regular { size, .. } => size,
-            Kind::Symlink(target) => self.tree.text(target).len() as u64,
+            Kind::Symlink(target) => self.view.stored.tree.text(target).len() as u64,
             Kind::Device { .. } | Kind::Empty => 0,
         };
         if let Some(content) = inline {
@@ -105,7 +105,7 @@ impl Renderer<'_, '_> {
         match node.kind {
             _ if inline.is_some() => {}
             Kind::Symlink(target) if size < FAST_SYMLINK_LIMIT => {
-                let target = self.tree.text(target);
+                let target = self.view.stored.tree.text(target);
                 inode.i_block[..target.len()].copy_from_slice(target);
             }
             Kind::Device { major, minor } => {
@@ -127,7 +127,10 @@ impl Renderer<'_, '_> {
             inode.i_file_acl_lo = U32::from_bytes([a, b, c, d]);
             inode.l_i_file_acl_high = U16::from_bytes([e, f]);
         }
-        self.set_blocks(inode, self.plan.usage_of(self.tree, id).bytes / self.plan.geometry.block_bytes());
+        self.set_blocks(
+            inode,
+            self.plan.usage_of(self.view.stored.tree, id).bytes / self.plan.geometry.block_bytes(),
+        );
         if self.plan.geometry.features.has(RoCompat::PROJECT) {
             inode.i_projid = U32::new(node.project);
         }
@@ -177,8 +180,8 @@ impl Renderer<'_, '_> {
 
     /// The block of a symlink of 60 bytes and more.
     pub(super) fn symlink_block(&self, id: NodeId, out: &mut [u8]) {
-        if let Kind::Symlink(target) = self.tree.node(id).kind {
-            let target = self.tree.text(target);
+        if let Kind::Symlink(target) = self.view.stored.tree.node(id).kind {
+            let target = self.view.stored.tree.text(target);
             out[..target.len()].copy_from_slice(target);
         }
     }

@@ -22,8 +22,7 @@ use crate::ondisk::superblock::Superblock;
 use crate::plan::{Identity, Piece, PieceContent, Plan};
 use crate::sink::{Order, Sink};
 use crate::sinks::copy;
-use crate::source::Source;
-use crate::tree::Tree;
+use crate::survey::StoredView;
 use crate::units::{BlockNr, fits};
 
 /// Bytes that a batch gathers before it is written.
@@ -35,8 +34,7 @@ const BATCH_PIECES: usize = 512;
 
 /// What rendering needs to look at.
 struct Renderer<'p, 'a> {
-    source: &'p Source<'a>,
-    tree: &'p Tree,
+    view: StoredView<'p, 'a>,
     plan: &'p Plan,
     /// The superblock of group 0.
     superblock: Superblock,
@@ -55,29 +53,28 @@ struct Renderer<'p, 'a> {
 ///
 /// `Io` with what the sink says.
 pub fn write(
-    source: &Source<'_>,
-    tree: &Tree,
+    view: StoredView<'_, '_>,
     plan: &Plan,
     (sink, observer): (&dyn Sink, &dyn Observer),
     identity: Identity<'_, '_>,
 ) -> Result<[u8; 16]> {
-    let writer = Writer { source, tree, plan, sink, observer };
+    let writer = Writer { view, plan, sink, observer };
     observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_bytes()));
     let uuid = if sink.order() == Order::Ascending {
         let uuid = identity.uuid();
-        let renderer = Renderer::new(source, tree, plan, uuid);
+        let renderer = Renderer::new(view, plan, uuid);
         writer.write_in_order(&renderer)?;
         uuid
     } else {
         writer.copy_and_read(&identity)?;
         let uuid = identity.uuid();
-        let renderer = Renderer::new(source, tree, plan, uuid);
+        let renderer = Renderer::new(view, plan, uuid);
         let batches = batches(&plan.rendered);
         batches.par_iter().try_for_each(|batch| writer.write(batch, Some(&renderer)))?;
         uuid
     };
     // What is not the filesystem's.
-    copy(source.input(), plan.behind.clone(), sink)
+    copy(view.source.input(), plan.behind.clone(), sink)
         .map_err(|error| Error::io("writing the output", error))?;
     tell_used(plan, sink);
     Ok(uuid)
@@ -112,8 +109,7 @@ fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
 
 /// Writes batches of pieces.
 struct Writer<'p, 'a> {
-    source: &'p Source<'a>,
-    tree: &'p Tree,
+    view: StoredView<'p, 'a>,
     plan: &'p Plan,
     sink: &'p dyn Sink,
     observer: &'p dyn Observer,
@@ -134,7 +130,7 @@ impl Writer<'_, '_> {
                 if part < identity.parts() {
                     identity.read(part);
                 }
-                let pieces: Vec<_> = self.plan.copied(self.tree, part).collect();
+                let pieces: Vec<_> = self.plan.copied(self.view.stored, part).collect();
                 self.write(&pieces, None)?;
                 // While another thread writes.
                 identity.advance();
@@ -145,7 +141,7 @@ impl Writer<'_, '_> {
     /// Writes everything, in the order of the blocks.
     fn write_in_order(&self, renderer: &Renderer<'_, '_>) -> Result<()> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        for piece in self.plan.pieces(self.tree) {
+        for piece in self.plan.pieces(self.view.stored) {
             batch.push(piece);
             bytes += piece.bytes;
             if bytes >= BATCH_BYTES || batch.len() == BATCH_PIECES {
@@ -215,7 +211,7 @@ impl Writer<'_, '_> {
     fn take_over(&self, offset: u64, start: BlockNr, bytes: u64) -> u64 {
         let size = self.plan.geometry.block_bytes();
         let blocks = bytes / size;
-        if blocks == 0 || !self.source.lie_in_input(start.0..start.0 + blocks) {
+        if blocks == 0 || !self.view.source.lie_in_input(start.0..start.0 + blocks) {
             return 0;
         }
         self.sink.take_over(offset, start.0 * size, blocks * size) / size * size
@@ -237,7 +233,7 @@ impl Writer<'_, '_> {
         let mut done = 0;
         while done < bytes {
             let next = BlockNr(start.0 + done / size);
-            let together = self.source.together(next, (bytes - done).div_ceil(size));
+            let together = self.view.source.together(next, (bytes - done).div_ceil(size));
             let together = together.expect("the reader checked that the file's blocks are in the image");
             let part = together.len().min(fits(bytes - done, "a piece has at most 1 MiB"));
             assert!(part > 0, "the reader checked that the file's blocks are in the image");
@@ -248,13 +244,14 @@ impl Writer<'_, '_> {
 }
 
 impl<'p, 'a> Renderer<'p, 'a> {
-    fn new(source: &'p Source<'a>, tree: &'p Tree, plan: &'p Plan, uuid: [u8; 16]) -> Self {
+    fn new(view: StoredView<'p, 'a>, plan: &'p Plan, uuid: [u8; 16]) -> Self {
         let superblock = superblock::finish(plan, uuid);
         let checksums = Checksums::of(&superblock);
         let descriptors = group::descriptors(plan, &checksums);
         let values = plan.xattrs.values.par_iter();
-        let value_hashes = values.map(|value| checksums.xattr_value(tree.text(value.text))).collect();
-        Self { source, tree, plan, superblock, checksums, descriptors, value_hashes }
+        let value_hashes =
+            values.map(|value| checksums.xattr_value(view.stored.tree.text(value.text))).collect();
+        Self { view, plan, superblock, checksums, descriptors, value_hashes }
     }
 
     /// Fills blocks of zeros with what a piece holds.

@@ -41,7 +41,7 @@ fn sum(mut superblock: Superblock) -> Superblock {
 impl Renderer<'_, '_> {
     /// The first bytes of the image, which are not the filesystem's.
     pub(super) fn boot_sector(&self, out: &mut [u8]) {
-        if let Some(bytes) = self.source.block(BlockNr(0)).and_then(|block| block.get(..out.len())) {
+        if let Some(bytes) = self.view.source.block(BlockNr(0)).and_then(|block| block.get(..out.len())) {
             out.copy_from_slice(bytes);
         }
     }

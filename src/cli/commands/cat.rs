@@ -9,6 +9,7 @@ use ext4_canon::content::FileContent;
 use ext4_canon::ondisk::inode::InodeFlags;
 use ext4_canon::read::Reading;
 use ext4_canon::source::Source;
+use ext4_canon::view::View;
 use ext4_canon::{Error, with_tree, words};
 use serde::Serialize;
 
@@ -71,7 +72,7 @@ fn print(source: &Source<'_>, reading: &Reading, path: &OsStr, for_json: bool) -
     let Some(id) = tree.resolve(path.as_bytes()) else {
         return Outcome::Refused(Code::Usage, "there is no such path in the image");
     };
-    let Some(file) = FileContent::of(source, tree, id) else {
+    let Some(file) = FileContent::of(View { source, tree }, id) else {
         return Outcome::Refused(Code::Usage, "is not a regular file");
     };
     if tree.node(id).flags.contains(InodeFlags::ENCRYPT) {

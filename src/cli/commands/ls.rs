@@ -3,6 +3,7 @@
 use ext4_canon::ondisk::xattr::full_name;
 use ext4_canon::tree::{Kind, Tree};
 use ext4_canon::tree_digest::{self, Item};
+use ext4_canon::view::View;
 use ext4_canon::{with_tree, words};
 use serde::Serialize;
 
@@ -59,7 +60,7 @@ pub fn run(work: &Work<'_>, given: &Given, digests: bool) -> Result<Ended, Failu
     let list = || {
         with_tree(&filesystem, &work.setting.options, &work.progress, |source, reading| {
             let tree = &reading.tree;
-            let digests = digests.then(|| tree_digest::file_digests(source, tree, &work.progress));
+            let digests = digests.then(|| tree_digest::file_digests(View { source, tree }, &work.progress));
             tree_digest::visit(tree, digests.as_deref(), |item| {
                 if work.setting.json {
                     entries.push(entry(tree, &item));
