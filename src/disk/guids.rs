@@ -4,12 +4,13 @@
 //! all partitions. Both are version 8 of RFC 9562, as UUIDs of filesystems are.
 
 use sha2::{Digest as _, Sha256};
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use super::gpt::{self, ENTRY, HEADER, crc32};
 use super::partition::Partition;
 use super::table::{Table, TableKind, damaged_table};
 use crate::error::Result;
+use crate::form;
 
 /// Bytes in the place of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ pub fn canonical(bytes: &[u8], table: &Table, contents: &[[u8; 32]]) -> Result<V
     if entries != of(&backup) || backup.header.backup_lba != 1 {
         return Err(damaged_table("the backup of the GPT differs from it"));
     }
-    let mut all = Sha256::new_with_prefix(b"ext4-canon disk 1\0");
+    let mut all = Sha256::new_with_prefix(form::DISK_DOMAIN);
     all.update(table.sector_size.to_le_bytes());
     all.update(primary.header.first_usable.to_le_bytes());
     all.update(primary.header.last_usable.to_le_bytes());
@@ -47,7 +48,7 @@ pub fn canonical(bytes: &[u8], table: &Table, contents: &[[u8; 32]]) -> Result<V
         all.update(guid.as_bytes());
         entries[place_of_guid(partition)].copy_from_slice(&guid.to_bytes_le());
     }
-    let disk = from_digest(&all.finalize().into());
+    let disk = form::uuid(&all.finalize().into());
     let crc = crc32(&entries);
     let mut patches: Vec<_> = [&primary, &backup]
         .into_iter()
@@ -123,7 +124,7 @@ fn place_of_guid(partition: &Partition) -> std::ops::Range<usize> {
 }
 
 fn guid(partition: &Partition, content: &[u8; 32]) -> Uuid {
-    let mut hash = Sha256::new_with_prefix(b"ext4-canon partition 1\0");
+    let mut hash = Sha256::new_with_prefix(form::PARTITION_DOMAIN);
     hash.update(partition.number.to_le_bytes());
     hash.update(partition.kind.as_bytes());
     hash.update(partition.bytes.start.to_le_bytes());
@@ -132,14 +133,7 @@ fn guid(partition: &Partition, content: &[u8; 32]) -> Uuid {
     hash.update((partition.name.len() as u64).to_le_bytes());
     hash.update(partition.name.as_bytes());
     hash.update(content);
-    from_digest(&hash.finalize().into())
-}
-
-/// A UUID of version 8.
-fn from_digest(digest: &[u8; 32]) -> Uuid {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    Builder::from_custom_bytes(bytes).into_uuid()
+    form::uuid(&hash.finalize().into())
 }
 
 /// The bytes of a header or of a list of entries, which [`gpt::copy`] has found to lie in the image.
