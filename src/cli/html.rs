@@ -208,9 +208,13 @@ fn settings(
         cells.map(|cell| format!("<td>{}</td>", Text(cell))).concat()
     });
     let rows: Vec<_> = rows.collect();
-    let nothing = "Nothing keeps equal trees from equal images.";
-    let heads = ["What differs", one, other, "Aligned by"];
-    table(page, ("settings", "Filesystems"), nothing, &heads, rows);
+    let table = Table {
+        id: "settings",
+        title: "Filesystems",
+        nothing: "Nothing keeps equal trees from equal images.",
+        heads: &["What differs", one, other, "Aligned by"],
+    };
+    table.add_to(page, rows);
 }
 
 fn ignored(page: &mut String, [one, other]: [&str; 2], filesystems: &[Filesystem<'_>]) {
@@ -226,23 +230,39 @@ fn ignored(page: &mut String, [one, other]: [&str; 2], filesystems: &[Filesystem
         format!("<td>{}</td>{values}", Text(&filesystem.named(ignored.what)))
     });
     let rows: Vec<_> = rows.collect();
-    let nothing = "There is nothing that differs without mattering.";
-    table(page, ("ignored", "What does not matter"), nothing, &["What differs", one, other], rows);
+    let table = Table {
+        id: "ignored",
+        title: "What does not matter",
+        nothing: "There is nothing that differs without mattering.",
+        heads: &["What differs", one, other],
+    };
+    table.add_to(page, rows);
 }
 
-/// A section with a table, or with a sentence where there are no rows.
-fn table(page: &mut String, (id, title): (&str, &str), nothing: &str, heads: &[&str], rows: Vec<String>) {
-    line(page, format_args!("<section id=\"{id}\">\n<h2>{title}</h2>"));
-    if rows.is_empty() {
-        line(page, format_args!("<p>{nothing}</p>\n</section>"));
-        return;
+/// A section with a table.
+struct Table<'t> {
+    id: &'static str,
+    title: &'static str,
+    /// The sentence in place of the table where it has no rows.
+    nothing: &'static str,
+    heads: &'t [&'t str],
+}
+
+impl Table<'_> {
+    fn add_to(&self, page: &mut String, rows: Vec<String>) {
+        let Self { id, title, nothing, heads } = self;
+        line(page, format_args!("<section id=\"{id}\">\n<h2>{title}</h2>"));
+        if rows.is_empty() {
+            line(page, format_args!("<p>{nothing}</p>\n</section>"));
+            return;
+        }
+        let heads: String = heads.iter().map(|head| format!("<th>{}</th>", Text(head))).collect();
+        line(page, format_args!("<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>"));
+        for row in rows {
+            line(page, format_args!("<tr>{row}</tr>"));
+        }
+        line(page, format_args!("</tbody>\n</table>\n</section>"));
     }
-    let heads: String = heads.iter().map(|head| format!("<th>{}</th>", Text(head))).collect();
-    line(page, format_args!("<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>"));
-    for row in rows {
-        line(page, format_args!("<tr>{row}</tr>"));
-    }
-    line(page, format_args!("</tbody>\n</table>\n</section>"));
 }
 
 fn legend(page: &mut String) {

@@ -1,28 +1,29 @@
 //! The image that is read: opened read-only, mapped, and watched for changes.
 
 use std::fs::{self, File, FileType, Metadata};
-use std::io::{Seek as _, SeekFrom, stdin};
+use std::io::{self, Seek as _, SeekFrom, stdin};
 use std::ops::Range;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result, bail};
 use ext4_canon::Input;
 use rustix::fs::{SeekFrom as Seek, seek};
 use rustix::io::Errno;
 
-use super::failure::Failure;
+use super::failure::{About as _, Usage};
 use super::map::Map;
 use super::mounted::{Mounts, System};
-use super::sparse::{expand, is_sparse};
+use super::sparse::{STORING, expand, is_sparse};
 use super::sparse_sums;
 use super::stream::spool;
 
 /// What stands for standard input, or for standard output.
 pub const STANDARD: &str = "-";
 
-/// What is done with what is no file that could be mapped as it is.
-const STORING: &str = "storing it in a temporary file (see TMPDIR)";
+const READING_SIZE: &str = "reading its size";
+const MAPPING: &str = "mapping it into memory";
 
 /// Holes shorter than this are not worth a range of their own.
 const SHORTEST_HOLE: u64 = 64 << 10;
@@ -59,46 +60,52 @@ impl Image {
     /// # Errors
     ///
     /// A usage error for files of another kind, else an I/O error.
-    pub fn open(path: &Path, role: &str) -> Result<Self, Failure> {
-        let io = |doing: &str, error| Failure::io(path, doing, &error);
-        let opening = |error| io(&format!("opening the {role}"), error);
-        let mut file = if path == Path::new(STANDARD) {
-            File::from(stdin().as_fd().try_clone_to_owned().map_err(opening)?)
-        } else {
-            // Before it is opened: to open a tape rewinds it.
-            refuse(path, fs::metadata(path).map_err(opening)?.file_type())?;
-            File::open(path).map_err(opening)?
-        };
-        let mut metadata = file.metadata().map_err(|error| io("reading its size", error))?;
+    pub fn open(path: &Path, role: &str) -> Result<Self> {
+        let image = Self::open_file(path, role).and_then(|file| Self::from_file(path, file));
+        image.about(path)
+    }
+
+    fn open_file(path: &Path, role: &str) -> Result<File> {
+        let opening = || format!("opening the {role}");
+        if path == Path::new(STANDARD) {
+            return Ok(File::from(stdin().as_fd().try_clone_to_owned().with_context(opening)?));
+        }
+        // Before it is opened: to open a tape rewinds it.
+        refuse(fs::metadata(path).with_context(opening)?.file_type())?;
+        File::open(path).with_context(opening)
+    }
+
+    fn from_file(path: &Path, mut file: File) -> Result<Self> {
+        let mut metadata = file.metadata().context(READING_SIZE)?;
         let kind = metadata.file_type();
         let has_mode = metadata.is_file() || kind.is_block_device();
         let mode = has_mode.then(|| metadata.mode());
         let mut stored_from = None;
         if kind.is_fifo() || kind.is_socket() {
-            file = spool(file).map_err(|error| io(STORING, error))?;
+            file = spool(file).context(STORING)?;
             stored_from = Some("a pipe");
-            metadata = file.metadata().map_err(|error| io("reading its size", error))?;
+            metadata = file.metadata().context(READING_SIZE)?;
         }
-        refuse(path, metadata.file_type())?;
+        refuse(metadata.file_type())?;
         let mounts = System::default().mounts(path, &metadata);
         if metadata.is_file() {
-            let map = Map::new(&file, metadata.len()).map_err(|error| io("mapping it into memory", error))?;
+            let map = Map::new(&file, metadata.len()).context(MAPPING)?;
             if is_sparse(map.bytes()) {
                 let expanded = expand(map.bytes());
-                let expanded = expanded.and_then(|file| sparse_sums::check(map.bytes()).map(|()| file));
+                let expanded = expanded.and_then(|file| Ok(sparse_sums::check(map.bytes()).map(|()| file)?));
                 stored_from = Some("an Android sparse image");
-                map.readable().map_err(|error| io("reading it", error))?;
-                file = expanded.map_err(|error| Failure::of_format(path, STORING, &error))?;
-                metadata = file.metadata().map_err(|error| io("reading its size", error))?;
+                map.readable().context("reading it")?;
+                file = expanded?;
+                metadata = file.metadata().context(READING_SIZE)?;
             }
         }
         let (length, data) = if metadata.is_file() {
             (metadata.len(), data_ranges(&file, metadata.len()))
         } else {
-            let length = file.seek(SeekFrom::End(0)).map_err(|error| io("reading its size", error))?;
+            let length = file.seek(SeekFrom::End(0)).context(READING_SIZE)?;
             (length, std::iter::once(0..length).collect())
         };
-        let map = Map::new(&file, length).map_err(|error| io("mapping it into memory", error))?;
+        let map = Map::new(&file, length).context(MAPPING)?;
         let path = path.to_owned();
         Ok(Self { path, metadata, mode, mounts, stored_from, length, file, map, data, journal: None })
     }
@@ -108,7 +115,7 @@ impl Image {
     /// # Errors
     ///
     /// As [`Self::open`], of either.
-    pub fn with_journal(path: &Path, journal: Option<&Path>) -> Result<Self, Failure> {
+    pub fn with_journal(path: &Path, journal: Option<&Path>) -> Result<Self> {
         let image = Self::open(path, "image")?;
         let journal = journal.map(|device| Self::open(device, "journal device")).transpose()?;
         Ok(Self { journal: journal.map(Box::new), ..image })
@@ -154,18 +161,18 @@ impl Image {
     /// # Errors
     ///
     /// An I/O error that says what changed.
-    pub fn unchanged(&self) -> Result<(), Failure> {
+    pub fn unchanged(&self) -> Result<()> {
         self.journal.as_deref().map_or(Ok(()), Self::unchanged)?;
-        let now =
-            self.file.metadata().map_err(|error| Failure::io(&self.path, "reading its size", &error))?;
-        let changed = |what: String| {
-            let error = std::io::Error::other(what);
-            Err(Failure::io(&self.path, "it was changed while it was read", &error))
-        };
+        self.is_unchanged().about(&self.path)
+    }
+
+    fn is_unchanged(&self) -> Result<()> {
+        let now = self.file.metadata().context(READING_SIZE)?;
+        let changed = |what| Err(io::Error::other(what)).context("it was changed while it was read");
         if self.metadata.is_file() && now.len() != self.length {
             return changed(format!("it had {} bytes and now has {}", self.length, now.len()));
         }
-        self.map.readable().map_err(|error| Failure::io(&self.path, "reading it", &error))?;
+        self.map.readable().context("reading it")?;
         if !self.metadata.is_file() {
             return Ok(());
         }
@@ -177,7 +184,7 @@ impl Image {
     }
 }
 
-fn refuse(path: &Path, kind: FileType) -> Result<(), Failure> {
+fn refuse(kind: FileType) -> Result<()> {
     let reason = if kind.is_dir() {
         "is a directory, not an image (mke2fs -d makes an image of a directory)"
     } else if kind.is_socket() {
@@ -187,7 +194,7 @@ fn refuse(path: &Path, kind: FileType) -> Result<(), Failure> {
     } else {
         return Ok(());
     };
-    Err(Failure::usage(path, reason))
+    bail!(Usage::new(reason))
 }
 
 /// The ranges of a file outside which there are only holes. Where the filesystem can't tell, that
@@ -239,6 +246,7 @@ fn ranges(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::failure;
     use std::os::unix::fs::FileExt as _;
 
     /// Answers as a file would whose data is `data`.
@@ -298,10 +306,13 @@ mod tests {
         image.unchanged().unwrap();
         let writer = File::options().write(true).open(&path).unwrap();
         writer.set_len(200).unwrap();
-        let failure = image.unchanged().unwrap_err();
-        assert!(failure.message.contains("had 100 bytes and now has 200"), "{failure}");
+        let line = failure::line(&image.unchanged().unwrap_err());
+        assert!(
+            line.contains("it was changed while it was read: it had 100 bytes and now has 200"),
+            "{line}"
+        );
         writer.set_len(100).unwrap();
         writer.set_modified(std::time::UNIX_EPOCH).unwrap();
-        assert!(image.unchanged().unwrap_err().message.contains("somebody wrote"));
+        assert!(failure::line(&image.unchanged().unwrap_err()).contains("somebody wrote"));
     }
 }
