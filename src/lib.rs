@@ -25,6 +25,7 @@ pub mod ondisk;
 mod pipeline;
 pub mod plan;
 pub mod policy;
+mod ranges;
 pub mod read;
 pub mod recover;
 pub mod report;

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::contradiction::{ensure, wrong};
 use crate::error::Result;
 use crate::plan::{FileLayout, Plan};
+use crate::ranges::push_joined;
 
 /// Ranges of clusters with an owner. Ranges that touch are joined, so that a dense layout takes few.
 #[derive(Debug, Default)]
@@ -13,10 +14,7 @@ pub struct ClusterClaims(pub Vec<Range<u64>>);
 impl ClusterClaims {
     /// Adds clusters of one owner.
     pub fn add(&mut self, clusters: Range<u64>) {
-        match self.0.last_mut() {
-            Some(last) if last.end == clusters.start => last.end = clusters.end,
-            _ => self.0.push(clusters),
-        }
+        push_joined(&mut self.0, clusters);
     }
 }
 

@@ -10,6 +10,7 @@ use super::static_metadata::{StaticMetadata, table_blocks};
 use crate::error::{Error, Result};
 use crate::ondisk::features::{Compat, Incompat};
 use crate::plan::{FileLayout, Plan};
+use crate::ranges::push_joined;
 use crate::read::{Specials, Usage};
 use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, Tree};
@@ -57,14 +58,10 @@ pub fn check(
     claims.0.sort_unstable_by_key(|range| range.start);
     let mut clusters: Vec<Range<u64>> = Vec::new();
     for range in claims.0 {
-        match clusters.last_mut() {
-            Some(last) if last.end > range.start => {
-                let block = range.start * plan.geometry.blocks_per_cluster;
-                return Err(wrong(format!("block {block} has two owners")));
-            }
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => clusters.push(range),
-        }
+        ensure(clusters.last().is_none_or(|last| last.end <= range.start), || {
+            format!("block {} has two owners", range.start * plan.geometry.blocks_per_cluster)
+        })?;
+        push_joined(&mut clusters, range);
     }
     check_free(plan, &clusters)?;
     Ok(Owned { clusters, static_clusters, journal_clusters })
