@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::gpt::{self, ENTRY, HEADER, crc32};
 use super::partition::Partition;
-use super::table::{Table, TableKind, damaged_table};
+use super::partition_table::{PartitionTable, TableKind, damaged_table};
 use crate::error::Result;
 use crate::form;
 
@@ -28,13 +28,13 @@ pub struct Patch {
 /// # Errors
 ///
 /// `Corrupt` if the backup is damaged or differs from the primary table.
-pub fn canonical(bytes: &[u8], table: &Table, contents: &[[u8; 32]]) -> Result<Vec<Patch>> {
+pub fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 32]]) -> Result<Vec<Patch>> {
     if !matches!(table.kind, TableKind::Gpt(_)) {
         return Ok(Vec::new());
     }
     let primary = gpt::copy(bytes, table.sector_size, 1)?;
     let backup = gpt::copy(bytes, table.sector_size, primary.header.backup_lba)?;
-    let of = |copy: &gpt::Copy| slice(bytes, &copy.entries).to_vec();
+    let of = |copy: &gpt::GptCopy| slice(bytes, &copy.entries).to_vec();
     let mut entries = of(&primary);
     if entries != of(&backup) || backup.header.backup_lba != 1 {
         return Err(damaged_table("the backup of the GPT differs from it"));
@@ -80,7 +80,7 @@ pub fn canonical(bytes: &[u8], table: &Table, contents: &[[u8; 32]]) -> Result<V
 }
 
 /// The same bytes without the GUIDs and what follows from them: what has to be equal of two disks.
-pub fn masked(bytes: &[u8], table: &Table) -> Vec<Patch> {
+pub fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
     let mut patches = Vec::new();
     let Ok(primary) = gpt::copy(bytes, table.sector_size, 1) else { return patches };
     let backup = gpt::copy(bytes, table.sector_size, primary.header.backup_lba);
@@ -104,7 +104,7 @@ pub fn masked(bytes: &[u8], table: &Table) -> Vec<Patch> {
 }
 
 /// The GUIDs of partitions that patches replace.
-pub fn replaced(bytes: &[u8], table: &Table, patches: &[Patch]) -> Vec<[u8; 16]> {
+pub fn replaced(bytes: &[u8], table: &PartitionTable, patches: &[Patch]) -> Vec<[u8; 16]> {
     let entries = patches.iter().find(|patch| patch.bytes.len() as u64 != HEADER);
     let Some(patch) = entries else { return Vec::new() };
     let before = slice(bytes, &(patch.offset..patch.offset + patch.bytes.len() as u64));

@@ -28,7 +28,7 @@ pub struct InlineLists {
 
 /// What content could lie in its inode, if xattrs leave the room.
 #[derive(Debug)]
-pub struct Candidates<'p> {
+pub struct InlineCandidates<'p> {
     tree: &'p Tree,
     survey: &'p Survey,
     /// The most bytes that the value of `system.data` may have; `None` where nothing is inline.
@@ -37,7 +37,7 @@ pub struct Candidates<'p> {
     lookalikes: Vec<NodeId>,
 }
 
-impl<'p> Candidates<'p> {
+impl<'p> InlineCandidates<'p> {
     /// The candidates of a tree. `body_room` is what xattrs may take in an inode.
     pub fn new(geometry: &Geometry, tree: &'p Tree, survey: &'p Survey, body_room: usize) -> Self {
         let feature = geometry.features.has(Incompat::INLINE_DATA);

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::inline::{Candidates, DATA_ENTRY_SIZE};
+use super::inline::{DATA_ENTRY_SIZE, InlineCandidates};
 use super::xattr_plan::{PlannedValue, SplitId, XattrBlock, XattrPlan};
 use super::xattr_split::{Split, XattrRoom, XattrSize};
 use crate::error::{Location, Result, Structure};
@@ -166,7 +166,7 @@ impl<'t> ValueCollector<'t> {
 pub fn plan(
     tree: &Tree,
     geometry: &Geometry,
-    candidates: &Candidates<'_>,
+    candidates: &InlineCandidates<'_>,
     before: &[InodeNr],
 ) -> Result<XattrPlan> {
     let mut placer = XattrPlacer::new(tree, geometry, candidates);
@@ -201,7 +201,7 @@ struct XattrPlacer<'t> {
 }
 
 impl<'t> XattrPlacer<'t> {
-    fn new(tree: &'t Tree, geometry: &Geometry, candidates: &Candidates<'_>) -> Self {
+    fn new(tree: &'t Tree, geometry: &Geometry, candidates: &InlineCandidates<'_>) -> Self {
         let nodes = tree.nodes.len();
         let plan = XattrPlan {
             split_of: vec![0; nodes],

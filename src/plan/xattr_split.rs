@@ -9,10 +9,10 @@ use crate::tree::{Tree, Xattr, XattrSetId};
 
 /// Where the parts of a set lie; `None` where all of it lies in the inode, as nearly every set does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split(Option<Box<Parts>>);
+pub struct Split(Option<Box<SplitParts>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Parts {
+struct SplitParts {
     place: EntryPlaces,
     /// For each xattr, whether its value lies in an inode of its own; empty where none does.
     outside: Box<[bool]>,
@@ -73,7 +73,8 @@ impl Split {
                 .map(|(size, outside)| size.entry + if *outside { 0 } else { size.value })
                 .collect();
             let outside = if count == 0 { Vec::new() } else { outside };
-            place(&sizes, room).map(|place| Self(Some(Box::new(Parts { place, outside: outside.into() }))))
+            place(&sizes, room)
+                .map(|place| Self(Some(Box::new(SplitParts { place, outside: outside.into() }))))
         };
         if let Some(split) = try_with(0) {
             return Some(split);
