@@ -28,6 +28,7 @@ mod pipeline;
 mod places;
 pub mod plan;
 pub mod policy;
+mod ranges;
 pub mod read;
 pub mod recover;
 pub mod report;
@@ -45,6 +46,7 @@ pub mod words;
 pub mod write;
 
 pub use error::{Error, Result};
+pub use form::VERSION as FORM_VERSION;
 pub use observe::{Observer, Stage};
 pub use pipeline::{occupancy, with_tree};
 pub use policy::Options;
@@ -57,9 +59,6 @@ pub use source::Input;
 pub mod internals {
     pub use crate::bytes::is_zero;
 }
-
-/// The version of the canonical form.
-pub const FORM_VERSION: u32 = 1;
 
 /// Returns the digest of an image's tree alone, with the options applied, and the warnings of reading it.
 ///

@@ -302,6 +302,15 @@ impl Run {
             }
     }
 
+    /// Takes the blocks of another run, if they go on where its own end; returns whether it did.
+    pub fn join(&mut self, next: &Self) -> bool {
+        let count = self.count.checked_add(next.count).filter(|_| self.goes_on_in(next));
+        if let Some(count) = count {
+            self.count = count;
+        }
+        count.is_some()
+    }
+
     /// The first logical block behind it.
     pub fn end(&self) -> u64 {
         u64::from(self.logical) + u64::from(self.count)

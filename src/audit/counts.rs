@@ -1,6 +1,6 @@
 //! The counts of superblock and group descriptors follow from what is in use.
 
-use super::ensure;
+use super::contradiction::ensure;
 use super::ownership::Owned;
 use super::static_metadata::StaticMetadata;
 use crate::error::Result;

@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::files::{self, Blocks, Claims};
+use super::contradiction::{ensure, wrong};
+use super::file::{self, ClusterClaims, LogicalBlocks};
 use super::static_metadata::{StaticMetadata, table_blocks};
-use super::{ensure, wrong};
 use crate::error::{Error, Result};
 use crate::ondisk::features::{Compat, Incompat};
 use crate::plan::{FileLayout, Plan};
+use crate::ranges::push_joined;
 use crate::read::Specials;
 use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
@@ -40,10 +41,10 @@ pub fn check(
     let static_clusters = claims.0.iter().map(|range| range.end - range.start).sum();
     let journal_clusters = claim_specials(plan, tree, specials, &mut claims)?;
     let tasks = tree.nodes.len().div_ceil(NODES);
-    let of_nodes: Vec<Claims> = (0..tasks)
+    let of_nodes: Vec<ClusterClaims> = (0..tasks)
         .into_par_iter()
         .map(|task| {
-            let mut claims = Claims::default();
+            let mut claims = ClusterClaims::default();
             let nodes = task * NODES..((task + 1) * NODES).min(tree.nodes.len());
             for id in tree.ids().skip(nodes.start).take(nodes.len()) {
                 claim_node(plan, stored, id, &mut claims)?;
@@ -57,21 +58,17 @@ pub fn check(
     claims.0.sort_unstable_by_key(|range| range.start);
     let mut clusters: Vec<Range<u64>> = Vec::new();
     for range in claims.0 {
-        match clusters.last_mut() {
-            Some(last) if last.end > range.start => {
-                let block = range.start * plan.geometry.blocks_per_cluster;
-                return Err(wrong(format!("block {block} has two owners")));
-            }
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => clusters.push(range),
-        }
+        ensure(clusters.last().is_none_or(|last| last.end <= range.start), || {
+            format!("block {} has two owners", range.start * plan.geometry.blocks_per_cluster)
+        })?;
+        push_joined(&mut clusters, range);
     }
     check_free(plan, &clusters)?;
     Ok(Owned { clusters, static_clusters, journal_clusters })
 }
 
 /// Checks static metadata block by block, and claims its clusters, which it shares.
-fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<Claims> {
+fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<ClusterClaims> {
     let geometry = &plan.geometry;
     let mut ranges = metadata.ranges(plan);
     ranges.sort_unstable_by_key(|range| range.start);
@@ -82,7 +79,7 @@ fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<Claims> {
     let end = ranges.last().map_or(0, |range| range.end);
     ensure(end <= geometry.blocks_count, || format!("static metadata ends at block {end}"))?;
     check_own_groups(plan)?;
-    let mut claims = Claims::default();
+    let mut claims = ClusterClaims::default();
     let mut next = 0;
     for range in ranges {
         let (start, end) =
@@ -114,8 +111,8 @@ fn check_own_groups(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Claims what is outside the tree; returns the clusters of the journal's content.
-fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Claims) -> Result<u64> {
+/// ClusterClaims what is outside the tree; returns the clusters of the journal's content.
+fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut ClusterClaims) -> Result<u64> {
     let (layout, cluster) = (&plan.layout, plan.geometry.blocks_per_cluster);
     let features = plan.geometry.features;
     let resize = features.has(Compat::RESIZE_INODE);
@@ -129,7 +126,8 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
         })?;
         claims.add(block.0 / cluster..block.0 / cluster + 1);
     }
-    let mut dense = |file: FileLayout, blocks: u64| files::check(plan, file, Blocks::dense(blocks), claims);
+    let mut dense =
+        |file: FileLayout, blocks: u64| file::check(plan, file, LogicalBlocks::dense(blocks), claims);
     let shape = specials.journal.map(|journal| u64::from(journal.blocks));
     ensure(layout.journal.is_some() == shape.is_some(), || "the journal".to_owned())?;
     let mut journal_clusters = 0;
@@ -153,7 +151,7 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
 }
 
 /// Claims the blocks of a node, and of nothing that it shares; checks what it is charged.
-fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut Claims) -> Result<()> {
+fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut ClusterClaims) -> Result<()> {
     let tree = stored.tree;
     let Some(file) = plan.layout.nodes.get(id.index()).copied() else {
         return Err(wrong("a file without a place"));
@@ -167,25 +165,25 @@ fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut Clai
         other => other,
     };
     let clusters = match node.kind {
-        _ if inline => files::check(plan, file, std::iter::empty(), claims),
+        _ if inline => file::check(plan, file, std::iter::empty(), claims),
         Kind::Directory { .. } => {
             let blocks = plan.directories.of(id).blocks;
             ensure(blocks > 0, || "a directory without blocks".to_owned()).map_err(about)?;
-            files::check(plan, file, Blocks::dense(blocks.into()), claims)
+            file::check(plan, file, LogicalBlocks::dense(blocks.into()), claims)
         }
         Kind::Regular { .. } => {
-            let runs = stored.runs_of(id).iter().map(|run| Blocks {
+            let runs = stored.runs_of(id).iter().map(|run| LogicalBlocks {
                 start: run.logical.into(),
                 end: run.end(),
                 unwritten: run.unwritten(),
             });
-            files::check(plan, file, runs, claims)
+            file::check(plan, file, runs, claims)
         }
         Kind::Symlink(target) if tree.text(target).len() >= 60 => {
-            files::check(plan, file, Blocks::dense(1), claims)
+            file::check(plan, file, LogicalBlocks::dense(1), claims)
         }
         Kind::Symlink(_) | Kind::Device { .. } | Kind::Empty => {
-            files::check(plan, file, std::iter::empty(), claims)
+            file::check(plan, file, std::iter::empty(), claims)
         }
     };
     let charged = charge(plan, tree, id, clusters.map_err(about)?);

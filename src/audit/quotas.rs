@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::ensure;
+use super::contradiction::ensure;
 use super::ownership::charge;
 use crate::error::Result;
 use crate::ondisk::quota::QuotaType;

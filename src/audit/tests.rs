@@ -193,6 +193,9 @@ impl Subject<'_> {
         self.change("free blocks", |plan| &mut plan.layout.free.ranges[last], |r| r.start - cluster..r.end);
         self.change("free blocks", |plan| &mut plan.layout.free.ranges[last], |r| r.start..r.end - cluster);
         self.change("free blocks", |plan| &mut plan.layout.free.ranges, |ranges| ranges[..last].to_vec());
+    }
+
+    fn change_directories(&mut self) {
         for index in 0..self.plan.directories.0.len() {
             self.change("directory", |plan| &mut plan.directories.0[index].1.blocks, |count| count + 1);
             self.change(
@@ -286,6 +289,7 @@ fn every_change_is_noticed(options: &[&str], commands: &[&str], least: usize) {
         subject.change_superblock();
         subject.change_inodes();
         subject.change_layout();
+        subject.change_directories();
         subject.change_xattrs();
         subject.change_pieces();
         assert!(subject.caught > least, "{}", subject.caught);

@@ -14,6 +14,7 @@ use crate::ondisk::superblock::Superblock;
 use crate::places::ContentPlaces;
 use crate::policy::UuidPolicy;
 use crate::read::{self, StoredDirectory};
+use crate::survey::joined;
 use crate::tree::NodeId;
 use crate::units::InodeNr;
 use crate::words;
@@ -152,18 +153,14 @@ fn compare_pair(
         _ => false,
     };
     let sizes = sides.each_ref().map(|side| side.source.geometry.block_size);
-    let allocated = [0, 1].map(|side| {
-        let runs = trees[side].runs_of(pair[side]).iter();
-        runs.map(|run| (u64::from(run.logical), run.end(), run.unwritten()))
-    });
-    let [left, right] = allocated.map(joined);
+    let [left, right] = [0, 1].map(|side| joined(trees[side].runs_of(pair[side])));
     Unlike {
         times: kept && times_of(&one) != times_of(&other),
         number: numbers[0] != numbers[1],
         generation: history_of(&one) != history_of(&other),
         order,
         place: places[0].of_inode(numbers[0]) != places[1].of_inode(numbers[1]),
-        allocation: sizes[0] == sizes[1] && left != right,
+        allocation: sizes[0] == sizes[1] && !left.eq(right),
     }
 }
 
@@ -204,18 +201,6 @@ fn of_reserved(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
         let detail = Detail::Counts(missing.map(u64::from));
         found.push(Ignored { kind: "lost-found", what: "lost+found that is not there", detail });
     }
-}
-
-/// Runs without where they lie, joined where they touch.
-fn joined(runs: impl Iterator<Item = (u64, u64, bool)>) -> Vec<(u64, u64, bool)> {
-    let mut joined: Vec<(u64, u64, bool)> = Vec::new();
-    for (start, end, unwritten) in runs {
-        match joined.last_mut() {
-            Some(last) if last.1 == start && last.2 == unwritten => last.1 = end,
-            _ => joined.push((start, end, unwritten)),
-        }
-    }
-    joined
 }
 
 /// Where the groups have their bitmaps and inode tables.

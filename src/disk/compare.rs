@@ -6,7 +6,7 @@ use super::around::Around;
 use super::chosen::ChosenFilesystem;
 use super::image::Disk;
 use super::partition::Partition;
-use super::table::{Table, TableKind};
+use super::partition_table::{PartitionTable, TableKind};
 use crate::compare::{Comparison, Extra, SettingDifference, SideError};
 use crate::observe::Observer;
 use crate::policy::Options;
@@ -114,9 +114,9 @@ fn filesystems(disk: &Disk<'_>) -> String {
 fn kind(disk: &Disk<'_>, around: Around) -> String {
     match &disk.table {
         None => "(none)".to_owned(),
-        Some(Table { kind: TableKind::Gpt(_), .. }) if around.canonical_guids => "GPT".to_owned(),
-        Some(Table { kind: TableKind::Gpt(guid), .. }) => format!("GPT {guid}"),
-        Some(Table { kind: TableKind::Mbr(signature), .. }) => format!("MBR {signature:08x}"),
+        Some(PartitionTable { kind: TableKind::Gpt(_), .. }) if around.canonical_guids => "GPT".to_owned(),
+        Some(PartitionTable { kind: TableKind::Gpt(guid), .. }) => format!("GPT {guid}"),
+        Some(PartitionTable { kind: TableKind::Mbr(signature), .. }) => format!("MBR {signature:08x}"),
     }
 }
 

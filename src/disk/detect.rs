@@ -1,7 +1,7 @@
 //! What an image begins with: a filesystem, a partition table, or both.
 
 use super::mbr::FirstSector;
-use super::table::Table;
+use super::partition_table::PartitionTable;
 use super::{gpt, mbr};
 use crate::error::Result;
 
@@ -14,7 +14,7 @@ pub fn is_ext(bytes: &[u8]) -> bool {
 }
 
 /// The partition table at the beginning of a disk.
-pub fn partition_table(bytes: &[u8], sector_size: Option<u64>) -> Result<Option<Table>> {
+pub fn partition_table(bytes: &[u8], sector_size: Option<u64>) -> Result<Option<PartitionTable>> {
     match mbr::read(bytes, sector_size.unwrap_or(512))? {
         FirstSector::NoTable => Ok(None),
         FirstSector::Protective => gpt::read(bytes, sector_size).map(Some),

@@ -9,7 +9,7 @@ use gpt::partition::file_read_partitions;
 
 use super::mbr;
 use super::partition::Partition;
-use super::table::{Table, TableKind, check_inside, damaged_table};
+use super::partition_table::{PartitionTable, TableKind, check_inside, damaged_table};
 use crate::error::{Error, Location, Result, Structure};
 
 /// What a header begins with.
@@ -23,7 +23,7 @@ const MOST_ENTRIES: u32 = 4096;
 
 /// A header, and where it and its entries lie, in bytes.
 #[derive(Debug)]
-pub struct Copy {
+pub struct GptCopy {
     /// The header, as it is.
     pub header: Header,
     /// Its bytes.
@@ -37,7 +37,7 @@ pub struct Copy {
 /// # Errors
 ///
 /// `Corrupt` if it is damaged, `Unsupported` if it can be read with more than one size of sectors.
-pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<Table> {
+pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTable> {
     let sizes = [512, 4096].into_iter().filter(|size| sector_size.is_none_or(|wanted| wanted == *size));
     let sizes: Vec<u64> = sizes.filter(|size| has_magic(bytes, *size)).collect();
     let [sector_size] = sizes[..] else {
@@ -63,7 +63,7 @@ pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<Table> {
     reserved.sort_unstable_by_key(|range| range.start);
     let kind = TableKind::Gpt(primary.header.disk_guid);
     let hybrid = mbr::beside_gpt(bytes, sector_size);
-    Ok(Table { sector_size, kind, partitions: entries, reserved, hybrid })
+    Ok(PartitionTable { sector_size, kind, partitions: entries, reserved, hybrid })
 }
 
 /// Reads the header in a sector, with all that is checked without its entries.
@@ -71,7 +71,7 @@ pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<Table> {
 /// # Errors
 ///
 /// `Corrupt`.
-pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<Copy> {
+pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<GptCopy> {
     let wrong = |what: &str| damaged_table(format!("the header of the GPT in sector {sector} {what}"));
     let length = bytes.len() as u64;
     let start = sector.checked_mul(sector_size).filter(|start| *start >= sector_size && *start < length);
@@ -110,11 +110,11 @@ pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<Copy> {
     if place.end > length {
         return Err(wrong("is cut short"));
     }
-    Ok(Copy { header, place, entries })
+    Ok(GptCopy { header, place, entries })
 }
 
 /// The partitions of a table, whose checksum has to be right.
-fn entries(bytes: &[u8], copy: &Copy, sector_size: u64) -> Result<Vec<Partition>> {
+fn entries(bytes: &[u8], copy: &GptCopy, sector_size: u64) -> Result<Vec<Partition>> {
     let found = file_read_partitions(&mut Cursor::new(bytes), &copy.header, block_size(sector_size))
         .map_err(|error| damaged_table(format!("the entries of the GPT can't be read: {error}")))?;
     let used = found.into_iter().filter(|(_, entry)| entry.is_used());

@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::chosen::ChosenFilesystem;
 use super::detect::{is_ext, partition_table};
 use super::neighbours::neighbours;
+use super::partition_table::{PartitionTable, damaged_table};
 use super::select::Selection;
-use super::table::{Table, damaged_table};
 use crate::error::{Error, Location, Result, Structure};
 use crate::report::Report;
 use crate::source::Input;
@@ -17,7 +17,7 @@ use crate::uuid_references::Neighbours;
 pub struct Disk<'a> {
     pub(super) input: Input<'a>,
     /// The partition table, where that says where filesystems lie.
-    pub table: Option<Table>,
+    pub table: Option<PartitionTable>,
     /// The filesystems, in the order of their offsets; never none.
     pub parts: Vec<ChosenFilesystem>,
     /// Whether they were named, and not just found.
@@ -147,7 +147,7 @@ impl<'a> Disk<'a> {
 }
 
 /// Refuses filesystems that share bytes with another partition or the table.
-fn check_places(table: &Table, parts: &[ChosenFilesystem]) -> Result<()> {
+fn check_places(table: &PartitionTable, parts: &[ChosenFilesystem]) -> Result<()> {
     let overlap = |one: &Range<u64>, other: &Range<u64>| one.start < other.end && other.start < one.end;
     for part in parts {
         let others = table.partitions.iter().enumerate();

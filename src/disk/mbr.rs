@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use super::partition::Partition;
-use super::table::{Table, TableKind, check_inside, damaged_table};
+use super::partition_table::{PartitionTable, TableKind, check_inside, damaged_table};
 use crate::error::{Error, Result};
 
 /// Where the entries lie in a table, in bytes, and how long one is.
@@ -29,18 +29,18 @@ pub enum FirstSector {
     /// A table that says that there is a GPT.
     Protective,
     /// A table with partitions.
-    Table(Table),
+    Table(PartitionTable),
 }
 
 #[derive(Clone, Copy)]
-struct Entry {
+struct MbrEntry {
     status: u8,
     kind: u8,
     start: u32,
     sectors: u32,
 }
 
-impl Entry {
+impl MbrEntry {
     /// Linux takes every entry that has sectors for a partition, of type 0 as well, which genimage gives by default.
     const fn is_used(&self) -> bool {
         self.sectors > 0
@@ -56,7 +56,7 @@ impl Entry {
 pub fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
     let Some(entries) = entries(bytes, 0) else { return Ok(FirstSector::NoTable) };
     // Boot code in the place of a table looks otherwise.
-    if entries.iter().any(|entry| entry.status & 0x7F != 0) || !entries.iter().any(Entry::is_used) {
+    if entries.iter().any(|entry| entry.status & 0x7F != 0) || !entries.iter().any(MbrEntry::is_used) {
         return Ok(FirstSector::NoTable);
     }
     if entries.iter().any(|entry| entry.kind == PROTECTIVE) {
@@ -64,7 +64,7 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
     }
     let signature =
         bytes.get(440..).and_then(|rest| rest.first_chunk()).map_or(0, |raw| u32::from_le_bytes(*raw));
-    let mut table = Table {
+    let mut table = PartitionTable {
         sector_size,
         kind: TableKind::Mbr(signature),
         partitions: Vec::new(),
@@ -72,7 +72,7 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
         hybrid: Vec::new(),
     };
     let length = bytes.len() as u64;
-    let add = |table: &mut Table, number: u32, entry: &Entry, base: u64| {
+    let add = |table: &mut PartitionTable, number: u32, entry: &MbrEntry, base: u64| {
         let start = (base + u64::from(entry.start)) * sector_size;
         let range = start..start + u64::from(entry.sectors) * sector_size;
         let uuid = format!("{signature:08x}-{number:02x}");
@@ -122,10 +122,10 @@ pub fn beside_gpt(bytes: &[u8], sector_size: u64) -> Vec<Range<u64>> {
 /// The logical partitions, each with the sector that it counts from.
 fn logical(
     bytes: &[u8],
-    extended: &Entry,
+    extended: &MbrEntry,
     reserved: &mut Vec<Range<u64>>,
     sector_size: u64,
-) -> Result<Vec<(u64, Entry)>> {
+) -> Result<Vec<(u64, MbrEntry)>> {
     let first = u64::from(extended.start);
     let (mut found, mut seen) = (Vec::new(), vec![first]);
     loop {
@@ -139,7 +139,7 @@ fn logical(
             return Err(damaged_table(format!("the table of logical partitions in sector {at} is none")));
         };
         reserved.push(place..place + sector_size);
-        let used = entries.into_iter().filter(Entry::is_used);
+        let used = entries.into_iter().filter(MbrEntry::is_used);
         let (links, parts): (Vec<_>, Vec<_>) = used.partition(|entry| EXTENDED.contains(&entry.kind));
         if links.len() > 1 || parts.len() > 1 {
             let what = "has more than one partition, and one table that follows";
@@ -162,7 +162,7 @@ fn logical(
 }
 
 /// The entries of a table that begins at a byte.
-fn entries(bytes: &[u8], at: u64) -> Option<[Entry; 4]> {
+fn entries(bytes: &[u8], at: u64) -> Option<[MbrEntry; 4]> {
     let table = bytes.get(usize::try_from(at).ok()?..)?.first_chunk::<512>()?;
     if table[SIGNATURE.0..] != SIGNATURE.1 {
         return None;
@@ -170,7 +170,7 @@ fn entries(bytes: &[u8], at: u64) -> Option<[Entry; 4]> {
     let number = |at: usize| u32::from_le_bytes([table[at], table[at + 1], table[at + 2], table[at + 3]]);
     Some([0, 1, 2, 3].map(|index| {
         let at = ENTRIES + index * ENTRY;
-        Entry { status: table[at], kind: table[at + 4], start: number(at + 8), sectors: number(at + 12) }
+        MbrEntry { status: table[at], kind: table[at + 4], start: number(at + 8), sectors: number(at + 12) }
     }))
 }
 

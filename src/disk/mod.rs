@@ -14,10 +14,10 @@ mod mbr;
 mod neighbours;
 mod notices;
 mod partition;
+mod partition_table;
 mod segments;
 mod select;
 mod shifted;
-mod table;
 mod write;
 
 pub use around::Around;
@@ -25,5 +25,5 @@ pub use chosen::ChosenFilesystem;
 pub use compare::{DiskComparison, compare, twins};
 pub use image::Disk;
 pub use partition::Partition;
+pub use partition_table::{PartitionTable, TableKind};
 pub use select::Selection;
-pub use table::{Table, TableKind};

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::chosen::ChosenFilesystem;
-use super::table::{Table, TableKind};
+use super::partition_table::{PartitionTable, TableKind};
 use crate::report::Owner;
 use crate::source::Input;
 use crate::uuid_references::Neighbours;
@@ -12,7 +12,7 @@ use crate::uuid_references::Neighbours;
 const UUID: u64 = 1024 + 0x68;
 
 /// The UUIDs that files of a disk may name, and that may become others.
-pub fn neighbours(input: &Input<'_>, table: &Table, parts: &[ChosenFilesystem]) -> Neighbours {
+pub fn neighbours(input: &Input<'_>, table: &PartitionTable, parts: &[ChosenFilesystem]) -> Neighbours {
     let mut found = Neighbours::new();
     if matches!(table.kind, TableKind::Gpt(_)) {
         let partitions = table.partitions.iter();

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::observe::Observer;
 use crate::pipeline;
 use crate::policy::Options;
+use crate::ranges::outside;
 use crate::sinks;
 
 /// Something that lies in the output, in the order of the offsets.
@@ -86,34 +87,5 @@ impl Disk<'_> {
         let partitions = table.partitions.iter().map(|partition| partition.bytes.clone());
         let taken = partitions.chain(table.reserved.iter().cloned()).chain(table.hybrid.iter().cloned());
         outside(taken.collect(), self.input.bytes().len() as u64)
-    }
-}
-
-/// The bytes of an image outside ranges, in order.
-fn outside(mut ranges: Vec<Range<u64>>, length: u64) -> Vec<Range<u64>> {
-    ranges.sort_unstable_by_key(|range| range.start);
-    let (mut found, mut at) = (Vec::new(), 0);
-    for range in ranges.into_iter().chain(std::iter::once(length..length)) {
-        // A hybrid MBR may tell of more than there is.
-        let start = range.start.min(length);
-        if at < start {
-            found.push(at..start);
-        }
-        at = at.max(range.end);
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_lies_outside_ranges() {
-        let ranges = vec![5..7, 0..2, 6..9, 7..8];
-        assert_eq!(outside(ranges, 12), [2..5, 9..12]);
-        assert_eq!(outside(vec![0..2, 2..12], 12), []);
-        assert_eq!(outside(vec![0..2, 20..30], 12).as_slice(), std::slice::from_ref(&(2..12)));
-        assert_eq!(outside(vec![2..3, 0..0], 3).as_slice(), std::slice::from_ref(&(0..2)));
     }
 }

@@ -5,9 +5,9 @@ use std::io::IoSlice;
 use super::around::Around;
 use super::image::Disk;
 use super::notices;
+use super::partition_table::{TableKind, damaged_table};
 use super::segments::DiskSegment;
 use super::shifted::Shifted;
-use super::table::{TableKind, damaged_table};
 
 use crate::bytes::first_set_byte;
 use crate::error::{Error, Result};

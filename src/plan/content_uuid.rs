@@ -10,14 +10,13 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
 
+use crate::form;
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::superblock::Superblock;
 use crate::read::{QuotaRules, Specials};
 use crate::survey::{Digester, DigestsFrom, StoredTree, joined};
 use crate::tree::{Kind, NodeId, Text, Tree, XattrSetId};
 use crate::units::fits;
-
-const DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
 
 /// Nodes or sets whose fields are collected by one thread.
 const PART: usize = 1 << 11;
@@ -91,7 +90,7 @@ impl Hashing {
     /// Begins it. The superblock's UUID counts as zero.
     pub fn new(superblock: &Superblock, stored: StoredTree<'_>, specials: &Specials) -> Self {
         let (mut hash, mut stream) = (Sha256::new(), Stream::default());
-        stream.bytes(DOMAIN);
+        stream.bytes(form::CONTENT_DOMAIN);
         stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
         stream.u32(specials.journal.map_or(0, |journal| journal.blocks));
         stream.u32(specials.journal.map_or(0, |journal| journal.fast_commit_blocks));
@@ -123,7 +122,7 @@ impl Hashing {
         let tree = stored.tree;
         let hash = &mut self.hash;
         digester.finish();
-        add((hash, stored), self.next..tree.nodes.len(), |stream, part| {
+        add(hash, stored, self.next..tree.nodes.len(), |stream, part| {
             nodes(stream, stored, digester, part);
         });
         // What lies in inodes of their own, many sets may have.
@@ -133,7 +132,7 @@ impl Hashing {
         let large: HashMap<Text, _> =
             large.into_par_iter().map(|value| (value, Sha256::digest(tree.text(value)))).collect();
         hash.update((tree.xattr_sets.len() as u64).to_le_bytes());
-        add((hash, stored), 0..tree.xattr_sets.len(), |stream, sets| {
+        add(hash, stored, 0..tree.xattr_sets.len(), |stream, sets| {
             for set in sets.map(XattrSetId::new) {
                 xattrs(stream, tree, set, &large);
             }
@@ -143,18 +142,14 @@ impl Hashing {
             quota(&mut stream, &file.rules);
         }
         stream.add_to(hash, stored);
-        let digest = self.hash.finalize();
-        let mut uuid = [0; 16];
-        uuid.copy_from_slice(&digest[..16]);
-        uuid[6] = uuid[6] & 0x0F | 0x80;
-        uuid[8] = uuid[8] & 0x3F | 0x80;
-        uuid
+        form::uuid(&self.hash.finalize().into()).into_bytes()
     }
 }
 
 /// Hashes what is written for a range of things; the next ones are written meanwhile.
 fn add(
-    (hash, stored): (&mut Sha256, StoredTree<'_>),
+    hash: &mut Sha256,
+    stored: StoredTree<'_>,
     range: Range<usize>,
     write: impl Fn(&mut Stream, Range<usize>) + Sync,
 ) {

@@ -37,64 +37,26 @@ pub struct PlacementInput<'p> {
     pub xattrs: &'p XattrPlan,
 }
 
-/// Lays everything out in the output's geometry. What does not fit is placed past the end, so that
-/// the total shortage is known.
+/// Places all files in the output's geometry. What does not fit is placed past the end, so that the total
+/// shortage is known.
 pub fn place_files(geometry: &Geometry, input: PlacementInput<'_>, used: &UsedBlocks) -> Result<Layout> {
-    let PlacementInput { numbering, stored, specials, directories, quotas, xattrs } = input;
+    let PlacementInput { numbering, stored, directories, xattrs, .. } = input;
     let tree = stored.tree;
-    let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
-    // A list that is full is copied to grow, and there may be many runs.
-    let extents = stored.runs() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
-    let mut placer = FilePlacer::new(geometry, (tree.nodes.len(), extents), used);
-    if geometry.features.has(Compat::RESIZE_INODE) {
-        placer.layout.resize_block = Some(placer.one_block());
-    }
-    if geometry.features.has(Incompat::MMP) {
-        placer.layout.mmp_block = Some(placer.one_block());
-    }
-    if let Some(journal) = specials.journal {
-        let blocks = journal.blocks;
-        placer.layout.journal =
-            Some(placer.file(InodeNr::JOURNAL, [(0, blocks, false)].into_iter(), true)?);
-    }
-    for quota in quotas {
-        let number = numbering.quota_file(quota.kind).expect("each quota file is numbered");
-        let blocks = geometry.blocks_of_bytes(quota.size());
-        let blocks = u32::try_from(blocks).map_err(|_| beyond_block_maps(number))?;
-        let file = placer.file(number, [(0, blocks, false)].into_iter(), false)?;
-        placer.layout.quotas.push(file);
-    }
-    if let Some(SpecialFile { blocks, .. }) = specials.orphan_file {
-        let number = numbering.orphan_file().expect("the orphan file is numbered");
-        placer.layout.orphan_file = Some(placer.file(number, [(0, blocks, false)].into_iter(), false)?);
-    }
+    let mut placer = FilePlacer::new(geometry, input, used);
+    placer.place_specials(input)?;
     for (id, directory) in directories.iter().filter(|(_, directory)| directory.blocks > 0) {
-        placer.layout.nodes[id.index()] =
-            placer.file(numbering.number_of(id), [(0, directory.blocks, false)].into_iter(), false)?;
+        let file = placer.dense_file(numbering.number_of(id), directory.blocks)?;
+        placer.layout.nodes[id.index()] = file;
     }
     for _ in &xattrs.blocks {
         let block = placer.one_block();
         placer.layout.xattr_blocks.push(block);
     }
-    for id in tree.ids().filter(|id| xattrs.inline_of(*id).is_none()) {
-        let number = numbering.number_of(id);
-        let file = match tree.node(id).kind {
-            Kind::Regular { .. } => {
-                let runs = stored.runs_of(id).iter().map(|run| (run.logical, run.count, run.unwritten()));
-                placer.file(number, runs, false)?
-            }
-            Kind::Symlink(target) if tree.text(target).len() as u64 >= FAST_SYMLINK_LIMIT => {
-                placer.file(number, [(0, 1, false)].into_iter(), false)?
-            }
-            _ => continue,
-        };
-        placer.layout.nodes[id.index()] = file;
-    }
+    placer.place_content(input)?;
     for (index, value) in (0..).zip(&xattrs.values) {
         let blocks = geometry.blocks_of_bytes(tree.text(value.text).len() as u64);
         let blocks = fits(blocks, "a value has at most 16 MiB");
-        let number = numbering.number_of_value(index);
-        let file = placer.file(number, [(0, blocks, false)].into_iter(), false)?;
+        let file = placer.dense_file(numbering.number_of_value(index), blocks)?;
         placer.layout.values.push(file);
     }
     placer.layout.extents.shrink_to_fit();
@@ -110,8 +72,12 @@ struct FilePlacer<'g> {
 }
 
 impl<'g> FilePlacer<'g> {
-    /// For a tree of so many nodes, with about so many extents.
-    fn new(geometry: &'g Geometry, (nodes, extents): (usize, usize), used: &UsedBlocks) -> Self {
+    fn new(geometry: &'g Geometry, input: PlacementInput<'_>, used: &UsedBlocks) -> Self {
+        let PlacementInput { stored, xattrs, .. } = input;
+        let tree = stored.tree;
+        let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
+        // A list that is full is copied to grow, and there may be many runs.
+        let extents = stored.runs() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
         let layout = Layout {
             resize_block: None,
             mmp_block: None,
@@ -120,7 +86,7 @@ impl<'g> FilePlacer<'g> {
             orphan_file: None,
             xattr_blocks: Vec::new(),
             values: Vec::new(),
-            nodes: vec![FileLayout::default(); nodes],
+            nodes: vec![FileLayout::default(); tree.nodes.len()],
             extents: Vec::with_capacity(extents),
             map_blocks: Vec::new(),
             free: used.free(geometry.first_data_block, geometry.blocks_count, geometry.blocks_per_cluster),
@@ -130,11 +96,64 @@ impl<'g> FilePlacer<'g> {
         Self { geometry, with_extents, layout, ranges: Vec::new() }
     }
 
+    /// Places what is outside the tree.
+    fn place_specials(&mut self, input: PlacementInput<'_>) -> Result<()> {
+        let PlacementInput { numbering, specials, quotas, .. } = input;
+        if self.geometry.features.has(Compat::RESIZE_INODE) {
+            self.layout.resize_block = Some(self.one_block());
+        }
+        if self.geometry.features.has(Incompat::MMP) {
+            self.layout.mmp_block = Some(self.one_block());
+        }
+        if let Some(journal) = specials.journal {
+            let runs = std::iter::once((0, journal.blocks, false));
+            self.layout.journal = Some(self.file(InodeNr::JOURNAL, runs, true)?);
+        }
+        for quota in quotas {
+            let number = numbering.quota_file(quota.kind).expect("each quota file is numbered");
+            let blocks = self.geometry.blocks_of_bytes(quota.size());
+            let blocks = u32::try_from(blocks).map_err(|_| beyond_block_maps(number))?;
+            let file = self.dense_file(number, blocks)?;
+            self.layout.quotas.push(file);
+        }
+        if let Some(SpecialFile { blocks, .. }) = specials.orphan_file {
+            let number = numbering.orphan_file().expect("the orphan file is numbered");
+            self.layout.orphan_file = Some(self.dense_file(number, blocks)?);
+        }
+        Ok(())
+    }
+
+    /// Places the content of regular files, and of symlinks that don't fit into their inodes.
+    fn place_content(&mut self, input: PlacementInput<'_>) -> Result<()> {
+        let PlacementInput { numbering, stored, xattrs, .. } = input;
+        let tree = stored.tree;
+        for id in tree.ids().filter(|id| xattrs.inline_of(*id).is_none()) {
+            let number = numbering.number_of(id);
+            let file = match tree.node(id).kind {
+                Kind::Regular { .. } => {
+                    let runs = stored.runs_of(id).iter().map(|run| (run.logical, run.count, run.unwritten()));
+                    self.file(number, runs, false)?
+                }
+                Kind::Symlink(target) if tree.text(target).len() as u64 >= FAST_SYMLINK_LIMIT => {
+                    self.dense_file(number, 1)?
+                }
+                _ => continue,
+            };
+            self.layout.nodes[id.index()] = file;
+        }
+        Ok(())
+    }
+
     /// A block with a cluster of its own.
     fn one_block(&mut self) -> BlockNr {
         let mut block = BlockNr(0);
         self.layout.free.take(self.geometry.blocks_per_cluster, |range| block = BlockNr(range.start));
         block
+    }
+
+    /// Gives a file without holes its blocks.
+    fn dense_file(&mut self, number: InodeNr, blocks: u32) -> Result<FileLayout> {
+        self.file(number, std::iter::once((0, blocks, false)), false)
     }
 
     /// Gives a file its blocks, content first, then its map.

@@ -17,11 +17,11 @@ pub struct Identity<'s, 'a> {
     plan: &'s Plan,
     stored: StoredTree<'s>,
     specials: &'s Specials,
-    way: Way<'s, 'a>,
+    origin: UuidOrigin<'s, 'a>,
 }
 
 #[derive(Debug)]
-enum Way<'s, 'a> {
+enum UuidOrigin<'s, 'a> {
     Known([u8; 16]),
     Content { digester: Box<Digester<'s, 'a>>, hashing: Mutex<Hashing> },
 }
@@ -43,35 +43,35 @@ impl<'s, 'a> Identity<'s, 'a> {
         plan: &'s Plan,
         policy: UuidPolicy,
     ) -> Self {
-        let way = match policy {
-            UuidPolicy::Content => Way::Content {
+        let origin = match policy {
+            UuidPolicy::Content => UuidOrigin::Content {
                 digester: Box::new(Digester::new(view, segments)),
                 hashing: Mutex::new(Hashing::new(&plan.superblock, view.stored, specials)),
             },
-            UuidPolicy::Keep => Way::Known(view.source.superblock.s_uuid),
-            UuidPolicy::Given(uuid) => Way::Known(uuid),
+            UuidPolicy::Keep => UuidOrigin::Known(view.source.superblock.s_uuid),
+            UuidPolicy::Given(uuid) => UuidOrigin::Known(uuid),
         };
-        Self { plan, stored: view.stored, specials, way }
+        Self { plan, stored: view.stored, specials, origin }
     }
 
     /// How many parts of about [`PART_BYTES`] the content has that is to be read.
     pub fn parts(&self) -> usize {
-        match &self.way {
-            Way::Known(_) => 0,
-            Way::Content { digester, .. } => digester.parts(),
+        match &self.origin {
+            UuidOrigin::Known(_) => 0,
+            UuidOrigin::Content { digester, .. } => digester.parts(),
         }
     }
 
     /// Reads a part; they are in the order of the files.
     pub fn read(&self, part: usize) {
-        if let Way::Content { digester, .. } = &self.way {
+        if let UuidOrigin::Content { digester, .. } = &self.origin {
             digester.digest(part);
         }
     }
 
     /// Goes a step on with what follows from the parts that were read, unless another thread does.
     pub fn advance(&self) {
-        if let Way::Content { digester, hashing } = &self.way
+        if let UuidOrigin::Content { digester, hashing } = &self.origin
             && let Ok(mut hashing) = hashing.try_lock()
         {
             hashing.advance(self.stored, digester);
@@ -80,9 +80,9 @@ impl<'s, 'a> Identity<'s, 'a> {
 
     /// The UUID, once what is left is read.
     pub fn uuid(self) -> [u8; 16] {
-        match self.way {
-            Way::Known(uuid) => uuid,
-            Way::Content { digester, hashing } => {
+        match self.origin {
+            UuidOrigin::Known(uuid) => uuid,
+            UuidOrigin::Content { digester, hashing } => {
                 let hashing = hashing.into_inner().unwrap_or_else(PoisonError::into_inner);
                 hashing.finish(self.plan.geometry.block_size, self.stored, self.specials, &digester)
             }

@@ -56,7 +56,7 @@ use crate::survey::Survey;
 use crate::tree::Tree;
 use attempt::{Placed, attempt, demand};
 use file_placement::PlacementInput;
-use inline::Candidates;
+use inline::InlineCandidates;
 
 /// Plans the output.
 ///
@@ -68,7 +68,8 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     let Reading { tree, specials, .. } = reading;
     let mut geometry = source.geometry.clone();
     geometry.features = features(source, tree)?;
-    let mut candidates = Candidates::new(&geometry, tree, survey, xattr_placement::body_room(&geometry));
+    let mut candidates =
+        InlineCandidates::new(&geometry, tree, survey, xattr_placement::body_room(&geometry));
     let (xattrs, numbering) = xattrs_and_numbering(&geometry, reading, &mut candidates)?;
     let directories = directory_plans(&geometry, tree, &candidates, &xattrs, &numbering)?;
     let quotas: Vec<_> = specials.quotas.iter().map(|file| QuotaPlan::new(file, tree, &xattrs)).collect();
@@ -118,7 +119,7 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
 fn xattrs_and_numbering(
     geometry: &Geometry,
     reading: &Reading,
-    candidates: &mut Candidates<'_>,
+    candidates: &mut InlineCandidates<'_>,
 ) -> Result<(XattrPlan, Numbering)> {
     let Reading { tree, specials, inodes: before, .. } = reading;
     loop {
@@ -135,7 +136,7 @@ fn xattrs_and_numbering(
 fn directory_plans(
     geometry: &Geometry,
     tree: &Tree,
-    candidates: &Candidates<'_>,
+    candidates: &InlineCandidates<'_>,
     xattrs: &XattrPlan,
     numbering: &Numbering,
 ) -> Result<DirectoryPlans> {

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::ondisk::features::Compat;
 use crate::ondisk::quota::QuotaType;
+use crate::ranges::push_joined;
 use crate::read::Specials;
 use crate::tree::{NodeId, Tree};
 use crate::units::{GroupNr, InodeNr};
@@ -95,10 +96,7 @@ impl Numbering {
         all.sort_unstable();
         let mut used: Vec<Range<u32>> = Vec::new();
         for number in all {
-            match used.last_mut() {
-                Some(last) if last.end == number => last.end += 1,
-                _ => used.push(number..number + 1),
-            }
+            push_joined(&mut used, number..number + 1);
         }
         Self {
             numbers,

@@ -2,12 +2,10 @@
 //! it, but for rare sizes (see `docs/canonical-form.md`).
 
 use crate::error::{Error, Result};
+use crate::form::LAST_GROUP_ROOM;
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Incompat};
 use crate::units::{GroupNr, InodeNr};
-
-/// Blocks that the last group has besides its own metadata; a smaller one is left away, as resize2fs does it.
-const LEAST_ROOM: u64 = 50;
 
 /// An error about the size that is asked for.
 pub fn refused<T>(words: String) -> Result<T> {
@@ -84,7 +82,7 @@ fn least_blocks(from: &Geometry, groups: u32) -> u64 {
     let last = GroupNr(groups - 1);
     let copies: u64 = geometry.head_ranges(last).map(|range| range.end - range.start).sum();
     let bitmaps = 2;
-    let room = if groups == 1 { 0 } else { LEAST_ROOM };
+    let room = if groups == 1 { 0 } else { LAST_GROUP_ROOM };
     (geometry.group_blocks(last).start + copies + bitmaps + geometry.inode_table_blocks() + room).min(end)
 }
 

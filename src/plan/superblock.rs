@@ -19,11 +19,6 @@ use crate::units::{InodeNr, fits};
 /// A regular file of so many bytes needs the `large_file` feature. The resize inode is one.
 const LARGE_FILE: u64 = 1 << 31;
 
-/// The interval, in seconds, and the range of mount counts that mke2fs sets with
-/// `enable_periodic_fsck`: it adds up to 19 that it takes from the random UUID.
-const PERIODIC_INTERVAL: u32 = 180 * 24 * 60 * 60;
-const PERIODIC_COUNTS: std::ops::Range<u16> = 20..40;
-
 /// The features of the output: those of the input but for its state, and what the tree needs.
 pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
     let mut needed = Features::default();
@@ -70,7 +65,8 @@ pub fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> 
     output.s_creator_os = if source.is_of_hurd() { sb::OS_HURD } else { sb::OS_LINUX }.into();
     output.s_state = U16::new(sb::STATE_VALID);
     set_sizes(&mut output, geometry);
-    output.s_max_mnt_count = U16::new(max_mount_count(input));
+    let (count, interval) = (input.s_max_mnt_count.get(), input.s_checkinterval.get());
+    output.s_max_mnt_count = U16::new(form::max_mount_count(count, interval));
     output.s_first_ino = U32::new(geometry.first_inode.0);
     output.s_inode_size = U16::new(fits(geometry.inode_size, "it was read from this field of 16 bits"));
     output.s_feature_compat = U32::new(features.compat.bits());
@@ -172,11 +168,4 @@ fn overhead(geometry: &Geometry, placed: &Placed) -> u64 {
     let layout = &placed.layout;
     let journal = layout.journal.map_or(0, |file| layout.content_clusters(file));
     placed.static_clusters + journal + geometry.first_data_block
-}
-
-/// The mount count of `enable_periodic_fsck` without what the UUID added to it.
-fn max_mount_count(input: &Superblock) -> u16 {
-    let count = input.s_max_mnt_count.get();
-    let periodic = input.s_checkinterval.get() == PERIODIC_INTERVAL && PERIODIC_COUNTS.contains(&count);
-    if periodic { PERIODIC_COUNTS.start } else { count }
 }

@@ -3,9 +3,9 @@
 
 use std::collections::HashMap;
 
-use super::inline::Candidates;
+use super::inline::{DATA_ENTRY_SIZE, InlineCandidates};
 use super::xattr_plan::{PlannedValue, SplitId, XattrBlock, XattrPlan};
-use super::xattr_split::{Room, Split};
+use super::xattr_split::{Split, XattrRoom, XattrSize};
 use crate::error::{Location, Result, Structure};
 use crate::form::EXTRA_ISIZE;
 use crate::geometry::Geometry;
@@ -53,13 +53,25 @@ struct Splitter<'t> {
     first: Vec<Option<(usize, Option<SplitId>)>>,
     /// The same for any further room.
     others: HashMap<(XattrSetId, usize), Option<SplitId>>,
-    rooms: Vec<Room>,
+    sizes: Vec<XattrSize>,
 }
 
-impl Splitter<'_> {
-    /// Whether a split leaves nothing for a block.
-    fn has_no_block(&self, split: SplitId) -> bool {
-        self.splits.get(split.0 as usize).is_some_and(|(_, split)| split.is_in_body())
+impl<'t> Splitter<'t> {
+    fn new(tree: &'t Tree, geometry: &Geometry) -> Self {
+        Self {
+            tree,
+            block_room: block_room(geometry),
+            with_inodes: geometry.features.has(Incompat::EA_INODE),
+            splits: Vec::with_capacity(tree.xattr_sets.len()),
+            first: vec![None; tree.xattr_sets.len()],
+            others: HashMap::new(),
+            sizes: Vec::new(),
+        }
+    }
+
+    /// A split that was made.
+    fn get(&self, split: SplitId) -> &Split {
+        &self.splits[split.0 as usize].1
     }
 
     /// The split of a set where the inode has this room; `None` where it does not fit.
@@ -73,9 +85,10 @@ impl Splitter<'_> {
         {
             return *known;
         }
-        self.rooms.clear();
-        self.rooms.extend(self.tree.xattr_set(set).iter().map(|xattr| Room::of(self.tree, xattr)));
-        let split = Split::new(&self.rooms, (body_room, self.block_room), self.with_inodes);
+        self.sizes.clear();
+        self.sizes.extend(self.tree.xattr_set(set).iter().map(|xattr| XattrSize::of(self.tree, xattr)));
+        let room = XattrRoom { body: body_room, block: self.block_room };
+        let split = Split::new(&self.sizes, room, self.with_inodes);
         let id = split.map(|split| {
             self.splits.push((set, split));
             SplitId(fits(self.splits.len() - 1, "each split belongs to one of fewer than 2^32 nodes"))
@@ -92,12 +105,12 @@ impl Splitter<'_> {
     /// content has to go, since a value more would need an inode, or since nothing else fits.
     fn beside_content(&mut self, set: XattrSetId, room: usize, whole_room: usize) -> Option<SplitId> {
         let beside = self.split(set, room)?;
-        let outside = self.splits[beside.0 as usize].1.outside();
+        let outside = self.get(beside).outside();
         if outside == 0 {
             return Some(beside);
         }
         let alone = self.split(set, whole_room)?;
-        (self.splits[alone.0 as usize].1.outside() == outside).then_some(beside)
+        (self.get(alone).outside() == outside).then_some(beside)
     }
 }
 
@@ -121,6 +134,18 @@ impl<'t> ValueCollector<'t> {
         })
     }
 
+    /// What a split leaves for the block.
+    fn block_part(&mut self, tree: &'t Tree, set: XattrSetId, split: &Split) -> BlockPart<'t> {
+        let in_block = split.part(tree, set, false).map(|(xattr, outside)| {
+            let value = match outside {
+                true => ValuePart::Outside(self.index(tree, xattr.value)),
+                false => ValuePart::Here(tree.text(xattr.value)),
+            };
+            (xattr.index, tree.text(xattr.name), value)
+        });
+        in_block.collect()
+    }
+
     /// Counts the references of entries.
     fn refer(&mut self, tree: &'t Tree, entries: impl Iterator<Item = (&'t Xattr, bool)>) {
         for (xattr, _) in entries.filter(|(_, outside)| *outside) {
@@ -141,70 +166,117 @@ impl<'t> ValueCollector<'t> {
 pub fn plan(
     tree: &Tree,
     geometry: &Geometry,
-    candidates: &Candidates<'_>,
+    candidates: &InlineCandidates<'_>,
     before: &[InodeNr],
 ) -> Result<XattrPlan> {
-    let nodes = tree.nodes.len();
-    let mut plan = XattrPlan {
-        split_of: vec![0; nodes],
-        inline: vec![0; if candidates.is_empty() { 0 } else { nodes }],
-        block_of: vec![0; nodes],
-        ..XattrPlan::default()
-    };
-    let body_room = body_room(geometry);
-    let mut splitter = Splitter {
-        tree,
-        block_room: block_room(geometry),
-        with_inodes: geometry.features.has(Incompat::EA_INODE),
-        splits: Vec::with_capacity(tree.xattr_sets.len()),
-        first: vec![None; tree.xattr_sets.len()],
-        others: HashMap::new(),
-        rooms: Vec::new(),
-    };
-    let (mut sharer, mut values) = (Sharer::default(), ValueCollector::default());
+    let mut placer = XattrPlacer::new(tree, geometry, candidates);
     for node in tree.ids() {
         let mut inline = candidates.value_len(node);
         if let Some(set) = tree.node(node).xattrs {
-            let beside = inline.and_then(|value| {
-                let taken = super::inline::ENTRY_SIZE + disk::value_size(value);
-                splitter.beside_content(set, body_room - taken, body_room)
-            });
-            // e2fsck does not see the xattr block of a symlink with inline data.
-            let is_symlink = matches!(tree.node(node).kind, Kind::Symlink(_));
-            let beside = beside.filter(|split| !is_symlink || splitter.has_no_block(*split));
+            let number = before.get(node.index()).copied().unwrap_or_default();
+            let beside = inline.and_then(|value| placer.split_beside(node, set, value));
             inline = inline.filter(|_| beside.is_some());
-            let split = beside.or_else(|| splitter.split(set, body_room)).ok_or_else(|| {
-                let number = before.get(node.index()).copied().unwrap_or_default();
-                Location::of(Structure::Xattr).inode(number).unsupported(
-                    "the canonical form of these xattrs does not fit into one inode and one block",
-                    "remove some of them",
-                )
-            })?;
-            let (_, parts) = &splitter.splits[split.0 as usize];
-            if parts.outside() > 0 && is_fast_symlink(tree, node) {
-                let number = before.get(node.index()).copied().unwrap_or_default();
-                return Err(Location::of(Structure::Xattr).inode(number).unsupported(
-                    "a symlink of less than 60 bytes with an xattr that needs an inode for its value: e2fsck takes \
-                     what is charged for it for blocks of the symlink, and clears it",
-                    "remove the xattr, or make its value shorter",
-                ));
-            }
-            plan.split_of[node.index()] = one_more(split.0 as usize);
-            values.refer(tree, parts.part(tree, set, true));
-            let blocks = plan.blocks.len();
-            let block = sharer.block_for(&mut values, (tree, set, parts), split, &mut plan.blocks);
-            plan.block_of[node.index()] = block.map_or(0, one_more);
-            if plan.blocks.len() > blocks {
-                values.refer(tree, parts.part(tree, set, false));
-            }
+            let split = match beside {
+                Some(split) => split,
+                None => placer.split_alone(set, number)?,
+            };
+            placer.check_symlink(node, split, number)?;
+            placer.place(node, set, split);
         }
         if let Some(value) = inline {
-            plan.inline[node.index()] = one_more(value);
+            placer.plan.inline[node.index()] = one_more(value);
         }
     }
-    plan.splits = splitter.splits;
-    (plan.values, plan.value_of) = (values.values, values.by_text);
-    Ok(plan)
+    Ok(placer.finish())
+}
+
+/// Places the xattrs of one node after another.
+struct XattrPlacer<'t> {
+    tree: &'t Tree,
+    body_room: usize,
+    splitter: Splitter<'t>,
+    sharer: Sharer<'t>,
+    values: ValueCollector<'t>,
+    plan: XattrPlan,
+}
+
+impl<'t> XattrPlacer<'t> {
+    fn new(tree: &'t Tree, geometry: &Geometry, candidates: &InlineCandidates<'_>) -> Self {
+        let nodes = tree.nodes.len();
+        let plan = XattrPlan {
+            split_of: vec![0; nodes],
+            inline: vec![0; if candidates.is_empty() { 0 } else { nodes }],
+            block_of: vec![0; nodes],
+            ..XattrPlan::default()
+        };
+        Self {
+            tree,
+            body_room: body_room(geometry),
+            splitter: Splitter::new(tree, geometry),
+            sharer: Sharer::default(),
+            values: ValueCollector::default(),
+            plan,
+        }
+    }
+
+    /// The split of a node's set beside inline content, whose `system.data` has a value of so many bytes; `None`
+    /// where the content has to go.
+    fn split_beside(&mut self, node: NodeId, set: XattrSetId, value: usize) -> Option<SplitId> {
+        let taken = DATA_ENTRY_SIZE + disk::value_size(value);
+        let split = self.splitter.beside_content(set, self.body_room - taken, self.body_room)?;
+        // e2fsck does not see the xattr block of a symlink with inline data.
+        let is_symlink = matches!(self.tree.node(node).kind, Kind::Symlink(_));
+        (!is_symlink || self.splitter.get(split).is_in_body()).then_some(split)
+    }
+
+    /// The split of a set in an inode without inline content, whose number in the input is `number`.
+    fn split_alone(&mut self, set: XattrSetId, number: InodeNr) -> Result<SplitId> {
+        self.splitter.split(set, self.body_room).ok_or_else(|| {
+            Location::of(Structure::Xattr).inode(number).unsupported(
+                "the canonical form of these xattrs does not fit into one inode and one block",
+                "remove some of them",
+            )
+        })
+    }
+
+    /// Refuses a symlink that e2fsck would clear.
+    fn check_symlink(&self, node: NodeId, split: SplitId, number: InodeNr) -> Result<()> {
+        if self.splitter.get(split).outside() > 0 && is_fast_symlink(self.tree, node) {
+            return Err(Location::of(Structure::Xattr).inode(number).unsupported(
+                "a symlink of less than 60 bytes with an xattr that needs an inode for its value: e2fsck takes \
+                 what is charged for it for blocks of the symlink, and clears it",
+                "remove the xattr, or make its value shorter",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Gives a node its split, and its block if the split needs one.
+    fn place(&mut self, node: NodeId, set: XattrSetId, split: SplitId) {
+        let parts = self.splitter.get(split);
+        self.plan.split_of[node.index()] = one_more(split.0 as usize);
+        self.values.refer(self.tree, parts.part(self.tree, set, true));
+        let blocks = self.plan.blocks.len();
+        let block = if parts.is_in_body() {
+            None
+        } else {
+            let content = || self.values.block_part(self.tree, set, parts);
+            self.sharer.block_for(split, &mut self.plan.blocks, content)
+        };
+        self.plan.block_of[node.index()] = block.map_or(0, one_more);
+        if self.plan.blocks.len() > blocks {
+            self.values.refer(self.tree, parts.part(self.tree, set, false));
+        }
+    }
+
+    fn finish(self) -> XattrPlan {
+        XattrPlan {
+            splits: self.splitter.splits,
+            values: self.values.values,
+            value_of: self.values.by_text,
+            ..self.plan
+        }
+    }
 }
 
 /// Whether a node is a symlink whose target lies in `i_block`.
@@ -229,26 +301,14 @@ impl<'t> Sharer<'t> {
     /// The block that one more inode with a split uses, if the split needs any.
     fn block_for(
         &mut self,
-        values: &mut ValueCollector<'t>,
-        (tree, set, parts): (&'t Tree, XattrSetId, &Split),
         split: SplitId,
         blocks: &mut Vec<XattrBlock>,
+        content: impl FnOnce() -> BlockPart<'t>,
     ) -> Option<usize> {
-        if parts.is_in_body() {
-            return None;
-        }
         let contents = &mut self.contents;
         let content = *self.content_of.entry(split).or_insert_with(|| {
-            let mut value = |xattr: &Xattr, outside| match outside {
-                true => ValuePart::Outside(values.index(tree, xattr.value)),
-                false => ValuePart::Here(tree.text(xattr.value)),
-            };
-            let in_block: Vec<_> = parts
-                .part(tree, set, false)
-                .map(|(xattr, outside)| (xattr.index, tree.text(xattr.name), value(xattr, outside)))
-                .collect();
-            let next = contents.len();
-            (!in_block.is_empty()).then(|| *contents.entry(in_block).or_insert(next))
+            let (content, next) = (content(), contents.len());
+            (!content.is_empty()).then(|| *contents.entry(content).or_insert(next))
         });
         let content = content?;
         let is_full = |block: &usize| blocks[*block].refcount == disk::REFCOUNT_MAX;

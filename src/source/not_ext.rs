@@ -14,7 +14,7 @@ const ANDROID: &str = "convert it first: simg2img";
 const OTHER: &str = "give an image of ext2, ext3 or ext4: other filesystems have no canonical form";
 
 /// A format, known by its first bytes.
-struct Format {
+struct ForeignFormat {
     /// Where the magic is, in bytes.
     at: usize,
     magic: &'static [u8],
@@ -22,12 +22,12 @@ struct Format {
     remedy: &'static str,
 }
 
-const fn format(at: usize, magic: &'static [u8], name: &'static str, remedy: &'static str) -> Format {
-    Format { at, magic, name, remedy }
+const fn format(at: usize, magic: &'static [u8], name: &'static str, remedy: &'static str) -> ForeignFormat {
+    ForeignFormat { at, magic, name, remedy }
 }
 
 /// The formats, those with longer magics first where one could be mistaken for another.
-const FORMATS: [Format; 38] = [
+const FORMATS: [ForeignFormat; 38] = [
     // Disks of virtual machines, and of forensics.
     format(0, b"QFI\xfb", "a qcow2 image", QEMU),
     format(0, b"QED\0", "a QED image", QEMU),
@@ -84,7 +84,8 @@ const FORMATS: [Format; 38] = [
 
 /// Refuses an image of another format that is known, saying what to do.
 pub fn foreign(bytes: &[u8]) -> Option<Error> {
-    let has = |format: &&Format| bytes.get(format.at..).is_some_and(|rest| rest.starts_with(format.magic));
+    let has =
+        |format: &&ForeignFormat| bytes.get(format.at..).is_some_and(|rest| rest.starts_with(format.magic));
     let found = FORMATS.iter().find(has)?;
     let what = format!("{}, not an ext2, ext3 or ext4 filesystem", found.name);
     Some(Location::of(Structure::Image).unsupported(what, found.remedy))

@@ -30,13 +30,11 @@ impl<'t> RunList<'t> {
 
     /// Adds blocks.
     pub fn push(&mut self, run: Run) {
-        match &mut self.last {
-            Some(last) if last.goes_on_in(&run) => last.count += run.count,
-            last => {
-                if let Some(whole) = last.replace(run) {
-                    self.keep(whole);
-                }
-            }
+        if self.last.as_mut().is_some_and(|last| last.join(&run)) {
+            return;
+        }
+        if let Some(whole) = self.last.replace(run) {
+            self.keep(whole);
         }
     }
 

@@ -255,9 +255,8 @@ fn keep_zeros(run: Run, zeros: Zeros, part: &mut SurveyedPart) {
     let stays = run.unwritten() && zeros == Zeros::Keep;
     let run = if stays { run } else { Run::new(run.logical, run.count, Bytes::Zeros) };
     // Single blocks of zeros are joined here, since they come one by one.
-    match part.runs.last_mut() {
-        Some(last) if !stays && last.goes_on_in(&run) => last.count += run.count,
-        _ => part.runs.push(run),
+    if stays || !part.runs.last_mut().is_some_and(|last| last.join(&run)) {
+        part.runs.push(run);
     }
 }
 

@@ -4,17 +4,12 @@ use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
 use super::renderer::Renderer;
-use crate::form::EXTRA_ISIZE;
+use crate::form::{EXTRA_ISIZE, SPECIAL_MODE};
 use crate::ondisk::features::RoCompat;
-use crate::ondisk::inode::{
-    self as disk, FAST_SYMLINK_LIMIT, Inode, InodeFlags, LINK_MAX, S_IFREG, Timestamp,
-};
+use crate::ondisk::inode::{self as disk, FAST_SYMLINK_LIMIT, Inode, InodeFlags, LINK_MAX, Timestamp};
 use crate::plan::FileLayout;
 use crate::tree::{Kind, NodeId};
 use crate::units::{GroupNr, InodeNr, fits};
-
-/// The mode of inodes outside the tree.
-pub(super) const SPECIAL_MODE: u16 = S_IFREG | 0o600;
 
 impl Renderer<'_, '_> {
     /// The inodes in use of a part of a group's table that starts at an index.

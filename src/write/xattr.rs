@@ -3,9 +3,9 @@
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
-use super::inode::{SPECIAL_MODE, set_size};
+use super::inode::set_size;
 use super::renderer::Renderer;
-use crate::form::EXTRA_ISIZE;
+use crate::form::{EXTRA_ISIZE, SPECIAL_MODE};
 use crate::ondisk::inode::{BASE_SIZE, I_BLOCK_SIZE, Inode, InodeFlags};
 use crate::ondisk::xattr::{self as disk, XattrEntry, XattrHeader};
 use crate::plan::SplitId;

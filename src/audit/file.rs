@@ -2,27 +2,25 @@
 
 use std::ops::Range;
 
-use super::{ensure, wrong};
+use super::contradiction::{ensure, wrong};
 use crate::error::Result;
 use crate::plan::{FileLayout, Plan};
+use crate::ranges::push_joined;
 
 /// Ranges of clusters with an owner. Ranges that touch are joined, so that a dense layout takes few.
 #[derive(Debug, Default)]
-pub struct Claims(pub Vec<Range<u64>>);
+pub struct ClusterClaims(pub Vec<Range<u64>>);
 
-impl Claims {
+impl ClusterClaims {
     /// Adds clusters of one owner.
     pub fn add(&mut self, clusters: Range<u64>) {
-        match self.0.last_mut() {
-            Some(last) if last.end == clusters.start => last.end = clusters.end,
-            _ => self.0.push(clusters),
-        }
+        push_joined(&mut self.0, clusters);
     }
 }
 
 /// Logical blocks, as a file or its map has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Blocks {
+pub struct LogicalBlocks {
     /// The first logical block.
     pub start: u64,
     /// The logical block after the last one.
@@ -31,7 +29,7 @@ pub struct Blocks {
     pub unwritten: bool,
 }
 
-impl Blocks {
+impl LogicalBlocks {
     /// The first `count` blocks of a file, written.
     pub fn dense(count: u64) -> impl Iterator<Item = Self> {
         std::iter::once(Self { start: 0, end: count, unwritten: false }).filter(|blocks| blocks.end > 0)
@@ -42,8 +40,8 @@ impl Blocks {
 pub fn check(
     plan: &Plan,
     file: FileLayout,
-    content: impl Iterator<Item = Blocks>,
-    claims: &mut Claims,
+    content: impl Iterator<Item = LogicalBlocks>,
+    claims: &mut ClusterClaims,
 ) -> Result<u64> {
     let cluster = plan.geometry.blocks_per_cluster;
     covers(plan, file, content)?;
@@ -91,7 +89,7 @@ pub fn check(
 }
 
 /// Checks that a map covers the content and nothing else, in order.
-fn covers(plan: &Plan, file: FileLayout, mut content: impl Iterator<Item = Blocks>) -> Result<()> {
+fn covers(plan: &Plan, file: FileLayout, mut content: impl Iterator<Item = LogicalBlocks>) -> Result<()> {
     let differs =
         |logical: u64| wrong(format!("the map of a file differs from its content at block {logical}"));
     let limit = |unwritten| match (plan.has_extents(), unwritten) {
@@ -118,13 +116,17 @@ fn covers(plan: &Plan, file: FileLayout, mut content: impl Iterator<Item = Block
                 format!("block {from} of a file is written in the map or in the content alone")
             })?;
             from = blocks.end.min(end);
-            wanted = if from == blocks.end { content.next() } else { Some(Blocks { start: from, ..blocks }) };
+            wanted = if from == blocks.end {
+                content.next()
+            } else {
+                Some(LogicalBlocks { start: from, ..blocks })
+            };
         }
     }
     wanted.map_or(Ok(()), |blocks| Err(differs(blocks.start)))
 }
 
-/// Blocks of an extent tree, whose root has four entries.
+/// LogicalBlocks of an extent tree, whose root has four entries.
 fn tree_blocks(plan: &Plan, file: FileLayout) -> u64 {
     let per_block = (plan.geometry.block_bytes() - 12) / 12;
     let (mut entries, mut blocks) = (plan.layout.extents(file).len() as u64, 0);

@@ -7,7 +7,7 @@ use crate::error::{Error, Location, Result, Structure};
 
 /// A partition table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
+pub struct PartitionTable {
     /// Bytes of a sector.
     pub sector_size: u64,
     /// What it is.

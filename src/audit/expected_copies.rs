@@ -1,6 +1,6 @@
 //! What is copied from the input: each stored block goes where the map of its file leads.
 
-use super::wrong;
+use super::contradiction::wrong;
 use crate::error::Result;
 use crate::plan::{Piece, Plan};
 use crate::survey::StoredTree;
@@ -8,7 +8,7 @@ use crate::tree::{Kind, NodeId, Run};
 use crate::units::BlockNr;
 
 /// The expected copies: the content of all regular files, in the order in which it is copied.
-pub struct Copies<'p> {
+pub struct ExpectedCopies<'p> {
     plan: &'p Plan,
     stored: StoredTree<'p>,
     /// The node that comes after the current one.
@@ -22,7 +22,7 @@ pub struct Copies<'p> {
     logical: u64,
 }
 
-impl<'p> Copies<'p> {
+impl<'p> ExpectedCopies<'p> {
     /// From the first file on.
     pub fn new(plan: &'p Plan, stored: StoredTree<'p>) -> Self {
         Self { plan, stored, next: 0, size: 0, whole: false, runs: &[], extents: &[], logical: 0 }

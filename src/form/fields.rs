@@ -1,4 +1,4 @@
-//! Canonical form 1: a row for every field of the superblock and the inode.
+//! A row for every field of the superblock and the inode: what becomes of it.
 //!
 //! `docs/canonical-fields.md` holds the same tables, with the reasons; a test compares the two with
 //! each other and with the structures. The rows with `Keep` are also what the writer copies.
@@ -37,21 +37,6 @@ impl Rule {
         }
     }
 }
-
-/// `s_hash_seed` of every output: a fixed seed keeps directories alike between versions of an image.
-pub const HASH_SEED: [u8; 16] = *b"ext4-canon form1";
-
-/// `s_checksum_seed` with `metadata_csum_seed`: fixed, so that a UUID does not reach every block.
-pub const CHECKSUM_SEED: u32 = 0x0463_616E;
-
-/// `i_extra_isize` of every inode larger than 128 bytes.
-pub const EXTRA_ISIZE: u16 = crate::ondisk::inode::EXTRA_FULL;
-
-/// Bytes of file content that the content UUID digests together.
-pub const SEGMENT_BYTES: usize = 1 << 20;
-
-/// The fewest bytes of a `lost+found` (and at least two blocks), but no more than 12 blocks of it.
-pub const LOST_FOUND_BYTES: usize = 16384;
 
 /// Every field of the superblock.
 pub const SUPERBLOCK: &[(&str, Rule)] = &[
@@ -211,11 +196,6 @@ pub fn kept_fields(input: &Superblock) -> Superblock {
     Superblock::read_from_bytes(&output).unwrap_or_else(|_| Superblock::zeroed())
 }
 
-/// The blocks of a `lost+found`, however few entries it holds: the rule of mke2fs.
-pub fn lost_found_blocks(block_size: usize) -> usize {
-    LOST_FOUND_BYTES.div_ceil(block_size).clamp(2, 12)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,7 +218,7 @@ mod tests {
     /// The tables of the specification: `| 0x00 | 4 | s_inodes_count | derive | … |`.
     #[test]
     fn the_specification_has_the_same_rows() {
-        let text = include_str!("../docs/canonical-fields.md");
+        let text = include_str!("../../docs/canonical-fields.md");
         for (rows, fields) in [(SUPERBLOCK, Superblock::FIELDS), (INODE, Inode::FIELDS)] {
             for ((name, rule), field) in rows.iter().zip(fields) {
                 let row = format!("| 0x{:02X} | {} | `{name}` | {} |", field.offset, field.size, rule.word());
@@ -247,12 +227,5 @@ mod tests {
         }
         let documented = text.lines().filter(|line| line.starts_with("| 0x")).count();
         assert_eq!(documented, SUPERBLOCK.len() + INODE.len());
-    }
-
-    /// As mke2fs 1.47 makes it: 12 blocks of 1k, 8 of 2k, 4 of 4k, 2 of 16k and of 64k.
-    #[test]
-    fn lost_found_is_as_large_as_mke2fs_makes_it() {
-        let blocks = [1024, 2048, 4096, 8192, 16384, 65536].map(lost_found_blocks);
-        assert_eq!(blocks, [12, 8, 4, 2, 2, 2]);
     }
 }
