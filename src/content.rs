@@ -50,7 +50,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
         if self.opaque_from.is_some() {
             return Some(bytes);
         }
-        let left = usize::try_from(self.size.saturating_sub(logical * block_size)).unwrap_or(usize::MAX);
+        let left = at_most(self.size.saturating_sub(logical * block_size));
         Some(&bytes[..left.min(bytes.len())])
     }
 
@@ -77,7 +77,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
         let mut pieces = Vec::new();
         let mut push = |offset: u64, bytes: &'s [u8]| {
             let end = if self.opaque_from.is_some() { range.end } else { range.end.min(self.size) };
-            let length = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
+            let length = at_most(end.saturating_sub(offset)).min(bytes.len());
             if length > 0 {
                 pieces.push((offset, &bytes[..length]));
             }
@@ -122,12 +122,12 @@ impl<'s, 'a> FileContent<'s, 'a> {
             let pieces = self.pieces(start..end);
             for (offset, bytes) in pieces.into_iter().chain([(end, &[][..])]) {
                 while next < offset {
-                    let length = usize::try_from(offset - next).unwrap_or(usize::MAX).min(zeros.len());
+                    let length = at_most(offset - next).min(zeros.len());
                     take(&zeros[..length])?;
                     next += length as u64;
                 }
                 // A file whose blocks count is not cut to its size by itself.
-                let length = usize::try_from(end - offset).unwrap_or(usize::MAX).min(bytes.len());
+                let length = at_most(end - offset).min(bytes.len());
                 take(&bytes[..length])?;
                 next = offset + length as u64;
             }
@@ -158,4 +158,9 @@ impl<'s, 'a> FileContent<'s, 'a> {
         }
         Some(bytes)
     }
+}
+
+/// A number as a limit of what is in memory: one that is larger than any memory limits nothing.
+fn at_most(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::plan::Plan;
+use crate::units::fits;
 
 /// A copy of descriptor blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,10 +56,10 @@ impl StaticMetadata {
         for meta_group in if meta { geometry.first_meta_bg..all } else { 0..0 } {
             let mut members = vec![0, 1, per_block - 1];
             members.dedup();
-            members.truncate(usize::try_from(per_block).unwrap_or(3));
+            members.truncate(fits(per_block, "a block has at most 2^11 descriptors"));
             for group in members.into_iter().map(|member| meta_group * per_block + member) {
-                let Ok(group) = u32::try_from(group) else { continue };
-                if group < geometry.groups {
+                if group < geometry.groups.into() {
+                    let group: u32 = fits(group, "groups have numbers of 32 bits");
                     let copy = superblocks.binary_search_by_key(&group, |(group, _)| *group).is_ok();
                     let start = start_of(geometry, group) + u64::from(copy);
                     descriptors.push(Descriptors { start, count: 1, index: meta_group });
@@ -119,5 +120,9 @@ fn groups_with_superblock(geometry: &Geometry) -> Vec<u32> {
     };
     found.sort_unstable();
     found.dedup();
-    found.into_iter().filter(|group| *group < groups).filter_map(|group| u32::try_from(group).ok()).collect()
+    found
+        .into_iter()
+        .filter(|group| *group < groups)
+        .map(|group| fits(group, "groups have numbers of 32 bits"))
+        .collect()
 }

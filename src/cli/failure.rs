@@ -125,7 +125,7 @@ mod tests {
         let cases = [
             (Error::io("writing", io::ErrorKind::StorageFull.into()), ExitCode::Io),
             (at().unsupported("x", "y"), ExitCode::Unsupported),
-            (Error::DoesNotFit { unit: "blocks", needed: 2, available: 1 }, ExitCode::Unsupported),
+            (Error::DoesNotFit { needed: 2, available: 1, bytes: None }, ExitCode::Unsupported),
             (Error::Unclean { state: "not clean".to_owned(), remedy: "run e2fsck" }, ExitCode::Damaged),
             (at().wrong("bad"), ExitCode::Damaged),
             (Error::Options("no".to_owned()), ExitCode::Usage),

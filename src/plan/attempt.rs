@@ -49,7 +49,7 @@ pub fn attempt(geometry: &Geometry, input: PlacementInput<'_>) -> Result<Attempt
     let missing = layout.free.missing();
     if missing > 0 {
         let available = geometry.blocks_count;
-        let error = Error::DoesNotFit { unit: "blocks", needed: available + missing, available };
+        let error = Error::DoesNotFit { needed: available + missing, available, bytes: None };
         return Ok(Attempt::Lacks(error));
     }
     let static_clusters = used.count_clusters(geometry.blocks_per_cluster);

@@ -32,7 +32,7 @@ pub fn place<T>(
     attempt: impl Fn(&Geometry) -> Result<Attempt<T>>,
 ) -> Result<(Geometry, T)> {
     let geometry = match policy {
-        SizePolicy::Keep => from,
+        SizePolicy::Keep => from.clone(),
         SizePolicy::Smallest => return smallest(&from, demand()?, attempt),
         SizePolicy::Bytes(_) | SizePolicy::More(_) => {
             resized(&from, image_bytes(source, policy, &from) / from.block_bytes())?
@@ -44,6 +44,18 @@ pub fn place<T>(
             "--size leaves {} blocks, in which not all metadata finds a place: give a larger size, or min",
             geometry.blocks_count
         )),
+        Attempt::Lacks(Error::DoesNotFit { needed, available, .. }) => {
+            // What is missing here is not what any other size has to have more: that has metadata of its own.
+            let least = demand().and_then(|demand| smallest(&from, demand, attempt));
+            Err(match least {
+                Ok((least, _)) => Error::DoesNotFit {
+                    needed: least.blocks_count,
+                    available,
+                    bytes: Some(least.filesystem_bytes()),
+                },
+                Err(_) => Error::DoesNotFit { needed, available, bytes: None },
+            })
+        }
         Attempt::Lacks(error) => Err(error),
     }
 }

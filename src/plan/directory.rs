@@ -214,8 +214,14 @@ impl<'g> DirectoryRules<'g> {
     /// Interior nodes of each level for so many leaves; `None` if it would take too many levels.
     fn levels(&self, leaves: u32) -> Option<Vec<u32>> {
         let size = self.geometry.block_size;
-        let root = u32::try_from(htree::limit(size, htree::ROOT_HEAD, self.with_checksums)).ok()?;
-        let node = u32::try_from(htree::limit(size, htree::NODE_HEAD, self.with_checksums)).ok()?;
+        let root = fits(
+            htree::limit(size, htree::ROOT_HEAD, self.with_checksums),
+            "a block has fewer entries than bytes",
+        );
+        let node = fits(
+            htree::limit(size, htree::NODE_HEAD, self.with_checksums),
+            "a block has fewer entries than bytes",
+        );
         let large = self.geometry.features.has(Incompat::LARGE_DIR);
         let mut levels = Vec::new();
         let mut below = leaves;

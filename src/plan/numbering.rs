@@ -10,7 +10,7 @@ use crate::ondisk::quota::QuotaType;
 use crate::ranges::push_joined;
 use crate::read::Specials;
 use crate::tree::{NodeId, Tree};
-use crate::units::{GroupNr, InodeNr};
+use crate::units::{GroupNr, InodeNr, fits};
 
 /// Which inode each node gets.
 ///
@@ -74,7 +74,7 @@ impl Numbering {
         let first = geometry.first_inode.0;
         let mut free = FreeNumbers { next: first, taken };
         let mut number = |before: InodeNr| if stable && before.0 != 0 { before } else { free.take() };
-        let before = |id: NodeId| before.get(id.index()).copied().unwrap_or_default();
+        let before = |id: NodeId| before[id.index()];
 
         let mut numbers = vec![InodeNr::ROOT; tree.nodes.len()];
         numbers[NodeId::LOST_FOUND.index()] = number(before(NodeId::LOST_FOUND));
@@ -159,7 +159,8 @@ impl Numbering {
 
     /// The index of the value of an inode, if it has one.
     pub fn value_of(&self, number: InodeNr) -> Option<u32> {
-        self.values.binary_search(&number).ok().and_then(|index| u32::try_from(index).ok())
+        let index = self.values.binary_search(&number).ok()?;
+        Some(fits(index, "inodes have numbers of 32 bits"))
     }
 
     /// The inode of the orphan file.
@@ -250,8 +251,16 @@ mod tests {
     fn too_many_nodes_do_not_fit() {
         let mut geometry = forty_gib();
         (geometry.groups, geometry.inodes_per_group) = (1, 16);
-        let check =
-            |nodes| Numbering::new(&geometry, &tree(nodes), &Specials::default(), &[], 0).check(&geometry);
+        let check = |nodes| {
+            Numbering::new(
+                &geometry,
+                &tree(nodes),
+                &Specials::default(),
+                &vec![InodeNr(0); nodes],
+                0,
+            )
+            .check(&geometry)
+        };
         assert!(check(7).is_ok());
         let error = check(8).unwrap_err();
         assert!(error.to_string().contains("1 too few"), "{error}");

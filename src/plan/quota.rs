@@ -6,6 +6,7 @@ use super::xattr_plan::XattrPlan;
 use crate::ondisk::quota::{BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QuotaType, slot};
 use crate::read::{Limits, QuotaFile};
 use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
+use crate::units::fits;
 
 /// A quota file of the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,7 +129,7 @@ impl QuotaPlan {
             QuotaBlock::Data(first) => (first, 1 + DEPTH),
         };
         let place = self.blocks.binary_search_by_key(&key(&wanted), key).ok()?;
-        u32::try_from(place).ok()
+        Some(fits(place, "a quota file has fewer than 2^32 blocks"))
     }
 
     /// The data block with free room, 0 where there is none.

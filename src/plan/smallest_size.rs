@@ -34,7 +34,7 @@ pub fn smallest<T>(
             (from.first_data_block + static_blocks(&least)).next_multiple_of(from.blocks_per_cluster);
         let enough = least.blocks_count.max(metadata + demand.blocks);
         if enough > end(groups) {
-            lack = Some(Error::DoesNotFit { unit: "blocks", needed: enough, available: end(groups) });
+            lack = Some(Error::DoesNotFit { needed: enough, available: end(groups), bytes: None });
             // More groups have at least as much metadata.
             groups = groups_of(from, enough)?.max(groups + 1);
             continue;
@@ -70,7 +70,7 @@ mod tests {
 
     fn lack<T>(geometry: &Geometry, needed: u64) -> Result<Attempt<T>> {
         let available = geometry.blocks_count;
-        Ok(Attempt::Lacks(Error::DoesNotFit { unit: "blocks", needed, available }))
+        Ok(Attempt::Lacks(Error::DoesNotFit { needed, available, bytes: None }))
     }
 
     /// A layout that takes this many blocks besides static metadata.

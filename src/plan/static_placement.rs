@@ -4,7 +4,7 @@ use super::free_blocks::UsedBlocks;
 use crate::error::{Error, Location, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::features::Incompat;
-use crate::units::{BlockNr, GroupNr};
+use crate::units::{BlockNr, GroupNr, fits};
 
 /// The places of a group's own metadata.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -131,8 +131,8 @@ impl Placer<'_> {
         let all = (rest * count).min(geometry.blocks_per_group / 4).max(1);
         let flex = geometry.groups_per_flex;
         let first = u64::from(group.0) / flex * flex;
-        let start = geometry.group_blocks(GroupNr(u32::try_from(first).ok()?)).start;
-        let end = geometry.group_blocks(GroupNr(u32::try_from(last).ok()?)).end - 1;
+        let start = geometry.group_blocks(GroupNr(fits(first, "groups have numbers of 32 bits"))).start;
+        let end = geometry.group_blocks(GroupNr(fits(last, "groups have numbers of 32 bits"))).end - 1;
         let searches = [
             hint.filter(|hint| *hint < limit).map(|hint| (hint..hint + all, count)),
             Some((start..end, all)),

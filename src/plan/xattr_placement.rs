@@ -173,7 +173,7 @@ pub fn plan(
     for node in tree.ids() {
         let mut inline = candidates.value_len(node);
         if let Some(set) = tree.node(node).xattrs {
-            let number = before.get(node.index()).copied().unwrap_or_default();
+            let number = before[node.index()];
             let beside = inline.and_then(|value| placer.split_beside(node, set, value));
             inline = inline.filter(|_| beside.is_some());
             let split = match beside {

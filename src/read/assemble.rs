@@ -102,6 +102,7 @@ pub fn assemble<'s, 'a>(
     };
     warn(wrong_counts, "inodes had a wrong i_blocks; rebuilt");
     warn(assembler.untyped, "directory entries had no file type; rebuilt");
+    // A lost+found that is made has none.
     let number = |index: &u32| assembler.numbers.number(*index as usize).unwrap_or_default();
     let inodes = assembler.order.iter().map(number).collect();
     Ok(Assembled { tree: assembler.tree, inodes, warnings })
@@ -185,7 +186,8 @@ impl<'s, 'a> Assembler<'s, 'a> {
         let first = self.tree.entries.len();
         let directory = self.directories.remove(&number).ok_or_else(|| at().wrong("is entered twice"))?;
         let parent = self.order[self.found[index].parent.index()];
-        let parent_number = self.numbers.number(parent as usize).unwrap_or_default();
+        let parent_number =
+            self.numbers.number(parent as usize).expect("a directory that was found has an inode");
         if directory.parent != parent_number {
             return Err(at().value("the inode of '..'", directory.parent.0, parent_number));
         }
