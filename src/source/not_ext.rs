@@ -157,6 +157,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_vhd_of_fixed_size_is_known_by_its_footer() {
+        let mut bytes = vec![0; 4096];
+        assert!(foreign(&bytes).is_none());
+        bytes[4096 - 512..][..8].copy_from_slice(VHD);
+        let error = foreign(&bytes).expect("a known format").to_string();
+        assert!(error.contains("a VHD image"), "{error}");
+    }
+
+    #[test]
     fn formats_are_known_by_their_magic() {
         for format in &FORMATS {
             let mut bytes = vec![0; 1 << 17];
