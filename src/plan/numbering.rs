@@ -252,14 +252,8 @@ mod tests {
         let mut geometry = forty_gib();
         (geometry.groups, geometry.inodes_per_group) = (1, 16);
         let check = |nodes| {
-            Numbering::new(
-                &geometry,
-                &tree(nodes),
-                &Specials::default(),
-                &vec![InodeNr(0); nodes],
-                0,
-            )
-            .check(&geometry)
+            Numbering::new(&geometry, &tree(nodes), &Specials::default(), &vec![InodeNr(0); nodes], 0)
+                .check(&geometry)
         };
         assert!(check(7).is_ok());
         let error = check(8).unwrap_err();
