@@ -5,10 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::disk::disk;
 use crate::support::listing::same_tree;
-use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canonical, gate, judge, run, same_bytes, tool, tree};
-
-const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
+use crate::support::{Lab, Need, canon, canonical, gate, judge, run, same_bytes, tool, tree};
 
 /// What bmaptool makes of a device full of noise.
 fn flashed(lab: &Lab, image: &Path, bmap: &Path) -> PathBuf {
@@ -43,7 +40,7 @@ fn a_filesystem_survives_the_flashing() {
         tree::plain(&from);
         let image = lab.mke2fs_d("in.img", "128M", options, &from);
         let (output, bmap) = (lab.path("out.img"), lab.path("out.bmap"));
-        run(tool(CANON).arg("--bmap").arg(&bmap).arg(&image).arg(&output));
+        canon(["--bmap"]).args([&bmap, &image, &output]).run().done();
         same_bytes(&output, &canonical(&image, &[]));
         let device = flashed(&lab, &output, &bmap);
         judge::fsck_silent(&device).unwrap();
@@ -66,10 +63,10 @@ fn of_a_disk_all_but_free_blocks_is_flashed() {
     let path = lab.path("disk.img");
     disk(&path, 80, "label: gpt\nstart=1MiB, size=32MiB\nstart=40MiB, size=32MiB\n", &[(1, &image)]);
     let (output, bmap) = (lab.path("out.img"), lab.path("out.bmap"));
-    run(tool(CANON).args(["--zero-gaps", "--gpt", "canonical", "--bmap"]).arg(&bmap).arg(&path).arg(&output));
+    canon(["--zero-gaps", "--gpt", "canonical", "--bmap"]).args([&bmap, &path, &output]).run().done();
     let device = flashed(&lab, &output, &bmap);
     let again = lab.path("again.img");
-    run(tool(CANON).args(["--gpt", "canonical"]).arg(&device).arg(&again));
+    canon(["--gpt", "canonical"]).args([&device, &again]).run().done();
     same_bytes(&output, &again);
     let cut = |path: &Path| fs::read(path).unwrap()[33 << 20..].to_vec();
     assert!(cut(&output) == cut(&device), "the bytes behind the filesystem differ");
@@ -79,12 +76,14 @@ fn of_a_disk_all_but_free_blocks_is_flashed() {
 fn names_that_collide_are_refused() {
     let lab = Lab::new();
     lab.mke2fs("in.img", "4M", &["-t", "ext4"]);
-    let folder = lab.path("");
-    for (bmap, code) in [("in.img", 2), ("out.img", 2), ("./out.img", 2), ("no/out.bmap", 5)] {
-        let ran = try_run(tool(CANON).args(["--bmap", bmap, "in.img", "out.img"]).current_dir(&folder));
-        assert_eq!(ran.code, Some(code), "{bmap}: {ran:?}");
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "{bmap}");
+    for (bmap, code, words) in [
+        ("in.img", 2, "in.img: is the input"),
+        ("out.img", 2, "out.img: is the output"),
+        ("./out.img", 2, "./out.img: is the output"),
+        ("no/out.bmap", 5, "no: creating the output: No such file or directory"),
+    ] {
+        lab.canon(["--bmap", bmap, "in.img", "out.img"]).run().refusing(code, &[words]);
+        assert_eq!(lab.names("."), ["in.img"], "{bmap}");
     }
-    let ran = try_run(tool(CANON).args(["--bmap", "x", "in.img", "-"]).current_dir(&folder));
-    assert_eq!(ran.code, Some(2), "{ran:?}");
+    lab.canon(["--bmap", "x", "in.img", "-"]).run().misused(&["leave --bmap out, or write to a file"]);
 }

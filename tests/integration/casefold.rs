@@ -8,9 +8,12 @@ use std::path::PathBuf;
 
 use ext4_canon::ondisk::casefold::fold;
 use ext4_canon::ondisk::dirhash::{DirHash, HashVersion};
+use ext4_canon::ondisk::inode::InodeFlags;
+use ext4_canon::ondisk::superblock::{ENCODING_STRICT, ENCODING_UTF8_12_1};
 
 use crate::support::emulated::emulated;
-use crate::support::image::{debugfs, debugfs_read, patch, peek};
+use crate::support::fields::superblock;
+use crate::support::image::{debugfs, debugfs_read, flags_of};
 use crate::support::{Lab, Need, canonical, gate, judge, refused, same_bytes, tool, tree};
 
 const OPTIONS: [&str; 8] = ["-t", "ext4", "-b", "1024", "-O", "casefold,encrypt", "-N", "32768"];
@@ -24,9 +27,8 @@ fn image_of(lab: &Lab, name: &str, options: &[&str], names: &[Vec<u8>]) -> PathB
     }
     tree::set_all_mtimes(&source);
     let image = lab.mke2fs_d(name, "64M", options, &source);
-    let inline = debugfs_read(&image, "stat d\n").contains("Flags: 0x10000000");
-    let flags = if inline { "0x50000000" } else { "0x40080000" };
-    debugfs(&image, &format!("set_inode_field d flags {flags}\n"));
+    let flags = (flags_of(&image, "d") - InodeFlags::INDEX) | InodeFlags::CASEFOLD;
+    debugfs(&image, &format!("set_inode_field d flags {:#x}\n", flags.bits()));
     image
 }
 
@@ -150,8 +152,7 @@ fn a_kernel_finds_names_in_any_case() {
     let make_deep = "mkdir -p /deep\nmount -t ext4 /dev/vdd /deep\nfskeys unlock2 /deep 7\nmkdir /deep/d\n\
                      fskeys encrypt2 /deep/d $key 2\nfskeys casefold /deep/d\nfskeys touch /deep/d </lists/all\numount /deep\n";
     emulated(&[&lists, &made, &secret, &deep], &format!("{mount}{make}{make_deep}{unmount}"));
-    let words = refused(&deep, &[], 3);
-    assert!(words.contains("an index of two levels"), "{words}");
+    refused(&deep, &[], 3, &["an index of two levels"]);
     debugfs(&made, "set_inode_field d mtime @0\n");
     debugfs(&image, "set_inode_field d mtime @0\n");
     let epoch = ["--source-date-epoch", "0", "--mtime", "set", "--verify"];
@@ -185,7 +186,7 @@ fn names_that_are_not_text_have_no_index() {
         let output = canonical(&image, &["--verify"]);
         judge::same_by_debugfs(&image, &output);
         judge::fsck_silent(&output).expect("nothing to say");
-        assert!(debugfs_read(&output, "stat d\n").contains("Flags: 0x40080000"), "{count}");
+        assert_eq!(flags_of(&output, "d"), InodeFlags::CASEFOLD | InodeFlags::EXTENTS, "{count}");
     }
 }
 
@@ -196,8 +197,7 @@ fn small_directories_lie_in_their_inodes() {
     let options = ["-t", "ext4", "-O", "casefold,inline_data"];
     let image = image_of(&lab, "in.img", &options, &names);
     let output = canonical(&image, &["--verify"]);
-    let after = debugfs_read(&output, "stat d\n");
-    assert!(after.contains("Flags: 0x50000000"), "{after}");
+    assert_eq!(flags_of(&output, "d"), InodeFlags::CASEFOLD | InodeFlags::INLINE_DATA);
     let listed = debugfs_read(&output, "ls -p d\n");
     assert!(["/One/", "/TWO/", "/\u{c4}\u{df}/"].iter().all(|name| listed.contains(name)), "{listed}");
 }
@@ -211,8 +211,12 @@ fn names_alike_but_for_their_case_are_refused() {
             .enumerate()
     {
         let names = [one, other].map(|name| name.as_bytes().to_vec());
-        let words = refused(&image_of(&lab, &format!("{number}.img"), &OPTIONS, &names), &[], 4);
-        assert!(words.contains("ignores case") && words.contains(one) && words.contains(other), "{words}");
+        refused(
+            &image_of(&lab, &format!("{number}.img"), &OPTIONS, &names),
+            &[],
+            4,
+            &["ignores case", one, other],
+        );
     }
     // Without the flag they may be there.
     let image = image_of(&lab, "plain.img", &OPTIONS, &[b"a".to_vec(), b"A".to_vec()]);
@@ -227,14 +231,18 @@ fn the_encoding_stays_and_has_to_be_known() {
     let options =
         ["-t", "ext4", "-O", "casefold,^metadata_csum", "-E", "encoding=utf8,encoding_flags=strict"];
     let image = image_of(&lab, "in.img", &options, &[b"Name".to_vec()]);
-    assert_eq!(peek::<4>(&canonical(&image, &[]), 1024 + 0x27C), [1, 0, 1, 0]);
-    for (at, value, word) in [(0x27C, 2, "s_encoding"), (0x27E, 4, "s_encoding_flags")] {
-        let other = lab.copy(&image, &format!("{at}.img"));
-        patch(&other, 1024 + at, &[value]);
-        assert!(refused(&other, &[], 3).contains(word));
+    let output = canonical(&image, &[]);
+    let fields = ["s_encoding", "s_encoding_flags"].map(|field| superblock(&output).get(field));
+    assert_eq!(fields, [ENCODING_UTF8_12_1, ENCODING_STRICT].map(u64::from));
+    for (field, value, words) in
+        [("s_encoding", 2, "s_encoding is 2"), ("s_encoding_flags", 4, "s_encoding_flags 0x4")]
+    {
+        let other = lab.copy(&image, field);
+        superblock(&other).set(field, value);
+        refused(&other, &[], 3, &[words]);
     }
     let image = image_of(&lab, "strict.img", &options, &[b"Name\xff".to_vec()]);
-    assert!(refused(&image, &[], 4).contains("strict mode"));
+    refused(&image, &[], 4, &["which is not UTF-8 of Unicode 12.1, in strict mode"]);
 }
 
 #[test]
@@ -242,7 +250,7 @@ fn the_flag_is_refused_where_it_has_no_meaning() {
     let lab = Lab::new();
     let image = image_of(&lab, "in.img", &OPTIONS, &[b"file".to_vec()]);
     debugfs(&image, "set_inode_field d/file flags 0x40080000\n");
-    assert!(refused(&image, &[], 4).contains("CASEFOLD"));
+    refused(&image, &[], 4, &["(/d/file): has the CASEFOLD flag, but is no directory"]);
     let image = image_of(&lab, "without.img", &["-t", "ext4"], &[]);
-    assert!(refused(&image, &[], 3).contains("i_flags"));
+    refused(&image, &[], 3, &["i_flags has bits 0x40000000 CASEFOLD"]);
 }

@@ -11,20 +11,14 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::image::{blocks_of, debugfs, patch};
-use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, Need, fill, gate, run, tool, tree};
+use crate::support::{Lab, Need, canon, fill, gate, run, tool, tree};
 
 pub(crate) const SIZE: &str = "24M";
 
-/// Runs the tool.
-fn canon(arguments: &[&str], images: &[&Path]) -> Ran {
-    try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(arguments).args(images))
-}
-
 /// Compares two images, and checks that exit code and JSON say the same.
 fn compare(one: &Path, other: &Path, options: &[&str]) -> Value {
-    let ran = canon(&[&["compare", "--json"], options].concat(), &[one, other]);
-    let json: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:?}"));
+    let ran = canon(["compare", "--json"]).args(options).args([one, other]).run();
+    let json = ran.json();
     assert_eq!(json["exit_code"], ran.code.unwrap(), "{ran:?}");
     let status = if ran.code == Some(0) { "match" } else { "different" };
     assert_eq!((&json["status"], &json["command"]), (&status.into(), &"compare".into()), "{ran:?}");
@@ -32,7 +26,7 @@ fn compare(one: &Path, other: &Path, options: &[&str]) -> Value {
 }
 
 /// The differences of two trees, one a line: path, attribute, and the name of an xattr.
-fn differences(json: &Value) -> Vec<String> {
+fn tree_differences(json: &Value) -> Vec<String> {
     let words = |difference: &Value| {
         let words = ["path", "attribute", "name"].map(|key| difference[key].as_str().unwrap_or_default());
         words.join(" ").trim_end().to_owned()
@@ -47,8 +41,7 @@ fn settings(json: &Value) -> Vec<&str> {
 
 /// The digests of canonical forms.
 fn digests(images: &[&Path], options: &[&str]) -> Vec<String> {
-    let ran = canon(&[&["digest"], options].concat(), images);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let ran = canon(["digest"]).args(options).args(images).run().done();
     ran.stdout.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 
@@ -102,12 +95,13 @@ fn twins_match_and_the_noise_is_named() {
     let stale = compare(images[0], images[1], &[]);
     assert!(kinds(&stale)["free-blocks"]["b"].as_u64() >= Some(70), "{stale:#}");
     // Words for people say as much; with --quiet, there are none.
-    let ran = canon(&["compare"], &images[..2]);
+    let ran = canon(["compare"]).args(&images[..2]).run();
     let first = format!("{} and {}: match\n", images[0].display(), images[1].display());
     assert!(ran.code == Some(0) && ran.stdout.starts_with(&first), "{ran:?}");
-    assert!(ran.stdout.lines().skip(1).all(|line| line.starts_with("does not matter: ")), "{ran:?}");
-    let ran = canon(&["compare", "--quiet"], &images[..2]);
-    assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(0), "", ""));
+    let mut noise = ran.stdout.lines().skip(1).peekable();
+    assert!(noise.peek().is_some() && noise.all(|line| line.starts_with("does not matter: ")), "{ran:?}");
+    let ran = canon(["compare", "--quiet"]).args(&images[..2]).run().done().without_a_word();
+    assert_eq!(ran.stdout, "");
 }
 
 #[test]
@@ -186,7 +180,7 @@ fn settings_are_named_with_the_option_that_aligns_them() {
     for (number, (options, expected)) in SETTINGS.iter().enumerate() {
         let image = lab.mke2fs_d(&format!("{number}.img"), SIZE, &[&all, *options].concat(), &source);
         let json = compare(&base, &image, &["--quiet"]);
-        assert_eq!(differences(&json), [""; 0], "{options:?}");
+        assert_eq!(tree_differences(&json), [""; 0], "{options:?}");
         assert_eq!(settings(&json), *expected, "{options:?}: {json:#}");
         if !expected.is_empty() {
             let option = json["settings"][0]["option"].as_str().unwrap();
@@ -261,7 +255,7 @@ fn one_tree_in_other_geometries_differs_in_nothing_but_these() {
     let one = lab.mke2fs_d("one.img", SIZE, &["-t", "ext4", "-b", "4096"], &source);
     let other = lab.mke2fs_d("other.img", "30M", &["-t", "ext2", "-b", "1024", "-I", "256"], &source);
     let json = compare(&one, &other, &[]);
-    assert_eq!(differences(&json), [""; 0], "{json:#}");
+    assert_eq!(tree_differences(&json), [""; 0], "{json:#}");
     for name in ["block size", "blocks", "feature extent", "bytes of the image"] {
         assert!(settings(&json).contains(&name), "{name}: {json:#}");
     }
@@ -269,7 +263,7 @@ fn one_tree_in_other_geometries_differs_in_nothing_but_these() {
     let place = blocks_of(&other, "/sizes/70000")[40] * 1024 + 7;
     patch(&other, place, b"\0");
     let json = compare(&one, &other, &[]);
-    assert_eq!(differences(&json), ["/sizes/70000 content"]);
+    assert_eq!(tree_differences(&json), ["/sizes/70000 content"]);
     let difference = &json["differences"][0];
     assert_eq!((&difference["bytes"], &difference["first_byte"]), (&1.into(), &(39 * 1024 + 7).into()));
 }
@@ -309,7 +303,7 @@ fn blocks_of_zeros_count_only_where_they_are_kept() {
     debugfs(&other, "fallocate /file 0 5\n");
     assert_eq!(compare(&one, &other, &[])["status"], "match");
     let json = compare(&one, &other, &["--holes", "keep"]);
-    assert_eq!(differences(&json), ["/file allocation"], "{json:#}");
+    assert_eq!(tree_differences(&json), ["/file allocation"], "{json:#}");
     verdicts_are_right(&[&one, &other], &[]);
     verdicts_are_right(&[&one, &other], &["--holes", "keep"]);
 }
@@ -325,15 +319,15 @@ fn diffs_of_texts_are_shown_on_request() {
     }
     let [one, other] = [("one.img", &one), ("other.img", &other)]
         .map(|(name, from)| lab.mke2fs_d(name, "8M", &["-t", "ext4"], from));
-    let ran = canon(&["compare", "--diff"], &[&one, &other]);
+    let ran = canon(["compare", "--diff"]).args([&one, &other]).run().with_code(1);
     let names = [&one, &other].map(|image| format!("{}:/text", image.display()));
     let expected = format!(
         "--- {}\n+++ {}\n@@ -4,7 +4,8 @@\n line 4\n line 5\n line 6\n-line 7\n+line seven\n+more\n line 8\n \
          line 9\n line 10\n",
         names[0], names[1]
     );
-    assert!(ran.code == Some(1) && ran.stdout.contains(&expected), "{}", ran.stdout);
-    let plain = canon(&["compare"], &[&one, &other]).stdout;
+    ran.printing(&[&expected]);
+    let plain = canon(["compare"]).args([&one, &other]).run().with_code(1).stdout;
     assert!(!plain.contains("@@") && plain.contains("/text: size 223 -> 232\n"), "{plain}");
     let json = compare(&one, &other, &["--diff"]);
     assert!(json["differences"][1]["diff"].as_str().unwrap().contains(&expected), "{json:#}");
@@ -346,12 +340,14 @@ fn what_can_not_be_compared_is_told_by_its_name() {
     let broken = lab.path("broken.img");
     fs::write(&broken, "no image").unwrap();
     for images in [[&image, &broken], [&broken, &image]] {
-        let ran = canon(&["compare"], &images.map(PathBuf::as_path));
-        assert_eq!((ran.code, ran.stdout.as_str()), (Some(3), ""));
-        assert!(ran.stderr.starts_with(&format!("{}: ", broken.display())), "{ran:?}");
+        let ran = canon(["compare"]).args(images).run().with_code(3);
+        assert!(
+            ran.stderr.starts_with(&format!("{}: ", broken.display())) && ran.stdout.is_empty(),
+            "{ran:#?}"
+        );
     }
-    assert_eq!(canon(&["compare"], &[&image]).code, Some(2));
-    assert_eq!(canon(&["compare"], &[&image, Path::new("-")]).code, Some(2));
+    canon(["compare"]).arg(&image).run().misused(&["required arguments were not provided", "<B>"]);
+    canon(["compare"]).arg(&image).arg("-").run().refusing(2, &["-: is a character device"]);
     // One image under two names is read once.
     let link = lab.path("link");
     fs::hard_link(&image, &link).unwrap();

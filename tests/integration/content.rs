@@ -6,7 +6,8 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::image::{debugfs, debugfs_read, inode_offset, patch, peek, unsorted_xattrs};
+use crate::support::fields::inode;
+use crate::support::image::{debugfs, debugfs_read, put_file, unsorted_xattrs};
 use crate::support::listing::{first_difference, same_tree};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
@@ -30,7 +31,7 @@ fn kernel_image(size: &str, options: &[&str], work: impl FnOnce(&Path)) -> Optio
     })
 }
 
-fn blocks_of(image: &Path, path: &str) -> u64 {
+fn sectors_of(image: &Path, path: &str) -> u64 {
     let text = debugfs_read(image, &format!("stat {path}\n"));
     let count = text.split("Blockcount: ").nth(1).expect("a block count");
     count.split_whitespace().next().expect("a number").parse().expect("a number")
@@ -41,7 +42,7 @@ fn zeros_and_unwritten_blocks_become_holes() {
     let punched = |image: &Path| {
         for name in ["/zeros", "/fallocated", "/past-the-end", "/sparse"] {
             let expected = if name == "/past-the-end" || name == "/sparse" { 8 } else { 0 };
-            assert_eq!(blocks_of(image, name), expected, "{name}");
+            assert_eq!(sectors_of(image, name), expected, "{name}");
         }
     };
     let Some((_lab, image)) = kernel_image("16M", &["-t", "ext4", "-b", "4096"], |root| {
@@ -59,13 +60,13 @@ fn zeros_and_unwritten_blocks_become_holes() {
     }) else {
         return;
     };
-    assert_ne!(blocks_of(&image, "/zeros"), 0);
-    assert_ne!(blocks_of(&image, "/fallocated"), 0);
+    assert_ne!(sectors_of(&image, "/zeros"), 0);
+    assert_ne!(sectors_of(&image, "/fallocated"), 0);
     punched(&same_for_the_kernel(&image));
 
     let kept = canonical(&image, &["--holes", "keep", "--verify"]);
     for name in ["/zeros", "/fallocated", "/sparse"] {
-        assert_eq!(blocks_of(&kept, name), blocks_of(&image, name), "{name}");
+        assert_eq!(sectors_of(&kept, name), sectors_of(&image, name), "{name}");
     }
 }
 
@@ -171,8 +172,8 @@ fn the_epoch_clamps_and_sets() {
 
 #[test]
 fn xattrs_in_body_and_block_in_any_order() {
-    let forward = |root: &Path| attributes(root, 1);
-    let backward = |root: &Path| attributes(root, -1);
+    let forward = |root: &Path| set_in_an_order(root, 1);
+    let backward = |root: &Path| set_in_an_order(root, -1);
     for options in
         [&["-t", "ext4", "-I", "256"][..], &["-t", "ext4", "-I", "128"], &["-t", "ext2", "-I", "512"]]
     {
@@ -187,13 +188,11 @@ fn xattrs_in_body_and_block_in_any_order() {
 fn xattrs_in_a_block_that_is_not_sorted() {
     let lab = Lab::new();
     let image = lab.mke2fs("in.img", "4M", &["-t", "ext2", "-I", "128", "-b", "1024"]);
+    put_file(&image, "file", "content");
     let value = lab.path("value");
-    fs::write(&value, "content").expect("writing");
-    debugfs(&image, &format!("write {} file\n", value.display()));
     unsorted_xattrs(&image, "file");
     run(tool("e2fsck").arg("-fn").arg(&image));
-    let words = refused(&image, &[], 4);
-    assert!(words.contains("have user.b behind user.c, where the kernel does not find it"), "{words}");
+    refused(&image, &[], 4, &["have user.b behind user.c, where the kernel does not find it"]);
     for name in ["b", "c", "a"] {
         let value = value.display();
         debugfs(
@@ -216,22 +215,19 @@ fn a_value_without_room_for_its_padding() {
     let lab = Lab::new();
     let options = ["-t", "ext4", "-O", "^metadata_csum,^64bit,^has_journal", "-I", "256", "-b", "1024"];
     let image = lab.mke2fs("in.img", "4M", &options);
-    let content = lab.path("content");
-    fs::write(&content, "content").expect("writing");
-    debugfs(&image, &format!("write {} file\nea_set file user.a one\n", content.display()));
-    // The first entry lies behind 128 bytes, 32 more of fields, and the magic.
-    let entry = inode_offset(&image, "/file") + 128 + 32 + 4;
-    let [low, high] = peek(&image, entry + 2);
-    assert_eq!(u16::from_le_bytes([low, high]), 88, "the last 4 of 92 bytes");
-    patch(&image, entry + 2, &[low + 1]);
+    put_file(&image, "file", "content");
+    debugfs(&image, "ea_set file user.a one\n");
+    let file = inode(&image, "/file");
+    let entry = file.first_xattr();
+    assert_eq!(entry.get("e_value_offs"), 88, "the last 4 of 92 bytes");
+    entry.set("e_value_offs", 89);
     let judged = try_run(tool("e2fsck").arg("-fn").arg(&image));
     assert!(judged.stdout.contains("allocation collision"), "{}", judged.stdout);
-    let words = refused(&image, &[], 4);
-    assert!(words.contains("e_value_size is 3, expected a value within the inode or block"), "{words}");
+    refused(&image, &[], 4, &["e_value_size is 3, expected a value within the inode or block"]);
 }
 
 /// Files with many xattrs, set in one order or the other, some set and removed again.
-fn attributes(root: &Path, direction: i64) {
+fn set_in_an_order(root: &Path, direction: i64) {
     let all: [(&str, Vec<u8>); 8] = [
         ("user.a", b"1".to_vec()),
         ("user.longer-name", tree::noise(1, 60)),
@@ -363,9 +359,7 @@ fn lost_and_found_absent_or_in_use() {
     same_bytes(&canonical(&usual, &[]), &canonical(&absent, &[]));
 
     let in_use = lab.copy(&usual, "in-use.img");
-    let file = lab.path("file");
-    fs::write(&file, "found").expect("writing");
-    debugfs(&in_use, &format!("write {} /lost+found/#12345\n", file.display()));
+    put_file(&in_use, "/lost+found/#12345", "found");
     let output = canonical(&in_use, &["--verify"]);
     let listing = debugfs_read(&output, "cat /lost+found/#12345\n");
     assert!(listing.contains("found"), "{listing}");

@@ -3,10 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
-use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, canonical, run, same_bytes, tool};
+use crate::support::{Lab, canon, canonical, run, same_bytes, tool};
 
 const EPOCH: [&str; 2] = ["--source-date-epoch", "1735689600"];
 
@@ -18,14 +15,9 @@ fn shipped(lab: &Lab, name: &str) -> PathBuf {
     packed.with_extension("")
 }
 
-fn canon(arguments: &[&str], images: &[&Path]) -> Ran {
-    try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(arguments).args(images))
-}
-
 /// The lines of `ls --digests`.
 fn tree(image: &Path, options: &[&str]) -> Vec<String> {
-    let ran = canon(&[&["ls", "--digests"], options].concat(), &[image]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let ran = canon(["ls", "--digests"]).args(options).arg(image).run().done();
     ran.stdout.lines().map(str::to_owned).collect()
 }
 
@@ -50,8 +42,7 @@ fn with_an_epoch_both_orders_of_copying_become_one_image() {
         assert_eq!(root, ". type=dir mode=0755 uid=0 gid=0 time=1735689600.000000000");
         // The tree digest follows the same rule.
         assert_eq!(changed(&tree(image, &EPOCH), &tree(output, &EPOCH)).len(), 0);
-        let ran = canon(&[&["--check"], &EPOCH[..]].concat(), &[output]);
-        assert_eq!(ran.code, Some(0), "{ran:?}");
+        canon(["--check"]).args(EPOCH).arg(output).run().done();
     }
     // Without an epoch, the root keeps what LKL's clock said.
     let [one, two] = [&images[0], &images[1]].map(|image| tree(image, &[]));
@@ -67,9 +58,7 @@ fn their_journals_are_replayed_and_the_outputs_verified() {
     let lab = Lab::new();
     for name in ["cptofs-one", "cptofs-two"] {
         let (image, output) = (shipped(&lab, name), lab.path("out.img"));
-        let ran = canon(&[&["--json", "--verify"], &EPOCH[..]].concat(), &[&image, &output]);
-        assert_eq!(ran.code, Some(0), "{ran:?}");
-        let json: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+        let json = canon(["--json", "--verify"]).args(EPOCH).args([&image, &output]).run().done().json();
         assert_eq!(
             (&json["report"]["transactions"], &json["verified"]),
             (&1.into(), &true.into()),
@@ -83,9 +72,8 @@ fn compare_and_explain_know_whose_the_time_of_the_root_is() {
     let lab = Lab::new();
     let [one, two] = ["cptofs-one", "cptofs-two"].map(|name| shipped(&lab, name));
     let compare = |options: &[&str]| {
-        let ran = canon(&[&["compare", "--json"], options].concat(), &[&one, &two]);
-        let json: Value = serde_json::from_str(&ran.stdout).expect("JSON");
-        (ran.code, json)
+        let ran = canon(["compare", "--json"]).args(options).args([&one, &two]).run();
+        (ran.code, ran.json())
     };
     let (code, json) = compare(&[]);
     let differences = json["differences"].as_array().expect("an array");
@@ -96,8 +84,7 @@ fn compare_and_explain_know_whose_the_time_of_the_root_is() {
     let ignored = json["ignored"].as_array().expect("an array");
     assert!(ignored.iter().any(|ignored| ignored["kind"] == "inode-times"), "{json:#}");
 
-    let ran = canon(&[&["explain", "--json"], &EPOCH[..]].concat(), &[&one]);
-    let json: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let json = canon(["explain", "--json"]).args(EPOCH).arg(&one).run().done().json();
     let findings = json["findings"].as_array().expect("an array");
     let set = findings.iter().find(|finding| finding["kind"] == "clamped-times").expect("a time that is set");
     assert_eq!((&set["count"], &set["examples"]), (&1.into(), &serde_json::json!(["/"])), "{json:#}");

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ext4_canon::ondisk::jbd2::MAGIC;
+
 use crate::support::dice::Dice;
 use crate::support::image::sparse_copy;
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canonical, fill, gate, judge, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canon, canonical, fill, gate, judge, run, same_bytes, tool, tree};
 
 /// Options of mke2fs and of the mount.
 const MODES: [(&[&str], &str); 12] = [
@@ -58,7 +60,7 @@ fn load(root: &Path, seed: u64, stop: &AtomicBool) {
             _ => fs::create_dir_all(&folder).and_then(|()| {
                 let size = dice.roll(30_000);
                 // Blocks that begin with the journal's magic have to be escaped in it.
-                let magic = [0xC0, 0x3B, 0x39, 0x98].repeat(size / 4);
+                let magic = MAGIC.to_be_bytes().repeat(size / 4);
                 let bytes = if dice.roll(5) == 0 { magic } else { tree::noise(dice.number(), size) };
                 fs::write(name(&mut dice), bytes)
             }),
@@ -96,8 +98,8 @@ fn cut(lab: &Lab, number: u64) {
     let same = without.is_ok_and(|listed| listed.as_ref() == Ok(&recovered));
     assert!(!same, "{what}: there was nothing to replay");
     // The kernel stamps a file that it cuts to its size with the time at which it does so. e2fsck does not.
-    let report = try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["--check", "--json"]).arg(&cut)).stdout;
-    let expected = if report.contains("\"orphans_truncated\": 0,") {
+    let ran = canon(["--check", "--json"]).arg(&cut).run().with_code(1);
+    let expected = if ran.json()["report"]["orphans_truncated"].as_u64().expect("a number") == 0 {
         canonical(&by_kernel, &[])
     } else {
         let by_e2fsck = lab.copy(&cut, "by-e2fsck.img");

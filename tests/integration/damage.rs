@@ -25,8 +25,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use crate::support::dice::{self, Dice};
-use crate::support::tools::try_run;
-use crate::support::{Lab, Need, gate, judge, run, tool};
+use crate::support::disk::partitioned;
+use crate::support::{Canon, Lab, Need, gate, judge};
 use anatomy::Canvas;
 use court::Court;
 use images::{RECIPES, Recipe};
@@ -94,7 +94,7 @@ fn damage_all(recipe: &Recipe, seed: u64, progress: &Progress, mounts: bool) -> 
 }
 
 /// Takes images from a list until there are none.
-fn work(
+fn judge_images(
     list: &Mutex<Vec<(u64, Recipe)>>,
     progress: &Progress,
     results: &Sender<(&'static str, Tally)>,
@@ -121,7 +121,7 @@ fn damaged_images_are_refused_or_read_as_e2fsck_and_kernel_read_them() {
         .map(|_| {
             let (progress, told) = channel();
             let (list, results) = (Arc::clone(&list), results.clone());
-            (thread::spawn(move || work(&list, &progress, &results, mounts)), told)
+            (thread::spawn(move || judge_images(&list, &progress, &results, mounts)), told)
         })
         .collect();
     drop(results);
@@ -211,10 +211,7 @@ fn disks() -> Vec<Table> {
     let mut tables = Vec::new();
     for (name, script) in SCRIPTS {
         let path = lab.path(name);
-        fs::File::create(&path).and_then(|file| file.set_len(512 << 10)).expect("a file");
-        fs::write(lab.path("script"), script).expect("writing");
-        let mut shell = tool("sh");
-        run(shell.args(["-c", "sfdisk --quiet --force \"$0\" <\"$1\""]).arg(&path).arg(lab.path("script")));
+        partitioned(&path, 512 << 10, script, &["--force"]);
         let mut bytes = fs::read(&path).expect("reading");
         for start in [64, 192, 256, 448].into_iter().filter(|start| *start != 192 || name != "logical") {
             if name == "logical" || start < 256 {
@@ -273,9 +270,8 @@ fn small_hostile_images_take_little_memory() {
         };
         fs::write(&image, &canvas.bytes).expect("writing");
         canvas.undo();
-        let mut shell = tool("sh");
-        shell.args(["-c", r#"ulimit -d 65536 && exec "$0" --check --threads=4 "$1""#]);
-        let ran = try_run(shell.arg(env!("CARGO_BIN_EXE_ext4-canon")).arg(&image));
+        let script = r#"ulimit -d 65536 && exec "$0" --check --threads=4 "$1""#;
+        let ran = Canon::script(script).arg(&image).run();
         assert!(matches!(ran.code, Some(0 | 1 | 3 | 4)), "{}: {ran:?}", damage.words);
         codes.extend(ran.code);
     }

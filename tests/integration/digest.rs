@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::contents::sha256;
-use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, canonical, run, tool, tree};
+use crate::support::ran::Ran;
+use crate::support::{Lab, canon, canonical, run, tool, tree};
 
 fn digest(arguments: &[&Path]) -> Ran {
-    try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).arg("digest").args(arguments))
+    canon(["digest"]).args(arguments).run()
 }
 
 /// Two images of one tree, made with other UUIDs and inodes.
@@ -26,7 +26,7 @@ fn the_digest_is_that_of_the_canonical_image() {
         let lab = Lab::new();
         let [a, b] = twins(&lab, options);
         let ran = digest(&[&a, &b]);
-        assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+        let ran = ran.done().without_a_word();
         let expected = sha256(&canonical(&a, &[]));
         let lines = format!("{expected}  {}\n{expected}  {}\n", a.display(), b.display());
         assert_eq!(ran.stdout, lines, "{options:?}");
@@ -42,15 +42,13 @@ fn the_digest_is_that_of_the_canonical_image() {
 fn what_sha256sum_accepts_is_checked() {
     let lab = Lab::new();
     let [a, b] = twins(&lab, &["-t", "ext4"]);
-    let canon = canonical(&a, &[]);
+    let output = canonical(&a, &[]);
     let list = lab.path("list");
     // sha256sum and this command write and read one format.
-    fs::write(&list, run(tool("sha256sum").arg(&canon))).unwrap();
-    assert_eq!(digest(&[&canon]).stdout, fs::read_to_string(&list).unwrap());
+    fs::write(&list, run(tool("sha256sum").arg(&output))).unwrap();
+    assert_eq!(digest(&[&output]).stdout, fs::read_to_string(&list).unwrap());
     fs::write(&list, digest(&[&a, &b]).stdout).unwrap();
-    let check = |more: &[&str]| {
-        try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["digest", "--check"]).args(more).arg(&list))
-    };
+    let check = |more: &[&str]| canon(["digest", "--check"]).args(more).arg(&list).run();
     let ran = check(&[]);
     assert_eq!((ran.code, ran.stdout), (Some(0), format!("{}: OK\n{}: OK\n", a.display(), b.display())));
     assert_eq!(check(&["--quiet"]).stdout, "");
@@ -62,9 +60,8 @@ fn what_sha256sum_accepts_is_checked() {
         .map(|line| format!("# one\nSHA256 ({}) = {}\n", &line[66..], digest_of(line)))
         .collect();
     fs::write(lab.path("tagged"), &tagged).unwrap();
-    let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
-    let ran =
-        try_run(command.args(["digest", "--check", "-"]).stdin(fs::File::open(lab.path("tagged")).unwrap()));
+    let tagged_list = fs::File::open(lab.path("tagged")).unwrap();
+    let ran = canon(["digest", "--check", "-"]).stdin(tagged_list).run();
     assert_eq!((ran.code, ran.stdout), (Some(0), check(&[]).stdout), "{tagged}");
 
     // A line that is none is told of, and the others are checked all the same.
@@ -73,7 +70,7 @@ fn what_sha256sum_accepts_is_checked() {
     let ran = check(&[]);
     assert_eq!((ran.code, ran.stdout), (Some(0), format!("{}: OK\n{}: OK\n", a.display(), b.display())));
     assert!(ran.stderr.contains(": 1 line is left out; line 1: expected 64 "), "{}", ran.stderr);
-    let json: serde_json::Value = serde_json::from_str(&check(&["--json"]).stdout).unwrap();
+    let json = check(&["--json"]).json();
     assert_eq!((&json["status"], &json["malformed_lines"]), (&"match".into(), &1.into()));
     fs::write(&list, good).unwrap();
 
@@ -84,16 +81,14 @@ fn what_sha256sum_accepts_is_checked() {
     let ran = check(&["--quiet"]);
     assert_eq!((ran.code, ran.stdout), (Some(1), format!("{}: FAILED\n", other.display())));
     assert_eq!(ran.stderr, "1 of 2 digests did NOT match\n");
-    let json: serde_json::Value = serde_json::from_str(&check(&["--json"]).stdout).unwrap();
+    let json = check(&["--json"]).json();
     assert_eq!((&json["status"], &json["schema"]), (&"different".into(), &1.into()));
     assert_eq!(json["images"][1]["matches"], false);
 
     // What can't be read is no difference, and does not hide the others.
     fs::write(&other, "no image").unwrap();
-    let ran = check(&[]);
-    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let ran = check(&[]).with_code(3).saying(&["too short"]);
     assert!(ran.stdout.starts_with(&format!("{}: OK\n", a.display())), "{ran:?}");
-    assert!(ran.stderr.contains("too short"), "{ran:?}");
     fs::write(&list, "nonsense\n").unwrap();
-    assert_eq!(check(&[]).code, Some(2));
+    check(&[]).refusing(2, &["no digests found"]);
 }

@@ -8,14 +8,10 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::support::image::{debugfs, patch};
-use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canonical, fill, gate, tool, tree};
+use crate::support::{Lab, Need, canon, canonical, fill, gate, tree};
 
 fn explain(image: &Path, options: &[&str]) -> Value {
-    let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
-    let ran = try_run(command.args(["explain", "--json"]).args(options).arg(image));
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    serde_json::from_str(&ran.stdout).expect("JSON")
+    canon(["explain", "--json"]).args(options).arg(image).run().done().json()
 }
 
 /// Cause and count of each kind of finding.
@@ -59,15 +55,14 @@ fn of_a_canonical_image_there_is_nothing_to_tell() {
         &["-t", "ext4", "-O", "inline_data,metadata_csum_seed,mmp,quota,bigalloc"],
     ] {
         let image = lab.mke2fs_d("a.img", "24M", options, &source);
-        let canon = canonical(&image, &[]);
+        let output = canonical(&image, &[]);
         assert!(!findings(&explain(&image, &[])).is_empty(), "{options:?}");
-        let json = explain(&canon, &[]);
+        let json = explain(&output, &[]);
         assert_eq!(json["findings"], Value::Array(Vec::new()), "{options:?}: {json:#}");
-        let ran = try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).arg("explain").arg(&canon));
-        assert!(ran.stdout.contains("canonical, so that nothing"), "{ran:?}");
+        canon(["explain"]).arg(&output).run().done().printing(&["canonical, so that nothing"]);
         // A byte anywhere is found, if only as what has to change.
-        patch(&canon, canon.metadata().unwrap().len() - 100, b"x");
-        assert!(!findings(&explain(&canon, &[])).is_empty(), "{options:?}");
+        patch(&output, output.metadata().unwrap().len() - 100, b"x");
+        assert!(!findings(&explain(&output, &[])).is_empty(), "{options:?}");
     }
 }
 
@@ -104,8 +99,8 @@ fn what_only_the_options_ask_for_is_theirs() {
     let lab = Lab::new();
     let source = lab.folder("source");
     tree::plain(&source);
-    let canon = canonical(&lab.mke2fs_d("a.img", "24M", &["-t", "ext4"], &source), &[]);
-    let json = explain(&canon, &["--source-date-epoch", "1"]);
+    let output = canonical(&lab.mke2fs_d("a.img", "24M", &["-t", "ext4"], &source), &[]);
+    let json = explain(&output, &["--source-date-epoch", "1"]);
     for (kind, (cause, _)) in findings(&json) {
         let expected = if kind == "structures" { "consequence" } else { "options" };
         assert_eq!(cause, expected, "{kind}: {json:#}");
@@ -117,19 +112,16 @@ fn what_only_the_options_ask_for_is_theirs() {
 fn dots_are_printed_where_examples_are_left_out() {
     let lab = Lab::new();
     let image = lab.mke2fs("a.img", "4M", &["-t", "ext4", "-b", "1024"]);
-    let canon = canonical(&image, &[]);
+    let output = canonical(&image, &[]);
     // Two free blocks in one stretch, at the end.
-    patch(&canon, (4 << 20) - 1500, &[b'x'; 1000]);
-    let text = |examples: &str| {
-        let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
-        try_run(command.args(["explain", "--examples", examples]).arg(&canon)).stdout
-    };
+    patch(&output, (4 << 20) - 1500, &[b'x'; 1000]);
+    let text = |count: &str| canon(["explain", "--examples", count]).arg(&output).run().done().stdout;
     let all = text("9");
     assert!(
         all.contains("free blocks with stale bytes: 2\n      blocks 4094 to 4095\n") && !all.contains("..."),
         "{all}"
     );
-    patch(&canon, (4 << 20) - 10_000, b"x");
+    patch(&output, (4 << 20) - 10_000, b"x");
     assert!(
         text("1").contains("free blocks with stale bytes: 3\n      block 4086\n      ...\n"),
         "{}",

@@ -5,12 +5,21 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use ext4_canon::ondisk::checksum::crc32c;
+use ext4_canon::ondisk::extent::Extent;
+use ext4_canon::ondisk::fast_commit::{
+    FastCommitHead, FastCommitTag, FastCommitTail, TAG_ADD_RANGE, TAG_CREAT, TAG_DEL_RANGE, TAG_HEAD,
+    TAG_INODE, TAG_LINK, TAG_PAD, TAG_UNLINK,
+};
+use ext4_canon::ondisk::inode::Inode;
+use ext4_canon::units::BlockNr;
+use zerocopy::IntoBytes as _;
 
-use crate::support::image::{blocks_of, inode_of, patch, peek};
+use crate::support::fast_commit::{area, block, name_record, record};
+use crate::support::fields::{Structure, structure};
+use crate::support::image::{inode_of, patch};
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canon, canonical, gate, judge, refused, run, same_bytes, tool, tree};
 
 /// The kernel stamps directories with the time at which it replays names: a fixed time for all
 /// leaves that out of the comparison.
@@ -72,20 +81,19 @@ fn fsync(path: &Path) {
     File::open(path).and_then(|file| file.sync_all()).expect("fsync");
 }
 
-fn write(path: &Path, offset: u64, length: usize) {
+fn write_and_sync(path: &Path, offset: u64, length: usize) {
     let file = File::options().write(true).create(true).truncate(false).open(path).expect("a file");
     file.write_all_at(&tree::noise(offset, length), offset).and_then(|()| file.sync_all()).expect("writing");
 }
 
 /// The records that the report tells of.
 fn records(image: &Path) -> u64 {
-    let ran = try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["--check", "--json"]).arg(image));
-    let number = ran.stdout.split("\"fast_commit_records\": ").nth(1).and_then(|rest| rest.split(',').next());
-    number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no number: {ran:#?}"))
+    let ran = canon(["--check", "--json"]).arg(image).run();
+    ran.json()["report"]["fast_commit_records"].as_u64().unwrap_or_else(|| panic!("no number: {ran:#?}"))
 }
 
 /// Demands that an image has the form that kernel and e2fsck give it together.
-fn recovers(lab: &Lab, image: &Path) -> PathBuf {
+fn is_replayed(lab: &Lab, image: &Path) -> PathBuf {
     let by_kernel = lab.copy(image, "by-kernel.img");
     Mounted::read_write(&by_kernel).expect("a mount").unmount();
     // The kernel does not count the links of directories that it makes.
@@ -102,11 +110,11 @@ type Work = fn(&Path);
 
 /// What each kind of record comes from.
 const STORIES: [(&str, Work); 9] = [
-    ("a new file", |root| write(&root.join("one/new"), 0, 9000)),
+    ("a new file", |root| write_and_sync(&root.join("one/new"), 0, 9000)),
     ("written over, longer, and with a hole before it", |root| {
-        write(&root.join("one/file0"), 3000, 5000);
-        write(&root.join("one/file0"), 100_000, 70_000);
-        write(&root.join("two/file3"), 24_000, 9000);
+        write_and_sync(&root.join("one/file0"), 3000, 5000);
+        write_and_sync(&root.join("one/file0"), 100_000, 70_000);
+        write_and_sync(&root.join("two/file3"), 24_000, 9000);
     }),
     ("shorter", |root| {
         File::options()
@@ -121,7 +129,7 @@ const STORIES: [(&str, Work); 9] = [
         run(tool("fallocate").args(["-p", "-o", "4096", "-l", "8192"]).arg(&file));
         run(tool("fallocate").args(["-o", "60000", "-l", "80000"]).arg(&file));
         fsync(&file);
-        write(&file, 70_000, 10_000);
+        write_and_sync(&file, 70_000, 10_000);
     }),
     ("renamed, over another, and to another folder", |root| {
         fs::rename(root.join("one/file0"), root.join("one/renamed")).expect("renaming");
@@ -138,16 +146,16 @@ const STORIES: [(&str, Work); 9] = [
     }),
     ("an inode that is used again", |root| {
         for round in 0..4 {
-            write(&root.join("two/again"), 0, 3000 + round * 2000);
+            write_and_sync(&root.join("two/again"), 0, 3000 + round * 2000);
             fs::remove_file(root.join("two/again")).expect("removing");
-            write(&root.join(format!("two/other{round}")), 0, 100);
+            write_and_sync(&root.join(format!("two/other{round}")), 0, 100);
         }
     }),
     ("a new folder, and a file in it", |root| {
         fs::create_dir(root.join("empty/folder")).expect("a folder");
-        write(&root.join("empty/folder/file"), 0, 5000);
+        write_and_sync(&root.join("empty/folder/file"), 0, 5000);
         fs::create_dir(root.join("empty/folder/below")).expect("a folder");
-        write(&root.join("empty/folder/below/file"), 0, 50);
+        write_and_sync(&root.join("empty/folder/below/file"), 0, 50);
     }),
     ("another mode", |root| {
         use std::os::unix::fs::PermissionsExt as _;
@@ -165,7 +173,7 @@ fn every_kind_of_record_is_replayed() {
         for options in [&["-b", "1024"][..], &["-O", "^metadata_csum,^64bit", "-b", "4096"]] {
             let (lab, image) = replayable_cut(options, work);
             println!("{what}");
-            recovers(&lab, &image);
+            is_replayed(&lab, &image);
         }
     }
 }
@@ -181,7 +189,7 @@ fn all_stories_together_are_replayed() {
                 work(root);
             }
         });
-        recovers(&lab, &image);
+        is_replayed(&lab, &image);
     }
 }
 
@@ -194,7 +202,7 @@ fn a_file_that_was_open_when_it_was_deleted_is_gone() {
     let (lab, image) = cut_with_records(|root| {
         let _held = File::open(root.join("one/file0")).expect("a file");
         fs::remove_file(root.join("one/file0")).expect("removing");
-        write(&root.join("one/file1"), 0, 10);
+        write_and_sync(&root.join("one/file1"), 0, 10);
     });
     let by_e2fsck = lab.copy(&image, "by-e2fsck.img");
     let ran = try_run(tool("e2fsck").arg("-fy").arg(&by_e2fsck));
@@ -210,7 +218,7 @@ fn a_directory_that_was_removed_is_gone() {
     }
     let (_lab, image) = cut_with_records(|root| {
         fs::remove_dir(root.join("empty")).expect("removing");
-        write(&root.join("one/file1"), 0, 10);
+        write_and_sync(&root.join("one/file1"), 0, 10);
     });
     let text = judge::kernel_tree(&canonical(&image, &[])).expect("it mounts");
     assert!(text.contains("one/file1 ") && !text.contains("empty") && !text.contains("lost+found"), "{text}");
@@ -228,13 +236,16 @@ struct ByHand {
 impl ByHand {
     fn new() -> Self {
         let lab = Lab::new();
-        let image = cut(&lab, &["-b", "1024"], |root| write(&root.join("one/file5"), 0, 10));
-        let blocks = blocks_of(&image, "<8>");
-        let word = |offset| u32::from_be_bytes(peek(&image, blocks[0] * 1024 + offset)) as usize;
-        let at = blocks[word(0x10) - word(0x54) + 1] * 1024;
-        assert_eq!(u16::from_le_bytes(peek(&image, at)), 9, "no head");
-        let transaction = u32::from_le_bytes(peek(&image, at + 8));
-        Self { lab, image, at, transaction }
+        let image = cut(&lab, &["-b", "1024"], |root| write_and_sync(&root.join("one/file5"), 0, 10));
+        let tag = structure::<FastCommitTag>(&image, area(&image));
+        assert_eq!(tag.get("fc_tag"), u64::from(TAG_HEAD), "no head");
+        let transaction = structure::<FastCommitHead>(&image, tag.end()).get32("fc_tid");
+        Self { lab, transaction, at: tag.start, image }
+    }
+
+    /// The head of the fast commit, in a copy of the image.
+    fn head<'i>(&self, image: &'i Path) -> Structure<'i> {
+        structure::<FastCommitHead>(image, structure::<FastCommitTag>(image, self.at).end())
     }
 
     /// The image with these records.
@@ -243,67 +254,56 @@ impl ByHand {
     }
 
     fn with_head(&self, features: u32, records: &[Vec<u8>]) -> PathBuf {
-        let head = [features.to_le_bytes(), self.transaction.to_le_bytes()].concat();
-        let mut block = record(9, &head);
-        records.iter().for_each(|record| block.extend(record));
-        let rest = u16::try_from(1024 - block.len() - 4).expect("room for the tail");
-        block.extend([8_u16.to_le_bytes(), rest.to_le_bytes()].concat());
-        block.extend(self.transaction.to_le_bytes());
-        block.extend(crc32c(0, &block).to_le_bytes());
-        block.resize(1024, 0);
         let image = self.lab.copy(&self.image, "by-hand.img");
-        patch(&image, self.at, &block);
+        patch(&image, self.at, &block(features, self.transaction, records, 1024));
         // Nothing behind it counts.
         patch(&image, self.at + 1024, &[0; 1024]);
         image
     }
 }
 
-fn record(tag: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(value.len()).expect("a length");
-    [&tag.to_le_bytes()[..], &length.to_le_bytes(), value].concat()
-}
-
-fn name(tag: u16, parent: u32, inode: u32, name: &str) -> Vec<u8> {
-    record(tag, &[&parent.to_le_bytes()[..], &inode.to_le_bytes(), name.as_bytes()].concat())
-}
-
 fn add(inode: u32, logical: u32, count: u16, block: u32) -> Vec<u8> {
-    let extent = [&logical.to_le_bytes()[..], &count.to_le_bytes(), &[0; 2], &block.to_le_bytes()].concat();
-    record(1, &[&inode.to_le_bytes()[..], &extent].concat())
+    let mut extent = Extent::new(logical, 1, BlockNr(block.into()), false);
+    extent.ee_len = count.into();
+    record(TAG_ADD_RANGE, &[&inode.to_le_bytes()[..], extent.as_bytes()].concat())
 }
 
 fn remove(inode: u32, logical: u32, count: u32) -> Vec<u8> {
-    record(2, &[inode, logical, count].map(u32::to_le_bytes).concat())
+    record(TAG_DEL_RANGE, &[inode, logical, count].map(u32::to_le_bytes).concat())
 }
-
-const LINK: u16 = 4;
-const UNLINK: u16 = 5;
 
 #[test]
 fn records_by_hand_do_what_the_kernel_does() {
     if !gate(&[Need::Mounts]) {
         return;
     }
-    let scene = ByHand::new();
+    let by_hand = ByHand::new();
     let (folder, file, other) = (
-        inode_of(&scene.image, "/one"),
-        inode_of(&scene.image, "/one/file0"),
-        inode_of(&scene.image, "/one/file1"),
+        inode_of(&by_hand.image, "/one"),
+        inode_of(&by_hand.image, "/one/file0"),
+        inode_of(&by_hand.image, "/one/file1"),
     );
     let stories: [&[Vec<u8>]; 7] = [
         &[],
-        &[record(7, &[1, 2, 3])],
-        &[name(LINK, folder, file, "linked"), name(UNLINK, folder, file, "file0")],
+        &[record(TAG_PAD, &[1, 2, 3])],
+        &[name_record(TAG_LINK, folder, file, "linked"), name_record(TAG_UNLINK, folder, file, "file0")],
         // What was done already, and what is not there, does nothing.
-        &[name(LINK, folder, file, "file0"), name(UNLINK, folder, file, "nothing")],
+        &[name_record(TAG_LINK, folder, file, "file0"), name_record(TAG_UNLINK, folder, file, "nothing")],
         // Nor do records of inodes that are not in use.
-        &[name(LINK, folder, 3000, "unknown"), name(UNLINK, folder, 3000, "file0"), remove(3000, 0, 1)],
-        &[name(UNLINK, folder, file, "file0"), remove(file, 0, 3), name(LINK, folder, file, "again")],
-        &[name(UNLINK, folder, other, "file1"), name(UNLINK, folder, other, "file1")],
+        &[
+            name_record(TAG_LINK, folder, 3000, "unknown"),
+            name_record(TAG_UNLINK, folder, 3000, "file0"),
+            remove(3000, 0, 1),
+        ],
+        &[
+            name_record(TAG_UNLINK, folder, file, "file0"),
+            remove(file, 0, 3),
+            name_record(TAG_LINK, folder, file, "again"),
+        ],
+        &[name_record(TAG_UNLINK, folder, other, "file1"), name_record(TAG_UNLINK, folder, other, "file1")],
     ];
     for records in stories {
-        recovers(&scene.lab, &scene.with(records));
+        is_replayed(&by_hand.lab, &by_hand.with(records));
     }
 }
 
@@ -312,25 +312,22 @@ fn records_that_make_no_sense_are_refused() {
     if !gate(&[Need::Mounts]) {
         return;
     }
-    let scene = ByHand::new();
+    let by_hand = ByHand::new();
     let (folder, file, other) = (
-        inode_of(&scene.image, "/one"),
-        inode_of(&scene.image, "/one/file0"),
-        inode_of(&scene.image, "/one/file1"),
+        inode_of(&by_hand.image, "/one"),
+        inode_of(&by_hand.image, "/one/file0"),
+        inode_of(&by_hand.image, "/one/file1"),
     );
-    let inode = |number: u32| {
-        let mut fields = vec![0; 164];
-        fields[..4].copy_from_slice(&number.to_le_bytes());
-        record(6, &fields)
-    };
+    let inode =
+        |number: u32| record(TAG_INODE, &[&number.to_le_bytes()[..], &[0; size_of::<Inode>()]].concat());
     let stories: [(&[Vec<u8>], &str); 13] = [
-        (&[name(LINK, file, other, "in-a-file")], "no directory"),
-        (&[name(LINK, folder, other, "file0")], "has it"),
-        (&[name(LINK, folder, folder, "folder")], "another name"),
-        (&[name(UNLINK, 2, folder, "one")], "not empty"),
-        (&[name(LINK, folder, file, "a/b")], "a\\x2fb"),
-        (&[name(LINK, folder, file, "..")], ".."),
-        (&[name(3, folder, 3000, "new")], "not in use"),
+        (&[name_record(TAG_LINK, file, other, "in-a-file")], "no directory"),
+        (&[name_record(TAG_LINK, folder, other, "file0")], "has it"),
+        (&[name_record(TAG_LINK, folder, folder, "folder")], "another name"),
+        (&[name_record(TAG_UNLINK, 2, folder, "one")], "not empty"),
+        (&[name_record(TAG_LINK, folder, file, "a/b")], "a\\x2fb"),
+        (&[name_record(TAG_LINK, folder, file, "..")], "the name '..'"),
+        (&[name_record(TAG_CREAT, folder, 3000, "new")], "not in use"),
         (&[add(file, 0, 4, 49_150)], "blocks of the filesystem"),
         (&[add(file, 0, 0, 9000)], "blocks of the filesystem"),
         (&[remove(file, 5, u32::MAX)], "below 2^32"),
@@ -339,8 +336,7 @@ fn records_that_make_no_sense_are_refused() {
         (&[inode(9_999_999)], "an inode of the filesystem"),
     ];
     for (records, words) in stories {
-        let message = refused(&scene.with(records), &[], 4);
-        assert!(message.contains(words), "{words}: {message}");
+        refused(&by_hand.with(records), &[], 4, &[words]);
     }
 }
 
@@ -350,22 +346,25 @@ fn fast_commits_that_no_kernel_replays_are_refused() {
     if !gate(&[Need::Mounts]) {
         return;
     }
-    let scene = ByHand::new();
-    let wrong_sum = scene.lab.copy(&scene.with(&[]), "sum.img");
-    patch(&wrong_sum, scene.at + 12 + 8, &[!peek::<1>(&wrong_sum, scene.at + 12 + 8)[0]]);
-    let unknown_kind = scene.lab.copy(&scene.with(&[record(99, &[1])]), "kind.img");
+    let by_hand = ByHand::new();
+    let mount =
+        |image: &Path| Mounted::read_write(&by_hand.lab.copy(image, "mounted.img")).map(Mounted::unmount);
+    mount(&by_hand.with(&[])).expect("without damage, it is mounted");
+    let wrong_sum = by_hand.lab.copy(&by_hand.with(&[]), "sum.img");
+    let tail = structure::<FastCommitTag>(&wrong_sum, by_hand.head(&wrong_sum).end());
+    structure::<FastCommitTail>(&wrong_sum, tail.end()).flip("fc_crc");
+    let unknown_kind = by_hand.lab.copy(&by_hand.with(&[record(99, &[1])]), "kind.img");
     let cases =
-        [(wrong_sum, "checksum"), (unknown_kind, "unknown kind"), (scene.with_head(1, &[]), "features")];
+        [(wrong_sum, "checksum"), (unknown_kind, "unknown kind"), (by_hand.with_head(1, &[]), "features")];
     for (image, words) in cases {
-        assert!(Mounted::read_write(&scene.lab.copy(&image, "mounted.img")).is_err(), "{words}");
-        let message = refused(&image, &[], 4);
-        assert!(message.contains("fast commits") && message.contains(words), "{words}: {message}");
+        mount(&image).expect_err(words);
+        refused(&image, &[], 4, &["fast commits", words]);
         run(tool("sh").arg("-c").arg(format!("e2fsck -fy {} >&2 || test $? = 1", image.display())));
         canonical(&image, &[]);
     }
     // Of another transaction: they are old, and count for nothing.
-    let old = scene.with(&[]);
-    patch(&old, scene.at + 8, &(scene.transaction - 1).to_le_bytes());
+    let old = by_hand.with(&[]);
+    by_hand.head(&old).set("fc_tid", (by_hand.transaction - 1).into());
     assert_eq!(records(&old), 0);
-    recovers(&scene.lab, &old);
+    is_replayed(&by_hand.lab, &old);
 }

@@ -3,11 +3,14 @@
 use std::fs;
 use std::path::Path;
 
+use ext4_canon::ondisk::features::{Compat, RoCompat};
+
+use crate::support::fields::{block_size, superblock};
 use crate::support::listing::same_tree;
 use crate::support::{Lab, Need, canonical, gate, judge, run, same_bytes, tool, tools, tree};
 
 /// Runs all judges on the canonical form of what mke2fs makes with these options.
-fn holds(size: &str, options: &[&str]) {
+fn accepted_by_all_judges(size: &str, options: &[&str]) {
     let lab = Lab::new();
     let root = rustix::process::geteuid().is_root();
     let source = lab.folder("source");
@@ -19,7 +22,7 @@ fn holds(size: &str, options: &[&str]) {
     let image = lab.mke2fs_d("in.img", size, options, &source);
     let output = canonical(&image, &[]);
     assert_eq!(judge::group_layout(&image), judge::group_layout(&output), "{options:?}");
-    assert_eq!(features(&image), features(&output), "{options:?}");
+    assert_eq!(feature_line(&image), feature_line(&output), "{options:?}");
     if gate(&[Need::Root]) {
         // It copies owners as well.
         judge::same_by_debugfs(&image, &output);
@@ -40,11 +43,10 @@ fn holds(size: &str, options: &[&str]) {
 
 /// Kernels mount blocks up to the size of a page, newer ones larger blocks.
 fn mounts(image: &Path) -> bool {
-    let log_block_size = u32::from_le_bytes(crate::support::image::peek(image, 1024 + 0x18));
-    log_block_size <= 2 || judge::kernel_tree(image).is_ok()
+    block_size(image) <= 4096 || judge::kernel_tree(image).is_ok()
 }
 
-fn features(image: &Path) -> String {
+fn feature_line(image: &Path) -> String {
     let text = tools::try_run(tool("dumpe2fs").arg("-h").arg(image)).stdout;
     text.lines().find(|line| line.starts_with("Filesystem features:")).expect("features").to_owned()
 }
@@ -54,7 +56,7 @@ macro_rules! sets {
     ($($name:ident: $size:literal, $options:literal;)*) => { $(
         #[test]
         fn $name() {
-            holds($size, &$options.split_whitespace().collect::<Vec<_>>());
+            accepted_by_all_judges($size, &$options.split_whitespace().collect::<Vec<_>>());
         }
     )* };
 }
@@ -219,26 +221,24 @@ fn the_random_part_of_the_mount_count_is_dropped() {
 }
 
 /// Sets a bit of a feature word, which mke2fs would not set, on both sides of the tool.
-fn keeps_bit(offset: u64, bit: u32) {
-    use crate::support::image::{patch, peek};
+fn keeps_bit(word: &str, bit: u32) {
     let lab = Lab::new();
     let source = lab.folder("source");
     tree::plain(&source);
     let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-O", "^metadata_csum"], &source);
     let without = canonical(&image, &[]);
-    let word = u32::from_le_bytes(peek(&image, 1024 + offset));
-    patch(&image, 1024 + offset, &(word | bit).to_le_bytes());
+    superblock(&image).add(word, bit);
     let output = canonical(&image, &[]);
-    assert_eq!(u32::from_le_bytes(peek(&output, 1024 + offset)), word | bit);
+    assert_eq!(superblock(&output).get(word), superblock(&image).get(word));
     assert_ne!(fs::read(&output).expect("reading"), fs::read(&without).expect("reading"));
 }
 
 #[test]
 fn dir_prealloc() {
-    keeps_bit(0x5C, 0x1);
+    keeps_bit("s_feature_compat", Compat::DIR_PREALLOC.bits());
 }
 
 #[test]
 fn read_only() {
-    keeps_bit(0x64, 0x1000);
+    keeps_bit("s_feature_ro_compat", RoCompat::READONLY.bits());
 }

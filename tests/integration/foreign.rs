@@ -1,13 +1,20 @@
 //! What images from other people showed: old tools, odd bytes that e2fsck lets pass, and files that are no
 //! filesystem. Where an image is refused, the way that the message names is gone, and has to work.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, inode_offset, patch, peek};
+use ext4_canon::ondisk::checksum::crc32c;
+use ext4_canon::ondisk::xattr::entry_hash;
+
+use crate::support::fields::{block_size, descriptor, inode, journal, superblock};
+use crate::support::image::{
+    blocks_of, debugfs, debugfs_read, inode_of, patch, peek, put_encryption_context, put_xattr,
+};
 use crate::support::kernel::Mounted;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canon, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
 /// An image with the plain tree.
 fn made(lab: &Lab, name: &str, size: &str, options: &[&str]) -> PathBuf {
@@ -20,11 +27,7 @@ fn made(lab: &Lab, name: &str, size: &str, options: &[&str]) -> PathBuf {
 
 /// What is said of an image that is accepted.
 fn said(image: &Path, options: &[&str]) -> String {
-    let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
-    let output = image.with_extension("said");
-    let ran = try_run(command.arg(image).arg(&output).args(options));
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    ran.stderr
+    canon([image, &image.with_extension("said")]).args(options).run().done().stderr
 }
 
 /// Repairs an image with e2fsck.
@@ -40,16 +43,18 @@ fn is_nothing_to_e2fsck(image: &Path) {
 }
 
 /// Takes the last blocks off an internal journal, but leaves them allocated.
-fn shorten_journal(image: &Path, blocks: u32) {
-    let size = |at| u32::from_le_bytes(peek(image, at));
-    let block_size = 1024 << size(1024 + 0x18);
-    let journal = blocks_of(image, "<8>")[0] * u64::from(block_size);
-    let length = u32::from_be_bytes(peek(image, journal + 0x10)) - blocks;
-    patch(image, journal + 0x10, &length.to_be_bytes());
-    debugfs(image, &format!("set_inode_field <8> size {}\n", length * block_size));
-    // The copy of the size in the superblock.
-    debugfs(image, &format!("set_super_value jnl_blocks[16] {}\n", length * block_size));
+fn shorten_journal(image: &Path, blocks: u64) {
+    let length = journal(image).get("s_maxlen") - blocks;
+    journal(image).set("s_maxlen", length);
+    let size = length * block_size(image);
+    debugfs(
+        image,
+        &format!("set_inode_field <8> size {size}\nset_super_value jnl_blocks[{JOURNAL_SIZE}] {size}\n"),
+    );
 }
+
+/// Which of the numbers in `s_jnl_blocks` is the size of the journal.
+const JOURNAL_SIZE: usize = 16;
 
 #[test]
 fn journals_of_old_tools_have_a_block_past_their_end() {
@@ -60,19 +65,19 @@ fn journals_of_old_tools_have_a_block_past_their_end() {
     ] {
         let lab = Lab::new();
         let image = made(&lab, "in.img", "24M", options);
-        let before = u32::from_le_bytes(peek(&canonical(&image, &[]), 1024 + 0x10C + 64));
+        let size = |image: &Path| u64::from(superblock(image).word("s_jnl_blocks", JOURNAL_SIZE));
+        let before = size(&canonical(&image, &[]));
         shorten_journal(&image, 1);
         is_nothing_to_e2fsck(&image);
         let output = canonical(&image, &["--verify"]);
-        let block_size = 1024 << u32::from_le_bytes(peek(&image, 1024 + 0x18));
-        assert_eq!(u32::from_le_bytes(peek(&output, 1024 + 0x10C + 64)), before - block_size);
+        assert_eq!(size(&output), before - block_size(&image));
         if gate(&[Need::Mounts]) {
             assert_eq!(judge::kernel_tree(&image), judge::kernel_tree(&output));
             judge::kernel_works(&image).unwrap_or_else(|e| panic!("{e}"));
             judge::kernel_works(&output).unwrap_or_else(|e| panic!("{e}"));
         }
         shorten_journal(&image, 1);
-        assert!(refused(&image, &[], 4).contains("journal: i_size is"));
+        refused(&image, &[], 4, &["journal: i_size is"]);
     }
 }
 
@@ -113,7 +118,7 @@ fn ambiguous_times_are_those_of_the_kernel() {
     }
     let late = ["--source-date-epoch", "13000000000"];
     assert!(said(&image, &late).contains("2310"), "an epoch after it");
-    assert!(refused(&image, &["--source-date-epoch", "11853103104"], 2).contains("is not a time"));
+    refused(&image, &["--source-date-epoch", "11853103104"], 2, &["is not a time"]);
     if gate(&[Need::Mounts]) {
         fill::kernel(&image, |root| tree::set_mtime(&root.join("sizes/1"), 1, 0));
         canonical(&image, &[]);
@@ -135,9 +140,7 @@ fn bad_blocks_may_lie_in_metadata() {
         let image = made(&lab, &format!("in{index}.img"), "24M", options);
         let sound = canonical(&image, &[]);
         // In an inode table, in the second superblock, behind it, and one that nothing else has.
-        let table = debugfs_read(&image, "show_super_stats\n");
-        let table = table.split("inode table at ").nth(1).and_then(|rest| rest.split_whitespace().next());
-        let table: u64 = table.expect("a table").parse().expect("a number");
+        let table = descriptor(&image, 0).get("bg_inode_table_lo");
         let bad = lab.path("bad");
         fs::write(&bad, format!("{}\n8193\n8194\n20000\n", table + 60)).expect("writing");
         repair(&image, &["-l", bad.to_str().expect("UTF-8")]);
@@ -166,8 +169,7 @@ fn inline_data_without_its_flag_is_hidden() {
     let mapped_sound = canonical(&mapped, &[]);
     debugfs(&mapped, "ea_set file system.data abc\n");
     is_nothing_to_e2fsck(&mapped);
-    let words = refused(&mapped, &[], 4);
-    assert!(words.contains("(/file)") && words.contains("debugfs's ea_rm"), "{words}");
+    refused(&mapped, &[], 4, &["(/file)", "debugfs's ea_rm"]);
     debugfs(&mapped, "ea_rm file system.data\n");
     same_bytes(&mapped_sound, &canonical(&mapped, &[]));
     if gate(&[Need::Mounts]) {
@@ -189,14 +191,13 @@ fn symlinks_with_a_nul_are_made_again() {
         let sound = lab.copy(&image, "sound.img");
         let at = match blocks_of(&image, "nul")[..] {
             [block] => block * 1024,
-            _ => inode_offset(&image, "/nul") + 0x28,
+            _ => inode(&image, "/nul").at("i_block"),
         };
         patch(&image, at + 3, &[0]);
         if is_silent {
             is_nothing_to_e2fsck(&image);
         }
-        let words = refused(&image, &[], 4);
-        assert!(words.contains("(/nul)") && words.contains("remove it with debugfs's rm"), "{words}");
+        refused(&image, &[], 4, &["(/nul)", "remove it with debugfs's rm"]);
         debugfs(&image, &format!("rm nul\nsymlink nul {target}\n"));
         repair(&image, &[]);
         let epoch = ["--mtime", "set", "--source-date-epoch", "1"];
@@ -213,23 +214,23 @@ fn values_of_no_bytes_have_no_inode() {
     let options = ["-t", "ext4", "-b", "1024", "-O", "^metadata_csum,^64bit,^has_journal,ea_inode"];
     let image = lab.mke2fs_d("in.img", "8M", &options, &source);
     let sound = canonical(&image, &[]);
-    let value = lab.path("value");
-    fs::write(&value, [7; 1024]).expect("writing");
-    debugfs(&image, &format!("ea_set -f {} file user.big\n", value.display()));
-    let holder = inode_offset(&image, &format!("<{}>", inode_of(&image, "/file") + 1));
-    // No size, no blocks, and no extents; the seed is the checksum of nothing.
-    let seed = ext4_canon::ondisk::checksum::crc32c(!0, &peek::<16>(&image, 1024 + 0x68));
-    for (at, bytes) in [(4, &[0; 4][..]), (0x1C, &[0; 4]), (8, &seed.to_le_bytes()), (0x2A, &[0; 2])] {
-        patch(&image, holder + at, bytes);
+    put_xattr(&image, "file", "user.big", [7; 1024]);
+    // The seed is the checksum of nothing, which i_atime of the value's inode holds.
+    let seed = crc32c(!0, &superblock(&image).bytes("s_uuid"));
+    let holder = format!("<{}>", inode_of(&image, "/file") + 1);
+    let holder = inode(&image, &holder);
+    holder.set("i_atime", seed.into());
+    for field in ["i_size_lo", "i_blocks_lo"] {
+        holder.set(field, 0);
     }
-    let entry = inode_offset(&image, "/file") + 128 + 32 + 4;
-    assert_eq!(peek(&image, entry + 16), *b"big");
-    let hash = ext4_canon::ondisk::xattr::entry_hash(b"big", &seed.to_le_bytes(), false);
-    patch(&image, entry + 8, &[0; 4]);
-    patch(&image, entry + 12, &hash.to_le_bytes());
+    holder.extent_header().set("eh_entries", 0);
+    let file = inode(&image, "/file");
+    let entry = file.first_xattr();
+    assert_eq!(peek(&image, entry.end()), *b"big");
+    entry.set("e_value_size", 0);
+    entry.set("e_hash", entry_hash(b"big", &seed.to_le_bytes(), false).into());
     is_nothing_to_e2fsck(&image);
-    let words = refused(&image, &[], 4);
-    assert!(words.contains("(/file)") && words.contains("debugfs's ea_rm"), "{words}");
+    refused(&image, &[], 4, &["(/file)", "debugfs's ea_rm"]);
     debugfs(&image, "ea_rm file user.big\n");
     judge::fsck_silent(&image).unwrap_or_else(|e| panic!("{e}"));
     same_bytes(&sound, &canonical(&image, &[]));
@@ -244,19 +245,9 @@ fn unknown_encryption_contexts_go_with_their_files() {
     let sound = canonical(&image, &epoch);
     // Version 3, and an unknown flag of version 2.
     for (name, start) in [("three", [3, 1, 4, 0]), ("flags", [2, 1, 4, 0x80])] {
-        let context = lab.path("context");
-        fs::write(&context, [&start[..], &[0; 4], &[7; 32]].concat()).expect("writing");
-        debugfs(
-            &image,
-            &format!(
-                "mkdir {name}\nea_set -f {} {name} user.c\nset_inode_field {name} flags 0x80800\n",
-                context.display()
-            ),
-        );
-        // debugfs has no name for the namespace of contexts.
-        patch(&image, inode_offset(&image, &format!("/{name}")) + 128 + 32 + 4 + 1, &[9]);
-        let words = refused(&image, &[], 3);
-        assert!(words.contains(&format!("(/{name})")) && words.contains("or remove all"), "{words}");
+        debugfs(&image, &format!("mkdir {name}\n"));
+        put_encryption_context(&image, name, start);
+        refused(&image, &[], 3, &[&format!("(/{name})"), "or remove all"]);
         debugfs(&image, &format!("rmdir {name}\n"));
         repair(&image, &[]);
         same_bytes(&sound, &canonical(&image, &epoch));
@@ -274,14 +265,12 @@ fn reserved_inodes_in_use_are_named_at_once() {
             &image,
             &format!("set_inode_field <{number}> mode 0100644\nset_inode_field <{number}> links_count 1\n"),
         );
-        let words = refused(&image, &[], 4);
-        let others: Vec<_> = numbers
-            .into_iter()
-            .filter(|other| (7..=number).contains(other))
-            .map(|other| format!("<{other}>"))
-            .collect();
-        assert!(words.contains("inode 6: is reserved, but in use"), "{words}");
-        assert!(words.contains(&others.join(", ")) && words.contains("debugfs's clri"), "{words}");
+        let others = match number {
+            6 => "clear it with debugfs's clri",
+            9 => "and so are <9>; clear each of them with debugfs's clri",
+            _ => "and so are <9>, <10>; clear each of them with debugfs's clri",
+        };
+        refused(&image, &[], 4, &["inode 6: is reserved, but in use", others]);
     }
     for number in numbers {
         debugfs(&image, &format!("clri <{number}>\n"));
@@ -300,11 +289,10 @@ fn the_size_that_has_enough_inodes_is_said() {
     ] {
         let lab = Lab::new();
         let image = lab.mke2fs("in.img", "7M", options);
-        let free = u32::from_le_bytes(peek(&image, 1024 + 0x10)) + 1;
+        let free = superblock(&image).get("s_free_inodes_count") + 1;
         let script: String = (0..free).map(|number| format!("mknod pipe{number} p\n")).collect();
         debugfs(&image, &format!("rmdir lost+found\n{script}"));
-        let words = refused(&image, &[], 3);
-        assert!(words.contains("1 too few; make the image larger"), "{words}");
+        let words = refused(&image, &[], 3, &["1 too few; make the image larger"]);
         let bytes = words.split(" bytes or more").next().and_then(|rest| rest.rsplit(' ').next());
         let bytes: u64 = bytes.expect("a size").parse().expect("a number");
         let sized = |bytes: u64| vec!["--size".to_owned(), bytes.to_string()];
@@ -316,7 +304,7 @@ fn the_size_that_has_enough_inodes_is_said() {
                 said(&image, &options);
                 judge::fsck_silent(&image.with_extension("said")).unwrap_or_else(|e| panic!("{e}"));
             } else {
-                assert!(refused(&image, &options, 3).contains("1 too few"));
+                refused(&image, &options, 3, &["1 too few"]);
             }
         }
         // So does an image that resize2fs made so large.
@@ -333,10 +321,7 @@ fn bitmaps_and_their_checksums_are_compared() {
     let image = made(&lab, "in.img", "24M", &["-t", "ext4", "-b", "1024"]);
     let sound = canonical(&image, &[]);
     let bitmap = |image: &Path, kind: &str| {
-        let words = debugfs_read(image, "show_super_stats\n");
-        let at = words.split(&format!("{kind} bitmap at ")).nth(1).expect("a place");
-        let digits: String = at.chars().take_while(char::is_ascii_digit).collect();
-        digits.parse::<u64>().expect("a block") * 1024
+        descriptor(image, 0).get(&format!("bg_{kind}_bitmap_lo")) * block_size(image)
     };
     assert_eq!(said(&image, &[]).matches("bitmaps").count(), 0);
     for kind in ["block", "inode"] {
@@ -390,6 +375,13 @@ fn counts_that_are_rebuilt_are_compared() {
             "the counts of directories of 1 groups were wrong; recomputed",
         ),
         ("set_inode_field <7> size 5", "the size of the resize inode was 5, expected"),
+        ("set_inode_field <7> mode 0", "the map of the resize inode was wrong; rebuilt"),
+        ("set_inode_field <7> block[DIND] 0", "the map of the resize inode was wrong; rebuilt"),
+        (
+            "set_super_value free_blocks_count 77",
+            "the count of free blocks in the superblock was 77, expected",
+        ),
+        ("set_super_value free_inodes_count 5", "the count of free inodes in the superblock was 5, expected"),
     ]
     .into_iter()
     .enumerate()
@@ -402,11 +394,30 @@ fn counts_that_are_rebuilt_are_compared() {
         same_bytes(&sound, &canonical(&broken, &[]));
     }
     let broken = lab.copy(&image, "reserved.img");
-    // l_i_checksum_lo of a reserved inode that is not in use.
-    patch(&broken, inode_offset(&broken, "<9>") + 0x7C, &[1, 2]);
+    // A reserved inode that is not in use.
+    inode(&broken, "<9>").put("l_i_checksum_lo", &[1, 2]);
     let told = said(&broken, &[]);
     assert!(told.contains("the checksums of 1 reserved inodes not in use were wrong"), "{told}");
     same_bytes(&sound, &canonical(&broken, &[]));
+}
+
+/// Without checksums, nothing else tells of it.
+#[test]
+fn the_padding_of_bitmaps_is_compared() {
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-b", "1024", "-g", "8000", "-O", "^metadata_csum,^uninit_bg"];
+    let image = made(&lab, "in.img", "24M", &options);
+    let sound = canonical(&image, &[]);
+    assert_eq!(said(&image, &[]), "");
+    for (field, what) in [("bg_block_bitmap_lo", "block"), ("bg_inode_bitmap_lo", "inode")] {
+        let broken = lab.copy(&image, &format!("{what}.img"));
+        let bitmap = descriptor(&broken, 1).get(field);
+        let file = File::options().write(true).open(&broken).expect("opening");
+        file.write_all_at(&[0x7F], (bitmap + 1) * 1024 - 1).expect("writing");
+        let told = said(&broken, &[]);
+        assert!(told.contains(&format!("the {what} bitmaps of 1 groups were wrong; rebuilt")), "{told}");
+        same_bytes(&sound, &canonical(&broken, &[]));
+    }
 }
 
 /// Deleted files that were open when the image was copied still have their bits.
@@ -438,15 +449,19 @@ fn compressed_images_are_decompressed_first() {
     let lab = Lab::new();
     let image = made(&lab, "in.img", "8M", &["-t", "ext4"]);
     let sound = canonical(&image, &[]);
-    for (program, what) in [("xz", "xz"), ("gzip", "gzip"), ("bzip2", "bzip2"), ("zstd", "zstd")] {
+    for (program, what) in [
+        ("xz", "an xz file, "),
+        ("gzip", "a gzip file, "),
+        ("bzip2", "a bzip2 file, "),
+        ("zstd", "a zstd file, "),
+    ] {
         if !gate(&[Need::Program(program)]) {
             continue;
         }
         let (packed, unpacked) = (lab.path("packed.img"), lab.path("unpacked.img"));
         let shell = |script: String| run(tool("sh").args(["-c", &script]));
         shell(format!("{program} -c {} >{}", image.display(), packed.display()));
-        let words = refused(&packed, &[], 3);
-        assert!(words.contains(what) && words.contains("; decompress it first: "), "{words}");
+        let words = refused(&packed, &[], 3, &[what, "; decompress it first: "]);
         let advice = words.trim_end().rsplit(": ").next().expect("a program");
         shell(format!("{advice} <{} >{}", packed.display(), unpacked.display()));
         same_bytes(&sound, &canonical(&unpacked, &[]));
@@ -456,6 +471,7 @@ fn compressed_images_are_decompressed_first() {
 #[test]
 fn other_filesystems_are_named() {
     let lab = Lab::new();
+    let mut named = 0;
     for (program, script, what) in [
         ("mkfs.xfs", "truncate -s 320M \"$0\" && mkfs.xfs -q \"$0\"", "an XFS filesystem"),
         ("mkfs.btrfs", "truncate -s 128M \"$0\" && mkfs.btrfs -q \"$0\"", "a btrfs filesystem"),
@@ -465,6 +481,7 @@ fn other_filesystems_are_named() {
         ("qemu-img", "qemu-img create -q -f qcow2 \"$0\" 8M", "a qcow2 image"),
         ("qemu-img", "qemu-img create -q -f vmdk \"$0\" 8M", "a VMDK image"),
         ("qemu-img", "qemu-img create -q -f vpc \"$0\" 8M", "a VHD image"),
+        ("qemu-img", "qemu-img create -q -f vpc -o subformat=fixed \"$0\" 8M", "a VHD image"),
         ("mksquashfs", "mksquashfs /etc/hostname \"$0\" -quiet -noappend", "a squashfs filesystem"),
         ("mkfs.erofs", "mkdir e; mkfs.erofs --quiet \"$0\" e", "an EROFS filesystem"),
         ("genisoimage", "genisoimage -quiet -o \"$0\" /etc/hostname", "an ISO 9660 filesystem"),
@@ -476,9 +493,11 @@ fn other_filesystems_are_named() {
         let file = lab.path("file.img");
         let _ = fs::remove_file(&file);
         run(tool("sh").args(["-c", script]).arg(&file).current_dir(lab.path("")));
-        let words = refused(&file, &[], 3);
-        assert!(words.contains(&format!("{what}, not an ext2, ext3 or ext4 filesystem; ")), "{words}");
+        refused(&file, &[], 3, &[&format!("{what}, not an ext2, ext3 or ext4 filesystem; ")]);
+        named += 1;
     }
+    // Every machine has tar and mkswap.
+    assert!(named >= 2, "{named}");
 }
 
 #[test]
@@ -493,12 +512,8 @@ fn a_backup_of_an_overwritten_superblock_is_found() {
         let lab = Lab::new();
         let image = made(&lab, "in.img", size, options);
         let sound = canonical(&image, &[]);
-        patch(&image, 1024, &[0; 1024]);
-        let words = refused(&image, &[], 4);
-        assert!(
-            words.contains("s_magic is 0x0000") && words.contains("run e2fsck -f with these options"),
-            "{words}"
-        );
+        patch(&image, superblock(&image).start, &[0; 1024]);
+        let words = refused(&image, &[], 4, &["s_magic is 0x0000", "run e2fsck -f with these options"]);
         let place = words.split("of it: ").nth(1).and_then(|rest| rest.split(';').next()).expect("options");
         repair(&image, &place.split(' ').collect::<Vec<_>>());
         same_bytes(&sound, &canonical(&image, &[]));
@@ -506,8 +521,8 @@ fn a_backup_of_an_overwritten_superblock_is_found() {
     // The only group has no backup.
     let lab = Lab::new();
     let image = made(&lab, "in.img", "7M", &["-t", "ext4", "-b", "1024"]);
-    patch(&image, 1024, &[0; 1024]);
-    assert!(refused(&image, &[], 3).contains("not an ext2, ext3 or ext4 filesystem"));
+    patch(&image, superblock(&image).start, &[0; 1024]);
+    refused(&image, &[], 3, &["not an ext2, ext3 or ext4 filesystem"]);
 }
 
 #[test]

@@ -4,8 +4,11 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use ext4_canon::ondisk::superblock::OS_HURD;
+
 use crate::support::emulated::emulated;
-use crate::support::image::{debugfs, debugfs_read, inode_offset, patch, peek};
+use crate::support::fields::{has_feature, inode, superblock};
+use crate::support::image::{debugfs, debugfs_read};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
@@ -26,7 +29,8 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
         same_bytes(&output, &canonical(&made(name), &[]));
     }
     let hurd = made("hurd");
-    assert_eq!(peek(&canonical(&hurd, &["--verify"]), 1024 + 0x48), 1_u32.to_le_bytes(), "not the Hurd's");
+    let creator = superblock(&canonical(&hurd, &["--verify"])).get32("s_creator_os");
+    assert_eq!(creator, OS_HURD, "not the Hurd's");
     let with_history = lab.copy(&hurd, "with-history");
     debugfs(&with_history, "mkdir clutter\nmknod pipe p\nrmdir clutter\nrm pipe\n");
     let epoch = ["--source-date-epoch", "1"];
@@ -34,24 +38,28 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     // The Hurd does not know file types in directories, which e2fsck would take away.
     let [typed, untyped] = ["filetype", "^filetype"].map(|feature| {
         let image = lab.mke2fs_d(feature, "16M", &["-t", "ext2", "-O", feature], &source);
-        patch(&image, 1024 + 0x48, &1_u32.to_le_bytes());
+        superblock(&image).set("s_creator_os", OS_HURD.into());
         canonical(&image, &["--verify"])
     });
     same_bytes(&typed, &untyped);
-    assert_eq!(peek(&typed, 1024 + 0x60), [0; 4], "the feature");
-    for (at, words) in [(0x24, "translator"), (0x74, "fragment"), (0x76, "modes"), (0x7C, "author")] {
+    assert!(!has_feature(&typed, "filetype"));
+    // Fields of Linux, and those of the Hurd in the same places.
+    for (field, words) in [
+        ("l_i_version", "h_i_translator"),
+        ("l_i_blocks_high", "h_i_frag"),
+        ("l_i_file_acl_high", "h_i_mode_high"),
+        ("l_i_checksum_lo", "h_i_author"),
+    ] {
         let image = lab.copy(&hurd, "with-a-field");
-        let offset = inode_offset(&image, "/sizes/60");
-        patch(&image, offset + at, &[1, 0]);
-        let message = refused(&image, &[], 3);
-        assert!(message.contains(words) && message.contains("/sizes/60"), "{message}");
+        inode(&image, "/sizes/60").set(field, 1);
+        refused(&image, &[], 3, &[words, "/sizes/60"]);
     }
     let large = lab.mke2fs("large", "16M", &["-t", "ext4", "-o", "hurd"]);
-    assert!(refused(&large, &[], 3).contains("64bit"));
+    refused(&large, &[], 3, &["a filesystem of the Hurd (s_creator_os is 1) with one of 64bit"]);
     for creator in [2_u32, 5, u32::MAX] {
         let image = lab.copy(&hurd, &creator.to_string());
-        patch(&image, 1024 + 0x48, &creator.to_le_bytes());
-        assert!(refused(&image, &[], 3).contains(&format!("s_creator_os is {creator}")));
+        superblock(&image).set("s_creator_os", creator.into());
+        refused(&image, &[], 3, &[&format!("s_creator_os is {creator}")]);
     }
 }
 
@@ -62,8 +70,15 @@ fn leftovers_of_snapshots_are_dropped() {
     let source = plain(&lab);
     let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext3"], &source);
     let other = lab.copy(&image, "other.img");
-    for (field, length) in [(0x180, 4), (0x184, 4), (0x188, 8), (0x190, 4), (0xC8, 4), (0x175 + 1, 1)] {
-        patch(&other, 1024 + field, &vec![0x5A; length]);
+    for field in [
+        "s_snapshot_inum",
+        "s_snapshot_id",
+        "s_snapshot_r_blocks_count",
+        "s_snapshot_list",
+        "s_algorithm_usage_bitmap",
+        "s_encryption_level",
+    ] {
+        superblock(&other).fill(field, 0x5A);
     }
     same_bytes(&canonical(&image, &[]), &canonical(&other, &[]));
 }
@@ -75,13 +90,13 @@ fn reserved_descriptors_without_a_resize_inode_count_for_nothing() {
     let lab = Lab::new();
     let options = ["-t", "ext2", "-b", "1024", "-g", "256", "-N", "64", "-E", "resize=2000000"];
     let image = lab.mke2fs("in.img", "2M", &options);
-    let field = 1024 + 0xCE;
-    assert_eq!(peek::<2>(&image, field), 244_u16.to_le_bytes(), "nothing to be seen here");
+    let reserved = |image: &Path| superblock(image).get("s_reserved_gdt_blocks");
+    assert_eq!(reserved(&image), 244, "nothing to be seen here");
     let checked = lab.copy(&image, "checked.img");
     let ran = try_run(tool("e2fsck").args(["-fy"]).arg(&checked));
     assert!(ran.code == Some(1) && ran.stdout.contains("s_reserved_gdt_blocks"), "{ran:#?}");
     let output = canonical(&image, &[]);
-    assert_eq!(peek(&output, field), [0, 0]);
+    assert_eq!(reserved(&output), 0);
     same_bytes(&output, &canonical(&checked, &[]));
 }
 
@@ -90,7 +105,7 @@ fn reserved_descriptors_without_a_resize_inode_count_for_nothing() {
 fn an_offset_is_told_of() {
     let lab = Lab::new();
     let image = lab.mke2fs("in.img", "8M", &["-t", "ext4", "-E", "offset=1048576"]);
-    assert!(refused(&image, &[], 3).contains("use --offset"));
+    refused(&image, &[], 3, &["s_magic is 0x0000", "use --offset"]);
 }
 
 #[test]
@@ -119,11 +134,24 @@ fn a_new_uuid_leaves_the_seed_behind() {
     let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-O", "metadata_csum_seed"], &source);
     let other = lab.copy(&image, "other.img");
     run(tool("tune2fs").args(["-U", "random"]).arg(&other));
-    let seed = |image: &Path| peek::<4>(image, 1024 + 0x270);
-    assert_eq!(seed(&image), seed(&other));
-    assert_ne!(peek::<16>(&image, 1024 + 0x68), peek(&other, 1024 + 0x68), "nothing to be seen here");
+    let field = |image: &Path, name: &str| superblock(image).bytes(name);
+    assert_eq!(field(&image, "s_checksum_seed"), field(&other, "s_checksum_seed"));
+    assert_ne!(field(&image, "s_uuid"), field(&other, "s_uuid"), "nothing to be seen here");
     same_bytes(&canonical(&image, &[]), &canonical(&other, &[]));
 }
+
+/// What makes the shape of a filesystem.
+const SHAPE: [&str; 9] = [
+    "s_inodes_count",
+    "s_blocks_count_lo",
+    "s_r_blocks_count_lo",
+    "s_inodes_per_group",
+    "s_feature_compat",
+    "s_feature_incompat",
+    "s_feature_ro_compat",
+    "s_reserved_gdt_blocks",
+    "s_first_meta_bg",
+];
 
 /// Steps up and down, with and without a mount, end where a single step ends.
 #[test]
@@ -159,10 +187,7 @@ fn it_does_not_matter_how_a_filesystem_grew() {
             grown.push(("online", &online));
         }
         fs::File::options().write(true).open(&steps).and_then(|f| f.set_len(96 << 20)).expect("a length");
-        let shape = |image: &Path| {
-            let fields = [0x00, 0x04, 0x08, 0x28, 0x5C, 0x60, 0x64, 0xCE, 0x104];
-            fields.map(|field| u32::from_le_bytes(peek(image, 1024 + field)))
-        };
+        let shape = |image: &Path| SHAPE.map(|field| superblock(image).get(field));
         let output = canonical(&once, &[]);
         for (name, image) in grown {
             // Tools leave other numbers of reserved blocks in some steps; that is geometry.

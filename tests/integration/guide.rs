@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use crate::support::canon::find_program;
 use crate::support::disk::disk;
-use crate::support::tools::try_run;
-use crate::support::{Lab, Need, fill, gate, tool, tree};
+use crate::support::{Lab, Need, fill, gate, run, tool, tree};
 
 /// The blocks that are to be run.
 fn blocks(guide: &str) -> Vec<&str> {
@@ -36,13 +36,10 @@ fn recipes_work_as_they_stand() {
     let guide = fs::read_to_string(guide).expect("reading");
     let blocks = blocks(&guide);
     assert!(blocks.len() >= 6, "{}", blocks.len());
-    let program = Path::new(env!("CARGO_BIN_EXE_ext4-canon")).parent().expect("a folder");
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").expect("a PATH"));
     for block in blocks {
         let lab = folder();
         let mut shell = tool("bash");
         shell.args(["-c", &format!("set -euo pipefail\n{block}")]).current_dir(lab.path(""));
-        let ran = try_run(shell.env("PATH", &path).env("SOURCE_DATE_EPOCH", "1735689600"));
-        assert_eq!(ran.code, Some(0), "{block}\n{ran:#?}");
+        run(find_program(&mut shell).env("SOURCE_DATE_EPOCH", "1735689600"));
     }
 }

@@ -3,12 +3,10 @@
 use std::fs;
 
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, gate, run, tool};
-
-const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
+use crate::support::{Lab, Need, canon, gate, run, tool};
 
 fn generated(what: &str) -> String {
-    run(tool(CANON).args(["--generate", what]))
+    canon(["--generate", what]).run().done().stdout
 }
 
 /// What the last word of a command line can become, and what it can't.

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 
 use crate::support::disk::disk;
 use crate::support::image::{debugfs, patch};
-use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, tool, tree};
+use crate::support::ran::Ran;
+use crate::support::tools::try_run;
+use crate::support::{Lab, canon, tool, tree};
 
-fn compare(one: &Path, other: &Path, page: &Path, more: &[&str]) -> Ran {
-    let mut command = tool(env!("CARGO_BIN_EXE_ext4-canon"));
-    try_run(command.args(["compare", "-q", "--html"]).arg(page).args(more).args([one, other]))
+fn page_of(one: &Path, other: &Path, page: &Path, more: &[&str]) -> Ran {
+    canon(["compare", "-q", "--html"]).arg(page).args(more).args([one, other]).run()
 }
 
 /// Two images of one tree, of which the other was changed.
@@ -38,7 +38,7 @@ fn the_page_is_one_file_and_says_what_the_report_says() {
     let lab = Lab::new();
     let [one, other] = pair(&lab, CHANGES);
     let file = lab.path("page.html");
-    let ran = compare(&one, &other, &file, &[]);
+    let ran = page_of(&one, &other, &file, &[]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
     let page = fs::read_to_string(&file).expect("a page");
     for beyond in ["http:", "https:", "src=", "href=", "@import", "url("] {
@@ -55,20 +55,26 @@ fn the_page_is_one_file_and_says_what_the_report_says() {
     assert!(captions[1].contains("canonical") && captions[1].contains("stale data 0,"));
     assert!(captions[3].contains("canonical") && captions[3].contains("stale data 0,"));
     // The same page each time, whatever the number of threads.
-    compare(&one, &other, &lab.path("again.html"), &["--threads", "7"]);
+    page_of(&one, &other, &lab.path("again.html"), &["--threads", "7"]).with_code(1);
     assert!(fs::read_to_string(lab.path("again.html")).expect("a page") == page);
     assert!(page.contains("content=\"default-src 'none'; "), "no policy");
     // It replaces a page, but no image, and nothing that is no file.
-    assert_eq!(compare(&one, &other, &file, &[]).code, Some(1));
+    page_of(&one, &other, &file, &[]).with_code(1);
     let link = lab.path("link");
     fs::hard_link(&other, &link).expect("a link");
-    for taken in [&one, &other, &link, Path::new("/dev/null"), &lab.folder("folder")] {
-        let ran = compare(&one, &other, taken, &[]);
-        assert!(ran.code == Some(2) && ran.stderr.contains("give "), "{ran:?}");
+    for (taken, words) in [
+        (&*one, "is one of the images; give another name for the page"),
+        (&other, "is one of the images"),
+        (&link, "is one of the images"),
+        (Path::new("/dev/null"), "is a character device; give "),
+        (&lab.folder("folder"), "is a directory; give "),
+    ] {
+        page_of(&one, &other, taken, &[]).refusing(2, &[&format!("{}: {words}", taken.display())]);
     }
     // It can't be written.
-    let ran = compare(&one, &other, &lab.path("no/page.html"), &[]);
-    assert!(ran.code == Some(5) && ran.stderr.contains("/no: ") && !ran.stderr.contains(".tmp"), "{ran:?}");
+    let ran = page_of(&one, &other, &lab.path("no/page.html"), &[]);
+    let ran = ran.refusing(5, &["/no: ", "No such file or directory"]);
+    assert!(!ran.stderr.contains(".tmp"), "{ran}");
 }
 
 #[test]
@@ -82,7 +88,7 @@ fn the_page_has_the_diffs_that_were_asked_for() {
     let [one, other] = [make("one.img", "<a>\n"), make("other.img", "<b>\n")];
     let file = lab.path("page.html");
     for (more, lines) in [(&["--diff"][..], 1), (&[], 0)] {
-        compare(&one, &other, &file, more);
+        page_of(&one, &other, &file, more).with_code(1);
         let page = fs::read_to_string(&file).expect("a page");
         assert_eq!(count(&page, "@@ -1 +1 @@\n-&lt;a&gt;\n+&lt;b&gt;\n</pre>"), lines, "{page}");
     }
@@ -93,7 +99,7 @@ fn equal_trees_have_a_page_as_well() {
     let lab = Lab::new();
     let [one, other] = pair(&lab, "mkdir clutter\nrmdir clutter\n");
     let file = lab.path("page.html");
-    assert_eq!(compare(&one, &other, &file, &["--source-date-epoch", "1"]).code, Some(0));
+    page_of(&one, &other, &file, &["--source-date-epoch", "1"]).done();
     let page = fs::read_to_string(&file).expect("a page");
     assert!(page.contains("class=\"match\">match<") && page.contains("The trees are equal"));
     assert_eq!(count(&page, "<tr class=\"difference"), 0);
@@ -113,7 +119,7 @@ fn a_page_about_disks_has_all_their_filesystems() {
     });
     patch(&disks[1], 100 * 512, b"x");
     let file = lab.path("page.html");
-    let ran = compare(&disks[0], &disks[1], &file, &[]);
+    let ran = page_of(&disks[0], &disks[1], &file, &[]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
     let page = fs::read_to_string(&file).expect("a page");
     assert_eq!(count(&page, "<tr class=\"difference mode\">"), 2, "{page}");
@@ -122,7 +128,7 @@ fn a_page_about_disks_has_all_their_filesystems() {
     assert_eq!(count(&page, "<td>byte 51200 of the disk</td>"), 1);
     assert_eq!(count(&page, "<svg "), 8);
     assert_eq!(count(&page, "aria-label=\"partition 1 (boot): "), 4);
-    assert_eq!(compare(&disks[0], &disks[0], &file, &[]).code, Some(0));
+    page_of(&disks[0], &disks[0], &file, &[]).done();
     let page = fs::read_to_string(&file).expect("a page");
     assert!(page.contains("class=\"match\">match<") && page.contains("The trees are equal"));
 }
@@ -148,7 +154,7 @@ fn maps_count_what_dumpe2fs_counts() {
 
 fn check_counts(lab: &Lab, image: &Path) {
     let file = lab.path("page.html");
-    compare(image, image, &file, &[]);
+    page_of(image, image, &file, &[]).done();
     let page = fs::read_to_string(&file).expect("a page");
     let output = crate::support::canonical(image, &[]);
     for (image, caption) in [(image, 1), (&*output, 2)] {

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::support::fields::superblock;
 use crate::support::image::{debugfs, patch, peek};
 use crate::support::listing::{Listing, listing};
 use crate::support::{Lab, Need, canon, fill, gate, judge, tree};
@@ -18,8 +19,8 @@ fn fsck_silent_hears_what_the_exit_code_hides() {
     let lab = Lab::new();
     let image = image(&lab);
     judge::fsck_silent(&image).expect("an image fresh from mke2fs is clean");
-    let free = u32::from_le_bytes(peek(&image, 1024 + 0xC));
-    patch(&image, 1024 + 0xC, &(free + 1).to_le_bytes());
+    let sb = superblock(&image);
+    sb.set("s_free_blocks_count_lo", sb.get("s_free_blocks_count_lo") + 1);
     let complaint = judge::fsck_silent(&image).expect_err("the free count is wrong");
     assert!(complaint.contains("Free blocks count wrong"), "{complaint}");
     assert!(complaint.contains("code: Some(\n        0,"), "the exit code hides nothing: {complaint}");
@@ -33,7 +34,11 @@ fn fsck_changes_nothing_sees_what_read_only_mode_skips() {
     judge::fsck_changes_nothing(&image).expect("an image fresh from mke2fs needs no repair");
     debugfs(&image, "rmdir /lost+found\n");
     judge::fsck_silent(&image).expect("read-only mode does not miss it");
-    judge::fsck_changes_nothing(&image).expect_err("lost+found is made again");
+    let complaint = judge::fsck_changes_nothing(&image).expect_err("lost+found is made again");
+    assert!(
+        complaint.contains("changes bytes") && complaint.contains("/lost+found not found"),
+        "{complaint}"
+    );
 }
 
 #[test]
@@ -55,10 +60,12 @@ fn kernel_judges_see_differences_and_damages() {
         }
         assert_ne!(before, judge::kernel_tree(&other).expect("it mounts"), "{change}");
     }
-    // Every block taken that is not: the kernel notices when it allocates.
+    // The kernel believes the counts, and e2fsck does not after its work.
     let other = lab.copy(&image, "damaged.img");
     debugfs(&other, "set_block_group 0 free_blocks_count 0\nset_block_group 0 free_inodes_count 9\n");
-    judge::kernel_works(&other).expect_err("the counts are wrong");
+    let complaint = judge::kernel_works(&other).expect_err("the counts are wrong");
+    let words = ["after the kernel's work: e2fsck -fn is not silent", "Free blocks count wrong for group #0"];
+    assert!(words.iter().all(|words| complaint.contains(words)), "{complaint}");
 }
 
 #[test]

@@ -5,31 +5,31 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use ext4_canon::ondisk::features::Incompat;
+use ext4_canon::ondisk::jbd2::{COMMIT_BLOCK, MAGIC, REVOKE_BLOCK};
 use rustix::fs::{XattrFlags, setxattr};
 
-use crate::support::image::{blocks_of, patch, peek};
-use crate::support::tools::try_run;
-use crate::support::{Lab, Need, fill, gate, tool};
+use crate::support::fields::{journal, superblock};
+use crate::support::image::{blocks_of, patch};
+use crate::support::{Canon, Lab, Need, canon, fill, gate};
 
 const BASE: u64 = 32 << 20;
 const PER_INODE: u64 = 300;
 const PER_EXTENT: u64 = 40;
 
 /// Runs the program with no more memory than the promise gives; private memory of all kinds counts.
-fn holds(image: &Path, inodes: u64, extents: u64) {
-    holds_with(image, PER_INODE * inodes + PER_EXTENT * extents, "");
+fn takes_what_is_promised(image: &Path, inodes: u64, extents: u64) {
+    takes_no_more(image, PER_INODE * inodes + PER_EXTENT * extents, "");
 }
 
 /// Runs it with a number of bytes besides the base, and expects these warnings.
-fn holds_with(image: &Path, bytes: u64, warnings: &str) {
+fn takes_no_more(image: &Path, bytes: u64, warnings: &str) {
     let limit = (BASE + bytes) >> 10;
     for arguments in ["--check", "-q --verify"] {
         let output = image.with_extension("out");
         let output = if arguments == "--check" { "" } else { output.to_str().expect("a path in UTF-8") };
         let script = format!(r#"ulimit -d {limit} && exec "$0" --threads=2 {arguments} "$1" {output}"#);
-        let mut shell = tool("sh");
-        shell.args(["-c", &script, env!("CARGO_BIN_EXE_ext4-canon")]).arg(image);
-        let ran = try_run(&mut shell);
+        let ran = Canon::script(&script).arg(image).run();
         // `-q` hides warnings.
         let expected = if arguments == "--check" { warnings } else { "" };
         assert!(matches!(ran.code, Some(0 | 1)) && ran.stderr == expected, "{limit} KiB: {ran:?}");
@@ -53,7 +53,7 @@ fn many_inodes_take_what_is_promised() {
             }
         }
     });
-    holds(&image, 60_000, 60_000);
+    takes_what_is_promised(&image, 60_000, 60_000);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn many_extents_take_what_is_promised() {
             comb.write_all_at(&[7; 1024], number * 2048).expect("writing");
         }
     });
-    holds(&image, 16, EXTENTS);
+    takes_what_is_promised(&image, 16, EXTENTS);
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn many_xattrs_take_what_is_promised() {
     });
     // Names and values have 15 bytes, which count twice.
     let each = PER_INODE + PER_EXTENT + 2 * PER_XATTR + PER_SET + 30;
-    holds_with(&image, FILES * each, "");
+    takes_no_more(&image, FILES * each, "");
 }
 
 /// Every second block of a file is zero, so that one extent becomes many.
@@ -116,7 +116,7 @@ fn many_holes_take_what_is_promised() {
             file.write_all(&comb).expect("writing");
         }
     });
-    holds(&image, 16, EXTENTS);
+    takes_what_is_promised(&image, 16, EXTENTS);
 }
 
 /// A log full of revoke records, which name millions of blocks of which it has no copy.
@@ -128,26 +128,25 @@ fn many_revokes_take_nothing() {
     let image = lab.mke2fs("in.img", "128M", &options);
     let log = blocks_of(&image, "<8>");
     assert_eq!(log.len(), 32 << 10);
-    let header = |kind: u32| [0xC03B_3998, kind, 7].map(u32::to_be_bytes).concat();
+    let header = |kind: u32| [MAGIC, kind, 7].map(u32::to_be_bytes).concat();
     let mut number = 0;
     for block in &log[1..log.len() - 2] {
-        let mut bytes = [header(5), 1024_u32.to_be_bytes().to_vec()].concat();
+        let mut bytes = [header(REVOKE_BLOCK), 1024_u32.to_be_bytes().to_vec()].concat();
         for _ in 0..252 {
             bytes.extend((number * 5 % 60_000_000_u32).to_be_bytes());
             number += 1;
         }
         patch(&image, block * BLOCK, &bytes);
     }
-    let mut commit = header(2);
+    let mut commit = header(COMMIT_BLOCK);
     commit.resize(1024, 0);
     patch(&image, log[log.len() - 2] * BLOCK, &commit);
-    // s_sequence and s_start; the filesystem needs recovery.
-    patch(&image, log[0] * BLOCK + 0x18, &[7_u32, 1].map(u32::to_be_bytes).concat());
-    let [incompat] = peek(&image, 1024 + 0x60);
-    patch(&image, 1024 + 0x60, &[incompat | 4]);
-    let told = try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["--json", "--check"]).arg(&image));
-    assert!(number > 8_000_000 && told.stdout.contains("\"transactions\""), "{told:?}");
+    journal(&image).set("s_sequence", 7);
+    journal(&image).set("s_start", 1);
+    superblock(&image).add("s_feature_incompat", Incompat::NEEDS_RECOVERY.bits());
+    let ran = canon(["--json", "--check"]).arg(&image).run().with_code(1);
+    assert!(number > 8_000_000 && ran.json()["report"]["transactions"] == 1, "{ran}");
     let replayed = "warning: the filesystem was not unmounted, so its journal was replayed (transactions: 1); what was \
                     only in memory is missing\n";
-    holds_with(&image, PER_INODE * 16 + PER_EXTENT * 16, replayed);
+    takes_no_more(&image, PER_INODE * 16 + PER_EXTENT * 16, replayed);
 }

@@ -16,11 +16,8 @@ use ext4_canon::error::{Location, Problem, Structure};
 use ext4_canon::observe::Silent;
 use ext4_canon::{Error, Input, Options};
 
-use crate::support::tools::try_run;
-use crate::support::{Lab, Need, gate, tool};
+use crate::support::{Canon, Lab, Need, gate};
 use cases::{Case, PLAIN};
-
-const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
 
 /// The kinds of error. A new one needs an arm here, a place in the list, and with that a case.
 const KINDS: [&str; 10] = [
@@ -106,8 +103,7 @@ fn tell(case: &Case) -> Told {
     (case.make)(&lab);
     let folder = lab.path("");
     let before: Vec<_> = files(&folder);
-    let mut shell = tool("sh");
-    let ran = try_run(shell.args(["-c", case.script, CANON]).current_dir(&folder));
+    let ran = Canon::script(case.script).within(&folder).run();
     // Changed or new files would be outputs in spite of a refusal.
     let untouched = files(&folder) == before;
     let error = if case.script == PLAIN {

@@ -1,16 +1,11 @@
 //! Multiple mount protection: whoever had the filesystem in use does not reach the output.
 
-use std::path::Path;
+use ext4_canon::ondisk::mmp::{SEQ_CLEAN, SEQ_FSCK};
 
-use crate::support::image::{debugfs_read, patch, peek};
+use crate::support::fields::{mmp, superblock};
+use crate::support::image::debugfs_read;
 use crate::support::kernel::Mounted;
 use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
-
-/// Where the block lies.
-fn place(image: &Path) -> u64 {
-    let size = 1024_u64 << u32::from_le_bytes(peek(image, 1024 + 0x18));
-    u64::from_le_bytes(peek(image, 1024 + 0x168)) * size
-}
 
 fn image(lab: &Lab, name: &str, options: &[&str]) -> std::path::PathBuf {
     let source = lab.path("source");
@@ -30,7 +25,7 @@ fn nobody_has_the_output_in_use() {
     // tune2fs puts the block elsewhere.
     let tuned = image(&lab, "tuned.img", &without);
     run(tool("tune2fs").args(["-O", "mmp", "-E", "mmp_update_interval=7"]).arg(&tuned));
-    assert_ne!(place(&made), place(&tuned), "nothing to be seen here");
+    assert_ne!(mmp(&made).start, mmp(&tuned).start, "nothing to be seen here");
     let output = canonical(&made, &[]);
     same_bytes(&output, &canonical(&tuned, &[]));
     let text = debugfs_read(&output, "dump_mmp\n");
@@ -54,9 +49,9 @@ fn a_copy_of_a_mounted_filesystem_is_taken_for_what_it_is() {
         let image = image(&lab, "in.img", &options);
         let mounted = Mounted::read_write(&image).expect("a mount");
         let copy = lab.copy(&image, "copy.img");
-        assert_ne!(peek(&copy, place(&copy) + 4), 0xFF4D_4D50_u32.to_le_bytes(), "nothing to be seen here");
+        assert_ne!(mmp(&copy).get32("mmp_seq"), SEQ_CLEAN, "nothing to be seen here");
         mounted.unmount();
-        assert_eq!(peek(&image, place(&image) + 4), 0xFF4D_4D50_u32.to_le_bytes());
+        assert_eq!(mmp(&image).get32("mmp_seq"), SEQ_CLEAN);
         let output = canonical(&copy, &[]);
         same_bytes(&output, &canonical(&image, &[]));
     }
@@ -67,20 +62,19 @@ fn one_that_is_being_changed_is_refused() {
     let lab = Lab::new();
     let clean = image(&lab, "in.img", &["-t", "ext4", "-O", "mmp,^metadata_csum"]);
     canonical(&clean, &[]);
-    for (name, offset, value, code, words) in [
-        ("fsck", 4, 0xE24D_4D50_u32, 4, "e2fsck"),
-        ("active", 4, 0x1234_5678, 4, "in use"),
-        ("magic", 0, 0, 4, "bad magic"),
+    for (name, field, value, words) in [
+        ("fsck", "mmp_seq", SEQ_FSCK, "e2fsck or a program like it is at work"),
+        ("active", "mmp_seq", 0x1234_5678, "has the filesystem in use"),
+        ("magic", "mmp_magic", 0, "bad magic 0x0"),
     ] {
         let image = lab.copy(&clean, name);
-        patch(&image, place(&image) + offset, &value.to_le_bytes());
-        let message = refused(&image, &[], code);
-        assert!(message.contains(words), "no '{words}': {message}");
+        mmp(&image).set(field, value.into());
+        refused(&image, &[], 4, &[words]);
     }
     let image = lab.copy(&clean, "nowhere");
-    patch(&image, 1024 + 0x168, &u64::MAX.to_le_bytes());
-    assert!(refused(&image, &[], 4).contains("s_mmp_block"));
+    superblock(&image).set("s_mmp_block", u64::MAX);
+    refused(&image, &[], 4, &["s_mmp_block is 18446744073709551615"]);
     let image = self::image(&lab, "checksum", &["-t", "ext4", "-O", "mmp"]);
-    patch(&image, place(&image) + 8, &[1]);
-    assert!(refused(&image, &[], 4).contains("MMP block"));
+    mmp(&image).put("mmp_time", &[1]);
+    refused(&image, &[], 4, &["MMP block", "bad checksum"]);
 }

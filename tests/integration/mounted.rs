@@ -1,44 +1,37 @@
 //! Images that are mounted while the command is asked to read or to replace them.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::support::kernel::Mounted;
-use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, Need, fill, gate, run, tool};
-
-const CANON: &str = env!("CARGO_BIN_EXE_ext4-canon");
-
-fn canon(arguments: &[&str], paths: &[&Path]) -> Ran {
-    try_run(tool(CANON).args(arguments).args(paths))
-}
+use crate::support::disk::disk;
+use crate::support::kernel::{Loop, Mounted};
+use crate::support::ran::Ran;
+use crate::support::tools::try_run;
+use crate::support::{Canon, Lab, Need, canon, fill, gate, run, tool};
 
 fn image(lab: &Lab, name: &str) -> PathBuf {
     lab.mke2fs(name, "16M", &["-t", "ext4"])
 }
 
 /// Demands a refusal that names the mount and leaves the image alone.
-fn refused(ran: &Ran, image: &Path, mount: &Path) {
-    assert_eq!(ran.code, Some(2), "{ran:?}");
+fn refused_as_mounted(ran: Ran, image: &Path, mount: &Path) {
     let words =
         format!("is mounted at {}, and what is written there would be lost: unmount it", mount.display());
-    assert!(ran.stderr.contains(&words), "{ran:?}");
+    ran.with_code(2).saying(&[&words]);
     let names = fs::read_dir(image.parent().expect("a folder")).expect("a folder");
     let mut names = names.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
     assert!(!names.any(|name| name.starts_with(".ext4-canon")), "something was left behind");
 }
 
 /// Demands a warning of data in memory.
-fn warned(ran: &Ran, image: &Path, mount: &Path) {
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+fn warned(ran: Ran, image: &Path, mount: &Path) {
     let words = format!(
         "warning: {} is mounted at {}: data still in memory is missing; unmount it first\n",
         image.display(),
         mount.display()
     );
-    assert!(ran.stderr.contains(&words), "{words}: {ran:?}");
+    ran.saying(&[&words]);
 }
 
 #[test]
@@ -55,12 +48,12 @@ fn what_is_written_into_a_mounted_image_is_not_lost() {
     run(tool("sync").arg("-f").arg(mounted.path()));
     for options in [&["--in-place"][..], &["--in-place", "-q"]] {
         for name in [&image, &lab.path("soft.img")] {
-            refused(&canon(options, &[name]), &image, mounted.path());
+            refused_as_mounted(canon(options).arg(name).run(), &image, mounted.path());
         }
     }
-    refused(&canon(&[], &[&sound, &image]), &image, mounted.path());
-    refused(
-        &canon(&["--bmap", image.to_str().expect("text")], &[&sound, &lab.path("out")]),
+    refused_as_mounted(canon([&sound, &image]).run(), &image, mounted.path());
+    refused_as_mounted(
+        canon(["--bmap"]).args([&image, &sound, &lab.path("out")]).run(),
         &image,
         mounted.path(),
     );
@@ -68,30 +61,24 @@ fn what_is_written_into_a_mounted_image_is_not_lost() {
     let copy = lab.copy(&sound, "copy.img");
     let over = Mounted::read_only(&copy).expect("a mount");
     let script = r#"exec "$0" "$1" - 1<>"$2""#;
-    let ran = try_run(tool("sh").args(["-c", script, CANON]).args([&sound, &copy]));
-    assert!(ran.code == Some(2) && ran.stderr.contains("standard output: is mounted at"), "{ran:?}");
+    Canon::script(script).args([&sound, &copy]).run().refusing(2, &["standard output: is mounted at"]);
     over.unmount();
     // The input is warned of by every command, also where it is refused for another reason.
     let out = lab.path("out.img");
-    warned(&canon(&[], &[&image, &out]), &image, mounted.path());
-    warned(&canon(&["ls"], &[&image]), &image, mounted.path());
-    warned(&canon(&["cat"], &[&image, Path::new("/x")]).allowing(2), &image, mounted.path());
-    warned(&canon(&["digest"], &[&image]), &image, mounted.path());
-    warned(&canon(&["explain"], &[&image]), &image, mounted.path());
-    warned(&canon(&["compare"], &[&sound, &image]).allowing(1), &image, mounted.path());
-    assert_eq!(canon(&["-q"], &[&image, &out]).stderr, "");
+    warned(canon([&image, &out]).run().done(), &image, mounted.path());
+    warned(canon(["ls"]).arg(&image).run().done(), &image, mounted.path());
+    let ran = canon(["cat"]).arg(&image).arg("/x").run();
+    assert!(matches!(ran.code, Some(0 | 2)), "{ran:#?}");
+    warned(ran, &image, mounted.path());
+    warned(canon(["digest"]).arg(&image).run().done(), &image, mounted.path());
+    warned(canon(["explain"]).arg(&image).run().done(), &image, mounted.path());
+    let ran = canon(["compare"]).args([&sound, &image]).run();
+    assert!(matches!(ran.code, Some(0 | 1)), "{ran:#?}");
+    warned(ran, &image, mounted.path());
+    canon(["-q"]).args([&image, &out]).run().done().without_a_word();
     mounted.unmount();
-    let ran = canon(&["--in-place"], &[&image]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
-    assert_eq!(canon(&["cat"], &[&image, Path::new("/x")]).stdout, "important");
-}
-
-impl Ran {
-    /// The same, where another exit code is as good as 0.
-    fn allowing(mut self, code: i32) -> Self {
-        self.code = self.code.map(|found| if found == code { 0 } else { found });
-        self
-    }
+    canon(["--in-place"]).arg(&image).run().done().without_a_word();
+    assert_eq!(canon(["cat"]).arg(&image).arg("/x").run().done().stdout, "important");
 }
 
 #[test]
@@ -103,14 +90,15 @@ fn other_names_of_a_mounted_image_are_known_by_its_inode() {
     let image = image(&lab, "m.img");
     fs::hard_link(&image, lab.path("hard.img")).expect("a link");
     let mounted = Mounted::read_write(&image).expect("a mount");
-    warned(&canon(&["ls"], &[&lab.path("hard.img")]), &lab.path("hard.img"), mounted.path());
+    warned(canon(["ls"]).arg(lab.path("hard.img")).run().done(), &lab.path("hard.img"), mounted.path());
     fs::rename(&image, lab.path("renamed.img")).expect("renaming");
-    warned(&canon(&["ls"], &[&lab.path("renamed.img")]), &lab.path("renamed.img"), mounted.path());
+    warned(canon(["ls"]).arg(lab.path("renamed.img")).run().done(), &lab.path("renamed.img"), mounted.path());
     // A copy under the old name is another file.
     fs::copy(lab.path("renamed.img"), &image).expect("copying");
-    assert!(!canon(&["ls"], &[&image]).stderr.contains("mounted at"));
+    let ran = canon(["ls"]).arg(&image).run().done();
+    assert!(!ran.stderr.contains("mounted at"), "{ran}");
     let device = PathBuf::from("/dev").join(mounted.device());
-    warned(&canon(&["ls"], &[&device]), &device, mounted.path());
+    warned(canon(["ls"]).arg(&device).run().done(), &device, mounted.path());
 }
 
 #[test]
@@ -121,19 +109,31 @@ fn a_mount_for_reading_lacks_nothing_but_is_not_replaced() {
     let lab = Lab::new();
     let image = image(&lab, "m.img");
     let mounted = Mounted::read_only(&image).expect("a mount");
-    let ran = canon(&[], &[&image, &lab.path("out.img")]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
-    refused(&canon(&["--in-place"], &[&image]), &image, mounted.path());
+    canon([&image, &lab.path("out.img")]).run().done().without_a_word();
+    refused_as_mounted(canon(["--in-place"]).arg(&image).run(), &image, mounted.path());
 }
 
 /// A loop device with partitions, gone when dropped.
-struct Partitions(String);
+struct Partitions(Loop);
 
 impl Drop for Partitions {
     fn drop(&mut self) {
-        try_run(tool("umount").arg(format!("{}p1", self.0)));
-        try_run(tool("partx").args(["--delete", &self.0]));
-        try_run(tool("losetup").args(["--detach", &self.0]));
+        try_run(tool("umount").arg(self.first()));
+        try_run(tool("partx").arg("--delete").arg(self.0.path()));
+    }
+}
+
+impl Partitions {
+    /// Not by --partscan: the kernel may know nothing of partition tables.
+    fn of(disk: &Path) -> Self {
+        let device = Loop::of(disk);
+        run(tool("partx").arg("--add").arg(device.path()));
+        Self(device)
+    }
+
+    /// The device of the first partition.
+    fn first(&self) -> String {
+        format!("{}p1", self.0.path().display())
     }
 }
 
@@ -143,42 +143,27 @@ fn a_partition_of_a_disk_is_found() {
         return;
     }
     let lab = Lab::new();
-    let disk = lab.path("disk.img");
-    File::create(&disk).and_then(|file| file.set_len(24 << 20)).expect("a disk");
-    let mut child =
-        tool("sfdisk").arg("-q").arg(&disk).stdin(std::process::Stdio::piped()).spawn().expect("sfdisk");
-    let script = b"label: dos\nstart=2048,size=32768,type=83\n";
-    child.stdin.take().expect("a pipe").write_all(script).expect("writing");
-    assert!(child.wait().expect("an end").success());
-    let part = image(&lab, "part.img");
-    run(tool("dd").arg(format!("if={}", part.display())).arg(format!("of={}", disk.display())).args([
-        "bs=1M",
-        "seek=1",
-        "conv=notrunc",
-        "status=none",
-    ]));
-    let device = run(tool("losetup").args(["--find", "--show"]).arg(&disk));
-    let device = Partitions(device.trim().to_owned());
-    // Not by --partscan: the kernel may know nothing of partition tables.
-    run(tool("partx").args(["--add", &device.0]));
+    let path = lab.path("disk.img");
+    let table = "label: dos\nstart=2048, size=32768, type=83\n";
+    disk(&path, 24, table, &[(1, &image(&lab, "part.img"))]);
+    let device = Partitions::of(&path);
     let point = lab.folder("mnt");
-    run(tool("mount").arg(format!("{}p1", device.0)).arg(&point));
+    run(tool("mount").arg(device.first()).arg(&point));
     fs::write(point.join("x"), "important").expect("writing");
     run(tool("sync").arg("-f").arg(&point));
-    refused(&canon(&["--in-place"], &[&disk]), &disk, &point);
-    warned(&canon(&["ls", "--partition", "1"], &[&disk]), &disk, &point);
-    let whole = PathBuf::from(&device.0);
-    warned(&canon(&["ls", "--partition", "1"], &[&whole]), &whole, &point);
+    refused_as_mounted(canon(["--in-place"]).arg(&path).run(), &path, &point);
+    warned(canon(["ls", "--partition", "1"]).arg(&path).run().done(), &path, &point);
+    let whole = device.0.path();
+    warned(canon(["ls", "--partition", "1"]).arg(whole).run().done(), whole, &point);
     run(tool("umount").arg(&point));
     drop(device);
     // Another way to the same bytes.
-    run(tool("mount").args(["-o", "loop,offset=1048576,sizelimit=16777216"]).arg(&disk).arg(&point));
+    run(tool("mount").args(["-o", "loop,offset=1048576,sizelimit=16777216"]).arg(&path).arg(&point));
     fs::write(point.join("x"), "more").expect("writing");
-    let ran = canon(&["--in-place"], &[&disk]);
+    let ran = canon(["--in-place"]).arg(&path).run();
     run(tool("umount").arg(&point));
-    refused(&ran, &disk, &point);
-    let ran = canon(&["--in-place"], &[&disk]);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    refused_as_mounted(ran, &path, &point);
+    canon(["--in-place"]).arg(&path).run().done();
 }
 
 #[test]
@@ -199,11 +184,10 @@ fn a_mount_in_another_namespace_counts() {
         .expect("unshare");
     let mut said = [0; 8];
     std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut said).expect("a mount");
-    let ran = canon(&["--in-place"], &[&image]);
+    let ran = canon(["--in-place"]).arg(&image).run();
     drop(child.stdin.take());
     assert!(child.wait().expect("an end").success());
-    assert_eq!(ran.code, Some(2), "{ran:?}");
-    assert!(ran.stderr.contains("is mounted in another mount namespace (loop"), "{ran:?}");
+    ran.refusing(2, &["is mounted in another mount namespace (loop", "what is written there would be lost"]);
 }
 
 #[test]
@@ -213,7 +197,7 @@ fn fuse2fs_counts_too() {
     }
     let lab = Lab::new();
     let image = image(&lab, "m.img");
-    fill::fuse2fs(&image, |root| refused(&canon(&["--in-place"], &[&image]), &image, root));
+    fill::fuse2fs(&image, |root| refused_as_mounted(canon(["--in-place"]).arg(&image).run(), &image, root));
 }
 
 #[test]
@@ -223,16 +207,10 @@ fn without_proc_nothing_is_refused_and_verbose_says_so() {
     }
     let lab = Lab::new();
     let (image, out) = (image(&lab, "m.img"), lab.path("out.img"));
-    let script = r#"mount -t tmpfs none /sys && exec "$@""#;
-    let hidden = |options: &[&str]| {
-        let mut command = tool("unshare");
-        command.args(["--mount", "sh", "-c", script, "sh", CANON]).args(options).args([&image, &out]);
-        try_run(&mut command)
-    };
-    let ran = hidden(&[]);
-    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
-    let ran = hidden(&["-v"]);
-    assert!(ran.code == Some(0) && ran.stderr.contains("/proc or /sys can't be read"), "{ran:?}");
+    let script = r#"exec unshare --mount sh -c 'mount -t tmpfs none /sys && exec "$0" "$@"' "$0" "$@""#;
+    let hidden = |options: &[&str]| Canon::script(script).args(options).args([&image, &out]).run().done();
+    hidden(&[]).without_a_word();
+    hidden(&["-v"]).saying(&["/proc or /sys can't be read"]);
 }
 
 #[test]
@@ -248,8 +226,8 @@ fn a_replayed_journal_is_warned_of() {
     let copy = lab.copy(&image, "copy.img");
     mounted.unmount();
     for arguments in [&["--check"][..], &["ls"], &["explain"]] {
-        let ran = canon(arguments, &[&copy]);
         let words = "the filesystem was not unmounted, so its journal was replayed (transactions: ";
-        assert!(ran.stderr.contains(words) && !ran.stderr.contains("mounted at"), "{ran:?}");
+        let ran = canon(arguments).arg(&copy).run().saying(&[words]);
+        assert!(!ran.stderr.contains("mounted at"), "{ran:#?}");
     }
 }

@@ -8,12 +8,13 @@ mod images;
 mod nixos;
 mod scripts;
 
-use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::canon::find_program;
 use crate::support::contents::sha256;
-use crate::support::tools::{Ran, try_run};
+use crate::support::ran::Ran;
+use crate::support::tools::try_run;
 use crate::support::{Lab, canonical, run, tool};
 
 /// Earlier than most files of the images, so that it shows.
@@ -26,10 +27,8 @@ fn project(path: &str) -> PathBuf {
 
 /// A program that finds `ext4-canon` on its path, as one of a build system does.
 fn builder(program: impl AsRef<Path>) -> Command {
-    let mut command = tool(program.as_ref().to_str().expect("UTF-8"));
-    let folder = Path::new(env!("CARGO_BIN_EXE_ext4-canon")).parent().expect("a folder");
-    let path = env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:{path}:/usr/sbin:/sbin", folder.display()));
+    let mut command = tool(program.as_ref());
+    find_program(&mut command);
     command
 }
 
@@ -75,6 +74,8 @@ fn makes_canonical(product: &str, options: &[&str], step: Step) {
     let folder = lab.folder("third");
     let ran = step(&folder, &garbage);
     assert!(ran.code != Some(0), "no failure: {ran:#?}");
+    let words = "not an ext2, ext3 or ext4 filesystem";
+    assert!(ran.stdout.contains(words) || ran.stderr.contains(words), "another failure: {ran:#?}");
     let product = folder.join(product);
     assert!(!product.exists() || sha256(&product) == sha256(&garbage), "another product: {ran:#?}");
 }

@@ -4,7 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::emulated::emulated;
-use crate::support::image::{debugfs, debugfs_read, patch, peek};
+use ext4_canon::ondisk::quota::{
+    self, QtDiskDqdbheader, QuotaType, V2DiskDqheader, V2DiskDqinfo, V2r1DiskDqblk,
+};
+
+use crate::support::fields::{Structure, block_size, structure, superblock};
+use crate::support::image::{block_of, debugfs, debugfs_read, patch, peek};
 use crate::support::listing::same_tree;
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
@@ -39,13 +44,13 @@ fn owned(lab: &Lab, name: &str, options: &[&str]) -> PathBuf {
 }
 
 /// Makes quota files of everything that is there.
-fn count(image: &Path, types: &str) {
+fn count_usage(image: &Path, types: &str) {
     run(tool("tune2fs").args(["-O", "quota", "-Q", types]).arg(image));
 }
 
 /// The inode of the project quota file.
 fn project_file(image: &Path) -> u32 {
-    u32::from_le_bytes(peek(image, 1024 + 0x26C))
+    superblock(image).get32("s_prj_quota_inum")
 }
 
 /// The bytes of a file by its inode.
@@ -58,31 +63,49 @@ fn content(image: &Path, inode: u32) -> Vec<u8> {
 
 /// The byte of the image at which a byte of a file lies.
 fn place(image: &Path, inode: u32, offset: usize) -> u64 {
-    let size = 1024_u64 << u32::from_le_bytes(peek(image, 1024 + 0x18));
-    let text = debugfs_read(image, &format!("bmap <{inode}> {}\n", offset as u64 / size));
-    let block: u64 = text.lines().last().expect("a line").trim().parse().expect("a number");
-    block * size + offset as u64 % size
+    let (offset, size) = (offset as u64, block_size(image));
+    block_of(image, &format!("<{inode}>"), offset / size) * size + offset % size
 }
 
-/// Where the entry of an id lies in a quota file.
-fn entry(image: &Path, inode: u32, id: u32) -> usize {
-    let bytes = content(image, inode);
-    let word = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
-    let mut block = 1;
+/// The byte of the image at which the reference in a block of the tree lies that leads to an id.
+fn reference(image: &Path, inode: u32, block: usize, byte: u8) -> u64 {
+    place(image, inode, block * quota::BLOCK_SIZE + usize::from(byte) * 4)
+}
+
+/// The entry of an id in a quota file.
+fn entry_of(image: &Path, inode: u32, id: u32) -> Structure<'_> {
+    let mut block = quota::ROOT;
     for byte in id.to_be_bytes() {
-        block = word(block * 1024 + usize::from(byte) * 4) as usize;
+        block = u32::from_le_bytes(peek(image, reference(image, inode, block as usize, byte)));
         assert_ne!(block, 0, "no id {id}");
     }
-    let slots = (0..14).map(|slot| block * 1024 + 16 + slot * 72);
-    slots.into_iter().find(|at| word(*at) == id && bytes[*at..at + 72] != [0; 72]).expect("an entry")
+    let header = place(image, inode, block as usize * quota::BLOCK_SIZE);
+    let mut at = structure::<QtDiskDqdbheader>(image, header).end();
+    let entries = (0..quota::ENTRIES_PER_BLOCK).map(|_| {
+        let entry = structure::<V2r1DiskDqblk>(image, at);
+        at = entry.end();
+        entry
+    });
+    // One that is not in use is zero, and so is the id of root.
+    let in_use = |entry: &Structure| peek::<72>(image, entry.start) != [0; 72];
+    let mut found = entries.filter(|entry| entry.get32("dqb_id") == id && in_use(entry));
+    found.next().expect("an entry")
 }
 
 /// Sets hard and soft limits of inodes and KiB, and timers as the kernel sets them.
 fn set_limits(image: &Path, inode: u32, id: u32, limits: [u64; 4]) {
-    let at = entry(image, inode, id);
-    for (offset, value) in [8, 16, 32, 40].into_iter().zip(limits).chain([(56, 1_700_000_000), (64, 1)]) {
-        patch(image, place(image, inode, at + offset), &value.to_le_bytes());
+    let entry = entry_of(image, inode, id);
+    let fields = ["dqb_ihardlimit", "dqb_isoftlimit", "dqb_bhardlimit", "dqb_bsoftlimit"];
+    for (field, value) in fields.into_iter().zip(limits) {
+        entry.set(field, value);
     }
+    entry.set("dqb_btime", 1_700_000_000);
+    entry.set("dqb_itime", 1);
+}
+
+/// What a quota file says of itself.
+fn info(image: &Path, inode: u32) -> Structure<'_> {
+    structure::<V2DiskDqinfo>(image, place(image, inode, quota::INFO))
 }
 
 /// What debugfs lists of limits: lines without usage alone.
@@ -107,14 +130,14 @@ fn files_are_those_that_tune2fs_makes() {
     ] {
         let lab = Lab::new();
         let image = owned(&lab, "in.img", options);
-        count(&image, "usrquota,grpquota,prjquota");
+        count_usage(&image, "usrquota,grpquota,prjquota");
         let output = canonical(&image, &[]);
         assert_eq!(project_file(&output), 12, "{options:?}");
         assert_ne!(project_file(&image), 12, "nothing to be seen here");
         // tune2fs counts anew what lies in the output.
         let again = lab.copy(&output, "again.img");
         run(tool("tune2fs").args(["-O", "^quota"]).arg(&again));
-        count(&again, "usrquota,grpquota,prjquota");
+        count_usage(&again, "usrquota,grpquota,prjquota");
         for (made, ours) in [(3, 3), (4, 4), (project_file(&again), 12)] {
             let (made, ours) = (content(&again, made), content(&output, ours));
             assert!(made.len() > 6 * 1024, "nothing to be seen here");
@@ -134,7 +157,7 @@ fn it_does_not_matter_who_made_them_and_when() {
     let lab = Lab::new();
     let options = ["-t", "ext4", "-b", "1024", "-O", "project"];
     let late = owned(&lab, "late.img", &options);
-    count(&late, "usrquota,grpquota,prjquota");
+    count_usage(&late, "usrquota,grpquota,prjquota");
     let early = ["-t", "ext4", "-b", "1024", "-O", "quota,project"];
     let early = [&early[..], &["-E", "quotatype=usrquota:grpquota:prjquota"]].concat();
     let early = owned(&lab, "early.img", &early);
@@ -155,10 +178,11 @@ fn types_that_are_off_stay_off() {
         let image = owned(&lab, "in.img", &["-t", "ext4"]);
         // tune2fs makes both files unless it is told not to.
         let others = if types == "usrquota" { "^grpquota" } else { "^usrquota" };
-        count(&image, &format!("{types},{others}"));
+        count_usage(&image, &format!("{types},{others}"));
         let output = canonical(&image, &[]);
-        let inodes = [0x240, 0x244, 0x26C].map(|field| u32::from_le_bytes(peek(&output, 1024 + field)));
-        assert_eq!(inodes, [u32::from(on[0]) * 3, u32::from(on[1]) * 4, 0], "{types}");
+        let fields = ["s_usr_quota_inum", "s_grp_quota_inum", "s_prj_quota_inum"];
+        let inodes = fields.map(|field| superblock(&output).get(field));
+        assert_eq!(inodes, [u64::from(on[0]) * 3, u64::from(on[1]) * 4, 0], "{types}");
     }
 }
 
@@ -166,7 +190,7 @@ fn types_that_are_off_stay_off() {
 fn limited(lab: &Lab, name: &str, limits: [u64; 4]) -> PathBuf {
     let image = owned(lab, name, &["-t", "ext4", "-b", "1024"]);
     debugfs(&image, "mknod pipe p\nset_inode_field pipe uid 555\nset_inode_field pipe gid 556\n");
-    count(&image, "usrquota,grpquota");
+    count_usage(&image, "usrquota,grpquota");
     set_limits(&image, 3, 555, limits);
     set_limits(&image, 3, 70_000, [0, 0, 0, 1]);
     set_limits(&image, 4, 556, [9, 0, 0, 0]);
@@ -188,18 +212,18 @@ fn limits_and_grace_times_are_content() {
     same_bytes(&output, &canonical(&repaired, &[]));
     // Nothing is over its limit by the timers' word.
     for (inode, id) in [(3, 555), (3, 70_000), (4, 556)] {
-        let at = entry(&output, inode, id);
-        assert_eq!(content(&output, inode)[at + 56..at + 72], [0; 16], "timers of {id}");
+        let entry = entry_of(&output, inode, id);
+        assert_eq!((entry.get("dqb_btime"), entry.get("dqb_itime")), (0, 0), "timers of {id}");
     }
 
     let other = limited(&lab, "other.img", [100, 90, 5_000_000_000, 4_000_000_001]);
     let graceful = lab.copy(&stale, "graceful.img");
-    patch(&graceful, place(&graceful, 3, 8), &86_400_u32.to_le_bytes());
-    patch(&graceful, place(&graceful, 4, 12), &3_600_u32.to_le_bytes());
+    info(&graceful, 3).set("dqi_bgrace", 86_400);
+    info(&graceful, 4).set("dqi_igrace", 3_600);
     let graceful = canonical(&graceful, &[]);
-    assert_eq!(content(&graceful, 3)[8..12], 86_400_u32.to_le_bytes());
-    assert_eq!(content(&graceful, 4)[12..16], 3_600_u32.to_le_bytes());
-    let uuids = [&output, &canonical(&other, &[]), &graceful].map(|image| peek::<16>(image, 1024 + 0x68));
+    assert_eq!(info(&graceful, 3).get("dqi_bgrace"), 86_400);
+    assert_eq!(info(&graceful, 4).get("dqi_igrace"), 3_600);
+    let uuids = [&output, &canonical(&other, &[]), &graceful].map(|image| superblock(image).bytes("s_uuid"));
     assert!(uuids[0] != uuids[1] && uuids[0] != uuids[2] && uuids[1] != uuids[2], "{uuids:x?}");
 }
 
@@ -207,32 +231,32 @@ fn limits_and_grace_times_are_content() {
 fn damage_is_refused_with_its_place() {
     let lab = Lab::new();
     let image = owned(&lab, "in.img", &["-t", "ext4", "-b", "1024"]);
-    count(&image, "usrquota,grpquota");
+    count_usage(&image, "usrquota,grpquota");
     canonical(&image, &[]);
-    let id_5 = entry(&image, 3, 5);
-    for (number, (offset, value, words)) in [
-        (0, 0xD9C0_1927_u32, "bad magic"),
-        (4, 0, "dqh_version"),
-        (20, 10_000, "dqi_blocks"),
-        (20, 1, "dqi_blocks"),
-        (24, 9_999, "dqi_free_blk"),
-        (28, 9_999, "dqi_free_entry"),
-        (1024 + 4 * 9, 9_999, "leads to block 9999"),
-        (1024 + 4 * 9, 2, "two places"),
-        (4 * 1024 + 4 * 9, 2, "both"),
-        (4 * 1024 + 4 * 9, 5, "no entry for id 9"),
-        (5 * 1024 + 8, 13, "entries"),
-        (id_5, 6, "no entry for id 5"),
+    let header = structure::<V2DiskDqheader>(&image, place(&image, 3, 0));
+    let info = info(&image, 3);
+    let [root, leaf] = [1, 4].map(|block| reference(&image, 3, block, 9));
+    let data = structure::<QtDiskDqdbheader>(&image, place(&image, 3, 5 * quota::BLOCK_SIZE));
+    for (number, (at, value, words)) in [
+        (header.at("dqh_magic"), QuotaType::Group.magic(), "bad magic"),
+        (header.at("dqh_version"), 0, "dqh_version is 0"),
+        (info.at("dqi_blocks"), 10_000, "dqi_blocks is 10000"),
+        (info.at("dqi_blocks"), 1, "dqi_blocks is 1,"),
+        (info.at("dqi_free_blk"), 9_999, "dqi_free_blk is 9999"),
+        (info.at("dqi_free_entry"), 9_999, "dqi_free_entry is 9999"),
+        (root, 9_999, "leads to block 9999"),
+        (root, 2, "has two places in the tree"),
+        (leaf, 2, "is both a block of the tree and of data"),
+        (leaf, 5, "no entry for id 9"),
+        (data.at("dqdh_entries"), 13, "is to have 14 entries"),
+        (entry_of(&image, 3, 5).at("dqb_id"), 6, "no entry for id 5"),
     ]
     .into_iter()
     .enumerate()
     {
         let damaged = lab.copy(&image, &format!("damaged{number}.img"));
-        patch(&damaged, place(&damaged, 3, offset), &value.to_le_bytes());
-        let message = refused(&damaged, &[], 4);
-        for word in ["inode 3", "quota file", words, "e2fsck"] {
-            assert!(message.contains(word), "no '{word}': {message}");
-        }
+        patch(&damaged, at, &u32::to_le_bytes(value));
+        refused(&damaged, &[], 4, &["inode 3, quota file: ", words]);
     }
 }
 
@@ -244,7 +268,7 @@ fn the_kernel_goes_on_with_them() {
     }
     let lab = Lab::new();
     let image = owned(&lab, "in.img", &["-t", "ext4", "-b", "1024", "-O", "project"]);
-    count(&image, "usrquota,grpquota,prjquota");
+    count_usage(&image, "usrquota,grpquota,prjquota");
     set_limits(&image, 3, 70_000, [7, 0, 0, 1]);
     let output = canonical(&image, &[]);
     let [changed, back] = ["changed.img", "back.img"].map(|name| lab.copy(&output, name));
@@ -276,7 +300,7 @@ fn inline_symlinks_are_counted_as_e2fsck_counts_them() {
     let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-O", "inline_data"], &source);
     debugfs(&image, "set_inode_field link uid 4321\nset_inode_field file uid 1234\n");
     let late = lab.copy(&image, "late.img");
-    count(&late, "usrquota,grpquota");
+    count_usage(&late, "usrquota,grpquota");
     let output = canonical(&late, &[]);
     let text = debugfs_read(&output, "list_quota user\n");
     assert!(text.contains("1234") && !text.contains("4321"), "{text}");

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::support::canon::find_program;
 use crate::support::contents::sha256;
-use crate::support::image::peek;
+use crate::support::fields::superblock;
 use crate::support::{Lab, Need, gate, judge, run, tool};
 
 fn page(name: &str) -> String {
@@ -46,14 +47,9 @@ fn the_example_has_its_digest_and_its_uuid() {
     let page = page("canonical-example.md");
     let commands = between(&page, "```sh\n# example\n", "```");
     let lab = Lab::new();
-    let program = Path::new(env!("CARGO_BIN_EXE_ext4-canon")).parent().expect("a folder");
     let mut shell = tool("bash");
-    let path = shell.get_envs().find(|(name, _)| *name == "PATH").and_then(|(_, value)| value);
-    let mut path = path.expect("a PATH").to_os_string();
-    path.push(":");
-    path.push(program);
-    shell.env("PATH", path).args(["-c", &format!("set -euo pipefail\n{commands}")]);
-    let printed = run(shell.current_dir(lab.path("")));
+    shell.args(["-c", &format!("set -euo pipefail\n{commands}")]);
+    let printed = run(find_program(&mut shell).current_dir(lab.path("")));
     let expected = between(&page, "The last line prints\n\n", "\n\n").trim();
     assert_eq!(printed.lines().last(), Some(expected));
     let image = lab.path("out.img");
@@ -66,7 +62,7 @@ fn the_example_has_its_digest_and_its_uuid() {
     uuid.copy_from_slice(&digest[..16]);
     uuid[6] = uuid[6] & 0x0F | 0x80;
     uuid[8] = uuid[8] & 0x3F | 0x80;
-    assert_eq!(uuid, peek(&image, 1024 + 0x68));
+    assert_eq!(uuid[..], superblock(&image).bytes("s_uuid"));
     let shown = hexadecimal(&uuid);
     let parts = [&shown[..8], &shown[8..12], &shown[12..16], &shown[16..20], &shown[20..]];
     assert!(page.contains(&format!("`{}`", parts.join("-"))), "{shown}");

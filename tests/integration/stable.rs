@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::image::{debugfs, peek};
+use crate::support::fields::superblock;
+use crate::support::image::debugfs;
 use crate::support::listing::{paths, same_tree};
 use crate::support::{
     Lab, Need, canonical, fill, gate, judge, kernel::Mounted, refused, run, same_bytes, tool, tree,
@@ -48,8 +49,8 @@ fn numbers(image: &Path) -> BTreeMap<PathBuf, u64> {
     numbers
 }
 
-fn uuid(image: &Path) -> [u8; 16] {
-    peek(image, 1024 + 0x68)
+fn uuid(image: &Path) -> Vec<u8> {
+    superblock(image).bytes("s_uuid")
 }
 
 #[test]
@@ -119,8 +120,7 @@ fn a_missing_lost_found_takes_the_lowest_free_number() {
 fn another_uuid_is_refused() {
     let lab = Lab::new();
     let image = lab.mke2fs("in.img", "8M", &["-t", "ext4", "-O", "stable_inodes"]);
-    let words = refused(&image, &["--uuid", UUID], 2);
-    assert!(words.contains("stable_inodes") && words.contains("--uuid keep"), "{words}");
+    refused(&image, &["--uuid", UUID], 2, &["has the stable_inodes feature", "or use --uuid keep"]);
     // Without the feature, it is taken.
     canonical(&lab.mke2fs("other.img", "8M", &["-t", "ext4"]), &["--uuid", UUID]);
 }

@@ -1,18 +1,11 @@
 //! Images that go through pipes.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::support::contents::sha256;
 use crate::support::disk::disk;
-use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, canonical, same_bytes, tool, tree};
-
-/// Runs a script in a folder; `$0` is the program.
-fn shell(folder: &Path, script: &str) -> Ran {
-    let mut shell = tool("bash");
-    try_run(shell.args(["-c", script, env!("CARGO_BIN_EXE_ext4-canon")]).current_dir(folder))
-}
+use crate::support::{Lab, canonical, same_bytes, tree};
 
 fn image(lab: &Lab) -> PathBuf {
     let from = lab.folder("from");
@@ -24,7 +17,6 @@ fn image(lab: &Lab) -> PathBuf {
 fn what_comes_out_of_a_pipe_is_the_image() {
     let lab = Lab::new();
     let expected = canonical(&image(&lab), &[]);
-    let folder = lab.path("");
     for script in [
         r#""$0" in.img - > out.img"#,
         r#""$0" in.img - | cat > out.img"#,
@@ -35,18 +27,17 @@ fn what_comes_out_of_a_pipe_is_the_image() {
         r#"mkfifo pipe && { cat in.img > pipe & "$0" pipe out.img && rm pipe; }"#,
         r#"gzip -c in.img | gunzip | "$0" -q - - | gzip -c | gunzip > out.img"#,
     ] {
-        let ran = shell(&folder, &format!("set -o pipefail; {script}"));
-        assert_eq!(ran.code, Some(0), "{script}: {ran:?}");
+        lab.shell(&format!("set -o pipefail; {script}")).run().done();
         same_bytes(&lab.path("out.img"), &expected);
         fs::remove_file(lab.path("out.img")).unwrap();
     }
     // The others read a pipe as well; and what is said does not get into the image.
-    let digest = shell(&folder, r#"cat in.img | "$0" digest -"#).stdout;
+    let digest = lab.shell(r#"cat in.img | "$0" digest -"#).run().done().stdout;
     assert_eq!(digest, format!("{}  -\n", &sha256(&expected)[..64]));
-    assert_eq!(shell(&folder, r#"cat in.img | "$0" compare - in.img"#).code, Some(0));
-    assert_eq!(shell(&folder, r#"cat in.img | "$0" --check -"#).code, Some(1));
-    let ran = shell(&folder, r#""$0" --json in.img - 2>&1 >out.img"#);
-    assert!(ran.stdout.contains("\"status\": \"written\""), "{ran:?}");
+    lab.shell(r#"cat in.img | "$0" compare - in.img"#).run().done().printing(&["- and in.img: match\n"]);
+    lab.shell(r#"cat in.img | "$0" --check -"#).run().with_code(1).printing(&["-: not canonical"]);
+    let ran = lab.shell(r#""$0" --json in.img - 2>&1 >out.img"#).run().done();
+    ran.printing(&["\"status\": \"written\""]);
     same_bytes(&lab.path("out.img"), &expected);
 }
 
@@ -64,37 +55,38 @@ fn a_disk_goes_through_a_pipe() {
     let script = r#"set -eo pipefail; "$0" disk.img out.img; cat disk.img | "$0" --gpt keep - - | cmp - out.img
                     "$0" --gpt canonical --zero-gaps disk.img two.img
                     "$0" --gpt canonical --zero-gaps disk.img - | cmp - two.img"#;
-    let ran = shell(&lab.path(""), script);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    lab.shell(script).run().done();
 }
 
 #[test]
 fn trouble_with_pipes_is_told() {
     let lab = Lab::new();
     image(&lab);
-    let folder = lab.path("");
-    let ran = shell(&folder, r#"{ "$0" -q in.img -; echo "code $?" >&2; } | true"#);
-    assert!(ran.stderr.contains("standard output: writing the output: Broken pipe"), "{ran:?}");
+    let ran = lab.shell(r#"{ "$0" -q in.img -; echo "code $?" >&2; } | true"#).run();
+    let ran = ran.saying(&["standard output: writing the output: Broken pipe"]);
     assert!(ran.stderr.ends_with("code 5\n"), "{ran:?}");
-    let ran = shell(&folder, r#"head -c 100000 in.img | "$0" - out.img"#);
-    assert!(ran.code == Some(4) && ran.stderr.contains("truncated: the filesystem needs"), "{ran:?}");
-    let ran = shell(&folder, r#": | "$0" - out.img"#);
-    assert!(ran.code == Some(3) && ran.stderr.contains("too short"), "{ran:?}");
-    let ran = shell(&folder, r#"cat in.img | "$0" --in-place /dev/stdin"#);
-    assert!(ran.code == Some(2) && ran.stderr.contains("is a pipe"), "{ran:?}");
-    for script in [r#""$0" --in-place -"#, r#""$0" --verify in.img -"#, r#""$0" compare - -"#] {
-        assert_eq!(shell(&folder, script).code, Some(2), "{script}");
+    for (script, code, words) in [
+        (r#"head -c 100000 in.img | "$0" - out.img"#, 4, "truncated: the filesystem needs"),
+        (r#": | "$0" - out.img"#, 3, "too short"),
+        (r#"cat in.img | "$0" --in-place /dev/stdin"#, 2, "is a pipe"),
+        (r#"cat in.img | TMPDIR=/nonexistent "$0" - out.img"#, 5, "TMPDIR"),
+    ] {
+        lab.shell(script).run().refusing(code, &[words]);
     }
-    let ran = shell(&folder, r#"cat in.img | TMPDIR=/nonexistent "$0" - out.img"#);
-    assert!(ran.code == Some(5) && ran.stderr.contains("TMPDIR"), "{ran:?}");
+    for (arguments, words) in [
+        (&["--in-place", "-"][..], "standard input can't be replaced"),
+        (&["--verify", "in.img", "-"], "a pipe can't be read again"),
+        (&["compare", "-", "-"], "standard input can't be both images"),
+    ] {
+        lab.canon(arguments).run().misused(&[words]);
+    }
     // The input is never written, also where the shell opened it.
     let before = sha256(&lab.path("in.img"));
     for script in [r#""$0" in.img - 1<>in.img"#, r#""$0" in.img - >>in.img"#, r#""$0" - - <in.img 1<>in.img"#]
     {
-        let ran = shell(&folder, script);
-        assert!(ran.code == Some(2) && ran.stderr.contains("standard output: is the input"), "{ran:?}");
+        lab.shell(script).run().refusing(2, &["standard output: is the input"]);
         assert_eq!(sha256(&lab.path("in.img")), before, "{script}");
     }
     // Nothing but the image and its tree.
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 2);
+    assert_eq!(lab.names("."), ["from", "in.img"]);
 }

@@ -19,7 +19,7 @@ use crate::support::kernel::Mounted;
 use crate::support::{Lab, Need, gate, run, tool};
 
 /// An image with a directory, files, a long symlink and xattrs, by mke2fs -d.
-fn image(options: &[&str]) -> (Lab, Vec<u8>) {
+fn image_bytes(options: &[&str]) -> (Lab, Vec<u8>) {
     let lab = Lab::new();
     let tree = lab.folder("tree");
     std::fs::create_dir(tree.join("folder")).expect("a folder");
@@ -40,7 +40,7 @@ fn inodes<'a>(source: &Source<'a>) -> Vec<(InodeNr, &'a [u8])> {
 }
 
 /// The blocks of an inode's extents, of a tree without index blocks.
-fn blocks(inode: &Inode) -> Vec<u64> {
+fn blocks_of_inode(inode: &Inode) -> Vec<u64> {
     let header = view::<ExtentHeader>(&inode.i_block).expect("a header");
     assert_eq!(header.eh_depth.get(), 0);
     let entries = inode.i_block[12..].chunks_exact(12).take(header.eh_entries.get().into());
@@ -53,13 +53,14 @@ fn what_is_decoded_encodes_to_the_same_bytes() {
     for options in
         [&["-t", "ext4"][..], &["-t", "ext4", "-b", "1024"], &["-t", "ext4", "-O", "^64bit,^metadata_csum"]]
     {
-        let (_lab, bytes) = image(options);
+        let (_lab, bytes) = image_bytes(options);
         let raw = &bytes[1024..2048];
         assert_eq!(Superblock::read_from_bytes(raw).expect("1024 bytes").as_bytes(), raw);
         let overlay = Overlay::default();
         let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
         let size = source.geometry.descriptor_size;
         let table = source.block(source.geometry.descriptor_block(0)).expect("descriptors");
+        assert!(source.geometry.groups > 0);
         for raw in table.chunks_exact(size).take(source.geometry.groups as usize) {
             assert_eq!(&GroupDescriptor::decode(raw).as_bytes()[..size], raw);
         }
@@ -76,7 +77,7 @@ fn what_is_decoded_encodes_to_the_same_bytes() {
         assert!(seen > 40, "{seen}");
         let journal =
             inodes(&source).into_iter().find(|(number, _)| *number == InodeNr::JOURNAL).expect("a journal");
-        let block = blocks(&Inode::decode(journal.1))[0];
+        let block = blocks_of_inode(&Inode::decode(journal.1))[0];
         let raw = &source.block(BlockNr(block)).expect("a block")[..1024];
         assert_eq!(JournalSuperblock::read_from_bytes(raw).expect("1024 bytes").as_bytes(), raw);
     }
@@ -84,11 +85,11 @@ fn what_is_decoded_encodes_to_the_same_bytes() {
 
 #[test]
 fn directory_entries_encode_to_the_same_bytes() {
-    let (_lab, bytes) = image(&["-t", "ext4", "-b", "1024"]);
+    let (_lab, bytes) = image_bytes(&["-t", "ext4", "-b", "1024"]);
     let overlay = Overlay::default();
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
     let root = Inode::decode(source.inode(InodeNr::ROOT).expect("a root"));
-    let block = source.block(BlockNr(blocks(&root)[0])).expect("a block");
+    let block = source.block(BlockNr(blocks_of_inode(&root)[0])).expect("a block");
     let (mut offset, mut names) = (0, Vec::new());
     while offset < block.len() - dir_entry::TAIL_SIZE {
         let entry = view::<DirEntry>(&block[offset..]).expect("an entry");
@@ -107,7 +108,7 @@ fn directory_entries_encode_to_the_same_bytes() {
 #[test]
 fn checksums_are_those_that_mke2fs_stored() {
     for options in [&["-t", "ext4"][..], &["-t", "ext4", "-b", "1024", "-O", "metadata_csum_seed"]] {
-        let (_lab, bytes) = image(options);
+        let (_lab, bytes) = image_bytes(options);
         let overlay = Overlay::default();
         let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
         let sums = source.checksums;
@@ -131,7 +132,9 @@ fn checksums_are_those_that_mke2fs_stored() {
         if live < bitmap.len() {
             assert_ne!(sums.bitmap(bitmap), Some(source.descriptors[0].block_bitmap_csum()));
         }
-        for (number, raw) in inodes(&source) {
+        let inodes = inodes(&source);
+        assert!(inodes.len() > 40, "{}", inodes.len());
+        for (number, raw) in inodes {
             let inode = Inode::decode(raw);
             let with_high = inode.i_extra_isize.get() >= 4;
             let stored = u32::from(inode.i_checksum_hi.get()) << 16 | u32::from(inode.l_i_checksum_lo.get());
@@ -140,7 +143,7 @@ fn checksums_are_those_that_mke2fs_stored() {
             assert_ne!(sums.inode(InodeNr(number.0 + 1), generation, raw, with_high), Some(stored));
         }
         let root = Inode::decode(source.inode(InodeNr::ROOT).expect("a root"));
-        let block = source.block(BlockNr(blocks(&root)[0])).expect("a block");
+        let block = source.block(BlockNr(blocks_of_inode(&root)[0])).expect("a block");
         let tail = view::<DirEntryTail>(&block[block.len() - 12..]).expect("a tail");
         let stored = Some(tail.det_checksum.get());
         assert_eq!(sums.directory_block(InodeNr::ROOT, root.i_generation.get(), block), stored);
@@ -150,7 +153,7 @@ fn checksums_are_those_that_mke2fs_stored() {
 
 #[test]
 fn descriptors_of_uninit_bg_have_a_crc16() {
-    let (_lab, bytes) = image(&["-t", "ext4", "-O", "^metadata_csum,uninit_bg"]);
+    let (_lab, bytes) = image_bytes(&["-t", "ext4", "-O", "^metadata_csum,uninit_bg"]);
     let overlay = Overlay::default();
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
     let table = source.block(source.geometry.descriptor_block(0)).expect("descriptors");

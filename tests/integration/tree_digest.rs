@@ -3,32 +3,21 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::process::Command;
-
-use serde_json::Value;
 
 use crate::support::image::debugfs;
 use crate::support::kernel::Mounted;
 use crate::support::listing::{paths, same_tree};
-use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, Need, fill, gate, run, tool, tree};
+use crate::support::{Lab, Need, canon, fill, gate, run, tool, tree};
 
-fn canon(arguments: &[&str], image: &Path) -> Ran {
-    try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(arguments).arg(image))
-}
-
-fn tree_digest(image: &Path) -> String {
-    let ran = canon(&["digest", "--tree"], image);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+fn counted_tree_digest(image: &Path) -> String {
+    let ran = canon(["digest", "--tree"]).arg(image).run().done();
     // mke2fs and debugfs do not keep quotas up to date.
     assert!(ran.stderr.lines().all(|line| line.ends_with("; counted anew")), "{ran:?}");
     ran.stdout.split(' ').next().expect("a digest").to_owned()
 }
 
 fn text(image: &Path) -> String {
-    let ran = canon(&["ls", "--digests"], image);
-    assert_eq!(ran.code, Some(0), "{ran:?}");
-    ran.stdout
+    canon(["ls", "--digests"]).arg(image).run().done().stdout
 }
 
 fn sha256_of(lab: &Lab, text: &str) -> String {
@@ -54,7 +43,7 @@ fn one_tree_has_one_digest_whatever_holds_it() {
     let mut digests = Vec::new();
     for (number, (size, options)) in ways.iter().enumerate() {
         let image = lab.mke2fs_d(&format!("{number}.img"), size, options, &source);
-        digests.push(tree_digest(&image));
+        digests.push(counted_tree_digest(&image));
         assert_eq!(sha256_of(&lab, &text(&image)), digests[number]);
     }
     digests.dedup();
@@ -74,7 +63,7 @@ fn one_tree_has_one_digest_whatever_holds_it() {
         "rm /links/long59\n",
     ] {
         debugfs(&image, change);
-        digests.push(tree_digest(&image));
+        digests.push(counted_tree_digest(&image));
     }
     let count = digests.len();
     digests.sort();
@@ -107,7 +96,7 @@ fn a_second_implementation_on_a_mounted_tree_agrees() {
             run(command.arg(script).args(more).arg(mounted.path()))
         };
         same_tree(&python(&["--text"]), &text(image));
-        assert_eq!(python(&[]).trim_end(), tree_digest(image));
+        assert_eq!(python(&[]).trim_end(), counted_tree_digest(image));
         mounted.unmount();
     }
 }
@@ -132,7 +121,11 @@ fn the_example_of_the_specification_is_true() {
     let document = include_str!("../../docs/tree-digest.md");
     let example: String = text(&image).lines().map(|line| format!("    {line}\n")).collect();
     assert!(document.contains(&example), "{example}");
-    assert!(document.contains(&format!("    {}\n", tree_digest(&image))), "{}", tree_digest(&image));
+    assert!(
+        document.contains(&format!("    {}\n", counted_tree_digest(&image))),
+        "{}",
+        counted_tree_digest(&image)
+    );
 }
 
 #[test]
@@ -142,12 +135,12 @@ fn lists_of_digests_of_trees_can_be_checked() {
     tree::plain(&source);
     let image = lab.mke2fs_d("a.img", "16M", &["-t", "ext4"], &source);
     let list = lab.path("list");
-    fs::write(&list, canon(&["digest", "--tree"], &image).stdout).unwrap();
+    fs::write(&list, canon(["digest", "--tree"]).arg(&image).run().done().stdout).unwrap();
     // Another filesystem under the same name.
     lab.mke2fs_d("a.img", "12M", &["-t", "ext2", "-b", "1024"], &source);
-    assert_eq!(canon(&["digest", "--tree", "--check"], &list).code, Some(0));
-    assert_eq!(canon(&["digest", "--check"], &list).code, Some(1));
-    let json: Value = serde_json::from_str(&canon(&["digest", "--tree", "--json"], &image).stdout).unwrap();
+    canon(["digest", "--tree", "--check"]).arg(&list).run().done().printing(&[": OK\n"]);
+    canon(["digest", "--check"]).arg(&list).run().with_code(1).printing(&[": FAILED\n"]);
+    let json = canon(["digest", "--tree", "--json"]).arg(&image).run().done().json();
     assert_eq!((&json["of"], &json["status"]), (&"tree".into(), &"done".into()));
 }
 
@@ -163,20 +156,22 @@ fn files_are_printed_as_they_are() {
     for options in [&["-t", "ext4"][..], &["-t", "ext2", "-b", "1024"], &["-t", "ext4", "-O", "inline_data"]]
     {
         let image = lab.mke2fs_d("a.img", "16M", options, &source);
-        let cat = |path: &Path| {
-            let mut command = Command::new(env!("CARGO_BIN_EXE_ext4-canon"));
-            command.arg("cat").arg(&image).arg(path).output().expect("running")
-        };
-        for path in paths(&source).iter().filter(|path| source.join(path).is_file()) {
-            let output = cat(path);
+        let cat = |path: &Path| canon(["cat"]).arg(&image).arg(path).output();
+        let files: Vec<_> = paths(&source).into_iter().filter(|path| source.join(path).is_file()).collect();
+        assert!(files.len() > 100, "{files:?}");
+        for path in files {
+            let output = cat(&path);
             assert!(output.status.success(), "{}: {output:?}", path.display());
-            assert!(output.stdout == fs::read(source.join(path)).unwrap(), "{}", path.display());
+            assert!(output.stdout == fs::read(source.join(&path)).unwrap(), "{}", path.display());
         }
         assert_eq!(cat(Path::new("/shortcut")).stdout, b"two names");
-        for missing in ["/nothing", "/sizes", "/sizes/1/x"] {
-            let output = cat(Path::new(missing));
-            assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{output:?}");
-            assert!(String::from_utf8_lossy(&output.stderr).contains(missing), "{output:?}");
+        for (path, words) in [
+            ("/nothing", "/nothing: there is no such path in the image"),
+            ("/sizes", "/sizes: is not a regular file"),
+            ("/sizes/1/x", "/sizes/1/x: there is no such path in the image"),
+        ] {
+            let ran = canon(["cat"]).arg(&image).arg(path).run().refusing(2, &[words]);
+            assert_eq!(ran.stdout, "", "{ran}");
         }
     }
 }
@@ -188,7 +183,7 @@ fn listings_for_programs_say_the_same() {
     tree::plain(&source);
     let image = lab.mke2fs_d("a.img", "16M", &["-t", "ext4"], &source);
     debugfs(&image, "ea_set /sizes/1 user.x text\nmknod null c 1 3\n");
-    let json: Value = serde_json::from_str(&canon(&["ls", "--json", "--digests"], &image).stdout).unwrap();
+    let json = canon(["ls", "--json", "--digests"]).arg(&image).run().done().json();
     let entries = json["entries"].as_array().expect("an array");
     assert_eq!(entries.len(), text(&image).lines().count() - 1);
     let entry = |path: &str| entries.iter().find(|entry| entry["path"] == path).expect(path);
@@ -206,6 +201,6 @@ fn listings_for_programs_say_the_same() {
     assert_eq!(entry("/links/z-first")["hardlink"], "/a-second");
     assert_eq!(entry("/names/not \\xff\\xfe UTF-8")["type"], "regular file");
     // Times are those of the output.
-    let clamped = canon(&["ls", "--source-date-epoch", "1000"], &image).stdout;
+    let clamped = canon(["ls", "--source-date-epoch", "1000"]).arg(&image).run().done().stdout;
     assert!(clamped.contains(" time=1000.000000000") && !clamped.contains(" time=16"), "{clamped}");
 }

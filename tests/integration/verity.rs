@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::emulated::emulated;
-use crate::support::image::debugfs;
+use crate::support::image::{debugfs, put_verity_file};
 use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
 
 const OPTIONS: [&str; 6] = ["-t", "ext4", "-b", "4096", "-O", "verity,encrypt"];
@@ -20,7 +20,7 @@ const FILES: [(&str, usize); 7] = [
     ("large", 3_000_000),
 ];
 
-fn source(lab: &Lab) -> PathBuf {
+fn tree_of_sizes(lab: &Lab) -> PathBuf {
     let source = lab.folder("source");
     for (number, (name, size)) in FILES.into_iter().enumerate() {
         let mut content = tree::noise(number as u64, size);
@@ -64,7 +64,7 @@ fn digests_survive() {
         return;
     }
     let lab = Lab::new();
-    let source = source(&lab);
+    let source = tree_of_sizes(&lab);
     let names = FILES.map(|(name, _)| name);
     let image = lab.mke2fs_d("in.img", "48M", &OPTIONS, &source);
     // Another history: another order, with clutter between, and a file without holes.
@@ -105,17 +105,10 @@ fn digests_survive() {
     assert_eq!(secrets[..2], secrets[2..], "with encryption");
 }
 
-/// A verity file as debugfs can make one: the last 4096 bytes are behind the end of the file, and
-/// end with the length of the descriptor.
+/// A verity file of 64 KiB as debugfs can make one, with this many blocks in all.
 fn forged(lab: &Lab, blocks: usize, descriptor: u32) -> PathBuf {
-    let content = lab.path("content");
-    let mut bytes = tree::noise(1, blocks * 4096);
-    let end = bytes.len();
-    bytes[end - 4..].copy_from_slice(&descriptor.to_le_bytes());
-    fs::write(&content, bytes).expect("writing");
     let image = lab.mke2fs(&format!("{blocks}-{descriptor}.img"), "16M", &OPTIONS);
-    debugfs(&image, &format!("write {} file\nset_inode_field file size 65536\n", content.display()));
-    debugfs(&image, "set_inode_field file flags 0x180000\n");
+    put_verity_file(&image, "file", tree::noise(1, blocks * 4096), 65_536, descriptor);
     image
 }
 
@@ -130,32 +123,31 @@ fn what_lies_behind_the_end_is_kept_exactly() {
         debugfs(image, &format!("set_inode_field file size 81920\ndump file {}\n", copy.display()));
     }
     assert_eq!(fs::read(&before).unwrap(), fs::read(&after).unwrap());
-    assert_eq!(fs::read(&before).unwrap(), fs::read(lab.path("content")).unwrap());
+    assert_eq!(fs::read(&before).unwrap()[..81_916], tree::noise(1, 81_920)[..81_916]);
 }
 
 #[test]
 fn a_tree_that_no_kernel_would_find_is_refused() {
     let lab = Lab::new();
     for (blocks, descriptor, flags, word) in [
-        (20, 256, "0x80000", "i_size"),
-        (20, 255, "0x180000", "descriptor"),
-        (20, 16384, "0x180000", "descriptor"),
+        (20, 256, "0x80000", "i_size is 65536, expected more than"),
+        (20, 255, "0x180000", "the length of the verity descriptor is 255"),
+        (20, 16384, "0x180000", "the length of the verity descriptor is 16384"),
         (16, 256, "0x180000", "no verity descriptor"),
     ] {
         let image = forged(&lab, blocks, descriptor);
         debugfs(&image, &format!("set_inode_field file flags {flags}\n"));
-        let words = refused(&image, &[], 4);
-        assert!(words.contains(word), "{blocks} {descriptor}: {words}");
+        refused(&image, &[], 4, &[word]);
     }
     // What is advised.
     let image = forged(&lab, 16, 256);
-    assert!(refused(&image, &[], 4).contains("remove it with debugfs's rm"));
+    refused(&image, &[], 4, &["remove it with debugfs's rm"]);
     debugfs(&image, "rm file\n");
     run(tool("e2fsck").arg("-fp").arg(&image));
     canonical(&image, &[]);
     let image = forged(&lab, 20, 256);
     debugfs(&image, "set_inode_field file size 61000\nfeature -verity\n");
-    assert!(refused(&image, &[], 3).contains("i_flags"));
+    refused(&image, &[], 3, &["i_flags has bits 0x100000 VERITY"]);
 }
 
 /// Blocks that were allocated past the end before the tree was built: no kernel reads them.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{canon, compare, differences, verdicts_are_right};
-use crate::support::{Lab, tree};
+use super::{compare, tree_differences, verdicts_are_right};
+use crate::support::{Lab, canon, tree};
 
 /// Every name, and the groups that are one inode on each side. What is to be told: the path, and the path
 /// of which it is a hard link on each side.
@@ -38,7 +38,7 @@ const CASES: &[Case] = &[
 ];
 
 /// A folder with the names of a case, all with the same content and time.
-fn folder(lab: &Lab, name: &str, names: &[&str], groups: &[&[&str]]) -> std::path::PathBuf {
+fn linked_folder(lab: &Lab, name: &str, names: &[&str], groups: &[&[&str]]) -> std::path::PathBuf {
     let root = lab.folder(name);
     for name in names {
         let path = root.join(name);
@@ -62,16 +62,20 @@ fn hard_links_are_told_by_the_first_path_of_their_group() {
     for (names, groups, expected) in CASES {
         let lab = Lab::new();
         let images = [0, 1].map(|side| {
-            let from = folder(&lab, ["from a", "from b"][side], names, groups[side]);
+            let from = linked_folder(&lab, ["from a", "from b"][side], names, groups[side]);
             lab.mke2fs_d(["a.img", "b.img"][side], "8M", &["-t", "ext4"], &from)
         });
         let json = compare(&images[0], &images[1], &["-q"]);
         let told: Vec<_> = json["differences"].as_array().expect("an array").iter().map(groups_of).collect();
         let expected: Vec<_> = expected.iter().map(|row| row.map(str::to_owned)).collect();
         assert_eq!(told, expected, "{names:?} {groups:?}: {json:#}");
-        assert!(differences(&json).iter().all(|told| told.ends_with(" hardlink")), "{json:#}");
+        assert!(tree_differences(&json).iter().all(|told| told.ends_with(" hardlink")), "{json:#}");
         verdicts_are_right(&images.each_ref().map(AsRef::<Path>::as_ref), &[]);
-        let words = canon(&["compare"], &[&images[0], &images[1]]).stdout;
+        let words = canon(["compare"])
+            .args([&images[0], &images[1]])
+            .run()
+            .with_code(i32::from(!expected.is_empty()))
+            .stdout;
         let told = words.lines().filter(|line| line.starts_with('/') && line.contains(": hard link to "));
         let lines = expected.iter().map(|[path, one, other]| {
             let [one, other] = [one, other].map(|of| if of.is_empty() { "no path before it" } else { of });

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::{SIZE, compare, differences, settings, verdicts_are_right};
-use crate::support::image::{blocks_of, debugfs, patch};
+use super::{SIZE, compare, settings, tree_differences, verdicts_are_right};
+use crate::support::image::{blocks_of, debugfs, flip};
 use crate::support::{Lab, Need, fill, gate, tree};
 
 /// What is done to a copy of the image.
@@ -13,7 +13,7 @@ enum Change {
     Debugfs(&'static str),
     /// Work of the kernel.
     Kernel(fn(&Path)),
-    /// A byte at this index of a file, whose blocks are this long, is increased.
+    /// A byte at this index of a file, whose blocks are this long, is changed.
     Byte(&'static str, usize),
 }
 
@@ -102,9 +102,7 @@ const MUTANTS: &[(Change, &[&str])] = &[
 ];
 
 fn another_acl(root: &Path) {
-    let mut acl = tree::acl(5);
-    acl[4 + 8 + 2] = 6;
-    replace_xattr(&root.join("names/-dash"), "system.posix_acl_access", &acl);
+    replace_xattr(&root.join("names/-dash"), "system.posix_acl_access", &tree::acl_of(6, 5));
 }
 
 fn another_default_acl(root: &Path) {
@@ -155,15 +153,14 @@ fn every_mutant_is_named_by_its_attribute_and_nothing_else() {
             Kernel(work) => fill::kernel(&image, work),
             Byte(path, index) => {
                 let place = blocks_of(&image, path)[index / 4096] * 4096 + (index % 4096) as u64;
-                let [byte] = crate::support::image::peek(&image, place);
-                patch(&image, place, &[byte ^ 1]);
+                flip(&image, place);
             }
         }
         let json = compare(base, &image, &[]);
         // And so the other way round.
         let back = compare(&image, base, &["-q"]);
         for json in [json, back] {
-            if differences(&json) != *expected || !settings(&json).is_empty() {
+            if tree_differences(&json) != *expected || !settings(&json).is_empty() {
                 failures.push(format!("mutant {number} {expected:?}: {json:#}"));
             }
         }

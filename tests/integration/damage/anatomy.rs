@@ -2,16 +2,31 @@
 //!
 //! It walks any bytes without believing them, since fuzzers give it damaged images as well.
 
+// By its path, since fuzz/ has this module by its path as well.
+#[path = "fields.rs"]
+mod fields;
+
 use std::collections::BTreeMap;
 
 use ext4_canon::ondisk::checksum::{Checksums, crc32c};
+use ext4_canon::ondisk::features::{Compat, Incompat, RoCompat};
+use ext4_canon::ondisk::group_descriptor::{GroupDescriptor, OLD_SIZE};
+use ext4_canon::ondisk::htree::{self, DxRootInfo};
 use ext4_canon::ondisk::inode::{self, Inode, InodeFlags, S_IFDIR, S_IFLNK, S_IFREG};
 use ext4_canon::ondisk::jbd2::{self, JournalSuperblock, LogFormat};
 use ext4_canon::ondisk::superblock::{self as sb, Superblock};
-use ext4_canon::ondisk::{Field, dir_entry, extent, group_descriptor, htree, le16, le32, mmp, view, xattr};
+use ext4_canon::ondisk::{extent, le32, view};
+use ext4_canon::units::InodeNr;
 
 /// The most parts that are looked for; more would be of no use.
 const MOST_PARTS: usize = 4000;
+/// The direct pointers in a block map's root.
+const DIRECT: usize = 12;
+/// Bytes of a tag in a log of version 3 without a UUID, and where the checksum lies in it.
+const TAG_SIZE: usize = 16;
+const TAG_CHECKSUM: usize = 12;
+/// Where the information of an index begins in its root.
+pub(super) const ROOT_INFO: usize = htree::ROOT_HEAD - size_of::<DxRootInfo>();
 /// The most blocks of a directory, or of a file with metadata.
 const MOST_BLOCKS: usize = 256;
 
@@ -169,11 +184,39 @@ pub fn dissect(image: &[u8]) -> Option<Anatomy> {
     let mut walk = Walk { image, anatomy, journal: Vec::new() };
     walk.part(Kind::Superblock, sb::OFFSET, sb::SIZE);
     walk.groups(sb);
-    if sb.s_feature_incompat.get() & 0x100 != 0 {
+    if incompat(sb).contains(Incompat::MMP) {
         walk.block(Kind::Mmp, sb.s_mmp_block.get());
     }
     walk.journal();
     Some(walk.anatomy)
+}
+
+/// A log, while it is followed.
+struct Log {
+    format: LogFormat,
+    /// Block numbers of the journal's blocks, in order.
+    places: Vec<u64>,
+    /// Where the log begins again after its end.
+    first: u32,
+    end: u32,
+    /// How many blocks may still be looked at.
+    left: u32,
+}
+
+impl Log {
+    /// The place after another, unless enough was seen.
+    fn next(&mut self, place: u32) -> Option<u32> {
+        self.left -= 1;
+        (self.left > 0).then_some(if place + 1 >= self.end { self.first } else { place + 1 })
+    }
+}
+
+fn incompat(sb: &Superblock) -> Incompat {
+    Incompat::from_bits_retain(sb.s_feature_incompat.get())
+}
+
+fn has_orphan_file(sb: &Superblock) -> bool {
+    sb.s_feature_compat.get() & Compat::ORPHAN_FILE.bits() != 0
 }
 
 impl Walk<'_> {
@@ -198,14 +241,14 @@ impl Walk<'_> {
 
     fn groups(&mut self, sb: &Superblock) {
         let size =
-            if sb.s_feature_incompat.get() & 0x80 != 0 { usize::from(sb.s_desc_size.get()) } else { 32 };
+            if incompat(sb).contains(Incompat::BIT64) { usize::from(sb.s_desc_size.get()) } else { OLD_SIZE };
         let per_group = sb.s_inodes_per_group.get();
         let groups = sb.s_inodes_count.get().checked_div(per_group).unwrap_or(0).min(64);
         // Behind the superblock, wherever the first cluster begins.
         let first = if self.anatomy.block_size == 1024 { 2 } else { 1 };
         for group in 0..groups {
             let mut start = first * self.anatomy.block_size + group as usize * size;
-            if sb.s_feature_incompat.get() & 0x10 != 0 {
+            if incompat(sb).contains(Incompat::META_BG) {
                 // With meta_bg, the descriptors of each meta group are in its first group.
                 let per_block = self.anatomy.block_size.checked_div(size).unwrap_or(1).max(1);
                 let (meta, index) = (group as usize / per_block, group as usize % per_block);
@@ -215,10 +258,10 @@ impl Walk<'_> {
             let Some(raw) = start.checked_add(size).and_then(|end| self.image.get(start..end)) else {
                 return;
             };
-            if size < 32 {
+            if size < OLD_SIZE {
                 return;
             }
-            let descriptor = group_descriptor::GroupDescriptor::decode(raw);
+            let descriptor = GroupDescriptor::decode(raw);
             self.part(Kind::Descriptor(group), start, size);
             self.block(Kind::Bitmap, descriptor.block_bitmap().0);
             self.block(Kind::Bitmap, descriptor.inode_bitmap().0);
@@ -248,14 +291,14 @@ impl Walk<'_> {
             if inline || fast || !matches!(format, S_IFDIR | S_IFREG | S_IFLNK | 0) {
                 continue;
             }
-            let special = sb.s_feature_ro_compat.get() & 0x100 != 0
+            let special = sb.s_feature_ro_compat.get() & RoCompat::QUOTA.bits() != 0
                 && [&sb.s_usr_quota_inum, &sb.s_grp_quota_inum, &sb.s_prj_quota_inum]
                     .iter()
                     .any(|quota| quota.get() == number);
             let content = match number {
                 _ if format == S_IFDIR => Some(Kind::Directory(number, generation, false)),
                 _ if special => Some(Kind::Quota),
-                _ if sb.s_feature_compat.get() & 0x1000 != 0 && sb.s_orphan_file_inum.get() == number => {
+                _ if has_orphan_file(sb) && sb.s_orphan_file_inum.get() == number => {
                     Some(Kind::Orphans(number, generation))
                 }
                 _ => None,
@@ -271,7 +314,7 @@ impl Walk<'_> {
                     None => None,
                 };
             }
-            if number == 8 {
+            if number == InodeNr::JOURNAL.0 {
                 self.journal = blocks;
             }
         }
@@ -289,7 +332,8 @@ impl Walk<'_> {
             if seen > 500 {
                 break;
             }
-            let entries = usize::from(head.eh_entries.get()).min(self.anatomy.block_size / 12 - 1);
+            let entries =
+                usize::from(head.eh_entries.get()).min(self.anatomy.block_size / extent::ENTRY_SIZE - 1);
             for entry in (1..=entries).map(|index| node + index * extent::ENTRY_SIZE) {
                 if head.eh_depth.get() == 0 {
                     let Some(found) = self.image.get(entry..).and_then(view::<extent::Extent>) else { break };
@@ -308,9 +352,9 @@ impl Walk<'_> {
 
     fn block_map(&mut self, root: usize) -> Vec<u64> {
         let pointer = |at: usize| u64::from(le32(self.image, at).unwrap_or(0));
-        let mut blocks: Vec<u64> = (0..12).map(|index| pointer(root + index * 4)).collect();
+        let mut blocks: Vec<u64> = (0..DIRECT).map(|index| pointer(root + index * 4)).collect();
         let mut nodes: Vec<(u64, u32)> =
-            (0..3).map(|level| (pointer(root + 48 + level * 4), level as u32)).collect();
+            (0..3).map(|level| (pointer(root + (DIRECT + level) * 4), level as u32)).collect();
         nodes.reverse();
         let mut seen = 0;
         while let Some((node, level)) = nodes.pop() {
@@ -334,14 +378,12 @@ impl Walk<'_> {
     fn journal(&mut self) {
         let places = std::mem::take(&mut self.journal);
         let block_size = self.anatomy.block_size;
-        let start_of =
-            |walk: &Self, place: u32| places.get(place as usize).and_then(|block| walk.start_of(*block));
-        let Some(start) = start_of(self, 0) else { return };
+        let Some(start) = self.start_of_place(&places, 0) else { return };
         let Some(jsb) = self.image.get(start..).and_then(view::<JournalSuperblock>) else { return };
         if jsb.h_magic.get() != jbd2::MAGIC {
             return;
         }
-        self.part(Kind::JournalSuperblock, start, 1024);
+        self.part(Kind::JournalSuperblock, start, size_of::<JournalSuperblock>());
         let format = LogFormat {
             compat: jsb.s_feature_compat.get(),
             incompat: jsb.s_feature_incompat.get(),
@@ -358,20 +400,20 @@ impl Walk<'_> {
         };
         let end = jsb.s_maxlen.get().saturating_sub(fast);
         for place in (end..jsb.s_maxlen.get()).take(8) {
-            let Some(start) = start_of(self, place) else { break };
+            let Some(start) = self.start_of_place(&places, place) else { break };
             if self.image[start..start + block_size].iter().any(|byte| *byte != 0) {
                 self.part(Kind::FastCommits, start, block_size);
             }
         }
-        let homes = self.homes();
-        let (mut place, mut left) = (jsb.s_start.get(), 200);
-        let mut next = |place: &mut u32| {
-            *place = if *place + 1 >= end { jsb.s_first.get() } else { *place + 1 };
-            left -= 1;
-            left > 0
-        };
+        let log = Log { format, places, first: jsb.s_first.get(), end, left: 200 };
+        self.log(log, jsb.s_start.get());
+    }
+
+    /// The blocks of the log, from a place on.
+    fn log(&mut self, mut log: Log, mut place: u32) {
+        let (block_size, homes) = (self.anatomy.block_size, self.homes());
         while place != 0 {
-            let Some(start) = start_of(self, place) else { return };
+            let Some(start) = self.start_of_place(&log.places, place) else { return };
             let block = &self.image[start..start + block_size];
             let Some(header) = view::<jbd2::JournalHeader>(block) else { return };
             if header.h_magic.get() != jbd2::MAGIC {
@@ -379,30 +421,26 @@ impl Walk<'_> {
             }
             self.part(Kind::JournalBlock, start, block_size);
             if header.h_blocktype.get() == jbd2::DESCRIPTOR_BLOCK {
-                let Some(tags) = format.tags(block).filter(|_| block_size > 16) else { return };
-                let mut tag_start = start + 12;
+                let Some(tags) = log.format.tags(block).filter(|_| block_size > 16) else { return };
+                let mut tag_start = start + size_of::<jbd2::JournalHeader>();
                 for tag in tags {
-                    if !next(&mut place) {
-                        return;
-                    }
-                    let Some(copy) = start_of(self, place) else { return };
-                    self.copy(
-                        &homes,
-                        tag.block,
-                        Copy {
-                            start: copy,
-                            checksum: tag_start + 12,
-                            descriptor: start,
-                            sequence: header.h_sequence.get(),
-                        },
-                    );
-                    tag_start += 16 + if tag.flags & jbd2::TAG_SAME_UUID == 0 { 16 } else { 0 };
+                    let Some(next) = log.next(place) else { return };
+                    place = next;
+                    let Some(copy) = self.start_of_place(&log.places, place) else { return };
+                    let sequence = header.h_sequence.get();
+                    let checksum = tag_start + TAG_CHECKSUM;
+                    self.copy(&homes, tag.block, Copy { start: copy, checksum, descriptor: start, sequence });
+                    tag_start += TAG_SIZE + if tag.flags & jbd2::TAG_SAME_UUID == 0 { 16 } else { 0 };
                 }
             }
-            if !next(&mut place) {
-                return;
-            }
+            let Some(next) = log.next(place) else { return };
+            place = next;
         }
+    }
+
+    /// Where the block of the journal lies that has a place in it.
+    fn start_of_place(&self, places: &[u64], place: u32) -> Option<usize> {
+        places.get(place as usize).and_then(|block| self.start_of(*block))
     }
 
     /// The parts of each block.
@@ -445,115 +483,4 @@ impl Anatomy {
     pub fn inode(&self, number: u32) -> Option<Part> {
         self.parts.iter().find(|part| part.kind == Kind::Inode(number) && part.copy.is_none()).copied()
     }
-
-    /// The fields of a part: offsets in the image, and sizes.
-    pub fn fields(&self, image: &[u8], part: &Part) -> Vec<(usize, usize)> {
-        let named = |fields: &[Field]| {
-            fields
-                .iter()
-                .filter(|field| field.offset + field.size <= part.length)
-                .map(|field| (part.start + field.offset, field.size))
-                .collect::<Vec<_>>()
-        };
-        let bytes = image.get(part.start..part.start + part.length).unwrap_or_default();
-        match part.kind {
-            Kind::Superblock => named(Superblock::FIELDS),
-            Kind::Descriptor(_) => named(group_descriptor::GroupDescriptor::FIELDS),
-            Kind::Inode(_) => {
-                let mut fields = named(Inode::FIELDS);
-                let root = part.start + inode::I_BLOCK;
-                let extents = le16(image, root) == Some(extent::MAGIC);
-                let words = if extents { extent_fields(root, 4) } else { words(root, 60) };
-                for field in words {
-                    fields.extend([field, field]);
-                }
-                let extra = usize::from(le16(bytes, inode::BASE_SIZE).unwrap_or(0));
-                let xattrs = inode::BASE_SIZE + extra;
-                if bytes.len() > inode::BASE_SIZE && le32(bytes, xattrs) == Some(xattr::MAGIC) {
-                    fields.extend(xattr_fields(bytes, xattrs + 4, part.start));
-                }
-                fields
-            }
-            Kind::Extents(..) => {
-                let entries = le16(bytes, 2).unwrap_or(0);
-                extent_fields(part.start, usize::from(entries).min(part.length / 12 - 1))
-            }
-            Kind::Directory(_, _, first) => directory_fields(bytes, part.start, first),
-            Kind::Xattrs => {
-                let mut fields = named(xattr::XattrHeader::FIELDS);
-                fields.extend(xattr_fields(bytes, 32, part.start));
-                fields
-            }
-            Kind::Mmp => named(mmp::MmpStruct::FIELDS),
-            Kind::JournalSuperblock => named(JournalSuperblock::FIELDS),
-            Kind::Indirect
-            | Kind::Orphans(..)
-            | Kind::JournalBlock
-            | Kind::Quota
-            | Kind::FastCommits
-            | Kind::Bitmap => {
-                let used = bytes.iter().rposition(|byte| *byte != 0).map_or(16, |last| last + 8);
-                words(part.start, used.min(part.length))
-            }
-        }
-    }
-}
-
-fn words(start: usize, length: usize) -> Vec<(usize, usize)> {
-    (start..start + length).step_by(4).map(|at| (at, 4)).collect()
-}
-
-fn extent_fields(node: usize, entries: usize) -> Vec<(usize, usize)> {
-    let mut fields = vec![(node, 2), (node + 2, 2), (node + 4, 2), (node + 6, 2), (node + 8, 4)];
-    for entry in (1..=entries).map(|index| node + index * extent::ENTRY_SIZE) {
-        fields.extend([(entry, 4), (entry + 4, 2), (entry + 6, 2), (entry + 8, 4), (entry + 4, 4)]);
-    }
-    fields
-}
-
-fn xattr_fields(area: &[u8], first: usize, start: usize) -> Vec<(usize, usize)> {
-    let mut fields = Vec::new();
-    let mut offset = first;
-    while !xattr::is_end(area, offset) && offset + 16 <= area.len() && fields.len() < 200 {
-        let entry = start + offset;
-        fields.extend([
-            (entry, 1),
-            (entry + 1, 1),
-            (entry + 2, 2),
-            (entry + 4, 4),
-            (entry + 8, 4),
-            (entry + 12, 4),
-        ]);
-        fields.push((entry + 16, 1));
-        offset += xattr::entry_size(usize::from(area[offset]));
-    }
-    fields.push((start + offset, 4));
-    fields
-}
-
-fn directory_fields(block: &[u8], start: usize, first: bool) -> Vec<(usize, usize)> {
-    let mut fields = Vec::new();
-    let mut offset = 0;
-    while let Some(entry) = block.get(offset..).and_then(view::<dir_entry::DirEntry>) {
-        let at = start + offset;
-        fields.extend([(at, 4), (at + 4, 2), (at + 6, 1), (at + 7, 1), (at + 8, 1)]);
-        let length = dir_entry::decode_rec_len(entry.rec_len, block.len());
-        if length < 8 {
-            break;
-        }
-        offset += length;
-    }
-    if first && block.get(0x1D) == Some(&8) || !first && le16(block, 4) == u16::try_from(block.len()).ok() {
-        let head = if first { htree::ROOT_HEAD } else { htree::NODE_HEAD };
-        if first {
-            fields.extend((24..32).map(|at| (start + at, 1)));
-        }
-        fields.extend([(start + head, 2), (start + head + 2, 2)]);
-        let count = usize::from(le16(block, head + 2).unwrap_or(0)).min(16);
-        fields.extend((0..count).flat_map(|index| {
-            let entry = start + head + index * 8;
-            [(entry, 4), (entry + 4, 4)]
-        }));
-    }
-    fields
 }

@@ -6,7 +6,10 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
+use ext4_canon::ondisk::features::{Incompat, RoCompat};
 use ext4_canon::ondisk::inode::Inode;
+use ext4_canon::ondisk::superblock::{self, Superblock};
+use ext4_canon::ondisk::view;
 
 use super::anatomy::{Anatomy, Canvas, Live};
 use super::images::{Recipe, Then};
@@ -86,21 +89,21 @@ impl Court<'_> {
 
     /// Who can read an image without writing to it first, if anybody.
     fn reader(&self, image: &[u8]) -> Option<Reader> {
-        let bit = |at: usize, bit: u8| image.get(1024 + at).is_none_or(|byte| byte & bit != 0);
-        let (journal, orphan_file) = (bit(0x60, 4), bit(0x66, 1));
-        let orphans = image.get(1024 + 0xE8..1024 + 0xEC) != Some(&[0; 4]);
+        let sb = image.get(superblock::OFFSET..).and_then(view::<Superblock>)?;
+        let incompat = Incompat::from_bits_retain(sb.s_feature_incompat.get());
+        let ro_compat = RoCompat::from_bits_retain(sb.s_feature_ro_compat.get());
+        let has_orphans = ro_compat.contains(RoCompat::ORPHAN_PRESENT) || sb.s_last_orphan.get() != 0;
         // Few kernels have the tables for names without case.
-        let casefold = bit(0x62, 2);
-        if journal || orphan_file || orphans || casefold {
+        if has_orphans || incompat.intersects(Incompat::NEEDS_RECOVERY | Incompat::CASEFOLD) {
             None
         } else if self.recipe.3 == Then::Verity {
             // No kernel opens a file whose Merkle tree is none; and debugfs copies each byte of a hole.
             let is_small = |inode: &Live| {
                 image.get(inode.start..).is_none_or(|bytes| Inode::decode(bytes).size() < 1 << 24)
             };
-            self.anatomy.inodes.iter().all(is_small).then_some(debugfs_tree)
+            self.anatomy.inodes.iter().all(is_small).then_some(tree_by_debugfs)
         } else {
-            self.mounts.then_some(kernel_tree)
+            self.mounts.then_some(tree_by_kernel)
         }
     }
 }
@@ -108,12 +111,12 @@ impl Court<'_> {
 /// A judge who reads trees.
 type Reader = fn(&Path) -> Result<String, String>;
 
-fn debugfs_tree(image: &Path) -> Result<String, String> {
+fn tree_by_debugfs(image: &Path) -> Result<String, String> {
     Ok(judge::debugfs_tree(image))
 }
 
 /// What the kernel sees; whatever it can't read is an error, not a panic.
-fn kernel_tree(image: &Path) -> Result<String, String> {
+fn tree_by_kernel(image: &Path) -> Result<String, String> {
     catch_unwind(|| judge::kernel_tree(image)).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().map_or("a panic", String::as_str);
         Err(words.to_owned())

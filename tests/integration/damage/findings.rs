@@ -1,13 +1,18 @@
 //! What damage and fuzzing have found, each as small as it can be.
 
 use std::fs;
+use std::mem::offset_of;
+
+use ext4_canon::ondisk::extent::ExtentHeader;
+use ext4_canon::ondisk::features::RoCompat;
+use ext4_canon::ondisk::inode::InodeFlags;
 
 use super::anatomy::{Canvas, Kind, dissect};
 use super::images::{RECIPES, make};
 use super::outcome::{Outcome, outcome};
-use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, inode_offset, patch, peek};
-use crate::support::tools::try_run;
-use crate::support::{Lab, canonical, judge, refused, same_bytes, tool};
+use crate::support::fields::{has_feature, inode, superblock};
+use crate::support::image::{blocks_of, debugfs, flags_of, inode_of, patch, peek};
+use crate::support::{Canon, Lab, canonical, judge, refused, same_bytes};
 
 const INLINE: [&str; 6] = ["-t", "ext4", "-I", "256", "-O", "^has_journal,inline_data"];
 
@@ -20,13 +25,12 @@ fn inline_files_have_a_size_that_a_map_could_reach() {
         let source = lab.folder("source");
         fs::write(source.join("file"), "inline").expect("writing");
         let image = lab.mke2fs_d("in.img", "4M", &INLINE, &source);
-        assert!(debugfs_read(&image, "stat /file\n").contains("Flags: 0x10000000"));
+        assert_eq!(flags_of(&image, "/file"), InodeFlags::INLINE_DATA);
         debugfs(&image, &format!("set_inode_field file size {}\n", blocks * 4096));
         if fits {
             canonical(&image, &["--verify"]);
         } else {
-            let message = refused(&image, &[], 4);
-            assert!(message.contains("(/file)") && message.contains("i_size"), "{message}");
+            refused(&image, &[], 4, &[&format!("(/file): i_size is {}, expected at most", blocks * 4096)]);
         }
     }
 }
@@ -46,9 +50,8 @@ fn content_that_looks_like_an_extent_tree_is_not_inline() {
         fs::write(source.join("file"), content).expect("writing");
         let image = lab.mke2fs_d("in.img", "4M", &INLINE, &source);
         let output = canonical(&image, &["--verify"]);
-        let flags = if inline { "Flags: 0x10000000" } else { "Flags: 0x80000" };
-        let told = debugfs_read(&output, "stat /file\n");
-        assert!(told.contains(flags), "{content:?}: {told}");
+        let flags = if inline { InodeFlags::INLINE_DATA } else { InodeFlags::EXTENTS };
+        assert_eq!(flags_of(&output, "/file"), flags, "{content:?}");
     }
 }
 
@@ -62,7 +65,7 @@ fn a_node_of_the_greatest_depth_is_refused() {
         let anatomy = dissect(&bytes).expect("an image");
         let nodes = anatomy.of_class(Kind::Extents(0, 0).class());
         let mut canvas = Canvas::new(bytes);
-        canvas.set(nodes[0].start + 6, &[0xFF, 0xFF]);
+        canvas.set(nodes[0].start + offset_of!(ExtentHeader, eh_depth), &[0xFF, 0xFF]);
         anatomy.refresh(&mut canvas, &nodes[0]);
         assert!(matches!(outcome(&canvas.bytes), Outcome::Refused), "{name}");
     }
@@ -79,8 +82,7 @@ fn a_block_map_that_names_itself_is_refused() {
     let number = u32::try_from(block).expect("a block").to_le_bytes();
     patch(&image, block * 1024, &number.repeat(256));
     debugfs(&image, &format!("set_inode_field file block[TIND] {block}\nset_inode_field file block[0] 0\n"));
-    let message = refused(&image, &[], 4);
-    assert!(message.contains("(/file)") && message.contains("part of this map twice"), "{message}");
+    refused(&image, &[], 4, &["(/file)", "part of this map twice"]);
 }
 
 /// Orphans are not in the tree, but their maps are read: all together no more than once.
@@ -93,7 +95,7 @@ fn orphans_with_one_map_are_refused() {
     }
     let image = lab.mke2fs_d("in.img", "4M", &["-t", "ext2", "-b", "1024"], &source);
     let [one, two] = ["/one", "/two"].map(|path| inode_of(&image, path));
-    let indirect: [u8; 4] = peek(&image, inode_offset(&image, "/one") + 0x28 + 12 * 4);
+    let indirect = inode(&image, "/one").word("i_block", 12);
     let orphans = format!(
         "set_inode_field one links_count 0\nset_inode_field one dtime {two}\n\
          set_inode_field two links_count 0\nset_inode_field two dtime 0\n\
@@ -102,10 +104,9 @@ fn orphans_with_one_map_are_refused() {
     let sound = lab.copy(&image, "sound.img");
     debugfs(&sound, &orphans);
     canonical(&sound, &[]);
-    patch(&image, inode_offset(&image, "/two") + 0x28 + 12 * 4, &indirect);
+    inode(&image, "/two").set_word("i_block", 12, indirect);
     debugfs(&image, &orphans);
-    let message = refused(&image, &[], 4);
-    assert!(message.contains("also claimed by another"), "{message}");
+    refused(&image, &[], 4, &["also claimed by another"]);
 }
 
 /// What an orphan gives back must be nobody else's: the kernel would take it from a file in use.
@@ -118,7 +119,8 @@ fn orphans_with_blocks_of_others_are_refused() {
     }
     let image = lab.mke2fs_d("in.img", "4M", &["-t", "ext2", "-b", "1024"], &source);
     let [one, two] = ["/one", "/two"].map(|path| inode_of(&image, path));
-    let [in_one, in_two, in_live] = ["/one", "/two", "/live"].map(|path| inode_offset(&image, path) + 0x28);
+    let places = ["/one", "/two", "/live"].map(|path| inode(&image, path).at("i_block"));
+    let [in_one, in_two, in_live] = places;
     debugfs(
         &image,
         &format!(
@@ -131,8 +133,7 @@ fn orphans_with_blocks_of_others_are_refused() {
     for (from, to) in [(in_live, in_one), (in_one, in_two)] {
         let damaged = lab.copy(&image, "damaged.img");
         patch(&damaged, to, &peek::<4>(&damaged, from));
-        let message = refused(&damaged, &[], 4);
-        assert!(message.contains("is also claimed by inode"), "{message}");
+        refused(&damaged, &[], 4, &["is also claimed by inode"]);
     }
 }
 
@@ -153,21 +154,24 @@ fn orphans_with_a_wrong_xattr_block_are_refused() {
         ),
     );
     canonical(&image, &[]);
-    let live = u32::from_le_bytes(peek(&image, inode_offset(&image, "/live") + 0x28));
+    let live = inode(&image, "/live").word("i_block", 0);
     // Content of a file, the superblock, and what is not there.
-    for block in [live, 1, 4000, 100_000] {
+    for (block, words) in [
+        (live, "bad magic 0x7070707"),
+        (1, "i_file_acl is 1, expected a block of the filesystem"),
+        (4000, "bad magic 0x0"),
+        (100_000, "i_file_acl is 100000, expected a block of the filesystem"),
+    ] {
         let damaged = lab.copy(&image, "damaged.img");
         debugfs(&damaged, &format!("set_inode_field <{orphan}> file_acl {block}\n"));
-        let message = refused(&damaged, &[], 4);
-        assert!(message.contains(&format!("inode {orphan}")), "{message}");
+        refused(&damaged, &[], 4, &[&format!("inode {orphan}"), words]);
     }
     // A block that looks like one of xattrs, but belongs to a file.
     let damaged = lab.copy(&image, "damaged.img");
-    let own = u32::from_le_bytes(peek(&image, inode_offset(&image, &format!("<{orphan}>")) + 0x68));
-    patch(&damaged, u64::from(live) * 1024, &peek::<1024>(&image, u64::from(own) * 1024));
+    let own = inode(&image, &format!("<{orphan}>")).xattr_block().start;
+    patch(&damaged, u64::from(live) * 1024, &peek::<1024>(&image, own));
     debugfs(&damaged, &format!("set_inode_field <{orphan}> file_acl {live}\n"));
-    let message = refused(&damaged, &[], 4);
-    assert!(message.contains("is also claimed by inode"), "{message}");
+    refused(&damaged, &[], 4, &["is also claimed by inode"]);
 }
 
 /// A directory that is long, where the image has holes, takes no memory for its length.
@@ -177,26 +181,15 @@ fn long_directories_of_holes_take_no_memory() {
     let options = ["-t", "ext4", "-b", "4096", "-N", "64", "-O", "^has_journal,^metadata_csum"];
     let image = lab.mke2fs("in.img", "8G", &options);
     debugfs(&image, "mkdir long\nset_inode_field long flags 0x81000\nset_inode_field long size 0xFA000000\n");
-    let extent = inode_offset(&image, "/long") + 0x28 + 12;
-    // Extents of 32,768 blocks; blocks that metadata has would be refused first.
-    let first: [u8; 12] = peek(&image, extent);
-    patch(&image, extent, &first);
-    for (number, start) in (1..4_u32).zip([600_000_u32, 640_000, 680_000]) {
-        let record = [
-            &(1 + (number - 1) * 32_767).to_le_bytes()[..],
-            &32_767_u16.to_le_bytes(),
-            &[0, 0],
-            &start.to_le_bytes(),
-        ];
-        patch(&image, extent + u64::from(number) * 12, &record.concat());
+    let long = inode(&image, "/long");
+    // Long extents; blocks that metadata has would be refused first.
+    for (number, start) in (1..4).zip([600_000, 640_000, 680_000]) {
+        long.extent(number).set_extent(1 + (number - 1) * 32_767, 32_767, start);
     }
-    patch(&image, extent - 12 + 2, &[4, 0]);
+    long.extent_header().set("eh_entries", 4);
     debugfs(&image, &format!("set_inode_field long size {}\n", (1 + 3 * 32_767) * 4096_u64));
-    let mut shell = tool("sh");
-    shell.args(["-c", r#"ulimit -d 33000 && exec "$0" --check --threads=2 "$1""#]);
-    let ran = try_run(shell.arg(env!("CARGO_BIN_EXE_ext4-canon")).arg(&image));
-    assert_eq!(ran.code, Some(4), "{ran:?}");
-    assert!(ran.stderr.contains("(/long), directory"), "{ran:?}");
+    let script = r#"ulimit -d 33000 && exec "$0" --check --threads=2 "$1""#;
+    Canon::script(script).arg(&image).run().refusing(4, &["(/long), directory"]);
 }
 
 /// A path of any depth is found in little memory, and told in few words.
@@ -208,8 +201,7 @@ fn a_deep_path_is_cut_in_messages() {
     let mut script = format!("mkdir {name}\ncd {name}\n").repeat(30);
     script.push_str("mknod pipe p\nset_inode_field pipe dtime 5\n");
     debugfs(&image, &script);
-    let message = refused(&image, &[], 4);
-    assert!(message.contains("(…/n") && message.contains("nn/pipe)"), "{message}");
+    let message = refused(&image, &[], 4, &["(…/n", "nn/pipe)"]);
     assert!(message.len() < 5000, "{}", message.len());
 }
 
@@ -219,25 +211,23 @@ fn a_resize_inode_may_be_a_large_file() {
     let lab = Lab::new();
     let image =
         lab.mke2fs("in.img", "8M", &["-t", "ext4", "-b", "4096", "-O", "resize_inode,^metadata_csum"]);
-    let [low, rest @ ..]: [u8; 4] = peek(&image, 1024 + 0x64);
-    assert!(low & 2 != 0);
+    assert!(has_feature(&image, "large_file"));
     let output = canonical(&image, &[]);
-    patch(&image, 1024 + 0x64, &[&[low & !2], &rest[..]].concat());
+    superblock(&image).remove("s_feature_ro_compat", RoCompat::LARGE_FILE.bits());
     same_bytes(&output, &canonical(&image, &[]));
 }
 
 /// The kernel mounts neither; the output had the same options, and another level.
 #[test]
 fn what_the_kernel_does_not_mount_is_refused() {
-    for (offset, bytes, words) in
-        [(0x200, vec![b'x'; 64], "tune2fs -E mount_opts"), (0x176, vec![1], "s_encryption_level 1")]
+    for (field, byte, words) in
+        [("s_mount_opts", b'x', "tune2fs -E mount_opts"), ("s_encryption_level", 1, "s_encryption_level 1")]
     {
         let lab = Lab::new();
         let image = lab.mke2fs("in.img", "4M", &["-t", "ext4", "-O", "encrypt,^metadata_csum"]);
         canonical(&image, &[]);
-        patch(&image, 1024 + offset, &bytes);
-        let message = refused(&image, &[], 3);
-        assert!(message.contains(words), "{message}");
+        superblock(&image).fill(field, byte);
+        refused(&image, &[], 3, &[words]);
     }
 }
 
@@ -249,8 +239,12 @@ fn a_quota_file_in_the_tree_is_refused() {
         let image = lab.mke2fs("in.img", "4M", &["-t", "ext4", "-O", "^has_journal,^orphan_file"]);
         let output = canonical(&image, &[]);
         debugfs(&image, &format!("set_super_value {field} 11\n"));
-        let message = refused(&image, &[], 4);
-        assert!(message.contains("(/lost+found)") && message.contains("set_super_value"), "{message}");
+        refused(
+            &image,
+            &[],
+            4,
+            &["(/lost+found): has the number that the superblock has for a quota file", "set_super_value"],
+        );
         debugfs(&image, &format!("set_super_value {field} 0\n"));
         same_bytes(&output, &canonical(&image, &[]));
     }
@@ -265,15 +259,17 @@ fn files_outside_the_tree_have_a_possible_extra_isize() {
         let image = lab.mke2fs("in.img", "8M", &["-t", "ext4", "-b", "1024", "-I", "256", "-O", &features]);
         canonical(&image, &[]);
         debugfs(&image, &format!("set_inode_field <{number}> extra_isize 65535\n"));
-        let message = refused(&image, &[], 4);
-        assert!(message.contains("i_extra_isize is 65535"), "{message}");
+        refused(&image, &[], 4, &["i_extra_isize is 65535"]);
     }
 }
 
 /// The kernel lists such xattrs, but does not open them; e2fsck says nothing.
 #[test]
 fn names_of_xattrs_have_the_parts_of_their_namespace() {
-    for (index, length, words) in [(2, 4, "system.posix_acl_accesslong"), (1, 0, "'user.'")] {
+    for (index, length, words) in [
+        (2, 4, "'system.posix_acl_accesslong', which has a part too many"),
+        (1, 0, "'user.', which has a part too many"),
+    ] {
         let lab = Lab::new();
         let source = lab.folder("source");
         fs::write(source.join("file"), "x").expect("writing");
@@ -281,16 +277,17 @@ fn names_of_xattrs_have_the_parts_of_their_namespace() {
         let image = lab.mke2fs_d("in.img", "4M", &options, &source);
         debugfs(&image, "ea_set file user.long value\n");
         canonical(&image, &[]);
-        // Behind the inode, its 32 bytes more, and a magic number; a hash of 0 is none.
-        let entry = inode_offset(&image, "/file") + 128 + 32 + 4;
-        patch(&image, entry, &[length, index]);
-        patch(&image, entry + 12, &[0; 4]);
+        let file = inode(&image, "/file");
+        let entry = file.first_xattr();
+        entry.set("e_name_len", length);
+        entry.set("e_name_index", index);
+        // A hash of 0 is none.
+        entry.set("e_hash", 0);
         if length == 0 {
             // The entry is shorter then, and its end is where the name was.
-            patch(&image, entry + 16, &[0; 4]);
+            patch(&image, entry.end(), &[0; 4]);
         }
-        let message = refused(&image, &[], 4);
-        assert!(message.contains("(/file)") && message.contains(words), "{message}");
+        refused(&image, &[], 4, &["(/file), xattrs: have the name", words]);
     }
 }
 
@@ -304,5 +301,5 @@ fn a_long_interval_between_mounts_is_kept() {
     let Outcome::Written(output) = outcome(&fs::read(&image).expect("reading")) else { panic!("refused") };
     output.store(&lab.path("out.img"));
     judge::fsck_silent(&lab.path("out.img")).expect("a sound image");
-    assert_eq!(peek(&lab.path("out.img"), 1024 + 0x166), [146, 0]);
+    assert_eq!(superblock(&lab.path("out.img")).get("s_mmp_update_interval"), 146);
 }

@@ -4,10 +4,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::support::image::{debugfs, inode_offset, patch};
+use crate::support::image::{debugfs, put_encryption_context, put_verity_file, put_xattr};
 use crate::support::kernel::Mounted;
-use crate::support::tools::try_run;
-use crate::support::{Lab, run, tool, tree};
+use crate::support::{Lab, judge, run, tool, tree};
 
 /// What happens to an image that mke2fs made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +114,7 @@ impl Then {
 }
 
 /// A small tree with something of everything.
-fn source(lab: &Lab, then: Then) -> PathBuf {
+fn small_tree(lab: &Lab, then: Then) -> PathBuf {
     let root = lab.folder("source");
     fs::create_dir_all(root.join("deep/er/and/deeper")).expect("folders");
     fs::create_dir(root.join("lost+found")).expect("a folder");
@@ -155,34 +154,46 @@ fn source(lab: &Lab, then: Then) -> PathBuf {
 /// Makes the image of a recipe.
 pub fn make(lab: &Lab, recipe: &Recipe) -> PathBuf {
     let (_, size, options, then) = recipe;
-    let source = source(lab, *then);
+    let source = small_tree(lab, *then);
     let inodes = if then.has_index() { "256" } else { "64" };
     let options: Vec<&str> = options.split(' ').chain(["-N", inodes]).collect();
     let image = lab.mke2fs_d("in.img", size, &options, &source);
+    match *then {
+        Then::Cut(mount_options) => cut(lab, &image, mount_options, |_| Vec::new()),
+        Then::Orphans => cut(lab, &image, "data=ordered", orphans),
+        Then::FastCommits => fast_commits(lab, &image),
+        then => {
+            by_e2fsprogs(&image, then);
+            image
+        }
+    }
+}
+
+/// Deletes files that are open, and stay so until the filesystem is shut down.
+fn orphans(root: &Path) -> Vec<File> {
+    let names = ["file5000", "comb", "far"].map(|name| root.join(name));
+    let files = names.each_ref().map(|name| File::open(name).expect("a file"));
+    for name in names {
+        fs::remove_file(name).expect("removing");
+    }
+    files.into()
+}
+
+/// What debugfs and e2fsck do to an image.
+fn by_e2fsprogs(image: &Path, then: Then) {
     match then {
-        Then::Nothing => {}
         Then::Index | Then::Levels | Then::Casefold => {
-            if *then == Then::Casefold {
+            if then == Then::Casefold {
                 let set = |folder: &str| format!("set_inode_field {folder} flags 0x40080000\n");
-                debugfs(&image, &(set("many") + &set("deep")));
+                debugfs(image, &(set("many") + &set("deep")));
             }
-            let ran = try_run(tool("e2fsck").arg("-fyD").arg(&image));
-            assert!(ran.code.is_some_and(|code| code <= 1), "{ran:#?}");
+            judge::repair(image, &["-D"]);
         }
-        Then::Verity => {
-            // Behind the end is a tree, and in its last four bytes the length of the descriptor before them.
-            let mut bytes = tree::noise(9, 20 * 4096);
-            let end = bytes.len();
-            bytes[end - 4..].copy_from_slice(&256_u32.to_le_bytes());
-            fs::write(lab.path("verity"), bytes).expect("writing");
-            let write = format!("write {} verity\n", lab.path("verity").display());
-            let set = "set_inode_field verity size 65000\nset_inode_field verity flags 0x180000\n";
-            debugfs(&image, &(write + set));
-        }
+        Then::Verity => put_verity_file(image, "verity", tree::noise(9, 20 * 4096), 65_000, 256),
         Then::Xattrs => {
             let long = "v".repeat(300);
             debugfs(
-                &image,
+                image,
                 &format!(
                     "ea_set file59 user.short value\nea_set file59 user.long {long}\n\
                      ea_set file150 user.long {long}\nea_set deep trusted.other other\n"
@@ -190,35 +201,16 @@ pub fn make(lab: &Lab, recipe: &Recipe) -> PathBuf {
             );
         }
         Then::Values => {
-            let value = lab.path("value");
-            fs::write(&value, tree::noise(7, 3000)).expect("writing");
-            let set = |path: &str| format!("ea_set -f {} {path} trusted.large\n", value.display());
-            debugfs(&image, &["file59", "file150", "deep"].map(set).concat());
+            for path in ["file59", "file150", "deep"] {
+                put_xattr(image, path, "trusted.large", tree::noise(7, 3000));
+            }
         }
         Then::Encrypt => {
-            let context = [&[2, 1, 4, 2, 0, 0, 0, 0][..], &[7; 32]].concat();
-            fs::write(lab.path("context"), context).expect("writing");
-            let set = format!("ea_set -f {} secret user.c\n", lab.path("context").display());
-            debugfs(&image, &format!("mkdir secret\n{set}set_inode_field secret flags 0x80800\n"));
-            // debugfs has no name for the namespace of contexts; the entry is behind 32 bytes and a magic number.
-            patch(&image, inode_offset(&image, "/secret") + 128 + 32 + 4 + 1, &[9]);
+            debugfs(image, "mkdir secret\n");
+            put_encryption_context(image, "secret", [2, 1, 4, 2]);
         }
-        Then::Cut(mount_options) => return cut(lab, &image, mount_options, |_| Vec::new()),
-        Then::Orphans => {
-            let open = |root: &Path| {
-                let names = ["file5000", "comb", "far"].map(|name| root.join(name));
-                let files = names.each_ref().map(|name| File::open(name).expect("a file"));
-                for name in names {
-                    fs::remove_file(name).expect("removing");
-                }
-                // They stay open until the filesystem is shut down.
-                files.into()
-            };
-            return cut(lab, &image, "data=ordered", open);
-        }
-        Then::FastCommits => return fast_commits(lab, &image),
+        Then::Nothing | Then::Cut(_) | Then::Orphans | Then::FastCommits => {}
     }
-    image
 }
 
 /// Lets the kernel work, and shuts the filesystem down.

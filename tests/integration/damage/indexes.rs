@@ -1,15 +1,23 @@
 //! Damages of the indexes of large directories.
 
-use ext4_canon::ondisk::inode::InodeFlags;
-use ext4_canon::ondisk::superblock::OFFSET;
-use ext4_canon::ondisk::{htree, le16, le32};
+use std::mem::offset_of;
 
-use super::anatomy::{Anatomy, Canvas, Kind, Part};
+use ext4_canon::ondisk::dir_entry::DirEntry;
+use ext4_canon::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo};
+use ext4_canon::ondisk::inode::{Inode, InodeFlags};
+use ext4_canon::ondisk::superblock::{OFFSET, Superblock};
+use ext4_canon::ondisk::{le16, le32, view};
+
+use super::anatomy::{Anatomy, Canvas, Kind, Part, ROOT_INFO};
 use super::dice::Dice;
 use super::mutate::{Damage, change, entries};
 
 /// How many damages of indexes there are.
 pub const INDEXES: usize = 20;
+
+/// Where a node's limit and its count lie, from where its entries begin.
+const LIMIT: usize = offset_of!(DxCountLimit, limit);
+const COUNT: usize = offset_of!(DxCountLimit, count);
 
 /// A root or an interior node.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +37,7 @@ impl Node {
     }
 
     fn block(&self, index: usize) -> usize {
-        self.entry(index) + 4
+        self.entry(index) + offset_of!(DxEntry, block)
     }
 }
 
@@ -39,12 +47,18 @@ fn nodes(anatomy: &Anatomy, canvas: &Canvas) -> Vec<Node> {
         let Kind::Directory(owner, _, is_root) = part.kind else { return None };
         let block = canvas.get(part.start, part.length);
         let looks_right = if is_root {
-            block.get(0x1D) == Some(&8)
+            block
+                .get(ROOT_INFO..)
+                .and_then(view::<DxRootInfo>)
+                .is_some_and(|info| usize::from(info.info_length) == size_of_val(info))
         } else {
-            le32(block, 0) == Some(0) && le16(block, 4).map(usize::from) == Some(part.length)
+            let unused =
+                |entry: &DirEntry| entry.inode.get() == 0 && usize::from(entry.rec_len.get()) == part.length;
+            view::<DirEntry>(block).is_some_and(unused)
         };
         let head = if is_root { htree::ROOT_HEAD } else { htree::NODE_HEAD };
-        let (limit, count) = (le16(block, head)?, le16(block, head + 2)?);
+        let counts = block.get(head..).and_then(view::<DxCountLimit>)?;
+        let (limit, count) = (counts.limit.get(), counts.count.get());
         // A root may also be an entry of eight bytes more.
         let most = (part.length - head) / htree::ENTRY_SIZE;
         let sensible = (1..=limit).contains(&count) && usize::from(limit) <= most;
@@ -68,7 +82,7 @@ pub fn in_index(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mu
         0..8 => in_entries(number, &node, &all, anatomy, canvas, dice)?,
         8..12 => in_counts(number - 8, &node, anatomy, canvas),
         12..17 => in_root(number - 12, &node, anatomy, canvas, dice),
-        _ => around(number - 17, &node, anatomy, canvas, dice)?,
+        _ => around_an_index(number - 17, &node, anatomy, canvas, dice)?,
     };
     Some(Damage::of(format!("index of directory {}, {:?}: {words}", node.owner, node.part.kind)))
 }
@@ -106,10 +120,11 @@ fn in_entries(
         }
         4 if last >= 1 => {
             let at = node.entry(1 + dice.roll(last));
-            let behind = canvas.get(at + 8, node.entry(node.count) - at - 8).to_vec();
+            let next = at + htree::ENTRY_SIZE;
+            let behind = canvas.get(next, node.entry(node.count) - next).to_vec();
             canvas.set(at, &behind);
             let count = u16::try_from(last).ok()?;
-            change(anatomy, canvas, part, node.head + 2, &count.to_le_bytes());
+            change(anatomy, canvas, part, node.head + COUNT, &count.to_le_bytes());
             Some("an entry is missing, so that nothing leads to a block")
         }
         5 if last >= 1 => {
@@ -135,13 +150,13 @@ fn in_entries(
 }
 
 fn in_counts(number: usize, node: &Node, anatomy: &Anatomy, canvas: &mut Canvas) -> &'static str {
-    let limit = le16(&canvas.bytes, node.head).unwrap_or(0);
-    let count = le16(&canvas.bytes, node.head + 2).unwrap_or(0);
+    let limit = le16(&canvas.bytes, node.head + LIMIT).unwrap_or(0);
+    let count = le16(&canvas.bytes, node.head + COUNT).unwrap_or(0);
     let (offset, value, words) = match number {
-        0 => (0, limit - 1, "the limit is one too low"),
-        1 => (0, limit + 1, "the limit is one too high"),
-        2 => (2, count + 1, "an entry too many counts"),
-        _ => (2, limit + 1, "more entries count than fit"),
+        0 => (LIMIT, limit - 1, "the limit is one too low"),
+        1 => (LIMIT, limit + 1, "the limit is one too high"),
+        2 => (COUNT, count + 1, "an entry too many counts"),
+        _ => (COUNT, limit + 1, "more entries count than fit"),
     };
     change(anatomy, canvas, &node.part, node.head + offset, &value.to_le_bytes());
     words
@@ -154,19 +169,22 @@ fn in_root(
     canvas: &mut Canvas,
     dice: &mut Dice,
 ) -> &'static str {
-    let byte = |at: usize, canvas: &Canvas| canvas.get(node.part.start + at, 1).first().copied().unwrap_or(0);
+    let info = node.part.start + ROOT_INFO;
+    let byte = |at: usize, canvas: &Canvas| canvas.get(info + at, 1).first().copied().unwrap_or(0);
+    const VERSION: usize = offset_of!(DxRootInfo, hash_version);
+    const LEVELS: usize = offset_of!(DxRootInfo, indirect_levels);
     let (at, value, words) = match number {
-        0 => (0x1C, (byte(0x1C, canvas) + 1 + dice.roll(6) as u8) % 7, "another version of the hash"),
-        1 => (0x1E, byte(0x1E, canvas) ^ 1, "a level more or less"),
-        2 => (0x1E, [2, 3, 0xFF][dice.roll(3)], "too many levels"),
-        3 => (0x1F, 1 << dice.roll(8), "a flag that is not in use"),
-        _ => (0x18, 1 << dice.roll(8), "a word that is not zero"),
+        0 => (VERSION, (byte(VERSION, canvas) + 1 + dice.roll(6) as u8) % 7, "another version of the hash"),
+        1 => (LEVELS, byte(LEVELS, canvas) ^ 1, "a level more or less"),
+        2 => (LEVELS, [2, 3, 0xFF][dice.roll(3)], "too many levels"),
+        3 => (offset_of!(DxRootInfo, unused_flags), 1 << dice.roll(8), "a flag that is not in use"),
+        _ => (offset_of!(DxRootInfo, reserved_zero), 1 << dice.roll(8), "a word that is not zero"),
     };
-    change(anatomy, canvas, &node.part, node.part.start + at, &[value]);
+    change(anatomy, canvas, &node.part, info + at, &[value]);
     words
 }
 
-fn around(
+fn around_an_index(
     number: usize,
     node: &Node,
     anatomy: &Anatomy,
@@ -177,13 +195,14 @@ fn around(
         0 => {
             let superblock = *anatomy.of_class(Kind::Superblock.class()).first()?;
             let seed = dice.number().to_le_bytes();
-            change(anatomy, canvas, &superblock, OFFSET + 0xEC, &seed);
+            change(anatomy, canvas, &superblock, OFFSET + offset_of!(Superblock, s_hash_seed), &seed);
             Some("another seed of the hash, in the superblock")
         }
         1 => {
             let part = anatomy.inode(node.owner)?;
-            let flags = le32(&canvas.bytes, part.start + 0x20)? ^ InodeFlags::INDEX.bits();
-            change(anatomy, canvas, &part, part.start + 0x20, &flags.to_le_bytes());
+            let at = part.start + offset_of!(Inode, i_flags);
+            let flags = le32(&canvas.bytes, at)? ^ InodeFlags::INDEX.bits();
+            change(anatomy, canvas, &part, at, &flags.to_le_bytes());
             Some("the inode has no flag of an index")
         }
         _ => {
@@ -194,7 +213,7 @@ fn around(
             let leaves: Vec<Part> = anatomy.parts.iter().filter(is_leaf).copied().collect();
             let leaf = *dice.pick(&leaves)?;
             let names = entries(canvas.get(leaf.start, leaf.length));
-            let at = leaf.start + dice.pick(&names)?.0 + 8;
+            let at = leaf.start + dice.pick(&names)?.0 + size_of::<DirEntry>();
             change(anatomy, canvas, &leaf, at, &[b'A' + dice.roll(26) as u8]);
             Some("a name does not belong into its leaf")
         }

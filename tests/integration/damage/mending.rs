@@ -1,11 +1,18 @@
 //! Makes the checksums of damaged parts right again, so that the checks behind them are reached.
 
+use std::mem::offset_of;
+
 use ext4_canon::ondisk::checksum::{Checksums, crc32c};
-use ext4_canon::ondisk::fast_commit::{Records, TAG_TAIL};
-use ext4_canon::ondisk::inode;
-use ext4_canon::ondisk::jbd2::{self, LogFormat};
+use ext4_canon::ondisk::dir_entry::{self, DirEntryTail};
+use ext4_canon::ondisk::extent::{self, ExtentHeader};
+use ext4_canon::ondisk::fast_commit::{FastCommitTag, FastCommitTail, Records, TAG_TAIL};
+use ext4_canon::ondisk::group_descriptor::GroupDescriptor;
+use ext4_canon::ondisk::htree::{self, DxCountLimit, DxTail};
+use ext4_canon::ondisk::inode::{self, Inode};
+use ext4_canon::ondisk::jbd2::{self, CommitHeader, JournalSuperblock, LogFormat};
 use ext4_canon::ondisk::superblock::Superblock;
-use ext4_canon::ondisk::{dir_entry, htree, le16, le32, mmp, view};
+use ext4_canon::ondisk::xattr::XattrHeader;
+use ext4_canon::ondisk::{le16, le32, mmp, view};
 use ext4_canon::units::{BlockNr, GroupNr, InodeNr};
 
 use super::anatomy::{Anatomy, Canvas, Kind, Part};
@@ -34,9 +41,10 @@ impl Anatomy {
         let block = canvas.get(start, self.block_size).to_vec();
         let Some(header) = view::<jbd2::JournalHeader>(&block) else { return };
         if header.h_blocktype.get() == jbd2::COMMIT_BLOCK {
-            let parts = [&block[..16], &[0; 4], &block[20..]];
+            const SUM: usize = offset_of!(CommitHeader, h_chksum);
+            let parts = [&block[..SUM], &[0; 4], &block[SUM + 4..]];
             let sum = parts.iter().fold(format.seed, |sum, part| crc32c(sum, part));
-            canvas.set(start + 16, &sum.to_be_bytes());
+            canvas.set(start + SUM, &sum.to_be_bytes());
         } else {
             let live = block.len() - 4;
             let sum = crc32c(crc32c(format.seed, &block[..live]), &[0; 4]);
@@ -47,83 +55,103 @@ impl Anatomy {
     fn refresh_alone(&self, canvas: &mut Canvas, part: &Part) {
         let (start, checksums) = (part.start, &self.checksums);
         let bytes = canvas.get(start, part.length).to_vec();
-        let mut put = |at: usize, sum: Option<u32>| {
-            if let Some(sum) = sum {
-                canvas.set(start + at, &sum.to_le_bytes());
-            }
-        };
-        match part.kind {
+        let block = BlockNr((start / self.block_size) as u64);
+        let sum = match part.kind {
             Kind::Superblock => {
                 // What the seed is may be what was changed.
                 let Some(sb) = view::<Superblock>(&bytes) else { return };
-                put(0x3FC, Checksums::of(sb).superblock(bytes.first_chunk().expect("1024 bytes")));
+                let sum = Checksums::of(sb).superblock(bytes.first_chunk().expect("1024 bytes"));
+                (offset_of!(Superblock, s_checksum), sum)
             }
             Kind::Descriptor(group) => {
                 if let Some(sum) = checksums.group_descriptor(GroupNr(group), &bytes) {
-                    canvas.set(start + 30, &sum.to_le_bytes());
+                    canvas.set(start + offset_of!(GroupDescriptor, bg_checksum), &sum.to_le_bytes());
                 }
+                return;
             }
-            Kind::Inode(number) => {
-                let generation = le32(&bytes, 0x64).unwrap_or(0);
-                let high = bytes.len() > inode::BASE_SIZE
-                    && le16(&bytes, inode::BASE_SIZE).unwrap_or(0) >= inode::EXTRA_WITH_CHECKSUM;
-                if let Some(sum) = checksums.inode(InodeNr(number), generation, &bytes, high) {
-                    let [a, b, c, d] = sum.to_le_bytes();
-                    canvas.set(start + inode::CHECKSUM_LO, &[a, b]);
-                    if high {
-                        canvas.set(start + inode::CHECKSUM_HI, &[c, d]);
-                    }
-                }
-            }
+            Kind::Inode(number) => return self.refresh_inode(canvas, start, number, &bytes),
             Kind::Extents(number, generation) => {
-                let max = le16(&bytes, 4).unwrap_or(0);
+                let max = le16(&bytes, offset_of!(ExtentHeader, eh_max)).unwrap_or(0);
                 let sum = checksums.extent_block(InodeNr(number), generation, &bytes, max);
-                put(12 * (usize::from(max) + 1), sum);
+                (extent::ENTRY_SIZE * (usize::from(max) + 1), sum)
             }
             Kind::Directory(number, generation, first) => {
-                let end = bytes.len() - dir_entry::TAIL_SIZE;
-                if le32(&bytes, end) == Some(0) && bytes[end + 7] == dir_entry::TAIL_TYPE {
-                    put(bytes.len() - 4, checksums.directory_block(InodeNr(number), generation, &bytes));
-                } else {
-                    let head = if first { htree::ROOT_HEAD } else { htree::NODE_HEAD };
-                    let limit = usize::from(le16(&bytes, head).unwrap_or(0));
-                    let count = usize::from(le16(&bytes, head + 2).unwrap_or(0));
-                    let (end, tail) = (head + count * 8, head + limit * 8);
-                    put(tail + 4, checksums.htree_node(InodeNr(number), generation, &bytes, end, tail));
-                }
+                self.directory_checksum(InodeNr(number), generation, first, &bytes)
             }
-            Kind::Xattrs => {
-                let block = BlockNr((start / self.block_size) as u64);
-                put(0x10, checksums.xattr_block(block, &bytes));
-            }
+            Kind::Xattrs => (offset_of!(XattrHeader, h_checksum), checksums.xattr_block(block, &bytes)),
             Kind::Orphans(number, generation) => {
-                let block = BlockNr((start / self.block_size) as u64);
-                put(bytes.len() - 4, checksums.orphan_block(InodeNr(number), generation, block, &bytes));
+                let sum = checksums.orphan_block(InodeNr(number), generation, block, &bytes);
+                (bytes.len() - size_of::<u32>(), sum)
             }
-            Kind::Mmp => put(mmp::CHECKSUM_OFFSET, checksums.mmp(&bytes)),
-            Kind::JournalSuperblock => {
-                if self.log.is_some_and(|log| log.has_checksums()) {
-                    let mut summed = bytes;
-                    summed[0xFC..0x100].fill(0);
-                    canvas.set(start + 0xFC, &crc32c(!0, &summed).to_be_bytes());
-                }
+            Kind::Mmp => (mmp::CHECKSUM_OFFSET, checksums.mmp(&bytes)),
+            Kind::JournalSuperblock => return self.refresh_journal_superblock(canvas, start, bytes),
+            Kind::JournalBlock => return self.refresh_log(canvas, start),
+            Kind::FastCommits => return self.refresh_fast_commits(canvas, start, &bytes),
+            Kind::Indirect | Kind::Quota | Kind::Bitmap => return,
+        };
+        if let (at, Some(sum)) = sum {
+            canvas.set(start + at, &sum.to_le_bytes());
+        }
+    }
+
+    fn refresh_inode(&self, canvas: &mut Canvas, start: usize, number: u32, bytes: &[u8]) {
+        let generation = le32(bytes, offset_of!(Inode, i_generation)).unwrap_or(0);
+        let high = bytes.len() > inode::BASE_SIZE
+            && le16(bytes, inode::BASE_SIZE).unwrap_or(0) >= inode::EXTRA_WITH_CHECKSUM;
+        if let Some(sum) = self.checksums.inode(InodeNr(number), generation, bytes, high) {
+            let [a, b, c, d] = sum.to_le_bytes();
+            canvas.set(start + inode::CHECKSUM_LO, &[a, b]);
+            if high {
+                canvas.set(start + inode::CHECKSUM_HI, &[c, d]);
             }
-            Kind::JournalBlock => self.refresh_log(canvas, start),
-            Kind::FastCommits => {
-                let mut sum = 0;
-                let mut at = start;
-                for record in Records::new(&bytes, self.inode_size) {
-                    let Some(record) = record else { break };
-                    if record.tag == TAG_TAIL {
-                        let sum = crc32c(std::mem::take(&mut sum), &record.bytes[..8]);
-                        canvas.set(at + 8, &sum.to_le_bytes());
-                    } else {
-                        sum = crc32c(sum, record.bytes);
-                    }
-                    at += record.bytes.len();
-                }
+        }
+    }
+
+    /// Where the checksum of a directory's block lies, and what it should be.
+    fn directory_checksum(
+        &self,
+        number: InodeNr,
+        generation: u32,
+        first: bool,
+        bytes: &[u8],
+    ) -> (usize, Option<u32>) {
+        let end = bytes.len() - dir_entry::TAIL_SIZE;
+        let is_tail = |tail: &DirEntryTail| {
+            tail.det_reserved_zero1.get() == 0 && tail.det_reserved_ft == dir_entry::TAIL_TYPE
+        };
+        if view::<DirEntryTail>(&bytes[end..]).is_some_and(is_tail) {
+            let sum = self.checksums.directory_block(number, generation, bytes);
+            return (end + offset_of!(DirEntryTail, det_checksum), sum);
+        }
+        let head = if first { htree::ROOT_HEAD } else { htree::NODE_HEAD };
+        let counts = bytes.get(head..).and_then(view::<DxCountLimit>);
+        let [limit, count] =
+            counts.map_or([0; 2], |counts| [counts.limit, counts.count].map(|number| number.get().into()));
+        let (end, tail) = (head + count * htree::ENTRY_SIZE, head + limit * htree::ENTRY_SIZE);
+        let sum = self.checksums.htree_node(number, generation, bytes, end, tail);
+        (tail + offset_of!(DxTail, dt_checksum), sum)
+    }
+
+    fn refresh_journal_superblock(&self, canvas: &mut Canvas, start: usize, mut bytes: Vec<u8>) {
+        const SUM: usize = offset_of!(JournalSuperblock, s_checksum);
+        if self.log.is_some_and(|log| log.has_checksums()) {
+            bytes[SUM..SUM + 4].fill(0);
+            canvas.set(start + SUM, &crc32c(!0, &bytes).to_be_bytes());
+        }
+    }
+
+    fn refresh_fast_commits(&self, canvas: &mut Canvas, start: usize, bytes: &[u8]) {
+        const SUM: usize = size_of::<FastCommitTag>() + offset_of!(FastCommitTail, fc_crc);
+        let (mut sum, mut at) = (0, start);
+        for record in Records::new(bytes, self.inode_size) {
+            let Some(record) = record else { break };
+            if record.tag == TAG_TAIL {
+                let sum = crc32c(std::mem::take(&mut sum), &record.bytes[..SUM]);
+                canvas.set(at + SUM, &sum.to_le_bytes());
+            } else {
+                sum = crc32c(sum, record.bytes);
             }
-            Kind::Indirect | Kind::Quota | Kind::Bitmap => {}
+            at += record.bytes.len();
         }
     }
 }

@@ -1,9 +1,14 @@
 //! Damages: planned ones, each of a kind that real damage or an attacker has, and random ones.
 
+use std::mem::offset_of;
 use std::ops::Range;
 
-use ext4_canon::ondisk::inode::{I_BLOCK, S_IFDIR, S_IFREG};
-use ext4_canon::ondisk::{extent, le16, le32};
+use ext4_canon::ondisk::dir_entry::{self, DirEntry};
+use ext4_canon::ondisk::extent::{self, Extent, ExtentHeader, ExtentIndex};
+use ext4_canon::ondisk::group_descriptor::GroupDescriptor;
+use ext4_canon::ondisk::inode::{I_BLOCK, I_BLOCK_SIZE, Inode, S_IFDIR, S_IFREG};
+use ext4_canon::ondisk::superblock::Superblock;
+use ext4_canon::ondisk::{le16, le32, view};
 
 use super::anatomy::{Anatomy, Canvas, Kind, Live, Part};
 use super::dice::Dice;
@@ -65,7 +70,7 @@ fn some_value(anatomy: &Anatomy, canvas: &Canvas, dice: &mut Dice, old: u64) -> 
 /// A damage of a random kind at a random place.
 pub fn random(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
     match dice.roll(20) {
-        0 => flip(anatomy, canvas, dice),
+        0 => flip_bit(anatomy, canvas, dice),
         1 => swap(anatomy, canvas, dice),
         2 => {
             let length = dice.roll(canvas.bytes.len());
@@ -86,7 +91,7 @@ fn some_part(anatomy: &Anatomy, dice: &mut Dice) -> Option<Part> {
 }
 
 /// A bit of metadata, with the checksum left as it is.
-fn flip(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
+fn flip_bit(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
     let Some(part) = some_part(anatomy, dice) else { return Damage::default() };
     let at = part.start + dice.roll(part.length);
     let byte = canvas.get(at, 1).first().copied().unwrap_or(0) ^ 1 << dice.roll(8);
@@ -164,14 +169,25 @@ pub fn planned(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut
 pub(super) fn entries(block: &[u8]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut at = 0;
-    while let Some(length) = le16(block, at + 4).map(usize::from).filter(|length| *length >= 8) {
-        if le32(block, at).is_some_and(|inode| inode != 0) {
+    while let Some(entry) = block.get(at..).and_then(view::<DirEntry>) {
+        let length = usize::from(entry.rec_len.get());
+        if length < size_of::<DirEntry>() {
+            break;
+        }
+        if entry.inode.get() != 0 {
             found.push((at, length));
         }
         at += length;
     }
     found
 }
+
+/// Where the fields of an entry lie; its name comes after them.
+const INODE: usize = offset_of!(DirEntry, inode);
+const REC_LEN: usize = offset_of!(DirEntry, rec_len);
+const NAME_LEN: usize = offset_of!(DirEntry, name_len);
+const FILE_TYPE: usize = offset_of!(DirEntry, file_type);
+const NAME: usize = size_of::<DirEntry>();
 
 fn in_directory(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
     let wanted = |part: &&Part| matches!(part.kind, Kind::Directory(_, _, first) if first || number >= 3);
@@ -180,32 +196,33 @@ fn in_directory(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mu
     let Kind::Directory(owner, ..) = part.kind else { return None };
     let block = canvas.get(part.start, part.length).to_vec();
     let all = entries(&block);
-    let names: Vec<_> = all.iter().filter(|(at, _)| block.get(at + 8) != Some(&b'.')).copied().collect();
+    let names: Vec<_> = all.iter().filter(|(at, _)| block.get(at + NAME) != Some(&b'.')).copied().collect();
     let (entry, length) = if number < 3 { *all.get(1)? } else { *dice.pick(&names)? };
     let at = part.start + entry;
     let directories: Vec<Live> =
         anatomy.inodes.iter().filter(|inode| inode.format == S_IFDIR).copied().collect();
     let directory = dice.pick(&directories)?.number.to_le_bytes();
     let (words, offset, bytes): (_, usize, Vec<u8>) = match number {
-        0 => ("'.' is another directory", 0, directory.to_vec()),
-        1 => ("'..' is another directory", 0, directory.to_vec()),
-        2 => ("'..' has another name", 8, vec![b'x']),
-        3 => ("an entry leads to a directory: a cycle, or a second name", 0, directory.to_vec()),
-        4 => ("an entry leads to its own directory", 0, owner.to_le_bytes().to_vec()),
-        5 => ("a name has a '/'", 8, vec![b'/']),
-        6 => ("a name has a NUL byte", 8, vec![0]),
-        7 => ("a name is '.'", 6, vec![1, block[entry + 7], b'.']),
+        0 => ("'.' is another directory", INODE, directory.to_vec()),
+        1 => ("'..' is another directory", INODE, directory.to_vec()),
+        2 => ("'..' has another name", NAME, vec![b'x']),
+        3 => ("an entry leads to a directory: a cycle, or a second name", INODE, directory.to_vec()),
+        4 => ("an entry leads to its own directory", INODE, owner.to_le_bytes().to_vec()),
+        5 => ("a name has a '/'", NAME, vec![b'/']),
+        6 => ("a name has a NUL byte", NAME, vec![0]),
+        7 => ("a name is '.'", NAME_LEN, vec![1, block[entry + FILE_TYPE], b'.']),
         8 => {
-            ("an entry crosses the end of its block", 4, (part.length as u32 - 4).to_le_bytes()[..2].to_vec())
+            let too_long = (part.length as u32 - 4).to_le_bytes();
+            ("an entry crosses the end of its block", REC_LEN, too_long[..2].to_vec())
         }
-        9 => ("an entry has no length", 4, vec![0, 0]),
-        10 => ("an entry is shorter than its name", 4, vec![8, 0]),
-        _ => ("a name is longer than its entry", 6, vec![u8::try_from(length).unwrap_or(0xFF)]),
+        9 => ("an entry has no length", REC_LEN, vec![0, 0]),
+        10 => ("an entry is shorter than its name", REC_LEN, vec![8, 0]),
+        _ => ("a name is longer than its entry", NAME_LEN, vec![u8::try_from(length).unwrap_or(0xFF)]),
     };
     let at = if number == 0 { part.start } else { at };
     change(anatomy, canvas, &part, at + offset, &bytes);
     if number == 3 && dice.roll(2) == 0 {
-        canvas.set(at + 7, &[2]);
+        canvas.set(at + FILE_TYPE, &[dir_entry::file_type(S_IFDIR)]);
         anatomy.refresh(canvas, &part);
     }
     Some(Damage::of(format!("directory {owner}, entry at {entry:#x}: {words}")))
@@ -228,12 +245,14 @@ fn pointers(anatomy: &Anatomy, canvas: &Canvas) -> Vec<(Part, usize, bool)> {
             .map(|part| (*part, part.start)),
     );
     for (part, node) in nodes {
-        if le16(&canvas.bytes, node) == Some(extent::MAGIC) {
-            let entries = usize::from(le16(&canvas.bytes, node + 2).unwrap_or(0)).min(100);
-            let leaf = le16(&canvas.bytes, node + 6) == Some(0);
-            found.extend(
-                (1..=entries).map(|index| (part, node + index * 12 + if leaf { 8 } else { 4 }, leaf)),
-            );
+        let header = canvas.bytes.get(node..).and_then(view::<ExtentHeader>);
+        if let Some(header) = header.filter(|header| header.eh_magic.get() == extent::MAGIC) {
+            let entries = usize::from(header.eh_entries.get()).min(100);
+            let leaf = header.eh_depth.get() == 0;
+            let pointer =
+                if leaf { offset_of!(Extent, ee_start_lo) } else { offset_of!(ExtentIndex, ei_leaf_lo) };
+            let places = (1..=entries).map(|index| node + index * extent::ENTRY_SIZE + pointer);
+            found.extend(places.map(|at| (part, at, leaf)));
         } else {
             let count = if part.kind == Kind::Indirect { 64 } else { 15 };
             let places = (0..count).map(|index| node + index * 4);
@@ -273,31 +292,34 @@ fn in_map(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice
 fn in_inode(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
     let inode = *dice.pick(&anatomy.inodes)?;
     let part = anatomy.inode(inode.number)?;
+    const LINKS: usize = offset_of!(Inode, i_links_count);
+    const SIZE: usize = offset_of!(Inode, i_size_lo);
+    const SIZE_HIGH: usize = offset_of!(Inode, i_size_high);
     let mut set = |offset: usize, bytes: &[u8]| change(anatomy, canvas, &part, inode.start + offset, bytes);
     let words = match number {
         0 => {
-            set(0x1A, &[0, 0]);
+            set(LINKS, &[0, 0]);
             "no links"
         }
         1 => {
-            set(0x1A, &[0xFF, 0xFF]);
+            set(LINKS, &[0xFF, 0xFF]);
             "65535 links"
         }
         2 => {
-            let links = le16(&canvas.bytes, inode.start + 0x1A)?.wrapping_add(1).to_le_bytes();
-            change(anatomy, canvas, &part, inode.start + 0x1A, &links);
+            let links = le16(&canvas.bytes, inode.start + LINKS)?.wrapping_add(1).to_le_bytes();
+            change(anatomy, canvas, &part, inode.start + LINKS, &links);
             "a link too many"
         }
         3 => {
-            set(0x6C, &[0xFF; 4]);
+            set(SIZE_HIGH, &[0xFF; 4]);
             "a size beyond all limits"
         }
         4 => {
-            set(0x6C, &[0, 1, 0, 0]);
+            set(SIZE_HIGH, &[0, 1, 0, 0]);
             "a size of a TiB and more"
         }
         5 => {
-            set(0x04, &[0xFF; 4]);
+            set(SIZE, &[0xFF; 4]);
             "a size of 4 GiB less one byte"
         }
         6 => {
@@ -307,7 +329,7 @@ fn in_inode(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Di
         }
         _ => {
             let other = *dice.pick(&anatomy.inodes)?;
-            let root = canvas.get(other.start + I_BLOCK, 60).to_vec();
+            let root = canvas.get(other.start + I_BLOCK, I_BLOCK_SIZE).to_vec();
             change(anatomy, canvas, &part, inode.start + I_BLOCK, &root);
             "the map of another"
         }
@@ -316,61 +338,93 @@ fn in_inode(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Di
 }
 
 fn elsewhere(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
-    let superblock = anatomy.of_class(Kind::Superblock.class()).first().copied()?;
-    let descriptors = anatomy.of_class(Kind::Descriptor(0).class());
-    let descriptor = *dice.pick(&descriptors)?;
+    // Picked in any case, so that the dice go on alike.
+    let descriptor = *dice.pick(&anatomy.of_class(Kind::Descriptor(0).class()))?;
     match number {
-        0 => {
-            let files: Vec<Live> = anatomy.inodes.iter().filter(|inode| inode.number > 11).copied().collect();
-            let (first, second) = (*dice.pick(&files)?, *dice.pick(&files)?);
-            canvas.set(first.start + 0x14, &second.number.to_le_bytes());
-            canvas.set(second.start + 0x14, &first.number.to_le_bytes());
-            for inode in [first, second] {
-                if dice.roll(2) == 0 {
-                    canvas.set(inode.start + 0x1A, &[0, 0]);
-                }
-                anatomy.refresh(canvas, &anatomy.inode(inode.number)?);
-            }
-            change(anatomy, canvas, &superblock, superblock.start + 0xE8, &first.number.to_le_bytes());
-            Some(Damage::of(format!(
-                "the list of orphans is a loop of {} and {}",
-                first.number, second.number
-            )))
-        }
-        1 => {
-            let field = [0, 4, 8][dice.roll(3)];
-            let other = *dice.pick(&descriptors)?;
-            let from = canvas.get(other.start + [0, 4, 8][dice.roll(3)], 4).to_vec();
-            change(anatomy, canvas, &descriptor, descriptor.start + field, &from);
-            Some(Damage::of(format!("{:?}: field {field} lies where another does", descriptor.kind)))
-        }
-        2 => {
-            let field = [0, 4, 8][dice.roll(3)];
-            let block = u32::try_from(some_block(anatomy, canvas, dice)).unwrap_or(u32::MAX);
-            change(anatomy, canvas, &descriptor, descriptor.start + field, &block.to_le_bytes());
-            Some(Damage::of(format!("{:?}: field {field} is block {block}", descriptor.kind)))
-        }
-        3 => {
-            let fields = [0x00, 0x04, 0x14, 0x18, 0x20, 0x28, 0x58, 0xCE, 0xFE];
-            let field = *dice.pick(&fields)?;
-            let factor = 2 + dice.roll(7) as u32;
-            let old = le32(&canvas.bytes, superblock.start + field)?;
-            let new = if dice.roll(2) == 0 { old.wrapping_mul(factor) } else { old / factor };
-            change(anatomy, canvas, &superblock, superblock.start + field, &new.to_le_bytes());
-            Some(Damage::of(format!("the superblock's word at {field:#x} is {new}")))
-        }
+        0 => loop_of_orphans(anatomy, canvas, dice),
+        1 | 2 => in_descriptor(number, &descriptor, anatomy, canvas, dice),
         4 => {
             let inodes: Vec<_> = anatomy.inodes.iter().filter(|inode| inode.number > 1).copied().collect();
             let inode = *dice.pick(&inodes)?;
             let block = u32::try_from(some_block(anatomy, canvas, dice)).unwrap_or(u32::MAX);
-            change(anatomy, canvas, &anatomy.inode(inode.number)?, inode.start + 0x68, &block.to_le_bytes());
+            let at = inode.start + offset_of!(Inode, i_file_acl_lo);
+            change(anatomy, canvas, &anatomy.inode(inode.number)?, at, &block.to_le_bytes());
             Some(Damage::of(format!("inode {} has its xattrs in block {block}", inode.number)))
         }
-        _ => {
-            let word = [0x5C, 0x60, 0x64][dice.roll(3)];
-            let bits = le32(&canvas.bytes, superblock.start + word)? ^ 1 << dice.roll(19);
-            change(anatomy, canvas, &superblock, superblock.start + word, &bits.to_le_bytes());
-            Some(Damage::of(format!("the superblock's features at {word:#x} are {bits:#x}")))
-        }
+        _ => in_superblock(number, anatomy, canvas, dice),
     }
+}
+
+fn loop_of_orphans(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
+    let superblock = anatomy.of_class(Kind::Superblock.class()).first().copied()?;
+    let files: Vec<Live> = anatomy.inodes.iter().filter(|inode| inode.number > 11).copied().collect();
+    let (first, second) = (*dice.pick(&files)?, *dice.pick(&files)?);
+    // The next orphan is in the time of deletion.
+    canvas.set(first.start + offset_of!(Inode, i_dtime), &second.number.to_le_bytes());
+    canvas.set(second.start + offset_of!(Inode, i_dtime), &first.number.to_le_bytes());
+    for inode in [first, second] {
+        if dice.roll(2) == 0 {
+            canvas.set(inode.start + offset_of!(Inode, i_links_count), &[0, 0]);
+        }
+        anatomy.refresh(canvas, &anatomy.inode(inode.number)?);
+    }
+    let at = superblock.start + offset_of!(Superblock, s_last_orphan);
+    change(anatomy, canvas, &superblock, at, &first.number.to_le_bytes());
+    Some(Damage::of(format!("the list of orphans is a loop of {} and {}", first.number, second.number)))
+}
+
+fn in_descriptor(
+    number: usize,
+    descriptor: &Part,
+    anatomy: &Anatomy,
+    canvas: &mut Canvas,
+    dice: &mut Dice,
+) -> Option<Damage> {
+    const PLACES: [usize; 3] = [
+        offset_of!(GroupDescriptor, bg_block_bitmap_lo),
+        offset_of!(GroupDescriptor, bg_inode_bitmap_lo),
+        offset_of!(GroupDescriptor, bg_inode_table_lo),
+    ];
+    let field = PLACES[dice.roll(3)];
+    if number == 1 {
+        let other = *dice.pick(&anatomy.of_class(descriptor.kind.class()))?;
+        let from = canvas.get(other.start + PLACES[dice.roll(3)], 4).to_vec();
+        change(anatomy, canvas, descriptor, descriptor.start + field, &from);
+        return Some(Damage::of(format!("{:?}: field {field} lies where another does", descriptor.kind)));
+    }
+    let block = u32::try_from(some_block(anatomy, canvas, dice)).unwrap_or(u32::MAX);
+    change(anatomy, canvas, descriptor, descriptor.start + field, &block.to_le_bytes());
+    Some(Damage::of(format!("{:?}: field {field} is block {block}", descriptor.kind)))
+}
+
+fn in_superblock(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
+    const SIZES: [usize; 9] = [
+        offset_of!(Superblock, s_inodes_count),
+        offset_of!(Superblock, s_blocks_count_lo),
+        offset_of!(Superblock, s_first_data_block),
+        offset_of!(Superblock, s_log_block_size),
+        offset_of!(Superblock, s_blocks_per_group),
+        offset_of!(Superblock, s_inodes_per_group),
+        offset_of!(Superblock, s_inode_size),
+        offset_of!(Superblock, s_reserved_gdt_blocks),
+        offset_of!(Superblock, s_desc_size),
+    ];
+    const FEATURES: [usize; 3] = [
+        offset_of!(Superblock, s_feature_compat),
+        offset_of!(Superblock, s_feature_incompat),
+        offset_of!(Superblock, s_feature_ro_compat),
+    ];
+    let superblock = anatomy.of_class(Kind::Superblock.class()).first().copied()?;
+    if number == 3 {
+        let field = *dice.pick(&SIZES)?;
+        let factor = 2 + dice.roll(7) as u32;
+        let old = le32(&canvas.bytes, superblock.start + field)?;
+        let new = if dice.roll(2) == 0 { old.wrapping_mul(factor) } else { old / factor };
+        change(anatomy, canvas, &superblock, superblock.start + field, &new.to_le_bytes());
+        return Some(Damage::of(format!("the superblock's word at {field:#x} is {new}")));
+    }
+    let word = FEATURES[dice.roll(3)];
+    let bits = le32(&canvas.bytes, superblock.start + word)? ^ 1 << dice.roll(19);
+    change(anatomy, canvas, &superblock, superblock.start + word, &bits.to_le_bytes());
+    Some(Damage::of(format!("the superblock's features at {word:#x} are {bits:#x}")))
 }

@@ -19,6 +19,15 @@ const SECTOR: usize = 512;
 const HEADER: usize = 92;
 const ENTRY: usize = 128;
 const ENTRIES: usize = 5;
+/// Where the fields lie in the header of a GPT, with the names of the UEFI specification.
+const HEADER_CRC32: usize = 16;
+const PARTITION_ENTRY_LBA: usize = 72;
+const NUMBER_OF_PARTITION_ENTRIES: usize = 80;
+const SIZE_OF_PARTITION_ENTRY: usize = 84;
+const PARTITION_ENTRY_ARRAY_CRC32: usize = 88;
+/// Where the entries of an MBR begin in its sector, and its last bytes.
+const PARTITION_RECORD: usize = 446;
+const MBR_SIGNATURE: [u8; 2] = [0x55, 0xAA];
 
 /// A disk to be damaged.
 #[derive(Debug)]
@@ -34,16 +43,16 @@ pub struct Table {
 impl Table {
     /// `None` for bytes that begin with no table.
     pub fn new(name: String, bytes: Vec<u8>) -> Option<Self> {
-        (bytes.get(510..SECTOR)? == [0x55, 0xAA]).then_some(())?;
-        let mut areas: Vec<_> = std::iter::once(446..SECTOR).collect();
+        bytes.get(..SECTOR)?.ends_with(&MBR_SIGNATURE).then_some(())?;
+        let mut areas: Vec<_> = std::iter::once(PARTITION_RECORD..SECTOR).collect();
         let mut headers = Vec::new();
         for start in (SECTOR..bytes.len()).step_by(SECTOR) {
             let sector = &bytes[start..bytes.len().min(start + SECTOR)];
             if sector.starts_with(b"EFI PART") {
                 headers.push(start);
                 areas.push(start..start + HEADER);
-            } else if sector.ends_with(&[0x55, 0xAA]) {
-                areas.push(start + 446..start + SECTOR);
+            } else if sector.ends_with(&MBR_SIGNATURE) {
+                areas.push(start + PARTITION_RECORD..start + SECTOR);
             }
         }
         let mut table = Self { name, bytes, areas, headers };
@@ -62,8 +71,9 @@ impl Table {
     /// The entries that a header tells of.
     fn entries(&self, bytes: &[u8], header: usize) -> Option<Range<usize>> {
         let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(header + at..)?.first_chunk()?) as usize);
-        let start = word(72)?.checked_mul(self.sector())?;
-        let end = start.checked_add(word(80)?.checked_mul(word(84)?)?)?;
+        let start = word(PARTITION_ENTRY_LBA)?.checked_mul(self.sector())?;
+        let size = word(NUMBER_OF_PARTITION_ENTRIES)?.checked_mul(word(SIZE_OF_PARTITION_ENTRY)?)?;
+        let end = start.checked_add(size)?;
         (end <= bytes.len()).then_some(start..end)
     }
 
@@ -73,11 +83,11 @@ impl Table {
         for header in &self.headers {
             if let Some(entries) = self.entries(bytes, *header) {
                 let sum = crc.checksum(&bytes[entries]);
-                bytes[header + 88..header + 92].copy_from_slice(&sum.to_le_bytes());
+                bytes[header + PARTITION_ENTRY_ARRAY_CRC32..][..4].copy_from_slice(&sum.to_le_bytes());
             }
-            bytes[header + 16..header + 20].fill(0);
+            bytes[header + HEADER_CRC32..][..4].fill(0);
             let sum = crc.checksum(&bytes[*header..header + HEADER]);
-            bytes[header + 16..header + 20].copy_from_slice(&sum.to_le_bytes());
+            bytes[header + HEADER_CRC32..][..4].copy_from_slice(&sum.to_le_bytes());
         }
     }
 
@@ -124,7 +134,7 @@ pub fn run(tables: &[Table], program: &[u8]) -> Result<bool, String> {
     })
 }
 
-fn refused(error: &Error) -> Result<bool, String> {
+fn refusal_helps(error: &Error) -> Result<bool, String> {
     match flaw(error) {
         None => Ok(false),
         Some(flaw) => Err(format!("{flaw}: {error} ({error:?})")),
@@ -137,11 +147,11 @@ fn holds(bytes: &[u8], around: Around) -> Result<bool, String> {
     let (input, options) = (Input::new(bytes), Options::default());
     let disk = match Disk::of(&input, &Selection::default()) {
         Ok(disk) => disk,
-        Err(error) => return refused(&error),
+        Err(error) => return refusal_helps(&error),
     };
     let sink = Memory::default();
     if let Err(error) = disk.canonicalize(&options, around, &sink, &Silent) {
-        return refused(&error);
+        return refusal_helps(&error);
     }
     let written = sink.into_output(bytes.len())?.bytes();
     let output = Input::new(&written);

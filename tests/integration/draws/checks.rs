@@ -1,19 +1,16 @@
 //! What holds for every image: demanded of one that was drawn.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::choices::Choices;
 use super::{Draw, Log};
 use crate::support::canon::{rewritten, sound, tree_digest, unchanged};
 use crate::support::dice::Dice;
-use crate::support::disk::disk;
+use crate::support::disk::{SECTOR, cut_out, disk};
 use crate::support::image::{peek, sizes};
 use crate::support::kernel::Mounted;
 use crate::support::listing::{Listing, listing, same_tree};
-use crate::support::tools::Ran;
+use crate::support::ran::Ran;
 use crate::support::{judge, same_bytes};
 
 /// The images of a draw.
@@ -36,7 +33,7 @@ fn done(log: &Log, image: &Path, options: &[&str]) -> PathBuf {
 
 /// Whether an error says that there is too little room, and nothing else.
 fn is_too_small(ran: &Ran) -> bool {
-    let words = ["too few", "no room for bitmaps and inode table"];
+    let words = ["too few", "but not into", "no room for bitmaps and inode table"];
     // A size that no filesystem has is a matter of usage.
     ran.code == Some(3) && words.iter().any(|words| ran.stderr.contains(words))
         || ran.code == Some(2) && ran.stderr.contains("--size")
@@ -63,7 +60,7 @@ pub fn demand(draw: &Draw, images: &Images, log: &Log) -> Vec<&'static str> {
     }
     meets(log, images, output.as_deref(), &words);
     let least = smallest(draw, images, output.as_deref(), log);
-    special.extend(sized(draw, images, &least, log));
+    special.extend(at_another_size(draw, images, &least, log));
     if let Some(output) = &output {
         special.extend(on_a_disk(draw, images, output, log));
     }
@@ -156,7 +153,7 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, log: &Log) -> P
 }
 
 /// Another size, in bytes or as a difference.
-fn sized(draw: &Draw, images: &Images, least: &Path, log: &Log) -> Option<&'static str> {
+fn at_another_size(draw: &Draw, images: &Images, least: &Path, log: &Log) -> Option<&'static str> {
     let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
     let least = sizes(least).0;
     let (size, is_more) = draw.size(least, sizes(&images.first).0);
@@ -192,16 +189,10 @@ fn on_a_disk(draw: &Draw, images: &Images, output: &Path, log: &Log) -> Option<&
     let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
     let whole = done(log, &disk_image, &words);
     let part = disk_image.with_extension("part");
-    cut(&whole, 2 << 20, length, &part);
+    cut_out(&whole, 2 << 20, length, &part);
     same_bytes(output, &part);
-    for at in [0, 512, 1024, (2 << 20) - 512] {
+    for at in [0, SECTOR, 2 * SECTOR, (2 << 20) - SECTOR] {
         assert_eq!(peek::<512>(&disk_image, at), peek(&whole, at), "bytes around the partition");
     }
     Some("on a disk")
-}
-
-fn cut(disk: &Path, from: u64, length: u64, to: &Path) {
-    let mut bytes = vec![0; usize::try_from(length).expect("a length")];
-    let read = File::open(disk).and_then(|file| file.read_exact_at(&mut bytes, from));
-    read.and_then(|()| fs::write(to, bytes)).unwrap_or_else(|e: io::Error| panic!("{}: {e}", to.display()));
 }

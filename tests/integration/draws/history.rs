@@ -11,7 +11,8 @@ use super::tree::Tree;
 use crate::support::dice::Dice;
 use crate::support::image::{debugfs, root_as_in};
 use crate::support::kernel::Mounted;
-use crate::support::tools::{Ran, try_run};
+use crate::support::ran::Ran;
+use crate::support::tools::try_run;
 use crate::support::{Lab, fill, run, tool, tree};
 
 /// Options of mke2fs that leave no trace: some after -E, and others.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{CHANGES, compare, pair};
+use super::{CHANGES, page_of, pair};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, gate, run, tool};
 
@@ -46,7 +46,7 @@ fn a_browser_shows_the_page_with_scripts_and_without() {
     let lab = Lab::new();
     let [one, other] = pair(&lab, CHANGES);
     let file = lab.path("page.html");
-    assert_eq!(compare(&one, &other, &file, &[]).code, Some(1));
+    page_of(&one, &other, &file, &[]).with_code(1);
     let page = fs::read_to_string(&file).expect("a page");
     for (scripts, dark) in [(true, false), (true, true), (false, false), (false, true)] {
         let seen = probe(&lab, &page, scripts, dark);
@@ -86,7 +86,7 @@ fn maps_draw_what_dumpe2fs_counts() {
     let lab = Lab::new();
     let images = pair(&lab, "mkdir clutter\n");
     let file = lab.path("page.html");
-    compare(&images[0], &images[1], &file, &[]);
+    page_of(&images[0], &images[1], &file, &[]).with_code(1);
     let seen = probe(&lab, &fs::read_to_string(&file).expect("a page"), false, false);
     for (side, image) in images.iter().enumerate() {
         let output = canonical(image, &[]);

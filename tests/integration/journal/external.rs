@@ -4,9 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::faultfs::FaultyFile;
-use crate::support::kernel::Mounted;
-use crate::support::tools::{Ran, try_run};
-use crate::support::{Lab, Need, gate, refused, run, same_bytes, tool};
+use crate::support::kernel::{Loop, Mounted};
+use crate::support::ran::Ran;
+use crate::support::{Lab, Need, canon, gate, refused, run, same_bytes, tool};
 
 /// A journal on a device of its own: taken where it is clean, replayed where it is given.
 #[test]
@@ -16,9 +16,10 @@ fn external_journals() {
     }
     let lab = Lab::new();
     let device = lab.mke2fs("journal.img", "8M", &["-O", "journal_dev", "-b", "4096"]);
-    assert!(refused(&device, &[], 3).contains("journal_dev"));
-    let looped = run(tool("losetup").args(["--find", "--show"]).arg(&device)).trim().to_owned();
-    let image = lab.mke2fs("in.img", "24M", &["-t", "ext4", "-b", "4096", "-J", &format!("device={looped}")]);
+    refused(&device, &[], 3, &["journal_dev"]);
+    let looped = Loop::of(&device);
+    let place = format!("device={}", looped.path().display());
+    let image = lab.mke2fs("in.img", "24M", &["-t", "ext4", "-b", "4096", "-J", &place]);
     let mounted = Mounted::read_write(&image).expect("a mount");
     fs::write(mounted.path().join("early"), "early").expect("writing");
     run(tool("sync").arg("-f").arg(mounted.path()));
@@ -27,22 +28,24 @@ fn external_journals() {
     fs::File::open(mounted.path()).and_then(|folder| folder.sync_all()).expect("fsync");
     let (crashed, its_journal) = (lab.copy(&image, "crashed.img"), lab.copy(&device, "its-journal.img"));
     mounted.unmount();
-    run(tool("losetup").args(["--detach", &looped]));
+    drop(looped);
 
-    assert!(refused(&image, &[], 2).contains("--uuid keep"));
+    refused(&image, &[], 2, &["lists this filesystem by its UUID", "use --uuid keep"]);
     let clean = lab.path("clean.out");
-    let canon = |input: &Path, output: &Path, more: &[&str]| {
-        let ran = try_run(
-            tool(env!("CARGO_BIN_EXE_ext4-canon")).args(["--uuid", "keep"]).args(more).arg(input).arg(output),
-        );
-        assert!(ran.code == Some(0), "{ran:#?}");
+    let rewrite = |input: &Path, output: &Path, more: &[&str]| {
+        canon(["--uuid", "keep"]).args(more).args([input, output]).run().done();
     };
-    canon(&image, &clean, &[]);
-    assert!(refused(&crashed, &["--uuid", "keep"], 4).contains("--journal"));
+    rewrite(&image, &clean, &[]);
+    refused(&crashed, &["--uuid", "keep"], 4, &["give that device with --journal"]);
     let wrong = lab.mke2fs("other.img", "8M", &["-O", "journal_dev", "-b", "4096"]);
-    refused(&crashed, &["--uuid", "keep", "--journal", wrong.to_str().expect("a name")], 3);
+    refused(
+        &crashed,
+        &["--uuid", "keep", "--journal", wrong.to_str().expect("a name")],
+        3,
+        &["has another UUID than the filesystem names"],
+    );
     let recovered = lab.path("recovered.out");
-    canon(&crashed, &recovered, &["--journal", its_journal.to_str().expect("a name")]);
+    rewrite(&crashed, &recovered, &["--journal", its_journal.to_str().expect("a name")]);
     same_bytes(&clean, &recovered);
     subcommands_take_journals(&image, &crashed, &its_journal);
 
@@ -50,18 +53,20 @@ fn external_journals() {
     let log = 3 * 4096;
     let faulty = FaultyFile::new(&its_journal, &lab.folder("faulty"), &(log..log + 4096));
     let journal = faulty.path();
-    let said = refused(&crashed, &["--uuid", "keep", "--journal", journal.to_str().expect("a name")], 5);
-    assert!(said.contains(&format!("{}: reading it: the page at byte {log}", journal.display())), "{said}");
+    refused(
+        &crashed,
+        &["--uuid", "keep", "--journal", journal.to_str().expect("a name")],
+        5,
+        &[&format!("{}: reading it: the page at byte {log}", journal.display())],
+    );
 }
 
 /// What needs its journal is read with it by every subcommand, and refused without.
 fn subcommands_take_journals(clean: &Path, crashed: &Path, journal: &Path) {
-    let ran = |words: &[&str], paths: &[&Path]| {
-        try_run(tool(env!("CARGO_BIN_EXE_ext4-canon")).args(words).args(paths))
-    };
+    let ran = |words: &[&str], paths: &[&Path]| canon(words).args(paths).run();
     // It is never the output.
     let taken = ran(&["--uuid", "keep", "--journal"], &[journal, crashed, journal]);
-    assert!(taken.code == Some(2) && taken.stderr.contains("is the journal"), "{taken:?}");
+    taken.refusing(2, &["is the journal"]);
     let with = |option: &'static str| [Path::new(option), journal];
     for words in [
         &["digest", "--uuid", "keep"][..],
@@ -72,17 +77,16 @@ fn subcommands_take_journals(clean: &Path, crashed: &Path, journal: &Path) {
     ] {
         let late = [crashed, Path::new("/late")];
         let paths = if words[0] == "cat" { &late[..] } else { &late[..1] };
-        let refused = ran(words, paths);
-        assert!(refused.code == Some(4) && refused.stderr.contains("--journal"), "{refused:?}");
-        let taken = ran(words, &[&with("--journal")[..], paths].concat());
-        assert_eq!(taken.code, Some(0), "{taken:?}");
+        ran(words, paths).refusing(4, &["give that device with --journal"]);
+        let taken = ran(words, &[&with("--journal")[..], paths].concat()).done();
         match words[0] {
             "digest" => {
                 let digest = |ran: &Ran| ran.stdout.split(' ').next().map(str::to_owned);
                 assert_eq!(digest(&taken), digest(&ran(words, &[clean])));
                 // One device is not the journal of two images.
                 let both = ran(words, &[&with("--journal")[..], &[crashed, clean]].concat());
-                assert_eq!((both.code, both.stdout.as_str()), (Some(2), ""), "{both:?}");
+                assert_eq!(both.stdout, "", "{both}");
+                both.refusing(2, &["can't be the journal of more than one image"]);
             }
             "ls" => assert!(taken.stdout.contains("./late type=file") && !taken.stdout.contains("./early")),
             "explain" => assert!(taken.stdout.contains("transactions in the journal"), "{taken:?}"),
@@ -93,13 +97,13 @@ fn subcommands_take_journals(clean: &Path, crashed: &Path, journal: &Path) {
         ran(&["compare", "--uuid", "keep"], &[options, &images].concat())
     };
     for (option, images) in [("--journal-a", [crashed, clean]), ("--journal-b", [clean, crashed])] {
-        assert_eq!(compared(&[], images).code, Some(4));
+        compared(&[], images).refusing(4, &["give that device with --journal"]);
         let taken = compared(&with(option), images);
         let first = format!("{} and {}: match\n", images[0].display(), images[1].display());
         assert!(taken.code == Some(0) && taken.stdout.starts_with(&first), "{taken:?}");
     }
     // The same image twice is not one image where only one of them has its journal.
-    assert_eq!(compared(&with("--journal-a"), [crashed, crashed]).code, Some(4));
+    compared(&with("--journal-a"), [crashed, crashed]).refusing(4, &["give that device with --journal"]);
     let both = [with("--journal-a"), with("--journal-b")].concat();
-    assert_eq!(compared(&both, [crashed, crashed]).code, Some(0));
+    compared(&both, [crashed, crashed]).done();
 }

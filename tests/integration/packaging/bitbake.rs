@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{EPOCH, builder, makes_canonical, project, python, shell};
-use crate::support::tools::{Ran, try_run};
+use crate::support::ran::Ran;
+use crate::support::tools::try_run;
 use crate::support::{Lab, Need, gate, run, tool};
 
 /// Classes that stand for those of a build system: these have the names and the order of what matters here.
@@ -199,7 +200,7 @@ fn the_recipe_of_yocto_fetches_the_crates_of_the_lock_file() {
     if !gate(&[Need::PythonPackages]) {
         return;
     }
-    run(tool(project("packaging/yocto/update-crates").to_str().expect("UTF-8")).arg("--check"));
+    run(tool(project("packaging/yocto/update-crates")).arg("--check"));
 
     let mut crates = BTreeMap::new();
     let mut others = BTreeMap::new();

@@ -14,7 +14,7 @@ fn the_package_is_built_offline_and_lintian_finds_no_errors() {
     let lab = Lab::new();
     let result = lab.folder("result");
     // What is built quickly will do.
-    run(tool(project("scripts/debian-package").to_str().expect("UTF-8"))
+    run(tool(project("scripts/debian-package"))
         .arg(&result)
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
@@ -39,7 +39,7 @@ fn the_package_is_built_offline_and_lintian_finds_no_errors() {
     }
     let [image, _] = twins(&lab);
     let output = lab.path("output.img");
-    run(tool(root.join("usr/bin/ext4-canon").to_str().expect("UTF-8")).arg("-q").arg(&image).arg(&output));
+    run(tool(root.join("usr/bin/ext4-canon")).arg("-q").arg(&image).arg(&output));
     same_bytes(&output, &canonical(&image, &[]));
 }
 

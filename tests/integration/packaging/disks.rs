@@ -1,32 +1,28 @@
 //! Whole disks, which mkosi, debos, wic and make-disk-image produce: the filesystems in them become canonical where they stand.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{EPOCH, builder, project, twins};
 use crate::support::contents::sha256;
+use crate::support::disk::{SECTOR, partitioned};
+use crate::support::image::patch;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canonical, gate, run, tool};
+use crate::support::{Lab, Need, canonical, gate, run};
 
 /// Where the partition begins.
 const START: u64 = 1 << 20;
 
 /// A disk with a GPT, the same each time but for the filesystem in its one partition.
-fn disk(path: &Path, filesystem: &Path) {
+fn with_filesystem(path: &Path, filesystem: &Path) {
     let content = std::fs::read(filesystem).expect("reading");
-    let file = File::create(path).expect("a file");
-    file.set_len(START + content.len() as u64 + (1 << 20)).expect("the size");
     let table = format!(
         "label: gpt\nlabel-id: 11111111-2222-3333-4444-555555555555\n\
          start={}, size={}, type=L, uuid=66666666-7777-8888-9999-aaaaaaaaaaaa\n",
-        START / 512,
-        content.len() / 512
+        START / SECTOR,
+        content.len() as u64 / SECTOR
     );
-    let script = path.with_extension("sfdisk");
-    std::fs::write(&script, table).expect("writing");
-    run(tool("sh").args(["-c", "sfdisk --quiet \"$0\" <\"$1\""]).arg(path).arg(script));
-    file.write_all_at(&content, START).expect("writing");
+    partitioned(path, START + content.len() as u64 + (1 << 20), &table, &[]);
+    patch(path, START, &content);
 }
 
 /// Demands that what `step` makes of the disk with the given name in its folder is that disk with the canonical filesystem.
@@ -34,10 +30,10 @@ fn replaces_disk(name: &str, step: &dyn Fn(&Path)) {
     let lab = Lab::new();
     let images = twins(&lab);
     let expected = lab.path("expected.img");
-    disk(&expected, &canonical(&images[0], &["--source-date-epoch", EPOCH]));
+    with_filesystem(&expected, &canonical(&images[0], &["--source-date-epoch", EPOCH]));
     let disks: [PathBuf; 2] = [0, 1].map(|i| {
         let folder = lab.folder(["first", "second"][i]);
-        disk(&folder.join(name), &images[i]);
+        with_filesystem(&folder.join(name), &images[i]);
         folder.join(name)
     });
     assert_ne!(sha256(&disks[0]), sha256(&disks[1]));

@@ -7,9 +7,11 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::{EPOCH, builder, project, python, twins};
+use crate::support::canon::PROGRAM;
 use crate::support::contents::sha256;
 use crate::support::image::debugfs;
-use crate::support::tools::{Ran, try_run};
+use crate::support::ran::Ran;
+use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, gate, run};
 
 fn action() -> Value {
@@ -80,8 +82,11 @@ fn the_action_uses_what_it_declares() {
     let used: BTreeSet<_> =
         text.split("inputs.").skip(1).filter_map(|rest| rest.split(' ').next()).map(str::to_owned).collect();
     assert_eq!(declared, used);
+    assert!(used.contains("a") && used.contains("b"), "{used:?}");
     let steps = action["runs"]["steps"].as_array().expect("steps");
-    for (name, output) in action["outputs"].as_object().expect("outputs") {
+    let outputs = action["outputs"].as_object().expect("outputs");
+    assert!(outputs.contains_key("identical"), "{outputs:?}");
+    for (name, output) in outputs {
         let expected = format!("${{{{ steps.compare.outputs.{name} }}}}");
         assert_eq!(output["value"], expected);
     }
@@ -148,6 +153,6 @@ fn builds_that_differ_have_a_report() {
     }
 
     let folder = lab.folder("no image");
-    let (ran, output, _) = act(&folder, &[("a", &a), ("b", env!("CARGO_BIN_EXE_ext4-canon"))]);
+    let (ran, output, _) = act(&folder, &[("a", &a), ("b", PROGRAM)]);
     assert!(ran.code == Some(3) && output.is_empty(), "{ran:#?}");
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{EPOCH, project, replaces, shell};
+use crate::support::canon::PROGRAM;
 use crate::support::{Lab, Need, gate, run, tool};
 
 const NEEDS: [Need; 1] = [Need::Program("nix-instantiate")];
@@ -27,7 +28,7 @@ fn evaluate(expression: &str) -> String {
 fn package(lab: &Lab) -> String {
     let bin = lab.path("package/bin");
     fs::create_dir_all(&bin).expect("a folder");
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_ext4-canon"), bin.join("ext4-canon")).expect("a link");
+    std::os::unix::fs::symlink(PROGRAM, bin.join("ext4-canon")).expect("a link");
     format!("\"{}\"", lab.path("package").display())
 }
 

@@ -1,21 +1,139 @@
-//! Disks with partitions.
+//! Disks with partitions, and the structures of their tables.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+use ext4_canon::ondisk::Field;
+
+use super::fields::{Named, Structure, structure};
+use super::image::{patch, peek, peek_all};
 use super::tools::{run, tool};
+
+/// Bytes of a sector, where nothing else is said.
+pub const SECTOR: u64 = 512;
+
+/// Fields one after the other, by their names and sizes.
+const fn fields<const N: usize>(sizes: [(&'static str, usize); N]) -> [Field; N] {
+    let mut fields = [Field { name: "", offset: 0, size: 0 }; N];
+    let (mut index, mut offset) = (0, 0);
+    while index < N {
+        let (name, size) = sizes[index];
+        fields[index] = Field { name, offset, size };
+        offset += size;
+        index += 1;
+    }
+    fields
+}
+
+/// The header of a GPT, with the names of the UEFI specification.
+pub struct GptHeader;
+
+impl Named for GptHeader {
+    const FIELDS: &'static [Field] = &fields([
+        ("Signature", 8),
+        ("Revision", 4),
+        ("HeaderSize", 4),
+        ("HeaderCRC32", 4),
+        ("Reserved", 4),
+        ("MyLBA", 8),
+        ("AlternateLBA", 8),
+        ("FirstUsableLBA", 8),
+        ("LastUsableLBA", 8),
+        ("DiskGUID", 16),
+        ("PartitionEntryLBA", 8),
+        ("NumberOfPartitionEntries", 4),
+        ("SizeOfPartitionEntry", 4),
+        ("PartitionEntryArrayCRC32", 4),
+    ]);
+}
+
+/// An entry of a GPT.
+pub struct GptEntry;
+
+impl Named for GptEntry {
+    const FIELDS: &'static [Field] = &fields([
+        ("PartitionTypeGUID", 16),
+        ("UniquePartitionGUID", 16),
+        ("StartingLBA", 8),
+        ("EndingLBA", 8),
+        ("Attributes", 8),
+        ("PartitionName", 72),
+    ]);
+}
+
+/// An entry of an MBR.
+pub struct MbrEntry;
+
+impl Named for MbrEntry {
+    const FIELDS: &'static [Field] = &fields([
+        ("BootIndicator", 1),
+        ("StartingCHS", 3),
+        ("OSType", 1),
+        ("EndingCHS", 3),
+        ("StartingLBA", 4),
+        ("SizeInLBA", 4),
+    ]);
+}
+
+/// The first header of a GPT.
+pub fn gpt_header(disk: &Path) -> Structure<'_> {
+    structure::<GptHeader>(disk, SECTOR)
+}
+
+/// The entry of the GPT, whose header this is, that has an index.
+pub fn gpt_entry<'d>(disk: &'d Path, header: Structure, index: u64) -> Structure<'d> {
+    let first = header.get("PartitionEntryLBA") * SECTOR;
+    structure::<GptEntry>(disk, first + index * header.get("SizeOfPartitionEntry"))
+}
+
+/// The entry of the MBR that has an index.
+pub fn mbr_entry(disk: &Path, index: u64) -> Structure<'_> {
+    const FIRST: u64 = 446;
+    let entry = structure::<MbrEntry>(disk, FIRST);
+    structure::<MbrEntry>(disk, FIRST + index * (entry.end() - entry.start))
+}
+
+/// Makes the checksum in the header of a GPT right again.
+pub fn seal_header(disk: &Path, header: Structure) {
+    header.set("HeaderCRC32", 0);
+    let bytes: [u8; 92] = peek(disk, header.start);
+    header.set("HeaderCRC32", crc32(&bytes).into());
+}
+
+/// Makes the checksum of the entries right again that is in the header of a GPT, and that of the header.
+pub fn seal(disk: &Path, header: Structure) {
+    let size = header.get("NumberOfPartitionEntries") * header.get("SizeOfPartitionEntry");
+    let entries = peek_all(disk, gpt_entry(disk, header, 0).start, usize::try_from(size).expect("a size"));
+    header.set("PartitionEntryArrayCRC32", crc32(&entries).into());
+    seal_header(disk, header);
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
+}
 
 /// Makes a disk of so many MiB with sfdisk, and puts files at offsets in MiB.
 pub fn disk(path: &Path, size: u64, table: &str, contents: &[(u64, &Path)]) {
-    let file = File::create(path).expect("a file");
-    file.set_len(size << 20).expect("the size");
+    partitioned(path, size << 20, table, &[]);
+    for (offset, content) in contents {
+        patch(path, offset << 20, &fs::read(content).expect("reading"));
+    }
+}
+
+/// Makes an empty disk of so many bytes, with the partitions that a script says, and options of sfdisk.
+pub fn partitioned(path: &Path, bytes: u64, table: &str, options: &[&str]) {
+    File::create(path).and_then(|file| file.set_len(bytes)).expect("a file");
     let script = path.with_extension("sfdisk");
     fs::write(&script, table).expect("writing");
-    run(tool("sh").args(["-c", "sfdisk --quiet \"$0\" <\"$1\""]).arg(path).arg(&script));
+    let input = File::open(&script).expect("the script");
+    run(tool("sfdisk").arg("--quiet").args(options).arg(path).stdin(input));
     fs::remove_file(script).expect("removing");
-    for (offset, content) in contents {
-        let bytes = fs::read(content).expect("reading");
-        file.write_all_at(&bytes, offset << 20).expect("writing");
-    }
+}
+
+/// The filesystem of so many bytes at a byte of a disk, in a file.
+pub fn cut_out(disk: &Path, from: u64, bytes: u64, to: &Path) {
+    let mut part = vec![0; usize::try_from(bytes).expect("a length")];
+    File::open(disk).and_then(|file| file.read_exact_at(&mut part, from)).expect("reading");
+    fs::write(to, part).expect("writing");
 }

@@ -17,7 +17,7 @@ pub struct FaultyFile {
 impl FaultyFile {
     /// Shows a file in an empty folder, with bytes that can't be read.
     pub fn new(file: &Path, folder: &Path, unreadable: &Range<u64>) -> Self {
-        let mut command = tool(compiled("faultfs", &[]).to_str().expect("a path in UTF-8"));
+        let mut command = tool(compiled("faultfs", &[]));
         command.arg(file).arg(folder).args([unreadable.start.to_string(), unreadable.end.to_string()]);
         let mut server = command.stdout(Stdio::piped()).spawn().expect("a process");
         let mut line = String::new();

@@ -12,5 +12,5 @@ pub fn program() -> PathBuf {
 
 /// Runs a command of it that has to succeed; returns what it printed.
 pub fn fskeys(arguments: &[&str]) -> String {
-    run(tool(program().to_str().expect("a path in UTF-8")).args(arguments)).trim().to_owned()
+    run(tool(program()).args(arguments)).trim().to_owned()
 }

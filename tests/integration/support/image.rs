@@ -6,9 +6,16 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
+use ext4_canon::ondisk::inode::InodeFlags;
+use ext4_canon::ondisk::xattr;
 use tempfile::TempDir;
 
-use super::tools::{Ran, try_run};
+use super::canon::{Canon, canon};
+use super::fields::{block_size, inode, superblock};
+use super::judge::repair;
+use super::kernel::Mounted;
+use super::ran::Ran;
+use super::tools::try_run;
 use super::{run, tool};
 
 /// A folder that goes away with the test.
@@ -35,6 +42,31 @@ impl Lab {
         folder.ok().filter(has_xattrs).map_or_else(Self::new, |folder| Self { folder })
     }
 
+    /// The program, run in it.
+    pub fn canon(&self, arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> Canon {
+        canon(arguments).within(self.folder.path())
+    }
+
+    /// A script, run in it, in which `$0` is the program.
+    pub fn shell(&self, script: &str) -> Canon {
+        Canon::script(script).within(self.folder.path())
+    }
+
+    /// What is in a folder in it, hidden files as well, sorted.
+    pub fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path(folder)).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
+        // FUSE renames what is removed while it is open, until it is closed.
+        let mut names: Vec<_> = names.filter(|name| !name.starts_with(".fuse_hidden")).collect();
+        names.sort();
+        names
+    }
+
+    /// The bytes of a file in it.
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+    }
+
     /// A path in it.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -52,6 +84,20 @@ impl Lab {
         let path = self.path(name);
         sparse_copy(file, &path);
         path
+    }
+
+    /// A copy of an image that the kernel recovered.
+    pub fn by_kernel(&self, image: &Path) -> PathBuf {
+        let copy = self.copy(image, "by-kernel.img");
+        Mounted::read_write(&copy).unwrap_or_else(|e| panic!("{e}")).unmount();
+        copy
+    }
+
+    /// A copy of an image that e2fsck recovered and repaired.
+    pub fn by_e2fsck(&self, image: &Path) -> PathBuf {
+        let copy = self.copy(image, "by-e2fsck.img");
+        repair(&copy, &[]);
+        copy
     }
 
     /// An image that mke2fs makes, empty.
@@ -92,8 +138,7 @@ impl Lab {
             return Err(ran);
         }
         // The file of a tiny filesystem ends where mke2fs wrote last, before the filesystem does.
-        let blocks = u64::from(u32::from_le_bytes(peek(&image, 1024 + 4)));
-        let length = blocks << (10 + u32::from_le_bytes(peek(&image, 1024 + 0x18)));
+        let (length, _) = sizes(&image);
         if image.metadata().expect("metadata").len() < length {
             File::options().write(true).open(&image).and_then(|f| f.set_len(length)).expect("a length");
         }
@@ -128,8 +173,8 @@ pub fn root_as_in(image: &Path, from: &Path) {
 
 /// Bytes of the filesystem in an image, and of a cluster.
 pub fn sizes(image: &Path) -> (u64, u64) {
-    let field = |at: u64| u64::from(u32::from_le_bytes(peek(image, 1024 + at)));
-    (field(4) * (1024 << field(0x18)), 1024 << field(0x1C))
+    let sb = superblock(image);
+    (sb.get("s_blocks_count_lo") * block_size(image), 1024 << sb.get("s_log_cluster_size"))
 }
 
 /// Copies a file, with holes where there are zeros.
@@ -164,9 +209,20 @@ pub fn patch(image: &Path, offset: u64, bytes: &[u8]) {
     File::options().write(true).open(image).and_then(|f| f.write_all_at(bytes, offset)).expect("patching");
 }
 
+/// Changes one bit of a byte.
+pub fn flip(image: &Path, offset: u64) {
+    let [byte] = peek(image, offset);
+    patch(image, offset, &[byte ^ 0x10]);
+}
+
 /// Reads bytes of a file.
 pub fn peek<const N: usize>(image: &Path, offset: u64) -> [u8; N] {
-    let mut bytes = [0; N];
+    peek_all(image, offset, N).try_into().expect("that many bytes")
+}
+
+/// Reads a number of bytes of a file.
+pub fn peek_all(image: &Path, offset: u64, count: usize) -> Vec<u8> {
+    let mut bytes = vec![0; count];
     File::open(image).and_then(|f| f.read_exact_at(&mut bytes, offset)).expect("reading");
     bytes
 }
@@ -177,11 +233,33 @@ pub fn blocks_of(image: &Path, what: &str) -> Vec<u64> {
     said.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
+/// The block of a file that has its logical block; `what` is a path, or `<inode>`.
+pub fn block_of(image: &Path, what: &str, logical: u64) -> u64 {
+    let said = debugfs_read(image, &format!("bmap {what} {logical}\n"));
+    let block = said.lines().find_map(|line| line.trim().parse().ok());
+    block.unwrap_or_else(|| panic!("no block: {said}"))
+}
+
 /// The inode of a path in an image.
 pub fn inode_of(image: &Path, path: &str) -> u32 {
     let said = debugfs_read(image, &format!("stat {path}\n"));
     let number = said.split("Inode: ").nth(1).and_then(|rest| rest.split_whitespace().next());
     number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no inode: {said}"))
+}
+
+/// The number that a program prints after a word, whatever stands between.
+pub fn number_after(text: &str, word: &str) -> u64 {
+    let rest = text.split(word).nth(1).unwrap_or_else(|| panic!("no {word} in {text}"));
+    let mut digits = rest.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
+    digits.next().and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no number after {word}"))
+}
+
+/// The flags of the inode of a path, as debugfs shows them.
+pub fn flags_of(image: &Path, path: &str) -> InodeFlags {
+    let said = debugfs_read(image, &format!("stat \"{path}\"\n"));
+    let flags = said.split("Flags: 0x").nth(1).and_then(|rest| rest.split_whitespace().next());
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags, 16).ok());
+    InodeFlags::from_bits_retain(flags.unwrap_or_else(|| panic!("no flags: {said}")))
 }
 
 /// The byte of an image at which the inode of a path lies.
@@ -190,18 +268,51 @@ pub fn inode_offset(image: &Path, path: &str) -> u64 {
     let said = debugfs_read(image, &format!("imap {path}\n"));
     let place = said.split("located at block ").nth(1).expect("a place").trim_end();
     let (block, offset) = place.split_once(", offset 0x").expect("block and offset");
-    let block_size = 1024 << u32::from_le_bytes(peek(image, 1024 + 0x18));
-    block.parse::<u64>().expect("a block") * block_size + u64::from_str_radix(offset, 16).expect("an offset")
+    let block: u64 = block.parse().expect("a block");
+    block * block_size(image) + u64::from_str_radix(offset, 16).expect("an offset")
+}
+
+/// Writes a file into an image by debugfs, in a folder that is there.
+pub fn put_file(image: &Path, path: &str, content: impl AsRef<[u8]>) {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), content).expect("writing");
+    debugfs(image, &format!("write {} {path}\n", file.path().display()));
+}
+
+/// Sets an xattr by debugfs, which takes values of any length from a file alone.
+pub fn put_xattr(image: &Path, path: &str, name: &str, value: impl AsRef<[u8]>) {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    fs::write(file.path(), value).expect("writing");
+    debugfs(image, &format!("ea_set -f {} {path} {name}\n", file.path().display()));
+}
+
+/// Writes a file that looks as if it had a Merkle tree past its size, and gives it the VERITY flag. In its last four
+/// bytes is the length of the descriptor in front of them.
+pub fn put_verity_file(image: &Path, path: &str, mut content: Vec<u8>, size: u64, descriptor: u32) {
+    let end = content.len();
+    content[end - 4..].copy_from_slice(&descriptor.to_le_bytes());
+    put_file(image, path, content);
+    debugfs(image, &format!("set_inode_field {path} size {size}\nset_inode_field {path} flags 0x180000\n"));
+}
+
+/// Gives an empty folder an encryption context that begins with these bytes: version, modes of contents and names,
+/// flags.
+pub fn put_encryption_context(image: &Path, folder: &str, start: [u8; 4]) {
+    const ENCRYPTION: u64 = 9;
+    put_xattr(image, folder, "user.c", [&start[..], &[0; 4], &[7; 32]].concat());
+    debugfs(image, &format!("set_inode_field {folder} flags 0x80800\n"));
+    // debugfs has no name for the namespace of contexts.
+    inode(image, folder).first_xattr().set("e_name_index", ENCRYPTION);
 }
 
 /// Gives a file three xattrs in a block of 1 KiB, and exchanges the entries of the first and the last.
 pub fn unsorted_xattrs(image: &Path, file: &str) {
     let set = ["a one", "b two", "c three"].map(|xattr| format!("ea_set {file} user.{xattr}\n"));
     debugfs(image, &set.concat());
-    let block = u32::from_le_bytes(peek(image, inode_offset(image, &format!("/{file}")) + 0x68));
-    let entries = u64::from(block) * 1024 + 32;
-    // Each entry is 16 bytes and its name, padded to 4.
-    let [first, last]: [[u8; 20]; 2] = [peek(image, entries), peek(image, entries + 40)];
-    patch(image, entries, &last);
-    patch(image, entries + 40, &first);
+    let entries = inode(image, &format!("/{file}")).xattr_block().end();
+    let size = xattr::entry_size(1) as u64;
+    let places = [entries, entries + 2 * size];
+    let [first, last] = places.map(|place| peek_all(image, place, xattr::entry_size(1)));
+    patch(image, places[0], &last);
+    patch(image, places[1], &first);
 }

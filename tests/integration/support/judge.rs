@@ -9,15 +9,27 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::contents::differences;
-use super::image::{debugfs_read, peek, sparse_copy};
+use super::fields::{has_feature, mmp, superblock};
+use super::image::{debugfs_read, sparse_copy};
 use super::kernel::{KernelLog, Mounted};
 use super::listing::{Listing, listing, same_tree};
+use super::ran::Ran;
 use super::tools::{Need, gate, tool, try_run};
 
-/// Superblock bytes that e2fsck writes on every run: its times, the mount count, the kilobytes
-/// written, and the checksum.
-const FSCK_WRITES: [(u64, u64); 5] =
-    [(0x30, 0x35), (0x40, 0x43), (0x178, 0x17F), (0x274, 0x279), (0x3FC, 0x3FF)];
+/// Fields of the superblock that e2fsck writes on every run.
+const FSCK_WRITES: [&str; 11] = [
+    "s_wtime",
+    "s_mnt_count",
+    "s_lastcheck",
+    "s_kbytes_written",
+    "s_wtime_hi",
+    "s_mtime_hi",
+    "s_mkfs_time_hi",
+    "s_lastcheck_hi",
+    "s_first_error_time_hi",
+    "s_last_error_time_hi",
+    "s_checksum",
+];
 
 /// Demands that `e2fsck -fn` prints nothing but its five passes and its summary: its exit code
 /// hides several complaints. Where multiple mount protection has a long interval, it also announces
@@ -36,22 +48,25 @@ pub fn fsck_silent(image: &Path) -> Result<(), String> {
     }
 }
 
+/// Has e2fsck repair all that it finds in an image.
+#[track_caller]
+pub fn repair(image: &Path, options: &[&str]) -> Ran {
+    let ran = try_run(tool("e2fsck").arg("-fy").args(options).arg(image));
+    assert!(matches!(ran.code, Some(0 | 1)), "{ran}");
+    ran
+}
+
 /// Demands that `e2fsck -fy` on a copy exits 0 and changes only its own time stamps, and its name in the
 /// block of multiple mount protection: in read-only mode it skips many checks.
 pub fn fsck_changes_nothing(image: &Path) -> Result<(), String> {
     let (_folder, copy) = copied(image);
     let ran = try_run(tool("e2fsck").arg("-fy").arg(&copy));
-    let has_mmp = u32::from_le_bytes(peek(image, 1024 + 0x60)) & 0x100 != 0;
-    let block_size = 1024 << u32::from_le_bytes(peek(image, 1024 + 0x18));
-    let mmp = u64::from_le_bytes(peek(image, 1024 + 0x168)) * block_size;
-    let changed: Vec<_> = differences(image, &copy, 10_000)
-        .into_iter()
-        .filter(|at| !has_mmp || !(mmp..mmp + 1024).contains(at))
-        .filter(|&at| {
-            at.checked_sub(1024)
-                .is_none_or(|at| !FSCK_WRITES.iter().any(|&(from, to)| (from..=to).contains(&at)))
-        })
-        .collect();
+    let mut excused: Vec<_> = FSCK_WRITES.iter().map(|name| superblock(image).range(name)).collect();
+    if has_feature(image, "mmp") {
+        excused.push(mmp(image).start..mmp(image).end());
+    }
+    let changed = differences(image, &copy, 10_000).into_iter();
+    let changed: Vec<_> = changed.filter(|at| !excused.iter().any(|range| range.contains(at))).collect();
     if ran.code == Some(0) && changed.is_empty() {
         Ok(())
     } else {
@@ -63,13 +78,10 @@ pub fn fsck_changes_nothing(image: &Path) -> Result<(), String> {
 /// left out, since writers differ about it.
 pub fn kernel_tree(image: &Path) -> Result<String, String> {
     let mounted = Mounted::read_only(image)?;
-    let text = listing(mounted.path(), Listing { projects: has_project(image), ..Listing::default() });
+    let projects = has_feature(image, "project");
+    let text = listing(mounted.path(), Listing { projects, ..Listing::default() });
     mounted.unmount();
     Ok(text)
-}
-
-fn has_project(image: &Path) -> bool {
-    u32::from_le_bytes(peek(image, 1024 + 0x64)) & 0x2000 != 0
 }
 
 /// Demands that debugfs copies the same tree out of two images, for images that the kernel does not mount. That

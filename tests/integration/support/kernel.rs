@@ -3,13 +3,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::tools::{tool, try_run};
+use super::tools::{run, tool, try_run};
 
 /// An image mounted through a loop device, until it is dropped.
 #[derive(Debug)]
@@ -90,6 +90,34 @@ impl Drop for Mounted {
         if self.folder.is_some() && self.try_unmount().is_err() {
             try_run(tool("umount").arg("--lazy").arg(self.path()));
         }
+    }
+}
+
+/// A file as a loop device, until it is dropped.
+#[derive(Debug)]
+pub struct Loop(PathBuf);
+
+impl Loop {
+    /// With sectors of 512 bytes.
+    pub fn of(file: &Path) -> Self {
+        Self::with_options(file, &[])
+    }
+
+    /// With options of losetup.
+    pub fn with_options(file: &Path, options: &[&str]) -> Self {
+        let device = run(tool("losetup").args(["--find", "--show"]).args(options).arg(file));
+        Self(device.trim().into())
+    }
+
+    /// The device.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        try_run(tool("losetup").arg("--detach").arg(&self.0));
     }
 }
 

@@ -1,16 +1,19 @@
 //! Running programs, and the one gate before tests that need more than an ordinary machine.
 
+use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{env, io, thread};
 
+use super::ran::Ran;
+
 /// Administrators' programs are not on everybody's path.
 const MORE_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 
 /// A program, in a fixed locale and time zone, without what would change images behind our back.
-pub fn tool(name: &str) -> Command {
+pub fn tool(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
     let path = env::var("PATH").unwrap_or_default();
     command.env("PATH", format!("{path}:{MORE_PATH}")).env("LC_ALL", "C").env("TZ", "UTC");
@@ -21,33 +24,17 @@ pub fn tool(name: &str) -> Command {
     command
 }
 
-/// What a program did.
-#[derive(Debug)]
-pub struct Ran {
-    /// The exit code, if it was not killed.
-    pub code: Option<i32>,
-    /// Standard output.
-    pub stdout: String,
-    /// Standard error.
-    pub stderr: String,
-}
-
 /// Runs a program to its end, however that is.
 pub fn try_run(command: &mut Command) -> Ran {
     let output =
         command.output().unwrap_or_else(|e| panic!("{:?}: {e} (see scripts/setup)", command.get_program()));
-    Ran {
-        code: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Ran::of(command, &output)
 }
 
 /// Runs a program that has to succeed; returns what it printed.
+#[track_caller]
 pub fn run(command: &mut Command) -> String {
-    let ran = try_run(command);
-    assert!(ran.code == Some(0), "{command:?} failed: {ran:#?}");
-    ran.stdout
+    try_run(command).done().stdout
 }
 
 /// A program made of one of the C files beside this one.

@@ -51,10 +51,15 @@ pub fn make_node(path: &Path, kind: FileType, major: u32, minor: u32) {
         .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
-/// An ACL in the form of the system call: owner rwx, user 1234 r--, group and others r-x, mask r-x.
+/// An ACL in the form of the system call: owner rwx, user 1234 r--, group and others r-x, and a mask.
 pub fn acl(mask: u8) -> Vec<u8> {
+    acl_of(4, mask)
+}
+
+/// The same, with other permissions of the user.
+pub fn acl_of(user: u8, mask: u8) -> Vec<u8> {
     let none = u32::MAX;
-    let entries = [(0x01, 7, none), (0x02, 4, 1234), (0x04, 5, none), (0x10, mask, none), (0x20, 5, none)];
+    let entries = [(0x01, 7, none), (0x02, user, 1234), (0x04, 5, none), (0x10, mask, none), (0x20, 5, none)];
     let mut value = 2_u32.to_le_bytes().to_vec();
     for (tag, permissions, id) in entries {
         value.extend(u16::to_le_bytes(tag));

@@ -3,9 +3,11 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 
-use super::{Case, EXT2, case, command, made, sound};
+use super::making::{EXT2, made, sound_image};
+use super::{Case, case, command};
 use crate::support::Lab;
-use crate::support::disk::disk;
+use crate::support::disk::{GptHeader, disk, gpt_header, seal_header};
+use crate::support::fields::{structure, superblock_at};
 use crate::support::image::{patch, peek};
 
 const MBR: &str = "label: dos\nlabel-id: 0x11223344\nstart=1MiB, size=4MiB\n";
@@ -24,7 +26,7 @@ fn two_filesystems(lab: &Lab) {
 pub const CASES: &[Case] = &[
     case("a disk whose partition is damaged", |lab| {
         two_filesystems(lab);
-        patch(&lab.path("in.img"), (1 << 20) + 1024 + 24, &[0xFF]);
+        superblock_at(&lab.path("in.img"), 1 << 20).put("s_log_block_size", &[0xFF]);
     }),
     case("a disk without a filesystem", |lab| disk(&lab.path("in.img"), 16, MBR, &[])),
     case("a filesystem and a table", |lab| {
@@ -36,22 +38,17 @@ pub const CASES: &[Case] = &[
     }),
     case("headers for two sizes of sectors", |lab| {
         two_filesystems(lab);
-        patch(&lab.path("in.img"), 4096, b"EFI PART");
+        structure::<GptHeader>(&lab.path("in.img"), 4096).put("Signature", b"EFI PART");
     }),
     case("a damaged GPT", |lab| {
         two_filesystems(lab);
-        patch(&lab.path("in.img"), 512 + 60, b"other");
+        gpt_header(&lab.path("in.img")).put("DiskGUID", b"other");
     }),
     case("a GPT with larger entries", |lab| {
         two_filesystems(lab);
         let image = lab.path("in.img");
-        let mut header: [u8; 92] = peek(&image, 512);
-        header[84] = 0;
-        header[85] = 1;
-        header[16..20].fill(0);
-        let sum = crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(&header);
-        header[16..20].copy_from_slice(&sum.to_le_bytes());
-        patch(&image, 512, &header);
+        gpt_header(&image).set("SizeOfPartitionEntry", 256);
+        seal_header(&image, gpt_header(&image));
     }),
     case("a partition behind the end", |lab| {
         disk(&lab.path("in.img"), 16, MBR, &[]);
@@ -64,11 +61,11 @@ pub const CASES: &[Case] = &[
     }),
     command("no such partition", r#""$0" --partition 7 in.img out.img"#, two_filesystems),
     command("a name of two partitions", r#""$0" --partition twice in.img out.img"#, two_filesystems),
-    command("no table", r#""$0" --partition 1 in.img out.img"#, sound),
-    command("no GPT", r#""$0" --gpt canonical in.img out.img"#, sound),
-    command("no gaps", r#""$0" --zero-gaps in.img out.img"#, sound),
-    command("less than metadata takes", r#""$0" --size 8K in.img out.img"#, sound),
-    command("more than 32 bits of blocks", r#""$0" --size 5T in.img out.img"#, sound),
+    command("no table", r#""$0" --partition 1 in.img out.img"#, sound_image),
+    command("no GPT", r#""$0" --gpt canonical in.img out.img"#, sound_image),
+    command("no gaps", r#""$0" --zero-gaps in.img out.img"#, sound_image),
+    command("less than metadata takes", r#""$0" --size 8K in.img out.img"#, sound_image),
+    command("more than 32 bits of blocks", r#""$0" --size 5T in.img out.img"#, sound_image),
     command("more than 32 bits of inodes", r#""$0" --size 100000T in.img out.img"#, |lab| {
         made(lab, "-t ext4 -O ^metadata_csum,^has_journal -g 256 -N 256", "4M");
     }),
@@ -76,18 +73,18 @@ pub const CASES: &[Case] = &[
         made(lab, "-t ext4 -O ^metadata_csum,^has_journal,^resize_inode -g 1024 -N 256", "4M");
     }),
     command("something behind the filesystem", r#""$0" --size +4M in.img out.img"#, |lab| {
-        sound(lab);
+        sound_image(lab);
         let file = File::options().append(true).open(lab.path("in.img")).expect("opening");
         (&file).write_all(&[0, 0, 0, 7]).expect("writing");
     }),
     command("another size in a disk", r#""$0" --size min in.img out.img"#, two_filesystems),
-    command("no place for all metadata", r#""$0" --size 280K in.img out.img"#, sound),
+    command("no place for all metadata", r#""$0" --size 280K in.img out.img"#, sound_image),
     case("packed metadata that needs more room elsewhere", |lab| {
         let options = "-t ext4 -b 1024 -O ^resize_inode,^has_journal -N 300 -G 64 -E packed_meta_blocks=1";
         lab.mke2fs("in.img", "130K", &options.split(' ').collect::<Vec<_>>());
     }),
-    command("too little for the tree", r#""$0" --size 310K in.img out.img"#, sound),
-    command("behind the end", r#""$0" --offset 5000000 in.img out.img"#, sound),
+    command("too little for the tree", r#""$0" --size 310K in.img out.img"#, sound_image),
+    command("behind the end", r#""$0" --offset 5000000 in.img out.img"#, sound_image),
     command("one of several filesystems", r#""$0" ls in.img"#, two_filesystems),
     command("a label for several", r#""$0" --label x in.img out.img"#, two_filesystems),
     command(

@@ -1,0 +1,220 @@
+//! The images of cases.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use ext4_canon::ondisk::dir_entry::DirEntry;
+use ext4_canon::ondisk::fast_commit::TAG_UNLINK;
+use ext4_canon::ondisk::features::{Compat, Incompat};
+use ext4_canon::ondisk::inode::InodeFlags;
+use ext4_canon::ondisk::jbd2::INCOMPAT_FAST_COMMIT;
+use ext4_canon::ondisk::quota;
+use ext4_canon::ondisk::xattr::XattrEntry;
+
+use crate::support::fields::{Structure, extent_block, inode, journal, structure, superblock};
+use crate::support::image::{
+    block_of, blocks_of, debugfs, flags_of, inode_of, patch, put_encryption_context, put_xattr,
+};
+use crate::support::{Lab, fast_commit, tree};
+
+/// An image without checksums, with a file of a block, one of many extents, a folder and a symlink.
+pub fn made(lab: &Lab, options: &str, size: &str) -> PathBuf {
+    let source = lab.folder("source");
+    fs::create_dir(source.join("folder")).expect("a folder");
+    fs::write(source.join("file"), tree::noise(1, 1000)).expect("writing");
+    fs::write(source.join("other"), tree::noise(2, 1000)).expect("writing");
+    std::os::unix::fs::symlink("file", source.join("link")).expect("a symlink");
+    let comb: Vec<u8> = (0..40_u8).flat_map(|block| [block % 2 * 7; 1024]).collect();
+    fs::write(source.join("comb"), comb).expect("writing");
+    tree::set_all_mtimes(&source);
+    let fixed =
+        "-b 1024 -U 00112233-4455-6677-8899-aabbccddeeff -E hash_seed=00112233-4455-6677-8899-aabbccddeeff";
+    let options: Vec<&str> = options.split(' ').chain(fixed.split(' ')).collect();
+    let image = lab.mke2fs_d("in.img", size, &options, &source);
+    fs::remove_dir_all(source).expect("removing");
+    image
+}
+
+pub const EXT2: &str = "-t ext2";
+pub const EXT4: &str = "-t ext4 -O ^metadata_csum,^64bit,^has_journal";
+pub const CHECKED: &str = "-t ext4 -O ^has_journal";
+pub const JOURNAL: &str = "-t ext3 -J size=1";
+
+/// Sets a field of the superblock.
+pub fn with_superblock(lab: &Lab, options: &str, field: &str, value: u64) {
+    superblock(&made(lab, options, "4M")).set(field, value);
+}
+
+/// Sets bits of `s_feature_incompat`.
+pub fn add_incompat(image: &Path, bits: u32) {
+    superblock(image).add("s_feature_incompat", bits);
+}
+
+/// Has debugfs change an image.
+pub fn changed(lab: &Lab, options: &str, commands: &str) {
+    debugfs(&made(lab, options, "4M"), commands);
+}
+
+/// Sets a field of a journal that is to be replayed.
+pub fn with_journal(lab: &Lab, field: &str, value: u64) {
+    let image = made(lab, JOURNAL, "8M");
+    add_incompat(&image, Incompat::NEEDS_RECOVERY.bits());
+    journal(&image).set(field, value);
+}
+
+/// The entry at a byte of a directory's first block.
+pub fn entry<'i>(image: &'i Path, directory: &str, offset: u64) -> Structure<'i> {
+    structure::<DirEntry>(image, block_of(image, directory, 0) * 1024 + offset)
+}
+
+/// The node below the root of an extent tree.
+pub fn node_of_comb(image: &Path) -> Structure<'_> {
+    extent_block(image, inode(image, "/comb").extent_index(0).get("ei_leaf_lo"))
+}
+
+/// An image that says that its journal is on another device.
+pub fn journal_elsewhere(lab: &Lab, recovery: bool) {
+    let image = made(lab, EXT2, "4M");
+    superblock(&image).add("s_feature_compat", Compat::HAS_JOURNAL.bits());
+    superblock(&image).fill("s_journal_uuid", 0x11);
+    if recovery {
+        add_incompat(&image, Incompat::NEEDS_RECOVERY.bits());
+    }
+}
+
+/// A folder with an encryption context that begins with these bytes.
+pub fn with_context(lab: &Lab, start: [u8; 4]) {
+    let image = made(lab, "-t ext4 -O ^metadata_csum,^64bit,^has_journal,encrypt", "4M");
+    put_encryption_context(&image, "folder", start);
+}
+
+/// Names of which no two are alike, but all are long, in a directory made by hand.
+pub fn three_levels(lab: &Lab) {
+    const LEAVES: u32 = 16_200;
+    let mut block = Vec::new();
+    let (file, content) = (lab.path("empty"), lab.path("content"));
+    let mut number = 0;
+    let mut entry = |inode: u32, length: u16, name: &[u8]| {
+        let head = [
+            &inode.to_le_bytes()[..],
+            &length.to_le_bytes(),
+            &[u8::try_from(name.len()).expect("a length"), 0],
+        ];
+        let mut bytes = [&head.concat(), name].concat();
+        bytes.resize(length.into(), 0);
+        block.extend(bytes);
+    };
+    entry(13, 12, b".");
+    entry(2, 1012, b"..");
+    for _ in 0..LEAVES {
+        for place in 0..4 {
+            let name = format!("{number:0240}");
+            number += 1;
+            let last = place == 3;
+            entry(12, if last { 1024 - 3 * 248 } else { 248 }, name.as_bytes());
+        }
+    }
+    fs::write(&content, &block).expect("writing");
+    fs::write(&file, b"").expect("writing");
+    let image = lab.mke2fs("in.img", "24M", &["-t", "ext2", "-b", "1024", "-O", "^filetype"]);
+    debugfs(
+        &image,
+        &format!(
+            "write {} t\nwrite {} d\nset_inode_field t links_count {}\nset_inode_field d mode 040755\n\
+             set_inode_field d links_count 2\nset_inode_field / links_count 4\n",
+            file.display(),
+            content.display(),
+            number + 1
+        ),
+    );
+    for path in [file, content] {
+        fs::remove_file(path).expect("removing");
+    }
+}
+
+/// An image without lost+found that has no blocks or inodes left for one.
+pub fn full_image(lab: &Lab, inodes: bool) {
+    let image = made(lab, "-t ext2 -N 32", "1M");
+    let mut script = "rmdir lost+found\n".to_owned();
+    let content = lab.path("content");
+    if inodes {
+        let free = superblock(&image).get("s_free_inodes_count") + 1;
+        script.extend((0..free).map(|number| format!("mknod pipe{number} p\n")));
+    } else {
+        let free = superblock(&image).get32("s_free_blocks_count_lo") + 12;
+        // Blocks of block numbers take some.
+        fs::write(&content, tree::noise(1, (free as usize - 5) * 1024)).expect("writing");
+        script.push_str(&format!("write {} all\n", content.display()));
+    }
+    debugfs(&image, &script);
+    let _ = fs::remove_file(content);
+}
+
+/// A log whose descriptor, or the copy behind it, is damaged, with checksums.
+pub fn damaged_log(lab: &Lab, place: usize) {
+    let image = made(lab, "-t ext4 -J size=1", "8M");
+    let block = lab.path("block");
+    fs::write(&block, [7; 1024]).expect("writing");
+    let target = blocks_of(&image, "/other")[0];
+    debugfs(&image, &format!("jo -c\njw -b {target} {0}\njw -b {target} {0}\njc\n", block.display()));
+    fs::remove_file(block).expect("removing");
+    patch(&image, blocks_of(&image, "<8>")[place] * 1024 + 900, &[8]);
+}
+
+/// Fast commits, which debugfs does not know, after a log that it made: a head with features, a name that goes, and the
+/// end.
+pub fn with_fast_commits(lab: &Lab, options: &str, features: u32) {
+    let options =
+        format!("-t ext4 -O ^metadata_csum,^64bit,fast_commit{options} -J size=4,fast_commit_size=256");
+    let image = made(lab, &options, "16M");
+    let block = lab.path("block");
+    fs::write(&block, [7; 1024]).expect("writing");
+    let target = blocks_of(&image, "/other").first().copied().unwrap_or(4000);
+    debugfs(&image, &format!("jo\njw -b {target} {}\njc\n", block.display()));
+    fs::remove_file(block).expect("removing");
+    let jsb = journal(&image);
+    jsb.add("s_feature_incompat", INCOMPAT_FAST_COMMIT);
+    jsb.set("s_num_fc_blks", 256);
+    let transaction = jsb.get32("s_sequence") + 1;
+    let unlink = fast_commit::name_record(TAG_UNLINK, 2, 13, "file");
+    let block = fast_commit::block(features, transaction, &[unlink], 1024);
+    patch(&image, fast_commit::area(&image), &block);
+}
+
+/// A quota tree that leads beyond its end.
+pub fn wild_quota(lab: &Lab) {
+    let image = made(lab, "-t ext4 -O ^metadata_csum,^64bit,^has_journal,quota", "4M");
+    let below_the_root = u64::from(quota::ROOT) + 1;
+    patch(&image, block_of(&image, "<3>", below_the_root) * 1024, &[0xFF; 4]);
+}
+
+/// An image with a file that has one xattr, in a block.
+pub fn with_xattr_block(lab: &Lab) -> PathBuf {
+    let image = made(lab, "-t ext2 -I 128", "4M");
+    debugfs(&image, "ea_set file user.name value\n");
+    image
+}
+
+/// The xattr in that block.
+pub fn xattr_in_block(image: &Path) -> Structure<'_> {
+    structure::<XattrEntry>(image, inode(image, "/file").xattr_block().end())
+}
+
+/// The inode of a large xattr says another number of references.
+pub fn wrong_references(lab: &Lab, on: &str) {
+    let image = made(lab, "-t ext4 -O ^metadata_csum,^64bit,^has_journal,ea_inode", "4M");
+    put_xattr(&image, on, "trusted.large", tree::noise(1, 3000));
+    if on == "file" {
+        let after_comb = inode_of(&image, "/comb") + 1..40;
+        let mut inodes = after_comb.rev().map(|number| format!("<{number}>"));
+        let last = inodes.find(|number| flags_of(&image, number).contains(InodeFlags::EA_INODE));
+        // The number of references has its high half in i_ctime.
+        inode(&image, &last.expect("an inode of a value")).set("i_ctime", 9);
+    }
+}
+
+pub fn nothing(_: &Lab) {}
+
+pub fn sound_image(lab: &Lab) {
+    made(lab, EXT4, "4M");
+}
