@@ -308,7 +308,7 @@ fn the_size_that_has_enough_inodes_is_said() {
             }
         }
         // So does an image that resize2fs made so large.
-        fs::File::options().write(true).open(&image).and_then(|file| file.set_len(bytes)).expect("a length");
+        File::options().write(true).open(&image).and_then(|file| file.set_len(bytes)).expect("a length");
         repair(&image, &[]);
         run(tool("resize2fs").arg("-f").arg(&image));
         canonical(&image, &[]);
@@ -432,7 +432,7 @@ fn bitmaps_count_orphans() {
         let Ok(mounted) = Mounted::read_write(&image) else { continue };
         let path = mounted.path().join("open");
         fs::write(&path, tree::noise(1, 300_000)).expect("writing");
-        let open = fs::File::open(&path).expect("a file");
+        let open = File::open(&path).expect("a file");
         fs::remove_file(&path).expect("removing");
         run(tool("sync").arg("-f").arg(mounted.path()));
         let copy = lab.copy(&image, "copy.img");
