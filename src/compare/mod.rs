@@ -42,7 +42,7 @@ fn both<T: Send>(work: impl Fn(usize) -> error::Result<T> + Sync) -> Result<[T; 
 ///
 /// # Errors
 ///
-/// See [`Error`], with the side that it is about.
+/// A [`SideError`]: the error, and which image it is about.
 pub fn compare(
     inputs: [&Input<'_>; 2],
     options: &Options,
