@@ -1,5 +1,6 @@
 //! Counting what canonicalization rewrote.
 
+use crate::attribute_text;
 use crate::ondisk::features::Compat;
 use crate::plan::Plan;
 use crate::read::Reading;
@@ -7,10 +8,10 @@ use crate::recover::Recovery;
 use crate::report::Report;
 use crate::source::Source;
 use crate::survey::Survey;
+use crate::text;
 use crate::tree::Tree;
 use crate::uuid_references::{self, Neighbours};
 use crate::view::View;
-use crate::words;
 
 /// What others have counted.
 #[derive(Clone, Debug)]
@@ -101,7 +102,7 @@ pub fn ambiguous_times(tree: &Tree) -> Option<String> {
     let parents = tree.parents();
     let ancestors = std::iter::successors(Some(first), |id| Some(parents[id.index()]?.0));
     let path =
-        words::path(ancestors.map(|id| parents[id.index()].map_or(&[][..], |(_, name)| tree.text(name))));
+        text::path(ancestors.map(|id| parents[id.index()].map_or(&[][..], |(_, name)| tree.text(name))));
     let inodes = if found.len() == 1 {
         "1 inode has a time".to_owned()
     } else {
@@ -110,7 +111,7 @@ pub fn ambiguous_times(tree: &Tree) -> Option<String> {
     Some(format!(
         "{inodes} of the years 2310 to 2378, as the kernel reads them ({path} {}), which e2fsck takes for times before \
          1970 and offers to change; set them with touch in a mount, or use --mtime set or clamp",
-        words::time(tree.node(first).mtime)
+        attribute_text::time(tree.node(first).mtime)
     ))
 }
 

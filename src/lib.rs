@@ -8,6 +8,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod attribute_text;
 mod audit;
 mod bytes;
 mod changes;
@@ -36,13 +37,13 @@ pub mod sink;
 mod sinks;
 pub mod source;
 pub mod survey;
+pub mod text;
 pub mod tree;
 pub mod tree_digest;
 pub mod units;
 mod uuid_references;
 mod verify;
 pub mod view;
-pub mod words;
 pub mod write;
 
 pub use error::{Error, Result};

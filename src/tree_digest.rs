@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use crate::attribute_text;
 use crate::bytes::is_zero;
 use crate::content::FileContent;
 use crate::error::{Location, Result, Structure};
@@ -16,10 +17,10 @@ use crate::ondisk::inode::{S_IFCHR, S_IFIFO, S_IFMT, Timestamp};
 use crate::ondisk::xattr::{self, INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT};
 use crate::policy::HolePolicy;
 use crate::survey;
+use crate::text;
 use crate::tree::{Entry, Kind, Node, NodeId, Tree, Xattr};
 use crate::units::{BlockNr, fits};
 use crate::view::View;
-use crate::words;
 
 /// The first line.
 pub const HEAD: &str = "#mtree\n";
@@ -181,7 +182,7 @@ pub fn line(tree: &Tree, item: &Item<'_>) -> String {
         line.push('=');
         line.push_str(&value);
     };
-    add("mode", words::mode(node));
+    add("mode", attribute_text::mode(node));
     add("uid", node.uid.to_string());
     add("gid", node.gid.to_string());
     let Timestamp { seconds, nanoseconds } = node.mtime;
@@ -193,19 +194,19 @@ pub fn line(tree: &Tree, item: &Item<'_>) -> String {
         Kind::Directory { .. } | Kind::Empty => {}
     }
     if let Some(FileDigest { bytes, opaque }) = item.digest {
-        add("content", words::hexadecimal(&bytes));
+        add("content", text::hexadecimal(&bytes));
         if let Some(opaque) = opaque {
-            add("opaque", words::hexadecimal(&opaque));
+            add("opaque", text::hexadecimal(&opaque));
         }
     }
     if node.project != 0 {
         add("project", node.project.to_string());
     }
     if !node.flags.is_empty() {
-        add("flags", words::flags(node.flags));
+        add("flags", attribute_text::flags(node.flags));
     }
     for (name, value) in xattrs(tree, node) {
-        add(&format!("xattr.{}", escaped(&name)), words::hexadecimal(&value));
+        add(&format!("xattr.{}", escaped(&name)), text::hexadecimal(&value));
     }
     line + "\n"
 }

@@ -11,7 +11,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use ext4_canon::words;
+use ext4_canon::text;
 use rustix::fs::{major, minor};
 
 /// What the kernel appends to the name of a backing file that has lost that name.
@@ -153,7 +153,7 @@ impl System {
             }
             let mounts = self.mounts_of(&self.above(&[one.device], loops), table);
             if let Some(places) = places(mounts.iter()) {
-                let backing = words::escaped_text(bytes);
+                let backing = text::escaped_text(bytes);
                 found.push(format!("{places} (through {}, whose file {backing} is not found)", one.name));
             }
         }
@@ -170,7 +170,7 @@ impl System {
                 && line.source.file_name() == real.file_name()
         });
         let with_source = relative.map(|line| {
-            let source = words::escaped_text(line.source.as_os_str().as_bytes());
+            let source = text::escaped_text(line.source.as_os_str().as_bytes());
             let mount = line.mount();
             Mount { place: format!("{} (as {source})", mount.place), ..mount }
         });
@@ -273,7 +273,7 @@ impl Line {
         let [kind, source, options] = fields.get(dash + 1..dash + 4)? else { return None };
         Some(Self {
             device: number(str::from_utf8(fields[2]).ok()?),
-            place: words::escaped_text(unescaped(fields[4]).as_bytes()),
+            place: text::escaped_text(unescaped(fields[4]).as_bytes()),
             kind: String::from_utf8_lossy(kind).into_owned(),
             source: unescaped(source).into(),
             read_only: options.split(|byte| *byte == b',').any(|option| option == b"ro"),

@@ -4,10 +4,11 @@ use super::compared_image::ComparedImage;
 use super::content;
 use super::difference::{Attribute, ContentDifference, PathDifference};
 use super::walk::{ComparedPath, path};
+use crate::attribute_text;
 use crate::ondisk::inode::S_IFMT;
 use crate::ondisk::xattr::full_name;
+use crate::text;
 use crate::tree::{Kind, Node, NodeId, Tree};
-use crate::words;
 
 /// Collects the differences of a step.
 struct DifferenceCollector<'s, 't> {
@@ -41,8 +42,8 @@ pub fn differences(
     let mut found = DifferenceCollector { steps, step, differences: Vec::new() };
     let trees = [0, 1].map(|side| &sides[side].reading.tree);
     let Some(pair) = step.pair() else {
-        let types =
-            [0, 1].map(|side| step.nodes[side].map(|id| words::type_of(trees[side].node(id)).to_owned()));
+        let types = [0, 1]
+            .map(|side| step.nodes[side].map(|id| attribute_text::type_of(trees[side].node(id)).to_owned()));
         found.push(Attribute::Presence, None, types);
         return found.differences;
     };
@@ -73,10 +74,10 @@ pub fn differences(
 /// The fields of two nodes.
 fn fields(found: &mut DifferenceCollector<'_, '_>, trees: [&Tree; 2], nodes: [&Node; 2]) {
     if nodes.map(|node| node.mode & S_IFMT).windows(2).any(|pair| pair[0] != pair[1]) {
-        found.push(Attribute::Type, None, nodes.map(|node| Some(words::type_of(node).to_owned())));
+        found.push(Attribute::Type, None, nodes.map(|node| Some(attribute_text::type_of(node).to_owned())));
     }
     if nodes[0].mode & !S_IFMT != nodes[1].mode & !S_IFMT {
-        found.push(Attribute::Mode, None, nodes.map(|node| Some(words::mode(node))));
+        found.push(Attribute::Mode, None, nodes.map(|node| Some(attribute_text::mode(node))));
     }
     found.compare(Attribute::Uid, nodes.map(|node| node.uid), u32::to_string);
     found.compare(Attribute::Gid, nodes.map(|node| node.gid), u32::to_string);
@@ -87,7 +88,7 @@ fn fields(found: &mut DifferenceCollector<'_, '_>, trees: [&Tree; 2], nodes: [&N
         }
         [Kind::Symlink(target), Kind::Symlink(other)] => {
             let targets = [trees[0].text(target), trees[1].text(other)];
-            found.compare(Attribute::Target, targets, |target| words::escaped_text(target));
+            found.compare(Attribute::Target, targets, |target| text::escaped_text(target));
         }
         [Kind::Device { major, minor }, Kind::Device { major: other_major, minor: other_minor }] => {
             let numbers = [(major, minor), (other_major, other_minor)];
@@ -95,8 +96,8 @@ fn fields(found: &mut DifferenceCollector<'_, '_>, trees: [&Tree; 2], nodes: [&N
         }
         _ => {}
     }
-    found.compare(Attribute::Mtime, nodes.map(|node| node.mtime), |time| words::time(*time));
-    found.compare(Attribute::Flags, nodes.map(|node| node.flags), |flags| words::flags(*flags));
+    found.compare(Attribute::Mtime, nodes.map(|node| node.mtime), |time| attribute_text::time(*time));
+    found.compare(Attribute::Flags, nodes.map(|node| node.flags), |flags| attribute_text::flags(*flags));
 }
 
 /// The bytes of two regular files, and where these are equal, which blocks they take.
@@ -138,8 +139,8 @@ fn xattrs(found: &mut DifferenceCollector<'_, '_>, trees: [&Tree; 2], nodes: [&N
         if values[0] != values[1] {
             let name = full_name(key.0, key.2);
             let shown = match values {
-                [Some(one), Some(other)] => words::xattr_values(key.0, [one, other]).map(Some),
-                values => values.map(|value| value.map(|value| words::xattr_value(key.0, value))),
+                [Some(one), Some(other)] => attribute_text::xattr_values(key.0, [one, other]).map(Some),
+                values => values.map(|value| value.map(|value| attribute_text::xattr_value(key.0, value))),
             };
             found.push(Attribute::Xattr, Some(name), shown);
         }

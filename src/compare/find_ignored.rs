@@ -15,9 +15,9 @@ use crate::places::ContentPlaces;
 use crate::policy::UuidPolicy;
 use crate::read::{self, StoredDirectory};
 use crate::survey::joined;
+use crate::text;
 use crate::tree::NodeId;
 use crate::units::InodeNr;
-use crate::words;
 
 /// Fields of the superblock that tell of its history, by what they tell of.
 const HISTORY: [(&str, &str, &[&str]); 3] = [
@@ -82,7 +82,7 @@ fn of_superblocks(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) 
     let seeds = superblocks.map(|superblock| Uuid::from_bytes(superblock.s_hash_seed).to_string());
     values("hash-seed", "hash seed of directories", seeds);
     let seeds =
-        superblocks.map(|superblock| words::hexadecimal(&superblock.s_checksum_seed.get().to_be_bytes()));
+        superblocks.map(|superblock| text::hexadecimal(&superblock.s_checksum_seed.get().to_be_bytes()));
     values("checksum-seed", "seed of checksums", seeds);
     for (kind, what, names) in HISTORY {
         let fields = Superblock::FIELDS.iter().filter(|field| names.contains(&field.name));

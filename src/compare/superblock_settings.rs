@@ -8,7 +8,7 @@ use super::difference::SettingDifference;
 use crate::ondisk::Field;
 use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::superblock::Superblock;
-use crate::words;
+use crate::text;
 
 /// How a field of the superblock reads.
 #[derive(Clone, Copy)]
@@ -239,9 +239,9 @@ fn value(superblock: &Superblock, name: &str, field: &Field, format: FieldFormat
         }
         Text => {
             let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-            format!("\"{}\"", words::escaped_text(&bytes[..end]))
+            format!("\"{}\"", text::escaped_text(&bytes[..end]))
         }
-        Hex => words::hexadecimal(bytes),
+        Hex => text::hexadecimal(bytes),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
+use crate::text;
 use crate::tree::{Entry, NodeId, Tree};
-use crate::words;
 
 /// The name of the file that no name leads to.
 const BOOT_LOADER: &[u8] = b"(boot loader)";
@@ -120,5 +120,5 @@ impl<'t> Walker<'t> {
 /// The path of a step.
 pub fn path(steps: &[ComparedPath<'_>], index: usize) -> String {
     let ancestors = std::iter::successors(steps.get(index), |step| steps.get(step.parent?));
-    words::path(ancestors.map(|step| step.name))
+    text::path(ancestors.map(|step| step.name))
 }

@@ -19,8 +19,8 @@ use crate::read::{self, Reading};
 use crate::recover::Recovery;
 use crate::report::Difference;
 use crate::source::Source;
+use crate::text::{self, hexadecimal};
 use crate::tree::{Kind, NodeId, Text};
-use crate::words::{self, hexadecimal};
 
 /// Fields of the superblock that are history, by what they are.
 const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
@@ -133,7 +133,7 @@ impl Explainer<'_, '_> {
             return "(boot loader)".to_owned();
         }
         let ancestors = std::iter::successors(Some(id), |id| Some(self.parents[id.index()]?.0));
-        words::path(ancestors.map(|id| self.parents[id.index()].map_or(&[][..], |(_, name)| tree.text(name))))
+        text::path(ancestors.map(|id| self.parents[id.index()].map_or(&[][..], |(_, name)| tree.text(name))))
     }
 
     /// Adds nodes, by their paths.
@@ -177,7 +177,7 @@ impl Explainer<'_, '_> {
         if before.s_volume_name != after.s_volume_name {
             let labels = [before, after].map(|superblock| {
                 let name = superblock.s_volume_name.split(|byte| *byte == 0).next();
-                words::escaped_text(name.unwrap_or_default())
+                text::escaped_text(name.unwrap_or_default())
             });
             let example = format!("\"{}\" -> \"{}\"", labels[0], labels[1]);
             self.add(Cause::Options, "label", "label", 1, [example]);
@@ -416,7 +416,7 @@ const TEXTS: [&str; 3] = ["s_last_mounted", "s_first_error_func", "s_last_error_
 fn value_of(field: &str, bytes: &[u8]) -> String {
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     if TEXTS.contains(&field) && text.iter().all(u8::is_ascii_graphic) {
-        format!("\"{}\"", words::escaped_text(text))
+        format!("\"{}\"", text::escaped_text(text))
     } else if bytes.len() <= 8 {
         let number = bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
         number.to_string()

@@ -11,8 +11,8 @@ use crate::error::{Error, Location, Problem, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::{self as sb, Superblock};
+use crate::text;
 use crate::units::BlockNr;
-use crate::words;
 
 impl<'a> Source<'a> {
     /// Reads and checks superblock and group descriptors, with the blocks of a replayed journal in
@@ -44,7 +44,7 @@ impl<'a> Source<'a> {
         let length = input.bytes().len() as u64;
         let needed = geometry.blocks_count * geometry.block_bytes();
         if needed > length {
-            let [needed, length] = [needed, length].map(words::size);
+            let [needed, length] = [needed, length].map(text::size);
             let problem =
                 format!("truncated: the filesystem needs {needed}, but the file or partition has {length}");
             let error = Location::of(Structure::Image).wrong(problem);

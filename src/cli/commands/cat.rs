@@ -11,7 +11,7 @@ use ext4_canon::ondisk::inode::InodeFlags;
 use ext4_canon::source::Source;
 use ext4_canon::tree::Tree;
 use ext4_canon::view::View;
-use ext4_canon::{with_tree, words};
+use ext4_canon::{text, with_tree};
 use serde::Serialize;
 
 use crate::cli::args::CatTask;
@@ -49,7 +49,7 @@ pub fn run(runner: &Runner<'_>, task: &CatTask) -> Result<Outcome> {
 /// Prints a file, or returns it as JSON.
 fn print(source: &Source<'_>, tree: &Tree, task: &CatTask, for_json: bool) -> Result<Vec<u8>> {
     let file = find(source, tree, &task.path)
-        .with_context(|| words::escaped_text(task.path.as_bytes()))
+        .with_context(|| text::escaped_text(task.path.as_bytes()))
         .about(&task.input.path)?;
     if for_json {
         let bytes = file.bytes(LARGEST_IN_JSON);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use ext4_canon::disk::Disk;
-use ext4_canon::words::hexadecimal;
+use ext4_canon::text::hexadecimal;
 use serde::Serialize;
 
 use crate::cli::args::{DigestOf, DigestTask, ImageFiles, STANDARD, Verbosity};

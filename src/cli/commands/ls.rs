@@ -5,7 +5,7 @@ use ext4_canon::ondisk::xattr::full_name;
 use ext4_canon::tree::{Kind, Tree};
 use ext4_canon::tree_digest::{self, Item};
 use ext4_canon::view::View;
-use ext4_canon::{with_tree, words};
+use ext4_canon::{attribute_text, text, with_tree};
 use serde::Serialize;
 
 use crate::cli::args::LsTask;
@@ -91,32 +91,32 @@ fn entry(tree: &Tree, item: &Item<'_>) -> EntryJson {
     let path = |path: &[u8]| match path.get(1..) {
         None => "(boot loader)".to_owned(),
         Some(b"") => "/".to_owned(),
-        Some(rest) => words::escaped_text(rest),
+        Some(rest) => text::escaped_text(rest),
     };
     let mut entry = EntryJson {
         path: path(item.path),
-        kind: words::type_of(node),
-        mode: words::mode(node),
+        kind: attribute_text::type_of(node),
+        mode: attribute_text::mode(node),
         uid: node.uid,
         gid: node.gid,
         project: node.project,
-        flags: words::flags(node.flags),
-        mtime: words::time(node.mtime),
-        content: item.digest.map(|digest| words::hexadecimal(&digest.bytes)),
+        flags: attribute_text::flags(node.flags),
+        mtime: attribute_text::time(node.mtime),
+        content: item.digest.map(|digest| text::hexadecimal(&digest.bytes)),
         hardlink: item.hardlink.map(path),
         ..EntryJson::default()
     };
     match node.kind {
         Kind::Regular { size, .. } => entry.size = Some(size),
-        Kind::Symlink(target) => entry.target = Some(words::escaped_text(tree.text(target))),
+        Kind::Symlink(target) => entry.target = Some(text::escaped_text(tree.text(target))),
         Kind::Device { major, minor } => (entry.major, entry.minor) = (Some(major), Some(minor)),
         Kind::Directory { .. } | Kind::Empty => {}
     }
     let set = node.xattrs.map(|set| tree.xattr_set(set)).unwrap_or_default();
     entry.xattrs.extend(set.iter().map(|xattr| XattrJson {
         name: full_name(xattr.index, tree.text(xattr.name)),
-        value: words::xattr_value(xattr.index, tree.text(xattr.value)),
-        hex: words::hexadecimal(tree.text(xattr.value)),
+        value: attribute_text::xattr_value(xattr.index, tree.text(xattr.value)),
+        hex: text::hexadecimal(tree.text(xattr.value)),
     }));
     entry
 }
