@@ -4,12 +4,14 @@ use std::process::Command;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use ext4_canon::internals::is_zero;
 use ext4_canon::observe::Silent;
 use ext4_canon::ondisk::checksum::crc32c;
 use ext4_canon::ondisk::dirhash::{DirHash, HashVersion};
 use ext4_canon::policy::HolePolicy;
 use ext4_canon::source::{Input, Overlay, Source};
-use ext4_canon::survey::{Digester, Segments, is_zero, survey};
+use ext4_canon::survey::{Digester, Segments, StoredView, survey};
+use ext4_canon::view::View;
 use ext4_canon::{Options, plan, read};
 
 fn main() {
@@ -63,8 +65,8 @@ fn tree_building(bencher: Bencher<'_, '_>) {
 fn planning(bencher: Bencher<'_, '_>) {
     let (bytes, overlay, options) = (image(), Overlay::default(), Options::default());
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
-    let mut reading = read::read(&source, &Silent).expect("a tree");
-    let stored = survey(&source, &mut reading.tree, HolePolicy::Punch, &Silent);
+    let reading = read::read(&source, &Silent).expect("a tree");
+    let stored = survey(View { source: &source, tree: &reading.tree }, HolePolicy::Punch, &Silent);
     bencher.bench(|| plan::plan(&source, &reading, black_box(&stored), &options).expect("a plan"));
 }
 
@@ -72,8 +74,9 @@ fn planning(bencher: Bencher<'_, '_>) {
 fn content_digest(bencher: Bencher<'_, '_>) {
     let (bytes, overlay) = (image(), Overlay::default());
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
-    let mut reading = read::read(&source, &Silent).expect("a tree");
-    survey(&source, &mut reading.tree, HolePolicy::Punch, &Silent);
-    let segments = Segments::new(source.geometry.block_size, &reading.tree, 1 << 20);
-    bencher.bench(|| Digester::new(&source, &reading.tree, black_box(&segments)).finish());
+    let reading = read::read(&source, &Silent).expect("a tree");
+    let survey = survey(View { source: &source, tree: &reading.tree }, HolePolicy::Punch, &Silent);
+    let view = StoredView { source: &source, stored: survey.stored(&reading.tree) };
+    let segments = Segments::new(source.geometry.block_size, view.stored, 1 << 20);
+    bencher.bench(|| Digester::new(view, black_box(&segments)).finish());
 }

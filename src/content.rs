@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use crate::source::Source;
-use crate::tree::{Kind, NodeId, Run, Tree};
+use crate::tree::{Kind, NodeId, Run};
 use crate::units::BlockNr;
+use crate::view::View;
 
 /// A regular file of a tree.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +22,8 @@ pub struct FileContent<'s, 'a> {
 
 impl<'s, 'a> FileContent<'s, 'a> {
     /// The content of a node, if it is a regular file.
-    pub fn of(source: &'s Source<'a>, tree: &'s Tree, id: NodeId) -> Option<Self> {
+    pub fn of(view: View<'s, 'a>, id: NodeId) -> Option<Self> {
+        let View { source, tree } = view;
         match tree.node(id).kind {
             Kind::Regular { size, .. } => {
                 let opaque_from = tree.node(id).opaque_from(source.geometry.block_size);
@@ -40,7 +42,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
         if let Some(bytes) = self.inline {
             return (logical == 0 && !bytes.is_empty()).then_some(bytes);
         }
-        let block_size = self.source.geometry.block_size as u64;
+        let block_size = self.source.geometry.block_bytes();
         let index = self.runs.partition_point(|run| run.end() <= logical);
         let run = self.runs.get(index).filter(|run| u64::from(run.logical) <= logical)?;
         let block = BlockNr(run.stored_at()?.0 + (logical - u64::from(run.logical)));
@@ -48,7 +50,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
         if self.opaque_from.is_some() {
             return Some(bytes);
         }
-        let left = usize::try_from(self.size.saturating_sub(logical * block_size)).unwrap_or(usize::MAX);
+        let left = at_most(self.size.saturating_sub(logical * block_size));
         Some(&bytes[..left.min(bytes.len())])
     }
 
@@ -62,7 +64,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
 
     /// The ranges of bytes that the image stores of the file, whole blocks counted, in order.
     pub fn stored_ranges(&self) -> impl Iterator<Item = Range<u64>> + use<'s> {
-        let size = self.source.geometry.block_size as u64;
+        let size = self.source.geometry.block_bytes();
         let in_inode = self.inline.map(|bytes| 0..bytes.len() as u64);
         let runs = self.runs.iter().filter(|run| run.stored_at().is_some());
         in_inode.into_iter().chain(runs.map(move |run| u64::from(run.logical) * size..run.end() * size))
@@ -71,11 +73,11 @@ impl<'s, 'a> FileContent<'s, 'a> {
     /// What is stored of a range of bytes that begins at a block: offsets and bytes, in order, cut to
     /// the size of the file where it has no opaque blocks. All else reads as zeros.
     pub fn pieces(&self, range: Range<u64>) -> Vec<(u64, &'s [u8])> {
-        let size = self.source.geometry.block_size as u64;
+        let size = self.source.geometry.block_bytes();
         let mut pieces = Vec::new();
         let mut push = |offset: u64, bytes: &'s [u8]| {
             let end = if self.opaque_from.is_some() { range.end } else { range.end.min(self.size) };
-            let length = usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX).min(bytes.len());
+            let length = at_most(end.saturating_sub(offset)).min(bytes.len());
             if length > 0 {
                 pieces.push((offset, &bytes[..length]));
             }
@@ -120,12 +122,12 @@ impl<'s, 'a> FileContent<'s, 'a> {
             let pieces = self.pieces(start..end);
             for (offset, bytes) in pieces.into_iter().chain([(end, &[][..])]) {
                 while next < offset {
-                    let length = usize::try_from(offset - next).unwrap_or(usize::MAX).min(zeros.len());
+                    let length = at_most(offset - next).min(zeros.len());
                     take(&zeros[..length])?;
                     next += length as u64;
                 }
                 // A file whose blocks count is not cut to its size by itself.
-                let length = usize::try_from(end - offset).unwrap_or(usize::MAX).min(bytes.len());
+                let length = at_most(end - offset).min(bytes.len());
                 take(&bytes[..length])?;
                 next = offset + length as u64;
             }
@@ -136,7 +138,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
 
     /// Bytes that lie within one block; `None` for a hole, and past the end.
     pub fn within_block(&self, offset: u64, length: usize) -> Option<&'s [u8]> {
-        let block_size = self.source.geometry.block_size as u64;
+        let block_size = self.source.geometry.block_bytes();
         let start = usize::try_from(offset % block_size).ok()?;
         self.block(offset / block_size)?.get(start..)?.get(..length)
     }
@@ -156,4 +158,9 @@ impl<'s, 'a> FileContent<'s, 'a> {
         }
         Some(bytes)
     }
+}
+
+/// A number as a limit of what is in memory: one that is larger than any memory limits nothing.
+fn at_most(limit: u64) -> usize {
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }

@@ -53,14 +53,14 @@ pub enum Error {
         remedy: &'static str,
     },
     /// The canonical layout needs more room than the image has.
-    #[error("{}", too_few(unit, *needed, *available, "make the image larger, with --size or before,"))]
+    #[error("{}", too_few_blocks("image", ", with --size or before,", (*needed, *available, *bytes)))]
     DoesNotFit {
-        /// `blocks` or `inodes`.
-        unit: &'static str,
-        /// How many the canonical form needs.
+        /// How many blocks the smallest filesystem has that holds everything; at least so many where none is known.
         needed: u64,
         /// How many there are.
         available: u64,
+        /// The bytes of that filesystem; `None` if none is known.
+        bytes: Option<u64>,
     },
     /// The canonical form needs more inodes than the image has, which come by whole groups.
     #[error("{}", too_few("inodes", *needed, *available, &larger_for_inodes("image larger, with --size or before,", *bytes)))]
@@ -98,6 +98,21 @@ fn too_few(unit: &str, needed: u64, available: u64, remedy: &str) -> String {
     )
 }
 
+/// What is said of too few blocks: of what is to be larger, and by what means.
+fn too_few_blocks(what: &str, means: &str, (needed, available, bytes): (u64, u64, Option<u64>)) -> String {
+    match bytes {
+        // Room does not simply grow with the size: metadata of more groups cuts free space into more pieces.
+        Some(bytes) if needed <= available => format!(
+            "the canonical form fits into {needed} blocks, but not into {available}; make the {what} larger{means} or \
+             {bytes} bytes large, and try again"
+        ),
+        Some(bytes) => {
+            too_few("blocks", needed, available, &format!("make the {what} larger{means} to {bytes} bytes,"))
+        }
+        None => too_few("blocks", needed, available, &format!("make the {what} larger{means}")),
+    }
+}
+
 /// What to do about too few inodes: of what is to be larger, and how large.
 fn larger_for_inodes(what: &str, bytes: Option<u64>) -> String {
     match bytes {
@@ -112,9 +127,8 @@ fn in_partition(error: &Error, offset: u64) -> String {
         Error::Corrupt { remedy, .. } | Error::Unclean { remedy, .. } if remedy.contains("e2fsck") => {
             format!("{error}; e2fsck takes IMAGE?offset={offset} for it")
         }
-        Error::DoesNotFit { unit, needed, available } => {
-            let remedy = "make the partition larger, and the filesystem with resize2fs,";
-            too_few(unit, *needed, *available, remedy)
+        Error::DoesNotFit { needed, available, bytes } => {
+            too_few_blocks("partition", ", and the filesystem with resize2fs,", (*needed, *available, *bytes))
         }
         Error::TooFewInodes { needed, available, bytes } => {
             let remedy = larger_for_inodes("partition larger, and the filesystem with resize2fs,", *bytes);
@@ -395,8 +409,17 @@ mod tests {
 
     #[test]
     fn lack_of_room_is_told_by_how_much() {
-        let error = Error::DoesNotFit { unit: "blocks", needed: 10, available: 7 };
-        assert!(error.to_string().contains("3 too few"), "{error}");
+        let error = Error::DoesNotFit { needed: 10, available: 7, bytes: Some(10240) };
+        let said = error.to_string();
+        assert!(
+            said.contains("3 too few") && said.contains("larger, with --size or before, to 10240 bytes"),
+            "{said}"
+        );
+        let error = Error::DoesNotFit { needed: 7, available: 10, bytes: Some(7168) };
+        assert!(
+            error.to_string().contains("into 7 blocks, but not into 10; make the image larger"),
+            "{error}"
+        );
         let inodes = |bytes| Error::TooFewInodes { needed: 33, available: 32, bytes }.to_string();
         let said = inodes(Some(8_500_224));
         assert!(
@@ -417,7 +440,7 @@ mod tests {
             shown(damaged),
             "partition 2: inode 12: is bad; run e2fsck -f on the image; e2fsck takes IMAGE?offset=1048576 for it"
         );
-        let small = shown(Error::DoesNotFit { unit: "blocks", needed: 7, available: 5 });
+        let small = shown(Error::DoesNotFit { needed: 7, available: 5, bytes: None });
         assert!(
             small.contains("5: 2 too few; make the partition larger") && !small.contains("--size"),
             "{small}"

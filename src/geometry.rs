@@ -5,13 +5,16 @@
 
 use std::ops::Range;
 
+use zerocopy::little_endian::U32;
+
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::dirhash::HashVersion;
 use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::group_descriptor;
 use crate::ondisk::indirect::DIRECT;
+use crate::ondisk::inode::BASE_SIZE;
 use crate::ondisk::superblock::{self as sb, Superblock};
-use crate::units::{BlockNr, GroupNr, InodeNr, div_up, fits};
+use crate::units::{BlockNr, GroupNr, InodeNr, fits};
 
 /// Sizes and counts of a filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +26,7 @@ pub struct Geometry {
     /// Blocks of the filesystem, counted from the start of the image.
     pub blocks_count: u64,
     /// Blocks that only the super-user can allocate.
-    pub super_user_blocks: u64,
+    pub reserved_blocks: u64,
     /// The first block of group 0: 1 with blocks of 1024 bytes that are clusters of their own, else 0.
     pub first_data_block: u64,
     /// Blocks in a cluster, the unit of allocation: a power of two, 1 without `bigalloc`.
@@ -74,92 +77,54 @@ impl Geometry {
     pub fn new(sb: &Superblock) -> Result<Self> {
         let at = || Location::of(Structure::Superblock);
         let features = sb.features();
-        let dynamic = sb.s_rev_level.get() != sb::GOOD_OLD_REV;
         let log_block_size = sb.s_log_block_size.get();
         if log_block_size > 6 {
             return Err(at().value("s_log_block_size", log_block_size, "0 to 6"));
         }
         let block_size = 1024_usize << log_block_size;
-        let (inode_size, first_inode) = if dynamic {
-            (usize::from(sb.s_inode_size.get()), sb.s_first_ino.get())
-        } else {
-            (128, sb::GOOD_OLD_FIRST_INO)
-        };
-        if !inode_size.is_power_of_two() || !(128..=block_size).contains(&inode_size) {
-            return Err(at().value(
-                "s_inode_size",
-                sb.s_inode_size.get(),
-                format!("a power of two from 128 to {block_size}"),
-            ));
-        }
-        let extra_room = inode_size - crate::ondisk::inode::BASE_SIZE;
-        for (what, size) in
-            [("s_min_extra_isize", sb.s_min_extra_isize), ("s_want_extra_isize", sb.s_want_extra_isize)]
-        {
-            let size = usize::from(size.get());
-            if extra_room > 0 && size != 0 && (!(4..=extra_room).contains(&size) || !size.is_multiple_of(4)) {
-                return Err(at().value(
-                    what,
-                    size as u64,
-                    format!("0, or a multiple of 4 from 4 to {extra_room}"),
-                ));
-            }
-        }
-        let descriptor_size = if features.incompat.contains(Incompat::BIT64) {
-            usize::from(sb.s_desc_size.get())
-        } else {
-            group_descriptor::OLD_SIZE
-        };
-        let wide = features.incompat.contains(Incompat::BIT64);
-        if wide
-            && (!descriptor_size.is_power_of_two()
-                || !(group_descriptor::WIDE_SIZE..=1024).contains(&descriptor_size))
-        {
-            return Err(at().value("s_desc_size", sb.s_desc_size.get(), "a power of two from 64 to 1024"));
-        }
+        let (inode_size, first_inode) = inode_size_and_first(sb, block_size)?;
+        check_extra_sizes(sb, inode_size)?;
+        let descriptor_size = descriptor_size(sb, features)?;
         let Some(hash_version) = HashVersion::from_disk(sb.s_def_hash_version) else {
             return Err(at()
                 .value("s_def_hash_version", sb.s_def_hash_version, "0 to 2")
                 .with_remedy("set it with tune2fs -E hash_alg=half_md4"));
         };
-        let flex = features.incompat.contains(Incompat::FLEX_BG);
+        let flex = features.has(Incompat::FLEX_BG);
         // e2fsprogs does not open such an image, whether or not the feature is set.
         if sb.s_log_groups_per_flex > 31 {
             return Err(at().value("s_log_groups_per_flex", sb.s_log_groups_per_flex, "at most 31"));
         }
-        let sparse2 = features.compat.contains(Compat::SPARSE_SUPER2);
+        let sparse2 = features.has(Compat::SPARSE_SUPER2);
         let mut geometry = Self {
             features,
             block_size,
             blocks_count: sb.blocks_count(),
-            super_user_blocks: sb.reserved_blocks_count(),
+            reserved_blocks: sb.reserved_blocks_count(),
             first_data_block: u64::from(sb.s_first_data_block.get()),
             blocks_per_cluster: blocks_per_cluster(sb, features)?,
             blocks_per_group: u64::from(sb.s_blocks_per_group.get()),
             inodes_per_group: sb.s_inodes_per_group.get(),
             inode_size,
-            first_inode: InodeNr(first_inode),
+            first_inode,
             groups: 0,
             descriptor_size,
             reserved_gdt_blocks: reserved_gdt_blocks(sb, features),
             first_meta_bg: u64::from(sb.s_first_meta_bg.get()),
-            backup_groups: if sparse2 {
-                sb.s_backup_bgs.map(zerocopy::little_endian::U32::get)
-            } else {
-                [0; 2]
-            },
+            backup_groups: if sparse2 { sb.s_backup_bgs.map(U32::get) } else { [0; 2] },
             groups_per_flex: if flex { 1 << sb.s_log_groups_per_flex } else { 1 },
             hash_version,
             raid_stride: u64::from(sb.s_raid_stride.get()),
         };
+        geometry.check_blocks(sb)?;
         geometry.check_groups(sb)?;
         geometry.check_descriptors()?;
         Ok(geometry)
     }
 
-    fn check_groups(&mut self, sb: &Superblock) -> Result<()> {
+    /// Checks the number of blocks, and where group 0 begins.
+    fn check_blocks(&self, sb: &Superblock) -> Result<()> {
         let at = || Location::of(Structure::Superblock);
-        let bits = self.bits_per_block();
         let ratio = self.blocks_per_cluster;
         let first = u64::from(self.block_size == 1024 && ratio == 1);
         if self.first_data_block != first {
@@ -183,7 +148,14 @@ impl Geometry {
                 format!("a multiple of {ratio}, the blocks of a cluster"),
             ));
         }
-        let (step, max) = (8 * ratio, bits * ratio);
+        Ok(())
+    }
+
+    /// Checks the sizes of groups, and counts the groups.
+    fn check_groups(&mut self, sb: &Superblock) -> Result<()> {
+        let at = || Location::of(Structure::Superblock);
+        let bits = self.bits_per_block();
+        let (step, max) = (8 * self.blocks_per_cluster, bits * self.blocks_per_cluster);
         if !(step..=max).contains(&self.blocks_per_group) || !self.blocks_per_group.is_multiple_of(step) {
             return Err(at().value(
                 "s_blocks_per_group",
@@ -202,7 +174,7 @@ impl Geometry {
         if ipg == 0 || u64::from(ipg) > bits || !ipg.is_multiple_of(8) {
             return Err(at().value("s_inodes_per_group", ipg, format!("a multiple of 8, at most {bits}")));
         }
-        let groups = div_up(self.blocks_count - first, self.blocks_per_group);
+        let groups = (self.blocks_count - self.first_data_block).div_ceil(self.blocks_per_group);
         let inodes = groups * u64::from(ipg);
         if u64::from(sb.s_inodes_count.get()) != inodes {
             return Err(at().value(
@@ -218,8 +190,8 @@ impl Geometry {
         if first_inode < sb::GOOD_OLD_FIRST_INO || u64::from(first_inode) >= inodes {
             return Err(at().value("s_first_ino", first_inode, format!("from 11 on, below {inodes}")));
         }
-        if self.super_user_blocks > self.blocks_count / 2 {
-            return Err(at().value("s_r_blocks_count", self.super_user_blocks, "at most half of the blocks"));
+        if self.reserved_blocks > self.blocks_count / 2 {
+            return Err(at().value("s_r_blocks_count", self.reserved_blocks, "at most half of the blocks"));
         }
         Ok(())
     }
@@ -231,7 +203,7 @@ impl Geometry {
     /// `Corrupt`, naming the field of the superblock.
     pub fn check_descriptors(&self) -> Result<()> {
         let at = || Location::of(Structure::Superblock);
-        let resize = self.features.compat.contains(Compat::RESIZE_INODE);
+        let resize = self.features.has(Compat::RESIZE_INODE);
         if self.reserved_gdt_blocks > self.pointers_per_block() {
             return Err(at().value(
                 "s_reserved_gdt_blocks",
@@ -271,12 +243,27 @@ impl Geometry {
 
     /// Whether block numbers have 64 bits in the descriptors and the superblock.
     pub fn is_64bit(&self) -> bool {
-        self.features.incompat.contains(Incompat::BIT64)
+        self.features.has(Incompat::BIT64)
     }
 
     /// Whether meta groups keep their own descriptors.
     pub fn is_meta_bg(&self) -> bool {
-        self.features.incompat.contains(Incompat::META_BG)
+        self.features.has(Incompat::META_BG)
+    }
+
+    /// Bytes in a block, as offsets in an image count them.
+    pub fn block_bytes(&self) -> u64 {
+        self.block_size as u64
+    }
+
+    /// Bytes in a cluster.
+    pub fn cluster_bytes(&self) -> u64 {
+        self.blocks_per_cluster * self.block_bytes()
+    }
+
+    /// Bytes of the filesystem.
+    pub fn filesystem_bytes(&self) -> u64 {
+        self.blocks_count * self.block_bytes()
     }
 
     /// The number of inodes.
@@ -286,7 +273,7 @@ impl Geometry {
 
     /// Bits that a bitmap block has.
     pub fn bits_per_block(&self) -> u64 {
-        self.block_size as u64 * 8
+        self.block_bytes() * 8
     }
 
     /// Clusters of a group (the last may have fewer), which are the bits of its block bitmap.
@@ -302,17 +289,17 @@ impl Geometry {
     /// The size that the resize inode has: all that its double indirect block could map.
     pub fn resize_inode_size(&self) -> u64 {
         let pointers = self.pointers_per_block();
-        (pointers * pointers + pointers + DIRECT) * self.block_size as u64
+        (pointers * pointers + pointers + DIRECT) * self.block_bytes()
     }
 
     /// Block numbers that an indirect block holds.
     pub fn pointers_per_block(&self) -> u64 {
-        self.block_size as u64 / 4
+        self.block_bytes() / 4
     }
 
     /// Blocks of every group's inode table.
     pub fn inode_table_blocks(&self) -> u64 {
-        div_up(u64::from(self.inodes_per_group) * self.inode_size as u64, self.block_size as u64)
+        (u64::from(self.inodes_per_group) * self.inode_size as u64).div_ceil(self.block_bytes())
     }
 
     /// Descriptors in a block.
@@ -322,29 +309,23 @@ impl Geometry {
 
     /// Blocks that hold one copy of all descriptors.
     pub fn descriptor_blocks(&self) -> u64 {
-        div_up(u64::from(self.groups), self.descriptors_per_block())
+        u64::from(self.groups).div_ceil(self.descriptors_per_block())
     }
 
     /// Blocks from a number of bytes, rounded up.
     pub fn blocks_of_bytes(&self, bytes: u64) -> u64 {
-        div_up(bytes, self.block_size as u64)
+        bytes.div_ceil(self.block_bytes())
     }
 
     /// Whether an inode has room for the fields behind the first 128 bytes.
     pub fn has_wide_inodes(&self) -> bool {
-        self.inode_size > crate::ondisk::inode::BASE_SIZE
+        self.inode_size > BASE_SIZE
     }
 
     /// The blocks of a group.
     pub fn group_blocks(&self, group: GroupNr) -> Range<u64> {
         let start = self.first_data_block + u64::from(group.0) * self.blocks_per_group;
         start..(start + self.blocks_per_group).min(self.blocks_count)
-    }
-
-    /// The group of a block; block 0 in front of group 0 counts as of group 0.
-    pub fn group_of_block(&self, block: u64) -> GroupNr {
-        let group = block.saturating_sub(self.first_data_block) / self.blocks_per_group;
-        GroupNr(fits(group, "blocks of the filesystem are in one of fewer than 2^32 groups"))
     }
 
     /// The group and the index in its table of an inode, which must be in range.
@@ -369,9 +350,9 @@ impl Geometry {
         };
         if group.0 == 0 {
             true
-        } else if self.features.compat.contains(Compat::SPARSE_SUPER2) {
+        } else if self.features.has(Compat::SPARSE_SUPER2) {
             self.backup_groups.contains(&group.0)
-        } else if group.0 == 1 || !self.features.ro_compat.contains(RoCompat::SPARSE_SUPER) {
+        } else if group.0 == 1 || !self.features.has(RoCompat::SPARSE_SUPER) {
             true
         } else {
             is_power(3) || is_power(5) || is_power(7)
@@ -434,10 +415,57 @@ impl Geometry {
     }
 }
 
+/// The size of inodes, and the first that is not reserved: revision 0 has no fields for them.
+fn inode_size_and_first(sb: &Superblock, block_size: usize) -> Result<(usize, InodeNr)> {
+    if sb.s_rev_level.get() == sb::GOOD_OLD_REV {
+        return Ok((BASE_SIZE, InodeNr(sb::GOOD_OLD_FIRST_INO)));
+    }
+    let size = usize::from(sb.s_inode_size.get());
+    if !size.is_power_of_two() || !(BASE_SIZE..=block_size).contains(&size) {
+        return Err(Location::of(Structure::Superblock).value(
+            "s_inode_size",
+            sb.s_inode_size.get(),
+            format!("a power of two from 128 to {block_size}"),
+        ));
+    }
+    Ok((size, InodeNr(sb.s_first_ino.get())))
+}
+
+/// Checks what the superblock says of the fields behind the first 128 bytes of inodes.
+fn check_extra_sizes(sb: &Superblock, inode_size: usize) -> Result<()> {
+    let room = inode_size - BASE_SIZE;
+    for (what, size) in
+        [("s_min_extra_isize", sb.s_min_extra_isize), ("s_want_extra_isize", sb.s_want_extra_isize)]
+    {
+        let size = usize::from(size.get());
+        if room > 0 && size != 0 && (!(4..=room).contains(&size) || !size.is_multiple_of(4)) {
+            return Err(Location::of(Structure::Superblock).value(
+                what,
+                size as u64,
+                format!("0, or a multiple of 4 from 4 to {room}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The size of group descriptors: without the `64bit` feature, the field counts for nothing.
+fn descriptor_size(sb: &Superblock, features: Features) -> Result<usize> {
+    if !features.has(Incompat::BIT64) {
+        return Ok(group_descriptor::OLD_SIZE);
+    }
+    let size = usize::from(sb.s_desc_size.get());
+    if !size.is_power_of_two() || !(group_descriptor::WIDE_SIZE..=1024).contains(&size) {
+        let expected = "a power of two from 64 to 1024";
+        return Err(Location::of(Structure::Superblock).value("s_desc_size", sb.s_desc_size.get(), expected));
+    }
+    Ok(size)
+}
+
 /// The reserved descriptor blocks. Without `resize_inode`, no inode owns any, and the field counts as 0, to
 /// which e2fsck sets it: mke2fs leaves a value there when it exchanges `resize_inode` for `meta_bg`.
 fn reserved_gdt_blocks(sb: &Superblock, features: Features) -> u64 {
-    if features.compat.contains(Compat::RESIZE_INODE) { sb.s_reserved_gdt_blocks.get().into() } else { 0 }
+    if features.has(Compat::RESIZE_INODE) { sb.s_reserved_gdt_blocks.get().into() } else { 0 }
 }
 
 /// Blocks in a cluster, from the sizes of both.
@@ -445,7 +473,7 @@ fn blocks_per_cluster(sb: &Superblock, features: Features) -> Result<u64> {
     // 512 MiB: e2fsprogs opens nothing with larger clusters.
     const LOG_MAX: u32 = 19;
     let (block, cluster) = (sb.s_log_block_size.get(), sb.s_log_cluster_size.get());
-    let max = if features.ro_compat.contains(RoCompat::BIGALLOC) { LOG_MAX } else { block };
+    let max = if features.has(RoCompat::BIGALLOC) { LOG_MAX } else { block };
     if !(block..=max).contains(&cluster) {
         let expected = if max == block { block.to_string() } else { format!("{block} to {max}") };
         return Err(Location::of(Structure::Superblock).value("s_log_cluster_size", cluster, expected));
@@ -454,36 +482,37 @@ fn blocks_per_cluster(sb: &Superblock, features: Features) -> Result<u64> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// The geometry that `mke2fs -t ext4 -b 4096` gives an image of 40 GiB, in its main figures.
-    pub(crate) fn forty_gib() -> Geometry {
-        Geometry {
-            features: Features {
-                compat: Compat::RESIZE_INODE | Compat::HAS_JOURNAL | Compat::DIR_INDEX,
-                incompat: Incompat::BIT64 | Incompat::FLEX_BG | Incompat::EXTENTS | Incompat::FILETYPE,
-                ro_compat: RoCompat::SPARSE_SUPER | RoCompat::METADATA_CSUM,
-            },
-            block_size: 4096,
-            blocks_count: 40 << 18,
-            super_user_blocks: 2 << 18,
-            first_data_block: 0,
-            blocks_per_cluster: 1,
-            blocks_per_group: 32768,
-            inodes_per_group: 8192,
-            inode_size: 256,
-            first_inode: InodeNr(11),
-            groups: 320,
-            descriptor_size: 64,
-            reserved_gdt_blocks: 1024,
-            first_meta_bg: 0,
-            backup_groups: [0; 2],
-            groups_per_flex: 16,
-            hash_version: HashVersion::HalfMd4,
-            raid_stride: 0,
-        }
+/// The geometry that `mke2fs -t ext4 -b 4096` gives an image of 40 GiB, in its main figures.
+pub(crate) fn forty_gib() -> Geometry {
+    Geometry {
+        features: Features {
+            compat: Compat::RESIZE_INODE | Compat::HAS_JOURNAL | Compat::DIR_INDEX,
+            incompat: Incompat::BIT64 | Incompat::FLEX_BG | Incompat::EXTENTS | Incompat::FILETYPE,
+            ro_compat: RoCompat::SPARSE_SUPER | RoCompat::METADATA_CSUM,
+        },
+        block_size: 4096,
+        blocks_count: 40 << 18,
+        reserved_blocks: 2 << 18,
+        first_data_block: 0,
+        blocks_per_cluster: 1,
+        blocks_per_group: 32768,
+        inodes_per_group: 8192,
+        inode_size: 256,
+        first_inode: InodeNr(11),
+        groups: 320,
+        descriptor_size: 64,
+        reserved_gdt_blocks: 1024,
+        first_meta_bg: 0,
+        backup_groups: [0; 2],
+        groups_per_flex: 16,
+        hash_version: HashVersion::HalfMd4,
+        raid_stride: 0,
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn backups_lie_in_powers_of_three_five_and_seven() {

@@ -5,22 +5,22 @@
 mod cli;
 
 use std::env;
-use std::process::ExitCode;
+use std::process;
 
-use cli::args::{self, Command};
-use cli::{commands, guard, help, run};
+use cli::args::{self, Invocation};
+use cli::exit_code::ExitCode;
+use cli::{commands, generate, guard};
 
-fn main() -> ExitCode {
+fn main() -> process::ExitCode {
     guard::silence_panics();
     let code = guard::guarded(|| match args::parse(env::args_os(), env::var_os(args::EPOCH_VARIABLE)) {
-        Ok(Command::Canonicalize(job)) => run::run(&job),
-        Ok(Command::Generate(what)) => help::generate(what),
-        Ok(Command::Sub(task)) => commands::run(&task),
+        Ok(Invocation::Generate(what)) => generate::run(what),
+        Ok(Invocation::Run(task)) => commands::run(&task),
         Err(error) => {
-            // Nobody is left to tell when this fails.
+            // Ignore write errors: there is nowhere left to report them.
             let _ = error.print();
-            u8::try_from(error.exit_code()).expect("clap exits with 0 or 2")
+            if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done }
         }
     });
-    ExitCode::from(code)
+    process::ExitCode::from(code.number())
 }

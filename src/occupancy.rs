@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use crate::plan::{Content, Plan};
-use crate::read::places::Places;
-use crate::read::{Reading, leftovers};
+use crate::leftovers;
+use crate::places::ContentPlaces;
+use crate::plan::{PieceContent, Plan};
+use crate::read::Reading;
 use crate::source::Source;
-use crate::tree::{Kind, NodeId, Run, Tree};
+use crate::tree::{Kind, NodeId, Tree};
 use crate::units::{InodeNr, fits};
 
 /// What a block is used for.
@@ -144,9 +145,7 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
         used.push((claim.range(), what));
     }
     for id in tree.ids().filter(|_| reading.claims.has_runs()) {
-        let blocks =
-            tree.runs_of(id).iter().map(|run| run.physical().0..run.physical().0 + u64::from(run.count));
-        used.extend(blocks.map(|blocks| (blocks, Use::File)));
+        used.extend(tree.runs_of(id).iter().map(|run| (run.blocks(), Use::File)));
     }
     let used = in_clusters(used, geometry.blocks_per_cluster);
     for blocks in leftovers::free_blocks(source, reading.claimed()) {
@@ -154,7 +153,7 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
     }
     used.into_iter().for_each(|(blocks, what)| occupancy.add(what, blocks));
     occupancy.add_rest(Use::Free);
-    let places = Places::of(reading);
+    let places = ContentPlaces::of(reading);
     occupancy.stretches = regular.iter().map(|number| places.of_inode(*number).len() as u64).sum();
     occupancy
 }
@@ -165,10 +164,9 @@ pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
     for blocks in plan.layout.free.ranges() {
         occupancy.add(Use::Free, blocks.clone());
     }
-    let blocks_of = |extent: &Run| extent.physical().0..extent.physical().0 + u64::from(extent.count);
     let mut used = Vec::new();
     for extent in plan.layout.journal.iter().flat_map(|journal| plan.layout.extents(*journal)) {
-        used.push((blocks_of(extent), Use::Journal));
+        used.push((extent.blocks(), Use::Journal));
     }
     for id in tree.ids() {
         let file = plan.layout.nodes[id.index()];
@@ -179,7 +177,7 @@ pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
             _ => Use::Map,
         };
         for extent in extents {
-            used.push((blocks_of(extent), what));
+            used.push((extent.blocks(), what));
         }
         for block in plan.layout.map_blocks(file) {
             used.push((block.0..block.0 + 1, Use::Map));
@@ -189,12 +187,12 @@ pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
                 stretches(extents.iter().map(|extent| (extent.physical().0, extent.count)));
         }
     }
-    for piece in plan.rendered.iter().filter(|piece| matches!(piece.content, Content::Xattrs(..))) {
+    for piece in plan.rendered.iter().filter(|piece| matches!(piece.content, PieceContent::Xattrs(..))) {
         used.push((piece.start.0..piece.start.0 + 1, Use::Map));
     }
     for file in &plan.layout.values {
         for extent in plan.layout.extents(*file) {
-            used.push((blocks_of(extent), Use::Map));
+            used.push((extent.blocks(), Use::Map));
         }
     }
     for (blocks, what) in in_clusters(used, plan.geometry.blocks_per_cluster) {

@@ -194,6 +194,23 @@ pub struct Entry {
     pub hashes: [u32; 2],
 }
 
+/// What quotas count for an inode, or for everything that an id owns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaUsage {
+    /// Inodes.
+    pub inodes: u64,
+    /// Bytes of blocks.
+    pub bytes: u64,
+}
+
+impl QuotaUsage {
+    /// Adds the usage of something.
+    pub fn add(&mut self, other: Self) {
+        self.inodes += other.inodes;
+        self.bytes += other.bytes;
+    }
+}
+
 /// Consecutive logical blocks of a file. What no run covers is a hole.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Run {
@@ -254,6 +271,12 @@ impl Run {
         BlockNr(self.packed & ((1 << Self::BLOCK_BITS) - 1))
     }
 
+    /// Its blocks, where it has any.
+    pub fn blocks(&self) -> Range<u64> {
+        let start = self.physical().0;
+        start..start + u64::from(self.count)
+    }
+
     /// Allocated, but never written: reads as zero.
     pub const fn unwritten(&self) -> bool {
         self.packed >> Self::BLOCK_BITS == 1
@@ -279,6 +302,15 @@ impl Run {
             }
     }
 
+    /// Takes the blocks of another run, if they go on where its own end; returns whether it did.
+    pub fn join(&mut self, next: &Self) -> bool {
+        let count = self.count.checked_add(next.count).filter(|_| self.goes_on_in(next));
+        if let Some(count) = count {
+            self.count = count;
+        }
+        count.is_some()
+    }
+
     /// The first logical block behind it.
     pub fn end(&self) -> u64 {
         u64::from(self.logical) + u64::from(self.count)
@@ -302,6 +334,14 @@ impl Run {
     pub fn from(&self, logical: u32) -> Self {
         self.part(logical, self.count - (logical - self.logical))
     }
+}
+
+/// Returns the block that a logical block of a file lies in; `None` for a hole. The runs are in logical order,
+/// and all of them have blocks.
+pub fn block_at(runs: &[Run], logical: u32) -> Option<BlockNr> {
+    let index = runs.partition_point(|run| run.end() <= logical.into());
+    let run = runs.get(index)?;
+    Some(BlockNr(run.physical().0 + u64::from(logical.checked_sub(run.logical)?)))
 }
 
 impl fmt::Debug for Run {

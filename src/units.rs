@@ -62,11 +62,6 @@ pub(crate) fn fits<T, U: TryInto<T>>(value: U, reason: &str) -> T {
     value.try_into().unwrap_or_else(|_| panic!("a number does not fit, although {reason}"))
 }
 
-/// `value` in whole units of `unit`, rounded up.
-pub(crate) fn div_up(value: u64, unit: u64) -> u64 {
-    value.div_ceil(unit)
-}
-
 /// The clusters that runs of logical blocks, in their order, lie in.
 pub(crate) fn count_clusters(runs: impl Iterator<Item = (u32, u32)>, blocks_per_cluster: u64) -> u64 {
     let (mut clusters, mut next) = (0, 0);

@@ -2,31 +2,22 @@
 
 use rayon::prelude::*;
 
+use crate::bytes::is_zero;
 use crate::content::FileContent;
 use crate::error::{Location, Result, Structure};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::quota::QuotaType;
 use crate::read::Specials;
-use crate::source::Source;
-use crate::survey::is_zero;
 use crate::tree::{Kind, NodeId, Tree};
 use crate::units::fits;
-
-/// One tree and where its content lies.
-#[derive(Clone, Copy, Debug)]
-pub struct Side<'s, 'a> {
-    /// The image.
-    pub source: &'s Source<'a>,
-    /// Its tree.
-    pub tree: &'s Tree,
-}
+use crate::view::View;
 
 /// Checks that the output holds the tree of the input.
 ///
 /// # Errors
 ///
 /// `Corrupt` with a path of the first node that differs, and in what.
-pub fn same_tree(input: Side<'_, '_>, output: Side<'_, '_>, observer: &dyn Observer) -> Result<()> {
+pub fn same_tree(input: View<'_, '_>, output: View<'_, '_>, observer: &dyn Observer) -> Result<()> {
     let (wanted, found) = (input.tree.nodes.len(), output.tree.nodes.len());
     if wanted != found {
         return Err(Location::of(Structure::Image)
@@ -71,7 +62,7 @@ pub fn same_quotas(input: &Specials, output: &Specials) -> Result<()> {
 }
 
 /// What of a node differs, if anything.
-fn difference(input: Side<'_, '_>, output: Side<'_, '_>, id: NodeId) -> Option<&'static str> {
+fn difference(input: View<'_, '_>, output: View<'_, '_>, id: NodeId) -> Option<&'static str> {
     let (one, other) = (input.tree.node(id), output.tree.node(id));
     let fields = [
         (one.mode == other.mode, "mode"),
@@ -110,10 +101,8 @@ fn xattrs(tree: &Tree, id: NodeId) -> Vec<(u8, &[u8], &[u8])> {
 }
 
 /// Whether a file has the same bytes on both sides. Both images have the same block size.
-fn same_content(input: Side<'_, '_>, output: Side<'_, '_>, id: NodeId) -> bool {
-    let (Some(one), Some(other)) =
-        (FileContent::of(input.source, input.tree, id), FileContent::of(output.source, output.tree, id))
-    else {
+fn same_content(input: View<'_, '_>, output: View<'_, '_>, id: NodeId) -> bool {
+    let (Some(one), Some(other)) = (FileContent::of(input, id), FileContent::of(output, id)) else {
         return false;
     };
     one.size == other.size

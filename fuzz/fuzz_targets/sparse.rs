@@ -3,6 +3,8 @@
 
 #![no_main]
 
+#[path = "../../src/cli/refusal.rs"]
+mod refusal;
 #[path = "../../src/cli/sparse.rs"]
 mod sparse;
 #[path = "../../src/cli/sparse_sums.rs"]
@@ -27,8 +29,9 @@ fn contents(file: &File, length: u64) -> Vec<u8> {
 }
 
 /// Whether an error says what to do, or is one of the system: a file of this length may be too large for it.
-fn helps(error: &io::Error) -> bool {
-    error.raw_os_error().is_some() || error.to_string().contains("; make ")
+fn helps(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error().is_some())
+        || error.to_string().contains("; make ")
 }
 
 /// Demands that the checksum of an image is right in the header of a sparse one, unless a chunk has a wrong one.
@@ -48,7 +51,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     assert!(sparse::is_sparse(&bytes));
     let file = match sparse::expand_within(&bytes, MOST_FILLED) {
         Ok(file) => file,
-        Err(error) => return assert!(helps(&error), "{error}"),
+        Err(error) => return assert!(helps(&error), "{error:#}"),
     };
     let metadata = file.metadata().expect("metadata");
     assert!(metadata.blocks() * 512 <= MOST_FILLED + bytes.len() as u64 + (1 << 16), "{metadata:?}");

@@ -1,6 +1,6 @@
 //! The counts of superblock and group descriptors follow from what is in use.
 
-use super::ensure;
+use super::contradiction::ensure;
 use super::ownership::Owned;
 use super::static_metadata::StaticMetadata;
 use crate::error::Result;
@@ -50,8 +50,7 @@ pub fn check(
 
 /// The counts with their flags, where descriptors have checksums.
 fn with_flags(geometry: &Geometry, group: u32, last_used: u32, mut counts: GroupCounts) -> GroupCounts {
-    let features = geometry.features.ro_compat;
-    if features.contains(RoCompat::METADATA_CSUM) || features.contains(RoCompat::GDT_CSUM) {
+    if geometry.features.has_any(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM) {
         counts.unused_inodes = geometry.inodes_per_group - last_used;
         counts.flags = INODE_ZEROED;
         if last_used == 0 {
@@ -94,7 +93,7 @@ fn check_superblock(plan: &Plan, metadata: &StaticMetadata, owned: &Owned, used_
     }
     let backups = metadata.superblocks.len();
     ensure(backups > 0 && metadata.superblocks[0].0 == 0, || "no superblock in group 0".to_owned())?;
-    let bytes = geometry.blocks_count * geometry.block_size as u64;
+    let bytes = geometry.filesystem_bytes();
     let behind = &plan.behind;
     ensure(plan.image_bytes >= bytes && (behind.is_empty() || behind.start >= bytes), || {
         format!("{bytes} bytes of filesystem in an image of {}", plan.image_bytes)

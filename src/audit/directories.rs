@@ -1,6 +1,6 @@
 //! Blocks of directories: each entry is in one leaf, and an index leads to the blocks that there are.
 
-use super::ensure;
+use super::contradiction::ensure;
 use crate::error::Result;
 use crate::plan::{DirectoryPlan, Plan};
 use crate::tree::{NodeId, Tree};

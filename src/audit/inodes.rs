@@ -1,6 +1,6 @@
 //! Inode numbers: each is given once, and the bitmaps will mark those that are given.
 
-use super::ensure;
+use super::contradiction::ensure;
 use crate::error::Result;
 use crate::ondisk::quota::QuotaType;
 use crate::plan::Plan;

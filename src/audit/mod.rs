@@ -5,10 +5,11 @@
 //! pointer leads to blocks of its owner, each piece to be written is where a pointer leads, and all
 //! counts follow. Nothing here calls the code that made the plan; formulas of the format are stated again.
 
-mod copies;
+mod contradiction;
 mod counts;
 mod directories;
-mod files;
+mod expected_copies;
+mod file;
 mod inodes;
 mod ownership;
 mod pieces;
@@ -18,11 +19,11 @@ mod static_metadata;
 mod tests;
 mod xattrs;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::Plan;
 use crate::read::Specials;
-use crate::tree::Tree;
-
+use crate::survey::StoredTree;
+use contradiction::ensure;
 use static_metadata::StaticMetadata;
 
 /// Checks a plan against itself and the tree. `specials` are the input's inodes outside the tree.
@@ -30,7 +31,8 @@ use static_metadata::StaticMetadata;
 /// # Errors
 ///
 /// `Internal` for any contradiction: a defect of this program.
-pub fn audit(plan: &Plan, tree: &Tree, specials: &Specials) -> Result<()> {
+pub fn audit(plan: &Plan, stored: StoredTree<'_>, specials: &Specials) -> Result<()> {
+    let tree = stored.tree;
     ensure(plan.groups.len() == plan.geometry.groups as usize, || "the number of groups".to_owned())?;
     ensure(plan.counts.len() == plan.geometry.groups as usize, || "the number of group counts".to_owned())?;
     let metadata = StaticMetadata::of(plan);
@@ -39,22 +41,12 @@ pub fn audit(plan: &Plan, tree: &Tree, specials: &Specials) -> Result<()> {
             let used_inodes = inodes::check(plan, tree)?;
             directories::check(plan, tree)?;
             xattrs::check(plan, tree)?;
-            let owned = ownership::check(plan, tree, specials, &metadata)?;
+            let owned = ownership::check(plan, stored, specials, &metadata)?;
             counts::check(plan, tree, &metadata, &owned, &used_inodes)?;
             quotas::check(plan, tree)
         },
-        || pieces::check(plan, tree, &metadata),
+        || pieces::check(plan, stored, &metadata),
     );
     owned?;
     written
-}
-
-/// An error about a plan, unless it holds.
-fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
-    if holds { Ok(()) } else { Err(wrong(what())) }
-}
-
-/// An error about a plan.
-fn wrong(what: impl std::fmt::Display) -> Error {
-    Error::Internal(format!("the plan of the output contradicts itself: {what}"))
 }

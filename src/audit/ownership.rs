@@ -4,14 +4,16 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::files::{self, Blocks, Claims};
+use super::contradiction::{ensure, wrong};
+use super::file::{self, ClusterClaims, LogicalBlocks};
 use super::static_metadata::{StaticMetadata, table_blocks};
-use super::{ensure, wrong};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ondisk::features::{Compat, Incompat};
 use crate::plan::{FileLayout, Plan};
-use crate::read::{Specials, Usage};
-use crate::tree::{Kind, NodeId, Tree};
+use crate::ranges::push_joined;
+use crate::read::Specials;
+use crate::survey::StoredTree;
+use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
 
 /// Nodes that one task checks.
 const NODES: usize = 4096;
@@ -28,18 +30,24 @@ pub struct Owned {
 }
 
 /// Checks the owners of all blocks, and what files are charged for them.
-pub fn check(plan: &Plan, tree: &Tree, specials: &Specials, metadata: &StaticMetadata) -> Result<Owned> {
+pub fn check(
+    plan: &Plan,
+    stored: StoredTree<'_>,
+    specials: &Specials,
+    metadata: &StaticMetadata,
+) -> Result<Owned> {
+    let tree = stored.tree;
     let mut claims = static_clusters(plan, metadata)?;
     let static_clusters = claims.0.iter().map(|range| range.end - range.start).sum();
     let journal_clusters = claim_specials(plan, tree, specials, &mut claims)?;
     let tasks = tree.nodes.len().div_ceil(NODES);
-    let of_nodes: Vec<Claims> = (0..tasks)
+    let of_nodes: Vec<ClusterClaims> = (0..tasks)
         .into_par_iter()
         .map(|task| {
-            let mut claims = Claims::default();
+            let mut claims = ClusterClaims::default();
             let nodes = task * NODES..((task + 1) * NODES).min(tree.nodes.len());
             for id in tree.ids().skip(nodes.start).take(nodes.len()) {
-                claim_node(plan, tree, id, &mut claims)?;
+                claim_node(plan, stored, id, &mut claims)?;
             }
             Ok(claims)
         })
@@ -50,21 +58,17 @@ pub fn check(plan: &Plan, tree: &Tree, specials: &Specials, metadata: &StaticMet
     claims.0.sort_unstable_by_key(|range| range.start);
     let mut clusters: Vec<Range<u64>> = Vec::new();
     for range in claims.0 {
-        match clusters.last_mut() {
-            Some(last) if last.end > range.start => {
-                let block = range.start * plan.geometry.blocks_per_cluster;
-                return Err(wrong(format!("block {block} has two owners")));
-            }
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => clusters.push(range),
-        }
+        ensure(clusters.last().is_none_or(|last| last.end <= range.start), || {
+            format!("block {} has two owners", range.start * plan.geometry.blocks_per_cluster)
+        })?;
+        push_joined(&mut clusters, range);
     }
     check_free(plan, &clusters)?;
     Ok(Owned { clusters, static_clusters, journal_clusters })
 }
 
 /// Checks static metadata block by block, and claims its clusters, which it shares.
-fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<Claims> {
+fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<ClusterClaims> {
     let geometry = &plan.geometry;
     let mut ranges = metadata.ranges(plan);
     ranges.sort_unstable_by_key(|range| range.start);
@@ -75,7 +79,7 @@ fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<Claims> {
     let end = ranges.last().map_or(0, |range| range.end);
     ensure(end <= geometry.blocks_count, || format!("static metadata ends at block {end}"))?;
     check_own_groups(plan)?;
-    let mut claims = Claims::default();
+    let mut claims = ClusterClaims::default();
     let mut next = 0;
     for range in ranges {
         let (start, end) =
@@ -91,7 +95,7 @@ fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<Claims> {
 /// Checks that without flex_bg, bitmaps and tables are in their own groups.
 fn check_own_groups(plan: &Plan) -> Result<()> {
     let geometry = &plan.geometry;
-    if geometry.features.incompat.contains(Incompat::FLEX_BG) {
+    if geometry.features.has(Incompat::FLEX_BG) {
         return Ok(());
     }
     let table = table_blocks(geometry);
@@ -107,13 +111,13 @@ fn check_own_groups(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Claims what is outside the tree; returns the clusters of the journal's content.
-fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Claims) -> Result<u64> {
+/// ClusterClaims what is outside the tree; returns the clusters of the journal's content.
+fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut ClusterClaims) -> Result<u64> {
     let (layout, cluster) = (&plan.layout, plan.geometry.blocks_per_cluster);
     let features = plan.geometry.features;
-    let resize = features.compat.contains(Compat::RESIZE_INODE);
+    let resize = features.has(Compat::RESIZE_INODE);
     ensure(layout.resize_block.is_some() == resize, || "the block of the resize inode".to_owned())?;
-    let mmp = features.incompat.contains(Incompat::MMP);
+    let mmp = features.has(Incompat::MMP);
     ensure(layout.mmp_block.is_some() == mmp, || "the block of multiple mount protection".to_owned())?;
     let single = layout.resize_block.iter().chain(&layout.mmp_block).chain(&layout.xattr_blocks);
     for block in single {
@@ -122,7 +126,8 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
         })?;
         claims.add(block.0 / cluster..block.0 / cluster + 1);
     }
-    let mut dense = |file: FileLayout, blocks: u64| files::check(plan, file, Blocks::dense(blocks), claims);
+    let mut dense =
+        |file: FileLayout, blocks: u64| file::check(plan, file, LogicalBlocks::dense(blocks), claims);
     let shape = specials.journal.map(|journal| u64::from(journal.blocks));
     ensure(layout.journal.is_some() == shape.is_some(), || "the journal".to_owned())?;
     let mut journal_clusters = 0;
@@ -131,7 +136,7 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     }
     ensure(layout.quotas.len() == plan.quotas.len(), || "the number of quota files".to_owned())?;
     for (file, quota) in layout.quotas.iter().zip(&plan.quotas) {
-        dense(*file, (quota.blocks.len() as u64 * 1024).div_ceil(plan.geometry.block_size as u64))?;
+        dense(*file, (quota.blocks.len() as u64 * 1024).div_ceil(plan.geometry.block_bytes()))?;
     }
     ensure(layout.orphan_file.is_some() == specials.orphan_file.is_some(), || "the orphan file".to_owned())?;
     if let (Some(file), Some(orphan_file)) = (layout.orphan_file, specials.orphan_file) {
@@ -140,44 +145,45 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     ensure(layout.values.len() == plan.xattrs.values.len(), || "the number of EA inodes".to_owned())?;
     for (file, value) in layout.values.iter().zip(&plan.xattrs.values) {
         let bytes = tree.text(value.text).len() as u64;
-        dense(*file, bytes.div_ceil(plan.geometry.block_size as u64))?;
+        dense(*file, bytes.div_ceil(plan.geometry.block_bytes()))?;
     }
     Ok(journal_clusters)
 }
 
 /// Claims the blocks of a node, and of nothing that it shares; checks what it is charged.
-fn claim_node(plan: &Plan, tree: &Tree, id: NodeId, claims: &mut Claims) -> Result<()> {
+fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut ClusterClaims) -> Result<()> {
+    let tree = stored.tree;
     let Some(file) = plan.layout.nodes.get(id.index()).copied() else {
         return Err(wrong("a file without a place"));
     };
     let node = tree.node(id);
     let inline = plan.xattrs.inline_of(id).is_some();
     let about = |error| match error {
-        crate::Error::Internal(words) => {
-            crate::Error::Internal(format!("{words} (inode {})", plan.numbering.number_of(id)))
+        Error::Internal(words) => {
+            Error::Internal(format!("{words} (inode {})", plan.numbering.number_of(id)))
         }
         other => other,
     };
     let clusters = match node.kind {
-        _ if inline => files::check(plan, file, std::iter::empty(), claims),
+        _ if inline => file::check(plan, file, std::iter::empty(), claims),
         Kind::Directory { .. } => {
             let blocks = plan.directories.of(id).blocks;
             ensure(blocks > 0, || "a directory without blocks".to_owned()).map_err(about)?;
-            files::check(plan, file, Blocks::dense(blocks.into()), claims)
+            file::check(plan, file, LogicalBlocks::dense(blocks.into()), claims)
         }
         Kind::Regular { .. } => {
-            let runs = tree.runs_of(id).iter().map(|run| Blocks {
+            let runs = stored.runs_of(id).iter().map(|run| LogicalBlocks {
                 start: run.logical.into(),
                 end: run.end(),
                 unwritten: run.unwritten(),
             });
-            files::check(plan, file, runs, claims)
+            file::check(plan, file, runs, claims)
         }
         Kind::Symlink(target) if tree.text(target).len() >= 60 => {
-            files::check(plan, file, Blocks::dense(1), claims)
+            file::check(plan, file, LogicalBlocks::dense(1), claims)
         }
         Kind::Symlink(_) | Kind::Device { .. } | Kind::Empty => {
-            files::check(plan, file, std::iter::empty(), claims)
+            file::check(plan, file, std::iter::empty(), claims)
         }
     };
     let charged = charge(plan, tree, id, clusters.map_err(about)?);
@@ -185,10 +191,10 @@ fn claim_node(plan: &Plan, tree: &Tree, id: NodeId, claims: &mut Claims) -> Resu
 }
 
 /// What an inode is charged for clusters of its own, its block of xattrs, and its EA inodes.
-pub fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> Usage {
-    let bytes = plan.geometry.blocks_per_cluster * plan.geometry.block_size as u64;
+pub fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> QuotaUsage {
+    let bytes = plan.geometry.cluster_bytes();
     let block = plan.xattrs.block_of(id);
-    let mut usage = Usage { inodes: 1, bytes: (clusters + u64::from(block.is_some())) * bytes };
+    let mut usage = QuotaUsage { inodes: 1, bytes: (clusters + u64::from(block.is_some())) * bytes };
     if !plan.xattrs.values.is_empty() {
         let in_block = block.into_iter().flat_map(|block| plan.xattrs.block_part(tree, block.split));
         for (xattr, _) in

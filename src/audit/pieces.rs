@@ -1,21 +1,27 @@
 //! What is written: each piece is where a pointer leads, and nothing that a pointer leads to is left out.
 
-use super::copies::Copies;
+use super::contradiction::{ensure, wrong};
+use super::expected_copies::ExpectedCopies;
 use super::static_metadata::StaticMetadata;
-use super::{ensure, wrong};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::ondisk::mmp::MmpStruct;
-use crate::plan::{Content, FileLayout, Owner, Piece, Plan};
-use crate::tree::{Bytes, Kind, NodeId, Tree};
+use crate::plan::{FileLayout, GroupCounts, GroupPlaces, MapOwner, Piece, PieceContent, Plan, SplitId};
+use crate::survey::StoredTree;
+use crate::tree::{Bytes, Kind, NodeId};
 use crate::units::{BlockNr, GroupNr};
 
 /// Checks all pieces.
-pub fn check(plan: &Plan, tree: &Tree, metadata: &StaticMetadata) -> Result<()> {
-    let mut checker =
-        Checker { plan, tree, metadata, copies: Copies::new(plan, tree), found: Totals::default() };
+pub fn check(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetadata) -> Result<()> {
+    let mut checker = Checker {
+        plan,
+        stored,
+        metadata,
+        copies: ExpectedCopies::new(plan, stored),
+        found: Totals::default(),
+    };
     let (mut end, mut bytes) = (0, 0);
-    let block_size = plan.geometry.block_size as u64;
-    for piece in plan.pieces(tree) {
+    let block_size = plan.geometry.block_bytes();
+    for piece in plan.pieces(stored) {
         let blocks = piece.bytes.div_ceil(block_size);
         ensure(piece.start.0 >= end && piece.start.0 + blocks <= plan.geometry.blocks_count, || {
             format!("{} is written to block {}", piece.content.describe(), piece.start)
@@ -28,7 +34,7 @@ pub fn check(plan: &Plan, tree: &Tree, metadata: &StaticMetadata) -> Result<()> 
     ensure(bytes == plan.copies.bytes_written, || {
         format!("{bytes} bytes are written, not {}", plan.copies.bytes_written)
     })?;
-    let expected = Totals::expected(plan, tree, metadata);
+    let expected = Totals::expected(plan, stored, metadata);
     ensure(checker.found == expected, || {
         format!("what is written is {:?}, expected {expected:?}", checker.found)
     })
@@ -58,8 +64,34 @@ struct Totals {
 }
 
 impl Totals {
+    /// The count of what has this content; none of what is copied.
+    fn of(&mut self, content: PieceContent) -> Option<&mut u64> {
+        Some(match content {
+            PieceContent::Boot => &mut self.boot,
+            PieceContent::Superblock(_) => &mut self.superblocks,
+            PieceContent::Descriptors(_) => &mut self.descriptors,
+            PieceContent::BlockBitmap(_) => &mut self.block_bitmaps,
+            PieceContent::InodeBitmap(_) => &mut self.inode_bitmaps,
+            PieceContent::InodeTable(..) => &mut self.inodes,
+            PieceContent::ResizeMap => &mut self.resize_map,
+            PieceContent::ResizeIndirect(_) => &mut self.resize_indirect,
+            PieceContent::Mmp => &mut self.mmp,
+            PieceContent::JournalSuperblock => &mut self.journal,
+            PieceContent::Quota(..) => &mut self.quota,
+            PieceContent::OrphanFile => &mut self.orphan_file,
+            PieceContent::Map(..) => &mut self.maps,
+            PieceContent::Directory(..) => &mut self.directories,
+            PieceContent::Xattrs(..) => &mut self.xattrs,
+            PieceContent::Symlink(_) => &mut self.symlinks,
+            PieceContent::SmallData(_) => &mut self.small,
+            PieceContent::Value(..) => &mut self.values,
+            PieceContent::Data(_) => return None,
+        })
+    }
+
     /// What has to be written, in blocks, or inodes.
-    fn expected(plan: &Plan, tree: &Tree, metadata: &StaticMetadata) -> Self {
+    fn expected(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetadata) -> Self {
+        let tree = stored.tree;
         let layout = &plan.layout;
         let blocks = |file: &FileLayout| {
             layout.extents(*file).iter().map(|extent| u64::from(extent.count)).sum::<u64>()
@@ -90,7 +122,7 @@ impl Totals {
                 Kind::Directory { .. } => totals.directories += blocks(&layout.nodes[id.index()]),
                 Kind::Symlink(target) => totals.symlinks += u64::from(tree.text(target).len() >= 60),
                 Kind::Regular { .. } => {
-                    let in_tree = tree.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree);
+                    let in_tree = stored.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree);
                     totals.small += u64::from(in_tree);
                 }
                 Kind::Device { .. } | Kind::Empty => {}
@@ -102,128 +134,126 @@ impl Totals {
 
 struct Checker<'p> {
     plan: &'p Plan,
-    tree: &'p Tree,
+    stored: StoredTree<'p>,
     metadata: &'p StaticMetadata,
-    copies: Copies<'p>,
+    copies: ExpectedCopies<'p>,
     found: Totals,
 }
 
 impl Checker<'_> {
     /// Checks a piece and counts it.
     fn piece(&mut self, piece: &Piece, blocks: u64) -> Result<()> {
-        let (plan, layout) = (self.plan, &self.plan.layout);
-        let place = |group: GroupNr| plan.groups.get(group.0 as usize);
-        let counts = |group: GroupNr| plan.counts.get(group.0 as usize);
-        let whole = piece.bytes == blocks * plan.geometry.block_size as u64;
-        let found = &mut self.found;
-        let holds = match piece.content {
-            Content::Data(from) => return self.copies.check(piece, from),
-            Content::Boot => add(&mut found.boot, 1) && piece.start.0 == 0 && piece.bytes == 1024,
-            Content::Superblock(group) => {
-                let copy = self.metadata.superblocks.binary_search_by_key(&group.0, |(group, _)| *group);
-                add(&mut found.superblocks, blocks)
-                    && whole
-                    && copy.is_ok_and(|index| self.metadata.superblocks[index].1 == piece.start.0)
-            }
-            Content::Descriptors(index) => {
-                let after = self.metadata.descriptors.partition_point(|copy| copy.start <= piece.start.0);
-                let copy = after.checked_sub(1).map(|before| self.metadata.descriptors[before]);
-                add(&mut found.descriptors, blocks)
-                    && whole
-                    && copy.is_some_and(|copy| {
-                        let skipped = piece.start.0 - copy.start;
-                        skipped + blocks <= copy.count && copy.index + skipped == index
-                    })
-            }
-            Content::BlockBitmap(group) => {
-                add(&mut found.block_bitmaps, blocks)
-                    && place(group).is_some_and(|places| places.block_bitmap == piece.start)
-                    && counts(group).is_some_and(|counts| !counts.is_block_uninit())
-            }
-            Content::InodeBitmap(group) => {
-                add(&mut found.inode_bitmaps, blocks)
-                    && place(group).is_some_and(|places| places.inode_bitmap == piece.start)
-                    && counts(group).is_some_and(|counts| !counts.is_inode_uninit())
-            }
-            Content::InodeTable(group, index) => return self.inode_table(piece, group, index),
-            Content::ResizeMap => {
-                add(&mut found.resize_map, blocks) && layout.resize_block == Some(piece.start)
-            }
-            Content::ResizeIndirect(index) => {
-                let reserved = self.metadata.reserved.first();
-                add(&mut found.resize_indirect, blocks)
-                    && reserved.is_some_and(|range| {
-                        range.start + index == piece.start.0 && range.contains(&piece.start.0)
-                    })
-            }
-            Content::Mmp => {
-                add(&mut found.mmp, blocks)
-                    && layout.mmp_block == Some(piece.start)
-                    && piece.bytes == size_of::<MmpStruct>() as u64
-            }
-            Content::JournalSuperblock => {
-                add(&mut found.journal, blocks)
-                    && piece.bytes == 1024
-                    && layout.journal.is_some_and(|file| leads(plan, file, 0, piece.start, 1))
-            }
-            Content::Quota(kind, first) => {
-                let index = plan.quotas.iter().position(|quota| quota.kind == kind);
-                let file = index.and_then(|index| layout.quotas.get(index).copied());
-                add(&mut found.quota, blocks)
-                    && whole
-                    && file.is_some_and(|file| leads(plan, file, first, piece.start, blocks))
-            }
-            Content::OrphanFile => {
-                let extents = layout.orphan_file.map_or(&[][..], |file| layout.extents(file));
-                add(&mut found.orphan_file, blocks)
-                    && whole
-                    && extents.iter().any(|e| e.physical() == piece.start && u64::from(e.count) == blocks)
-            }
-            Content::Map(owner, index) => {
-                let file = file_of(plan, owner);
-                let block = file.and_then(|file| layout.map_blocks(file).get(index as usize).copied());
-                add(&mut found.maps, blocks) && whole && block == Some(piece.start)
-            }
-            Content::Directory(id, first) => {
-                add(&mut found.directories, blocks)
-                    && whole
-                    && self.node_leads(id, first, piece.start, blocks)
-            }
-            Content::Xattrs(split, refcount) => {
-                // Blocks of xattrs are in the order of their first use, and so ascending.
-                let index = usize::try_from(found.xattrs).expect("counted in memory");
-                let block = plan.xattrs.blocks.get(index);
-                add(&mut found.xattrs, blocks)
-                    && whole
-                    && block.is_some_and(|block| (block.split, block.refcount) == (split, refcount))
-                    && layout.xattr_blocks.get(index) == Some(&piece.start)
-            }
-            Content::Symlink(id) => {
-                let length = match self.tree.nodes.get(id.index()).map(|node| node.kind) {
-                    Some(Kind::Symlink(target)) => self.tree.text(target).len() as u64,
-                    _ => 0,
-                };
-                add(&mut found.symlinks, blocks)
-                    && piece.bytes == length
-                    && self.node_leads(id, 0, piece.start, blocks)
-            }
-            Content::SmallData(id) => {
-                add(&mut found.small, blocks) && self.node_leads(id, 0, piece.start, blocks)
-            }
-            Content::Value(index, first) => {
-                let file = layout.values.get(index as usize).copied();
-                add(&mut found.values, blocks)
-                    && whole
-                    && file.is_some_and(|file| leads(plan, file, first, piece.start, blocks))
-            }
-        };
+        match piece.content {
+            PieceContent::Data(from) => return self.copies.check(piece, from),
+            PieceContent::InodeTable(group, index) => return self.inode_table(piece, group, index),
+            _ => {}
+        }
+        let holds =
+            piece.bytes == self.bytes_of(piece.content, blocks) && self.is_in_its_place(piece, blocks);
+        if let Some(count) = self.found.of(piece.content) {
+            *count += blocks;
+        }
         if holds { Ok(()) } else { Err(misplaced(piece)) }
+    }
+
+    /// The bytes that a piece of this many blocks has.
+    fn bytes_of(&self, content: PieceContent, blocks: u64) -> u64 {
+        let block_bytes = self.plan.geometry.block_bytes();
+        let kind = |id: NodeId| self.stored.tree.nodes.get(id.index()).map(|node| node.kind);
+        match content {
+            PieceContent::Boot | PieceContent::JournalSuperblock => 1024,
+            PieceContent::Mmp => size_of::<MmpStruct>() as u64,
+            PieceContent::Symlink(id) => match kind(id) {
+                Some(Kind::Symlink(target)) => self.stored.tree.text(target).len() as u64,
+                _ => 0,
+            },
+            PieceContent::SmallData(id) => match kind(id) {
+                Some(Kind::Regular { size, .. }) => size.min(block_bytes),
+                _ => 0,
+            },
+            _ => blocks * block_bytes,
+        }
+    }
+
+    /// Whether a pointer leads to the blocks of a piece that is rendered.
+    fn is_in_its_place(&self, piece: &Piece, blocks: u64) -> bool {
+        let (plan, layout, start) = (self.plan, &self.plan.layout, piece.start);
+        let file_leads = |file: Option<FileLayout>, first: u32| {
+            file.is_some_and(|file| leads(plan, file, first, start, blocks))
+        };
+        let node = |id: NodeId| layout.nodes.get(id.index()).copied();
+        match piece.content {
+            PieceContent::Boot => start.0 == 0,
+            PieceContent::Superblock(group) => self.is_superblock(group, start),
+            PieceContent::Descriptors(index) => self.are_descriptors(index, start, blocks),
+            PieceContent::BlockBitmap(group) => self
+                .is_bitmap(group, |places, counts| places.block_bitmap == start && !counts.is_block_uninit()),
+            PieceContent::InodeBitmap(group) => self
+                .is_bitmap(group, |places, counts| places.inode_bitmap == start && !counts.is_inode_uninit()),
+            PieceContent::ResizeMap => layout.resize_block == Some(start),
+            PieceContent::ResizeIndirect(index) => self
+                .metadata
+                .reserved
+                .first()
+                .is_some_and(|range| range.start + index == start.0 && range.contains(&start.0)),
+            PieceContent::Mmp => layout.mmp_block == Some(start),
+            PieceContent::JournalSuperblock => file_leads(layout.journal, 0),
+            PieceContent::Quota(kind, first) => file_leads(file_of(plan, MapOwner::Quota(kind)), first),
+            PieceContent::OrphanFile => {
+                let extents = layout.orphan_file.map_or(&[][..], |file| layout.extents(file));
+                extents.iter().any(|e| e.physical() == start && u64::from(e.count) == blocks)
+            }
+            PieceContent::Map(owner, index) => {
+                let map = file_of(plan, owner).map(|file| layout.map_blocks(file));
+                map.and_then(|map| map.get(index as usize)) == Some(&start)
+            }
+            PieceContent::Directory(id, first) => file_leads(node(id), first),
+            PieceContent::Xattrs(split, refcount) => self.is_xattr_block(split, refcount, start),
+            PieceContent::Symlink(id) | PieceContent::SmallData(id) => file_leads(node(id), 0),
+            PieceContent::Value(index, first) => {
+                file_leads(layout.values.get(index as usize).copied(), first)
+            }
+            // These are checked by their own rules.
+            PieceContent::Data(_) | PieceContent::InodeTable(..) => false,
+        }
+    }
+
+    /// Whether a group has its copy of the superblock in this block.
+    fn is_superblock(&self, group: GroupNr, start: BlockNr) -> bool {
+        let copies = &self.metadata.superblocks;
+        let copy = copies.binary_search_by_key(&group.0, |(group, _)| *group);
+        copy.is_ok_and(|index| copies[index].1 == start.0)
+    }
+
+    /// Whether these blocks are in one copy of the descriptors, at the place of the descriptor block of this index.
+    fn are_descriptors(&self, index: u64, start: BlockNr, blocks: u64) -> bool {
+        let copies = &self.metadata.descriptors;
+        let after = copies.partition_point(|copy| copy.start <= start.0);
+        after.checked_sub(1).is_some_and(|before| {
+            let copy = copies[before];
+            let skipped = start.0 - copy.start;
+            skipped + blocks <= copy.count && copy.index + skipped == index
+        })
+    }
+
+    fn is_bitmap(&self, group: GroupNr, holds: impl Fn(&GroupPlaces, &GroupCounts) -> bool) -> bool {
+        let index = group.0 as usize;
+        let (places, counts) = (self.plan.groups.get(index), self.plan.counts.get(index));
+        places.zip(counts).is_some_and(|(places, counts)| holds(places, counts))
+    }
+
+    /// Whether this is the next block of xattrs: they are in the order of their first use, and so ascending.
+    fn is_xattr_block(&self, split: SplitId, refcount: u32, start: BlockNr) -> bool {
+        let index = usize::try_from(self.found.xattrs).expect("counted in memory");
+        let block = self.plan.xattrs.blocks.get(index);
+        block.is_some_and(|block| (block.split, block.refcount) == (split, refcount))
+            && self.plan.layout.xattr_blocks.get(index) == Some(&start)
     }
 
     /// Checks that a piece of an inode table is at the place of its inodes, and counts those in use.
     fn inode_table(&mut self, piece: &Piece, group: GroupNr, index: u32) -> Result<()> {
         let geometry = &self.plan.geometry;
-        let (inode_size, block_size) = (geometry.inode_size as u64, geometry.block_size as u64);
+        let (inode_size, block_size) = (geometry.inode_size as u64, geometry.block_bytes());
         let offset = u64::from(index) * inode_size;
         let end = offset + piece.bytes;
         let holds = offset.is_multiple_of(block_size)
@@ -244,24 +274,9 @@ impl Checker<'_> {
         }
         Ok(())
     }
-
-    /// Whether the map of a node leads to these blocks.
-    fn node_leads(&self, id: NodeId, first: u32, start: BlockNr, blocks: u64) -> bool {
-        self.plan
-            .layout
-            .nodes
-            .get(id.index())
-            .is_some_and(|file| leads(self.plan, *file, first, start, blocks))
-    }
 }
 
-/// Adds to a count, and holds.
-fn add(count: &mut u64, more: u64) -> bool {
-    *count += more;
-    true
-}
-
-fn misplaced(piece: &Piece) -> crate::Error {
+fn misplaced(piece: &Piece) -> Error {
     wrong(format!("{} is written to block {}, where no pointer leads", piece.content.describe(), piece.start))
 }
 
@@ -276,16 +291,16 @@ fn leads(plan: &Plan, file: FileLayout, first: u32, start: BlockNr, blocks: u64)
     })
 }
 
-fn file_of(plan: &Plan, owner: Owner) -> Option<FileLayout> {
+fn file_of(plan: &Plan, owner: MapOwner) -> Option<FileLayout> {
     let layout = &plan.layout;
     match owner {
-        Owner::Journal => layout.journal,
-        Owner::Quota(kind) => {
+        MapOwner::Journal => layout.journal,
+        MapOwner::Quota(kind) => {
             let index = plan.quotas.iter().position(|quota| quota.kind == kind)?;
             layout.quotas.get(index).copied()
         }
-        Owner::OrphanFile => layout.orphan_file,
-        Owner::Node(id) => layout.nodes.get(id.index()).copied(),
-        Owner::Value(index) => layout.values.get(index as usize).copied(),
+        MapOwner::OrphanFile => layout.orphan_file,
+        MapOwner::Node(id) => layout.nodes.get(id.index()).copied(),
+        MapOwner::Value(index) => layout.values.get(index as usize).copied(),
     }
 }

@@ -2,18 +2,17 @@
 
 use std::collections::HashMap;
 
-use super::ensure;
+use super::contradiction::ensure;
 use super::ownership::charge;
 use crate::error::Result;
 use crate::ondisk::quota::QuotaType;
 use crate::plan::{Plan, QuotaBlock, QuotaPlan};
-use crate::read::Usage;
-use crate::tree::{Kind, Tree};
+use crate::tree::{Kind, QuotaUsage, Tree};
 
 /// Checks the usage of all ids.
 pub fn check(plan: &Plan, tree: &Tree) -> Result<()> {
     for quota in &plan.quotas {
-        let mut usage: HashMap<u32, Usage> = HashMap::new();
+        let mut usage: HashMap<u32, QuotaUsage> = HashMap::new();
         for id in tree.ids().filter(|id| Some(*id) != tree.boot_loader) {
             let node = tree.node(id);
             // e2fsck passes over symlinks with inline data.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::plan::Plan;
+use crate::units::fits;
 
 /// A copy of descriptor blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +37,7 @@ impl StaticMetadata {
         let geometry = &plan.geometry;
         let per_block = (geometry.block_size / geometry.descriptor_size) as u64;
         let all = u64::from(geometry.groups).div_ceil(per_block);
-        let meta = geometry.features.incompat.contains(Incompat::META_BG);
+        let meta = geometry.features.has(Incompat::META_BG);
         // Descriptor blocks that each copy of the superblock has after it.
         let old_style = if meta { geometry.first_meta_bg } else { all };
         let superblocks: Vec<_> = groups_with_superblock(geometry)
@@ -55,10 +56,10 @@ impl StaticMetadata {
         for meta_group in if meta { geometry.first_meta_bg..all } else { 0..0 } {
             let mut members = vec![0, 1, per_block - 1];
             members.dedup();
-            members.truncate(usize::try_from(per_block).unwrap_or(3));
+            members.truncate(fits(per_block, "a block has at most 2^11 descriptors"));
             for group in members.into_iter().map(|member| meta_group * per_block + member) {
-                let Ok(group) = u32::try_from(group) else { continue };
-                if group < geometry.groups {
+                if group < geometry.groups.into() {
+                    let group: u32 = fits(group, "groups have numbers of 32 bits");
                     let copy = superblocks.binary_search_by_key(&group, |(group, _)| *group).is_ok();
                     let start = start_of(geometry, group) + u64::from(copy);
                     descriptors.push(Descriptors { start, count: 1, index: meta_group });
@@ -91,13 +92,13 @@ impl StaticMetadata {
 
 /// Blocks of an inode table.
 pub fn table_blocks(geometry: &Geometry) -> u64 {
-    (u64::from(geometry.inodes_per_group) * geometry.inode_size as u64).div_ceil(geometry.block_size as u64)
+    (u64::from(geometry.inodes_per_group) * geometry.inode_size as u64).div_ceil(geometry.block_bytes())
 }
 
 /// The first block of a group that can hold a superblock: in group 0 the one at byte 1024.
 fn start_of(geometry: &Geometry, group: u32) -> u64 {
     if group == 0 {
-        1024 / geometry.block_size as u64
+        1024 / geometry.block_bytes()
     } else {
         geometry.first_data_block + u64::from(group) * geometry.blocks_per_group
     }
@@ -106,9 +107,9 @@ fn start_of(geometry: &Geometry, group: u32) -> u64 {
 /// The groups with a superblock, ascending.
 fn groups_with_superblock(geometry: &Geometry) -> Vec<u32> {
     let groups = u64::from(geometry.groups);
-    let mut found: Vec<u64> = if geometry.features.compat.contains(Compat::SPARSE_SUPER2) {
+    let mut found: Vec<u64> = if geometry.features.has(Compat::SPARSE_SUPER2) {
         geometry.backup_groups.iter().map(|group| u64::from(*group)).chain([0]).collect()
-    } else if geometry.features.ro_compat.contains(RoCompat::SPARSE_SUPER) {
+    } else if geometry.features.has(RoCompat::SPARSE_SUPER) {
         let powers = |base: u64| {
             std::iter::successors(Some(base), move |power| Some(power * base))
                 .take_while(move |power| *power < groups)
@@ -119,5 +120,9 @@ fn groups_with_superblock(geometry: &Geometry) -> Vec<u32> {
     };
     found.sort_unstable();
     found.dedup();
-    found.into_iter().filter(|group| *group < groups).filter_map(|group| u32::try_from(group).ok()).collect()
+    found
+        .into_iter()
+        .filter(|group| *group < groups)
+        .map(|group| fits(group, "groups have numbers of 32 bits"))
+        .collect()
 }

@@ -6,13 +6,16 @@ use std::process::Command;
 use super::audit;
 use crate::error::Error;
 use crate::observe::Silent;
-use crate::plan::{self, Content, Plan};
+use crate::pipeline::Read;
+use crate::plan::{self, PieceContent, Plan};
 use crate::policy::Options;
 use crate::read::Specials;
 use crate::source::{Input, Source};
-use crate::tree::{Run, Tree};
+use crate::survey::StoredTree;
+use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
-use crate::{read_tree, recover, survey};
+use crate::view::View;
+use crate::{recover, survey};
 
 fn run(program: &str, arguments: &[&str]) {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
@@ -54,22 +57,24 @@ fn image(options: &[&str], commands: &[&str]) -> Vec<u8> {
 }
 
 /// Calls `work` with the plan of an image, which it may change.
-fn with_plan(bytes: &[u8], work: impl FnOnce(&mut Plan, &Tree, &Specials)) {
+fn with_plan(bytes: &[u8], work: impl FnOnce(&mut Plan, StoredTree<'_>, &Specials)) {
     let input = Input::new(bytes);
     let recovery = recover::recover(&input).unwrap();
     let source = Source::open(input.clone(), &recovery.overlay).unwrap();
-    let (options, mut reading, _) = read_tree(&source, &recovery, &Options::default(), &Silent).unwrap();
-    let survey = survey::survey(&source, &mut reading.tree, options.holes, &Silent);
+    let read = Read::of(&source, &recovery, &Options::default(), &Silent).unwrap();
+    let Read { options, reading, .. } = read;
+    let survey = survey::survey(View { source: &source, tree: &reading.tree }, options.holes, &Silent);
     let mut plan = plan::plan(&source, &reading, &survey, &options).unwrap();
-    audit(&plan, &reading.tree, &reading.specials).unwrap();
-    work(&mut plan, &reading.tree, &reading.specials);
-    audit(&plan, &reading.tree, &reading.specials).expect("each change was undone");
+    let tree = survey.stored(&reading.tree);
+    audit(&plan, tree, &reading.specials).unwrap();
+    work(&mut plan, tree, &reading.specials);
+    audit(&plan, tree, &reading.specials).expect("each change was undone");
 }
 
 /// A plan under test.
 struct Subject<'p> {
     plan: &'p mut Plan,
-    tree: &'p Tree,
+    tree: StoredTree<'p>,
     specials: &'p Specials,
     caught: usize,
 }
@@ -188,6 +193,9 @@ impl Subject<'_> {
         self.change("free blocks", |plan| &mut plan.layout.free.ranges[last], |r| r.start - cluster..r.end);
         self.change("free blocks", |plan| &mut plan.layout.free.ranges[last], |r| r.start..r.end - cluster);
         self.change("free blocks", |plan| &mut plan.layout.free.ranges, |ranges| ranges[..last].to_vec());
+    }
+
+    fn change_directories(&mut self) {
         for index in 0..self.plan.directories.0.len() {
             self.change("directory", |plan| &mut plan.directories.0[index].1.blocks, |count| count + 1);
             self.change(
@@ -197,7 +205,7 @@ impl Subject<'_> {
             );
             let index_of = |plan: &mut Plan| plan.directories.0[index].1.index.clone();
             if index_of(self.plan).is_some() {
-                fn at(plan: &mut Plan, index: usize) -> &mut plan::Index {
+                fn at(plan: &mut Plan, index: usize) -> &mut plan::IndexPlan {
                     plan.directories.0[index].1.index.as_deref_mut().expect("an index")
                 }
                 self.change("order", |plan| &mut at(plan, index).order[0], |place| place + 1);
@@ -219,7 +227,8 @@ impl Subject<'_> {
             self.change("references", |plan| &mut plan.xattrs.values[index].references, |count| count + 1);
             self.change("value", |plan| &mut plan.xattrs.values[index].text, |_| Default::default());
         }
-        let with_xattrs: Vec<_> = self.tree.ids().filter(|id| self.tree.node(*id).xattrs.is_some()).collect();
+        let with_xattrs: Vec<_> =
+            self.tree.tree.ids().filter(|id| self.tree.tree.node(*id).xattrs.is_some()).collect();
         for id in with_xattrs {
             self.change("split", |plan| &mut plan.xattrs.split_of[id.index()], |_| 0);
             self.change(
@@ -267,7 +276,7 @@ impl Subject<'_> {
                     pieces
                 },
             );
-            let other = if content == Content::Mmp { Content::Boot } else { Content::Mmp };
+            let other = if content == PieceContent::Mmp { PieceContent::Boot } else { PieceContent::Mmp };
             self.change(&what, |plan| &mut plan.rendered[index].content, |_| other);
         }
     }
@@ -280,6 +289,7 @@ fn every_change_is_noticed(options: &[&str], commands: &[&str], least: usize) {
         subject.change_superblock();
         subject.change_inodes();
         subject.change_layout();
+        subject.change_directories();
         subject.change_xattrs();
         subject.change_pieces();
         assert!(subject.caught > least, "{}", subject.caught);

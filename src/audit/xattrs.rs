@@ -1,6 +1,6 @@
 //! Xattrs: each set is stored whole, and references are counted right.
 
-use super::ensure;
+use super::contradiction::ensure;
 use crate::error::Result;
 use crate::ondisk::inode::BASE_SIZE;
 use crate::ondisk::xattr::{REFCOUNT_MAX, entry_size, value_size};
@@ -8,7 +8,7 @@ use crate::plan::Plan;
 use crate::tree::{NodeId, Tree, Xattr};
 
 /// An xattr, and the index of its EA inode.
-type Stored<'t> = (&'t Xattr, Option<u32>);
+type PlacedXattr<'t> = (&'t Xattr, Option<u32>);
 
 /// Checks where all xattrs go.
 pub fn check(plan: &Plan, tree: &Tree) -> Result<()> {
@@ -72,7 +72,7 @@ fn check_body(plan: &Plan, tree: &Tree, id: NodeId, references: &mut [u64]) -> R
 /// Checks that a part has room; returns the number of its xattrs.
 fn check_part<'t>(
     plan: &Plan,
-    part: impl Iterator<Item = Stored<'t>>,
+    part: impl Iterator<Item = PlacedXattr<'t>>,
     tree: &'t Tree,
     room: usize,
     mut refer: impl FnMut(usize),
@@ -99,7 +99,7 @@ fn check_part<'t>(
 fn check_same(plan: &Plan, tree: &Tree, id: NodeId, index: usize) -> Result<()> {
     let block = &plan.xattrs.blocks[index];
     let Some(split) = plan.xattrs.split_of(id).filter(|split| *split != block.split) else { return Ok(()) };
-    let content = |(xattr, outside): Stored<'_>| {
+    let content = |(xattr, outside): PlacedXattr<'_>| {
         let value = outside.is_none().then(|| tree.text(xattr.value).to_vec());
         (xattr.index, tree.text(xattr.name).to_vec(), outside, value)
     };

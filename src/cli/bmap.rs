@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use ext4_canon::words::hexadecimal;
+use ext4_canon::text::hexadecimal;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 

@@ -1,12 +1,15 @@
 //! Panics become an ordinary message: a bug must look like a bug, not like a crash.
 
 use std::any::Any;
-use std::io::{Write as _, stderr};
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::sync::Mutex;
 
-use super::failure::Failure;
+use anyhow::Result;
+
+use super::console;
+use super::exit_code::ExitCode;
+use super::failure::{self, About as _, Internal};
 
 /// Where the first panic was; several threads may panic for one reason.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
@@ -21,20 +24,19 @@ pub fn silence_panics() {
 }
 
 /// Calls `f`; a panic in it, or in a thread that it waits for, becomes a failure about `path`.
-pub fn caught<T>(path: &Path, f: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+pub fn caught<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
     // Everything that `f` can see is dropped or left alone after a panic, so nothing that a panic
     // might have left half done is ever looked at.
     panic::catch_unwind(AssertUnwindSafe(f))
-        .unwrap_or_else(|payload| Err(Failure::internal(path, words(payload.as_ref()))))
+        .unwrap_or_else(|payload| Err(Internal::new(words(payload.as_ref()))).about(path))
 }
 
 /// Runs all of the program; a panic that nothing else caught becomes a message. Returns the exit code.
-pub fn guarded(f: impl FnOnce() -> u8) -> u8 {
+pub fn guarded(f: impl FnOnce() -> ExitCode) -> ExitCode {
     let ended = caught(Path::new(env!("CARGO_PKG_NAME")), || Ok(f()));
-    ended.unwrap_or_else(|failure| {
-        // Nobody is left to tell when this fails.
-        let _ = writeln!(stderr(), "{failure}");
-        failure.code as u8
+    ended.unwrap_or_else(|error| {
+        console::tell(&failure::line(&error));
+        failure::code(&error)
     })
 }
 
@@ -53,23 +55,23 @@ fn words(payload: &(dyn Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::failure::Code;
 
     #[test]
     fn a_panic_becomes_a_failure() {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
         let result: Result<(), _> =
             caught(Path::new("a.img"), || pool.install(|| panic!("index {} is too large", 7)));
-        let failure = result.unwrap_err();
-        assert_eq!(failure.code, Code::Internal);
-        assert!(failure.message.starts_with("a.img: internal error: index 7 is too large"), "{failure}");
-        assert!(failure.message.ends_with("please report this"), "{failure}");
+        let error = result.unwrap_err();
+        assert_eq!(failure::code(&error), ExitCode::Internal);
+        let line = failure::line(&error);
+        assert!(line.starts_with("a.img: internal error: index 7 is too large"), "{line}");
+        assert!(line.ends_with("please report this"), "{line}");
     }
 
     #[test]
     fn a_panic_anywhere_has_its_exit_code() {
-        assert_eq!(guarded(|| panic!("no")), 70);
-        assert_eq!(guarded(|| 3), 3);
+        assert_eq!(guarded(|| panic!("no")), ExitCode::Internal);
+        assert_eq!(guarded(|| ExitCode::Usage), ExitCode::Usage);
     }
 
     #[test]

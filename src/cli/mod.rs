@@ -1,27 +1,29 @@
-//! What the library leaves to its caller: arguments, files, the terminal, and the environment.
+//! The command-line interface: arguments, I/O, progress, reports. docs/architecture.md has a table of the files.
 
 pub mod args;
 pub mod bmap;
 pub mod commands;
-pub mod diff;
+pub mod console;
+pub mod exit_code;
 pub mod failure;
+pub mod format;
+pub mod generate;
 pub mod guard;
 pub mod help;
-pub mod html;
-pub mod input;
+pub mod image;
+pub mod json;
 #[allow(unsafe_code)]
 pub mod map;
 pub mod mounted;
 pub mod output;
-mod place;
 pub mod progress;
-pub mod report;
-pub mod run;
+pub mod refusal;
+pub mod runner;
+pub mod sha256sum;
 #[allow(unsafe_code)]
 pub mod signals;
 pub mod sink;
 pub mod sparse;
 mod sparse_sums;
 pub mod stream;
-pub mod subcommands;
 pub mod target;

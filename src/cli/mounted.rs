@@ -11,7 +11,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use ext4_canon::words;
+use ext4_canon::text;
 use rustix::fs::{major, minor};
 
 /// What the kernel appends to the name of a backing file that has lost that name.
@@ -153,7 +153,7 @@ impl System {
             }
             let mounts = self.mounts_of(&self.above(&[one.device], loops), table);
             if let Some(places) = places(mounts.iter()) {
-                let backing = words::escaped_text(bytes);
+                let backing = text::escaped_text(bytes);
                 found.push(format!("{places} (through {}, whose file {backing} is not found)", one.name));
             }
         }
@@ -170,7 +170,7 @@ impl System {
                 && line.source.file_name() == real.file_name()
         });
         let with_source = relative.map(|line| {
-            let source = words::escaped_text(line.source.as_os_str().as_bytes());
+            let source = text::escaped_text(line.source.as_os_str().as_bytes());
             let mount = line.mount();
             Mount { place: format!("{} (as {source})", mount.place), ..mount }
         });
@@ -273,7 +273,7 @@ impl Line {
         let [kind, source, options] = fields.get(dash + 1..dash + 4)? else { return None };
         Some(Self {
             device: number(str::from_utf8(fields[2]).ok()?),
-            place: words::escaped_text(unescaped(fields[4]).as_bytes()),
+            place: text::escaped_text(unescaped(fields[4]).as_bytes()),
             kind: String::from_utf8_lossy(kind).into_owned(),
             source: unescaped(source).into(),
             read_only: options.split(|byte| *byte == b',').any(|option| option == b"ro"),
@@ -332,13 +332,13 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     /// A /proc and a /sys of one's own, and an image.
-    struct Scene {
+    struct FakeSystem {
         folder: tempfile::TempDir,
         system: System,
         table: String,
     }
 
-    impl Scene {
+    impl FakeSystem {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let system = System { proc: folder.path().join("proc"), sys: folder.path().join("sys") };
@@ -389,7 +389,7 @@ mod tests {
 
     #[test]
     fn a_file_behind_a_loop_device_is_known_by_its_inode() {
-        let scene = Scene::new();
+        let scene = FakeSystem::new();
         scene.loop_device("loop0", "7:0", &scene.path("in.img"));
         fs::hard_link(scene.path("in.img"), scene.path("hard")).unwrap();
         symlink("hard", scene.path("soft")).unwrap();
@@ -409,7 +409,7 @@ mod tests {
 
     #[test]
     fn what_is_mounted_for_reading_only_lacks_nothing() {
-        let scene = Scene::new();
+        let scene = FakeSystem::new();
         scene.loop_device("loop0", "7:0", &scene.path("in.img"));
         scene.mountinfo("40 1 7:0 / /mnt rw,relatime - ext4 /dev/loop0 ro,norecovery\n");
         let found = scene.found("in.img");
@@ -421,7 +421,7 @@ mod tests {
 
     #[test]
     fn partitions_and_mapped_devices_are_followed() {
-        let scene = Scene::new();
+        let scene = FakeSystem::new();
         let disk = scene.loop_device("loop1", "7:1", &scene.path("in.img"));
         let partition = scene.device("loop1/loop1p2", "259:3");
         let mapped = scene.device("dm-0", "253:0");
@@ -446,7 +446,7 @@ mod tests {
 
     #[test]
     fn a_mount_in_another_namespace_is_seen_too() {
-        let scene = Scene::new();
+        let scene = FakeSystem::new();
         scene.loop_device("loop0", "7:0", &scene.path("in.img"));
         fs::create_dir(scene.system.sys.join("fs/ext4/loop0")).unwrap();
         let places = scene.found("in.img").places();
@@ -455,7 +455,7 @@ mod tests {
 
     #[test]
     fn fuse_names_its_file() {
-        let scene = Scene::new();
+        let scene = FakeSystem::new();
         let image = scene.path("in.img");
         scene.mountinfo(&format!("40 1 0:50 / /mnt rw - fuse.ext4 {} rw\n", image.display()));
         assert_eq!(scene.found("in.img").places().as_deref(), Some("at /mnt"));
@@ -472,7 +472,7 @@ mod tests {
     #[test]
     fn a_backing_file_out_of_sight_is_only_a_doubt() {
         for backing in ["/no/such/folder/in.img", "/no/such/folder/in.img (deleted)"] {
-            let scene = Scene::new();
+            let scene = FakeSystem::new();
             scene.loop_device("loop0", "7:0", Path::new(backing));
             assert_eq!(scene.found("in.img"), Mounts::default());
             scene.mountinfo("40 1 7:0 / /mnt rw - ext4 /dev/loop0 rw\n");
@@ -484,7 +484,7 @@ mod tests {
             assert_eq!(scene.found("other.img"), Mounts::default());
         }
         // The file that took the place of a deleted one is not that one.
-        let scene = Scene::new();
+        let scene = FakeSystem::new();
         scene.loop_device("loop0", "7:0", &scene.path("in.img (deleted)"));
         scene.mountinfo("40 1 7:0 / /mnt rw - ext4 /dev/loop0 rw\n");
         assert_eq!(scene.found("in.img"), Mounts::default());
@@ -496,7 +496,7 @@ mod tests {
     #[test]
     fn without_proc_or_sys_nothing_is_known() {
         for gone in ["proc", "sys"] {
-            let scene = Scene::new();
+            let scene = FakeSystem::new();
             assert!(!scene.found("in.img").unknown());
             fs::remove_dir_all(scene.path(gone)).unwrap();
             let found = scene.found("in.img");

@@ -10,12 +10,13 @@ use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, Result};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, XattrFlags, fremovexattr, fsetxattr, getxattr, linkat, open};
 use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile};
 
-use super::failure::Failure;
-use super::input::Image;
+use super::failure::About as _;
+use super::image::Image;
 use super::signals::Temporary;
 use super::target::Target;
 
@@ -56,7 +57,7 @@ impl Output {
     /// # Errors
     ///
     /// An I/O error about the output or its directory.
-    pub fn create(target: Target, image: &Image) -> Result<Self, Failure> {
+    pub fn create(target: Target, image: &Image) -> Result<Self> {
         let output = Self::begin(target, wanted(image))?;
         output.set_length(image.length)?;
         Ok(output)
@@ -67,8 +68,8 @@ impl Output {
     /// # Errors
     ///
     /// As for an image.
-    pub fn set_length(&self, length: u64) -> Result<(), Failure> {
-        self.file().set_len(length).map_err(|error| self.failure("setting its size", &error))
+    pub fn set_length(&self, length: u64) -> Result<()> {
+        self.file().set_len(length).context("setting its size").about(self.shown())
     }
 
     /// Its length, in bytes.
@@ -81,7 +82,7 @@ impl Output {
     /// # Errors
     ///
     /// As for an image.
-    pub fn write_all(target: Target, bytes: &[u8]) -> Result<Vec<String>, Failure> {
+    pub fn write_all(target: Target, bytes: &[u8]) -> Result<Vec<String>> {
         Self::with_bytes(target, bytes)?.finish(true)
     }
 
@@ -90,9 +91,9 @@ impl Output {
     /// # Errors
     ///
     /// As for an image.
-    pub fn with_bytes(target: Target, bytes: &[u8]) -> Result<Self, Failure> {
+    pub fn with_bytes(target: Target, bytes: &[u8]) -> Result<Self> {
         let output = Self::begin(target, ANYONE)?;
-        output.file().write_all(bytes).map_err(|error| output.failure("writing it", &error))?;
+        output.file().write_all(bytes).context("writing it").about(output.shown())?;
         Ok(output)
     }
 
@@ -101,18 +102,19 @@ impl Output {
     /// # Errors
     ///
     /// As for an image.
-    pub fn another(&self, image: &Image) -> Result<Self, Failure> {
+    pub fn another(&self, image: &Image) -> Result<Self> {
         Self::begin(self.target.clone(), wanted(image))
     }
 
     /// Begins an empty output. A new file gets the permissions `wanted`, less the umask (or what a default ACL of
     /// the directory says instead); one that replaces another keeps those of that one.
-    fn begin(target: Target, wanted: u32) -> Result<Self, Failure> {
+    fn begin(target: Target, wanted: u32) -> Result<Self> {
         let directory = target.directory();
         let first = if target.replaced.is_some() { OWNER_ONLY } else { wanted };
         let file = nameless(directory, first)
             .or_else(|()| named(directory, first))
-            .map_err(|error| Failure::io(directory, "creating the output", &error))?;
+            .context("creating the output")
+            .about(directory)?;
         let mut output = Self { file, target, mode: OWNER_ONLY };
         output.mode = match &output.target.replaced {
             Some(replaced) => replaced.mode() & PERMISSIONS,
@@ -123,9 +125,8 @@ impl Output {
         Ok(output)
     }
 
-    fn permissions(&self) -> Result<u32, Failure> {
-        let metadata = self.file().metadata();
-        let metadata = metadata.map_err(|error| self.failure("reading permissions", &error))?;
+    fn permissions(&self) -> Result<u32> {
+        let metadata = self.file().metadata().context("reading permissions").about(self.shown())?;
         Ok(metadata.mode() & PERMISSIONS)
     }
 
@@ -156,14 +157,13 @@ impl Output {
     /// # Errors
     ///
     /// An I/O error; then nothing has changed.
-    pub fn finish(self, sync: bool) -> Result<Vec<String>, Failure> {
+    pub fn finish(self, sync: bool) -> Result<Vec<String>> {
         let mut warnings = self.settle()?;
         if sync {
-            self.file().sync_all().map_err(|error| self.failure("writing to the disk", &error))?;
+            self.file().sync_all().context("writing to the disk").about(self.shown())?;
         }
         let Self { file, target, .. } = self;
-        give_name(file, &target)
-            .map_err(|error| Failure::io(&target.shown, "giving the output its name", &error))?;
+        give_name(file, &target).context("giving the output its name").about(&target.shown)?;
         if sync && let Err(error) = sync_directory(target.directory()) {
             warnings.push(format!(
                 "{} is in place, but its name is not yet safe from a crash: {error}",
@@ -176,7 +176,7 @@ impl Output {
     /// Gives the file its permissions, and owner, group and ACL of the file that it replaces, as far as the system
     /// allows it. Where it does not, the group gets no access: it may be another group, or the mask of an ACL that
     /// is not there.
-    fn settle(&self) -> Result<Vec<String>, Failure> {
+    fn settle(&self) -> Result<Vec<String>> {
         let mut mode = self.mode;
         let mut warnings = Vec::new();
         if let Some(replaced) = &self.target.replaced {
@@ -190,7 +190,7 @@ impl Output {
         }
         if self.permissions()? != mode {
             let mode = Permissions::from_mode(mode);
-            self.file().set_permissions(mode).map_err(|error| self.failure("setting permissions", &error))?;
+            self.file().set_permissions(mode).context("setting permissions").about(self.shown())?;
         }
         Ok(warnings)
     }
@@ -218,10 +218,6 @@ impl Output {
         };
         let error = io::Error::from(result.err()?);
         Some(format!("the ACL of {} could not be kept: {error}", self.target.shown.display()))
-    }
-
-    fn failure(&self, doing: &str, error: &io::Error) -> Failure {
-        Failure::io(&self.target.shown, doing, error)
     }
 }
 
@@ -310,14 +306,15 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::failure;
     use std::os::unix::fs::FileExt as _;
 
-    struct Scene {
+    struct Folder {
         directory: tempfile::TempDir,
         image: Image,
     }
 
-    impl Scene {
+    impl Folder {
         fn new(mode: u32) -> Self {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("in.img");
@@ -357,7 +354,7 @@ mod tests {
         }
     }
 
-    const BOTH_WAYS: [fn(&Scene) -> Output; 2] = [Scene::new_output, Scene::named];
+    const BOTH_WAYS: [fn(&Folder) -> Output; 2] = [Folder::new_output, Folder::named];
 
     fn write(output: &Output) {
         output.file().write_all_at(b"new", 100).unwrap();
@@ -369,7 +366,7 @@ mod tests {
         rustix::process::umask(umask);
         // The mode of the input, and of the file that is replaced.
         for (mode, replaced) in [(0o640, None), (0o777, None), (0o444, Some(0o640)), (0o755, Some(0o600))] {
-            let scene = Scene::new(mode);
+            let scene = Folder::new(mode);
             for create in BOTH_WAYS {
                 if let Some(old) = replaced {
                     fs::write(scene.path("out.img"), "old").unwrap();
@@ -392,7 +389,7 @@ mod tests {
 
     #[test]
     fn dropped_it_leaves_nothing() {
-        let scene = Scene::new(0o644);
+        let scene = Folder::new(0o644);
         for create in BOTH_WAYS {
             let output = create(&scene);
             write(&output);
@@ -403,7 +400,7 @@ mod tests {
 
     #[test]
     fn where_it_can_t_get_its_name_it_leaves_nothing() {
-        let scene = Scene::new(0o644);
+        let scene = Folder::new(0o644);
         for create in BOTH_WAYS {
             let output = create(&scene);
             fs::create_dir(scene.path("out.img")).unwrap();
@@ -415,7 +412,7 @@ mod tests {
 
     #[test]
     fn a_temporary_name_tells_whose_it_is() {
-        let scene = Scene::new(0o644);
+        let scene = Folder::new(0o644);
         let output = scene.named();
         assert!(scene.names()[0].starts_with(".ext4-canon-"), "{:?}", scene.names());
         drop(output);
@@ -423,7 +420,7 @@ mod tests {
 
     #[test]
     fn in_place_it_replaces_the_input() {
-        let scene = Scene::new(0o600);
+        let scene = Folder::new(0o600);
         let output = Output::create(Target::in_place(&scene.image).unwrap(), &scene.image).unwrap();
         write(&output);
         output.finish(true).unwrap();
@@ -433,9 +430,9 @@ mod tests {
 
     #[test]
     fn a_missing_directory_is_named() {
-        let scene = Scene::new(0o644);
+        let scene = Folder::new(0o644);
         let target = Target::beside(&scene.path("no/out.img"), &scene.image).unwrap();
-        let failure = Output::create(target, &scene.image).unwrap_err();
-        assert!(failure.message.starts_with(&scene.path("no").display().to_string()), "{failure}");
+        let line = failure::line(&Output::create(target, &scene.image).unwrap_err());
+        assert!(line.starts_with(&scene.path("no").display().to_string()), "{line}");
     }
 }

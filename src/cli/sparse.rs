@@ -5,6 +5,13 @@ use std::io::{self, BufWriter, Write};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 
+use anyhow::{Context as _, bail};
+
+use super::refusal::Refusal;
+
+/// Error context for everything that copies an image to a file, since it can't be mapped where it is.
+pub const STORING: &str = "storing it in a temporary file (see TMPDIR)";
+
 /// What a sparse image begins with, in little-endian order as all numbers here.
 const MAGIC: u32 = 0xED26_FF3A;
 /// Bytes of its header, and of that of a chunk.
@@ -35,51 +42,49 @@ pub fn is_sparse(bytes: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// `InvalidData` with what is wrong, `Unsupported` with what is not handled, or what the system says.
-pub fn expand(bytes: &[u8]) -> io::Result<File> {
+/// A [`Refusal`], or an I/O error about the temporary file.
+pub fn expand(bytes: &[u8]) -> anyhow::Result<File> {
     expand_within(bytes, MOST_FILLED)
 }
 
-/// The same, where patterns may take so many bytes.
+/// The same, where patterns may take `most_filled` bytes.
 ///
 /// # Errors
 ///
-/// As above.
-pub fn expand_within(bytes: &[u8], most_filled: u64) -> io::Result<File> {
+/// As [`expand`].
+pub fn expand_within(bytes: &[u8], most_filled: u64) -> anyhow::Result<File> {
     let header = Header::of(bytes)?;
     let length = header.block * header.blocks;
     if i64::try_from(length).is_err() {
-        return wrong("stands for more bytes than a file can have");
+        bail!(damaged("stands for more bytes than a file can have"));
     }
-    let file = tempfile::tempfile()?;
-    file.set_len(length)?;
+    let file = tempfile::tempfile().context(STORING)?;
+    file.set_len(length).context(STORING)?;
     let (mut done, mut filled, mut end) = (0, 0, header.first);
     for chunk in header.chunks(bytes) {
         let Chunk { kind, blocks, data, end: behind } = chunk?;
         let (start, length) = (done * header.block, blocks * header.block);
         (done, end) = (done + blocks, behind);
         if done > header.blocks {
-            return wrong("has more blocks in its chunks than its header says");
+            bail!(damaged("has more blocks in its chunks than its header says"));
         }
         match (kind, data.len()) {
-            (RAW, size) if size as u64 == length => write_data(&file, data, start)?,
+            (RAW, size) if size as u64 == length => write_data(&file, data, start).context(STORING)?,
             (FILL, 4) => {
                 filled += if data == [0; 4] { 0 } else { length };
                 if filled > most_filled {
-                    return unsupported(
-                        "fills more than 1 GiB with patterns; make a raw image with simg2img",
-                    );
+                    bail!(unsupported("fills more than 1 GiB with patterns; make a raw image with simg2img"));
                 }
-                fill(&file, data, start..start + length)?;
+                fill(&file, data, start..start + length).context(STORING)?;
             }
             (DONT_CARE, 0) => {}
             // `sparse_sums` looks at it.
             (CRC32, 4) if blocks == 0 => {}
-            _ => return wrong("has a chunk of a kind or size that is not known"),
+            _ => bail!(damaged("has a chunk of a kind or size that is not known")),
         }
     }
     if done != header.blocks || end != bytes.len() as u64 {
-        return wrong("has other chunks than its header says");
+        bail!(damaged("has other chunks than its header says"));
     }
     Ok(file)
 }
@@ -115,16 +120,16 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// As [`expand`].
-    pub fn of(bytes: &[u8]) -> io::Result<Self> {
+    /// A [`Refusal`] if the header is damaged or of another version.
+    pub fn of(bytes: &[u8]) -> Result<Self, Refusal> {
         let header = take(bytes, 0, HEADER.into(), "the header")?;
         let (major, length, chunk_header) = (u16_at(header, 4), u16_at(header, 8), u16_at(header, 10));
         if major != 1 || length < HEADER || chunk_header < CHUNK_HEADER {
-            return unsupported("is of a version that is not known; make a raw image with simg2img");
+            return Err(unsupported("is of a version that is not known; make a raw image with simg2img"));
         }
         let block = u32_at(header, 12);
         if block == 0 || !block.is_multiple_of(4) {
-            return wrong("has a size of blocks that is no multiple of 4");
+            return Err(damaged("has a size of blocks that is no multiple of 4"));
         }
         Ok(Self {
             block: block.into(),
@@ -137,7 +142,7 @@ impl Header {
     }
 
     /// The chunks; none behind one that is damaged.
-    pub fn chunks<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = io::Result<Chunk<'b>>> + use<'b> {
+    pub fn chunks<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = Result<Chunk<'b>, Refusal>> + use<'b> {
         let (mut at, head) = (Some(self.first), self.chunk_header);
         (0..self.chunks).map_while(move |_| {
             let chunk = chunk(bytes, at?, head);
@@ -147,11 +152,11 @@ impl Header {
     }
 }
 
-fn chunk(bytes: &[u8], at: u64, head: u64) -> io::Result<Chunk<'_>> {
+fn chunk(bytes: &[u8], at: u64, head: u64) -> Result<Chunk<'_>, Refusal> {
     let chunk = take(bytes, at, head, "a chunk")?;
     let (kind, blocks, total) = (u16_at(chunk, 0), u32_at(chunk, 4), u64::from(u32_at(chunk, 8)));
     let Some(size) = total.checked_sub(head) else {
-        return wrong("has a chunk that is too short");
+        return Err(damaged("has a chunk that is too short"));
     };
     let data = take(bytes, at + head, size, "a chunk")?;
     Ok(Chunk { kind, blocks: blocks.into(), data, end: at + total })
@@ -161,26 +166,29 @@ fn chunk(bytes: &[u8], at: u64, head: u64) -> io::Result<Chunk<'_>> {
 ///
 /// # Errors
 ///
-/// What the system says; `InvalidInput` if the image is not of whole blocks.
-pub fn write(out: &File, image: &[u8], used: &[Range<u64>]) -> io::Result<()> {
+/// A [`Refusal`] if the image is not of whole blocks, or an I/O error.
+pub fn write(out: &File, image: &[u8], used: &[Range<u64>]) -> anyhow::Result<()> {
     let blocks = u32::try_from(image.len() / BLOCK).ok().filter(|_| image.len().is_multiple_of(BLOCK));
     let Some(blocks) = blocks else {
         let words = "an Android sparse image has whole blocks of 4096 bytes, and at most 2^32 - 1 of them; \
                      use --format raw, or give a filesystem such a size with --size";
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
+        bail!(Refusal::Unsupported(words.to_owned()));
     };
-    let chunks = runs(image, used);
+    write_blocks(out, image, blocks, &runs(image, used)).context("writing the output")
+}
+
+fn write_blocks(out: &File, image: &[u8], blocks: u32, chunks: &[(u16, Range<u64>)]) -> io::Result<()> {
     let mut out = BufWriter::with_capacity(1 << 20, out);
     out.write_all(&MAGIC.to_le_bytes())?;
     for half in [1, 0, HEADER, CHUNK_HEADER] {
         out.write_all(&half.to_le_bytes())?;
     }
-    let count = u32::try_from(chunks.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let count = u32::try_from(chunks.len()).expect("no more chunks than blocks");
     for word in [4096, blocks, count, 0] {
         out.write_all(&word.to_le_bytes())?;
     }
     for (kind, range) in chunks {
-        let data: &[u8] = match kind {
+        let data: &[u8] = match *kind {
             RAW => &image[at(range.start)..at(range.end)],
             FILL => &[0; 4],
             _ => &[],
@@ -252,21 +260,19 @@ fn fill(file: &File, pattern: &[u8], range: Range<u64>) -> io::Result<()> {
     Ok(())
 }
 
-fn take<'b>(bytes: &'b [u8], start: u64, length: u64, what: &str) -> io::Result<&'b [u8]> {
+fn take<'b>(bytes: &'b [u8], start: u64, length: u64, what: &str) -> Result<&'b [u8], Refusal> {
     let place = |at: u64| usize::try_from(at).ok();
     let range = start.checked_add(length).and_then(|end| Some(place(start)?..place(end)?));
-    match range.and_then(|range| bytes.get(range)) {
-        Some(found) => Ok(found),
-        None => wrong(&format!("is cut short: {what} at byte {start} has {length} bytes")),
-    }
+    let found = range.and_then(|range| bytes.get(range));
+    found.ok_or_else(|| damaged(&format!("is cut short: {what} at byte {start} has {length} bytes")))
 }
 
-fn wrong<T>(what: &str) -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::InvalidData, format!("the Android sparse image {what}; make it anew")))
+fn damaged(what: &str) -> Refusal {
+    Refusal::Damaged(format!("the Android sparse image {what}; make it anew"))
 }
 
-fn unsupported<T>(what: &str) -> io::Result<T> {
-    Err(io::Error::new(io::ErrorKind::Unsupported, format!("the Android sparse image {what}")))
+fn unsupported(what: &str) -> Refusal {
+    Refusal::Unsupported(format!("the Android sparse image {what}"))
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> u16 {
@@ -336,7 +342,7 @@ mod tests {
         header.extend([1, 0, HEADER, CHUNK_HEADER].map(u16::to_le_bytes).as_flattened());
         header.extend([u32::MAX - 3, u32::MAX, 0, 0].map(u32::to_le_bytes).as_flattened());
         let error = expand(&header).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        assert!(matches!(error.downcast_ref(), Some(Refusal::Damaged(_))), "{error}");
         assert!(error.to_string().contains("more bytes than a file can have; make it anew"), "{error}");
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! The format counts what is of no concern as zeros, libsparse leaves it out: one of the two has to be right.
 
-use std::io;
-
 use crc::{CRC_32_ISO_HDLC, Crc};
 
+use super::refusal::Refusal;
 use super::sparse::{CRC32, Chunk, FILL, Header, RAW};
 
 /// The checksum of Ethernet and zip.
@@ -20,10 +19,10 @@ const ZERO_BYTE: u32 = ONE >> 8;
 ///
 /// # Errors
 ///
-/// `InvalidData` if there is one; as [`super::sparse::expand`] where the image can't be read.
-pub fn check(bytes: &[u8]) -> io::Result<()> {
+/// A [`Refusal`] if there is one, or if the image can't be read.
+pub fn check(bytes: &[u8]) -> Result<(), Refusal> {
     let header = Header::of(bytes)?;
-    let is_sum = |chunk: io::Result<Chunk<'_>>| chunk.is_ok_and(|chunk| chunk.kind == CRC32);
+    let is_sum = |chunk: Result<Chunk<'_>, Refusal>| chunk.is_ok_and(|chunk| chunk.kind == CRC32);
     if header.sum == 0 && !header.chunks(bytes).any(is_sum) {
         return Ok(());
     }
@@ -36,16 +35,16 @@ pub fn check(bytes: &[u8]) -> io::Result<()> {
             (FILL, [0, 0, 0, 0]) => sums.add_zeros(length),
             (FILL, data) if data.len() == 4 => sums.add_pattern(data, length),
             (CRC32, data) if data.first_chunk().is_some_and(|sum| sums.have(u32::from_le_bytes(*sum))) => {}
-            (CRC32, _) => return wrong(),
+            (CRC32, _) => return Err(wrong_sum()),
             _ => sums.with_zeros = after_zeros(sums.with_zeros, length),
         }
     }
-    if header.sum != 0 && !sums.have(header.sum) { wrong() } else { Ok(()) }
+    if header.sum != 0 && !sums.have(header.sum) { Err(wrong_sum()) } else { Ok(()) }
 }
 
-fn wrong() -> io::Result<()> {
+fn wrong_sum() -> Refusal {
     let words = "the Android sparse image has other bytes than its checksum says; make it anew";
-    Err(io::Error::new(io::ErrorKind::InvalidData, words))
+    Refusal::Damaged(words.to_owned())
 }
 
 /// Registers of the checksum, which are not inverted at the end.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IoSlice, Read, Seek as _, SeekFrom, Write};
 use std::sync::{Mutex, PoisonError};
 
-use ext4_canon::Sink;
+use ext4_canon::sink::{Order, Sink};
 
 /// Bytes that are moved at once.
 const STEP: usize = 1 << 16;
@@ -72,6 +72,10 @@ impl<W: Write> State<W> {
 }
 
 impl<W: Write + Send> Sink for StreamSink<W> {
+    fn order(&self) -> Order {
+        Order::Ascending
+    }
+
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = state.write(offset, parts);

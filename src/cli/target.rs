@@ -6,8 +6,10 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use super::failure::Failure;
-use super::input::Image;
+use anyhow::{Context as _, Result, bail};
+
+use super::failure::{About as _, Usage};
+use super::image::Image;
 use super::mounted::System;
 
 /// As many symbolic links as Linux follows in one path.
@@ -30,36 +32,25 @@ impl Target {
     /// # Errors
     ///
     /// A usage error where that is the input, no regular file, or mounted.
-    pub fn beside(output: &Path, image: &Image) -> Result<Self, Failure> {
-        let io = |error| Failure::io(output, "looking for the output", &error);
+    pub fn beside(output: &Path, image: &Image) -> Result<Self> {
+        Self::find(output, image).about(output)
+    }
+
+    fn find(output: &Path, image: &Image) -> Result<Self> {
+        const DOING: &str = "looking for the output";
         if output.as_os_str().as_bytes().ends_with(b"/") {
-            return Err(Failure::usage(output, "is the name of a directory; give the name of a file"));
+            bail!(Usage::new("is the name of a directory; give the name of a file"));
         }
         let (path, replaced) = match fs::metadata(output) {
             Ok(metadata) => {
-                refuse(output, &metadata)?;
-                if image.journal.as_ref().is_some_and(|journal| journal.is(&metadata)) {
-                    return Err(Failure::usage(output, "is the journal of the input; give another name"));
-                }
-                if image.is(&metadata) {
-                    return Err(Failure::usage(
-                        output,
-                        "is the input; use --in-place to replace it, or give another name",
-                    ));
-                }
-                if let Some(places) = System::default().mounts(output, &metadata).places() {
-                    let reason = format!(
-                        "is mounted {places}, and what is written there would be lost: unmount it first, or give \
-                         another name"
-                    );
-                    return Err(Failure::usage(output, reason));
-                }
-                (real_name(output, &metadata).map_err(io)?, Some(metadata))
+                refuse(&metadata)?;
+                refuse_input(output, &metadata, image)?;
+                (real_name(output, &metadata).context(DOING)?, Some(metadata))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                (end_of_links(output).map_err(io)?, None)
+                (end_of_links(output).context(DOING)?, None)
             }
-            Err(error) => return Err(io(error)),
+            Err(error) => return Err(error).context(DOING),
         };
         Ok(Self { shown: output.to_owned(), path, replaced })
     }
@@ -69,32 +60,32 @@ impl Target {
     /// # Errors
     ///
     /// A usage error where it can't be replaced without harm.
-    pub fn in_place(image: &Image) -> Result<Self, Failure> {
-        let usage = |reason| Err(Failure::usage(&image.path, reason));
+    pub fn in_place(image: &Image) -> Result<Self> {
+        Self::of_input(image).about(&image.path)
+    }
+
+    fn of_input(image: &Image) -> Result<Self> {
         if let Some(what) = image.stored_from {
-            let reason = format!("is {what}, which can't be replaced; write to a file with OUT");
-            return Err(Failure::usage(&image.path, reason));
+            bail!(Usage::new(format!("is {what}, which can't be replaced; write to a file with OUT")));
         }
         if !image.metadata.is_file() {
-            return usage(
-                "is a block device, which can't be replaced at once; write to a file with OUT, then copy that",
-            );
+            bail!(Usage::new(
+                "is a block device, which can't be replaced at once; write to a file with OUT, then copy that"
+            ));
         }
         if image.metadata.nlink() > 1 {
-            return usage(
+            bail!(Usage::new(
                 "has several hard links, and the others would keep the old image; copy it, or write to \
-                 another file with OUT",
-            );
+                 another file with OUT"
+            ));
         }
         if let Some(places) = image.mounts.places() {
-            let reason = format!(
+            bail!(Usage::new(format!(
                 "is mounted {places}, and what is written there would be lost: unmount it first, or write to \
                  another file with OUT"
-            );
-            return Err(Failure::usage(&image.path, reason));
+            )));
         }
-        let path = real_name(&image.path, &image.metadata)
-            .map_err(|error| Failure::io(&image.path, "looking for its name", &error))?;
+        let path = real_name(&image.path, &image.metadata).context("looking for its name")?;
         Ok(Self { shown: image.path.clone(), path, replaced: Some(image.metadata.clone()) })
     }
 
@@ -107,7 +98,8 @@ impl Target {
     }
 }
 
-fn refuse(output: &Path, metadata: &Metadata) -> Result<(), Failure> {
+/// Refuses an output that is no regular file.
+fn refuse(metadata: &Metadata) -> Result<()> {
     let kind = metadata.file_type();
     let reason = if kind.is_dir() {
         "is a directory; give the name of a file"
@@ -120,7 +112,24 @@ fn refuse(output: &Path, metadata: &Metadata) -> Result<(), Failure> {
     } else {
         return Ok(());
     };
-    Err(Failure::usage(output, reason))
+    bail!(Usage::new(reason))
+}
+
+/// Refuses an output that is the input, its journal, or mounted.
+fn refuse_input(output: &Path, metadata: &Metadata, image: &Image) -> Result<()> {
+    if image.journal.as_ref().is_some_and(|journal| journal.is(metadata)) {
+        bail!(Usage::new("is the journal of the input; give another name"));
+    }
+    if image.is(metadata) {
+        bail!(Usage::new("is the input; use --in-place to replace it, or give another name"));
+    }
+    if let Some(places) = System::default().mounts(output, metadata).places() {
+        bail!(Usage::new(format!(
+            "is mounted {places}, and what is written there would be lost: unmount it first, or give \
+             another name"
+        )));
+    }
+    Ok(())
 }
 
 /// The name of an existing file, without symbolic links.
@@ -149,7 +158,8 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::failure::Code;
+    use crate::cli::exit_code::ExitCode;
+    use crate::cli::failure;
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
@@ -173,7 +183,7 @@ mod tests {
         let real = fs::canonicalize(path("sub/new.img")).unwrap();
         assert_eq!(Target::beside(&path("two"), &image).unwrap().path, real);
         symlink("loop", path("loop")).unwrap();
-        assert_eq!(Target::beside(&path("loop"), &image).unwrap_err().code, Code::Io);
+        assert_eq!(failure::code(&Target::beside(&path("loop"), &image).unwrap_err()), ExitCode::Io);
     }
 
     #[test]
@@ -184,9 +194,9 @@ mod tests {
         fs::hard_link(path("in.img"), path("hard")).unwrap();
         fs::create_dir(path("sub")).unwrap();
         for name in ["in.img", "link", "hard", "sub/../in.img"] {
-            let failure = Target::beside(&path(name), &image).unwrap_err();
-            assert_eq!(failure.code, Code::Usage, "{name}");
-            assert!(failure.message.contains("--in-place"), "{failure}");
+            let error = Target::beside(&path(name), &image).unwrap_err();
+            assert_eq!(failure::code(&error), ExitCode::Usage, "{name}");
+            assert!(failure::line(&error).contains("--in-place"), "{error:#}");
         }
     }
 
@@ -196,7 +206,8 @@ mod tests {
         let socket = directory.path().join("socket");
         let _listener = UnixListener::bind(&socket).unwrap();
         for path in [directory.path(), &socket, Path::new("/dev/null"), Path::new("new/")] {
-            assert_eq!(Target::beside(path, &image).unwrap_err().code, Code::Usage, "{path:?}");
+            let error = Target::beside(path, &image).unwrap_err();
+            assert_eq!(failure::code(&error), ExitCode::Usage, "{path:?}");
         }
     }
 
@@ -211,7 +222,7 @@ mod tests {
         assert_eq!(Target::in_place(&linked).unwrap().path, real);
         fs::hard_link(path("in.img"), path("hard")).unwrap();
         let twice = Image::open(&path("in.img"), "image").unwrap();
-        assert!(Target::in_place(&twice).unwrap_err().message.contains("hard links"));
+        assert!(failure::line(&Target::in_place(&twice).unwrap_err()).contains("hard links"));
     }
 
     #[test]

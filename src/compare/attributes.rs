@@ -1,23 +1,26 @@
 //! What differs of one path.
 
-use super::walk::{Step, path};
-use super::{Attribute, ContentDifference, Difference, Side, content};
+use super::compared_image::ComparedImage;
+use super::content;
+use super::difference::{Attribute, ContentDifference, PathDifference};
+use super::walk::{ComparedPath, path};
+use crate::attribute_text;
 use crate::ondisk::inode::S_IFMT;
 use crate::ondisk::xattr::full_name;
+use crate::text;
 use crate::tree::{Kind, Node, NodeId, Tree};
-use crate::words;
 
 /// Collects the differences of a step.
-struct Found<'s, 't> {
-    steps: &'s [Step<'t>],
-    step: &'s Step<'t>,
-    differences: Vec<Difference>,
+struct DifferenceCollector<'s, 't> {
+    steps: &'s [ComparedPath<'t>],
+    step: &'s ComparedPath<'t>,
+    differences: Vec<PathDifference>,
 }
 
-impl Found<'_, '_> {
+impl DifferenceCollector<'_, '_> {
     fn push(&mut self, attribute: Attribute, name: Option<String>, values: [Option<String>; 2]) {
         let path = path(self.steps, self.step.index);
-        self.differences.push(Difference { path, attribute, name, values, content: None, texts: None });
+        self.differences.push(PathDifference { path, attribute, name, values, content: None, texts: None });
     }
 
     /// Adds a value that both sides have, if it differs.
@@ -30,17 +33,17 @@ impl Found<'_, '_> {
 
 /// All differences of a step, but for the names that it holds; `content` is how the bytes differ.
 pub fn differences(
-    sides: &[Side<'_, '_>; 2],
-    steps: &[Step<'_>],
-    step: &Step<'_>,
+    sides: &[ComparedImage<'_, '_>; 2],
+    steps: &[ComparedPath<'_>],
+    step: &ComparedPath<'_>,
     content: Option<ContentDifference>,
     texts: Option<usize>,
-) -> Vec<Difference> {
-    let mut found = Found { steps, step, differences: Vec::new() };
+) -> Vec<PathDifference> {
+    let mut found = DifferenceCollector { steps, step, differences: Vec::new() };
     let trees = [0, 1].map(|side| &sides[side].reading.tree);
     let Some(pair) = step.pair() else {
-        let types =
-            [0, 1].map(|side| step.nodes[side].map(|id| words::type_of(trees[side].node(id)).to_owned()));
+        let types = [0, 1]
+            .map(|side| step.nodes[side].map(|id| attribute_text::type_of(trees[side].node(id)).to_owned()));
         found.push(Attribute::Presence, None, types);
         return found.differences;
     };
@@ -48,7 +51,7 @@ pub fn differences(
         let nodes = [0, 1].map(|side| trees[side].node(pair[side]));
         fields(&mut found, trees, nodes);
         bytes(&mut found, sides, pair, content);
-        let in_bytes = |difference: &&mut Difference| {
+        let in_bytes = |difference: &&mut PathDifference| {
             matches!(difference.attribute, Attribute::Size | Attribute::Content)
         };
         if let (Some(limit), Some(difference)) = (texts, found.differences.iter_mut().rfind(in_bytes)) {
@@ -69,12 +72,12 @@ pub fn differences(
 }
 
 /// The fields of two nodes.
-fn fields(found: &mut Found<'_, '_>, trees: [&Tree; 2], nodes: [&Node; 2]) {
+fn fields(found: &mut DifferenceCollector<'_, '_>, trees: [&Tree; 2], nodes: [&Node; 2]) {
     if nodes.map(|node| node.mode & S_IFMT).windows(2).any(|pair| pair[0] != pair[1]) {
-        found.push(Attribute::Type, None, nodes.map(|node| Some(words::type_of(node).to_owned())));
+        found.push(Attribute::Type, None, nodes.map(|node| Some(attribute_text::type_of(node).to_owned())));
     }
     if nodes[0].mode & !S_IFMT != nodes[1].mode & !S_IFMT {
-        found.push(Attribute::Mode, None, nodes.map(|node| Some(words::mode(node))));
+        found.push(Attribute::Mode, None, nodes.map(|node| Some(attribute_text::mode(node))));
     }
     found.compare(Attribute::Uid, nodes.map(|node| node.uid), u32::to_string);
     found.compare(Attribute::Gid, nodes.map(|node| node.gid), u32::to_string);
@@ -85,7 +88,7 @@ fn fields(found: &mut Found<'_, '_>, trees: [&Tree; 2], nodes: [&Node; 2]) {
         }
         [Kind::Symlink(target), Kind::Symlink(other)] => {
             let targets = [trees[0].text(target), trees[1].text(other)];
-            found.compare(Attribute::Target, targets, |target| words::escaped_text(target));
+            found.compare(Attribute::Target, targets, |target| text::escaped_text(target));
         }
         [Kind::Device { major, minor }, Kind::Device { major: other_major, minor: other_minor }] => {
             let numbers = [(major, minor), (other_major, other_minor)];
@@ -93,18 +96,19 @@ fn fields(found: &mut Found<'_, '_>, trees: [&Tree; 2], nodes: [&Node; 2]) {
         }
         _ => {}
     }
-    found.compare(Attribute::Mtime, nodes.map(|node| node.mtime), |time| words::time(*time));
-    found.compare(Attribute::Flags, nodes.map(|node| node.flags), |flags| words::flags(*flags));
+    found.compare(Attribute::Mtime, nodes.map(|node| node.mtime), |time| attribute_text::time(*time));
+    found.compare(Attribute::Flags, nodes.map(|node| node.flags), |flags| attribute_text::flags(*flags));
 }
 
 /// The bytes of two regular files, and where these are equal, which blocks they take.
 fn bytes(
-    found: &mut Found<'_, '_>,
-    sides: &[Side<'_, '_>; 2],
+    found: &mut DifferenceCollector<'_, '_>,
+    sides: &[ComparedImage<'_, '_>; 2],
     pair: [NodeId; 2],
     content: Option<ContentDifference>,
 ) {
-    let sized = |difference: &Difference| matches!(difference.attribute, Attribute::Size | Attribute::Type);
+    let sized =
+        |difference: &PathDifference| matches!(difference.attribute, Attribute::Size | Attribute::Type);
     if content.is_some() {
         found.push(Attribute::Content, None, [None, None]);
         if let Some(difference) = found.differences.last_mut() {
@@ -116,7 +120,7 @@ fn bytes(
 }
 
 /// The xattrs of two nodes: both sets are sorted.
-fn xattrs(found: &mut Found<'_, '_>, trees: [&Tree; 2], nodes: [&Node; 2]) {
+fn xattrs(found: &mut DifferenceCollector<'_, '_>, trees: [&Tree; 2], nodes: [&Node; 2]) {
     let sets = [0, 1].map(|side| {
         let set = nodes[side].xattrs.map(|set| trees[side].xattr_set(set)).unwrap_or_default();
         let named = set.iter().map(|xattr| {
@@ -135,8 +139,8 @@ fn xattrs(found: &mut Found<'_, '_>, trees: [&Tree; 2], nodes: [&Node; 2]) {
         if values[0] != values[1] {
             let name = full_name(key.0, key.2);
             let shown = match values {
-                [Some(one), Some(other)] => words::xattr_values(key.0, [one, other]).map(Some),
-                values => values.map(|value| value.map(|value| words::xattr_value(key.0, value))),
+                [Some(one), Some(other)] => attribute_text::xattr_values(key.0, [one, other]).map(Some),
+                values => values.map(|value| value.map(|value| attribute_text::xattr_value(key.0, value))),
             };
             found.push(Attribute::Xattr, Some(name), shown);
         }

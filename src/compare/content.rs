@@ -2,31 +2,36 @@
 
 use std::ops::Range;
 
-use super::walk::Step;
-use super::{ContentDifference, Side};
+use super::compared_image::ComparedImage;
+use super::difference::ContentDifference;
+use super::walk::ComparedPath;
+use crate::bytes::is_zero;
 use crate::content::FileContent;
-use crate::survey::{self, is_zero};
+use crate::survey;
 use crate::units::fits;
 
 /// Bytes of a file that are compared together: whole blocks of any size.
-const WINDOW: u64 = 4 << 20;
+const WINDOW_BYTES: u64 = 4 << 20;
 
 /// A part of a file that at least one side stores.
 #[derive(Debug)]
-pub struct Extent {
+pub struct Window {
     /// The index of the file.
     pub file: usize,
     range: Range<u64>,
 }
 
-impl Extent {
+impl Window {
     /// Its length.
     pub fn bytes(&self) -> u64 {
         self.range.end - self.range.start
     }
 }
 
-fn files<'s, 'a>(sides: &'s [Side<'_, 'a>; 2], step: &Step<'_>) -> Option<[FileContent<'s, 'a>; 2]> {
+fn files<'s, 'a>(
+    sides: &'s [ComparedImage<'_, 'a>; 2],
+    step: &ComparedPath<'_>,
+) -> Option<[FileContent<'s, 'a>; 2]> {
     let [one, other] = step.pair()?;
     Some([sides[0].file(one)?, sides[1].file(other)?])
 }
@@ -42,29 +47,33 @@ fn common(files: &[FileContent<'_, '_>; 2]) -> u64 {
 }
 
 /// What is to be compared of a file.
-pub fn extents(sides: &[Side<'_, '_>; 2], file: usize, step: &Step<'_>) -> Vec<Extent> {
+pub fn windows(sides: &[ComparedImage<'_, '_>; 2], file: usize, step: &ComparedPath<'_>) -> Vec<Window> {
     let Some(files) = files(sides, step) else { return Vec::new() };
     let common = common(&files);
     let ranges = files.iter().flat_map(FileContent::stored_ranges);
     let ranges = ranges.map(|range| range.start..range.end.min(common)).filter(|range| !range.is_empty());
-    let mut windows: Vec<Range<u64>> =
-        ranges.map(|range| range.start / WINDOW..range.end.div_ceil(WINDOW)).collect();
-    windows.sort_unstable_by_key(|range| range.start);
-    let (mut extents, mut next) = (Vec::new(), 0);
-    for range in windows {
-        for window in range.start.max(next)..range.end {
-            let start = window * WINDOW;
-            extents.push(Extent { file, range: start..(start + WINDOW).min(common) });
+    let mut indices: Vec<Range<u64>> =
+        ranges.map(|range| range.start / WINDOW_BYTES..range.end.div_ceil(WINDOW_BYTES)).collect();
+    indices.sort_unstable_by_key(|range| range.start);
+    let (mut windows, mut next) = (Vec::new(), 0);
+    for range in indices {
+        for index in range.start.max(next)..range.end {
+            let start = index * WINDOW_BYTES;
+            windows.push(Window { file, range: start..(start + WINDOW_BYTES).min(common) });
         }
         next = next.max(range.end);
     }
-    extents
+    windows
 }
 
 /// How a part of a file differs.
-pub fn compare(sides: &[Side<'_, '_>; 2], step: &Step<'_>, extent: &Extent) -> Option<ContentDifference> {
+pub fn compare(
+    sides: &[ComparedImage<'_, '_>; 2],
+    step: &ComparedPath<'_>,
+    window: &Window,
+) -> Option<ContentDifference> {
     let files = files(sides, step)?;
-    let [one, other] = files.each_ref().map(|file| file.pieces(extent.range.clone()));
+    let [one, other] = files.each_ref().map(|file| file.pieces(window.range.clone()));
     differing(&one, &other)
 }
 
@@ -138,18 +147,22 @@ fn count(offset: u64, one: Option<&[u8]>, other: Option<&[u8]>, found: &mut Opti
 }
 
 /// The bytes of both files, where they have no more than `limit`.
-pub fn texts(sides: &[Side<'_, '_>; 2], step: &Step<'_>, limit: usize) -> Option<[Vec<u8>; 2]> {
+pub fn texts(
+    sides: &[ComparedImage<'_, '_>; 2],
+    step: &ComparedPath<'_>,
+    limit: usize,
+) -> Option<[Vec<u8>; 2]> {
     let [one, other] = files(sides, step)?;
     Some([one.bytes(limit)?, other.bytes(limit)?])
 }
 
 /// Whether the blocks that count as allocated are others, where that does not follow from the bytes:
 /// in bytes, since blocks may differ in size.
-pub fn allocation_differs(sides: &[Side<'_, '_>; 2], pair: [crate::tree::NodeId; 2]) -> bool {
+pub fn allocation_differs(sides: &[ComparedImage<'_, '_>; 2], pair: [crate::tree::NodeId; 2]) -> bool {
     let [one, other] = [0, 1].map(|side| {
-        let Side { source, reading, options, .. } = &sides[side];
-        let allocation = survey::allocation(source, &reading.tree, options.holes, pair[side])?;
-        let size = source.geometry.block_size as u64;
+        let ComparedImage { source, options, .. } = &sides[side];
+        let allocation = survey::allocation(sides[side].view(), options.holes, pair[side])?;
+        let size = source.geometry.block_bytes();
         let bytes = allocation
             .into_iter()
             .map(|(logical, count, state)| (u64::from(logical) * size, u64::from(count) * size, state));

@@ -3,15 +3,15 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
+use crate::text;
 use crate::tree::{Entry, NodeId, Tree};
-use crate::words;
 
 /// The name of the file that no name leads to.
 const BOOT_LOADER: &[u8] = b"(boot loader)";
 
 /// A path of at least one of the trees.
 #[derive(Clone, Copy, Debug)]
-pub struct Step<'t> {
+pub struct ComparedPath<'t> {
     /// Its place among the steps.
     pub index: usize,
     /// The place of the directory that holds it; `None` for the root and the boot loader.
@@ -28,7 +28,7 @@ pub struct Step<'t> {
     pub same_as: [usize; 2],
 }
 
-impl Step<'_> {
+impl ComparedPath<'_> {
     /// The nodes, where both sides have the path.
     pub fn pair(&self) -> Option<[NodeId; 2]> {
         let [Some(one), Some(other)] = self.nodes else { return None };
@@ -43,7 +43,7 @@ struct Frame<'t> {
 }
 
 /// All paths of two trees, each directory before what it holds, names in byte order.
-pub fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<Step<'t>> {
+pub fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<ComparedPath<'t>> {
     let firsts = trees.map(|tree| vec![None; tree.nodes.len()]);
     let mut walker = Walker { trees, steps: Vec::new(), firsts, pairs: HashSet::new() };
     let root = walker.push(None, b"", [Some(NodeId::ROOT); 2], [[0; 2]; 2]);
@@ -89,7 +89,7 @@ pub fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<Step<'t>> {
 /// Collects steps, and sees which lead to one inode.
 struct Walker<'t> {
     trees: [&'t Tree; 2],
-    steps: Vec<Step<'t>>,
+    steps: Vec<ComparedPath<'t>>,
     /// The first of the common paths of each node.
     firsts: [Vec<Option<usize>>; 2],
     /// The pairs that there have been of nodes with several names: all others come once.
@@ -112,13 +112,13 @@ impl<'t> Walker<'t> {
             same_as = [(0, one), (1, other)]
                 .map(|(side, node)| *self.firsts[side][node.index()].get_or_insert(index));
         }
-        self.steps.push(Step { index, parent, name, nodes, hashes, first, same_as });
+        self.steps.push(ComparedPath { index, parent, name, nodes, hashes, first, same_as });
         index
     }
 }
 
 /// The path of a step.
-pub fn path(steps: &[Step<'_>], index: usize) -> String {
+pub fn path(steps: &[ComparedPath<'_>], index: usize) -> String {
     let ancestors = std::iter::successors(steps.get(index), |step| steps.get(step.parent?));
-    words::path(ancestors.map(|step| step.name))
+    text::path(ancestors.map(|step| step.name))
 }

@@ -2,9 +2,12 @@
 
 use std::ops::Range;
 
-use super::{Disk, Part, Partition, Table, TableKind};
-use crate::compare::{Comparison, Extra, Setting, SideError};
-use crate::disk::Around;
+use super::around::Around;
+use super::chosen::ChosenFilesystem;
+use super::image::Disk;
+use super::partition::Partition;
+use super::partition_table::{PartitionTable, TableKind};
+use crate::compare::{Comparison, Extra, SettingDifference, SideError};
 use crate::observe::Observer;
 use crate::policy::Options;
 use crate::source::Input;
@@ -13,7 +16,7 @@ use crate::source::Input;
 #[derive(Debug, Default)]
 pub struct DiskComparison {
     /// What differs outside filesystems.
-    pub settings: Vec<Setting>,
+    pub settings: Vec<SettingDifference>,
     /// The [`twins`], by their names in the first.
     pub filesystems: Vec<(String, Comparison)>,
 }
@@ -26,8 +29,8 @@ impl DiskComparison {
 }
 
 /// The filesystems that lie in the same place of both disks, in the order of their places.
-pub fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d Part; 2]> {
-    let twin = |part: &'d Part| {
+pub fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d ChosenFilesystem; 2]> {
+    let twin = |part: &'d ChosenFilesystem| {
         let other = disks[1].parts.iter().find(|other| other.bytes == part.bytes)?;
         Some([part, other])
     };
@@ -62,11 +65,11 @@ pub fn compare(
 }
 
 /// What the tables differ in.
-fn tables(disks: [&Disk<'_>; 2], around: Around) -> Vec<Setting> {
+fn tables(disks: [&Disk<'_>; 2], around: Around) -> Vec<SettingDifference> {
     let mut settings = Vec::new();
     let mut add = |name: String, values: [String; 2]| {
         if values[0] != values[1] {
-            settings.push(Setting { name, values, option: String::new() });
+            settings.push(SettingDifference { name, values, option: String::new() });
         }
     };
     add("bytes of the disk".to_owned(), disks.map(|disk| disk.input.bytes().len().to_string()));
@@ -111,14 +114,14 @@ fn filesystems(disk: &Disk<'_>) -> String {
 fn kind(disk: &Disk<'_>, around: Around) -> String {
     match &disk.table {
         None => "(none)".to_owned(),
-        Some(Table { kind: TableKind::Gpt(_), .. }) if around.canonical_guids => "GPT".to_owned(),
-        Some(Table { kind: TableKind::Gpt(guid), .. }) => format!("GPT {guid}"),
-        Some(Table { kind: TableKind::Mbr(signature), .. }) => format!("MBR {signature:08x}"),
+        Some(PartitionTable { kind: TableKind::Gpt(_), .. }) if around.canonical_guids => "GPT".to_owned(),
+        Some(PartitionTable { kind: TableKind::Gpt(guid), .. }) => format!("GPT {guid}"),
+        Some(PartitionTable { kind: TableKind::Mbr(signature), .. }) => format!("MBR {signature:08x}"),
     }
 }
 
 /// Where bytes differ that are copied. Those of the tables count where nothing else was found in these.
-fn bytes(disks: [&Disk<'_>; 2], around: Around, tables_differ: bool) -> Vec<Setting> {
+fn bytes(disks: [&Disk<'_>; 2], around: Around, tables_differ: bool) -> Vec<SettingDifference> {
     let [masked, other] = disks.map(|disk| disk.masked(around));
     let copied = [disks[0].copied(&masked, around), disks[1].copied(&other, around)];
     if copied[0] != copied[1] {
@@ -132,7 +135,7 @@ fn bytes(disks: [&Disk<'_>; 2], around: Around, tables_differ: bool) -> Vec<Sett
         let holder =
             partitions.filter(|partition| partition.bytes.contains(&offset)).map(Partition::shown).next();
         let name = format!("byte {offset} of {}", holder.unwrap_or_else(|| "the disk".to_owned()));
-        settings.push(Setting { name, values, option: String::new() });
+        settings.push(SettingDifference { name, values, option: String::new() });
     };
     for range in copied[0].iter().flat_map(|range| split(range, reserved)) {
         if tables_differ && reserved.iter().any(|table| table.contains(&range.start)) {

@@ -6,12 +6,11 @@ use std::ops::Range;
 use gpt::disk::LogicalBlockSize;
 use gpt::header::{Header, read_header_from_arbitrary_device};
 use gpt::partition::file_read_partitions;
-use uuid::Uuid;
 
-use super::guids::crc32;
-use super::{Partition, Table, TableKind, damaged_table, mbr};
-use crate::error::{Location, Structure};
-use crate::{Error, Result};
+use super::mbr;
+use super::partition::Partition;
+use super::partition_table::{PartitionTable, TableKind, check_inside, damaged_table};
+use crate::error::{Error, Location, Result, Structure};
 
 /// What a header begins with.
 const MAGIC: &[u8] = b"EFI PART";
@@ -24,7 +23,7 @@ const MOST_ENTRIES: u32 = 4096;
 
 /// A header, and where it and its entries lie, in bytes.
 #[derive(Debug)]
-pub struct Copy {
+pub struct GptCopy {
     /// The header, as it is.
     pub header: Header,
     /// Its bytes.
@@ -38,7 +37,7 @@ pub struct Copy {
 /// # Errors
 ///
 /// `Corrupt` if it is damaged, `Unsupported` if it can be read with more than one size of sectors.
-pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<Table> {
+pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTable> {
     let sizes = [512, 4096].into_iter().filter(|size| sector_size.is_none_or(|wanted| wanted == *size));
     let sizes: Vec<u64> = sizes.filter(|size| has_magic(bytes, *size)).collect();
     let [sector_size] = sizes[..] else {
@@ -64,7 +63,7 @@ pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<Table> {
     reserved.sort_unstable_by_key(|range| range.start);
     let kind = TableKind::Gpt(primary.header.disk_guid);
     let hybrid = mbr::beside_gpt(bytes, sector_size);
-    Ok(Table { sector_size, kind, partitions: entries, reserved, hybrid })
+    Ok(PartitionTable { sector_size, kind, partitions: entries, reserved, hybrid })
 }
 
 /// Reads the header in a sector, with all that is checked without its entries.
@@ -72,7 +71,7 @@ pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<Table> {
 /// # Errors
 ///
 /// `Corrupt`.
-pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<Copy> {
+pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<GptCopy> {
     let wrong = |what: &str| damaged_table(format!("the header of the GPT in sector {sector} {what}"));
     let length = bytes.len() as u64;
     let start = sector.checked_mul(sector_size).filter(|start| *start >= sector_size && *start < length);
@@ -111,11 +110,11 @@ pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<Copy> {
     if place.end > length {
         return Err(wrong("is cut short"));
     }
-    Ok(Copy { header, place, entries })
+    Ok(GptCopy { header, place, entries })
 }
 
 /// The partitions of a table, whose checksum has to be right.
-fn entries(bytes: &[u8], copy: &Copy, sector_size: u64) -> Result<Vec<Partition>> {
+fn entries(bytes: &[u8], copy: &GptCopy, sector_size: u64) -> Result<Vec<Partition>> {
     let found = file_read_partitions(&mut Cursor::new(bytes), &copy.header, block_size(sector_size))
         .map_err(|error| damaged_table(format!("the entries of the GPT can't be read: {error}")))?;
     let used = found.into_iter().filter(|(_, entry)| entry.is_used());
@@ -133,7 +132,7 @@ fn entries(bytes: &[u8], copy: &Copy, sector_size: u64) -> Result<Vec<Partition>
             attributes: entry.flags,
             bytes: range.ok_or_else(bounds)?,
         };
-        mbr::inside(&partition, bytes.len() as u64)?;
+        check_inside(&partition, bytes.len() as u64)?;
         Ok::<_, Error>(partition)
     })
     .collect()
@@ -165,7 +164,7 @@ fn block_size(sector_size: u64) -> LogicalBlockSize {
     if sector_size == 4096 { LogicalBlockSize::Lb4096 } else { LogicalBlockSize::Lb512 }
 }
 
-/// A GUID as it lies on the disk: its first three fields have their low bytes first.
-pub fn on_disk(guid: &Uuid) -> [u8; 16] {
-    guid.to_bytes_le()
+/// The checksum of a GPT: that of Ethernet and zip.
+pub fn crc32(bytes: &[u8]) -> u32 {
+    crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
 }

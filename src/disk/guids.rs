@@ -4,11 +4,13 @@
 //! all partitions. Both are version 8 of RFC 9562, as UUIDs of filesystems are.
 
 use sha2::{Digest as _, Sha256};
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
-use super::gpt::{self, ENTRY, HEADER};
-use super::{Partition, Table, TableKind, damaged_table};
-use crate::Result;
+use super::gpt::{self, ENTRY, HEADER, crc32};
+use super::partition::Partition;
+use super::partition_table::{PartitionTable, TableKind, damaged_table};
+use crate::error::Result;
+use crate::form;
 
 /// Bytes in the place of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,33 +28,33 @@ pub struct Patch {
 /// # Errors
 ///
 /// `Corrupt` if the backup is damaged or differs from the primary table.
-pub fn canonical(bytes: &[u8], table: &Table, contents: &[[u8; 32]]) -> Result<Vec<Patch>> {
+pub fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 32]]) -> Result<Vec<Patch>> {
     if !matches!(table.kind, TableKind::Gpt(_)) {
         return Ok(Vec::new());
     }
     let primary = gpt::copy(bytes, table.sector_size, 1)?;
     let backup = gpt::copy(bytes, table.sector_size, primary.header.backup_lba)?;
-    let of = |copy: &gpt::Copy| slice(bytes, &copy.entries).to_vec();
+    let of = |copy: &gpt::GptCopy| slice(bytes, &copy.entries).to_vec();
     let mut entries = of(&primary);
     if entries != of(&backup) || backup.header.backup_lba != 1 {
         return Err(damaged_table("the backup of the GPT differs from it"));
     }
-    let mut all = Sha256::new_with_prefix(b"ext4-canon disk 1\0");
+    let mut all = Sha256::new_with_prefix(form::DISK_DOMAIN);
     all.update(table.sector_size.to_le_bytes());
     all.update(primary.header.first_usable.to_le_bytes());
     all.update(primary.header.last_usable.to_le_bytes());
     for (partition, content) in table.partitions.iter().zip(contents) {
         let guid = guid(partition, content);
         all.update(guid.as_bytes());
-        entries[place_of_guid(partition)].copy_from_slice(&gpt::on_disk(&guid));
+        entries[place_of_guid(partition)].copy_from_slice(&guid.to_bytes_le());
     }
-    let disk = from_digest(&all.finalize().into());
+    let disk = form::uuid(&all.finalize().into());
     let crc = crc32(&entries);
     let mut patches: Vec<_> = [&primary, &backup]
         .into_iter()
         .flat_map(|copy| {
             let mut header = slice(bytes, &copy.place).to_vec();
-            header[56..72].copy_from_slice(&gpt::on_disk(&disk));
+            header[56..72].copy_from_slice(&disk.to_bytes_le());
             header[88..92].copy_from_slice(&crc.to_le_bytes());
             header[16..20].fill(0);
             let own = crc32(&header);
@@ -78,7 +80,7 @@ pub fn canonical(bytes: &[u8], table: &Table, contents: &[[u8; 32]]) -> Result<V
 }
 
 /// The same bytes without the GUIDs and what follows from them: what has to be equal of two disks.
-pub fn masked(bytes: &[u8], table: &Table) -> Vec<Patch> {
+pub fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
     let mut patches = Vec::new();
     let Ok(primary) = gpt::copy(bytes, table.sector_size, 1) else { return patches };
     let backup = gpt::copy(bytes, table.sector_size, primary.header.backup_lba);
@@ -102,7 +104,7 @@ pub fn masked(bytes: &[u8], table: &Table) -> Vec<Patch> {
 }
 
 /// The GUIDs of partitions that patches replace.
-pub fn replaced(bytes: &[u8], table: &Table, patches: &[Patch]) -> Vec<[u8; 16]> {
+pub fn replaced(bytes: &[u8], table: &PartitionTable, patches: &[Patch]) -> Vec<[u8; 16]> {
     let entries = patches.iter().find(|patch| patch.bytes.len() as u64 != HEADER);
     let Some(patch) = entries else { return Vec::new() };
     let before = slice(bytes, &(patch.offset..patch.offset + patch.bytes.len() as u64));
@@ -122,7 +124,7 @@ fn place_of_guid(partition: &Partition) -> std::ops::Range<usize> {
 }
 
 fn guid(partition: &Partition, content: &[u8; 32]) -> Uuid {
-    let mut hash = Sha256::new_with_prefix(b"ext4-canon partition 1\0");
+    let mut hash = Sha256::new_with_prefix(form::PARTITION_DOMAIN);
     hash.update(partition.number.to_le_bytes());
     hash.update(partition.kind.as_bytes());
     hash.update(partition.bytes.start.to_le_bytes());
@@ -131,19 +133,7 @@ fn guid(partition: &Partition, content: &[u8; 32]) -> Uuid {
     hash.update((partition.name.len() as u64).to_le_bytes());
     hash.update(partition.name.as_bytes());
     hash.update(content);
-    from_digest(&hash.finalize().into())
-}
-
-/// A UUID of version 8.
-fn from_digest(digest: &[u8; 32]) -> Uuid {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    Builder::from_custom_bytes(bytes).into_uuid()
-}
-
-/// The checksum of a GPT: that of Ethernet and zip.
-pub fn crc32(bytes: &[u8]) -> u32 {
-    crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
+    form::uuid(&hash.finalize().into())
 }
 
 /// The bytes of a header or of a list of entries, which [`gpt::copy`] has found to lie in the image.

@@ -5,8 +5,9 @@
 
 use std::ops::Range;
 
-use super::{Partition, Table, TableKind, damaged_table};
-use crate::Result;
+use super::partition::Partition;
+use super::partition_table::{PartitionTable, TableKind, check_inside, damaged_table};
+use crate::error::{Error, Result};
 
 /// Where the entries lie in a table, in bytes, and how long one is.
 const ENTRIES: usize = 446;
@@ -22,24 +23,24 @@ const MOST_LOGICAL: usize = 256;
 
 /// What a disk begins with.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FirstSector {
     /// No table, or one without partitions.
-    Nothing,
+    NoTable,
     /// A table that says that there is a GPT.
     Protective,
     /// A table with partitions.
-    Table(Table),
+    Table(PartitionTable),
 }
 
 #[derive(Clone, Copy)]
-struct Entry {
+struct MbrEntry {
     status: u8,
     kind: u8,
     start: u32,
     sectors: u32,
 }
 
-impl Entry {
+impl MbrEntry {
     /// Linux takes every entry that has sectors for a partition, of type 0 as well, which genimage gives by default.
     const fn is_used(&self) -> bool {
         self.sectors > 0
@@ -52,18 +53,18 @@ impl Entry {
 /// # Errors
 ///
 /// `Corrupt` for a chain of logical partitions that does not hold together, or partitions behind the end.
-pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
-    let Some(entries) = entries(bytes, 0) else { return Ok(Found::Nothing) };
+pub fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
+    let Some(entries) = entries(bytes, 0) else { return Ok(FirstSector::NoTable) };
     // Boot code in the place of a table looks otherwise.
-    if entries.iter().any(|entry| entry.status & 0x7F != 0) || !entries.iter().any(Entry::is_used) {
-        return Ok(Found::Nothing);
+    if entries.iter().any(|entry| entry.status & 0x7F != 0) || !entries.iter().any(MbrEntry::is_used) {
+        return Ok(FirstSector::NoTable);
     }
     if entries.iter().any(|entry| entry.kind == PROTECTIVE) {
-        return Ok(Found::Protective);
+        return Ok(FirstSector::Protective);
     }
     let signature =
         bytes.get(440..).and_then(|rest| rest.first_chunk()).map_or(0, |raw| u32::from_le_bytes(*raw));
-    let mut table = Table {
+    let mut table = PartitionTable {
         sector_size,
         kind: TableKind::Mbr(signature),
         partitions: Vec::new(),
@@ -71,7 +72,7 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
         hybrid: Vec::new(),
     };
     let length = bytes.len() as u64;
-    let add = |table: &mut Table, number: u32, entry: &Entry, base: u64| {
+    let add = |table: &mut PartitionTable, number: u32, entry: &MbrEntry, base: u64| {
         let start = (base + u64::from(entry.start)) * sector_size;
         let range = start..start + u64::from(entry.sectors) * sector_size;
         let uuid = format!("{signature:08x}-{number:02x}");
@@ -83,9 +84,9 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
             attributes: entry.status.into(),
             bytes: range,
         };
-        inside(&partition, length)?;
+        check_inside(&partition, length)?;
         table.partitions.push(partition);
-        Ok::<_, crate::Error>(())
+        Ok::<_, Error>(())
     };
     let mut extended = None;
     for (number, entry) in (1..).zip(&entries).filter(|(_, entry)| entry.is_used()) {
@@ -104,7 +105,7 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<Found> {
         }
     }
     table.reserved.sort_unstable_by_key(|range| range.start);
-    Ok(Found::Table(table))
+    Ok(FirstSector::Table(table))
 }
 
 /// The bytes of partitions in an MBR that tells of a GPT: a hybrid one has some for systems that know no GPT.
@@ -121,10 +122,10 @@ pub fn beside_gpt(bytes: &[u8], sector_size: u64) -> Vec<Range<u64>> {
 /// The logical partitions, each with the sector that it counts from.
 fn logical(
     bytes: &[u8],
-    extended: &Entry,
+    extended: &MbrEntry,
     reserved: &mut Vec<Range<u64>>,
     sector_size: u64,
-) -> Result<Vec<(u64, Entry)>> {
+) -> Result<Vec<(u64, MbrEntry)>> {
     let first = u64::from(extended.start);
     let (mut found, mut seen) = (Vec::new(), vec![first]);
     loop {
@@ -138,7 +139,7 @@ fn logical(
             return Err(damaged_table(format!("the table of logical partitions in sector {at} is none")));
         };
         reserved.push(place..place + sector_size);
-        let used = entries.into_iter().filter(Entry::is_used);
+        let used = entries.into_iter().filter(MbrEntry::is_used);
         let (links, parts): (Vec<_>, Vec<_>) = used.partition(|entry| EXTENDED.contains(&entry.kind));
         if links.len() > 1 || parts.len() > 1 {
             let what = "has more than one partition, and one table that follows";
@@ -161,7 +162,7 @@ fn logical(
 }
 
 /// The entries of a table that begins at a byte.
-fn entries(bytes: &[u8], at: u64) -> Option<[Entry; 4]> {
+fn entries(bytes: &[u8], at: u64) -> Option<[MbrEntry; 4]> {
     let table = bytes.get(usize::try_from(at).ok()?..)?.first_chunk::<512>()?;
     if table[SIGNATURE.0..] != SIGNATURE.1 {
         return None;
@@ -169,28 +170,8 @@ fn entries(bytes: &[u8], at: u64) -> Option<[Entry; 4]> {
     let number = |at: usize| u32::from_le_bytes([table[at], table[at + 1], table[at + 2], table[at + 3]]);
     Some([0, 1, 2, 3].map(|index| {
         let at = ENTRIES + index * ENTRY;
-        Entry { status: table[at], kind: table[at + 4], start: number(at + 8), sectors: number(at + 12) }
+        MbrEntry { status: table[at], kind: table[at + 4], start: number(at + 8), sectors: number(at + 12) }
     }))
-}
-
-/// Refuses a partition that the image does not have all of.
-///
-/// # Errors
-///
-/// `Corrupt`.
-pub fn inside(partition: &Partition, length: u64) -> Result<()> {
-    if partition.bytes.end > length {
-        return Err(damaged_table(format!(
-            "{} ends at byte {}, but the image has {length}",
-            partition.shown(),
-            partition.bytes.end
-        ))
-        .with_remedy(
-            "copy the image again, and all of it, if it was cut short; else make the partition table anew, or use \
-             --offset for a filesystem whose place is known",
-        ));
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -217,7 +198,7 @@ mod tests {
 
     fn found(bytes: &[u8]) -> Vec<(u32, Range<u64>)> {
         match read(bytes, 512).unwrap() {
-            Found::Table(table) => table.partitions.into_iter().map(|p| (p.number, p.bytes)).collect(),
+            FirstSector::Table(table) => table.partitions.into_iter().map(|p| (p.number, p.bytes)).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -320,12 +301,12 @@ mod tests {
 
     #[test]
     fn boot_code_and_nothing_are_no_table() {
-        assert_eq!(read(&[0; 5000], 512).unwrap(), Found::Nothing);
-        assert_eq!(read(&disk(9, &[(0, &[])]), 512).unwrap(), Found::Nothing);
+        assert_eq!(read(&[0; 5000], 512).unwrap(), FirstSector::NoTable);
+        assert_eq!(read(&disk(9, &[(0, &[])]), 512).unwrap(), FirstSector::NoTable);
         let mut code = disk(9, &[(0, &[(0x83, 1, 1)])]);
         code[ENTRIES + ENTRY] = 0x31;
-        assert_eq!(read(&code, 512).unwrap(), Found::Nothing);
-        assert_eq!(read(&disk(9, &[(0, &[(PROTECTIVE, 1, 8)])]), 512).unwrap(), Found::Protective);
-        assert_eq!(read(b"short", 512).unwrap(), Found::Nothing);
+        assert_eq!(read(&code, 512).unwrap(), FirstSector::NoTable);
+        assert_eq!(read(&disk(9, &[(0, &[(PROTECTIVE, 1, 8)])]), 512).unwrap(), FirstSector::Protective);
+        assert_eq!(read(b"short", 512).unwrap(), FirstSector::NoTable);
     }
 }

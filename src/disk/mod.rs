@@ -1,265 +1,29 @@
 //! Filesystems within an image: in the partitions of a disk, at an offset, or the image as a whole.
 //!
-//! A [`Disk`] says where filesystems lie, and which of them were chosen. Each is canonicalized where it
-//! stands; every other byte is copied, or belongs to a gap that becomes zero.
+//! A [`Disk`] says where filesystems are, and which of them were chosen. Each is canonicalized in its place;
+//! every other byte is copied, or belongs to a gap that becomes zero.
 
+mod around;
+mod chosen;
 mod compare;
+mod detect;
 mod gpt;
 mod guids;
+mod image;
 mod mbr;
+mod neighbours;
 mod notices;
+mod partition;
+mod partition_table;
+mod segments;
 mod select;
+mod shifted;
 mod write;
 
+pub use around::Around;
+pub use chosen::ChosenFilesystem;
 pub use compare::{DiskComparison, compare, twins};
+pub use image::Disk;
+pub use partition::Partition;
+pub use partition_table::{PartitionTable, TableKind};
 pub use select::Selection;
-pub use write::Around;
-
-use std::ops::Range;
-use std::sync::Arc;
-
-use crate::error::{Location, Structure};
-use crate::mentions::Neighbours;
-use crate::report::Report;
-use crate::source::Input;
-use crate::{Error, Result};
-
-/// Where the superblock's magic number lies in a filesystem, in bytes, and what it is.
-const EXT_MAGIC: (usize, [u8; 2]) = (1024 + 56, [0x53, 0xEF]);
-
-/// What a partition table says of a partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
-    /// Its number, as Linux counts: logical partitions of an MBR begin at 5.
-    pub number: u32,
-    /// Its name in a GPT; empty where it has none.
-    pub name: String,
-    /// Its PARTUUID, in the way that Linux writes it.
-    pub uuid: String,
-    /// Its type: a GUID, or a byte in hexadecimal digits.
-    pub kind: String,
-    /// The attributes of a GPT, or the status byte of an MBR.
-    pub attributes: u64,
-    /// The bytes of the disk that it has.
-    pub bytes: Range<u64>,
-}
-
-/// A partition table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
-    /// Bytes of a sector.
-    pub sector_size: u64,
-    /// What it is.
-    pub kind: TableKind,
-    /// The partitions in use, in the order of their numbers.
-    pub partitions: Vec<Partition>,
-    /// The bytes of the table itself, sorted.
-    pub reserved: Vec<Range<u64>>,
-    /// The bytes of partitions that a hybrid MBR has beside a GPT, which need not have them.
-    pub hybrid: Vec<Range<u64>>,
-}
-
-/// The kinds of partition table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TableKind {
-    /// That of UEFI, by its GUID.
-    Gpt(uuid::Uuid),
-    /// That of the PC, by its signature.
-    Mbr(u32),
-}
-
-/// A filesystem that was chosen.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Part {
-    /// The bytes of the image that it can have.
-    pub bytes: Range<u64>,
-    /// Its partition, as an index into those of the table.
-    pub partition: Option<usize>,
-    /// How messages call it: none if it is all of the image.
-    pub name: Option<String>,
-}
-
-/// An image, and the filesystems in it that were chosen.
-#[derive(Clone, Debug)]
-pub struct Disk<'a> {
-    input: Input<'a>,
-    /// The partition table, where that says where filesystems lie.
-    pub table: Option<Table>,
-    /// The filesystems, in the order of their offsets; never none.
-    pub parts: Vec<Part>,
-    /// Whether they were named, and not just found.
-    pub named: bool,
-    /// The UUIDs of the filesystems and partitions.
-    neighbours: Arc<Neighbours>,
-}
-
-impl<'a> Disk<'a> {
-    /// Looks for filesystems. What has no partition table is taken for one filesystem as a whole.
-    ///
-    /// # Errors
-    ///
-    /// `Corrupt` for a damaged partition table, `Unsupported` where there is no filesystem or the image may be
-    /// one as well as a disk, `Options` for a selection that does not fit.
-    pub fn of(input: &Input<'a>, selection: &Selection) -> Result<Self> {
-        let found = Self::find(input, selection)?;
-        if input.journal().is_some() && found.parts.len() > 1 {
-            return Err(Error::Options(
-                "the journal device can't belong to all filesystems of the disk: use --partition to choose one"
-                    .to_owned(),
-            ));
-        }
-        Ok(found)
-    }
-
-    fn find(input: &Input<'a>, selection: &Selection) -> Result<Self> {
-        let length = input.bytes().len() as u64;
-        if let Some((offset, size)) = selection.place {
-            return Self::at(input, offset, size);
-        }
-        let table = table(input.bytes(), selection.sector_size);
-        if is_ext(input.bytes()) && selection.partitions.is_empty() && !matches!(table, Ok(None)) {
-            return Err(Location::of(Structure::PartitionTable).unsupported(
-                "the image begins with a filesystem as well as with a partition table",
-                "use --offset 0 for the filesystem, or --partition for one of the table",
-            ));
-        }
-        let Some(table) = table? else {
-            if let Some(wanted) = selection.partitions.first() {
-                return Err(Error::Options(format!(
-                    "there is no partition table with a partition '{wanted}': leave --partition out, or use --offset"
-                )));
-            }
-            let whole = Part { bytes: 0..length, partition: None, name: None };
-            return Ok(Self::alone(input, whole));
-        };
-        let parts = selection.parts(&table, input.bytes())?;
-        check_places(&table, &parts)?;
-        let neighbours = Arc::new(notices::neighbours(input, &table, &parts));
-        let named = !selection.partitions.is_empty();
-        Ok(Self { input: input.clone(), table: Some(table), parts, named, neighbours })
-    }
-
-    /// The filesystem at an offset; all else is no concern.
-    fn at(input: &Input<'a>, offset: u64, size: Option<u64>) -> Result<Self> {
-        let length = input.bytes().len() as u64;
-        let end = size.map_or(Some(length), |size| offset.checked_add(size));
-        let Some(end) = end.filter(|end| *end <= length && offset < *end) else {
-            return Err(Error::Options(format!(
-                "--offset and --size name bytes behind the end of the image, which has {length} bytes"
-            )));
-        };
-        let whole = offset == 0 && end == length;
-        let name = (!whole).then(|| format!("filesystem at byte {offset}"));
-        let part = Part { bytes: offset..end, partition: None, name };
-        Ok(Self::alone(input, part))
-    }
-
-    /// A filesystem without a table.
-    fn alone(input: &Input<'a>, part: Part) -> Self {
-        let neighbours = Arc::default();
-        Self { input: input.clone(), table: None, parts: vec![part], named: true, neighbours }
-    }
-
-    /// The image as a whole.
-    pub fn input(&self) -> &Input<'a> {
-        &self.input
-    }
-
-    /// A filesystem, as an image of its own.
-    pub fn filesystem(&self, part: &Part) -> Input<'a> {
-        self.input.part(part.bytes.clone()).with_neighbours(self.neighbours.clone())
-    }
-
-    /// Whether all of the image is one filesystem.
-    pub fn is_filesystem(&self) -> bool {
-        self.parts.iter().any(|part| part.name.is_none())
-    }
-
-    /// The bytes of the output that these reports tell of.
-    pub fn output_bytes(&self, reports: &[Report]) -> u64 {
-        match reports {
-            [report] if self.is_filesystem() => report.image_bytes,
-            _ => self.input.bytes().len() as u64,
-        }
-    }
-
-    /// The only filesystem that was chosen.
-    ///
-    /// # Errors
-    ///
-    /// `Options` if there are several.
-    pub fn only(&self) -> Result<&Part> {
-        match &self.parts[..] {
-            [part] => Ok(part),
-            parts => {
-                let names: Vec<_> = parts.iter().filter_map(|part| part.name.as_deref()).collect();
-                Err(Error::Options(format!(
-                    "a disk with {} filesystems ({}): use --partition to choose one",
-                    parts.len(),
-                    names.join(", ")
-                )))
-            }
-        }
-    }
-
-    /// An error in a filesystem, with the name that this has.
-    pub fn error(part: &Part, error: Error) -> Error {
-        match &part.name {
-            Some(name) => {
-                Error::Partition { name: name.clone(), offset: part.bytes.start, error: Box::new(error) }
-            }
-            None => error,
-        }
-    }
-}
-
-impl Partition {
-    /// How messages call it.
-    pub fn shown(&self) -> String {
-        if self.name.is_empty() {
-            return format!("partition {}", self.number);
-        }
-        format!("partition {} ({})", self.number, crate::error::shown(self.name.as_bytes()))
-    }
-}
-
-/// Whether bytes may begin an ext filesystem.
-fn is_ext(bytes: &[u8]) -> bool {
-    bytes.get(EXT_MAGIC.0..).and_then(|rest| rest.first_chunk()) == Some(&EXT_MAGIC.1)
-}
-
-/// The partition table at the beginning of a disk.
-fn table(bytes: &[u8], sector_size: Option<u64>) -> Result<Option<Table>> {
-    match mbr::read(bytes, sector_size.unwrap_or(512))? {
-        mbr::Found::Nothing => Ok(None),
-        mbr::Found::Protective => gpt::read(bytes, sector_size).map(Some),
-        mbr::Found::Table(table) => Ok(Some(table)),
-    }
-}
-
-/// Refuses filesystems that share bytes with another partition or the table.
-fn check_places(table: &Table, parts: &[Part]) -> Result<()> {
-    let overlap = |one: &Range<u64>, other: &Range<u64>| one.start < other.end && other.start < one.end;
-    for part in parts {
-        let others = table.partitions.iter().enumerate();
-        let others = others.filter(|(index, _)| part.partition != Some(*index));
-        let other = others.map(|(_, other)| other).find(|other| overlap(&other.bytes, &part.bytes));
-        let what = match other {
-            Some(other) => other.shown(),
-            None if table.reserved.iter().any(|bytes| overlap(bytes, &part.bytes)) => {
-                "the partition table".to_owned()
-            }
-            None => continue,
-        };
-        let name = part.name.as_deref().unwrap_or("a partition");
-        return Err(damaged_table(format!("{name} overlaps {what}")));
-    }
-    Ok(())
-}
-
-/// An error about a partition table.
-fn damaged_table(words: impl Into<String>) -> Error {
-    Location::of(Structure::PartitionTable)
-        .wrong(words)
-        .with_remedy("make the partition table anew, or use --offset for a filesystem whose place is known")
-}

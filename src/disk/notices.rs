@@ -2,37 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use uuid::Uuid;
-
 use super::guids::{self, Patch};
-use super::{Disk, Part, Table, TableKind};
-use crate::mentions::Neighbours;
+use super::image::Disk;
 use crate::report::{Owner, Report};
-use crate::source::Input;
 
-/// Where the UUID lies in an ext filesystem, in bytes.
-const UUID: u64 = 1024 + 0x68;
 /// What the header of a hash area of dm-verity begins with.
 const VERITY: &[u8] = b"verity\0\0";
-
-/// The UUIDs that files of a disk may name, and that may become others.
-pub fn neighbours(input: &Input<'_>, table: &Table, parts: &[Part]) -> Neighbours {
-    let mut found = Neighbours::new();
-    if matches!(table.kind, TableKind::Gpt(_)) {
-        let partitions = table.partitions.iter();
-        let uuids = partitions
-            .filter_map(|one| Some((one.uuid.parse::<Uuid>().ok()?, (Owner::Partition, one.shown()))));
-        found.extend(uuids.map(|(uuid, owner)| (uuid.into_bytes(), owner)));
-    }
-    for part in parts {
-        let start = part.bytes.start + UUID;
-        let uuid = input.range(start, start + 16).and_then(<[u8]>::first_chunk);
-        // For warnings: filesystems of a disk have names.
-        let name = part.name.clone().unwrap_or_default();
-        found.extend(uuid.map(|uuid| (*uuid, (Owner::Filesystem, name))));
-    }
-    found
-}
 
 /// Whether a filesystem is another one than before, as far as a report tells.
 pub fn is_another(report: &Report) -> bool {

@@ -1,8 +1,10 @@
 //! Which filesystems of an image are meant.
 
-use super::{Part, Partition, Table, is_ext};
-use crate::error::{Location, Structure};
-use crate::{Error, Result};
+use super::chosen::ChosenFilesystem;
+use super::detect::is_ext;
+use super::partition::Partition;
+use super::partition_table::PartitionTable;
+use crate::error::{Error, Location, Result, Structure};
 
 /// How filesystems in an image are chosen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,7 +24,7 @@ impl Selection {
     }
 
     /// The filesystems that are meant, in the order of their offsets.
-    pub(super) fn parts(&self, table: &Table, bytes: &[u8]) -> Result<Vec<Part>> {
+    pub(super) fn parts(&self, table: &PartitionTable, bytes: &[u8]) -> Result<Vec<ChosenFilesystem>> {
         let rest = |partition: &Partition| bytes.get(usize::try_from(partition.bytes.start).ok()?..);
         let holds_ext = |partition: &Partition| rest(partition).is_some_and(is_ext);
         let mut chosen: Vec<usize> = if self.partitions.is_empty() {
@@ -44,14 +46,18 @@ impl Selection {
         chosen.dedup();
         let part = |index: usize| {
             let partition = &table.partitions[index];
-            Part { bytes: partition.bytes.clone(), partition: Some(index), name: Some(partition.shown()) }
+            ChosenFilesystem {
+                bytes: partition.bytes.clone(),
+                partition: Some(index),
+                name: Some(partition.shown()),
+            }
         };
         Ok(chosen.into_iter().map(part).collect())
     }
 }
 
 /// A partition by number, PARTUUID or name, in this order.
-fn find(table: &Table, wanted: &str) -> Result<usize> {
+fn find(table: &PartitionTable, wanted: &str) -> Result<usize> {
     let indices = 0..table.partitions.len();
     let by = |is: &dyn Fn(&Partition) -> bool| {
         indices.clone().filter(|index| is(&table.partitions[*index])).collect::<Vec<_>>()

@@ -52,14 +52,10 @@ pub struct Checksums {
 impl Checksums {
     /// The checksums of a filesystem with these features, UUID, and `s_checksum_seed`.
     pub fn new(features: Features, uuid: [u8; 16], checksum_seed: u32) -> Self {
-        let values = if features.incompat.contains(Incompat::METADATA_CSUM_SEED) {
-            checksum_seed
-        } else {
-            crc32c(START, &uuid)
-        };
-        let metadata = features.ro_compat.contains(RoCompat::METADATA_CSUM).then_some(values);
-        let descriptors =
-            (metadata.is_none() && features.ro_compat.contains(RoCompat::GDT_CSUM)).then_some(uuid);
+        let values =
+            if features.has(Incompat::METADATA_CSUM_SEED) { checksum_seed } else { crc32c(START, &uuid) };
+        let metadata = features.has(RoCompat::METADATA_CSUM).then_some(values);
+        let descriptors = (metadata.is_none() && features.has(RoCompat::GDT_CSUM)).then_some(uuid);
         Self { metadata, values, descriptors }
     }
 

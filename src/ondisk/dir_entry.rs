@@ -13,8 +13,6 @@ pub const TAIL_SIZE: usize = 12;
 pub const INLINE_PARENT_SIZE: usize = 4;
 /// The type byte of a tail.
 pub const TAIL_TYPE: u8 = 0xDE;
-/// The longest name, in bytes.
-pub const NAME_MAX: usize = 255;
 
 on_disk! {
     /// The head of a directory entry; the name follows.

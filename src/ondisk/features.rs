@@ -1,6 +1,6 @@
 //! The three feature words of the superblock.
 
-use bitflags::bitflags;
+use bitflags::{Flags, bitflags};
 
 bitflags! {
     /// `s_feature_compat`: an implementation that does not know a bit may still write.
@@ -76,7 +76,41 @@ pub struct Features {
     pub ro_compat: RoCompat,
 }
 
+/// One of the three feature words.
+pub trait FeatureWord: Flags {
+    /// This word of all features.
+    fn of(features: Features) -> Self;
+}
+
+impl FeatureWord for Compat {
+    fn of(features: Features) -> Self {
+        features.compat
+    }
+}
+
+impl FeatureWord for Incompat {
+    fn of(features: Features) -> Self {
+        features.incompat
+    }
+}
+
+impl FeatureWord for RoCompat {
+    fn of(features: Features) -> Self {
+        features.ro_compat
+    }
+}
+
 impl Features {
+    /// Whether a feature is set; of several, whether all are.
+    pub fn has<W: FeatureWord>(self, wanted: W) -> bool {
+        W::of(self).contains(wanted)
+    }
+
+    /// Whether at least one of these features is set.
+    pub fn has_any<W: FeatureWord>(self, wanted: W) -> bool {
+        W::of(self).intersects(wanted)
+    }
+
     /// The features of either.
     #[must_use]
     pub fn union(self, other: Self) -> Self {

@@ -14,8 +14,6 @@ pub const BLOCK_SIZE: usize = 1024;
 pub const ROOT: u32 = 1;
 /// Levels of tree blocks.
 pub const DEPTH: usize = 4;
-/// References in a tree block.
-pub const FANOUT: usize = BLOCK_SIZE / 4;
 /// `dqh_version`: entries of 72 bytes.
 pub const VERSION: u32 = 1;
 /// Where the information lies in block 0, in bytes.
@@ -125,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_block_holds_fourteen_entries_and_ids_are_taken_from_the_top() {
-        assert_eq!((ENTRIES_PER_BLOCK, FANOUT, INFO), (14, 256, 8));
+        assert_eq!((ENTRIES_PER_BLOCK, INFO), (14, 8));
         assert_eq!([0, 1, 2, 3].map(|level| slot(0x0102_03FF, level)), [1, 2, 3, 255]);
     }
 }

@@ -189,7 +189,7 @@ impl Superblock {
     }
 
     fn wide(&self, low: U32, high: U32) -> u64 {
-        let high = if self.features().incompat.contains(Incompat::BIT64) { high.get() } else { 0 };
+        let high = if self.features().has(Incompat::BIT64) { high.get() } else { 0 };
         u64::from(high) << 32 | u64::from(low.get())
     }
 }

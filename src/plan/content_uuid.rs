@@ -10,14 +10,13 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use zerocopy::IntoBytes;
 
+use crate::form;
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::superblock::Superblock;
-use crate::read::{QuotaRules, Reading};
-use crate::survey::{Digester, DigestsFrom, joined};
+use crate::read::{QuotaRules, Specials};
+use crate::survey::{Digester, DigestsFrom, StoredTree, joined};
 use crate::tree::{Kind, NodeId, Text, Tree, XattrSetId};
 use crate::units::fits;
-
-const DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
 
 /// Nodes or sets whose fields are collected by one thread.
 const PART: usize = 1 << 11;
@@ -49,12 +48,12 @@ impl Stream {
     }
 
     /// Hashes it.
-    fn add_to(&self, hash: &mut Sha256, tree: &Tree) {
+    fn add_to(&self, hash: &mut Sha256, stored: StoredTree<'_>) {
         let mut done = 0;
         for (place, file) in &self.long {
             hash.update(&self.bytes[done..*place]);
             done = *place;
-            let mut runs = joined(tree.runs_of(*file)).peekable();
+            let mut runs = joined(stored.runs_of(*file)).peekable();
             while runs.peek().is_some() {
                 let mut next = Self::default();
                 next.runs(runs.by_ref().take(LONG));
@@ -89,36 +88,43 @@ pub struct Hashing {
 
 impl Hashing {
     /// Begins it. The superblock's UUID counts as zero.
-    pub fn new(superblock: &Superblock, reading: &Reading) -> Self {
-        let Reading { tree, specials, .. } = reading;
+    pub fn new(superblock: &Superblock, stored: StoredTree<'_>, specials: &Specials) -> Self {
         let (mut hash, mut stream) = (Sha256::new(), Stream::default());
-        stream.bytes(DOMAIN);
+        stream.bytes(form::CONTENT_DOMAIN);
         stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
         stream.u32(specials.journal.map_or(0, |journal| journal.blocks));
         stream.u32(specials.journal.map_or(0, |journal| journal.fast_commit_blocks));
         stream.u32(specials.orphan_file.map_or(0, |file| file.blocks));
-        stream.count(tree.nodes.len());
-        stream.add_to(&mut hash, tree);
+        stream.count(stored.tree.nodes.len());
+        stream.add_to(&mut hash, stored);
         Self { hash, next: 0, digested: 0 }
     }
 
     /// Goes on with some of the nodes whose content is digested.
-    pub fn advance(&mut self, tree: &Tree, digester: &Digester<'_, '_>) {
+    pub fn advance(&mut self, stored: StoredTree<'_>, digester: &Digester<'_, '_>) {
         let end = self.next + PART;
-        if end <= tree.nodes.len() && end <= digester.next_node(&mut self.digested).index() {
+        if end <= stored.tree.nodes.len() && end <= digester.next_node(&mut self.digested).index() {
             let mut stream = Stream::default();
-            nodes(&mut stream, tree, digester, self.next..end);
-            stream.add_to(&mut self.hash, tree);
+            nodes(&mut stream, stored, digester, self.next..end);
+            stream.add_to(&mut self.hash, stored);
             self.next = end;
         }
     }
 
     /// The UUID (version 8, variant 1), with all that is left.
-    pub fn finish(mut self, block_size: usize, reading: &Reading, digester: &Digester<'_, '_>) -> [u8; 16] {
-        let Reading { tree, specials, .. } = reading;
+    pub fn finish(
+        mut self,
+        block_size: usize,
+        stored: StoredTree<'_>,
+        specials: &Specials,
+        digester: &Digester<'_, '_>,
+    ) -> [u8; 16] {
+        let tree = stored.tree;
         let hash = &mut self.hash;
         digester.finish();
-        add((hash, tree), self.next..tree.nodes.len(), |stream, part| nodes(stream, tree, digester, part));
+        add(hash, stored, self.next..tree.nodes.len(), |stream, part| {
+            nodes(stream, stored, digester, part);
+        });
         // What lies in inodes of their own, many sets may have.
         let large =
             tree.xattrs.iter().map(|xattr| xattr.value).filter(|value| tree.text(*value).len() > block_size);
@@ -126,7 +132,7 @@ impl Hashing {
         let large: HashMap<Text, _> =
             large.into_par_iter().map(|value| (value, Sha256::digest(tree.text(value)))).collect();
         hash.update((tree.xattr_sets.len() as u64).to_le_bytes());
-        add((hash, tree), 0..tree.xattr_sets.len(), |stream, sets| {
+        add(hash, stored, 0..tree.xattr_sets.len(), |stream, sets| {
             for set in sets.map(XattrSetId::new) {
                 xattrs(stream, tree, set, &large);
             }
@@ -135,19 +141,15 @@ impl Hashing {
         for file in &specials.quotas {
             quota(&mut stream, &file.rules);
         }
-        stream.add_to(hash, tree);
-        let digest = self.hash.finalize();
-        let mut uuid = [0; 16];
-        uuid.copy_from_slice(&digest[..16]);
-        uuid[6] = uuid[6] & 0x0F | 0x80;
-        uuid[8] = uuid[8] & 0x3F | 0x80;
-        uuid
+        stream.add_to(hash, stored);
+        form::uuid(&self.hash.finalize().into()).into_bytes()
     }
 }
 
 /// Hashes what is written for a range of things; the next ones are written meanwhile.
 fn add(
-    (hash, tree): (&mut Sha256, &Tree),
+    hash: &mut Sha256,
+    stored: StoredTree<'_>,
     range: Range<usize>,
     write: impl Fn(&mut Stream, Range<usize>) + Sync,
 ) {
@@ -160,15 +162,15 @@ fn add(
     let mut ready: Vec<Stream> = Vec::new();
     for round in parts.chunks(PARTS) {
         let next = || round.par_iter().map(|first| written(*first)).collect();
-        ((), ready) = rayon::join(|| ready.iter().for_each(|part| part.add_to(hash, tree)), next);
+        ((), ready) = rayon::join(|| ready.iter().for_each(|part| part.add_to(hash, stored)), next);
     }
-    ready.iter().for_each(|part| part.add_to(hash, tree));
+    ready.iter().for_each(|part| part.add_to(hash, stored));
 }
 
-fn nodes(stream: &mut Stream, tree: &Tree, digester: &Digester<'_, '_>, range: Range<usize>) {
+fn nodes(stream: &mut Stream, stored: StoredTree<'_>, digester: &Digester<'_, '_>, range: Range<usize>) {
     let id = |index: usize| NodeId(fits(index, "there are fewer than 2^32 nodes"));
     let mut digests = digester.from(id(range.start));
-    range.for_each(|index| node(stream, tree, &mut digests, id(index)));
+    range.for_each(|index| node(stream, stored, &mut digests, id(index)));
 }
 
 fn xattrs<T: AsRef<[u8]>>(stream: &mut Stream, tree: &Tree, set: XattrSetId, large: &HashMap<Text, T>) {
@@ -184,7 +186,8 @@ fn xattrs<T: AsRef<[u8]>>(stream: &mut Stream, tree: &Tree, set: XattrSetId, lar
     }
 }
 
-fn node(stream: &mut Stream, tree: &Tree, digests: &mut DigestsFrom<'_>, id: NodeId) {
+fn node(stream: &mut Stream, stored: StoredTree<'_>, digests: &mut DigestsFrom<'_>, id: NodeId) {
+    let tree = stored.tree;
     let node = tree.node(id);
     stream.u32(node.mode.into());
     stream.u32(node.uid);
@@ -211,7 +214,7 @@ fn node(stream: &mut Stream, tree: &Tree, digests: &mut DigestsFrom<'_>, id: Nod
         }
         Kind::Regular { size, .. } => {
             stream.bytes(&size.to_le_bytes());
-            let runs = tree.runs_of(id);
+            let runs = stored.runs_of(id);
             stream.count(joined(runs).count());
             if runs.len() > LONG {
                 stream.long.push((stream.bytes.len(), id));

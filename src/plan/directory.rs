@@ -24,7 +24,7 @@ pub struct DirectoryPlan {
     /// For each block of names, the place of its first entry in the order.
     pub starts: Vec<u32>,
     /// The index; `None` for a linear directory.
-    pub index: Option<Box<Index>>,
+    pub index: Option<Box<IndexPlan>>,
     /// The lists in the inode, for a directory that has no blocks.
     pub inline: Option<Box<InlineLists>>,
 }
@@ -54,7 +54,7 @@ impl DirectoryPlans {
 
 /// The index of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Index {
+pub struct IndexPlan {
     /// The entries in the order of their hashes.
     pub order: Vec<u32>,
     /// The hash that the index has for each leaf; that of the first is never written.
@@ -84,7 +84,7 @@ pub struct DirectoryRules<'g> {
 impl<'g> DirectoryRules<'g> {
     /// The rules of a geometry.
     pub fn new(geometry: &'g Geometry) -> Self {
-        let with_checksums = geometry.features.ro_compat.contains(RoCompat::METADATA_CSUM);
+        let with_checksums = geometry.features.has(RoCompat::METADATA_CSUM);
         Self {
             geometry,
             hash: DirHash::new(geometry.hash_version, crate::form::HASH_SEED, true),
@@ -117,7 +117,7 @@ impl<'g> DirectoryRules<'g> {
             });
         }
         if starts.len() > 1
-            && self.geometry.features.compat.contains(Compat::DIR_INDEX)
+            && self.geometry.features.has(Compat::DIR_INDEX)
             && let Some(hashed) = self.hashes(tree, id)
         {
             return self.index(tree, id, number, hashed);
@@ -207,16 +207,22 @@ impl<'g> DirectoryRules<'g> {
         let blocks = 1 + leaves + levels.iter().sum::<u32>();
         let mut order: Vec<u32> = hashed.into_iter().map(|(_, _, place)| place).collect();
         order.shrink_to_fit();
-        let index = Some(Box::new(Index { order, hashes, levels }));
+        let index = Some(Box::new(IndexPlan { order, hashes, levels }));
         Ok(DirectoryPlan { blocks, starts, index, inline: None })
     }
 
     /// Interior nodes of each level for so many leaves; `None` if it would take too many levels.
     fn levels(&self, leaves: u32) -> Option<Vec<u32>> {
         let size = self.geometry.block_size;
-        let root = u32::try_from(htree::limit(size, htree::ROOT_HEAD, self.with_checksums)).ok()?;
-        let node = u32::try_from(htree::limit(size, htree::NODE_HEAD, self.with_checksums)).ok()?;
-        let large = self.geometry.features.incompat.contains(Incompat::LARGE_DIR);
+        let root = fits(
+            htree::limit(size, htree::ROOT_HEAD, self.with_checksums),
+            "a block has fewer entries than bytes",
+        );
+        let node = fits(
+            htree::limit(size, htree::NODE_HEAD, self.with_checksums),
+            "a block has fewer entries than bytes",
+        );
+        let large = self.geometry.features.has(Incompat::LARGE_DIR);
         let mut levels = Vec::new();
         let mut below = leaves;
         while below > root {

@@ -2,13 +2,11 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::Plan;
 use super::content_uuid::Hashing;
+use super::finished::Plan;
 use crate::policy::UuidPolicy;
-use crate::read::Reading;
-use crate::source::Source;
-use crate::survey::{Digester, Segments};
-use crate::tree::Tree;
+use crate::read::Specials;
+use crate::survey::{Digester, Segments, StoredTree, StoredView};
 
 /// The bytes of content that are read at once, of which some fit into a processor's cache.
 pub const PART_BYTES: u64 = 1 << 20;
@@ -17,75 +15,76 @@ pub const PART_BYTES: u64 = 1 << 20;
 #[derive(Debug)]
 pub struct Identity<'s, 'a> {
     plan: &'s Plan,
-    reading: &'s Reading,
-    way: Way<'s, 'a>,
+    stored: StoredTree<'s>,
+    specials: &'s Specials,
+    origin: UuidOrigin<'s, 'a>,
 }
 
 #[derive(Debug)]
-enum Way<'s, 'a> {
+enum UuidOrigin<'s, 'a> {
     Known([u8; 16]),
     Content { digester: Box<Digester<'s, 'a>>, hashing: Mutex<Hashing> },
 }
 
 impl<'s, 'a> Identity<'s, 'a> {
     /// What the policy needs to read of a tree's content.
-    pub fn segments(source: &Source<'_>, tree: &Tree, policy: UuidPolicy) -> Segments {
+    pub fn segments(view: StoredView<'_, '_>, policy: UuidPolicy) -> Segments {
         match policy {
-            UuidPolicy::Content => Segments::new(source.geometry.block_size, tree, PART_BYTES),
+            UuidPolicy::Content => Segments::new(view.source.geometry.block_size, view.stored, PART_BYTES),
             UuidPolicy::Keep | UuidPolicy::Given(_) => Segments::default(),
         }
     }
 
     /// What the policy says of it.
     pub fn new(
-        source: &'s Source<'a>,
-        reading: &'s Reading,
+        view: StoredView<'s, 'a>,
+        specials: &'s Specials,
         segments: &'s Segments,
         plan: &'s Plan,
         policy: UuidPolicy,
     ) -> Self {
-        let way = match policy {
-            UuidPolicy::Content => Way::Content {
-                digester: Box::new(Digester::new(source, &reading.tree, segments)),
-                hashing: Mutex::new(Hashing::new(&plan.superblock, reading)),
+        let origin = match policy {
+            UuidPolicy::Content => UuidOrigin::Content {
+                digester: Box::new(Digester::new(view, segments)),
+                hashing: Mutex::new(Hashing::new(&plan.superblock, view.stored, specials)),
             },
-            UuidPolicy::Keep => Way::Known(source.superblock.s_uuid),
-            UuidPolicy::Given(uuid) => Way::Known(uuid),
+            UuidPolicy::Keep => UuidOrigin::Known(view.source.superblock.s_uuid),
+            UuidPolicy::Given(uuid) => UuidOrigin::Known(uuid),
         };
-        Self { plan, reading, way }
+        Self { plan, stored: view.stored, specials, origin }
     }
 
     /// How many parts of about [`PART_BYTES`] the content has that is to be read.
     pub fn parts(&self) -> usize {
-        match &self.way {
-            Way::Known(_) => 0,
-            Way::Content { digester, .. } => digester.parts(),
+        match &self.origin {
+            UuidOrigin::Known(_) => 0,
+            UuidOrigin::Content { digester, .. } => digester.parts(),
         }
     }
 
     /// Reads a part; they are in the order of the files.
     pub fn read(&self, part: usize) {
-        if let Way::Content { digester, .. } = &self.way {
+        if let UuidOrigin::Content { digester, .. } = &self.origin {
             digester.digest(part);
         }
     }
 
     /// Goes a step on with what follows from the parts that were read, unless another thread does.
     pub fn advance(&self) {
-        if let Way::Content { digester, hashing } = &self.way
+        if let UuidOrigin::Content { digester, hashing } = &self.origin
             && let Ok(mut hashing) = hashing.try_lock()
         {
-            hashing.advance(&self.reading.tree, digester);
+            hashing.advance(self.stored, digester);
         }
     }
 
     /// The UUID, once what is left is read.
     pub fn uuid(self) -> [u8; 16] {
-        match self.way {
-            Way::Known(uuid) => uuid,
-            Way::Content { digester, hashing } => {
+        match self.origin {
+            UuidOrigin::Known(uuid) => uuid,
+            UuidOrigin::Content { digester, hashing } => {
                 let hashing = hashing.into_inner().unwrap_or_else(PoisonError::into_inner);
-                hashing.finish(self.plan.geometry.block_size, self.reading, &digester)
+                hashing.finish(self.plan.geometry.block_size, self.stored, self.specials, &digester)
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Which content may lie in its inode, and how much room it would take there.
 
-use super::{Numbering, pack};
+use super::numbering::Numbering;
+use super::pack;
 use crate::geometry::Geometry;
 use crate::ondisk::dir_entry::{INLINE_PARENT_SIZE, entry_size};
 use crate::ondisk::extent;
@@ -11,7 +12,7 @@ use crate::survey::Survey;
 use crate::tree::{Kind, NodeId, Tree};
 
 /// The bytes of the entry of `system.data`, without its value.
-pub const ENTRY_SIZE: usize = disk::entry_size(disk::INLINE_DATA_NAME.len());
+pub const DATA_ENTRY_SIZE: usize = disk::entry_size(disk::INLINE_DATA_NAME.len());
 
 /// The room for entries in `i_block`, in bytes.
 const HEAD_ROOM: usize = I_BLOCK_SIZE - INLINE_PARENT_SIZE;
@@ -27,7 +28,7 @@ pub struct InlineLists {
 
 /// What content could lie in its inode, if xattrs leave the room.
 #[derive(Debug)]
-pub struct Candidates<'p> {
+pub struct InlineCandidates<'p> {
     tree: &'p Tree,
     survey: &'p Survey,
     /// The most bytes that the value of `system.data` may have; `None` where nothing is inline.
@@ -36,11 +37,11 @@ pub struct Candidates<'p> {
     lookalikes: Vec<NodeId>,
 }
 
-impl<'p> Candidates<'p> {
+impl<'p> InlineCandidates<'p> {
     /// The candidates of a tree. `body_room` is what xattrs may take in an inode.
     pub fn new(geometry: &Geometry, tree: &'p Tree, survey: &'p Survey, body_room: usize) -> Self {
-        let feature = geometry.features.incompat.contains(Incompat::INLINE_DATA);
-        let room = body_room.checked_sub(ENTRY_SIZE).filter(|_| feature);
+        let feature = geometry.features.has(Incompat::INLINE_DATA);
+        let room = body_room.checked_sub(DATA_ENTRY_SIZE).filter(|_| feature);
         Self { tree, survey, room, lookalikes: Vec::new() }
     }
 
@@ -98,7 +99,7 @@ impl<'p> Candidates<'p> {
     /// Whether a file has bytes, and would take a block for them. A swap file needs real blocks, and so
     /// does one that e2fsck would take for an extent tree.
     fn is_one_block(&self, id: NodeId) -> bool {
-        matches!(self.tree.runs_of(id), [run] if run.logical == 0 && run.count == 1 && !run.unwritten())
+        matches!(self.survey.stored(self.tree).runs_of(id), [run] if run.logical == 0 && run.count == 1 && !run.unwritten())
             && !self.survey.is_swap_file(id)
             && !self.survey.looks_like_extents(id)
     }

@@ -2,14 +2,15 @@
 
 use std::ops::Range;
 
-use super::resize;
+use super::resized_geometry::bytes_for_inodes;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::ondisk::features::Compat;
 use crate::ondisk::quota::QuotaType;
+use crate::ranges::push_joined;
 use crate::read::Specials;
 use crate::tree::{NodeId, Tree};
-use crate::units::{GroupNr, InodeNr};
+use crate::units::{GroupNr, InodeNr, fits};
 
 /// Which inode each node gets.
 ///
@@ -57,9 +58,10 @@ impl Numbering {
         geometry: &Geometry,
         tree: &Tree,
         specials: &Specials,
-        (before, values): (&[InodeNr], usize),
+        before: &[InodeNr],
+        values: usize,
     ) -> Self {
-        let stable = geometry.features.compat.contains(Compat::STABLE_INODES);
+        let stable = geometry.features.has(Compat::STABLE_INODES);
         let quota_before = QuotaType::ALL
             .map(|kind| specials.quotas.iter().find(|file| file.kind == kind).map(|file| file.number));
         let project_before = quota_before[QuotaType::Project.index()];
@@ -72,7 +74,7 @@ impl Numbering {
         let first = geometry.first_inode.0;
         let mut free = FreeNumbers { next: first, taken };
         let mut number = |before: InodeNr| if stable && before.0 != 0 { before } else { free.take() };
-        let before = |id: NodeId| before.get(id.index()).copied().unwrap_or_default();
+        let before = |id: NodeId| before[id.index()];
 
         let mut numbers = vec![InodeNr::ROOT; tree.nodes.len()];
         numbers[NodeId::LOST_FOUND.index()] = number(before(NodeId::LOST_FOUND));
@@ -94,10 +96,7 @@ impl Numbering {
         all.sort_unstable();
         let mut used: Vec<Range<u32>> = Vec::new();
         for number in all {
-            match used.last_mut() {
-                Some(last) if last.end == number => last.end += 1,
-                _ => used.push(number..number + 1),
-            }
+            push_joined(&mut used, number..number + 1);
         }
         Self {
             numbers,
@@ -126,7 +125,7 @@ impl Numbering {
             return Err(Error::TooFewInodes {
                 needed: self.count().into(),
                 available: available.into(),
-                bytes: resize::bytes_for_inodes(geometry, self.last()),
+                bytes: bytes_for_inodes(geometry, self.last()),
             });
         }
         Ok(())
@@ -160,7 +159,8 @@ impl Numbering {
 
     /// The index of the value of an inode, if it has one.
     pub fn value_of(&self, number: InodeNr) -> Option<u32> {
-        self.values.binary_search(&number).ok().and_then(|index| u32::try_from(index).ok())
+        let index = self.values.binary_search(&number).ok()?;
+        Some(fits(index, "inodes have numbers of 32 bits"))
     }
 
     /// The inode of the orphan file.
@@ -188,7 +188,7 @@ impl Numbering {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::geometry::tests::forty_gib;
+    use crate::geometry::forty_gib;
     use crate::ondisk::inode::{InodeFlags, S_IFIFO, Timestamp};
     use crate::read::SpecialFile;
     use crate::tree::{Kind, Node};
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn numbers_are_dense_and_history_free() {
-        let numbering = Numbering::new(&forty_gib(), &tree(4), &specials(77), (&BEFORE, 0));
+        let numbering = Numbering::new(&forty_gib(), &tree(4), &specials(77), &BEFORE, 0);
         assert_eq!(numbers(&numbering), [2, 11, 13, 14]);
         assert_eq!(numbering.orphan_file(), Some(InodeNr(12)));
         assert_eq!(numbering.node_of(InodeNr(13)), Some(NodeId(2)));
@@ -238,7 +238,7 @@ mod tests {
     fn stable_inodes_keep_their_numbers_and_new_ones_fill_gaps() {
         let mut geometry = forty_gib();
         geometry.features.compat |= Compat::STABLE_INODES;
-        let numbering = Numbering::new(&geometry, &tree(4), &specials(11), (&BEFORE, 0));
+        let numbering = Numbering::new(&geometry, &tree(4), &specials(11), &BEFORE, 0);
         // 11 and 12 are taken, so that a new lost+found gets 13.
         assert_eq!(numbers(&numbering), [2, 13, 9000, 12]);
         assert_eq!(numbering.orphan_file(), Some(InodeNr(11)));
@@ -251,8 +251,10 @@ mod tests {
     fn too_many_nodes_do_not_fit() {
         let mut geometry = forty_gib();
         (geometry.groups, geometry.inodes_per_group) = (1, 16);
-        let check =
-            |nodes| Numbering::new(&geometry, &tree(nodes), &Specials::default(), (&[], 0)).check(&geometry);
+        let check = |nodes| {
+            Numbering::new(&geometry, &tree(nodes), &Specials::default(), &vec![InodeNr(0); nodes], 0)
+                .check(&geometry)
+        };
         assert!(check(7).is_ok());
         let error = check(8).unwrap_err();
         assert!(error.to_string().contains("1 too few"), "{error}");

@@ -27,7 +27,7 @@ pub fn fullest(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
         let next = (0..=slots).map(|sum| before[sum] || (sum >= step && before[sum - step])).collect();
         reach.push(next);
     }
-    let best = (0..=slots).rev().find(|sum| reach[sizes.len()][*sum]).unwrap_or(0);
+    let best = (0..=slots).rev().find(|sum| reach[sizes.len()][*sum]).expect("no size at all makes up 0");
     let mut sum = best;
     let mut taken = vec![false; sizes.len()];
     for index in (0..sizes.len()).rev() {

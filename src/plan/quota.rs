@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::xattr::XattrPlan;
+use super::xattr_plan::XattrPlan;
 use crate::ondisk::quota::{BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QuotaType, slot};
-use crate::read::{Limits, QuotaFile, Usage};
-use crate::tree::{Kind, NodeId, Tree};
+use crate::read::{Limits, QuotaFile};
+use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
+use crate::units::fits;
 
 /// A quota file of the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub struct QuotaEntry {
     /// What it may use.
     pub limits: Limits,
     /// What it uses.
-    pub usage: Usage,
+    pub usage: QuotaUsage,
 }
 
 /// What a block of a quota file holds.
@@ -57,7 +58,7 @@ impl QuotaPlan {
                 last = Some(owner);
             }
         }
-        let usage = Usage::default();
+        let usage = QuotaUsage::default();
         let entries = entries.into_iter().map(|(id, limits)| QuotaEntry { id, limits, usage }).collect();
         let mut plan = Self {
             kind: file.kind,
@@ -92,7 +93,7 @@ impl QuotaPlan {
     }
 
     /// Charges an id, which must be one of the entries.
-    pub fn charge(&mut self, id: u32, usage: Usage) {
+    pub fn charge(&mut self, id: u32, usage: QuotaUsage) {
         if let Ok(index) = self.entries.binary_search_by_key(&id, |entry| entry.id) {
             self.entries[index].usage.add(usage);
         }
@@ -128,7 +129,7 @@ impl QuotaPlan {
             QuotaBlock::Data(first) => (first, 1 + DEPTH),
         };
         let place = self.blocks.binary_search_by_key(&key(&wanted), key).ok()?;
-        u32::try_from(place).ok()
+        Some(fits(place, "a quota file has fewer than 2^32 blocks"))
     }
 
     /// The data block with free room, 0 where there is none.

@@ -2,7 +2,8 @@
 
 use zerocopy::little_endian::{U16, U32, U64};
 
-use super::{Layout, Numbering};
+use super::attempt::Placed;
+use super::numbering::Numbering;
 use crate::error::{Location, Result, Structure};
 use crate::form;
 use crate::geometry::Geometry;
@@ -18,15 +19,10 @@ use crate::units::{InodeNr, fits};
 /// A regular file of so many bytes needs the `large_file` feature. The resize inode is one.
 const LARGE_FILE: u64 = 1 << 31;
 
-/// The interval, in seconds, and the range of mount counts that mke2fs sets with
-/// `enable_periodic_fsck`: it adds up to 19 that it takes from the random UUID.
-const PERIODIC_INTERVAL: u32 = 180 * 24 * 60 * 60;
-const PERIODIC_COUNTS: std::ops::Range<u16> = 20..40;
-
 /// The features of the output: those of the input but for its state, and what the tree needs.
 pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
     let mut needed = Features::default();
-    let has_resize_inode = source.features().compat.contains(Compat::RESIZE_INODE);
+    let has_resize_inode = source.features().has(Compat::RESIZE_INODE);
     if has_resize_inode && source.geometry.resize_inode_size() >= LARGE_FILE {
         needed.ro_compat |= RoCompat::LARGE_FILE;
     }
@@ -69,7 +65,8 @@ pub fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> 
     output.s_creator_os = if source.is_of_hurd() { sb::OS_HURD } else { sb::OS_LINUX }.into();
     output.s_state = U16::new(sb::STATE_VALID);
     set_sizes(&mut output, geometry);
-    output.s_max_mnt_count = U16::new(max_mount_count(input));
+    let (count, interval) = (input.s_max_mnt_count.get(), input.s_checkinterval.get());
+    output.s_max_mnt_count = U16::new(form::max_mount_count(count, interval));
     output.s_first_ino = U32::new(geometry.first_inode.0);
     output.s_inode_size = U16::new(fits(geometry.inode_size, "it was read from this field of 16 bits"));
     output.s_feature_compat = U32::new(features.compat.bits());
@@ -80,24 +77,24 @@ pub fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> 
     if geometry.is_64bit() {
         output.s_desc_size = U16::new(fits(geometry.descriptor_size, "a descriptor has at most 1024 bytes"));
     }
-    if features.ro_compat.contains(RoCompat::METADATA_CSUM) {
+    if features.has(RoCompat::METADATA_CSUM) {
         output.s_checksum_type = sb::CHECKSUM_CRC32C;
     }
-    if features.incompat.contains(Incompat::CASEFOLD) {
+    if features.has(Incompat::CASEFOLD) {
         output.s_encoding = input.s_encoding;
         output.s_encoding_flags = input.s_encoding_flags;
     }
-    if features.incompat.contains(Incompat::ENCRYPT) {
+    if features.has(Incompat::ENCRYPT) {
         output.s_encrypt_algos = input.s_encrypt_algos;
         output.s_encrypt_pw_salt = input.s_encrypt_pw_salt;
     }
-    if features.incompat.contains(Incompat::METADATA_CSUM_SEED) {
+    if features.has(Incompat::METADATA_CSUM_SEED) {
         output.s_checksum_seed = U32::new(form::CHECKSUM_SEED);
     }
-    if features.incompat.contains(Incompat::MMP) {
+    if features.has(Incompat::MMP) {
         output.s_mmp_update_interval = input.s_mmp_update_interval;
     }
-    if features.compat.contains(Compat::HAS_JOURNAL) && input.s_journal_inum.get() == 0 {
+    if features.has(Compat::HAS_JOURNAL) && input.s_journal_inum.get() == 0 {
         output.s_journal_uuid = input.s_journal_uuid;
         output.s_journal_dev = input.s_journal_dev;
     }
@@ -115,16 +112,16 @@ pub fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> 
 fn set_sizes(output: &mut Superblock, geometry: &Geometry) {
     output.s_inodes_count = U32::new(geometry.inodes_count());
     output.s_blocks_count_lo = low(geometry.blocks_count);
-    output.s_r_blocks_count_lo = low(geometry.super_user_blocks);
+    output.s_r_blocks_count_lo = low(geometry.reserved_blocks);
     // Without the feature they count for nothing.
     if geometry.is_64bit() {
         output.s_blocks_count_hi = low(geometry.blocks_count >> 32);
-        output.s_r_blocks_count_hi = low(geometry.super_user_blocks >> 32);
+        output.s_r_blocks_count_hi = low(geometry.reserved_blocks >> 32);
     }
     let reserved = fits(geometry.reserved_gdt_blocks, "at most the 2^14 pointers of a block are reserved");
     output.s_reserved_gdt_blocks = U16::new(reserved);
     output.s_first_meta_bg = low(geometry.first_meta_bg);
-    if geometry.features.compat.contains(Compat::SPARSE_SUPER2) {
+    if geometry.features.has(Compat::SPARSE_SUPER2) {
         output.s_backup_bgs = geometry.backup_groups.map(U32::new);
     }
 }
@@ -139,15 +136,15 @@ pub fn build(
     geometry: &Geometry,
     options: &Options,
     numbering: &Numbering,
-    static_clusters: u64,
-    layout: &Layout,
+    placed: &Placed,
 ) -> Superblock {
+    let layout = &placed.layout;
     let mut output = settings(source, geometry, options);
     let free = layout.free.count();
     output.s_free_inodes_count = U32::new(geometry.inodes_count() - numbering.count());
     output.s_free_blocks_count_lo = low(free);
     output.s_free_blocks_count_hi = low(free >> 32);
-    output.s_overhead_clusters = low(overhead(geometry, static_clusters, layout));
+    output.s_overhead_clusters = low(overhead(geometry, placed));
     if layout.journal.is_some() {
         output.s_journal_inum = U32::new(InodeNr::JOURNAL.0);
         output.s_jnl_backup_type = sb::JNL_BACKUP_BLOCKS;
@@ -167,14 +164,8 @@ pub fn build(
 
 /// Static metadata, the journal's content, and the blocks before group 0, in clusters: what statfs
 /// does not count.
-fn overhead(geometry: &Geometry, static_clusters: u64, layout: &Layout) -> u64 {
+fn overhead(geometry: &Geometry, placed: &Placed) -> u64 {
+    let layout = &placed.layout;
     let journal = layout.journal.map_or(0, |file| layout.content_clusters(file));
-    static_clusters + journal + geometry.first_data_block
-}
-
-/// The mount count of `enable_periodic_fsck` without what the UUID added to it.
-fn max_mount_count(input: &Superblock) -> u16 {
-    let count = input.s_max_mnt_count.get();
-    let periodic = input.s_checkinterval.get() == PERIODIC_INTERVAL && PERIODIC_COUNTS.contains(&count);
-    if periodic { PERIODIC_COUNTS.start } else { count }
+    placed.static_clusters + journal + geometry.first_data_block
 }

@@ -9,35 +9,44 @@ use crate::tree::{Tree, Xattr, XattrSetId};
 
 /// Where the parts of a set lie; `None` where all of it lies in the inode, as nearly every set does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split(Option<Box<Parts>>);
+pub struct Split(Option<Box<SplitParts>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Parts {
-    place: Place,
+struct SplitParts {
+    place: EntryPlaces,
     /// For each xattr, whether its value lies in an inode of its own; empty where none does.
     outside: Box<[bool]>,
 }
 
 /// Where the entries lie.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
+enum EntryPlaces {
     Body,
     Block,
     /// For each entry, whether it lies in the inode.
     Mixed(Box<[bool]>),
 }
 
-/// The room that an xattr takes, in bytes.
+/// Bytes for entries and values in an inode and in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
+pub struct XattrRoom {
+    /// Bytes in the inode.
+    pub body: usize,
+    /// Bytes in the block.
+    pub block: usize,
+}
+
+/// The bytes that an xattr takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct XattrSize {
     /// The entry with its name.
     pub entry: usize,
     /// The value beside it.
     pub value: usize,
 }
 
-impl Room {
-    /// The room of an xattr.
+impl XattrSize {
+    /// The size of an xattr.
     pub fn of(tree: &Tree, xattr: &Xattr) -> Self {
         Self {
             entry: disk::entry_size(tree.text(xattr.name).len()),
@@ -47,10 +56,10 @@ impl Room {
 }
 
 impl Split {
-    /// Splits a set for an inode and a block of so much room: with as few values in inodes of their own
+    /// Splits a set for an inode and a block with this room: with as few values in inodes of their own
     /// as can be, and these the largest, of equal ones the first. `None` where it fits in no way.
-    pub fn new(set: &[Room], rooms: (usize, usize), with_inodes: bool) -> Option<Self> {
-        if set.iter().map(|room| room.entry + room.value).sum::<usize>() <= rooms.0 {
+    pub fn new(set: &[XattrSize], room: XattrRoom, with_inodes: bool) -> Option<Self> {
+        if set.iter().map(|size| size.entry + size.value).sum::<usize>() <= room.body {
             return Some(Self(None));
         }
         let mut by_size: Vec<usize> = (0..set.len()).filter(|index| set[*index].value > 0).collect();
@@ -61,10 +70,11 @@ impl Split {
             let sizes: Vec<usize> = set
                 .iter()
                 .zip(&outside)
-                .map(|(room, outside)| room.entry + if *outside { 0 } else { room.value })
+                .map(|(size, outside)| size.entry + if *outside { 0 } else { size.value })
                 .collect();
             let outside = if count == 0 { Vec::new() } else { outside };
-            place(&sizes, rooms).map(|place| Self(Some(Box::new(Parts { place, outside: outside.into() }))))
+            place(&sizes, room)
+                .map(|place| Self(Some(Box::new(SplitParts { place, outside: outside.into() }))))
         };
         if let Some(split) = try_with(0) {
             return Some(split);
@@ -80,7 +90,7 @@ impl Split {
 
     /// Whether all entries lie in the inode.
     pub fn is_in_body(&self) -> bool {
-        self.0.as_ref().is_none_or(|parts| parts.place == Place::Body)
+        self.0.as_ref().is_none_or(|parts| parts.place == EntryPlaces::Body)
     }
 
     /// The number of values in inodes of their own.
@@ -103,9 +113,9 @@ impl Split {
             .iter()
             .enumerate()
             .filter(move |(index, _)| match parts.map(|parts| &parts.place) {
-                None | Some(Place::Body) => body,
-                Some(Place::Block) => !body,
-                Some(Place::Mixed(in_body)) => in_body[*index] == body,
+                None | Some(EntryPlaces::Body) => body,
+                Some(EntryPlaces::Block) => !body,
+                Some(EntryPlaces::Mixed(in_body)) => in_body[*index] == body,
             })
             .map(move |(index, xattr)| (xattr, outside(index)))
     }
@@ -113,59 +123,61 @@ impl Split {
 
 /// Places entries: in their order, whatever still fits goes into the inode. Where the block can't
 /// hold the rest, the inode takes the choice that fills it most.
-fn place(sizes: &[usize], (body, block): (usize, usize)) -> Option<Place> {
+fn place(sizes: &[usize], XattrRoom { body, block }: XattrRoom) -> Option<EntryPlaces> {
     let total: usize = sizes.iter().sum();
     if total <= body {
-        return Some(Place::Body);
+        return Some(EntryPlaces::Body);
     }
     if total > body + block {
         return None;
     }
     let (in_order, taken) = pack::in_order(sizes, body);
     if total - taken <= block {
-        return Some(if taken == 0 { Place::Block } else { Place::Mixed(in_order.into()) });
+        return Some(if taken == 0 { EntryPlaces::Block } else { EntryPlaces::Mixed(in_order.into()) });
     }
     let (fullest, taken) = pack::fullest(sizes, body);
-    (total - taken <= block).then(|| Place::Mixed(fullest.into()))
+    (total - taken <= block).then(|| EntryPlaces::Mixed(fullest.into()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ROOM: XattrRoom = XattrRoom { body: 88, block: 988 };
+
     #[test]
     fn the_inode_takes_what_fits_in_order() {
-        assert_eq!(place(&[40, 40], (88, 988)), Some(Place::Body));
-        assert_eq!(place(&[100, 200], (88, 988)), Some(Place::Block));
-        assert_eq!(place(&[40, 60, 40], (88, 988)), Some(Place::Mixed([true, false, true].into())));
+        assert_eq!(place(&[40, 40], ROOM), Some(EntryPlaces::Body));
+        assert_eq!(place(&[100, 200], ROOM), Some(EntryPlaces::Block));
+        assert_eq!(place(&[40, 60, 40], ROOM), Some(EntryPlaces::Mixed([true, false, true].into())));
     }
 
     /// In order, 40 and 40 would go into the inode and leave 1000 for the block: too much.
     #[test]
     fn a_tight_set_is_split_by_the_fullest_choice() {
         assert_eq!(
-            place(&[40, 40, 88, 908], (88, 988)),
-            Some(Place::Mixed([false, false, true, false].into()))
+            place(&[40, 40, 88, 908], ROOM),
+            Some(EntryPlaces::Mixed([false, false, true, false].into()))
         );
-        assert_eq!(place(&[88, 88, 988], (88, 988)), None);
+        assert_eq!(place(&[88, 88, 988], ROOM), None);
     }
 
-    fn rooms(values: &[usize]) -> Vec<Room> {
-        values.iter().map(|value| Room { entry: 20, value: *value }).collect()
+    fn sizes(values: &[usize]) -> Vec<XattrSize> {
+        values.iter().map(|value| XattrSize { entry: 20, value: *value }).collect()
     }
 
     /// Of 20 + 500 three times, 988 bytes hold one, and one entry more; the inode holds entries alone.
     #[test]
     fn as_few_values_as_can_be_go_outside_and_these_the_largest() {
-        let set = rooms(&[500, 504, 500]);
-        assert_eq!(Split::new(&set, (88, 988), false), None);
-        let split = Split::new(&set, (88, 988), true).unwrap();
+        let set = sizes(&[500, 504, 500]);
+        assert_eq!(Split::new(&set, ROOM, false), None);
+        let split = Split::new(&set, ROOM, true).unwrap();
         let parts = split.0.as_ref().unwrap();
         assert_eq!(parts.outside, [true, true, false].into());
-        assert_eq!(parts.place, Place::Mixed([true, true, false].into()));
-        assert_eq!(Split::new(&rooms(&[4, 4]), (88, 988), true).unwrap().outside(), 0);
-        let alone = Split::new(&rooms(&[2000]), (88, 988), true).unwrap();
+        assert_eq!(parts.place, EntryPlaces::Mixed([true, true, false].into()));
+        assert_eq!(Split::new(&sizes(&[4, 4]), ROOM, true).unwrap().outside(), 0);
+        let alone = Split::new(&sizes(&[2000]), ROOM, true).unwrap();
         assert_eq!((alone.is_in_body(), alone.outside()), (true, 1));
-        assert_eq!(Split::new(&rooms(&[0; 60]), (88, 988), true), None);
+        assert_eq!(Split::new(&sizes(&[0; 60]), ROOM, true), None);
     }
 }

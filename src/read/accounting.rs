@@ -3,14 +3,15 @@
 use rayon::prelude::*;
 
 use super::claims::Claimed;
-use super::inode::ReadInode;
-use super::inode_table::check_checksum;
+use super::inodes::ReadInode;
+use crate::bytes::is_zero;
+use crate::map::DecodedInode;
 use crate::ondisk::bitmap;
-use crate::ondisk::features::Compat;
-use crate::ondisk::inode::Inode;
+use crate::ondisk::features::{Compat, Incompat};
+use crate::ondisk::inode::{Inode, S_IFREG};
+use crate::ondisk::le32;
 use crate::source::Source;
-use crate::survey::is_zero;
-use crate::units::{GroupNr, InodeNr};
+use crate::units::{BlockNr, GroupNr, InodeNr};
 
 /// What is in use, by the inodes themselves.
 #[derive(Clone, Copy, Debug)]
@@ -27,34 +28,43 @@ pub struct InUse<'s> {
 
 /// What is wrong with the bitmaps and the descriptor of a group.
 #[derive(Clone, Copy, Debug, Default)]
-struct Wrong {
+struct GroupErrors {
     /// The bits of the block bitmap, and of the inode bitmap.
     bits: [bool; 2],
     /// Their checksums.
     checksums: [bool; 2],
     /// The counts of free clusters, free inodes and directories.
     counts: [bool; 3],
+    /// Free clusters and free inodes that were found.
+    free: [u64; 2],
 }
 
 /// Compares bitmaps, counts and checksums that are rebuilt with what is in use; returns warnings.
 pub fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
-    let wrong: Vec<Wrong> = (0..source.geometry.groups)
+    let wrong: Vec<GroupErrors> = (0..source.geometry.groups)
         .into_par_iter()
         .map(GroupNr)
         .map(|group| {
-            let (block_bits, free_clusters) = compare_blocks(source, in_use, group);
-            let (inode_bits, free_inodes, directories) = compare_inodes(source, in_use, group);
-            Wrong {
+            let (block_bits, clusters) = compare_blocks(source, in_use, group);
+            let (inode_bits, inodes, directories) = compare_inodes(source, in_use, group);
+            let descriptor = &source.descriptors[group.0 as usize];
+            GroupErrors {
                 bits: [block_bits, inode_bits],
                 checksums: wrong_checksums(source, group),
-                counts: [free_clusters, free_inodes, directories],
+                counts: [
+                    count_differs(source, descriptor.free_blocks_count(), clusters),
+                    count_differs(source, descriptor.free_inodes_count(), inodes),
+                    directories,
+                ],
+                free: [clusters as u64, inodes as u64],
             }
         })
         .collect();
     // Only the log itself, which fast commits follow, holds bitmaps and descriptors.
     let fast = &source.fast_commits().inodes;
     let reason = if fast.is_empty() { "" } else { ", as fast commits leave them" };
-    let count = |is_wrong: &dyn Fn(&Wrong) -> bool| wrong.iter().filter(|group| is_wrong(group)).count();
+    let count =
+        |is_wrong: &dyn Fn(&GroupErrors) -> bool| wrong.iter().filter(|group| is_wrong(group)).count();
     let mut warnings = Vec::new();
     for (index, what) in ["block", "inode"].into_iter().enumerate() {
         let groups = count(&|group| group.bits[index]);
@@ -74,9 +84,64 @@ pub fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
             warnings.push(format!("the counts of {what} of {groups} groups were wrong{reason}; recomputed"));
         }
     }
+    let free = |index: usize| wrong.iter().map(|group| group.free[index]).sum();
+    warnings.extend(superblock_counts(source, free(0), free(1)));
     warnings.extend(resize_inode_size(source));
+    warnings.extend(resize_inode_map(source));
     warnings.extend(reserved_checksums(source));
     warnings
+}
+
+/// Compares the counts of the superblock. Kernels bring these up to date only when they unmount, so that they say
+/// nothing where the journal was needed.
+fn superblock_counts(source: &Source<'_>, clusters: u64, inodes: u64) -> Vec<String> {
+    if source.features().has(Incompat::NEEDS_RECOVERY) {
+        return Vec::new();
+    }
+    let superblock = &source.superblock;
+    let counts = [
+        ("blocks", superblock.free_blocks_count(), clusters * source.geometry.blocks_per_cluster),
+        ("inodes", superblock.s_free_inodes_count.get().into(), inodes),
+    ];
+    let wrong = counts.into_iter().filter(|(_, stored, found)| stored != found);
+    let words = wrong.map(|(what, stored, found)| {
+        format!("the count of free {what} in the superblock was {stored}, expected {found}; recomputed")
+    });
+    words.collect()
+}
+
+/// Compares the map of the resize inode: its double-indirect block names the reserved descriptor blocks, and each
+/// of these names those of the backups.
+fn resize_inode_map(source: &Source<'_>) -> Option<String> {
+    let geometry = &source.geometry;
+    if !source.features().has(Compat::RESIZE_INODE) {
+        return None;
+    }
+    let inode = Inode::decode(source.inode(InodeNr::RESIZE)?);
+    let pointer = |bytes: &[u8], slot: u64| le32(bytes, usize::try_from(slot).ok()? * 4).map(u64::from);
+    let block = |number: u64| source.block(BlockNr(number)).filter(|_| number != 0);
+    let (pointers, first) = (geometry.pointers_per_block(), geometry.descriptor_blocks());
+    let (start, count) =
+        geometry.group_head(GroupNr(0)).reserved.map_or((0, 0), |(block, count)| (block.0, count));
+    let groups = (1..geometry.groups).filter(|group| geometry.has_superblock(GroupNr(*group)));
+    let backups: Vec<u64> = groups.map(u64::from).collect();
+    let names_backups = |reserved: u64| {
+        let bytes = block(reserved)?;
+        let names = (0..)
+            .zip(&backups)
+            .all(|(slot, group)| pointer(bytes, slot) == Some(reserved + group * geometry.blocks_per_group));
+        names.then_some(())
+    };
+    let is_right = || {
+        let double = block(pointer(&inode.i_block, 13)?)?;
+        for index in 0..count {
+            let named = pointer(double, (first + index) % pointers)?;
+            (named == start + index).then_some(())?;
+            names_backups(named)?;
+        }
+        (inode.format() == S_IFREG).then_some(())
+    };
+    is_right().is_none().then(|| "the map of the resize inode was wrong; rebuilt".to_owned())
 }
 
 /// Compares the size of the resize inode.
@@ -95,10 +160,8 @@ fn reserved_checksums(source: &Source<'_>) -> Option<String> {
     let reserved = (1..source.geometry.first_inode.0).map(InodeNr);
     let unused = reserved.filter_map(|number| Some((number, source.inode_slot(number)?)));
     let wrong = unused.filter(|(number, bytes)| {
-        let inode = Inode::decode(bytes);
-        inode.i_links_count.get() == 0
-            && !is_zero(bytes)
-            && check_checksum(source, *number, &inode, bytes).is_err()
+        let inode = DecodedInode::new(*number, bytes);
+        inode.fields.i_links_count.get() == 0 && !is_zero(bytes) && inode.check_checksum(source).is_err()
     });
     let count = wrong.count();
     (count > 0).then(|| format!("the checksums of {count} reserved inodes not in use were wrong; recomputed"))
@@ -126,8 +189,8 @@ fn wrong_checksums(source: &Source<'_>, group: GroupNr) -> [bool; 2] {
     ]
 }
 
-/// Whether the block bitmap of a group is wrong, and its count of free clusters.
-fn compare_blocks(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bool, bool) {
+/// Whether the block bitmap of a group is wrong, and how many clusters are free.
+fn compare_blocks(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bool, usize) {
     let blocks = source.geometry.group_blocks(group);
     let cluster = source.geometry.blocks_per_cluster;
     let descriptor = &source.descriptors[group.0 as usize];
@@ -146,24 +209,24 @@ fn compare_blocks(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
             used += range.end.saturating_sub(range.start.max(next));
             next = next.max(range.end);
         }
-        return (false, count_differs(source, descriptor.free_blocks_count(), bits - used));
+        return (false, bits - used);
     }
     let stored = source.checked_block(descriptor.block_bitmap());
     let mut expected = vec![0_u8; stored.len()];
     clusters.for_each(|range| bitmap::set(&mut expected, range));
     let used: usize = expected.iter().map(|byte| byte.count_ones() as usize).sum();
-    let count = count_differs(source, descriptor.free_blocks_count(), bits - used);
-    (differs(stored, &expected, bits), count)
+    (differs(stored, &expected, bits) || !is_padded(stored, bits), bits - used)
 }
 
-/// Whether the inode bitmap of a group is wrong, and its counts of free inodes and of directories.
-fn compare_inodes(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bool, bool, bool) {
+/// Whether the inode bitmap of a group is wrong, how many inodes are free, and whether the count of directories is
+/// wrong.
+fn compare_inodes(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bool, usize, bool) {
     let InUse { inodes, others, .. } = in_use;
     let geometry = &source.geometry;
     let descriptor = &source.descriptors[group.0 as usize];
     if !source.has_inode_bitmap(group) {
         // No inode of it is in use.
-        let free = count_differs(source, descriptor.free_inodes_count(), geometry.inodes_per_group as usize);
+        let free = geometry.inodes_per_group as usize;
         return (false, free, count_differs(source, descriptor.used_dirs_count(), 0));
     }
     let first = group.0 * geometry.inodes_per_group + 1;
@@ -189,13 +252,13 @@ fn compare_inodes(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
     (1..geometry.first_inode.0).filter(|number| numbers.contains(number)).for_each(mark);
     let bits = geometry.inodes_per_group as usize;
     let used: usize = expected.iter().map(|byte| byte.count_ones() as usize).sum();
-    let differs = differs(source.checked_block(descriptor.inode_bitmap()), &expected, bits);
-    let free = count_differs(source, descriptor.free_inodes_count(), bits - used);
+    let bitmap = source.checked_block(descriptor.inode_bitmap());
+    let differs = differs(bitmap, &expected, bits) || !is_padded(bitmap, bits);
     // An orphan may have been a directory.
     let stored = descriptor.used_dirs_count();
     let of_directories =
         (0..=orphans).all(|more| count_differs(source, stored, (directories + more) as usize));
-    (differs, free, of_directories)
+    (differs, bits - used, of_directories)
 }
 
 /// Whether a count of a descriptor is wrong. Descriptors of 32 bytes have room for the low half.
@@ -203,6 +266,13 @@ fn count_differs(source: &Source<'_>, stored: u32, expected: usize) -> bool {
     let kept = if source.geometry.is_64bit() { u32::MAX } else { u16::MAX.into() };
     let expected = u32::try_from(expected).expect("fits: a group has at most 2^19 clusters and inodes");
     (stored ^ expected) & kept != 0
+}
+
+/// Whether all bits behind the first ones are set, as e2fsck demands.
+fn is_padded(bitmap: &[u8], bits: usize) -> bool {
+    let (whole, rest) = (bits / 8, bits % 8);
+    let padding = &bitmap[bits.div_ceil(8)..];
+    padding.iter().all(|byte| *byte == 0xFF) && (rest == 0 || bitmap[whole] >> rest == 0xFF >> rest)
 }
 
 /// Whether the first bits of two bitmaps differ.

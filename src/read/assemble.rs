@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
-use super::directory::{RawEntry, ReadDirectory};
-use super::index::Index;
+use super::directory::ReadDirectory;
+use super::inode_index::InodeIndex;
 use super::inodes::Inodes;
-use super::xattr_sets::Alike;
+use super::xattr::sets::XattrSets;
 use crate::error::{Location, Result, Structure, shown};
+use crate::map::directory::RawEntry;
 use crate::ondisk::dir_entry;
 use crate::ondisk::features::{Incompat, RoCompat};
 use crate::ondisk::inode::{InodeFlags, LINK_MAX, S_IFDIR, S_IFMT, Timestamp};
@@ -23,7 +24,7 @@ pub struct Assembled {
 
 /// The name, links and place that an inode was found to have.
 #[derive(Clone, Copy)]
-struct Found {
+struct FoundInode {
     /// The mode, here too, since each name asks for it.
     mode: u16,
     /// `NOWHERE` as long as it has none.
@@ -36,7 +37,7 @@ struct Found {
     entries: u32,
 }
 
-impl Found {
+impl FoundInode {
     /// Tells a node its links and entries.
     fn complete(&self, node: &mut Node) {
         node.links = self.names;
@@ -60,9 +61,9 @@ const NOWHERE: NodeId = NodeId(u32::MAX);
 struct Assembler<'s, 'a> {
     source: &'s Source<'a>,
     inodes: &'s Inodes<'a>,
-    numbers: Index,
+    numbers: InodeIndex,
     directories: HashMap<InodeNr, ReadDirectory<'a>>,
-    found: Vec<Found>,
+    found: Vec<FoundInode>,
     /// For each node, the index of its inode; `MISSING` for a `lost+found` that is not there.
     order: Vec<u32>,
     tree: Tree,
@@ -72,25 +73,26 @@ struct Assembler<'s, 'a> {
 /// Builds the tree.
 pub fn assemble<'s, 'a>(
     source: &'s Source<'a>,
-    (inodes, mut tree): (&'s Inodes<'a>, Tree),
+    inodes: &'s Inodes<'a>,
+    mut tree: Tree,
     directories: Vec<ReadDirectory<'a>>,
-    mut alike: Alike<'_>,
+    mut xattr_sets: XattrSets<'_>,
 ) -> Result<Assembled> {
     tree.entries.reserve_exact(directories.iter().map(|directory| directory.entries.len()).sum());
     let mut assembler = Assembler {
         source,
         inodes,
-        numbers: Index::new(inodes.list.iter().map(|inode| inode.number).collect()),
+        numbers: InodeIndex::new(inodes.list.iter().map(|inode| inode.number).collect()),
         directories: directories.into_iter().map(|directory| (directory.number, directory)).collect(),
-        found: inodes.list.iter().map(|inode| Found::of_mode(inode.mode)).collect(),
+        found: inodes.list.iter().map(|inode| FoundInode::of_mode(inode.mode)).collect(),
         order: Vec::with_capacity(inodes.list.len() + 1),
         tree,
         untyped: 0,
     };
-    let (numbered, compared) = rayon::join(|| assembler.number(), || alike.find());
+    let (numbered, compared) = rayon::join(|| assembler.number(), || xattr_sets.find());
     numbered.and(compared)?;
     assembler.check_links()?;
-    assembler.complete(&alike);
+    assembler.complete(&xattr_sets);
     let wrong_counts = inodes.wrong_blocks(source.geometry.block_size);
     let mut warnings = Vec::new();
     let mut warn = |count: usize, words: &str| {
@@ -100,6 +102,7 @@ pub fn assemble<'s, 'a>(
     };
     warn(wrong_counts, "inodes had a wrong i_blocks; rebuilt");
     warn(assembler.untyped, "directory entries had no file type; rebuilt");
+    // A lost+found that is made has none.
     let number = |index: &u32| assembler.numbers.number(*index as usize).unwrap_or_default();
     let inodes = assembler.order.iter().map(number).collect();
     Ok(Assembled { tree: assembler.tree, inodes, warnings })
@@ -183,7 +186,8 @@ impl<'s, 'a> Assembler<'s, 'a> {
         let first = self.tree.entries.len();
         let directory = self.directories.remove(&number).ok_or_else(|| at().wrong("is entered twice"))?;
         let parent = self.order[self.found[index].parent.index()];
-        let parent_number = self.numbers.number(parent as usize).unwrap_or_default();
+        let parent_number =
+            self.numbers.number(parent as usize).expect("a directory that was found has an inode");
         if directory.parent != parent_number {
             return Err(at().value("the inode of '..'", directory.parent.0, parent_number));
         }
@@ -287,12 +291,12 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 
     /// Tells the nodes their places and their sets of xattrs, and the tree what these hold.
-    fn complete(&mut self, alike: &Alike<'_>) {
+    fn complete(&mut self, xattr_sets: &XattrSets<'_>) {
         let mut nodes = std::mem::take(&mut self.tree.nodes);
         let (order, found) = (&self.order, std::mem::take(&mut self.found));
         let tree = &mut self.tree;
         let ((), sets) =
-            rayon::join(|| order_nodes(&mut nodes, order, &found), || alike.add_sets(tree, order));
+            rayon::join(|| order_nodes(&mut nodes, order, &found), || xattr_sets.add_sets(tree, order));
         for (node, set) in nodes.iter_mut().zip(sets) {
             node.xattrs = set;
         }
@@ -302,7 +306,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 
     /// Stores what lies in inodes, and the targets of symlinks.
-    fn add_texts(&mut self, found: &[Found]) {
+    fn add_texts(&mut self, found: &[FoundInode]) {
         for (inode, found) in self.inodes.list.iter().zip(found) {
             // The entries of a directory are in the tree.
             let Some(parts) = self.inodes.parts_of(inode).filter(|_| !inode.is_directory()) else { continue };
@@ -316,7 +320,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
 }
 
 /// Puts nodes, which have the order of their inodes, into that of the tree, and tells them what was found.
-fn order_nodes(nodes: &mut Vec<Node>, order: &[u32], found: &[Found]) {
+fn order_nodes(nodes: &mut Vec<Node>, order: &[u32], found: &[FoundInode]) {
     let missing = u32::try_from(nodes.len()).expect("fits: inodes have numbers of 32 bits");
     if order[NodeId::LOST_FOUND.index()] == MISSING {
         nodes.push(missing_lost_found());

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use rayon::slice::ParallelSliceMut;
 
-use super::inode::ReadInode;
-use crate::error::{Location, Result, Structure};
+use super::inodes::ReadInode;
+use crate::error::{Error, Location, Result, Structure};
+use crate::map::FileMap;
 use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, GroupNr, InodeNr};
@@ -41,6 +42,17 @@ impl Claim {
         Self { start: run.physical(), count, owner: Some(owner), logical: Some(run.logical) }
     }
 
+    /// The blocks of a map itself.
+    pub fn of_nodes(owner: InodeNr, map: &FileMap) -> impl Iterator<Item = Self> + use<'_> {
+        map.nodes.iter().map(move |block| Self::of_inode(owner, *block, 1))
+    }
+
+    /// All blocks of a map: its content, and its own.
+    pub fn of_map(owner: InodeNr, map: &FileMap) -> impl Iterator<Item = Self> + use<'_> {
+        let content = map.runs.iter().map(move |run| Self::of_content(owner, run));
+        content.chain(Self::of_nodes(owner, map))
+    }
+
     /// The first logical block of content; `None` for anything else.
     pub fn logical(&self) -> Option<u32> {
         self.logical
@@ -72,7 +84,7 @@ impl Claim {
 }
 
 /// Refuses a block, or a cluster, with two owners.
-fn conflict(first: &Claim, second: &Claim, overlap: bool) -> crate::Error {
+fn conflict(first: &Claim, second: &Claim, overlap: bool) -> Error {
     let owner = second.owner.or(first.owner);
     let other = if second.owner.is_some() { first.owner } else { None };
     let at = match owner {
@@ -89,15 +101,15 @@ fn conflict(first: &Claim, second: &Claim, overlap: bool) -> crate::Error {
 
 /// The blocks of all regular files: there may be many, so that they are told by the runs themselves.
 #[derive(Clone, Copy, Debug)]
-pub struct Content<'s> {
+pub struct FileRuns<'s> {
     /// The runs of all files.
     pub runs: &'s [Run],
     /// The inodes that have them.
     pub inodes: &'s [ReadInode],
 }
 
-impl Content<'_> {
-    /// No content.
+impl FileRuns<'_> {
+    /// No files.
     pub const NONE: Self = Self { runs: &[], inodes: &[] };
 
     /// The owner of each run.
@@ -143,7 +155,7 @@ impl Claims {
 
     /// Sorts the claims, those on content too, and refuses blocks that are claimed twice, and clusters, of so
     /// many blocks, that have two owners.
-    pub fn check(&mut self, content: Content<'_>, cluster: u64) -> Result<()> {
+    pub fn check(&mut self, content: FileRuns<'_>, cluster: u64) -> Result<()> {
         self.others.shrink_to_fit();
         self.others.par_sort_unstable_by_key(Claim::key);
         let count = u32::try_from(content.runs.len()).expect("fits: Inodes::check_counts refuses more runs");
@@ -191,7 +203,7 @@ impl Claims {
 
     /// Lets content share blocks with content, where its owners may, and returns how many blocks more
     /// there would be if none were shared. What is left has each block once.
-    pub fn settle_shared(&mut self, content: Content<'_>) -> u64 {
+    pub fn settle_shared(&mut self, content: FileRuns<'_>) -> u64 {
         let owners = content.owners();
         let claims = owners.iter().zip(content.runs).map(|(owner, run)| Claim::of_content(*owner, run));
         let mut shared: Vec<Claim> = claims.collect();
@@ -228,9 +240,9 @@ impl<'s> Claimed<'s> {
     /// The claims that lie in a range of blocks, in order and cut to it.
     pub fn within(self, start: u64, end: u64) -> impl Iterator<Item = Range<u64>> + Clone + use<'s> {
         let Self { claims: Claims { order, others }, runs } = self;
-        let range = |index: &u32| blocks_of(&runs[*index as usize]);
+        let range = |index: &u32| runs[*index as usize].blocks();
         let first = order.partition_point(|index| range(index).end <= start);
-        let of_runs = order[first..].iter().map(move |index| blocks_of(&runs[*index as usize]));
+        let of_runs = order[first..].iter().map(move |index| runs[*index as usize].blocks());
         let first = others.partition_point(|claim| claim.range().end <= start);
         let of_others = others[first..].iter().map(Claim::range);
         merged(of_runs, of_others, |range| range.start)
@@ -240,7 +252,7 @@ impl<'s> Claimed<'s> {
 
     /// Refuses blocks and clusters of orphans that are to be given back, but that something else needs.
     /// Both must have been checked on their own.
-    pub fn check_orphans(self, content: Content<'_>, orphans: &Claims, cluster: u64) -> Result<()> {
+    pub fn check_orphans(self, content: FileRuns<'_>, orphans: &Claims, cluster: u64) -> Result<()> {
         for orphan in &orphans.others {
             let blocks = orphan.range();
             let (start, end) = (blocks.start / cluster * cluster, blocks.end.next_multiple_of(cluster));
@@ -248,7 +260,7 @@ impl<'s> Claimed<'s> {
             let has_it = |range: Range<u64>| range.contains(&found.start);
             let others = self.claims.others.iter().copied().find(|claim| has_it(claim.range()));
             let other = others.or_else(|| {
-                let index = self.runs.iter().position(|run| has_it(blocks_of(run)))?;
+                let index = self.runs.iter().position(|run| has_it(run.blocks()))?;
                 Some(Claim::of_content(*content.owners().get(index)?, &self.runs[index]))
             });
             if let Some(other) = other {
@@ -258,10 +270,6 @@ impl<'s> Claimed<'s> {
         }
         Ok(())
     }
-}
-
-fn blocks_of(run: &Run) -> Range<u64> {
-    run.physical().0..run.physical().0 + u64::from(run.count)
 }
 
 /// Two sorted sequences as one.
@@ -292,7 +300,7 @@ mod tests {
     fn fits(claims: &[Claim]) -> (bool, bool) {
         let check = |cluster| {
             let mut claims = Claims { others: claims.to_vec(), order: Vec::new() };
-            claims.check(Content::NONE, cluster).is_ok()
+            claims.check(FileRuns::NONE, cluster).is_ok()
         };
         (check(16), check(1))
     }

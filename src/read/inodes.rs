@@ -1,16 +1,64 @@
-//! All inodes that names lead to: what each holds lies in lists that they share, so that a small file costs
-//! no allocation of its own.
+//! All inodes that names lead to. What each of them holds is in lists that they share, so that a small file
+//! costs no allocation.
 
-use std::ops::{Deref, Range};
+use std::ops::Range;
 
-use super::inode::{Parts, ReadInode};
-use super::quota::Usage;
-use super::xattr::RawXattr;
-use super::xattr_sets::Hashes;
+use super::xattr::entries::StoredXattr;
+use super::xattr::set_hashes::SetHashes;
 use crate::error::{Location, Result, Structure};
-use crate::ondisk::inode::InodeFlags;
-use crate::tree::{Kind, Node, Run};
-use crate::units::InodeNr;
+use crate::map::InlineParts;
+use crate::map::directory::DirectoryInode;
+use crate::ondisk::inode::{S_IFDIR, S_IFMT, S_IFREG};
+use crate::tree::{Kind, Node, QuotaUsage, Run};
+use crate::units::{BlockNr, InodeNr};
+
+/// A live inode of the tree, decoded and checked by itself: all but its node. What it holds is in [`Inodes`].
+#[derive(Debug)]
+pub struct ReadInode {
+    /// Its number.
+    pub number: InodeNr,
+    /// `i_generation`, which checksums cover.
+    pub generation: u32,
+    /// `i_links_count`.
+    pub links: u16,
+    /// `i_mode`.
+    pub mode: u16,
+    /// Whether the directory is indexed.
+    pub indexed: bool,
+    /// Whether quotas count it, as e2fsck does: neither the boot loader nor symlinks with inline data.
+    pub charged: bool,
+    /// Whether fast commits, which do not tell of `i_blocks`, changed it.
+    pub replayed: bool,
+    /// The blocks of a regular file or directory, none past its end but for a Merkle tree.
+    pub runs: ListRange,
+    /// The xattrs in the body.
+    pub xattrs: ListRange,
+    /// What lies in the inode, or the target of a symlink.
+    pub parts: ListRange,
+    /// The block of xattrs; 0 where there is none.
+    pub xattr_block_or_zero: BlockNr,
+    /// Blocks that are allocated for it: content, map and xattr block.
+    pub blocks: u64,
+    /// `i_blocks` in units of 512 bytes.
+    pub sectors: u64,
+}
+
+impl ReadInode {
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.mode & S_IFMT == S_IFDIR
+    }
+
+    /// Whether it is a regular file.
+    pub fn is_regular(&self) -> bool {
+        self.mode & S_IFMT == S_IFREG
+    }
+
+    /// The block of xattrs.
+    pub fn xattr_block(&self) -> Option<BlockNr> {
+        Some(self.xattr_block_or_zero).filter(|block| block.0 != 0)
+    }
+}
 
 /// Inodes, and what they hold.
 #[derive(Debug, Default)]
@@ -22,24 +70,24 @@ pub struct Inodes<'a> {
     /// The blocks of regular files, those of a file together.
     pub runs: Vec<Run>,
     directory_runs: Vec<Run>,
-    xattrs: Vec<RawXattr<'a>>,
-    parts: Vec<Parts<'a>>,
+    xattrs: Vec<StoredXattr<'a>>,
+    parts: Vec<InlineParts<'a>>,
     /// The hashes of those sets of xattrs that are known to lie in the bodies of their inodes as a whole.
-    pub hashes: Hashes,
+    pub hashes: SetHashes,
     /// What is charged to each inode for values of xattrs in inodes of their own; empty where there are none.
-    pub values: Vec<Usage>,
+    pub values: Vec<QuotaUsage>,
     /// How many inodes have the xattr `system.data`, but no inline data.
     pub stray_inline_data: usize,
 }
 
 /// A part of a list.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Part {
+pub struct ListRange {
     start: u32,
     len: u32,
 }
 
-impl Part {
+impl ListRange {
     /// What was added to a list since it had `start` elements.
     fn since<T>(list: &[T], start: usize) -> Self {
         Self { start: narrow(start), len: narrow(list.len() - start) }
@@ -62,35 +110,27 @@ fn narrow(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// An inode, and what it holds.
-#[derive(Clone, Copy, Debug)]
-pub struct Held<'s, 'a> {
-    inode: &'s ReadInode,
-    /// The flags of its node.
-    pub flags: InodeFlags,
-    /// The blocks of a directory.
+/// An inode that is to be added, its xattrs already in the list.
+pub struct NewInode<'s, 'a> {
+    /// The inode, whose ranges of runs and parts are not known yet.
+    pub inode: ReadInode,
+    /// Its node.
+    pub node: Node,
+    /// Its blocks.
     pub runs: &'s [Run],
-    /// The target of a symlink, or the content of a regular file or directory that lies in the inode.
-    pub parts: Option<Parts<'a>>,
-}
-
-impl Deref for Held<'_, '_> {
-    type Target = ReadInode;
-
-    fn deref(&self) -> &ReadInode {
-        self.inode
-    }
+    /// What is in the inode, or the target of a symlink.
+    pub parts: Option<InlineParts<'a>>,
 }
 
 impl<'a> Inodes<'a> {
     /// Adds xattrs of the inode that is to be added next; the function is given the list to add them to.
     pub fn add_xattrs<T, E>(
         &mut self,
-        read: impl FnOnce(&mut Vec<RawXattr<'a>>) -> std::result::Result<T, E>,
-    ) -> std::result::Result<(T, Part), E> {
+        read: impl FnOnce(&mut Vec<StoredXattr<'a>>) -> std::result::Result<T, E>,
+    ) -> std::result::Result<(T, ListRange), E> {
         let start = self.xattrs.len();
         let found = read(&mut self.xattrs)?;
-        Ok((found, Part::since(&self.xattrs, start)))
+        Ok((found, ListRange::since(&self.xattrs, start)))
     }
 
     /// Adds an inode with its blocks and what lies in it.
@@ -98,12 +138,8 @@ impl<'a> Inodes<'a> {
     /// # Errors
     ///
     /// `Corrupt` where two xattrs in its body have one name.
-    pub fn push(
-        &mut self,
-        (mut inode, mut node): (ReadInode, Node),
-        runs: &[Run],
-        parts: Option<Parts<'a>>,
-    ) -> Result<()> {
+    pub fn push(&mut self, new: NewInode<'_, 'a>) -> Result<()> {
+        let NewInode { mut inode, mut node, runs, parts } = new;
         let list = match node.kind {
             Kind::Directory { .. } => Some(&mut self.directory_runs),
             Kind::Regular { .. } => Some(&mut self.runs),
@@ -113,14 +149,14 @@ impl<'a> Inodes<'a> {
         if let Some(list) = list {
             let start = list.len();
             list.extend_from_slice(runs);
-            inode.runs = Part::since(list, start);
+            inode.runs = ListRange::since(list, start);
             if let Kind::Regular { first, count, .. } = &mut node.kind {
                 (*first, *count) = (start, inode.runs.len);
             }
         }
         let start = self.parts.len();
         self.parts.extend(parts);
-        inode.parts = Part::since(&self.parts, start);
+        inode.parts = ListRange::since(&self.parts, start);
         if inode.xattr_block().is_none() {
             // While they are in the processor's cache.
             let own = &self.xattrs[inode.xattrs.range()];
@@ -159,32 +195,37 @@ impl<'a> Inodes<'a> {
         self.list.binary_search_by_key(&number, |inode| inode.number).ok()
     }
 
-    /// An inode by its index, with what it holds.
-    pub fn get(&self, index: usize) -> Held<'_, 'a> {
+    /// The directory at an index.
+    pub fn directory(&self, index: usize) -> DirectoryInode<'_, 'a> {
         let inode = &self.list[index];
-        let runs = if inode.is_directory() { &self.directory_runs[inode.runs.range()] } else { &[] };
-        let flags = self.nodes[index].flags;
-        Held { inode, flags, runs, parts: self.parts_of(inode) }
+        DirectoryInode {
+            number: inode.number,
+            generation: inode.generation,
+            flags: self.nodes[index].flags,
+            indexed: inode.indexed,
+            runs: &self.directory_runs[inode.runs.range()],
+            parts: self.parts_of(inode),
+        }
     }
 
     /// The xattrs in the body of an inode.
-    pub fn xattrs_of(&self, inode: &ReadInode) -> &[RawXattr<'a>] {
+    pub fn xattrs_of(&self, inode: &ReadInode) -> &[StoredXattr<'a>] {
         &self.xattrs[inode.xattrs.range()]
     }
 
     /// The target of a symlink, or the content of a regular file or directory that lies in the inode.
-    pub fn parts_of(&self, inode: &ReadInode) -> Option<Parts<'a>> {
+    pub fn parts_of(&self, inode: &ReadInode) -> Option<InlineParts<'a>> {
         self.parts[inode.parts.range()].first().copied()
     }
 
     /// What quotas count for an inode.
-    pub fn usage(&self, index: usize, block_size: usize) -> Usage {
-        let mut usage = Usage { inodes: 1, bytes: self.list[index].blocks * block_size as u64 };
+    pub fn usage(&self, index: usize, block_size: usize) -> QuotaUsage {
+        let mut usage = QuotaUsage { inodes: 1, bytes: self.list[index].blocks * block_size as u64 };
         usage.add(self.values.get(index).copied().unwrap_or_default());
         usage
     }
 
-    /// Refuses more of anything than a [`Part`] can count.
+    /// Refuses more of anything than a [`ListRange`] can count.
     pub fn check_counts(&self) -> Result<()> {
         let most = self.runs.len().max(self.directory_runs.len()).max(self.xattrs.len());
         if u32::try_from(most).is_ok() {

@@ -3,8 +3,8 @@
 
 use std::collections::HashSet;
 
-use super::file_map::{self, Budget};
-use super::xattr;
+use super::xattr::entries::in_body;
+use crate::map::{self, Budget, DecodedInode};
 use crate::ondisk::dir_entry::{self, DirEntry};
 use crate::ondisk::inode::{I_BLOCK, I_BLOCK_SIZE, Inode, InodeFlags, S_IFDIR};
 use crate::ondisk::view;
@@ -21,7 +21,7 @@ pub fn find(source: &Source<'_>, wanted: InodeNr) -> Option<String> {
     }
     let budget = Budget::new(source);
     let mut seen = HashSet::from([InodeNr::ROOT]);
-    let mut found = vec![Found { directory: InodeNr::ROOT, parent: 0, name: b"" }];
+    let mut found = vec![FoundDirectory { directory: InodeNr::ROOT, parent: 0, name: b"" }];
     let mut next = 0;
     while let Some(directory) = found.get(next).map(|found| found.directory) {
         for (name, inode) in names(source, &budget, directory) {
@@ -29,7 +29,7 @@ pub fn find(source: &Source<'_>, wanted: InodeNr) -> Option<String> {
                 return Some(path(&found, next, name));
             }
             if is_directory(source, inode) && seen.insert(inode) {
-                found.push(Found { directory: inode, parent: next, name });
+                found.push(FoundDirectory { directory: inode, parent: next, name });
             }
         }
         next += 1;
@@ -38,14 +38,14 @@ pub fn find(source: &Source<'_>, wanted: InodeNr) -> Option<String> {
 }
 
 /// A directory, and how it was found: by this name, in one that was found before it.
-struct Found<'a> {
+struct FoundDirectory<'a> {
     directory: InodeNr,
     parent: usize,
     name: &'a [u8],
 }
 
 /// The path of a name in a directory; of a very long one, the end.
-fn path(found: &[Found<'_>], mut place: usize, name: &[u8]) -> String {
+fn path(found: &[FoundDirectory<'_>], mut place: usize, name: &[u8]) -> String {
     let mut names = vec![crate::error::shown(name)];
     let mut length = names[0].len();
     while place != 0 && length < LONGEST {
@@ -66,17 +66,16 @@ fn is_directory(source: &Source<'_>, inode: InodeNr) -> bool {
 fn names<'a>(source: &Source<'a>, budget: &Budget, directory: InodeNr) -> Vec<(&'a [u8], InodeNr)> {
     let mut names = Vec::new();
     let Some(bytes) = source.inode(directory) else { return names };
-    let inode = Inode::decode(bytes);
-    if inode.flags().contains(InodeFlags::INLINE_DATA) {
+    let inode = DecodedInode::new(directory, bytes);
+    if inode.fields.flags().contains(InodeFlags::INLINE_DATA) {
         let head = bytes.get(I_BLOCK + dir_entry::INLINE_PARENT_SIZE..I_BLOCK + I_BLOCK_SIZE);
-        let inline_data =
-            xattr::in_body(source, directory, &inode, bytes, &mut Vec::new()).unwrap_or_default();
+        let inline_data = in_body(source, &inode, &mut Vec::new()).unwrap_or_default();
         [head, inline_data].into_iter().flatten().for_each(|list| names_in(list, &mut names));
         return names;
     }
-    let Ok(map) = file_map::read(source, budget, directory, &inode) else { return names };
+    let Ok(map) = map::read(source, budget, &inode) else { return names };
     for run in map.runs {
-        for block in run.physical().0..run.physical().0 + u64::from(run.count) {
+        for block in run.blocks() {
             names_in(source.block(BlockNr(block)).unwrap_or_default(), &mut names);
         }
     }

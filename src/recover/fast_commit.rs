@@ -1,7 +1,7 @@
 //! Fast commits: which of them count. What they say is done by `fast_commit_replay`.
 
-use super::Journal;
 use super::fast_commit_replay::Replay;
+use super::journal::Journal;
 use crate::error::{Error, Result};
 use crate::ondisk::checksum::crc32c;
 use crate::ondisk::fast_commit::{
@@ -23,7 +23,7 @@ pub fn replay<'a>(
     sequence: u32,
 ) -> Result<(FastCommits<'a>, u64)> {
     let inode_size = source.geometry.inode_size;
-    let count = Scan::new(sequence).run(journal, inode_size)?;
+    let count = FastCommitScan::new(sequence).run(journal, inode_size)?;
     let mut replay = Replay::new(source);
     let blocks = journal.fast_commit_area();
     let records = blocks.flat_map(|place| {
@@ -38,7 +38,7 @@ pub fn replay<'a>(
 }
 
 /// The first pass: how many records belong to whole fast commits.
-struct Scan {
+struct FastCommitScan {
     /// The transaction that the fast commits are a part of.
     sequence: u32,
     /// Records so far, and those up to the last tail that was right.
@@ -49,15 +49,15 @@ struct Scan {
 }
 
 /// What comes after a record.
-enum Next {
+enum AfterRecord {
     More,
     Stop,
 }
 
 /// What a look at a record gives, or why no record counts.
-type Looked = std::result::Result<Next, &'static str>;
+type ScanResult = std::result::Result<AfterRecord, &'static str>;
 
-impl Scan {
+impl FastCommitScan {
     fn new(sequence: u32) -> Self {
         Self { sequence, seen: 0, whole: 0, sum: 0 }
     }
@@ -76,7 +76,7 @@ impl Scan {
                     None => self.end("a record of an unknown kind or with a wrong length"),
                 };
                 let next = next.map_err(|what| refusal(journal, place, what))?;
-                if matches!(next, Next::Stop) {
+                if matches!(next, AfterRecord::Stop) {
                     return Ok(self.whole);
                 }
             }
@@ -86,11 +86,11 @@ impl Scan {
     }
 
     /// Ends the scan; what was whole before counts.
-    fn end(&self, what: &'static str) -> Looked {
-        if self.whole > 0 { Ok(Next::Stop) } else { Err(what) }
+    fn end(&self, what: &'static str) -> ScanResult {
+        if self.whole > 0 { Ok(AfterRecord::Stop) } else { Err(what) }
     }
 
-    fn look(&mut self, record: &Record<'_>) -> Looked {
+    fn look(&mut self, record: &Record<'_>) -> ScanResult {
         match record.tag {
             TAG_TAIL => {
                 let Some(tail) = view::<FastCommitTail>(record.value) else { return self.end("no tail") };
@@ -102,7 +102,7 @@ impl Scan {
                     return self.end("a wrong checksum");
                 }
                 self.whole = self.seen;
-                return Ok(Next::More);
+                return Ok(AfterRecord::More);
             }
             TAG_HEAD => {
                 let Some(head) = view::<FastCommitHead>(record.value) else { return self.end("no head") };
@@ -110,14 +110,14 @@ impl Scan {
                     return Err("features that are not known");
                 }
                 if head.fc_tid.get() != self.sequence {
-                    return Ok(Next::Stop);
+                    return Ok(AfterRecord::Stop);
                 }
             }
             _ => {}
         }
         self.seen += 1;
         self.sum = crc32c(self.sum, record.bytes);
-        Ok(Next::More)
+        Ok(AfterRecord::More)
     }
 }
 

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::directory_names::stored_names;
 use crate::error::{Location, Result, shown};
+use crate::map::DecodedInode;
 use crate::ondisk::extent::{Extent, ExtentHeader, MAGIC, ROOT_MAX};
 use crate::ondisk::fast_commit::{
     FastCommitAddRange, FastCommitDelRange, FastCommitDentryInfo, FastCommitInode, Record, TAG_ADD_RANGE,
@@ -14,7 +16,6 @@ use crate::ondisk::fast_commit::{
 use crate::ondisk::features::Incompat;
 use crate::ondisk::inode::{self as disk, Inode, InodeFlags};
 use crate::ondisk::{dir_entry, le16, view};
-use crate::read::{check_checksum, stored_names};
 use crate::source::{FastCommits, RangeEdit, ReplayedInode, Source};
 use crate::units::InodeNr;
 
@@ -71,7 +72,7 @@ impl<'s, 'a> Replay<'s, 'a> {
             TAG_CREAT | TAG_LINK | TAG_UNLINK => {
                 let head = view::<FastCommitDentryInfo>(record.value).ok_or_else(cut_short)?;
                 let name = record.value.get(size_of::<FastCommitDentryInfo>()..).ok_or_else(cut_short)?;
-                let entry = Entry {
+                let entry = NameRecord {
                     parent: InodeNr(head.fc_parent_ino.get()),
                     inode: InodeNr(head.fc_ino.get()),
                     name,
@@ -111,14 +112,14 @@ impl<'s, 'a> Replay<'s, 'a> {
             return Ok(None);
         }
         let Some(bytes) = self.bytes(number) else { return Ok(None) };
-        let inode = Inode::decode(bytes);
-        if inode.i_links_count.get() == 0 {
+        let inode = DecodedInode::new(number, bytes);
+        if inode.fields.i_links_count.get() == 0 {
             return Ok(None);
         }
         if !self.outcome.inodes.contains_key(&number) {
-            check_checksum(self.source, number, &inode, bytes)?;
+            inode.check_checksum(self.source)?;
         }
-        Ok(Some(inode))
+        Ok(Some(inode.fields))
     }
 
     /// An inode that is to be changed.
@@ -208,7 +209,7 @@ impl<'s, 'a> Replay<'s, 'a> {
     }
 
     /// Whether the directory of an entry is in use.
-    fn has_parent(&self, entry: Entry<'a>, at: At<'_>) -> Result<bool> {
+    fn has_parent(&self, entry: NameRecord<'a>, at: At<'_>) -> Result<bool> {
         let Some(parent) = self.live(entry.parent)? else { return Ok(false) };
         let wrong = |what: &str| {
             let name = shown(entry.name);
@@ -225,7 +226,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         Ok(true)
     }
 
-    fn name(&mut self, entry: Entry<'a>, inode: Option<&Inode>) {
+    fn name(&mut self, entry: NameRecord<'a>, inode: Option<&Inode>) {
         let typed = self.source.features().incompat.contains(Incompat::FILETYPE);
         let file_type = |inode: &Inode| if typed { dir_entry::file_type(inode.i_mode.get()) } else { 0 };
         let names = &mut self.outcome.directories.entry(entry.parent).or_default().names;
@@ -233,7 +234,7 @@ impl<'s, 'a> Replay<'s, 'a> {
     }
 
     /// Adds a name; returns whether it was not there yet.
-    fn add_name(&mut self, entry: Entry<'a>, inode: &Inode, at: At<'_>) -> Result<bool> {
+    fn add_name(&mut self, entry: NameRecord<'a>, inode: &Inode, at: At<'_>) -> Result<bool> {
         match self.find(entry.parent, entry.name)? {
             None => {
                 self.name(entry, Some(inode));
@@ -248,7 +249,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         }
     }
 
-    fn create(&mut self, entry: Entry<'a>, at: At<'_>) -> Result<()> {
+    fn create(&mut self, entry: NameRecord<'a>, at: At<'_>) -> Result<()> {
         let (inode, parent) = (self.live(entry.inode)?, self.has_parent(entry, at)?);
         let Some(inode) = inode.filter(|_| parent) else {
             return Err(at().wrong(format!(
@@ -266,7 +267,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         Ok(())
     }
 
-    fn make_directory(&mut self, entry: Entry<'a>, at: At<'_>) -> Result<()> {
+    fn make_directory(&mut self, entry: NameRecord<'a>, at: At<'_>) -> Result<()> {
         let was = self.source.inode(entry.inode).map(Inode::decode);
         let fresh = self.deleted.remove(&entry.inode) || was.is_none_or(|was| was.i_links_count.get() == 0);
         if !fresh {
@@ -279,7 +280,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         Ok(())
     }
 
-    fn link(&mut self, entry: Entry<'a>, at: At<'_>) -> Result<()> {
+    fn link(&mut self, entry: NameRecord<'a>, at: At<'_>) -> Result<()> {
         let Some(inode) = self.live(entry.inode)? else { return Ok(()) };
         if !self.has_parent(entry, at)? {
             return Ok(());
@@ -293,7 +294,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         Ok(())
     }
 
-    fn unlink(&mut self, entry: Entry<'a>, at: At<'_>) -> Result<()> {
+    fn unlink(&mut self, entry: NameRecord<'a>, at: At<'_>) -> Result<()> {
         let Some(inode) = self.live(entry.inode)? else { return Ok(()) };
         if !self.has_parent(entry, at)? {
             return Ok(());
@@ -314,7 +315,7 @@ impl<'s, 'a> Replay<'s, 'a> {
     }
 
     /// Kernels leave the directory behind without a name; it was removed, and had to be empty.
-    fn remove_directory(&mut self, entry: Entry<'a>, at: At<'_>) -> Result<()> {
+    fn remove_directory(&mut self, entry: NameRecord<'a>, at: At<'_>) -> Result<()> {
         let made = self.outcome.directories.get(&entry.inode);
         let names = made.map(|directory| directory.names.clone()).unwrap_or_default();
         let stored = match made {
@@ -349,9 +350,9 @@ impl<'s, 'a> Replay<'s, 'a> {
     }
 }
 
-/// A name in a directory.
+/// What a record says of a name in a directory.
 #[derive(Clone, Copy)]
-struct Entry<'a> {
+struct NameRecord<'a> {
     parent: InodeNr,
     inode: InodeNr,
     name: &'a [u8],

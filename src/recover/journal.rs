@@ -5,25 +5,26 @@ use std::ops::Range;
 use zerocopy::IntoBytes;
 
 use crate::error::{Error, Location, Problem, Result, Structure};
+use crate::map::{DenseFile, dense_file};
 use crate::ondisk::checksum::{Checksums, crc32c};
 use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::jbd2::{self, JournalSuperblock, LogFormat};
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::ondisk::view;
-use crate::read::{DenseFile, block_at, dense_file};
 use crate::source::{Input, Source};
+use crate::tree::{Run, block_at};
 use crate::units::{BlockNr, InodeNr};
 
 /// Where a filesystem has its journal.
 #[derive(Debug)]
-pub enum Place {
+pub enum JournalPlace {
     /// In an inode of its own.
     Inside(DenseFile),
     /// On a device of its own, which has this UUID.
     Outside([u8; 16]),
 }
 
-impl Place {
+impl JournalPlace {
     /// Where the journal of a filesystem is, if it has one.
     ///
     /// # Errors
@@ -48,14 +49,14 @@ impl Place {
 
 /// Where the blocks of a journal are.
 #[derive(Debug)]
-enum Blocks<'a> {
+enum JournalBlocks<'a> {
     /// In a file of the image.
     File(Input<'a>, DenseFile),
     /// On a device, at their own numbers.
     Device(&'a [u8]),
 }
 
-impl<'a> Blocks<'a> {
+impl<'a> JournalBlocks<'a> {
     fn physical(&self, place: u32) -> Option<BlockNr> {
         match self {
             Self::File(_, file) => block_at(&file.map.runs, place),
@@ -67,7 +68,7 @@ impl<'a> Blocks<'a> {
     /// a damaged journal may overlap.
     fn own(&self) -> Vec<Range<u64>> {
         let Self::File(_, file) = self else { return Vec::new() };
-        let runs = file.map.runs.iter().map(|run| run.physical().0..run.physical().0 + u64::from(run.count));
+        let runs = file.map.runs.iter().map(Run::blocks);
         let nodes = file.map.nodes.iter().map(|block| block.0..block.0 + 1);
         let mut own: Vec<_> = runs.chain(nodes).collect();
         own.sort_unstable_by_key(|range| range.start);
@@ -104,11 +105,11 @@ impl<'a> Blocks<'a> {
 /// A journal, with its superblock checked.
 #[derive(Debug)]
 pub struct Journal<'a> {
-    blocks: Blocks<'a>,
-    /// Blocks that hold it.
+    blocks: JournalBlocks<'a>,
+    /// JournalBlocks that hold it.
     own: Vec<Range<u64>>,
     block_size: usize,
-    /// Blocks of the image, which tags may name; the filesystem may have had fewer until now.
+    /// JournalBlocks of the image, which tags may name; the filesystem may have had fewer until now.
     blocks_count: u64,
     /// How its blocks are written.
     pub format: LogFormat,
@@ -116,7 +117,7 @@ pub struct Journal<'a> {
     pub first: u32,
     /// The block behind the last of the log.
     pub end: u32,
-    /// Blocks for fast commits, behind the log.
+    /// JournalBlocks for fast commits, behind the log.
     pub fast_commit_blocks: u32,
     /// The first transaction that the log may hold.
     pub sequence: u32,
@@ -134,7 +135,7 @@ impl<'a> Journal<'a> {
     /// `Corrupt` for one that contradicts itself or the filesystem, `Unsupported` for unknown features.
     pub fn inside(source: &Source<'_>, input: &Input<'a>, file: DenseFile) -> Result<Self> {
         let count = file.blocks;
-        Self::open(source, Blocks::File(input.clone(), file), 0, count)
+        Self::open(source, JournalBlocks::File(input.clone(), file), 0, count)
     }
 
     /// Opens the device of an external journal.
@@ -171,39 +172,17 @@ impl<'a> Journal<'a> {
         let first = if source.geometry.block_size == sb::OFFSET { 2 } else { 1 };
         // An upper bound: no journal can be longer.
         let count = u32::try_from(device.len() / source.geometry.block_size).unwrap_or(u32::MAX);
-        Self::open(source, Blocks::Device(device), first, count)
+        Self::open(source, JournalBlocks::Device(device), first, count)
     }
 
-    fn open(source: &Source<'_>, blocks: Blocks<'a>, place: u32, count: u32) -> Result<Self> {
+    fn open(source: &Source<'_>, blocks: JournalBlocks<'a>, place: u32, count: u32) -> Result<Self> {
         let block_size = source.geometry.block_size;
         let at = blocks.at(place);
         let Some(jsb) = blocks.get(place, block_size).and_then(view::<JournalSuperblock>) else {
             return Err(at.wrong("is cut short"));
         };
-        let magic = jsb.h_magic.get();
-        if magic != jbd2::MAGIC {
-            return Err(at.corrupt(Problem::Magic { found: magic.into(), expected: jbd2::MAGIC.into() }));
-        }
-        let version = jsb.h_blocktype.get();
-        if !matches!(version, jbd2::SUPERBLOCK_V1 | jbd2::SUPERBLOCK_V2) {
-            return Err(at.value("h_blocktype", version, "3 or 4"));
-        }
-        if jsb.s_blocksize.get() as usize != block_size {
-            return Err(at.value("s_blocksize", jsb.s_blocksize.get(), block_size));
-        }
+        let format = check_head(jsb, &at, block_size, count)?;
         let length = jsb.s_maxlen.get();
-        if length > count || length < jbd2::MIN_BLOCKS {
-            return Err(beyond_repair(&at, "s_maxlen", length, &format!("{} to {count}", jbd2::MIN_BLOCKS)));
-        }
-        let newer = version == jbd2::SUPERBLOCK_V2;
-        let format = LogFormat {
-            compat: if newer { jsb.s_feature_compat.get() } else { 0 },
-            incompat: if newer { jsb.s_feature_incompat.get() } else { 0 },
-            seed: crc32c(!0, &jsb.s_uuid),
-        };
-        if newer {
-            check_features(jsb, &format, &at)?;
-        }
         let in_use = format.incompat & jbd2::INCOMPAT_FAST_COMMIT != 0;
         let fast_commit_blocks = match jsb.s_num_fc_blks.get() {
             _ if !in_use && !source.features().compat.contains(Compat::FAST_COMMIT) => 0,
@@ -222,7 +201,7 @@ impl<'a> Journal<'a> {
             return Err(at.value("s_start", start, format!("0, or {first} to {}", end - 1)));
         }
         // A journal inside may leave its one user out; a device may not.
-        if matches!(blocks, Blocks::Device(_)) && jsb.s_nr_users.get() != 1 {
+        if matches!(blocks, JournalBlocks::Device(_)) && jsb.s_nr_users.get() != 1 {
             return Err(at.value("s_nr_users", jsb.s_nr_users.get(), 1));
         }
         let (sequence, error) = (jsb.s_sequence.get(), jsb.s_errno.get());
@@ -277,6 +256,36 @@ impl<'a> Journal<'a> {
         let in_use = self.format.incompat & jbd2::INCOMPAT_FAST_COMMIT != 0;
         self.end + 1..if in_use { self.end + self.fast_commit_blocks } else { 0 }
     }
+}
+
+/// Checks what a journal's superblock says of itself, in a journal of at most `count` blocks; returns how its
+/// blocks are written.
+fn check_head(jsb: &JournalSuperblock, at: &Location, block_size: usize, count: u32) -> Result<LogFormat> {
+    let magic = jsb.h_magic.get();
+    if magic != jbd2::MAGIC {
+        return Err(at.clone().corrupt(Problem::Magic { found: magic.into(), expected: jbd2::MAGIC.into() }));
+    }
+    let version = jsb.h_blocktype.get();
+    if !matches!(version, jbd2::SUPERBLOCK_V1 | jbd2::SUPERBLOCK_V2) {
+        return Err(at.clone().value("h_blocktype", version, "3 or 4"));
+    }
+    if jsb.s_blocksize.get() as usize != block_size {
+        return Err(at.clone().value("s_blocksize", jsb.s_blocksize.get(), block_size));
+    }
+    let length = jsb.s_maxlen.get();
+    if length > count || length < jbd2::MIN_BLOCKS {
+        return Err(beyond_repair(at, "s_maxlen", length, &format!("{} to {count}", jbd2::MIN_BLOCKS)));
+    }
+    let newer = version == jbd2::SUPERBLOCK_V2;
+    let format = LogFormat {
+        compat: if newer { jsb.s_feature_compat.get() } else { 0 },
+        incompat: if newer { jsb.s_feature_incompat.get() } else { 0 },
+        seed: crc32c(!0, &jsb.s_uuid),
+    };
+    if newer {
+        check_features(jsb, &format, at)?;
+    }
+    Ok(format)
 }
 
 /// An error that e2fsck does not see, or sees and leaves.

@@ -1,7 +1,8 @@
 //! Reading and checking the group descriptors.
 
-use super::Source;
+use super::image::Source;
 use crate::error::{Location, Problem, Result, Structure};
+use crate::ondisk::features::Incompat;
 use crate::ondisk::group_descriptor::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINIT};
 use crate::units::{BlockNr, GroupNr};
 
@@ -45,8 +46,7 @@ fn check(
     location: impl Fn() -> Location,
 ) -> Result<()> {
     let geometry = &source.geometry;
-    let anywhere = geometry.groups_per_flex > 1
-        || geometry.features.incompat.contains(crate::ondisk::features::Incompat::FLEX_BG);
+    let anywhere = geometry.groups_per_flex > 1 || geometry.features.has(Incompat::FLEX_BG);
     let room = if anywhere {
         geometry.first_data_block + 1..geometry.blocks_count
     } else {

@@ -1,9 +1,6 @@
 //! The bytes of an image file, and which of them the file really stores.
 
 use std::ops::Range;
-use std::sync::Arc;
-
-use crate::mentions::Neighbours;
 
 /// The bytes of an image.
 #[derive(Clone, Debug)]
@@ -13,19 +10,12 @@ pub struct Input<'a> {
     data: Vec<Range<u64>>,
     /// The device of an external journal.
     journal: Option<&'a [u8]>,
-    /// The UUIDs of what else is on the disk.
-    neighbours: Arc<Neighbours>,
 }
 
 impl<'a> Input<'a> {
     /// An image of which any byte may be set.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            data: std::iter::once(0..bytes.len() as u64).collect(),
-            journal: None,
-            neighbours: Arc::default(),
-        }
+        Self { bytes, data: std::iter::once(0..bytes.len() as u64).collect(), journal: None }
     }
 
     /// An image in which every byte outside `data` is zero, as holes of a sparse file are. These
@@ -40,7 +30,7 @@ impl<'a> Input<'a> {
             }
             touches
         });
-        Self { bytes, data, journal: None, neighbours: Arc::default() }
+        Self { bytes, data, journal: None }
     }
 
     /// The same image, with the device of its external journal, from which it can be recovered.
@@ -48,18 +38,6 @@ impl<'a> Input<'a> {
     pub fn with_journal(mut self, journal: &'a [u8]) -> Self {
         self.journal = Some(journal);
         self
-    }
-
-    /// The same image, with the UUIDs of what else is on the disk that it comes from.
-    #[must_use]
-    pub(crate) fn with_neighbours(mut self, neighbours: Arc<Neighbours>) -> Self {
-        self.neighbours = neighbours;
-        self
-    }
-
-    /// The UUIDs of what else is on the disk.
-    pub(crate) fn neighbours(&self) -> &Neighbours {
-        &self.neighbours
     }
 
     /// The device of an external journal, if there is one.
@@ -83,7 +61,7 @@ impl<'a> Input<'a> {
         let bytes = self.range(range.start, range.end).unwrap_or_default();
         let data = self.data_within(range.clone());
         let data = data.map(|data| data.start - range.start..data.end - range.start).collect();
-        Self { bytes, data, journal: self.journal, neighbours: Arc::default() }
+        Self { bytes, data, journal: self.journal }
     }
 
     /// Whether a range of bytes is known to be zero.

@@ -1,6 +1,6 @@
 //! The block of multiple mount protection.
 
-use super::Source;
+use super::image::Source;
 use crate::error::{Location, Problem, Result, Structure, shown};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::mmp::{self, MmpStruct};
@@ -25,7 +25,7 @@ impl Source<'_> {
     ///
     /// `Corrupt` where it can't be one.
     pub fn mmp(&self) -> Result<Option<Mmp>> {
-        if !self.features().incompat.contains(Incompat::MMP) {
+        if !self.features().has(Incompat::MMP) {
             return Ok(None);
         }
         let block = BlockNr(self.superblock.s_mmp_block.get());

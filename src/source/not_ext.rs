@@ -3,10 +3,13 @@
 
 use zerocopy::FromBytes;
 
-use super::Input;
+use super::input::Input;
 use crate::error::{Error, Location, Structure};
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::{self as sb, Superblock};
+/// How the header of a VHD image begins, and how long it is.
+const VHD: &[u8] = b"conectix";
+const VHD_FOOTER_BYTES: usize = 512;
 
 const QEMU: &str = "convert it first: qemu-img convert -O raw";
 const EWF: &str = "convert it first: ewfexport -f raw";
@@ -14,7 +17,7 @@ const ANDROID: &str = "convert it first: simg2img";
 const OTHER: &str = "give an image of ext2, ext3 or ext4: other filesystems have no canonical form";
 
 /// A format, known by its first bytes.
-struct Format {
+struct ForeignFormat {
     /// Where the magic is, in bytes.
     at: usize,
     magic: &'static [u8],
@@ -22,19 +25,19 @@ struct Format {
     remedy: &'static str,
 }
 
-const fn format(at: usize, magic: &'static [u8], name: &'static str, remedy: &'static str) -> Format {
-    Format { at, magic, name, remedy }
+const fn format(at: usize, magic: &'static [u8], name: &'static str, remedy: &'static str) -> ForeignFormat {
+    ForeignFormat { at, magic, name, remedy }
 }
 
 /// The formats, those with longer magics first where one could be mistaken for another.
-const FORMATS: [Format; 38] = [
+const FORMATS: [ForeignFormat; 38] = [
     // Disks of virtual machines, and of forensics.
     format(0, b"QFI\xfb", "a qcow2 image", QEMU),
     format(0, b"QED\0", "a QED image", QEMU),
     format(0, b"KDMV", "a VMDK image", QEMU),
     format(0, b"COWD", "a VMDK image", QEMU),
     format(0, b"# Disk DescriptorFile", "the descriptor of a VMDK image", QEMU),
-    format(0, b"conectix", "a VHD image", QEMU),
+    format(0, VHD, "a VHD image", QEMU),
     format(0, b"vhdxfile", "a VHDX image", QEMU),
     format(0x40, b"\x7f\x10\xda\xbe", "a VDI image", QEMU),
     format(0, b"EVF\x09\x0d\x0a\xff\x00", "an E01 image (EnCase)", EWF),
@@ -84,8 +87,14 @@ const FORMATS: [Format; 38] = [
 
 /// Refuses an image of another format that is known, saying what to do.
 pub fn foreign(bytes: &[u8]) -> Option<Error> {
-    let has = |format: &&Format| bytes.get(format.at..).is_some_and(|rest| rest.starts_with(format.magic));
-    let found = FORMATS.iter().find(has)?;
+    let has =
+        |format: &&ForeignFormat| bytes.get(format.at..).is_some_and(|rest| rest.starts_with(format.magic));
+    // A VHD of fixed size has its header at the end.
+    let has_footer = |format: &&ForeignFormat| {
+        let footer = bytes.len().checked_sub(VHD_FOOTER_BYTES).and_then(|start| bytes.get(start..));
+        format.magic == VHD && footer.is_some_and(|footer| footer.starts_with(VHD))
+    };
+    let found = FORMATS.iter().find(has).or_else(|| FORMATS.iter().find(has_footer))?;
     let what = format!("{}, not an ext2, ext3 or ext4 filesystem", found.name);
     Some(Location::of(Structure::Image).unsupported(what, found.remedy))
 }
@@ -146,6 +155,15 @@ impl Backup {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_vhd_of_fixed_size_is_known_by_its_footer() {
+        let mut bytes = vec![0; 4096];
+        assert!(foreign(&bytes).is_none());
+        bytes[4096 - 512..][..8].copy_from_slice(VHD);
+        let error = foreign(&bytes).expect("a known format").to_string();
+        assert!(error.contains("a VHD image"), "{error}");
+    }
 
     #[test]
     fn formats_are_known_by_their_magic() {

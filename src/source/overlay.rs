@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::FastCommits;
+use super::fast_commits::FastCommits;
 use crate::units::BlockNr;
 
 /// Replayed blocks by their numbers, and what fast commits changed behind them.

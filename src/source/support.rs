@@ -79,7 +79,7 @@ pub fn check_superblock(sb: &Superblock) -> Result<()> {
             "make the image anew with mke2fs -o linux",
         ));
     }
-    if features.incompat.contains(Incompat::JOURNAL_DEV) {
+    if features.has(Incompat::JOURNAL_DEV) {
         return Err(at().unsupported(
             "a journal device (feature journal_dev), not a filesystem",
             "give the filesystem that it belongs to",
@@ -101,31 +101,53 @@ pub fn check_superblock(sb: &Superblock) -> Result<()> {
 
 fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
     let at = || Location::of(Structure::Superblock);
-    let ro_compat = features.ro_compat;
-    if ro_compat.contains(RoCompat::SHARED_BLOCKS | RoCompat::BIGALLOC) {
+    if features.has(RoCompat::SHARED_BLOCKS | RoCompat::BIGALLOC) {
         return Err(at().unsupported(
             "shared_blocks together with bigalloc, which nothing makes",
             "give each file its own blocks with e2fsck -E unshare_blocks",
         ));
     }
-    if ro_compat.contains(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM) {
+    if features.has(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM) {
         return Err(at().wrong("metadata_csum and uninit_bg are both set"));
     }
-    if ro_compat.contains(RoCompat::METADATA_CSUM) && sb.s_checksum_type != sb::CHECKSUM_CRC32C {
+    if features.has(RoCompat::METADATA_CSUM) && sb.s_checksum_type != sb::CHECKSUM_CRC32C {
         return Err(at().value("s_checksum_type", sb.s_checksum_type, sb::CHECKSUM_CRC32C));
     }
-    if features.incompat.contains(Incompat::METADATA_CSUM_SEED)
-        && !ro_compat.contains(RoCompat::METADATA_CSUM)
-    {
+    if features.has(Incompat::METADATA_CSUM_SEED) && !features.has(RoCompat::METADATA_CSUM) {
         return Err(at().unsupported(
             "metadata_csum_seed without metadata_csum",
             "clear it with debugfs -w -R 'feature -metadata_csum_seed'",
         ));
     }
-    if ro_compat.contains(RoCompat::BIGALLOC) && !features.incompat.contains(Incompat::EXTENTS) {
+    if features.has(RoCompat::BIGALLOC) && !features.has(Incompat::EXTENTS) {
         return Err(at().wrong("bigalloc is set without the extent feature"));
     }
-    if features.incompat.contains(Incompat::CASEFOLD) {
+    check_names(sb, features)?;
+    // Kernels disagree: some take the bytes up to the end, others don't mount.
+    if !sb.s_mount_opts.contains(&0) {
+        return Err(at().unsupported(
+            "mount options that fill all of s_mount_opts, without a NUL byte",
+            "set them anew with tune2fs -E mount_opts=OPTIONS",
+        ));
+    }
+    if features.has(Incompat::NEEDS_RECOVERY) && !features.has(Compat::HAS_JOURNAL) {
+        return Err(at().wrong("needs_recovery is set, but there is no journal"));
+    }
+    if features.has(Compat::ORPHAN_FILE) && !features.has(Compat::HAS_JOURNAL) {
+        return Err(at().wrong("orphan_file is set without has_journal"));
+    }
+    if sb.s_rev_level.get() == sb::GOOD_OLD_REV
+        && (sb.s_feature_compat.get() | sb.s_feature_incompat.get() | sb.s_feature_ro_compat.get()) != 0
+    {
+        return Err(at().wrong("revision 0 has no features, but some are set"));
+    }
+    Ok(())
+}
+
+/// Refuses versions of case folding and encryption that later programs may define.
+fn check_names(sb: &Superblock, features: Features) -> Result<()> {
+    let at = || Location::of(Structure::Superblock);
+    if features.has(Incompat::CASEFOLD) {
         if sb.s_encoding.get() != sb::ENCODING_UTF8_12_1 {
             return Err(at().unsupported(
                 format!(
@@ -139,27 +161,8 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
             return Err(at().unsupported(format!("s_encoding_flags {:#x}", sb.s_encoding_flags), LATER));
         }
     }
-    if features.incompat.contains(Incompat::ENCRYPT) && sb.s_encryption_level != 0 {
+    if features.has(Incompat::ENCRYPT) && sb.s_encryption_level != 0 {
         return Err(at().unsupported(format!("s_encryption_level {}", sb.s_encryption_level), LATER));
-    }
-    // Kernels disagree: some take the bytes up to the end, others don't mount.
-    if !sb.s_mount_opts.contains(&0) {
-        return Err(at().unsupported(
-            "mount options that fill all of s_mount_opts, without a NUL byte",
-            "set them anew with tune2fs -E mount_opts=OPTIONS",
-        ));
-    }
-    if features.incompat.contains(Incompat::NEEDS_RECOVERY) && !features.compat.contains(Compat::HAS_JOURNAL)
-    {
-        return Err(at().wrong("needs_recovery is set, but there is no journal"));
-    }
-    if features.compat.contains(Compat::ORPHAN_FILE) && !features.compat.contains(Compat::HAS_JOURNAL) {
-        return Err(at().wrong("orphan_file is set without has_journal"));
-    }
-    if sb.s_rev_level.get() == sb::GOOD_OLD_REV
-        && (sb.s_feature_compat.get() | sb.s_feature_incompat.get() | sb.s_feature_ro_compat.get()) != 0
-    {
-        return Err(at().wrong("revision 0 has no features, but some are set"));
     }
     Ok(())
 }

@@ -1,27 +1,24 @@
 //! Which blocks the output stores of a file, where holes count.
 
-use super::{Found, Part, Surveyor, Zeros};
+use super::run_list::SurveyedPart;
+use super::stored::{StoredTree, Survey};
+use super::surveyor::{Surveyor, Zeros};
 use crate::observe::Silent;
 use crate::policy::HolePolicy;
-use crate::source::Source;
-use crate::tree::{Bytes, Kind, NodeId, Run, Tree};
+use crate::tree::{Bytes, Kind, NodeId, Run};
+use crate::view::View;
 
 /// Which blocks of a regular file are stored, and how; `None` where that follows from its bytes alone.
-pub fn allocation(
-    source: &Source<'_>,
-    tree: &Tree,
-    holes: HolePolicy,
-    id: NodeId,
-) -> Option<Vec<(u32, u32, u8)>> {
-    let surveyor = Surveyor { source, tree, holes, observer: &Silent };
-    let Kind::Regular { size, .. } = tree.node(id).kind else { return None };
+pub fn allocation(view: View<'_, '_>, holes: HolePolicy, id: NodeId) -> Option<Vec<(u32, u32, u8)>> {
+    let surveyor = Surveyor { view, holes, observer: &Silent };
+    let Kind::Regular { size, .. } = view.tree.node(id).kind else { return None };
     let rules = surveyor.rules(id, size);
     if rules.zeros == Zeros::Punch && rules.opaque_from.is_none() {
         return None;
     }
-    let mut found = Found::default();
-    surveyor.file(id, &mut found, &mut Part::default());
-    let runs = if found.changed.is_empty() { tree.runs_of(id) } else { &found.runs };
+    let mut found = Survey::default();
+    surveyor.file(id, &mut found, &mut SurveyedPart::default());
+    let runs = StoredTree { tree: view.tree, stored: &found.stored }.runs_of(id);
     Some(joined(runs).collect())
 }
 

@@ -3,8 +3,8 @@
 
 use std::ops::Range;
 
-use super::cut;
-use super::stored::Stored;
+use super::run_list::RunList;
+use super::windows::cut;
 use crate::tree::{Bytes, Run};
 
 /// Fills the clusters, of so many blocks, of runs that are to be stored with zeros. `blocks` is the length of the
@@ -13,7 +13,7 @@ pub fn fill(
     runs: &[Run],
     (blocks, cluster): (u64, u64),
     input: &[Run],
-    (stored, punched): (&mut Stored<'_>, &mut u64),
+    (stored, punched): (&mut RunList<'_>, &mut u64),
 ) {
     // The end of what has been added, and of the cluster that it lies in.
     let (mut next, mut end) = (0, 0);
@@ -28,7 +28,7 @@ pub fn fill(
 }
 
 /// Adds blocks of zeros; returns how many of them the input had allocated.
-fn zeros(blocks: Range<u64>, input: &[Run], stored: &mut Stored<'_>) -> u64 {
+fn zeros(blocks: Range<u64>, input: &[Run], stored: &mut RunList<'_>) -> u64 {
     let count = blocks.end.saturating_sub(blocks.start);
     // Logical blocks have 32 bits.
     let (Ok(logical), Ok(count @ 1..)) = (u32::try_from(blocks.start), u32::try_from(count)) else {
@@ -50,7 +50,7 @@ mod tests {
 
     fn filled(runs: &[Run], blocks: u64, input: &[Run], mut punched: u64) -> (Vec<Run>, u64) {
         let mut list = Vec::new();
-        let mut stored = Stored::new(&[], &mut list);
+        let mut stored = RunList::new(&[], &mut list);
         fill(runs, (blocks, 8), input, (&mut stored, &mut punched));
         stored.finish();
         (list, punched)

@@ -6,11 +6,11 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
-use super::windows;
+use super::stored::{StoredTree, StoredView};
+use super::windows::windows;
 use crate::content::FileContent;
 use crate::form::SEGMENT_BYTES;
-use crate::source::Source;
-use crate::tree::{Bytes, NodeId, Run, Tree};
+use crate::tree::{Bytes, NodeId, Run};
 use crate::units::{BlockNr, fits};
 
 /// A segment of a file with stored runs.
@@ -31,10 +31,10 @@ pub struct Segments {
 impl Segments {
     /// The segments of all content that is stored, in parts that end about where multiples of `bytes`
     /// are reached.
-    pub fn new(block_size: usize, tree: &Tree, bytes: u64) -> Self {
+    pub fn new(block_size: usize, tree: StoredTree<'_>, bytes: u64) -> Self {
         let size = (SEGMENT_BYTES / block_size) as u64;
         let (mut list, mut parts, mut start, mut total) = (Vec::new(), Vec::new(), 0, 0);
-        for node in tree.ids() {
+        for node in tree.tree.ids() {
             let stored = tree.runs_of(node);
             let mut add = |window: Range<u64>, runs: &[Run]| {
                 let input = runs.iter().filter(|run| run.stored_at().is_some()).map(span);
@@ -68,17 +68,16 @@ type PartDigests = Vec<Option<[u8; 16]>>;
 /// processor's cache.
 #[derive(Debug)]
 pub struct Digester<'s, 'a> {
-    source: &'s Source<'a>,
-    tree: &'s Tree,
+    view: StoredView<'s, 'a>,
     segments: &'s Segments,
     parts: Vec<OnceLock<PartDigests>>,
 }
 
 impl<'s, 'a> Digester<'s, 'a> {
     /// A digester of these segments.
-    pub fn new(source: &'s Source<'a>, tree: &'s Tree, segments: &'s Segments) -> Self {
+    pub fn new(view: StoredView<'s, 'a>, segments: &'s Segments) -> Self {
         let parts = segments.parts.iter().map(|_| OnceLock::new()).collect();
-        Self { source, tree, segments, parts }
+        Self { view, segments, parts }
     }
 
     /// The number of parts.
@@ -93,7 +92,7 @@ impl<'s, 'a> Digester<'s, 'a> {
 
     fn digests(&self, part: usize) -> &[Option<[u8; 16]>] {
         self.parts[part].get_or_init(|| {
-            let digest = |segment: &Segment| digest(self.source, self.tree, *segment);
+            let digest = |segment: &Segment| digest(self.view, *segment);
             let segments = &self.segments.list[self.segments.parts[part].clone()];
             segments.iter().map(|segment| digest(segment).map(u128::to_le_bytes)).collect()
         })
@@ -149,9 +148,10 @@ fn span(run: &Run) -> Range<u64> {
     run.logical.into()..run.end()
 }
 
-fn digest(source: &Source<'_>, tree: &Tree, segment: Segment) -> Option<u128> {
+fn digest(view: StoredView<'_, '_>, segment: Segment) -> Option<u128> {
+    let StoredView { source, stored } = view;
     let block_size = source.geometry.block_size;
-    let file = FileContent::of(source, tree, segment.node)?;
+    let file = FileContent::of(view.view(), segment.node)?;
     // Bytes of a file behind its end count where its blocks do.
     let live = |logical: u64| match file.opaque_from {
         Some(_) => usize::MAX,
@@ -162,13 +162,14 @@ fn digest(source: &Source<'_>, tree: &Tree, segment: Segment) -> Option<u128> {
     let mut hasher = Hasher::default();
     let start = u64::from(segment.number) * (SEGMENT_BYTES / block_size) as u64;
     let window = start..start + (SEGMENT_BYTES / block_size) as u64;
-    let runs = tree.runs_of(segment.node);
+    let runs = stored.runs_of(segment.node);
     let runs = &runs[runs.partition_point(|run| span(run).end <= window.start)..];
     for run in runs.iter().take_while(|run| span(run).start < window.end) {
         match run.bytes() {
             Bytes::Zeros | Bytes::Unwritten(_) => {}
             Bytes::Tree => {
-                let bytes = tree.inline_of(segment.node).expect("the run says that the tree holds the bytes");
+                let bytes =
+                    stored.tree.inline_of(segment.node).expect("the run says that the tree holds the bytes");
                 let end = live(0).min(block_size);
                 hasher.add(bytes);
                 hasher.add(&zeros[bytes.len().min(end)..end]);

@@ -1,99 +1,109 @@
-//! The runs of a file that are to be stored, told from those that the input has.
+//! What is to be stored of the content of regular files.
 
-use super::Part;
-use crate::tree::Run;
+use crate::source::Source;
+use crate::tree::{NodeId, Run, Tree};
+use crate::view::View;
 
-/// Takes the runs of a file one by one, and joins those that go on. As long as they are the input's, none is kept.
-pub struct Stored<'t> {
-    input: &'t [Run],
-    /// How many were the input's; those behind are in the list.
-    same: usize,
-    changed: bool,
-    /// The last one, which may go on.
-    last: Option<Run>,
-    list: &'t mut Vec<Run>,
+/// What was found about the content of all regular files.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// What is to be stored of it.
+    pub(super) stored: Stored,
+    /// Swap files, in the order of the nodes.
+    pub(super) swap_files: Vec<NodeId>,
+    /// Files that begin like the root of an extent tree, in the order of the nodes.
+    pub(super) lookalikes: Vec<NodeId>,
+    /// Blocks of zeros, and unwritten ones, that became holes.
+    pub punched: u64,
 }
 
-impl<'t> Stored<'t> {
-    /// For a file with these runs; others are added to the list.
-    pub fn new(input: &'t [Run], list: &'t mut Vec<Run>) -> Self {
-        Self { input, same: 0, changed: false, last: None, list }
+impl Survey {
+    /// Whether e2fsck would take the content of a file, were it inline, for an extent tree.
+    pub fn looks_like_extents(&self, id: NodeId) -> bool {
+        self.lookalikes.binary_search(&id).is_ok()
     }
 
-    /// Adds blocks.
-    pub fn push(&mut self, run: Run) {
-        match &mut self.last {
-            Some(last) if last.goes_on_in(&run) => last.count += run.count,
-            last => {
-                if let Some(whole) = last.replace(run) {
-                    self.keep(whole);
-                }
-            }
-        }
+    /// Whether a file is a swap file with content.
+    pub fn is_swap_file(&self, id: NodeId) -> bool {
+        self.swap_files.binary_search(&id).is_ok()
     }
 
-    /// Adds what a part holds, which is empty then. Returns how many blocks became holes.
-    pub fn add(&mut self, part: &mut Part) -> u64 {
-        part.runs.drain(..).for_each(|run| self.push(run));
-        std::mem::take(&mut part.punched)
+    /// A tree as it is to be stored.
+    pub fn stored<'t>(&'t self, tree: &'t Tree) -> StoredTree<'t> {
+        StoredTree { tree, stored: &self.stored }
     }
 
-    fn keep(&mut self, run: Run) {
-        if !self.changed && self.input.get(self.same) == Some(&run) {
-            self.same += 1;
-            return;
-        }
-        self.change();
-        self.list.push(run);
+    /// Makes room for what will be added.
+    pub(super) fn reserve(&mut self, next: &[Self]) {
+        self.stored.runs.reserve_exact(next.iter().map(|next| next.stored.runs.len()).sum());
     }
 
-    fn change(&mut self) {
-        if !self.changed {
-            self.changed = true;
-            self.list.extend_from_slice(&self.input[..self.same]);
-        }
-    }
-
-    /// Whether the runs are others than the input's.
-    pub fn finish(mut self) -> bool {
-        if let Some(last) = self.last.take() {
-            self.keep(last);
-        }
-        if self.same < self.input.len() {
-            self.change();
-        }
-        self.changed
+    /// Adds what was found about the nodes behind.
+    pub(super) fn append(&mut self, mut next: Self) {
+        let start = self.stored.runs.len();
+        self.stored.runs.append(&mut next.stored.runs);
+        self.stored.files.extend(next.stored.files.iter().map(|(node, end)| (*node, start + end)));
+        self.swap_files.append(&mut next.swap_files);
+        self.lookalikes.append(&mut next.lookalikes);
+        self.punched += next.punched;
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tree::Bytes;
-    use crate::units::BlockNr;
+/// The runs that are to be stored of files whose content the input holds in another way.
+#[derive(Debug, Default)]
+pub struct Stored {
+    /// These files, in the order of the nodes, and where in `runs` those of each end.
+    files: Vec<(NodeId, usize)>,
+    pub(super) runs: Vec<Run>,
+}
 
-    fn run(logical: u32, count: u32, block: u64) -> Run {
-        Run::new(logical, count, Bytes::At(BlockNr(block)))
+impl Stored {
+    /// Ends the runs of a file; those behind the file before are its own.
+    pub(super) fn end_file(&mut self, node: NodeId) {
+        self.files.push((node, self.runs.len()));
     }
 
-    fn stored(input: &[Run], runs: &[Run]) -> (bool, Vec<Run>) {
-        let mut list = vec![run(7, 7, 7)];
-        let mut stored = Stored::new(input, &mut list);
-        runs.iter().for_each(|run| stored.push(*run));
-        let changed = stored.finish();
-        (changed, list.split_off(1))
+    /// The runs of a file that are not the input's.
+    fn changed(&self, node: NodeId) -> Option<&[Run]> {
+        let index = self.files.binary_search_by_key(&node, |(node, _)| *node).ok()?;
+        let start = index.checked_sub(1).map_or(0, |before| self.files[before].1);
+        Some(&self.runs[start..self.files[index].1])
+    }
+}
+
+/// A tree as it is to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredTree<'t> {
+    /// The tree, whose runs are those of the input.
+    pub tree: &'t Tree,
+    /// What the survey found.
+    pub stored: &'t Stored,
+}
+
+impl<'t> StoredTree<'t> {
+    /// At least as many runs as all files have together.
+    pub fn runs(self) -> usize {
+        self.tree.runs.len() + self.stored.runs.len()
     }
 
-    #[test]
-    fn the_runs_of_the_input_are_not_kept() {
-        let input = [run(0, 4, 10), run(4, 4, 20)];
-        let same = [run(0, 2, 10), run(2, 2, 12), run(4, 4, 20)];
-        assert_eq!(stored(&input, &same), (false, vec![]));
-        assert_eq!(stored(&input, &same[1..]), (true, vec![run(2, 2, 12), run(4, 4, 20)]));
-        assert_eq!(stored(&input, &same[..2]), (true, vec![run(0, 4, 10)]));
-        assert_eq!(stored(&input, &[]), (true, vec![]));
-        assert_eq!(stored(&[], &[]), (false, vec![]));
-        let more = [run(0, 4, 10), run(4, 4, 20), run(9, 1, 30)];
-        assert_eq!(stored(&input, &more), (true, more.to_vec()));
+    /// The runs of a regular file that are to be stored; none of anything else.
+    pub fn runs_of(self, id: NodeId) -> &'t [Run] {
+        self.stored.changed(id).unwrap_or_else(|| self.tree.runs_of(id))
+    }
+}
+
+/// A tree as it is to be stored, and the image that its content is read from.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredView<'v, 'a> {
+    /// The image.
+    pub source: &'v Source<'a>,
+    /// The tree.
+    pub stored: StoredTree<'v>,
+}
+
+impl<'v, 'a> StoredView<'v, 'a> {
+    /// The tree as the image has it.
+    pub fn view(self) -> View<'v, 'a> {
+        View { source: self.source, tree: self.stored.tree }
     }
 }

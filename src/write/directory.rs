@@ -5,12 +5,12 @@ use std::ops::Range;
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
-use super::Renderer;
+use super::renderer::Renderer;
 use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail, HEADER_SIZE, TAIL_SIZE};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo, DxTail};
 use crate::ondisk::inode::{InodeFlags, S_IFDIR};
-use crate::plan::{DirectoryPlan, Index};
+use crate::plan::{DirectoryPlan, IndexPlan};
 use crate::tree::{Kind, NodeId};
 use crate::units::{InodeNr, fits};
 
@@ -92,7 +92,7 @@ impl Renderer<'_, '_> {
         let number = self.plan.numbering.number_of(id);
         let with_tail = self.checksums.covers_metadata();
         let end = out.len() - if with_tail { TAIL_SIZE } else { 0 };
-        let entries = self.tree.entries_of(id);
+        let entries = self.view.stored.tree.entries_of(id);
         let mut filler = Filler::new(out, self.typed_entries());
         if dots {
             filler.add(b".", number, S_IFDIR, None);
@@ -100,12 +100,17 @@ impl Renderer<'_, '_> {
         }
         let start = plan.starts.get(leaf).map_or(entries.len(), |start| *start as usize);
         let stop = plan.starts.get(leaf + 1).map_or(entries.len(), |start| *start as usize);
-        let hashed = self.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES);
+        let hashed = self.view.stored.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES);
         for place in start..stop {
             let entry = &entries[at(place)];
-            let mode = self.tree.node(entry.node).mode;
+            let mode = self.view.stored.tree.node(entry.node).mode;
             let hashes = hashed.then_some(entry.hashes);
-            filler.add(self.tree.text(entry.name), self.plan.numbering.number_of(entry.node), mode, hashes);
+            filler.add(
+                self.view.stored.tree.text(entry.name),
+                self.plan.numbering.number_of(entry.node),
+                mode,
+                hashes,
+            );
         }
         filler.finish(end);
         if with_tail {
@@ -117,19 +122,19 @@ impl Renderer<'_, '_> {
 
     /// Whether entries have file types.
     pub(super) fn typed_entries(&self) -> bool {
-        self.plan.geometry.features.incompat.contains(Incompat::FILETYPE)
+        self.plan.geometry.features.has(Incompat::FILETYPE)
     }
 
     pub(super) fn parent_of(&self, id: NodeId) -> InodeNr {
-        match self.tree.node(id).kind {
+        match self.view.stored.tree.node(id).kind {
             Kind::Directory { parent, .. } => self.plan.numbering.number_of(parent),
             _ => unreachable!("only directories have plans of directories"),
         }
     }
 
     /// The root of an index. Its children are the top level of nodes, or the leaves.
-    fn index_root(&self, id: NodeId, plan: &DirectoryPlan, index: &Index, out: &mut [u8]) {
-        let typed = self.plan.geometry.features.incompat.contains(Incompat::FILETYPE);
+    fn index_root(&self, id: NodeId, plan: &DirectoryPlan, index: &IndexPlan, out: &mut [u8]) {
+        let typed = self.plan.geometry.features.has(Incompat::FILETYPE);
         let size = out.len();
         let mut filler = Filler { out, typed, next: 0, last: 0 };
         filler.add(b".", self.plan.numbering.number_of(id), S_IFDIR, None);
@@ -137,7 +142,7 @@ impl Renderer<'_, '_> {
         filler.finish(size);
         let info = DxRootInfo {
             reserved_zero: U32::new(0),
-            hash_version: if self.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES) {
+            hash_version: if self.view.stored.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES) {
                 htree::SIPHASH
             } else {
                 self.plan.geometry.hash_version.to_disk()
@@ -153,7 +158,14 @@ impl Renderer<'_, '_> {
     }
 
     /// An interior node of an index, by its place among them: those above the leaves come first.
-    fn index_node(&self, id: NodeId, plan: &DirectoryPlan, index: &Index, mut place: u32, out: &mut [u8]) {
+    fn index_node(
+        &self,
+        id: NodeId,
+        plan: &DirectoryPlan,
+        index: &IndexPlan,
+        mut place: u32,
+        out: &mut [u8],
+    ) {
         let mut level = 0;
         while let Some(nodes) = index.levels.get(level).filter(|nodes| place >= **nodes) {
             place -= nodes;
@@ -180,7 +192,13 @@ impl Renderer<'_, '_> {
     }
 
     /// Returns hash and block of those children of a level's nodes that are in a range and exist.
-    fn children(&self, plan: &DirectoryPlan, index: &Index, level: usize, range: Range<u32>) -> Vec<DxEntry> {
+    fn children(
+        &self,
+        plan: &DirectoryPlan,
+        index: &IndexPlan,
+        level: usize,
+        range: Range<u32>,
+    ) -> Vec<DxEntry> {
         let leaves = fits::<u32, _>(plan.starts.len(), "a directory has fewer than 2^32 entries");
         let below = |level: usize| if level == 0 { leaves } else { index.levels[level - 1] };
         let limit = self.index_limit(htree::NODE_HEAD, self.plan.geometry.block_size);

@@ -1,7 +1,7 @@
 //! Rendering content that lies in an inode, in the output or in the input.
 
-use super::Renderer;
 use super::directory::Filler;
+use super::renderer::Renderer;
 use crate::content::FileContent;
 use crate::ondisk::dir_entry::INLINE_PARENT_SIZE;
 use crate::ondisk::inode::I_BLOCK_SIZE;
@@ -12,7 +12,7 @@ impl Renderer<'_, '_> {
     /// The content of a regular file of one block, wherever the input has it; zeros at the end may
     /// be missing.
     pub(super) fn small_content(&self, id: NodeId) -> &[u8] {
-        let file = FileContent::of(self.source, self.tree, id).expect("only regular files have such content");
+        let file = FileContent::of(self.view.view(), id).expect("only regular files have such content");
         // Zeros may be a hole.
         file.block(0).unwrap_or_default()
     }
@@ -21,14 +21,14 @@ impl Renderer<'_, '_> {
     /// `system.data`.
     pub(super) fn inline_content(&self, id: NodeId) -> Option<Vec<u8>> {
         let mut out = vec![0; I_BLOCK_SIZE + self.plan.xattrs.inline_of(id)?];
-        let content = match self.tree.node(id).kind {
+        let content = match self.view.stored.tree.node(id).kind {
             Kind::Directory { .. } => {
                 let lists = self.plan.directories.of(id).inline.as_deref()?;
                 self.inline_directory(id, lists, &mut out);
                 return Some(out);
             }
             Kind::Regular { .. } => self.small_content(id),
-            Kind::Symlink(target) => self.tree.text(target),
+            Kind::Symlink(target) => self.view.stored.tree.text(target),
             Kind::Device { .. } | Kind::Empty => return None,
         };
         // Content is no longer than the room that the plan gives it.
@@ -47,10 +47,15 @@ impl Renderer<'_, '_> {
                 continue;
             }
             let mut filler = Filler::new(list, self.typed_entries());
-            let entries = self.tree.entries_of(id).iter().zip(&lists.in_head);
+            let entries = self.view.stored.tree.entries_of(id).iter().zip(&lists.in_head);
             for (entry, _) in entries.filter(|(_, place)| **place == in_head) {
-                let mode = self.tree.node(entry.node).mode;
-                filler.add(self.tree.text(entry.name), self.plan.numbering.number_of(entry.node), mode, None);
+                let mode = self.view.stored.tree.node(entry.node).mode;
+                filler.add(
+                    self.view.stored.tree.text(entry.name),
+                    self.plan.numbering.number_of(entry.node),
+                    mode,
+                    None,
+                );
             }
             filler.finish(end);
         }

@@ -3,18 +3,13 @@
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
-use super::Renderer;
-use crate::form::EXTRA_ISIZE;
+use super::renderer::Renderer;
+use crate::form::{EXTRA_ISIZE, SPECIAL_MODE};
 use crate::ondisk::features::RoCompat;
-use crate::ondisk::inode::{
-    self as disk, FAST_SYMLINK_LIMIT, Inode, InodeFlags, LINK_MAX, S_IFREG, Timestamp,
-};
+use crate::ondisk::inode::{self as disk, FAST_SYMLINK_LIMIT, Inode, InodeFlags, LINK_MAX, Timestamp};
 use crate::plan::FileLayout;
 use crate::tree::{Kind, NodeId};
 use crate::units::{GroupNr, InodeNr, fits};
-
-/// The mode of inodes outside the tree.
-pub(super) const SPECIAL_MODE: u16 = S_IFREG | 0o600;
 
 impl Renderer<'_, '_> {
     /// The inodes in use of a part of a group's table that starts at an index.
@@ -76,7 +71,7 @@ impl Renderer<'_, '_> {
     }
 
     fn node_inode(&self, id: NodeId, inline: Option<&[u8]>, inode: &mut Inode) {
-        let node = self.tree.node(id);
+        let node = self.view.stored.tree.node(id);
         let file = self.plan.layout.nodes[id.index()];
         inode.i_mode = U16::new(node.mode);
         let ([a, b, c, d], [e, f, g, h]) = (node.uid.to_le_bytes(), node.gid.to_le_bytes());
@@ -91,11 +86,11 @@ impl Renderer<'_, '_> {
             Kind::Directory { .. } => {
                 let plan = self.plan.directories.of(id);
                 flags.set(InodeFlags::INDEX, plan.index.is_some());
-                let blocks = u64::from(plan.blocks) * self.plan.geometry.block_size as u64;
+                let blocks = u64::from(plan.blocks) * self.plan.geometry.block_bytes();
                 inline.map_or(blocks, |content| content.len() as u64)
             }
             Kind::Regular { size, .. } => size,
-            Kind::Symlink(target) => self.tree.text(target).len() as u64,
+            Kind::Symlink(target) => self.view.stored.tree.text(target).len() as u64,
             Kind::Device { .. } | Kind::Empty => 0,
         };
         if let Some(content) = inline {
@@ -105,7 +100,7 @@ impl Renderer<'_, '_> {
         match node.kind {
             _ if inline.is_some() => {}
             Kind::Symlink(target) if size < FAST_SYMLINK_LIMIT => {
-                let target = self.tree.text(target);
+                let target = self.view.stored.tree.text(target);
                 inode.i_block[..target.len()].copy_from_slice(target);
             }
             Kind::Device { major, minor } => {
@@ -129,9 +124,9 @@ impl Renderer<'_, '_> {
         }
         self.set_blocks(
             inode,
-            self.plan.usage_of(self.tree, id).bytes / self.plan.geometry.block_size as u64,
+            self.plan.usage_of(self.view.stored.tree, id).bytes / self.plan.geometry.block_bytes(),
         );
-        if self.plan.geometry.features.ro_compat.contains(RoCompat::PROJECT) {
+        if self.plan.geometry.features.has(RoCompat::PROJECT) {
             inode.i_projid = U32::new(node.project);
         }
     }
@@ -148,7 +143,7 @@ impl Renderer<'_, '_> {
         self.special_inode(inode);
         let extents = self.plan.layout.extents(file);
         let blocks: u64 = extents.iter().map(|extent| u64::from(extent.count)).sum();
-        set_size(inode, blocks * self.plan.geometry.block_size as u64);
+        set_size(inode, blocks * self.plan.geometry.block_bytes());
         self.set_blocks(inode, self.plan.layout.blocks(file));
         inode.i_block = super::map::root(self.plan, file);
         let flags = if self.plan.has_extents() { InodeFlags::EXTENTS } else { InodeFlags::empty() };
@@ -172,7 +167,7 @@ impl Renderer<'_, '_> {
     /// `i_blocks` of so many blocks, in units of 512 bytes. It never needs the HUGE_FILE flag: the
     /// 2^32 blocks that a file can have are far below 2^48 units.
     pub(super) fn set_blocks(&self, inode: &mut Inode, blocks: u64) {
-        let sectors = blocks * (self.plan.geometry.block_size as u64 / 512);
+        let sectors = blocks * (self.plan.geometry.block_bytes() / 512);
         let [a, b, c, d, e, f, ..] = sectors.to_le_bytes();
         inode.i_blocks_lo = U32::from_bytes([a, b, c, d]);
         inode.l_i_blocks_high = U16::from_bytes([e, f]);
@@ -180,8 +175,8 @@ impl Renderer<'_, '_> {
 
     /// The block of a symlink of 60 bytes and more.
     pub(super) fn symlink_block(&self, id: NodeId, out: &mut [u8]) {
-        if let Kind::Symlink(target) = self.tree.node(id).kind {
-            let target = self.tree.text(target);
+        if let Kind::Symlink(target) = self.view.stored.tree.node(id).kind {
+            let target = self.view.stored.tree.text(target);
             out[..target.len()].copy_from_slice(target);
         }
     }

@@ -2,11 +2,11 @@
 
 use zerocopy::IntoBytes;
 
-use super::Renderer;
+use super::renderer::Renderer;
 use crate::ondisk::extent::{ENTRY_SIZE, Extent, ExtentHeader, ExtentIndex, ROOT_MAX, entries_per_block};
 use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::inode::I_BLOCK_SIZE;
-use crate::plan::{FileLayout, IndirectBlock, Owner, Plan, extent_levels, indirect_blocks, indirect_root};
+use crate::plan::{FileLayout, IndirectBlock, MapOwner, Plan, extent_levels, indirect_blocks, indirect_root};
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr, fits};
 
@@ -107,26 +107,26 @@ fn put_pointer(out: &mut [u8], slot: u64, block: BlockNr) {
 const PLANNED: &str = "the audit checked that a planned file has this map block";
 
 impl Renderer<'_, '_> {
-    fn file_of(&self, owner: Owner) -> (InodeNr, FileLayout) {
+    fn file_of(&self, owner: MapOwner) -> (InodeNr, FileLayout) {
         let layout = &self.plan.layout;
         match owner {
-            Owner::Journal => (InodeNr::JOURNAL, layout.journal.expect(PLANNED)),
-            Owner::Quota(kind) => {
+            MapOwner::Journal => (InodeNr::JOURNAL, layout.journal.expect(PLANNED)),
+            MapOwner::Quota(kind) => {
                 let number = self.plan.numbering.quota_file(kind).expect(PLANNED);
                 (number, self.quota_file(number).expect(PLANNED).1)
             }
-            Owner::OrphanFile => {
+            MapOwner::OrphanFile => {
                 (self.plan.numbering.orphan_file().expect(PLANNED), layout.orphan_file.expect(PLANNED))
             }
-            Owner::Value(index) => {
+            MapOwner::Value(index) => {
                 (self.plan.numbering.number_of_value(index), layout.values[index as usize])
             }
-            Owner::Node(id) => (self.plan.numbering.number_of(id), layout.nodes[id.index()]),
+            MapOwner::Node(id) => (self.plan.numbering.number_of(id), layout.nodes[id.index()]),
         }
     }
 
     /// A block of a file's own map, by its place among them.
-    pub(super) fn map_block(&self, owner: Owner, place: u32, out: &mut [u8]) {
+    pub(super) fn map_block(&self, owner: MapOwner, place: u32, out: &mut [u8]) {
         let (number, file) = self.file_of(owner);
         let (extents, blocks) = (self.plan.layout.extents(file), self.plan.layout.map_blocks(file));
         if self.plan.has_extents() {

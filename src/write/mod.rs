@@ -6,13 +6,12 @@ mod inline;
 mod inode;
 mod map;
 mod quota;
-pub mod sink;
+mod renderer;
 mod special;
 mod superblock;
 mod xattr;
 
 use std::io::IoSlice;
-use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -20,12 +19,12 @@ use rayon::prelude::*;
 use crate::error::{Error, Result};
 use crate::observe::{Observer, Stage};
 use crate::ondisk::checksum::Checksums;
-use crate::ondisk::superblock::Superblock;
-use crate::plan::{Content, Identity, Piece, Plan};
-use crate::source::{Input, Source};
-use crate::tree::Tree;
+use crate::plan::{Identity, Piece, PieceContent, Plan};
+use crate::sink::{Order, Sink};
+use crate::sinks::copy;
+use crate::survey::StoredView;
 use crate::units::{BlockNr, fits};
-use sink::Sink;
+use renderer::Renderer;
 
 /// Bytes that a batch gathers before it is written.
 const BATCH_BYTES: u64 = 1 << 20;
@@ -33,29 +32,6 @@ const BATCH_BYTES: u64 = 1 << 20;
 const SHORT: u64 = 4096;
 /// Pieces that a batch gathers before it is written.
 const BATCH_PIECES: usize = 512;
-
-/// What rendering needs to look at.
-struct Renderer<'p, 'a> {
-    source: &'p Source<'a>,
-    tree: &'p Tree,
-    plan: &'p Plan,
-    /// The superblock of group 0.
-    superblock: Superblock,
-    checksums: Checksums,
-    /// All group descriptors, one behind the other.
-    descriptors: Vec<u8>,
-    /// The checksums of values of xattrs in inodes of their own.
-    value_hashes: Vec<u32>,
-}
-
-/// In which order bytes reach a sink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// In any, from many threads.
-    Any,
-    /// That of the offsets, from one thread.
-    Ascending,
-}
 
 /// Writes the output to a sink, but for what is zero, and returns its UUID.
 ///
@@ -65,30 +41,28 @@ pub enum Order {
 ///
 /// `Io` with what the sink says.
 pub fn write(
-    source: &Source<'_>,
-    tree: &Tree,
+    view: StoredView<'_, '_>,
     plan: &Plan,
-    order: Order,
     (sink, observer): (&dyn Sink, &dyn Observer),
     identity: Identity<'_, '_>,
 ) -> Result<[u8; 16]> {
-    let writer = Writer { source, tree, plan, sink, observer };
-    observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_size as u64));
-    let uuid = if order == Order::Ascending {
+    let writer = Writer { view, plan, sink, observer };
+    observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_bytes()));
+    let uuid = if sink.order() == Order::Ascending {
         let uuid = identity.uuid();
-        let renderer = Renderer::new(source, tree, plan, uuid);
+        let renderer = Renderer::new(view, plan, uuid);
         writer.write_in_order(&renderer)?;
         uuid
     } else {
         writer.copy_and_read(&identity)?;
         let uuid = identity.uuid();
-        let renderer = Renderer::new(source, tree, plan, uuid);
+        let renderer = Renderer::new(view, plan, uuid);
         let batches = batches(&plan.rendered);
         batches.par_iter().try_for_each(|batch| writer.write(batch, Some(&renderer)))?;
         uuid
     };
     // What is not the filesystem's.
-    copy(source.input(), plan.behind.clone(), sink)
+    copy(view.source.input(), plan.behind.clone(), sink)
         .map_err(|error| Error::io("writing the output", error))?;
     tell_used(plan, sink);
     Ok(uuid)
@@ -96,7 +70,7 @@ pub fn write(
 
 /// Tells a sink what of the filesystem is in use.
 fn tell_used(plan: &Plan, sink: &dyn Sink) {
-    let (size, count) = (plan.geometry.block_size as u64, plan.geometry.blocks_count);
+    let (size, count) = (plan.geometry.block_bytes(), plan.geometry.blocks_count);
     let mut next = 0;
     for free in plan.layout.free.ranges().iter().chain(std::iter::once(&(count..count))) {
         if next < free.start {
@@ -121,27 +95,9 @@ fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
     batches
 }
 
-/// Copies bytes of an input to the same place, but for zeros.
-pub(crate) fn copy(input: &Input<'_>, range: Range<u64>, sink: &dyn Sink) -> std::io::Result<()> {
-    const STEP: usize = 1 << 16;
-    sink.in_use(range.clone());
-    for data in input.data_within(range) {
-        let taken = sink.take_over(data.start, data.start, data.end - data.start);
-        let start = data.start + taken;
-        let bytes = input.range(start, data.end).expect("the input stores these bytes");
-        for (offset, part) in (start..).step_by(STEP).zip(bytes.chunks(STEP)) {
-            if !crate::survey::is_zero(part) {
-                sink.write_at(offset, &[IoSlice::new(part)])?;
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Writes batches of pieces.
 struct Writer<'p, 'a> {
-    source: &'p Source<'a>,
-    tree: &'p Tree,
+    view: StoredView<'p, 'a>,
     plan: &'p Plan,
     sink: &'p dyn Sink,
     observer: &'p dyn Observer,
@@ -162,7 +118,7 @@ impl Writer<'_, '_> {
                 if part < identity.parts() {
                     identity.read(part);
                 }
-                let pieces: Vec<_> = self.plan.copied(self.tree, part).collect();
+                let pieces: Vec<_> = self.plan.copied(self.view.stored, part).collect();
                 self.write(&pieces, None)?;
                 // While another thread writes.
                 identity.advance();
@@ -173,7 +129,7 @@ impl Writer<'_, '_> {
     /// Writes everything, in the order of the blocks.
     fn write_in_order(&self, renderer: &Renderer<'_, '_>) -> Result<()> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
-        for piece in self.plan.pieces(self.tree) {
+        for piece in self.plan.pieces(self.view.stored) {
             batch.push(piece);
             bytes += piece.bytes;
             if bytes >= BATCH_BYTES || batch.len() == BATCH_PIECES {
@@ -188,7 +144,7 @@ impl Writer<'_, '_> {
     /// Writes pieces; without a renderer, those that are copied.
     fn write(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> Result<()> {
         self.write_batch(pieces, renderer).map_err(|error| Error::io("writing the output", error))?;
-        let size = self.plan.geometry.block_size as u64;
+        let size = self.plan.geometry.block_bytes();
         self.observer.advance(pieces.iter().map(|piece| piece.bytes.div_ceil(size)).sum());
         Ok(())
     }
@@ -202,7 +158,7 @@ impl Writer<'_, '_> {
         for piece in gathered {
             let (block, next) = std::mem::take(&mut rest).split_at_mut(padded(piece, size));
             match (piece.content, renderer) {
-                (Content::Data(start), _) => self.copy_input(start, piece.bytes, block),
+                (PieceContent::Data(start), _) => self.copy_input(start, piece.bytes, block),
                 (_, Some(renderer)) => renderer.render(piece, block),
                 (_, None) => unreachable!("only what is copied is written without a renderer"),
             }
@@ -218,7 +174,7 @@ impl Writer<'_, '_> {
                 flush(self.sink, start, &mut parts)?;
                 start = offset;
             }
-            if let Content::Data(source) = piece.content
+            if let PieceContent::Data(source) = piece.content
                 && !is_gathered(piece)
             {
                 let taken = self.take_over(offset, source, piece.bytes);
@@ -241,9 +197,9 @@ impl Writer<'_, '_> {
 
     /// Offers the sink whole blocks of the input to take over; returns how many bytes it took.
     fn take_over(&self, offset: u64, start: BlockNr, bytes: u64) -> u64 {
-        let size = self.plan.geometry.block_size as u64;
+        let size = self.plan.geometry.block_bytes();
         let blocks = bytes / size;
-        if blocks == 0 || !self.source.lie_in_input(start.0..start.0 + blocks) {
+        if blocks == 0 || !self.view.source.lie_in_input(start.0..start.0 + blocks) {
             return 0;
         }
         self.sink.take_over(offset, start.0 * size, blocks * size) / size * size
@@ -261,11 +217,11 @@ impl Writer<'_, '_> {
 
     /// Adds the input's bytes, from a block on.
     fn add_input<'s>(&'s self, start: BlockNr, bytes: u64, parts: &mut Vec<IoSlice<'s>>) {
-        let size = self.plan.geometry.block_size as u64;
+        let size = self.plan.geometry.block_bytes();
         let mut done = 0;
         while done < bytes {
             let next = BlockNr(start.0 + done / size);
-            let together = self.source.together(next, (bytes - done).div_ceil(size));
+            let together = self.view.source.together(next, (bytes - done).div_ceil(size));
             let together = together.expect("the reader checked that the file's blocks are in the image");
             let part = together.len().min(fits(bytes - done, "a piece has at most 1 MiB"));
             assert!(part > 0, "the reader checked that the file's blocks are in the image");
@@ -276,40 +232,41 @@ impl Writer<'_, '_> {
 }
 
 impl<'p, 'a> Renderer<'p, 'a> {
-    fn new(source: &'p Source<'a>, tree: &'p Tree, plan: &'p Plan, uuid: [u8; 16]) -> Self {
+    fn new(view: StoredView<'p, 'a>, plan: &'p Plan, uuid: [u8; 16]) -> Self {
         let superblock = superblock::finish(plan, uuid);
         let checksums = Checksums::of(&superblock);
         let descriptors = group::descriptors(plan, &checksums);
         let values = plan.xattrs.values.par_iter();
-        let value_hashes = values.map(|value| checksums.xattr_value(tree.text(value.text))).collect();
-        Self { source, tree, plan, superblock, checksums, descriptors, value_hashes }
+        let value_hashes =
+            values.map(|value| checksums.xattr_value(view.stored.tree.text(value.text))).collect();
+        Self { view, plan, superblock, checksums, descriptors, value_hashes }
     }
 
     /// Fills blocks of zeros with what a piece holds.
     fn render(&self, piece: &Piece, out: &mut [u8]) {
         match piece.content {
-            Content::Boot => self.boot_sector(&mut out[..1024]),
-            Content::Superblock(group) => self.superblock_block(group, out),
-            Content::Descriptors(index) => self.descriptor_blocks(index, out),
-            Content::BlockBitmap(group) => self.plan.fill_block_bitmap(group, out),
-            Content::InodeBitmap(group) => self.plan.fill_inode_bitmap(group, out),
-            Content::InodeTable(group, index) => self.inodes(group, index, out),
-            Content::ResizeMap => self.resize_map(out),
-            Content::ResizeIndirect(index) => self.resize_indirect(index, out),
-            Content::Mmp => self.mmp_block(out),
-            Content::JournalSuperblock => self.journal_superblock(out),
-            Content::Quota(kind, first) => self.quota_blocks(kind, first, out),
-            Content::OrphanFile => self.orphan_file(piece.start, out),
-            Content::Map(owner, place) => self.map_block(owner, place, out),
-            Content::Directory(node, first) => self.directory_blocks(node, first, out),
-            Content::Xattrs(split, refcount) => self.xattr_block(piece.start, split, refcount, out),
-            Content::Value(index, first) => self.value_blocks(index, first, out),
-            Content::Symlink(node) => self.symlink_block(node, out),
-            Content::SmallData(node) => {
+            PieceContent::Boot => self.boot_sector(&mut out[..1024]),
+            PieceContent::Superblock(group) => self.superblock_block(group, out),
+            PieceContent::Descriptors(index) => self.descriptor_blocks(index, out),
+            PieceContent::BlockBitmap(group) => self.plan.fill_block_bitmap(group, out),
+            PieceContent::InodeBitmap(group) => self.plan.fill_inode_bitmap(group, out),
+            PieceContent::InodeTable(group, index) => self.inodes(group, index, out),
+            PieceContent::ResizeMap => self.resize_map(out),
+            PieceContent::ResizeIndirect(index) => self.resize_indirect(index, out),
+            PieceContent::Mmp => self.mmp_block(out),
+            PieceContent::JournalSuperblock => self.journal_superblock(out),
+            PieceContent::Quota(kind, first) => self.quota_blocks(kind, first, out),
+            PieceContent::OrphanFile => self.orphan_file(piece.start, out),
+            PieceContent::Map(owner, place) => self.map_block(owner, place, out),
+            PieceContent::Directory(node, first) => self.directory_blocks(node, first, out),
+            PieceContent::Xattrs(split, refcount) => self.xattr_block(piece.start, split, refcount, out),
+            PieceContent::Value(index, first) => self.value_blocks(index, first, out),
+            PieceContent::Symlink(node) => self.symlink_block(node, out),
+            PieceContent::SmallData(node) => {
                 let content = self.small_content(node);
                 out[..content.len()].copy_from_slice(content);
             }
-            Content::Data(_) => {}
+            PieceContent::Data(_) => {}
         }
     }
 }
@@ -317,7 +274,7 @@ impl<'p, 'a> Renderer<'p, 'a> {
 /// Whether a piece is put together with others before it is written: what is rendered, and content so short that the
 /// system would take longer to find it than to copy it, while all others wait.
 fn is_gathered(piece: &Piece) -> bool {
-    !matches!(piece.content, Content::Data(_)) || piece.bytes < SHORT
+    !matches!(piece.content, PieceContent::Data(_)) || piece.bytes < SHORT
 }
 
 /// The bytes of all blocks of a piece.

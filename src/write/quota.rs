@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::Renderer;
+use super::renderer::Renderer;
 use crate::ondisk::quota::{
     self as disk, BLOCK_SIZE, ENTRIES_PER_BLOCK, QtDiskDqdbheader, QuotaType, V2DiskDqheader, V2DiskDqinfo,
     V2r1DiskDqblk,

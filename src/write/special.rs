@@ -4,8 +4,8 @@ use zerocopy::big_endian::U32 as BigU32;
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::Renderer;
 use super::inode::set_size;
+use super::renderer::Renderer;
 use crate::ondisk::inode::Inode;
 use crate::ondisk::jbd2::{self, JournalSuperblock};
 use crate::ondisk::mmp::{self, MmpStruct};

@@ -3,7 +3,7 @@
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
-use super::Renderer;
+use super::renderer::Renderer;
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::inode::I_BLOCK_SIZE;
 use crate::ondisk::superblock::{OFFSET, SIZE, Superblock};
@@ -21,7 +21,7 @@ pub fn finish(plan: &Plan, uuid: [u8; 16]) -> Superblock {
             *slot = U32::from_bytes(*word);
         }
         let size = plan.layout.extents(journal).iter().map(|extent| u64::from(extent.count)).sum::<u64>()
-            * plan.geometry.block_size as u64;
+            * plan.geometry.block_bytes();
         let [a, b, c, d, e, f, g, h] = size.to_le_bytes();
         superblock.s_jnl_blocks[I_BLOCK_SIZE / 4] = U32::from_bytes([e, f, g, h]);
         superblock.s_jnl_blocks[I_BLOCK_SIZE / 4 + 1] = U32::from_bytes([a, b, c, d]);
@@ -41,7 +41,7 @@ fn sum(mut superblock: Superblock) -> Superblock {
 impl Renderer<'_, '_> {
     /// The first bytes of the image, which are not the filesystem's.
     pub(super) fn boot_sector(&self, out: &mut [u8]) {
-        if let Some(bytes) = self.source.block(BlockNr(0)).and_then(|block| block.get(..out.len())) {
+        if let Some(bytes) = self.view.source.block(BlockNr(0)).and_then(|block| block.get(..out.len())) {
             out.copy_from_slice(bytes);
         }
     }

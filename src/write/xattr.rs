@@ -3,9 +3,9 @@
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
 
-use super::Renderer;
-use super::inode::{SPECIAL_MODE, set_size};
-use crate::form::EXTRA_ISIZE;
+use super::inode::set_size;
+use super::renderer::Renderer;
+use crate::form::{EXTRA_ISIZE, SPECIAL_MODE};
 use crate::ondisk::inode::{BASE_SIZE, I_BLOCK_SIZE, Inode, InodeFlags};
 use crate::ondisk::xattr::{self as disk, XattrEntry, XattrHeader};
 use crate::plan::SplitId;
@@ -21,7 +21,11 @@ impl Renderer<'_, '_> {
             value: &content[I_BLOCK_SIZE..],
             inode: None,
         });
-        let xattrs = self.plan.xattrs.body_part(self.tree, id).map(|(xattr, value)| self.raw(xattr, value));
+        let xattrs = self
+            .plan
+            .xattrs
+            .body_part(self.view.stored.tree, id)
+            .map(|(xattr, value)| self.raw(xattr, value));
         let mut xattrs = content.into_iter().chain(xattrs).peekable();
         if xattrs.peek().is_none() {
             return;
@@ -33,7 +37,7 @@ impl Renderer<'_, '_> {
 
     fn raw(&self, xattr: &Xattr, outside: Option<u32>) -> RawXattr<'_> {
         let inode = outside.map(|index| (self.plan.numbering.number_of_value(index), self.value_hash(index)));
-        let (name, value) = (self.tree.text(xattr.name), self.tree.text(xattr.value));
+        let (name, value) = (self.view.stored.tree.text(xattr.name), self.view.stored.tree.text(xattr.value));
         RawXattr { index: xattr.index, name, value, inode }
     }
 
@@ -47,7 +51,7 @@ impl Renderer<'_, '_> {
         let file = self.plan.layout.values[index as usize];
         inode.i_mode = U16::new(SPECIAL_MODE);
         inode.i_links_count = U16::new(1);
-        set_size(inode, self.tree.text(value.text).len() as u64);
+        set_size(inode, self.view.stored.tree.text(value.text).len() as u64);
         self.set_blocks(inode, self.plan.layout.blocks(file));
         inode.i_block = super::map::root(self.plan, file);
         let mut flags = InodeFlags::EA_INODE;
@@ -66,15 +70,18 @@ impl Renderer<'_, '_> {
     pub(super) fn value_blocks(&self, index: u32, first: u32, out: &mut [u8]) {
         let value = &self.plan.xattrs.values[index as usize];
         let start = first as usize * self.plan.geometry.block_size;
-        let rest = &self.tree.text(value.text)[start..];
+        let rest = &self.view.stored.tree.text(value.text)[start..];
         let live = rest.len().min(out.len());
         out[..live].copy_from_slice(&rest[..live]);
     }
 
     /// The block of those xattrs of a split that do not lie in the inode.
     pub(super) fn xattr_block(&self, at: BlockNr, split: SplitId, refcount: u32, out: &mut [u8]) {
-        let xattrs =
-            self.plan.xattrs.block_part(self.tree, split).map(|(xattr, value)| self.raw(xattr, value));
+        let xattrs = self
+            .plan
+            .xattrs
+            .block_part(self.view.stored.tree, split)
+            .map(|(xattr, value)| self.raw(xattr, value));
         let hashes = put(xattrs, out, size_of::<XattrHeader>(), true);
         let mut header = XattrHeader {
             h_magic: U32::new(disk::MAGIC),

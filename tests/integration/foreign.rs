@@ -1,7 +1,7 @@
 //! What images from other people showed: old tools, odd bytes that e2fsck lets pass, and files that are no
 //! filesystem. Where an image is refused, the way that the message names is gone, and has to work.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use ext4_canon::ondisk::checksum::crc32c;
@@ -360,6 +360,12 @@ fn counts_that_are_rebuilt_are_compared() {
             "the counts of directories of 1 groups were wrong; recomputed",
         ),
         ("set_inode_field <7> size 5", "the size of the resize inode was 5, expected"),
+        ("set_inode_field <7> mode 0", "the map of the resize inode was wrong; rebuilt"),
+        (
+            "set_super_value free_blocks_count 77",
+            "the count of free blocks in the superblock was 77, expected",
+        ),
+        ("set_super_value free_inodes_count 5", "the count of free inodes in the superblock was 5, expected"),
     ]
     .into_iter()
     .enumerate()
@@ -371,12 +377,37 @@ fn counts_that_are_rebuilt_are_compared() {
         assert!(told.contains(words) && told.lines().count() == 1, "{command}: {told}");
         same_bytes(&sound, &canonical(&broken, &[]));
     }
+    // A reserved descriptor block that its double-indirect block names wrongly.
+    let broken = lab.copy(&image, "map.img");
+    let double = u64::from(inode(&broken, "<7>").word("i_block", 13));
+    patch(&broken, double * 1024 + 4, &9_u32.to_le_bytes());
+    assert_eq!(try_run(tool("e2fsck").arg("-fn").arg(&broken)).code, Some(4), "the map");
+    assert_eq!(said(&broken, &[]).trim_end(), "warning: the map of the resize inode was wrong; rebuilt");
+    same_bytes(&sound, &canonical(&broken, &[]));
     let broken = lab.copy(&image, "reserved.img");
     // A reserved inode that is not in use.
     inode(&broken, "<9>").put("l_i_checksum_lo", &[1, 2]);
     let told = said(&broken, &[]);
     assert!(told.contains("the checksums of 1 reserved inodes not in use were wrong"), "{told}");
     same_bytes(&sound, &canonical(&broken, &[]));
+}
+
+/// Without checksums, nothing else tells of it.
+#[test]
+fn the_padding_of_bitmaps_is_compared() {
+    let lab = Lab::new();
+    let options = ["-t", "ext4", "-b", "1024", "-g", "8000", "-O", "^metadata_csum,^uninit_bg"];
+    let image = lab.plain_image("in.img", "24M", &options);
+    let sound = canonical(&image, &[]);
+    assert_eq!(said(&image, &[]), "");
+    for (field, what) in [("bg_block_bitmap_lo", "block"), ("bg_inode_bitmap_lo", "inode")] {
+        let broken = lab.copy(&image, &format!("{what}.img"));
+        let bitmap = descriptor(&broken, 1).get(field);
+        patch(&broken, (bitmap + 1) * 1024 - 1, &[0x7F]);
+        let told = said(&broken, &[]);
+        assert!(told.contains(&format!("the {what} bitmaps of 1 groups were wrong; rebuilt")), "{told}");
+        same_bytes(&sound, &canonical(&broken, &[]));
+    }
 }
 
 /// Deleted files that were open when the image was copied still have their bits.
@@ -391,7 +422,7 @@ fn bitmaps_count_orphans() {
         let Ok(mounted) = Mounted::read_write(&image) else { continue };
         let path = mounted.path().join("open");
         fs::write(&path, Dice::noise(1, 300_000)).expect("writing");
-        let open = fs::File::open(&path).expect("a file");
+        let open = File::open(&path).expect("a file");
         fs::remove_file(&path).expect("removing");
         sync(mounted.path());
         let copy = lab.copy(&image, "copy.img");
@@ -440,6 +471,7 @@ fn other_filesystems_are_named() {
         ("qemu-img", "qemu-img create -q -f qcow2 \"$0\" 8M", "a qcow2 image"),
         ("qemu-img", "qemu-img create -q -f vmdk \"$0\" 8M", "a VMDK image"),
         ("qemu-img", "qemu-img create -q -f vpc \"$0\" 8M", "a VHD image"),
+        ("qemu-img", "qemu-img create -q -f vpc -o subformat=fixed \"$0\" 8M", "a VHD image"),
         ("mksquashfs", "mksquashfs /etc/hostname \"$0\" -quiet -noappend", "a squashfs filesystem"),
         ("mkfs.erofs", "mkdir e; mkfs.erofs --quiet \"$0\" e", "an EROFS filesystem"),
         ("genisoimage", "genisoimage -quiet -o \"$0\" /etc/hostname", "an ISO 9660 filesystem"),

@@ -34,6 +34,7 @@ mod inline_data;
 mod journal;
 mod judges;
 mod large;
+mod layers;
 mod matrix;
 mod memory;
 mod messages;

@@ -1,89 +1,78 @@
 //! `cat`: a regular file of an image.
 
 use std::ffi::OsStr;
-use std::io::{self, Write as _, stdout};
+use std::io::{Write as _, stdout};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use anyhow::{Context as _, Result, bail};
 use ext4_canon::content::FileContent;
 use ext4_canon::ondisk::inode::InodeFlags;
-use ext4_canon::read::Reading;
 use ext4_canon::source::Source;
-use ext4_canon::{Error, with_tree, words};
+use ext4_canon::tree::Tree;
+use ext4_canon::view::View;
+use ext4_canon::{text, with_tree};
 use serde::Serialize;
 
-use super::{Ended, Head, Work, json};
-use crate::cli::failure::{Code, Failure};
-use crate::cli::subcommands::Given;
+use crate::cli::args::CatTask;
+use crate::cli::console;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::failure::{About as _, Usage};
+use crate::cli::json::{self, HeadJson};
+use crate::cli::refusal::Refusal;
+use crate::cli::runner::{Outcome, Runner};
 
 #[derive(Serialize)]
-struct Json {
+struct CatJson {
     #[serde(flatten)]
-    head: Head,
+    head: HeadJson,
     size: u64,
     text: Option<String>,
-}
-
-/// What became of the file.
-enum Outcome {
-    /// All of it was printed, or nobody wanted more.
-    Printed,
-    /// It is there for JSON: its size, and its bytes where they are not too many.
-    Kept(u64, Option<Vec<u8>>),
-    /// There is no such file, for this reason.
-    Refused(Code, &'static str),
-    /// Standard output failed.
-    Failed(io::Error),
 }
 
 /// Larger files are not put into JSON, in bytes.
 const LARGEST_IN_JSON: usize = 1 << 20;
 
 /// Prints a file.
-pub fn run(work: &Work<'_>, given: &Given, path: &OsStr) -> Result<Ended, Failure> {
-    let (input, image) = (&given.path, work.open_given(given)?);
-    let (part, filesystem) = given.filesystem(&image, work.setting)?;
-    let options = &work.setting.options;
-    let result = work.pool.install(|| {
-        with_tree(&filesystem, options, &work.progress, |source, reading| {
-            work.warn(input, &reading.warnings);
-            Ok(print(source, reading, path, work.setting.json))
+pub fn run(runner: &Runner<'_>, task: &CatTask) -> Result<Outcome> {
+    let image = runner.open(&task.input)?;
+    let settings = runner.settings;
+    let result = runner.read_filesystem(&image, |filesystem| {
+        with_tree(filesystem, &settings.options, &runner.progress, |source, reading| {
+            runner.warn_about(&image.path, &reading.warnings);
+            Ok(print(source, &reading.tree, task, settings.json))
         })
     });
-    image.unchanged()?;
-    match result.map_err(|error: Error| given.failure(&part, error))? {
-        Outcome::Printed => Ok(Ended::default()),
-        Outcome::Kept(size, bytes) => {
-            let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
-            let text = json(&Json { head: Head::new("cat", "done", 0), size, text });
-            Ok(Ended { text, ..Ended::default() })
-        }
-        Outcome::Refused(code, reason) => {
-            let path = words::escaped_text(path.as_bytes());
-            Err(Failure { code, message: format!("{}: {path}: {reason}", input.display()) })
-        }
-        Outcome::Failed(error) => Err(Failure::io(Path::new("standard output"), "writing", &error)),
-    }
+    Ok(Outcome::new(ExitCode::Done, result??))
 }
 
-fn print(source: &Source<'_>, reading: &Reading, path: &OsStr, for_json: bool) -> Outcome {
-    let tree = &reading.tree;
-    let Some(id) = tree.resolve(path.as_bytes()) else {
-        return Outcome::Refused(Code::Usage, "there is no such path in the image");
-    };
-    let Some(file) = FileContent::of(source, tree, id) else {
-        return Outcome::Refused(Code::Usage, "is not a regular file");
-    };
-    if tree.node(id).flags.contains(InodeFlags::ENCRYPT) {
-        return Outcome::Refused(Code::Unsupported, "is encrypted, and no key is at hand");
-    }
+/// Prints a file, or returns it as JSON.
+fn print(source: &Source<'_>, tree: &Tree, task: &CatTask, for_json: bool) -> Result<Vec<u8>> {
+    let file = find(source, tree, &task.path)
+        .with_context(|| text::escaped_text(task.path.as_bytes()))
+        .about(&task.input.path)?;
     if for_json {
-        return Outcome::Kept(file.size, file.bytes(LARGEST_IN_JSON));
+        let bytes = file.bytes(LARGEST_IN_JSON);
+        let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        let head = HeadJson::new("cat", "done", ExitCode::Done);
+        return Ok(json::text(&CatJson { head, size: file.size, text }));
     }
     let mut out = stdout().lock();
-    match file.each_part(|bytes| out.write_all(bytes)).and_then(|()| out.flush()) {
-        // Who closes a pipe has read enough.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Outcome::Failed(error),
-        _ => Outcome::Printed,
+    let printed = file.each_part(|bytes| out.write_all(bytes)).and_then(|()| out.flush());
+    console::unless_closed(printed).context("writing").about(Path::new(console::STANDARD_OUTPUT))?;
+    Ok(Vec::new())
+}
+
+/// The regular file at a path.
+fn find<'s, 'a>(source: &'s Source<'a>, tree: &'s Tree, path: &OsStr) -> Result<FileContent<'s, 'a>> {
+    let Some(id) = tree.resolve(path.as_bytes()) else {
+        bail!(Usage::new("there is no such path in the image"));
+    };
+    let Some(file) = FileContent::of(View { source, tree }, id) else {
+        bail!(Usage::new("is not a regular file"));
+    };
+    if tree.node(id).flags.contains(InodeFlags::ENCRYPT) {
+        bail!(Refusal::Unsupported("is encrypted, and no key is at hand".to_owned()));
     }
+    Ok(file)
 }

@@ -1,26 +1,30 @@
 //! `explain`: what of an image canonicalizing rewrites, by where it came from.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
+use anyhow::Result;
 use ext4_canon::disk::Disk;
 use ext4_canon::explain::{Finding, explain};
 use serde::Serialize;
 
-use super::{Ended, Head, Work, json};
-use crate::cli::failure::Failure;
-use crate::cli::subcommands::Given;
+use crate::cli::args::ExplainTask;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::failure::About as _;
+use crate::cli::json::{self, HeadJson};
+use crate::cli::runner::{Outcome, Runner};
 
 #[derive(Serialize)]
-struct Json<'j> {
+struct ExplainJson<'j> {
     #[serde(flatten)]
-    head: Head,
+    head: HeadJson,
     input: String,
-    findings: Vec<JsonFinding<'j>>,
+    findings: Vec<FindingJson<'j>>,
     warnings: &'j [String],
 }
 
 #[derive(Serialize)]
-struct JsonFinding<'j> {
+struct FindingJson<'j> {
     cause: &'static str,
     kind: &'static str,
     what: &'static str,
@@ -30,17 +34,17 @@ struct JsonFinding<'j> {
 
 /// Of a disk.
 #[derive(Serialize)]
-struct JsonDisk<'j> {
+struct ExplainDiskJson<'j> {
     #[serde(flatten)]
-    head: Head,
+    head: HeadJson,
     input: String,
-    filesystems: Vec<JsonFilesystem<'j>>,
+    filesystems: Vec<ExplainedFilesystemJson<'j>>,
 }
 
 #[derive(Serialize)]
-struct JsonFilesystem<'j> {
+struct ExplainedFilesystemJson<'j> {
     name: &'j str,
-    findings: Vec<JsonFinding<'j>>,
+    findings: Vec<FindingJson<'j>>,
     warnings: &'j [String],
 }
 
@@ -52,53 +56,55 @@ struct Explained {
     findings: Vec<Finding>,
 }
 
-/// Explains an image, with so many examples of everything.
-pub fn run(work: &Work<'_>, given: &Given, examples: usize) -> Result<Ended, Failure> {
-    let (input, image) = (&given.path, work.open_given(given)?);
-    let disk = given.disk(&image, &work.setting.selection)?;
+/// Lists what canonicalizing rewrites in an image.
+pub fn run(runner: &Runner<'_>, task: &ExplainTask) -> Result<Outcome> {
+    let image = runner.open(&task.input)?;
+    let input = &image.path;
+    let settings = runner.settings;
+    let disk = runner.disk(&image, &settings.selection)?;
     let mut all = Vec::new();
     for part in &disk.parts {
-        let options = &work.setting.options;
         let filesystem = disk.filesystem(part);
-        let result = work.pool.install(|| explain(&filesystem, options, examples, &work.progress));
-        image.unchanged()?;
-        let (warnings, findings) = result.map_err(|error| Failure::of(input, &Disk::error(part, error)))?;
+        let result = runner
+            .read(&[&image], || explain(&filesystem, &settings.options, task.examples, &runner.progress))?;
+        let (warnings, findings) = result.map_err(|error| Disk::error(part, error)).about(input)?;
         all.push(Explained { name: part.name.clone(), warnings, findings });
     }
-    if work.setting.json {
-        let text = report(input.display().to_string(), &all);
-        return Ok(Ended { text, ..Ended::default() });
+    if settings.json {
+        return Ok(Outcome::new(ExitCode::Done, report(input, &all)));
     }
-    let shown = |explained: &Explained| match &explained.name {
-        Some(name) => format!("{}: {name}", input.display()),
-        None => input.display().to_string(),
-    };
-    let remarks = all.iter().flat_map(|explained| {
-        explained.warnings.iter().map(move |warning| format!("warning: {}: {warning}", shown(explained)))
-    });
-    let texts: Vec<_> = all.iter().map(|explained| text(&shown(explained), &explained.findings)).collect();
-    Ok(Ended { text: texts.join("\n").into_bytes(), remarks: remarks.collect(), ..Ended::default() })
+    let mut texts = Vec::new();
+    for Explained { name, warnings, findings } in &all {
+        let shown = match name {
+            Some(name) => format!("{}: {name}", input.display()),
+            None => input.display().to_string(),
+        };
+        runner.warn(warnings.iter().map(|warning| format!("{shown}: {warning}")));
+        texts.push(text(&shown, findings));
+    }
+    Ok(Outcome::new(ExitCode::Done, texts.join("\n")))
 }
 
-fn report(input: String, all: &[Explained]) -> Vec<u8> {
-    let head = Head::new("explain", "done", 0);
+fn report(input: &Path, all: &[Explained]) -> Vec<u8> {
+    let head = HeadJson::new("explain", "done", ExitCode::Done);
+    let input = input.display().to_string();
     match all {
         [one] if one.name.is_none() => {
-            let findings = one.findings.iter().map(JsonFinding::of).collect();
-            json(&Json { head, input, findings, warnings: &one.warnings })
+            let findings = one.findings.iter().map(FindingJson::of).collect();
+            json::text(&ExplainJson { head, input, findings, warnings: &one.warnings })
         }
         all => {
-            let filesystems = all.iter().map(|one| JsonFilesystem {
+            let filesystems = all.iter().map(|one| ExplainedFilesystemJson {
                 name: one.name.as_deref().unwrap_or_default(),
-                findings: one.findings.iter().map(JsonFinding::of).collect(),
+                findings: one.findings.iter().map(FindingJson::of).collect(),
                 warnings: &one.warnings,
             });
-            json(&JsonDisk { head, input, filesystems: filesystems.collect() })
+            json::text(&ExplainDiskJson { head, input, filesystems: filesystems.collect() })
         }
     }
 }
 
-impl<'j> JsonFinding<'j> {
+impl<'j> FindingJson<'j> {
     fn of(finding: &'j Finding) -> Self {
         Self {
             cause: finding.cause.name(),

@@ -1,174 +1,27 @@
-//! The subcommands: from validated arguments to text and an exit code.
+//! The commands: from validated arguments to text and an exit code.
 
+mod canonicalize;
 mod cat;
+mod check;
 mod compare;
 mod digest;
 mod explain;
 mod ls;
+mod reports;
 
-pub use compare::Telling;
-pub use digest::{Digesting, Of};
+use super::args::{Command, Task};
+use super::exit_code::ExitCode;
+use super::runner;
 
-use std::io::{self, Write as _, stderr, stdout};
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-
-use ext4_canon::FORM_VERSION;
-use rayon::{ThreadPool, ThreadPoolBuilder};
-use serde::Serialize;
-
-use super::failure::{Code, Failure};
-use super::guard;
-use super::input::Image;
-use super::progress::Progress;
-use super::subcommands::{Action, Given, Setting, Subtask};
-
-/// The version of what `--json` prints; see `docs/json.md`.
-const SCHEMA: u32 = 1;
-
-/// What a subcommand works with.
-struct Work<'w> {
-    setting: &'w Setting,
-    pool: ThreadPool,
-    progress: Progress,
-    /// What is worth telling of the images that were opened.
-    warnings: &'w Mutex<Vec<String>>,
-}
-
-/// How a subcommand ended, if it did not fail.
-#[derive(Debug, Default)]
-struct Ended {
-    /// The exit code.
-    code: u8,
-    /// For standard output.
-    text: Vec<u8>,
-    /// Lines for standard error.
-    remarks: Vec<String>,
-}
-
-/// What all JSON begins with, also that of the main job.
-#[derive(Debug, Serialize)]
-pub struct Head {
-    program: &'static str,
-    version: &'static str,
-    form: u32,
-    schema: u32,
-    command: &'static str,
-    status: &'static str,
-    exit_code: u8,
-}
-
-#[derive(Serialize)]
-struct JsonFailure<'f> {
-    #[serde(flatten)]
-    head: Head,
-    error: JsonError<'f>,
-}
-
-/// Why something failed.
-#[derive(Debug, Serialize)]
-pub struct JsonError<'f> {
-    kind: &'static str,
-    message: &'f str,
-}
-
-impl<'f> JsonError<'f> {
-    /// The code and the words of a failure.
-    pub fn of(failure: &'f Failure) -> Self {
-        Self { kind: failure.code.name(), message: &failure.message }
-    }
-}
-
-/// Runs a subcommand and prints what comes of it; returns the exit code.
-pub fn run(task: &Subtask) -> u8 {
-    let about = task.action.first_path();
-    let warnings = Mutex::default();
-    let ended = guard::caught(about, || {
-        let work = Work::new(&task.setting, about, &warnings)?;
-        match &task.action {
-            Action::Digest(digesting) => digest::run(&work, digesting),
-            Action::Explain(input, examples) => explain::run(&work, input, *examples),
-            Action::Ls(input, digests) => ls::run(&work, input, *digests),
-            Action::Cat(input, path) => cat::run(&work, input, path),
-            Action::Compare(inputs, telling) => compare::run(&work, inputs, telling),
-        }
-    });
-    let ended = ended.unwrap_or_else(|failure| {
-        let head = Head::new(task.name(), "error", failure.code as u8);
-        let json = task.setting.json.then(|| json(&JsonFailure { head, error: JsonError::of(&failure) }));
-        Ended { code: failure.code as u8, text: json.unwrap_or_default(), remarks: vec![failure.message] }
-    });
-    let warnings = warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
-    // `cat` is quiet in all else.
-    let silent = task.setting.quiet && !matches!(task.action, Action::Cat(..));
-    let warnings = warnings.iter().filter(|_| !silent).map(|warning| format!("warning: {warning}"));
-    for line in warnings.chain(ended.remarks) {
-        // Nobody is left to tell when this fails.
-        let _ = writeln!(stderr(), "{line}");
-    }
-    match stdout().write_all(&ended.text).and_then(|()| stdout().flush()) {
-        Ok(()) => ended.code,
-        // Who closes a pipe has read enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ended.code,
-        Err(error) => {
-            let _ = writeln!(stderr(), "standard output: {error}");
-            Code::Io as u8
-        }
-    }
-}
-
-impl Action {
-    /// The first file that it is about, for messages.
-    fn first_path(&self) -> &Path {
-        match self {
-            Self::Digest(Digesting { inputs, .. }) => inputs.first().map_or(Path::new(""), |path| path),
-            Self::Ls(input, _) | Self::Cat(input, _) | Self::Explain(input, _) => &input.path,
-            Self::Compare([one, _], _) => &one.path,
-        }
-    }
-}
-
-impl<'w> Work<'w> {
-    fn new(setting: &'w Setting, about: &Path, warnings: &'w Mutex<Vec<String>>) -> Result<Self, Failure> {
-        // A pool of its own: the global one listens to the environment.
-        let threads = setting.threads.or_else(|| thread::available_parallelism().ok());
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads.map_or(1, std::num::NonZero::get))
-            .build()
-            .map_err(|error| Failure::io(about, "starting threads", &io::Error::other(error)))?;
-        Ok(Self { setting, pool, progress: Progress::new(!setting.quiet), warnings })
-    }
-
-    /// Opens an image, with the device of its journal; its warnings are printed in the end, also after a failure.
-    fn open(&self, path: &Path, journal: Option<&Path>) -> Result<Image, Failure> {
-        let image = Image::with_journal(path, journal)?;
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(image.warnings());
-        Ok(image)
-    }
-
-    /// Keeps warnings about an image, to be printed in the end.
-    fn warn(&self, path: &Path, warnings: &[String]) {
-        let lines = warnings.iter().map(|warning| format!("{}: {warning}", path.display()));
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(lines);
-    }
-
-    fn open_given(&self, given: &Given) -> Result<Image, Failure> {
-        self.open(&given.path, given.journal.as_deref())
-    }
-}
-
-impl Head {
-    /// For what a command ended with.
-    pub fn new(command: &'static str, status: &'static str, exit_code: u8) -> Self {
-        let (program, version) = ("ext4-canon", env!("CARGO_PKG_VERSION"));
-        Self { program, version, form: FORM_VERSION, schema: SCHEMA, command, status, exit_code }
-    }
-}
-
-/// JSON, with a line end.
-fn json(value: &impl Serialize) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(value).expect("all keys are strings");
-    text.push(b'\n');
-    text
+/// Runs a command and reports how it ended.
+pub fn run(task: &Task) -> ExitCode {
+    runner::run(task, |runner| match &task.command {
+        Command::Canonicalize(task) => canonicalize::run(runner, task),
+        Command::Check(input) => check::run(runner, input),
+        Command::Digest(task) => digest::run(runner, task),
+        Command::Compare(task) => compare::run(runner, task),
+        Command::Explain(task) => explain::run(runner, task),
+        Command::Ls(task) => ls::run(runner, task),
+        Command::Cat(task) => cat::run(runner, task),
+    })
 }

@@ -33,7 +33,7 @@ fn done(notes: &Notes, image: &Path, options: &[&str]) -> PathBuf {
 
 /// Whether an error says that there is too little room, and nothing else.
 fn is_too_small(ran: &Ran) -> bool {
-    let words = ["too few", "no room for bitmaps and inode table"];
+    let words = ["too few", "but not into", "no room for bitmaps and inode table"];
     // A size that no filesystem has is a matter of usage.
     ran.code == Some(3) && words.iter().any(|words| ran.stderr.contains(words))
         || ran.code == Some(2) && ran.stderr.contains("--size")

@@ -1,0 +1,13 @@
+//! The error of a plan that contradicts itself.
+
+use crate::error::{Error, Result};
+
+/// An error about a plan, unless it holds.
+pub fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(wrong(what())) }
+}
+
+/// An error about a plan.
+pub fn wrong(what: impl std::fmt::Display) -> Error {
+    Error::Internal(format!("the plan of the output contradicts itself: {what}"))
+}

@@ -1,0 +1,91 @@
+//! What is copied from the input: each stored block goes where the map of its file leads.
+
+use super::contradiction::wrong;
+use crate::error::Result;
+use crate::plan::{Piece, Plan};
+use crate::survey::StoredTree;
+use crate::tree::{Kind, NodeId, Run};
+use crate::units::BlockNr;
+
+/// The expected copies: the content of all regular files, in the order in which it is copied.
+pub struct ExpectedCopies<'p> {
+    plan: &'p Plan,
+    stored: StoredTree<'p>,
+    /// The node that comes after the current one.
+    next: u32,
+    size: u64,
+    /// The bytes after the end count, since they are ciphertext or a Merkle tree.
+    whole: bool,
+    runs: &'p [Run],
+    extents: &'p [Run],
+    /// The logical block that comes next.
+    logical: u64,
+}
+
+impl<'p> ExpectedCopies<'p> {
+    /// From the first file on.
+    pub fn new(plan: &'p Plan, stored: StoredTree<'p>) -> Self {
+        Self { plan, stored, next: 0, size: 0, whole: false, runs: &[], extents: &[], logical: 0 }
+    }
+
+    /// The next run with bytes in the input that were not copied yet, and its first block there.
+    fn run(&mut self) -> Option<(Run, BlockNr)> {
+        loop {
+            while let Some(run) = self.runs.first() {
+                match run.stored_at() {
+                    Some(block) if self.logical < run.end() => return Some((*run, block)),
+                    _ => self.runs = &self.runs[1..],
+                }
+            }
+            let id = NodeId(self.next);
+            let node = self.stored.tree.nodes.get(id.index())?;
+            self.next += 1;
+            if let Kind::Regular { size, .. } = node.kind
+                && self.plan.xattrs.inline_of(id).is_none()
+            {
+                self.size = size;
+                self.whole = node.opaque_from(self.plan.geometry.block_size).is_some();
+                self.runs = self.stored.runs_of(id);
+                self.extents = self.plan.layout.extents(self.plan.layout.nodes[id.index()]);
+                self.logical = 0;
+            }
+        }
+    }
+
+    /// Checks that a piece is the next part of what is copied, from a block of the input on.
+    pub fn check(&mut self, piece: &Piece, from: BlockNr) -> Result<()> {
+        let misplaced = || wrong(format!("block {from} of the input is copied to block {}", piece.start));
+        let block_size = self.plan.geometry.block_bytes();
+        let (run, stored) = self.run().ok_or_else(misplaced)?;
+        let logical = self.logical.max(run.logical.into());
+        let after =
+            self.extents.iter().position(|extent| extent.end() > logical).unwrap_or(self.extents.len());
+        self.extents = &self.extents[after..];
+        let extent = self.extents.first().ok_or_else(misplaced)?;
+        let blocks = piece.bytes.div_ceil(block_size);
+        let end = logical + blocks;
+        let place =
+            extent.physical().0.checked_add(logical).and_then(|sum| sum.checked_sub(extent.logical.into()));
+        let rest = self.size.saturating_sub(logical * block_size);
+        let bytes = if self.whole { blocks * block_size } else { rest.min(blocks * block_size) };
+        let holds = blocks > 0
+            && u64::from(extent.logical) <= logical
+            && end <= extent.end().min(run.end())
+            && place == Some(piece.start.0)
+            && stored.0 + (logical - u64::from(run.logical)) == from.0
+            && piece.bytes == bytes;
+        if !holds {
+            return Err(misplaced());
+        }
+        self.logical = end;
+        Ok(())
+    }
+
+    /// Checks that nothing is left.
+    pub fn finish(mut self) -> Result<()> {
+        match self.run() {
+            None => Ok(()),
+            Some((_, block)) => Err(wrong(format!("block {block} of the input is not copied"))),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The options of the main job, as typed.
+
+use std::ffi::OsStr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use super::place::{AroundArgs, PlaceArgs, SizeArgs};
+use super::policy::PolicyArgs;
+use super::task::{
+    CanonicalizeTask, Command, Generate, ImageFiles, Invocation, STANDARD, Settings, Task, Verbosity,
+};
+use super::values::threads;
+use crate::cli::format::Format;
+
+/// `ext4-canon` without a subcommand, as typed.
+#[derive(Args, Debug)]
+pub struct CanonicalizeArgs {
+    /// The image of a filesystem or of a disk with partitions: a file or a block device; also a pipe (- is standard
+    /// input) or an Android sparse image, of which a copy is stored in TMPDIR. It is never written to
+    #[arg(value_name = "IN", required_unless_present = "generate")]
+    input: Option<PathBuf>,
+
+    /// The canonical image; it is replaced if it exists, and appears only when it is complete. - is standard
+    /// output, which is written in order: what was sent there is worth nothing if the exit code is not 0
+    #[arg(value_name = "OUT", required_unless_present_any = ["check", "in_place", "generate"])]
+    output: Option<PathBuf>,
+
+    /// Write nothing; say whether IN is canonical already (with these options), and where it is not
+    #[arg(long, conflicts_with_all = ["output", "in_place", "verify"])]
+    check: bool,
+
+    /// Replace IN by its canonical form, when that is complete
+    #[arg(long, conflicts_with = "output")]
+    in_place: bool,
+
+    #[command(flatten)]
+    policy: PolicyArgs,
+
+    #[command(flatten)]
+    place: PlaceArgs,
+
+    #[command(flatten)]
+    size: SizeArgs,
+
+    #[command(flatten)]
+    around: AroundArgs,
+
+    /// The device of an external journal, to recover IN from; it is never written to
+    #[arg(long, value_name = "DEVICE")]
+    journal: Option<PathBuf>,
+
+    /// Take an image although its superblock or journal says that errors were found; everything that
+    /// carries content is checked all the same
+    #[arg(long)]
+    ignore_error_state: bool,
+
+    /// Read the output again before it gets its name, and compare its tree with that of IN
+    #[arg(long)]
+    verify: bool,
+
+    /// The format of OUT
+    #[arg(long, value_enum, default_value_t = Format::Raw)]
+    format: Format,
+
+    /// Also write a bmap file (version 2.0) for OUT, with which flashing tools leave out the free blocks of filesystems
+    #[arg(long, value_name = "FILE", conflicts_with = "check")]
+    bmap: Option<PathBuf>,
+
+    /// Do not wait until the output is safe on its disk: faster, but after a power cut it may be there
+    /// without its content
+    #[arg(long, conflicts_with_all = ["in_place", "check"])]
+    no_sync: bool,
+
+    /// How many threads to use; the output does not depend on it [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    threads: Option<NonZeroUsize>,
+
+    /// Print a report in JSON to standard output, also of a failure
+    #[arg(long)]
+    json: bool,
+
+    /// Print errors only
+    #[arg(short, long)]
+    quiet: bool,
+
+    /// Print all counts, and what was not changed
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
+
+    /// Print the man page or a completion script
+    #[arg(long, value_enum, exclusive = true, hide = true)]
+    generate: Option<Generate>,
+}
+
+impl CanonicalizeArgs {
+    /// Validates; `variable` is the value of [`super::policy::EPOCH_VARIABLE`].
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    pub fn validate(self, variable: Option<&OsStr>) -> Result<Invocation> {
+        if let Some(what) = self.generate {
+            return Ok(Invocation::Generate(what));
+        }
+        let mut options = self.policy.options(variable, self.ignore_error_state)?;
+        let (selection, size) = self.place.with_size(&self.size)?;
+        options.size = size;
+        let input = ImageFiles { path: self.input.context("IN is missing")?, journal: self.journal };
+        let task = CanonicalizeTask {
+            input,
+            // clap demands it unless `--check` or `--in-place` is given, and then forbids it.
+            output: self.output,
+            verify: self.verify,
+            sync: !self.no_sync,
+            format: self.format,
+            bmap: self.bmap,
+        };
+        refuse(&task, self.check)?;
+        let verbosity = match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        let settings = Settings {
+            options,
+            selection,
+            around: self.around.around(),
+            threads: self.threads,
+            json: self.json,
+            verbosity,
+            progress: verbosity > Verbosity::Quiet,
+        };
+        let command = if self.check { Command::Check(task.input) } else { Command::Canonicalize(task) };
+        Ok(Invocation::Run(Box::new(Task { settings, command })))
+    }
+}
+
+/// Refuses what no single option is to blame for.
+fn refuse(task: &CanonicalizeTask, check: bool) -> Result<()> {
+    let in_place = task.output.is_none() && !check;
+    if in_place && task.input.path.as_os_str() == STANDARD {
+        bail!("standard input can't be replaced: leave --in-place out, and give OUT");
+    }
+    if task.verify && task.streams() {
+        bail!("a pipe can't be read again: leave --verify out, or write to a file");
+    }
+    if task.bmap.is_some() && task.streams() {
+        bail!("a pipe can't be read again: leave --bmap out, or write to a file");
+    }
+    let is_file = task.output.is_some() && !task.streams();
+    if task.format == Format::Sparse && (!is_file || task.bmap.is_some()) {
+        bail!("an Android sparse image is written to a file: give OUT, and leave --bmap out");
+    }
+    Ok(())
+}

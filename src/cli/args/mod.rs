@@ -1,0 +1,13 @@
+//! Arguments: as typed, then as validated.
+
+mod canonicalize;
+mod parser;
+mod place;
+mod policy;
+mod subcommands;
+mod task;
+mod values;
+
+pub use parser::{command, parse};
+pub use policy::EPOCH_VARIABLE;
+pub use task::*;

@@ -1,0 +1,246 @@
+//! The main job: writes the canonical form of an image.
+
+use std::fs::File;
+use std::io::{IsTerminal as _, stdout};
+use std::ops::Range;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use ext4_canon::disk::Disk;
+use ext4_canon::policy::SizePolicy;
+use ext4_canon::{Error, FORM_VERSION, Input};
+use serde::Serialize;
+
+use super::reports::{self, FilesystemReport, ReportsJson};
+use crate::cli::args::{CanonicalizeTask, Verbosity};
+use crate::cli::bmap;
+use crate::cli::console::STANDARD_OUTPUT;
+use crate::cli::exit_code::ExitCode;
+use crate::cli::failure::{About as _, Internal, Usage};
+use crate::cli::format::Format;
+use crate::cli::image::{Image, data_ranges};
+use crate::cli::json::{self, HeadJson};
+use crate::cli::map::Map;
+use crate::cli::mounted::System;
+use crate::cli::output::Output;
+use crate::cli::runner::{Outcome, Runner};
+use crate::cli::sink::FileSink;
+use crate::cli::sparse;
+use crate::cli::stream::StreamSink;
+use crate::cli::target::Target;
+
+/// Error context.
+const WRITING: &str = "writing the output";
+const READING_AGAIN: &str = "reading it again";
+
+#[derive(Debug, Serialize)]
+struct CanonicalizeJson<'c> {
+    #[serde(flatten)]
+    head: HeadJson,
+    input: String,
+    output: String,
+    verified: bool,
+    #[serde(flatten)]
+    reports: ReportsJson<'c>,
+}
+
+/// A canonical image that is in its place.
+struct Written {
+    /// Its name, as it was given.
+    output: PathBuf,
+    verified: bool,
+    reports: Vec<FilesystemReport>,
+}
+
+/// Writes the canonical form of an image.
+pub fn run(runner: &Runner<'_>, task: &CanonicalizeTask) -> Result<Outcome> {
+    let image = runner.open(&task.input)?;
+    let disk = runner.disk(&image, &runner.settings.selection)?;
+    let writer = Writer { runner, task, image: &image, disk: &disk };
+    let written = match &task.output {
+        Some(output) if task.streams() => writer.to_standard_output(output),
+        Some(output) => Target::beside(output, &image).and_then(|target| writer.to_file(target)),
+        None => Target::in_place(&image).and_then(|target| writer.to_file(target)),
+    };
+    runner.install(|| image.release());
+    let written = written?;
+    runner.warn(reports::warnings(&written.reports));
+    let input = &task.input.path;
+    let verbosity = runner.settings.verbosity;
+    let text = if runner.settings.json {
+        written.json(input, &runner.warnings())
+    } else if verbosity > Verbosity::Quiet {
+        written.summary(input, verbosity).into_bytes()
+    } else {
+        Vec::new()
+    };
+    Ok(Outcome::new(ExitCode::Done, text))
+}
+
+impl Written {
+    fn json(&self, input: &Path, warnings: &[String]) -> Vec<u8> {
+        json::text(&CanonicalizeJson {
+            head: HeadJson::new("canonicalize", "written", ExitCode::Done),
+            input: input.display().to_string(),
+            output: self.output.display().to_string(),
+            verified: self.verified,
+            reports: ReportsJson::of(&self.reports, warnings),
+        })
+    }
+
+    fn summary(&self, input: &Path, verbosity: Verbosity) -> String {
+        let (input, output) = (input.display(), self.output.display());
+        let verified = if self.verified { ", verified" } else { "" };
+        let mut lines = vec![format!("{output}: canonical form {FORM_VERSION} of {input}{verified}")];
+        lines.extend(reports::lines(&self.reports, verbosity == Verbosity::Verbose));
+        lines.push(String::new());
+        lines.join("\n")
+    }
+}
+
+/// Everything that writing takes.
+struct Writer<'w> {
+    runner: &'w Runner<'w>,
+    task: &'w CanonicalizeTask,
+    image: &'w Image,
+    disk: &'w Disk<'w>,
+}
+
+impl Writer<'_> {
+    fn to_file(&self, target: Target) -> Result<Written> {
+        let Self { runner, task, image, disk } = self;
+        let settings = runner.settings;
+        let output = Output::create(target, image)?;
+        // A different size is known only when the plan is made.
+        let most = if settings.options.size == SizePolicy::Keep { image.length } else { u64::MAX };
+        let sink = FileSink::new(output.file(), most).sharing(image.file());
+        let result = runner.read(&[image], || {
+            disk.canonicalize(&settings.options, settings.around, &sink, &runner.progress)
+        })?;
+        let reports = result.about(if sink.failed() { output.shown() } else { &image.path })?;
+        output.set_length(disk.output_bytes(&reports))?;
+        if task.verify {
+            self.verify(&output)?;
+        }
+        let shown = output.shown().to_owned();
+        let sparse = match task.format {
+            Format::Raw => None,
+            Format::Sparse => Some(self.sparse(&output, &sink.used())?),
+        };
+        let bmap = task.bmap.as_ref().map(|path| self.bmap(&output, path, &sink.used())).transpose()?;
+        let mut warnings = sparse.unwrap_or(output).finish(task.sync)?;
+        if let Some(bmap) = bmap {
+            warnings.extend(bmap.finish(task.sync)?);
+        }
+        let mut reports = reports::named(disk, reports);
+        // They are about the whole output; there is at least one report.
+        if let Some(first) = reports.first_mut() {
+            first.report.warnings.extend(warnings);
+        }
+        Ok(Written { output: shown, verified: task.verify, reports })
+    }
+
+    fn to_standard_output(&self, output: &Path) -> Result<Written> {
+        let Self { runner, image, disk, .. } = self;
+        let settings = runner.settings;
+        let shown = Path::new(STANDARD_OUTPUT);
+        let sink = StreamSink::new(standard_output(image).about(shown)?);
+        let result = runner.read(&[image], || {
+            disk.canonicalize(&settings.options, settings.around, &sink, &runner.progress)
+        })?;
+        let reports = result.about(if sink.failed() { shown } else { &image.path })?;
+        sink.finish(disk.output_bytes(&reports)).context(WRITING).about(shown)?;
+        Ok(Written { output: output.to_owned(), verified: false, reports: reports::named(disk, reports) })
+    }
+
+    /// Reads an output again and compares its tree with that of the image.
+    fn verify(&self, output: &Output) -> Result<()> {
+        let Self { runner, image, disk, .. } = self;
+        let settings = runner.settings;
+        let map = map(output)?;
+        let written = Input::sparse(map.bytes(), data_ranges(output.file(), map.bytes().len() as u64));
+        let result = runner
+            .read(&[image], || disk.verify(&written, &settings.options, settings.around, &runner.progress))?;
+        map.readable().context(READING_AGAIN).about(output.shown())?;
+        let Err(error) = result else { return Ok(()) };
+        // The input was read without complaint before, so this program did whatever is wrong. The remedy that the
+        // library knows, e2fsck, is meant for inputs.
+        let what = match &error {
+            Error::Corrupt { at, problem, .. } => format!("{at}: {problem}"),
+            other => other.to_string(),
+        };
+        Err(Internal::new(format!("verification failed, and nothing was kept: {what}"))).about(output.shown())
+    }
+
+    /// The same output as an Android sparse image.
+    fn sparse(&self, output: &Output, used: &[Range<u64>]) -> Result<Output> {
+        let map = map(output)?;
+        let sparse = output.another(self.image)?;
+        sparse::write(sparse.file(), map.bytes(), used).about(output.shown())?;
+        map.readable().context(READING_AGAIN).about(output.shown())?;
+        Ok(sparse)
+    }
+
+    /// The bmap file of an output. It replaces neither the image nor the output.
+    fn bmap(&self, output: &Output, path: &Path, used: &[Range<u64>]) -> Result<Output> {
+        let target = Target::beside(path, self.image)?;
+        if output.goes_to(&target) {
+            return Err(Usage::new("is the output; give another name for the bmap file")).about(path);
+        }
+        let map = map(output)?;
+        let text = self.runner.install(|| bmap::text(map.bytes(), used));
+        map.readable().context(READING_AGAIN).about(output.shown())?;
+        Output::with_bytes(target, text.as_bytes())
+    }
+}
+
+fn map(output: &Output) -> Result<Map> {
+    let map = output.length().and_then(|length| Map::new(output.file(), length));
+    map.context("mapping it into memory").about(output.shown())
+}
+
+/// Standard output, unless the image must not be written there.
+fn standard_output(image: &Image) -> Result<File> {
+    if stdout().is_terminal() {
+        bail!(Usage::new("is a terminal; redirect it, or give the name of a file"));
+    }
+    let out = File::from(stdout().as_fd().try_clone_to_owned().context(WRITING)?);
+    let metadata = out.metadata().context(WRITING)?;
+    if let Some(places) = System::default().mounts(Path::new(STANDARD_OUTPUT), &metadata).places() {
+        bail!(Usage::new(format!("is mounted {places}; unmount it, or redirect elsewhere")));
+    }
+    if image.is(&metadata) {
+        bail!(Usage::new("is the input; use --in-place to replace it, or redirect elsewhere"));
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written() -> Written {
+        let reports = vec![reports::example()];
+        Written { output: "out.img".into(), verified: true, reports }
+    }
+
+    #[test]
+    fn the_summary_begins_with_the_output() {
+        let text = written().summary(Path::new("in.img"), Verbosity::Normal);
+        assert!(text.starts_with("out.img: canonical form 1 of in.img, verified\n"), "{text}");
+        assert!(text.contains("12, 5 renumbered\n") && text.ends_with("the rest is holes\n"), "{text}");
+        assert!(written().summary(Path::new("in.img"), Verbosity::Verbose).contains("0 moved"));
+    }
+
+    #[test]
+    fn json_holds_everything() {
+        let warnings = reports::warnings(&written().reports);
+        let text = written().json(Path::new("in.img"), &warnings);
+        let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!((&json["status"], &json["exit_code"]), (&"written".into(), &0.into()));
+        assert_eq!((&json["output"], &json["verified"]), (&"out.img".into(), &true.into()));
+        assert_eq!(json["report"]["new_uuid"], "11111111-1111-1111-1111-111111111111");
+        assert_eq!(json["warnings"][0], "careful");
+    }
+}

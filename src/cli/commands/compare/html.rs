@@ -1,0 +1,359 @@
+//! The report of `compare` as a page: one file, without network, that works without scripts.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use ext4_canon::compare::{Comparison, Detail, PathDifference, SettingDifference};
+use ext4_canon::occupancy::{Cell, Occupancy, Use};
+
+/// Cells of a map, and of a row of it.
+pub const CELLS: u64 = 64 * 24;
+const COLUMNS: usize = 64;
+/// The side of a cell, in units of the drawing.
+const SIDE: usize = 10;
+/// More differences than this are only counted: a browser has to hold them all.
+const MOST_ROWS: usize = 20_000;
+
+/// What a browser may do with the page: nothing beyond it is asked for.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
+                      base-uri 'none'; form-action 'none'";
+const STYLE: &str = include_str!("html/style.css");
+const SCRIPT: &str = include_str!("html/filter.js");
+
+/// What lies where in an image, and in its canonical form or why there is none.
+pub struct Maps {
+    /// The image.
+    pub before: Occupancy,
+    /// Its canonical form.
+    pub after: Result<Occupancy, String>,
+}
+
+/// A filesystem that both sides have.
+pub struct Filesystem<'p> {
+    /// Its name, where there may be several.
+    pub name: Option<&'p str>,
+    /// What differs.
+    pub comparison: &'p Comparison,
+    /// What lies where, on both sides.
+    pub maps: [Maps; 2],
+}
+
+impl Filesystem<'_> {
+    /// Something of it, with its name.
+    fn named(&self, what: &str) -> String {
+        self.name.map_or_else(|| what.to_owned(), |name| format!("{name}: {what}"))
+    }
+}
+
+/// Text, fit for the page and for the values of attributes.
+struct Text<'t>(&'t str);
+
+impl std::fmt::Display for Text<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for character in self.0.chars() {
+            match character {
+                '&' => formatter.write_str("&amp;")?,
+                '<' => formatter.write_str("&lt;")?,
+                '>' => formatter.write_str("&gt;")?,
+                '"' => formatter.write_str("&quot;")?,
+                '\'' => formatter.write_str("&#39;")?,
+                other => formatter.write_char(other)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The page. `around` is what differs outside of all filesystems; `words` tells a difference in words, and as a unified
+/// diff where there is one.
+pub fn page(
+    names: [&str; 2],
+    matches: bool,
+    around: &[SettingDifference],
+    filesystems: &[Filesystem<'_>],
+    words: impl Fn(&PathDifference) -> (String, Option<String>),
+) -> String {
+    let (class, verdict) = if matches { ("match", "match") } else { ("differ", "differ") };
+    let [one, other] = names.map(Text);
+    let mut page = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{one} and {other}: {verdict}</title>\n\
+         <style>\n{STYLE}{}</style>\n</head>\n<body>\n<main>\n\
+         <h1>{one} and {other}: <span id=\"verdict\" class=\"{class}\">{verdict}</span></h1>\n",
+        filter_rules(filesystems)
+    );
+    summary(&mut page, around, filesystems);
+    differences(&mut page, filesystems, words);
+    settings(&mut page, names, around, filesystems);
+    ignored(&mut page, names, filesystems);
+    page.push_str("<section id=\"maps\">\n<h2>What lies where</h2>\n");
+    legend(&mut page);
+    for filesystem in filesystems {
+        for (name, maps) in names.iter().zip(&filesystem.maps) {
+            both_maps(&mut page, &filesystem.named(name), maps);
+        }
+    }
+    page.push_str("</section>\n</main>\n");
+    line(&mut page, format_args!("<script>\n{SCRIPT}</script>\n</body>\n</html>"));
+    page
+}
+
+/// Adds a line; writing to a string can't fail.
+fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
+    let _ = page.write_fmt(text);
+    page.push('\n');
+}
+
+/// How many differences there are of each attribute.
+fn attributes(filesystems: &[Filesystem<'_>]) -> BTreeMap<&'static str, usize> {
+    let mut counts = BTreeMap::new();
+    for difference in filesystems.iter().flat_map(|filesystem| &filesystem.comparison.differences) {
+        *counts.entry(difference.attribute.name()).or_default() += 1;
+    }
+    counts
+}
+
+/// A word for classes and identifiers.
+fn slug(name: &str) -> String {
+    name.replace(' ', "-")
+}
+
+/// Rules that leave out what the chosen filter does, without a script.
+fn filter_rules(filesystems: &[Filesystem<'_>]) -> String {
+    let rule = |name: &&str| {
+        let slug = slug(name);
+        format!("body:has(#only-{slug}:checked) tr.difference:not(.{slug}) {{ display: none; }}\n")
+    };
+    attributes(filesystems).keys().map(rule).collect()
+}
+
+fn summary(page: &mut String, around: &[SettingDifference], filesystems: &[Filesystem<'_>]) {
+    let total = |of: &dyn Fn(&Comparison) -> u64| -> u64 {
+        filesystems.iter().map(|filesystem| of(filesystem.comparison)).sum()
+    };
+    let paths = total(&|comparison| comparison.paths);
+    let bytes = total(&|comparison| comparison.bytes);
+    line(
+        page,
+        format_args!(
+            "<dl id=\"summary\">\n<dt>Differences of the trees</dt><dd>{}</dd>\n\
+             <dt>Differences of the filesystems</dt><dd>{}</dd>\n<dt>Paths that both have</dt><dd>{paths}</dd>\n\
+             <dt>Bytes of content compared</dt><dd>{bytes}</dd>\n</dl>",
+            total(&|comparison| comparison.differences.len() as u64),
+            total(&|comparison| comparison.settings.len() as u64) + around.len() as u64
+        ),
+    );
+}
+
+fn differences(
+    page: &mut String,
+    filesystems: &[Filesystem<'_>],
+    words: impl Fn(&PathDifference) -> (String, Option<String>),
+) {
+    let all: usize = filesystems.iter().map(|filesystem| filesystem.comparison.differences.len()).sum();
+    line(page, format_args!("<section id=\"differences\">\n<h2>Trees</h2>"));
+    if all == 0 {
+        line(page, format_args!("<p>The trees are equal.</p>\n</section>"));
+        return;
+    }
+    line(page, format_args!("<fieldset>\n<legend>Show</legend>"));
+    let choice = |slug: &str, name: &str, count: usize, checked: &str| {
+        format!(
+            "<label><input type=\"radio\" name=\"only\" id=\"only-{slug}\"{checked}> {name} ({count})</label>"
+        )
+    };
+    line(page, format_args!("{}", choice("all", "all", all, " checked")));
+    for (name, count) in attributes(filesystems) {
+        line(page, format_args!("{}", choice(&slug(name), name, count, "")));
+    }
+    line(page, format_args!("<label id=\"search\" hidden>path <input type=\"search\"></label>\n</fieldset>"));
+    line(page, format_args!("<table>\n<thead><tr><th>Path</th><th>What differs</th></tr></thead>\n<tbody>"));
+    let differences = filesystems.iter().flat_map(|filesystem| {
+        filesystem.comparison.differences.iter().map(move |difference| (filesystem, difference))
+    });
+    for (filesystem, difference) in differences.take(MOST_ROWS) {
+        let (words, diff) = words(difference);
+        let diff = diff.map_or(String::new(), |diff| format!("<pre>{}</pre>", Text(&diff)));
+        line(
+            page,
+            format_args!(
+                "<tr class=\"difference {}\"><td>{}</td><td>{}{diff}</td></tr>",
+                slug(difference.attribute.name()),
+                Text(&filesystem.named(&difference.path)),
+                Text(&words)
+            ),
+        );
+    }
+    line(page, format_args!("</tbody>\n</table>"));
+    if all > MOST_ROWS {
+        line(page, format_args!("<p>{} more are left out; --json has all.</p>", all - MOST_ROWS));
+    }
+    line(page, format_args!("</section>"));
+}
+
+fn settings(
+    page: &mut String,
+    [one, other]: [&str; 2],
+    around: &[SettingDifference],
+    filesystems: &[Filesystem<'_>],
+) {
+    let around = around.iter().map(|setting| (setting.name.clone(), setting));
+    let within = filesystems.iter().flat_map(|filesystem| {
+        filesystem.comparison.settings.iter().map(|setting| (filesystem.named(&setting.name), setting))
+    });
+    let rows = around.chain(within).map(|(name, setting)| {
+        let cells = [&name, &setting.values[0], &setting.values[1], &setting.option];
+        cells.map(|cell| format!("<td>{}</td>", Text(cell))).concat()
+    });
+    let rows: Vec<_> = rows.collect();
+    let table = Table {
+        id: "settings",
+        title: "Filesystems",
+        nothing: "Nothing keeps equal trees from equal images.",
+        heads: &["What differs", one, other, "Aligned by"],
+    };
+    table.add_to(page, rows);
+}
+
+fn ignored(page: &mut String, [one, other]: [&str; 2], filesystems: &[Filesystem<'_>]) {
+    let all = filesystems.iter().flat_map(|filesystem| {
+        filesystem.comparison.ignored.iter().map(move |ignored| (filesystem, ignored))
+    });
+    let rows = all.map(|(filesystem, ignored)| {
+        let values = match &ignored.detail {
+            Detail::Values([one, other]) => format!("<td>{}</td><td>{}</td>", Text(one), Text(other)),
+            Detail::Differing(count) => format!("<td colspan=\"2\">{count}</td>"),
+            Detail::Counts([one, other]) => format!("<td>{one}</td><td>{other}</td>"),
+        };
+        format!("<td>{}</td>{values}", Text(&filesystem.named(ignored.what)))
+    });
+    let rows: Vec<_> = rows.collect();
+    let table = Table {
+        id: "ignored",
+        title: "What does not matter",
+        nothing: "There is nothing that differs without mattering.",
+        heads: &["What differs", one, other],
+    };
+    table.add_to(page, rows);
+}
+
+/// A section with a table.
+struct Table<'t> {
+    id: &'static str,
+    title: &'static str,
+    /// The sentence in place of the table where it has no rows.
+    nothing: &'static str,
+    heads: &'t [&'t str],
+}
+
+impl Table<'_> {
+    fn add_to(&self, page: &mut String, rows: Vec<String>) {
+        let Self { id, title, nothing, heads } = self;
+        line(page, format_args!("<section id=\"{id}\">\n<h2>{title}</h2>"));
+        if rows.is_empty() {
+            line(page, format_args!("<p>{nothing}</p>\n</section>"));
+            return;
+        }
+        let heads: String = heads.iter().map(|head| format!("<th>{}</th>", Text(head))).collect();
+        line(page, format_args!("<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>"));
+        for row in rows {
+            line(page, format_args!("<tr>{row}</tr>"));
+        }
+        line(page, format_args!("</tbody>\n</table>\n</section>"));
+    }
+}
+
+fn legend(page: &mut String) {
+    let keys = Use::ALL
+        .map(|what| format!("<li><span class=\"key {}\"></span>{}</li>", slug(what.name()), what.name()));
+    line(page, format_args!("<ul class=\"legend\">{}</ul>", keys.concat()));
+}
+
+fn both_maps(page: &mut String, name: &str, maps: &Maps) {
+    line(page, format_args!("<div class=\"maps\">"));
+    figure(page, &format!("{name}, as it is"), &maps.before);
+    match &maps.after {
+        Ok(after) => figure(page, &format!("{name}, canonical"), after),
+        Err(words) => line(page, format_args!("<p>No canonical form: {}</p>", Text(words))),
+    }
+    line(page, format_args!("</div>"));
+}
+
+fn figure(page: &mut String, caption: &str, map: &Occupancy) {
+    let rows = map.cells.len().div_ceil(COLUMNS);
+    line(
+        page,
+        format_args!(
+            "<figure>\n<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
+            COLUMNS * SIDE,
+            rows * SIDE,
+            Text(caption)
+        ),
+    );
+    let uses: Vec<Use> = map.cells.iter().map(main_use).collect();
+    for (row, uses) in uses.chunks(COLUMNS).enumerate() {
+        let mut first = 0;
+        for run in uses.chunk_by(|one, other| one == other) {
+            let blocks = [first, first + run.len()].map(|cell| {
+                ((row * COLUMNS + cell) as u64).saturating_mul(map.blocks_per_cell).min(map.blocks)
+            });
+            line(
+                page,
+                format_args!(
+                    "<rect class=\"{}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{SIDE}\"><title>blocks {} to {}: {}</title></rect>",
+                    slug(run[0].name()),
+                    first * SIDE,
+                    row * SIDE,
+                    run.len() * SIDE,
+                    blocks[0],
+                    blocks[1] - 1,
+                    run[0].name()
+                ),
+            );
+            first += run.len();
+        }
+    }
+    let total = map.total();
+    let counts = Use::ALL.map(|what| format!("{} {}", what.name(), total[what as usize]));
+    line(
+        page,
+        format_args!(
+            "</svg>\n<figcaption><strong>{}</strong>: {} blocks of content in {} stretches ({})</figcaption>\n</figure>",
+            Text(caption),
+            total[Use::File as usize],
+            map.stretches,
+            counts.join(", ")
+        ),
+    );
+}
+
+/// What a cell is drawn as: what most of its blocks are used for, free ones left out where there are others.
+fn main_use(cell: &Cell) -> Use {
+    let used = Use::ALL.into_iter().filter(|what| *what != Use::Free && cell[*what as usize] > 0);
+    used.max_by_key(|what| cell[*what as usize]).unwrap_or(Use::Free)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_name_is_markup() {
+        assert_eq!(
+            Text("<script>alert('1&2')</script>\"").to_string(),
+            "&lt;script&gt;alert(&#39;1&amp;2&#39;)&lt;/script&gt;&quot;"
+        );
+    }
+
+    #[test]
+    fn a_cell_is_drawn_as_what_most_of_it_is() {
+        let mut cell = Cell::default();
+        assert_eq!(main_use(&cell), Use::Free);
+        cell[Use::Free as usize] = 90;
+        cell[Use::File as usize] = 6;
+        cell[Use::Stale as usize] = 4;
+        assert_eq!(main_use(&cell), Use::File);
+    }
+}

@@ -1,0 +1,144 @@
+//! The report of `compare` as JSON.
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use ext4_canon::compare::{Comparison, Detail, SettingDifference};
+use ext4_canon::disk::DiskComparison;
+use serde::Serialize;
+
+use super::text::diff;
+use crate::cli::json::{self, HeadJson};
+
+#[derive(Serialize)]
+struct CompareJson<'j> {
+    #[serde(flatten)]
+    head: HeadJson,
+    inputs: [Cow<'j, str>; 2],
+    #[serde(flatten)]
+    comparison: ComparisonJson<'j>,
+}
+
+/// Of two disks.
+#[derive(Serialize)]
+struct CompareDisksJson<'j> {
+    #[serde(flatten)]
+    head: HeadJson,
+    inputs: [Cow<'j, str>; 2],
+    disk: Vec<SettingJson<'j>>,
+    filesystems: Vec<ComparedFilesystemJson<'j>>,
+}
+
+#[derive(Serialize)]
+struct ComparedFilesystemJson<'j> {
+    name: &'j str,
+    #[serde(flatten)]
+    comparison: ComparisonJson<'j>,
+}
+
+#[derive(Serialize)]
+struct ComparisonJson<'j> {
+    paths: u64,
+    bytes_compared: u64,
+    differences: Vec<TreeDifferenceJson<'j>>,
+    settings: Vec<SettingJson<'j>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ignored: Option<Vec<IgnoredJson<'j>>>,
+    warnings: &'j [Vec<String>; 2],
+}
+
+#[derive(Serialize)]
+struct TreeDifferenceJson<'j> {
+    path: &'j str,
+    attribute: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'j str>,
+    a: Option<&'j str>,
+    b: Option<&'j str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    first_byte: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diff: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SettingJson<'j> {
+    name: &'j str,
+    a: &'j str,
+    b: &'j str,
+    option: &'j str,
+}
+
+#[derive(Serialize)]
+struct IgnoredJson<'j> {
+    kind: &'static str,
+    what: &'static str,
+    #[serde(flatten)]
+    detail: IgnoredDetailJson<'j>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum IgnoredDetailJson<'j> {
+    Values { a: &'j str, b: &'j str },
+    Differing { count: u64 },
+    Counts { a: u64, b: u64 },
+}
+
+/// The report of two filesystems.
+pub fn of_filesystems(head: HeadJson, inputs: [&Path; 2], comparison: &Comparison) -> Vec<u8> {
+    let comparison = comparison_json(inputs, comparison);
+    json::text(&CompareJson { head, inputs: inputs.map(Path::to_string_lossy), comparison })
+}
+
+/// The report of two disks.
+pub fn of_disks(head: HeadJson, inputs: [&Path; 2], comparison: &DiskComparison) -> Vec<u8> {
+    let filesystems = comparison.filesystems.iter().map(|(name, comparison)| ComparedFilesystemJson {
+        name,
+        comparison: comparison_json(inputs, comparison),
+    });
+    json::text(&CompareDisksJson {
+        head,
+        inputs: inputs.map(Path::to_string_lossy),
+        disk: comparison.settings.iter().map(setting_json).collect(),
+        filesystems: filesystems.collect(),
+    })
+}
+
+fn comparison_json<'j>(inputs: [&'j Path; 2], comparison: &'j Comparison) -> ComparisonJson<'j> {
+    let differences = comparison.differences.iter().map(|difference| TreeDifferenceJson {
+        path: &difference.path,
+        attribute: difference.attribute.name(),
+        name: difference.name.as_deref(),
+        a: difference.values[0].as_deref(),
+        b: difference.values[1].as_deref(),
+        first_byte: difference.content.map(|content| content.first),
+        bytes: difference.content.map(|content| content.bytes),
+        diff: diff(inputs, difference),
+    });
+    let settings = comparison.settings.iter().map(setting_json);
+    let ignored = comparison.ignored.iter().map(|ignored| IgnoredJson {
+        kind: ignored.kind,
+        what: ignored.what,
+        detail: match &ignored.detail {
+            Detail::Values([a, b]) => IgnoredDetailJson::Values { a, b },
+            Detail::Differing(count) => IgnoredDetailJson::Differing { count: *count },
+            Detail::Counts([a, b]) => IgnoredDetailJson::Counts { a: *a, b: *b },
+        },
+    });
+    ComparisonJson {
+        paths: comparison.paths,
+        bytes_compared: comparison.bytes,
+        differences: differences.collect(),
+        settings: settings.collect(),
+        ignored: comparison.looked_at_ignored.then(|| ignored.collect()),
+        warnings: &comparison.warnings,
+    }
+}
+
+fn setting_json(setting: &SettingDifference) -> SettingJson<'_> {
+    let [a, b] = &setting.values;
+    SettingJson { name: &setting.name, a, b, option: &setting.option }
+}

@@ -1,0 +1,221 @@
+//! The library's reports of the filesystems of an image, as JSON and as lines for people.
+
+use ext4_canon::Report;
+use ext4_canon::disk::Disk;
+use indicatif::HumanBytes;
+use serde::Serialize;
+use uuid::Uuid;
+
+/// The library's report of a filesystem.
+#[derive(Debug)]
+pub struct FilesystemReport {
+    /// The partition, or where in a disk the filesystem begins.
+    pub name: Option<String>,
+    /// The report.
+    pub report: Report,
+}
+
+/// Reports with the names of their filesystems.
+pub fn named(disk: &Disk<'_>, reports: Vec<Report>) -> Vec<FilesystemReport> {
+    let names = disk.parts.iter().map(|part| part.name.clone());
+    names.zip(reports).map(|(name, report)| FilesystemReport { name, report }).collect()
+}
+
+/// All warnings of reports, with the names of the filesystems.
+pub fn warnings(reports: &[FilesystemReport]) -> Vec<String> {
+    let warnings = reports.iter().flat_map(|FilesystemReport { name, report }| {
+        report.warnings.iter().map(move |warning| match name {
+            Some(name) => format!("{name}: {warning}"),
+            None => warning.clone(),
+        })
+    });
+    warnings.collect()
+}
+
+/// The last fields of JSON: the report of the only filesystem, or those of all filesystems of a disk; and warnings.
+#[derive(Debug, Serialize)]
+pub struct ReportsJson<'r> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<CountsJson>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filesystems: Option<Vec<NamedCountsJson<'r>>>,
+    warnings: &'r [String],
+}
+
+/// The counts of a filesystem of a disk.
+#[derive(Debug, Serialize)]
+struct NamedCountsJson<'r> {
+    name: &'r str,
+    report: CountsJson,
+}
+
+impl<'r> ReportsJson<'r> {
+    /// The fields for some reports.
+    pub fn of(reports: &'r [FilesystemReport], warnings: &'r [String]) -> Self {
+        if let [FilesystemReport { name: None, report }] = reports {
+            return Self { report: Some(report.into()), filesystems: None, warnings };
+        }
+        let filesystems = reports.iter().map(|filesystem| NamedCountsJson {
+            name: filesystem.name.as_deref().unwrap_or_default(),
+            report: (&filesystem.report).into(),
+        });
+        Self { report: None, filesystems: Some(filesystems.collect()), warnings }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct CountsJson {
+    image_bytes: u64,
+    block_size: u64,
+    old_uuid: String,
+    new_uuid: String,
+    inodes: u64,
+    inodes_renumbered: u64,
+    times_changed: u64,
+    directories: u64,
+    directories_indexed: u64,
+    data_blocks: u64,
+    blocks_moved: u64,
+    blocks_punched: u64,
+    stale_blocks: u64,
+    stale_bytes: u64,
+    transactions: u64,
+    blocks_replayed: u64,
+    blocks_revoked: u64,
+    fast_commit_records: u64,
+    orphans_dropped: u64,
+    orphans_truncated: u64,
+    bytes_written: u64,
+}
+
+impl From<&Report> for CountsJson {
+    fn from(report: &Report) -> Self {
+        Self {
+            image_bytes: report.image_bytes,
+            block_size: report.block_size,
+            old_uuid: Uuid::from_bytes(report.old_uuid).to_string(),
+            new_uuid: Uuid::from_bytes(report.new_uuid).to_string(),
+            inodes: report.inodes,
+            inodes_renumbered: report.inodes_renumbered,
+            times_changed: report.times_changed,
+            directories: report.directories,
+            directories_indexed: report.directories_indexed,
+            data_blocks: report.data_blocks,
+            blocks_moved: report.blocks_moved,
+            blocks_punched: report.blocks_punched,
+            stale_blocks: report.stale_blocks,
+            stale_bytes: report.stale_bytes,
+            transactions: report.transactions,
+            blocks_replayed: report.blocks_replayed,
+            blocks_revoked: report.blocks_revoked,
+            fast_commit_records: report.fast_commit_records,
+            orphans_dropped: report.orphans_dropped,
+            orphans_truncated: report.orphans_truncated,
+            bytes_written: report.bytes_written,
+        }
+    }
+}
+
+/// The counts of all reports; those of a disk under the names of its filesystems.
+pub fn lines(reports: &[FilesystemReport], all: bool) -> Vec<String> {
+    let lines = |FilesystemReport { name, report }: &FilesystemReport| {
+        let head = name.as_ref().map(|name| format!("{name}:"));
+        head.into_iter().chain(counts(report, all)).collect::<Vec<_>>()
+    };
+    reports.iter().flat_map(lines).collect()
+}
+
+/// The counts of a report, in lines; those of what did not happen only if `all` are wanted.
+fn counts(report: &Report, all: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, total: Option<String>, details: &[(u64, &str)]| {
+        let details = details.iter().filter(|(count, _)| all || *count > 0);
+        let details = details.map(|(count, what)| format!("{count} {what}"));
+        let parts: Vec<_> = total.into_iter().chain(details).collect();
+        if !parts.is_empty() {
+            lines.push(format!("  {name:<14}{}", parts.join(", ")));
+        }
+    };
+    let (old, new) = (Uuid::from_bytes(report.old_uuid), Uuid::from_bytes(report.new_uuid));
+    if old == new {
+        line("UUID", Some(format!("{new} (as before)")), &[]);
+    } else {
+        line("UUID", Some(format!("{new} (was {old})")), &[]);
+    }
+    let details = [(report.inodes_renumbered, "renumbered"), (report.times_changed, "with another time")];
+    line("inodes", Some(report.inodes.to_string()), &details);
+    line("directories", Some(report.directories.to_string()), &[(report.directories_indexed, "indexed")]);
+    let blocks = format!("{} of {} bytes", report.data_blocks, report.block_size);
+    let details = [(report.blocks_moved, "moved"), (report.blocks_punched, "of zeros became holes")];
+    line("data blocks", Some(blocks), &details);
+    if all || report.transactions > 0 {
+        let replayed = format!("{} transactions replayed", report.transactions);
+        let details = [
+            (report.blocks_replayed, "blocks"),
+            (report.blocks_revoked, "blocks revoked"),
+            (report.fast_commit_records, "fast-commit records"),
+        ];
+        line("journal", Some(replayed), &details);
+    }
+    line("orphans", None, &[(report.orphans_dropped, "dropped"), (report.orphans_truncated, "truncated")]);
+    if all || report.stale_blocks > 0 {
+        let dropped = format!("{} dropped ({})", report.stale_blocks, HumanBytes(report.stale_bytes));
+        line("stale blocks", Some(dropped), &[]);
+    }
+    let written = format!(
+        "{} of {}, the rest is holes",
+        HumanBytes(report.bytes_written),
+        HumanBytes(report.image_bytes)
+    );
+    line("written", Some(written), &[]);
+    lines
+}
+
+/// The report of the only filesystem of an image.
+#[cfg(test)]
+pub fn example() -> FilesystemReport {
+    let report = Report {
+        image_bytes: 8 << 20,
+        block_size: 4096,
+        new_uuid: [0x11; 16],
+        inodes: 12,
+        inodes_renumbered: 5,
+        directories: 2,
+        data_blocks: 100,
+        stale_blocks: 3,
+        stale_bytes: 2048,
+        bytes_written: 1 << 20,
+        warnings: vec!["careful".to_owned()],
+        ..Report::default()
+    };
+    FilesystemReport { name: None, report }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_count_what_happened() {
+        let text = lines(&[example()], false).join("\n");
+        for part in
+            ["12, 5 renumbered\n", "100 of 4096 bytes\n", "3 dropped (2.00 KiB)", "1.00 MiB of 8.00 MiB"]
+        {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        assert!(!text.contains("0 moved"), "{text}");
+        assert!(lines(&[example()], true).join("\n").contains("0 moved"));
+    }
+
+    #[test]
+    fn filesystems_of_a_disk_have_names() {
+        let named = |name: &str| FilesystemReport { name: Some(name.to_owned()), ..example() };
+        let reports = [named("partition 1"), named("partition 2")];
+        assert_eq!(warnings(&reports), ["partition 1: careful", "partition 2: careful"]);
+        let json = serde_json::to_value(ReportsJson::of(&reports, &[])).unwrap();
+        assert_eq!((json.get("report"), &json["filesystems"][1]["name"]), (None, &"partition 2".into()));
+        let json = serde_json::to_value(ReportsJson::of(&[example()], &[])).unwrap();
+        assert_eq!(json["report"]["new_uuid"], "11111111-1111-1111-1111-111111111111");
+        assert!(json.get("filesystems").is_none());
+    }
+}

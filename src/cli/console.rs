@@ -1,0 +1,45 @@
+//! Standard output and standard error.
+
+use std::io::{self, Write as _, stderr, stdout};
+
+/// The name of standard output in messages.
+pub const STANDARD_OUTPUT: &str = "standard output";
+
+/// Prints a line to standard error. Write errors are ignored: there is nowhere left to report them.
+pub fn tell(line: &str) {
+    let _ = writeln!(stderr(), "{line}");
+}
+
+/// Prints bytes to standard error, in the same way.
+pub fn tell_bytes(bytes: &[u8]) {
+    let _ = stderr().write_all(bytes);
+}
+
+/// Prints to standard output.
+///
+/// # Errors
+///
+/// An I/O error, unless [`unless_closed`] takes it away.
+pub fn print(bytes: &[u8]) -> io::Result<()> {
+    unless_closed(stdout().write_all(bytes).and_then(|()| stdout().flush()))
+}
+
+/// The result of printing, where a closed pipe is no error: its reader has read enough.
+pub fn unless_closed(printed: io::Result<()>) -> io::Result<()> {
+    match printed {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_closed_pipe_is_no_error() {
+        assert!(unless_closed(Err(io::ErrorKind::BrokenPipe.into())).is_ok());
+        assert!(unless_closed(Err(io::ErrorKind::StorageFull.into())).is_err());
+        assert!(unless_closed(Ok(())).is_ok());
+    }
+}

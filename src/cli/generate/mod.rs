@@ -1,0 +1,37 @@
+//! `--generate`: the man page and completions, made from the parser.
+
+mod completions;
+mod man_page;
+mod patch;
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::args::Generate;
+use super::console;
+use super::exit_code::ExitCode;
+use super::failure::{self, About as _};
+
+/// Prints what is asked for.
+pub fn run(what: Generate) -> ExitCode {
+    let printed = text(what)
+        .about(Path::new(env!("CARGO_PKG_NAME")))
+        .and_then(|text| console::print(text.as_bytes()).about(Path::new(console::STANDARD_OUTPUT)));
+    match printed {
+        Ok(()) => ExitCode::Done,
+        Err(error) => {
+            console::tell(&failure::line(&error));
+            failure::code(&error)
+        }
+    }
+}
+
+fn text(what: Generate) -> Result<String> {
+    match what {
+        Generate::Man => man_page::text(),
+        Generate::Bash => completions::bash(),
+        Generate::Zsh => completions::zsh(),
+        Generate::Fish => completions::fish(),
+    }
+}

@@ -1,0 +1,245 @@
+//! What all commands have in common: threads, images, progress and warnings; then the report, and the exit code.
+
+use std::num::NonZero;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context as _, Result};
+use ext4_canon::disk::{Disk, Selection};
+use ext4_canon::{Error, Input};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+use serde::Serialize;
+
+use super::args::{ImageFiles, Settings, Task, Verbosity};
+use super::console;
+use super::exit_code::ExitCode;
+use super::failure::{self, About as _};
+use super::guard;
+use super::image::Image;
+use super::json::{self, ErrorJson, HeadJson};
+use super::progress::Progress;
+use super::signals;
+
+/// How a command ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The exit code.
+    pub code: ExitCode,
+    /// For standard output.
+    pub text: Vec<u8>,
+    /// Lines for standard error, after the warnings.
+    pub remarks: Vec<String>,
+}
+
+impl Outcome {
+    /// The usual end: a text, and nothing else to tell.
+    pub fn new(code: ExitCode, text: impl Into<Vec<u8>>) -> Self {
+        Self { code, text: text.into(), remarks: Vec::new() }
+    }
+}
+
+/// What a command works with.
+pub struct Runner<'r> {
+    /// The options.
+    pub settings: &'r Settings,
+    /// The progress bar.
+    pub progress: Progress,
+    pool: ThreadPool,
+    /// They are printed in the end, also after a failure.
+    warnings: &'r Mutex<Vec<String>>,
+}
+
+/// JSON of a failure.
+#[derive(Serialize)]
+struct FailureJson<'f> {
+    #[serde(flatten)]
+    head: HeadJson,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<String>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    warnings: &'f [String],
+    error: ErrorJson,
+}
+
+/// Runs a command and reports how it ended.
+pub fn run(task: &Task, perform: impl FnOnce(&Runner<'_>) -> Result<Outcome>) -> ExitCode {
+    let warnings = Mutex::default();
+    let about = task.command.first_path();
+    let ended = guard::caught(about, || perform(&Runner::new(&task.settings, &warnings).about(about)?));
+    signals::unless_ending();
+    let warnings = warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let outcome = ended.unwrap_or_else(|error| failed(task, &warnings, &error));
+    report(task, &warnings, &outcome)
+}
+
+fn failed(task: &Task, warnings: &[String], error: &anyhow::Error) -> Outcome {
+    let code = failure::code(error);
+    let text = if task.settings.json {
+        let main_job = task.command.is_main_job();
+        json::text(&FailureJson {
+            head: HeadJson::new(task.command.name(), "error", code),
+            input: main_job.then(|| task.command.first_path().display().to_string()),
+            warnings: if main_job { warnings } else { &[] },
+            error: ErrorJson::of(error),
+        })
+    } else {
+        Vec::new()
+    };
+    Outcome { code, text, remarks: vec![failure::line(error)] }
+}
+
+fn report(task: &Task, warnings: &[String], outcome: &Outcome) -> ExitCode {
+    if task.settings.verbosity > Verbosity::Quiet {
+        warnings.iter().for_each(|warning| console::tell(&format!("warning: {warning}")));
+    }
+    outcome.remarks.iter().for_each(|line| console::tell(line));
+    if task.command.streams() {
+        console::tell_bytes(&outcome.text);
+        return outcome.code;
+    }
+    match console::print(&outcome.text) {
+        Ok(()) => outcome.code,
+        Err(error) => {
+            console::tell(&format!("{}: {error}", console::STANDARD_OUTPUT));
+            ExitCode::Io
+        }
+    }
+}
+
+impl<'r> Runner<'r> {
+    fn new(settings: &'r Settings, warnings: &'r Mutex<Vec<String>>) -> Result<Self> {
+        // A pool of its own: the global one listens to the environment.
+        let threads = settings.threads.or_else(|| thread::available_parallelism().ok());
+        let pool = ThreadPoolBuilder::new().num_threads(threads.map_or(1, NonZero::get)).build();
+        let pool = pool.context("starting threads")?;
+        Ok(Self { settings, pool, progress: Progress::new(settings.progress), warnings })
+    }
+
+    /// Opens an image and the device of its journal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::with_journal`].
+    pub fn open(&self, files: &ImageFiles) -> Result<Image> {
+        let image = Image::with_journal(&files.path, files.journal.as_deref())?;
+        self.warn(image.warnings());
+        if image.mounts.unknown() && self.settings.verbosity == Verbosity::Verbose {
+            let words = "/proc or /sys can't be read, so it is not known whether an image is mounted: make sure \
+                         that none is";
+            self.warn([words.to_owned()]);
+        }
+        Ok(image)
+    }
+
+    /// The filesystems of an image that are meant.
+    ///
+    /// # Errors
+    ///
+    /// As [`Disk::of`].
+    pub fn disk<'i>(&self, image: &'i Image, selection: &Selection) -> Result<Disk<'i>> {
+        let disk = Disk::of(&image.input(), selection);
+        image.unchanged()?;
+        disk.about(&image.path)
+    }
+
+    /// Calls the library on all threads. Its result counts only if nobody changed the images meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::unchanged`].
+    pub fn read<T: Send>(&self, images: &[&Image], call: impl FnOnce() -> T + Send) -> Result<T> {
+        let result = self.pool.install(call);
+        images.iter().try_for_each(|image| image.unchanged())?;
+        Ok(result)
+    }
+
+    /// Calls the library with the only filesystem of an image that is meant.
+    ///
+    /// # Errors
+    ///
+    /// What the call returns, or a usage error if several filesystems are meant.
+    pub fn read_filesystem<T: Send>(
+        &self,
+        image: &Image,
+        call: impl FnOnce(&Input<'_>) -> Result<T, Error> + Send,
+    ) -> Result<T> {
+        let disk = self.disk(image, &self.settings.selection)?;
+        let part = disk.only().about(&image.path)?;
+        let filesystem = disk.filesystem(part);
+        let result = self.read(&[image], || call(&filesystem))?;
+        result.map_err(|error| Disk::error(part, error)).about(&image.path)
+    }
+
+    /// Runs something else on the threads.
+    pub fn install<T: Send>(&self, call: impl FnOnce() -> T + Send) -> T {
+        self.pool.install(call)
+    }
+
+    /// Lets go of two values, which may take a while, at the same time.
+    pub fn drop_both<T: Send>(&self, one: T, other: T) {
+        self.pool.join(|| drop(one), || drop(other));
+    }
+
+    /// Keeps warnings, which are printed in the end.
+    pub fn warn(&self, warnings: impl IntoIterator<Item = String>) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(warnings);
+    }
+
+    /// Keeps warnings about a file.
+    pub fn warn_about(&self, path: &Path, warnings: &[String]) {
+        self.warn(warnings.iter().map(|warning| format!("{}: {warning}", path.display())));
+    }
+
+    /// All warnings up to now.
+    pub fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use super::*;
+    use crate::cli::args::{Invocation, parse};
+    use crate::cli::failure::Usage;
+
+    fn task(words: &[&str]) -> Task {
+        let words = ["ext4-canon"].iter().chain(words).map(OsString::from);
+        match parse(words, None) {
+            Ok(Invocation::Run(task)) => *task,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_failure_has_its_line_and_its_json() {
+        let failed = |words: &[&str]| {
+            let error = Err::<(), _>(Usage::new("is a socket")).about(Path::new("a.img")).unwrap_err();
+            let outcome = failed(&task(words), &["careful".to_owned()], &error);
+            assert_eq!(
+                (outcome.code, &outcome.remarks[..]),
+                (ExitCode::Usage, &["a.img: is a socket".to_owned()][..])
+            );
+            outcome.text
+        };
+        assert_eq!(failed(&["--check", "a.img"]), b"");
+        let json = |words: &[&str]| -> serde_json::Value { serde_json::from_slice(&failed(words)).unwrap() };
+        let main = json(&["--json", "--check", "a.img"]);
+        assert_eq!((&main["command"], &main["status"]), (&"canonicalize".into(), &"error".into()));
+        assert_eq!((&main["exit_code"], &main["error"]["kind"]), (&2.into(), &"usage".into()));
+        assert_eq!((&main["input"], &main["warnings"][0]), (&"a.img".into(), &"careful".into()));
+        let other = json(&["ls", "--json", "a.img"]);
+        assert_eq!(
+            (&other["command"], &other["error"]["message"]),
+            (&"ls".into(), &"a.img: is a socket".into())
+        );
+        assert_eq!((other.get("input"), other.get("warnings")), (None, None));
+    }
+
+    #[test]
+    fn a_panic_in_a_command_has_its_exit_code() {
+        assert_eq!(run(&task(&["-q", "--check", "a.img"]), |_| panic!("no")), ExitCode::Internal);
+    }
+}

@@ -1,0 +1,256 @@
+//! What differs between two images, but not between their canonical forms.
+
+use rayon::prelude::*;
+use uuid::Uuid;
+use zerocopy::IntoBytes;
+
+use super::compared_image::ComparedImage;
+use super::ignored::{Detail, Ignored};
+use super::walk::ComparedPath;
+use crate::leftovers;
+use crate::ondisk::group_descriptor::GroupDescriptor;
+use crate::ondisk::inode::Inode;
+use crate::ondisk::superblock::Superblock;
+use crate::places::ContentPlaces;
+use crate::policy::UuidPolicy;
+use crate::read::{self, StoredDirectory};
+use crate::survey::joined;
+use crate::text;
+use crate::tree::NodeId;
+use crate::units::InodeNr;
+
+/// Fields of the superblock that tell of its history, by what they tell of.
+const HISTORY: [(&str, &str, &[&str]); 3] = [
+    (
+        "superblock-times",
+        "times in the superblock that differ",
+        &[
+            "s_mtime",
+            "s_mtime_hi",
+            "s_wtime",
+            "s_wtime_hi",
+            "s_lastcheck",
+            "s_lastcheck_hi",
+            "s_mkfs_time",
+            "s_mkfs_time_hi",
+        ],
+    ),
+    (
+        "mounts",
+        "mount count, last mount point and bytes written that differ",
+        &["s_mnt_count", "s_last_mounted", "s_kbytes_written"],
+    ),
+    ("state", "marks of state in the superblock that differ", &["s_state", "s_error_count", "s_last_orphan"]),
+];
+
+/// Everything that differs and does not matter.
+pub fn find(sides: &[ComparedImage<'_, '_>; 2], steps: &[ComparedPath<'_>]) -> Vec<Ignored> {
+    let mut found = Vec::new();
+    of_superblocks(sides, &mut found);
+    let directories = sides.each_ref().map(stored_directories);
+    of_inodes(sides, steps, &directories, &mut found);
+    of_reserved(sides, &mut found);
+    of_groups(sides, &mut found);
+    of_leftovers(sides, &directories, &mut found);
+    found
+}
+
+/// The directories of an image as it holds them, by node; none for what is no directory, or not there.
+type Directories<'a> = Vec<Option<StoredDirectory<'a>>>;
+
+fn stored_directories<'a>(side: &ComparedImage<'_, 'a>) -> Directories<'a> {
+    let tree = &side.reading.tree;
+    let ids: Vec<_> = tree.ids().collect();
+    let stored = ids.into_par_iter().with_min_len(64).map(|id| {
+        let number = side.reading.inodes[id.index()];
+        if tree.node(id).kind.is_directory() { read::stored(side.source, number).ok() } else { None }
+    });
+    stored.collect()
+}
+
+fn of_superblocks(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
+    let mut values = |kind, what, values: [String; 2]| {
+        if values[0] != values[1] {
+            found.push(Ignored { kind, what, detail: Detail::Values(values) });
+        }
+    };
+    let superblocks = sides.each_ref().map(|side| &side.source.superblock);
+    if sides[0].options.uuid != UuidPolicy::Keep {
+        let uuids = superblocks.map(|superblock| Uuid::from_bytes(superblock.s_uuid).to_string());
+        values("uuid", "UUID", uuids);
+    }
+    let seeds = superblocks.map(|superblock| Uuid::from_bytes(superblock.s_hash_seed).to_string());
+    values("hash-seed", "hash seed of directories", seeds);
+    let seeds =
+        superblocks.map(|superblock| text::hexadecimal(&superblock.s_checksum_seed.get().to_be_bytes()));
+    values("checksum-seed", "seed of checksums", seeds);
+    for (kind, what, names) in HISTORY {
+        let fields = Superblock::FIELDS.iter().filter(|field| names.contains(&field.name));
+        let differing = fields.filter(|field| {
+            let [one, other] = superblocks
+                .map(|superblock| superblock.as_bytes().get(field.offset..field.offset + field.size));
+            one != other
+        });
+        let count = differing.count() as u64;
+        if count > 0 {
+            found.push(Ignored { kind, what, detail: Detail::Differing(count) });
+        }
+    }
+}
+
+/// What differs of the inode that a path has on both sides.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unlike {
+    times: bool,
+    number: bool,
+    generation: bool,
+    order: bool,
+    place: bool,
+    allocation: bool,
+}
+
+fn of_inodes(
+    sides: &[ComparedImage<'_, '_>; 2],
+    steps: &[ComparedPath<'_>],
+    directories: &[Directories<'_>; 2],
+    found: &mut Vec<Ignored>,
+) {
+    let places = sides.each_ref().map(|side| ContentPlaces::of(&side.reading));
+    let pairs: Vec<_> = steps.iter().filter(|step| step.first).filter_map(ComparedPath::pair).collect();
+    let unlike: Vec<_> = pairs
+        .par_iter()
+        .with_min_len(64)
+        .map(|pair| compare_pair(sides, directories, &places, *pair))
+        .collect();
+    let mut count = |kind, what, test: fn(&Unlike) -> bool| {
+        let count = unlike.iter().filter(|unlike| test(unlike)).count() as u64;
+        if count > 0 {
+            found.push(Ignored { kind, what, detail: Detail::Differing(count) });
+        }
+    };
+    count("inode-times", "inodes with other times", |unlike| unlike.times);
+    count("inode-numbers", "inodes with other numbers", |unlike| unlike.number);
+    count("generations", "inodes with other generations or versions", |unlike| unlike.generation);
+    count("directory-order", "directories with another order of names", |unlike| unlike.order);
+    count("placement", "files and directories in other blocks", |unlike| unlike.place);
+    count("allocation", "files with other blocks allocated for zeros", |unlike| unlike.allocation);
+}
+
+fn compare_pair(
+    sides: &[ComparedImage<'_, '_>; 2],
+    directories: &[Directories<'_>; 2],
+    places: &[ContentPlaces; 2],
+    pair: [NodeId; 2],
+) -> Unlike {
+    let numbers = [0, 1].map(|side| sides[side].reading.inodes[pair[side].index()]);
+    let raw = [0, 1].map(|side| sides[side].source.inode(numbers[side]).map(Inode::decode));
+    let [Some(one), Some(other)] = raw else { return Unlike::default() };
+    let trees = [0, 1].map(|side| &sides[side].reading.tree);
+    // An mtime that counts is told of as a difference.
+    let kept = trees[0].node(pair[0]).mtime == trees[1].node(pair[1]).mtime;
+    let order = match [0, 1].map(|side| directories[side][pair[side].index()].as_ref()) {
+        [Some(one), Some(other)] => one.names.len() == other.names.len() && one.names != other.names,
+        _ => false,
+    };
+    let sizes = sides.each_ref().map(|side| side.source.geometry.block_size);
+    let [left, right] = [0, 1].map(|side| joined(trees[side].runs_of(pair[side])));
+    Unlike {
+        times: kept && times_of(&one) != times_of(&other),
+        number: numbers[0] != numbers[1],
+        generation: history_of(&one) != history_of(&other),
+        order,
+        place: places[0].of_inode(numbers[0]) != places[1].of_inode(numbers[1]),
+        allocation: sizes[0] == sizes[1] && !left.eq(right),
+    }
+}
+
+/// All times of an inode.
+fn times_of(inode: &Inode) -> impl PartialEq + use<> {
+    let times = [inode.i_atime, inode.i_ctime, inode.i_crtime, inode.i_mtime];
+    (times, [inode.i_atime_extra, inode.i_ctime_extra, inode.i_crtime_extra, inode.i_mtime_extra])
+}
+
+/// What an inode tells of how often it was made or changed.
+fn history_of(inode: &Inode) -> impl PartialEq + use<> {
+    (inode.i_generation, inode.l_i_version, inode.i_version_hi)
+}
+
+/// Reserved inodes, of which no path tells, and the folder that every form has.
+fn of_reserved(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
+    let in_tree = |number: InodeNr| {
+        sides.iter().any(|side| {
+            let inodes = &side.reading.inodes;
+            let boot_loader = side.reading.tree.boot_loader.map(|id| inodes[id.index()]);
+            [Some(inodes[NodeId::ROOT.index()]), boot_loader].contains(&Some(number))
+        })
+    };
+    let [first, other] = sides.each_ref().map(|side| side.source.geometry.first_inode.0);
+    let differs = |number: &InodeNr| {
+        let raw = sides.each_ref().map(|side| side.source.inode(*number).map(Inode::decode));
+        let [Some(one), Some(other)] = raw else { return false };
+        times_of(&one) != times_of(&other) || history_of(&one) != history_of(&other)
+    };
+    let reserved = (1..first.min(other)).map(InodeNr).filter(|number| !in_tree(*number));
+    let count = reserved.filter(differs).count() as u64;
+    if count > 0 {
+        let what = "reserved inodes with other times, generations or versions";
+        found.push(Ignored { kind: "reserved-inodes", what, detail: Detail::Differing(count) });
+    }
+    let missing = sides.each_ref().map(|side| side.reading.inodes[NodeId::LOST_FOUND.index()].0 == 0);
+    if missing[0] != missing[1] {
+        let detail = Detail::Counts(missing.map(u64::from));
+        found.push(Ignored { kind: "lost-found", what: "lost+found that is not there", detail });
+    }
+}
+
+/// Where the groups have their bitmaps and inode tables.
+fn of_groups(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
+    let [one, other] = sides.each_ref().map(|side| &side.source.descriptors);
+    let places = |descriptor: &GroupDescriptor| {
+        (descriptor.block_bitmap(), descriptor.inode_bitmap(), descriptor.inode_table())
+    };
+    let moved = one.iter().zip(other).filter(|(one, other)| places(one) != places(other)).count() as u64;
+    if one.len() == other.len() && moved > 0 {
+        let what = "groups with bitmaps or inode tables at other places";
+        found.push(Ignored { kind: "group-metadata", what, detail: Detail::Differing(moved) });
+    }
+}
+
+fn of_leftovers(
+    sides: &[ComparedImage<'_, '_>; 2],
+    directories: &[Directories<'_>; 2],
+    found: &mut Vec<Ignored>,
+) {
+    let mut add = |kind, what, counts: [u64; 2]| {
+        if counts != [0, 0] {
+            found.push(Ignored { kind, what, detail: Detail::Counts(counts) });
+        }
+    };
+    let mut counts = |kind, what, count: &dyn Fn(&ComparedImage<'_, '_>) -> u64| {
+        add(kind, what, sides.each_ref().map(count));
+    };
+    counts("journal", "blocks of the journal with old content", &|side| {
+        leftovers::count(&leftovers::journal_blocks(side.source))
+    });
+    counts("transactions", "transactions in the journal that were not applied yet", &|side| {
+        side.recovery.transactions + side.recovery.fast_commit_records
+    });
+    counts("orphans", "orphaned inodes", &|side| {
+        side.reading.orphans.dropped + side.reading.orphans.truncated
+    });
+    counts("free-blocks", "free blocks with stale bytes", &|side| {
+        leftovers::count(&leftovers::free_blocks(side.source, side.reading.claimed()))
+    });
+    counts("file-slack", "files with stale bytes behind their end", &|side| {
+        leftovers::files_with_slack(side.source, &side.reading.tree).len() as u64
+    });
+    counts("symlink-slack", "symlinks with stale bytes behind their target", &|side| {
+        leftovers::symlinks_with_slack(side.source, &side.reading, &ContentPlaces::of(&side.reading)).len()
+            as u64
+    });
+    counts("unused-inodes", "unused inodes with stale bytes", &|side| {
+        leftovers::unused_inodes(side.source).len() as u64
+    });
+    let stale = |directories: &Directories<'_>| directories.iter().flatten().map(|one| one.stale).sum();
+    add("directory-slack", "entries of directories with stale bytes", directories.each_ref().map(stale));
+}

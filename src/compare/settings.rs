@@ -1,0 +1,172 @@
+//! What differs of the filesystems themselves, and with which option they could be made alike.
+
+use super::compared_image::ComparedImage;
+use super::difference::SettingDifference;
+use super::superblock_settings::add_fields;
+use crate::geometry::Geometry;
+use crate::ondisk::features::{Compat, Features, RoCompat};
+use crate::ondisk::quota::QuotaType;
+use crate::ondisk::superblock as sb;
+use crate::plan;
+use crate::policy::UuidPolicy;
+use crate::units::fits;
+
+/// All settings that differ: of the superblock in the order of its fields, then those outside of it.
+pub fn differences(sides: &[ComparedImage<'_, '_>; 2]) -> Vec<SettingDifference> {
+    let mut found = Vec::new();
+    let features = sides.each_ref().map(|side| side.features);
+    let superblocks = sides.each_ref().map(|side| {
+        let geometry = Geometry { features: side.features, ..side.source.geometry.clone() };
+        plan::settings(side.source, &geometry, &side.options)
+    });
+    add_features(features, &mut found);
+    add_fields(&superblocks, features, &mut found);
+    add_outside(sides, &mut found);
+    found
+}
+
+fn add_features(features: [Features; 2], found: &mut Vec<SettingDifference>) {
+    for (side, missing) in
+        [(0, features[0].difference(features[1])), (1, features[1].difference(features[0]))]
+    {
+        for name in missing.names() {
+            let mut values = ["off".to_owned(), "off".to_owned()];
+            "on".clone_into(&mut values[side]);
+            let option = match &*name {
+                // These mke2fs does not know.
+                "dir_prealloc" => format!("debugfs -w -R 'feature {name}', or 'feature -{name}'"),
+                "read-only" => format!("tune2fs -O {name}, or -O ^{name}"),
+                _ => format!("mke2fs -O {name}, or -O ^{name}"),
+            };
+            found.push(SettingDifference { name: format!("feature {name}"), values, option });
+        }
+    }
+}
+
+/// What the form takes from outside the superblock.
+fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDifference>) {
+    let mut add = |name: &str, values: [String; 2], option: &str| {
+        if values[0] != values[1] {
+            found.push(SettingDifference { name: name.to_owned(), values, option: option.to_owned() });
+        }
+    };
+    let of = |value: &dyn Fn(&ComparedImage<'_, '_>) -> String| sides.each_ref().map(value);
+    let uuids = of(&|side| match side.options.uuid {
+        UuidPolicy::Keep => uuid::Uuid::from_bytes(side.source.superblock.s_uuid).to_string(),
+        UuidPolicy::Given(uuid) => uuid::Uuid::from_bytes(uuid).to_string(),
+        UuidPolicy::Content => "made from the content".to_owned(),
+    });
+    add("UUID", uuids, uuid_option(sides));
+    let journal = |side: &ComparedImage<'_, '_>| side.reading.specials.journal;
+    if sides.iter().all(|side| journal(side).is_some()) {
+        let blocks = of(&|side| journal(side).map_or(0, |journal| journal.blocks).to_string());
+        add("blocks of the journal", blocks, "mke2fs -J size=MEGABYTES");
+        let blocks = of(&|side| journal(side).map_or(0, |journal| journal.fast_commit_blocks).to_string());
+        add("blocks of the journal for fast commits", blocks, "mke2fs -J fast_commit_size=BLOCKS");
+    } else {
+        // Without a journal on either side, or with one outside, other settings tell of it.
+        let has_one = of(&|side| {
+            let inside = journal(side).is_some();
+            if inside { "inside" } else { "not inside" }.to_owned()
+        });
+        let both = |side: &ComparedImage<'_, '_>| side.features.has(Compat::HAS_JOURNAL);
+        if sides.iter().all(both) {
+            add("place of the journal", has_one, "mke2fs -j, or -J device=DEVICE");
+        }
+    }
+    let orphans = |side: &ComparedImage<'_, '_>| side.reading.specials.orphan_file.map(|file| file.blocks);
+    if sides.iter().all(|side| orphans(side).is_some()) {
+        let blocks = of(&|side| orphans(side).unwrap_or(0).to_string());
+        add("blocks of the orphan file", blocks, "mke2fs -E orphan_file_size=BYTES");
+    }
+    add_stable(sides, &mut add);
+    add_quotas(sides, &mut add);
+    let lengths = of(&|side| side.source.input().bytes().len().to_string());
+    add(
+        "bytes of the image",
+        lengths,
+        "truncate -s BYTES before mke2fs, or mke2fs's last argument; or --size for both",
+    );
+    let [one, other] = sides.each_ref().map(|side| side.source.input().range(0, sb::OFFSET as u64));
+    if one != other {
+        add("boot sector", ["one".to_owned(), "another".to_owned()], "dd the same 1024 bytes into both");
+    }
+    if behind_end_differs(sides) {
+        let what = ["some bytes".to_owned(), "others".to_owned()];
+        add("bytes behind the filesystem", what, "cut both images behind the filesystem");
+    }
+}
+
+/// How UUIDs that are kept can be aligned: where a filesystem needs its own, no option takes it away.
+fn uuid_option(sides: &[ComparedImage<'_, '_>; 2]) -> &'static str {
+    if sides.iter().any(|side| side.options.uuid != UuidPolicy::Keep) {
+        return "leave out mke2fs -O stable_inodes, or mke2fs -U UUID and --uuid keep";
+    }
+    let needs_it = |side: &ComparedImage<'_, '_>| {
+        side.features.has(Compat::STABLE_INODES)
+            || (side.features.has(Compat::HAS_JOURNAL) && side.reading.specials.journal.is_none())
+    };
+    if sides.iter().any(needs_it) { "mke2fs -U UUID" } else { "mke2fs -U UUID, or leave out --uuid keep" }
+}
+
+/// With `stable_inodes`, files outside the tree keep their numbers, too.
+fn add_stable(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [String; 2], &str)) {
+    let [Some(one), Some(other)] = sides.each_ref().map(|side| side.numbering.as_ref()) else { return };
+    let orphan_file = [one.orphan_file(), other.orphan_file()];
+    let project = [one, other].map(|numbering| numbering.quota_file(QuotaType::Project));
+    for (name, numbers) in
+        [("inode of the orphan file", orphan_file), ("inode of the quota file of projects", project)]
+    {
+        if let [Some(one), Some(other)] = numbers {
+            add(name, [one.to_string(), other.to_string()], "leave out mke2fs -O stable_inodes");
+        }
+    }
+}
+
+fn add_quotas(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [String; 2], &str)) {
+    if !sides.iter().all(|side| side.features.has(RoCompat::QUOTA)) {
+        return;
+    }
+    for kind in QuotaType::ALL {
+        let rules = sides.each_ref().map(|side| {
+            let files = &side.reading.specials.quotas;
+            files.iter().find(|file| file.kind == kind).map(|file| &file.rules)
+        });
+        let name = format!("{} quota", kind.word());
+        match rules {
+            [Some(one), Some(other)] if one != other => {
+                let what = [one, other].map(|rules| {
+                    let (blocks, inodes) = (rules.block_grace, rules.inode_grace);
+                    format!("{} ids with limits, grace times {blocks} s and {inodes} s", rules.limits.len())
+                });
+                // The numbers alone may be equal.
+                let what =
+                    if what[0] == what[1] { ["some limits".to_owned(), "others".to_owned()] } else { what };
+                add(&name, what, "setquota");
+            }
+            [one, other] => {
+                let what = [one, other].map(|rules| if rules.is_some() { "on" } else { "off" }.to_owned());
+                add(&name, what, "mke2fs -E quotatype=TYPE");
+            }
+        }
+    }
+}
+
+/// Whether the bytes behind the filesystem's last block differ, where images are equally long.
+fn behind_end_differs(sides: &[ComparedImage<'_, '_>; 2]) -> bool {
+    const STEP: u64 = 1 << 16;
+    let [(start, end), other] = sides.each_ref().map(|side| {
+        let geometry = &side.source.geometry;
+        (geometry.filesystem_bytes(), side.source.input().bytes().len() as u64)
+    });
+    let inputs = sides.each_ref().map(|side| side.source.input());
+    if (start, end) != other {
+        return false;
+    }
+    let mut stored: Vec<_> = inputs.iter().flat_map(|input| input.data_within(start..end)).collect();
+    stored.sort_unstable_by_key(|range| range.start);
+    let mut steps = stored.iter().flat_map(|range| {
+        range.clone().step_by(fits(STEP, "it is a small constant")).map(|at| at..(at + STEP).min(range.end))
+    });
+    steps.any(|part| inputs[0].range(part.start, part.end) != inputs[1].range(part.start, part.end))
+}

@@ -1,0 +1,167 @@
+//! An image, and the filesystems in it that were chosen.
+
+use std::ops::Range;
+
+use super::chosen::ChosenFilesystem;
+use super::detect::{is_ext, partition_table};
+use super::neighbours::neighbours;
+use super::partition_table::{PartitionTable, damaged_table};
+use super::select::Selection;
+use crate::error::{Error, Location, Result, Structure};
+use crate::report::Report;
+use crate::source::Input;
+use crate::uuid_references::Neighbours;
+
+/// An image, and the filesystems in it that were chosen.
+#[derive(Clone, Debug)]
+pub struct Disk<'a> {
+    pub(super) input: Input<'a>,
+    /// The partition table, where that says where filesystems lie.
+    pub table: Option<PartitionTable>,
+    /// The filesystems, in the order of their offsets; never none.
+    pub parts: Vec<ChosenFilesystem>,
+    /// Whether they were named, and not just found.
+    pub named: bool,
+    /// The UUIDs of the filesystems and partitions.
+    pub(super) neighbours: Neighbours,
+}
+
+impl<'a> Disk<'a> {
+    /// Looks for filesystems. What has no partition table is taken for one filesystem as a whole.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` for a damaged partition table, `Unsupported` where there is no filesystem or the image may be
+    /// one as well as a disk, `Options` for a selection that does not fit.
+    pub fn of(input: &Input<'a>, selection: &Selection) -> Result<Self> {
+        let found = Self::find(input, selection)?;
+        if input.journal().is_some() && found.parts.len() > 1 {
+            return Err(Error::Options(
+                "the journal device can't belong to all filesystems of the disk: use --partition to choose one"
+                    .to_owned(),
+            ));
+        }
+        Ok(found)
+    }
+
+    fn find(input: &Input<'a>, selection: &Selection) -> Result<Self> {
+        let length = input.bytes().len() as u64;
+        if let Some((offset, size)) = selection.place {
+            return Self::at(input, offset, size);
+        }
+        let table = partition_table(input.bytes(), selection.sector_size);
+        if is_ext(input.bytes()) && selection.partitions.is_empty() && !matches!(table, Ok(None)) {
+            return Err(Location::of(Structure::PartitionTable).unsupported(
+                "the image begins with a filesystem as well as with a partition table",
+                "use --offset 0 for the filesystem, or --partition for one of the table",
+            ));
+        }
+        let Some(table) = table? else {
+            if let Some(wanted) = selection.partitions.first() {
+                return Err(Error::Options(format!(
+                    "there is no partition table with a partition '{wanted}': leave --partition out, or use --offset"
+                )));
+            }
+            let whole = ChosenFilesystem { bytes: 0..length, partition: None, name: None };
+            return Ok(Self::alone(input, whole));
+        };
+        let parts = selection.parts(&table, input.bytes())?;
+        check_places(&table, &parts)?;
+        let neighbours = neighbours(input, &table, &parts);
+        let named = !selection.partitions.is_empty();
+        Ok(Self { input: input.clone(), table: Some(table), parts, named, neighbours })
+    }
+
+    /// The filesystem at an offset; all else is no concern.
+    fn at(input: &Input<'a>, offset: u64, size: Option<u64>) -> Result<Self> {
+        let length = input.bytes().len() as u64;
+        let end = size.map_or(Some(length), |size| offset.checked_add(size));
+        let Some(end) = end.filter(|end| *end <= length && offset < *end) else {
+            return Err(Error::Options(format!(
+                "--offset and --size name bytes behind the end of the image, which has {length} bytes"
+            )));
+        };
+        let whole = offset == 0 && end == length;
+        let name = (!whole).then(|| format!("filesystem at byte {offset}"));
+        let part = ChosenFilesystem { bytes: offset..end, partition: None, name };
+        Ok(Self::alone(input, part))
+    }
+
+    /// A filesystem without a table.
+    fn alone(input: &Input<'a>, part: ChosenFilesystem) -> Self {
+        let neighbours = Neighbours::default();
+        Self { input: input.clone(), table: None, parts: vec![part], named: true, neighbours }
+    }
+
+    /// The image as a whole.
+    pub fn input(&self) -> &Input<'a> {
+        &self.input
+    }
+
+    /// A filesystem, as an image of its own.
+    pub fn filesystem(&self, part: &ChosenFilesystem) -> Input<'a> {
+        self.input.part(part.bytes.clone())
+    }
+
+    /// Whether all of the image is one filesystem.
+    pub fn is_filesystem(&self) -> bool {
+        self.parts.iter().any(|part| part.name.is_none())
+    }
+
+    /// The bytes of the output that these reports tell of.
+    pub fn output_bytes(&self, reports: &[Report]) -> u64 {
+        match reports {
+            [report] if self.is_filesystem() => report.image_bytes,
+            _ => self.input.bytes().len() as u64,
+        }
+    }
+
+    /// The only filesystem that was chosen.
+    ///
+    /// # Errors
+    ///
+    /// `Options` if there are several.
+    pub fn only(&self) -> Result<&ChosenFilesystem> {
+        match &self.parts[..] {
+            [part] => Ok(part),
+            parts => {
+                let names: Vec<_> = parts.iter().filter_map(|part| part.name.as_deref()).collect();
+                Err(Error::Options(format!(
+                    "a disk with {} filesystems ({}): use --partition to choose one",
+                    parts.len(),
+                    names.join(", ")
+                )))
+            }
+        }
+    }
+
+    /// An error in a filesystem, with the name that this has.
+    pub fn error(part: &ChosenFilesystem, error: Error) -> Error {
+        match &part.name {
+            Some(name) => {
+                Error::Partition { name: name.clone(), offset: part.bytes.start, error: Box::new(error) }
+            }
+            None => error,
+        }
+    }
+}
+
+/// Refuses filesystems that share bytes with another partition or the table.
+fn check_places(table: &PartitionTable, parts: &[ChosenFilesystem]) -> Result<()> {
+    let overlap = |one: &Range<u64>, other: &Range<u64>| one.start < other.end && other.start < one.end;
+    for part in parts {
+        let others = table.partitions.iter().enumerate();
+        let others = others.filter(|(index, _)| part.partition != Some(*index));
+        let other = others.map(|(_, other)| other).find(|other| overlap(&other.bytes, &part.bytes));
+        let what = match other {
+            Some(other) => other.shown(),
+            None if table.reserved.iter().any(|bytes| overlap(bytes, &part.bytes)) => {
+                "the partition table".to_owned()
+            }
+            None => continue,
+        };
+        let name = part.name.as_deref().unwrap_or("a partition");
+        return Err(damaged_table(format!("{name} overlaps {what}")));
+    }
+    Ok(())
+}

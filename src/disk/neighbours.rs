@@ -1,0 +1,31 @@
+//! UUIDs of a disk's filesystems and partitions, which files of the disk may refer to.
+
+use uuid::Uuid;
+
+use super::chosen::ChosenFilesystem;
+use super::partition_table::{PartitionTable, TableKind};
+use crate::report::Owner;
+use crate::source::Input;
+use crate::uuid_references::Neighbours;
+
+/// Where the UUID lies in an ext filesystem, in bytes.
+const UUID: u64 = 1024 + 0x68;
+
+/// The UUIDs that files of a disk may name, and that may become others.
+pub fn neighbours(input: &Input<'_>, table: &PartitionTable, parts: &[ChosenFilesystem]) -> Neighbours {
+    let mut found = Neighbours::new();
+    if matches!(table.kind, TableKind::Gpt(_)) {
+        let partitions = table.partitions.iter();
+        let uuids = partitions
+            .filter_map(|one| Some((one.uuid.parse::<Uuid>().ok()?, (Owner::Partition, one.shown()))));
+        found.extend(uuids.map(|(uuid, owner)| (uuid.into_bytes(), owner)));
+    }
+    for part in parts {
+        let start = part.bytes.start + UUID;
+        let uuid = input.range(start, start + 16).and_then(<[u8]>::first_chunk);
+        // For warnings: filesystems of a disk have names.
+        let name = part.name.clone().unwrap_or_default();
+        found.extend(uuid.map(|uuid| (*uuid, (Owner::Filesystem, name))));
+    }
+    found
+}

@@ -1,0 +1,57 @@
+//! A partition table, whatever its kind.
+
+use std::ops::Range;
+
+use super::partition::Partition;
+use crate::error::{Error, Location, Result, Structure};
+
+/// A partition table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionTable {
+    /// Bytes of a sector.
+    pub sector_size: u64,
+    /// What it is.
+    pub kind: TableKind,
+    /// The partitions in use, in the order of their numbers.
+    pub partitions: Vec<Partition>,
+    /// The bytes of the table itself, sorted.
+    pub reserved: Vec<Range<u64>>,
+    /// The bytes of partitions that a hybrid MBR has beside a GPT, which need not have them.
+    pub hybrid: Vec<Range<u64>>,
+}
+
+/// The kinds of partition table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    /// That of UEFI, by its GUID.
+    Gpt(uuid::Uuid),
+    /// That of the PC, by its signature.
+    Mbr(u32),
+}
+
+/// Refuses a partition that the image does not have all of.
+///
+/// # Errors
+///
+/// `Corrupt`.
+pub fn check_inside(partition: &Partition, length: u64) -> Result<()> {
+    if partition.bytes.end > length {
+        return Err(damaged_table(format!(
+            "{} ends at byte {}, but the image has {length}",
+            partition.shown(),
+            partition.bytes.end
+        ))
+        .with_remedy(
+            "copy the image again, and all of it, if it was cut short; else make the partition table anew, or use \
+             --offset for a filesystem whose place is known",
+        ));
+    }
+    Ok(())
+}
+
+/// An error about a partition table.
+pub fn damaged_table(words: impl Into<String>) -> Error {
+    Location::of(Structure::PartitionTable)
+        .wrong(words)
+        .with_remedy("make the partition table anew, or use --offset for a filesystem whose place is known")
+}

@@ -1,0 +1,91 @@
+//! What the canonical form of a disk consists of: filesystems, what replaces bytes of the table, and copied bytes.
+
+use std::ops::Range;
+
+use super::around::Around;
+use super::chosen::ChosenFilesystem;
+use super::guids::{self, Patch};
+use super::image::Disk;
+use crate::error::{Error, Result};
+use crate::observe::Observer;
+use crate::pipeline;
+use crate::policy::Options;
+use crate::ranges::outside;
+use crate::sinks;
+
+/// Something that lies in the output, in the order of the offsets.
+#[derive(Debug)]
+pub enum DiskSegment<'d> {
+    Copied(Range<u64>),
+    Patched(&'d Patch),
+    Filesystem(&'d ChosenFilesystem),
+}
+
+impl Disk<'_> {
+    /// What of the partition table becomes another.
+    pub(super) fn patches(
+        &self,
+        options: &Options,
+        around: Around,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Patch>> {
+        let Some(table) = self.table.as_ref().filter(|_| around.canonical_guids) else {
+            return Ok(Vec::new());
+        };
+        let content = |index: usize| {
+            let Some(part) = self.parts.iter().find(|part| part.partition == Some(index)) else {
+                let bytes = &table.partitions[index].bytes;
+                return sinks::digest_of(&self.input.part(bytes.clone()))
+                    .map_err(|error| Error::io("reading a partition", error));
+            };
+            let digest = pipeline::digest(&self.filesystem(part), self.task(options, observer));
+            digest.map(|(_, digest)| digest).map_err(|error| Self::error(part, error))
+        };
+        let contents = (0..table.partitions.len()).map(content).collect::<Result<Vec<_>>>()?;
+        guids::canonical(self.input.bytes(), table, &contents)
+    }
+
+    /// What lies in the output. Gaps that become zero are left out.
+    pub(super) fn segments<'d>(&'d self, patches: &'d [Patch], around: Around) -> Vec<DiskSegment<'d>> {
+        let mut segments: Vec<(Range<u64>, DiskSegment<'d>)> = Vec::new();
+        for patch in patches {
+            segments
+                .push((patch.offset..patch.offset + patch.bytes.len() as u64, DiskSegment::Patched(patch)));
+        }
+        for part in &self.parts {
+            segments.push((part.bytes.clone(), DiskSegment::Filesystem(part)));
+        }
+        let mut taken: Vec<_> = segments.iter().map(|(range, _)| range.clone()).collect();
+        if around.zero_gaps {
+            taken.extend(self.gaps());
+        }
+        let copied = outside(taken, self.input.bytes().len() as u64);
+        segments.extend(copied.into_iter().map(|range| (range.clone(), DiskSegment::Copied(range))));
+        segments.sort_by_key(|(range, _)| range.start);
+        segments.into_iter().map(|(_, segment)| segment).collect()
+    }
+
+    /// What is copied, if `patches` stand in the place of the table.
+    pub(super) fn copied(&self, patches: &[Patch], around: Around) -> Vec<Range<u64>> {
+        let segments = self.segments(patches, around).into_iter();
+        let copied = segments.filter_map(|segment| match segment {
+            DiskSegment::Copied(range) => Some(range),
+            _ => None,
+        });
+        copied.collect()
+    }
+
+    /// What two disks have to have in common of what GUIDs are derived from.
+    pub(super) fn masked(&self, around: Around) -> Vec<Patch> {
+        let table = self.table.as_ref().filter(|_| around.canonical_guids);
+        table.map_or_else(Vec::new, |table| guids::masked(self.input.bytes(), table))
+    }
+
+    /// The bytes that belong neither to a partition nor to the table.
+    pub(super) fn gaps(&self) -> Vec<Range<u64>> {
+        let Some(table) = &self.table else { return Vec::new() };
+        let partitions = table.partitions.iter().map(|partition| partition.bytes.clone());
+        let taken = partitions.chain(table.reserved.iter().cloned()).chain(table.hybrid.iter().cloned());
+        outside(taken.collect(), self.input.bytes().len() as u64)
+    }
+}

@@ -1,0 +1,67 @@
+//! The part of a sink that a filesystem of a disk is written to.
+
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sink::{Order, Sink};
+use crate::source::Input;
+
+/// Where the superblock ends, in bytes.
+const SUPERBLOCK_END: u64 = 2048;
+
+/// A part of a sink, which a filesystem goes to.
+pub struct Shifted<'s> {
+    sink: &'s dyn Sink,
+    by: u64,
+    input: &'s Input<'s>,
+    /// Whether the superblock becomes another, as it does by a mount that changed nothing else.
+    rewritten: AtomicBool,
+}
+
+impl<'s> Shifted<'s> {
+    /// The part of a sink from an offset on, for the canonical form of `input`.
+    pub fn new(sink: &'s dyn Sink, by: u64, input: &'s Input<'s>) -> Self {
+        Self { sink, by, input, rewritten: false.into() }
+    }
+
+    /// Whether the bytes written up to the end of the superblock differ from the input's.
+    pub fn rewrote_superblock(self) -> bool {
+        self.rewritten.into_inner()
+    }
+
+    /// Whether what is written of the first 2048 bytes is not what the input has there.
+    fn differs(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> bool {
+        for part in parts {
+            let Some(length) = SUPERBLOCK_END.checked_sub(offset).filter(|length| *length > 0) else { break };
+            // At most SUPERBLOCK_END.
+            let head = &part[..part.len().min(length as usize)];
+            if self.input.range(offset, offset + head.len() as u64) != Some(head) {
+                return true;
+            }
+            offset += part.len() as u64;
+        }
+        false
+    }
+}
+
+impl Sink for Shifted<'_> {
+    fn order(&self) -> Order {
+        self.sink.order()
+    }
+
+    fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        if self.differs(offset, parts) {
+            self.rewritten.store(true, Ordering::Relaxed);
+        }
+        self.sink.write_at(self.by + offset, parts)
+    }
+
+    fn in_use(&self, bytes: Range<u64>) {
+        self.sink.in_use(self.by + bytes.start..self.by + bytes.end);
+    }
+
+    fn take_over(&self, offset: u64, from: u64, length: u64) -> u64 {
+        self.sink.take_over(self.by + offset, self.by + from, length)
+    }
+}

@@ -1,0 +1,440 @@
+//! Goes through everything in an image that is rewritten, kind by kind.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+use uuid::Uuid;
+use zerocopy::IntoBytes;
+use zerocopy::little_endian::U32;
+
+use super::finding::{Cause, Finding};
+use crate::form;
+use crate::leftovers;
+use crate::ondisk::inode::Inode;
+use crate::ondisk::superblock::Superblock;
+use crate::places::{ContentExtent, ContentPlaces, joined};
+use crate::plan::Plan;
+use crate::policy::{Options, UuidPolicy};
+use crate::read::{self, Reading};
+use crate::recover::Recovery;
+use crate::report::Difference;
+use crate::source::Source;
+use crate::text::{self, hexadecimal};
+use crate::tree::{Kind, NodeId, Text};
+
+/// Fields of the superblock that are history, by what they are.
+const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
+    (
+        Cause::Clock,
+        "superblock-times",
+        "times in the superblock",
+        &["s_mkfs_time", "s_mkfs_time_hi", "s_wtime", "s_wtime_hi", "s_lastcheck", "s_lastcheck_hi"],
+    ),
+    (
+        Cause::Mount,
+        "mounts",
+        "traces of mounts in the superblock",
+        &["s_mtime", "s_mtime_hi", "s_mnt_count", "s_last_mounted"],
+    ),
+    (Cause::Writer, "written", "count of kilobytes written in the superblock", &["s_kbytes_written"]),
+    (
+        Cause::Mount,
+        "errors",
+        "records of errors in the superblock",
+        &[
+            "s_error_count",
+            "s_first_error_time",
+            "s_first_error_ino",
+            "s_first_error_block",
+            "s_first_error_func",
+            "s_first_error_line",
+            "s_last_error_time",
+            "s_last_error_ino",
+            "s_last_error_line",
+            "s_last_error_block",
+            "s_last_error_func",
+            "s_first_error_time_hi",
+            "s_last_error_time_hi",
+            "s_first_error_errcode",
+            "s_last_error_errcode",
+        ],
+    ),
+    (Cause::Random, "seeds", "seeds of hashes and checksums", &["s_hash_seed", "s_checksum_seed"]),
+];
+
+/// What is found in the input alone. It is looked for first, since what claims its blocks is given up early.
+pub struct OfInput {
+    places: ContentPlaces,
+    /// Blocks that nothing claims, but that hold something.
+    free: Vec<Range<u64>>,
+    files_with_slack: Vec<NodeId>,
+    symlinks_with_slack: Vec<NodeId>,
+}
+
+impl OfInput {
+    /// Looks for it in an image.
+    pub fn of(source: &Source<'_>, reading: &Reading) -> Self {
+        let places = ContentPlaces::of(reading);
+        Self {
+            free: leftovers::free_blocks(source, reading.claimed()),
+            files_with_slack: leftovers::files_with_slack(source, &reading.tree),
+            symlinks_with_slack: leftovers::symlinks_with_slack(source, reading, &places),
+            places,
+        }
+    }
+}
+
+/// Finds what is rewritten, and keeps it.
+pub struct Explainer<'e, 'a> {
+    /// The image.
+    pub source: &'e Source<'a>,
+    /// What was read of it.
+    pub reading: &'e Reading,
+    /// The plan of its canonical form.
+    pub plan: &'e Plan,
+    /// What is found in the input alone.
+    pub before: OfInput,
+    /// The options that the plan follows.
+    pub options: &'e Options,
+    /// The directory and the name of each node.
+    pub parents: Vec<Option<(NodeId, Text)>>,
+    /// How many examples each finding has, at most.
+    pub limit: usize,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+impl Explainer<'_, '_> {
+    fn add(
+        &mut self,
+        cause: Cause,
+        kind: &'static str,
+        what: &'static str,
+        count: u64,
+        examples: impl IntoIterator<Item = String>,
+    ) {
+        if count > 0 {
+            let mut examples = examples.into_iter();
+            let shown = examples.by_ref().take(self.limit).collect();
+            let more = examples.next().is_some();
+            self.findings.push(Finding { cause, kind, what, count, examples: shown, more });
+        }
+    }
+
+    /// As many examples as have to be made: one more than are told.
+    fn enough(&self) -> usize {
+        self.limit.saturating_add(1)
+    }
+
+    /// A path of a node.
+    fn path(&self, id: NodeId) -> String {
+        let tree = &self.reading.tree;
+        if tree.boot_loader == Some(id) {
+            return "(boot loader)".to_owned();
+        }
+        let ancestors = std::iter::successors(Some(id), |id| Some(self.parents[id.index()]?.0));
+        text::path(ancestors.map(|id| self.parents[id.index()].map_or(&[][..], |(_, name)| tree.text(name))))
+    }
+
+    /// Adds nodes, by their paths.
+    fn add_nodes(&mut self, cause: Cause, kind: &'static str, what: &'static str, nodes: &[NodeId]) {
+        let examples: Vec<_> = nodes.iter().take(self.enough()).map(|id| self.path(*id)).collect();
+        self.add(cause, kind, what, nodes.len() as u64, examples);
+    }
+
+    /// The nodes for which a test holds, tried in parallel.
+    fn nodes(&self, test: impl Fn(NodeId) -> bool + Sync) -> Vec<NodeId> {
+        let ids: Vec<_> = self.reading.tree.ids().collect();
+        ids.into_par_iter().with_min_len(64).filter(|id| test(*id)).collect()
+    }
+
+    /// Compares the superblock; `uuid` is the new one.
+    pub fn superblock(&mut self, uuid: [u8; 16]) {
+        let (before, after) = (&self.source.superblock, &self.plan.superblock);
+        if before.s_uuid != uuid {
+            let uuids = [before.s_uuid, uuid].map(|uuid| Uuid::from_bytes(uuid).to_string());
+            self.add(self.cause_of_uuid(), "uuid", "UUID", 1, [format!("{} -> {}", uuids[0], uuids[1])]);
+        }
+        // Without an epoch, this is what it would be.
+        let asked = before.s_mkfs_time.get() == 0 && before.s_mkfs_time_hi == 0;
+        if asked && (before.s_mkfs_time, before.s_mkfs_time_hi) != (after.s_mkfs_time, after.s_mkfs_time_hi) {
+            let example = format!("{} seconds since 1970", self.options.epoch.unwrap_or(0));
+            self.add(Cause::Options, "creation-time", "time of creation that is set", 1, [example]);
+        }
+        for (cause, kind, what, names) in HISTORY {
+            let fields = Superblock::FIELDS.iter().filter(|field| {
+                names.contains(&field.name) && !(asked && field.name.starts_with("s_mkfs_time"))
+            });
+            let changed = fields.filter_map(|field| {
+                let [old, new] = [before, after].map(|superblock| {
+                    superblock.as_bytes().get(field.offset..field.offset + field.size).unwrap_or_default()
+                });
+                (old != new).then(|| format!("{} is {}", field.name, value_of(field.name, old)))
+            });
+            let changed: Vec<_> = changed.collect();
+            self.add(cause, kind, what, changed.len() as u64, changed);
+        }
+        if before.s_volume_name != after.s_volume_name {
+            let labels = [before, after].map(|superblock| {
+                let name = superblock.s_volume_name.split(|byte| *byte == 0).next();
+                text::escaped_text(name.unwrap_or_default())
+            });
+            let example = format!("\"{}\" -> \"{}\"", labels[0], labels[1]);
+            self.add(Cause::Options, "label", "label", 1, [example]);
+        }
+        if before.s_state != after.s_state {
+            self.add(Cause::Mount, "state", "mark of a filesystem that is in use or has errors", 1, []);
+        }
+    }
+
+    /// Why the UUID is another: one that was derived from content (version 8) is none of mke2fs's.
+    fn cause_of_uuid(&self) -> Cause {
+        let derived = self.source.superblock.s_uuid[6] >> 4 == 8;
+        let ignore_error_state = self.options.ignore_error_state;
+        match self.options.uuid {
+            UuidPolicy::Given(_) => Cause::Options,
+            _ if !derived => Cause::Random,
+            _ if *self.options == (Options { ignore_error_state, ..Options::default() }) => {
+                Cause::Consequence
+            }
+            _ => Cause::Options,
+        }
+    }
+
+    /// The raw inode of a node, if it was there.
+    fn raw(&self, id: NodeId) -> Option<Inode> {
+        self.source.inode(self.reading.inodes[id.index()]).map(Inode::decode)
+    }
+
+    /// Compares the fields and numbers of inodes.
+    pub fn inodes(&mut self) {
+        let tree = &self.reading.tree;
+        let wide = self.source.geometry.has_wide_inodes();
+        let asked = self.options.epoch.is_some();
+        let times = self.nodes(|id| {
+            let expected = tree.node(id).mtime.encode(wide);
+            self.raw(id).is_some_and(|inode| {
+                // Where all times are one, only the options ask for another.
+                let own = Some((inode.i_mtime, inode.i_mtime_extra));
+                has_other_times(&inode, expected, wide) && (!asked || has_other_times(&inode, own, wide))
+            })
+        });
+        self.add_nodes(
+            Cause::Clock,
+            "inode-times",
+            "inodes with atime, ctime or crtime of their own",
+            &times,
+        );
+        let generations = self.nodes(|id| {
+            self.raw(id).is_some_and(|inode| {
+                inode.i_generation.get() != 0 || inode.l_i_version.get() != 0 || inode.i_version_hi.get() != 0
+            })
+        });
+        let what = "inodes with a generation or version";
+        self.add_nodes(Cause::Mount, "generations", what, &generations);
+        let extra = self.nodes(|id| {
+            wide && self.raw(id).is_some_and(|inode| inode.i_extra_isize.get() != form::EXTRA_ISIZE)
+        });
+        self.add_nodes(Cause::Writer, "extra-size", "inodes with another extra size", &extra);
+        let moved = self.nodes(|id| {
+            let before = self.reading.inodes[id.index()];
+            before.0 != 0 && self.plan.numbering.number_of(id) != before
+        });
+        self.add_nodes(Cause::Order, "inode-numbers", "inodes with another number", &moved);
+        if self.reading.inodes[NodeId::LOST_FOUND.index()].0 == 0 {
+            let what = "lost+found that is not there";
+            self.add(Cause::Writer, "lost-found", what, 1, ["/lost+found".to_owned()]);
+        }
+    }
+
+    /// The times of files that the options change.
+    pub fn clamped(&mut self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let wide = self.source.geometry.has_wide_inodes();
+        let changed = self.nodes(|id| {
+            let time = self.reading.tree.node(id).mtime.encode(wide);
+            id != NodeId::LOST_FOUND
+                && self.raw(id).is_some_and(|inode| time != Some((inode.i_mtime, inode.i_mtime_extra)))
+        });
+        let examples: Vec<_> = changed.iter().take(self.enough()).map(|id| self.path(*id)).collect();
+        self.add(Cause::Options, "clamped-times", "times of files that are set", count, examples);
+    }
+
+    /// Where content lies, and what of it needs no blocks.
+    pub fn content(&mut self, punched: u64) {
+        let places = std::mem::take(&mut self.before.places);
+        let of_node = |id: NodeId| {
+            let before = places.of_inode(self.reading.inodes[id.index()]);
+            let extents = self.plan.layout.extents(self.plan.layout.nodes[id.index()]).iter();
+            (before, joined(extents.map(ContentExtent::of)))
+        };
+        let moved = self.nodes(|id| {
+            let (before, after) = of_node(id);
+            before != after
+        });
+        let scattered = self.nodes(|id| {
+            let (before, after) = of_node(id);
+            before.len() > after.len().max(1)
+        });
+        self.add_nodes(Cause::Order, "placement", "files and directories in other blocks", &moved);
+        let what = "files and directories in more pieces than they need";
+        self.add_nodes(Cause::Order, "fragmentation", what, &scattered);
+        let count = |extents: &[ContentExtent]| extents.iter().map(|extent| extent.count).sum::<u64>();
+        let tree = &self.reading.tree;
+        let sparse = self.nodes(|id| {
+            let (before, after) = of_node(id);
+            matches!(tree.node(id).kind, Kind::Regular { .. }) && count(&before) > count(&after)
+        });
+        let examples: Vec<_> = sparse.iter().take(self.enough()).map(|id| self.path(*id)).collect();
+        let what = "blocks of zeros in files that become holes";
+        self.add(Cause::Writer, "zeros", what, punched, examples);
+        let large = self.nodes(|id| {
+            let (before, after) = of_node(id);
+            tree.node(id).kind.is_directory() && count(&before) > count(&after)
+        });
+        let what = "directories with more blocks than they need";
+        self.add_nodes(Cause::Deleted, "large-directories", what, &large);
+    }
+
+    /// What deleted files and mounts left.
+    pub fn leftovers(&mut self, recovery: &Recovery<'_>) {
+        let (source, reading) = (self.source, self.reading);
+        let free = std::mem::take(&mut self.before.free);
+        let count = leftovers::count(&free);
+        self.add(
+            Cause::Deleted,
+            "free-blocks",
+            "free blocks with stale bytes",
+            count,
+            free.iter().map(range),
+        );
+        let unused = leftovers::unused_inodes(source);
+        let examples = unused.iter().map(|number| format!("inode {number}"));
+        let what = "unused inodes with stale bytes";
+        self.add(Cause::Deleted, "unused-inodes", what, unused.len() as u64, examples);
+        let slack = std::mem::take(&mut self.before.files_with_slack);
+        self.add_nodes(Cause::Deleted, "file-slack", "files with stale bytes behind their end", &slack);
+        let slack = std::mem::take(&mut self.before.symlinks_with_slack);
+        let what = "symlinks with stale bytes behind their target";
+        self.add_nodes(Cause::Deleted, "symlink-slack", what, &slack);
+        let orphans = reading.orphans.dropped + reading.orphans.truncated;
+        let examples = reading.orphans.numbers().map(|number| format!("inode {number}"));
+        self.add(Cause::Deleted, "orphans", "orphaned inodes", orphans, examples);
+        let journal = leftovers::journal_blocks(source);
+        let (count, what) = (leftovers::count(&journal), "blocks of the journal with old content");
+        self.add(Cause::Mount, "journal", what, count, journal.iter().map(range));
+        let transactions = recovery.transactions + recovery.fast_commit_records;
+        let what = "transactions in the journal that were not applied yet";
+        self.add(Cause::Mount, "transactions", what, transactions, []);
+    }
+
+    /// Compares the blocks of directories.
+    pub fn directories(&mut self) {
+        let (source, reading, tree) = (self.source, self.reading, &self.reading.tree);
+        let stored = |id: NodeId| {
+            let is_one = tree.node(id).kind.is_directory();
+            read::stored(source, reading.inodes[id.index()]).ok().filter(|_| is_one)
+        };
+        let stale = self.nodes(|id| stored(id).is_some_and(|directory| directory.stale > 0));
+        let what = "directories with stale bytes behind names";
+        self.add_nodes(Cause::Deleted, "directory-slack", what, &stale);
+        let unordered = self.nodes(|id| {
+            let plan = self.plan.directories.of(id);
+            let entries = tree.entries_of(id);
+            let name = |place: usize| entries.get(place).map_or(&[][..], |entry| tree.text(entry.name));
+            let order = plan.index.as_ref().map(|index| &index.order);
+            stored(id).filter(|_| plan.inline.is_none()).is_some_and(|directory| {
+                let expected = (0..entries.len()).map(|place| match order {
+                    Some(order) => name(order[place] as usize),
+                    None => name(place),
+                });
+                !directory.names.iter().copied().eq(expected)
+            })
+        });
+        let what = "directories with another order of names";
+        self.add_nodes(Cause::Order, "directory-order", what, &unordered);
+    }
+
+    /// Compares where groups have their bitmaps and inode tables.
+    pub fn layout(&mut self) {
+        let groups = self.source.descriptors.iter().zip(&self.plan.groups).zip(0_u32..);
+        let moved = groups.filter(|((descriptor, places), _)| {
+            descriptor.block_bitmap() != places.block_bitmap
+                || descriptor.inode_bitmap() != places.inode_bitmap
+                || descriptor.inode_table() != places.inode_table
+        });
+        let moved: Vec<_> = moved.map(|(_, group)| format!("group {group}")).collect();
+        let what = "groups with bitmaps or inode tables at other places";
+        self.add(Cause::Writer, "group-metadata", what, moved.len() as u64, moved);
+    }
+
+    /// What of the image differs from the canonical one, whatever the cause.
+    pub fn structures(&mut self, differences: &[Difference]) {
+        let mut kinds: Vec<(&str, u64, u64)> = Vec::new();
+        for difference in differences {
+            match kinds.last_mut() {
+                Some((what, count, _)) if *what == difference.what => *count += 1,
+                _ => kinds.push((&difference.what, 1, difference.offset)),
+            }
+        }
+        let examples: Vec<_> = kinds
+            .iter()
+            .take(self.enough())
+            .map(|(what, count, offset)| match count {
+                1 => format!("{what}, from byte {offset} on"),
+                _ => format!("{what}, {count} places from byte {offset} on"),
+            })
+            .collect();
+        let what = "structures and ranges of zeros with other bytes";
+        self.add(Cause::Consequence, "structures", what, differences.len() as u64, examples);
+    }
+}
+
+/// Whether an inode has a time that is not the one that all of them get.
+fn has_other_times(inode: &Inode, expected: Option<(U32, U32)>, wide: bool) -> bool {
+    let mut times = vec![(inode.i_atime, inode.i_atime_extra), (inode.i_ctime, inode.i_ctime_extra)];
+    if wide {
+        times.push((inode.i_crtime, inode.i_crtime_extra));
+    }
+    expected.is_some_and(|expected| times.iter().any(|found| *found != expected))
+}
+
+fn range(blocks: &Range<u64>) -> String {
+    if blocks.end - blocks.start == 1 {
+        format!("block {}", blocks.start)
+    } else {
+        format!("blocks {} to {}", blocks.start, blocks.end - 1)
+    }
+}
+
+/// Fields of the superblock that hold text.
+const TEXTS: [&str; 3] = ["s_last_mounted", "s_first_error_func", "s_last_error_func"];
+
+/// Formats the value of a field: text in quotes, a number, or bytes in hexadecimal digits.
+fn value_of(field: &str, bytes: &[u8]) -> String {
+    let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+    if TEXTS.contains(&field) && text.iter().all(u8::is_ascii_graphic) {
+        format!("\"{}\"", text::escaped_text(text))
+    } else if bytes.len() <= 8 {
+        let number = bytes.iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        number.to_string()
+    } else {
+        hexadecimal(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_text_is_shown_as_text() {
+        assert_eq!(value_of("s_hash_seed", b"s\0\xff456789"), "7300ff343536373839");
+        assert_eq!(value_of("s_hash_seed", b"0123456789abcdef"), "30313233343536373839616263646566");
+        assert_eq!(value_of("s_last_mounted", b"/mnt\0junk\xff"), "\"/mnt\"");
+        assert_eq!(value_of("s_last_mounted", b"/m\xff\0\0\0\0\0\0"), "2f6dff000000000000");
+        assert_eq!(value_of("s_mkfs_time", &[1, 2, 0, 0]), "513");
+    }
+}

@@ -1,0 +1,53 @@
+//! What of an image canonicalization rewrites, and where it came from.
+
+mod explainer;
+mod finding;
+
+pub use finding::{Cause, Finding};
+
+use explainer::{Explainer, OfInput};
+
+use crate::check;
+use crate::error::Result;
+use crate::observe::Observer;
+use crate::pipeline::{self, Prepared, Read, Task};
+use crate::policy::Options;
+use crate::sinks::CompareSink;
+use crate::source::Input;
+use crate::uuid_references::Neighbours;
+
+/// Finds everything in an image that is rewritten, by its cause, with at most `limit` examples of each.
+///
+/// # Errors
+///
+/// See [`crate::error::Error`].
+pub fn explain(
+    input: &Input<'_>,
+    options: &Options,
+    limit: usize,
+    observer: &dyn Observer,
+) -> Result<(Vec<String>, Vec<Finding>)> {
+    pipeline::open(input, |source, recovery| {
+        let read = Read::of(source, recovery, options, observer)?;
+        let before = OfInput::of(source, &read.reading);
+        let prepared = Prepared::of(source, recovery, read, observer)?;
+        let Prepared { reading, plan, .. } = &prepared;
+        let sink = CompareSink::new(input.clone(), usize::MAX);
+        let task = Task { options, neighbours: &Neighbours::default(), observer };
+        let report = &prepared.write(&sink, task)?;
+        let parents = reading.tree.parents();
+        let mut explainer =
+            Explainer { source, reading, plan, before, options, parents, limit, findings: Vec::new() };
+        explainer.superblock(report.new_uuid);
+        explainer.inodes();
+        explainer.content(report.blocks_punched);
+        explainer.leftovers(recovery);
+        explainer.directories();
+        explainer.layout();
+        explainer.clamped(report.times_changed);
+        explainer.structures(&check::differences(prepared.stored(), plan, sink));
+        let mut findings = explainer.findings;
+        findings.sort_by_key(|finding| finding.cause);
+        Ok((report.warnings.clone(), findings))
+    })
+}

@@ -1,0 +1,132 @@
+//! What an image still holds of what is gone: none of it is part of the tree.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::bytes::is_zero;
+use crate::ondisk::inode::Inode;
+use crate::places::ContentPlaces;
+use crate::read::{Claimed, Reading};
+use crate::recover::JournalPlace;
+use crate::source::Source;
+use crate::tree::{Kind, NodeId, Tree};
+use crate::units::{BlockNr, GroupNr, InodeNr};
+
+/// The number of blocks in ranges.
+pub fn count(ranges: &[Range<u64>]) -> u64 {
+    ranges.iter().map(|range| range.end - range.start).sum()
+}
+
+/// Blocks that nothing claims, but that hold something, in order.
+pub fn free_blocks(source: &Source<'_>, claims: Claimed<'_>) -> Vec<Range<u64>> {
+    let geometry = &source.geometry;
+    let groups: Vec<_> = (0..geometry.groups)
+        .into_par_iter()
+        .map(|group| {
+            let blocks = geometry.group_blocks(GroupNr(group));
+            let (mut stale, mut next) = (Vec::new(), blocks.start);
+            for claim in claims.within(blocks.start, blocks.end) {
+                add_set_blocks(source, next..claim.start, &mut stale);
+                next = claim.end;
+            }
+            add_set_blocks(source, next..blocks.end, &mut stale);
+            stale
+        })
+        .collect();
+    groups.concat()
+}
+
+/// Adds those of a range of blocks that are not zero.
+fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range<u64>>) {
+    if blocks.is_empty() {
+        // As between most claims.
+        return;
+    }
+    for block in source.stored(blocks).into_iter().flatten() {
+        if is_zero(source.block(BlockNr(block)).unwrap_or_default()) {
+            continue;
+        }
+        match found.last_mut() {
+            Some(last) if last.end == block => last.end += 1,
+            _ => found.push(block..block + 1),
+        }
+    }
+}
+
+/// Blocks of the journal after its superblock that hold something.
+pub fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
+    let mut found = Vec::new();
+    // A journal that can't be read was refused before.
+    let Ok(Some(JournalPlace::Inside(file))) = JournalPlace::of(source) else { return found };
+    for run in &file.map.runs {
+        let blocks = run.blocks();
+        let start = blocks.start + u64::from(run.logical == 0);
+        add_set_blocks(source, start..blocks.end, &mut found);
+    }
+    found
+}
+
+/// Inodes that are not in use, but hold something, in order.
+pub fn unused_inodes(source: &Source<'_>) -> Vec<InodeNr> {
+    let geometry = &source.geometry;
+    let groups: Vec<Vec<InodeNr>> =
+        (0..geometry.groups).into_par_iter().map(|group| unused_in_group(source, GroupNr(group))).collect();
+    groups.concat()
+}
+
+fn unused_in_group(source: &Source<'_>, group: GroupNr) -> Vec<InodeNr> {
+    let geometry = &source.geometry;
+    let start = source.descriptors[group.0 as usize].inode_table().0;
+    let per_block = (geometry.block_size / geometry.inode_size) as u64;
+    let in_use = source.inodes_in_use(group);
+    let mut found = Vec::new();
+    for block in source.stored(start..start + geometry.inode_table_blocks()).into_iter().flatten() {
+        let bytes = source.block(BlockNr(block)).unwrap_or_default();
+        let first = (block - start) * per_block;
+        for (index, bytes) in (first..).zip(bytes.chunks_exact(geometry.inode_size)) {
+            let Ok(index) = u32::try_from(index) else { break };
+            let number = InodeNr(group.0 * geometry.inodes_per_group + index + 1);
+            let live = index < in_use && Inode::decode(bytes).i_links_count.get() > 0;
+            let ordinary = index < geometry.inodes_per_group && number >= geometry.first_inode;
+            if ordinary && !live && !is_zero(bytes) {
+                found.push(number);
+            }
+        }
+    }
+    found
+}
+
+/// Regular files whose last block holds something after their end.
+pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
+    let size = source.geometry.block_size as u64;
+    let has_slack = |id: &NodeId| {
+        let node = tree.node(*id);
+        let Kind::Regular { size: bytes, .. } = node.kind else { return false };
+        if bytes % size == 0 || node.opaque_from(source.geometry.block_size).is_some() {
+            return false;
+        }
+        let Some(run) =
+            tree.runs_of(*id).last().filter(|run| !run.unwritten() && run.end() == bytes.div_ceil(size))
+        else {
+            return false;
+        };
+        let block = source.block(BlockNr(run.blocks().end - 1)).unwrap_or_default();
+        let slack = usize::try_from(bytes % size).ok().and_then(|start| block.get(start..));
+        slack.is_some_and(|slack| !is_zero(slack))
+    };
+    tree.ids().collect::<Vec<_>>().into_par_iter().with_min_len(256).filter(has_slack).collect()
+}
+
+/// Symlinks whose target has a block that holds something after it.
+pub fn symlinks_with_slack(source: &Source<'_>, reading: &Reading, places: &ContentPlaces) -> Vec<NodeId> {
+    let Reading { tree, inodes, .. } = reading;
+    let has_slack = |id: &NodeId| {
+        let Kind::Symlink(target) = tree.node(*id).kind else { return false };
+        let [extent] = places.of_inode(inodes[id.index()])[..] else { return false };
+        let slack =
+            source.block(BlockNr(extent.start)).and_then(|block| block.get(tree.text(target).len()..));
+        slack.is_some_and(|slack| !is_zero(slack))
+    };
+    tree.ids().collect::<Vec<_>>().into_par_iter().with_min_len(256).filter(has_slack).collect()
+}

@@ -1,0 +1,54 @@
+//! A file without holes outside the tree: a journal or an orphan file.
+
+use super::budget::Budget;
+use super::file_map::FileMap;
+use super::inode::DecodedInode;
+use super::read::read;
+use crate::error::{Location, Result, Structure};
+use crate::ondisk::inode::S_IFREG;
+use crate::source::Source;
+use crate::units::InodeNr;
+
+/// A file without holes outside the tree.
+#[derive(Debug)]
+pub struct DenseFile {
+    /// Its inode.
+    pub number: InodeNr,
+    /// `i_generation`, which checksums cover.
+    pub generation: u32,
+    /// Its map, which may have one block more than the file is long.
+    pub map: FileMap,
+    /// Its length in blocks, at least 1.
+    pub blocks: u32,
+}
+
+/// Reads a file without holes outside the tree.
+///
+/// # Errors
+///
+/// `Corrupt` where the inode is not in use, or has no such file.
+pub fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) -> Result<DenseFile> {
+    let at = || Location::of(structure).inode(number);
+    let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
+    let inode = DecodedInode::new(number, bytes);
+    inode.check_checksum(source)?;
+    inode.check_extra_isize(source)?;
+    if inode.fields.format() != S_IFREG || inode.fields.i_links_count.get() == 0 {
+        return Err(at().wrong("is not a regular file with a link"));
+    }
+    let map = read(source, &Budget::new(source), &inode)?;
+    let size = source.geometry.block_size as u64;
+    let Some(allocated) = map.dense_blocks() else { return Err(at().wrong("has a hole")) };
+    if allocated == 0 {
+        return Err(at().wrong("has no blocks"));
+    }
+    // mke2fs and tune2fs before e2fsprogs commit 674c0cc4 (2008) gave journals a block past their end. The kernel goes
+    // by the size, and e2fsck lets one such block pass.
+    let past_end = structure == Structure::Journal && inode.fields.size() == (allocated - 1) * size;
+    let blocks = allocated - u64::from(past_end);
+    if blocks == 0 || inode.fields.size() != blocks * size {
+        return Err(at().value("i_size", inode.fields.size(), allocated * size));
+    }
+    let blocks = u32::try_from(blocks).map_err(|_| at().wrong("is too large"))?;
+    Ok(DenseFile { number, generation: inode.fields.i_generation.get(), map, blocks })
+}

@@ -1,0 +1,122 @@
+//! An inode as its table holds it, and its checksum.
+
+use crate::error::{Location, Problem, Result, Structure};
+use crate::ondisk::features::{Compat, RoCompat};
+use crate::ondisk::inode::{BASE_SIZE, EXTRA_WITH_CHECKSUM, Inode, InodeFlags};
+use crate::source::Source;
+use crate::units::{BlockNr, InodeNr};
+
+/// An inode as bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct RawInode<'a> {
+    /// Its number.
+    pub number: InodeNr,
+    /// All its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// An inode as bytes and as fields.
+#[derive(Clone, Copy, Debug)]
+pub struct DecodedInode<'a> {
+    /// Its number.
+    pub number: InodeNr,
+    /// All its bytes.
+    pub bytes: &'a [u8],
+    /// Its fields.
+    pub fields: Inode,
+}
+
+/// Bytes of inline data, in their two places: `i_block` and the xattr `system.data`.
+pub type InlineParts<'a> = [&'a [u8]; 2];
+
+impl<'a> RawInode<'a> {
+    /// Decodes the fields.
+    pub fn decode(self) -> DecodedInode<'a> {
+        DecodedInode::new(self.number, self.bytes)
+    }
+}
+
+impl<'a> DecodedInode<'a> {
+    /// Decodes the fields of an inode.
+    pub fn new(number: InodeNr, bytes: &'a [u8]) -> Self {
+        Self { number, bytes, fields: Inode::decode(bytes) }
+    }
+
+    /// The place of an error in it.
+    pub fn at(&self) -> Location {
+        Location::of(Structure::Inode).inode(self.number)
+    }
+
+    /// Checks the checksum.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` where it is wrong.
+    pub fn check_checksum(&self, source: &Source<'_>) -> Result<()> {
+        let fields = &self.fields;
+        let with_high = self.bytes.len() > BASE_SIZE && fields.i_extra_isize.get() >= EXTRA_WITH_CHECKSUM;
+        let expected = source.checksums.inode(self.number, fields.i_generation.get(), self.bytes, with_high);
+        let Some(expected) = expected else { return Ok(()) };
+        let low = u32::from(fields.l_i_checksum_lo.get());
+        let (found, expected) = if with_high {
+            (u32::from(fields.i_checksum_hi.get()) << 16 | low, expected)
+        } else {
+            (low, expected & 0xFFFF)
+        };
+        if found == expected {
+            return Ok(());
+        }
+        Err(self.at().corrupt(Problem::Checksum { found, expected }))
+    }
+
+    /// Checks how many bytes after the first 128 hold fields, if any can.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` for a number that kernel or e2fsck refuse.
+    pub fn check_extra_isize(&self, source: &Source<'_>) -> Result<()> {
+        let Some(room) = source.geometry.inode_size.checked_sub(BASE_SIZE).filter(|room| *room > 0) else {
+            return Ok(());
+        };
+        let extra = usize::from(self.fields.i_extra_isize.get());
+        if extra == 0 || ((4..=room).contains(&extra) && extra.is_multiple_of(4)) {
+            return Ok(());
+        }
+        let expected = format!("0, or a multiple of 4 from 4 to {room}");
+        Err(self.at().value("i_extra_isize", self.fields.i_extra_isize.get(), expected))
+    }
+
+    /// Returns `i_blocks` in units of 512 bytes.
+    pub fn sectors(&self, source: &Source<'_>) -> u64 {
+        let low = u64::from(self.fields.i_blocks_lo.get());
+        if !source.features().ro_compat.contains(RoCompat::HUGE_FILE) {
+            return low;
+        }
+        let whole = u64::from(self.fields.l_i_blocks_high.get()) << 32 | low;
+        let in_blocks = self.fields.flags().contains(InodeFlags::HUGE_FILE);
+        whole * if in_blocks { source.geometry.block_size as u64 / 512 } else { 1 }
+    }
+
+    /// The block of its xattrs.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` where it can't have one, or where there is no such block.
+    pub fn xattr_block(&self, source: &Source<'_>) -> Result<Option<BlockNr>> {
+        let high = self.fields.l_i_file_acl_high.get();
+        if !source.geometry.is_64bit() && high != 0 {
+            return Err(self.at().value("l_i_file_acl_high", high, "0 without the 64bit feature"));
+        }
+        let block = BlockNr(self.fields.file_acl());
+        if block.0 == 0 {
+            return Ok(None);
+        }
+        if !source.features().compat.contains(Compat::EXT_ATTR) {
+            return Err(self.at().value("i_file_acl", block.0, "0 without the ext_attr feature"));
+        }
+        if !source.has_blocks(block, 1) {
+            return Err(self.at().value("i_file_acl", block.0, "a block of the filesystem"));
+        }
+        Ok(Some(block))
+    }
+}

@@ -1,0 +1,61 @@
+//! The size of the filesystem that the user asks for, and the layout in it.
+
+use super::attempt::{Attempt, Demand};
+use super::resized_geometry::{refused, resized};
+use super::smallest_size::smallest;
+use crate::error::{Error, Result};
+use crate::geometry::Geometry;
+use crate::policy::SizePolicy;
+use crate::source::Source;
+
+/// The bytes of the output, for a filesystem of so many.
+pub fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry) -> u64 {
+    match policy {
+        SizePolicy::Keep => source.input().bytes().len() as u64,
+        SizePolicy::Smallest => geometry.filesystem_bytes(),
+        SizePolicy::Bytes(bytes) => bytes,
+        SizePolicy::More(more) => source.geometry.filesystem_bytes().saturating_add(more),
+    }
+}
+
+/// Places everything in the geometry that the policy asks for. `demand` is what the layout needs in
+/// any geometry.
+///
+/// # Errors
+///
+/// `Options` where there is no filesystem of this size; else the error of the layout.
+pub fn place<T>(
+    source: &Source<'_>,
+    from: Geometry,
+    policy: SizePolicy,
+    demand: impl FnOnce() -> Result<Demand>,
+    attempt: impl Fn(&Geometry) -> Result<Attempt<T>>,
+) -> Result<(Geometry, T)> {
+    let geometry = match policy {
+        SizePolicy::Keep => from.clone(),
+        SizePolicy::Smallest => return smallest(&from, demand()?, attempt),
+        SizePolicy::Bytes(_) | SizePolicy::More(_) => {
+            resized(&from, image_bytes(source, policy, &from) / from.block_bytes())?
+        }
+    };
+    match attempt(&geometry)? {
+        Attempt::Fits(found) => Ok((geometry, found)),
+        Attempt::Lacks(Error::Unsupported { .. }) if policy != SizePolicy::Keep => refused(format!(
+            "--size leaves {} blocks, in which not all metadata finds a place: give a larger size, or min",
+            geometry.blocks_count
+        )),
+        Attempt::Lacks(Error::DoesNotFit { needed, available, .. }) => {
+            // What is missing here is not what any other size has to have more: that has metadata of its own.
+            let least = demand().and_then(|demand| smallest(&from, demand, attempt));
+            Err(match least {
+                Ok((least, _)) => Error::DoesNotFit {
+                    needed: least.blocks_count,
+                    available,
+                    bytes: Some(least.filesystem_bytes()),
+                },
+                Err(_) => Error::DoesNotFit { needed, available, bytes: None },
+            })
+        }
+        Attempt::Lacks(error) => Err(error),
+    }
+}

@@ -1,0 +1,176 @@
+//! What is copied: a piece wherever a run of the input meets an extent of the output. There may be as many as
+//! blocks, so that they are found when they are written, and only every some of them is known by its place.
+
+use super::copy_batches::{CopyBatch, CopyBatches, CopyStart};
+use super::finished::Plan;
+use super::identity::PART_BYTES;
+use super::piece::{MAX_PIECE_BYTES, Piece, PieceContent};
+use crate::survey::StoredTree;
+use crate::tree::{Kind, NodeId, Run};
+use crate::units::{BlockNr, fits};
+
+/// Goes through all pieces, and puts them into batches.
+pub fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
+    let (size, mut copies) = (plan.geometry.block_bytes(), CopyBatches::default());
+    let mut total = 0;
+    let mut open: Option<CopyBatch> = None;
+    for (piece, place) in plan.placed_pieces(stored) {
+        let blocks = piece.bytes.div_ceil(size);
+        copies.bytes_written += piece.bytes;
+        match piece.content {
+            PieceContent::Data(before) => {
+                copies.data_blocks += blocks;
+                copies.blocks_moved += if before == piece.start { 0 } else { blocks };
+            }
+            PieceContent::SmallData(_) => {
+                copies.data_blocks += 1;
+                copies.blocks_moved += 1;
+            }
+            _ => {}
+        }
+        if let Some(start) = place {
+            open.get_or_insert(CopyBatch { start, pieces: 0 }).pieces += 1;
+            total += blocks * size;
+            if total / PART_BYTES > copies.batches.len() as u64 {
+                copies.batches.extend(open.take());
+            }
+        }
+    }
+    copies.batches.extend(open);
+    copies
+}
+
+impl Plan {
+    /// Everything that is written, in the order of the blocks.
+    pub fn pieces<'p>(&'p self, stored: StoredTree<'p>) -> impl Iterator<Item = Piece> + use<'p> {
+        self.placed_pieces(stored).map(|(piece, _)| piece)
+    }
+
+    /// The same; with those that are copied, the place where they begin.
+    fn placed_pieces<'p>(
+        &'p self,
+        stored: StoredTree<'p>,
+    ) -> impl Iterator<Item = (Piece, Option<CopyStart>)> + use<'p> {
+        let mut rendered = self.rendered.iter().copied().peekable();
+        let mut copied =
+            CopiedPieces::new(self, stored, CopyStart { node: NodeId(0), run: 0, logical: 0 }).peekable();
+        std::iter::from_fn(move || {
+            let next = copied.peek().map(|(piece, _)| piece.start);
+            match rendered.next_if(|piece| next.is_none_or(|next| piece.start <= next)) {
+                Some(piece) => Some((piece, None)),
+                None => copied.next().map(|(piece, place)| (piece, Some(place))),
+            }
+        })
+    }
+
+    /// The pieces of a batch of what is copied.
+    pub fn copied<'p>(
+        &'p self,
+        stored: StoredTree<'p>,
+        batch: usize,
+    ) -> impl Iterator<Item = Piece> + use<'p> {
+        let batch = self.copies.batches.get(batch);
+        batch.into_iter().flat_map(move |batch| {
+            CopiedPieces::new(self, stored, batch.start).take(batch.pieces).map(|(piece, _)| piece)
+        })
+    }
+}
+
+/// What is copied, from a place on.
+struct CopiedPieces<'p> {
+    plan: &'p Plan,
+    stored: StoredTree<'p>,
+    /// The node that comes next.
+    next: u32,
+    file: FileRest<'p>,
+}
+
+/// What is left of a file.
+struct FileRest<'p> {
+    id: NodeId,
+    size: u64,
+    /// Whether blocks are copied whole.
+    whole: bool,
+    runs: &'p [Run],
+    run: usize,
+    logical: u32,
+    extents: &'p [Run],
+}
+
+impl<'p> CopiedPieces<'p> {
+    fn new(plan: &'p Plan, stored: StoredTree<'p>, start: CopyStart) -> Self {
+        let mut file = FileRest::of(plan, stored, start.node);
+        file.run = start.run as usize;
+        file.logical = start.logical;
+        let behind = file.extents.partition_point(|extent| extent.end() <= u64::from(start.logical));
+        file.extents = &file.extents[behind..];
+        Self { plan, stored, next: start.node.0 + 1, file }
+    }
+}
+
+impl Iterator for CopiedPieces<'_> {
+    type Item = (Piece, CopyStart);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let block_size = self.plan.geometry.block_bytes();
+        loop {
+            if let Some(found) = self.file.next(block_size) {
+                return Some(found);
+            }
+            if self.next as usize >= self.stored.tree.nodes.len() {
+                return None;
+            }
+            self.file = FileRest::of(self.plan, self.stored, NodeId(self.next));
+            self.next += 1;
+        }
+    }
+}
+
+impl<'p> FileRest<'p> {
+    /// The content of a node; empty for what has none that is copied.
+    fn of(plan: &'p Plan, stored: StoredTree<'p>, id: NodeId) -> Self {
+        let none = Self { id, size: 0, whole: false, runs: &[], run: 0, logical: 0, extents: &[] };
+        let Some(node) = stored.tree.nodes.get(id.index()) else { return none };
+        match node.kind {
+            Kind::Regular { size, .. } if plan.xattrs.inline_of(id).is_none() => Self {
+                size,
+                whole: node.opaque_from(plan.geometry.block_size).is_some(),
+                runs: stored.runs_of(id),
+                extents: plan.layout.extents(plan.layout.nodes[id.index()]),
+                ..none
+            },
+            _ => none,
+        }
+    }
+
+    fn next(&mut self, block_size: u64) -> Option<(Piece, CopyStart)> {
+        let per_piece = fits(MAX_PIECE_BYTES / block_size, "a piece has at most 1 MiB");
+        loop {
+            let run = self.runs.get(self.run)?;
+            let logical = self.logical.max(run.logical);
+            let Some(source) = run.stored_at().filter(|_| u64::from(logical) < run.end()) else {
+                self.run += 1;
+                continue;
+            };
+            // The extents cover all runs. Where they did not, the audit would miss the rest of the file.
+            let mut extent = self.extents.first()?;
+            while extent.end() <= u64::from(logical) {
+                self.extents = &self.extents[1..];
+                extent = self.extents.first()?;
+            }
+            let (skipped, done) = (logical.checked_sub(extent.logical)?, logical - run.logical);
+            let count = (extent.count - skipped).min(run.count - done).min(per_piece);
+            let bytes = u64::from(count) * block_size;
+            let bytes =
+                if self.whole { bytes } else { bytes.min(self.size - u64::from(logical) * block_size) };
+            self.logical = logical + count;
+            let piece = Piece {
+                start: BlockNr(extent.physical().0 + u64::from(skipped)),
+                bytes,
+                content: PieceContent::Data(BlockNr(source.0 + u64::from(done))),
+            };
+            let run = fits(self.run, "a file has fewer than 2^32 runs");
+            return Some((piece, CopyStart { node: self.id, run, logical }));
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The counts and flags of the group descriptors.
+
+use super::layout::Layout;
+use super::numbering::Numbering;
+use crate::geometry::Geometry;
+use crate::ondisk::features::RoCompat;
+use crate::ondisk::group_descriptor::{BLOCK_UNINIT, INODE_UNINIT, INODE_ZEROED};
+use crate::tree::Tree;
+use crate::units::GroupNr;
+
+/// What the descriptor of a group says besides the places of the group's metadata.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GroupCounts {
+    /// Free clusters.
+    pub free_clusters: u32,
+    /// Free inodes.
+    pub free_inodes: u32,
+    /// Inodes of directories.
+    pub directories: u32,
+    /// Inodes after the last one in use (`bg_itable_unused`); 0 without checksums.
+    pub unused_inodes: u32,
+    /// `bg_flags`; 0 without checksums.
+    pub flags: u16,
+}
+
+impl GroupCounts {
+    /// Whether the block bitmap is left out.
+    pub fn is_block_uninit(&self) -> bool {
+        self.flags & BLOCK_UNINIT != 0
+    }
+
+    /// Whether the inode bitmap is left out.
+    pub fn is_inode_uninit(&self) -> bool {
+        self.flags & INODE_UNINIT != 0
+    }
+}
+
+/// Counts what is free in each group.
+pub fn counts(geometry: &Geometry, layout: &Layout, numbering: &Numbering, tree: &Tree) -> Vec<GroupCounts> {
+    // Descriptors have flags only if they have checksums.
+    let with_flags = geometry.features.has_any(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM);
+    let mut all: Vec<_> = (0..geometry.groups)
+        .map(|group| of_group(geometry, layout, numbering, GroupNr(group), with_flags))
+        .collect();
+    for id in tree.ids().filter(|id| tree.node(*id).kind.is_directory()) {
+        let (group, _) = geometry.place_of_inode(numbering.number_of(id));
+        all[group.0 as usize].directories += 1;
+    }
+    all
+}
+
+fn of_group(
+    geometry: &Geometry,
+    layout: &Layout,
+    numbering: &Numbering,
+    group: GroupNr,
+    with_flags: bool,
+) -> GroupCounts {
+    let free =
+        layout.free.within(geometry.group_blocks(group)).map(|range| range.end - range.start).sum::<u64>()
+            / geometry.blocks_per_cluster;
+    // The number of inodes in use, and the end of the last of them.
+    let (used, end) = numbering
+        .used_in(group)
+        .fold((0, 0), |(used, _), range| (used + (range.end - range.start), range.end));
+    let mut counts = GroupCounts {
+        free_clusters: u32::try_from(free).expect("a group has at most 2^19 clusters"),
+        free_inodes: geometry.inodes_per_group - used,
+        ..GroupCounts::default()
+    };
+    if with_flags {
+        counts.unused_inodes = geometry.inodes_per_group - end;
+        counts.flags = INODE_ZEROED;
+        // As e2fsck does it: only where a full group's number of blocks is free in clusters, which
+        // no group has where a cluster has more than one block; and never in the last group.
+        if group.0 + 1 < geometry.groups && free == geometry.blocks_per_group {
+            counts.flags |= BLOCK_UNINIT;
+        }
+        if used == 0 {
+            counts.flags |= INODE_UNINIT;
+        }
+    }
+    counts
+}

@@ -1,0 +1,207 @@
+//! The geometry of a filesystem with a different number of blocks: the sizes and counts that `resize2fs` would give
+//! it, but for rare sizes (see `docs/canonical-form.md`).
+
+use crate::error::{Error, Result};
+use crate::form::LAST_GROUP_ROOM;
+use crate::geometry::Geometry;
+use crate::ondisk::features::{Compat, Incompat};
+use crate::units::{GroupNr, InodeNr};
+
+/// An error about the size that is asked for.
+pub fn refused<T>(words: String) -> Result<T> {
+    Err(Error::Options(words))
+}
+
+/// Returns the bytes of a small filesystem of this shape that has an inode of this number; `None` where
+/// there can't be one.
+pub fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
+    /// resize2fs rounds the length of a file down to pages, whose size is 64 KiB on some machines.
+    const PAGE: u64 = 64 << 10;
+    let geometry = at_least(from, least_end(from, groups_for_inodes(from, last)));
+    geometry.ok().map(|geometry| geometry.filesystem_bytes().next_multiple_of(PAGE))
+}
+
+/// Returns the fewest groups that have an inode of this number.
+pub fn groups_for_inodes(from: &Geometry, last: InodeNr) -> u32 {
+    last.0.div_ceil(from.inodes_per_group).max(1)
+}
+
+/// Returns the end of a filesystem that has one block in the last of its groups.
+pub fn least_end(from: &Geometry, groups: u32) -> u64 {
+    from.first_data_block + u64::from(groups - 1) * from.blocks_per_group + 1
+}
+
+/// The geometry with as many of so many blocks as there can be.
+pub fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
+    let blocks = blocks / from.blocks_per_cluster * from.blocks_per_cluster;
+    let groups = groups_of(from, blocks)?;
+    let least = least_blocks(from, groups);
+    if blocks >= least {
+        return checked(with_blocks(from, blocks, groups));
+    }
+    if groups == 1 {
+        return refused(format!(
+            "--size leaves {blocks} blocks, of which metadata alone takes {least}: give a larger size, or min"
+        ));
+    }
+    // All groups but the last one.
+    let blocks = from.first_data_block + u64::from(groups - 1) * from.blocks_per_group;
+    checked(with_blocks(from, blocks, groups - 1))
+}
+
+/// The smallest geometry with at least this many blocks.
+pub fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
+    let groups = groups_of(from, blocks)?;
+    let blocks = blocks.max(least_blocks(from, groups)).next_multiple_of(from.blocks_per_cluster);
+    checked(with_blocks(from, blocks, groups))
+}
+
+/// The groups of so many blocks.
+pub fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
+    if blocks > u32::MAX.into() && !from.is_64bit() {
+        return refused(format!(
+            "a filesystem of {blocks} blocks needs the 64bit feature: give a smaller size, or set the feature with \
+             resize2fs -b"
+        ));
+    }
+    let groups = blocks.saturating_sub(from.first_data_block).div_ceil(from.blocks_per_group).max(1);
+    let inodes = u128::from(groups) * u128::from(from.inodes_per_group);
+    match u32::try_from(groups) {
+        Ok(groups) if blocks < 1 << 48 && inodes <= u32::MAX.into() => Ok(groups),
+        _ => refused(format!(
+            "a filesystem of {blocks} blocks would have {inodes} inodes, which are more than can be: give a smaller \
+             size"
+        )),
+    }
+}
+
+/// The fewest blocks with so many groups: the last one has room for its own metadata and something more.
+fn least_blocks(from: &Geometry, groups: u32) -> u64 {
+    let end = from.first_data_block + u64::from(groups) * from.blocks_per_group;
+    let geometry = with_blocks(from, end, groups);
+    let last = GroupNr(groups - 1);
+    let copies: u64 = geometry.head_ranges(last).map(|range| range.end - range.start).sum();
+    let bitmaps = 2;
+    let room = if groups == 1 { 0 } else { LAST_GROUP_ROOM };
+    (geometry.group_blocks(last).start + copies + bitmaps + geometry.inode_table_blocks() + room).min(end)
+}
+
+/// The geometry with so many blocks in so many groups, whether or not that can be.
+pub fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
+    let mut to = Geometry { blocks_count: blocks, groups, ..from.clone() };
+    to.reserved_blocks = reserved_blocks(from, blocks);
+    let descriptors = to.descriptor_blocks();
+    if from.features.has(Compat::RESIZE_INODE) {
+        // The two kinds share a place, so that a filesystem can grow into it.
+        let both = from.descriptor_blocks() + from.reserved_gdt_blocks;
+        to.reserved_gdt_blocks = both.saturating_sub(descriptors).min(from.pointers_per_block());
+    }
+    if from.is_meta_bg() && from.first_meta_bg > descriptors {
+        to.features.incompat -= Incompat::META_BG;
+        to.first_meta_bg = 0;
+    }
+    if from.features.has(Compat::SPARSE_SUPER2) {
+        to.backup_groups = backup_groups(from, groups);
+    }
+    to
+}
+
+/// The same share of all blocks, in the arithmetic of resize2fs.
+fn reserved_blocks(from: &Geometry, blocks: u64) -> u64 {
+    if blocks == from.blocks_count {
+        return from.reserved_blocks;
+    }
+    // Numbers of blocks have less than 48 bits.
+    let percent = from.reserved_blocks as f64 * 100.0 / from.blocks_count as f64;
+    (percent * blocks as f64 / 100.0) as u64
+}
+
+/// Where backups go with `sparse_super2`: to group 1 and the last one, where they went so far.
+fn backup_groups(from: &Geometry, groups: u32) -> [u32; 2] {
+    let [mut first, mut second] = from.backup_groups;
+    let (last, before) = (groups - 1, from.groups - 1);
+    if last > before {
+        if before == 0 {
+            first = 1;
+        }
+        if last > 1 && (before <= 1 || second != 0) {
+            second = last;
+        }
+    } else if last < before {
+        if first > last {
+            first = 0;
+        }
+        if last > 1 && second == before {
+            second = last;
+        } else if second > last {
+            second = 0;
+        }
+    }
+    [first, second]
+}
+
+/// Refuses groups in which the copies of descriptors have no room.
+fn checked(geometry: Geometry) -> Result<Geometry> {
+    if geometry.check_descriptors().is_err() {
+        return refused(format!(
+            "the descriptors of {} groups have no room in a group: give a smaller size, or make the image with the \
+             meta_bg feature",
+            geometry.groups
+        ));
+    }
+    Ok(geometry)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::geometry::forty_gib;
+
+    const GROUP: u64 = 32768;
+
+    /// 512 blocks of inodes, two bitmaps, and in group 343 (7³) a superblock with 1029 blocks of descriptors.
+    #[test]
+    fn a_last_group_without_room_is_left_away() {
+        let from = forty_gib();
+        let blocks = |blocks| resized(&from, blocks).unwrap().blocks_count;
+        for (before, own) in [(320, 512 + 2), (343, 512 + 2 + 1 + 1029)] {
+            let start = before * GROUP;
+            assert_eq!(blocks(start + own + 49), start);
+            assert_eq!(blocks(start + own + 50), start + own + 50);
+            assert_eq!(at_least(&from, start + 1).unwrap().blocks_count, start + own + 50);
+        }
+        // The only group need not have any.
+        let own = 512 + 2 + 1 + 1025;
+        assert_eq!(blocks(own), own);
+        assert!(resized(&from, own - 1).is_err());
+        assert_eq!(resized(&from, own).unwrap().reserved_gdt_blocks, 1024);
+    }
+
+    /// As resize2fs 1.47.0 does it, by trial.
+    #[test]
+    fn backups_move_with_the_last_group() {
+        for (groups, backups, expected) in [
+            (1_u32, [0, 0], [[0, 0], [1, 0], [1, 2], [1, 3], [1, 4], [1, 5]]),
+            (2, [0, 1], [[0, 0], [0, 1], [0, 2], [0, 3], [0, 4], [0, 5]]),
+            (2, [0, 0], [[0, 0], [0, 0], [0, 2], [0, 3], [0, 4], [0, 5]]),
+            (3, [0, 0], [[0, 0], [0, 0], [0, 0], [0, 0], [0, 0], [0, 0]]),
+            (3, [0, 1], [[0, 0], [0, 1], [0, 1], [0, 3], [0, 4], [0, 5]]),
+            (5, [0, 1], [[0, 0], [0, 1], [0, 1], [0, 1], [0, 1], [0, 5]]),
+            (5, [1, 4], [[0, 0], [1, 0], [1, 2], [1, 3], [1, 4], [1, 5]]),
+        ] {
+            let from = Geometry { groups, backup_groups: backups, ..forty_gib() };
+            for (to, expected) in (1..).zip(expected) {
+                assert_eq!(backup_groups(&from, to), expected, "{groups} {backups:?} to {to}");
+            }
+        }
+    }
+
+    #[test]
+    fn reserved_blocks_keep_their_share() {
+        let mut from = forty_gib();
+        from.reserved_blocks = from.blocks_count / 20;
+        assert_eq!(reserved_blocks(&from, from.blocks_count), from.blocks_count / 20);
+        // mke2fs reserves as many of 1 GiB.
+        assert_eq!(reserved_blocks(&from, 1 << 18), 13_107);
+    }
+}

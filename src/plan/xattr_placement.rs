@@ -1,0 +1,327 @@
+//! Where the xattrs of all inodes go, which inodes share a block, and which entries share a value in
+//! an inode of its own.
+
+use std::collections::HashMap;
+
+use super::inline::{DATA_ENTRY_SIZE, InlineCandidates};
+use super::xattr_plan::{PlannedValue, SplitId, XattrBlock, XattrPlan};
+use super::xattr_split::{Split, XattrRoom, XattrSize};
+use crate::error::{Location, Result, Structure};
+use crate::form::EXTRA_ISIZE;
+use crate::geometry::Geometry;
+use crate::ondisk::features::Incompat;
+use crate::ondisk::inode::{BASE_SIZE, FAST_SYMLINK_LIMIT};
+use crate::ondisk::xattr::{self as disk, XattrHeader};
+use crate::tree::{Kind, NodeId, Text, Tree, Xattr, XattrSetId};
+use crate::units::{InodeNr, fits};
+
+/// What a block holds: name index, name and value of each xattr, or the index of a value that lies in
+/// an inode of its own.
+type BlockPart<'t> = Vec<(u8, &'t [u8], ValuePart<'t>)>;
+
+/// A value as blocks are compared by it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum ValuePart<'t> {
+    Here(&'t [u8]),
+    Outside(u32),
+}
+
+/// Bytes for entries and values in an inode.
+pub fn body_room(geometry: &Geometry) -> usize {
+    (geometry.inode_size - BASE_SIZE)
+        .saturating_sub(usize::from(EXTRA_ISIZE) + disk::IBODY_HEADER_SIZE + disk::END_SIZE)
+}
+
+/// Bytes for entries and values in a block.
+fn block_room(geometry: &Geometry) -> usize {
+    geometry.block_size - size_of::<XattrHeader>() - disk::END_SIZE
+}
+
+/// An index as the plan's lists hold it: one more, so that 0 is none.
+fn one_more(index: usize) -> u32 {
+    fits(index + 1, "there are fewer than 2^32 nodes, blocks of xattrs, and bytes inline")
+}
+
+/// Splits sets, each once for each room that its inodes leave to it.
+struct Splitter<'t> {
+    tree: &'t Tree,
+    block_room: usize,
+    /// Whether values may lie in inodes of their own.
+    with_inodes: bool,
+    splits: Vec<(XattrSetId, Split)>,
+    /// For each set, the room that was asked for first, and the split.
+    first: Vec<Option<(usize, Option<SplitId>)>>,
+    /// The same for any further room.
+    others: HashMap<(XattrSetId, usize), Option<SplitId>>,
+    sizes: Vec<XattrSize>,
+}
+
+impl<'t> Splitter<'t> {
+    fn new(tree: &'t Tree, geometry: &Geometry) -> Self {
+        Self {
+            tree,
+            block_room: block_room(geometry),
+            with_inodes: geometry.features.has(Incompat::EA_INODE),
+            splits: Vec::with_capacity(tree.xattr_sets.len()),
+            first: vec![None; tree.xattr_sets.len()],
+            others: HashMap::new(),
+            sizes: Vec::new(),
+        }
+    }
+
+    /// A split that was made.
+    fn get(&self, split: SplitId) -> &Split {
+        &self.splits[split.0 as usize].1
+    }
+
+    /// The split of a set where the inode has this room; `None` where it does not fit.
+    fn split(&mut self, set: XattrSetId, body_room: usize) -> Option<SplitId> {
+        let first = self.first[set.index()];
+        if let Some((_, known)) = first.filter(|(room, _)| *room == body_room) {
+            return known;
+        }
+        if first.is_some()
+            && let Some(known) = self.others.get(&(set, body_room))
+        {
+            return *known;
+        }
+        self.sizes.clear();
+        self.sizes.extend(self.tree.xattr_set(set).iter().map(|xattr| XattrSize::of(self.tree, xattr)));
+        let room = XattrRoom { body: body_room, block: self.block_room };
+        let split = Split::new(&self.sizes, room, self.with_inodes);
+        let id = split.map(|split| {
+            self.splits.push((set, split));
+            SplitId(fits(self.splits.len() - 1, "each split belongs to one of fewer than 2^32 nodes"))
+        });
+        if first.is_none() {
+            self.first[set.index()] = Some((body_room, id));
+        } else {
+            self.others.insert((set, body_room), id);
+        }
+        id
+    }
+
+    /// The split of a set beside inline content, for which the inode leaves this room; `None` where the
+    /// content has to go, since a value more would need an inode, or since nothing else fits.
+    fn beside_content(&mut self, set: XattrSetId, room: usize, whole_room: usize) -> Option<SplitId> {
+        let beside = self.split(set, room)?;
+        let outside = self.get(beside).outside();
+        if outside == 0 {
+            return Some(beside);
+        }
+        let alone = self.split(set, whole_room)?;
+        (self.get(alone).outside() == outside).then_some(beside)
+    }
+}
+
+/// Collects the values in inodes of their own.
+#[derive(Default)]
+struct ValueCollector<'t> {
+    values: Vec<PlannedValue>,
+    by_text: HashMap<Text, u32>,
+    by_bytes: HashMap<&'t [u8], u32>,
+}
+
+impl<'t> ValueCollector<'t> {
+    /// The index of a value, which is new where nothing equal to it was met.
+    fn index(&mut self, tree: &'t Tree, text: Text) -> u32 {
+        let (values, by_bytes) = (&mut self.values, &mut self.by_bytes);
+        *self.by_text.entry(text).or_insert_with(|| {
+            *by_bytes.entry(tree.text(text)).or_insert_with(|| {
+                values.push(PlannedValue { text, references: 0 });
+                fits(values.len() - 1, "each value has one of fewer than 2^32 inodes")
+            })
+        })
+    }
+
+    /// What a split leaves for the block.
+    fn block_part(&mut self, tree: &'t Tree, set: XattrSetId, split: &Split) -> BlockPart<'t> {
+        let in_block = split.part(tree, set, false).map(|(xattr, outside)| {
+            let value = match outside {
+                true => ValuePart::Outside(self.index(tree, xattr.value)),
+                false => ValuePart::Here(tree.text(xattr.value)),
+            };
+            (xattr.index, tree.text(xattr.name), value)
+        });
+        in_block.collect()
+    }
+
+    /// Counts the references of entries.
+    fn refer(&mut self, tree: &'t Tree, entries: impl Iterator<Item = (&'t Xattr, bool)>) {
+        for (xattr, _) in entries.filter(|(_, outside)| *outside) {
+            let index = self.index(tree, xattr.value);
+            self.values[index as usize].references += 1;
+        }
+    }
+}
+
+/// Plans all sets, decides which content is inline, and gives each node its block.
+///
+/// Content is inline where its xattrs then still fit into inode and block, and need no more inodes
+/// for their values.
+///
+/// # Errors
+///
+/// `Unsupported` for a set that does not fit into one inode and one block.
+pub fn plan(
+    tree: &Tree,
+    geometry: &Geometry,
+    candidates: &InlineCandidates<'_>,
+    before: &[InodeNr],
+) -> Result<XattrPlan> {
+    let mut placer = XattrPlacer::new(tree, geometry, candidates);
+    for node in tree.ids() {
+        let mut inline = candidates.value_len(node);
+        if let Some(set) = tree.node(node).xattrs {
+            let number = before[node.index()];
+            let beside = inline.and_then(|value| placer.split_beside(node, set, value));
+            inline = inline.filter(|_| beside.is_some());
+            let split = match beside {
+                Some(split) => split,
+                None => placer.split_alone(set, number)?,
+            };
+            placer.check_symlink(node, split, number)?;
+            placer.place(node, set, split);
+        }
+        if let Some(value) = inline {
+            placer.plan.inline[node.index()] = one_more(value);
+        }
+    }
+    Ok(placer.finish())
+}
+
+/// Places the xattrs of one node after another.
+struct XattrPlacer<'t> {
+    tree: &'t Tree,
+    body_room: usize,
+    splitter: Splitter<'t>,
+    sharer: Sharer<'t>,
+    values: ValueCollector<'t>,
+    plan: XattrPlan,
+}
+
+impl<'t> XattrPlacer<'t> {
+    fn new(tree: &'t Tree, geometry: &Geometry, candidates: &InlineCandidates<'_>) -> Self {
+        let nodes = tree.nodes.len();
+        let plan = XattrPlan {
+            split_of: vec![0; nodes],
+            inline: vec![0; if candidates.is_empty() { 0 } else { nodes }],
+            block_of: vec![0; nodes],
+            ..XattrPlan::default()
+        };
+        Self {
+            tree,
+            body_room: body_room(geometry),
+            splitter: Splitter::new(tree, geometry),
+            sharer: Sharer::default(),
+            values: ValueCollector::default(),
+            plan,
+        }
+    }
+
+    /// The split of a node's set beside inline content, whose `system.data` has a value of so many bytes; `None`
+    /// where the content has to go.
+    fn split_beside(&mut self, node: NodeId, set: XattrSetId, value: usize) -> Option<SplitId> {
+        let taken = DATA_ENTRY_SIZE + disk::value_size(value);
+        let split = self.splitter.beside_content(set, self.body_room - taken, self.body_room)?;
+        // e2fsck does not see the xattr block of a symlink with inline data.
+        let is_symlink = matches!(self.tree.node(node).kind, Kind::Symlink(_));
+        (!is_symlink || self.splitter.get(split).is_in_body()).then_some(split)
+    }
+
+    /// The split of a set in an inode without inline content, whose number in the input is `number`.
+    fn split_alone(&mut self, set: XattrSetId, number: InodeNr) -> Result<SplitId> {
+        self.splitter.split(set, self.body_room).ok_or_else(|| {
+            Location::of(Structure::Xattr).inode(number).unsupported(
+                "the canonical form of these xattrs does not fit into one inode and one block",
+                "remove some of them",
+            )
+        })
+    }
+
+    /// Refuses a symlink that e2fsck would clear.
+    fn check_symlink(&self, node: NodeId, split: SplitId, number: InodeNr) -> Result<()> {
+        if self.splitter.get(split).outside() > 0 && is_fast_symlink(self.tree, node) {
+            return Err(Location::of(Structure::Xattr).inode(number).unsupported(
+                "a symlink of less than 60 bytes with an xattr that needs an inode for its value: e2fsck takes \
+                 what is charged for it for blocks of the symlink, and clears it",
+                "remove the xattr, or make its value shorter",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Gives a node its split, and its block if the split needs one.
+    fn place(&mut self, node: NodeId, set: XattrSetId, split: SplitId) {
+        let parts = self.splitter.get(split);
+        self.plan.split_of[node.index()] = one_more(split.0 as usize);
+        self.values.refer(self.tree, parts.part(self.tree, set, true));
+        let blocks = self.plan.blocks.len();
+        let block = if parts.is_in_body() {
+            None
+        } else {
+            let content = || self.values.block_part(self.tree, set, parts);
+            self.sharer.block_for(split, &mut self.plan.blocks, content)
+        };
+        self.plan.block_of[node.index()] = block.map_or(0, one_more);
+        if self.plan.blocks.len() > blocks {
+            self.values.refer(self.tree, parts.part(self.tree, set, false));
+        }
+    }
+
+    fn finish(self) -> XattrPlan {
+        XattrPlan {
+            splits: self.splitter.splits,
+            values: self.values.values,
+            value_of: self.values.by_text,
+            ..self.plan
+        }
+    }
+}
+
+/// Whether a node is a symlink whose target lies in `i_block`.
+fn is_fast_symlink(tree: &Tree, node: NodeId) -> bool {
+    match tree.node(node).kind {
+        Kind::Symlink(target) => (tree.text(target).len() as u64) < FAST_SYMLINK_LIMIT,
+        _ => false,
+    }
+}
+
+/// Lets splits with equal parts for the block share it.
+#[derive(Default)]
+struct Sharer<'t> {
+    contents: HashMap<BlockPart<'t>, usize>,
+    /// For each split, the index of its content, if it has any.
+    content_of: HashMap<SplitId, Option<usize>>,
+    /// For each content, the block that is not full yet.
+    current: Vec<usize>,
+}
+
+impl<'t> Sharer<'t> {
+    /// The block that one more inode with a split uses, if the split needs any.
+    fn block_for(
+        &mut self,
+        split: SplitId,
+        blocks: &mut Vec<XattrBlock>,
+        content: impl FnOnce() -> BlockPart<'t>,
+    ) -> Option<usize> {
+        let contents = &mut self.contents;
+        let content = *self.content_of.entry(split).or_insert_with(|| {
+            let (content, next) = (content(), contents.len());
+            (!content.is_empty()).then(|| *contents.entry(content).or_insert(next))
+        });
+        let content = content?;
+        let is_full = |block: &usize| blocks[*block].refcount == disk::REFCOUNT_MAX;
+        if self.current.get(content).is_none_or(is_full) {
+            // Contents are numbered in the order of their first use.
+            if content == self.current.len() {
+                self.current.push(0);
+            }
+            self.current[content] = blocks.len();
+            blocks.push(XattrBlock { split, refcount: 0 });
+        }
+        let block = self.current[content];
+        blocks[block].refcount += 1;
+        Some(block)
+    }
+}

@@ -1,0 +1,135 @@
+//! Reading a whole image: every structure in its turn, and then all of them together.
+
+use rayon::prelude::*;
+
+use super::accounting::{self, InUse};
+use super::claims::{Claims, FileRuns};
+use super::inodes::Inodes;
+use super::live_inodes::{self, LiveInodes};
+use super::reading::Reading;
+use super::special::orphans::{self, Orphans};
+use super::special::specials::Specials;
+use super::special::{self, quota_usage};
+use super::xattr::blocks;
+use super::xattr::ea_values::{self, EaValues};
+use super::xattr::entries::EaInodeRef;
+use super::xattr::sets::XattrSets;
+use super::{assemble, directory, encryption};
+use crate::error::Result;
+use crate::map;
+use crate::observe::{Observer, Stage};
+use crate::ondisk::features::RoCompat;
+use crate::source::Source;
+use crate::tree::Tree;
+use crate::units::InodeNr;
+
+/// Reads the tree of an image. Errors may name an inode without its path.
+///
+/// # Errors
+///
+/// `Corrupt` or `Unsupported`, naming inode and block.
+pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
+    let mut claims = Claims::of_metadata(source);
+    // Inode tables that lie in each other would be read as many inodes as one likes.
+    let cluster = source.geometry.blocks_per_cluster;
+    claims.check(FileRuns::NONE, cluster)?;
+    let mut orphans = orphans::read(source)?;
+    orphans.claims.check(FileRuns::NONE, cluster)?;
+    let tables = map::scan(source, orphans.set())?;
+    observer.begin(Stage::Read, tables.live.len() as u64);
+    let specials = special::read(source, &tables, claims.claimed(&[]))?;
+    claims.extend(specials.claims.iter().copied());
+    let mut warnings = tables.warnings;
+    let LiveInodes { nodes: mut inodes, values: ea_inodes, claims: of_inodes } =
+        live_inodes::read(source, &tables.live, &specials, &orphans, observer)?;
+    claims.extend(of_inodes);
+    drop(tables.live);
+    inodes.check_counts()?;
+    if inodes.stray_inline_data > 0 {
+        warnings.push(format!(
+            "{} inodes had the xattr system.data without inline data, which the kernel shows to nobody; dropped",
+            inodes.stray_inline_data
+        ));
+    }
+    let xattr_blocks = blocks::read_blocks(source, &inodes, &orphans)?;
+    claims.extend(xattr_blocks.claims(false));
+    orphans.claims.extend(xattr_blocks.claims(true));
+    warnings.extend(check_claims(source, &mut claims, &inodes, &mut orphans)?);
+    let of_orphans = blocks::values_of_orphans(source, &xattr_blocks, &orphans)?;
+    let values = ea_values::read(source, ea_inodes, &mut inodes, &xattr_blocks, &of_orphans)?;
+    let directories = inodes
+        .list
+        .par_iter()
+        .enumerate()
+        .filter(|(_, inode)| inode.is_directory())
+        .map(|(index, _)| directory::read(source, inodes.directory(index)))
+        .collect::<Result<Vec<_>>>()?;
+    let redundant = Redundant { source, claims: &claims, orphans: &orphans, specials: &specials };
+    let stale = redundant.compare(&inodes, &values, &of_orphans);
+    let mut tree = Tree::of_runs(std::mem::take(&mut inodes.runs));
+    tree.nodes = std::mem::take(&mut inodes.nodes);
+    let hashes = std::mem::take(&mut inodes.hashes);
+    let xattr_sets = XattrSets::of(&inodes, &xattr_blocks, &values, hashes);
+    let assembled = assemble::assemble(source, &inodes, tree, directories, xattr_sets)?;
+    encryption::check(source, &assembled.tree, &assembled.inodes)?;
+    warnings.extend(assembled.warnings);
+    warnings.extend(stale);
+    warnings.extend(specials.warnings());
+    Ok(Reading { tree: assembled.tree, inodes: assembled.inodes, specials, warnings, orphans, claims })
+}
+
+/// Checks that no block has two owners; returns a warning where files share blocks and may.
+fn check_claims(
+    source: &Source<'_>,
+    claims: &mut Claims,
+    inodes: &Inodes<'_>,
+    orphans: &mut Orphans,
+) -> Result<Option<String>> {
+    let cluster = source.geometry.blocks_per_cluster;
+    orphans.claims.check(FileRuns::NONE, cluster)?;
+    let mut content = FileRuns { runs: &inodes.runs, inodes: &inodes.list };
+    let mut shared = 0;
+    if source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS) {
+        shared = claims.settle_shared(content);
+        content = FileRuns::NONE;
+    }
+    claims.check(content, cluster)?;
+    claims.claimed(&inodes.runs).check_orphans(content, &orphans.claims, cluster)?;
+    Ok((shared > 0).then(|| {
+        format!("files shared {shared} blocks (shared_blocks); each has its own now, and the feature is gone")
+    }))
+}
+
+/// What bitmaps, counts and quota files are compared with.
+struct Redundant<'r, 'a> {
+    source: &'r Source<'a>,
+    claims: &'r Claims,
+    orphans: &'r Orphans,
+    specials: &'r Specials,
+}
+
+impl Redundant<'_, '_> {
+    /// Compares what is rebuilt with what is in use; returns warnings. `of_orphans` are the values of xattrs of
+    /// orphans.
+    fn compare(
+        &self,
+        inodes: &Inodes<'_>,
+        values: &EaValues<'_>,
+        of_orphans: &[(InodeNr, EaInodeRef)],
+    ) -> Vec<String> {
+        let Self { source, claims, orphans, specials } = self;
+        let outside = specials.numbers.iter().copied().chain(values.numbers());
+        let mut others: Vec<_> = outside.chain(orphans.without_links.iter().copied()).collect();
+        others.sort_unstable();
+        let in_use = InUse {
+            blocks: claims.claimed(&inodes.runs),
+            orphan_blocks: orphans.claims.claimed(&[]),
+            inodes: &inodes.list,
+            others: &others,
+        };
+        let mut stale = accounting::compare(source, in_use);
+        let of_orphans = quota_usage::of_orphans(source, orphans, of_orphans);
+        stale.extend(quota_usage::compare(source, &specials.quotas, inodes, &of_orphans));
+        stale
+    }
+}

@@ -1,0 +1,112 @@
+//! The reserved inodes that have a purpose but no name: the list of bad blocks, the boot loader, and the
+//! resize inode.
+
+use std::collections::BTreeSet;
+
+use super::specials::Specials;
+use crate::error::{Location, Result, Structure};
+use crate::map::{self, Budget, DecodedInode, InodeTables};
+use crate::ondisk::inode::{Inode, InodeFlags, S_IFREG};
+use crate::ondisk::le32;
+use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
+use crate::read::claims::{Claim, Claimed};
+use crate::source::Source;
+use crate::units::{BlockNr, InodeNr};
+
+/// Refuses reserved inodes that are in use for no known purpose. The error names all of them.
+pub fn check_reserved(source: &Source<'_>, tables: &InodeTables<'_>, specials: &Specials) -> Result<()> {
+    let first = source.geometry.first_inode;
+    let reserved = tables.live.iter().map(|raw| raw.number).take_while(|number| *number < first);
+    let of_tree = [InodeNr::ROOT, InodeNr::BOOT_LOADER];
+    let alien: Vec<_> =
+        reserved.filter(|number| !of_tree.contains(number) && !specials.is_special(*number)).collect();
+    let Some(number) = alien.first() else { return Ok(()) };
+    if let Some(beyond) = alien.iter().find(|number| number.0 >= GOOD_OLD_FIRST_INO) {
+        // Nobody makes a filesystem with more of them: it is the field that is damaged.
+        return Err(Location::of(Structure::Superblock)
+            .value("s_first_ino", first.0, format!("at most {beyond}, which is in use"))
+            .with_remedy("set it to 11 with debugfs's set_super_value"));
+    }
+    let at = Location::of(Structure::Inode).inode(*number);
+    let others: Vec<_> = alien[1..].iter().map(|number| format!("<{number}>")).collect();
+    if others.is_empty() {
+        let remedy = "clear it with debugfs's clri and run e2fsck -f";
+        return Err(at.wrong("is reserved, but in use").with_remedy(remedy));
+    }
+    Err(at
+        .wrong(format!("is reserved, but in use, and so are {}", others.join(", ")))
+        .with_remedy("clear each of them with debugfs's clri and run e2fsck -f"))
+}
+
+/// Reads the list of bad blocks, which is dropped: a media defect belongs to a device, not to an image.
+///
+/// The list may name blocks of static metadata, which e2fsck keeps there and the kernel uses all the same.
+pub fn bad_blocks(
+    source: &Source<'_>,
+    budget: &Budget,
+    metadata: Claimed<'_>,
+    specials: &mut Specials,
+) -> Result<()> {
+    specials.numbers.push(InodeNr::BAD_BLOCKS);
+    let Some(bytes) = source.inode(InodeNr::BAD_BLOCKS) else { return Ok(()) };
+    let inode = DecodedInode::new(InodeNr::BAD_BLOCKS, bytes);
+    if inode.fields.i_block.iter().all(|byte| *byte == 0) {
+        return Ok(());
+    }
+    inode.check_checksum(source)?;
+    // It is a block map even with bigalloc, where several blocks of one cluster may be bad.
+    let has_extents = inode.fields.flags().contains(InodeFlags::EXTENTS);
+    let read = if has_extents { map::read } else { map::read_block_map };
+    let map = read(source, budget, &inode)?;
+    specials.bad_blocks = map.runs.iter().map(|run| u64::from(run.count)).sum();
+    let cluster = source.geometry.blocks_per_cluster;
+    let first_of_cluster = |block: u64| block - block % cluster;
+    let clusters: BTreeSet<u64> = Claim::of_map(InodeNr::BAD_BLOCKS, &map)
+        .flat_map(|claim| claim.range())
+        .map(first_of_cluster)
+        .filter(|first| metadata.within(*first, first + cluster).next().is_none())
+        .collect();
+    let claim = |block: u64| Claim::of_inode(InodeNr::BAD_BLOCKS, BlockNr(block), 1);
+    specials.claims.extend(clusters.into_iter().map(claim));
+    Ok(())
+}
+
+/// The boot-loader inode, if there is no file in it. One with a file belongs to the tree.
+pub fn empty_boot_loader(tables: &InodeTables<'_>) -> Result<Option<InodeNr>> {
+    let number = InodeNr::BOOT_LOADER;
+    let Some(raw) = tables.live.iter().find(|raw| raw.number == number) else { return Ok(Some(number)) };
+    let inode = Inode::decode(raw.bytes);
+    if inode.size() == 0 && inode.i_blocks_lo.get() == 0 && inode.file_acl() == 0 {
+        return Ok(Some(number));
+    }
+    if inode.format() != S_IFREG {
+        return Err(Location::of(Structure::Inode)
+            .inode(number)
+            .wrong("is the boot loader's, but not a regular file"));
+    }
+    Ok(None)
+}
+
+/// What the kernel leaves of the resize inode where it takes the feature away, to let the filesystem grow by meta groups:
+/// a file without blocks.
+pub fn empty_resize_inode(tables: &InodeTables<'_>) -> Option<InodeNr> {
+    let raw = tables.live.iter().find(|raw| raw.number == InodeNr::RESIZE)?;
+    let inode = Inode::decode(raw.bytes);
+    let is_empty = inode.format() == S_IFREG
+        && inode.flags().is_empty()
+        && inode.i_block.iter().all(|byte| *byte == 0)
+        && inode.i_blocks_lo.get() == 0
+        && inode.file_acl() == 0;
+    is_empty.then_some(InodeNr::RESIZE)
+}
+
+/// Of the resize inode, all but one block is static metadata, and all of it is rebuilt.
+pub fn resize(source: &Source<'_>, specials: &mut Specials) {
+    specials.numbers.push(InodeNr::RESIZE);
+    let double = source.inode(InodeNr::RESIZE).and_then(|bytes| le32(&Inode::decode(bytes).i_block, 13 * 4));
+    if let Some(block) = double.map(|block| BlockNr(block.into()))
+        && source.has_blocks(block, 1)
+    {
+        specials.claims.push(Claim::of_inode(InodeNr::RESIZE, block, 1));
+    }
+}

@@ -1,0 +1,115 @@
+//! EA inodes, which hold the values of large xattrs: no name leads to them, but entries of xattrs do.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::entries::in_body;
+use crate::error::{Location, Problem, Result, Structure};
+use crate::map::{self, Budget, RawInode};
+use crate::ondisk::features::Incompat;
+use crate::ondisk::inode::{InodeFlags, S_IFREG};
+use crate::ondisk::xattr as disk;
+use crate::read::claims::Claim;
+use crate::source::Source;
+use crate::tree::Run;
+use crate::units::{BlockNr, InodeNr};
+
+/// An inode that holds a value.
+#[derive(Debug)]
+pub struct EaInode {
+    /// Its number.
+    pub number: InodeNr,
+    /// The length of the value in bytes.
+    pub size: usize,
+    /// The checksum of the value.
+    pub hash: u32,
+    /// The number of entries that refer to it.
+    pub references: u64,
+    /// `i_mtime`: in Lustre's form, the inode that it belongs to.
+    pub owner: u32,
+    /// `i_generation`: in Lustre's form, that of the inode that it belongs to.
+    pub generation: u32,
+    runs: Vec<Run>,
+}
+
+/// Whether an inode holds a value.
+pub fn is_one(source: &Source<'_>, raw: &RawInode<'_>) -> bool {
+    source.features().incompat.contains(Incompat::EA_INODE)
+        && raw.decode().fields.flags().contains(InodeFlags::EA_INODE)
+}
+
+/// Reads an inode that holds a value, but not the value.
+pub fn read(
+    source: &Source<'_>,
+    budget: &Budget,
+    raw: &RawInode<'_>,
+    claims: &mut Vec<Claim>,
+) -> Result<EaInode> {
+    let inode = raw.decode();
+    let at = || Location::of(Structure::EaInode).inode(raw.number);
+    let alien = inode.fields.flags()
+        - InodeFlags::USER
+        - InodeFlags::EXTENTS
+        - InodeFlags::HUGE_FILE
+        - InodeFlags::EA_INODE;
+    if inode.fields.format() != S_IFREG || inode.fields.i_links_count.get() != 1 || !alien.is_empty() {
+        return Err(at().wrong("is not a plain file with one link"));
+    }
+    if raw.number < source.geometry.first_inode {
+        return Err(at().wrong("is reserved"));
+    }
+    let mut xattrs = Vec::new();
+    let inline_data = in_body(source, &inode, &mut xattrs)?;
+    if inode.fields.file_acl() != 0 || !xattrs.is_empty() || inline_data.is_some() {
+        return Err(at().wrong("has xattrs of its own"));
+    }
+    let map = map::read(source, budget, &inode)?;
+    let size = usize::try_from(inode.fields.size()).ok().filter(|size| *size <= disk::VALUE_MAX);
+    let Some(size) = size else {
+        return Err(at().value("i_size", inode.fields.size(), format!("at most {}", disk::VALUE_MAX)));
+    };
+    let blocks = source.geometry.blocks_of_bytes(size as u64);
+    if map.dense_blocks() != Some(blocks) {
+        return Err(at().wrong(format!("does not have exactly the {blocks} blocks that its size asks for")));
+    }
+    claims.extend(Claim::of_map(raw.number, &map));
+    Ok(EaInode {
+        number: raw.number,
+        size,
+        hash: inode.fields.i_atime.get(),
+        references: u64::from(inode.fields.i_ctime.get()) << 32 | u64::from(inode.fields.l_i_version.get()),
+        owner: inode.fields.i_mtime.get(),
+        generation: inode.fields.i_generation.get(),
+        runs: map.runs.into_vec(),
+    })
+}
+
+impl EaInode {
+    /// The value; its checksum is right if it is `checked`.
+    pub fn value<'a>(&self, source: &Source<'a>, checked: bool) -> Result<Cow<'a, [u8]>> {
+        let mut parts = Vec::new();
+        for run in &self.runs {
+            let Range { start: mut block, end } = run.blocks();
+            while block < end {
+                let part = source.together(BlockNr(block), end - block);
+                let part = part.expect("the file's map was read, and names blocks of the image");
+                block += (part.len() / source.geometry.block_size) as u64;
+                parts.push(part);
+            }
+        }
+        let value = match parts[..] {
+            [part] => Cow::Borrowed(&part[..self.size.min(part.len())]),
+            _ => {
+                let mut bytes = parts.concat();
+                bytes.truncate(self.size);
+                Cow::Owned(bytes)
+            }
+        };
+        let expected = source.checksums.xattr_value(&value);
+        if checked && expected != self.hash {
+            let at = Location::of(Structure::EaInode).inode(self.number);
+            return Err(at.corrupt(Problem::Checksum { found: self.hash, expected }));
+        }
+        Ok(value)
+    }
+}

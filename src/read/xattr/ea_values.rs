@@ -1,0 +1,198 @@
+//! The values of all EA inodes, checked against the entries that refer to them.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use rayon::prelude::*;
+
+use super::blocks::XattrBlocks;
+use super::ea_inode::EaInode;
+use super::entries::{EaInodeRef, StoredValue, StoredXattr};
+use crate::error::{Location, Problem, Result, Structure};
+use crate::ondisk::features::Incompat;
+use crate::ondisk::xattr as disk;
+use crate::read::inodes::Inodes;
+use crate::source::Source;
+use crate::tree::QuotaUsage;
+use crate::units::InodeNr;
+
+/// The values of all EA inodes.
+#[derive(Debug, Default)]
+pub struct EaValues<'a> {
+    inodes: Vec<EaInode>,
+    values: Vec<Cow<'a, [u8]>>,
+    /// For each inode, a number that inodes with equal values share.
+    distinct: Vec<usize>,
+}
+
+/// An entry that refers to an EA inode: who has it, and what it says.
+struct EaReference<'r, 'a> {
+    from: InodeNr,
+    generation: u32,
+    xattr: &'r StoredXattr<'a>,
+    value: EaInodeRef,
+}
+
+/// Reads all values, checks them and the entries that refer to them, and tells each inode what its
+/// values are charged to it. No two inodes may claim a block.
+///
+/// # Errors
+///
+/// `Corrupt`, naming the inode that holds or has a value.
+pub fn read<'a>(
+    source: &Source<'a>,
+    ea_inodes: Vec<EaInode>,
+    inodes: &mut Inodes<'_>,
+    blocks: &XattrBlocks<'_>,
+    of_orphans: &[(InodeNr, EaInodeRef)],
+) -> Result<EaValues<'a>> {
+    if !source.features().incompat.contains(Incompat::EA_INODE) {
+        return Ok(EaValues::default());
+    }
+    let mut values = EaValues { inodes: ea_inodes, ..EaValues::default() };
+    let by_lustre = values.check_references(inodes, blocks, of_orphans)?;
+    values.values = values
+        .inodes
+        .par_iter()
+        .zip(&by_lustre)
+        .map(|(inode, lustre)| inode.value(source, !lustre))
+        .collect::<Result<_>>()?;
+    let mut numbers = HashMap::new();
+    for value in &values.values {
+        let next = numbers.len();
+        values.distinct.push(*numbers.entry(&value[..]).or_insert(next));
+    }
+    let cluster = source.geometry.block_size as u64 * source.geometry.blocks_per_cluster;
+    let mut charges = Vec::with_capacity(inodes.list.len());
+    for inode in &inodes.list {
+        let in_block = inode.xattr_block().map_or(&[][..], |block| blocks.entries(block));
+        let referred = inodes.xattrs_of(inode).iter().chain(in_block).filter_map(StoredXattr::inode);
+        let mut charge = QuotaUsage::default();
+        for value in referred {
+            // e2fsck charges nothing for a value in Lustre's form.
+            if !by_lustre[values.index(inode.number, value.number)?] {
+                charge.add(QuotaUsage { inodes: 1, bytes: u64::from(value.size).next_multiple_of(cluster) });
+            }
+        }
+        charges.push(charge);
+    }
+    inodes.values = charges;
+    Ok(values)
+}
+
+/// All entries of live inodes that refer to values, those of a block once.
+fn references<'r, 'a>(
+    inodes: &'r Inodes<'a>,
+    blocks: &'r XattrBlocks<'a>,
+) -> impl Iterator<Item = EaReference<'r, 'a>> {
+    let in_bodies = inodes.list.iter().flat_map(|inode| {
+        inodes.xattrs_of(inode).iter().map(move |xattr| (inode.number, inode.generation, xattr))
+    });
+    let in_blocks = blocks.all().flat_map(|(owner, entries)| {
+        let generation = inodes.index_of(owner).map_or(0, |index| inodes.list[index].generation);
+        entries.iter().map(move |xattr| (owner, generation, xattr))
+    });
+    in_bodies.chain(in_blocks).filter_map(|(from, generation, xattr)| {
+        Some(EaReference { from, generation, xattr, value: xattr.inode()? })
+    })
+}
+
+impl<'a> EaValues<'a> {
+    /// The numbers of the inodes, in order.
+    pub fn numbers(&self) -> impl Iterator<Item = InodeNr> + use<'_> {
+        self.inodes.iter().map(|inode| inode.number)
+    }
+
+    /// The value of an xattr, wherever it lies.
+    pub fn of<'v>(&'v self, xattr: &StoredXattr<'v>) -> &'v [u8] {
+        let value = match xattr.value {
+            StoredValue::Here(value) => return value,
+            StoredValue::Inode(value) => value,
+        };
+        let index = self.inodes.binary_search_by_key(&value.number, |inode| inode.number);
+        index.ok().and_then(|index| self.values.get(index)).map_or(&[], |value| value)
+    }
+
+    /// The distinct values, each with a number.
+    pub fn distinct(&self) -> HashMap<&[u8], usize> {
+        self.values.iter().map(|value| &value[..]).zip(self.distinct.iter().copied()).collect()
+    }
+
+    /// The number of an xattr's value among the `distinct` ones, if it is one of them.
+    pub fn number_of(&self, xattr: &StoredXattr<'_>, distinct: &HashMap<&[u8], usize>) -> Option<usize> {
+        let value = match xattr.value {
+            StoredValue::Here(value) => return distinct.get(value).copied(),
+            StoredValue::Inode(value) => value,
+        };
+        let index = self.inodes.binary_search_by_key(&value.number, |inode| inode.number).ok()?;
+        self.distinct.get(index).copied()
+    }
+
+    /// Checks all entries that refer to values, and that each inode has as many as it says. Returns for each
+    /// inode whether it has Lustre's form.
+    fn check_references(
+        &self,
+        inodes: &Inodes<'_>,
+        blocks: &XattrBlocks<'_>,
+        of_orphans: &[(InodeNr, EaInodeRef)],
+    ) -> Result<Vec<bool>> {
+        let mut users = vec![0_u64; self.inodes.len()];
+        // Lustre's form has no checksum, but names the one inode that the value belongs to.
+        let mut by_lustre = vec![false; self.inodes.len()];
+        for reference in references(inodes, blocks) {
+            let (index, lustre) = self.check(&reference)?;
+            users[index] += 1;
+            by_lustre[index] |= lustre;
+        }
+        for (orphan, value) in of_orphans {
+            users[self.index(*orphan, value.number)?] += 1;
+        }
+        for (index, inode) in self.inodes.iter().enumerate() {
+            let at = || Location::of(Structure::EaInode).inode(inode.number);
+            let expected = if by_lustre[index] { 1 } else { inode.references };
+            if users[index] == 0 {
+                return Err(at().wrong("is in use, but no xattr refers to it"));
+            }
+            if users[index] != expected {
+                return Err(at().value(
+                    "the number of references",
+                    expected,
+                    format!("{}, the entries that refer to it", users[index]),
+                ));
+            }
+        }
+        Ok(by_lustre)
+    }
+
+    fn index(&self, from: InodeNr, number: InodeNr) -> Result<usize> {
+        self.inodes.binary_search_by_key(&number, |inode| inode.number).map_err(|_| {
+            Location::of(Structure::Xattr)
+                .inode(from)
+                .wrong(format!("have a value in inode {number}, which holds no value"))
+        })
+    }
+
+    /// Checks an entry against the inode of its value. Returns the index of the inode, and whether
+    /// it has Lustre's form: no checksum, but the owner and its generation.
+    fn check(&self, reference: &EaReference<'_, '_>) -> Result<(usize, bool)> {
+        let EaReference { from, generation, xattr, value } = reference;
+        let at = || Location::of(Structure::Xattr).inode(*from);
+        let index = self.index(*from, value.number)?;
+        let inode = &self.inodes[index];
+        if value.size as usize != inode.size {
+            return Err(at().value(
+                "e_value_size",
+                value.size,
+                format!("{}, what inode {} holds", inode.size, value.number),
+            ));
+        }
+        let hash = |signed| disk::entry_hash(xattr.name, &inode.hash.to_le_bytes(), signed);
+        if [false, true].map(hash).contains(&value.hash) {
+            return Ok((index, false));
+        }
+        if inode.owner == from.0 && inode.generation == *generation {
+            return Ok((index, true));
+        }
+        Err(at().corrupt(Problem::Checksum { found: value.hash, expected: hash(false) }))
+    }
+}

@@ -1,0 +1,85 @@
+//! The state that a filesystem was left in, after its journal was replayed.
+
+use super::recovery::Recovery;
+use crate::error::{Error, Location, Result, Structure};
+use crate::ondisk::features::{Compat, RoCompat};
+use crate::ondisk::{mmp, superblock as sb};
+use crate::source::Source;
+
+/// Looks at what multiple mount protection says: a copy of a mounted filesystem is as good with it as
+/// without; but one that looks clean is about to be changed, and one that e2fsck left is half repaired.
+fn in_use(source: &Source<'_>, recovery: &Recovery<'_>) -> Result<Option<String>> {
+    const REMEDY: &str =
+        "make sure that nothing uses the filesystem, then run tune2fs -f -E clear_mmp and e2fsck -f";
+    let Some(mmp) = source.mmp()?.filter(|mmp| mmp.seq != mmp::SEQ_CLEAN) else { return Ok(None) };
+    let node = &mmp.node;
+    if mmp.seq == mmp::SEQ_FSCK {
+        let state =
+            format!("e2fsck or a program like it is at work, says multiple mount protection (node '{node}')");
+        return Err(Error::Unclean { state, remedy: REMEDY });
+    }
+    if recovery.needed || source.superblock.s_state.get() & sb::STATE_VALID == 0 {
+        let state = format!("multiple mount protection says that node '{node}' had the filesystem mounted");
+        return Ok(Some(format!(
+            "{state}; taken as a copy of it, since everything that carries content checked out"
+        )));
+    }
+    let state = format!(
+        "multiple mount protection says that node '{node}' has the filesystem in use, though it looks clean"
+    );
+    Err(Error::Unclean { state, remedy: REMEDY })
+}
+
+/// Looks at the state of a filesystem whose journal has been replayed; returns warnings.
+///
+/// # Errors
+///
+/// `Unclean` if errors were found in it, unless `accept_errors`.
+pub fn check_state(source: &Source<'_>, recovery: &Recovery<'_>, accept_errors: bool) -> Result<Vec<String>> {
+    let state = source.superblock.s_state.get();
+    let mut warnings = Vec::from_iter(in_use(source, recovery)?);
+    let errors = [
+        ((state | recovery.state_before) & sb::STATE_ERROR != 0)
+            .then(|| "the superblock says that errors were found (s_state)".to_owned()),
+        (recovery.error != 0)
+            .then(|| format!("the journal recorded an error ({})", recovery.error.cast_signed())),
+    ];
+    for state in errors.into_iter().flatten() {
+        if !accept_errors {
+            return Err(Error::Unclean {
+                state,
+                remedy: "run e2fsck -f on the image, or accept it with --ignore-error-state",
+            });
+        }
+        warnings.push(format!("{state}; accepted, since everything that carries content checked out"));
+    }
+    if state & sb::STATE_VALID == 0 {
+        warnings.push(
+            "the filesystem was not cleanly unmounted; everything that carries content checked out"
+                .to_owned(),
+        );
+    }
+    if recovery.needed {
+        let records = match recovery.fast_commit_records {
+            0 => String::new(),
+            records => format!(", fast-commit records: {records}"),
+        };
+        warnings.push(format!(
+            "the filesystem was not unmounted, so its journal was replayed (transactions: {}{records}); what was only \
+             in memory is missing",
+            recovery.transactions
+        ));
+    }
+    if recovery.needed && source.superblock.s_journal_inum.get() == 0 {
+        warnings.push(
+            "the journal device still holds what was replayed: make it anew before the output is mounted"
+                .to_owned(),
+        );
+    }
+    if source.features().ro_compat.contains(RoCompat::ORPHAN_PRESENT)
+        && !source.features().compat.contains(Compat::ORPHAN_FILE)
+    {
+        return Err(Location::of(Structure::Superblock).wrong("orphan_present is set without orphan_file"));
+    }
+    Ok(warnings)
+}

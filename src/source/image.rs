@@ -1,0 +1,201 @@
+//! An image as blocks.
+
+use std::ops::Range;
+
+use super::fast_commits::FastCommits;
+use super::input::Input;
+use super::overlay::Overlay;
+use crate::geometry::Geometry;
+use crate::ondisk::bitmap;
+use crate::ondisk::checksum::Checksums;
+use crate::ondisk::features::{Compat, Features};
+use crate::ondisk::group_descriptor::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINIT};
+use crate::ondisk::superblock::{self as sb, Superblock};
+use crate::units::{BlockNr, GroupNr, InodeNr};
+
+/// An image whose superblock and group descriptors have been checked.
+#[derive(Debug)]
+pub struct Source<'a> {
+    pub(super) input: Input<'a>,
+    pub(super) overlay: &'a Overlay<'a>,
+    /// The primary superblock.
+    pub superblock: Superblock,
+    /// Its sizes and counts.
+    pub geometry: Geometry,
+    /// Its checksums.
+    pub checksums: Checksums,
+    /// The group descriptors, in the order of the groups.
+    pub descriptors: Vec<GroupDescriptor>,
+}
+
+impl<'a> Source<'a> {
+    /// The features, as the superblock has them.
+    pub fn features(&self) -> Features {
+        self.geometry.features
+    }
+
+    /// The input behind the blocks.
+    pub fn input(&self) -> &Input<'a> {
+        &self.input
+    }
+
+    /// Whether a range of blocks lies within the filesystem, and not at block 0, which no file can have.
+    pub fn has_blocks(&self, start: BlockNr, count: u64) -> bool {
+        start.0 > self.geometry.first_data_block
+            && start.0.checked_add(count).is_some_and(|end| end <= self.geometry.blocks_count)
+    }
+
+    /// The bytes of a block, or `None` if it lies outside the filesystem.
+    pub fn block(&self, block: BlockNr) -> Option<&'a [u8]> {
+        match self.overlay.get(block) {
+            Some(replayed) => Some(replayed),
+            None => self.input_blocks(block, 1),
+        }
+    }
+
+    /// Returns the bytes of a block that was checked with [`Self::has_blocks`], or as part of a descriptor.
+    ///
+    /// # Panics
+    ///
+    /// If it was not: to read nothing in its place would be to read another tree.
+    pub fn checked_block(&self, block: BlockNr) -> &'a [u8] {
+        // Opening checked that the file has all blocks of the filesystem.
+        self.block(block).expect("fits: the block was checked to lie within the filesystem")
+    }
+
+    /// The bytes of as many of `count` blocks as lie together, at least one; `None` outside the
+    /// filesystem.
+    pub fn together(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
+        match self.overlay.first_in(start.0..start.0.checked_add(count)?) {
+            Some(replayed) if replayed == start => self.block(start),
+            Some(replayed) => self.input_blocks(start, replayed.0 - start.0),
+            None => self.input_blocks(start, count),
+        }
+    }
+
+    /// Whether blocks are what the input has in their place: none of them was replayed.
+    pub fn lie_in_input(&self, blocks: Range<u64>) -> bool {
+        self.overlay.first_in(blocks).is_none()
+    }
+
+    fn input_blocks(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
+        let end = start.0.checked_add(count).filter(|end| *end <= self.geometry.blocks_count)?;
+        let size = self.geometry.block_bytes();
+        // Both products are below the length of the file.
+        self.input.range(start.0 * size, end * size)
+    }
+
+    /// The blocks of a range that are not known to be zero, in order.
+    pub fn stored(&self, blocks: Range<u64>) -> Vec<Range<u64>> {
+        let size = self.geometry.block_bytes();
+        let mut stored: Vec<Range<u64>> = Vec::new();
+        let data = self.input.data_within(blocks.start * size..blocks.end * size);
+        let data = data.map(|bytes| bytes.start / size..bytes.end.div_ceil(size));
+        let mut ranges: Vec<Range<u64>> = data.chain(self.overlay.within(blocks)).collect();
+        ranges.sort_unstable_by_key(|range| range.start);
+        for range in ranges {
+            match stored.last_mut() {
+                Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+                _ => stored.push(range),
+            }
+        }
+        stored
+    }
+
+    /// Whether blocks are known to be zero without reading them.
+    pub fn is_hole(&self, start: BlockNr, count: u64) -> bool {
+        let size = self.geometry.block_bytes();
+        self.input.is_hole(start.0 * size..(start.0 + count) * size)
+            && self.overlay.first_in(start.0..start.0 + count).is_none()
+    }
+
+    /// The inodes of a group that can be in use: none where the group's table was never touched,
+    /// and not the part at its end that the descriptor says was never used.
+    pub fn inodes_in_use(&self, group: GroupNr) -> u32 {
+        let descriptor = &self.descriptors[group.0 as usize];
+        if !self.checksums.covers_descriptors() {
+            return self.geometry.inodes_per_group;
+        }
+        if descriptor.bg_flags.get() & INODE_UNINIT != 0 {
+            return 0;
+        }
+        self.geometry.inodes_per_group - descriptor.itable_unused()
+    }
+
+    /// Whether a group's block bitmap is to be looked at.
+    pub fn has_block_bitmap(&self, group: GroupNr) -> bool {
+        !self.checksums.covers_descriptors()
+            || self.descriptors[group.0 as usize].bg_flags.get() & BLOCK_UNINIT == 0
+    }
+
+    /// Whether a group's inode bitmap is to be looked at.
+    pub fn has_inode_bitmap(&self, group: GroupNr) -> bool {
+        !self.checksums.covers_descriptors()
+            || self.descriptors[group.0 as usize].bg_flags.get() & INODE_UNINIT == 0
+    }
+
+    /// What fast commits changed.
+    pub fn fast_commits(&self) -> &'a FastCommits<'a> {
+        &self.overlay.fast_commits
+    }
+
+    /// The bytes of an inode, or `None` if there is no such inode in use.
+    pub fn inode(&self, inode: InodeNr) -> Option<&'a [u8]> {
+        if let Some(replayed) = self.fast_commits().inodes.get(&inode) {
+            return Some(&replayed.bytes);
+        }
+        let slot = self.inode_slot(inode)?;
+        let (group, index) = self.geometry.place_of_inode(inode);
+        (index < self.inodes_in_use(group)).then_some(slot)
+    }
+
+    /// Whether the inode bitmap has an inode as in use; one that a fast commit wrote counts as such.
+    pub fn is_marked(&self, inode: InodeNr) -> bool {
+        if self.fast_commits().inodes.contains_key(&inode) {
+            return true;
+        }
+        if !self.geometry.has_inode(inode) {
+            return false;
+        }
+        let (group, index) = self.geometry.place_of_inode(inode);
+        let descriptor = &self.descriptors[group.0 as usize];
+        let bitmap = self.checked_block(descriptor.inode_bitmap());
+        self.has_inode_bitmap(group) && bitmap::get(bitmap, index as usize)
+    }
+
+    /// The place of an inode in its table, in use or not; `None` if there is no such inode.
+    pub fn inode_slot(&self, inode: InodeNr) -> Option<&'a [u8]> {
+        if !self.geometry.has_inode(inode) {
+            return None;
+        }
+        let (group, index) = self.geometry.place_of_inode(inode);
+        let size = self.geometry.inode_size;
+        let per_block = self.geometry.block_size / size;
+        let start = self.descriptors.get(group.0 as usize)?.inode_table();
+        let block = self.block(BlockNr(start.0 + (index as usize / per_block) as u64))?;
+        block.get(index as usize % per_block * size..)?.get(..size)
+    }
+
+    /// Whether an inode is the journal.
+    pub fn has_journal_in(&self, number: InodeNr) -> bool {
+        self.features().has(Compat::HAS_JOURNAL) && InodeNr(self.superblock.s_journal_inum.get()) == number
+    }
+
+    /// Whether some fields of the inodes are those of the Hurd.
+    pub fn is_of_hurd(&self) -> bool {
+        self.superblock.s_creator_os == sb::OS_HURD
+    }
+
+    /// The inodes outside the tree that the superblock names; 0 for those that are not there.
+    pub fn special_inodes(&self) -> [InodeNr; 5] {
+        let [orphan_file, user, group, project] = self.hidden_inodes();
+        [InodeNr(self.superblock.s_journal_inum.get()), orphan_file, user, group, project]
+    }
+
+    /// Those of them that the kernel opens for no user, even where their features are off.
+    pub fn hidden_inodes(&self) -> [InodeNr; 4] {
+        let sb = &self.superblock;
+        [sb.s_orphan_file_inum, sb.s_usr_quota_inum, sb.s_grp_quota_inum, sb.s_prj_quota_inum]
+            .map(|number| InodeNr(number.get()))
+    }
+}

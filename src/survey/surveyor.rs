@@ -1,0 +1,284 @@
+//! Looking through the content of files: which blocks hold anything but zeros.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use super::clusters;
+use super::run_list::{RunList, SurveyedPart};
+use super::stored::Survey;
+use super::windows::{cut, windows};
+use crate::bytes::is_zero;
+use crate::content::FileContent;
+use crate::observe::Observer;
+use crate::ondisk::extent;
+use crate::ondisk::features::Incompat;
+use crate::policy::HolePolicy;
+use crate::tree::{Bytes, Kind, NodeId, Run, Text};
+use crate::units::{BlockNr, fits};
+use crate::view::View;
+
+/// Bytes that one unit of work covers at most.
+const UNIT_BYTES: u64 = 8 << 20;
+/// Units of a large file that are looked at before what was found is put together.
+const UNITS: usize = 1 << 4;
+/// A part of a file: runs, cut to a window of logical blocks.
+struct Unit<'t> {
+    runs: &'t [Run],
+    window: Range<u64>,
+}
+
+/// What is done with the blocks of a file.
+#[derive(Clone, Copy)]
+pub struct Rules {
+    size: u64,
+    /// The first logical block behind the size.
+    end: u64,
+    /// What happens to zeros that are not opaque.
+    pub zeros: Zeros,
+    /// See [`crate::tree::Node::opaque_from`].
+    pub opaque_from: Option<u64>,
+}
+
+impl Rules {
+    /// Whether blocks up to the end are stored or not by whole clusters: not where their allocation
+    /// stays as it is, or must be told from zeros.
+    fn has_whole_clusters(&self) -> bool {
+        self.zeros == Zeros::Punch && self.opaque_from != Some(0)
+    }
+
+    /// What happens to a block of zeros, or to one that is `unwritten` and reads as zeros, though
+    /// not behind the end, where nothing is read.
+    fn zeros(&self, logical: u32, unwritten: bool) -> Zeros {
+        let logical = u64::from(logical);
+        let opaque = self.opaque_from.is_some_and(|opaque| logical >= opaque);
+        if opaque && (!unwritten || logical >= self.end) { Zeros::Keep } else { self.zeros }
+    }
+}
+
+/// What happens to blocks of zeros.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Zeros {
+    /// They become holes.
+    Punch,
+    /// They stay as they are.
+    Keep,
+    /// They stay allocated, and count as written: a swap file can't have holes.
+    Write,
+}
+
+/// Whether a file is one unit, of so many blocks.
+fn is_small(runs: &[Run], blocks: u64) -> bool {
+    runs.last().is_none_or(|last| last.end() <= blocks)
+}
+
+impl Unit<'_> {
+    fn blocks(&self) -> u64 {
+        self.runs.iter().filter_map(|run| cut(run, &self.window)).map(|run| u64::from(run.count)).sum()
+    }
+}
+
+/// Looks through the content of a tree's files.
+pub struct Surveyor<'s, 'a> {
+    /// The tree and its image.
+    pub view: View<'s, 'a>,
+    /// What happens to blocks of zeros.
+    pub holes: HolePolicy,
+    /// Hears of progress.
+    pub observer: &'s dyn Observer,
+}
+
+impl Surveyor<'_, '_> {
+    fn looks_like_extents(&self, node: NodeId) -> bool {
+        let inline = self.view.source.features().has(Incompat::INLINE_DATA);
+        let file = FileContent::of(self.view, node).filter(|_| inline);
+        file.and_then(|file| file.block(0)).is_some_and(extent::resembles_root)
+    }
+
+    /// What consecutive nodes hold.
+    pub fn files(&self, nodes: &[NodeId]) -> Survey {
+        let (mut found, mut part) = (Survey::default(), SurveyedPart::default());
+        for node in nodes {
+            self.file(*node, &mut found, &mut part);
+        }
+        let runs = nodes.iter().map(|node| self.view.tree.runs_of(*node));
+        let small = runs.filter(|runs| is_small(runs, self.unit_blocks())).flatten();
+        self.observer.advance(small.map(|run| u64::from(run.count)).sum());
+        found
+    }
+
+    fn unit_blocks(&self) -> u64 {
+        UNIT_BYTES / self.view.source.geometry.block_bytes()
+    }
+
+    /// Adds what a node holds; the part is empty.
+    pub fn file(&self, node: NodeId, found: &mut Survey, part: &mut SurveyedPart) {
+        let Kind::Regular { size, inline, .. } = self.view.tree.node(node).kind else { return };
+        let runs = self.view.tree.runs_of(node);
+        if runs.is_empty() && inline.is_none() {
+            return;
+        }
+        let rules = self.rules(node, size);
+        let cluster = self.view.source.geometry.blocks_per_cluster;
+        let mut list = RunList::new(runs, &mut found.stored.runs);
+        if cluster > 1 && rules.has_whole_clusters() {
+            let mut single = Vec::new();
+            let mut blocks = RunList::new(&[], &mut single);
+            let mut punched = self.blocks(node, rules, inline, (&mut blocks, part));
+            blocks.finish();
+            clusters::fill(&single, (rules.end, cluster), runs, (&mut list, &mut punched));
+            found.punched += punched;
+        } else {
+            found.punched += self.blocks(node, rules, inline, (&mut list, part));
+        }
+        if list.finish() {
+            found.stored.end_file(node);
+        }
+        if rules.zeros == Zeros::Write {
+            found.swap_files.push(node);
+        }
+        if self.looks_like_extents(node) {
+            found.lookalikes.push(node);
+        }
+    }
+
+    /// Adds what single blocks of a file are to be stored; the part is empty. Returns how many blocks became
+    /// holes.
+    fn blocks(
+        &self,
+        node: NodeId,
+        rules: Rules,
+        inline: Option<Text>,
+        (stored, part): (&mut RunList<'_>, &mut SurveyedPart),
+    ) -> u64 {
+        let (runs, blocks) = (self.view.tree.runs_of(node), self.unit_blocks());
+        if let Some(text) = inline {
+            look_inside(self.view.tree.text(text), rules, part);
+            return stored.add(part);
+        }
+        if is_small(runs, blocks) {
+            self.look(&Unit { runs, window: 0..blocks }, rules, part);
+            return stored.add(part);
+        }
+        let span = |run: &Run| u64::from(run.logical)..run.end();
+        let look = |(window, places): &(Range<u64>, Range<usize>)| {
+            let mut part = SurveyedPart::default();
+            let unit = Unit { runs: &runs[places.clone()], window: window.clone() };
+            self.look(&unit, rules, &mut part);
+            self.observer.advance(unit.blocks());
+            part
+        };
+        let mut punched = 0;
+        for round in windows(runs, blocks, span).chunks(UNITS) {
+            let mut parts: Vec<_> = round.par_iter().map(look).collect();
+            punched += parts.iter_mut().map(|part| stored.add(part)).sum::<u64>();
+        }
+        punched
+    }
+
+    /// What is done with the blocks of a regular file of this size.
+    pub fn rules(&self, node: NodeId, size: u64) -> Rules {
+        let opaque_from = self.view.tree.node(node).opaque_from(self.view.source.geometry.block_size);
+        let zeros = match self.holes {
+            _ if opaque_from.is_none() && is_swap_file(self.view, node) => Zeros::Write,
+            HolePolicy::Punch => Zeros::Punch,
+            HolePolicy::Keep => Zeros::Keep,
+        };
+        Rules { size, end: self.view.source.geometry.blocks_of_bytes(size), zeros, opaque_from }
+    }
+
+    /// Looks at a part of a file.
+    fn look(&self, unit: &Unit<'_>, rules: Rules, part: &mut SurveyedPart) {
+        for run in unit.runs.iter().filter_map(|run| cut(run, &unit.window)) {
+            let mut done = 0;
+            while done < run.count {
+                let logical = run.logical + done;
+                let mut room = run.count - done;
+                if (u64::from(logical) + 1..u64::from(logical) + u64::from(room)).contains(&rules.end) {
+                    // What lies behind the end has rules of its own.
+                    room = fits(rules.end - u64::from(logical), "the end is within the run");
+                }
+                let physical = BlockNr(run.physical().0 + u64::from(done));
+                let together = self.view.source.together(physical, room.into());
+                let together = together.expect("the reader checked that the run is in the image");
+                let count =
+                    fits(together.len() / self.view.source.geometry.block_size, "it is at most `room`");
+                self.look_at(run.part(logical, count), together, rules, part);
+                done += count;
+            }
+        }
+    }
+
+    /// Looks at blocks that lie together, all up to the end or all behind it.
+    fn look_at(&self, run: Run, bytes: &[u8], rules: Rules, part: &mut SurveyedPart) {
+        if run.unwritten() || self.view.source.is_hole(run.physical(), run.count.into()) {
+            keep_zeros(run, rules.zeros(run.logical, run.unwritten()), part);
+            return;
+        }
+        let block_size = self.view.source.geometry.block_size;
+        let live = if rules.opaque_from.is_some() {
+            bytes.len()
+        } else {
+            let left = rules.size - u64::from(run.logical) * block_size as u64;
+            // Saturation only means that all of the bytes count.
+            usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())
+        };
+        let mut stored = 0..0_u32;
+        let flush = |stored: Range<u32>, part: &mut SurveyedPart| {
+            if !stored.is_empty() {
+                part.runs.push(run.part(run.logical + stored.start, stored.end - stored.start));
+            }
+        };
+        for (index, block) in (0..run.count).zip(bytes[..live].chunks(block_size)) {
+            if !is_zero(block) {
+                if stored.end != index {
+                    flush(stored, part);
+                    stored = index..index;
+                }
+                stored.end = index + 1;
+                continue;
+            }
+            flush(std::mem::take(&mut stored), part);
+            let zeros = rules.zeros(run.logical + index, false);
+            keep_zeros(run.part(run.logical + index, 1), zeros, part);
+        }
+        flush(stored, part);
+    }
+}
+
+/// Puts blocks of zeros into a part, or makes them a hole.
+fn keep_zeros(run: Run, zeros: Zeros, part: &mut SurveyedPart) {
+    if zeros == Zeros::Punch {
+        part.punched += u64::from(run.count);
+        return;
+    }
+    let stays = run.unwritten() && zeros == Zeros::Keep;
+    let run = if stays { run } else { Run::new(run.logical, run.count, Bytes::Zeros) };
+    // Single blocks of zeros are joined here, since they come one by one.
+    if stays || !part.runs.last_mut().is_some_and(|last| last.join(&run)) {
+        part.runs.push(run);
+    }
+}
+
+/// Content that lay in an inode, as if it were a block of its own.
+fn look_inside(bytes: &[u8], rules: Rules, part: &mut SurveyedPart) {
+    let source = if !is_zero(bytes) {
+        Bytes::Tree
+    } else if bytes.is_empty() || rules.zeros == Zeros::Punch {
+        return;
+    } else {
+        Bytes::Zeros
+    };
+    part.runs.push(Run::new(0, 1, source));
+}
+
+/// Whether a file begins as mkswap leaves it: a signature at the end of its first page, which may
+/// have 4, 16 or 64 KiB.
+fn is_swap_file(view: View<'_, '_>, id: NodeId) -> bool {
+    const SIGNATURE: &[u8] = b"SWAPSPACE2";
+    let Some(file) = FileContent::of(view, id) else { return false };
+    [4096_u64, 16384, 65536].iter().any(|page| {
+        let start = page - SIGNATURE.len() as u64;
+        file.within_block(start, SIGNATURE.len()) == Some(SIGNATURE)
+    })
+}

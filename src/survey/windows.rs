@@ -1,0 +1,30 @@
+//! Parts of files: windows of logical blocks, and what of runs lies in them.
+
+use std::ops::Range;
+
+use crate::tree::Run;
+
+/// The part of a run that lies in a window.
+pub fn cut(run: &Run, window: &Range<u64>) -> Option<Run> {
+    let start = window.start.max(run.logical.into());
+    let end = window.end.min(u64::from(run.logical) + u64::from(run.count));
+    let count = u32::try_from(end.checked_sub(start)?).ok().filter(|count| *count > 0)?;
+    Some(run.part(u32::try_from(start).ok()?, count))
+}
+
+/// Cuts the logical blocks of a file into windows of so many, those without runs left out: each with
+/// the runs that reach into it. `span` tells the blocks of a run.
+pub fn windows<T>(runs: &[T], size: u64, span: impl Fn(&T) -> Range<u64>) -> Vec<(Range<u64>, Range<usize>)> {
+    let (mut windows, mut next, mut last_end) = (Vec::new(), 0, 0);
+    while next < runs.len() {
+        let start = (span(&runs[next]).start / size * size).max(last_end);
+        last_end = start + size;
+        let reach = runs[next..].partition_point(|run| span(run).start < last_end);
+        // At least the first reaches into it; the last may also be the first of the next window.
+        let behind = next + reach;
+        let goes_on = span(&runs[behind - 1]).end > last_end;
+        windows.push((start..last_end, next..behind));
+        next = if goes_on { behind - 1 } else { behind };
+    }
+    windows
+}

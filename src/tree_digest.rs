@@ -1,0 +1,280 @@
+//! A tree as text, one line for each path, and the digest of that text: the digest of the tree alone,
+//! whatever filesystem holds it. `docs/tree-digest.md` is the specification.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use crate::attribute_text;
+use crate::bytes::is_zero;
+use crate::content::FileContent;
+use crate::error::{Location, Result, Structure};
+use crate::observe::{Observer, Stage};
+use crate::ondisk::acl;
+use crate::ondisk::inode::{S_IFCHR, S_IFIFO, S_IFMT, Timestamp};
+use crate::ondisk::xattr::{self, INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT};
+use crate::policy::HolePolicy;
+use crate::survey;
+use crate::text;
+use crate::tree::{Entry, Kind, Node, NodeId, Tree, Xattr};
+use crate::units::{BlockNr, fits};
+use crate::view::View;
+
+/// The first line.
+pub const HEAD: &str = "#mtree\n";
+
+/// The longest path: what Linux calls `PATH_MAX`.
+const PATH_MAX: usize = 4096;
+
+/// The bytes of a segment: whole blocks of any size.
+const SEGMENT: usize = 1 << 16;
+
+/// The digests of a regular file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileDigest {
+    /// That of its bytes up to its size.
+    pub bytes: [u8; 32],
+    /// That of the blocks that count besides, of encrypted files and files with verity.
+    pub opaque: Option<[u8; 32]>,
+}
+
+/// A path.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'t> {
+    /// The path, which begins with a dot; empty for the file that no name leads to.
+    pub path: &'t [u8],
+    /// The node.
+    pub id: NodeId,
+    /// The first path that leads to the node, if it is another.
+    pub hardlink: Option<&'t [u8]>,
+    /// The digests of a regular file, where they were asked for.
+    pub digest: Option<FileDigest>,
+}
+
+/// Calls `visit` with all paths of a tree: each directory before what it holds, names in byte order.
+///
+/// # Errors
+///
+/// `Unsupported` for a path with more than 4096 bytes, and whatever `visit` returns.
+pub fn visit<'t>(
+    tree: &'t Tree,
+    digests: Option<&[Option<FileDigest>]>,
+    mut visit: impl FnMut(Item<'_>) -> Result<()>,
+) -> Result<()> {
+    let digest = |id: NodeId| digests.and_then(|digests| digests[id.index()]);
+    let mut firsts: HashMap<NodeId, Vec<u8>> = HashMap::new();
+    let mut path = b".".to_vec();
+    let mut stack: Vec<(usize, &'t [Entry])> = vec![(path.len(), tree.entries_of(NodeId::ROOT))];
+    visit(Item { path: &path, id: NodeId::ROOT, hardlink: None, digest: None })?;
+    while let Some((length, entries)) = stack.last_mut() {
+        path.truncate(*length);
+        let Some((entry, rest)) = entries.split_first() else {
+            stack.pop();
+            continue;
+        };
+        *entries = rest;
+        path.push(b'/');
+        path.extend_from_slice(tree.text(entry.name));
+        if path.len() > PATH_MAX {
+            return Err(Location::of(Structure::Image).unsupported(
+                format!("a path with more than {PATH_MAX} bytes"),
+                "use compare, which takes such a tree, too",
+            ));
+        }
+        let (id, node) = (entry.node, tree.node(entry.node));
+        let first = firsts.get(&id).map(Vec::as_slice);
+        visit(Item { path: &path, id, hardlink: first, digest: digest(id) })?;
+        if node.kind.is_directory() {
+            stack.push((path.len(), tree.entries_of(id)));
+        } else if node.links > 1 {
+            firsts.entry(id).or_insert_with(|| path.clone());
+        }
+    }
+    match tree.boot_loader {
+        Some(id) => visit(Item { path: b"", id, hardlink: None, digest: digest(id) }),
+        None => Ok(()),
+    }
+}
+
+/// The digests of all regular files, by node.
+pub fn file_digests(view: View<'_, '_>, observer: &dyn Observer) -> Vec<Option<FileDigest>> {
+    let tree = view.tree;
+    let blocks = tree.runs.iter().map(|run| u64::from(run.count)).sum();
+    observer.begin(Stage::Survey, blocks);
+    let ids: Vec<_> = tree.ids().collect();
+    let digest = |id: &NodeId| {
+        let file = FileContent::of(view, *id)?;
+        let opaque = file.opaque_from.map(|from| opaque_digest(view, *id, from));
+        observer.advance(tree.runs_of(*id).iter().map(|run| u64::from(run.count)).sum());
+        Some(FileDigest { bytes: digest_of(&file), opaque })
+    };
+    ids.par_iter().with_min_len(8).map(digest).collect()
+}
+
+/// The digest of a file up to its size: the SHA-256 of the numbers and the SHA-256 of all segments that
+/// are not zero, so that holes cost nothing, however large they are.
+fn digest_of(file: &FileContent<'_, '_>) -> [u8; 32] {
+    let (mut hash, mut next) = (Sha256::new(), 0);
+    let mut buffer = vec![0_u8; SEGMENT];
+    let size = SEGMENT as u64;
+    for range in file.stored_ranges() {
+        let last = range.end.min(file.size).div_ceil(size);
+        for number in (range.start / size).max(next)..last {
+            let (start, end) = (number * size, (number * size).saturating_add(size).min(file.size));
+            let segment = &mut buffer[..fits(end - start, "it is at most a segment")];
+            segment.fill(0);
+            for (offset, bytes) in file.pieces(start..end) {
+                let at: usize = fits(offset - start, "pieces begin within the segment");
+                let room = &mut segment[at..];
+                let length = room.len().min(bytes.len());
+                room[..length].copy_from_slice(&bytes[..length]);
+            }
+            if !is_zero(segment) {
+                hash.update(number.to_le_bytes());
+                hash.update(Sha256::digest(segment));
+            }
+        }
+        next = next.max(last);
+    }
+    hash.finalize().into()
+}
+
+/// The SHA-256 of the blocks that count as such, from a logical block on: of each run offset, length
+/// and state, and where it is written its bytes.
+fn opaque_digest(view: View<'_, '_>, id: NodeId, from: u64) -> [u8; 32] {
+    let View { source, tree } = view;
+    let size = source.geometry.block_bytes();
+    let mut hash = Sha256::new();
+    for (logical, count, state) in survey::allocation(view, HolePolicy::Punch, id).unwrap_or_default() {
+        let (start, end) = (u64::from(logical).max(from), u64::from(logical) + u64::from(count));
+        if start >= end {
+            continue;
+        }
+        hash.update((start * size).to_le_bytes());
+        hash.update(((end - start) * size).to_le_bytes());
+        hash.update([state]);
+        let runs = tree.runs_of(id);
+        let runs = &runs[runs.partition_point(|run| run.end() <= start)..];
+        for run in runs.iter().take_while(|run| state == 0 && u64::from(run.logical) < end) {
+            let first = u64::from(run.logical);
+            for block in start.max(first)..end.min(run.end()) {
+                let bytes = source.block(BlockNr(run.physical().0 + (block - first)));
+                hash.update(bytes.expect("the reader checked that the run is in the image"));
+            }
+        }
+    }
+    hash.finalize().into()
+}
+
+/// The line of a path.
+pub fn line(tree: &Tree, item: &Item<'_>) -> String {
+    let node = tree.node(item.id);
+    let path = if item.path.is_empty() { "#boot-loader".to_owned() } else { escaped(item.path) };
+    let mut line = format!("{path} type={}", type_of(node));
+    if let Some(first) = item.hardlink {
+        return line + " hardlink=" + &escaped(first) + "\n";
+    }
+    let mut add = |name: &str, value: String| {
+        line.push(' ');
+        line.push_str(name);
+        line.push('=');
+        line.push_str(&value);
+    };
+    add("mode", attribute_text::mode(node));
+    add("uid", node.uid.to_string());
+    add("gid", node.gid.to_string());
+    let Timestamp { seconds, nanoseconds } = node.mtime;
+    add("time", format!("{seconds}.{nanoseconds:09}"));
+    match node.kind {
+        Kind::Regular { size, .. } => add("size", size.to_string()),
+        Kind::Symlink(target) => add("link", escaped(tree.text(target))),
+        Kind::Device { major, minor } => add("device", format!("linux,{major},{minor}")),
+        Kind::Directory { .. } | Kind::Empty => {}
+    }
+    if let Some(FileDigest { bytes, opaque }) = item.digest {
+        add("content", text::hexadecimal(&bytes));
+        if let Some(opaque) = opaque {
+            add("opaque", text::hexadecimal(&opaque));
+        }
+    }
+    if node.project != 0 {
+        add("project", node.project.to_string());
+    }
+    if !node.flags.is_empty() {
+        add("flags", attribute_text::flags(node.flags));
+    }
+    for (name, value) in xattrs(tree, node) {
+        add(&format!("xattr.{}", escaped(&name)), text::hexadecimal(&value));
+    }
+    line + "\n"
+}
+
+/// The full names and the values of a node's xattrs, as the system calls have them, by name.
+fn xattrs(tree: &Tree, node: &Node) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let set = node.xattrs.map(|set| tree.xattr_set(set)).unwrap_or_default();
+    let called = |xattr: &Xattr| {
+        let (name, value) = (tree.text(xattr.name), tree.text(xattr.value));
+        let is_acl = matches!(xattr.index, INDEX_ACL_ACCESS | INDEX_ACL_DEFAULT);
+        let value = acl::system_call_form(value).filter(|_| is_acl).unwrap_or_else(|| value.to_vec());
+        ([xattr::prefix(xattr.index).as_bytes(), name].concat(), value)
+    };
+    let mut xattrs: Vec<_> = set.iter().map(called).collect();
+    xattrs.sort();
+    xattrs
+}
+
+/// The SHA-256 of all lines, with the digests of files.
+///
+/// # Errors
+///
+/// As [`visit`].
+pub fn tree_digest(view: View<'_, '_>, observer: &dyn Observer) -> Result<[u8; 32]> {
+    let digests = file_digests(view, observer);
+    let mut hash = Sha256::new_with_prefix(HEAD);
+    visit(view.tree, Some(&digests), |item| {
+        hash.update(line(view.tree, &item));
+        Ok(())
+    })?;
+    Ok(hash.finalize().into())
+}
+
+/// The word of mtree(5) for a type.
+pub fn type_of(node: &Node) -> &'static str {
+    let format = node.mode & S_IFMT;
+    match node.kind {
+        Kind::Directory { .. } => "dir",
+        Kind::Regular { .. } => "file",
+        Kind::Symlink(_) => "link",
+        Kind::Device { .. } if format == S_IFCHR => "char",
+        Kind::Device { .. } => "block",
+        Kind::Empty if format == S_IFIFO => "fifo",
+        Kind::Empty => "socket",
+    }
+}
+
+/// Bytes as mtree(5) has them: what is not printable ASCII, a backslash, a number sign and an equals
+/// sign as a backslash and three octal digits.
+fn escaped(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for byte in bytes {
+        if matches!(byte, b'!'..=b'~') && !matches!(byte, b'\\' | b'#' | b'=') {
+            text.push(char::from(*byte));
+        } else {
+            // Writing to a string can't fail.
+            let _ = write!(text, "\\{byte:03o}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_can_hold_anything() {
+        assert_eq!(escaped(b"./a b\\c#=\xff\n~"), "./a\\040b\\134c\\043\\075\\377\\012~");
+    }
+}

@@ -1,0 +1,255 @@
+//! The imports of src/: no cycles among modules, and no stage that imports a later one.
+//!
+//! A module is a file. An import is a `use` of another module of the crate, or a path through one; what stands
+//! under `#[cfg(test)]` does not count, and a re-export counts as any other import.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use syn::visit::{self, Visit};
+use syn::{Attribute, Item, ItemMod, ItemUse, PathSegment, UseTree, Visibility};
+
+use crate::support::tools::project;
+
+type Module = Vec<String>;
+type Imports = BTreeMap<Module, BTreeSet<Module>>;
+
+/// The modules of a crate: name and file of each.
+fn modules(folder: &Path, module: &Module, found: &mut BTreeMap<Module, PathBuf>) {
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_stem().expect("a name").to_str().expect("UTF-8").to_owned();
+        let child = [module.as_slice(), std::slice::from_ref(&name)].concat();
+        if path.is_dir() {
+            modules(&path, &child, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            match name.as_str() {
+                // The binary's root is no part of the library; tests are no imports.
+                "main" | "tests" => {}
+                "mod" | "lib" => drop(found.insert(module.clone(), path)),
+                _ => drop(found.insert(child, path)),
+            }
+        }
+    }
+}
+
+/// Collects the paths of a file that begin with `crate`, `self`, `super` or one of its child modules.
+struct Paths {
+    paths: Vec<Vec<String>>,
+}
+
+fn is_test(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
+    })
+}
+
+fn leaves(tree: &UseTree, before: &[String], paths: &mut Vec<Vec<String>>) {
+    let with = |name: String| [before, &[name]].concat();
+    match tree {
+        UseTree::Path(path) => leaves(&path.tree, &with(path.ident.to_string()), paths),
+        UseTree::Name(name) => paths.push(with(name.ident.to_string())),
+        UseTree::Rename(rename) => paths.push(with(rename.ident.to_string())),
+        UseTree::Glob(_) => paths.push(before.to_vec()),
+        UseTree::Group(group) => group.items.iter().for_each(|tree| leaves(tree, before, paths)),
+    }
+}
+
+impl<'ast> Visit<'ast> for Paths {
+    fn visit_item(&mut self, item: &'ast Item) {
+        let attributes = match item {
+            Item::Mod(item) => &item.attrs,
+            Item::Use(item) => &item.attrs,
+            Item::Fn(item) => &item.attrs,
+            Item::Impl(item) => &item.attrs,
+            _ => return visit::visit_item(self, item),
+        };
+        if !is_test(attributes) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        leaves(&item.tree, &[], &mut self.paths);
+    }
+
+    fn visit_item_mod(&mut self, item: &'ast ItemMod) {
+        if let Some((_, items)) = &item.content {
+            items.iter().for_each(|item| self.visit_item(item));
+        }
+    }
+
+    fn visit_visibility(&mut self, _: &'ast Visibility) {
+        // `pub(crate)` imports nothing.
+    }
+
+    fn visit_path(&mut self, path: &'ast syn::Path) {
+        let name = |segment: &PathSegment| segment.ident.to_string();
+        self.paths.push(path.segments.iter().map(name).collect());
+        visit::visit_path(self, path);
+    }
+}
+
+/// The module that a path within `module` leads to, if it is another one of the crate.
+fn target(module: &Module, path: &[String], all: &BTreeMap<Module, PathBuf>) -> Option<Module> {
+    let mut rest = path;
+    let mut base = match rest.first()?.as_str() {
+        "crate" | "ext4_canon" => {
+            rest = &rest[1..];
+            Vec::new()
+        }
+        "self" => {
+            rest = &rest[1..];
+            module.clone()
+        }
+        "super" => module.clone(),
+        first => {
+            let child = [module.as_slice(), &[first.to_owned()]].concat();
+            // Only a child module begins a path without a keyword.
+            all.contains_key(&child).then_some(module.clone())?
+        }
+    };
+    while rest.first().is_some_and(|word| word == "super") {
+        base.pop();
+        rest = &rest[1..];
+    }
+    let mut found = base;
+    for word in rest {
+        found.push(word.clone());
+        if !all.contains_key(&found) {
+            found.pop();
+            break;
+        }
+    }
+    (found != *module && all.contains_key(&found)).then_some(found)
+}
+
+/// Who imports whom in a folder of sources.
+fn imports(folder: &Path) -> Imports {
+    let mut all = BTreeMap::new();
+    modules(folder, &Vec::new(), &mut all);
+    assert!(all.len() > 1, "{} has no modules", folder.display());
+    let edges = all.iter().map(|(module, file)| {
+        let text = fs::read_to_string(file).expect("a source");
+        let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let mut paths = Paths { paths: Vec::new() };
+        paths.visit_file(&parsed);
+        let targets = paths.paths.iter().filter_map(|path| target(module, path, &all)).collect();
+        (module.clone(), targets)
+    });
+    edges.collect()
+}
+
+/// A way from a module back to itself, if there is one.
+fn cycle(imports: &Imports) -> Option<Vec<Module>> {
+    // Modules from which no cycle can be reached.
+    let mut done = BTreeSet::new();
+    for start in imports.keys() {
+        let mut way: Vec<(Module, Vec<Module>)> =
+            vec![(start.clone(), imports[start].iter().cloned().collect())];
+        while let Some((module, next)) = way.last_mut() {
+            let Some(next) = next.pop() else {
+                done.insert(module.clone());
+                way.pop();
+                continue;
+            };
+            if let Some(first) = way.iter().position(|(module, _)| *module == next) {
+                let mut found: Vec<_> = way.into_iter().skip(first).map(|(module, _)| module).collect();
+                found.push(next);
+                return Some(found);
+            }
+            if !done.contains(&next) {
+                let targets = imports[&next].iter().cloned().collect();
+                way.push((next, targets));
+            }
+        }
+    }
+    None
+}
+
+fn shown(module: &Module) -> String {
+    if module.is_empty() { "lib".to_owned() } else { module.join("::") }
+}
+
+/// The stages of docs/architecture.md: the modules of each, in the order of the table.
+fn stages() -> Vec<(String, Vec<Module>)> {
+    let document = fs::read_to_string(project("docs/architecture.md")).expect("a document");
+    let rows = document.lines().skip_while(|line| !line.starts_with("| stage |")).skip(2);
+    let rows = rows.take_while(|line| line.starts_with('|')).map(|row| {
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let files = cells[2].split('`').skip(1).step_by(2);
+        let modules = files.map(|file| {
+            let file = file.trim_end_matches(".rs").trim_end_matches('/');
+            if file == "lib" { Vec::new() } else { file.split('/').map(str::to_owned).collect() }
+        });
+        (cells[1].to_owned(), modules.collect())
+    });
+    rows.collect()
+}
+
+/// The place of a module's stage in the table: that of the longest name that it begins with.
+fn stage_of(module: &Module, stages: &[(String, Vec<Module>)]) -> Option<usize> {
+    let fits = stages.iter().enumerate().flat_map(|(index, (_, modules))| {
+        // The root is a stage of its own, and no part of others.
+        let belongs = |name: &&Module| module.starts_with(name) && name.is_empty() == module.is_empty();
+        modules.iter().filter(belongs).map(move |name| (name.len(), index))
+    });
+    fits.max().map(|(_, index)| index)
+}
+
+#[test]
+fn imports_have_no_cycle() {
+    let imports = imports(&project("src"));
+    if let Some(cycle) = cycle(&imports) {
+        let edges: Vec<_> = cycle.iter().map(shown).collect();
+        panic!("modules import each other: {}", edges.join(" -> "));
+    }
+}
+
+#[test]
+fn stages_import_only_stages_before_them() {
+    let (imports, stages) = (imports(&project("src")), stages());
+    assert!(stages.len() > 10, "docs/architecture.md has no table of stages: {stages:?}");
+    let mut wrong = Vec::new();
+    for (module, targets) in &imports {
+        let Some(own) = stage_of(module, &stages) else {
+            wrong.push(format!("{} belongs to no stage", shown(module)));
+            continue;
+        };
+        for target in targets {
+            let other = stage_of(target, &stages);
+            if other.is_none_or(|other| other > own) {
+                wrong.push(format!("{} imports {}", shown(module), shown(target)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "against the order of docs/architecture.md:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn cycles_are_found() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+        fs::write(path, text).expect("writing");
+    };
+    write("lib.rs", "mod a; mod b; pub use a::A;");
+    write("a/mod.rs", "mod c; pub struct A; fn f() { c::g() }");
+    write(
+        "a/c.rs",
+        "pub fn g() { let _ = crate::b::B { x: 1 }; }\n#[cfg(test)] mod tests { use super::super::A; }",
+    );
+    write("b.rs", "pub struct B { pub x: u8 }");
+    assert_eq!(cycle(&imports(folder.path())), None);
+    write("b.rs", "use crate::a::{self as other, A}; pub struct B;");
+    let names = |cycle: Option<Vec<Module>>| cycle.map(|cycle| cycle.iter().map(shown).collect::<Vec<_>>());
+    let found = names(cycle(&imports(folder.path()))).expect("a cycle");
+    assert_eq!(found.first(), found.last());
+    assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 3, "{found:?}");
+    write("b.rs", "pub struct B;");
+    write("a/c.rs", "use super::A; pub fn g() {}");
+    assert_eq!(names(cycle(&imports(folder.path()))), Some(["a", "a::c", "a"].map(str::to_owned).to_vec()));
+}
