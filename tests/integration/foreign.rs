@@ -387,7 +387,9 @@ fn counts_that_are_rebuilt_are_compared() {
     {
         let broken = lab.copy(&image, &format!("{index}.img"));
         debugfs(&broken, &format!("{command}\nset_block_group 0 checksum calc\n"));
-        assert_ne!(try_run(tool("e2fsck").arg("-fn").arg(&broken)).code, Some(0), "{command}");
+        // Wrong counts of the superblock are no reason for it to fail.
+        let judged = try_run(tool("e2fsck").arg("-fn").arg(&broken));
+        assert!(judged.code != Some(0) || judged.stdout.contains("count wrong"), "{command}: {judged:?}");
         let told = said(&broken, &[]);
         assert!(told.contains(words) && told.lines().count() == 1, "{command}: {told}");
         same_bytes(&sound, &canonical(&broken, &[]));
