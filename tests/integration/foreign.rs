@@ -372,7 +372,9 @@ fn counts_that_are_rebuilt_are_compared() {
     {
         let broken = lab.copy(&image, &format!("{index}.img"));
         debugfs(&broken, &format!("{command}\nset_block_group 0 checksum calc\n"));
-        assert_eq!(try_run(tool("e2fsck").arg("-fn").arg(&broken)).code, Some(4), "{command}");
+        // Wrong counts of the superblock are no reason for it to fail.
+        let judged = try_run(tool("e2fsck").arg("-fn").arg(&broken));
+        assert!(judged.code == Some(4) || judged.stdout.contains("count wrong"), "{command}: {judged:?}");
         let told = said(&broken, &[]);
         assert!(told.contains(words) && told.lines().count() == 1, "{command}: {told}");
         same_bytes(&sound, &canonical(&broken, &[]));
@@ -381,7 +383,8 @@ fn counts_that_are_rebuilt_are_compared() {
     let broken = lab.copy(&image, "map.img");
     let double = u64::from(inode(&broken, "<7>").word("i_block", 13));
     patch(&broken, double * 1024 + 4, &9_u32.to_le_bytes());
-    assert_eq!(try_run(tool("e2fsck").arg("-fn").arg(&broken)).code, Some(4), "the map");
+    let judged = try_run(tool("e2fsck").arg("-fn").arg(&broken));
+    assert!(judged.stdout.contains("Resize inode not valid"), "{judged:?}");
     assert_eq!(said(&broken, &[]).trim_end(), "warning: the map of the resize inode was wrong; rebuilt");
     same_bytes(&sound, &canonical(&broken, &[]));
     let broken = lab.copy(&image, "reserved.img");
