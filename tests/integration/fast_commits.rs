@@ -51,31 +51,38 @@ fn cut_after(lab: &Lab, options: &[&str], work: impl FnOnce(&Path)) -> PathBuf {
 /// A cut that the kernel can replay: where it has not yet let go of a file that was deleted, it can't, or
 /// leaves that file without a name.
 fn replayable_cut(options: &[&str], work: impl Fn(&Path)) -> (Lab, PathBuf) {
-    let mut cuts = (0..20).map(|_| {
-        let lab = Lab::new();
-        let image = cut_after(&lab, options, &work);
-        (lab, image)
-    });
-    let replayable = |lab: &Lab, image: &Path| {
-        let image = lab.copy(image, "try.img");
-        Mounted::read_write(&image).map(Mounted::unmount).is_ok()
-            && !try_run(tool("e2fsck").arg("-fn").arg(image)).stdout.contains("Unattached")
-    };
-    // Where the machine is so busy that the kernel did a full commit meanwhile, there are no fast ones.
-    let replayable = |lab: &Lab, image: &Path| replayable(lab, image) && records(image) > 2;
-    cuts.find(|(lab, image)| replayable(lab, image))
-        .expect("a cut with fast commits that the kernel can replay")
+    first_good_cut(options, work, |lab, image| {
+        let copy = lab.copy(image, "try.img");
+        Mounted::read_write(&copy).map(Mounted::unmount)?;
+        let checked = try_run(tool("e2fsck").arg("-fn").arg(copy)).stdout;
+        if checked.contains("Unattached") { Err("a file has no name".to_owned()) } else { Ok(()) }
+    })
 }
 
-/// A cut that has fast commits. Where the machine is so busy that the kernel did a full commit meanwhile, there
-/// are none.
+/// A cut that has fast commits.
 fn cut_with_records(work: impl Fn(&Path)) -> (Lab, PathBuf) {
-    let mut cuts = (0..20).map(|_| {
+    first_good_cut(&[], work, |_, _| Ok(()))
+}
+
+/// The first cut that has fast commits and is `replayable`. On a busy machine the kernel may have done
+/// a full commit meanwhile, which leaves no fast ones, so there are many attempts.
+fn first_good_cut(
+    options: &[&str],
+    work: impl Fn(&Path),
+    replayable: impl Fn(&Lab, &Path) -> Result<(), String>,
+) -> (Lab, PathBuf) {
+    let mut reasons = Vec::new();
+    for _ in 0..100 {
         let lab = Lab::new();
-        let image = cut_after(&lab, &[], &work);
-        (lab, image)
-    });
-    cuts.find(|(_, image)| records(image) > 2).expect("a cut with something to replay")
+        let image = cut_after(&lab, options, &work);
+        let records = records(&image);
+        let judged = if records > 2 { replayable(&lab, &image) } else { Err(format!("{records} records")) };
+        match judged {
+            Ok(()) => return (lab, image),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    panic!("no cut has fast commits that can be replayed: {reasons:#?}");
 }
 
 fn fsync(path: &Path) {
