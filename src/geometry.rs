@@ -57,15 +57,16 @@ pub struct Geometry {
     pub raid_stride: u64,
 }
 
-/// What of a group's blocks is fixed by the geometry alone.
+/// What of a group's blocks is fixed by the geometry alone. Blocks are plain numbers, since the input and the
+/// output share the formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupHead {
     /// The block with a copy of the superblock.
-    pub superblock: Option<BlockNr>,
+    pub superblock: Option<u64>,
     /// The first block of descriptors, and how many there are.
-    pub descriptors: Option<(BlockNr, u64)>,
+    pub descriptors: Option<(u64, u64)>,
     /// The first block of reserved descriptors, and how many there are.
-    pub reserved: Option<(BlockNr, u64)>,
+    pub reserved: Option<(u64, u64)>,
 }
 
 impl Geometry {
@@ -363,19 +364,18 @@ impl Geometry {
     pub fn group_head(&self, group: GroupNr) -> GroupHead {
         let start = self.head_start(group);
         let copy = self.has_superblock(group);
-        let mut head =
-            GroupHead { superblock: copy.then_some(BlockNr(start)), descriptors: None, reserved: None };
+        let mut head = GroupHead { superblock: copy.then_some(start), descriptors: None, reserved: None };
         let per_block = self.descriptors_per_block();
         let meta_group = u64::from(group.0) / per_block;
         if !self.is_meta_bg() || meta_group < self.first_meta_bg {
             if copy {
                 let blocks = if self.is_meta_bg() { self.first_meta_bg } else { self.descriptor_blocks() };
-                head.descriptors = Some((BlockNr(start + 1), blocks)).filter(|(_, blocks)| *blocks > 0);
-                head.reserved = Some((BlockNr(start + 1 + blocks), self.reserved_gdt_blocks))
-                    .filter(|(_, blocks)| *blocks > 0);
+                head.descriptors = Some((start + 1, blocks)).filter(|(_, blocks)| *blocks > 0);
+                head.reserved =
+                    Some((start + 1 + blocks, self.reserved_gdt_blocks)).filter(|(_, blocks)| *blocks > 0);
             }
         } else if [0, 1, per_block - 1].contains(&(u64::from(group.0) % per_block)) {
-            head.descriptors = Some((BlockNr(start + u64::from(copy)), 1));
+            head.descriptors = Some((start + u64::from(copy), 1));
         }
         head
     }
@@ -386,7 +386,7 @@ impl Geometry {
         if self.is_meta_bg() && meta_group >= self.first_meta_bg { meta_group } else { 0 }
     }
 
-    /// Where the primary copy of a descriptor block lies, by its index.
+    /// Returns where the primary copy of a descriptor block is in an image that is read, by its index.
     pub fn descriptor_block(&self, index: u64) -> BlockNr {
         if !self.is_meta_bg() || index < self.first_meta_bg {
             return BlockNr(self.superblock_block() + 1 + index);
@@ -407,11 +407,11 @@ impl Geometry {
         let head = self.group_head(group);
         let start = self.group_blocks(group).start;
         let boot = Some(start..self.head_start(group)).filter(|range| !range.is_empty());
-        let one = head.superblock.map(|block| block.0..block.0 + 1);
+        let one = head.superblock.map(|block| block..block + 1);
         let many = [head.descriptors, head.reserved];
         boot.into_iter()
             .chain(one)
-            .chain(many.into_iter().flatten().map(|(block, count)| block.0..block.0 + count))
+            .chain(many.into_iter().flatten().map(|(block, count)| block..block + count))
     }
 }
 

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use crate::bytes::is_zero;
 use crate::ondisk::inode::Inode;
 use crate::places::ContentPlaces;
+use crate::ranges::push_joined;
 use crate::read::{Claimed, Reading};
 use crate::recover::JournalPlace;
 use crate::source::Source;
@@ -47,10 +48,7 @@ fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range
         if is_zero(source.block(BlockNr(block)).unwrap_or_default()) {
             continue;
         }
-        match found.last_mut() {
-            Some(last) if last.end == block => last.end += 1,
-            _ => found.push(block..block + 1),
-        }
+        push_joined(found, block..block + 1);
     }
 }
 
@@ -125,7 +123,7 @@ pub fn symlinks_with_slack(source: &Source<'_>, reading: &Reading, places: &Cont
         let Kind::Symlink(target) = tree.node(*id).kind else { return false };
         let [extent] = places.of_inode(inodes[id.index()])[..] else { return false };
         let slack =
-            source.block(BlockNr(extent.start)).and_then(|block| block.get(tree.text(target).len()..));
+            source.block(BlockNr(extent.place().0)).and_then(|block| block.get(tree.text(target).len()..));
         slack.is_some_and(|slack| !is_zero(slack))
     };
     tree.ids().collect::<Vec<_>>().into_par_iter().with_min_len(256).filter(has_slack).collect()

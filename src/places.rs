@@ -2,31 +2,28 @@
 
 use rayon::slice::ParallelSliceMut;
 
+use crate::ranges::{BlockPlace, BlockRun, push_joined};
 use crate::read::Reading;
-use crate::tree::Run;
-use crate::units::InodeNr;
+use crate::units::{AnyBlock, InodeNr, fits};
 
-/// Consecutive blocks of content.
+/// A block of either image, as a plain number: both are counted from the start of the filesystem, and where
+/// content is in one is compared with where it is in the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ContentExtent {
-    /// The first logical block.
-    pub logical: u32,
-    /// The first block.
-    pub start: u64,
-    /// The number of blocks.
-    pub count: u64,
+pub struct ComparedBlock(pub u64);
+
+impl BlockPlace for ComparedBlock {
+    fn later(self, blocks: u32) -> Option<Self> {
+        Some(Self(self.0 + u64::from(blocks)))
+    }
 }
 
-impl ContentExtent {
-    /// The blocks of a run.
-    pub fn of(run: &Run) -> Self {
-        Self { logical: run.logical, start: run.physical().0, count: run.count.into() }
-    }
+/// Consecutive blocks of content, whether they were written or not.
+pub type ContentExtent = BlockRun<ComparedBlock>;
 
-    /// Whether content goes on in `next` where this ends.
-    fn goes_on_in(&self, next: &Self) -> bool {
-        u64::from(self.logical) + self.count == u64::from(next.logical)
-            && self.start + self.count == next.start
+impl ContentExtent {
+    /// Blocks that are somewhere in an image.
+    pub fn of(logical: u32, count: u32, start: impl AnyBlock) -> Self {
+        Self::at(logical, count, ComparedBlock(start.number()))
     }
 }
 
@@ -40,12 +37,13 @@ impl ContentPlaces {
         let Reading { tree, inodes, claims, .. } = reading;
         let nodes = tree.ids().zip(inodes).filter(|_| claims.has_runs());
         let files = nodes.flat_map(|(id, number)| {
-            tree.runs_of(id).iter().map(move |run| (*number, ContentExtent::of(run)))
+            tree.runs_of(id)
+                .iter()
+                .map(move |run| (*number, ContentExtent::of(run.logical, run.count, run.physical())))
         });
         let others = claims.others().iter().filter_map(|claim| {
-            let extent =
-                ContentExtent { logical: claim.logical()?, start: claim.start.0, count: claim.count };
-            Some((claim.owner?, extent))
+            let count = fits(claim.count, "content has logical blocks of 32 bits");
+            Some((claim.owner?, ContentExtent::of(claim.logical()?, count, claim.start)))
         });
         let mut places: Vec<_> = files.chain(others).collect();
         places.par_sort_unstable();
@@ -62,12 +60,7 @@ impl ContentPlaces {
 
 /// Joins extents where they go on.
 pub fn joined(extents: impl Iterator<Item = ContentExtent>) -> Vec<ContentExtent> {
-    let mut joined: Vec<ContentExtent> = Vec::new();
-    for extent in extents {
-        match joined.last_mut() {
-            Some(last) if last.goes_on_in(&extent) => last.count += extent.count,
-            _ => joined.push(extent),
-        }
-    }
+    let mut joined = Vec::new();
+    extents.for_each(|extent| push_joined(&mut joined, extent));
     joined
 }

@@ -1,13 +1,103 @@
-//! Ranges of numbers in order, joined or left out.
+//! Ranges of numbers and runs of blocks in order, joined or left out.
 
+use std::fmt;
 use std::ops::Range;
 
-/// Adds a range behind others; it is joined with the last one if that ends where it begins.
-pub fn push_joined<T: PartialEq>(ranges: &mut Vec<Range<T>>, next: Range<T>) {
-    match ranges.last_mut() {
-        Some(last) if last.end == next.start => last.end = next.end,
-        _ => ranges.push(next),
+/// What may go on in another one of its kind.
+pub trait Join {
+    /// Takes in `next`, if that begins where this ends; returns whether it did.
+    fn join(&mut self, next: &Self) -> bool;
+}
+
+impl<T: Copy + PartialEq> Join for Range<T> {
+    fn join(&mut self, next: &Self) -> bool {
+        let touches = self.end == next.start;
+        if touches {
+            self.end = next.end;
+        }
+        touches
     }
+}
+
+/// Adds a range after others; it is joined with the last one if that goes on in it.
+pub fn push_joined<T: Join>(ranges: &mut Vec<T>, next: T) {
+    if !ranges.last_mut().is_some_and(|last| last.join(&next)) {
+        ranges.push(next);
+    }
+}
+
+/// Where the blocks of a run are, in whichever image.
+pub trait BlockPlace: Copy + PartialEq {
+    /// The place of the block that comes a given number of blocks later; `None` if none can come.
+    fn later(self, blocks: u32) -> Option<Self>;
+}
+
+/// Consecutive logical blocks of a file, stored at consecutive blocks.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct BlockRun<P> {
+    /// The first logical block.
+    pub logical: u32,
+    /// The number of blocks.
+    pub count: u32,
+    place: P,
+}
+
+impl<P> BlockRun<P> {
+    /// Logical blocks of which the first one is at a place.
+    pub const fn at(logical: u32, count: u32, place: P) -> Self {
+        Self { logical, count, place }
+    }
+
+    /// The logical block after the last one.
+    pub fn end(&self) -> u64 {
+        u64::from(self.logical) + u64::from(self.count)
+    }
+}
+
+impl<P: BlockPlace> BlockRun<P> {
+    /// The place of the first block.
+    pub fn place(&self) -> P {
+        self.place
+    }
+
+    /// Returns the part with `count` blocks from a logical block of the run on.
+    pub fn part(&self, logical: u32, count: u32) -> Self {
+        let place = self.place.later(logical - self.logical);
+        Self { logical, count, place: place.expect("all blocks of a run have a place") }
+    }
+
+    /// Returns the part from a logical block of the run on.
+    pub fn from(&self, logical: u32) -> Self {
+        self.part(logical, self.count - (logical - self.logical))
+    }
+
+    /// Whether `next` begins where this ends, in the file and in the image.
+    pub fn goes_on_in(&self, next: &Self) -> bool {
+        self.end() == u64::from(next.logical) && self.place.later(self.count) == Some(next.place)
+    }
+}
+
+impl<P: fmt::Debug> fmt::Debug for BlockRun<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}+{}: {:?}", self.logical, self.count, self.place)
+    }
+}
+
+impl<P: BlockPlace> Join for BlockRun<P> {
+    /// Besides, both together must not be more blocks than 32 bits count.
+    fn join(&mut self, next: &Self) -> bool {
+        let count = self.count.checked_add(next.count).filter(|_| self.goes_on_in(next));
+        if let Some(count) = count {
+            self.count = count;
+        }
+        count.is_some()
+    }
+}
+
+/// Returns the place of a logical block of a file with these runs, which are in order; `None` for a hole.
+pub fn place_of<P: BlockPlace>(runs: &[BlockRun<P>], logical: u32) -> Option<P> {
+    let run = runs.get(runs.partition_point(|run| run.end() <= logical.into()))?;
+    run.place.later(logical.checked_sub(run.logical)?)
 }
 
 /// Returns the parts of `0..length` outside ranges, in order. The ranges may overlap, and go beyond the length.
@@ -35,6 +125,47 @@ mod tests {
             push_joined(&mut ranges, next);
         }
         assert_eq!(ranges, [0..3, 4..9]);
+    }
+
+    /// A place after which nothing comes, or a number.
+    impl BlockPlace for Option<u64> {
+        fn later(self, blocks: u32) -> Option<Self> {
+            match self {
+                Some(block) => Some(Some(block + u64::from(blocks))),
+                None => (blocks == 0).then_some(None),
+            }
+        }
+    }
+
+    #[test]
+    fn runs_go_on_in_the_file_and_in_the_image() {
+        let run = |logical, count, block| BlockRun::at(logical, count, block);
+        let joined = |runs: &[BlockRun<Option<u64>>]| {
+            let mut joined = Vec::new();
+            runs.iter().for_each(|run| push_joined(&mut joined, *run));
+            joined
+        };
+        assert_eq!(joined(&[run(0, 2, Some(7)), run(2, 3, Some(9))]), [run(0, 5, Some(7))]);
+        for apart in [
+            [run(0, 2, Some(7)), run(3, 3, Some(9))],
+            [run(0, 2, Some(7)), run(2, 3, Some(10))],
+            [run(0, 1, None), run(1, 1, None)],
+            [run(0, u32::MAX, Some(7)), run(u32::MAX, 1, Some(7 + u64::from(u32::MAX)))],
+        ] {
+            assert_eq!(joined(&apart), apart);
+        }
+    }
+
+    #[test]
+    fn parts_of_runs_have_their_own_places() {
+        let runs = [BlockRun::at(2, 4, Some(10)), BlockRun::at(8, 1, None)];
+        assert_eq!(runs[0].part(3, 2), BlockRun::at(3, 2, Some(11)));
+        assert_eq!(runs[0].from(5), BlockRun::at(5, 1, Some(13)));
+        let places: Vec<_> = (0..10).map(|logical| place_of(&runs, logical)).collect();
+        let of_first = (10..14).map(|block| Some(Some(block)));
+        let expected: Vec<_> =
+            [None; 2].into_iter().chain(of_first).chain([None, None, Some(None), None]).collect();
+        assert_eq!(places, expected);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::ops::Range;
 
 use crate::ondisk::inode::{InodeFlags, Timestamp};
+use crate::ranges::{BlockPlace, BlockRun, place_of};
 use crate::units::{BlockNr, fits};
 
 /// The index of a node in its tree.
@@ -211,16 +212,12 @@ impl QuotaUsage {
     }
 }
 
-/// Consecutive logical blocks of a file. What no run covers is a hole.
+/// Consecutive logical blocks of a file of the input. What no run covers is a hole.
+pub type Run = BlockRun<RunPlace>;
+
+/// Where the bytes of a run are: two bits for the kind, the others for the block. There are many runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    /// The first logical block.
-    pub logical: u32,
-    /// The number of blocks.
-    pub count: u32,
-    /// Where the bytes are: two bits for the kind, the others for the block. There are many runs.
-    packed: u64,
-}
+pub struct RunPlace(u64);
 
 /// Where the bytes of a run are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,19 +232,49 @@ pub enum Bytes {
     Zeros,
 }
 
-impl Run {
+impl RunPlace {
     /// Bits of a block number: no file has so many bytes.
     const BLOCK_BITS: u32 = 62;
 
-    /// Blocks with these bytes.
-    pub const fn new(logical: u32, count: u32, bytes: Bytes) -> Self {
+    const fn new(bytes: Bytes) -> Self {
         let (kind, block) = match bytes {
             Bytes::At(block) => (0, block.0),
             Bytes::Unwritten(block) => (1, block.0),
             Bytes::Tree => (2, 0),
             Bytes::Zeros => (3, 0),
         };
-        Self { logical, count, packed: kind << Self::BLOCK_BITS | block }
+        Self(kind << Self::BLOCK_BITS | block)
+    }
+
+    const fn block(self) -> BlockNr {
+        BlockNr(self.0 & ((1 << Self::BLOCK_BITS) - 1))
+    }
+
+    const fn bytes(self) -> Bytes {
+        match self.0 >> Self::BLOCK_BITS {
+            0 => Bytes::At(self.block()),
+            1 => Bytes::Unwritten(self.block()),
+            2 => Bytes::Tree,
+            _ => Bytes::Zeros,
+        }
+    }
+}
+
+impl BlockPlace for RunPlace {
+    fn later(self, blocks: u32) -> Option<Self> {
+        match self.bytes() {
+            // The kind is in other bits than the number.
+            Bytes::At(_) | Bytes::Unwritten(_) => Some(Self(self.0 + u64::from(blocks))),
+            Bytes::Tree => (blocks == 0).then_some(self),
+            Bytes::Zeros => Some(self),
+        }
+    }
+}
+
+impl Run {
+    /// Blocks with these bytes.
+    pub const fn new(logical: u32, count: u32, bytes: Bytes) -> Self {
+        Self::at(logical, count, RunPlace::new(bytes))
     }
 
     /// Blocks as a map names them.
@@ -257,18 +284,13 @@ impl Run {
     }
 
     /// Where the bytes are.
-    pub const fn bytes(&self) -> Bytes {
-        match self.packed >> Self::BLOCK_BITS {
-            0 => Bytes::At(self.physical()),
-            1 => Bytes::Unwritten(self.physical()),
-            2 => Bytes::Tree,
-            _ => Bytes::Zeros,
-        }
+    pub fn bytes(&self) -> Bytes {
+        self.place().bytes()
     }
 
     /// The first of its blocks, where it has any.
-    pub const fn physical(&self) -> BlockNr {
-        BlockNr(self.packed & ((1 << Self::BLOCK_BITS) - 1))
+    pub fn physical(&self) -> BlockNr {
+        self.place().block()
     }
 
     /// Its blocks, where it has any.
@@ -278,75 +300,28 @@ impl Run {
     }
 
     /// Allocated, but never written: reads as zero.
-    pub const fn unwritten(&self) -> bool {
-        self.packed >> Self::BLOCK_BITS == 1
+    pub fn unwritten(&self) -> bool {
+        matches!(self.bytes(), Bytes::Unwritten(_))
     }
 
     /// The first of the blocks that hold its bytes; `None` where these lie elsewhere, or are zeros.
-    pub const fn stored_at(&self) -> Option<BlockNr> {
+    pub fn stored_at(&self) -> Option<BlockNr> {
         match self.bytes() {
             Bytes::At(block) => Some(block),
             _ => None,
         }
-    }
-
-    /// Whether the bytes of another run go on where its own end.
-    pub fn goes_on_in(&self, next: &Self) -> bool {
-        self.end() == u64::from(next.logical)
-            && match (self.bytes(), next.bytes()) {
-                (Bytes::At(block), Bytes::At(next)) | (Bytes::Unwritten(block), Bytes::Unwritten(next)) => {
-                    block.0 + u64::from(self.count) == next.0
-                }
-                (Bytes::Zeros, Bytes::Zeros) => true,
-                _ => false,
-            }
-    }
-
-    /// Takes the blocks of another run, if they go on where its own end; returns whether it did.
-    pub fn join(&mut self, next: &Self) -> bool {
-        let count = self.count.checked_add(next.count).filter(|_| self.goes_on_in(next));
-        if let Some(count) = count {
-            self.count = count;
-        }
-        count.is_some()
-    }
-
-    /// The first logical block behind it.
-    pub fn end(&self) -> u64 {
-        u64::from(self.logical) + u64::from(self.count)
-    }
-
-    /// Some of its blocks, from a logical one on.
-    pub fn part(&self, logical: u32, count: u32) -> Self {
-        let skipped = u64::from(logical - self.logical);
-        Self::new(
-            logical,
-            count,
-            match self.bytes() {
-                Bytes::At(block) => Bytes::At(BlockNr(block.0 + skipped)),
-                Bytes::Unwritten(block) => Bytes::Unwritten(BlockNr(block.0 + skipped)),
-                other => other,
-            },
-        )
-    }
-
-    /// The part from a logical block of the run on.
-    pub fn from(&self, logical: u32) -> Self {
-        self.part(logical, self.count - (logical - self.logical))
     }
 }
 
 /// Returns the block that a logical block of a file lies in; `None` for a hole. The runs are in logical order,
 /// and all of them have blocks.
 pub fn block_at(runs: &[Run], logical: u32) -> Option<BlockNr> {
-    let index = runs.partition_point(|run| run.end() <= logical.into());
-    let run = runs.get(index)?;
-    Some(BlockNr(run.physical().0 + u64::from(logical.checked_sub(run.logical)?)))
+    place_of(runs, logical).map(RunPlace::block)
 }
 
-impl fmt::Debug for Run {
+impl fmt::Debug for RunPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}+{}: {:?}", self.logical, self.count, self.bytes())
+        self.bytes().fmt(f)
     }
 }
 

@@ -1,13 +1,24 @@
-//! Numbers that must not be mixed up: blocks, inodes and groups.
+//! Numbers that must not be mixed up: blocks of an input, blocks of an output, inodes and groups.
 //!
-//! All three come from untrusted images. A value of one of these types says what it counts, not
-//! that it is in range; `Geometry` and `Source` check that.
+//! What is read comes from untrusted images. A value of one of these types says what it counts, not
+//! that it is in range; `Geometry` and `Source` check that. Ranges of blocks are plain numbers.
 
 use std::fmt;
+use std::ops::Add;
 
-/// A block of the filesystem, counted from the start of the image in units of the block size.
+/// A block of an image that is read, counted from the start of the image in units of the block size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockNr(pub u64);
+
+/// A block of the image that is planned and written, counted in the same way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OutputBlock(pub u64);
+
+/// A block of either image: what can be encoded into a structure.
+pub trait AnyBlock: Copy {
+    /// The number that structures hold.
+    fn number(self) -> u64;
+}
 
 /// An inode number; the first inode is 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,23 +45,40 @@ impl InodeNr {
     pub const JOURNAL: Self = Self(8);
 }
 
-impl fmt::Display for BlockNr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+/// What both kinds of blocks have in common.
+macro_rules! blocks {
+    ($($block:ident)*) => {
+        $(impl AnyBlock for $block {
+            fn number(self) -> u64 {
+                self.0
+            }
+        }
+
+        impl Add<u64> for $block {
+            type Output = Self;
+
+            /// The block that comes this many blocks later in the same image.
+            fn add(self, blocks: u64) -> Self {
+                Self(self.0 + blocks)
+            }
+        })*
+    };
 }
 
-impl fmt::Display for InodeNr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+blocks!(BlockNr OutputBlock);
+
+/// Shows a number as it is.
+macro_rules! shown_as_numbers {
+    ($($number:ident)*) => {
+        $(impl fmt::Display for $number {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        })*
+    };
 }
 
-impl fmt::Display for GroupNr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+shown_as_numbers!(BlockNr OutputBlock InodeNr GroupNr);
 
 /// A number as another type, which it fits for the reason that is given.
 ///

@@ -2,7 +2,7 @@
 
 use super::contradiction::wrong;
 use crate::error::Result;
-use crate::plan::{Piece, Plan};
+use crate::plan::{Extent, Piece, Plan};
 use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, Run};
 use crate::units::BlockNr;
@@ -17,7 +17,7 @@ pub struct ExpectedCopies<'p> {
     /// The bytes after the end count, since they are ciphertext or a Merkle tree.
     whole: bool,
     runs: &'p [Run],
-    extents: &'p [Run],
+    extents: &'p [Extent],
     /// The logical block that comes next.
     logical: u64,
 }

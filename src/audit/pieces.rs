@@ -8,7 +8,7 @@ use crate::ondisk::mmp::MmpStruct;
 use crate::plan::{FileLayout, GroupCounts, GroupPlaces, MapOwner, Piece, PieceContent, Plan, SplitId};
 use crate::survey::StoredTree;
 use crate::tree::{Bytes, Kind, NodeId};
-use crate::units::{BlockNr, GroupNr};
+use crate::units::{GroupNr, OutputBlock};
 
 /// Checks all pieces.
 pub fn check(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetadata) -> Result<()> {
@@ -85,7 +85,7 @@ impl Totals {
             PieceContent::Symlink(_) => &mut self.symlinks,
             PieceContent::SmallData(_) => &mut self.small,
             PieceContent::Value(..) => &mut self.values,
-            PieceContent::Data(_) => return None,
+            PieceContent::Data { .. } => return None,
         })
     }
 
@@ -144,7 +144,7 @@ impl Checker<'_> {
     /// Checks a piece and counts it.
     fn piece(&mut self, piece: &Piece, blocks: u64) -> Result<()> {
         match piece.content {
-            PieceContent::Data(from) => return self.copies.check(piece, from),
+            PieceContent::Data { from } => return self.copies.check(piece, from),
             PieceContent::InodeTable(group, index) => return self.inode_table(piece, group, index),
             _ => {}
         }
@@ -214,19 +214,19 @@ impl Checker<'_> {
                 file_leads(layout.values.get(index as usize).copied(), first)
             }
             // These are checked by their own rules.
-            PieceContent::Data(_) | PieceContent::InodeTable(..) => false,
+            PieceContent::Data { .. } | PieceContent::InodeTable(..) => false,
         }
     }
 
     /// Whether a group has its copy of the superblock in this block.
-    fn is_superblock(&self, group: GroupNr, start: BlockNr) -> bool {
+    fn is_superblock(&self, group: GroupNr, start: OutputBlock) -> bool {
         let copies = &self.metadata.superblocks;
         let copy = copies.binary_search_by_key(&group.0, |(group, _)| *group);
         copy.is_ok_and(|index| copies[index].1 == start.0)
     }
 
     /// Whether these blocks are in one copy of the descriptors, at the place of the descriptor block of this index.
-    fn are_descriptors(&self, index: u64, start: BlockNr, blocks: u64) -> bool {
+    fn are_descriptors(&self, index: u64, start: OutputBlock, blocks: u64) -> bool {
         let copies = &self.metadata.descriptors;
         let after = copies.partition_point(|copy| copy.start <= start.0);
         after.checked_sub(1).is_some_and(|before| {
@@ -243,7 +243,7 @@ impl Checker<'_> {
     }
 
     /// Whether this is the next block of xattrs: they are in the order of their first use, and so ascending.
-    fn is_xattr_block(&self, split: SplitId, refcount: u32, start: BlockNr) -> bool {
+    fn is_xattr_block(&self, split: SplitId, refcount: u32, start: OutputBlock) -> bool {
         let index = usize::try_from(self.found.xattrs).expect("counted in memory");
         let block = self.plan.xattrs.blocks.get(index);
         block.is_some_and(|block| (block.split, block.refcount) == (split, refcount))
@@ -281,7 +281,7 @@ fn misplaced(piece: &Piece) -> Error {
 }
 
 /// Whether the map of a file leads from a logical block to these blocks, in one extent.
-fn leads(plan: &Plan, file: FileLayout, first: u32, start: BlockNr, blocks: u64) -> bool {
+fn leads(plan: &Plan, file: FileLayout, first: u32, start: OutputBlock, blocks: u64) -> bool {
     let extents = plan.layout.extents(file);
     let after = extents.partition_point(|extent| extent.logical <= first);
     after.checked_sub(1).is_some_and(|before| {

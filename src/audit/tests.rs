@@ -7,13 +7,12 @@ use super::audit;
 use crate::error::Error;
 use crate::observe::Silent;
 use crate::pipeline::Read;
-use crate::plan::{self, PieceContent, Plan};
+use crate::plan::{self, Extent, PieceContent, Plan};
 use crate::policy::Options;
 use crate::read::Specials;
 use crate::source::{Input, Source};
 use crate::survey::StoredTree;
-use crate::tree::Run;
-use crate::units::{BlockNr, InodeNr};
+use crate::units::{InodeNr, OutputBlock};
 use crate::view::View;
 use crate::{recover, survey};
 
@@ -93,7 +92,7 @@ impl Subject<'_> {
 
     fn change_groups(&mut self) {
         for group in 0..self.plan.groups.len() {
-            let next = |block: &BlockNr| BlockNr(block.0 + 1);
+            let next = |block: &OutputBlock| *block + 1;
             self.change("block bitmap", |plan| &mut plan.groups[group].block_bitmap, next);
             self.change("inode bitmap", |plan| &mut plan.groups[group].inode_bitmap, next);
             self.change("inode table", |plan| &mut plan.groups[group].inode_table, next);
@@ -151,19 +150,29 @@ impl Subject<'_> {
         let cluster = self.plan.geometry.blocks_per_cluster;
         for index in 0..self.plan.layout.extents.len() {
             for change in [
-                |run: &Run| {
-                    Run::in_blocks(run.logical, run.count, BlockNr(run.physical().0 + 1), run.unwritten())
+                |extent: &Extent| {
+                    Extent::new(extent.logical, extent.count, extent.physical() + 1, extent.unwritten())
                 },
-                |run: &Run| Run::in_blocks(run.logical + 1, run.count, run.physical(), run.unwritten()),
-                |run: &Run| Run::in_blocks(run.logical, run.count + 1, run.physical(), run.unwritten()),
-                |run: &Run| Run::in_blocks(run.logical, run.count - 1, run.physical(), run.unwritten()),
-                |run: &Run| Run::in_blocks(run.logical, run.count, run.physical(), !run.unwritten()),
-                |run: &Run| Run::in_blocks(run.logical, run.count, BlockNr(1 << 40), run.unwritten()),
+                |extent: &Extent| {
+                    Extent::new(extent.logical + 1, extent.count, extent.physical(), extent.unwritten())
+                },
+                |extent: &Extent| {
+                    Extent::new(extent.logical, extent.count + 1, extent.physical(), extent.unwritten())
+                },
+                |extent: &Extent| {
+                    Extent::new(extent.logical, extent.count - 1, extent.physical(), extent.unwritten())
+                },
+                |extent: &Extent| {
+                    Extent::new(extent.logical, extent.count, extent.physical(), !extent.unwritten())
+                },
+                |extent: &Extent| {
+                    Extent::new(extent.logical, extent.count, OutputBlock(1 << 40), extent.unwritten())
+                },
             ] {
                 self.change("extent", |plan| &mut plan.layout.extents[index], change);
             }
         }
-        let next = |block: &BlockNr| BlockNr(block.0 + cluster);
+        let next = |block: &OutputBlock| *block + cluster;
         for index in 0..self.plan.layout.map_blocks.len() {
             self.change("map block", |plan| &mut plan.layout.map_blocks[index], next);
         }
@@ -172,7 +181,8 @@ impl Subject<'_> {
             let table = self.plan.groups[0].inode_table;
             self.change("xattr block", |plan| &mut plan.layout.xattr_blocks[index], |_| table);
         }
-        let moved = |block: &Option<BlockNr>| Some(BlockNr(block.map_or(cluster, |block| block.0 + cluster)));
+        let moved =
+            |block: &Option<OutputBlock>| Some(OutputBlock(block.map_or(cluster, |block| block.0 + cluster)));
         self.change("resize inode", |plan| &mut plan.layout.resize_block, moved);
         self.change("MMP block", |plan| &mut plan.layout.mmp_block, moved);
         self.change("journal", |plan| &mut plan.layout.journal, |file| file.xor(Some(Default::default())));
@@ -264,8 +274,8 @@ impl Subject<'_> {
         for index in 0..self.plan.rendered.len() {
             let content = self.plan.rendered[index].content;
             let what = content.describe();
-            self.change(&what, |plan| &mut plan.rendered[index].start, |start| BlockNr(start.0 + 1));
-            self.change(&what, |plan| &mut plan.rendered[index].start, |_| BlockNr(1 << 40));
+            self.change(&what, |plan| &mut plan.rendered[index].start, |start| *start + 1);
+            self.change(&what, |plan| &mut plan.rendered[index].start, |_| OutputBlock(1 << 40));
             self.change(&what, |plan| &mut plan.rendered[index].bytes, |bytes| bytes + 1024);
             self.change(
                 &what,

@@ -268,7 +268,9 @@ impl Explainer<'_, '_> {
         let of_node = |id: NodeId| {
             let before = places.of_inode(self.reading.inodes[id.index()]);
             let extents = self.plan.layout.extents(self.plan.layout.nodes[id.index()]).iter();
-            (before, joined(extents.map(ContentExtent::of)))
+            let after =
+                extents.map(|extent| ContentExtent::of(extent.logical, extent.count, extent.physical()));
+            (before, joined(after))
         };
         let moved = self.nodes(|id| {
             let (before, after) = of_node(id);
@@ -281,7 +283,8 @@ impl Explainer<'_, '_> {
         self.add_nodes(Cause::Order, "placement", "files and directories in other blocks", &moved);
         let what = "files and directories in more pieces than they need";
         self.add_nodes(Cause::Order, "fragmentation", what, &scattered);
-        let count = |extents: &[ContentExtent]| extents.iter().map(|extent| extent.count).sum::<u64>();
+        let count =
+            |extents: &[ContentExtent]| extents.iter().map(|extent| u64::from(extent.count)).sum::<u64>();
         let tree = &self.reading.tree;
         let sparse = self.nodes(|id| {
             let (before, after) = of_node(id);
@@ -361,9 +364,10 @@ impl Explainer<'_, '_> {
     pub fn layout(&mut self) {
         let groups = self.source.descriptors.iter().zip(&self.plan.groups).zip(0_u32..);
         let moved = groups.filter(|((descriptor, places), _)| {
-            descriptor.block_bitmap() != places.block_bitmap
-                || descriptor.inode_bitmap() != places.inode_bitmap
-                || descriptor.inode_table() != places.inode_table
+            // Blocks of both images are counted from the start of the filesystem.
+            descriptor.block_bitmap().0 != places.block_bitmap.0
+                || descriptor.inode_bitmap().0 != places.inode_bitmap.0
+                || descriptor.inode_table().0 != places.inode_table.0
         });
         let moved: Vec<_> = moved.map(|(_, group)| format!("group {group}")).collect();
         let what = "groups with bitmaps or inode tables at other places";

@@ -5,6 +5,7 @@ use std::ops::Range;
 use smallvec::SmallVec;
 
 use crate::error::{Location, Result, Structure};
+use crate::ranges::Join;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr, count_clusters};
 
@@ -20,11 +21,8 @@ pub struct FileMap {
 impl FileMap {
     /// Appends blocks, and joins them with the last run where they continue it.
     pub fn push(&mut self, run: Run) {
-        match self.runs.last_mut() {
-            Some(last) if last.goes_on_in(&run) && last.count.checked_add(run.count).is_some() => {
-                last.count += run.count;
-            }
-            _ => self.runs.push(run),
+        if !self.runs.last_mut().is_some_and(|last| last.join(&run)) {
+            self.runs.push(run);
         }
     }
 

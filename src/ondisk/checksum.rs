@@ -6,7 +6,7 @@
 use super::extent;
 use super::features::{Features, Incompat, RoCompat};
 use super::superblock::Superblock;
-use crate::units::{BlockNr, GroupNr, InodeNr};
+use crate::units::{AnyBlock, GroupNr, InodeNr};
 
 /// The running value that a checksum starts from.
 const START: u32 = !0;
@@ -150,18 +150,26 @@ impl Checksums {
     }
 
     /// crc32c(seed, block number in 64 bits, the block).
-    pub fn xattr_block(&self, at: BlockNr, block: &[u8]) -> Option<u32> {
+    pub fn xattr_block(&self, at: impl AnyBlock, block: &[u8]) -> Option<u32> {
         const FIELD: usize = 0x10;
         let (head, tail) = (block.get(..FIELD)?, block.get(FIELD + 4..)?);
         self.metadata.map(|seed| {
-            [&at.0.to_le_bytes()[..], head, &[0; 4], tail].iter().fold(seed, |sum, part| crc32c(sum, part))
+            [&at.number().to_le_bytes()[..], head, &[0; 4], tail]
+                .iter()
+                .fold(seed, |sum, part| crc32c(sum, part))
         })
     }
 
     /// crc32c(seed, number, generation, block number in 64 bits, the block without its tail).
-    pub fn orphan_block(&self, inode: InodeNr, generation: u32, at: BlockNr, block: &[u8]) -> Option<u32> {
+    pub fn orphan_block(
+        &self,
+        inode: InodeNr,
+        generation: u32,
+        at: impl AnyBlock,
+        block: &[u8],
+    ) -> Option<u32> {
         let live = block.get(..block.len().checked_sub(8)?)?;
-        self.of_inode(inode, generation).map(|sum| crc32c(crc32c(sum, &at.0.to_le_bytes()), live))
+        self.of_inode(inode, generation).map(|sum| crc32c(crc32c(sum, &at.number().to_le_bytes()), live))
     }
 
     /// crc32c(seed, the first 1020 bytes of the MMP block).

@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U16, U32};
 
 use super::on_disk;
-use crate::units::BlockNr;
+use crate::units::{AnyBlock, BlockNr};
 
 /// `eh_magic`.
 pub const MAGIC: u16 = 0xF30A;
@@ -78,19 +78,19 @@ impl ExtentHeader {
     }
 }
 
-fn split(block: BlockNr) -> (U32, U16) {
-    let [a, b, c, d, e, f, ..] = block.0.to_le_bytes();
+fn split(block: impl AnyBlock) -> (U32, U16) {
+    let [a, b, c, d, e, f, ..] = block.number().to_le_bytes();
     (U32::from_bytes([a, b, c, d]), U16::from_bytes([e, f]))
 }
 
 impl ExtentIndex {
     /// An entry for the node at `leaf`, whose first logical block is `first`.
-    pub fn new(first: u32, leaf: BlockNr) -> Self {
+    pub fn new(first: u32, leaf: impl AnyBlock) -> Self {
         let (ei_leaf_lo, ei_leaf_hi) = split(leaf);
         Self { ei_block: U32::new(first), ei_leaf_lo, ei_leaf_hi, ei_unused: U16::new(0) }
     }
 
-    /// The block of the node below.
+    /// The block of the node below, in the image that the entry was read from.
     pub fn leaf(&self) -> BlockNr {
         BlockNr(u64::from(self.ei_leaf_hi.get()) << 32 | u64::from(self.ei_leaf_lo.get()))
     }
@@ -98,7 +98,7 @@ impl ExtentIndex {
 
 impl Extent {
     /// An extent of `len` blocks from the logical block `first` on.
-    pub fn new(first: u32, len: u32, start: BlockNr, unwritten: bool) -> Self {
+    pub fn new(first: u32, len: u32, start: impl AnyBlock, unwritten: bool) -> Self {
         debug_assert!(len > 0 && len <= if unwritten { MAX_UNWRITTEN_LEN } else { MAX_LEN });
         let (ee_start_lo, ee_start_hi) = split(start);
         let stored = if unwritten { len + MAX_LEN } else { len };
@@ -106,7 +106,7 @@ impl Extent {
         Self { ee_block: U32::new(first), ee_len: U16::from_bytes([a, b]), ee_start_hi, ee_start_lo }
     }
 
-    /// The first physical block.
+    /// The first physical block, in the image that the entry was read from.
     pub fn start(&self) -> BlockNr {
         BlockNr(u64::from(self.ee_start_hi.get()) << 32 | u64::from(self.ee_start_lo.get()))
     }

@@ -3,7 +3,7 @@
 use zerocopy::little_endian::{U16, U32};
 
 use super::on_disk;
-use crate::units::BlockNr;
+use crate::units::{AnyBlock, BlockNr};
 
 /// `bg_flags`: no inode of the group is in use; its inode bitmap is not looked at.
 pub const INODE_UNINIT: u16 = 1;
@@ -58,8 +58,8 @@ fn split(value: u32) -> (U16, U16) {
     (U16::from_bytes([a, b]), U16::from_bytes([c, d]))
 }
 
-fn split_block(block: BlockNr) -> (U32, U32) {
-    let [a, b, c, d, e, f, g, h] = block.0.to_le_bytes();
+fn split_block(block: impl AnyBlock) -> (U32, U32) {
+    let [a, b, c, d, e, f, g, h] = block.number().to_le_bytes();
     (U32::from_bytes([a, b, c, d]), U32::from_bytes([e, f, g, h]))
 }
 
@@ -118,7 +118,7 @@ impl GroupDescriptor {
     }
 
     /// Sets the places of the bitmaps and the table.
-    pub fn set_places(&mut self, block_bitmap: BlockNr, inode_bitmap: BlockNr, inode_table: BlockNr) {
+    pub fn set_places<B: AnyBlock>(&mut self, block_bitmap: B, inode_bitmap: B, inode_table: B) {
         (self.bg_block_bitmap_lo, self.bg_block_bitmap_hi) = split_block(block_bitmap);
         (self.bg_inode_bitmap_lo, self.bg_inode_bitmap_hi) = split_block(inode_bitmap);
         (self.bg_inode_table_lo, self.bg_inode_table_hi) = split_block(inode_table);

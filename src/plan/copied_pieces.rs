@@ -2,12 +2,13 @@
 //! blocks, so that they are found when they are written, and only every some of them is known by its place.
 
 use super::copy_batches::{CopyBatch, CopyBatches, CopyStart};
+use super::extent::Extent;
 use super::finished::Plan;
 use super::identity::PART_BYTES;
 use super::piece::{MAX_PIECE_BYTES, Piece, PieceContent};
 use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, Run};
-use crate::units::{BlockNr, fits};
+use crate::units::fits;
 
 /// Goes through all pieces, and puts them into batches.
 pub fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
@@ -18,9 +19,10 @@ pub fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
         let blocks = piece.bytes.div_ceil(size);
         copies.bytes_written += piece.bytes;
         match piece.content {
-            PieceContent::Data(before) => {
+            PieceContent::Data { from } => {
                 copies.data_blocks += blocks;
-                copies.blocks_moved += if before == piece.start { 0 } else { blocks };
+                // Blocks of both images are counted from the start of the filesystem.
+                copies.blocks_moved += if from.0 == piece.start.0 { 0 } else { blocks };
             }
             PieceContent::SmallData(_) => {
                 copies.data_blocks += 1;
@@ -94,7 +96,7 @@ struct FileRest<'p> {
     runs: &'p [Run],
     run: usize,
     logical: u32,
-    extents: &'p [Run],
+    extents: &'p [Extent],
 }
 
 impl<'p> CopiedPieces<'p> {
@@ -165,9 +167,9 @@ impl<'p> FileRest<'p> {
                 if self.whole { bytes } else { bytes.min(self.size - u64::from(logical) * block_size) };
             self.logical = logical + count;
             let piece = Piece {
-                start: BlockNr(extent.physical().0 + u64::from(skipped)),
+                start: extent.physical() + u64::from(skipped),
                 bytes,
-                content: PieceContent::Data(BlockNr(source.0 + u64::from(done))),
+                content: PieceContent::Data { from: source + u64::from(done) },
             };
             let run = fits(self.run, "a file has fewer than 2^32 runs");
             return Some((piece, CopyStart { node: self.id, run, logical }));

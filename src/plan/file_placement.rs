@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::directory::DirectoryPlans;
+use super::extent::Extent;
 use super::free_blocks::UsedBlocks;
 use super::layout::{FileLayout, Layout};
 use super::map_shape;
@@ -17,8 +18,8 @@ use crate::ondisk::indirect;
 use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
 use crate::read::{SpecialFile, Specials};
 use crate::survey::StoredTree;
-use crate::tree::{Kind, Node, Run};
-use crate::units::{BlockNr, InodeNr, count_clusters, fits};
+use crate::tree::{Kind, Node};
+use crate::units::{InodeNr, OutputBlock, count_clusters, fits};
 
 /// What is to be laid out.
 #[derive(Clone, Copy, Debug)]
@@ -145,9 +146,9 @@ impl<'g> FilePlacer<'g> {
     }
 
     /// A block with a cluster of its own.
-    fn one_block(&mut self) -> BlockNr {
-        let mut block = BlockNr(0);
-        self.layout.free.take(self.geometry.blocks_per_cluster, |range| block = BlockNr(range.start));
+    fn one_block(&mut self) -> OutputBlock {
+        let mut block = OutputBlock(0);
+        self.layout.free.take(self.geometry.blocks_per_cluster, |range| block = OutputBlock(range.start));
         block
     }
 
@@ -179,7 +180,7 @@ impl<'g> FilePlacer<'g> {
             let mut done = 0;
             while done < count {
                 let (physical, part) = clusters.take(logical + done, count - done);
-                let extent = Run::in_blocks(logical + done, part, physical, unwritten);
+                let extent = Extent::new(logical + done, part, physical, unwritten);
                 push(&mut self.layout.extents, first_extent, self.with_extents, extent);
                 done += part;
             }
@@ -190,7 +191,7 @@ impl<'g> FilePlacer<'g> {
         let map_blocks = map_shape::map_blocks(extents, self.geometry, self.with_extents);
         let map = &mut self.layout.map_blocks;
         let step = fits(cluster, "a cluster has at most 2^19 blocks");
-        self.layout.free.take(map_blocks * cluster, |range| map.extend(range.step_by(step).map(BlockNr)));
+        self.layout.free.take(map_blocks * cluster, |range| map.extend(range.step_by(step).map(OutputBlock)));
         if !self.with_extents && map[first_map..].iter().any(|block| block.0 > u32::MAX.into()) {
             return Err(beyond_block_maps(number));
         }
@@ -199,7 +200,7 @@ impl<'g> FilePlacer<'g> {
         Ok(FileLayout { first_extent, extents, first_map_block: first_map, map_blocks: map })
     }
 
-    fn check_limits(&self, number: InodeNr, extents: &[Run]) -> Result<()> {
+    fn check_limits(&self, number: InodeNr, extents: &[Extent]) -> Result<()> {
         let Some(last) = extents.last() else { return Ok(()) };
         if self.with_extents {
             return Ok(());
@@ -233,7 +234,7 @@ impl<R: Iterator<Item = Range<u64>>> ClusterFiller<R> {
 
     /// Places as many of `count` logical blocks as go together: the first of their blocks, and how
     /// many they are. Logical blocks must come in their order.
-    fn take(&mut self, logical: u32, count: u32) -> (BlockNr, u32) {
+    fn take(&mut self, logical: u32, count: u32) -> (OutputBlock, u32) {
         let wanted = u64::from(logical);
         // The rest of the last cluster belongs to its logical cluster alone.
         let rest_until = self.logical.next_multiple_of(self.cluster);
@@ -248,7 +249,7 @@ impl<R: Iterator<Item = Range<u64>>> ClusterFiller<R> {
         }
         let part = (self.room.end - self.room.start).min(u64::from(count));
         let part = fits(part, "it is at most `count`");
-        let start = BlockNr(self.room.start);
+        let start = OutputBlock(self.room.start);
         self.room.start += u64::from(part);
         self.logical = wanted + u64::from(part);
         (start, part)
@@ -263,7 +264,7 @@ fn beyond_block_maps(number: InodeNr) -> Error {
 }
 
 /// Adds blocks to a file, in extents as long as they can be.
-fn push(extents: &mut Vec<Run>, first: usize, with_extents: bool, mut new: Run) {
+fn push(extents: &mut Vec<Extent>, first: usize, with_extents: bool, mut new: Extent) {
     let max = match (with_extents, new.unwritten()) {
         (false, _) => u32::MAX,
         (true, false) => extent::MAX_LEN,
@@ -289,11 +290,11 @@ mod tests {
     fn blocks_keep_their_place_in_the_cluster() {
         let mut filler = ClusterFiller::new([8..16, 40..44].into_iter(), 4);
         let mut at = |logical, count| filler.take(logical, count);
-        assert_eq!(at(5, 1), (BlockNr(9), 1));
-        assert_eq!(at(6, 1), (BlockNr(10), 1));
-        assert_eq!(at(8, 1), (BlockNr(12), 1));
-        assert_eq!(at(11, 3), (BlockNr(15), 1));
-        assert_eq!(at(12, 2), (BlockNr(40), 2));
+        assert_eq!(at(5, 1), (OutputBlock(9), 1));
+        assert_eq!(at(6, 1), (OutputBlock(10), 1));
+        assert_eq!(at(8, 1), (OutputBlock(12), 1));
+        assert_eq!(at(11, 3), (OutputBlock(15), 1));
+        assert_eq!(at(12, 2), (OutputBlock(40), 2));
         assert_eq!(count_clusters([(5, 1), (6, 1), (8, 1), (11, 3)].into_iter(), 4), 3);
         assert_eq!(count_clusters([(5, 1), (6, 1), (8, 1), (11, 3)].into_iter(), 1), 6);
     }
@@ -301,7 +302,7 @@ mod tests {
     #[test]
     fn extents_are_joined_and_cut_at_their_greatest_length() {
         let mut extents = Vec::new();
-        let one = |logical, count, physical| Run::in_blocks(logical, count, BlockNr(physical), false);
+        let one = |logical, count, physical| Extent::new(logical, count, OutputBlock(physical), false);
         push(&mut extents, 0, true, one(0, 10, 100));
         push(&mut extents, 0, true, one(10, 40000, 110));
         push(&mut extents, 0, true, one(50000, 5, 40110));

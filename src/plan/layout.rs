@@ -1,8 +1,8 @@
 //! Where every file is stored: the result of its placement.
 
+use super::extent::{self, Extent};
 use super::free_blocks::FreeBlocks;
-use crate::tree::Run;
-use crate::units::{BlockNr, count_clusters};
+use crate::units::{OutputBlock, count_clusters};
 
 /// Where a file lies: parts of the layout's lists.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,9 +21,9 @@ pub struct FileLayout {
 #[derive(Debug)]
 pub struct Layout {
     /// The double indirect block of the resize inode.
-    pub resize_block: Option<BlockNr>,
+    pub resize_block: Option<OutputBlock>,
     /// The block of multiple mount protection.
-    pub mmp_block: Option<BlockNr>,
+    pub mmp_block: Option<OutputBlock>,
     /// The journal.
     pub journal: Option<FileLayout>,
     /// The quota files, in the order of their types.
@@ -31,13 +31,13 @@ pub struct Layout {
     /// The orphan file.
     pub orphan_file: Option<FileLayout>,
     /// The block of each block of xattrs, in the order of the plan's.
-    pub xattr_blocks: Vec<BlockNr>,
+    pub xattr_blocks: Vec<OutputBlock>,
     /// The file of each value of an xattr that has an inode of its own.
     pub values: Vec<FileLayout>,
     /// Each node's file, by node; empty for what has no blocks.
     pub nodes: Vec<FileLayout>,
-    pub(crate) extents: Vec<Run>,
-    pub(crate) map_blocks: Vec<BlockNr>,
+    pub(crate) extents: Vec<Extent>,
+    pub(crate) map_blocks: Vec<OutputBlock>,
     /// What is left, in whole clusters.
     pub free: FreeBlocks,
     pub(super) blocks_per_cluster: u64,
@@ -45,13 +45,13 @@ pub struct Layout {
 
 impl Layout {
     /// The extents of a file, in logical order.
-    pub fn extents(&self, file: FileLayout) -> &[Run] {
+    pub fn extents(&self, file: FileLayout) -> &[Extent] {
         &self.extents[file.first_extent..][..file.extents as usize]
     }
 
     /// The blocks of a file's own map: of an extent tree level by level, of a block map each
     /// before what it leads to.
-    pub fn map_blocks(&self, file: FileLayout) -> &[BlockNr] {
+    pub fn map_blocks(&self, file: FileLayout) -> &[OutputBlock] {
         &self.map_blocks[file.first_map_block..][..file.map_blocks as usize]
     }
 
@@ -67,10 +67,7 @@ impl Layout {
     }
 
     /// The block of a logical block of a file.
-    pub fn physical(&self, file: FileLayout, logical: u32) -> Option<BlockNr> {
-        let extents = self.extents(file);
-        let index = extents.partition_point(|extent| extent.end() <= logical.into());
-        let extent = extents.get(index).filter(|extent| extent.logical <= logical)?;
-        Some(BlockNr(extent.physical().0 + u64::from(logical - extent.logical)))
+    pub fn physical(&self, file: FileLayout, logical: u32) -> Option<OutputBlock> {
+        extent::block_at(self.extents(file), logical)
     }
 }

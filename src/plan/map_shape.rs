@@ -1,9 +1,9 @@
 //! The shape of extent trees and block maps: which blocks of their own they need.
 
+use super::extent::Extent;
 use crate::geometry::Geometry;
 use crate::ondisk::extent::{self, ROOT_MAX};
 use crate::ondisk::indirect::DIRECT;
-use crate::tree::Run;
 
 /// Nodes of each level of an extent tree below its root, top level first.
 ///
@@ -36,10 +36,10 @@ impl IndirectBlock {
 }
 
 /// The indirect blocks of a file, each before what it leads to, in logical order.
-pub fn indirect_blocks(extents: &[Run], pointers: u64) -> Vec<IndirectBlock> {
+pub fn indirect_blocks(extents: &[Extent], pointers: u64) -> Vec<IndirectBlock> {
     let mut blocks: Vec<IndirectBlock> = Vec::new();
     for extent in extents {
-        let end = u64::from(extent.logical) + u64::from(extent.count);
+        let end = extent.end();
         let mut logical = u64::from(extent.logical).max(DIRECT);
         while logical < end {
             let (root, depth) = indirect_root(logical, pointers);
@@ -74,7 +74,7 @@ pub fn indirect_root(logical: u64, pointers: u64) -> (u64, u32) {
 }
 
 /// The number of blocks that the map of a file needs for itself.
-pub fn map_blocks(extents: &[Run], geometry: &Geometry, with_extents: bool) -> u64 {
+pub fn map_blocks(extents: &[Extent], geometry: &Geometry, with_extents: bool) -> u64 {
     if with_extents {
         extent_levels(extents.len(), geometry.block_size).iter().sum::<usize>() as u64
     } else {
@@ -85,10 +85,10 @@ pub fn map_blocks(extents: &[Run], geometry: &Geometry, with_extents: bool) -> u
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::BlockNr;
+    use crate::units::OutputBlock;
 
-    fn one(logical: u32, count: u32) -> Run {
-        Run::in_blocks(logical, count, BlockNr(1000), false)
+    fn one(logical: u32, count: u32) -> Extent {
+        Extent::new(logical, count, OutputBlock(1000), false)
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn indirect_blocks_come_before_what_they_lead_to() {
-        let of = |extents: &[Run]| {
+        let of = |extents: &[Extent]| {
             indirect_blocks(extents, 256).iter().map(|block| (block.first, block.below())).collect::<Vec<_>>()
         };
         assert_eq!(of(&[one(0, 12)]), []);

@@ -6,6 +6,7 @@ mod content_uuid;
 mod copied_pieces;
 mod copy_batches;
 mod directory;
+mod extent;
 mod file_placement;
 mod finished;
 mod free_blocks;
@@ -29,6 +30,7 @@ mod xattr_split;
 
 pub use copy_batches::CopyBatches;
 pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryPlans, DirectoryRules, IndexPlan};
+pub use extent::Extent;
 pub use finished::Plan;
 pub use free_blocks::FreeBlocks;
 pub use group_counts::GroupCounts;

@@ -3,7 +3,7 @@
 use super::xattr_plan::SplitId;
 use crate::ondisk::quota::QuotaType;
 use crate::tree::NodeId;
-use crate::units::{BlockNr, GroupNr};
+use crate::units::{BlockNr, GroupNr, OutputBlock};
 
 /// The most bytes of a piece.
 pub const MAX_PIECE_BYTES: u64 = 1 << 20;
@@ -12,7 +12,7 @@ pub const MAX_PIECE_BYTES: u64 = 1 << 20;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// The first block.
-    pub start: BlockNr,
+    pub start: OutputBlock,
     /// Bytes from its start on; up to the end of the last block, they are zero.
     pub bytes: u64,
     /// What the blocks hold.
@@ -54,9 +54,12 @@ pub enum PieceContent {
     Xattrs(SplitId, u32),
     /// The target of a symlink.
     Symlink(NodeId),
-    /// PieceContent of a regular file, from this block of the input on.
-    Data(BlockNr),
-    /// PieceContent of a regular file that lies in the tree.
+    /// Content of a regular file, copied from the input.
+    Data {
+        /// The first block that is copied.
+        from: BlockNr,
+    },
+    /// Content of a regular file that lies in the tree.
     SmallData(NodeId),
     /// A value of an xattr, by its index, from this logical block on.
     Value(u32, u32),
@@ -98,7 +101,7 @@ impl PieceContent {
             Self::Xattrs(..) => "block of xattrs".to_owned(),
             Self::Value(..) => "value of an xattr".to_owned(),
             Self::Symlink(_) => "symlink".to_owned(),
-            Self::Data(_) | Self::SmallData(_) => "file content".to_owned(),
+            Self::Data { .. } | Self::SmallData(_) => "file content".to_owned(),
         }
     }
 }

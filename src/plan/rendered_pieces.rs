@@ -10,7 +10,7 @@ use super::piece::{MAX_PIECE_BYTES, MapOwner, Piece, PieceContent};
 use crate::ondisk::mmp::MmpStruct;
 use crate::survey::StoredTree;
 use crate::tree::{Bytes, Kind, NodeId};
-use crate::units::{BlockNr, GroupNr, fits};
+use crate::units::{GroupNr, OutputBlock, fits};
 
 /// Bytes of the MMP block that hold anything.
 const MMP_SIZE: u64 = size_of::<MmpStruct>() as u64;
@@ -36,7 +36,7 @@ struct Lister<'p> {
 }
 
 impl Lister<'_> {
-    fn add(&mut self, start: BlockNr, blocks: u64, content: PieceContent) {
+    fn add(&mut self, start: OutputBlock, blocks: u64, content: PieceContent) {
         self.pieces.push(Piece { start, bytes: blocks * self.block_size, content });
     }
 
@@ -44,26 +44,26 @@ impl Lister<'_> {
         let geometry = &self.plan.geometry;
         // Larger blocks hold it together with the superblock.
         if geometry.block_size == 1024 {
-            self.pieces.push(Piece { start: BlockNr(0), bytes: 1024, content: PieceContent::Boot });
+            self.pieces.push(Piece { start: OutputBlock(0), bytes: 1024, content: PieceContent::Boot });
         }
         for group in (0..geometry.groups).map(GroupNr) {
             let head = geometry.group_head(group);
             if let Some(block) = head.superblock {
-                self.add(block, 1, PieceContent::Superblock(group));
+                self.add(OutputBlock(block), 1, PieceContent::Superblock(group));
             }
             if let Some((block, count)) = head.descriptors {
                 let first = geometry.first_descriptor_block_of(group);
                 let per_piece = MAX_PIECE_BYTES / self.block_size;
                 for done in (0..count).step_by(fits(per_piece, "a piece has at most 1 MiB")) {
                     let blocks = per_piece.min(count - done);
-                    self.add(BlockNr(block.0 + done), blocks, PieceContent::Descriptors(first + done));
+                    self.add(OutputBlock(block + done), blocks, PieceContent::Descriptors(first + done));
                 }
             }
             if let Some((block, count)) = head.reserved
                 && group.0 == 0
             {
                 for index in 0..count {
-                    self.add(BlockNr(block.0 + index), 1, PieceContent::ResizeIndirect(index));
+                    self.add(OutputBlock(block + index), 1, PieceContent::ResizeIndirect(index));
                 }
             }
             let places = &self.plan.groups[group.0 as usize];
@@ -79,7 +79,7 @@ impl Lister<'_> {
     }
 
     /// The blocks of a group's table with inodes in use, each from its start to the last of these.
-    fn inode_table(&mut self, group: GroupNr, table: BlockNr) {
+    fn inode_table(&mut self, group: GroupNr, table: OutputBlock) {
         let inode_size = self.plan.geometry.inode_size as u64;
         let per_piece = (MAX_PIECE_BYTES / 4).max(self.block_size);
         let mut parts: Vec<Range<u64>> = Vec::new();
@@ -95,7 +95,7 @@ impl Lister<'_> {
             for done in (part.start..part.end).step_by(fits(per_piece, "a piece has at most 1 MiB")) {
                 let bytes = per_piece.min(part.end - done);
                 let index = fits(done / inode_size, "a group has at most 2^19 inodes");
-                let start = BlockNr(table.0 + done / self.block_size);
+                let start = table + done / self.block_size;
                 self.pieces.push(Piece { start, bytes, content: PieceContent::InodeTable(group, index) });
             }
         }
@@ -146,7 +146,7 @@ impl Lister<'_> {
         for extent in self.plan.layout.extents(file) {
             for done in (0..extent.count).step_by(per_piece as usize) {
                 let blocks = per_piece.min(extent.count - done);
-                let start = BlockNr(extent.physical().0 + u64::from(done));
+                let start = extent.physical() + u64::from(done);
                 self.add(start, blocks.into(), content(extent.logical + done));
             }
         }

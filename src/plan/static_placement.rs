@@ -4,17 +4,17 @@ use super::free_blocks::UsedBlocks;
 use crate::error::{Error, Location, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::features::Incompat;
-use crate::units::{BlockNr, GroupNr, fits};
+use crate::units::{GroupNr, OutputBlock, fits};
 
 /// The places of a group's own metadata.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupPlaces {
     /// The block of the block bitmap.
-    pub block_bitmap: BlockNr,
+    pub block_bitmap: OutputBlock,
     /// The block of the inode bitmap.
-    pub inode_bitmap: BlockNr,
+    pub inode_bitmap: OutputBlock,
     /// The first block of the inode table.
-    pub inode_table: BlockNr,
+    pub inode_table: OutputBlock,
 }
 
 /// Finds the places of all groups' metadata.
@@ -58,10 +58,10 @@ struct Placer<'g> {
 }
 
 impl Placer<'_> {
-    fn take(&mut self, range: std::ops::Range<u64>, count: u64, limit: u64) -> Option<BlockNr> {
+    fn take(&mut self, range: std::ops::Range<u64>, count: u64, limit: u64) -> Option<OutputBlock> {
         let start = self.used.first_fit(range, count, limit)?;
         self.used.mark(start..start + count);
-        Some(BlockNr(start))
+        Some(OutputBlock(start))
     }
 
     /// Without flex groups: the first free blocks of the group, the bitmaps shifted by the RAID stride.
@@ -125,7 +125,7 @@ impl Placer<'_> {
         hint: Option<u64>,
         rest: u64,
         count: u64,
-    ) -> Option<BlockNr> {
+    ) -> Option<OutputBlock> {
         let geometry = self.geometry;
         let limit = geometry.blocks_count;
         let all = (rest * count).min(geometry.blocks_per_group / 4).max(1);

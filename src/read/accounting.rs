@@ -121,8 +121,7 @@ fn resize_inode_map(source: &Source<'_>) -> Option<String> {
     let pointer = |bytes: &[u8], slot: u64| le32(bytes, usize::try_from(slot).ok()? * 4).map(u64::from);
     let block = |number: u64| source.block(BlockNr(number)).filter(|_| number != 0);
     let (pointers, first) = (geometry.pointers_per_block(), geometry.descriptor_blocks());
-    let (start, count) =
-        geometry.group_head(GroupNr(0)).reserved.map_or((0, 0), |(block, count)| (block.0, count));
+    let (start, count) = geometry.group_head(GroupNr(0)).reserved.unwrap_or((0, 0));
     let groups = (1..geometry.groups).filter(|group| geometry.has_superblock(GroupNr(*group)));
     let backups: Vec<u64> = groups.map(u64::from).collect();
     let names_backups = |reserved: u64| {

@@ -1,5 +1,6 @@
 //! The runs of a file that are to be stored, told from those that the input has.
 
+use crate::ranges::Join;
 use crate::tree::Run;
 
 /// What one unit holds.

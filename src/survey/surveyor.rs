@@ -14,6 +14,7 @@ use crate::observe::Observer;
 use crate::ondisk::extent;
 use crate::ondisk::features::Incompat;
 use crate::policy::HolePolicy;
+use crate::ranges::push_joined;
 use crate::tree::{Bytes, Kind, NodeId, Run, Text};
 use crate::units::{BlockNr, fits};
 use crate::view::View;
@@ -253,10 +254,11 @@ fn keep_zeros(run: Run, zeros: Zeros, part: &mut SurveyedPart) {
         return;
     }
     let stays = run.unwritten() && zeros == Zeros::Keep;
-    let run = if stays { run } else { Run::new(run.logical, run.count, Bytes::Zeros) };
-    // Single blocks of zeros are joined here, since they come one by one.
-    if stays || !part.runs.last_mut().is_some_and(|last| last.join(&run)) {
+    if stays {
         part.runs.push(run);
+    } else {
+        // Single blocks of zeros are joined here, since they come one by one.
+        push_joined(&mut part.runs, Run::new(run.logical, run.count, Bytes::Zeros));
     }
 }
 

@@ -3,12 +3,15 @@
 use zerocopy::IntoBytes;
 
 use super::renderer::Renderer;
-use crate::ondisk::extent::{ENTRY_SIZE, Extent, ExtentHeader, ExtentIndex, ROOT_MAX, entries_per_block};
+use crate::ondisk::extent::{
+    self as disk, ENTRY_SIZE, ExtentHeader, ExtentIndex, ROOT_MAX, entries_per_block,
+};
 use crate::ondisk::indirect::DIRECT;
 use crate::ondisk::inode::I_BLOCK_SIZE;
-use crate::plan::{FileLayout, IndirectBlock, MapOwner, Plan, extent_levels, indirect_blocks, indirect_root};
-use crate::tree::Run;
-use crate::units::{BlockNr, InodeNr, fits};
+use crate::plan::{
+    Extent, FileLayout, IndirectBlock, MapOwner, Plan, extent_levels, indirect_blocks, indirect_root,
+};
+use crate::units::{InodeNr, OutputBlock, fits};
 
 /// `i_block` of a file.
 pub fn root(plan: &Plan, file: FileLayout) -> [u8; I_BLOCK_SIZE] {
@@ -34,15 +37,15 @@ pub fn root(plan: &Plan, file: FileLayout) -> [u8; I_BLOCK_SIZE] {
 
 /// The extents of a file and the blocks of their tree.
 struct ExtentTree<'p> {
-    extents: &'p [Run],
-    blocks: &'p [BlockNr],
+    extents: &'p [Extent],
+    blocks: &'p [OutputBlock],
     /// Nodes of each level, the root's included.
     levels: Vec<usize>,
     per_block: usize,
 }
 
 impl<'p> ExtentTree<'p> {
-    fn new(extents: &'p [Run], blocks: &'p [BlockNr], block_size: usize) -> Self {
+    fn new(extents: &'p [Extent], blocks: &'p [OutputBlock], block_size: usize) -> Self {
         let mut levels = extent_levels(extents.len(), block_size);
         levels.insert(0, 1);
         Self { extents, blocks, levels, per_block: entries_per_block(block_size).into() }
@@ -72,7 +75,8 @@ impl<'p> ExtentTree<'p> {
         for (entry, slot) in (first..first + entries).zip(out[ENTRY_SIZE..].chunks_exact_mut(ENTRY_SIZE)) {
             if depth == 0 {
                 let extent = &self.extents[entry];
-                let extent = Extent::new(extent.logical, extent.count, extent.physical(), extent.unwritten());
+                let extent =
+                    disk::Extent::new(extent.logical, extent.count, extent.physical(), extent.unwritten());
                 slot.copy_from_slice(extent.as_bytes());
             } else {
                 let below = self.per_block.pow(fits(depth - 1, "a tree has at most five levels"));
@@ -89,15 +93,15 @@ fn narrow(value: usize) -> u16 {
 }
 
 /// Writes the pointers to an extent's blocks that lie in a range of logical blocks.
-fn direct_pointers(extent: &Run, range: std::ops::Range<u64>, out: &mut [u8]) {
+fn direct_pointers(extent: &Extent, range: std::ops::Range<u64>, out: &mut [u8]) {
     let first = u64::from(extent.logical);
-    let (start, end) = (range.start.max(first), range.end.min(first + u64::from(extent.count)));
+    let (start, end) = (range.start.max(first), range.end.min(extent.end()));
     for logical in start..end {
-        put_pointer(out, logical - range.start, BlockNr(extent.physical().0 + (logical - first)));
+        put_pointer(out, logical - range.start, extent.physical() + (logical - first));
     }
 }
 
-fn put_pointer(out: &mut [u8], slot: u64, block: BlockNr) {
+fn put_pointer(out: &mut [u8], slot: u64, block: OutputBlock) {
     let start: usize = fits(slot * 4, "it is the offset of a pointer in a block");
     let block: u32 = fits(block.0, "the layout keeps blocks that maps name below 2^32");
     out[start..start + 4].copy_from_slice(&block.to_le_bytes());
@@ -149,8 +153,8 @@ impl Renderer<'_, '_> {
 fn indirect_block(
     all: &[IndirectBlock],
     place: usize,
-    extents: &[Run],
-    blocks: &[BlockNr],
+    extents: &[Extent],
+    blocks: &[OutputBlock],
     pointers: u64,
     out: &mut [u8],
 ) {
@@ -158,8 +162,7 @@ fn indirect_block(
     let span = pointers.pow(this.below());
     let range = this.first..this.first + span * pointers;
     if this.below() == 0 {
-        let first = extents
-            .partition_point(|extent| u64::from(extent.logical) + u64::from(extent.count) <= range.start);
+        let first = extents.partition_point(|extent| extent.end() <= range.start);
         for extent in extents[first..].iter().take_while(|extent| u64::from(extent.logical) < range.end) {
             direct_pointers(extent, range.clone(), out);
         }

@@ -158,7 +158,7 @@ impl Writer<'_, '_> {
         for piece in gathered {
             let (block, next) = std::mem::take(&mut rest).split_at_mut(padded(piece, size));
             match (piece.content, renderer) {
-                (PieceContent::Data(start), _) => self.copy_input(start, piece.bytes, block),
+                (PieceContent::Data { from }, _) => self.copy_input(from, piece.bytes, block),
                 (_, Some(renderer)) => renderer.render(piece, block),
                 (_, None) => unreachable!("only what is copied is written without a renderer"),
             }
@@ -174,15 +174,15 @@ impl Writer<'_, '_> {
                 flush(self.sink, start, &mut parts)?;
                 start = offset;
             }
-            if let PieceContent::Data(source) = piece.content
+            if let PieceContent::Data { from } = piece.content
                 && !is_gathered(piece)
             {
-                let taken = self.take_over(offset, source, piece.bytes);
+                let taken = self.take_over(offset, from, piece.bytes);
                 if taken > 0 {
                     flush(self.sink, start, &mut parts)?;
                     start = offset + taken;
                 }
-                self.add_input(BlockNr(source.0 + taken / size as u64), piece.bytes - taken, &mut parts);
+                self.add_input(from + taken / size as u64, piece.bytes - taken, &mut parts);
                 let padding = padded(piece, size) as u64 - piece.bytes;
                 parts.push(IoSlice::new(&zeros[..fits(padding, "it is less than a block")]));
             } else {
@@ -220,7 +220,7 @@ impl Writer<'_, '_> {
         let size = self.plan.geometry.block_bytes();
         let mut done = 0;
         while done < bytes {
-            let next = BlockNr(start.0 + done / size);
+            let next = start + done / size;
             let together = self.view.source.together(next, (bytes - done).div_ceil(size));
             let together = together.expect("the reader checked that the file's blocks are in the image");
             let part = together.len().min(fits(bytes - done, "a piece has at most 1 MiB"));
@@ -266,7 +266,7 @@ impl<'p, 'a> Renderer<'p, 'a> {
                 let content = self.small_content(node);
                 out[..content.len()].copy_from_slice(content);
             }
-            PieceContent::Data(_) => {}
+            PieceContent::Data { .. } => {}
         }
     }
 }
@@ -274,7 +274,7 @@ impl<'p, 'a> Renderer<'p, 'a> {
 /// Whether a piece is put together with others before it is written: what is rendered, and content so short that the
 /// system would take longer to find it than to copy it, while all others wait.
 fn is_gathered(piece: &Piece) -> bool {
-    !matches!(piece.content, PieceContent::Data(_)) || piece.bytes < SHORT
+    !matches!(piece.content, PieceContent::Data { .. }) || piece.bytes < SHORT
 }
 
 /// The bytes of all blocks of a piece.

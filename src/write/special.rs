@@ -10,7 +10,7 @@ use crate::ondisk::inode::Inode;
 use crate::ondisk::jbd2::{self, JournalSuperblock};
 use crate::ondisk::mmp::{self, MmpStruct};
 use crate::ondisk::orphan_file::{self, OrphanBlockTail};
-use crate::units::{BlockNr, GroupNr, fits};
+use crate::units::{GroupNr, OutputBlock, fits};
 
 impl Renderer<'_, '_> {
     /// The groups with backups, which hold reserved descriptor blocks.
@@ -20,7 +20,7 @@ impl Renderer<'_, '_> {
 
     /// The first reserved descriptor block of group 0, and the number of them.
     fn reserved(&self) -> (u64, u64) {
-        self.plan.geometry.group_head(GroupNr(0)).reserved.map_or((0, 0), |(block, count)| (block.0, count))
+        self.plan.geometry.group_head(GroupNr(0)).reserved.unwrap_or((0, 0))
     }
 
     /// Size, blocks and map of the resize inode: a double indirect block leads to the reserved
@@ -87,11 +87,11 @@ impl Renderer<'_, '_> {
     }
 
     /// Blocks of an empty orphan file, which start at a block of the output.
-    pub(super) fn orphan_file(&self, start: BlockNr, out: &mut [u8]) {
+    pub(super) fn orphan_file(&self, start: OutputBlock, out: &mut [u8]) {
         let number = self.plan.numbering.orphan_file();
         let number = number.expect("the audit checked that each piece has its file");
         for (block, out) in (start.0..).zip(out.chunks_exact_mut(self.plan.geometry.block_size)) {
-            let checksum = self.checksums.orphan_block(number, 0, BlockNr(block), out).unwrap_or(0);
+            let checksum = self.checksums.orphan_block(number, 0, OutputBlock(block), out).unwrap_or(0);
             let tail =
                 OrphanBlockTail { ob_magic: U32::new(orphan_file::MAGIC), ob_checksum: U32::new(checksum) };
             let end = out.len() - size_of::<OrphanBlockTail>();

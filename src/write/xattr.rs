@@ -10,7 +10,7 @@ use crate::ondisk::inode::{BASE_SIZE, I_BLOCK_SIZE, Inode, InodeFlags};
 use crate::ondisk::xattr::{self as disk, XattrEntry, XattrHeader};
 use crate::plan::SplitId;
 use crate::tree::{NodeId, Xattr};
-use crate::units::{BlockNr, InodeNr, fits};
+use crate::units::{InodeNr, OutputBlock, fits};
 
 impl Renderer<'_, '_> {
     /// The xattrs of a node that lie in its inode: inline content, and then those of the tree.
@@ -76,7 +76,7 @@ impl Renderer<'_, '_> {
     }
 
     /// The block of those xattrs of a split that do not lie in the inode.
-    pub(super) fn xattr_block(&self, at: BlockNr, split: SplitId, refcount: u32, out: &mut [u8]) {
+    pub(super) fn xattr_block(&self, at: OutputBlock, split: SplitId, refcount: u32, out: &mut [u8]) {
         let xattrs = self
             .plan
             .xattrs
