@@ -21,7 +21,7 @@ use crate::survey::{self, Segments, StoredView, Survey};
 use crate::uuid_references::Neighbours;
 use crate::verify::{same_quotas, same_tree};
 use crate::view::View;
-use crate::write;
+use crate::write::OutputWriter;
 
 /// What is asked of an image.
 #[derive(Clone, Copy)]
@@ -123,7 +123,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
     pub fn write(&self, sink: &dyn Sink, task: Task<'_>) -> Result<Report> {
         let view = self.stored();
         let identity = Identity::new(view, &self.reading.specials, &self.segments, &self.plan, self.uuid);
-        let uuid = write::write(view, &self.plan, (sink, task.observer), identity)?;
+        let uuid = OutputWriter { view, plan: &self.plan, sink, observer: task.observer }.write(identity)?;
         Ok(changes::with_uuid(self.report.clone(), view.view(), task.neighbours, uuid))
     }
 }

@@ -7,36 +7,45 @@ use super::run_list::RunList;
 use super::windows::cut;
 use crate::tree::{Bytes, Run};
 
-/// Fills the clusters, of so many blocks, of runs that are to be stored with zeros. `blocks` is the length of the
-/// file; nothing is filled behind it. Blocks that the input had allocated no longer count as punched.
-pub fn fill(
-    runs: &[Run],
-    (blocks, cluster): (u64, u64),
-    input: &[Run],
-    (stored, punched): (&mut RunList<'_>, &mut u64),
-) {
-    // The end of what has been added, and of the cluster that it lies in.
-    let (mut next, mut end) = (0, 0);
-    for run in runs.iter().map(Some).chain([None]) {
-        let (start, after) = run.map_or((u64::MAX, u64::MAX), |run| (run.logical.into(), run.end()));
-        *punched -= zeros(next..end.min(start), input, stored);
-        let Some(run) = run else { break };
-        *punched -= zeros(end.max(start / cluster * cluster)..start.min(blocks), input, stored);
-        stored.push(*run);
-        (next, end) = (after, after.next_multiple_of(cluster).min(blocks));
-    }
+/// A file that is stored in whole clusters.
+pub struct ClusteredFile<'t> {
+    /// The length of the file in blocks; nothing is filled after it.
+    pub blocks: u64,
+    /// Blocks in a cluster.
+    pub cluster: u64,
+    /// The runs that the input has.
+    pub input: &'t [Run],
 }
 
-/// Adds blocks of zeros; returns how many of them the input had allocated.
-fn zeros(blocks: Range<u64>, input: &[Run], stored: &mut RunList<'_>) -> u64 {
-    let count = blocks.end.saturating_sub(blocks.start);
-    // Logical blocks have 32 bits.
-    let (Ok(logical), Ok(count @ 1..)) = (u32::try_from(blocks.start), u32::try_from(count)) else {
-        return 0;
-    };
-    stored.push(Run::new(logical, count, Bytes::Zeros));
-    let from = input.partition_point(|run| run.end() <= blocks.start);
-    input[from..].iter().map_while(|run| cut(run, &blocks)).map(|run| u64::from(run.count)).sum()
+impl ClusteredFile<'_> {
+    /// Fills the clusters of runs that are to be stored with zeros, and adds all of it. Returns how many of the
+    /// blocks of zeros the input had allocated: these do not become holes.
+    pub fn fill(&self, runs: &[Run], stored: &mut RunList<'_>) -> u64 {
+        let Self { blocks, cluster, .. } = *self;
+        // The end of what has been added, and of the cluster that it lies in.
+        let (mut next, mut end) = (0, 0);
+        let mut kept = 0;
+        for run in runs {
+            let start = u64::from(run.logical);
+            kept += self.add_zeros(next..end.min(start), stored);
+            kept += self.add_zeros(end.max(start / cluster * cluster)..start.min(blocks), stored);
+            stored.push(*run);
+            (next, end) = (run.end(), run.end().next_multiple_of(cluster).min(blocks));
+        }
+        kept + self.add_zeros(next..end, stored)
+    }
+
+    /// Adds blocks of zeros; returns how many of them the input had allocated.
+    fn add_zeros(&self, blocks: Range<u64>, stored: &mut RunList<'_>) -> u64 {
+        let count = blocks.end.saturating_sub(blocks.start);
+        // Logical blocks have 32 bits.
+        let (Ok(logical), Ok(count @ 1..)) = (u32::try_from(blocks.start), u32::try_from(count)) else {
+            return 0;
+        };
+        stored.push(Run::new(logical, count, Bytes::Zeros));
+        let from = self.input.partition_point(|run| run.end() <= blocks.start);
+        self.input[from..].iter().map_while(|run| cut(run, &blocks)).map(|run| u64::from(run.count)).sum()
+    }
 }
 
 #[cfg(test)]
@@ -48,12 +57,12 @@ mod tests {
         Run::new(logical, count, block.map_or(Bytes::Zeros, |block| Bytes::At(BlockNr(block))))
     }
 
-    fn filled(runs: &[Run], blocks: u64, input: &[Run], mut punched: u64) -> (Vec<Run>, u64) {
+    fn filled(runs: &[Run], blocks: u64, input: &[Run], punched: u64) -> (Vec<Run>, u64) {
         let mut list = Vec::new();
         let mut stored = RunList::new(&[], &mut list);
-        fill(runs, (blocks, 8), input, (&mut stored, &mut punched));
+        let kept = ClusteredFile { blocks, cluster: 8, input }.fill(runs, &mut stored);
         stored.finish();
-        (list, punched)
+        (list, punched - kept)
     }
 
     /// A file of 30 blocks in clusters of 8, of which the input has 0 to 18 and 28.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::clusters;
+use super::clusters::ClusteredFile;
 use super::run_list::{RunList, SurveyedPart};
 use super::stored::Survey;
 use super::windows::{cut, windows};
@@ -15,8 +15,8 @@ use crate::ondisk::extent;
 use crate::ondisk::features::Incompat;
 use crate::policy::HolePolicy;
 use crate::ranges::push_joined;
-use crate::tree::{Bytes, Kind, NodeId, Run, Text};
-use crate::units::{BlockNr, fits};
+use crate::tree::{Bytes, Kind, NodeId, Run};
+use crate::units::fits;
 use crate::view::View;
 
 /// Bytes that one unit of work covers at most.
@@ -125,12 +125,12 @@ impl Surveyor<'_, '_> {
         if cluster > 1 && rules.has_whole_clusters() {
             let mut single = Vec::new();
             let mut blocks = RunList::new(&[], &mut single);
-            let mut punched = self.blocks(node, rules, inline, (&mut blocks, part));
+            let punched = self.blocks(node, rules, &mut blocks, part);
             blocks.finish();
-            clusters::fill(&single, (rules.end, cluster), runs, (&mut list, &mut punched));
-            found.punched += punched;
+            let file = ClusteredFile { blocks: rules.end, cluster, input: runs };
+            found.punched += punched - file.fill(&single, &mut list);
         } else {
-            found.punched += self.blocks(node, rules, inline, (&mut list, part));
+            found.punched += self.blocks(node, rules, &mut list, part);
         }
         if list.finish() {
             found.stored.end_file(node);
@@ -145,16 +145,10 @@ impl Surveyor<'_, '_> {
 
     /// Adds what single blocks of a file are to be stored; the part is empty. Returns how many blocks became
     /// holes.
-    fn blocks(
-        &self,
-        node: NodeId,
-        rules: Rules,
-        inline: Option<Text>,
-        (stored, part): (&mut RunList<'_>, &mut SurveyedPart),
-    ) -> u64 {
+    fn blocks(&self, node: NodeId, rules: Rules, stored: &mut RunList<'_>, part: &mut SurveyedPart) -> u64 {
         let (runs, blocks) = (self.view.tree.runs_of(node), self.unit_blocks());
-        if let Some(text) = inline {
-            look_inside(self.view.tree.text(text), rules, part);
+        if let Some(bytes) = self.view.tree.inline_of(node) {
+            look_inside(bytes, rules, part);
             return stored.add(part);
         }
         if is_small(runs, blocks) {
@@ -199,7 +193,7 @@ impl Surveyor<'_, '_> {
                     // What lies behind the end has rules of its own.
                     room = fits(rules.end - u64::from(logical), "the end is within the run");
                 }
-                let physical = BlockNr(run.physical().0 + u64::from(done));
+                let physical = run.physical() + u64::from(done);
                 let together = self.view.source.together(physical, room.into());
                 let together = together.expect("the reader checked that the run is in the image");
                 let count =

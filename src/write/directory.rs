@@ -55,6 +55,17 @@ impl<'o> Filler<'o> {
     }
 }
 
+/// A block of a directory that holds names.
+#[derive(Clone, Copy)]
+struct Leaf<'p> {
+    /// Its place among these blocks.
+    number: usize,
+    /// The order of all names of the directory, where that is not the order in the tree.
+    order: Option<&'p [u32]>,
+    /// Whether it begins with `.` and `..`.
+    with_dots: bool,
+}
+
 impl Renderer<'_, '_> {
     /// Blocks of a directory, from a logical one on.
     pub(super) fn directory_blocks(&self, id: NodeId, first: u32, out: &mut [u8]) {
@@ -66,43 +77,37 @@ impl Renderer<'_, '_> {
 
     fn directory_block(&self, id: NodeId, plan: &DirectoryPlan, block: u32, out: &mut [u8]) {
         let Some(index) = &plan.index else {
-            self.leaf(id, plan, block as usize, block == 0, |place| place, out);
+            let number = block as usize;
+            self.leaf(id, plan, Leaf { number, order: None, with_dots: block == 0 }, out);
             return;
         };
         let leaves = fits::<u32, _>(plan.starts.len(), "a directory has fewer than 2^32 entries");
         if block == 0 {
             self.index_root(id, plan, index, out);
         } else if block <= leaves {
-            self.leaf(id, plan, block as usize - 1, false, |place| index.order[place] as usize, out);
+            let number = block as usize - 1;
+            self.leaf(id, plan, Leaf { number, order: Some(&index.order), with_dots: false }, out);
         } else {
             self.index_node(id, plan, index, block - leaves - 1, out);
         }
     }
 
-    /// A block of names: the leaf of a number, with `.` and `..` in front or not.
-    fn leaf(
-        &self,
-        id: NodeId,
-        plan: &DirectoryPlan,
-        leaf: usize,
-        dots: bool,
-        at: impl Fn(usize) -> usize,
-        out: &mut [u8],
-    ) {
+    /// Renders a block of names.
+    fn leaf(&self, id: NodeId, plan: &DirectoryPlan, leaf: Leaf<'_>, out: &mut [u8]) {
         let number = self.plan.numbering.number_of(id);
         let with_tail = self.checksums.covers_metadata();
         let end = out.len() - if with_tail { TAIL_SIZE } else { 0 };
         let entries = self.view.stored.tree.entries_of(id);
         let mut filler = Filler::new(out, self.typed_entries());
-        if dots {
+        if leaf.with_dots {
             filler.add(b".", number, S_IFDIR, None);
             filler.add(b"..", self.parent_of(id), S_IFDIR, None);
         }
-        let start = plan.starts.get(leaf).map_or(entries.len(), |start| *start as usize);
-        let stop = plan.starts.get(leaf + 1).map_or(entries.len(), |start| *start as usize);
+        let start = plan.starts.get(leaf.number).map_or(entries.len(), |start| *start as usize);
+        let stop = plan.starts.get(leaf.number + 1).map_or(entries.len(), |start| *start as usize);
         let hashed = self.view.stored.tree.node(id).flags.contains(InodeFlags::HASHED_NAMES);
         for place in start..stop {
-            let entry = &entries[at(place)];
+            let entry = &entries[leaf.order.map_or(place, |order| order[place] as usize)];
             let mode = self.view.stored.tree.node(entry.node).mode;
             let hashes = hashed.then_some(entry.hashes);
             filler.add(

@@ -33,41 +33,6 @@ const SHORT: u64 = 4096;
 /// Pieces that a batch gathers before it is written.
 const BATCH_PIECES: usize = 512;
 
-/// Writes the output to a sink, but for what is zero, and returns its UUID.
-///
-/// On the UUID depend checksums, and on all content the UUID may depend: content is copied meanwhile.
-///
-/// # Errors
-///
-/// `Io` with what the sink says.
-pub fn write(
-    view: StoredView<'_, '_>,
-    plan: &Plan,
-    (sink, observer): (&dyn Sink, &dyn Observer),
-    identity: Identity<'_, '_>,
-) -> Result<[u8; 16]> {
-    let writer = Writer { view, plan, sink, observer };
-    observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_bytes()));
-    let uuid = if sink.order() == Order::Ascending {
-        let uuid = identity.uuid();
-        let renderer = Renderer::new(view, plan, uuid);
-        writer.write_in_order(&renderer)?;
-        uuid
-    } else {
-        writer.copy_and_read(&identity)?;
-        let uuid = identity.uuid();
-        let renderer = Renderer::new(view, plan, uuid);
-        let batches = batches(&plan.rendered);
-        batches.par_iter().try_for_each(|batch| writer.write(batch, Some(&renderer)))?;
-        uuid
-    };
-    // What is not the filesystem's.
-    copy(view.source.input(), plan.behind.clone(), sink)
-        .map_err(|error| Error::io("writing the output", error))?;
-    tell_used(plan, sink);
-    Ok(uuid)
-}
-
 /// Tells a sink what of the filesystem is in use.
 fn tell_used(plan: &Plan, sink: &dyn Sink) {
     let (size, count) = (plan.geometry.block_bytes(), plan.geometry.blocks_count);
@@ -95,15 +60,49 @@ fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
     batches
 }
 
-/// Writes batches of pieces.
-struct Writer<'p, 'a> {
-    view: StoredView<'p, 'a>,
-    plan: &'p Plan,
-    sink: &'p dyn Sink,
-    observer: &'p dyn Observer,
+/// An output that is to be written: what it holds, and where it goes.
+pub struct OutputWriter<'p, 'a> {
+    /// The tree as it is to be stored, and the image that content is copied from.
+    pub view: StoredView<'p, 'a>,
+    /// Every number of the output.
+    pub plan: &'p Plan,
+    /// Where the bytes go.
+    pub sink: &'p dyn Sink,
+    /// Hears of progress.
+    pub observer: &'p dyn Observer,
 }
 
-impl Writer<'_, '_> {
+impl OutputWriter<'_, '_> {
+    /// Writes the output, but for what is zero, and returns its UUID.
+    ///
+    /// On the UUID depend checksums, and on all content the UUID may depend: content is copied meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// `Io` with what the sink says.
+    pub fn write(&self, identity: Identity<'_, '_>) -> Result<[u8; 16]> {
+        let Self { view, plan, sink, observer } = *self;
+        observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_bytes()));
+        let uuid = if sink.order() == Order::Ascending {
+            let uuid = identity.uuid();
+            let renderer = Renderer::new(view, plan, uuid);
+            self.write_in_order(&renderer)?;
+            uuid
+        } else {
+            self.copy_and_read(&identity)?;
+            let uuid = identity.uuid();
+            let renderer = Renderer::new(view, plan, uuid);
+            let batches = batches(&plan.rendered);
+            batches.par_iter().try_for_each(|batch| self.write_pieces(batch, Some(&renderer)))?;
+            uuid
+        };
+        // What is not the filesystem's.
+        copy(view.source.input(), plan.behind.clone(), sink)
+            .map_err(|error| Error::io("writing the output", error))?;
+        tell_used(plan, sink);
+        Ok(uuid)
+    }
+
     /// Copies content, each thread close behind its digest, so that it is read from memory once.
     fn copy_and_read(&self, identity: &Identity<'_, '_>) -> Result<()> {
         // Both are in the order of the files, so that a part of one is about the same as of the other.
@@ -119,7 +118,7 @@ impl Writer<'_, '_> {
                     identity.read(part);
                 }
                 let pieces: Vec<_> = self.plan.copied(self.view.stored, part).collect();
-                self.write(&pieces, None)?;
+                self.write_pieces(&pieces, None)?;
                 // While another thread writes.
                 identity.advance();
             }
@@ -133,16 +132,16 @@ impl Writer<'_, '_> {
             batch.push(piece);
             bytes += piece.bytes;
             if bytes >= BATCH_BYTES || batch.len() == BATCH_PIECES {
-                self.write(&batch, Some(renderer))?;
+                self.write_pieces(&batch, Some(renderer))?;
                 batch.clear();
                 bytes = 0;
             }
         }
-        self.write(&batch, Some(renderer))
+        self.write_pieces(&batch, Some(renderer))
     }
 
     /// Writes pieces; without a renderer, those that are copied.
-    fn write(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> Result<()> {
+    fn write_pieces(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> Result<()> {
         self.write_batch(pieces, renderer).map_err(|error| Error::io("writing the output", error))?;
         let size = self.plan.geometry.block_bytes();
         self.observer.advance(pieces.iter().map(|piece| piece.bytes.div_ceil(size)).sum());
