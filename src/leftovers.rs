@@ -8,7 +8,7 @@ use crate::bytes::is_zero;
 use crate::ondisk::inode::Inode;
 use crate::places::ContentPlaces;
 use crate::ranges::push_joined;
-use crate::read::{Claimed, Reading};
+use crate::read::{CheckedClaims, Reading};
 use crate::recover::JournalPlace;
 use crate::source::Source;
 use crate::tree::{Kind, NodeId, Tree};
@@ -20,7 +20,7 @@ pub fn count(ranges: &[Range<u64>]) -> u64 {
 }
 
 /// Blocks that nothing claims, but that hold something, in order.
-pub fn free_blocks(source: &Source<'_>, claims: Claimed<'_>) -> Vec<Range<u64>> {
+pub fn free_blocks(source: &Source<'_>, claims: CheckedClaims<'_>) -> Vec<Range<u64>> {
     let geometry = &source.geometry;
     let groups: Vec<_> = (0..geometry.groups)
         .into_par_iter()

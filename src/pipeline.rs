@@ -11,7 +11,7 @@ use crate::occupancy::{Occupancy, of_form, of_image};
 use crate::ondisk::features::Compat;
 use crate::plan::{self, Identity, Plan};
 use crate::policy::{self, Options, SizePolicy, UuidPolicy};
-use crate::read::{self, Claims, Reading};
+use crate::read::{self, BlockClaims, Reading};
 use crate::recover::{self, Recovery};
 use crate::report::{Difference, Report};
 use crate::sink::Sink;
@@ -110,7 +110,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
         let counted = Counted { times_changed, stale_blocks, warnings };
         let report = changes::count(source, recovery, &reading, &survey, &plan, counted);
         // Nobody asks for them again, and there may be many.
-        reading.claims = Claims::default();
+        reading.claims = BlockClaims::default();
         Ok(Self { source, reading, survey, segments, plan, uuid: options.uuid, report })
     }
 

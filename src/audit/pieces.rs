@@ -12,7 +12,7 @@ use crate::units::{GroupNr, OutputBlock};
 
 /// Checks all pieces.
 pub fn check(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetadata) -> Result<()> {
-    let mut checker = Checker {
+    let mut checker = PieceChecker {
         plan,
         stored,
         metadata,
@@ -132,7 +132,7 @@ impl Totals {
     }
 }
 
-struct Checker<'p> {
+struct PieceChecker<'p> {
     plan: &'p Plan,
     stored: StoredTree<'p>,
     metadata: &'p StaticMetadata,
@@ -140,7 +140,7 @@ struct Checker<'p> {
     found: Totals,
 }
 
-impl Checker<'_> {
+impl PieceChecker<'_> {
     /// Checks a piece and counts it.
     fn piece(&mut self, piece: &Piece, blocks: u64) -> Result<()> {
         match piece.content {

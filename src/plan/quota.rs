@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::xattr_plan::XattrPlan;
 use crate::ondisk::quota::{BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QuotaType, slot};
-use crate::read::{Limits, QuotaFile};
+use crate::read::{QuotaFile, QuotaLimits};
 use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
 use crate::units::fits;
 
@@ -29,7 +29,7 @@ pub struct QuotaEntry {
     /// The user, group or project.
     pub id: u32,
     /// What it may use.
-    pub limits: Limits,
+    pub limits: QuotaLimits,
     /// What it uses.
     pub usage: QuotaUsage,
 }
@@ -48,7 +48,7 @@ pub enum QuotaBlock {
 impl QuotaPlan {
     /// Plans a file for all ids that have limits or are charged. Usage is charged later.
     pub fn new(file: &QuotaFile, tree: &Tree, xattrs: &XattrPlan) -> Self {
-        let mut entries: BTreeMap<u32, Limits> = file.rules.limits.iter().copied().collect();
+        let mut entries: BTreeMap<u32, QuotaLimits> = file.rules.limits.iter().copied().collect();
         let mut last = None;
         for id in charged(tree, xattrs) {
             let owner = owner(tree, id, file.kind);

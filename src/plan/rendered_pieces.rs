@@ -17,7 +17,8 @@ const MMP_SIZE: u64 = size_of::<MmpStruct>() as u64;
 
 /// Lists all pieces that are not copied, in the order of their blocks.
 pub fn rendered(plan: &Plan, stored: StoredTree<'_>) -> Vec<Piece> {
-    let mut lister = Lister { plan, stored, block_size: plan.geometry.block_bytes(), pieces: Vec::new() };
+    let mut lister =
+        PieceLister { plan, stored, block_size: plan.geometry.block_bytes(), pieces: Vec::new() };
     lister.static_metadata();
     lister.specials();
     lister.nodes();
@@ -28,14 +29,14 @@ pub fn rendered(plan: &Plan, stored: StoredTree<'_>) -> Vec<Piece> {
     pieces
 }
 
-struct Lister<'p> {
+struct PieceLister<'p> {
     plan: &'p Plan,
     stored: StoredTree<'p>,
     block_size: u64,
     pieces: Vec<Piece>,
 }
 
-impl Lister<'_> {
+impl PieceLister<'_> {
     fn add(&mut self, start: OutputBlock, blocks: u64, content: PieceContent) {
         self.pieces.push(Piece { start, bytes: blocks * self.block_size, content });
     }

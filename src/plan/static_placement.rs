@@ -32,7 +32,7 @@ pub fn place(geometry: &Geometry) -> Result<(Vec<GroupPlaces>, UsedBlocks)> {
             used.mark(range);
         }
     }
-    let mut placer = Placer { geometry, used, places: Vec::with_capacity(geometry.groups as usize) };
+    let mut placer = GroupPlacer { geometry, used, places: Vec::with_capacity(geometry.groups as usize) };
     for group in (0..geometry.groups).map(GroupNr) {
         let places = if geometry.features.has(Incompat::FLEX_BG) && geometry.groups_per_flex > 1 {
             placer.in_flex_group(group)
@@ -51,13 +51,13 @@ fn no_room(group: GroupNr) -> Error {
     )
 }
 
-struct Placer<'g> {
+struct GroupPlacer<'g> {
     geometry: &'g Geometry,
     used: UsedBlocks,
     places: Vec<GroupPlaces>,
 }
 
-impl Placer<'_> {
+impl GroupPlacer<'_> {
     fn take(&mut self, range: std::ops::Range<u64>, count: u64, limit: u64) -> Option<OutputBlock> {
         let start = self.used.first_fit(range, count, limit)?;
         self.used.mark(start..start + count);

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::claims::Claimed;
+use super::claims::CheckedClaims;
 use super::inodes::ReadInode;
 use crate::bytes::is_zero;
 use crate::map::DecodedInode;
@@ -17,9 +17,9 @@ use crate::units::{BlockNr, GroupNr, InodeNr};
 #[derive(Clone, Copy, Debug)]
 pub struct InUse<'s> {
     /// Blocks of live inodes and of static metadata.
-    pub blocks: Claimed<'s>,
+    pub blocks: CheckedClaims<'s>,
     /// Blocks of orphans without links.
-    pub orphan_blocks: Claimed<'s>,
+    pub orphan_blocks: CheckedClaims<'s>,
     /// Live inodes that names lead to.
     pub inodes: &'s [ReadInode],
     /// All other inodes but the reserved ones, sorted.

@@ -124,14 +124,14 @@ impl FileRuns<'_> {
 
 /// All claims on blocks.
 #[derive(Debug, Default)]
-pub struct Claims {
+pub struct BlockClaims {
     /// Those of runs of regular files, as indices of these, in the order of the blocks.
     order: Vec<u32>,
     /// All others.
     others: Vec<Claim>,
 }
 
-impl Claims {
+impl BlockClaims {
     /// The claims of superblocks, descriptors, bitmaps and inode tables.
     pub fn of_metadata(source: &Source<'_>) -> Self {
         let geometry = &source.geometry;
@@ -187,8 +187,8 @@ impl Claims {
     }
 
     /// The claims, once they have been checked, with the runs that they were checked with.
-    pub fn claimed<'s>(&'s self, runs: &'s [Run]) -> Claimed<'s> {
-        Claimed { claims: self, runs }
+    pub fn claimed<'s>(&'s self, runs: &'s [Run]) -> CheckedClaims<'s> {
+        CheckedClaims { claims: self, runs }
     }
 
     /// The claims that are not told by the runs of files.
@@ -231,15 +231,15 @@ impl Claims {
 
 /// Claims that have been checked.
 #[derive(Clone, Copy, Debug)]
-pub struct Claimed<'s> {
-    claims: &'s Claims,
+pub struct CheckedClaims<'s> {
+    claims: &'s BlockClaims,
     runs: &'s [Run],
 }
 
-impl<'s> Claimed<'s> {
+impl<'s> CheckedClaims<'s> {
     /// The claims that lie in a range of blocks, in order and cut to it.
     pub fn within(self, start: u64, end: u64) -> impl Iterator<Item = Range<u64>> + Clone + use<'s> {
-        let Self { claims: Claims { order, others }, runs } = self;
+        let Self { claims: BlockClaims { order, others }, runs } = self;
         let range = |index: &u32| runs[*index as usize].blocks();
         let first = order.partition_point(|index| range(index).end <= start);
         let of_runs = order[first..].iter().map(move |index| runs[*index as usize].blocks());
@@ -252,7 +252,7 @@ impl<'s> Claimed<'s> {
 
     /// Refuses blocks and clusters of orphans that are to be given back, but that something else needs.
     /// Both must have been checked on their own.
-    pub fn check_orphans(self, content: FileRuns<'_>, orphans: &Claims, cluster: u64) -> Result<()> {
+    pub fn check_orphans(self, content: FileRuns<'_>, orphans: &BlockClaims, cluster: u64) -> Result<()> {
         for orphan in &orphans.others {
             let blocks = orphan.range();
             let (start, end) = (blocks.start / cluster * cluster, blocks.end.next_multiple_of(cluster));
@@ -299,7 +299,7 @@ mod tests {
     /// Whether claims are in order where clusters have 16 blocks, and where blocks are clusters.
     fn fits(claims: &[Claim]) -> (bool, bool) {
         let check = |cluster| {
-            let mut claims = Claims { others: claims.to_vec(), order: Vec::new() };
+            let mut claims = BlockClaims { others: claims.to_vec(), order: Vec::new() };
             claims.check(FileRuns::NONE, cluster).is_ok()
         };
         (check(16), check(1))

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::accounting::{self, InUse};
-use super::claims::{Claims, FileRuns};
+use super::claims::{BlockClaims, FileRuns};
 use super::inodes::Inodes;
 use super::live_inodes::{self, LiveInodes};
 use super::reading::Reading;
@@ -29,7 +29,7 @@ use crate::units::InodeNr;
 ///
 /// `Corrupt` or `Unsupported`, naming inode and block.
 pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
-    let mut claims = Claims::of_metadata(source);
+    let mut claims = BlockClaims::of_metadata(source);
     // Inode tables that lie in each other would be read as many inodes as one likes.
     let cluster = source.geometry.blocks_per_cluster;
     claims.check(FileRuns::NONE, cluster)?;
@@ -64,7 +64,7 @@ pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
         .filter(|(_, inode)| inode.is_directory())
         .map(|(index, _)| directory::read(source, inodes.directory(index)))
         .collect::<Result<Vec<_>>>()?;
-    let redundant = Redundant { source, claims: &claims, orphans: &orphans, specials: &specials };
+    let redundant = RedundantData { source, claims: &claims, orphans: &orphans, specials: &specials };
     let stale = redundant.compare(&inodes, &values, &of_orphans);
     let mut tree = Tree::of_runs(std::mem::take(&mut inodes.runs));
     tree.nodes = std::mem::take(&mut inodes.nodes);
@@ -81,7 +81,7 @@ pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
 /// Checks that no block has two owners; returns a warning where files share blocks and may.
 fn check_claims(
     source: &Source<'_>,
-    claims: &mut Claims,
+    claims: &mut BlockClaims,
     inodes: &Inodes<'_>,
     orphans: &mut Orphans,
 ) -> Result<Option<String>> {
@@ -101,14 +101,14 @@ fn check_claims(
 }
 
 /// What bitmaps, counts and quota files are compared with.
-struct Redundant<'r, 'a> {
+struct RedundantData<'r, 'a> {
     source: &'r Source<'a>,
-    claims: &'r Claims,
+    claims: &'r BlockClaims,
     orphans: &'r Orphans,
     specials: &'r Specials,
 }
 
-impl Redundant<'_, '_> {
+impl RedundantData<'_, '_> {
     /// Compares what is rebuilt with what is in use; returns warnings. `of_orphans` are the values of xattrs of
     /// orphans.
     fn compare(

@@ -18,11 +18,11 @@ mod reading;
 mod special;
 mod xattr;
 
-pub use claims::{Claimed, Claims};
+pub use claims::{BlockClaims, CheckedClaims};
 pub use directory::{StoredDirectory, stored};
 pub use reading::Reading;
 pub use special::orphans::Orphans;
-pub use special::quota_file::{Limits, QuotaFile, QuotaRules};
+pub use special::quota_file::{QuotaFile, QuotaLimits, QuotaRules};
 pub use special::specials::{JournalShape, SpecialFile, Specials};
 
 use crate::error::Result;

@@ -1,6 +1,6 @@
 //! What reading an image gives.
 
-use super::claims::{Claimed, Claims};
+use super::claims::{BlockClaims, CheckedClaims};
 use super::special::orphans::Orphans;
 use super::special::specials::Specials;
 use crate::tree::Tree;
@@ -21,12 +21,12 @@ pub struct Reading {
     /// What was to be deleted or truncated.
     pub orphans: Orphans,
     /// The claims on blocks of the input; those of content are told by the first of the tree's runs.
-    pub claims: Claims,
+    pub claims: BlockClaims,
 }
 
 impl Reading {
     /// Blocks of the input that its structures and files take.
-    pub fn claimed(&self) -> Claimed<'_> {
+    pub fn claimed(&self) -> CheckedClaims<'_> {
         self.claims.claimed(&self.tree.runs)
     }
 }

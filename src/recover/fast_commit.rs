@@ -1,6 +1,6 @@
 //! Fast commits: which of them count. What they say is done by `fast_commit_replay`.
 
-use super::fast_commit_replay::Replay;
+use super::fast_commit_replay::FastCommitReplay;
 use super::journal::Journal;
 use crate::error::{Error, Result};
 use crate::ondisk::checksum::crc32c;
@@ -24,7 +24,7 @@ pub fn replay<'a>(
 ) -> Result<(FastCommits<'a>, u64)> {
     let inode_size = source.geometry.inode_size;
     let count = FastCommitScan::new(sequence).run(journal, inode_size)?;
-    let mut replay = Replay::new(source);
+    let mut replay = FastCommitReplay::new(source);
     let blocks = journal.fast_commit_area();
     let records = blocks.flat_map(|place| {
         Records::new(journal.block(place), inode_size).flatten().map(move |record| (place, record))

@@ -23,8 +23,8 @@ use crate::units::InodeNr;
 const I_LINKS_COUNT: usize = 0x1A;
 const I_GENERATION: usize = disk::I_BLOCK + disk::I_BLOCK_SIZE;
 
-/// A replay that is going on.
-pub struct Replay<'s, 'a> {
+/// A replay of fast commits that is going on.
+pub struct FastCommitReplay<'s, 'a> {
     source: &'s Source<'s>,
     outcome: FastCommits<'a>,
     /// The names of directories as the image has them, for those that were asked for.
@@ -34,9 +34,9 @@ pub struct Replay<'s, 'a> {
 }
 
 /// Where an error is.
-type At<'f> = &'f dyn Fn() -> Location;
+type Locate<'f> = &'f dyn Fn() -> Location;
 
-impl<'s, 'a> Replay<'s, 'a> {
+impl<'s, 'a> FastCommitReplay<'s, 'a> {
     /// Begins a replay over an image whose log was replayed.
     pub fn new(source: &'s Source<'s>) -> Self {
         Self { source, outcome: FastCommits::default(), stored: BTreeMap::new(), deleted: BTreeSet::new() }
@@ -44,7 +44,7 @@ impl<'s, 'a> Replay<'s, 'a> {
 
     /// Does what a record says.
     pub fn record(&mut self, record: &Record<'a>, at: impl Fn() -> Location) -> Result<()> {
-        let at: At<'_> = &at;
+        let at: Locate<'_> = &at;
         if self.source.features().incompat.contains(Incompat::INLINE_DATA) {
             // After the replay of new directories, link counts of their parents are wrong.
             return Err(at().unsupported(
@@ -123,7 +123,7 @@ impl<'s, 'a> Replay<'s, 'a> {
     }
 
     /// An inode that is to be changed.
-    fn change(&mut self, number: InodeNr, at: At<'_>) -> Result<&mut ReplayedInode> {
+    fn change(&mut self, number: InodeNr, at: Locate<'_>) -> Result<&mut ReplayedInode> {
         let slot = self.source.inode_slot(number);
         let slot =
             slot.ok_or_else(|| at().value("the inode of a record", number.0, "an inode of the filesystem"))?;
@@ -131,7 +131,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         Ok(inode.or_insert_with(|| ReplayedInode { bytes: slot.to_vec(), edits: Vec::new() }))
     }
 
-    fn write_inode(&mut self, number: InodeNr, fields: &[u8], at: At<'_>) -> Result<()> {
+    fn write_inode(&mut self, number: InodeNr, fields: &[u8], at: Locate<'_>) -> Result<()> {
         let special = self.source.special_inodes().contains(&number);
         if special || (number < self.source.geometry.first_inode && number != InodeNr::ROOT) {
             return Err(at().value("the inode of a record", number.0, "an inode that is not reserved"));
@@ -156,7 +156,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         Ok(())
     }
 
-    fn add_range(&mut self, number: InodeNr, extent: Extent, at: At<'_>) -> Result<()> {
+    fn add_range(&mut self, number: InodeNr, extent: Extent, at: Locate<'_>) -> Result<()> {
         let (count, unwritten) = extent.len();
         let start = extent.start();
         if count == 0 || !self.source.has_blocks(start, count.into()) {
@@ -170,7 +170,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         self.edit(number, edit, at)
     }
 
-    fn edit(&mut self, number: InodeNr, edit: RangeEdit, at: At<'_>) -> Result<()> {
+    fn edit(&mut self, number: InodeNr, edit: RangeEdit, at: Locate<'_>) -> Result<()> {
         let Some(inode) = self.live(number)? else { return Ok(()) };
         if !inode.flags().contains(InodeFlags::EXTENTS) {
             return Err(at().wrong(format!("has a range for inode {number}, which has no extent tree")));
@@ -209,7 +209,7 @@ impl<'s, 'a> Replay<'s, 'a> {
     }
 
     /// Whether the directory of an entry is in use.
-    fn has_parent(&self, entry: NameRecord<'a>, at: At<'_>) -> Result<bool> {
+    fn has_parent(&self, entry: NameRecord<'a>, at: Locate<'_>) -> Result<bool> {
         let Some(parent) = self.live(entry.parent)? else { return Ok(false) };
         let wrong = |what: &str| {
             let name = shown(entry.name);
@@ -234,7 +234,7 @@ impl<'s, 'a> Replay<'s, 'a> {
     }
 
     /// Adds a name; returns whether it was not there yet.
-    fn add_name(&mut self, entry: NameRecord<'a>, inode: &Inode, at: At<'_>) -> Result<bool> {
+    fn add_name(&mut self, entry: NameRecord<'a>, inode: &Inode, at: Locate<'_>) -> Result<bool> {
         match self.find(entry.parent, entry.name)? {
             None => {
                 self.name(entry, Some(inode));
@@ -249,7 +249,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         }
     }
 
-    fn create(&mut self, entry: NameRecord<'a>, at: At<'_>) -> Result<()> {
+    fn create(&mut self, entry: NameRecord<'a>, at: Locate<'_>) -> Result<()> {
         let (inode, parent) = (self.live(entry.inode)?, self.has_parent(entry, at)?);
         let Some(inode) = inode.filter(|_| parent) else {
             return Err(at().wrong(format!(
@@ -267,7 +267,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         Ok(())
     }
 
-    fn make_directory(&mut self, entry: NameRecord<'a>, at: At<'_>) -> Result<()> {
+    fn make_directory(&mut self, entry: NameRecord<'a>, at: Locate<'_>) -> Result<()> {
         let was = self.source.inode(entry.inode).map(Inode::decode);
         let fresh = self.deleted.remove(&entry.inode) || was.is_none_or(|was| was.i_links_count.get() == 0);
         if !fresh {
@@ -280,7 +280,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         Ok(())
     }
 
-    fn link(&mut self, entry: NameRecord<'a>, at: At<'_>) -> Result<()> {
+    fn link(&mut self, entry: NameRecord<'a>, at: Locate<'_>) -> Result<()> {
         let Some(inode) = self.live(entry.inode)? else { return Ok(()) };
         if !self.has_parent(entry, at)? {
             return Ok(());
@@ -294,7 +294,7 @@ impl<'s, 'a> Replay<'s, 'a> {
         Ok(())
     }
 
-    fn unlink(&mut self, entry: NameRecord<'a>, at: At<'_>) -> Result<()> {
+    fn unlink(&mut self, entry: NameRecord<'a>, at: Locate<'_>) -> Result<()> {
         let Some(inode) = self.live(entry.inode)? else { return Ok(()) };
         if !self.has_parent(entry, at)? {
             return Ok(());
@@ -315,7 +315,7 @@ impl<'s, 'a> Replay<'s, 'a> {
     }
 
     /// Kernels leave the directory behind without a name; it was removed, and had to be empty.
-    fn remove_directory(&mut self, entry: NameRecord<'a>, at: At<'_>) -> Result<()> {
+    fn remove_directory(&mut self, entry: NameRecord<'a>, at: Locate<'_>) -> Result<()> {
         let made = self.outcome.directories.get(&entry.inode);
         let names = made.map(|directory| directory.names.clone()).unwrap_or_default();
         let stored = match made {
@@ -331,14 +331,14 @@ impl<'s, 'a> Replay<'s, 'a> {
         self.delete(entry.inode, at)
     }
 
-    fn set_links(&mut self, number: InodeNr, links: u16, at: At<'_>) -> Result<()> {
+    fn set_links(&mut self, number: InodeNr, links: u16, at: Locate<'_>) -> Result<()> {
         let bytes = &mut self.change(number, at)?.bytes;
         bytes[I_LINKS_COUNT..I_LINKS_COUNT + 2].copy_from_slice(&links.to_le_bytes());
         Ok(())
     }
 
     /// What a kernel leaves of an inode without names: its fields, but no blocks.
-    fn delete(&mut self, number: InodeNr, at: At<'_>) -> Result<()> {
+    fn delete(&mut self, number: InodeNr, at: Locate<'_>) -> Result<()> {
         self.set_links(number, 0, at)?;
         self.deleted.insert(number);
         let inode = self.change(number, at)?;

@@ -24,14 +24,14 @@ const UNIT_BYTES: u64 = 8 << 20;
 /// Units of a large file that are looked at before what was found is put together.
 const UNITS: usize = 1 << 4;
 /// A part of a file: runs, cut to a window of logical blocks.
-struct Unit<'t> {
+struct FilePart<'t> {
     runs: &'t [Run],
     window: Range<u64>,
 }
 
 /// What is done with the blocks of a file.
 #[derive(Clone, Copy)]
-pub struct Rules {
+pub struct ContentRules {
     size: u64,
     /// The first logical block behind the size.
     end: u64,
@@ -41,7 +41,7 @@ pub struct Rules {
     pub opaque_from: Option<u64>,
 }
 
-impl Rules {
+impl ContentRules {
     /// Whether blocks up to the end are stored or not by whole clusters: not where their allocation
     /// stays as it is, or must be told from zeros.
     fn has_whole_clusters(&self) -> bool {
@@ -73,7 +73,7 @@ fn is_small(runs: &[Run], blocks: u64) -> bool {
     runs.last().is_none_or(|last| last.end() <= blocks)
 }
 
-impl Unit<'_> {
+impl FilePart<'_> {
     fn blocks(&self) -> u64 {
         self.runs.iter().filter_map(|run| cut(run, &self.window)).map(|run| u64::from(run.count)).sum()
     }
@@ -145,20 +145,26 @@ impl Surveyor<'_, '_> {
 
     /// Adds what single blocks of a file are to be stored; the part is empty. Returns how many blocks became
     /// holes.
-    fn blocks(&self, node: NodeId, rules: Rules, stored: &mut RunList<'_>, part: &mut SurveyedPart) -> u64 {
+    fn blocks(
+        &self,
+        node: NodeId,
+        rules: ContentRules,
+        stored: &mut RunList<'_>,
+        part: &mut SurveyedPart,
+    ) -> u64 {
         let (runs, blocks) = (self.view.tree.runs_of(node), self.unit_blocks());
         if let Some(bytes) = self.view.tree.inline_of(node) {
             look_inside(bytes, rules, part);
             return stored.add(part);
         }
         if is_small(runs, blocks) {
-            self.look(&Unit { runs, window: 0..blocks }, rules, part);
+            self.look(&FilePart { runs, window: 0..blocks }, rules, part);
             return stored.add(part);
         }
         let span = |run: &Run| u64::from(run.logical)..run.end();
         let look = |(window, places): &(Range<u64>, Range<usize>)| {
             let mut part = SurveyedPart::default();
-            let unit = Unit { runs: &runs[places.clone()], window: window.clone() };
+            let unit = FilePart { runs: &runs[places.clone()], window: window.clone() };
             self.look(&unit, rules, &mut part);
             self.observer.advance(unit.blocks());
             part
@@ -172,18 +178,18 @@ impl Surveyor<'_, '_> {
     }
 
     /// What is done with the blocks of a regular file of this size.
-    pub fn rules(&self, node: NodeId, size: u64) -> Rules {
+    pub fn rules(&self, node: NodeId, size: u64) -> ContentRules {
         let opaque_from = self.view.tree.node(node).opaque_from(self.view.source.geometry.block_size);
         let zeros = match self.holes {
             _ if opaque_from.is_none() && is_swap_file(self.view, node) => Zeros::Write,
             HolePolicy::Punch => Zeros::Punch,
             HolePolicy::Keep => Zeros::Keep,
         };
-        Rules { size, end: self.view.source.geometry.blocks_of_bytes(size), zeros, opaque_from }
+        ContentRules { size, end: self.view.source.geometry.blocks_of_bytes(size), zeros, opaque_from }
     }
 
     /// Looks at a part of a file.
-    fn look(&self, unit: &Unit<'_>, rules: Rules, part: &mut SurveyedPart) {
+    fn look(&self, unit: &FilePart<'_>, rules: ContentRules, part: &mut SurveyedPart) {
         for run in unit.runs.iter().filter_map(|run| cut(run, &unit.window)) {
             let mut done = 0;
             while done < run.count {
@@ -205,7 +211,7 @@ impl Surveyor<'_, '_> {
     }
 
     /// Looks at blocks that lie together, all up to the end or all behind it.
-    fn look_at(&self, run: Run, bytes: &[u8], rules: Rules, part: &mut SurveyedPart) {
+    fn look_at(&self, run: Run, bytes: &[u8], rules: ContentRules, part: &mut SurveyedPart) {
         if run.unwritten() || self.view.source.is_hole(run.physical(), run.count.into()) {
             keep_zeros(run, rules.zeros(run.logical, run.unwritten()), part);
             return;
@@ -257,7 +263,7 @@ fn keep_zeros(run: Run, zeros: Zeros, part: &mut SurveyedPart) {
 }
 
 /// Content that lay in an inode, as if it were a block of its own.
-fn look_inside(bytes: &[u8], rules: Rules, part: &mut SurveyedPart) {
+fn look_inside(bytes: &[u8], rules: ContentRules, part: &mut SurveyedPart) {
     let source = if !is_zero(bytes) {
         Bytes::Tree
     } else if bytes.is_empty() || rules.zeros == Zeros::Punch {

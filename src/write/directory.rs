@@ -15,7 +15,7 @@ use crate::tree::{Kind, NodeId};
 use crate::units::{InodeNr, fits};
 
 /// Puts entries into a block, one behind the other.
-pub(super) struct Filler<'o> {
+pub(super) struct EntryFiller<'o> {
     out: &'o mut [u8],
     typed: bool,
     next: usize,
@@ -23,7 +23,7 @@ pub(super) struct Filler<'o> {
     last: usize,
 }
 
-impl<'o> Filler<'o> {
+impl<'o> EntryFiller<'o> {
     /// Nothing is in the block yet, which is zero.
     pub(super) fn new(out: &'o mut [u8], typed: bool) -> Self {
         Self { out, typed, next: 0, last: 0 }
@@ -98,7 +98,7 @@ impl Renderer<'_, '_> {
         let with_tail = self.checksums.covers_metadata();
         let end = out.len() - if with_tail { TAIL_SIZE } else { 0 };
         let entries = self.view.stored.tree.entries_of(id);
-        let mut filler = Filler::new(out, self.typed_entries());
+        let mut filler = EntryFiller::new(out, self.typed_entries());
         if leaf.with_dots {
             filler.add(b".", number, S_IFDIR, None);
             filler.add(b"..", self.parent_of(id), S_IFDIR, None);
@@ -141,7 +141,7 @@ impl Renderer<'_, '_> {
     fn index_root(&self, id: NodeId, plan: &DirectoryPlan, index: &IndexPlan, out: &mut [u8]) {
         let typed = self.plan.geometry.features.has(Incompat::FILETYPE);
         let size = out.len();
-        let mut filler = Filler { out, typed, next: 0, last: 0 };
+        let mut filler = EntryFiller { out, typed, next: 0, last: 0 };
         filler.add(b".", self.plan.numbering.number_of(id), S_IFDIR, None);
         filler.add(b"..", self.parent_of(id), S_IFDIR, None);
         filler.finish(size);

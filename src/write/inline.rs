@@ -1,6 +1,6 @@
 //! Rendering content that lies in an inode, in the output or in the input.
 
-use super::directory::Filler;
+use super::directory::EntryFiller;
 use super::renderer::Renderer;
 use crate::content::FileContent;
 use crate::ondisk::dir_entry::INLINE_PARENT_SIZE;
@@ -46,7 +46,7 @@ impl Renderer<'_, '_> {
             if end == 0 {
                 continue;
             }
-            let mut filler = Filler::new(list, self.typed_entries());
+            let mut filler = EntryFiller::new(list, self.typed_entries());
             let entries = self.view.stored.tree.entries_of(id).iter().zip(&lists.in_head);
             for (entry, _) in entries.filter(|(_, place)| **place == in_head) {
                 let mode = self.view.stored.tree.node(entry.node).mode;

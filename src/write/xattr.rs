@@ -15,7 +15,7 @@ use crate::units::{InodeNr, OutputBlock, fits};
 impl Renderer<'_, '_> {
     /// The xattrs of a node that lie in its inode: inline content, and then those of the tree.
     pub(super) fn xattrs_in_body(&self, id: NodeId, inline: Option<&[u8]>, out: &mut [u8]) {
-        let content = inline.map(|content| RawXattr {
+        let content = inline.map(|content| XattrToWrite {
             index: disk::INDEX_SYSTEM,
             name: disk::INLINE_DATA_NAME,
             value: &content[I_BLOCK_SIZE..],
@@ -25,7 +25,7 @@ impl Renderer<'_, '_> {
             .plan
             .xattrs
             .body_part(self.view.stored.tree, id)
-            .map(|(xattr, value)| self.raw(xattr, value));
+            .map(|(xattr, value)| self.to_write(xattr, value));
         let mut xattrs = content.into_iter().chain(xattrs).peekable();
         if xattrs.peek().is_none() {
             return;
@@ -35,10 +35,10 @@ impl Renderer<'_, '_> {
         put(xattrs, &mut area[disk::IBODY_HEADER_SIZE..], 0, false);
     }
 
-    fn raw(&self, xattr: &Xattr, outside: Option<u32>) -> RawXattr<'_> {
+    fn to_write(&self, xattr: &Xattr, outside: Option<u32>) -> XattrToWrite<'_> {
         let inode = outside.map(|index| (self.plan.numbering.number_of_value(index), self.value_hash(index)));
         let (name, value) = (self.view.stored.tree.text(xattr.name), self.view.stored.tree.text(xattr.value));
-        RawXattr { index: xattr.index, name, value, inode }
+        XattrToWrite { index: xattr.index, name, value, inode }
     }
 
     fn value_hash(&self, index: u32) -> u32 {
@@ -81,7 +81,7 @@ impl Renderer<'_, '_> {
             .plan
             .xattrs
             .block_part(self.view.stored.tree, split)
-            .map(|(xattr, value)| self.raw(xattr, value));
+            .map(|(xattr, value)| self.to_write(xattr, value));
         let hashes = put(xattrs, out, size_of::<XattrHeader>(), true);
         let mut header = XattrHeader {
             h_magic: U32::new(disk::MAGIC),
@@ -100,7 +100,7 @@ impl Renderer<'_, '_> {
 }
 
 /// An xattr as it is stored.
-struct RawXattr<'t> {
+struct XattrToWrite<'t> {
     index: u8,
     name: &'t [u8],
     value: &'t [u8],
@@ -111,14 +111,14 @@ struct RawXattr<'t> {
 /// Writes entries from an offset on, and their values from the end backwards. Returns the
 /// hashes of the entries where these are `hashed`, as those of a block are.
 fn put<'t>(
-    xattrs: impl Iterator<Item = RawXattr<'t>>,
+    xattrs: impl Iterator<Item = XattrToWrite<'t>>,
     out: &mut [u8],
     first: usize,
     hashed: bool,
 ) -> Vec<u32> {
     let (mut next, mut end) = (first, out.len());
     let mut hashes = Vec::new();
-    for RawXattr { index, name, value, inode } in xattrs {
+    for XattrToWrite { index, name, value, inode } in xattrs {
         // An entry whose value lies elsewhere has the hash of its checksum instead.
         let checksum = inode.map(|(_, checksum)| checksum.to_le_bytes());
         let hash = if hashed || inode.is_some() {

@@ -8,7 +8,7 @@ pub mod specials;
 
 use specials::{JournalShape, SpecialFile, Specials};
 
-use super::claims::{Claim, Claimed};
+use super::claims::{CheckedClaims, Claim};
 use crate::error::{Location, Result, Structure};
 use crate::map::{Budget, InodeTables, dense_file};
 use crate::ondisk::features::Compat;
@@ -24,7 +24,7 @@ use crate::units::InodeNr;
 /// # Errors
 ///
 /// `Corrupt` or `Unsupported`, naming the inode.
-pub fn read(source: &Source<'_>, tables: &InodeTables<'_>, metadata: Claimed<'_>) -> Result<Specials> {
+pub fn read(source: &Source<'_>, tables: &InodeTables<'_>, metadata: CheckedClaims<'_>) -> Result<Specials> {
     let mut specials = Specials::default();
     let budget = Budget::new(source);
     let compat = source.features().compat;

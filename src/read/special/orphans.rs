@@ -8,7 +8,7 @@ use crate::ondisk::features::Compat;
 use crate::ondisk::inode::{FAST_SYMLINK_LIMIT, Inode, InodeFlags, S_IFDIR, S_IFLNK, S_IFREG};
 use crate::ondisk::orphan_file::{self, OrphanBlockTail};
 use crate::ondisk::{le32, view};
-use crate::read::claims::{Claim, Claims};
+use crate::read::claims::{BlockClaims, Claim};
 use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
@@ -20,7 +20,7 @@ pub struct Orphans {
     /// The xattr blocks of those without links, which still count as users of them.
     pub xattr_blocks: Vec<(InodeNr, BlockNr)>,
     /// The blocks of those without links, which are to be given back.
-    pub claims: Claims,
+    pub claims: BlockClaims,
     /// Those without links.
     pub without_links: Vec<InodeNr>,
     /// How many blocks each of these has, in whole clusters: content, map and xattr block.

@@ -42,12 +42,12 @@ pub struct QuotaRules {
     /// Seconds that a soft limit of inodes may be exceeded.
     pub inode_grace: u32,
     /// The limits of every id that has any, by id.
-    pub limits: Vec<(u32, Limits)>,
+    pub limits: Vec<(u32, QuotaLimits)>,
 }
 
 /// What an id may use; 0 for no limit. Blocks are counted in KiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Limits {
+pub struct QuotaLimits {
     /// The most inodes.
     pub inodes_hard: u64,
     /// The most inodes for long.
@@ -116,13 +116,13 @@ pub fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(Qu
     };
     let mut file = QuotaFile { kind, number, rules, usage: HashMap::new() };
     for entry in entries {
-        let limits = Limits {
+        let limits = QuotaLimits {
             inodes_hard: entry.dqb_ihardlimit.get(),
             inodes_soft: entry.dqb_isoftlimit.get(),
             blocks_hard: entry.dqb_bhardlimit.get(),
             blocks_soft: entry.dqb_bsoftlimit.get(),
         };
-        if limits != Limits::default() {
+        if limits != QuotaLimits::default() {
             file.rules.limits.push((entry.dqb_id.get(), limits));
         }
         let usage = QuotaUsage { inodes: entry.dqb_curinodes.get(), bytes: entry.dqb_curspace.get() };

@@ -9,7 +9,7 @@ use crate::map::{self, Budget, DecodedInode, InodeTables};
 use crate::ondisk::inode::{Inode, InodeFlags, S_IFREG};
 use crate::ondisk::le32;
 use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
-use crate::read::claims::{Claim, Claimed};
+use crate::read::claims::{CheckedClaims, Claim};
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
@@ -44,7 +44,7 @@ pub fn check_reserved(source: &Source<'_>, tables: &InodeTables<'_>, specials: &
 pub fn bad_blocks(
     source: &Source<'_>,
     budget: &Budget,
-    metadata: Claimed<'_>,
+    metadata: CheckedClaims<'_>,
     specials: &mut Specials,
 ) -> Result<()> {
     specials.numbers.push(InodeNr::BAD_BLOCKS);
