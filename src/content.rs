@@ -45,7 +45,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
         let block_size = self.source.geometry.block_bytes();
         let index = self.runs.partition_point(|run| run.end() <= logical);
         let run = self.runs.get(index).filter(|run| u64::from(run.logical) <= logical)?;
-        let block = BlockNr(run.stored_at()?.0 + (logical - u64::from(run.logical)));
+        let block = run.stored_at()? + (logical - u64::from(run.logical));
         let bytes = self.source.checked_block(block);
         if self.opaque_from.is_some() {
             return Some(bytes);

@@ -19,7 +19,7 @@ use crate::policy::HolePolicy;
 use crate::survey;
 use crate::text;
 use crate::tree::{Entry, Kind, Node, NodeId, Tree, Xattr};
-use crate::units::{BlockNr, fits};
+use crate::units::fits;
 use crate::view::View;
 
 /// The first line.
@@ -160,7 +160,7 @@ fn opaque_digest(view: View<'_, '_>, id: NodeId, from: u64) -> [u8; 32] {
         for run in runs.iter().take_while(|run| state == 0 && u64::from(run.logical) < end) {
             let first = u64::from(run.logical);
             for block in start.max(first)..end.min(run.end()) {
-                let bytes = source.block(BlockNr(run.physical().0 + (block - first)));
+                let bytes = source.block(run.physical() + (block - first));
                 hash.update(bytes.expect("the reader checked that the run is in the image"));
             }
         }

@@ -74,8 +74,8 @@ impl<'a> Source<'a> {
     }
 
     /// Whether blocks are what the input has in their place: none of them was replayed.
-    pub fn lie_in_input(&self, blocks: Range<u64>) -> bool {
-        self.overlay.first_in(blocks).is_none()
+    pub fn lie_in_input(&self, start: BlockNr, count: u64) -> bool {
+        self.overlay.first_in(start.0..start.0 + count).is_none()
     }
 
     fn input_blocks(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
@@ -105,8 +105,7 @@ impl<'a> Source<'a> {
     /// Whether blocks are known to be zero without reading them.
     pub fn is_hole(&self, start: BlockNr, count: u64) -> bool {
         let size = self.geometry.block_bytes();
-        self.input.is_hole(start.0 * size..(start.0 + count) * size)
-            && self.overlay.first_in(start.0..start.0 + count).is_none()
+        self.input.is_hole(start.0 * size..(start.0 + count) * size) && self.lie_in_input(start, count)
     }
 
     /// The inodes of a group that can be in use: none where the group's table was never touched,
@@ -172,7 +171,7 @@ impl<'a> Source<'a> {
         let size = self.geometry.inode_size;
         let per_block = self.geometry.block_size / size;
         let start = self.descriptors.get(group.0 as usize)?.inode_table();
-        let block = self.block(BlockNr(start.0 + (index as usize / per_block) as u64))?;
+        let block = self.block(start + (index as usize / per_block) as u64)?;
         block.get(index as usize % per_block * size..)?.get(..size)
     }
 

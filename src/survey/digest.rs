@@ -11,7 +11,7 @@ use super::windows::windows;
 use crate::content::FileContent;
 use crate::form::SEGMENT_BYTES;
 use crate::tree::{Bytes, NodeId, Run};
-use crate::units::{BlockNr, fits};
+use crate::units::fits;
 
 /// A segment of a file with stored runs.
 #[derive(Clone, Copy, Debug)]
@@ -177,9 +177,9 @@ fn digest(view: StoredView<'_, '_>, segment: Segment) -> Option<u128> {
             Bytes::At(physical) => {
                 let start = u64::from(run.logical);
                 let mut next = start.max(window.start);
-                let end = (start + u64::from(run.count)).min(window.end);
+                let end = run.end().min(window.end);
                 while next < end {
-                    let block = BlockNr(physical.0 + (next - start));
+                    let block = physical + (next - start);
                     let bytes = source.together(block, end - next);
                     let bytes = bytes.expect("the reader checked that the run is in the image");
                     hasher.add(&bytes[..bytes.len().min(live(next))]);

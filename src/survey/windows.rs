@@ -7,7 +7,7 @@ use crate::tree::Run;
 /// The part of a run that lies in a window.
 pub fn cut(run: &Run, window: &Range<u64>) -> Option<Run> {
     let start = window.start.max(run.logical.into());
-    let end = window.end.min(u64::from(run.logical) + u64::from(run.count));
+    let end = window.end.min(run.end());
     let count = u32::try_from(end.checked_sub(start)?).ok().filter(|count| *count > 0)?;
     Some(run.part(u32::try_from(start).ok()?, count))
 }

@@ -198,7 +198,7 @@ impl OutputWriter<'_, '_> {
     fn take_over(&self, offset: u64, start: BlockNr, bytes: u64) -> u64 {
         let size = self.plan.geometry.block_bytes();
         let blocks = bytes / size;
-        if blocks == 0 || !self.view.source.lie_in_input(start.0..start.0 + blocks) {
+        if blocks == 0 || !self.view.source.lie_in_input(start, blocks) {
             return 0;
         }
         self.sink.take_over(offset, start.0 * size, blocks * size) / size * size
