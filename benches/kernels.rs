@@ -4,15 +4,17 @@ use std::process::Command;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
+use ext4_canon::HolePolicy;
+use ext4_canon::Input;
+use ext4_canon::Options;
+use ext4_canon::Silent;
+use ext4_canon::internals::View;
 use ext4_canon::internals::is_zero;
-use ext4_canon::observe::Silent;
-use ext4_canon::ondisk::checksum::crc32c;
-use ext4_canon::ondisk::dirhash::{DirHash, HashVersion};
-use ext4_canon::policy::HolePolicy;
-use ext4_canon::source::{Input, Overlay, Source};
-use ext4_canon::survey::{Digester, Segments, StoredView, survey};
-use ext4_canon::view::View;
-use ext4_canon::{Options, plan, read};
+use ext4_canon::internals::ondisk::checksum::crc32c;
+use ext4_canon::internals::ondisk::dirhash::{DirHash, HashVersion};
+use ext4_canon::internals::{Digester, Segments, StoredView, survey};
+use ext4_canon::internals::{Overlay, Source};
+use ext4_canon::internals::{plan, read};
 
 fn main() {
     divan::main();
@@ -58,23 +60,23 @@ fn directory_hash(bencher: Bencher<'_, '_>, length: usize) {
 fn tree_building(bencher: Bencher<'_, '_>) {
     let (bytes, overlay) = (image(), Overlay::default());
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
-    bencher.bench(|| read::read(black_box(&source), &Silent).expect("a tree"));
+    bencher.bench(|| read(black_box(&source), &Silent).expect("a tree"));
 }
 
 #[divan::bench]
 fn planning(bencher: Bencher<'_, '_>) {
     let (bytes, overlay, options) = (image(), Overlay::default(), Options::default());
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
-    let reading = read::read(&source, &Silent).expect("a tree");
+    let reading = read(&source, &Silent).expect("a tree");
     let stored = survey(View { source: &source, tree: &reading.tree }, HolePolicy::Punch, &Silent);
-    bencher.bench(|| plan::plan(&source, &reading, black_box(&stored), &options).expect("a plan"));
+    bencher.bench(|| plan(&source, &reading, black_box(&stored), &options).expect("a plan"));
 }
 
 #[divan::bench]
 fn content_digest(bencher: Bencher<'_, '_>) {
     let (bytes, overlay) = (image(), Overlay::default());
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
-    let reading = read::read(&source, &Silent).expect("a tree");
+    let reading = read(&source, &Silent).expect("a tree");
     let survey = survey(View { source: &source, tree: &reading.tree }, HolePolicy::Punch, &Silent);
     let view = StoredView { source: &source, stored: survey.stored(&reading.tree) };
     let segments = Segments::new(source.geometry.block_size, view.stored, 1 << 20);

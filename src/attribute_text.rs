@@ -10,7 +10,7 @@ use crate::tree::{Kind, Node};
 const LONGEST_VALUE: usize = 256;
 
 /// The type of a node.
-pub fn type_of(node: &Node) -> &'static str {
+pub(crate) fn type_of(node: &Node) -> &'static str {
     let format = node.mode & S_IFMT;
     match node.kind {
         Kind::Directory { .. } => "directory",
@@ -23,13 +23,18 @@ pub fn type_of(node: &Node) -> &'static str {
     }
 }
 
+/// Permission bits.
+pub(crate) fn permissions(node: &Node) -> u16 {
+    node.mode & !S_IFMT
+}
+
 /// Permission bits, in octal.
-pub fn mode(node: &Node) -> String {
-    format!("{:04o}", node.mode & !S_IFMT)
+pub(crate) fn mode(node: &Node) -> String {
+    format!("{:04o}", permissions(node))
 }
 
 /// A time in seconds since 1970, with nine digits behind the point.
-pub fn time(time: Timestamp) -> String {
+pub(crate) fn time(time: Timestamp) -> String {
     let Timestamp { seconds, nanoseconds } = time;
     if seconds < 0 && nanoseconds > 0 {
         // Nanoseconds count forward: half a second before 1970 is second -1 and 500000000.
@@ -40,7 +45,7 @@ pub fn time(time: Timestamp) -> String {
 }
 
 /// The names of flags, in lower case, joined by commas; `none` without any.
-pub fn flags(flags: InodeFlags) -> String {
+pub(crate) fn flags(flags: InodeFlags) -> String {
     let single = flags.iter_names().filter(|(_, flag)| flag.bits().count_ones() == 1);
     let names: Vec<_> = single.map(|(name, _)| name.to_lowercase()).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(",") }
@@ -48,7 +53,7 @@ pub fn flags(flags: InodeFlags) -> String {
 
 /// The value of an xattr: an ACL in its short text form, printable text as it is in quotes, all else in
 /// hexadecimal digits; of a long one the beginning and the length.
-pub fn xattr_value(index: u8, value: &[u8]) -> String {
+pub(crate) fn xattr_value(index: u8, value: &[u8]) -> String {
     if matches!(index, INDEX_ACL_ACCESS | INDEX_ACL_DEFAULT)
         && let Some(text) = acl::text(value)
     {
@@ -59,7 +64,7 @@ pub fn xattr_value(index: u8, value: &[u8]) -> String {
 
 /// Two values of an xattr that differ, so that they look different: as [`xattr_value`] tells them, or where
 /// that would be the same, from shortly before the first byte that differs.
-pub fn xattr_values(index: u8, values: [&[u8]; 2]) -> [String; 2] {
+pub(crate) fn xattr_values(index: u8, values: [&[u8]; 2]) -> [String; 2] {
     const BEFORE: usize = 16;
     let shown = values.map(|value| xattr_value(index, value));
     if shown[0] != shown[1] {

@@ -12,7 +12,7 @@ pub fn is_zero(bytes: &[u8]) -> bool {
 
 /// Returns the offset of the first byte in some ranges of `bytes` that is not zero. A range that goes beyond
 /// the end of `bytes` counts as zeros.
-pub fn first_set_byte(bytes: &[u8], ranges: impl IntoIterator<Item = Range<u64>>) -> Option<u64> {
+pub(crate) fn first_set_byte(bytes: &[u8], ranges: impl IntoIterator<Item = Range<u64>>) -> Option<u64> {
     const STEP: usize = 1 << 16;
     ranges.into_iter().find_map(|range| {
         let bytes = bytes.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)?;

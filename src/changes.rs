@@ -5,7 +5,7 @@ use crate::ondisk::features::Compat;
 use crate::plan::Plan;
 use crate::read::Reading;
 use crate::recover::Recovery;
-use crate::report::Report;
+use crate::report::FilesystemReport;
 use crate::source::Source;
 use crate::survey::Survey;
 use crate::text;
@@ -15,7 +15,7 @@ use crate::view::View;
 
 /// What others have counted.
 #[derive(Clone, Debug)]
-pub struct Counted {
+pub(crate) struct Counted {
     /// Times that the options changed.
     pub times_changed: u64,
     /// Free blocks that hold something.
@@ -25,17 +25,17 @@ pub struct Counted {
 }
 
 /// Counts everything that input and plan tell, but for the output's UUID.
-pub fn count(
+pub(crate) fn count(
     source: &Source<'_>,
     recovery: &Recovery<'_>,
     reading: &Reading,
     survey: &Survey,
     plan: &Plan,
     counted: Counted,
-) -> Report {
+) -> FilesystemReport {
     let tree = &reading.tree;
     let size = plan.geometry.block_bytes();
-    let mut report = Report {
+    let mut report = FilesystemReport {
         image_bytes: plan.image_bytes,
         block_size: size,
         old_uuid: source.superblock.s_uuid,
@@ -58,7 +58,7 @@ pub fn count(
         bytes_written: plan.copies.bytes_written,
         data_blocks: plan.copies.data_blocks,
         blocks_moved: plan.copies.blocks_moved,
-        ..Report::default()
+        ..FilesystemReport::default()
     };
     report.stale_bytes = report.stale_blocks * size;
     report.inodes_renumbered = tree
@@ -76,7 +76,12 @@ pub fn count(
 }
 
 /// The report with the output's UUID, and with warnings of files that name another one.
-pub fn with_uuid(mut report: Report, view: View<'_, '_>, neighbours: &Neighbours, uuid: [u8; 16]) -> Report {
+pub(crate) fn with_uuid(
+    mut report: FilesystemReport,
+    view: View<'_, '_>,
+    neighbours: &Neighbours,
+    uuid: [u8; 16],
+) -> FilesystemReport {
     report.new_uuid = uuid;
     let (warnings, mentions) = uuid_references::find(view, neighbours, uuid);
     report.warnings.extend(warnings);
@@ -96,7 +101,7 @@ fn check_interval(seconds: u32) -> Option<String> {
 }
 
 /// Warns of times that e2fsck would change; the options have been applied.
-pub fn ambiguous_times(tree: &Tree) -> Option<String> {
+pub(crate) fn ambiguous_times(tree: &Tree) -> Option<String> {
     let found: Vec<_> = tree.ids().filter(|id| tree.node(*id).mtime.is_ambiguous()).collect();
     let first = *found.first()?;
     let parents = tree.parents();
@@ -116,7 +121,7 @@ pub fn ambiguous_times(tree: &Tree) -> Option<String> {
 }
 
 /// Warnings of xattrs whose values are bound to what changes.
-pub fn bound_xattrs(tree: &Tree) -> Vec<String> {
+pub(crate) fn bound_xattrs(tree: &Tree) -> Vec<String> {
     const BOUND: [(u8, &[u8], &str); 3] = [
         (6, b"evm", "security.evm, which may cover inode number and UUID: sign again"),
         (4, b"overlay.origin", "trusted.overlay.origin, a file handle that no longer fits"),

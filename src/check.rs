@@ -7,7 +7,7 @@ use crate::sinks::CompareSink;
 use crate::survey::StoredView;
 
 /// What differs, in the order of the offsets: what was written, and what should be zero.
-pub fn differences(view: StoredView<'_, '_>, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
+pub(crate) fn differences(view: StoredView<'_, '_>, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
     let (size, limit) = (plan.geometry.block_bytes(), sink.limit());
     let mut offsets = sink.offsets().into_iter().peekable();
     let input = view.source.input();

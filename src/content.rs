@@ -17,12 +17,12 @@ pub struct FileContent<'s, 'a> {
     /// The size in bytes.
     pub size: u64,
     /// See [`crate::tree::Node::opaque_from`].
-    pub opaque_from: Option<u64>,
+    pub(crate) opaque_from: Option<u64>,
 }
 
 impl<'s, 'a> FileContent<'s, 'a> {
     /// The content of a node, if it is a regular file.
-    pub fn of(view: View<'s, 'a>, id: NodeId) -> Option<Self> {
+    pub(crate) fn of(view: View<'s, 'a>, id: NodeId) -> Option<Self> {
         let View { source, tree } = view;
         match tree.node(id).kind {
             Kind::Regular { size, .. } => {
@@ -38,7 +38,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
 
     /// The bytes of a logical block, cut to the size of the file where it has no opaque blocks;
     /// `None` for a hole. Of content in the inode, zeros at the end may be missing.
-    pub fn block(&self, logical: u64) -> Option<&'s [u8]> {
+    pub(crate) fn block(&self, logical: u64) -> Option<&'s [u8]> {
         if let Some(bytes) = self.inline {
             return (logical == 0 && !bytes.is_empty()).then_some(bytes);
         }
@@ -55,7 +55,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
     }
 
     /// The logical blocks that hold anything, in order.
-    pub fn blocks(&self) -> impl Iterator<Item = u64> + use<'s> {
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = u64> + use<'s> {
         let runs = self.runs.iter().filter(|run| run.stored_at().is_some());
         let blocks = runs.flat_map(|run| u64::from(run.logical)..run.end());
         let in_inode = self.inline.is_some_and(|bytes| !bytes.is_empty());
@@ -63,7 +63,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
     }
 
     /// The ranges of bytes that the image stores of the file, whole blocks counted, in order.
-    pub fn stored_ranges(&self) -> impl Iterator<Item = Range<u64>> + use<'s> {
+    pub(crate) fn stored_ranges(&self) -> impl Iterator<Item = Range<u64>> + use<'s> {
         let size = self.source.geometry.block_bytes();
         let in_inode = self.inline.map(|bytes| 0..bytes.len() as u64);
         let runs = self.runs.iter().filter(|run| run.stored_at().is_some());
@@ -72,7 +72,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
 
     /// What is stored of a range of bytes that begins at a block: offsets and bytes, in order, cut to
     /// the size of the file where it has no opaque blocks. All else reads as zeros.
-    pub fn pieces(&self, range: Range<u64>) -> Vec<(u64, &'s [u8])> {
+    pub(crate) fn pieces(&self, range: Range<u64>) -> Vec<(u64, &'s [u8])> {
         let size = self.source.geometry.block_bytes();
         let mut pieces = Vec::new();
         let mut push = |offset: u64, bytes: &'s [u8]| {
@@ -137,7 +137,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
     }
 
     /// Bytes that lie within one block; `None` for a hole, and past the end.
-    pub fn within_block(&self, offset: u64, length: usize) -> Option<&'s [u8]> {
+    pub(crate) fn within_block(&self, offset: u64, length: usize) -> Option<&'s [u8]> {
         let block_size = self.source.geometry.block_bytes();
         let start = usize::try_from(offset % block_size).ok()?;
         self.block(offset / block_size)?.get(start..)?.get(..length)

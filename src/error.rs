@@ -8,16 +8,20 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::remedy::Remedy;
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
 /// The result of every fallible call of this library.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why an image was refused, or could not be written.
+///
+/// Its `Display` is one line: what is wrong, where it is, and after a semicolon what to do. [`Self::problem`]
+/// and [`Self::remedy`] are the two parts.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Reading the input or writing the output failed.
-    #[error("{doing}: {source}")]
     Io {
         /// What was being done.
         doing: String,
@@ -25,35 +29,31 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The image is sound, as far as it was read, but it uses something that is not handled.
-    #[error("{what}{}; {remedy}", place(.at))]
     Unsupported {
         /// Where it is.
         at: Box<Location>,
         /// What is not handled, by the name that the field's tools give it.
         what: String,
         /// What to do.
-        remedy: &'static str,
+        remedy: Remedy,
     },
     /// The image needs e2fsck or a mount before its tree is certain.
-    #[error("{state}; {remedy}")]
     Unclean {
         /// The state that the superblock or the journal tells of.
         state: String,
         /// What to do.
-        remedy: &'static str,
+        remedy: Remedy,
     },
     /// A structure is not as the format demands.
-    #[error("{at}: {problem}; {remedy}")]
     Corrupt {
         /// Where it is.
         at: Box<Location>,
         /// What is wrong there.
         problem: Problem,
         /// What to do.
-        remedy: &'static str,
+        remedy: Remedy,
     },
     /// The canonical layout needs more room than the image has.
-    #[error("{}", too_few_blocks("image", ", with --size or before,", (*needed, *available, *bytes)))]
     DoesNotFit {
         /// How many blocks the smallest filesystem has that holds everything; at least so many where none is known.
         needed: u64,
@@ -63,7 +63,6 @@ pub enum Error {
         bytes: Option<u64>,
     },
     /// The canonical form needs more inodes than the image has, which come by whole groups.
-    #[error("{}", too_few("inodes", *needed, *available, &larger_for_inodes("image larger, with --size or before,", *bytes)))]
     TooFewInodes {
         /// How many the canonical form needs.
         needed: u64,
@@ -72,70 +71,37 @@ pub enum Error {
         /// How large the filesystem has to be for so many, in bytes; `None` if none can have them.
         bytes: Option<u64>,
     },
-    /// Any of these, in a filesystem of a disk.
-    #[error("{name}: {}", in_partition(error, *offset))]
+    /// An error in one of a disk's filesystems.
     Partition {
         /// The partition.
         name: String,
         /// Where it begins on the disk, in bytes.
         offset: u64,
         /// What is wrong in it.
+        #[source]
         error: Box<Error>,
     },
     /// The options ask for something that this image can't hold.
-    #[error("{0}")]
-    Options(String),
+    Options {
+        /// What is asked for, and why that can't be.
+        problem: String,
+        /// What to do.
+        remedy: Remedy,
+    },
     /// This program contradicts itself: a defect, whatever the image.
-    #[error("internal error: {0}; please report this, with the image if you can")]
     Internal(String),
 }
 
-/// What does not fit, and what to do.
-fn too_few(unit: &str, needed: u64, available: u64, remedy: &str) -> String {
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.in_words(|_| None))
+    }
+}
+
+/// Says what does not fit.
+fn too_few(unit: &str, needed: u64, available: u64) -> String {
     let missing = needed.saturating_sub(available);
-    format!(
-        "the canonical form needs {needed} {unit}, but there are {available}: {missing} too few; {remedy} and try again"
-    )
-}
-
-/// What is said of too few blocks: of what is to be larger, and by what means.
-fn too_few_blocks(what: &str, means: &str, (needed, available, bytes): (u64, u64, Option<u64>)) -> String {
-    match bytes {
-        // Room does not simply grow with the size: metadata of more groups cuts free space into more pieces.
-        Some(bytes) if needed <= available => format!(
-            "the canonical form fits into {needed} blocks, but not into {available}; make the {what} larger{means} or \
-             {bytes} bytes large, and try again"
-        ),
-        Some(bytes) => {
-            too_few("blocks", needed, available, &format!("make the {what} larger{means} to {bytes} bytes,"))
-        }
-        None => too_few("blocks", needed, available, &format!("make the {what} larger{means}")),
-    }
-}
-
-/// What to do about too few inodes: of what is to be larger, and how large.
-fn larger_for_inodes(what: &str, bytes: Option<u64>) -> String {
-    match bytes {
-        Some(bytes) => format!("make the {what} to {bytes} bytes or more (inodes come by block groups),"),
-        None => "make the image anew with more of them (mke2fs -N)".to_owned(),
-    }
-}
-
-/// An error in a filesystem of a disk, which e2fsck has to be told of, and which keeps its size.
-fn in_partition(error: &Error, offset: u64) -> String {
-    match error {
-        Error::Corrupt { remedy, .. } | Error::Unclean { remedy, .. } if remedy.contains("e2fsck") => {
-            format!("{error}; e2fsck takes IMAGE?offset={offset} for it")
-        }
-        Error::DoesNotFit { needed, available, bytes } => {
-            too_few_blocks("partition", ", and the filesystem with resize2fs,", (*needed, *available, *bytes))
-        }
-        Error::TooFewInodes { needed, available, bytes } => {
-            let remedy = larger_for_inodes("partition larger, and the filesystem with resize2fs,", *bytes);
-            too_few("inodes", *needed, *available, &remedy)
-        }
-        _ => error.to_string(),
-    }
+    format!("the canonical form needs {needed} {unit}, but there are {available}: {missing} too few")
 }
 
 fn place(at: &Location) -> String {
@@ -144,7 +110,7 @@ fn place(at: &Location) -> String {
 
 /// A name from an image, fit for a message: what is not UTF-8 is replaced, and control characters
 /// are escaped, so that no image can play tricks on a terminal.
-pub fn shown(name: &[u8]) -> String {
+pub(crate) fn shown(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for character in String::from_utf8_lossy(name).chars() {
         if character == '/' {
@@ -161,6 +127,7 @@ pub fn shown(name: &[u8]) -> String {
 
 /// What is wrong with a structure.
 #[derive(Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Problem {
     /// A magic number is not the one that the format fixes.
     #[error("bad magic {found:#x}, expected {expected:#x}")]
@@ -195,6 +162,7 @@ pub enum Problem {
 
 /// The kinds of structure that a message can name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Structure {
     /// The image as a whole.
     Image,
@@ -252,43 +220,44 @@ impl Structure {
 
 /// A place in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Location {
     /// The kind of structure.
     pub structure: Structure,
     /// The inode that it belongs to.
-    pub inode: Option<InodeNr>,
+    pub inode: Option<u32>,
     /// A path of that inode, where one is known.
     pub path: Option<String>,
     /// The block that it lies in.
-    pub block: Option<BlockNr>,
+    pub block: Option<u64>,
     /// The block group that it belongs to.
-    pub group: Option<GroupNr>,
+    pub group: Option<u32>,
 }
 
 impl Location {
     /// A place of which only the kind is known.
-    pub fn of(structure: Structure) -> Self {
+    pub(crate) fn of(structure: Structure) -> Self {
         Self { structure, inode: None, path: None, block: None, group: None }
     }
 
     /// The same place, in an inode.
     #[must_use]
-    pub fn inode(mut self, inode: InodeNr) -> Self {
-        self.inode = Some(inode);
+    pub(crate) fn inode(mut self, inode: InodeNr) -> Self {
+        self.inode = Some(inode.0);
         self
     }
 
     /// The same place, in a block.
     #[must_use]
-    pub fn block(mut self, block: BlockNr) -> Self {
-        self.block = Some(block);
+    pub(crate) fn block(mut self, block: BlockNr) -> Self {
+        self.block = Some(block.0);
         self
     }
 
     /// The same place, in a group.
     #[must_use]
-    pub fn group(mut self, group: GroupNr) -> Self {
-        self.group = Some(group);
+    pub(crate) fn group(mut self, group: GroupNr) -> Self {
+        self.group = Some(group.0);
         self
     }
 
@@ -297,31 +266,36 @@ impl Location {
     }
 
     /// An error about this place.
-    pub fn corrupt(self, problem: Problem) -> Error {
+    pub(crate) fn corrupt(self, problem: Problem) -> Error {
         let remedy = match self.structure {
             // It may not open the image, and an image of one group has no backup.
-            Structure::Superblock => {
+            Structure::Superblock => Remedy::fsck(
                 "run e2fsck -f on the image, if need be with -b and the block of a backup superblock; if that \
-                 does not help, make the image anew"
-            }
-            _ => "run e2fsck -f on the image",
+                 does not help, make the image anew",
+            ),
+            _ => Remedy::FSCK,
         };
         Error::Corrupt { at: Box::new(self), problem, remedy }
     }
 
     /// An error about this place, in words.
-    pub fn wrong(self, words: impl Into<String>) -> Error {
+    pub(crate) fn wrong(self, words: impl Into<String>) -> Error {
         self.corrupt(Problem::Other(words.into()))
     }
 
     /// An error about a number at this place.
-    pub fn value(self, what: &'static str, found: impl Into<u64>, expected: impl fmt::Display) -> Error {
+    pub(crate) fn value(
+        self,
+        what: &'static str,
+        found: impl Into<u64>,
+        expected: impl fmt::Display,
+    ) -> Error {
         self.corrupt(Problem::Value { what, found: found.into(), expected: expected.to_string() })
     }
 
     /// An error about something at this place that is not handled.
-    pub fn unsupported(self, what: impl Into<String>, remedy: &'static str) -> Error {
-        Error::Unsupported { at: Box::new(self), what: what.into(), remedy }
+    pub(crate) fn unsupported(self, what: impl Into<String>, remedy: impl Into<Remedy>) -> Error {
+        Error::Unsupported { at: Box::new(self), what: what.into(), remedy: remedy.into() }
     }
 }
 
@@ -355,23 +329,81 @@ impl fmt::Display for Location {
 
 impl Error {
     /// An I/O error, with what was being done.
-    pub fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
+    pub(crate) fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
         Self::Io { doing: doing.into(), source }
     }
 
     /// The same error about damage, with another remedy: for what e2fsck does not see, or leaves.
     #[must_use]
-    pub fn with_remedy(mut self, words: &'static str) -> Self {
+    pub(crate) fn with_remedy(mut self, instead: impl Into<Remedy>) -> Self {
         if let Self::Corrupt { remedy, .. } = &mut self {
-            *remedy = words;
+            *remedy = instead.into();
         }
         self
+    }
+
+    /// An error about the options.
+    pub(crate) fn options(problem: impl Into<String>, remedy: impl Into<Remedy>) -> Self {
+        Self::Options { problem: problem.into(), remedy: remedy.into() }
+    }
+
+    /// Returns the whole message, as `Display` does, with the caller's words for remedies: see
+    /// [`Remedy::in_words`].
+    pub fn in_words(&self, option: impl Fn(&Remedy) -> Option<String>) -> String {
+        match self.remedy() {
+            Some(remedy) => format!("{}; {}", self.problem(), remedy.in_words(option)),
+            None => self.problem(),
+        }
+    }
+
+    /// Returns what went wrong, and where, without the remedy.
+    pub fn problem(&self) -> String {
+        match self {
+            Self::Io { doing, source } => format!("{doing}: {source}"),
+            Self::Unsupported { at, what, .. } => format!("{what}{}", place(at)),
+            Self::Unclean { state, .. } => state.clone(),
+            Self::Corrupt { at, problem, .. } => format!("{at}: {problem}"),
+            Self::DoesNotFit { needed, available, bytes: Some(_) } if needed <= available => {
+                format!("the canonical form fits into {needed} blocks, but not into {available}")
+            }
+            Self::DoesNotFit { needed, available, .. } => too_few("blocks", *needed, *available),
+            Self::TooFewInodes { needed, available, .. } => too_few("inodes", *needed, *available),
+            Self::Partition { name, error, .. } => format!("{name}: {}", error.problem()),
+            Self::Options { problem, .. } => problem.clone(),
+            Self::Internal(what) => {
+                format!("internal error: {what}; please report this, with the image if you can")
+            }
+        }
+    }
+
+    /// Returns what to do, where that is known.
+    pub fn remedy(&self) -> Option<Remedy> {
+        match self {
+            Self::Io { .. } | Self::Internal(_) => None,
+            Self::Unsupported { remedy, .. }
+            | Self::Unclean { remedy, .. }
+            | Self::Corrupt { remedy, .. }
+            | Self::Options { remedy, .. } => Some(remedy.clone()),
+            Self::DoesNotFit { needed, available, bytes: Some(bytes) } if needed <= available => {
+                Some(Remedy::Resize { bytes: *bytes, in_partition: false })
+            }
+            Self::DoesNotFit { bytes, .. } => {
+                Some(Remedy::Enlarge { bytes: *bytes, for_inodes: false, in_partition: false })
+            }
+            Self::TooFewInodes { bytes: None, .. } => Some(Remedy::MoreInodes),
+            Self::TooFewInodes { bytes, .. } => {
+                Some(Remedy::Enlarge { bytes: *bytes, for_inodes: true, in_partition: false })
+            }
+            Self::Partition { offset, error, .. } => Some(error.remedy()?.in_partition(*offset)),
+        }
     }
 
     /// The inode that the error is about, if it names one without a path.
     pub(crate) fn inode_without_path(&self) -> Option<InodeNr> {
         match self {
-            Self::Corrupt { at, .. } | Self::Unsupported { at, .. } if at.path.is_none() => at.inode,
+            Self::Corrupt { at, .. } | Self::Unsupported { at, .. } if at.path.is_none() => {
+                at.inode.map(InodeNr)
+            }
             _ => None,
         }
     }
@@ -409,23 +441,20 @@ mod tests {
 
     #[test]
     fn lack_of_room_is_told_by_how_much() {
-        let error = Error::DoesNotFit { needed: 10, available: 7, bytes: Some(10240) };
-        let said = error.to_string();
-        assert!(
-            said.contains("3 too few") && said.contains("larger, with --size or before, to 10240 bytes"),
-            "{said}"
+        let blocks = |needed, available, bytes| Error::DoesNotFit { needed, available, bytes }.to_string();
+        assert_eq!(
+            blocks(10, 7, Some(10240)),
+            "the canonical form needs 10 blocks, but there are 7: 3 too few; make the image larger to 10240 bytes, \
+             and try again"
         );
-        let error = Error::DoesNotFit { needed: 7, available: 10, bytes: Some(7168) };
-        assert!(
-            error.to_string().contains("into 7 blocks, but not into 10; make the image larger"),
-            "{error}"
+        assert_eq!(
+            blocks(7, 10, Some(7168)),
+            "the canonical form fits into 7 blocks, but not into 10; make the image larger or 7168 bytes large, \
+             and try again"
         );
         let inodes = |bytes| Error::TooFewInodes { needed: 33, available: 32, bytes }.to_string();
         let said = inodes(Some(8_500_224));
-        assert!(
-            said.contains("32: 1 too few; make the image larger") && said.contains("8500224 bytes"),
-            "{said}"
-        );
+        assert!(said.contains("32: 1 too few; make the image larger to 8500224 bytes or more"), "{said}");
         assert!(inodes(None).contains("mke2fs -N"));
     }
 
@@ -441,10 +470,16 @@ mod tests {
             "partition 2: inode 12: is bad; run e2fsck -f on the image; e2fsck takes IMAGE?offset=1048576 for it"
         );
         let small = shown(Error::DoesNotFit { needed: 7, available: 5, bytes: None });
-        assert!(
-            small.contains("5: 2 too few; make the partition larger") && !small.contains("--size"),
-            "{small}"
-        );
-        assert_eq!(shown(Error::Options("no".to_owned())), "partition 2: no");
+        assert!(small.contains("5: 2 too few; make the partition larger"), "{small}");
+        assert_eq!(shown(Error::options("no", "try again")), "partition 2: no; try again");
+    }
+
+    #[test]
+    fn sources_are_a_chain() {
+        use std::error::Error as _;
+        let inner = Error::io("writing", std::io::Error::other("no"));
+        let outer = Error::Partition { name: "partition 2".to_owned(), offset: 0, error: Box::new(inner) };
+        let causes = std::iter::successors(outer.source(), |&error| error.source());
+        assert_eq!(causes.map(ToString::to_string).collect::<Vec<_>>(), ["writing: no", "no"]);
     }
 }

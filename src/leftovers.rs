@@ -15,12 +15,12 @@ use crate::tree::{Kind, NodeId, Tree};
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
 /// The number of blocks in ranges.
-pub fn count(ranges: &[Range<u64>]) -> u64 {
+pub(crate) fn count(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
 }
 
 /// Blocks that nothing claims, but that hold something, in order.
-pub fn free_blocks(source: &Source<'_>, claims: CheckedClaims<'_>) -> Vec<Range<u64>> {
+pub(crate) fn free_blocks(source: &Source<'_>, claims: CheckedClaims<'_>) -> Vec<Range<u64>> {
     let geometry = &source.geometry;
     let groups: Vec<_> = (0..geometry.groups)
         .into_par_iter()
@@ -53,7 +53,7 @@ fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range
 }
 
 /// Blocks of the journal after its superblock that hold something.
-pub fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
+pub(crate) fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
     let mut found = Vec::new();
     // A journal that can't be read was refused before.
     let Ok(Some(JournalPlace::Inside(file))) = JournalPlace::of(source) else { return found };
@@ -66,7 +66,7 @@ pub fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
 }
 
 /// Inodes that are not in use, but hold something, in order.
-pub fn unused_inodes(source: &Source<'_>) -> Vec<InodeNr> {
+pub(crate) fn unused_inodes(source: &Source<'_>) -> Vec<InodeNr> {
     let geometry = &source.geometry;
     let groups: Vec<Vec<InodeNr>> =
         (0..geometry.groups).into_par_iter().map(|group| unused_in_group(source, GroupNr(group))).collect();
@@ -96,7 +96,7 @@ fn unused_in_group(source: &Source<'_>, group: GroupNr) -> Vec<InodeNr> {
 }
 
 /// Regular files whose last block holds something after their end.
-pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
+pub(crate) fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
     let size = source.geometry.block_size as u64;
     let has_slack = |id: &NodeId| {
         let node = tree.node(*id);
@@ -117,7 +117,11 @@ pub fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
 }
 
 /// Symlinks whose target has a block that holds something after it.
-pub fn symlinks_with_slack(source: &Source<'_>, reading: &Reading, places: &ContentPlaces) -> Vec<NodeId> {
+pub(crate) fn symlinks_with_slack(
+    source: &Source<'_>,
+    reading: &Reading,
+    places: &ContentPlaces,
+) -> Vec<NodeId> {
     let Reading { tree, inodes, .. } = reading;
     let has_slack = |id: &NodeId| {
         let Kind::Symlink(target) = tree.node(*id).kind else { return false };

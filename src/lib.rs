@@ -1,115 +1,115 @@
 //! Turns any ext2/3/4 image into the canonical image of the same file tree.
 //!
-//! Data flows one way: an [`Input`] is opened as a [`source::Source`], read into a [`tree::Tree`],
-//! changed by [`policy`], surveyed, planned, and written to a [`Sink`].
+//! [`Disk::open`] finds the filesystems in an [`Input`]: an image that is one filesystem, or a disk with
+//! partitions. Its methods are what can be done with them:
 //!
-//! The library holds no global state, prints nothing, and reads neither clock nor environment.
-//! Work is spread over the rayon pool it is called in; the output does not depend on its size.
+//! | method | result |
+//! |---|---|
+//! | [`Disk::canonicalize`] | the canonical image, written to a [`Sink`], and a [`Report`] |
+//! | [`Disk::check`] | the places where an image differs from its canonical form |
+//! | [`Disk::digest`], [`Disk::filesystem_digest`] | the SHA-256 of the canonical image, without writing it |
+//! | [`Disk::tree_digest`] | a digest of the file tree alone |
+//! | [`Disk::verify`] | whether a canonical image holds what the input holds |
+//! | [`Disk::compare`] | whether two images have the same canonical form, and if not, why |
+//! | [`Disk::explain`] | what canonicalizing changes, grouped by cause |
+//! | [`Disk::list`], [`Disk::read_file`] | the paths of the tree, and the content of a file |
+//!
+//! ```
+//! use ext4_canon::{Disk, Input, Options, Selection, Silent, VecSink};
+//!
+//! fn canonical(image: &[u8]) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+//!     let disk = Disk::open(&Input::new(image), &Selection::all())?;
+//!     let sink = VecSink::new();
+//!     let report = disk.canonicalize(&Options::new(), &sink, &Silent)?;
+//!     Ok(sink.finish(report.image_bytes)?)
+//! }
+//!
+//! let error = canonical(b"not an image").unwrap_err();
+//! assert!(error.to_string().contains("is too short for an ext2, ext3 or ext4 filesystem"), "{error}");
+//! ```
+//!
+//! The library holds no global state, prints nothing, and reads neither clock nor environment. Work is spread over
+//! the rayon pool that it is called in; the output does not depend on its size. No input makes it panic. What it
+//! can't read with certainty is an [`Error`], which says what is wrong, where, and what to do.
+//!
+//! Feature `cli`, on by default, is for the command of the same name. Library users leave it out:
+//! `ext4-canon = { version = "0.1", default-features = false }`.
 
 #![forbid(unsafe_code)]
+#![deny(missing_docs, unreachable_pub)]
 
-pub mod attribute_text;
+mod attribute_text;
 mod audit;
 mod bytes;
 mod changes;
 mod check;
 pub mod compare;
-pub mod content;
-pub mod disk;
-pub mod error;
+mod content;
+mod disk;
+mod error;
 pub mod explain;
-pub mod form;
-pub mod geometry;
+mod form;
+mod geometry;
 mod leftovers;
-pub mod map;
-pub mod observe;
-pub mod occupancy;
-pub mod ondisk;
+mod listing;
+mod map;
+mod observe;
+mod occupancy;
+mod ondisk;
 mod pipeline;
 mod places;
-pub mod plan;
-pub mod policy;
+mod plan;
+mod policy;
 mod ranges;
-pub mod read;
-pub mod recover;
-pub mod report;
-pub mod sink;
+mod read;
+mod recover;
+mod remedy;
+mod report;
+mod sink;
 mod sinks;
-pub mod source;
-pub mod survey;
+mod source;
+mod survey;
 pub mod text;
-pub mod tree;
-pub mod tree_digest;
-pub mod units;
+mod tree;
+mod tree_digest;
+mod units;
 mod uuid_references;
 mod verify;
-pub mod view;
-pub mod write;
+mod view;
+mod write;
 
-pub use error::{Error, Result};
+pub use content::FileContent;
+pub use disk::{Disk, Selection};
+pub use error::{Error, Location, Problem, Result, Structure};
 pub use form::VERSION as FORM_VERSION;
-pub use observe::{Observer, Stage};
-pub use pipeline::{occupancy, with_tree};
-pub use policy::Options;
-pub use report::{Difference, Report};
-pub use sink::Sink;
+pub use listing::{ListedPath, ListedXattr, MTREE_HEAD};
+pub use observe::{Observer, Silent, Stage};
+pub use policy::{HolePolicy, MtimePolicy, Options, SizePolicy, UuidPolicy};
+pub use remedy::Remedy;
+pub use report::{Difference, Digest, FilesystemReport, Report};
+pub use sink::{Order, Sink};
+pub use sinks::{FileSink, VecSink};
 pub use source::Input;
 
-/// What benchmarks measure beside the public interface.
+/// The stages, for fuzz targets, benchmarks and tests. They are no part of the public interface: any version may
+/// change them.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::bytes::is_zero;
-}
+    pub use crate::plan::plan;
+    pub use crate::read::read;
+    pub use crate::source::{Overlay, Source};
+    pub use crate::survey::{Digester, Segments, StoredView, survey};
+    pub use crate::units::{BlockNr, GroupNr, InodeNr};
+    pub use crate::view::View;
 
-/// Returns the digest of an image's tree alone, with the options applied, and the warnings of reading it.
-///
-/// # Errors
-///
-/// See [`Error`].
-pub fn tree_digest(
-    input: &Input<'_>,
-    options: &Options,
-    observer: &dyn Observer,
-) -> Result<(Vec<String>, [u8; 32])> {
-    with_tree(input, options, observer, |source, reading| {
-        let digest = tree_digest::tree_digest(view::View { source, tree: &reading.tree }, observer)?;
-        Ok((reading.warnings.clone(), digest))
-    })
-}
+    /// What the form says of each field.
+    pub mod form {
+        pub use crate::form::{INODE, Rule, SUPERBLOCK};
+    }
 
-/// Reads an image and writes its canonical form.
-///
-/// # Errors
-///
-/// See [`Error`]. What was written to the sink until then is worthless.
-pub fn canonicalize(
-    input: &Input<'_>,
-    options: &Options,
-    sink: &dyn Sink,
-    observer: &dyn Observer,
-) -> Result<Report> {
-    pipeline::canonicalize(input, sink, pipeline::Task { options, neighbours: &Default::default(), observer })
-}
-
-/// The SHA-256 of an image's canonical form, without writing it.
-///
-/// # Errors
-///
-/// See [`Error`].
-pub fn digest(input: &Input<'_>, options: &Options, observer: &dyn Observer) -> Result<(Report, [u8; 32])> {
-    pipeline::digest(input, pipeline::Task { options, neighbours: &Default::default(), observer })
-}
-
-/// Reads an image and its canonical form, and compares the two trees, content included.
-///
-/// # Errors
-///
-/// See [`Error`].
-pub fn verify(
-    input: &Input<'_>,
-    output: &Input<'_>,
-    options: &Options,
-    observer: &dyn Observer,
-) -> Result<()> {
-    pipeline::verify(input, output, options, observer)
+    /// On-disk structures.
+    pub mod ondisk {
+        pub use crate::ondisk::*;
+    }
 }

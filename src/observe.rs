@@ -2,6 +2,7 @@
 
 /// The steps that take time, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Stage {
     /// Reading inodes and directories; counted in inodes.
     Read,

@@ -109,7 +109,7 @@ fn is_regular(tree: &Tree, id: NodeId) -> bool {
 }
 
 /// What lies where in an image, in at most so many cells.
-pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy {
+pub(crate) fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy {
     let Reading { tree, inodes, .. } = reading;
     let numbers = |of: fn(&Tree, NodeId) -> bool| {
         let mut numbers: Vec<InodeNr> =
@@ -159,7 +159,7 @@ pub fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy
 }
 
 /// What lies where in a canonical form, in at most so many cells.
-pub fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
+pub(crate) fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
     let mut occupancy = Occupancy::new(plan.geometry.blocks_count, cells);
     for blocks in plan.layout.free.ranges() {
         occupancy.add(Use::Free, blocks.clone());

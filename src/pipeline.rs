@@ -13,7 +13,8 @@ use crate::plan::{self, Identity, Plan};
 use crate::policy::{self, Options, SizePolicy, UuidPolicy};
 use crate::read::{self, BlockClaims, Reading};
 use crate::recover::{self, Recovery};
-use crate::report::{Difference, Report};
+use crate::remedy::Remedy;
+use crate::report::{Difference, FilesystemReport};
 use crate::sink::Sink;
 use crate::sinks::{CompareSink, HashSink};
 use crate::source::{Input, Overlay, Source};
@@ -25,7 +26,7 @@ use crate::write::OutputWriter;
 
 /// What is asked of an image.
 #[derive(Clone, Copy)]
-pub struct Task<'t> {
+pub(crate) struct Task<'t> {
     /// What the user picked.
     pub options: &'t Options,
     /// The UUIDs of what else is on the disk.
@@ -35,14 +36,17 @@ pub struct Task<'t> {
 }
 
 /// Replays the journal of an image, opens it, and hands it to `work`.
-pub fn open<T>(input: &Input<'_>, work: impl FnOnce(&Source<'_>, &Recovery<'_>) -> Result<T>) -> Result<T> {
+pub(crate) fn open<T>(
+    input: &Input<'_>,
+    work: impl FnOnce(&Source<'_>, &Recovery<'_>) -> Result<T>,
+) -> Result<T> {
     let recovery = recover::recover(input)?;
     let source = Source::open(input.clone(), &recovery.overlay)?;
     work(&source, &recovery)
 }
 
 /// An image that was read, with the options applied to its tree.
-pub struct Read {
+pub(crate) struct Read {
     /// The options as this image needs them.
     pub options: Options,
     /// What was read.
@@ -53,7 +57,7 @@ pub struct Read {
 
 impl Read {
     /// Reads an image.
-    pub fn of(
+    pub(crate) fn of(
         source: &Source<'_>,
         recovery: &Recovery<'_>,
         options: &Options,
@@ -72,7 +76,7 @@ impl Read {
 }
 
 /// All that is known before the first byte is written.
-pub struct Prepared<'p, 'a> {
+pub(crate) struct Prepared<'p, 'a> {
     source: &'p Source<'a>,
     /// What was read.
     pub reading: Reading,
@@ -82,12 +86,12 @@ pub struct Prepared<'p, 'a> {
     pub plan: Plan,
     uuid: UuidPolicy,
     /// Without the new UUID.
-    report: Report,
+    report: FilesystemReport,
 }
 
 impl<'p, 'a> Prepared<'p, 'a> {
     /// Plans the output of an image that was read.
-    pub fn of(
+    pub(crate) fn of(
         source: &'p Source<'a>,
         recovery: &Recovery<'_>,
         read: Read,
@@ -115,12 +119,12 @@ impl<'p, 'a> Prepared<'p, 'a> {
     }
 
     /// The tree as it is to be stored.
-    pub fn stored(&self) -> StoredView<'_, 'a> {
+    pub(crate) fn stored(&self) -> StoredView<'_, 'a> {
         StoredView { source: self.source, stored: self.survey.stored(&self.reading.tree) }
     }
 
     /// Writes the canonical form to a sink.
-    pub fn write(&self, sink: &dyn Sink, task: Task<'_>) -> Result<Report> {
+    pub(crate) fn write(&self, sink: &dyn Sink, task: Task<'_>) -> Result<FilesystemReport> {
         let view = self.stored();
         let identity = Identity::new(view, &self.reading.specials, &self.segments, &self.plan, self.uuid);
         let uuid = OutputWriter { view, plan: &self.plan, sink, observer: task.observer }.write(identity)?;
@@ -142,12 +146,12 @@ fn prepare<T>(
 
 /// Writes the canonical form of an image: as long as the input, or as the options ask for. Bytes that the sink
 /// is not given are zero.
-pub fn canonicalize(input: &Input<'_>, sink: &dyn Sink, task: Task<'_>) -> Result<Report> {
+pub(crate) fn canonicalize(input: &Input<'_>, sink: &dyn Sink, task: Task<'_>) -> Result<FilesystemReport> {
     prepare(input, task, |prepared| prepared.write(sink, task))
 }
 
 /// The SHA-256 of an image's canonical form, without writing it.
-pub fn digest(input: &Input<'_>, task: Task<'_>) -> Result<(Report, [u8; 32])> {
+pub(crate) fn digest(input: &Input<'_>, task: Task<'_>) -> Result<(FilesystemReport, [u8; 32])> {
     let sink = HashSink::default();
     let report = canonicalize(input, &sink, task)?;
     let digest = sink.finish(report.image_bytes);
@@ -155,7 +159,7 @@ pub fn digest(input: &Input<'_>, task: Task<'_>) -> Result<(Report, [u8; 32])> {
 }
 
 /// Reads an image, and hands its tree to `work`, with the options applied.
-pub fn with_tree<T>(
+pub(crate) fn with_tree<T>(
     input: &Input<'_>,
     options: &Options,
     observer: &dyn Observer,
@@ -167,7 +171,11 @@ pub fn with_tree<T>(
 /// Compares an image with its canonical form, without writing it. No differences: it is canonical.
 ///
 /// Differences are in the order of their offsets, one for each structure that differs, and at most `limit` of them.
-pub fn check(input: &Input<'_>, limit: usize, task: Task<'_>) -> Result<(Report, Vec<Difference>)> {
+pub(crate) fn check(
+    input: &Input<'_>,
+    limit: usize,
+    task: Task<'_>,
+) -> Result<(FilesystemReport, Vec<Difference>)> {
     prepare(input, task, |prepared| {
         let sink = CompareSink::new(input.clone(), limit);
         let report = prepared.write(&sink, task)?;
@@ -178,7 +186,7 @@ pub fn check(input: &Input<'_>, limit: usize, task: Task<'_>) -> Result<(Report,
 
 /// What lies where in an image, and in its canonical form, in at most so many cells. The form may be one that
 /// can't be: then its error is told.
-pub fn occupancy(
+pub(crate) fn occupancy(
     input: &Input<'_>,
     options: &Options,
     cells: u64,
@@ -202,7 +210,7 @@ pub fn occupancy(
 /// # Errors
 ///
 /// `Corrupt` where the output can't be read or holds another tree.
-pub fn verify(
+pub(crate) fn verify(
     input: &Input<'_>,
     output: &Input<'_>,
     options: &Options,
@@ -231,10 +239,12 @@ fn check_rest(source: &Source<'_>, size: SizePolicy) -> Result<()> {
     };
     match lost {
         None => Ok(()),
-        Some(offset) => Err(Error::Options(format!(
-            "the image goes on behind its filesystem, and byte {offset} is not zero, which another size would lose: \
-             leave --size out, or cut these bytes off"
-        ))),
+        Some(offset) => Err(Error::options(
+            format!(
+                "the image goes on behind its filesystem, and byte {offset} is not zero, which another size would lose"
+            ),
+            Remedy::KeepSizeOrCut,
+        )),
     }
 }
 
@@ -249,10 +259,10 @@ fn with_bound_uuid(source: &Source<'_>, options: &Options) -> Result<Options> {
     if source.features().has(Compat::STABLE_INODES) {
         match options.uuid {
             UuidPolicy::Given(new) if new != old => {
-                return Err(Error::Options(
+                return Err(Error::options(
                     "the filesystem has the stable_inodes feature, with which files may be encrypted by means of \
-                     its UUID, so that another one would lose them: leave --uuid out, or use --uuid keep"
-                        .to_owned(),
+                     its UUID, so that another one would lose them",
+                    Remedy::KeepUuid,
                 ));
             }
             _ => options.uuid = UuidPolicy::Keep,
@@ -260,9 +270,9 @@ fn with_bound_uuid(source: &Source<'_>, options: &Options) -> Result<Options> {
     }
     let kept = matches!(options.uuid, UuidPolicy::Keep) || options.uuid == UuidPolicy::Given(old);
     if outside && !kept {
-        return Err(Error::Options(
-            "the external journal lists this filesystem by its UUID, and would no longer belong to it: use --uuid keep"
-                .to_owned(),
+        return Err(Error::options(
+            "the external journal lists this filesystem by its UUID, and would no longer belong to it",
+            Remedy::KeepUuid,
         ));
     }
     Ok(options)

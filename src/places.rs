@@ -18,7 +18,7 @@ impl BlockPlace for ComparedBlock {
 }
 
 /// Consecutive blocks of content, whether they were written or not.
-pub type ContentExtent = BlockRun<ComparedBlock>;
+pub(crate) type ContentExtent = BlockRun<ComparedBlock>;
 
 impl ContentExtent {
     /// Blocks that are somewhere in an image.
@@ -29,11 +29,11 @@ impl ContentExtent {
 
 /// The places of all content, by inode.
 #[derive(Debug, Default)]
-pub struct ContentPlaces(Vec<(InodeNr, ContentExtent)>);
+pub(crate) struct ContentPlaces(Vec<(InodeNr, ContentExtent)>);
 
 impl ContentPlaces {
     /// Those of an image that was not surveyed yet. Blocks that files share count for one of them.
-    pub fn of(reading: &Reading) -> Self {
+    pub(crate) fn of(reading: &Reading) -> Self {
         let Reading { tree, inodes, claims, .. } = reading;
         let nodes = tree.ids().zip(inodes).filter(|_| claims.has_runs());
         let files = nodes.flat_map(|(id, number)| {
@@ -51,7 +51,7 @@ impl ContentPlaces {
     }
 
     /// The places of an inode, in logical order, joined where they go on.
-    pub fn of_inode(&self, number: InodeNr) -> Vec<ContentExtent> {
+    pub(crate) fn of_inode(&self, number: InodeNr) -> Vec<ContentExtent> {
         let start = self.0.partition_point(|(owner, _)| *owner < number);
         let end = self.0.partition_point(|(owner, _)| *owner <= number);
         joined(self.0[start..end].iter().map(|(_, extent)| *extent))
@@ -59,7 +59,7 @@ impl ContentPlaces {
 }
 
 /// Joins extents where they go on.
-pub fn joined(extents: impl Iterator<Item = ContentExtent>) -> Vec<ContentExtent> {
+pub(crate) fn joined(extents: impl Iterator<Item = ContentExtent>) -> Vec<ContentExtent> {
     let mut joined = Vec::new();
     extents.for_each(|extent| push_joined(&mut joined, extent));
     joined

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 /// What may go on in another one of its kind.
-pub trait Join {
+pub(crate) trait Join {
     /// Takes in `next`, if that begins where this ends; returns whether it did.
     fn join(&mut self, next: &Self) -> bool;
 }
@@ -20,7 +20,7 @@ impl<T: Copy + PartialEq> Join for Range<T> {
 }
 
 /// Adds a range after others; it is joined with the last one if that goes on in it.
-pub fn push_joined<T: Join>(ranges: &mut Vec<T>, next: T) {
+pub(crate) fn push_joined<T: Join>(ranges: &mut Vec<T>, next: T) {
     if !ranges.last_mut().is_some_and(|last| last.join(&next)) {
         ranges.push(next);
     }
@@ -95,13 +95,13 @@ impl<P: BlockPlace> Join for BlockRun<P> {
 }
 
 /// Returns the place of a logical block of a file with these runs, which are in order; `None` for a hole.
-pub fn place_of<P: BlockPlace>(runs: &[BlockRun<P>], logical: u32) -> Option<P> {
+pub(crate) fn place_of<P: BlockPlace>(runs: &[BlockRun<P>], logical: u32) -> Option<P> {
     let run = runs.get(runs.partition_point(|run| run.end() <= logical.into()))?;
     run.place.later(logical.checked_sub(run.logical)?)
 }
 
 /// Returns the parts of `0..length` outside ranges, in order. The ranges may overlap, and go beyond the length.
-pub fn outside(mut ranges: Vec<Range<u64>>, length: u64) -> Vec<Range<u64>> {
+pub(crate) fn outside(mut ranges: Vec<Range<u64>>, length: u64) -> Vec<Range<u64>> {
     ranges.sort_unstable_by_key(|range| range.start);
     let (mut found, mut next) = (Vec::new(), 0);
     for range in ranges.into_iter().chain(std::iter::once(length..length)) {

@@ -1,9 +1,43 @@
 //! What was done, in numbers.
 
-/// What canonicalization found and rewrote.
+use std::fmt;
+
+use crate::text::hexadecimal;
+
+/// What canonicalization found and rewrote in an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
-    /// Bytes of the output.
+    /// The length of the output in bytes.
+    pub image_bytes: u64,
+    /// A report for each filesystem that was chosen, in the order of their offsets.
+    pub filesystems: Vec<FilesystemReport>,
+}
+
+/// A digest, and what reading the image for it found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Digest {
+    /// The SHA-256.
+    pub sha256: [u8; 32],
+    /// Warnings, in words.
+    pub warnings: Vec<String>,
+}
+
+impl fmt::Display for Digest {
+    /// Writes the digest in hexadecimal digits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hexadecimal(&self.sha256))
+    }
+}
+
+/// What canonicalization found and rewrote in a filesystem.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FilesystemReport {
+    /// The partition, or where on the disk the filesystem begins; `None` if it is the whole image.
+    pub name: Option<String>,
+    /// The length of the filesystem's image in bytes.
     pub image_bytes: u64,
     /// Bytes in a block.
     pub block_size: u64,
@@ -48,12 +82,12 @@ pub struct Report {
     /// What is worth telling, in words.
     pub warnings: Vec<String>,
     /// Lines of files that name what else is on the disk: warnings, if that gets another UUID.
-    pub mentions: Vec<Mention>,
+    pub(crate) mentions: Vec<Mention>,
 }
 
 /// A line of a file that names a UUID.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mention {
+pub(crate) struct Mention {
     /// The UUID that is named.
     pub uuid: [u8; 16],
     /// What it is the UUID of.
@@ -64,7 +98,7 @@ pub struct Mention {
 
 /// What a UUID belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub(crate) enum Owner {
     /// A filesystem.
     Filesystem,
     /// A partition of a GPT.
@@ -72,7 +106,8 @@ pub enum Owner {
 }
 
 /// A place where an image is not canonical.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Difference {
     /// The first byte that differs, from the start of the image.
     pub offset: u64,

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 /// Bytes as text that can't be mistaken for other bytes: printable UTF-8 as it is, a backslash twice,
 /// and of all else each byte as `\xff`. A slash, which only encrypted names have, counts as such.
-pub fn escaped(bytes: &[u8]) -> String {
+pub(crate) fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     let escape = |text: &mut String, bytes: &[u8]| {
         for byte in bytes {
@@ -35,7 +35,7 @@ pub fn escaped_text(bytes: &[u8]) -> String {
 }
 
 /// A number of bytes, in the largest unit of which it is a multiple.
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit)) {
         Some((unit, name)) => format!("{} {name}", bytes / unit),
@@ -45,7 +45,7 @@ pub fn size(bytes: u64) -> String {
 
 /// A path of names, the last one first, escaped; the name of the root is empty. Of a path with more than
 /// 4096 bytes, only the end is told: trees can be deep.
-pub fn path<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
+pub(crate) fn path<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
     const PATH_MAX: usize = 4096;
     let (mut parts, mut length) = (Vec::new(), 0);
     for name in names {

@@ -29,7 +29,7 @@ impl NodeId {
 }
 
 /// The name of the directory that e2fsck needs.
-pub const LOST_FOUND_NAME: &[u8] = b"lost+found";
+pub(crate) const LOST_FOUND_NAME: &[u8] = b"lost+found";
 
 /// Symlinks that are followed to a file, at most.
 const MAX_LINKS: usize = 40;
@@ -213,7 +213,7 @@ impl QuotaUsage {
 }
 
 /// Consecutive logical blocks of a file of the input. What no run covers is a hole.
-pub type Run = BlockRun<RunPlace>;
+pub(crate) type Run = BlockRun<RunPlace>;
 
 /// Where the bytes of a run are: two bits for the kind, the others for the block. There are many runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -315,7 +315,7 @@ impl Run {
 
 /// Returns the block that a logical block of a file lies in; `None` for a hole. The runs are in logical order,
 /// and all of them have blocks.
-pub fn block_at(runs: &[Run], logical: u32) -> Option<BlockNr> {
+pub(crate) fn block_at(runs: &[Run], logical: u32) -> Option<BlockNr> {
     place_of(runs, logical).map(RunPlace::block)
 }
 

@@ -23,7 +23,7 @@ use crate::units::fits;
 use crate::view::View;
 
 /// The first line.
-pub const HEAD: &str = "#mtree\n";
+pub(crate) const HEAD: &str = "#mtree\n";
 
 /// The longest path: what Linux calls `PATH_MAX`.
 const PATH_MAX: usize = 4096;
@@ -33,7 +33,7 @@ const SEGMENT: usize = 1 << 16;
 
 /// The digests of a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileDigest {
+pub(crate) struct FileDigest {
     /// That of its bytes up to its size.
     pub bytes: [u8; 32],
     /// That of the blocks that count besides, of encrypted files and files with verity.
@@ -42,7 +42,7 @@ pub struct FileDigest {
 
 /// A path.
 #[derive(Clone, Copy, Debug)]
-pub struct Item<'t> {
+pub(crate) struct Item<'t> {
     /// The path, which begins with a dot; empty for the file that no name leads to.
     pub path: &'t [u8],
     /// The node.
@@ -58,7 +58,7 @@ pub struct Item<'t> {
 /// # Errors
 ///
 /// `Unsupported` for a path with more than 4096 bytes, and whatever `visit` returns.
-pub fn visit<'t>(
+pub(crate) fn visit<'t>(
     tree: &'t Tree,
     digests: Option<&[Option<FileDigest>]>,
     mut visit: impl FnMut(Item<'_>) -> Result<()>,
@@ -99,7 +99,7 @@ pub fn visit<'t>(
 }
 
 /// The digests of all regular files, by node.
-pub fn file_digests(view: View<'_, '_>, observer: &dyn Observer) -> Vec<Option<FileDigest>> {
+pub(crate) fn file_digests(view: View<'_, '_>, observer: &dyn Observer) -> Vec<Option<FileDigest>> {
     let tree = view.tree;
     let blocks = tree.runs.iter().map(|run| u64::from(run.count)).sum();
     observer.begin(Stage::Survey, blocks);
@@ -169,7 +169,7 @@ fn opaque_digest(view: View<'_, '_>, id: NodeId, from: u64) -> [u8; 32] {
 }
 
 /// The line of a path.
-pub fn line(tree: &Tree, item: &Item<'_>) -> String {
+pub(crate) fn line(tree: &Tree, item: &Item<'_>) -> String {
     let node = tree.node(item.id);
     let path = if item.path.is_empty() { "#boot-loader".to_owned() } else { escaped(item.path) };
     let mut line = format!("{path} type={}", type_of(node));
@@ -230,7 +230,7 @@ fn xattrs(tree: &Tree, node: &Node) -> Vec<(Vec<u8>, Vec<u8>)> {
 /// # Errors
 ///
 /// As [`visit`].
-pub fn tree_digest(view: View<'_, '_>, observer: &dyn Observer) -> Result<[u8; 32]> {
+pub(crate) fn tree_digest(view: View<'_, '_>, observer: &dyn Observer) -> Result<[u8; 32]> {
     let digests = file_digests(view, observer);
     let mut hash = Sha256::new_with_prefix(HEAD);
     visit(view.tree, Some(&digests), |item| {
@@ -241,7 +241,7 @@ pub fn tree_digest(view: View<'_, '_>, observer: &dyn Observer) -> Result<[u8; 3
 }
 
 /// The word of mtree(5) for a type.
-pub fn type_of(node: &Node) -> &'static str {
+pub(crate) fn type_of(node: &Node) -> &'static str {
     let format = node.mode & S_IFMT;
     match node.kind {
         Kind::Directory { .. } => "dir",

@@ -50,10 +50,14 @@ const FILES: &[&str] = &[
 const LIMIT: usize = 16 << 20;
 
 /// The UUIDs of filesystems and partitions of a disk, with the names that messages have for these.
-pub type Neighbours = BTreeMap<[u8; 16], (Owner, String)>;
+pub(crate) type Neighbours = BTreeMap<[u8; 16], (Owner, String)>;
 
 /// The lines that name a UUID: of this filesystem, if it gets another one, and of what else is on the disk.
-pub fn find(view: View<'_, '_>, neighbours: &Neighbours, new: [u8; 16]) -> (Vec<String>, Vec<Mention>) {
+pub(crate) fn find(
+    view: View<'_, '_>,
+    neighbours: &Neighbours,
+    new: [u8; 16],
+) -> (Vec<String>, Vec<Mention>) {
     let View { source, tree } = view;
     let old = source.superblock.s_uuid;
     let own = Some(old).filter(|old| *old != new);

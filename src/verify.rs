@@ -17,7 +17,7 @@ use crate::view::View;
 /// # Errors
 ///
 /// `Corrupt` with a path of the first node that differs, and in what.
-pub fn same_tree(input: View<'_, '_>, output: View<'_, '_>, observer: &dyn Observer) -> Result<()> {
+pub(crate) fn same_tree(input: View<'_, '_>, output: View<'_, '_>, observer: &dyn Observer) -> Result<()> {
     let (wanted, found) = (input.tree.nodes.len(), output.tree.nodes.len());
     if wanted != found {
         return Err(Location::of(Structure::Image)
@@ -48,7 +48,7 @@ pub fn same_tree(input: View<'_, '_>, output: View<'_, '_>, observer: &dyn Obser
 /// # Errors
 ///
 /// `Corrupt` with the type whose limits differ.
-pub fn same_quotas(input: &Specials, output: &Specials) -> Result<()> {
+pub(crate) fn same_quotas(input: &Specials, output: &Specials) -> Result<()> {
     for kind in QuotaType::ALL {
         let rules = |specials: &Specials| {
             specials.quotas.iter().find(|file| file.kind == kind).map(|file| file.rules.clone())

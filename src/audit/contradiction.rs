@@ -3,11 +3,11 @@
 use crate::error::{Error, Result};
 
 /// An error about a plan, unless it holds.
-pub fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
+pub(super) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(wrong(what())) }
 }
 
 /// An error about a plan.
-pub fn wrong(what: impl std::fmt::Display) -> Error {
+pub(super) fn wrong(what: impl std::fmt::Display) -> Error {
     Error::Internal(format!("the plan of the output contradicts itself: {what}"))
 }

@@ -12,7 +12,7 @@ use crate::plan::{GroupCounts, Plan};
 use crate::tree::Tree;
 
 /// Checks the counts of all groups and of the superblock.
-pub fn check(
+pub(super) fn check(
     plan: &Plan,
     tree: &Tree,
     metadata: &StaticMetadata,

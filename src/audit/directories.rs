@@ -6,7 +6,7 @@ use crate::plan::{DirectoryPlan, Plan};
 use crate::tree::{NodeId, Tree};
 
 /// Checks all directories.
-pub fn check(plan: &Plan, tree: &Tree) -> Result<()> {
+pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
     for (id, directory) in plan.directories.iter() {
         let entries = tree.entries_of(id).len();
         let about = |what: &str| format!("{what} of directory {}", plan.numbering.number_of(id));

@@ -8,7 +8,7 @@ use crate::tree::{Kind, NodeId, Run};
 use crate::units::BlockNr;
 
 /// The expected copies: the content of all regular files, in the order in which it is copied.
-pub struct ExpectedCopies<'p> {
+pub(super) struct ExpectedCopies<'p> {
     plan: &'p Plan,
     stored: StoredTree<'p>,
     /// The node that comes after the current one.
@@ -24,7 +24,7 @@ pub struct ExpectedCopies<'p> {
 
 impl<'p> ExpectedCopies<'p> {
     /// From the first file on.
-    pub fn new(plan: &'p Plan, stored: StoredTree<'p>) -> Self {
+    pub(super) fn new(plan: &'p Plan, stored: StoredTree<'p>) -> Self {
         Self { plan, stored, next: 0, size: 0, whole: false, runs: &[], extents: &[], logical: 0 }
     }
 
@@ -53,7 +53,7 @@ impl<'p> ExpectedCopies<'p> {
     }
 
     /// Checks that a piece is the next part of what is copied, from a block of the input on.
-    pub fn check(&mut self, piece: &Piece, from: BlockNr) -> Result<()> {
+    pub(super) fn check(&mut self, piece: &Piece, from: BlockNr) -> Result<()> {
         let misplaced = || wrong(format!("block {from} of the input is copied to block {}", piece.start));
         let block_size = self.plan.geometry.block_bytes();
         let (run, stored) = self.run().ok_or_else(misplaced)?;
@@ -82,7 +82,7 @@ impl<'p> ExpectedCopies<'p> {
     }
 
     /// Checks that nothing is left.
-    pub fn finish(mut self) -> Result<()> {
+    pub(super) fn finish(mut self) -> Result<()> {
         match self.run() {
             None => Ok(()),
             Some((_, block)) => Err(wrong(format!("block {block} of the input is not copied"))),

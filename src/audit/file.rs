@@ -9,18 +9,18 @@ use crate::ranges::push_joined;
 
 /// Ranges of clusters with an owner. Ranges that touch are joined, so that a dense layout takes few.
 #[derive(Debug, Default)]
-pub struct ClusterClaims(pub Vec<Range<u64>>);
+pub(super) struct ClusterClaims(pub Vec<Range<u64>>);
 
 impl ClusterClaims {
     /// Adds clusters of one owner.
-    pub fn add(&mut self, clusters: Range<u64>) {
+    pub(super) fn add(&mut self, clusters: Range<u64>) {
         push_joined(&mut self.0, clusters);
     }
 }
 
 /// Logical blocks, as a file or its map has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogicalBlocks {
+pub(super) struct LogicalBlocks {
     /// The first logical block.
     pub start: u64,
     /// The logical block after the last one.
@@ -31,13 +31,13 @@ pub struct LogicalBlocks {
 
 impl LogicalBlocks {
     /// The first `count` blocks of a file, written.
-    pub fn dense(count: u64) -> impl Iterator<Item = Self> {
+    pub(super) fn dense(count: u64) -> impl Iterator<Item = Self> {
         std::iter::once(Self { start: 0, end: count, unwritten: false }).filter(|blocks| blocks.end > 0)
     }
 }
 
 /// Checks a file whose content has these blocks, and claims its clusters. Returns their number.
-pub fn check(
+pub(super) fn check(
     plan: &Plan,
     file: FileLayout,
     content: impl Iterator<Item = LogicalBlocks>,

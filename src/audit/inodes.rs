@@ -8,7 +8,7 @@ use crate::tree::{NodeId, Tree};
 use crate::units::{GroupNr, InodeNr};
 
 /// Checks all numbers, and returns those in use, ascending.
-pub fn check(plan: &Plan, tree: &Tree) -> Result<Vec<u32>> {
+pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<Vec<u32>> {
     let numbering = &plan.numbering;
     let first = plan.geometry.first_inode.0;
     let number = |id| numbering.number_of(id).0;

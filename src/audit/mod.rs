@@ -31,7 +31,7 @@ use static_metadata::StaticMetadata;
 /// # Errors
 ///
 /// `Internal` for any contradiction: a defect of this program.
-pub fn audit(plan: &Plan, stored: StoredTree<'_>, specials: &Specials) -> Result<()> {
+pub(crate) fn audit(plan: &Plan, stored: StoredTree<'_>, specials: &Specials) -> Result<()> {
     let tree = stored.tree;
     ensure(plan.groups.len() == plan.geometry.groups as usize, || "the number of groups".to_owned())?;
     ensure(plan.counts.len() == plan.geometry.groups as usize, || "the number of group counts".to_owned())?;

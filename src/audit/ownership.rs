@@ -20,7 +20,7 @@ const NODES: usize = 4096;
 
 /// What is in use.
 #[derive(Debug)]
-pub struct Owned {
+pub(super) struct Owned {
     /// The clusters in use: sorted ranges that do not touch.
     pub clusters: Vec<Range<u64>>,
     /// Clusters with static metadata.
@@ -30,7 +30,7 @@ pub struct Owned {
 }
 
 /// Checks the owners of all blocks, and what files are charged for them.
-pub fn check(
+pub(super) fn check(
     plan: &Plan,
     stored: StoredTree<'_>,
     specials: &Specials,
@@ -191,7 +191,7 @@ fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut Clus
 }
 
 /// What an inode is charged for clusters of its own, its block of xattrs, and its EA inodes.
-pub fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> QuotaUsage {
+pub(super) fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> QuotaUsage {
     let bytes = plan.geometry.cluster_bytes();
     let block = plan.xattrs.block_of(id);
     let mut usage = QuotaUsage { inodes: 1, bytes: (clusters + u64::from(block.is_some())) * bytes };

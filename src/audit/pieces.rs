@@ -11,7 +11,7 @@ use crate::tree::{Bytes, Kind, NodeId};
 use crate::units::{GroupNr, OutputBlock};
 
 /// Checks all pieces.
-pub fn check(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetadata) -> Result<()> {
+pub(super) fn check(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetadata) -> Result<()> {
     let mut checker = PieceChecker {
         plan,
         stored,

@@ -10,7 +10,7 @@ use crate::plan::{Plan, QuotaBlock, QuotaPlan};
 use crate::tree::{Kind, QuotaUsage, Tree};
 
 /// Checks the usage of all ids.
-pub fn check(plan: &Plan, tree: &Tree) -> Result<()> {
+pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
     for quota in &plan.quotas {
         let mut usage: HashMap<u32, QuotaUsage> = HashMap::new();
         for id in tree.ids().filter(|id| Some(*id) != tree.boot_loader) {

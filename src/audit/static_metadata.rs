@@ -9,7 +9,7 @@ use crate::units::fits;
 
 /// A copy of descriptor blocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Descriptors {
+pub(super) struct Descriptors {
     /// The first block.
     pub start: u64,
     /// The number of blocks.
@@ -20,7 +20,7 @@ pub struct Descriptors {
 
 /// Static metadata that the geometry fixes.
 #[derive(Debug)]
-pub struct StaticMetadata {
+pub(super) struct StaticMetadata {
     /// The superblocks: group and block, ascending.
     pub superblocks: Vec<(u32, u64)>,
     /// The copies of descriptors, ascending.
@@ -33,7 +33,7 @@ pub struct StaticMetadata {
 
 impl StaticMetadata {
     /// The static metadata of a plan's geometry.
-    pub fn of(plan: &Plan) -> Self {
+    pub(super) fn of(plan: &Plan) -> Self {
         let geometry = &plan.geometry;
         let per_block = (geometry.block_size / geometry.descriptor_size) as u64;
         let all = u64::from(geometry.groups).div_ceil(per_block);
@@ -74,7 +74,7 @@ impl StaticMetadata {
     }
 
     /// All of it, and each group's bitmaps and inode table.
-    pub fn ranges(&self, plan: &Plan) -> Vec<Range<u64>> {
+    pub(super) fn ranges(&self, plan: &Plan) -> Vec<Range<u64>> {
         let table = table_blocks(&plan.geometry);
         let heads = self.superblocks.iter().map(|(_, block)| *block..block + 1);
         let descriptors = self.descriptors.iter().map(|copy| copy.start..copy.start + copy.count);
@@ -91,7 +91,7 @@ impl StaticMetadata {
 }
 
 /// Blocks of an inode table.
-pub fn table_blocks(geometry: &Geometry) -> u64 {
+pub(super) fn table_blocks(geometry: &Geometry) -> u64 {
     (u64::from(geometry.inodes_per_group) * geometry.inode_size as u64).div_ceil(geometry.block_bytes())
 }
 

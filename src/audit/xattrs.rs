@@ -11,7 +11,7 @@ use crate::tree::{NodeId, Tree, Xattr};
 type PlacedXattr<'t> = (&'t Xattr, Option<u32>);
 
 /// Checks where all xattrs go.
-pub fn check(plan: &Plan, tree: &Tree) -> Result<()> {
+pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
     let xattrs = &plan.xattrs;
     ensure(xattrs.blocks.len() == plan.layout.xattr_blocks.len(), || {
         format!("{} blocks of xattrs have {} places", xattrs.blocks.len(), plan.layout.xattr_blocks.len())

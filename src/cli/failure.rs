@@ -13,6 +13,7 @@ use thiserror::Error as ThisError;
 
 use super::exit_code::ExitCode;
 use super::refusal::Refusal;
+use super::remedy;
 
 /// The command line asks for something impossible, such as a file that can't be what it was given as.
 #[derive(Debug, ThisError)]
@@ -90,9 +91,10 @@ fn code_of_library(error: &Error) -> ExitCode {
             ExitCode::Unsupported
         }
         Error::Unclean { .. } | Error::Corrupt { .. } => ExitCode::Damaged,
-        Error::Options(_) => ExitCode::Usage,
-        Error::Internal(_) => ExitCode::Internal,
+        Error::Options { .. } => ExitCode::Usage,
         Error::Partition { error, .. } => code_of_library(error),
+        // Errors that have no exit code of their own yet count as defects, as `Internal` does.
+        _ => ExitCode::Internal,
     }
 }
 
@@ -102,12 +104,20 @@ pub fn line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     let mut last = String::new();
     for cause in error.chain() {
-        let words = cause.to_string();
+        let of_library = cause.downcast_ref::<Error>();
+        let words = match of_library {
+            Some(error) => error.in_words(remedy::option),
+            None => cause.to_string(),
+        };
         if line.is_empty() {
             line.push_str(&words);
         } else if last != words && !last.ends_with(&format!(": {words}")) {
             line.push_str(": ");
             line.push_str(&words);
+        }
+        // It has the words of its sources.
+        if of_library.is_some() {
+            break;
         }
         last = words;
     }
@@ -117,22 +127,34 @@ pub fn line(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ext4_canon::error::{Location, Structure};
+    use ext4_canon::{Disk, Input, Options, Selection, Silent};
 
     #[test]
     fn every_error_of_the_library_has_its_code() {
-        let at = || Location::of(Structure::Superblock);
+        let of_image = |bytes: &[u8]| {
+            let disk = Disk::open(&Input::new(bytes), &Selection::all())?;
+            disk.digest(&Options::new(), &Silent)
+        };
+        // Nothing but the magic number of a superblock.
+        let mut damaged = [0; 8192];
+        damaged[1024 + 0x38..][..2].copy_from_slice(&[0x53, 0xef]);
         let cases = [
-            (Error::io("writing", io::ErrorKind::StorageFull.into()), ExitCode::Io),
-            (at().unsupported("x", "y"), ExitCode::Unsupported),
+            (
+                Error::Io { doing: "writing".to_owned(), source: io::ErrorKind::StorageFull.into() },
+                ExitCode::Io,
+            ),
+            (of_image(&[0; 8192]).unwrap_err(), ExitCode::Unsupported),
             (Error::DoesNotFit { needed: 2, available: 1, bytes: None }, ExitCode::Unsupported),
-            (Error::Unclean { state: "not clean".to_owned(), remedy: "run e2fsck" }, ExitCode::Damaged),
-            (at().wrong("bad"), ExitCode::Damaged),
-            (Error::Options("no".to_owned()), ExitCode::Usage),
+            (
+                Error::Unclean { state: "not clean".to_owned(), remedy: "run e2fsck".into() },
+                ExitCode::Damaged,
+            ),
+            (of_image(&damaged).unwrap_err(), ExitCode::Damaged),
+            (Error::Options { problem: "no".to_owned(), remedy: "say yes".into() }, ExitCode::Usage),
             (Error::Internal("two owners".to_owned()), ExitCode::Internal),
         ];
         for (error, expected) in cases {
-            let words = error.to_string();
+            let words = error.in_words(remedy::option);
             let failure = Err::<(), _>(error).about(Path::new("a.img")).unwrap_err();
             assert_eq!(code(&failure), expected, "{words}");
             assert_eq!(line(&failure), format!("a.img: {words}"));
@@ -159,7 +181,9 @@ mod tests {
     #[test]
     fn nothing_is_said_twice() {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
-        let failure = Err::<(), _>(Error::io("writing", full())).about(Path::new("a.img")).unwrap_err();
+        let failure = Err::<(), _>(Error::Io { doing: "writing".to_owned(), source: full() })
+            .about(Path::new("a.img"))
+            .unwrap_err();
         assert_eq!(line(&failure), format!("a.img: writing: {}", full()));
     }
 }

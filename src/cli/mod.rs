@@ -18,6 +18,7 @@ pub mod mounted;
 pub mod output;
 pub mod progress;
 pub mod refusal;
+pub mod remedy;
 pub mod runner;
 pub mod sha256sum;
 #[allow(unsafe_code)]

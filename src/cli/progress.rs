@@ -38,6 +38,7 @@ impl Observer for Progress {
             Stage::Write => "writing",
             Stage::Verify => "verifying",
             Stage::Compare => "comparing",
+            _ => "working",
         });
     }
 

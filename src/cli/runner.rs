@@ -6,8 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context as _, Result};
-use ext4_canon::disk::{Disk, Selection};
-use ext4_canon::{Error, Input};
+use ext4_canon::{Disk, Error, Selection};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 
@@ -136,9 +135,9 @@ impl<'r> Runner<'r> {
     ///
     /// # Errors
     ///
-    /// As [`Disk::of`].
+    /// As [`Disk::open`].
     pub fn disk<'i>(&self, image: &'i Image, selection: &Selection) -> Result<Disk<'i>> {
-        let disk = Disk::of(&image.input(), selection);
+        let disk = Disk::open(&image.input(), selection);
         image.unchanged()?;
         disk.about(&image.path)
     }
@@ -154,21 +153,18 @@ impl<'r> Runner<'r> {
         Ok(result)
     }
 
-    /// Calls the library with the only filesystem of an image that is meant.
+    /// Calls the library with the filesystems of an image that are meant.
     ///
     /// # Errors
     ///
-    /// What the call returns, or a usage error if several filesystems are meant.
-    pub fn read_filesystem<T: Send>(
+    /// What the call returns, and as [`Disk::open`].
+    pub fn read_disk<T: Send>(
         &self,
         image: &Image,
-        call: impl FnOnce(&Input<'_>) -> Result<T, Error> + Send,
+        call: impl FnOnce(&Disk<'_>) -> Result<T, Error> + Send,
     ) -> Result<T> {
         let disk = self.disk(image, &self.settings.selection)?;
-        let part = disk.only().about(&image.path)?;
-        let filesystem = disk.filesystem(part);
-        let result = self.read(&[image], || call(&filesystem))?;
-        result.map_err(|error| Disk::error(part, error)).about(&image.path)
+        self.read(&[image], || call(&disk))?.about(&image.path)
     }
 
     /// Runs something else on the threads.

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IoSlice, Read, Seek as _, SeekFrom, Write};
 use std::sync::{Mutex, PoisonError};
 
-use ext4_canon::sink::{Order, Sink};
+use ext4_canon::{Order, Sink};
 
 /// Bytes that are moved at once.
 const STEP: usize = 1 << 16;

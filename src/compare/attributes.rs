@@ -32,7 +32,7 @@ impl DifferenceCollector<'_, '_> {
 }
 
 /// All differences of a step, but for the names that it holds; `content` is how the bytes differ.
-pub fn differences(
+pub(super) fn differences(
     sides: &[ComparedImage<'_, '_>; 2],
     steps: &[ComparedPath<'_>],
     step: &ComparedPath<'_>,

@@ -15,7 +15,7 @@ use crate::view::View;
 
 /// An image as it is compared: its blocks, and the tree with the options applied.
 #[derive(Debug)]
-pub struct ComparedImage<'s, 'a> {
+pub(super) struct ComparedImage<'s, 'a> {
     /// Its blocks.
     pub source: &'s Source<'a>,
     /// What recovery found.
@@ -32,7 +32,7 @@ pub struct ComparedImage<'s, 'a> {
 
 impl<'s, 'a> ComparedImage<'s, 'a> {
     /// Reads an image, with the options applied.
-    pub fn new(
+    pub(super) fn new(
         source: &'s Source<'a>,
         recovery: &'s Recovery<'a>,
         options: &Options,
@@ -51,12 +51,12 @@ impl<'s, 'a> ComparedImage<'s, 'a> {
     }
 
     /// The tree and its image.
-    pub fn view(&self) -> View<'_, 'a> {
+    pub(super) fn view(&self) -> View<'_, 'a> {
         View { source: self.source, tree: &self.reading.tree }
     }
 
     /// The content of a regular file.
-    pub fn file(&self, id: NodeId) -> Option<FileContent<'_, 'a>> {
+    pub(super) fn file(&self, id: NodeId) -> Option<FileContent<'_, 'a>> {
         FileContent::of(self.view(), id)
     }
 }

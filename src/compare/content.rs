@@ -15,7 +15,7 @@ const WINDOW_BYTES: u64 = 4 << 20;
 
 /// A part of a file that at least one side stores.
 #[derive(Debug)]
-pub struct Window {
+pub(super) struct Window {
     /// The index of the file.
     pub file: usize,
     range: Range<u64>,
@@ -23,7 +23,7 @@ pub struct Window {
 
 impl Window {
     /// Its length.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.range.end - self.range.start
     }
 }
@@ -47,7 +47,11 @@ fn common(files: &[FileContent<'_, '_>; 2]) -> u64 {
 }
 
 /// What is to be compared of a file.
-pub fn windows(sides: &[ComparedImage<'_, '_>; 2], file: usize, step: &ComparedPath<'_>) -> Vec<Window> {
+pub(super) fn windows(
+    sides: &[ComparedImage<'_, '_>; 2],
+    file: usize,
+    step: &ComparedPath<'_>,
+) -> Vec<Window> {
     let Some(files) = files(sides, step) else { return Vec::new() };
     let common = common(&files);
     let ranges = files.iter().flat_map(FileContent::stored_ranges);
@@ -67,7 +71,7 @@ pub fn windows(sides: &[ComparedImage<'_, '_>; 2], file: usize, step: &ComparedP
 }
 
 /// How a part of a file differs.
-pub fn compare(
+pub(super) fn compare(
     sides: &[ComparedImage<'_, '_>; 2],
     step: &ComparedPath<'_>,
     window: &Window,
@@ -147,7 +151,7 @@ fn count(offset: u64, one: Option<&[u8]>, other: Option<&[u8]>, found: &mut Opti
 }
 
 /// The bytes of both files, where they have no more than `limit`.
-pub fn texts(
+pub(super) fn texts(
     sides: &[ComparedImage<'_, '_>; 2],
     step: &ComparedPath<'_>,
     limit: usize,
@@ -158,7 +162,7 @@ pub fn texts(
 
 /// Whether the blocks that count as allocated are others, where that does not follow from the bytes:
 /// in bytes, since blocks may differ in size.
-pub fn allocation_differs(sides: &[ComparedImage<'_, '_>; 2], pair: [crate::tree::NodeId; 2]) -> bool {
+pub(super) fn allocation_differs(sides: &[ComparedImage<'_, '_>; 2], pair: [crate::tree::NodeId; 2]) -> bool {
     let [one, other] = [0, 1].map(|side| {
         let ComparedImage { source, options, .. } = &sides[side];
         let allocation = survey::allocation(sides[side].view(), options.holes, pair[side])?;

@@ -2,6 +2,7 @@
 
 /// A difference of two trees.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PathDifference {
     /// The path, escaped like names; of one with more than 4096 bytes, the end.
     pub path: String,
@@ -19,6 +20,7 @@ pub struct PathDifference {
 
 /// What can differ of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Attribute {
     /// Whether there is such a path. The values are types.
     Presence,
@@ -83,6 +85,7 @@ impl Attribute {
 
 /// How the bytes of two files differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ContentDifference {
     /// The offset of the first byte that differs.
     pub first: u64,
@@ -92,6 +95,7 @@ pub struct ContentDifference {
 
 /// A difference of two filesystems.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct SettingDifference {
     /// What differs.
     pub name: String,

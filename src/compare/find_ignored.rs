@@ -44,7 +44,7 @@ const HISTORY: [(&str, &str, &[&str]); 3] = [
 ];
 
 /// Everything that differs and does not matter.
-pub fn find(sides: &[ComparedImage<'_, '_>; 2], steps: &[ComparedPath<'_>]) -> Vec<Ignored> {
+pub(super) fn find(sides: &[ComparedImage<'_, '_>; 2], steps: &[ComparedPath<'_>]) -> Vec<Ignored> {
     let mut found = Vec::new();
     of_superblocks(sides, &mut found);
     let directories = sides.each_ref().map(stored_directories);

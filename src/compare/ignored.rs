@@ -2,6 +2,7 @@
 
 /// A difference that does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Ignored {
     /// A word for programs.
     pub kind: &'static str,

@@ -14,7 +14,8 @@ mod settings;
 mod superblock_settings;
 mod walk;
 
-pub use comparison::{Comparison, Extra, SideError};
+pub use crate::occupancy::{Cell, Occupancy, Use};
+pub use comparison::{BlockMaps, CompareError, Comparison, Details, FilesystemComparison};
 pub use difference::{Attribute, ContentDifference, PathDifference, SettingDifference};
 pub use ignored::{Detail, Ignored};
 
@@ -30,43 +31,39 @@ use content::Window;
 use walk::ComparedPath;
 
 /// Does the same for both sides, at the same time.
-fn both<T: Send>(work: impl Fn(usize) -> error::Result<T> + Sync) -> Result<[T; 2], SideError> {
-    let side = |side| work(side).map_err(|error| SideError { side, error });
+fn both<T: Send>(work: impl Fn(usize) -> error::Result<T> + Sync) -> Result<[T; 2], CompareError> {
+    let side = |side| work(side).map_err(|error| CompareError { side, error });
     let (one, other) = rayon::join(|| side(0), || side(1));
     Ok([one?, other?])
 }
 
-/// Compares two images.
+/// Compares two filesystems.
 ///
 /// Neither canonical form is made, so none has to fit into its image.
 ///
 /// # Errors
 ///
-/// A [`SideError`]: the error, and which image it is about.
-pub fn compare(
+/// A [`CompareError`]: the error, and which image it is about.
+pub(crate) fn compare(
     inputs: [&Input<'_>; 2],
     options: &Options,
-    extra: Extra,
+    details: Details,
     observer: &dyn Observer,
-) -> Result<Comparison, SideError> {
+) -> Result<FilesystemComparison, CompareError> {
     let recoveries = both(|side| recover::recover(inputs[side]))?;
     let sources = both(|side| Source::open(inputs[side].clone(), &recoveries[side].overlay))?;
     let sides = both(|side| ComparedImage::new(&sources[side], &recoveries[side], options, observer))?;
     let steps = walk::walk([&sides[0].reading.tree, &sides[1].reading.tree]);
-    let (differences, bytes) = tree_differences(&sides, &steps, extra.texts, observer);
-    let mut comparison = Comparison {
+    let (differences, bytes) = tree_differences(&sides, &steps, details.texts, observer);
+    Ok(FilesystemComparison {
         differences,
         settings: settings::differences(&sides),
         paths: steps.iter().filter(|step| step.pair().is_some()).count() as u64,
         bytes,
         warnings: [0, 1].map(|side| sides[side].reading.warnings.clone()),
-        ..Comparison::default()
-    };
-    if extra.ignored {
-        comparison.ignored = find_ignored::find(&sides, &steps);
-        comparison.looked_at_ignored = true;
-    }
-    Ok(comparison)
+        ignored: details.ignored.then(|| find_ignored::find(&sides, &steps)),
+        ..FilesystemComparison::default()
+    })
 }
 
 /// What differs of the trees, in the order of the steps, and how many bytes were compared.

@@ -12,7 +12,7 @@ use crate::policy::UuidPolicy;
 use crate::units::fits;
 
 /// All settings that differ: of the superblock in the order of its fields, then those outside of it.
-pub fn differences(sides: &[ComparedImage<'_, '_>; 2]) -> Vec<SettingDifference> {
+pub(super) fn differences(sides: &[ComparedImage<'_, '_>; 2]) -> Vec<SettingDifference> {
     let mut found = Vec::new();
     let features = sides.each_ref().map(|side| side.features);
     let superblocks = sides.each_ref().map(|side| {

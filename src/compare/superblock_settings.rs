@@ -144,7 +144,7 @@ fn bytes_of<'s>(superblock: &'s Superblock, field: &Field) -> &'s [u8] {
 }
 
 /// Adds the settings that differ, in the order of the fields.
-pub fn add_fields(
+pub(super) fn add_fields(
     superblocks: &[Superblock; 2],
     features: [Features; 2],
     found: &mut Vec<SettingDifference>,

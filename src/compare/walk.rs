@@ -11,7 +11,7 @@ const BOOT_LOADER: &[u8] = b"(boot loader)";
 
 /// A path of at least one of the trees.
 #[derive(Clone, Copy, Debug)]
-pub struct ComparedPath<'t> {
+pub(super) struct ComparedPath<'t> {
     /// Its place among the steps.
     pub index: usize,
     /// The place of the directory that holds it; `None` for the root and the boot loader.
@@ -30,7 +30,7 @@ pub struct ComparedPath<'t> {
 
 impl ComparedPath<'_> {
     /// The nodes, where both sides have the path.
-    pub fn pair(&self) -> Option<[NodeId; 2]> {
+    pub(super) fn pair(&self) -> Option<[NodeId; 2]> {
         let [Some(one), Some(other)] = self.nodes else { return None };
         Some([one, other])
     }
@@ -43,7 +43,7 @@ struct Frame<'t> {
 }
 
 /// All paths of two trees, each directory before what it holds, names in byte order.
-pub fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<ComparedPath<'t>> {
+pub(super) fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<ComparedPath<'t>> {
     let firsts = trees.map(|tree| vec![None; tree.nodes.len()]);
     let mut walker = Walker { trees, steps: Vec::new(), firsts, pairs: HashSet::new() };
     let root = walker.push(None, b"", [Some(NodeId::ROOT); 2], [[0; 2]; 2]);
@@ -118,7 +118,7 @@ impl<'t> Walker<'t> {
 }
 
 /// The path of a step.
-pub fn path(steps: &[ComparedPath<'_>], index: usize) -> String {
+pub(super) fn path(steps: &[ComparedPath<'_>], index: usize) -> String {
     let ancestors = std::iter::successors(steps.get(index), |step| steps.get(step.parent?));
     text::path(ancestors.map(|step| step.name))
 }

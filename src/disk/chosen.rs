@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// A filesystem that was chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChosenFilesystem {
+pub(super) struct ChosenFilesystem {
     /// The bytes of the image that it can have.
     pub bytes: Range<u64>,
     /// Its partition, as an index into those of the table.

@@ -2,34 +2,66 @@
 
 use std::ops::Range;
 
-use super::around::Around;
 use super::chosen::ChosenFilesystem;
 use super::image::Disk;
 use super::partition::Partition;
 use super::partition_table::{PartitionTable, TableKind};
-use crate::compare::{Comparison, Extra, SettingDifference, SideError};
+use crate::compare::{
+    self, BlockMaps, CompareError, Comparison, Details, FilesystemComparison, SettingDifference,
+};
+use crate::error::Error;
 use crate::observe::Observer;
+use crate::pipeline;
 use crate::policy::Options;
+use crate::remedy::Remedy;
 use crate::source::Input;
 
-/// What two disks differ in.
-#[derive(Debug, Default)]
-pub struct DiskComparison {
-    /// What differs outside filesystems.
-    pub settings: Vec<SettingDifference>,
-    /// The [`twins`], by their names in the first.
-    pub filesystems: Vec<(String, Comparison)>,
-}
-
-impl DiskComparison {
-    /// Whether both have the same canonical form.
-    pub fn is_match(&self) -> bool {
-        self.settings.is_empty() && self.filesystems.iter().all(|(_, comparison)| comparison.is_match())
+impl Disk<'_> {
+    /// Compares the canonical forms of two images, without making them, so that none has to fit.
+    ///
+    /// If filesystems were chosen by name or place, only these are compared, one of each image. Otherwise
+    /// partition tables, filesystems and all other bytes are.
+    ///
+    /// # Errors
+    ///
+    /// A [`CompareError`]: the error, and which image it is about.
+    pub fn compare(
+        &self,
+        other: &Disk<'_>,
+        options: &Options,
+        details: Details,
+        observer: &dyn Observer,
+    ) -> Result<Comparison, CompareError> {
+        let disks: [&Disk<'_>; 2] = [self, other];
+        let compare = |parts: [&ChosenFilesystem; 2], name: Option<String>| {
+            compare_filesystems(disks, parts, name, options, details, observer)
+        };
+        match disks.map(Disk::is_whole_disk) {
+            [false, false] => {
+                let only = |side: usize| disks[side].only().map_err(|error| CompareError { side, error });
+                let filesystems = vec![compare([only(0)?, only(1)?], None)?];
+                Ok(Comparison { filesystems, ..Comparison::default() })
+            }
+            [true, true] => {
+                let mut settings = tables(disks, options);
+                let twins = twins(disks).into_iter();
+                let filesystems = twins.map(|parts| compare(parts, parts[0].name.clone()));
+                let filesystems = filesystems.collect::<Result<_, _>>()?;
+                let tables_differ = !settings.is_empty();
+                settings.extend(bytes(disks, options, tables_differ));
+                Ok(Comparison { settings, filesystems })
+            }
+            [one_is_whole, _] => {
+                let problem = "only one of the two images is a disk with partitions";
+                let error = Error::options(problem, Remedy::ChooseOne);
+                Err(CompareError { side: usize::from(!one_is_whole), error })
+            }
+        }
     }
 }
 
 /// The filesystems that lie in the same place of both disks, in the order of their places.
-pub fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d ChosenFilesystem; 2]> {
+fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d ChosenFilesystem; 2]> {
     let twin = |part: &'d ChosenFilesystem| {
         let other = disks[1].parts.iter().find(|other| other.bytes == part.bytes)?;
         Some([part, other])
@@ -37,35 +69,29 @@ pub fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d ChosenFilesystem; 2]> {
     disks[0].parts.iter().filter_map(twin).collect()
 }
 
-/// Compares two disks.
-///
-/// # Errors
-///
-/// As [`crate::compare::compare`].
-pub fn compare(
+fn compare_filesystems(
     disks: [&Disk<'_>; 2],
+    parts: [&ChosenFilesystem; 2],
+    name: Option<String>,
     options: &Options,
-    around: Around,
-    extra: Extra,
+    details: Details,
     observer: &dyn Observer,
-) -> Result<DiskComparison, SideError> {
-    let mut found = DiskComparison { settings: tables(disks, around), ..DiskComparison::default() };
-    for parts in twins(disks) {
-        let inputs = [disks[0].filesystem(parts[0]), disks[1].filesystem(parts[1])];
-        let comparison = crate::compare::compare([&inputs[0], &inputs[1]], options, extra, observer);
-        // For reports: filesystems of a disk have names.
-        let name = parts[0].name.clone().unwrap_or_default();
-        let comparison = comparison
-            .map_err(|failed| SideError { error: Disk::error(parts[failed.side], failed.error), ..failed })?;
-        found.filesystems.push((name, comparison));
-    }
-    let tables_differ = !found.settings.is_empty();
-    found.settings.extend(bytes(disks, around, tables_differ));
-    Ok(found)
+) -> Result<FilesystemComparison, CompareError> {
+    let inputs = [0, 1].map(|side| disks[side].filesystem(parts[side]));
+    let named = |side: usize, error| CompareError { side, error: Disk::error(parts[side], error) };
+    let comparison = compare::compare([&inputs[0], &inputs[1]], options, details, observer)
+        .map_err(|failed| named(failed.side, failed.error))?;
+    let maps = |side: usize, cells| {
+        let (before, after) = pipeline::occupancy(&inputs[side], options, cells, observer)
+            .map_err(|error| named(side, error))?;
+        Ok(BlockMaps { before, after })
+    };
+    let block_maps = details.map_cells.map(|cells| Ok([maps(0, cells)?, maps(1, cells)?])).transpose()?;
+    Ok(FilesystemComparison { name, block_maps, ..comparison })
 }
 
 /// What the tables differ in.
-fn tables(disks: [&Disk<'_>; 2], around: Around) -> Vec<SettingDifference> {
+fn tables(disks: [&Disk<'_>; 2], options: &Options) -> Vec<SettingDifference> {
     let mut settings = Vec::new();
     let mut add = |name: String, values: [String; 2]| {
         if values[0] != values[1] {
@@ -73,7 +99,7 @@ fn tables(disks: [&Disk<'_>; 2], around: Around) -> Vec<SettingDifference> {
         }
     };
     add("bytes of the disk".to_owned(), disks.map(|disk| disk.input.bytes().len().to_string()));
-    add("partition table".to_owned(), disks.map(|disk| kind(disk, around)));
+    add("partition table".to_owned(), disks.map(|disk| kind(disk, options)));
     add("filesystems".to_owned(), disks.map(filesystems));
     let partitions = disks.map(|disk| disk.table.as_ref().map_or(&[][..], |table| &table.partitions));
     let mut numbers: Vec<_> = partitions.iter().flat_map(|all| all.iter().map(|one| one.number)).collect();
@@ -95,7 +121,7 @@ fn tables(disks: [&Disk<'_>; 2], around: Around) -> Vec<SettingDifference> {
         field("attributes", &|partition| format!("{:#x}", partition.attributes));
         field("first byte", &|partition| partition.bytes.start.to_string());
         field("size in bytes", &|partition| (partition.bytes.end - partition.bytes.start).to_string());
-        if !around.canonical_guids {
+        if !options.derive_guids {
             field("PARTUUID", &|partition| partition.uuid.clone());
         }
     }
@@ -111,19 +137,19 @@ fn filesystems(disk: &Disk<'_>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-fn kind(disk: &Disk<'_>, around: Around) -> String {
+fn kind(disk: &Disk<'_>, options: &Options) -> String {
     match &disk.table {
         None => "(none)".to_owned(),
-        Some(PartitionTable { kind: TableKind::Gpt(_), .. }) if around.canonical_guids => "GPT".to_owned(),
+        Some(PartitionTable { kind: TableKind::Gpt(_), .. }) if options.derive_guids => "GPT".to_owned(),
         Some(PartitionTable { kind: TableKind::Gpt(guid), .. }) => format!("GPT {guid}"),
         Some(PartitionTable { kind: TableKind::Mbr(signature), .. }) => format!("MBR {signature:08x}"),
     }
 }
 
 /// Where bytes differ that are copied. Those of the tables count where nothing else was found in these.
-fn bytes(disks: [&Disk<'_>; 2], around: Around, tables_differ: bool) -> Vec<SettingDifference> {
-    let [masked, other] = disks.map(|disk| disk.masked(around));
-    let copied = [disks[0].copied(&masked, around), disks[1].copied(&other, around)];
+fn bytes(disks: [&Disk<'_>; 2], options: &Options, tables_differ: bool) -> Vec<SettingDifference> {
+    let [masked, other] = disks.map(|disk| disk.masked(options));
+    let copied = [disks[0].copied(&masked, options), disks[1].copied(&other, options)];
     if copied[0] != copied[1] {
         // What was found in the tables says why.
         return Vec::new();

@@ -9,12 +9,12 @@ use crate::error::Result;
 const EXT_MAGIC: (usize, [u8; 2]) = (1024 + 56, [0x53, 0xEF]);
 
 /// Whether bytes may begin an ext filesystem.
-pub fn is_ext(bytes: &[u8]) -> bool {
+pub(super) fn is_ext(bytes: &[u8]) -> bool {
     bytes.get(EXT_MAGIC.0..).and_then(|rest| rest.first_chunk()) == Some(&EXT_MAGIC.1)
 }
 
 /// The partition table at the beginning of a disk.
-pub fn partition_table(bytes: &[u8], sector_size: Option<u64>) -> Result<Option<PartitionTable>> {
+pub(super) fn partition_table(bytes: &[u8], sector_size: Option<u64>) -> Result<Option<PartitionTable>> {
     match mbr::read(bytes, sector_size.unwrap_or(512))? {
         FirstSector::NoTable => Ok(None),
         FirstSector::Protective => gpt::read(bytes, sector_size).map(Some),

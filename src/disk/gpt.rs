@@ -11,19 +11,20 @@ use super::mbr;
 use super::partition::Partition;
 use super::partition_table::{PartitionTable, TableKind, check_inside, damaged_table};
 use crate::error::{Error, Location, Result, Structure};
+use crate::remedy::Remedy;
 
 /// What a header begins with.
 const MAGIC: &[u8] = b"EFI PART";
 /// Bytes of a header, the rest of whose sector is reserved.
-pub const HEADER: u64 = 92;
+pub(super) const HEADER: u64 = 92;
 /// Bytes of an entry.
-pub const ENTRY: u64 = 128;
+pub(super) const ENTRY: u64 = 128;
 /// More entries than any tool makes: the crate would take memory for as many as the header says.
 const MOST_ENTRIES: u32 = 4096;
 
 /// A header, and where it and its entries lie, in bytes.
 #[derive(Debug)]
-pub struct GptCopy {
+pub(super) struct GptCopy {
     /// The header, as it is.
     pub header: Header,
     /// Its bytes.
@@ -37,7 +38,7 @@ pub struct GptCopy {
 /// # Errors
 ///
 /// `Corrupt` if it is damaged, `Unsupported` if it can be read with more than one size of sectors.
-pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTable> {
+pub(super) fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTable> {
     let sizes = [512, 4096].into_iter().filter(|size| sector_size.is_none_or(|wanted| wanted == *size));
     let sizes: Vec<u64> = sizes.filter(|size| has_magic(bytes, *size)).collect();
     let [sector_size] = sizes[..] else {
@@ -46,7 +47,7 @@ pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTable> {
         }
         return Err(Location::of(Structure::PartitionTable).unsupported(
             "there are headers of a GPT for sectors of 512 and of 4096 bytes",
-            "use --sector-size with the right one",
+            Remedy::GiveSectorSize,
         ));
     };
     let primary = copy(bytes, sector_size, 1)?;
@@ -71,7 +72,7 @@ pub fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTable> {
 /// # Errors
 ///
 /// `Corrupt`.
-pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<GptCopy> {
+pub(super) fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<GptCopy> {
     let wrong = |what: &str| damaged_table(format!("the header of the GPT in sector {sector} {what}"));
     let length = bytes.len() as u64;
     let start = sector.checked_mul(sector_size).filter(|start| *start >= sector_size && *start < length);
@@ -82,7 +83,7 @@ pub fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<GptCopy> {
             format!(
                 "a GPT of which the header has other sizes than {HEADER} bytes, and {ENTRY} for an entry"
             ),
-            "make the partition table anew, or use --offset for a filesystem whose place is known",
+            Remedy::RecreateTable,
         ));
     }
     // The crate reads what is in the sector with the number 1.
@@ -165,6 +166,6 @@ fn block_size(sector_size: u64) -> LogicalBlockSize {
 }
 
 /// The checksum of a GPT: that of Ethernet and zip.
-pub fn crc32(bytes: &[u8]) -> u32 {
+pub(super) fn crc32(bytes: &[u8]) -> u32 {
     crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
 }

@@ -14,7 +14,7 @@ use crate::form;
 
 /// Bytes in the place of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Patch {
+pub(super) struct Patch {
     /// Where they begin on the disk.
     pub offset: u64,
     /// What they are.
@@ -28,7 +28,7 @@ pub struct Patch {
 /// # Errors
 ///
 /// `Corrupt` if the backup is damaged or differs from the primary table.
-pub fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 32]]) -> Result<Vec<Patch>> {
+pub(super) fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 32]]) -> Result<Vec<Patch>> {
     if !matches!(table.kind, TableKind::Gpt(_)) {
         return Ok(Vec::new());
     }
@@ -80,7 +80,7 @@ pub fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 32]]) ->
 }
 
 /// The same bytes without the GUIDs and what follows from them: what has to be equal of two disks.
-pub fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
+pub(super) fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
     let mut patches = Vec::new();
     let Ok(primary) = gpt::copy(bytes, table.sector_size, 1) else { return patches };
     let backup = gpt::copy(bytes, table.sector_size, primary.header.backup_lba);
@@ -104,7 +104,7 @@ pub fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
 }
 
 /// The GUIDs of partitions that patches replace.
-pub fn replaced(bytes: &[u8], table: &PartitionTable, patches: &[Patch]) -> Vec<[u8; 16]> {
+pub(super) fn replaced(bytes: &[u8], table: &PartitionTable, patches: &[Patch]) -> Vec<[u8; 16]> {
     let entries = patches.iter().find(|patch| patch.bytes.len() as u64 != HEADER);
     let Some(patch) = entries else { return Vec::new() };
     let before = slice(bytes, &(patch.offset..patch.offset + patch.bytes.len() as u64));

@@ -8,37 +8,39 @@ use super::neighbours::neighbours;
 use super::partition_table::{PartitionTable, damaged_table};
 use super::select::Selection;
 use crate::error::{Error, Location, Result, Structure};
-use crate::report::Report;
+use crate::remedy::Remedy;
 use crate::source::Input;
 use crate::uuid_references::Neighbours;
 
 /// An image, and the filesystems in it that were chosen.
+///
+/// An image that is one filesystem as a whole is a disk with one filesystem. All verbs are methods of this type.
 #[derive(Clone, Debug)]
 pub struct Disk<'a> {
     pub(super) input: Input<'a>,
     /// The partition table, where that says where filesystems lie.
-    pub table: Option<PartitionTable>,
+    pub(super) table: Option<PartitionTable>,
     /// The filesystems, in the order of their offsets; never none.
-    pub parts: Vec<ChosenFilesystem>,
+    pub(super) parts: Vec<ChosenFilesystem>,
     /// Whether they were named, and not just found.
-    pub named: bool,
+    named: bool,
     /// The UUIDs of the filesystems and partitions.
     pub(super) neighbours: Neighbours,
 }
 
 impl<'a> Disk<'a> {
-    /// Looks for filesystems. What has no partition table is taken for one filesystem as a whole.
+    /// Finds the filesystems in an image. One without a partition table is a single filesystem.
     ///
     /// # Errors
     ///
     /// `Corrupt` for a damaged partition table, `Unsupported` where there is no filesystem or the image may be
     /// one as well as a disk, `Options` for a selection that does not fit.
-    pub fn of(input: &Input<'a>, selection: &Selection) -> Result<Self> {
+    pub fn open(input: &Input<'a>, selection: &Selection) -> Result<Self> {
         let found = Self::find(input, selection)?;
         if input.journal().is_some() && found.parts.len() > 1 {
-            return Err(Error::Options(
-                "the journal device can't belong to all filesystems of the disk: use --partition to choose one"
-                    .to_owned(),
+            return Err(Error::options(
+                "the journal device can't belong to all filesystems of the disk",
+                Remedy::ChooseOne,
             ));
         }
         Ok(found)
@@ -53,14 +55,15 @@ impl<'a> Disk<'a> {
         if is_ext(input.bytes()) && selection.partitions.is_empty() && !matches!(table, Ok(None)) {
             return Err(Location::of(Structure::PartitionTable).unsupported(
                 "the image begins with a filesystem as well as with a partition table",
-                "use --offset 0 for the filesystem, or --partition for one of the table",
+                Remedy::ChooseOffsetOrPartition,
             ));
         }
         let Some(table) = table? else {
             if let Some(wanted) = selection.partitions.first() {
-                return Err(Error::Options(format!(
-                    "there is no partition table with a partition '{wanted}': leave --partition out, or use --offset"
-                )));
+                return Err(Error::options(
+                    format!("there is no partition table with a partition '{wanted}'"),
+                    Remedy::ChooseNone,
+                ));
             }
             let whole = ChosenFilesystem { bytes: 0..length, partition: None, name: None };
             return Ok(Self::alone(input, whole));
@@ -77,9 +80,10 @@ impl<'a> Disk<'a> {
         let length = input.bytes().len() as u64;
         let end = size.map_or(Some(length), |size| offset.checked_add(size));
         let Some(end) = end.filter(|end| *end <= length && offset < *end) else {
-            return Err(Error::Options(format!(
-                "--offset and --size name bytes behind the end of the image, which has {length} bytes"
-            )));
+            return Err(Error::options(
+                format!("the filesystem would end after the image, which has {length} bytes"),
+                Remedy::CorrectOffset,
+            ));
         };
         let whole = offset == 0 && end == length;
         let name = (!whole).then(|| format!("filesystem at byte {offset}"));
@@ -93,27 +97,30 @@ impl<'a> Disk<'a> {
         Self { input: input.clone(), table: None, parts: vec![part], named: true, neighbours }
     }
 
-    /// The image as a whole.
-    pub fn input(&self) -> &Input<'a> {
-        &self.input
+    /// Whether the image has a partition table, and no filesystem was chosen by name or place.
+    pub fn is_whole_disk(&self) -> bool {
+        !self.named
+    }
+
+    /// Whether the filesystems were found by a partition table.
+    pub fn has_partitions(&self) -> bool {
+        self.table.is_some()
+    }
+
+    /// Returns the filesystems in the order of their offsets: the name of each, unless it is the whole image, and
+    /// its bytes in the image.
+    pub fn filesystems(&self) -> impl Iterator<Item = (Option<&str>, Range<u64>)> {
+        self.parts.iter().map(|part| (part.name.as_deref(), part.bytes.clone()))
     }
 
     /// A filesystem, as an image of its own.
-    pub fn filesystem(&self, part: &ChosenFilesystem) -> Input<'a> {
+    pub(super) fn filesystem(&self, part: &ChosenFilesystem) -> Input<'a> {
         self.input.part(part.bytes.clone())
     }
 
     /// Whether all of the image is one filesystem.
-    pub fn is_filesystem(&self) -> bool {
+    pub(super) fn is_filesystem(&self) -> bool {
         self.parts.iter().any(|part| part.name.is_none())
-    }
-
-    /// The bytes of the output that these reports tell of.
-    pub fn output_bytes(&self, reports: &[Report]) -> u64 {
-        match reports {
-            [report] if self.is_filesystem() => report.image_bytes,
-            _ => self.input.bytes().len() as u64,
-        }
     }
 
     /// The only filesystem that was chosen.
@@ -121,22 +128,21 @@ impl<'a> Disk<'a> {
     /// # Errors
     ///
     /// `Options` if there are several.
-    pub fn only(&self) -> Result<&ChosenFilesystem> {
+    pub(super) fn only(&self) -> Result<&ChosenFilesystem> {
         match &self.parts[..] {
             [part] => Ok(part),
             parts => {
                 let names: Vec<_> = parts.iter().filter_map(|part| part.name.as_deref()).collect();
-                Err(Error::Options(format!(
-                    "a disk with {} filesystems ({}): use --partition to choose one",
-                    parts.len(),
-                    names.join(", ")
-                )))
+                Err(Error::options(
+                    format!("a disk with {} filesystems ({})", parts.len(), names.join(", ")),
+                    Remedy::ChooseOne,
+                ))
             }
         }
     }
 
     /// An error in a filesystem, with the name that this has.
-    pub fn error(part: &ChosenFilesystem, error: Error) -> Error {
+    pub(super) fn error(part: &ChosenFilesystem, error: Error) -> Error {
         match &part.name {
             Some(name) => {
                 Error::Partition { name: name.clone(), offset: part.bytes.start, error: Box::new(error) }

@@ -23,7 +23,7 @@ const MOST_LOGICAL: usize = 256;
 
 /// What a disk begins with.
 #[derive(Debug, PartialEq, Eq)]
-pub enum FirstSector {
+pub(super) enum FirstSector {
     /// No table, or one without partitions.
     NoTable,
     /// A table that says that there is a GPT.
@@ -53,7 +53,7 @@ impl MbrEntry {
 /// # Errors
 ///
 /// `Corrupt` for a chain of logical partitions that does not hold together, or partitions behind the end.
-pub fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
+pub(super) fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
     let Some(entries) = entries(bytes, 0) else { return Ok(FirstSector::NoTable) };
     // Boot code in the place of a table looks otherwise.
     if entries.iter().any(|entry| entry.status & 0x7F != 0) || !entries.iter().any(MbrEntry::is_used) {
@@ -109,7 +109,7 @@ pub fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
 }
 
 /// The bytes of partitions in an MBR that tells of a GPT: a hybrid one has some for systems that know no GPT.
-pub fn beside_gpt(bytes: &[u8], sector_size: u64) -> Vec<Range<u64>> {
+pub(super) fn beside_gpt(bytes: &[u8], sector_size: u64) -> Vec<Range<u64>> {
     let used =
         entries(bytes, 0).into_iter().flatten().filter(|entry| entry.is_used() && entry.kind != PROTECTIVE);
     let ranges = used.map(|entry| {

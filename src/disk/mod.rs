@@ -3,10 +3,10 @@
 //! A [`Disk`] says where filesystems are, and which of them were chosen. Each is canonicalized in its place;
 //! every other byte is copied, or belongs to a gap that becomes zero.
 
-mod around;
 mod chosen;
 mod compare;
 mod detect;
+mod filesystems;
 mod gpt;
 mod guids;
 mod image;
@@ -20,10 +20,5 @@ mod select;
 mod shifted;
 mod write;
 
-pub use around::Around;
-pub use chosen::ChosenFilesystem;
-pub use compare::{DiskComparison, compare, twins};
 pub use image::Disk;
-pub use partition::Partition;
-pub use partition_table::{PartitionTable, TableKind};
 pub use select::Selection;

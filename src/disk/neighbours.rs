@@ -12,7 +12,11 @@ use crate::uuid_references::Neighbours;
 const UUID: u64 = 1024 + 0x68;
 
 /// The UUIDs that files of a disk may name, and that may become others.
-pub fn neighbours(input: &Input<'_>, table: &PartitionTable, parts: &[ChosenFilesystem]) -> Neighbours {
+pub(super) fn neighbours(
+    input: &Input<'_>,
+    table: &PartitionTable,
+    parts: &[ChosenFilesystem],
+) -> Neighbours {
     let mut found = Neighbours::new();
     if matches!(table.kind, TableKind::Gpt(_)) {
         let partitions = table.partitions.iter();

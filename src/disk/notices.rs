@@ -4,20 +4,20 @@ use std::collections::BTreeSet;
 
 use super::guids::{self, Patch};
 use super::image::Disk;
-use crate::report::{Owner, Report};
+use crate::report::{FilesystemReport, Owner};
 
 /// What the header of a hash area of dm-verity begins with.
 const VERITY: &[u8] = b"verity\0\0";
 
 /// Whether a filesystem is another one than before, as far as a report tells.
-pub fn is_another(report: &Report) -> bool {
+pub(super) fn is_another(report: &FilesystemReport) -> bool {
     let counts = [report.inodes_renumbered, report.times_changed, report.blocks_moved, report.stale_blocks];
     report.old_uuid != report.new_uuid || counts.iter().any(|count| *count > 0)
 }
 
 impl Disk<'_> {
     /// Adds warnings to the reports of all filesystems.
-    pub(super) fn notice(&self, reports: &mut [Report], patches: &[Patch], changed: bool) {
+    pub(super) fn notice(&self, reports: &mut [FilesystemReport], patches: &[Patch], changed: bool) {
         let filesystems = reports.iter().filter(|report| report.old_uuid != report.new_uuid);
         let filesystems: BTreeSet<_> = filesystems.map(|report| report.old_uuid).collect();
         let partitions: BTreeSet<_> =

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 /// What a partition table says of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
+pub(super) struct Partition {
     /// Its number, as Linux counts: logical partitions of an MBR begin at 5.
     pub number: u32,
     /// Its name in a GPT; empty where it has none.
@@ -21,7 +21,7 @@ pub struct Partition {
 
 impl Partition {
     /// How messages call it.
-    pub fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         if self.name.is_empty() {
             return format!("partition {}", self.number);
         }

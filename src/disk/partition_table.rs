@@ -4,10 +4,11 @@ use std::ops::Range;
 
 use super::partition::Partition;
 use crate::error::{Error, Location, Result, Structure};
+use crate::remedy::Remedy;
 
 /// A partition table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PartitionTable {
+pub(super) struct PartitionTable {
     /// Bytes of a sector.
     pub sector_size: u64,
     /// What it is.
@@ -22,7 +23,7 @@ pub struct PartitionTable {
 
 /// The kinds of partition table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TableKind {
+pub(super) enum TableKind {
     /// That of UEFI, by its GUID.
     Gpt(uuid::Uuid),
     /// That of the PC, by its signature.
@@ -34,24 +35,19 @@ pub enum TableKind {
 /// # Errors
 ///
 /// `Corrupt`.
-pub fn check_inside(partition: &Partition, length: u64) -> Result<()> {
+pub(super) fn check_inside(partition: &Partition, length: u64) -> Result<()> {
     if partition.bytes.end > length {
         return Err(damaged_table(format!(
             "{} ends at byte {}, but the image has {length}",
             partition.shown(),
             partition.bytes.end
         ))
-        .with_remedy(
-            "copy the image again, and all of it, if it was cut short; else make the partition table anew, or use \
-             --offset for a filesystem whose place is known",
-        ));
+        .with_remedy(Remedy::CopyDiskAgain));
     }
     Ok(())
 }
 
 /// An error about a partition table.
-pub fn damaged_table(words: impl Into<String>) -> Error {
-    Location::of(Structure::PartitionTable)
-        .wrong(words)
-        .with_remedy("make the partition table anew, or use --offset for a filesystem whose place is known")
+pub(super) fn damaged_table(words: impl Into<String>) -> Error {
+    Location::of(Structure::PartitionTable).wrong(words).with_remedy(Remedy::RecreateTable)
 }

@@ -2,7 +2,6 @@
 
 use std::ops::Range;
 
-use super::around::Around;
 use super::chosen::ChosenFilesystem;
 use super::guids::{self, Patch};
 use super::image::Disk;
@@ -15,7 +14,7 @@ use crate::sinks;
 
 /// Something that lies in the output, in the order of the offsets.
 #[derive(Debug)]
-pub enum DiskSegment<'d> {
+pub(super) enum DiskSegment<'d> {
     Copied(Range<u64>),
     Patched(&'d Patch),
     Filesystem(&'d ChosenFilesystem),
@@ -23,13 +22,8 @@ pub enum DiskSegment<'d> {
 
 impl Disk<'_> {
     /// What of the partition table becomes another.
-    pub(super) fn patches(
-        &self,
-        options: &Options,
-        around: Around,
-        observer: &dyn Observer,
-    ) -> Result<Vec<Patch>> {
-        let Some(table) = self.table.as_ref().filter(|_| around.canonical_guids) else {
+    pub(super) fn patches(&self, options: &Options, observer: &dyn Observer) -> Result<Vec<Patch>> {
+        let Some(table) = self.table.as_ref().filter(|_| options.derive_guids) else {
             return Ok(Vec::new());
         };
         let content = |index: usize| {
@@ -46,7 +40,7 @@ impl Disk<'_> {
     }
 
     /// What lies in the output. Gaps that become zero are left out.
-    pub(super) fn segments<'d>(&'d self, patches: &'d [Patch], around: Around) -> Vec<DiskSegment<'d>> {
+    pub(super) fn segments<'d>(&'d self, patches: &'d [Patch], options: &Options) -> Vec<DiskSegment<'d>> {
         let mut segments: Vec<(Range<u64>, DiskSegment<'d>)> = Vec::new();
         for patch in patches {
             segments
@@ -56,7 +50,7 @@ impl Disk<'_> {
             segments.push((part.bytes.clone(), DiskSegment::Filesystem(part)));
         }
         let mut taken: Vec<_> = segments.iter().map(|(range, _)| range.clone()).collect();
-        if around.zero_gaps {
+        if options.zero_gaps {
             taken.extend(self.gaps());
         }
         let copied = outside(taken, self.input.bytes().len() as u64);
@@ -66,8 +60,8 @@ impl Disk<'_> {
     }
 
     /// What is copied, if `patches` stand in the place of the table.
-    pub(super) fn copied(&self, patches: &[Patch], around: Around) -> Vec<Range<u64>> {
-        let segments = self.segments(patches, around).into_iter();
+    pub(super) fn copied(&self, patches: &[Patch], options: &Options) -> Vec<Range<u64>> {
+        let segments = self.segments(patches, options).into_iter();
         let copied = segments.filter_map(|segment| match segment {
             DiskSegment::Copied(range) => Some(range),
             _ => None,
@@ -76,8 +70,8 @@ impl Disk<'_> {
     }
 
     /// What two disks have to have in common of what GUIDs are derived from.
-    pub(super) fn masked(&self, around: Around) -> Vec<Patch> {
-        let table = self.table.as_ref().filter(|_| around.canonical_guids);
+    pub(super) fn masked(&self, options: &Options) -> Vec<Patch> {
+        let table = self.table.as_ref().filter(|_| options.derive_guids);
         table.map_or_else(Vec::new, |table| guids::masked(self.input.bytes(), table))
     }
 

@@ -5,9 +5,11 @@ use super::detect::is_ext;
 use super::partition::Partition;
 use super::partition_table::PartitionTable;
 use crate::error::{Error, Location, Result, Structure};
+use crate::remedy::Remedy;
 
-/// How filesystems in an image are chosen.
+/// How filesystems in an image are chosen. By default, all are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Selection {
     /// Partitions by number, name or PARTUUID; all with an ext filesystem if there are none.
     pub partitions: Vec<String>,
@@ -18,9 +20,30 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether nothing was chosen.
-    pub fn is_empty(&self) -> bool {
-        self.partitions.is_empty() && self.place.is_none()
+    /// All filesystems.
+    pub fn all() -> Self {
+        Self::default()
+    }
+
+    /// Adds a partition, by its number, name or PARTUUID.
+    #[must_use]
+    pub fn partition(mut self, name: impl Into<String>) -> Self {
+        self.partitions.push(name.into());
+        self
+    }
+
+    /// Chooses the filesystem at an offset in bytes, which has `size` bytes or all up to the end.
+    #[must_use]
+    pub fn at(mut self, offset: u64, size: Option<u64>) -> Self {
+        self.place = Some((offset, size));
+        self
+    }
+
+    /// Sets the bytes of a sector: 512 or 4096.
+    #[must_use]
+    pub fn sector_size(mut self, bytes: u64) -> Self {
+        self.sector_size = Some(bytes);
+        self
     }
 
     /// The filesystems that are meant, in the order of their offsets.
@@ -39,7 +62,7 @@ impl Selection {
             }
             return Err(Location::of(Structure::PartitionTable).unsupported(
                 format!("none of the {} partitions holds an ext filesystem", table.partitions.len()),
-                "give a disk with an ext filesystem, or use --offset, or --sector-size if its sectors are larger",
+                Remedy::GiveOffsetOrSectorSize,
             ));
         }
         chosen.sort_by_key(|index| table.partitions[*index].bytes.start);
@@ -70,16 +93,13 @@ fn find(table: &PartitionTable, wanted: &str) -> Result<usize> {
     ];
     match found.iter().find(|found| !found.is_empty()).map(|found| &found[..]) {
         Some([index]) => Ok(*index),
-        Some(several) => Err(Error::Options(format!(
-            "{} partitions are called '{wanted}': use --partition with a number",
-            several.len()
-        ))),
+        Some(several) => Err(Error::options(
+            format!("{} partitions are called '{wanted}'", several.len()),
+            Remedy::ChooseByNumber,
+        )),
         None => {
-            let names: Vec<_> = table.partitions.iter().map(Partition::shown).collect();
-            Err(Error::Options(format!(
-                "there is no partition '{wanted}': use --partition with one of {}",
-                names.join(", ")
-            )))
+            let names = table.partitions.iter().map(Partition::shown).collect();
+            Err(Error::options(format!("there is no partition '{wanted}'"), Remedy::ChooseAmong(names)))
         }
     }
 }

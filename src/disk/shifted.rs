@@ -11,7 +11,7 @@ use crate::source::Input;
 const SUPERBLOCK_END: u64 = 2048;
 
 /// A part of a sink, which a filesystem goes to.
-pub struct Shifted<'s> {
+pub(super) struct Shifted<'s> {
     sink: &'s dyn Sink,
     by: u64,
     input: &'s Input<'s>,
@@ -21,12 +21,12 @@ pub struct Shifted<'s> {
 
 impl<'s> Shifted<'s> {
     /// The part of a sink from an offset on, for the canonical form of `input`.
-    pub fn new(sink: &'s dyn Sink, by: u64, input: &'s Input<'s>) -> Self {
+    pub(super) fn new(sink: &'s dyn Sink, by: u64, input: &'s Input<'s>) -> Self {
         Self { sink, by, input, rewritten: false.into() }
     }
 
     /// Whether the bytes written up to the end of the superblock differ from the input's.
-    pub fn rewrote_superblock(self) -> bool {
+    pub(super) fn rewrote_superblock(self) -> bool {
         self.rewritten.into_inner()
     }
 

@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use super::around::Around;
+use super::guids::Patch;
 use super::image::Disk;
 use super::notices;
 use super::partition_table::{TableKind, damaged_table};
@@ -14,46 +14,67 @@ use crate::error::{Error, Result};
 use crate::observe::Observer;
 use crate::pipeline::{self, Task};
 use crate::policy::{Options, SizePolicy, UuidPolicy};
-use crate::report::{Difference, Report};
+use crate::remedy::Remedy;
+use crate::report::{Difference, Digest, FilesystemReport, Report};
 use crate::sink::Sink;
 use crate::sinks::{self, CompareSink, HashSink};
 use crate::source::Input;
 
 impl Disk<'_> {
-    /// Writes the canonical form, as long as the image unless options ask for another size; returns a report for
-    /// each filesystem.
+    /// Writes the canonical form to a sink: as long as the image, unless the options ask for a different size.
     ///
     /// # Errors
     ///
-    /// See [`Error`]. What was written to the sink until then is worthless.
+    /// See [`Error`]. Discard what was written to the sink until then.
     pub fn canonicalize(
         &self,
         options: &Options,
-        around: Around,
         sink: &dyn Sink,
         observer: &dyn Observer,
-    ) -> Result<Vec<Report>> {
-        self.write(options, around, sink, observer)
+    ) -> Result<Report> {
+        self.check_options(options)?;
+        let patches = self.patches(options, observer)?;
+        let (mut reports, mut changed) = (Vec::new(), false);
+        if options.zero_gaps {
+            self.gaps().into_iter().for_each(|gap| sink.in_use(gap));
+        }
+        for segment in self.segments(&patches, options) {
+            let io = |error| Error::io("writing the output", error);
+            match segment {
+                DiskSegment::Copied(range) => sinks::copy(&self.input, range, sink).map_err(io)?,
+                DiskSegment::Patched(patch) => {
+                    sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]).map_err(io)?;
+                    sink.in_use(patch.offset..patch.offset + patch.bytes.len() as u64);
+                }
+                DiskSegment::Filesystem(part) => {
+                    let input = self.filesystem(part);
+                    let sink = Shifted::new(sink, part.bytes.start, &input);
+                    let report = pipeline::canonicalize(&input, &sink, self.task(options, observer))
+                        .map_err(|error| Self::error(part, error))?;
+                    changed |= sink.rewrote_superblock() || notices::is_another(&report);
+                    reports.push(report);
+                }
+            }
+        }
+        Ok(self.report(reports, &patches, changed))
     }
 
-    /// Returns the SHA-256 of the canonical form, without writing it, and the report of each filesystem.
+    /// Returns the SHA-256 of what [`Self::canonicalize`] writes, without writing it.
     ///
     /// # Errors
     ///
     /// See [`Error`].
-    pub fn digest(
-        &self,
-        options: &Options,
-        around: Around,
-        observer: &dyn Observer,
-    ) -> Result<(Vec<Report>, [u8; 32])> {
+    pub fn digest(&self, options: &Options, observer: &dyn Observer) -> Result<Digest> {
         let sink = HashSink::default();
-        let reports = self.write(options, around, &sink, observer)?;
-        let digest = sink.finish(self.output_bytes(&reports));
-        Ok((reports, digest))
+        let report = self.canonicalize(options, &sink, observer)?;
+        let sha256 = sink.finish(report.image_bytes);
+        let warnings = report.filesystems.into_iter().flat_map(|report| report.warnings).collect();
+        Ok(Digest { sha256, warnings })
     }
 
-    /// Compares with the canonical form, without writing it.
+    /// Compares the image with its canonical form, without writing that. Without differences it is canonical.
+    ///
+    /// Differences are in the order of their offsets, and at most `limit`.
     ///
     /// # Errors
     ///
@@ -61,14 +82,13 @@ impl Disk<'_> {
     pub fn check(
         &self,
         options: &Options,
-        around: Around,
         limit: usize,
         observer: &dyn Observer,
-    ) -> Result<(Vec<Report>, Vec<Difference>)> {
-        self.check_options(options, around)?;
-        let patches = self.patches(options, around, observer)?;
+    ) -> Result<(Report, Vec<Difference>)> {
+        self.check_options(options)?;
+        let patches = self.patches(options, observer)?;
         let (mut reports, mut differences) = (Vec::new(), Vec::new());
-        for segment in self.segments(&patches, around) {
+        for segment in self.segments(&patches, options) {
             match segment {
                 DiskSegment::Copied(_) => {}
                 DiskSegment::Patched(patch) => {
@@ -96,39 +116,33 @@ impl Disk<'_> {
                 }
             }
         }
-        if around.zero_gaps {
+        if options.zero_gaps {
             let what = "bytes between partitions that should be zero";
             let set = self.gaps().into_iter();
             let set = set.filter_map(|gap| first_set_byte(self.input.bytes(), self.input.data_within(gap)));
             differences.extend(set.take(limit).map(|offset| Difference { offset, what: what.to_owned() }));
         }
-        self.notice(&mut reports, &patches, !differences.is_empty());
+        let report = self.report(reports, &patches, !differences.is_empty());
         differences.sort_by_key(|difference| difference.offset);
         differences.truncate(limit);
-        Ok((reports, differences))
+        Ok((report, differences))
     }
 
-    /// Reads the canonical form again, and compares what it holds with the image.
+    /// Reads what [`Self::canonicalize`] wrote, and compares its trees and all other bytes with the image.
     ///
     /// # Errors
     ///
-    /// See [`Error`].
-    pub fn verify(
-        &self,
-        output: &Input<'_>,
-        options: &Options,
-        around: Around,
-        observer: &dyn Observer,
-    ) -> Result<()> {
+    /// `Corrupt` if the output can't be read or holds something else.
+    pub fn verify(&self, output: &Input<'_>, options: &Options, observer: &dyn Observer) -> Result<()> {
         for part in &self.parts {
             // A filesystem alone may have got another size.
             let written = if self.is_filesystem() { output.clone() } else { output.part(part.bytes.clone()) };
             pipeline::verify(&self.filesystem(part), &written, options, observer)
                 .map_err(|error| Self::error(part, error))?;
         }
-        let patches = self.patches(options, around, observer)?;
+        let patches = self.patches(options, observer)?;
         let sink = CompareSink::new(output.clone(), 1);
-        for segment in self.segments(&patches, around) {
+        for segment in self.segments(&patches, options) {
             match segment {
                 DiskSegment::Copied(range) => sinks::copy(&self.input, range, &sink),
                 DiskSegment::Patched(patch) => sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]),
@@ -142,39 +156,17 @@ impl Disk<'_> {
         }
     }
 
-    fn write(
-        &self,
-        options: &Options,
-        around: Around,
-        sink: &dyn Sink,
-        observer: &dyn Observer,
-    ) -> Result<Vec<Report>> {
-        self.check_options(options, around)?;
-        let patches = self.patches(options, around, observer)?;
-        let (mut reports, mut changed) = (Vec::new(), false);
-        if around.zero_gaps {
-            self.gaps().into_iter().for_each(|gap| sink.in_use(gap));
+    /// The report about the image, from those about its filesystems.
+    fn report(&self, mut filesystems: Vec<FilesystemReport>, patches: &[Patch], changed: bool) -> Report {
+        self.notice(&mut filesystems, patches, changed);
+        for (report, part) in filesystems.iter_mut().zip(&self.parts) {
+            report.name.clone_from(&part.name);
         }
-        for segment in self.segments(&patches, around) {
-            let io = |error| Error::io("writing the output", error);
-            match segment {
-                DiskSegment::Copied(range) => sinks::copy(&self.input, range, sink).map_err(io)?,
-                DiskSegment::Patched(patch) => {
-                    sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]).map_err(io)?;
-                    sink.in_use(patch.offset..patch.offset + patch.bytes.len() as u64);
-                }
-                DiskSegment::Filesystem(part) => {
-                    let input = self.filesystem(part);
-                    let sink = Shifted::new(sink, part.bytes.start, &input);
-                    let report = pipeline::canonicalize(&input, &sink, self.task(options, observer))
-                        .map_err(|error| Self::error(part, error))?;
-                    changed |= sink.rewrote_superblock() || notices::is_another(&report);
-                    reports.push(report);
-                }
-            }
-        }
-        self.notice(&mut reports, &patches, changed);
-        Ok(reports)
+        let image_bytes = match &filesystems[..] {
+            [report] if self.is_filesystem() => report.image_bytes,
+            _ => self.input.bytes().len() as u64,
+        };
+        Report { image_bytes, filesystems }
     }
 
     pub(super) fn task<'t>(&'t self, options: &'t Options, observer: &'t dyn Observer) -> Task<'t> {
@@ -182,23 +174,23 @@ impl Disk<'_> {
     }
 
     /// Refuses what can't be had of all filesystems at once, or not of this image.
-    fn check_options(&self, options: &Options, around: Around) -> Result<()> {
-        let refused = |words: &str| Err(Error::Options(words.to_owned()));
+    fn check_options(&self, options: &Options) -> Result<()> {
+        let refused = |problem: &str, remedy| Err(Error::options(problem, remedy));
         if self.parts.len() > 1 && matches!(options.uuid, UuidPolicy::Given(_)) {
-            return refused("several filesystems can't have one UUID: use --partition to choose one");
+            return refused("several filesystems can't have one UUID", Remedy::ChooseOne);
         }
         if self.parts.len() > 1 && options.label.is_some() {
-            return refused("several filesystems would have one label: use --partition to choose one");
+            return refused("several filesystems would have one label", Remedy::ChooseOne);
         }
         if !self.is_filesystem() && options.size != SizePolicy::Keep {
-            return refused("a filesystem within an image keeps its size: leave --size out");
+            return refused("a filesystem within an image keeps its size", Remedy::KeepSize);
         }
-        if self.table.is_none() && around.zero_gaps {
-            return refused("there are no partitions that gaps could lie between: leave --zero-gaps out");
+        if self.table.is_none() && options.zero_gaps {
+            return refused("there are no partitions that gaps could lie between", Remedy::KeepGaps);
         }
         let has_guids = self.table.as_ref().is_some_and(|table| matches!(table.kind, TableKind::Gpt(_)));
-        if around.canonical_guids && !has_guids {
-            return refused("there is no GPT whose GUIDs could be derived: leave --gpt out");
+        if options.derive_guids && !has_guids {
+            return refused("there is no GPT whose GUIDs could be derived", Remedy::KeepGuids);
         }
         Ok(())
     }

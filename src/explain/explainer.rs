@@ -63,7 +63,7 @@ const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
 ];
 
 /// What is found in the input alone. It is looked for first, since what claims its blocks is given up early.
-pub struct OfInput {
+pub(super) struct OfInput {
     places: ContentPlaces,
     /// Blocks that nothing claims, but that hold something.
     free: Vec<Range<u64>>,
@@ -73,7 +73,7 @@ pub struct OfInput {
 
 impl OfInput {
     /// Looks for it in an image.
-    pub fn of(source: &Source<'_>, reading: &Reading) -> Self {
+    pub(super) fn of(source: &Source<'_>, reading: &Reading) -> Self {
         let places = ContentPlaces::of(reading);
         Self {
             free: leftovers::free_blocks(source, reading.claimed()),
@@ -85,7 +85,7 @@ impl OfInput {
 }
 
 /// Finds what is rewritten, and keeps it.
-pub struct Explainer<'e, 'a> {
+pub(super) struct Explainer<'e, 'a> {
     /// The image.
     pub source: &'e Source<'a>,
     /// What was read of it.
@@ -149,7 +149,7 @@ impl Explainer<'_, '_> {
     }
 
     /// Compares the superblock; `uuid` is the new one.
-    pub fn superblock(&mut self, uuid: [u8; 16]) {
+    pub(super) fn superblock(&mut self, uuid: [u8; 16]) {
         let (before, after) = (&self.source.superblock, &self.plan.superblock);
         if before.s_uuid != uuid {
             let uuids = [before.s_uuid, uuid].map(|uuid| Uuid::from_bytes(uuid).to_string());
@@ -207,7 +207,7 @@ impl Explainer<'_, '_> {
     }
 
     /// Compares the fields and numbers of inodes.
-    pub fn inodes(&mut self) {
+    pub(super) fn inodes(&mut self) {
         let tree = &self.reading.tree;
         let wide = self.source.geometry.has_wide_inodes();
         let asked = self.options.epoch.is_some();
@@ -248,7 +248,7 @@ impl Explainer<'_, '_> {
     }
 
     /// The times of files that the options change.
-    pub fn clamped(&mut self, count: u64) {
+    pub(super) fn clamped(&mut self, count: u64) {
         if count == 0 {
             return;
         }
@@ -263,7 +263,7 @@ impl Explainer<'_, '_> {
     }
 
     /// Where content lies, and what of it needs no blocks.
-    pub fn content(&mut self, punched: u64) {
+    pub(super) fn content(&mut self, punched: u64) {
         let places = std::mem::take(&mut self.before.places);
         let of_node = |id: NodeId| {
             let before = places.of_inode(self.reading.inodes[id.index()]);
@@ -302,7 +302,7 @@ impl Explainer<'_, '_> {
     }
 
     /// What deleted files and mounts left.
-    pub fn leftovers(&mut self, recovery: &Recovery<'_>) {
+    pub(super) fn leftovers(&mut self, recovery: &Recovery<'_>) {
         let (source, reading) = (self.source, self.reading);
         let free = std::mem::take(&mut self.before.free);
         let count = leftovers::count(&free);
@@ -334,7 +334,7 @@ impl Explainer<'_, '_> {
     }
 
     /// Compares the blocks of directories.
-    pub fn directories(&mut self) {
+    pub(super) fn directories(&mut self) {
         let (source, reading, tree) = (self.source, self.reading, &self.reading.tree);
         let stored = |id: NodeId| {
             let is_one = tree.node(id).kind.is_directory();
@@ -361,7 +361,7 @@ impl Explainer<'_, '_> {
     }
 
     /// Compares where groups have their bitmaps and inode tables.
-    pub fn layout(&mut self) {
+    pub(super) fn layout(&mut self) {
         let groups = self.source.descriptors.iter().zip(&self.plan.groups).zip(0_u32..);
         let moved = groups.filter(|((descriptor, places), _)| {
             // Blocks of both images are counted from the start of the filesystem.
@@ -375,7 +375,7 @@ impl Explainer<'_, '_> {
     }
 
     /// What of the image differs from the canonical one, whatever the cause.
-    pub fn structures(&mut self, differences: &[Difference]) {
+    pub(super) fn structures(&mut self, differences: &[Difference]) {
         let mut kinds: Vec<(&str, u64, u64)> = Vec::new();
         for difference in differences {
             match kinds.last_mut() {

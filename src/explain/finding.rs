@@ -2,6 +2,7 @@
 
 /// Where something in an image came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Cause {
     /// mke2fs took it at random.
     Random,
@@ -51,8 +52,21 @@ impl Cause {
     }
 }
 
+/// What canonicalizing rewrites in a filesystem.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The partition, or where on the disk the filesystem begins; `None` if it is the whole image.
+    pub name: Option<String>,
+    /// Warnings of reading it, in words.
+    pub warnings: Vec<String>,
+    /// What is rewritten, in the order of the causes.
+    pub findings: Vec<Finding>,
+}
+
 /// Something that is rewritten.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Finding {
     /// Where it came from.
     pub cause: Cause,

@@ -3,7 +3,7 @@
 mod explainer;
 mod finding;
 
-pub use finding::{Cause, Finding};
+pub use finding::{Cause, Explanation, Finding};
 
 use explainer::{Explainer, OfInput};
 
@@ -21,7 +21,7 @@ use crate::uuid_references::Neighbours;
 /// # Errors
 ///
 /// See [`crate::error::Error`].
-pub fn explain(
+pub(crate) fn explain(
     input: &Input<'_>,
     options: &Options,
     limit: usize,

@@ -10,35 +10,35 @@ use crate::ondisk::inode::{EXTRA_FULL, S_IFREG};
 pub const VERSION: u32 = 1;
 
 /// What the digest begins with that the UUID of a filesystem is made of.
-pub const CONTENT_DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
+pub(crate) const CONTENT_DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
 
 /// What the digest begins with that the GUID of a disk with a GPT is made of.
-pub const DISK_DOMAIN: &[u8] = b"ext4-canon disk 1\0";
+pub(crate) const DISK_DOMAIN: &[u8] = b"ext4-canon disk 1\0";
 
 /// What the digest begins with that the GUID of a partition of a GPT is made of.
-pub const PARTITION_DOMAIN: &[u8] = b"ext4-canon partition 1\0";
+pub(crate) const PARTITION_DOMAIN: &[u8] = b"ext4-canon partition 1\0";
 
 /// `s_hash_seed` of every output: a fixed seed keeps directories alike between versions of an image.
-pub const HASH_SEED: [u8; 16] = *b"ext4-canon form1";
+pub(crate) const HASH_SEED: [u8; 16] = *b"ext4-canon form1";
 
 /// `s_checksum_seed` with `metadata_csum_seed`: fixed, so that a UUID does not reach every block.
-pub const CHECKSUM_SEED: u32 = 0x0463_616E;
+pub(crate) const CHECKSUM_SEED: u32 = 0x0463_616E;
 
 /// `i_extra_isize` of every inode larger than 128 bytes.
-pub const EXTRA_ISIZE: u16 = EXTRA_FULL;
+pub(crate) const EXTRA_ISIZE: u16 = EXTRA_FULL;
 
 /// `i_mode` of inodes outside the tree.
-pub const SPECIAL_MODE: u16 = S_IFREG | 0o600;
+pub(crate) const SPECIAL_MODE: u16 = S_IFREG | 0o600;
 
 /// Bytes of file content that the content UUID digests together.
-pub const SEGMENT_BYTES: usize = 1 << 20;
+pub(crate) const SEGMENT_BYTES: usize = 1 << 20;
 
 /// The fewest bytes of a `lost+found` (and at least two blocks), but no more than 12 blocks of it.
 const LOST_FOUND_BYTES: usize = 16384;
 
 /// Blocks that the last of several groups has besides its own metadata, with a size that is asked for; a smaller
 /// one is left away, as resize2fs does it.
-pub const LAST_GROUP_ROOM: u64 = 50;
+pub(crate) const LAST_GROUP_ROOM: u64 = 50;
 
 /// The interval, in seconds, and the range of mount counts that mke2fs sets with `enable_periodic_fsck`: it adds
 /// up to 19 that it takes from the random UUID.
@@ -46,18 +46,18 @@ const PERIODIC_INTERVAL: u32 = 180 * 24 * 60 * 60;
 const PERIODIC_COUNTS: Range<u16> = 20..40;
 
 /// The blocks of a `lost+found`, however few entries it holds: the rule of mke2fs.
-pub fn lost_found_blocks(block_size: usize) -> usize {
+pub(crate) fn lost_found_blocks(block_size: usize) -> usize {
     LOST_FOUND_BYTES.div_ceil(block_size).clamp(2, 12)
 }
 
 /// The mount count after which a check is due, without what the UUID added to it with `enable_periodic_fsck`.
-pub fn max_mount_count(count: u16, check_interval: u32) -> u16 {
+pub(crate) fn max_mount_count(count: u16, check_interval: u32) -> u16 {
     let periodic = check_interval == PERIODIC_INTERVAL && PERIODIC_COUNTS.contains(&count);
     if periodic { PERIODIC_COUNTS.start } else { count }
 }
 
 /// The UUID that is made of a digest: its first 16 bytes, marked as version 8 of RFC 9562.
-pub fn uuid(digest: &[u8; 32]) -> Uuid {
+pub(crate) fn uuid(digest: &[u8; 32]) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
     Builder::from_custom_bytes(bytes).into_uuid()

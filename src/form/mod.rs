@@ -5,8 +5,10 @@
 mod constants;
 mod fields;
 
-pub use constants::{
+pub use constants::VERSION;
+pub(crate) use constants::{
     CHECKSUM_SEED, CONTENT_DOMAIN, DISK_DOMAIN, EXTRA_ISIZE, HASH_SEED, LAST_GROUP_ROOM, PARTITION_DOMAIN,
-    SEGMENT_BYTES, SPECIAL_MODE, VERSION, lost_found_blocks, max_mount_count, uuid,
+    SEGMENT_BYTES, SPECIAL_MODE, lost_found_blocks, max_mount_count, uuid,
 };
-pub use fields::{INODE, Rule, SUPERBLOCK, kept_fields};
+pub(crate) use fields::kept_fields;
+pub use fields::{INODE, Rule, SUPERBLOCK};

@@ -33,7 +33,7 @@ struct BlockMapReader<'s, 'a> {
 /// # Errors
 ///
 /// `Corrupt` for a pointer that leads nowhere.
-pub fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
+pub(crate) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
     let pointers = source.geometry.pointers_per_block();
     let mut reader = BlockMapReader { source, budget, inode: inode.number, map: FileMap::default() };
     let root = |slot: usize| le32(&inode.fields.i_block, slot * 4).expect("fits: i_block has 15 words");

@@ -17,14 +17,14 @@ const SHARED_TIMES: u64 = 16;
 /// on an image whose maps name the same blocks over and over; and since a sparse image may have any number of
 /// blocks, each block is part of one map, once.
 #[derive(Debug)]
-pub struct Budget {
+pub(crate) struct Budget {
     left: AtomicU64,
     nodes: Mutex<HashSet<BlockNr>>,
 }
 
 impl Budget {
     /// The budget of an image.
-    pub fn new(source: &Source<'_>) -> Self {
+    pub(crate) fn new(source: &Source<'_>) -> Self {
         let shared = source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS);
         let times = if shared { SHARED_TIMES } else { 1 };
         let left = AtomicU64::new(source.geometry.blocks_count * times);
@@ -32,7 +32,7 @@ impl Budget {
     }
 
     /// Takes a block of a map itself.
-    pub fn take_node(&self, inode: InodeNr, block: BlockNr) -> Result<()> {
+    pub(crate) fn take_node(&self, inode: InodeNr, block: BlockNr) -> Result<()> {
         self.take(inode, 1)?;
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
         if nodes.insert(block) {
@@ -45,7 +45,7 @@ impl Budget {
     }
 
     /// Takes blocks from the budget.
-    pub fn take(&self, inode: InodeNr, blocks: u64) -> Result<()> {
+    pub(crate) fn take(&self, inode: InodeNr, blocks: u64) -> Result<()> {
         let taken =
             self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(blocks));
         match taken {

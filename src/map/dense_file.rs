@@ -27,7 +27,7 @@ pub struct DenseFile {
 /// # Errors
 ///
 /// `Corrupt` where the inode is not in use, or has no such file.
-pub fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) -> Result<DenseFile> {
+pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) -> Result<DenseFile> {
     let at = || Location::of(structure).inode(number);
     let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
     let inode = DecodedInode::new(number, bytes);

@@ -36,7 +36,7 @@ struct ExtentTreeReader<'s, 'a> {
 }
 
 /// Reads the extent tree in `i_block` and below.
-pub fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
+pub(super) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
     let mut reader = ExtentTreeReader {
         source,
         budget,

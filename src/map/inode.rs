@@ -8,7 +8,7 @@ use crate::units::{BlockNr, InodeNr};
 
 /// An inode as bytes.
 #[derive(Clone, Copy, Debug)]
-pub struct RawInode<'a> {
+pub(crate) struct RawInode<'a> {
     /// Its number.
     pub number: InodeNr,
     /// All its bytes.
@@ -17,7 +17,7 @@ pub struct RawInode<'a> {
 
 /// An inode as bytes and as fields.
 #[derive(Clone, Copy, Debug)]
-pub struct DecodedInode<'a> {
+pub(crate) struct DecodedInode<'a> {
     /// Its number.
     pub number: InodeNr,
     /// All its bytes.
@@ -27,23 +27,23 @@ pub struct DecodedInode<'a> {
 }
 
 /// Bytes of inline data, in their two places: `i_block` and the xattr `system.data`.
-pub type InlineParts<'a> = [&'a [u8]; 2];
+pub(crate) type InlineParts<'a> = [&'a [u8]; 2];
 
 impl<'a> RawInode<'a> {
     /// Decodes the fields.
-    pub fn decode(self) -> DecodedInode<'a> {
+    pub(crate) fn decode(self) -> DecodedInode<'a> {
         DecodedInode::new(self.number, self.bytes)
     }
 }
 
 impl<'a> DecodedInode<'a> {
     /// Decodes the fields of an inode.
-    pub fn new(number: InodeNr, bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(number: InodeNr, bytes: &'a [u8]) -> Self {
         Self { number, bytes, fields: Inode::decode(bytes) }
     }
 
     /// The place of an error in it.
-    pub fn at(&self) -> Location {
+    pub(crate) fn at(&self) -> Location {
         Location::of(Structure::Inode).inode(self.number)
     }
 
@@ -52,7 +52,7 @@ impl<'a> DecodedInode<'a> {
     /// # Errors
     ///
     /// `Corrupt` where it is wrong.
-    pub fn check_checksum(&self, source: &Source<'_>) -> Result<()> {
+    pub(crate) fn check_checksum(&self, source: &Source<'_>) -> Result<()> {
         let fields = &self.fields;
         let with_high = self.bytes.len() > BASE_SIZE && fields.i_extra_isize.get() >= EXTRA_WITH_CHECKSUM;
         let expected = source.checksums.inode(self.number, fields.i_generation.get(), self.bytes, with_high);
@@ -74,7 +74,7 @@ impl<'a> DecodedInode<'a> {
     /// # Errors
     ///
     /// `Corrupt` for a number that kernel or e2fsck refuse.
-    pub fn check_extra_isize(&self, source: &Source<'_>) -> Result<()> {
+    pub(crate) fn check_extra_isize(&self, source: &Source<'_>) -> Result<()> {
         let Some(room) = source.geometry.inode_size.checked_sub(BASE_SIZE).filter(|room| *room > 0) else {
             return Ok(());
         };
@@ -87,7 +87,7 @@ impl<'a> DecodedInode<'a> {
     }
 
     /// Returns `i_blocks` in units of 512 bytes.
-    pub fn sectors(&self, source: &Source<'_>) -> u64 {
+    pub(crate) fn sectors(&self, source: &Source<'_>) -> u64 {
         let low = u64::from(self.fields.i_blocks_lo.get());
         if !source.features().ro_compat.contains(RoCompat::HUGE_FILE) {
             return low;
@@ -102,7 +102,7 @@ impl<'a> DecodedInode<'a> {
     /// # Errors
     ///
     /// `Corrupt` where it can't have one, or where there is no such block.
-    pub fn xattr_block(&self, source: &Source<'_>) -> Result<Option<BlockNr>> {
+    pub(crate) fn xattr_block(&self, source: &Source<'_>) -> Result<Option<BlockNr>> {
         let high = self.fields.l_i_file_acl_high.get();
         if !source.geometry.is_64bit() && high != 0 {
             return Err(self.at().value("l_i_file_acl_high", high, "0 without the 64bit feature"));

@@ -12,7 +12,7 @@ use crate::source::Source;
 /// # Errors
 ///
 /// `Corrupt` or `Unsupported`, naming the field.
-pub fn check_fields(source: &Source<'_>, inode: &DecodedInode<'_>, orphan: bool) -> Result<()> {
+pub(crate) fn check_fields(source: &Source<'_>, inode: &DecodedInode<'_>, orphan: bool) -> Result<()> {
     check_use(source, inode, orphan)?;
     check_extra_isize(source, inode)?;
     check_flags(source, inode)?;
@@ -138,7 +138,7 @@ fn check_flags(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
 /// # Errors
 ///
 /// `Corrupt` without the feature, and with flags of inodes that need blocks.
-pub fn check_inline_flags(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
+pub(crate) fn check_inline_flags(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     let flags = inode.fields.flags();
     if !flags.contains(InodeFlags::INLINE_DATA) {
         return Ok(());

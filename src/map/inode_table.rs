@@ -12,7 +12,7 @@ use crate::units::{BlockNr, GroupNr, InodeNr};
 
 /// What the tables hold.
 #[derive(Debug)]
-pub struct InodeTables<'a> {
+pub(crate) struct InodeTables<'a> {
     /// The inodes with links, by number; their checksums are right.
     pub live: Vec<RawInode<'a>>,
     /// What is odd about the others.
@@ -24,7 +24,7 @@ pub struct InodeTables<'a> {
 /// # Errors
 ///
 /// `Corrupt` for a live inode with a wrong checksum.
-pub fn scan<'a>(source: &Source<'a>, orphans: &BTreeSet<InodeNr>) -> Result<InodeTables<'a>> {
+pub(crate) fn scan<'a>(source: &Source<'a>, orphans: &BTreeSet<InodeNr>) -> Result<InodeTables<'a>> {
     let groups = (0..source.geometry.groups)
         .into_par_iter()
         .map(|group| scan_group(source, GroupNr(group), orphans))

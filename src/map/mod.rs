@@ -4,7 +4,7 @@
 mod block_map;
 mod budget;
 mod dense_file;
-pub mod directory;
+pub(crate) mod directory;
 mod extent_tree;
 mod file_map;
 mod inode;
@@ -12,11 +12,11 @@ mod inode_fields;
 mod inode_table;
 mod read;
 
-pub use block_map::read as read_block_map;
-pub use budget::Budget;
-pub use dense_file::{DenseFile, dense_file};
-pub use file_map::FileMap;
-pub use inode::{DecodedInode, InlineParts, RawInode};
-pub use inode_fields::{check_fields, check_inline_flags};
-pub use inode_table::{InodeTables, scan};
-pub use read::read;
+pub(crate) use block_map::read as read_block_map;
+pub(crate) use budget::Budget;
+pub(crate) use dense_file::{DenseFile, dense_file};
+pub(crate) use file_map::FileMap;
+pub(crate) use inode::{DecodedInode, InlineParts, RawInode};
+pub(crate) use inode_fields::{check_fields, check_inline_flags};
+pub(crate) use inode_table::{InodeTables, scan};
+pub(crate) use read::read;

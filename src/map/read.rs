@@ -17,7 +17,7 @@ use crate::tree::Run;
 /// # Errors
 ///
 /// `Corrupt`, naming inode and block.
-pub fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
+pub(crate) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
     let stored = read_stored(source, budget, inode)?;
     let edits = source.fast_commits().inodes.get(&inode.number).map_or(&[][..], |inode| &inode.edits);
     let map = if edits.is_empty() { stored } else { edited(stored, edits) };

@@ -1,5 +1,7 @@
 //! The three feature words of the superblock.
 
+#![allow(missing_docs, reason = "the names are the kernel's, and docs/features.md has a row for each")]
+
 use bitflags::{Flags, bitflags};
 
 bitflags! {

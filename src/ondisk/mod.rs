@@ -18,6 +18,7 @@ pub mod group_descriptor;
 pub mod htree;
 pub mod indirect;
 pub mod inode;
+mod inode_flags;
 pub mod jbd2;
 pub mod mmp;
 pub mod orphan_file;
@@ -49,7 +50,9 @@ macro_rules! on_disk {
             zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::KnownLayout, zerocopy::Immutable, zerocopy::Unaligned,
         )]
         #[repr(C)]
-        pub struct $name { $($(#[$field_meta])* pub $field: $type,)* }
+        pub struct $name {
+            $(#[doc = concat!("The kernel's `", stringify!($field), "`.")] $(#[$field_meta])* pub $field: $type,)*
+        }
 
         impl $name {
             /// Every field, in order, without gaps.

@@ -10,7 +10,7 @@ use crate::units::InodeNr;
 
 /// The result of a layout in a geometry.
 #[derive(Debug)]
-pub enum Attempt<T> {
+pub(super) enum Attempt<T> {
     /// Everything has room.
     Fits(T),
     /// Something has no room; the error says what.
@@ -19,7 +19,7 @@ pub enum Attempt<T> {
 
 /// What a layout needs in any geometry, however lucky its free blocks are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Demand {
+pub(super) struct Demand {
     /// The last inode in use.
     pub last_inode: InodeNr,
     /// Blocks in whole clusters for everything but static metadata, where no file is fragmented.
@@ -28,7 +28,7 @@ pub struct Demand {
 
 /// Where everything is stored in a geometry.
 #[derive(Debug)]
-pub struct Placed {
+pub(super) struct Placed {
     /// The places of each group's metadata.
     pub groups: Vec<GroupPlaces>,
     /// Where every file is stored.
@@ -39,7 +39,7 @@ pub struct Placed {
 
 /// Lays everything out in a geometry. It depends on nothing but its arguments, so that an attempt that
 /// fails leaves no trace in the next one.
-pub fn attempt(geometry: &Geometry, input: PlacementInput<'_>) -> Result<Attempt<Placed>> {
+pub(super) fn attempt(geometry: &Geometry, input: PlacementInput<'_>) -> Result<Attempt<Placed>> {
     input.numbering.check(geometry)?;
     let (groups, used) = match static_placement::place(geometry) {
         Ok(places) => places,
@@ -57,7 +57,7 @@ pub fn attempt(geometry: &Geometry, input: PlacementInput<'_>) -> Result<Attempt
 }
 
 /// What any geometry must have room for: a layout without static metadata is not fragmented.
-pub fn demand(geometry: &Geometry, input: PlacementInput<'_>) -> Result<Demand> {
+pub(super) fn demand(geometry: &Geometry, input: PlacementInput<'_>) -> Result<Demand> {
     let layout = place_files(geometry, input, &UsedBlocks::default())?;
     let there = geometry.blocks_count - geometry.first_data_block;
     let blocks = there - layout.free.count() + layout.free.missing();

@@ -6,10 +6,11 @@ use super::smallest_size::smallest;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::policy::SizePolicy;
+use crate::remedy::Remedy;
 use crate::source::Source;
 
 /// The bytes of the output, for a filesystem of so many.
-pub fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry) -> u64 {
+pub(super) fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry) -> u64 {
     match policy {
         SizePolicy::Keep => source.input().bytes().len() as u64,
         SizePolicy::Smallest => geometry.filesystem_bytes(),
@@ -24,7 +25,7 @@ pub fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry)
 /// # Errors
 ///
 /// `Options` where there is no filesystem of this size; else the error of the layout.
-pub fn place<T>(
+pub(super) fn place<T>(
     source: &Source<'_>,
     from: Geometry,
     policy: SizePolicy,
@@ -40,10 +41,13 @@ pub fn place<T>(
     };
     match attempt(&geometry)? {
         Attempt::Fits(found) => Ok((geometry, found)),
-        Attempt::Lacks(Error::Unsupported { .. }) if policy != SizePolicy::Keep => refused(format!(
-            "--size leaves {} blocks, in which not all metadata finds a place: give a larger size, or min",
-            geometry.blocks_count
-        )),
+        Attempt::Lacks(Error::Unsupported { .. }) if policy != SizePolicy::Keep => refused(
+            format!(
+                "the size leaves {} blocks, in which not all metadata finds a place",
+                geometry.blocks_count
+            ),
+            Remedy::LargerSize,
+        ),
         Attempt::Lacks(Error::DoesNotFit { needed, available, .. }) => {
             // What is missing here is not what any other size has to have more: that has metadata of its own.
             let least = demand().and_then(|demand| smallest(&from, demand, attempt));

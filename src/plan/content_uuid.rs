@@ -78,7 +78,7 @@ impl Stream {
 
 /// The hash that the UUID is taken from, as far as it goes.
 #[derive(Debug)]
-pub struct Hashing {
+pub(super) struct Hashing {
     hash: Sha256,
     /// The node that comes next.
     next: usize,
@@ -88,7 +88,7 @@ pub struct Hashing {
 
 impl Hashing {
     /// Begins it. The superblock's UUID counts as zero.
-    pub fn new(superblock: &Superblock, stored: StoredTree<'_>, specials: &Specials) -> Self {
+    pub(super) fn new(superblock: &Superblock, stored: StoredTree<'_>, specials: &Specials) -> Self {
         let (mut hash, mut stream) = (Sha256::new(), Stream::default());
         stream.bytes(form::CONTENT_DOMAIN);
         stream.bytes(Superblock { s_uuid: [0; 16], ..*superblock }.as_bytes());
@@ -101,7 +101,7 @@ impl Hashing {
     }
 
     /// Goes on with some of the nodes whose content is digested.
-    pub fn advance(&mut self, stored: StoredTree<'_>, digester: &Digester<'_, '_>) {
+    pub(super) fn advance(&mut self, stored: StoredTree<'_>, digester: &Digester<'_, '_>) {
         let end = self.next + PART;
         if end <= stored.tree.nodes.len() && end <= digester.next_node(&mut self.digested).index() {
             let mut stream = Stream::default();
@@ -112,7 +112,7 @@ impl Hashing {
     }
 
     /// The UUID (version 8, variant 1), with all that is left.
-    pub fn finish(
+    pub(super) fn finish(
         mut self,
         block_size: usize,
         stored: StoredTree<'_>,

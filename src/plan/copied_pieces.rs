@@ -11,7 +11,7 @@ use crate::tree::{Kind, NodeId, Run};
 use crate::units::fits;
 
 /// Goes through all pieces, and puts them into batches.
-pub fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
+pub(super) fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
     let (size, mut copies) = (plan.geometry.block_bytes(), CopyBatches::default());
     let mut total = 0;
     let mut open: Option<CopyBatch> = None;

@@ -16,7 +16,7 @@ pub struct CopyBatches {
 
 /// Pieces with about as much content as each part that the UUID's digest reads at once.
 #[derive(Clone, Copy, Debug)]
-pub struct CopyBatch {
+pub(super) struct CopyBatch {
     /// Where the first piece begins.
     pub start: CopyStart,
     /// The number of pieces.
@@ -25,7 +25,7 @@ pub struct CopyBatch {
 
 /// Where a piece begins.
 #[derive(Clone, Copy, Debug)]
-pub struct CopyStart {
+pub(super) struct CopyStart {
     /// The file.
     pub node: NodeId,
     /// The index of the run among those of the file.

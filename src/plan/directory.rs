@@ -14,7 +14,7 @@ use crate::tree::{Entry, NodeId, Tree};
 use crate::units::{InodeNr, fits};
 
 /// The length of `.` and `..` together, in bytes.
-pub const DOTS_SIZE: usize = 24;
+pub(crate) const DOTS_SIZE: usize = 24;
 
 /// The blocks of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,7 +75,7 @@ fn size_of_entry(tree: &Tree, entry: &Entry, hashed: bool) -> usize {
 
 /// What the blocks of all directories have in common.
 #[derive(Clone, Copy, Debug)]
-pub struct DirectoryRules<'g> {
+pub(crate) struct DirectoryRules<'g> {
     geometry: &'g Geometry,
     hash: DirHash,
     with_checksums: bool,
@@ -83,7 +83,7 @@ pub struct DirectoryRules<'g> {
 
 impl<'g> DirectoryRules<'g> {
     /// The rules of a geometry.
-    pub fn new(geometry: &'g Geometry) -> Self {
+    pub(crate) fn new(geometry: &'g Geometry) -> Self {
         let with_checksums = geometry.features.has(RoCompat::METADATA_CSUM);
         Self {
             geometry,
@@ -102,7 +102,7 @@ impl<'g> DirectoryRules<'g> {
     /// # Errors
     ///
     /// `Unsupported` where the index would be deeper than the features allow.
-    pub fn plan(&self, tree: &Tree, id: NodeId, number: InodeNr) -> Result<DirectoryPlan> {
+    pub(crate) fn plan(&self, tree: &Tree, id: NodeId, number: InodeNr) -> Result<DirectoryPlan> {
         let hashed = has_hashes(tree, id);
         let sizes = |entry: u32| size_of_entry(tree, &tree.entries_of(id)[entry as usize], hashed);
         let count = fits(tree.entries_of(id).len(), "a directory has fewer than 2^32 entries");

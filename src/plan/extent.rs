@@ -7,7 +7,7 @@ use crate::ranges::{BlockPlace, BlockRun, place_of};
 use crate::units::OutputBlock;
 
 /// Consecutive logical blocks of a file in consecutive blocks of the output, whichever kind of map names them.
-pub type Extent = BlockRun<ExtentPlace>;
+pub(crate) type Extent = BlockRun<ExtentPlace>;
 
 /// Where an extent is stored: a bit that says whether it is unwritten, and the block. There may be many extents.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Extent {
 }
 
 /// Returns the block that stores a logical block of a file; `None` for a hole. The extents are in logical order.
-pub fn block_at(extents: &[Extent], logical: u32) -> Option<OutputBlock> {
+pub(super) fn block_at(extents: &[Extent], logical: u32) -> Option<OutputBlock> {
     place_of(extents, logical).map(ExtentPlace::block)
 }
 

@@ -23,7 +23,7 @@ use crate::units::{InodeNr, OutputBlock, count_clusters, fits};
 
 /// What is to be laid out.
 #[derive(Clone, Copy, Debug)]
-pub struct PlacementInput<'p> {
+pub(super) struct PlacementInput<'p> {
     /// Which inode each node gets.
     pub numbering: &'p Numbering,
     /// The tree, as it is to be stored.
@@ -40,7 +40,11 @@ pub struct PlacementInput<'p> {
 
 /// Places all files in the output's geometry. What does not fit is placed past the end, so that the total
 /// shortage is known.
-pub fn place_files(geometry: &Geometry, input: PlacementInput<'_>, used: &UsedBlocks) -> Result<Layout> {
+pub(super) fn place_files(
+    geometry: &Geometry,
+    input: PlacementInput<'_>,
+    used: &UsedBlocks,
+) -> Result<Layout> {
     let PlacementInput { numbering, stored, directories, xattrs, .. } = input;
     let tree = stored.tree;
     let mut placer = FilePlacer::new(geometry, input, used);

@@ -5,11 +5,11 @@ use std::ops::Range;
 
 /// Blocks in use, while static metadata finds its places.
 #[derive(Debug, Default)]
-pub struct UsedBlocks(BTreeMap<u64, u64>);
+pub(super) struct UsedBlocks(BTreeMap<u64, u64>);
 
 impl UsedBlocks {
     /// Marks blocks, which must be free.
-    pub fn mark(&mut self, blocks: Range<u64>) {
+    pub(super) fn mark(&mut self, blocks: Range<u64>) {
         debug_assert!(self.is_free(blocks.clone()));
         let mut blocks = blocks;
         if let Some((&start, &end)) = self.0.range(..=blocks.start).next_back()
@@ -30,12 +30,12 @@ impl UsedBlocks {
     }
 
     /// Whether blocks are all free.
-    pub fn is_free(&self, blocks: Range<u64>) -> bool {
+    pub(super) fn is_free(&self, blocks: Range<u64>) -> bool {
         self.first_ending_behind(blocks.start).is_none_or(|used| used.start >= blocks.end)
     }
 
     /// The first block within a range from which on `count` blocks are free, all below `limit`.
-    pub fn first_fit(&self, range: Range<u64>, count: u64, limit: u64) -> Option<u64> {
+    pub(super) fn first_fit(&self, range: Range<u64>, count: u64, limit: u64) -> Option<u64> {
         let mut start = range.start;
         while start < range.end && start + count <= limit {
             match self.first_ending_behind(start).filter(|used| used.start < start + count) {
@@ -58,13 +58,13 @@ impl UsedBlocks {
     }
 
     /// The number of clusters of so many blocks that hold a block in use.
-    pub fn count_clusters(&self, blocks: u64) -> u64 {
+    pub(super) fn count_clusters(&self, blocks: u64) -> u64 {
         self.clusters(blocks).map(|range| (range.end - range.start) / blocks).sum()
     }
 
     /// The clusters, of so many blocks, that lie below `limit` and from `start` on and hold no block
     /// in use.
-    pub fn free(&self, start: u64, limit: u64, cluster: u64) -> FreeBlocks {
+    pub(super) fn free(&self, start: u64, limit: u64, cluster: u64) -> FreeBlocks {
         let mut free = Vec::new();
         let mut next = start;
         for used in self.clusters(cluster) {

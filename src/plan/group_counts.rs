@@ -36,7 +36,12 @@ impl GroupCounts {
 }
 
 /// Counts what is free in each group.
-pub fn counts(geometry: &Geometry, layout: &Layout, numbering: &Numbering, tree: &Tree) -> Vec<GroupCounts> {
+pub(super) fn counts(
+    geometry: &Geometry,
+    layout: &Layout,
+    numbering: &Numbering,
+    tree: &Tree,
+) -> Vec<GroupCounts> {
     // Descriptors have flags only if they have checksums.
     let with_flags = geometry.features.has_any(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM);
     let mut all: Vec<_> = (0..geometry.groups)

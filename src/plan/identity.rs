@@ -9,11 +9,11 @@ use crate::read::Specials;
 use crate::survey::{Digester, Segments, StoredTree, StoredView};
 
 /// The bytes of content that are read at once, of which some fit into a processor's cache.
-pub const PART_BYTES: u64 = 1 << 20;
+pub(super) const PART_BYTES: u64 = 1 << 20;
 
 /// Finds the UUID, for which all content may have to be read.
 #[derive(Debug)]
-pub struct Identity<'s, 'a> {
+pub(crate) struct Identity<'s, 'a> {
     plan: &'s Plan,
     stored: StoredTree<'s>,
     specials: &'s Specials,
@@ -28,7 +28,7 @@ enum UuidOrigin<'s, 'a> {
 
 impl<'s, 'a> Identity<'s, 'a> {
     /// What the policy needs to read of a tree's content.
-    pub fn segments(view: StoredView<'_, '_>, policy: UuidPolicy) -> Segments {
+    pub(crate) fn segments(view: StoredView<'_, '_>, policy: UuidPolicy) -> Segments {
         match policy {
             UuidPolicy::Content => Segments::new(view.source.geometry.block_size, view.stored, PART_BYTES),
             UuidPolicy::Keep | UuidPolicy::Given(_) => Segments::default(),
@@ -36,7 +36,7 @@ impl<'s, 'a> Identity<'s, 'a> {
     }
 
     /// What the policy says of it.
-    pub fn new(
+    pub(crate) fn new(
         view: StoredView<'s, 'a>,
         specials: &'s Specials,
         segments: &'s Segments,
@@ -55,7 +55,7 @@ impl<'s, 'a> Identity<'s, 'a> {
     }
 
     /// How many parts of about [`PART_BYTES`] the content has that is to be read.
-    pub fn parts(&self) -> usize {
+    pub(crate) fn parts(&self) -> usize {
         match &self.origin {
             UuidOrigin::Known(_) => 0,
             UuidOrigin::Content { digester, .. } => digester.parts(),
@@ -63,14 +63,14 @@ impl<'s, 'a> Identity<'s, 'a> {
     }
 
     /// Reads a part; they are in the order of the files.
-    pub fn read(&self, part: usize) {
+    pub(crate) fn read(&self, part: usize) {
         if let UuidOrigin::Content { digester, .. } = &self.origin {
             digester.digest(part);
         }
     }
 
     /// Goes a step on with what follows from the parts that were read, unless another thread does.
-    pub fn advance(&self) {
+    pub(crate) fn advance(&self) {
         if let UuidOrigin::Content { digester, hashing } = &self.origin
             && let Ok(mut hashing) = hashing.try_lock()
         {
@@ -79,7 +79,7 @@ impl<'s, 'a> Identity<'s, 'a> {
     }
 
     /// The UUID, once what is left is read.
-    pub fn uuid(self) -> [u8; 16] {
+    pub(crate) fn uuid(self) -> [u8; 16] {
         match self.origin {
             UuidOrigin::Known(uuid) => uuid,
             UuidOrigin::Content { digester, hashing } => {

@@ -12,7 +12,7 @@ use crate::survey::Survey;
 use crate::tree::{Kind, NodeId, Tree};
 
 /// The bytes of the entry of `system.data`, without its value.
-pub const DATA_ENTRY_SIZE: usize = disk::entry_size(disk::INLINE_DATA_NAME.len());
+pub(super) const DATA_ENTRY_SIZE: usize = disk::entry_size(disk::INLINE_DATA_NAME.len());
 
 /// The room for entries in `i_block`, in bytes.
 const HEAD_ROOM: usize = I_BLOCK_SIZE - INLINE_PARENT_SIZE;
@@ -28,7 +28,7 @@ pub struct InlineLists {
 
 /// What content could lie in its inode, if xattrs leave the room.
 #[derive(Debug)]
-pub struct InlineCandidates<'p> {
+pub(super) struct InlineCandidates<'p> {
     tree: &'p Tree,
     survey: &'p Survey,
     /// The most bytes that the value of `system.data` may have; `None` where nothing is inline.
@@ -39,7 +39,7 @@ pub struct InlineCandidates<'p> {
 
 impl<'p> InlineCandidates<'p> {
     /// The candidates of a tree. `body_room` is what xattrs may take in an inode.
-    pub fn new(geometry: &Geometry, tree: &'p Tree, survey: &'p Survey, body_room: usize) -> Self {
+    pub(super) fn new(geometry: &Geometry, tree: &'p Tree, survey: &'p Survey, body_room: usize) -> Self {
         let feature = geometry.features.has(Incompat::INLINE_DATA);
         let room = body_room.checked_sub(DATA_ENTRY_SIZE).filter(|_| feature);
         Self { tree, survey, room, lookalikes: Vec::new() }
@@ -48,7 +48,11 @@ impl<'p> InlineCandidates<'p> {
     /// Leaves out directories that the numbers of inodes would make look like extent trees: e2fsck takes
     /// the number of the parent, with which they begin, for the head of one, where that of their first
     /// entry goes with it. `inline` says which are inline; returns whether there was one.
-    pub fn leave_out_lookalikes(&mut self, inline: impl Fn(NodeId) -> bool, numbering: &Numbering) -> bool {
+    pub(super) fn leave_out_lookalikes(
+        &mut self,
+        inline: impl Fn(NodeId) -> bool,
+        numbering: &Numbering,
+    ) -> bool {
         let begins_like_one = |id: NodeId| {
             let Kind::Directory { parent, .. } = self.tree.node(id).kind else { return false };
             let parent = numbering.number_of(parent).0.to_le_bytes();
@@ -68,12 +72,12 @@ impl<'p> InlineCandidates<'p> {
     }
 
     /// Whether there can't be any.
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.room.is_none()
     }
 
     /// The bytes of `system.data` that the content of a node takes, if it may be inline.
-    pub fn value_len(&self, id: NodeId) -> Option<usize> {
+    pub(super) fn value_len(&self, id: NodeId) -> Option<usize> {
         let room = self.room?;
         let node = self.tree.node(id);
         if self.tree.boot_loader == Some(id)
@@ -108,7 +112,7 @@ impl<'p> InlineCandidates<'p> {
     /// the rest, which xattrs compete with, is as short as can be.
     ///
     /// The kernel does not mount a root without blocks, and e2fsck wants blocks in `lost+found`.
-    pub fn lists(&self, id: NodeId) -> Option<InlineLists> {
+    pub(super) fn lists(&self, id: NodeId) -> Option<InlineLists> {
         let never =
             matches!(id, NodeId::ROOT | NodeId::LOST_FOUND) || self.lookalikes.binary_search(&id).is_ok();
         let room = self.room.filter(|_| !never)?;

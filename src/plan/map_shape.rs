@@ -8,7 +8,7 @@ use crate::ondisk::indirect::DIRECT;
 /// Nodes of each level of an extent tree below its root, top level first.
 ///
 /// The tree is as shallow as it can be, and all nodes but the last of a level are full.
-pub fn extent_levels(extents: usize, block_size: usize) -> Vec<usize> {
+pub(crate) fn extent_levels(extents: usize, block_size: usize) -> Vec<usize> {
     let per_block = usize::from(extent::entries_per_block(block_size));
     let mut levels = Vec::new();
     let mut entries = extents;
@@ -21,7 +21,7 @@ pub fn extent_levels(extents: usize, block_size: usize) -> Vec<usize> {
 
 /// A block of block numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct IndirectBlock {
+pub(crate) struct IndirectBlock {
     /// The first logical block that it covers.
     pub first: u64,
     /// Levels below it, negated so that parents sort before their children: 0 holds data blocks.
@@ -30,13 +30,13 @@ pub struct IndirectBlock {
 
 impl IndirectBlock {
     /// Levels below: 0 where the numbers are of data blocks.
-    pub fn below(&self) -> u32 {
+    pub(crate) fn below(&self) -> u32 {
         self.depth_order.0
     }
 }
 
 /// The indirect blocks of a file, each before what it leads to, in logical order.
-pub fn indirect_blocks(extents: &[Extent], pointers: u64) -> Vec<IndirectBlock> {
+pub(crate) fn indirect_blocks(extents: &[Extent], pointers: u64) -> Vec<IndirectBlock> {
     let mut blocks: Vec<IndirectBlock> = Vec::new();
     for extent in extents {
         let end = extent.end();
@@ -61,7 +61,7 @@ pub fn indirect_blocks(extents: &[Extent], pointers: u64) -> Vec<IndirectBlock> 
 
 /// The first logical block of the indirect tree that a logical block belongs to, and the levels
 /// below its root.
-pub fn indirect_root(logical: u64, pointers: u64) -> (u64, u32) {
+pub(crate) fn indirect_root(logical: u64, pointers: u64) -> (u64, u32) {
     let mut first = DIRECT;
     for below in 0..2 {
         let next = first + pointers.pow(below + 1);
@@ -74,7 +74,7 @@ pub fn indirect_root(logical: u64, pointers: u64) -> (u64, u32) {
 }
 
 /// The number of blocks that the map of a file needs for itself.
-pub fn map_blocks(extents: &[Extent], geometry: &Geometry, with_extents: bool) -> u64 {
+pub(super) fn map_blocks(extents: &[Extent], geometry: &Geometry, with_extents: bool) -> u64 {
     if with_extents {
         extent_levels(extents.len(), geometry.block_size).iter().sum::<usize>() as u64
     } else {

@@ -28,22 +28,21 @@ mod xattr_placement;
 mod xattr_plan;
 mod xattr_split;
 
-pub use copy_batches::CopyBatches;
-pub use directory::{DOTS_SIZE, DirectoryPlan, DirectoryPlans, DirectoryRules, IndexPlan};
-pub use extent::Extent;
-pub use finished::Plan;
-pub use free_blocks::FreeBlocks;
-pub use group_counts::GroupCounts;
-pub use identity::{Identity, PART_BYTES};
-pub use inline::InlineLists;
-pub use layout::{FileLayout, Layout};
-pub use map_shape::{IndirectBlock, extent_levels, indirect_blocks, indirect_root};
-pub use numbering::Numbering;
-pub use piece::{MapOwner, Piece, PieceContent};
-pub use quota::{QuotaBlock, QuotaEntry, QuotaPlan};
-pub use static_placement::GroupPlaces;
-pub use superblock::{features, settings};
-pub use xattr_plan::{SplitId, XattrPlan};
+pub(crate) use copy_batches::CopyBatches;
+pub(crate) use directory::{DOTS_SIZE, DirectoryPlan, DirectoryPlans, DirectoryRules, IndexPlan};
+pub(crate) use extent::Extent;
+pub(crate) use finished::Plan;
+pub(crate) use group_counts::GroupCounts;
+pub(crate) use identity::Identity;
+pub(crate) use inline::InlineLists;
+pub(crate) use layout::FileLayout;
+pub(crate) use map_shape::{IndirectBlock, extent_levels, indirect_blocks, indirect_root};
+pub(crate) use numbering::Numbering;
+pub(crate) use piece::{MapOwner, Piece, PieceContent};
+pub(crate) use quota::{QuotaBlock, QuotaEntry, QuotaPlan};
+pub(crate) use static_placement::GroupPlaces;
+pub(crate) use superblock::{features, settings};
+pub(crate) use xattr_plan::{SplitId, XattrPlan};
 
 use std::ops::Range;
 

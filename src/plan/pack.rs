@@ -1,7 +1,7 @@
 //! Filling a room with things of several sizes.
 
 /// In their order, whatever still fits. Returns which, and the bytes that they take.
-pub fn in_order(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
+pub(super) fn in_order(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
     let mut left = room;
     let taken = sizes
         .iter()
@@ -16,7 +16,7 @@ pub fn in_order(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
 
 /// The choice with the greatest sum that fits; of several, the one that takes the later sizes only
 /// where it must. Sizes are multiples of 4. Returns which, and the bytes that they take.
-pub fn fullest(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
+pub(super) fn fullest(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
     // reach[n][sum]: the first n sizes can make up the sum.
     let (slots, unit) = (room / 4, 4);
     let mut reach = vec![vec![false; slots + 1]];

@@ -6,7 +6,7 @@ use crate::tree::NodeId;
 use crate::units::{BlockNr, GroupNr, OutputBlock};
 
 /// The most bytes of a piece.
-pub const MAX_PIECE_BYTES: u64 = 1 << 20;
+pub(super) const MAX_PIECE_BYTES: u64 = 1 << 20;
 
 /// Consecutive blocks of the output with one kind of content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -143,7 +143,7 @@ impl QuotaPlan {
 }
 
 /// The nodes that quotas count, as e2fsck does: neither the boot loader nor symlinks with inline data.
-pub fn charged(tree: &Tree, xattrs: &XattrPlan) -> impl Iterator<Item = NodeId> {
+pub(super) fn charged(tree: &Tree, xattrs: &XattrPlan) -> impl Iterator<Item = NodeId> {
     tree.ids().filter(move |id| {
         let inline_symlink =
             matches!(tree.node(*id).kind, Kind::Symlink(_)) && xattrs.inline_of(*id).is_some();
@@ -152,7 +152,7 @@ pub fn charged(tree: &Tree, xattrs: &XattrPlan) -> impl Iterator<Item = NodeId> 
 }
 
 /// The id that a node is charged to.
-pub fn owner(tree: &Tree, id: NodeId, kind: QuotaType) -> u32 {
+pub(super) fn owner(tree: &Tree, id: NodeId, kind: QuotaType) -> u32 {
     let node = tree.node(id);
     match kind {
         QuotaType::User => node.uid,

@@ -16,7 +16,7 @@ use crate::units::{GroupNr, OutputBlock, fits};
 const MMP_SIZE: u64 = size_of::<MmpStruct>() as u64;
 
 /// Lists all pieces that are not copied, in the order of their blocks.
-pub fn rendered(plan: &Plan, stored: StoredTree<'_>) -> Vec<Piece> {
+pub(super) fn rendered(plan: &Plan, stored: StoredTree<'_>) -> Vec<Piece> {
     let mut lister =
         PieceLister { plan, stored, block_size: plan.geometry.block_bytes(), pieces: Vec::new() };
     lister.static_metadata();

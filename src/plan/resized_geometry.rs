@@ -5,16 +5,17 @@ use crate::error::{Error, Result};
 use crate::form::LAST_GROUP_ROOM;
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Incompat};
+use crate::remedy::Remedy;
 use crate::units::{GroupNr, InodeNr};
 
 /// An error about the size that is asked for.
-pub fn refused<T>(words: String) -> Result<T> {
-    Err(Error::Options(words))
+pub(super) fn refused<T>(problem: String, remedy: impl Into<Remedy>) -> Result<T> {
+    Err(Error::options(problem, remedy))
 }
 
 /// Returns the bytes of a small filesystem of this shape that has an inode of this number; `None` where
 /// there can't be one.
-pub fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
+pub(super) fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
     /// resize2fs rounds the length of a file down to pages, whose size is 64 KiB on some machines.
     const PAGE: u64 = 64 << 10;
     let geometry = at_least(from, least_end(from, groups_for_inodes(from, last)));
@@ -22,17 +23,17 @@ pub fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
 }
 
 /// Returns the fewest groups that have an inode of this number.
-pub fn groups_for_inodes(from: &Geometry, last: InodeNr) -> u32 {
+pub(super) fn groups_for_inodes(from: &Geometry, last: InodeNr) -> u32 {
     last.0.div_ceil(from.inodes_per_group).max(1)
 }
 
 /// Returns the end of a filesystem that has one block in the last of its groups.
-pub fn least_end(from: &Geometry, groups: u32) -> u64 {
+pub(super) fn least_end(from: &Geometry, groups: u32) -> u64 {
     from.first_data_block + u64::from(groups - 1) * from.blocks_per_group + 1
 }
 
 /// The geometry with as many of so many blocks as there can be.
-pub fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
+pub(super) fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
     let blocks = blocks / from.blocks_per_cluster * from.blocks_per_cluster;
     let groups = groups_of(from, blocks)?;
     let least = least_blocks(from, groups);
@@ -40,9 +41,10 @@ pub fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
         return checked(with_blocks(from, blocks, groups));
     }
     if groups == 1 {
-        return refused(format!(
-            "--size leaves {blocks} blocks, of which metadata alone takes {least}: give a larger size, or min"
-        ));
+        return refused(
+            format!("the size leaves {blocks} blocks, of which metadata alone takes {least}"),
+            Remedy::LargerSize,
+        );
     }
     // All groups but the last one.
     let blocks = from.first_data_block + u64::from(groups - 1) * from.blocks_per_group;
@@ -50,28 +52,28 @@ pub fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
 }
 
 /// The smallest geometry with at least this many blocks.
-pub fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
+pub(super) fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
     let groups = groups_of(from, blocks)?;
     let blocks = blocks.max(least_blocks(from, groups)).next_multiple_of(from.blocks_per_cluster);
     checked(with_blocks(from, blocks, groups))
 }
 
 /// The groups of so many blocks.
-pub fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
+pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
     if blocks > u32::MAX.into() && !from.is_64bit() {
-        return refused(format!(
-            "a filesystem of {blocks} blocks needs the 64bit feature: give a smaller size, or set the feature with \
-             resize2fs -b"
-        ));
+        return refused(
+            format!("a filesystem of {blocks} blocks needs the 64bit feature"),
+            "give a smaller size, or set the feature with resize2fs -b",
+        );
     }
     let groups = blocks.saturating_sub(from.first_data_block).div_ceil(from.blocks_per_group).max(1);
     let inodes = u128::from(groups) * u128::from(from.inodes_per_group);
     match u32::try_from(groups) {
         Ok(groups) if blocks < 1 << 48 && inodes <= u32::MAX.into() => Ok(groups),
-        _ => refused(format!(
-            "a filesystem of {blocks} blocks would have {inodes} inodes, which are more than can be: give a smaller \
-             size"
-        )),
+        _ => refused(
+            format!("a filesystem of {blocks} blocks would have {inodes} inodes, which are more than can be"),
+            "give a smaller size",
+        ),
     }
 }
 
@@ -87,7 +89,7 @@ fn least_blocks(from: &Geometry, groups: u32) -> u64 {
 }
 
 /// The geometry with so many blocks in so many groups, whether or not that can be.
-pub fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
+pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
     let mut to = Geometry { blocks_count: blocks, groups, ..from.clone() };
     to.reserved_blocks = reserved_blocks(from, blocks);
     let descriptors = to.descriptor_blocks();
@@ -143,11 +145,10 @@ fn backup_groups(from: &Geometry, groups: u32) -> [u32; 2] {
 /// Refuses groups in which the copies of descriptors have no room.
 fn checked(geometry: Geometry) -> Result<Geometry> {
     if geometry.check_descriptors().is_err() {
-        return refused(format!(
-            "the descriptors of {} groups have no room in a group: give a smaller size, or make the image with the \
-             meta_bg feature",
-            geometry.groups
-        ));
+        return refused(
+            format!("the descriptors of {} groups have no room in a group", geometry.groups),
+            "give a smaller size, or make the image with the meta_bg feature",
+        );
     }
     Ok(geometry)
 }

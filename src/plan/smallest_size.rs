@@ -20,7 +20,7 @@ const MOST_TRIES: usize = 10_000;
 /// # Errors
 ///
 /// `Options` or `DoesNotFit` where no size is enough; else the error of the layout.
-pub fn smallest<T>(
+pub(super) fn smallest<T>(
     from: &Geometry,
     demand: Demand,
     attempt: impl Fn(&Geometry) -> Result<Attempt<T>>,
@@ -128,6 +128,6 @@ mod tests {
         (from.block_size, from.first_data_block) = (1024, 1);
         (from.blocks_per_group, from.inodes_per_group, from.inode_size) = (256, 1016, 256);
         let result = smallest(&from, demand(11, 1000), takes(1000));
-        assert!(matches!(result, Err(Error::DoesNotFit { .. } | Error::Options(_))), "{result:?}");
+        assert!(matches!(result, Err(Error::DoesNotFit { .. } | Error::Options { .. })), "{result:?}");
     }
 }

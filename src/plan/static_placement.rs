@@ -4,6 +4,7 @@ use super::free_blocks::UsedBlocks;
 use crate::error::{Error, Location, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::features::Incompat;
+use crate::remedy::Remedy;
 use crate::units::{GroupNr, OutputBlock, fits};
 
 /// The places of a group's own metadata.
@@ -22,7 +23,7 @@ pub struct GroupPlaces {
 /// # Errors
 ///
 /// `Unsupported` where the rule finds no place, which mke2fs would refuse too.
-pub fn place(geometry: &Geometry) -> Result<(Vec<GroupPlaces>, UsedBlocks)> {
+pub(super) fn place(geometry: &Geometry) -> Result<(Vec<GroupPlaces>, UsedBlocks)> {
     let mut used = UsedBlocks::default();
     for group in (0..geometry.groups).map(GroupNr) {
         for range in geometry.head_ranges(group) {
@@ -45,10 +46,9 @@ pub fn place(geometry: &Geometry) -> Result<(Vec<GroupPlaces>, UsedBlocks)> {
 }
 
 fn no_room(group: GroupNr) -> Error {
-    Location::of(Structure::GroupDescriptor).group(group).unsupported(
-        "no room for bitmaps and inode table where mke2fs puts them",
-        "make the image larger, for example with --size min, or make it with larger groups",
-    )
+    Location::of(Structure::GroupDescriptor)
+        .group(group)
+        .unsupported("no room for bitmaps and inode table where mke2fs puts them", Remedy::EnlargeGroups)
 }
 
 struct GroupPlacer<'g> {

@@ -20,7 +20,7 @@ use crate::units::{InodeNr, fits};
 const LARGE_FILE: u64 = 1 << 31;
 
 /// The features of the output: those of the input but for its state, and what the tree needs.
-pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
+pub(crate) fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
     let mut needed = Features::default();
     let has_resize_inode = source.features().has(Compat::RESIZE_INODE);
     if has_resize_inode && source.geometry.resize_inode_size() >= LARGE_FILE {
@@ -57,7 +57,7 @@ pub fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
 
 /// What of the superblock the settings fix: the fields that follow neither from the tree nor from the
 /// layout, with the options applied. UUID and checksum are zero.
-pub fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> Superblock {
+pub(crate) fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> Superblock {
     let (input, features) = (&source.superblock, geometry.features);
     let mut output = form::kept_fields(input);
     output.s_magic = U16::new(sb::MAGIC);
@@ -131,7 +131,7 @@ fn low(value: u64) -> U32 {
 }
 
 /// Builds the superblock, but for UUID, journal backup and checksum.
-pub fn build(
+pub(super) fn build(
     source: &Source<'_>,
     geometry: &Geometry,
     options: &Options,

@@ -27,7 +27,7 @@ enum ValuePart<'t> {
 }
 
 /// Bytes for entries and values in an inode.
-pub fn body_room(geometry: &Geometry) -> usize {
+pub(super) fn body_room(geometry: &Geometry) -> usize {
     (geometry.inode_size - BASE_SIZE)
         .saturating_sub(usize::from(EXTRA_ISIZE) + disk::IBODY_HEADER_SIZE + disk::END_SIZE)
 }
@@ -163,7 +163,7 @@ impl<'t> ValueCollector<'t> {
 /// # Errors
 ///
 /// `Unsupported` for a set that does not fit into one inode and one block.
-pub fn plan(
+pub(super) fn plan(
     tree: &Tree,
     geometry: &Geometry,
     candidates: &InlineCandidates<'_>,

@@ -9,7 +9,7 @@ use crate::tree::{Tree, Xattr, XattrSetId};
 
 /// Where the parts of a set lie; `None` where all of it lies in the inode, as nearly every set does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split(Option<Box<SplitParts>>);
+pub(super) struct Split(Option<Box<SplitParts>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SplitParts {
@@ -29,7 +29,7 @@ enum EntryPlaces {
 
 /// Bytes for entries and values in an inode and in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct XattrRoom {
+pub(super) struct XattrRoom {
     /// Bytes in the inode.
     pub body: usize,
     /// Bytes in the block.
@@ -38,7 +38,7 @@ pub struct XattrRoom {
 
 /// The bytes that an xattr takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct XattrSize {
+pub(super) struct XattrSize {
     /// The entry with its name.
     pub entry: usize,
     /// The value beside it.
@@ -47,7 +47,7 @@ pub struct XattrSize {
 
 impl XattrSize {
     /// The size of an xattr.
-    pub fn of(tree: &Tree, xattr: &Xattr) -> Self {
+    pub(super) fn of(tree: &Tree, xattr: &Xattr) -> Self {
         Self {
             entry: disk::entry_size(tree.text(xattr.name).len()),
             value: disk::value_size(tree.text(xattr.value).len()),
@@ -58,7 +58,7 @@ impl XattrSize {
 impl Split {
     /// Splits a set for an inode and a block with this room: with as few values in inodes of their own
     /// as can be, and these the largest, of equal ones the first. `None` where it fits in no way.
-    pub fn new(set: &[XattrSize], room: XattrRoom, with_inodes: bool) -> Option<Self> {
+    pub(super) fn new(set: &[XattrSize], room: XattrRoom, with_inodes: bool) -> Option<Self> {
         if set.iter().map(|size| size.entry + size.value).sum::<usize>() <= room.body {
             return Some(Self(None));
         }
@@ -89,18 +89,18 @@ impl Split {
     }
 
     /// Whether all entries lie in the inode.
-    pub fn is_in_body(&self) -> bool {
+    pub(super) fn is_in_body(&self) -> bool {
         self.0.as_ref().is_none_or(|parts| parts.place == EntryPlaces::Body)
     }
 
     /// The number of values in inodes of their own.
-    pub fn outside(&self) -> usize {
+    pub(super) fn outside(&self) -> usize {
         self.0.as_ref().map_or(0, |parts| parts.outside.iter().filter(|outside| **outside).count())
     }
 
     /// The xattrs of its set that lie in the inode, or else those in the block, each with whether its
     /// value lies in an inode of its own.
-    pub fn part<'t>(
+    pub(super) fn part<'t>(
         &self,
         tree: &'t Tree,
         set: XattrSetId,

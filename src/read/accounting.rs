@@ -15,7 +15,7 @@ use crate::units::{BlockNr, GroupNr, InodeNr};
 
 /// What is in use, by the inodes themselves.
 #[derive(Clone, Copy, Debug)]
-pub struct InUse<'s> {
+pub(super) struct InUse<'s> {
     /// Blocks of live inodes and of static metadata.
     pub blocks: CheckedClaims<'s>,
     /// Blocks of orphans without links.
@@ -40,7 +40,7 @@ struct GroupErrors {
 }
 
 /// Compares bitmaps, counts and checksums that are rebuilt with what is in use; returns warnings.
-pub fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
+pub(super) fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
     let wrong: Vec<GroupErrors> = (0..source.geometry.groups)
         .into_par_iter()
         .map(GroupNr)

@@ -11,12 +11,13 @@ use crate::map::directory::RawEntry;
 use crate::ondisk::dir_entry;
 use crate::ondisk::features::{Incompat, RoCompat};
 use crate::ondisk::inode::{InodeFlags, LINK_MAX, S_IFDIR, S_IFMT, Timestamp};
+use crate::remedy::Remedy;
 use crate::source::Source;
 use crate::tree::{Entry, Kind, LOST_FOUND_NAME, Node, NodeId, Tree};
 use crate::units::InodeNr;
 
 /// The tree, and what there is to say of it.
-pub struct Assembled {
+pub(super) struct Assembled {
     pub tree: Tree,
     pub inodes: Vec<InodeNr>,
     pub warnings: Vec<String>,
@@ -71,7 +72,7 @@ struct Assembler<'s, 'a> {
 }
 
 /// Builds the tree.
-pub fn assemble<'s, 'a>(
+pub(super) fn assemble<'s, 'a>(
     source: &'s Source<'a>,
     inodes: &'s Inodes<'a>,
     mut tree: Tree,
@@ -156,9 +157,11 @@ impl<'s, 'a> Assembler<'s, 'a> {
             .zip(&self.found)
             .find(|(inode, found)| found.names == 0 && inode.number != InodeNr::ROOT);
         match lost {
-            Some((inode, _)) => Err(at(inode.number)
-                .wrong("is in use, but no directory names it")
-                .with_remedy("run e2fsck -f on the image; what that leaves, clear with debugfs's clri")),
+            Some((inode, _)) => {
+                Err(at(inode.number).wrong("is in use, but no directory names it").with_remedy(Remedy::fsck(
+                    "run e2fsck -f on the image; what that leaves, clear with debugfs's clri",
+                )))
+            }
             None => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use crate::units::InodeNr;
 
 /// The names of a directory.
 #[derive(Debug)]
-pub struct ReadDirectory<'a> {
+pub(super) struct ReadDirectory<'a> {
     /// The directory.
     pub number: InodeNr,
     /// Where `..` points to.
@@ -23,7 +23,7 @@ pub struct ReadDirectory<'a> {
 
 /// A directory as the image holds it.
 #[derive(Debug)]
-pub struct StoredDirectory<'a> {
+pub(crate) struct StoredDirectory<'a> {
     /// The names but `.` and `..`, in the order in which they are stored.
     pub names: Vec<&'a [u8]>,
     /// Entries that have bytes of deleted names behind them, or are deleted themselves.
@@ -35,7 +35,7 @@ pub struct StoredDirectory<'a> {
 /// # Errors
 ///
 /// `Corrupt` or `Unsupported`, as [`super::read`] returns it.
-pub fn stored<'a>(source: &Source<'a>, number: InodeNr) -> Result<StoredDirectory<'a>> {
+pub(crate) fn stored<'a>(source: &Source<'a>, number: InodeNr) -> Result<StoredDirectory<'a>> {
     let at = || Location::of(Structure::Directory).inode(number);
     let bytes = source.inode(number).ok_or_else(|| at().wrong("is not in use"))?;
     let budget = Budget::new(source);
@@ -50,7 +50,7 @@ pub fn stored<'a>(source: &Source<'a>, number: InodeNr) -> Result<StoredDirector
 }
 
 /// Reads a directory.
-pub fn read<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>) -> Result<ReadDirectory<'a>> {
+pub(super) fn read<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>) -> Result<ReadDirectory<'a>> {
     let read = read_replayed(source, directory)?;
     if directory.flags & InodeFlags::HASHED_NAMES == InodeFlags::CASEFOLD {
         check_folded(source, directory.number, &read.entries)?;

@@ -10,7 +10,7 @@ use crate::units::InodeNr;
 
 /// Checks the contexts of all nodes, whose inodes are `inodes`, and the nodes against their
 /// directories, as e2fsck does.
-pub fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Result<()> {
+pub(super) fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Result<()> {
     let is_context = |xattr: &Xattr| xattr.index == XATTR_INDEX;
     let is_encrypted = |node: &Node| node.flags.contains(InodeFlags::ENCRYPT);
     // Of most images there is nothing more to be seen.

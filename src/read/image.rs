@@ -28,7 +28,7 @@ use crate::units::InodeNr;
 /// # Errors
 ///
 /// `Corrupt` or `Unsupported`, naming inode and block.
-pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
+pub(super) fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
     let mut claims = BlockClaims::of_metadata(source);
     // Inode tables that lie in each other would be read as many inodes as one likes.
     let cluster = source.geometry.blocks_per_cluster;

@@ -4,7 +4,7 @@ use crate::units::InodeNr;
 
 /// Sorted numbers of inodes, and where to look among them.
 #[derive(Debug)]
-pub struct InodeIndex {
+pub(super) struct InodeIndex {
     numbers: Vec<InodeNr>,
     /// For each number with its last bits cut off, how many are below. There are no more of these than numbers.
     starts: Vec<u32>,
@@ -14,7 +14,7 @@ pub struct InodeIndex {
 
 impl InodeIndex {
     /// Takes sorted numbers.
-    pub fn new(numbers: Vec<InodeNr>) -> Self {
+    pub(super) fn new(numbers: Vec<InodeNr>) -> Self {
         let last = numbers.last().map_or(0, |number| number.0);
         let most = numbers.len().max(1);
         let shift = (0..u32::BITS).find(|shift| (last >> shift) as usize <= most).unwrap_or(0);
@@ -31,7 +31,7 @@ impl InodeIndex {
     }
 
     /// The index of a number.
-    pub fn of(&self, number: InodeNr) -> Option<usize> {
+    pub(super) fn of(&self, number: InodeNr) -> Option<usize> {
         let place = (number.0 >> self.shift) as usize;
         let &[start, end] = self.starts.get(place..)?.first_chunk()?;
         let (start, end) = (start as usize, end as usize);
@@ -39,7 +39,7 @@ impl InodeIndex {
     }
 
     /// The number at an index.
-    pub fn number(&self, index: usize) -> Option<InodeNr> {
+    pub(super) fn number(&self, index: usize) -> Option<InodeNr> {
         self.numbers.get(index).copied()
     }
 }

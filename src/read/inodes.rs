@@ -62,7 +62,7 @@ impl ReadInode {
 
 /// Inodes, and what they hold.
 #[derive(Debug, Default)]
-pub struct Inodes<'a> {
+pub(super) struct Inodes<'a> {
     /// The inodes, by number.
     pub list: Vec<ReadInode>,
     /// Their nodes, without links and xattrs, without the entries of directories, and without what lies in inodes.
@@ -111,7 +111,7 @@ fn narrow(count: usize) -> u32 {
 }
 
 /// An inode that is to be added, its xattrs already in the list.
-pub struct NewInode<'s, 'a> {
+pub(super) struct NewInode<'s, 'a> {
     /// The inode, whose ranges of runs and parts are not known yet.
     pub inode: ReadInode,
     /// Its node.
@@ -124,7 +124,7 @@ pub struct NewInode<'s, 'a> {
 
 impl<'a> Inodes<'a> {
     /// Adds xattrs of the inode that is to be added next; the function is given the list to add them to.
-    pub fn add_xattrs<T, E>(
+    pub(super) fn add_xattrs<T, E>(
         &mut self,
         read: impl FnOnce(&mut Vec<StoredXattr<'a>>) -> std::result::Result<T, E>,
     ) -> std::result::Result<(T, ListRange), E> {
@@ -138,7 +138,7 @@ impl<'a> Inodes<'a> {
     /// # Errors
     ///
     /// `Corrupt` where two xattrs in its body have one name.
-    pub fn push(&mut self, new: NewInode<'_, 'a>) -> Result<()> {
+    pub(super) fn push(&mut self, new: NewInode<'_, 'a>) -> Result<()> {
         let NewInode { mut inode, mut node, runs, parts } = new;
         let list = match node.kind {
             Kind::Directory { .. } => Some(&mut self.directory_runs),
@@ -168,7 +168,7 @@ impl<'a> Inodes<'a> {
     }
 
     /// Adds inodes with greater numbers.
-    pub fn append(&mut self, mut more: Self) {
+    pub(super) fn append(&mut self, mut more: Self) {
         let starts = (self.runs.len(), self.directory_runs.len(), self.xattrs.len(), self.parts.len());
         for inode in &mut more.list {
             inode.runs.shift(if inode.is_directory() { starts.1 } else { starts.0 });
@@ -191,12 +191,12 @@ impl<'a> Inodes<'a> {
     }
 
     /// The index of an inode.
-    pub fn index_of(&self, number: InodeNr) -> Option<usize> {
+    pub(super) fn index_of(&self, number: InodeNr) -> Option<usize> {
         self.list.binary_search_by_key(&number, |inode| inode.number).ok()
     }
 
     /// The directory at an index.
-    pub fn directory(&self, index: usize) -> DirectoryInode<'_, 'a> {
+    pub(super) fn directory(&self, index: usize) -> DirectoryInode<'_, 'a> {
         let inode = &self.list[index];
         DirectoryInode {
             number: inode.number,
@@ -209,24 +209,24 @@ impl<'a> Inodes<'a> {
     }
 
     /// The xattrs in the body of an inode.
-    pub fn xattrs_of(&self, inode: &ReadInode) -> &[StoredXattr<'a>] {
+    pub(super) fn xattrs_of(&self, inode: &ReadInode) -> &[StoredXattr<'a>] {
         &self.xattrs[inode.xattrs.range()]
     }
 
     /// The target of a symlink, or the content of a regular file or directory that lies in the inode.
-    pub fn parts_of(&self, inode: &ReadInode) -> Option<InlineParts<'a>> {
+    pub(super) fn parts_of(&self, inode: &ReadInode) -> Option<InlineParts<'a>> {
         self.parts[inode.parts.range()].first().copied()
     }
 
     /// What quotas count for an inode.
-    pub fn usage(&self, index: usize, block_size: usize) -> QuotaUsage {
+    pub(super) fn usage(&self, index: usize, block_size: usize) -> QuotaUsage {
         let mut usage = QuotaUsage { inodes: 1, bytes: self.list[index].blocks * block_size as u64 };
         usage.add(self.values.get(index).copied().unwrap_or_default());
         usage
     }
 
     /// Refuses more of anything than a [`ListRange`] can count.
-    pub fn check_counts(&self) -> Result<()> {
+    pub(super) fn check_counts(&self) -> Result<()> {
         let most = self.runs.len().max(self.directory_runs.len()).max(self.xattrs.len());
         if u32::try_from(most).is_ok() {
             return Ok(());
@@ -236,7 +236,7 @@ impl<'a> Inodes<'a> {
     }
 
     /// How many inodes have an `i_blocks` that is not what their blocks and values give.
-    pub fn wrong_blocks(&self, block_size: usize) -> usize {
+    pub(super) fn wrong_blocks(&self, block_size: usize) -> usize {
         let is_wrong = |index: &usize| {
             let inode = &self.list[*index];
             !inode.replayed && inode.sectors != self.usage(*index, block_size).bytes / 512

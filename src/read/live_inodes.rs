@@ -16,7 +16,7 @@ use crate::observe::Observer;
 use crate::source::Source;
 
 /// Inodes with links.
-pub struct LiveInodes<'a> {
+pub(super) struct LiveInodes<'a> {
     /// Those that names lead to.
     pub nodes: Inodes<'a>,
     /// Those that hold values of xattrs.
@@ -50,7 +50,7 @@ impl<'a> LiveInodes<'a> {
 /// # Errors
 ///
 /// `Corrupt` or `Unsupported`, naming the inode.
-pub fn read<'a>(
+pub(super) fn read<'a>(
     source: &Source<'a>,
     live: &[RawInode<'a>],
     specials: &Specials,

@@ -18,12 +18,11 @@ mod reading;
 mod special;
 mod xattr;
 
-pub use claims::{BlockClaims, CheckedClaims};
-pub use directory::{StoredDirectory, stored};
-pub use reading::Reading;
-pub use special::orphans::Orphans;
-pub use special::quota_file::{QuotaFile, QuotaLimits, QuotaRules};
-pub use special::specials::{JournalShape, SpecialFile, Specials};
+pub(crate) use claims::{BlockClaims, CheckedClaims};
+pub(crate) use directory::{StoredDirectory, stored};
+pub(crate) use reading::Reading;
+pub(crate) use special::quota_file::{QuotaFile, QuotaLimits, QuotaRules};
+pub(crate) use special::specials::{SpecialFile, Specials};
 
 use crate::error::Result;
 use crate::observe::Observer;

@@ -15,7 +15,7 @@ use crate::units::{BlockNr, InodeNr};
 const LONGEST: usize = 4096;
 
 /// A path of an inode, if one can be found.
-pub fn find(source: &Source<'_>, wanted: InodeNr) -> Option<String> {
+pub(super) fn find(source: &Source<'_>, wanted: InodeNr) -> Option<String> {
     if wanted == InodeNr::ROOT {
         return Some("/".to_owned());
     }

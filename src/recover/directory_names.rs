@@ -16,7 +16,7 @@ use crate::units::InodeNr;
 /// # Panics
 ///
 /// For inline data. No record is replayed where there may be any.
-pub fn stored_names<'a>(source: &Source<'a>, number: InodeNr) -> Result<Vec<(&'a [u8], InodeNr)>> {
+pub(super) fn stored_names<'a>(source: &Source<'a>, number: InodeNr) -> Result<Vec<(&'a [u8], InodeNr)>> {
     let at = || Location::of(Structure::Directory).inode(number);
     let bytes = source.inode(number).ok_or_else(|| at().wrong("is not in use"))?;
     let inode = DecodedInode::new(number, bytes);

@@ -8,6 +8,7 @@ use crate::ondisk::fast_commit::{
     FastCommitHead, FastCommitTag, FastCommitTail, Record, Records, TAG_HEAD, TAG_TAIL,
 };
 use crate::ondisk::view;
+use crate::remedy::Remedy;
 use crate::source::{FastCommits, Source};
 
 /// Replays the fast commits behind the transaction before `sequence`; returns their outcome and
@@ -17,7 +18,7 @@ use crate::source::{FastCommits, Source};
 ///
 /// `Unclean` where neither kernel nor e2fsck would replay them, or not the same way; `Corrupt` for
 /// records that contradict the filesystem.
-pub fn replay<'a>(
+pub(super) fn replay<'a>(
     source: &Source<'_>,
     journal: &Journal<'a>,
     sequence: u32,
@@ -127,6 +128,6 @@ fn refusal(journal: &Journal<'_>, place: u32, what: &str) -> Error {
             "{}: the fast commits have {what}, so that a kernel would not replay them",
             journal.at(place)
         ),
-        remedy: "run e2fsck -f on the image, which drops them",
+        remedy: Remedy::fsck("run e2fsck -f on the image, which drops them"),
     }
 }

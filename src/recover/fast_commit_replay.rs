@@ -16,6 +16,7 @@ use crate::ondisk::fast_commit::{
 use crate::ondisk::features::Incompat;
 use crate::ondisk::inode::{self as disk, Inode, InodeFlags};
 use crate::ondisk::{dir_entry, le16, view};
+use crate::remedy::Remedy;
 use crate::source::{FastCommits, RangeEdit, ReplayedInode, Source};
 use crate::units::InodeNr;
 
@@ -24,7 +25,7 @@ const I_LINKS_COUNT: usize = 0x1A;
 const I_GENERATION: usize = disk::I_BLOCK + disk::I_BLOCK_SIZE;
 
 /// A replay of fast commits that is going on.
-pub struct FastCommitReplay<'s, 'a> {
+pub(super) struct FastCommitReplay<'s, 'a> {
     source: &'s Source<'s>,
     outcome: FastCommits<'a>,
     /// The names of directories as the image has them, for those that were asked for.
@@ -38,18 +39,18 @@ type Locate<'f> = &'f dyn Fn() -> Location;
 
 impl<'s, 'a> FastCommitReplay<'s, 'a> {
     /// Begins a replay over an image whose log was replayed.
-    pub fn new(source: &'s Source<'s>) -> Self {
+    pub(super) fn new(source: &'s Source<'s>) -> Self {
         Self { source, outcome: FastCommits::default(), stored: BTreeMap::new(), deleted: BTreeSet::new() }
     }
 
     /// Does what a record says.
-    pub fn record(&mut self, record: &Record<'a>, at: impl Fn() -> Location) -> Result<()> {
+    pub(super) fn record(&mut self, record: &Record<'a>, at: impl Fn() -> Location) -> Result<()> {
         let at: Locate<'_> = &at;
         if self.source.features().incompat.contains(Incompat::INLINE_DATA) {
             // After the replay of new directories, link counts of their parents are wrong.
             return Err(at().unsupported(
                 "live fast commits on a filesystem with inline_data, which kernels replay wrongly",
-                "run e2fsck -f on the image, and look at what it has put right",
+                Remedy::fsck("run e2fsck -f on the image, and look at what it has put right"),
             ));
         }
         let cut_short = || at().wrong("has a record that is cut short");
@@ -91,7 +92,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
     }
 
     /// Puts the checksums of all inodes right.
-    pub fn finish(mut self) -> Result<FastCommits<'a>> {
+    pub(super) fn finish(mut self) -> Result<FastCommits<'a>> {
         for (number, inode) in &mut self.outcome.inodes {
             seal(self.source, *number, &mut inode.bytes);
         }

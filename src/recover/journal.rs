@@ -11,13 +11,14 @@ use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::jbd2::{self, JournalSuperblock, LogFormat};
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::ondisk::view;
+use crate::remedy::Remedy;
 use crate::source::{Input, Source};
 use crate::tree::{Run, block_at};
 use crate::units::{BlockNr, InodeNr};
 
 /// Where a filesystem has its journal.
 #[derive(Debug)]
-pub enum JournalPlace {
+pub(crate) enum JournalPlace {
     /// In an inode of its own.
     Inside(DenseFile),
     /// On a device of its own, which has this UUID.
@@ -30,7 +31,7 @@ impl JournalPlace {
     /// # Errors
     ///
     /// `Corrupt` for an inode that can't be a journal.
-    pub fn of(source: &Source<'_>) -> Result<Option<Self>> {
+    pub(crate) fn of(source: &Source<'_>) -> Result<Option<Self>> {
         if !source.features().compat.contains(Compat::HAS_JOURNAL) {
             return Ok(None);
         }
@@ -104,7 +105,7 @@ impl<'a> JournalBlocks<'a> {
 
 /// A journal, with its superblock checked.
 #[derive(Debug)]
-pub struct Journal<'a> {
+pub(crate) struct Journal<'a> {
     blocks: JournalBlocks<'a>,
     /// JournalBlocks that hold it.
     own: Vec<Range<u64>>,
@@ -133,7 +134,7 @@ impl<'a> Journal<'a> {
     /// # Errors
     ///
     /// `Corrupt` for one that contradicts itself or the filesystem, `Unsupported` for unknown features.
-    pub fn inside(source: &Source<'_>, input: &Input<'a>, file: DenseFile) -> Result<Self> {
+    pub(crate) fn inside(source: &Source<'_>, input: &Input<'a>, file: DenseFile) -> Result<Self> {
         let count = file.blocks;
         Self::open(source, JournalBlocks::File(input.clone(), file), 0, count)
     }
@@ -143,7 +144,7 @@ impl<'a> Journal<'a> {
     /// # Errors
     ///
     /// As for one inside; and `Corrupt` for a device that is not the one that the filesystem names.
-    pub fn outside(source: &Source<'_>, device: &'a [u8]) -> Result<Self> {
+    pub(crate) fn outside(source: &Source<'_>, device: &'a [u8]) -> Result<Self> {
         let at = || Location::of(Structure::Journal);
         let raw = device.get(sb::OFFSET..).and_then(view::<Superblock>);
         let raw = raw.filter(|raw| {
@@ -223,7 +224,7 @@ impl<'a> Journal<'a> {
 
     /// Checks that a tag may name a block: one of the image, and none of the log. Whoever replays
     /// such a tag in place reads other blocks of the log from then on.
-    pub fn check_target(&self, block: u64) -> std::result::Result<(), String> {
+    pub(crate) fn check_target(&self, block: u64) -> std::result::Result<(), String> {
         if block >= self.blocks_count {
             return Err(format!("below {}", self.blocks_count));
         }
@@ -235,24 +236,24 @@ impl<'a> Journal<'a> {
     }
 
     /// A block of the journal, by its place in it.
-    pub fn block(&self, place: u32) -> &'a [u8] {
+    pub(crate) fn block(&self, place: u32) -> &'a [u8] {
         self.blocks
             .get(place, self.block_size)
             .expect("fits: the journal was checked to have s_maxlen blocks")
     }
 
     /// The place of an error in the journal.
-    pub fn at(&self, place: u32) -> Location {
+    pub(crate) fn at(&self, place: u32) -> Location {
         self.blocks.at(place)
     }
 
     /// The place behind another in the log, which goes round.
-    pub fn next(&self, place: u32) -> u32 {
+    pub(crate) fn next(&self, place: u32) -> u32 {
         if place + 1 >= self.end { self.first } else { place + 1 }
     }
 
     /// The blocks for fast commits, in order; one behind the log is passed over.
-    pub fn fast_commit_area(&self) -> impl Iterator<Item = u32> + use<> {
+    pub(crate) fn fast_commit_area(&self) -> impl Iterator<Item = u32> + use<> {
         let in_use = self.format.incompat & jbd2::INCOMPAT_FAST_COMMIT != 0;
         self.end + 1..if in_use { self.end + self.fast_commit_blocks } else { 0 }
     }
@@ -292,7 +293,9 @@ fn check_head(jsb: &JournalSuperblock, at: &Location, block_size: usize, count: 
 fn beyond_repair(at: &Location, field: &str, found: u32, expected: &str) -> Error {
     Error::Unclean {
         state: format!("{at}: {field} is {found}, expected {expected}"),
-        remedy: "run e2fsck -f on the image; where that changes nothing, make the journal anew with tune2fs",
+        remedy: Remedy::fsck(
+            "run e2fsck -f on the image; where that changes nothing, make the journal anew with tune2fs",
+        ),
     }
 }
 

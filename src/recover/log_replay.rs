@@ -7,6 +7,7 @@ use crate::ondisk::jbd2::{
     self, COMMIT_BLOCK, CommitHeader, DESCRIPTOR_BLOCK, JournalHeader, REVOKE_BLOCK, TAG_ESCAPE, Tag,
 };
 use crate::ondisk::view;
+use crate::remedy::Remedy;
 use crate::source::Overlay;
 use crate::units::BlockNr;
 
@@ -154,7 +155,7 @@ impl CommitScan<'_, '_> {
                     self.journal.at(step.place),
                     step.sequence
                 ),
-                remedy: "run e2fsck -f on the image",
+                remedy: Remedy::FSCK,
             })
         };
         if self.doubtful {
@@ -195,7 +196,7 @@ impl CommitScan<'_, '_> {
 }
 
 /// Replays the log into an overlay; also returns the transaction at which it ends.
-pub fn replay<'a>(journal: &Journal<'a>) -> Result<(Recovery<'a>, u32)> {
+pub(super) fn replay<'a>(journal: &Journal<'a>) -> Result<(Recovery<'a>, u32)> {
     let end = find_end(journal)?;
     let revokes = Revokes::read(journal, end)?;
     let mut recovery = Recovery { needed: true, error: journal.error, ..Recovery::default() };

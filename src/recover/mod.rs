@@ -9,12 +9,13 @@ mod log_replay;
 mod recovery;
 mod state;
 
-pub use journal::{Journal, JournalPlace};
-pub use recovery::Recovery;
-pub use state::check_state;
+pub(crate) use journal::{Journal, JournalPlace};
+pub(crate) use recovery::Recovery;
+pub(crate) use state::check_state;
 
 use crate::error::{Error, Location, Result, Structure};
 use crate::ondisk::features::Incompat;
+use crate::remedy::Remedy;
 use crate::source::{Input, Overlay, Source};
 
 /// Replays the journal where the superblock asks for it.
@@ -22,18 +23,22 @@ use crate::source::{Input, Overlay, Source};
 /// # Errors
 ///
 /// `Unclean` for a log that must not be believed, `Corrupt` for damage in it.
-pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
+pub(crate) fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     let nothing = Overlay::default();
     let source = Source::open(input.clone(), &nothing)?;
     let needed = source.features().incompat.contains(Incompat::NEEDS_RECOVERY);
     let journal = match JournalPlace::of(&source)? {
         None if input.journal().is_some() => {
-            return Err(Error::Options("a journal device is given, but the image has no journal".to_owned()));
+            return Err(Error::options(
+                "a journal device is given, but the image has no journal",
+                Remedy::OmitJournal,
+            ));
         }
         None => return Ok(Recovery::default()),
         Some(JournalPlace::Inside(_)) if input.journal().is_some() => {
-            return Err(Error::Options(
-                "a journal device is given, but the journal is inside the image".to_owned(),
+            return Err(Error::options(
+                "a journal device is given, but the journal is inside the image",
+                Remedy::OmitJournal,
             ));
         }
         Some(JournalPlace::Inside(file)) => Journal::inside(&source, input, file)?,
@@ -43,10 +48,7 @@ pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
             None => {
                 let uuid = uuid::Uuid::from_bytes(uuid);
                 let state = format!("the journal needs recovery, and is on another device (UUID {uuid})");
-                return Err(Error::Unclean {
-                    state,
-                    remedy: "give that device with --journal (compare: --journal-a, --journal-b)",
-                });
+                return Err(Error::Unclean { state, remedy: Remedy::GiveJournal });
             }
         },
     };
@@ -54,7 +56,7 @@ pub fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
         if journal.start != 0 {
             let state =
                 "the journal is not empty, though the superblock does not ask for recovery".to_owned();
-            return Err(Error::Unclean { state, remedy: "run e2fsck -f on the image" });
+            return Err(Error::Unclean { state, remedy: Remedy::FSCK });
         }
         return Ok(Recovery { error: journal.error, ..Recovery::default() });
     }

@@ -4,7 +4,7 @@ use crate::source::Overlay;
 
 /// What the journal gave.
 #[derive(Debug, Default)]
-pub struct Recovery<'a> {
+pub(crate) struct Recovery<'a> {
     /// Replayed blocks.
     pub overlay: Overlay<'a>,
     /// Whether the superblock asked for recovery.

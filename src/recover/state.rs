@@ -4,13 +4,15 @@ use super::recovery::Recovery;
 use crate::error::{Error, Location, Result, Structure};
 use crate::ondisk::features::{Compat, RoCompat};
 use crate::ondisk::{mmp, superblock as sb};
+use crate::remedy::Remedy;
 use crate::source::Source;
 
 /// Looks at what multiple mount protection says: a copy of a mounted filesystem is as good with it as
 /// without; but one that looks clean is about to be changed, and one that e2fsck left is half repaired.
 fn in_use(source: &Source<'_>, recovery: &Recovery<'_>) -> Result<Option<String>> {
-    const REMEDY: &str =
-        "make sure that nothing uses the filesystem, then run tune2fs -f -E clear_mmp and e2fsck -f";
+    const REMEDY: Remedy = Remedy::fsck(
+        "make sure that nothing uses the filesystem, then run tune2fs -f -E clear_mmp and e2fsck -f",
+    );
     let Some(mmp) = source.mmp()?.filter(|mmp| mmp.seq != mmp::SEQ_CLEAN) else { return Ok(None) };
     let node = &mmp.node;
     if mmp.seq == mmp::SEQ_FSCK {
@@ -35,7 +37,11 @@ fn in_use(source: &Source<'_>, recovery: &Recovery<'_>) -> Result<Option<String>
 /// # Errors
 ///
 /// `Unclean` if errors were found in it, unless `accept_errors`.
-pub fn check_state(source: &Source<'_>, recovery: &Recovery<'_>, accept_errors: bool) -> Result<Vec<String>> {
+pub(crate) fn check_state(
+    source: &Source<'_>,
+    recovery: &Recovery<'_>,
+    accept_errors: bool,
+) -> Result<Vec<String>> {
     let state = source.superblock.s_state.get();
     let mut warnings = Vec::from_iter(in_use(source, recovery)?);
     let errors = [
@@ -46,10 +52,7 @@ pub fn check_state(source: &Source<'_>, recovery: &Recovery<'_>, accept_errors: 
     ];
     for state in errors.into_iter().flatten() {
         if !accept_errors {
-            return Err(Error::Unclean {
-                state,
-                remedy: "run e2fsck -f on the image, or accept it with --ignore-error-state",
-            });
+            return Err(Error::Unclean { state, remedy: Remedy::AcceptErrorState { offset: None } });
         }
         warnings.push(format!("{state}; accepted, since everything that carries content checked out"));
     }

@@ -10,7 +10,7 @@ use crate::source::Input;
 
 /// A sink that compares what it is given with the input.
 #[derive(Debug)]
-pub struct CompareSink<'a> {
+pub(crate) struct CompareSink<'a> {
     input: Input<'a>,
     /// How many differences are told.
     limit: usize,
@@ -22,17 +22,17 @@ pub struct CompareSink<'a> {
 
 impl<'a> CompareSink<'a> {
     /// Compares with the bytes of an image, to tell at most `limit` differences.
-    pub fn new(input: Input<'a>, limit: usize) -> Self {
+    pub(crate) fn new(input: Input<'a>, limit: usize) -> Self {
         Self { input, limit, offsets: Mutex::default(), end: AtomicU64::new(u64::MAX) }
     }
 
     /// How many differences are told at most.
-    pub fn limit(&self) -> usize {
+    pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
     /// The first byte that differs of each part: the first ones, in order.
-    pub fn offsets(self) -> Vec<u64> {
+    pub(crate) fn offsets(self) -> Vec<u64> {
         self.offsets.into_inner().unwrap_or_else(PoisonError::into_inner).into_sorted_vec()
     }
 

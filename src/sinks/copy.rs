@@ -8,7 +8,7 @@ use crate::sink::Sink;
 use crate::source::Input;
 
 /// Copies bytes of an input to the same place, but for zeros.
-pub fn copy(input: &Input<'_>, range: Range<u64>, sink: &dyn Sink) -> io::Result<()> {
+pub(crate) fn copy(input: &Input<'_>, range: Range<u64>, sink: &dyn Sink) -> io::Result<()> {
     const STEP: usize = 1 << 16;
     sink.in_use(range.clone());
     for data in input.data_within(range) {

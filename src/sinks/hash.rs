@@ -15,12 +15,12 @@ static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// A sink that hashes what it is given, which has to come in the order of the offsets.
 #[derive(Debug, Default)]
-pub struct HashSink {
+pub(crate) struct HashSink {
     state: Mutex<State>,
 }
 
 /// The SHA-256 of an image as it is.
-pub fn digest_of(input: &Input<'_>) -> io::Result<[u8; 32]> {
+pub(crate) fn digest_of(input: &Input<'_>) -> io::Result<[u8; 32]> {
     let (sink, length) = (HashSink::default(), input.bytes().len() as u64);
     copy(input, 0..length, &sink)?;
     Ok(sink.finish(length))
@@ -35,7 +35,7 @@ struct State {
 
 impl HashSink {
     /// The digest of everything up to `length` bytes, where nothing was written past that.
-    pub fn finish(self, length: u64) -> [u8; 32] {
+    pub(crate) fn finish(self, length: u64) -> [u8; 32] {
         let mut state = self.state.into_inner().expect("a thread that fails while it hashes ends the job");
         state.zeros(length);
         state.hash.finalize().into()

@@ -1,9 +1,11 @@
-//! Sinks that need no file: a digest of the output, and a comparison with an image.
+//! Sinks: a file, memory, a digest of the output, and a comparison with an image.
 
 mod compare;
 mod copy;
 mod hash;
+mod ready;
 
-pub use compare::CompareSink;
-pub use copy::copy;
-pub use hash::{HashSink, digest_of};
+pub(crate) use compare::CompareSink;
+pub(crate) use copy::copy;
+pub(crate) use hash::{HashSink, digest_of};
+pub use ready::{FileSink, VecSink};

@@ -7,7 +7,7 @@ use crate::ondisk::group_descriptor::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINI
 use crate::units::{BlockNr, GroupNr};
 
 /// Reads the primary copy of every descriptor.
-pub fn read(source: &Source<'_>) -> Result<Vec<GroupDescriptor>> {
+pub(super) fn read(source: &Source<'_>) -> Result<Vec<GroupDescriptor>> {
     let geometry = &source.geometry;
     let mut descriptors = Vec::with_capacity(geometry.groups as usize);
     let per_block = geometry.descriptors_per_block();

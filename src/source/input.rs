@@ -41,17 +41,17 @@ impl<'a> Input<'a> {
     }
 
     /// The device of an external journal, if there is one.
-    pub fn journal(&self) -> Option<&'a [u8]> {
+    pub(crate) fn journal(&self) -> Option<&'a [u8]> {
         self.journal
     }
 
     /// All bytes of the file.
-    pub fn bytes(&self) -> &'a [u8] {
+    pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// A range of bytes, if it lies within the file.
-    pub fn range(&self, start: u64, end: u64) -> Option<&'a [u8]> {
+    pub(crate) fn range(&self, start: u64, end: u64) -> Option<&'a [u8]> {
         self.bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
@@ -65,12 +65,12 @@ impl<'a> Input<'a> {
     }
 
     /// Whether a range of bytes is known to be zero.
-    pub fn is_hole(&self, range: Range<u64>) -> bool {
+    pub(crate) fn is_hole(&self, range: Range<u64>) -> bool {
         self.data_within(range).next().is_none()
     }
 
     /// The parts of a range that the file stores, in order.
-    pub fn data_within(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'_> {
+    pub(crate) fn data_within(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'_> {
         let first = self.data.partition_point(|data| data.end <= range.start);
         let Range { start, end } = range;
         self.data[first..]

@@ -10,8 +10,8 @@ mod open;
 mod overlay;
 mod support;
 
-pub use fast_commits::{FastCommits, RangeEdit, ReplayedDirectory, ReplayedInode};
+pub(crate) use fast_commits::{FastCommits, RangeEdit, ReplayedInode};
 pub use image::Source;
 pub use input::Input;
-pub use not_ext::foreign;
+pub(crate) use not_ext::foreign;
 pub use overlay::Overlay;

@@ -7,6 +7,7 @@ use super::input::Input;
 use crate::error::{Error, Location, Structure};
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::{self as sb, Superblock};
+use crate::remedy::Remedy;
 /// How the header of a VHD image begins, and how long it is.
 const VHD: &[u8] = b"conectix";
 const VHD_FOOTER_BYTES: usize = 512;
@@ -86,7 +87,7 @@ const FORMATS: [ForeignFormat; 38] = [
 ];
 
 /// Refuses an image of another format that is known, saying what to do.
-pub fn foreign(bytes: &[u8]) -> Option<Error> {
+pub(crate) fn foreign(bytes: &[u8]) -> Option<Error> {
     let has =
         |format: &&ForeignFormat| bytes.get(format.at..).is_some_and(|rest| rest.starts_with(format.magic));
     // A VHD of fixed size has its header at the end.
@@ -100,13 +101,13 @@ pub fn foreign(bytes: &[u8]) -> Option<Error> {
 }
 
 /// Refuses an image whose superblock, with this for a magic, was overwritten, but which has a backup.
-pub fn overwritten(input: &Input<'_>, magic: u16) -> Option<Error> {
+pub(super) fn overwritten(input: &Input<'_>, magic: u16) -> Option<Error> {
     let Backup { block, block_size } = Backup::find(input)?;
     let words = format!(
         "s_magic is {magic:#06x}, expected {:#06x}, but there is a backup of it: -b {block} -B {block_size}",
         sb::MAGIC
     );
-    let remedy = "run e2fsck -f with these options on the image";
+    let remedy = Remedy::fsck("run e2fsck -f with these options on the image");
     Some(Location::of(Structure::Superblock).wrong(words).with_remedy(remedy))
 }
 

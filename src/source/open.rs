@@ -11,6 +11,7 @@ use crate::error::{Error, Location, Problem, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::{self as sb, Superblock};
+use crate::remedy::Remedy;
 use crate::text;
 use crate::units::BlockNr;
 
@@ -74,7 +75,7 @@ fn parse_superblock(input: &Input<'_>, bytes: &[u8]) -> Result<Superblock> {
                 "a file of {} bytes is too short for an ext2, ext3 or ext4 filesystem",
                 bytes.len()
             ),
-            remedy: "give an image that begins with the filesystem",
+            remedy: "give an image that begins with the filesystem".into(),
         }));
     };
     let superblock = Superblock::read_from_bytes(raw).map_err(|_| at().wrong("is cut short"))?;
@@ -88,7 +89,7 @@ fn parse_superblock(input: &Input<'_>, bytes: &[u8]) -> Result<Superblock> {
                 "not an ext2, ext3 or ext4 filesystem: s_magic is {magic:#06x}, expected {:#06x}",
                 sb::MAGIC
             ),
-            "give the image of a filesystem or of a disk with partitions, or use --offset",
+            Remedy::GiveOffset,
         ));
     }
     let checksums = Checksums::of(&superblock);

@@ -48,7 +48,7 @@ const SUPPORTED: Features = Features {
 };
 
 /// Features that tell of a state to be resolved first, not of a format.
-pub const STATE: Features = Features {
+pub(super) const STATE: Features = Features {
     compat: Compat::empty(),
     incompat: Incompat::NEEDS_RECOVERY,
     ro_compat: RoCompat::ORPHAN_PRESENT.union(RoCompat::SHARED_BLOCKS),
@@ -64,7 +64,7 @@ const NOT_OF_HURD: Features = Features {
 const LATER: &str = "use a newer version of ext4-canon, if there is one";
 
 /// Refuses a superblock of a revision, with features, or in a state that is not handled.
-pub fn check_superblock(sb: &Superblock) -> Result<()> {
+pub(super) fn check_superblock(sb: &Superblock) -> Result<()> {
     let at = || Location::of(Structure::Superblock);
     let features = sb.features();
     if sb.s_rev_level.get() > sb::DYNAMIC_REV {

@@ -9,7 +9,7 @@ use crate::tree::{Bytes, Kind, NodeId, Run};
 use crate::view::View;
 
 /// Which blocks of a regular file are stored, and how; `None` where that follows from its bytes alone.
-pub fn allocation(view: View<'_, '_>, holes: HolePolicy, id: NodeId) -> Option<Vec<(u32, u32, u8)>> {
+pub(crate) fn allocation(view: View<'_, '_>, holes: HolePolicy, id: NodeId) -> Option<Vec<(u32, u32, u8)>> {
     let surveyor = Surveyor { view, holes, observer: &Silent };
     let Kind::Regular { size, .. } = view.tree.node(id).kind else { return None };
     let rules = surveyor.rules(id, size);
@@ -23,7 +23,7 @@ pub fn allocation(view: View<'_, '_>, holes: HolePolicy, id: NodeId) -> Option<V
 }
 
 /// Runs by logical block and state (0: bytes, 1: zeros, 2: unwritten), wherever the input has them.
-pub fn joined(runs: &[Run]) -> impl Iterator<Item = (u32, u32, u8)> + use<'_> {
+pub(crate) fn joined(runs: &[Run]) -> impl Iterator<Item = (u32, u32, u8)> + use<'_> {
     let state = |run: &Run| match run.bytes() {
         Bytes::At(_) | Bytes::Tree => 0,
         Bytes::Zeros => 1,

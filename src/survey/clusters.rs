@@ -8,7 +8,7 @@ use super::windows::cut;
 use crate::tree::{Bytes, Run};
 
 /// A file that is stored in whole clusters.
-pub struct ClusteredFile<'t> {
+pub(super) struct ClusteredFile<'t> {
     /// The length of the file in blocks; nothing is filled after it.
     pub blocks: u64,
     /// Blocks in a cluster.
@@ -20,7 +20,7 @@ pub struct ClusteredFile<'t> {
 impl ClusteredFile<'_> {
     /// Fills the clusters of runs that are to be stored with zeros, and adds all of it. Returns how many of the
     /// blocks of zeros the input had allocated: these do not become holes.
-    pub fn fill(&self, runs: &[Run], stored: &mut RunList<'_>) -> u64 {
+    pub(super) fn fill(&self, runs: &[Run], stored: &mut RunList<'_>) -> u64 {
         let Self { blocks, cluster, .. } = *self;
         // The end of what has been added, and of the cluster that it lies in.
         let (mut next, mut end) = (0, 0);

@@ -9,9 +9,11 @@ mod stored;
 mod surveyor;
 mod windows;
 
-pub use allocation::{allocation, joined};
-pub use digest::{Digester, DigestsFrom, Segments};
-pub use stored::{StoredTree, StoredView, Survey};
+pub(crate) use allocation::{allocation, joined};
+pub(crate) use digest::DigestsFrom;
+pub use digest::{Digester, Segments};
+pub use stored::StoredView;
+pub(crate) use stored::{StoredTree, Survey};
 
 use rayon::prelude::*;
 

@@ -5,7 +5,7 @@ use crate::tree::Run;
 
 /// What one unit holds.
 #[derive(Default)]
-pub struct SurveyedPart {
+pub(super) struct SurveyedPart {
     /// What is stored of it.
     pub runs: Vec<Run>,
     /// Blocks that became holes.
@@ -13,7 +13,7 @@ pub struct SurveyedPart {
 }
 
 /// Takes the runs of a file one by one, and joins those that go on. As long as they are the input's, none is kept.
-pub struct RunList<'t> {
+pub(super) struct RunList<'t> {
     input: &'t [Run],
     /// How many were the input's; those behind are in the list.
     same: usize,
@@ -25,12 +25,12 @@ pub struct RunList<'t> {
 
 impl<'t> RunList<'t> {
     /// For a file with these runs; others are added to the list.
-    pub fn new(input: &'t [Run], list: &'t mut Vec<Run>) -> Self {
+    pub(super) fn new(input: &'t [Run], list: &'t mut Vec<Run>) -> Self {
         Self { input, same: 0, changed: false, last: None, list }
     }
 
     /// Adds blocks.
-    pub fn push(&mut self, run: Run) {
+    pub(super) fn push(&mut self, run: Run) {
         if self.last.as_mut().is_some_and(|last| last.join(&run)) {
             return;
         }
@@ -40,7 +40,7 @@ impl<'t> RunList<'t> {
     }
 
     /// Adds what a part holds, which is empty then. Returns how many blocks became holes.
-    pub fn add(&mut self, part: &mut SurveyedPart) -> u64 {
+    pub(super) fn add(&mut self, part: &mut SurveyedPart) -> u64 {
         part.runs.drain(..).for_each(|run| self.push(run));
         std::mem::take(&mut part.punched)
     }
@@ -62,7 +62,7 @@ impl<'t> RunList<'t> {
     }
 
     /// Whether the runs are others than the input's.
-    pub fn finish(mut self) -> bool {
+    pub(super) fn finish(mut self) -> bool {
         if let Some(last) = self.last.take() {
             self.keep(last);
         }

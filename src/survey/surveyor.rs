@@ -31,7 +31,7 @@ struct FilePart<'t> {
 
 /// What is done with the blocks of a file.
 #[derive(Clone, Copy)]
-pub struct ContentRules {
+pub(super) struct ContentRules {
     size: u64,
     /// The first logical block behind the size.
     end: u64,
@@ -59,7 +59,7 @@ impl ContentRules {
 
 /// What happens to blocks of zeros.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Zeros {
+pub(super) enum Zeros {
     /// They become holes.
     Punch,
     /// They stay as they are.
@@ -80,7 +80,7 @@ impl FilePart<'_> {
 }
 
 /// Looks through the content of a tree's files.
-pub struct Surveyor<'s, 'a> {
+pub(super) struct Surveyor<'s, 'a> {
     /// The tree and its image.
     pub view: View<'s, 'a>,
     /// What happens to blocks of zeros.
@@ -97,7 +97,7 @@ impl Surveyor<'_, '_> {
     }
 
     /// What consecutive nodes hold.
-    pub fn files(&self, nodes: &[NodeId]) -> Survey {
+    pub(super) fn files(&self, nodes: &[NodeId]) -> Survey {
         let (mut found, mut part) = (Survey::default(), SurveyedPart::default());
         for node in nodes {
             self.file(*node, &mut found, &mut part);
@@ -113,7 +113,7 @@ impl Surveyor<'_, '_> {
     }
 
     /// Adds what a node holds; the part is empty.
-    pub fn file(&self, node: NodeId, found: &mut Survey, part: &mut SurveyedPart) {
+    pub(super) fn file(&self, node: NodeId, found: &mut Survey, part: &mut SurveyedPart) {
         let Kind::Regular { size, inline, .. } = self.view.tree.node(node).kind else { return };
         let runs = self.view.tree.runs_of(node);
         if runs.is_empty() && inline.is_none() {
@@ -178,7 +178,7 @@ impl Surveyor<'_, '_> {
     }
 
     /// What is done with the blocks of a regular file of this size.
-    pub fn rules(&self, node: NodeId, size: u64) -> ContentRules {
+    pub(super) fn rules(&self, node: NodeId, size: u64) -> ContentRules {
         let opaque_from = self.view.tree.node(node).opaque_from(self.view.source.geometry.block_size);
         let zeros = match self.holes {
             _ if opaque_from.is_none() && is_swap_file(self.view, node) => Zeros::Write,

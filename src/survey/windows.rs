@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::tree::Run;
 
 /// The part of a run that lies in a window.
-pub fn cut(run: &Run, window: &Range<u64>) -> Option<Run> {
+pub(super) fn cut(run: &Run, window: &Range<u64>) -> Option<Run> {
     let start = window.start.max(run.logical.into());
     let end = window.end.min(run.end());
     let count = u32::try_from(end.checked_sub(start)?).ok().filter(|count| *count > 0)?;
@@ -14,7 +14,11 @@ pub fn cut(run: &Run, window: &Range<u64>) -> Option<Run> {
 
 /// Cuts the logical blocks of a file into windows of so many, those without runs left out: each with
 /// the runs that reach into it. `span` tells the blocks of a run.
-pub fn windows<T>(runs: &[T], size: u64, span: impl Fn(&T) -> Range<u64>) -> Vec<(Range<u64>, Range<usize>)> {
+pub(super) fn windows<T>(
+    runs: &[T],
+    size: u64,
+    span: impl Fn(&T) -> Range<u64>,
+) -> Vec<(Range<u64>, Range<usize>)> {
     let (mut windows, mut next, mut last_end) = (Vec::new(), 0, 0);
     while next < runs.len() {
         let start = (span(&runs[next]).start / size * size).max(last_end);

@@ -22,7 +22,7 @@ impl Plan {
 }
 
 /// Renders all group descriptors, with the checksums of the bitmaps that they describe.
-pub fn descriptors(plan: &Plan, checksums: &Checksums) -> Vec<u8> {
+pub(super) fn descriptors(plan: &Plan, checksums: &Checksums) -> Vec<u8> {
     let size = plan.geometry.descriptor_size;
     let mut all = vec![0; size * plan.geometry.groups as usize];
     let groups = (0..plan.geometry.groups).into_par_iter().map(GroupNr);

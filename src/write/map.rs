@@ -14,7 +14,7 @@ use crate::plan::{
 use crate::units::{InodeNr, OutputBlock, fits};
 
 /// `i_block` of a file.
-pub fn root(plan: &Plan, file: FileLayout) -> [u8; I_BLOCK_SIZE] {
+pub(super) fn root(plan: &Plan, file: FileLayout) -> [u8; I_BLOCK_SIZE] {
     let mut out = [0; I_BLOCK_SIZE];
     let (extents, blocks) = (plan.layout.extents(file), plan.layout.map_blocks(file));
     if plan.has_extents() {

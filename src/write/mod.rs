@@ -61,7 +61,7 @@ fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
 }
 
 /// An output that is to be written: what it holds, and where it goes.
-pub struct OutputWriter<'p, 'a> {
+pub(crate) struct OutputWriter<'p, 'a> {
     /// The tree as it is to be stored, and the image that content is copied from.
     pub view: StoredView<'p, 'a>,
     /// Every number of the output.
@@ -80,7 +80,7 @@ impl OutputWriter<'_, '_> {
     /// # Errors
     ///
     /// `Io` with what the sink says.
-    pub fn write(&self, identity: Identity<'_, '_>) -> Result<[u8; 16]> {
+    pub(crate) fn write(&self, identity: Identity<'_, '_>) -> Result<[u8; 16]> {
         let Self { view, plan, sink, observer } = *self;
         observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_bytes()));
         let uuid = if sink.order() == Order::Ascending {

@@ -6,7 +6,7 @@ use crate::plan::Plan;
 use crate::survey::StoredView;
 
 /// What rendering needs to look at.
-pub struct Renderer<'p, 'a> {
+pub(super) struct Renderer<'p, 'a> {
     /// The tree as it is to be stored, and the image.
     pub view: StoredView<'p, 'a>,
     /// Every number of the output.

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::units::{BlockNr, GroupNr, fits};
 
 /// The superblock of group 0: with the UUID, the journal's backup, and its checksum.
-pub fn finish(plan: &Plan, uuid: [u8; 16]) -> Superblock {
+pub(super) fn finish(plan: &Plan, uuid: [u8; 16]) -> Superblock {
     let mut superblock = plan.superblock;
     superblock.s_uuid = uuid;
     if let Some(journal) = plan.layout.journal {

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use ext4_canon::ondisk::features::Incompat;
-use ext4_canon::ondisk::inode::InodeFlags;
+use ext4_canon::internals::ondisk::features::Incompat;
+use ext4_canon::internals::ondisk::inode::InodeFlags;
 
 use crate::support::dice::Dice;
 use crate::support::fields::{descriptor, inode, superblock};

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use ext4_canon::ondisk::extent::{Extent, ExtentHeader, ROOT_MAX};
-use ext4_canon::units::BlockNr;
+use ext4_canon::internals::BlockNr;
+use ext4_canon::internals::ondisk::extent::{Extent, ExtentHeader, ROOT_MAX};
 use zerocopy::IntoBytes as _;
 
 use crate::support::dice::Dice;

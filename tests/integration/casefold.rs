@@ -6,10 +6,10 @@ use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-use ext4_canon::ondisk::casefold::fold;
-use ext4_canon::ondisk::dirhash::{DirHash, HashVersion};
-use ext4_canon::ondisk::inode::InodeFlags;
-use ext4_canon::ondisk::superblock::{ENCODING_STRICT, ENCODING_UTF8_12_1};
+use ext4_canon::internals::ondisk::casefold::fold;
+use ext4_canon::internals::ondisk::dirhash::{DirHash, HashVersion};
+use ext4_canon::internals::ondisk::inode::InodeFlags;
+use ext4_canon::internals::ondisk::superblock::{ENCODING_STRICT, ENCODING_UTF8_12_1};
 
 use crate::support::dice::Dice;
 use crate::support::emulated::emulated;

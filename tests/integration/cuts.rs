@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use ext4_canon::ondisk::jbd2::MAGIC;
+use ext4_canon::internals::ondisk::jbd2::MAGIC;
 
 use crate::support::dice::Dice;
 use crate::support::image::sparse_copy;

@@ -4,10 +4,10 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use ext4_canon::ondisk::checksum::crc32c;
-use ext4_canon::ondisk::features::Incompat;
-use ext4_canon::ondisk::inode::InodeFlags;
-use ext4_canon::ondisk::xattr::entry_hash;
+use ext4_canon::internals::ondisk::checksum::crc32c;
+use ext4_canon::internals::ondisk::features::Incompat;
+use ext4_canon::internals::ondisk::inode::InodeFlags;
+use ext4_canon::internals::ondisk::xattr::entry_hash;
 
 use crate::support::dice::Dice;
 use crate::support::fields::{inode, needs_recovery, superblock};

@@ -1,6 +1,8 @@
 //! Encrypted trees, made and read again by the kernel with the key.
 
+use std::ffi::OsString;
 use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +12,7 @@ use crate::support::fskeys::fskeys;
 use crate::support::image::{block_of, debugfs, debugfs_read, patch};
 use crate::support::kernel::Mounted;
 use crate::support::listing::{Listing, listing, paths, same_tree};
-use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
+use crate::support::{Lab, Need, canon, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
 const OPTIONS: [&str; 6] = ["-t", "ext4", "-b", "1024", "-O", "encrypt"];
 const STABLE: [&str; 4] = ["-t", "ext4", "-O", "encrypt,stable_inodes,orphan_file"];
@@ -158,6 +160,48 @@ fn inode_with_key(image: &Path, policy: Policy, path: &str) -> u64 {
     let inode = std::os::unix::fs::MetadataExt::ino(&mounted.path().join(path).metadata().expect("metadata"));
     mounted.unmount();
     inode
+}
+
+#[test]
+fn a_file_without_its_key_is_not_printed() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::new();
+    let image = encrypted(&lab, &OPTIONS, Policy::Version2("2"));
+    let listed = canon(["ls", "--json"]).arg(&image).run().json();
+    let entries = listed["entries"].as_array().expect("a list");
+    let is_encrypted = |entry: &&serde_json::Value| {
+        entry["type"] == "regular file"
+            && entry["flags"].as_str().is_some_and(|flags| flags.contains("encrypt"))
+    };
+    let paths = entries.iter().filter(is_encrypted).map(|entry| entry["path"].as_str().expect("a path"));
+    let ran: Vec<_> = paths.map(|path| canon(["cat"]).arg(&image).arg(unescaped(path)).run()).collect();
+    // A slash in an encrypted name looks like the end of a directory's name: such files are not found.
+    let refused = ran.iter().filter(|ran| ran.code == Some(3));
+    let words = "is encrypted, and no key is at hand; mount the image, add the key, and copy the file";
+    assert!(refused.clone().count() > 0 && ran.iter().all(|ran| ran.stdout.is_empty()), "{ran:#?}");
+    assert!(refused.clone().all(|ran| ran.stderr.contains(words)), "{ran:#?}");
+}
+
+/// The bytes that `ls --json` escapes.
+fn unescaped(text: &str) -> OsString {
+    let mut parts = text.split('\\');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    while let Some(part) = parts.next() {
+        match part.strip_prefix('x') {
+            Some(part) => {
+                bytes.push(u8::from_str_radix(&part[..2], 16).expect("two digits"));
+                bytes.extend_from_slice(&part.as_bytes()[2..]);
+            }
+            // Two backslashes stand for one.
+            None => {
+                bytes.push(b'\\');
+                bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
+            }
+        }
+    }
+    OsString::from_vec(bytes)
 }
 
 #[test]

@@ -5,13 +5,13 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use ext4_canon::ondisk::extent::Extent;
-use ext4_canon::ondisk::fast_commit::{
+use ext4_canon::internals::BlockNr;
+use ext4_canon::internals::ondisk::extent::Extent;
+use ext4_canon::internals::ondisk::fast_commit::{
     FastCommitHead, FastCommitTag, FastCommitTail, TAG_ADD_RANGE, TAG_CREAT, TAG_DEL_RANGE, TAG_HEAD,
     TAG_INODE, TAG_LINK, TAG_PAD, TAG_UNLINK,
 };
-use ext4_canon::ondisk::inode::Inode;
-use ext4_canon::units::BlockNr;
+use ext4_canon::internals::ondisk::inode::Inode;
 use zerocopy::IntoBytes as _;
 
 use crate::support::dice::Dice;

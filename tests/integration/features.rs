@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ext4_canon::ondisk::features::{Compat, RoCompat};
+use ext4_canon::internals::ondisk::features::{Compat, RoCompat};
 
 use crate::support::dice::Dice;
 use crate::support::fields::superblock;

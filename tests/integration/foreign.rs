@@ -4,8 +4,8 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use ext4_canon::ondisk::checksum::crc32c;
-use ext4_canon::ondisk::xattr::entry_hash;
+use ext4_canon::internals::ondisk::checksum::crc32c;
+use ext4_canon::internals::ondisk::xattr::entry_hash;
 
 use crate::support::dice::Dice;
 use crate::support::fields::{block_size, descriptor, inode, journal, superblock};

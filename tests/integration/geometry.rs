@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use ext4_canon::ondisk::superblock::OS_HURD;
+use ext4_canon::internals::ondisk::superblock::OS_HURD;
 
 use crate::support::emulated::emulated;
 use crate::support::fields::{has_feature, inode, superblock};

@@ -4,9 +4,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ext4_canon::ondisk::dir_entry::{self, DirEntry};
-use ext4_canon::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo};
-use ext4_canon::ondisk::superblock::{FLAGS_SIGNED_HASH, FLAGS_UNSIGNED_HASH};
+use ext4_canon::internals::ondisk::dir_entry::{self, DirEntry};
+use ext4_canon::internals::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo};
+use ext4_canon::internals::ondisk::superblock::{FLAGS_SIGNED_HASH, FLAGS_UNSIGNED_HASH};
 
 use crate::support::contents::sha256;
 use crate::support::fields::{Structure, structure, superblock};

@@ -5,8 +5,8 @@ use std::os::unix::fs::FileExt as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use ext4_canon::ondisk::features::Incompat;
-use ext4_canon::ondisk::inode::InodeFlags;
+use ext4_canon::internals::ondisk::features::Incompat;
+use ext4_canon::internals::ondisk::inode::InodeFlags;
 
 use crate::support::dice::Dice;
 use crate::support::fields::{needs_recovery, superblock};

@@ -6,12 +6,12 @@ mod external;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ext4_canon::ondisk::dir_entry;
-use ext4_canon::ondisk::features::Incompat;
-use ext4_canon::ondisk::jbd2::{
+use ext4_canon::internals::ondisk::dir_entry;
+use ext4_canon::internals::ondisk::features::Incompat;
+use ext4_canon::internals::ondisk::jbd2::{
     COMMIT_BLOCK, CommitHeader, INCOMPAT_CSUM_V2, INCOMPAT_CSUM_V3, JournalHeader, MAGIC, SUPERBLOCK_V1,
 };
-use ext4_canon::ondisk::superblock::STATE_ERROR;
+use ext4_canon::internals::ondisk::superblock::STATE_ERROR;
 
 use crate::support::dice::Dice;
 use crate::support::fields::{

@@ -5,8 +5,8 @@ use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use ext4_canon::ondisk::features::Incompat;
-use ext4_canon::ondisk::jbd2::{COMMIT_BLOCK, MAGIC, REVOKE_BLOCK};
+use ext4_canon::internals::ondisk::features::Incompat;
+use ext4_canon::internals::ondisk::jbd2::{COMMIT_BLOCK, MAGIC, REVOKE_BLOCK};
 use rustix::fs::{XattrFlags, setxattr};
 
 use crate::support::fields::{journal, superblock};

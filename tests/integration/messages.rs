@@ -11,10 +11,9 @@ use std::fs;
 use std::path::Path;
 use std::thread;
 
-use ext4_canon::disk::{Around, Disk, Selection};
-use ext4_canon::error::{Location, Problem, Structure};
-use ext4_canon::observe::Silent;
-use ext4_canon::{Error, Input, Options};
+use ext4_canon::Silent;
+use ext4_canon::{Disk, Error, Input, Options, Selection};
+use ext4_canon::{Location, Problem, Structure};
 
 use crate::support::contents::digest_of;
 use crate::support::tools::project;
@@ -44,13 +43,13 @@ fn kind_name(error: &Error) -> &'static str {
         Error::Unsupported { .. } => KINDS[1],
         Error::Unclean { .. } => KINDS[2],
         Error::DoesNotFit { .. } | Error::TooFewInodes { .. } => KINDS[3],
-        Error::Options(_) => KINDS[4],
+        Error::Options { .. } => KINDS[4],
         Error::Corrupt { problem: Problem::Magic { .. }, .. } => KINDS[5],
         Error::Corrupt { problem: Problem::Checksum { .. }, .. } => KINDS[6],
         Error::Corrupt { problem: Problem::Value { .. }, .. } => KINDS[7],
         Error::Corrupt { problem: Problem::Other(_), .. } => KINDS[8],
         Error::Partition { .. } => KINDS[9],
-        Error::Internal(_) => panic!("no image is known to lead to a defect: {error}"),
+        _ => panic!("no image is known to lead to a defect: {error}"),
     }
 }
 
@@ -90,6 +89,7 @@ fn structure_name(at: &Location) -> &'static str {
         Structure::QuotaFile => STRUCTURES[12],
         Structure::Mmp => STRUCTURES[13],
         Structure::PartitionTable => STRUCTURES[14],
+        other => panic!("a structure without a case: {other:?}"),
     }
 }
 
@@ -113,8 +113,8 @@ fn tell(case: &Case) -> Told {
     let untouched = files(&folder) == before;
     let error = if case.script == PLAIN {
         let bytes = fs::read(lab.path("in.img")).expect("reading");
-        Disk::of(&Input::new(&bytes), &Selection::default())
-            .and_then(|disk| disk.digest(&Options::default(), Around::default(), &Silent))
+        Disk::open(&Input::new(&bytes), &Selection::all())
+            .and_then(|disk| disk.digest(&Options::new(), &Silent))
             .err()
     } else {
         None
@@ -152,6 +152,9 @@ fn settled(words: &str) -> String {
 fn is_remedy(words: &str) -> bool {
     let verbs = [
         "run",
+        "ask",
+        "choose",
+        "keep",
         "clear",
         "use",
         "give",
@@ -168,6 +171,11 @@ fn is_remedy(words: &str) -> bool {
         "copy",
     ];
     verbs.contains(&words.split(' ').next().unwrap_or_default())
+}
+
+/// What the command line says to do.
+fn remedy_of<'w>(words: &'w str, error: &Error) -> Option<&'w str> {
+    words.split_once(settled(&error.problem()).as_str())?.1.strip_prefix("; ")
 }
 
 /// What is wrong with a message by the rules that hold for all of them.
@@ -193,30 +201,27 @@ fn flaw_of_words(told: &Told) -> Option<&'static str> {
     }
     match &told.error {
         None => None,
-        Some(error) if !words.ends_with(settled(&error.to_string()).as_str()) => {
+        Some(error) if !words.contains(settled(&error.problem()).as_str()) => {
             Some("not what the library says")
         }
-        Some(Error::Corrupt { at, remedy, .. }) => {
+        Some(error) if !remedy_of(words, error).is_some_and(is_remedy) => Some("no remedy"),
+        Some(error) if !error.remedy().is_some_and(|remedy| is_remedy(&remedy.to_string())) => {
+            Some("no remedy of the library")
+        }
+        Some(error) if error.to_string().contains(" --") => Some("the library names an option"),
+        Some(Error::Corrupt { at, .. }) => {
             let place = at.inode.is_some() || at.block.is_some() || at.group.is_some();
             let alone = matches!(
                 at.structure,
                 Structure::Image | Structure::Superblock | Structure::Journal | Structure::PartitionTable
             );
-            if !is_remedy(remedy) {
-                Some("no remedy")
-            } else if !place && !alone {
+            if !place && !alone {
                 Some("no place")
             } else if !words.contains(structure_name(at)) {
                 Some("no structure")
             } else {
                 None
             }
-        }
-        Some(Error::Unsupported { remedy, .. } | Error::Unclean { remedy, .. }) => {
-            (!is_remedy(remedy)).then_some("no remedy")
-        }
-        Some(Error::DoesNotFit { .. } | Error::TooFewInodes { .. }) => {
-            (!words.contains("; make the image larger")).then_some("no remedy")
         }
         Some(_) => None,
     }

@@ -1,6 +1,6 @@
 //! Multiple mount protection: whoever had the filesystem in use does not reach the output.
 
-use ext4_canon::ondisk::mmp::{SEQ_CLEAN, SEQ_FSCK};
+use ext4_canon::internals::ondisk::mmp::{SEQ_CLEAN, SEQ_FSCK};
 
 use crate::support::fields::{mmp, superblock};
 use crate::support::image::debugfs_read;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::support::emulated::emulated;
-use ext4_canon::ondisk::quota::{
+use ext4_canon::internals::ondisk::quota::{
     self, QtDiskDqdbheader, QuotaType, V2DiskDqheader, V2DiskDqinfo, V2r1DiskDqblk,
 };
 

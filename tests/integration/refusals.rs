@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use ext4_canon::ondisk::features::Incompat;
+use ext4_canon::internals::ondisk::features::Incompat;
 
 use crate::support::dice::Dice;
 use crate::support::fields::superblock;

@@ -81,5 +81,5 @@ fn trouble_with_pipes_is_told() {
         assert_eq!(sha256(&lab.path("in.img")), before, "{script}");
     }
     // Nothing but the image and its tree.
-    assert_eq!(lab.names("."), ["from", "in.img"]);
+    assert_eq!(lab.names("."), ["in.img", "source"]);
 }

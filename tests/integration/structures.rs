@@ -1,34 +1,39 @@
 //! The on-disk structures against images that real tools made: what is decoded encodes to the same
 //! bytes, every checksum is the one that mke2fs and the kernel stored, and hashes are debugfs's.
 
-use ext4_canon::ondisk::checksum::Checksums;
-use ext4_canon::ondisk::dir_entry::{self, DirEntry, DirEntryTail};
-use ext4_canon::ondisk::dirhash::{DirHash, HashVersion};
-use ext4_canon::ondisk::extent::{Extent, ExtentHeader};
-use ext4_canon::ondisk::group_descriptor::GroupDescriptor;
-use ext4_canon::ondisk::inode::{Inode, Timestamp};
-use ext4_canon::ondisk::jbd2::JournalSuperblock;
-use ext4_canon::ondisk::superblock::Superblock;
-use ext4_canon::ondisk::view;
-use ext4_canon::ondisk::xattr::{self, XattrEntry, XattrHeader};
-use ext4_canon::source::{Input, Overlay, Source};
-use ext4_canon::units::{BlockNr, GroupNr, InodeNr};
+use std::fs;
+
+use ext4_canon::Input;
+use ext4_canon::internals::form;
+use ext4_canon::internals::ondisk::checksum::Checksums;
+use ext4_canon::internals::ondisk::dir_entry::{self, DirEntry, DirEntryTail};
+use ext4_canon::internals::ondisk::dirhash::{DirHash, HashVersion};
+use ext4_canon::internals::ondisk::extent::{Extent, ExtentHeader};
+use ext4_canon::internals::ondisk::group_descriptor::GroupDescriptor;
+use ext4_canon::internals::ondisk::inode::{Inode, Timestamp};
+use ext4_canon::internals::ondisk::jbd2::JournalSuperblock;
+use ext4_canon::internals::ondisk::superblock::Superblock;
+use ext4_canon::internals::ondisk::view;
+use ext4_canon::internals::ondisk::xattr::{self, XattrEntry, XattrHeader};
+use ext4_canon::internals::{BlockNr, GroupNr, InodeNr};
+use ext4_canon::internals::{Overlay, Source};
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::support::kernel::Mounted;
+use crate::support::tools::project;
 use crate::support::{Lab, Need, gate, run, tool};
 
 /// An image with a directory, files, a long symlink and xattrs, by mke2fs -d.
 fn image_bytes(options: &[&str]) -> (Lab, Vec<u8>) {
     let lab = Lab::new();
     let tree = lab.folder("tree");
-    std::fs::create_dir(tree.join("folder")).expect("a folder");
+    fs::create_dir(tree.join("folder")).expect("a folder");
     for n in 0..40 {
-        std::fs::write(tree.join(format!("folder/file number {n}")), vec![n; 3000]).expect("a file");
+        fs::write(tree.join(format!("folder/file number {n}")), vec![n; 3000]).expect("a file");
     }
     std::os::unix::fs::symlink("t".repeat(100), tree.join("link")).expect("a symlink");
     let image = lab.mke2fs_d("image", "16M", options, &tree);
-    let bytes = std::fs::read(image).expect("reading");
+    let bytes = fs::read(image).expect("reading");
     (lab, bytes)
 }
 
@@ -173,14 +178,14 @@ fn xattr_hashes_are_those_that_the_kernel_stored() {
     let lab = Lab::new();
     let path = lab.mke2fs("image", "16M", &["-t", "ext4"]);
     let mounted = Mounted::read_write(&path).expect("a mount");
-    std::fs::write(mounted.path().join("file"), "content").expect("a file");
+    fs::write(mounted.path().join("file"), "content").expect("a file");
     for (name, value) in
         [("user.long", "v".repeat(301)), ("user.b\u{e9}", "w".repeat(200)), ("trusted.x", "y".repeat(199))]
     {
         run(tool("setfattr").args(["-n", name, "-v", &value]).arg(mounted.path().join("file")));
     }
     mounted.unmount();
-    let bytes = std::fs::read(&path).expect("reading");
+    let bytes = fs::read(&path).expect("reading");
     let overlay = Overlay::default();
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
     let block = inodes(&source).iter().map(|(_, raw)| Inode::decode(raw).file_acl()).find(|block| *block > 0);
@@ -224,4 +229,20 @@ fn names_are_hashed_as_debugfs_hashes_them() {
             assert_eq!(numbers, [major, minor], "{word} {name}: {said}");
         }
     }
+}
+
+/// The tables of what becomes of each field: `| 0x00 | 4 | s_inodes_count | derive | … |`.
+#[test]
+fn every_field_has_its_row_in_the_form_and_in_its_specification() {
+    let text = fs::read_to_string(project("docs/canonical-fields.md")).expect("reading");
+    for (rows, fields) in [(form::SUPERBLOCK, Superblock::FIELDS), (form::INODE, Inode::FIELDS)] {
+        assert_eq!(rows.len(), fields.len());
+        for ((name, rule), field) in rows.iter().zip(fields) {
+            assert_eq!(*name, field.name);
+            let row = format!("| 0x{:02X} | {} | `{name}` | {} |", field.offset, field.size, rule.word());
+            assert!(text.contains(&row), "docs/canonical-fields.md lacks the row: {row}");
+        }
+    }
+    let documented = text.lines().filter(|line| line.starts_with("| 0x")).count();
+    assert_eq!(documented, form::SUPERBLOCK.len() + form::INODE.len());
 }

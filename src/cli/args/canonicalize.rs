@@ -108,6 +108,7 @@ impl CanonicalizeArgs {
         let mut options = self.policy.options(variable, self.ignore_error_state)?;
         let (selection, size) = self.place.with_size(&self.size)?;
         options.size = size;
+        self.around.set(&mut options);
         let input = ImageFiles { path: self.input.context("IN is missing")?, journal: self.journal };
         let task = CanonicalizeTask {
             input,
@@ -127,7 +128,6 @@ impl CanonicalizeArgs {
         let settings = Settings {
             options,
             selection,
-            around: self.around.around(),
             threads: self.threads,
             json: self.json,
             verbosity,

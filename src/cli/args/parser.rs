@@ -65,8 +65,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt as _;
     use std::path::Path;
 
-    use ext4_canon::Options;
-    use ext4_canon::policy::{HolePolicy, MtimePolicy, UuidPolicy};
+    use ext4_canon::{HolePolicy, MtimePolicy, Options, UuidPolicy};
 
     use super::*;
     use crate::cli::args::{

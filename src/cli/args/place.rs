@@ -2,8 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
-use ext4_canon::disk::{Around, Selection};
-use ext4_canon::policy::SizePolicy;
+use ext4_canon::{Options, Selection, SizePolicy};
 
 use super::values::{bytes, sector_size, size};
 
@@ -65,8 +64,11 @@ enum Gpt {
 impl PlaceArgs {
     /// As the library takes it.
     pub fn selection(self, length: LengthArgs) -> Selection {
-        let place = self.offset.map(|offset| (offset, length.size));
-        Selection { partitions: self.partitions, place, sector_size: self.sector_size }
+        let mut selection = Selection::all();
+        selection.partitions = self.partitions;
+        selection.place = self.offset.map(|offset| (offset, length.size));
+        selection.sector_size = self.sector_size;
+        selection
     }
 
     /// The same, and the size of the output.
@@ -88,8 +90,9 @@ impl PlaceArgs {
 }
 
 impl AroundArgs {
-    /// As the library takes it.
-    pub fn around(&self) -> Around {
-        Around { canonical_guids: self.gpt == Gpt::Canonical, zero_gaps: self.zero_gaps }
+    /// Sets them in the library's options.
+    pub fn set(&self, options: &mut Options) {
+        options.derive_guids = self.gpt == Gpt::Canonical;
+        options.zero_gaps = self.zero_gaps;
     }
 }

@@ -3,12 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use clap::{Args, ValueEnum};
-use ext4_canon::Options;
-use ext4_canon::policy::{HolePolicy, MtimePolicy, SizePolicy, UuidPolicy};
+use ext4_canon::{HolePolicy, MtimePolicy, Options, UuidPolicy};
 
 use super::values::{epoch, uuid_policy};
+use crate::cli::remedy;
 
 /// The only environment variable that has a say in the output.
 pub const EPOCH_VARIABLE: &str = "SOURCE_DATE_EPOCH";
@@ -67,25 +67,21 @@ impl PolicyArgs {
             Some(epoch) => Some(epoch),
             None => epoch_variable(variable)?,
         };
-        let options = Options {
-            uuid: self.uuid,
-            epoch,
-            mtime: match self.mtime {
-                None => MtimePolicy::Auto,
-                Some(Mtime::Clamp) => MtimePolicy::Clamp,
-                Some(Mtime::Keep) => MtimePolicy::Keep,
-                Some(Mtime::Set) => MtimePolicy::Set,
-            },
-            label: self.label.map(OsString::into_vec),
-            holes: match self.holes {
-                Holes::Punch => HolePolicy::Punch,
-                Holes::Keep => HolePolicy::Keep,
-            },
-            ignore_error_state,
-            size: SizePolicy::default(),
+        let mut options = Options::new().uuid(self.uuid).ignore_error_state(ignore_error_state);
+        options.epoch = epoch;
+        options.mtime = match self.mtime {
+            None => MtimePolicy::Auto,
+            Some(Mtime::Clamp) => MtimePolicy::Clamp,
+            Some(Mtime::Keep) => MtimePolicy::Keep,
+            Some(Mtime::Set) => MtimePolicy::Set,
+        };
+        options.label = self.label.map(OsString::into_vec);
+        options.holes = match self.holes {
+            Holes::Punch => HolePolicy::Punch,
+            Holes::Keep => HolePolicy::Keep,
         };
         // What no image could hold is better said before one is read.
-        options.check(true)?;
+        options.validate().map_err(|error| Error::msg(error.in_words(remedy::option)))?;
         Ok(options)
     }
 }

@@ -6,9 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand as Clap};
-use ext4_canon::Options;
-use ext4_canon::disk::{Around, Selection};
-use ext4_canon::policy::SizePolicy;
+use ext4_canon::{Options, Selection, SizePolicy};
 
 use super::place::{AroundArgs, LengthArgs, PlaceArgs, SizeArgs};
 use super::policy::PolicyArgs;
@@ -232,7 +230,7 @@ impl Subcommand {
                 Ok(Task { settings, command })
             }
             Self::Ls(typed) => {
-                let mut settings = typed.canonical.settings(variable, Verbosity::Normal)?.for_the_tree();
+                let mut settings = typed.canonical.settings(variable, Verbosity::Normal)?;
                 settings.selection = typed.input.place.selection(typed.input.length);
                 let command = Command::Ls(LsTask { input: typed.input.files, digests: typed.digests });
                 Ok(Task { settings, command })
@@ -246,14 +244,11 @@ impl DigestArgs {
     fn validate(self, variable: Option<&OsStr>) -> Result<Task> {
         let mut settings = self.canonical.settings(variable, quiet_if(self.quiet))?;
         (settings.selection, settings.options.size) = self.place.with_size(&self.size)?;
-        settings.around = self.around.around();
+        self.around.set(&mut settings.options);
         let Self { inputs, journal, check, .. } = self;
         let of = if self.tree { DigestOf::Tree } else { DigestOf::Image };
-        if of == DigestOf::Tree {
-            if settings.options.size != SizePolicy::Keep {
-                bail!("a tree is the same in any size of its image: leave --size out");
-            }
-            settings = settings.for_the_tree();
+        if of == DigestOf::Tree && settings.options.size != SizePolicy::Keep {
+            bail!("a tree is the same in any size of its image: leave --size out");
         }
         Ok(Task { settings, command: Command::Digest(DigestTask { of, inputs, journal, check }) })
     }
@@ -266,7 +261,7 @@ impl CompareArgs {
         }
         let mut settings = self.canonical.settings(variable, quiet_if(self.quiet))?;
         settings.selection = self.place.selection(self.length);
-        settings.around = self.around.around();
+        self.around.set(&mut settings.options);
         let inputs = [
             ImageFiles { path: self.one, journal: self.journal_a },
             ImageFiles { path: self.other, journal: self.journal_b },
@@ -280,9 +275,8 @@ impl CatArgs {
     fn validate(self) -> Task {
         let CommonArgs { threads, json, ignore_error_state } = self.common;
         let settings = Settings {
-            options: Options { ignore_error_state, ..Options::default() },
+            options: Options::new().ignore_error_state(ignore_error_state),
             selection: self.input.place.selection(self.input.length),
-            around: Around::default(),
             threads,
             json,
             verbosity: Verbosity::Normal,
@@ -290,7 +284,7 @@ impl CatArgs {
             progress: false,
         };
         let command = Command::Cat(CatTask { input: self.input.files, path: self.file });
-        Task { settings: settings.for_the_tree(), command }
+        Task { settings, command }
     }
 }
 
@@ -298,9 +292,9 @@ impl CanonicalArgs {
     fn settings(self, variable: Option<&OsStr>, verbosity: Verbosity) -> Result<Settings> {
         let CommonArgs { ignore_error_state, threads, json } = self.common;
         let options = self.policy.options(variable, ignore_error_state)?;
-        let (selection, around) = (Selection::default(), Around::default());
+        let selection = Selection::all();
         let progress = verbosity > Verbosity::Quiet;
-        Ok(Settings { options, selection, around, threads, json, verbosity, progress })
+        Ok(Settings { options, selection, threads, json, verbosity, progress })
     }
 }
 

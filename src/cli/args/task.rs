@@ -5,9 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use ext4_canon::Options;
-use ext4_canon::disk::{Around, Selection};
-use ext4_canon::policy::UuidPolicy;
+use ext4_canon::{Options, Selection};
 
 use crate::cli::format::Format;
 
@@ -52,8 +50,6 @@ pub struct Settings {
     pub options: Options,
     /// Which filesystems of an image are meant.
     pub selection: Selection,
-    /// What happens to the bytes around the filesystems of a disk.
-    pub around: Around,
     /// How many threads, if not one for each processor.
     pub threads: Option<NonZeroUsize>,
     /// Whether to print JSON.
@@ -181,15 +177,6 @@ pub struct CatTask {
     pub input: ImageFiles,
     /// The path of the file in it.
     pub path: OsString,
-}
-
-impl Settings {
-    /// The same where the tree alone counts: the UUID is no part of it, and none is refused.
-    #[must_use]
-    pub fn for_the_tree(mut self) -> Self {
-        self.options.uuid = UuidPolicy::Keep;
-        self
-    }
 }
 
 impl Command {

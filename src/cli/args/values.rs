@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ext4_canon::policy::{SizePolicy, UuidPolicy};
+use ext4_canon::{SizePolicy, UuidPolicy};
 use uuid::Uuid;
 
 /// More threads than any machine has: a number beyond is a slip of the keyboard.

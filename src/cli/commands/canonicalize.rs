@@ -7,12 +7,10 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use ext4_canon::disk::Disk;
-use ext4_canon::policy::SizePolicy;
-use ext4_canon::{Error, FORM_VERSION, Input};
+use ext4_canon::{Disk, FORM_VERSION, FilesystemReport, Input, SizePolicy};
 use serde::Serialize;
 
-use super::reports::{self, FilesystemReport, ReportsJson};
+use super::reports::{self, ReportsJson};
 use crate::cli::args::{CanonicalizeTask, Verbosity};
 use crate::cli::bmap;
 use crate::cli::console::STANDARD_OUTPUT;
@@ -115,11 +113,10 @@ impl Writer<'_> {
         // A different size is known only when the plan is made.
         let most = if settings.options.size == SizePolicy::Keep { image.length } else { u64::MAX };
         let sink = FileSink::new(output.file(), most).sharing(image.file());
-        let result = runner.read(&[image], || {
-            disk.canonicalize(&settings.options, settings.around, &sink, &runner.progress)
-        })?;
-        let reports = result.about(if sink.failed() { output.shown() } else { &image.path })?;
-        output.set_length(disk.output_bytes(&reports))?;
+        let result =
+            runner.read(&[image], || disk.canonicalize(&settings.options, &sink, &runner.progress))?;
+        let report = result.about(if sink.failed() { output.shown() } else { &image.path })?;
+        output.set_length(report.image_bytes)?;
         if task.verify {
             self.verify(&output)?;
         }
@@ -133,10 +130,10 @@ impl Writer<'_> {
         if let Some(bmap) = bmap {
             warnings.extend(bmap.finish(task.sync)?);
         }
-        let mut reports = reports::named(disk, reports);
+        let mut reports = report.filesystems;
         // They are about the whole output; there is at least one report.
         if let Some(first) = reports.first_mut() {
-            first.report.warnings.extend(warnings);
+            first.warnings.extend(warnings);
         }
         Ok(Written { output: shown, verified: task.verify, reports })
     }
@@ -146,12 +143,11 @@ impl Writer<'_> {
         let settings = runner.settings;
         let shown = Path::new(STANDARD_OUTPUT);
         let sink = StreamSink::new(standard_output(image).about(shown)?);
-        let result = runner.read(&[image], || {
-            disk.canonicalize(&settings.options, settings.around, &sink, &runner.progress)
-        })?;
-        let reports = result.about(if sink.failed() { shown } else { &image.path })?;
-        sink.finish(disk.output_bytes(&reports)).context(WRITING).about(shown)?;
-        Ok(Written { output: output.to_owned(), verified: false, reports: reports::named(disk, reports) })
+        let result =
+            runner.read(&[image], || disk.canonicalize(&settings.options, &sink, &runner.progress))?;
+        let report = result.about(if sink.failed() { shown } else { &image.path })?;
+        sink.finish(report.image_bytes).context(WRITING).about(shown)?;
+        Ok(Written { output: output.to_owned(), verified: false, reports: report.filesystems })
     }
 
     /// Reads an output again and compares its tree with that of the image.
@@ -160,16 +156,12 @@ impl Writer<'_> {
         let settings = runner.settings;
         let map = map(output)?;
         let written = Input::sparse(map.bytes(), data_ranges(output.file(), map.bytes().len() as u64));
-        let result = runner
-            .read(&[image], || disk.verify(&written, &settings.options, settings.around, &runner.progress))?;
+        let result = runner.read(&[image], || disk.verify(&written, &settings.options, &runner.progress))?;
         map.readable().context(READING_AGAIN).about(output.shown())?;
         let Err(error) = result else { return Ok(()) };
         // The input was read without complaint before, so this program did whatever is wrong. The remedy that the
         // library knows, e2fsck, is meant for inputs.
-        let what = match &error {
-            Error::Corrupt { at, problem, .. } => format!("{at}: {problem}"),
-            other => other.to_string(),
-        };
+        let what = error.problem();
         Err(Internal::new(format!("verification failed, and nothing was kept: {what}"))).about(output.shown())
     }
 

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Result;
-use ext4_canon::{Difference, FORM_VERSION};
+use ext4_canon::{Difference, FORM_VERSION, FilesystemReport};
 use serde::Serialize;
 
-use super::reports::{self, FilesystemReport, ReportsJson};
+use super::reports::{self, ReportsJson};
 use crate::cli::args::{ImageFiles, Verbosity};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::failure::About as _;
@@ -48,14 +48,13 @@ pub fn run(runner: &Runner<'_>, input: &ImageFiles) -> Result<Outcome> {
     let settings = runner.settings;
     let disk = runner.disk(&image, &settings.selection)?;
     // One more than is listed, to know whether there are more.
-    let result = runner.read(&[&image], || {
-        disk.check(&settings.options, settings.around, MOST_DIFFERENCES + 1, &runner.progress)
-    });
+    let result =
+        runner.read(&[&image], || disk.check(&settings.options, MOST_DIFFERENCES + 1, &runner.progress));
     runner.install(|| image.release());
-    let (reports, mut differences) = result?.about(&image.path)?;
+    let (report, mut differences) = result?.about(&image.path)?;
     let more = differences.len() > MOST_DIFFERENCES;
     differences.truncate(MOST_DIFFERENCES);
-    let checked = Checked { differences, more, reports: reports::named(&disk, reports) };
+    let checked = Checked { differences, more, reports: report.filesystems };
     runner.warn(reports::warnings(&checked.reports));
     let text = if settings.json {
         checked.json(&input.path, &runner.warnings())
@@ -112,7 +111,12 @@ mod tests {
     use super::*;
 
     fn checked(count: u64, more: bool) -> Checked {
-        let difference = |offset| Difference { offset, what: "inode table of group 3".to_owned() };
+        let difference = |offset| {
+            let mut difference = Difference::default();
+            difference.offset = offset;
+            difference.what = "inode table of group 3".to_owned();
+            difference
+        };
         let differences = (0..count).map(difference).collect();
         Checked { differences, more, reports: vec![reports::example()] }
     }

@@ -5,8 +5,6 @@ use std::io::{self, Read, stdin};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use ext4_canon::disk::Disk;
-use ext4_canon::text::hexadecimal;
 use serde::Serialize;
 
 use crate::cli::args::{DigestOf, DigestTask, ImageFiles, STANDARD, Verbosity};
@@ -86,24 +84,13 @@ fn digest(runner: &Runner<'_>, task: &DigestTask, input: &Path) -> Result<Digest
     let (options, progress) = (&settings.options, &runner.progress);
     let result = runner.read(&[&image], || match task.of {
         // A filesystem that was chosen is digested as an image of its own.
-        DigestOf::Image if disk.named => {
-            let part = disk.only()?;
-            let digest = ext4_canon::digest(&disk.filesystem(part), options, progress);
-            digest.map(|(report, digest)| (report.warnings, digest)).map_err(|error| Disk::error(part, error))
-        }
-        DigestOf::Image => {
-            let (reports, digest) = disk.digest(options, settings.around, progress)?;
-            Ok((reports.into_iter().flat_map(|report| report.warnings).collect(), digest))
-        }
-        DigestOf::Tree => {
-            let part = disk.only()?;
-            ext4_canon::tree_digest(&disk.filesystem(part), options, progress)
-                .map_err(|error| Disk::error(part, error))
-        }
+        DigestOf::Image if disk.is_whole_disk() => disk.digest(options, progress),
+        DigestOf::Image => disk.filesystem_digest(options, progress),
+        DigestOf::Tree => disk.tree_digest(options, progress),
     })?;
-    let (warnings, digest) = result.about(input)?;
-    runner.warn_about(input, &warnings);
-    Ok(Digested { hexadecimal: hexadecimal(&digest), warnings })
+    let digest = result.about(input)?;
+    runner.warn_about(input, &digest.warnings);
+    Ok(Digested { hexadecimal: digest.to_string(), warnings: digest.warnings })
 }
 
 fn print(runner: &Runner<'_>, task: &DigestTask, digests: &[Result<Digested>]) -> Outcome {

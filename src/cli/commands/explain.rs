@@ -4,13 +4,11 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Result;
-use ext4_canon::disk::Disk;
-use ext4_canon::explain::{Finding, explain};
+use ext4_canon::explain::{Explanation, Finding};
 use serde::Serialize;
 
 use crate::cli::args::ExplainTask;
 use crate::cli::exit_code::ExitCode;
-use crate::cli::failure::About as _;
 use crate::cli::json::{self, HeadJson};
 use crate::cli::runner::{Outcome, Runner};
 
@@ -48,33 +46,18 @@ struct ExplainedFilesystemJson<'j> {
     warnings: &'j [String],
 }
 
-/// What was found in a filesystem.
-struct Explained {
-    /// Where in a disk it lies.
-    name: Option<String>,
-    warnings: Vec<String>,
-    findings: Vec<Finding>,
-}
-
 /// Lists what canonicalizing rewrites in an image.
 pub fn run(runner: &Runner<'_>, task: &ExplainTask) -> Result<Outcome> {
     let image = runner.open(&task.input)?;
     let input = &image.path;
     let settings = runner.settings;
-    let disk = runner.disk(&image, &settings.selection)?;
-    let mut all = Vec::new();
-    for part in &disk.parts {
-        let filesystem = disk.filesystem(part);
-        let result = runner
-            .read(&[&image], || explain(&filesystem, &settings.options, task.examples, &runner.progress))?;
-        let (warnings, findings) = result.map_err(|error| Disk::error(part, error)).about(input)?;
-        all.push(Explained { name: part.name.clone(), warnings, findings });
-    }
+    let all =
+        runner.read_disk(&image, |disk| disk.explain(&settings.options, task.examples, &runner.progress))?;
     if settings.json {
         return Ok(Outcome::new(ExitCode::Done, report(input, &all)));
     }
     let mut texts = Vec::new();
-    for Explained { name, warnings, findings } in &all {
+    for Explanation { name, warnings, findings, .. } in &all {
         let shown = match name {
             Some(name) => format!("{}: {name}", input.display()),
             None => input.display().to_string(),
@@ -85,7 +68,7 @@ pub fn run(runner: &Runner<'_>, task: &ExplainTask) -> Result<Outcome> {
     Ok(Outcome::new(ExitCode::Done, texts.join("\n")))
 }
 
-fn report(input: &Path, all: &[Explained]) -> Vec<u8> {
+fn report(input: &Path, all: &[Explanation]) -> Vec<u8> {
     let head = HeadJson::new("explain", "done", ExitCode::Done);
     let input = input.display().to_string();
     match all {

@@ -1,11 +1,8 @@
 //! `ls`: the tree of an image, as it is read.
 
 use anyhow::Result;
-use ext4_canon::ondisk::xattr::full_name;
-use ext4_canon::tree::{Kind, Tree};
-use ext4_canon::tree_digest::{self, Item};
-use ext4_canon::view::View;
-use ext4_canon::{attribute_text, text, with_tree};
+use ext4_canon::text::hexadecimal;
+use ext4_canon::{ListedPath, ListedXattr, MTREE_HEAD};
 use serde::Serialize;
 
 use crate::cli::args::LsTask;
@@ -21,7 +18,7 @@ struct LsJson {
     entries: Vec<EntryJson>,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Serialize)]
 struct EntryJson {
     path: String,
     #[serde(rename = "type")]
@@ -58,21 +55,14 @@ struct XattrJson {
 pub fn run(runner: &Runner<'_>, task: &LsTask) -> Result<Outcome> {
     let image = runner.open(&task.input)?;
     let settings = runner.settings;
-    let (mut text, mut entries) = (tree_digest::HEAD.to_owned(), Vec::new());
-    let warnings = runner.read_filesystem(&image, |filesystem| {
-        with_tree(filesystem, &settings.options, &runner.progress, |source, reading| {
-            let tree = &reading.tree;
-            let digests =
-                task.digests.then(|| tree_digest::file_digests(View { source, tree }, &runner.progress));
-            tree_digest::visit(tree, digests.as_deref(), |item| {
-                if settings.json {
-                    entries.push(entry(tree, &item));
-                } else {
-                    text.push_str(&tree_digest::line(tree, &item));
-                }
-                Ok(())
-            })?;
-            Ok(reading.warnings.clone())
+    let (mut text, mut entries) = (MTREE_HEAD.to_owned(), Vec::new());
+    let warnings = runner.read_disk(&image, |disk| {
+        disk.list(&settings.options, task.digests, &runner.progress, |path| {
+            if settings.json {
+                entries.push(EntryJson::of(path));
+            } else {
+                text.push_str(&path.mtree_line());
+            }
         })
     })?;
     runner.warn_about(&image.path, &warnings);
@@ -85,38 +75,31 @@ pub fn run(runner: &Runner<'_>, task: &LsTask) -> Result<Outcome> {
     Ok(Outcome::new(ExitCode::Done, text))
 }
 
-fn entry(tree: &Tree, item: &Item<'_>) -> EntryJson {
-    let node = tree.node(item.id);
-    // Without the dot that it begins with.
-    let path = |path: &[u8]| match path.get(1..) {
-        None => "(boot loader)".to_owned(),
-        Some(b"") => "/".to_owned(),
-        Some(rest) => text::escaped_text(rest),
-    };
-    let mut entry = EntryJson {
-        path: path(item.path),
-        kind: attribute_text::type_of(node),
-        mode: attribute_text::mode(node),
-        uid: node.uid,
-        gid: node.gid,
-        project: node.project,
-        flags: attribute_text::flags(node.flags),
-        mtime: attribute_text::time(node.mtime),
-        content: item.digest.map(|digest| text::hexadecimal(&digest.bytes)),
-        hardlink: item.hardlink.map(path),
-        ..EntryJson::default()
-    };
-    match node.kind {
-        Kind::Regular { size, .. } => entry.size = Some(size),
-        Kind::Symlink(target) => entry.target = Some(text::escaped_text(tree.text(target))),
-        Kind::Device { major, minor } => (entry.major, entry.minor) = (Some(major), Some(minor)),
-        Kind::Directory { .. } | Kind::Empty => {}
+impl EntryJson {
+    fn of(path: &ListedPath<'_>) -> Self {
+        let device = path.device();
+        Self {
+            path: path.path(),
+            kind: path.type_name(),
+            mode: format!("{:04o}", path.mode()),
+            uid: path.uid(),
+            gid: path.gid(),
+            project: path.project(),
+            flags: path.flags(),
+            mtime: path.mtime(),
+            size: path.size(),
+            content: path.content_digest().map(|digest| hexadecimal(&digest)),
+            target: path.target(),
+            major: device.map(|(major, _)| major),
+            minor: device.map(|(_, minor)| minor),
+            hardlink: path.hard_link(),
+            xattrs: path.xattrs().into_iter().map(XattrJson::of).collect(),
+        }
     }
-    let set = node.xattrs.map(|set| tree.xattr_set(set)).unwrap_or_default();
-    entry.xattrs.extend(set.iter().map(|xattr| XattrJson {
-        name: full_name(xattr.index, tree.text(xattr.name)),
-        value: attribute_text::xattr_value(xattr.index, tree.text(xattr.value)),
-        hex: text::hexadecimal(tree.text(xattr.value)),
-    }));
-    entry
+}
+
+impl XattrJson {
+    fn of(xattr: ListedXattr<'_>) -> Self {
+        Self { hex: hexadecimal(xattr.value), name: xattr.name, value: xattr.text }
+    }
 }

@@ -1,30 +1,14 @@
 //! The library's reports of the filesystems of an image, as JSON and as lines for people.
 
-use ext4_canon::Report;
-use ext4_canon::disk::Disk;
+use ext4_canon::FilesystemReport;
 use indicatif::HumanBytes;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// The library's report of a filesystem.
-#[derive(Debug)]
-pub struct FilesystemReport {
-    /// The partition, or where in a disk the filesystem begins.
-    pub name: Option<String>,
-    /// The report.
-    pub report: Report,
-}
-
-/// Reports with the names of their filesystems.
-pub fn named(disk: &Disk<'_>, reports: Vec<Report>) -> Vec<FilesystemReport> {
-    let names = disk.parts.iter().map(|part| part.name.clone());
-    names.zip(reports).map(|(name, report)| FilesystemReport { name, report }).collect()
-}
-
 /// All warnings of reports, with the names of the filesystems.
 pub fn warnings(reports: &[FilesystemReport]) -> Vec<String> {
-    let warnings = reports.iter().flat_map(|FilesystemReport { name, report }| {
-        report.warnings.iter().map(move |warning| match name {
+    let warnings = reports.iter().flat_map(|report| {
+        report.warnings.iter().map(move |warning| match &report.name {
             Some(name) => format!("{name}: {warning}"),
             None => warning.clone(),
         })
@@ -52,12 +36,12 @@ struct NamedCountsJson<'r> {
 impl<'r> ReportsJson<'r> {
     /// The fields for some reports.
     pub fn of(reports: &'r [FilesystemReport], warnings: &'r [String]) -> Self {
-        if let [FilesystemReport { name: None, report }] = reports {
+        if let [report @ FilesystemReport { name: None, .. }] = reports {
             return Self { report: Some(report.into()), filesystems: None, warnings };
         }
-        let filesystems = reports.iter().map(|filesystem| NamedCountsJson {
-            name: filesystem.name.as_deref().unwrap_or_default(),
-            report: (&filesystem.report).into(),
+        let filesystems = reports.iter().map(|report| NamedCountsJson {
+            name: report.name.as_deref().unwrap_or_default(),
+            report: report.into(),
         });
         Self { report: None, filesystems: Some(filesystems.collect()), warnings }
     }
@@ -88,8 +72,8 @@ struct CountsJson {
     bytes_written: u64,
 }
 
-impl From<&Report> for CountsJson {
-    fn from(report: &Report) -> Self {
+impl From<&FilesystemReport> for CountsJson {
+    fn from(report: &FilesystemReport) -> Self {
         Self {
             image_bytes: report.image_bytes,
             block_size: report.block_size,
@@ -118,15 +102,15 @@ impl From<&Report> for CountsJson {
 
 /// The counts of all reports; those of a disk under the names of its filesystems.
 pub fn lines(reports: &[FilesystemReport], all: bool) -> Vec<String> {
-    let lines = |FilesystemReport { name, report }: &FilesystemReport| {
-        let head = name.as_ref().map(|name| format!("{name}:"));
+    let lines = |report: &FilesystemReport| {
+        let head = report.name.as_ref().map(|name| format!("{name}:"));
         head.into_iter().chain(counts(report, all)).collect::<Vec<_>>()
     };
     reports.iter().flat_map(lines).collect()
 }
 
 /// The counts of a report, in lines; those of what did not happen only if `all` are wanted.
-fn counts(report: &Report, all: bool) -> Vec<String> {
+fn counts(report: &FilesystemReport, all: bool) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = |name: &str, total: Option<String>, details: &[(u64, &str)]| {
         let details = details.iter().filter(|(count, _)| all || *count > 0);
@@ -174,21 +158,19 @@ fn counts(report: &Report, all: bool) -> Vec<String> {
 /// The report of the only filesystem of an image.
 #[cfg(test)]
 pub fn example() -> FilesystemReport {
-    let report = Report {
-        image_bytes: 8 << 20,
-        block_size: 4096,
-        new_uuid: [0x11; 16],
-        inodes: 12,
-        inodes_renumbered: 5,
-        directories: 2,
-        data_blocks: 100,
-        stale_blocks: 3,
-        stale_bytes: 2048,
-        bytes_written: 1 << 20,
-        warnings: vec!["careful".to_owned()],
-        ..Report::default()
-    };
-    FilesystemReport { name: None, report }
+    let mut report = FilesystemReport::default();
+    report.image_bytes = 8 << 20;
+    report.block_size = 4096;
+    report.new_uuid = [0x11; 16];
+    report.inodes = 12;
+    report.inodes_renumbered = 5;
+    report.directories = 2;
+    report.data_blocks = 100;
+    report.stale_blocks = 3;
+    report.stale_bytes = 2048;
+    report.bytes_written = 1 << 20;
+    report.warnings = vec!["careful".to_owned()];
+    report
 }
 
 #[cfg(test)]
@@ -209,7 +191,11 @@ mod tests {
 
     #[test]
     fn filesystems_of_a_disk_have_names() {
-        let named = |name: &str| FilesystemReport { name: Some(name.to_owned()), ..example() };
+        let named = |name: &str| {
+            let mut report = example();
+            report.name = Some(name.to_owned());
+            report
+        };
         let reports = [named("partition 1"), named("partition 2")];
         assert_eq!(warnings(&reports), ["partition 1: careful", "partition 2: careful"]);
         let json = serde_json::to_value(ReportsJson::of(&reports, &[])).unwrap();

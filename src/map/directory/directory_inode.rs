@@ -11,7 +11,7 @@ use crate::units::InodeNr;
 
 /// The inode of a directory, as far as its names depend on it.
 #[derive(Clone, Copy, Debug)]
-pub struct DirectoryInode<'s, 'a> {
+pub(crate) struct DirectoryInode<'s, 'a> {
     /// Its number.
     pub number: InodeNr,
     /// `i_generation`, which checksums cover.
@@ -31,7 +31,7 @@ pub struct DirectoryInode<'s, 'a> {
 /// # Errors
 ///
 /// `Corrupt`, naming the inode.
-pub fn check_size(source: &Source<'_>, inode: &DecodedInode<'_>, map: &FileMap) -> Result<()> {
+pub(crate) fn check_size(source: &Source<'_>, inode: &DecodedInode<'_>, map: &FileMap) -> Result<()> {
     let high = inode.fields.i_size_high.get();
     if high != 0 && !source.features().incompat.contains(Incompat::LARGE_DIR) {
         return Err(inode.at().value("i_size_high", high, "0 in a directory without the large_dir feature"));

@@ -10,16 +10,17 @@ use crate::ondisk::dir_entry::{self, DirEntry, DirEntryTail};
 use crate::ondisk::features::Incompat;
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::{le32, view};
+use crate::remedy::Remedy;
 use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
 /// e2fsck does not see all damages of an index, but -D makes it anew.
-const REBUILD: &str = "run e2fsck -fD on the image";
+const REBUILD: Remedy = Remedy::fsck("run e2fsck -fD on the image");
 
 /// A name as it stands in a directory.
 #[derive(Clone, Copy, Debug)]
-pub struct RawEntry<'a> {
+pub(crate) struct RawEntry<'a> {
     /// The name.
     pub name: &'a [u8],
     /// The inode.
@@ -32,7 +33,7 @@ pub struct RawEntry<'a> {
 
 /// The entries of a directory.
 #[derive(Debug)]
-pub struct DirectoryEntries<'a> {
+pub(crate) struct DirectoryEntries<'a> {
     /// Where `..` points to.
     pub parent: InodeNr,
     /// The entries but `.` and `..`.
@@ -53,7 +54,7 @@ struct EntryReader<'s, 'a> {
 /// # Errors
 ///
 /// `Corrupt`, naming inode and block.
-pub fn read_in_order<'a>(
+pub(crate) fn read_in_order<'a>(
     source: &Source<'a>,
     directory: DirectoryInode<'_, 'a>,
 ) -> Result<DirectoryEntries<'a>> {
@@ -70,7 +71,7 @@ pub fn read_in_order<'a>(
 /// # Errors
 ///
 /// `Corrupt`, as above; and where two entries have one name.
-pub fn read_sorted<'a>(
+pub(crate) fn read_sorted<'a>(
     source: &Source<'a>,
     directory: DirectoryInode<'_, 'a>,
 ) -> Result<DirectoryEntries<'a>> {

@@ -18,7 +18,7 @@ use crate::units::BlockNr;
 
 /// What a block of a directory is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BlockRole {
+pub(super) enum BlockRole {
     /// The root, or an interior node: no names but `.` and `..`.
     Node,
     /// A leaf, with the hashes of its names.
@@ -27,7 +27,7 @@ pub enum BlockRole {
 
 /// The hashes that names of a leaf may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HashRange {
+pub(super) struct HashRange {
     /// The hash that the index has for the leaf; an odd one says that the leaf goes on with the
     /// even hash below, which the leaf before ends with.
     from: u32,
@@ -55,7 +55,7 @@ enum NameHash {
 
 /// The index of a directory, checked.
 #[derive(Debug)]
-pub struct DirectoryIndex {
+pub(super) struct DirectoryIndex {
     /// The blocks of the directory that are read, in their order, and what each is for: as many as the
     /// index has entries, and not more because the directory is long.
     roles: Vec<(u32, BlockRole)>,
@@ -84,7 +84,7 @@ impl DirectoryIndex {
     /// # Errors
     ///
     /// `Corrupt` where the kernel or e2fsck would not take it for whole.
-    pub fn read(source: &Source<'_>, directory: DirectoryInode<'_, '_>, blocks: u32) -> Result<Self> {
+    pub(super) fn read(source: &Source<'_>, directory: DirectoryInode<'_, '_>, blocks: u32) -> Result<Self> {
         let walk = IndexWalk { source, directory, blocks };
         let (version, levels) = walk.root()?;
         let mut roles = vec![(0, BlockRole::Node)];
@@ -129,12 +129,12 @@ impl DirectoryIndex {
     }
 
     /// What a block is for, by its place in the directory.
-    pub fn role(&self, place: u32) -> BlockRole {
+    pub(super) fn role(&self, place: u32) -> BlockRole {
         self.roles.get(place as usize).map_or(BlockRole::Node, |(_, role)| *role)
     }
 
     /// Checks that a kernel that looks for a name comes to the leaf that has it.
-    pub fn check_name(
+    pub(super) fn check_name(
         &self,
         range: HashRange,
         name: &[u8],

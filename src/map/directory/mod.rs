@@ -4,5 +4,5 @@ mod directory_inode;
 mod entries;
 mod htree;
 
-pub use directory_inode::{DirectoryInode, check_size};
-pub use entries::{RawEntry, read_in_order, read_sorted};
+pub(crate) use directory_inode::{DirectoryInode, check_size};
+pub(crate) use entries::{RawEntry, read_in_order, read_sorted};

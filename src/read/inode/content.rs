@@ -9,7 +9,7 @@ use crate::ondisk::le32;
 use crate::source::Source;
 
 /// Reads what an inode holds; `inline` are the places of its inline data.
-pub fn read<'a>(
+pub(super) fn read<'a>(
     source: &Source<'a>,
     budget: &Budget,
     inode: &DecodedInode<'a>,

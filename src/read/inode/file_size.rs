@@ -9,7 +9,7 @@ use crate::source::Source;
 use crate::tree::Run;
 
 /// Checks the size of a file with blocks, and drops those past its end.
-pub fn settle(
+pub(super) fn settle(
     source: &Source<'_>,
     inode: &DecodedInode<'_>,
     orphan: bool,
@@ -41,7 +41,7 @@ fn map_limit(source: &Source<'_>, inode: &DecodedInode<'_>) -> u64 {
 }
 
 /// Checks that the map of a file can reach its end.
-pub fn check(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
+pub(super) fn check(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     let (size, block_size) = (inode.fields.size(), source.geometry.block_size as u64);
     let limit = map_limit(source, inode);
     if size.div_ceil(block_size) <= limit {

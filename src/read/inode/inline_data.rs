@@ -9,7 +9,7 @@ use crate::ondisk::inode::{self as disk, InodeFlags};
 use crate::source::Source;
 
 /// The two places of inline data, if the inode has any; `value` is that of the xattr `system.data`.
-pub fn parts<'a>(
+pub(super) fn parts<'a>(
     source: &Source<'_>,
     inode: &DecodedInode<'a>,
     value: Option<&'a [u8]>,
@@ -34,7 +34,7 @@ pub fn parts<'a>(
 }
 
 /// What an inode with inline data holds.
-pub fn content<'a>(
+pub(super) fn content<'a>(
     source: &Source<'_>,
     inode: &DecodedInode<'a>,
     [head, value]: InlineParts<'a>,

@@ -20,7 +20,7 @@ use crate::units::InodeNr;
 use stored_content::{InodeContent, StoredContent};
 
 /// Reads inodes of the tree, and keeps what it has read.
-pub struct InodeReader<'r, 'a> {
+pub(super) struct InodeReader<'r, 'a> {
     source: &'r Source<'a>,
     budget: &'r Budget,
     /// The inodes.
@@ -31,7 +31,7 @@ pub struct InodeReader<'r, 'a> {
 
 impl<'r, 'a> InodeReader<'r, 'a> {
     /// A reader that adds to some inodes.
-    pub fn new(source: &'r Source<'a>, budget: &'r Budget, inodes: Inodes<'a>) -> Self {
+    pub(super) fn new(source: &'r Source<'a>, budget: &'r Budget, inodes: Inodes<'a>) -> Self {
         Self { source, budget, inodes, claims: Vec::new() }
     }
 
@@ -40,7 +40,7 @@ impl<'r, 'a> InodeReader<'r, 'a> {
     /// # Errors
     ///
     /// `Corrupt` or `Unsupported`, naming the inode.
-    pub fn read(&mut self, raw: &RawInode<'a>, orphan: bool) -> Result<()> {
+    pub(super) fn read(&mut self, raw: &RawInode<'a>, orphan: bool) -> Result<()> {
         let (source, inode) = (self.source, raw.decode());
         check_fields(source, &inode, orphan)?;
         let (inline_data, xattrs) = self.inodes.add_xattrs(|list| in_body(source, &inode, list))?;

@@ -5,7 +5,7 @@ use crate::tree::{Kind, NodeId, Text};
 
 /// What an inode holds, by its type.
 #[derive(Clone, Copy, Debug)]
-pub enum InodeContent {
+pub(super) enum InodeContent {
     /// Names.
     Directory,
     /// So many bytes.
@@ -20,7 +20,7 @@ pub enum InodeContent {
 
 impl InodeContent {
     /// What a node holds, as far as the inode says it.
-    pub fn kind(self) -> Kind {
+    pub(super) fn kind(self) -> Kind {
         match self {
             Self::Directory => Kind::Directory { first: 0, count: 0, parent: NodeId::ROOT },
             Self::Regular(size) => Kind::Regular { size, first: 0, count: 0, inline: None },
@@ -32,7 +32,7 @@ impl InodeContent {
 }
 
 /// The content of an inode, in its blocks or its body.
-pub struct StoredContent<'a> {
+pub(super) struct StoredContent<'a> {
     /// What it is.
     pub content: InodeContent,
     /// The target of a symlink, or content in the inode.
@@ -43,17 +43,17 @@ pub struct StoredContent<'a> {
 
 impl<'a> StoredContent<'a> {
     /// Content in blocks.
-    pub fn in_blocks(content: InodeContent, map: FileMap) -> Self {
+    pub(super) fn in_blocks(content: InodeContent, map: FileMap) -> Self {
         Self { content, parts: None, map }
     }
 
     /// Content that takes no room.
-    pub fn empty(content: InodeContent) -> Self {
+    pub(super) fn empty(content: InodeContent) -> Self {
         Self::in_blocks(content, FileMap::default())
     }
 
     /// Content in the inode.
-    pub fn in_inode(content: InodeContent, parts: InlineParts<'a>) -> Self {
+    pub(super) fn in_inode(content: InodeContent, parts: InlineParts<'a>) -> Self {
         Self { parts: Some(parts), ..Self::empty(content) }
     }
 }

@@ -9,11 +9,15 @@ use crate::ondisk::le16;
 use crate::source::Source;
 
 /// What to do about a symlink that kernels, e2fsck and debugfs read differently.
-pub const NEW_SYMLINK: &str =
+pub(super) const NEW_SYMLINK: &str =
     "remove it with debugfs's rm, make it again with its symlink command, and run e2fsck -f";
 
 /// Reads the target of a symlink without inline data.
-pub fn read<'a>(source: &Source<'a>, budget: &Budget, inode: &DecodedInode<'a>) -> Result<StoredContent<'a>> {
+pub(super) fn read<'a>(
+    source: &Source<'a>,
+    budget: &Budget,
+    inode: &DecodedInode<'a>,
+) -> Result<StoredContent<'a>> {
     let at = || inode.at();
     let (size, flags) = (inode.fields.size(), inode.fields.flags());
     let (target, map) = if size < disk::FAST_SYMLINK_LIMIT {

@@ -4,6 +4,7 @@ use crate::error::{Location, Result, Structure};
 use crate::map::{DecodedInode, FileMap};
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::le32;
+use crate::remedy::Remedy;
 use crate::source::Source;
 use crate::tree::Run;
 use crate::units::BlockNr;
@@ -12,12 +13,12 @@ use crate::units::BlockNr;
 const ALIGNMENT: u64 = 65536;
 
 /// e2fsck does not look at descriptors, and no kernel opens such a file.
-const REMEDY: &str = "remove it with debugfs's rm, and run e2fsck -f";
+const REMEDY: Remedy = Remedy::fsck("remove it with debugfs's rm, and run e2fsck -f");
 
 /// Checks that the kernel finds a descriptor in the last blocks of a verity file, and drops the blocks
 /// between the end of the file and its Merkle tree, which no kernel reads: they may have been allocated
 /// past the end before the tree was built. What the tree holds proves itself when the file is read.
-pub fn settle(
+pub(super) fn settle(
     source: &Source<'_>,
     inode: &DecodedInode<'_>,
     map: &mut FileMap,

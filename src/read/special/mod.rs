@@ -1,10 +1,10 @@
 //! The inodes outside the tree: journal, resize inode, quota files, orphan file, and the reserved ones.
 
-pub mod orphans;
-pub mod quota_file;
-pub mod quota_usage;
+pub(super) mod orphans;
+pub(super) mod quota_file;
+pub(super) mod quota_usage;
 mod reserved;
-pub mod specials;
+pub(super) mod specials;
 
 use specials::{JournalShape, SpecialFile, Specials};
 
@@ -24,7 +24,11 @@ use crate::units::InodeNr;
 /// # Errors
 ///
 /// `Corrupt` or `Unsupported`, naming the inode.
-pub fn read(source: &Source<'_>, tables: &InodeTables<'_>, metadata: CheckedClaims<'_>) -> Result<Specials> {
+pub(super) fn read(
+    source: &Source<'_>,
+    tables: &InodeTables<'_>,
+    metadata: CheckedClaims<'_>,
+) -> Result<Specials> {
     let mut specials = Specials::default();
     let budget = Budget::new(source);
     let compat = source.features().compat;

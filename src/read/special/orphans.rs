@@ -54,7 +54,7 @@ impl Orphans {
 }
 
 /// Reads both kinds of list.
-pub fn read(source: &Source<'_>) -> Result<Orphans> {
+pub(crate) fn read(source: &Source<'_>) -> Result<Orphans> {
     let mut orphans = Orphans::default();
     let budget = Budget::new(source);
     let mut next = InodeNr(source.superblock.s_last_orphan.get());

@@ -63,7 +63,7 @@ pub struct QuotaLimits {
 /// # Errors
 ///
 /// `Corrupt` where a number is not one that the kernel takes.
-pub fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
+pub(crate) fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
     if !source.features().ro_compat.contains(RoCompat::QUOTA) {
         return Ok([None; 3]);
     }
@@ -92,7 +92,7 @@ pub fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
 }
 
 /// Reads a quota file; its blocks come back as claims.
-pub fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(QuotaFile, Vec<Claim>)> {
+pub(crate) fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(QuotaFile, Vec<Claim>)> {
     let at = || Location::of(Structure::QuotaFile).inode(number);
     let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
     let inode = DecodedInode::new(number, bytes);

@@ -15,13 +15,13 @@ use crate::units::InodeNr;
 
 /// What is charged for an inode, and to whom: a user, a group and a project.
 #[derive(Clone, Copy, Debug)]
-pub struct OrphanCharge {
+pub(crate) struct OrphanCharge {
     ids: [u32; 3],
     usage: QuotaUsage,
 }
 
 /// What is still charged for orphans without links, some of which have values in inodes.
-pub fn of_orphans(
+pub(crate) fn of_orphans(
     source: &Source<'_>,
     orphans: &Orphans,
     values: &[(InodeNr, EaInodeRef)],
@@ -45,7 +45,7 @@ pub fn of_orphans(
 }
 
 /// Compares the usage that the files give with what was found; returns warnings.
-pub fn compare(
+pub(crate) fn compare(
     source: &Source<'_>,
     files: &[QuotaFile],
     inodes: &Inodes<'_>,

@@ -10,11 +10,16 @@ use crate::ondisk::inode::{Inode, InodeFlags, S_IFREG};
 use crate::ondisk::le32;
 use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
 use crate::read::claims::{CheckedClaims, Claim};
+use crate::remedy::Remedy;
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
 /// Refuses reserved inodes that are in use for no known purpose. The error names all of them.
-pub fn check_reserved(source: &Source<'_>, tables: &InodeTables<'_>, specials: &Specials) -> Result<()> {
+pub(super) fn check_reserved(
+    source: &Source<'_>,
+    tables: &InodeTables<'_>,
+    specials: &Specials,
+) -> Result<()> {
     let first = source.geometry.first_inode;
     let reserved = tables.live.iter().map(|raw| raw.number).take_while(|number| *number < first);
     let of_tree = [InodeNr::ROOT, InodeNr::BOOT_LOADER];
@@ -30,18 +35,18 @@ pub fn check_reserved(source: &Source<'_>, tables: &InodeTables<'_>, specials: &
     let at = Location::of(Structure::Inode).inode(*number);
     let others: Vec<_> = alien[1..].iter().map(|number| format!("<{number}>")).collect();
     if others.is_empty() {
-        let remedy = "clear it with debugfs's clri and run e2fsck -f";
+        let remedy = Remedy::fsck("clear it with debugfs's clri and run e2fsck -f");
         return Err(at.wrong("is reserved, but in use").with_remedy(remedy));
     }
     Err(at
         .wrong(format!("is reserved, but in use, and so are {}", others.join(", ")))
-        .with_remedy("clear each of them with debugfs's clri and run e2fsck -f"))
+        .with_remedy(Remedy::fsck("clear each of them with debugfs's clri and run e2fsck -f")))
 }
 
 /// Reads the list of bad blocks, which is dropped: a media defect belongs to a device, not to an image.
 ///
 /// The list may name blocks of static metadata, which e2fsck keeps there and the kernel uses all the same.
-pub fn bad_blocks(
+pub(super) fn bad_blocks(
     source: &Source<'_>,
     budget: &Budget,
     metadata: CheckedClaims<'_>,
@@ -72,7 +77,7 @@ pub fn bad_blocks(
 }
 
 /// The boot-loader inode, if there is no file in it. One with a file belongs to the tree.
-pub fn empty_boot_loader(tables: &InodeTables<'_>) -> Result<Option<InodeNr>> {
+pub(super) fn empty_boot_loader(tables: &InodeTables<'_>) -> Result<Option<InodeNr>> {
     let number = InodeNr::BOOT_LOADER;
     let Some(raw) = tables.live.iter().find(|raw| raw.number == number) else { return Ok(Some(number)) };
     let inode = Inode::decode(raw.bytes);
@@ -89,7 +94,7 @@ pub fn empty_boot_loader(tables: &InodeTables<'_>) -> Result<Option<InodeNr>> {
 
 /// What the kernel leaves of the resize inode where it takes the feature away, to let the filesystem grow by meta groups:
 /// a file without blocks.
-pub fn empty_resize_inode(tables: &InodeTables<'_>) -> Option<InodeNr> {
+pub(super) fn empty_resize_inode(tables: &InodeTables<'_>) -> Option<InodeNr> {
     let raw = tables.live.iter().find(|raw| raw.number == InodeNr::RESIZE)?;
     let inode = Inode::decode(raw.bytes);
     let is_empty = inode.format() == S_IFREG
@@ -101,7 +106,7 @@ pub fn empty_resize_inode(tables: &InodeTables<'_>) -> Option<InodeNr> {
 }
 
 /// Of the resize inode, all but one block is static metadata, and all of it is rebuilt.
-pub fn resize(source: &Source<'_>, specials: &mut Specials) {
+pub(super) fn resize(source: &Source<'_>, specials: &mut Specials) {
     specials.numbers.push(InodeNr::RESIZE);
     let double = source.inode(InodeNr::RESIZE).and_then(|bytes| le32(&Inode::decode(bytes).i_block, 13 * 4));
     if let Some(block) = double.map(|block| BlockNr(block.into()))

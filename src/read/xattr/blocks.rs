@@ -18,7 +18,7 @@ use crate::units::{BlockNr, InodeNr};
 
 /// The blocks of xattrs, by their numbers, each with its entries and one of its inodes.
 #[derive(Debug)]
-pub struct XattrBlocks<'a> {
+pub(crate) struct XattrBlocks<'a> {
     blocks: BTreeMap<BlockNr, (InodeNr, Vec<StoredXattr<'a>>)>,
     /// Those that only orphans without links use.
     of_orphans: BTreeSet<BlockNr>,
@@ -26,18 +26,18 @@ pub struct XattrBlocks<'a> {
 
 impl<'a> XattrBlocks<'a> {
     /// The entries of a block.
-    pub fn entries(&self, block: BlockNr) -> &[StoredXattr<'a>] {
+    pub(crate) fn entries(&self, block: BlockNr) -> &[StoredXattr<'a>] {
         self.blocks.get(&block).map_or(&[], |(_, entries)| entries)
     }
 
     /// All blocks of live inodes: one of the inodes that use it, and the entries.
-    pub fn all(&self) -> impl Iterator<Item = (InodeNr, &[StoredXattr<'a>])> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (InodeNr, &[StoredXattr<'a>])> {
         let live = self.blocks.iter().filter(|(block, _)| !self.of_orphans.contains(block));
         live.map(|(_, (inode, entries))| (*inode, &entries[..]))
     }
 
     /// The claims on the blocks, each once: on those of live inodes, or on those that only orphans use.
-    pub fn claims(&self, orphans: bool) -> impl Iterator<Item = Claim> + use<'_> {
+    pub(crate) fn claims(&self, orphans: bool) -> impl Iterator<Item = Claim> + use<'_> {
         let blocks = self.blocks.iter().filter(move |(block, _)| self.of_orphans.contains(block) == orphans);
         blocks.map(|(block, (inode, _))| Claim::of_inode(*inode, *block, 1))
     }
@@ -46,7 +46,7 @@ impl<'a> XattrBlocks<'a> {
 /// Reads each block of xattrs once, and checks that as many inodes use it as it says.
 ///
 /// Orphans without links count as users.
-pub fn read_blocks<'a>(
+pub(crate) fn read_blocks<'a>(
     source: &Source<'a>,
     inodes: &Inodes<'_>,
     orphans: &Orphans,
@@ -79,7 +79,7 @@ pub fn read_blocks<'a>(
 
 /// The entries of orphans without links that refer to values in inodes: those in their bodies, and in
 /// blocks that no other inode uses.
-pub fn values_of_orphans(
+pub(crate) fn values_of_orphans(
     source: &Source<'_>,
     blocks: &XattrBlocks<'_>,
     orphans: &Orphans,

@@ -16,7 +16,7 @@ use crate::units::{BlockNr, InodeNr};
 
 /// An inode that holds a value.
 #[derive(Debug)]
-pub struct EaInode {
+pub(crate) struct EaInode {
     /// Its number.
     pub number: InodeNr,
     /// The length of the value in bytes.
@@ -33,13 +33,13 @@ pub struct EaInode {
 }
 
 /// Whether an inode holds a value.
-pub fn is_one(source: &Source<'_>, raw: &RawInode<'_>) -> bool {
+pub(crate) fn is_one(source: &Source<'_>, raw: &RawInode<'_>) -> bool {
     source.features().incompat.contains(Incompat::EA_INODE)
         && raw.decode().fields.flags().contains(InodeFlags::EA_INODE)
 }
 
 /// Reads an inode that holds a value, but not the value.
-pub fn read(
+pub(crate) fn read(
     source: &Source<'_>,
     budget: &Budget,
     raw: &RawInode<'_>,
@@ -86,7 +86,7 @@ pub fn read(
 
 impl EaInode {
     /// The value; its checksum is right if it is `checked`.
-    pub fn value<'a>(&self, source: &Source<'a>, checked: bool) -> Result<Cow<'a, [u8]>> {
+    pub(crate) fn value<'a>(&self, source: &Source<'a>, checked: bool) -> Result<Cow<'a, [u8]>> {
         let mut parts = Vec::new();
         for run in &self.runs {
             let Range { start: mut block, end } = run.blocks();

@@ -18,7 +18,7 @@ use crate::units::InodeNr;
 
 /// The values of all EA inodes.
 #[derive(Debug, Default)]
-pub struct EaValues<'a> {
+pub(crate) struct EaValues<'a> {
     inodes: Vec<EaInode>,
     values: Vec<Cow<'a, [u8]>>,
     /// For each inode, a number that inodes with equal values share.
@@ -39,7 +39,7 @@ struct EaReference<'r, 'a> {
 /// # Errors
 ///
 /// `Corrupt`, naming the inode that holds or has a value.
-pub fn read<'a>(
+pub(crate) fn read<'a>(
     source: &Source<'a>,
     ea_inodes: Vec<EaInode>,
     inodes: &mut Inodes<'_>,
@@ -99,12 +99,12 @@ fn references<'r, 'a>(
 
 impl<'a> EaValues<'a> {
     /// The numbers of the inodes, in order.
-    pub fn numbers(&self) -> impl Iterator<Item = InodeNr> + use<'_> {
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = InodeNr> + use<'_> {
         self.inodes.iter().map(|inode| inode.number)
     }
 
     /// The value of an xattr, wherever it lies.
-    pub fn of<'v>(&'v self, xattr: &StoredXattr<'v>) -> &'v [u8] {
+    pub(crate) fn of<'v>(&'v self, xattr: &StoredXattr<'v>) -> &'v [u8] {
         let value = match xattr.value {
             StoredValue::Here(value) => return value,
             StoredValue::Inode(value) => value,
@@ -114,12 +114,16 @@ impl<'a> EaValues<'a> {
     }
 
     /// The distinct values, each with a number.
-    pub fn distinct(&self) -> HashMap<&[u8], usize> {
+    pub(crate) fn distinct(&self) -> HashMap<&[u8], usize> {
         self.values.iter().map(|value| &value[..]).zip(self.distinct.iter().copied()).collect()
     }
 
     /// The number of an xattr's value among the `distinct` ones, if it is one of them.
-    pub fn number_of(&self, xattr: &StoredXattr<'_>, distinct: &HashMap<&[u8], usize>) -> Option<usize> {
+    pub(crate) fn number_of(
+        &self,
+        xattr: &StoredXattr<'_>,
+        distinct: &HashMap<&[u8], usize>,
+    ) -> Option<usize> {
         let value = match xattr.value {
             StoredValue::Here(value) => return distinct.get(value).copied(),
             StoredValue::Inode(value) => value,

@@ -15,7 +15,7 @@ use crate::units::InodeNr;
 
 /// An xattr in the image. The order is that of a canonical set: index, name length, name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StoredXattr<'a> {
+pub(crate) struct StoredXattr<'a> {
     /// The namespace.
     pub index: u8,
     /// The name without its prefix.
@@ -26,7 +26,7 @@ pub struct StoredXattr<'a> {
 
 /// Where the value of an xattr lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StoredValue<'a> {
+pub(crate) enum StoredValue<'a> {
     /// Beside the entry.
     Here(&'a [u8]),
     /// In an inode of its own.
@@ -35,7 +35,7 @@ pub enum StoredValue<'a> {
 
 /// What an entry says of a value in an inode of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct EaInodeRef {
+pub(crate) struct EaInodeRef {
     /// The inode.
     pub number: InodeNr,
     /// The length of the value in bytes.
@@ -46,12 +46,12 @@ pub struct EaInodeRef {
 
 impl StoredXattr<'_> {
     /// What sets are sorted by.
-    pub fn key(&self) -> (u8, usize, &[u8]) {
+    pub(crate) fn key(&self) -> (u8, usize, &[u8]) {
         (self.index, self.name.len(), self.name)
     }
 
     /// Where the value lies, if it is in an inode of its own.
-    pub fn inode(&self) -> Option<EaInodeRef> {
+    pub(crate) fn inode(&self) -> Option<EaInodeRef> {
         match self.value {
             StoredValue::Inode(inode) => Some(inode),
             StoredValue::Here(_) => None,
@@ -66,7 +66,7 @@ impl StoredXattr<'_> {
 
 /// Where a list of entries lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum XattrArea {
+pub(crate) enum XattrArea {
     /// In an inode, where hashes may be missing.
     Body,
     /// In a block.
@@ -75,7 +75,7 @@ pub enum XattrArea {
 
 /// Reads the xattrs in the body of an inode. Those that are part of the tree are added to the list; the value
 /// of `system.data`, which holds inline data, is returned.
-pub fn in_body<'a>(
+pub(crate) fn in_body<'a>(
     source: &Source<'_>,
     inode: &DecodedInode<'a>,
     list: &mut Vec<StoredXattr<'a>>,
@@ -108,7 +108,7 @@ pub fn in_body<'a>(
 
 /// Reads a list of entries that starts at `first`, and adds them to others; values are counted from the start
 /// of `area`.
-pub fn parse<'a>(
+pub(crate) fn parse<'a>(
     source: &Source<'_>,
     area: &'a [u8],
     first: usize,

@@ -1,8 +1,8 @@
 //! Xattrs: lists of them in inodes and blocks, large values in inodes, and which inodes have the same.
 
-pub mod blocks;
-pub mod ea_inode;
-pub mod ea_values;
-pub mod entries;
-pub mod set_hashes;
-pub mod sets;
+pub(super) mod blocks;
+pub(super) mod ea_inode;
+pub(super) mod ea_values;
+pub(super) mod entries;
+pub(super) mod set_hashes;
+pub(super) mod sets;

@@ -10,7 +10,7 @@ use crate::units::InodeNr;
 
 /// Hashes of those sets of xattrs that are in the bodies of their inodes as a whole.
 #[derive(Debug, Default)]
-pub struct SetHashes {
+pub(crate) struct SetHashes {
     /// What they begin with.
     pub seed: u64,
     /// The hashes, each with the index of its inode.
@@ -20,7 +20,7 @@ pub struct SetHashes {
 
 impl SetHashes {
     /// Adds that of an inode without a block of xattrs, if no value of its xattrs lies elsewhere either.
-    pub fn add(&mut self, number: InodeNr, index: u32, xattrs: &[StoredXattr<'_>]) -> Result<()> {
+    pub(crate) fn add(&mut self, number: InodeNr, index: u32, xattrs: &[StoredXattr<'_>]) -> Result<()> {
         if !is_own(xattrs) {
             return Ok(());
         }
@@ -37,18 +37,18 @@ impl SetHashes {
     }
 
     /// Adds those of inodes that are put behind so many others.
-    pub fn append(&mut self, more: Self, by: u32) {
+    pub(crate) fn append(&mut self, more: Self, by: u32) {
         self.list.extend(more.list.into_iter().map(|(hash, index)| (hash, index.saturating_add(by))));
     }
 }
 
 /// Whether there are xattrs, and all their values lie beside them.
-pub fn is_own(xattrs: &[StoredXattr<'_>]) -> bool {
+pub(crate) fn is_own(xattrs: &[StoredXattr<'_>]) -> bool {
     !xattrs.is_empty() && xattrs.iter().all(|xattr| xattr.inode().is_none())
 }
 
 /// A hash of sorted xattrs, whose values are written to the buffer.
-pub fn hash(
+pub(crate) fn hash(
     seed: u64,
     number: InodeNr,
     set: &[&StoredXattr<'_>],

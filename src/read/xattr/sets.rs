@@ -36,7 +36,7 @@ struct SetFinder<'v> {
 const NONE: u32 = u32::MAX;
 
 /// Which inodes have the same xattrs.
-pub struct XattrSets<'v> {
+pub(crate) struct XattrSets<'v> {
     finder: SetFinder<'v>,
     hashes: SetHashes,
     /// For each inode, the index of the first with the same; `NONE` for one without.
@@ -45,7 +45,7 @@ pub struct XattrSets<'v> {
 
 impl<'v> XattrSets<'v> {
     /// Of all inodes, with the hashes that are known.
-    pub fn of(
+    pub(crate) fn of(
         inodes: &'v Inodes<'v>,
         blocks: &'v XattrBlocks<'v>,
         values: &'v EaValues<'v>,
@@ -56,7 +56,7 @@ impl<'v> XattrSets<'v> {
     }
 
     /// Compares the xattrs.
-    pub fn find(&mut self) -> Result<()> {
+    pub(crate) fn find(&mut self) -> Result<()> {
         let (finder, seed) = (&self.finder, self.hashes.seed);
         let count = u32::try_from(finder.inodes.list.len()).expect("fits: inodes have numbers of 32 bits");
         let hash = |buffer: &mut Vec<u8>, index: u32| {
@@ -83,7 +83,7 @@ impl<'v> XattrSets<'v> {
 
     /// Adds the distinct sets to the tree, in the order of their first use, and returns that of each node. For each
     /// node there is the index of its inode, if it has one.
-    pub fn add_sets(&self, tree: &mut Tree, order: &[u32]) -> Vec<Option<XattrSetId>> {
+    pub(crate) fn add_sets(&self, tree: &mut Tree, order: &[u32]) -> Vec<Option<XattrSetId>> {
         let count = |xattrs: &[Xattr]| {
             u32::try_from(xattrs.len())
                 .expect("fits: so many distinct xattrs take more than 64 GiB of memory")

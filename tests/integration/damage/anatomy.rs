@@ -8,15 +8,15 @@ mod fields;
 
 use std::collections::BTreeMap;
 
-use ext4_canon::ondisk::checksum::{Checksums, crc32c};
-use ext4_canon::ondisk::features::{Compat, Incompat, RoCompat};
-use ext4_canon::ondisk::group_descriptor::{GroupDescriptor, OLD_SIZE};
-use ext4_canon::ondisk::htree::{self, DxRootInfo};
-use ext4_canon::ondisk::inode::{self, Inode, InodeFlags, S_IFDIR, S_IFLNK, S_IFREG};
-use ext4_canon::ondisk::jbd2::{self, JournalSuperblock, LogFormat};
-use ext4_canon::ondisk::superblock::{self as sb, Superblock};
-use ext4_canon::ondisk::{extent, le32, view};
-use ext4_canon::units::InodeNr;
+use ext4_canon::internals::InodeNr;
+use ext4_canon::internals::ondisk::checksum::{Checksums, crc32c};
+use ext4_canon::internals::ondisk::features::{Compat, Incompat, RoCompat};
+use ext4_canon::internals::ondisk::group_descriptor::{GroupDescriptor, OLD_SIZE};
+use ext4_canon::internals::ondisk::htree::{self, DxRootInfo};
+use ext4_canon::internals::ondisk::inode::{self, Inode, InodeFlags, S_IFDIR, S_IFLNK, S_IFREG};
+use ext4_canon::internals::ondisk::jbd2::{self, JournalSuperblock, LogFormat};
+use ext4_canon::internals::ondisk::superblock::{self as sb, Superblock};
+use ext4_canon::internals::ondisk::{extent, le32, view};
 
 /// The most parts that are looked for; more would be of no use.
 const MOST_PARTS: usize = 4000;

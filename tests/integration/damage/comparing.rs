@@ -4,24 +4,24 @@
 use std::collections::HashMap;
 use std::fs;
 
-use ext4_canon::compare::{Comparison, Extra, compare};
-use ext4_canon::explain::explain;
-use ext4_canon::observe::Silent;
-use ext4_canon::{Input, Options, tree_digest};
+use ext4_canon::Options;
+use ext4_canon::Silent;
+use ext4_canon::compare::{Comparison, Details};
 
 use super::anatomy;
 use super::dice::Dice;
 use super::images::{RECIPES, Recipe, make};
 use super::mutate::{self, PLANNED};
-use super::outcome::{Outcome, outcome};
+use super::outcome::{Outcome, filesystem, outcome};
 use crate::support::{Lab, Need, gate};
 
 /// Random damages of each image.
 const RANDOM: usize = 25;
 
 fn compared(one: &[u8], other: &[u8]) -> Option<Comparison> {
-    let extra = Extra { ignored: true, texts: Some(1000) };
-    compare([&Input::new(one), &Input::new(other)], &Options::default(), extra, &Silent).ok()
+    let details = Details::new().ignored(true).texts(1000);
+    let [one, other] = [one, other].map(filesystem);
+    one.ok()?.compare(&other.ok()?, &Options::new(), details, &Silent).ok()
 }
 
 /// What was seen of the mutants of an image.
@@ -51,14 +51,14 @@ fn check(name: &str, whole: (&[u8], &[u8]), image: &[u8], seen: &mut Seen) {
     // The output is the same tree, and has no history of its own.
     let comparison = compared(image, &output).expect("readable images");
     assert!(comparison.is_match(), "{name}: {comparison:#?}");
-    let digest =
-        |bytes: &[u8]| tree_digest(&Input::new(bytes), &Options::default(), &Silent).expect("a tree").1;
+    let open = |bytes| filesystem(bytes).expect("an image");
+    let digest = |bytes| open(bytes).tree_digest(&Options::new(), &Silent).expect("a tree").sha256;
     assert_eq!(digest(image), digest(&output), "{name}");
-    let (_, findings) = explain(&Input::new(&output), &Options::default(), 2, &Silent).expect("an image");
-    assert_eq!(findings, [], "{name}");
+    let findings =
+        |bytes| open(bytes).explain(&Options::new(), 2, &Silent).expect("an image").remove(0).findings;
+    assert_eq!(findings(&output), [], "{name}");
     if image != output {
-        let (_, findings) = explain(&Input::new(image), &Options::default(), 2, &Silent).expect("an image");
-        assert!(!findings.is_empty(), "{name}");
+        assert!(!findings(image).is_empty(), "{name}");
     }
 }
 

@@ -6,10 +6,10 @@ use std::fs;
 use std::panic::catch_unwind;
 use std::path::Path;
 
-use ext4_canon::ondisk::features::{Incompat, RoCompat};
-use ext4_canon::ondisk::inode::Inode;
-use ext4_canon::ondisk::superblock::{self, Superblock};
-use ext4_canon::ondisk::view;
+use ext4_canon::internals::ondisk::features::{Incompat, RoCompat};
+use ext4_canon::internals::ondisk::inode::Inode;
+use ext4_canon::internals::ondisk::superblock::{self, Superblock};
+use ext4_canon::internals::ondisk::view;
 
 use super::anatomy::{Anatomy, Canvas, Live};
 use super::images::{Recipe, Then};

@@ -2,13 +2,13 @@
 
 use std::mem::offset_of;
 
-use ext4_canon::ondisk::dir_entry::{self, DirEntry};
-use ext4_canon::ondisk::group_descriptor::GroupDescriptor;
-use ext4_canon::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo};
-use ext4_canon::ondisk::inode::{self, Inode};
-use ext4_canon::ondisk::jbd2::JournalSuperblock;
-use ext4_canon::ondisk::superblock::Superblock;
-use ext4_canon::ondisk::{Field, extent, le16, le32, mmp, view, xattr};
+use ext4_canon::internals::ondisk::dir_entry::{self, DirEntry};
+use ext4_canon::internals::ondisk::group_descriptor::GroupDescriptor;
+use ext4_canon::internals::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo};
+use ext4_canon::internals::ondisk::inode::{self, Inode};
+use ext4_canon::internals::ondisk::jbd2::JournalSuperblock;
+use ext4_canon::internals::ondisk::superblock::Superblock;
+use ext4_canon::internals::ondisk::{Field, extent, le16, le32, mmp, view, xattr};
 
 use super::{Anatomy, Kind, Part, ROOT_INFO};
 

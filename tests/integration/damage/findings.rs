@@ -3,9 +3,9 @@
 use std::fs;
 use std::mem::offset_of;
 
-use ext4_canon::ondisk::extent::ExtentHeader;
-use ext4_canon::ondisk::features::RoCompat;
-use ext4_canon::ondisk::inode::InodeFlags;
+use ext4_canon::internals::ondisk::extent::ExtentHeader;
+use ext4_canon::internals::ondisk::features::RoCompat;
+use ext4_canon::internals::ondisk::inode::InodeFlags;
 
 use super::anatomy::{Canvas, Kind, dissect};
 use super::images::{RECIPES, make};

@@ -2,11 +2,11 @@
 
 use std::mem::offset_of;
 
-use ext4_canon::ondisk::dir_entry::DirEntry;
-use ext4_canon::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo};
-use ext4_canon::ondisk::inode::{Inode, InodeFlags};
-use ext4_canon::ondisk::superblock::{OFFSET, Superblock};
-use ext4_canon::ondisk::{le16, le32, view};
+use ext4_canon::internals::ondisk::dir_entry::DirEntry;
+use ext4_canon::internals::ondisk::htree::{self, DxCountLimit, DxEntry, DxRootInfo};
+use ext4_canon::internals::ondisk::inode::{Inode, InodeFlags};
+use ext4_canon::internals::ondisk::superblock::{OFFSET, Superblock};
+use ext4_canon::internals::ondisk::{le16, le32, view};
 
 use super::anatomy::{Anatomy, Canvas, Kind, Part, ROOT_INFO};
 use super::dice::Dice;

@@ -2,18 +2,18 @@
 
 use std::mem::offset_of;
 
-use ext4_canon::ondisk::checksum::{Checksums, crc32c};
-use ext4_canon::ondisk::dir_entry::{self, DirEntryTail};
-use ext4_canon::ondisk::extent::{self, ExtentHeader};
-use ext4_canon::ondisk::fast_commit::{FastCommitTag, FastCommitTail, Records, TAG_TAIL};
-use ext4_canon::ondisk::group_descriptor::GroupDescriptor;
-use ext4_canon::ondisk::htree::{self, DxCountLimit, DxTail};
-use ext4_canon::ondisk::inode::{self, Inode};
-use ext4_canon::ondisk::jbd2::{self, CommitHeader, JournalSuperblock, LogFormat};
-use ext4_canon::ondisk::superblock::Superblock;
-use ext4_canon::ondisk::xattr::XattrHeader;
-use ext4_canon::ondisk::{le16, le32, mmp, view};
-use ext4_canon::units::{BlockNr, GroupNr, InodeNr};
+use ext4_canon::internals::ondisk::checksum::{Checksums, crc32c};
+use ext4_canon::internals::ondisk::dir_entry::{self, DirEntryTail};
+use ext4_canon::internals::ondisk::extent::{self, ExtentHeader};
+use ext4_canon::internals::ondisk::fast_commit::{FastCommitTag, FastCommitTail, Records, TAG_TAIL};
+use ext4_canon::internals::ondisk::group_descriptor::GroupDescriptor;
+use ext4_canon::internals::ondisk::htree::{self, DxCountLimit, DxTail};
+use ext4_canon::internals::ondisk::inode::{self, Inode};
+use ext4_canon::internals::ondisk::jbd2::{self, CommitHeader, JournalSuperblock, LogFormat};
+use ext4_canon::internals::ondisk::superblock::Superblock;
+use ext4_canon::internals::ondisk::xattr::XattrHeader;
+use ext4_canon::internals::ondisk::{le16, le32, mmp, view};
+use ext4_canon::internals::{BlockNr, GroupNr, InodeNr};
 
 use super::anatomy::{Anatomy, Canvas, Kind, Part};
 

@@ -3,12 +3,12 @@
 use std::mem::offset_of;
 use std::ops::Range;
 
-use ext4_canon::ondisk::dir_entry::{self, DirEntry};
-use ext4_canon::ondisk::extent::{self, Extent, ExtentHeader, ExtentIndex};
-use ext4_canon::ondisk::group_descriptor::GroupDescriptor;
-use ext4_canon::ondisk::inode::{I_BLOCK, I_BLOCK_SIZE, Inode, S_IFDIR, S_IFREG};
-use ext4_canon::ondisk::superblock::Superblock;
-use ext4_canon::ondisk::{le16, le32, view};
+use ext4_canon::internals::ondisk::dir_entry::{self, DirEntry};
+use ext4_canon::internals::ondisk::extent::{self, Extent, ExtentHeader, ExtentIndex};
+use ext4_canon::internals::ondisk::group_descriptor::GroupDescriptor;
+use ext4_canon::internals::ondisk::inode::{I_BLOCK, I_BLOCK_SIZE, Inode, S_IFDIR, S_IFREG};
+use ext4_canon::internals::ondisk::superblock::Superblock;
+use ext4_canon::internals::ondisk::{le16, le32, view};
 
 use super::anatomy::{Anatomy, Canvas, Kind, Live, Part};
 use super::dice::Dice;

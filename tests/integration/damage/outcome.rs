@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use ext4_canon::observe::Silent;
-use ext4_canon::{Error, Input, Options, Sink, canonicalize};
+use ext4_canon::Silent;
+use ext4_canon::{Disk, Error, Input, Options, Selection, Sink};
 use xxhash_rust::xxh3::Xxh3;
 
 /// How long one image may take.
@@ -102,13 +102,19 @@ impl Output {
     }
 }
 
+/// Bytes as a filesystem, even if damage makes them look like a disk.
+pub fn filesystem(bytes: &[u8]) -> Result<Disk<'_>, Error> {
+    Disk::open(&Input::new(bytes), &Selection::all().at(0, None))
+}
+
 /// Calls the library, and checks what holds for every input: no panic, in time, no write beyond the end
 /// or over another, and words that name the place and say what to do.
 pub fn outcome(bytes: &[u8]) -> Outcome {
     let start = Instant::now();
     let sink = Memory::default();
-    let input = Input::new(bytes);
-    let result = catch_unwind(AssertUnwindSafe(|| canonicalize(&input, &Options::default(), &sink, &Silent)));
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        filesystem(bytes).and_then(|disk| disk.canonicalize(&Options::new(), &sink, &Silent))
+    }));
     if start.elapsed() > LIMIT {
         return Outcome::Wrong(format!("took {:?}", start.elapsed()));
     }
@@ -132,7 +138,7 @@ pub fn flaw(error: &Error) -> Option<&'static str> {
         Error::Io { .. } => Some("an I/O error without I/O"),
         Error::Corrupt { problem, .. } if problem.to_string().trim().is_empty() => Some("no problem"),
         Error::Corrupt { remedy, .. } | Error::Unsupported { remedy, .. } | Error::Unclean { remedy, .. }
-            if !words.ends_with(remedy) || remedy.is_empty() =>
+            if !words.ends_with(&remedy.to_string()) || remedy.to_string().is_empty() =>
         {
             Some("no remedy")
         }

@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::ops::Range;
 
-use ext4_canon::observe::Silent;
-use ext4_canon::{Input, Options, verify};
+use ext4_canon::Silent;
+use ext4_canon::{Input, Options};
 
 use super::anatomy::{Anatomy, Canvas, dissect};
 use super::dice::Dice;
 use super::mutate::{self, IN_DIRECTORIES, IN_INDEXES, IN_INODES, IN_MAPS, PLANNED};
-use super::outcome::{Outcome, Output, outcome};
+use super::outcome::{Outcome, Output, filesystem, outcome};
 
 /// What a fuzzer is about.
 #[derive(Clone, Debug)]
@@ -166,7 +166,8 @@ fn holds(bytes: &[u8], seen: &mut HashSet<u128>) -> Result<Option<Output>, Strin
             other => return Err(format!("its output can't be read: {other:?}")),
         }
     }
-    verify(&Input::new(bytes), &Input::new(&written), &Options::default(), &Silent)
+    filesystem(bytes)
+        .and_then(|disk| disk.verify(&Input::new(&written), &Options::new(), &Silent))
         .map_err(|error| format!("its output is another tree: {error}"))?;
     Ok(is_new.then_some(output))
 }

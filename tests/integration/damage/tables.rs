@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use crc::{CRC_32_ISO_HDLC, Crc};
-use ext4_canon::disk::{Around, Disk, Selection};
-use ext4_canon::observe::Silent;
-use ext4_canon::{Error, Input, Options};
+use ext4_canon::Silent;
+use ext4_canon::{Disk, Error, Input, Options, Selection};
 
 use super::outcome::{Memory, flaw};
 
@@ -125,12 +124,12 @@ impl Table {
 pub fn run(tables: &[Table], program: &[u8]) -> Result<bool, String> {
     let (Some((first, steps)), false) = (program.split_first(), tables.is_empty()) else { return Ok(false) };
     let table = &tables[usize::from(first & 0x3F) % tables.len()];
-    let around = Around { canonical_guids: first & 0x80 != 0, zero_gaps: first & 0x40 != 0 };
+    let options = Options::new().derive_guids(first & 0x80 != 0).zero_gaps(first & 0x40 != 0);
     let bytes = table.damaged(steps);
-    holds(&bytes, around).map_err(|words| {
+    holds(&bytes, &options).map_err(|words| {
         let kept = std::env::temp_dir().join("ext4-canon-table.img");
         let stored = std::fs::write(&kept, &bytes).map(|()| kept);
-        format!("{}: {around:?}: {words} (kept as {stored:?})", table.name)
+        format!("{}: {options:?}: {words} (kept as {stored:?})", table.name)
     })
 }
 
@@ -143,32 +142,32 @@ fn refusal_helps(error: &Error) -> Result<bool, String> {
 
 /// Demands an error that helps; or an output with the same table, that is its own canonical form, in which nothing
 /// else has changed.
-fn holds(bytes: &[u8], around: Around) -> Result<bool, String> {
-    let (input, options) = (Input::new(bytes), Options::default());
-    let disk = match Disk::of(&input, &Selection::default()) {
+fn holds(bytes: &[u8], options: &Options) -> Result<bool, String> {
+    let disk = match Disk::open(&Input::new(bytes), &Selection::all()) {
         Ok(disk) => disk,
         Err(error) => return refusal_helps(&error),
     };
     let sink = Memory::default();
-    if let Err(error) = disk.canonicalize(&options, around, &sink, &Silent) {
+    if let Err(error) = disk.canonicalize(options, &sink, &Silent) {
         return refusal_helps(&error);
     }
     let written = sink.into_output(bytes.len())?.bytes();
     let output = Input::new(&written);
-    disk.verify(&output, &options, around, &Silent).map_err(|error| format!("another disk: {error}"))?;
-    let again = Disk::of(&output, &Selection::default()).map_err(|error| format!("no disk: {error}"))?;
-    if again.parts != disk.parts {
-        return Err(format!("other filesystems: {:?}, and not {:?}", again.parts, disk.parts));
+    disk.verify(&output, options, &Silent).map_err(|error| format!("another disk: {error}"))?;
+    let again = Disk::open(&output, &Selection::all()).map_err(|error| format!("no disk: {error}"))?;
+    let places: Vec<_> = disk.filesystems().collect();
+    if !again.filesystems().eq(disk.filesystems()) {
+        return Err(format!("other filesystems: {again:?}, and not {places:?}"));
     }
-    let checked = again.check(&options, around, 1, &Silent).map_err(|error| format!("not read: {error}"))?;
+    let checked = again.check(options, 1, &Silent).map_err(|error| format!("not read: {error}"))?;
     if !checked.1.is_empty() {
         return Err(format!("not canonical: {:?}", checked.1));
     }
-    let is_around = |at: &usize| !disk.parts.iter().any(|part| part.bytes.contains(&(*at as u64)));
+    let is_around = |at: &usize| !places.iter().any(|(_, bytes)| bytes.contains(&(*at as u64)));
     let changed = (0..bytes.len()).filter(is_around).find(|at| written[*at] != bytes[*at]);
     match changed {
-        Some(at) if around == Around::default() => Err(format!("byte {at} is another")),
-        Some(at) if !around.canonical_guids && written[at] != 0 => Err(format!("byte {at} is not zero")),
+        Some(at) if *options == Options::new() => Err(format!("byte {at} is another")),
+        Some(at) if !options.derive_guids && written[at] != 0 => Err(format!("byte {at} is not zero")),
         _ => Ok(true),
     }
 }

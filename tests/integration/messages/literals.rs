@@ -8,12 +8,12 @@ const MARKS: [(&str, char); 10] = [
     (".unsupported(", ')'),
     ("Error::Unclean {", '}'),
     ("Error::Unsupported {", '}'),
-    ("Error::Options(", ')'),
+    ("Error::options(", ')'),
     ("refused(", ')'),
     ("let state =", ';'),
-    ("const REMEDY: &str =", ';'),
+    ("const REMEDY: Remedy =", ';'),
     ("const LATER: &str =", ';'),
-    ("const REBUILD: &str =", ';'),
+    ("const REBUILD: Remedy =", ';'),
     (".with_remedy(", ')'),
 ];
 

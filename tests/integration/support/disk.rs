@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use ext4_canon::ondisk::Field;
+use ext4_canon::internals::ondisk::Field;
 
 use super::fields::{Named, Structure, structure};
 use super::image::{patch, peek, peek_all};

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use ext4_canon::ondisk::checksum::crc32c;
-use ext4_canon::ondisk::fast_commit::{TAG_HEAD, TAG_TAIL};
-use ext4_canon::ondisk::jbd2::DEFAULT_FC_BLOCKS;
+use ext4_canon::internals::ondisk::checksum::crc32c;
+use ext4_canon::internals::ondisk::fast_commit::{TAG_HEAD, TAG_TAIL};
+use ext4_canon::internals::ondisk::jbd2::DEFAULT_FC_BLOCKS;
 
 use super::fields::{block_size, journal};
 use super::image::blocks_of;

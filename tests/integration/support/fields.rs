@@ -3,16 +3,16 @@
 use std::ops::Range;
 use std::path::Path;
 
-use ext4_canon::ondisk::dir_entry::DirEntry;
-use ext4_canon::ondisk::extent::{Extent, ExtentHeader, ExtentIndex};
-use ext4_canon::ondisk::features::{Features, Incompat};
-use ext4_canon::ondisk::group_descriptor::{self, GroupDescriptor};
-use ext4_canon::ondisk::inode::{BASE_SIZE, Inode};
-use ext4_canon::ondisk::jbd2::JournalSuperblock;
-use ext4_canon::ondisk::mmp::MmpStruct;
-use ext4_canon::ondisk::superblock::{self, Superblock};
-use ext4_canon::ondisk::xattr::{IBODY_HEADER_SIZE, XattrEntry, XattrHeader};
-use ext4_canon::ondisk::{Field, fast_commit, htree, jbd2, orphan_file, quota};
+use ext4_canon::internals::ondisk::dir_entry::DirEntry;
+use ext4_canon::internals::ondisk::extent::{Extent, ExtentHeader, ExtentIndex};
+use ext4_canon::internals::ondisk::features::{Features, Incompat};
+use ext4_canon::internals::ondisk::group_descriptor::{self, GroupDescriptor};
+use ext4_canon::internals::ondisk::inode::{BASE_SIZE, Inode};
+use ext4_canon::internals::ondisk::jbd2::JournalSuperblock;
+use ext4_canon::internals::ondisk::mmp::MmpStruct;
+use ext4_canon::internals::ondisk::superblock::{self, Superblock};
+use ext4_canon::internals::ondisk::xattr::{IBODY_HEADER_SIZE, XattrEntry, XattrHeader};
+use ext4_canon::internals::ondisk::{Field, fast_commit, htree, jbd2, orphan_file, quota};
 use zerocopy::FromBytes as _;
 
 use super::image::{block_of, blocks_of, flip, inode_offset, patch, peek, peek_all};

@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use ext4_canon::ondisk::inode::InodeFlags;
-use ext4_canon::ondisk::xattr;
+use ext4_canon::internals::ondisk::inode::InodeFlags;
+use ext4_canon::internals::ondisk::xattr;
 use tempfile::TempDir;
 
 use super::canon::{Canon, canon};

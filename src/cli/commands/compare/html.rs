@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use ext4_canon::compare::{Comparison, Detail, PathDifference, SettingDifference};
-use ext4_canon::occupancy::{Cell, Occupancy, Use};
+use ext4_canon::compare::{
+    BlockMaps, Cell, Comparison, Detail, FilesystemComparison, Occupancy, PathDifference, SettingDifference,
+    Use,
+};
+
+use crate::cli::remedy;
 
 /// Cells of a map, and of a row of it.
 pub const CELLS: u64 = 64 * 24;
@@ -20,29 +24,9 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/filter.js");
 
-/// What lies where in an image, and in its canonical form or why there is none.
-pub struct Maps {
-    /// The image.
-    pub before: Occupancy,
-    /// Its canonical form.
-    pub after: Result<Occupancy, String>,
-}
-
-/// A filesystem that both sides have.
-pub struct Filesystem<'p> {
-    /// Its name, where there may be several.
-    pub name: Option<&'p str>,
-    /// What differs.
-    pub comparison: &'p Comparison,
-    /// What lies where, on both sides.
-    pub maps: [Maps; 2],
-}
-
-impl Filesystem<'_> {
-    /// Something of it, with its name.
-    fn named(&self, what: &str) -> String {
-        self.name.map_or_else(|| what.to_owned(), |name| format!("{name}: {what}"))
-    }
+/// Something of a filesystem, with its name where there may be several.
+fn named(filesystem: &FilesystemComparison, what: &str) -> String {
+    filesystem.name.as_ref().map_or_else(|| what.to_owned(), |name| format!("{name}: {what}"))
 }
 
 /// Text, fit for the page and for the values of attributes.
@@ -64,16 +48,14 @@ impl std::fmt::Display for Text<'_> {
     }
 }
 
-/// The page. `around` is what differs outside of all filesystems; `words` tells a difference in words, and as a unified
-/// diff where there is one.
+/// Returns the page. `words` says a difference in words, and as a unified diff where there is one.
 pub fn page(
     names: [&str; 2],
-    matches: bool,
-    around: &[SettingDifference],
-    filesystems: &[Filesystem<'_>],
+    comparison: &Comparison,
     words: impl Fn(&PathDifference) -> (String, Option<String>),
 ) -> String {
-    let (class, verdict) = if matches { ("match", "match") } else { ("differ", "differ") };
+    let Comparison { settings: around, filesystems, .. } = comparison;
+    let (class, verdict) = if comparison.is_match() { ("match", "match") } else { ("differ", "differ") };
     let [one, other] = names.map(Text);
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -86,13 +68,13 @@ pub fn page(
     );
     summary(&mut page, around, filesystems);
     differences(&mut page, filesystems, words);
-    settings(&mut page, names, around, filesystems);
+    settings(&mut page, names, comparison);
     ignored(&mut page, names, filesystems);
     page.push_str("<section id=\"maps\">\n<h2>What lies where</h2>\n");
     legend(&mut page);
     for filesystem in filesystems {
-        for (name, maps) in names.iter().zip(&filesystem.maps) {
-            both_maps(&mut page, &filesystem.named(name), maps);
+        for (name, maps) in names.iter().zip(filesystem.block_maps.iter().flatten()) {
+            both_maps(&mut page, &named(filesystem, name), maps);
         }
     }
     page.push_str("</section>\n</main>\n");
@@ -107,9 +89,9 @@ fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
 }
 
 /// How many differences there are of each attribute.
-fn attributes(filesystems: &[Filesystem<'_>]) -> BTreeMap<&'static str, usize> {
+fn attributes(filesystems: &[FilesystemComparison]) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
-    for difference in filesystems.iter().flat_map(|filesystem| &filesystem.comparison.differences) {
+    for difference in filesystems.iter().flat_map(|filesystem| &filesystem.differences) {
         *counts.entry(difference.attribute.name()).or_default() += 1;
     }
     counts
@@ -121,7 +103,7 @@ fn slug(name: &str) -> String {
 }
 
 /// Rules that leave out what the chosen filter does, without a script.
-fn filter_rules(filesystems: &[Filesystem<'_>]) -> String {
+fn filter_rules(filesystems: &[FilesystemComparison]) -> String {
     let rule = |name: &&str| {
         let slug = slug(name);
         format!("body:has(#only-{slug}:checked) tr.difference:not(.{slug}) {{ display: none; }}\n")
@@ -129,10 +111,8 @@ fn filter_rules(filesystems: &[Filesystem<'_>]) -> String {
     attributes(filesystems).keys().map(rule).collect()
 }
 
-fn summary(page: &mut String, around: &[SettingDifference], filesystems: &[Filesystem<'_>]) {
-    let total = |of: &dyn Fn(&Comparison) -> u64| -> u64 {
-        filesystems.iter().map(|filesystem| of(filesystem.comparison)).sum()
-    };
+fn summary(page: &mut String, around: &[SettingDifference], filesystems: &[FilesystemComparison]) {
+    let total = |of: &dyn Fn(&FilesystemComparison) -> u64| -> u64 { filesystems.iter().map(of).sum() };
     let paths = total(&|comparison| comparison.paths);
     let bytes = total(&|comparison| comparison.bytes);
     line(
@@ -149,10 +129,10 @@ fn summary(page: &mut String, around: &[SettingDifference], filesystems: &[Files
 
 fn differences(
     page: &mut String,
-    filesystems: &[Filesystem<'_>],
+    filesystems: &[FilesystemComparison],
     words: impl Fn(&PathDifference) -> (String, Option<String>),
 ) {
-    let all: usize = filesystems.iter().map(|filesystem| filesystem.comparison.differences.len()).sum();
+    let all: usize = filesystems.iter().map(|filesystem| filesystem.differences.len()).sum();
     line(page, format_args!("<section id=\"differences\">\n<h2>Trees</h2>"));
     if all == 0 {
         line(page, format_args!("<p>The trees are equal.</p>\n</section>"));
@@ -170,9 +150,9 @@ fn differences(
     }
     line(page, format_args!("<label id=\"search\" hidden>path <input type=\"search\"></label>\n</fieldset>"));
     line(page, format_args!("<table>\n<thead><tr><th>Path</th><th>What differs</th></tr></thead>\n<tbody>"));
-    let differences = filesystems.iter().flat_map(|filesystem| {
-        filesystem.comparison.differences.iter().map(move |difference| (filesystem, difference))
-    });
+    let differences = filesystems
+        .iter()
+        .flat_map(|filesystem| filesystem.differences.iter().map(move |difference| (filesystem, difference)));
     for (filesystem, difference) in differences.take(MOST_ROWS) {
         let (words, diff) = words(difference);
         let diff = diff.map_or(String::new(), |diff| format!("<pre>{}</pre>", Text(&diff)));
@@ -181,7 +161,7 @@ fn differences(
             format_args!(
                 "<tr class=\"difference {}\"><td>{}</td><td>{}{diff}</td></tr>",
                 slug(difference.attribute.name()),
-                Text(&filesystem.named(&difference.path)),
+                Text(&named(filesystem, &difference.path)),
                 Text(&words)
             ),
         );
@@ -193,15 +173,11 @@ fn differences(
     line(page, format_args!("</section>"));
 }
 
-fn settings(
-    page: &mut String,
-    [one, other]: [&str; 2],
-    around: &[SettingDifference],
-    filesystems: &[Filesystem<'_>],
-) {
+fn settings(page: &mut String, [one, other]: [&str; 2], comparison: &Comparison) {
+    let Comparison { settings: around, filesystems, .. } = comparison;
     let around = around.iter().map(|setting| (setting.name.clone(), setting));
     let within = filesystems.iter().flat_map(|filesystem| {
-        filesystem.comparison.settings.iter().map(|setting| (filesystem.named(&setting.name), setting))
+        filesystem.settings.iter().map(|setting| (named(filesystem, &setting.name), setting))
     });
     let rows = around.chain(within).map(|(name, setting)| {
         let cells = [&name, &setting.values[0], &setting.values[1], &setting.option];
@@ -217,17 +193,17 @@ fn settings(
     table.add_to(page, rows);
 }
 
-fn ignored(page: &mut String, [one, other]: [&str; 2], filesystems: &[Filesystem<'_>]) {
-    let all = filesystems.iter().flat_map(|filesystem| {
-        filesystem.comparison.ignored.iter().map(move |ignored| (filesystem, ignored))
-    });
+fn ignored(page: &mut String, [one, other]: [&str; 2], filesystems: &[FilesystemComparison]) {
+    let all = filesystems
+        .iter()
+        .flat_map(|filesystem| filesystem.ignored.iter().flatten().map(move |ignored| (filesystem, ignored)));
     let rows = all.map(|(filesystem, ignored)| {
         let values = match &ignored.detail {
             Detail::Values([one, other]) => format!("<td>{}</td><td>{}</td>", Text(one), Text(other)),
             Detail::Differing(count) => format!("<td colspan=\"2\">{count}</td>"),
             Detail::Counts([one, other]) => format!("<td>{one}</td><td>{other}</td>"),
         };
-        format!("<td>{}</td>{values}", Text(&filesystem.named(ignored.what)))
+        format!("<td>{}</td>{values}", Text(&named(filesystem, ignored.what)))
     });
     let rows: Vec<_> = rows.collect();
     let table = Table {
@@ -271,12 +247,15 @@ fn legend(page: &mut String) {
     line(page, format_args!("<ul class=\"legend\">{}</ul>", keys.concat()));
 }
 
-fn both_maps(page: &mut String, name: &str, maps: &Maps) {
+fn both_maps(page: &mut String, name: &str, maps: &BlockMaps) {
     line(page, format_args!("<div class=\"maps\">"));
     figure(page, &format!("{name}, as it is"), &maps.before);
     match &maps.after {
         Ok(after) => figure(page, &format!("{name}, canonical"), after),
-        Err(words) => line(page, format_args!("<p>No canonical form: {}</p>", Text(words))),
+        Err(error) => {
+            let words = error.in_words(remedy::option);
+            line(page, format_args!("<p>No canonical form: {}</p>", Text(&words)));
+        }
     }
     line(page, format_args!("</div>"));
 }

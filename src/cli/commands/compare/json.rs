@@ -3,8 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use ext4_canon::compare::{Comparison, Detail, SettingDifference};
-use ext4_canon::disk::DiskComparison;
+use ext4_canon::compare::{Comparison, Detail, FilesystemComparison, Ignored, SettingDifference};
 use serde::Serialize;
 
 use super::text::diff;
@@ -87,27 +86,26 @@ enum IgnoredDetailJson<'j> {
     Counts { a: u64, b: u64 },
 }
 
-/// The report of two filesystems.
-pub fn of_filesystems(head: HeadJson, inputs: [&Path; 2], comparison: &Comparison) -> Vec<u8> {
-    let comparison = comparison_json(inputs, comparison);
-    json::text(&CompareJson { head, inputs: inputs.map(Path::to_string_lossy), comparison })
-}
-
-/// The report of two disks.
-pub fn of_disks(head: HeadJson, inputs: [&Path; 2], comparison: &DiskComparison) -> Vec<u8> {
-    let filesystems = comparison.filesystems.iter().map(|(name, comparison)| ComparedFilesystemJson {
-        name,
-        comparison: comparison_json(inputs, comparison),
+/// The report of two filesystems, or of two disks.
+pub fn text(head: HeadJson, inputs: [&Path; 2], comparison: &Comparison) -> Vec<u8> {
+    let names = inputs.map(Path::to_string_lossy);
+    if let [only @ FilesystemComparison { name: None, .. }] = &comparison.filesystems[..] {
+        let comparison = comparison_json(inputs, only);
+        return json::text(&CompareJson { head, inputs: names, comparison });
+    }
+    let filesystems = comparison.filesystems.iter().map(|filesystem| ComparedFilesystemJson {
+        name: filesystem.name.as_deref().unwrap_or_default(),
+        comparison: comparison_json(inputs, filesystem),
     });
     json::text(&CompareDisksJson {
         head,
-        inputs: inputs.map(Path::to_string_lossy),
+        inputs: names,
         disk: comparison.settings.iter().map(setting_json).collect(),
         filesystems: filesystems.collect(),
     })
 }
 
-fn comparison_json<'j>(inputs: [&'j Path; 2], comparison: &'j Comparison) -> ComparisonJson<'j> {
+fn comparison_json<'j>(inputs: [&'j Path; 2], comparison: &'j FilesystemComparison) -> ComparisonJson<'j> {
     let differences = comparison.differences.iter().map(|difference| TreeDifferenceJson {
         path: &difference.path,
         attribute: difference.attribute.name(),
@@ -119,21 +117,12 @@ fn comparison_json<'j>(inputs: [&'j Path; 2], comparison: &'j Comparison) -> Com
         diff: diff(inputs, difference),
     });
     let settings = comparison.settings.iter().map(setting_json);
-    let ignored = comparison.ignored.iter().map(|ignored| IgnoredJson {
-        kind: ignored.kind,
-        what: ignored.what,
-        detail: match &ignored.detail {
-            Detail::Values([a, b]) => IgnoredDetailJson::Values { a, b },
-            Detail::Differing(count) => IgnoredDetailJson::Differing { count: *count },
-            Detail::Counts([a, b]) => IgnoredDetailJson::Counts { a: *a, b: *b },
-        },
-    });
     ComparisonJson {
         paths: comparison.paths,
         bytes_compared: comparison.bytes,
         differences: differences.collect(),
         settings: settings.collect(),
-        ignored: comparison.looked_at_ignored.then(|| ignored.collect()),
+        ignored: comparison.ignored.as_ref().map(|ignored| ignored.iter().map(ignored_json).collect()),
         warnings: &comparison.warnings,
     }
 }
@@ -141,4 +130,13 @@ fn comparison_json<'j>(inputs: [&'j Path; 2], comparison: &'j Comparison) -> Com
 fn setting_json(setting: &SettingDifference) -> SettingJson<'_> {
     let [a, b] = &setting.values;
     SettingJson { name: &setting.name, a, b, option: &setting.option }
+}
+
+fn ignored_json(ignored: &Ignored) -> IgnoredJson<'_> {
+    let detail = match &ignored.detail {
+        Detail::Values([a, b]) => IgnoredDetailJson::Values { a, b },
+        Detail::Differing(count) => IgnoredDetailJson::Differing { count: *count },
+        Detail::Counts([a, b]) => IgnoredDetailJson::Counts { a: *a, b: *b },
+    };
+    IgnoredJson { kind: ignored.kind, what: ignored.what, detail }
 }

@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use ext4_canon::compare::{Attribute, Comparison, Detail, Ignored, PathDifference, SettingDifference};
-use ext4_canon::disk::DiskComparison;
+use ext4_canon::compare::{
+    Attribute, Comparison, Detail, FilesystemComparison, Ignored, PathDifference, SettingDifference,
+};
 
 use super::diff::unified;
 
@@ -13,19 +14,16 @@ fn match_word(matches: bool) -> &'static str {
     if matches { "match" } else { "differ" }
 }
 
-/// The report of two filesystems.
-pub fn of_filesystems(inputs: [&Path; 2], comparison: &Comparison) -> String {
-    verdict(inputs, comparison.is_match()) + &lines(inputs, comparison)
-}
-
-/// The report of two disks.
-pub fn of_disks(inputs: [&Path; 2], comparison: &DiskComparison) -> String {
+/// The report of two filesystems, or of two disks.
+pub fn text(inputs: [&Path; 2], comparison: &Comparison) -> String {
     let mut text = verdict(inputs, comparison.is_match());
     text.extend(comparison.settings.iter().map(|found| setting("disk", found)));
-    for (name, comparison) in &comparison.filesystems {
-        // Writing to a string can't fail.
-        let _ = writeln!(text, "{name}: {}", match_word(comparison.is_match()));
-        text.push_str(&lines(inputs, comparison));
+    for filesystem in &comparison.filesystems {
+        if let Some(name) = &filesystem.name {
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "{name}: {}", match_word(filesystem.is_match()));
+        }
+        text.push_str(&lines(inputs, filesystem));
     }
     text
 }
@@ -36,7 +34,7 @@ fn verdict(inputs: [&Path; 2], matches: bool) -> String {
 }
 
 /// The warnings about both images.
-pub fn warnings(inputs: [&Path; 2], comparison: &Comparison) -> Vec<String> {
+pub fn warnings(inputs: [&Path; 2], comparison: &FilesystemComparison) -> Vec<String> {
     let sides = inputs.iter().zip(&comparison.warnings);
     let lines = sides.flat_map(|(input, warnings)| {
         warnings.iter().map(move |warning| format!("warning: {}: {warning}", input.display()))
@@ -46,13 +44,13 @@ pub fn warnings(inputs: [&Path; 2], comparison: &Comparison) -> Vec<String> {
 
 /// What differs in a setting, in a line.
 fn setting(of: &str, setting: &SettingDifference) -> String {
-    let SettingDifference { name, values: [one, other], option } = setting;
+    let SettingDifference { name, values: [one, other], option, .. } = setting;
     let remedy = if option.is_empty() { String::new() } else { format!(" ({option})") };
     format!("{of}: {name} {one} -> {other}{remedy}\n")
 }
 
 /// All lines about two filesystems.
-fn lines(inputs: [&Path; 2], comparison: &Comparison) -> String {
+fn lines(inputs: [&Path; 2], comparison: &FilesystemComparison) -> String {
     let mut text = String::new();
     // Writing to a string can't fail.
     for difference in &comparison.differences {
@@ -60,7 +58,7 @@ fn lines(inputs: [&Path; 2], comparison: &Comparison) -> String {
         text.extend(diff(inputs, difference));
     }
     text.extend(comparison.settings.iter().map(|found| setting("filesystem", found)));
-    for Ignored { what, detail, .. } in &comparison.ignored {
+    for Ignored { what, detail, .. } in comparison.ignored.iter().flatten() {
         let how = match detail {
             Detail::Values([one, other]) => format!("{one} -> {other}"),
             Detail::Differing(count) => count.to_string(),

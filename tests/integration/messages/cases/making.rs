@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use ext4_canon::ondisk::fast_commit::TAG_UNLINK;
-use ext4_canon::ondisk::features::{Compat, Incompat};
-use ext4_canon::ondisk::inode::InodeFlags;
-use ext4_canon::ondisk::jbd2::INCOMPAT_FAST_COMMIT;
-use ext4_canon::ondisk::quota;
-use ext4_canon::ondisk::xattr::XattrEntry;
+use ext4_canon::internals::ondisk::fast_commit::TAG_UNLINK;
+use ext4_canon::internals::ondisk::features::{Compat, Incompat};
+use ext4_canon::internals::ondisk::inode::InodeFlags;
+use ext4_canon::internals::ondisk::jbd2::INCOMPAT_FAST_COMMIT;
+use ext4_canon::internals::ondisk::quota;
+use ext4_canon::internals::ondisk::xattr::XattrEntry;
 
 use crate::support::dice::Dice;
 use crate::support::fields::{Structure, inode, journal, structure, superblock};

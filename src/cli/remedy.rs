@@ -1,0 +1,66 @@
+//! The options of the command line that are remedies for errors of the library.
+
+use ext4_canon::Remedy;
+
+/// Returns the words for a remedy that is an option.
+pub fn option(remedy: &Remedy) -> Option<String> {
+    let words = match remedy {
+        Remedy::Enlarge { bytes, for_inodes, in_partition: false } => {
+            return Some(enlarge(*bytes, *for_inodes));
+        }
+        Remedy::Resize { bytes, in_partition: false } => {
+            return Some(format!(
+                "make the image larger, with --size or before, or use --size {bytes}, and try again"
+            ));
+        }
+        Remedy::ChooseAmong(names) => {
+            return Some(format!("use --partition with one of {}", names.join(", ")));
+        }
+        Remedy::AcceptErrorState { .. } => {
+            "run e2fsck -f on the image, or accept it with --ignore-error-state"
+        }
+        Remedy::EnlargeGroups => {
+            "make the image larger, for example with --size min, or make it with larger groups"
+        }
+        Remedy::LargerSize => "give a larger --size, or --size min",
+        Remedy::KeepSize => "leave --size out",
+        Remedy::KeepSizeOrCut => "leave --size out, or cut these bytes off",
+        Remedy::KeepUuid => "use --uuid keep",
+        Remedy::KeepGuids => "leave --gpt out",
+        Remedy::KeepGaps => "leave --zero-gaps out",
+        Remedy::GiveEpoch => "set SOURCE_DATE_EPOCH, or use --source-date-epoch",
+        Remedy::GiveJournal => "give that device with --journal (compare: --journal-a, --journal-b)",
+        Remedy::OmitJournal => "leave --journal out",
+        Remedy::ChooseOne => "use --partition to choose one",
+        Remedy::ChooseByNumber => "use --partition with a number",
+        Remedy::ChooseNone => "leave --partition out, or use --offset",
+        Remedy::ChooseOffsetOrPartition => {
+            "use --offset 0 for the filesystem, or --partition for one of the table"
+        }
+        Remedy::GiveOffset => "give the image of a filesystem or of a disk with partitions, or use --offset",
+        Remedy::CorrectOffset => "give an --offset and a --size within the image",
+        Remedy::GiveOffsetOrSectorSize => {
+            "give a disk with an ext filesystem, or use --offset, or --sector-size if its sectors are larger"
+        }
+        Remedy::GiveSectorSize => "use --sector-size with the right one",
+        Remedy::RecreateTable => {
+            "make the partition table anew, or use --offset for a filesystem whose place is known"
+        }
+        Remedy::CopyDiskAgain => {
+            "copy the image again, and all of it, if it was cut short; else make the partition table anew, or use \
+             --offset for a filesystem whose place is known"
+        }
+        _ => return None,
+    };
+    Some(words.to_owned())
+}
+
+fn enlarge(bytes: Option<u64>, for_inodes: bool) -> String {
+    match bytes {
+        Some(bytes) if for_inodes => format!(
+            "make the image larger, before or with --size {bytes} or more (inodes come by block groups), and try again"
+        ),
+        Some(bytes) => format!("make the image larger, before or with --size {bytes}, and try again"),
+        None => "make the image larger, before or with --size, and try again".to_owned(),
+    }
+}

@@ -1,0 +1,134 @@
+//! What a disk is asked about its filesystems one by one: digests, listings, files and explanations.
+
+use super::image::Disk;
+use crate::content::FileContent;
+use crate::error::{Error, Location, Result, Structure};
+use crate::explain::{self, Explanation};
+use crate::listing::{self, ListedPath};
+use crate::observe::Observer;
+use crate::ondisk::inode::InodeFlags;
+use crate::pipeline;
+use crate::policy::{Options, UuidPolicy};
+use crate::report::Digest;
+use crate::source::Source;
+use crate::text::escaped_text;
+use crate::tree::Tree;
+use crate::tree_digest;
+use crate::view::View;
+
+impl Disk<'_> {
+    /// Returns the SHA-256 of the canonical form of the only filesystem, as an image of its own.
+    ///
+    /// # Errors
+    ///
+    /// `Options` if several filesystems were chosen, otherwise see [`Error`].
+    pub fn filesystem_digest(&self, options: &Options, observer: &dyn Observer) -> Result<Digest> {
+        let part = self.only()?;
+        let digest = pipeline::digest(&self.filesystem(part), self.task(options, observer));
+        let (report, sha256) = digest.map_err(|error| Self::error(part, error))?;
+        Ok(Digest { sha256, warnings: report.warnings })
+    }
+
+    /// Returns the digest of the tree of the only filesystem, whatever holds it: docs/tree-digest.md specifies it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::filesystem_digest`].
+    pub fn tree_digest(&self, options: &Options, observer: &dyn Observer) -> Result<Digest> {
+        let digest =
+            |source: &Source<'_>, tree: &Tree| tree_digest::tree_digest(View { source, tree }, observer);
+        let (sha256, warnings) = self.with_tree(options, observer, digest)?;
+        Ok(Digest { sha256, warnings })
+    }
+
+    /// Calls `visit` with each path of the only filesystem: directories before what they hold, names in byte
+    /// order. Returns warnings. Digests of regular files are computed if `digests` is set.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::filesystem_digest`].
+    pub fn list(
+        &self,
+        options: &Options,
+        digests: bool,
+        observer: &dyn Observer,
+        visit: impl FnMut(&ListedPath<'_>),
+    ) -> Result<Vec<String>> {
+        let list =
+            |source: &Source<'_>, tree: &Tree| listing::list(View { source, tree }, digests, observer, visit);
+        Ok(self.with_tree(options, observer, list)?.1)
+    }
+
+    /// Calls `read` with a regular file of the only filesystem. Returns its result, and warnings.
+    ///
+    /// # Errors
+    ///
+    /// `Options` if there is no such file, `Unsupported` if it is encrypted, otherwise as for
+    /// [`Self::filesystem_digest`].
+    pub fn read_file<T>(
+        &self,
+        path: &[u8],
+        options: &Options,
+        observer: &dyn Observer,
+        read: impl FnOnce(&FileContent<'_, '_>) -> T,
+    ) -> Result<(T, Vec<String>)> {
+        self.with_tree(options, observer, |source, tree| {
+            find(View { source, tree }, path).map(|file| read(&file))
+        })
+    }
+
+    /// Lists what canonicalizing rewrites in each filesystem, by its cause, with at most `examples` of each.
+    ///
+    /// # Errors
+    ///
+    /// See [`Error`].
+    pub fn explain(
+        &self,
+        options: &Options,
+        examples: usize,
+        observer: &dyn Observer,
+    ) -> Result<Vec<Explanation>> {
+        let explain = |part| {
+            let explained = explain::explain(&self.filesystem(part), options, examples, observer);
+            let (warnings, findings) = explained.map_err(|error| Self::error(part, error))?;
+            Ok(Explanation { name: part.name.clone(), warnings, findings })
+        };
+        self.parts.iter().map(explain).collect()
+    }
+
+    /// Reads the only filesystem. The UUID is no part of the tree, and none is refused.
+    fn with_tree<T>(
+        &self,
+        options: &Options,
+        observer: &dyn Observer,
+        work: impl FnOnce(&Source<'_>, &Tree) -> Result<T>,
+    ) -> Result<(T, Vec<String>)> {
+        let part = self.only()?;
+        let options = options.clone().uuid(UuidPolicy::Keep);
+        let read = pipeline::with_tree(&self.filesystem(part), &options, observer, |source, reading| {
+            Ok((work(source, &reading.tree)?, reading.warnings.clone()))
+        });
+        read.map_err(|error| Self::error(part, error))
+    }
+}
+
+/// Finds a regular file.
+fn find<'s, 'a>(view: View<'s, 'a>, path: &[u8]) -> Result<FileContent<'s, 'a>> {
+    let refused = |words: &str| {
+        let problem = format!("{}: {words}", escaped_text(path));
+        Err(Error::options(problem, "give the path of a regular file"))
+    };
+    let Some(id) = view.tree.resolve(path) else {
+        return refused("there is no such path in the image");
+    };
+    let Some(file) = FileContent::of(view, id) else {
+        return refused("is not a regular file");
+    };
+    if view.tree.node(id).flags.contains(InodeFlags::ENCRYPT) {
+        return Err(Location::of(Structure::Image).unsupported(
+            format!("{}: is encrypted, and no key is at hand", escaped_text(path)),
+            "mount the image, add the key, and copy the file",
+        ));
+    }
+    Ok(file)
+}

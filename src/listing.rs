@@ -1,0 +1,152 @@
+//! The paths of a tree, one after another, for whoever lists them.
+
+use crate::attribute_text;
+use crate::error::Result;
+use crate::observe::Observer;
+use crate::ondisk::xattr::full_name;
+use crate::text::escaped_text;
+use crate::tree::{Kind, Node, Tree};
+use crate::tree_digest::{self, Item};
+use crate::view::View;
+
+/// The first line of a listing in the format of mtree(5).
+pub const MTREE_HEAD: &str = tree_digest::HEAD;
+
+/// A path of a tree, with the attributes of its inode.
+#[derive(Clone, Copy, Debug)]
+pub struct ListedPath<'t> {
+    tree: &'t Tree,
+    item: Item<'t>,
+}
+
+/// An xattr.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ListedXattr<'t> {
+    /// The full name, escaped.
+    pub name: String,
+    /// The value.
+    pub value: &'t [u8],
+    /// The value for people: an ACL in its short text form, printable text in quotes, otherwise hexadecimal
+    /// digits; cut if it is long.
+    pub text: String,
+}
+
+/// Calls `visit` with all paths.
+pub(crate) fn list(
+    view: View<'_, '_>,
+    digests: bool,
+    observer: &dyn Observer,
+    mut visit: impl FnMut(&ListedPath<'_>),
+) -> Result<()> {
+    let digests = digests.then(|| tree_digest::file_digests(view, observer));
+    tree_digest::visit(view.tree, digests.as_deref(), |item| {
+        visit(&ListedPath { tree: view.tree, item });
+        Ok(())
+    })
+}
+
+/// A path, escaped, without the dot that it begins with.
+fn shown(path: &[u8]) -> String {
+    match path.get(1..) {
+        None => "(boot loader)".to_owned(),
+        Some(b"") => "/".to_owned(),
+        Some(rest) => escaped_text(rest),
+    }
+}
+
+impl<'t> ListedPath<'t> {
+    fn node(&self) -> &'t Node {
+        self.tree.node(self.item.id)
+    }
+
+    /// The path, escaped, from the root on; "(boot loader)" for the file that no name leads to.
+    pub fn path(&self) -> String {
+        shown(self.item.path)
+    }
+
+    /// The first path of the same inode, if this is a different one.
+    pub fn hard_link(&self) -> Option<String> {
+        self.item.hardlink.map(shown)
+    }
+
+    /// The file type, in words.
+    pub fn type_name(&self) -> &'static str {
+        attribute_text::type_of(self.node())
+    }
+
+    /// The permission bits.
+    pub fn mode(&self) -> u16 {
+        attribute_text::permissions(self.node())
+    }
+
+    /// The user id.
+    pub fn uid(&self) -> u32 {
+        self.node().uid
+    }
+
+    /// The group id.
+    pub fn gid(&self) -> u32 {
+        self.node().gid
+    }
+
+    /// The project id.
+    pub fn project(&self) -> u32 {
+        self.node().project
+    }
+
+    /// The names of the inode's flags, joined by commas; "none" without any.
+    pub fn flags(&self) -> String {
+        attribute_text::flags(self.node().flags)
+    }
+
+    /// The mtime, in seconds since 1970 with nine decimal places.
+    pub fn mtime(&self) -> String {
+        attribute_text::time(self.node().mtime)
+    }
+
+    /// The size of a regular file in bytes.
+    pub fn size(&self) -> Option<u64> {
+        match self.node().kind {
+            Kind::Regular { size, .. } => Some(size),
+            _ => None,
+        }
+    }
+
+    /// The digest of a regular file, if digests were asked for: docs/tree-digest.md specifies it.
+    pub fn content_digest(&self) -> Option<[u8; 32]> {
+        self.item.digest.map(|digest| digest.bytes)
+    }
+
+    /// The target of a symlink, escaped.
+    pub fn target(&self) -> Option<String> {
+        match self.node().kind {
+            Kind::Symlink(target) => Some(escaped_text(self.tree.text(target))),
+            _ => None,
+        }
+    }
+
+    /// The major and the minor number of a device.
+    pub fn device(&self) -> Option<(u32, u32)> {
+        match self.node().kind {
+            Kind::Device { major, minor } => Some((major, minor)),
+            _ => None,
+        }
+    }
+
+    /// The xattrs, in the order of the canonical form.
+    pub fn xattrs(&self) -> Vec<ListedXattr<'t>> {
+        let set = self.node().xattrs.map(|set| self.tree.xattr_set(set)).unwrap_or_default();
+        let listed = set.iter().map(|xattr| {
+            let value = self.tree.text(xattr.value);
+            let name = full_name(xattr.index, self.tree.text(xattr.name));
+            ListedXattr { name, value, text: attribute_text::xattr_value(xattr.index, value) }
+        });
+        listed.collect()
+    }
+
+    /// The line of the path in the format of mtree(5), whose digest is the tree's.
+    pub fn mtree_line(&self) -> String {
+        tree_digest::line(self.tree, &self.item)
+    }
+}

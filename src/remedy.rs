@@ -1,0 +1,190 @@
+//! What to do about an error.
+//!
+//! The words name no option of the command line, since libraries have none: the command line says those
+//! remedies that are options in its own words.
+
+use std::fmt;
+
+/// What to do about an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// Run e2fsck on the filesystem.
+    Fsck {
+        /// The instruction, of which running e2fsck is a part.
+        words: &'static str,
+        /// Where the filesystem begins on the disk, in bytes; `None` if it is the whole image.
+        offset: Option<u64>,
+    },
+    /// Run e2fsck, or set [`Options::ignore_error_state`](crate::Options::ignore_error_state).
+    AcceptErrorState {
+        /// As for [`Self::Fsck`].
+        offset: Option<u64>,
+    },
+    /// Make the image larger.
+    Enlarge {
+        /// The length in bytes that is enough; `None` if none is known.
+        bytes: Option<u64>,
+        /// Whether groups are what lacks, since each brings inodes.
+        for_inodes: bool,
+        /// Whether the filesystem is in a partition, which has to grow first.
+        in_partition: bool,
+    },
+    /// Make the image larger, or of exactly a length: room does not simply grow with the size, since the
+    /// metadata of more groups cuts free space into more pieces.
+    Resize {
+        /// The length in bytes.
+        bytes: u64,
+        /// As for [`Self::Enlarge`].
+        in_partition: bool,
+    },
+    /// Make the image again with more inodes.
+    MoreInodes,
+    /// Make the image larger, or its block groups.
+    EnlargeGroups,
+    /// Ask for a larger size, or for the smallest.
+    LargerSize,
+    /// Keep the size of the filesystem.
+    KeepSize,
+    /// Keep the size of the filesystem, or cut off what follows it.
+    KeepSizeOrCut,
+    /// Keep the UUID.
+    KeepUuid,
+    /// Keep the GUIDs of the partition table.
+    KeepGuids,
+    /// Keep the bytes between partitions.
+    KeepGaps,
+    /// Give an epoch.
+    GiveEpoch,
+    /// Give the device of the external journal.
+    GiveJournal,
+    /// Give no device of an external journal.
+    OmitJournal,
+    /// Choose one filesystem.
+    ChooseOne,
+    /// Choose one of these partitions.
+    ChooseAmong(Vec<String>),
+    /// Choose a partition by its number.
+    ChooseByNumber,
+    /// Choose no partition, or a filesystem by its offset.
+    ChooseNone,
+    /// Choose the filesystem at offset 0, or a partition.
+    ChooseOffsetOrPartition,
+    /// Give a different image, or the offset of the filesystem in this one.
+    GiveOffset,
+    /// Give an offset and a size within the image.
+    CorrectOffset,
+    /// Give a different disk, the offset of a filesystem, or the sector size.
+    GiveOffsetOrSectorSize,
+    /// Give the sector size.
+    GiveSectorSize,
+    /// Recreate the partition table, or give the offset of a filesystem.
+    RecreateTable,
+    /// Copy the disk again, if it was cut short; otherwise as [`Self::RecreateTable`].
+    CopyDiskAgain,
+    /// Any other instruction.
+    Other(&'static str),
+}
+
+impl Remedy {
+    /// Running e2fsck without further advice.
+    pub(crate) const FSCK: Self = Self::fsck("run e2fsck -f on the image");
+
+    /// Running e2fsck, with all that there is to say of it.
+    pub(crate) const fn fsck(words: &'static str) -> Self {
+        Self::Fsck { words, offset: None }
+    }
+
+    /// The same remedy for a filesystem that begins at a byte of a disk.
+    pub(crate) fn in_partition(self, start: u64) -> Self {
+        match self {
+            Self::Fsck { words, .. } => Self::Fsck { words, offset: Some(start) },
+            Self::AcceptErrorState { .. } => Self::AcceptErrorState { offset: Some(start) },
+            Self::Enlarge { bytes, for_inodes, .. } => {
+                Self::Enlarge { bytes, for_inodes, in_partition: true }
+            }
+            Self::Resize { bytes, .. } => Self::Resize { bytes, in_partition: true },
+            other => other,
+        }
+    }
+
+    /// Returns the remedy in words. Where `option` returns words, as a command line does for what it has
+    /// options for, these replace the library's.
+    pub fn in_words(&self, option: impl Fn(&Self) -> Option<String>) -> String {
+        let words = option(self).unwrap_or_else(|| self.own_words());
+        match self {
+            Self::Fsck { offset: Some(offset), .. } | Self::AcceptErrorState { offset: Some(offset) } => {
+                format!("{words}; e2fsck takes IMAGE?offset={offset} for it")
+            }
+            _ => words,
+        }
+    }
+
+    fn own_words(&self) -> String {
+        let words = match self {
+            Self::Fsck { words, .. } | Self::Other(words) => words,
+            Self::AcceptErrorState { .. } => "run e2fsck -f on the image, or accept its error state",
+            Self::Enlarge { bytes, for_inodes, in_partition } => {
+                let size = match bytes {
+                    Some(bytes) if *for_inodes => {
+                        format!(" to {bytes} bytes or more (inodes come by block groups),")
+                    }
+                    Some(bytes) => format!(" to {bytes} bytes,"),
+                    None => String::new(),
+                };
+                return format!("make the {}{size} and try again", larger(*in_partition));
+            }
+            Self::Resize { bytes, in_partition } => {
+                return format!("make the {} or {bytes} bytes large, and try again", larger(*in_partition));
+            }
+            Self::MoreInodes => "make the image anew with more of them (mke2fs -N), and try again",
+            Self::EnlargeGroups => "make the image larger, or make it with larger groups",
+            Self::LargerSize => "ask for a larger size, or for the smallest",
+            Self::KeepSize => "keep the size",
+            Self::KeepSizeOrCut => "keep the size, or cut these bytes off",
+            Self::KeepUuid => "keep the UUID",
+            Self::KeepGuids => "keep the GUIDs",
+            Self::KeepGaps => "keep the bytes between partitions",
+            Self::GiveEpoch => "give an epoch",
+            Self::GiveJournal => "give that device",
+            Self::OmitJournal => "give no journal device",
+            Self::ChooseOne => "choose one of them",
+            Self::ChooseAmong(names) => return format!("choose one of {}", names.join(", ")),
+            Self::ChooseByNumber => "choose one by its number",
+            Self::ChooseNone => "choose no partition, or give the offset of the filesystem",
+            Self::ChooseOffsetOrPartition => "give the offset 0 for the filesystem, or choose a partition",
+            Self::GiveOffset => {
+                "give the image of a filesystem or of a disk with partitions, or the offset of the filesystem"
+            }
+            Self::CorrectOffset => "give an offset and a size within the image",
+            Self::GiveOffsetOrSectorSize => {
+                "give a disk with an ext filesystem, or the offset of one, or the sector size if it is not 512"
+            }
+            Self::GiveSectorSize => "give the sector size",
+            Self::RecreateTable => {
+                "make the partition table anew, or give the offset of a filesystem whose place is known"
+            }
+            Self::CopyDiskAgain => {
+                "copy the image again, and all of it, if it was cut short; else make the partition table anew, or \
+                 give the offset of a filesystem whose place is known"
+            }
+        };
+        words.to_owned()
+    }
+}
+
+fn larger(in_partition: bool) -> &'static str {
+    if in_partition { "partition larger, and the filesystem with resize2fs," } else { "image larger" }
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.in_words(|_| None))
+    }
+}
+
+impl From<&'static str> for Remedy {
+    fn from(words: &'static str) -> Self {
+        Self::Other(words)
+    }
+}
