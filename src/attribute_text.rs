@@ -6,10 +6,10 @@ use crate::ondisk::xattr::{INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT};
 use crate::text::hexadecimal;
 use crate::tree::{Kind, Node};
 
-/// The longest value that is told whole.
+/// The maximum length of a value that is not truncated, in bytes.
 const LONGEST_VALUE: usize = 256;
 
-/// The type of a node.
+/// Returns the name of the file type.
 pub(crate) fn type_of(node: &Node) -> &'static str {
     let format = node.mode & S_IFMT;
     match node.kind {
@@ -23,36 +23,36 @@ pub(crate) fn type_of(node: &Node) -> &'static str {
     }
 }
 
-/// Permission bits.
+/// Returns the permission bits.
 pub(crate) fn permissions(node: &Node) -> u16 {
     node.mode & !S_IFMT
 }
 
-/// Permission bits, in octal.
+/// Returns the permission bits in octal.
 pub(crate) fn mode(node: &Node) -> String {
     format!("{:04o}", permissions(node))
 }
 
-/// A time in seconds since 1970, with nine digits behind the point.
+/// Returns a time in seconds since 1970, with nine decimal places.
 pub(crate) fn time(time: Timestamp) -> String {
     let Timestamp { seconds, nanoseconds } = time;
     if seconds < 0 && nanoseconds > 0 {
-        // Nanoseconds count forward: half a second before 1970 is second -1 and 500000000.
+        // Nanoseconds count forwards: half a second before 1970 is -1 seconds and 500000000 nanoseconds.
         let left = 1_000_000_000 - nanoseconds;
         return format!("-{}.{left:09}", (seconds + 1).unsigned_abs());
     }
     format!("{seconds}.{nanoseconds:09}")
 }
 
-/// The names of flags, in lower case, joined by commas; `none` without any.
+/// Returns the names of flags, in lower case, joined by commas; `none` if there are none.
 pub(crate) fn flags(flags: InodeFlags) -> String {
     let single = flags.iter_names().filter(|(_, flag)| flag.bits().count_ones() == 1);
     let names: Vec<_> = single.map(|(name, _)| name.to_lowercase()).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(",") }
 }
 
-/// The value of an xattr: an ACL in its short text form, printable text as it is in quotes, all else in
-/// hexadecimal digits; of a long one the beginning and the length.
+/// Returns the value of an xattr as text: an ACL in its short text form, printable text in quotes, any other
+/// value in hexadecimal digits. A long value is truncated, and followed by its length.
 pub(crate) fn xattr_value(index: u8, value: &[u8]) -> String {
     if matches!(index, INDEX_ACL_ACCESS | INDEX_ACL_DEFAULT)
         && let Some(text) = acl::text(value)
@@ -62,8 +62,8 @@ pub(crate) fn xattr_value(index: u8, value: &[u8]) -> String {
     bytes_value(value)
 }
 
-/// Two values of an xattr that differ, so that they look different: as [`xattr_value`] tells them, or where
-/// that would be the same, from shortly before the first byte that differs.
+/// Returns two values that differ as two texts that differ: those of [`xattr_value`], or if these are equal,
+/// excerpts that start shortly before the first different byte.
 pub(crate) fn xattr_values(index: u8, values: [&[u8]; 2]) -> [String; 2] {
     const BEFORE: usize = 16;
     let shown = values.map(|value| xattr_value(index, value));
@@ -78,11 +78,11 @@ pub(crate) fn xattr_values(index: u8, values: [&[u8]; 2]) -> [String; 2] {
     })
 }
 
-/// Bytes as text in quotes or in hexadecimal digits, cut where they are many.
+/// Returns bytes as text in quotes or in hexadecimal digits, truncated if there are too many.
 fn bytes_value(value: &[u8]) -> String {
     let (start, rest) = value.split_at(value.len().min(LONGEST_VALUE));
     let more = if rest.is_empty() { String::new() } else { format!("... ({} bytes)", value.len()) };
-    // Many values, like those of SELinux, end with a NUL byte.
+    // Many values end with a NUL byte, for example those of SELinux.
     let printable = start.strip_suffix(&[0]).unwrap_or(start);
     if !start.is_empty() && printable.iter().all(|byte| matches!(byte, b' '..=b'~')) {
         return format!("\"{}\"{more}", start.escape_ascii());

@@ -1,8 +1,8 @@
-//! Looking at plain bytes, whatever they mean.
+//! Searches for bytes that are not zero.
 
 use std::ops::Range;
 
-/// Whether all bytes are zero. Where they are not, mostly one of the first few words says so.
+/// Whether all bytes are zero. For most other data, it returns after the first few words.
 pub fn is_zero(bytes: &[u8]) -> bool {
     let (lines, rest) = bytes.as_chunks::<64>();
     let bits =
@@ -10,8 +10,8 @@ pub fn is_zero(bytes: &[u8]) -> bool {
     lines.iter().all(|line| bits(line) == 0) && rest.iter().all(|byte| *byte == 0)
 }
 
-/// Returns the offset of the first byte in some ranges of `bytes` that is not zero. A range that goes beyond
-/// the end of `bytes` counts as zeros.
+/// Returns the offset of the first byte that is not zero in some ranges of `bytes`. A range that ends past
+/// `bytes` counts as zeros.
 pub(crate) fn first_set_byte(bytes: &[u8], ranges: impl IntoIterator<Item = Range<u64>>) -> Option<u64> {
     const STEP: usize = 1 << 16;
     ranges.into_iter().find_map(|range| {

@@ -1,4 +1,4 @@
-//! Counting what canonicalization rewrote.
+//! The numbers and warnings of a report.
 
 use crate::attribute_text;
 use crate::ondisk::features::Compat;
@@ -13,18 +13,18 @@ use crate::tree::Tree;
 use crate::uuid_references::{self, Neighbours};
 use crate::view::View;
 
-/// What others have counted.
+/// Numbers and warnings from other stages.
 #[derive(Clone, Debug)]
 pub(crate) struct Counted {
-    /// Times that the options changed.
+    /// The number of times that the options changed.
     pub times_changed: u64,
-    /// Free blocks that hold something.
+    /// The number of free blocks that are not zero.
     pub stale_blocks: u64,
-    /// Warnings of xattrs; see [`bound_xattrs`].
+    /// Warnings about xattrs; see [`bound_xattrs`].
     pub warnings: Vec<String>,
 }
 
-/// Counts everything that input and plan tell, but for the output's UUID.
+/// Fills in a report from the input and the plan, except the UUID of the output.
 pub(crate) fn count(
     source: &Source<'_>,
     recovery: &Recovery<'_>,
@@ -75,7 +75,7 @@ pub(crate) fn count(
     report
 }
 
-/// The report with the output's UUID, and with warnings of files that name another one.
+/// Adds the UUID of the output to a report, and warnings about files that contain a UUID that changed.
 pub(crate) fn with_uuid(
     mut report: FilesystemReport,
     view: View<'_, '_>,
@@ -89,7 +89,8 @@ pub(crate) fn with_uuid(
     report
 }
 
-/// Warns of an interval between checks: `s_lastcheck` is zero in every output, so that it has always passed.
+/// Warns if the filesystem has a check interval. `s_lastcheck` is zero in every output, so the interval is
+/// always over.
 fn check_interval(seconds: u32) -> Option<String> {
     (seconds != 0).then(|| {
         format!(
@@ -100,7 +101,7 @@ fn check_interval(seconds: u32) -> Option<String> {
     })
 }
 
-/// Warns of times that e2fsck would change; the options have been applied.
+/// Warns of times that e2fsck would change. It is called after the options are applied.
 pub(crate) fn ambiguous_times(tree: &Tree) -> Option<String> {
     let found: Vec<_> = tree.ids().filter(|id| tree.node(*id).mtime.is_ambiguous()).collect();
     let first = *found.first()?;
@@ -120,7 +121,7 @@ pub(crate) fn ambiguous_times(tree: &Tree) -> Option<String> {
     ))
 }
 
-/// Warnings of xattrs whose values are bound to what changes.
+/// Warns of xattrs whose values depend on numbers or UUIDs that change.
 pub(crate) fn bound_xattrs(tree: &Tree) -> Vec<String> {
     const BOUND: [(u8, &[u8], &str); 3] = [
         (6, b"evm", "security.evm, which may cover inode number and UUID: sign again"),

@@ -1,4 +1,4 @@
-//! Comparing an image with its canonical form, without writing it.
+//! The comparison of an image with its canonical form, without writing it.
 
 use crate::bytes::first_set_byte;
 use crate::plan::{PieceContent, Plan};
@@ -6,13 +6,14 @@ use crate::report::Difference;
 use crate::sinks::CompareSink;
 use crate::survey::StoredView;
 
-/// What differs, in the order of the offsets: what was written, and what should be zero.
+/// Returns the differences, sorted by offset: bytes that differ from the rendered pieces, bytes between
+/// pieces that should be zero, and a different length.
 pub(crate) fn differences(view: StoredView<'_, '_>, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
     let (size, limit) = (plan.geometry.block_bytes(), sink.limit());
     let mut offsets = sink.offsets().into_iter().peekable();
     let input = view.source.input();
     let (mut differences, mut gaps) = (Vec::new(), 0);
-    // The end of the last piece, and what it is.
+    // The end of the last piece, and its content.
     let (mut next, mut what) = (0, None);
     let end = plan.geometry.blocks_count * size;
     let pieces = plan.pieces(view.stored).map(|piece| {

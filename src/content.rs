@@ -1,4 +1,4 @@
-//! Reading the bytes of regular files, wherever they lie.
+//! The bytes of regular files, from blocks or from inline data.
 
 use std::ops::Range;
 
@@ -7,12 +7,12 @@ use crate::tree::{Kind, NodeId, Run};
 use crate::units::BlockNr;
 use crate::view::View;
 
-/// A regular file of a tree.
+/// The content of a regular file.
 #[derive(Clone, Copy, Debug)]
 pub struct FileContent<'s, 'a> {
     source: &'s Source<'a>,
     runs: &'s [Run],
-    /// The bytes, where they lay in the inode: no more than a block.
+    /// The inline data, at most one block.
     inline: Option<&'s [u8]>,
     /// The size in bytes.
     pub size: u64,
@@ -21,14 +21,14 @@ pub struct FileContent<'s, 'a> {
 }
 
 impl<'s, 'a> FileContent<'s, 'a> {
-    /// The content of a node, if it is a regular file.
+    /// Returns the content of a node, if it is a regular file.
     pub(crate) fn of(view: View<'s, 'a>, id: NodeId) -> Option<Self> {
         let View { source, tree } = view;
         match tree.node(id).kind {
             Kind::Regular { size, .. } => {
                 let opaque_from = tree.node(id).opaque_from(source.geometry.block_size);
                 let inline = tree.inline_of(id);
-                // The run that stands for what lies in the tree is no place to read from.
+                // The run of inline data has no blocks to read from.
                 let runs = if inline.is_some() { &[][..] } else { tree.runs_of(id) };
                 Some(Self { source, runs, inline, size, opaque_from })
             }
@@ -36,8 +36,8 @@ impl<'s, 'a> FileContent<'s, 'a> {
         }
     }
 
-    /// The bytes of a logical block, cut to the size of the file where it has no opaque blocks;
-    /// `None` for a hole. Of content in the inode, zeros at the end may be missing.
+    /// Returns the bytes of a logical block; `None` for a hole. They are truncated to the size of the file
+    /// unless the file has opaque blocks. Zeros at the end of inline data may be missing.
     pub(crate) fn block(&self, logical: u64) -> Option<&'s [u8]> {
         if let Some(bytes) = self.inline {
             return (logical == 0 && !bytes.is_empty()).then_some(bytes);
@@ -54,7 +54,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
         Some(&bytes[..left.min(bytes.len())])
     }
 
-    /// The logical blocks that hold anything, in order.
+    /// Returns the logical blocks with stored bytes, in order.
     pub(crate) fn blocks(&self) -> impl Iterator<Item = u64> + use<'s> {
         let runs = self.runs.iter().filter(|run| run.stored_at().is_some());
         let blocks = runs.flat_map(|run| u64::from(run.logical)..run.end());
@@ -62,7 +62,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
         blocks.chain(in_inode.then_some(0))
     }
 
-    /// The ranges of bytes that the image stores of the file, whole blocks counted, in order.
+    /// Returns the ranges of bytes that the image stores for the file, in whole blocks, in order.
     pub(crate) fn stored_ranges(&self) -> impl Iterator<Item = Range<u64>> + use<'s> {
         let size = self.source.geometry.block_bytes();
         let in_inode = self.inline.map(|bytes| 0..bytes.len() as u64);
@@ -70,8 +70,9 @@ impl<'s, 'a> FileContent<'s, 'a> {
         in_inode.into_iter().chain(runs.map(move |run| u64::from(run.logical) * size..run.end() * size))
     }
 
-    /// What is stored of a range of bytes that begins at a block: offsets and bytes, in order, cut to
-    /// the size of the file where it has no opaque blocks. All else reads as zeros.
+    /// Returns the stored parts of a range of bytes that starts at a block boundary: offsets and bytes, in
+    /// order. They are truncated to the size of the file unless the file has opaque blocks. All other bytes
+    /// are zero.
     pub(crate) fn pieces(&self, range: Range<u64>) -> Vec<(u64, &'s [u8])> {
         let size = self.source.geometry.block_bytes();
         let mut pieces = Vec::new();
@@ -108,11 +109,11 @@ impl<'s, 'a> FileContent<'s, 'a> {
         pieces
     }
 
-    /// Calls `take` with all bytes up to the size, in order; holes come as zeros.
+    /// Calls `take` with all bytes up to the size, in order. Holes are passed as zeros.
     ///
     /// # Errors
     ///
-    /// What `take` returns.
+    /// The error that `take` returns.
     pub fn each_part<E>(&self, mut take: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         const WINDOW: u64 = 4 << 20;
         let (zeros, mut next) = (vec![0_u8; 1 << 16], 0);
@@ -126,7 +127,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
                     take(&zeros[..length])?;
                     next += length as u64;
                 }
-                // A file whose blocks count is not cut to its size by itself.
+                // The pieces of a file with opaque blocks are not truncated to its size.
                 let length = at_most(end - offset).min(bytes.len());
                 take(&bytes[..length])?;
                 next = offset + length as u64;
@@ -136,14 +137,14 @@ impl<'s, 'a> FileContent<'s, 'a> {
         Ok(())
     }
 
-    /// Bytes that lie within one block; `None` for a hole, and past the end.
+    /// Returns bytes within one block; `None` in a hole and past the end.
     pub(crate) fn within_block(&self, offset: u64, length: usize) -> Option<&'s [u8]> {
         let block_size = self.source.geometry.block_bytes();
         let start = usize::try_from(offset % block_size).ok()?;
         self.block(offset / block_size)?.get(start..)?.get(..length)
     }
 
-    /// All bytes, if there are no more than `limit`.
+    /// Returns all bytes, if there are at most `limit`.
     pub fn bytes(&self, limit: usize) -> Option<Vec<u8>> {
         let size = usize::try_from(self.size).ok().filter(|size| *size <= limit)?;
         let mut bytes = vec![0; size];
@@ -160,7 +161,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
     }
 }
 
-/// A number as a limit of what is in memory: one that is larger than any memory limits nothing.
+/// Converts a limit to a `usize`. A limit that exceeds the address space has no effect, so it is saturated.
 fn at_most(limit: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }

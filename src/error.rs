@@ -1,8 +1,8 @@
-//! What can go wrong, each with its place and what to do next.
+//! Errors, each with its place and a remedy.
 //!
-//! Three kinds are kept apart, since they ask for different things: an image that is *damaged* or
-//! *unclean* (run e2fsck), one that is sound but uses what this version does not handle
-//! (*unsupported*), and trouble with reading or writing files (*I/O*).
+//! An image may be *damaged* or *unclean* (run e2fsck), it may be sound but use a feature that this version
+//! does not support (*unsupported*), or reading or writing may fail (*I/O*). Each of these has separate
+//! variants, because the remedies differ.
 
 use std::fmt;
 
@@ -11,84 +11,85 @@ use thiserror::Error;
 use crate::remedy::Remedy;
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
-/// The result of every fallible call of this library.
+/// The result of the fallible functions of this library.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Why an image was refused, or could not be written.
+/// The reason why an image was refused or could not be written.
 ///
-/// Its `Display` is one line: what is wrong, where it is, and after a semicolon what to do. [`Self::problem`]
-/// and [`Self::remedy`] are the two parts.
+/// `Display` writes one line: the problem, its place, and after a semicolon the remedy. [`Self::problem`] and
+/// [`Self::remedy`] return the two parts.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Reading the input or writing the output failed.
     Io {
-        /// What was being done.
+        /// The operation that failed.
         doing: String,
-        /// The system's answer.
+        /// The error from the operating system.
         source: std::io::Error,
     },
-    /// The image is sound, as far as it was read, but it uses something that is not handled.
+    /// The image is sound as far as it was read, but it uses an unsupported feature.
     Unsupported {
-        /// Where it is.
+        /// The place of the unsupported structure.
         at: Box<Location>,
-        /// What is not handled, by the name that the field's tools give it.
+        /// The unsupported feature, with its name in e2fsprogs or the kernel.
         what: String,
-        /// What to do.
+        /// The remedy.
         remedy: Remedy,
     },
     /// The image needs e2fsck or a mount before its tree is certain.
     Unclean {
-        /// The state that the superblock or the journal tells of.
+        /// The state that the superblock or the journal records.
         state: String,
-        /// What to do.
+        /// The remedy.
         remedy: Remedy,
     },
-    /// A structure is not as the format demands.
+    /// A structure violates the on-disk format.
     Corrupt {
-        /// Where it is.
+        /// The place of the structure.
         at: Box<Location>,
-        /// What is wrong there.
+        /// The violation.
         problem: Problem,
-        /// What to do.
+        /// The remedy.
         remedy: Remedy,
     },
-    /// The canonical layout needs more room than the image has.
+    /// The canonical layout needs more blocks than the image has.
     DoesNotFit {
-        /// How many blocks the smallest filesystem has that holds everything; at least so many where none is known.
+        /// The number of blocks of the smallest filesystem that is large enough; a lower bound if that is
+        /// unknown.
         needed: u64,
-        /// How many there are.
+        /// The number of blocks of the filesystem.
         available: u64,
-        /// The bytes of that filesystem; `None` if none is known.
+        /// The size in bytes of the smallest filesystem that is large enough; `None` if it is unknown.
         bytes: Option<u64>,
     },
-    /// The canonical form needs more inodes than the image has, which come by whole groups.
+    /// The canonical form needs more inodes than the image has. Inodes can only be added by whole groups.
     TooFewInodes {
-        /// How many the canonical form needs.
+        /// The number of inodes that the canonical form needs.
         needed: u64,
-        /// How many there are.
+        /// The number of inodes of the filesystem.
         available: u64,
-        /// How large the filesystem has to be for so many, in bytes; `None` if none can have them.
+        /// The size in bytes of a filesystem with enough inodes; `None` if no size is enough.
         bytes: Option<u64>,
     },
     /// An error in one of a disk's filesystems.
     Partition {
-        /// The partition.
+        /// The name of the partition.
         name: String,
-        /// Where it begins on the disk, in bytes.
+        /// The offset of the filesystem on the disk, in bytes.
         offset: u64,
-        /// What is wrong in it.
+        /// The error in that filesystem.
         #[source]
         error: Box<Error>,
     },
-    /// The options ask for something that this image can't hold.
+    /// The options ask for something that is impossible for this image.
     Options {
-        /// What is asked for, and why that can't be.
+        /// The request, and the reason why it is impossible.
         problem: String,
-        /// What to do.
+        /// The remedy.
         remedy: Remedy,
     },
-    /// This program contradicts itself: a defect, whatever the image.
+    /// An internal contradiction. This is a bug in the program, whatever the image contains.
     Internal(String),
 }
 
@@ -98,7 +99,7 @@ impl fmt::Display for Error {
     }
 }
 
-/// Says what does not fit.
+/// Returns the message for too few blocks or inodes.
 fn too_few(unit: &str, needed: u64, available: u64) -> String {
     let missing = needed.saturating_sub(available);
     format!("the canonical form needs {needed} {unit}, but there are {available}: {missing} too few")
@@ -108,13 +109,15 @@ fn place(at: &Location) -> String {
     if at.is_nowhere() { String::new() } else { format!(" ({at})") }
 }
 
-/// A name from an image, fit for a message: what is not UTF-8 is replaced, and control characters
-/// are escaped, so that no image can play tricks on a terminal.
+/// Returns a name from an image as text for a message.
+///
+/// Invalid UTF-8 is replaced and control characters are escaped, so that an image can't send escape sequences
+/// to a terminal.
 pub(crate) fn shown(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for character in String::from_utf8_lossy(name).chars() {
         if character == '/' {
-            // Only encrypted names have them; in a path they would look like its own.
+            // Only encrypted names contain slashes. In a path, they would look like separators.
             text.push_str("\\x2f");
         } else if character.is_control() {
             text.extend(character.escape_default());
@@ -125,37 +128,37 @@ pub(crate) fn shown(name: &[u8]) -> String {
     text
 }
 
-/// What is wrong with a structure.
+/// The way in which a structure violates the format.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
-    /// A magic number is not the one that the format fixes.
+    /// A magic number is wrong.
     #[error("bad magic {found:#x}, expected {expected:#x}")]
     Magic {
-        /// What is there.
+        /// The number in the image.
         found: u64,
-        /// What should be.
+        /// The number that the format requires.
         expected: u64,
     },
     /// A checksum does not match the bytes that it covers.
     #[error("bad checksum {found:#010x}, expected {expected:#010x}")]
     Checksum {
-        /// What is stored.
+        /// The stored checksum.
         found: u32,
-        /// What the bytes give.
+        /// The checksum computed from the bytes.
         expected: u32,
     },
     /// A number is outside its range.
     #[error("{what} is {found}, expected {expected}")]
     Value {
-        /// The field's name.
+        /// The name of the field.
         what: &'static str,
-        /// What is there.
+        /// The number in the image.
         found: u64,
-        /// The values that would be right.
+        /// The valid values, as text.
         expected: String,
     },
-    /// Anything else, in words.
+    /// Any other problem, as text.
     #[error("{0}")]
     Other(String),
 }
@@ -176,15 +179,15 @@ pub enum Structure {
     Inode,
     /// The extent tree or block map of an inode.
     FileMap,
-    /// A block of an extent tree.
+    /// An extent tree node in a block.
     ExtentBlock,
-    /// A block of a block map.
+    /// An indirect block.
     IndirectBlock,
     /// A directory.
     Directory,
-    /// An xattr in the inode, or a block of them.
+    /// The xattrs in an inode, or an xattr block.
     Xattr,
-    /// An inode that holds the value of an xattr.
+    /// An EA inode, which contains the value of an xattr.
     EaInode,
     /// The journal.
     Journal,
@@ -192,7 +195,7 @@ pub enum Structure {
     OrphanFile,
     /// A quota file.
     QuotaFile,
-    /// The block of multiple mount protection.
+    /// The block of multiple mount protection (MMP).
     Mmp,
 }
 
@@ -224,37 +227,37 @@ impl Structure {
 pub struct Location {
     /// The kind of structure.
     pub structure: Structure,
-    /// The inode that it belongs to.
+    /// The inode that contains the structure.
     pub inode: Option<u32>,
-    /// A path of that inode, where one is known.
+    /// A path of that inode, if one is known.
     pub path: Option<String>,
-    /// The block that it lies in.
+    /// The block that contains the structure.
     pub block: Option<u64>,
-    /// The block group that it belongs to.
+    /// The block group that contains the structure.
     pub group: Option<u32>,
 }
 
 impl Location {
-    /// A place of which only the kind is known.
+    /// Creates a location of which only the kind of structure is known.
     pub(crate) fn of(structure: Structure) -> Self {
         Self { structure, inode: None, path: None, block: None, group: None }
     }
 
-    /// The same place, in an inode.
+    /// Sets the inode.
     #[must_use]
     pub(crate) fn inode(mut self, inode: InodeNr) -> Self {
         self.inode = Some(inode.0);
         self
     }
 
-    /// The same place, in a block.
+    /// Sets the block.
     #[must_use]
     pub(crate) fn block(mut self, block: BlockNr) -> Self {
         self.block = Some(block.0);
         self
     }
 
-    /// The same place, in a group.
+    /// Sets the group.
     #[must_use]
     pub(crate) fn group(mut self, group: GroupNr) -> Self {
         self.group = Some(group.0);
@@ -265,10 +268,10 @@ impl Location {
         self.structure == Structure::Image && self.inode.is_none() && self.group.is_none()
     }
 
-    /// An error about this place.
+    /// Returns the error for damage at this place.
     pub(crate) fn corrupt(self, problem: Problem) -> Error {
         let remedy = match self.structure {
-            // It may not open the image, and an image of one group has no backup.
+            // e2fsck may fail to open the image, and an image with one group has no backup superblock.
             Structure::Superblock => Remedy::fsck(
                 "run e2fsck -f on the image, if need be with -b and the block of a backup superblock; if that \
                  does not help, make the image anew",
@@ -278,12 +281,12 @@ impl Location {
         Error::Corrupt { at: Box::new(self), problem, remedy }
     }
 
-    /// An error about this place, in words.
+    /// Returns the error for damage at this place, described as text.
     pub(crate) fn wrong(self, words: impl Into<String>) -> Error {
         self.corrupt(Problem::Other(words.into()))
     }
 
-    /// An error about a number at this place.
+    /// Returns the error for a number outside its range at this place.
     pub(crate) fn value(
         self,
         what: &'static str,
@@ -293,7 +296,7 @@ impl Location {
         self.corrupt(Problem::Value { what, found: found.into(), expected: expected.to_string() })
     }
 
-    /// An error about something at this place that is not handled.
+    /// Returns the error for an unsupported feature at this place.
     pub(crate) fn unsupported(self, what: impl Into<String>, remedy: impl Into<Remedy>) -> Error {
         Error::Unsupported { at: Box::new(self), what: what.into(), remedy: remedy.into() }
     }
@@ -328,12 +331,12 @@ impl fmt::Display for Location {
 }
 
 impl Error {
-    /// An I/O error, with what was being done.
+    /// Returns an I/O error. `doing` is the operation that failed.
     pub(crate) fn io(doing: impl Into<String>, source: std::io::Error) -> Self {
         Self::Io { doing: doing.into(), source }
     }
 
-    /// The same error about damage, with another remedy: for what e2fsck does not see, or leaves.
+    /// Replaces the remedy of a `Corrupt` error, for damage that e2fsck does not find or does not repair.
     #[must_use]
     pub(crate) fn with_remedy(mut self, instead: impl Into<Remedy>) -> Self {
         if let Self::Corrupt { remedy, .. } = &mut self {
@@ -342,12 +345,12 @@ impl Error {
         self
     }
 
-    /// An error about the options.
+    /// Returns an error about the options.
     pub(crate) fn options(problem: impl Into<String>, remedy: impl Into<Remedy>) -> Self {
         Self::Options { problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// Returns the whole message, as `Display` does, with the caller's words for remedies: see
+    /// Returns the whole message, like `Display`, but with the caller's words for remedies: see
     /// [`Remedy::in_words`].
     pub fn in_words(&self, option: impl Fn(&Remedy) -> Option<String>) -> String {
         match self.remedy() {
@@ -356,7 +359,7 @@ impl Error {
         }
     }
 
-    /// Returns what went wrong, and where, without the remedy.
+    /// Returns the problem and its place, without the remedy.
     pub fn problem(&self) -> String {
         match self {
             Self::Io { doing, source } => format!("{doing}: {source}"),
@@ -376,7 +379,7 @@ impl Error {
         }
     }
 
-    /// Returns what to do, where that is known.
+    /// Returns the remedy, if one is known.
     pub fn remedy(&self) -> Option<Remedy> {
         match self {
             Self::Io { .. } | Self::Internal(_) => None,
@@ -398,7 +401,7 @@ impl Error {
         }
     }
 
-    /// The inode that the error is about, if it names one without a path.
+    /// Returns the inode of the error, if it has one and its path is still missing.
     pub(crate) fn inode_without_path(&self) -> Option<InodeNr> {
         match self {
             Self::Corrupt { at, .. } | Self::Unsupported { at, .. } if at.path.is_none() => {
@@ -408,7 +411,7 @@ impl Error {
         }
     }
 
-    /// The same error, with a path for its inode.
+    /// Sets the path of the inode.
     #[must_use]
     pub(crate) fn with_path(mut self, path: String) -> Self {
         if let Self::Corrupt { at, .. } | Self::Unsupported { at, .. } = &mut self {

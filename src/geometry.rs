@@ -1,7 +1,7 @@
-//! The shape of a filesystem: what the superblock says of sizes and counts, checked.
+//! The geometry of a filesystem: the sizes and counts of the superblock, after validation.
 //!
-//! Input and output share it. Every number in a `Geometry` is consistent with the others, so that
-//! arithmetic on them can't overflow: block counts stay below 2^48 and group counts below 2^32.
+//! Input and output use the same type. The numbers in a `Geometry` are consistent, so arithmetic on them
+//! can't overflow: block counts are below 2^48 and group counts below 2^32.
 
 use std::ops::Range;
 
@@ -19,21 +19,21 @@ use crate::units::{BlockNr, GroupNr, InodeNr, fits};
 /// Sizes and counts of a filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geometry {
-    /// The features, history bits included.
+    /// The features, including flags that only record history.
     pub features: Features,
     /// Bytes in a block: a power of two from 1024 to 65536.
     pub block_size: usize,
-    /// Blocks of the filesystem, counted from the start of the image.
+    /// Blocks in the filesystem, counted from the start of the image.
     pub blocks_count: u64,
-    /// Blocks that only the super-user can allocate.
+    /// Reserved blocks (`s_r_blocks_count`), which only the super-user may allocate.
     pub reserved_blocks: u64,
-    /// The first block of group 0: 1 with blocks of 1024 bytes that are clusters of their own, else 0.
+    /// The first block of group 0: 1 with blocks of 1024 bytes and without larger clusters, otherwise 0.
     pub first_data_block: u64,
-    /// Blocks in a cluster, the unit of allocation: a power of two, 1 without `bigalloc`.
+    /// Blocks in a cluster, the unit of allocation: a power of two; 1 without `bigalloc`.
     pub blocks_per_cluster: u64,
-    /// Blocks in a group (the last may have fewer): whole clusters.
+    /// Blocks in a group: a multiple of the cluster size. The last group may have fewer.
     pub blocks_per_group: u64,
-    /// Inodes in every group.
+    /// Inodes in each group.
     pub inodes_per_group: u32,
     /// Bytes in an inode: a power of two from 128 to the block size.
     pub inode_size: usize,
@@ -43,38 +43,41 @@ pub struct Geometry {
     pub groups: u32,
     /// Bytes in a group descriptor.
     pub descriptor_size: usize,
-    /// Blocks of reserved group descriptors after each copy of the descriptors.
+    /// Reserved GDT blocks after each copy of the group descriptors.
     pub reserved_gdt_blocks: u64,
-    /// The first meta group that keeps its descriptors to itself, with `meta_bg`.
+    /// The first meta block group with its own descriptors, with `meta_bg`.
     pub first_meta_bg: u64,
     /// The two groups with backups, with `sparse_super2`; 0 for none.
     pub backup_groups: [u32; 2],
-    /// Groups in a flex group, 1 without `flex_bg`.
+    /// Groups in a flex group; 1 without `flex_bg`.
     pub groups_per_flex: u64,
-    /// The hash of indexed directories.
+    /// The hash function of indexed directories.
     pub hash_version: HashVersion,
-    /// Blocks by which mke2fs shifts the bitmaps of consecutive groups, without `flex_bg`.
+    /// Blocks by which mke2fs staggers the bitmaps of consecutive groups, without `flex_bg`
+    /// (`s_raid_stride`).
     pub raid_stride: u64,
 }
 
-/// What of a group's blocks is fixed by the geometry alone. Blocks are plain numbers, since the input and the
-/// output share the formulas.
+/// The blocks of a group whose place depends only on the geometry.
+///
+/// They are plain numbers, because input and output use the same formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupHead {
     /// The block with a copy of the superblock.
     pub superblock: Option<u64>,
-    /// The first block of descriptors, and how many there are.
+    /// The first block of group descriptors, and the number of these blocks.
     pub descriptors: Option<(u64, u64)>,
-    /// The first block of reserved descriptors, and how many there are.
+    /// The first reserved GDT block, and the number of these blocks.
     pub reserved: Option<(u64, u64)>,
 }
 
 impl Geometry {
-    /// Checks a superblock's sizes and counts against each other.
+    /// Validates the sizes and counts of a superblock, also against each other. It does not check whether
+    /// features are supported.
     ///
     /// # Errors
     ///
-    /// `Corrupt`, naming the field, its value and what was expected. Feature bits are not judged.
+    /// `Corrupt`, with the field, its value and the expected value.
     pub fn new(sb: &Superblock) -> Result<Self> {
         let at = || Location::of(Structure::Superblock);
         let features = sb.features();
@@ -92,7 +95,7 @@ impl Geometry {
                 .with_remedy("set it with tune2fs -E hash_alg=half_md4"));
         };
         let flex = features.has(Incompat::FLEX_BG);
-        // e2fsprogs does not open such an image, whether or not the feature is set.
+        // e2fsprogs rejects such an image, whether or not the feature is set.
         if sb.s_log_groups_per_flex > 31 {
             return Err(at().value("s_log_groups_per_flex", sb.s_log_groups_per_flex, "at most 31"));
         }
@@ -123,7 +126,7 @@ impl Geometry {
         Ok(geometry)
     }
 
-    /// Checks the number of blocks, and where group 0 begins.
+    /// Checks the number of blocks and the first block of group 0.
     fn check_blocks(&self, sb: &Superblock) -> Result<()> {
         let at = || Location::of(Structure::Superblock);
         let ratio = self.blocks_per_cluster;
@@ -141,7 +144,7 @@ impl Geometry {
         if self.blocks_count <= first || self.blocks_count >= 1 << 48 {
             return Err(at().value("s_blocks_count", self.blocks_count, "from 2 blocks on, below 2^48"));
         }
-        // The last cluster of all is whole; mke2fs and resize2fs see to it.
+        // The last cluster of the filesystem is complete: mke2fs and resize2fs round the size down.
         if !self.blocks_count.is_multiple_of(ratio) {
             return Err(at().value(
                 "s_blocks_count",
@@ -152,7 +155,7 @@ impl Geometry {
         Ok(())
     }
 
-    /// Checks the sizes of groups, and counts the groups.
+    /// Checks the sizes of groups, and computes their number.
     fn check_groups(&mut self, sb: &Superblock) -> Result<()> {
         let at = || Location::of(Structure::Superblock);
         let bits = self.bits_per_block();
@@ -184,7 +187,7 @@ impl Geometry {
                 format!("{inodes} ({groups} groups of {ipg})"),
             ));
         }
-        // There are fewer groups than inodes, whose number has 32 bits.
+        // There are fewer groups than inodes, and inode numbers have 32 bits.
         self.groups = u32::try_from(groups)
             .map_err(|_| at().value("s_blocks_count", self.blocks_count, "fewer groups"))?;
         let first_inode = self.first_inode.0;
@@ -197,11 +200,12 @@ impl Geometry {
         Ok(())
     }
 
-    /// Checks that the copies of descriptors fit, by the blocks and the features that there are.
+    /// Checks that the copies of the group descriptors fit into their groups, with the current blocks and
+    /// features.
     ///
     /// # Errors
     ///
-    /// `Corrupt`, naming the field of the superblock.
+    /// `Corrupt`, with the field of the superblock.
     pub fn check_descriptors(&self) -> Result<()> {
         let at = || Location::of(Structure::Superblock);
         let resize = self.features.has(Compat::RESIZE_INODE);
@@ -227,7 +231,8 @@ impl Geometry {
         if let Some(group) = self.backup_groups.iter().find(|group| **group >= self.groups && **group != 0) {
             return Err(at().value("s_backup_bgs", *group, format!("below {}", self.groups)));
         }
-        // Each group that holds copies must have room for them, and for its own metadata without flex_bg.
+        // Each group with a copy needs room for the superblock, the group descriptors and the reserved GDT
+        // blocks.
         for group in (0..self.groups).map(GroupNr).filter(|group| self.has_superblock(*group)) {
             let room = self.group_blocks(group);
             let needed: u64 = self.head_ranges(group).map(|range| range.end - range.start).sum();
@@ -242,94 +247,95 @@ impl Geometry {
         Ok(())
     }
 
-    /// Whether block numbers have 64 bits in the descriptors and the superblock.
+    /// Whether block numbers have 64 bits in the group descriptors and the superblock.
     pub fn is_64bit(&self) -> bool {
         self.features.has(Incompat::BIT64)
     }
 
-    /// Whether meta groups keep their own descriptors.
+    /// Whether meta block groups have their own descriptors.
     pub fn is_meta_bg(&self) -> bool {
         self.features.has(Incompat::META_BG)
     }
 
-    /// Bytes in a block, as offsets in an image count them.
+    /// Returns the block size as a `u64`, for offsets in an image.
     pub fn block_bytes(&self) -> u64 {
         self.block_size as u64
     }
 
-    /// Bytes in a cluster.
+    /// Returns the cluster size in bytes.
     pub fn cluster_bytes(&self) -> u64 {
         self.blocks_per_cluster * self.block_bytes()
     }
 
-    /// Bytes of the filesystem.
+    /// Returns the size of the filesystem in bytes.
     pub fn filesystem_bytes(&self) -> u64 {
         self.blocks_count * self.block_bytes()
     }
 
-    /// The number of inodes.
+    /// Returns the number of inodes.
     pub fn inodes_count(&self) -> u32 {
         self.groups * self.inodes_per_group
     }
 
-    /// Bits that a bitmap block has.
+    /// Returns the number of bits in a bitmap block.
     pub fn bits_per_block(&self) -> u64 {
         self.block_bytes() * 8
     }
 
-    /// Clusters of a group (the last may have fewer), which are the bits of its block bitmap.
+    /// Returns the number of clusters in a group, each of which has a bit in the block bitmap. The last group
+    /// may have fewer.
     pub fn clusters_per_group(&self) -> u64 {
         self.blocks_per_group / self.blocks_per_cluster
     }
 
-    /// The block of the primary superblock.
+    /// Returns the block of the primary superblock.
     fn superblock_block(&self) -> u64 {
         u64::from(self.block_size == sb::OFFSET)
     }
 
-    /// The size that the resize inode has: all that its double indirect block could map.
+    /// Returns the size of the resize inode: everything that its double indirect block could map.
     pub fn resize_inode_size(&self) -> u64 {
         let pointers = self.pointers_per_block();
         (pointers * pointers + pointers + DIRECT) * self.block_bytes()
     }
 
-    /// Block numbers that an indirect block holds.
+    /// Returns the number of block numbers in an indirect block.
     pub fn pointers_per_block(&self) -> u64 {
         self.block_bytes() / 4
     }
 
-    /// Blocks of every group's inode table.
+    /// Returns the number of blocks of each inode table.
     pub fn inode_table_blocks(&self) -> u64 {
         (u64::from(self.inodes_per_group) * self.inode_size as u64).div_ceil(self.block_bytes())
     }
 
-    /// Descriptors in a block.
+    /// Returns the number of group descriptors in a block.
     pub fn descriptors_per_block(&self) -> u64 {
         (self.block_size / self.descriptor_size) as u64
     }
 
-    /// Blocks that hold one copy of all descriptors.
+    /// Returns the number of blocks in one copy of all group descriptors.
     pub fn descriptor_blocks(&self) -> u64 {
         u64::from(self.groups).div_ceil(self.descriptors_per_block())
     }
 
-    /// Blocks from a number of bytes, rounded up.
+    /// Returns the number of blocks for a number of bytes, rounded up.
     pub fn blocks_of_bytes(&self, bytes: u64) -> u64 {
         bytes.div_ceil(self.block_bytes())
     }
 
-    /// Whether an inode has room for the fields behind the first 128 bytes.
+    /// Whether inodes have room for fields past the first 128 bytes.
     pub fn has_wide_inodes(&self) -> bool {
         self.inode_size > BASE_SIZE
     }
 
-    /// The blocks of a group.
+    /// Returns the blocks of a group.
     pub fn group_blocks(&self, group: GroupNr) -> Range<u64> {
         let start = self.first_data_block + u64::from(group.0) * self.blocks_per_group;
         start..(start + self.blocks_per_group).min(self.blocks_count)
     }
 
-    /// The group and the index in its table of an inode, which must be in range.
+    /// Returns the group of an inode and its index in the inode table. The inode number must be in range.
     pub fn place_of_inode(&self, inode: InodeNr) -> (GroupNr, u32) {
         let index = inode.0 - 1;
         (GroupNr(index / self.inodes_per_group), index % self.inodes_per_group)
@@ -340,7 +346,7 @@ impl Geometry {
         (1..=self.inodes_count()).contains(&inode.0)
     }
 
-    /// Whether a group holds a copy of the superblock.
+    /// Whether a group contains a copy of the superblock.
     pub fn has_superblock(&self, group: GroupNr) -> bool {
         let is_power = |base: u32| {
             let mut power = base;
@@ -360,7 +366,7 @@ impl Geometry {
         }
     }
 
-    /// The copies of superblock and descriptors that a group holds.
+    /// Returns the copies of the superblock and the group descriptors that a group contains.
     pub fn group_head(&self, group: GroupNr) -> GroupHead {
         let start = self.head_start(group);
         let copy = self.has_superblock(group);
@@ -380,13 +386,13 @@ impl Geometry {
         head
     }
 
-    /// The index, in units of blocks, of the first descriptor block that a group holds.
+    /// Returns the index of the first descriptor block that a group contains, among all descriptor blocks.
     pub fn first_descriptor_block_of(&self, group: GroupNr) -> u64 {
         let meta_group = u64::from(group.0) / self.descriptors_per_block();
         if self.is_meta_bg() && meta_group >= self.first_meta_bg { meta_group } else { 0 }
     }
 
-    /// Returns where the primary copy of a descriptor block is in an image that is read, by its index.
+    /// Returns the primary copy of a descriptor block, by its index, in an input image.
     pub fn descriptor_block(&self, index: u64) -> BlockNr {
         if !self.is_meta_bg() || index < self.first_meta_bg {
             return BlockNr(self.superblock_block() + 1 + index);
@@ -395,14 +401,14 @@ impl Geometry {
         BlockNr(self.head_start(group) + u64::from(self.has_superblock(group)))
     }
 
-    /// Where the copies of a group begin: in group 0 the primary superblock, which follows block 0
-    /// of blocks of 1024 bytes even where that one belongs to the group.
+    /// Returns the first block of a group's copies. In group 0 it is the primary superblock, which comes
+    /// after block 0 if blocks have 1024 bytes, even if block 0 belongs to the group.
     fn head_start(&self, group: GroupNr) -> u64 {
         if group.0 == 0 { self.superblock_block() } else { self.group_blocks(group).start }
     }
 
-    /// The ranges of blocks that a group's copies take, and the boot sector where it has a block of
-    /// group 0 for itself.
+    /// Returns the ranges of blocks that contain a group's copies, and block 0 if it belongs to group 0 and
+    /// contains only the boot sector.
     pub fn head_ranges(&self, group: GroupNr) -> impl Iterator<Item = Range<u64>> + use<> {
         let head = self.group_head(group);
         let start = self.group_blocks(group).start;
@@ -415,7 +421,8 @@ impl Geometry {
     }
 }
 
-/// The size of inodes, and the first that is not reserved: revision 0 has no fields for them.
+/// Returns the inode size and the first inode that is not reserved. Both are fixed in revision 0, which has
+/// no fields for them.
 fn inode_size_and_first(sb: &Superblock, block_size: usize) -> Result<(usize, InodeNr)> {
     if sb.s_rev_level.get() == sb::GOOD_OLD_REV {
         return Ok((BASE_SIZE, InodeNr(sb::GOOD_OLD_FIRST_INO)));
@@ -431,7 +438,7 @@ fn inode_size_and_first(sb: &Superblock, block_size: usize) -> Result<(usize, In
     Ok((size, InodeNr(sb.s_first_ino.get())))
 }
 
-/// Checks what the superblock says of the fields behind the first 128 bytes of inodes.
+/// Checks the superblock fields for the size of the inode fields past the first 128 bytes.
 fn check_extra_sizes(sb: &Superblock, inode_size: usize) -> Result<()> {
     let room = inode_size - BASE_SIZE;
     for (what, size) in
@@ -449,7 +456,7 @@ fn check_extra_sizes(sb: &Superblock, inode_size: usize) -> Result<()> {
     Ok(())
 }
 
-/// The size of group descriptors: without the `64bit` feature, the field counts for nothing.
+/// Returns the size of group descriptors. Without the `64bit` feature, the field is ignored.
 fn descriptor_size(sb: &Superblock, features: Features) -> Result<usize> {
     if !features.has(Incompat::BIT64) {
         return Ok(group_descriptor::OLD_SIZE);
@@ -462,15 +469,15 @@ fn descriptor_size(sb: &Superblock, features: Features) -> Result<usize> {
     Ok(size)
 }
 
-/// The reserved descriptor blocks. Without `resize_inode`, no inode owns any, and the field counts as 0, to
-/// which e2fsck sets it: mke2fs leaves a value there when it exchanges `resize_inode` for `meta_bg`.
+/// Returns the number of reserved GDT blocks. Without `resize_inode`, no inode owns such blocks, and it is 0,
+/// like after e2fsck: mke2fs leaves a value in the field when it replaces `resize_inode` by `meta_bg`.
 fn reserved_gdt_blocks(sb: &Superblock, features: Features) -> u64 {
     if features.has(Compat::RESIZE_INODE) { sb.s_reserved_gdt_blocks.get().into() } else { 0 }
 }
 
-/// Blocks in a cluster, from the sizes of both.
+/// Returns the number of blocks in a cluster.
 fn blocks_per_cluster(sb: &Superblock, features: Features) -> Result<u64> {
-    // 512 MiB: e2fsprogs opens nothing with larger clusters.
+    // 512 MiB: e2fsprogs rejects larger clusters.
     const LOG_MAX: u32 = 19;
     let (block, cluster) = (sb.s_log_block_size.get(), sb.s_log_cluster_size.get());
     let max = if features.has(RoCompat::BIGALLOC) { LOG_MAX } else { block };
@@ -482,7 +489,7 @@ fn blocks_per_cluster(sb: &Superblock, features: Features) -> Result<u64> {
 }
 
 #[cfg(test)]
-/// The geometry that `mke2fs -t ext4 -b 4096` gives an image of 40 GiB, in its main figures.
+/// Returns roughly the geometry that `mke2fs -t ext4 -b 4096` chooses for an image of 40 GiB.
 pub(crate) fn forty_gib() -> Geometry {
     Geometry {
         features: Features {
@@ -521,7 +528,7 @@ mod tests {
         assert_eq!(groups, [0, 1, 3, 5, 7, 9, 25, 27, 49, 81, 125, 243]);
     }
 
-    /// Figures from dumpe2fs of an image that mke2fs 1.47.0 made with -b 1024 -C 2048.
+    /// The numbers are from dumpe2fs, for an image made by mke2fs 1.47.0 with -b 1024 -C 2048.
     #[test]
     fn clusters_of_1k_blocks_leave_block_0_to_group_0() {
         let mut geometry = forty_gib();

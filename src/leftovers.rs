@@ -1,4 +1,4 @@
-//! What an image still holds of what is gone: none of it is part of the tree.
+//! Stale data in an image: bytes that are not zero, but belong to no live structure and not to the tree.
 
 use std::ops::Range;
 
@@ -14,12 +14,12 @@ use crate::source::Source;
 use crate::tree::{Kind, NodeId, Tree};
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
-/// The number of blocks in ranges.
+/// Returns the number of blocks in some ranges.
 pub(crate) fn count(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
 }
 
-/// Blocks that nothing claims, but that hold something, in order.
+/// Returns the blocks that are not in use and not zero, in order.
 pub(crate) fn free_blocks(source: &Source<'_>, claims: CheckedClaims<'_>) -> Vec<Range<u64>> {
     let geometry = &source.geometry;
     let groups: Vec<_> = (0..geometry.groups)
@@ -38,10 +38,10 @@ pub(crate) fn free_blocks(source: &Source<'_>, claims: CheckedClaims<'_>) -> Vec
     groups.concat()
 }
 
-/// Adds those of a range of blocks that are not zero.
+/// Adds the blocks of a range that are not zero.
 fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range<u64>>) {
     if blocks.is_empty() {
-        // As between most claims.
+        // Most claims are contiguous, so this is the common case.
         return;
     }
     for block in source.stored(blocks).into_iter().flatten() {
@@ -52,10 +52,10 @@ fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range
     }
 }
 
-/// Blocks of the journal after its superblock that hold something.
+/// Returns the blocks of the journal, except its superblock, that are not zero.
 pub(crate) fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
     let mut found = Vec::new();
-    // A journal that can't be read was refused before.
+    // A journal that can't be read was refused earlier.
     let Ok(Some(JournalPlace::Inside(file))) = JournalPlace::of(source) else { return found };
     for run in &file.map.runs {
         let blocks = run.blocks();
@@ -65,7 +65,7 @@ pub(crate) fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
     found
 }
 
-/// Inodes that are not in use, but hold something, in order.
+/// Returns the inodes that are not in use and not zero, in order.
 pub(crate) fn unused_inodes(source: &Source<'_>) -> Vec<InodeNr> {
     let geometry = &source.geometry;
     let groups: Vec<Vec<InodeNr>> =
@@ -95,7 +95,7 @@ fn unused_in_group(source: &Source<'_>, group: GroupNr) -> Vec<InodeNr> {
     found
 }
 
-/// Regular files whose last block holds something after their end.
+/// Returns the regular files with bytes other than zero between their end and the end of their last block.
 pub(crate) fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
     let size = source.geometry.block_size as u64;
     let has_slack = |id: &NodeId| {
@@ -116,7 +116,7 @@ pub(crate) fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> 
     tree.ids().collect::<Vec<_>>().into_par_iter().with_min_len(256).filter(has_slack).collect()
 }
 
-/// Symlinks whose target has a block that holds something after it.
+/// Returns the symlinks whose block has bytes other than zero after the target.
 pub(crate) fn symlinks_with_slack(
     source: &Source<'_>,
     reading: &Reading,

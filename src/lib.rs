@@ -1,7 +1,7 @@
-//! Turns any ext2/3/4 image into the canonical image of the same file tree.
+//! Converts any ext2, ext3 or ext4 image into the canonical image of the same file tree.
 //!
-//! [`Disk::open`] finds the filesystems in an [`Input`]: an image that is one filesystem, or a disk with
-//! partitions. Its methods are what can be done with them:
+//! [`Disk::open`] finds the filesystems in an [`Input`], which is the image of one filesystem, or of a disk
+//! with partitions. The methods of [`Disk`] are the operations of this library:
 //!
 //! | method | result |
 //! |---|---|
@@ -9,9 +9,9 @@
 //! | [`Disk::check`] | the places where an image differs from its canonical form |
 //! | [`Disk::digest`], [`Disk::filesystem_digest`] | the SHA-256 of the canonical image, without writing it |
 //! | [`Disk::tree_digest`] | a digest of the file tree alone |
-//! | [`Disk::verify`] | whether a canonical image holds what the input holds |
+//! | [`Disk::verify`] | whether a canonical image has the same content as the input |
 //! | [`Disk::compare`] | whether two images have the same canonical form, and if not, why |
-//! | [`Disk::explain`] | what canonicalizing changes, grouped by cause |
+//! | [`Disk::explain`] | the changes that canonicalization would make, grouped by cause |
 //! | [`Disk::list`], [`Disk::read_file`] | the paths of the tree, and the content of a file |
 //!
 //! ```
@@ -28,11 +28,12 @@
 //! assert!(error.to_string().contains("is too short for an ext2, ext3 or ext4 filesystem"), "{error}");
 //! ```
 //!
-//! The library holds no global state, prints nothing, and reads neither clock nor environment. Work is spread over
-//! the rayon pool that it is called in; the output does not depend on its size. No input makes it panic. What it
-//! can't read with certainty is an [`Error`], which says what is wrong, where, and what to do.
+//! The library has no global state, prints nothing, and reads neither the clock nor the environment. It runs
+//! in the rayon thread pool of the caller, and the output does not depend on the number of threads. No input
+//! makes it panic. If it is not certain how to read an image, it returns an [`Error`] that says what is
+//! wrong, where, and what to do.
 //!
-//! Feature `cli`, on by default, is for the command of the same name. Library users leave it out:
+//! The feature `cli`, which is on by default, builds the command-line tool. Users of the library turn it off:
 //! `ext4-canon = { version = "0.1", default-features = false }`.
 
 #![forbid(unsafe_code)]
@@ -91,8 +92,8 @@ pub use sink::{Order, Sink};
 pub use sinks::{FileSink, VecSink};
 pub use source::Input;
 
-/// The stages, for fuzz targets, benchmarks and tests. They are no part of the public interface: any version may
-/// change them.
+/// The stages, for fuzz targets, benchmarks and tests. They are not part of the public interface and may
+/// change in any version.
 #[doc(hidden)]
 pub mod internals {
     pub use crate::bytes::is_zero;
@@ -103,7 +104,7 @@ pub mod internals {
     pub use crate::units::{BlockNr, GroupNr, InodeNr};
     pub use crate::view::View;
 
-    /// What the form says of each field.
+    /// The rules of the canonical form for the fields of the superblock and the inode.
     pub mod form {
         pub use crate::form::{INODE, Rule, SUPERBLOCK};
     }

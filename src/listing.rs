@@ -1,4 +1,4 @@
-//! The paths of a tree, one after another, for whoever lists them.
+//! The paths of a tree with their attributes, for lists.
 
 use crate::attribute_text;
 use crate::error::Result;
@@ -19,7 +19,7 @@ pub struct ListedPath<'t> {
     item: Item<'t>,
 }
 
-/// An xattr.
+/// An xattr in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListedXattr<'t> {
@@ -27,12 +27,12 @@ pub struct ListedXattr<'t> {
     pub name: String,
     /// The value.
     pub value: &'t [u8],
-    /// The value for people: an ACL in its short text form, printable text in quotes, otherwise hexadecimal
-    /// digits; cut if it is long.
+    /// The value in readable form: an ACL in its short text form, printable text in quotes, any other value
+    /// in hexadecimal digits. Long values are truncated.
     pub text: String,
 }
 
-/// Calls `visit` with all paths.
+/// Calls `visit` with each path of a tree.
 pub(crate) fn list(
     view: View<'_, '_>,
     digests: bool,
@@ -46,7 +46,7 @@ pub(crate) fn list(
     })
 }
 
-/// A path, escaped, without the dot that it begins with.
+/// Returns a path, escaped, without its leading dot.
 fn shown(path: &[u8]) -> String {
     match path.get(1..) {
         None => "(boot loader)".to_owned(),
@@ -60,52 +60,53 @@ impl<'t> ListedPath<'t> {
         self.tree.node(self.item.id)
     }
 
-    /// The path, escaped, from the root on; "(boot loader)" for the file that no name leads to.
+    /// Returns the absolute path, escaped; "(boot loader)" for the file in the boot-loader inode, which has
+    /// no name.
     pub fn path(&self) -> String {
         shown(self.item.path)
     }
 
-    /// The first path of the same inode, if this is a different one.
+    /// Returns the first path of the same inode, if it is not this one.
     pub fn hard_link(&self) -> Option<String> {
         self.item.hardlink.map(shown)
     }
 
-    /// The file type, in words.
+    /// Returns the name of the file type.
     pub fn type_name(&self) -> &'static str {
         attribute_text::type_of(self.node())
     }
 
-    /// The permission bits.
+    /// Returns the permission bits.
     pub fn mode(&self) -> u16 {
         attribute_text::permissions(self.node())
     }
 
-    /// The user id.
+    /// Returns the user id.
     pub fn uid(&self) -> u32 {
         self.node().uid
     }
 
-    /// The group id.
+    /// Returns the group id.
     pub fn gid(&self) -> u32 {
         self.node().gid
     }
 
-    /// The project id.
+    /// Returns the project id.
     pub fn project(&self) -> u32 {
         self.node().project
     }
 
-    /// The names of the inode's flags, joined by commas; "none" without any.
+    /// Returns the names of the inode's flags, joined by commas; "none" if there are none.
     pub fn flags(&self) -> String {
         attribute_text::flags(self.node().flags)
     }
 
-    /// The mtime, in seconds since 1970 with nine decimal places.
+    /// Returns the mtime, in seconds since 1970 with nine decimal places.
     pub fn mtime(&self) -> String {
         attribute_text::time(self.node().mtime)
     }
 
-    /// The size of a regular file in bytes.
+    /// Returns the size of a regular file in bytes.
     pub fn size(&self) -> Option<u64> {
         match self.node().kind {
             Kind::Regular { size, .. } => Some(size),
@@ -113,12 +114,12 @@ impl<'t> ListedPath<'t> {
         }
     }
 
-    /// The digest of a regular file, if digests were asked for: docs/tree-digest.md specifies it.
+    /// Returns the digest of a regular file, if digests were requested; docs/tree-digest.md specifies it.
     pub fn content_digest(&self) -> Option<[u8; 32]> {
         self.item.digest.map(|digest| digest.bytes)
     }
 
-    /// The target of a symlink, escaped.
+    /// Returns the target of a symlink, escaped.
     pub fn target(&self) -> Option<String> {
         match self.node().kind {
             Kind::Symlink(target) => Some(escaped_text(self.tree.text(target))),
@@ -126,7 +127,7 @@ impl<'t> ListedPath<'t> {
         }
     }
 
-    /// The major and the minor number of a device.
+    /// Returns the major and the minor number of a device.
     pub fn device(&self) -> Option<(u32, u32)> {
         match self.node().kind {
             Kind::Device { major, minor } => Some((major, minor)),
@@ -134,7 +135,7 @@ impl<'t> ListedPath<'t> {
         }
     }
 
-    /// The xattrs, in the order of the canonical form.
+    /// Returns the xattrs, in canonical order.
     pub fn xattrs(&self) -> Vec<ListedXattr<'t>> {
         let set = self.node().xattrs.map(|set| self.tree.xattr_set(set)).unwrap_or_default();
         let listed = set.iter().map(|xattr| {
@@ -145,7 +146,7 @@ impl<'t> ListedPath<'t> {
         listed.collect()
     }
 
-    /// The line of the path in the format of mtree(5), whose digest is the tree's.
+    /// Returns the line of the path in the format of mtree(5). The digest of the tree covers these lines.
     pub fn mtree_line(&self) -> String {
         tree_digest::line(self.tree, &self.item)
     }

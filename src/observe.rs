@@ -1,35 +1,35 @@
-//! Progress, as a callback: the library never prints.
+//! Progress, reported through callbacks: the library never prints.
 
-/// The steps that take time, in their order.
+/// The steps that take time, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
-    /// Reading inodes and directories; counted in inodes.
+    /// Reading inodes and directories, counted in inodes.
     Read,
-    /// Looking through file content; counted in blocks.
+    /// Surveying file content, counted in blocks.
     Survey,
-    /// Writing the output; counted in blocks.
+    /// Writing the output, counted in blocks.
     Write,
-    /// Reading the output again; counted in inodes.
+    /// Verifying the output, counted in inodes.
     Verify,
-    /// Comparing the content of two images; counted in bytes.
+    /// Comparing the content of two images, counted in bytes.
     Compare,
 }
 
-/// Hears of progress, from any thread.
+/// An observer of progress. Its methods are called from any thread.
 pub trait Observer: Sync {
-    /// A stage begins, of `total` units.
+    /// Reports the start of a stage of `total` units.
     fn begin(&self, stage: Stage, total: u64) {
         let _ = (stage, total);
     }
 
-    /// Some units of the stage are done.
+    /// Reports that `units` more units of the stage are done.
     fn advance(&self, units: u64) {
         let _ = units;
     }
 }
 
-/// Hears of nothing.
+/// An observer that ignores all progress.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

@@ -1,4 +1,4 @@
-//! What lies where in an image and in its canonical form, in a given number of cells, to be drawn.
+//! The use of the blocks of an image and of its canonical form, summed up in cells of a map.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use crate::source::Source;
 use crate::tree::{Kind, NodeId, Tree};
 use crate::units::{InodeNr, fits};
 
-/// What a block is used for.
+/// The use of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// Superblocks, descriptors, bitmaps, inode tables, and files outside the tree.
+    /// Superblocks, group descriptors, bitmaps, inode tables, and files outside the tree.
     Metadata,
     /// The journal.
     Journal,
@@ -21,20 +21,20 @@ pub enum Use {
     Directory,
     /// Content of regular files.
     File,
-    /// Block maps, xattrs, and targets of symlinks.
+    /// Extent tree nodes, indirect blocks, xattrs, and targets of symlinks.
     Map,
-    /// Nothing, but it holds something.
+    /// Free, but not zero.
     Stale,
-    /// Nothing.
+    /// Free.
     Free,
 }
 
 impl Use {
-    /// All of them, in the order in which cells count them.
+    /// All uses, in the order of the counts in a [`Cell`].
     pub const ALL: [Self; 7] =
         [Self::Metadata, Self::Journal, Self::Directory, Self::File, Self::Map, Self::Stale, Self::Free];
 
-    /// Its name in words.
+    /// Returns the name of the use.
     pub fn name(self) -> &'static str {
         match self {
             Self::Metadata => "metadata",
@@ -48,19 +48,19 @@ impl Use {
     }
 }
 
-/// Blocks of a cell by their use, in the order of [`Use::ALL`].
+/// The number of blocks of a cell for each use, in the order of [`Use::ALL`].
 pub type Cell = [u64; Use::ALL.len()];
 
-/// What all blocks of a filesystem are used for.
+/// The use of all blocks of a filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occupancy {
     /// The number of blocks.
     pub blocks: u64,
-    /// Blocks in each cell; the last may have fewer.
+    /// Blocks in each cell; the last one may have fewer.
     pub blocks_per_cell: u64,
     /// The cells, in the order of the blocks.
     pub cells: Vec<Cell>,
-    /// Stretches of blocks that the content of regular files lies in.
+    /// The number of fragments of regular files: contiguous ranges of blocks with content.
     pub stretches: u64,
 }
 
@@ -78,13 +78,13 @@ impl Occupancy {
         while start < end {
             let cell = start / self.blocks_per_cell;
             let next = ((cell + 1) * self.blocks_per_cell).min(end);
-            // Below the number of blocks, there is a cell.
+            // There is a cell for each block below `self.blocks`.
             self.cells[cell as usize][what as usize] += next - start;
             start = next;
         }
     }
 
-    /// What is left of each cell has one use.
+    /// Counts the remaining blocks of each cell for one use.
     fn add_rest(&mut self, what: Use) {
         let mut left = self.blocks;
         for cell in &mut self.cells {
@@ -94,7 +94,7 @@ impl Occupancy {
         }
     }
 
-    /// All cells together.
+    /// Returns the sum of all cells.
     pub fn total(&self) -> Cell {
         let mut total = Cell::default();
         for cell in &self.cells {
@@ -108,7 +108,7 @@ fn is_regular(tree: &Tree, id: NodeId) -> bool {
     matches!(tree.node(id).kind, Kind::Regular { .. })
 }
 
-/// What lies where in an image, in at most so many cells.
+/// Returns the use of all blocks of an image, in at most `cells` cells.
 pub(crate) fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Occupancy {
     let Reading { tree, inodes, .. } = reading;
     let numbers = |of: fn(&Tree, NodeId) -> bool| {
@@ -123,7 +123,7 @@ pub(crate) fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Oc
     let mut occupancy = Occupancy::new(geometry.blocks_count, cells);
     let mut used = Vec::new();
     if geometry.first_data_block > 0 {
-        // What lies before the first block belongs to no group.
+        // The blocks before the first data block belong to no group.
         used.push((0..geometry.first_data_block, Use::Metadata));
     }
     for claim in reading.claims.others() {
@@ -158,7 +158,7 @@ pub(crate) fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Oc
     occupancy
 }
 
-/// What lies where in a canonical form, in at most so many cells.
+/// Returns the use of all blocks of a canonical form, in at most `cells` cells.
 pub(crate) fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
     let mut occupancy = Occupancy::new(plan.geometry.blocks_count, cells);
     for blocks in plan.layout.free.ranges() {
@@ -202,7 +202,8 @@ pub(crate) fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
     occupancy
 }
 
-/// Blocks with their use, in order, where a cluster of so many blocks that is partly used is used.
+/// Sorts blocks by their position, and extends each range to whole clusters of `cluster` blocks where the
+/// neighbouring ranges allow it.
 fn in_clusters(mut used: Vec<(Range<u64>, Use)>, cluster: u64) -> Vec<(Range<u64>, Use)> {
     used.sort_unstable_by_key(|(blocks, _)| blocks.start);
     let mut end = 0;
@@ -216,7 +217,7 @@ fn in_clusters(mut used: Vec<(Range<u64>, Use)>, cluster: u64) -> Vec<(Range<u64
     used
 }
 
-/// Calls `visit` with the parts of a range of blocks that are outside of those in use, which are in order.
+/// Calls `visit` with the parts of a range of blocks that are outside the used ranges, which must be sorted.
 fn outside(used: &[(Range<u64>, Use)], blocks: Range<u64>, mut visit: impl FnMut(Range<u64>)) {
     let mut next = blocks.start;
     let first = used.partition_point(|(used, _)| used.end <= blocks.start);
@@ -227,7 +228,7 @@ fn outside(used: &[(Range<u64>, Use)], blocks: Range<u64>, mut visit: impl FnMut
     visit(next..blocks.end.max(next));
 }
 
-/// Extents that do not follow the one before.
+/// Counts the extents that don't start at the end of the extent before them.
 fn stretches(extents: impl Iterator<Item = (u64, u32)>) -> u64 {
     let (mut found, mut end) = (0, None);
     for (start, count) in extents {

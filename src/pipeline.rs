@@ -1,4 +1,4 @@
-//! The stages one after another: from an image to its canonical form, and to what else is asked about it.
+//! The stages in order, for each operation on an image.
 
 use crate::audit;
 use crate::bytes::first_set_byte;
@@ -24,18 +24,18 @@ use crate::verify::{same_quotas, same_tree};
 use crate::view::View;
 use crate::write::OutputWriter;
 
-/// What is asked of an image.
+/// The arguments of an operation, apart from the image.
 #[derive(Clone, Copy)]
 pub(crate) struct Task<'t> {
-    /// What the user picked.
+    /// The user options.
     pub options: &'t Options,
-    /// The UUIDs of what else is on the disk.
+    /// The UUIDs of the other filesystems and partitions on the disk.
     pub neighbours: &'t Neighbours,
-    /// Hears of progress.
+    /// The observer of progress.
     pub observer: &'t dyn Observer,
 }
 
-/// Replays the journal of an image, opens it, and hands it to `work`.
+/// Replays the journal of an image in memory, opens the image, and calls `work`.
 pub(crate) fn open<T>(
     input: &Input<'_>,
     work: impl FnOnce(&Source<'_>, &Recovery<'_>) -> Result<T>,
@@ -45,13 +45,13 @@ pub(crate) fn open<T>(
     work(&source, &recovery)
 }
 
-/// An image that was read, with the options applied to its tree.
+/// A read image, with the options applied to its tree.
 pub(crate) struct Read {
-    /// The options as this image needs them.
+    /// The options, adjusted for this image.
     pub options: Options,
-    /// What was read.
+    /// The result of reading.
     pub reading: Reading,
-    /// How many times the options changed.
+    /// The number of times that the options changed.
     pub times_changed: u64,
 }
 
@@ -75,22 +75,22 @@ impl Read {
     }
 }
 
-/// All that is known before the first byte is written.
+/// Everything that is computed before the first byte is written.
 pub(crate) struct Prepared<'p, 'a> {
     source: &'p Source<'a>,
-    /// What was read.
+    /// The result of reading.
     pub reading: Reading,
     survey: Survey,
     segments: Segments,
-    /// Every number of the output.
+    /// The plan of the output.
     pub plan: Plan,
     uuid: UuidPolicy,
-    /// Without the new UUID.
+    /// The report, except the new UUID.
     report: FilesystemReport,
 }
 
 impl<'p, 'a> Prepared<'p, 'a> {
-    /// Plans the output of an image that was read.
+    /// Plans the output of a read image.
     pub(crate) fn of(
         source: &'p Source<'a>,
         recovery: &Recovery<'_>,
@@ -113,12 +113,12 @@ impl<'p, 'a> Prepared<'p, 'a> {
         audit::audit(&plan, stored.stored, &reading.specials)?;
         let counted = Counted { times_changed, stale_blocks, warnings };
         let report = changes::count(source, recovery, &reading, &survey, &plan, counted);
-        // Nobody asks for them again, and there may be many.
+        // The claims may need much memory, and no later stage uses them.
         reading.claims = BlockClaims::default();
         Ok(Self { source, reading, survey, segments, plan, uuid: options.uuid, report })
     }
 
-    /// The tree as it is to be stored.
+    /// Returns the tree with the runs that will be stored.
     pub(crate) fn stored(&self) -> StoredView<'_, 'a> {
         StoredView { source: self.source, stored: self.survey.stored(&self.reading.tree) }
     }
@@ -132,7 +132,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
     }
 }
 
-/// Reads and plans, and hands all that to `work`.
+/// Reads an image, plans the output, and calls `work`.
 fn prepare<T>(
     input: &Input<'_>,
     task: Task<'_>,
@@ -144,13 +144,12 @@ fn prepare<T>(
     })
 }
 
-/// Writes the canonical form of an image: as long as the input, or as the options ask for. Bytes that the sink
-/// is not given are zero.
+/// Writes the canonical form of an image to a sink. Bytes that are not written to the sink are zero.
 pub(crate) fn canonicalize(input: &Input<'_>, sink: &dyn Sink, task: Task<'_>) -> Result<FilesystemReport> {
     prepare(input, task, |prepared| prepared.write(sink, task))
 }
 
-/// The SHA-256 of an image's canonical form, without writing it.
+/// Returns the SHA-256 of an image's canonical form, without writing it.
 pub(crate) fn digest(input: &Input<'_>, task: Task<'_>) -> Result<(FilesystemReport, [u8; 32])> {
     let sink = HashSink::default();
     let report = canonicalize(input, &sink, task)?;
@@ -158,7 +157,7 @@ pub(crate) fn digest(input: &Input<'_>, task: Task<'_>) -> Result<(FilesystemRep
     Ok((report, digest))
 }
 
-/// Reads an image, and hands its tree to `work`, with the options applied.
+/// Reads an image, and calls `work` with its tree after the options are applied.
 pub(crate) fn with_tree<T>(
     input: &Input<'_>,
     options: &Options,
@@ -168,9 +167,11 @@ pub(crate) fn with_tree<T>(
     open(input, |source, recovery| work(source, &Read::of(source, recovery, options, observer)?.reading))
 }
 
-/// Compares an image with its canonical form, without writing it. No differences: it is canonical.
+/// Compares an image with its canonical form, without writing it. It is canonical if there are no
+/// differences.
 ///
-/// Differences are in the order of their offsets, one for each structure that differs, and at most `limit` of them.
+/// The differences are sorted by offset. There is one for each structure that differs, and there are at most
+/// `limit`.
 pub(crate) fn check(
     input: &Input<'_>,
     limit: usize,
@@ -184,8 +185,8 @@ pub(crate) fn check(
     })
 }
 
-/// What lies where in an image, and in its canonical form, in at most so many cells. The form may be one that
-/// can't be: then its error is told.
+/// Returns the use of all blocks of an image and of its canonical form, in at most `cells` cells each. If
+/// canonicalization would fail, the second value is that error.
 pub(crate) fn occupancy(
     input: &Input<'_>,
     options: &Options,
@@ -194,7 +195,7 @@ pub(crate) fn occupancy(
 ) -> Result<(Occupancy, Result<Occupancy>)> {
     open(input, |source, recovery| {
         let Read { mut options, reading, .. } = Read::of(source, recovery, options, observer)?;
-        // No block depends on the UUID, which would ask for a digest of all content.
+        // The layout does not depend on the UUID, and deriving it would need a digest of all content.
         options.uuid = UuidPolicy::Keep;
         let before = of_image(source, &reading, cells);
         let view = View { source, tree: &reading.tree };
@@ -205,11 +206,11 @@ pub(crate) fn occupancy(
     })
 }
 
-/// Reads an image and its canonical form, and compares the two trees, content included.
+/// Reads an image and its canonical form, and compares the two trees, including content.
 ///
 /// # Errors
 ///
-/// `Corrupt` where the output can't be read or holds another tree.
+/// `Corrupt` if the output can't be read or has a different tree.
 pub(crate) fn verify(
     input: &Input<'_>,
     output: &Input<'_>,
@@ -228,7 +229,8 @@ pub(crate) fn verify(
     })
 }
 
-/// Refuses another size for an image that goes on behind its filesystem, and would lose what is there.
+/// Returns an error if the size would change, and the image has bytes other than zero past the end of its
+/// filesystem, which would be lost.
 fn check_rest(source: &Source<'_>, size: SizePolicy) -> Result<()> {
     let start = source.geometry.filesystem_bytes();
     let rest = start..source.input().bytes().len() as u64;
@@ -248,10 +250,10 @@ fn check_rest(source: &Source<'_>, size: SizePolicy) -> Result<()> {
     }
 }
 
-/// The options, with the UUID kept where `stable_inodes` demands it.
+/// Returns the options, with the UUID of the input if the `stable_inodes` feature requires it.
 ///
-/// Refuses another UUID for a filesystem whose external journal knows it by the one it has, or
-/// whose files can't be decrypted without it.
+/// Returns an error if a new UUID would separate the filesystem from its external journal, or make encrypted
+/// files unreadable.
 fn with_bound_uuid(source: &Source<'_>, options: &Options) -> Result<Options> {
     let old = source.superblock.s_uuid;
     let outside = source.features().has(Compat::HAS_JOURNAL) && source.superblock.s_journal_inum.get() == 0;

@@ -1,4 +1,4 @@
-//! Where the content of every inode is.
+//! The places of the content of all inodes.
 
 use rayon::slice::ParallelSliceMut;
 
@@ -6,8 +6,8 @@ use crate::ranges::{BlockPlace, BlockRun, push_joined};
 use crate::read::Reading;
 use crate::units::{AnyBlock, InodeNr, fits};
 
-/// A block of either image, as a plain number: both are counted from the start of the filesystem, and where
-/// content is in one is compared with where it is in the other.
+/// A block of the input or of the output, for comparing places in the two. In both, blocks are counted from
+/// the start of the filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ComparedBlock(pub u64);
 
@@ -17,11 +17,11 @@ impl BlockPlace for ComparedBlock {
     }
 }
 
-/// Consecutive blocks of content, whether they were written or not.
+/// Consecutive blocks of content, written or unwritten.
 pub(crate) type ContentExtent = BlockRun<ComparedBlock>;
 
 impl ContentExtent {
-    /// Blocks that are somewhere in an image.
+    /// Creates an extent from its first block in either image.
     pub fn of(logical: u32, count: u32, start: impl AnyBlock) -> Self {
         Self::at(logical, count, ComparedBlock(start.number()))
     }
@@ -32,7 +32,8 @@ impl ContentExtent {
 pub(crate) struct ContentPlaces(Vec<(InodeNr, ContentExtent)>);
 
 impl ContentPlaces {
-    /// Those of an image that was not surveyed yet. Blocks that files share count for one of them.
+    /// Returns the places in an image before its survey. A block shared by several files counts only for one
+    /// of them.
     pub(crate) fn of(reading: &Reading) -> Self {
         let Reading { tree, inodes, claims, .. } = reading;
         let nodes = tree.ids().zip(inodes).filter(|_| claims.has_runs());
@@ -50,7 +51,7 @@ impl ContentPlaces {
         Self(places)
     }
 
-    /// The places of an inode, in logical order, joined where they go on.
+    /// Returns the places of an inode, in logical order, with contiguous extents joined.
     pub(crate) fn of_inode(&self, number: InodeNr) -> Vec<ContentExtent> {
         let start = self.0.partition_point(|(owner, _)| *owner < number);
         let end = self.0.partition_point(|(owner, _)| *owner <= number);
@@ -58,7 +59,7 @@ impl ContentPlaces {
     }
 }
 
-/// Joins extents where they go on.
+/// Joins contiguous extents.
 pub(crate) fn joined(extents: impl Iterator<Item = ContentExtent>) -> Vec<ContentExtent> {
     let mut joined = Vec::new();
     extents.for_each(|extent| push_joined(&mut joined, extent));

@@ -1,4 +1,4 @@
-//! User options, and how they change the tree: no other pass does.
+//! User options, and the only pass that applies them to a tree.
 
 use crate::error::{Error, Result};
 use crate::ondisk::inode::Timestamp;
@@ -7,7 +7,7 @@ use crate::tree::{Kind, NodeId, Tree};
 
 /// User options for the output.
 ///
-/// The fields can be read; methods of the same names set them one after another:
+/// Each field can be read, and has a builder method of the same name that sets it:
 ///
 /// ```
 /// use ext4_canon::{MtimePolicy, Options, SizePolicy};
@@ -18,101 +18,103 @@ use crate::tree::{Kind, NodeId, Tree};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// Which UUID the filesystem gets.
+    /// The UUID of the output.
     pub uuid: UuidPolicy,
-    /// Seconds since 1970: the time of what has no time of its own, and the latest of any.
+    /// The latest mtime of a file, in seconds since 1970, with [`MtimePolicy::Clamp`]. It is also the time of
+    /// inodes that have no time in the input.
     pub epoch: Option<i64>,
-    /// What happens to the times of files.
+    /// The mtimes of the output.
     pub mtime: MtimePolicy,
-    /// A new label, at most 16 bytes.
+    /// A new label, of at most 16 bytes.
     pub label: Option<Vec<u8>>,
-    /// What happens to blocks of zeros.
+    /// The treatment of blocks of zeros in regular files.
     pub holes: HolePolicy,
-    /// How large the output is.
+    /// The size of the output.
     pub size: SizePolicy,
-    /// Whether a filesystem is taken whose superblock or journal says that errors were found.
+    /// Whether to accept a filesystem whose superblock or journal records errors.
     pub ignore_error_state: bool,
-    /// Whether the GUIDs of a GPT are derived from the content of the partitions.
+    /// Whether to derive the GUIDs of a GPT from the content of the partitions.
     pub derive_guids: bool,
-    /// Whether bytes that belong to no partition become zero.
+    /// Whether to zero the bytes that belong to no partition.
     pub zero_gaps: bool,
 }
 
-/// Which UUID the filesystem gets.
+/// The UUID of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UuidPolicy {
-    /// One derived from the canonical content (version 8).
+    /// A UUID derived from the canonical content (version 8).
     #[default]
     Content,
-    /// The input's.
+    /// The UUID of the input.
     Keep,
-    /// This one.
+    /// The given UUID.
     Given([u8; 16]),
 }
 
-/// What happens to the times of files.
+/// The mtimes of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MtimePolicy {
-    /// Clamp where an epoch is given, else keep.
+    /// Like `Clamp` if there is an epoch, otherwise like `Keep`.
     #[default]
     Auto,
-    /// No time is later than the epoch, and the root directory's is the epoch.
+    /// Times after the epoch become the epoch, and so does the mtime of the root directory.
     Clamp,
-    /// Times stay as they are.
+    /// Times are unchanged.
     Keep,
-    /// Every time is the epoch.
+    /// Every time becomes the epoch.
     Set,
 }
 
-/// What happens to blocks of zeros in regular files.
+/// The treatment of blocks of zeros in regular files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HolePolicy {
-    /// They become holes.
+    /// Blocks of zeros become holes.
     #[default]
     Punch,
-    /// They stay allocated where the input had them allocated.
+    /// Blocks of zeros stay allocated if they are allocated in the input.
     Keep,
 }
 
-/// How large the output is.
+/// The size of the output.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SizePolicy {
-    /// As large as the input.
+    /// The size of the input.
     #[default]
     Keep,
-    /// The smallest filesystem in which everything fits.
+    /// The smallest filesystem that fits.
     Smallest,
-    /// So many bytes, and the largest filesystem in them.
+    /// Exactly this many bytes, with the largest filesystem that fits.
     Bytes(u64),
-    /// So many bytes more than the filesystem of the input has.
+    /// This many bytes more than the filesystem of the input.
     More(u64),
 }
 
 impl Options {
-    /// The defaults: a UUID derived from content, times and size of the input, holes for zeros.
+    /// Returns the default options: a UUID derived from the content, times and size of the input, and holes
+    /// for zeros.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets which UUID the filesystem gets.
+    /// Sets the policy for the UUID.
     #[must_use]
     pub fn uuid(mut self, uuid: UuidPolicy) -> Self {
         self.uuid = uuid;
         self
     }
 
-    /// Sets the time, in seconds since 1970, that times are clamped to.
+    /// Sets the epoch, in seconds since 1970, to which times are clamped or set.
     #[must_use]
     pub fn epoch(mut self, seconds: i64) -> Self {
         self.epoch = Some(seconds);
         self
     }
 
-    /// Sets what happens to the times of files.
+    /// Sets the policy for mtimes.
     #[must_use]
     pub fn mtime(mut self, mtime: MtimePolicy) -> Self {
         self.mtime = mtime;
@@ -126,7 +128,7 @@ impl Options {
         self
     }
 
-    /// Sets what happens to blocks of zeros.
+    /// Sets the policy for blocks of zeros.
     #[must_use]
     pub fn holes(mut self, holes: HolePolicy) -> Self {
         self.holes = holes;
@@ -140,42 +142,43 @@ impl Options {
         self
     }
 
-    /// Sets whether a filesystem is accepted that is marked as having errors.
+    /// Sets whether to accept a filesystem that is marked as having errors.
     #[must_use]
     pub fn ignore_error_state(mut self, ignore: bool) -> Self {
         self.ignore_error_state = ignore;
         self
     }
 
-    /// Sets whether the GUIDs of a GPT are derived from content.
+    /// Sets whether to derive the GUIDs of a GPT from the content.
     #[must_use]
     pub fn derive_guids(mut self, derive: bool) -> Self {
         self.derive_guids = derive;
         self
     }
 
-    /// Sets whether bytes that belong to no partition become zero.
+    /// Sets whether to zero the bytes that belong to no partition.
     #[must_use]
     pub fn zero_gaps(mut self, zero: bool) -> Self {
         self.zero_gaps = zero;
         self
     }
 
-    /// The epoch as a time; 1970 when there is none.
+    /// Returns the epoch as a timestamp; 1970 if there is none.
     pub(crate) fn epoch_time(&self) -> Timestamp {
         Timestamp::from_seconds(self.epoch.unwrap_or(0))
     }
 
-    /// Checks that there are images that could have these options.
+    /// Checks that the options are possible for at least some image.
     ///
     /// # Errors
     ///
-    /// `Options`, for an impossible label or epoch, or a policy that lacks an epoch.
+    /// `Options`, for an invalid label or epoch, or a policy that lacks an epoch.
     pub fn validate(&self) -> Result<()> {
         self.check(true)
     }
 
-    /// Checks the options against each other and against the times that inodes of this size can hold.
+    /// Checks that the options are consistent, and that inodes can store the epoch. `wide_inodes` is whether
+    /// inodes have more than 128 bytes.
     pub(crate) fn check(&self, wide_inodes: bool) -> Result<()> {
         if self.label.as_ref().is_some_and(|label| label.len() > 16 || label.contains(&0)) {
             return Err(Error::options(
@@ -198,7 +201,7 @@ impl Options {
     }
 }
 
-/// Applies the options to a tree; returns how many inodes got another time.
+/// Applies the options to a tree, and returns the number of inodes whose time changed.
 pub(crate) fn apply(tree: &mut Tree, options: &Options) -> u64 {
     let epoch = options.epoch_time();
     let policy = match options.mtime {
@@ -213,7 +216,8 @@ pub(crate) fn apply(tree: &mut Tree, options: &Options) -> u64 {
         let mtime = match policy {
             _ if empty_lost_found => epoch,
             MtimePolicy::Set => epoch,
-            // No way of filling an image copies the root directory: its time is when that was done.
+            // No tool copies the root directory when it fills an image, so its mtime is the time of the
+            // build.
             MtimePolicy::Clamp if index == root => epoch,
             MtimePolicy::Clamp => node.mtime.min(epoch),
             MtimePolicy::Keep | MtimePolicy::Auto => node.mtime,

@@ -1,11 +1,11 @@
-//! Ranges of numbers and runs of blocks in order, joined or left out.
+//! Sorted ranges of numbers and runs of blocks: joining them, and the gaps between them.
 
 use std::fmt;
 use std::ops::Range;
 
-/// What may go on in another one of its kind.
+/// A range or run that can be joined with the next one.
 pub(crate) trait Join {
-    /// Takes in `next`, if that begins where this ends; returns whether it did.
+    /// Extends `self` by `next` if `next` starts at the end of `self`. Returns whether it did.
     fn join(&mut self, next: &Self) -> bool;
 }
 
@@ -19,20 +19,20 @@ impl<T: Copy + PartialEq> Join for Range<T> {
     }
 }
 
-/// Adds a range after others; it is joined with the last one if that goes on in it.
+/// Appends a range, or extends the last one if the new range continues it.
 pub(crate) fn push_joined<T: Join>(ranges: &mut Vec<T>, next: T) {
     if !ranges.last_mut().is_some_and(|last| last.join(&next)) {
         ranges.push(next);
     }
 }
 
-/// Where the blocks of a run are, in whichever image.
+/// The place of a run's blocks, in either image.
 pub trait BlockPlace: Copy + PartialEq {
-    /// The place of the block that comes a given number of blocks later; `None` if none can come.
+    /// Returns the place of the block a given number of blocks later; `None` if there is no such block.
     fn later(self, blocks: u32) -> Option<Self>;
 }
 
-/// Consecutive logical blocks of a file, stored at consecutive blocks.
+/// Consecutive logical blocks of a file in consecutive blocks of an image.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BlockRun<P> {
     /// The first logical block.
@@ -43,35 +43,35 @@ pub struct BlockRun<P> {
 }
 
 impl<P> BlockRun<P> {
-    /// Logical blocks of which the first one is at a place.
+    /// Creates a run of which the first block is at `place`.
     pub const fn at(logical: u32, count: u32, place: P) -> Self {
         Self { logical, count, place }
     }
 
-    /// The logical block after the last one.
+    /// Returns the logical block after the last one.
     pub fn end(&self) -> u64 {
         u64::from(self.logical) + u64::from(self.count)
     }
 }
 
 impl<P: BlockPlace> BlockRun<P> {
-    /// The place of the first block.
+    /// Returns the place of the first block.
     pub fn place(&self) -> P {
         self.place
     }
 
-    /// Returns the part with `count` blocks from a logical block of the run on.
+    /// Returns the part of the run with `count` blocks that starts at `logical`.
     pub fn part(&self, logical: u32, count: u32) -> Self {
         let place = self.place.later(logical - self.logical);
         Self { logical, count, place: place.expect("all blocks of a run have a place") }
     }
 
-    /// Returns the part from a logical block of the run on.
+    /// Returns the part of the run that starts at `logical`.
     pub fn from(&self, logical: u32) -> Self {
         self.part(logical, self.count - (logical - self.logical))
     }
 
-    /// Whether `next` begins where this ends, in the file and in the image.
+    /// Whether `next` continues this run, both in the file and in the image.
     pub fn goes_on_in(&self, next: &Self) -> bool {
         self.end() == u64::from(next.logical) && self.place.later(self.count) == Some(next.place)
     }
@@ -84,7 +84,7 @@ impl<P: fmt::Debug> fmt::Debug for BlockRun<P> {
 }
 
 impl<P: BlockPlace> Join for BlockRun<P> {
-    /// Besides, both together must not be more blocks than 32 bits count.
+    /// Both runs together must not have more blocks than a `u32` can count.
     fn join(&mut self, next: &Self) -> bool {
         let count = self.count.checked_add(next.count).filter(|_| self.goes_on_in(next));
         if let Some(count) = count {
@@ -94,13 +94,15 @@ impl<P: BlockPlace> Join for BlockRun<P> {
     }
 }
 
-/// Returns the place of a logical block of a file with these runs, which are in order; `None` for a hole.
+/// Returns the place of a logical block of a file with these runs, which must be in logical order; `None` for
+/// a hole.
 pub(crate) fn place_of<P: BlockPlace>(runs: &[BlockRun<P>], logical: u32) -> Option<P> {
     let run = runs.get(runs.partition_point(|run| run.end() <= logical.into()))?;
     run.place.later(logical.checked_sub(run.logical)?)
 }
 
-/// Returns the parts of `0..length` outside ranges, in order. The ranges may overlap, and go beyond the length.
+/// Returns the parts of `0..length` outside the given ranges, in order. The ranges may overlap, and may end
+/// past `length`.
 pub(crate) fn outside(mut ranges: Vec<Range<u64>>, length: u64) -> Vec<Range<u64>> {
     ranges.sort_unstable_by_key(|range| range.start);
     let (mut found, mut next) = (Vec::new(), 0);
@@ -127,7 +129,7 @@ mod tests {
         assert_eq!(ranges, [0..3, 4..9]);
     }
 
-    /// A place after which nothing comes, or a number.
+    /// A number, or a place that no other place follows.
     impl BlockPlace for Option<u64> {
         fn later(self, blocks: u32) -> Option<Self> {
             match self {

@@ -1,52 +1,52 @@
-//! What to do about an error.
+//! Remedies for errors.
 //!
-//! The words name no option of the command line, since libraries have none: the command line says those
-//! remedies that are options in its own words.
+//! The library's texts name no command-line options. The command line replaces the text of a remedy by its
+//! own if there is an option for it.
 
 use std::fmt;
 
-/// What to do about an error.
+/// A remedy for an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Remedy {
     /// Run e2fsck on the filesystem.
     Fsck {
-        /// The instruction, of which running e2fsck is a part.
+        /// The instruction, which includes running e2fsck.
         words: &'static str,
-        /// Where the filesystem begins on the disk, in bytes; `None` if it is the whole image.
+        /// The offset of the filesystem on the disk, in bytes; `None` if it is the whole image.
         offset: Option<u64>,
     },
     /// Run e2fsck, or set [`Options::ignore_error_state`](crate::Options::ignore_error_state).
     AcceptErrorState {
-        /// As for [`Self::Fsck`].
+        /// Like [`Self::Fsck`].
         offset: Option<u64>,
     },
     /// Make the image larger.
     Enlarge {
-        /// The length in bytes that is enough; `None` if none is known.
+        /// A sufficient size in bytes; `None` if it is unknown.
         bytes: Option<u64>,
-        /// Whether groups are what lacks, since each brings inodes.
+        /// Whether inodes are missing, which only more groups can provide.
         for_inodes: bool,
-        /// Whether the filesystem is in a partition, which has to grow first.
+        /// Whether the filesystem is in a partition, which has to be enlarged first.
         in_partition: bool,
     },
-    /// Make the image larger, or of exactly a length: room does not simply grow with the size, since the
-    /// metadata of more groups cuts free space into more pieces.
+    /// Make the image larger, or give it exactly this size. A larger image is not always better, because the
+    /// metadata of more groups splits the free space.
     Resize {
-        /// The length in bytes.
+        /// The size in bytes.
         bytes: u64,
-        /// As for [`Self::Enlarge`].
+        /// Like [`Self::Enlarge`].
         in_partition: bool,
     },
-    /// Make the image again with more inodes.
+    /// Recreate the image with more inodes.
     MoreInodes,
-    /// Make the image larger, or its block groups.
+    /// Make the image or its block groups larger.
     EnlargeGroups,
-    /// Ask for a larger size, or for the smallest.
+    /// Choose a larger size, or the smallest that fits.
     LargerSize,
     /// Keep the size of the filesystem.
     KeepSize,
-    /// Keep the size of the filesystem, or cut off what follows it.
+    /// Keep the size of the filesystem, or cut off the bytes past its end.
     KeepSizeOrCut,
     /// Keep the UUID.
     KeepUuid,
@@ -54,11 +54,11 @@ pub enum Remedy {
     KeepGuids,
     /// Keep the bytes between partitions.
     KeepGaps,
-    /// Give an epoch.
+    /// Set an epoch.
     GiveEpoch,
-    /// Give the device of the external journal.
+    /// Specify the device of the external journal.
     GiveJournal,
-    /// Give no device of an external journal.
+    /// Specify no external journal.
     OmitJournal,
     /// Choose one filesystem.
     ChooseOne,
@@ -66,36 +66,36 @@ pub enum Remedy {
     ChooseAmong(Vec<String>),
     /// Choose a partition by its number.
     ChooseByNumber,
-    /// Choose no partition, or a filesystem by its offset.
+    /// Choose no partition, or choose a filesystem by its offset.
     ChooseNone,
     /// Choose the filesystem at offset 0, or a partition.
     ChooseOffsetOrPartition,
-    /// Give a different image, or the offset of the filesystem in this one.
+    /// Specify a different image, or the offset of the filesystem in this one.
     GiveOffset,
-    /// Give an offset and a size within the image.
+    /// Specify an offset and a size within the image.
     CorrectOffset,
-    /// Give a different disk, the offset of a filesystem, or the sector size.
+    /// Specify a different disk, the offset of a filesystem, or the sector size.
     GiveOffsetOrSectorSize,
-    /// Give the sector size.
+    /// Specify the sector size.
     GiveSectorSize,
-    /// Recreate the partition table, or give the offset of a filesystem.
+    /// Recreate the partition table, or specify the offset of a filesystem.
     RecreateTable,
-    /// Copy the disk again, if it was cut short; otherwise as [`Self::RecreateTable`].
+    /// Copy the disk again if the copy was truncated; otherwise like [`Self::RecreateTable`].
     CopyDiskAgain,
     /// Any other instruction.
     Other(&'static str),
 }
 
 impl Remedy {
-    /// Running e2fsck without further advice.
+    /// Running e2fsck, without further advice.
     pub(crate) const FSCK: Self = Self::fsck("run e2fsck -f on the image");
 
-    /// Running e2fsck, with all that there is to say of it.
+    /// Creates the remedy of running e2fsck, with a specific instruction.
     pub(crate) const fn fsck(words: &'static str) -> Self {
         Self::Fsck { words, offset: None }
     }
 
-    /// The same remedy for a filesystem that begins at a byte of a disk.
+    /// Returns the same remedy for a filesystem at an offset of a disk.
     pub(crate) fn in_partition(self, start: u64) -> Self {
         match self {
             Self::Fsck { words, .. } => Self::Fsck { words, offset: Some(start) },
@@ -108,8 +108,8 @@ impl Remedy {
         }
     }
 
-    /// Returns the remedy in words. Where `option` returns words, as a command line does for what it has
-    /// options for, these replace the library's.
+    /// Returns the remedy as text. If `option` returns a text, it replaces the library's. A command line uses
+    /// this to name its options.
     pub fn in_words(&self, option: impl Fn(&Self) -> Option<String>) -> String {
         let words = option(self).unwrap_or_else(|| self.own_words());
         match self {

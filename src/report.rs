@@ -1,26 +1,26 @@
-//! What was done, in numbers.
+//! The numbers of a run.
 
 use std::fmt;
 
 use crate::text::hexadecimal;
 
-/// What canonicalization found and rewrote in an image.
+/// The result of canonicalizing an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// The length of the output in bytes.
+    /// The size of the output in bytes.
     pub image_bytes: u64,
-    /// A report for each filesystem that was chosen, in the order of their offsets.
+    /// A report for each chosen filesystem, in the order of their offsets.
     pub filesystems: Vec<FilesystemReport>,
 }
 
-/// A digest, and what reading the image for it found.
+/// A digest, with the warnings from reading the image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Digest {
     /// The SHA-256.
     pub sha256: [u8; 32],
-    /// Warnings, in words.
+    /// Warnings, as text.
     pub warnings: Vec<String>,
 }
 
@@ -31,13 +31,13 @@ impl fmt::Display for Digest {
     }
 }
 
-/// What canonicalization found and rewrote in a filesystem.
+/// The result of canonicalizing a filesystem.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FilesystemReport {
-    /// The partition, or where on the disk the filesystem begins; `None` if it is the whole image.
+    /// The partition, or the offset of the filesystem on the disk; `None` if it is the whole image.
     pub name: Option<String>,
-    /// The length of the filesystem's image in bytes.
+    /// The size of the filesystem's image in bytes.
     pub image_bytes: u64,
     /// Bytes in a block.
     pub block_size: u64,
@@ -45,58 +45,59 @@ pub struct FilesystemReport {
     pub old_uuid: [u8; 16],
     /// The UUID of the output.
     pub new_uuid: [u8; 16],
-    /// Inodes of the tree.
+    /// Inodes in the tree.
     pub inodes: u64,
-    /// Of these, inodes that got another number.
+    /// Inodes whose number changed.
     pub inodes_renumbered: u64,
-    /// Inodes whose time was clamped or set.
+    /// Inodes whose mtime was clamped or set.
     pub times_changed: u64,
-    /// Directories of the tree.
+    /// Directories in the tree.
     pub directories: u64,
-    /// Of these, directories that are indexed now.
+    /// Directories with an index in the output.
     pub directories_indexed: u64,
     /// Blocks of file content in the output.
     pub data_blocks: u64,
-    /// Of these, blocks that lie elsewhere than in the input.
+    /// Blocks of file content whose place changed.
     pub blocks_moved: u64,
     /// Blocks of zeros in regular files that became holes.
     pub blocks_punched: u64,
-    /// Blocks of the input with bytes that no live structure holds.
+    /// Blocks of the input that are not in use and not zero.
     pub stale_blocks: u64,
-    /// Bytes of these blocks.
+    /// Bytes in these blocks.
     pub stale_bytes: u64,
     /// Transactions of the journal that were replayed.
     pub transactions: u64,
-    /// Blocks that were replayed from it.
+    /// Blocks that were replayed from the journal.
     pub blocks_replayed: u64,
-    /// Blocks in it that were passed over, since they were revoked later.
+    /// Blocks of the journal that were skipped, because they were revoked later.
     pub blocks_revoked: u64,
-    /// Records of fast commits that were replayed.
+    /// Fast-commit records that were replayed.
     pub fast_commit_records: u64,
     /// Orphaned inodes that were dropped.
     pub orphans_dropped: u64,
-    /// Orphaned inodes that were cut to their size.
+    /// Orphaned inodes that were truncated to their size.
     pub orphans_truncated: u64,
     /// Bytes that were written; the rest of the output is holes.
     pub bytes_written: u64,
-    /// What is worth telling, in words.
+    /// Warnings, as text.
     pub warnings: Vec<String>,
-    /// Lines of files that name what else is on the disk: warnings, if that gets another UUID.
+    /// Lines of files that contain a UUID of another filesystem or partition on the disk. They are warnings
+    /// if that UUID changes.
     pub(crate) mentions: Vec<Mention>,
 }
 
-/// A line of a file that names a UUID.
+/// A line of a file that contains a UUID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mention {
-    /// The UUID that is named.
+    /// The UUID.
     pub uuid: [u8; 16],
-    /// What it is the UUID of.
+    /// The kind of object with this UUID.
     pub owner: Owner,
-    /// A warning, in words.
+    /// The warning, as text.
     pub words: String,
 }
 
-/// What a UUID belongs to.
+/// The kind of object that has a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// A filesystem.
@@ -109,8 +110,8 @@ pub(crate) enum Owner {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// The first byte that differs, from the start of the image.
+    /// The offset of the first byte that differs, from the start of the image.
     pub offset: u64,
-    /// What the canonical image has there, in words: `inode table of group 3`.
+    /// The structure at this offset in the canonical image, as text: `inode table of group 3`.
     pub what: String,
 }

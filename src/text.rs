@@ -1,9 +1,9 @@
-//! Bytes, names, paths and sizes as text, whatever they are of.
+//! Bytes, names, paths and sizes as text.
 
 use std::fmt::Write as _;
 
-/// Bytes as text that can't be mistaken for other bytes: printable UTF-8 as it is, a backslash twice,
-/// and of all else each byte as `\xff`. A slash, which only encrypted names have, counts as such.
+/// Returns an unambiguous text for bytes: printable UTF-8 verbatim, a backslash as `\\`, and any other byte
+/// as `\xff`. A slash is escaped like other bytes, because only encrypted names contain one.
 pub(crate) fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     let escape = |text: &mut String, bytes: &[u8]| {
@@ -28,13 +28,13 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// The same for bytes that are no name, in which slashes stay.
+/// Escapes bytes that are not a single name: like names, but with slashes verbatim.
 pub fn escaped_text(bytes: &[u8]) -> String {
     let parts: Vec<_> = bytes.split(|byte| *byte == b'/').map(escaped).collect();
     parts.join("/")
 }
 
-/// A number of bytes, in the largest unit of which it is a multiple.
+/// Returns a number of bytes as text, in the largest unit of which it is a multiple.
 pub(crate) fn size(bytes: u64) -> String {
     let units = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     match units.into_iter().find(|(unit, _)| bytes > 0 && bytes.is_multiple_of(*unit)) {
@@ -43,8 +43,8 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// A path of names, the last one first, escaped; the name of the root is empty. Of a path with more than
-/// 4096 bytes, only the end is told: trees can be deep.
+/// Joins names to a path, and escapes them. The names start with the last one; the name of the root is empty.
+/// A path with more than 4096 bytes is truncated at its start, because trees can be deep.
 pub(crate) fn path<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
     const PATH_MAX: usize = 4096;
     let (mut parts, mut length) = (Vec::new(), 0);
@@ -62,7 +62,7 @@ pub(crate) fn path<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
     if path.is_empty() { "/".to_owned() } else { path }
 }
 
-/// Bytes in hexadecimal digits.
+/// Returns bytes in hexadecimal digits.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");

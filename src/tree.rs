@@ -1,8 +1,8 @@
 //! The file tree: everything that reaches the output, and nothing else.
 //!
-//! A `Tree` is an arena of nodes in *canonical order*, so that two equal filesystems have equal
-//! trees. File content stays in the input: a node holds the runs of blocks where it lies. Only
-//! what lay in an inode, and so is small, is held here.
+//! A `Tree` is an arena of nodes in *canonical order*, so two equal filesystems have equal trees. File
+//! content stays in the input: a node only lists the runs of blocks that contain it. The tree itself stores
+//! the content of inodes with inline data, which is small.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -19,31 +19,31 @@ pub struct NodeId(pub u32);
 impl NodeId {
     /// The root directory.
     pub const ROOT: Self = Self(0);
-    /// `/lost+found`, which is always there.
+    /// `/lost+found`, which is part of every tree.
     pub const LOST_FOUND: Self = Self(1);
 
-    /// The index in `Tree::nodes`.
+    /// Returns the index in `Tree::nodes`.
     pub fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// The name of the directory that e2fsck needs.
+/// The name of the directory in which e2fsck puts orphaned inodes.
 pub(crate) const LOST_FOUND_NAME: &[u8] = b"lost+found";
 
-/// Symlinks that are followed to a file, at most.
+/// The maximum number of symlinks that are followed in a path, which is the kernel's limit.
 const MAX_LINKS: usize = 40;
 
-/// A part of `Tree::bytes`: its start and its length, packed, since there are many.
+/// A slice of `Tree::bytes`: its start and length, packed into 8 bytes, because a tree has many texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Text {
-    /// One more than the high half, so that `Option<Text>` takes no more room.
+    /// The high half plus one, so that `Option<Text>` needs no extra space.
     high: NonZeroU32,
     low: u32,
 }
 
 impl Text {
-    /// Bits of the length: the longest text is a value of an xattr, of 16 MiB.
+    /// Bits for the length. The longest text is an xattr value of 16 MiB.
     const LEN_BITS: u32 = 25;
 
     fn new(start: usize, len: usize) -> Self {
@@ -67,18 +67,18 @@ impl Default for Text {
     }
 }
 
-/// The index of a set of xattrs in `Tree::xattr_sets`, and one more.
+/// The index of a set of xattrs in `Tree::xattr_sets`, plus one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct XattrSetId(NonZeroU32);
 
 impl XattrSetId {
-    /// The set of an index: no tree has as many as 32 bits count.
+    /// Creates the id from an index. No tree has more sets than 32 bits can count.
     pub fn new(index: usize) -> Self {
         let number = fits(index + 1, "each set belongs to one of fewer than 2^32 nodes");
         Self(NonZeroU32::new(number).expect("one was added"))
     }
 
-    /// The index.
+    /// Returns the index.
     pub fn index(self) -> usize {
         self.0.get() as usize - 1
     }
@@ -86,54 +86,55 @@ impl XattrSetId {
 
 /// A file tree.
 ///
-/// Canonical order: the root, `/lost+found`, then the names of each directory in byte order, a
-/// directory's new inodes together, and then each of its subdirectories in that order.
+/// Canonical order is: the root, `/lost+found`, then for each directory the inodes of its entries that are
+/// still new, in byte order of the names, and then its subdirectories in the same way, in the same order.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     /// All inodes.
     pub nodes: Vec<Node>,
-    /// All directory entries, those of a directory together and in byte order.
+    /// All directory entries. Those of one directory are contiguous and in byte order.
     pub entries: Vec<Entry>,
-    /// The blocks of all regular files, those of a file together and in logical order.
+    /// The blocks of all regular files. Those of one file are contiguous and in logical order.
     pub runs: Vec<Run>,
     /// Distinct sets of xattrs, in the order of their first use.
     pub xattr_sets: Vec<Range<u32>>,
-    /// The xattrs of all sets, those of a set sorted by index, name length and name.
+    /// The xattrs of all sets. Those of one set are sorted by name index, name length and name.
     pub xattrs: Vec<Xattr>,
-    /// The file in the boot-loader inode, if there is one. It is the last node, and no name leads to it.
+    /// The file in the boot-loader inode, if there is one. It is the last node, and has no name.
     pub boot_loader: Option<NodeId>,
-    /// Names, symlink targets, xattr values, and content that lay in inodes.
+    /// Names, symlink targets, xattr values, and inline data.
     bytes: Vec<u8>,
 }
 
 /// An inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node {
-    /// Type and permission bits.
+    /// The file type and permission bits.
     pub mode: u16,
-    /// The owner.
+    /// The user id of the owner.
     pub uid: u32,
-    /// The group.
+    /// The group id of the owner.
     pub gid: u32,
     /// The project id; 0 without the `project` feature.
     pub project: u32,
-    /// The flags that a user sets, and the structural ones.
+    /// The flags that users can set, and the structural ones.
     pub flags: InodeFlags,
-    /// When the content changed.
+    /// The time of the last change of the content.
     pub mtime: Timestamp,
-    /// The number of names; for a directory, 2 and one for each subdirectory.
+    /// The link count: the number of names; for a directory, 2 plus the number of its subdirectories.
     pub links: u32,
-    /// The xattrs, if there are any.
+    /// The set of xattrs, if there are any.
     pub xattrs: Option<XattrSetId>,
-    /// What it holds.
+    /// The file type, with its content.
     pub kind: Kind,
 }
 
 impl Node {
-    /// The logical blocks whose allocation is content, and which no rule on zeros may touch: all
-    /// written blocks of an encrypted file, where zeros are ciphertext, and what a verity file has
-    /// behind its end. `None` for a file of which only the bytes up to its size count, and not
-    /// the rest of the last block.
+    /// Returns the first logical block from which on the allocation of blocks is content, so that blocks of
+    /// zeros must not become holes.
+    ///
+    /// In an encrypted file that is block 0, because zeros are ciphertext. In a verity file it is the first
+    /// block past the end of the file. For any other file it is `None`: only the bytes up to its size count.
     pub fn opaque_from(&self, block_size: usize) -> Option<u64> {
         let Kind::Regular { size, .. } = self.kind else { return None };
         if self.flags.contains(InodeFlags::ENCRYPT) {
@@ -146,31 +147,31 @@ impl Node {
     }
 }
 
-/// What an inode holds, by its type.
+/// The file type of an inode, with its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Names: a range of `Tree::entries`.
+    /// A directory: a range of `Tree::entries`.
     Directory {
-        /// The first entry.
+        /// The index of the first entry.
         first: u32,
-        /// The number of entries, `.` and `..` not counted.
+        /// The number of entries, without `.` and `..`.
         count: u32,
-        /// The directory that holds it; the root holds itself.
+        /// The parent directory; the root is its own parent.
         parent: NodeId,
     },
-    /// Bytes: a range of `Tree::runs`.
+    /// A regular file: a range of `Tree::runs`.
     Regular {
         /// The size in bytes.
         size: u64,
-        /// The first run.
+        /// The index of the first run.
         first: usize,
         /// The number of runs.
         count: u32,
-        /// The bytes themselves, where the input has them in the inode, zeros at the end left out.
-        /// There are no runs then.
+        /// The content, if the input stores it as inline data, without the zeros at its end. There are no
+        /// runs in that case.
         inline: Option<Text>,
     },
-    /// The target of a symbolic link.
+    /// A symlink, with its target.
     Symlink(Text),
     /// A character or block device.
     Device {
@@ -183,57 +184,58 @@ pub enum Kind {
     Empty,
 }
 
-/// A name in a directory.
+/// A directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// The name, 1 to 255 bytes.
+    /// The name, of 1 to 255 bytes.
     pub name: Text,
     /// The inode.
     pub node: NodeId,
-    /// Hash and minor hash of the name, which an encrypted and casefolded directory stores, since
-    /// they take the key; 0 in any other.
+    /// The hash and the minor hash of the name, which encrypted and casefolded directories store because they
+    /// can't be computed without the key; 0 in any other directory.
     pub hashes: [u32; 2],
 }
 
-/// What quotas count for an inode, or for everything that an id owns.
+/// The quota usage of an inode, or of all inodes of an id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QuotaUsage {
-    /// Inodes.
+    /// The number of inodes.
     pub inodes: u64,
-    /// Bytes of blocks.
+    /// The allocated blocks, in bytes.
     pub bytes: u64,
 }
 
 impl QuotaUsage {
-    /// Adds the usage of something.
+    /// Adds `other`.
     pub fn add(&mut self, other: Self) {
         self.inodes += other.inodes;
         self.bytes += other.bytes;
     }
 }
 
-/// Consecutive logical blocks of a file of the input. What no run covers is a hole.
+/// Consecutive logical blocks of a file of the input. Blocks that no run covers are a hole.
 pub(crate) type Run = BlockRun<RunPlace>;
 
-/// Where the bytes of a run are: two bits for the kind, the others for the block. There are many runs.
+/// The place of a run's bytes: two bits for the kind and the others for the block, packed because a tree has
+/// many runs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RunPlace(u64);
 
-/// Where the bytes of a run are.
+/// The place of a run's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bytes {
-    /// In blocks, from this one on.
+    /// In blocks of the image, starting with this one.
     At(BlockNr),
-    /// In these blocks there is nothing: they are allocated, but were never written, and read as zeros.
+    /// In unwritten blocks, starting with this one: they are allocated but read as zeros.
     Unwritten(BlockNr),
-    /// In the tree, since they lay in an inode. It is one block.
+    /// In the tree, because the input stores them as inline data. The run has one block.
     Tree,
-    /// There are none but zeros.
+    /// Nowhere: all bytes are zero.
     Zeros,
 }
 
 impl RunPlace {
-    /// Bits of a block number: no file has so many bytes.
+    /// Bits for a block number. Filesystems have fewer than 2^48 blocks.
     const BLOCK_BITS: u32 = 62;
 
     const fn new(bytes: Bytes) -> Self {
@@ -263,7 +265,7 @@ impl RunPlace {
 impl BlockPlace for RunPlace {
     fn later(self, blocks: u32) -> Option<Self> {
         match self.bytes() {
-            // The kind is in other bits than the number.
+            // The block number is in the low bits, so the addition does not change the kind.
             Bytes::At(_) | Bytes::Unwritten(_) => Some(Self(self.0 + u64::from(blocks))),
             Bytes::Tree => (blocks == 0).then_some(self),
             Bytes::Zeros => Some(self),
@@ -272,39 +274,39 @@ impl BlockPlace for RunPlace {
 }
 
 impl Run {
-    /// Blocks with these bytes.
+    /// Creates a run of blocks with these bytes.
     pub const fn new(logical: u32, count: u32, bytes: Bytes) -> Self {
         Self::at(logical, count, RunPlace::new(bytes))
     }
 
-    /// Blocks as a map names them.
+    /// Creates a run of blocks that an extent or a block map lists.
     pub const fn in_blocks(logical: u32, count: u32, physical: BlockNr, unwritten: bool) -> Self {
         let bytes = if unwritten { Bytes::Unwritten(physical) } else { Bytes::At(physical) };
         Self::new(logical, count, bytes)
     }
 
-    /// Where the bytes are.
+    /// Returns the place of the bytes.
     pub fn bytes(&self) -> Bytes {
         self.place().bytes()
     }
 
-    /// The first of its blocks, where it has any.
+    /// Returns the first block, for a run that has blocks.
     pub fn physical(&self) -> BlockNr {
         self.place().block()
     }
 
-    /// Its blocks, where it has any.
+    /// Returns the range of blocks, for a run that has blocks.
     pub fn blocks(&self) -> Range<u64> {
         let start = self.physical().0;
         start..start + u64::from(self.count)
     }
 
-    /// Allocated, but never written: reads as zero.
+    /// Whether the blocks are unwritten extents, which read as zeros.
     pub fn unwritten(&self) -> bool {
         matches!(self.bytes(), Bytes::Unwritten(_))
     }
 
-    /// The first of the blocks that hold its bytes; `None` where these lie elsewhere, or are zeros.
+    /// Returns the first block with the bytes of the run; `None` if they are zeros or in the tree.
     pub fn stored_at(&self) -> Option<BlockNr> {
         match self.bytes() {
             Bytes::At(block) => Some(block),
@@ -313,8 +315,8 @@ impl Run {
     }
 }
 
-/// Returns the block that a logical block of a file lies in; `None` for a hole. The runs are in logical order,
-/// and all of them have blocks.
+/// Returns the block that contains a logical block of a file; `None` for a hole. The runs must be in logical
+/// order, and all of them must have blocks.
 pub(crate) fn block_at(runs: &[Run], logical: u32) -> Option<BlockNr> {
     place_of(runs, logical).map(RunPlace::block)
 }
@@ -328,16 +330,16 @@ impl fmt::Debug for RunPlace {
 /// An extended attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Xattr {
-    /// The namespace.
+    /// The name index, which stands for the prefix of the name.
     pub index: u8,
-    /// The name without the namespace's prefix.
+    /// The name without that prefix.
     pub name: Text,
-    /// The value as it is on disk.
+    /// The value, as stored on disk.
     pub value: Text,
 }
 
 impl Tree {
-    /// A tree without nodes, with the blocks of all regular files to come.
+    /// Creates a tree without nodes, with the blocks of all its future regular files.
     pub fn of_runs(runs: Vec<Run>) -> Self {
         Self { runs, ..Self::default() }
     }
@@ -347,14 +349,14 @@ impl Tree {
         self.add_parts([bytes, &[]])
     }
 
-    /// Stores bytes that lie in two places.
+    /// Stores the concatenation of two slices.
     pub fn add_parts(&mut self, parts: [&[u8]; 2]) -> Text {
         let start = self.bytes.len();
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
         Text::new(start, self.bytes.len() - start)
     }
 
-    /// Gives back memory that was kept for growth.
+    /// Frees the spare capacity of all vectors except `nodes` and `entries`.
     pub fn shrink(&mut self) {
         self.runs.shrink_to_fit();
         self.xattr_sets.shrink_to_fit();
@@ -362,23 +364,23 @@ impl Tree {
         self.bytes.shrink_to_fit();
     }
 
-    /// The bytes of a text of this tree.
+    /// Returns the bytes of a text of this tree.
     pub fn text(&self, text: Text) -> &[u8] {
         &self.bytes[text.range()]
     }
 
-    /// A node.
+    /// Returns a node.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]
     }
 
-    /// All nodes with their ids, in canonical order.
+    /// Returns the ids of all nodes, in canonical order.
     pub fn ids(&self) -> impl ExactSizeIterator<Item = NodeId> + use<> {
         let count = fits(self.nodes.len(), "inode numbers have 32 bits");
         (0..count).map(NodeId)
     }
 
-    /// The entries of a directory, in byte order; none of anything else.
+    /// Returns the entries of a directory, in byte order; none for other file types.
     pub fn entries_of(&self, id: NodeId) -> &[Entry] {
         match self.node(id).kind {
             Kind::Directory { first, count, .. } => &self.entries[first as usize..][..count as usize],
@@ -386,7 +388,7 @@ impl Tree {
         }
     }
 
-    /// The runs of a regular file; none of anything else.
+    /// Returns the runs of a regular file; none for other file types.
     pub fn runs_of(&self, id: NodeId) -> &[Run] {
         match self.node(id).kind {
             Kind::Regular { first, count, .. } => &self.runs[first..][..count as usize],
@@ -394,7 +396,7 @@ impl Tree {
         }
     }
 
-    /// The content of a regular file that lay in its inode.
+    /// Returns the inline data of a regular file, if it has any.
     pub fn inline_of(&self, id: NodeId) -> Option<&[u8]> {
         match self.node(id).kind {
             Kind::Regular { inline, .. } => inline.map(|text| self.text(text)),
@@ -402,20 +404,20 @@ impl Tree {
         }
     }
 
-    /// The xattrs of a set.
+    /// Returns the xattrs of a set.
     pub fn xattr_set(&self, set: XattrSetId) -> &[Xattr] {
         let range = &self.xattr_sets[set.index()];
         &self.xattrs[range.start as usize..range.end as usize]
     }
 
-    /// The node of a name in a directory.
+    /// Returns the node of a name in a directory.
     pub fn lookup(&self, directory: NodeId, name: &[u8]) -> Option<NodeId> {
         let entries = self.entries_of(directory);
         let found = entries.binary_search_by(|entry| self.text(entry.name).cmp(name)).ok()?;
         entries.get(found).map(|entry| entry.node)
     }
 
-    /// The node at a path, symlinks followed as if the tree were the root filesystem.
+    /// Returns the node at a path. Symlinks are followed as if the tree were the root filesystem.
     pub fn resolve(&self, path: &[u8]) -> Option<NodeId> {
         let names =
             |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
@@ -449,8 +451,8 @@ impl Tree {
         Some(node)
     }
 
-    /// The directory and the name of each node, the first of several in canonical order; `None` for the
-    /// root and the boot loader.
+    /// Returns the directory and the name of each node. If a node has several names, it is the first one in
+    /// canonical order; `None` for the root and the boot loader.
     pub fn parents(&self) -> Vec<Option<(NodeId, Text)>> {
         let mut parents = vec![None; self.nodes.len()];
         for id in self.ids() {
@@ -461,7 +463,7 @@ impl Tree {
         parents
     }
 
-    /// A path of each node, in canonical order, for messages.
+    /// Returns a path of each node for messages, in canonical order.
     pub fn paths(&self) -> Vec<String> {
         let mut paths = vec![String::new(); self.nodes.len()];
         for id in self.ids() {
@@ -481,7 +483,7 @@ impl Tree {
 }
 
 impl Kind {
-    /// Whether it is a directory.
+    /// Whether the node is a directory.
     pub fn is_directory(&self) -> bool {
         matches!(self, Self::Directory { .. })
     }

@@ -1,5 +1,5 @@
-//! A tree as text, one line for each path, and the digest of that text: the digest of the tree alone,
-//! whatever filesystem holds it. `docs/tree-digest.md` is the specification.
+//! A tree as text with one line for each path, and the digest of that text, which does not depend on the
+//! filesystem. `docs/tree-digest.md` is the specification.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -22,42 +22,43 @@ use crate::tree::{Entry, Kind, Node, NodeId, Tree, Xattr};
 use crate::units::fits;
 use crate::view::View;
 
-/// The first line.
+/// The first line of the text.
 pub(crate) const HEAD: &str = "#mtree\n";
 
-/// The longest path: what Linux calls `PATH_MAX`.
+/// The maximum length of a path, which is `PATH_MAX` in Linux.
 const PATH_MAX: usize = 4096;
 
-/// The bytes of a segment: whole blocks of any size.
+/// Bytes in a segment: a multiple of every block size.
 const SEGMENT: usize = 1 << 16;
 
 /// The digests of a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileDigest {
-    /// That of its bytes up to its size.
+    /// The digest of the bytes up to the size.
     pub bytes: [u8; 32],
-    /// That of the blocks that count besides, of encrypted files and files with verity.
+    /// The digest of the opaque blocks of an encrypted file or a file with verity.
     pub opaque: Option<[u8; 32]>,
 }
 
-/// A path.
+/// A path of a tree.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Item<'t> {
-    /// The path, which begins with a dot; empty for the file that no name leads to.
+    /// The path, which starts with a dot; empty for the boot loader, which has no name.
     pub path: &'t [u8],
     /// The node.
     pub id: NodeId,
-    /// The first path that leads to the node, if it is another.
+    /// The first path of the node, if it is not this one.
     pub hardlink: Option<&'t [u8]>,
-    /// The digests of a regular file, where they were asked for.
+    /// The digests of a regular file, if they were requested.
     pub digest: Option<FileDigest>,
 }
 
-/// Calls `visit` with all paths of a tree: each directory before what it holds, names in byte order.
+/// Calls `visit` with all paths of a tree. Each directory comes before its entries, and names are in byte
+/// order.
 ///
 /// # Errors
 ///
-/// `Unsupported` for a path with more than 4096 bytes, and whatever `visit` returns.
+/// `Unsupported` for a path with more than 4096 bytes, and the errors of `visit`.
 pub(crate) fn visit<'t>(
     tree: &'t Tree,
     digests: Option<&[Option<FileDigest>]>,
@@ -98,7 +99,7 @@ pub(crate) fn visit<'t>(
     }
 }
 
-/// The digests of all regular files, by node.
+/// Returns the digests of all regular files, by node.
 pub(crate) fn file_digests(view: View<'_, '_>, observer: &dyn Observer) -> Vec<Option<FileDigest>> {
     let tree = view.tree;
     let blocks = tree.runs.iter().map(|run| u64::from(run.count)).sum();
@@ -113,8 +114,8 @@ pub(crate) fn file_digests(view: View<'_, '_>, observer: &dyn Observer) -> Vec<O
     ids.par_iter().with_min_len(8).map(digest).collect()
 }
 
-/// The digest of a file up to its size: the SHA-256 of the numbers and the SHA-256 of all segments that
-/// are not zero, so that holes cost nothing, however large they are.
+/// Returns the digest of a file up to its size: the SHA-256 over the number and the SHA-256 of each segment
+/// that is not zero. So holes of any size cost nothing.
 fn digest_of(file: &FileContent<'_, '_>) -> [u8; 32] {
     let (mut hash, mut next) = (Sha256::new(), 0);
     let mut buffer = vec![0_u8; SEGMENT];
@@ -141,8 +142,8 @@ fn digest_of(file: &FileContent<'_, '_>) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The SHA-256 of the blocks that count as such, from a logical block on: of each run offset, length
-/// and state, and where it is written its bytes.
+/// Returns the SHA-256 of the blocks of a file from the logical block `from` on: for each run the offset, the
+/// length and the state, and for a written run its bytes.
 fn opaque_digest(view: View<'_, '_>, id: NodeId, from: u64) -> [u8; 32] {
     let View { source, tree } = view;
     let size = source.geometry.block_bytes();
@@ -168,7 +169,7 @@ fn opaque_digest(view: View<'_, '_>, id: NodeId, from: u64) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The line of a path.
+/// Returns the line of a path.
 pub(crate) fn line(tree: &Tree, item: &Item<'_>) -> String {
     let node = tree.node(item.id);
     let path = if item.path.is_empty() { "#boot-loader".to_owned() } else { escaped(item.path) };
@@ -211,7 +212,7 @@ pub(crate) fn line(tree: &Tree, item: &Item<'_>) -> String {
     line + "\n"
 }
 
-/// The full names and the values of a node's xattrs, as the system calls have them, by name.
+/// Returns the full names and the values of a node's xattrs, as getxattr(2) returns them, sorted by name.
 fn xattrs(tree: &Tree, node: &Node) -> Vec<(Vec<u8>, Vec<u8>)> {
     let set = node.xattrs.map(|set| tree.xattr_set(set)).unwrap_or_default();
     let called = |xattr: &Xattr| {
@@ -225,11 +226,11 @@ fn xattrs(tree: &Tree, node: &Node) -> Vec<(Vec<u8>, Vec<u8>)> {
     xattrs
 }
 
-/// The SHA-256 of all lines, with the digests of files.
+/// Returns the SHA-256 of all lines, including the digests of files.
 ///
 /// # Errors
 ///
-/// As [`visit`].
+/// The errors of [`visit`].
 pub(crate) fn tree_digest(view: View<'_, '_>, observer: &dyn Observer) -> Result<[u8; 32]> {
     let digests = file_digests(view, observer);
     let mut hash = Sha256::new_with_prefix(HEAD);
@@ -240,7 +241,7 @@ pub(crate) fn tree_digest(view: View<'_, '_>, observer: &dyn Observer) -> Result
     Ok(hash.finalize().into())
 }
 
-/// The word of mtree(5) for a type.
+/// Returns the keyword of mtree(5) for the file type.
 pub(crate) fn type_of(node: &Node) -> &'static str {
     let format = node.mode & S_IFMT;
     match node.kind {
@@ -254,8 +255,8 @@ pub(crate) fn type_of(node: &Node) -> &'static str {
     }
 }
 
-/// Bytes as mtree(5) has them: what is not printable ASCII, a backslash, a number sign and an equals
-/// sign as a backslash and three octal digits.
+/// Escapes bytes as mtree(5) does: a backslash and three octal digits for backslashes, number signs, equals
+/// signs, and bytes that are not printable ASCII.
 fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for byte in bytes {

@@ -1,22 +1,23 @@
-//! Numbers that must not be mixed up: blocks of an input, blocks of an output, inodes and groups.
+//! Separate types for numbers that must not be confused: blocks of the input, blocks of the output, inodes
+//! and groups.
 //!
-//! What is read comes from untrusted images. A value of one of these types says what it counts, not
-//! that it is in range; `Geometry` and `Source` check that. Ranges of blocks are plain numbers.
+//! Images are not trusted, so a value of these types may be out of range. `Geometry` and `Source` check that.
+//! Ranges of blocks are plain numbers.
 
 use std::fmt;
 use std::ops::Add;
 
-/// A block of an image that is read, counted from the start of the image in units of the block size.
+/// A block of an input image, counted in blocks from the start of the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockNr(pub u64);
 
-/// A block of the image that is planned and written, counted in the same way.
+/// A block of the output image, counted in the same way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutputBlock(pub u64);
 
-/// A block of either image: what can be encoded into a structure.
+/// A block of either image, for structures that contain block numbers.
 pub trait AnyBlock: Copy {
-    /// The number that structures hold.
+    /// Returns the number that on-disk structures contain.
     fn number(self) -> u64;
 }
 
@@ -24,7 +25,7 @@ pub trait AnyBlock: Copy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InodeNr(pub u32);
 
-/// A block group; the first is 0.
+/// The number of a block group; the first group is 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupNr(pub u32);
 
@@ -33,19 +34,19 @@ impl InodeNr {
     pub const BAD_BLOCKS: Self = Self(1);
     /// The root directory.
     pub const ROOT: Self = Self(2);
-    /// The quota file of users.
+    /// The user quota file.
     pub const USER_QUOTA: Self = Self(3);
-    /// The quota file of groups.
+    /// The group quota file.
     pub const GROUP_QUOTA: Self = Self(4);
     /// The boot-loader inode.
     pub const BOOT_LOADER: Self = Self(5);
     /// The resize inode.
     pub const RESIZE: Self = Self(7);
-    /// The journal.
+    /// The journal inode.
     pub const JOURNAL: Self = Self(8);
 }
 
-/// What both kinds of blocks have in common.
+/// Implements the operations of both block types.
 macro_rules! blocks {
     ($($block:ident)*) => {
         $(impl AnyBlock for $block {
@@ -57,7 +58,7 @@ macro_rules! blocks {
         impl Add<u64> for $block {
             type Output = Self;
 
-            /// The block that comes this many blocks later in the same image.
+            /// Returns the block this many blocks later in the same image.
             fn add(self, blocks: u64) -> Self {
                 Self(self.0 + blocks)
             }
@@ -67,7 +68,7 @@ macro_rules! blocks {
 
 blocks!(BlockNr OutputBlock);
 
-/// Shows a number as it is.
+/// Implements `Display` as the plain number.
 macro_rules! shown_as_numbers {
     ($($number:ident)*) => {
         $(impl fmt::Display for $number {
@@ -80,17 +81,17 @@ macro_rules! shown_as_numbers {
 
 shown_as_numbers!(BlockNr OutputBlock InodeNr GroupNr);
 
-/// A number as another type, which it fits for the reason that is given.
+/// Converts a number to a different type. `reason` says why the number fits.
 ///
 /// # Panics
 ///
-/// Where it does not fit after all: a defect of this program, which must not become a different number.
+/// If the number does not fit after all. That is a bug, and a truncated number would be worse.
 #[track_caller]
 pub(crate) fn fits<T, U: TryInto<T>>(value: U, reason: &str) -> T {
     value.try_into().unwrap_or_else(|_| panic!("a number does not fit, although {reason}"))
 }
 
-/// The clusters that runs of logical blocks, in their order, lie in.
+/// Returns the number of clusters that contain these runs of logical blocks, which must be in logical order.
 pub(crate) fn count_clusters(runs: impl Iterator<Item = (u32, u32)>, blocks_per_cluster: u64) -> u64 {
     let (mut clusters, mut next) = (0, 0);
     for (logical, count) in runs {

@@ -1,4 +1,4 @@
-//! Files of the tree that name the old UUID of a filesystem or partition, and would not find it any more.
+//! Files of the tree that contain an old UUID of a filesystem or partition, and would no longer match it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,7 +11,7 @@ use crate::report::{Mention, Owner};
 use crate::tree::{NodeId, Tree};
 use crate::view::View;
 
-/// Files that name filesystems. `*` stands for every file of a directory.
+/// Files that may contain UUIDs of filesystems. `*` matches every file of a directory.
 const FILES: &[&str] = &[
     "boot/cmdline.txt",
     "boot/extlinux/extlinux.conf",
@@ -46,13 +46,14 @@ const FILES: &[&str] = &[
     "syslinux/syslinux.cfg",
 ];
 
-/// The largest file that is looked through, in bytes.
+/// The maximum size of a file that is searched, in bytes.
 const LIMIT: usize = 16 << 20;
 
-/// The UUIDs of filesystems and partitions of a disk, with the names that messages have for these.
+/// The UUIDs of the filesystems and partitions of a disk, with their names in messages.
 pub(crate) type Neighbours = BTreeMap<[u8; 16], (Owner, String)>;
 
-/// The lines that name a UUID: of this filesystem, if it gets another one, and of what else is on the disk.
+/// Returns warnings about lines that contain the UUID of this filesystem, if it changes, and the lines that
+/// contain the UUID of a different filesystem or partition on the disk.
 pub(crate) fn find(
     view: View<'_, '_>,
     neighbours: &Neighbours,
@@ -97,7 +98,7 @@ pub(crate) fn find(
     (warnings, mentions)
 }
 
-/// The UUIDs in a line, each once.
+/// Returns the distinct UUIDs in a line.
 fn uuids(line: &[u8]) -> BTreeSet<[u8; 16]> {
     let windows = line.windows(Hyphenated::LENGTH).filter(|window| window[8] == b'-' && window[13] == b'-');
     let found = windows.filter_map(|window| Uuid::try_parse_ascii(window).ok());

@@ -1,4 +1,4 @@
-//! Comparing two trees, each in its own image: the reader's word against the writer's.
+//! The comparison of two trees, each in its own image, to verify an output.
 
 use rayon::prelude::*;
 
@@ -12,11 +12,11 @@ use crate::tree::{Kind, NodeId, Tree};
 use crate::units::fits;
 use crate::view::View;
 
-/// Checks that the output holds the tree of the input.
+/// Checks that the output has the same tree as the input.
 ///
 /// # Errors
 ///
-/// `Corrupt` with a path of the first node that differs, and in what.
+/// `Corrupt`, with a path of the first node that differs and the name of the attribute.
 pub(crate) fn same_tree(input: View<'_, '_>, output: View<'_, '_>, observer: &dyn Observer) -> Result<()> {
     let (wanted, found) = (input.tree.nodes.len(), output.tree.nodes.len());
     if wanted != found {
@@ -43,11 +43,11 @@ pub(crate) fn same_tree(input: View<'_, '_>, output: View<'_, '_>, observer: &dy
         .wrong(format!("the output is not the same tree: {path} has another {what}")))
 }
 
-/// Checks that the output has the limits of the input.
+/// Checks that the output has the same quota limits as the input.
 ///
 /// # Errors
 ///
-/// `Corrupt` with the type whose limits differ.
+/// `Corrupt`, with the quota type that differs.
 pub(crate) fn same_quotas(input: &Specials, output: &Specials) -> Result<()> {
     for kind in QuotaType::ALL {
         let rules = |specials: &Specials| {
@@ -61,7 +61,7 @@ pub(crate) fn same_quotas(input: &Specials, output: &Specials) -> Result<()> {
     Ok(())
 }
 
-/// What of a node differs, if anything.
+/// Returns the first attribute of a node that differs, if any does.
 fn difference(input: View<'_, '_>, output: View<'_, '_>, id: NodeId) -> Option<&'static str> {
     let (one, other) = (input.tree.node(id), output.tree.node(id));
     let fields = [
@@ -100,7 +100,7 @@ fn xattrs(tree: &Tree, id: NodeId) -> Vec<(u8, &[u8], &[u8])> {
     set.iter().map(|xattr| (xattr.index, tree.text(xattr.name), tree.text(xattr.value))).collect()
 }
 
-/// Whether a file has the same bytes on both sides. Both images have the same block size.
+/// Whether a file has the same content in both images, which must have the same block size.
 fn same_content(input: View<'_, '_>, output: View<'_, '_>, id: NodeId) -> bool {
     let (Some(one), Some(other)) = (FileContent::of(input, id), FileContent::of(output, id)) else {
         return false;

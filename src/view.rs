@@ -1,13 +1,13 @@
-//! An image together with its tree.
+//! A tree together with its image.
 
 use crate::source::Source;
 use crate::tree::Tree;
 
-/// A tree, and the image that its runs lie in.
+/// A tree, with the image that contains the blocks of its runs.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'v, 'a> {
     /// The image.
     pub source: &'v Source<'a>,
-    /// Its tree.
+    /// The tree.
     pub tree: &'v Tree,
 }
