@@ -1,4 +1,4 @@
-//! Reading block maps: twelve direct blocks, then indirect, double and triple indirect ones.
+//! Reading of block maps: twelve direct blocks, then an indirect, a double and a triple indirect block.
 
 use super::budget::Budget;
 use super::file_map::FileMap;
@@ -14,7 +14,7 @@ use crate::units::{BlockNr, InodeNr};
 struct IndirectLevel<'a> {
     bytes: &'a [u8],
     block: BlockNr,
-    /// Levels below: 0 where the pointers are to data.
+    /// The number of levels below this one; 0 if the pointers are to data.
     below: u32,
     /// The logical block of the first pointer.
     first: u64,
@@ -28,11 +28,11 @@ struct BlockMapReader<'s, 'a> {
     map: FileMap,
 }
 
-/// Reads the block map in `i_block` and below.
+/// Reads the block map of an inode, starting with `i_block`.
 ///
 /// # Errors
 ///
-/// `Corrupt` for a pointer that leads nowhere.
+/// `Corrupt` for a pointer to a block outside the filesystem.
 pub(crate) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
     let pointers = source.geometry.pointers_per_block();
     let mut reader = BlockMapReader { source, budget, inode: inode.number, map: FileMap::default() };
@@ -53,7 +53,7 @@ pub(crate) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_
 }
 
 impl<'a> BlockMapReader<'_, 'a> {
-    /// The place of an error: a block of the map, or the inode.
+    /// Returns the location of an error: an indirect block, or the inode.
     fn at(&self, block: Option<BlockNr>) -> Location {
         match block {
             Some(block) => Location::of(Structure::IndirectBlock).inode(self.inode).block(block),
@@ -61,7 +61,7 @@ impl<'a> BlockMapReader<'_, 'a> {
         }
     }
 
-    /// Reads an indirect block and everything that it leads to.
+    /// Reads an indirect block and all blocks below it.
     fn all_below(&mut self, top: IndirectLevel<'a>, pointers: u64) -> Result<()> {
         let mut path = vec![top];
         while let Some(level) = path.last_mut() {
@@ -81,7 +81,7 @@ impl<'a> BlockMapReader<'_, 'a> {
         Ok(())
     }
 
-    /// Opens the indirect block that a pointer in `parent` leads to.
+    /// Opens the indirect block of a pointer in `parent`.
     fn open(
         &mut self,
         parent: Option<BlockNr>,
@@ -98,7 +98,7 @@ impl<'a> BlockMapReader<'_, 'a> {
         Ok(IndirectLevel { bytes: self.source.checked_block(block), block, below, first, next: 0 })
     }
 
-    /// Adds the block of data that a pointer in `parent` leads to, if it is not 0.
+    /// Adds the data block of a pointer in `parent`, if it is not 0.
     fn data(&mut self, parent: Option<BlockNr>, logical: u64, pointer: u32) -> Result<()> {
         if pointer == 0 {
             return Ok(());

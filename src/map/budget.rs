@@ -1,4 +1,4 @@
-//! How many blocks all file maps of an image together may name.
+//! A limit on the number of blocks that all file maps of an image may contain together.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,13 +9,15 @@ use crate::ondisk::features::RoCompat;
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
-/// How often each block may be shared on average with `shared_blocks`: far more than fits once each
-/// file has blocks of its own.
+/// The maximum average number of times that a block may be shared, with `shared_blocks`. That is far more
+/// than can fit into the output, where each file has its own blocks.
 const SHARED_TIMES: u64 = 16;
 
-/// How many blocks all maps together may still name: no more than there are. It bounds the work
-/// on an image whose maps name the same blocks over and over; and since a sparse image may have any number of
-/// blocks, each block is part of one map, once.
+/// The number of blocks that all maps may still contain together. At the start, it is the number of blocks of
+/// the image.
+///
+/// It limits the work on images whose maps contain the same blocks many times. A sparse image may have any
+/// number of blocks, so in addition each block may be a node of only one map, and only once.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: AtomicU64,
@@ -23,7 +25,7 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// The budget of an image.
+    /// Creates the budget of an image.
     pub(crate) fn new(source: &Source<'_>) -> Self {
         let shared = source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS);
         let times = if shared { SHARED_TIMES } else { 1 };
@@ -31,7 +33,7 @@ impl Budget {
         Self { left, nodes: Mutex::default() }
     }
 
-    /// Takes a block of a map itself.
+    /// Subtracts a block that is a node of a map.
     pub(crate) fn take_node(&self, inode: InodeNr, block: BlockNr) -> Result<()> {
         self.take(inode, 1)?;
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +46,7 @@ impl Budget {
             .wrong("is part of this map twice, or also claimed by another one"))
     }
 
-    /// Takes blocks from the budget.
+    /// Subtracts blocks from the budget.
     pub(crate) fn take(&self, inode: InodeNr, blocks: u64) -> Result<()> {
         let taken =
             self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(blocks));

@@ -1,4 +1,4 @@
-//! A file without holes outside the tree: a journal or an orphan file.
+//! Files without holes outside the tree: a journal or an orphan file.
 
 use super::budget::Budget;
 use super::file_map::FileMap;
@@ -12,13 +12,13 @@ use crate::units::InodeNr;
 /// A file without holes outside the tree.
 #[derive(Debug)]
 pub struct DenseFile {
-    /// Its inode.
+    /// The number of the inode.
     pub number: InodeNr,
-    /// `i_generation`, which checksums cover.
+    /// `i_generation`, which is part of checksums.
     pub generation: u32,
-    /// Its map, which may have one block more than the file is long.
+    /// The map, which may have one block past the end of the file.
     pub map: FileMap,
-    /// Its length in blocks, at least 1.
+    /// The length in blocks, at least 1.
     pub blocks: u32,
 }
 
@@ -26,7 +26,7 @@ pub struct DenseFile {
 ///
 /// # Errors
 ///
-/// `Corrupt` where the inode is not in use, or has no such file.
+/// `Corrupt` if the inode is not in use, or is not such a file.
 pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) -> Result<DenseFile> {
     let at = || Location::of(structure).inode(number);
     let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
@@ -42,8 +42,8 @@ pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Struct
     if allocated == 0 {
         return Err(at().wrong("has no blocks"));
     }
-    // mke2fs and tune2fs before e2fsprogs commit 674c0cc4 (2008) gave journals a block past their end. The kernel goes
-    // by the size, and e2fsck lets one such block pass.
+    // mke2fs and tune2fs before e2fsprogs commit 674c0cc4 (2008) allocated one block past the end of
+    // journals. The kernel uses the size, and e2fsck accepts one such block.
     let past_end = structure == Structure::Journal && inode.fields.size() == (allocated - 1) * size;
     let blocks = allocated - u64::from(past_end);
     if blocks == 0 || inode.fields.size() != blocks * size {

@@ -1,4 +1,4 @@
-//! Reading extent trees.
+//! Reading of extent trees.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -14,14 +14,14 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
-/// A node on the way from the root to a leaf.
+/// A node on the path from the root to a leaf.
 struct ExtentNode<'a> {
     bytes: &'a [u8],
-    /// The block it lies in; `None` for the root.
+    /// The block of the node; `None` for the root.
     block: Option<BlockNr>,
     depth: u16,
     entries: u16,
-    /// The next entry to look at.
+    /// The next entry to read.
     next: u16,
 }
 
@@ -31,11 +31,11 @@ struct ExtentTreeReader<'s, 'a> {
     inode: InodeNr,
     generation: u32,
     map: FileMap,
-    /// The first logical block that may still come.
+    /// The lowest logical block that the next extent may start at.
     next_logical: u64,
 }
 
-/// Reads the extent tree in `i_block` and below.
+/// Reads the extent tree of an inode, starting with `i_block`.
 pub(super) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
     let mut reader = ExtentTreeReader {
         source,
@@ -47,8 +47,8 @@ pub(super) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_
     };
     let root = reader.node(&inode.fields.i_block, None, None)?;
     let mut path: SmallVec<[_; 2]> = smallvec![root];
-    // Each block below the root is reached by an index entry that names its first logical block,
-    // and those rise strictly: no block comes twice, and the loop ends.
+    // Each block below the root is reached through an index entry with its first logical block. These blocks
+    // rise strictly, so no node is read twice and the loop terminates.
     while let Some(node) = path.last_mut() {
         if node.next == node.entries {
             path.pop();
@@ -77,7 +77,7 @@ impl<'a> ExtentTreeReader<'_, 'a> {
         }
     }
 
-    /// Checks a node's header; `parent_depth` of any but the root.
+    /// Checks the header of a node. `parent_depth` is `None` for the root.
     fn node<'b>(
         &self,
         bytes: &'b [u8],
@@ -134,7 +134,7 @@ impl<'a> ExtentTreeReader<'_, 'a> {
         }
         let bytes = self.source.checked_block(leaf);
         let child = self.node(bytes, Some(leaf), Some(depth))?;
-        // Index and extent entries both begin with their first logical block.
+        // Index entries and extents both start with their first logical block.
         let found = le32(bytes, ENTRY_SIZE).expect("fits: the node has an entry");
         if found != first {
             return Err(self.at(Some(leaf)).value("the first logical block", found, first));

@@ -1,4 +1,4 @@
-//! The blocks of an inode, whatever kind of map names them, as one list of runs.
+//! The blocks of an inode as a list of runs, from an extent tree or a block map.
 
 use std::ops::Range;
 
@@ -12,21 +12,21 @@ use crate::units::{BlockNr, InodeNr, count_clusters};
 /// The blocks of an inode.
 #[derive(Debug, Default)]
 pub struct FileMap {
-    /// The blocks of its content, in logical order; holes are left out.
+    /// The blocks of the content, in logical order, without holes.
     pub runs: SmallVec<[Run; 4]>,
-    /// The blocks of the map itself.
+    /// The blocks of the map itself: extent tree nodes or indirect blocks.
     pub nodes: SmallVec<[BlockNr; 2]>,
 }
 
 impl FileMap {
-    /// Appends blocks, and joins them with the last run where they continue it.
+    /// Appends a run, or extends the last run if the new one continues it.
     pub fn push(&mut self, run: Run) {
         if !self.runs.last_mut().is_some_and(|last| last.join(&run)) {
             self.runs.push(run);
         }
     }
 
-    /// Drops the logical blocks from `end` on, and tells them.
+    /// Removes the logical blocks from `end` on, and calls `dropped` with each removed run.
     pub fn cut(&mut self, end: u64, mut dropped: impl FnMut(Run)) {
         while let Some(run) = self.runs.last_mut().filter(|run| run.end() > end) {
             match u32::try_from(end.saturating_sub(run.logical.into())) {
@@ -42,7 +42,7 @@ impl FileMap {
         }
     }
 
-    /// Drops a range of logical blocks, and reports the runs that lay in it.
+    /// Removes a range of logical blocks, and calls `dropped` with each removed run.
     pub fn punch(&mut self, range: Range<u64>, mut dropped: impl FnMut(Run)) {
         let within = |run: &Run| u64::from(run.logical) < range.end && run.end() > range.start;
         if range.is_empty() || !self.runs.iter().any(within) {
@@ -67,11 +67,11 @@ impl FileMap {
         }
     }
 
-    /// Checks that each block lies at the same place in its cluster, of so many blocks, as in the
-    /// file, and that one logical cluster is one cluster.
+    /// Checks that each block has the same position in its cluster of `cluster` blocks as in the file, and
+    /// that the blocks of a logical cluster are all in the same cluster.
     pub fn check_clusters(&self, number: InodeNr, cluster: u64) -> Result<()> {
         let at = |block| Location::of(Structure::FileMap).inode(number).block(block);
-        // The first logical and the first physical block of the cluster that the last run ended in.
+        // The first logical block and the first physical block of the last cluster of the last run.
         let mut last = None;
         for run in &self.runs {
             let (logical, physical) = (u64::from(run.logical), run.physical().0);
@@ -88,14 +88,14 @@ impl FileMap {
         Ok(())
     }
 
-    /// The number of blocks, in whole clusters of so many blocks, that are allocated for content and
-    /// map.
+    /// Returns the number of blocks that are allocated for content and map, in whole clusters of `cluster`
+    /// blocks.
     pub fn blocks(&self, cluster: u64) -> u64 {
         let runs = self.runs.iter().map(|run| (run.logical, run.count));
         (self.nodes.len() as u64 + count_clusters(runs, cluster)) * cluster
     }
 
-    /// The number of logical blocks, if the map is one dense sequence of written blocks from 0 on.
+    /// Returns the number of logical blocks, if all blocks from 0 on are written and there are no holes.
     pub fn dense_blocks(&self) -> Option<u64> {
         let mut next = 0;
         for run in &self.runs {

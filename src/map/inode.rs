@@ -1,4 +1,4 @@
-//! An inode as its table holds it, and its checksum.
+//! An inode as stored in the inode table, and its checksum.
 
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::{Compat, RoCompat};
@@ -9,24 +9,24 @@ use crate::units::{BlockNr, InodeNr};
 /// An inode as bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawInode<'a> {
-    /// Its number.
+    /// The inode number.
     pub number: InodeNr,
-    /// All its bytes.
+    /// All bytes of the inode.
     pub bytes: &'a [u8],
 }
 
 /// An inode as bytes and as fields.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DecodedInode<'a> {
-    /// Its number.
+    /// The inode number.
     pub number: InodeNr,
-    /// All its bytes.
+    /// All bytes of the inode.
     pub bytes: &'a [u8],
-    /// Its fields.
+    /// The decoded fields.
     pub fields: Inode,
 }
 
-/// Bytes of inline data, in their two places: `i_block` and the xattr `system.data`.
+/// The two parts of inline data: in `i_block` and in the xattr `system.data`.
 pub(crate) type InlineParts<'a> = [&'a [u8]; 2];
 
 impl<'a> RawInode<'a> {
@@ -42,7 +42,7 @@ impl<'a> DecodedInode<'a> {
         Self { number, bytes, fields: Inode::decode(bytes) }
     }
 
-    /// The place of an error in it.
+    /// Returns the location of an error in the inode.
     pub(crate) fn at(&self) -> Location {
         Location::of(Structure::Inode).inode(self.number)
     }
@@ -51,7 +51,7 @@ impl<'a> DecodedInode<'a> {
     ///
     /// # Errors
     ///
-    /// `Corrupt` where it is wrong.
+    /// `Corrupt` if it is wrong.
     pub(crate) fn check_checksum(&self, source: &Source<'_>) -> Result<()> {
         let fields = &self.fields;
         let with_high = self.bytes.len() > BASE_SIZE && fields.i_extra_isize.get() >= EXTRA_WITH_CHECKSUM;
@@ -69,11 +69,11 @@ impl<'a> DecodedInode<'a> {
         Err(self.at().corrupt(Problem::Checksum { found, expected }))
     }
 
-    /// Checks how many bytes after the first 128 hold fields, if any can.
+    /// Checks `i_extra_isize`, if inodes have more than 128 bytes.
     ///
     /// # Errors
     ///
-    /// `Corrupt` for a number that kernel or e2fsck refuse.
+    /// `Corrupt` for a value that the kernel or e2fsck rejects.
     pub(crate) fn check_extra_isize(&self, source: &Source<'_>) -> Result<()> {
         let Some(room) = source.geometry.inode_size.checked_sub(BASE_SIZE).filter(|room| *room > 0) else {
             return Ok(());
@@ -97,11 +97,11 @@ impl<'a> DecodedInode<'a> {
         whole * if in_blocks { source.geometry.block_size as u64 / 512 } else { 1 }
     }
 
-    /// The block of its xattrs.
+    /// Returns the xattr block of the inode, if it has one.
     ///
     /// # Errors
     ///
-    /// `Corrupt` where it can't have one, or where there is no such block.
+    /// `Corrupt` if the inode can't have one, or the block is outside the filesystem.
     pub(crate) fn xattr_block(&self, source: &Source<'_>) -> Result<Option<BlockNr>> {
         let high = self.fields.l_i_file_acl_high.get();
         if !source.geometry.is_64bit() && high != 0 {

@@ -1,4 +1,4 @@
-//! What the fields of an inode in use may hold, by its type and the features.
+//! The valid values of the fields of an inode in use, by its type and the features.
 
 use super::inode::DecodedInode;
 use crate::error::Result;
@@ -6,12 +6,12 @@ use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
 use crate::source::Source;
 
-/// Checks everything about an inode in use that its fields tell by themselves: all but its size, and where its
-/// xattrs and content are.
+/// Checks the fields of an inode in use that can be checked alone: all except its size, and the places of its
+/// xattrs and content.
 ///
 /// # Errors
 ///
-/// `Corrupt` or `Unsupported`, naming the field.
+/// `Corrupt` or `Unsupported`, with the field.
 pub(crate) fn check_fields(source: &Source<'_>, inode: &DecodedInode<'_>, orphan: bool) -> Result<()> {
     check_use(source, inode, orphan)?;
     check_extra_isize(source, inode)?;
@@ -27,9 +27,9 @@ pub(crate) fn check_fields(source: &Source<'_>, inode: &DecodedInode<'_>, orphan
     Ok(())
 }
 
-/// Checks that an inode of this number can be in use.
+/// Checks that an inode with this number may be in use.
 fn check_use(source: &Source<'_>, inode: &DecodedInode<'_>, orphan: bool) -> Result<()> {
-    // In an orphan, the field is the next orphan's number.
+    // In an orphan, the field contains the number of the next orphan.
     let dtime = inode.fields.i_dtime.get();
     if dtime != 0 && !orphan {
         return Err(inode.at().value("i_dtime", dtime, "0, since the inode has links"));
@@ -50,7 +50,7 @@ fn check_extra_isize(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()
     if !source.geometry.has_wide_inodes() {
         return Ok(());
     }
-    // The kernel takes 0 for the size of all fields that it knows, e2fsck for that of none.
+    // The kernel reads 0 as the size of all fields that it knows, e2fsck reads it as no fields.
     let behind = &inode.bytes[disk::BASE_SIZE..size_of::<Inode>()];
     if inode.fields.i_extra_isize.get() == 0 && behind.iter().any(|byte| *byte != 0) {
         return Err(inode.at().unsupported(
@@ -61,7 +61,7 @@ fn check_extra_isize(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()
     inode.check_extra_isize(source)
 }
 
-/// What only the Hurd has in its inodes, and Linux would take for something else.
+/// Checks that fields which only the Hurd uses are zero, because Linux uses them for something else.
 fn check_hurd(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     let fields = [
         ("a translator (h_i_translator)", inode.fields.l_i_version.get()),
@@ -76,7 +76,7 @@ fn check_hurd(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     })
 }
 
-/// The structural flags that the features allow.
+/// Returns the structural flags that the features allow.
 fn structural_flags(source: &Source<'_>) -> InodeFlags {
     let features = source.features();
     let mut flags = InodeFlags::empty();
@@ -133,11 +133,11 @@ fn check_flags(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Checks that an inode with the `INLINE_DATA` flag can have inline data.
+/// Checks that an inode with the `INLINE_DATA` flag may have inline data.
 ///
 /// # Errors
 ///
-/// `Corrupt` without the feature, and with flags of inodes that need blocks.
+/// `Corrupt` without the feature, and with flags that require blocks.
 pub(crate) fn check_inline_flags(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     let flags = inode.fields.flags();
     if !flags.contains(InodeFlags::INLINE_DATA) {

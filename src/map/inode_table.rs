@@ -1,4 +1,4 @@
-//! The inode tables: which inodes are live.
+//! The inode tables, and the live inodes in them.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,16 @@ use crate::ondisk::inode::Inode;
 use crate::source::Source;
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
-/// What the tables hold.
+/// The result of scanning the inode tables.
 #[derive(Debug)]
 pub(crate) struct InodeTables<'a> {
-    /// The inodes with links, by number; their checksums are right.
+    /// The inodes with links, by number. Their checksums are valid.
     pub live: Vec<RawInode<'a>>,
-    /// What is odd about the others.
+    /// Warnings about other inodes.
     pub warnings: Vec<String>,
 }
 
-/// Reads all inode tables, the parts that were never used and the holes of the file left out.
+/// Reads all inode tables, except unused parts and holes of the image file.
 ///
 /// # Errors
 ///
@@ -46,7 +46,7 @@ fn scan_group<'a>(
     let (mut live, mut undead) = (Vec::new(), 0);
     let in_use = source.inodes_in_use(group);
     let size = geometry.inode_size;
-    // Inodes do not cross blocks.
+    // Inodes do not cross block boundaries.
     let per_block = u32::try_from(geometry.block_size / size).expect("fits: a block has at most 512 inodes");
     let start = source.descriptors[group.0 as usize].inode_table().0;
     let end = start + u64::from(in_use.div_ceil(per_block));

@@ -1,5 +1,5 @@
-//! One inode by itself: its bytes and fields, where its blocks are, and the names of a directory. Recovery
-//! and reading both stand on it.
+//! A single inode: its bytes, fields and blocks, and the entries of a directory. Both recovery and reading
+//! use it.
 
 mod block_map;
 mod budget;

@@ -1,4 +1,4 @@
-//! Reading the map of an inode, of either kind, with what fast commits made of it.
+//! Reading of the map of an inode, of either kind, with the changes of fast commits.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::tree::Run;
 ///
 /// # Errors
 ///
-/// `Corrupt`, naming inode and block.
+/// `Corrupt`, with the inode and the block.
 pub(crate) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
     let stored = read_stored(source, budget, inode)?;
     let edits = source.fast_commits().inodes.get(&inode.number).map_or(&[][..], |inode| &inode.edits);
@@ -25,7 +25,7 @@ pub(crate) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_
     Ok(map)
 }
 
-/// Reads the map that the image holds.
+/// Reads the map that the image stores.
 fn read_stored(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
     if inode.fields.flags().contains(InodeFlags::EXTENTS) {
         if !source.features().incompat.contains(Incompat::EXTENTS) {
@@ -41,7 +41,8 @@ fn read_stored(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -
     Ok(map)
 }
 
-/// A map as fast commits leave it: its nodes may be anything's by now.
+/// Applies the changes of fast commits to a map. The result has no nodes, because their blocks may have a
+/// different use by now.
 fn edited(map: FileMap, edits: &[RangeEdit]) -> FileMap {
     let mut runs: BTreeMap<u32, Run> = map.runs.into_iter().map(|run| (run.logical, run)).collect();
     for edit in edits {

@@ -1,4 +1,4 @@
-//! What reading the names of a directory takes of its inode.
+//! The parts of a directory's inode that are needed to read its entries.
 
 use crate::error::Result;
 use crate::map::file_map::FileMap;
@@ -9,28 +9,28 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::InodeNr;
 
-/// The inode of a directory, as far as its names depend on it.
+/// The inode of a directory, as far as reading its entries depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DirectoryInode<'s, 'a> {
-    /// Its number.
+    /// The number of the inode.
     pub number: InodeNr,
-    /// `i_generation`, which checksums cover.
+    /// `i_generation`, which is part of checksums.
     pub generation: u32,
-    /// Its flags; whether it has an index stands beside them.
+    /// The flags, without `INDEX`: see [`Self::indexed`].
     pub flags: InodeFlags,
-    /// Whether it has an index.
+    /// Whether the directory has an index.
     pub indexed: bool,
-    /// Its blocks.
+    /// The blocks of the directory.
     pub runs: &'s [Run],
-    /// Its entries, where they lie in the inode.
+    /// The entries, if they are inline data.
     pub parts: Option<InlineParts<'a>>,
 }
 
-/// Checks that a directory has the blocks that its size asks for, and no holes.
+/// Checks that a directory has as many blocks as its size says, and no holes.
 ///
 /// # Errors
 ///
-/// `Corrupt`, naming the inode.
+/// `Corrupt`, with the inode.
 pub(crate) fn check_size(source: &Source<'_>, inode: &DecodedInode<'_>, map: &FileMap) -> Result<()> {
     let high = inode.fields.i_size_high.get();
     if high != 0 && !source.features().incompat.contains(Incompat::LARGE_DIR) {

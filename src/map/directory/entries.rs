@@ -1,4 +1,4 @@
-//! The entries of a directory, in blocks or in its inode, each checked.
+//! The entries of a directory, in blocks or as inline data, with all checks.
 
 use super::directory_inode::DirectoryInode;
 use super::htree::{BlockRole, DirectoryIndex};
@@ -15,17 +15,17 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
-/// e2fsck does not see all damages of an index, but -D makes it anew.
+/// e2fsck does not detect all damage of an index, but -D rebuilds it.
 const REBUILD: Remedy = Remedy::fsck("run e2fsck -fD on the image");
 
-/// A name as it stands in a directory.
+/// A directory entry, as stored.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RawEntry<'a> {
     /// The name.
     pub name: &'a [u8],
-    /// The inode.
+    /// The inode number.
     pub inode: InodeNr,
-    /// The type byte; 0 without the `filetype` feature.
+    /// The file type byte; 0 without the `filetype` feature.
     pub file_type: u8,
     /// See [`crate::tree::Entry`].
     pub hashes: [u32; 2],
@@ -34,11 +34,11 @@ pub(crate) struct RawEntry<'a> {
 /// The entries of a directory.
 #[derive(Debug)]
 pub(crate) struct DirectoryEntries<'a> {
-    /// Where `..` points to.
+    /// The inode of `..`.
     pub parent: InodeNr,
-    /// The entries but `.` and `..`.
+    /// The entries except `.` and `..`.
     pub list: Vec<RawEntry<'a>>,
-    /// Entries with stale bytes after or instead of their names.
+    /// The number of entries with bytes other than zero after or instead of their names.
     pub stale: u64,
 }
 
@@ -49,11 +49,11 @@ struct EntryReader<'s, 'a> {
     stale: u64,
 }
 
-/// Reads a directory as the image holds it: its entries in their order.
+/// Reads the entries of a directory, in the order of the image.
 ///
 /// # Errors
 ///
-/// `Corrupt`, naming inode and block.
+/// `Corrupt`, with the inode and the block.
 pub(crate) fn read_in_order<'a>(
     source: &Source<'a>,
     directory: DirectoryInode<'_, 'a>,
@@ -66,11 +66,11 @@ pub(crate) fn read_in_order<'a>(
     Ok(DirectoryEntries { parent, list: reader.entries, stale: reader.stale })
 }
 
-/// Reads a directory as the image holds it: its entries in the byte order of their names.
+/// Reads the entries of a directory, in byte order of their names.
 ///
 /// # Errors
 ///
-/// `Corrupt`, as above; and where two entries have one name.
+/// The errors of [`read_in_order`], and `Corrupt` if two entries have the same name.
 pub(crate) fn read_sorted<'a>(
     source: &Source<'a>,
     directory: DirectoryInode<'_, 'a>,
@@ -96,7 +96,7 @@ impl<'a> EntryReader<'_, 'a> {
         Location::of(Structure::Directory).inode(self.directory.number).block(block)
     }
 
-    /// Reads all blocks; returns where `..` points to.
+    /// Reads all blocks, and returns the inode of `..`.
     fn blocks(&mut self) -> Result<InodeNr> {
         let directory = self.directory;
         let count = directory.runs.last().map_or(0, Run::end);
@@ -122,7 +122,7 @@ impl<'a> EntryReader<'_, 'a> {
         Ok(parent)
     }
 
-    /// Reads the two lists of entries in an inode; returns the parent, which stands before them.
+    /// Reads the two lists of entries in an inode, and returns the parent, which is stored before them.
     fn inline(&mut self, [head, value]: InlineParts<'a>) -> Result<InodeNr> {
         let number = self.directory.number;
         let at = || Location::of(Structure::Directory).inode(number);
@@ -136,7 +136,8 @@ impl<'a> EntryReader<'_, 'a> {
     fn block(&mut self, block: BlockNr, place: u32, index: Option<&DirectoryIndex>) -> Result<()> {
         let bytes = self.source.checked_block(block);
         let role = index.map(|index| index.role(place));
-        // The names of a node end with the block: its index hides in the last one.
+        // Index nodes have no tail of a leaf: the last entry covers the rest of the block, including the
+        // index.
         let is_node = role == Some(BlockRole::Node);
         let end = if self.source.checksums.covers_metadata() && !is_node {
             self.check_leaf(block, bytes)?
@@ -157,7 +158,7 @@ impl<'a> EntryReader<'_, 'a> {
         Ok(())
     }
 
-    /// Checks the tail of a block of names; returns where the names end.
+    /// Checks the tail of a leaf block, and returns the offset of the tail, which is the end of the entries.
     fn check_leaf(&self, block: BlockNr, bytes: &[u8]) -> Result<usize> {
         let end = bytes.len() - dir_entry::TAIL_SIZE;
         let tail = bytes.get(end..).and_then(view::<DirEntryTail>).filter(|tail| tail.is_valid());
@@ -178,7 +179,7 @@ impl<'a> EntryReader<'_, 'a> {
         let [dot, dotdot, ..] = &self.entries[..] else {
             return Err(self.at(block).wrong("does not begin with '.' and '..'"));
         };
-        // The first entry has no more room than a second one would take.
+        // A first entry of more than 24 bytes has room for a second one, so e2fsck would split it.
         let bytes = self.source.checked_block(block);
         let length =
             view::<DirEntry>(bytes).map_or(0, |entry| dir_entry::decode_rec_len(entry.rec_len, bytes.len()));
@@ -194,20 +195,20 @@ impl<'a> EntryReader<'_, 'a> {
         Ok(())
     }
 
-    /// The hashes of an entry, which end at an offset.
+    /// Returns the hashes of an entry. `end` is the offset of their end.
     fn hashes(&self, bytes: &[u8], end: usize, at: &impl Fn() -> Location) -> Result<[u32; 2]> {
         let hashes = [8, 4].map(|before| le32(bytes, end - before).expect("fits: rec_len has room for them"));
-        // In an index, the lowest bit tells where a run of equal hashes goes on.
+        // In an index, the lowest bit marks a block that continues a run of equal hashes.
         if hashes[0] & 1 != 0 {
             return Err(at().value("the hash of an entry", hashes[0], "an even number"));
         }
         Ok(hashes)
     }
 
-    /// Checks that a name can be one of the directory's.
+    /// Checks that a name is valid in this directory.
     fn check_name(&self, name: &[u8], at: &impl Fn() -> Location) -> Result<()> {
         if self.directory.flags.contains(InodeFlags::ENCRYPT) && !matches!(name, b"." | b"..") {
-            // Ciphertext may hold any byte.
+            // Ciphertext may contain any byte.
             if name.len() < NAME_MIN {
                 let expected = format!("{NAME_MIN} or more in an encrypted directory");
                 return Err(at().value("name_len", name.len() as u64, expected));
@@ -232,7 +233,7 @@ impl<'a> EntryReader<'_, 'a> {
             let length = dir_entry::decode_rec_len(entry.rec_len, bytes.len());
             let name_len = usize::from(entry.name_len);
             let in_use = entry.inode.get() != 0;
-            // '.' and '..', which come first, have no hashes.
+            // `.` and `..` are the first entries and have no hashes.
             let hashed =
                 in_use && self.entries.len() >= 2 && self.directory.flags.contains(InodeFlags::HASHED_NAMES);
             let needed =
@@ -245,7 +246,7 @@ impl<'a> EntryReader<'_, 'a> {
                 ));
             }
             if in_use {
-                // The entry has room for it.
+                // `length` was checked against the size of the name.
                 let name = &bytes[offset + dir_entry::HEADER_SIZE..][..name_len];
                 self.check_name(name, &at)?;
                 if !typed && entry.file_type != 0 {
@@ -260,7 +261,8 @@ impl<'a> EntryReader<'_, 'a> {
                 });
             }
             let live = if in_use { dir_entry::HEADER_SIZE + name_len } else { dir_entry::HEADER_SIZE };
-            // The hashes lie behind the name; an index hides behind '..' or in a block without names.
+            // The bytes after the name are hashes, or they are an index after `..` or in an unused entry that
+            // covers the block.
             let hides_index = self.directory.indexed
                 && (self.entries.len() == 2 && in_use || !in_use && length == bytes.len());
             let rest = bytes.get(offset + live..offset + length).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! The index of a directory: which blocks hold names, and which hashes a name in each may have.
+//! The index of a directory (HTree): the blocks that contain names, and the range of hashes in each.
 //!
-//! The names are read from the leaves and the index is rebuilt, but a kernel looks names up
-//! through it: where it does not lead to a name, the trees that kernel and tool see differ.
+//! Names are read from the leaves, and the index is rebuilt. But the kernel finds names only through the
+//! index. If the index does not lead to a name, the tree of the kernel is not the tree of this tool.
 
 use super::directory_inode::DirectoryInode;
 use crate::error::{Location, Problem, Result, Structure, shown};
@@ -16,20 +16,20 @@ use crate::source::Source;
 use crate::tree::block_at;
 use crate::units::BlockNr;
 
-/// What a block of a directory is for.
+/// The use of a block of a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BlockRole {
-    /// The root, or an interior node: no names but `.` and `..`.
+    /// The root or an interior node. The root contains `.` and `..`, but no other names.
     Node,
-    /// A leaf, with the hashes of its names.
+    /// A leaf, with the range of the hashes of its names.
     Leaf(HashRange),
 }
 
-/// The hashes that names of a leaf may have.
+/// The range of hashes that names of a leaf may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HashRange {
-    /// The hash that the index has for the leaf; an odd one says that the leaf goes on with the
-    /// even hash below, which the leaf before ends with.
+    /// The hash of the leaf in the index. If it is odd, the leaf continues a run of names with the even hash
+    /// below it, with which the leaf before ends.
     from: u32,
     /// The hash of the next leaf.
     before: u64,
@@ -43,30 +43,30 @@ impl HashRange {
     }
 }
 
-/// How the names of a directory are hashed.
+/// The hashes of the names of a directory.
 #[derive(Clone, Copy, Debug)]
 enum NameHash {
-    /// Their hashes stand beside them.
+    /// Stored with the names.
     Stored,
-    /// By a function. By a second one, where the superblock does not tell whether the bytes of names have
-    /// signs: e2fsck takes it that they have, a newer kernel that they have not.
+    /// Computed with a function. There is a second function if the superblock does not say whether bytes of
+    /// names are signed: e2fsck assumes that they are, and newer kernels assume that they are not.
     Computed(DirHash, Option<DirHash>),
 }
 
-/// The index of a directory, checked.
+/// The index of a directory, after all checks.
 #[derive(Debug)]
 pub(super) struct DirectoryIndex {
-    /// The blocks of the directory that are read, in their order, and what each is for: as many as the
-    /// index has entries, and not more because the directory is long.
+    /// The blocks of the directory and their uses, in order. Its length is that of the index, so a directory
+    /// that only claims to be large needs no memory.
     roles: Vec<(u32, BlockRole)>,
     hash: NameHash,
     folds: bool,
 }
 
-/// A node, or a leaf, on the way down.
+/// A node or leaf, while the tree is walked.
 #[derive(Clone, Copy, Debug)]
 struct IndexedBlock {
-    /// The block, by its place in the directory.
+    /// The index of the block in the directory.
     place: u32,
     range: HashRange,
 }
@@ -74,16 +74,16 @@ struct IndexedBlock {
 struct IndexWalk<'s, 'a> {
     source: &'s Source<'a>,
     directory: DirectoryInode<'s, 'a>,
-    /// Blocks of the directory.
+    /// The number of blocks of the directory.
     blocks: u32,
 }
 
 impl DirectoryIndex {
-    /// Reads the index of a directory that has so many blocks.
+    /// Reads the index of a directory with `blocks` blocks.
     ///
     /// # Errors
     ///
-    /// `Corrupt` where the kernel or e2fsck would not take it for whole.
+    /// `Corrupt` if the kernel or e2fsck would reject the index.
     pub(super) fn read(source: &Source<'_>, directory: DirectoryInode<'_, '_>, blocks: u32) -> Result<Self> {
         let walk = IndexWalk { source, directory, blocks };
         let (version, levels) = walk.root()?;
@@ -98,7 +98,7 @@ impl DirectoryIndex {
                 if depth == levels { BlockRole::Leaf(block.range) } else { BlockRole::Node }
             };
             roles.extend(below.iter().map(|block| (block.place, role(block))));
-            // A node that is met twice would be read over and over.
+            // A node that is reached twice would be read twice at each level.
             roles.sort_unstable_by_key(|(place, _)| *place);
             if let Some(pair) = roles.windows(2).find(|pair| pair[0].0 == pair[1].0) {
                 return Err(
@@ -128,12 +128,12 @@ impl DirectoryIndex {
         Ok(Self { roles, hash, folds: directory.flags.contains(InodeFlags::CASEFOLD) })
     }
 
-    /// What a block is for, by its place in the directory.
+    /// Returns the use of a block, by its index in the directory.
     pub(super) fn role(&self, place: u32) -> BlockRole {
         self.roles.get(place as usize).map_or(BlockRole::Node, |(_, role)| *role)
     }
 
-    /// Checks that a kernel that looks for a name comes to the leaf that has it.
+    /// Checks that a lookup of a name by the kernel leads to the leaf that contains it.
     pub(super) fn check_name(
         &self,
         range: HashRange,
@@ -144,7 +144,7 @@ impl DirectoryIndex {
         let (hash, other) = match self.hash {
             NameHash::Stored => (stored, None),
             NameHash::Computed(hash, other) => {
-                // The kernel takes a name that can't be folded as it is.
+                // The kernel hashes a name that can't be folded verbatim.
                 let folded = if self.folds { casefold::fold(name) } else { None };
                 let hashed = folded.as_deref().unwrap_or(name);
                 (hash.hash(hashed).0, other.map(|other| other.hash(hashed).0))
@@ -165,8 +165,8 @@ fn at(directory: DirectoryInode<'_, '_>) -> Location {
 }
 
 impl<'a> IndexWalk<'_, 'a> {
-    /// Returns a block of the directory, which must have it. (A directory that a fast commit made has none: its index
-    /// is refused for want of a root.)
+    /// Returns a block of the directory by its index, which must be in range. A directory that a fast commit
+    /// created has no blocks: its index is refused because there is no root.
     fn block(&self, place: u32) -> (BlockNr, &'a [u8]) {
         let block = block_at(self.directory.runs, place).unwrap_or(BlockNr(0));
         (block, self.source.block(block).unwrap_or_default())
@@ -176,7 +176,7 @@ impl<'a> IndexWalk<'_, 'a> {
         at(self.directory).block(self.block(place).0)
     }
 
-    /// Reads the root's head: the hash version, and how many levels there are below the root.
+    /// Reads the header of the root: the hash version, and the number of levels below the root.
     fn root(&self) -> Result<(u8, u8)> {
         let at = || self.at(0);
         let (_, bytes) = self.block(0);
@@ -222,7 +222,8 @@ impl<'a> IndexWalk<'_, 'a> {
         for index in 0..count {
             let entry = entries.get(index * htree::ENTRY_SIZE..).and_then(view::<DxEntry>);
             let Some(entry) = entry else { return Err(at().wrong("has entries beyond its end")) };
-            // Limit and count stand in the place of the first hash, which is the node's own.
+            // The first entry has no hash: limit and count are stored in its place. Its hash is that of the
+            // node.
             let hash = if index == 0 { node.range.from } else { entry.hash.get() };
             if hash < before || u64::from(hash) > node.range.before {
                 return Err(at().value(
@@ -245,7 +246,7 @@ impl<'a> IndexWalk<'_, 'a> {
         Ok(())
     }
 
-    /// Checks the head of a node and its checksum; returns where its entries begin, and their count.
+    /// Checks the header of a node and its checksum. Returns the offset of the entries, and their number.
     fn head(&self, place: u32) -> Result<(usize, usize)> {
         let (block, bytes) = self.block(place);
         let at = || at(self.directory).block(block);

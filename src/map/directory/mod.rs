@@ -1,4 +1,4 @@
-//! The names of a directory as the image holds them: its entries, and the index that leads to them.
+//! Directories, as stored: the entries, and the index.
 
 mod directory_inode;
 mod entries;
