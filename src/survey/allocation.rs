@@ -1,4 +1,4 @@
-//! Which blocks the output stores of a file, where holes count.
+//! The allocation of the blocks of a file in the output, if it is content.
 
 use super::run_list::SurveyedPart;
 use super::stored::{StoredTree, Survey};
@@ -8,7 +8,8 @@ use crate::policy::HolePolicy;
 use crate::tree::{Bytes, Kind, NodeId, Run};
 use crate::view::View;
 
-/// Which blocks of a regular file are stored, and how; `None` where that follows from its bytes alone.
+/// Returns the runs of a regular file in the output by logical block, length and state; `None` if they follow
+/// from its bytes alone.
 pub(crate) fn allocation(view: View<'_, '_>, holes: HolePolicy, id: NodeId) -> Option<Vec<(u32, u32, u8)>> {
     let surveyor = Surveyor { view, holes, observer: &Silent };
     let Kind::Regular { size, .. } = view.tree.node(id).kind else { return None };
@@ -22,7 +23,8 @@ pub(crate) fn allocation(view: View<'_, '_>, holes: HolePolicy, id: NodeId) -> O
     Some(joined(runs).collect())
 }
 
-/// Runs by logical block and state (0: bytes, 1: zeros, 2: unwritten), wherever the input has them.
+/// Joins runs that continue each other in the file and have the same state (0: written, 1: zeros, 2:
+/// unwritten), wherever their blocks are in the input.
 pub(crate) fn joined(runs: &[Run]) -> impl Iterator<Item = (u32, u32, u8)> + use<'_> {
     let state = |run: &Run| match run.bytes() {
         Bytes::At(_) | Bytes::Tree => 0,

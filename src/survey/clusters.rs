@@ -1,5 +1,5 @@
-//! Storing whole clusters: a block without content in a cluster with content costs no space, but as a hole it
-//! would cost an extent.
+//! Allocation of whole clusters: in a cluster with content, a block of zeros costs no space, but a hole would
+//! cost an extent.
 
 use std::ops::Range;
 
@@ -9,20 +9,20 @@ use crate::tree::{Bytes, Run};
 
 /// A file that is stored in whole clusters.
 pub(super) struct ClusteredFile<'t> {
-    /// The length of the file in blocks; nothing is filled after it.
+    /// The length of the file in blocks. Blocks past it are not filled.
     pub blocks: u64,
     /// Blocks in a cluster.
     pub cluster: u64,
-    /// The runs that the input has.
+    /// The runs of the input.
     pub input: &'t [Run],
 }
 
 impl ClusteredFile<'_> {
-    /// Fills the clusters of runs that are to be stored with zeros, and adds all of it. Returns how many of the
-    /// blocks of zeros the input had allocated: these do not become holes.
+    /// Adds runs to `stored`, and fills their clusters with zeros. Returns the number of added zero blocks
+    /// that the input has allocated. These do not become holes.
     pub(super) fn fill(&self, runs: &[Run], stored: &mut RunList<'_>) -> u64 {
         let Self { blocks, cluster, .. } = *self;
-        // The end of what has been added, and of the cluster that it lies in.
+        // The end of the last added run, and the end of its cluster.
         let (mut next, mut end) = (0, 0);
         let mut kept = 0;
         for run in runs {
@@ -35,7 +35,7 @@ impl ClusteredFile<'_> {
         kept + self.add_zeros(next..end, stored)
     }
 
-    /// Adds blocks of zeros; returns how many of them the input had allocated.
+    /// Adds blocks of zeros. Returns the number of them that the input has allocated.
     fn add_zeros(&self, blocks: Range<u64>, stored: &mut RunList<'_>) -> u64 {
         let count = blocks.end.saturating_sub(blocks.start);
         // Logical blocks have 32 bits.
@@ -65,7 +65,7 @@ mod tests {
         (list, punched - kept)
     }
 
-    /// A file of 30 blocks in clusters of 8, of which the input has 0 to 18 and 28.
+    /// A file of 30 blocks in clusters of 8. The input has allocated the blocks 0 to 17 and 28.
     #[test]
     fn zeros_in_clusters_with_content_are_stored() {
         let runs = [run(2, 1, Some(102)), run(4, 2, Some(104)), run(28, 1, Some(300))];
@@ -79,10 +79,10 @@ mod tests {
             run(28, 1, Some(300)),
             run(29, 1, None),
         ];
-        // Of the input's 15 zeros, those of blocks 0, 1, 3, 6 and 7 are stored after all.
+        // Of the 15 zero blocks of the input, 0, 1, 3, 6 and 7 are stored.
         let input = [run(0, 18, Some(100)), run(28, 1, Some(300))];
         assert_eq!(filled(&runs, 30, &input, 15), (expected, 10));
-        // Of a file of 3 blocks, what lies behind the end (a Merkle tree) stays as it is.
+        // In a file of 3 blocks, blocks past the end (a Merkle tree) are unchanged.
         let runs = [run(1, 1, Some(9)), run(6, 1, Some(10)), run(17, 2, None)];
         let expected =
             vec![run(0, 1, None), run(1, 1, Some(9)), run(2, 1, None), run(6, 1, Some(10)), run(17, 2, None)];

@@ -1,4 +1,4 @@
-//! The digest of what is stored of each file: XXH3 with 128 bits, of each segment that holds anything.
+//! The digest of the stored content of each file: XXH3 with 128 bits for each segment with stored bytes.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -17,11 +17,11 @@ use crate::units::fits;
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     node: NodeId,
-    /// Its place among all segments of the file.
+    /// The index of the segment in the file.
     number: u32,
 }
 
-/// All segments, in the order of the nodes, and the parts that are digested at once.
+/// All segments, in the order of the nodes, and the parts that are digested together.
 #[derive(Debug, Default)]
 pub struct Segments {
     list: Vec<Segment>,
@@ -29,8 +29,8 @@ pub struct Segments {
 }
 
 impl Segments {
-    /// The segments of all content that is stored, in parts that end about where multiples of `bytes`
-    /// are reached.
+    /// Returns the segments of all stored content. A part ends at the first segment that reaches the next
+    /// multiple of `bytes`.
     pub fn new(block_size: usize, tree: StoredTree<'_>, bytes: u64) -> Self {
         let size = (SEGMENT_BYTES / block_size) as u64;
         let (mut list, mut parts, mut start, mut total) = (Vec::new(), Vec::new(), 0, 0);
@@ -49,7 +49,7 @@ impl Segments {
                 }
             };
             match stored.last() {
-                // Most files have one.
+                // Most files have only one segment.
                 Some(last) if span(last).end <= size => add(0..size, stored),
                 _ => windows(stored, size, span)
                     .into_iter()
@@ -64,8 +64,8 @@ impl Segments {
 /// The digests of a part's segments; a segment of zeros has none.
 type PartDigests = Vec<Option<[u8; 16]>>;
 
-/// Digests content part by part, so that whoever needs the same bytes next finds them in the
-/// processor's cache.
+/// A digester of content, part by part, so that the bytes are still in the processor's cache when they are
+/// copied.
 #[derive(Debug)]
 pub struct Digester<'s, 'a> {
     view: StoredView<'s, 'a>,
@@ -74,18 +74,18 @@ pub struct Digester<'s, 'a> {
 }
 
 impl<'s, 'a> Digester<'s, 'a> {
-    /// A digester of these segments.
+    /// Creates a digester of these segments.
     pub fn new(view: StoredView<'s, 'a>, segments: &'s Segments) -> Self {
         let parts = segments.parts.iter().map(|_| OnceLock::new()).collect();
         Self { view, segments, parts }
     }
 
-    /// The number of parts.
+    /// Returns the number of parts.
     pub fn parts(&self) -> usize {
         self.parts.len()
     }
 
-    /// Digests a part, once.
+    /// Digests a part, unless that was done already.
     pub fn digest(&self, part: usize) {
         self.digests(part);
     }
@@ -98,12 +98,13 @@ impl<'s, 'a> Digester<'s, 'a> {
         })
     }
 
-    /// Digests what is left.
+    /// Digests all remaining parts.
     pub fn finish(&self) {
         (0..self.parts.len()).into_par_iter().for_each(|part| self.digest(part));
     }
 
-    /// The first node of which something is still to be digested. `done` parts are known not to be; it grows.
+    /// Returns the first node with a segment that is not digested yet. The first `done` parts are known to be
+    /// digested; `done` is updated.
     pub fn next_node(&self, done: &mut usize) -> NodeId {
         while self.parts.get(*done).is_some_and(|part| part.get().is_some()) {
             *done += 1;
@@ -113,7 +114,7 @@ impl<'s, 'a> Digester<'s, 'a> {
         segment.map_or(NodeId(u32::MAX), |segment| segment.node)
     }
 
-    /// The digests of nodes, from one on.
+    /// Returns the digests of all nodes from `node` on.
     pub fn from(&self, node: NodeId) -> DigestsFrom<'_> {
         let segment = self.segments.list.partition_point(|segment| segment.node < node);
         let part = self.segments.parts.partition_point(|part| part.end <= segment);
@@ -121,7 +122,7 @@ impl<'s, 'a> Digester<'s, 'a> {
     }
 }
 
-/// Goes through the digests of nodes in their order.
+/// An iteration over the digests of nodes in order.
 pub struct DigestsFrom<'d> {
     digester: &'d Digester<'d, 'd>,
     segment: usize,
@@ -129,7 +130,8 @@ pub struct DigestsFrom<'d> {
 }
 
 impl DigestsFrom<'_> {
-    /// Calls `take` with the digests of the next node's segments, in order; one without content has none.
+    /// Calls `take` with the digests of the next node's segments, in order. There are none for a node without
+    /// content.
     pub fn each(&mut self, node: NodeId, mut take: impl FnMut([u8; 16])) {
         let Segments { list, parts } = self.digester.segments;
         while list.get(self.segment).is_some_and(|segment| segment.node == node) {
@@ -143,7 +145,7 @@ impl DigestsFrom<'_> {
     }
 }
 
-/// The logical blocks of a run.
+/// Returns the logical blocks of a run.
 fn span(run: &Run) -> Range<u64> {
     run.logical.into()..run.end()
 }
@@ -152,10 +154,10 @@ fn digest(view: StoredView<'_, '_>, segment: Segment) -> Option<u128> {
     let StoredView { source, stored } = view;
     let block_size = source.geometry.block_size;
     let file = FileContent::of(view.view(), segment.node)?;
-    // Bytes of a file behind its end count where its blocks do.
+    // With opaque blocks, the bytes past the end of the file are content, too.
     let live = |logical: u64| match file.opaque_from {
         Some(_) => usize::MAX,
-        // Saturation only means that more is left than any block has.
+        // A saturated value is still larger than any block.
         None => usize::try_from(file.size - logical * block_size as u64).unwrap_or(usize::MAX),
     };
     let zeros = vec![0; block_size];
@@ -191,7 +193,7 @@ fn digest(view: StoredView<'_, '_>, segment: Segment) -> Option<u128> {
     hasher.finish()
 }
 
-/// The digest of what it is given; `None` of nothing.
+/// A hasher that returns `None` if it got no bytes.
 #[derive(Default)]
 struct Hasher<'a> {
     /// The first bytes, which are often the only ones.

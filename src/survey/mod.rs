@@ -1,5 +1,5 @@
-//! One parallel pass over file content: which blocks hold anything but zeros. The digest of what is
-//! stored is another one, beside the writing.
+//! One parallel pass over file content that finds the blocks of zeros. The digest of the stored content is a
+//! second pass, which runs while the output is written.
 
 mod allocation;
 mod clusters;
@@ -23,19 +23,19 @@ use crate::tree::NodeId;
 use crate::view::View;
 use surveyor::Surveyor;
 
-/// Nodes that one thread looks at together.
+/// Nodes in a work item of a thread.
 const NODES: usize = 512;
-/// Nodes that are looked at before what was found is put together.
+/// Nodes that are surveyed before the results are collected.
 const ROUND: usize = 1 << 15;
 
-/// Looks through all content, to find what is to be stored of it.
+/// Surveys all content, to find the runs that the output stores.
 pub fn survey(view: View<'_, '_>, holes: HolePolicy, observer: &dyn Observer) -> Survey {
     let total: u64 = view.tree.runs.iter().map(|run| u64::from(run.count)).sum();
     observer.begin(Stage::Survey, total);
     let nodes: Vec<NodeId> = view.tree.ids().collect();
     let surveyor = Surveyor { view, holes, observer };
     let mut survey = Survey::default();
-    // In rounds, so that what is in flight stays little.
+    // Rounds limit the memory for results that are not collected yet.
     for round in nodes.chunks(ROUND) {
         let found: Vec<_> = round.par_chunks(NODES).map(|nodes| surveyor.files(nodes)).collect();
         survey.reserve(&found);

@@ -1,35 +1,36 @@
-//! The runs of a file that are to be stored, told from those that the input has.
+//! The stored runs of a file, kept only if they differ from the runs of the input.
 
 use crate::ranges::Join;
 use crate::tree::Run;
 
-/// What one unit holds.
+/// The result of surveying a part of a file.
 #[derive(Default)]
 pub(super) struct SurveyedPart {
-    /// What is stored of it.
+    /// The runs that are stored.
     pub runs: Vec<Run>,
-    /// Blocks that became holes.
+    /// The number of blocks that became holes.
     pub punched: u64,
 }
 
-/// Takes the runs of a file one by one, and joins those that go on. As long as they are the input's, none is kept.
+/// A collector of the runs of a file, which joins contiguous runs. It keeps none as long as they are equal to
+/// the input's.
 pub(super) struct RunList<'t> {
     input: &'t [Run],
-    /// How many were the input's; those behind are in the list.
+    /// The number of leading runs that are equal to the input's. Later ones are in the list.
     same: usize,
     changed: bool,
-    /// The last one, which may go on.
+    /// The last run, which the next one may extend.
     last: Option<Run>,
     list: &'t mut Vec<Run>,
 }
 
 impl<'t> RunList<'t> {
-    /// For a file with these runs; others are added to the list.
+    /// Creates a collector for a file with the runs `input`. Runs that differ are added to `list`.
     pub(super) fn new(input: &'t [Run], list: &'t mut Vec<Run>) -> Self {
         Self { input, same: 0, changed: false, last: None, list }
     }
 
-    /// Adds blocks.
+    /// Adds a run.
     pub(super) fn push(&mut self, run: Run) {
         if self.last.as_mut().is_some_and(|last| last.join(&run)) {
             return;
@@ -39,7 +40,7 @@ impl<'t> RunList<'t> {
         }
     }
 
-    /// Adds what a part holds, which is empty then. Returns how many blocks became holes.
+    /// Moves the runs of a part here. Returns the number of blocks that became holes.
     pub(super) fn add(&mut self, part: &mut SurveyedPart) -> u64 {
         part.runs.drain(..).for_each(|run| self.push(run));
         std::mem::take(&mut part.punched)
@@ -61,7 +62,7 @@ impl<'t> RunList<'t> {
         }
     }
 
-    /// Whether the runs are others than the input's.
+    /// Finishes the list. Returns whether the runs differ from the input's.
     pub(super) fn finish(mut self) -> bool {
         if let Some(last) = self.last.take() {
             self.keep(last);

@@ -1,24 +1,24 @@
-//! What is to be stored of the content of regular files.
+//! The runs of regular files that the output stores.
 
 use crate::source::Source;
 use crate::tree::{NodeId, Run, Tree};
 use crate::view::View;
 
-/// What was found about the content of all regular files.
+/// The result of surveying all regular files.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// What is to be stored of it.
+    /// The runs that the output stores.
     pub(super) stored: Stored,
     /// Swap files, in the order of the nodes.
     pub(super) swap_files: Vec<NodeId>,
-    /// Files that begin like the root of an extent tree, in the order of the nodes.
+    /// Files whose first bytes look like the root of an extent tree, in the order of the nodes.
     pub(super) lookalikes: Vec<NodeId>,
-    /// Blocks of zeros, and unwritten ones, that became holes.
+    /// The number of zero blocks and unwritten blocks that became holes.
     pub punched: u64,
 }
 
 impl Survey {
-    /// Whether e2fsck would take the content of a file, were it inline, for an extent tree.
+    /// Whether e2fsck would mistake the content of a file for an extent tree if it were inline data.
     pub fn looks_like_extents(&self, id: NodeId) -> bool {
         self.lookalikes.binary_search(&id).is_ok()
     }
@@ -28,17 +28,17 @@ impl Survey {
         self.swap_files.binary_search(&id).is_ok()
     }
 
-    /// A tree as it is to be stored.
+    /// Returns a tree with the runs that the output stores.
     pub fn stored<'t>(&'t self, tree: &'t Tree) -> StoredTree<'t> {
         StoredTree { tree, stored: &self.stored }
     }
 
-    /// Makes room for what will be added.
+    /// Reserves memory for the results that will be appended.
     pub(super) fn reserve(&mut self, next: &[Self]) {
         self.stored.runs.reserve_exact(next.iter().map(|next| next.stored.runs.len()).sum());
     }
 
-    /// Adds what was found about the nodes behind.
+    /// Appends the result for the next nodes.
     pub(super) fn append(&mut self, mut next: Self) {
         let start = self.stored.runs.len();
         self.stored.runs.append(&mut next.stored.runs);
@@ -49,21 +49,21 @@ impl Survey {
     }
 }
 
-/// The runs that are to be stored of files whose content the input holds in another way.
+/// The stored runs of the files whose runs differ from the input's.
 #[derive(Debug, Default)]
 pub struct Stored {
-    /// These files, in the order of the nodes, and where in `runs` those of each end.
+    /// These files, in the order of the nodes, each with the end of its runs in `runs`.
     files: Vec<(NodeId, usize)>,
     pub(super) runs: Vec<Run>,
 }
 
 impl Stored {
-    /// Ends the runs of a file; those behind the file before are its own.
+    /// Finishes a file. Its runs are those since the last finished file.
     pub(super) fn end_file(&mut self, node: NodeId) {
         self.files.push((node, self.runs.len()));
     }
 
-    /// The runs of a file that are not the input's.
+    /// Returns the runs of a file if they differ from the input's.
     fn changed(&self, node: NodeId) -> Option<&[Run]> {
         let index = self.files.binary_search_by_key(&node, |(node, _)| *node).ok()?;
         let start = index.checked_sub(1).map_or(0, |before| self.files[before].1);
@@ -71,28 +71,28 @@ impl Stored {
     }
 }
 
-/// A tree as it is to be stored.
+/// A tree with the runs that the output stores.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredTree<'t> {
-    /// The tree, whose runs are those of the input.
+    /// The tree, with the runs of the input.
     pub tree: &'t Tree,
-    /// What the survey found.
+    /// The runs that differ.
     pub stored: &'t Stored,
 }
 
 impl<'t> StoredTree<'t> {
-    /// At least as many runs as all files have together.
+    /// Returns an upper bound for the number of runs of all files together.
     pub fn runs(self) -> usize {
         self.tree.runs.len() + self.stored.runs.len()
     }
 
-    /// The runs of a regular file that are to be stored; none of anything else.
+    /// Returns the stored runs of a regular file; none for other file types.
     pub fn runs_of(self, id: NodeId) -> &'t [Run] {
         self.stored.changed(id).unwrap_or_else(|| self.tree.runs_of(id))
     }
 }
 
-/// A tree as it is to be stored, and the image that its content is read from.
+/// A tree with the runs that the output stores, and the image that contains its content.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredView<'v, 'a> {
     /// The image.
@@ -102,7 +102,7 @@ pub struct StoredView<'v, 'a> {
 }
 
 impl<'v, 'a> StoredView<'v, 'a> {
-    /// The tree as the image has it.
+    /// Returns the tree with the runs of the input.
     pub fn view(self) -> View<'v, 'a> {
         View { source: self.source, tree: self.stored.tree }
     }

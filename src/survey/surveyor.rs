@@ -1,4 +1,4 @@
-//! Looking through the content of files: which blocks hold anything but zeros.
+//! The search for blocks of zeros in the content of files.
 
 use std::ops::Range;
 
@@ -19,37 +19,39 @@ use crate::tree::{Bytes, Kind, NodeId, Run};
 use crate::units::fits;
 use crate::view::View;
 
-/// Bytes that one unit of work covers at most.
+/// The maximum size of a work item, in bytes.
 const UNIT_BYTES: u64 = 8 << 20;
-/// Units of a large file that are looked at before what was found is put together.
+/// Work items of a large file that are surveyed before the results are collected.
 const UNITS: usize = 1 << 4;
-/// A part of a file: runs, cut to a window of logical blocks.
+/// A part of a file: runs, restricted to a window of logical blocks.
 struct FilePart<'t> {
     runs: &'t [Run],
     window: Range<u64>,
 }
 
-/// What is done with the blocks of a file.
+/// The treatment of the blocks of a file.
 #[derive(Clone, Copy)]
 pub(super) struct ContentRules {
     size: u64,
-    /// The first logical block behind the size.
+    /// The first logical block past the size.
     end: u64,
-    /// What happens to zeros that are not opaque.
+    /// The treatment of zeros in blocks that are not opaque.
     pub zeros: Zeros,
     /// See [`crate::tree::Node::opaque_from`].
     pub opaque_from: Option<u64>,
 }
 
 impl ContentRules {
-    /// Whether blocks up to the end are stored or not by whole clusters: not where their allocation
-    /// stays as it is, or must be told from zeros.
+    /// Whether the blocks up to the end are allocated in whole clusters. They are not if allocation is kept,
+    /// or is content.
     fn has_whole_clusters(&self) -> bool {
         self.zeros == Zeros::Punch && self.opaque_from != Some(0)
     }
 
-    /// What happens to a block of zeros, or to one that is `unwritten` and reads as zeros, though
-    /// not behind the end, where nothing is read.
+    /// Returns the treatment of a block of zeros, or of an unwritten one.
+    ///
+    /// Opaque blocks are kept. An unwritten block before the end of the file is not opaque, because it reads
+    /// as zeros like a hole. Nothing is read past the end, so unwritten blocks there are opaque.
     fn zeros(&self, logical: u32, unwritten: bool) -> Zeros {
         let logical = u64::from(logical);
         let opaque = self.opaque_from.is_some_and(|opaque| logical >= opaque);
@@ -57,18 +59,18 @@ impl ContentRules {
     }
 }
 
-/// What happens to blocks of zeros.
+/// The treatment of blocks of zeros.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Zeros {
     /// They become holes.
     Punch,
-    /// They stay as they are.
+    /// They are unchanged.
     Keep,
-    /// They stay allocated, and count as written: a swap file can't have holes.
+    /// They stay allocated and become written, because a swap file can't have holes.
     Write,
 }
 
-/// Whether a file is one unit, of so many blocks.
+/// Whether a file is a single work item of at most `blocks` blocks.
 fn is_small(runs: &[Run], blocks: u64) -> bool {
     runs.last().is_none_or(|last| last.end() <= blocks)
 }
@@ -79,13 +81,13 @@ impl FilePart<'_> {
     }
 }
 
-/// Looks through the content of a tree's files.
+/// A surveyor of the files of a tree.
 pub(super) struct Surveyor<'s, 'a> {
     /// The tree and its image.
     pub view: View<'s, 'a>,
-    /// What happens to blocks of zeros.
+    /// The policy for blocks of zeros.
     pub holes: HolePolicy,
-    /// Hears of progress.
+    /// The observer of progress.
     pub observer: &'s dyn Observer,
 }
 
@@ -96,7 +98,7 @@ impl Surveyor<'_, '_> {
         file.and_then(|file| file.block(0)).is_some_and(extent::resembles_root)
     }
 
-    /// What consecutive nodes hold.
+    /// Surveys consecutive nodes.
     pub(super) fn files(&self, nodes: &[NodeId]) -> Survey {
         let (mut found, mut part) = (Survey::default(), SurveyedPart::default());
         for node in nodes {
@@ -112,7 +114,7 @@ impl Surveyor<'_, '_> {
         UNIT_BYTES / self.view.source.geometry.block_bytes()
     }
 
-    /// Adds what a node holds; the part is empty.
+    /// Surveys a node, and adds the result to `found`. `part` is an empty buffer.
     pub(super) fn file(&self, node: NodeId, found: &mut Survey, part: &mut SurveyedPart) {
         let Kind::Regular { size, inline, .. } = self.view.tree.node(node).kind else { return };
         let runs = self.view.tree.runs_of(node);
@@ -143,8 +145,8 @@ impl Surveyor<'_, '_> {
         }
     }
 
-    /// Adds what single blocks of a file are to be stored; the part is empty. Returns how many blocks became
-    /// holes.
+    /// Surveys the blocks of a file one by one, and adds those that are stored. Returns the number of blocks
+    /// that became holes. `part` is an empty buffer.
     fn blocks(
         &self,
         node: NodeId,
@@ -177,7 +179,7 @@ impl Surveyor<'_, '_> {
         punched
     }
 
-    /// What is done with the blocks of a regular file of this size.
+    /// Returns the treatment of the blocks of a regular file with this size.
     pub(super) fn rules(&self, node: NodeId, size: u64) -> ContentRules {
         let opaque_from = self.view.tree.node(node).opaque_from(self.view.source.geometry.block_size);
         let zeros = match self.holes {
@@ -188,7 +190,7 @@ impl Surveyor<'_, '_> {
         ContentRules { size, end: self.view.source.geometry.blocks_of_bytes(size), zeros, opaque_from }
     }
 
-    /// Looks at a part of a file.
+    /// Surveys a part of a file.
     fn look(&self, unit: &FilePart<'_>, rules: ContentRules, part: &mut SurveyedPart) {
         for run in unit.runs.iter().filter_map(|run| cut(run, &unit.window)) {
             let mut done = 0;
@@ -196,7 +198,7 @@ impl Surveyor<'_, '_> {
                 let logical = run.logical + done;
                 let mut room = run.count - done;
                 if (u64::from(logical) + 1..u64::from(logical) + u64::from(room)).contains(&rules.end) {
-                    // What lies behind the end has rules of its own.
+                    // Blocks past the end have different rules.
                     room = fits(rules.end - u64::from(logical), "the end is within the run");
                 }
                 let physical = run.physical() + u64::from(done);
@@ -210,7 +212,7 @@ impl Surveyor<'_, '_> {
         }
     }
 
-    /// Looks at blocks that lie together, all up to the end or all behind it.
+    /// Surveys contiguous blocks, which are all before the end or all past it.
     fn look_at(&self, run: Run, bytes: &[u8], rules: ContentRules, part: &mut SurveyedPart) {
         if run.unwritten() || self.view.source.is_hole(run.physical(), run.count.into()) {
             keep_zeros(run, rules.zeros(run.logical, run.unwritten()), part);
@@ -221,7 +223,7 @@ impl Surveyor<'_, '_> {
             bytes.len()
         } else {
             let left = rules.size - u64::from(run.logical) * block_size as u64;
-            // Saturation only means that all of the bytes count.
+            // A saturated value means that all bytes count.
             usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())
         };
         let mut stored = 0..0_u32;
@@ -247,7 +249,7 @@ impl Surveyor<'_, '_> {
     }
 }
 
-/// Puts blocks of zeros into a part, or makes them a hole.
+/// Adds blocks of zeros to a part, or turns them into a hole.
 fn keep_zeros(run: Run, zeros: Zeros, part: &mut SurveyedPart) {
     if zeros == Zeros::Punch {
         part.punched += u64::from(run.count);
@@ -257,12 +259,12 @@ fn keep_zeros(run: Run, zeros: Zeros, part: &mut SurveyedPart) {
     if stays {
         part.runs.push(run);
     } else {
-        // Single blocks of zeros are joined here, since they come one by one.
+        // Zero blocks arrive one at a time, so they are joined here.
         push_joined(&mut part.runs, Run::new(run.logical, run.count, Bytes::Zeros));
     }
 }
 
-/// Content that lay in an inode, as if it were a block of its own.
+/// Surveys inline data as if it were in a block.
 fn look_inside(bytes: &[u8], rules: ContentRules, part: &mut SurveyedPart) {
     let source = if !is_zero(bytes) {
         Bytes::Tree
@@ -274,8 +276,7 @@ fn look_inside(bytes: &[u8], rules: ContentRules, part: &mut SurveyedPart) {
     part.runs.push(Run::new(0, 1, source));
 }
 
-/// Whether a file begins as mkswap leaves it: a signature at the end of its first page, which may
-/// have 4, 16 or 64 KiB.
+/// Whether a file has the signature of mkswap at the end of its first page, which may have 4, 16 or 64 KiB.
 fn is_swap_file(view: View<'_, '_>, id: NodeId) -> bool {
     const SIGNATURE: &[u8] = b"SWAPSPACE2";
     let Some(file) = FileContent::of(view, id) else { return false };

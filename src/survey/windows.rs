@@ -1,10 +1,10 @@
-//! Parts of files: windows of logical blocks, and what of runs lies in them.
+//! Windows of logical blocks of a file, and the parts of runs in them.
 
 use std::ops::Range;
 
 use crate::tree::Run;
 
-/// The part of a run that lies in a window.
+/// Returns the part of a run that is in a window.
 pub(super) fn cut(run: &Run, window: &Range<u64>) -> Option<Run> {
     let start = window.start.max(run.logical.into());
     let end = window.end.min(run.end());
@@ -12,8 +12,8 @@ pub(super) fn cut(run: &Run, window: &Range<u64>) -> Option<Run> {
     Some(run.part(u32::try_from(start).ok()?, count))
 }
 
-/// Cuts the logical blocks of a file into windows of so many, those without runs left out: each with
-/// the runs that reach into it. `span` tells the blocks of a run.
+/// Divides the logical blocks of a file into windows of `size` blocks, each with the range of runs that
+/// overlap it. Windows without runs are left out. `span` returns the blocks of a run.
 pub(super) fn windows<T>(
     runs: &[T],
     size: u64,
@@ -24,7 +24,7 @@ pub(super) fn windows<T>(
         let start = (span(&runs[next]).start / size * size).max(last_end);
         last_end = start + size;
         let reach = runs[next..].partition_point(|run| span(run).start < last_end);
-        // At least the first reaches into it; the last may also be the first of the next window.
+        // At least the first run overlaps the window. The last one may also overlap the next window.
         let behind = next + reach;
         let goes_on = span(&runs[behind - 1]).end > last_end;
         windows.push((start..last_end, next..behind));
