@@ -1,4 +1,5 @@
-//! Compares bitmaps, counts and checksums with what was found: all of them are rebuilt.
+//! The comparison of bitmaps, counts and checksums with the blocks and inodes in use. All of these are
+//! rebuilt, so differences are only warnings.
 
 use rayon::prelude::*;
 
@@ -13,33 +14,33 @@ use crate::ondisk::le32;
 use crate::source::Source;
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
-/// What is in use, by the inodes themselves.
+/// The blocks and inodes in use, according to the inodes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InUse<'s> {
     /// Blocks of live inodes and of static metadata.
     pub blocks: CheckedClaims<'s>,
     /// Blocks of orphans without links.
     pub orphan_blocks: CheckedClaims<'s>,
-    /// Live inodes that names lead to.
+    /// Live inodes of the tree.
     pub inodes: &'s [ReadInode],
-    /// All other inodes but the reserved ones, sorted.
+    /// All other inodes in use except the reserved ones, sorted.
     pub others: &'s [InodeNr],
 }
 
-/// What is wrong with the bitmaps and the descriptor of a group.
+/// The errors in the bitmaps and the descriptor of a group.
 #[derive(Clone, Copy, Debug, Default)]
 struct GroupErrors {
-    /// The bits of the block bitmap, and of the inode bitmap.
+    /// Whether the block bitmap and the inode bitmap are wrong.
     bits: [bool; 2],
-    /// Their checksums.
+    /// Whether their checksums are wrong.
     checksums: [bool; 2],
-    /// The counts of free clusters, free inodes and directories.
+    /// Whether the counts of free clusters, free inodes and directories are wrong.
     counts: [bool; 3],
-    /// Free clusters and free inodes that were found.
+    /// The numbers of free clusters and free inodes.
     free: [u64; 2],
 }
 
-/// Compares bitmaps, counts and checksums that are rebuilt with what is in use; returns warnings.
+/// Compares bitmaps, counts and checksums with the blocks and inodes in use, and returns warnings.
 pub(super) fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
     let wrong: Vec<GroupErrors> = (0..source.geometry.groups)
         .into_par_iter()
@@ -60,7 +61,7 @@ pub(super) fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
             }
         })
         .collect();
-    // Only the log itself, which fast commits follow, holds bitmaps and descriptors.
+    // Fast commits contain no bitmaps and descriptors, so these are out of date after them.
     let fast = &source.fast_commits().inodes;
     let reason = if fast.is_empty() { "" } else { ", as fast commits leave them" };
     let count =
@@ -92,8 +93,8 @@ pub(super) fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
     warnings
 }
 
-/// Compares the counts of the superblock. Kernels bring these up to date only when they unmount, so that they say
-/// nothing where the journal was needed.
+/// Compares the counts of the superblock. Kernels update them only when they unmount, so they mean nothing if
+/// the journal was needed.
 fn superblock_counts(source: &Source<'_>, clusters: u64, inodes: u64) -> Vec<String> {
     if source.features().has(Incompat::NEEDS_RECOVERY) {
         return Vec::new();
@@ -110,8 +111,8 @@ fn superblock_counts(source: &Source<'_>, clusters: u64, inodes: u64) -> Vec<Str
     words.collect()
 }
 
-/// Compares the map of the resize inode: its double-indirect block names the reserved descriptor blocks, and each
-/// of these names those of the backups.
+/// Compares the map of the resize inode. Its double indirect block points to the reserved GDT blocks, and
+/// each of these points to its backups.
 fn resize_inode_map(source: &Source<'_>) -> Option<String> {
     let geometry = &source.geometry;
     if !source.features().has(Compat::RESIZE_INODE) {
@@ -154,7 +155,7 @@ fn resize_inode_size(source: &Source<'_>) -> Option<String> {
         .then(|| format!("the size of the resize inode was {size}, expected {expected}; recomputed"))
 }
 
-/// Compares the checksums of reserved inodes that are not in use; e2fsck accepts one of zeros.
+/// Compares the checksums of reserved inodes that are not in use. An inode of zeros is valid for e2fsck.
 fn reserved_checksums(source: &Source<'_>) -> Option<String> {
     let reserved = (1..source.geometry.first_inode.0).map(InodeNr);
     let unused = reserved.filter_map(|number| Some((number, source.inode_slot(number)?)));
@@ -170,7 +171,7 @@ fn reserved_checksums(source: &Source<'_>) -> Option<String> {
 fn wrong_checksums(source: &Source<'_>, group: GroupNr) -> [bool; 2] {
     let geometry = &source.geometry;
     let descriptor = &source.descriptors[group.0 as usize];
-    // Descriptors of 32 bytes have room for the low half.
+    // Descriptors of 32 bytes store only the low half.
     let kept = if geometry.is_64bit() { u32::MAX } else { u16::MAX.into() };
     let clusters = geometry.blocks_per_group / geometry.blocks_per_cluster;
     let differs = |block, bits: u64, stored: u32| {
@@ -188,12 +189,12 @@ fn wrong_checksums(source: &Source<'_>, group: GroupNr) -> [bool; 2] {
     ]
 }
 
-/// Whether the block bitmap of a group is wrong, and how many clusters are free.
+/// Returns whether the block bitmap of a group is wrong, and the number of free clusters.
 fn compare_blocks(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bool, usize) {
     let blocks = source.geometry.group_blocks(group);
     let cluster = source.geometry.blocks_per_cluster;
     let descriptor = &source.descriptors[group.0 as usize];
-    // A bit for each cluster, which is in use where any of its blocks is.
+    // There is a bit for each cluster. It is set if any block of the cluster is in use.
     let bit = |block: u64| {
         usize::try_from((block - blocks.start) / cluster).expect("fits: a group has at most 2^32 blocks")
     };
@@ -202,7 +203,8 @@ fn compare_blocks(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
     let all = live.chain(in_use.orphan_blocks.within(blocks.start, blocks.end));
     let clusters = all.map(|claim| bit(claim.start)..bit(claim.end - 1) + 1);
     if !source.has_block_bitmap(group) {
-        // No bitmap to build: claims are in order, and only neighbours share clusters.
+        // There is no bitmap to compare. Claims are sorted and only neighbours share clusters, so counting
+        // needs none.
         let (mut used, mut next) = (0, 0);
         for range in clusters {
             used += range.end.saturating_sub(range.start.max(next));
@@ -217,14 +219,14 @@ fn compare_blocks(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
     (differs(stored, &expected, bits) || !is_padded(stored, bits), bits - used)
 }
 
-/// Whether the inode bitmap of a group is wrong, how many inodes are free, and whether the count of directories is
-/// wrong.
+/// Returns whether the inode bitmap of a group is wrong, the number of free inodes, and whether the count of
+/// directories is wrong.
 fn compare_inodes(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bool, usize, bool) {
     let InUse { inodes, others, .. } = in_use;
     let geometry = &source.geometry;
     let descriptor = &source.descriptors[group.0 as usize];
     if !source.has_inode_bitmap(group) {
-        // No inode of it is in use.
+        // The group has no inode in use.
         let free = geometry.inodes_per_group as usize;
         return (false, free, count_differs(source, descriptor.used_dirs_count(), 0));
     }
@@ -253,28 +255,28 @@ fn compare_inodes(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
     let used: usize = expected.iter().map(|byte| byte.count_ones() as usize).sum();
     let bitmap = source.checked_block(descriptor.inode_bitmap());
     let differs = differs(bitmap, &expected, bits) || !is_padded(bitmap, bits);
-    // An orphan may have been a directory.
+    // Each orphan may have been a directory.
     let stored = descriptor.used_dirs_count();
     let of_directories =
         (0..=orphans).all(|more| count_differs(source, stored, (directories + more) as usize));
     (differs, bits - used, of_directories)
 }
 
-/// Whether a count of a descriptor is wrong. Descriptors of 32 bytes have room for the low half.
+/// Whether a count of a descriptor is wrong. Descriptors of 32 bytes store only the low half.
 fn count_differs(source: &Source<'_>, stored: u32, expected: usize) -> bool {
     let kept = if source.geometry.is_64bit() { u32::MAX } else { u16::MAX.into() };
     let expected = u32::try_from(expected).expect("fits: a group has at most 2^19 clusters and inodes");
     (stored ^ expected) & kept != 0
 }
 
-/// Whether all bits behind the first ones are set, as e2fsck demands.
+/// Whether all bits after the first `bits` are set, as e2fsck requires.
 fn is_padded(bitmap: &[u8], bits: usize) -> bool {
     let (whole, rest) = (bits / 8, bits % 8);
     let padding = &bitmap[bits.div_ceil(8)..];
     padding.iter().all(|byte| *byte == 0xFF) && (rest == 0 || bitmap[whole] >> rest == 0xFF >> rest)
 }
 
-/// Whether the first bits of two bitmaps differ.
+/// Whether the first `bits` bits of two bitmaps differ.
 fn differs(one: &[u8], other: &[u8], bits: usize) -> bool {
     let (whole, rest) = (bits / 8, bits % 8);
     one[..whole] != other[..whole] || (rest > 0 && (one[whole] ^ other[whole]) & ((1 << rest) - 1) != 0)

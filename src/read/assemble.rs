@@ -1,4 +1,5 @@
-//! Putting inodes and directories together: canonical order, links, parents, and nothing lost.
+//! The construction of the tree from inodes and directories: canonical order, link counts, parents, and
+//! checks for lost inodes.
 
 use std::collections::HashMap;
 
@@ -16,30 +17,30 @@ use crate::source::Source;
 use crate::tree::{Entry, Kind, LOST_FOUND_NAME, Node, NodeId, Tree};
 use crate::units::InodeNr;
 
-/// The tree, and what there is to say of it.
+/// The tree, the numbers of its inodes, and warnings.
 pub(super) struct Assembled {
     pub tree: Tree,
     pub inodes: Vec<InodeNr>,
     pub warnings: Vec<String>,
 }
 
-/// The name, links and place that an inode was found to have.
+/// The names, links and place of an inode.
 #[derive(Clone, Copy)]
 struct FoundInode {
-    /// The mode, here too, since each name asks for it.
+    /// A copy of the mode, because it is needed for each name.
     mode: u16,
-    /// `NOWHERE` as long as it has none.
+    /// The node; `NOWHERE` until the first name is found.
     id: NodeId,
     names: u32,
     subdirectories: u32,
-    /// `NOWHERE` as long as no directory names it.
+    /// The parent directory; `NOWHERE` until it is found.
     parent: NodeId,
     first_entry: u32,
     entries: u32,
 }
 
 impl FoundInode {
-    /// Tells a node its links and entries.
+    /// Sets the links and entries of a node.
     fn complete(&self, node: &mut Node) {
         node.links = self.names;
         if node.kind.is_directory() {
@@ -53,10 +54,10 @@ impl FoundInode {
     }
 }
 
-/// In the place of an inode's index.
+/// The index of an inode that is missing.
 const MISSING: u32 = u32::MAX;
 
-/// In the place of a node: there are fewer.
+/// The id of a node that is unknown. There are always fewer nodes.
 const NOWHERE: NodeId = NodeId(u32::MAX);
 
 struct Assembler<'s, 'a> {
@@ -65,7 +66,7 @@ struct Assembler<'s, 'a> {
     numbers: InodeIndex,
     directories: HashMap<InodeNr, ReadDirectory<'a>>,
     found: Vec<FoundInode>,
-    /// For each node, the index of its inode; `MISSING` for a `lost+found` that is not there.
+    /// The index of each node's inode; `MISSING` for a `lost+found` that the input does not have.
     order: Vec<u32>,
     tree: Tree,
     untyped: usize,
@@ -103,7 +104,7 @@ pub(super) fn assemble<'s, 'a>(
     };
     warn(wrong_counts, "inodes had a wrong i_blocks; rebuilt");
     warn(assembler.untyped, "directory entries had no file type; rebuilt");
-    // A lost+found that is made has none.
+    // A `lost+found` that is created has no inode in the input.
     let number = |index: &u32| assembler.numbers.number(*index as usize).unwrap_or_default();
     let inodes = assembler.order.iter().map(number).collect();
     Ok(Assembled { tree: assembler.tree, inodes, warnings })
@@ -115,7 +116,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 
     fn new_id(&mut self, index: Option<usize>) -> NodeId {
-        // Inodes have numbers of 32 bits without 0, and there is at most one node more than inodes.
+        // Inode numbers have 32 bits and 0 is unused, and there is at most one node more than inodes.
         let narrow = |count: usize| u32::try_from(count).expect("fits: no more than there are inodes");
         let id = NodeId(narrow(self.order.len()));
         self.order.push(index.map_or(MISSING, narrow));
@@ -125,7 +126,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         id
     }
 
-    /// Gives all reachable inodes their ids, and collects the entries.
+    /// Assigns ids to all reachable inodes, and collects the entries.
     fn number(&mut self) -> Result<()> {
         let at = |number| Location::of(Structure::Inode).inode(number);
         let root = self
@@ -142,11 +143,12 @@ impl<'s, 'a> Assembler<'s, 'a> {
         while let Some(index) = waiting.pop() {
             let first = waiting.len();
             self.visit(index, &mut waiting)?;
-            // The last pushed is the next to be entered: put the first subdirectory there.
+            // The last directory in `waiting` is visited next, so the first subdirectory has to be the last
+            // one.
             waiting[first..].reverse();
         }
         if let Some(index) = self.index(InodeNr::BOOT_LOADER) {
-            // What it has in the place of a name is its number.
+            // It has no name, but it is reachable by its number, so it counts as linked.
             self.found[index].names = 1;
             self.tree.boot_loader = Some(self.new_id(Some(index)));
         }
@@ -166,7 +168,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         }
     }
 
-    /// The index of `/lost+found`, if there is one.
+    /// Returns the index of `/lost+found`, if there is one.
     fn lost_found(&self) -> Result<Option<usize>> {
         let Some(directory) = self.directories.get(&InodeNr::ROOT) else { return Ok(None) };
         let Ok(position) = directory.entries.binary_search_by_key(&LOST_FOUND_NAME, |entry| entry.name)
@@ -194,7 +196,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         if directory.parent != parent_number {
             return Err(at().value("the inode of '..'", directory.parent.0, parent_number));
         }
-        // A lost+found that is not there is put where its name belongs.
+        // A missing `lost+found` is inserted in the order of names.
         let add_lost_found = id == NodeId::ROOT && self.order[NodeId::LOST_FOUND.index()] == MISSING;
         let place = directory.entries.partition_point(|entry| entry.name < LOST_FOUND_NAME);
         for (position, raw) in directory.entries.iter().enumerate() {
@@ -228,7 +230,8 @@ impl<'s, 'a> Assembler<'s, 'a> {
                 .inode(self.inodes.list[index].number)
                 .wrong(format!("has an entry '{name}' for inode {}, {words}", raw.inode))
         };
-        // Made by tune2fs -j on a mounted filesystem; e2fsck, too, moves that journal out of the tree.
+        // tune2fs -j creates this name on a mounted filesystem. Like here, e2fsck moves that journal out of
+        // the tree.
         if id == NodeId::ROOT && raw.name == b".journal" && self.source.has_journal_in(raw.inode) {
             return Ok(());
         }
@@ -293,7 +296,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         Ok(())
     }
 
-    /// Tells the nodes their places and their sets of xattrs, and the tree what these hold.
+    /// Sets the places and xattr sets of the nodes, and adds the content of these sets to the tree.
     fn complete(&mut self, xattr_sets: &XattrSets<'_>) {
         let mut nodes = std::mem::take(&mut self.tree.nodes);
         let (order, found) = (&self.order, std::mem::take(&mut self.found));
@@ -308,10 +311,10 @@ impl<'s, 'a> Assembler<'s, 'a> {
         self.tree.shrink();
     }
 
-    /// Stores what lies in inodes, and the targets of symlinks.
+    /// Stores inline data and the targets of symlinks in the tree.
     fn add_texts(&mut self, found: &[FoundInode]) {
         for (inode, found) in self.inodes.list.iter().zip(found) {
-            // The entries of a directory are in the tree.
+            // The entries of directories are already in the tree.
             let Some(parts) = self.inodes.parts_of(inode).filter(|_| !inode.is_directory()) else { continue };
             let text = self.tree.add_parts(parts);
             match &mut self.tree.nodes[found.id.index()].kind {
@@ -322,14 +325,15 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 }
 
-/// Puts nodes, which have the order of their inodes, into that of the tree, and tells them what was found.
+/// Sorts nodes from the order of their inodes into the order of the tree, and completes them.
 fn order_nodes(nodes: &mut Vec<Node>, order: &[u32], found: &[FoundInode]) {
     let missing = u32::try_from(nodes.len()).expect("fits: inodes have numbers of 32 bits");
     if order[NodeId::LOST_FOUND.index()] == MISSING {
         nodes.push(missing_lost_found());
     }
     let mut ordered = vec![false; nodes.len()];
-    // In the place of each node goes the one that belongs there, until the first one's place is found.
+    // Follows each cycle of the permutation: the node that belongs in a place is moved there, until the place
+    // of the first node is reached.
     for start in 0..nodes.len() {
         if ordered[start] {
             continue;
@@ -353,7 +357,7 @@ fn order_nodes(nodes: &mut Vec<Node>, order: &[u32], found: &[FoundInode]) {
     }
 }
 
-/// What stands for a `lost+found` that the input does not have: as mke2fs makes it.
+/// Returns the `lost+found` that is added if the input has none, with the attributes that mke2fs sets.
 fn missing_lost_found() -> Node {
     Node {
         mode: S_IFDIR | 0o700,

@@ -1,5 +1,5 @@
-//! Which blocks the structures and files of the input take, each at most once, and each cluster by one
-//! owner.
+//! The blocks that the structures and files of the input claim. Each block has at most one claim, and each
+//! cluster has one owner.
 
 use std::ops::Range;
 
@@ -21,58 +21,58 @@ pub struct Claim {
     pub count: u64,
     /// The inode; `None` for static metadata.
     pub owner: Option<InodeNr>,
-    /// The first logical block of content; `None` for anything else.
+    /// The first logical block of content; `None` for other blocks.
     logical: Option<u32>,
 }
 
 impl Claim {
-    /// Static metadata.
+    /// Creates a claim of static metadata.
     pub fn of_metadata(start: u64, count: u64) -> Self {
         Self { start: BlockNr(start), count, owner: None, logical: None }
     }
 
-    /// Blocks of an inode that are not its content: of its map, or of its xattrs.
+    /// Creates a claim of an inode on blocks that are not content: nodes of its map, or its xattr block.
     pub fn of_inode(owner: InodeNr, start: BlockNr, count: u64) -> Self {
         Self { start, count, owner: Some(owner), logical: None }
     }
 
-    /// Content of an inode.
+    /// Creates a claim of an inode on content.
     pub fn of_content(owner: InodeNr, run: &Run) -> Self {
         let count = run.count.into();
         Self { start: run.physical(), count, owner: Some(owner), logical: Some(run.logical) }
     }
 
-    /// The blocks of a map itself.
+    /// Returns the claims on the nodes of a map.
     pub fn of_nodes(owner: InodeNr, map: &FileMap) -> impl Iterator<Item = Self> + use<'_> {
         map.nodes.iter().map(move |block| Self::of_inode(owner, *block, 1))
     }
 
-    /// All blocks of a map: its content, and its own.
+    /// Returns the claims on all blocks of a map: content and nodes.
     pub fn of_map(owner: InodeNr, map: &FileMap) -> impl Iterator<Item = Self> + use<'_> {
         let content = map.runs.iter().map(move |run| Self::of_content(owner, run));
         content.chain(Self::of_nodes(owner, map))
     }
 
-    /// The first logical block of content; `None` for anything else.
+    /// Returns the first logical block of content; `None` for other blocks.
     pub fn logical(&self) -> Option<u32> {
         self.logical
     }
 
-    /// The blocks.
+    /// Returns the range of blocks.
     pub fn range(&self) -> Range<u64> {
         self.start.0..self.start.0 + self.count
     }
 
-    /// What claims are sorted by.
+    /// Returns the sort key.
     fn key(&self) -> (BlockNr, u64, Option<InodeNr>, Option<u32>) {
         (self.start, self.count, self.owner, self.logical)
     }
 
-    /// Whether another claim, on blocks behind these, may lie in the cluster that these end in:
-    /// static metadata shares clusters, and so does content of one logical cluster. Anything else
-    /// has clusters of its own.
+    /// Whether a claim on later blocks may share the last cluster of this one. Static metadata shares
+    /// clusters, and so does content of the same logical cluster. All other blocks need separate clusters.
     fn may_share(&self, other: &Self) -> bool {
-        // Where both lie as deep in the cluster as in the file, equal distances are one cluster.
+        // Blocks have the same position in their cluster as in the file, so equal distances mean the same
+        // logical cluster.
         let distance = |claim: &Self| claim.logical.map(|logical| claim.start.0.wrapping_sub(logical.into()));
         match self.owner {
             None => other.owner.is_none(),
@@ -83,7 +83,7 @@ impl Claim {
     }
 }
 
-/// Refuses a block, or a cluster, with two owners.
+/// Returns the error for a block or a cluster with two owners.
 fn conflict(first: &Claim, second: &Claim, overlap: bool) -> Error {
     let owner = second.owner.or(first.owner);
     let other = if second.owner.is_some() { first.owner } else { None };
@@ -99,12 +99,12 @@ fn conflict(first: &Claim, second: &Claim, overlap: bool) -> Error {
     })
 }
 
-/// The blocks of all regular files: there may be many, so that they are told by the runs themselves.
+/// The blocks of all regular files. There may be many, so their runs are used instead of claims.
 #[derive(Clone, Copy, Debug)]
 pub struct FileRuns<'s> {
     /// The runs of all files.
     pub runs: &'s [Run],
-    /// The inodes that have them.
+    /// The inodes of these files.
     pub inodes: &'s [ReadInode],
 }
 
@@ -112,7 +112,7 @@ impl FileRuns<'_> {
     /// No files.
     pub const NONE: Self = Self { runs: &[], inodes: &[] };
 
-    /// The owner of each run.
+    /// Returns the owner of each run.
     fn owners(&self) -> Vec<InodeNr> {
         let mut owners = vec![InodeNr(0); self.runs.len()];
         for inode in self.inodes.iter().filter(|inode| inode.is_regular()) {
@@ -125,14 +125,14 @@ impl FileRuns<'_> {
 /// All claims on blocks.
 #[derive(Debug, Default)]
 pub struct BlockClaims {
-    /// Those of runs of regular files, as indices of these, in the order of the blocks.
+    /// The runs of regular files, as indices, sorted by their blocks.
     order: Vec<u32>,
-    /// All others.
+    /// All other claims.
     others: Vec<Claim>,
 }
 
 impl BlockClaims {
-    /// The claims of superblocks, descriptors, bitmaps and inode tables.
+    /// Returns the claims of superblocks, group descriptors, bitmaps and inode tables.
     pub fn of_metadata(source: &Source<'_>) -> Self {
         let geometry = &source.geometry;
         let mut others = Vec::new();
@@ -153,8 +153,8 @@ impl BlockClaims {
         self.others.extend(claims);
     }
 
-    /// Sorts the claims, those on content too, and refuses blocks that are claimed twice, and clusters, of so
-    /// many blocks, that have two owners.
+    /// Sorts all claims, including those on content. Returns an error if a block is claimed twice, or a
+    /// cluster of `cluster` blocks has two owners.
     pub fn check(&mut self, content: FileRuns<'_>, cluster: u64) -> Result<()> {
         self.others.shrink_to_fit();
         self.others.par_sort_unstable_by_key(Claim::key);
@@ -162,7 +162,7 @@ impl BlockClaims {
         self.order = (0..count).collect();
         self.order.par_sort_unstable_by_key(|index| {
             let run = &content.runs[*index as usize];
-            // Of claims on the same blocks, which are refused, the first is told of.
+            // If two claims are equal, the error reports the first one.
             (run.physical(), run.count, *index)
         });
         let may_touch =
@@ -170,7 +170,7 @@ impl BlockClaims {
         let mut last = 0..0;
         let mut ranges = self.claimed(content.runs).within(0, u64::MAX);
         if ranges.any(|range| may_touch(&std::mem::replace(&mut last, range.clone()), &range)) {
-            // Seldom, but with clusters.
+            // This is rare without clusters.
             let owners = content.owners();
             let runs = self.order.iter().map(|index| *index as usize);
             let runs = runs.map(|index| Claim::of_content(owners[index], &content.runs[index]));
@@ -186,23 +186,23 @@ impl BlockClaims {
         Ok(())
     }
 
-    /// The claims, once they have been checked, with the runs that they were checked with.
+    /// Returns the claims after their check. `runs` must be the runs of the check.
     pub fn claimed<'s>(&'s self, runs: &'s [Run]) -> CheckedClaims<'s> {
         CheckedClaims { claims: self, runs }
     }
 
-    /// The claims that are not told by the runs of files.
+    /// Returns the claims that are not runs of files.
     pub fn others(&self) -> &[Claim] {
         &self.others
     }
 
-    /// Whether content of regular files is told by their runs: not where they share blocks.
+    /// Whether the content of regular files is stored as runs. It is not if files share blocks.
     pub fn has_runs(&self) -> bool {
         !self.order.is_empty()
     }
 
-    /// Lets content share blocks with content, where its owners may, and returns how many blocks more
-    /// there would be if none were shared. What is left has each block once.
+    /// Lets content share blocks with content of regular files. After this, each block is claimed once.
+    /// Returns the number of extra blocks that are needed if nothing is shared.
     pub fn settle_shared(&mut self, content: FileRuns<'_>) -> u64 {
         let owners = content.owners();
         let claims = owners.iter().zip(content.runs).map(|(owner, run)| Claim::of_content(*owner, run));
@@ -237,7 +237,7 @@ pub struct CheckedClaims<'s> {
 }
 
 impl<'s> CheckedClaims<'s> {
-    /// The claims that lie in a range of blocks, in order and cut to it.
+    /// Returns the claims that overlap a range of blocks, in order and cut to the range.
     pub fn within(self, start: u64, end: u64) -> impl Iterator<Item = Range<u64>> + Clone + use<'s> {
         let Self { claims: BlockClaims { order, others }, runs } = self;
         let range = |index: &u32| runs[*index as usize].blocks();
@@ -250,8 +250,8 @@ impl<'s> CheckedClaims<'s> {
             .map(move |range| range.start.max(start)..range.end.min(end))
     }
 
-    /// Refuses blocks and clusters of orphans that are to be given back, but that something else needs.
-    /// Both must have been checked on their own.
+    /// Returns an error if a block or cluster of an orphan that will be freed has a different owner. Both
+    /// sets of claims must have been checked separately.
     pub fn check_orphans(self, content: FileRuns<'_>, orphans: &BlockClaims, cluster: u64) -> Result<()> {
         for orphan in &orphans.others {
             let blocks = orphan.range();
@@ -272,7 +272,7 @@ impl<'s> CheckedClaims<'s> {
     }
 }
 
-/// Two sorted sequences as one.
+/// Merges two sorted sequences.
 fn merged<T: Clone, K: Ord>(
     one: impl Iterator<Item = T> + Clone,
     other: impl Iterator<Item = T> + Clone,
@@ -296,7 +296,7 @@ mod tests {
         Claim::of_content(FILE, &Run::in_blocks(logical, count, BlockNr(physical), false))
     }
 
-    /// Whether claims are in order where clusters have 16 blocks, and where blocks are clusters.
+    /// Whether claims are valid with clusters of 16 blocks, and with clusters of one block.
     fn fits(claims: &[Claim]) -> (bool, bool) {
         let check = |cluster| {
             let mut claims = BlockClaims { others: claims.to_vec(), order: Vec::new() };
@@ -310,7 +310,7 @@ mod tests {
         let metadata = Claim::of_metadata;
         assert_eq!(fits(&[content(3, 163, 2), content(9, 169, 1), content(16, 176, 40)]), (true, true));
         assert_eq!(fits(&[metadata(0, 2), metadata(2, 40), metadata(43, 1)]), (true, true));
-        // Another logical cluster of the same file.
+        // A different logical cluster of the same file.
         assert_eq!(fits(&[content(3, 163, 2), content(25, 169, 1)]), (false, true));
         let map = |block| Claim::of_inode(FILE, BlockNr(block), 1);
         assert_eq!(fits(&[content(3, 163, 2), map(169)]), (false, true));

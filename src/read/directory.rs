@@ -1,4 +1,5 @@
-//! The names of a directory as the tree gets them: with what fast commits made of them, and checked for case.
+//! The entries of a directory of the tree, with the changes of fast commits, and the check of casefolded
+//! names.
 
 use super::inode::InodeReader;
 use super::inodes::Inodes;
@@ -10,31 +11,31 @@ use crate::ondisk::{casefold, superblock};
 use crate::source::Source;
 use crate::units::InodeNr;
 
-/// The names of a directory.
+/// The entries of a directory.
 #[derive(Debug)]
 pub(super) struct ReadDirectory<'a> {
-    /// The directory.
+    /// The inode number of the directory.
     pub number: InodeNr,
-    /// Where `..` points to.
+    /// The inode of `..`.
     pub parent: InodeNr,
-    /// The names but `.` and `..`, in byte order, each once.
+    /// The entries except `.` and `..`, in byte order of their names, which are distinct.
     pub entries: Vec<RawEntry<'a>>,
 }
 
-/// A directory as the image holds it.
+/// A directory as stored in the image.
 #[derive(Debug)]
 pub(crate) struct StoredDirectory<'a> {
-    /// The names but `.` and `..`, in the order in which they are stored.
+    /// The names except `.` and `..`, in the order in which they are stored.
     pub names: Vec<&'a [u8]>,
-    /// Entries that have bytes of deleted names behind them, or are deleted themselves.
+    /// The number of entries that are followed by bytes of deleted names, or are deleted themselves.
     pub stale: u64,
 }
 
-/// Reads a directory as the image holds it, without what fast commits made of it.
+/// Reads a directory as stored in the image, without the changes of fast commits.
 ///
 /// # Errors
 ///
-/// `Corrupt` or `Unsupported`, as [`super::read`] returns it.
+/// `Corrupt` or `Unsupported`, as for [`super::read`].
 pub(crate) fn stored<'a>(source: &Source<'a>, number: InodeNr) -> Result<StoredDirectory<'a>> {
     let at = || Location::of(Structure::Directory).inode(number);
     let bytes = source.inode(number).ok_or_else(|| at().wrong("is not in use"))?;
@@ -58,7 +59,7 @@ pub(super) fn read<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>) -
     Ok(read)
 }
 
-/// Reads a directory, with what fast commits made of it.
+/// Reads a directory, with the changes of fast commits.
 fn read_replayed<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>) -> Result<ReadDirectory<'a>> {
     let number = directory.number;
     let Some(replayed) = source.fast_commits().directories.get(&number) else {
@@ -74,7 +75,7 @@ fn read_replayed<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>) -> 
     };
     entries.retain(|entry| !replayed.names.contains_key(entry.name));
     let given = replayed.names.iter().filter_map(|(name, target)| Some((*name, (*target)?)));
-    // Commits about directories whose entries hold hashes are refused.
+    // Fast commits for directories with stored hashes are refused.
     entries.extend(given.map(|(name, (inode, file_type))| RawEntry {
         name,
         inode,
@@ -85,8 +86,8 @@ fn read_replayed<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>) -> 
     Ok(ReadDirectory { number, parent, entries })
 }
 
-/// Checks that no two names of a casefolded directory are alike when folded, and in strict mode
-/// that all can be folded.
+/// Checks that the names of a casefolded directory differ when folded, and in strict mode that all of them
+/// can be folded.
 fn check_folded(source: &Source<'_>, number: InodeNr, entries: &[RawEntry<'_>]) -> Result<()> {
     let at = || Location::of(Structure::Directory).inode(number);
     let strict = source.superblock.s_encoding_flags.get() & superblock::ENCODING_STRICT != 0;

@@ -1,4 +1,4 @@
-//! Encryption policies: contexts where the flag is, and children encrypted as their directory is.
+//! Checks of encryption policies: each encrypted inode has a context, and has the policy of its directory.
 
 use crate::error::{Location, Result, Structure, shown};
 use crate::ondisk::crypt::{Context, XATTR_INDEX, XATTR_NAME};
@@ -8,12 +8,12 @@ use crate::source::Source;
 use crate::tree::{Kind, Node, NodeId, Tree, Xattr};
 use crate::units::InodeNr;
 
-/// Checks the contexts of all nodes, whose inodes are `inodes`, and the nodes against their
-/// directories, as e2fsck does.
+/// Checks the encryption contexts of all nodes, and compares the nodes with their directories, as e2fsck
+/// does. `inodes` are the inode numbers of the nodes.
 pub(super) fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Result<()> {
     let is_context = |xattr: &Xattr| xattr.index == XATTR_INDEX;
     let is_encrypted = |node: &Node| node.flags.contains(InodeFlags::ENCRYPT);
-    // Of most images there is nothing more to be seen.
+    // This is all for most images.
     if !tree.xattrs.iter().any(is_context) && !tree.nodes.iter().any(is_encrypted) {
         return Ok(());
     }
@@ -37,7 +37,7 @@ pub(super) fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Res
     for id in tree.ids() {
         let Some(policy) = policy(tree, id) else { continue };
         for entry in tree.entries_of(id) {
-            // Only these can be encrypted at all.
+            // Other types can't be encrypted.
             let must = matches!(
                 tree.node(entry.node).kind,
                 Kind::Directory { .. } | Kind::Regular { .. } | Kind::Symlink(_)
@@ -55,7 +55,7 @@ pub(super) fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Res
     Ok(())
 }
 
-/// e2fsck lets pass what it does not know, and so may newer kernels do.
+/// e2fsck accepts unknown versions and flags, and newer kernels may support them.
 const REMOVE: &str =
     "use a newer version of ext4-canon, if there is one, or remove all that is encrypted in this way";
 
@@ -87,7 +87,7 @@ fn context(tree: &Tree, id: NodeId) -> Option<&[u8]> {
     Some(tree.text(found.value))
 }
 
-/// The policy of an encrypted node.
+/// Returns the policy of an encrypted node.
 fn policy(tree: &Tree, id: NodeId) -> Option<&[u8]> {
     context(tree, id).and_then(Context::parse).map(|context| context.policy)
 }

@@ -1,4 +1,4 @@
-//! Reading a whole image: every structure in its turn, and then all of them together.
+//! Reading of a whole image: each structure, then the checks across structures.
 
 use rayon::prelude::*;
 
@@ -23,14 +23,14 @@ use crate::source::Source;
 use crate::tree::Tree;
 use crate::units::InodeNr;
 
-/// Reads the tree of an image. Errors may name an inode without its path.
+/// Reads the tree of an image. Errors may have an inode without its path.
 ///
 /// # Errors
 ///
-/// `Corrupt` or `Unsupported`, naming inode and block.
+/// `Corrupt` or `Unsupported`, with the inode and the block.
 pub(super) fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
     let mut claims = BlockClaims::of_metadata(source);
-    // Inode tables that lie in each other would be read as many inodes as one likes.
+    // Inode tables that overlap would be read as any number of inodes.
     let cluster = source.geometry.blocks_per_cluster;
     claims.check(FileRuns::NONE, cluster)?;
     let mut orphans = orphans::read(source)?;
@@ -78,7 +78,8 @@ pub(super) fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Readi
     Ok(Reading { tree: assembled.tree, inodes: assembled.inodes, specials, warnings, orphans, claims })
 }
 
-/// Checks that no block has two owners; returns a warning where files share blocks and may.
+/// Checks that no block has two owners. Returns a warning if files share blocks, with the feature that allows
+/// it.
 fn check_claims(
     source: &Source<'_>,
     claims: &mut BlockClaims,
@@ -100,7 +101,7 @@ fn check_claims(
     }))
 }
 
-/// What bitmaps, counts and quota files are compared with.
+/// The data that bitmaps, counts and quota files are compared with.
 struct RedundantData<'r, 'a> {
     source: &'r Source<'a>,
     claims: &'r BlockClaims,
@@ -109,7 +110,7 @@ struct RedundantData<'r, 'a> {
 }
 
 impl RedundantData<'_, '_> {
-    /// Compares what is rebuilt with what is in use; returns warnings. `of_orphans` are the values of xattrs of
+    /// Compares redundant data with the inodes, and returns warnings. `of_orphans` are the EA inodes of
     /// orphans.
     fn compare(
         &self,

@@ -1,19 +1,20 @@
-//! The index of an inode by its number, found in a step or two: every name asks for one.
+//! A fast lookup of the index of an inode by its number, which is needed for each name.
 
 use crate::units::InodeNr;
 
-/// Sorted numbers of inodes, and where to look among them.
+/// Sorted inode numbers, with a table of starting points for the search.
 #[derive(Debug)]
 pub(super) struct InodeIndex {
     numbers: Vec<InodeNr>,
-    /// For each number with its last bits cut off, how many are below. There are no more of these than numbers.
+    /// For each value of the high bits, the number of inode numbers with lower high bits. The table is at
+    /// most about as long as `numbers`.
     starts: Vec<u32>,
-    /// How many bits are cut off.
+    /// The number of low bits that are ignored in `starts`.
     shift: u32,
 }
 
 impl InodeIndex {
-    /// Takes sorted numbers.
+    /// Creates the index of sorted numbers.
     pub(super) fn new(numbers: Vec<InodeNr>) -> Self {
         let last = numbers.last().map_or(0, |number| number.0);
         let most = numbers.len().max(1);
@@ -30,7 +31,7 @@ impl InodeIndex {
         Self { numbers, starts, shift }
     }
 
-    /// The index of a number.
+    /// Returns the index of a number.
     pub(super) fn of(&self, number: InodeNr) -> Option<usize> {
         let place = (number.0 >> self.shift) as usize;
         let &[start, end] = self.starts.get(place..)?.first_chunk()?;
@@ -38,7 +39,7 @@ impl InodeIndex {
         self.numbers[start..end].binary_search(&number).ok().map(|index| start + index)
     }
 
-    /// The number at an index.
+    /// Returns the number at an index.
     pub(super) fn number(&self, index: usize) -> Option<InodeNr> {
         self.numbers.get(index).copied()
     }

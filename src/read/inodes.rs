@@ -1,5 +1,5 @@
-//! All inodes that names lead to. What each of them holds is in lists that they share, so that a small file
-//! costs no allocation.
+//! All inodes of the tree. Their content is in shared lists, so that small files need no separate
+//! allocations.
 
 use std::ops::Range;
 
@@ -12,32 +12,32 @@ use crate::ondisk::inode::{S_IFDIR, S_IFMT, S_IFREG};
 use crate::tree::{Kind, Node, QuotaUsage, Run};
 use crate::units::{BlockNr, InodeNr};
 
-/// A live inode of the tree, decoded and checked by itself: all but its node. What it holds is in [`Inodes`].
+/// A live inode of the tree, decoded and checked, without its node. Its content is in [`Inodes`].
 #[derive(Debug)]
 pub struct ReadInode {
-    /// Its number.
+    /// The inode number.
     pub number: InodeNr,
-    /// `i_generation`, which checksums cover.
+    /// `i_generation`, which is part of checksums.
     pub generation: u32,
     /// `i_links_count`.
     pub links: u16,
     /// `i_mode`.
     pub mode: u16,
-    /// Whether the directory is indexed.
+    /// Whether it is an indexed directory.
     pub indexed: bool,
-    /// Whether quotas count it, as e2fsck does: neither the boot loader nor symlinks with inline data.
+    /// Whether quotas count it, as in e2fsck. They don't count the boot loader and symlinks with inline data.
     pub charged: bool,
-    /// Whether fast commits, which do not tell of `i_blocks`, changed it.
+    /// Whether fast commits changed it. They do not contain `i_blocks`.
     pub replayed: bool,
-    /// The blocks of a regular file or directory, none past its end but for a Merkle tree.
+    /// The blocks of a regular file or directory. None is past its end, except those of a Merkle tree.
     pub runs: ListRange,
     /// The xattrs in the body.
     pub xattrs: ListRange,
-    /// What lies in the inode, or the target of a symlink.
+    /// The inline data, or the target of a symlink.
     pub parts: ListRange,
-    /// The block of xattrs; 0 where there is none.
+    /// The xattr block; 0 if there is none.
     pub xattr_block_or_zero: BlockNr,
-    /// Blocks that are allocated for it: content, map and xattr block.
+    /// The number of blocks that are allocated for content, map and xattr block.
     pub blocks: u64,
     /// `i_blocks` in units of 512 bytes.
     pub sectors: u64,
@@ -54,29 +54,29 @@ impl ReadInode {
         self.mode & S_IFMT == S_IFREG
     }
 
-    /// The block of xattrs.
+    /// Returns the xattr block, if there is one.
     pub fn xattr_block(&self) -> Option<BlockNr> {
         Some(self.xattr_block_or_zero).filter(|block| block.0 != 0)
     }
 }
 
-/// Inodes, and what they hold.
+/// Inodes with their content.
 #[derive(Debug, Default)]
 pub(super) struct Inodes<'a> {
     /// The inodes, by number.
     pub list: Vec<ReadInode>,
-    /// Their nodes, without links and xattrs, without the entries of directories, and without what lies in inodes.
+    /// The nodes of these inodes, without links, xattrs, directory entries and inline data.
     pub nodes: Vec<Node>,
-    /// The blocks of regular files, those of a file together.
+    /// The blocks of regular files. Those of one file are contiguous.
     pub runs: Vec<Run>,
     directory_runs: Vec<Run>,
     xattrs: Vec<StoredXattr<'a>>,
     parts: Vec<InlineParts<'a>>,
-    /// The hashes of those sets of xattrs that are known to lie in the bodies of their inodes as a whole.
+    /// The hashes of the xattr sets that are completely in the bodies of their inodes.
     pub hashes: SetHashes,
-    /// What is charged to each inode for values of xattrs in inodes of their own; empty where there are none.
+    /// The quota usage of each inode's EA inodes; empty if there are no EA inodes.
     pub values: Vec<QuotaUsage>,
-    /// How many inodes have the xattr `system.data`, but no inline data.
+    /// The number of inodes that have the xattr `system.data` without inline data.
     pub stray_inline_data: usize,
 }
 
@@ -88,42 +88,42 @@ pub struct ListRange {
 }
 
 impl ListRange {
-    /// What was added to a list since it had `start` elements.
+    /// Returns the range of the elements that were added to a list since it had `start` elements.
     fn since<T>(list: &[T], start: usize) -> Self {
         Self { start: narrow(start), len: narrow(list.len() - start) }
     }
 
-    /// Moves it along a list that was put behind another one.
+    /// Moves the range by `by` elements, after its list was appended to a different one.
     fn shift(&mut self, by: usize) {
         self.start = self.start.saturating_add(narrow(by));
     }
 
-    /// Where they are.
+    /// Returns the range of indices.
     pub fn range(self) -> Range<usize> {
         let start = self.start as usize;
         start..start + self.len as usize
     }
 }
 
-/// A count; [`Inodes::check_counts`] refuses those that are too large.
+/// Narrows a count. [`Inodes::check_counts`] rejects counts that are too large.
 fn narrow(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// An inode that is to be added, its xattrs already in the list.
+/// An inode to be added. Its xattrs are already in the list.
 pub(super) struct NewInode<'s, 'a> {
-    /// The inode, whose ranges of runs and parts are not known yet.
+    /// The inode, with empty ranges of runs and parts.
     pub inode: ReadInode,
-    /// Its node.
+    /// The node of the inode.
     pub node: Node,
-    /// Its blocks.
+    /// The blocks of the inode.
     pub runs: &'s [Run],
-    /// What is in the inode, or the target of a symlink.
+    /// The inline data, or the target of a symlink.
     pub parts: Option<InlineParts<'a>>,
 }
 
 impl<'a> Inodes<'a> {
-    /// Adds xattrs of the inode that is to be added next; the function is given the list to add them to.
+    /// Calls `read` with the list of xattrs, to add those of the next inode.
     pub(super) fn add_xattrs<T, E>(
         &mut self,
         read: impl FnOnce(&mut Vec<StoredXattr<'a>>) -> std::result::Result<T, E>,
@@ -133,17 +133,17 @@ impl<'a> Inodes<'a> {
         Ok((found, ListRange::since(&self.xattrs, start)))
     }
 
-    /// Adds an inode with its blocks and what lies in it.
+    /// Adds an inode with its blocks and inline data.
     ///
     /// # Errors
     ///
-    /// `Corrupt` where two xattrs in its body have one name.
+    /// `Corrupt` if two xattrs in its body have the same name.
     pub(super) fn push(&mut self, new: NewInode<'_, 'a>) -> Result<()> {
         let NewInode { mut inode, mut node, runs, parts } = new;
         let list = match node.kind {
             Kind::Directory { .. } => Some(&mut self.directory_runs),
             Kind::Regular { .. } => Some(&mut self.runs),
-            // What a symlink's block holds is known.
+            // The target of a symlink is already read.
             _ => None,
         };
         if let Some(list) = list {
@@ -158,7 +158,7 @@ impl<'a> Inodes<'a> {
         self.parts.extend(parts);
         inode.parts = ListRange::since(&self.parts, start);
         if inode.xattr_block().is_none() {
-            // While they are in the processor's cache.
+            // The hash is computed now, because the xattrs are still in the processor's cache.
             let own = &self.xattrs[inode.xattrs.range()];
             self.hashes.add(inode.number, narrow(self.list.len()), own)?;
         }
@@ -167,7 +167,7 @@ impl<'a> Inodes<'a> {
         Ok(())
     }
 
-    /// Adds inodes with greater numbers.
+    /// Appends inodes with higher numbers.
     pub(super) fn append(&mut self, mut more: Self) {
         let starts = (self.runs.len(), self.directory_runs.len(), self.xattrs.len(), self.parts.len());
         for inode in &mut more.list {
@@ -190,12 +190,12 @@ impl<'a> Inodes<'a> {
         self.stray_inline_data += more.stray_inline_data;
     }
 
-    /// The index of an inode.
+    /// Returns the index of an inode.
     pub(super) fn index_of(&self, number: InodeNr) -> Option<usize> {
         self.list.binary_search_by_key(&number, |inode| inode.number).ok()
     }
 
-    /// The directory at an index.
+    /// Returns the directory at an index.
     pub(super) fn directory(&self, index: usize) -> DirectoryInode<'_, 'a> {
         let inode = &self.list[index];
         DirectoryInode {
@@ -208,24 +208,24 @@ impl<'a> Inodes<'a> {
         }
     }
 
-    /// The xattrs in the body of an inode.
+    /// Returns the xattrs in the body of an inode.
     pub(super) fn xattrs_of(&self, inode: &ReadInode) -> &[StoredXattr<'a>] {
         &self.xattrs[inode.xattrs.range()]
     }
 
-    /// The target of a symlink, or the content of a regular file or directory that lies in the inode.
+    /// Returns the target of a symlink, or the inline data of a regular file or directory.
     pub(super) fn parts_of(&self, inode: &ReadInode) -> Option<InlineParts<'a>> {
         self.parts[inode.parts.range()].first().copied()
     }
 
-    /// What quotas count for an inode.
+    /// Returns the quota usage of an inode.
     pub(super) fn usage(&self, index: usize, block_size: usize) -> QuotaUsage {
         let mut usage = QuotaUsage { inodes: 1, bytes: self.list[index].blocks * block_size as u64 };
         usage.add(self.values.get(index).copied().unwrap_or_default());
         usage
     }
 
-    /// Refuses more of anything than a [`ListRange`] can count.
+    /// Returns an error if a list has more elements than a [`ListRange`] can count.
     pub(super) fn check_counts(&self) -> Result<()> {
         let most = self.runs.len().max(self.directory_runs.len()).max(self.xattrs.len());
         if u32::try_from(most).is_ok() {
@@ -235,7 +235,7 @@ impl<'a> Inodes<'a> {
             .unsupported("2^32 or more extents or xattrs", "put some of the files into another image"))
     }
 
-    /// How many inodes have an `i_blocks` that is not what their blocks and values give.
+    /// Returns the number of inodes whose `i_blocks` does not match their blocks and EA inodes.
     pub(super) fn wrong_blocks(&self, block_size: usize) -> usize {
         let is_wrong = |index: &usize| {
             let inode = &self.list[*index];

@@ -1,4 +1,4 @@
-//! Reading all inodes with links but for those outside the tree, in parallel.
+//! Reading of all inodes with links, except those outside the tree, in parallel.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -17,19 +17,19 @@ use crate::source::Source;
 
 /// Inodes with links.
 pub(super) struct LiveInodes<'a> {
-    /// Those that names lead to.
+    /// The inodes of the tree.
     pub nodes: Inodes<'a>,
-    /// Those that hold values of xattrs.
+    /// The EA inodes.
     pub values: Vec<EaInode>,
-    /// The blocks of all of them but for those that are runs of regular files.
+    /// The blocks of all these inodes, except the content of regular files.
     pub claims: Vec<Claim>,
 }
 
-/// Inodes that are read at once.
+/// The number of inodes that are read in a round.
 const ROUND: usize = 1 << 15;
 
 impl<'a> LiveInodes<'a> {
-    /// No inodes, with capacity for `count`; `seed` seeds the hashes.
+    /// Creates an empty list with capacity for `count` inodes. `seed` seeds the hashes.
     fn for_inodes(count: usize, seed: u64) -> Self {
         let mut nodes = Inodes::default();
         nodes.hashes.seed = seed;
@@ -45,11 +45,11 @@ impl<'a> LiveInodes<'a> {
     }
 }
 
-/// Reads all inodes with links but for those outside the tree.
+/// Reads all inodes with links, except those outside the tree.
 ///
 /// # Errors
 ///
-/// `Corrupt` or `Unsupported`, naming the inode.
+/// `Corrupt` or `Unsupported`, with the inode.
 pub(super) fn read<'a>(
     source: &Source<'a>,
     live: &[RawInode<'a>],
@@ -58,7 +58,7 @@ pub(super) fn read<'a>(
     observer: &dyn Observer,
 ) -> Result<LiveInodes<'a>> {
     let budget = Budget::new(source);
-    // A random seed, so that crafted images can't force collisions of hashes.
+    // Random seed, so that crafted images can't force hash collisions.
     let seed = RandomState::new().hash_one(0);
     let read = |raws: &[RawInode<'a>]| {
         let LiveInodes { nodes, mut values, claims: _ } = LiveInodes::for_inodes(raws.len(), seed);
@@ -75,7 +75,7 @@ pub(super) fn read<'a>(
     };
     let mut all = LiveInodes::for_inodes(live.len(), seed);
     let mut add = |batches: Vec<LiveInodes<'a>>| batches.into_iter().for_each(|batch| all.append(batch));
-    // In rounds, so that what is in flight stays little; what was read is put together meanwhile.
+    // Rounds limit the memory for results. The results of a round are collected while the next one is read.
     let mut batches = Vec::new();
     for round in live.chunks(ROUND) {
         let next = || round.par_chunks(512).map(read).collect::<Result<Vec<_>>>();

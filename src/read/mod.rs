@@ -1,7 +1,7 @@
-//! Blocks → `Tree`: reads everything that carries content, and believes nothing unchecked.
+//! Blocks → `Tree`: reads everything that carries content, and checks it before it is used.
 //!
-//! What is only redundant (bitmaps, counts) is compared and warned of; anything else that is not
-//! as the format demands is an error.
+//! Redundant data (bitmaps, counts) is compared, and differences are warnings. Any other violation of the
+//! format is an error.
 
 mod accounting;
 mod assemble;
@@ -32,7 +32,7 @@ use crate::source::Source;
 ///
 /// # Errors
 ///
-/// `Corrupt` or `Unsupported`, naming inode, path and block.
+/// `Corrupt` or `Unsupported`, with the inode, its path and the block.
 pub fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
     image::read(source, observer).map_err(|error| match error.inode_without_path() {
         Some(inode) => match paths::find(source, inode) {

@@ -1,5 +1,5 @@
-//! Finding a path of an inode for a message, in an image that may be damaged: what can't be read
-//! is passed over.
+//! The search for a path of an inode, for an error message about a damaged image. Anything that can't be read
+//! is skipped.
 
 use std::collections::HashSet;
 
@@ -11,10 +11,10 @@ use crate::ondisk::view;
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
-/// A path is cut where it has this many bytes.
+/// The maximum length of a path in bytes. Longer ones are truncated.
 const LONGEST: usize = 4096;
 
-/// A path of an inode, if one can be found.
+/// Returns a path of an inode, if one can be found.
 pub(super) fn find(source: &Source<'_>, wanted: InodeNr) -> Option<String> {
     if wanted == InodeNr::ROOT {
         return Some("/".to_owned());
@@ -37,14 +37,14 @@ pub(super) fn find(source: &Source<'_>, wanted: InodeNr) -> Option<String> {
     None
 }
 
-/// A directory, and how it was found: by this name, in one that was found before it.
+/// A directory, with the name and the directory in which it was found.
 struct FoundDirectory<'a> {
     directory: InodeNr,
     parent: usize,
     name: &'a [u8],
 }
 
-/// The path of a name in a directory; of a very long one, the end.
+/// Returns the path of a name in a directory. A very long path is truncated at its start.
 fn path(found: &[FoundDirectory<'_>], mut place: usize, name: &[u8]) -> String {
     let mut names = vec![crate::error::shown(name)];
     let mut length = names[0].len();

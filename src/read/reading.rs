@@ -1,4 +1,4 @@
-//! What reading an image gives.
+//! The result of reading an image.
 
 use super::claims::{BlockClaims, CheckedClaims};
 use super::special::orphans::Orphans;
@@ -6,26 +6,26 @@ use super::special::specials::Specials;
 use crate::tree::Tree;
 use crate::units::InodeNr;
 
-/// The tree of an image, and what else was read.
+/// The tree of an image, and other results of reading it.
 #[derive(Debug)]
 pub struct Reading {
     /// The tree.
     pub tree: Tree,
-    /// The inode that each node had in the input, for messages and `stable_inodes` alone; 0 for
-    /// one that was not there.
+    /// The number of each node's inode in the input, for messages and `stable_inodes`; 0 for a node that the
+    /// input does not have.
     pub inodes: Vec<InodeNr>,
-    /// What the input's inodes outside the tree say of its geometry.
+    /// The parts of the geometry that inodes outside the tree define.
     pub specials: Specials,
-    /// What was wrong, but only redundant, and what is said of the content.
+    /// Warnings about wrong redundant data and about the content.
     pub warnings: Vec<String>,
-    /// What was to be deleted or truncated.
+    /// The orphans.
     pub orphans: Orphans,
-    /// The claims on blocks of the input; those of content are told by the first of the tree's runs.
+    /// The claims on blocks of the input. Content of regular files is claimed through the tree's runs.
     pub claims: BlockClaims,
 }
 
 impl Reading {
-    /// Blocks of the input that its structures and files take.
+    /// Returns the claimed blocks of the input.
     pub fn claimed(&self) -> CheckedClaims<'_> {
         self.claims.claimed(&self.tree.runs)
     }

@@ -1,4 +1,4 @@
-//! What an inode of any type holds.
+//! The content of an inode, by its type.
 
 use super::stored_content::{InodeContent, StoredContent};
 use super::{inline_data, symlink};
@@ -8,7 +8,7 @@ use crate::ondisk::inode::{self as disk, InodeFlags};
 use crate::ondisk::le32;
 use crate::source::Source;
 
-/// Reads what an inode holds; `inline` are the places of its inline data.
+/// Reads the content of an inode. `inline` are the parts of its inline data.
 pub(super) fn read<'a>(
     source: &Source<'a>,
     budget: &Budget,
@@ -28,7 +28,7 @@ pub(super) fn read<'a>(
             let map = map::read(source, budget, inode)?;
             let replayed = source.fast_commits().directories.get(&inode.number);
             if replayed.is_some_and(|known| known.made_in.is_some()) {
-                // Its blocks were not given to it yet.
+                // A directory created by a fast commit has no blocks yet.
                 return match map.runs[..] {
                     [] => Ok(StoredContent::in_blocks(InodeContent::Directory, map)),
                     _ => Err(at().wrong("was made by a fast commit, but has blocks already")),
@@ -62,7 +62,7 @@ pub(super) fn read<'a>(
     }
 }
 
-/// The device that a device file stands for.
+/// Returns the device number of a device file.
 fn device(inode: &DecodedInode<'_>) -> Result<InodeContent> {
     let word = |slot: usize| le32(&inode.fields.i_block, slot * 4).expect("fits: i_block has 15 words");
     match disk::decode_device(word(0), word(1)) {

@@ -1,4 +1,4 @@
-//! The size of a regular file against its map, and what of the map lies past it.
+//! The check of a regular file's size against its map, and the blocks past its end.
 
 use super::verity;
 use crate::error::Result;
@@ -8,7 +8,7 @@ use crate::ondisk::inode::InodeFlags;
 use crate::source::Source;
 use crate::tree::Run;
 
-/// Checks the size of a file with blocks, and drops those past its end.
+/// Checks the size of a file with blocks, and removes the blocks past its end.
 pub(super) fn settle(
     source: &Source<'_>,
     inode: &DecodedInode<'_>,
@@ -24,14 +24,14 @@ pub(super) fn settle(
         return verity::settle(source, inode, map, dropped);
     }
     if orphan {
-        // Whatever lies past the end was about to go.
+        // The pending truncation would have freed all blocks past the end.
         map.cut(source.geometry.blocks_of_bytes(inode.fields.size()), &mut dropped);
     }
     check(source, inode)?;
     cut_to_size(source, inode, map, dropped)
 }
 
-/// The blocks that the map of an inode reaches.
+/// Returns the number of logical blocks that the map of an inode can address.
 fn map_limit(source: &Source<'_>, inode: &DecodedInode<'_>) -> u64 {
     if inode.fields.flags().contains(InodeFlags::EXTENTS) {
         u32::MAX.into()
@@ -40,7 +40,7 @@ fn map_limit(source: &Source<'_>, inode: &DecodedInode<'_>) -> u64 {
     }
 }
 
-/// Checks that the map of a file can reach its end.
+/// Checks that the map of a file can address its last block.
 pub(super) fn check(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     let (size, block_size) = (inode.fields.size(), source.geometry.block_size as u64);
     let limit = map_limit(source, inode);
@@ -51,8 +51,8 @@ pub(super) fn check(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()>
     Err(inode.at().value("i_size", size, expected))
 }
 
-/// Drops blocks past the end of a file, as far as e2fsck tolerates them: unwritten ones, and one
-/// written block right after the end.
+/// Removes the blocks past the end of a file that e2fsck tolerates: unwritten ones, and one written block
+/// right after the end.
 fn cut_to_size(
     source: &Source<'_>,
     inode: &DecodedInode<'_>,

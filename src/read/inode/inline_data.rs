@@ -1,4 +1,4 @@
-//! Content that lies in an inode.
+//! Inline data: content that is stored in an inode.
 
 use super::file_size;
 use super::stored_content::{InodeContent, StoredContent};
@@ -8,7 +8,8 @@ use crate::map::{self, DecodedInode, InlineParts};
 use crate::ondisk::inode::{self as disk, InodeFlags};
 use crate::source::Source;
 
-/// The two places of inline data, if the inode has any; `value` is that of the xattr `system.data`.
+/// Returns the two parts of inline data, if the inode has any. `value` is the value of the xattr
+/// `system.data`.
 pub(super) fn parts<'a>(
     source: &Source<'_>,
     inode: &DecodedInode<'a>,
@@ -16,7 +17,7 @@ pub(super) fn parts<'a>(
 ) -> Result<Option<InlineParts<'a>>> {
     let flags = inode.fields.flags();
     if !flags.contains(InodeFlags::INLINE_DATA) {
-        // With an extent tree, the kernel shows this xattr to nobody. Without one, it may be the flag that is lost.
+        // With an extent tree, the kernel hides this xattr. Without one, the flag may have been lost.
         return match value {
             Some(_) if !flags.contains(InodeFlags::EXTENTS) => Err(inode
                 .at()
@@ -33,7 +34,7 @@ pub(super) fn parts<'a>(
     Ok(Some([head, value]))
 }
 
-/// What an inode with inline data holds.
+/// Returns the content of an inode with inline data.
 pub(super) fn content<'a>(
     source: &Source<'_>,
     inode: &DecodedInode<'a>,
@@ -43,14 +44,15 @@ pub(super) fn content<'a>(
     let size = inode.fields.size();
     match inode.fields.format() {
         disk::S_IFREG => {
-            // After a file was cut, there may be more bytes than it has. mke2fs leaves a file of zeros
-            // with fewer: for kernel and e2fsck, what is missing is zeros.
-            // (A size that memory can't hold is cut to what there is just as well.)
+            // After a truncation, there may be more bytes than the size says. For a file of zeros, mke2fs
+            // stores fewer bytes; the kernel and e2fsck read the missing ones as zeros. A size that does not
+            // fit into memory is cut to the stored bytes, too.
             let live = usize::try_from(size).unwrap_or(usize::MAX);
             let (head_len, value_len) =
                 (live.min(head.len()), live.saturating_sub(head.len()).min(value.len()));
             let parts = [&head[..head_len], &value[..value_len]];
-            // It does not have the EXTENTS flag, for kernel and e2fsck a reason to believe no larger size.
+            // It has no EXTENTS flag, so the kernel and e2fsck accept only sizes that a block map can
+            // address.
             file_size::check(source, inode)?;
             Ok(StoredContent::in_inode(InodeContent::Regular(size), parts))
         }
@@ -59,7 +61,7 @@ pub(super) fn content<'a>(
         }
         disk::S_IFDIR => Ok(StoredContent::in_inode(InodeContent::Directory, [head, value])),
         disk::S_IFLNK if head.contains(&0) || value.contains(&0) => {
-            // The kernel ends the target there, and debugfs does not.
+            // The kernel ends the target at the NUL byte, but debugfs does not.
             Err(inode.at().wrong("is a symlink whose target has a NUL byte").with_remedy(NEW_SYMLINK))
         }
         disk::S_IFLNK => Ok(StoredContent::in_inode(InodeContent::Symlink, [head, value])),

@@ -1,4 +1,4 @@
-//! One inode of the tree: its fields, its xattrs in the body, and its content.
+//! A single inode of the tree: its fields, the xattrs in its body, and its content.
 
 mod content;
 mod file_size;
@@ -19,18 +19,18 @@ use crate::tree::Node;
 use crate::units::InodeNr;
 use stored_content::{InodeContent, StoredContent};
 
-/// Reads inodes of the tree, and keeps what it has read.
+/// A reader for inodes of the tree, which collects the results.
 pub(super) struct InodeReader<'r, 'a> {
     source: &'r Source<'a>,
     budget: &'r Budget,
     /// The inodes.
     pub inodes: Inodes<'a>,
-    /// Their blocks but for those that are runs of regular files.
+    /// Their blocks, except the content of regular files.
     pub claims: Vec<Claim>,
 }
 
 impl<'r, 'a> InodeReader<'r, 'a> {
-    /// A reader that adds to some inodes.
+    /// Creates a reader that appends to `inodes`.
     pub(super) fn new(source: &'r Source<'a>, budget: &'r Budget, inodes: Inodes<'a>) -> Self {
         Self { source, budget, inodes, claims: Vec::new() }
     }
@@ -39,7 +39,7 @@ impl<'r, 'a> InodeReader<'r, 'a> {
     ///
     /// # Errors
     ///
-    /// `Corrupt` or `Unsupported`, naming the inode.
+    /// `Corrupt` or `Unsupported`, with the inode.
     pub(super) fn read(&mut self, raw: &RawInode<'a>, orphan: bool) -> Result<()> {
         let (source, inode) = (self.source, raw.decode());
         check_fields(source, &inode, orphan)?;
@@ -76,7 +76,7 @@ impl<'r, 'a> InodeReader<'r, 'a> {
         self.inodes.push(NewInode { inode, node, runs: &map.runs, parts })
     }
 
-    /// Claims the blocks of an inode but for the content of a regular file, which its runs tell.
+    /// Claims the blocks of an inode, except the content of a regular file, which its runs describe.
     fn claim(&mut self, inode: &DecodedInode<'_>, map: &FileMap, is_regular: bool) {
         if !is_regular {
             self.claims.extend(map.runs.iter().map(|run| Claim::of_content(inode.number, run)));
@@ -85,7 +85,7 @@ impl<'r, 'a> InodeReader<'r, 'a> {
     }
 }
 
-/// The node of an inode, without its links and its xattrs.
+/// Returns the node of an inode, without its links and its xattrs.
 fn node(source: &Source<'_>, inode: &DecodedInode<'_>, content: InodeContent) -> Node {
     let fields = &inode.fields;
     let has_projects = source.features().ro_compat.contains(RoCompat::PROJECT);
@@ -102,7 +102,8 @@ fn node(source: &Source<'_>, inode: &DecodedInode<'_>, content: InodeContent) ->
     }
 }
 
-/// Whether quotas count an inode, as e2fsck does: neither the boot loader nor symlinks with inline data.
+/// Whether quotas count an inode, as in e2fsck. They don't count the boot loader and symlinks with inline
+/// data.
 fn is_charged(inode: &DecodedInode<'_>) -> bool {
     inode.number != InodeNr::BOOT_LOADER
         && !(inode.fields.format() == disk::S_IFLNK && inode.fields.flags().contains(InodeFlags::INLINE_DATA))

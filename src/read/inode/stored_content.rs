@@ -1,25 +1,25 @@
-//! What an inode holds, and where it has it.
+//! The content of an inode, and its place.
 
 use crate::map::{FileMap, InlineParts};
 use crate::tree::{Kind, NodeId, Text};
 
-/// What an inode holds, by its type.
+/// The content of an inode, by its type.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum InodeContent {
-    /// Names.
+    /// Directory entries.
     Directory,
-    /// So many bytes.
+    /// A regular file with this size in bytes.
     Regular(u64),
     /// The target of a symlink.
     Symlink,
-    /// A device's major and minor number.
+    /// The major and minor number of a device.
     Device(u32, u32),
     /// Nothing: a FIFO or a socket.
     Empty,
 }
 
 impl InodeContent {
-    /// What a node holds, as far as the inode says it.
+    /// Returns the kind of the node, with the values that are known at this stage.
     pub(super) fn kind(self) -> Kind {
         match self {
             Self::Directory => Kind::Directory { first: 0, count: 0, parent: NodeId::ROOT },
@@ -31,28 +31,28 @@ impl InodeContent {
     }
 }
 
-/// The content of an inode, in its blocks or its body.
+/// The content of an inode, in its blocks or in its body.
 pub(super) struct StoredContent<'a> {
-    /// What it is.
+    /// The content, by type.
     pub content: InodeContent,
-    /// The target of a symlink, or content in the inode.
+    /// The inline data, or the target of a symlink.
     pub parts: Option<InlineParts<'a>>,
-    /// Its blocks.
+    /// The blocks of the inode.
     pub map: FileMap,
 }
 
 impl<'a> StoredContent<'a> {
-    /// Content in blocks.
+    /// Creates content in blocks.
     pub(super) fn in_blocks(content: InodeContent, map: FileMap) -> Self {
         Self { content, parts: None, map }
     }
 
-    /// Content that takes no room.
+    /// Creates content that needs no space.
     pub(super) fn empty(content: InodeContent) -> Self {
         Self::in_blocks(content, FileMap::default())
     }
 
-    /// Content in the inode.
+    /// Creates content in the inode.
     pub(super) fn in_inode(content: InodeContent, parts: InlineParts<'a>) -> Self {
         Self { parts: Some(parts), ..Self::empty(content) }
     }

@@ -8,7 +8,7 @@ use crate::ondisk::inode::{self as disk, InodeFlags};
 use crate::ondisk::le16;
 use crate::source::Source;
 
-/// What to do about a symlink that kernels, e2fsck and debugfs read differently.
+/// The remedy for a symlink that kernels, e2fsck and debugfs read differently.
 pub(super) const NEW_SYMLINK: &str =
     "remove it with debugfs's rm, make it again with its symlink command, and run e2fsck -f";
 
@@ -25,7 +25,8 @@ pub(super) fn read<'a>(
             return Err(at().wrong("is a symlink of less than 60 bytes with an extent tree"));
         }
         let xattrs = u64::from(inode.fields.file_acl() != 0) * source.geometry.blocks_per_cluster;
-        // Where values of xattrs are charged to it, the kernel goes by the length alone.
+        // With the ea_inode feature, EA inodes count in `i_blocks`, so the kernel decides by the length
+        // alone.
         let by_length = source.features().incompat.contains(Incompat::EA_INODE);
         if !by_length && inode.sectors(source) != xattrs * (source.geometry.block_size as u64 / 512) {
             return Err(at().wrong(
@@ -49,7 +50,7 @@ pub(super) fn read<'a>(
     };
     let length = usize::try_from(size).expect("fits: less than 60 bytes, or than a block");
     if flags.contains(InodeFlags::ENCRYPT) {
-        // The length of the ciphertext stands before it.
+        // The ciphertext starts with its length.
         let stored = le16(target, 0).map_or(0, |length| u64::from(length) + 2);
         if size <= 2 || stored != size {
             return Err(at().value(
@@ -65,7 +66,7 @@ pub(super) fn read<'a>(
     }
     let end = target.iter().position(|byte| *byte == 0).unwrap_or(target.len());
     if length == 0 || end != length {
-        // New kernels don't look it up, and e2fsck would clear it.
+        // New kernels reject such a symlink, and e2fsck would clear it.
         return Err(at()
             .value("i_size", size, format!("{end}, the length of the symlink's target, which is not empty"))
             .with_remedy(NEW_SYMLINK));

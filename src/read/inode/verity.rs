@@ -1,4 +1,4 @@
-//! fs-verity: the Merkle tree and the descriptor after the end of a file.
+//! fs-verity: the Merkle tree and the descriptor past the end of a file.
 
 use crate::error::{Location, Result, Structure};
 use crate::map::{DecodedInode, FileMap};
@@ -9,15 +9,17 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::BlockNr;
 
-/// The Merkle tree starts at the first multiple of so many bytes behind the end of the file.
+/// The alignment of the Merkle tree in bytes. It starts at the first multiple of this past the end of the
+/// file.
 const ALIGNMENT: u64 = 65536;
 
-/// e2fsck does not look at descriptors, and no kernel opens such a file.
+/// e2fsck does not check descriptors, and no kernel opens such a file.
 const REMEDY: Remedy = Remedy::fsck("remove it with debugfs's rm, and run e2fsck -f");
 
-/// Checks that the kernel finds a descriptor in the last blocks of a verity file, and drops the blocks
-/// between the end of the file and its Merkle tree, which no kernel reads: they may have been allocated
-/// past the end before the tree was built. What the tree holds proves itself when the file is read.
+/// Checks that a verity file has a descriptor where the kernel looks for it, in its last blocks. It also
+/// removes the blocks between the end of the file and its Merkle tree. They may have been allocated before
+/// the tree was built, and no kernel reads them. The tree is not checked, because the kernel verifies it when
+/// it reads the file.
 pub(super) fn settle(
     source: &Source<'_>,
     inode: &DecodedInode<'_>,
@@ -37,10 +39,10 @@ pub(super) fn settle(
             .with_remedy(REMEDY));
     };
     if inode.fields.flags().contains(InodeFlags::ENCRYPT) {
-        // The descriptor is ciphertext.
+        // The descriptor is encrypted.
         return Ok(());
     }
-    // The length of the descriptor stands in the last four bytes, and the descriptor in whole blocks before.
+    // The last four bytes contain the length of the descriptor. The descriptor is in the blocks before them.
     let physical = BlockNr(last.blocks().end - 1);
     let bytes = source.checked_block(physical);
     let length = u64::from(le32(bytes, source.geometry.block_size - 4).unwrap_or(0));

@@ -1,4 +1,4 @@
-//! The inodes outside the tree: journal, resize inode, quota files, orphan file, and the reserved ones.
+//! The inodes outside the tree: journal, resize inode, quota files, orphan file, and the reserved inodes.
 
 pub(super) mod orphans;
 pub(super) mod quota_file;
@@ -23,7 +23,7 @@ use crate::units::InodeNr;
 ///
 /// # Errors
 ///
-/// `Corrupt` or `Unsupported`, naming the inode.
+/// `Corrupt` or `Unsupported`, with the inode.
 pub(super) fn read(
     source: &Source<'_>,
     tables: &InodeTables<'_>,
@@ -49,7 +49,7 @@ pub(super) fn read(
             let journal = Journal::inside(source, source.input(), file)?;
             specials.journal = Some(JournalShape { blocks, fast_commit_blocks: journal.fast_commit_blocks });
         }
-        // Its blocks are on another device.
+        // Its blocks are on a separate device.
         Some(JournalPlace::Outside(_)) | None => {}
     }
     for (kind, number) in QuotaType::ALL.into_iter().zip(quota_file::inodes(source)?) {

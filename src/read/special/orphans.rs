@@ -1,4 +1,4 @@
-//! Orphans: inodes that were to be deleted or truncated when the filesystem was left.
+//! Orphans: inodes whose deletion or truncation was pending when the filesystem was last used.
 
 use std::collections::BTreeSet;
 
@@ -13,36 +13,36 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
-/// The inodes of the list and of the orphan file.
+/// The inodes of the orphan list and of the orphan file.
 #[derive(Debug, Default)]
 pub struct Orphans {
     numbers: BTreeSet<InodeNr>,
-    /// The xattr blocks of those without links, which still count as users of them.
+    /// The xattr blocks of orphans without links, which still count in `h_refcount`.
     pub xattr_blocks: Vec<(InodeNr, BlockNr)>,
-    /// The blocks of those without links, which are to be given back.
+    /// The blocks of orphans without links, which will be freed.
     pub claims: BlockClaims,
-    /// Those without links.
+    /// The orphans without links.
     pub without_links: Vec<InodeNr>,
-    /// How many blocks each of these has, in whole clusters: content, map and xattr block.
+    /// The number of blocks of each of these, in whole clusters: content, map and xattr block.
     pub blocks: Vec<u64>,
-    /// Those without links: deleted.
+    /// The number of orphans without links, which are deleted.
     pub dropped: u64,
-    /// Those with links: cut to their size.
+    /// The number of orphans with links, which are truncated to their size.
     pub truncated: u64,
 }
 
 impl Orphans {
-    /// Whether there are none.
+    /// Whether there are no orphans.
     pub fn is_empty(&self) -> bool {
         self.numbers.is_empty()
     }
 
-    /// The inodes, in order.
+    /// Returns the inode numbers, in order.
     pub fn numbers(&self) -> impl Iterator<Item = InodeNr> + use<'_> {
         self.numbers.iter().copied()
     }
 
-    /// The inodes.
+    /// Returns the set of inode numbers.
     pub fn set(&self) -> &BTreeSet<InodeNr> {
         &self.numbers
     }
@@ -53,23 +53,23 @@ impl Orphans {
     }
 }
 
-/// Reads both kinds of list.
+/// Reads the orphan list and the orphan file.
 pub(crate) fn read(source: &Source<'_>) -> Result<Orphans> {
     let mut orphans = Orphans::default();
     let budget = Budget::new(source);
     let mut next = InodeNr(source.superblock.s_last_orphan.get());
-    // The list goes through i_dtime; each inode is on it once, or it would be a cycle.
+    // The list is linked through i_dtime. An inode that comes twice is a cycle.
     while next.0 != 0 {
         next = orphans.add(source, &budget, next, Location::of(Structure::Superblock))?;
     }
-    // The kernel takes what the file names, whether or not the superblock says that there is any.
+    // The kernel processes the orphan file even if the superblock says that it is empty.
     if source.features().compat.contains(Compat::ORPHAN_FILE) {
         let listed = orphans.numbers.clone();
         let number = InodeNr(source.superblock.s_orphan_file_inum.get());
         let file = dense_file(source, number, Structure::OrphanFile)?;
         for slot in slots(source, &file)? {
-            // What is on the list as well counts once, and what was given back already (e2fsck leaves
-            // it in the file) does not count.
+            // An inode that is also in the list counts once. An inode that is already free does not count:
+            // e2fsck leaves such inodes in the file.
             if !listed.contains(&slot) && (source.is_marked(slot) || !source.geometry.has_inode(slot)) {
                 orphans.add(source, &budget, slot, Location::of(Structure::OrphanFile).inode(number))?;
             }
@@ -79,7 +79,7 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Orphans> {
 }
 
 impl Orphans {
-    /// Adds an orphan, and returns the next of the list.
+    /// Adds an orphan, and returns the next one of the list.
     fn add(
         &mut self,
         source: &Source<'_>,
@@ -107,7 +107,7 @@ impl Orphans {
         inode.check_checksum(source)?;
         let mut blocks = 0;
         if can_be_cut(&inode.fields) {
-            // What is to be given back has to be there.
+            // The map has to be valid, because its blocks will be freed.
             let map = map::read(source, budget, &inode)?;
             if inode.fields.i_links_count.get() == 0 {
                 self.claims.extend(Claim::of_map(number, &map));
@@ -133,7 +133,7 @@ impl Orphans {
     }
 }
 
-/// Whether an inode has blocks that could be cut off.
+/// Whether an inode may have blocks that can be truncated.
 fn can_be_cut(inode: &Inode) -> bool {
     match inode.format() {
         S_IFREG | S_IFDIR => !inode.flags().contains(InodeFlags::INLINE_DATA),
@@ -142,7 +142,7 @@ fn can_be_cut(inode: &Inode) -> bool {
     }
 }
 
-/// The inode numbers in an orphan file.
+/// Returns the inode numbers in an orphan file.
 fn slots(source: &Source<'_>, file: &DenseFile) -> Result<Vec<InodeNr>> {
     let mut slots = Vec::new();
     for block in file.map.runs.iter().flat_map(Run::blocks).map(BlockNr) {

@@ -1,4 +1,4 @@
-//! Quota files: limits and grace times are content, usage is only redundant.
+//! Quota files. Limits and grace times are content; usage is redundant.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,51 +18,51 @@ use crate::source::Source;
 use crate::tree::{QuotaUsage, Run, block_at};
 use crate::units::{InodeNr, fits};
 
-/// The greatest size of a quota file, in bytes, that e2fsprogs reads.
+/// The maximum size of a quota file that e2fsprogs reads, in bytes.
 const MAX_SIZE: u64 = 1 << 31;
 
-/// What the quota file of one type says.
+/// The content of the quota file of one type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaFile {
-    /// Whose usage it counts.
+    /// The quota type.
     pub kind: QuotaType,
-    /// Its inode.
+    /// The inode number.
     pub number: InodeNr,
-    /// What a user set.
+    /// The limits and grace times.
     pub rules: QuotaRules,
-    /// The usage that the file gives for each id.
+    /// The usage of each id, according to the file.
     pub usage: HashMap<u32, QuotaUsage>,
 }
 
-/// What a user sets for one type.
+/// The settings of one quota type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QuotaRules {
-    /// Seconds that a soft limit of blocks may be exceeded.
+    /// The grace time for the soft limit of blocks, in seconds.
     pub block_grace: u32,
-    /// Seconds that a soft limit of inodes may be exceeded.
+    /// The grace time for the soft limit of inodes, in seconds.
     pub inode_grace: u32,
-    /// The limits of every id that has any, by id.
+    /// The limits of all ids that have any, sorted by id.
     pub limits: Vec<(u32, QuotaLimits)>,
 }
 
-/// What an id may use; 0 for no limit. Blocks are counted in KiB.
+/// The limits of an id; 0 for no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QuotaLimits {
-    /// The most inodes.
+    /// The hard limit of inodes.
     pub inodes_hard: u64,
-    /// The most inodes for long.
+    /// The soft limit of inodes.
     pub inodes_soft: u64,
-    /// The most KiB.
+    /// The hard limit of blocks, in KiB.
     pub blocks_hard: u64,
-    /// The most KiB for long.
+    /// The soft limit of blocks, in KiB.
     pub blocks_soft: u64,
 }
 
-/// The inodes of the quota files, by type; `None` where a type is off.
+/// Returns the inodes of the quota files, by type; `None` if a type is off.
 ///
 /// # Errors
 ///
-/// `Corrupt` where a number is not one that the kernel takes.
+/// `Corrupt` for an inode number that the kernel rejects.
 pub(crate) fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
     if !source.features().ro_compat.contains(RoCompat::QUOTA) {
         return Ok([None; 3]);
@@ -91,7 +91,7 @@ pub(crate) fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
     Ok(numbers.map(|number| (number != 0).then_some(InodeNr(number))))
 }
 
-/// Reads a quota file; its blocks come back as claims.
+/// Reads a quota file, and returns it with the claims on its blocks.
 pub(crate) fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(QuotaFile, Vec<Claim>)> {
     let at = || Location::of(Structure::QuotaFile).inode(number);
     let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
@@ -134,14 +134,14 @@ pub(crate) fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Res
     Ok((file, claims))
 }
 
-/// What a block of a quota file was found to be.
+/// The use of a block of a quota file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum BlockUse {
-    /// Nothing leads there yet.
+    /// No pointer to the block is known yet.
     Nothing,
     /// The header, or a block of the tree.
     Tree,
-    /// A data block to which so many ids led.
+    /// A data block, with the number of ids that point to it.
     Data(u16),
 }
 
@@ -159,14 +159,14 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
         Ok(Self { source, number, map })
     }
 
-    /// An error about a block of the file, in words.
+    /// Returns an error about a block of the file.
     fn wrong(&self, block: u32, words: impl std::fmt::Display) -> Error {
         Location::of(Structure::QuotaFile)
             .inode(self.number)
             .wrong(format!("block {block} (of 1 KiB) {words}"))
     }
 
-    /// A block of 1 KiB; `None` for a hole, which reads as zeros.
+    /// Returns a block of 1 KiB; `None` for a hole, which reads as zeros.
     fn block(&self, block: u32) -> Option<&'a [u8]> {
         let offset = u64::from(block) * BLOCK_SIZE as u64;
         let size = self.source.geometry.block_size as u64;
@@ -175,7 +175,7 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
         bytes.get(usize::try_from(offset % size).ok()?..)?.get(..BLOCK_SIZE)
     }
 
-    /// A structure in block 0.
+    /// Reads a structure in block 0.
     fn start<T>(&self, offset: usize) -> T
     where
         T: zerocopy::FromBytes + zerocopy::KnownLayout + zerocopy::Immutable + zerocopy::Unaligned + Copy,
@@ -184,7 +184,7 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
         bytes.and_then(view::<T>).copied().unwrap_or_else(T::new_zeroed)
     }
 
-    /// Checks the header of a file of a given size, and returns what follows it.
+    /// Checks the header of a file of a given size, and returns the info structure after it.
     fn info(&self, kind: QuotaType, size: u64) -> Result<V2DiskDqinfo> {
         let at = || Location::of(Structure::QuotaFile).inode(self.number);
         let header: V2DiskDqheader = self.start(0);
@@ -193,7 +193,7 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
             return Err(at().corrupt(Problem::Magic { found, expected }));
         }
         if header.dqh_version.get() != quota::VERSION {
-            // The kernel accepts no other with the feature.
+            // The kernel accepts no other version with the quota feature.
             return Err(at().value("dqh_version", header.dqh_version.get(), quota::VERSION));
         }
         let info: V2DiskDqinfo = self.start(quota::INFO);
@@ -210,12 +210,13 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
         Ok(info)
     }
 
-    /// All entries that the tree leads to: each id once, and each entry of a data block by its id.
+    /// Returns all entries of the tree. It checks that each id comes once, and that each entry in a data
+    /// block is reached through its id.
     fn entries(&self, blocks: u32) -> Result<Vec<V2r1DiskDqblk>> {
-        // The file may be long, and have little in it.
+        // A map, because the file may be long but almost empty.
         let mut found = BTreeMap::from([(0, BlockUse::Tree), (quota::ROOT, BlockUse::Tree)]);
         let mut entries = Vec::new();
-        // Blocks of the tree that are still to be read: their level, and the id that their first slot is for.
+        // The blocks of the tree that are still to be read, each with its level and the id of its first slot.
         let mut waiting = vec![(quota::ROOT, 0, 0_u32)];
         while let Some((block, level, first)) = waiting.pop() {
             let Some(bytes) = self.block(block) else { continue };
@@ -258,7 +259,7 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
         Ok(entries)
     }
 
-    /// The entries of a data block; a slot without one is all zero.
+    /// Returns the entries of a data block. An unused slot is all zeros.
     fn entries_of(&self, block: u32) -> impl Iterator<Item = V2r1DiskDqblk> + use<'a> {
         let slots = self.block(block).and_then(|bytes| bytes.get(size_of::<QtDiskDqdbheader>()..));
         let slots =

@@ -1,4 +1,4 @@
-//! What quotas should count, and what the quota files say instead.
+//! The comparison of quota usage with the usage in the quota files.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,14 +13,14 @@ use crate::source::Source;
 use crate::tree::QuotaUsage;
 use crate::units::InodeNr;
 
-/// What is charged for an inode, and to whom: a user, a group and a project.
+/// The quota usage of an orphan, and the ids that it is charged to: user, group and project.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OrphanCharge {
     ids: [u32; 3],
     usage: QuotaUsage,
 }
 
-/// What is still charged for orphans without links, some of which have values in inodes.
+/// Returns the usage of orphans without links, including their EA inodes, which is still charged.
 pub(crate) fn of_orphans(
     source: &Source<'_>,
     orphans: &Orphans,
@@ -44,7 +44,7 @@ pub(crate) fn of_orphans(
     orphans.without_links.iter().zip(&orphans.blocks).filter_map(charge).collect()
 }
 
-/// Compares the usage that the files give with what was found; returns warnings.
+/// Compares the usage in the quota files with the usage of the inodes, and returns warnings.
 pub(crate) fn compare(
     source: &Source<'_>,
     files: &[QuotaFile],

@@ -1,5 +1,5 @@
-//! The reserved inodes that have a purpose but no name: the list of bad blocks, the boot loader, and the
-//! resize inode.
+//! The reserved inodes with a purpose but no name: the list of bad blocks, the boot loader, and the resize
+//! inode.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::remedy::Remedy;
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
-/// Refuses reserved inodes that are in use for no known purpose. The error names all of them.
+/// Returns an error if reserved inodes are in use without a known purpose. The error names all of them.
 pub(super) fn check_reserved(
     source: &Source<'_>,
     tables: &InodeTables<'_>,
@@ -27,7 +27,7 @@ pub(super) fn check_reserved(
         reserved.filter(|number| !of_tree.contains(number) && !specials.is_special(*number)).collect();
     let Some(number) = alien.first() else { return Ok(()) };
     if let Some(beyond) = alien.iter().find(|number| number.0 >= GOOD_OLD_FIRST_INO) {
-        // Nobody makes a filesystem with more of them: it is the field that is damaged.
+        // No tool creates more reserved inodes than this, so the field is damaged.
         return Err(Location::of(Structure::Superblock)
             .value("s_first_ino", first.0, format!("at most {beyond}, which is in use"))
             .with_remedy("set it to 11 with debugfs's set_super_value"));
@@ -45,7 +45,8 @@ pub(super) fn check_reserved(
 
 /// Reads the list of bad blocks, which is dropped: a media defect belongs to a device, not to an image.
 ///
-/// The list may name blocks of static metadata, which e2fsck keeps there and the kernel uses all the same.
+/// The list may contain blocks of static metadata. e2fsck keeps them in the list, and the kernel still uses
+/// them.
 pub(super) fn bad_blocks(
     source: &Source<'_>,
     budget: &Budget,
@@ -59,7 +60,7 @@ pub(super) fn bad_blocks(
         return Ok(());
     }
     inode.check_checksum(source)?;
-    // It is a block map even with bigalloc, where several blocks of one cluster may be bad.
+    // It is a block map even with bigalloc, where several blocks of a cluster may be bad.
     let has_extents = inode.fields.flags().contains(InodeFlags::EXTENTS);
     let read = if has_extents { map::read } else { map::read_block_map };
     let map = read(source, budget, &inode)?;
@@ -76,7 +77,7 @@ pub(super) fn bad_blocks(
     Ok(())
 }
 
-/// The boot-loader inode, if there is no file in it. One with a file belongs to the tree.
+/// Returns the boot-loader inode if it contains no file. Otherwise it belongs to the tree.
 pub(super) fn empty_boot_loader(tables: &InodeTables<'_>) -> Result<Option<InodeNr>> {
     let number = InodeNr::BOOT_LOADER;
     let Some(raw) = tables.live.iter().find(|raw| raw.number == number) else { return Ok(Some(number)) };
@@ -92,8 +93,8 @@ pub(super) fn empty_boot_loader(tables: &InodeTables<'_>) -> Result<Option<Inode
     Ok(None)
 }
 
-/// What the kernel leaves of the resize inode where it takes the feature away, to let the filesystem grow by meta groups:
-/// a file without blocks.
+/// Returns the resize inode if it is empty. The kernel leaves it as a file without blocks when it drops the
+/// feature to let a filesystem grow with meta_bg.
 pub(super) fn empty_resize_inode(tables: &InodeTables<'_>) -> Option<InodeNr> {
     let raw = tables.live.iter().find(|raw| raw.number == InodeNr::RESIZE)?;
     let inode = Inode::decode(raw.bytes);
@@ -105,7 +106,8 @@ pub(super) fn empty_resize_inode(tables: &InodeTables<'_>) -> Option<InodeNr> {
     is_empty.then_some(InodeNr::RESIZE)
 }
 
-/// Of the resize inode, all but one block is static metadata, and all of it is rebuilt.
+/// Adds the resize inode. It is rebuilt, and all its blocks except the double indirect block are static
+/// metadata.
 pub(super) fn resize(source: &Source<'_>, specials: &mut Specials) {
     specials.numbers.push(InodeNr::RESIZE);
     let double = source.inode(InodeNr::RESIZE).and_then(|bytes| le32(&Inode::decode(bytes).i_block, 13 * 4));

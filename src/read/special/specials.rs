@@ -1,59 +1,59 @@
-//! What the inodes outside the tree say.
+//! The result of reading the inodes outside the tree.
 
 use super::quota_file::QuotaFile;
 use crate::map::DenseFile;
 use crate::read::claims::Claim;
 use crate::units::InodeNr;
 
-/// What the inodes outside the tree say of the geometry.
+/// The parts of the geometry that inodes outside the tree define.
 #[derive(Clone, Debug, Default)]
 pub struct Specials {
-    /// The journal; `None` without one.
+    /// The journal, if there is one.
     pub journal: Option<JournalShape>,
-    /// The quota files of the types that are on, in the order of the types.
+    /// The quota files of the enabled types, in the order of the types.
     pub quotas: Vec<QuotaFile>,
-    /// The orphan file; `None` without one.
+    /// The orphan file, if there is one.
     pub orphan_file: Option<SpecialFile>,
-    /// The blocks that all of them take.
+    /// The claims on the blocks of all these inodes.
     pub claims: Vec<Claim>,
-    /// Their numbers.
+    /// The numbers of these inodes.
     pub numbers: Vec<InodeNr>,
-    /// Blocks of the list of bad blocks, which is dropped.
+    /// The number of blocks in the list of bad blocks, which is dropped.
     pub bad_blocks: u64,
 }
 
-/// A file outside the tree whose number is not fixed.
+/// A file outside the tree without a fixed inode number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialFile {
-    /// Its inode in the input, which matters only with `stable_inodes`.
+    /// The inode number in the input, which is only used with `stable_inodes`.
     pub number: InodeNr,
-    /// Its length in blocks.
+    /// The length in blocks.
     pub blocks: u32,
 }
 
-/// The length of a journal.
+/// The size of a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalShape {
-    /// All its blocks.
+    /// The total number of blocks.
     pub blocks: u32,
-    /// Of these, blocks for fast commits.
+    /// The number of these blocks that are reserved for fast commits.
     pub fast_commit_blocks: u32,
 }
 
 impl Specials {
-    /// What was dropped.
+    /// Returns a warning about dropped bad blocks.
     pub fn warnings(&self) -> Option<String> {
         (self.bad_blocks > 0)
             .then(|| format!("a list of {} bad blocks was dropped: it belongs to a device", self.bad_blocks))
     }
 
-    /// Adds a file's number and blocks.
+    /// Adds the number and the blocks of a file.
     pub fn add(&mut self, file: &DenseFile) {
         self.numbers.push(file.number);
         self.claims.extend(Claim::of_map(file.number, &file.map));
     }
 
-    /// Whether an inode is one of them.
+    /// Whether an inode is one of these inodes.
     pub fn is_special(&self, number: InodeNr) -> bool {
         self.numbers.contains(&number)
     }

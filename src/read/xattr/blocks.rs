@@ -1,4 +1,4 @@
-//! Blocks of xattrs, which inodes may share.
+//! Xattr blocks, which inodes may share.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,34 +16,35 @@ use crate::read::special::orphans::Orphans;
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
-/// The blocks of xattrs, by their numbers, each with its entries and one of its inodes.
+/// The xattr blocks, by block number, each with one of its inodes and its entries.
 #[derive(Debug)]
 pub(crate) struct XattrBlocks<'a> {
     blocks: BTreeMap<BlockNr, (InodeNr, Vec<StoredXattr<'a>>)>,
-    /// Those that only orphans without links use.
+    /// The blocks that only orphans without links use.
     of_orphans: BTreeSet<BlockNr>,
 }
 
 impl<'a> XattrBlocks<'a> {
-    /// The entries of a block.
+    /// Returns the entries of a block.
     pub(crate) fn entries(&self, block: BlockNr) -> &[StoredXattr<'a>] {
         self.blocks.get(&block).map_or(&[], |(_, entries)| entries)
     }
 
-    /// All blocks of live inodes: one of the inodes that use it, and the entries.
+    /// Returns all blocks of live inodes, each with one of its inodes and its entries.
     pub(crate) fn all(&self) -> impl Iterator<Item = (InodeNr, &[StoredXattr<'a>])> {
         let live = self.blocks.iter().filter(|(block, _)| !self.of_orphans.contains(block));
         live.map(|(_, (inode, entries))| (*inode, &entries[..]))
     }
 
-    /// The claims on the blocks, each once: on those of live inodes, or on those that only orphans use.
+    /// Returns the claims on the blocks of live inodes, or on those that only orphans use. Each block is
+    /// claimed once.
     pub(crate) fn claims(&self, orphans: bool) -> impl Iterator<Item = Claim> + use<'_> {
         let blocks = self.blocks.iter().filter(move |(block, _)| self.of_orphans.contains(block) == orphans);
         blocks.map(|(block, (inode, _))| Claim::of_inode(*inode, *block, 1))
     }
 }
 
-/// Reads each block of xattrs once, and checks that as many inodes use it as it says.
+/// Reads each xattr block once, and checks its reference count.
 ///
 /// Orphans without links count as users.
 pub(crate) fn read_blocks<'a>(
@@ -77,8 +78,8 @@ pub(crate) fn read_blocks<'a>(
     Ok(XattrBlocks { blocks, of_orphans })
 }
 
-/// The entries of orphans without links that refer to values in inodes: those in their bodies, and in
-/// blocks that no other inode uses.
+/// Returns the entries of orphans without links that refer to EA inodes: those in their bodies, and in blocks
+/// that no live inode uses.
 pub(crate) fn values_of_orphans(
     source: &Source<'_>,
     blocks: &XattrBlocks<'_>,
@@ -135,8 +136,8 @@ fn read_block<'a>(
     Ok(entries)
 }
 
-/// The kernel's look-up in a block ends at the first entry that is behind what it looks for; e2fsck
-/// lets any order pass.
+/// Checks that entries are sorted. The kernel's lookup in a block ends at the first entry past the name;
+/// e2fsck accepts any order.
 fn check_order(entries: &[StoredXattr<'_>], at: impl Fn() -> Location) -> Result<()> {
     let Some(pair) = entries.windows(2).find(|pair| pair[1].key() < pair[0].key()) else { return Ok(()) };
     let [before, hidden] = [pair[0], pair[1]].map(|xattr| disk::full_name(xattr.index, xattr.name));

@@ -1,4 +1,4 @@
-//! EA inodes, which hold the values of large xattrs: no name leads to them, but entries of xattrs do.
+//! EA inodes, which contain the values of large xattrs. They have no name, but xattr entries refer to them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,10 +14,10 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
-/// An inode that holds a value.
+/// An EA inode.
 #[derive(Debug)]
 pub(crate) struct EaInode {
-    /// Its number.
+    /// The inode number.
     pub number: InodeNr,
     /// The length of the value in bytes.
     pub size: usize,
@@ -25,20 +25,20 @@ pub(crate) struct EaInode {
     pub hash: u32,
     /// The number of entries that refer to it.
     pub references: u64,
-    /// `i_mtime`: in Lustre's form, the inode that it belongs to.
+    /// `i_mtime`, which is the number of the owning inode in Lustre's form.
     pub owner: u32,
-    /// `i_generation`: in Lustre's form, that of the inode that it belongs to.
+    /// `i_generation`, which is the generation of the owning inode in Lustre's form.
     pub generation: u32,
     runs: Vec<Run>,
 }
 
-/// Whether an inode holds a value.
+/// Whether an inode is an EA inode.
 pub(crate) fn is_one(source: &Source<'_>, raw: &RawInode<'_>) -> bool {
     source.features().incompat.contains(Incompat::EA_INODE)
         && raw.decode().fields.flags().contains(InodeFlags::EA_INODE)
 }
 
-/// Reads an inode that holds a value, but not the value.
+/// Reads an EA inode, without the value.
 pub(crate) fn read(
     source: &Source<'_>,
     budget: &Budget,
@@ -85,7 +85,7 @@ pub(crate) fn read(
 }
 
 impl EaInode {
-    /// The value; its checksum is right if it is `checked`.
+    /// Returns the value. Its checksum is verified if `checked` is set.
     pub(crate) fn value<'a>(&self, source: &Source<'a>, checked: bool) -> Result<Cow<'a, [u8]>> {
         let mut parts = Vec::new();
         for run in &self.runs {

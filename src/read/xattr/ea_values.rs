@@ -21,11 +21,11 @@ use crate::units::InodeNr;
 pub(crate) struct EaValues<'a> {
     inodes: Vec<EaInode>,
     values: Vec<Cow<'a, [u8]>>,
-    /// For each inode, a number that inodes with equal values share.
+    /// For each EA inode, a number that is the same for equal values.
     distinct: Vec<usize>,
 }
 
-/// An entry that refers to an EA inode: who has it, and what it says.
+/// An entry that refers to an EA inode, with its inode.
 struct EaReference<'r, 'a> {
     from: InodeNr,
     generation: u32,
@@ -33,12 +33,12 @@ struct EaReference<'r, 'a> {
     value: EaInodeRef,
 }
 
-/// Reads all values, checks them and the entries that refer to them, and tells each inode what its
-/// values are charged to it. No two inodes may claim a block.
+/// Reads all values, checks them and the entries that refer to them, and sets the quota usage of each inode's
+/// values. The claims must have been checked before.
 ///
 /// # Errors
 ///
-/// `Corrupt`, naming the inode that holds or has a value.
+/// `Corrupt`, with the EA inode or the inode that refers to it.
 pub(crate) fn read<'a>(
     source: &Source<'a>,
     ea_inodes: Vec<EaInode>,
@@ -80,7 +80,7 @@ pub(crate) fn read<'a>(
     Ok(values)
 }
 
-/// All entries of live inodes that refer to values, those of a block once.
+/// Returns all entries of live inodes that refer to EA inodes. Those in a shared block come once.
 fn references<'r, 'a>(
     inodes: &'r Inodes<'a>,
     blocks: &'r XattrBlocks<'a>,
@@ -98,12 +98,12 @@ fn references<'r, 'a>(
 }
 
 impl<'a> EaValues<'a> {
-    /// The numbers of the inodes, in order.
+    /// Returns the numbers of the EA inodes, in order.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = InodeNr> + use<'_> {
         self.inodes.iter().map(|inode| inode.number)
     }
 
-    /// The value of an xattr, wherever it lies.
+    /// Returns the value of an xattr, wherever it is stored.
     pub(crate) fn of<'v>(&'v self, xattr: &StoredXattr<'v>) -> &'v [u8] {
         let value = match xattr.value {
             StoredValue::Here(value) => return value,
@@ -113,12 +113,12 @@ impl<'a> EaValues<'a> {
         index.ok().and_then(|index| self.values.get(index)).map_or(&[], |value| value)
     }
 
-    /// The distinct values, each with a number.
+    /// Returns the distinct values, each with its number.
     pub(crate) fn distinct(&self) -> HashMap<&[u8], usize> {
         self.values.iter().map(|value| &value[..]).zip(self.distinct.iter().copied()).collect()
     }
 
-    /// The number of an xattr's value among the `distinct` ones, if it is one of them.
+    /// Returns the number of an xattr's value among the `distinct` ones, if it is one of them.
     pub(crate) fn number_of(
         &self,
         xattr: &StoredXattr<'_>,
@@ -132,8 +132,8 @@ impl<'a> EaValues<'a> {
         self.distinct.get(index).copied()
     }
 
-    /// Checks all entries that refer to values, and that each inode has as many as it says. Returns for each
-    /// inode whether it has Lustre's form.
+    /// Checks all entries that refer to EA inodes, and the reference count of each EA inode. Returns for each
+    /// one whether it has Lustre's form.
     fn check_references(
         &self,
         inodes: &Inodes<'_>,
@@ -141,7 +141,8 @@ impl<'a> EaValues<'a> {
         of_orphans: &[(InodeNr, EaInodeRef)],
     ) -> Result<Vec<bool>> {
         let mut users = vec![0_u64; self.inodes.len()];
-        // Lustre's form has no checksum, but names the one inode that the value belongs to.
+        // Lustre's form has no checksum. Instead, it contains the number of the only inode that owns the
+        // value.
         let mut by_lustre = vec![false; self.inodes.len()];
         for reference in references(inodes, blocks) {
             let (index, lustre) = self.check(&reference)?;
@@ -176,8 +177,8 @@ impl<'a> EaValues<'a> {
         })
     }
 
-    /// Checks an entry against the inode of its value. Returns the index of the inode, and whether
-    /// it has Lustre's form: no checksum, but the owner and its generation.
+    /// Checks an entry against its EA inode. Returns the index of the EA inode, and whether it has Lustre's
+    /// form, which has the owner and its generation instead of a checksum.
     fn check(&self, reference: &EaReference<'_, '_>) -> Result<(usize, bool)> {
         let EaReference { from, generation, xattr, value } = reference;
         let at = || Location::of(Structure::Xattr).inode(*from);

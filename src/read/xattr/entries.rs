@@ -1,4 +1,4 @@
-//! Lists of xattrs, in the body of an inode or in a block.
+//! Lists of xattr entries, in the body of an inode or in a block.
 
 use std::ops::Range;
 
@@ -13,10 +13,10 @@ use crate::ondisk::{le32, view};
 use crate::source::Source;
 use crate::units::InodeNr;
 
-/// An xattr in the image. The order is that of a canonical set: index, name length, name.
+/// An xattr of the image. A canonical set is sorted by name index, name length and name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StoredXattr<'a> {
-    /// The namespace.
+    /// The name index, which stands for the prefix.
     pub index: u8,
     /// The name without its prefix.
     pub name: &'a [u8],
@@ -24,33 +24,33 @@ pub(crate) struct StoredXattr<'a> {
     pub value: StoredValue<'a>,
 }
 
-/// Where the value of an xattr lies.
+/// The value of an xattr, or its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum StoredValue<'a> {
-    /// Beside the entry.
+    /// A value in the same inode body or block.
     Here(&'a [u8]),
-    /// In an inode of its own.
+    /// A value in an EA inode.
     Inode(EaInodeRef),
 }
 
-/// What an entry says of a value in an inode of its own.
+/// The reference of an entry to an EA inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct EaInodeRef {
-    /// The inode.
+    /// The number of the EA inode.
     pub number: InodeNr,
     /// The length of the value in bytes.
     pub size: u32,
-    /// `e_hash`, of the name and the value's checksum.
+    /// `e_hash`, which covers the name and the checksum of the value.
     pub hash: u32,
 }
 
 impl StoredXattr<'_> {
-    /// What sets are sorted by.
+    /// Returns the sort key.
     pub(crate) fn key(&self) -> (u8, usize, &[u8]) {
         (self.index, self.name.len(), self.name)
     }
 
-    /// Where the value lies, if it is in an inode of its own.
+    /// Returns the reference to the EA inode, if there is one.
     pub(crate) fn inode(&self) -> Option<EaInodeRef> {
         match self.value {
             StoredValue::Inode(inode) => Some(inode),
@@ -58,23 +58,23 @@ impl StoredXattr<'_> {
         }
     }
 
-    /// Whether it holds inline data, which is content.
+    /// Whether it contains inline data, which is content.
     fn is_inline_data(&self) -> bool {
         self.index == disk::INDEX_SYSTEM && self.name == disk::INLINE_DATA_NAME
     }
 }
 
-/// Where a list of entries lies.
+/// The place of a list of entries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum XattrArea {
-    /// In an inode, where hashes may be missing.
+    /// The body of an inode, where hashes may be missing.
     Body,
-    /// In a block.
+    /// An xattr block.
     Block,
 }
 
-/// Reads the xattrs in the body of an inode. Those that are part of the tree are added to the list; the value
-/// of `system.data`, which holds inline data, is returned.
+/// Reads the xattrs in the body of an inode. Adds those that are part of the tree to `list`, and returns the
+/// value of `system.data`, which is inline data.
 pub(crate) fn in_body<'a>(
     source: &Source<'_>,
     inode: &DecodedInode<'a>,
@@ -94,7 +94,7 @@ pub(crate) fn in_body<'a>(
     parse(source, entries, 0, XattrArea::Body, at, list)?;
     let mut inline_data = None;
     while let Some(index) = list[first..].iter().position(StoredXattr::is_inline_data) {
-        // It has no inode of its own.
+        // Inline data is never in an EA inode.
         let StoredValue::Here(value) = list.remove(first + index).value else { continue };
         if inline_data.replace(value).is_some() {
             return Err(at().wrong("have two values for system.data"));
@@ -106,8 +106,8 @@ pub(crate) fn in_body<'a>(
     Ok(inline_data)
 }
 
-/// Reads a list of entries that starts at `first`, and adds them to others; values are counted from the start
-/// of `area`.
+/// Reads a list of entries that starts at `first`, and adds them to `found`. Offsets of values count from the
+/// start of `area`.
 pub(crate) fn parse<'a>(
     source: &Source<'_>,
     area: &'a [u8],
@@ -136,7 +136,7 @@ pub(crate) fn parse<'a>(
             &[][..]
         } else {
             let start = usize::from(entry.e_value_offs.get());
-            // Kernel and e2fsck count the padding behind a value, too.
+            // The kernel and e2fsck include the padding after a value.
             let padded = (size <= area.len()).then(|| start..start + disk::value_size(size));
             let padded = padded.filter(|padded| padded.end <= area.len()).ok_or_else(|| {
                 at().value("e_value_size", entry.e_value_size.get(), "a value within the inode or block")
@@ -154,7 +154,7 @@ pub(crate) fn parse<'a>(
     check_overlaps(&mut values, offset + disk::END_SIZE, at)
 }
 
-/// Checks that values lie neither in each other nor in the entries, which end at an offset.
+/// Checks that values do not overlap each other or the entries, which end at `end`.
 fn check_overlaps(values: &mut [Range<usize>], mut end: usize, at: impl Fn() -> Location) -> Result<()> {
     values.sort_unstable_by_key(|range| range.start);
     for range in values {
@@ -181,7 +181,7 @@ fn check_name(entry: &XattrEntry, name: &[u8], home: XattrArea, at: &impl Fn() -
     if name.contains(&0) {
         return Err(at().wrong("have a name with a NUL byte"));
     }
-    // The kernel lists such names, but opens none.
+    // The kernel lists such names, but can't open them.
     if disk::prefix(index).ends_with('.') == name.is_empty() {
         let name = disk::full_name(index, name);
         return Err(at()
@@ -194,7 +194,7 @@ fn check_name(entry: &XattrEntry, name: &[u8], home: XattrArea, at: &impl Fn() -
     Ok(())
 }
 
-/// The inode that holds the value of an entry, if it does not lie beside it.
+/// Returns the reference to the EA inode of an entry, if it has one.
 fn value_inode(
     source: &Source<'_>,
     entry: &XattrEntry,
@@ -208,7 +208,7 @@ fn value_inode(
         return Err(at().value("e_value_inum", number, "0 without the ea_inode feature"));
     }
     if size == 0 {
-        // The kernel does not open an inode with such an xattr, which e2fsck lets pass.
+        // The kernel rejects an inode with such an xattr, but e2fsck accepts it.
         return Err(at()
             .value("e_value_size", size, format!("1 to {}, since the value has an inode", disk::VALUE_MAX))
             .with_remedy("remove this xattr with debugfs's ea_rm"));

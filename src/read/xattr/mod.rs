@@ -1,4 +1,4 @@
-//! Xattrs: lists of them in inodes and blocks, large values in inodes, and which inodes have the same.
+//! Xattrs: lists of entries in inodes and blocks, EA inodes, and sets that several inodes have.
 
 pub(super) mod blocks;
 pub(super) mod ea_inode;

@@ -1,4 +1,4 @@
-//! Hashes of sets of xattrs, by which equal ones are found.
+//! Hashes of xattr sets, to find equal ones.
 
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -8,10 +8,10 @@ use crate::error::{Location, Result, Structure};
 use crate::ondisk::xattr::full_name;
 use crate::units::InodeNr;
 
-/// Hashes of those sets of xattrs that are in the bodies of their inodes as a whole.
+/// The hashes of the xattr sets that are completely in the bodies of their inodes.
 #[derive(Debug, Default)]
 pub(crate) struct SetHashes {
-    /// What they begin with.
+    /// The seed of the hashes.
     pub seed: u64,
     /// The hashes, each with the index of its inode.
     pub list: Vec<(u64, u32)>,
@@ -19,7 +19,7 @@ pub(crate) struct SetHashes {
 }
 
 impl SetHashes {
-    /// Adds that of an inode without a block of xattrs, if no value of its xattrs lies elsewhere either.
+    /// Adds the hash of the xattrs of an inode without an xattr block, unless a value is in an EA inode.
     pub(crate) fn add(&mut self, number: InodeNr, index: u32, xattrs: &[StoredXattr<'_>]) -> Result<()> {
         if !is_own(xattrs) {
             return Ok(());
@@ -36,18 +36,18 @@ impl SetHashes {
         Ok(())
     }
 
-    /// Adds those of inodes that are put behind so many others.
+    /// Appends the hashes of inodes whose indices are shifted by `by`.
     pub(crate) fn append(&mut self, more: Self, by: u32) {
         self.list.extend(more.list.into_iter().map(|(hash, index)| (hash, index.saturating_add(by))));
     }
 }
 
-/// Whether there are xattrs, and all their values lie beside them.
+/// Whether there are xattrs, and none of their values is in an EA inode.
 pub(crate) fn is_own(xattrs: &[StoredXattr<'_>]) -> bool {
     !xattrs.is_empty() && xattrs.iter().all(|xattr| xattr.inode().is_none())
 }
 
-/// A hash of sorted xattrs, whose values are written to the buffer.
+/// Returns a hash of sorted xattrs. `value` writes the value of an xattr to the buffer.
 pub(crate) fn hash(
     seed: u64,
     number: InodeNr,

@@ -1,4 +1,4 @@
-//! Sets of xattrs: each distinct one once, wherever its parts lie.
+//! The distinct sets of xattrs, wherever their xattrs are stored.
 
 use std::collections::HashMap;
 
@@ -17,14 +17,14 @@ use crate::tree::{Tree, Xattr, XattrSetId};
 #[derive(Clone, Copy)]
 struct SetMember<'v> {
     xattr: &'v StoredXattr<'v>,
-    /// Whether others may have it from the same place.
+    /// Whether other sets may contain the same stored xattr.
     shared: bool,
 }
 
 /// The xattrs of an inode.
 type SetMembers<'v> = SmallVec<[SetMember<'v>; 4]>;
 
-/// Finds the sets of inodes.
+/// A lookup of the xattr sets of inodes.
 struct SetFinder<'v> {
     inodes: &'v Inodes<'v>,
     blocks: &'v XattrBlocks<'v>,
@@ -32,19 +32,19 @@ struct SetFinder<'v> {
     distinct: HashMap<&'v [u8], usize>,
 }
 
-/// In the place of an inode's index: it has no xattrs.
+/// The index of an inode without xattrs.
 const NONE: u32 = u32::MAX;
 
-/// Which inodes have the same xattrs.
+/// The groups of inodes with equal xattrs.
 pub(crate) struct XattrSets<'v> {
     finder: SetFinder<'v>,
     hashes: SetHashes,
-    /// For each inode, the index of the first with the same; `NONE` for one without.
+    /// For each inode, the index of the first inode with the same xattrs; `NONE` for an inode without xattrs.
     firsts: Vec<u32>,
 }
 
 impl<'v> XattrSets<'v> {
-    /// Of all inodes, with the hashes that are known.
+    /// Prepares the comparison for all inodes. `hashes` are those that are already known.
     pub(crate) fn of(
         inodes: &'v Inodes<'v>,
         blocks: &'v XattrBlocks<'v>,
@@ -81,15 +81,15 @@ impl<'v> XattrSets<'v> {
         Ok(())
     }
 
-    /// Adds the distinct sets to the tree, in the order of their first use, and returns that of each node. For each
-    /// node there is the index of its inode, if it has one.
+    /// Adds the distinct sets to the tree, in the order of their first use, and returns the set of each node.
+    /// `order` has the index of each node's inode, if there is one.
     pub(crate) fn add_sets(&self, tree: &mut Tree, order: &[u32]) -> Vec<Option<XattrSetId>> {
         let count = |xattrs: &[Xattr]| {
             u32::try_from(xattrs.len())
                 .expect("fits: so many distinct xattrs take more than 64 GiB of memory")
         };
         let (mut texts, mut before) = (HashMap::new(), 0);
-        // For each inode that is the first with its xattrs, the node that came first.
+        // For each inode that is the first with its xattrs, the first node with these xattrs.
         let (mut nodes, mut sets) = (vec![NONE; self.firsts.len()], vec![None; order.len()]);
         for (place, index) in (0_u32..).zip(order) {
             let first = self.firsts.get(*index as usize).copied().unwrap_or(NONE);
@@ -109,7 +109,7 @@ impl<'v> XattrSets<'v> {
                     false => tree.add_text(bytes),
                 };
                 let value = text(self.finder.values.of(xattr));
-                // Often the names are those of the set before.
+                // The names are often those of the previous set.
                 let known = tree.xattrs.get(before + member).map(|known| known.name);
                 let name = known.filter(|name| tree.text(*name) == xattr.name);
                 let name = name.unwrap_or_else(|| tree.add_text(xattr.name));
@@ -125,7 +125,7 @@ impl<'v> XattrSets<'v> {
 }
 
 impl<'v> SetFinder<'v> {
-    /// Finds which of some inodes, whose xattrs have one hash, have the same.
+    /// Finds the inodes with equal xattrs among inodes whose xattrs have the same hash.
     fn add_firsts(&self, alike: &[(u64, u32)], firsts: &mut [u32]) {
         if let [(_, index)] = alike {
             firsts[*index as usize] = *index;
@@ -142,12 +142,13 @@ impl<'v> SetFinder<'v> {
         }
     }
 
-    /// A hash of the xattrs of an inode; `None` where it has none, or the hash is known. The buffer serves for many
-    /// inodes.
+    /// Returns a hash of the xattrs of an inode; `None` if there are none, or the hash is already known. The
+    /// buffer is reused.
     fn hash(&self, seed: u64, index: u32, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let inode = &self.inodes.list[index as usize];
         let own = self.inodes.xattrs_of(inode);
-        // Where there are values in inodes of their own, others may be the same as these.
+        // If there are EA inodes, values in bodies may be equal to values in EA inodes, so hashes use the
+        // numbers of values.
         let known = self.distinct.is_empty() && is_own(own);
         if inode.xattr_block().is_none() && (own.is_empty() || known) {
             return Ok(None);
@@ -164,11 +165,11 @@ impl<'v> SetFinder<'v> {
         hash(seed, inode.number, &set, buffer, value).map(Some)
     }
 
-    /// All xattrs of an inode, sorted.
+    /// Returns all xattrs of an inode, sorted.
     fn members(&self, index: u32) -> SetMembers<'v> {
         let Some(inode) = self.inodes.list.get(index as usize) else { return SetMembers::new() };
         let in_block = inode.xattr_block().map_or(&[][..], |block| self.blocks.entries(block));
-        // What lies in the inode itself is nobody else's.
+        // Xattrs in the body belong to a single inode.
         let own = self.inodes.xattrs_of(inode).iter();
         let own = own.map(|xattr| SetMember { xattr, shared: xattr.inode().is_some() });
         let shared = in_block.iter().map(|xattr| SetMember { xattr, shared: true });
@@ -177,7 +178,7 @@ impl<'v> SetFinder<'v> {
         set
     }
 
-    /// The number of a large value, by which it is compared: its bytes were compared once.
+    /// Returns the number of a large value. Comparing numbers avoids comparing the bytes again.
     fn number(&self, xattr: &StoredXattr<'_>) -> Option<usize> {
         if self.distinct.is_empty() { None } else { self.values.number_of(xattr, &self.distinct) }
     }
