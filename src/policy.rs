@@ -20,8 +20,8 @@ use crate::tree::{Kind, NodeId, Tree};
 pub struct Options {
     /// The UUID of the output.
     pub uuid: UuidPolicy,
-    /// The latest mtime of a file, in seconds since 1970, with [`MtimePolicy::Clamp`]. It is also the time of
-    /// inodes that have no time in the input.
+    /// The epoch in seconds since 1970, to which mtimes are clamped or set. It is also the time of inodes
+    /// that have no time in the input.
     pub epoch: Option<i64>,
     /// The mtimes of the output.
     pub mtime: MtimePolicy,

@@ -81,8 +81,8 @@ pub struct FilesystemReport {
     pub bytes_written: u64,
     /// Warnings, as text.
     pub warnings: Vec<String>,
-    /// Lines of files that contain a UUID of another filesystem or partition on the disk. They are warnings
-    /// if that UUID changes.
+    /// Lines of files that contain a UUID of a different filesystem or partition on the disk. They are
+    /// warnings if that UUID changes.
     pub(crate) mentions: Vec<Mention>,
 }
 

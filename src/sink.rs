@@ -26,9 +26,9 @@ pub trait Sink: Sync {
         Order::Any
     }
 
-    /// Copies `length` bytes from the offset `from` of the input without passing them through memory, for
-    /// sinks that can share blocks with the input. Returns the number of copied bytes. The others are passed
-    /// to [`Self::write_at`].
+    /// Copies `length` bytes from the offset `from` of the input to `offset` without passing them through
+    /// memory, for sinks that can share blocks with the input. Returns the length of the prefix that was
+    /// copied. The rest is passed to [`Self::write_at`].
     fn take_over(&self, offset: u64, from: u64, length: u64) -> u64 {
         let _ = (offset, from, length);
         0

@@ -13,8 +13,8 @@ use crate::units::{BlockNr, InodeNr};
 /// than can fit into the output, where each file has its own blocks.
 const SHARED_TIMES: u64 = 16;
 
-/// The number of blocks that all maps may still contain together. At the start, it is the number of blocks of
-/// the image.
+/// The number of blocks that all maps may still contain together. It starts as the number of blocks of the
+/// image, times [`SHARED_TIMES`] with `shared_blocks`.
 ///
 /// It limits the work on images whose maps contain the same blocks many times. A sparse image may have any
 /// number of blocks, so in addition each block may be a node of only one map, and only once.
