@@ -1,11 +1,11 @@
-//! POSIX ACLs: as ext4 stores them in the values of two xattrs, as the system call has them, and in
-//! the short text form of acl(5).
+//! POSIX ACLs: the form that ext4 stores in the values of two xattrs, the form of system calls, and the short
+//! text form of acl(5).
 
 use super::{le16, le32};
 
-/// The version of the form on disk.
+/// The version of the on-disk form.
 const DISK_VERSION: u32 = 1;
-/// The version of the form of the system call, in which every entry has an id.
+/// The version of the system call form, in which every entry has an id.
 const CALL_VERSION: u32 = 2;
 /// The id of an entry without one.
 const NO_ID: u32 = u32::MAX;
@@ -14,16 +14,16 @@ const NO_ID: u32 = u32::MAX;
 const USER_OBJ: u16 = 0x01;
 /// `e_tag`: a user by id.
 const USER: u16 = 0x02;
-/// `e_tag`: the group.
+/// `e_tag`: the owning group.
 const GROUP_OBJ: u16 = 0x04;
 /// `e_tag`: a group by id.
 const GROUP: u16 = 0x08;
-/// `e_tag`: the most that groups and users by id get.
+/// `e_tag`: the maximum permissions of the owning group, and of users and groups by id.
 const MASK: u16 = 0x10;
-/// `e_tag`: everybody else.
+/// `e_tag`: all others.
 const OTHER: u16 = 0x20;
 
-/// An entry.
+/// An entry of an ACL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct AclEntry {
     tag: u16,
@@ -31,7 +31,7 @@ struct AclEntry {
     id: u32,
 }
 
-/// Decodes a value; `None` for one that the kernel would not take.
+/// Decodes a value; `None` for one that the kernel would reject.
 fn decode(value: &[u8]) -> Option<Vec<AclEntry>> {
     if le32(value, 0)? != DISK_VERSION {
         return None;
@@ -53,7 +53,7 @@ fn decode(value: &[u8]) -> Option<Vec<AclEntry>> {
     Some(entries)
 }
 
-/// An ACL in the short text form: `user::rwx,user:1234:r--,group::r-x,mask::r-x,other::r-x`.
+/// Returns an ACL in the short text form: `user::rwx,user:1234:r--,group::r-x,mask::r-x,other::r-x`.
 pub fn text(value: &[u8]) -> Option<String> {
     let entries = decode(value)?;
     let words = entries.iter().map(|entry| {
@@ -73,7 +73,7 @@ pub fn text(value: &[u8]) -> Option<String> {
     Some(words.collect::<Vec<_>>().join(","))
 }
 
-/// An ACL as getxattr(2) returns it.
+/// Returns an ACL in the form of getxattr(2).
 pub fn system_call_form(value: &[u8]) -> Option<Vec<u8>> {
     let mut form = CALL_VERSION.to_le_bytes().to_vec();
     for entry in decode(value)? {
@@ -88,7 +88,8 @@ pub fn system_call_form(value: &[u8]) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// As the kernel stores `setfacl -m u:1234:r`: 4 bytes for most entries, 8 for those with an id.
+    /// The value that the kernel stores for `setfacl -m u:1234:r`: 4 bytes for most entries, 8 for those with
+    /// an id.
     const STORED: [u8; 28] =
         [1, 0, 0, 0, 1, 0, 6, 0, 2, 0, 4, 0, 0xD2, 4, 0, 0, 4, 0, 4, 0, 0x10, 0, 5, 0, 0x20, 0, 0, 0];
 

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-/// Whether a bit is set; bits past the end are not.
+/// Whether a bit is set. Bits past the end are not.
 pub fn get(bitmap: &[u8], bit: usize) -> bool {
     bitmap.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
 }
 
-/// Sets a range of bits, which must lie within the bitmap.
+/// Sets a range of bits, which must be within the bitmap.
 pub fn set(bitmap: &mut [u8], bits: Range<usize>) {
     let Range { start, end } = bits;
     if start >= end {

@@ -1,7 +1,7 @@
-//! Folding names: what the kernel compares and hashes in directories with the casefold flag.
+//! Folding of names, as the kernel does it to compare and hash names in casefolded directories.
 //!
-//! Case folding and canonical decomposition of Unicode 12.1, until neither changes anything;
-//! code points that count as nothing are left out, and marks are put in canonical order.
+//! It applies the case folding and canonical decomposition of Unicode 12.1 until nothing changes. It removes
+//! code points with the property Default_Ignorable_Code_Point, and puts combining marks into canonical order.
 
 use super::decompositions::DECOMPOSITIONS;
 use super::unicode::{CLASSES, FOLDS, IGNORABLE, LONG_FOLDS};
@@ -14,15 +14,15 @@ const VOWEL_COUNT: u32 = 21;
 const TRAILING_COUNT: u32 = 28;
 const HANGUL_COUNT: u32 = 19 * VOWEL_COUNT * TRAILING_COUNT;
 
-/// The folded name, or `None` for one that is not UTF-8: it is compared and hashed as it is.
-/// Code points that Unicode 12.1 does not know stand for themselves.
+/// Returns the folded name; `None` for a name that is not UTF-8, which is compared and hashed verbatim. Code
+/// points that Unicode 12.1 does not define are unchanged.
 pub fn fold(name: &[u8]) -> Option<Vec<u8>> {
     let name = std::str::from_utf8(name).ok()?;
     if name.is_ascii() {
         return Some(name.to_ascii_lowercase().into_bytes());
     }
     let mut folded = String::with_capacity(name.len() * 2);
-    // Marks that wait for the next code point without a class.
+    // Combining marks since the last code point with combining class 0.
     let mut marks: Vec<(u8, char)> = Vec::new();
     let mut waiting = Vec::new();
     for character in name.chars() {
@@ -46,13 +46,13 @@ pub fn fold(name: &[u8]) -> Option<Vec<u8>> {
     Some(folded.into_bytes())
 }
 
-/// Writes marks in canonical order.
+/// Writes combining marks in canonical order.
 fn put(folded: &mut String, marks: &mut Vec<(u8, char)>) {
     marks.sort_by_key(|(class, _)| *class);
     folded.extend(marks.drain(..).map(|(_, mark)| mark));
 }
 
-/// Pushes what stands for a code point, the last first; `false` if it stands for itself.
+/// Pushes the folding or decomposition of a code point, last one first. Returns `false` if it has none.
 fn replace(point: u32, waiting: &mut Vec<u32>) -> bool {
     if let Some(target) = simple_fold(point) {
         waiting.push(target);
@@ -99,16 +99,16 @@ mod tests {
         String::from_utf8(fold(name.as_bytes()).unwrap()).unwrap()
     }
 
-    /// Worked out by hand from the files of Unicode.
+    /// The expected values were derived by hand from the Unicode Character Database.
     #[test]
     fn names_are_folded_and_decomposed() {
         for (name, expected) in [
             ("README.Txt", "readme.txt"),
             ("\u{c4}", "a\u{308}"),
             ("Stra\u{df}e", "strasse"),
-            // ΐ folds to three, the first of which has no case.
+            // ΐ folds to three code points, of which the first has no case.
             ("\u{390}", "\u{3b9}\u{308}\u{301}"),
-            // ᾴ folds to ά and ι, and ά is α with an accent.
+            // ᾴ folds to ά and ι, and ά is decomposed into α and an accent.
             ("\u{1fb4}", "\u{3b1}\u{301}\u{3b9}"),
             ("\u{130}", "i\u{307}"),
             ("\u{ac00}", "\u{1100}\u{1161}"),
@@ -135,10 +135,10 @@ mod tests {
         assert_eq!(fold(b"A\xff"), None);
         assert_eq!(fold(b"A\xed\xa0\x80"), None);
         assert_eq!(folded("A\u{378}"), "a\u{378}");
-        // Of Unicode 13: LATIN CAPITAL LETTER D WITH SHORT STROKE OVERLAY.
+        // From Unicode 13: LATIN CAPITAL LETTER D WITH SHORT STROKE OVERLAY.
         assert_eq!(folded("\u{a7c7}"), "\u{a7c7}");
         assert_eq!(folded("\u{fdd0}"), "\u{fdd0}");
-        // Set aside for what counts as nothing, though not all of it is assigned.
+        // This range is default-ignorable, although not all of it is assigned.
         assert_eq!(folded("\u{e0080}"), "");
     }
 

@@ -1,19 +1,20 @@
 //! Every checksum of ext4, as a pure function of the bytes that it covers.
 //!
-//! All use crc32c with the running value as seed and no final inversion, but for the group
-//! descriptors of `uninit_bg`, which use crc16. Stored fields count as zero while they are summed.
+//! All use crc32c with the running value as seed and no final inversion, except group descriptors with
+//! `uninit_bg`, which use crc16. Stored checksum fields count as zero. Methods return `None` if the
+//! filesystem does not have the checksum.
 
 use super::extent;
 use super::features::{Features, Incompat, RoCompat};
 use super::superblock::Superblock;
 use crate::units::{AnyBlock, GroupNr, InodeNr};
 
-/// The running value that a checksum starts from.
+/// The initial value of a checksum.
 const START: u32 = !0;
 
 /// Continues a crc32c (Castagnoli), without inversions.
 pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
-    // The crate inverts before and after; undo both.
+    // The crate inverts before and after; this reverts both.
     !crc32c::crc32c_append(!seed, bytes)
 }
 
@@ -38,19 +39,19 @@ pub fn crc16(seed: u16, bytes: &[u8]) -> u16 {
     bytes.iter().fold(seed, |crc, byte| crc >> 8 ^ CRC16_TABLE[usize::from(crc.to_le_bytes()[0] ^ byte)])
 }
 
-/// The checksums that a filesystem has, and what they start from.
+/// The checksums of a filesystem, with their seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Checksums {
-    /// `metadata_csum`: the seed of all its checksums.
+    /// The seed of all checksums of `metadata_csum`, if it is on.
     metadata: Option<u32>,
-    /// The seed for the values of xattrs in inodes, which have checksums in any case.
+    /// The seed for values in EA inodes, which always have checksums.
     values: u32,
-    /// `uninit_bg` without `metadata_csum`: the UUID, for group descriptors alone.
+    /// The UUID, with `uninit_bg` and without `metadata_csum`; only for group descriptors.
     descriptors: Option<[u8; 16]>,
 }
 
 impl Checksums {
-    /// The checksums of a filesystem with these features, UUID, and `s_checksum_seed`.
+    /// Returns the checksums of a filesystem with these features, UUID, and `s_checksum_seed`.
     pub fn new(features: Features, uuid: [u8; 16], checksum_seed: u32) -> Self {
         let values =
             if features.has(Incompat::METADATA_CSUM_SEED) { checksum_seed } else { crc32c(START, &uuid) };
@@ -59,7 +60,7 @@ impl Checksums {
         Self { metadata, values, descriptors }
     }
 
-    /// Those that a superblock tells of.
+    /// Returns the checksums of a filesystem with this superblock.
     pub fn of(sb: &Superblock) -> Self {
         Self::new(sb.features(), sb.s_uuid, sb.s_checksum_seed.get())
     }
@@ -69,23 +70,23 @@ impl Checksums {
         self.metadata.is_some()
     }
 
-    /// Whether group descriptors have checksums, and so flags that can be believed.
+    /// Whether group descriptors have checksums. Only then do their flags count.
     pub fn covers_descriptors(&self) -> bool {
         self.metadata.is_some() || self.descriptors.is_some()
     }
 
-    /// crc32c(seed, value), of a value in an inode of its own.
+    /// Returns crc32c(seed, value), for the value in an EA inode.
     pub fn xattr_value(&self, value: &[u8]) -> u32 {
         crc32c(self.values, value)
     }
 
-    /// crc32c(~0, the first 1020 bytes).
+    /// Returns crc32c(~0, the first 1020 bytes).
     pub fn superblock(&self, bytes: &[u8; 1024]) -> Option<u32> {
         self.metadata.map(|_| crc32c(START, &bytes[..0x3FC]))
     }
 
-    /// `bg_checksum`. With `metadata_csum`: the low half of crc32c(seed, group, descriptor). With
-    /// `uninit_bg`: crc16(~0, UUID, group, descriptor without the field).
+    /// Returns `bg_checksum`. With `metadata_csum`, it is the low half of crc32c(seed, group, descriptor).
+    /// With `uninit_bg`, it is crc16(~0, UUID, group, descriptor without the field).
     pub fn group_descriptor(&self, group: GroupNr, descriptor: &[u8]) -> Option<u16> {
         let number = group.0.to_le_bytes();
         let (head, tail) = (&descriptor[..30], &descriptor[32..]);
@@ -98,18 +99,18 @@ impl Checksums {
         Some([&uuid[..], &number, head, tail].iter().fold(!0, |sum, part| crc16(sum, part)))
     }
 
-    /// crc32c(seed, the bytes of a bitmap that stand for blocks or inodes).
+    /// Returns crc32c(seed, the bytes of a bitmap that stand for blocks or inodes).
     pub fn bitmap(&self, live: &[u8]) -> Option<u32> {
         self.metadata.map(|seed| crc32c(seed, live))
     }
 
-    /// What every checksum of an inode's own blocks starts from: crc32c(seed, number, generation).
+    /// Returns crc32c(seed, number, generation), with which the checksums of an inode and its blocks start.
     fn of_inode(&self, inode: InodeNr, generation: u32) -> Option<u32> {
         self.metadata.map(|seed| crc32c(crc32c(seed, &inode.0.to_le_bytes()), &generation.to_le_bytes()))
     }
 
-    /// crc32c(seed, number, generation, inode). The high half is stored, and so counts as zero,
-    /// only if `with_high`.
+    /// Returns crc32c(seed, number, generation, inode). The high half is only stored, and so counts as zero,
+    /// if `with_high` is set.
     pub fn inode(&self, inode: InodeNr, generation: u32, bytes: &[u8], with_high: bool) -> Option<u32> {
         use super::inode::{CHECKSUM_HI as HIGH, CHECKSUM_LO as LOW};
         let sum = crc32c(crc32c(self.of_inode(inode, generation)?, &bytes[..LOW]), &[0, 0]);
@@ -122,14 +123,14 @@ impl Checksums {
         })
     }
 
-    /// crc32c(seed, number, generation, the block without its tail of 12 bytes).
+    /// Returns crc32c(seed, number, generation, the block without its tail of 12 bytes).
     pub fn directory_block(&self, inode: InodeNr, generation: u32, block: &[u8]) -> Option<u32> {
         let live = block.len().checked_sub(super::dir_entry::TAIL_SIZE)?;
         self.of_inode(inode, generation).map(|sum| crc32c(sum, &block[..live]))
     }
 
-    /// crc32c(seed, number, generation, the block up to its last entry, the reserved word of the
-    /// tail, four zeros). `end` is where the last entry ends, `tail` where the tail starts.
+    /// Returns crc32c(seed, number, generation, the block up to the end of its last entry, the reserved word
+    /// of the tail, four zeros). `end` is the end of the last entry, `tail` the start of the tail.
     pub fn htree_node(
         &self,
         inode: InodeNr,
@@ -143,13 +144,14 @@ impl Checksums {
             .map(|sum| [live, reserved, &[0; 4]].iter().fold(sum, |sum, part| crc32c(sum, part)))
     }
 
-    /// crc32c(seed, number, generation, header and all possible entries); stored right behind.
+    /// Returns crc32c(seed, number, generation, the header and `max` entries). The checksum is stored right
+    /// after these.
     pub fn extent_block(&self, inode: InodeNr, generation: u32, block: &[u8], max: u16) -> Option<u32> {
         let live = block.get(..extent::ENTRY_SIZE * (usize::from(max) + 1))?;
         self.of_inode(inode, generation).map(|sum| crc32c(sum, live))
     }
 
-    /// crc32c(seed, block number in 64 bits, the block).
+    /// Returns crc32c(seed, block number in 64 bits, the block).
     pub fn xattr_block(&self, at: impl AnyBlock, block: &[u8]) -> Option<u32> {
         const FIELD: usize = 0x10;
         let (head, tail) = (block.get(..FIELD)?, block.get(FIELD + 4..)?);
@@ -160,7 +162,7 @@ impl Checksums {
         })
     }
 
-    /// crc32c(seed, number, generation, block number in 64 bits, the block without its tail).
+    /// Returns crc32c(seed, number, generation, block number in 64 bits, the block without its tail).
     pub fn orphan_block(
         &self,
         inode: InodeNr,
@@ -172,7 +174,7 @@ impl Checksums {
         self.of_inode(inode, generation).map(|sum| crc32c(crc32c(sum, &at.number().to_le_bytes()), live))
     }
 
-    /// crc32c(seed, the first 1020 bytes of the MMP block).
+    /// Returns crc32c(seed, the first 1020 bytes of the MMP block).
     pub fn mmp(&self, block: &[u8]) -> Option<u32> {
         let live = block.get(..super::mmp::CHECKSUM_OFFSET)?;
         self.metadata.map(|seed| crc32c(seed, live))
@@ -183,8 +185,8 @@ impl Checksums {
 mod tests {
     use super::*;
 
-    /// The check values of the CRC catalogue, for "123456789": CRC-32/ISCSI is 0xE3069283 (with a
-    /// final inversion), CRC-16/MODBUS is 0x4B37.
+    /// The check values for "123456789" from the CRC catalogue: CRC-32/ISCSI is 0xE3069283 (with a final
+    /// inversion), CRC-16/MODBUS is 0x4B37.
     #[test]
     fn the_two_polynomials_are_the_right_ones() {
         assert_eq!(crc32c(START, b"123456789"), !0xE306_9283);
@@ -203,7 +205,7 @@ mod tests {
         assert!(checksums.covers_descriptors() && !checksums.covers_metadata());
     }
 
-    /// The classic mistakes: hashing the stored field itself, or the high half of a short inode.
+    /// Typical mistakes are to hash the stored field, or the high half of an inode without it.
     #[test]
     fn stored_fields_do_not_count() {
         let features = Features { ro_compat: RoCompat::METADATA_CSUM, ..Features::default() };

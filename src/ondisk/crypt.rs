@@ -1,14 +1,14 @@
-//! The encryption context of an inode: an xattr with its policy, and a nonce of its own.
+//! The encryption context of an inode: an xattr with its policy and a nonce.
 
 /// The name index of the xattr.
 pub const XATTR_INDEX: u8 = 9;
 /// The name of the xattr.
 pub const XATTR_NAME: &[u8] = b"c";
-/// The shortest encrypted name, in bytes.
+/// The minimum length of an encrypted name, in bytes.
 pub const NAME_MIN: usize = 16;
-/// Policy flag: the IVs are made of inode numbers, the keys of the UUID.
+/// Policy flag: IVs contain inode numbers, and keys are derived from the UUID.
 pub const IV_INO_LBLK_64: u8 = 0x08;
-/// Policy flag: the IVs are made of hashed inode numbers, the keys of the UUID.
+/// Policy flag: IVs contain hashed inode numbers, and keys are derived from the UUID.
 pub const IV_INO_LBLK_32: u8 = 0x10;
 
 /// Policy flags: padding of names, and one key for all files.
@@ -18,12 +18,12 @@ const NONCE_SIZE: usize = 16;
 /// An encryption context.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context<'a> {
-    /// Everything but the nonce: version, modes, flags, and which key it is.
+    /// All fields except the nonce: version, modes, flags, and the identifier of the key.
     pub policy: &'a [u8],
 }
 
 impl<'a> Context<'a> {
-    /// The context in an xattr's value: 28 bytes of version 1, or 40 bytes of version 2.
+    /// Parses the value of the xattr, which has 28 bytes in version 1 and 40 bytes in version 2.
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let length = match value.first()? {
             1 => 28,
@@ -33,17 +33,17 @@ impl<'a> Context<'a> {
         (value.len() == length).then(|| Self { policy: &value[..length - NONCE_SIZE] })
     }
 
-    /// The policy's flags.
+    /// Returns the flags of the policy.
     pub fn flags(&self) -> u8 {
         self.policy[3]
     }
 
-    /// Whether files can be decrypted only under their inode numbers and the filesystem's UUID.
+    /// Whether decryption depends on the inode numbers of files and the UUID of the filesystem.
     pub fn is_bound(&self) -> bool {
         self.flags() & (IV_INO_LBLK_64 | IV_INO_LBLK_32) != 0
     }
 
-    /// Whether all bits that say something have a meaning in kernels so far (6.18).
+    /// Whether the policy has no flags and reserved bytes that are unknown to kernels up to 6.18.
     pub fn is_known(&self) -> bool {
         let (flags, reserved) = match self.policy[0] {
             1 => (PAD_AND_DIRECT_KEY, &[][..]),

@@ -1,4 +1,4 @@
-//! Directory entries, and the tail that holds a directory block's checksum.
+//! Directory entries, and the tail with the checksum of a directory block.
 
 use zerocopy::little_endian::{U16, U32};
 
@@ -9,13 +9,13 @@ use super::on_disk;
 pub const HEADER_SIZE: usize = 8;
 /// The length of the tail of a block with a checksum, in bytes.
 pub const TAIL_SIZE: usize = 12;
-/// The length of the parent's number in front of the entries in an inode, in bytes.
+/// The length of the parent's inode number before the entries in an inode, in bytes.
 pub const INLINE_PARENT_SIZE: usize = 4;
-/// The type byte of a tail.
+/// The file type byte of a tail.
 pub const TAIL_TYPE: u8 = 0xDE;
 
 on_disk! {
-    /// The head of a directory entry; the name follows.
+    /// The header of a directory entry. The name follows.
     pub struct DirEntry: 8 {
         inode: U32,
         rec_len: U16,
@@ -25,7 +25,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// The last 12 bytes of a directory block with a checksum, in the shape of an unused entry.
+    /// The last 12 bytes of a directory block with a checksum, in the form of an unused entry.
     pub struct DirEntryTail: 12 {
         det_reserved_zero1: U32,
         det_rec_len: U16,
@@ -35,15 +35,15 @@ on_disk! {
     }
 }
 
-/// The least length of the entry of a name, in bytes.
+/// Returns the minimum length of an entry for a name, in bytes.
 pub fn entry_size(name_len: usize) -> usize {
     (HEADER_SIZE + name_len).next_multiple_of(4)
 }
 
-/// The hashes behind an entry's name, in an encrypted and casefolded directory.
+/// The length of the hashes after an entry's name in an encrypted and casefolded directory, in bytes.
 pub const HASHES_SIZE: usize = 8;
 
-/// A record length as stored, in a block of `block_size` bytes: 65536 does not fit 16 bits.
+/// Encodes a record length for a block of `block_size` bytes. 65536 does not fit into 16 bits.
 pub fn encode_rec_len(len: usize, block_size: usize) -> U16 {
     debug_assert!(len <= block_size && len.is_multiple_of(4));
     let [a, b, c, _] = u32::try_from(len).expect("fits: no longer than a block").to_le_bytes();
@@ -56,7 +56,7 @@ pub fn encode_rec_len(len: usize, block_size: usize) -> U16 {
     }
 }
 
-/// A record length in bytes, from a block of `block_size` bytes.
+/// Decodes a record length from a block of `block_size` bytes.
 pub fn decode_rec_len(stored: U16, block_size: usize) -> usize {
     let stored = usize::from(stored.get());
     if block_size < 65536 {
@@ -68,7 +68,7 @@ pub fn decode_rec_len(stored: U16, block_size: usize) -> usize {
     }
 }
 
-/// The type byte of an entry for an inode of a mode; 0 for no type at all.
+/// Returns the file type byte of an entry for an inode with this mode; 0 for an unknown type.
 pub fn file_type(mode: u16) -> u8 {
     match mode & inode::S_IFMT {
         inode::S_IFREG => 1,
@@ -83,7 +83,7 @@ pub fn file_type(mode: u16) -> u8 {
 }
 
 impl DirEntryTail {
-    /// A tail without its checksum.
+    /// Creates a tail without its checksum.
     pub fn new() -> Self {
         Self {
             det_reserved_zero1: U32::new(0),
@@ -94,7 +94,7 @@ impl DirEntryTail {
         }
     }
 
-    /// Whether this is a tail at all.
+    /// Whether the fields other than the checksum are those of a tail.
     pub fn is_valid(&self) -> bool {
         Self { det_checksum: U32::new(0), ..*self } == Self::new()
     }

@@ -1,18 +1,18 @@
-//! The hashes of names that order an indexed directory.
+//! The hashes of names in an indexed directory.
 
 /// `hash_version` on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashVersion {
-    /// The first one, of ext3's early days.
+    /// The original hash function.
     Legacy,
-    /// Half an MD4, the usual one.
+    /// A part of MD4, which is the default.
     HalfMd4,
     /// The Tiny Encryption Algorithm.
     Tea,
 }
 
 impl HashVersion {
-    /// The version that a byte on disk stands for.
+    /// Returns the version for a byte on disk.
     pub fn from_disk(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Legacy),
@@ -22,7 +22,7 @@ impl HashVersion {
         }
     }
 
-    /// The byte on disk.
+    /// Returns the byte on disk.
     pub fn to_disk(self) -> u8 {
         match self {
             Self::Legacy => 0,
@@ -32,7 +32,7 @@ impl HashVersion {
     }
 }
 
-/// How to hash names: the version, the seed, and whether name bytes are signed.
+/// A hash function: the version, the seed, and whether name bytes are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DirHash {
     version: HashVersion,
@@ -40,12 +40,12 @@ pub struct DirHash {
     signed: bool,
 }
 
-/// A directory whose entries end here could not be told from one that goes on.
+/// The hash that the kernel reserves for the end of a directory.
 const END_OF_FILE: u32 = 0xFFFF_FFFE;
 const MD4_IV: [u32; 4] = [0x6745_2301, 0xEFCD_AB89, 0x98BA_DCFE, 0x1032_5476];
 
 impl DirHash {
-    /// A way of hashing, with the superblock's `s_hash_seed`.
+    /// Creates a hash function. `seed` is `s_hash_seed` of the superblock.
     pub fn new(version: HashVersion, seed: [u8; 16], signed: bool) -> Self {
         let mut words = [0_u32; 4];
         for (word, bytes) in words.iter_mut().zip(seed.as_chunks::<4>().0) {
@@ -57,7 +57,7 @@ impl DirHash {
         Self { version, seed: words, signed }
     }
 
-    /// The hash and the minor hash of a name, as the kernel computes them.
+    /// Returns the hash and the minor hash of a name, as the kernel computes them.
     pub fn hash(&self, name: &[u8]) -> (u32, u32) {
         let (hash, minor) = match self.version {
             HashVersion::Legacy => (self.legacy(name), 0),
@@ -77,8 +77,7 @@ impl DirHash {
             }
         };
         let hash = hash & !1;
-        // Only the kernel keeps clear of its marker for the end of a directory; e2fsck agrees
-        // with either value in the last leaf.
+        // Only the kernel avoids the reserved hash. e2fsck accepts either value in the last leaf.
         (if hash == END_OF_FILE { END_OF_FILE - 2 } else { hash }, minor)
     }
 
@@ -98,7 +97,7 @@ impl DirHash {
         newer << 1
     }
 
-    /// The words of a chunk; where the name ends, the padding is made of the remaining length.
+    /// Returns the words of a chunk. After the end of the name, they are padded with the remaining length.
     fn words<const N: usize>(&self, chunk: &[u8], remaining: usize) -> [u32; N] {
         let length = u32::try_from(remaining).expect("fits: names are short") & 0xFF;
         let padding = length.wrapping_mul(0x0101_0101);
@@ -110,7 +109,7 @@ impl DirHash {
     }
 }
 
-/// The chunks of a name, each with the length that was left before it.
+/// Returns the chunks of a name, each with the remaining length at its start.
 fn chunks(name: &[u8], size: usize) -> impl Iterator<Item = (&[u8], usize)> {
     name.chunks(size).enumerate().map(move |(index, chunk)| (chunk, name.len() - index * size))
 }
@@ -160,7 +159,7 @@ mod tests {
     const SEED: [u8; 16] =
         [0x11, 0x11, 0x11, 0x11, 0x22, 0x22, 0x33, 0x33, 0x44, 0x44, 0x55, 0x55, 0x55, 0x55, 0x55, 0x55];
 
-    /// Vectors from debugfs `dx_hash` (e2fsprogs 1.47.0).
+    /// The values are from debugfs `dx_hash` (e2fsprogs 1.47.0).
     #[test]
     fn hashes_agree_with_debugfs() {
         type Case<'n> = (HashVersion, [u8; 16], bool, &'n [u8], (u32, u32));
@@ -178,7 +177,7 @@ mod tests {
         }
     }
 
-    /// The table of the specification, whose values are those of debugfs (see `tests/integration/specification.rs`).
+    /// The specification has a table with values from debugfs (see `tests/integration/specification.rs`).
     #[test]
     fn hashes_agree_with_the_specification() {
         let text = include_str!("../../docs/canonical-form.md");

@@ -9,17 +9,17 @@ use crate::units::{AnyBlock, BlockNr};
 pub const MAGIC: u16 = 0xF30A;
 /// The length of a header or an entry, in bytes.
 pub const ENTRY_SIZE: usize = 12;
-/// Entries in the root.
+/// The maximum number of entries in the root.
 pub const ROOT_MAX: u16 = 4;
-/// The deepest tree; the root of a file without index blocks has depth 0.
+/// The maximum depth of a tree. A root without index blocks has depth 0.
 pub const MAX_DEPTH: u16 = 5;
-/// The most blocks of an initialised extent.
+/// The maximum number of blocks of an initialized extent.
 pub const MAX_LEN: u32 = 32768;
-/// The most blocks of an unwritten extent.
+/// The maximum number of blocks of an unwritten extent.
 pub const MAX_UNWRITTEN_LEN: u32 = 32767;
 
 on_disk! {
-    /// The head of a node.
+    /// The header of a node.
     pub struct ExtentHeader: 12 {
         eh_magic: U16,
         eh_entries: U16,
@@ -49,13 +49,13 @@ on_disk! {
     }
 }
 
-/// Entries that a block of `block_size` bytes holds.
+/// Returns the maximum number of entries in a block of `block_size` bytes.
 pub fn entries_per_block(block_size: usize) -> u16 {
     u16::try_from((block_size - ENTRY_SIZE) / ENTRY_SIZE).expect("fits: a block has at most 64 KiB")
 }
 
-/// Whether e2fsck takes the start of `i_block` for the root of an extent tree, even without the EXTENTS
-/// flag: it looks at no more than this. Bytes that are missing are zeros.
+/// Whether e2fsck would mistake the start of `i_block` for the root of an extent tree, even without the
+/// EXTENTS flag. This is its complete check. Missing bytes are zeros.
 pub fn resembles_root(i_block: &[u8]) -> bool {
     let half = |index: usize| {
         let byte = |at: usize| i_block.get(at).copied().unwrap_or(0);
@@ -66,7 +66,7 @@ pub fn resembles_root(i_block: &[u8]) -> bool {
 }
 
 impl ExtentHeader {
-    /// The header of a node with `entries` of at most `max`.
+    /// Creates the header of a node with `entries` entries and room for `max`.
     pub fn new(entries: u16, max: u16, depth: u16) -> Self {
         Self {
             eh_magic: U16::new(MAGIC),
@@ -84,20 +84,20 @@ fn split(block: impl AnyBlock) -> (U32, U16) {
 }
 
 impl ExtentIndex {
-    /// An entry for the node at `leaf`, whose first logical block is `first`.
+    /// Creates an entry for the node at `leaf`, whose first logical block is `first`.
     pub fn new(first: u32, leaf: impl AnyBlock) -> Self {
         let (ei_leaf_lo, ei_leaf_hi) = split(leaf);
         Self { ei_block: U32::new(first), ei_leaf_lo, ei_leaf_hi, ei_unused: U16::new(0) }
     }
 
-    /// The block of the node below, in the image that the entry was read from.
+    /// Returns the block of the node below, in the image of the entry.
     pub fn leaf(&self) -> BlockNr {
         BlockNr(u64::from(self.ei_leaf_hi.get()) << 32 | u64::from(self.ei_leaf_lo.get()))
     }
 }
 
 impl Extent {
-    /// An extent of `len` blocks from the logical block `first` on.
+    /// Creates an extent of `len` blocks that starts at the logical block `first`.
     pub fn new(first: u32, len: u32, start: impl AnyBlock, unwritten: bool) -> Self {
         debug_assert!(len > 0 && len <= if unwritten { MAX_UNWRITTEN_LEN } else { MAX_LEN });
         let (ee_start_lo, ee_start_hi) = split(start);
@@ -106,12 +106,12 @@ impl Extent {
         Self { ee_block: U32::new(first), ee_len: U16::from_bytes([a, b]), ee_start_hi, ee_start_lo }
     }
 
-    /// The first physical block, in the image that the entry was read from.
+    /// Returns the first physical block, in the image of the entry.
     pub fn start(&self) -> BlockNr {
         BlockNr(u64::from(self.ee_start_hi.get()) << 32 | u64::from(self.ee_start_lo.get()))
     }
 
-    /// The number of blocks, and whether they are unwritten.
+    /// Returns the number of blocks, and whether they are unwritten.
     pub fn len(&self) -> (u32, bool) {
         let stored = u32::from(self.ee_len.get());
         if stored > MAX_LEN { (stored - MAX_LEN, true) } else { (stored, false) }
@@ -122,7 +122,7 @@ impl Extent {
 mod tests {
     use super::*;
 
-    /// Tried with e2fsck 1.47, on files with inline data.
+    /// The results are those of e2fsck 1.47, for files with inline data.
     #[test]
     fn what_looks_like_a_root_has_a_header_that_fits() {
         assert!(resembles_root(&[0x0A, 0xF3, 0, 0, 4, 0, 0, 0]) && resembles_root(b"\x0A\xF3\x01\0\x04\0x"));

@@ -1,4 +1,4 @@
-//! Fast commits: records behind the log of a journal. Unlike the rest of it, they are little-endian.
+//! Fast commits: records after the log of a journal. Unlike the rest of the journal, they are little-endian.
 
 use zerocopy::little_endian::{U16, U32};
 
@@ -6,30 +6,30 @@ use super::extent::Extent;
 use super::inode::BASE_SIZE;
 use super::{on_disk, view};
 
-/// Blocks of an inode that were mapped.
+/// Adds a mapped range of blocks to an inode.
 pub const TAG_ADD_RANGE: u16 = 1;
-/// Blocks of an inode that were given up.
+/// Removes a range of blocks from an inode.
 pub const TAG_DEL_RANGE: u16 = 2;
-/// A name for a new inode.
+/// Adds the name of a new inode.
 pub const TAG_CREAT: u16 = 3;
-/// A name for an inode that has others.
+/// Adds a name to an existing inode.
 pub const TAG_LINK: u16 = 4;
-/// A name that is no more.
+/// Removes a name.
 pub const TAG_UNLINK: u16 = 5;
-/// The fields of an inode.
+/// Writes the fields of an inode.
 pub const TAG_INODE: u16 = 6;
-/// Nothing.
+/// Padding.
 pub const TAG_PAD: u16 = 7;
-/// The end of a fast commit.
+/// Ends a fast commit.
 pub const TAG_TAIL: u16 = 8;
-/// The beginning of the first fast commit behind a transaction.
+/// Starts the first fast commit after a transaction.
 pub const TAG_HEAD: u16 = 9;
 
-/// The longest name.
+/// The maximum length of a name, in bytes.
 const NAME_LEN: usize = 255;
 
 on_disk! {
-    /// What every record begins with.
+    /// The header of every record.
     pub struct FastCommitTag: 4 {
         fc_tag: U16,
         fc_len: U16,
@@ -37,7 +37,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// `TAG_HEAD`.
+    /// The value of `TAG_HEAD`.
     pub struct FastCommitHead: 8 {
         fc_features: U32,
         fc_tid: U32,
@@ -45,7 +45,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// `TAG_TAIL`; what follows is padding.
+    /// The value of `TAG_TAIL`, up to its padding.
     pub struct FastCommitTail: 8 {
         fc_tid: U32,
         fc_crc: U32,
@@ -53,7 +53,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// `TAG_ADD_RANGE`.
+    /// The value of `TAG_ADD_RANGE`.
     pub struct FastCommitAddRange: 16 {
         fc_ino: U32,
         fc_ex: Extent,
@@ -61,7 +61,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// `TAG_DEL_RANGE`.
+    /// The value of `TAG_DEL_RANGE`.
     pub struct FastCommitDelRange: 12 {
         fc_ino: U32,
         fc_lblk: U32,
@@ -70,7 +70,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// `TAG_CREAT`, `TAG_LINK` and `TAG_UNLINK`; the name follows.
+    /// The value of `TAG_CREAT`, `TAG_LINK` and `TAG_UNLINK`, up to the name.
     pub struct FastCommitDentryInfo: 8 {
         fc_parent_ino: U32,
         fc_ino: U32,
@@ -78,7 +78,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// `TAG_INODE`; as many bytes of the inode follow as its `i_extra_isize` covers.
+    /// The value of `TAG_INODE`, up to the inode, which has as many bytes as its `i_extra_isize` covers.
     pub struct FastCommitInode: 4 {
         fc_ino: U32,
     }
@@ -87,15 +87,15 @@ on_disk! {
 /// A record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// Its kind.
+    /// The tag.
     pub tag: u16,
-    /// Its value.
+    /// The value.
     pub value: &'a [u8],
-    /// All its bytes.
+    /// The bytes of the header and the value.
     pub bytes: &'a [u8],
 }
 
-/// The records of a block; the last may be one that has no meaning, which is `None`.
+/// An iterator over the records of a block. If it ends with an invalid record, the last item is `None`.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     rest: &'a [u8],
@@ -103,7 +103,7 @@ pub struct Records<'a> {
 }
 
 impl<'a> Records<'a> {
-    /// The records of a block, in a filesystem whose inodes have so many bytes.
+    /// Creates an iterator over a block of a filesystem whose inodes have `inode_size` bytes.
     pub fn new(block: &'a [u8], inode_size: usize) -> Self {
         Self { rest: block, inode_size }
     }
@@ -125,7 +125,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// Whether a value of a kind can have a length.
+/// Whether a value with this tag may have this length.
 fn has_length(tag: u16, length: usize, inode_size: usize) -> bool {
     match tag {
         TAG_ADD_RANGE => length == size_of::<FastCommitAddRange>(),

@@ -5,7 +5,7 @@
 use bitflags::{Flags, bitflags};
 
 bitflags! {
-    /// `s_feature_compat`: an implementation that does not know a bit may still write.
+    /// `s_feature_compat`: with an unknown bit, an implementation may read and write.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Compat: u32 {
         const DIR_PREALLOC = 0x1;
@@ -23,7 +23,7 @@ bitflags! {
         const ORPHAN_FILE = 0x1000;
     }
 
-    /// `s_feature_incompat`: an implementation that does not know a bit must not mount.
+    /// `s_feature_incompat`: with an unknown bit, an implementation must not mount.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct Incompat: u32 {
         const COMPRESSION = 0x1;
@@ -44,7 +44,7 @@ bitflags! {
         const CASEFOLD = 0x20000;
     }
 
-    /// `s_feature_ro_compat`: an implementation that does not know a bit must not write.
+    /// `s_feature_ro_compat`: with an unknown bit, an implementation must not write.
     #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
     pub struct RoCompat: u32 {
         const SPARSE_SUPER = 0x1;
@@ -80,7 +80,7 @@ pub struct Features {
 
 /// One of the three feature words.
 pub trait FeatureWord: Flags {
-    /// This word of all features.
+    /// Returns this word of `features`.
     fn of(features: Features) -> Self;
 }
 
@@ -103,17 +103,17 @@ impl FeatureWord for RoCompat {
 }
 
 impl Features {
-    /// Whether a feature is set; of several, whether all are.
+    /// Whether all of the given features are set.
     pub fn has<W: FeatureWord>(self, wanted: W) -> bool {
         W::of(self).contains(wanted)
     }
 
-    /// Whether at least one of these features is set.
+    /// Whether at least one of the given features is set.
     pub fn has_any<W: FeatureWord>(self, wanted: W) -> bool {
         W::of(self).intersects(wanted)
     }
 
-    /// The features of either.
+    /// Returns the features that are set in either operand.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
         Self {
@@ -123,7 +123,7 @@ impl Features {
         }
     }
 
-    /// The features of the first that are not of the second.
+    /// Returns the features of `self` that are not set in `other`.
     #[must_use]
     pub fn difference(self, other: Self) -> Self {
         Self {
@@ -133,8 +133,8 @@ impl Features {
         }
     }
 
-    /// The names that e2fsprogs gives to the features that are set, in the order of their bits;
-    /// a bit without a name is named by its word and value.
+    /// Returns the e2fsprogs names of the features that are set, in the order of their bits. A bit without a
+    /// name is represented by its word and value.
     pub fn names(self) -> Vec<String> {
         let words = [
             ("compat", self.compat.bits(), &COMPAT_NAMES[..]),
@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(features.names(), ["filetype", "incompat bit 0x80000000"]);
     }
 
-    /// Each bit has its row in the documentation, with nothing left out, and each row its tests.
+    /// Each bit has a row in the documentation, with all cells filled and the names of its tests.
     #[test]
     fn the_documentation_has_a_row_for_every_bit() {
         use crate::ondisk::{inode::InodeFlags, jbd2};

@@ -1,23 +1,23 @@
-//! Group descriptors: 32 bytes each, or 64 and more with the `64bit` feature.
+//! Group descriptors: 32 bytes each, or 64 bytes or more with the `64bit` feature.
 
 use zerocopy::little_endian::{U16, U32};
 
 use super::on_disk;
 use crate::units::{AnyBlock, BlockNr};
 
-/// `bg_flags`: no inode of the group is in use; its inode bitmap is not looked at.
+/// `bg_flags`: no inode of the group is in use, and its inode bitmap is ignored.
 pub const INODE_UNINIT: u16 = 1;
-/// `bg_flags`: no block of the group but static metadata is in use; its block bitmap is not looked at.
+/// `bg_flags`: only static metadata is in use in the group, and its block bitmap is ignored.
 pub const BLOCK_UNINIT: u16 = 2;
 /// `bg_flags`: the unused part of the inode table is zero.
 pub const INODE_ZEROED: u16 = 4;
 /// The length of a descriptor without the `64bit` feature, in bytes.
 pub const OLD_SIZE: usize = 32;
-/// The length from which on the high halves exist, in bytes.
+/// The minimum length of a descriptor with the high halves, in bytes.
 pub const WIDE_SIZE: usize = 64;
 
 on_disk! {
-    /// A group descriptor. Of a descriptor of 32 bytes, the first half.
+    /// A group descriptor. The second half is zero for a descriptor of 32 bytes.
     pub struct GroupDescriptor: 64 {
         bg_block_bitmap_lo: U32,
         bg_inode_bitmap_lo: U32,
@@ -64,7 +64,7 @@ fn split_block(block: impl AnyBlock) -> (U32, U32) {
 }
 
 impl GroupDescriptor {
-    /// Decodes a descriptor; of one shorter than 64 bytes, the missing half is zero.
+    /// Decodes a descriptor. If it has fewer than 64 bytes, the second half is zero.
     pub fn decode(bytes: &[u8]) -> Self {
         let mut whole = [0_u8; WIDE_SIZE];
         let length = if bytes.len() < WIDE_SIZE { OLD_SIZE.min(bytes.len()) } else { WIDE_SIZE };
@@ -72,59 +72,59 @@ impl GroupDescriptor {
         zerocopy::transmute!(whole)
     }
 
-    /// The block of the block bitmap.
+    /// Returns the block of the block bitmap.
     pub fn block_bitmap(&self) -> BlockNr {
         join32(self.bg_block_bitmap_lo, self.bg_block_bitmap_hi)
     }
 
-    /// The block of the inode bitmap.
+    /// Returns the block of the inode bitmap.
     pub fn inode_bitmap(&self) -> BlockNr {
         join32(self.bg_inode_bitmap_lo, self.bg_inode_bitmap_hi)
     }
 
-    /// The first block of the inode table.
+    /// Returns the first block of the inode table.
     pub fn inode_table(&self) -> BlockNr {
         join32(self.bg_inode_table_lo, self.bg_inode_table_hi)
     }
 
-    /// Inodes at the end of the table that were never used.
+    /// Returns the number of inodes at the end of the table that were never used.
     pub fn itable_unused(&self) -> u32 {
         join16(self.bg_itable_unused_lo, self.bg_itable_unused_hi)
     }
 
-    /// Free blocks (clusters) of the group.
+    /// Returns the number of free clusters of the group.
     pub fn free_blocks_count(&self) -> u32 {
         join16(self.bg_free_blocks_count_lo, self.bg_free_blocks_count_hi)
     }
 
-    /// Free inodes of the group.
+    /// Returns the number of free inodes of the group.
     pub fn free_inodes_count(&self) -> u32 {
         join16(self.bg_free_inodes_count_lo, self.bg_free_inodes_count_hi)
     }
 
-    /// Directories of the group.
+    /// Returns the number of directories of the group.
     pub fn used_dirs_count(&self) -> u32 {
         join16(self.bg_used_dirs_count_lo, self.bg_used_dirs_count_hi)
     }
 
-    /// The checksum of the block bitmap.
+    /// Returns the checksum of the block bitmap.
     pub fn block_bitmap_csum(&self) -> u32 {
         join16(self.bg_block_bitmap_csum_lo, self.bg_block_bitmap_csum_hi)
     }
 
-    /// The checksum of the inode bitmap.
+    /// Returns the checksum of the inode bitmap.
     pub fn inode_bitmap_csum(&self) -> u32 {
         join16(self.bg_inode_bitmap_csum_lo, self.bg_inode_bitmap_csum_hi)
     }
 
-    /// Sets the places of the bitmaps and the table.
+    /// Sets the blocks of the bitmaps and the inode table.
     pub fn set_places<B: AnyBlock>(&mut self, block_bitmap: B, inode_bitmap: B, inode_table: B) {
         (self.bg_block_bitmap_lo, self.bg_block_bitmap_hi) = split_block(block_bitmap);
         (self.bg_inode_bitmap_lo, self.bg_inode_bitmap_hi) = split_block(inode_bitmap);
         (self.bg_inode_table_lo, self.bg_inode_table_hi) = split_block(inode_table);
     }
 
-    /// Sets the counts of free blocks (clusters), free inodes and directories.
+    /// Sets the numbers of free clusters, free inodes and directories.
     pub fn set_counts(&mut self, free_blocks: u32, free_inodes: u32, used_dirs: u32) {
         (self.bg_free_blocks_count_lo, self.bg_free_blocks_count_hi) = split(free_blocks);
         (self.bg_free_inodes_count_lo, self.bg_free_inodes_count_hi) = split(free_inodes);
@@ -136,7 +136,7 @@ impl GroupDescriptor {
         (self.bg_itable_unused_lo, self.bg_itable_unused_hi) = split(unused);
     }
 
-    /// Sets the checksums of the bitmaps; the high halves only of a wide descriptor.
+    /// Sets the checksums of the bitmaps. Only a wide descriptor has the high halves.
     pub fn set_bitmap_csums(&mut self, block_bitmap: u32, inode_bitmap: u32, wide: bool) {
         let ((low, high), (inode_low, inode_high)) = (split(block_bitmap), split(inode_bitmap));
         (self.bg_block_bitmap_csum_lo, self.bg_inode_bitmap_csum_lo) = (low, inode_low);

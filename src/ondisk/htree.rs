@@ -1,22 +1,22 @@
-//! The index of a large directory: a root in block 0 and, below it, interior nodes.
+//! The index of a large directory (HTree): a root in block 0, and interior nodes below it.
 
 use zerocopy::little_endian::{U16, U32};
 
 use super::on_disk;
 
-/// The length of the root's head (`.`, `..` and the root info), in bytes.
+/// The length of the root's header (`.`, `..` and the root info), in bytes.
 pub const ROOT_HEAD: usize = 32;
-/// The length of an interior node's head (an unused entry over the whole block), in bytes.
+/// The length of an interior node's header (an unused entry that covers the block), in bytes.
 pub const NODE_HEAD: usize = 8;
 /// The length of an index entry, in bytes.
 pub const ENTRY_SIZE: usize = 8;
-/// The `hash_version` of an encrypted and casefolded directory, whose entries hold their hashes.
+/// The `hash_version` of an encrypted and casefolded directory, whose entries contain their hashes.
 pub const SIPHASH: u8 = 6;
-/// The bits of an index entry that hold a block number.
+/// The bits of an index entry that contain the block number.
 pub const BLOCK_MASK: u32 = 0x0FFF_FFFF;
 
 on_disk! {
-    /// What stands behind `.` and `..` in block 0.
+    /// The root info, which is stored after `.` and `..` in block 0.
     pub struct DxRootInfo: 8 {
         reserved_zero: U32,
         hash_version: u8,
@@ -27,7 +27,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// The place of the first entry's hash: how many entries there are, and could be.
+    /// The number of entries and its limit, which are stored in place of the first entry's hash.
     pub struct DxCountLimit: 4 {
         limit: U16,
         count: U16,
@@ -35,7 +35,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// An entry of an index.
+    /// An index entry.
     pub struct DxEntry: 8 {
         hash: U32,
         block: U32,
@@ -43,26 +43,26 @@ on_disk! {
 }
 
 on_disk! {
-    /// What stands behind the last possible entry of a node with a checksum.
+    /// The tail of a node with a checksum, which is stored after the last possible entry.
     pub struct DxTail: 8 {
         dt_reserved: U32,
         dt_checksum: U32,
     }
 }
 
-/// The number of entries that a node with a head of `head` bytes can have.
+/// Returns the maximum number of entries of a node with a header of `head` bytes.
 pub fn limit(block_size: usize, head: usize, with_checksum: bool) -> usize {
     (block_size - head - if with_checksum { size_of::<DxTail>() } else { 0 }) / ENTRY_SIZE
 }
 
-/// The number of entries that an interior node can have. In an encrypted and casefolded directory
-/// the kernel takes its head for longer than it is, by the hashes that other entries have.
+/// Returns the maximum number of entries of an interior node. In an encrypted and casefolded directory, the
+/// kernel adds the length of the hashes to the header, although the header has none.
 pub fn node_limit(block_size: usize, with_checksum: bool, hashed_names: bool) -> usize {
     let hashes = if hashed_names { super::dir_entry::HASHES_SIZE } else { 0 };
     limit(block_size, NODE_HEAD + hashes, with_checksum)
 }
 
-/// The greatest `indirect_levels`.
+/// Returns the maximum `indirect_levels`.
 pub fn max_levels(large_dir: bool) -> u8 {
     if large_dir { 2 } else { 1 }
 }
@@ -71,7 +71,7 @@ pub fn max_levels(large_dir: bool) -> u8 {
 mod tests {
     use super::*;
 
-    /// Values read with debugfs from directories that a kernel made.
+    /// The values were read with debugfs from directories that a kernel created.
     #[test]
     fn limits_are_those_that_the_kernel_demands() {
         assert_eq!((limit(1024, ROOT_HEAD, true), limit(1024, NODE_HEAD, true)), (123, 126));

@@ -1,9 +1,10 @@
-//! Block maps: twelve direct blocks, then an indirect, a double and a triple indirect one.
+//! Block maps: twelve direct blocks, then an indirect, a double and a triple indirect block.
 
 /// The number of direct blocks.
 pub const DIRECT: u64 = 12;
 
-/// The most blocks that a block map reaches, with so many block numbers in an indirect block.
+/// Returns the maximum number of blocks of a block map. `pointers` is the number of block numbers in an
+/// indirect block.
 pub fn max_blocks(pointers: u64) -> u64 {
     DIRECT + pointers + pointers.pow(2) + pointers.pow(3)
 }
@@ -12,7 +13,7 @@ pub fn max_blocks(pointers: u64) -> u64 {
 mod tests {
     use super::*;
 
-    /// By hand: 12 + 256 + 65,536 + 16,777,216 blocks of 1 KiB.
+    /// The expected value is 12 + 256 + 65,536 + 16,777,216 blocks of 1 KiB.
     #[test]
     fn small_blocks_reach_sixteen_gib() {
         assert_eq!(max_blocks(256), 16_843_020);

@@ -1,30 +1,30 @@
-//! Inodes: 128 bytes, then `i_extra_isize` more, then xattrs up to the inode size.
+//! Inodes: 128 bytes, then `i_extra_isize` bytes of extra fields, then xattrs up to the inode size.
 
 use zerocopy::little_endian::{U16, U32};
 
 pub use super::inode_flags::InodeFlags;
 use super::on_disk;
 
-/// The length of the part that every inode has, in bytes.
+/// The length of the fields that every inode has, in bytes.
 pub const BASE_SIZE: usize = 128;
-/// Where `i_block` lies, in bytes.
+/// The offset of `i_block`, in bytes.
 pub const I_BLOCK: usize = 0x28;
 /// The length of `i_block`, in bytes.
 pub const I_BLOCK_SIZE: usize = 60;
-/// Where the halves of the checksum lie, in bytes.
+/// The offset of the low half of the checksum, in bytes.
 pub const CHECKSUM_LO: usize = 0x7C;
-/// The other half.
+/// The offset of the high half of the checksum, in bytes.
 pub const CHECKSUM_HI: usize = 0x82;
-/// A symlink shorter than this, in bytes, lies in `i_block`.
+/// The minimum length of a symlink that does not fit into `i_block`, in bytes.
 pub const FAST_SYMLINK_LIMIT: u64 = 60;
-/// The least `i_extra_isize` that holds `i_checksum_hi`.
+/// The minimum `i_extra_isize` that includes `i_checksum_hi`.
 pub const EXTRA_WITH_CHECKSUM: u16 = 4;
-/// The `i_extra_isize` that holds every field of [`Inode`].
+/// The `i_extra_isize` that includes every field of [`Inode`].
 pub const EXTRA_FULL: u16 = 32;
-/// The most links that an inode may have; a directory with more has the count 1.
+/// The maximum number of links of an inode. A directory with more has the count 1.
 pub const LINK_MAX: u64 = 65000;
 
-/// `i_mode`: the bits of the type.
+/// `i_mode`: the bits of the file type.
 pub const S_IFMT: u16 = 0o170_000;
 /// `i_mode`: FIFO.
 pub const S_IFIFO: u16 = 0o010_000;
@@ -42,7 +42,7 @@ pub const S_IFLNK: u16 = 0o120_000;
 pub const S_IFSOCK: u16 = 0o140_000;
 
 on_disk! {
-    /// The part of an inode that has named fields. Of an inode of 128 bytes, the rest is zero.
+    /// The fields of an inode. For an inode of 128 bytes, the extra fields are zero.
     pub struct Inode: 160 {
         i_mode: U16,
         i_uid: U16,
@@ -80,8 +80,8 @@ on_disk! {
 }
 
 impl Inode {
-    /// Decodes the named fields of an inode. Fields past `i_extra_isize`, or past the end of a
-    /// short inode, are zero.
+    /// Decodes the fields of an inode. Fields past `i_extra_isize`, or past the end of a short inode, are
+    /// zero.
     pub fn decode(bytes: &[u8]) -> Self {
         let mut whole = [0_u8; size_of::<Self>()];
         let length = bytes.len().min(whole.len());
@@ -96,43 +96,43 @@ impl Inode {
         zerocopy::transmute!(whole)
     }
 
-    /// The owner.
+    /// Returns the user id of the owner.
     pub fn uid(&self) -> u32 {
         u32::from(self.l_i_uid_high.get()) << 16 | u32::from(self.i_uid.get())
     }
 
-    /// The group.
+    /// Returns the group id of the owner.
     pub fn gid(&self) -> u32 {
         u32::from(self.l_i_gid_high.get()) << 16 | u32::from(self.i_gid.get())
     }
 
-    /// The size in bytes, all 64 bits.
+    /// Returns the size in bytes, with all 64 bits.
     pub fn size(&self) -> u64 {
         u64::from(self.i_size_high.get()) << 32 | u64::from(self.i_size_lo.get())
     }
 
-    /// The block of xattrs, 0 for none.
+    /// Returns the xattr block; 0 for none.
     pub fn file_acl(&self) -> u64 {
         u64::from(self.l_i_file_acl_high.get()) << 32 | u64::from(self.i_file_acl_lo.get())
     }
 
-    /// The flags, unknown bits included.
+    /// Returns the flags, including unknown bits.
     pub fn flags(&self) -> InodeFlags {
         InodeFlags::from_bits_retain(self.i_flags.get())
     }
 
-    /// The type bits of the mode.
+    /// Returns the file type bits of the mode.
     pub fn format(&self) -> u16 {
         self.i_mode.get() & S_IFMT
     }
 
-    /// Whether these stand for a kind of file.
+    /// Whether the file type is known.
     pub fn has_known_format(&self) -> bool {
         matches!(self.format(), S_IFREG | S_IFDIR | S_IFLNK | S_IFCHR | S_IFBLK | S_IFIFO | S_IFSOCK)
     }
 }
 
-/// A point in time, as inodes store it. Packed, since there are many.
+/// A time as inodes store it. It is packed, because a tree has many.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {
@@ -143,35 +143,35 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// The earliest time that an inode can hold, in seconds.
+    /// The earliest time that an inode can store, in seconds.
     pub const MIN: i64 = -(1 << 31);
-    /// The latest time that an inode of 128 bytes can hold, in seconds.
+    /// The latest time that an inode of 128 bytes can store, in seconds.
     pub const MAX_NARROW: i64 = (1 << 31) - 1;
-    /// The latest time that a larger inode can hold, in seconds.
+    /// The latest time that a larger inode can store, in seconds.
     pub const MAX_WIDE: i64 = (3 << 32) + (1 << 31) - 1;
 
-    /// A whole second.
+    /// Creates a time without nanoseconds.
     pub fn from_seconds(seconds: i64) -> Self {
         Self { seconds, nanoseconds: 0 }
     }
 
-    /// Decodes a time and its extra word: two bits of epoch, thirty of nanoseconds; as the kernel does
-    /// (`ext4_decode_extra_time`).
+    /// Decodes a time and its extra word, which has 2 bits of epoch and 30 bits of nanoseconds, as the kernel
+    /// does (`ext4_decode_extra_time`).
     pub fn decode(low: U32, extra: U32) -> Self {
         let low = i64::from(i32::from_le_bytes(low.to_bytes()));
         let epoch = i64::from(extra.get() & 3);
         Self { seconds: low + (epoch << 32), nanoseconds: extra.get() >> 2 }
     }
 
-    /// Whether kernel and e2fsck read this time differently: its epoch bits are 3 and its low word is negative. These
-    /// are the years 2310 to 2378, but older kernels wrote times before 1970 in this way, and e2fsck
-    /// (`check_inode_extra_negative_epoch`) offers to change them to these.
+    /// Whether the kernel and e2fsck read this time differently: its epoch bits are 3 and its low word is
+    /// negative. For the kernel, these are the years 2310 to 2378. But older kernels stored times before 1970
+    /// in this way, and e2fsck (`check_inode_extra_negative_epoch`) offers to change them to these.
     pub fn is_ambiguous(self) -> bool {
         ((3 << 32) - (1 << 31)..3 << 32).contains(&{ self.seconds })
     }
 
-    /// The low word and the extra word. `None` if an inode can't hold the time; without `wide` (an inode of
-    /// 128 bytes), only whole seconds up to 2038 can be.
+    /// Returns the low word and the extra word; `None` if an inode can't store the time. Without `wide`
+    /// (inodes of 128 bytes), it can only store whole seconds up to 2038.
     pub fn encode(self, wide: bool) -> Option<(U32, U32)> {
         let max = if wide { Self::MAX_WIDE } else { Self::MAX_NARROW };
         if !(Self::MIN..=max).contains(&{ self.seconds }) || (!wide && self.nanoseconds != 0) {
@@ -182,12 +182,12 @@ impl Timestamp {
         let signed = i64::from(i32::from_le_bytes([a, b, c, d]));
         let epoch = u32::try_from((self.seconds - signed) >> 32).ok()?;
         let extra = U32::new(epoch | self.nanoseconds << 2);
-        // Only nanoseconds of 30 bits and more, which no inode has, would not come back.
+        // Only nanoseconds of more than 30 bits, which no inode has, would be lost.
         (Self::decode(low, extra) == self).then_some((low, extra))
     }
 }
 
-/// The device number in the first two words of `i_block`, or `None` if no kernel wrote it.
+/// Decodes the device number in the first two words of `i_block`; `None` if no kernel writes these words.
 pub fn decode_device(old: u32, new: u32) -> Option<(u32, u32)> {
     if old == 0 {
         return Some(((new & 0xFFF00) >> 8, (new & 0xFF) | (new >> 12 & 0xF_FF00)));
@@ -195,8 +195,8 @@ pub fn decode_device(old: u32, new: u32) -> Option<(u32, u32)> {
     (old <= 0xFFFF).then_some((old >> 8, old & 0xFF))
 }
 
-/// The first two words of `i_block` for a device, as the kernel chooses them: the old form where
-/// it fits.
+/// Returns the first two words of `i_block` for a device. Like the kernel, it uses the old form if the number
+/// fits.
 pub fn encode_device(major: u32, minor: u32) -> (u32, u32) {
     if major < 256 && minor < 256 {
         (major << 8 | minor, 0)
@@ -224,21 +224,22 @@ mod tests {
         assert_eq!(Timestamp { seconds: 0, nanoseconds: 1 }.encode(false), None);
     }
 
-    /// 2038-01-19T03:14:08Z: the low word is negative, and the epoch 1 makes up for it.
+    /// 2038-01-19T03:14:08Z: the low word is negative, and the epoch bits are 1 to compensate.
     #[test]
     fn the_second_after_2038_has_epoch_one() {
         let (low, extra) = Timestamp::from_seconds(1 << 31).encode(true).unwrap();
         assert_eq!((low.get(), extra.get()), (0x8000_0000, 1));
     }
 
-    /// 2345-08-11T16:38:24Z for the kernel (6.18) and debugfs, 1937-04-21T21:13:36Z after e2fsck -fy.
+    /// The time is 2345-08-11T16:38:24Z for the kernel (6.18) and debugfs, and 1937-04-21T21:13:36Z after
+    /// e2fsck -fy.
     #[test]
     fn the_ambiguous_encoding_is_read_as_the_kernel_reads_it() {
         let time = Timestamp::decode(U32::new(0xC280_0000), U32::new(3));
         assert_eq!(time, Timestamp::from_seconds(11_853_103_104));
         assert_eq!(time.encode(true), Some((U32::new(0xC280_0000), U32::new(3))));
         assert!(time.is_ambiguous());
-        // The first and the last such second, and those beside them.
+        // The first and the last ambiguous second, and times next to them.
         for (low, epoch, ambiguous) in [
             (0x7FFF_FFFF_u32, 2, false),
             (0x8000_0000, 3, true),

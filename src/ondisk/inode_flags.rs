@@ -40,16 +40,17 @@ bitflags! {
         const PROJINHERIT = 0x2000_0000;
         const CASEFOLD = 0x4000_0000;
 
-        /// What a user sets, and what therefore belongs to the tree.
+        /// Flags that users can set, and which therefore are part of the tree.
         const USER = Self::SECRM.bits() | Self::UNRM.bits() | Self::COMPR.bits() | Self::SYNC.bits()
             | Self::IMMUTABLE.bits() | Self::APPEND.bits() | Self::NODUMP.bits() | Self::NOATIME.bits()
             | Self::NOCOMPR.bits() | Self::JOURNAL_DATA.bits() | Self::NOTAIL.bits() | Self::DIRSYNC.bits()
             | Self::TOPDIR.bits() | Self::DAX.bits() | Self::PROJINHERIT.bits();
-        /// What tells how content or names are to be read; each belongs to a feature.
+        /// Flags that determine how content or names are read. Each belongs to a feature.
         const STRUCTURAL = Self::ENCRYPT.bits() | Self::VERITY.bits() | Self::CASEFOLD.bits();
-        /// An encrypted and casefolded directory: its entries hold the hashes of the names that they stand for.
+        /// The flags of an encrypted and casefolded directory, whose entries contain the hashes of the
+        /// plaintext names.
         const HASHED_NAMES = Self::ENCRYPT.bits() | Self::CASEFOLD.bits();
-        /// What follows from how an inode is stored.
+        /// Flags that are derived from the way in which the inode is stored.
         const DERIVED = Self::INDEX.bits() | Self::HUGE_FILE.bits() | Self::EXTENTS.bits() | Self::EOFBLOCKS.bits()
             | Self::INLINE_DATA.bits();
     }

@@ -1,34 +1,34 @@
-//! The journal: its superblock, and the blocks of its log. Everything of jbd2 is big-endian.
+//! The journal: its superblock, and the blocks of its log. All of jbd2 is big-endian.
 
 use zerocopy::big_endian::{U16, U32};
 
 use super::checksum::crc32c;
 use super::{on_disk, view};
 
-/// The magic of every block of the log that is not a copy of some other block.
+/// The magic of every block of the log that is not a copy.
 pub const MAGIC: u32 = 0xC03B_3998;
-/// `h_blocktype`: a superblock of the first version, with its first 36 bytes alone.
+/// `h_blocktype`: a superblock of version 1, which has only the first 36 bytes.
 pub const SUPERBLOCK_V1: u32 = 3;
-/// `h_blocktype`: a superblock of the second version.
+/// `h_blocktype`: a superblock of version 2.
 pub const SUPERBLOCK_V2: u32 = 4;
-/// `h_blocktype`: the copies that follow, by their tags.
+/// `h_blocktype`: a descriptor block, with the tags of the copies that follow it.
 pub const DESCRIPTOR_BLOCK: u32 = 1;
-/// `h_blocktype`: the end of a transaction.
+/// `h_blocktype`: a commit block, which ends a transaction.
 pub const COMMIT_BLOCK: u32 = 2;
-/// `h_blocktype`: blocks whose older copies must not be replayed.
+/// `h_blocktype`: a revoke block, with blocks whose earlier copies must not be replayed.
 pub const REVOKE_BLOCK: u32 = 5;
 
-/// `s_feature_compat`: commit blocks hold a crc32 of the transaction.
+/// `s_feature_compat`: commit blocks contain a crc32 of the transaction.
 pub const COMPAT_CHECKSUM: u32 = 0x1;
 /// `s_feature_incompat`: block numbers have 64 bits.
 pub const INCOMPAT_64BIT: u32 = 0x2;
-/// `s_feature_incompat`: commit blocks may be written before what they commit.
+/// `s_feature_incompat`: a commit block may be written before the blocks of its transaction.
 pub const INCOMPAT_ASYNC_COMMIT: u32 = 0x4;
-/// `s_feature_incompat`: checksums of 16 bits in tags.
+/// `s_feature_incompat`: tags contain checksums of 16 bits.
 pub const INCOMPAT_CSUM_V2: u32 = 0x8;
-/// `s_feature_incompat`: checksums of 32 bits in tags.
+/// `s_feature_incompat`: tags contain checksums of 32 bits.
 pub const INCOMPAT_CSUM_V3: u32 = 0x10;
-/// `s_feature_incompat`: the last blocks hold fast commits.
+/// `s_feature_incompat`: the last blocks contain fast commits.
 pub const INCOMPAT_FAST_COMMIT: u32 = 0x20;
 /// `s_feature_incompat`: there may be revoke blocks.
 pub const INCOMPAT_REVOKE: u32 = 0x1;
@@ -44,26 +44,26 @@ pub const INCOMPAT_NAMES: [(&str, u32); 6] = [
 /// All known bits of `s_feature_incompat`.
 pub const INCOMPAT_KNOWN: u32 = 0x3F;
 
-/// A tag's flag: the copy's first four bytes were the magic, and are zero in the log.
+/// Tag flag: the first four bytes of the block are the magic, and were zeroed in the copy.
 pub const TAG_ESCAPE: u16 = 1;
-/// A tag's flag: no UUID follows.
+/// Tag flag: no UUID follows.
 pub const TAG_SAME_UUID: u16 = 2;
-/// A tag's flag: it is the last.
+/// Tag flag: this is the last tag.
 pub const TAG_LAST: u16 = 8;
 
-/// `h_chksum_type`: crc32 with the polynomial 0x04C11DB7, big-endian.
+/// `h_chksum_type`: big-endian crc32 with the polynomial 0x04C11DB7.
 pub const CHECKSUM_CRC32: u8 = 1;
 
-/// `s_checksum_type`: crc32c, which versions 2 and 3 demand.
+/// `s_checksum_type`: crc32c, which versions 2 and 3 of checksums require.
 pub const CHECKSUM_CRC32C: u8 = 4;
 
-/// The fewest blocks of a journal.
+/// The minimum number of blocks of a journal.
 pub const MIN_BLOCKS: u32 = 1024;
-/// Fast-commit blocks where a journal with the feature names no number.
+/// The number of fast-commit blocks if the journal superblock has 0.
 pub const DEFAULT_FC_BLOCKS: u32 = 256;
 
 on_disk! {
-    /// The journal's superblock, in the first 1024 bytes of its first block.
+    /// The superblock of the journal, in the first 1024 bytes of its first block.
     pub struct JournalSuperblock: 1024 {
         h_magic: U32,
         h_blocktype: U32,
@@ -93,7 +93,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// The head of every block of the log that is not a copy.
+    /// The header of every block of the log that is not a copy.
     pub struct JournalHeader: 12 {
         h_magic: U32,
         h_blocktype: U32,
@@ -102,7 +102,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// A commit block, up to its time.
+    /// The header of a commit block.
     pub struct CommitHeader: 60 {
         h_magic: U32,
         h_blocktype: U32,
@@ -116,25 +116,25 @@ on_disk! {
     }
 }
 
-/// A copy that follows a descriptor block.
+/// A tag in a descriptor block, which describes a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
-    /// The block that it is a copy of.
+    /// The block of which there is a copy.
     pub block: u64,
-    /// Its flags.
+    /// The flags of the tag.
     pub flags: u16,
-    /// The checksum of the copy as it is in the log: 32 bits with version 3, 16 with version 2.
+    /// The checksum of the copy as stored in the log: 32 bits in version 3, 16 bits in version 2.
     pub checksum: u32,
 }
 
-/// What the feature words say of the blocks of a log.
+/// The format of a log, according to its feature words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogFormat {
     /// `s_feature_compat`.
     pub compat: u32,
     /// `s_feature_incompat`.
     pub incompat: u32,
-    /// What checksums start from: crc32c(~0, the journal's UUID).
+    /// The seed of checksums: crc32c(~0, UUID of the journal).
     pub seed: u32,
 }
 
@@ -148,7 +148,7 @@ impl LogFormat {
         self.has(INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3)
     }
 
-    /// The length of a tag without a UUID, in bytes.
+    /// Returns the length of a tag without a UUID, in bytes.
     fn tag_size(&self) -> usize {
         if self.has(INCOMPAT_CSUM_V3) {
             return 16;
@@ -157,7 +157,7 @@ impl LogFormat {
         base + if self.has(INCOMPAT_CSUM_V2) { 2 } else { 0 }
     }
 
-    /// The tags of a descriptor block; `None` if they run over its end.
+    /// Returns the tags of a descriptor block; `None` if they run past its end.
     pub fn tags(&self, block: &[u8]) -> Option<Vec<Tag>> {
         let (size, tail) = (self.tag_size(), if self.has_checksums() { 4 } else { 0 });
         let mut tags = Vec::new();
@@ -178,7 +178,7 @@ impl LogFormat {
         let half = |offset: usize| bytes.get(offset..).and_then(view::<U16>).map(|half| half.get());
         let low = u64::from(word(0)?);
         let (flags, high, checksum) = if self.has(INCOMPAT_CSUM_V3) {
-            // Of the flags' 32 bits, the low 16 have a meaning.
+            // Only the low 16 of the 32 flag bits are in use.
             (half(6)?, word(8)?, word(12)?)
         } else {
             (half(6)?, if self.has(INCOMPAT_64BIT) { word(8)? } else { 0 }, half(4)?.into())
@@ -187,7 +187,7 @@ impl LogFormat {
         Some(Tag { block: high | low, flags, checksum })
     }
 
-    /// Whether the checksum at the end of a descriptor or revoke block is right.
+    /// Whether the checksum at the end of a descriptor or revoke block is valid.
     pub fn tail_is_right(&self, block: &[u8]) -> bool {
         if !self.has_checksums() {
             return true;
@@ -196,8 +196,8 @@ impl LogFormat {
         crc32c(crc32c(self.seed, live), &[0; 4]) == u32::from_be_bytes(*stored)
     }
 
-    /// Whether the checksum of a commit block (versions 2 and 3) is right, as it stands or with zeros
-    /// behind its header.
+    /// Whether the checksum of a commit block (versions 2 and 3) is valid, either as stored or with zeros
+    /// after its header.
     pub fn commit_is_right(&self, block: &[u8]) -> bool {
         const FIELD: usize = 16;
         const HEADER: usize = 64;
@@ -213,11 +213,11 @@ impl LogFormat {
             return false;
         };
         let header = [head, &[0; 4], tail].iter().fold(self.seed, |sum, part| crc32c(sum, part));
-        // A commit block is zero behind its header; where the disk wrote no more than that, it counts.
+        // A commit block is zero after its header, so it also counts if the disk wrote only the header.
         crc32c(header, rest) == stored.get() || crc32c(header, &vec![0; rest.len()]) == stored.get()
     }
 
-    /// Whether the checksum of a copy is right.
+    /// Whether the checksum of a copy is valid.
     pub fn copy_is_right(&self, tag: &Tag, sequence: u32, copy: &[u8]) -> bool {
         if !self.has_checksums() {
             return true;
@@ -226,7 +226,7 @@ impl LogFormat {
         if self.has(INCOMPAT_CSUM_V3) { sum == tag.checksum } else { sum & 0xFFFF == tag.checksum }
     }
 
-    /// The blocks that a revoke block names; `None` if its count does not fit.
+    /// Returns the block numbers in a revoke block; `None` if its count does not fit.
     pub fn revoked(&self, block: &[u8]) -> Option<Vec<u64>> {
         let start = size_of::<JournalHeader>() + 4;
         let used = view::<U32>(block.get(start - 4..)?)?.get() as usize;
@@ -244,13 +244,13 @@ impl LogFormat {
 }
 
 impl CommitHeader {
-    /// When the transaction was committed, in seconds since 1970.
+    /// Returns the commit time, in seconds since 1970.
     pub fn seconds(&self) -> u64 {
         u64::from(self.h_commit_sec[0].get()) << 32 | u64::from(self.h_commit_sec[1].get())
     }
 }
 
-/// Continues a big-endian crc32 (polynomial 0x04C11DB7), as transactions of version 1 are summed.
+/// Continues a big-endian crc32 (polynomial 0x04C11DB7), which is the checksum of version 1.
 pub fn crc32_be(seed: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(seed, |crc, byte| crc << 8 ^ CRC32_BE[usize::from(crc.to_be_bytes()[0] ^ byte)])
 }
@@ -275,13 +275,13 @@ const CRC32_BE: [u32; 256] = {
 mod tests {
     use super::*;
 
-    /// CRC-32/MPEG-2 of the catalogue: the same polynomial and start, without inversions.
+    /// CRC-32/MPEG-2 in the CRC catalogue has the same polynomial and initial value, and no inversions.
     #[test]
     fn the_crc_of_version_one_is_big_endian() {
         assert_eq!(crc32_be(!0, b"123456789"), 0x0376_E6E7);
     }
 
-    /// A descriptor block of version 3 as a kernel wrote it: the first tag is followed by a UUID.
+    /// A descriptor block of version 3 as a kernel writes it: a UUID follows the first tag.
     #[test]
     fn tags_are_read_in_every_format() {
         let mut block = vec![0; 1024];

@@ -1,4 +1,4 @@
-//! The block of multiple mount protection: who has the filesystem in use.
+//! The block of multiple mount protection (MMP), which records the host that uses the filesystem.
 
 use zerocopy::little_endian::{U16, U32, U64};
 
@@ -6,17 +6,17 @@ use super::on_disk;
 
 /// `mmp_magic`.
 pub const MAGIC: u32 = 0x004D_4D50;
-/// `mmp_seq`: not in use.
+/// `mmp_seq`: the filesystem is not in use.
 pub const SEQ_CLEAN: u32 = 0xFF4D_4D50;
-/// `mmp_seq`: e2fsck, or another program of e2fsprogs, is at work.
+/// `mmp_seq`: e2fsck or a different program of e2fsprogs is running.
 pub const SEQ_FSCK: u32 = 0xE24D_4D50;
-/// The least `mmp_check_interval`, in seconds.
+/// The minimum `mmp_check_interval`, in seconds.
 pub const MIN_CHECK_INTERVAL: u16 = 5;
-/// The bytes that the checksum covers.
+/// The offset of the checksum, which covers all bytes before it.
 pub const CHECKSUM_OFFSET: usize = size_of::<MmpStruct>() - 4;
 
 on_disk! {
-    /// The first 1024 bytes of the block.
+    /// The first 1024 bytes of the MMP block.
     pub struct MmpStruct: 1024 {
         mmp_magic: U32,
         mmp_seq: U32,

@@ -1,7 +1,7 @@
-//! The structures of ext2/3/4 and jbd2, byte for byte, and every checksum formula.
+//! The structures of ext2, ext3, ext4 and jbd2, byte for byte, and all checksums and hashes.
 //!
-//! Field names are the kernel's. Nothing here knows of another stage: these modules decode and
-//! encode, and judge nothing. All of ext4 is little-endian, all of jbd2 big-endian.
+//! Field names are the kernel's. These modules only decode and encode, and depend on no other stage. All of
+//! ext4 is little-endian, and all of jbd2 is big-endian except fast commits.
 
 pub mod acl;
 pub mod bitmap;
@@ -27,18 +27,18 @@ pub mod superblock;
 mod unicode;
 pub mod xattr;
 
-/// Where a field of an on-disk structure lies.
+/// The place of a field in an on-disk structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
     /// The kernel's name of the field.
     pub name: &'static str,
-    /// Bytes from the start of the structure.
+    /// The offset from the start of the structure, in bytes.
     pub offset: usize,
-    /// Length in bytes.
+    /// The length in bytes.
     pub size: usize,
 }
 
-/// Declares a structure of unaligned fields of a fixed total size, with a list of its fields.
+/// Declares a structure of unaligned fields with a fixed total size, and a list of its fields.
 macro_rules! on_disk {
     (
         $(#[$meta:meta])*
@@ -55,7 +55,7 @@ macro_rules! on_disk {
         }
 
         impl $name {
-            /// Every field, in order, without gaps.
+            /// All fields, in order, without gaps.
             pub const FIELDS: &'static [crate::ondisk::Field] = &[$(crate::ondisk::Field {
                 name: stringify!($field),
                 offset: core::mem::offset_of!($name, $field),
@@ -68,19 +68,19 @@ macro_rules! on_disk {
 }
 pub(crate) use on_disk;
 
-/// The first bytes of `bytes` as a structure, if there are enough of them.
+/// Returns the first bytes of `bytes` as a structure, if there are enough of them.
 pub fn view<T: zerocopy::FromBytes + zerocopy::KnownLayout + zerocopy::Immutable + zerocopy::Unaligned>(
     bytes: &[u8],
 ) -> Option<&T> {
     T::ref_from_prefix(bytes).ok().map(|(value, _)| value)
 }
 
-/// The little-endian number of 16 bits at an offset, if it lies within.
+/// Returns the little-endian 16-bit number at an offset, if it is within `bytes`.
 pub fn le16(bytes: &[u8], offset: usize) -> Option<u16> {
     bytes.get(offset..)?.first_chunk().copied().map(u16::from_le_bytes)
 }
 
-/// The little-endian number of 32 bits at an offset, if it lies within.
+/// Returns the little-endian 32-bit number at an offset, if it is within `bytes`.
 pub fn le32(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..)?.first_chunk().copied().map(u32::from_le_bytes)
 }

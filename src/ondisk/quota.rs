@@ -1,8 +1,8 @@
-//! Quota files: a radix tree over ids, in blocks of 1 KiB whatever the filesystem's block size.
+//! Quota files: a radix tree of ids, in blocks of 1 KiB for any block size of the filesystem.
 //!
-//! Block 0 holds the header and the file's information, block 1 the root of the tree. A tree block has
-//! 256 references, taken by one byte of the id at each of four levels, the highest byte first; those
-//! of the last level lead to data blocks, which hold entries in any order.
+//! Block 0 contains the header and the file info, and block 1 is the root of the tree. A tree block has 256
+//! references. Each of the four levels is indexed by one byte of the id, the highest byte first. References
+//! of the last level point to data blocks, whose entries are in any order.
 
 use zerocopy::little_endian::{U16, U32, U64};
 
@@ -12,32 +12,32 @@ use super::on_disk;
 pub const BLOCK_SIZE: usize = 1024;
 /// The block of the tree's root.
 pub const ROOT: u32 = 1;
-/// Levels of tree blocks.
+/// The number of levels of tree blocks.
 pub const DEPTH: usize = 4;
-/// `dqh_version`: entries of 72 bytes.
+/// `dqh_version`: entries have 72 bytes.
 pub const VERSION: u32 = 1;
-/// Where the information lies in block 0, in bytes.
+/// The offset of the file info in block 0, in bytes.
 pub const INFO: usize = size_of::<V2DiskDqheader>();
-/// Entries in a data block.
+/// The number of entries in a data block.
 pub const ENTRIES_PER_BLOCK: usize =
     (BLOCK_SIZE - size_of::<QtDiskDqdbheader>()) / size_of::<V2r1DiskDqblk>();
 
-/// Whose usage is counted.
+/// A quota type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaType {
-    /// Users.
+    /// Usage of users.
     User,
-    /// Groups.
+    /// Usage of groups.
     Group,
-    /// Projects.
+    /// Usage of projects.
     Project,
 }
 
 impl QuotaType {
-    /// All of them, in the order of the kernel's numbers.
+    /// All types, in the order of the kernel's numbers.
     pub const ALL: [Self; 3] = [Self::User, Self::Group, Self::Project];
 
-    /// `dqh_magic`.
+    /// Returns `dqh_magic`.
     pub fn magic(self) -> u32 {
         match self {
             Self::User => 0xD9C0_1F11,
@@ -46,7 +46,7 @@ impl QuotaType {
         }
     }
 
-    /// What the ids are, in a word.
+    /// Returns the name of the type.
     pub fn word(self) -> &'static str {
         match self {
             Self::User => "user",
@@ -55,7 +55,7 @@ impl QuotaType {
         }
     }
 
-    /// The index in an array with one element for each type.
+    /// Returns the index in an array with one element for each type.
     pub fn index(self) -> usize {
         match self {
             Self::User => 0,
@@ -65,13 +65,13 @@ impl QuotaType {
     }
 }
 
-/// The slot of an id in a tree block of a level, 0 for the root.
+/// Returns the slot of an id in a tree block of a level; 0 is the root.
 pub fn slot(id: u32, level: usize) -> usize {
     id.to_be_bytes()[level].into()
 }
 
 on_disk! {
-    /// The start of block 0.
+    /// The header of the file, at the start of block 0.
     pub struct V2DiskDqheader: 8 {
         dqh_magic: U32,
         dqh_version: U32,
@@ -79,7 +79,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// What block 0 says of the whole file.
+    /// The file info in block 0.
     pub struct V2DiskDqinfo: 24 {
         dqi_bgrace: U32,
         dqi_igrace: U32,
@@ -91,7 +91,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// The start of a data block.
+    /// The header of a data block.
     pub struct QtDiskDqdbheader: 16 {
         dqdh_next_free: U32,
         dqdh_prev_free: U32,
@@ -102,7 +102,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// An entry: limits and usage of an id. Block limits are in KiB, usage is in bytes.
+    /// An entry with the limits and the usage of an id. Block limits are in KiB, block usage is in bytes.
     pub struct V2r1DiskDqblk: 72 {
         dqb_id: U32,
         dqb_pad: U32,

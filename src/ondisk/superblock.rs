@@ -1,4 +1,4 @@
-//! The superblock: 1024 bytes at byte 1024 of the image, and at the start of each backup's block.
+//! The superblock: 1024 bytes at offset 1024 of the image, and at the start of the block of each backup.
 
 use zerocopy::FromZeros;
 use zerocopy::little_endian::{U16, U32, U64};
@@ -8,40 +8,40 @@ use super::on_disk;
 
 /// `s_encoding`: UTF-8 of Unicode 12.1.
 pub const ENCODING_UTF8_12_1: u16 = 1;
-/// `s_encoding_flags`: names that are not in the encoding are refused.
+/// `s_encoding_flags`: names that are not valid in the encoding are rejected.
 pub const ENCODING_STRICT: u16 = 1;
-/// `s_encoding_flags`: names are not looked for under the hashes of other kernels.
+/// `s_encoding_flags`: lookups do not fall back to a linear search for names with a hash of older kernels.
 pub const ENCODING_NO_FALLBACK: u16 = 2;
-/// Where the primary superblock lies, in bytes from the start of the image.
+/// The offset of the primary superblock, in bytes from the start of the image.
 pub const OFFSET: usize = 1024;
-/// The length of a superblock in bytes.
+/// The length of a superblock, in bytes.
 pub const SIZE: usize = 1024;
 /// `s_magic`.
 pub const MAGIC: u16 = 0xEF53;
 /// `s_state`: cleanly unmounted.
 pub const STATE_VALID: u16 = 1;
-/// `s_state`: errors were found.
+/// `s_state`: errors were detected.
 pub const STATE_ERROR: u16 = 2;
 /// `s_flags`: directory hashes treat name bytes as signed.
 pub const FLAGS_SIGNED_HASH: u32 = 1;
 /// `s_flags`: directory hashes treat name bytes as unsigned.
 pub const FLAGS_UNSIGNED_HASH: u32 = 2;
-/// `s_creator_os`: FreeBSD and Lites, whose inodes are those of Linux.
+/// `s_creator_os`: FreeBSD and Lites, whose inodes have the layout of Linux.
 pub const OS_LIKE_LINUX: [u32; 2] = [3, 4];
 /// `s_creator_os`: Linux.
 pub const OS_LINUX: u32 = 0;
-/// `s_creator_os`: the Hurd, which has other fields in some places of its inodes.
+/// `s_creator_os`: the Hurd, whose inodes have some different fields.
 pub const OS_HURD: u32 = 1;
 /// `s_checksum_type`: crc32c.
 pub const CHECKSUM_CRC32C: u8 = 1;
-/// `s_jnl_backup_type`: `s_jnl_blocks` holds the journal inode's `i_block` and size.
+/// `s_jnl_backup_type`: `s_jnl_blocks` contains `i_block` and the size of the journal inode.
 pub const JNL_BACKUP_BLOCKS: u8 = 1;
-/// `s_rev_level`: without features, with inodes of 128 bytes.
+/// `s_rev_level`: no features, and inodes of 128 bytes.
 pub const GOOD_OLD_REV: u32 = 0;
-/// `s_rev_level`: with features and inodes of any size.
+/// `s_rev_level`: features, and inodes of any size.
 pub const DYNAMIC_REV: u32 = 1;
-/// The first inode that is not reserved, where the superblock does not say (revision 0), and the
-/// least that it may say.
+/// The first inode that is not reserved in revision 0, which has no field for it. It is also the minimum of
+/// that field.
 pub const GOOD_OLD_FIRST_INO: u32 = 11;
 
 on_disk! {
@@ -156,12 +156,12 @@ on_disk! {
 }
 
 impl Superblock {
-    /// A superblock of zeros.
+    /// Creates a superblock of zeros.
     pub fn zeroed() -> Self {
         Self::new_zeroed()
     }
 
-    /// The feature words as they stand, unknown bits included.
+    /// Returns the feature words, including unknown bits. Revision 0 has no features.
     pub fn features(&self) -> Features {
         if self.s_rev_level.get() == GOOD_OLD_REV {
             return Features::default();
@@ -173,17 +173,17 @@ impl Superblock {
         }
     }
 
-    /// The number of blocks; the high half counts only with the `64bit` feature.
+    /// Returns the number of blocks. The high half only counts with the `64bit` feature.
     pub fn blocks_count(&self) -> u64 {
         self.wide(self.s_blocks_count_lo, self.s_blocks_count_hi)
     }
 
-    /// The number of blocks reserved for the super-user.
+    /// Returns the number of reserved blocks.
     pub fn reserved_blocks_count(&self) -> u64 {
         self.wide(self.s_r_blocks_count_lo, self.s_r_blocks_count_hi)
     }
 
-    /// The number of free blocks.
+    /// Returns the number of free blocks.
     pub fn free_blocks_count(&self) -> u64 {
         self.wide(self.s_free_blocks_count_lo, self.s_free_blocks_count_hi)
     }
@@ -198,7 +198,7 @@ impl Superblock {
 mod tests {
     use super::*;
 
-    /// Offsets from the kernel's documentation of the superblock (Documentation/filesystems/ext4).
+    /// The offsets are from the kernel's documentation of the superblock (Documentation/filesystems/ext4).
     #[test]
     fn fields_lie_where_the_format_puts_them() {
         let known = [

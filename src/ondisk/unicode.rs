@@ -1,6 +1,6 @@
-//! What names in casefolded directories need of Unicode 12.1, but for decompositions. Made by `scripts/unicode-table`.
+//! Tables of Unicode 12.1 for casefolded directories, except decompositions. Made by `scripts/unicode-table`.
 
-/// First and last of the code points that count as nothing.
+/// Ranges of code points with the property Default_Ignorable_Code_Point: first, last.
 #[rustfmt::skip]
 pub(super) const IGNORABLE: &[(u32, u32)] = &[
     (0xad, 0xad), (0x34f, 0x34f), (0x61c, 0x61c), (0x115f, 0x1160), (0x17b4, 0x17b5), (0x180b, 0x180e),
@@ -9,7 +9,7 @@ pub(super) const IGNORABLE: &[(u32, u32)] = &[
     (0xe0000, 0xe0fff),
 ];
 
-/// First, last and combining class of the code points that have one.
+/// Ranges of code points with a combining class other than 0: first, last, class.
 #[rustfmt::skip]
 pub(super) const CLASSES: &[(u32, u32, u8)] = &[
     (0x300, 0x314, 0xe6), (0x315, 0x315, 0xe8), (0x316, 0x319, 0xdc), (0x31a, 0x31a, 0xe8),
@@ -103,7 +103,7 @@ pub(super) const CLASSES: &[(u32, u32, u8)] = &[
     (0x1e94a, 0x1e94a, 7),
 ];
 
-/// First, last and step of the code points that fold to the one at a distance.
+/// Ranges of code points that fold to one code point: first, last, step, distance to the folded one.
 #[rustfmt::skip]
 pub(super) const FOLDS: &[(u32, u32, u32, i32)] = &[
     (0x41, 0x5a, 1, 32), (0xb5, 0xb5, 1, 775), (0xc0, 0xd6, 1, 32), (0xd8, 0xde, 1, 32),
@@ -159,7 +159,7 @@ pub(super) const FOLDS: &[(u32, u32, u32, i32)] = &[
     (0x118a0, 0x118bf, 1, 32), (0x16e40, 0x16e5f, 1, 32), (0x1e900, 0x1e921, 1, 34),
 ];
 
-/// Code points that fold to several, with 0 for none.
+/// Code points that fold to two or three code points; 0 for none.
 #[rustfmt::skip]
 pub(super) const LONG_FOLDS: &[(u32, [u32; 3])] = &[
     (0xdf, [0x73, 0x73, 0]), (0x130, [0x69, 0x307, 0]), (0x149, [0x2bc, 0x6e, 0]),

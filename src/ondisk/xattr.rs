@@ -1,4 +1,4 @@
-//! Extended attributes: entries behind an inode's fields, or in a block of their own.
+//! Extended attributes: entries after the fields of an inode, or in a separate block.
 
 use zerocopy::little_endian::{U16, U32};
 
@@ -6,27 +6,27 @@ use super::{le32, on_disk};
 
 /// The magic of both places.
 pub const MAGIC: u32 = 0xEA02_0000;
-/// The length of the magic in front of the entries in an inode, in bytes.
+/// The length of the magic before the entries in an inode, in bytes.
 pub const IBODY_HEADER_SIZE: usize = 4;
-/// The length of the zero word that ends a list of entries.
+/// The length of the zero word that ends a list of entries, in bytes.
 pub const END_SIZE: usize = 4;
-/// The longest value, in bytes.
+/// The maximum length of a value, in bytes.
 pub const VALUE_MAX: usize = 1 << 24;
-/// The most inodes that may share a block.
+/// The maximum number of inodes that may share an xattr block.
 pub const REFCOUNT_MAX: u32 = 1024;
-/// The greatest name index that has a meaning.
+/// The highest valid name index.
 pub const INDEX_MAX: u8 = 10;
-/// The name index of the ACL of a node, which is all of its name.
+/// The name index of the access ACL, whose name is empty.
 pub const INDEX_ACL_ACCESS: u8 = 2;
-/// The name index of the ACL that a directory gives to what is made in it.
+/// The name index of the default ACL of a directory, which new inodes in it inherit. Its name is empty.
 pub const INDEX_ACL_DEFAULT: u8 = 3;
-/// The name index of `system.`, which names inline data.
+/// The name index of `system.`, which is used for inline data.
 pub const INDEX_SYSTEM: u8 = 7;
-/// The name of the xattr in an inode that holds what of inline data is behind `i_block`.
+/// The name of the xattr that contains the inline data after the first 60 bytes, which are in `i_block`.
 pub const INLINE_DATA_NAME: &[u8] = b"data";
 
 on_disk! {
-    /// The head of a block of xattrs.
+    /// The header of an xattr block.
     pub struct XattrHeader: 32 {
         h_magic: U32,
         h_refcount: U32,
@@ -49,17 +49,17 @@ on_disk! {
     }
 }
 
-/// The length of an entry with its name and padding, in bytes.
+/// Returns the length of an entry with its name and padding, in bytes.
 pub const fn entry_size(name_len: usize) -> usize {
     (size_of::<XattrEntry>() + name_len).next_multiple_of(4)
 }
 
-/// The room that a value takes, in bytes.
+/// Returns the length of a value with padding, in bytes.
 pub fn value_size(len: usize) -> usize {
     len.next_multiple_of(4)
 }
 
-/// `e_hash` of a name and a value; `signed` as machines with signed characters once wrote it.
+/// Returns `e_hash` of a name and a value. `signed` selects the hash of machines on which `char` is signed.
 pub fn entry_hash(name: &[u8], value: &[u8], signed: bool) -> u32 {
     let mut hash = 0_u32;
     for &byte in name {
@@ -75,7 +75,7 @@ pub fn entry_hash(name: &[u8], value: &[u8], signed: bool) -> u32 {
     hash
 }
 
-/// `h_hash` of a block whose entries have these hashes.
+/// Returns `h_hash` of a block whose entries have these hashes.
 pub fn block_hash(entry_hashes: impl IntoIterator<Item = u32>) -> u32 {
     let mut hash = 0_u32;
     for entry in entry_hashes {
@@ -92,7 +92,7 @@ pub fn is_end(bytes: &[u8], offset: usize) -> bool {
     le32(bytes, offset) == Some(0)
 }
 
-/// The prefix that an index stands for.
+/// Returns the prefix for a name index.
 pub fn prefix(index: u8) -> &'static str {
     match index {
         1 => "user.",
@@ -109,7 +109,7 @@ pub fn prefix(index: u8) -> &'static str {
     }
 }
 
-/// A name with the prefix that its index stands for.
+/// Returns a name with the prefix for its name index.
 pub fn full_name(index: u8, name: &[u8]) -> String {
     format!("{}{}", prefix(index), crate::error::shown(name))
 }
@@ -118,13 +118,13 @@ pub fn full_name(index: u8, name: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// By hand: 'a' = 0x61; 0x61 rotated by 5 is 0xC20, with 'b' = 0x62 it is 0xC42.
+    /// The hash of 'a' is 0x61. Rotated by 5, it is 0xC20; with 'b' = 0x62, it is 0xC42.
     #[test]
     fn the_name_hash_rotates_by_five() {
         assert_eq!(entry_hash(b"ab", b"", false), 0xC42);
     }
 
-    /// By hand: the name gives 0x61, rotated by 16 it is 0x610000; the value's word is 0x00000076.
+    /// The hash of the name is 0x61. Rotated by 16, it is 0x610000; the word of the value is 0x00000076.
     #[test]
     fn the_value_is_hashed_in_padded_words() {
         assert_eq!(entry_hash(b"a", b"v", false), 0x0061_0076);
