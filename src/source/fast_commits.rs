@@ -1,4 +1,4 @@
-//! What fast commits make of inodes, maps and directories, over whatever the blocks hold.
+//! The changes of fast commits to inodes, maps and directories. They take precedence over the blocks.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ pub struct FastCommits<'a> {
 /// An inode that fast commits changed.
 #[derive(Debug)]
 pub struct ReplayedInode {
-    /// All its bytes, with the right checksum; its map is that of the image.
+    /// All bytes of the inode, with a valid checksum. The map in them is that of the image.
     pub bytes: Vec<u8>,
-    /// What becomes of its map, in order.
+    /// The changes of the map, in order.
     pub edits: Vec<RangeEdit>,
 }
 
@@ -29,17 +29,17 @@ pub struct RangeEdit {
     pub logical: u32,
     /// The number of blocks.
     pub count: u32,
-    /// The first block, and whether they count as unwritten; `None` for a hole.
+    /// The first physical block, and whether the blocks are unwritten; `None` for a hole.
     pub mapped: Option<(BlockNr, bool)>,
 }
 
 /// A directory that fast commits changed.
 #[derive(Debug, Default)]
 pub struct ReplayedDirectory<'a> {
-    /// The directory that it was made in; it has no blocks yet.
+    /// The parent, if a fast commit created the directory. It has no blocks yet.
     pub made_in: Option<InodeNr>,
-    /// Names that were given (the inode, and the type byte of the entry) or taken away.
+    /// Names that were added (with the inode and the file type byte of the entry) or removed.
     pub names: BTreeMap<&'a [u8], Option<(InodeNr, u8)>>,
-    /// Whether subdirectories were made or removed, which fast commits do not count.
+    /// Whether subdirectories were created or removed. Fast commits do not update the link count for these.
     pub relinked: bool,
 }

@@ -13,39 +13,40 @@ use crate::ondisk::group_descriptor::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINI
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
-/// An image whose superblock and group descriptors have been checked.
+/// An image whose superblock and group descriptors are valid.
 #[derive(Debug)]
 pub struct Source<'a> {
     pub(super) input: Input<'a>,
     pub(super) overlay: &'a Overlay<'a>,
     /// The primary superblock.
     pub superblock: Superblock,
-    /// Its sizes and counts.
+    /// The sizes and counts of the superblock.
     pub geometry: Geometry,
-    /// Its checksums.
+    /// The checksums of the filesystem.
     pub checksums: Checksums,
     /// The group descriptors, in the order of the groups.
     pub descriptors: Vec<GroupDescriptor>,
 }
 
 impl<'a> Source<'a> {
-    /// The features, as the superblock has them.
+    /// Returns the features of the superblock.
     pub fn features(&self) -> Features {
         self.geometry.features
     }
 
-    /// The input behind the blocks.
+    /// Returns the input.
     pub fn input(&self) -> &Input<'a> {
         &self.input
     }
 
-    /// Whether a range of blocks lies within the filesystem, and not at block 0, which no file can have.
+    /// Whether a range of blocks is in the filesystem, and starts after its first data block, which no file
+    /// can own.
     pub fn has_blocks(&self, start: BlockNr, count: u64) -> bool {
         start.0 > self.geometry.first_data_block
             && start.0.checked_add(count).is_some_and(|end| end <= self.geometry.blocks_count)
     }
 
-    /// The bytes of a block, or `None` if it lies outside the filesystem.
+    /// Returns the bytes of a block; `None` if it is outside the filesystem.
     pub fn block(&self, block: BlockNr) -> Option<&'a [u8]> {
         match self.overlay.get(block) {
             Some(replayed) => Some(replayed),
@@ -53,18 +54,19 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Returns the bytes of a block that was checked with [`Self::has_blocks`], or as part of a descriptor.
+    /// Returns the bytes of a block that was checked with [`Self::has_blocks`], or is part of a checked
+    /// descriptor.
     ///
     /// # Panics
     ///
-    /// If it was not: to read nothing in its place would be to read another tree.
+    /// If the block is outside the filesystem. Returning no bytes would mean to read a different tree.
     pub fn checked_block(&self, block: BlockNr) -> &'a [u8] {
-        // Opening checked that the file has all blocks of the filesystem.
+        // `open` checked that the file contains all blocks of the filesystem.
         self.block(block).expect("fits: the block was checked to lie within the filesystem")
     }
 
-    /// The bytes of as many of `count` blocks as lie together, at least one; `None` outside the
-    /// filesystem.
+    /// Returns the bytes of the longest contiguous prefix of a range of `count` blocks, at least one block;
+    /// `None` outside the filesystem.
     pub fn together(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
         match self.overlay.first_in(start.0..start.0.checked_add(count)?) {
             Some(replayed) if replayed == start => self.block(start),
@@ -73,7 +75,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether blocks are what the input has in their place: none of them was replayed.
+    /// Whether all of the blocks are those of the input: none of them was replayed.
     pub fn lie_in_input(&self, start: BlockNr, count: u64) -> bool {
         self.overlay.first_in(start.0..start.0 + count).is_none()
     }
@@ -81,11 +83,11 @@ impl<'a> Source<'a> {
     fn input_blocks(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
         let end = start.0.checked_add(count).filter(|end| *end <= self.geometry.blocks_count)?;
         let size = self.geometry.block_bytes();
-        // Both products are below the length of the file.
+        // Neither product exceeds the length of the file.
         self.input.range(start.0 * size, end * size)
     }
 
-    /// The blocks of a range that are not known to be zero, in order.
+    /// Returns the blocks of a range that are not known to be zero, in order.
     pub fn stored(&self, blocks: Range<u64>) -> Vec<Range<u64>> {
         let size = self.geometry.block_bytes();
         let mut stored: Vec<Range<u64>> = Vec::new();
@@ -108,8 +110,8 @@ impl<'a> Source<'a> {
         self.input.is_hole(start.0 * size..(start.0 + count) * size) && self.lie_in_input(start, count)
     }
 
-    /// The inodes of a group that can be in use: none where the group's table was never touched,
-    /// and not the part at its end that the descriptor says was never used.
+    /// Returns the number of inodes of a group that can be in use. It is 0 if the inode table is
+    /// uninitialized, and excludes the inodes at its end that the descriptor counts as never used.
     pub fn inodes_in_use(&self, group: GroupNr) -> u32 {
         let descriptor = &self.descriptors[group.0 as usize];
         if !self.checksums.covers_descriptors() {
@@ -121,24 +123,24 @@ impl<'a> Source<'a> {
         self.geometry.inodes_per_group - descriptor.itable_unused()
     }
 
-    /// Whether a group's block bitmap is to be looked at.
+    /// Whether the block bitmap of a group is initialized.
     pub fn has_block_bitmap(&self, group: GroupNr) -> bool {
         !self.checksums.covers_descriptors()
             || self.descriptors[group.0 as usize].bg_flags.get() & BLOCK_UNINIT == 0
     }
 
-    /// Whether a group's inode bitmap is to be looked at.
+    /// Whether the inode bitmap of a group is initialized.
     pub fn has_inode_bitmap(&self, group: GroupNr) -> bool {
         !self.checksums.covers_descriptors()
             || self.descriptors[group.0 as usize].bg_flags.get() & INODE_UNINIT == 0
     }
 
-    /// What fast commits changed.
+    /// Returns the changes of fast commits.
     pub fn fast_commits(&self) -> &'a FastCommits<'a> {
         &self.overlay.fast_commits
     }
 
-    /// The bytes of an inode, or `None` if there is no such inode in use.
+    /// Returns the bytes of an inode; `None` if it can't be in use.
     pub fn inode(&self, inode: InodeNr) -> Option<&'a [u8]> {
         if let Some(replayed) = self.fast_commits().inodes.get(&inode) {
             return Some(&replayed.bytes);
@@ -148,7 +150,7 @@ impl<'a> Source<'a> {
         (index < self.inodes_in_use(group)).then_some(slot)
     }
 
-    /// Whether the inode bitmap has an inode as in use; one that a fast commit wrote counts as such.
+    /// Whether an inode is marked as in use in the inode bitmap, or was written by a fast commit.
     pub fn is_marked(&self, inode: InodeNr) -> bool {
         if self.fast_commits().inodes.contains_key(&inode) {
             return true;
@@ -162,7 +164,8 @@ impl<'a> Source<'a> {
         self.has_inode_bitmap(group) && bitmap::get(bitmap, index as usize)
     }
 
-    /// The place of an inode in its table, in use or not; `None` if there is no such inode.
+    /// Returns the bytes of an inode in its table, whether it is in use or not; `None` if there is no such
+    /// inode.
     pub fn inode_slot(&self, inode: InodeNr) -> Option<&'a [u8]> {
         if !self.geometry.has_inode(inode) {
             return None;
@@ -180,18 +183,19 @@ impl<'a> Source<'a> {
         self.features().has(Compat::HAS_JOURNAL) && InodeNr(self.superblock.s_journal_inum.get()) == number
     }
 
-    /// Whether some fields of the inodes are those of the Hurd.
+    /// Whether inodes have the layout of the Hurd.
     pub fn is_of_hurd(&self) -> bool {
         self.superblock.s_creator_os == sb::OS_HURD
     }
 
-    /// The inodes outside the tree that the superblock names; 0 for those that are not there.
+    /// Returns the inodes outside the tree whose numbers are in the superblock; 0 for those that do not
+    /// exist.
     pub fn special_inodes(&self) -> [InodeNr; 5] {
         let [orphan_file, user, group, project] = self.hidden_inodes();
         [InodeNr(self.superblock.s_journal_inum.get()), orphan_file, user, group, project]
     }
 
-    /// Those of them that the kernel opens for no user, even where their features are off.
+    /// Returns the special inodes that the kernel never opens for a user, even if their features are off.
     pub fn hidden_inodes(&self) -> [InodeNr; 4] {
         let sb = &self.superblock;
         [sb.s_orphan_file_inum, sb.s_usr_quota_inum, sb.s_grp_quota_inum, sb.s_prj_quota_inum]

@@ -1,4 +1,4 @@
-//! The bytes of an image file, and which of them the file really stores.
+//! The bytes of an image file, and the ranges that are known to be zero.
 
 use std::ops::Range;
 
@@ -6,20 +6,20 @@ use std::ops::Range;
 #[derive(Clone, Debug)]
 pub struct Input<'a> {
     bytes: &'a [u8],
-    /// Sorted, disjoint ranges of bytes outside which all bytes are known to be zero.
+    /// Sorted, disjoint ranges. All bytes outside them are known to be zero.
     data: Vec<Range<u64>>,
     /// The device of an external journal.
     journal: Option<&'a [u8]>,
 }
 
 impl<'a> Input<'a> {
-    /// An image of which any byte may be set.
+    /// Creates an input in which no byte is known to be zero.
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, data: std::iter::once(0..bytes.len() as u64).collect(), journal: None }
     }
 
-    /// An image in which every byte outside `data` is zero, as holes of a sparse file are. These
-    /// ranges spare the reader the holes of large images; they need not be sorted.
+    /// Creates an input in which all bytes outside `data` are zero, like the holes of a sparse file. The
+    /// library does not read these bytes, which saves time for large images. The ranges need not be sorted.
     pub fn sparse(bytes: &'a [u8], mut data: Vec<Range<u64>>) -> Self {
         data.retain(|range| range.start < range.end);
         data.sort_unstable_by_key(|range| range.start);
@@ -33,29 +33,29 @@ impl<'a> Input<'a> {
         Self { bytes, data, journal: None }
     }
 
-    /// The same image, with the device of its external journal, from which it can be recovered.
+    /// Adds the device of an external journal, which is used if the filesystem needs recovery.
     #[must_use]
     pub fn with_journal(mut self, journal: &'a [u8]) -> Self {
         self.journal = Some(journal);
         self
     }
 
-    /// The device of an external journal, if there is one.
+    /// Returns the device of an external journal, if there is one.
     pub(crate) fn journal(&self) -> Option<&'a [u8]> {
         self.journal
     }
 
-    /// All bytes of the file.
+    /// Returns all bytes of the file.
     pub(crate) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// A range of bytes, if it lies within the file.
+    /// Returns a range of bytes, if it is in the file.
     pub(crate) fn range(&self, start: u64, end: u64) -> Option<&'a [u8]> {
         self.bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
 
-    /// Some of the bytes, as an image of their own with the same journal device.
+    /// Returns a range of bytes as a separate input with the same journal device.
     #[must_use]
     pub(crate) fn part(&self, range: Range<u64>) -> Self {
         let bytes = self.range(range.start, range.end).unwrap_or_default();
@@ -69,7 +69,7 @@ impl<'a> Input<'a> {
         self.data_within(range).next().is_none()
     }
 
-    /// The parts of a range that the file stores, in order.
+    /// Returns the parts of a range that are not known to be zero, in order.
     pub(crate) fn data_within(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'_> {
         let first = self.data.partition_point(|data| data.end <= range.start);
         let Range { start, end } = range;

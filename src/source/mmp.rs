@@ -1,4 +1,4 @@
-//! The block of multiple mount protection.
+//! The block of multiple mount protection (MMP).
 
 use super::image::Source;
 use crate::error::{Location, Problem, Result, Structure, shown};
@@ -7,23 +7,23 @@ use crate::ondisk::mmp::{self, MmpStruct};
 use crate::ondisk::view;
 use crate::units::BlockNr;
 
-/// What the block says.
+/// The content of the MMP block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mmp {
-    /// Where it lies.
+    /// The number of the block.
     pub block: BlockNr,
     /// `mmp_seq`.
     pub seq: u32,
-    /// The host that wrote it last, fit for a message.
+    /// The host that wrote the block last, escaped for messages.
     pub node: String,
 }
 
 impl Source<'_> {
-    /// The block of multiple mount protection, with the `mmp` feature.
+    /// Returns the MMP block, with the `mmp` feature.
     ///
     /// # Errors
     ///
-    /// `Corrupt` where it can't be one.
+    /// `Corrupt` if the block is invalid.
     pub fn mmp(&self) -> Result<Option<Mmp>> {
         if !self.features().has(Incompat::MMP) {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! The input as blocks: accepted or refused as a whole, never changed.
+//! The input as blocks. An image is accepted or refused as a whole, and never changed.
 
 mod descriptors;
 mod fast_commits;

@@ -1,5 +1,5 @@
-//! What an image without the magic of ext is: something that can be converted, another filesystem, or a
-//! filesystem whose superblock was overwritten while its backups are there.
+//! Images without the magic of ext2, ext3 and ext4: formats that can be converted, other filesystems, and
+//! filesystems whose superblock was overwritten but which have backups.
 
 use zerocopy::FromBytes;
 
@@ -8,7 +8,7 @@ use crate::error::{Error, Location, Structure};
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::remedy::Remedy;
-/// How the header of a VHD image begins, and how long it is.
+/// The first bytes of the header of a VHD image, and the length of its footer.
 const VHD: &[u8] = b"conectix";
 const VHD_FOOTER_BYTES: usize = 512;
 
@@ -17,9 +17,9 @@ const EWF: &str = "convert it first: ewfexport -f raw";
 const ANDROID: &str = "convert it first: simg2img";
 const OTHER: &str = "give an image of ext2, ext3 or ext4: other filesystems have no canonical form";
 
-/// A format, known by its first bytes.
+/// A format that is recognized by its magic.
 struct ForeignFormat {
-    /// Where the magic is, in bytes.
+    /// The offset of the magic, in bytes.
     at: usize,
     magic: &'static [u8],
     name: &'static str,
@@ -30,9 +30,9 @@ const fn format(at: usize, magic: &'static [u8], name: &'static str, remedy: &'s
     ForeignFormat { at, magic, name, remedy }
 }
 
-/// The formats, those with longer magics first where one could be mistaken for another.
+/// The known formats. If a file may match two magics, the longer one comes first.
 const FORMATS: [ForeignFormat; 38] = [
-    // Disks of virtual machines, and of forensics.
+    // Disks of virtual machines, and forensic images.
     format(0, b"QFI\xfb", "a qcow2 image", QEMU),
     format(0, b"QED\0", "a QED image", QEMU),
     format(0, b"KDMV", "a VMDK image", QEMU),
@@ -72,7 +72,7 @@ const FORMATS: [ForeignFormat; 38] = [
     format(54, b"FAT12   ", "a FAT filesystem", OTHER),
     format(54, b"FAT16   ", "a FAT filesystem", OTHER),
     format(82, b"FAT32   ", "a FAT filesystem", OTHER),
-    // What holds filesystems.
+    // Containers of filesystems, and other files.
     format(
         0,
         b"LUKS\xba\xbe",
@@ -86,7 +86,7 @@ const FORMATS: [ForeignFormat; 38] = [
     format(0, b"\x7fELF", "a program", OTHER),
 ];
 
-/// Refuses an image of another format that is known, saying what to do.
+/// Returns an error with a remedy if the image has a different known format.
 pub(crate) fn foreign(bytes: &[u8]) -> Option<Error> {
     let has =
         |format: &&ForeignFormat| bytes.get(format.at..).is_some_and(|rest| rest.starts_with(format.magic));
@@ -100,7 +100,8 @@ pub(crate) fn foreign(bytes: &[u8]) -> Option<Error> {
     Some(Location::of(Structure::Image).unsupported(what, found.remedy))
 }
 
-/// Refuses an image whose superblock, with this for a magic, was overwritten, but which has a backup.
+/// Returns an error for an image whose superblock was overwritten, if there is a backup superblock. `magic`
+/// is the number in place of the magic.
 pub(super) fn overwritten(input: &Input<'_>, magic: u16) -> Option<Error> {
     let Backup { block, block_size } = Backup::find(input)?;
     let words = format!(
@@ -111,18 +112,19 @@ pub(super) fn overwritten(input: &Input<'_>, magic: u16) -> Option<Error> {
     Some(Location::of(Structure::Superblock).wrong(words).with_remedy(remedy))
 }
 
-/// A backup of the superblock.
+/// A backup superblock.
 #[derive(Debug, PartialEq, Eq)]
 struct Backup {
     block: u64,
     block_size: u64,
 }
 
-/// How far backups are looked for where groups are smaller than usual, in bytes.
+/// Bytes at the start of the image that are searched for backups, in case groups are smaller than usual.
 const SEARCHED: u64 = 128 << 20;
 
 impl Backup {
-    /// Searches for a backup superblock: first where mke2fs puts them, then in each block of the first part of the image.
+    /// Searches for a backup superblock: first where mke2fs usually puts them, then in each block of the
+    /// first part of the image.
     fn find(input: &Input<'_>) -> Option<Self> {
         let usual = (0..7).flat_map(|log| {
             let size = 1024_u64 << log;
@@ -136,7 +138,7 @@ impl Backup {
         usual.chain(anywhere).find_map(|at| Self::at(input, at))
     }
 
-    /// The backup that begins at a byte, if it is whole and belongs there.
+    /// Returns the backup at an offset, if it is valid and belongs there.
     fn at(input: &Input<'_>, at: u64) -> Option<Self> {
         let raw = input.range(at, at.checked_add(sb::SIZE as u64)?)?.first_chunk::<{ sb::SIZE }>()?;
         let superblock = Superblock::read_from_bytes(raw).ok()?;
@@ -191,7 +193,7 @@ mod tests {
             bytes.clone()
         };
         let find = |bytes: &[u8]| Backup::find(&Input::new(bytes));
-        // A copy in a journal, and one in another image.
+        // A copy in a journal, and one in a nested image.
         assert_eq!(find(&put(100 << 10, 0)), None);
         assert_eq!(find(&put(200 << 10, 1)), None);
         assert_eq!(find(&put(8193 << 10, 1)), Some(Backup { block: 8193, block_size: 1024 }));

@@ -1,4 +1,4 @@
-//! Opening an image: its superblock and group descriptors are checked before anything else is read.
+//! Opening of an image: its superblock and group descriptors are checked before anything else is read.
 
 use zerocopy::FromBytes;
 
@@ -16,20 +16,20 @@ use crate::text;
 use crate::units::BlockNr;
 
 impl<'a> Source<'a> {
-    /// Reads and checks superblock and group descriptors, with the blocks of a replayed journal in
-    /// the place of the input's.
+    /// Reads and checks the superblock and the group descriptors. Blocks of the overlay replace those of the
+    /// input.
     ///
     /// # Errors
     ///
-    /// `Corrupt` for what contradicts the format, `Unsupported` for features that are not handled.
-    /// The state of the filesystem is not looked at.
+    /// `Corrupt` for violations of the format, `Unsupported` for unsupported features. The state of the
+    /// filesystem is not checked.
     pub fn open(input: Input<'a>, overlay: &'a Overlay<'a>) -> Result<Self> {
         let mut superblock = parse_superblock(&input, input.bytes())?;
         support::check_superblock(&superblock)?;
         let mut geometry = Geometry::new(&superblock)?;
         let in_block = u64::from(geometry.block_size == sb::OFFSET);
         if let Some(block) = overlay.get(BlockNr(in_block)) {
-            // The journal may hold a newer superblock, though not one of another block size.
+            // The journal may contain a newer superblock, but not one with a different block size.
             let mut head = vec![0; if in_block == 1 { sb::OFFSET } else { 0 }];
             head.extend_from_slice(block);
             let block_size = geometry.block_size;
@@ -64,7 +64,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Reads the primary superblock out of the first bytes of an image, or of what a journal puts in their place.
+/// Reads the primary superblock from the first bytes of an image, or from the bytes that replace them in a
+/// journal.
 fn parse_superblock(input: &Input<'_>, bytes: &[u8]) -> Result<Superblock> {
     let at = || Location::of(Structure::Superblock);
     let raw = bytes.get(sb::OFFSET..).and_then(|rest| rest.first_chunk::<{ sb::SIZE }>());

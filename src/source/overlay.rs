@@ -1,4 +1,4 @@
-//! What a replayed journal puts in the place of what the input holds.
+//! The replayed blocks of a journal, which replace blocks of the input.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -7,32 +7,33 @@ use std::sync::Arc;
 use super::fast_commits::FastCommits;
 use crate::units::BlockNr;
 
-/// Replayed blocks by their numbers, and what fast commits changed behind them.
+/// Replayed blocks by their numbers, and the changes of the fast commits after them.
 #[derive(Debug, Default)]
 pub struct Overlay<'a> {
     blocks: BTreeMap<u64, Replayed<'a>>,
-    /// The copy that is zero but for what was escaped: there may be many, and none of them stored.
+    /// The escaped copy that is otherwise zero. It is shared, because a log may contain many such copies as
+    /// holes.
     escaped_zeros: Option<Arc<[u8]>>,
-    /// What fast commits changed.
+    /// The changes of fast commits.
     pub fast_commits: FastCommits<'a>,
 }
 
 /// A replayed block.
 #[derive(Debug)]
 enum Replayed<'a> {
-    /// A part of the mapped journal.
+    /// A verbatim part of the mapped journal.
     AsItIs(&'a [u8]),
-    /// A copy whose first bytes were escaped.
+    /// A copy with its escaped first bytes restored.
     Escaped(Arc<[u8]>),
 }
 
 impl<'a> Overlay<'a> {
-    /// Puts a part of the mapped journal in the place of a block.
+    /// Replaces a block by a part of the mapped journal.
     pub fn insert(&mut self, block: BlockNr, bytes: &'a [u8]) {
         self.blocks.insert(block.0, Replayed::AsItIs(bytes));
     }
 
-    /// Puts a part of the mapped journal in the place of a block, with other first bytes.
+    /// Replaces a block by a copy of a part of the mapped journal, with different first bytes.
     pub fn insert_escaped(&mut self, block: BlockNr, bytes: &[u8], first: [u8; 4]) {
         let whole = || {
             let mut whole = bytes.to_vec();
@@ -49,7 +50,7 @@ impl<'a> Overlay<'a> {
         self.blocks.insert(block.0, Replayed::Escaped(copy));
     }
 
-    /// A replayed block.
+    /// Returns a replayed block.
     pub fn get(&self, block: BlockNr) -> Option<&[u8]> {
         self.blocks.get(&block.0).map(|replayed| match replayed {
             Replayed::AsItIs(bytes) => *bytes,
@@ -57,7 +58,7 @@ impl<'a> Overlay<'a> {
         })
     }
 
-    /// The first replayed block of a range.
+    /// Returns the first replayed block of a range.
     pub fn first_in(&self, blocks: Range<u64>) -> Option<BlockNr> {
         if self.blocks.is_empty() || blocks.is_empty() {
             return None;
@@ -65,17 +66,17 @@ impl<'a> Overlay<'a> {
         self.blocks.range(blocks).next().map(|(block, _)| BlockNr(*block))
     }
 
-    /// The replayed blocks of a range, each as a range of its own.
+    /// Returns the replayed blocks of a range, each as a separate range.
     pub fn within(&self, blocks: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'_, 'a> {
         self.blocks.range(blocks).map(|(block, _)| *block..block + 1)
     }
 
-    /// The number of replayed blocks.
+    /// Returns the number of replayed blocks.
     pub fn len(&self) -> usize {
         self.blocks.len()
     }
 
-    /// Whether nothing was replayed.
+    /// Whether no block was replayed.
     pub fn is_empty(&self) -> bool {
         self.blocks.is_empty()
     }

@@ -1,10 +1,10 @@
-//! What this version takes: anything else is refused by its name.
+//! The supported features. An image with any other feature is refused, and the error names the feature.
 
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::superblock::{self as sb, Superblock};
 
-/// The features that are read and written.
+/// The features that are supported.
 const SUPPORTED: Features = Features {
     compat: Compat::from_bits_retain(
         Compat::DIR_PREALLOC.bits()
@@ -47,14 +47,14 @@ const SUPPORTED: Features = Features {
     ),
 };
 
-/// Features that tell of a state to be resolved first, not of a format.
+/// Features that describe a state to be resolved first, not a format.
 pub(super) const STATE: Features = Features {
     compat: Compat::empty(),
     incompat: Incompat::NEEDS_RECOVERY,
     ro_compat: RoCompat::ORPHAN_PRESENT.union(RoCompat::SHARED_BLOCKS),
 };
 
-/// Features whose fields the inodes of the Hurd have no place for.
+/// Features that need inode fields which the Hurd uses for something else.
 const NOT_OF_HURD: Features = Features {
     compat: Compat::empty(),
     incompat: Incompat::BIT64.union(Incompat::EA_INODE),
@@ -63,7 +63,7 @@ const NOT_OF_HURD: Features = Features {
 
 const LATER: &str = "use a newer version of ext4-canon, if there is one";
 
-/// Refuses a superblock of a revision, with features, or in a state that is not handled.
+/// Returns an error for a superblock with an unsupported revision, operating system or feature.
 pub(super) fn check_superblock(sb: &Superblock) -> Result<()> {
     let at = || Location::of(Structure::Superblock);
     let features = sb.features();
@@ -123,7 +123,7 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
         return Err(at().wrong("bigalloc is set without the extent feature"));
     }
     check_names(sb, features)?;
-    // Kernels disagree: some take the bytes up to the end, others don't mount.
+    // Kernels differ: some accept the unterminated string, others do not mount.
     if !sb.s_mount_opts.contains(&0) {
         return Err(at().unsupported(
             "mount options that fill all of s_mount_opts, without a NUL byte",
@@ -144,7 +144,7 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
     Ok(())
 }
 
-/// Refuses versions of case folding and encryption that later programs may define.
+/// Returns an error for versions of casefolding and encryption that are unknown.
 fn check_names(sb: &Superblock, features: Features) -> Result<()> {
     let at = || Location::of(Structure::Superblock);
     if features.has(Incompat::CASEFOLD) {
