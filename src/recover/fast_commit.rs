@@ -1,4 +1,4 @@
-//! Fast commits: which of them count. What they say is done by `fast_commit_replay`.
+//! The scan for complete fast commits. `fast_commit_replay` applies their records.
 
 use super::fast_commit_replay::FastCommitReplay;
 use super::journal::Journal;
@@ -11,13 +11,13 @@ use crate::ondisk::view;
 use crate::remedy::Remedy;
 use crate::source::{FastCommits, Source};
 
-/// Replays the fast commits behind the transaction before `sequence`; returns their outcome and
-/// the number of their records.
+/// Replays the fast commits after the log, whose last transaction is the one before `sequence`. Returns their
+/// outcome and the number of their records.
 ///
 /// # Errors
 ///
-/// `Unclean` where neither kernel nor e2fsck would replay them, or not the same way; `Corrupt` for
-/// records that contradict the filesystem.
+/// `Unclean` if the kernel or e2fsck would not replay them, or would differ; `Corrupt` for records that
+/// contradict the filesystem.
 pub(super) fn replay<'a>(
     source: &Source<'_>,
     journal: &Journal<'a>,
@@ -38,24 +38,24 @@ pub(super) fn replay<'a>(
     Ok((replay.finish()?, count))
 }
 
-/// The first pass: how many records belong to whole fast commits.
+/// The first pass, which counts the records of complete fast commits.
 struct FastCommitScan {
-    /// The transaction that the fast commits are a part of.
+    /// The transaction to which the fast commits belong.
     sequence: u32,
-    /// Records so far, and those up to the last tail that was right.
+    /// The number of records so far. `whole` counts those up to the last valid tail.
     seen: u64,
     whole: u64,
     /// The running checksum of a fast commit.
     sum: u32,
 }
 
-/// What comes after a record.
+/// Whether the scan continues after a record.
 enum AfterRecord {
     More,
     Stop,
 }
 
-/// What a look at a record gives, or why no record counts.
+/// The result of looking at a record, or the reason to refuse all fast commits.
 type ScanResult = std::result::Result<AfterRecord, &'static str>;
 
 impl FastCommitScan {
@@ -82,11 +82,11 @@ impl FastCommitScan {
                 }
             }
         }
-        // Kernels and e2fsck look for one more block, which is not there, and give up.
+        // The kernel and e2fsck try to read one more block, which does not exist, and fail.
         Err(refusal(journal, first, "no end, since all of their blocks are in use"))
     }
 
-    /// Ends the scan; what was whole before counts.
+    /// Ends the scan. If no fast commit is complete, that is an error.
     fn end(&self, what: &'static str) -> ScanResult {
         if self.whole > 0 { Ok(AfterRecord::Stop) } else { Err(what) }
     }

@@ -1,7 +1,8 @@
-//! What the records of fast commits do to inodes, maps and directories.
+//! The effect of fast-commit records on inodes, maps and directories.
 //!
-//! The kernel calls its own code for names and maps, without a journal; this follows what that
-//! leaves behind, but for what it leaves broken: the links of directories, which no record tells of.
+//! The kernel replays records with its usual code for names and maps, without a journal. This code has the
+//! same result, except that it also corrects the link counts of directories. No record contains them, and the
+//! kernel leaves them wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,34 +21,35 @@ use crate::remedy::Remedy;
 use crate::source::{FastCommits, RangeEdit, ReplayedInode, Source};
 use crate::units::InodeNr;
 
-/// Where fields lie that records write past, in bytes.
+/// Offsets of fields that records do not overwrite, in bytes.
 const I_LINKS_COUNT: usize = 0x1A;
 const I_GENERATION: usize = disk::I_BLOCK + disk::I_BLOCK_SIZE;
 
-/// A replay of fast commits that is going on.
+/// A replay of fast commits in progress.
 pub(super) struct FastCommitReplay<'s, 'a> {
     source: &'s Source<'s>,
     outcome: FastCommits<'a>,
-    /// The names of directories as the image has them, for those that were asked for.
+    /// The names in the image, for the directories that were needed so far.
     stored: BTreeMap<InodeNr, Vec<(&'s [u8], InodeNr)>>,
     /// Inodes that lost their last name.
     deleted: BTreeSet<InodeNr>,
 }
 
-/// Where an error is.
+/// A function that returns the location of an error.
 type Locate<'f> = &'f dyn Fn() -> Location;
 
 impl<'s, 'a> FastCommitReplay<'s, 'a> {
-    /// Begins a replay over an image whose log was replayed.
+    /// Starts a replay on an image whose log is already replayed.
     pub(super) fn new(source: &'s Source<'s>) -> Self {
         Self { source, outcome: FastCommits::default(), stored: BTreeMap::new(), deleted: BTreeSet::new() }
     }
 
-    /// Does what a record says.
+    /// Applies a record.
     pub(super) fn record(&mut self, record: &Record<'a>, at: impl Fn() -> Location) -> Result<()> {
         let at: Locate<'_> = &at;
         if self.source.features().incompat.contains(Incompat::INLINE_DATA) {
-            // After the replay of new directories, link counts of their parents are wrong.
+            // With inline_data, the kernel's replay of new directories leaves wrong link counts in their
+            // parents.
             return Err(at().unsupported(
                 "live fast commits on a filesystem with inline_data, which kernels replay wrongly",
                 Remedy::fsck("run e2fsck -f on the image, and look at what it has put right"),
@@ -91,7 +93,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         }
     }
 
-    /// Puts the checksums of all inodes right.
+    /// Recomputes the checksums of all changed inodes, and returns the outcome.
     pub(super) fn finish(mut self) -> Result<FastCommits<'a>> {
         for (number, inode) in &mut self.outcome.inodes {
             seal(self.source, *number, &mut inode.bytes);
@@ -99,7 +101,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         Ok(self.outcome)
     }
 
-    /// The bytes of an inode as they stand, in use or not.
+    /// Returns the current bytes of an inode, whether it is in use or not.
     fn bytes(&self, number: InodeNr) -> Option<&[u8]> {
         match self.outcome.inodes.get(&number) {
             Some(inode) => Some(&inode.bytes),
@@ -107,7 +109,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         }
     }
 
-    /// The fields of an inode that has links; `None` for any other, whose records do nothing.
+    /// Returns the fields of an inode with links; `None` for any other, whose records have no effect.
     fn live(&self, number: InodeNr) -> Result<Option<Inode>> {
         if number < self.source.geometry.first_inode && number != InodeNr::ROOT {
             return Ok(None);
@@ -123,7 +125,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         Ok(Some(inode.fields))
     }
 
-    /// An inode that is to be changed.
+    /// Returns an inode for modification.
     fn change(&mut self, number: InodeNr, at: Locate<'_>) -> Result<&mut ReplayedInode> {
         let slot = self.source.inode_slot(number);
         let slot =
@@ -138,7 +140,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
             return Err(at().value("the inode of a record", number.0, "an inode that is not reserved"));
         }
         let bytes = &mut self.change(number, at)?.bytes;
-        // Records hold as much as i_extra_isize covers; xattrs behind it stay as they are.
+        // Records contain as many bytes as `i_extra_isize` covers. Xattrs after them are unchanged.
         bytes[..disk::I_BLOCK].copy_from_slice(&fields[..disk::I_BLOCK]);
         bytes[I_GENERATION..fields.len()].copy_from_slice(&fields[I_GENERATION..]);
         let (stored, meant) = (&mut bytes[disk::I_BLOCK..I_GENERATION], &fields[disk::I_BLOCK..I_GENERATION]);
@@ -187,7 +189,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         Ok(())
     }
 
-    /// The inode that a name stands for.
+    /// Returns the inode of a name.
     fn find(&mut self, parent: InodeNr, name: &'a [u8]) -> Result<Option<InodeNr>> {
         if let Some(directory) = self.outcome.directories.get(&parent) {
             if let Some(found) = directory.names.get(name) {
@@ -234,7 +236,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         names.insert(entry.name, inode.map(|inode| (entry.inode, file_type(inode))));
     }
 
-    /// Adds a name; returns whether it was not there yet.
+    /// Adds a name. Returns whether it is new.
     fn add_name(&mut self, entry: NameRecord<'a>, inode: &Inode, at: Locate<'_>) -> Result<bool> {
         match self.find(entry.parent, entry.name)? {
             None => {
@@ -315,7 +317,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         Ok(())
     }
 
-    /// Kernels leave the directory behind without a name; it was removed, and had to be empty.
+    /// Deletes a removed directory, which must be empty. Kernels leave it in use without a name.
     fn remove_directory(&mut self, entry: NameRecord<'a>, at: Locate<'_>) -> Result<()> {
         let made = self.outcome.directories.get(&entry.inode);
         let names = made.map(|directory| directory.names.clone()).unwrap_or_default();
@@ -338,7 +340,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         Ok(())
     }
 
-    /// What a kernel leaves of an inode without names: its fields, but no blocks.
+    /// Deletes an inode without names as the kernel does: it keeps its fields, but has no blocks.
     fn delete(&mut self, number: InodeNr, at: Locate<'_>) -> Result<()> {
         self.set_links(number, 0, at)?;
         self.deleted.insert(number);
@@ -351,7 +353,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
     }
 }
 
-/// What a record says of a name in a directory.
+/// The content of a record about a name in a directory.
 #[derive(Clone, Copy)]
 struct NameRecord<'a> {
     parent: InodeNr,
@@ -359,7 +361,7 @@ struct NameRecord<'a> {
     name: &'a [u8],
 }
 
-/// `i_block` of an extent tree without entries.
+/// Returns `i_block` for an extent tree without entries.
 fn empty_map() -> [u8; disk::I_BLOCK_SIZE] {
     use zerocopy::IntoBytes as _;
     let mut map = [0; disk::I_BLOCK_SIZE];
@@ -368,7 +370,7 @@ fn empty_map() -> [u8; disk::I_BLOCK_SIZE] {
     map
 }
 
-/// Gives an inode the checksum that its bytes have.
+/// Updates the checksum of an inode.
 fn seal(source: &Source<'_>, number: InodeNr, bytes: &mut [u8]) {
     let inode = Inode::decode(bytes);
     let with_high = inode.i_extra_isize.get() >= disk::EXTRA_WITH_CHECKSUM;

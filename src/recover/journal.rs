@@ -1,4 +1,4 @@
-//! The journal, inside or outside the filesystem: its superblock, checked, and its blocks.
+//! The journal, internal or external: its superblock with all checks, and its blocks.
 
 use std::ops::Range;
 
@@ -16,17 +16,17 @@ use crate::source::{Input, Source};
 use crate::tree::{Run, block_at};
 use crate::units::{BlockNr, InodeNr};
 
-/// Where a filesystem has its journal.
+/// The place of a filesystem's journal.
 #[derive(Debug)]
 pub(crate) enum JournalPlace {
-    /// In an inode of its own.
+    /// The journal inode.
     Inside(DenseFile),
-    /// On a device of its own, which has this UUID.
+    /// A separate device with this UUID.
     Outside([u8; 16]),
 }
 
 impl JournalPlace {
-    /// Where the journal of a filesystem is, if it has one.
+    /// Returns the place of a filesystem's journal, if it has one.
     ///
     /// # Errors
     ///
@@ -48,12 +48,12 @@ impl JournalPlace {
     }
 }
 
-/// Where the blocks of a journal are.
+/// The place of the blocks of a journal.
 #[derive(Debug)]
 enum JournalBlocks<'a> {
     /// In a file of the image.
     File(Input<'a>, DenseFile),
-    /// On a device, at their own numbers.
+    /// On a device, where logical and physical block numbers are equal.
     Device(&'a [u8]),
 }
 
@@ -65,8 +65,8 @@ impl<'a> JournalBlocks<'a> {
         }
     }
 
-    /// The blocks of the image that are the journal's own, its map included: disjoint, rising. Those of
-    /// a damaged journal may overlap.
+    /// Returns the blocks of the image that belong to the journal, including its map: sorted, disjoint
+    /// ranges. The blocks of a damaged journal may overlap.
     fn own(&self) -> Vec<Range<u64>> {
         let Self::File(_, file) = self else { return Vec::new() };
         let runs = file.map.runs.iter().map(Run::blocks);
@@ -103,37 +103,38 @@ impl<'a> JournalBlocks<'a> {
     }
 }
 
-/// A journal, with its superblock checked.
+/// A journal with a valid superblock.
 #[derive(Debug)]
 pub(crate) struct Journal<'a> {
     blocks: JournalBlocks<'a>,
-    /// JournalBlocks that hold it.
+    /// The blocks of the image that belong to the journal.
     own: Vec<Range<u64>>,
     block_size: usize,
-    /// JournalBlocks of the image, which tags may name; the filesystem may have had fewer until now.
+    /// The number of blocks of the image, which limits the blocks in tags. The log may contain a resize, so
+    /// the current filesystem may have fewer.
     blocks_count: u64,
-    /// How its blocks are written.
+    /// The format of the log.
     pub format: LogFormat,
     /// The first block of the log.
     pub first: u32,
-    /// The block behind the last of the log.
+    /// The end of the log (exclusive).
     pub end: u32,
-    /// JournalBlocks for fast commits, behind the log.
+    /// The number of blocks for fast commits, after the log.
     pub fast_commit_blocks: u32,
-    /// The first transaction that the log may hold.
+    /// The sequence number of the first transaction that the log may contain.
     pub sequence: u32,
-    /// Where it begins; 0 where the log is empty.
+    /// The block of the first transaction; 0 if the log is empty.
     pub start: u32,
-    /// The error that was recorded in it, 0 for none.
+    /// The error recorded in the journal; 0 for none.
     pub error: u32,
 }
 
 impl<'a> Journal<'a> {
-    /// Opens a journal inside a filesystem that has not been recovered.
+    /// Opens an internal journal. The filesystem is not recovered yet.
     ///
     /// # Errors
     ///
-    /// `Corrupt` for one that contradicts itself or the filesystem, `Unsupported` for unknown features.
+    /// `Corrupt` for a journal that contradicts itself or the filesystem, `Unsupported` for unknown features.
     pub(crate) fn inside(source: &Source<'_>, input: &Input<'a>, file: DenseFile) -> Result<Self> {
         let count = file.blocks;
         Self::open(source, JournalBlocks::File(input.clone(), file), 0, count)
@@ -143,7 +144,7 @@ impl<'a> Journal<'a> {
     ///
     /// # Errors
     ///
-    /// As for one inside; and `Corrupt` for a device that is not the one that the filesystem names.
+    /// Those of [`Self::inside`], and `Unsupported` for a device that is not the journal of this filesystem.
     pub(crate) fn outside(source: &Source<'_>, device: &'a [u8]) -> Result<Self> {
         let at = || Location::of(Structure::Journal);
         let raw = device.get(sb::OFFSET..).and_then(view::<Superblock>);
@@ -169,7 +170,7 @@ impl<'a> Journal<'a> {
                 return Err(at().corrupt(Problem::Checksum { found, expected }));
             }
         }
-        // Behind the block that holds this superblock.
+        // The journal superblock is in the block after the filesystem superblock of the device.
         let first = if source.geometry.block_size == sb::OFFSET { 2 } else { 1 };
         // An upper bound: no journal can be longer.
         let count = u32::try_from(device.len() / source.geometry.block_size).unwrap_or(u32::MAX);
@@ -201,7 +202,7 @@ impl<'a> Journal<'a> {
         if start != 0 && !(first..end).contains(&start) {
             return Err(at.value("s_start", start, format!("0, or {first} to {}", end - 1)));
         }
-        // A journal inside may leave its one user out; a device may not.
+        // An internal journal may have 0 or 1 users, but a device needs one.
         if matches!(blocks, JournalBlocks::Device(_)) && jsb.s_nr_users.get() != 1 {
             return Err(at.value("s_nr_users", jsb.s_nr_users.get(), 1));
         }
@@ -222,8 +223,8 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Checks that a tag may name a block: one of the image, and none of the log. Whoever replays
-    /// such a tag in place reads other blocks of the log from then on.
+    /// Checks the target block of a tag. It must be a block of the image, but not of the log: replaying such
+    /// a tag in place would overwrite the log while it is read.
     pub(crate) fn check_target(&self, block: u64) -> std::result::Result<(), String> {
         if block >= self.blocks_count {
             return Err(format!("below {}", self.blocks_count));
@@ -235,32 +236,32 @@ impl<'a> Journal<'a> {
         }
     }
 
-    /// A block of the journal, by its place in it.
+    /// Returns a block of the journal, by its index.
     pub(crate) fn block(&self, place: u32) -> &'a [u8] {
         self.blocks
             .get(place, self.block_size)
             .expect("fits: the journal was checked to have s_maxlen blocks")
     }
 
-    /// The place of an error in the journal.
+    /// Returns the location of an error in the journal.
     pub(crate) fn at(&self, place: u32) -> Location {
         self.blocks.at(place)
     }
 
-    /// The place behind another in the log, which goes round.
+    /// Returns the index of the next block in the log, which is a ring.
     pub(crate) fn next(&self, place: u32) -> u32 {
         if place + 1 >= self.end { self.first } else { place + 1 }
     }
 
-    /// The blocks for fast commits, in order; one behind the log is passed over.
+    /// Returns the indices of the blocks for fast commits, in order. The first block after the log is
+    /// skipped.
     pub(crate) fn fast_commit_area(&self) -> impl Iterator<Item = u32> + use<> {
         let in_use = self.format.incompat & jbd2::INCOMPAT_FAST_COMMIT != 0;
         self.end + 1..if in_use { self.end + self.fast_commit_blocks } else { 0 }
     }
 }
 
-/// Checks what a journal's superblock says of itself, in a journal of at most `count` blocks; returns how its
-/// blocks are written.
+/// Checks the superblock of a journal of at most `count` blocks. Returns the format of the log.
 fn check_head(jsb: &JournalSuperblock, at: &Location, block_size: usize, count: u32) -> Result<LogFormat> {
     let magic = jsb.h_magic.get();
     if magic != jbd2::MAGIC {
@@ -289,7 +290,7 @@ fn check_head(jsb: &JournalSuperblock, at: &Location, block_size: usize, count: 
     Ok(format)
 }
 
-/// An error that e2fsck does not see, or sees and leaves.
+/// Returns an error for damage that e2fsck does not detect, or detects but does not repair.
 fn beyond_repair(at: &Location, field: &str, found: u32, expected: &str) -> Error {
     Error::Unclean {
         state: format!("{at}: {field} is {found}, expected {expected}"),

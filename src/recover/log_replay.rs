@@ -1,4 +1,4 @@
-//! The three passes of jbd2: find the end of the log, collect what was revoked, replay the rest.
+//! The three passes of jbd2: find the end of the log, collect the revoked blocks, replay the other blocks.
 
 use super::journal::Journal;
 use super::recovery::Recovery;
@@ -20,18 +20,18 @@ struct LogBlock<'a> {
 }
 
 enum LogBlockKind {
-    /// A descriptor block, with its tags; the copies follow it.
+    /// A descriptor block with its tags. The copies follow it.
     Descriptor(Vec<Tag>),
     Revoke,
     Commit,
 }
 
-/// Goes through the log from its start, as long as the sequence goes on.
+/// A walk through the log from its start, while sequence numbers continue.
 struct LogWalk<'j, 'a> {
     journal: &'j Journal<'a>,
     place: u32,
     sequence: u32,
-    /// Blocks that may still be looked at: the log is no longer than its ring.
+    /// The number of blocks that may still be read: the log can't be longer than its ring.
     left: u32,
 }
 
@@ -41,7 +41,7 @@ impl<'j, 'a> LogWalk<'j, 'a> {
         Self { journal, place, sequence, left }
     }
 
-    /// The next block that is not a copy; `None` where the log ends.
+    /// Returns the next block that is not a copy; `None` at the end of the log.
     fn next(&mut self) -> Result<Option<LogBlock<'a>>> {
         let (place, sequence) = (self.place, self.sequence);
         if self.left == 0 {
@@ -88,16 +88,16 @@ impl<'j, 'a> LogWalk<'j, 'a> {
     }
 }
 
-/// Whether one sequence number comes before another; they go round.
+/// Whether a sequence number comes before a different one. Sequence numbers wrap around.
 fn before(one: u32, other: u32) -> bool {
     one.wrapping_sub(other).cast_signed() < 0
 }
 
-/// Finds the transaction at which the log ends: the first that was not committed.
+/// Returns the first transaction that was not committed, which is the end of the log.
 fn find_end(journal: &Journal<'_>) -> Result<u32> {
     let mut walk = LogWalk::new(journal);
     let mut scan = CommitScan { journal, end: None, doubtful: false, last_commit: 0, sum: !0 };
-    // Where the log runs over its ring, nothing more is committed.
+    // On an error, the log is longer than its ring, so nothing else is committed.
     while let Ok(Some(step)) = walk.next() {
         if !scan.look(&step)? {
             break;
@@ -106,21 +106,21 @@ fn find_end(journal: &Journal<'_>) -> Result<u32> {
     Ok(scan.end.unwrap_or(walk.sequence))
 }
 
-/// The first pass.
+/// The first pass, which looks for valid commits.
 struct CommitScan<'j, 'a> {
     journal: &'j Journal<'a>,
-    /// The first transaction whose checksum was wrong, in an asynchronous log.
+    /// The first transaction with a wrong checksum, with asynchronous commits.
     end: Option<u32>,
-    /// A descriptor or revoke block of this transaction had a wrong checksum.
+    /// Whether a descriptor or revoke block of the current transaction has a wrong checksum.
     doubtful: bool,
-    /// When the transaction before was committed.
+    /// The commit time of the previous transaction.
     last_commit: u64,
-    /// The running sum of version 1.
+    /// The running checksum of version 1.
     sum: u32,
 }
 
 impl CommitScan<'_, '_> {
-    /// Looks at a block; returns whether the log goes on.
+    /// Looks at a block. Returns whether the log continues.
     fn look(&mut self, step: &LogBlock<'_>) -> Result<bool> {
         let format = &self.journal.format;
         match &step.kind {
@@ -159,14 +159,14 @@ impl CommitScan<'_, '_> {
             })
         };
         if self.doubtful {
-            // What an older life of the log left is no damage.
+            // Blocks that an earlier use of the log left are not damage.
             return if stale { self.stop(step) } else { corrupt("a descriptor or revoke block") };
         }
         let first = format.compat & jbd2::COMPAT_CHECKSUM != 0;
         let right = if first { self.sum_is_right(header) } else { format.commit_is_right(step.bytes) };
         self.sum = !0;
         if self.end.is_some() {
-            // Something was committed behind a transaction that is not whole.
+            // A later transaction was committed after an incomplete one.
             return corrupt("what lies before the commit");
         }
         if right {
@@ -188,14 +188,14 @@ impl CommitScan<'_, '_> {
         Ok(false)
     }
 
-    /// Whether the sum of version 1 is right, or was never made.
+    /// Whether the checksum of version 1 is valid or was never computed.
     fn sum_is_right(&self, header: &CommitHeader) -> bool {
         let (kind, size, stored) = (header.h_chksum_type, header.h_chksum_size, header.h_chksum[0].get());
         (kind, size, stored) == (jbd2::CHECKSUM_CRC32, 4, self.sum) || (kind, size, stored) == (0, 0, 0)
     }
 }
 
-/// Replays the log into an overlay; also returns the transaction at which it ends.
+/// Replays the log into an overlay. Also returns the transaction at which the log ends.
 pub(super) fn replay<'a>(journal: &Journal<'a>) -> Result<(Recovery<'a>, u32)> {
     let end = find_end(journal)?;
     let revokes = Revokes::read(journal, end)?;
@@ -222,8 +222,8 @@ pub(super) fn replay<'a>(journal: &Journal<'a>) -> Result<(Recovery<'a>, u32)> {
     Ok((recovery, end))
 }
 
-/// The blocks that the log has copies of, in order, each with the last transaction that revoked it:
-/// of all that revoke records may name, only these matter.
+/// The blocks that the log has copies of, sorted, each with the last transaction that revoked it. Revoke
+/// records may contain other blocks, but these have no effect.
 struct Revokes(Vec<(u64, Option<u32>)>);
 
 impl Revokes {
@@ -254,7 +254,7 @@ impl Revokes {
                 blocks.ok_or_else(|| journal.at(step.place).wrong("has more revoke records than fit"))?;
             for block in blocks {
                 if let Ok(place) = revokes.0.binary_search_by_key(&block, |(block, _)| *block) {
-                    // Sequences rise: a later record always wins.
+                    // Sequence numbers rise, so later records replace earlier ones.
                     revokes.0[place].1 = Some(step.sequence);
                 }
             }
@@ -263,7 +263,7 @@ impl Revokes {
         Ok(revokes)
     }
 
-    /// Whether a copy of a transaction was revoked by it or a later one.
+    /// Whether a block was revoked by this transaction or a later one.
     fn covers(&self, block: u64, sequence: u32) -> bool {
         let place = self.0.binary_search_by_key(&block, |(block, _)| *block);
         let last = place.ok().and_then(|place| self.0[place].1);
@@ -271,7 +271,7 @@ impl Revokes {
     }
 }
 
-/// Goes through the log up to a transaction.
+/// Calls `look` with the blocks of the log, up to the transaction `end`.
 fn each<'a>(journal: &Journal<'a>, end: u32, mut look: impl FnMut(LogBlock<'a>) -> Result<()>) -> Result<()> {
     let mut walk = LogWalk::new(journal);
     while before(walk.sequence, end)
@@ -282,7 +282,7 @@ fn each<'a>(journal: &Journal<'a>, end: u32, mut look: impl FnMut(LogBlock<'a>) 
     Ok(())
 }
 
-/// Puts a copy into the overlay, as it was before it was escaped.
+/// Adds a copy to the overlay, and reverts its escaping.
 fn put<'a>(
     journal: &Journal<'a>,
     tag: &Tag,

@@ -1,5 +1,5 @@
-//! Recovery in memory: what the kernel would do to an unclean filesystem at the next mount, as an
-//! overlay over the input. The input is never written.
+//! Recovery in memory: the changes that the kernel would make to an unclean filesystem at the next mount, as
+//! an overlay over the input. The input is never written.
 
 mod directory_names;
 mod fast_commit;
@@ -18,11 +18,11 @@ use crate::ondisk::features::Incompat;
 use crate::remedy::Remedy;
 use crate::source::{Input, Overlay, Source};
 
-/// Replays the journal where the superblock asks for it.
+/// Replays the journal if the superblock requires it.
 ///
 /// # Errors
 ///
-/// `Unclean` for a log that must not be believed, `Corrupt` for damage in it.
+/// `Unclean` for a log that can't be trusted, `Corrupt` for damage in it.
 pub(crate) fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     let nothing = Overlay::default();
     let source = Source::open(input.clone(), &nothing)?;

@@ -1,25 +1,25 @@
-//! What replaying a journal gives.
+//! The result of replaying a journal.
 
 use crate::source::Overlay;
 
-/// What the journal gave.
+/// The result of replaying a journal.
 #[derive(Debug, Default)]
 pub(crate) struct Recovery<'a> {
-    /// Replayed blocks.
+    /// The replayed blocks.
     pub overlay: Overlay<'a>,
-    /// Whether the superblock asked for recovery.
+    /// Whether the superblock required recovery.
     pub needed: bool,
-    /// The error that the journal recorded, 0 for none.
+    /// The error recorded in the journal; 0 for none.
     pub error: u32,
-    /// `s_state` as it stood before the replay: errors are written past the journal, whose copy of
-    /// the superblock may be older.
+    /// `s_state` before the replay. Errors are written without the journal, so its copy of the superblock may
+    /// be older.
     pub state_before: u16,
-    /// Transactions that were replayed.
+    /// The number of replayed transactions.
     pub transactions: u64,
-    /// Copies that were replayed.
+    /// The number of replayed blocks.
     pub replayed: u64,
-    /// Records of fast commits that were replayed.
+    /// The number of replayed fast-commit records.
     pub fast_commit_records: u64,
-    /// Copies that were passed over, since their blocks were revoked later.
+    /// The number of blocks that were skipped because they were revoked later.
     pub revoked: u64,
 }

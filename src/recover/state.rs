@@ -1,4 +1,4 @@
-//! The state that a filesystem was left in, after its journal was replayed.
+//! The state of a filesystem after its journal is replayed.
 
 use super::recovery::Recovery;
 use crate::error::{Error, Location, Result, Structure};
@@ -7,8 +7,11 @@ use crate::ondisk::{mmp, superblock as sb};
 use crate::remedy::Remedy;
 use crate::source::Source;
 
-/// Looks at what multiple mount protection says: a copy of a mounted filesystem is as good with it as
-/// without; but one that looks clean is about to be changed, and one that e2fsck left is half repaired.
+/// Checks the state of multiple mount protection (MMP).
+///
+/// A copy of a mounted filesystem is accepted with a warning, as without MMP. A filesystem that is in use but
+/// looks clean is refused, because it will change. So is one on which e2fsck runs, because it may be half
+/// repaired.
 fn in_use(source: &Source<'_>, recovery: &Recovery<'_>) -> Result<Option<String>> {
     const REMEDY: Remedy = Remedy::fsck(
         "make sure that nothing uses the filesystem, then run tune2fs -f -E clear_mmp and e2fsck -f",
@@ -32,11 +35,11 @@ fn in_use(source: &Source<'_>, recovery: &Recovery<'_>) -> Result<Option<String>
     Err(Error::Unclean { state, remedy: REMEDY })
 }
 
-/// Looks at the state of a filesystem whose journal has been replayed; returns warnings.
+/// Checks the state of a filesystem whose journal is replayed. Returns warnings.
 ///
 /// # Errors
 ///
-/// `Unclean` if errors were found in it, unless `accept_errors`.
+/// `Unclean` if errors are recorded, unless `accept_errors` is set.
 pub(crate) fn check_state(
     source: &Source<'_>,
     recovery: &Recovery<'_>,
