@@ -9,54 +9,54 @@ use crate::ondisk::inode::{EXTRA_FULL, S_IFREG};
 /// The version of the canonical form.
 pub const VERSION: u32 = 1;
 
-/// What the digest begins with that the UUID of a filesystem is made of.
+/// The first bytes of the digest from which the UUID of a filesystem is derived.
 pub(crate) const CONTENT_DOMAIN: &[u8] = b"ext4-canon form 1 content\0";
 
-/// What the digest begins with that the GUID of a disk with a GPT is made of.
+/// The first bytes of the digest from which the GUID of a disk with a GPT is derived.
 pub(crate) const DISK_DOMAIN: &[u8] = b"ext4-canon disk 1\0";
 
-/// What the digest begins with that the GUID of a partition of a GPT is made of.
+/// The first bytes of the digest from which the GUID of a GPT partition is derived.
 pub(crate) const PARTITION_DOMAIN: &[u8] = b"ext4-canon partition 1\0";
 
-/// `s_hash_seed` of every output: a fixed seed keeps directories alike between versions of an image.
+/// `s_hash_seed` of every output. With a fixed seed, directories stay similar between versions of an image.
 pub(crate) const HASH_SEED: [u8; 16] = *b"ext4-canon form1";
 
-/// `s_checksum_seed` with `metadata_csum_seed`: fixed, so that a UUID does not reach every block.
+/// `s_checksum_seed` with `metadata_csum_seed`. It is fixed, so that the UUID does not affect every block.
 pub(crate) const CHECKSUM_SEED: u32 = 0x0463_616E;
 
-/// `i_extra_isize` of every inode larger than 128 bytes.
+/// `i_extra_isize` of inodes with more than 128 bytes.
 pub(crate) const EXTRA_ISIZE: u16 = EXTRA_FULL;
 
 /// `i_mode` of inodes outside the tree.
 pub(crate) const SPECIAL_MODE: u16 = S_IFREG | 0o600;
 
-/// Bytes of file content that the content UUID digests together.
+/// Bytes of file content in a segment of the content digest.
 pub(crate) const SEGMENT_BYTES: usize = 1 << 20;
 
-/// The fewest bytes of a `lost+found` (and at least two blocks), but no more than 12 blocks of it.
+/// The minimum size of `lost+found` in bytes. In blocks, this minimum is rounded up and clamped to 2 to 12.
 const LOST_FOUND_BYTES: usize = 16384;
 
-/// Blocks that the last of several groups has besides its own metadata, with a size that is asked for; a smaller
-/// one is left away, as resize2fs does it.
+/// The minimum number of blocks in the last group, besides its metadata, when the size changes. A smaller
+/// group is dropped, as in resize2fs. It does not apply to the only group.
 pub(crate) const LAST_GROUP_ROOM: u64 = 50;
 
-/// The interval, in seconds, and the range of mount counts that mke2fs sets with `enable_periodic_fsck`: it adds
-/// up to 19 that it takes from the random UUID.
+/// The check interval in seconds, and the range of maximum mount counts, that mke2fs sets with
+/// `enable_periodic_fsck`. It adds up to 19 to the count, derived from the random UUID.
 const PERIODIC_INTERVAL: u32 = 180 * 24 * 60 * 60;
 const PERIODIC_COUNTS: Range<u16> = 20..40;
 
-/// The blocks of a `lost+found`, however few entries it holds: the rule of mke2fs.
+/// Returns the minimum number of blocks of `lost+found`, as in mke2fs.
 pub(crate) fn lost_found_blocks(block_size: usize) -> usize {
     LOST_FOUND_BYTES.div_ceil(block_size).clamp(2, 12)
 }
 
-/// The mount count after which a check is due, without what the UUID added to it with `enable_periodic_fsck`.
+/// Returns the maximum mount count, without the random part that mke2fs adds with `enable_periodic_fsck`.
 pub(crate) fn max_mount_count(count: u16, check_interval: u32) -> u16 {
     let periodic = check_interval == PERIODIC_INTERVAL && PERIODIC_COUNTS.contains(&count);
     if periodic { PERIODIC_COUNTS.start } else { count }
 }
 
-/// The UUID that is made of a digest: its first 16 bytes, marked as version 8 of RFC 9562.
+/// Returns the UUID for a digest: its first 16 bytes, marked as version 8 of RFC 9562.
 pub(crate) fn uuid(digest: &[u8; 32]) -> Uuid {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&digest[..16]);
@@ -76,7 +76,7 @@ mod tests {
         }
     }
 
-    /// As mke2fs 1.47 makes it: 12 blocks of 1k, 8 of 2k, 4 of 4k, 2 of 16k and of 64k.
+    /// The sizes of mke2fs 1.47: 12 blocks of 1 KiB, 8 of 2 KiB, 4 of 4 KiB, and 2 of 8 to 64 KiB.
     #[test]
     fn lost_found_is_as_large_as_mke2fs_makes_it() {
         let blocks = [1024, 2048, 4096, 8192, 16384, 65536].map(lost_found_blocks);

@@ -1,31 +1,32 @@
-//! A row for every field of the superblock and the inode: what becomes of it.
+//! A rule for every field of the superblock and the inode.
 //!
-//! `docs/canonical-fields.md` holds the same tables, with the reasons; `tests/integration/structures.rs` compares
-//! the two with each other and with the structures. The rows with `Keep` are also what the writer copies.
+//! `docs/canonical-fields.md` has the same tables, with the reasons. `tests/integration/structures.rs`
+//! compares the two with each other and with the structures. The writer copies the fields with the rule
+//! `Keep`.
 
 use crate::ondisk::superblock::Superblock;
 
-/// What becomes of a field.
+/// The rule for a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// The input's value is geometry or the owner's choice, and stays.
+    /// The value of the input is part of the geometry or chosen by the owner, and is kept.
     Keep,
     /// The value is part of the tree.
     Tree,
-    /// The value follows from the tree, the geometry and the layout.
+    /// The value is derived from the tree, the geometry and the layout.
     Derive,
-    /// The form or an option fixes the value.
+    /// The value is fixed by the form or an option.
     Set,
-    /// The value is history: zero.
+    /// The value is history, and becomes zero.
     Zero,
-    /// A value that this version does not handle makes it refuse the input; else zero.
+    /// The value must be zero; an input with any other value is refused.
     Refuse,
 }
 
 use Rule::{Derive, Keep, Refuse, Set, Tree, Zero};
 
 impl Rule {
-    /// The word in the tables of the specification.
+    /// Returns the word for the rule in the tables of the specification.
     pub fn word(self) -> &'static str {
         match self {
             Keep => "keep",
@@ -38,7 +39,7 @@ impl Rule {
     }
 }
 
-/// Every field of the superblock.
+/// The rules for all fields of the superblock.
 pub const SUPERBLOCK: &[(&str, Rule)] = &[
     ("s_inodes_count", Derive),
     ("s_blocks_count_lo", Keep),
@@ -147,7 +148,7 @@ pub const SUPERBLOCK: &[(&str, Rule)] = &[
     ("s_checksum", Derive),
 ];
 
-/// Every field of an inode.
+/// The rules for all fields of an inode.
 pub const INODE: &[(&str, Rule)] = &[
     ("i_mode", Tree),
     ("i_uid", Tree),
@@ -183,7 +184,7 @@ pub const INODE: &[(&str, Rule)] = &[
     ("i_projid", Tree),
 ];
 
-/// A superblock of zeros, but for the fields that stay as the input has them.
+/// Returns a superblock with the kept fields of the input. All other fields are zero.
 pub(crate) fn kept_fields(input: &Superblock) -> Superblock {
     use zerocopy::IntoBytes as _;
     let mut output = [0_u8; size_of::<Superblock>()];

@@ -1,6 +1,7 @@
-//! Canonical form 1, as far as constants and tables say it: what the rules in other stages have in common.
+//! Constants and tables of canonical form 1 that several stages use.
 //!
-//! `docs/canonical-form.md` specifies the form; `docs/architecture.md` lists where each of its rules is applied.
+//! `docs/canonical-form.md` specifies the form. `docs/architecture.md` lists the file that applies each of
+//! its rules.
 
 mod constants;
 mod fields;
