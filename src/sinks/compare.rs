@@ -8,30 +8,30 @@ use std::sync::{Mutex, PoisonError};
 use crate::sink::Sink;
 use crate::source::Input;
 
-/// A sink that compares what it is given with the input.
+/// A sink that compares the output with the input.
 #[derive(Debug)]
 pub(crate) struct CompareSink<'a> {
     input: Input<'a>,
-    /// How many differences are told.
+    /// The maximum number of reported differences.
     limit: usize,
-    /// The first byte that differs of each part: of those, the first ones.
+    /// The offset of the first different byte of each part; of these, the lowest ones up to the limit.
     offsets: Mutex<BinaryHeap<u64>>,
-    /// No byte from here on is one of them.
+    /// The lowest offset that can no longer be among the reported ones.
     end: AtomicU64,
 }
 
 impl<'a> CompareSink<'a> {
-    /// Compares with the bytes of an image, to tell at most `limit` differences.
+    /// Creates a sink that compares with the bytes of an image, and reports at most `limit` differences.
     pub(crate) fn new(input: Input<'a>, limit: usize) -> Self {
         Self { input, limit, offsets: Mutex::default(), end: AtomicU64::new(u64::MAX) }
     }
 
-    /// How many differences are told at most.
+    /// Returns the maximum number of reported differences.
     pub(crate) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// The first byte that differs of each part: the first ones, in order.
+    /// Returns the offset of the first different byte of each part, in order, up to the limit.
     pub(crate) fn offsets(self) -> Vec<u64> {
         self.offsets.into_inner().unwrap_or_else(PoisonError::into_inner).into_sorted_vec()
     }
@@ -53,7 +53,7 @@ impl Sink for CompareSink<'_> {
     fn write_at(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         for part in parts {
             let end = offset + part.len() as u64;
-            // Nothing that is written lies behind the end of what is the same.
+            // Past the end of the input, `there` is shorter than `part`, so the two differ.
             let length = self.input.bytes().len() as u64;
             let there =
                 self.input.range(offset.min(length), end.min(length)).expect("both are within the input");

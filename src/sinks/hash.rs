@@ -1,4 +1,4 @@
-//! The SHA-256 of an output that is never stored.
+//! A sink that computes the SHA-256 of an output without storing it.
 
 use std::io::{self, IoSlice};
 use std::sync::Mutex;
@@ -10,16 +10,16 @@ use crate::sink::{Order, Sink};
 use crate::source::Input;
 use crate::units::fits;
 
-/// What holes are hashed as.
+/// Zeros that are hashed for holes.
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
-/// A sink that hashes what it is given, which has to come in the order of the offsets.
+/// A sink that hashes the output. Data must arrive in ascending order of the offsets.
 #[derive(Debug, Default)]
 pub(crate) struct HashSink {
     state: Mutex<State>,
 }
 
-/// The SHA-256 of an image as it is.
+/// Returns the SHA-256 of an unchanged image.
 pub(crate) fn digest_of(input: &Input<'_>) -> io::Result<[u8; 32]> {
     let (sink, length) = (HashSink::default(), input.bytes().len() as u64);
     copy(input, 0..length, &sink)?;
@@ -29,12 +29,12 @@ pub(crate) fn digest_of(input: &Input<'_>) -> io::Result<[u8; 32]> {
 #[derive(Debug, Default)]
 struct State {
     hash: Sha256,
-    /// Bytes that have been hashed.
+    /// The number of hashed bytes.
     done: u64,
 }
 
 impl HashSink {
-    /// The digest of everything up to `length` bytes, where nothing was written past that.
+    /// Returns the digest of `length` bytes. Nothing may have been written past that.
     pub(crate) fn finish(self, length: u64) -> [u8; 32] {
         let mut state = self.state.into_inner().expect("a thread that fails while it hashes ends the job");
         state.zeros(length);

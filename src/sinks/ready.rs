@@ -1,4 +1,4 @@
-//! Sinks for library users: a file, and bytes in memory.
+//! Sinks for users of the library: a file, and a vector.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -7,24 +7,24 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::sink::Sink;
 
-/// A file as a sink.
+/// A sink that writes to a file.
 ///
-/// The file has to be empty, and open for writing. Call [`Self::finish`] in the end: what is never written is a
-/// hole, which may also be the last bytes.
+/// The file must be empty and open for writing. Bytes that are not written become holes. Call
+/// [`Self::finish`] at the end, because the last bytes may be a hole.
 #[derive(Debug)]
 pub struct FileSink(File);
 
 impl FileSink {
-    /// Writes to a file.
+    /// Creates a sink that writes to `file`.
     pub fn new(file: File) -> Self {
         Self(file)
     }
 
-    /// Gives the file its length in bytes, as [`crate::Report::image_bytes`] has it, and returns it.
+    /// Sets the length of the file in bytes, which is [`crate::Report::image_bytes`], and returns the file.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// The error of the system call.
     pub fn finish(self, length: u64) -> io::Result<File> {
         self.0.set_len(length)?;
         Ok(self.0)
@@ -41,21 +41,21 @@ impl Sink for FileSink {
     }
 }
 
-/// Bytes in memory as a sink.
+/// A sink that collects the output in memory.
 #[derive(Debug, Default)]
 pub struct VecSink(Mutex<Vec<u8>>);
 
 impl VecSink {
-    /// Writes to memory.
+    /// Creates an empty sink.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Returns the bytes, as many as [`crate::Report::image_bytes`] has.
+    /// Returns the output. `length` is its length in bytes, which is [`crate::Report::image_bytes`].
     ///
     /// # Errors
     ///
-    /// `OutOfMemory` if memory can't hold so many.
+    /// `OutOfMemory` if the output does not fit into memory.
     pub fn finish(self, length: u64) -> io::Result<Vec<u8>> {
         let mut bytes = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         extend(&mut bytes, length)?;
@@ -78,13 +78,13 @@ impl Sink for VecSink {
     }
 }
 
-/// Makes room for `length` bytes at an offset, and returns the offset.
+/// Extends the vector for `length` bytes at an offset, and returns the offset.
 fn extend_to(bytes: &mut Vec<u8>, offset: u64, length: u64) -> io::Result<usize> {
     let end = offset.checked_add(length).ok_or(io::ErrorKind::OutOfMemory)?;
     if end > bytes.len() as u64 {
         extend(bytes, end)?;
     }
-    // The end is an index, so its start is.
+    // The end fits into a `usize`, so the offset does, too.
     usize::try_from(offset).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 
