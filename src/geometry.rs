@@ -144,7 +144,7 @@ impl Geometry {
         if self.blocks_count <= first || self.blocks_count >= 1 << 48 {
             return Err(at().value("s_blocks_count", self.blocks_count, "from 2 blocks on, below 2^48"));
         }
-        // The last cluster of the filesystem is complete: mke2fs and resize2fs round the size down.
+        // The last cluster of the filesystem is always complete: mke2fs and resize2fs ensure this.
         if !self.blocks_count.is_multiple_of(ratio) {
             return Err(at().value(
                 "s_blocks_count",

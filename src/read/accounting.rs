@@ -203,8 +203,8 @@ fn compare_blocks(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
     let all = live.chain(in_use.orphan_blocks.within(blocks.start, blocks.end));
     let clusters = all.map(|claim| bit(claim.start)..bit(claim.end - 1) + 1);
     if !source.has_block_bitmap(group) {
-        // There is no bitmap to compare. Claims are sorted and only neighbours share clusters, so counting
-        // needs none.
+        // There is no bitmap to compare. Claims are sorted and only neighbours share clusters, so they can be
+        // counted without one.
         let (mut used, mut next) = (0, 0);
         for range in clusters {
             used += range.end.saturating_sub(range.start.max(next));
