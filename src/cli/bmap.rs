@@ -1,5 +1,4 @@
-//! Block maps (`.bmap` files), which tell bmaptool and other flashing tools which blocks to write to a
-//! device.
+//! Block maps (`.bmap` files), which list the blocks that bmaptool and other flashing tools write to devices.
 //!
 //! The format is version 2.0. Free blocks of the filesystems are left out, because their content is never
 //! read. All other blocks are listed, also those that are zero, since the device may hold other data there.

@@ -159,7 +159,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// An I/O error that says what changed.
+    /// An I/O error that describes the modification, or the part that could not be read.
     pub fn unchanged(&self) -> Result<()> {
         self.journal.as_deref().map_or(Ok(()), Self::unchanged)?;
         self.is_unchanged().about(&self.path)

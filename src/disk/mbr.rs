@@ -1,7 +1,7 @@
 //! Reads the partition table of the PC (MBR), including the chain of tables for logical partitions.
 //!
-//! Existing crates add numbers from the image unchecked, and hostile images make them overflow. Logical partitions
-//! are numbered as in Linux, in the order of the chain, which may also go backwards.
+//! Existing crates add numbers from the image unchecked, and hostile images make them overflow. Logical
+//! partitions are numbered as in Linux, in the order of the chain, which may also go backwards.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Explains what canonicalization changes in an image, and why.
+//! Explains the changes by canonicalization in an image: their causes, counts and examples.
 
 mod explainer;
 mod finding;

@@ -158,7 +158,7 @@ impl Numbering {
         self.values[index as usize]
     }
 
-    /// Returns the index of the value in an EA inode, or `None` if it is not one.
+    /// Returns the index of the value in an EA inode, or `None` for other inodes.
     pub fn value_of(&self, number: InodeNr) -> Option<u32> {
         let index = self.values.binary_search(&number).ok()?;
         Some(fits(index, "inodes have numbers of 32 bits"))

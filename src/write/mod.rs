@@ -33,7 +33,7 @@ const SHORT: u64 = 4096;
 /// The maximum number of pieces in a batch.
 const BATCH_PIECES: usize = 512;
 
-/// Tells the sink which byte ranges of the filesystem are in use.
+/// Reports the used byte ranges of the filesystem to the sink.
 fn tell_used(plan: &Plan, sink: &dyn Sink) {
     let (size, count) = (plan.geometry.block_bytes(), plan.geometry.blocks_count);
     let mut next = 0;

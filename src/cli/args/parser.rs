@@ -223,7 +223,7 @@ mod tests {
     fn a_subcommand_is_known_by_its_name_as_first_argument() {
         assert_eq!(task(&["digest", "a"]).command.name(), "digest");
         assert_eq!(canonicalize(&["./digest", "b"]).input.path, Path::new("./digest"));
-        // After an option of the main command, or after another argument, a name is an image.
+        // After an option of the main command, or after a first argument, a name is an image.
         assert_eq!(canonicalize(&["--json", "digest", "a"]).input.path, Path::new("digest"));
         assert_eq!(canonicalize(&["a", "digest"]), plain(Some("digest")));
         assert_eq!(canonicalize(&["help", "b"]).input.path, Path::new("help"));

@@ -82,7 +82,7 @@ pub enum Command {
     Digest(DigestTask),
     /// Compares two images.
     Compare(CompareTask),
-    /// Lists what canonicalization would change, by cause.
+    /// Lists the changes by canonicalization, by cause.
     Explain(ExplainTask),
     /// Lists a file tree.
     Ls(LsTask),

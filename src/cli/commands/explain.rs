@@ -1,4 +1,4 @@
-//! `explain`: what canonicalization changes in an image, by cause.
+//! `explain`: lists the changes by canonicalization in an image, by cause.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -46,7 +46,7 @@ struct ExplainedFilesystemJson<'j> {
     warnings: &'j [String],
 }
 
-/// Lists what canonicalization changes in an image.
+/// Lists the changes by canonicalization in an image.
 pub fn run(runner: &Runner<'_>, task: &ExplainTask) -> Result<Outcome> {
     let image = runner.open(&task.input)?;
     let input = &image.path;
