@@ -1,4 +1,4 @@
-//! The command line: parse, map, call, exit code. Everything else is in [`cli`] and the library.
+//! The `ext4-canon` command: parses the arguments, runs the command and exits with its code.
 
 #![deny(unsafe_code)]
 

@@ -1,13 +1,13 @@
-//! The error of a plan that contradicts itself.
+//! Errors about a plan that contradicts itself.
 
 use crate::error::{Error, Result};
 
-/// An error about a plan, unless it holds.
+/// Returns an error about the plan unless the condition holds.
 pub(super) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(wrong(what())) }
 }
 
-/// An error about a plan.
+/// Creates an error about the plan.
 pub(super) fn wrong(what: impl std::fmt::Display) -> Error {
     Error::Internal(format!("the plan of the output contradicts itself: {what}"))
 }

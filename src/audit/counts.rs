@@ -1,4 +1,4 @@
-//! The counts of superblock and group descriptors follow from what is in use.
+//! Checks that the counts in superblock and group descriptors agree with the blocks and inodes in use.
 
 use super::contradiction::ensure;
 use super::ownership::Owned;
@@ -48,7 +48,7 @@ pub(super) fn check(
     check_superblock(plan, metadata, owned, used_inodes.len())
 }
 
-/// The counts with their flags, where descriptors have checksums.
+/// Adds the flags to the counts, if descriptors have checksums.
 fn with_flags(geometry: &Geometry, group: u32, last_used: u32, mut counts: GroupCounts) -> GroupCounts {
     if geometry.features.has_any(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM) {
         counts.unused_inodes = geometry.inodes_per_group - last_used;

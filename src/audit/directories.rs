@@ -1,4 +1,5 @@
-//! Blocks of directories: each entry is in one leaf, and an index leads to the blocks that there are.
+//! Checks the blocks of directories: each entry is in one leaf, and the number of blocks matches the leaves
+//! and index nodes.
 
 use super::contradiction::ensure;
 use crate::error::Result;
@@ -21,7 +22,7 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
         ensure(ascending, || about("the leaves"))?;
         let blocks = directory.blocks as usize;
         let expected = leaves + nodes(directory);
-        // lost+found has blocks to spare.
+        // lost+found may have additional blocks.
         ensure(blocks == expected || (id == NodeId::LOST_FOUND && blocks > expected), || {
             about("the blocks")
         })?;
@@ -38,7 +39,7 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// The root of an index, and its interior nodes.
+/// Returns the number of htree nodes, including the root.
 fn nodes(directory: &DirectoryPlan) -> usize {
     directory
         .index

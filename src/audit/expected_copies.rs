@@ -1,4 +1,4 @@
-//! What is copied from the input: each stored block goes where the map of its file leads.
+//! Checks that each block copied from the input goes to the place that its file's extents give.
 
 use super::contradiction::wrong;
 use crate::error::Result;
@@ -7,28 +7,28 @@ use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, Run};
 use crate::units::BlockNr;
 
-/// The expected copies: the content of all regular files, in the order in which it is copied.
+/// The expected copies: the content of all regular files, in the order of the plan.
 pub(super) struct ExpectedCopies<'p> {
     plan: &'p Plan,
     stored: StoredTree<'p>,
-    /// The node that comes after the current one.
+    /// The node after the current one.
     next: u32,
     size: u64,
-    /// The bytes after the end count, since they are ciphertext or a Merkle tree.
+    /// Whether bytes past the end of the file are copied, because they are ciphertext or a Merkle tree.
     whole: bool,
     runs: &'p [Run],
     extents: &'p [Extent],
-    /// The logical block that comes next.
+    /// The next logical block.
     logical: u64,
 }
 
 impl<'p> ExpectedCopies<'p> {
-    /// From the first file on.
+    /// Starts at the first file.
     pub(super) fn new(plan: &'p Plan, stored: StoredTree<'p>) -> Self {
         Self { plan, stored, next: 0, size: 0, whole: false, runs: &[], extents: &[], logical: 0 }
     }
 
-    /// The next run with bytes in the input that were not copied yet, and its first block there.
+    /// Returns the next run that is stored in the input and not copied yet, with its first block there.
     fn run(&mut self) -> Option<(Run, BlockNr)> {
         loop {
             while let Some(run) = self.runs.first() {
@@ -52,7 +52,7 @@ impl<'p> ExpectedCopies<'p> {
         }
     }
 
-    /// Checks that a piece is the next part of what is copied, from a block of the input on.
+    /// Checks that a piece is the next part to copy, where `from` is its first block in the input.
     pub(super) fn check(&mut self, piece: &Piece, from: BlockNr) -> Result<()> {
         let misplaced = || wrong(format!("block {from} of the input is copied to block {}", piece.start));
         let block_size = self.plan.geometry.block_bytes();
@@ -81,7 +81,7 @@ impl<'p> ExpectedCopies<'p> {
         Ok(())
     }
 
-    /// Checks that nothing is left.
+    /// Checks that everything was copied.
     pub(super) fn finish(mut self) -> Result<()> {
         match self.run() {
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! One file: its map covers what it holds, and names blocks of the filesystem.
+//! Checks a file: its extents or block map cover its content, and refer to blocks inside the filesystem.
 
 use std::ops::Range;
 
@@ -7,36 +7,36 @@ use crate::error::Result;
 use crate::plan::{FileLayout, Plan};
 use crate::ranges::push_joined;
 
-/// Ranges of clusters with an owner. Ranges that touch are joined, so that a dense layout takes few.
+/// Ranges of clusters in use. Adjacent ranges are joined, so that there are few for a dense layout.
 #[derive(Debug, Default)]
 pub(super) struct ClusterClaims(pub Vec<Range<u64>>);
 
 impl ClusterClaims {
-    /// Adds clusters of one owner.
+    /// Adds clusters with a single owner.
     pub(super) fn add(&mut self, clusters: Range<u64>) {
         push_joined(&mut self.0, clusters);
     }
 }
 
-/// Logical blocks, as a file or its map has them.
+/// A range of logical blocks of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LogicalBlocks {
     /// The first logical block.
     pub start: u64,
     /// The logical block after the last one.
     pub end: u64,
-    /// Allocated, but never written.
+    /// Whether the blocks are allocated, but unwritten.
     pub unwritten: bool,
 }
 
 impl LogicalBlocks {
-    /// The first `count` blocks of a file, written.
+    /// Returns the first `count` blocks of a file as written blocks.
     pub(super) fn dense(count: u64) -> impl Iterator<Item = Self> {
         std::iter::once(Self { start: 0, end: count, unwritten: false }).filter(|blocks| blocks.end > 0)
     }
 }
 
-/// Checks a file whose content has these blocks, and claims its clusters. Returns their number.
+/// Checks a file with the given content, and claims its clusters. Returns the number of clusters.
 pub(super) fn check(
     plan: &Plan,
     file: FileLayout,
@@ -46,7 +46,7 @@ pub(super) fn check(
     let cluster = plan.geometry.blocks_per_cluster;
     covers(plan, file, content)?;
     let mut clusters = 0;
-    // The last logical cluster, and where it is.
+    // The last logical cluster, and the physical cluster that stores it.
     let mut last: Option<(u64, u64)> = None;
     for extent in plan.layout.extents(file) {
         let (logical, physical) = (u64::from(extent.logical), extent.physical().0);
@@ -88,7 +88,7 @@ pub(super) fn check(
     Ok(clusters + blocks.len() as u64)
 }
 
-/// Checks that a map covers the content and nothing else, in order.
+/// Checks that the extents cover exactly the content, in order.
 fn covers(plan: &Plan, file: FileLayout, mut content: impl Iterator<Item = LogicalBlocks>) -> Result<()> {
     let differs =
         |logical: u64| wrong(format!("the map of a file differs from its content at block {logical}"));
@@ -111,7 +111,7 @@ fn covers(plan: &Plan, file: FileLayout, mut content: impl Iterator<Item = Logic
             let Some(blocks) = wanted.filter(|blocks| blocks.start == from) else {
                 return Err(differs(from));
             };
-            // A block map can't say that a block was never written.
+            // A block map can't mark blocks as unwritten.
             ensure(blocks.unwritten == extent.unwritten(), || {
                 format!("block {from} of a file is written in the map or in the content alone")
             })?;
@@ -126,7 +126,7 @@ fn covers(plan: &Plan, file: FileLayout, mut content: impl Iterator<Item = Logic
     wanted.map_or(Ok(()), |blocks| Err(differs(blocks.start)))
 }
 
-/// LogicalBlocks of an extent tree, whose root has four entries.
+/// Returns the number of extent tree nodes below the root, which has four entries.
 fn tree_blocks(plan: &Plan, file: FileLayout) -> u64 {
     let per_block = (plan.geometry.block_bytes() - 12) / 12;
     let (mut entries, mut blocks) = (plan.layout.extents(file).len() as u64, 0);
@@ -137,9 +137,9 @@ fn tree_blocks(plan: &Plan, file: FileLayout) -> u64 {
     blocks
 }
 
-/// Indirect blocks of a block map. Leaf k leads to the logical blocks 12 + k × p to 12 + (k + 1) × p − 1;
-/// leaf 0 hangs on the inode, the next p on the double indirect block, and all others, p at a time, on
-/// blocks below the triple indirect block.
+/// Returns the number of indirect blocks. With p pointers per block, leaf k covers the logical blocks 12 + k
+/// × p to 12 + (k + 1) × p − 1. Leaf 0 is the indirect block, the next p leaves are below the double indirect
+/// block, and all others are below the triple indirect block in groups of p.
 fn indirect_blocks(plan: &Plan, file: FileLayout) -> u64 {
     const DIRECT: u64 = 12;
     let p = plan.geometry.block_bytes() / 4;

@@ -1,4 +1,4 @@
-//! Inode numbers: each is given once, and the bitmaps will mark those that are given.
+//! Checks inode numbers: each is assigned once, and the bitmaps will mark exactly these.
 
 use super::contradiction::ensure;
 use crate::error::Result;
@@ -7,7 +7,7 @@ use crate::plan::Plan;
 use crate::tree::{NodeId, Tree};
 use crate::units::{GroupNr, InodeNr};
 
-/// Checks all numbers, and returns those in use, ascending.
+/// Checks all inode numbers, and returns those in use in ascending order.
 pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<Vec<u32>> {
     let numbering = &plan.numbering;
     let first = plan.geometry.first_inode.0;
@@ -49,7 +49,7 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<Vec<u32>> {
     Ok(used)
 }
 
-/// Checks that each inode leads back to its node.
+/// Checks that the lookup by inode number returns the right node.
 fn check_lookup(plan: &Plan, tree: &Tree) -> Result<()> {
     let by_number = plan.numbering.by_number();
     let holds = by_number.len() == tree.nodes.len()
@@ -58,7 +58,7 @@ fn check_lookup(plan: &Plan, tree: &Tree) -> Result<()> {
     ensure(holds, || "inodes do not lead back to their files".to_owned())
 }
 
-/// Checks the ranges that bitmaps and tables are made of.
+/// Checks the ranges from which bitmaps and inode tables are rendered.
 fn check_used(plan: &Plan, used: &[u32]) -> Result<()> {
     let mut rest = used.iter();
     for group in (0..plan.geometry.groups).map(GroupNr) {

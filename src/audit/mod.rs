@@ -1,9 +1,9 @@
-//! Checks a finished plan before a byte of it is written.
+//! Checks a finished plan before the first byte is written.
 //!
-//! A mistake in layout or placement would write a damaged image that looks finished. So the finished plan is
-//! read once more, as e2fsck would read the image: each block in use has exactly one owner, each
-//! pointer leads to blocks of its owner, each piece to be written is where a pointer leads, and all
-//! counts follow. Nothing here calls the code that made the plan; formulas of the format are stated again.
+//! A bug in layout or placement would produce a damaged image that looks complete. Therefore the finished
+//! plan is checked as e2fsck would check the image: each block in use has exactly one owner, each pointer
+//! leads to blocks of its owner, each piece to write is where a pointer leads, and all counts match. The
+//! audit does not call the code that made the plan. It has separate code for the formulas of the format.
 
 mod contradiction;
 mod counts;
@@ -30,7 +30,7 @@ use static_metadata::StaticMetadata;
 ///
 /// # Errors
 ///
-/// `Internal` for any contradiction: a defect of this program.
+/// `Internal` for any contradiction, which is a bug in this program.
 pub(crate) fn audit(plan: &Plan, stored: StoredTree<'_>, specials: &Specials) -> Result<()> {
     let tree = stored.tree;
     ensure(plan.groups.len() == plan.geometry.groups as usize, || "the number of groups".to_owned())?;

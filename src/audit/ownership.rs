@@ -1,4 +1,4 @@
-//! Each block in use has exactly one owner, and all others are free.
+//! Checks that each block in use has exactly one owner, and that all other blocks are free.
 
 use std::ops::Range;
 
@@ -15,21 +15,21 @@ use crate::read::Specials;
 use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
 
-/// Nodes that one task checks.
+/// The number of nodes that are checked by one task.
 const NODES: usize = 4096;
 
-/// What is in use.
+/// The clusters in use.
 #[derive(Debug)]
 pub(super) struct Owned {
-    /// The clusters in use: sorted ranges that do not touch.
+    /// The clusters in use, as sorted ranges that are not adjacent.
     pub clusters: Vec<Range<u64>>,
-    /// Clusters with static metadata.
+    /// The number of clusters with static metadata.
     pub static_clusters: u64,
-    /// Clusters of the journal's content.
+    /// The number of clusters with content of the journal.
     pub journal_clusters: u64,
 }
 
-/// Checks the owners of all blocks, and what files are charged for them.
+/// Checks the owners of all blocks, and the usage of all nodes.
 pub(super) fn check(
     plan: &Plan,
     stored: StoredTree<'_>,
@@ -67,7 +67,8 @@ pub(super) fn check(
     Ok(Owned { clusters, static_clusters, journal_clusters })
 }
 
-/// Checks static metadata block by block, and claims its clusters, which it shares.
+/// Checks static metadata block by block, and claims its clusters, which may be shared within static
+/// metadata.
 fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<ClusterClaims> {
     let geometry = &plan.geometry;
     let mut ranges = metadata.ranges(plan);
@@ -92,7 +93,7 @@ fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<ClusterClai
     Ok(claims)
 }
 
-/// Checks that without flex_bg, bitmaps and tables are in their own groups.
+/// Checks that bitmaps and inode tables are in their groups, unless flex_bg is set.
 fn check_own_groups(plan: &Plan) -> Result<()> {
     let geometry = &plan.geometry;
     if geometry.features.has(Incompat::FLEX_BG) {
@@ -111,7 +112,7 @@ fn check_own_groups(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// ClusterClaims what is outside the tree; returns the clusters of the journal's content.
+/// Claims the clusters of files outside the tree. Returns the number of clusters of the journal's content.
 fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut ClusterClaims) -> Result<u64> {
     let (layout, cluster) = (&plan.layout, plan.geometry.blocks_per_cluster);
     let features = plan.geometry.features;
@@ -150,7 +151,7 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     Ok(journal_clusters)
 }
 
-/// Claims the blocks of a node, and of nothing that it shares; checks what it is charged.
+/// Claims the clusters of a node, except those that it shares, and checks its usage.
 fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut ClusterClaims) -> Result<()> {
     let tree = stored.tree;
     let Some(file) = plan.layout.nodes.get(id.index()).copied() else {
@@ -190,7 +191,7 @@ fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut Clus
     ensure(plan.usage_of(tree, id) == charged, || format!("{charged:?} is to be charged")).map_err(about)
 }
 
-/// What an inode is charged for clusters of its own, its block of xattrs, and its EA inodes.
+/// Returns the usage of a node: its clusters, its xattr block, and its EA inodes.
 pub(super) fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> QuotaUsage {
     let bytes = plan.geometry.cluster_bytes();
     let block = plan.xattrs.block_of(id);
@@ -207,12 +208,13 @@ pub(super) fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> Quo
     usage
 }
 
-/// Checks that what the block bitmaps mark is what has an owner.
+/// Checks that the free blocks in the plan are those without an owner.
 fn check_free(plan: &Plan, owned: &[Range<u64>]) -> Result<()> {
     let cluster = plan.geometry.blocks_per_cluster;
     let mut next = plan.geometry.first_data_block;
     let mut free = plan.layout.free.ranges().iter().filter(|range| !range.is_empty());
-    // Free ranges may touch where a cluster of static metadata was between them, so they are consumed in parts.
+    // Free ranges may be adjacent if static metadata was placed between them, so they are consumed one by
+    // one.
     let mut rest = free.next().cloned();
     let count = plan.geometry.blocks_count;
     for used in owned

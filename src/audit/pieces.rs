@@ -1,4 +1,5 @@
-//! What is written: each piece is where a pointer leads, and nothing that a pointer leads to is left out.
+//! Checks the pieces to write: each is where a pointer leads, and every block that a pointer leads to is
+//! written.
 
 use super::contradiction::{ensure, wrong};
 use super::expected_copies::ExpectedCopies;
@@ -40,7 +41,7 @@ pub(super) fn check(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetada
     })
 }
 
-/// How much is written of each kind.
+/// The number of blocks or inodes that are written, by kind.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Totals {
     boot: u64,
@@ -64,7 +65,7 @@ struct Totals {
 }
 
 impl Totals {
-    /// The count of what has this content; none of what is copied.
+    /// Returns the counter for a kind of content, or `None` for copied content.
     fn of(&mut self, content: PieceContent) -> Option<&mut u64> {
         Some(match content {
             PieceContent::Boot => &mut self.boot,
@@ -89,7 +90,7 @@ impl Totals {
         })
     }
 
-    /// What has to be written, in blocks, or inodes.
+    /// Computes the expected numbers of blocks or inodes.
     fn expected(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetadata) -> Self {
         let tree = stored.tree;
         let layout = &plan.layout;
@@ -141,7 +142,7 @@ struct PieceChecker<'p> {
 }
 
 impl PieceChecker<'_> {
-    /// Checks a piece and counts it.
+    /// Checks and counts a piece.
     fn piece(&mut self, piece: &Piece, blocks: u64) -> Result<()> {
         match piece.content {
             PieceContent::Data { from } => return self.copies.check(piece, from),
@@ -156,7 +157,7 @@ impl PieceChecker<'_> {
         if holds { Ok(()) } else { Err(misplaced(piece)) }
     }
 
-    /// The bytes that a piece of this many blocks has.
+    /// Returns the expected length in bytes of a piece with this number of blocks.
     fn bytes_of(&self, content: PieceContent, blocks: u64) -> u64 {
         let block_bytes = self.plan.geometry.block_bytes();
         let kind = |id: NodeId| self.stored.tree.nodes.get(id.index()).map(|node| node.kind);
@@ -175,7 +176,7 @@ impl PieceChecker<'_> {
         }
     }
 
-    /// Whether a pointer leads to the blocks of a piece that is rendered.
+    /// Returns whether a pointer leads to the blocks of a rendered piece.
     fn is_in_its_place(&self, piece: &Piece, blocks: u64) -> bool {
         let (plan, layout, start) = (self.plan, &self.plan.layout, piece.start);
         let file_leads = |file: Option<FileLayout>, first: u32| {
@@ -213,19 +214,20 @@ impl PieceChecker<'_> {
             PieceContent::Value(index, first) => {
                 file_leads(layout.values.get(index as usize).copied(), first)
             }
-            // These are checked by their own rules.
+            // These have separate checks.
             PieceContent::Data { .. } | PieceContent::InodeTable(..) => false,
         }
     }
 
-    /// Whether a group has its copy of the superblock in this block.
+    /// Returns whether this block contains the superblock of a group.
     fn is_superblock(&self, group: GroupNr, start: OutputBlock) -> bool {
         let copies = &self.metadata.superblocks;
         let copy = copies.binary_search_by_key(&group.0, |(group, _)| *group);
         copy.is_ok_and(|index| copies[index].1 == start.0)
     }
 
-    /// Whether these blocks are in one copy of the descriptors, at the place of the descriptor block of this index.
+    /// Returns whether these blocks are in a copy of the descriptors, at the position of the descriptor block
+    /// `index`.
     fn are_descriptors(&self, index: u64, start: OutputBlock, blocks: u64) -> bool {
         let copies = &self.metadata.descriptors;
         let after = copies.partition_point(|copy| copy.start <= start.0);
@@ -242,7 +244,8 @@ impl PieceChecker<'_> {
         places.zip(counts).is_some_and(|(places, counts)| holds(places, counts))
     }
 
-    /// Whether this is the next block of xattrs: they are in the order of their first use, and so ascending.
+    /// Returns whether this is the next xattr block. They are in the order of their first use, so their block
+    /// numbers are ascending.
     fn is_xattr_block(&self, split: SplitId, refcount: u32, start: OutputBlock) -> bool {
         let index = usize::try_from(self.found.xattrs).expect("counted in memory");
         let block = self.plan.xattrs.blocks.get(index);
@@ -250,7 +253,7 @@ impl PieceChecker<'_> {
             && self.plan.layout.xattr_blocks.get(index) == Some(&start)
     }
 
-    /// Checks that a piece of an inode table is at the place of its inodes, and counts those in use.
+    /// Checks the place of a piece of an inode table, and counts its used inodes.
     fn inode_table(&mut self, piece: &Piece, group: GroupNr, index: u32) -> Result<()> {
         let geometry = &self.plan.geometry;
         let (inode_size, block_size) = (geometry.inode_size as u64, geometry.block_bytes());
@@ -280,7 +283,7 @@ fn misplaced(piece: &Piece) -> Error {
     wrong(format!("{} is written to block {}, where no pointer leads", piece.content.describe(), piece.start))
 }
 
-/// Whether the map of a file leads from a logical block to these blocks, in one extent.
+/// Returns whether a single extent maps these blocks, from a given logical block.
 fn leads(plan: &Plan, file: FileLayout, first: u32, start: OutputBlock, blocks: u64) -> bool {
     let extents = plan.layout.extents(file);
     let after = extents.partition_point(|extent| extent.logical <= first);

@@ -1,4 +1,4 @@
-//! Quota files charge each inode to its owners.
+//! Checks that quota files count each inode for its owners.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
         let mut usage: HashMap<u32, QuotaUsage> = HashMap::new();
         for id in tree.ids().filter(|id| Some(*id) != tree.boot_loader) {
             let node = tree.node(id);
-            // e2fsck passes over symlinks with inline data.
+            // e2fsck ignores inline symlinks.
             if matches!(node.kind, Kind::Symlink(_)) && plan.xattrs.inline_of(id).is_some() {
                 continue;
             }
@@ -48,7 +48,8 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a file has the blocks that its ids ask for: header, nodes of four levels, and data blocks of 14 entries.
+/// Checks that a quota file has the right blocks: the header, tree nodes on four levels, and data blocks of
+/// 14 entries.
 fn check_blocks(quota: &QuotaPlan) -> Result<()> {
     let count =
         |wanted: &dyn Fn(&QuotaBlock) -> bool| quota.blocks.iter().filter(|block| wanted(block)).count();

@@ -1,4 +1,4 @@
-//! Where the format puts superblocks and group descriptors.
+//! The places of superblocks and group descriptors, as the format defines them.
 
 use std::ops::Range;
 
@@ -14,31 +14,31 @@ pub(super) struct Descriptors {
     pub start: u64,
     /// The number of blocks.
     pub count: u64,
-    /// Which of all descriptor blocks the first one is.
+    /// The index of the first block among all descriptor blocks.
     pub index: u64,
 }
 
-/// Static metadata that the geometry fixes.
+/// Static metadata whose place depends only on the geometry.
 #[derive(Debug)]
 pub(super) struct StaticMetadata {
-    /// The superblocks: group and block, ascending.
+    /// The superblocks as pairs of group and block, ascending.
     pub superblocks: Vec<(u32, u64)>,
-    /// The copies of descriptors, ascending.
+    /// The copies of descriptor blocks, ascending.
     pub descriptors: Vec<Descriptors>,
     /// The reserved descriptor blocks of each group with a superblock, ascending.
     pub reserved: Vec<Range<u64>>,
-    /// Block 0, where it belongs to group 0 and holds the boot sector alone.
+    /// Block 0, if it belongs to group 0 and contains only the boot sector.
     pub boot: Option<u64>,
 }
 
 impl StaticMetadata {
-    /// The static metadata of a plan's geometry.
+    /// Computes the places for the geometry of a plan.
     pub(super) fn of(plan: &Plan) -> Self {
         let geometry = &plan.geometry;
         let per_block = (geometry.block_size / geometry.descriptor_size) as u64;
         let all = u64::from(geometry.groups).div_ceil(per_block);
         let meta = geometry.features.has(Incompat::META_BG);
-        // Descriptor blocks that each copy of the superblock has after it.
+        // The number of descriptor blocks after each copy of the superblock.
         let old_style = if meta { geometry.first_meta_bg } else { all };
         let superblocks: Vec<_> = groups_with_superblock(geometry)
             .into_iter()
@@ -46,7 +46,7 @@ impl StaticMetadata {
             .collect();
         let (mut descriptors, mut reserved) = (Vec::new(), Vec::new());
         for (group, block) in &superblocks {
-            // In its own meta group, a group with a superblock has at most one descriptor block.
+            // With meta_bg, groups in meta groups have at most one descriptor block, which is added below.
             if !meta || u64::from(*group) / per_block < geometry.first_meta_bg {
                 descriptors.push(Descriptors { start: block + 1, count: old_style, index: 0 });
                 let end = block + 1 + old_style;
@@ -73,7 +73,7 @@ impl StaticMetadata {
         Self { superblocks, descriptors, reserved, boot }
     }
 
-    /// All of it, and each group's bitmaps and inode table.
+    /// Returns all block ranges of static metadata, including bitmaps and inode tables.
     pub(super) fn ranges(&self, plan: &Plan) -> Vec<Range<u64>> {
         let table = table_blocks(&plan.geometry);
         let heads = self.superblocks.iter().map(|(_, block)| *block..block + 1);
@@ -90,12 +90,12 @@ impl StaticMetadata {
     }
 }
 
-/// Blocks of an inode table.
+/// Returns the number of blocks of an inode table.
 pub(super) fn table_blocks(geometry: &Geometry) -> u64 {
     (u64::from(geometry.inodes_per_group) * geometry.inode_size as u64).div_ceil(geometry.block_bytes())
 }
 
-/// The first block of a group that can hold a superblock: in group 0 the one at byte 1024.
+/// Returns the block of a group that can contain a superblock. In group 0 it is the block at byte 1024.
 fn start_of(geometry: &Geometry, group: u32) -> u64 {
     if group == 0 {
         1024 / geometry.block_bytes()
@@ -104,7 +104,7 @@ fn start_of(geometry: &Geometry, group: u32) -> u64 {
     }
 }
 
-/// The groups with a superblock, ascending.
+/// Returns the groups with a superblock, ascending.
 fn groups_with_superblock(geometry: &Geometry) -> Vec<u32> {
     let groups = u64::from(geometry.groups);
     let mut found: Vec<u64> = if geometry.features.has(Compat::SPARSE_SUPER2) {

@@ -1,4 +1,4 @@
-//! The audit accepts plans of real images, and notices any entry that is changed.
+//! The audit accepts plans of real images, and detects a change of any entry.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,8 +23,8 @@ fn run(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A tree with everything that needs blocks: maps of several levels, a directory with an index, long symlinks,
-/// a shared block of xattrs, and EA inodes where there can be any.
+/// An image with everything that needs blocks: extent trees or block maps of several levels, an indexed
+/// directory, long symlinks, a shared xattr block, and EA inodes if possible.
 fn image(options: &[&str], commands: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
@@ -55,7 +55,7 @@ fn image(options: &[&str], commands: &[&str]) -> Vec<u8> {
     std::fs::read(image).unwrap()
 }
 
-/// Calls `work` with the plan of an image, which it may change.
+/// Calls `work` with the plan of an image. Any changes must be undone.
 fn with_plan(bytes: &[u8], work: impl FnOnce(&mut Plan, StoredTree<'_>, &Specials)) {
     let input = Input::new(bytes);
     let recovery = recover::recover(&input).unwrap();
@@ -79,7 +79,7 @@ struct Subject<'p> {
 }
 
 impl Subject<'_> {
-    /// Changes one entry, expects the audit to notice, and undoes the change.
+    /// Changes an entry, expects the audit to detect it, and undoes the change.
     fn change<T>(&mut self, what: &str, entry: impl Fn(&mut Plan) -> &mut T, change: impl Fn(&T) -> T) {
         let changed = change(entry(self.plan));
         let before = std::mem::replace(entry(self.plan), changed);

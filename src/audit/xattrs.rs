@@ -1,4 +1,4 @@
-//! Xattrs: each set is stored whole, and references are counted right.
+//! Checks xattrs: each set is stored completely, and reference counts are correct.
 
 use super::contradiction::ensure;
 use crate::error::Result;
@@ -7,10 +7,10 @@ use crate::ondisk::xattr::{REFCOUNT_MAX, entry_size, value_size};
 use crate::plan::Plan;
 use crate::tree::{NodeId, Tree, Xattr};
 
-/// An xattr, and the index of its EA inode.
+/// An xattr, and the index of its EA inode if it has one.
 type PlacedXattr<'t> = (&'t Xattr, Option<u32>);
 
-/// Checks where all xattrs go.
+/// Checks the places of all xattrs.
 pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
     let xattrs = &plan.xattrs;
     ensure(xattrs.blocks.len() == plan.layout.xattr_blocks.len(), || {
@@ -32,7 +32,7 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
             users[index] += 1;
             let room = plan.geometry.block_size - 32 - 4;
             stored += check_part(plan, xattrs.block_part(tree, block.split), tree, room, |value| {
-                // The entries of a block count once, however many inodes share it.
+                // The entries of a shared block count once.
                 references[value] += u64::from(users[index] == 1);
             })?;
             check_same(plan, tree, id, index)?;
@@ -58,9 +58,9 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// Checks the part of a node's set in its inode; returns the number of its xattrs.
+/// Checks the xattrs in a node's inode, and returns their number.
 fn check_body(plan: &Plan, tree: &Tree, id: NodeId, references: &mut [u64]) -> Result<usize> {
-    // After the fields come the 4 bytes of the magic; 4 bytes of zeros end the list.
+    // The fields are followed by 4 bytes of magic, and the list ends with 4 zero bytes.
     let taken = BASE_SIZE + 32 + 4 + 4;
     let mut room = plan.geometry.inode_size.saturating_sub(taken);
     if let Some(value) = plan.xattrs.inline_of(id) {
@@ -69,7 +69,7 @@ fn check_body(plan: &Plan, tree: &Tree, id: NodeId, references: &mut [u64]) -> R
     check_part(plan, plan.xattrs.body_part(tree, id), tree, room, |value| references[value] += 1)
 }
 
-/// Checks that a part has room; returns the number of its xattrs.
+/// Checks that a part fits into its room, and returns the number of its xattrs.
 fn check_part<'t>(
     plan: &Plan,
     part: impl Iterator<Item = PlacedXattr<'t>>,
@@ -95,7 +95,7 @@ fn check_part<'t>(
     Ok(count)
 }
 
-/// Checks that the block of a node holds the node's xattrs, and not only those of whom it shares the block with.
+/// Checks that a shared block contains the xattrs of this node, not only those of the node it was made for.
 fn check_same(plan: &Plan, tree: &Tree, id: NodeId, index: usize) -> Result<()> {
     let block = &plan.xattrs.blocks[index];
     let Some(split) = plan.xattrs.split_of(id).filter(|split| *split != block.split) else { return Ok(()) };

@@ -1,7 +1,7 @@
-//! Files that say which blocks of an image have to be written to a device, for bmaptool and other flashing tools.
+//! Block maps (`.bmap` files), which list the blocks that bmaptool and other flashing tools write to devices.
 //!
-//! Version 2.0 of the format. Blocks that a filesystem has free are left out: whatever a device holds there, no
-//! reader sees it. All others are in, zeros as well, since what a device held before would be read as theirs.
+//! The format is version 2.0. Free blocks of the filesystems are left out, because their content is never
+//! read. All other blocks are listed, also those that are zero, since the device may hold other data there.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -10,13 +10,13 @@ use ext4_canon::text::hexadecimal;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-/// Bytes of a block, whatever the filesystems have.
+/// Block size of the map in bytes. It does not depend on the block sizes of the filesystems.
 const BLOCK: u64 = 4096;
 
-/// What the digest of the file itself is computed with in its place.
+/// Placeholder for the digest of the file itself while that digest is computed.
 const NO_DIGEST: [u8; 32] = [0; 32];
 
-/// The file for an image of which those bytes are in use.
+/// Returns the block map of an image whose byte ranges `used` are in use.
 pub fn text(image: &[u8], used: &[Range<u64>]) -> String {
     let length = image.len() as u64;
     let ranges = blocks(used, length);
@@ -47,7 +47,7 @@ pub fn text(image: &[u8], used: &[Range<u64>]) -> String {
     with(&Sha256::digest(with(&NO_DIGEST)).into())
 }
 
-/// The blocks that bytes lie in, sorted, those that touch as one.
+/// Returns the sorted blocks that contain the byte ranges `used`. Adjacent and overlapping ranges are merged.
 fn blocks(used: &[Range<u64>], length: u64) -> Vec<Range<u64>> {
     let whole = |bytes: &Range<u64>| bytes.start / BLOCK..bytes.end.min(length).div_ceil(BLOCK);
     let mut ranges: Vec<_> = used.iter().map(whole).filter(|range| range.start < range.end).collect();
@@ -63,7 +63,7 @@ fn blocks(used: &[Range<u64>], length: u64) -> Vec<Range<u64>> {
 }
 
 fn digest(image: &[u8], range: &Range<u64>) -> [u8; 32] {
-    // The last block may be short.
+    // The last block may be shorter.
     let place = |block: u64| (block * BLOCK).min(image.len() as u64);
     let at = |block| usize::try_from(place(block)).expect("at most the length of a slice");
     Sha256::digest(&image[at(range.start)..at(range.end)]).into()

@@ -10,7 +10,7 @@ pub fn tell(line: &str) {
     let _ = writeln!(stderr(), "{line}");
 }
 
-/// Prints bytes to standard error, in the same way.
+/// Prints bytes to standard error. Write errors are ignored.
 pub fn tell_bytes(bytes: &[u8]) {
     let _ = stderr().write_all(bytes);
 }
@@ -19,12 +19,12 @@ pub fn tell_bytes(bytes: &[u8]) {
 ///
 /// # Errors
 ///
-/// An I/O error, unless [`unless_closed`] takes it away.
+/// An I/O error, except if the reader closed the pipe: see [`unless_closed`].
 pub fn print(bytes: &[u8]) -> io::Result<()> {
     unless_closed(stdout().write_all(bytes).and_then(|()| stdout().flush()))
 }
 
-/// The result of printing, where a closed pipe is no error: its reader has read enough.
+/// Turns the error for a closed pipe into success, since its reader needs no more output.
 pub fn unless_closed(printed: io::Result<()>) -> io::Result<()> {
     match printed {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

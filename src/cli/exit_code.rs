@@ -1,9 +1,11 @@
-//! The exit codes, in one table: scripts, `--help`, the man page and JSON all rely on it.
+//! The exit codes in one table. `--help`, the man page and JSON are generated from it, and scripts rely on
+//! it.
 
-/// Makes [`ExitCode`] of rows: a name in the code and a number; the name in JSON; the meaning in the documentation.
+/// Defines [`ExitCode`] from rows with the variant and its number, the name in JSON, and the meaning for the
+/// documentation.
 macro_rules! exit_codes {
     ($($(#[$doc:meta])* $code:ident = $number:literal, $name:literal, $meaning:literal;)*) => {
-        /// How the process ends.
+        /// The exit code of the process.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         #[repr(u8)]
         pub enum ExitCode {
@@ -11,17 +13,17 @@ macro_rules! exit_codes {
         }
 
         impl ExitCode {
-            /// All of them, by number.
+            /// All exit codes, in ascending order.
             pub const ALL: [Self; [$($number),*].len()] = [$(Self::$code),*];
 
-            /// The name of this kind of error in JSON.
+            /// Returns the name of this outcome in JSON.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$code => $name,)*
                 }
             }
 
-            /// What it means, for `--help` and the man page.
+            /// Returns the meaning, for `--help` and the man page.
             pub fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$code => $meaning,)*
@@ -32,34 +34,34 @@ macro_rules! exit_codes {
 }
 
 exit_codes! {
-    /// Nothing failed.
+    /// The command succeeded.
     Done = 0, "done",
         "done; with --check: IN is canonical; compare: A and B have one canonical form";
-    /// `--check` says no, a digest does not match, or two images differ.
+    /// The image is not canonical, a digest does not match, or two images differ.
     NotCanonical = 1, "not-canonical",
         "--check says that IN is not canonical; digest --check, that a digest is another; compare, that A \
          and B differ";
-    /// The command line asks for something impossible.
+    /// The command line is invalid, or a file has a type that can't be used.
     Usage = 2, "usage",
         "usage: wrong options, IN and OUT are one file, or a file of a kind that can't be IN or OUT \
          (directory, socket, device)";
-    /// The image uses what this version does not handle.
+    /// The image uses a feature that this version does not support, or its canonical form does not fit.
     Unsupported = 3, "unsupported",
         "unsupported: not an ext2, ext3 or ext4 image, a feature that this version does not handle, or a \
          canonical form that does not fit into the image";
-    /// The image is damaged or unclean.
+    /// The image is damaged, or was not cleanly unmounted.
     Damaged = 4, "damaged",
         "the image is damaged, or was not cleanly unmounted: run e2fsck first";
     /// A file can't be read or written.
     Io = 5, "io",
         "a file can't be read or written, or IN was changed meanwhile";
-    /// A bug of this program; the number is `EX_SOFTWARE` of sysexits.h.
+    /// A bug in this program. The number is `EX_SOFTWARE` of sysexits.h.
     Internal = 70, "internal",
         "internal error: a bug, please report it";
 }
 
 impl ExitCode {
-    /// The number that the process exits with.
+    /// Returns the number that the process exits with.
     pub fn number(self) -> u8 {
         self as u8
     }

@@ -1,7 +1,7 @@
-//! Why the command failed: the errors that are the command line's own, the words for people, and the exit code.
+//! Error types of the command line, and the message and exit code of any error.
 //!
-//! The error type of the binary is [`anyhow::Error`]. Context says with which file what was done; the first error of
-//! the chain that has an exit code decides it.
+//! The binary uses [`anyhow::Error`]. Context names the file and the operation that failed. The first error
+//! in the chain that has an exit code decides the exit code of the process.
 
 use std::error::Error as StdError;
 use std::io;
@@ -15,37 +15,37 @@ use super::exit_code::ExitCode;
 use super::refusal::Refusal;
 use super::remedy;
 
-/// The command line asks for something impossible, such as a file that can't be what it was given as.
+/// An invalid command line, such as a directory where an image is expected.
 #[derive(Debug, ThisError)]
 #[error("{0}")]
 pub struct Usage(String);
 
 impl Usage {
-    /// With the reason, in words.
+    /// Creates the error with its message.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
 }
 
-/// A bug of this program.
+/// A bug in this program.
 #[derive(Debug, ThisError)]
 #[error("{0}; please report this")]
 pub struct Internal(String);
 
 impl Internal {
-    /// With what happened, in words.
+    /// Creates the error with its message.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
 }
 
-/// Adds the file that an error is about, which every message begins with.
+/// Adds the file that an error is about. Every message begins with it.
 pub trait About<T> {
-    /// The same result, whose error is about `path`.
+    /// Adds `path` as context to the error, if there is one.
     ///
     /// # Errors
     ///
-    /// The error that there was.
+    /// Returns the error of `self`, with the context.
     fn about(self, path: &Path) -> anyhow::Result<T>;
 }
 
@@ -58,9 +58,9 @@ where
     }
 }
 
-/// The exit code for an error: that of the first in the chain which has one.
+/// Returns the exit code of the first error in the chain that has one.
 pub fn code(error: &anyhow::Error) -> ExitCode {
-    // All errors are of the types below, at the end of their chain. One that is not has escaped attention.
+    // Every error chain should end with one of the types in `code_of`; any other type is a bug.
     error.chain().find_map(code_of).unwrap_or(ExitCode::Internal)
 }
 
@@ -93,13 +93,13 @@ fn code_of_library(error: &Error) -> ExitCode {
         Error::Unclean { .. } | Error::Corrupt { .. } => ExitCode::Damaged,
         Error::Options { .. } => ExitCode::Usage,
         Error::Partition { error, .. } => code_of_library(error),
-        // Errors that have no exit code of their own yet count as defects, as `Internal` does.
+        // The library may add variants. Until they get an exit code here, they count as bugs.
         _ => ExitCode::Internal,
     }
 }
 
-/// The chain of an error in one line, as `{:#}` prints it. Some errors, of the library as of other crates, say in
-/// their own words also what their source says: then the source is not repeated.
+/// Formats the chain of an error in one line, as `{:#}` does. Some errors of the library and of other crates
+/// already contain the message of their source; it is not repeated.
 pub fn line(error: &anyhow::Error) -> String {
     let mut line = String::new();
     let mut last = String::new();
@@ -115,7 +115,7 @@ pub fn line(error: &anyhow::Error) -> String {
             line.push_str(": ");
             line.push_str(&words);
         }
-        // It has the words of its sources.
+        // An error of the library contains the messages of its sources.
         if of_library.is_some() {
             break;
         }
@@ -135,7 +135,7 @@ mod tests {
             let disk = Disk::open(&Input::new(bytes), &Selection::all())?;
             disk.digest(&Options::new(), &Silent)
         };
-        // Nothing but the magic number of a superblock.
+        // Only the magic number of a superblock.
         let mut damaged = [0; 8192];
         damaged[1024 + 0x38..][..2].copy_from_slice(&[0x53, 0xef]);
         let cases = [

@@ -1,8 +1,8 @@
-//! Output formats. Each is written by a module of its own, such as `sparse`.
+//! The formats of an output image.
 
 use clap::ValueEnum;
 
-/// In which format an image is written.
+/// The format of an output image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// The bytes of the image

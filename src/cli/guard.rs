@@ -1,4 +1,4 @@
-//! Panics become an ordinary message: a bug must look like a bug, not like a crash.
+//! Turns panics into error messages, so that a bug is reported as a bug.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
@@ -11,10 +11,10 @@ use super::console;
 use super::exit_code::ExitCode;
 use super::failure::{self, About as _, Internal};
 
-/// Where the first panic was; several threads may panic for one reason.
+/// The source location of the first panic. Several threads may panic for the same reason.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
-/// From now on, panics print nothing and leave their place for [`caught`].
+/// Installs a panic hook that prints nothing, and records the location for [`caught`].
 pub fn silence_panics() {
     panic::set_hook(Box::new(|info| {
         if let (Ok(mut place), Some(location)) = (PLACE.lock(), info.location()) {
@@ -23,15 +23,14 @@ pub fn silence_panics() {
     }));
 }
 
-/// Calls `f`; a panic in it, or in a thread that it waits for, becomes a failure about `path`.
+/// Calls `f`, and turns a panic in it, or in a thread that it waits for, into an error about `path`.
 pub fn caught<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
-    // Everything that `f` can see is dropped or left alone after a panic, so nothing that a panic
-    // might have left half done is ever looked at.
+    // This is unwind safe: after a panic, all data that `f` can reach is dropped or no longer used.
     panic::catch_unwind(AssertUnwindSafe(f))
         .unwrap_or_else(|payload| Err(Internal::new(words(payload.as_ref()))).about(path))
 }
 
-/// Runs all of the program; a panic that nothing else caught becomes a message. Returns the exit code.
+/// Runs the whole program and returns its exit code. A panic that was not caught elsewhere becomes a message.
 pub fn guarded(f: impl FnOnce() -> ExitCode) -> ExitCode {
     let ended = caught(Path::new(env!("CARGO_PKG_NAME")), || Ok(f()));
     ended.unwrap_or_else(|error| {

@@ -1,4 +1,5 @@
-//! What the command says of itself, in `--help` and the man page. What it says of each option stands in `args`.
+//! The parts of `--help` and the man page that don't belong to a single option. The texts of the options are
+//! in `args`.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -7,7 +8,7 @@ use ext4_canon::FORM_VERSION;
 
 use super::exit_code::ExitCode;
 
-/// The first lines of `--help`.
+/// The first paragraph of `--help`.
 pub const LONG_ABOUT: &str = "\
 Rewrites an ext2, ext3 or ext4 image as the canonical image of the same file tree: two images \
 that hold the same files, in a filesystem of the same geometry, become the same bytes, however \
@@ -15,7 +16,7 @@ they were made. IN is only read. The output is a fresh, sparse image of the same
 --size asks for another; it is \
 complete or absent.";
 
-/// Every way to begin.
+/// All forms of the command line.
 pub const USAGES: [&str; 8] = [
     "ext4-canon [OPTIONS] IN OUT",
     "ext4-canon [OPTIONS] --in-place IN",
@@ -27,41 +28,41 @@ pub const USAGES: [&str; 8] = [
     "ext4-canon cat [OPTIONS] IN PATH",
 ];
 
-/// What the exit codes say of OUT.
+/// The state of OUT after each exit code.
 pub const EXIT_NOTE: &str =
     "Where the code is not 0, OUT is as it was before, unless only printing the report failed.";
 
-/// Commands, each with what it is good for.
+/// Example commands, each with a description.
 pub const EXAMPLES: [(&str, &str); 3] = [
     ("ext4-canon rootfs.img canonical.img", "rewrite an image"),
     ("SOURCE_DATE_EPOCH=1700000000 ext4-canon --in-place --verify rootfs.img", "as the last step of a build"),
     ("ext4-canon --check canonical.img && echo canonical", "see whether there is anything to do"),
 ];
 
-/// About the variable for the epoch.
+/// The description of the SOURCE_DATE_EPOCH variable.
 pub const ENVIRONMENT: &str =
     "Used where --source-date-epoch is not given. No other variable has a say in the output.";
 
-/// About temporary files and links.
+/// The description of temporary files and of links.
 pub const FILES: &str = "\
 The output is written beside its final name. It has no name until it is complete where the filesystem \
 allows that; elsewhere, and for the moment in which it replaces another file, its name is .ext4-canon-*.tmp. \
 If such a file is left after a crash or a SIGKILL, it can be removed. Where OUT is a symbolic link, the file \
 that it points to is replaced; other hard links to that file keep the old one.";
 
-/// The program's version, and that of the canonical form, on which the bytes depend.
+/// Returns the version of the program and the version of the canonical form. The output depends on both.
 pub fn version() -> &'static str {
     static VERSION: LazyLock<String> =
         LazyLock::new(|| format!("{} (canonical form {FORM_VERSION})", env!("CARGO_PKG_VERSION")));
     &VERSION
 }
 
-/// What follows `Usage:`, one below the other.
+/// Returns the text after `Usage:`, one usage in each line.
 pub fn usage() -> String {
     USAGES.join("\n       ")
 }
 
-/// What follows the options in `--help`.
+/// Returns the text after the options in `--help`.
 pub fn after() -> &'static str {
     static AFTER: LazyLock<String> = LazyLock::new(|| {
         let mut text = String::from("Exit codes:\n");
@@ -78,7 +79,7 @@ pub fn after() -> &'static str {
     &AFTER
 }
 
-/// Breaks text into lines for a narrow terminal; all but the first are indented.
+/// Breaks text into lines for a narrow terminal. All lines but the first are indented.
 fn wrapped(text: &str, indent: &str) -> String {
     const WIDTH: usize = 70;
     let mut lines = vec![String::new()];

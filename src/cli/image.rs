@@ -1,4 +1,4 @@
-//! The image that is read: opened read-only, mapped, and watched for changes.
+//! An input image: opened read-only, mapped into memory, and checked for changes.
 
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Seek as _, SeekFrom, stdin};
@@ -23,41 +23,42 @@ use super::stream::spool;
 const READING_SIZE: &str = "reading its size";
 const MAPPING: &str = "mapping it into memory";
 
-/// Holes shorter than this are not worth a range of their own.
+/// Holes shorter than this, in bytes, are joined with the data around them.
 const SHORTEST_HOLE: u64 = 64 << 10;
 
-/// More ranges than this are merged, so that no file can take memory without bound.
+/// The maximum number of data ranges. More are merged, so that a file with many holes can't use unbounded
+/// memory.
 const MOST_RANGES: usize = 1 << 16;
 
 /// An open image.
 #[derive(Debug)]
 pub struct Image {
-    /// Its name, as it was given.
+    /// The path from the command line.
     pub path: PathBuf,
-    /// What the system said of it when it was opened.
+    /// The metadata of the file or device that was opened.
     pub metadata: Metadata,
-    /// Where the file or device that was opened is mounted.
+    /// Where the file or device is mounted.
     pub mounts: Mounts,
-    /// What it came from, if only a copy of it is a file.
+    /// A description of the original, if `file` is a temporary copy, for example of a pipe.
     pub stored_from: Option<&'static str>,
-    /// The mode of what was given, unless it is a pipe.
+    /// The file mode of the original, unless that is a pipe.
     mode: Option<u32>,
-    /// Its length in bytes, also of a device.
+    /// The length in bytes, also for a block device.
     pub length: u64,
     file: File,
     map: Map,
     data: Vec<Range<u64>>,
-    /// The device of its external journal, where one was given.
+    /// The device of the external journal, if one was given.
     pub journal: Option<Box<Image>>,
 }
 
 impl Image {
-    /// Opens a regular file, a block device, or a pipe, of which it stores a copy, as of an
-    /// Android sparse image; messages say that it was to be the `role`.
+    /// Opens a regular file or block device. A pipe or an Android sparse image is first expanded into a
+    /// temporary file. Error messages call the file the `role`.
     ///
     /// # Errors
     ///
-    /// A usage error for files of another kind, else an I/O error.
+    /// A usage error for other types of files, otherwise an I/O error.
     pub fn open(path: &Path, role: &str) -> Result<Self> {
         let image = Self::open_file(path, role).and_then(|file| Self::from_file(path, file));
         image.about(path)
@@ -68,7 +69,7 @@ impl Image {
         if path == Path::new(STANDARD) {
             return Ok(File::from(stdin().as_fd().try_clone_to_owned().with_context(opening)?));
         }
-        // Before it is opened: to open a tape rewinds it.
+        // Check the type first: opening a tape device rewinds it.
         refuse(fs::metadata(path).with_context(opening)?.file_type())?;
         File::open(path).with_context(opening)
     }
@@ -108,28 +109,28 @@ impl Image {
         Ok(Self { path, metadata, mode, mounts, stored_from, length, file, map, data, journal: None })
     }
 
-    /// Opens an image, and the device of its external journal where one is given.
+    /// Opens an image, and the device of its external journal if one is given.
     ///
     /// # Errors
     ///
-    /// As [`Self::open`], of either.
+    /// The errors of [`Self::open`], for either file.
     pub fn with_journal(path: &Path, journal: Option<&Path>) -> Result<Self> {
         let image = Self::open(path, "image")?;
         let journal = journal.map(|device| Self::open(device, "journal device")).transpose()?;
         Ok(Self { journal: journal.map(Box::new), ..image })
     }
 
-    /// Lets go of what was read, on all threads at once.
+    /// Releases the pages that were read, in parallel.
     pub fn release(&self) {
         self.map.release();
     }
 
-    /// The open file.
+    /// Returns the open file.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The image, as the library takes it.
+    /// Returns the image as input for the library.
     pub fn input(&self) -> Input<'_> {
         let input = Input::sparse(self.map.bytes(), self.data.clone());
         match &self.journal {
@@ -143,22 +144,22 @@ impl Image {
         self.mounts.warnings(&self.path)
     }
 
-    /// The mode of the file or block device that was given, for a new output; `None` for a pipe.
+    /// Returns the mode of the original file or block device, for a new output, or `None` for a pipe.
     pub fn mode(&self) -> Option<u32> {
         self.mode
     }
 
-    /// Whether a file is this one, under whatever name.
+    /// Returns whether `other` is the metadata of this file, by device and inode number.
     pub fn is(&self, other: &Metadata) -> bool {
         (self.metadata.dev(), self.metadata.ino()) == (other.dev(), other.ino())
     }
 
-    /// Makes sure that all of the image and of its journal could be read, and that nobody wrote to them since
-    /// they were opened: else whatever the library found is no news.
+    /// Checks that all of the image and its journal could be read, and that neither was modified since it was
+    /// opened. Otherwise the results of the library are invalid.
     ///
     /// # Errors
     ///
-    /// An I/O error that says what changed.
+    /// An I/O error that describes the modification, or the part that could not be read.
     pub fn unchanged(&self) -> Result<()> {
         self.journal.as_deref().map_or(Ok(()), Self::unchanged)?;
         self.is_unchanged().about(&self.path)
@@ -195,8 +196,8 @@ fn refuse(kind: FileType) -> Result<()> {
     bail!(Usage::new(reason))
 }
 
-/// The ranges of a file outside which there are only holes. Where the filesystem can't tell, that
-/// is all of it.
+/// Returns the ranges of a file that may contain data; all other bytes are in holes. If the filesystem
+/// doesn't report holes, this is the whole file.
 pub fn data_ranges(file: &File, length: u64) -> Vec<Range<u64>> {
     ranges(length, SHORTEST_HOLE, MOST_RANGES, |from| seek(file, from))
 }
@@ -212,10 +213,10 @@ fn ranges(
     while at < length {
         let start = match seek(Seek::Data(at)) {
             Ok(start) if start >= length => break,
-            // No data is left.
+            // There is no data after this offset.
             Err(Errno::NXIO) => break,
             Ok(start) if start >= at => start,
-            // Not supported, or of no use.
+            // SEEK_DATA is not supported, or gave a useless result.
             _ => at,
         };
         let end = match seek(Seek::Hole(start)) {
@@ -247,7 +248,7 @@ mod tests {
     use crate::cli::failure;
     use std::os::unix::fs::FileExt as _;
 
-    /// Answers as a file would whose data is `data`.
+    /// Emulates `lseek` on a file whose data is `data`.
     fn file_like(data: &[Range<u64>]) -> impl FnMut(Seek) -> Result<u64, Errno> + '_ {
         |from| match from {
             Seek::Data(at) => {

@@ -1,4 +1,4 @@
-//! The parts of `--json` that all commands have; `docs/json.md` describes them.
+//! The parts of the JSON output that all commands share. See docs/json.md.
 
 use ext4_canon::FORM_VERSION;
 use serde::Serialize;
@@ -6,10 +6,10 @@ use serde::Serialize;
 use super::exit_code::ExitCode;
 use super::failure;
 
-/// The version of what `--json` prints.
+/// The version of the JSON schema.
 const SCHEMA: u32 = 1;
 
-/// The first fields of all JSON.
+/// The first fields of every JSON output.
 #[derive(Debug, Serialize)]
 pub struct HeadJson {
     program: &'static str,
@@ -21,7 +21,7 @@ pub struct HeadJson {
     exit_code: u8,
 }
 
-/// Why something failed.
+/// The kind and the message of an error.
 #[derive(Debug, Serialize)]
 pub struct ErrorJson {
     kind: &'static str,
@@ -29,7 +29,7 @@ pub struct ErrorJson {
 }
 
 impl HeadJson {
-    /// The fields for the end of a command.
+    /// Creates the fields for the end of a command.
     pub fn new(command: &'static str, status: &'static str, exit_code: ExitCode) -> Self {
         let (program, version) = ("ext4-canon", env!("CARGO_PKG_VERSION"));
         let exit_code = exit_code.number();
@@ -38,13 +38,13 @@ impl HeadJson {
 }
 
 impl ErrorJson {
-    /// The kind and the words of an error.
+    /// Creates the fields for an error.
     pub fn of(error: &anyhow::Error) -> Self {
         Self { kind: failure::code(error).name(), message: failure::line(error) }
     }
 }
 
-/// JSON, with a line end.
+/// Serializes a value as JSON with a final newline.
 pub fn text(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(value).expect("all keys are strings");
     text.push(b'\n');

@@ -1,4 +1,4 @@
-//! Files as memory. With `signals`, this is the only module of the project with `unsafe` in it.
+//! Read-only memory maps of files. Only this module and `signals` contain unsafe code.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::signals::Watched;
 
-/// The bytes of a file, mapped read-only.
+/// A read-only memory map of a file, which may be empty.
 #[derive(Debug)]
 pub struct Map(Option<(Watched, Mmap)>);
 
@@ -17,44 +17,45 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// What the system says, also where the address space is too small.
+    /// The I/O error of the system, also if the address space is too small.
     pub fn new(file: &File, length: u64) -> io::Result<Self> {
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
         if length == 0 {
-            // The system refuses to map nothing.
+            // `mmap` fails for a length of zero.
             return Ok(Self(None));
         }
-        // SAFETY: a map is sound as long as nobody changes or shortens the file underneath.
-        // For the output this holds, since it has no name yet (or a fresh random one) and this
-        // process writes nothing while the map lives. For the input nobody can promise it, as for
-        // every program that maps files. It is opened read-only and mapped read-only, so this
-        // process can't break the rule. Another process that writes to it changes plain bytes,
-        // which the reader checks as it must check any image, and `Image::unchanged` turns the
-        // result away before it gets its name; one that shortens it makes zeros appear, see `signals`.
+        // SAFETY: a map is sound as long as the file under it is not modified or truncated. For an output
+        // this holds: it has no name yet (or a new random one), and this process doesn't write to it while
+        // the map exists. For an input it can't be guaranteed, as in every program that maps files. The input
+        // is opened and mapped read-only, so this process can't modify it. If a different process does, only
+        // plain bytes change. The reader checks them like those of any image, and `Image::unchanged` rejects
+        // the result before the output gets its name. If the file is truncated, reads return zeros, see
+        // `signals`.
         let map = unsafe { MmapOptions::new().len(length).map(file)? };
-        // The watch is dropped first, while the range is still mapped.
+        // Fields are dropped in order: first the watch, while the range is still mapped.
         Ok(Self(Some((Watched::new(&map), map))))
     }
 
-    /// Lets go of all pages, which takes a while if there are many, on all threads at once.
+    /// Releases all pages, in parallel, since this takes long for a large map.
     pub fn release(&self) {
-        // A multiple of the pages of all systems.
+        // In bytes. A multiple of the page size on all systems.
         const PART: usize = 32 << 20;
         let Some((_, map)) = &self.0 else { return };
         let parts = (0..map.len()).into_par_iter().step_by(PART).with_max_len(1);
         parts.for_each(|start| {
             let length = PART.min(map.len() - start);
-            // SAFETY: pages of a shared map of a file are read again when they are looked at again. An error leaves
-            // them where they are until the map goes.
+            // SAFETY: the pages are read from the file again when they are next accessed. If the call fails,
+            // they stay in memory until the map is dropped.
             let _ = unsafe { map.unchecked_advise_range(UncheckedAdvice::DontNeed, start, length) };
         });
     }
 
-    /// Makes sure that every page that was looked at could be read.
+    /// Checks that every page that was accessed could be read.
     ///
     /// # Errors
     ///
-    /// The first place that could not; it and what lies behind it are zeros.
+    /// An I/O error with the offset of the first page that could not be read. This page and all after it read
+    /// as zeros.
     pub fn readable(&self) -> io::Result<()> {
         match self.unreadable() {
             None => Ok(()),
@@ -66,12 +67,12 @@ impl Map {
         }
     }
 
-    /// The byte at which the first page lies that could not be read.
+    /// Returns the offset in bytes of the first page that could not be read, if there is one.
     pub fn unreadable(&self) -> Option<usize> {
         self.0.as_ref().and_then(|(watched, _)| watched.unreadable())
     }
 
-    /// The bytes.
+    /// Returns the mapped bytes.
     pub fn bytes(&self) -> &[u8] {
         self.0.as_ref().map_or(&[], |(_, map)| map)
     }

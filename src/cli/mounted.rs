@@ -1,8 +1,9 @@
-//! Where an image is mounted, according to /proc and /sys: directly, or through loop devices, partitions
-//! and the device mapper.
+//! Finds out from /proc and /sys where an image is mounted: directly, or through loop devices, partitions and
+//! the device mapper.
 //!
-//! Files are compared by device and inode, never by name. Only a loop device whose backing file can't be looked at
-//! from here (it was deleted, or is in another mount namespace) is judged by the file's name, and only for a warning.
+//! Files are compared by device and inode number, not by name. The exception is a loop device whose backing
+//! file is not accessible here, because it was deleted or is in a different mount namespace. Then the name is
+//! compared, and a match only leads to a warning.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -14,16 +15,16 @@ use std::path::{Path, PathBuf};
 use ext4_canon::text;
 use rustix::fs::{major, minor};
 
-/// What the kernel appends to the name of a backing file that has lost that name.
+/// The suffix that the kernel appends to the name of a backing file that was deleted.
 const DELETED: &[u8] = b" (deleted)";
 
-/// As many places are named in a message.
+/// The maximum number of mount points in a message.
 const MOST_PLACES: usize = 3;
 
-/// Major and minor number of a block device.
+/// The major and minor number of a block device.
 type Device = (u32, u32);
 
-/// Where the kernel tells of mounts and devices.
+/// The paths of the proc and sysfs filesystems.
 #[derive(Debug)]
 pub struct System {
     proc: PathBuf,
@@ -36,38 +37,39 @@ impl Default for System {
     }
 }
 
-/// A place where a filesystem is mounted.
+/// A mount of a filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mount {
     place: String,
-    /// Whether nothing can be written through any mount of that filesystem.
+    /// Whether the superblock is mounted read-only, so that no mount of this filesystem allows writing.
     read_only: bool,
 }
 
-/// What is known of the mounts of an image.
+/// The mounts that were found for an image.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mounts {
     mounts: Vec<Mount>,
-    /// Mounts that may be of another file, with the reason.
+    /// Descriptions of mounts that may or may not be of this image.
     doubtful: Vec<String>,
     /// Whether /proc or /sys could not be read.
     unknown: bool,
 }
 
 impl Mounts {
-    /// Whether /proc or /sys could not be read, so that an image may be mounted nevertheless.
+    /// Returns whether /proc or /sys could not be read. Then the image may be mounted even if no mount was
+    /// found.
     pub fn unknown(&self) -> bool {
         self.unknown
     }
 
-    /// All places where the image is mounted, in words; `None` if it is not mounted.
+    /// Describes the places where the image is mounted, or returns `None` if no mount was found.
     pub fn places(&self) -> Option<String> {
         places(self.mounts.iter())
     }
 
     /// Returns warnings that the kernel may have newer data in memory than the image has.
     ///
-    /// A filesystem that is mounted only for reading has nothing in memory that is not in the image, too.
+    /// There is no warning for a filesystem that is mounted read-only, since all its data is in the image.
     pub fn warnings(&self, path: &Path) -> Vec<String> {
         let path = path.display();
         let written = places(self.mounts.iter().filter(|mount| !mount.read_only));
@@ -83,7 +85,7 @@ impl Mounts {
     }
 }
 
-/// Some of the places, in words.
+/// Describes mounts by at most [`MOST_PLACES`] of their mount points.
 fn places<'m>(mounts: impl Iterator<Item = &'m Mount>) -> Option<String> {
     let places: BTreeSet<_> = mounts.map(|mount| mount.place.as_str()).collect();
     let more = if places.len() > MOST_PLACES { " and elsewhere" } else { "" };
@@ -91,16 +93,16 @@ fn places<'m>(mounts: impl Iterator<Item = &'m Mount>) -> Option<String> {
     (!shown.is_empty()).then(|| shown.join(" and ") + more)
 }
 
-/// A loop device, and what stands behind it.
+/// A loop device and its backing file.
 struct Loop {
     device: Device,
     name: String,
     backing: PathBuf,
-    /// `None` if there is no file with this name, or it is not visible from here.
+    /// The metadata of the backing file; `None` if no file with this name is visible here.
     metadata: Option<Metadata>,
 }
 
-/// A line of mountinfo.
+/// A line of `/proc/self/mountinfo`.
 struct Line {
     device: Option<Device>,
     place: String,
@@ -110,7 +112,7 @@ struct Line {
 }
 
 impl System {
-    /// The mounts of the file or block device that was opened by `path`.
+    /// Returns the mounts of the file or block device that was opened as `path`.
     pub fn mounts(&self, path: &Path, metadata: &Metadata) -> Mounts {
         let (loops, table) = (self.loops(), self.mountinfo());
         let unknown = loops.is_none() || table.is_none();
@@ -126,7 +128,7 @@ impl System {
             self.below(device_of(metadata), &loops, &mut devices);
         }
         let mut mounts = self.mounts_of(&devices, &table);
-        // FUSE and filesystems of several devices have numbers of their own.
+        // FUSE, and filesystems on several devices, have anonymous device numbers (major 0).
         let by_source = table.iter().filter(|line| line.source.is_absolute()).filter(|line| {
             line.device.is_none_or(|(major, _)| major == 0)
                 && fs::metadata(&line.source).is_ok_and(|source| {
@@ -139,14 +141,14 @@ impl System {
         Mounts { mounts, doubtful: self.doubtful(path, metadata, &loops, &table), unknown }
     }
 
-    /// Mounts through loop devices whose backing file can't be looked at, if the name of the file is the same.
+    /// Finds mounts of loop devices whose backing file is not accessible and has the same name as this file.
     fn doubtful(&self, path: &Path, metadata: &Metadata, loops: &[Loop], table: &[Line]) -> Vec<String> {
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut found = Vec::new();
         for one in loops.iter().filter(|one| one.metadata.is_none()) {
             let bytes = one.backing.as_os_str().as_bytes();
             let named = Path::new(OsStr::from_bytes(bytes.strip_suffix(DELETED).unwrap_or(bytes)));
-            // A file that took the name of a deleted one is another file.
+            // If a different file now has the name of the deleted one, then this name proves nothing.
             let replaced = fs::metadata(named).is_ok_and(|found| same(&found, metadata));
             if named.file_name() != real.file_name() || replaced {
                 continue;
@@ -160,8 +162,9 @@ impl System {
         found
     }
 
-    /// Mounts through FUSE of a relative name that ends as the file's does. Which file that is can't be known: to
-    /// replace the wrong one loses what is written through the mount, so that all of them count.
+    /// Finds FUSE mounts whose source is a relative path with the same file name. The directory it is
+    /// relative to is unknown. All of them count, because replacing a mounted image loses the data that is
+    /// written through the mount.
     fn by_relative_name(path: &Path, table: &[Line]) -> Vec<Mount> {
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let relative = table.iter().filter(|line| {
@@ -177,13 +180,14 @@ impl System {
         with_source.collect()
     }
 
-    /// Where filesystems on these devices are mounted.
+    /// Returns the mounts of filesystems on these devices.
     fn mounts_of(&self, devices: &[Device], table: &[Line]) -> Vec<Mount> {
         let mut mounts = Vec::new();
         for device in devices {
             let before = mounts.len();
             mounts.extend(table.iter().filter(|line| line.device == Some(*device)).map(Line::mount));
-            // The kernel keeps a folder for each filesystem that is mounted, in whatever mount namespace.
+            // The kernel has a directory in sysfs for each mounted ext4 filesystem, regardless of mount
+            // namespaces.
             let name = self.folder(*device).and_then(|folder| folder.file_name().map(OsStr::to_owned));
             if mounts.len() == before
                 && let Some(name) = name.filter(|name| self.sys.join("fs/ext4").join(name).is_dir())
@@ -195,7 +199,8 @@ impl System {
         mounts
     }
 
-    /// These devices and all that is made of them: partitions, devices of the device mapper, loop devices.
+    /// Returns the devices in `first` and all devices built on them: partitions, device-mapper devices and
+    /// loop devices.
     fn above(&self, first: &[Device], loops: &[Loop]) -> Vec<Device> {
         let mut found = first.to_vec();
         let mut next = 0;
@@ -216,7 +221,7 @@ impl System {
         found
     }
 
-    /// Adds the devices that a device is made of. What else is made of these does not matter.
+    /// Adds the devices that a device is built on. Other devices built on these are ignored.
     fn below(&self, device: Device, loops: &[Loop], found: &mut Vec<Device>) {
         let mut open = vec![device];
         while let Some(device) = open.pop() {
@@ -234,12 +239,12 @@ impl System {
         }
     }
 
-    /// The folder of a device in /sys.
+    /// Returns the directory of a device in sysfs.
     fn folder(&self, (major, minor): Device) -> Option<PathBuf> {
         fs::canonicalize(self.sys.join(format!("dev/block/{major}:{minor}"))).ok()
     }
 
-    /// All loop devices that have a file.
+    /// Returns all loop devices with a backing file.
     fn loops(&self) -> Option<Vec<Loop>> {
         let folder = fs::read_dir(self.sys.join("block")).ok()?;
         let found = folder.filter_map(|entry| {
@@ -257,7 +262,7 @@ impl System {
         Some(found)
     }
 
-    /// The mounts of this mount namespace.
+    /// Returns the mounts in this mount namespace.
     fn mountinfo(&self) -> Option<Vec<Line>> {
         let text = fs::read(self.proc.join("self/mountinfo")).ok()?;
         Some(text.split(|byte| *byte == b'\n').filter_map(Line::parse).collect())
@@ -265,10 +270,10 @@ impl System {
 }
 
 impl Line {
-    /// Parses a line, for which see `proc_pid_mountinfo(5)`.
+    /// Parses a line, see `proc_pid_mountinfo(5)`.
     fn parse(line: &[u8]) -> Option<Self> {
         let fields: Vec<_> = line.split(|byte| *byte == b' ').collect();
-        // Between the options of the mount and the dash are any number of optional fields.
+        // Any number of optional fields may come between the mount options and the dash.
         let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
         let [kind, source, options] = fields.get(dash + 1..dash + 4)? else { return None };
         Some(Self {
@@ -285,7 +290,7 @@ impl Line {
     }
 }
 
-/// A name without the octal escapes that mountinfo has for spaces, tabs, line feeds and backslashes.
+/// Decodes the octal escapes of mountinfo for space, tab, newline and backslash.
 fn unescaped(field: &[u8]) -> OsString {
     let (mut name, mut rest) = (Vec::with_capacity(field.len()), field);
     while let Some((byte, after)) = rest.split_first() {
@@ -316,7 +321,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()))
 }
 
-/// The number of the device that has a folder in /sys.
+/// Returns the number of a device from its directory in sysfs.
 fn number_in(folder: &Path) -> Option<Device> {
     number(fs::read_to_string(folder.join("dev")).ok()?.trim_end())
 }
@@ -331,7 +336,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// A /proc and a /sys of one's own, and an image.
+    /// Fake /proc and /sys directories, and an image.
     struct FakeSystem {
         folder: tempfile::TempDir,
         system: System,
@@ -355,7 +360,7 @@ mod tests {
             self.folder.path().join(name)
         }
 
-        /// Adds a device with a folder in /sys, below another one if it is a partition.
+        /// Adds a device with a directory in the fake sysfs. A partition goes into the directory of its disk.
         fn device(&self, name: &str, number: &str) -> PathBuf {
             let folder = self.system.sys.join("block").join(name);
             fs::create_dir_all(folder.join("holders")).unwrap();
@@ -414,7 +419,7 @@ mod tests {
         scene.mountinfo("40 1 7:0 / /mnt rw,relatime - ext4 /dev/loop0 ro,norecovery\n");
         let found = scene.found("in.img");
         assert_eq!((found.places().as_deref(), found.warnings(Path::new("x")).len()), (Some("at /mnt"), 0));
-        // A bind mount that is read-only says nothing of the filesystem.
+        // A read-only bind mount does not make the filesystem read-only.
         scene.mountinfo("40 1 7:0 / /mnt ro,relatime - ext4 /dev/loop0 rw\n");
         assert_eq!(scene.found("in.img").warnings(Path::new("x")).len(), 1);
     }
@@ -437,7 +442,7 @@ mod tests {
         scene.device("loop2", "7:2");
         scene.mountinfo("40 1 7:2 / /mnt rw - ext4 none rw\n");
         assert_eq!(scene.found("in.img").places(), None);
-        // Downwards, from the uppermost device.
+        // Downwards from the topmost device.
         let mut below = Vec::new();
         scene.system.below((253, 1), &[], &mut below);
         assert_eq!(below, [(253, 0), (259, 3), (7, 1)]);
@@ -483,12 +488,12 @@ mod tests {
             fs::copy(scene.path("in.img"), scene.path("other.img")).unwrap();
             assert_eq!(scene.found("other.img"), Mounts::default());
         }
-        // The file that took the place of a deleted one is not that one.
+        // A different file with the name of the deleted one.
         let scene = FakeSystem::new();
         scene.loop_device("loop0", "7:0", &scene.path("in.img (deleted)"));
         scene.mountinfo("40 1 7:0 / /mnt rw - ext4 /dev/loop0 rw\n");
         assert_eq!(scene.found("in.img"), Mounts::default());
-        // But a name may end so.
+        // A file name may really end in the suffix.
         fs::rename(scene.path("in.img"), scene.path("in.img (deleted)")).unwrap();
         assert_eq!(scene.found("in.img (deleted)").places().as_deref(), Some("at /mnt"));
     }

@@ -1,8 +1,8 @@
-//! The output file: nothing until it is complete, then all at once.
+//! The output file, which gets its name only when it is complete.
 //!
-//! Where the filesystem can, the file has no name until it is complete (`O_TMPFILE`), so that not
-//! even SIGKILL leaves anything behind. Elsewhere, and for the moment in which it replaces another
-//! file, it has a name that says what it is.
+//! If the filesystem supports it, the file has no name until then (`O_TMPFILE`), so that not even SIGKILL
+//! leaves a file. On other filesystems, and for the moment in which it replaces an existing file, it has a
+//! temporary name, `.ext4-canon-*.tmp`.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -23,25 +23,25 @@ use super::target::Target;
 const PREFIX: &str = ".ext4-canon-";
 const SUFFIX: &str = ".tmp";
 
-/// What a new file may be where there is no input file to take it from; the umask has its say.
+/// Mode of a new file if there is no input file to copy it from. The umask applies.
 const ANYONE: u32 = 0o666;
-/// Nobody else looks at the output before it is complete.
+/// Mode of the file until it is complete, so that no other user can read it.
 const OWNER_ONLY: u32 = 0o600;
-/// The permission bits that are taken from another file.
+/// The permission bits that are copied from another file.
 const PERMISSIONS: u32 = 0o777;
-/// Those of the group, or the mask of an ACL.
+/// The permissions of the group. If there is an ACL, they are its mask.
 const GROUP: u32 = 0o070;
 
 const ACL: &str = "system.posix_acl_access";
-/// The longest value that Linux allows an xattr.
+/// The maximum length in bytes of an xattr value in Linux.
 const LONGEST_XATTR: usize = 1 << 16;
 
-/// A file that is being written, and vanishes when dropped.
+/// An output file that is being written. It is deleted when dropped before [`Self::finish`].
 #[derive(Debug)]
 pub struct Output {
     file: Unfinished,
     target: Target,
-    /// The permissions that it has in the end.
+    /// The final permissions.
     mode: u32,
 }
 
@@ -52,7 +52,7 @@ enum Unfinished {
 }
 
 impl Output {
-    /// Begins an output of the same length as `image`.
+    /// Creates an output with the length of `image`.
     ///
     /// # Errors
     ///
@@ -63,51 +63,51 @@ impl Output {
         Ok(output)
     }
 
-    /// Gives it a length.
+    /// Sets the length in bytes.
     ///
     /// # Errors
     ///
-    /// As for an image.
+    /// An I/O error about the output.
     pub fn set_length(&self, length: u64) -> Result<()> {
         self.file().set_len(length).context("setting its size").about(self.shown())
     }
 
-    /// Its length, in bytes.
+    /// Returns the length in bytes.
     pub fn length(&self) -> io::Result<u64> {
         self.file().metadata().map(|metadata| metadata.len())
     }
 
-    /// Writes a file that is no image; returns what is worth a warning.
+    /// Writes a complete file that is not an image, and returns warnings.
     ///
     /// # Errors
     ///
-    /// As for an image.
+    /// An I/O error about the file or its directory.
     pub fn write_all(target: Target, bytes: &[u8]) -> Result<Vec<String>> {
         Self::with_bytes(target, bytes)?.finish(true)
     }
 
-    /// The same, without a name as yet.
+    /// Writes a file that is not an image, without giving it its name.
     ///
     /// # Errors
     ///
-    /// As for an image.
+    /// An I/O error about the file or its directory.
     pub fn with_bytes(target: Target, bytes: &[u8]) -> Result<Self> {
         let output = Self::begin(target, ANYONE)?;
         output.file().write_all(bytes).context("writing it").about(output.shown())?;
         Ok(output)
     }
 
-    /// An empty output with the same name, which takes the place of this one.
+    /// Creates an empty output with the same target, as a replacement for this one.
     ///
     /// # Errors
     ///
-    /// As for an image.
+    /// An I/O error about the output or its directory.
     pub fn another(&self, image: &Image) -> Result<Self> {
         Self::begin(self.target.clone(), wanted(image))
     }
 
-    /// Begins an empty output. A new file gets the permissions `wanted`, less the umask (or what a default ACL of
-    /// the directory says instead); one that replaces another keeps those of that one.
+    /// Creates an empty output. A new file gets the permissions `wanted`, restricted by the umask or by a
+    /// default ACL of the directory. A file that replaces an existing one keeps the permissions of that file.
     fn begin(target: Target, wanted: u32) -> Result<Self> {
         let directory = target.directory();
         let first = if target.replaced.is_some() { OWNER_ONLY } else { wanted };
@@ -120,7 +120,7 @@ impl Output {
             Some(replaced) => replaced.mode() & PERMISSIONS,
             None => output.permissions()?,
         };
-        // Where the filesystem has no permissions to set, there is nothing to hide.
+        // Ignore errors: a filesystem without permissions has none to restrict.
         let _ = output.file().set_permissions(Permissions::from_mode(OWNER_ONLY));
         Ok(output)
     }
@@ -130,7 +130,7 @@ impl Output {
         Ok(metadata.mode() & PERMISSIONS)
     }
 
-    /// The file, to write to.
+    /// Returns the file, for writing.
     pub fn file(&self) -> &File {
         match &self.file {
             Unfinished::Nameless(file) => file,
@@ -138,12 +138,12 @@ impl Output {
         }
     }
 
-    /// The name that it is going to have.
+    /// Returns the final name, for messages.
     pub fn shown(&self) -> &Path {
         &self.target.shown
     }
 
-    /// Whether it is going to have the name of another output.
+    /// Returns whether the final name is that of `other`.
     pub fn goes_to(&self, other: &Target) -> bool {
         let name = |target: &Target| {
             (fs::canonicalize(target.directory()).ok(), target.path.file_name().map(ToOwned::to_owned))
@@ -151,12 +151,12 @@ impl Output {
         name(&self.target) == name(other)
     }
 
-    /// Gives the file its final permissions and its name, in the place of what had the name before; with `sync`,
-    /// once it is on the disk. Returns what is worth a warning.
+    /// Sets the final permissions and moves the file to its name, replacing an existing file. With `sync`,
+    /// the data is first flushed to the disk. Returns warnings.
     ///
     /// # Errors
     ///
-    /// An I/O error; then nothing has changed.
+    /// An I/O error. The existing file is then unchanged.
     pub fn finish(self, sync: bool) -> Result<Vec<String>> {
         let mut warnings = self.settle()?;
         if sync {
@@ -173,9 +173,9 @@ impl Output {
         Ok(warnings)
     }
 
-    /// Gives the file its permissions, and owner, group and ACL of the file that it replaces, as far as the system
-    /// allows it. Where it does not, the group gets no access: it may be another group, or the mask of an ACL that
-    /// is not there.
+    /// Sets the permissions. If the output replaces a file, also copies owner, group and ACL from it, as far
+    /// as the system permits. If the group or the ACL can't be copied, the group gets no access: its bits
+    /// belong to the old group, or are the mask of the missing ACL.
     fn settle(&self) -> Result<Vec<String>> {
         let mut mode = self.mode;
         let mut warnings = Vec::new();
@@ -201,7 +201,7 @@ impl Output {
             return None;
         }
         let error = fchown(self.file(), Some(uid), Some(gid)).err()?;
-        // Members of a group can give it their files.
+        // Without privileges, a user can still set a group that the user is a member of.
         let _ = fchown(self.file(), None, Some(gid));
         Some(format!("the owner and group of {} could not be kept: {error}", self.target.shown.display()))
     }
@@ -210,7 +210,8 @@ impl Output {
         let mut value = vec![0; LONGEST_XATTR];
         let result = match getxattr(&self.target.path, ACL, &mut value) {
             Ok(length) => fsetxattr(self.file(), ACL, &value[..length], XattrFlags::empty()),
-            // None, or a filesystem without any. The directory may have given one to the new file.
+            // The old file has no ACL, or the filesystem has none. The new file may have a default ACL from
+            // the directory.
             Err(_) => fremovexattr(self.file(), ACL).or_else(|error| match error {
                 Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS => Ok(()),
                 error => Err(error),
@@ -221,7 +222,8 @@ impl Output {
     }
 }
 
-/// A file without a name, unless the filesystem has none, or there would be no way to name it later.
+/// Creates a file without a name. Fails if the filesystem does not support this, or if /proc is missing,
+/// which is needed to link the file later.
 fn nameless(directory: &Path, mode: u32) -> Result<Unfinished, ()> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = File::from(open(directory, flags, Mode::from_raw_mode(mode)).map_err(drop)?);
@@ -242,7 +244,8 @@ fn named(directory: &Path, mode: u32) -> io::Result<Unfinished> {
     Ok(Unfinished::Named(file, temporary))
 }
 
-/// Makes a temporary file by `make`, known to the handlers of signals from before it is there.
+/// Creates a temporary file with `make`. Its name is registered with the signal handlers before it is
+/// created.
 fn make_temporary<F>(
     directory: &Path,
     make: impl Fn(&Path) -> io::Result<F>,
@@ -250,7 +253,7 @@ fn make_temporary<F>(
     let mut known = None;
     let mut builder = Builder::new();
     let file = builder.prefix(PREFIX).suffix(SUFFIX).make_in(directory, |name| {
-        // The one before is forgotten first.
+        // Only one name can be registered at a time.
         drop(known.take());
         known = Some(Temporary::new(name));
         make(name)
@@ -264,7 +267,7 @@ fn give_name(file: Unfinished, target: &Target) -> io::Result<()> {
         Unfinished::Named(named, temporary) => (named, temporary),
         Unfinished::Nameless(file) => match link(&file, &target.path) {
             Ok(()) => return Ok(()),
-            // Only a file with a name can replace another.
+            // `linkat` can't replace a file, but `rename` can. So link a temporary name first.
             Err(Errno::EXIST) => {
                 let (linked, _temporary) = make_temporary(target.directory(), |name| Ok(link(&file, name)?))?;
                 return linked.persist(&target.path).map_err(|error| error.error);
@@ -275,7 +278,7 @@ fn give_name(file: Unfinished, target: &Target) -> io::Result<()> {
     named.persist(&target.path).map(drop).map_err(|error| error.error)
 }
 
-/// The permissions that a new output gets, less the umask: the input's, unless it is a pipe.
+/// Returns the permissions for a new output, before the umask: those of the input, unless it is a pipe.
 fn wanted(image: &Image) -> u32 {
     image.mode().map_or(ANYONE, |mode| mode & PERMISSIONS)
 }
@@ -284,7 +287,7 @@ fn link(file: &File, name: &Path) -> Result<(), Errno> {
     linkat(CWD, descriptor_path(file), CWD, name, AtFlags::SYMLINK_FOLLOW)
 }
 
-/// AT_EMPTY_PATH would need a capability; this way is open to everyone.
+/// Returns a path to a file without a name, for `linkat`. AT_EMPTY_PATH would need a capability.
 fn descriptor_path(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
@@ -292,12 +295,12 @@ fn descriptor_path(file: &File) -> PathBuf {
 fn sync_directory(directory: &Path) -> io::Result<()> {
     let opened = match File::open(directory) {
         Ok(opened) => opened,
-        // One may write to a directory that one may not read.
+        // A directory may be writable but not readable.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
         Err(error) => return Err(error),
     };
     match rustix::fs::fsync(&opened) {
-        // Some filesystems can't, and say so in this way.
+        // Some filesystems can't sync a directory, and return EINVAL.
         Ok(()) | Err(Errno::INVAL) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -344,7 +347,7 @@ mod tests {
             Output::create(self.target(), &self.image).unwrap()
         }
 
-        /// The same, with a temporary name, as on filesystems that need one.
+        /// Creates an output with a temporary name, as on filesystems without O_TMPFILE.
         fn named(&self) -> Output {
             let file = named(self.directory.path(), OWNER_ONLY).unwrap();
             let mut output = Output { file, target: self.target(), mode: OWNER_ONLY };
@@ -364,7 +367,7 @@ mod tests {
     fn it_appears_whole_with_the_right_permissions() {
         let umask = rustix::process::umask(Mode::empty());
         rustix::process::umask(umask);
-        // The mode of the input, and of the file that is replaced.
+        // The mode of the input, and of the replaced file.
         for (mode, replaced) in [(0o640, None), (0o777, None), (0o444, Some(0o640)), (0o755, Some(0o600))] {
             let scene = Folder::new(mode);
             for create in BOTH_WAYS {

@@ -1,21 +1,21 @@
-//! A progress bar, for people who look at a terminal.
+//! The progress bar on a terminal.
 
 use std::io::{IsTerminal as _, stderr};
 
 use ext4_canon::{Observer, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Redraws in a second: more only costs time.
+/// Redraws per second.
 const REDRAWS: u8 = 10;
 
-/// A bar on stderr, or nothing; gone from the screen when dropped.
+/// A progress bar on standard error, or a hidden one. It is cleared when dropped.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// A bar if `wanted` and if somebody can see it.
+    /// Creates a bar, which is visible if `wanted` and if standard error is a terminal.
     pub fn new(wanted: bool) -> Self {
         if !wanted || !stderr().is_terminal() {
             return Self { bar: ProgressBar::hidden() };

@@ -1,14 +1,14 @@
-//! Why a file is refused that the command line itself reads: see [`super::sparse`].
+//! The error type for file formats that the command line reads itself, such as Android sparse images.
 
 use thiserror::Error;
 
-/// A file whose content is refused, with the reason in words.
+/// A file that can't be used because of its content.
 #[derive(Debug, Error)]
 pub enum Refusal {
-    /// It is not as its format demands.
+    /// The file violates its format.
     #[error("{0}")]
     Damaged(String),
-    /// It is sound, but uses something that is not handled.
+    /// The file is valid, but uses something unsupported.
     #[error("{0}")]
     Unsupported(String),
 }

@@ -1,8 +1,8 @@
-//! The options of the command line that are remedies for errors of the library.
+//! Describes remedies for the library's errors by command-line options.
 
 use ext4_canon::Remedy;
 
-/// Returns the words for a remedy that is an option.
+/// Describes a remedy, if an option provides it.
 pub fn option(remedy: &Remedy) -> Option<String> {
     let words = match remedy {
         Remedy::Enlarge { bytes, for_inodes, in_partition: false } => {

@@ -1,4 +1,5 @@
-//! What all commands have in common: threads, images, progress and warnings; then the report, and the exit code.
+//! The parts that all commands share: threads, images, progress and warnings, and at the end the report and
+//! the exit code.
 
 use std::num::NonZero;
 use std::path::Path;
@@ -20,36 +21,36 @@ use super::json::{self, ErrorJson, HeadJson};
 use super::progress::Progress;
 use super::signals;
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Outcome {
     /// The exit code.
     pub code: ExitCode,
-    /// For standard output.
+    /// The text for standard output.
     pub text: Vec<u8>,
-    /// Lines for standard error, after the warnings.
+    /// Lines for standard error, printed after the warnings.
     pub remarks: Vec<String>,
 }
 
 impl Outcome {
-    /// The usual end: a text, and nothing else to tell.
+    /// Creates a result that has a text and no remarks.
     pub fn new(code: ExitCode, text: impl Into<Vec<u8>>) -> Self {
         Self { code, text: text.into(), remarks: Vec::new() }
     }
 }
 
-/// What a command works with.
+/// The environment of a command.
 pub struct Runner<'r> {
     /// The options.
     pub settings: &'r Settings,
     /// The progress bar.
     pub progress: Progress,
     pool: ThreadPool,
-    /// They are printed in the end, also after a failure.
+    /// The warnings so far. They are printed at the end, also if the command fails.
     warnings: &'r Mutex<Vec<String>>,
 }
 
-/// JSON of a failure.
+/// The JSON output for an error.
 #[derive(Serialize)]
 struct FailureJson<'f> {
     #[serde(flatten)]
@@ -61,7 +62,7 @@ struct FailureJson<'f> {
     error: ErrorJson,
 }
 
-/// Runs a command and reports how it ended.
+/// Runs a command and reports the result.
 pub fn run(task: &Task, perform: impl FnOnce(&Runner<'_>) -> Result<Outcome>) -> ExitCode {
     let warnings = Mutex::default();
     let about = task.command.first_path();
@@ -108,18 +109,18 @@ fn report(task: &Task, warnings: &[String], outcome: &Outcome) -> ExitCode {
 
 impl<'r> Runner<'r> {
     fn new(settings: &'r Settings, warnings: &'r Mutex<Vec<String>>) -> Result<Self> {
-        // A pool of its own: the global one listens to the environment.
+        // A separate thread pool, because the global one reads environment variables.
         let threads = settings.threads.or_else(|| thread::available_parallelism().ok());
         let pool = ThreadPoolBuilder::new().num_threads(threads.map_or(1, NonZero::get)).build();
         let pool = pool.context("starting threads")?;
         Ok(Self { settings, pool, progress: Progress::new(settings.progress), warnings })
     }
 
-    /// Opens an image and the device of its journal.
+    /// Opens an image, and the device of its journal if one is given.
     ///
     /// # Errors
     ///
-    /// As [`Image::with_journal`].
+    /// The errors of [`Image::with_journal`].
     pub fn open(&self, files: &ImageFiles) -> Result<Image> {
         let image = Image::with_journal(&files.path, files.journal.as_deref())?;
         self.warn(image.warnings());
@@ -131,33 +132,34 @@ impl<'r> Runner<'r> {
         Ok(image)
     }
 
-    /// The filesystems of an image that are meant.
+    /// Returns the selected filesystems of an image.
     ///
     /// # Errors
     ///
-    /// As [`Disk::open`].
+    /// The errors of [`Disk::open`].
     pub fn disk<'i>(&self, image: &'i Image, selection: &Selection) -> Result<Disk<'i>> {
         let disk = Disk::open(&image.input(), selection);
         image.unchanged()?;
         disk.about(&image.path)
     }
 
-    /// Calls the library on all threads. Its result counts only if nobody changed the images meanwhile.
+    /// Calls the library on the thread pool. If an image was modified meanwhile, the result is replaced by an
+    /// error.
     ///
     /// # Errors
     ///
-    /// As [`Image::unchanged`].
+    /// The errors of [`Image::unchanged`].
     pub fn read<T: Send>(&self, images: &[&Image], call: impl FnOnce() -> T + Send) -> Result<T> {
         let result = self.pool.install(call);
         images.iter().try_for_each(|image| image.unchanged())?;
         Ok(result)
     }
 
-    /// Calls the library with the filesystems of an image that are meant.
+    /// Calls the library with the selected filesystems of an image.
     ///
     /// # Errors
     ///
-    /// What the call returns, and as [`Disk::open`].
+    /// The errors of `call`, of [`Disk::open`] and of [`Image::unchanged`].
     pub fn read_disk<T: Send>(
         &self,
         image: &Image,
@@ -167,27 +169,27 @@ impl<'r> Runner<'r> {
         self.read(&[image], || call(&disk))?.about(&image.path)
     }
 
-    /// Runs something else on the threads.
+    /// Runs a function on the thread pool.
     pub fn install<T: Send>(&self, call: impl FnOnce() -> T + Send) -> T {
         self.pool.install(call)
     }
 
-    /// Lets go of two values, which may take a while, at the same time.
+    /// Drops two large values in parallel.
     pub fn drop_both<T: Send>(&self, one: T, other: T) {
         self.pool.join(|| drop(one), || drop(other));
     }
 
-    /// Keeps warnings, which are printed in the end.
+    /// Adds warnings, which are printed at the end.
     pub fn warn(&self, warnings: impl IntoIterator<Item = String>) {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(warnings);
     }
 
-    /// Keeps warnings about a file.
+    /// Adds warnings about a file.
     pub fn warn_about(&self, path: &Path, warnings: &[String]) {
         self.warn(warnings.iter().map(|warning| format!("{}: {warning}", path.display())));
     }
 
-    /// All warnings up to now.
+    /// Returns all warnings so far.
     pub fn warnings(&self) -> Vec<String> {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,34 +1,34 @@
-//! Lists of digests, as sha256sum prints and reads them.
+//! Lists of digests in the format of sha256sum.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-/// What a line should have been, for messages.
+/// The expected format of a line, for messages.
 pub const EXPECTED: &str = "expected 64 hexadecimal digits, two spaces and a name, as sha256sum prints them";
 
-/// A line of a list.
+/// A line of a list of digests.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// The digest, in lower-case hexadecimal digits.
+    /// The digest, in lower-case hexadecimal.
     pub digest: String,
     /// The name of the file.
     pub name: PathBuf,
 }
 
-/// A line as sha256sum prints it: with a backslash in front where the name had to be escaped.
+/// Formats a line as sha256sum does. It begins with a backslash if the name contains escapes.
 pub fn line(digest: &str, name: &Path) -> Vec<u8> {
     let (escape, name) = escaped(name);
     [escape, digest.as_bytes(), b"  ", &name, b"\n"].concat()
 }
 
-/// A line of `sha256sum --check`.
+/// Formats a result line as `sha256sum --check` does.
 pub fn verdict(name: &Path, words: &str) -> Vec<u8> {
     let (escape, name) = escaped(name);
     [escape, &name, b": ", words.as_bytes(), b"\n"].concat()
 }
 
-/// A name without line ends, and a backslash if it had to be escaped, which the line begins with.
+/// Escapes a name, and returns the backslash that the line must begin with if anything was escaped.
 fn escaped(name: &Path) -> (&'static [u8], Vec<u8>) {
     let bytes = name.as_os_str().as_bytes();
     let mut text = Vec::with_capacity(bytes.len());
@@ -43,11 +43,11 @@ fn escaped(name: &Path) -> (&'static [u8], Vec<u8>) {
     (if text.len() == bytes.len() { b"" } else { b"\\" }, text)
 }
 
-/// The lines of a list, comments left out, and the numbers of those that are not as they must be.
+/// Parses a list, and skips comments. Also returns the numbers of the malformed lines.
 pub fn parse(text: &[u8]) -> (Vec<Listed>, Vec<usize>) {
     let (mut listed, mut malformed) = (Vec::new(), Vec::new());
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-        // What is left of the end of a line; in a name, it would be escaped.
+        // The rest of a CRLF line end. A carriage return in a name would be escaped.
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() || line.starts_with(b"#") {
             continue;
@@ -66,7 +66,7 @@ fn parse_line(line: &[u8]) -> Option<Listed> {
         None => (false, line),
     };
     let (digest, name) = match line.strip_prefix(b"SHA256 (") {
-        // As sha256sum --tag and the BSDs print them.
+        // The format of `sha256sum --tag` and of the BSDs.
         Some(rest) => {
             let (rest, digest) = rest.split_at_checked(rest.len().checked_sub(64)?)?;
             (digest, rest.strip_suffix(b") = ")?)

@@ -1,5 +1,5 @@
-//! Signals: a page of a mapped file that can't be read becomes an error, and whoever ends the process
-//! leaves no temporary file behind. With `map`, the only place with `unsafe` in it.
+//! Signal handlers. They turn an unreadable page of a mapped file into an error, and delete the temporary
+//! file when a signal ends the process. Only this module and `map` contain unsafe code.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,13 +9,13 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::thread;
 
-/// A range of addresses where files are mapped: image, journal device, output.
+/// An address range where a file is mapped: an image, a journal device or an output.
 #[derive(Debug)]
 struct Slot {
-    /// 0 for none.
+    /// The first address; 0 if the slot is free.
     start: AtomicUsize,
     end: AtomicUsize,
-    /// The first page that could not be read; 0 for none.
+    /// The address of the first page that could not be read; 0 if there is none.
     failed: AtomicUsize,
 }
 
@@ -25,19 +25,19 @@ static RANGES: [Slot; SLOTS] =
     [const { Slot { start: AtomicUsize::new(0), end: AtomicUsize::new(0), failed: AtomicUsize::new(0) } };
         SLOTS];
 
-/// The name of the temporary file that goes when the process is ended; null for none.
+/// The name of the temporary file to delete when a signal ends the process; null if there is none.
 static TEMPORARY: AtomicPtr<libc::c_char> = AtomicPtr::new(ptr::null_mut());
 
 /// Whether a signal is about to end the process.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// A mapped range under watch, until it is dropped.
+/// A mapped range that is registered with the SIGBUS handler until this is dropped.
 #[derive(Debug)]
 pub struct Watched(Option<usize>);
 
 impl Watched {
-    /// Watches over a range of addresses, which has to stay mapped until this is dropped. From now on,
-    /// where a page can't be read, zeros appear from there on, and `unreadable` says so.
+    /// Registers an address range, which must stay mapped until this is dropped. If a page of it can't be
+    /// read, this page and all after it read as zeros, and `unreadable` returns its offset.
     pub fn new(bytes: &[u8]) -> Self {
         install();
         let range = bytes.as_ptr_range();
@@ -51,7 +51,7 @@ impl Watched {
         Self(free)
     }
 
-    /// Where the first page lies that could not be read, counted in bytes of the range.
+    /// Returns the offset in bytes, within the range, of the first page that could not be read.
     pub fn unreadable(&self) -> Option<usize> {
         let slot = &RANGES[self.0?];
         match slot.failed.load(Ordering::SeqCst) {
@@ -70,16 +70,17 @@ impl Drop for Watched {
     }
 }
 
-/// A temporary file that is removed when a signal ends the process, until this is dropped.
+/// A temporary file that is deleted if a signal ends the process. The file is unregistered when this is
+/// dropped.
 #[derive(Debug)]
 pub struct Temporary(());
 
 impl Temporary {
-    /// Remembers a name; there is one at a time.
+    /// Registers a name. There can be one at a time.
     pub fn new(path: &Path) -> Self {
         install();
         if let Ok(name) = CString::new(path.as_os_str().as_bytes()) {
-            // It is never given back, since a handler may be reading it.
+            // The string is leaked, since a signal handler may be reading it.
             TEMPORARY.store(name.into_raw(), Ordering::SeqCst);
         }
         Self(())
@@ -92,15 +93,15 @@ impl Drop for Temporary {
     }
 }
 
-/// Returns unless a signal is about to end the process: then what failed since, such as giving a name to a
-/// temporary file that is gone, is nothing to tell of.
+/// Blocks forever if a signal is about to end the process, otherwise returns. This suppresses errors that are
+/// a consequence of the signal, such as a missing temporary file.
 pub fn unless_ending() {
     while ENDING.load(Ordering::SeqCst) {
         thread::park();
     }
 }
 
-/// Signals that end a process, and can be caught. SIGPIPE is ignored in every program of Rust.
+/// Signals that end a process and can be caught. SIGPIPE is missing: the Rust runtime ignores it.
 const ENDS: [libc::c_int; 11] = [
     libc::SIGINT,
     libc::SIGTERM,
@@ -118,7 +119,7 @@ const ENDS: [libc::c_int; 11] = [
 fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // A file that grows beyond the limit of the process is an error, which tells more.
+        // Exceeding the limit on file sizes is then an ordinary write error with a better message.
         handle(libc::SIGXFSZ, libc::SIG_IGN, 0);
         handle(libc::SIGBUS, on_bus as *const () as libc::sighandler_t, libc::SA_SIGINFO);
         for signal in ENDS {
@@ -129,9 +130,9 @@ fn install() {
     });
 }
 
-/// Whether whoever started this process wants a signal to be ignored, as nohup does.
+/// Returns whether the parent process ignores a signal, as nohup does.
 fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: a sigaction of zeros is one, and the call only fills it in.
+    // SAFETY: a `sigaction` of all zeros is valid, and the call only fills it in.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
@@ -139,8 +140,9 @@ fn is_ignored(signal: libc::c_int) -> bool {
 }
 
 fn handle(signal: libc::c_int, handler: libc::sighandler_t, flags: libc::c_int) {
-    // SAFETY: the handlers have the signatures that their flags ask for, and do only what is safe in a
-    // handler: atomic loads and stores, and system calls. Where it fails, the signal keeps its meaning.
+    // SAFETY: the handlers have the signatures that their flags require, and do only what is
+    // async-signal-safe: atomic loads and stores, and system calls. If the call fails, the signal keeps its
+    // default action.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler;
@@ -150,20 +152,21 @@ fn handle(signal: libc::c_int, handler: libc::sighandler_t, flags: libc::c_int) 
     }
 }
 
-/// A page can't be read: its file became shorter, or its disk failed.
+/// Handles SIGBUS: a mapped page can't be read, because the file was truncated or the disk failed.
 extern "C" fn on_bus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: with SA_SIGINFO, the system gives a siginfo, whose address is that of the page.
+    // SAFETY: with SA_SIGINFO, the kernel passes a valid siginfo. Its address is that of the page.
     let address = unsafe { (*info).si_addr() }.addr();
     for slot in &RANGES {
         let (start, end) = (slot.start.load(Ordering::SeqCst), slot.end.load(Ordering::SeqCst));
         if start == 0 || !(start..end).contains(&address) {
             continue;
         }
-        // Every page size is a power of two, of at least this; the file is done with anyhow.
+        // Round down to 4096, the smallest page size. With larger pages, `mmap` fails if this is not aligned,
+        // and the process ends.
         let from = (address & !0xFFF).max(start);
         let _ = slot.failed.compare_exchange(0, from, Ordering::SeqCst, Ordering::SeqCst);
-        // SAFETY: the range is a private mapping of a file by this process, alive as long as it is in
-        // the slot. It is replaced by zeros, which have the same address, length and protection.
+        // SAFETY: the range is a mapping of a file by this process, which exists as long as it is in the
+        // slot. The new mapping of zeros has the same address, length and protection.
         let mapped = unsafe {
             libc::mmap(
                 ptr::with_exposed_provenance_mut(from),
@@ -181,12 +184,12 @@ extern "C" fn on_bus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: 
     on_end(signal);
 }
 
-/// Somebody ends the process: it ends in the same way, but for the temporary file.
+/// Handles a signal that ends the process: deletes the temporary file, then takes the default action.
 extern "C" fn on_end(signal: libc::c_int) {
     ENDING.store(true, Ordering::SeqCst);
     let name = TEMPORARY.load(Ordering::SeqCst);
-    // SAFETY: a name that was stored is never freed. The calls are safe in handlers; the signal, which is
-    // blocked until the handler returns, then has its ordinary effect.
+    // SAFETY: a registered name is never freed. All calls are async-signal-safe. The signal is blocked until
+    // the handler returns, and then has its default action.
     unsafe {
         if !name.is_null() {
             libc::unlink(name);
@@ -210,7 +213,7 @@ mod tests {
         file.set_len(4096).unwrap();
         assert_eq!((map.bytes()[4095], map.bytes()[99_999], map.bytes()[(1 << 20) - 1]), (7, 0, 0));
         assert!(matches!(map.unreadable(), Some(4096..=99_999)), "{:?}", map.unreadable());
-        // The next map is as good as new.
+        // A failed page does not affect a later map.
         drop(map);
         assert_eq!(Map::new(&file, 4096).unwrap().unreadable(), None);
     }

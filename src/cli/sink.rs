@@ -1,5 +1,5 @@
-//! The output file as a [`Sink`]: positioned vector writes, from any thread; and where the filesystem
-//! lets files share blocks, long runs are shared with the input.
+//! The output file as a [`Sink`]: vector writes at an offset, from any thread. If the filesystem supports
+//! shared blocks (reflinks), long runs are shared with the input.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -11,36 +11,38 @@ use ext4_canon::Sink;
 use rustix::fs::{copy_file_range, fstatfs};
 use rustix::io::{Errno, pwritev};
 
-/// How many parts Linux takes in one call.
+/// The maximum number of parts in a vector write in Linux (`UIO_MAXIOV`).
 const PARTS_PER_CALL: usize = 1024;
 
-/// Filesystems on which copying between files shares blocks: XFS, btrfs, bcachefs.
+/// Magic numbers of filesystems with reflinks, on which `copy_file_range` shares blocks: XFS, btrfs,
+/// bcachefs.
 const SHARING: [u64; 3] = [0x5846_5342, 0x9123_683E, 0xCA45_1A4E];
 
-/// Shorter runs, in bytes, take more time to share than to copy.
+/// The minimum length in bytes of a shared run. Copying a shorter one is faster.
 const SHORTEST_SHARED: u64 = 128 << 10;
 
-/// What their blocks are multiples of, and so what is shared, in bytes.
+/// The unit of sharing, in bytes. The block sizes of these filesystems are multiples of it.
 const SHARED_UNIT: u64 = 4096;
 
-/// Writes into a file that already has its length.
+/// A sink for a file that already has its final length.
 #[derive(Debug)]
 pub struct FileSink<'a> {
     file: &'a File,
     length: u64,
     failed: AtomicBool,
-    /// A file takes one write after the other: threads that wait for it in the system burn their time.
+    /// The right to write. The kernel serializes writes to a file by spinning, so waiting here saves CPU
+    /// time.
     turn: Mutex<()>,
-    /// The input, where blocks can be shared with it.
+    /// The input, if blocks can be shared with it.
     input: Option<&'a File>,
-    /// Sharing failed once, and is not tried again.
+    /// Whether sharing failed, and is not tried again.
     alone: AtomicBool,
-    /// What is in use.
+    /// The byte ranges of the image that are in use.
     used: Mutex<Vec<Range<u64>>>,
 }
 
 impl<'a> FileSink<'a> {
-    /// A sink into a file of `length` bytes.
+    /// Creates a sink for a file of `length` bytes.
     pub fn new(file: &'a File, length: u64) -> Self {
         Self {
             file,
@@ -53,7 +55,7 @@ impl<'a> FileSink<'a> {
         }
     }
 
-    /// The same sink, which shares blocks with the input where their filesystem can.
+    /// Shares blocks with `input` if both are on filesystems of the same type that supports it.
     #[must_use]
     pub fn sharing(mut self, input: &'a File) -> Self {
         let kind = |file| fstatfs(file).ok().and_then(|found| u64::try_from(found.f_type).ok());
@@ -63,12 +65,12 @@ impl<'a> FileSink<'a> {
         self
     }
 
-    /// What of the image is in use, in bytes.
+    /// Returns the byte ranges of the image that are in use.
     pub fn used(&self) -> Vec<Range<u64>> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Whether a write failed: then the error that the library passes on is about the output.
+    /// Returns whether a write failed. If so, the error that the library returns is about the output.
     pub fn failed(&self) -> bool {
         self.failed.load(Ordering::Relaxed)
     }
@@ -76,7 +78,7 @@ impl<'a> FileSink<'a> {
     fn write_parts(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()> {
         let length: u64 = parts.iter().map(|part| part.len() as u64).sum();
         if offset.checked_add(length).is_none_or(|end| end > self.length) {
-            // The file would grow, and no longer be as long as the input.
+            // The file would become longer than the image.
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a write beyond the end of the image"));
         }
         for parts in parts.chunks(PARTS_PER_CALL) {
@@ -90,7 +92,7 @@ impl<'a> FileSink<'a> {
         Ok(())
     }
 
-    /// Goes on after a write that was cut short.
+    /// Continues after a short write.
     fn write_rest(&self, mut offset: u64, written: usize, parts: &[IoSlice<'_>]) -> io::Result<()> {
         let mut copy = parts.to_vec();
         let mut rest = copy.as_mut_slice();
@@ -98,7 +100,7 @@ impl<'a> FileSink<'a> {
         loop {
             offset += written as u64;
             IoSlice::advance_slices(&mut rest, written);
-            // Empty parts may be left.
+            // The remaining parts may all be empty.
             if rest.iter().all(|part| part.is_empty()) {
                 return Ok(());
             }
@@ -111,17 +113,17 @@ impl<'a> FileSink<'a> {
 }
 
 impl FileSink<'_> {
-    /// Shares bytes with the input, as far as that goes.
+    /// Shares `length` bytes with the input, or fewer. Returns the number of bytes shared.
     fn share(&self, input: &File, mut offset: u64, mut from: u64, length: u64) -> u64 {
         let start = offset;
-        // Bounds, both: the rest is copied.
+        // Share only whole units within the file. The caller copies the rest.
         let end = offset.saturating_add(length).min(self.length) / SHARED_UNIT * SHARED_UNIT;
         while offset < end {
             let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
             match copy_file_range(input, Some(&mut from), self.file, Some(&mut offset), left) {
                 Ok(1..) | Err(Errno::INTR) => {}
-                // Another filesystem of the same kind, or one that was made without: what is left is copied,
-                // and whatever is wrong with the files is said then.
+                // Not the same filesystem, or one without reflinks. The rest is copied, and any real error
+                // appears again then.
                 Ok(0) | Err(_) => {
                     self.alone.store(true, Ordering::Relaxed);
                     break;
@@ -195,7 +197,7 @@ mod tests {
         let file = file(9);
         let parts = [b"abc", b"def", b"ghi"].map(|part| IoSlice::new(part));
         let sink = FileSink::new(&file, 9);
-        // As if the first call had stored four bytes.
+        // As if the first call had written four bytes.
         sink.write_rest(0, 4, &parts).unwrap();
         assert_eq!(contents(&file), b"\0\0\0\0efghi");
     }

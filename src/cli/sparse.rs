@@ -1,4 +1,5 @@
-//! Android's sparse images: chunks of blocks that are stored, filled with a pattern, or of no concern.
+//! Android sparse images. They consist of chunks: stored blocks, blocks filled with a pattern, or "don't
+//! care" blocks.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -9,36 +10,37 @@ use anyhow::{Context as _, bail};
 
 use super::refusal::Refusal;
 
-/// Error context for everything that copies an image to a file, since it can't be mapped where it is.
+/// Error context while copying an input that can't be mapped to a temporary file.
 pub const STORING: &str = "storing it in a temporary file (see TMPDIR)";
 
-/// What a sparse image begins with, in little-endian order as all numbers here.
+/// The magic number. All numbers are little-endian.
 const MAGIC: u32 = 0xED26_FF3A;
-/// Bytes of its header, and of that of a chunk.
+/// Sizes in bytes of the file header and of a chunk header.
 const HEADER: u16 = 28;
 const CHUNK_HEADER: u16 = 12;
 
-/// Chunks of stored bytes.
+/// The type of chunks with stored data.
 pub const RAW: u16 = 0xCAC1;
-/// Chunks of four bytes over and over.
+/// The type of chunks that repeat a pattern of four bytes.
 pub const FILL: u16 = 0xCAC2;
 const DONT_CARE: u16 = 0xCAC3;
-/// Checksums of everything before.
+/// The type of chunks with a checksum of all data before them.
 pub const CRC32: u16 = 0xCAC4;
 
-/// Bytes of a block of what is written.
+/// The block size of written images, in bytes.
 const BLOCK: usize = 4096;
-/// Blocks of a stored chunk, so that flashing tools find it handy.
+/// The maximum number of blocks in a stored chunk (64 MiB), which flashing tools can handle.
 const MOST_BLOCKS: u64 = 1 << 14;
-/// Bytes that patterns may take in a temporary file: a chunk of 16 bytes can ask for terabytes.
+/// The maximum number of bytes that patterns may fill in the temporary file. A chunk of 16 bytes can ask for
+/// terabytes.
 const MOST_FILLED: u64 = 1 << 30;
 
-/// Whether bytes begin a sparse image.
+/// Returns whether the bytes begin with the magic number.
 pub fn is_sparse(bytes: &[u8]) -> bool {
     bytes.starts_with(&MAGIC.to_le_bytes())
 }
 
-/// Stores the image that a sparse one stands for in a nameless file; what is of no concern becomes a hole.
+/// Expands a sparse image into a temporary file without a name. "Don't care" blocks become holes.
 ///
 /// # Errors
 ///
@@ -47,11 +49,11 @@ pub fn expand(bytes: &[u8]) -> anyhow::Result<File> {
     expand_within(bytes, MOST_FILLED)
 }
 
-/// The same, where patterns may take `most_filled` bytes.
+/// Expands a sparse image in which patterns fill at most `most_filled` bytes.
 ///
 /// # Errors
 ///
-/// As [`expand`].
+/// The errors of [`expand`].
 pub fn expand_within(bytes: &[u8], most_filled: u64) -> anyhow::Result<File> {
     let header = Header::of(bytes)?;
     let length = header.block * header.blocks;
@@ -78,7 +80,7 @@ pub fn expand_within(bytes: &[u8], most_filled: u64) -> anyhow::Result<File> {
                 fill(&file, data, start..start + length).context(STORING)?;
             }
             (DONT_CARE, 0) => {}
-            // `sparse_sums` looks at it.
+            // `sparse_sums` checks it.
             (CRC32, 4) if blocks == 0 => {}
             _ => bail!(damaged("has a chunk of a kind or size that is not known")),
         }
@@ -89,38 +91,38 @@ pub fn expand_within(bytes: &[u8], most_filled: u64) -> anyhow::Result<File> {
     Ok(file)
 }
 
-/// What a sparse image says of itself.
+/// The header of a sparse image.
 pub struct Header {
-    /// Bytes of a block.
+    /// The block size in bytes.
     pub block: u64,
     blocks: u64,
     chunks: u32,
-    /// The checksum of all bytes of the image; 0 is none.
+    /// The checksum of the whole image; 0 if there is none.
     pub sum: u32,
-    /// Where the first chunk begins.
+    /// The offset of the first chunk, in bytes.
     first: u64,
-    /// Bytes in front of what a chunk holds.
+    /// The size of a chunk header, in bytes.
     chunk_header: u64,
 }
 
-/// A part of an image.
+/// A chunk of a sparse image.
 pub struct Chunk<'b> {
-    /// What it is.
+    /// The type.
     pub kind: u16,
-    /// Blocks of the image.
+    /// The length in blocks of the expanded image.
     pub blocks: u64,
-    /// What it holds.
+    /// The data after the chunk header.
     pub data: &'b [u8],
-    /// Where the next one begins.
+    /// The offset of the next chunk, in bytes.
     end: u64,
 }
 
 impl Header {
-    /// Reads it.
+    /// Reads the header.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] if the header is damaged or of another version.
+    /// A [`Refusal`] if the header is damaged or has an unsupported version.
     pub fn of(bytes: &[u8]) -> Result<Self, Refusal> {
         let header = take(bytes, 0, HEADER.into(), "the header")?;
         let (major, length, chunk_header) = (u16_at(header, 4), u16_at(header, 8), u16_at(header, 10));
@@ -141,7 +143,7 @@ impl Header {
         })
     }
 
-    /// The chunks; none behind one that is damaged.
+    /// Returns an iterator over the chunks. It stops after a damaged one.
     pub fn chunks<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = Result<Chunk<'b>, Refusal>> + use<'b> {
         let (mut at, head) = (Some(self.first), self.chunk_header);
         (0..self.chunks).map_while(move |_| {
@@ -162,11 +164,12 @@ fn chunk(bytes: &[u8], at: u64, head: u64) -> Result<Chunk<'_>, Refusal> {
     Ok(Chunk { kind, blocks: blocks.into(), data, end: at + total })
 }
 
-/// Writes the sparse form of an image, of which those bytes are in use; all others are of no concern.
+/// Writes an image in the sparse format. The byte ranges `used` are in use, and all other blocks are "don't
+/// care".
 ///
 /// # Errors
 ///
-/// A [`Refusal`] if the image is not of whole blocks, or an I/O error.
+/// A [`Refusal`] if the size is not a multiple of the block size or too large, or an I/O error.
 pub fn write(out: &File, image: &[u8], used: &[Range<u64>]) -> anyhow::Result<()> {
     let blocks = u32::try_from(image.len() / BLOCK).ok().filter(|_| image.len().is_multiple_of(BLOCK));
     let Some(blocks) = blocks else {
@@ -206,7 +209,7 @@ fn write_blocks(out: &File, image: &[u8], blocks: u32, chunks: &[(u16, Range<u64
     out.flush()
 }
 
-/// The kinds of all blocks, in runs.
+/// Returns the chunk types of all blocks, as runs of blocks.
 fn runs(image: &[u8], used: &[Range<u64>]) -> Vec<(u16, Range<u64>)> {
     let mut used: Vec<_> = used.to_vec();
     used.sort_unstable_by_key(|range| range.start);
@@ -233,12 +236,12 @@ fn runs(image: &[u8], used: &[Range<u64>]) -> Vec<(u16, Range<u64>)> {
     chunks
 }
 
-/// Where a block of an image in memory begins.
+/// Returns the offset in bytes of a block of an image in memory.
 fn at(block: u64) -> usize {
     usize::try_from(block).expect("blocks were counted in memory") * BLOCK
 }
 
-/// Stores bytes, zeros as holes.
+/// Writes data at an offset, and leaves holes for zeros.
 fn write_data(file: &File, data: &[u8], start: u64) -> io::Result<()> {
     for (offset, part) in (start..).step_by(1 << 16).zip(data.chunks(1 << 16)) {
         if part.iter().any(|byte| *byte != 0) {

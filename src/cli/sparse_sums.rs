@@ -1,25 +1,25 @@
-//! Checksums in Android sparse images: that of the header, and chunks with that of all bytes before.
+//! Checksums in Android sparse images: in the header, and in chunks, for all data before them.
 //!
-//! The format counts what is of no concern as zeros, libsparse leaves it out: one of the two has to be right.
+//! The specification counts "don't care" blocks as zeros, but libsparse skips them. Either sum is accepted.
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
 use super::refusal::Refusal;
 use super::sparse::{CRC32, Chunk, FILL, Header, RAW};
 
-/// The checksum of Ethernet and zip.
+/// CRC-32 of Ethernet and zip.
 static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
-/// Its polynomial. In a number that stands for one, the highest bit is the coefficient of 1.
+/// The CRC polynomial, bit-reversed: the highest bit of a number is the coefficient of 1.
 const POLYNOMIAL: u32 = 0xEDB8_8320;
 const ONE: u32 = 1 << 31;
-/// The polynomial by which a byte of zeros multiplies the register.
+/// x^8, the factor by which a zero byte multiplies the register.
 const ZERO_BYTE: u32 = ONE >> 8;
 
-/// Looks for wrong checksums in a sparse image.
+/// Checks all checksums of a sparse image.
 ///
 /// # Errors
 ///
-/// A [`Refusal`] if there is one, or if the image can't be read.
+/// A [`Refusal`] if a checksum is wrong, or if the image can't be read.
 pub fn check(bytes: &[u8]) -> Result<(), Refusal> {
     let header = Header::of(bytes)?;
     let is_sum = |chunk: Result<Chunk<'_>, Refusal>| chunk.is_ok_and(|chunk| chunk.kind == CRC32);
@@ -47,7 +47,7 @@ fn wrong_sum() -> Refusal {
     Refusal::Damaged(words.to_owned())
 }
 
-/// Registers of the checksum, which are not inverted at the end.
+/// CRC registers, without the final inversion.
 struct Sums {
     with_zeros: u32,
     without: u32,
@@ -81,14 +81,15 @@ impl Sums {
     }
 }
 
-/// The register after some bytes.
+/// Returns the register after some data.
 fn after(register: u32, data: &[u8]) -> u32 {
     let mut digest = CRC.digest_with_initial(register.reverse_bits());
     digest.update(data);
     !digest.finalize()
 }
 
-/// The register after so many zeros, of which a chunk of a few bytes may have terabytes.
+/// Returns the register after `length` zero bytes, in logarithmic time, since a small chunk can stand for
+/// terabytes.
 fn after_zeros(register: u32, length: u64) -> u32 {
     let (mut result, mut power, mut left) = (register, ZERO_BYTE, length);
     while left > 0 {
@@ -101,7 +102,7 @@ fn after_zeros(register: u32, length: u64) -> u32 {
     result
 }
 
-/// The product of two polynomials, modulo that of the checksum.
+/// Multiplies two polynomials modulo the CRC polynomial.
 fn product(one: u32, mut other: u32) -> u32 {
     let mut result = 0;
     for bit in (0..32).rev() {
@@ -125,11 +126,11 @@ mod tests {
             let zeros = vec![0; length];
             assert_eq!(after_zeros(start, length as u64), after(start, &zeros), "{length}");
         }
-        // As often as the register has states, it comes back.
+        // The register returns to the same state after 2^32 - 1 zero bytes.
         assert_eq!(after_zeros(start, u64::from(u32::MAX)), start);
     }
 
-    /// A sparse image of one stored block, one of no concern, and one of a pattern.
+    /// A sparse image with one stored block, one "don't care" block and one pattern block.
     fn image(of_all: u32, of_chunk: Option<u32>) -> Vec<u8> {
         let mut bytes = Vec::new();
         let word = |bytes: &mut Vec<u8>, word: u32| bytes.extend(word.to_le_bytes());

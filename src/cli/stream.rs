@@ -1,4 +1,4 @@
-//! Pipes: an output in the order of its bytes, and an input that is stored before it is read.
+//! Pipes: an output that is written sequentially, and an input that is copied to a temporary file.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IoSlice, Read, Seek as _, SeekFrom, Write};
@@ -6,10 +6,10 @@ use std::sync::{Mutex, PoisonError};
 
 use ext4_canon::{Order, Sink};
 
-/// Bytes that are moved at once.
+/// The buffer size in bytes.
 const STEP: usize = 1 << 16;
 
-/// A sink for something that takes one byte after the other.
+/// A sink for a stream that can't seek.
 #[derive(Debug)]
 pub struct StreamSink<W: Write> {
     state: Mutex<State<W>>,
@@ -18,28 +18,28 @@ pub struct StreamSink<W: Write> {
 #[derive(Debug)]
 struct State<W: Write> {
     out: BufWriter<W>,
-    /// Bytes that were written.
+    /// The number of bytes written.
     done: u64,
     failed: bool,
 }
 
 impl<W: Write + Send> StreamSink<W> {
-    /// A sink that begins with the first byte of an image.
+    /// Creates a sink at offset 0 of an image.
     pub fn new(out: W) -> Self {
         let out = BufWriter::with_capacity(16 * STEP, out);
         Self { state: Mutex::new(State { out, done: 0, failed: false }) }
     }
 
-    /// Whether a write failed.
+    /// Returns whether a write failed.
     pub fn failed(&self) -> bool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).failed
     }
 
-    /// Writes what is left of an image of `length` bytes.
+    /// Writes zeros up to `length` bytes, the end of the image.
     ///
     /// # Errors
     ///
-    /// What the system says.
+    /// The I/O error of the system.
     pub fn finish(self, length: u64) -> io::Result<()> {
         let mut state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         state.zeros(length)?;
@@ -84,11 +84,11 @@ impl<W: Write + Send> Sink for StreamSink<W> {
     }
 }
 
-/// Stores all that can be read in a nameless file, in which zeros become holes.
+/// Copies a stream to a temporary file without a name. Blocks of zeros become holes.
 ///
 /// # Errors
 ///
-/// What the system says.
+/// The I/O error of the system.
 pub fn spool(mut from: impl Read) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     let mut length = 0;

@@ -1,4 +1,5 @@
-//! Where the output goes: which name it gets in the end, and what may not be replaced.
+//! The name of the output, and checks that the output replaces neither its input nor a special or mounted
+//! file.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -12,26 +13,26 @@ use super::failure::{About as _, Usage};
 use super::image::Image;
 use super::mounted::System;
 
-/// As many symbolic links as Linux follows in one path.
+/// The number of symbolic links that Linux follows in a path.
 const MOST_LINKS: usize = 40;
 
-/// A name for the output.
+/// The name of an output.
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// The name as it was given, for messages.
+    /// The name from the command line, for messages.
     pub shown: PathBuf,
-    /// The name that is replaced: no symbolic link.
+    /// The name to create or replace, after symbolic links are resolved.
     pub path: PathBuf,
-    /// What the system said of the file that is replaced, if there is one.
+    /// The metadata of the file that is replaced, if there is one.
     pub replaced: Option<Metadata>,
 }
 
 impl Target {
-    /// The file that `output` names, or points to, or would name if it existed.
+    /// Finds the file that `output` names or links to. It need not exist.
     ///
     /// # Errors
     ///
-    /// A usage error where that is the input, no regular file, or mounted.
+    /// A usage error if the file is the input, is mounted, or is not a regular file.
     pub fn beside(output: &Path, image: &Image) -> Result<Self> {
         Self::find(output, image).about(output)
     }
@@ -55,11 +56,11 @@ impl Target {
         Ok(Self { shown: output.to_owned(), path, replaced })
     }
 
-    /// The input itself, or what it points to.
+    /// Finds the input file, also if its name is a symbolic link.
     ///
     /// # Errors
     ///
-    /// A usage error where it can't be replaced without harm.
+    /// A usage error if it can't be replaced safely.
     pub fn in_place(image: &Image) -> Result<Self> {
         Self::of_input(image).about(&image.path)
     }
@@ -89,7 +90,7 @@ impl Target {
         Ok(Self { shown: image.path.clone(), path, replaced: Some(image.metadata.clone()) })
     }
 
-    /// The directory in which the name is.
+    /// Returns the directory of the output.
     pub fn directory(&self) -> &Path {
         match self.path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -98,7 +99,7 @@ impl Target {
     }
 }
 
-/// Refuses an output that is no regular file.
+/// Checks that the output is a regular file.
 fn refuse(metadata: &Metadata) -> Result<()> {
     let kind = metadata.file_type();
     let reason = if kind.is_dir() {
@@ -115,7 +116,7 @@ fn refuse(metadata: &Metadata) -> Result<()> {
     bail!(Usage::new(reason))
 }
 
-/// Refuses an output that is the input, its journal, or mounted.
+/// Checks that the output is not the input or its journal, and is not mounted.
 fn refuse_input(output: &Path, metadata: &Metadata, image: &Image) -> Result<()> {
     if image.journal.as_ref().is_some_and(|journal| journal.is(metadata)) {
         bail!(Usage::new("is the journal of the input; give another name"));
@@ -132,23 +133,23 @@ fn refuse_input(output: &Path, metadata: &Metadata, image: &Image) -> Result<()>
     Ok(())
 }
 
-/// The name of an existing file, without symbolic links.
+/// Returns the name of an existing file, with symbolic links resolved.
 fn real_name(path: &Path, metadata: &Metadata) -> io::Result<PathBuf> {
     let name = fs::canonicalize(path)?;
-    // /proc/self/fd/1 may point to a file that has lost its name.
+    // /proc/self/fd/1 may link to a deleted file.
     match fs::symlink_metadata(&name) {
         Ok(found) if (found.dev(), found.ino()) == (metadata.dev(), metadata.ino()) => Ok(name),
         _ => Err(io::Error::other("the file behind this name has no name of its own to replace")),
     }
 }
 
-/// The name at the end of a chain of symbolic links, where no file is yet.
+/// Follows a chain of symbolic links to a name that does not exist.
 fn end_of_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
     for _ in 0..MOST_LINKS {
         match fs::read_link(&path) {
             Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
-            // Not a link, or nothing at all.
+            // Not a symbolic link, or no file at all.
             Err(_) => return Ok(path),
         }
     }

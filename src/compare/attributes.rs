@@ -1,4 +1,4 @@
-//! What differs of one path.
+//! The differences between the attributes of a path in two trees.
 
 use super::compared_image::ComparedImage;
 use super::content;
@@ -10,7 +10,7 @@ use crate::ondisk::xattr::full_name;
 use crate::text;
 use crate::tree::{Kind, Node, NodeId, Tree};
 
-/// Collects the differences of a step.
+/// Collects the differences for a path.
 struct DifferenceCollector<'s, 't> {
     steps: &'s [ComparedPath<'t>],
     step: &'s ComparedPath<'t>,
@@ -23,7 +23,7 @@ impl DifferenceCollector<'_, '_> {
         self.differences.push(PathDifference { path, attribute, name, values, content: None, texts: None });
     }
 
-    /// Adds a value that both sides have, if it differs.
+    /// Adds a difference if the values are not equal.
     fn compare<T: PartialEq>(&mut self, attribute: Attribute, values: [T; 2], words: impl Fn(&T) -> String) {
         if values[0] != values[1] {
             self.push(attribute, None, values.each_ref().map(|value| Some(words(value))));
@@ -31,7 +31,8 @@ impl DifferenceCollector<'_, '_> {
     }
 }
 
-/// All differences of a step, but for the names that it holds; `content` is how the bytes differ.
+/// Returns all differences for a path, except those of entries in a directory. `content` is the result of
+/// comparing the bytes.
 pub(super) fn differences(
     sides: &[ComparedImage<'_, '_>; 2],
     steps: &[ComparedPath<'_>],
@@ -71,7 +72,7 @@ pub(super) fn differences(
     found.differences
 }
 
-/// The fields of two nodes.
+/// Compares the fields of two nodes.
 fn fields(found: &mut DifferenceCollector<'_, '_>, trees: [&Tree; 2], nodes: [&Node; 2]) {
     if nodes.map(|node| node.mode & S_IFMT).windows(2).any(|pair| pair[0] != pair[1]) {
         found.push(Attribute::Type, None, nodes.map(|node| Some(attribute_text::type_of(node).to_owned())));
@@ -100,7 +101,8 @@ fn fields(found: &mut DifferenceCollector<'_, '_>, trees: [&Tree; 2], nodes: [&N
     found.compare(Attribute::Flags, nodes.map(|node| node.flags), |flags| attribute_text::flags(*flags));
 }
 
-/// The bytes of two regular files, and where these are equal, which blocks they take.
+/// Adds a difference between the bytes of two regular files. If there is none, compares the allocation of
+/// blocks.
 fn bytes(
     found: &mut DifferenceCollector<'_, '_>,
     sides: &[ComparedImage<'_, '_>; 2],
@@ -119,7 +121,7 @@ fn bytes(
     }
 }
 
-/// The xattrs of two nodes: both sets are sorted.
+/// Compares the xattrs of two nodes. Both sets are sorted.
 fn xattrs(found: &mut DifferenceCollector<'_, '_>, trees: [&Tree; 2], nodes: [&Node; 2]) {
     let sets = [0, 1].map(|side| {
         let set = nodes[side].xattrs.map(|set| trees[side].xattr_set(set)).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! An image as it is compared.
+//! One of the images in a comparison.
 
 use crate::content::FileContent;
 use crate::error::Result;
@@ -13,25 +13,25 @@ use crate::source::Source;
 use crate::tree::NodeId;
 use crate::view::View;
 
-/// An image as it is compared: its blocks, and the tree with the options applied.
+/// One of the images in a comparison, with its tree as changed by the options.
 #[derive(Debug)]
 pub(super) struct ComparedImage<'s, 'a> {
-    /// Its blocks.
+    /// The blocks of the image.
     pub source: &'s Source<'a>,
-    /// What recovery found.
+    /// The result of recovery.
     pub recovery: &'s Recovery<'a>,
-    /// The tree, with the options applied.
+    /// The tree, as changed by the options.
     pub reading: Reading,
-    /// The options as this image needs them.
+    /// The options, adapted to this image.
     pub options: Options,
-    /// The features of its canonical form.
+    /// The features of the canonical form.
     pub features: Features,
-    /// The numbers of inodes, with `stable_inodes`, where they count.
+    /// The canonical inode numbers, if they matter (with `stable_inodes`).
     pub numbering: Option<Numbering>,
 }
 
 impl<'s, 'a> ComparedImage<'s, 'a> {
-    /// Reads an image, with the options applied.
+    /// Reads an image and applies the options.
     pub(super) fn new(
         source: &'s Source<'a>,
         recovery: &'s Recovery<'a>,
@@ -41,7 +41,7 @@ impl<'s, 'a> ComparedImage<'s, 'a> {
         let Read { options, reading, .. } = Read::of(source, recovery, options, observer)?;
         let features = plan::features(source, &reading.tree)?;
         let numbering = if features.has(Compat::STABLE_INODES) {
-            // Values of xattrs get what is left, so that their number does not matter.
+            // EA inodes get the remaining numbers, so their count is irrelevant here.
             let Reading { tree, specials, inodes, .. } = &reading;
             Some(Numbering::new(&source.geometry, tree, specials, inodes, 0))
         } else {
@@ -50,12 +50,12 @@ impl<'s, 'a> ComparedImage<'s, 'a> {
         Ok(Self { source, recovery, reading, options, features, numbering })
     }
 
-    /// The tree and its image.
+    /// Returns the tree together with its image.
     pub(super) fn view(&self) -> View<'_, 'a> {
         View { source: self.source, tree: &self.reading.tree }
     }
 
-    /// The content of a regular file.
+    /// Returns the content of a regular file.
     pub(super) fn file(&self, id: NodeId) -> Option<FileContent<'_, 'a>> {
         FileContent::of(self.view(), id)
     }

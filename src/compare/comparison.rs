@@ -7,76 +7,77 @@ use super::ignored::Ignored;
 use crate::error::Error;
 use crate::occupancy::Occupancy;
 
-/// How two images differ.
+/// The differences between two images.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Comparison {
-    /// Differences outside of filesystems: in partition tables, and in other bytes.
+    /// Differences outside of filesystems: in partition tables, and in other bytes of a disk.
     pub settings: Vec<SettingDifference>,
-    /// The filesystems that both images have in the same place.
+    /// The filesystems that are in the same place in both images.
     pub filesystems: Vec<FilesystemComparison>,
 }
 
-/// How two filesystems differ.
+/// The differences between two filesystems.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct FilesystemComparison {
-    /// The partition in the first image; `None` if no other filesystem is compared.
+    /// The partition in the first image; `None` if only one filesystem is compared.
     pub name: Option<String>,
     /// Differences between the trees, by path.
     pub differences: Vec<PathDifference>,
-    /// Differences between the filesystems, so that even equal trees have no equal images.
+    /// Differences between the settings of the filesystems. Because of them, the canonical forms differ even
+    /// if the trees are equal.
     pub settings: Vec<SettingDifference>,
-    /// Differences between the images that their canonical forms don't have; `None` if not asked for.
+    /// Differences that canonicalization removes; `None` if not requested.
     pub ignored: Option<Vec<Ignored>>,
-    /// How many paths both trees have.
+    /// The number of paths that are in both trees.
     pub paths: u64,
-    /// How many bytes of content were compared.
+    /// The number of bytes of content that were compared.
     pub bytes: u64,
-    /// Warnings about each image, in words.
+    /// Warnings about each image.
     pub warnings: [Vec<String>; 2],
-    /// What the blocks of each image are used for; `None` if not asked for.
+    /// The use of the blocks in each image; `None` if not requested.
     pub block_maps: Option<[BlockMaps; 2]>,
 }
 
-/// What the blocks of a filesystem are used for, before and after.
+/// The use of the blocks of a filesystem, before and after canonicalization.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct BlockMaps {
-    /// In the image.
+    /// The use in the image.
     pub before: Occupancy,
-    /// In its canonical form; the error if it has none.
+    /// The use in the canonical form, or the error if there is none.
     pub after: Result<Occupancy, Error>,
 }
 
 impl Comparison {
-    /// Whether the canonical forms are equal.
+    /// Returns whether the canonical forms are equal.
     pub fn is_match(&self) -> bool {
         self.settings.is_empty() && self.filesystems.iter().all(FilesystemComparison::is_match)
     }
 }
 
 impl FilesystemComparison {
-    /// Whether the canonical forms are equal.
+    /// Returns whether the canonical forms are equal.
     pub fn is_match(&self) -> bool {
         self.differences.is_empty() && self.settings.is_empty()
     }
 }
 
-/// What to report besides differences that matter. By default, nothing.
+/// Optional parts of a comparison. By default, there are none.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Details {
     /// Whether to report differences that canonicalization removes.
     pub ignored: bool,
-    /// The largest files, in bytes, whose content is reported if it differs.
+    /// The maximum size in bytes of files whose content is reported if it differs.
     pub texts: Option<usize>,
-    /// The number of cells in a map of each image's blocks.
+    /// The maximum number of cells in the block map of each image.
     pub map_cells: Option<u64>,
 }
 
 impl Details {
-    /// No details.
+    /// Creates a comparison without optional parts.
     pub fn new() -> Self {
         Self::default()
     }
@@ -88,14 +89,14 @@ impl Details {
         self
     }
 
-    /// Reports the content of files that differ and have no more bytes than this.
+    /// Reports the content of differing files up to this size in bytes.
     #[must_use]
     pub fn texts(mut self, largest: usize) -> Self {
         self.texts = Some(largest);
         self
     }
 
-    /// Reports what the blocks are used for, in at most this many cells.
+    /// Reports the use of blocks as a map with at most this many cells.
     #[must_use]
     pub fn map_cells(mut self, cells: u64) -> Self {
         self.map_cells = Some(cells);
@@ -103,11 +104,11 @@ impl Details {
     }
 }
 
-/// An error about one of two images.
+/// An error in one of two images.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CompareError {
-    /// Which image: 0 or 1.
+    /// The index of the image: 0 or 1.
     pub side: usize,
     /// The error.
     pub error: Error,

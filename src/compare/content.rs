@@ -1,4 +1,4 @@
-//! The bytes of regular files on both sides.
+//! Compares the content of regular files.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use crate::content::FileContent;
 use crate::survey;
 use crate::units::fits;
 
-/// Bytes of a file that are compared together: whole blocks of any size.
+/// The maximum size of a window in bytes, a multiple of all block sizes.
 const WINDOW_BYTES: u64 = 4 << 20;
 
-/// A part of a file that at least one side stores.
+/// A range of a file that is stored in at least one image.
 #[derive(Debug)]
 pub(super) struct Window {
     /// The index of the file.
@@ -22,7 +22,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// Its length.
+    /// Returns the length in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.range.end - self.range.start
     }
@@ -36,8 +36,8 @@ fn files<'s, 'a>(
     Some([sides[0].file(one)?, sides[1].file(other)?])
 }
 
-/// The part of two files that both have. Where the blocks behind the end count on both sides, that
-/// is everything.
+/// Returns the length of the range in which both files are compared: the smaller size. If blocks past the end
+/// of the file matter in both, the range is unlimited.
 fn common(files: &[FileContent<'_, '_>; 2]) -> u64 {
     let [one, other] = files;
     if one.opaque_from.is_some() && other.opaque_from.is_some() {
@@ -46,7 +46,7 @@ fn common(files: &[FileContent<'_, '_>; 2]) -> u64 {
     one.size.min(other.size)
 }
 
-/// What is to be compared of a file.
+/// Returns the windows of a file that must be compared.
 pub(super) fn windows(
     sides: &[ComparedImage<'_, '_>; 2],
     file: usize,
@@ -70,7 +70,7 @@ pub(super) fn windows(
     windows
 }
 
-/// How a part of a file differs.
+/// Compares a window of a file.
 pub(super) fn compare(
     sides: &[ComparedImage<'_, '_>; 2],
     step: &ComparedPath<'_>,
@@ -81,12 +81,12 @@ pub(super) fn compare(
     differing(&one, &other)
 }
 
-/// How what is stored on both sides differs, all else being zeros. Bytes that lie at one place of the
-/// same mapped file aren't read.
+/// Compares the stored pieces of two files. All other bytes are zeros. Bytes at the same address in memory
+/// are not read.
 fn differing(mut one: &[(u64, &[u8])], mut other: &[(u64, &[u8])]) -> Option<ContentDifference> {
     let (mut next, mut found) = (0, None);
     loop {
-        // The next piece of each side, from `next` on.
+        // The next piece of each side, without the bytes before `next`.
         let [left, right] = [one, other].map(|side| {
             let (start, bytes) = side.first()?;
             let skipped: usize = fits(next.max(*start) - start, "pieces that end before are left out");
@@ -121,7 +121,7 @@ fn differing(mut one: &[(u64, &[u8])], mut other: &[(u64, &[u8])]) -> Option<Con
     }
 }
 
-/// Counts the bytes that differ between two parts of one length, of which one may be zeros.
+/// Counts the differing bytes in two parts of the same length. `None` stands for zeros.
 fn count(offset: u64, one: Option<&[u8]>, other: Option<&[u8]>, found: &mut Option<ContentDifference>) {
     let differing = |index: usize, bytes: u64, found: &mut Option<ContentDifference>| {
         let first = offset + index as u64;
@@ -150,7 +150,7 @@ fn count(offset: u64, one: Option<&[u8]>, other: Option<&[u8]>, found: &mut Opti
     }
 }
 
-/// The bytes of both files, where they have no more than `limit`.
+/// Returns the content of both files if neither is larger than `limit` bytes.
 pub(super) fn texts(
     sides: &[ComparedImage<'_, '_>; 2],
     step: &ComparedPath<'_>,
@@ -160,8 +160,8 @@ pub(super) fn texts(
     Some([one.bytes(limit)?, other.bytes(limit)?])
 }
 
-/// Whether the blocks that count as allocated are others, where that does not follow from the bytes:
-/// in bytes, since blocks may differ in size.
+/// Returns whether the blocks that must stay allocated differ, although the content is equal. They are
+/// compared as byte ranges, since the block sizes may differ.
 pub(super) fn allocation_differs(sides: &[ComparedImage<'_, '_>; 2], pair: [crate::tree::NodeId; 2]) -> bool {
     let [one, other] = [0, 1].map(|side| {
         let ComparedImage { source, options, .. } = &sides[side];
@@ -179,7 +179,7 @@ pub(super) fn allocation_differs(sides: &[ComparedImage<'_, '_>; 2], pair: [crat
 mod tests {
     use super::*;
 
-    /// The naive way: both sides spread out.
+    /// A naive model: all bytes of a file.
     fn spread(pieces: &[(u64, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0; 64];
         for (start, piece) in pieces {

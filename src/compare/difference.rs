@@ -1,30 +1,30 @@
-//! Differences of two images: of a path, and of the filesystems' settings.
+//! Differences between two images: in a path, and in the settings of the filesystems.
 
-/// A difference of two trees.
+/// A difference between two trees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PathDifference {
-    /// The path, escaped like names; of one with more than 4096 bytes, the end.
+    /// The path, escaped. If it is longer than 4096 bytes, only its end.
     pub path: String,
-    /// What differs.
+    /// The attribute that differs.
     pub attribute: Attribute,
-    /// The full name of the xattr.
+    /// The full name of the xattr, if that is the attribute.
     pub name: Option<String>,
-    /// The values on both sides, in words; `None` where there is none.
+    /// The formatted values on both sides; `None` if there is no value.
     pub values: [Option<String>; 2],
-    /// How the bytes differ, where they do.
+    /// The difference between the bytes, if there is one.
     pub content: Option<ContentDifference>,
-    /// All bytes of both files, where size or content differs and they were asked for.
+    /// The content of both files, if it was requested, and if size or content differs.
     pub texts: Option<Box<[Vec<u8>; 2]>>,
 }
 
-/// What can differ of a path.
+/// An attribute of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Attribute {
-    /// Whether there is such a path. The values are types.
+    /// Whether the path exists. The values are the types.
     Presence,
-    /// The type.
+    /// The file type.
     Type,
     /// The permission bits.
     Mode,
@@ -36,30 +36,30 @@ pub enum Attribute {
     Project,
     /// The size in bytes.
     Size,
-    /// The bytes, as far as both sides have them.
+    /// The content, up to the smaller of both sizes.
     Content,
-    /// Which blocks are holes, where that counts.
+    /// The allocation of blocks, if holes matter.
     Allocation,
     /// The target of a symlink.
     Target,
-    /// The numbers of a device.
+    /// The numbers of a device file.
     Device,
-    /// An xattr.
+    /// An extended attribute.
     Xattr,
-    /// The time.
+    /// The modification time.
     Mtime,
-    /// The flags.
+    /// The inode flags.
     Flags,
-    /// Which other path is the same inode. The values are the first such paths.
+    /// The first path that is a hard link to the same inode. The values are these paths.
     HardLink,
-    /// The number of the inode, where that counts.
+    /// The inode number, if it matters.
     Inode,
     /// The hash of an encrypted name.
     NameHash,
 }
 
 impl Attribute {
-    /// The name that reports give it.
+    /// Returns the name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Presence => "presence",
@@ -83,7 +83,7 @@ impl Attribute {
     }
 }
 
-/// How the bytes of two files differ.
+/// The difference between the bytes of two files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ContentDifference {
@@ -93,14 +93,14 @@ pub struct ContentDifference {
     pub bytes: u64,
 }
 
-/// A difference of two filesystems.
+/// A difference between the settings of two filesystems.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingDifference {
-    /// What differs.
+    /// The setting that differs.
     pub name: String,
     /// The values on both sides.
     pub values: [String; 2],
-    /// How to align them; empty where nothing can.
+    /// The option that makes the settings equal; empty if there is none.
     pub option: String,
 }

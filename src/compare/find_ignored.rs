@@ -1,4 +1,4 @@
-//! What differs between two images, but not between their canonical forms.
+//! Finds differences between two images that their canonical forms don't have.
 
 use rayon::prelude::*;
 use uuid::Uuid;
@@ -19,7 +19,7 @@ use crate::text;
 use crate::tree::NodeId;
 use crate::units::InodeNr;
 
-/// Fields of the superblock that tell of its history, by what they tell of.
+/// Fields of the superblock that record its history, in groups with a kind and a description.
 const HISTORY: [(&str, &str, &[&str]); 3] = [
     (
         "superblock-times",
@@ -43,7 +43,7 @@ const HISTORY: [(&str, &str, &[&str]); 3] = [
     ("state", "marks of state in the superblock that differ", &["s_state", "s_error_count", "s_last_orphan"]),
 ];
 
-/// Everything that differs and does not matter.
+/// Returns all differences that are ignored.
 pub(super) fn find(sides: &[ComparedImage<'_, '_>; 2], steps: &[ComparedPath<'_>]) -> Vec<Ignored> {
     let mut found = Vec::new();
     of_superblocks(sides, &mut found);
@@ -55,7 +55,8 @@ pub(super) fn find(sides: &[ComparedImage<'_, '_>; 2], steps: &[ComparedPath<'_>
     found
 }
 
-/// The directories of an image as it holds them, by node; none for what is no directory, or not there.
+/// The stored directory of each node in an image; `None` if the node is not a directory, or is missing in the
+/// image.
 type Directories<'a> = Vec<Option<StoredDirectory<'a>>>;
 
 fn stored_directories<'a>(side: &ComparedImage<'_, 'a>) -> Directories<'a> {
@@ -98,7 +99,7 @@ fn of_superblocks(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) 
     }
 }
 
-/// What differs of the inode that a path has on both sides.
+/// The ignored differences between the inodes of a path on both sides.
 #[derive(Clone, Copy, Debug, Default)]
 struct Unlike {
     times: bool,
@@ -146,7 +147,7 @@ fn compare_pair(
     let raw = [0, 1].map(|side| sides[side].source.inode(numbers[side]).map(Inode::decode));
     let [Some(one), Some(other)] = raw else { return Unlike::default() };
     let trees = [0, 1].map(|side| &sides[side].reading.tree);
-    // An mtime that counts is told of as a difference.
+    // If mtimes differ after the options are applied, this is reported as a difference of the path.
     let kept = trees[0].node(pair[0]).mtime == trees[1].node(pair[1]).mtime;
     let order = match [0, 1].map(|side| directories[side][pair[side].index()].as_ref()) {
         [Some(one), Some(other)] => one.names.len() == other.names.len() && one.names != other.names,
@@ -164,18 +165,18 @@ fn compare_pair(
     }
 }
 
-/// All times of an inode.
+/// Returns all times of an inode.
 fn times_of(inode: &Inode) -> impl PartialEq + use<> {
     let times = [inode.i_atime, inode.i_ctime, inode.i_crtime, inode.i_mtime];
     (times, [inode.i_atime_extra, inode.i_ctime_extra, inode.i_crtime_extra, inode.i_mtime_extra])
 }
 
-/// What an inode tells of how often it was made or changed.
+/// Returns the fields that change when an inode is created or modified.
 fn history_of(inode: &Inode) -> impl PartialEq + use<> {
     (inode.i_generation, inode.l_i_version, inode.i_version_hi)
 }
 
-/// Reserved inodes, of which no path tells, and the folder that every form has.
+/// Compares the reserved inodes, which have no path, and whether there is a lost+found directory.
 fn of_reserved(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
     let in_tree = |number: InodeNr| {
         sides.iter().any(|side| {
@@ -203,7 +204,7 @@ fn of_reserved(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
     }
 }
 
-/// Where the groups have their bitmaps and inode tables.
+/// Compares the places of bitmaps and inode tables.
 fn of_groups(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
     let [one, other] = sides.each_ref().map(|side| &side.source.descriptors);
     let places = |descriptor: &GroupDescriptor| {

@@ -1,24 +1,24 @@
-//! Differences that do not matter.
+//! Differences that are ignored.
 
-/// A difference that does not matter.
+/// A difference that is ignored, because canonicalization removes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ignored {
-    /// A word for programs.
+    /// An identifier for programs.
     pub kind: &'static str,
-    /// What differs, in words.
+    /// A description.
     pub what: &'static str,
-    /// How.
+    /// The values or counts.
     pub detail: Detail,
 }
 
-/// How two images differ in something.
+/// The values or counts of a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Detail {
-    /// By a value on each side.
+    /// The value on each side.
     Values([String; 2]),
-    /// By so many things that each side has, but not alike.
+    /// The number of things that exist on both sides and differ.
     Differing(u64),
-    /// By so many things on each side, of which at least one has some.
+    /// The number of things on each side. At least one is not 0.
     Counts([u64; 2]),
 }

@@ -1,7 +1,7 @@
-//! Two images side by side: whether their canonical forms are equal, and if not, why not.
+//! Compares two images: whether their canonical forms are equal, and where they differ.
 //!
-//! Neither form is made. They are equal exactly where trees and settings are: the output is a
-//! function of these and of the options.
+//! The canonical forms are not made. A canonical form is a function of the tree, the settings and the
+//! options, so it is enough to compare these.
 
 mod attributes;
 mod compared_image;
@@ -30,7 +30,7 @@ use compared_image::ComparedImage;
 use content::Window;
 use walk::ComparedPath;
 
-/// Does the same for both sides, at the same time.
+/// Runs a function for both sides in parallel.
 fn both<T: Send>(work: impl Fn(usize) -> error::Result<T> + Sync) -> Result<[T; 2], CompareError> {
     let side = |side| work(side).map_err(|error| CompareError { side, error });
     let (one, other) = rayon::join(|| side(0), || side(1));
@@ -39,11 +39,11 @@ fn both<T: Send>(work: impl Fn(usize) -> error::Result<T> + Sync) -> Result<[T; 
 
 /// Compares two filesystems.
 ///
-/// Neither canonical form is made, so none has to fit into its image.
+/// The canonical forms need not fit into the images, since they are not made.
 ///
 /// # Errors
 ///
-/// A [`CompareError`]: the error, and which image it is about.
+/// A [`CompareError`] that says which image the error is about.
 pub(crate) fn compare(
     inputs: [&Input<'_>; 2],
     options: &Options,
@@ -66,7 +66,8 @@ pub(crate) fn compare(
     })
 }
 
-/// What differs of the trees, in the order of the steps, and how many bytes were compared.
+/// Returns the differences between the trees, in the order of the paths, and the number of bytes that were
+/// compared.
 fn tree_differences(
     sides: &[ComparedImage<'_, '_>; 2],
     steps: &[ComparedPath<'_>],

@@ -1,4 +1,4 @@
-//! What differs of the filesystems themselves, and with which option they could be made alike.
+//! Compares the settings of filesystems, and finds the options that make them equal.
 
 use super::compared_image::ComparedImage;
 use super::difference::SettingDifference;
@@ -11,7 +11,8 @@ use crate::plan;
 use crate::policy::UuidPolicy;
 use crate::units::fits;
 
-/// All settings that differ: of the superblock in the order of its fields, then those outside of it.
+/// Returns all settings that differ: features, then the fields of the superblock in their order, then
+/// settings outside the superblock.
 pub(super) fn differences(sides: &[ComparedImage<'_, '_>; 2]) -> Vec<SettingDifference> {
     let mut found = Vec::new();
     let features = sides.each_ref().map(|side| side.features);
@@ -33,7 +34,7 @@ fn add_features(features: [Features; 2], found: &mut Vec<SettingDifference>) {
             let mut values = ["off".to_owned(), "off".to_owned()];
             "on".clone_into(&mut values[side]);
             let option = match &*name {
-                // These mke2fs does not know.
+                // mke2fs does not accept these.
                 "dir_prealloc" => format!("debugfs -w -R 'feature {name}', or 'feature -{name}'"),
                 "read-only" => format!("tune2fs -O {name}, or -O ^{name}"),
                 _ => format!("mke2fs -O {name}, or -O ^{name}"),
@@ -43,7 +44,7 @@ fn add_features(features: [Features; 2], found: &mut Vec<SettingDifference>) {
     }
 }
 
-/// What the form takes from outside the superblock.
+/// Adds the settings that are stored outside the superblock.
 fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDifference>) {
     let mut add = |name: &str, values: [String; 2], option: &str| {
         if values[0] != values[1] {
@@ -64,7 +65,8 @@ fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDiffer
         let blocks = of(&|side| journal(side).map_or(0, |journal| journal.fast_commit_blocks).to_string());
         add("blocks of the journal for fast commits", blocks, "mke2fs -J fast_commit_size=BLOCKS");
     } else {
-        // Without a journal on either side, or with one outside, other settings tell of it.
+        // If only one side has a journal, or if both are external, the settings of the superblock show the
+        // difference.
         let has_one = of(&|side| {
             let inside = journal(side).is_some();
             if inside { "inside" } else { "not inside" }.to_owned()
@@ -97,7 +99,7 @@ fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDiffer
     }
 }
 
-/// How UUIDs that are kept can be aligned: where a filesystem needs its own, no option takes it away.
+/// Returns the option that makes UUIDs equal. Some filesystems must keep their UUID whatever the options are.
 fn uuid_option(sides: &[ComparedImage<'_, '_>; 2]) -> &'static str {
     if sides.iter().any(|side| side.options.uuid != UuidPolicy::Keep) {
         return "leave out mke2fs -O stable_inodes, or mke2fs -U UUID and --uuid keep";
@@ -109,7 +111,7 @@ fn uuid_option(sides: &[ComparedImage<'_, '_>; 2]) -> &'static str {
     if sides.iter().any(needs_it) { "mke2fs -U UUID" } else { "mke2fs -U UUID, or leave out --uuid keep" }
 }
 
-/// With `stable_inodes`, files outside the tree keep their numbers, too.
+/// With `stable_inodes`, the files outside the tree also keep their inode numbers.
 fn add_stable(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [String; 2], &str)) {
     let [Some(one), Some(other)] = sides.each_ref().map(|side| side.numbering.as_ref()) else { return };
     let orphan_file = [one.orphan_file(), other.orphan_file()];
@@ -139,7 +141,7 @@ fn add_quotas(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [St
                     let (blocks, inodes) = (rules.block_grace, rules.inode_grace);
                     format!("{} ids with limits, grace times {blocks} s and {inodes} s", rules.limits.len())
                 });
-                // The numbers alone may be equal.
+                // The counts may be equal, although the limits differ.
                 let what =
                     if what[0] == what[1] { ["some limits".to_owned(), "others".to_owned()] } else { what };
                 add(&name, what, "setquota");
@@ -152,7 +154,7 @@ fn add_quotas(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [St
     }
 }
 
-/// Whether the bytes behind the filesystem's last block differ, where images are equally long.
+/// Returns whether the bytes past the end of the filesystem differ, for images of equal lengths.
 fn behind_end_differs(sides: &[ComparedImage<'_, '_>; 2]) -> bool {
     const STEP: u64 = 1 << 16;
     let [(start, end), other] = sides.each_ref().map(|side| {

@@ -1,4 +1,4 @@
-//! Which fields of the superblock are settings, how they read, and with which option they could be made alike.
+//! Compares fields of the superblock that are settings: their names, formats and options.
 
 use std::collections::BTreeSet;
 
@@ -10,26 +10,26 @@ use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::superblock::Superblock;
 use crate::text;
 
-/// How a field of the superblock reads.
+/// The format of a field of the superblock.
 #[derive(Clone, Copy)]
 enum FieldFormat {
     Number,
-    /// A number that may be negative.
+    /// A signed number.
     Signed,
-    /// A number of bytes, as the power of two that has to be added to this one.
+    /// A power of two, as the logarithm. The parameter is added to the logarithm first.
     Power(u32),
-    /// Text that ends with a NUL byte, or the field.
+    /// Text, which ends with a NUL byte unless it fills the field.
     Text,
     Hex,
-    /// Bits of a number, by the words that the option takes for them.
+    /// Bits, with the words that the option uses for them: mask, value and word.
     Words(&'static [(u64, u64, &'static str)]),
-    /// Numbers of groups, as many as are not zero.
+    /// A list of group numbers, without zeros.
     Groups,
 }
 
 use FieldFormat::{Groups, Hex, Number, Power, Signed, Text, Words};
 
-/// What tune2fs -o calls default mount options: the bits that count, their value, and the word.
+/// The default mount options of tune2fs -o: mask, value and word.
 const MOUNT_OPTIONS: &[(u64, u64, &str)] = &[
     (0x1, 0x1, "debug"),
     (0x2, 0x2, "bsdgroups"),
@@ -45,11 +45,11 @@ const MOUNT_OPTIONS: &[(u64, u64, &str)] = &[
     (0x800, 0x800, "nodelalloc"),
 ];
 
-/// What mke2fs -E encoding_flags takes.
+/// The flags of mke2fs -E encoding_flags.
 const ENCODING_FLAGS: &[(u64, u64, &str)] = &[(1, 1, "strict"), (1, 0, "nostrict")];
 
-/// Every field that is a setting of its own: the field, the name, how it reads, and the option. A field
-/// whose name is that of the row before holds the high half of the same number.
+/// All fields that are separate settings: field, name, format and option. If two rows have the same name, the
+/// second field is the high part of the number.
 const ROWS: &[(&str, &str, FieldFormat, &str)] = &[
     (
         "s_blocks_count_lo",
@@ -114,7 +114,7 @@ const ROWS: &[(&str, &str, FieldFormat, &str)] = &[
     ("s_encoding_flags", "flags of the encoding", Words(ENCODING_FLAGS), "mke2fs -E encoding_flags=FLAGS"),
 ];
 
-/// Fields that follow from others, which are told of.
+/// Fields that are functions of other fields. Only the differences of those are reported.
 const FOLLOWING: &[&str] = &[
     "s_inodes_count",
     "s_first_data_block",
@@ -126,7 +126,7 @@ const FOLLOWING: &[&str] = &[
     "s_checksum_seed",
 ];
 
-/// A field that exists only with a feature follows from it where only one side has it.
+/// Fields that exist only with a feature. If only one side has the feature, only that is reported.
 const OF_FEATURE: &[(&str, Features)] = &[
     ("s_desc_size", Features { incompat: Incompat::BIT64, ..NONE }),
     ("s_encoding", Features { incompat: Incompat::CASEFOLD, ..NONE }),
@@ -176,7 +176,7 @@ pub(super) fn add_fields(
     }
 }
 
-/// mke2fs -g counts clusters where there are any.
+/// Adds a remark to the option if a side has clusters, since mke2fs -g then counts clusters.
 fn group_option(superblocks: &[Superblock; 2], features: [Features; 2], option: &str) -> String {
     let of_side = |side: usize| {
         let Superblock { s_log_cluster_size, s_log_block_size, .. } = &superblocks[side];
@@ -192,7 +192,7 @@ fn group_option(superblocks: &[Superblock; 2], features: [Features; 2], option: 
     }
 }
 
-/// The value of a field, or of all fields that go by one name.
+/// Formats the value of a field, together with other fields of the same name.
 fn value(superblock: &Superblock, name: &str, field: &Field, format: FieldFormat) -> String {
     let number = || {
         let halves = ROWS.iter().filter(|row| row.1 == name);

@@ -1,4 +1,4 @@
-//! Two trees, path by path, in the order of the paths.
+//! Walks two trees together, in the order of the paths.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -6,30 +6,30 @@ use std::collections::HashSet;
 use crate::text;
 use crate::tree::{Entry, NodeId, Tree};
 
-/// The name of the file that no name leads to.
+/// The name in reports of the boot loader inode, which has no path.
 const BOOT_LOADER: &[u8] = b"(boot loader)";
 
-/// A path of at least one of the trees.
+/// A path that exists in at least one of the trees.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ComparedPath<'t> {
-    /// Its place among the steps.
+    /// The index of this path.
     pub index: usize,
-    /// The place of the directory that holds it; `None` for the root and the boot loader.
+    /// The index of the parent directory; `None` for the root and the boot loader.
     parent: Option<usize>,
-    /// The name; empty for the root.
+    /// The file name; empty for the root.
     name: &'t [u8],
     /// The node on each side.
     pub nodes: [Option<NodeId>; 2],
-    /// The hashes that an encrypted name has on each side.
+    /// The hashes of an encrypted name on each side.
     pub hashes: [[u32; 2]; 2],
-    /// Whether both sides have the path, and no path before leads to the same two nodes.
+    /// Whether the path exists on both sides, and no earlier path has the same two nodes.
     pub first: bool,
-    /// On each side, the first of the common paths that lead to its node.
+    /// On each side, the index of the first path in both trees that has the same node.
     pub same_as: [usize; 2],
 }
 
 impl ComparedPath<'_> {
-    /// The nodes, where both sides have the path.
+    /// Returns the nodes if the path exists on both sides.
     pub(super) fn pair(&self) -> Option<[NodeId; 2]> {
         let [Some(one), Some(other)] = self.nodes else { return None };
         Some([one, other])
@@ -42,7 +42,7 @@ struct Frame<'t> {
     entries: [&'t [Entry]; 2],
 }
 
-/// All paths of two trees, each directory before what it holds, names in byte order.
+/// Returns all paths of two trees. Directories come before their entries, and names are in byte order.
 pub(super) fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<ComparedPath<'t>> {
     let firsts = trees.map(|tree| vec![None; tree.nodes.len()]);
     let mut walker = Walker { trees, steps: Vec::new(), firsts, pairs: HashSet::new() };
@@ -86,13 +86,13 @@ pub(super) fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<ComparedPath<'t>> {
     walker.steps
 }
 
-/// Collects steps, and sees which lead to one inode.
+/// Collects the paths, and finds those that are hard links.
 struct Walker<'t> {
     trees: [&'t Tree; 2],
     steps: Vec<ComparedPath<'t>>,
-    /// The first of the common paths of each node.
+    /// For each node, the index of the first path in both trees that has it.
     firsts: [Vec<Option<usize>>; 2],
-    /// The pairs that there have been of nodes with several names: all others come once.
+    /// The pairs of nodes seen so far in which both nodes have several links. Other pairs occur only once.
     pairs: HashSet<[NodeId; 2]>,
 }
 
@@ -117,7 +117,7 @@ impl<'t> Walker<'t> {
     }
 }
 
-/// The path of a step.
+/// Returns the path as text.
 pub(super) fn path(steps: &[ComparedPath<'_>], index: usize) -> String {
     let ancestors = std::iter::successors(steps.get(index), |step| steps.get(step.parent?));
     text::path(ancestors.map(|step| step.name))

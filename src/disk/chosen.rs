@@ -1,14 +1,14 @@
-//! A filesystem that was chosen from those of an image.
+//! A filesystem that was selected in an image.
 
 use std::ops::Range;
 
-/// A filesystem that was chosen.
+/// A filesystem that was selected in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ChosenFilesystem {
-    /// The bytes of the image that it can have.
+    /// The byte range that is available to it.
     pub bytes: Range<u64>,
-    /// Its partition, as an index into those of the table.
+    /// The index of its partition in the table.
     pub partition: Option<usize>,
-    /// How messages call it: none if it is all of the image.
+    /// The name in messages; `None` if it is the whole image.
     pub name: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Whether two disks have one canonical form: their tables, their filesystems, and all other bytes.
+//! Compares two disks: their partition tables, their filesystems, and all other bytes.
 
 use std::ops::Range;
 
@@ -17,14 +17,14 @@ use crate::remedy::Remedy;
 use crate::source::Input;
 
 impl Disk<'_> {
-    /// Compares the canonical forms of two images, without making them, so that none has to fit.
+    /// Compares the canonical forms of two images. They are not made, so they need not fit.
     ///
-    /// If filesystems were chosen by name or place, only these are compared, one of each image. Otherwise
-    /// partition tables, filesystems and all other bytes are.
+    /// If filesystems were selected by name or place, only these are compared, one in each image. Otherwise
+    /// partition tables, filesystems and all other bytes are compared.
     ///
     /// # Errors
     ///
-    /// A [`CompareError`]: the error, and which image it is about.
+    /// A [`CompareError`] that says which image the error is about.
     pub fn compare(
         &self,
         other: &Disk<'_>,
@@ -60,7 +60,7 @@ impl Disk<'_> {
     }
 }
 
-/// The filesystems that lie in the same place of both disks, in the order of their places.
+/// Returns the pairs of filesystems that are at the same place on both disks, in the order of their places.
 fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d ChosenFilesystem; 2]> {
     let twin = |part: &'d ChosenFilesystem| {
         let other = disks[1].parts.iter().find(|other| other.bytes == part.bytes)?;
@@ -90,7 +90,7 @@ fn compare_filesystems(
     Ok(FilesystemComparison { name, block_maps, ..comparison })
 }
 
-/// What the tables differ in.
+/// Compares the partition tables.
 fn tables(disks: [&Disk<'_>; 2], options: &Options) -> Vec<SettingDifference> {
     let mut settings = Vec::new();
     let mut add = |name: String, values: [String; 2]| {
@@ -128,7 +128,7 @@ fn tables(disks: [&Disk<'_>; 2], options: &Options) -> Vec<SettingDifference> {
     settings
 }
 
-/// The filesystems that were chosen, with their places.
+/// Describes the selected filesystems and their places.
 fn filesystems(disk: &Disk<'_>) -> String {
     let parts = disk.parts.iter().map(|part| {
         let name = part.name.as_deref().unwrap_or("all");
@@ -146,12 +146,12 @@ fn kind(disk: &Disk<'_>, options: &Options) -> String {
     }
 }
 
-/// Where bytes differ that are copied. Those of the tables count where nothing else was found in these.
+/// Compares the bytes that are copied. If the tables have known differences, their bytes are not compared.
 fn bytes(disks: [&Disk<'_>; 2], options: &Options, tables_differ: bool) -> Vec<SettingDifference> {
     let [masked, other] = disks.map(|disk| disk.masked(options));
     let copied = [disks[0].copied(&masked, options), disks[1].copied(&other, options)];
     if copied[0] != copied[1] {
-        // What was found in the tables says why.
+        // The differences between the tables explain this.
         return Vec::new();
     }
     let reserved = disks[0].table.as_ref().map_or(&[][..], |table| &table.reserved);
@@ -177,7 +177,7 @@ fn bytes(disks: [&Disk<'_>; 2], options: &Options, tables_differ: bool) -> Vec<S
     settings
 }
 
-/// A range, cut where others begin and end.
+/// Cuts a range at the boundaries of other ranges.
 fn split(range: &Range<u64>, at: &[Range<u64>]) -> Vec<Range<u64>> {
     let mut cuts: Vec<u64> = at.iter().flat_map(|other| [other.start, other.end]).collect();
     cuts.retain(|cut| range.start < *cut && *cut < range.end);
@@ -192,7 +192,7 @@ fn value(input: &Input<'_>, offset: u64) -> String {
     byte.map_or_else(String::new, |byte| format!("{byte:#04x}"))
 }
 
-/// The first byte in a range that differs.
+/// Returns the offset of the first byte in a range that differs.
 fn first_difference(inputs: [&Input<'_>; 2], range: Range<u64>) -> Option<u64> {
     const STEP: u64 = 1 << 16;
     let mut start = range.start;

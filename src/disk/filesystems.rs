@@ -1,4 +1,4 @@
-//! What a disk is asked about its filesystems one by one: digests, listings, files and explanations.
+//! Operations on single filesystems of a disk: digests, listings, files and explanations.
 
 use super::image::Disk;
 use crate::content::FileContent;
@@ -17,11 +17,11 @@ use crate::tree_digest;
 use crate::view::View;
 
 impl Disk<'_> {
-    /// Returns the SHA-256 of the canonical form of the only filesystem, as an image of its own.
+    /// Returns the SHA-256 of the canonical form of the only filesystem, as if it were a separate image.
     ///
     /// # Errors
     ///
-    /// `Options` if several filesystems were chosen, otherwise see [`Error`].
+    /// `Options` if several filesystems were selected, otherwise see [`Error`].
     pub fn filesystem_digest(&self, options: &Options, observer: &dyn Observer) -> Result<Digest> {
         let part = self.only()?;
         let digest = pipeline::digest(&self.filesystem(part), self.task(options, observer));
@@ -29,11 +29,11 @@ impl Disk<'_> {
         Ok(Digest { sha256, warnings: report.warnings })
     }
 
-    /// Returns the digest of the tree of the only filesystem, whatever holds it: docs/tree-digest.md specifies it.
+    /// Returns the digest of the tree of the only filesystem, as specified in docs/tree-digest.md.
     ///
     /// # Errors
     ///
-    /// As for [`Self::filesystem_digest`].
+    /// The same as for [`Self::filesystem_digest`].
     pub fn tree_digest(&self, options: &Options, observer: &dyn Observer) -> Result<Digest> {
         let digest =
             |source: &Source<'_>, tree: &Tree| tree_digest::tree_digest(View { source, tree }, observer);
@@ -41,12 +41,12 @@ impl Disk<'_> {
         Ok(Digest { sha256, warnings })
     }
 
-    /// Calls `visit` with each path of the only filesystem: directories before what they hold, names in byte
-    /// order. Returns warnings. Digests of regular files are computed if `digests` is set.
+    /// Calls `visit` with each path of the only filesystem. Directories come before their entries, and names
+    /// are in byte order. Digests of regular files are computed if `digests` is set. Returns warnings.
     ///
     /// # Errors
     ///
-    /// As for [`Self::filesystem_digest`].
+    /// The same as for [`Self::filesystem_digest`].
     pub fn list(
         &self,
         options: &Options,
@@ -63,7 +63,7 @@ impl Disk<'_> {
     ///
     /// # Errors
     ///
-    /// `Options` if there is no such file, `Unsupported` if it is encrypted, otherwise as for
+    /// `Options` if there is no such file, `Unsupported` if it is encrypted, otherwise the same as for
     /// [`Self::filesystem_digest`].
     pub fn read_file<T>(
         &self,
@@ -77,7 +77,7 @@ impl Disk<'_> {
         })
     }
 
-    /// Lists what canonicalizing rewrites in each filesystem, by its cause, with at most `examples` of each.
+    /// Lists the changes by canonicalization in each filesystem, by cause, with at most `examples` each.
     ///
     /// # Errors
     ///
@@ -96,7 +96,8 @@ impl Disk<'_> {
         self.parts.iter().map(explain).collect()
     }
 
-    /// Reads the only filesystem. The UUID is no part of the tree, and none is refused.
+    /// Reads the tree of the only filesystem. The UUID policy is ignored, since the UUID is not part of the
+    /// tree.
     fn with_tree<T>(
         &self,
         options: &Options,
@@ -112,7 +113,7 @@ impl Disk<'_> {
     }
 }
 
-/// Finds a regular file.
+/// Finds a regular file by its path.
 fn find<'s, 'a>(view: View<'s, 'a>, path: &[u8]) -> Result<FileContent<'s, 'a>> {
     let refused = |words: &str| {
         let problem = format!("{}: {words}", escaped_text(path));

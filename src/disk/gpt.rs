@@ -1,4 +1,4 @@
-//! The partition table of UEFI (GPT).
+//! Reads the GUID partition table (GPT).
 
 use std::io::Cursor;
 use std::ops::Range;
@@ -13,23 +13,23 @@ use super::partition_table::{PartitionTable, TableKind, check_inside, damaged_ta
 use crate::error::{Error, Location, Result, Structure};
 use crate::remedy::Remedy;
 
-/// What a header begins with.
+/// The signature at the start of a header.
 const MAGIC: &[u8] = b"EFI PART";
-/// Bytes of a header, the rest of whose sector is reserved.
+/// The size of a header in bytes. The rest of its sector is reserved.
 pub(super) const HEADER: u64 = 92;
-/// Bytes of an entry.
+/// The size of an entry in bytes.
 pub(super) const ENTRY: u64 = 128;
-/// More entries than any tool makes: the crate would take memory for as many as the header says.
+/// The maximum number of entries. The gpt crate allocates memory for all of them.
 const MOST_ENTRIES: u32 = 4096;
 
-/// A header, and where it and its entries lie, in bytes.
+/// A copy of the GPT (primary or backup), with the places of its header and entries.
 #[derive(Debug)]
 pub(super) struct GptCopy {
-    /// The header, as it is.
+    /// The header as stored.
     pub header: Header,
-    /// Its bytes.
+    /// The byte range of the header.
     pub place: Range<u64>,
-    /// The bytes of the entries.
+    /// The byte range of the entries.
     pub entries: Range<u64>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct GptCopy {
 ///
 /// # Errors
 ///
-/// `Corrupt` if it is damaged, `Unsupported` if it can be read with more than one size of sectors.
+/// `Corrupt` if it is damaged, `Unsupported` if there are headers for both sector sizes.
 pub(super) fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTable> {
     let sizes = [512, 4096].into_iter().filter(|size| sector_size.is_none_or(|wanted| wanted == *size));
     let sizes: Vec<u64> = sizes.filter(|size| has_magic(bytes, *size)).collect();
@@ -57,7 +57,7 @@ pub(super) fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTa
         .into_iter()
         .chain([primary.entries])
         .collect();
-    // Without a sound backup there is nothing to keep.
+    // A damaged backup is not kept.
     if let Ok(backup) = copy(bytes, sector_size, primary.header.backup_lba) {
         reserved.extend([backup.place.start..backup.place.start + sector_size, backup.entries]);
     }
@@ -67,11 +67,11 @@ pub(super) fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTa
     Ok(PartitionTable { sector_size, kind, partitions: entries, reserved, hybrid })
 }
 
-/// Reads the header in a sector, with all that is checked without its entries.
+/// Reads the header in a sector, and makes all checks that don't need the entries.
 ///
 /// # Errors
 ///
-/// `Corrupt`.
+/// `Corrupt` if it is damaged, `Unsupported` if its size or that of an entry is unusual.
 pub(super) fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<GptCopy> {
     let wrong = |what: &str| damaged_table(format!("the header of the GPT in sector {sector} {what}"));
     let length = bytes.len() as u64;
@@ -86,11 +86,11 @@ pub(super) fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<GptCop
             Remedy::RecreateTable,
         ));
     }
-    // The crate reads what is in the sector with the number 1.
+    // The crate reads the header from sector 1 of its input.
     let mut window = Cursor::new(&bytes[in_memory(start - sector_size)..]);
     let header = read_header_from_arbitrary_device(&mut window, block_size(sector_size))
         .map_err(|error| wrong(&format!("can't be read: {error}")))?;
-    // The crate takes one of other sizes for granted, if its checksum is right.
+    // The crate does not check the sizes if the checksum is correct.
     if u64::from(header.header_size_le) != HEADER || u64::from(header.part_size) != ENTRY {
         return Err(wrong("has other sizes than 92 bytes, and 128 for an entry"));
     }
@@ -114,7 +114,7 @@ pub(super) fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<GptCop
     Ok(GptCopy { header, place, entries })
 }
 
-/// The partitions of a table, whose checksum has to be right.
+/// Reads the partitions, and checks the checksum of the entries.
 fn entries(bytes: &[u8], copy: &GptCopy, sector_size: u64) -> Result<Vec<Partition>> {
     let found = file_read_partitions(&mut Cursor::new(bytes), &copy.header, block_size(sector_size))
         .map_err(|error| damaged_table(format!("the entries of the GPT can't be read: {error}")))?;
@@ -144,7 +144,7 @@ fn has_magic(bytes: &[u8], sector_size: u64) -> bool {
     bytes.get(at..).is_some_and(|rest| rest.starts_with(MAGIC))
 }
 
-/// Whether a header is sound, and of sizes that later versions may have.
+/// Returns whether a header is valid, but has different sizes, as in a later version.
 fn has_other_sizes(header: &[u8], sector_size: u64) -> bool {
     let number =
         |at: usize| header.get(at..).and_then(<[u8]>::first_chunk).map(|raw| u32::from_le_bytes(*raw));
@@ -165,7 +165,7 @@ fn block_size(sector_size: u64) -> LogicalBlockSize {
     if sector_size == 4096 { LogicalBlockSize::Lb4096 } else { LogicalBlockSize::Lb512 }
 }
 
-/// The checksum of a GPT: that of Ethernet and zip.
+/// Computes the checksum of a GPT, which is CRC-32 as in Ethernet and zip.
 pub(super) fn crc32(bytes: &[u8]) -> u32 {
     crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
 }

@@ -1,7 +1,8 @@
-//! GUIDs of a GPT, derived from what the disk holds.
+//! Derives the GUIDs of a GPT from the content of the disk.
 //!
-//! A partition's is that of its number, type, place, attributes, name and content; the disk's is that of
-//! all partitions. Both are version 8 of RFC 9562, as UUIDs of filesystems are.
+//! The GUID of a partition is derived from its number, type, place, attributes, name and content. The GUID of
+//! the disk is derived from those of the partitions. Both are version 8 of RFC 9562, like the UUIDs of
+//! filesystems.
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -12,18 +13,19 @@ use super::partition_table::{PartitionTable, TableKind, damaged_table};
 use crate::error::Result;
 use crate::form;
 
-/// Bytes in the place of others.
+/// Bytes that replace others on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Patch {
-    /// Where they begin on the disk.
+    /// The offset on the disk, in bytes.
     pub offset: u64,
-    /// What they are.
+    /// The new bytes.
     pub bytes: Vec<u8>,
 }
 
-/// The headers and entries of a GPT with GUIDs from content, in the order of their places; none for another table.
+/// Returns the headers and entries of a GPT with derived GUIDs, in the order of their offsets. Returns
+/// nothing for a different type of table.
 ///
-/// `contents` are digests of the content of each partition.
+/// `contents` are the digests of the content of each partition.
 ///
 /// # Errors
 ///
@@ -68,7 +70,7 @@ pub(super) fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 3
     if !patches.is_sorted_by(|one, next| end(one) <= next.offset) {
         return Err(damaged_table("the parts of the GPT overlap"));
     }
-    // Else a GUID would follow from the table that it stands in.
+    // Otherwise a GUID would depend on the table that contains it.
     let holds = |partition: &&Partition, patch: &Patch| {
         partition.bytes.start < end(patch) && patch.offset < partition.bytes.end
     };
@@ -79,7 +81,8 @@ pub(super) fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 3
     Ok(patches)
 }
 
-/// The same bytes without the GUIDs and what follows from them: what has to be equal of two disks.
+/// Returns the headers and entries with zeros instead of the GUIDs and checksums. They must be equal for
+/// equal canonical forms.
 pub(super) fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
     let mut patches = Vec::new();
     let Ok(primary) = gpt::copy(bytes, table.sector_size, 1) else { return patches };
@@ -103,7 +106,7 @@ pub(super) fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
     patches
 }
 
-/// The GUIDs of partitions that patches replace.
+/// Returns the old GUIDs of partitions that patches change.
 pub(super) fn replaced(bytes: &[u8], table: &PartitionTable, patches: &[Patch]) -> Vec<[u8; 16]> {
     let entries = patches.iter().find(|patch| patch.bytes.len() as u64 != HEADER);
     let Some(patch) = entries else { return Vec::new() };
@@ -116,7 +119,7 @@ pub(super) fn replaced(bytes: &[u8], table: &PartitionTable, patches: &[Patch]) 
     replaced.collect()
 }
 
-/// Where the GUID of a partition lies among the entries, in bytes.
+/// Returns the byte range of a partition's GUID in the entries.
 fn place_of_guid(partition: &Partition) -> std::ops::Range<usize> {
     let at = (u64::from(partition.number) - 1) * ENTRY + 16;
     let at = usize::try_from(at).expect("a place in a list of entries that was read into memory");
@@ -136,7 +139,7 @@ fn guid(partition: &Partition, content: &[u8; 32]) -> Uuid {
     form::uuid(&hash.finalize().into())
 }
 
-/// The bytes of a header or of a list of entries, which [`gpt::copy`] has found to lie in the image.
+/// Returns the bytes of a header or of entries. [`gpt::copy`] checked that they are in the image.
 fn slice<'b>(bytes: &'b [u8], range: &std::ops::Range<u64>) -> &'b [u8] {
     let at = |offset| usize::try_from(offset).expect("at most the length of a slice");
     &bytes[at(range.start)..at(range.end)]
@@ -148,7 +151,7 @@ mod tests {
 
     const SECTOR: usize = 512;
 
-    /// Writes a header with so many entries, which are in the sector behind it.
+    /// Writes a header with this number of entries, which are in the next sector.
     fn header(disk: &mut [u8], sector: u64, other: u64, entries: u32) {
         let at = usize::try_from(sector).unwrap() * SECTOR;
         let length = usize::try_from(u64::from(entries) * ENTRY).unwrap();

@@ -1,4 +1,4 @@
-//! An image, and the filesystems in it that were chosen.
+//! An image, and the selected filesystems in it.
 
 use std::ops::Range;
 
@@ -12,29 +12,30 @@ use crate::remedy::Remedy;
 use crate::source::Input;
 use crate::uuid_references::Neighbours;
 
-/// An image, and the filesystems in it that were chosen.
+/// An image, and the selected filesystems in it.
 ///
-/// An image that is one filesystem as a whole is a disk with one filesystem. All verbs are methods of this type.
+/// An image that is a single filesystem is a disk with one filesystem. All operations are methods of this
+/// type.
 #[derive(Clone, Debug)]
 pub struct Disk<'a> {
     pub(super) input: Input<'a>,
-    /// The partition table, where that says where filesystems lie.
+    /// The partition table, if it was used to find the filesystems.
     pub(super) table: Option<PartitionTable>,
-    /// The filesystems, in the order of their offsets; never none.
+    /// The filesystems, in the order of their offsets; at least one.
     pub(super) parts: Vec<ChosenFilesystem>,
-    /// Whether they were named, and not just found.
+    /// Whether they were selected by name or place.
     named: bool,
     /// The UUIDs of the filesystems and partitions.
     pub(super) neighbours: Neighbours,
 }
 
 impl<'a> Disk<'a> {
-    /// Finds the filesystems in an image. One without a partition table is a single filesystem.
+    /// Finds the filesystems in an image. An image without a partition table is a single filesystem.
     ///
     /// # Errors
     ///
-    /// `Corrupt` for a damaged partition table, `Unsupported` where there is no filesystem or the image may be
-    /// one as well as a disk, `Options` for a selection that does not fit.
+    /// `Corrupt` for a damaged partition table, `Unsupported` if there is no filesystem, or if the image
+    /// looks like a filesystem and like a disk, `Options` for a selection that doesn't match the image.
     pub fn open(input: &Input<'a>, selection: &Selection) -> Result<Self> {
         let found = Self::find(input, selection)?;
         if input.journal().is_some() && found.parts.len() > 1 {
@@ -75,7 +76,7 @@ impl<'a> Disk<'a> {
         Ok(Self { input: input.clone(), table: Some(table), parts, named, neighbours })
     }
 
-    /// The filesystem at an offset; all else is no concern.
+    /// Selects the filesystem at an offset, and ignores everything else.
     fn at(input: &Input<'a>, offset: u64, size: Option<u64>) -> Result<Self> {
         let length = input.bytes().len() as u64;
         let end = size.map_or(Some(length), |size| offset.checked_add(size));
@@ -91,39 +92,39 @@ impl<'a> Disk<'a> {
         Ok(Self::alone(input, part))
     }
 
-    /// A filesystem without a table.
+    /// Selects a filesystem without a partition table.
     fn alone(input: &Input<'a>, part: ChosenFilesystem) -> Self {
         let neighbours = Neighbours::default();
         Self { input: input.clone(), table: None, parts: vec![part], named: true, neighbours }
     }
 
-    /// Whether the image has a partition table, and no filesystem was chosen by name or place.
+    /// Returns whether the image has a partition table, and no filesystem was selected by name or place.
     pub fn is_whole_disk(&self) -> bool {
         !self.named
     }
 
-    /// Whether the filesystems were found by a partition table.
+    /// Returns whether the filesystems were found by a partition table.
     pub fn has_partitions(&self) -> bool {
         self.table.is_some()
     }
 
-    /// Returns the filesystems in the order of their offsets: the name of each, unless it is the whole image, and
-    /// its bytes in the image.
+    /// Returns the filesystems in the order of their offsets: name and byte range. A filesystem that is the
+    /// whole image has no name.
     pub fn filesystems(&self) -> impl Iterator<Item = (Option<&str>, Range<u64>)> {
         self.parts.iter().map(|part| (part.name.as_deref(), part.bytes.clone()))
     }
 
-    /// A filesystem, as an image of its own.
+    /// Returns a filesystem as a separate image.
     pub(super) fn filesystem(&self, part: &ChosenFilesystem) -> Input<'a> {
         self.input.part(part.bytes.clone())
     }
 
-    /// Whether all of the image is one filesystem.
+    /// Returns whether the whole image is a single filesystem.
     pub(super) fn is_filesystem(&self) -> bool {
         self.parts.iter().any(|part| part.name.is_none())
     }
 
-    /// The only filesystem that was chosen.
+    /// Returns the only selected filesystem.
     ///
     /// # Errors
     ///
@@ -141,7 +142,7 @@ impl<'a> Disk<'a> {
         }
     }
 
-    /// An error in a filesystem, with the name that this has.
+    /// Adds the name of a filesystem to an error.
     pub(super) fn error(part: &ChosenFilesystem, error: Error) -> Error {
         match &part.name {
             Some(name) => {
@@ -152,7 +153,7 @@ impl<'a> Disk<'a> {
     }
 }
 
-/// Refuses filesystems that share bytes with another partition or the table.
+/// Checks that the filesystems do not overlap other partitions or the table.
 fn check_places(table: &PartitionTable, parts: &[ChosenFilesystem]) -> Result<()> {
     let overlap = |one: &Range<u64>, other: &Range<u64>| one.start < other.end && other.start < one.end;
     for part in parts {

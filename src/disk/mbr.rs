@@ -1,7 +1,7 @@
-//! The partition table of the PC (MBR), with the chain of tables for logical partitions.
+//! Reads the partition table of the PC (MBR), including the chain of tables for logical partitions.
 //!
-//! Crates that read it add up numbers from the image unchecked, which hostile ones make overflow. Logical partitions
-//! are numbered as Linux does it: in the order of the chain, which tools also let go back.
+//! Existing crates add numbers from the image unchecked, and hostile images make them overflow. Logical
+//! partitions are numbered as in Linux, in the order of the chain, which may also go backwards.
 
 use std::ops::Range;
 
@@ -9,24 +9,24 @@ use super::partition::Partition;
 use super::partition_table::{PartitionTable, TableKind, check_inside, damaged_table};
 use crate::error::{Error, Result};
 
-/// Where the entries lie in a table, in bytes, and how long one is.
+/// The offset of the entries in a table, and the size of an entry, in bytes.
 const ENTRIES: usize = 446;
 const ENTRY: usize = 16;
-/// What the table ends with.
+/// The offset in bytes of the signature at the end of the table, and its value.
 const SIGNATURE: (usize, [u8; 2]) = (510, [0x55, 0xAA]);
-/// The type of the partition that keeps others away from a GPT.
+/// The type of the partition that protects a GPT.
 const PROTECTIVE: u8 = 0xEE;
-/// The types of partitions that hold logical partitions.
+/// The types of extended partitions, which contain logical partitions.
 const EXTENDED: [u8; 3] = [0x05, 0x0F, 0x85];
-/// More tables of logical partitions than Linux ever follows.
+/// The maximum number of logical partitions, more than Linux supports.
 const MOST_LOGICAL: usize = 256;
 
-/// What a disk begins with.
+/// The content of the first sector of a disk.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FirstSector {
     /// No table, or one without partitions.
     NoTable,
-    /// A table that says that there is a GPT.
+    /// A protective MBR, which means that there is a GPT.
     Protective,
     /// A table with partitions.
     Table(PartitionTable),
@@ -41,21 +41,22 @@ struct MbrEntry {
 }
 
 impl MbrEntry {
-    /// Linux takes every entry that has sectors for a partition, of type 0 as well, which genimage gives by default.
+    /// Linux treats every entry with sectors as a partition, also of type 0, which is the default of
+    /// genimage.
     const fn is_used(&self) -> bool {
         self.sectors > 0
     }
 }
 
-/// Reads the table at the beginning of a disk. Bytes that can't be one, as boot code of a filesystem that ends
-/// with the same signature, are nothing.
+/// Reads the table at the start of a disk. Bytes that are not a table are ignored, such as the boot code of a
+/// filesystem, which ends with the same signature.
 ///
 /// # Errors
 ///
-/// `Corrupt` for a chain of logical partitions that does not hold together, or partitions behind the end.
+/// `Corrupt` for an inconsistent chain of logical partitions, or for partitions past the end of the image.
 pub(super) fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
     let Some(entries) = entries(bytes, 0) else { return Ok(FirstSector::NoTable) };
-    // Boot code in the place of a table looks otherwise.
+    // Boot code does not have these values here.
     if entries.iter().any(|entry| entry.status & 0x7F != 0) || !entries.iter().any(MbrEntry::is_used) {
         return Ok(FirstSector::NoTable);
     }
@@ -108,7 +109,8 @@ pub(super) fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
     Ok(FirstSector::Table(table))
 }
 
-/// The bytes of partitions in an MBR that tells of a GPT: a hybrid one has some for systems that know no GPT.
+/// Returns the byte ranges of other partitions in a protective MBR. A hybrid MBR has them for systems without
+/// GPT support.
 pub(super) fn beside_gpt(bytes: &[u8], sector_size: u64) -> Vec<Range<u64>> {
     let used =
         entries(bytes, 0).into_iter().flatten().filter(|entry| entry.is_used() && entry.kind != PROTECTIVE);
@@ -119,7 +121,7 @@ pub(super) fn beside_gpt(bytes: &[u8], sector_size: u64) -> Vec<Range<u64>> {
     ranges.collect()
 }
 
-/// The logical partitions, each with the sector that it counts from.
+/// Returns the logical partitions, each with the sector that its start is relative to.
 fn logical(
     bytes: &[u8],
     extended: &MbrEntry,
@@ -132,7 +134,7 @@ fn logical(
         let at = seen.last().copied().unwrap_or(first);
         let place = at * sector_size;
         let Some(entries) = entries(bytes, place) else {
-            // An extended partition without any may be blank.
+            // An extended partition without logical partitions may have no table.
             if seen.len() == 1 {
                 return Ok(found);
             }
@@ -148,7 +150,7 @@ fn logical(
         found.extend(parts.first().map(|entry| (at, *entry)));
         let Some(next) = links.first() else { return Ok(found) };
         let after = first + u64::from(next.start);
-        // Each only once, so that it ends.
+        // Each table occurs only once, so that the loop ends.
         if next.start >= extended.sectors || seen.contains(&after) {
             return Err(damaged_table(format!(
                 "the tables of logical partitions go from sector {at} to {after}"
@@ -161,7 +163,7 @@ fn logical(
     }
 }
 
-/// The entries of a table that begins at a byte.
+/// Reads the entries of a table at an offset in bytes.
 fn entries(bytes: &[u8], at: u64) -> Option<[MbrEntry; 4]> {
     let table = bytes.get(usize::try_from(at).ok()?..)?.first_chunk::<512>()?;
     if table[SIGNATURE.0..] != SIGNATURE.1 {
@@ -178,10 +180,10 @@ fn entries(bytes: &[u8], at: u64) -> Option<[MbrEntry; 4]> {
 mod tests {
     use super::*;
 
-    /// A table in a sector, with entries: type, start, sectors.
+    /// A table: the sector that it is in, and its entries as type, start and number of sectors.
     type Entries<'e> = (usize, &'e [(u8, u32, u32)]);
 
-    /// A disk of so many sectors of 512 bytes.
+    /// A disk with this number of sectors of 512 bytes.
     fn disk(sectors: usize, tables: &[Entries<'_>]) -> Vec<u8> {
         let mut bytes = vec![0; sectors * 512];
         for (at, entries) in tables {
@@ -231,7 +233,7 @@ mod tests {
             found(&bytes),
             [(5, 60 * 512..70 * 512), (6, 51 * 512..55 * 512), (7, 27 * 512..30 * 512)]
         );
-        // The first one may have been deleted.
+        // The first logical partition may have been deleted.
         let bytes =
             disk(100, &[(0, &[(0x0F, 20, 60)]), (20, &[(0, 0, 0), (5, 30, 1)]), (50, &[(0x83, 1, 4)])]);
         assert_eq!(found(&bytes), [(5, 51 * 512..55 * 512)]);
@@ -253,14 +255,14 @@ mod tests {
             read.iter().map(|(number, range)| (*number, range.start / 512)).collect::<Vec<_>>(),
             starts
         );
-        // Beside a GPT as well.
+        // Also in a protective MBR.
         let bytes = disk(9, &[(0, &[(PROTECTIVE, 1, 3), (0, 5, 2), (0x83, 8, 0)])]);
         assert_eq!(beside_gpt(&bytes, 512).as_slice(), std::slice::from_ref(&(5 * 512..7 * 512)));
     }
 
     #[test]
     fn a_chain_has_an_end() {
-        // So many tables, each with a partition of the next sector.
+        // A chain of this number of tables, each with a partition in the next sector.
         let chain = |count: u32| {
             let entries: Vec<_> = (0..count)
                 .map(|index| {

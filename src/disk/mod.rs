@@ -1,7 +1,7 @@
-//! Filesystems within an image: in the partitions of a disk, at an offset, or the image as a whole.
+//! Filesystems in an image: in the partitions of a disk, at an offset, or as the whole image.
 //!
-//! A [`Disk`] says where filesystems are, and which of them were chosen. Each is canonicalized in its place;
-//! every other byte is copied, or belongs to a gap that becomes zero.
+//! A [`Disk`] knows the places of filesystems, and which of them are selected. Each is canonicalized in its
+//! place. All other bytes are copied, or zeroed if they are in gaps.
 
 mod chosen;
 mod compare;

@@ -1,4 +1,4 @@
-//! UUIDs of a disk's filesystems and partitions, which files of the disk may refer to.
+//! The UUIDs of a disk's filesystems and partitions, which files on the disk may refer to.
 
 use uuid::Uuid;
 
@@ -8,10 +8,10 @@ use crate::report::Owner;
 use crate::source::Input;
 use crate::uuid_references::Neighbours;
 
-/// Where the UUID lies in an ext filesystem, in bytes.
+/// The offset of the UUID in an ext filesystem, in bytes.
 const UUID: u64 = 1024 + 0x68;
 
-/// The UUIDs that files of a disk may name, and that may become others.
+/// Returns the UUIDs that may change and that files on the disk may contain.
 pub(super) fn neighbours(
     input: &Input<'_>,
     table: &PartitionTable,
@@ -27,7 +27,7 @@ pub(super) fn neighbours(
     for part in parts {
         let start = part.bytes.start + UUID;
         let uuid = input.range(start, start + 16).and_then(<[u8]>::first_chunk);
-        // For warnings: filesystems of a disk have names.
+        // Only for warnings; filesystems on a disk have names.
         let name = part.name.clone().unwrap_or_default();
         found.extend(uuid.map(|uuid| (*uuid, (Owner::Filesystem, name))));
     }

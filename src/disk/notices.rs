@@ -1,4 +1,4 @@
-//! What is worth telling of a disk: what else on it refers to what was rewritten.
+//! Warnings about parts of a disk that refer to changed filesystems or partitions.
 
 use std::collections::BTreeSet;
 
@@ -6,17 +6,17 @@ use super::guids::{self, Patch};
 use super::image::Disk;
 use crate::report::{FilesystemReport, Owner};
 
-/// What the header of a hash area of dm-verity begins with.
+/// The signature at the start of a dm-verity hash area.
 const VERITY: &[u8] = b"verity\0\0";
 
-/// Whether a filesystem is another one than before, as far as a report tells.
+/// Returns whether a filesystem has changed, according to its report.
 pub(super) fn is_another(report: &FilesystemReport) -> bool {
     let counts = [report.inodes_renumbered, report.times_changed, report.blocks_moved, report.stale_blocks];
     report.old_uuid != report.new_uuid || counts.iter().any(|count| *count > 0)
 }
 
 impl Disk<'_> {
-    /// Adds warnings to the reports of all filesystems.
+    /// Adds warnings to the reports of the filesystems.
     pub(super) fn notice(&self, reports: &mut [FilesystemReport], patches: &[Patch], changed: bool) {
         let filesystems = reports.iter().filter(|report| report.old_uuid != report.new_uuid);
         let filesystems: BTreeSet<_> = filesystems.map(|report| report.old_uuid).collect();
@@ -35,7 +35,7 @@ impl Disk<'_> {
         }
     }
 
-    /// Warnings of partitions with the hashes that dm-verity has of others.
+    /// Returns warnings about partitions with dm-verity hashes of other partitions.
     fn hashes(&self) -> impl Iterator<Item = String> + use<'_> {
         let partitions = self.table.iter().flat_map(|table| &table.partitions);
         let hashes = partitions.filter(|partition| {

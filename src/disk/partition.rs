@@ -1,26 +1,26 @@
-//! A partition, as a partition table describes it.
+//! A partition in a partition table.
 
 use std::ops::Range;
 
-/// What a partition table says of a partition.
+/// A partition, as described by the partition table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Partition {
-    /// Its number, as Linux counts: logical partitions of an MBR begin at 5.
+    /// The number in Linux. Logical partitions of an MBR begin at 5.
     pub number: u32,
-    /// Its name in a GPT; empty where it has none.
+    /// The name in a GPT; empty if there is none.
     pub name: String,
-    /// Its PARTUUID, in the way that Linux writes it.
+    /// The PARTUUID, in the format of Linux.
     pub uuid: String,
-    /// Its type: a GUID, or a byte in hexadecimal digits.
+    /// The type: a GUID, or a byte in hexadecimal.
     pub kind: String,
-    /// The attributes of a GPT, or the status byte of an MBR.
+    /// The attributes in a GPT, or the status byte in an MBR.
     pub attributes: u64,
-    /// The bytes of the disk that it has.
+    /// The byte range on the disk.
     pub bytes: Range<u64>,
 }
 
 impl Partition {
-    /// How messages call it.
+    /// Returns the name for messages.
     pub(super) fn shown(&self) -> String {
         if self.name.is_empty() {
             return format!("partition {}", self.number);

@@ -1,4 +1,4 @@
-//! A partition table, whatever its kind.
+//! A partition table of any type.
 
 use std::ops::Range;
 
@@ -9,32 +9,32 @@ use crate::remedy::Remedy;
 /// A partition table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PartitionTable {
-    /// Bytes of a sector.
+    /// The sector size in bytes.
     pub sector_size: u64,
-    /// What it is.
+    /// The type of the table.
     pub kind: TableKind,
     /// The partitions in use, in the order of their numbers.
     pub partitions: Vec<Partition>,
-    /// The bytes of the table itself, sorted.
+    /// The byte ranges of the table itself, sorted.
     pub reserved: Vec<Range<u64>>,
-    /// The bytes of partitions that a hybrid MBR has beside a GPT, which need not have them.
+    /// The byte ranges of partitions in a hybrid MBR, which need not be in the GPT.
     pub hybrid: Vec<Range<u64>>,
 }
 
-/// The kinds of partition table.
+/// The type of a partition table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum TableKind {
-    /// That of UEFI, by its GUID.
+    /// A GUID partition table, with the GUID of the disk.
     Gpt(uuid::Uuid),
-    /// That of the PC, by its signature.
+    /// An MBR partition table, with the disk signature.
     Mbr(u32),
 }
 
-/// Refuses a partition that the image does not have all of.
+/// Checks that a partition is completely inside the image.
 ///
 /// # Errors
 ///
-/// `Corrupt`.
+/// `Corrupt` if it is not.
 pub(super) fn check_inside(partition: &Partition, length: u64) -> Result<()> {
     if partition.bytes.end > length {
         return Err(damaged_table(format!(
@@ -47,7 +47,7 @@ pub(super) fn check_inside(partition: &Partition, length: u64) -> Result<()> {
     Ok(())
 }
 
-/// An error about a partition table.
+/// Creates an error about a partition table.
 pub(super) fn damaged_table(words: impl Into<String>) -> Error {
     Location::of(Structure::PartitionTable).wrong(words).with_remedy(Remedy::RecreateTable)
 }

@@ -1,4 +1,5 @@
-//! What the canonical form of a disk consists of: filesystems, what replaces bytes of the table, and copied bytes.
+//! Segments of the canonical form of a disk: filesystems, changed parts of the partition table, and copied
+//! bytes.
 
 use std::ops::Range;
 
@@ -12,7 +13,7 @@ use crate::policy::Options;
 use crate::ranges::outside;
 use crate::sinks;
 
-/// Something that lies in the output, in the order of the offsets.
+/// A segment of the output.
 #[derive(Debug)]
 pub(super) enum DiskSegment<'d> {
     Copied(Range<u64>),
@@ -21,7 +22,7 @@ pub(super) enum DiskSegment<'d> {
 }
 
 impl Disk<'_> {
-    /// What of the partition table becomes another.
+    /// Returns the changes of the partition table.
     pub(super) fn patches(&self, options: &Options, observer: &dyn Observer) -> Result<Vec<Patch>> {
         let Some(table) = self.table.as_ref().filter(|_| options.derive_guids) else {
             return Ok(Vec::new());
@@ -39,7 +40,7 @@ impl Disk<'_> {
         guids::canonical(self.input.bytes(), table, &contents)
     }
 
-    /// What lies in the output. Gaps that become zero are left out.
+    /// Returns the segments of the output, in the order of their offsets. Gaps that become zero are left out.
     pub(super) fn segments<'d>(&'d self, patches: &'d [Patch], options: &Options) -> Vec<DiskSegment<'d>> {
         let mut segments: Vec<(Range<u64>, DiskSegment<'d>)> = Vec::new();
         for patch in patches {
@@ -59,7 +60,7 @@ impl Disk<'_> {
         segments.into_iter().map(|(_, segment)| segment).collect()
     }
 
-    /// What is copied, if `patches` stand in the place of the table.
+    /// Returns the byte ranges that are copied if `patches` replace parts of the table.
     pub(super) fn copied(&self, patches: &[Patch], options: &Options) -> Vec<Range<u64>> {
         let segments = self.segments(patches, options).into_iter();
         let copied = segments.filter_map(|segment| match segment {
@@ -69,13 +70,13 @@ impl Disk<'_> {
         copied.collect()
     }
 
-    /// What two disks have to have in common of what GUIDs are derived from.
+    /// Returns the parts of a GPT that must be equal on two disks, if GUIDs are derived.
     pub(super) fn masked(&self, options: &Options) -> Vec<Patch> {
         let table = self.table.as_ref().filter(|_| options.derive_guids);
         table.map_or_else(Vec::new, |table| guids::masked(self.input.bytes(), table))
     }
 
-    /// The bytes that belong neither to a partition nor to the table.
+    /// Returns the byte ranges that belong neither to a partition nor to the table.
     pub(super) fn gaps(&self) -> Vec<Range<u64>> {
         let Some(table) = &self.table else { return Vec::new() };
         let partitions = table.partitions.iter().map(|partition| partition.bytes.clone());

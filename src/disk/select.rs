@@ -1,4 +1,4 @@
-//! Which filesystems of an image are meant.
+//! The selection of filesystems in an image.
 
 use super::chosen::ChosenFilesystem;
 use super::detect::is_ext;
@@ -7,20 +7,20 @@ use super::partition_table::PartitionTable;
 use crate::error::{Error, Location, Result, Structure};
 use crate::remedy::Remedy;
 
-/// How filesystems in an image are chosen. By default, all are.
+/// A selection of filesystems in an image. By default, all are selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Selection {
-    /// Partitions by number, name or PARTUUID; all with an ext filesystem if there are none.
+    /// Partitions by number, name or PARTUUID. If empty, all with an ext filesystem.
     pub partitions: Vec<String>,
-    /// The offset of a filesystem in bytes, and how many bytes it may have, if not all up to the end.
+    /// The offset and size of a filesystem in bytes. Without a size, it may extend to the end of the image.
     pub place: Option<(u64, Option<u64>)>,
-    /// Bytes of a sector, if not those that the table is found with, or 512 with an MBR.
+    /// The sector size in bytes. By default it is detected from a GPT, and 512 for an MBR.
     pub sector_size: Option<u64>,
 }
 
 impl Selection {
-    /// All filesystems.
+    /// Selects all filesystems.
     pub fn all() -> Self {
         Self::default()
     }
@@ -32,21 +32,22 @@ impl Selection {
         self
     }
 
-    /// Chooses the filesystem at an offset in bytes, which has `size` bytes or all up to the end.
+    /// Selects the filesystem at an offset in bytes. Without a size in bytes, it may extend to the end of the
+    /// image.
     #[must_use]
     pub fn at(mut self, offset: u64, size: Option<u64>) -> Self {
         self.place = Some((offset, size));
         self
     }
 
-    /// Sets the bytes of a sector: 512 or 4096.
+    /// Sets the sector size in bytes: 512 or 4096.
     #[must_use]
     pub fn sector_size(mut self, bytes: u64) -> Self {
         self.sector_size = Some(bytes);
         self
     }
 
-    /// The filesystems that are meant, in the order of their offsets.
+    /// Returns the selected filesystems, in the order of their offsets.
     pub(super) fn parts(&self, table: &PartitionTable, bytes: &[u8]) -> Result<Vec<ChosenFilesystem>> {
         let rest = |partition: &Partition| bytes.get(usize::try_from(partition.bytes.start).ok()?..);
         let holds_ext = |partition: &Partition| rest(partition).is_some_and(is_ext);
@@ -56,7 +57,7 @@ impl Selection {
             self.partitions.iter().map(|wanted| find(table, wanted)).collect::<Result<_>>()?
         };
         if chosen.is_empty() {
-            // Some ISO images have a partition table as well.
+            // Some ISO images have a partition table, too.
             if let Some(foreign) = crate::source::foreign(bytes) {
                 return Err(foreign);
             }
@@ -79,7 +80,7 @@ impl Selection {
     }
 }
 
-/// A partition by number, PARTUUID or name, in this order.
+/// Finds a partition by number, PARTUUID or name, in this order.
 fn find(table: &PartitionTable, wanted: &str) -> Result<usize> {
     let indices = 0..table.partitions.len();
     let by = |is: &dyn Fn(&Partition) -> bool| {

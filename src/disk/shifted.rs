@@ -1,4 +1,4 @@
-//! The part of a sink that a filesystem of a disk is written to.
+//! The part of a sink for a filesystem on a disk.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -7,30 +7,30 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::sink::{Order, Sink};
 use crate::source::Input;
 
-/// Where the superblock ends, in bytes.
+/// The end of the superblock, in bytes.
 const SUPERBLOCK_END: u64 = 2048;
 
-/// A part of a sink, which a filesystem goes to.
+/// The part of a sink for a filesystem, from an offset.
 pub(super) struct Shifted<'s> {
     sink: &'s dyn Sink,
     by: u64,
     input: &'s Input<'s>,
-    /// Whether the superblock becomes another, as it does by a mount that changed nothing else.
+    /// Whether the superblock has changed. A mount may change nothing else.
     rewritten: AtomicBool,
 }
 
 impl<'s> Shifted<'s> {
-    /// The part of a sink from an offset on, for the canonical form of `input`.
+    /// Creates the part of a sink from an offset, for the canonical form of `input`.
     pub(super) fn new(sink: &'s dyn Sink, by: u64, input: &'s Input<'s>) -> Self {
         Self { sink, by, input, rewritten: false.into() }
     }
 
-    /// Whether the bytes written up to the end of the superblock differ from the input's.
+    /// Returns whether the bytes written up to the end of the superblock differ from the input.
     pub(super) fn rewrote_superblock(self) -> bool {
         self.rewritten.into_inner()
     }
 
-    /// Whether what is written of the first 2048 bytes is not what the input has there.
+    /// Returns whether the written bytes differ from the input, up to the end of the superblock.
     fn differs(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> bool {
         for part in parts {
             let Some(length) = SUPERBLOCK_END.checked_sub(offset).filter(|length| *length > 0) else { break };

@@ -1,4 +1,4 @@
-//! From a disk to its canonical form: filesystems where they stand, and all other bytes.
+//! Makes, digests, checks and verifies the canonical form of a disk.
 
 use std::io::IoSlice;
 
@@ -21,11 +21,11 @@ use crate::sinks::{self, CompareSink, HashSink};
 use crate::source::Input;
 
 impl Disk<'_> {
-    /// Writes the canonical form to a sink: as long as the image, unless the options ask for a different size.
+    /// Writes the canonical form to a sink. It has the size of the image, unless the options change it.
     ///
     /// # Errors
     ///
-    /// See [`Error`]. Discard what was written to the sink until then.
+    /// See [`Error`]. Discard the output written so far.
     pub fn canonicalize(
         &self,
         options: &Options,
@@ -59,7 +59,7 @@ impl Disk<'_> {
         Ok(self.report(reports, &patches, changed))
     }
 
-    /// Returns the SHA-256 of what [`Self::canonicalize`] writes, without writing it.
+    /// Returns the SHA-256 of the output of [`Self::canonicalize`], without writing it.
     ///
     /// # Errors
     ///
@@ -72,9 +72,10 @@ impl Disk<'_> {
         Ok(Digest { sha256, warnings })
     }
 
-    /// Compares the image with its canonical form, without writing that. Without differences it is canonical.
+    /// Compares the image with its canonical form, without writing that. Without differences, it is
+    /// canonical.
     ///
-    /// Differences are in the order of their offsets, and at most `limit`.
+    /// Returns at most `limit` differences, in the order of their offsets.
     ///
     /// # Errors
     ///
@@ -128,14 +129,14 @@ impl Disk<'_> {
         Ok((report, differences))
     }
 
-    /// Reads what [`Self::canonicalize`] wrote, and compares its trees and all other bytes with the image.
+    /// Reads the output of [`Self::canonicalize`], and compares its trees and all other bytes with the image.
     ///
     /// # Errors
     ///
-    /// `Corrupt` if the output can't be read or holds something else.
+    /// `Corrupt` if the output can't be read or differs.
     pub fn verify(&self, output: &Input<'_>, options: &Options, observer: &dyn Observer) -> Result<()> {
         for part in &self.parts {
-            // A filesystem alone may have got another size.
+            // A filesystem that is the whole image may have a different size.
             let written = if self.is_filesystem() { output.clone() } else { output.part(part.bytes.clone()) };
             pipeline::verify(&self.filesystem(part), &written, options, observer)
                 .map_err(|error| Self::error(part, error))?;
@@ -156,7 +157,7 @@ impl Disk<'_> {
         }
     }
 
-    /// The report about the image, from those about its filesystems.
+    /// Creates the report about the image from those about its filesystems.
     fn report(&self, mut filesystems: Vec<FilesystemReport>, patches: &[Patch], changed: bool) -> Report {
         self.notice(&mut filesystems, patches, changed);
         for (report, part) in filesystems.iter_mut().zip(&self.parts) {
@@ -173,7 +174,7 @@ impl Disk<'_> {
         Task { options, neighbours: &self.neighbours, observer }
     }
 
-    /// Refuses what can't be had of all filesystems at once, or not of this image.
+    /// Rejects options that are invalid for several filesystems, or for this image.
     fn check_options(&self, options: &Options) -> Result<()> {
         let refused = |problem: &str, remedy| Err(Error::options(problem, remedy));
         if self.parts.len() > 1 && matches!(options.uuid, UuidPolicy::Given(_)) {

@@ -1,4 +1,4 @@
-//! Goes through everything in an image that is rewritten, kind by kind.
+//! Finds everything that canonicalization changes in an image.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ use crate::source::Source;
 use crate::text::{self, hexadecimal};
 use crate::tree::{Kind, NodeId, Text};
 
-/// Fields of the superblock that are history, by what they are.
+/// Fields of the superblock that record its history, in groups: cause, kind, description and fields.
 const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
     (
         Cause::Clock,
@@ -62,17 +62,18 @@ const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
     (Cause::Random, "seeds", "seeds of hashes and checksums", &["s_hash_seed", "s_checksum_seed"]),
 ];
 
-/// What is found in the input alone. It is looked for first, since what claims its blocks is given up early.
+/// Findings that depend only on the input. They are searched for first, because the map of claimed blocks is
+/// dropped early.
 pub(super) struct OfInput {
     places: ContentPlaces,
-    /// Blocks that nothing claims, but that hold something.
+    /// Unclaimed blocks with non-zero content.
     free: Vec<Range<u64>>,
     files_with_slack: Vec<NodeId>,
     symlinks_with_slack: Vec<NodeId>,
 }
 
 impl OfInput {
-    /// Looks for it in an image.
+    /// Searches an image.
     pub(super) fn of(source: &Source<'_>, reading: &Reading) -> Self {
         let places = ContentPlaces::of(reading);
         Self {
@@ -84,23 +85,23 @@ impl OfInput {
     }
 }
 
-/// Finds what is rewritten, and keeps it.
+/// Finds and collects the changes.
 pub(super) struct Explainer<'e, 'a> {
     /// The image.
     pub source: &'e Source<'a>,
-    /// What was read of it.
+    /// The result of reading the image.
     pub reading: &'e Reading,
     /// The plan of its canonical form.
     pub plan: &'e Plan,
-    /// What is found in the input alone.
+    /// The findings that depend only on the input.
     pub before: OfInput,
-    /// The options that the plan follows.
+    /// The options of the plan.
     pub options: &'e Options,
-    /// The directory and the name of each node.
+    /// The parent directory and the name of each node.
     pub parents: Vec<Option<(NodeId, Text)>>,
-    /// How many examples each finding has, at most.
+    /// The maximum number of examples for each finding.
     pub limit: usize,
-    /// What was found.
+    /// The findings so far.
     pub findings: Vec<Finding>,
 }
 
@@ -121,12 +122,12 @@ impl Explainer<'_, '_> {
         }
     }
 
-    /// As many examples as have to be made: one more than are told.
+    /// The number of examples to make: one more than the limit, to find out whether there are more.
     fn enough(&self) -> usize {
         self.limit.saturating_add(1)
     }
 
-    /// A path of a node.
+    /// Returns a path of a node.
     fn path(&self, id: NodeId) -> String {
         let tree = &self.reading.tree;
         if tree.boot_loader == Some(id) {
@@ -136,26 +137,26 @@ impl Explainer<'_, '_> {
         text::path(ancestors.map(|id| self.parents[id.index()].map_or(&[][..], |(_, name)| tree.text(name))))
     }
 
-    /// Adds nodes, by their paths.
+    /// Adds a finding with the paths of nodes as examples.
     fn add_nodes(&mut self, cause: Cause, kind: &'static str, what: &'static str, nodes: &[NodeId]) {
         let examples: Vec<_> = nodes.iter().take(self.enough()).map(|id| self.path(*id)).collect();
         self.add(cause, kind, what, nodes.len() as u64, examples);
     }
 
-    /// The nodes for which a test holds, tried in parallel.
+    /// Returns the nodes that pass a test. Tests run in parallel.
     fn nodes(&self, test: impl Fn(NodeId) -> bool + Sync) -> Vec<NodeId> {
         let ids: Vec<_> = self.reading.tree.ids().collect();
         ids.into_par_iter().with_min_len(64).filter(|id| test(*id)).collect()
     }
 
-    /// Compares the superblock; `uuid` is the new one.
+    /// Compares the superblocks. `uuid` is the new UUID.
     pub(super) fn superblock(&mut self, uuid: [u8; 16]) {
         let (before, after) = (&self.source.superblock, &self.plan.superblock);
         if before.s_uuid != uuid {
             let uuids = [before.s_uuid, uuid].map(|uuid| Uuid::from_bytes(uuid).to_string());
             self.add(self.cause_of_uuid(), "uuid", "UUID", 1, [format!("{} -> {}", uuids[0], uuids[1])]);
         }
-        // Without an epoch, this is what it would be.
+        // A creation time of 0 is canonical without an epoch, so only the options change it.
         let asked = before.s_mkfs_time.get() == 0 && before.s_mkfs_time_hi == 0;
         if asked && (before.s_mkfs_time, before.s_mkfs_time_hi) != (after.s_mkfs_time, after.s_mkfs_time_hi) {
             let example = format!("{} seconds since 1970", self.options.epoch.unwrap_or(0));
@@ -187,7 +188,8 @@ impl Explainer<'_, '_> {
         }
     }
 
-    /// Why the UUID is another: one that was derived from content (version 8) is none of mke2fs's.
+    /// Returns the cause of a changed UUID. A UUID of version 8 was derived from content, and does not come
+    /// from mke2fs.
     fn cause_of_uuid(&self) -> Cause {
         let derived = self.source.superblock.s_uuid[6] >> 4 == 8;
         let ignore_error_state = self.options.ignore_error_state;
@@ -201,12 +203,12 @@ impl Explainer<'_, '_> {
         }
     }
 
-    /// The raw inode of a node, if it was there.
+    /// Returns the raw inode of a node, if the input has it.
     fn raw(&self, id: NodeId) -> Option<Inode> {
         self.source.inode(self.reading.inodes[id.index()]).map(Inode::decode)
     }
 
-    /// Compares the fields and numbers of inodes.
+    /// Compares the fields and the numbers of inodes.
     pub(super) fn inodes(&mut self) {
         let tree = &self.reading.tree;
         let wide = self.source.geometry.has_wide_inodes();
@@ -214,7 +216,7 @@ impl Explainer<'_, '_> {
         let times = self.nodes(|id| {
             let expected = tree.node(id).mtime.encode(wide);
             self.raw(id).is_some_and(|inode| {
-                // Where all times are one, only the options ask for another.
+                // If all times of the inode are equal, then only the options change them.
                 let own = Some((inode.i_mtime, inode.i_mtime_extra));
                 has_other_times(&inode, expected, wide) && (!asked || has_other_times(&inode, own, wide))
             })
@@ -247,7 +249,7 @@ impl Explainer<'_, '_> {
         }
     }
 
-    /// The times of files that the options change.
+    /// Adds the times that the options change.
     pub(super) fn clamped(&mut self, count: u64) {
         if count == 0 {
             return;
@@ -262,7 +264,7 @@ impl Explainer<'_, '_> {
         self.add(Cause::Options, "clamped-times", "times of files that are set", count, examples);
     }
 
-    /// Where content lies, and what of it needs no blocks.
+    /// Compares the places of content, and adds blocks that are no longer needed.
     pub(super) fn content(&mut self, punched: u64) {
         let places = std::mem::take(&mut self.before.places);
         let of_node = |id: NodeId| {
@@ -301,7 +303,7 @@ impl Explainer<'_, '_> {
         self.add_nodes(Cause::Deleted, "large-directories", what, &large);
     }
 
-    /// What deleted files and mounts left.
+    /// Adds stale data of deleted files and of mounts.
     pub(super) fn leftovers(&mut self, recovery: &Recovery<'_>) {
         let (source, reading) = (self.source, self.reading);
         let free = std::mem::take(&mut self.before.free);
@@ -360,11 +362,12 @@ impl Explainer<'_, '_> {
         self.add_nodes(Cause::Order, "directory-order", what, &unordered);
     }
 
-    /// Compares where groups have their bitmaps and inode tables.
+    /// Compares the places of bitmaps and inode tables.
     pub(super) fn layout(&mut self) {
         let groups = self.source.descriptors.iter().zip(&self.plan.groups).zip(0_u32..);
         let moved = groups.filter(|((descriptor, places), _)| {
-            // Blocks of both images are counted from the start of the filesystem.
+            // Block numbers of the input and the output have different types, but both are relative to the
+            // start of the filesystem.
             descriptor.block_bitmap().0 != places.block_bitmap.0
                 || descriptor.inode_bitmap().0 != places.inode_bitmap.0
                 || descriptor.inode_table().0 != places.inode_table.0
@@ -374,7 +377,7 @@ impl Explainer<'_, '_> {
         self.add(Cause::Writer, "group-metadata", what, moved.len() as u64, moved);
     }
 
-    /// What of the image differs from the canonical one, whatever the cause.
+    /// Adds all structures that differ from the canonical image, for any cause.
     pub(super) fn structures(&mut self, differences: &[Difference]) {
         let mut kinds: Vec<(&str, u64, u64)> = Vec::new();
         for difference in differences {
@@ -396,7 +399,7 @@ impl Explainer<'_, '_> {
     }
 }
 
-/// Whether an inode has a time that is not the one that all of them get.
+/// Returns whether a time of the inode differs from the expected time.
 fn has_other_times(inode: &Inode, expected: Option<(U32, U32)>, wide: bool) -> bool {
     let mut times = vec![(inode.i_atime, inode.i_atime_extra), (inode.i_ctime, inode.i_ctime_extra)];
     if wide {
@@ -413,10 +416,10 @@ fn range(blocks: &Range<u64>) -> String {
     }
 }
 
-/// Fields of the superblock that hold text.
+/// Fields of the superblock that contain text.
 const TEXTS: [&str; 3] = ["s_last_mounted", "s_first_error_func", "s_last_error_func"];
 
-/// Formats the value of a field: text in quotes, a number, or bytes in hexadecimal digits.
+/// Formats the value of a field: quoted text, a number, or bytes in hexadecimal.
 fn value_of(field: &str, bytes: &[u8]) -> String {
     let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
     if TEXTS.contains(&field) && text.iter().all(u8::is_ascii_graphic) {

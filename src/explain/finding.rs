@@ -1,29 +1,29 @@
-//! What is rewritten, and where it came from.
+//! Findings: changes by canonicalization, and their causes.
 
-/// Where something in an image came from.
+/// The origin of something that canonicalization changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Cause {
-    /// mke2fs took it at random.
+    /// mke2fs chose it at random.
     Random,
-    /// The time at which the image was made.
+    /// It depends on the time at which the image was made.
     Clock,
     /// A mount left it.
     Mount,
-    /// Files that were deleted left it.
+    /// Deleted files left it.
     Deleted,
-    /// The order in which files were written.
+    /// It depends on the order in which files were written.
     Order,
-    /// How the program that wrote it stores things.
+    /// It is a choice of the program that wrote the image.
     Writer,
-    /// The options ask for something else.
+    /// The options change it.
     Options,
-    /// All else that has to change, as checksums and counts do.
+    /// It follows from other changes, such as a checksum or a count.
     Consequence,
 }
 
 impl Cause {
-    /// A word for programs.
+    /// Returns an identifier for programs.
     pub fn name(self) -> &'static str {
         match self {
             Self::Random => "random",
@@ -37,7 +37,7 @@ impl Cause {
         }
     }
 
-    /// The cause in words.
+    /// Returns the cause as text.
     pub fn words(self) -> &'static str {
         match self {
             Self::Random => "chosen at random by mke2fs",
@@ -52,32 +52,32 @@ impl Cause {
     }
 }
 
-/// What canonicalizing rewrites in a filesystem.
+/// The changes by canonicalization in a filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// The partition, or where on the disk the filesystem begins; `None` if it is the whole image.
+    /// The partition, or the offset of the filesystem on the disk; `None` if it is the whole image.
     pub name: Option<String>,
-    /// Warnings of reading it, in words.
+    /// Warnings about the image.
     pub warnings: Vec<String>,
-    /// What is rewritten, in the order of the causes.
+    /// The changes, in the order of their causes.
     pub findings: Vec<Finding>,
 }
 
-/// Something that is rewritten.
+/// A change by canonicalization.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// Where it came from.
+    /// The cause.
     pub cause: Cause,
-    /// A word for programs.
+    /// An identifier for programs.
     pub kind: &'static str,
-    /// What it is, in words.
+    /// A description.
     pub what: &'static str,
-    /// How many of it there are.
+    /// The number of things that change.
     pub count: u64,
-    /// The first of them, or of the groups that they come in.
+    /// The first things that change, or groups of them.
     pub examples: Vec<String>,
-    /// Whether there would be more examples.
+    /// Whether there are more examples.
     pub more: bool,
 }

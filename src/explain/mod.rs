@@ -1,4 +1,4 @@
-//! What of an image canonicalization rewrites, and where it came from.
+//! Explains the changes by canonicalization in an image: their causes, counts and examples.
 
 mod explainer;
 mod finding;
@@ -16,7 +16,7 @@ use crate::sinks::CompareSink;
 use crate::source::Input;
 use crate::uuid_references::Neighbours;
 
-/// Finds everything in an image that is rewritten, by its cause, with at most `limit` examples of each.
+/// Finds all changes by canonicalization, with at most `limit` examples each. Also returns warnings.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! An attempt to place everything in a geometry, and what any geometry needs room for.
+//! An attempt to place everything in a geometry, and the minimum that every geometry must provide.
 
 use super::file_placement::{PlacementInput, place_files};
 use super::free_blocks::UsedBlocks;
@@ -8,37 +8,38 @@ use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::units::InodeNr;
 
-/// The result of a layout in a geometry.
+/// The result of an attempt.
 #[derive(Debug)]
 pub(super) enum Attempt<T> {
-    /// Everything has room.
+    /// Everything fits.
     Fits(T),
-    /// Something has no room; the error says what.
+    /// Something does not fit, as the error says.
     Lacks(Error),
 }
 
-/// What a layout needs in any geometry, however lucky its free blocks are.
+/// The minimum that every geometry must provide, independent of fragmentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Demand {
     /// The last inode in use.
     pub last_inode: InodeNr,
-    /// Blocks in whole clusters for everything but static metadata, where no file is fragmented.
+    /// The number of blocks, in whole clusters, for everything except static metadata, if no file is
+    /// fragmented.
     pub blocks: u64,
 }
 
-/// Where everything is stored in a geometry.
+/// The placement of everything in a geometry.
 #[derive(Debug)]
 pub(super) struct Placed {
-    /// The places of each group's metadata.
+    /// The places of the metadata of each group.
     pub groups: Vec<GroupPlaces>,
-    /// Where every file is stored.
+    /// The places of all files.
     pub layout: Layout,
-    /// The clusters that static metadata takes.
+    /// The number of clusters that contain static metadata.
     pub static_clusters: u64,
 }
 
-/// Lays everything out in a geometry. It depends on nothing but its arguments, so that an attempt that
-/// fails leaves no trace in the next one.
+/// Places everything in a geometry. The result depends only on the arguments, so a failed attempt does not
+/// affect the next one.
 pub(super) fn attempt(geometry: &Geometry, input: PlacementInput<'_>) -> Result<Attempt<Placed>> {
     input.numbering.check(geometry)?;
     let (groups, used) = match static_placement::place(geometry) {
@@ -56,7 +57,8 @@ pub(super) fn attempt(geometry: &Geometry, input: PlacementInput<'_>) -> Result<
     Ok(Attempt::Fits(Placed { groups, layout, static_clusters }))
 }
 
-/// What any geometry must have room for: a layout without static metadata is not fragmented.
+/// Returns the minimum that every geometry must provide. It is found by a layout without static metadata, in
+/// which nothing is fragmented.
 pub(super) fn demand(geometry: &Geometry, input: PlacementInput<'_>) -> Result<Demand> {
     let layout = place_files(geometry, input, &UsedBlocks::default())?;
     let there = geometry.blocks_count - geometry.first_data_block;

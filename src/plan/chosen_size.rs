@@ -1,4 +1,4 @@
-//! The size of the filesystem that the user asks for, and the layout in it.
+//! The size of the output, as the options request it, and the placement of everything in it.
 
 use super::attempt::{Attempt, Demand};
 use super::resized_geometry::{refused, resized};
@@ -9,7 +9,7 @@ use crate::policy::SizePolicy;
 use crate::remedy::Remedy;
 use crate::source::Source;
 
-/// The bytes of the output, for a filesystem of so many.
+/// Returns the size of the output in bytes, if its filesystem has this geometry.
 pub(super) fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry) -> u64 {
     match policy {
         SizePolicy::Keep => source.input().bytes().len() as u64,
@@ -19,12 +19,12 @@ pub(super) fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Ge
     }
 }
 
-/// Places everything in the geometry that the policy asks for. `demand` is what the layout needs in
-/// any geometry.
+/// Places everything in the geometry that the policy requests. `demand` returns the minimum that every
+/// geometry must provide.
 ///
 /// # Errors
 ///
-/// `Options` where there is no filesystem of this size; else the error of the layout.
+/// `Options` if no filesystem can have this size, otherwise the error of the placement.
 pub(super) fn place<T>(
     source: &Source<'_>,
     from: Geometry,
@@ -49,7 +49,8 @@ pub(super) fn place<T>(
             Remedy::LargerSize,
         ),
         Attempt::Lacks(Error::DoesNotFit { needed, available, .. }) => {
-            // What is missing here is not what any other size has to have more: that has metadata of its own.
+            // The number of missing blocks is not the number to add, since a larger filesystem has more
+            // metadata. So search for the smallest size.
             let least = demand().and_then(|demand| smallest(&from, demand, attempt));
             Err(match least {
                 Ok((least, _)) => Error::DoesNotFit {

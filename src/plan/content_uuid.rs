@@ -1,7 +1,7 @@
-//! The UUID that follows from the content: two images that differ have different ones, and anyone
-//! can check an image against its UUID.
+//! The UUID that is derived from the content. Different images have different UUIDs, and an image can be
+//! checked against its UUID.
 //!
-//! The digested bytes are specified in `docs/canonical-form.md`.
+//! docs/canonical-form.md specifies the bytes that are digested.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -18,19 +18,20 @@ use crate::survey::{Digester, DigestsFrom, StoredTree, joined};
 use crate::tree::{Kind, NodeId, Text, Tree, XattrSetId};
 use crate::units::fits;
 
-/// Nodes or sets whose fields are collected by one thread.
+/// The number of nodes or sets of xattrs whose fields are collected by one thread.
 const PART: usize = 1 << 11;
-/// Parts that wait to be hashed.
+/// The number of parts that are buffered before hashing.
 const PARTS: usize = 16;
 
-/// More runs of a file are not collected: they are written while they are hashed.
+/// The maximum number of runs of a file that are collected. The runs of larger files are formatted while they
+/// are hashed.
 const LONG: usize = 1 << 13;
 
-/// Collects fields, in the order in which they are hashed.
+/// The bytes to hash, collected from fields.
 #[derive(Default)]
 struct Stream {
     bytes: Vec<u8>,
-    /// Files with many runs, each with where these belong.
+    /// Files with many runs, each with the offset in `bytes` where the runs belong.
     long: Vec<(usize, NodeId)>,
 }
 
@@ -47,7 +48,7 @@ impl Stream {
         }
     }
 
-    /// Hashes it.
+    /// Adds the bytes to the hash.
     fn add_to(&self, hash: &mut Sha256, stored: StoredTree<'_>) {
         let mut done = 0;
         for (place, file) in &self.long {
@@ -76,18 +77,18 @@ impl Stream {
     }
 }
 
-/// The hash that the UUID is taken from, as far as it goes.
+/// The hash for the UUID, while it is computed.
 #[derive(Debug)]
 pub(super) struct Hashing {
     hash: Sha256,
-    /// The node that comes next.
+    /// The next node to hash.
     next: usize,
-    /// Parts of the content of which all digests are known.
+    /// The number of parts of the content whose digests are complete.
     digested: usize,
 }
 
 impl Hashing {
-    /// Begins it. The superblock's UUID counts as zero.
+    /// Begins the hash with the superblock, whose UUID is replaced by zeros.
     pub(super) fn new(superblock: &Superblock, stored: StoredTree<'_>, specials: &Specials) -> Self {
         let (mut hash, mut stream) = (Sha256::new(), Stream::default());
         stream.bytes(form::CONTENT_DOMAIN);
@@ -100,7 +101,7 @@ impl Hashing {
         Self { hash, next: 0, digested: 0 }
     }
 
-    /// Goes on with some of the nodes whose content is digested.
+    /// Adds the next nodes to the hash, if their content is digested.
     pub(super) fn advance(&mut self, stored: StoredTree<'_>, digester: &Digester<'_, '_>) {
         let end = self.next + PART;
         if end <= stored.tree.nodes.len() && end <= digester.next_node(&mut self.digested).index() {
@@ -111,7 +112,7 @@ impl Hashing {
         }
     }
 
-    /// The UUID (version 8, variant 1), with all that is left.
+    /// Adds everything that is left, and returns the UUID (version 8, variant 1).
     pub(super) fn finish(
         mut self,
         block_size: usize,
@@ -125,7 +126,7 @@ impl Hashing {
         add(hash, stored, self.next..tree.nodes.len(), |stream, part| {
             nodes(stream, stored, digester, part);
         });
-        // What lies in inodes of their own, many sets may have.
+        // Several sets can contain the same large value; digest it once.
         let large =
             tree.xattrs.iter().map(|xattr| xattr.value).filter(|value| tree.text(*value).len() > block_size);
         let large: HashSet<Text> = large.collect();
@@ -146,7 +147,7 @@ impl Hashing {
     }
 }
 
-/// Hashes what is written for a range of things; the next ones are written meanwhile.
+/// Hashes a range of items. The next bytes are collected in parallel.
 fn add(
     hash: &mut Sha256,
     stored: StoredTree<'_>,
@@ -196,7 +197,7 @@ fn node(stream: &mut Stream, stored: StoredTree<'_>, digests: &mut DigestsFrom<'
     stream.u32(node.flags.bits());
     stream.bytes(&node.mtime.seconds.to_le_bytes());
     stream.u32(node.mtime.nanoseconds);
-    // Sets are counted from 1; 0 is none.
+    // The sets are numbered from 1; 0 stands for none.
     stream.u32(node.xattrs.map_or(0, |set| fits(set.index() + 1, "there are fewer than 2^32 sets")));
     match node.kind {
         Kind::Directory { .. } => {
@@ -221,7 +222,7 @@ fn node(stream: &mut Stream, stored: StoredTree<'_>, digests: &mut DigestsFrom<'
             } else {
                 stream.runs(joined(runs));
             }
-            // The count comes first, and is known last.
+            // The count is stored first, but known last.
             let (place, mut count) = (stream.bytes.len(), 0_u64);
             stream.count(0);
             digests.each(id, |digest| {

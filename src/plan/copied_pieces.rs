@@ -1,5 +1,5 @@
-//! What is copied: a piece wherever a run of the input meets an extent of the output. There may be as many as
-//! blocks, so that they are found when they are written, and only every some of them is known by its place.
+//! Copied pieces: the intersections of input runs with output extents. There can be as many as blocks, so
+//! they are not stored. Instead they are found during writing, from the recorded start of each batch.
 
 use super::copy_batches::{CopyBatch, CopyBatches, CopyStart};
 use super::extent::Extent;
@@ -10,7 +10,7 @@ use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, Run};
 use crate::units::fits;
 
-/// Goes through all pieces, and puts them into batches.
+/// Walks all pieces, groups the copied ones into batches, and counts blocks and bytes.
 pub(super) fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
     let (size, mut copies) = (plan.geometry.block_bytes(), CopyBatches::default());
     let mut total = 0;
@@ -21,7 +21,8 @@ pub(super) fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
         match piece.content {
             PieceContent::Data { from } => {
                 copies.data_blocks += blocks;
-                // Blocks of both images are counted from the start of the filesystem.
+                // Block numbers of the input and the output have different types, but both are relative to
+                // the start of the filesystem.
                 copies.blocks_moved += if from.0 == piece.start.0 { 0 } else { blocks };
             }
             PieceContent::SmallData(_) => {
@@ -43,12 +44,12 @@ pub(super) fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
 }
 
 impl Plan {
-    /// Everything that is written, in the order of the blocks.
+    /// Returns all pieces to write, in the order of their blocks.
     pub fn pieces<'p>(&'p self, stored: StoredTree<'p>) -> impl Iterator<Item = Piece> + use<'p> {
         self.placed_pieces(stored).map(|(piece, _)| piece)
     }
 
-    /// The same; with those that are copied, the place where they begin.
+    /// Returns all pieces to write, in the order of their blocks. Copied pieces have their start.
     fn placed_pieces<'p>(
         &'p self,
         stored: StoredTree<'p>,
@@ -65,7 +66,7 @@ impl Plan {
         })
     }
 
-    /// The pieces of a batch of what is copied.
+    /// Returns the pieces of a batch.
     pub fn copied<'p>(
         &'p self,
         stored: StoredTree<'p>,
@@ -78,20 +79,20 @@ impl Plan {
     }
 }
 
-/// What is copied, from a place on.
+/// An iterator over copied pieces from a given start.
 struct CopiedPieces<'p> {
     plan: &'p Plan,
     stored: StoredTree<'p>,
-    /// The node that comes next.
+    /// The next node.
     next: u32,
     file: FileRest<'p>,
 }
 
-/// What is left of a file.
+/// The rest of a file.
 struct FileRest<'p> {
     id: NodeId,
     size: u64,
-    /// Whether blocks are copied whole.
+    /// Whether whole blocks are copied, including bytes past the end of the file.
     whole: bool,
     runs: &'p [Run],
     run: usize,
@@ -129,7 +130,7 @@ impl Iterator for CopiedPieces<'_> {
 }
 
 impl<'p> FileRest<'p> {
-    /// The content of a node; empty for what has none that is copied.
+    /// Returns the content of a node. It is empty if nothing of it is copied.
     fn of(plan: &'p Plan, stored: StoredTree<'p>, id: NodeId) -> Self {
         let none = Self { id, size: 0, whole: false, runs: &[], run: 0, logical: 0, extents: &[] };
         let Some(node) = stored.tree.nodes.get(id.index()) else { return none };
@@ -154,7 +155,8 @@ impl<'p> FileRest<'p> {
                 self.run += 1;
                 continue;
             };
-            // The extents cover all runs. Where they did not, the audit would miss the rest of the file.
+            // The extents cover all runs. If they did not, the audit would find that the rest of the file is
+            // missing.
             let mut extent = self.extents.first()?;
             while extent.end() <= u64::from(logical) {
                 self.extents = &self.extents[1..];

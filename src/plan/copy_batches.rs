@@ -1,34 +1,34 @@
-//! How the content that is copied is cut into batches.
+//! Batches of copied content.
 
 use crate::tree::NodeId;
 
-/// What there is to write, and how what is copied is cut.
+/// The batches of copied content, and totals for the report.
 #[derive(Debug, Default)]
 pub struct CopyBatches {
     pub(super) batches: Vec<CopyBatch>,
-    /// Bytes that are written; the rest is holes.
+    /// The number of bytes that are written. The rest of the output is holes.
     pub bytes_written: u64,
-    /// Blocks of content.
+    /// The number of content blocks.
     pub data_blocks: u64,
-    /// Those of them that lie elsewhere than before.
+    /// The number of content blocks at a different place than in the input.
     pub blocks_moved: u64,
 }
 
-/// Pieces with about as much content as each part that the UUID's digest reads at once.
+/// Copied pieces with about as much content as a part of the content digest.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CopyBatch {
-    /// Where the first piece begins.
+    /// The start of the first piece.
     pub start: CopyStart,
     /// The number of pieces.
     pub pieces: usize,
 }
 
-/// Where a piece begins.
+/// The start of a piece.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CopyStart {
     /// The file.
     pub node: NodeId,
-    /// The index of the run among those of the file.
+    /// The index of the run in the file.
     pub run: u32,
     /// The logical block.
     pub logical: u32,

@@ -1,4 +1,4 @@
-//! The blocks of a directory: linear, or an htree with full leaves.
+//! Plans the blocks of directories: linear, or an htree with full leaves.
 
 use super::inline::InlineLists;
 use crate::error::{Location, Result, Structure};
@@ -13,7 +13,7 @@ use crate::ondisk::inode::InodeFlags;
 use crate::tree::{Entry, NodeId, Tree};
 use crate::units::{InodeNr, fits};
 
-/// The length of `.` and `..` together, in bytes.
+/// The total length of the entries `.` and `..`, in bytes.
 pub(crate) const DOTS_SIZE: usize = 24;
 
 /// The blocks of a directory.
@@ -21,11 +21,11 @@ pub(crate) const DOTS_SIZE: usize = 24;
 pub struct DirectoryPlan {
     /// The number of blocks.
     pub blocks: u32,
-    /// For each block of names, the place of its first entry in the order.
+    /// For each leaf, the position of its first entry in the order.
     pub starts: Vec<u32>,
-    /// The index; `None` for a linear directory.
+    /// The htree index; `None` for a linear directory.
     pub index: Option<Box<IndexPlan>>,
-    /// The lists in the inode, for a directory that has no blocks.
+    /// The lists of entries in the inode, for an inline directory.
     pub inline: Option<Box<InlineLists>>,
 }
 
@@ -34,46 +34,47 @@ pub struct DirectoryPlan {
 pub struct DirectoryPlans(pub(crate) Vec<(NodeId, DirectoryPlan)>);
 
 impl DirectoryPlans {
-    /// Of these directories, in the order of their nodes.
+    /// Creates the list from plans in the order of their nodes.
     pub fn new(plans: Vec<(NodeId, DirectoryPlan)>) -> Self {
         Self(plans)
     }
 
-    /// The blocks of a directory; none of anything else.
+    /// Returns the plan of a directory, or an empty plan for other nodes.
     pub fn of(&self, id: NodeId) -> &DirectoryPlan {
         const NONE: &DirectoryPlan =
             &DirectoryPlan { blocks: 0, starts: Vec::new(), index: None, inline: None };
         self.0.binary_search_by_key(&id, |(id, _)| *id).map_or(NONE, |index| &self.0[index].1)
     }
 
-    /// All of them, in the order of their nodes.
+    /// Returns all plans, in the order of their nodes.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &DirectoryPlan)> {
         self.0.iter().map(|(id, plan)| (*id, plan))
     }
 }
 
-/// The index of a directory.
+/// The htree index of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IndexPlan {
-    /// The entries in the order of their hashes.
+    /// The indices of the entries, in hash order.
     pub order: Vec<u32>,
-    /// The hash that the index has for each leaf; that of the first is never written.
+    /// The hash of each leaf in the index. The hash of the first leaf is not written.
     pub hashes: Vec<u32>,
-    /// Interior nodes of each level: those that point to leaves first, the root not counted.
+    /// The number of interior nodes on each level, from the level above the leaves upwards. The root is not
+    /// counted.
     pub levels: Vec<u32>,
 }
 
-/// Whether the entries of a directory hold hashes.
+/// Returns whether the entries of a directory store their hashes.
 fn has_hashes(tree: &Tree, id: NodeId) -> bool {
     tree.node(id).flags.contains(InodeFlags::HASHED_NAMES)
 }
 
-/// The least length of an entry, with its hashes or without.
+/// Returns the minimum length of an entry in bytes, including its hashes if `hashed`.
 fn size_of_entry(tree: &Tree, entry: &Entry, hashed: bool) -> usize {
     entry_size(tree.text(entry.name).len()) + if hashed { HASHES_SIZE } else { 0 }
 }
 
-/// What the blocks of all directories have in common.
+/// The parameters that are the same for all directories.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DirectoryRules<'g> {
     geometry: &'g Geometry,
@@ -82,7 +83,7 @@ pub(crate) struct DirectoryRules<'g> {
 }
 
 impl<'g> DirectoryRules<'g> {
-    /// The rules of a geometry.
+    /// Creates the parameters for a geometry.
     pub(crate) fn new(geometry: &'g Geometry) -> Self {
         let with_checksums = geometry.features.has(RoCompat::METADATA_CSUM);
         Self {
@@ -92,7 +93,7 @@ impl<'g> DirectoryRules<'g> {
         }
     }
 
-    /// Bytes for entries in a block.
+    /// Returns the number of bytes for entries in a block.
     fn room(&self) -> usize {
         self.geometry.block_size - if self.with_checksums { TAIL_SIZE } else { 0 }
     }
@@ -101,14 +102,14 @@ impl<'g> DirectoryRules<'g> {
     ///
     /// # Errors
     ///
-    /// `Unsupported` where the index would be deeper than the features allow.
+    /// `Unsupported` if the index would be deeper than the features allow.
     pub(crate) fn plan(&self, tree: &Tree, id: NodeId, number: InodeNr) -> Result<DirectoryPlan> {
         let hashed = has_hashes(tree, id);
         let sizes = |entry: u32| size_of_entry(tree, &tree.entries_of(id)[entry as usize], hashed);
         let count = fits(tree.entries_of(id).len(), "a directory has fewer than 2^32 entries");
         let starts = self.fill((0..count).map(sizes), DOTS_SIZE);
         if id == NodeId::LOST_FOUND {
-            // e2fsck never indexes it, and wants room in it.
+            // e2fsck never indexes it, and requires a minimum size.
             let blocks = starts.len().max(lost_found_blocks(self.geometry.block_size));
             return Ok(DirectoryPlan {
                 blocks: fits(blocks, "a directory has fewer than 2^32 entries"),
@@ -129,8 +130,8 @@ impl<'g> DirectoryRules<'g> {
         })
     }
 
-    /// Hashes and places of all entries. `None` where a name can't be folded but should: the kernel hashes
-    /// such names as they are, but e2fsck fails at that, so their directory has no index.
+    /// Returns the hash, minor hash and index of all entries, or `None` if casefolding fails for a name. The
+    /// kernel hashes such a name without folding, but e2fsck fails on it, so the directory gets no index.
     fn hashes(&self, tree: &Tree, id: NodeId) -> Option<Vec<(u32, u32, u32)>> {
         let entries = (0..).zip(tree.entries_of(id));
         entries
@@ -138,7 +139,7 @@ impl<'g> DirectoryRules<'g> {
             .collect()
     }
 
-    /// Hash and minor hash of an entry's name; `None` for one that can't be folded but should.
+    /// Returns the hash and minor hash of a name, or `None` if casefolding fails.
     fn hash(&self, tree: &Tree, id: NodeId, entry: &Entry) -> Option<(u32, u32)> {
         if has_hashes(tree, id) {
             return Some(entry.hashes.into());
@@ -150,7 +151,7 @@ impl<'g> DirectoryRules<'g> {
         Some(self.hash.hash(name))
     }
 
-    /// Fills blocks with entries of these sizes, and tells the first entry of each block.
+    /// Fills blocks with entries of these sizes. Returns the first entry of each block.
     fn fill(&self, sizes: impl Iterator<Item = usize>, first_used: usize) -> Vec<u32> {
         let room = self.room();
         let (mut starts, mut used) = (vec![0], first_used);
@@ -173,7 +174,7 @@ impl<'g> DirectoryRules<'g> {
     ) -> Result<DirectoryPlan> {
         let entries = tree.entries_of(id);
         let with_hashes = has_hashes(tree, id);
-        // Entries are in byte order already, so that the place decides between equal hashes.
+        // Entries are in byte order, so the index decides between equal hashes.
         hashed.sort_unstable();
         let starts = self.fill(
             hashed.iter().map(|(_, _, place)| size_of_entry(tree, &entries[*place as usize], with_hashes)),
@@ -196,8 +197,8 @@ impl<'g> DirectoryRules<'g> {
             )
         })?;
         if with_hashes && !levels.is_empty() {
-            // The kernel wants one entry less in interior nodes than elsewhere; e2fsck takes those
-            // for damaged.
+            // The kernel's limit for interior nodes is one entry lower here than in other directories, and
+            // e2fsck reports such a node as corrupt.
             return Err(Location::of(Structure::Directory).inode(number).unsupported(
                 "an encrypted directory that ignores case with an index of two levels, which kernel and e2fsck \
                  read differently",
@@ -211,7 +212,7 @@ impl<'g> DirectoryRules<'g> {
         Ok(DirectoryPlan { blocks, starts, index, inline: None })
     }
 
-    /// Interior nodes of each level for so many leaves; `None` if it would take too many levels.
+    /// Returns the number of interior nodes on each level, or `None` if there would be too many levels.
     fn levels(&self, leaves: u32) -> Option<Vec<u32>> {
         let size = self.geometry.block_size;
         let root = fits(

@@ -1,4 +1,4 @@
-//! A planned extent: where blocks of a file are stored in the output.
+//! A planned extent: a run of blocks of a file in the output.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,15 +6,15 @@ use std::ops::Range;
 use crate::ranges::{BlockPlace, BlockRun, place_of};
 use crate::units::OutputBlock;
 
-/// Consecutive logical blocks of a file in consecutive blocks of the output, whichever kind of map names them.
+/// Contiguous logical blocks of a file that are contiguous in the output, for extent trees and block maps.
 pub(crate) type Extent = BlockRun<ExtentPlace>;
 
-/// Where an extent is stored: a bit that says whether it is unwritten, and the block. There may be many extents.
+/// The first block of an extent, and a bit for unwritten extents. Compact, since there may be many extents.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ExtentPlace(u64);
 
 impl ExtentPlace {
-    /// The bit of an unwritten extent: no structure has room for block numbers of so many bits.
+    /// The bit for unwritten extents. Block numbers are always shorter.
     const UNWRITTEN: u64 = 1 << 63;
 
     fn block(self) -> OutputBlock {
@@ -33,30 +33,31 @@ impl BlockPlace for ExtentPlace {
 }
 
 impl Extent {
-    /// Blocks from `physical` on.
+    /// Creates an extent that starts at `physical`.
     pub fn new(logical: u32, count: u32, physical: OutputBlock, unwritten: bool) -> Self {
         let flag = if unwritten { ExtentPlace::UNWRITTEN } else { 0 };
         Self::at(logical, count, ExtentPlace(flag | physical.0))
     }
 
-    /// The first of its blocks.
+    /// Returns the first block.
     pub fn physical(&self) -> OutputBlock {
         self.place().block()
     }
 
-    /// Its blocks.
+    /// Returns the range of blocks.
     pub fn blocks(&self) -> Range<u64> {
         let start = self.physical().0;
         start..start + u64::from(self.count)
     }
 
-    /// Allocated, but never written: reads as zero.
+    /// Returns whether the extent is unwritten, which means allocated and read as zeros.
     pub fn unwritten(&self) -> bool {
         self.place().is_unwritten()
     }
 }
 
-/// Returns the block that stores a logical block of a file; `None` for a hole. The extents are in logical order.
+/// Returns the block that stores a logical block of a file, or `None` for a hole. The extents must be in
+/// logical order.
 pub(super) fn block_at(extents: &[Extent], logical: u32) -> Option<OutputBlock> {
     place_of(extents, logical).map(ExtentPlace::block)
 }

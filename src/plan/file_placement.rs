@@ -1,4 +1,4 @@
-//! Where files are stored: everything that is not static metadata takes the lowest free blocks.
+//! Places all files: everything except static metadata gets the lowest free blocks.
 
 use std::ops::Range;
 
@@ -21,12 +21,12 @@ use crate::survey::StoredTree;
 use crate::tree::{Kind, Node};
 use crate::units::{InodeNr, OutputBlock, count_clusters, fits};
 
-/// What is to be laid out.
+/// The files to place.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlacementInput<'p> {
-    /// Which inode each node gets.
+    /// The inode number of each node.
     pub numbering: &'p Numbering,
-    /// The tree, as it is to be stored.
+    /// The tree with its stored runs.
     pub stored: StoredTree<'p>,
     /// The files outside the tree.
     pub specials: &'p Specials,
@@ -34,12 +34,12 @@ pub(super) struct PlacementInput<'p> {
     pub directories: &'p DirectoryPlans,
     /// The quota files.
     pub quotas: &'p [QuotaPlan],
-    /// Which xattrs need blocks and EA inodes, and which content is inline.
+    /// The xattrs that need blocks or EA inodes, and the nodes with inline content.
     pub xattrs: &'p XattrPlan,
 }
 
-/// Places all files in the output's geometry. What does not fit is placed past the end, so that the total
-/// shortage is known.
+/// Places all files in a geometry. Files that don't fit are placed past the end, so that the number of
+/// missing blocks is known.
 pub(super) fn place_files(
     geometry: &Geometry,
     input: PlacementInput<'_>,
@@ -81,7 +81,7 @@ impl<'g> FilePlacer<'g> {
         let PlacementInput { stored, xattrs, .. } = input;
         let tree = stored.tree;
         let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
-        // A list that is full is copied to grow, and there may be many runs.
+        // Allocate once: a growing vector is copied, and there may be many runs.
         let extents = stored.runs() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
         let layout = Layout {
             resize_block: None,
@@ -101,7 +101,7 @@ impl<'g> FilePlacer<'g> {
         Self { geometry, with_extents, layout, ranges: Vec::new() }
     }
 
-    /// Places what is outside the tree.
+    /// Places the files outside the tree.
     fn place_specials(&mut self, input: PlacementInput<'_>) -> Result<()> {
         let PlacementInput { numbering, specials, quotas, .. } = input;
         if self.geometry.features.has(Compat::RESIZE_INODE) {
@@ -149,19 +149,20 @@ impl<'g> FilePlacer<'g> {
         Ok(())
     }
 
-    /// A block with a cluster of its own.
+    /// Returns a block in a new cluster.
     fn one_block(&mut self) -> OutputBlock {
         let mut block = OutputBlock(0);
         self.layout.free.take(self.geometry.blocks_per_cluster, |range| block = OutputBlock(range.start));
         block
     }
 
-    /// Gives a file without holes its blocks.
+    /// Places a file without holes.
     fn dense_file(&mut self, number: InodeNr, blocks: u32) -> Result<FileLayout> {
         self.file(number, std::iter::once((0, blocks, false)), false)
     }
 
-    /// Gives a file its blocks, content first, then its map.
+    /// Places a file: first its content, then its extent tree nodes or indirect blocks. With `together`, the
+    /// content is contiguous if possible.
     fn file(
         &mut self,
         number: InodeNr,
@@ -220,13 +221,13 @@ impl<'g> FilePlacer<'g> {
     }
 }
 
-/// Hands out whole clusters to the blocks of a file, each block at the same place in its cluster as
-/// in the file.
+/// Assigns clusters to the blocks of a file. Each block has the same offset in its physical cluster as in its
+/// logical cluster.
 struct ClusterFiller<R> {
     ranges: R,
-    /// What is left of a range, from the block behind the last one on.
+    /// The rest of the current range, from the block after the last assigned one.
     room: Range<u64>,
-    /// The logical block that lies, or would lie, at the start of the room.
+    /// The logical block that corresponds to the start of `room`.
     logical: u64,
     cluster: u64,
 }
@@ -236,11 +237,11 @@ impl<R: Iterator<Item = Range<u64>>> ClusterFiller<R> {
         Self { ranges, room: 0..0, logical: 0, cluster }
     }
 
-    /// Places as many of `count` logical blocks as go together: the first of their blocks, and how
-    /// many they are. Logical blocks must come in their order.
+    /// Assigns the longest contiguous prefix of `count` logical blocks. Returns its first block and its
+    /// length. Calls must be in the order of logical blocks.
     fn take(&mut self, logical: u32, count: u32) -> (OutputBlock, u32) {
         let wanted = u64::from(logical);
-        // The rest of the last cluster belongs to its logical cluster alone.
+        // The rest of the last physical cluster can only store blocks of the same logical cluster.
         let rest_until = self.logical.next_multiple_of(self.cluster);
         if wanted < rest_until {
             self.room.start += wanted - self.logical;
@@ -267,7 +268,7 @@ fn beyond_block_maps(number: InodeNr) -> Error {
     )
 }
 
-/// Adds blocks to a file, in extents as long as they can be.
+/// Appends blocks to the extents of a file, with extents as long as possible.
 fn push(extents: &mut Vec<Extent>, first: usize, with_extents: bool, mut new: Extent) {
     let max = match (with_extents, new.unwritten()) {
         (false, _) => u32::MAX,
@@ -289,7 +290,8 @@ fn push(extents: &mut Vec<Extent>, first: usize, with_extents: bool, mut new: Ex
 mod tests {
     use super::*;
 
-    /// Clusters of 4: 8..16 and 40..44. Blocks 5 and 6 share a logical cluster, and so do 8 and 11.
+    /// With clusters of 4 blocks: 8..16 and 40..44. Blocks 5 and 6 share a logical cluster, and so do 8 and
+    /// 11.
     #[test]
     fn blocks_keep_their_place_in_the_cluster() {
         let mut filler = ClusterFiller::new([8..16, 40..44].into_iter(), 4);

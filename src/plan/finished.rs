@@ -1,4 +1,4 @@
-//! The finished plan: every number of the output.
+//! The finished plan, with every number of the output.
 
 use std::ops::Range;
 
@@ -20,45 +20,45 @@ use crate::ondisk::superblock::Superblock;
 use crate::tree::{NodeId, QuotaUsage, Tree};
 use crate::units::{GroupNr, fits};
 
-/// Everything that the output will be, but for the bytes.
+/// The complete description of the output, except the bytes.
 #[derive(Debug)]
 pub struct Plan {
-    /// Sizes and counts, with the output's features.
+    /// The sizes and counts of the output, with its features.
     pub geometry: Geometry,
-    /// The primary superblock, without the UUID, the journal's backup and the checksum.
+    /// The primary superblock, without the UUID, the backup of the journal inode and the checksum.
     pub superblock: Superblock,
-    /// Which inode each node gets.
+    /// The inode number of each node.
     pub numbering: Numbering,
-    /// The places of each group's metadata.
+    /// The places of the metadata of each group.
     pub groups: Vec<GroupPlaces>,
-    /// What is free in each group.
+    /// The counts and flags of each group descriptor.
     pub counts: Vec<GroupCounts>,
-    /// Where every file lies.
+    /// The places of all files.
     pub layout: Layout,
     /// The blocks of each directory.
     pub directories: DirectoryPlans,
-    /// Where xattrs go, and which content lies in its inode.
+    /// The places of xattrs, and the nodes with inline content.
     pub xattrs: XattrPlan,
     /// The quota files, in the order of their types.
     pub quotas: Vec<QuotaPlan>,
-    /// What is to be rendered, in the order of the blocks.
+    /// The pieces to render, in the order of their blocks.
     pub rendered: Vec<Piece>,
-    /// What is to be copied, and how much that is.
+    /// The content to copy, and its total size.
     pub copies: CopyBatches,
-    /// Blocks of the journal for fast commits.
+    /// The number of journal blocks for fast commits.
     pub fast_commit_blocks: u32,
-    /// The time of inodes outside the tree, in seconds since 1970.
+    /// The time of inodes outside the tree, as Unix time.
     pub epoch: i64,
-    /// Bytes of the output.
+    /// The size of the output in bytes.
     pub image_bytes: u64,
-    /// Bytes behind the input's filesystem that are copied.
+    /// The byte range past the end of the filesystem that is copied from the input.
     pub behind: Range<u64>,
 }
 
 impl Plan {
-    /// What is charged to a node: the blocks that are allocated for it, in whole clusters (its content,
-    /// its own map and its xattr block, which counts in full for each inode that shares it), and
-    /// the values of its xattrs in inodes of their own. `i_blocks` tells of the bytes.
+    /// Returns the usage of a node for quotas and `i_blocks`. This includes all clusters that are allocated
+    /// for its content, its extent tree or indirect blocks, and its xattr block. A shared xattr block counts
+    /// in full for each inode. EA inodes are also included.
     pub fn usage_of(&self, tree: &Tree, node: NodeId) -> QuotaUsage {
         let size = self.geometry.block_bytes();
         let cluster = self.geometry.blocks_per_cluster;
@@ -69,7 +69,7 @@ impl Plan {
         usage
     }
 
-    /// Refuses a file whose `i_blocks` needs more than 32 bits, where no feature gives it more.
+    /// Checks that every `i_blocks` fits into 32 bits, unless the huge_file feature is set.
     pub(super) fn check_sizes(&self, tree: &Tree) -> Result<()> {
         if self.geometry.features.has(RoCompat::HUGE_FILE) {
             return Ok(());
@@ -83,7 +83,7 @@ impl Plan {
         }
     }
 
-    /// Charges every inode to its owners, as e2fsck does.
+    /// Adds the usage of all inodes to their owners, as e2fsck does.
     pub(super) fn charge_quotas(&mut self, tree: &Tree) {
         let mut quotas = std::mem::take(&mut self.quotas);
         for quota in &mut quotas {
@@ -94,22 +94,23 @@ impl Plan {
         self.quotas = quotas;
     }
 
-    /// The quota file of a type.
+    /// Returns the quota file of a type.
     pub fn quota(&self, kind: QuotaType) -> Option<&QuotaPlan> {
         self.quotas.iter().find(|quota| quota.kind == kind)
     }
 
-    /// Whether files are mapped by extents.
+    /// Returns whether files have extent trees.
     pub fn has_extents(&self) -> bool {
         self.geometry.features.has(Incompat::EXTENTS)
     }
 
-    /// Whether there is a resize inode.
+    /// Returns whether there is a resize inode.
     pub fn has_resize_inode(&self) -> bool {
         self.geometry.features.has(Compat::RESIZE_INODE)
     }
 
-    /// Sets the bits of a group's clusters in use, and of those that it lacks, in a bitmap of zeros.
+    /// Fills the block bitmap of a group, which must be zero. Sets the bits of used clusters, and the bits
+    /// past the end of the filesystem.
     pub fn fill_block_bitmap(&self, group: GroupNr, bits: &mut [u8]) {
         let blocks = self.geometry.group_blocks(group);
         let cluster = self.geometry.blocks_per_cluster;

@@ -1,14 +1,14 @@
-//! Free blocks, taken lowest first.
+//! Free blocks, which are allocated from the lowest.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Blocks in use, while static metadata finds its places.
+/// The blocks in use while static metadata is placed.
 #[derive(Debug, Default)]
 pub(super) struct UsedBlocks(BTreeMap<u64, u64>);
 
 impl UsedBlocks {
-    /// Marks blocks, which must be free.
+    /// Marks free blocks as used.
     pub(super) fn mark(&mut self, blocks: Range<u64>) {
         debug_assert!(self.is_free(blocks.clone()));
         let mut blocks = blocks;
@@ -23,18 +23,18 @@ impl UsedBlocks {
         self.0.insert(blocks.start, blocks.end);
     }
 
-    /// The first used range that ends behind a block.
+    /// Returns the first used range that ends after `block`.
     fn first_ending_behind(&self, block: u64) -> Option<Range<u64>> {
         let before = self.0.range(..=block).next_back().filter(|(_, end)| **end > block);
         before.or_else(|| self.0.range(block..).next()).map(|(start, end)| *start..*end)
     }
 
-    /// Whether blocks are all free.
+    /// Returns whether all blocks are free.
     pub(super) fn is_free(&self, blocks: Range<u64>) -> bool {
         self.first_ending_behind(blocks.start).is_none_or(|used| used.start >= blocks.end)
     }
 
-    /// The first block within a range from which on `count` blocks are free, all below `limit`.
+    /// Returns the first block in a range that starts `count` free blocks below `limit`.
     pub(super) fn first_fit(&self, range: Range<u64>, count: u64, limit: u64) -> Option<u64> {
         let mut start = range.start;
         while start < range.end && start + count <= limit {
@@ -46,24 +46,25 @@ impl UsedBlocks {
         None
     }
 
-    /// The clusters with blocks in use, as ranges of blocks, in order; neighbours may touch.
+    /// Returns the clusters with used blocks as sorted ranges of blocks, which may be adjacent. `blocks` is
+    /// the number of blocks per cluster.
     fn clusters(&self, blocks: u64) -> impl Iterator<Item = Range<u64>> + use<'_> {
         let mut next = 0;
         self.0.iter().filter_map(move |(&start, &end)| {
-            // The cluster that the last range ended in may also hold the start of this one.
+            // The range may start in the cluster in which the last range ended.
             let range = (start / blocks * blocks).max(next)..end.next_multiple_of(blocks);
             next = range.end;
             Some(range).filter(|range| !range.is_empty())
         })
     }
 
-    /// The number of clusters of so many blocks that hold a block in use.
+    /// Returns the number of clusters with used blocks. `blocks` is the number of blocks per cluster.
     pub(super) fn count_clusters(&self, blocks: u64) -> u64 {
         self.clusters(blocks).map(|range| (range.end - range.start) / blocks).sum()
     }
 
-    /// The clusters, of so many blocks, that lie below `limit` and from `start` on and hold no block
-    /// in use.
+    /// Returns the clusters between `start` and `limit` without used blocks. `cluster` is the number of
+    /// blocks per cluster.
     pub(super) fn free(&self, start: u64, limit: u64, cluster: u64) -> FreeBlocks {
         let mut free = Vec::new();
         let mut next = start;
@@ -80,22 +81,22 @@ impl UsedBlocks {
     }
 }
 
-/// What is left for everything that is not static metadata.
+/// The blocks that are free after static metadata is placed.
 #[derive(Debug)]
 pub struct FreeBlocks {
-    /// Sorted; those before `next` are used up.
+    /// The free ranges, sorted. Those before `next` are used up.
     pub(crate) ranges: Vec<Range<u64>>,
     next: usize,
     limit: u64,
-    /// Blocks that were asked for but are not there.
+    /// The number of requested blocks past the end of the filesystem.
     missing: u64,
 }
 
 impl FreeBlocks {
-    /// Takes the lowest free blocks, as few ranges as possible of them.
+    /// Allocates the lowest free blocks, and passes them to `found` as ranges.
     ///
-    /// Where there are too few, the ranges go on behind the end of the image, so that the number of
-    /// missing blocks can be told in the end.
+    /// If there are too few, the last range is past the end of the filesystem. The number of missing blocks
+    /// is then known at the end.
     pub fn take(&mut self, mut count: u64, mut found: impl FnMut(Range<u64>)) {
         while count > 0 {
             let Some(range) = self.ranges.get_mut(self.next) else {
@@ -114,7 +115,8 @@ impl FreeBlocks {
         }
     }
 
-    /// Takes the lowest range of so many blocks, or the lowest blocks where there is no such range.
+    /// Allocates the lowest contiguous range of `count` blocks. If there is none, allocates the lowest free
+    /// blocks.
     pub fn take_together(&mut self, count: u64, mut found: impl FnMut(Range<u64>)) {
         let fits = self.ranges.iter().skip(self.next).position(|range| range.end - range.start >= count);
         let Some(index) = fits.map(|index| index + self.next) else { return self.take(count, found) };
@@ -127,22 +129,22 @@ impl FreeBlocks {
         found(taken);
     }
 
-    /// Blocks that were asked for but are not there.
+    /// Returns the number of requested blocks past the end of the filesystem.
     pub fn missing(&self) -> u64 {
         self.missing
     }
 
-    /// What is free, in order.
+    /// Returns the free ranges, sorted.
     pub fn ranges(&self) -> &[Range<u64>] {
         &self.ranges[self.next.min(self.ranges.len())..]
     }
 
-    /// The number of free blocks.
+    /// Returns the number of free blocks.
     pub fn count(&self) -> u64 {
         self.ranges().iter().map(|range| range.end - range.start).sum()
     }
 
-    /// The free ranges that lie in a range of blocks, cut to it.
+    /// Returns the free ranges within a range of blocks.
     pub fn within(&self, blocks: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'_> {
         let ranges = self.ranges();
         let first = ranges.partition_point(|range| range.end <= blocks.start);

@@ -8,41 +8,41 @@ use crate::ondisk::group_descriptor::{BLOCK_UNINIT, INODE_UNINIT, INODE_ZEROED};
 use crate::tree::Tree;
 use crate::units::GroupNr;
 
-/// What the descriptor of a group says besides the places of the group's metadata.
+/// The counts and flags in the descriptor of a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupCounts {
-    /// Free clusters.
+    /// The number of free clusters.
     pub free_clusters: u32,
-    /// Free inodes.
+    /// The number of free inodes.
     pub free_inodes: u32,
-    /// Inodes of directories.
+    /// The number of directories.
     pub directories: u32,
-    /// Inodes after the last one in use (`bg_itable_unused`); 0 without checksums.
+    /// The number of inodes after the last used one (`bg_itable_unused`); 0 without checksums.
     pub unused_inodes: u32,
     /// `bg_flags`; 0 without checksums.
     pub flags: u16,
 }
 
 impl GroupCounts {
-    /// Whether the block bitmap is left out.
+    /// Returns whether the block bitmap is not initialized.
     pub fn is_block_uninit(&self) -> bool {
         self.flags & BLOCK_UNINIT != 0
     }
 
-    /// Whether the inode bitmap is left out.
+    /// Returns whether the inode bitmap is not initialized.
     pub fn is_inode_uninit(&self) -> bool {
         self.flags & INODE_UNINIT != 0
     }
 }
 
-/// Counts what is free in each group.
+/// Computes the counts and flags of all groups.
 pub(super) fn counts(
     geometry: &Geometry,
     layout: &Layout,
     numbering: &Numbering,
     tree: &Tree,
 ) -> Vec<GroupCounts> {
-    // Descriptors have flags only if they have checksums.
+    // Flags are valid only if descriptors have checksums.
     let with_flags = geometry.features.has_any(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM);
     let mut all: Vec<_> = (0..geometry.groups)
         .map(|group| of_group(geometry, layout, numbering, GroupNr(group), with_flags))
@@ -64,7 +64,7 @@ fn of_group(
     let free =
         layout.free.within(geometry.group_blocks(group)).map(|range| range.end - range.start).sum::<u64>()
             / geometry.blocks_per_cluster;
-    // The number of inodes in use, and the end of the last of them.
+    // The number of used inodes, and the index after the last one.
     let (used, end) = numbering
         .used_in(group)
         .fold((0, 0), |(used, _), range| (used + (range.end - range.start), range.end));
@@ -76,8 +76,8 @@ fn of_group(
     if with_flags {
         counts.unused_inodes = geometry.inodes_per_group - end;
         counts.flags = INODE_ZEROED;
-        // As e2fsck does it: only where a full group's number of blocks is free in clusters, which
-        // no group has where a cluster has more than one block; and never in the last group.
+        // As in e2fsck: if the number of free clusters is the number of blocks per group, which is impossible
+        // with clusters of several blocks. Never for the last group.
         if group.0 + 1 < geometry.groups && free == geometry.blocks_per_group {
             counts.flags |= BLOCK_UNINIT;
         }

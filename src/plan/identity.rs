@@ -1,4 +1,4 @@
-//! The UUID of the output, on which nothing of the plan depends but the checksums.
+//! The UUID of the output. Apart from it, only checksums depend on the digest of the content.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,10 +8,10 @@ use crate::policy::UuidPolicy;
 use crate::read::Specials;
 use crate::survey::{Digester, Segments, StoredTree, StoredView};
 
-/// The bytes of content that are read at once, of which some fit into a processor's cache.
+/// The size in bytes of the parts in which content is read, so that some parts fit into the CPU cache.
 pub(super) const PART_BYTES: u64 = 1 << 20;
 
-/// Finds the UUID, for which all content may have to be read.
+/// Determines the UUID, which may require reading all content.
 #[derive(Debug)]
 pub(crate) struct Identity<'s, 'a> {
     plan: &'s Plan,
@@ -27,7 +27,7 @@ enum UuidOrigin<'s, 'a> {
 }
 
 impl<'s, 'a> Identity<'s, 'a> {
-    /// What the policy needs to read of a tree's content.
+    /// Returns the segments of the content that must be digested for this policy.
     pub(crate) fn segments(view: StoredView<'_, '_>, policy: UuidPolicy) -> Segments {
         match policy {
             UuidPolicy::Content => Segments::new(view.source.geometry.block_size, view.stored, PART_BYTES),
@@ -35,7 +35,7 @@ impl<'s, 'a> Identity<'s, 'a> {
         }
     }
 
-    /// What the policy says of it.
+    /// Creates the state for a policy.
     pub(crate) fn new(
         view: StoredView<'s, 'a>,
         specials: &'s Specials,
@@ -54,7 +54,7 @@ impl<'s, 'a> Identity<'s, 'a> {
         Self { plan, stored: view.stored, specials, origin }
     }
 
-    /// How many parts of about [`PART_BYTES`] the content has that is to be read.
+    /// Returns the number of parts of about [`PART_BYTES`] to read.
     pub(crate) fn parts(&self) -> usize {
         match &self.origin {
             UuidOrigin::Known(_) => 0,
@@ -62,14 +62,14 @@ impl<'s, 'a> Identity<'s, 'a> {
         }
     }
 
-    /// Reads a part; they are in the order of the files.
+    /// Reads and digests a part. Parts are in the order of the files.
     pub(crate) fn read(&self, part: usize) {
         if let UuidOrigin::Content { digester, .. } = &self.origin {
             digester.digest(part);
         }
     }
 
-    /// Goes a step on with what follows from the parts that were read, unless another thread does.
+    /// Hashes the next nodes whose content was read, unless a different thread is doing this.
     pub(crate) fn advance(&self) {
         if let UuidOrigin::Content { digester, hashing } = &self.origin
             && let Ok(mut hashing) = hashing.try_lock()
@@ -78,7 +78,7 @@ impl<'s, 'a> Identity<'s, 'a> {
         }
     }
 
-    /// The UUID, once what is left is read.
+    /// Reads the remaining content and returns the UUID.
     pub(crate) fn uuid(self) -> [u8; 16] {
         match self.origin {
             UuidOrigin::Known(uuid) => uuid,

@@ -1,4 +1,4 @@
-//! Which content may lie in its inode, and how much room it would take there.
+//! Finds nodes whose content can be inline, and the room it needs in the inode.
 
 use super::numbering::Numbering;
 use super::pack;
@@ -11,43 +11,44 @@ use crate::ondisk::xattr as disk;
 use crate::survey::Survey;
 use crate::tree::{Kind, NodeId, Tree};
 
-/// The bytes of the entry of `system.data`, without its value.
+/// The size of the `system.data` entry without its value, in bytes.
 pub(super) const DATA_ENTRY_SIZE: usize = disk::entry_size(disk::INLINE_DATA_NAME.len());
 
-/// The room for entries in `i_block`, in bytes.
+/// The room for directory entries in `i_block`, in bytes.
 const HEAD_ROOM: usize = I_BLOCK_SIZE - INLINE_PARENT_SIZE;
 
-/// The two lists of entries of a directory in its inode.
+/// The two lists of entries of an inline directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InlineLists {
     /// For each entry, whether it is in the list in `i_block`.
     pub in_head: Box<[bool]>,
-    /// The bytes of the other list, which is the value of `system.data`.
+    /// The length in bytes of the second list, the value of `system.data`.
     pub value_len: usize,
 }
 
-/// What content could lie in its inode, if xattrs leave the room.
+/// Nodes whose content can be inline if the xattrs leave enough room.
 #[derive(Debug)]
 pub(super) struct InlineCandidates<'p> {
     tree: &'p Tree,
     survey: &'p Survey,
-    /// The most bytes that the value of `system.data` may have; `None` where nothing is inline.
+    /// The maximum length in bytes of the value of `system.data`; `None` if inline content is not possible.
     room: Option<usize>,
-    /// Directories that can't be inline for what their inodes would begin with, in the order of the nodes.
+    /// Directories that can't be inline because `i_block` would look like an extent tree, in the order of the
+    /// nodes.
     lookalikes: Vec<NodeId>,
 }
 
 impl<'p> InlineCandidates<'p> {
-    /// The candidates of a tree. `body_room` is what xattrs may take in an inode.
+    /// Creates the candidates. `body_room` is the number of bytes for xattrs in an inode.
     pub(super) fn new(geometry: &Geometry, tree: &'p Tree, survey: &'p Survey, body_room: usize) -> Self {
         let feature = geometry.features.has(Incompat::INLINE_DATA);
         let room = body_room.checked_sub(DATA_ENTRY_SIZE).filter(|_| feature);
         Self { tree, survey, room, lookalikes: Vec::new() }
     }
 
-    /// Leaves out directories that the numbers of inodes would make look like extent trees: e2fsck takes
-    /// the number of the parent, with which they begin, for the head of one, where that of their first
-    /// entry goes with it. `inline` says which are inline; returns whether there was one.
+    /// Excludes inline directories whose `i_block` would look like an extent tree. It begins with the inode
+    /// number of the parent, which e2fsck may take for an extent header, depending on the inode number in the
+    /// first entry. `inline` returns whether a node is inline now. Returns whether any was excluded.
     pub(super) fn leave_out_lookalikes(
         &mut self,
         inline: impl Fn(NodeId) -> bool,
@@ -71,12 +72,12 @@ impl<'p> InlineCandidates<'p> {
         any
     }
 
-    /// Whether there can't be any.
+    /// Returns whether there can be no candidates.
     pub(super) fn is_empty(&self) -> bool {
         self.room.is_none()
     }
 
-    /// The bytes of `system.data` that the content of a node takes, if it may be inline.
+    /// Returns the length in bytes of `system.data` if the content of a node can be inline.
     pub(super) fn value_len(&self, id: NodeId) -> Option<usize> {
         let room = self.room?;
         let node = self.tree.node(id);
@@ -100,18 +101,18 @@ impl<'p> InlineCandidates<'p> {
         }
     }
 
-    /// Whether a file has bytes, and would take a block for them. A swap file needs real blocks, and so
-    /// does one that e2fsck would take for an extent tree.
+    /// Returns whether a file has exactly one stored block and may be inline. Swap files must have real
+    /// blocks, and so must files whose content e2fsck would take for an extent tree.
     fn is_one_block(&self, id: NodeId) -> bool {
         matches!(self.survey.stored(self.tree).runs_of(id), [run] if run.logical == 0 && run.count == 1 && !run.unwritten())
             && !self.survey.is_swap_file(id)
             && !self.survey.looks_like_extents(id)
     }
 
-    /// The lists of a directory that fits into its inode: `i_block` takes as much as it can, so that
-    /// the rest, which xattrs compete with, is as short as can be.
+    /// Returns the lists of an inline directory, if it fits. The list in `i_block` is as full as possible, so
+    /// that the other list, which competes with xattrs, is as short as possible.
     ///
-    /// The kernel does not mount a root without blocks, and e2fsck wants blocks in `lost+found`.
+    /// The kernel does not mount an inline root directory, and e2fsck requires blocks in `lost+found`.
     pub(super) fn lists(&self, id: NodeId) -> Option<InlineLists> {
         let never =
             matches!(id, NodeId::ROOT | NodeId::LOST_FOUND) || self.lookalikes.binary_search(&id).is_ok();

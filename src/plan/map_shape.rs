@@ -1,13 +1,13 @@
-//! The shape of extent trees and block maps: which blocks of their own they need.
+//! The shape of extent trees and block maps: the number of extent tree nodes, and the indirect blocks.
 
 use super::extent::Extent;
 use crate::geometry::Geometry;
 use crate::ondisk::extent::{self, ROOT_MAX};
 use crate::ondisk::indirect::DIRECT;
 
-/// Nodes of each level of an extent tree below its root, top level first.
+/// Returns the number of extent tree nodes on each level below the root, from the top.
 ///
-/// The tree is as shallow as it can be, and all nodes but the last of a level are full.
+/// The tree is as shallow as possible, and all nodes are full except the last one on each level.
 pub(crate) fn extent_levels(extents: usize, block_size: usize) -> Vec<usize> {
     let per_block = usize::from(extent::entries_per_block(block_size));
     let mut levels = Vec::new();
@@ -19,23 +19,24 @@ pub(crate) fn extent_levels(extents: usize, block_size: usize) -> Vec<usize> {
     levels
 }
 
-/// A block of block numbers.
+/// An indirect block of a block map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct IndirectBlock {
     /// The first logical block that it covers.
     pub first: u64,
-    /// Levels below it, negated so that parents sort before their children: 0 holds data blocks.
+    /// The number of levels below; 0 if it points to data blocks. Reversed, so that parents sort before their
+    /// children.
     depth_order: std::cmp::Reverse<u32>,
 }
 
 impl IndirectBlock {
-    /// Levels below: 0 where the numbers are of data blocks.
+    /// Returns the number of levels below; 0 if the block points to data blocks.
     pub(crate) fn below(&self) -> u32 {
         self.depth_order.0
     }
 }
 
-/// The indirect blocks of a file, each before what it leads to, in logical order.
+/// Returns the indirect blocks of a file in logical order, each before the blocks that it points to.
 pub(crate) fn indirect_blocks(extents: &[Extent], pointers: u64) -> Vec<IndirectBlock> {
     let mut blocks: Vec<IndirectBlock> = Vec::new();
     for extent in extents {
@@ -47,7 +48,7 @@ pub(crate) fn indirect_blocks(extents: &[Extent], pointers: u64) -> Vec<Indirect
                 let span = pointers.pow(below + 1);
                 let first = root + (logical - root) / span * span;
                 let block = IndirectBlock { first, depth_order: std::cmp::Reverse(below) };
-                // What an extent before has in common is among the last few.
+                // Blocks that this extent shares with an earlier one are among the last few.
                 let known = blocks.iter().rev().take(4).any(|known| *known == block);
                 if !known && blocks.binary_search(&block).is_err() {
                     blocks.push(block);
@@ -59,8 +60,8 @@ pub(crate) fn indirect_blocks(extents: &[Extent], pointers: u64) -> Vec<Indirect
     blocks
 }
 
-/// The first logical block of the indirect tree that a logical block belongs to, and the levels
-/// below its root.
+/// Returns the first logical block of the indirect tree that contains a logical block, and the number of
+/// levels below its root.
 pub(crate) fn indirect_root(logical: u64, pointers: u64) -> (u64, u32) {
     let mut first = DIRECT;
     for below in 0..2 {
@@ -73,7 +74,7 @@ pub(crate) fn indirect_root(logical: u64, pointers: u64) -> (u64, u32) {
     (first, 2)
 }
 
-/// The number of blocks that the map of a file needs for itself.
+/// Returns the number of a file's extent tree nodes or indirect blocks.
 pub(super) fn map_blocks(extents: &[Extent], geometry: &Geometry, with_extents: bool) -> u64 {
     if with_extents {
         extent_levels(extents.len(), geometry.block_size).iter().sum::<usize>() as u64

@@ -1,4 +1,5 @@
-//! `Tree` → `Plan`: every number of the output, decided serially, and nothing by how much is free.
+//! `Tree` → `Plan`: computes every number of the output, serially. Rules never depend on the amount of free
+//! space.
 
 mod attempt;
 mod chosen_size;
@@ -63,8 +64,8 @@ use inline::InlineCandidates;
 ///
 /// # Errors
 ///
-/// `DoesNotFit` or `TooFewInodes` where the image has too few blocks or inodes, `Unsupported` where a structure
-/// can't hold what the tree asks of it, `Options` where there is no filesystem of the size that is asked for.
+/// `DoesNotFit` or `TooFewInodes` if the image has too few blocks or inodes, `Unsupported` if the tree
+/// exceeds the limits of a structure, `Options` if no filesystem can have the requested size.
 pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &Options) -> Result<Plan> {
     let Reading { tree, specials, .. } = reading;
     let mut geometry = source.geometry.clone();
@@ -115,8 +116,8 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     Ok(plan)
 }
 
-/// Decides where xattrs go and which content is inline, and numbers the inodes. The two depend on each other:
-/// some numbers forbid a directory to be inline.
+/// Places xattrs, decides which content is inline, and numbers the inodes. These depend on each other, since
+/// a directory can't be inline with certain inode numbers.
 fn xattrs_and_numbering(
     geometry: &Geometry,
     reading: &Reading,
@@ -126,7 +127,7 @@ fn xattrs_and_numbering(
     loop {
         let xattrs = xattr_placement::plan(tree, geometry, candidates, before)?;
         let numbering = Numbering::new(geometry, tree, specials, before, xattrs.values.len());
-        // Each time there are fewer candidates.
+        // The loop ends, since each pass has fewer candidates.
         if !candidates.leave_out_lookalikes(|id| xattrs.inline_of(id).is_some(), &numbering) {
             return Ok((xattrs, numbering));
         }
@@ -158,7 +159,8 @@ fn directory_plans(
     Ok(DirectoryPlans::new(plans))
 }
 
-/// What is not the filesystem's: an output of another size does not have it.
+/// Returns the byte range past the end of the filesystem that is copied. It is empty if the output has a
+/// different size.
 fn behind(source: &Source<'_>, options: &Options) -> Range<u64> {
     let end = source.input().bytes().len() as u64;
     match options.size {

@@ -1,4 +1,4 @@
-//! Which inode each node gets, and which inodes are in use.
+//! Assigns inode numbers to nodes.
 
 use std::ops::Range;
 
@@ -12,36 +12,37 @@ use crate::read::Specials;
 use crate::tree::{NodeId, Tree};
 use crate::units::{GroupNr, InodeNr, fits};
 
-/// Which inode each node gets.
+/// The inode numbers of all nodes.
 ///
-/// The root has its own; `lost+found` gets the first that is not reserved, then come the inodes
-/// outside the tree without a fixed number, then all other nodes in canonical order, and then the
-/// values of xattrs. With `stable_inodes`, all but these keep the numbers that they have in the input.
+/// The root is inode 2, and `lost+found` gets the first inode that is not reserved. After it are the inodes
+/// outside the tree that have no fixed number, then all other nodes in canonical order, then EA inodes. With
+/// `stable_inodes`, all except EA inodes keep the numbers that they have in the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbering {
-    /// The inode of each node.
+    /// The inode number of each node.
     pub(crate) numbers: Vec<InodeNr>,
-    /// The nodes in the order of their inodes.
+    /// The nodes, sorted by inode number.
     pub(crate) by_number: Vec<(InodeNr, NodeId)>,
     /// The quota files, by type.
     quota_files: [Option<InodeNr>; 3],
     pub(crate) orphan_file: Option<InodeNr>,
-    /// The inodes of values of xattrs, ascending.
+    /// The EA inodes, ascending.
     pub(crate) values: Vec<InodeNr>,
-    /// All inodes in use, the reserved ones included: sorted ranges that do not touch.
+    /// All inodes in use, including the reserved ones, as sorted ranges that are not adjacent.
     pub(crate) used: Vec<Range<u32>>,
     inodes_per_group: u32,
 }
 
-/// Hands out inode numbers from the first on that is not reserved, but for those that are taken.
+/// Assigns inode numbers from the first one that is not reserved, and skips those that are taken.
 struct FreeNumbers {
     next: u32,
-    /// Sorted.
+    /// The taken numbers, sorted.
     taken: Vec<u32>,
 }
 
 impl FreeNumbers {
-    /// The lowest number that is free. There are fewer than 2^32 nodes and specials.
+    /// Returns the lowest free number. It can't overflow, since there are fewer than 2^32 nodes and special
+    /// files.
     fn take(&mut self) -> InodeNr {
         while self.taken.binary_search(&self.next).is_ok() {
             self.next += 1;
@@ -52,8 +53,8 @@ impl FreeNumbers {
 }
 
 impl Numbering {
-    /// Numbers the nodes of a tree, whose inodes in the input are `before` (0 for none), and so many
-    /// values of xattrs.
+    /// Numbers the nodes of a tree, and `values` EA inodes. `before` contains the inode of each node in the
+    /// input, or 0.
     pub fn new(
         geometry: &Geometry,
         tree: &Tree,
@@ -109,16 +110,16 @@ impl Numbering {
         }
     }
 
-    /// The last inode in use.
+    /// Returns the last inode in use.
     pub fn last(&self) -> InodeNr {
         InodeNr(self.used.last().map_or(0, |range| range.end - 1))
     }
 
-    /// Refuses a geometry with too few inodes.
+    /// Checks that a geometry has enough inodes.
     ///
     /// # Errors
     ///
-    /// `TooFewInodes`.
+    /// `TooFewInodes` if it has not.
     pub fn check(&self, geometry: &Geometry) -> Result<()> {
         let available = geometry.inodes_count();
         if self.last().0 > available {
@@ -131,49 +132,49 @@ impl Numbering {
         Ok(())
     }
 
-    /// The inode of a node.
+    /// Returns the inode number of a node.
     pub fn number_of(&self, node: NodeId) -> InodeNr {
         self.numbers[node.index()]
     }
 
-    /// The node of an inode, if it has one.
+    /// Returns the node of an inode, if there is one.
     pub fn node_of(&self, number: InodeNr) -> Option<NodeId> {
         let place = self.by_number.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         self.by_number.get(place).map(|(_, node)| *node)
     }
 
-    /// The nodes in the order of their inodes.
+    /// Returns the nodes, sorted by inode number.
     pub fn by_number(&self) -> &[(InodeNr, NodeId)] {
         &self.by_number
     }
 
-    /// The inode of the quota file of a type.
+    /// Returns the inode of the quota file of a type.
     pub fn quota_file(&self, kind: QuotaType) -> Option<InodeNr> {
         self.quota_files[kind.index()]
     }
 
-    /// The inode of a value, by its index in the plan of xattrs.
+    /// Returns the EA inode of a value, by its index in the xattr plan.
     pub fn number_of_value(&self, index: u32) -> InodeNr {
         self.values[index as usize]
     }
 
-    /// The index of the value of an inode, if it has one.
+    /// Returns the index of the value in an EA inode, or `None` for other inodes.
     pub fn value_of(&self, number: InodeNr) -> Option<u32> {
         let index = self.values.binary_search(&number).ok()?;
         Some(fits(index, "inodes have numbers of 32 bits"))
     }
 
-    /// The inode of the orphan file.
+    /// Returns the inode of the orphan file.
     pub fn orphan_file(&self) -> Option<InodeNr> {
         self.orphan_file
     }
 
-    /// The number of inodes in use, the reserved ones included.
+    /// Returns the number of inodes in use, including the reserved ones.
     pub fn count(&self) -> u32 {
         self.used.iter().map(|range| range.end - range.start).sum()
     }
 
-    /// The inodes of a group that are in use, as ranges of indices in its table.
+    /// Returns the used inodes of a group, as ranges of indices in its inode table.
     pub fn used_in(&self, group: GroupNr) -> impl Iterator<Item = Range<u32>> + use<'_> {
         let first = group.0 * self.inodes_per_group + 1;
         let end = first + self.inodes_per_group;
@@ -193,7 +194,7 @@ mod tests {
     use crate::read::SpecialFile;
     use crate::tree::{Kind, Node};
 
-    /// A tree of so many nodes; only their number matters here.
+    /// A tree with this number of nodes. Their attributes are ignored.
     fn tree(nodes: usize) -> Tree {
         let node = Node {
             mode: S_IFIFO,
@@ -239,7 +240,7 @@ mod tests {
         let mut geometry = forty_gib();
         geometry.features.compat |= Compat::STABLE_INODES;
         let numbering = Numbering::new(&geometry, &tree(4), &specials(11), &BEFORE, 0);
-        // 11 and 12 are taken, so that a new lost+found gets 13.
+        // 11 and 12 are taken, so the new lost+found gets 13.
         assert_eq!(numbers(&numbering), [2, 13, 9000, 12]);
         assert_eq!(numbering.orphan_file(), Some(InodeNr(11)));
         assert_eq!(numbering.node_of(InodeNr(9000)), Some(NodeId(2)));

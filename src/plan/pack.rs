@@ -1,6 +1,7 @@
-//! Filling a room with things of several sizes.
+//! Fills a given room with items of different sizes.
 
-/// In their order, whatever still fits. Returns which, and the bytes that they take.
+/// Takes the items in order, if they still fit. Returns which items were taken, and their total size in
+/// bytes.
 pub(super) fn in_order(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
     let mut left = room;
     let taken = sizes
@@ -14,10 +15,11 @@ pub(super) fn in_order(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
     (taken, room - left)
 }
 
-/// The choice with the greatest sum that fits; of several, the one that takes the later sizes only
-/// where it must. Sizes are multiples of 4. Returns which, and the bytes that they take.
+/// Takes the subset with the greatest total size that fits. Ties are broken from the end: leave out the last
+/// item if possible, then the one before it, and so on. Sizes must be multiples of 4. Returns which items
+/// were taken, and their total size in bytes.
 pub(super) fn fullest(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
-    // reach[n][sum]: the first n sizes can make up the sum.
+    // reach[n][sum]: whether a subset of the first n items has this sum, in units of 4 bytes.
     let (slots, unit) = (room / 4, 4);
     let mut reach = vec![vec![false; slots + 1]];
     reach[0][0] = true;
@@ -48,7 +50,7 @@ mod tests {
         assert_eq!(in_order(&[40, 60, 40], 88), (vec![true, false, true], 80));
     }
 
-    /// By hand: 20 + 36 fills 56, which 20 + 24 does not.
+    /// Worked out by hand: 20 + 36 fills 56, and 20 + 24 does not.
     #[test]
     fn the_fullest_choice_takes_later_sizes_only_where_it_must() {
         assert_eq!(fullest(&[20, 24, 36], 56), (vec![true, false, true], 56));

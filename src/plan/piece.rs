@@ -1,87 +1,88 @@
-//! A piece of the output, and what it holds.
+//! Pieces of the output, and their content.
 
 use super::xattr_plan::SplitId;
 use crate::ondisk::quota::QuotaType;
 use crate::tree::NodeId;
 use crate::units::{BlockNr, GroupNr, OutputBlock};
 
-/// The most bytes of a piece.
+/// The maximum size of a piece in bytes.
 pub(super) const MAX_PIECE_BYTES: u64 = 1 << 20;
 
-/// Consecutive blocks of the output with one kind of content.
+/// Contiguous blocks of the output with the same kind of content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// The first block.
     pub start: OutputBlock,
-    /// Bytes from its start on; up to the end of the last block, they are zero.
+    /// The length in bytes of the content. The rest of the last block is zero.
     pub bytes: u64,
-    /// What the blocks hold.
+    /// The kind of content.
     pub content: PieceContent,
 }
 
-/// What the blocks of a piece hold.
+/// The content of a piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PieceContent {
-    /// The boot sector, where it has a block of its own.
+    /// The boot sector, if it is a separate block.
     Boot,
-    /// A superblock, in group 0 of larger blocks behind the boot sector.
+    /// A superblock. With blocks larger than 1 KiB, that of group 0 is after the boot sector in the same
+    /// block.
     Superblock(GroupNr),
-    /// Group descriptors, from the descriptor block of this index on.
+    /// Group descriptors, from the descriptor block with this index.
     Descriptors(u64),
     /// A block bitmap.
     BlockBitmap(GroupNr),
     /// An inode bitmap.
     InodeBitmap(GroupNr),
-    /// Inodes, from this index in the group's table on.
+    /// Inodes, from this index in the inode table of the group.
     InodeTable(GroupNr, u32),
     /// The double indirect block of the resize inode.
     ResizeMap,
-    /// A reserved descriptor block, which is an indirect block of the resize inode.
+    /// A reserved descriptor block with this index, which is an indirect block of the resize inode.
     ResizeIndirect(u64),
-    /// The block of multiple mount protection.
+    /// The block for multiple mount protection (MMP).
     Mmp,
     /// The journal's superblock.
     JournalSuperblock,
-    /// Blocks of a quota file, from this logical one on.
+    /// Blocks of a quota file, from this logical block.
     Quota(QuotaType, u32),
     /// Blocks of the orphan file.
     OrphanFile,
-    /// A block of a file's own map, by its place among them.
+    /// An extent tree node or indirect block of a file, by its index.
     Map(MapOwner, u32),
-    /// Blocks of a directory, from this logical one on.
+    /// Blocks of a directory, from this logical block.
     Directory(NodeId, u32),
-    /// The xattrs of a split for the block, and how many inodes share them.
+    /// The xattr block of a split, and its reference count.
     Xattrs(SplitId, u32),
     /// The target of a symlink.
     Symlink(NodeId),
-    /// Content of a regular file, copied from the input.
+    /// Content of a regular file that is copied from the input.
     Data {
-        /// The first block that is copied.
+        /// The first block in the input.
         from: BlockNr,
     },
-    /// Content of a regular file that lies in the tree.
+    /// Content of a regular file that is stored in the tree.
     SmallData(NodeId),
-    /// A value of an xattr, by its index, from this logical block on.
+    /// The value of an EA inode, by the index of the value, from this logical block.
     Value(u32, u32),
 }
 
-/// Whose map it is.
+/// The file that an extent tree or block map belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapOwner {
-    /// The journal's.
+    /// The journal.
     Journal,
-    /// A quota file's.
+    /// A quota file.
     Quota(QuotaType),
-    /// The orphan file's.
+    /// The orphan file.
     OrphanFile,
-    /// A node's.
+    /// A node.
     Node(NodeId),
-    /// That of a value of an xattr, by its index.
+    /// An EA inode, by the index of its value.
     Value(u32),
 }
 
 impl PieceContent {
-    /// What it is, in words.
+    /// Describes the content for messages.
     pub fn describe(&self) -> String {
         match self {
             Self::Boot => "boot sector".to_owned(),

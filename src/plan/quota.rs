@@ -1,4 +1,4 @@
-//! Quota files, as e2fsprogs writes them when it enters the ids in ascending order.
+//! Plans quota files, as e2fsprogs writes them if ids are added in ascending order.
 
 use std::collections::BTreeMap;
 
@@ -11,48 +11,48 @@ use crate::units::fits;
 /// A quota file of the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaPlan {
-    /// Whose usage it counts.
+    /// The type of the ids.
     pub kind: QuotaType,
-    /// Seconds that a soft limit of blocks may be exceeded.
+    /// The grace time for blocks above the soft limit, in seconds.
     pub block_grace: u32,
-    /// Seconds that a soft limit of inodes may be exceeded.
+    /// The grace time for inodes above the soft limit, in seconds.
     pub inode_grace: u32,
-    /// The entries, by id.
+    /// The entries, sorted by id.
     pub entries: Vec<QuotaEntry>,
-    /// What each block of 1 KiB holds.
+    /// The content of each block of 1 KiB.
     pub blocks: Vec<QuotaBlock>,
 }
 
-/// Limits and usage of an id.
+/// The limits and usage of an id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QuotaEntry {
-    /// The user, group or project.
+    /// The id of a user, group or project.
     pub id: u32,
-    /// What it may use.
+    /// The limits.
     pub limits: QuotaLimits,
-    /// What it uses.
+    /// The usage.
     pub usage: QuotaUsage,
 }
 
-/// What a block of a quota file holds.
+/// The content of a block in a quota file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaBlock {
-    /// Header and information.
+    /// The header and the information about the file.
     Header,
-    /// A block of the tree: its level, and the first of the entries that it leads to.
+    /// A tree block: its level, and the index of the first entry below it.
     Tree(usize, usize),
-    /// The entries from this one on.
+    /// A data block, with the index of its first entry.
     Data(usize),
 }
 
 impl QuotaPlan {
-    /// Plans a file for all ids that have limits or are charged. Usage is charged later.
+    /// Plans a file for all ids that have limits or are owners. Usage is added later.
     pub fn new(file: &QuotaFile, tree: &Tree, xattrs: &XattrPlan) -> Self {
         let mut entries: BTreeMap<u32, QuotaLimits> = file.rules.limits.iter().copied().collect();
         let mut last = None;
         for id in charged(tree, xattrs) {
             let owner = owner(tree, id, file.kind);
-            // Neighbours mostly have the same owner.
+            // Adjacent nodes usually have the same owner.
             if last != Some(owner) {
                 entries.entry(owner).or_default();
                 last = Some(owner);
@@ -71,13 +71,13 @@ impl QuotaPlan {
         plan
     }
 
-    /// Numbers the blocks as they come up: for each id the blocks of the tree on its path that are new,
-    /// and then a data block if all are full.
+    /// Numbers the blocks in the order in which they are first needed: for each id, the new tree blocks on
+    /// its path, then a data block if all others are full.
     fn number_blocks(&mut self) {
         self.blocks = vec![QuotaBlock::Header, QuotaBlock::Tree(0, 0)];
         let mut before: Option<u32> = None;
         for (index, entry) in self.entries.iter().enumerate() {
-            // The highest level at which the path leaves the one of the id before.
+            // The highest level at which the path differs from that of the previous id.
             let fork = before.map_or(0, |before| (before ^ entry.id).leading_zeros() as usize / 8);
             self.blocks.extend((fork + 1..DEPTH).map(|level| QuotaBlock::Tree(level, index)));
             if index.is_multiple_of(ENTRIES_PER_BLOCK) {
@@ -87,19 +87,19 @@ impl QuotaPlan {
         }
     }
 
-    /// The size of the file in bytes.
+    /// Returns the size of the file in bytes.
     pub fn size(&self) -> u64 {
         self.blocks.len() as u64 * BLOCK_SIZE as u64
     }
 
-    /// Charges an id, which must be one of the entries.
+    /// Adds usage to an id, which must have an entry.
     pub fn charge(&mut self, id: u32, usage: QuotaUsage) {
         if let Ok(index) = self.entries.binary_search_by_key(&id, |entry| entry.id) {
             self.entries[index].usage.add(usage);
         }
     }
 
-    /// The references of a block of the tree: slots with the blocks that they lead to.
+    /// Returns the references in a tree block, as slots and block numbers.
     pub fn references(&self, level: usize, first: usize) -> Vec<(usize, u32)> {
         let above = |id: u32| u64::from(id) >> (8 * (DEPTH - level));
         let prefix = self.entries.get(first).map(|entry| above(entry.id));
@@ -120,8 +120,8 @@ impl QuotaPlan {
         references
     }
 
-    /// The number of a block. Blocks come in the order of their first entries, and those of one entry
-    /// from the top of the tree down to the data.
+    /// Returns the number of a block. Blocks are sorted by their first entries. Those of one entry are in
+    /// order from the root of the tree to the data block.
     fn number(&self, wanted: QuotaBlock) -> Option<u32> {
         let key = |block: &QuotaBlock| match *block {
             QuotaBlock::Header => (0, 0),
@@ -132,7 +132,7 @@ impl QuotaPlan {
         Some(fits(place, "a quota file has fewer than 2^32 blocks"))
     }
 
-    /// The data block with free room, 0 where there is none.
+    /// Returns the data block with free entries, or 0 if there is none.
     pub fn block_with_room(&self) -> u32 {
         let rest = self.entries.len() % ENTRIES_PER_BLOCK;
         if rest == 0 {
@@ -142,7 +142,7 @@ impl QuotaPlan {
     }
 }
 
-/// The nodes that quotas count, as e2fsck does: neither the boot loader nor symlinks with inline data.
+/// Returns the nodes that quotas count, as in e2fsck: all except the boot loader inode and inline symlinks.
 pub(super) fn charged(tree: &Tree, xattrs: &XattrPlan) -> impl Iterator<Item = NodeId> {
     tree.ids().filter(move |id| {
         let inline_symlink =
@@ -151,7 +151,7 @@ pub(super) fn charged(tree: &Tree, xattrs: &XattrPlan) -> impl Iterator<Item = N
     })
 }
 
-/// The id that a node is charged to.
+/// Returns the id that a node's usage is added to.
 pub(super) fn owner(tree: &Tree, id: NodeId, kind: QuotaType) -> u32 {
     let node = tree.node(id);
     match kind {
@@ -173,7 +173,7 @@ mod tests {
         plan
     }
 
-    /// The file that tune2fs made for these owners.
+    /// Compared with the file that tune2fs made for these owners.
     #[test]
     fn blocks_are_numbered_as_tune2fs_numbers_them() {
         let plan = plan([0, 1, 5, 256, 300, 70_000, 16_909_060]);
@@ -195,7 +195,7 @@ mod tests {
         let more = plan(0..15);
         assert_eq!((more.blocks.len(), more.block_with_room()), (7, 6));
         assert_eq!(more.references(3, 0)[13..], [(13, 5), (14, 6)]);
-        // The second data block is older than the third tree block.
+        // The second data block was added before the third tree block.
         let far = plan((0..15).chain([256]));
         assert_eq!(far.blocks[6..], [QuotaBlock::Data(14), QuotaBlock::Tree(3, 15)]);
         assert_eq!(far.references(3, 15), [(0, 6)]);

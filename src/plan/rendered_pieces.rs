@@ -1,4 +1,5 @@
-//! The list of everything that is written but not copied: each byte at most once, and the rest zero.
+//! The list of all pieces that are rendered, not copied. No byte is in two pieces, and all other bytes are
+//! zero.
 
 use std::ops::Range;
 
@@ -12,10 +13,10 @@ use crate::survey::StoredTree;
 use crate::tree::{Bytes, Kind, NodeId};
 use crate::units::{GroupNr, OutputBlock, fits};
 
-/// Bytes of the MMP block that hold anything.
+/// The size in bytes of the structure in the MMP block.
 const MMP_SIZE: u64 = size_of::<MmpStruct>() as u64;
 
-/// Lists all pieces that are not copied, in the order of their blocks.
+/// Lists all rendered pieces, in the order of their blocks.
 pub(super) fn rendered(plan: &Plan, stored: StoredTree<'_>) -> Vec<Piece> {
     let mut lister =
         PieceLister { plan, stored, block_size: plan.geometry.block_bytes(), pieces: Vec::new() };
@@ -23,7 +24,7 @@ pub(super) fn rendered(plan: &Plan, stored: StoredTree<'_>) -> Vec<Piece> {
     lister.specials();
     lister.nodes();
     let mut pieces = lister.pieces;
-    // No two have one start, or it is noticed where those that are copied come between them.
+    // No two pieces start at the same block. If two did, the audit would find it.
     pieces.par_sort_unstable_by_key(|piece| piece.start);
     pieces.shrink_to_fit();
     pieces
@@ -43,7 +44,7 @@ impl PieceLister<'_> {
 
     fn static_metadata(&mut self) {
         let geometry = &self.plan.geometry;
-        // Larger blocks hold it together with the superblock.
+        // With larger blocks, the boot sector is in the same block as the superblock.
         if geometry.block_size == 1024 {
             self.pieces.push(Piece { start: OutputBlock(0), bytes: 1024, content: PieceContent::Boot });
         }
@@ -79,7 +80,8 @@ impl PieceLister<'_> {
         }
     }
 
-    /// The blocks of a group's table with inodes in use, each from its start to the last of these.
+    /// Adds the blocks of a group's inode table that contain used inodes. Each piece ends after its last used
+    /// inode.
     fn inode_table(&mut self, group: GroupNr, table: OutputBlock) {
         let inode_size = self.plan.geometry.inode_size as u64;
         let per_piece = (MAX_PIECE_BYTES / 4).max(self.block_size);
@@ -139,8 +141,8 @@ impl PieceLister<'_> {
         }
     }
 
-    /// The blocks of a file that is rendered, in pieces small enough to share the work; each is told by
-    /// its first logical block.
+    /// Adds the blocks of a rendered file, in pieces that are small enough to be rendered in parallel.
+    /// `content` is called with the first logical block of each.
     fn in_parts(&mut self, file: FileLayout, content: impl Fn(u32) -> PieceContent) {
         let per_piece =
             fits::<u32, _>(MAX_PIECE_BYTES / 4 / self.block_size, "a piece has at most 1 MiB").max(1);

@@ -1,5 +1,5 @@
-//! The geometry of a filesystem with a different number of blocks: the sizes and counts that `resize2fs` would give
-//! it, but for rare sizes (see `docs/canonical-form.md`).
+//! The geometry of a filesystem with a different number of blocks. Sizes and counts are those that resize2fs
+//! would choose, with rare exceptions (see docs/canonical-form.md).
 
 use crate::error::{Error, Result};
 use crate::form::LAST_GROUP_ROOM;
@@ -8,31 +8,31 @@ use crate::ondisk::features::{Compat, Incompat};
 use crate::remedy::Remedy;
 use crate::units::{GroupNr, InodeNr};
 
-/// An error about the size that is asked for.
+/// Returns an error about the requested size.
 pub(super) fn refused<T>(problem: String, remedy: impl Into<Remedy>) -> Result<T> {
     Err(Error::options(problem, remedy))
 }
 
-/// Returns the bytes of a small filesystem of this shape that has an inode of this number; `None` where
-/// there can't be one.
+/// Returns the size in bytes of a small filesystem with the same parameters that has the inode `last`, or
+/// `None` if there can't be one.
 pub(super) fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
-    /// resize2fs rounds the length of a file down to pages, whose size is 64 KiB on some machines.
+    /// resize2fs rounds the size of a file down to a multiple of the page size, which is up to 64 KiB.
     const PAGE: u64 = 64 << 10;
     let geometry = at_least(from, least_end(from, groups_for_inodes(from, last)));
     geometry.ok().map(|geometry| geometry.filesystem_bytes().next_multiple_of(PAGE))
 }
 
-/// Returns the fewest groups that have an inode of this number.
+/// Returns the minimum number of groups for a filesystem that has the inode `last`.
 pub(super) fn groups_for_inodes(from: &Geometry, last: InodeNr) -> u32 {
     last.0.div_ceil(from.inodes_per_group).max(1)
 }
 
-/// Returns the end of a filesystem that has one block in the last of its groups.
+/// Returns the end of a filesystem whose last group has one block.
 pub(super) fn least_end(from: &Geometry, groups: u32) -> u64 {
     from.first_data_block + u64::from(groups - 1) * from.blocks_per_group + 1
 }
 
-/// The geometry with as many of so many blocks as there can be.
+/// Returns the largest valid geometry with at most this many blocks.
 pub(super) fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
     let blocks = blocks / from.blocks_per_cluster * from.blocks_per_cluster;
     let groups = groups_of(from, blocks)?;
@@ -46,19 +46,19 @@ pub(super) fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
             Remedy::LargerSize,
         );
     }
-    // All groups but the last one.
+    // Without the last group.
     let blocks = from.first_data_block + u64::from(groups - 1) * from.blocks_per_group;
     checked(with_blocks(from, blocks, groups - 1))
 }
 
-/// The smallest geometry with at least this many blocks.
+/// Returns the smallest geometry with at least this many blocks.
 pub(super) fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
     let groups = groups_of(from, blocks)?;
     let blocks = blocks.max(least_blocks(from, groups)).next_multiple_of(from.blocks_per_cluster);
     checked(with_blocks(from, blocks, groups))
 }
 
-/// The groups of so many blocks.
+/// Returns the number of groups for a number of blocks.
 pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
     if blocks > u32::MAX.into() && !from.is_64bit() {
         return refused(
@@ -77,7 +77,8 @@ pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
     }
 }
 
-/// The fewest blocks with so many groups: the last one has room for its own metadata and something more.
+/// Returns the minimum number of blocks for a number of groups. The last group must have room for its
+/// metadata and some more.
 fn least_blocks(from: &Geometry, groups: u32) -> u64 {
     let end = from.first_data_block + u64::from(groups) * from.blocks_per_group;
     let geometry = with_blocks(from, end, groups);
@@ -88,13 +89,13 @@ fn least_blocks(from: &Geometry, groups: u32) -> u64 {
     (geometry.group_blocks(last).start + copies + bitmaps + geometry.inode_table_blocks() + room).min(end)
 }
 
-/// The geometry with so many blocks in so many groups, whether or not that can be.
+/// Returns the geometry for these numbers of blocks and groups, without checking it.
 pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
     let mut to = Geometry { blocks_count: blocks, groups, ..from.clone() };
     to.reserved_blocks = reserved_blocks(from, blocks);
     let descriptors = to.descriptor_blocks();
     if from.features.has(Compat::RESIZE_INODE) {
-        // The two kinds share a place, so that a filesystem can grow into it.
+        // Reserved descriptor blocks become descriptor blocks when the filesystem grows.
         let both = from.descriptor_blocks() + from.reserved_gdt_blocks;
         to.reserved_gdt_blocks = both.saturating_sub(descriptors).min(from.pointers_per_block());
     }
@@ -108,17 +109,18 @@ pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry
     to
 }
 
-/// The same share of all blocks, in the arithmetic of resize2fs.
+/// Returns the number of reserved blocks for the same percentage, with the arithmetic of resize2fs.
 fn reserved_blocks(from: &Geometry, blocks: u64) -> u64 {
     if blocks == from.blocks_count {
         return from.reserved_blocks;
     }
-    // Numbers of blocks have less than 48 bits.
+    // Exact as f64, since block numbers have fewer than 48 bits.
     let percent = from.reserved_blocks as f64 * 100.0 / from.blocks_count as f64;
     (percent * blocks as f64 / 100.0) as u64
 }
 
-/// Where backups go with `sparse_super2`: to group 1 and the last one, where they went so far.
+/// Returns the groups with backups for `sparse_super2`: group 1 and the last group, if there were backups
+/// before.
 fn backup_groups(from: &Geometry, groups: u32) -> [u32; 2] {
     let [mut first, mut second] = from.backup_groups;
     let (last, before) = (groups - 1, from.groups - 1);
@@ -142,7 +144,7 @@ fn backup_groups(from: &Geometry, groups: u32) -> [u32; 2] {
     [first, second]
 }
 
-/// Refuses groups in which the copies of descriptors have no room.
+/// Checks that the group descriptors fit into a group.
 fn checked(geometry: Geometry) -> Result<Geometry> {
     if geometry.check_descriptors().is_err() {
         return refused(
@@ -160,7 +162,8 @@ mod tests {
 
     const GROUP: u64 = 32768;
 
-    /// 512 blocks of inodes, two bitmaps, and in group 343 (7³) a superblock with 1029 blocks of descriptors.
+    /// 512 inode table blocks, two bitmaps, and in group 343 (7³) also a superblock and 1029 descriptor
+    /// blocks.
     #[test]
     fn a_last_group_without_room_is_left_away() {
         let from = forty_gib();
@@ -171,14 +174,14 @@ mod tests {
             assert_eq!(blocks(start + own + 50), start + own + 50);
             assert_eq!(at_least(&from, start + 1).unwrap().blocks_count, start + own + 50);
         }
-        // The only group need not have any.
+        // A single group needs no additional room.
         let own = 512 + 2 + 1 + 1025;
         assert_eq!(blocks(own), own);
         assert!(resized(&from, own - 1).is_err());
         assert_eq!(resized(&from, own).unwrap().reserved_gdt_blocks, 1024);
     }
 
-    /// As resize2fs 1.47.0 does it, by trial.
+    /// The results of resize2fs 1.47.0.
     #[test]
     fn backups_move_with_the_last_group() {
         for (groups, backups, expected) in [
@@ -202,7 +205,7 @@ mod tests {
         let mut from = forty_gib();
         from.reserved_blocks = from.blocks_count / 20;
         assert_eq!(reserved_blocks(&from, from.blocks_count), from.blocks_count / 20);
-        // mke2fs reserves as many of 1 GiB.
+        // The number that mke2fs reserves for 1 GiB.
         assert_eq!(reserved_blocks(&from, 1 << 18), 13_107);
     }
 }

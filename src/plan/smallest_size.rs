@@ -1,4 +1,4 @@
-//! The smallest filesystem that holds everything, for `--size min`.
+//! Finds the smallest filesystem that holds everything, for `--size min`.
 
 use super::attempt::{Attempt, Demand};
 use super::resized_geometry::{at_least, groups_for_inodes, groups_of, least_end, with_blocks};
@@ -6,20 +6,19 @@ use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::units::GroupNr;
 
-/// How many numbers of groups are tried. From one to the next, the blocks that are missing become
-/// fewer by the share of a group that its own metadata leaves, so that this many are enough unless
-/// groups consist of metadata.
+/// The maximum number of group counts to try. Each group added reduces the number of missing blocks by its
+/// blocks without metadata, so this is enough unless groups consist of metadata only.
 const MOST_TRIES: usize = 10_000;
 
-/// Finds the least number of blocks at which everything has room, and its layout.
+/// Finds the smallest number of blocks in which everything fits, and the placement in it.
 ///
-/// Room does not simply grow with the size: free blocks between static metadata can be cut into other
-/// pieces, so that a file has more extents, and one more group brings metadata of its own. So each
-/// size is tried in turn, from the first that can be enough by the number of blocks alone.
+/// A larger filesystem does not always have more room: free blocks between static metadata may be more
+/// fragmented, so that a file has more extents, and a new group has metadata. Therefore every size is tried,
+/// starting with the first that has enough blocks in total.
 ///
 /// # Errors
 ///
-/// `Options` or `DoesNotFit` where no size is enough; else the error of the layout.
+/// `Options` or `DoesNotFit` if no size is enough, otherwise the error of the placement.
 pub(super) fn smallest<T>(
     from: &Geometry,
     demand: Demand,
@@ -35,7 +34,7 @@ pub(super) fn smallest<T>(
         let enough = least.blocks_count.max(metadata + demand.blocks);
         if enough > end(groups) {
             lack = Some(Error::DoesNotFit { needed: enough, available: end(groups), bytes: None });
-            // More groups have at least as much metadata.
+            // A filesystem with more groups has at least as much metadata.
             groups = groups_of(from, enough)?.max(groups + 1);
             continue;
         }
@@ -52,7 +51,7 @@ pub(super) fn smallest<T>(
     Err(lack.expect("every try that ends without a layout leaves its error"))
 }
 
-/// Blocks of static metadata, which the number of groups fixes.
+/// Returns the number of blocks of static metadata, which depends only on the number of groups.
 fn static_blocks(geometry: &Geometry) -> u64 {
     let heads = (0..geometry.groups).flat_map(|group| geometry.head_ranges(GroupNr(group)));
     let heads: u64 = heads.map(|range| range.end - range.start).sum();
@@ -73,7 +72,7 @@ mod tests {
         Ok(Attempt::Lacks(Error::DoesNotFit { needed, available, bytes: None }))
     }
 
-    /// A layout that takes this many blocks besides static metadata.
+    /// An attempt that needs this many blocks besides static metadata.
     fn takes(blocks: u64) -> impl Fn(&Geometry) -> Result<Attempt<()>> {
         move |geometry| {
             let needed = blocks + static_blocks(geometry);
@@ -88,7 +87,8 @@ mod tests {
     #[test]
     fn the_smallest_size_has_no_block_too_many() {
         let from = forty_gib();
-        // Every group has 514 blocks of its own; 0, 1 and the powers of 3, 5 and 7 have 1030 more for copies.
+        // Every group has 514 metadata blocks. Groups 0, 1 and powers of 3, 5 and 7 have another 1030 for
+        // backups.
         for (blocks, groups) in
             [(10, 1), (5000, 1), (GROUP - 514 - 1030, 1), (3 * GROUP, 4), (900 * GROUP, 915)]
         {
@@ -102,11 +102,11 @@ mod tests {
             let less = resized(&from, found.blocks_count - 1);
             assert!(less.is_err() || !matches!(takes(blocks)(&less.unwrap()), Ok(Attempt::Fits(()))));
         }
-        // As many groups as inodes need.
+        // As many groups as the inodes need.
         assert_eq!(smallest(&from, demand(8193, 10), takes(10)).unwrap().0.groups, 2);
     }
 
-    /// Fragmentation can make a larger size fail where a smaller one fits.
+    /// Because of fragmentation, a larger size can fail where a smaller one fits.
     #[test]
     fn of_sizes_that_fit_here_and_there_the_least_is_found() {
         let from = forty_gib();
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn groups_of_nothing_but_metadata_are_refused() {
         let mut from = forty_gib();
-        // A table of 254 blocks and two bitmaps fill a group of 256.
+        // A group of 256 blocks is filled by an inode table of 254 blocks and two bitmaps.
         (from.block_size, from.first_data_block) = (1024, 1);
         (from.blocks_per_group, from.inodes_per_group, from.inode_size) = (256, 1016, 256);
         let result = smallest(&from, demand(11, 1000), takes(1000));

@@ -1,4 +1,4 @@
-//! Where static metadata lies: the rule of mke2fs, whatever the input did.
+//! Places static metadata by the rules of mke2fs, independent of the input.
 
 use super::free_blocks::UsedBlocks;
 use crate::error::{Error, Location, Result, Structure};
@@ -7,7 +7,7 @@ use crate::ondisk::features::Incompat;
 use crate::remedy::Remedy;
 use crate::units::{GroupNr, OutputBlock, fits};
 
-/// The places of a group's own metadata.
+/// The places of a group's bitmaps and inode table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupPlaces {
     /// The block of the block bitmap.
@@ -18,11 +18,11 @@ pub struct GroupPlaces {
     pub inode_table: OutputBlock,
 }
 
-/// Finds the places of all groups' metadata.
+/// Places the metadata of all groups.
 ///
 /// # Errors
 ///
-/// `Unsupported` where the rule finds no place, which mke2fs would refuse too.
+/// `Unsupported` if the rules find no place. mke2fs would also fail.
 pub(super) fn place(geometry: &Geometry) -> Result<(Vec<GroupPlaces>, UsedBlocks)> {
     let mut used = UsedBlocks::default();
     for group in (0..geometry.groups).map(GroupNr) {
@@ -64,7 +64,7 @@ impl GroupPlacer<'_> {
         Some(OutputBlock(start))
     }
 
-    /// Without flex groups: the first free blocks of the group, the bitmaps shifted by the RAID stride.
+    /// Without flex groups: the first free blocks of the group. The bitmaps are shifted by the RAID stride.
     fn in_own_group(&mut self, group: GroupNr) -> Option<GroupPlaces> {
         let blocks = self.geometry.group_blocks(group);
         let table_blocks = self.geometry.inode_table_blocks();
@@ -79,8 +79,8 @@ impl GroupPlacer<'_> {
                 bitmaps = blocks.start;
             }
         }
-        // The search of mke2fs stops in front of the last block, which only a group without any
-        // other free block gives away.
+        // The search of mke2fs excludes the last block, which is used only if the group has no other free
+        // block.
         let one = |placer: &mut Self| {
             let place = placer.take(bitmaps..last, 1, blocks.end);
             place.or_else(|| placer.take(blocks.clone(), 1, blocks.end))
@@ -92,8 +92,8 @@ impl GroupPlacer<'_> {
         })
     }
 
-    /// In flex groups: all block bitmaps, then all inode bitmaps, then all tables, each kind right
-    /// behind the one of the group before.
+    /// In flex groups: all block bitmaps, then all inode bitmaps, then all inode tables, each directly after
+    /// that of the previous group.
     fn in_flex_group(&mut self, group: GroupNr) -> Option<GroupPlaces> {
         let geometry = self.geometry;
         let flex = geometry.groups_per_flex;
@@ -102,7 +102,7 @@ impl GroupPlacer<'_> {
         let first_of_flex = number.is_multiple_of(flex);
         let rest = last - number + 1;
         let table_blocks = geometry.inode_table_blocks();
-        // The last flex group leaves room for the bitmaps of its own groups alone.
+        // The last flex group has room only for the bitmaps of its existing groups.
         let offset =
             if last + 1 == geometry.groups.into() && last % flex != 0 { last % flex + 1 } else { flex };
         let before = (!first_of_flex).then(|| self.places.last().copied()).flatten();
@@ -116,8 +116,9 @@ impl GroupPlacer<'_> {
         Some(GroupPlaces { block_bitmap, inode_bitmap, inode_table })
     }
 
-    /// Takes `count` blocks at the hint or a little behind it, else where all the `rest` would fit,
-    /// else where these fit, from the start of the flex group on.
+    /// Allocates `count` blocks at the hint or shortly after it. Otherwise allocates where the blocks of all
+    /// `rest` groups fit, otherwise where these blocks fit, from the start of the flex group or of the
+    /// filesystem.
     fn take_near(
         &mut self,
         group: GroupNr,
@@ -143,7 +144,7 @@ impl GroupPlacer<'_> {
             .into_iter()
             .flatten()
             .find_map(|(range, size)| self.used.first_fit(range, size, limit))?;
-        // The place for all may hold this one only further on, never before.
+        // Search again from there for `count` blocks.
         self.take(found..end.max(found + 1), count, limit)
     }
 }
@@ -153,7 +154,7 @@ mod tests {
     use super::*;
     use crate::geometry::forty_gib;
 
-    /// Figures from dumpe2fs of images that mke2fs 1.47.0 made.
+    /// Numbers from dumpe2fs, for images that mke2fs 1.47.0 made.
     #[test]
     fn flex_groups_are_packed_as_mke2fs_packs_them() {
         let (places, _) = place(&forty_gib()).unwrap();

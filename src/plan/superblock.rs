@@ -1,4 +1,4 @@
-//! The superblock of the output.
+//! Builds the superblock of the output.
 
 use zerocopy::little_endian::{U16, U32, U64};
 
@@ -16,10 +16,11 @@ use crate::source::Source;
 use crate::tree::{Kind, Tree};
 use crate::units::{InodeNr, fits};
 
-/// A regular file of so many bytes needs the `large_file` feature. The resize inode is one.
+/// The size in bytes from which regular files need the `large_file` feature. The resize inode counts as one.
 const LARGE_FILE: u64 = 1 << 31;
 
-/// The features of the output: those of the input but for its state, and what the tree needs.
+/// Returns the features of the output: those of the input without the ones that record a state, and those
+/// that the tree needs.
 pub(crate) fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
     let mut needed = Features::default();
     let has_resize_inode = source.features().has(Compat::RESIZE_INODE);
@@ -50,18 +51,18 @@ pub(crate) fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
         ro_compat: RoCompat::ORPHAN_PRESENT | RoCompat::SHARED_BLOCKS,
         ..Features::default()
     };
-    // The Hurd does not know it, and e2fsck takes it away.
+    // The Hurd does not support it, and e2fsck clears it.
     dropped.incompat.set(Incompat::FILETYPE, source.is_of_hurd());
     Ok(source.features().union(needed).difference(dropped))
 }
 
-/// What of the superblock the settings fix: the fields that follow neither from the tree nor from the
-/// layout, with the options applied. UUID and checksum are zero.
+/// Returns the fields of the superblock that depend neither on the tree nor on the layout, with the options
+/// applied. UUID and checksum are zero.
 pub(crate) fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> Superblock {
     let (input, features) = (&source.superblock, geometry.features);
     let mut output = form::kept_fields(input);
     output.s_magic = U16::new(sb::MAGIC);
-    // The Hurd looks for translators only where it was the creator.
+    // The Hurd supports translators only on filesystems that it created.
     output.s_creator_os = if source.is_of_hurd() { sb::OS_HURD } else { sb::OS_LINUX }.into();
     output.s_state = U16::new(sb::STATE_VALID);
     set_sizes(&mut output, geometry);
@@ -108,12 +109,12 @@ pub(crate) fn settings(source: &Source<'_>, geometry: &Geometry, options: &Optio
     output
 }
 
-/// What another size of the filesystem changes.
+/// Sets the fields that depend on the size of the filesystem.
 fn set_sizes(output: &mut Superblock, geometry: &Geometry) {
     output.s_inodes_count = U32::new(geometry.inodes_count());
     output.s_blocks_count_lo = low(geometry.blocks_count);
     output.s_r_blocks_count_lo = low(geometry.reserved_blocks);
-    // Without the feature they count for nothing.
+    // Without the feature these fields are ignored.
     if geometry.is_64bit() {
         output.s_blocks_count_hi = low(geometry.blocks_count >> 32);
         output.s_r_blocks_count_hi = low(geometry.reserved_blocks >> 32);
@@ -130,7 +131,7 @@ fn low(value: u64) -> U32 {
     U32::new(fits(value & 0xFFFF_FFFF, "it has 32 bits"))
 }
 
-/// Builds the superblock, but for UUID, journal backup and checksum.
+/// Builds the superblock, without UUID, backup of the journal inode and checksum.
 pub(super) fn build(
     source: &Source<'_>,
     geometry: &Geometry,
@@ -162,8 +163,8 @@ pub(super) fn build(
     output
 }
 
-/// Static metadata, the journal's content, and the blocks before group 0, in clusters: what statfs
-/// does not count.
+/// Returns the number of clusters that statfs does not count: static metadata, journal, and blocks before
+/// group 0.
 fn overhead(geometry: &Geometry, placed: &Placed) -> u64 {
     let layout = &placed.layout;
     let journal = layout.journal.map_or(0, |file| layout.content_clusters(file));

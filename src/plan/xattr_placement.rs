@@ -1,5 +1,5 @@
-//! Where the xattrs of all inodes go, which inodes share a block, and which entries share a value in
-//! an inode of its own.
+//! Places the xattrs of all inodes, and decides which inodes share an xattr block, and which entries share an
+//! EA inode.
 
 use std::collections::HashMap;
 
@@ -15,43 +15,43 @@ use crate::ondisk::xattr::{self as disk, XattrHeader};
 use crate::tree::{Kind, NodeId, Text, Tree, Xattr, XattrSetId};
 use crate::units::{InodeNr, fits};
 
-/// What a block holds: name index, name and value of each xattr, or the index of a value that lies in
-/// an inode of its own.
+/// The content of an xattr block: for each xattr the name index, the name, and the value or the index of an
+/// EA inode.
 type BlockPart<'t> = Vec<(u8, &'t [u8], ValuePart<'t>)>;
 
-/// A value as blocks are compared by it.
+/// The value of an xattr, for comparing blocks: the bytes, or the index of an EA inode.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum ValuePart<'t> {
     Here(&'t [u8]),
     Outside(u32),
 }
 
-/// Bytes for entries and values in an inode.
+/// Returns the number of bytes for entries and values in an inode.
 pub(super) fn body_room(geometry: &Geometry) -> usize {
     (geometry.inode_size - BASE_SIZE)
         .saturating_sub(usize::from(EXTRA_ISIZE) + disk::IBODY_HEADER_SIZE + disk::END_SIZE)
 }
 
-/// Bytes for entries and values in a block.
+/// Returns the number of bytes for entries and values in a block.
 fn block_room(geometry: &Geometry) -> usize {
     geometry.block_size - size_of::<XattrHeader>() - disk::END_SIZE
 }
 
-/// An index as the plan's lists hold it: one more, so that 0 is none.
+/// Encodes an optional index: the index plus 1, so that 0 stands for none.
 fn one_more(index: usize) -> u32 {
     fits(index + 1, "there are fewer than 2^32 nodes, blocks of xattrs, and bytes inline")
 }
 
-/// Splits sets, each once for each room that its inodes leave to it.
+/// Splits sets of xattrs. Each set is split once for each amount of room in its inodes.
 struct Splitter<'t> {
     tree: &'t Tree,
     block_room: usize,
-    /// Whether values may lie in inodes of their own.
+    /// Whether values can be in EA inodes.
     with_inodes: bool,
     splits: Vec<(XattrSetId, Split)>,
-    /// For each set, the room that was asked for first, and the split.
+    /// For each set, the room for which it was first split, and the result.
     first: Vec<Option<(usize, Option<SplitId>)>>,
-    /// The same for any further room.
+    /// The results for all other amounts of room.
     others: HashMap<(XattrSetId, usize), Option<SplitId>>,
     sizes: Vec<XattrSize>,
 }
@@ -69,12 +69,12 @@ impl<'t> Splitter<'t> {
         }
     }
 
-    /// A split that was made.
+    /// Returns a split by its index.
     fn get(&self, split: SplitId) -> &Split {
         &self.splits[split.0 as usize].1
     }
 
-    /// The split of a set where the inode has this room; `None` where it does not fit.
+    /// Splits a set for an inode with this room, or returns `None` if it does not fit.
     fn split(&mut self, set: XattrSetId, body_room: usize) -> Option<SplitId> {
         let first = self.first[set.index()];
         if let Some((_, known)) = first.filter(|(room, _)| *room == body_room) {
@@ -101,8 +101,8 @@ impl<'t> Splitter<'t> {
         id
     }
 
-    /// The split of a set beside inline content, for which the inode leaves this room; `None` where the
-    /// content has to go, since a value more would need an inode, or since nothing else fits.
+    /// Splits a set for an inode that has this room besides inline content. Returns `None` if the content
+    /// can't be inline, because the set does not fit or would need more EA inodes.
     fn beside_content(&mut self, set: XattrSetId, room: usize, whole_room: usize) -> Option<SplitId> {
         let beside = self.split(set, room)?;
         let outside = self.get(beside).outside();
@@ -114,7 +114,7 @@ impl<'t> Splitter<'t> {
     }
 }
 
-/// Collects the values in inodes of their own.
+/// Collects the values that are in EA inodes.
 #[derive(Default)]
 struct ValueCollector<'t> {
     values: Vec<PlannedValue>,
@@ -123,7 +123,7 @@ struct ValueCollector<'t> {
 }
 
 impl<'t> ValueCollector<'t> {
-    /// The index of a value, which is new where nothing equal to it was met.
+    /// Returns the index of a value. Equal values have the same index.
     fn index(&mut self, tree: &'t Tree, text: Text) -> u32 {
         let (values, by_bytes) = (&mut self.values, &mut self.by_bytes);
         *self.by_text.entry(text).or_insert_with(|| {
@@ -134,7 +134,7 @@ impl<'t> ValueCollector<'t> {
         })
     }
 
-    /// What a split leaves for the block.
+    /// Returns the part of a split that goes into the xattr block.
     fn block_part(&mut self, tree: &'t Tree, set: XattrSetId, split: &Split) -> BlockPart<'t> {
         let in_block = split.part(tree, set, false).map(|(xattr, outside)| {
             let value = match outside {
@@ -146,7 +146,7 @@ impl<'t> ValueCollector<'t> {
         in_block.collect()
     }
 
-    /// Counts the references of entries.
+    /// Counts the references of entries to EA inodes.
     fn refer(&mut self, tree: &'t Tree, entries: impl Iterator<Item = (&'t Xattr, bool)>) {
         for (xattr, _) in entries.filter(|(_, outside)| *outside) {
             let index = self.index(tree, xattr.value);
@@ -155,14 +155,14 @@ impl<'t> ValueCollector<'t> {
     }
 }
 
-/// Plans all sets, decides which content is inline, and gives each node its block.
+/// Places the xattrs of all nodes, and decides which content is inline.
 ///
-/// Content is inline where its xattrs then still fit into inode and block, and need no more inodes
-/// for their values.
+/// Content is inline if the xattrs then still fit into the inode and a block, and need no additional EA
+/// inodes.
 ///
 /// # Errors
 ///
-/// `Unsupported` for a set that does not fit into one inode and one block.
+/// `Unsupported` if a set does not fit into an inode and a block.
 pub(super) fn plan(
     tree: &Tree,
     geometry: &Geometry,
@@ -190,7 +190,7 @@ pub(super) fn plan(
     Ok(placer.finish())
 }
 
-/// Places the xattrs of one node after another.
+/// Places the xattrs of nodes, one after the other.
 struct XattrPlacer<'t> {
     tree: &'t Tree,
     body_room: usize,
@@ -219,17 +219,17 @@ impl<'t> XattrPlacer<'t> {
         }
     }
 
-    /// The split of a node's set beside inline content, whose `system.data` has a value of so many bytes; `None`
-    /// where the content has to go.
+    /// Splits the set of a node with inline content, where `value` is the length of `system.data` in bytes.
+    /// Returns `None` if the content can't be inline.
     fn split_beside(&mut self, node: NodeId, set: XattrSetId, value: usize) -> Option<SplitId> {
         let taken = DATA_ENTRY_SIZE + disk::value_size(value);
         let split = self.splitter.beside_content(set, self.body_room - taken, self.body_room)?;
-        // e2fsck does not see the xattr block of a symlink with inline data.
+        // e2fsck ignores the xattr block of an inline symlink.
         let is_symlink = matches!(self.tree.node(node).kind, Kind::Symlink(_));
         (!is_symlink || self.splitter.get(split).is_in_body()).then_some(split)
     }
 
-    /// The split of a set in an inode without inline content, whose number in the input is `number`.
+    /// Splits the set of a node without inline content. `number` is the inode in the input, for errors.
     fn split_alone(&mut self, set: XattrSetId, number: InodeNr) -> Result<SplitId> {
         self.splitter.split(set, self.body_room).ok_or_else(|| {
             Location::of(Structure::Xattr).inode(number).unsupported(
@@ -239,7 +239,7 @@ impl<'t> XattrPlacer<'t> {
         })
     }
 
-    /// Refuses a symlink that e2fsck would clear.
+    /// Rejects a symlink that e2fsck would clear.
     fn check_symlink(&self, node: NodeId, split: SplitId, number: InodeNr) -> Result<()> {
         if self.splitter.get(split).outside() > 0 && is_fast_symlink(self.tree, node) {
             return Err(Location::of(Structure::Xattr).inode(number).unsupported(
@@ -251,7 +251,7 @@ impl<'t> XattrPlacer<'t> {
         Ok(())
     }
 
-    /// Gives a node its split, and its block if the split needs one.
+    /// Assigns a split to a node, and an xattr block if the split needs one.
     fn place(&mut self, node: NodeId, set: XattrSetId, split: SplitId) {
         let parts = self.splitter.get(split);
         self.plan.split_of[node.index()] = one_more(split.0 as usize);
@@ -279,7 +279,7 @@ impl<'t> XattrPlacer<'t> {
     }
 }
 
-/// Whether a node is a symlink whose target lies in `i_block`.
+/// Returns whether a node is a symlink whose target is in `i_block`.
 fn is_fast_symlink(tree: &Tree, node: NodeId) -> bool {
     match tree.node(node).kind {
         Kind::Symlink(target) => (tree.text(target).len() as u64) < FAST_SYMLINK_LIMIT,
@@ -287,18 +287,18 @@ fn is_fast_symlink(tree: &Tree, node: NodeId) -> bool {
     }
 }
 
-/// Lets splits with equal parts for the block share it.
+/// Assigns xattr blocks. Splits whose parts for the block are equal share a block.
 #[derive(Default)]
 struct Sharer<'t> {
     contents: HashMap<BlockPart<'t>, usize>,
-    /// For each split, the index of its content, if it has any.
+    /// For each split, the index of its content, if it needs a block.
     content_of: HashMap<SplitId, Option<usize>>,
-    /// For each content, the block that is not full yet.
+    /// For each content, its latest block, which is filled before a new one is added.
     current: Vec<usize>,
 }
 
 impl<'t> Sharer<'t> {
-    /// The block that one more inode with a split uses, if the split needs any.
+    /// Assigns a block to another inode with a split, if the split needs one.
     fn block_for(
         &mut self,
         split: SplitId,

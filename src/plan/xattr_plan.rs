@@ -1,4 +1,4 @@
-//! The plan of xattrs: which are in inodes, blocks and EA inodes, and which content is inline.
+//! The placement of xattrs in inodes, blocks and EA inodes, and the nodes with inline content.
 
 use std::collections::HashMap;
 
@@ -9,67 +9,66 @@ use crate::tree::{NodeId, QuotaUsage, Text, Tree, Xattr, XattrSetId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SplitId(pub(super) u32);
 
-/// A block of xattrs.
+/// An xattr block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XattrBlock {
-    /// A split whose part for the block is what the block holds.
+    /// A split whose part for the block is the content.
     pub split: SplitId,
-    /// The number of inodes that use it.
+    /// The number of inodes that share it.
     pub refcount: u32,
 }
 
-/// A value in an inode of its own.
+/// A value in an EA inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlannedValue {
     /// The value.
     pub text: Text,
-    /// The number of entries that refer to it, those of a block once.
+    /// The number of entries that refer to it. Those in a shared block count once.
     pub references: u64,
 }
 
-/// Where all xattrs go, and which content is inline: it lies in an xattr, too.
+/// The places of all xattrs, and the nodes with inline content, which is also stored as an xattr.
 #[derive(Debug, Default)]
 pub struct XattrPlan {
     pub(super) splits: Vec<(XattrSetId, Split)>,
-    /// For each node, the index of its split and one more; 0 for none.
+    /// For each node, the index of its split plus 1, or 0.
     pub(crate) split_of: Vec<u32>,
-    /// For each node with inline content, the length of `system.data` and one more; 0 for the
-    /// others. Empty where there is no such node at all.
+    /// For each node with inline content, the length of `system.data` plus 1; otherwise 0. Empty if no node
+    /// can have inline content.
     pub(crate) inline: Vec<u32>,
     /// The blocks, in the order of their first use.
     pub blocks: Vec<XattrBlock>,
-    /// For each node, the index of its block and one more; 0 for none.
+    /// For each node, the index of its block plus 1, or 0.
     pub(crate) block_of: Vec<u32>,
-    /// The distinct values in inodes of their own, in the order of their first use.
+    /// The distinct values in EA inodes, in the order of their first use.
     pub values: Vec<PlannedValue>,
-    /// The index of each such value, by all texts that are equal to it.
+    /// The index of each value in an EA inode. Equal values have the same index.
     pub(super) value_of: HashMap<Text, u32>,
 }
 
 impl XattrPlan {
-    /// The index in `blocks` of the block with a node's xattrs.
+    /// Returns the index in `blocks` of a node's xattr block.
     pub fn block_index_of(&self, node: NodeId) -> Option<usize> {
         self.block_of[node.index()].checked_sub(1).map(|index| index as usize)
     }
 
-    /// The split of a node's set.
+    /// Returns the split of a node's set.
     pub fn split_of(&self, node: NodeId) -> Option<SplitId> {
         self.split_of[node.index()].checked_sub(1).map(SplitId)
     }
 
-    /// The block with a node's xattrs.
+    /// Returns a node's xattr block.
     pub fn block_of(&self, node: NodeId) -> Option<&XattrBlock> {
         self.block_index_of(node).map(|index| &self.blocks[index])
     }
 
-    /// The length of `system.data` of a node whose content is inline.
+    /// Returns the length of `system.data` in bytes if the content of a node is inline.
     pub fn inline_of(&self, node: NodeId) -> Option<usize> {
         let value = self.inline.get(node.index())?.checked_sub(1)?;
         Some(value as usize)
     }
 
-    /// The xattrs of a node that lie in its inode, each with the index of its value among `values` if
-    /// it lies in an inode of its own.
+    /// Returns the xattrs in a node's inode. An xattr whose value is in an EA inode has an index in `values`.
     pub fn body_part<'t>(
         &'t self,
         tree: &'t Tree,
@@ -78,7 +77,8 @@ impl XattrPlan {
         self.split_of(node).into_iter().flat_map(move |split| self.part(tree, split, true))
     }
 
-    /// The xattrs of a split that lie in a block, in the same form.
+    /// Returns the xattrs of a split that are in the xattr block. An xattr whose value is in an EA inode has
+    /// an index in `values`.
     pub fn block_part<'t>(
         &'t self,
         tree: &'t Tree,
@@ -99,8 +99,8 @@ impl XattrPlan {
         })
     }
 
-    /// What a node is charged for its values in inodes of their own: each in whole clusters, and an
-    /// inode, however many entries share it. Both `i_blocks` and quotas count it.
+    /// Returns the usage of a node's EA inodes: an inode and the whole clusters of the value for each, also
+    /// if it is shared. `i_blocks` and quotas include it.
     pub fn charge(&self, tree: &Tree, node: NodeId, cluster_bytes: u64) -> QuotaUsage {
         let mut charge = QuotaUsage::default();
         if self.values.is_empty() {

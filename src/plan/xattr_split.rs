@@ -1,5 +1,4 @@
-//! Splitting one set of xattrs: what goes into the inode, what into a block, and which values into
-//! inodes of their own.
+//! Splits a set of xattrs between the inode, an xattr block and EA inodes.
 
 use std::cmp::Reverse;
 
@@ -7,27 +6,27 @@ use super::pack;
 use crate::ondisk::xattr as disk;
 use crate::tree::{Tree, Xattr, XattrSetId};
 
-/// Where the parts of a set lie; `None` where all of it lies in the inode, as nearly every set does.
+/// The places of the xattrs in a set; `None` if all are in the inode, which is by far the most common case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Split(Option<Box<SplitParts>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SplitParts {
     place: EntryPlaces,
-    /// For each xattr, whether its value lies in an inode of its own; empty where none does.
+    /// For each xattr, whether its value is in an EA inode; empty if none is.
     outside: Box<[bool]>,
 }
 
-/// Where the entries lie.
+/// The places of the entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum EntryPlaces {
     Body,
     Block,
-    /// For each entry, whether it lies in the inode.
+    /// For each entry, whether it is in the inode.
     Mixed(Box<[bool]>),
 }
 
-/// Bytes for entries and values in an inode and in a block.
+/// The room for entries and values in an inode and in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct XattrRoom {
     /// Bytes in the inode.
@@ -36,17 +35,17 @@ pub(super) struct XattrRoom {
     pub block: usize,
 }
 
-/// The bytes that an xattr takes.
+/// The size of an xattr in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct XattrSize {
-    /// The entry with its name.
+    /// The size of the entry with its name.
     pub entry: usize,
-    /// The value beside it.
+    /// The size of the value, if it is not in an EA inode.
     pub value: usize,
 }
 
 impl XattrSize {
-    /// The size of an xattr.
+    /// Computes the size of an xattr.
     pub(super) fn of(tree: &Tree, xattr: &Xattr) -> Self {
         Self {
             entry: disk::entry_size(tree.text(xattr.name).len()),
@@ -56,8 +55,8 @@ impl XattrSize {
 }
 
 impl Split {
-    /// Splits a set for an inode and a block with this room: with as few values in inodes of their own
-    /// as can be, and these the largest, of equal ones the first. `None` where it fits in no way.
+    /// Splits a set for an inode and a block with this room, or returns `None` if it does not fit. As few
+    /// values as possible are moved to EA inodes: the largest, and of equal ones the first.
     pub(super) fn new(set: &[XattrSize], room: XattrRoom, with_inodes: bool) -> Option<Self> {
         if set.iter().map(|size| size.entry + size.value).sum::<usize>() <= room.body {
             return Some(Self(None));
@@ -82,24 +81,24 @@ impl Split {
         if !with_inodes || by_size.is_empty() {
             return None;
         }
-        // What fits with some values outside also fits with more of them.
+        // If the set fits with some values moved, then it also fits with more of them moved.
         let counts: Vec<usize> = (1..=by_size.len()).collect();
         let least = counts.partition_point(|count| try_with(*count).is_none());
         try_with(*counts.get(least)?)
     }
 
-    /// Whether all entries lie in the inode.
+    /// Returns whether all entries are in the inode.
     pub(super) fn is_in_body(&self) -> bool {
         self.0.as_ref().is_none_or(|parts| parts.place == EntryPlaces::Body)
     }
 
-    /// The number of values in inodes of their own.
+    /// Returns the number of values in EA inodes.
     pub(super) fn outside(&self) -> usize {
         self.0.as_ref().map_or(0, |parts| parts.outside.iter().filter(|outside| **outside).count())
     }
 
-    /// The xattrs of its set that lie in the inode, or else those in the block, each with whether its
-    /// value lies in an inode of its own.
+    /// Returns the xattrs in the inode if `body`, otherwise those in the block. Each has a flag for a value
+    /// in an EA inode.
     pub(super) fn part<'t>(
         &self,
         tree: &'t Tree,
@@ -121,8 +120,8 @@ impl Split {
     }
 }
 
-/// Places entries: in their order, whatever still fits goes into the inode. Where the block can't
-/// hold the rest, the inode takes the choice that fills it most.
+/// Places entries: in order, those that still fit go into the inode. If the rest does not fit into the block,
+/// the inode gets the subset that fills it most.
 fn place(sizes: &[usize], XattrRoom { body, block }: XattrRoom) -> Option<EntryPlaces> {
     let total: usize = sizes.iter().sum();
     if total <= body {
@@ -152,7 +151,7 @@ mod tests {
         assert_eq!(place(&[40, 60, 40], ROOM), Some(EntryPlaces::Mixed([true, false, true].into())));
     }
 
-    /// In order, 40 and 40 would go into the inode and leave 1000 for the block: too much.
+    /// In order, 40 and 40 would go into the inode and leave 1000 for the block, which is too much.
     #[test]
     fn a_tight_set_is_split_by_the_fullest_choice() {
         assert_eq!(
@@ -166,7 +165,8 @@ mod tests {
         values.iter().map(|value| XattrSize { entry: 20, value: *value }).collect()
     }
 
-    /// Of 20 + 500 three times, 988 bytes hold one, and one entry more; the inode holds entries alone.
+    /// There are three of 20 + 500. A block of 988 bytes holds one, and the entry of another one; the inode
+    /// holds only entries.
     #[test]
     fn as_few_values_as_can_be_go_outside_and_these_the_largest() {
         let set = sizes(&[500, 504, 500]);

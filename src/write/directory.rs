@@ -1,4 +1,4 @@
-//! Rendering directories.
+//! Renders directories.
 
 use std::ops::Range;
 
@@ -14,17 +14,17 @@ use crate::plan::{DirectoryPlan, IndexPlan};
 use crate::tree::{Kind, NodeId};
 use crate::units::{InodeNr, fits};
 
-/// Puts entries into a block, one behind the other.
+/// Writes entries into a block, one after the other.
 pub(super) struct EntryFiller<'o> {
     out: &'o mut [u8],
     typed: bool,
     next: usize,
-    /// Where the last entry starts; it takes what is left in the end.
+    /// The offset of the last entry, which is extended at the end.
     last: usize,
 }
 
 impl<'o> EntryFiller<'o> {
-    /// Nothing is in the block yet, which is zero.
+    /// Starts with an empty block, which must be zero.
     pub(super) fn new(out: &'o mut [u8], typed: bool) -> Self {
         Self { out, typed, next: 0, last: 0 }
     }
@@ -48,26 +48,26 @@ impl<'o> EntryFiller<'o> {
         self.next += size;
     }
 
-    /// Stretches the last entry, or an unused one, to the end.
+    /// Extends the last entry to `end`. In an empty block this is an unused entry.
     pub(super) fn finish(self, end: usize) {
         let len = dir_entry::encode_rec_len(end - self.last, self.out.len());
         self.out[self.last + 4..self.last + 6].copy_from_slice(len.as_bytes());
     }
 }
 
-/// A block of a directory that holds names.
+/// A directory block with entries.
 #[derive(Clone, Copy)]
 struct Leaf<'p> {
-    /// Its place among these blocks.
+    /// The index among these blocks.
     number: usize,
-    /// The order of all names of the directory, where that is not the order in the tree.
+    /// The order of all entries in the directory, if it is not the order in the tree.
     order: Option<&'p [u32]>,
     /// Whether it begins with `.` and `..`.
     with_dots: bool,
 }
 
 impl Renderer<'_, '_> {
-    /// Blocks of a directory, from a logical one on.
+    /// Renders blocks of a directory, from a logical block.
     pub(super) fn directory_blocks(&self, id: NodeId, first: u32, out: &mut [u8]) {
         let plan = self.plan.directories.of(id);
         for (block, out) in (first..).zip(out.chunks_exact_mut(self.plan.geometry.block_size)) {
@@ -92,7 +92,7 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// Renders a block of names.
+    /// Renders a block with entries.
     fn leaf(&self, id: NodeId, plan: &DirectoryPlan, leaf: Leaf<'_>, out: &mut [u8]) {
         let number = self.plan.numbering.number_of(id);
         let with_tail = self.checksums.covers_metadata();
@@ -125,7 +125,7 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// Whether entries have file types.
+    /// Returns whether entries have file types.
     pub(super) fn typed_entries(&self) -> bool {
         self.plan.geometry.features.has(Incompat::FILETYPE)
     }
@@ -137,7 +137,7 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// The root of an index. Its children are the top level of nodes, or the leaves.
+    /// Renders the root of an index. Its children are the top level of interior nodes, or the leaves.
     fn index_root(&self, id: NodeId, plan: &DirectoryPlan, index: &IndexPlan, out: &mut [u8]) {
         let typed = self.plan.geometry.features.has(Incompat::FILETYPE);
         let size = out.len();
@@ -162,7 +162,7 @@ impl Renderer<'_, '_> {
         self.index_entries(id, &children, htree::ROOT_HEAD, out);
     }
 
-    /// An interior node of an index, by its place among them: those above the leaves come first.
+    /// Renders an interior node of an index, by its position: those directly above the leaves come first.
     fn index_node(
         &self,
         id: NodeId,
@@ -196,7 +196,7 @@ impl Renderer<'_, '_> {
         )
     }
 
-    /// Returns hash and block of those children of a level's nodes that are in a range and exist.
+    /// Returns the hashes and blocks of the children of a level's nodes, for the existing ones in a range.
     fn children(
         &self,
         plan: &DirectoryPlan,
@@ -207,7 +207,7 @@ impl Renderer<'_, '_> {
         let leaves = fits::<u32, _>(plan.starts.len(), "a directory has fewer than 2^32 entries");
         let below = |level: usize| if level == 0 { leaves } else { index.levels[level - 1] };
         let limit = self.index_limit(htree::NODE_HEAD, self.plan.geometry.block_size);
-        // Leaves are blocks 1 and on, then come the nodes level by level.
+        // Leaves start at block 1. They are followed by the interior nodes, level by level.
         let first_block = 1 + (0..level).map(below).sum::<u32>();
         let leaves_each = limit.pow(fits(level, "an index has at most three levels"));
         (range.start..range.end.min(below(level)))
@@ -218,14 +218,14 @@ impl Renderer<'_, '_> {
             .collect()
     }
 
-    /// Writes the entries of an index behind its head, and the checksum.
+    /// Writes the entries of an index node after its header, and the checksum.
     fn index_entries(&self, id: NodeId, children: &[DxEntry], head: usize, out: &mut [u8]) {
         let limit = self.index_limit(head, out.len());
         for (entry, slot) in children.iter().zip(out[head..].chunks_exact_mut(htree::ENTRY_SIZE)) {
             slot.copy_from_slice(entry.as_bytes());
         }
         let narrow = |value: usize| U16::new(fits(value, "a block has at most 2^13 entries"));
-        // The first entry's hash has no place of its own.
+        // The count and limit replace the hash of the first entry.
         let counts = DxCountLimit { limit: narrow(limit as usize), count: narrow(children.len()) };
         out[head..head + size_of::<DxCountLimit>()].copy_from_slice(counts.as_bytes());
         let end = head + children.len() * htree::ENTRY_SIZE;

@@ -1,4 +1,4 @@
-//! Rendering bitmaps and group descriptors.
+//! Renders bitmaps and group descriptors.
 
 use rayon::prelude::*;
 use zerocopy::IntoBytes;
@@ -11,8 +11,8 @@ use crate::plan::Plan;
 use crate::units::GroupNr;
 
 impl Plan {
-    /// Sets the bits of a group's inodes in use, and of those that no group has, in a bitmap of
-    /// zeros.
+    /// Fills the inode bitmap of a group, which must be zero. Sets the bits of used inodes, and the bits
+    /// after the last inode of the group.
     pub(super) fn fill_inode_bitmap(&self, group: GroupNr, out: &mut [u8]) {
         for used in self.numbering.used_in(group) {
             bitmap::set(out, used.start as usize..used.end as usize);
@@ -21,7 +21,7 @@ impl Plan {
     }
 }
 
-/// Renders all group descriptors, with the checksums of the bitmaps that they describe.
+/// Renders all group descriptors, including the checksums of their bitmaps.
 pub(super) fn descriptors(plan: &Plan, checksums: &Checksums) -> Vec<u8> {
     let size = plan.geometry.descriptor_size;
     let mut all = vec![0; size * plan.geometry.groups as usize];

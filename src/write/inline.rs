@@ -1,4 +1,4 @@
-//! Rendering content that lies in an inode, in the output or in the input.
+//! Renders content that is inline in the output, and content that is stored in the tree.
 
 use super::directory::EntryFiller;
 use super::renderer::Renderer;
@@ -9,16 +9,15 @@ use crate::plan::InlineLists;
 use crate::tree::{Kind, NodeId};
 
 impl Renderer<'_, '_> {
-    /// The content of a regular file of one block, wherever the input has it; zeros at the end may
-    /// be missing.
+    /// Returns the content of a regular file of at most one block, also if it is inline in the input.
+    /// Trailing zeros may be missing.
     pub(super) fn small_content(&self, id: NodeId) -> &[u8] {
         let file = FileContent::of(self.view.view(), id).expect("only regular files have such content");
-        // Zeros may be a hole.
+        // A block of zeros may be a hole.
         file.block(0).unwrap_or_default()
     }
 
-    /// The content of a node if it is inline: what goes into `i_block`, and then the value of
-    /// `system.data`.
+    /// Returns the inline content of a node: the bytes for `i_block`, then the value of `system.data`.
     pub(super) fn inline_content(&self, id: NodeId) -> Option<Vec<u8>> {
         let mut out = vec![0; I_BLOCK_SIZE + self.plan.xattrs.inline_of(id)?];
         let content = match self.view.stored.tree.node(id).kind {
@@ -31,12 +30,12 @@ impl Renderer<'_, '_> {
             Kind::Symlink(target) => self.view.stored.tree.text(target),
             Kind::Device { .. } | Kind::Empty => return None,
         };
-        // Content is no longer than the room that the plan gives it.
+        // The content is not longer than planned.
         out[..content.len()].copy_from_slice(content);
         Some(out)
     }
 
-    /// The number of the parent, the list that fills `i_block`, and the other list.
+    /// Writes the inode number of the parent, the list in `i_block`, and the list in `system.data`.
     fn inline_directory(&self, id: NodeId, lists: &InlineLists, out: &mut [u8]) {
         let (head, value) = out.split_at_mut(I_BLOCK_SIZE);
         let (parent, head) = head.split_at_mut(INLINE_PARENT_SIZE);

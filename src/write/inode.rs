@@ -1,4 +1,4 @@
-//! Rendering inodes.
+//! Renders inodes.
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
@@ -12,7 +12,7 @@ use crate::tree::{Kind, NodeId};
 use crate::units::{GroupNr, InodeNr, fits};
 
 impl Renderer<'_, '_> {
-    /// The inodes in use of a part of a group's table that starts at an index.
+    /// Renders the used inodes of a part of an inode table, from an index.
     pub(super) fn inodes(&self, group: GroupNr, first: u32, out: &mut [u8]) {
         let geometry = &self.plan.geometry;
         for used in self.plan.numbering.used_in(group).skip_while(|used| used.end <= first) {
@@ -49,7 +49,7 @@ impl Renderer<'_, '_> {
         {
             self.special_file(file, &mut inode);
         } else {
-            // It is zero, with a checksum.
+            // A reserved inode is zero, except for its checksum.
             let reserved = number < self.plan.geometry.first_inode;
             assert!(reserved, "an inode in use has a file, unless it is reserved");
         }
@@ -78,7 +78,7 @@ impl Renderer<'_, '_> {
         (inode.i_uid, inode.l_i_uid_high) = (U16::from_bytes([a, b]), U16::from_bytes([c, d]));
         (inode.i_gid, inode.l_i_gid_high) = (U16::from_bytes([e, f]), U16::from_bytes([g, h]));
         let links = u64::from(node.links);
-        // A directory with more links than the field holds has the count 1.
+        // A directory with too many links for the field has link count 1 (dir_nlink).
         let links = if links > LINK_MAX && node.kind.is_directory() { 1 } else { links };
         inode.i_links_count = U16::new(fits(links, "the reader refuses files with more than 65000 names"));
         let mut flags = node.flags;
@@ -131,14 +131,14 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// What all inodes outside the tree have in common.
+    /// Sets the fields that are the same in all inodes outside the tree.
     fn special_inode(&self, inode: &mut Inode) {
         inode.i_mode = U16::new(SPECIAL_MODE);
         inode.i_links_count = U16::new(1);
         self.set_times(inode, Timestamp::from_seconds(self.plan.epoch));
     }
 
-    /// A file outside the tree.
+    /// Sets the fields of a file outside the tree.
     fn special_file(&self, file: FileLayout, inode: &mut Inode) {
         self.special_inode(inode);
         let extents = self.plan.layout.extents(file);
@@ -150,7 +150,7 @@ impl Renderer<'_, '_> {
         inode.i_flags = U32::new(flags.bits());
     }
 
-    /// All times are the time of the content.
+    /// Sets all times to the mtime.
     fn set_times(&self, inode: &mut Inode, time: Timestamp) {
         let wide = self.plan.geometry.has_wide_inodes();
         let (low, extra) =
@@ -164,8 +164,8 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// `i_blocks` of so many blocks, in units of 512 bytes. It never needs the HUGE_FILE flag: the
-    /// 2^32 blocks that a file can have are far below 2^48 units.
+    /// Sets `i_blocks`, in units of 512-byte sectors. The HUGE_FILE flag is never needed, since a file has at
+    /// most 2^32 blocks, far less than 2^48 sectors.
     pub(super) fn set_blocks(&self, inode: &mut Inode, blocks: u64) {
         let sectors = blocks * (self.plan.geometry.block_bytes() / 512);
         let [a, b, c, d, e, f, ..] = sectors.to_le_bytes();
@@ -173,7 +173,7 @@ impl Renderer<'_, '_> {
         inode.l_i_blocks_high = U16::from_bytes([e, f]);
     }
 
-    /// The block of a symlink of 60 bytes and more.
+    /// Renders the block of a symlink of 60 bytes or more.
     pub(super) fn symlink_block(&self, id: NodeId, out: &mut [u8]) {
         if let Kind::Symlink(target) = self.view.stored.tree.node(id).kind {
             let target = self.view.stored.tree.text(target);
@@ -182,7 +182,7 @@ impl Renderer<'_, '_> {
     }
 }
 
-/// An inode of zeros.
+/// Returns an inode of zeros.
 fn zeroed() -> Inode {
     zerocopy::transmute!([0_u8; size_of::<Inode>()])
 }

@@ -1,4 +1,4 @@
-//! Rendering extent trees and block maps.
+//! Renders extent trees and block maps.
 
 use zerocopy::IntoBytes;
 
@@ -13,7 +13,7 @@ use crate::plan::{
 };
 use crate::units::{InodeNr, OutputBlock, fits};
 
-/// `i_block` of a file.
+/// Returns `i_block` of a file.
 pub(super) fn root(plan: &Plan, file: FileLayout) -> [u8; I_BLOCK_SIZE] {
     let mut out = [0; I_BLOCK_SIZE];
     let (extents, blocks) = (plan.layout.extents(file), plan.layout.map_blocks(file));
@@ -35,11 +35,11 @@ pub(super) fn root(plan: &Plan, file: FileLayout) -> [u8; I_BLOCK_SIZE] {
     out
 }
 
-/// The extents of a file and the blocks of their tree.
+/// The extents of a file, and the blocks of its extent tree.
 struct ExtentTree<'p> {
     extents: &'p [Extent],
     blocks: &'p [OutputBlock],
-    /// Nodes of each level, the root's included.
+    /// The number of nodes on each level, including the root.
     levels: Vec<usize>,
     per_block: usize,
 }
@@ -51,7 +51,7 @@ impl<'p> ExtentTree<'p> {
         Self { extents, blocks, levels, per_block: entries_per_block(block_size).into() }
     }
 
-    /// The level of the block of this place, and its place in the level.
+    /// Returns the level of a block, and its position in that level.
     fn find(&self, mut place: usize) -> (usize, usize) {
         for (level, nodes) in self.levels.iter().enumerate().skip(1) {
             if place < *nodes {
@@ -62,7 +62,7 @@ impl<'p> ExtentTree<'p> {
         (0, 0)
     }
 
-    /// Renders the node of a level at a place in it; all before it are full.
+    /// Renders a node by its level and its position in the level. All nodes before it are full.
     fn node(&self, level: usize, place: usize, max: u16, out: &mut [u8]) {
         let depth = self.levels.len() - 1 - level;
         let all = if depth == 0 { self.extents.len() } else { self.levels[level + 1] };
@@ -70,7 +70,7 @@ impl<'p> ExtentTree<'p> {
         let entries = (all - first).min(max.into());
         let header = ExtentHeader::new(narrow(entries), max, narrow(depth));
         out[..ENTRY_SIZE].copy_from_slice(header.as_bytes());
-        // Blocks of the levels above the children, which come first; the root has none.
+        // The blocks of the levels above the children come first. The root is not a block.
         let children: usize = self.levels[1..=level].iter().sum();
         for (entry, slot) in (first..first + entries).zip(out[ENTRY_SIZE..].chunks_exact_mut(ENTRY_SIZE)) {
             if depth == 0 {
@@ -87,12 +87,12 @@ impl<'p> ExtentTree<'p> {
     }
 }
 
-/// Counts here are below the number of entries of a block.
+/// Converts a count, which is at most the number of entries in a block.
 fn narrow(value: usize) -> u16 {
     fits(value, "a node has at most the entries of a block, and a tree few levels")
 }
 
-/// Writes the pointers to an extent's blocks that lie in a range of logical blocks.
+/// Writes the pointers to blocks of an extent in a range of logical blocks.
 fn direct_pointers(extent: &Extent, range: std::ops::Range<u64>, out: &mut [u8]) {
     let first = u64::from(extent.logical);
     let (start, end) = (range.start.max(first), range.end.min(extent.end()));
@@ -107,7 +107,7 @@ fn put_pointer(out: &mut [u8], slot: u64, block: OutputBlock) {
     out[start..start + 4].copy_from_slice(&block.to_le_bytes());
 }
 
-/// Why a file with a piece is there.
+/// The reason why these files exist.
 const PLANNED: &str = "the audit checked that a planned file has this map block";
 
 impl Renderer<'_, '_> {
@@ -129,7 +129,7 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// A block of a file's own map, by its place among them.
+    /// Renders an extent tree node or indirect block of a file, by its index.
     pub(super) fn map_block(&self, owner: MapOwner, place: u32, out: &mut [u8]) {
         let (number, file) = self.file_of(owner);
         let (extents, blocks) = (self.plan.layout.extents(file), self.plan.layout.map_blocks(file));

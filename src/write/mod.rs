@@ -1,4 +1,4 @@
-//! `Plan` → bytes: each region rendered by itself, in parallel, each byte emitted at most once.
+//! `Plan` → bytes: renders each piece separately and in parallel, and writes each byte at most once.
 
 mod directory;
 mod group;
@@ -26,14 +26,14 @@ use crate::survey::StoredView;
 use crate::units::{BlockNr, fits};
 use renderer::Renderer;
 
-/// Bytes that a batch gathers before it is written.
+/// The number of bytes in a batch before it is written.
 const BATCH_BYTES: u64 = 1 << 20;
-/// Content of fewer bytes is gathered.
+/// Content shorter than this, in bytes, is copied into the buffer of its batch.
 const SHORT: u64 = 4096;
-/// Pieces that a batch gathers before it is written.
+/// The maximum number of pieces in a batch.
 const BATCH_PIECES: usize = 512;
 
-/// Tells a sink what of the filesystem is in use.
+/// Reports the used byte ranges of the filesystem to the sink.
 fn tell_used(plan: &Plan, sink: &dyn Sink) {
     let (size, count) = (plan.geometry.block_bytes(), plan.geometry.blocks_count);
     let mut next = 0;
@@ -60,26 +60,27 @@ fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
     batches
 }
 
-/// An output that is to be written: what it holds, and where it goes.
+/// Writes an output to a sink.
 pub(crate) struct OutputWriter<'p, 'a> {
-    /// The tree as it is to be stored, and the image that content is copied from.
+    /// The tree with its stored runs, and the input image.
     pub view: StoredView<'p, 'a>,
     /// Every number of the output.
     pub plan: &'p Plan,
-    /// Where the bytes go.
+    /// The destination of the bytes.
     pub sink: &'p dyn Sink,
-    /// Hears of progress.
+    /// The observer of progress.
     pub observer: &'p dyn Observer,
 }
 
 impl OutputWriter<'_, '_> {
-    /// Writes the output, but for what is zero, and returns its UUID.
+    /// Writes the output without its zeros, and returns its UUID.
     ///
-    /// On the UUID depend checksums, and on all content the UUID may depend: content is copied meanwhile.
+    /// Checksums depend on the UUID, and the UUID may depend on all content. Therefore content is copied
+    /// first, while it is digested.
     ///
     /// # Errors
     ///
-    /// `Io` with what the sink says.
+    /// `Io` with the error of the sink.
     pub(crate) fn write(&self, identity: Identity<'_, '_>) -> Result<[u8; 16]> {
         let Self { view, plan, sink, observer } = *self;
         observer.begin(Stage::Write, plan.copies.bytes_written.div_ceil(plan.geometry.block_bytes()));
@@ -96,16 +97,18 @@ impl OutputWriter<'_, '_> {
             batches.par_iter().try_for_each(|batch| self.write_pieces(batch, Some(&renderer)))?;
             uuid
         };
-        // What is not the filesystem's.
+        // The bytes past the end of the filesystem.
         copy(view.source.input(), plan.behind.clone(), sink)
             .map_err(|error| Error::io("writing the output", error))?;
         tell_used(plan, sink);
         Ok(uuid)
     }
 
-    /// Copies content, each thread close behind its digest, so that it is read from memory once.
+    /// Digests and copies content. Each thread copies a part directly after it digested it, while it is in
+    /// the CPU cache.
     fn copy_and_read(&self, identity: &Identity<'_, '_>) -> Result<()> {
-        // Both are in the order of the files, so that a part of one is about the same as of the other.
+        // Parts and batches are both in the order of the files, so part n and batch n contain about the same
+        // data.
         let (parts, next) = (identity.parts().max(self.plan.copies.batches()), AtomicUsize::new(0));
         let threads = 0..rayon::current_num_threads();
         threads.into_par_iter().with_max_len(1).try_for_each(|_| {
@@ -119,13 +122,13 @@ impl OutputWriter<'_, '_> {
                 }
                 let pieces: Vec<_> = self.plan.copied(self.view.stored, part).collect();
                 self.write_pieces(&pieces, None)?;
-                // While another thread writes.
+                // Hash the digests while other threads write.
                 identity.advance();
             }
         })
     }
 
-    /// Writes everything, in the order of the blocks.
+    /// Writes all pieces, in the order of their blocks.
     fn write_in_order(&self, renderer: &Renderer<'_, '_>) -> Result<()> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         for piece in self.plan.pieces(self.view.stored) {
@@ -140,7 +143,7 @@ impl OutputWriter<'_, '_> {
         self.write_pieces(&batch, Some(renderer))
     }
 
-    /// Writes pieces; without a renderer, those that are copied.
+    /// Writes pieces. Without a renderer, all must be copied pieces.
     fn write_pieces(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> Result<()> {
         self.write_batch(pieces, renderer).map_err(|error| Error::io("writing the output", error))?;
         let size = self.plan.geometry.block_bytes();
@@ -148,7 +151,7 @@ impl OutputWriter<'_, '_> {
         Ok(())
     }
 
-    /// Writes pieces; those that touch go out together.
+    /// Writes pieces. Adjacent pieces are written together.
     fn write_batch(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> std::io::Result<()> {
         let size = self.plan.geometry.block_size;
         let gathered = pieces.iter().filter(|piece| is_gathered(piece));
@@ -165,7 +168,7 @@ impl OutputWriter<'_, '_> {
         }
         let zeros = vec![0_u8; size];
         let (mut rest, mut parts) = (&scratch[..], Vec::with_capacity(pieces.len() * 2));
-        // Where the parts begin, and where the next one would have to follow.
+        // The offset of the first part in `parts`, and the offset after the last one.
         let (mut start, mut end) = (0, 0);
         for piece in pieces {
             let offset = piece.start.0 * size as u64;
@@ -194,7 +197,8 @@ impl OutputWriter<'_, '_> {
         flush(self.sink, start, &mut parts)
     }
 
-    /// Offers the sink whole blocks of the input to take over; returns how many bytes it took.
+    /// Offers whole blocks of the input to the sink, which may share them. Returns the number of bytes that
+    /// it took.
     fn take_over(&self, offset: u64, start: BlockNr, bytes: u64) -> u64 {
         let size = self.plan.geometry.block_bytes();
         let blocks = bytes / size;
@@ -204,7 +208,7 @@ impl OutputWriter<'_, '_> {
         self.sink.take_over(offset, start.0 * size, blocks * size) / size * size
     }
 
-    /// Copies the input's bytes, from a block on.
+    /// Copies bytes of the input, from a block.
     fn copy_input(&self, start: BlockNr, bytes: u64, out: &mut [u8]) {
         let (mut parts, mut done) = (Vec::with_capacity(1), 0);
         self.add_input(start, bytes, &mut parts);
@@ -214,7 +218,7 @@ impl OutputWriter<'_, '_> {
         }
     }
 
-    /// Adds the input's bytes, from a block on.
+    /// Adds slices of the input, from a block.
     fn add_input<'s>(&'s self, start: BlockNr, bytes: u64, parts: &mut Vec<IoSlice<'s>>) {
         let size = self.plan.geometry.block_bytes();
         let mut done = 0;
@@ -241,7 +245,7 @@ impl<'p, 'a> Renderer<'p, 'a> {
         Self { view, plan, superblock, checksums, descriptors, value_hashes }
     }
 
-    /// Fills blocks of zeros with what a piece holds.
+    /// Renders a piece into blocks of zeros.
     fn render(&self, piece: &Piece, out: &mut [u8]) {
         match piece.content {
             PieceContent::Boot => self.boot_sector(&mut out[..1024]),
@@ -270,13 +274,13 @@ impl<'p, 'a> Renderer<'p, 'a> {
     }
 }
 
-/// Whether a piece is put together with others before it is written: what is rendered, and content so short that the
-/// system would take longer to find it than to copy it, while all others wait.
+/// Returns whether a piece is collected in the buffer of its batch. This includes rendered pieces, and short
+/// content, which is faster to copy than to pass as a separate part.
 fn is_gathered(piece: &Piece) -> bool {
     !matches!(piece.content, PieceContent::Data { .. }) || piece.bytes < SHORT
 }
 
-/// The bytes of all blocks of a piece.
+/// Returns the length in bytes of all blocks of a piece.
 fn padded(piece: &Piece, block_size: usize) -> usize {
     fits::<usize, _>(piece.bytes, "a piece has at most 1 MiB").next_multiple_of(block_size)
 }

@@ -1,4 +1,4 @@
-//! Rendering quota files.
+//! Renders quota files.
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromZeros, IntoBytes};
@@ -12,7 +12,7 @@ use crate::plan::{FileLayout, QuotaBlock, QuotaEntry, QuotaPlan};
 use crate::units::{InodeNr, fits};
 
 impl Renderer<'_, '_> {
-    /// The quota file in an inode.
+    /// Returns the quota file of an inode.
     pub(super) fn quota_file(&self, number: InodeNr) -> Option<(&QuotaPlan, FileLayout)> {
         let mut files = self.plan.quotas.iter().zip(&self.plan.layout.quotas);
         let (quota, file) =
@@ -20,7 +20,7 @@ impl Renderer<'_, '_> {
         Some((quota, *file))
     }
 
-    /// Blocks of a quota file, from a logical block of the filesystem on.
+    /// Renders blocks of a quota file, from a logical block of the filesystem.
     pub(super) fn quota_blocks(&self, kind: QuotaType, first: u32, out: &mut [u8]) {
         let quota = self.plan.quota(kind).expect("the audit checked that each piece has its file");
         let per_block = self.plan.geometry.block_size / BLOCK_SIZE;
@@ -65,7 +65,7 @@ fn data(quota: &QuotaPlan, first: usize, out: &mut [u8]) {
     }
 }
 
-/// An entry without timers: they start anew when the kernel next charges the id.
+/// Encodes an entry without timers. The kernel starts them again when it next changes the usage.
 fn encode(entry: &QuotaEntry) -> V2r1DiskDqblk {
     V2r1DiskDqblk {
         dqb_id: U32::new(entry.id),

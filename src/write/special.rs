@@ -1,4 +1,4 @@
-//! Rendering the inodes outside the tree: resize inode, journal, orphan file.
+//! Renders inodes and blocks outside the tree: resize inode, MMP block, journal and orphan file.
 
 use zerocopy::big_endian::U32 as BigU32;
 use zerocopy::little_endian::{U16, U32};
@@ -13,23 +13,23 @@ use crate::ondisk::orphan_file::{self, OrphanBlockTail};
 use crate::units::{GroupNr, OutputBlock, fits};
 
 impl Renderer<'_, '_> {
-    /// The groups with backups, which hold reserved descriptor blocks.
+    /// Returns the groups with backups, which contain copies of the reserved descriptor blocks.
     fn backup_groups(&self) -> impl Iterator<Item = GroupNr> + use<'_> {
         (1..self.plan.geometry.groups).map(GroupNr).filter(|group| self.plan.geometry.has_superblock(*group))
     }
 
-    /// The first reserved descriptor block of group 0, and the number of them.
+    /// Returns the first reserved descriptor block of group 0, and their number.
     fn reserved(&self) -> (u64, u64) {
         self.plan.geometry.group_head(GroupNr(0)).reserved.unwrap_or((0, 0))
     }
 
-    /// Size, blocks and map of the resize inode: a double indirect block leads to the reserved
-    /// descriptor blocks of group 0, and these to those of the groups with backups.
+    /// Sets size, block count and block map of the resize inode. Its double indirect block points to the
+    /// reserved descriptor blocks of group 0, and these point to the copies in the groups with backups.
     pub(super) fn resize_inode(&self, inode: &mut Inode) {
         let geometry = &self.plan.geometry;
         set_size(inode, geometry.resize_inode_size());
         let (_, reserved) = self.reserved();
-        // As mke2fs counts them: a cluster for each block, though those of static metadata share theirs.
+        // As in mke2fs: a cluster for each block, although blocks of static metadata share clusters.
         let blocks = 1 + reserved * (1 + self.backup_groups().count() as u64);
         self.set_blocks(inode, blocks * geometry.blocks_per_cluster);
         if let Some(block) = self.plan.layout.resize_block {
@@ -38,7 +38,7 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// The double indirect block of the resize inode.
+    /// Renders the double indirect block of the resize inode.
     pub(super) fn resize_map(&self, out: &mut [u8]) {
         let pointers = self.plan.geometry.pointers_per_block();
         let first = self.plan.geometry.descriptor_blocks();
@@ -48,9 +48,9 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// A reserved descriptor block of group 0, by its index. It names blocks at the distance of whole
-    /// groups, as e2fsck and the kernel demand, even where clusters of 1 KiB blocks put the primary
-    /// superblock one block behind the place that backups have in their groups.
+    /// Renders a reserved descriptor block of group 0, by its index. Its pointers are at distances of whole
+    /// groups, as e2fsck and the kernel require. This also holds for clusters with 1 KiB blocks, where the
+    /// primary superblock is one block later in its group than the backups.
     pub(super) fn resize_indirect(&self, index: u64, out: &mut [u8]) {
         let (start, _) = self.reserved();
         for (slot, group) in (0..).zip(self.backup_groups()) {
@@ -58,7 +58,7 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// The block of multiple mount protection of a filesystem that nobody uses.
+    /// Renders the MMP block of a filesystem that is not in use.
     pub(super) fn mmp_block(&self, out: &mut [u8]) {
         let interval = self.plan.superblock.s_mmp_update_interval.get().max(mmp::MIN_CHECK_INTERVAL);
         let mut block = MmpStruct::new_zeroed();
@@ -69,7 +69,7 @@ impl Renderer<'_, '_> {
         out[..size_of::<MmpStruct>()].copy_from_slice(block.as_bytes());
     }
 
-    /// The superblock of an empty journal.
+    /// Renders the superblock of an empty journal.
     pub(super) fn journal_superblock(&self, out: &mut [u8]) {
         let file = self.plan.layout.journal.expect("the audit checked that each piece has its file");
         let blocks: u32 = self.plan.layout.extents(file).iter().map(|extent| extent.count).sum();
@@ -86,7 +86,7 @@ impl Renderer<'_, '_> {
         out[..size_of::<JournalSuperblock>()].copy_from_slice(journal.as_bytes());
     }
 
-    /// Blocks of an empty orphan file, which start at a block of the output.
+    /// Renders blocks of an empty orphan file. `start` is the first of these blocks in the output.
     pub(super) fn orphan_file(&self, start: OutputBlock, out: &mut [u8]) {
         let number = self.plan.numbering.orphan_file();
         let number = number.expect("the audit checked that each piece has its file");
@@ -100,7 +100,7 @@ impl Renderer<'_, '_> {
     }
 }
 
-/// A block number of 32 bits.
+/// Converts a block number to 32 bits.
 fn low(block: u64) -> u32 {
     fits(block, "the resize inode has a block map, and mke2fs reserves no descriptors beyond its reach")
 }

@@ -1,4 +1,4 @@
-//! Rendering superblocks and descriptors.
+//! Renders superblocks and descriptor blocks.
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
@@ -10,7 +10,7 @@ use crate::ondisk::superblock::{OFFSET, SIZE, Superblock};
 use crate::plan::Plan;
 use crate::units::{BlockNr, GroupNr, fits};
 
-/// The superblock of group 0: with the UUID, the journal's backup, and its checksum.
+/// Returns the superblock of group 0, with the UUID, the backup of the journal inode and the checksum.
 pub(super) fn finish(plan: &Plan, uuid: [u8; 16]) -> Superblock {
     let mut superblock = plan.superblock;
     superblock.s_uuid = uuid;
@@ -39,14 +39,14 @@ fn sum(mut superblock: Superblock) -> Superblock {
 }
 
 impl Renderer<'_, '_> {
-    /// The first bytes of the image, which are not the filesystem's.
+    /// Copies the boot sector from the input, since it does not belong to the filesystem.
     pub(super) fn boot_sector(&self, out: &mut [u8]) {
         if let Some(bytes) = self.view.source.block(BlockNr(0)).and_then(|block| block.get(..out.len())) {
             out.copy_from_slice(bytes);
         }
     }
 
-    /// The block of a superblock. Behind a boot sector, where it shares its block with one.
+    /// Renders the block of a superblock, including the boot sector if it is in the same block.
     pub(super) fn superblock_block(&self, group: GroupNr, out: &mut [u8]) {
         if group.0 == 0 {
             let offset = if out.len() > SIZE { OFFSET } else { 0 };
@@ -55,14 +55,14 @@ impl Renderer<'_, '_> {
             return;
         }
         let mut backup = self.superblock;
-        // The field has 16 bits: mke2fs cuts larger numbers to the largest.
+        // The field has 16 bits. Like mke2fs, store 65535 for larger numbers.
         backup.s_block_group_nr = U16::new(u16::try_from(group.0).unwrap_or(u16::MAX));
-        // As mke2fs writes them: a backup was never mounted, so never cleanly unmounted.
+        // As in mke2fs: backups do not have the VALID flag.
         backup.s_state = U16::new(0);
         out[..SIZE].copy_from_slice(sum(backup).as_bytes());
     }
 
-    /// Descriptor blocks, from an index on.
+    /// Renders descriptor blocks, from an index.
     pub(super) fn descriptor_blocks(&self, index: u64, out: &mut [u8]) {
         let per_block =
             self.plan.geometry.descriptors_per_block() * self.plan.geometry.descriptor_size as u64;

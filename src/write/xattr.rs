@@ -1,4 +1,4 @@
-//! Rendering xattrs.
+//! Renders xattrs.
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
@@ -13,7 +13,7 @@ use crate::tree::{NodeId, Xattr};
 use crate::units::{InodeNr, OutputBlock, fits};
 
 impl Renderer<'_, '_> {
-    /// The xattrs of a node that lie in its inode: inline content, and then those of the tree.
+    /// Renders the xattrs in a node's inode: first the inline content, then those of the tree.
     pub(super) fn xattrs_in_body(&self, id: NodeId, inline: Option<&[u8]>, out: &mut [u8]) {
         let content = inline.map(|content| XattrToWrite {
             index: disk::INDEX_SYSTEM,
@@ -45,7 +45,7 @@ impl Renderer<'_, '_> {
         self.value_hashes[index as usize]
     }
 
-    /// The inode of a value: where other inodes have times, it has the checksum and the references.
+    /// Sets the fields of an EA inode. Its time fields contain the checksum and the reference count.
     pub(super) fn value_inode(&self, index: u32, inode: &mut Inode) {
         let value = &self.plan.xattrs.values[index as usize];
         let file = self.plan.layout.values[index as usize];
@@ -66,7 +66,7 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// Blocks of a value, from a logical one on.
+    /// Renders blocks of a value in an EA inode, from a logical block.
     pub(super) fn value_blocks(&self, index: u32, first: u32, out: &mut [u8]) {
         let value = &self.plan.xattrs.values[index as usize];
         let start = first as usize * self.plan.geometry.block_size;
@@ -75,7 +75,7 @@ impl Renderer<'_, '_> {
         out[..live].copy_from_slice(&rest[..live]);
     }
 
-    /// The block of those xattrs of a split that do not lie in the inode.
+    /// Renders the xattr block of a split.
     pub(super) fn xattr_block(&self, at: OutputBlock, split: SplitId, refcount: u32, out: &mut [u8]) {
         let xattrs = self
             .plan
@@ -99,17 +99,17 @@ impl Renderer<'_, '_> {
     }
 }
 
-/// An xattr as it is stored.
+/// An xattr to write.
 struct XattrToWrite<'t> {
     index: u8,
     name: &'t [u8],
     value: &'t [u8],
-    /// The inode that the value lies in, if it is one of its own, and the checksum.
+    /// The EA inode with the value and the checksum of the value, if it has one.
     inode: Option<(InodeNr, u32)>,
 }
 
-/// Writes entries from an offset on, and their values from the end backwards. Returns the
-/// hashes of the entries where these are `hashed`, as those of a block are.
+/// Writes entries from offset `first` upwards, and their values from the end downwards. Returns the hashes of
+/// the entries if `hashed`, which is set for xattr blocks.
 fn put<'t>(
     xattrs: impl Iterator<Item = XattrToWrite<'t>>,
     out: &mut [u8],
@@ -119,7 +119,7 @@ fn put<'t>(
     let (mut next, mut end) = (first, out.len());
     let mut hashes = Vec::new();
     for XattrToWrite { index, name, value, inode } in xattrs {
-        // An entry whose value lies elsewhere has the hash of its checksum instead.
+        // The hash of an entry with an EA inode covers the checksum of the value instead of the value.
         let checksum = inode.map(|(_, checksum)| checksum.to_le_bytes());
         let hash = if hashed || inode.is_some() {
             disk::entry_hash(name, checksum.as_ref().map_or(value, |bytes| bytes), false)

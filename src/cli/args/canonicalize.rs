@@ -1,4 +1,4 @@
-//! The options of the main job, as typed.
+//! The options of the main command, as typed.
 
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
@@ -15,20 +15,20 @@ use super::task::{
 use super::values::threads;
 use crate::cli::format::Format;
 
-/// `ext4-canon` without a subcommand, as typed.
+/// The arguments of `ext4-canon` without a subcommand, as typed.
 #[derive(Args, Debug)]
 pub struct CanonicalizeArgs {
-    /// The image of a filesystem or of a disk with partitions: a file or a block device; also a pipe (- is standard
-    /// input) or an Android sparse image, of which a copy is stored in TMPDIR. It is never written to
+    /// Image of a filesystem, or of a disk with partitions: a file, a block device, a pipe (- is standard
+    /// input) or an Android sparse image; for the last two, a copy is stored in TMPDIR. It is only read
     #[arg(value_name = "IN", required_unless_present = "generate")]
     input: Option<PathBuf>,
 
-    /// The canonical image; it is replaced if it exists, and appears only when it is complete. - is standard
-    /// output, which is written in order: what was sent there is worth nothing if the exit code is not 0
+    /// Canonical image. It is replaced if it exists, and appears only when it is complete. - is standard
+    /// output, which is written sequentially: discard the output if the exit code is not 0
     #[arg(value_name = "OUT", required_unless_present_any = ["check", "in_place", "generate"])]
     output: Option<PathBuf>,
 
-    /// Write nothing; say whether IN is canonical already (with these options), and where it is not
+    /// Write nothing; check whether IN is already canonical (with these options), and report where it is not
     #[arg(long, conflicts_with_all = ["output", "in_place", "verify"])]
     check: bool,
 
@@ -48,37 +48,37 @@ pub struct CanonicalizeArgs {
     #[command(flatten)]
     around: AroundArgs,
 
-    /// The device of an external journal, to recover IN from; it is never written to
+    /// Device of the external journal to recover IN from; it is only read
     #[arg(long, value_name = "DEVICE")]
     journal: Option<PathBuf>,
 
-    /// Take an image although its superblock or journal says that errors were found; everything that
-    /// carries content is checked all the same
+    /// Accept an image whose superblock or journal records errors; all structures that carry content are
+    /// still checked
     #[arg(long)]
     ignore_error_state: bool,
 
-    /// Read the output again before it gets its name, and compare its tree with that of IN
+    /// Re-read and verify the output before moving it into place
     #[arg(long)]
     verify: bool,
 
-    /// The format of OUT
+    /// Format of OUT
     #[arg(long, value_enum, default_value_t = Format::Raw)]
     format: Format,
 
-    /// Also write a bmap file (version 2.0) for OUT, with which flashing tools leave out the free blocks of filesystems
+    /// Also write a bmap file (version 2.0) for OUT, so that flashing tools skip the free blocks of
+    /// filesystems
     #[arg(long, value_name = "FILE", conflicts_with = "check")]
     bmap: Option<PathBuf>,
 
-    /// Do not wait until the output is safe on its disk: faster, but after a power cut it may be there
-    /// without its content
+    /// Skip fsync: faster, but a power cut may leave an incomplete file
     #[arg(long, conflicts_with_all = ["in_place", "check"])]
     no_sync: bool,
 
-    /// How many threads to use; the output does not depend on it [default: one for each processor]
+    /// Number of threads; the output does not depend on it [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<NonZeroUsize>,
 
-    /// Print a report in JSON to standard output, also of a failure
+    /// Print a report in JSON to standard output, also for errors
     #[arg(long)]
     json: bool,
 
@@ -86,7 +86,7 @@ pub struct CanonicalizeArgs {
     #[arg(short, long)]
     quiet: bool,
 
-    /// Print all counts, and what was not changed
+    /// Print all counts, also of unchanged things
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
 
@@ -96,11 +96,11 @@ pub struct CanonicalizeArgs {
 }
 
 impl CanonicalizeArgs {
-    /// Validates; `variable` is the value of [`super::policy::EPOCH_VARIABLE`].
+    /// Validates the arguments. `variable` is the value of [`super::policy::EPOCH_VARIABLE`].
     ///
     /// # Errors
     ///
-    /// In words.
+    /// A message that says which arguments are invalid.
     pub fn validate(self, variable: Option<&OsStr>) -> Result<Invocation> {
         if let Some(what) = self.generate {
             return Ok(Invocation::Generate(what));
@@ -112,7 +112,7 @@ impl CanonicalizeArgs {
         let input = ImageFiles { path: self.input.context("IN is missing")?, journal: self.journal };
         let task = CanonicalizeTask {
             input,
-            // clap demands it unless `--check` or `--in-place` is given, and then forbids it.
+            // clap requires OUT unless `--check` or `--in-place` is given, and rejects it if one is.
             output: self.output,
             verify: self.verify,
             sync: !self.no_sync,
@@ -138,7 +138,7 @@ impl CanonicalizeArgs {
     }
 }
 
-/// Refuses what no single option is to blame for.
+/// Rejects combinations of options that can't be expressed as rules for clap.
 fn refuse(task: &CanonicalizeTask, check: bool) -> Result<()> {
     let in_place = task.output.is_none() && !check;
     if in_place && task.input.path.as_os_str() == STANDARD {

@@ -1,4 +1,4 @@
-//! Arguments: as typed, then as validated.
+//! Arguments: as typed, and as validated tasks.
 
 mod canonicalize;
 mod parser;

@@ -1,8 +1,8 @@
 //! The parser of the command line.
 //!
-//! The options of the main job stand beside an optional subcommand (see [`super::subcommands`]). As
-//! the first argument, its name wins over an image of the same name, which can still be given as
-//! `./name`.
+//! The options of the main command and an optional subcommand (see [`super::subcommands`]) have one parser.
+//! If the first argument is the name of a subcommand, it is not taken for an image. An image of that name can
+//! be given as `./name`.
 
 use std::ffi::OsString;
 
@@ -14,7 +14,7 @@ use super::subcommands::Subcommand;
 use super::task::Invocation;
 use crate::cli::help;
 
-/// The command line as typed.
+/// The command line, as typed.
 #[derive(Debug, Parser)]
 #[command(
     name = "ext4-canon",
@@ -35,11 +35,11 @@ struct Typed {
     canonicalize: CanonicalizeArgs,
 }
 
-/// Parses a command line; `variable` is the value of [`super::policy::EPOCH_VARIABLE`].
+/// Parses a command line. `variable` is the value of [`super::policy::EPOCH_VARIABLE`].
 ///
 /// # Errors
 ///
-/// In clap's form, which also holds what `--help` and `--version` print.
+/// An error of clap. The texts of `--help` and `--version` are also returned as errors.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     variable: Option<OsString>,
@@ -54,7 +54,7 @@ pub fn parse(
     validated.map_err(|error| command().error(ErrorKind::ValueValidation, format!("{error:#}")))
 }
 
-/// The parser itself, from which documentation is generated.
+/// Returns clap's definition of the parser, from which documentation is generated.
 pub fn command() -> clap::Command {
     Typed::command()
 }
@@ -92,7 +92,7 @@ mod tests {
         }
     }
 
-    /// What an input and an output ask for.
+    /// The task for an input and an output without options.
     fn plain(output: Option<&str>) -> CanonicalizeTask {
         CanonicalizeTask {
             input: ImageFiles { path: "a".into(), journal: None },
@@ -223,7 +223,7 @@ mod tests {
     fn a_subcommand_is_known_by_its_name_as_first_argument() {
         assert_eq!(task(&["digest", "a"]).command.name(), "digest");
         assert_eq!(canonicalize(&["./digest", "b"]).input.path, Path::new("./digest"));
-        // Behind an option of the main job, or another argument, a name is an image.
+        // After an option of the main command, or after a first argument, a name is an image.
         assert_eq!(canonicalize(&["--json", "digest", "a"]).input.path, Path::new("digest"));
         assert_eq!(canonicalize(&["a", "digest"]), plain(Some("digest")));
         assert_eq!(canonicalize(&["help", "b"]).input.path, Path::new("help"));

@@ -1,4 +1,4 @@
-//! Arguments that say where filesystems lie in an image, how large they become, and what happens around them.
+//! Arguments for the places and sizes of filesystems in an image, and for the bytes around them.
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -6,63 +6,63 @@ use ext4_canon::{Options, Selection, SizePolicy};
 
 use super::values::{bytes, sector_size, size};
 
-/// Where filesystems lie in an image.
+/// The places of filesystems in an image.
 #[derive(Args, Debug)]
 pub struct PlaceArgs {
-    /// Of a disk with partitions, only this one: its number, its name in a GPT, or its PARTUUID; can be given
-    /// several times [default: all with an ext filesystem]
+    /// Only this partition of a disk, by its number, its name in a GPT, or its PARTUUID; can be given several
+    /// times [default: all with an ext filesystem]
     #[arg(long = "partition", value_name = "N|NAME|PARTUUID", conflicts_with = "offset")]
     partitions: Vec<String>,
 
-    /// The filesystem that begins at this byte, whatever partition table there may be
+    /// Only the filesystem that begins at this byte; partition tables are ignored
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     offset: Option<u64>,
 
-    /// The bytes in a sector of a disk [default: those that a GPT is found with; 512 with an MBR]
+    /// Sector size of a disk, in bytes [default: found by the position of a GPT; 512 with an MBR]
     #[arg(long, value_name = "512|4096", value_parser = sector_size)]
     sector_size: Option<u64>,
 }
 
-/// How many bytes belong to a filesystem that is only read.
+/// The size of a filesystem that is only read.
 #[derive(Args, Debug)]
 pub struct LengthArgs {
-    /// How many bytes belong to the filesystem at --offset [default: all up to the end]
+    /// Size of the filesystem at --offset [default: up to the end of the image]
     #[arg(long, value_name = "BYTES", requires = "offset", value_parser = bytes)]
     size: Option<u64>,
 }
 
-/// How many bytes belong to a filesystem, or are to.
+/// The size of a filesystem, in the input or in the output.
 #[derive(Args, Debug)]
 pub struct SizeArgs {
-    /// Make the image and its filesystem so large: min (the least that everything fits into), BYTES, or +BYTES more
-    /// than the filesystem has; K, M, G and T behind a number stand for powers of 1024. With --offset: how many bytes
-    /// belong to the filesystem there, which keeps its size [default: all up to the end]
+    /// Resize to: min (smallest that fits), BYTES, or +BYTES to grow; a suffix K, M, G or T stands for a
+    /// power of 1024. With --offset, BYTES is the size of the filesystem there, which is not resized
+    /// [default: up to the end of the image]
     #[arg(long, value_name = "min|BYTES|+BYTES", value_parser = size)]
     size: Option<SizePolicy>,
 }
 
-/// What happens to bytes of a disk around its filesystems.
+/// The treatment of the bytes of a disk that are outside its filesystems.
 #[derive(Args, Debug)]
 pub struct AroundArgs {
-    /// What happens to the GUIDs of a GPT and of its partitions; boot loaders and fstab may refer to them
+    /// GUIDs of a GPT and its partitions; boot loaders and fstab may refer to them
     #[arg(long, value_enum, default_value_t = Gpt::Keep)]
     gpt: Gpt,
 
-    /// Fill with zeros what belongs to no partition of a disk; boot code may lie there
+    /// Fill all bytes of a disk with zeros that belong to no partition; boot code may be stored there
     #[arg(long)]
     zero_gaps: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Gpt {
-    /// They stay
+    /// Keep them
     Keep,
-    /// They are derived from the content of the partitions
+    /// Derive them from the content of the partitions
     Canonical,
 }
 
 impl PlaceArgs {
-    /// As the library takes it.
+    /// Converts the arguments for the library.
     pub fn selection(self, length: LengthArgs) -> Selection {
         let mut selection = Selection::all();
         selection.partitions = self.partitions;
@@ -71,11 +71,11 @@ impl PlaceArgs {
         selection
     }
 
-    /// The same, and the size of the output.
+    /// Converts the arguments for the library, and also returns the size of the output.
     ///
     /// # Errors
     ///
-    /// In words, for a filesystem within an image, which keeps its size.
+    /// A message, if a size is given for a filesystem in a larger image, which can't be resized.
     pub fn with_size(self, size: &SizeArgs) -> Result<(Selection, SizePolicy)> {
         let keeps_its_size = match (self.offset, size.size) {
             (None, size) if self.partitions.is_empty() => {
@@ -90,7 +90,7 @@ impl PlaceArgs {
 }
 
 impl AroundArgs {
-    /// Sets them in the library's options.
+    /// Sets these options in the library's options.
     pub fn set(&self, options: &mut Options) {
         options.derive_guids = self.gpt == Gpt::Canonical;
         options.zero_gaps = self.zero_gaps;

@@ -1,4 +1,4 @@
-//! Arguments of the subcommands: as typed, then as validated.
+//! The arguments of the subcommands, and their validation.
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
@@ -16,51 +16,51 @@ use super::task::{
 };
 use super::values::threads;
 
-/// What else can be done, as typed.
+/// A subcommand, as typed.
 #[derive(Clap, Debug)]
 pub enum Subcommand {
     /// Print the SHA-256 of the canonical form of images, without writing it
     ///
-    /// The output is that of sha256sum. Exit code 1: with --check, a digest is another.
+    /// The output has the format of sha256sum. With --check, the exit code is 1 if a digest does not match.
     Digest(DigestArgs),
 
-    /// Say whether two images have one canonical form, and if not, what differs
+    /// Check whether two images have the same canonical form, and list the differences
     ///
-    /// Nothing is written. Exit code 0: they have; 1: they differ. What differs is listed by path; then
-    /// what differs of the filesystems themselves, each with the option that would align them; then what
-    /// differs but does not matter.
+    /// Nothing is written. Exit code 0: the canonical forms are the same; 1: they differ. The report lists
+    /// differences by path; then differences of the filesystems, each with the option that would remove it;
+    /// then differences that are ignored.
     Compare(CompareArgs),
 
-    /// Say what of an image canonicalizing rewrites, by where it came from
+    /// Show what canonicalizing would change, grouped by cause
     Explain(ExplainArgs),
 
-    /// List the tree of an image, as it is read
+    /// List the file tree of an image
     ///
-    /// The format is that of mtree(5), with all attributes of each path; docs/tree-digest.md has the details.
+    /// The format is that of mtree(5), with all attributes of each path; see docs/tree-digest.md.
     Ls(LsArgs),
 
-    /// Print a regular file of an image
+    /// Print a regular file from an image
     Cat(CatArgs),
 }
 
 /// Options of all subcommands.
 #[derive(Args, Debug)]
 struct CommonArgs {
-    /// Take an image although its superblock or journal says that errors were found; everything that
-    /// carries content is checked all the same
+    /// Accept an image whose superblock or journal records errors; all structures that carry content are
+    /// still checked
     #[arg(long)]
     ignore_error_state: bool,
 
-    /// How many threads to use; the output does not depend on it [default: one for each processor]
+    /// Number of threads; the output does not depend on it [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<NonZeroUsize>,
 
-    /// Print JSON to standard output, also of a failure
+    /// Print JSON to standard output, also for errors
     #[arg(long)]
     json: bool,
 }
 
-/// Options of those for which it counts what is canonical.
+/// Options of the subcommands that depend on the canonical form.
 #[derive(Args, Debug)]
 struct CanonicalArgs {
     #[command(flatten)]
@@ -70,7 +70,7 @@ struct CanonicalArgs {
     common: CommonArgs,
 }
 
-/// An image that is read alone, and where in it a filesystem lies.
+/// A single input image, and the place of a filesystem in it.
 #[derive(Args, Debug)]
 struct ImagePlace {
     #[command(flatten)]
@@ -83,24 +83,24 @@ struct ImagePlace {
     length: LengthArgs,
 }
 
-/// `digest`, as typed.
+/// The arguments of `digest`, as typed.
 #[derive(Args, Debug)]
 pub struct DigestArgs {
-    /// Images; with --check, files with digests of images
+    /// Images, or with --check, lists of digests
     #[arg(value_name = "IN", required = true)]
     inputs: Vec<PathBuf>,
 
-    /// Of the tree alone: it does not depend on features, geometry and size of the image; see
+    /// Digest only the file tree, independent of features, geometry and size of the image; see
     /// docs/tree-digest.md
     #[arg(long)]
     tree: bool,
 
-    /// The device of an external journal, to recover IN from, which has to be the only image
+    /// Device of the external journal to recover IN from, which must be the only image
     #[arg(long, value_name = "DEVICE")]
     journal: Option<PathBuf>,
 
-    /// Read digests and names from files (- is standard input), as this command and sha256sum print them, and
-    /// check them
+    /// Read digests and names from files (- is standard input) in the format of this command and of
+    /// sha256sum, and check them
     #[arg(long)]
     check: bool,
 
@@ -116,36 +116,35 @@ pub struct DigestArgs {
     #[command(flatten)]
     canonical: CanonicalArgs,
 
-    /// With --check, say nothing of images that have their digest
+    /// With --check, print nothing for images whose digest matches
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// `compare`, as typed.
+/// The arguments of `compare`, as typed.
 #[derive(Args, Debug)]
 pub struct CompareArgs {
-    /// An image
+    /// First image
     #[arg(value_name = "A")]
     one: PathBuf,
 
-    /// Another image
+    /// Second image
     #[arg(value_name = "B")]
     other: PathBuf,
 
-    /// The device of an external journal, to recover A from; it is never written to
+    /// Device of the external journal to recover A from; it is only read
     #[arg(long, value_name = "DEVICE")]
     journal_a: Option<PathBuf>,
 
-    /// The device of an external journal, to recover B from
+    /// Device of the external journal to recover B from; it is only read
     #[arg(long, value_name = "DEVICE")]
     journal_b: Option<PathBuf>,
 
-    /// Print unified diffs of texts up to 1 MiB
+    /// Print unified diffs of text files up to 1 MiB
     #[arg(long)]
     diff: bool,
 
-    /// Write the report as a page to FILE, with a map of what lies where in both images and in their
-    /// canonical forms
+    /// Write the report as an HTML page to FILE, with block maps of both images and of their canonical forms
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
@@ -161,22 +160,22 @@ pub struct CompareArgs {
     #[command(flatten)]
     canonical: CanonicalArgs,
 
-    /// Print nothing (or only JSON), and leave out what does not matter
+    /// Print nothing (or only JSON), and skip differences that are ignored
     #[arg(short, long)]
     quiet: bool,
 }
 
-/// `explain`, as typed.
+/// The arguments of `explain`, as typed.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
     #[command(flatten)]
     input: ImagePlace,
 
-    /// Print up to so many examples of everything
+    /// Maximum number of examples for each finding
     #[arg(long, value_name = "N", default_value_t = 3)]
     examples: usize,
 
-    /// Print everything
+    /// Print all examples
     #[arg(long, conflicts_with = "examples")]
     all: bool,
 
@@ -184,13 +183,14 @@ pub struct ExplainArgs {
     canonical: CanonicalArgs,
 }
 
-/// `ls`, as typed.
+/// The arguments of `ls`, as typed.
 #[derive(Args, Debug)]
 pub struct LsArgs {
     #[command(flatten)]
     input: ImagePlace,
 
-    /// Print a digest of the content of each file, too: then the SHA-256 of the listing is what digest --tree prints
+    /// Also print a digest of the content of each file; the SHA-256 of the listing is then the digest that
+    /// digest --tree prints
     #[arg(long)]
     digests: bool,
 
@@ -198,13 +198,13 @@ pub struct LsArgs {
     canonical: CanonicalArgs,
 }
 
-/// `cat`, as typed.
+/// The arguments of `cat`, as typed.
 #[derive(Args, Debug)]
 pub struct CatArgs {
     #[command(flatten)]
     input: ImagePlace,
 
-    /// The file; symlinks are followed as if the image were the root filesystem
+    /// Path of the file in the image; symlinks are resolved as if the image were the root filesystem
     #[arg(value_name = "PATH")]
     file: OsString,
 
@@ -213,11 +213,11 @@ pub struct CatArgs {
 }
 
 impl Subcommand {
-    /// Validates; `variable` is the value of [`super::policy::EPOCH_VARIABLE`].
+    /// Validates the arguments. `variable` is the value of [`super::policy::EPOCH_VARIABLE`].
     ///
     /// # Errors
     ///
-    /// In words.
+    /// A message that says which arguments are invalid.
     pub fn validate(self, variable: Option<&OsStr>) -> Result<Task> {
         match self {
             Self::Digest(typed) => typed.validate(variable),
@@ -280,7 +280,7 @@ impl CatArgs {
             threads,
             json,
             verbosity: Verbosity::Normal,
-            // It would be drawn into the file, on a terminal.
+            // On a terminal, a progress bar would appear inside the file's content.
             progress: false,
         };
         let command = Command::Cat(CatTask { input: self.input.files, path: self.file });

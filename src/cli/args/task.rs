@@ -1,4 +1,4 @@
-//! What the command line asks for: arguments, validated.
+//! Validated arguments: the tasks of the program.
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -9,135 +9,135 @@ use ext4_canon::{Options, Selection};
 
 use crate::cli::format::Format;
 
-/// The name that stands for standard input, or for standard output.
+/// The name of standard input as an input, and of standard output as an output.
 pub const STANDARD: &str = "-";
 
-/// What the process is to do.
+/// The task of the process.
 #[derive(Debug)]
 pub enum Invocation {
-    /// Print something generated from the parser.
+    /// Print a text that is generated from the parser.
     Generate(Generate),
     /// Run a command.
     Run(Box<Task>),
 }
 
-/// Everything that can be generated from the parser.
+/// A text that can be generated from the parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Generate {
-    /// The man page
+    /// Man page
     Man,
-    /// Completions for bash
+    /// Completion script for bash
     Bash,
-    /// Completions for zsh
+    /// Completion script for zsh
     Zsh,
-    /// Completions for fish
+    /// Completion script for fish
     Fish,
 }
 
 /// A command with all its options.
 #[derive(Debug)]
 pub struct Task {
-    /// The options that several commands have.
+    /// The options that commands have in common.
     pub settings: Settings,
-    /// The command and its own options.
+    /// The command, with its specific options.
     pub command: Command,
 }
 
-/// The options that several commands have.
+/// The options that commands have in common.
 #[derive(Debug)]
 pub struct Settings {
     /// The options of the library.
     pub options: Options,
-    /// Which filesystems of an image are meant.
+    /// The selected filesystems of an image.
     pub selection: Selection,
-    /// How many threads, if not one for each processor.
+    /// The number of threads; `None` for one for each processor.
     pub threads: Option<NonZeroUsize>,
     /// Whether to print JSON.
     pub json: bool,
-    /// How much to print.
+    /// The amount of output.
     pub verbosity: Verbosity,
     /// Whether to show a progress bar.
     pub progress: bool,
 }
 
-/// How much to print.
+/// The amount of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
-    /// Errors only.
+    /// Only errors.
     Quiet,
     /// Warnings and a summary.
     Normal,
-    /// Everything.
+    /// Also all counts.
     Verbose,
 }
 
 /// A command. Each has a module in `commands`.
 #[derive(Debug)]
 pub enum Command {
-    /// Write a canonical image.
+    /// Writes a canonical image.
     Canonicalize(CanonicalizeTask),
-    /// Compare an image with its canonical form.
+    /// Compares an image with its canonical form.
     Check(ImageFiles),
-    /// Print or check digests.
+    /// Prints or checks digests.
     Digest(DigestTask),
-    /// Compare two images.
+    /// Compares two images.
     Compare(CompareTask),
-    /// List what canonicalizing rewrites, by cause.
+    /// Lists the changes by canonicalization, by cause.
     Explain(ExplainTask),
-    /// List a tree.
+    /// Lists a file tree.
     Ls(LsTask),
-    /// Print a file.
+    /// Prints a file.
     Cat(CatTask),
 }
 
 /// An image, and the device of its external journal.
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct ImageFiles {
-    /// An image
+    /// Image
     #[arg(value_name = "IN")]
     pub path: PathBuf,
 
-    /// The device of an external journal, to recover IN from; it is never written to
+    /// Device of the external journal to recover IN from; it is only read
     #[arg(long, value_name = "DEVICE")]
     pub journal: Option<PathBuf>,
 }
 
-/// The options of the main job.
+/// The options of the main command.
 #[derive(Debug, PartialEq, Eq)]
 pub struct CanonicalizeTask {
-    /// The image.
+    /// The input image.
     pub input: ImageFiles,
     /// The name of the output; `None` to replace the image.
     pub output: Option<PathBuf>,
-    /// Whether to read the output again.
+    /// Whether to verify the output by reading it again.
     pub verify: bool,
-    /// Whether to wait for the disk.
+    /// Whether to flush the output to its disk.
     pub sync: bool,
     /// The format of the output.
     pub format: Format,
-    /// Where a bmap file goes.
+    /// The name of the bmap file to write.
     pub bmap: Option<PathBuf>,
 }
 
 /// The options of `digest`.
 #[derive(Debug)]
 pub struct DigestTask {
-    /// What is digested.
+    /// The kind of digest.
     pub of: DigestOf,
-    /// The images; with `check`, the lists of images.
+    /// The images; with `check`, the lists of digests.
     pub inputs: Vec<PathBuf>,
-    /// The device of the external journal of the only image.
+    /// The device of the external journal; allowed only with a single image.
     pub journal: Option<PathBuf>,
     /// Whether to check digests.
     pub check: bool,
 }
 
-/// What is digested.
+/// The kind of digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DigestOf {
-    /// The canonical image.
+    /// A digest of the canonical image.
     Image,
-    /// The tree alone.
+    /// A digest of the file tree only.
     Tree,
 }
 
@@ -146,9 +146,9 @@ pub enum DigestOf {
 pub struct CompareTask {
     /// The images.
     pub inputs: [ImageFiles; 2],
-    /// Whether to print unified diffs of texts.
+    /// Whether to print unified diffs of text files.
     pub diff: bool,
-    /// Where a page goes.
+    /// The name of the HTML page to write.
     pub html: Option<PathBuf>,
 }
 
@@ -157,7 +157,7 @@ pub struct CompareTask {
 pub struct ExplainTask {
     /// The image.
     pub input: ImageFiles,
-    /// How many examples to print of each finding.
+    /// The maximum number of examples for each finding.
     pub examples: usize,
 }
 
@@ -166,7 +166,7 @@ pub struct ExplainTask {
 pub struct LsTask {
     /// The image.
     pub input: ImageFiles,
-    /// Whether to print digests of files.
+    /// Whether to print digests of the content of files.
     pub digests: bool,
 }
 
@@ -175,12 +175,12 @@ pub struct LsTask {
 pub struct CatTask {
     /// The image.
     pub input: ImageFiles,
-    /// The path of the file in it.
+    /// The path of the file in the image.
     pub path: OsString,
 }
 
 impl Command {
-    /// The name of the command in JSON. `--check` is an option of the main job.
+    /// Returns the name of the command in JSON. `--check` is an option of the main command.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Canonicalize(_) | Self::Check(_) => "canonicalize",
@@ -192,7 +192,7 @@ impl Command {
         }
     }
 
-    /// The first file that it is about, for messages.
+    /// Returns the first file on the command line, for messages.
     pub fn first_path(&self) -> &Path {
         match self {
             Self::Canonicalize(CanonicalizeTask { input, .. })
@@ -205,26 +205,27 @@ impl Command {
         }
     }
 
-    /// Whether it is the main job, whose JSON names the image and the warnings also after a failure.
+    /// Returns whether this is the main command. Its JSON contains the image and the warnings also after an
+    /// error.
     pub fn is_main_job(&self) -> bool {
         matches!(self, Self::Canonicalize(_) | Self::Check(_))
     }
 
-    /// Whether an image goes to standard output, so that nothing else may go there.
+    /// Returns whether an image is written to standard output, so that no other output may go there.
     pub fn streams(&self) -> bool {
         matches!(self, Self::Canonicalize(task) if task.streams())
     }
 }
 
 impl CanonicalizeTask {
-    /// Whether the output goes to standard output.
+    /// Returns whether the output is standard output.
     pub fn streams(&self) -> bool {
         self.output.as_ref().is_some_and(|output| output.as_os_str() == STANDARD)
     }
 }
 
 impl DigestOf {
-    /// Its name in JSON.
+    /// Returns the name of this kind in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Image => "image",

@@ -1,4 +1,4 @@
-//! Parsers of the values of options.
+//! Parsers for the values of options.
 
 use std::num::NonZeroUsize;
 
@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use ext4_canon::{SizePolicy, UuidPolicy};
 use uuid::Uuid;
 
-/// More threads than any machine has: a number beyond is a slip of the keyboard.
+/// The maximum number of threads. A larger number is probably a typing error.
 const MOST_THREADS: usize = 4096;
 
-/// A number of seconds since 1970.
+/// Parses a Unix time in seconds.
 pub fn epoch(text: &str) -> Result<i64> {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -17,22 +17,22 @@ pub fn epoch(text: &str) -> Result<i64> {
     text.parse().ok().context("that is too far from 1970")
 }
 
-/// What becomes of the UUID.
+/// Parses the value of `--uuid`.
 pub fn uuid_policy(text: &str) -> Result<UuidPolicy> {
     match text {
         "content" => Ok(UuidPolicy::Content),
         "keep" => Ok(UuidPolicy::Keep),
-        // The parser knows other notations too; one is enough, and is what other tools print.
+        // `Uuid::try_parse` also accepts other notations; accept only the usual one with hyphens.
         _ if text.len() == 36 => Ok(UuidPolicy::Given(Uuid::try_parse(text)?.into_bytes())),
         _ => bail!("expected content, keep, or a UUID like 01234567-89ab-cdef-0123-456789abcdef"),
     }
 }
 
-/// A number of threads.
+/// Parses a number of threads.
 ///
 /// # Errors
 ///
-/// In words, for one that no machine has.
+/// A message, if the number is 0 or too large, or the text is not a number.
 pub fn threads(text: &str) -> Result<NonZeroUsize> {
     text.parse()
         .ok()
@@ -40,12 +40,12 @@ pub fn threads(text: &str) -> Result<NonZeroUsize> {
         .with_context(|| format!("expected a number from 1 to {MOST_THREADS}"))
 }
 
-/// The bytes in a sector.
+/// Parses a sector size in bytes.
 pub fn sector_size(text: &str) -> Result<u64> {
     text.parse().ok().filter(|size| [512, 4096].contains(size)).context("not 512 or 4096")
 }
 
-/// A number of bytes, which may be in units of powers of 1024.
+/// Parses a number of bytes, with an optional suffix for a power of 1024.
 pub fn bytes(text: &str) -> Result<u64> {
     let (digits, power) = match text.char_indices().next_back().filter(|(_, unit)| !unit.is_ascii_digit()) {
         Some((end, unit)) => {
@@ -61,7 +61,7 @@ pub fn bytes(text: &str) -> Result<u64> {
         .context("expected a number of bytes, such as 1048576, 1024K or 1M")
 }
 
-/// The size of an output.
+/// Parses the value of `--size`.
 pub fn size(text: &str) -> Result<SizePolicy> {
     match (text, text.strip_prefix('+')) {
         ("min", _) => Ok(SizePolicy::Smallest),

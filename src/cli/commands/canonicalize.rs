@@ -1,4 +1,4 @@
-//! The main job: writes the canonical form of an image.
+//! The main command, which writes the canonical form of an image.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, stdout};
@@ -28,7 +28,7 @@ use crate::cli::sparse;
 use crate::cli::stream::StreamSink;
 use crate::cli::target::Target;
 
-/// Error context.
+/// Contexts of errors.
 const WRITING: &str = "writing the output";
 const READING_AGAIN: &str = "reading it again";
 
@@ -43,9 +43,9 @@ struct CanonicalizeJson<'c> {
     reports: ReportsJson<'c>,
 }
 
-/// A canonical image that is in its place.
+/// A canonical image in its final place.
 struct Written {
-    /// Its name, as it was given.
+    /// The name from the command line.
     output: PathBuf,
     verified: bool,
     reports: Vec<FilesystemReport>,
@@ -97,7 +97,7 @@ impl Written {
     }
 }
 
-/// Everything that writing takes.
+/// The parameters for writing.
 struct Writer<'w> {
     runner: &'w Runner<'w>,
     task: &'w CanonicalizeTask,
@@ -110,7 +110,7 @@ impl Writer<'_> {
         let Self { runner, task, image, disk } = self;
         let settings = runner.settings;
         let output = Output::create(target, image)?;
-        // A different size is known only when the plan is made.
+        // With a different size, the length is known only after planning.
         let most = if settings.options.size == SizePolicy::Keep { image.length } else { u64::MAX };
         let sink = FileSink::new(output.file(), most).sharing(image.file());
         let result =
@@ -131,7 +131,7 @@ impl Writer<'_> {
             warnings.extend(bmap.finish(task.sync)?);
         }
         let mut reports = report.filesystems;
-        // They are about the whole output; there is at least one report.
+        // These warnings are about the whole output. There is at least one report.
         if let Some(first) = reports.first_mut() {
             first.warnings.extend(warnings);
         }
@@ -150,7 +150,7 @@ impl Writer<'_> {
         Ok(Written { output: output.to_owned(), verified: false, reports: report.filesystems })
     }
 
-    /// Reads an output again and compares its tree with that of the image.
+    /// Reads the output and compares its trees with those of the image.
     fn verify(&self, output: &Output) -> Result<()> {
         let Self { runner, image, disk, .. } = self;
         let settings = runner.settings;
@@ -159,13 +159,13 @@ impl Writer<'_> {
         let result = runner.read(&[image], || disk.verify(&written, &settings.options, &runner.progress))?;
         map.readable().context(READING_AGAIN).about(output.shown())?;
         let Err(error) = result else { return Ok(()) };
-        // The input was read without complaint before, so this program did whatever is wrong. The remedy that the
-        // library knows, e2fsck, is meant for inputs.
+        // The input was read without an error, so this is a bug in this program. The library's remedy
+        // (e2fsck) is left out, since it is meant for inputs.
         let what = error.problem();
         Err(Internal::new(format!("verification failed, and nothing was kept: {what}"))).about(output.shown())
     }
 
-    /// The same output as an Android sparse image.
+    /// Converts the output to an Android sparse image.
     fn sparse(&self, output: &Output, used: &[Range<u64>]) -> Result<Output> {
         let map = map(output)?;
         let sparse = output.another(self.image)?;
@@ -174,7 +174,7 @@ impl Writer<'_> {
         Ok(sparse)
     }
 
-    /// The bmap file of an output. It replaces neither the image nor the output.
+    /// Writes the bmap file of the output, which must replace neither the image nor the output.
     fn bmap(&self, output: &Output, path: &Path, used: &[Range<u64>]) -> Result<Output> {
         let target = Target::beside(path, self.image)?;
         if output.goes_to(&target) {
@@ -192,7 +192,7 @@ fn map(output: &Output) -> Result<Map> {
     map.context("mapping it into memory").about(output.shown())
 }
 
-/// Standard output, unless the image must not be written there.
+/// Returns standard output, after checking that an image may be written there.
 fn standard_output(image: &Image) -> Result<File> {
     if stdout().is_terminal() {
         bail!(Usage::new("is a terminal; redirect it, or give the name of a file"));

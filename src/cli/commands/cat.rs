@@ -1,4 +1,4 @@
-//! `cat`: a regular file of an image.
+//! `cat`: prints a regular file from an image.
 
 use std::io::{Write as _, stdout};
 use std::os::unix::ffi::OsStrExt as _;
@@ -23,7 +23,7 @@ struct CatJson {
     text: Option<String>,
 }
 
-/// Larger files are not put into JSON, in bytes.
+/// The maximum size in bytes of a file that is included in JSON.
 const LARGEST_IN_JSON: usize = 1 << 20;
 
 /// Prints a file.

@@ -13,7 +13,7 @@ use crate::cli::failure::About as _;
 use crate::cli::json::{self, HeadJson};
 use crate::cli::runner::{Outcome, Runner};
 
-/// The most differences that are listed: they fit on a screen together.
+/// The maximum number of differences that are listed, so that they fit on a screen.
 const MOST_DIFFERENCES: usize = 10;
 
 #[derive(Debug, Serialize)]
@@ -33,11 +33,11 @@ struct ByteDifferenceJson<'c> {
     what: &'c str,
 }
 
-/// An image, compared with its canonical form.
+/// The result of comparing an image with its canonical form.
 struct Checked {
-    /// The first places that differ.
+    /// The first differences.
     differences: Vec<Difference>,
-    /// Whether there are more.
+    /// Whether there are more differences.
     more: bool,
     reports: Vec<FilesystemReport>,
 }
@@ -47,7 +47,7 @@ pub fn run(runner: &Runner<'_>, input: &ImageFiles) -> Result<Outcome> {
     let image = runner.open(input)?;
     let settings = runner.settings;
     let disk = runner.disk(&image, &settings.selection)?;
-    // One more than is listed, to know whether there are more.
+    // Ask for one more than is listed, to find out whether there are more.
     let result =
         runner.read(&[&image], || disk.check(&settings.options, MOST_DIFFERENCES + 1, &runner.progress));
     runner.install(|| image.release());

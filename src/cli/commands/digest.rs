@@ -45,12 +45,12 @@ struct Digested {
     warnings: Vec<String>,
 }
 
-/// The lines of all lists.
+/// The lines of all lists of digests.
 struct Lists {
     listed: Vec<Listed>,
-    /// How many lines are no digests.
+    /// The number of malformed lines.
     malformed: usize,
-    /// Warnings about these lines.
+    /// Warnings about malformed lines.
     remarks: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ pub fn run(runner: &Runner<'_>, task: &DigestTask) -> Result<Outcome> {
     }
 }
 
-/// The digests of images. One that can't be read does not keep the others from being read.
+/// Digests several images. An error in one does not affect the others.
 fn digests(runner: &Runner<'_>, task: &DigestTask, images: &[&Path]) -> Result<Vec<Result<Digested>>> {
     if let (Some(journal), [_, _, ..]) = (&task.journal, images) {
         return Err(Usage::new("can't be the journal of more than one image")).about(journal);
@@ -76,14 +76,14 @@ fn digests(runner: &Runner<'_>, task: &DigestTask, images: &[&Path]) -> Result<V
     Ok(images.iter().map(|image| digest(runner, task, image)).collect())
 }
 
-/// Digests one image; its warnings are printed in the end.
+/// Digests an image. Its warnings are printed at the end.
 fn digest(runner: &Runner<'_>, task: &DigestTask, input: &Path) -> Result<Digested> {
     let image = runner.open(&ImageFiles { path: input.to_owned(), journal: task.journal.clone() })?;
     let settings = runner.settings;
     let disk = runner.disk(&image, &settings.selection)?;
     let (options, progress) = (&settings.options, &runner.progress);
     let result = runner.read(&[&image], || match task.of {
-        // A filesystem that was chosen is digested as an image of its own.
+        // If a filesystem on the disk was selected, it is digested like a separate image.
         DigestOf::Image if disk.is_whole_disk() => disk.digest(options, progress),
         DigestOf::Image => disk.filesystem_digest(options, progress),
         DigestOf::Tree => disk.tree_digest(options, progress),
@@ -113,7 +113,7 @@ fn print(runner: &Runner<'_>, task: &DigestTask, digests: &[Result<Digested>]) -
     Outcome { code, text, remarks: failures(digests).map(failure::line).collect() }
 }
 
-/// Compares digests with those that are listed.
+/// Compares digests with the listed ones.
 fn check(runner: &Runner<'_>, task: &DigestTask, lists: Lists, digests: &[Result<Digested>]) -> Outcome {
     let Lists { listed, malformed, mut remarks } = lists;
     let matches: Vec<_> = listed.iter().zip(digests).map(|(listed, found)| matches(listed, found)).collect();
@@ -149,7 +149,7 @@ fn check(runner: &Runner<'_>, task: &DigestTask, lists: Lists, digests: &[Result
     Outcome { code, text, remarks }
 }
 
-/// Reads the digests that files list.
+/// Reads lists of digests.
 fn read_lists(files: &[PathBuf]) -> Result<Lists> {
     let mut lists = Lists { listed: Vec::new(), malformed: 0, remarks: Vec::new() };
     for file in files {
@@ -175,12 +175,12 @@ fn read_all(mut from: impl Read) -> io::Result<Vec<u8>> {
     from.read_to_end(&mut bytes).map(|_| bytes)
 }
 
-/// Whether an image has the digest that is listed; `None` if it could not be read.
+/// Returns whether the digest of an image matches the listed one, or `None` if the image could not be read.
 fn matches(listed: &Listed, found: &Result<Digested>) -> Option<bool> {
     found.as_ref().ok().map(|digested| digested.hexadecimal == listed.digest)
 }
 
-/// A line for an image, in the words of sha256sum.
+/// Formats the result for an image as sha256sum does.
 fn verdict(name: &Path, matches: Option<bool>) -> Vec<u8> {
     let words = match matches {
         Some(true) => "OK",

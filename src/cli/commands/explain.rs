@@ -1,4 +1,4 @@
-//! `explain`: what of an image canonicalizing rewrites, by where it came from.
+//! `explain`: lists the changes by canonicalization in an image, by cause.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -30,7 +30,7 @@ struct FindingJson<'j> {
     examples: &'j [String],
 }
 
-/// Of a disk.
+/// The output for a disk.
 #[derive(Serialize)]
 struct ExplainDiskJson<'j> {
     #[serde(flatten)]
@@ -46,7 +46,7 @@ struct ExplainedFilesystemJson<'j> {
     warnings: &'j [String],
 }
 
-/// Lists what canonicalizing rewrites in an image.
+/// Lists the changes by canonicalization in an image.
 pub fn run(runner: &Runner<'_>, task: &ExplainTask) -> Result<Outcome> {
     let image = runner.open(&task.input)?;
     let input = &image.path;

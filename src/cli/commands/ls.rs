@@ -1,4 +1,4 @@
-//! `ls`: the tree of an image, as it is read.
+//! `ls`: lists the file tree of an image.
 
 use anyhow::Result;
 use ext4_canon::text::hexadecimal;
@@ -51,7 +51,7 @@ struct XattrJson {
     hex: String,
 }
 
-/// Lists a tree.
+/// Lists the file tree of an image.
 pub fn run(runner: &Runner<'_>, task: &LsTask) -> Result<Outcome> {
     let image = runner.open(&task.input)?;
     let settings = runner.settings;

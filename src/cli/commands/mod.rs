@@ -1,4 +1,4 @@
-//! The commands: from validated arguments to text and an exit code.
+//! The commands. Each turns a validated task into a text and an exit code.
 
 mod canonicalize;
 mod cat;
@@ -13,7 +13,7 @@ use super::args::{Command, Task};
 use super::exit_code::ExitCode;
 use super::runner;
 
-/// Runs a command and reports how it ended.
+/// Runs a command, reports the result, and returns the exit code.
 pub fn run(task: &Task) -> ExitCode {
     runner::run(task, |runner| match &task.command {
         Command::Canonicalize(task) => canonicalize::run(runner, task),

@@ -1,11 +1,11 @@
-//! The library's reports of the filesystems of an image, as JSON and as lines for people.
+//! Formats the library's reports about filesystems, as JSON and as text.
 
 use ext4_canon::FilesystemReport;
 use indicatif::HumanBytes;
 use serde::Serialize;
 use uuid::Uuid;
 
-/// All warnings of reports, with the names of the filesystems.
+/// Returns all warnings in the reports, with the names of the filesystems.
 pub fn warnings(reports: &[FilesystemReport]) -> Vec<String> {
     let warnings = reports.iter().flat_map(|report| {
         report.warnings.iter().map(move |warning| match &report.name {
@@ -16,7 +16,8 @@ pub fn warnings(reports: &[FilesystemReport]) -> Vec<String> {
     warnings.collect()
 }
 
-/// The last fields of JSON: the report of the only filesystem, or those of all filesystems of a disk; and warnings.
+/// The last fields of JSON: the report of a single filesystem, or of all filesystems of a disk, and the
+/// warnings.
 #[derive(Debug, Serialize)]
 pub struct ReportsJson<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -26,7 +27,7 @@ pub struct ReportsJson<'r> {
     warnings: &'r [String],
 }
 
-/// The counts of a filesystem of a disk.
+/// The counts for a filesystem on a disk.
 #[derive(Debug, Serialize)]
 struct NamedCountsJson<'r> {
     name: &'r str,
@@ -34,7 +35,7 @@ struct NamedCountsJson<'r> {
 }
 
 impl<'r> ReportsJson<'r> {
-    /// The fields for some reports.
+    /// Creates the fields for reports and warnings.
     pub fn of(reports: &'r [FilesystemReport], warnings: &'r [String]) -> Self {
         if let [report @ FilesystemReport { name: None, .. }] = reports {
             return Self { report: Some(report.into()), filesystems: None, warnings };
@@ -100,7 +101,7 @@ impl From<&FilesystemReport> for CountsJson {
     }
 }
 
-/// The counts of all reports; those of a disk under the names of its filesystems.
+/// Formats the counts of all reports. On a disk, each filesystem has a heading with its name.
 pub fn lines(reports: &[FilesystemReport], all: bool) -> Vec<String> {
     let lines = |report: &FilesystemReport| {
         let head = report.name.as_ref().map(|name| format!("{name}:"));
@@ -109,7 +110,7 @@ pub fn lines(reports: &[FilesystemReport], all: bool) -> Vec<String> {
     reports.iter().flat_map(lines).collect()
 }
 
-/// The counts of a report, in lines; those of what did not happen only if `all` are wanted.
+/// Formats the counts of a report. Counts of zero are left out unless `all` is set.
 fn counts(report: &FilesystemReport, all: bool) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = |name: &str, total: Option<String>, details: &[(u64, &str)]| {
@@ -155,7 +156,7 @@ fn counts(report: &FilesystemReport, all: bool) -> Vec<String> {
     lines
 }
 
-/// The report of the only filesystem of an image.
+/// A report about an image with a single filesystem.
 #[cfg(test)]
 pub fn example() -> FilesystemReport {
     let mut report = FilesystemReport::default();

@@ -9,14 +9,14 @@ use crate::cli::args::{EPOCH_VARIABLE, command};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::help::{ENVIRONMENT, EXAMPLES, EXIT_NOTE, FILES, USAGES};
 
-/// When what the man page says was last looked through.
+/// The date of the last review of the man page.
 const PAGE_DATE: &str = "2026-11-27";
 
-/// The man page.
+/// Returns the man page.
 ///
 /// # Errors
 ///
-/// An internal error if the generator wrote something else than what is mended here.
+/// An internal error if the generated text lacks something that is corrected here.
 pub fn text() -> Result<String> {
     let man = Man::new(command());
     let mut text = Vec::new();
@@ -39,11 +39,11 @@ pub fn text() -> Result<String> {
     subcommands(&mut text)?;
     rest(&mut text)?;
     let text = String::from_utf8(text).expect("names, descriptions and what stands here are UTF-8");
-    // A break in front of a space is none; formatters complain of it.
+    // A break before a paragraph has no effect, and formatters warn about it.
     replaced(&text, "\n.br\n\n.br\n", "\n.sp\n")
 }
 
-/// The subcommands, each with its own options.
+/// Appends the subcommands with their options.
 fn subcommands(text: &mut Vec<u8>) -> Result<()> {
     let parser = command();
     for sub in parser.get_subcommands() {
@@ -56,13 +56,13 @@ fn subcommands(text: &mut Vec<u8>) -> Result<()> {
         let mut options = Vec::new();
         Man::new(sub.clone()).render_options_section(&mut options)?;
         let options = String::from_utf8(options).expect("names and descriptions are UTF-8");
-        // The section has its own heading, which is not wanted here.
+        // Remove the heading of the options, since the subcommand has one.
         text.extend(replaced(&options, ".SH OPTIONS\n", "")?.bytes());
     }
     Ok(())
 }
 
-/// The sections after the options.
+/// Appends the sections after the options.
 fn rest(text: &mut Vec<u8>) -> Result<()> {
     let mut page = Roff::new();
     page.control("SH", ["EXIT STATUS"]);

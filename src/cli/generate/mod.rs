@@ -1,4 +1,4 @@
-//! `--generate`: the man page and completions, made from the parser.
+//! `--generate`: the man page and completions, generated from the parser.
 
 mod completions;
 mod man_page;
@@ -13,7 +13,7 @@ use super::console;
 use super::exit_code::ExitCode;
 use super::failure::{self, About as _};
 
-/// Prints what is asked for.
+/// Prints the generated text.
 pub fn run(what: Generate) -> ExitCode {
     let printed = text(what)
         .about(Path::new(env!("CARGO_PKG_NAME")))

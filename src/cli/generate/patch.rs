@@ -1,21 +1,21 @@
-//! Changes of generated text, which fail when there is nothing to change: a new version of a generator may write
-//! something else, which nobody would notice otherwise.
+//! Corrections of generated text. They fail if the text to replace is missing, since a new version of a
+//! generator may write something different.
 
 use anyhow::{Result, ensure};
 
 use crate::cli::failure::Internal;
 
-/// Replaces `old`, wherever it is, by `new`.
+/// Replaces all occurrences of `old` by `new`.
 ///
 /// # Errors
 ///
-/// An internal error if it is nowhere.
+/// An internal error if there are none.
 pub fn replaced(text: &str, old: &str, new: &str) -> Result<String> {
     ensure!(text.contains(old), Internal::new(format!("internal error: generated text lacks {old:?}")));
     Ok(text.replace(old, new))
 }
 
-/// Splits text at the first `mark`, which goes into neither part.
+/// Splits text at the first occurrence of `mark`, which is removed.
 ///
 /// # Errors
 ///

@@ -1,14 +1,14 @@
-//! Unified diffs of small texts.
+//! Unified diffs of small text files.
 
 use std::fmt::Write as _;
 
-/// Lines of context around a change.
+/// The number of context lines around a change.
 const CONTEXT: usize = 3;
 
-/// More changed lines than this are not worth the search for the fewest.
+/// The maximum number of changed lines for which the shortest diff is searched.
 const MOST_CHANGES: usize = 1000;
 
-/// A line of an edit script, by its places in the two texts.
+/// A step of an edit script, with line indices into the two texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Edit {
     Keep(usize, usize),
@@ -24,7 +24,7 @@ impl Edit {
     }
 }
 
-/// The unified diff of two texts, with these names in its head; `None` where one is no text.
+/// Returns the unified diff of two texts, with `names` in its header, or `None` if one is not text.
 pub fn unified(texts: [&[u8]; 2], names: [&str; 2]) -> Option<String> {
     let [one, other] = texts.map(|text| str::from_utf8(text).ok().filter(|text| !text.contains('\0')));
     let (one, other): (Vec<&str>, Vec<&str>) =
@@ -54,7 +54,7 @@ pub fn unified(texts: [&[u8]; 2], names: [&str; 2]) -> Option<String> {
     Some(text)
 }
 
-/// The lines of a hunk, as diff(1) writes them: an empty range begins with the line before.
+/// Formats the line range of a hunk as diff(1) does: an empty range has the number of the line before it.
 fn range(start: usize, count: usize) -> String {
     match count {
         0 => format!("{start},0"),
@@ -63,7 +63,7 @@ fn range(start: usize, count: usize) -> String {
     }
 }
 
-/// The parts of a script around its changes.
+/// Returns the parts of the script that contain changes, with context.
 fn hunks(script: &[Edit]) -> Vec<&[Edit]> {
     let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
     let changes = script.iter().enumerate().filter(|(_, edit)| !matches!(edit, Edit::Keep(..)));
@@ -77,7 +77,7 @@ fn hunks(script: &[Edit]) -> Vec<&[Edit]> {
     ranges.into_iter().map(|range| &script[range]).collect()
 }
 
-/// What makes the second list of lines from the first.
+/// Returns an edit script that turns the first list of lines into the second.
 fn script(one: &[&str], other: &[&str]) -> Vec<Edit> {
     let same = |(one, other): &(&&str, &&str)| one == other;
     let head = one.iter().zip(other).take_while(same).count();
@@ -94,22 +94,23 @@ fn script(one: &[&str], other: &[&str]) -> Vec<Edit> {
     script
 }
 
-/// How far along the first list each diagonal reaches; diagonal k, on which places differ by k, has
-/// the index k + [`MOST_CHANGES`] + 1.
+/// The furthest index into the first list that was reached on each diagonal. Diagonal k is where the indices
+/// differ by k. Its position in the vector is k + [`MOST_CHANGES`] + 1.
 type Reach = Vec<usize>;
 
 fn index(k: isize) -> usize {
     (k + MOST_CHANGES.cast_signed() + 1).cast_unsigned()
 }
 
-/// The diagonal from which k is reached with so many changes, the last of which adds a line if it lies
-/// above, and else removes one.
+/// Returns the diagonal from which diagonal k is reached with `changes` changes. If it is k + 1, the last
+/// change adds a line; if it is k - 1, the change removes one.
 fn before(reach: &Reach, k: isize, changes: isize) -> isize {
     let adds = k == -changes || k != changes && reach[index(k - 1)] < reach[index(k + 1)];
     if adds { k + 1 } else { k - 1 }
 }
 
-/// The shortest script, by the algorithm of Myers; all lines removed and added where it is a long one.
+/// Returns the shortest edit script, by the algorithm of Myers. If it would have too many changes, returns
+/// one that removes all lines and adds all new lines.
 fn shortest(one: &[&str], other: &[&str]) -> Vec<Edit> {
     let Some(trace) = trace(one, other) else {
         let removed = (0..one.len()).map(|place| Edit::Remove(place, 0));
@@ -119,7 +120,7 @@ fn shortest(one: &[&str], other: &[&str]) -> Vec<Edit> {
     for (changes, reach) in trace.iter().enumerate().rev() {
         let changes = changes.cast_signed();
         let before = before(reach, x.cast_signed() - y.cast_signed(), changes);
-        // Without a change, everything up to here is equal.
+        // Before the first change, all lines are equal.
         let (start, start_y) = if changes == 0 {
             (0, 0)
         } else {
@@ -139,7 +140,7 @@ fn shortest(one: &[&str], other: &[&str]) -> Vec<Edit> {
     script
 }
 
-/// For each number of changes, what was reached with fewer; `None` where more than [`MOST_CHANGES`]
+/// Returns, for each number of changes, the reach with fewer changes, or `None` if more than [`MOST_CHANGES`]
 /// are needed.
 fn trace(one: &[&str], other: &[&str]) -> Option<Vec<Reach>> {
     let mut reach = vec![0; 2 * MOST_CHANGES + 3];
@@ -183,7 +184,7 @@ mod tests {
         assert_eq!(unified([b"\xff", b"x"], ["a", "b"]), None);
     }
 
-    /// Applying the script gives the second text, and it is as short as the longest common
+    /// Applying the script gives the second text, and the script is as short as the longest common
     /// subsequence allows.
     #[test]
     fn scripts_are_right_and_short() {

@@ -1,4 +1,5 @@
-//! The report of `compare` as a page: one file, without network, that works without scripts.
+//! The report of `compare` as an HTML page: a single file that loads nothing from the network and works
+//! without JavaScript.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,26 +11,27 @@ use ext4_canon::compare::{
 
 use crate::cli::remedy;
 
-/// Cells of a map, and of a row of it.
+/// The number of cells in a map, and in a row of a map.
 pub const CELLS: u64 = 64 * 24;
 const COLUMNS: usize = 64;
-/// The side of a cell, in units of the drawing.
+/// The size of a cell, in units of the SVG.
 const SIDE: usize = 10;
-/// More differences than this are only counted: a browser has to hold them all.
+/// The maximum number of differences on the page. More are only counted, because browsers are slow with large
+/// tables.
 const MOST_ROWS: usize = 20_000;
 
-/// What a browser may do with the page: nothing beyond it is asked for.
+/// The content security policy. It allows only the inline style and the inline script.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
                       base-uri 'none'; form-action 'none'";
 const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/filter.js");
 
-/// Something of a filesystem, with its name where there may be several.
+/// Adds the name of the filesystem to a text, if there may be several.
 fn named(filesystem: &FilesystemComparison, what: &str) -> String {
     filesystem.name.as_ref().map_or_else(|| what.to_owned(), |name| format!("{name}: {what}"))
 }
 
-/// Text, fit for the page and for the values of attributes.
+/// Text that is escaped for HTML content and attribute values.
 struct Text<'t>(&'t str);
 
 impl std::fmt::Display for Text<'_> {
@@ -48,7 +50,7 @@ impl std::fmt::Display for Text<'_> {
     }
 }
 
-/// Returns the page. `words` says a difference in words, and as a unified diff where there is one.
+/// Returns the page. `words` describes a difference, and returns its unified diff if there is one.
 pub fn page(
     names: [&str; 2],
     comparison: &Comparison,
@@ -82,13 +84,13 @@ pub fn page(
     page
 }
 
-/// Adds a line; writing to a string can't fail.
+/// Appends a line. Writing to a string can't fail.
 fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = page.write_fmt(text);
     page.push('\n');
 }
 
-/// How many differences there are of each attribute.
+/// Counts the differences in each attribute.
 fn attributes(filesystems: &[FilesystemComparison]) -> BTreeMap<&'static str, usize> {
     let mut counts = BTreeMap::new();
     for difference in filesystems.iter().flat_map(|filesystem| &filesystem.differences) {
@@ -97,12 +99,12 @@ fn attributes(filesystems: &[FilesystemComparison]) -> BTreeMap<&'static str, us
     counts
 }
 
-/// A word for classes and identifiers.
+/// Converts a name to a CSS class or identifier.
 fn slug(name: &str) -> String {
     name.replace(' ', "-")
 }
 
-/// Rules that leave out what the chosen filter does, without a script.
+/// Returns CSS rules that hide the rows not selected by the filter.
 fn filter_rules(filesystems: &[FilesystemComparison]) -> String {
     let rule = |name: &&str| {
         let slug = slug(name);
@@ -219,7 +221,7 @@ fn ignored(page: &mut String, [one, other]: [&str; 2], filesystems: &[Filesystem
 struct Table<'t> {
     id: &'static str,
     title: &'static str,
-    /// The sentence in place of the table where it has no rows.
+    /// The text that replaces an empty table.
     nothing: &'static str,
     heads: &'t [&'t str],
 }
@@ -308,7 +310,8 @@ fn figure(page: &mut String, caption: &str, map: &Occupancy) {
     );
 }
 
-/// What a cell is drawn as: what most of its blocks are used for, free ones left out where there are others.
+/// Returns the use that a cell is drawn with: that of most of its blocks. Free blocks count only if there are
+/// no others.
 fn main_use(cell: &Cell) -> Use {
     let used = Use::ALL.into_iter().filter(|what| *what != Use::Free && cell[*what as usize] > 0);
     used.max_by_key(|what| cell[*what as usize]).unwrap_or(Use::Free)

@@ -18,7 +18,7 @@ struct CompareJson<'j> {
     comparison: ComparisonJson<'j>,
 }
 
-/// Of two disks.
+/// The output for two disks.
 #[derive(Serialize)]
 struct CompareDisksJson<'j> {
     #[serde(flatten)]
@@ -86,7 +86,7 @@ enum IgnoredDetailJson<'j> {
     Counts { a: u64, b: u64 },
 }
 
-/// The report of two filesystems, or of two disks.
+/// Formats the report about two filesystems or two disks.
 pub fn text(head: HeadJson, inputs: [&Path; 2], comparison: &Comparison) -> Vec<u8> {
     let names = inputs.map(Path::to_string_lossy);
     if let [only @ FilesystemComparison { name: None, .. }] = &comparison.filesystems[..] {

@@ -1,4 +1,4 @@
-//! `compare`: whether two images have one canonical form, and if not, why not.
+//! `compare`: whether two images have the same canonical form, and where they differ.
 
 mod diff;
 mod html;
@@ -21,13 +21,13 @@ use crate::cli::output::Output;
 use crate::cli::runner::{Outcome, Runner};
 use crate::cli::target::Target;
 
-/// The largest files whose lines are compared, in bytes.
+/// The maximum size in bytes of files for which a diff is printed.
 const LARGEST_TEXT: usize = 1 << 20;
 
 /// Compares two images.
 pub fn run(runner: &Runner<'_>, task: &CompareTask) -> Result<Outcome> {
     let (one, other) = (runner.open(&task.inputs[0])?, runner.open(&task.inputs[1])?);
-    // For a file that is given twice, one map is enough: nothing of it has to be read twice.
+    // If both arguments are the same file, use one map, so that nothing is read twice.
     let is_one = one.is(&other.metadata) && task.inputs[0].journal == task.inputs[1].journal;
     let images = if is_one { [&one, &one] } else { [&one, &other] };
     let inputs = task.inputs.each_ref().map(|files| files.path.as_path());
@@ -49,7 +49,7 @@ pub fn run(runner: &Runner<'_>, task: &CompareTask) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Reports a comparison as a page, and as text or JSON.
+/// Reports a comparison, as text or JSON, and optionally as an HTML page.
 fn report(
     runner: &Runner<'_>,
     inputs: [&Path; 2],
@@ -72,7 +72,8 @@ fn report(
     Ok(outcome)
 }
 
-/// The filesystems of both that are meant. A partition of one may be compared with the other, if that is a filesystem.
+/// Opens the selected filesystems of both images. If only one image has partitions, the selected one is
+/// compared with the other image.
 fn disks<'i>(runner: &Runner<'_>, images: [&'i Image; 2]) -> Result<[Disk<'i>; 2]> {
     let selection = &runner.settings.selection;
     let mut all = selection.clone();
@@ -88,7 +89,7 @@ fn disks<'i>(runner: &Runner<'_>, images: [&'i Image; 2]) -> Result<[Disk<'i>; 2
     Ok([disk(0)?, disk(1)?])
 }
 
-/// Where the page goes; no image may be replaced by it.
+/// Finds the target of the HTML page, which must not replace an image.
 fn target(file: &Path, images: [&Image; 2]) -> Result<Target> {
     if let Ok(metadata) = fs::metadata(file)
         && images.iter().any(|image| image.is(&metadata))
@@ -98,7 +99,7 @@ fn target(file: &Path, images: [&Image; 2]) -> Result<Target> {
     Target::beside(file, images[0]).and_then(|_| Target::beside(file, images[1]))
 }
 
-/// Writes the report as a page; returns warnings.
+/// Writes the report as an HTML page, and returns warnings.
 fn write_page(target: Target, inputs: [&Path; 2], comparison: &Comparison) -> Result<Vec<String>> {
     let names = inputs.map(Path::to_string_lossy);
     let words =

@@ -9,12 +9,12 @@ use ext4_canon::compare::{
 
 use super::diff::unified;
 
-/// The answer in a word.
+/// Returns the verdict in one word.
 fn match_word(matches: bool) -> &'static str {
     if matches { "match" } else { "differ" }
 }
 
-/// The report of two filesystems, or of two disks.
+/// Formats the report about two filesystems or two disks.
 pub fn text(inputs: [&Path; 2], comparison: &Comparison) -> String {
     let mut text = verdict(inputs, comparison.is_match());
     text.extend(comparison.settings.iter().map(|found| setting("disk", found)));
@@ -28,12 +28,12 @@ pub fn text(inputs: [&Path; 2], comparison: &Comparison) -> String {
     text
 }
 
-/// The first line.
+/// Formats the first line.
 fn verdict(inputs: [&Path; 2], matches: bool) -> String {
     format!("{} and {}: {}\n", inputs[0].display(), inputs[1].display(), match_word(matches))
 }
 
-/// The warnings about both images.
+/// Formats the warnings about both images.
 pub fn warnings(inputs: [&Path; 2], comparison: &FilesystemComparison) -> Vec<String> {
     let sides = inputs.iter().zip(&comparison.warnings);
     let lines = sides.flat_map(|(input, warnings)| {
@@ -42,14 +42,14 @@ pub fn warnings(inputs: [&Path; 2], comparison: &FilesystemComparison) -> Vec<St
     lines.collect()
 }
 
-/// What differs in a setting, in a line.
+/// Formats a difference between settings as a line.
 fn setting(of: &str, setting: &SettingDifference) -> String {
     let SettingDifference { name, values: [one, other], option, .. } = setting;
     let remedy = if option.is_empty() { String::new() } else { format!(" ({option})") };
     format!("{of}: {name} {one} -> {other}{remedy}\n")
 }
 
-/// All lines about two filesystems.
+/// Formats all lines about two filesystems.
 fn lines(inputs: [&Path; 2], comparison: &FilesystemComparison) -> String {
     let mut text = String::new();
     // Writing to a string can't fail.
@@ -69,7 +69,7 @@ fn lines(inputs: [&Path; 2], comparison: &FilesystemComparison) -> String {
     text
 }
 
-/// A difference in words, without the path.
+/// Describes a difference, without the path.
 pub fn words(inputs: [&Path; 2], difference: &PathDifference) -> String {
     let [one, other] = difference.values.each_ref().map(|value| value.as_deref());
     let only_in = |input: &Path, what: &str| format!("only in {} ({what})", input.display());
@@ -94,7 +94,7 @@ pub fn words(inputs: [&Path; 2], difference: &PathDifference) -> String {
     }
 }
 
-/// The unified diff of two texts, where there are any.
+/// Returns the unified diff of two text files, if both are known.
 pub fn diff(inputs: [&Path; 2], difference: &PathDifference) -> Option<String> {
     let texts = difference.texts.as_ref()?;
     let names = inputs.map(|input| format!("{}:{}", input.display(), difference.path));

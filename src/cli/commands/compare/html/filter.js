@@ -1,4 +1,4 @@
-// Without this, the page lacks only the search by path.
+// Searches for paths. Without JavaScript, only this is missing.
 const search = document.getElementById("search");
 if (search) {
   search.hidden = false;
@@ -9,7 +9,7 @@ if (search) {
   };
   const field = search.querySelector("input");
   field.addEventListener("input", () => apply(field.value));
-  // A link may bring a search with it: report.html#/etc/
+  // A link may contain the text to search for: report.html#/etc/
   const wanted = decodeURIComponent(location.hash.slice(1));
   if (wanted) {
     field.value = wanted;
