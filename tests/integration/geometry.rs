@@ -1,4 +1,4 @@
-//! Histories of the filesystem itself: who made it, how it grew and shrank, and how full it is.
+//! Histories of the filesystem itself: its creator, growing and shrinking, and the amount of free space.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use crate::support::fields::{has_feature, inode, superblock};
 use crate::support::image::{debugfs, debugfs_read, set_length};
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
-/// FreeBSD and Lites use the inodes of Linux, the Hurd has a translator in them.
+/// FreeBSD and Lites have the same inodes as Linux. The Hurd has a translator field in them.
 #[test]
 fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     let lab = Lab::new();
@@ -28,7 +28,7 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     debugfs(&with_history, "mkdir clutter\nmknod pipe p\nrmdir clutter\nrm pipe\n");
     let epoch = ["--source-date-epoch", "1"];
     same_bytes(&canonical(&hurd, &epoch), &canonical(&with_history, &epoch));
-    // The Hurd does not know file types in directories, which e2fsck would take away.
+    // The Hurd does not support the filetype feature, and e2fsck would remove it.
     let [typed, untyped] = ["filetype", "^filetype"].map(|feature| {
         let image = lab.mke2fs_d(feature, "16M", &["-t", "ext2", "-O", feature], &source);
         superblock(&image).set("s_creator_os", OS_HURD.into());
@@ -36,7 +36,7 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     });
     same_bytes(&typed, &untyped);
     assert!(!has_feature(&typed, "filetype"));
-    // Fields of Linux, and those of the Hurd in the same places.
+    // Fields of Linux, and the fields of the Hurd in the same place.
     for (field, words) in [
         ("l_i_version", "h_i_translator"),
         ("l_i_blocks_high", "h_i_frag"),
@@ -56,7 +56,7 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     }
 }
 
-/// What features of long ago left in a superblock.
+/// Obsolete features left data in the superblock.
 #[test]
 fn leftovers_of_snapshots_are_dropped() {
     let lab = Lab::new();
@@ -76,8 +76,8 @@ fn leftovers_of_snapshots_are_dropped() {
     same_bytes(&canonical(&image, &[]), &canonical(&other, &[]));
 }
 
-/// mke2fs 1.47.0 gives this filesystem meta_bg in the place of resize_inode, since its descriptors would fill
-/// most of a group, but leaves the number of reserved blocks. e2fsck sets it to 0 and changes nothing else.
+/// mke2fs 1.47.0 replaces resize_inode with meta_bg here, since the descriptors would fill most of a group,
+/// but keeps the number of reserved blocks. e2fsck sets it to 0 and changes nothing else.
 #[test]
 fn reserved_descriptors_without_a_resize_inode_count_for_nothing() {
     let lab = Lab::new();
@@ -93,7 +93,7 @@ fn reserved_descriptors_without_a_resize_inode_count_for_nothing() {
     same_bytes(&output, &canonical(&checked, &[]));
 }
 
-/// A filesystem with something before it is not looked for.
+/// ext4-canon does not search for a filesystem at an offset.
 #[test]
 fn an_offset_is_told_of() {
     let lab = Lab::new();
@@ -119,7 +119,7 @@ fn a_list_of_bad_blocks_is_dropped() {
     }
 }
 
-/// With metadata_csum_seed, tune2fs changes the UUID and nothing else.
+/// With metadata_csum_seed, tune2fs changes only the UUID.
 #[test]
 fn a_new_uuid_leaves_the_seed_behind() {
     let lab = Lab::new();
@@ -133,7 +133,7 @@ fn a_new_uuid_leaves_the_seed_behind() {
     same_bytes(&canonical(&image, &[]), &canonical(&other, &[]));
 }
 
-/// What makes the shape of a filesystem.
+/// Superblock fields that describe the geometry.
 const SHAPE: [&str; 9] = [
     "s_inodes_count",
     "s_blocks_count_lo",
@@ -146,7 +146,7 @@ const SHAPE: [&str; 9] = [
     "s_first_meta_bg",
 ];
 
-/// Steps up and down, with and without a mount, end where a single step ends.
+/// Growing and shrinking in steps, mounted or not, gives the same result as a single step.
 #[test]
 fn it_does_not_matter_how_a_filesystem_grew() {
     if !gate(&[Need::EmulatedKernel]) {
@@ -172,9 +172,9 @@ fn it_does_not_matter_how_a_filesystem_grew() {
         resize(&steps, &["40M", "33M", "120M", "72M", "96M"]);
         set_length(&online, 96 << 20);
         let mut grown = vec![("steps", &steps)];
-        // The kernel can't grow those with sparse_super2.
+        // The kernel can't grow filesystems with sparse_super2.
         if !feature.starts_with("sparse_super2") {
-            // Only the emulated kernel lets root do it everywhere.
+            // Some hosts restrict the ioctl even for root, so use the emulated kernel.
             let grow = "fskeys grow /mnt 51200\nfskeys grow /mnt 98304\n";
             emulated(&[&online], &format!("mount -t ext4 /dev/vda /mnt\n{grow}umount /mnt\n"));
             grown.push(("online", &online));
@@ -183,7 +183,8 @@ fn it_does_not_matter_how_a_filesystem_grew() {
         let shape = |image: &Path| SHAPE.map(|field| superblock(image).get(field));
         let output = canonical(&once, &[]);
         for (name, image) in grown {
-            // Tools leave other numbers of reserved blocks in some steps; that is geometry.
+            // In some steps, tools compute a different number of reserved blocks. That number is part of the
+            // geometry.
             assert_eq!(shape(&once), shape(image), "{feature}: {name}");
             same_bytes(&output, &canonical(image, &[]));
         }
@@ -193,14 +194,14 @@ fn it_does_not_matter_how_a_filesystem_grew() {
     }
 }
 
-/// Neither blocks nor inodes are left.
+/// The filesystem has no free blocks or inodes.
 #[test]
 fn a_full_filesystem_is_rewritten_in_its_place() {
     if !gate(&[Need::Mounts]) {
         return;
     }
     let lab = Lab::new();
-    // With extents, the kernel holds some blocks back.
+    // With extents, the kernel reserves some blocks.
     let features = "^has_journal,^resize_inode,^extents,^64bit";
     let options = ["-t", "ext4", "-b", "1024", "-m", "0", "-N", "256", "-O", features];
     let image = lab.mke2fs("in.img", "4M", &options);
@@ -224,7 +225,7 @@ fn a_full_filesystem_is_rewritten_in_its_place() {
         assert_eq!(line.split_whitespace().last(), Some("0"), "nothing to be seen here");
     }
     let output = canonical(&image, &["--verify"]);
-    // The same once more, in the order of the output.
+    // Change the output in the same way.
     let again = lab.copy(&output, "again.img");
     fill::kernel(&again, |root| {
         let content = fs::read(root.join("0000")).expect("reading");
@@ -232,7 +233,8 @@ fn a_full_filesystem_is_rewritten_in_its_place() {
             fs::remove_file(root.join(name)).expect("removing");
         }
         rustix::fs::sync();
-        // The kernel frees blocks only some time after the commit, on a busy machine later than `sync` returns.
+        // The kernel frees blocks some time after the commit. On a busy machine, this may be after `sync`
+        // returns.
         write_when_there_is_room(&root.join("0007"), &[]);
         write_when_there_is_room(&root.join("0000"), &content);
         rustix::fs::sync();

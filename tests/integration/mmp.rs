@@ -1,4 +1,4 @@
-//! Multiple mount protection: whoever had the filesystem in use does not reach the output.
+//! Multiple mount protection: the output does not depend on the last user of the filesystem.
 
 use ext4_canon::internals::ondisk::mmp::{SEQ_CLEAN, SEQ_FSCK};
 
@@ -13,7 +13,7 @@ fn nobody_has_the_output_in_use() {
     let options = ["-t", "ext4", "-b", "1024", "-O", "mmp", "-E", "mmp_update_interval=7"];
     let made = lab.plain_image("made.img", "24M", &options);
     let without = ["-t", "ext4", "-b", "1024", "-O", "^mmp"];
-    // tune2fs puts the block elsewhere.
+    // tune2fs allocates a different MMP block.
     let tuned = lab.plain_image("tuned.img", "24M", &without);
     run(tool("tune2fs").args(["-O", "mmp", "-E", "mmp_update_interval=7"]).arg(&tuned));
     assert_ne!(mmp(&made).start, mmp(&tuned).start, "nothing to be seen here");
