@@ -60,7 +60,7 @@ fn nodes(anatomy: &Anatomy, canvas: &Canvas) -> Vec<IndexNode> {
         let head = if is_root { htree::ROOT_HEAD } else { htree::NODE_HEAD };
         let counts = block.get(head..).and_then(view::<DxCountLimit>)?;
         let (limit, count) = (counts.limit.get(), counts.count.get());
-        // A directory block without an index may look like a root. Its limit would exceed the space in the block.
+        // A directory block without an index may look like a root, with a limit that is too large.
         let most = (part.length - head) / htree::ENTRY_SIZE;
         let sensible = (1..=limit).contains(&count) && usize::from(limit) <= most;
         (looks_right && sensible).then_some(IndexNode {
