@@ -259,7 +259,7 @@ fn what_is_missing_is_told_in_whole_clusters() {
     debugfs(&image, "rmdir lost+found\n");
     let free = || superblock(&image).get32("s_free_blocks_count_lo");
     put_file(&image, "all", Dice::noise(1, 1024 * free() as usize));
-    assert_eq!(free(), 0, "it is full");
+    assert_eq!(free(), 0, "free blocks");
     // The 12 blocks of lost+found need 2 clusters.
     refused(&image, &[], 3, &["needs 4112 blocks, but there are 4096: 16 too few"]);
 }
@@ -384,7 +384,7 @@ fn lists_of_bad_blocks_are_dropped() {
     let epoch = ["--source-date-epoch", "1"];
     let images = [("listed.img", &options[..]), ("plain.img", &PLAIN)];
     let [listed, plain] = images.map(|(name, options)| lab.mke2fs(name, "16M", options));
-    assert!(debugfs_read(&listed, "blocks <1>\n").contains("9019"), "nothing to be seen here");
+    assert!(debugfs_read(&listed, "blocks <1>\n").contains("9019"), "test precondition failed");
     same_bytes(&canonical(&listed, &epoch), &canonical(&plain, &epoch));
 }
 
@@ -407,7 +407,7 @@ fn inodes_may_count_in_blocks() {
             let mounted = Mounted::read_only(&huge).expect("a mount");
             use std::os::unix::fs::MetadataExt as _;
             let meta = mounted.path().join("a").metadata().expect("metadata");
-            assert_eq!(meta.blocks(), units * 2, "as the kernel counts");
+            assert_eq!(meta.blocks(), units * 2, "512-byte sectors of the file");
             mounted.unmount();
         }
     }

@@ -65,7 +65,7 @@ fn of_a_disk_all_but_free_blocks_is_flashed() {
     canon(["--gpt", "canonical"]).args([&device, &again]).run().done();
     same_bytes(&output, &again);
     let cut = |path: &Path| fs::read(path).unwrap()[33 << 20..].to_vec();
-    assert!(cut(&output) == cut(&device), "the bytes behind the filesystem differ");
+    assert!(cut(&output) == cut(&device), "bytes past the filesystem differ");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn e2fsck_agrees_on_the_index() {
     // This runs e2fsck, which computes the hash of every name.
     let output = canonical(&image, &["--verify"]);
     let index = debugfs_read(&output, "htree_dump d\n");
-    assert!(index.matches("Reading directory block").count() > 100, "not much of an index");
+    assert!(index.matches("Reading directory block").count() > 100, "the index is too small");
     // The image with the index of e2fsck has the same canonical form.
     let other = lab.copy(&image, "other.img");
     judge::repair(&other, &["-D"]);
@@ -188,7 +188,7 @@ fn names_that_are_not_text_have_no_index() {
         let image = image_of(&lab, &format!("{count}.img"), &OPTIONS, &names(count));
         let output = canonical(&image, &["--verify"]);
         judge::same_by_debugfs(&image, &output);
-        judge::fsck_silent(&output).expect("nothing to say");
+        judge::fsck_silent(&output).expect("no errors");
         assert_eq!(flags_of(&output, "d"), InodeFlags::CASEFOLD | InodeFlags::EXTENTS, "{count}");
     }
 }

@@ -327,7 +327,7 @@ fn killed_at_any_time_it_leaves_all_or_nothing() {
             }
         }
     }
-    assert!(cut_off > 0, "it was always done before it was killed");
+    assert!(cut_off > 0, "every run ended before it was killed");
 }
 
 #[test]

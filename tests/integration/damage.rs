@@ -65,7 +65,7 @@ fn damage_all(recipe: &Recipe, seed: u64, progress: &Progress, mounts: bool) -> 
     if let Some(folder) = std::env::var_os("EXT4_CANON_SEEDS") {
         fs::write(Path::new(&folder).join(format!("{}.img", recipe.0)), &bytes).expect("writing a seed");
     }
-    let anatomy = anatomy::dissect(&bytes).expect("an image that makes sense");
+    let anatomy = anatomy::dissect(&bytes).expect("a valid superblock");
     let mut canvas = Canvas::new(bytes);
     let mut court = Court {
         lab,
@@ -104,7 +104,7 @@ fn judge_images(
         let next = list.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Some((seed, recipe)) = next else { return };
         let tally = damage_all(&recipe, seed, progress, mounts);
-        results.send((recipe.0, tally)).expect("somebody listens");
+        results.send((recipe.0, tally)).expect("a receiver");
     }
 }
 
@@ -132,7 +132,7 @@ fn damaged_images_are_refused_or_read_as_e2fsck_and_kernel_read_them() {
             match told.recv_timeout(LIMIT * 6) {
                 Ok(words) => doing = words,
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("it takes too long: {doing}"),
+                Err(RecvTimeoutError::Timeout) => panic!("timeout: {doing}"),
             }
         }
     }
@@ -149,7 +149,7 @@ fn damaged_images_are_refused_or_read_as_e2fsck_and_kernel_read_them() {
         wrong.extend(tally.wrong);
     }
     println!("{count} images: {total:?}");
-    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} failures:\n{}", wrong.len(), wrong.join("\n"));
     assert!(!mounts || total.mutants >= 5000, "{total:?}");
     // If one of the outcomes is rare, the mutations are not useful.
     assert!(total.refused > total.mutants / 3 && total.outputs > total.mutants / 50, "{total:?}");
@@ -260,7 +260,7 @@ fn small_hostile_images_take_little_memory() {
     let image = lab.mke2fs("in.img", "64K", &["-t", "ext4", "-b", "1024", "-N", "16", "-O", "^has_journal"]);
     let bytes = fs::read(&image).expect("reading");
     assert_eq!(bytes.len(), 64 << 10);
-    let anatomy = anatomy::dissect(&bytes).expect("an image that makes sense");
+    let anatomy = anatomy::dissect(&bytes).expect("a valid superblock");
     let (mut canvas, mut dice) = (Canvas::new(bytes), Dice::new(64));
     let mut codes = BTreeSet::new();
     for number in 0..160 {

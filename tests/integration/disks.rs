@@ -118,7 +118,10 @@ fn two_builds_of_a_disk_meet() {
         let options = [&EPOCH[..], &["--verify"]].concat();
         let outputs = [&one, &other].map(|disk| canonical_disk(disk, &options));
         same_bytes(&outputs[0], &outputs[1]);
-        assert!(outside_filesystems(&one) == outside_filesystems(&outputs[0]), "other bytes changed");
+        assert!(
+            outside_filesystems(&one) == outside_filesystems(&outputs[0]),
+            "bytes outside filesystems changed"
+        );
         for (at, ..) in FILESYSTEMS {
             let found = filesystem_at(&outputs[0], at);
             judge::fsck_silent(&found).unwrap();
@@ -156,7 +159,7 @@ fn guids_follow_from_content() {
     let drawn = format!("label: gpt\n{GPT}");
     let disks = builds(&lab, [&drawn, &drawn]);
     let kept = disks.each_ref().map(|disk| sha256(&canonical_disk(disk, &EPOCH)));
-    assert_ne!(kept[0], kept[1], "GUIDs are kept by default");
+    assert_ne!(kept[0], kept[1], "GUIDs should be kept by default");
     let options = [&EPOCH[..], &["--gpt", "canonical", "--zero-gaps", "--verify"]].concat();
     let outputs = disks.each_ref().map(|disk| canonical_disk(disk, &options));
     same_bytes(&outputs[0], &outputs[1]);

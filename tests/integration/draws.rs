@@ -134,7 +134,7 @@ fn draw(seed: u64, can: (bool, bool), lab: &Lab, notes: &Notes) -> (u64, Vec<Str
         covered.extend(draw.history.is_given_up.then(|| "history given up".to_owned()));
         return (refused, covered);
     }
-    panic!("mke2fs refuses everything");
+    panic!("mke2fs refused all draws");
 }
 
 /// Makes a draw, and records its result.
@@ -222,7 +222,7 @@ fn whatever_is_drawn_holds() {
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "{words}");
     eprintln!("{covered:#?}");
-    assert!(given_up <= 1 + done / 10, "histories are hardly tested: {words}");
+    assert!(given_up <= 1 + done / 10, "too few histories were tested: {words}");
     assert!(failures.is_empty(), "{words}\n{}", failures.join("\n\n"));
 }
 
@@ -242,7 +242,7 @@ fn draws_cover_everything() {
         .chain(EXPECTED.iter().map(|word| (*word).to_owned()))
         .filter(|word| covered.get(word).is_none_or(|count| *count < 10))
         .collect();
-    assert!(rare.is_empty(), "hardly ever drawn: {rare:?}\n{covered:#?}");
+    assert!(rare.is_empty(), "too rare: {rare:?}\n{covered:#?}");
 }
 
 /// The names that draws must cover, in addition to all features.

@@ -282,7 +282,7 @@ fn orphans_refer_to_values() {
         let crashed = lab.copy(&image, "crashed.img");
         drop(open);
         mounted.unmount();
-        assert!(needs_recovery(&crashed), "nothing to be seen here");
+        assert!(needs_recovery(&crashed), "test precondition failed");
         let output = canonical(&crashed, &["--verify"]);
         same_bytes(&output, &canonical(&lab.by_kernel(&crashed), &[]));
     }
@@ -354,7 +354,7 @@ fn values_in_the_form_of_lustre_are_converted() {
              set_inode_field <{number}> version 0\nset_inode_field file blocks 2\n"
         ),
     );
-    judge::fsck_silent(&lustre).expect("e2fsck knows the form");
+    judge::fsck_silent(&lustre).expect("e2fsck accepts the Lustre format");
     same_bytes(&canonical(&modern, &[]), &canonical(&lustre, &["--verify"]));
     // If the reference is to a different inode, this is damage.
     debugfs(&lustre, &format!("set_inode_field <{number}> mtime @3\n"));

@@ -81,7 +81,7 @@ fn first_good_cut(
             Err(reason) => reasons.push(reason),
         }
     }
-    panic!("no cut has fast commits that can be replayed: {reasons:#?}");
+    panic!("no image has fast commits that can be replayed: {reasons:#?}");
 }
 
 fn fsync(path: &Path) {

@@ -102,7 +102,7 @@ fn ambiguous_times_are_those_of_the_kernel() {
         assert!(!said(&image, &options).contains("2310"));
     }
     let late = ["--source-date-epoch", "13000000000"];
-    assert!(said(&image, &late).contains("2310"), "an epoch after it");
+    assert!(said(&image, &late).contains("2310"), "the warning is missing");
     refused(&image, &["--source-date-epoch", "11853103104"], 2, &["is not a time"]);
     if gate(&[Need::Mounts]) {
         fill::kernel(&image, |root| tree::set_mtime(&root.join("sizes/1"), 1, 0));

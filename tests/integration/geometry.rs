@@ -23,7 +23,7 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     }
     let hurd = made("hurd");
     let creator = superblock(&canonical(&hurd, &["--verify"])).get32("s_creator_os");
-    assert_eq!(creator, OS_HURD, "not the Hurd's");
+    assert_eq!(creator, OS_HURD, "the creator is not the Hurd");
     let with_history = lab.copy(&hurd, "with-history");
     debugfs(&with_history, "mkdir clutter\nmknod pipe p\nrmdir clutter\nrm pipe\n");
     let epoch = ["--source-date-epoch", "1"];
@@ -84,7 +84,7 @@ fn reserved_descriptors_without_a_resize_inode_count_for_nothing() {
     let options = ["-t", "ext2", "-b", "1024", "-g", "256", "-N", "64", "-E", "resize=2000000"];
     let image = lab.mke2fs("in.img", "2M", &options);
     let reserved = |image: &Path| superblock(image).get("s_reserved_gdt_blocks");
-    assert_eq!(reserved(&image), 244, "nothing to be seen here");
+    assert_eq!(reserved(&image), 244, "test precondition failed");
     let checked = lab.copy(&image, "checked.img");
     let ran = judge::repair(&checked, &[]).with_code(1);
     assert!(ran.stdout.contains("s_reserved_gdt_blocks"), "{ran:#?}");
@@ -111,7 +111,7 @@ fn a_list_of_bad_blocks_is_dropped() {
         let good = lab.mke2fs_d("good.img", "16M", options, &source);
         let listed = [options, &["-l", list.to_str().expect("a path in UTF-8")]].concat();
         let bad = lab.mke2fs_d("bad.img", "16M", &listed, &source);
-        assert!(debugfs_read(&bad, "blocks <1>\n").contains("3001"), "nothing to be seen here");
+        assert!(debugfs_read(&bad, "blocks <1>\n").contains("3001"), "test precondition failed");
         same_bytes(&canonical(&good, &[]), &canonical(&bad, &[]));
         for image in [good, bad] {
             fs::remove_file(image).expect("removing");
@@ -129,7 +129,7 @@ fn a_new_uuid_leaves_the_seed_behind() {
     run(tool("tune2fs").args(["-U", "random"]).arg(&other));
     let field = |image: &Path, name: &str| superblock(image).bytes(name);
     assert_eq!(field(&image, "s_checksum_seed"), field(&other, "s_checksum_seed"));
-    assert_ne!(field(&image, "s_uuid"), field(&other, "s_uuid"), "nothing to be seen here");
+    assert_ne!(field(&image, "s_uuid"), field(&other, "s_uuid"), "test precondition failed");
     same_bytes(&canonical(&image, &[]), &canonical(&other, &[]));
 }
 
@@ -222,7 +222,7 @@ fn a_full_filesystem_is_rewritten_in_its_place() {
     let text = debugfs_read(&image, "show_super_stats -h\n");
     for word in ["Free inodes:", "Free blocks:"] {
         let line = text.lines().find(|line| line.starts_with(word)).expect("a line");
-        assert_eq!(line.split_whitespace().last(), Some("0"), "nothing to be seen here");
+        assert_eq!(line.split_whitespace().last(), Some("0"), "test precondition failed");
     }
     let output = canonical(&image, &["--verify"]);
     // Change the output in the same way.
@@ -245,7 +245,7 @@ fn a_full_filesystem_is_rewritten_in_its_place() {
     assert_ne!(
         crate::support::contents::sha256(&output),
         crate::support::contents::sha256(&again),
-        "nothing to be seen here"
+        "test precondition failed"
     );
     same_bytes(&output, &canonical(&again, &[]));
 }

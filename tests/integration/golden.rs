@@ -24,7 +24,7 @@ fn the_shipped_images_have_one_digest() {
     for name in ["mke2fs", "kernel"] {
         images.push(lab.shipped(name));
     }
-    assert_ne!(sha256(&images[0]), sha256(&images[1]), "nothing to be seen here");
+    assert_ne!(sha256(&images[0]), sha256(&images[1]), "test precondition failed");
     for image in images {
         assert_eq!(sha256(&canonical(&image, &[])), SHIPPED, "{}", image.display());
     }

@@ -42,10 +42,10 @@ fn ask(shell: &str, script: &str) {
         let found: Vec<_> =
             ran.stdout.lines().map(|line| line.split('\t').next().unwrap_or(line).trim()).collect();
         for word in wanted {
-            assert!(found.contains(word), "{shell}: {line:?} does not become {word}: {ran:#?}");
+            assert!(found.contains(word), "{shell}: {line:?} is not completed to {word}: {ran:#?}");
         }
         for word in unwanted {
-            assert!(!found.contains(word), "{shell}: {line:?} becomes {word}: {ran:#?}");
+            assert!(!found.contains(word), "{shell}: {line:?} is completed to {word}: {ran:#?}");
         }
     }
 }

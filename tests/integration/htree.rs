@@ -247,7 +247,7 @@ fn what_is_not_found_through_the_index_is_refused() {
             // kernel misses.
             assert!(
                 judge::fsck_silent(&damaged).is_err() || names_not_found(&damaged, files) > 0,
-                "{what}: kernel and e2fsck find nothing; we: {message}"
+                "{what}: the kernel and e2fsck find no error; ext4-canon: {message}"
             );
         }
     }
@@ -275,11 +275,11 @@ fn the_sign_of_name_bytes_counts() {
         outputs.push(canonical(&image, &["--mtime", "clamp", "--source-date-epoch", "0"]));
         superblock(&image).set("s_flags", (FLAGS_SIGNED_HASH + FLAGS_UNSIGNED_HASH - flag).into());
         refused(&image, &[], 4, &[NOT_FOUND]);
-        let complaint = judge::fsck_silent(&image).expect_err("e2fsck finds the signs wrong");
+        let complaint = judge::fsck_silent(&image).expect_err("e2fsck reports the hashes");
         assert!(complaint.contains("Problem in HTREE directory inode 12"), "{complaint}");
     }
     let [one, other] = [0, 1].map(|index| sha256(&outputs[index]));
-    assert_eq!(one, other, "the form has one sign");
+    assert_eq!(one, other, "the form does not depend on the signedness");
 }
 
 /// Six names with the same legacy hash, found among 2^28 names. One leaf can't hold all of them, so the index
@@ -306,7 +306,7 @@ fn a_run_of_one_hash_goes_on_in_the_next_leaf() {
     judge::same_by_kernel(&image, &output);
     for image in [image, output] {
         let odd = odd_entries(&image);
-        assert!(!odd.is_empty(), "{}: no leaf goes on", image.display());
+        assert!(!odd.is_empty(), "{}: no leaf is continued", image.display());
         for entry in odd {
             entry.remove("hash", 1);
         }

@@ -160,7 +160,10 @@ fn all_histories_meet(options: &str) {
         outputs.push(canonical(&image, &["--verify"]));
     }
     let blocks = lab.path("blocks.img");
-    assert!(!is_inline(&blocks, "files/61-None") && !is_inline(&blocks, "folders/2-7"), "no other history");
+    assert!(
+        !is_inline(&blocks, "files/61-None") && !is_inline(&blocks, "folders/2-7"),
+        "the second image has the same history"
+    );
     for output in &outputs {
         same_bytes(&outputs[0], output);
     }
@@ -310,7 +313,7 @@ fn longer_values_than_needed_are_cut() {
             }
             tree::set_mtime(root, tree::SOME_TIME, 0);
         });
-        assert_eq!(is_inline(&image, "0"), cut, "nothing to be seen here");
+        assert_eq!(is_inline(&image, "0"), cut, "test precondition failed");
         outputs.push(canonical(&image, &["--verify"]));
         assert!(!is_inline(outputs.last().expect("one"), "0"));
     }
@@ -344,7 +347,7 @@ fn content_may_lie_in_the_journal() {
         let crashed = lab.copy(&image, "crashed.img");
         drop(open);
         mounted.unmount();
-        assert!(needs_recovery(&crashed), "nothing to be seen here");
+        assert!(needs_recovery(&crashed), "test precondition failed");
         let output = canonical(&crashed, &["--verify"]);
         same_bytes(&output, &canonical(&lab.by_kernel(&crashed), &[]));
         assert!(is_inline(&output, "folder7/file") && is_inline(&output, "folder7"));
@@ -394,7 +397,7 @@ fn zeros_may_be_kept() {
                 tree::set_mtime(path, tree::SOME_TIME, 0);
             }
         });
-        assert_eq!(is_inline(&image, "zeros"), !large, "nothing to be seen here");
+        assert_eq!(is_inline(&image, "zeros"), !large, "test precondition failed");
         let kept = canonical(&image, &["--holes", "keep", "--verify"]);
         assert!(is_inline(&kept, "zeros") && !is_inline(&kept, "hole"));
         let punched = canonical(&image, &[]);
@@ -471,8 +474,8 @@ fn a_symlink_with_an_xattr_block_is_not_inline() {
     }
     let image = lab.mke2fs_d("first.img", "16M", &options, &source);
     fill::kernel(&image, finish);
-    assert!(is_inline(&image, "large"), "nothing to be seen here");
-    let complaint = judge::fsck_silent(&image).expect_err("e2fsck has learnt it");
+    assert!(is_inline(&image, "large"), "test precondition failed");
+    let complaint = judge::fsck_silent(&image).expect_err("e2fsck handles it now");
     assert!(complaint.contains("Block bitmap differences"), "{complaint}");
     let other = lab.mke2fs("second.img", "16M", &options);
     fill::kernel(&other, |root| {

@@ -231,7 +231,7 @@ fn damage_is_an_error_or_what_the_kernel_makes_of_it() {
             match ran.code {
                 Some(3 | 4) => errors += 1,
                 Some(0) => {
-                    recovered.unwrap_or_else(|e| panic!("byte {place}: the kernel does not take it: {e}"));
+                    recovered.unwrap_or_else(|e| panic!("byte {place}: the kernel refuses it: {e}"));
                     same_bytes(&output, &canonical(&by_kernel, &[]));
                     same += 1;
                 }
@@ -239,7 +239,7 @@ fn damage_is_an_error_or_what_the_kernel_makes_of_it() {
             }
             let _ = fs::remove_file(&output);
         }
-        assert!(errors > 5 && same > 5, "{options:?}: {errors} errors, {same} as the kernel has it");
+        assert!(errors > 5 && same > 5, "{options:?}: {errors} errors, {same} equal to the kernel");
     }
 }
 

@@ -204,7 +204,7 @@ fn imports_have_no_cycle() {
     let imports = imports(&project("src"));
     if let Some(cycle) = cycle(&imports) {
         let edges: Vec<_> = cycle.iter().map(shown).collect();
-        panic!("modules import each other: {}", edges.join(" -> "));
+        panic!("import cycle: {}", edges.join(" -> "));
     }
 }
 
@@ -225,7 +225,7 @@ fn stages_import_only_stages_before_them() {
             }
         }
     }
-    assert!(wrong.is_empty(), "against the order of docs/architecture.md:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "imports that violate docs/architecture.md:\n{}", wrong.join("\n"));
 }
 
 #[test]

@@ -49,7 +49,7 @@ fn kind_name(error: &Error) -> &'static str {
         Error::Corrupt { problem: Problem::Value { .. }, .. } => KINDS[7],
         Error::Corrupt { problem: Problem::Other(_), .. } => KINDS[8],
         Error::Partition { .. } => KINDS[9],
-        _ => panic!("no image is known to lead to a defect: {error}"),
+        _ => panic!("no image should cause an internal error: {error}"),
     }
 }
 
@@ -260,7 +260,11 @@ fn every_kind_of_error_has_its_words() {
     if !all {
         return;
     }
-    assert_eq!(snapshots, fs::read_to_string(&file).expect("reading"), "EXT4_CANON_BLESS=1 writes it anew");
+    assert_eq!(
+        snapshots,
+        fs::read_to_string(&file).expect("reading"),
+        "run with EXT4_CANON_BLESS=1 to update it"
+    );
     // The library does not write in these cases, so a full disk counts as the case for I/O errors.
     kinds.insert(KINDS[0], "a full disk");
     let missing: Vec<_> = KINDS.iter().filter(|kind| !kinds.contains_key(*kind)).collect();
@@ -278,9 +282,9 @@ fn no_refusal_lacks_a_snapshot() {
     let excused = |words: &str| cases::EXCUSED.iter().any(|(start, _)| words.contains(start));
     let missing: Vec<_> =
         found.iter().filter(|words| !snapshots.contains(*words) && !excused(words)).collect();
-    assert!(missing.is_empty(), "no snapshot has {missing:#?}");
+    assert!(missing.is_empty(), "missing in the snapshots: {missing:#?}");
     for (words, reason) in cases::EXCUSED {
-        assert!(found.iter().any(|found| found.contains(words)), "nobody says '{words}' ({reason})");
-        assert!(!snapshots.contains(words), "there is a snapshot of '{words}' ({reason})");
+        assert!(found.iter().any(|found| found.contains(words)), "no refusal contains '{words}' ({reason})");
+        assert!(!snapshots.contains(words), "a snapshot contains '{words}' ({reason})");
     }
 }

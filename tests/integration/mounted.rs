@@ -21,7 +21,7 @@ fn refused_as_mounted(ran: Ran, image: &Path, mount: &Path) {
     ran.with_code(2).saying(&[&words]);
     let names = fs::read_dir(image.parent().expect("a folder")).expect("a folder");
     let mut names = names.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
-    assert!(!names.any(|name| name.starts_with(".ext4-canon")), "something was left behind");
+    assert!(!names.any(|name| name.starts_with(".ext4-canon")), "temporary files were left");
 }
 
 /// Asserts a warning that data in memory is missing.

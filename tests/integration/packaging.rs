@@ -63,13 +63,13 @@ fn makes_canonical(product: &str, options: &[&str], step: Step) {
     std::fs::write(&garbage, vec![0x5A; 1 << 20]).expect("writing");
     let folder = lab.folder("third");
     let ran = step(&folder, &garbage);
-    assert!(ran.code != Some(0), "no failure: {ran:#?}");
+    assert!(ran.code != Some(0), "it should fail: {ran:#?}");
     // Either the error of the program, or the error of a script that searches for filesystems first.
     let words = ["not an ext2, ext3 or ext4 filesystem", "no disk or ext filesystem in"];
     let said = |words: &&str| ran.stdout.contains(words) || ran.stderr.contains(words);
-    assert!(words.iter().any(said), "another failure: {ran:#?}");
+    assert!(words.iter().any(said), "a different failure: {ran:#?}");
     let product = folder.join(product);
-    assert!(!product.exists() || sha256(&product) == sha256(&garbage), "another product: {ran:#?}");
+    assert!(!product.exists() || sha256(&product) == sha256(&garbage), "a different product: {ran:#?}");
 }
 
 /// Like [`makes_canonical`] for an image that is replaced: `step` gets the directory with the image

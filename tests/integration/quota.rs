@@ -127,14 +127,14 @@ fn files_are_those_that_tune2fs_makes() {
         count_usage(&image, "usrquota,grpquota,prjquota");
         let output = canonical(&image, &[]);
         assert_eq!(project_file(&output), 12, "{options:?}");
-        assert_ne!(project_file(&image), 12, "nothing to be seen here");
+        assert_ne!(project_file(&image), 12, "test precondition failed");
         // tune2fs counts the usage in the output.
         let again = lab.copy(&output, "again.img");
         run(tool("tune2fs").args(["-O", "^quota"]).arg(&again));
         count_usage(&again, "usrquota,grpquota,prjquota");
         for (made, ours) in [(3, 3), (4, 4), (project_file(&again), 12)] {
             let (made, ours) = (content(&again, made), content(&output, ours));
-            assert!(made.len() > 6 * 1024, "nothing to be seen here");
+            assert!(made.len() > 6 * 1024, "test precondition failed");
             assert!(made == ours, "{options:?}: a file differs");
         }
         judge::same_by_debugfs(&image, &output);
@@ -158,7 +158,7 @@ fn it_does_not_matter_who_made_them_and_when() {
     // The usage in these files is that of the empty filesystem. e2fsck corrects it.
     let repaired = lab.copy(&early, "repaired.img");
     judge::repair(&repaired, &[]).with_code(1);
-    assert_ne!(content(&early, 3), content(&repaired, 3), "nothing to be seen here");
+    assert_ne!(content(&early, 3), content(&repaired, 3), "test precondition failed");
     let output = canonical(&late, &[]);
     same_bytes(&output, &canonical(&early, &[]));
     same_bytes(&output, &canonical(&repaired, &[]));
@@ -273,8 +273,8 @@ fn the_kernel_goes_on_with_them() {
         tree::SOME_TIME
     );
     emulated(&[&changed, &back], &script);
-    judge::fsck_silent(&changed).expect("usage that is right");
-    assert_ne!(content(&changed, 3), content(&output, 3), "nothing was counted");
+    judge::fsck_silent(&changed).expect("correct quota usage");
+    assert_ne!(content(&changed, 3), content(&output, 3), "the usage did not change");
     assert_eq!(limits(&changed, "user"), limits(&output, "user"));
     let again = canonical(&changed, &[]);
     assert_eq!(limits(&again, "user"), limits(&output, "user"));

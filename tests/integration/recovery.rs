@@ -62,7 +62,7 @@ fn the_journal_is_replayed() {
             }
             Vec::new()
         });
-        assert!(needs_recovery(&image), "nothing to be seen here");
+        assert!(needs_recovery(&image), "test precondition failed");
         let output = recovers(&lab, &image);
         assert!(judge::kernel_tree(&output).expect("it mounts").contains("file39 "));
     }

@@ -180,7 +180,7 @@ fn descriptors_take_the_place_that_was_reserved_for_them() {
     let reserved = |image: &Path| superblock(image).get("s_reserved_gdt_blocks");
     let large = sized(&image, "640M");
     // With descriptors of 64 bytes, 64 groups need 4 blocks of descriptors, and 640 need 40.
-    assert_eq!(reserved(&image), 256, "as many as one block of pointers has");
+    assert_eq!(reserved(&image), 256, "the number of pointers in a block");
     assert_eq!(reserved(&large), 256 - 36);
     let back = sized(&large, "64M");
     same_bytes(&back, &canonical(&image, &[]));
@@ -250,7 +250,7 @@ fn meta_groups_of_the_kernel_come_and_go() {
         same_bytes(&output, &canonical(&output, &[]));
         assert_eq!(has_feature(&output, "meta_bg"), size == "6G");
         assert_eq!(tree_digest(&image, &[]), tree_digest(&output, &[]), "{size}");
-        let copy = resized(&lab, &image, bytes).expect("another size");
+        let copy = resized(&lab, &image, bytes).expect("resizing");
         same_bytes(&output, &canonical(&copy, &[]));
     }
 }

@@ -61,7 +61,7 @@ fn each_file_gets_its_own_blocks() {
     let never = lab.mke2fs_d("never.img", "16M", &OPTIONS, &source);
     let unshared = lab.copy(&image, "unshared.img");
     judge::repair(&unshared, &["-E", "unshare_blocks"]);
-    assert_ne!(blocks(&unshared, "twin2", 1), blocks(&image, "twin2", 1), "nothing to be seen here");
+    assert_ne!(blocks(&unshared, "twin2", 1), blocks(&image, "twin2", 1), "test precondition failed");
     let output = canonical(&image, &["--verify"]);
     same_bytes(&output, &canonical(&never, &[]));
     same_bytes(&output, &canonical(&unshared, &[]));

@@ -246,7 +246,7 @@ fn every_field_has_its_row_in_the_form_and_in_its_specification() {
         for ((name, rule), field) in rows.iter().zip(fields) {
             assert_eq!(*name, field.name);
             let row = format!("| 0x{:02X} | {} | `{name}` | {} |", field.offset, field.size, rule.word());
-            assert!(text.contains(&row), "docs/canonical-fields.md lacks the row: {row}");
+            assert!(text.contains(&row), "missing in docs/canonical-fields.md: {row}");
         }
     }
     let documented = text.lines().filter(|line| line.starts_with("| 0x")).count();

@@ -67,7 +67,7 @@ fn check_all(recipe: &Recipe, seed: u64) -> Seen {
     let bytes = fs::read(make(&lab, recipe)).expect("reading");
     let Outcome::Written(output) = outcome(&bytes) else { panic!("{}", recipe.0) };
     let (output, whole) = (output.bytes(), bytes.clone());
-    let anatomy = anatomy::dissect(&bytes).expect("an image that makes sense");
+    let anatomy = anatomy::dissect(&bytes).expect("a valid superblock");
     let (mut canvas, mut dice) = (anatomy::Canvas::new(bytes), Dice::new(seed));
     let mut seen = Seen::default();
     check(recipe.0, (&whole, &output), &whole, &mut seen);

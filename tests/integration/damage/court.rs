@@ -35,7 +35,7 @@ pub struct Court<'c> {
 impl Court<'_> {
     /// Judges a damaged image.
     pub fn judge(&mut self, canvas: &Canvas, damage: &Damage) {
-        self.progress.send(format!("{}: {}", self.recipe.0, damage.words)).expect("somebody listens");
+        self.progress.send(format!("{}: {}", self.recipe.0, damage.words)).expect("a receiver");
         let image = &canvas.bytes[..damage.length.unwrap_or(canvas.bytes.len())];
         self.tally.mutants += 1;
         let words = match outcome(image) {

@@ -259,5 +259,5 @@ fn fast_commits(lab: &Lab, image: &Path) -> PathBuf {
             mounted.unmount();
         }
     }
-    panic!("no cut that the kernel can replay");
+    panic!("the kernel could replay none of the images");
 }

@@ -118,7 +118,7 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, notes: &Notes) 
     let with = |size: &'static str| [&words[..], &["--size", size]].concat();
     let least = done(notes, &images.first, &with("min"));
     let (bytes, cluster) = sizes(&least);
-    assert_eq!(least.metadata().unwrap().len(), bytes, "bytes of the least size");
+    assert_eq!(least.metadata().unwrap().len(), bytes, "length of the smallest image");
     if draw.geometry.has("mmp") {
         judge::fsck_silent(&least).unwrap_or_else(|e| panic!("{e}"));
     } else {
@@ -133,7 +133,7 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, notes: &Notes) 
     let less = (bytes - cluster).to_string();
     match ran(notes, &images.first, &[&words[..], &["--size", &less]].concat()) {
         Err(ran) if is_too_small(&ran) => {}
-        result => panic!("with {less} bytes, one cluster less than the least: {result:#?}"),
+        result => panic!("with {less} bytes, one cluster below the smallest size: {result:#?}"),
     }
     // The available space is not a monotonic function of the size, so try some smaller sizes too.
     let mut dice = Dice::new(draw.sizes.0);
@@ -141,7 +141,7 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, notes: &Notes) 
         let less = (bytes - cluster).saturating_sub(dice.scaled(1, bytes / 2)).to_string();
         match ran(notes, &images.first, &[&words[..], &["--size", &less]].concat()) {
             Err(ran) if is_too_small(&ran) => {}
-            result => panic!("{less} bytes are less than the least: {result:#?}"),
+            result => panic!("with {less} bytes, below the smallest size: {result:#?}"),
         }
     }
     if output.is_none() {
@@ -194,7 +194,7 @@ fn on_a_disk(draw: &Draw, images: &Images, output: &Path, notes: &Notes) -> Opti
     cut_out(&whole, 2 << 20, length, &part);
     same_bytes(output, &part);
     for at in [0, SECTOR, 2 * SECTOR, (2 << 20) - SECTOR] {
-        assert_eq!(peek::<512>(&disk_image, at), peek(&whole, at), "bytes around the partition");
+        assert_eq!(peek::<512>(&disk_image, at), peek(&whole, at), "bytes outside the partition");
     }
     Some("on a disk")
 }

@@ -315,7 +315,7 @@ impl Site<'_> {
         for name in &names {
             // This fails if the directory is full.
             if fs::rename(root.join(name), &passing).is_ok() {
-                fs::rename(&passing, root.join(name)).expect("the name was there before");
+                fs::rename(&passing, root.join(name)).expect("renaming it back");
             }
         }
         remove_clutter(root, clutter, 1);

@@ -58,7 +58,7 @@ fn genimage_makes_canonical_filesystems_and_puts_them_into_a_disk() {
         [0, 1].map(|i| sha256(&genimage(&lab, names[i], configuration, &trees[i]).join("disk.img")))
     };
     let [a, b] = disks(&without, ["a", "b"]);
-    assert_ne!(a, b, "equal without us");
+    assert_ne!(a, b, "images are equal without ext4-canon");
     let [a, b] = disks(&ours, ["c", "d"]);
     assert_eq!(a, b);
 }

@@ -146,8 +146,8 @@ pub fn refused(image: &Path, options: &[&str], code: i32, words: &[&str]) -> Str
     let files = || std::fs::read_dir(image.parent().expect("a folder")).expect("a folder").count();
     let count = files();
     let ran = rewrite(image, &output, options);
-    assert!(!output.exists(), "an output in spite of a refusal: {ran:#?}");
-    assert_eq!(count, files(), "something was left behind");
+    assert!(!output.exists(), "an output despite a refusal: {ran:#?}");
+    assert_eq!(count, files(), "temporary files were left");
     assert_eq!(before, digest_of(image), "{}: the input was changed", image.display());
     // Words in the name of the image don't count.
     let message = ran.stderr.replace(image.to_str().expect("UTF-8"), "");

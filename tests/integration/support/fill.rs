@@ -87,7 +87,7 @@ pub fn fuse2fs(image: &Path, work: impl FnOnce(&Path)) {
     }
     work(folder.path());
     while try_run(tool("umount").arg(folder.path())).code != Some(0) {
-        assert!(start.elapsed() < Duration::from_secs(120), "fuse2fs does not let go");
+        assert!(start.elapsed() < Duration::from_secs(120), "fuse2fs does not unmount");
         thread::sleep(Duration::from_millis(50));
     }
     // The image is complete only after the server has ended.

@@ -217,6 +217,6 @@ pub fn group_layout(image: &Path) -> BTreeMap<String, Vec<String>> {
             }
         }
     }
-    assert!(!groups.is_empty(), "dumpe2fs says nothing about {}", image.display());
+    assert!(!groups.is_empty(), "no groups in the output of dumpe2fs for {}", image.display());
     groups
 }

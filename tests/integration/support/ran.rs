@@ -98,7 +98,7 @@ impl fmt::Display for Ran {
 #[track_caller]
 pub fn demand(text: &str, words: &[&str], ran: &Ran) {
     // An empty list or an empty word would match any text.
-    assert!(!words.is_empty() && words.iter().all(|word| !word.trim().is_empty()), "nothing is demanded");
+    assert!(!words.is_empty() && words.iter().all(|word| !word.trim().is_empty()), "no words to search for");
     for word in words {
         assert!(text.contains(word), "no '{word}': {ran}");
     }
