@@ -57,7 +57,7 @@ fn what_is_written_into_a_mounted_image_is_not_lost() {
         &image,
         mounted.path(),
     );
-    // The shell truncates or writes to a redirection target before the program starts, so mount a copy.
+    // The shell opens the output before the program starts. Mount a copy, to keep the image itself unchanged.
     let copy = lab.copy(&sound, "copy.img");
     let over = Mounted::read_only(&copy).expect("a mount");
     let script = r#"exec "$0" "$1" - 1<>"$2""#;

@@ -35,7 +35,7 @@ fn images_of_android() {
         run(tool("simg2img").arg(&written).arg(&expanded));
         same_bytes(&expanded, &expected);
         canon(["--check"]).arg(&written).run().done();
-        // Expanding over old data leaves none of it.
+        // If the device contains old data, none of it is left.
         let device = image.with_extension("device");
         fs::write(&device, Dice::noise(7, 64 << 20)).unwrap();
         run(tool("simg2img").arg(&written).arg(&device));

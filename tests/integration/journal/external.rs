@@ -102,7 +102,7 @@ fn subcommands_take_journals(clean: &Path, crashed: &Path, journal: &Path) {
         let first = format!("{} and {}: match\n", images[0].display(), images[1].display());
         assert!(taken.code == Some(0) && taken.stdout.starts_with(&first), "{taken:?}");
     }
-    // The same image with its journal and without it is not one image.
+    // An image without its journal is not equal to the same image with its journal.
     compared(&with("--journal-a"), [crashed, crashed]).refusing(4, &["give that device with --journal"]);
     let both = [with("--journal-a"), with("--journal-b")].concat();
     compared(&both, [crashed, crashed]).done();
