@@ -1,4 +1,4 @@
-//! The parts in which most of the time goes by: `cargo bench`.
+//! Benchmarks of the most expensive functions: `cargo bench`.
 
 use std::process::Command;
 
@@ -20,7 +20,7 @@ fn main() {
     divan::main();
 }
 
-/// Bytes that look random, the same ones each time.
+/// Returns pseudo-random bytes, the same on every call.
 fn noise(length: usize) -> Vec<u8> {
     let mut state = 1_u64;
     let bytes = std::iter::repeat_with(|| {
@@ -30,7 +30,7 @@ fn noise(length: usize) -> Vec<u8> {
     bytes.take(length).collect()
 }
 
-/// A shipped image.
+/// Unpacks a test image.
 fn image() -> Vec<u8> {
     let packed = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/kernel.img.xz");
     let unpacked = Command::new("xz").args(["-dc", packed]).output().expect("xz");

@@ -9,14 +9,14 @@ use ext4_canon::{Disk, FileSink, Input, Options, Selection, Silent};
 fn main() -> Result<(), Box<dyn Error>> {
     let names: Vec<_> = env::args_os().skip(1).collect();
     let [input, output] = &names[..] else { return Err("usage: canonicalize IN OUT".into()) };
-    // A memory map would spare reading all of it; the library takes any bytes.
+    // The library accepts any byte slice. A memory map would avoid reading the whole file.
     let bytes = fs::read(input)?;
     let disk = Disk::open(&Input::new(&bytes), &Selection::all())?;
     let sink = FileSink::new(File::create_new(output)?);
     let report = match disk.canonicalize(&Options::new(), &sink, &Silent) {
         Ok(report) => report,
         Err(error) => {
-            // Half an image is worse than none.
+            // Remove the incomplete output.
             fs::remove_file(output)?;
             return Err(error.into());
         }

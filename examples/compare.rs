@@ -1,4 +1,5 @@
-//! Says whether two images have the same canonical form, and if not, why: `cargo run --example compare -- A B`.
+//! Checks whether two images have the same canonical form, and prints the differences if not: `cargo run
+//! --example compare -- A B`.
 
 use std::env;
 use std::error::Error;

@@ -1,7 +1,8 @@
-//! What all fuzz targets share. Inputs are small programs of damages (see `program`), done to seeds:
-//! small images of all features, which the damage test leaves in the folder EXT4_CANON_SEEDS.
+//! Common code of the fuzz targets. An input is a small program of mutations (see `program`). It is applied
+//! to seeds: small images that cover all features, in the directory `EXT4_CANON_SEEDS`. The damage test
+//! writes them.
 //!
-//! With EXT4_CANON_E2FSCK set, e2fsck judges every output that is new.
+//! If `EXT4_CANON_E2FSCK` is set, e2fsck checks every new output.
 
 #[path = "../tests/integration/damage/anatomy.rs"]
 pub mod anatomy;
@@ -35,13 +36,14 @@ use tables::Table;
 struct State {
     target: Target,
     seeds: Vec<Seed>,
-    /// Digests of all outputs.
+    /// Digests of all outputs so far.
     seen: HashSet<u128>,
 }
 
 impl State {
     fn new(name: &str) -> Self {
-        // One thread: its work is what the coverage is of, and several fuzzers run side by side.
+        // Use one thread: libFuzzer measures the coverage of this thread, and several fuzzers run in
+        // parallel.
         rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread().build_global().expect("a pool");
         let target = program::TARGETS.into_iter().find(|target| target.name == name).expect("a target");
         let seeds = seeds().into_iter().filter_map(|(name, bytes)| Seed::new(name, bytes));
@@ -64,7 +66,7 @@ fn judge(output: &Output) {
     output.store(&path);
     let ran = Command::new("/sbin/e2fsck").arg("-fn").arg(&path).output().expect("e2fsck");
     let told = String::from_utf8_lossy(&ran.stdout);
-    // With a long interval of multiple mount protection, it announces a wait that there is none of.
+    // With a long MMP interval, e2fsck announces a wait, although a read-only check does not wait.
     let is_news = |line: &&str| !line.is_empty() && !line.starts_with("MMP interval is ");
     let silent = told.lines().filter(is_news).count() == 6;
     if !ran.status.success() || !silent {
@@ -79,7 +81,7 @@ pub fn fuzz(name: &str, input: &[u8]) {
     STATE.with_borrow_mut(|state| state.get_or_insert_with(|| State::new(name)).run(input));
 }
 
-/// Runs one input of the target of partition tables, whose seeds are disks.
+/// Runs one input of the partition table target, whose seeds are disks.
 pub fn fuzz_tables(input: &[u8]) {
     thread_local!(static TABLES: Vec<Table> = seeds().into_iter().filter_map(|(name, bytes)| {
         name.starts_with("disk-").then(|| Table::new(name, bytes)).flatten()
@@ -90,7 +92,7 @@ pub fn fuzz_tables(input: &[u8]) {
     });
 }
 
-/// The files of the folder of seeds, with their names.
+/// Reads all seeds, and returns them with their names.
 fn seeds() -> Vec<(String, Vec<u8>)> {
     let folder = env::var_os("EXT4_CANON_SEEDS").expect("EXT4_CANON_SEEDS, a folder of images");
     let mut files: Vec<_> =
@@ -100,7 +102,8 @@ fn seeds() -> Vec<(String, Vec<u8>)> {
     files.iter().filter_map(|path| Some((name(path)?, fs::read(path).expect("a seed")))).collect()
 }
 
-/// Changes a program by whole steps, or leaves it to libFuzzer. Returns its new size.
+/// Mutates a program by adding, removing or replacing a step, or delegates to libFuzzer. Returns the new
+/// size.
 pub fn mutate(program: &mut [u8], size: usize, max_size: usize, seed: u32) -> usize {
     let mut dice = Dice::new(seed.into());
     let start = |step: usize| 1 + step * STEP;
@@ -126,7 +129,7 @@ pub fn mutate(program: &mut [u8], size: usize, max_size: usize, seed: u32) -> us
     }
 }
 
-/// A target, whose programs change by whole steps.
+/// Defines a fuzz target whose programs are mutated in whole steps.
 #[macro_export]
 macro_rules! target {
     ($name:literal) => {

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""The digest of a mounted tree, or with --text the text that it is made of.
+"""Prints the digest of a mounted tree, or with --text the text that it is computed from.
 
-A second implementation of docs/tree-digest.md, which shares nothing with the first. It needs root for all xattrs. Flags
-of anything but files and directories can't be asked for in Python, and count as none; so do blocks of encrypted files.
+This is an independent implementation of docs/tree-digest.md. It needs root to read all xattrs. Python can't
+read the flags of special files and symlinks, so these are treated as 0. The allocation of encrypted files is
+ignored too.
 """
 
 import fcntl
@@ -44,7 +45,7 @@ def content(path):
 
 
 def asked(path, request, size, form, place):
-    """A number out of the answer to an ioctl; 0 where the filesystem does not know of it."""
+    """Returns a number from the result of an ioctl, or 0 if the filesystem does not support it."""
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         return struct.unpack_from(form, fcntl.ioctl(handle, request, bytes(size)), place)[0]

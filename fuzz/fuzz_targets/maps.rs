@@ -1,5 +1,7 @@
-//! Extent trees, block maps, and inodes. Invariant: `program::holds` — an error that helps, or an output that is read as
-//! the same tree and is its own canonical form.
+//! Fuzzes extent trees, block maps, and inodes.
+//!
+//! Invariant, checked by `program::holds`: either an error with a remedy, or an output that has the same tree
+//! and is its own canonical form.
 
 #![no_main]
 

@@ -1,5 +1,8 @@
-//! Android sparse images. Invariant: an error that helps; or an image that takes no more room than it may, and that
-//! is the same when it is written as a sparse image and read again. The checksum of its bytes is taken for right.
+//! Fuzzes Android sparse images.
+//!
+//! Invariant: either an error with a remedy, or an image that uses no more space than allowed, and that stays
+//! the same when it is written as a sparse image and read again. The checksum in the header is corrected
+//! before it is checked.
 
 #![no_main]
 
@@ -17,9 +20,9 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use crc::{CRC_32_ISO_HDLC, Crc};
 use ext4_canon_fuzz::libfuzzer_sys;
 
-/// Bytes that patterns may fill here.
+/// The limit in bytes for fill chunks.
 const MOST_FILLED: u64 = 1 << 20;
-/// Where a sparse image has the checksum of all its bytes; 0 is none.
+/// The offset of the image checksum in the header of a sparse image. 0 means that there is none.
 const SUM: usize = 24;
 
 fn contents(file: &File, length: u64) -> Vec<u8> {
@@ -28,13 +31,14 @@ fn contents(file: &File, length: u64) -> Vec<u8> {
     bytes
 }
 
-/// Whether an error says what to do, or is one of the system: a file of this length may be too large for it.
+/// Returns whether an error has a remedy, or is an error of the operating system: a file of this length may
+/// be too large for it.
 fn helps(error: &anyhow::Error) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.raw_os_error().is_some())
         || error.to_string().contains("; make ")
 }
 
-/// Demands that the checksum of an image is right in the header of a sparse one, unless a chunk has a wrong one.
+/// Asserts that the correct image checksum in the header is accepted, unless a checksum chunk is wrong.
 fn holds_with_its_sum(bytes: &mut [u8], image: &[u8]) {
     bytes[SUM..SUM + 4].fill(0);
     if sparse_sums::check(bytes).is_ok() {
@@ -45,7 +49,7 @@ fn holds_with_its_sum(bytes: &mut [u8], image: &[u8]) {
 }
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| {
-    // All that begin otherwise are the same.
+    // The magic number is fixed: inputs with a different one are all treated alike.
     let mut bytes = 0xED26_FF3A_u32.to_le_bytes().to_vec();
     bytes.extend_from_slice(input);
     assert!(sparse::is_sparse(&bytes));
@@ -55,7 +59,7 @@ libfuzzer_sys::fuzz_target!(|input: &[u8]| {
     };
     let metadata = file.metadata().expect("metadata");
     assert!(metadata.blocks() * 512 <= MOST_FILLED + bytes.len() as u64 + (1 << 16), "{metadata:?}");
-    // However long the image is.
+    // The checksums are checked for images of any length, without a panic.
     let _ = sparse_sums::check(&bytes);
     let length = metadata.len();
     if length > 1 << 22 {

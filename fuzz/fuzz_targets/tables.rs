@@ -1,5 +1,7 @@
-//! Partition tables. Invariant: `tables::holds` — an error that helps, or an output with the same table that is its
-//! own canonical form.
+//! Fuzzes partition tables.
+//!
+//! Invariant, checked by `tables::holds`: either an error with a remedy, or an output with the same partition
+//! table that is its own canonical form.
 
 #![no_main]
 

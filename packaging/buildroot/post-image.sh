@@ -1,7 +1,8 @@
 #!/bin/sh
-# For BR2_ROOTFS_POST_IMAGE_SCRIPT: makes the root filesystem canonical, or the images that CANON_IMAGES names.
-# Stands before what puts the filesystem into the image of a disk. All such scripts get the same arguments behind the
-# folder of the images, as "-c genimage.cfg" for genimage.sh: these are not for this one.
+# For BR2_ROOTFS_POST_IMAGE_SCRIPT: canonicalizes the root filesystem, or the images in CANON_IMAGES. List it
+# before the script that puts the filesystem into a disk image. Buildroot passes the same arguments to all
+# scripts: first the image directory, then for example "-c genimage.cfg" for genimage.sh, which this script
+# ignores.
 set -eu
 
 images=$1

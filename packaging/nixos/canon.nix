@@ -1,4 +1,4 @@
-# What makes images of NixOS canonical, given the package.
+# Functions that canonicalize images of NixOS, given the package.
 { ext4-canon }:
 
 let
@@ -7,7 +7,7 @@ let
     image:
     "${ext4-canon}/bin/ext4-canon --source-date-epoch ${toString epoch} ${options} --in-place \"${image}\"\n";
 
-  # Second 1 is the time of all that lies in the Nix store.
+  # All files in the Nix store have the mtime 1.
   defaults = {
     epoch = 1;
     options = "";
@@ -17,7 +17,8 @@ in
   # For make-disk-image.nix, with format = "raw": postVM = canon.postVM { };
   postVM = settings: canonicalize (defaults // settings) "$diskImage";
 
-  # For what make-ext4-fs.nix returns, if it is not compressed: canon.ext4Fs { } (pkgs.callPackage ... { ... })
+  # For the result of make-ext4-fs.nix, if it is not compressed:
+  # canon.ext4Fs { } (pkgs.callPackage ... { ... })
   ext4Fs =
     settings: image:
     image.overrideAttrs (old: {

@@ -17,7 +17,7 @@
         default = pkgs.callPackage ./package.nix { };
       });
 
-      # lib.SYSTEM.postVM and lib.SYSTEM.ext4Fs
+      # This defines lib.SYSTEM.postVM and lib.SYSTEM.ext4Fs.
       lib = each (
         pkgs: import ./canon.nix { ext4-canon = self.packages.${pkgs.stdenv.hostPlatform.system}.default; }
       );

@@ -1,4 +1,4 @@
-//! Filesystems whose unit of allocation is a cluster of blocks.
+//! Filesystems with bigalloc, which allocate clusters of blocks.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -14,10 +14,10 @@ use crate::support::kernel::Mounted;
 use crate::support::listing::paths;
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
-/// Clusters of 4 blocks of 1 KiB, without checksums, so that a patch needs none.
+/// Clusters of 4 blocks of 1 KiB. There are no checksums, so patches don't have to update any.
 const PLAIN: [&str; 8] = ["-t", "ext4", "-b", "1024", "-C", "4096", "-O", "bigalloc,^metadata_csum"];
 
-/// A file with content at these offsets, each time 100 bytes, and of this size.
+/// Creates a sparse file of `size` bytes, with 100 bytes of data at each of `offsets`.
 fn islands(path: &Path, size: u64, offsets: impl IntoIterator<Item = u64>) {
     let file = File::create(path).expect("a file");
     file.set_len(size).expect("a length");
@@ -26,7 +26,7 @@ fn islands(path: &Path, size: u64, offsets: impl IntoIterator<Item = u64>) {
     }
 }
 
-/// Files whose maps are what clusters make hard, in blocks of `block` bytes by `ratio`.
+/// Creates files whose block maps are difficult with clusters of `ratio` blocks of `block` bytes.
 fn cluster_tree(root: &Path, block: u64, ratio: u64) {
     tree::rich(root);
     let folder = root.join("clusters");
@@ -42,7 +42,7 @@ fn cluster_tree(root: &Path, block: u64, ratio: u64) {
     islands(&folder.join("first-and-last"), ends, (0..5).flat_map(|n| [n * cluster, n * cluster + last]));
     islands(&folder.join("end"), 7 * cluster + block / 2, [7 * cluster]);
     islands(&folder.join("only-a-hole"), 3 * cluster + 1, []);
-    // More extents than an inode holds, and more than a block of 1 KiB holds.
+    // The extents exceed the space in the inode; those of the second file also exceed a block of 1 KiB.
     for (name, extents) in [("five", 5), ("ninety", 90)] {
         islands(
             &folder.join(name),
@@ -56,7 +56,7 @@ fn cluster_tree(root: &Path, block: u64, ratio: u64) {
     tree::set_all_mtimes(root);
 }
 
-/// Puts a tree into an image by the kernel, between files that come and go.
+/// Copies a tree into an image with the kernel, among temporary files.
 fn shredded(image: &Path, source: &Path, cluster: u64) {
     let clutter = |root: &Path, number: u64| root.join(format!("clutter{number}"));
     fill::kernel(image, |root| {
@@ -73,7 +73,7 @@ fn shredded(image: &Path, source: &Path, cluster: u64) {
         for number in (1..60).step_by(2) {
             fs::remove_file(clutter(root, number)).expect("removing");
         }
-        // Blocks of zeros, written, unwritten and taken away again.
+        // Write and remove a file, then make blocks of zeros that are written, unwritten or punched out.
         let reserve = File::create(clutter(root, 0)).expect("a file");
         reserve.write_all_at(&Dice::noise(0, 1000), 0).expect("writing");
         drop(reserve);
@@ -92,7 +92,7 @@ fn shredded(image: &Path, source: &Path, cluster: u64) {
     });
 }
 
-/// Gives every file of a copy the time of its original.
+/// Copies the mtimes of all files from the source to the copy.
 fn restore_times(source: &Path, copy: &Path) {
     use std::os::unix::fs::MetadataExt as _;
     for path in paths(source) {
@@ -102,7 +102,7 @@ fn restore_times(source: &Path, copy: &Path) {
     tree::set_mtime(copy, tree::SOME_TIME, 0);
 }
 
-/// Five histories of one tree have one form, which all judges accept.
+/// Checks that five histories of one tree have the same canonical form, and that all judges accept it.
 fn all_histories_meet(size: &str, block: u64, ratio: u64, more: &[&str]) {
     if !gate(&[Need::Mounts]) {
         return;
@@ -116,7 +116,7 @@ fn all_histories_meet(size: &str, block: u64, ratio: u64, more: &[&str]) {
     let output = canonical(&image, &["--verify"]);
     let same = |image: &Path| same_bytes(&output, &canonical(image, &[]));
 
-    // Holes in clusters that keep other blocks.
+    // Punch holes into clusters that have other blocks.
     let punched = lab.copy(&image, "punched.img");
     debugfs(&punched, "punch clusters/last-blocks 0 0\n");
     if ratio > 2 {
@@ -140,7 +140,7 @@ fn all_histories_meet(size: &str, block: u64, ratio: u64, more: &[&str]) {
     let shreds = lab.mke2fs("shreds.img", size, &options);
     shredded(&shreds, &source, block * ratio);
     same(&shreds);
-    // The output of a canonical image with a history of its own.
+    // Change a canonical image, and restore its content.
     let later = lab.copy(&output, "later.img");
     fill::kernel(&later, |root| {
         fs::write(root.join("more"), Dice::noise(9, 100_000)).expect("writing");
@@ -152,7 +152,7 @@ fn all_histories_meet(size: &str, block: u64, ratio: u64, more: &[&str]) {
     same(&later);
 }
 
-/// One test for each row, so that they run side by side and a failure has a name.
+/// Defines one test for each row, so that they run in parallel and a failure has a name.
 macro_rules! sets {
     ($($name:ident: $size:literal, $block:literal by $ratio:literal, $more:literal;)*) => { $(
         #[test]
@@ -174,21 +174,21 @@ sets! {
     one_form_in_64k_by_4: "320M", 65536 by 4, "-N 2000";
 }
 
-/// Of which blocks of a file debugfs tells, but not of those of its map.
+/// Returns debugfs's list of the extents of a file, without those of the extent tree itself.
 fn extents_of(image: &Path, path: &str) -> String {
     let text = debugfs_read(image, &format!("stat {path}\n"));
     let extents = text.split("EXTENTS:").nth(1).expect("extents").trim();
     extents.split(", ").filter(|part| !part.starts_with("(ETB")).collect::<Vec<_>>().join(", ")
 }
 
-/// The first extents of a file, as (logical, physical) blocks, of one line of debugfs.
+/// Parses a line of debugfs, and returns the start of each extent as a pair of logical and physical block.
 fn places(line: &str) -> Vec<(u64, u64)> {
     let number = |text: &str| text.split('-').next().and_then(|n| n.parse().ok()).expect("a number");
     let parts = line.split(", ").map(|part| part.trim().trim_start_matches('(').split_once("):"));
     parts.map(|part| part.expect("(logical):physical")).map(|(a, b)| (number(a), number(b))).collect()
 }
 
-/// The logical blocks of `(9)` or `(13-15[u])`, and whether they are unwritten.
+/// Parses `(9)` or `(13-15[u])`, and returns the logical blocks with whether they are unwritten.
 fn blocks_in(part: &str) -> Vec<(u64, bool)> {
     let unwritten = part.contains("[u]");
     let numbers = part.replace("[u]", "");
@@ -197,8 +197,8 @@ fn blocks_in(part: &str) -> Vec<(u64, bool)> {
     (numbers[0]..=numbers[numbers.len() - 1]).map(|number| (number, unwritten)).collect()
 }
 
-/// Whole logical clusters are stored or not, one by one, from their first block to their last or
-/// to that of the file.
+/// Each logical cluster is either stored as a whole or not at all. It is stored from its first block to its
+/// last, or to the last block of the file.
 #[test]
 fn holes_are_whole_clusters() {
     let lab = Lab::new();
@@ -217,7 +217,7 @@ fn holes_are_whole_clusters() {
     assert!(text.contains("Blockcount: 48"), "three clusters of 8 KiB: {text}");
 }
 
-/// What `--holes keep` keeps are blocks: holes and unwritten ones, within clusters too.
+/// `--holes keep` keeps holes and unwritten ranges by block, also within clusters.
 #[test]
 fn single_blocks_can_be_kept() {
     if !gate(&[Need::Mounts]) {
@@ -247,7 +247,7 @@ fn single_blocks_can_be_kept() {
         assert_eq!(logical % 8, physical % 8);
     }
     judge::kernel_works(&output).expect("the kernel works on it");
-    // An unwritten extent ends within a cluster, after 32767 blocks.
+    // An unwritten extent has at most 32767 blocks, so it ends within a cluster.
     assert!(extents_of(&output, "/long").contains("32767-"), "{}", extents_of(&output, "/long"));
 }
 
@@ -259,12 +259,12 @@ fn what_is_missing_is_told_in_whole_clusters() {
     debugfs(&image, "rmdir lost+found\n");
     let free = || superblock(&image).get32("s_free_blocks_count_lo");
     put_file(&image, "all", Dice::noise(1, 1024 * free() as usize));
-    assert_eq!(free(), 0, "it is full");
-    // 12 blocks of lost+found take 2 clusters.
+    assert_eq!(free(), 0, "free blocks");
+    // The 12 blocks of lost+found need 2 clusters.
     refused(&image, &[], 3, &["needs 4112 blocks, but there are 4096: 16 too few"]);
 }
 
-/// An image with files a and b of 3000 bytes.
+/// Makes an image with two files, a and b, of 3000 bytes each.
 fn two_files(lab: &Lab) -> PathBuf {
     let source = lab.folder("source");
     for name in ["a", "b"] {
@@ -282,17 +282,17 @@ fn clusters_have_one_owner() {
         let copy = lab.copy(&image, "copy.img");
         let a = inode(&copy, "/a");
         a.extent(0).set_extent(logical, count, physical);
-        // Room for a whole cluster.
+        // Extend the size to a whole cluster.
         a.set("i_size_lo", 4096);
         copy
     };
     assert_eq!(block_of_b % 4, 0, "a whole cluster");
-    // Block 3 of a, in the cluster of b, whose 3000 bytes leave it free.
+    // Map block 3 of a to the last block of b's cluster, which b does not use.
     let words = ["(/a), ", "lies in a cluster that is also claimed by inode 13"];
     refused(&extent_of_a(3, 1, block_of_b + 3), &[], 4, &words);
-    // Both files have the same blocks.
+    // Map both files to the same blocks.
     refused(&extent_of_a(0, 3, block_of_b), &[], 4, &["(/b), ", "is also claimed by inode 12"]);
-    // The inode table ends within a cluster, or the bitmap shares one with a block that is free.
+    // Use a free block in a cluster that also contains metadata.
     let bitmap = descriptor(&image, 0).get("bg_block_bitmap_lo");
     let free = (bitmap / 4 * 4..bitmap / 4 * 4 + 4).find(|block| {
         let text = debugfs_read(&image, &format!("icheck {block}\n"));
@@ -301,11 +301,11 @@ fn clusters_have_one_owner() {
     let free = free.expect("a free block beside the bitmap");
     let words = ["(/a), ", "lies in a cluster that is also claimed by filesystem metadata"];
     refused(&extent_of_a(free % 4, 1, free), &[], 4, &words);
-    // The second block of the file in the first of the cluster.
+    // Map the second block of the file to the first block of the cluster.
     refused(&extent_of_a(1, 2, block_of_a), &[], 4, &["the place in its cluster is 0, expected 1"]);
 }
 
-/// One logical cluster in two clusters, and one cluster for two logical ones.
+/// The blocks of one logical cluster are in two clusters, or one cluster belongs to two logical clusters.
 #[test]
 fn logical_clusters_are_clusters() {
     let lab = Lab::new();
@@ -338,7 +338,7 @@ fn block_maps_are_refused_unless_they_are_empty() {
         inode(&mapped, "/a").set_word("i_block", slot as usize, number);
     }
     refused(&mapped, &[], 4, &["(/a): has a block map, but with bigalloc"]);
-    // Without blocks, e2fsck does not mind. The 3000 bytes are a hole now.
+    // e2fsck accepts a file without blocks. Its 3000 bytes are a hole.
     inode(&empty, "/a").set("i_blocks_lo", 0);
     let hole = lab.folder("hole");
     File::create(hole.join("a")).and_then(|file| file.set_len(3000)).expect("a file");
@@ -373,7 +373,7 @@ fn geometries_that_do_not_fit_together_are_refused() {
     refused(&without_extents, &[], 4, &["bigalloc is set without the extent feature"]);
 }
 
-/// Such a list is a block map all the same, and has several blocks of a cluster.
+/// The list of bad blocks is a block map even with bigalloc, and may contain several blocks of a cluster.
 #[test]
 fn lists_of_bad_blocks_are_dropped() {
     let lab = Lab::new();
@@ -384,11 +384,11 @@ fn lists_of_bad_blocks_are_dropped() {
     let epoch = ["--source-date-epoch", "1"];
     let images = [("listed.img", &options[..]), ("plain.img", &PLAIN)];
     let [listed, plain] = images.map(|(name, options)| lab.mke2fs(name, "16M", options));
-    assert!(debugfs_read(&listed, "blocks <1>\n").contains("9019"), "nothing to be seen here");
+    assert!(debugfs_read(&listed, "blocks <1>\n").contains("9019"), "test precondition failed");
     same_bytes(&canonical(&listed, &epoch), &canonical(&plain, &epoch));
 }
 
-/// An inode may count its blocks in blocks of the filesystem, for files of more than 2^48 sectors.
+/// With the huge_file flag, an inode counts its blocks in filesystem blocks, not in 512-byte sectors.
 #[test]
 fn inodes_may_count_in_blocks() {
     for (options, units) in [(&PLAIN[..], 4), (&["-t", "ext4", "-b", "1024", "-O", "^metadata_csum"], 3)] {
@@ -407,7 +407,7 @@ fn inodes_may_count_in_blocks() {
             let mounted = Mounted::read_only(&huge).expect("a mount");
             use std::os::unix::fs::MetadataExt as _;
             let meta = mounted.path().join("a").metadata().expect("metadata");
-            assert_eq!(meta.blocks(), units * 2, "as the kernel counts");
+            assert_eq!(meta.blocks(), units * 2, "512-byte sectors of the file");
             mounted.unmount();
         }
     }

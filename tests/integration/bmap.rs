@@ -1,4 +1,4 @@
-//! `--bmap`: what a flashing tool leaves out is nothing that anybody reads.
+//! `--bmap`: blocks that a flashing tool skips are never read.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,16 +7,16 @@ use crate::support::dice::Dice;
 use crate::support::disk::disk;
 use crate::support::{Lab, Need, canon, canonical, gate, judge, run, same_bytes, tool};
 
-/// What bmaptool makes of a device full of noise.
+/// Flashes an image with bmaptool onto a device full of random data.
 fn flashed(lab: &Lab, image: &Path, bmap: &Path) -> PathBuf {
     let device = lab.path("device");
     fs::write(&device, Dice::noise(77, usize::try_from(image.metadata().unwrap().len()).unwrap())).unwrap();
-    // It checks the digests of all ranges, and that of the file.
+    // bmaptool checks the digests of all ranges and of the bmap file.
     run(tool("bmaptool").args(["copy", "--bmap"]).arg(bmap).arg(image).arg(&device));
     device
 }
 
-/// The number of blocks in a field of a bmap file.
+/// Reads a block count from an element of a bmap file.
 fn count_in(bmap: &Path, name: &str) -> u64 {
     let text = fs::read_to_string(bmap).unwrap();
     let rest = text.split(&format!("<{name}> ")).nth(1).unwrap();
@@ -65,7 +65,7 @@ fn of_a_disk_all_but_free_blocks_is_flashed() {
     canon(["--gpt", "canonical"]).args([&device, &again]).run().done();
     same_bytes(&output, &again);
     let cut = |path: &Path| fs::read(path).unwrap()[33 << 20..].to_vec();
-    assert!(cut(&output) == cut(&device), "the bytes behind the filesystem differ");
+    assert!(cut(&output) == cut(&device), "bytes past the filesystem differ");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The boot-loader inode, which has a number but no name.
+//! The boot loader inode, which has a reserved number and no name.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::support::{Lab, Need, canonical, fskeys, gate, judge, refused, same_by
 
 const OPTIONS: [&str; 4] = ["-t", "ext4", "-b", "1024"];
 
-/// Moves the inode of a file, which has one extent, to the boot loader's.
+/// Moves the content of a file with one extent to the boot loader inode.
 fn move_by_debugfs(image: &Path, path: &str) {
     let stat = debugfs_read(image, &format!("stat {path}\n"));
     let first = block_of(image, path, 0);
@@ -50,7 +50,7 @@ fn its_file_is_kept() {
     let without = canonical(&image, &[]);
     debugfs(&image, &format!("write {} loader\n", loader.display()));
     move_by_debugfs(&image, "loader");
-    // Elsewhere, and with more of a past.
+    // Give the second image a different history, so that the file has different blocks.
     debugfs(&other, &format!("mkdir clutter\nmknod pipe p\nwrite {} x\nrm pipe\n", loader.display()));
     debugfs(&other, &format!("write {} loader\nrm x\nrmdir clutter\n", loader.display()));
     move_by_debugfs(&other, "loader");

@@ -1,4 +1,4 @@
-//! Directories that ignore case: their indexes judged by the tables of e2fsck and of a kernel.
+//! Case-insensitive directories, whose indexes are checked with the tables of e2fsck and a kernel.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use crate::support::{Lab, Need, canonical, gate, judge, refused, same_bytes, tre
 
 const OPTIONS: [&str; 8] = ["-t", "ext4", "-b", "1024", "-O", "casefold,encrypt", "-N", "32768"];
 
-/// An image with a directory `d` of empty files, which mke2fs makes without looking at their case.
+/// Makes an image with a directory `d` of empty files. mke2fs does not compare their case.
 fn image_of(lab: &Lab, name: &str, options: &[&str], names: &[Vec<u8>]) -> PathBuf {
     let source = lab.folder(&format!("{name}.source"));
     fs::create_dir(source.join("d")).expect("a folder");
@@ -33,9 +33,10 @@ fn image_of(lab: &Lab, name: &str, options: &[&str], names: &[Vec<u8>]) -> PathB
     image
 }
 
-/// Names with every code point but '/' and NUL, many at a time; with each that
-/// folds to something else by itself; and with marks in any order.
-/// They begin with a number and a letter that folds, so that no two are alike, and none folds to itself.
+/// Returns names that contain every code point except '/' and NUL: many of them together, each alone if case
+/// folding changes it, and combining marks in any order.
+/// Each name begins with a number and a letter that folds, so that all names are different and change when
+/// folded.
 fn all_names() -> Vec<Vec<u8>> {
     let of = |text: &str| fold(text.as_bytes());
     let characters: Vec<char> = ('\u{1}'..=char::MAX).filter(|c| *c != '/').collect();
@@ -66,17 +67,17 @@ fn e2fsck_agrees_on_the_index() {
     let names: Vec<_> = all_names().into_iter().step_by(8).collect();
     let lab = Lab::new();
     let image = image_of(&lab, "in.img", &OPTIONS, &names);
-    // This runs e2fsck, which hashes every name itself.
+    // This runs e2fsck, which computes the hash of every name.
     let output = canonical(&image, &["--verify"]);
     let index = debugfs_read(&output, "htree_dump d\n");
-    assert!(index.matches("Reading directory block").count() > 100, "not much of an index");
-    // The index that e2fsck builds leads to the same.
+    assert!(index.matches("Reading directory block").count() > 100, "the index is too small");
+    // The image with the index of e2fsck has the same canonical form.
     let other = lab.copy(&image, "other.img");
     judge::repair(&other, &["-D"]);
     same_bytes(&output, &canonical(&other, &[]));
 }
 
-/// What debugfs tells of each code point by itself, but those that its command line takes for its own.
+/// Compares the hash of each code point with debugfs, except for characters that are special in its commands.
 #[test]
 #[ignore = "hashes a million names"]
 fn debugfs_agrees_on_every_code_point() {
@@ -100,13 +101,13 @@ fn debugfs_agrees_on_every_code_point() {
     }
 }
 
-/// Some of the names.
+/// Returns a sample of [`all_names`].
 fn some_names() -> Vec<Vec<u8>> {
     let names: Vec<_> = all_names().into_iter().rev().step_by(29).collect();
     names
 }
 
-/// Names as fskeys reads them.
+/// Escapes names in the syntax that fskeys reads.
 fn escaped(names: &[Vec<u8>]) -> String {
     let mut text = String::new();
     for name in names {
@@ -116,7 +117,7 @@ fn escaped(names: &[Vec<u8>]) -> String {
     text
 }
 
-/// Names whose ASCII letters have the other case.
+/// Swaps the case of all ASCII letters.
 fn swapped(names: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let swap = |byte: u8| if byte.is_ascii_alphabetic() { byte ^ 0x20 } else { byte };
     names.iter().map(|name| name.iter().copied().map(swap).collect()).collect()
@@ -124,7 +125,7 @@ fn swapped(names: &[Vec<u8>]) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_kernel_finds_names_in_any_case() {
-    // The emulated machine's files are root's.
+    // Files that the emulated machine creates belong to root.
     if !gate(&[Need::EmulatedKernel, Need::Root]) {
         return;
     }
@@ -139,7 +140,7 @@ fn a_kernel_finds_names_in_any_case() {
         fs::write(lists.join(list), escaped(&names)).expect("writing");
     }
     let lists = lab.mke2fs_d("lists.img", "16M", &["-t", "ext4"], &lists);
-    // One directory that mke2fs made, one that the kernel makes, and an encrypted one.
+    // Use three directories: one by mke2fs, one by the kernel, and an encrypted one.
     let image = image_of(&lab, "in.img", &OPTIONS, &names);
     let made = image_of(&lab, "made.img", &OPTIONS, &[]);
     let secret = lab.mke2fs("secret.img", "64M", &["-t", "ext4", "-b", "4096", "-O", "casefold,encrypt"]);
@@ -164,7 +165,7 @@ fn a_kernel_finds_names_in_any_case() {
     judge::repair(&shuffled, &["-D"]);
     same_bytes(&unlocked, &canonical(&shuffled, &epoch));
 
-    // Each name can be found, and none made a second time in another case.
+    // Each name is found in both cases, and none is created twice.
     let look = "for top in /made /secret; do\n\
                 fskeys stat $top/d </lists/all\nfskeys stat $top/d </lists/swapped\n\
                 ls $top/d | wc -l\ndone\n";
@@ -173,7 +174,8 @@ fn a_kernel_finds_names_in_any_case() {
     assert_eq!(said.lines().collect::<Vec<_>>(), [names.len().to_string(), names.len().to_string()]);
 }
 
-/// Names that are not UTF-8 are looked up as they are. e2fsck can't hash them, so that they are in no index.
+/// Names that are not valid UTF-8 are compared byte by byte. e2fsck can't hash them, so their directory has
+/// no index.
 #[test]
 fn names_that_are_not_text_have_no_index() {
     let lab = Lab::new();
@@ -186,7 +188,7 @@ fn names_that_are_not_text_have_no_index() {
         let image = image_of(&lab, &format!("{count}.img"), &OPTIONS, &names(count));
         let output = canonical(&image, &["--verify"]);
         judge::same_by_debugfs(&image, &output);
-        judge::fsck_silent(&output).expect("nothing to say");
+        judge::fsck_silent(&output).expect("no errors");
         assert_eq!(flags_of(&output, "d"), InodeFlags::CASEFOLD | InodeFlags::EXTENTS, "{count}");
     }
 }
@@ -219,7 +221,7 @@ fn names_alike_but_for_their_case_are_refused() {
             &["ignores case", one, other],
         );
     }
-    // Without the flag they may be there.
+    // Without the casefold flag, such names are allowed.
     let image = image_of(&lab, "plain.img", &OPTIONS, &[b"a".to_vec(), b"A".to_vec()]);
     debugfs(&image, "set_inode_field d flags 0x80000\n");
     let output = canonical(&image, &["--verify"]);

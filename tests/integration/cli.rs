@@ -1,4 +1,4 @@
-//! The command from outside: exit codes, what is printed where, and which files are there after.
+//! The command line: exit codes, standard output and standard error, and the files that remain.
 
 use std::fs::{self, File, Permissions};
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use crate::support::image::{debugfs, debugfs_read};
 use crate::support::kernel::Loop;
 use crate::support::{Lab, Need, gate, run, tool};
 
-/// A folder with `in.img`, made by mke2fs.
+/// Makes a directory with `in.img`, made by mke2fs.
 fn with_image() -> Lab {
     let lab = Lab::new();
     let tree = lab.folder("tree");
@@ -119,7 +119,7 @@ fn permissions_are_those_that_cp_would_give() {
     let lab = with_image();
     let mode = |name: &str| fs::metadata(lab.path(name)).unwrap().mode() & 0o7777;
     let set = |name: &str, mode| fs::set_permissions(lab.path(name), Permissions::from_mode(mode)).unwrap();
-    // A new output has the input's permissions, less the umask.
+    // A new output has the input's permissions, restricted by the umask.
     for (input, umask, expected) in
         [(0o600, "022", 0o600), (0o666, "027", 0o640), (0o644, "077", 0o600), (0o755, "000", 0o755)]
     {
@@ -130,7 +130,7 @@ fn permissions_are_those_that_cp_would_give() {
             assert_eq!(mode("out.img"), expected, "{input:o} {umask} {options}");
         }
     }
-    // One that is there keeps its own, whatever input and umask say.
+    // An existing output keeps its permissions, regardless of the input and the umask.
     for kept in [0o600, 0o640, 0o666, 0o404] {
         set("out.img", kept);
         for options in ["", "--format sparse"] {
@@ -161,7 +161,7 @@ fn an_output_keeps_owner_and_acl_of_what_it_replaces() {
     };
     lab.canon(["-q", "in.img", "out.img"]).run().done();
     assert_eq!(found(), (1234, 4321, 0o640));
-    // An ACL stays, and one that only the directory would give does not come.
+    // An ACL of the output is kept, and a default ACL of the directory is not applied.
     run(tool("setfacl").args(["-m", "u:77:r"]).arg(&out));
     let acl = || run(tool("getfacl").args(["-n", "--omit-header", "--absolute-names"]).arg(&out));
     let before = acl();
@@ -173,7 +173,7 @@ fn an_output_keeps_owner_and_acl_of_what_it_replaces() {
     lab.canon(["-q", "in.img", "out.img"]).run().done();
     assert!(!acl().contains("user:78"), "{}", acl());
     run(tool("setfacl").arg("-k").arg(lab.path("")));
-    // Who can't give files away is told so, and the new group gets nothing.
+    // A user who can't change the owner gets a warning, and the new group gets no permissions.
     fs::set_permissions(lab.path(""), Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(lab.path("in.img"), Permissions::from_mode(0o644)).unwrap();
     let script = r#"exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" in.img out.img"#;
@@ -193,10 +193,10 @@ fn a_check_answers_and_writes_nothing() {
     assert_eq!(ran.stdout, "out.img: canonical (form 1)\n");
     let quiet = lab.canon(["-q", "--check", "in.img"]).run().with_code(1);
     assert_eq!((quiet.stdout, quiet.stderr), (String::new(), String::new()));
-    // Other options, another canonical form.
+    // Different options give a different canonical form.
     let ran = lab.canon(["--check", "--label", "other", "out.img"]).run().with_code(1);
     ran.printing(&["out.img: not canonical"]);
-    // Any byte that no structure holds counts.
+    // Every byte counts, including unused ones.
     let file = File::options().write(true).open(lab.path("out.img")).unwrap();
     file.write_all_at(b"x", (8 << 20) - 1000).unwrap();
     let json = lab.canon(["--check", "--json", "out.img"]).run().with_code(1).json();
@@ -235,7 +235,7 @@ fn an_output_is_replaced_as_a_whole_or_not_at_all() {
     symlink("new", lab.path("dangling")).unwrap();
     lab.canon(["-q", "in.img", "dangling"]).run().done();
     assert!(lab.read("new") == lab.read("old"));
-    // An image that is refused leaves the old file alone.
+    // If an image is refused, the old output is unchanged.
     fs::write(lab.path("bad.img"), [7; 5000]).unwrap();
     lab.canon(["bad.img", "other name"])
         .run()
@@ -270,7 +270,7 @@ fn refused_images_have_their_code_and_leave_nothing() {
         assert_eq!(json["error"]["kind"], kind);
         assert_eq!(json["error"]["message"], ran.stderr.trim_end());
     }
-    // An option that only the image can refuse.
+    // This option can only be refused after the image was read.
     let ran = lab.canon(["--source-date-epoch", "99999999999", "in.img", "out.img"]).run();
     ran.misused(&["the epoch 99999999999 is not a time"]);
     assert_eq!(lab.names("."), names);
@@ -283,13 +283,13 @@ fn a_full_disk_leaves_nothing() {
     }
     let lab = with_image();
     lab.canon(["in.img", "whole.img"]).run().done();
-    // On a filesystem of its own, which vanishes with the shell.
+    // Use a separate filesystem, which is unmounted when the shell exits.
     let script = r#"exec unshare --mount sh -c 'mkdir full && mount -t tmpfs -o size=64k none full || exit 99
         "$0" in.img full/out.img; code=$?; ls -A full; exit $code' "$0""#;
     let ran = lab.shell(script).run().refusing(5, &["full/out.img: ", "No space left"]);
     assert_eq!(ran.stdout, "", "{ran:?}");
     fs::remove_dir(lab.path("full")).unwrap();
-    // A file may not become so large: that is noticed before anything is written.
+    // The limit on file sizes is noticed before anything is written.
     let ran = lab.shell(r#"trap "" XFSZ; ulimit -f 100; exec "$0" in.img out.img"#).run();
     ran.refusing(5, &["out.img: setting its size: "]);
     assert_eq!(lab.names("."), ["in.img", "whole.img"]);
@@ -300,7 +300,7 @@ fn killed_at_any_time_it_leaves_all_or_nothing() {
     let lab = with_image();
     lab.canon(["in.img", "expected"]).run().done();
     let expected = lab.read("expected");
-    // Where the filesystem has files without names, nothing ever has a name but a whole output.
+    // On filesystems with O_TMPFILE, only a complete output ever has a name.
     let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR;
     let nameless = rustix::fs::open(lab.path(""), flags, rustix::fs::Mode::RUSR).is_ok();
     let mut cut_off = 0;
@@ -318,7 +318,7 @@ fn killed_at_any_time_it_leaves_all_or_nothing() {
             cut_off += 1;
         }
         for name in lab.names(".") {
-            // To replace a file takes a temporary name, for a moment.
+            // Replacing a file needs a temporary name for a short time.
             let temporary = (replace || !nameless) && name.starts_with(".ext4-canon-");
             let known = ["in.img", "out.img", "expected"].contains(&name.as_str());
             assert!(temporary || known, "{name} after {delay} ms");
@@ -327,7 +327,7 @@ fn killed_at_any_time_it_leaves_all_or_nothing() {
             }
         }
     }
-    assert!(cut_off > 0, "it was always done before it was killed");
+    assert!(cut_off > 0, "every run ended before it was killed");
 }
 
 #[test]
@@ -369,7 +369,7 @@ fn options_reach_the_image() {
     assert!(superblock.contains(uuid) && superblock.contains("a label"), "{superblock}");
     let file = debugfs_read(&image, "stat /file\n");
     assert!(file.contains("mtime: 0x00015180"), "{file}");
-    // mke2fs leaves holes where there are zeros.
+    // mke2fs writes holes in place of zeros.
     debugfs(&lab.path("in.img"), "fallocate /sub/zeros 0 9\n");
     let zeros = |options: &[&str]| {
         lab.canon(options).args(["-q", "in.img", "holes.img"]).run().done();
@@ -428,14 +428,14 @@ fn a_block_device_is_an_input_but_no_output() {
 #[test]
 fn an_image_that_changes_meanwhile_is_refused() {
     let lab = with_image();
-    // Large enough that there is time to change it while it is read.
+    // The image is large enough to be changed while it is read.
     run(tool("truncate").args(["-s", "256M"]).arg(lab.path("in.img")));
     let file = File::options().write(true).open(lab.path("in.img")).unwrap();
     for offset in (16 << 20_u64..256 << 20).step_by(1 << 20) {
         file.write_all_at(&vec![1; 1 << 20], offset).unwrap();
     }
     let mut running = lab.canon(["in.img", "out.img"]).start();
-    // Writing what is there changes the time alone.
+    // Writing the same byte again changes only the mtime.
     while running.child.try_wait().unwrap().is_none() {
         (&file).flush().unwrap();
         file.write_all_at(&[1], (256 << 20) - 1).unwrap();

@@ -1,5 +1,5 @@
-//! `ext4-canon compare`: what differs is named, what does not matter is told apart from it, and the
-//! verdict is that of the canonical bytes.
+//! `ext4-canon compare`: differences are named, ignored differences are listed separately, and the verdict
+//! agrees with the bytes of the canonical forms.
 
 mod hard_links;
 mod mutants;
@@ -16,7 +16,7 @@ use crate::support::{Lab, Need, canon, fill, gate, run, tool, tree};
 
 pub(crate) const SIZE: &str = "24M";
 
-/// Compares two images, and checks that exit code and JSON say the same.
+/// Compares two images, and checks that exit code and JSON agree.
 fn compare(one: &Path, other: &Path, options: &[&str]) -> Value {
     let ran = canon(["compare", "--json"]).args(options).args([one, other]).run();
     let json = ran.json();
@@ -26,7 +26,7 @@ fn compare(one: &Path, other: &Path, options: &[&str]) -> Value {
     json
 }
 
-/// The differences of two trees, one a line: path, attribute, and the name of an xattr.
+/// Returns the differences of two trees, each as path, attribute, and the name of an xattr.
 fn tree_differences(json: &Value) -> Vec<String> {
     let words = |difference: &Value| {
         let words = ["path", "attribute", "name"].map(|key| difference[key].as_str().unwrap_or_default());
@@ -35,18 +35,18 @@ fn tree_differences(json: &Value) -> Vec<String> {
     json["differences"].as_array().expect("an array").iter().map(words).collect()
 }
 
-/// The names of the settings that differ.
+/// Returns the names of the settings that differ.
 fn settings(json: &Value) -> Vec<&str> {
     json["settings"].as_array().expect("an array").iter().map(|one| one["name"].as_str().unwrap()).collect()
 }
 
-/// The digests of canonical forms.
+/// Returns the digests of the canonical forms.
 fn digests(images: &[&Path], options: &[&str]) -> Vec<String> {
     let ran = canon(["digest"]).args(options).args(images).run().done();
     ran.stdout.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 
-/// Demands that verdicts on all pairs with the first image are those of the canonical bytes.
+/// Asserts that comparing the first image with each image gives the same verdict as their digests.
 fn verdicts_are_right(images: &[&Path], options: &[&str]) {
     let digests = digests(images, options);
     for (image, digest) in images.iter().zip(&digests) {
@@ -89,13 +89,13 @@ fn twins_match_and_the_noise_is_named() {
             assert!(kinds.contains_key(kind), "{kind}: {json:#}");
         }
         assert!(kinds.contains_key("placement") && kinds.contains_key("journal"), "{json:#}");
-        // What mke2fs -d wrote in one go has no history.
+        // An image that `mke2fs -d` wrote has an empty journal.
         assert_eq!(kinds["journal"]["a"], 0);
         assert_ne!(kinds["journal"]["b"], 0);
     }
     let stale = compare(images[0], images[1], &[]);
     assert!(kinds(&stale)["free-blocks"]["b"].as_u64() >= Some(70), "{stale:#}");
-    // Words for people say as much; with --quiet, there are none.
+    // The text output has the same content as the JSON; with --quiet, there is none.
     let ran = canon(["compare"]).args(&images[..2]).run();
     let first = format!("{} and {}: match\n", images[0].display(), images[1].display());
     assert!(ran.code == Some(0) && ran.stdout.starts_with(&first), "{ran:?}");
@@ -138,13 +138,13 @@ fn noise_that_no_file_of_the_tree_has_is_named() {
     }
 }
 
-/// What does not matter, by kind.
+/// Returns the ignored differences by kind.
 fn kinds(json: &Value) -> BTreeMap<&str, &Value> {
     let ignored = json["ignored"].as_array().expect("an array");
     ignored.iter().map(|one| (one["kind"].as_str().unwrap(), one)).collect()
 }
 
-/// Images of one tree that differ in one setting, each with the settings that are to be named.
+/// Options for images of one tree that differ in a setting, and the names of the settings that are reported.
 const SETTINGS: [(&[&str], &[&str]); 20] = [
     (&["-L", "other"], &["label"]),
     (&["-m", "3"], &["reserved blocks"]),
@@ -172,7 +172,7 @@ const SETTINGS: [(&[&str], &[&str]); 20] = [
 fn settings_are_named_with_the_option_that_aligns_them() {
     let lab = Lab::new();
     let source = lab.plain_tree();
-    // mke2fs 1.47 with inline_data cuts the hole at its end.
+    // mke2fs 1.47 drops trailing zeros of files with inline_data.
     fs::remove_file(source.join("sizes/gaps")).unwrap();
     let all = ["-t", "ext4", "-O", "^orphan_file"];
     let base = lab.mke2fs_d("base.img", SIZE, &all, &source);
@@ -191,14 +191,14 @@ fn settings_are_named_with_the_option_that_aligns_them() {
     }
     let images: Vec<_> = images.iter().map(PathBuf::as_path).collect();
     verdicts_are_right(&images, &[]);
-    // Options can make images alike, or keep them apart.
+    // Options can remove differences, or add some.
     verdicts_are_right(&images, &["--label", "one"]);
     assert_eq!(compare(&base, images[1], &["--label", "one"])["status"], "match");
     let json = compare(&base, images.last().unwrap(), &["--uuid", "keep"]);
     assert_eq!(settings(&json), ["UUID"]);
 }
 
-/// No advice is given that would be refused.
+/// The report gives no advice that would be refused.
 #[test]
 fn a_uuid_that_has_to_stay_is_aligned_by_mke2fs_alone() {
     let lab = Lab::new();
@@ -217,7 +217,7 @@ fn a_uuid_that_has_to_stay_is_aligned_by_mke2fs_alone() {
     assert_eq!(uuid(0, 2, &[])["b"], "made from the content");
 }
 
-/// What tune2fs can align, with an argument that changes it.
+/// Settings that tune2fs can change: an option, and a value that differs from the default.
 const TUNED: [(&str, &str); 9] = [
     ("-c", "33"),
     ("-i", "9d"),
@@ -257,7 +257,8 @@ fn one_tree_in_other_geometries_differs_in_nothing_but_these() {
     for name in ["block size", "blocks", "feature extent", "bytes of the image"] {
         assert!(settings(&json).contains(&name), "{name}: {json:#}");
     }
-    // Content is compared whatever the blocks: a byte in the middle of a file is found.
+    // Content is compared independent of the block size. A single changed byte in the middle of a file is
+    // found.
     let place = blocks_of(&other, "/sizes/70000")[40] * 1024 + 7;
     patch(&other, place, b"\0");
     let json = compare(&one, &other, &[]);
@@ -266,7 +267,7 @@ fn one_tree_in_other_geometries_differs_in_nothing_but_these() {
     assert_eq!((&difference["bytes"], &difference["first_byte"]), (&1.into(), &(39 * 1024 + 7).into()));
 }
 
-/// What the form takes from outside the filesystem counts, too.
+/// Bytes outside the filesystem that belong to the canonical form are compared.
 #[test]
 fn boot_sector_and_bytes_behind_the_end_count() {
     let lab = Lab::new();
@@ -346,7 +347,7 @@ fn what_can_not_be_compared_is_told_by_its_name() {
     }
     canon(["compare"]).arg(&image).run().misused(&["required arguments were not provided", "<B>"]);
     canon(["compare"]).arg(&image).arg("-").run().refusing(2, &["-: is a character device"]);
-    // One image under two names is read once.
+    // An image with two names is read once.
     let link = lab.path("link");
     fs::hard_link(&image, &link).unwrap();
     assert_eq!(compare(&image, &link, &[])["status"], "match");

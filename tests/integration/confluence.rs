@@ -1,4 +1,4 @@
-//! Random trees, each with two random histories, have one canonical form.
+//! Random trees, each with two random histories, have the same canonical form.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use crate::support::dice::Dice;
 use crate::support::listing::{Listing, listing, paths, same_tree};
 use crate::support::{Lab, Need, canonical, fill, gate, judge, same_bytes, tree};
 
-/// What is at a path.
+/// The content of a path.
 #[derive(Clone, Debug)]
 enum Content {
     File { seed: u64, size: usize, zeros: bool },
@@ -22,11 +22,11 @@ enum Content {
     Fifo,
 }
 
-/// What is at a path, and its metadata.
+/// The content of a path, and its metadata.
 #[derive(Clone, Debug)]
 struct Named {
     content: Content,
-    /// Which of the folders made before it is in.
+    /// The index of its parent among the directories made before it.
     parent: usize,
     mode: u32,
     owner: u32,
@@ -56,18 +56,18 @@ fn item() -> impl Strategy<Value = Named> {
         })
 }
 
-/// One way to put a tree into an image.
+/// A way to put a tree into an image.
 #[derive(Clone, Debug)]
 enum Way {
     Mke2fs,
     Kernel {
-        /// Decides the order of copying.
+        /// The seed for the order of copying.
         shuffle: u64,
-        /// Files that are there before, and are deleted after.
+        /// The number of temporary files, which are created first and removed last.
         clutter: usize,
-        /// Whether a mount ends between the two halves of the copy.
+        /// Whether to unmount and mount again in the middle of the copy.
         remount: bool,
-        /// Whether everything is copied under another name first, and moved.
+        /// Whether everything is copied with a different name first, then renamed.
         moved: bool,
     },
 }
@@ -111,7 +111,7 @@ fn build_tree(root: &Path, items: &[Named]) {
             Content::Symlink { length } => symlink("t".repeat(length), &path).expect("a symlink"),
             Content::Fifo => tree::make_node(&path, rustix::fs::FileType::Fifo, 0, 0),
         }
-        // mke2fs -d makes two symlinks of one with two names.
+        // `mke2fs -d` turns a symlink with two names into two symlinks.
         if item.second_name && matches!(item.content, Content::File { .. } | Content::Fifo) {
             fs::hard_link(&path, root.join(format!("link{number}"))).expect("a link");
         }

@@ -1,4 +1,4 @@
-//! What a tree can hold: every kind of file, name, time, flag and xattr survives.
+//! The content of trees: every kind of file, name, time, flag and xattr is preserved.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use crate::support::listing::{first_difference, same_tree};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
-/// Canonicalizes, and demands that the kernel sees the same tree and can work on it.
+/// Canonicalizes an image, and asserts that the kernel sees the same tree and can change it.
 fn same_for_the_kernel(image: &Path) -> PathBuf {
     let output = canonical(image, &["--verify"]);
     judge::same_by_kernel(image, &output);
@@ -21,7 +21,7 @@ fn same_for_the_kernel(image: &Path) -> PathBuf {
     output
 }
 
-/// An image that the kernel fills.
+/// Makes an image and fills it with the kernel.
 fn kernel_image(size: &str, options: &[&str], work: impl FnOnce(&Path)) -> Option<(Lab, PathBuf)> {
     gate(&[Need::Mounts]).then(|| {
         let lab = Lab::new();
@@ -74,12 +74,12 @@ fn zeros_and_unwritten_blocks_become_holes() {
 fn fragmented_files_become_whole() {
     for options in [&["-t", "ext4", "-b", "1024"][..], &["-t", "ext2", "-b", "1024"]] {
         let Some((_lab, image)) = kernel_image("64M", options, |root| {
-            // Every other block of a file, so that it needs thousands of extents.
+            // Write every second block of the file, so that it needs thousands of extents.
             let file = File::create(root.join("comb")).expect("a file");
             for block in (0..6000).step_by(2) {
                 file.write_all_at(&Dice::noise(block, 1024), block * 1024).expect("writing");
             }
-            // Two files that grew side by side.
+            // Write two files alternately.
             for name in ["a", "b"] {
                 fs::write(root.join(name), Dice::noise(3, 900_000)).expect("writing");
             }
@@ -137,7 +137,7 @@ fn times_before_1970_and_after_2038() {
     for (seconds, nanoseconds) in times {
         assert!(text.contains(&format!("mtime={seconds}.{nanoseconds:09}")), "{seconds}: {text}");
     }
-    // atime, ctime and crtime follow.
+    // atime, ctime and crtime get the same value.
     let text = debugfs_read(&output, "stat /8\n");
     for name in ["ctime", "atime", "mtime", "crtime"] {
         assert!(text.contains(&format!("{name}: 0x7ffffffe:1d6f3457")), "{name}: {text}");
@@ -163,7 +163,7 @@ fn the_epoch_clamps_and_sets() {
     assert_eq!(with(&["--source-date-epoch", &epoch, "--mtime", "set"]), [set.as_str(); 4]);
     assert!(kept.iter().any(|time| *time > set) && kept.iter().any(|time| *time < set), "{kept:?}");
     let mut expected: Vec<_> = kept.iter().map(|time| time.min(&set).clone()).collect();
-    // The root's time is an accident, and the epoch even where it is earlier.
+    // The root's mtime is arbitrary, so it is set to the epoch, even if it is earlier.
     assert!(kept[3] < set, "{kept:?}");
     expected[3] = set;
     assert_eq!(clamped, expected);
@@ -182,7 +182,7 @@ fn xattrs_in_body_and_block_in_any_order() {
     }
 }
 
-/// e2fsck lets them pass, and the kernel does not find all of them; what the message says to do helps.
+/// e2fsck accepts this, but the kernel does not find all of the xattrs. The advice in the message works.
 #[test]
 fn xattrs_in_a_block_that_is_not_sorted() {
     let lab = Lab::new();
@@ -208,7 +208,8 @@ fn xattrs_in_a_block_that_is_not_sorted() {
     }
 }
 
-/// Values end at multiples of 4: kernel and e2fsck refuse one whose padding would lie behind the inode.
+/// Values are padded to a multiple of 4 bytes. The kernel and e2fsck refuse a value whose padding is past the
+/// end of the inode.
 #[test]
 fn a_value_without_room_for_its_padding() {
     let lab = Lab::new();
@@ -225,7 +226,7 @@ fn a_value_without_room_for_its_padding() {
     refused(&image, &[], 4, &["e_value_size is 3, expected a value within the inode or block"]);
 }
 
-/// Files with many xattrs, set in one order or the other, some set and removed again.
+/// Creates files with many xattrs, which are set in either order; some are set and removed again.
 fn set_in_an_order(root: &Path, direction: i64) {
     let all: [(&str, Vec<u8>); 8] = [
         ("user.a", b"1".to_vec()),
@@ -291,12 +292,12 @@ fn flags_of_users_survive() {
             } else {
                 fs::write(&path, "content").expect("writing");
             }
-            // Not every kernel lets every flag be set.
+            // Some kernels don't allow all of these flags.
             let _ = try_run(tool("chattr").arg(format!("+{flag}")).arg(&path));
         }
     };
     let Some((_lab, image)) = kernel_image("32M", &["-t", "ext4"], work) else { return };
-    // SECRM, UNRM, COMPR, NOCOMPR and NOTAIL, which the kernel may have ignored.
+    // Set SECRM, UNRM, COMPR, NOCOMPR and NOTAIL with debugfs, since the kernel may ignore them.
     debugfs(
         &image,
         "set_inode_field /file-s-false flags 0x80001\nset_inode_field /file-u-false flags 0x80002\n",
@@ -384,8 +385,7 @@ fn every_hash_version() {
     assert_ne!(first_difference(&forms[1], &forms[2]), "");
 }
 
-/// Inodes that were made when i_extra_isize was smaller, or that an old kernel made, are as wide
-/// as all others afterwards.
+/// Inodes with a smaller i_extra_isize, for example of an old kernel, get the same size as all others.
 #[test]
 fn inodes_of_different_width() {
     let lab = Lab::new();

@@ -1,4 +1,4 @@
-//! Images that LKL's cptofs wrote; testdata/README.md tells how.
+//! Images that LKL's cptofs wrote, as testdata/README.md describes.
 
 use std::path::Path;
 
@@ -6,13 +6,13 @@ use crate::support::{Lab, canon, canonical, same_bytes};
 
 const EPOCH: [&str; 2] = ["--source-date-epoch", "1735689600"];
 
-/// The lines of `ls --digests`.
+/// Returns the lines of `ls --digests`.
 fn listed(image: &Path, options: &[&str]) -> Vec<String> {
     let ran = canon(["ls", "--digests"]).args(options).arg(image).run().done();
     ran.stdout.lines().map(str::to_owned).collect()
 }
 
-/// The lines in which two trees differ.
+/// Returns the lines in which two trees differ.
 fn differing_lines<'t>(one: &'t [String], other: &'t [String]) -> Vec<[&'t str; 2]> {
     assert_eq!(one.len(), other.len());
     let pairs = one.iter().zip(other).filter(|(one, other)| one != other);
@@ -26,16 +26,16 @@ fn with_an_epoch_both_orders_of_copying_become_one_image() {
     let outputs = images.each_ref().map(|image| canonical(image, &EPOCH));
     for (image, output) in images.iter().zip(&outputs) {
         same_bytes(&outputs[0], output);
-        // Of the tree, only the root's time is another.
+        // The only difference in the tree is the root's mtime.
         let (before, after) = (listed(image, &[]), listed(output, &[]));
         assert!(before.len() > 306, "{before:#?}");
         let [[_, root]] = differing_lines(&before, &after)[..] else { panic!("not one line differs") };
         assert_eq!(root, ". type=dir mode=0755 uid=0 gid=0 time=1735689600.000000000");
-        // The tree digest follows the same rule.
+        // The tree digest applies the same rule.
         assert_eq!(differing_lines(&listed(image, &EPOCH), &listed(output, &EPOCH)).len(), 0);
         canon(["--check"]).args(EPOCH).arg(output).run().done();
     }
-    // Without an epoch, the root keeps what LKL's clock said.
+    // Without an epoch, the root keeps the time of LKL's clock.
     let [one, two] = [&images[0], &images[1]].map(|image| listed(image, &[]));
     let differing = differing_lines(&one, &two);
     assert!(differing.len() == 1 && differing[0][0].contains(" time=0."), "{differing:?}");

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::support::listing::same_tree;
 use crate::support::{Lab, canonical};
 
-/// The tree as that reader sees it. An empty lost+found is left out.
+/// Returns the tree as the `ext4_view` crate reads it, without an empty lost+found.
 fn tree_of(image: &Path) -> String {
     let filesystem = Ext4::load_from_path(image).unwrap_or_else(|e| panic!("{}: {e}", image.display()));
     let mut text = String::new();
@@ -62,7 +62,7 @@ fn an_independent_reader_sees_the_same_tree() {
         let lab = Lab::new();
         let source = lab.plain_tree();
         if options.contains(&"ext2") {
-            // This reader takes a hole in a block map for block 0.
+            // This reader treats a hole in a block map as block 0.
             for name in ["sizes/zeros", "sizes/gaps"] {
                 std::fs::remove_file(source.join(name)).expect("removing");
             }

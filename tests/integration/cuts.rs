@@ -1,7 +1,7 @@
-//! Crashes: images cut off under load at random moments, in every mode of the journal, have the form
-//! that they have after the kernel's recovery.
+//! Crashes: images copied under load at random times, with every mode of the journal, have the same form as
+//! after the kernel's recovery.
 //!
-//! EXT4_CANON_CUTS asks for more cuts than the few that every run makes.
+//! EXT4_CANON_CUTS sets the number of such images, for more than the few of a default run.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::support::image::sparse_copy;
 use crate::support::kernel::Mounted;
 use crate::support::{Lab, Need, canon, canonical, gate, judge, run, same_bytes, tool};
 
-/// Options of mke2fs and of the mount.
+/// Options of mke2fs, and mount options.
 const MODES: [(&[&str], &str); 12] = [
     (&["-t", "ext4"], "data=ordered"),
     (&["-t", "ext4"], "data=journal"),
@@ -32,14 +32,14 @@ const MODES: [(&[&str], &str); 12] = [
     (&["-t", "ext3", "-b", "1024"], "data=journal"),
 ];
 
-/// Works on a tree until told to stop, or until the filesystem is shut down under it.
+/// Changes a tree until `stop` is set, or until the filesystem is shut down.
 fn load(root: &Path, seed: u64, stop: &AtomicBool) {
     let mut dice = Dice::new(seed);
     let mut open: Vec<File> = Vec::new();
     while !stop.load(Ordering::Relaxed) {
         let folder = root.join(format!("folder{}", dice.roll(6)));
         let name = |dice: &mut Dice| folder.join(format!("{:x>1$}", dice.roll(60), 1 + seed as usize % 40));
-        // Whatever fails is of no interest: another thread may have been there first.
+        // Ignore errors: a different thread may have changed the file first.
         let _ = match dice.roll(12) {
             0 => fs::remove_dir_all(&folder),
             1 | 2 => fs::remove_file(name(&mut dice)),
@@ -50,7 +50,7 @@ fn load(root: &Path, seed: u64, stop: &AtomicBool) {
                 .open(name(&mut dice))
                 .and_then(|file| file.set_len(dice.between(0, 70_000))),
             6 => File::open(name(&mut dice)).and_then(|file| {
-                // An orphan, if its name goes away.
+                // If this file is removed while it is open, it becomes an orphan.
                 open.truncate(12);
                 open.insert(0, file);
                 fs::remove_file(name(&mut dice))
@@ -58,7 +58,7 @@ fn load(root: &Path, seed: u64, stop: &AtomicBool) {
             7 if dice.roll(9) == 0 => File::open(&folder).and_then(|folder| folder.sync_all()),
             _ => fs::create_dir_all(&folder).and_then(|()| {
                 let size = dice.roll(30_000);
-                // Blocks that begin with the journal's magic have to be escaped in it.
+                // Blocks that begin with the journal's magic number must be escaped in the log.
                 let magic = MAGIC.to_be_bytes().repeat(size / 4);
                 let bytes = if dice.roll(5) == 0 { magic } else { Dice::noise(dice.number(), size) };
                 fs::write(name(&mut dice), bytes)
@@ -67,7 +67,7 @@ fn load(root: &Path, seed: u64, stop: &AtomicBool) {
     }
 }
 
-/// Cuts an image off under load: the filesystem is shut down, with its log written out or not.
+/// Shuts a filesystem down under load, with or without writing the log, and checks the recovery of its image.
 fn cut_is_recovered(lab: &Lab, number: u64) {
     let (options, mount_options) = MODES[usize::try_from(number).expect("a number") % MODES.len()];
     let mut dice = Dice::new(number + 1);
@@ -88,21 +88,21 @@ fn cut_is_recovered(lab: &Lab, number: u64) {
     mounted.unmount();
 
     let by_kernel = lab.by_kernel(&cut);
-    // Without its journal, the image is another one, or such that the kernel can't read it through.
+    // Without a replay, the tree would be different, or the kernel could not read all of it.
     let without = std::panic::catch_unwind(|| judge::kernel_tree(&cut));
     let what = format!("cut {number}, {options:?}, {mount_options}, {flush}");
     let output = canonical(&cut, &["--verify"]);
     let recovered = judge::kernel_tree(&output).expect("it mounts");
     let same = without.is_ok_and(|listed| listed.as_ref() == Ok(&recovered));
     assert!(!same, "{what}: there was nothing to replay");
-    // The kernel stamps a file that it cuts to its size with the time at which it does so. e2fsck does not.
+    // The kernel updates the mtime of an orphan that it truncates. e2fsck does not.
     let ran = canon(["--check", "--json"]).arg(&cut).run().with_code(1);
     let expected = if ran.json()["report"]["orphans_truncated"].as_u64().expect("a number") == 0 {
         canonical(&by_kernel, &[])
     } else {
         canonical(&lab.by_e2fsck(&cut), &[])
     };
-    // Another crash would give another image: keep one that is wrong.
+    // Keep a failing image, because a crash can't be repeated.
     if fs::read(&output).ok() != fs::read(&expected).ok() {
         let kept = std::env::temp_dir().join(format!("ext4-canon-cut-{number}.img"));
         sparse_copy(&cut, &kept);

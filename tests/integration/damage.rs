@@ -1,9 +1,9 @@
-//! Damaged images: each is refused in words that help, or has an output that e2fsck and the kernel
-//! find nothing wrong with. The same damages every time.
+//! Damaged images: each either is refused with a useful message, or has an output that e2fsck and the kernel
+//! accept. The damage is the same in every run.
 //!
-//! EXT4_CANON_SEEDS names a folder where the whole images are left, for the fuzzers in fuzz/.
-//! EXT4_CANON_DAMAGE asks for so many random damages of each image instead of the few that every
-//! run makes; where something is wrong, the damaged image is kept in the temporary folder.
+//! EXT4_CANON_SEEDS names a directory for the undamaged images, which are the seeds of the fuzzers in fuzz/.
+//! EXT4_CANON_DAMAGE sets the number of random mutations of each image, for more than the few of a default
+//! run. If a check fails, the damaged image is kept in the temporary directory.
 
 pub mod anatomy;
 mod comparing;
@@ -35,23 +35,23 @@ use outcome::LIMIT;
 use program::{Seed, TARGETS};
 use tables::Table;
 
-/// How often each planned damage is done to an image, at other places each time.
+/// The number of times that each planned mutation is applied to an image, each time at a different place.
 const ROUNDS: usize = 2;
-/// Random damages of an image.
+/// The number of random mutations of an image.
 const RANDOM: usize = 70;
 
-/// What the damages of one image came to.
+/// The results for all mutations of one image.
 #[derive(Debug, Default)]
 struct Tally {
     mutants: usize,
     refused: usize,
     outputs: usize,
-    /// Inputs that were compared with their outputs.
+    /// The number of inputs that were compared with their outputs.
     compared: usize,
     wrong: Vec<String>,
 }
 
-/// What a thread tells while it works, so that one that hangs can be named.
+/// Messages from a worker thread, so that a hanging one can be named.
 type Progress = Sender<String>;
 
 fn random_count() -> usize {
@@ -65,7 +65,7 @@ fn damage_all(recipe: &Recipe, seed: u64, progress: &Progress, mounts: bool) -> 
     if let Some(folder) = std::env::var_os("EXT4_CANON_SEEDS") {
         fs::write(Path::new(&folder).join(format!("{}.img", recipe.0)), &bytes).expect("writing a seed");
     }
-    let anatomy = anatomy::dissect(&bytes).expect("an image that makes sense");
+    let anatomy = anatomy::dissect(&bytes).expect("a valid superblock");
     let mut canvas = Canvas::new(bytes);
     let mut court = Court {
         lab,
@@ -93,7 +93,7 @@ fn damage_all(recipe: &Recipe, seed: u64, progress: &Progress, mounts: bool) -> 
     court.tally
 }
 
-/// Takes images from a list until there are none.
+/// Takes images from a list and checks them until the list is empty.
 fn judge_images(
     list: &Mutex<Vec<(u64, Recipe)>>,
     progress: &Progress,
@@ -104,7 +104,7 @@ fn judge_images(
         let next = list.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let Some((seed, recipe)) = next else { return };
         let tally = damage_all(&recipe, seed, progress, mounts);
-        results.send((recipe.0, tally)).expect("somebody listens");
+        results.send((recipe.0, tally)).expect("a receiver");
     }
 }
 
@@ -126,13 +126,13 @@ fn damaged_images_are_refused_or_read_as_e2fsck_and_kernel_read_them() {
         .collect();
     drop(results);
     for (_, told) in &workers {
-        // The messages of the second worker pile up meanwhile; one that hangs is found all the same.
+        // Messages of the second worker are queued meanwhile, so that a hang is found there too.
         let mut doing = String::new();
         loop {
             match told.recv_timeout(LIMIT * 6) {
                 Ok(words) => doing = words,
                 Err(RecvTimeoutError::Disconnected) => break,
-                Err(RecvTimeoutError::Timeout) => panic!("it takes too long: {doing}"),
+                Err(RecvTimeoutError::Timeout) => panic!("timeout: {doing}"),
             }
         }
     }
@@ -149,13 +149,13 @@ fn damaged_images_are_refused_or_read_as_e2fsck_and_kernel_read_them() {
         wrong.extend(tally.wrong);
     }
     println!("{count} images: {total:?}");
-    assert!(wrong.is_empty(), "{} are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(wrong.is_empty(), "{} failures:\n{}", wrong.len(), wrong.join("\n"));
     assert!(!mounts || total.mutants >= 5000, "{total:?}");
-    // Both outcomes have to be common, or the damages miss what matters.
+    // If one of the outcomes is rare, the mutations are not useful.
     assert!(total.refused > total.mutants / 3 && total.outputs > total.mutants / 50, "{total:?}");
 }
 
-/// Each fuzz target, for a moment: programs that look random, on the seeds that need no kernel.
+/// Runs each fuzz target briefly, with pseudo-random programs, on the seeds that don't need a mount.
 #[test]
 fn fuzz_targets_hold_for_a_moment() {
     let lab = Lab::new();
@@ -194,7 +194,7 @@ fn fuzz_targets_hold_for_a_moment() {
     }
 }
 
-/// Disks whose filesystems have 64 KiB, with all kinds of tables.
+/// Makes disks with filesystems of 64 KiB, and all kinds of partition tables.
 fn disks() -> Vec<Table> {
     const SCRIPTS: [(&str, &str); 3] = [
         ("gpt", "label: gpt\nfirst-lba: 34\nstart=64,size=128,name=boot\nstart=192,size=128,name=root\n"),
@@ -226,7 +226,7 @@ fn disks() -> Vec<Table> {
     tables
 }
 
-/// The fuzz target of partition tables, for a moment.
+/// Runs the fuzz target of partition tables briefly.
 #[test]
 fn damaged_partition_tables_are_refused_or_kept() {
     if !gate(&[Need::Program("sfdisk")]) {
@@ -236,7 +236,7 @@ fn damaged_partition_tables_are_refused_or_kept() {
     let mut dice = Dice::new(4);
     let mut written = 0;
     for number in 0..3000 {
-        // One step is enough for most; more get further with two of them.
+        // Most mutations need one step; some need two or three.
         let steps = 1 + number % 3;
         let program: Vec<u8> = (0..=steps * tables::STEP).map(|_| dice.number().to_le_bytes()[0]).collect();
         let output = tables::run(&tables, &program);
@@ -246,20 +246,21 @@ fn damaged_partition_tables_are_refused_or_kept() {
     for number in 0..3 {
         assert_eq!(tables::run(&tables, &[number]), Ok(true), "whole");
     }
-    // Of a GPT, entries of 149 bytes and a header of 93, with the checksum of 92: found by fuzzing.
+    // Regression test from fuzzing: a GPT with entries of 149 bytes, and a header of 93 bytes with the
+    // checksum for 92.
     let program = [0, 8, 1, 21, 149, 0, 0, 0, 0, 8, 1, 3, 93, 0, 0, 0, 0];
     assert_eq!(tables::run(&tables, &program), Ok(false));
 }
 
-/// However an image of 64 KiB is damaged, 64 MiB are enough: the stacks of threads, and all that is
-/// neither a file nor the program, count.
+/// 64 MiB of memory are sufficient for any damaged image of 64 KiB. This includes the stacks of threads, and
+/// everything except files and the program itself.
 #[test]
 fn small_hostile_images_take_little_memory() {
     let lab = Lab::new();
     let image = lab.mke2fs("in.img", "64K", &["-t", "ext4", "-b", "1024", "-N", "16", "-O", "^has_journal"]);
     let bytes = fs::read(&image).expect("reading");
     assert_eq!(bytes.len(), 64 << 10);
-    let anatomy = anatomy::dissect(&bytes).expect("an image that makes sense");
+    let anatomy = anatomy::dissect(&bytes).expect("a valid superblock");
     let (mut canvas, mut dice) = (Canvas::new(bytes), Dice::new(64));
     let mut codes = BTreeSet::new();
     for number in 0..160 {

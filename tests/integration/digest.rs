@@ -1,4 +1,4 @@
-//! `ext4-canon digest`: the SHA-256 of what would be written.
+//! `ext4-canon digest`: the SHA-256 of the output that would be written.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ fn digest_command(arguments: &[&Path]) -> Ran {
     canon(["digest"]).args(arguments).run()
 }
 
-/// Two images of one tree, made with other UUIDs and inodes.
+/// Makes two images of one tree with different UUIDs.
 fn twins(lab: &Lab, options: &[&str]) -> [std::path::PathBuf; 2] {
     let from = lab.plain_tree();
     tree::set_all_mtimes(&from);
@@ -29,7 +29,7 @@ fn the_digest_is_that_of_the_canonical_image() {
         let expected = sha256(&canonical(&a, &[]));
         let lines = format!("{expected}  {}\n{expected}  {}\n", a.display(), b.display());
         assert_eq!(ran.stdout, lines, "{options:?}");
-        // Options count as for the main job.
+        // The options have the same effect as those of the main command.
         let epoch = ["--source-date-epoch", "1000000000", "--label", "x"].map(Path::new);
         let ran = digest_command(&[&epoch[..], &[&a]].concat());
         let expected = sha256(&canonical(&a, &["--source-date-epoch", "1000000000", "--label", "x"]));
@@ -43,7 +43,7 @@ fn what_sha256sum_accepts_is_checked() {
     let [a, b] = twins(&lab, &["-t", "ext4"]);
     let output = canonical(&a, &[]);
     let list = lab.path("list");
-    // sha256sum and this command write and read one format.
+    // The format is the same as that of sha256sum.
     fs::write(&list, run(tool("sha256sum").arg(&output))).unwrap();
     assert_eq!(digest_command(&[&output]).stdout, fs::read_to_string(&list).unwrap());
     fs::write(&list, digest_command(&[&a, &b]).stdout).unwrap();
@@ -51,7 +51,7 @@ fn what_sha256sum_accepts_is_checked() {
     let ran = check(&[]);
     assert_eq!((ran.code, ran.stdout), (Some(0), format!("{}: OK\n{}: OK\n", a.display(), b.display())));
     assert_eq!(check(&["--quiet"]).stdout, "");
-    // Both forms of sha256sum are read, comments left out, and lists from standard input.
+    // Both formats of sha256sum can be read, with comments, and from standard input.
     let digest_of = |line: &str| line[..64].to_owned();
     let tagged: String = fs::read_to_string(&list)
         .unwrap()
@@ -63,7 +63,7 @@ fn what_sha256sum_accepts_is_checked() {
     let ran = canon(["digest", "--check", "-"]).stdin(tagged_list).run();
     assert_eq!((ran.code, ran.stdout), (Some(0), check(&[]).stdout), "{tagged}");
 
-    // A line that is none is told of, and the others are checked all the same.
+    // An invalid line gives a warning, and the other lines are checked.
     let good = fs::read_to_string(&list).unwrap();
     fs::write(&list, format!("nonsense\n{}", good.replace('\n', "\r\n"))).unwrap();
     let ran = check(&[]);
@@ -73,7 +73,7 @@ fn what_sha256sum_accepts_is_checked() {
     assert_eq!((&json["status"], &json["malformed_lines"]), (&"match".into(), &1.into()));
     fs::write(&list, good).unwrap();
 
-    // A tree with one file more is another.
+    // The tree has an additional file.
     let more = lab.folder("more");
     fs::write(more.join("file"), "more").unwrap();
     let other = lab.mke2fs_d("b.img", "16M", &["-t", "ext4"], &more);
@@ -84,7 +84,7 @@ fn what_sha256sum_accepts_is_checked() {
     assert_eq!((&json["status"], &json["schema"]), (&"different".into(), &1.into()));
     assert_eq!(json["images"][1]["matches"], false);
 
-    // What can't be read is no difference, and does not hide the others.
+    // A file that can't be read gives an error, and the other results are still printed.
     fs::write(&other, "no image").unwrap();
     let ran = check(&[]).with_code(3).saying(&["too short"]);
     assert!(ran.stdout.starts_with(&format!("{}: OK\n", a.display())), "{ran:?}");

@@ -1,4 +1,4 @@
-//! Whole disks: filesystems in partitions become canonical where they stand, and nothing else changes.
+//! Disks: filesystems in partitions are canonicalized in place, and all other bytes stay the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use crate::support::image::{debugfs, patch, peek};
 use crate::support::kernel::{Loop, sync};
 use crate::support::{Lab, Need, canon, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
-/// The byte of a disk of 64 MiB at which the backup of the GPT's header lies.
+/// The byte offset of the backup GPT header on a disk of 64 MiB.
 const BACKUP: u64 = (64 << 20) - SECTOR;
 
 const EPOCH: [&str; 2] = ["--source-date-epoch", "1700000000"];
 
-/// Where the filesystems lie, in MiB, and how they are made.
+/// The filesystems: offset in MiB, name, and options of mke2fs.
 const FILESYSTEMS: [(u64, &str, &[&str]); 3] = [
     (2, "root", &["-t", "ext4"]),
     (20, "boot", &["-t", "ext2", "-b", "1024"]),
     (40, "data", &["-t", "ext4", "-O", "^metadata_csum", "-b", "2048"]),
 ];
 
-/// Partitions of a GPT; the GUIDs are drawn by lot where none are given.
+/// Partitions of a GPT with random GUIDs.
 const GPT: &str = "start=2MiB, size=16MiB, name=root\nstart=20MiB, size=16MiB, name=boot\n\
                    start=40MiB, size=16MiB, name=data\nstart=58MiB, size=2MiB, type=U, name=esp\n";
-/// Of an MBR, two of them logical.
+/// Partitions of an MBR; two of them are logical.
 const MBR: &str = "label: dos\nlabel-id: 0x11223344\nstart=2MiB, size=16MiB\nstart=58MiB, size=2MiB, type=c\n\
                    start=19MiB, size=38MiB, type=5\nstart=20MiB, size=16MiB\nstart=40MiB, size=16MiB\n";
 
@@ -36,7 +36,8 @@ const GPT_KEPT: &str = "label: gpt\nlabel-id: 11111111-2222-3333-4444-5555555555
     start=40MiB, size=16MiB, name=data, uuid=11111111-0000-0000-0000-000000000003\n\
     start=58MiB, size=2MiB, type=U, name=esp, uuid=11111111-0000-0000-0000-000000000004\n";
 
-/// A tree as two builds leave it: written at once by mke2fs, and by the kernel in another order with things deleted.
+/// Makes a filesystem as one of two builds would: either directly with mke2fs, or with the kernel, in a
+/// different order and with deletions.
 fn filesystem(lab: &Lab, index: usize, build: usize) -> PathBuf {
     let (_, name, options) = FILESYSTEMS[index];
     let from = lab.path(&format!("tree-{name}"));
@@ -60,7 +61,7 @@ fn filesystem(lab: &Lab, index: usize, build: usize) -> PathBuf {
     image
 }
 
-/// Two builds of one disk, with bytes in a partition that is no filesystem, and in a gap.
+/// Makes the disks of two builds, with data in a partition without a filesystem, and in a gap.
 fn builds(lab: &Lab, tables: [&str; 2]) -> [PathBuf; 2] {
     let esp = lab.path("esp");
     fs::write(&esp, Dice::noise(5, 100_000)).unwrap();
@@ -76,7 +77,7 @@ fn builds(lab: &Lab, tables: [&str; 2]) -> [PathBuf; 2] {
     })
 }
 
-/// The canonical form of a disk, in a file of its own.
+/// Canonicalizes a disk into a new file, and returns it.
 fn canonical_disk(disk: &Path, options: &[&str]) -> PathBuf {
     let mut names = (0..).map(|number| disk.with_extension(format!("canon{number}")));
     let output = names.find(|name| !name.exists()).unwrap();
@@ -86,7 +87,7 @@ fn canonical_disk(disk: &Path, options: &[&str]) -> PathBuf {
     output
 }
 
-/// The filesystem at an offset in MiB, as a file of its own.
+/// Copies the filesystem at an offset in MiB to a separate file.
 fn filesystem_at(disk: &Path, at: u64) -> PathBuf {
     let mut path = disk.as_os_str().to_owned();
     path.push(format!(".{at}.img"));
@@ -95,7 +96,7 @@ fn filesystem_at(disk: &Path, at: u64) -> PathBuf {
     path
 }
 
-/// All bytes outside the filesystems.
+/// Returns a disk's bytes, with the filesystems replaced by zeros.
 fn outside_filesystems(disk: &Path) -> Vec<u8> {
     let mut bytes = fs::read(disk).unwrap();
     for (at, ..) in FILESYSTEMS {
@@ -117,11 +118,14 @@ fn two_builds_of_a_disk_meet() {
         let options = [&EPOCH[..], &["--verify"]].concat();
         let outputs = [&one, &other].map(|disk| canonical_disk(disk, &options));
         same_bytes(&outputs[0], &outputs[1]);
-        assert!(outside_filesystems(&one) == outside_filesystems(&outputs[0]), "other bytes changed");
+        assert!(
+            outside_filesystems(&one) == outside_filesystems(&outputs[0]),
+            "bytes outside filesystems changed"
+        );
         for (at, ..) in FILESYSTEMS {
             let found = filesystem_at(&outputs[0], at);
             judge::fsck_silent(&found).unwrap();
-            // Nothing else would have come of the filesystem alone.
+            // The filesystem alone has the same canonical form.
             same_bytes(&found, &canonical_disk(&filesystem_at(&one, at), &EPOCH));
         }
         let again = canonical_disk(&outputs[0], &EPOCH);
@@ -155,7 +159,7 @@ fn guids_follow_from_content() {
     let drawn = format!("label: gpt\n{GPT}");
     let disks = builds(&lab, [&drawn, &drawn]);
     let kept = disks.each_ref().map(|disk| sha256(&canonical_disk(disk, &EPOCH)));
-    assert_ne!(kept[0], kept[1], "GUIDs are kept by default");
+    assert_ne!(kept[0], kept[1], "GUIDs should be kept by default");
     let options = [&EPOCH[..], &["--gpt", "canonical", "--zero-gaps", "--verify"]].concat();
     let outputs = disks.each_ref().map(|disk| canonical_disk(disk, &options));
     same_bytes(&outputs[0], &outputs[1]);
@@ -172,7 +176,7 @@ fn guids_follow_from_content() {
             .collect::<Vec<_>>()
     };
     let before = table(&outputs[0]);
-    // A byte of another partition changes its GUID, and that of the disk.
+    // A changed byte in a different partition changes the GUIDs of that partition and of the disk.
     patch(&disks[0], (58 << 20) + 7, b"changed");
     let changed = canonical_disk(&disks[0], &options);
     let after = table(&changed);
@@ -231,7 +235,7 @@ fn some_partitions_are_chosen() {
     let cat = canon(["cat", "--partition", "data"]).arg(&one).arg("/name").run().done();
     assert_eq!(cat.stdout, "data");
     canon(["compare", "--offset", "0"]).args([filesystem_at(&one, 2), filesystem_at(&other, 2)]).run().done();
-    // A partition is compared with a file that holds a filesystem.
+    // A partition can be compared with a file that contains a filesystem.
     for (at, code) in [(2, 0), (40, 1)] {
         let file = filesystem_at(&other, at);
         for files in [[one.as_path(), &file], [&file, &one]] {
@@ -251,7 +255,7 @@ fn some_partitions_are_chosen() {
     ran.printing(&["\"name\": \"partition 2 (boot)\""]);
 }
 
-/// A hybrid MBR may have partitions that the GPT does not know.
+/// A hybrid MBR may have partitions that are not in the GPT.
 #[test]
 fn partitions_of_a_hybrid_table_are_no_gaps() {
     if !gate(&[Need::Program("sfdisk")]) {
@@ -275,7 +279,7 @@ fn partitions_of_a_hybrid_table_are_no_gaps() {
     canon(["--check", "--zero-gaps"]).arg(&output).run().done();
 }
 
-/// Boot files name what lies in other partitions, and hashes belong to what was there before.
+/// Boot files refer to other partitions, and dm-verity hashes depend on the old content.
 #[test]
 fn what_refers_to_other_partitions_is_told() {
     if !gate(&[Need::Program("veritysetup")]) {
@@ -317,11 +321,11 @@ fn what_refers_to_other_partitions_is_told() {
         let warnings = told(options, &path);
         assert_eq!(warnings.len(), expected.len(), "{options:?}: {warnings:#?}");
         assert!(expected.iter().all(|words| has(&warnings, words)), "{options:?}: {warnings:#?}");
-        // Where nothing becomes another, nobody is told.
+        // If no identifier changes, there is no warning.
         let output = canonical_disk(&path, &[&EPOCH[..], options].concat());
         assert_eq!(told(options, &output), [""; 0], "{options:?}");
     }
-    // A mount that changes nothing but the superblock.
+    // This mount changes only the superblock.
     let mounted = canonical_disk(&root, &EPOCH);
     debugfs(&mounted, "ssv mtime 20260101000000\n");
     disk(&path, 64, GPT_KEPT, &[(2, &mounted), (20, &canonical_disk(&boot, &EPOCH)), (58, &hashes)]);
@@ -331,7 +335,7 @@ fn what_refers_to_other_partitions_is_told() {
     assert!(!ran.stdout.contains(verity), "{ran}");
 }
 
-/// genimage leaves partitions without a type unless it is told one, and Linux takes them for partitions.
+/// By default, genimage writes partitions with type 0. Linux accepts them.
 #[test]
 fn partitions_of_type_0() {
     if !gate(&[Need::Program("sfdisk")]) {
@@ -351,7 +355,8 @@ fn partitions_of_type_0() {
     same_bytes(&filesystem_at(&chosen, 20), &image);
 }
 
-/// Linux numbers logical partitions in the order of the chain of their tables, and sfdisk writes this as it is told.
+/// Linux numbers logical partitions in the order of the chain of EBRs, and sfdisk keeps the order of its
+/// script.
 #[test]
 fn logical_partitions_in_another_order() {
     if !gate(&[Need::Mounts]) {
@@ -381,16 +386,16 @@ fn what_does_not_fit_together_is_refused() {
     let lab = Lab::new();
     let [one, _] = builds(&lab, [GPT_KEPT, MBR]);
     let copy = |name: &str| lab.copy(&one, name);
-    // The entries of the GPT, which a checksum covers.
+    // Damage an entry of the GPT, which the checksum covers.
     let damaged = copy("entries.img");
     gpt_entry(&damaged, gpt_header(&damaged), 0).put("EndingLBA", &[1]);
     refused(&damaged, &[], 4, &["partition table CRC mismatch"]);
-    // The backup: needed only where it is written anew.
+    // Damage the backup header. It is read only if the output has a new one.
     let damaged = copy("backup.img");
     structure::<GptHeader>(&damaged, BACKUP).put("DiskGUID", b"other");
     canonical_disk(&damaged, &[]);
     refused(&damaged, &["--gpt", "canonical"], 4, &["sector 131071 can't be read"]);
-    // A partition that is damaged is named, and the others can be had.
+    // The error names the damaged partition, and the other partitions can be selected.
     let damaged = copy("filesystem.img");
     superblock_at(&damaged, 20 << 20).fill("s_blocks_count_lo", 0xFF);
     refused(&damaged, &[], 4, &["partition 2 (boot): superblock: s_inodes_count is"]);
@@ -406,14 +411,14 @@ fn what_does_not_fit_together_is_refused() {
         let ran = canon(arguments).args(["--partition", "boot"]).args(files).run();
         ran.refusing(4, &[": partition 2 (boot): superblock: s_inodes_count is"]);
     }
-    // Overlapping partitions.
+    // Make partitions overlap.
     let damaged = lab.path("overlap.img");
     disk(&damaged, 64, MBR, &[(2, &filesystem(&lab, 0, 0))]);
     mbr_entry(&damaged, 0).set("SizeInLBA", 34 << 11);
     refused(&damaged, &[], 4, &["partition 1 overlaps partition 5"]);
 }
 
-/// A GUID can't follow from the table that it stands in.
+/// A GUID that is derived from a partition's content can't depend on itself.
 #[test]
 fn a_partition_that_covers_the_table_is_refused() {
     if !gate(&[Need::Program("sfdisk")]) {

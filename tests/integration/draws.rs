@@ -1,7 +1,8 @@
-//! Random filesystems, trees, histories and options, none of which anybody chose.
+//! Random filesystems, trees, histories and options.
 //!
-//! Each draw follows from its seed. EXT4_CANON_SEED gives the first seed, and EXT4_CANON_DRAWS how many draws are made;
-//! with a seed alone, one is. Without a seed, seeds go by the day. What fails is kept, and named with its seed.
+//! Each draw is derived from its seed. EXT4_CANON_SEED sets the first seed, and EXT4_CANON_DRAWS the number
+//! of draws. With only a seed, there is one draw. Without a seed, the first seed depends on the date. If a
+//! draw fails, its images are kept, and its seed is printed.
 
 mod checks;
 mod choices;
@@ -27,23 +28,23 @@ use tree::Tree;
 use crate::support::dice::Dice;
 use crate::support::{Lab, Need, gate, run, tool};
 
-/// Draws in a run that asks for no number.
+/// The default number of draws in a run.
 const DRAWS: u64 = 300;
-/// After so many failures, a run ends.
+/// A run ends after this number of failures.
 const MOST_FAILURES: usize = 20;
 
-/// All that follows from a seed.
+/// Everything that is derived from a seed.
 #[derive(Debug)]
 struct Draw {
     geometry: Geometry,
     tree: Tree,
     choices: Choices,
     history: History,
-    /// The label of a partition table, if the image is put onto a disk as well.
+    /// The type of the partition table, if the image is also put on a disk.
     table: Option<&'static str>,
-    /// From 0 to 99, for what is done to a share of the draws.
+    /// A number from 0 to 99, for checks that only a share of the draws make.
     share: usize,
-    /// Decides about another size.
+    /// Random numbers for the choice of a different size.
     sizes: (u64, bool),
     mounts: bool,
     root: bool,
@@ -61,7 +62,7 @@ impl Draw {
         Self { geometry, tree, choices, history, table, share, sizes, mounts, root }
     }
 
-    /// What it covers, in words to be counted.
+    /// Returns the names of everything that this draw covers, to be counted.
     fn covers(&self) -> Vec<String> {
         let mut words = self.geometry.covers();
         words.extend(self.tree.covers().into_iter().map(str::to_owned));
@@ -70,19 +71,19 @@ impl Draw {
         words
     }
 
-    /// A size that is not less than the least, for `--size`; and whether it is a difference.
+    /// Returns a size of at least `least` bytes for `--size`, and whether it is relative.
     fn size(&self, least: u64, own: u64) -> (String, bool) {
         let (number, is_more) = self.sizes;
         if is_more {
             return (format!("+{}", number % (64 << 20)), true);
         }
-        // From the least to three times that, or to three times what the image has.
+        // Choose from the smallest size to three times that, or to three times the size of the image.
         let most = if number.is_multiple_of(2) { 3 * least } else { 3 * own.max(least) };
         ((least + number / 2 % (most - least + 1)).to_string(), false)
     }
 }
 
-/// The commands of a draw, to be shown where it fails.
+/// The commands of a draw, to show if it fails.
 #[derive(Debug, Default)]
 struct Notes(Mutex<Vec<String>>);
 
@@ -92,7 +93,7 @@ impl Notes {
     }
 }
 
-/// What all draws of a run came to.
+/// The results of all draws of a run.
 #[derive(Debug, Default)]
 struct Summary {
     done: u64,
@@ -101,7 +102,8 @@ struct Summary {
     failures: Vec<String>,
 }
 
-/// Makes the draw of a seed: what mke2fs refuses is drawn again. Returns how often it did, and what was covered.
+/// Makes the draw of a seed, and draws again if mke2fs refuses. Returns the number of refusals, and what the
+/// draw covers.
 fn draw(seed: u64, can: (bool, bool), lab: &Lab, notes: &Notes) -> (u64, Vec<String>) {
     let mut dice = Dice::new(seed);
     for refused in 0..200 {
@@ -132,10 +134,10 @@ fn draw(seed: u64, can: (bool, bool), lab: &Lab, notes: &Notes) -> (u64, Vec<Str
         covered.extend(draw.history.is_given_up.then(|| "history given up".to_owned()));
         return (refused, covered);
     }
-    panic!("mke2fs refuses everything");
+    panic!("mke2fs refused all draws");
 }
 
-/// Makes one draw, and records what it came to.
+/// Makes a draw, and records its result.
 fn record_draw(seed: u64, can: (bool, bool), summary: &Mutex<Summary>) {
     let (lab, notes) = (Lab::in_memory(), Notes::default());
     let result = catch_unwind(AssertUnwindSafe(|| draw(seed, can, &lab, &notes)));
@@ -161,7 +163,7 @@ fn record_draw(seed: u64, can: (bool, bool), summary: &Mutex<Summary>) {
     }
 }
 
-/// A text without its middle, if it is long: scripts are.
+/// Removes the middle of a long text.
 fn shortened(text: &str) -> String {
     let letters: Vec<char> = text.chars().collect();
     if letters.len() < 4000 {
@@ -177,7 +179,7 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|e| panic!("{name}={text}: {e}")))
 }
 
-/// The first seed, and how many there are.
+/// Returns the first seed, and the number of seeds.
 fn seeds() -> (u64, u64) {
     let days = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs() / 86_400;
     match (number("EXT4_CANON_SEED"), number("EXT4_CANON_DRAWS")) {
@@ -216,15 +218,15 @@ fn whatever_is_drawn_holds() {
         start.elapsed(),
         failures.len()
     );
-    // Also where the test passes, so that a run can be repeated.
+    // Print this even if the test passes, so that a run can be repeated.
     use std::io::Write as _;
     let _ = writeln!(std::io::stderr(), "{words}");
     eprintln!("{covered:#?}");
-    assert!(given_up <= 1 + done / 10, "histories are hardly tested: {words}");
+    assert!(given_up <= 1 + done / 10, "too few histories were tested: {words}");
     assert!(failures.is_empty(), "{words}\n{}", failures.join("\n\n"));
 }
 
-/// Everything that draws may have is drawn, and not too rarely; equal seeds give equal draws.
+/// Draws cover every option sufficiently often, and equal seeds give equal draws.
 #[test]
 fn draws_cover_everything() {
     let mut covered = BTreeMap::<String, u32>::new();
@@ -240,10 +242,10 @@ fn draws_cover_everything() {
         .chain(EXPECTED.iter().map(|word| (*word).to_owned()))
         .filter(|word| covered.get(word).is_none_or(|count| *count < 10))
         .collect();
-    assert!(rare.is_empty(), "hardly ever drawn: {rare:?}\n{covered:#?}");
+    assert!(rare.is_empty(), "too rare: {rare:?}\n{covered:#?}");
 }
 
-/// What draws have to have, besides all features.
+/// The names that draws must cover, in addition to all features.
 const EXPECTED: [&str; 55] = [
     "ext2",
     "ext3",

@@ -1,4 +1,4 @@
-//! Values of xattrs in inodes of their own, with the ea_inode feature.
+//! Xattr values in EA inodes.
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -17,10 +17,11 @@ use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same
 
 const SIZE: &str = "32M";
 
-/// A file, and the lengths of the values that it has.
+/// The names of files, and the lengths of the values of their xattrs.
 type Sets = Vec<(String, Vec<usize>)>;
 
-/// Sets around every limit, for blocks of a size: what fits into the inode, a block, and neither.
+/// Returns sets of values near every limit for a block size: they fit into the inode, into a block, or into
+/// neither.
 fn value_sets(block: usize) -> Sets {
     let mut sets: Sets = Vec::new();
     for length in [1, 60, 68, 69, block - 60, block - 56, block - 55, block, block + 1, 5000, 20_000, 65_536]
@@ -34,12 +35,12 @@ fn value_sets(block: usize) -> Sets {
     sets.push(("rising".to_owned(), vec![10, 30, 60, 240, 960, 1920, 7680]));
     sets.push(("many".to_owned(), vec![100; 8]));
     sets.push(("empty".to_owned(), vec![0, 0, 6000, 0]));
-    // Of its own, so that content and xattrs compete where content can be inline.
+    // This is a separate file, in which content and xattrs compete for the inode if content can be inline.
     sets.push(("tight".to_owned(), vec![block - 60, 60]));
     sets
 }
 
-/// Values of one length are equal, but those of the same file.
+/// Returns a value. Values of equal length are equal, except within one file.
 fn value(length: usize, place: usize) -> Vec<u8> {
     Dice::noise((length * 16 + place) as u64, length)
 }
@@ -99,7 +100,7 @@ fn all_histories_meet(options: &str, block: usize) {
             }
             tree::set_all_mtimes(root);
         });
-        // Kernels forget to take back references where a value did not fit, and e2fsck is told.
+        // Some kernels leave wrong reference counts if a value does not fit. Repair them.
         judge::repair(&image, &[]);
         images.push(image);
     }
@@ -133,8 +134,8 @@ geometries! {
     histories_meet_in_clusters: "-t ext4 -b 1024 -O ea_inode,bigalloc -C 8192", 1024;
 }
 
-/// e2fsck takes a symlink in `i_block` with anything charged to it for one with blocks. The kernel makes
-/// such, but where the value fits into a block, that is not the canonical form.
+/// e2fsck treats a fast symlink as one with blocks if its i_blocks is not 0. The kernel makes such symlinks,
+/// but in the canonical form the value is in a block if it fits.
 #[test]
 fn fast_symlinks_have_no_values_in_inodes() {
     if !gate(&[Need::Mounts]) {
@@ -162,7 +163,7 @@ fn fast_symlinks_have_no_values_in_inodes() {
     judge::kernel_works(&outputs[0]).expect("the kernel works on it");
 }
 
-/// Values are charged to each inode that has them, whoever else has them.
+/// The blocks of a value are charged to each inode that refers to it, even if it is shared.
 #[test]
 fn quotas_charge_values() {
     let lab = Lab::new();
@@ -172,7 +173,7 @@ fn quotas_charge_values() {
     }
     let image = lab.mke2fs_d("in.img", "16M", &["-t", "ext4", "-b", "1024", "-O", "ea_inode"], &source);
     let (one, other) = (lab.path("one"), lab.path("other"));
-    // debugfs takes no more than a block.
+    // debugfs limits values to one block.
     fs::write(&one, Dice::noise(1, 1024)).expect("writing");
     fs::write(&other, Dice::noise(2, 1000)).expect("writing");
     let set =
@@ -180,13 +181,13 @@ fn quotas_charge_values() {
     debugfs(&image, &format!("mknod fifo p\n{}", set("fifo", &one, "x")));
     let script =
         [set("a", &one, "x"), set("b", &one, "x"), set("b", &other, "y"), set("c", &one, "z")].concat();
-    // Whoever runs the test, nothing else is that user's.
+    // Set the owners, so that no other inode belongs to this user.
     debugfs(&image, &format!("{script}set_inode_field a uid 1000\nset_inode_field b uid 1000\n"));
     debugfs(&image, "set_inode_field c uid 0\nset_inode_field <2> uid 0\n");
     run(tool("tune2fs").args(["-O", "quota", "-Q", "usrquota,grpquota"]).arg(&image));
     let output = canonical(&image, &["--verify"]);
     let text = debugfs_read(&output, "list_quota user\n");
-    // A block for each content and each value; two inodes and three values.
+    // Two inodes and three values have one block each.
     assert!(
         text.lines().any(
             |line| line.split_whitespace().take(5).collect::<Vec<_>>() == ["1000", "5120", "0", "0", "5"]
@@ -195,8 +196,8 @@ fn quotas_charge_values() {
     );
 }
 
-/// No system call sets values of more than 64 KiB, but the format has up to 16 MiB: a file becomes the
-/// value of an xattr that had a small one.
+/// No system call sets values of more than 64 KiB, but the format allows 16 MiB. Turn a file into the value
+/// of an xattr that had a small one.
 #[test]
 fn values_may_be_larger_than_the_kernel_gives_out() {
     let content = Dice::noise(1, 300_000);
@@ -240,7 +241,7 @@ fn values_may_be_larger_than_the_kernel_gives_out() {
         entry.set("e_value_inum", number.into());
         entry.set("e_value_size", 300_000);
         entry.set("e_hash", entry_hash(b"large", &hash.to_le_bytes(), false).into());
-        // The small value's blocks and inode are free now, which e2fsck puts right.
+        // e2fsck frees the block and inode of the small value.
         judge::repair(&image, &[]).with_code(1);
         outputs.push((canonical(&image, &["--verify"]), lab));
     }
@@ -252,7 +253,7 @@ fn values_may_be_larger_than_the_kernel_gives_out() {
     assert!(fs::read(&found).expect("a value") == content);
 }
 
-/// A deleted file that was open refers to values, too.
+/// A deleted file that was open still refers to values.
 #[test]
 fn orphans_refer_to_values() {
     if !gate(&[Need::Mounts]) {
@@ -281,13 +282,13 @@ fn orphans_refer_to_values() {
         let crashed = lab.copy(&image, "crashed.img");
         drop(open);
         mounted.unmount();
-        assert!(needs_recovery(&crashed), "nothing to be seen here");
+        assert!(needs_recovery(&crashed), "test precondition failed");
         let output = canonical(&crashed, &["--verify"]);
         same_bytes(&output, &canonical(&lab.by_kernel(&crashed), &[]));
     }
 }
 
-/// The first inode that holds a value.
+/// Returns the number of the first EA inode.
 fn value_inode(image: &Path) -> u32 {
     let holds_value = |number: &u32| flags_of(image, &format!("<{number}>")).contains(InodeFlags::EA_INODE);
     (11..500).find(holds_value).expect("a value in an inode")
@@ -330,13 +331,13 @@ fn damage_is_refused() {
     let block = blocks_of(&image, &format!("<{number}>"))[0];
     patch(&image, block * 1024 + 100, b"other bytes");
     refused(&image, &[], 4, &["value of an xattr", "bad checksum"]);
-    // The feature bit itself.
+    // Remove the feature bit.
     let image = lab.copy(&sound, "damaged.img");
     superblock(&image).remove("s_feature_incompat", Incompat::EA_INODE.bits());
     refused(&image, &[], 4, &["e_value_inum", "without the ea_inode feature"]);
 }
 
-/// Lustre's servers once wrote values without checksums, whose inodes name the one that they belong to.
+/// Old servers of Lustre wrote EA inodes without hashes, with a reference to the inode that they belong to.
 #[test]
 fn values_in_the_form_of_lustre_are_converted() {
     let lab = Lab::new();
@@ -353,9 +354,9 @@ fn values_in_the_form_of_lustre_are_converted() {
              set_inode_field <{number}> version 0\nset_inode_field file blocks 2\n"
         ),
     );
-    judge::fsck_silent(&lustre).expect("e2fsck knows the form");
+    judge::fsck_silent(&lustre).expect("e2fsck accepts the Lustre format");
     same_bytes(&canonical(&modern, &[]), &canonical(&lustre, &["--verify"]));
-    // Named by another inode, the same is damage.
+    // If the reference is to a different inode, this is damage.
     debugfs(&lustre, &format!("set_inode_field <{number}> mtime @3\n"));
     refused(&lustre, &[], 4, &["bad checksum"]);
 }

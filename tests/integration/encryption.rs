@@ -1,4 +1,4 @@
-//! Encrypted trees, made and read again by the kernel with the key.
+//! Encrypted trees, created and read by the kernel with the key.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,16 +18,16 @@ const OPTIONS: [&str; 6] = ["-t", "ext4", "-b", "1024", "-O", "encrypt"];
 const STABLE: [&str; 4] = ["-t", "ext4", "-O", "encrypt,stable_inodes,orphan_file"];
 const DESCRIPTOR: &str = "0011223344556677";
 
-/// How a folder is encrypted.
+/// A policy of encryption.
 #[derive(Clone, Copy, Debug)]
 enum Policy {
     Version1,
-    /// With these flags.
+    /// A policy of version 2 with these flags.
     Version2(&'static str),
 }
 
 impl Policy {
-    /// Gives the kernel the key; returns what names it.
+    /// Adds the key to the kernel; returns its descriptor or identifier.
     fn unlock(self, root: &Path) -> String {
         let root = root.to_str().expect("a path in UTF-8");
         match self {
@@ -48,7 +48,7 @@ impl Policy {
     }
 }
 
-/// Changes an image with the key at hand.
+/// Mounts an image with the kernel, adds the key, and changes it.
 fn unlocked(image: &Path, policy: Policy, work: impl FnOnce(&Path)) {
     fill::kernel(image, |root| {
         policy.unlock(root);
@@ -56,7 +56,7 @@ fn unlocked(image: &Path, policy: Policy, work: impl FnOnce(&Path)) {
     });
 }
 
-/// What the kernel shows of an image when it has the key.
+/// Returns the tree of an image as the kernel shows it with the key.
 fn decrypted(image: &Path, policy: Policy) -> String {
     let mounted = Mounted::read_only(image).unwrap_or_else(|e| panic!("{e}"));
     policy.unlock(mounted.path());
@@ -65,7 +65,7 @@ fn decrypted(image: &Path, policy: Policy) -> String {
     text
 }
 
-/// An image with plain and encrypted folders.
+/// Makes an image with plain and encrypted directories.
 fn encrypted(lab: &Lab, options: &[&str], policy: Policy) -> PathBuf {
     let image = lab.mke2fs("in.img", "48M", options);
     fill::kernel(&image, |root| {
@@ -177,14 +177,14 @@ fn a_file_without_its_key_is_not_printed() {
     };
     let paths = entries.iter().filter(is_encrypted).map(|entry| entry["path"].as_str().expect("a path"));
     let ran: Vec<_> = paths.map(|path| canon(["cat"]).arg(&image).arg(unescaped(path)).run()).collect();
-    // A slash in an encrypted name looks like the end of a directory's name: such files are not found.
+    // An encrypted name with a slash can't be given as a path, so some files are not found.
     let refused = ran.iter().filter(|ran| ran.code == Some(3));
     let words = "is encrypted, and no key is at hand; mount the image, add the key, and copy the file";
     assert!(refused.clone().count() > 0 && ran.iter().all(|ran| ran.stdout.is_empty()), "{ran:#?}");
     assert!(refused.clone().all(|ran| ran.stderr.contains(words)), "{ran:#?}");
 }
 
-/// The bytes that `ls --json` escapes.
+/// Decodes the escapes of `ls --json`.
 fn unescaped(text: &str) -> OsString {
     let mut parts = text.split('\\');
     let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
@@ -194,7 +194,7 @@ fn unescaped(text: &str) -> OsString {
                 bytes.push(u8::from_str_radix(&part[..2], 16).expect("two digits"));
                 bytes.extend_from_slice(&part.as_bytes()[2..]);
             }
-            // Two backslashes stand for one.
+            // Two backslashes are one.
             None => {
                 bytes.push(b'\\');
                 bytes.extend_from_slice(parts.next().unwrap_or_default().as_bytes());
@@ -216,10 +216,10 @@ fn a_block_of_zeros_is_ciphertext_and_no_hole() {
     patch(&image, block_of(&image, &format!("<{inode}>"), 5) * block_size(&image), &[0; 1024]);
     let output = canonical(&image, &["--verify"]);
     same_tree(&decrypted(&image, policy), &decrypted(&output, policy));
-    // The same with the zeros as a hole of the image's file.
+    // The output is the same if the image's file has holes in place of zeros.
     same_bytes(&output, &canonical(&lab.copy(&image, "sparse.img"), &["--verify"]));
 
-    // A real hole reads otherwise.
+    // A real hole in the file has different content.
     let holed = lab.copy(&image, "holed.img");
     unlocked(&holed, policy, |root| {
         let path = root.join("plain/secret/deep/70000");

@@ -1,4 +1,4 @@
-//! Damages, each refused with a message that names structure and place.
+//! Damage that is refused with a message that names structure and place.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,7 @@ use crate::support::fields::{self, Structure, block_size, descriptor, entry_at, 
 use crate::support::image::{block_of, debugfs, flip, patch, set_length};
 use crate::support::{Lab, canonical, judge, refused, same_bytes};
 
-/// An image with files, folders, an index and an extent tree of more than its root.
+/// Makes an image with files, directories, an index, and an extent tree that is deeper than its root.
 fn sound_image(lab: &Lab, options: &[&str]) -> std::path::PathBuf {
     let source = lab.plain_tree();
     let mut comb = vec![0; 40 << 10];
@@ -19,7 +19,7 @@ fn sound_image(lab: &Lab, options: &[&str]) -> std::path::PathBuf {
     lab.mke2fs_d("in.img", "8M", &options, &source)
 }
 
-/// Demands that a damage is refused with a message that holds all of `words`.
+/// Asserts that damage is refused with a message that contains each of `words`.
 fn damage_is_refused(options: &[&str], damage: impl FnOnce(&Path), words: &[&str]) {
     let lab = Lab::new();
     let image = sound_image(&lab, options);
@@ -28,7 +28,8 @@ fn damage_is_refused(options: &[&str], damage: impl FnOnce(&Path), words: &[&str
     refused(&image, &[], 4, words);
 }
 
-/// Where the entries of a directory begin: `.`, `..`, and all others. Each of the first two has 12 bytes.
+/// Offsets of directory entries in a block: `.`, `..`, and the first of the others. Each of the first two has
+/// 12 bytes.
 const DOT: u64 = 0;
 const DOT_DOT: u64 = 12;
 const FIRST_NAME: u64 = 24;
@@ -98,13 +99,13 @@ fn extent_tree() {
         |image| node_below_root(image, "/comb").flip("eh_magic"),
         &["(/comb), extent block", "bad magic 0xf31a, expected 0xf30a"],
     );
-    // The first extent of a leaf, past the end of the image.
+    // The first extent of a leaf is past the end of the filesystem.
     damage_is_refused(
         UNCHECKED,
         |image| extent(image, node_below_root(image, "/comb").start, 0).fill("ee_start_lo", 0xFF),
         &["(/comb), extent block", "ee_start is 4294967295"],
     );
-    // Two files with one block.
+    // Two files share a block.
     damage_is_refused(
         UNCHECKED,
         |image| {
@@ -122,7 +123,7 @@ fn block_map() {
         |image| fields::inode(image, "/sizes/1").set_word("i_block", 0, 0xFFFF),
         &["(/sizes/1), block map: a block number is 65535"],
     );
-    // A block of the first group's inode table.
+    // The file has a block of the first group's inode table.
     damage_is_refused(
         MAPPED,
         |image| {
@@ -140,7 +141,7 @@ fn directory() {
         |image| flip(image, entry_at(image, "/links", DOT_DOT).at("inode") + 1),
         &["(/links), directory block", "bad checksum"],
     );
-    // Entries that end before the block does, or point nowhere.
+    // Directory entries have invalid lengths or inode numbers.
     damage_is_refused(
         UNCHECKED,
         |image| entry_at(image, "/links", DOT).set("rec_len", 3),
@@ -166,7 +167,7 @@ fn xattrs() {
     }
     damage_is_refused(
         CHECKED,
-        // In the value, which is at the end of the block.
+        // Damage the value, which is at the end of the block.
         |image| flip(image, with_xattr(image).start + 900),
         &["(/sizes/1), xattrs block", "bad checksum"],
     );
@@ -177,7 +178,7 @@ fn xattrs() {
     );
 }
 
-/// What is redundant is made anew, and the output is as if nothing had happened.
+/// Redundant data is recreated, and the output is the same as without damage.
 #[test]
 fn redundant_structures_are_made_anew() {
     let lab = Lab::new();

@@ -1,5 +1,4 @@
-//! `ext4-canon explain`: everything that is rewritten is told of, by its cause; of a canonical image,
-//! nothing.
+//! `ext4-canon explain`: it lists every change with its cause, and none for a canonical image.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,7 +14,7 @@ fn explain(image: &Path, options: &[&str]) -> Value {
     canon(["explain", "--json"]).args(options).arg(image).run().done().json()
 }
 
-/// Cause and count of each kind of finding.
+/// Returns the cause and the count of each kind of finding.
 fn findings(json: &Value) -> BTreeMap<&str, (&str, u64)> {
     let findings = json["findings"].as_array().expect("an array").iter();
     findings
@@ -26,7 +25,7 @@ fn findings(json: &Value) -> BTreeMap<&str, (&str, u64)> {
         .collect()
 }
 
-/// The examples of a kind of finding.
+/// Returns the examples of a kind of finding.
 fn examples<'j>(json: &'j Value, kind: &str) -> Vec<&'j str> {
     let findings = json["findings"].as_array().expect("an array");
     let finding = findings.iter().find(|finding| finding["kind"] == kind).expect("a finding");
@@ -59,7 +58,7 @@ fn of_a_canonical_image_there_is_nothing_to_tell() {
         let json = explain(&output, &[]);
         assert_eq!(json["findings"], Value::Array(Vec::new()), "{options:?}: {json:#}");
         canon(["explain"]).arg(&output).run().done().printing(&["canonical, so that nothing"]);
-        // A byte anywhere is found, if only as what has to change.
+        // Any changed byte is found, at least as a block that would change.
         patch(&output, output.metadata().unwrap().len() - 100, b"x");
         assert!(!findings(&explain(&output, &[])).is_empty(), "{options:?}");
     }
@@ -110,7 +109,7 @@ fn dots_are_printed_where_examples_are_left_out() {
     let lab = Lab::new();
     let image = lab.mke2fs("a.img", "4M", &["-t", "ext4", "-b", "1024"]);
     let output = canonical(&image, &[]);
-    // Two free blocks in one stretch, at the end.
+    // Two adjacent free blocks at the end are listed as one range.
     patch(&output, (4 << 20) - 1500, &[b'x'; 1000]);
     let text = |count: &str| canon(["explain", "--examples", count]).arg(&output).run().done().stdout;
     let all = text("9");
@@ -163,7 +162,7 @@ fn mounts_and_deleted_files_are_named() {
         let (found_cause, count) = found.get(kind).copied().unwrap_or_else(|| panic!("{kind}: {json:#}"));
         assert!(found_cause == cause && count >= least, "{kind}: {json:#}");
     }
-    // Examples name paths and places; all of them, if they are asked for.
+    // Examples name paths and places; `--all` lists all of them.
     let [few, all] = [explain(&image, &["--examples", "2"]), explain(&image, &["--all"])];
     assert_eq!(examples(&few, "inode-numbers").len(), 2);
     let numbers = examples(&all, "inode-numbers");
@@ -171,7 +170,7 @@ fn mounts_and_deleted_files_are_named() {
     assert!(numbers.contains(&"/sizes/70000"), "{numbers:?}");
     assert!(examples(&few, "free-blocks")[0].starts_with("block"), "{few:#}");
 
-    // Canonicalizing is the cure of all of it.
+    // After canonicalization, there are no findings.
     let json = explain(&canonical(&image, &[]), &[]);
     assert_eq!(json["findings"], Value::Array(Vec::new()), "{json:#}");
 }

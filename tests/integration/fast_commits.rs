@@ -1,5 +1,5 @@
-//! Fast commits: an image with live ones has the form that it has after the kernel replayed them and
-//! e2fsck counted links, or there is an error.
+//! Fast commits: an image that needs a replay has the same form as after the kernel replayed it and e2fsck
+//! corrected link counts. Otherwise there is an error.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -22,14 +22,13 @@ use crate::support::kernel::{Mounted, sync};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canon, canonical, gate, judge, refused, run, same_bytes, tool};
 
-/// The kernel stamps directories with the time at which it replays names: a fixed time for all
-/// leaves that out of the comparison.
+/// The kernel sets the mtime of directories when it replays names. A fixed time for all files hides this.
 const EPOCH: [&str; 2] = ["--source-date-epoch", "1"];
 
-/// An image that was copied while it was mounted, right after work that fast commits hold.
+/// Copies an image while it is mounted, immediately after changes that are in fast commits.
 fn cut_after(lab: &Lab, options: &[&str], work: impl FnOnce(&Path)) -> PathBuf {
     let image = lab.mke2fs("live.img", "48M", &[&["-t", "ext4", "-O", "fast_commit"], options].concat());
-    // No commits by the clock: one in the middle of copying would leave parts of two states.
+    // Disable periodic commits: one during the copy would mix two states.
     let mounted = Mounted::with_options(&image, "commit=600").expect("a mount");
     let root = mounted.path();
     for folder in ["one", "two"] {
@@ -48,8 +47,8 @@ fn cut_after(lab: &Lab, options: &[&str], work: impl FnOnce(&Path)) -> PathBuf {
     copy
 }
 
-/// A cut that the kernel can replay: where it has not yet let go of a file that was deleted, it can't, or
-/// leaves that file without a name.
+/// Returns an image that the kernel can replay. If it has not yet evicted a deleted file, the kernel fails to
+/// replay, or leaves that file without a name.
 fn replayable_cut(options: &[&str], work: impl Fn(&Path)) -> (Lab, PathBuf) {
     first_good_cut(options, work, |lab, image| {
         let copy = lab.copy(image, "try.img");
@@ -59,13 +58,13 @@ fn replayable_cut(options: &[&str], work: impl Fn(&Path)) -> (Lab, PathBuf) {
     })
 }
 
-/// A cut that has fast commits.
+/// Returns an image with fast commits.
 fn cut_with_records(work: impl Fn(&Path)) -> (Lab, PathBuf) {
     first_good_cut(&[], work, |_, _| Ok(()))
 }
 
-/// The first cut that has fast commits and is `replayable`. On a busy machine the kernel may have done
-/// a full commit meanwhile, which leaves no fast ones, so there are many attempts.
+/// Returns the first image that has fast commits and is `replayable`. On a busy machine the kernel may make a
+/// full commit meanwhile, which leaves no fast commits, so there are many attempts.
 fn first_good_cut(
     options: &[&str],
     work: impl Fn(&Path),
@@ -82,7 +81,7 @@ fn first_good_cut(
             Err(reason) => reasons.push(reason),
         }
     }
-    panic!("no cut has fast commits that can be replayed: {reasons:#?}");
+    panic!("no image has fast commits that can be replayed: {reasons:#?}");
 }
 
 fn fsync(path: &Path) {
@@ -94,19 +93,19 @@ fn write_and_sync(path: &Path, offset: u64, length: usize) {
     file.write_all_at(&Dice::noise(offset, length), offset).and_then(|()| file.sync_all()).expect("writing");
 }
 
-/// The records that the report tells of.
+/// Returns the number of fast commit records in the report.
 fn records(image: &Path) -> u64 {
     let ran = canon(["--check", "--json"]).arg(image).run();
     ran.json()["report"]["fast_commit_records"].as_u64().unwrap_or_else(|| panic!("no number: {ran:#?}"))
 }
 
-/// Demands that an image has the form that kernel and e2fsck give it together.
+/// Asserts that an image has the same form as after the kernel replayed it and e2fsck repaired it.
 fn is_replayed(lab: &Lab, image: &Path) -> PathBuf {
     let by_kernel = lab.by_kernel(image);
-    // The kernel does not count the links of directories that it makes.
+    // The kernel does not update the link counts of directories that a replay creates.
     let ran = judge::repair(&by_kernel, &[]);
     let output = canonical(image, &EPOCH);
-    // Shown where the next line fails.
+    // The test harness shows this if the test fails.
     println!("{ran:#?}");
     same_bytes(&output, &canonical(&by_kernel, &EPOCH));
     output
@@ -114,7 +113,7 @@ fn is_replayed(lab: &Lab, image: &Path) -> PathBuf {
 
 type Work = fn(&Path);
 
-/// What each kind of record comes from.
+/// Changes that make each kind of record.
 const STORIES: [(&str, Work); 9] = [
     ("a new file", |root| write_and_sync(&root.join("one/new"), 0, 9000)),
     ("written over, longer, and with a hole before it", |root| {
@@ -195,7 +194,7 @@ fn all_stories_together_are_replayed() {
     }
 }
 
-/// The kernel can't replay this at all; e2fsck can.
+/// The kernel can't replay this, but e2fsck can.
 #[test]
 fn a_file_that_was_open_when_it_was_deleted_is_gone() {
     if !gate(&[Need::Mounts]) {
@@ -209,7 +208,7 @@ fn a_file_that_was_open_when_it_was_deleted_is_gone() {
     same_bytes(&canonical(&image, &[]), &canonical(&lab.by_e2fsck(&image), &[]));
 }
 
-/// Kernel and e2fsck leave it in lost+found, empty.
+/// The kernel and e2fsck move the directory to lost+found, where it is empty.
 #[test]
 fn a_directory_that_was_removed_is_gone() {
     if !gate(&[Need::Mounts]) {
@@ -223,11 +222,11 @@ fn a_directory_that_was_removed_is_gone() {
     assert!(text.contains("one/file1 ") && !text.contains("empty") && !text.contains("lost+found"), "{text}");
 }
 
-/// An image whose first fast-commit block is written by hand.
+/// An image whose first fast commit block is written by the test.
 struct ByHand {
     lab: Lab,
     image: PathBuf,
-    /// Where that block lies, in bytes, and the transaction that it must name.
+    /// The byte offset of that block in the image, and its transaction ID.
     at: u64,
     transaction: u32,
 }
@@ -242,12 +241,12 @@ impl ByHand {
         Self { lab, transaction, at: tag.start, image }
     }
 
-    /// The head of the fast commit, in a copy of the image.
+    /// Returns the head of the fast commit in a copy of the image.
     fn head<'i>(&self, image: &'i Path) -> Structure<'i> {
         structure::<FastCommitHead>(image, structure::<FastCommitTag>(image, self.at).end())
     }
 
-    /// The image with these records.
+    /// Returns a copy of the image with these records.
     fn with(&self, records: &[Vec<u8>]) -> PathBuf {
         self.with_head(0, records)
     }
@@ -255,7 +254,7 @@ impl ByHand {
     fn with_head(&self, features: u32, records: &[Vec<u8>]) -> PathBuf {
         let image = self.lab.copy(&self.image, "by-hand.img");
         patch(&image, self.at, &block(features, self.transaction, records, 1024));
-        // Nothing behind it counts.
+        // The next block ends the fast commits.
         patch(&image, self.at + 1024, &[0; 1024]);
         image
     }
@@ -286,9 +285,9 @@ fn records_by_hand_do_what_the_kernel_does() {
         &[],
         &[record(TAG_PAD, &[1, 2, 3])],
         &[name_record(TAG_LINK, folder, file, "linked"), name_record(TAG_UNLINK, folder, file, "file0")],
-        // What was done already, and what is not there, does nothing.
+        // A link that exists already and an unlink of a missing name have no effect.
         &[name_record(TAG_LINK, folder, file, "file0"), name_record(TAG_UNLINK, folder, file, "nothing")],
-        // Nor do records of inodes that are not in use.
+        // Records of inodes that are not in use have no effect.
         &[
             name_record(TAG_LINK, folder, 3000, "unknown"),
             name_record(TAG_UNLINK, folder, 3000, "file0"),
@@ -339,7 +338,7 @@ fn records_that_make_no_sense_are_refused() {
     }
 }
 
-/// What a kernel would not mount is refused, with a remedy that works.
+/// Fast commits that the kernel would refuse to mount are refused, with a remedy that works.
 #[test]
 fn fast_commits_that_no_kernel_replays_are_refused() {
     if !gate(&[Need::Mounts]) {
@@ -361,7 +360,7 @@ fn fast_commits_that_no_kernel_replays_are_refused() {
         judge::repair(&image, &[]);
         canonical(&image, &[]);
     }
-    // Of another transaction: they are old, and count for nothing.
+    // Fast commits of a different transaction are old, and ignored.
     let old = by_hand.with(&[]);
     by_hand.head(&old).set("fc_tid", (by_hand.transaction - 1).into());
     assert_eq!(records(&old), 0);

@@ -1,5 +1,5 @@
-//! Faults of files and disks, and signals: after each, the input is as it was, OUT is the old file or is
-//! not there, and nothing else is left.
+//! Faults of files and disks, and signals. After each, the input is unchanged, OUT is the old file or does
+//! not exist, and there are no other files.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
@@ -17,7 +17,7 @@ use crate::support::ran::{Ran, Running};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canon, gate, run, same_bytes, tool};
 
-/// A folder with `in.img`, whose content takes a while to be read.
+/// Makes a directory with `in.img`, large enough that reading it takes some time.
 fn with_noise(megabytes: usize) -> Lab {
     let lab = Lab::new();
     let source = lab.folder("source");
@@ -31,39 +31,39 @@ fn with_noise(megabytes: usize) -> Lab {
     lab
 }
 
-/// Starts to write `in.img` to an output.
+/// Starts a process that writes `in.img` to an output.
 fn start_writing(lab: &Lab, output: &str) -> Running {
     lab.canon(["-q", "--threads=1", "in.img", output]).start()
 }
 
-/// Writes `in.img` to an output, and fails in no other way than with an exit code.
+/// Writes `in.img` to an output, which may fail.
 fn write_out(lab: &Lab, output: &str) -> Ran {
     lab.canon(["-q", "in.img", output]).run()
 }
 
-/// A filesystem, mounted, until it is dropped.
+/// A mounted filesystem. It is unmounted when this is dropped.
 struct Volume {
     at: PathBuf,
-    /// The device, where one was made for it.
+    /// The loop device, if there is one.
     _device: Option<Loop>,
 }
 
 impl Volume {
-    /// As large as asked for, in memory.
+    /// Mounts a tmpfs of a given size.
     fn tmpfs(size: &str, at: &Path) -> Self {
         fs::create_dir_all(at).expect("a folder");
         run(tool("mount").args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(at));
         Self { at: at.to_owned(), _device: None }
     }
 
-    /// exFAT, which has neither holes nor files without names, through FUSE.
+    /// Mounts exFAT through FUSE. It supports neither holes nor O_TMPFILE.
     fn exfat(lab: &Lab) -> Self {
         let (image, at) = (lab.path("simple"), lab.path("disk"));
         File::create(&image).and_then(|file| file.set_len(160 << 20)).expect("a file");
         run(tool("mkfs.exfat").arg(&image));
         fs::create_dir(&at).expect("a folder");
         let device = Loop::of(&image);
-        // It stays in the background, where it must not hold a pipe open.
+        // The server runs in the background, where it would keep pipes open.
         let mut mount = tool("mount.exfat-fuse");
         mount.arg(device.path()).arg(&at).stdout(Stdio::null()).stderr(Stdio::null());
         assert!(mount.status().expect("exfat-fuse").success());
@@ -73,7 +73,7 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        // Whatever was cut off may hold it for a moment.
+        // Retry: the process that was killed may keep it busy for a moment.
         let unmounted = (0..100).any(|_| {
             let ran = try_run(tool("umount").arg(&self.at));
             thread::sleep(Duration::from_millis(if ran.code == Some(0) { 0 } else { 50 }));
@@ -105,7 +105,7 @@ fn a_filesystem_without_holes_is_as_good_as_any() {
         assert!(lab.read("disk/out.img") == lab.read("expected"));
         assert_eq!(lab.names("disk"), ["out.img"]);
     }
-    // Two images of more than half of it have no room there: the one that is there stays.
+    // The disk has no space for two of these images, so the existing one is kept.
     set_length(lab.path("in.img"), 100 << 20);
     run(tool("resize2fs").arg(lab.path("in.img")));
     write_out(&lab, "disk/out.img").done();
@@ -117,7 +117,7 @@ fn a_filesystem_without_holes_is_as_good_as_any() {
     );
 }
 
-/// Signals in the middle, where the output has a name meanwhile (on a simple disk) and where it has none.
+/// Signals arrive while the output has a temporary name (on exFAT), and while it has none.
 #[test]
 fn signals_end_it_and_leave_nothing() {
     if !gate(&EXFAT) {
@@ -144,7 +144,7 @@ fn signals_end_it_and_leave_nothing() {
                 let what = format!("{signal} after {delay} ms: {ran:#?}");
                 let found = fs::read(&output).ok();
                 let _ = fs::remove_file(&output);
-                // A signal may come right after the output got its name.
+                // A signal may arrive immediately after the output got its name.
                 let complete = found.as_ref() == Some(&expected);
                 assert!(complete || found == old.then(|| b"old".to_vec()), "{what}");
                 assert!(ran.code.is_none_or(|code| code == 0 && complete), "{what}");
@@ -158,7 +158,7 @@ fn signals_end_it_and_leave_nothing() {
     drop(disk);
 }
 
-/// What SIGKILL leaves does not disturb the next run, which leaves it alone.
+/// A temporary file that SIGKILL left neither disturbs the next run, nor is removed by it.
 #[test]
 fn the_next_run_copes_with_what_a_kill_left() {
     if !gate(&EXFAT) {
@@ -183,7 +183,7 @@ fn the_next_run_copes_with_what_a_kill_left() {
         let _ = fs::remove_file(&output);
     }
     assert!(left.len() == 1 && left[0].starts_with(".ext4-canon-"), "{left:?}");
-    // The disk has no room for both.
+    // The disk does not have enough space for both.
     fs::remove_file(disk.at.join(&left[0])).expect("removing");
     fs::write(disk.at.join(&left[0]), "what is left").expect("writing");
     write_out(&lab, "disk/out.img").done();
@@ -218,7 +218,7 @@ fn a_folder_that_vanishes_is_named() {
         fs::create_dir(&folder).expect("a folder");
         let running = start_writing(&lab, "folder/out.img");
         thread::sleep(Duration::from_millis(delay));
-        // The output has no name yet, so that the folder is empty.
+        // The output has no name yet, so the directory is empty.
         let gone = fs::remove_dir(&folder).is_ok();
         let ran = running.end();
         if gone && ran.code != Some(0) {
@@ -231,7 +231,7 @@ fn a_folder_that_vanishes_is_named() {
     assert!(vanished > 0);
 }
 
-/// An input that becomes shorter while it is mapped: an error in words, not a SIGBUS.
+/// An input that is truncated while it is mapped gives an error, not a SIGBUS.
 #[test]
 fn an_input_that_is_cut_while_it_is_read_is_an_error() {
     let lab = with_noise(60);
@@ -250,7 +250,7 @@ fn an_input_that_is_cut_while_it_is_read_is_an_error() {
                 ran.refusing(5, &["in.img: ", "changed while it was read"]);
                 cut += 1;
             }
-            // Where it was cut before it was opened, it is short from the start.
+            // If it was truncated before it was opened, the input is too short.
             _ => _ = ran.refusing(4, &["in.img: ", "truncated"]),
         }
         assert_eq!(lab.names("."), ["in.img"]);
@@ -258,8 +258,8 @@ fn an_input_that_is_cut_while_it_is_read_is_an_error() {
     assert!(cut > 0);
 }
 
-/// Pages that can't be read, as on a disk with bad sectors: of metadata, of content, and the last ones
-/// that are looked at.
+/// Bytes that can't be read, as on a disk with bad sectors: in metadata, in content, and in the last range
+/// that is read.
 #[test]
 fn a_file_that_can_not_be_read_everywhere_is_an_error() {
     if !gate(&[Need::Fuse]) {

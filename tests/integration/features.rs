@@ -1,4 +1,4 @@
-//! Every geometry and feature set of mke2fs that is in scope.
+//! All supported geometries and feature sets of mke2fs.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::support::dice::Dice;
 use crate::support::fields::superblock;
 use crate::support::{Lab, Need, canonical, gate, judge, run, same_bytes, tool, tools, tree};
 
-/// Runs all judges on the canonical form of what mke2fs makes with these options.
+/// Makes an image with these options, and checks its canonical form with all judges.
 fn accepted_by_all_judges(size: &str, options: &[&str]) {
     let lab = Lab::new();
     let root = rustix::process::geteuid().is_root();
@@ -24,16 +24,16 @@ fn accepted_by_all_judges(size: &str, options: &[&str]) {
     assert_eq!(judge::group_layout(&image), judge::group_layout(&output), "{options:?}");
     assert_eq!(feature_line(&image), feature_line(&output), "{options:?}");
     if gate(&[Need::Root]) {
-        // It copies owners as well.
+        // debugfs copies owners, which needs root.
         judge::same_by_debugfs(&image, &output);
     }
-    // What no writer can tell from the tree must not come from the old identity.
+    // A second image has different random values. None of them may affect the output.
     let other = lab.mke2fs_d("other.img", size, options, &source);
     same_bytes(&output, &canonical(&other, &[]));
     if gate(&[Need::Mounts]) && judge::can_be_mounted(&image) {
         judge::same_by_kernel(&image, &output);
         if let Err(error) = judge::kernel_works(&output) {
-            // Kernels without quota support mount images with project ids only for reading.
+            // Kernels without quota support mount images with project IDs only read-only.
             let input = judge::kernel_works(&image);
             assert!(input.is_err_and(|e| e.starts_with("mounting ")), "{options:?}: {error}");
         }
@@ -45,7 +45,7 @@ fn feature_line(image: &Path) -> String {
     text.lines().find(|line| line.starts_with("Filesystem features:")).expect("features").to_owned()
 }
 
-/// One test for each row, so that they run side by side and a failure has a name.
+/// Defines one test for each row, so that they run in parallel and a failure has a name.
 macro_rules! sets {
     ($($name:ident: $size:literal, $options:literal;)*) => { $(
         #[test]
@@ -172,7 +172,7 @@ sets! {
     small_with_large_blocks: "256k", "-t ext4 -b 4096 -O ^has_journal";
 }
 
-/// Groups of a filesystem that was grown lie elsewhere than those of a fresh one.
+/// The group metadata of a grown filesystem is in different places than that of a new one.
 #[test]
 fn a_grown_filesystem_has_the_layout_of_a_fresh_one() {
     let lab = Lab::new();
@@ -180,11 +180,11 @@ fn a_grown_filesystem_has_the_layout_of_a_fresh_one() {
     let grown = lab.plain_image("grown.img", "24M", &options);
     run(tool("resize2fs").arg(&grown).arg("96M"));
     let fresh = lab.plain_image("fresh.img", "96M", &options);
-    assert_ne!(judge::group_layout(&grown), judge::group_layout(&fresh), "nothing to be seen here");
+    assert_ne!(judge::group_layout(&grown), judge::group_layout(&fresh), "test precondition failed");
     assert_eq!(judge::group_layout(&canonical(&grown, &[])), judge::group_layout(&fresh));
 }
 
-/// Where else metadata may lie: packed to the front.
+/// mke2fs can also put all metadata at the start of the filesystem.
 #[test]
 fn packed_metadata_is_unpacked() {
     let lab = Lab::new();
@@ -192,11 +192,11 @@ fn packed_metadata_is_unpacked() {
     let packed = [&options[..], &["-E", "packed_meta_blocks=1"]].concat();
     let packed = lab.plain_image("packed.img", "200M", &packed);
     let fresh = lab.plain_image("fresh.img", "200M", &options);
-    assert_ne!(judge::group_layout(&packed), judge::group_layout(&fresh), "nothing to be seen here");
+    assert_ne!(judge::group_layout(&packed), judge::group_layout(&fresh), "test precondition failed");
     assert_eq!(judge::group_layout(&canonical(&packed, &[])), judge::group_layout(&fresh));
 }
 
-/// mke2fs takes 0 to 19 mounts more from its random UUID where checks after some mounts are on.
+/// If checks by mount count are enabled, mke2fs adds 0 to 19 to the maximum, depending on the random UUID.
 #[test]
 fn the_random_part_of_the_mount_count_is_dropped() {
     let lab = Lab::new();
@@ -208,7 +208,7 @@ fn the_random_part_of_the_mount_count_is_dropped() {
     same_bytes(&outputs[0], &outputs[1]);
 }
 
-/// Sets a bit of a feature word, which mke2fs would not set, on both sides of the tool.
+/// Sets a feature bit that mke2fs would not set, and checks that it is kept.
 fn keeps_bit(word: &str, bit: u32) {
     let lab = Lab::new();
     let image = lab.plain_image("in.img", "16M", &["-t", "ext4", "-O", "^metadata_csum"]);

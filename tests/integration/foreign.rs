@@ -1,5 +1,5 @@
-//! What images from other people showed: old tools, odd bytes that e2fsck lets pass, and files that are no
-//! filesystem. Where an image is refused, the way that the message names is gone, and has to work.
+//! Findings from images by other people: old tools, unusual bytes that e2fsck accepts, and files that are not
+//! filesystems. If an image is refused, the test follows the advice in the message, and that has to work.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -16,18 +16,18 @@ use crate::support::kernel::{Mounted, sync};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canon, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
-/// What is said of an image that is accepted.
+/// Returns the messages about an image that is accepted.
 fn said(image: &Path, options: &[&str]) -> String {
     canon([image, &image.with_extension("said")]).args(options).run().done().stderr
 }
 
-/// e2fsck does not see what is odd here, so that it is no help.
+/// Asserts that e2fsck does not detect the problem, so that it can't help.
 fn is_nothing_to_e2fsck(image: &Path) {
     judge::repair(image, &[]);
     judge::fsck_silent(image).unwrap_or_else(|e| panic!("{e}"));
 }
 
-/// Takes the last blocks off an internal journal, but leaves them allocated.
+/// Removes the last blocks from an internal journal, but leaves them allocated.
 fn shorten_journal(image: &Path, blocks: u64) {
     let length = journal(image).get("s_maxlen") - blocks;
     journal(image).set("s_maxlen", length);
@@ -38,7 +38,7 @@ fn shorten_journal(image: &Path, blocks: u64) {
     );
 }
 
-/// Which of the numbers in `s_jnl_blocks` is the size of the journal.
+/// The index of the journal's size in `s_jnl_blocks`.
 const JOURNAL_SIZE: usize = 16;
 
 #[test]
@@ -66,7 +66,7 @@ fn journals_of_old_tools_have_a_block_past_their_end() {
     }
 }
 
-/// A time that the kernel and debugfs read as 2345-08-11, and e2fsck as 1937-04-21.
+/// The kernel and debugfs read this time as 2345-08-11, e2fsck as 1937-04-21.
 #[test]
 fn ambiguous_times_are_those_of_the_kernel() {
     let lab = Lab::new();
@@ -84,7 +84,7 @@ fn ambiguous_times_are_those_of_the_kernel() {
             "{times}"
         );
     }
-    // Nothing else is wrong with it, and canonicalizing again changes nothing.
+    // There is no other problem, and canonicalizing again changes nothing.
     let again = lab.copy(&output, "again.img");
     said(&again, &[]);
     same_bytes(&output, &again.with_extension("said"));
@@ -94,7 +94,7 @@ fn ambiguous_times_are_those_of_the_kernel() {
     if gate(&[Need::Mounts]) {
         judge::same_by_kernel(&image, &output);
     }
-    // A policy that overwrites the time makes it no matter, and what is advised works.
+    // If the time is overwritten, there is no warning, and the advice in the warning works.
     same_bytes(&sound, &canonical(&image, &["--mtime", "set", "--source-date-epoch", "1"]));
     for options in [["--mtime", "set"], ["--mtime", "clamp"]] {
         let options = [&options[..], &["--source-date-epoch", "1735689600"]].concat();
@@ -102,7 +102,7 @@ fn ambiguous_times_are_those_of_the_kernel() {
         assert!(!said(&image, &options).contains("2310"));
     }
     let late = ["--source-date-epoch", "13000000000"];
-    assert!(said(&image, &late).contains("2310"), "an epoch after it");
+    assert!(said(&image, &late).contains("2310"), "the warning is missing");
     refused(&image, &["--source-date-epoch", "11853103104"], 2, &["is not a time"]);
     if gate(&[Need::Mounts]) {
         fill::kernel(&image, |root| tree::set_mtime(&root.join("sizes/1"), 1, 0));
@@ -124,7 +124,7 @@ fn bad_blocks_may_lie_in_metadata() {
     {
         let image = lab.plain_image(&format!("in{index}.img"), "24M", options);
         let sound = canonical(&image, &[]);
-        // In an inode table, in the second superblock, behind it, and one that nothing else has.
+        // Use bad blocks in an inode table, in the second superblock, past it, and in free space.
         let table = descriptor(&image, 0).get("bg_inode_table_lo");
         let bad = lab.path("bad");
         fs::write(&bad, format!("{}\n8193\n8194\n20000\n", table + 60)).expect("writing");
@@ -132,7 +132,7 @@ fn bad_blocks_may_lie_in_metadata() {
         same_bytes(&sound, &canonical(&image, &["--verify"]));
         let words = said(&image, &[]);
         assert!(words.contains("a list of 4 bad blocks was dropped"), "{words}");
-        // (Inodes in a bad block of a table count as in use for e2fsck.)
+        // e2fsck treats inodes in a bad block of a table as in use, so the bitmaps are correct.
         assert!(!words.contains("block bitmaps"), "{words}");
     }
 }
@@ -149,7 +149,7 @@ fn inline_data_without_its_flag_is_hidden() {
     is_nothing_to_e2fsck(&image);
     same_bytes(&sound, &canonical(&image, &["--verify"]));
     assert!(said(&image, &[]).contains("1 inodes had the xattr system.data without inline data"));
-    // Without an extent tree, it may be the flag that is lost.
+    // Without an extent tree, the missing flag may be the error.
     let mapped = lab.mke2fs_d("mapped.img", "16M", &["-t", "ext3", "-b", "1024", "-I", "256"], &source);
     let mapped_sound = canonical(&mapped, &[]);
     debugfs(&mapped, "ea_set file system.data abc\n");
@@ -190,7 +190,7 @@ fn symlinks_with_a_nul_are_made_again() {
     }
 }
 
-/// The kernel does not open the inode: "invalid size in ea xattr".
+/// The kernel refuses to open the inode: "invalid size in ea xattr".
 #[test]
 fn values_of_no_bytes_have_no_inode() {
     let lab = Lab::new();
@@ -200,7 +200,7 @@ fn values_of_no_bytes_have_no_inode() {
     let image = lab.mke2fs_d("in.img", "8M", &options, &source);
     let sound = canonical(&image, &[]);
     put_xattr(&image, "file", "user.big", [7; 1024]);
-    // The seed is the checksum of nothing, which i_atime of the value's inode holds.
+    // The hash of an empty value is the checksum seed. It is stored in the i_atime of the EA inode.
     let seed = crc32c(!0, &superblock(&image).bytes("s_uuid"));
     let holder = format!("<{}>", inode_of(&image, "/file") + 1);
     let holder = inode(&image, &holder);
@@ -228,7 +228,7 @@ fn unknown_encryption_contexts_go_with_their_files() {
     let image = lab.plain_image("in.img", "16M", &options);
     let epoch = ["--mtime", "set", "--source-date-epoch", "1"];
     let sound = canonical(&image, &epoch);
-    // Version 3, and an unknown flag of version 2.
+    // Use version 3, and an unknown flag of version 2.
     for (name, start) in [("three", [3, 1, 4, 0]), ("flags", [2, 1, 4, 0x80])] {
         debugfs(&image, &format!("mkdir {name}\n"));
         put_encryption_context(&image, name, start);
@@ -264,7 +264,7 @@ fn reserved_inodes_in_use_are_named_at_once() {
     same_bytes(&sound, &canonical(&image, &[]));
 }
 
-/// Inodes come by groups: a little more room does not help.
+/// Inodes are added by groups, so a slightly larger size does not help.
 #[test]
 fn the_size_that_has_enough_inodes_is_said() {
     for options in [
@@ -281,7 +281,7 @@ fn the_size_that_has_enough_inodes_is_said() {
         let bytes = words.split(" bytes or more").next().and_then(|rest| rest.rsplit(' ').next());
         let bytes: u64 = bytes.expect("a size").parse().expect("a number");
         let sized = |bytes: u64| vec!["--size".to_owned(), bytes.to_string()];
-        // In pages, as resize2fs takes the length of a file.
+        // resize2fs rounds the length of a file down to pages.
         for (size, is_enough) in [(bytes, true), (bytes - 65536, false)] {
             let options = sized(size);
             let options: Vec<_> = options.iter().map(String::as_str).collect();
@@ -292,7 +292,7 @@ fn the_size_that_has_enough_inodes_is_said() {
                 refused(&image, &options, 3, &["1 too few"]);
             }
         }
-        // So does an image that resize2fs made so large.
+        // An image that resize2fs grew to this size has enough inodes too.
         set_length(&image, bytes);
         judge::repair(&image, &[]);
         run(tool("resize2fs").arg("-f").arg(&image));
@@ -310,7 +310,7 @@ fn bitmaps_and_their_checksums_are_compared() {
     };
     assert_eq!(said(&image, &[]).matches("bitmaps").count(), 0);
     for kind in ["block", "inode"] {
-        // A bit of the first group that is in use.
+        // Clear bits of the first group that are in use.
         let broken = lab.copy(&image, &format!("{kind}.img"));
         patch(&broken, bitmap(&broken, kind), &[0]);
         let words = said(&broken, &[]);
@@ -318,7 +318,7 @@ fn bitmaps_and_their_checksums_are_compared() {
         let sums = format!("the checksums of the {kind} bitmaps of 1 groups were wrong; recomputed");
         assert!(words.contains(&sums), "{words}");
         same_bytes(&sound, &canonical(&broken, &[]));
-        // Only the checksum.
+        // Change only the checksum.
         let broken = lab.copy(&image, &format!("{kind}-sum.img"));
         debugfs(
             &broken,
@@ -328,7 +328,7 @@ fn bitmaps_and_their_checksums_are_compared() {
         assert!(words.contains(&sums) && !words.contains("rebuilt"), "{words}");
         same_bytes(&sound, &canonical(&broken, &[]));
     }
-    // A replay excuses nothing: the log holds another block.
+    // The bitmaps are also checked after a replay, which here writes an unrelated block.
     let broken = lab.copy(&image, "replayed.img");
     let content = lab.path("content");
     fs::write(&content, [7; 1024]).expect("writing");
@@ -372,14 +372,14 @@ fn counts_that_are_rebuilt_are_compared() {
     {
         let broken = lab.copy(&image, &format!("{index}.img"));
         debugfs(&broken, &format!("{command}\nset_block_group 0 checksum calc\n"));
-        // Wrong counts of the superblock are no reason for it to fail.
+        // e2fsck exits with 0 if only counts in the superblock are wrong.
         let judged = try_run(tool("e2fsck").arg("-fn").arg(&broken));
         assert!(judged.code == Some(4) || judged.stdout.contains("count wrong"), "{command}: {judged:?}");
         let told = said(&broken, &[]);
         assert!(told.contains(words) && told.lines().count() == 1, "{command}: {told}");
         same_bytes(&sound, &canonical(&broken, &[]));
     }
-    // A reserved descriptor block that its double-indirect block names wrongly.
+    // An entry in the double-indirect block of the resize inode is wrong.
     let broken = lab.copy(&image, "map.img");
     let double = u64::from(inode(&broken, "<7>").word("i_block", 13));
     patch(&broken, double * 1024 + 4, &9_u32.to_le_bytes());
@@ -388,14 +388,14 @@ fn counts_that_are_rebuilt_are_compared() {
     assert_eq!(said(&broken, &[]).trim_end(), "warning: the map of the resize inode was wrong; rebuilt");
     same_bytes(&sound, &canonical(&broken, &[]));
     let broken = lab.copy(&image, "reserved.img");
-    // A reserved inode that is not in use.
+    // Damage a reserved inode that is not in use.
     inode(&broken, "<9>").put("l_i_checksum_lo", &[1, 2]);
     let told = said(&broken, &[]);
     assert!(told.contains("the checksums of 1 reserved inodes not in use were wrong"), "{told}");
     same_bytes(&sound, &canonical(&broken, &[]));
 }
 
-/// Without checksums, nothing else tells of it.
+/// Without checksums, only a comparison can find this.
 #[test]
 fn the_padding_of_bitmaps_is_compared() {
     let lab = Lab::new();
@@ -413,7 +413,7 @@ fn the_padding_of_bitmaps_is_compared() {
     }
 }
 
-/// Deleted files that were open when the image was copied still have their bits.
+/// Deleted files that were open when the image was copied are still set in the bitmaps.
 #[test]
 fn bitmaps_count_orphans() {
     if !gate(&[Need::Mounts]) {
@@ -479,7 +479,7 @@ fn other_filesystems_are_named() {
         ("mkfs.erofs", "mkdir e; mkfs.erofs --quiet \"$0\" e", "an EROFS filesystem"),
         ("genisoimage", "genisoimage -quiet -o \"$0\" /etc/hostname", "an ISO 9660 filesystem"),
     ] {
-        // Those that a test machine lacks are known by the bytes that unit tests have.
+        // If a program is missing on the test machine, unit tests cover its magic bytes.
         if try_run(tool("sh").args(["-c", "command -v \"$0\"", program])).code != Some(0) {
             continue;
         }
@@ -489,7 +489,7 @@ fn other_filesystems_are_named() {
         refused(&file, &[], 3, &[&format!("{what}, not an ext2, ext3 or ext4 filesystem; ")]);
         named += 1;
     }
-    // Every machine has tar and mkswap.
+    // tar and mkswap are always available.
     assert!(named >= 2, "{named}");
 }
 
@@ -511,7 +511,7 @@ fn a_backup_of_an_overwritten_superblock_is_found() {
         judge::repair(&image, &place.split(' ').collect::<Vec<_>>());
         same_bytes(&sound, &canonical(&image, &[]));
     }
-    // The only group has no backup.
+    // The only group has no backup superblock.
     let lab = Lab::new();
     let image = lab.plain_image("in.img", "7M", &["-t", "ext4", "-b", "1024"]);
     patch(&image, superblock(&image).start, &[0; 1024]);
@@ -529,7 +529,7 @@ fn an_interval_between_checks_is_warned_of() {
         "{words}"
     );
     if gate(&[Need::Mounts]) {
-        // The kernel says so, and e2fsck -p checks all of it.
+        // The kernel warns about this, and e2fsck -p checks the whole filesystem.
         let ran = try_run(tool("e2fsck").arg("-p").arg(image.with_extension("said")));
         assert!(ran.stdout.contains("without being checked, check forced"), "{ran:?}");
     }

@@ -1,4 +1,4 @@
-//! Histories of the filesystem itself: who made it, how it grew and shrank, and how full it is.
+//! Histories of the filesystem itself: its creator, growing and shrinking, and the amount of free space.
 
 use std::fs;
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use crate::support::fields::{has_feature, inode, superblock};
 use crate::support::image::{debugfs, debugfs_read, set_length};
 use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
-/// FreeBSD and Lites use the inodes of Linux, the Hurd has a translator in them.
+/// FreeBSD and Lites have the same inodes as Linux. The Hurd has a translator field in them.
 #[test]
 fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     let lab = Lab::new();
@@ -23,12 +23,12 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     }
     let hurd = made("hurd");
     let creator = superblock(&canonical(&hurd, &["--verify"])).get32("s_creator_os");
-    assert_eq!(creator, OS_HURD, "not the Hurd's");
+    assert_eq!(creator, OS_HURD, "the creator is not the Hurd");
     let with_history = lab.copy(&hurd, "with-history");
     debugfs(&with_history, "mkdir clutter\nmknod pipe p\nrmdir clutter\nrm pipe\n");
     let epoch = ["--source-date-epoch", "1"];
     same_bytes(&canonical(&hurd, &epoch), &canonical(&with_history, &epoch));
-    // The Hurd does not know file types in directories, which e2fsck would take away.
+    // The Hurd does not support the filetype feature, and e2fsck would remove it.
     let [typed, untyped] = ["filetype", "^filetype"].map(|feature| {
         let image = lab.mke2fs_d(feature, "16M", &["-t", "ext2", "-O", feature], &source);
         superblock(&image).set("s_creator_os", OS_HURD.into());
@@ -36,7 +36,7 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     });
     same_bytes(&typed, &untyped);
     assert!(!has_feature(&typed, "filetype"));
-    // Fields of Linux, and those of the Hurd in the same places.
+    // Fields of Linux, and the fields of the Hurd in the same place.
     for (field, words) in [
         ("l_i_version", "h_i_translator"),
         ("l_i_blocks_high", "h_i_frag"),
@@ -56,7 +56,7 @@ fn the_creator_does_not_matter_unless_its_inodes_are_others() {
     }
 }
 
-/// What features of long ago left in a superblock.
+/// Obsolete features left data in the superblock.
 #[test]
 fn leftovers_of_snapshots_are_dropped() {
     let lab = Lab::new();
@@ -76,15 +76,15 @@ fn leftovers_of_snapshots_are_dropped() {
     same_bytes(&canonical(&image, &[]), &canonical(&other, &[]));
 }
 
-/// mke2fs 1.47.0 gives this filesystem meta_bg in the place of resize_inode, since its descriptors would fill
-/// most of a group, but leaves the number of reserved blocks. e2fsck sets it to 0 and changes nothing else.
+/// mke2fs 1.47.0 replaces resize_inode with meta_bg here, since the descriptors would fill most of a group,
+/// but keeps the number of reserved blocks. e2fsck sets it to 0 and changes nothing else.
 #[test]
 fn reserved_descriptors_without_a_resize_inode_count_for_nothing() {
     let lab = Lab::new();
     let options = ["-t", "ext2", "-b", "1024", "-g", "256", "-N", "64", "-E", "resize=2000000"];
     let image = lab.mke2fs("in.img", "2M", &options);
     let reserved = |image: &Path| superblock(image).get("s_reserved_gdt_blocks");
-    assert_eq!(reserved(&image), 244, "nothing to be seen here");
+    assert_eq!(reserved(&image), 244, "test precondition failed");
     let checked = lab.copy(&image, "checked.img");
     let ran = judge::repair(&checked, &[]).with_code(1);
     assert!(ran.stdout.contains("s_reserved_gdt_blocks"), "{ran:#?}");
@@ -93,7 +93,7 @@ fn reserved_descriptors_without_a_resize_inode_count_for_nothing() {
     same_bytes(&output, &canonical(&checked, &[]));
 }
 
-/// A filesystem with something before it is not looked for.
+/// ext4-canon does not search for a filesystem at an offset.
 #[test]
 fn an_offset_is_told_of() {
     let lab = Lab::new();
@@ -111,7 +111,7 @@ fn a_list_of_bad_blocks_is_dropped() {
         let good = lab.mke2fs_d("good.img", "16M", options, &source);
         let listed = [options, &["-l", list.to_str().expect("a path in UTF-8")]].concat();
         let bad = lab.mke2fs_d("bad.img", "16M", &listed, &source);
-        assert!(debugfs_read(&bad, "blocks <1>\n").contains("3001"), "nothing to be seen here");
+        assert!(debugfs_read(&bad, "blocks <1>\n").contains("3001"), "test precondition failed");
         same_bytes(&canonical(&good, &[]), &canonical(&bad, &[]));
         for image in [good, bad] {
             fs::remove_file(image).expect("removing");
@@ -119,7 +119,7 @@ fn a_list_of_bad_blocks_is_dropped() {
     }
 }
 
-/// With metadata_csum_seed, tune2fs changes the UUID and nothing else.
+/// With metadata_csum_seed, tune2fs changes only the UUID.
 #[test]
 fn a_new_uuid_leaves_the_seed_behind() {
     let lab = Lab::new();
@@ -129,11 +129,11 @@ fn a_new_uuid_leaves_the_seed_behind() {
     run(tool("tune2fs").args(["-U", "random"]).arg(&other));
     let field = |image: &Path, name: &str| superblock(image).bytes(name);
     assert_eq!(field(&image, "s_checksum_seed"), field(&other, "s_checksum_seed"));
-    assert_ne!(field(&image, "s_uuid"), field(&other, "s_uuid"), "nothing to be seen here");
+    assert_ne!(field(&image, "s_uuid"), field(&other, "s_uuid"), "test precondition failed");
     same_bytes(&canonical(&image, &[]), &canonical(&other, &[]));
 }
 
-/// What makes the shape of a filesystem.
+/// Superblock fields that describe the geometry.
 const SHAPE: [&str; 9] = [
     "s_inodes_count",
     "s_blocks_count_lo",
@@ -146,7 +146,7 @@ const SHAPE: [&str; 9] = [
     "s_first_meta_bg",
 ];
 
-/// Steps up and down, with and without a mount, end where a single step ends.
+/// Growing and shrinking in steps, mounted or not, gives the same result as a single step.
 #[test]
 fn it_does_not_matter_how_a_filesystem_grew() {
     if !gate(&[Need::EmulatedKernel]) {
@@ -172,9 +172,9 @@ fn it_does_not_matter_how_a_filesystem_grew() {
         resize(&steps, &["40M", "33M", "120M", "72M", "96M"]);
         set_length(&online, 96 << 20);
         let mut grown = vec![("steps", &steps)];
-        // The kernel can't grow those with sparse_super2.
+        // The kernel can't grow filesystems with sparse_super2.
         if !feature.starts_with("sparse_super2") {
-            // Only the emulated kernel lets root do it everywhere.
+            // Some hosts restrict the ioctl even for root, so use the emulated kernel.
             let grow = "fskeys grow /mnt 51200\nfskeys grow /mnt 98304\n";
             emulated(&[&online], &format!("mount -t ext4 /dev/vda /mnt\n{grow}umount /mnt\n"));
             grown.push(("online", &online));
@@ -183,7 +183,8 @@ fn it_does_not_matter_how_a_filesystem_grew() {
         let shape = |image: &Path| SHAPE.map(|field| superblock(image).get(field));
         let output = canonical(&once, &[]);
         for (name, image) in grown {
-            // Tools leave other numbers of reserved blocks in some steps; that is geometry.
+            // In some steps, tools compute a different number of reserved blocks. That number is part of the
+            // geometry.
             assert_eq!(shape(&once), shape(image), "{feature}: {name}");
             same_bytes(&output, &canonical(image, &[]));
         }
@@ -193,14 +194,14 @@ fn it_does_not_matter_how_a_filesystem_grew() {
     }
 }
 
-/// Neither blocks nor inodes are left.
+/// The filesystem has no free blocks or inodes.
 #[test]
 fn a_full_filesystem_is_rewritten_in_its_place() {
     if !gate(&[Need::Mounts]) {
         return;
     }
     let lab = Lab::new();
-    // With extents, the kernel holds some blocks back.
+    // With extents, the kernel reserves some blocks.
     let features = "^has_journal,^resize_inode,^extents,^64bit";
     let options = ["-t", "ext4", "-b", "1024", "-m", "0", "-N", "256", "-O", features];
     let image = lab.mke2fs("in.img", "4M", &options);
@@ -221,10 +222,10 @@ fn a_full_filesystem_is_rewritten_in_its_place() {
     let text = debugfs_read(&image, "show_super_stats -h\n");
     for word in ["Free inodes:", "Free blocks:"] {
         let line = text.lines().find(|line| line.starts_with(word)).expect("a line");
-        assert_eq!(line.split_whitespace().last(), Some("0"), "nothing to be seen here");
+        assert_eq!(line.split_whitespace().last(), Some("0"), "test precondition failed");
     }
     let output = canonical(&image, &["--verify"]);
-    // The same once more, in the order of the output.
+    // Change the output in the same way.
     let again = lab.copy(&output, "again.img");
     fill::kernel(&again, |root| {
         let content = fs::read(root.join("0000")).expect("reading");
@@ -232,7 +233,8 @@ fn a_full_filesystem_is_rewritten_in_its_place() {
             fs::remove_file(root.join(name)).expect("removing");
         }
         rustix::fs::sync();
-        // The kernel frees blocks only some time after the commit, on a busy machine later than `sync` returns.
+        // The kernel frees blocks some time after the commit. On a busy machine, this may be after `sync`
+        // returns.
         write_when_there_is_room(&root.join("0007"), &[]);
         write_when_there_is_room(&root.join("0000"), &content);
         rustix::fs::sync();
@@ -243,7 +245,7 @@ fn a_full_filesystem_is_rewritten_in_its_place() {
     assert_ne!(
         crate::support::contents::sha256(&output),
         crate::support::contents::sha256(&again),
-        "nothing to be seen here"
+        "test precondition failed"
     );
     same_bytes(&output, &canonical(&again, &[]));
 }

@@ -1,8 +1,8 @@
-//! Digests that pin form 1. Several histories share each digest.
+//! Digests that fix form 1. Several histories have the same digest.
 //!
-//! A change of any of them is a change of the canonical form. Until release 1.0 such a change is
-//! made in a commit of its own that says which images change and why; afterwards it is a new form
-//! version, and form 1 stays as it is here.
+//! A change of any digest is a change of the canonical form. Until release 1.0, such a change needs a
+//! separate commit that says which images change and why. After that, it needs a new version of the form, and
+//! the digests of form 1 stay.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use crate::support::listing::paths;
 use crate::support::tools::project;
 use crate::support::{Lab, canonical, run, tool, tree};
 
-/// The images that come with the source.
+/// The digest of the images in testdata.
 const SHIPPED: &str = "859842e4aa8119b9f32f2490a85f7978df5c6585b4b11ee01eefdce4832cd89e";
 
 #[test]
@@ -24,13 +24,13 @@ fn the_shipped_images_have_one_digest() {
     for name in ["mke2fs", "kernel"] {
         images.push(lab.shipped(name));
     }
-    assert_ne!(sha256(&images[0]), sha256(&images[1]), "nothing to be seen here");
+    assert_ne!(sha256(&images[0]), sha256(&images[1]), "test precondition failed");
     for image in images {
         assert_eq!(sha256(&canonical(&image, &[])), SHIPPED, "{}", image.display());
     }
 }
 
-/// A geometry, how to make it, and the digest of a tree in it.
+/// A geometry, the options to make it, and the digest of a tree in it.
 struct Golden {
     size: &'static str,
     options: &'static [&'static str],
@@ -139,8 +139,8 @@ fn tree_time(path: &Path) -> i64 {
     path.symlink_metadata().expect("metadata").mtime()
 }
 
-/// Makes an image with the defaults of `testdata/mke2fs.conf`, whatever those of the machine are,
-/// and with root as the owner of everything, whoever runs the test.
+/// Makes an image with the defaults in `testdata/mke2fs.conf` and all files owned by root, independent of the
+/// machine and the user.
 fn pinned_image(lab: &Lab, name: &str, golden: &Golden, source: &Path) -> PathBuf {
     let image = lab.path(name);
     run(tool("mke2fs")
@@ -176,14 +176,14 @@ fn pinned_image(lab: &Lab, name: &str, golden: &Golden, source: &Path) -> PathBu
     image
 }
 
-/// [`tree::plain`], without names that debugfs can't be told.
+/// Creates [`tree::plain`], without names that can't be used in debugfs commands.
 fn pinned_tree(source: &Path) {
     tree::plain(source);
     fs::remove_dir_all(source.join("names")).expect("removing");
     tree::set_all_mtimes(source);
     for path in paths(source) {
         let path = source.join(path);
-        // Whatever the umask says.
+        // Set permissions explicitly, independent of the umask.
         let meta = path.symlink_metadata().expect("metadata");
         if !meta.is_symlink() && !path.parent().expect("a folder").ends_with("modes") {
             use std::os::unix::fs::PermissionsExt as _;

@@ -1,4 +1,4 @@
-//! The commands of docs/guide.md, run as they stand there.
+//! The commands in docs/guide.md, executed verbatim.
 
 use std::fs;
 
@@ -7,13 +7,13 @@ use crate::support::disk::disk;
 use crate::support::tools::project;
 use crate::support::{Lab, Need, fill, gate, run, tool, tree};
 
-/// The blocks that are to be run.
+/// Returns the code blocks that are marked for execution.
 fn recipes(guide: &str) -> Vec<&str> {
     let parts = guide.split("```sh\n# run\n").skip(1);
     parts.map(|part| part.split("```").next().expect("an end")).collect()
 }
 
-/// A folder as the guide's introduction describes it.
+/// Makes a directory as the introduction of the guide describes it.
 fn described_folder() -> Lab {
     let lab = Lab::new();
     let from = lab.plain_tree();

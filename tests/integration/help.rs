@@ -1,4 +1,4 @@
-//! What is generated from the parser, as shells and formatters of man pages take it.
+//! Completions and the man page, checked with shells and formatters.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ fn generated(what: &str) -> String {
     canon(["--generate", what]).run().done().stdout
 }
 
-/// What the last word of a command line can become, and what it can't.
+/// Command lines, with words that the last word can be completed to, and words that it can't.
 const COMPLETED: [(&str, &[&str], &[&str]); 16] = [
     ("ext4-canon --so", &["--source-date-epoch"], &["--size"]),
     ("ext4-canon --gpt ", &["keep", "canonical"], &["punch"]),
@@ -29,7 +29,7 @@ const COMPLETED: [(&str, &[&str], &[&str]); 16] = [
     ("ext4-canon image.img --zero", &["--zero-gaps"], &["--html"]),
 ];
 
-/// Asks a shell for completions, one by one, in a folder with two images and the scripts.
+/// Asks a shell for each completion, in a directory with two images and the scripts.
 fn ask(shell: &str, script: &str) {
     let lab = Lab::new();
     fs::write(lab.path("_ext4-canon"), generated(shell)).expect("writing");
@@ -42,15 +42,15 @@ fn ask(shell: &str, script: &str) {
         let found: Vec<_> =
             ran.stdout.lines().map(|line| line.split('\t').next().unwrap_or(line).trim()).collect();
         for word in wanted {
-            assert!(found.contains(word), "{shell}: {line:?} does not become {word}: {ran:#?}");
+            assert!(found.contains(word), "{shell}: {line:?} is not completed to {word}: {ran:#?}");
         }
         for word in unwanted {
-            assert!(!found.contains(word), "{shell}: {line:?} becomes {word}: {ran:#?}");
+            assert!(!found.contains(word), "{shell}: {line:?} is completed to {word}: {ran:#?}");
         }
     }
 }
 
-/// As readline asks: by the function that is registered, and for files where that says nothing.
+/// Like readline, calls the registered function, and completes file names if it returns nothing.
 #[test]
 fn bash_completes() {
     ask(
@@ -79,7 +79,7 @@ fn fish_completes() {
     }
 }
 
-/// In a terminal, with the matches told when they are added.
+/// Runs zsh in a pseudo-terminal, and prints the matches when they are added.
 #[test]
 fn zsh_completes() {
     if gate(&[Need::Program("zsh")]) {
@@ -107,7 +107,7 @@ fn zsh_completes() {
     }
 }
 
-/// Neither groff nor mandoc has anything to say of the page but for the length of its lines.
+/// groff and mandoc have no warnings about the page, except for long lines.
 #[test]
 fn the_man_page_is_clean() {
     if !gate(&[Need::Program("groff"), Need::Program("mandoc")]) {
@@ -127,7 +127,7 @@ fn the_man_page_is_clean() {
     }
 }
 
-/// Without what printers were told to strike twice.
+/// Removes the overstrikes that make bold text on printers.
 fn without_overstrikes(text: &str) -> String {
     let mut plain = String::new();
     for character in text.chars() {

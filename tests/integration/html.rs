@@ -1,4 +1,4 @@
-//! `ext4-canon compare --html`: the page.
+//! The page that `ext4-canon compare --html` writes.
 
 mod browser;
 
@@ -15,7 +15,7 @@ fn page_of(one: &Path, other: &Path, page: &Path, more: &[&str]) -> Ran {
     canon(["compare", "-q", "--html"]).arg(page).args(more).args([one, other]).run()
 }
 
-/// Two images of one tree, of which the other was changed.
+/// Makes two images of one tree, and changes the second.
 fn pair(lab: &Lab, changes: &str) -> [PathBuf; 2] {
     let image = lab.plain_image("one.img", "24M", &["-t", "ext4", "-b", "1024"]);
     let other = lab.copy(&image, "other <b>.img");
@@ -26,7 +26,7 @@ fn pair(lab: &Lab, changes: &str) -> [PathBuf; 2] {
 const CHANGES: &str = "rm sizes/70000\nset_inode_field sizes/59 mode 0100600\nset_inode_field sizes/60 mode 0100640\n\
                        set_inode_field sizes/1023 uid 7\nset_inode_field sizes/59 uid 8\nmknod new p\n";
 
-/// How often a tag with these words is there.
+/// Counts the occurrences of a text in a page.
 fn count(page: &str, words: &str) -> usize {
     page.matches(words).count()
 }
@@ -47,16 +47,16 @@ fn the_page_is_one_file_and_says_what_the_report_says() {
     assert_eq!(count(&page, "<tr class=\"difference uid\">"), 2);
     assert_eq!(count(&page, "<tr class=\"difference presence\">"), 2);
     assert_eq!(count(&page, "<svg "), 4);
-    // What debugfs freed is stale in the one, and nothing is in canonical forms.
+    // The blocks that debugfs freed contain stale data; canonical forms have none.
     let captions: Vec<_> = page.split("<figcaption>").skip(1).collect();
     assert!(captions[2].contains("as it is") && !captions[2].contains("stale data 0,"), "{}", captions[2]);
     assert!(captions[1].contains("canonical") && captions[1].contains("stale data 0,"));
     assert!(captions[3].contains("canonical") && captions[3].contains("stale data 0,"));
-    // The same page each time, whatever the number of threads.
+    // The page does not depend on the number of threads.
     page_of(&one, &other, &lab.path("again.html"), &["--threads", "7"]).with_code(1);
     assert!(fs::read_to_string(lab.path("again.html")).expect("a page") == page);
     assert!(page.contains("content=\"default-src 'none'; "), "no policy");
-    // It replaces a page, but no image, and nothing that is no file.
+    // An existing page is replaced, but not an image, and only a regular file.
     page_of(&one, &other, &file, &[]).with_code(1);
     let link = lab.path("link");
     fs::hard_link(&other, &link).expect("a link");
@@ -69,7 +69,7 @@ fn the_page_is_one_file_and_says_what_the_report_says() {
     ] {
         page_of(&one, &other, taken, &[]).refusing(2, &[&format!("{}: {words}", taken.display())]);
     }
-    // It can't be written.
+    // The directory does not exist.
     let ran = page_of(&one, &other, &lab.path("no/page.html"), &[]);
     let ran = ran.refusing(5, &["/no: ", "No such file or directory"]);
     assert!(!ran.stderr.contains(".tmp"), "{ran}");
@@ -131,7 +131,7 @@ fn a_page_about_disks_has_all_their_filesystems() {
     assert!(page.contains("class=\"match\">match<") && page.contains("The trees are equal"));
 }
 
-/// What both canonical maps count is what e2fsprogs count.
+/// The counts in the maps of canonical forms are equal to those of e2fsprogs.
 #[test]
 fn maps_count_what_dumpe2fs_counts() {
     let lab = Lab::new();

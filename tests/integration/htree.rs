@@ -1,5 +1,5 @@
-//! The index of a directory: read as the kernel and e2fsck read it, and refused where they would
-//! not find every name.
+//! Directory indexes: they are read like the kernel and e2fsck do, and refused if these would not find every
+//! name.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::support::kernel::Mounted;
 use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool};
 
 const BLOCK: u64 = 1024;
-/// Where the names end that are in front of the root's information: `.` and `..`.
+/// The offset of the root's information, after the entries `.` and `..`.
 const ROOT_INFO: u64 = (htree::ROOT_HEAD - size_of::<DxRootInfo>()) as u64;
 
 /// The entries of a root or an interior node.
@@ -35,7 +35,7 @@ impl<'i> Entries<'i> {
         Self { image, start: block + htree::NODE_HEAD as u64 }
     }
 
-    /// How many there are and could be, which takes the place of the first hash.
+    /// Returns the limit and the count, which are stored in place of the first hash.
     fn counts(&self) -> Structure<'i> {
         structure::<DxCountLimit>(self.image, self.start)
     }
@@ -45,16 +45,17 @@ impl<'i> Entries<'i> {
     }
 }
 
-/// An image of 1 KiB blocks with a directory whose index the kernel made.
+/// An image with blocks of 1 KiB, and a directory whose index the kernel made.
 struct Indexed {
     lab: Lab,
     image: PathBuf,
-    /// Where the directory's blocks lie, in bytes.
+    /// The byte offsets of the directory's blocks in the image.
     blocks: Vec<u64>,
 }
 
 impl Indexed {
-    /// With so many files, whose names have 200 bytes; without checksums, which would hide damages.
+    /// Makes a directory of `files` files with names of 200 bytes. There are no checksums, which would hide
+    /// damage.
     fn new(files: u32) -> Self {
         let lab = Lab::new();
         let seed = "hash_seed=00112233-4455-6677-8899-aabbccddeeff";
@@ -82,32 +83,32 @@ impl Indexed {
         Entries::of_root(&self.image, self.blocks[0])
     }
 
-    /// The block of the first interior node, in bytes of the image.
+    /// Returns the byte offset of the first interior node in the image.
     fn first_node(&self) -> u64 {
         self.blocks[self.root().entry(0).get32("block") as usize]
     }
 }
 
-/// How many of the names a kernel does not find.
+/// Returns the number of names that the kernel does not find.
 fn names_not_found(image: &Path, files: u32) -> usize {
     let mounted = Mounted::read_only(image).expect("a mount");
     let names = (0..files).map(|number| mounted.path().join(format!("folder/{number:0>200}")));
     names.filter(|name| name.symlink_metadata().is_err()).count()
 }
 
-/// A damage of an index.
+/// Damage to an index.
 struct IndexDamage {
     what: &'static str,
-    /// What the refusal says.
+    /// A part of the expected message.
     words: &'static str,
-    /// Places in the image, and the bytes to put there.
+    /// Offsets in the image, and the bytes to write there.
     patches: Vec<(u64, Vec<u8>)>,
 }
 
 const NOT_FOUND: &str = "which the index does not look for";
 const NOT_RISING: &str = "in rising order";
 
-/// Damages of an index; the second level exists in some only.
+/// Returns all kinds of damage to an index. Interior nodes exist only in a deep index.
 fn damages(indexed: &Indexed) -> Vec<IndexDamage> {
     let is_deep = indexed.info().get("indirect_levels") == 1;
     let mut damages = damages_of_info(indexed, is_deep);
@@ -118,7 +119,7 @@ fn damages(indexed: &Indexed) -> Vec<IndexDamage> {
     damages
 }
 
-/// A damage that is one number in a field.
+/// Returns damage that overwrites one field.
 fn one(what: &'static str, words: &'static str, place: u64, bytes: &[u8]) -> IndexDamage {
     IndexDamage { what, words, patches: vec![(place, bytes.to_vec())] }
 }
@@ -149,7 +150,7 @@ fn damages_of_info(indexed: &Indexed, is_deep: bool) -> Vec<IndexDamage> {
     ]
 }
 
-/// Two fields that change places.
+/// Returns damage that swaps two fields.
 fn exchanged(what: &'static str, words: &'static str, fields: [(Structure, &str); 2]) -> IndexDamage {
     let [(one, name), (other, _)] = fields;
     let patches = vec![(one.at(name), other.bytes(name)), (other.at(name), one.bytes(name))];
@@ -161,7 +162,7 @@ fn damages_of_root(indexed: &Indexed, is_deep: bool) -> Vec<IndexDamage> {
     let (limit, count) = (root.counts().at("limit"), root.counts().at("count"));
     let (first, second, third) = (root.entry(0), root.entry(1), root.entry(2));
     let less = u16::try_from(root.counts().get("count") - 1).expect("16 bits").to_le_bytes();
-    // In an interior node, another order shows before the names are looked at.
+    // In an interior node, the order of hashes is checked before the names.
     let wrong_place = if is_deep { NOT_RISING } else { NOT_FOUND };
     let (block, high) = (first.get32("block").to_le_bytes(), third.get32("hash") - 2);
     vec![
@@ -221,7 +222,7 @@ fn whole_indexes_are_read() {
     for files in [12, 100, 1200] {
         let indexed = Indexed::new(files);
         assert_eq!(indexed.info().get("indirect_levels"), u64::from(files > 1000), "levels");
-        // The same directory with the index that e2fsck makes.
+        // The same directory with an index by e2fsck has the same form.
         let packed = indexed.lab.copy(&indexed.image, "packed.img");
         repair(&packed, &["-D"]);
         same_bytes(&canonical(&packed, &[]), &canonical(&indexed.image, &[]));
@@ -242,16 +243,17 @@ fn what_is_not_found_through_the_index_is_refused() {
             }
             println!("{files} files, {what}");
             let message = refused(&damaged, &[], 4, &["(/folder), directory", words]);
-            // e2fsck does not compare the hashes of a node with those above it.
+            // e2fsck does not compare the hashes of a node with its parent, so also count the names that the
+            // kernel misses.
             assert!(
                 judge::fsck_silent(&damaged).is_err() || names_not_found(&damaged, files) > 0,
-                "{what}: kernel and e2fsck find nothing; we: {message}"
+                "{what}: the kernel and e2fsck find no error; ext4-canon: {message}"
             );
         }
     }
 }
 
-/// Names with bytes above 127 have two hashes, and the superblock tells which is meant.
+/// Names with bytes above 127 have two possible hashes, and a flag in the superblock selects one.
 #[test]
 fn the_sign_of_name_bytes_counts() {
     if !gate(&[Need::Mounts]) {
@@ -273,15 +275,15 @@ fn the_sign_of_name_bytes_counts() {
         outputs.push(canonical(&image, &["--mtime", "clamp", "--source-date-epoch", "0"]));
         superblock(&image).set("s_flags", (FLAGS_SIGNED_HASH + FLAGS_UNSIGNED_HASH - flag).into());
         refused(&image, &[], 4, &[NOT_FOUND]);
-        let complaint = judge::fsck_silent(&image).expect_err("e2fsck finds the signs wrong");
+        let complaint = judge::fsck_silent(&image).expect_err("e2fsck reports the hashes");
         assert!(complaint.contains("Problem in HTREE directory inode 12"), "{complaint}");
     }
     let [one, other] = [0, 1].map(|index| sha256(&outputs[index]));
-    assert_eq!(one, other, "the form has one sign");
+    assert_eq!(one, other, "the form does not depend on the signedness");
 }
 
-/// Six names with one hash, of the legacy kind, found by trying 2^28: more than a leaf holds, so that
-/// the index has to say that it goes on in the next.
+/// Six names with the same legacy hash, found among 2^28 names. One leaf can't hold all of them, so the index
+/// must mark that they continue in the next leaf.
 #[test]
 fn a_run_of_one_hash_goes_on_in_the_next_leaf() {
     if !gate(&[Need::Mounts]) {
@@ -304,7 +306,7 @@ fn a_run_of_one_hash_goes_on_in_the_next_leaf() {
     judge::same_by_kernel(&image, &output);
     for image in [image, output] {
         let odd = odd_entries(&image);
-        assert!(!odd.is_empty(), "{}: no leaf goes on", image.display());
+        assert!(!odd.is_empty(), "{}: no leaf is continued", image.display());
         for entry in odd {
             entry.remove("hash", 1);
         }
@@ -317,15 +319,15 @@ fn a_run_of_one_hash_goes_on_in_the_next_leaf() {
     }
 }
 
-/// The entries whose hashes say that a leaf goes on, in the root of /folder.
+/// Returns the entries in the root of /folder whose hashes mark the continuation of a leaf.
 fn odd_entries(image: &Path) -> Vec<Structure<'_>> {
     let root = Entries::of_root(image, block_of(image, "/folder", 0) * BLOCK);
     let entries = (1..root.counts().get("count")).map(|index| root.entry(index));
     entries.filter(|entry| entry.has("hash", 1)).collect()
 }
 
-/// Where the superblock does not tell whether the bytes of names have signs, e2fsck takes it that they
-/// have, and newer kernels that they have not: such names are in doubt, others are not.
+/// If the superblock does not say whether chars in names are signed, e2fsck assumes signed, and newer kernels
+/// unsigned. Names for which this matters are refused.
 #[test]
 fn names_whose_hash_is_in_doubt_are_refused() {
     if !gate(&[Need::Mounts]) {

@@ -17,13 +17,13 @@ use crate::support::{Lab, Need, canonical, fill, gate, judge, refused, same_byte
 
 const SIZE: &str = "40M";
 
-/// Whether the content of a path lies in its inode.
+/// Returns whether the content of a path is stored in its inode.
 fn is_inline(image: &Path, path: &str) -> bool {
     flags_of(image, path).contains(InodeFlags::INLINE_DATA)
 }
 
-/// Files around every capacity, with xattrs of several sizes; directories from empty to too large
-/// for every inode; symlinks; hard links; a deep tree.
+/// Creates files near every size limit, with xattrs of several sizes; directories from empty to too large for
+/// any inode; symlinks; hard links; a deep tree.
 fn small(root: &Path) {
     let folder = |name: &str| {
         let path = root.join(name);
@@ -53,7 +53,7 @@ fn small(root: &Path) {
             let path = folders.join(format!("{count}-{length}"));
             fs::create_dir(&path).expect("a folder");
             for number in 0..count {
-                // Of different lengths, so that not every choice fills its list.
+                // Use names of different lengths, so that some directories don't fill their space.
                 let name = format!("{number}{}", "n".repeat(length + number % 3 * 4));
                 fs::write(path.join(name), "").expect("writing");
             }
@@ -71,7 +71,8 @@ fn small(root: &Path) {
     tree::set_all_mtimes(root);
 }
 
-/// Copies so that nothing is inline: every file was larger once, every directory had more names.
+/// Copies a tree so that all content was in blocks first: every file was larger, and every directory had more
+/// names.
 fn through_blocks(image: &Path, source: &Path) {
     fill::kernel(image, |root| {
         for path in paths(source) {
@@ -94,7 +95,7 @@ fn through_blocks(image: &Path, source: &Path) {
                     .expect("removing");
             }
         }
-        // Folders have times of their own again.
+        // Restore the times of directories.
         fill::copy(source, root);
     });
 }
@@ -113,7 +114,7 @@ fn copy_time(from: &Path, to: &Path) {
     tree::set_mtime(to, meta.mtime(), meta.mtime_nsec());
 }
 
-/// Copies so that files grow byte by byte and get their xattrs between.
+/// Copies a tree so that files grow in steps, and get their xattrs in between.
 fn grown(image: &Path, source: &Path) {
     fill::kernel(image, |root| {
         fill::copy_in_order(source, root, &fill::backwards(source));
@@ -126,7 +127,7 @@ fn grown(image: &Path, source: &Path) {
             }
         }
     });
-    // What was written last carries the time of now.
+    // Restore the times of files that were written last.
     fill::kernel(image, |root| {
         for path in paths(source) {
             copy_time(&source.join(&path), &root.join(&path));
@@ -135,7 +136,7 @@ fn grown(image: &Path, source: &Path) {
     });
 }
 
-/// A way to put a tree into an empty image.
+/// Checks that all histories of one tree have the same canonical form.
 fn all_histories_meet(options: &str) {
     if !gate(&[Need::Mounts]) {
         return;
@@ -159,7 +160,10 @@ fn all_histories_meet(options: &str) {
         outputs.push(canonical(&image, &["--verify"]));
     }
     let blocks = lab.path("blocks.img");
-    assert!(!is_inline(&blocks, "files/61-None") && !is_inline(&blocks, "folders/2-7"), "no other history");
+    assert!(
+        !is_inline(&blocks, "files/61-None") && !is_inline(&blocks, "folders/2-7"),
+        "the second image has the same history"
+    );
     for output in &outputs {
         same_bytes(&outputs[0], output);
     }
@@ -202,7 +206,7 @@ geometries! {
         "-t ext4 -b 1024 -N 8000 -O inline_data,metadata_csum_seed,large_dir,orphan_file";
 }
 
-/// What mke2fs -d makes of the plain tree: inline directories, files and long symlinks.
+/// `mke2fs -d` makes inline directories, files and long symlinks of the plain tree.
 #[test]
 fn mke2fs_and_kernel_meet() {
     if !gate(&[Need::Mounts]) {
@@ -214,7 +218,7 @@ fn mke2fs_and_kernel_meet() {
     ] {
         let lab = Lab::new();
         let source = lab.plain_tree();
-        // mke2fs 1.47.0 cuts off zeros at the end of a file, with this feature.
+        // mke2fs 1.47.0 drops trailing zeros of files with inline_data.
         fs::remove_file(source.join("sizes/gaps")).expect("removing");
         tree::set_all_mtimes(&source);
         let first = lab.mke2fs_d("mke2fs.img", SIZE, options, &source);
@@ -227,8 +231,8 @@ fn mke2fs_and_kernel_meet() {
     }
 }
 
-/// 60 bytes in `i_block`; behind the fields of the inode, 4 bytes of magic, 20 of the entry, 4 of
-/// the end.
+/// Inline content has 60 bytes in `i_block`, and the rest after the fields of the inode, minus 4 bytes of
+/// magic number, 20 of the entry, and 4 of the terminator.
 #[test]
 fn files_are_inline_to_the_last_byte_of_room() {
     for (inode_size, room) in [(256, 128), (512, 384), (1024, 896)] {
@@ -236,7 +240,7 @@ fn files_are_inline_to_the_last_byte_of_room() {
         let source = lab.folder("source");
         for size in [room - 1, room, room + 1] {
             fs::write(source.join(format!("{size}")), Dice::noise(1, size)).expect("writing");
-            // The entry and the value of an xattr: 20 and 4 bytes.
+            // The xattr needs 20 bytes for its entry, and 4 for its value.
             fs::write(source.join(format!("x{}", size - 24)), Dice::noise(1, size - 24)).expect("writing");
         }
         let options = ["-t", "ext4", "-b", "1024", "-I", &inode_size.to_string(), "-O", "inline_data"];
@@ -248,7 +252,7 @@ fn files_are_inline_to_the_last_byte_of_room() {
         for (name, expected) in [(room - 1, true), (room, true), (room + 1, false)] {
             assert_eq!(is_inline(&output, &name.to_string()), expected, "{inode_size} {name}");
         }
-        // Beside one byte more of content, the xattr goes to a block, and the content stays.
+        // If the content is one byte larger, the xattr moves to a block, and the content stays.
         for size in [room - 25, room - 24, room - 23] {
             assert!(is_inline(&output, &format!("x{size}")), "{inode_size} {size}");
             let text = debugfs_read(&output, &format!("stat x{size}\n"));
@@ -257,8 +261,8 @@ fn files_are_inline_to_the_last_byte_of_room() {
     }
 }
 
-/// Beside content in the inode, 68 bytes are left there, which the smaller xattr does not fit in;
-/// the block has 988, all of which the larger one takes.
+/// With inline content, 68 bytes remain in the inode, and the smaller xattr does not fit. The block has 988
+/// bytes, all of which the larger xattr needs.
 #[test]
 fn content_makes_way_for_xattrs_that_fit_nowhere_else() {
     if !gate(&[Need::Mounts]) {
@@ -287,7 +291,7 @@ fn content_makes_way_for_xattrs_that_fit_nowhere_else() {
     same_bytes(&outputs[0], &outputs[1]);
 }
 
-/// A file that was cut keeps the room that it had; one that is empty stays inline in the kernel.
+/// A file that was truncated keeps its space, and an empty file stays inline in the kernel.
 #[test]
 fn longer_values_than_needed_are_cut() {
     if !gate(&[Need::Mounts]) {
@@ -309,14 +313,14 @@ fn longer_values_than_needed_are_cut() {
             }
             tree::set_mtime(root, tree::SOME_TIME, 0);
         });
-        assert_eq!(is_inline(&image, "0"), cut, "nothing to be seen here");
+        assert_eq!(is_inline(&image, "0"), cut, "test precondition failed");
         outputs.push(canonical(&image, &["--verify"]));
         assert!(!is_inline(outputs.last().expect("one"), "0"));
     }
     same_bytes(&outputs[0], &outputs[1]);
 }
 
-/// Blocks of the inode table with inline content come from the journal.
+/// Blocks of the inode table with inline content are replayed from the journal.
 #[test]
 fn content_may_lie_in_the_journal() {
     if !gate(&[Need::Mounts]) {
@@ -343,14 +347,14 @@ fn content_may_lie_in_the_journal() {
         let crashed = lab.copy(&image, "crashed.img");
         drop(open);
         mounted.unmount();
-        assert!(needs_recovery(&crashed), "nothing to be seen here");
+        assert!(needs_recovery(&crashed), "test precondition failed");
         let output = canonical(&crashed, &["--verify"]);
         same_bytes(&output, &canonical(&lab.by_kernel(&crashed), &[]));
         assert!(is_inline(&output, "folder7/file") && is_inline(&output, "folder7"));
     }
 }
 
-/// What the kernel's own replay of such a log leaves has wrong link counts.
+/// The kernel's replay of such a log leaves wrong link counts.
 #[test]
 fn fast_commits_are_refused() {
     if !gate(&[Need::Mounts]) {
@@ -370,7 +374,7 @@ fn fast_commits_are_refused() {
     refused(&crashed, &[], 3, &["fast commits", "inline_data"]);
 }
 
-/// Zeros stay allocated with `--holes keep`, wherever they lie.
+/// With `--holes keep`, zeros stay allocated, inline or not.
 #[test]
 fn zeros_may_be_kept() {
     if !gate(&[Need::Mounts]) {
@@ -393,7 +397,7 @@ fn zeros_may_be_kept() {
                 tree::set_mtime(path, tree::SOME_TIME, 0);
             }
         });
-        assert_eq!(is_inline(&image, "zeros"), !large, "nothing to be seen here");
+        assert_eq!(is_inline(&image, "zeros"), !large, "test precondition failed");
         let kept = canonical(&image, &["--holes", "keep", "--verify"]);
         assert!(is_inline(&kept, "zeros") && !is_inline(&kept, "hole"));
         let punched = canonical(&image, &[]);
@@ -405,7 +409,7 @@ fn zeros_may_be_kept() {
     }
 }
 
-/// Damage in inline content, in an image without checksums.
+/// The image has no checksums, so that damage to inline content is not hidden.
 #[test]
 fn damage_is_refused() {
     let lab = Lab::new();
@@ -441,13 +445,13 @@ fn damage_is_refused() {
         debugfs(&image, &format!("{commands}\n"));
         refused(&image, &[], 4, &[words]);
     }
-    // The feature bit itself.
+    // Remove the feature bit.
     let image = lab.copy(&sound, "damaged.img");
     superblock(&image).remove("s_feature_incompat", Incompat::INLINE_DATA.bits());
     refused(&image, &[], 4, &["without the inline_data feature"]);
 }
 
-/// e2fsck does not see the xattr block of a symlink with inline data.
+/// e2fsck ignores the xattr block of a symlink with inline data.
 #[test]
 fn a_symlink_with_an_xattr_block_is_not_inline() {
     if !gate(&[Need::Mounts]) {
@@ -463,15 +467,15 @@ fn a_symlink_with_an_xattr_block_is_not_inline() {
         }
         tree::set_mtime(root, tree::SOME_TIME, 0);
     };
-    // mke2fs makes them inline, the kernel does not.
+    // mke2fs makes these symlinks inline, but the kernel does not.
     let source = lab.folder("source");
     for name in ["large", "small"] {
         symlink(&target, source.join(name)).expect("a symlink");
     }
     let image = lab.mke2fs_d("first.img", "16M", &options, &source);
     fill::kernel(&image, finish);
-    assert!(is_inline(&image, "large"), "nothing to be seen here");
-    let complaint = judge::fsck_silent(&image).expect_err("e2fsck has learnt it");
+    assert!(is_inline(&image, "large"), "test precondition failed");
+    let complaint = judge::fsck_silent(&image).expect_err("e2fsck handles it now");
     assert!(complaint.contains("Block bitmap differences"), "{complaint}");
     let other = lab.mke2fs("second.img", "16M", &options);
     fill::kernel(&other, |root| {
@@ -485,14 +489,14 @@ fn a_symlink_with_an_xattr_block_is_not_inline() {
     assert!(!is_inline(&output, "large") && is_inline(&output, "small"));
 }
 
-/// A directory in its inode begins with the number of its parent, which can be the magic number of extent
-/// trees; e2fsck takes it for one where the inode of the first entry goes with that.
+/// An inline directory begins with the inode number of its parent, which can look like the magic number of
+/// extent trees. If the inode of the first entry also matches, e2fsck treats the directory as an extent tree.
 #[test]
 fn directories_that_look_like_extent_trees_have_blocks() {
     if !gate(&[Need::Mounts]) {
         return;
     }
-    // Inode 12 is the first; 0xF30A is to be that of "b", and 0x10002 that of the file in "y".
+    // The first free inode is 12. The directory "b" must get inode 0xF30A, and the file in "y" inode 0x10002.
     let (before, after) = (0xF30A - 12, 0x10002 - 0xF30A - 2);
     for (shift, inline) in [(0, false), (1, true)] {
         let lab = Lab::new();

@@ -1,5 +1,5 @@
-//! Journals that debugfs writes, in every format, and damage in each kind of their blocks: the form
-//! is that of the image which debugfs, e2fsck or the kernel recovered, or there is an error.
+//! Journals that debugfs writes in every format, and damage to each kind of block. The form is the same as
+//! after recovery by debugfs, e2fsck or the kernel, or there is an error.
 
 mod external;
 
@@ -21,7 +21,7 @@ use crate::support::image::{blocks_of, debugfs, debugfs_read, inode_of, patch, p
 use crate::support::kernel::Mounted;
 use crate::support::{Lab, Need, canon, canonical, gate, refused, run, same_bytes, tool};
 
-/// Formats of journals: options of mke2fs, and of debugfs's command that opens the journal.
+/// Formats of journals: options of mke2fs, and of debugfs's journal_open.
 const FORMATS: [(&[&str], &str); 5] = [
     (&["-t", "ext3", "-b", "1024"], ""),
     (&["-t", "ext4", "-b", "1024", "-O", "^metadata_csum"], ""),
@@ -30,7 +30,7 @@ const FORMATS: [(&[&str], &str); 5] = [
     (&["-t", "ext4", "-b", "4096"], ""),
 ];
 
-/// An image with one file of many blocks, and what is known of its places.
+/// An image with one file of many blocks, and the locations of its blocks.
 struct Logged {
     lab: Lab,
     image: PathBuf,
@@ -53,7 +53,7 @@ impl Logged {
         Self { lab, image, block_size, file, journal }
     }
 
-    /// A file with a block of one byte, or of the journal's magic over and over.
+    /// Returns a file with a block that repeats `byte`, or the journal's magic number for [`ESCAPED`].
     fn block(&self, byte: u8) -> PathBuf {
         let path = self.lab.path(&format!("block-{byte}"));
         let size = usize::try_from(self.block_size).expect("a size");
@@ -62,7 +62,7 @@ impl Logged {
         path
     }
 
-    /// Writes transactions into the journal, as debugfs does it.
+    /// Writes transactions to the journal with debugfs.
     fn write(&self, open: &str, transactions: &[Transaction]) {
         let mut script = format!("jo {open}\n");
         for transaction in transactions {
@@ -77,29 +77,29 @@ impl Logged {
         assert!(needs_recovery(&self.image), "nothing to replay");
     }
 
-    /// The place of a block of the journal in the image, in bytes.
+    /// Returns the byte offset in the image of a block of the journal.
     fn at(&self, place: usize) -> u64 {
         self.journal[place] * self.block_size
     }
 
-    /// The commit block at a place of the journal.
+    /// Returns the commit block at an index of the journal.
     fn commit(&self, place: usize) -> Structure<'_> {
         let commit = structure::<CommitHeader>(&self.image, self.at(place));
         assert_eq!(commit.get32("h_blocktype"), COMMIT_BLOCK, "no commit block");
         commit
     }
 
-    /// Lets the only tag of a descriptor block, where blocks have numbers of 32 bits, name another block.
+    /// Changes the target of the only tag in a descriptor block with 32-bit block numbers.
     fn retarget(&self, image: &Path, place: usize, block: usize) {
         let tag = structure::<JournalHeader>(image, self.at(place)).end();
         patch(image, tag, &u32::try_from(block).expect("a block").to_be_bytes());
     }
 }
 
-/// The byte that stands for the journal's magic over and over.
+/// The byte that represents a block of repeated journal magic numbers.
 const ESCAPED: u8 = 0xC0;
 
-/// A transaction on a block of the file, by its place.
+/// A transaction on a block of the file, given by its index.
 enum Transaction {
     Write(usize, u8),
     Revoke(usize),
@@ -107,7 +107,7 @@ enum Transaction {
 
 use Transaction::{Revoke, Write};
 
-/// What is written again, revoked, revoked and written again, and escaped.
+/// Blocks that are written twice, revoked, revoked and written again, and escaped.
 const STORY: [Transaction; 8] = [
     Write(0, 1),
     Write(1, 2),
@@ -119,7 +119,7 @@ const STORY: [Transaction; 8] = [
     Write(3, ESCAPED),
 ];
 
-/// The form that an image has after `e2fsck` replayed its journal.
+/// Returns the canonical form of an image after e2fsck replayed its journal.
 fn form_by_e2fsck(lab: &Lab, image: &Path) -> PathBuf {
     canonical(&lab.by_e2fsck(image), &[])
 }
@@ -132,9 +132,9 @@ fn every_format_is_replayed() {
         logged.write(open, &STORY);
         let output = canonical(&logged.image, &["--verify"]);
         same_bytes(&output, &form_by_e2fsck(&logged.lab, &logged.image));
-        // What the journal holds does make a difference.
+        // The replay does change the image.
         assert_ne!(fs::read(&output).expect("reading"), fs::read(&before).expect("reading"));
-        // The file's first block has the last of what was written to it.
+        // The first block of the file has the content that was written last.
         let text = debugfs_read(&output, "cat /file\n");
         let last = "\u{4}".repeat(usize::try_from(logged.block_size).expect("a size"));
         assert!(text.contains(&last) && !text.contains(&last.replace('\u{4}', "\u{1}")), "{options:?}");
@@ -154,17 +154,17 @@ fn a_revoked_block_is_not_replayed() {
 /// The feature words of a journal.
 const FEATURES: [&str; 3] = ["s_feature_compat", "s_feature_incompat", "s_feature_ro_compat"];
 
-/// The log goes round at its end, and so do the sequence numbers.
+/// The log wraps around at its end, and so do sequence numbers.
 #[test]
 fn logs_and_sequences_go_round() {
-    // Where the journal has a block map, its blocks are not all of its own.
+    // If the journal has a block map, its indirect blocks are between its other blocks.
     for (options, open) in FORMATS.into_iter().skip(1) {
         let logged = Logged::new(options);
         let jsb = journal(&logged.image);
-        // debugfs writes from the start of the log, so that turning it makes it go round.
+        // debugfs always writes at the start of the log, so rotate the log to make it wrap around.
         jsb.set("s_sequence", (u32::MAX - 1).into());
         if open == "-c" {
-            // debugfs would rather see a checksum than none.
+            // Clear the features, so that debugfs does not expect a checksum.
             for field in FEATURES {
                 jsb.set(field, 0);
             }
@@ -175,7 +175,7 @@ fn logs_and_sequences_go_round() {
         if open == "-c" {
             continue;
         }
-        // Turn the log: what lay in blocks 1 to 30 now begins 5 blocks before the end.
+        // Rotate the log: blocks 1 to 30 move to 5 blocks before the end.
         let size = usize::try_from(logged.block_size).expect("a size");
         let length = logged.journal.len().min(jsb.get32("s_maxlen") as usize);
         let bytes = fs::read(&logged.image).expect("reading");
@@ -199,13 +199,14 @@ fn an_unfinished_transaction_ends_the_log() {
     let logged = Logged::new(FORMATS[0].0);
     let before = canonical(&logged.image, &[]);
     logged.write("", &[Write(0, 1)]);
-    // Descriptor, copy, commit: without its commit block, nothing happened.
+    // The log contains a descriptor, a copy and a commit block. Without the commit block, the transaction is
+    // ignored.
     logged.commit(3).set("h_magic", 0);
     same_bytes(&before, &canonical(&logged.image, &[]));
 }
 
-/// One bit in each block of the log, and in each word of the journal's superblock: an error, or what
-/// the kernel makes of it, and never something third.
+/// One flipped bit in each block of the log, or in each word of the journal's superblock: either there is an
+/// error, or the result is that of the kernel.
 #[test]
 fn damage_is_an_error_or_what_the_kernel_makes_of_it() {
     if !gate(&[Need::Mounts]) {
@@ -214,7 +215,7 @@ fn damage_is_an_error_or_what_the_kernel_makes_of_it() {
     for (options, open) in [FORMATS[0], FORMATS[2]] {
         let logged = Logged::new(options);
         logged.write(open, &STORY);
-        // In the type of a block, and in what follows the header that most blocks have.
+        // Flip a bit in the block type, and in the data after the common header.
         let headers = (1..24).map(|place| structure::<JournalHeader>(&logged.image, logged.at(place)));
         let places = headers.flat_map(|header| [header.at("h_blocktype") + 1, header.end() + 1]);
         let words = (0..14).map(|word| logged.at(0) + word * 4 + 3);
@@ -230,7 +231,7 @@ fn damage_is_an_error_or_what_the_kernel_makes_of_it() {
             match ran.code {
                 Some(3 | 4) => errors += 1,
                 Some(0) => {
-                    recovered.unwrap_or_else(|e| panic!("byte {place}: the kernel does not take it: {e}"));
+                    recovered.unwrap_or_else(|e| panic!("byte {place}: the kernel refuses it: {e}"));
                     same_bytes(&output, &canonical(&by_kernel, &[]));
                     same += 1;
                 }
@@ -238,7 +239,7 @@ fn damage_is_an_error_or_what_the_kernel_makes_of_it() {
             }
             let _ = fs::remove_file(&output);
         }
-        assert!(errors > 5 && same > 5, "{options:?}: {errors} errors, {same} as the kernel has it");
+        assert!(errors > 5 && same > 5, "{options:?}: {errors} errors, {same} equal to the kernel");
     }
 }
 
@@ -257,12 +258,12 @@ fn a_journal_that_contradicts_the_filesystem_is_refused() {
         journal(&image).fill(field, 0x7F);
         refused(&image, &[], 4, &["inode 8, journal block", words]);
     }
-    // Not empty, though nothing asks for recovery.
+    // The log is not empty, although the filesystem does not need recovery.
     superblock(&logged.image).remove("s_feature_incompat", Incompat::NEEDS_RECOVERY.bits());
     refused(&logged.image, &[], 4, &["not empty"]);
 }
 
-/// Errors are written past the journal, which may hold an older superblock without them.
+/// The error state is kept, although the journal may contain an older superblock without it.
 #[test]
 fn an_error_flag_is_not_lost_in_the_replay() {
     let logged = Logged::new(FORMATS[0].0);
@@ -282,13 +283,13 @@ fn wild_lists_of_orphans_are_refused() {
         superblock(&image).set("s_last_orphan", orphan);
         refused(&image, &[], 4, &[&format!("an orphan is {orphan}, expected")]);
     }
-    // A list that comes back to itself.
+    // The list of orphans has a cycle.
     let image = logged.lab.copy(&logged.image, "cycle.img");
     debugfs(&image, "set_super_value last_orphan 12\nset_inode_field <12> dtime @12\n");
     refused(&image, &[], 4, &["names the orphan 12 twice, or the list of orphans is a cycle"]);
 }
 
-/// Added by tune2fs while the filesystem is mounted, a journal has a name, and not the number of the others.
+/// If tune2fs adds a journal to a mounted filesystem, it has a name, and a different inode number.
 #[test]
 fn a_journal_with_a_name_is_one_like_any_other() {
     if !gate(&[Need::Mounts]) {
@@ -306,20 +307,20 @@ fn a_journal_with_a_name_is_one_like_any_other() {
         let output = canonical(&image, &["--verify"]);
         assert!(!root(&output).contains(".journal"));
         same_bytes(&output, &form_by_e2fsck(&lab, &image));
-        // A name of the journal anywhere else is damage.
+        // A second name of the journal is damage.
         debugfs(&image, "ln .journal other\n");
         refused(&image, &[], 4, &["inode 2 (/), directory: has an entry 'other' for inode "]);
     }
 }
 
-/// A file that was to be cut to its size: done, and its time stays, as e2fsck leaves it. (The kernel
-/// would stamp it with the time of the recovery.)
+/// An orphan that has to be truncated is truncated, and keeps its mtime, like with e2fsck. (The kernel would
+/// set the mtime to the time of recovery.)
 #[test]
 fn orphans_with_links_are_cut_to_their_size() {
     for options in [&["-t", "ext4", "-O", "^metadata_csum"][..], &["-t", "ext3", "-b", "1024"]] {
         let logged = Logged::new(options);
         debugfs(&logged.image, "set_inode_field /file size 5000\n");
-        // Blocks behind the end are wrong, unless the file is an orphan.
+        // Blocks past the end are an error, unless the file is an orphan.
         refused(&logged.image, &[], 4, &["(/file): i_size is 5000, expected more than"]);
         let number = inode_of(&logged.image, "/file");
         debugfs(&logged.image, &format!("set_super_value last_orphan {number}\n"));
@@ -328,7 +329,7 @@ fn orphans_with_links_are_cut_to_their_size() {
     }
 }
 
-/// A journal superblock of the first version has no features, whatever stands in their place.
+/// A journal superblock of version 1 has no features: these bytes are ignored.
 #[test]
 fn journals_of_the_first_version() {
     if !gate(&[Need::Mounts]) {
@@ -346,7 +347,7 @@ fn journals_of_the_first_version() {
     same_bytes(&before, &canonical(&by_kernel, &[]));
 }
 
-/// Checksums of the second version: half of the bits, in tags of another length.
+/// Checksums of version 2 have 16 bits, and tags have a different length.
 #[test]
 fn checksums_of_the_second_version() {
     for options in [&["-t", "ext4", "-b", "1024"][..], &["-t", "ext4", "-b", "4096", "-O", "^64bit"]] {
@@ -355,13 +356,13 @@ fn checksums_of_the_second_version() {
         let features = journal(&logged.image).get32("s_feature_incompat");
         assert_eq!(features & (INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3), INCOMPAT_CSUM_V2, "not version 2");
         same_bytes(&canonical(&logged.image, &["--verify"]), &form_by_e2fsck(&logged.lab, &logged.image));
-        // A copy that is another.
+        // Damage the copy of a block.
         patch(&logged.image, logged.at(2) + 100, &[0x55; 4]);
         refused(&logged.image, &[], 4, &["wrong checksum"]);
     }
 }
 
-/// What follows the header of a commit block may never have been written.
+/// The bytes after the header of a commit block may never have been written.
 #[test]
 fn a_commit_block_is_its_header() {
     const HEADER: u64 = 64;
@@ -376,12 +377,12 @@ fn a_commit_block_is_its_header() {
     same_bytes(&before, &canonical(&logged.image, &[]));
     let by_kernel = logged.lab.by_kernel(&logged.image);
     same_bytes(&before, &canonical(&by_kernel, &[]));
-    // The last bytes of the header have no name, but count.
+    // The last bytes of the header are not in a named field, but the checksum covers them.
     patch(&logged.image, commit.end(), &[0x99]);
     refused(&logged.image, &[], 4, &["the checksum in the commit block of transaction 1 is damaged"]);
 }
 
-/// The blocks of a journal lie where there was room for them.
+/// The journal is fragmented.
 #[test]
 fn journals_in_pieces() {
     let lab = Lab::new();
@@ -408,8 +409,8 @@ fn journals_in_pieces() {
     }
 }
 
-/// Group descriptors and the inode table, that of the journal's own inode, come from the journal:
-/// what lies in their places on disk does not count.
+/// Group descriptors and inode tables, including the inode of the journal, are read from the journal. The
+/// content of the blocks on disk is ignored.
 #[test]
 fn metadata_is_read_after_the_replay() {
     if !gate(&[Need::Mounts]) {
@@ -421,7 +422,7 @@ fn metadata_is_read_after_the_replay() {
     let table = group.get("bg_inode_table_lo");
     let [log, file] = ["<8>", "<12>"].map(|number| inode(&logged.image, number));
     let mut script = "jo\n".to_owned();
-    // Inodes 5 to 8, and 9 to 12; the descriptors; the root directory.
+    // Blocks with the descriptors, inodes 5 to 8, inodes 9 to 12, and the root directory.
     let root = blocks_of(&logged.image, "/")[0];
     for block in [2, table + 1, table + 2, root] {
         let copy = logged.lab.path(&format!("copy-{block}"));
@@ -429,10 +430,10 @@ fn metadata_is_read_after_the_replay() {
         script.push_str(&format!("jw -b {block} {}\n", copy.display()));
     }
     debugfs(&logged.image, &format!("{script}jc\n"));
-    // The journal's inode must be found, or there is nothing to replay: another time, and links.
+    // The journal's inode must stay valid, or nothing can be replayed. Change only its time and link count.
     log.fill("i_mtime", 0x12);
     log.set("i_links_count", 2);
-    // Inode 12, the file, and the root's entries after `.` and `..`.
+    // Overwrite inode 12, which is the file, and the entries of the root directory after `.` and `..`.
     patch(&logged.image, file.start, &[0; 256]);
     patch(&logged.image, root * 1024 + 2 * dir_entry::entry_size(2) as u64, &[0xFF; 100]);
     for field in ["bg_free_blocks_count_lo", "bg_free_inodes_count_lo", "bg_used_dirs_count_lo"] {
@@ -454,19 +455,19 @@ fn orphans_on_both_lists_count_once() {
     let number = inode_of(&logged.image, "/file");
     let orphan_file = superblock(&logged.image).get("s_orphan_file_inum");
     let block = blocks_of(&logged.image, &format!("<{orphan_file}>"))[0];
-    // In the orphan file, though the superblock does not say that anything is there.
+    // Add the orphan to the orphan file, although the superblock does not say that it is in use.
     patch(&logged.image, block * logged.block_size, &number.to_le_bytes());
     let output = canonical(&logged.image, &[]);
-    // And on the list as well.
+    // Also add it to the list of orphans.
     debugfs(&logged.image, &format!("set_super_value last_orphan {number}\n"));
     same_bytes(&output, &canonical(&logged.image, &[]));
     let by_kernel = logged.lab.by_kernel(&logged.image);
-    // The kernel stamps the file with the time of the recovery.
+    // The kernel sets the mtime of the file to the time of recovery.
     let epoch = ["--source-date-epoch", "1"];
     same_bytes(&canonical(&logged.image, &epoch), &canonical(&by_kernel, &epoch));
 }
 
-/// Whoever replays such a log in place reads another one from then on.
+/// A replay in place would overwrite the log itself, and then read a different log.
 #[test]
 fn a_log_that_writes_over_itself_is_refused() {
     let logged = Logged::new(FORMATS[0].0);
@@ -475,7 +476,7 @@ fn a_log_that_writes_over_itself_is_refused() {
     refused(&logged.image, &[], 4, &["none of the journal's own"]);
 }
 
-/// A filesystem that was growing: its new superblock, and all that goes with it, is in the journal.
+/// The filesystem was growing: its new superblock and all metadata that depends on it are in the journal.
 #[test]
 fn a_journal_may_make_the_filesystem_larger() {
     if !gate(&[Need::Mounts]) {
@@ -498,7 +499,7 @@ fn a_journal_may_make_the_filesystem_larger() {
         }
         let copy = logged.lab.path(&format!("copy-{number}"));
         fs::write(&copy, block).expect("writing");
-        // debugfs does not know yet that there are so many blocks: a tag is made to name them later.
+        // debugfs does not accept block numbers past the old end, so change the tag afterwards.
         script.push_str(&format!(
             "jw -b {} {}\n",
             if number < 16 << 10 { number } else { 1 },
@@ -507,7 +508,7 @@ fn a_journal_may_make_the_filesystem_larger() {
     }
     debugfs(&logged.image, &format!("{script}jc\n"));
     run(tool("truncate").args(["-s", "40M"]).arg(&logged.image));
-    // Transactions have one block each: descriptor, copy, commit.
+    // Each transaction has one block: descriptor, copy, commit.
     let wanted: Vec<usize> =
         script.lines().filter_map(|line| line.split("copy-").nth(1)?.parse().ok()).collect();
     for (transaction, number) in wanted.iter().enumerate() {
@@ -516,14 +517,14 @@ fn a_journal_may_make_the_filesystem_larger() {
     same_bytes(&clean, &canonical(&logged.image, &[]));
     let by_kernel = logged.lab.by_kernel(&logged.image);
     same_bytes(&clean, &canonical(&by_kernel, &[]));
-    // Blocks that no superblock tells of.
+    // Write to a block that is past the end according to every superblock.
     logged.retarget(&logged.image, 1 + (wanted.len() - 1) * 3, 40_959);
     let smaller = logged.lab.copy(&logged.image, "smaller.img");
     logged.retarget(&smaller, 1, 5);
     refused(&smaller, &[], 4, &["holds a copy of block"]);
 }
 
-/// Orphans that were never given out, or could not be cut off.
+/// Orphans that are not in use, or that can't be truncated, are refused.
 #[test]
 fn orphans_are_in_use_and_of_a_kind() {
     let logged = Logged::new(&["-t", "ext4", "-O", "^metadata_csum"]);

@@ -1,4 +1,4 @@
-//! The judges themselves: each is able to say no.
+//! The judges themselves: each of them detects errors.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use crate::support::image::{debugfs, patch, peek};
 use crate::support::listing::{Listing, listing};
 use crate::support::{Lab, Need, canon, fill, gate, judge, tree};
 
-/// An image without checksums, so that a damage is only what it says it is.
+/// Makes an image without checksums, so that damage has only the intended effect.
 fn unchecked_image(lab: &Lab) -> std::path::PathBuf {
     lab.plain_image("judged.img", "8M", &["-t", "ext2", "-b", "1024"])
 }
@@ -21,18 +21,18 @@ fn fsck_silent_hears_what_the_exit_code_hides() {
     sb.set("s_free_blocks_count_lo", sb.get("s_free_blocks_count_lo") + 1);
     let complaint = judge::fsck_silent(&image).expect_err("the free count is wrong");
     assert!(complaint.contains("Free blocks count wrong"), "{complaint}");
-    assert!(complaint.contains("code: Some(\n        0,"), "the exit code hides nothing: {complaint}");
+    assert!(complaint.contains("code: Some(\n        0,"), "the exit code should be 0: {complaint}");
 }
 
 #[test]
 fn fsck_changes_nothing_sees_what_read_only_mode_skips() {
     let lab = Lab::new();
-    // An empty one, since mke2fs -d leaves large directories without an index.
+    // Use an empty image, since `mke2fs -d` leaves large directories without an index.
     let image = lab.mke2fs("empty.img", "8M", &["-t", "ext2"]);
     judge::fsck_changes_nothing(&image).expect("an image fresh from mke2fs needs no repair");
     debugfs(&image, "rmdir /lost+found\n");
-    judge::fsck_silent(&image).expect("read-only mode does not miss it");
-    let complaint = judge::fsck_changes_nothing(&image).expect_err("lost+found is made again");
+    judge::fsck_silent(&image).expect("read-only mode does not check lost+found");
+    let complaint = judge::fsck_changes_nothing(&image).expect_err("lost+found is recreated");
     assert!(
         complaint.contains("changes bytes") && complaint.contains("/lost+found not found"),
         "{complaint}"
@@ -58,7 +58,7 @@ fn kernel_judges_see_differences_and_damages() {
         }
         assert_ne!(before, judge::kernel_tree(&other).expect("it mounts"), "{change}");
     }
-    // The kernel believes the counts, and e2fsck does not after its work.
+    // The kernel trusts the counts, but e2fsck reports them after the kernel's work.
     let other = lab.copy(&image, "damaged.img");
     debugfs(&other, "set_block_group 0 free_blocks_count 0\nset_block_group 0 free_inodes_count 9\n");
     let complaint = judge::kernel_works(&other).expect_err("the counts are wrong");

@@ -1,4 +1,4 @@
-//! Directories and files far beyond the ordinary.
+//! Very large directories and files.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -13,7 +13,7 @@ fn make_files(root: &Path, count: u32, length: usize) {
     }
 }
 
-/// Puts many files into a directory through the kernel, forwards and backwards.
+/// Creates many files in a directory with the kernel, in ascending and in descending order.
 fn many_files(count: u32, length: usize, size: &str, options: &[&str], levels: &str) {
     if !gate(&[Need::Mounts]) {
         return;
@@ -24,7 +24,7 @@ fn many_files(count: u32, length: usize, size: &str, options: &[&str], levels: &
         fill::kernel(&image, |root| {
             make_files(root, count, length);
             if backwards {
-                // A history: half of them are made anew.
+                // Create half of the files again.
                 for number in (0..count).rev().step_by(2) {
                     let path = root.join(format!("{number:0length$}"));
                     fs::remove_file(&path).expect("removing");
@@ -60,7 +60,7 @@ fn an_index_of_three_levels() {
     many_files(48_000, 250, "128M", &options, "2");
 }
 
-/// The kernel stops counting links of a directory at 65,000, and says 1 from then on.
+/// The kernel sets the link count of a directory to 1 when it exceeds 65,000.
 #[test]
 fn more_subdirectories_than_links_can_count() {
     if !gate(&[Need::Mounts]) {
@@ -79,7 +79,7 @@ fn more_subdirectories_than_links_can_count() {
     judge::same_by_kernel(&image, &output);
 }
 
-/// Linear in byte order where there is no index, as in the trees of debugfs.
+/// A directory without an index is linear, in the order of names, like those in trees of debugfs.
 #[test]
 fn a_linear_directory_of_many_blocks() {
     let lab = Lab::new();

@@ -1,7 +1,7 @@
-//! The imports of src/: no cycles among modules, and no stage that imports a later one.
+//! The imports of src/: there are no cycles between modules, and no stage imports a later one.
 //!
-//! A module is a file. An import is a `use` of another module of the crate, or a path through one; what stands
-//! under `#[cfg(test)]` does not count, and a re-export counts as any other import.
+//! A module is a file. An import is a `use` of a different module of the crate, or a path through one. Code
+//! under `#[cfg(test)]` does not count, and a re-export counts like any other import.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -15,7 +15,7 @@ use crate::support::tools::project;
 type Module = Vec<String>;
 type Imports = BTreeMap<Module, BTreeSet<Module>>;
 
-/// The modules of a crate: name and file of each.
+/// Collects the modules of a crate with their files.
 fn modules(folder: &Path, module: &Module, found: &mut BTreeMap<Module, PathBuf>) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
@@ -25,7 +25,7 @@ fn modules(folder: &Path, module: &Module, found: &mut BTreeMap<Module, PathBuf>
             modules(&path, &child, found);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             match name.as_str() {
-                // The binary's root is no part of the library; tests are no imports.
+                // The binary is not part of the library, and tests don't count.
                 "main" | "tests" => {}
                 "mod" | "lib" => drop(found.insert(module.clone(), path)),
                 _ => drop(found.insert(child, path)),
@@ -82,7 +82,7 @@ impl<'ast> Visit<'ast> for Paths {
     }
 
     fn visit_visibility(&mut self, _: &'ast Visibility) {
-        // `pub(crate)` imports nothing.
+        // Skip `pub(crate)`, which imports nothing.
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
@@ -92,7 +92,7 @@ impl<'ast> Visit<'ast> for Paths {
     }
 }
 
-/// The module that a path within `module` leads to, if it is another one of the crate.
+/// Returns the module that a path in `module` refers to, if it is a different module of the crate.
 fn target(module: &Module, path: &[String], all: &BTreeMap<Module, PathBuf>) -> Option<Module> {
     let mut rest = path;
     let mut base = match rest.first()?.as_str() {
@@ -107,7 +107,7 @@ fn target(module: &Module, path: &[String], all: &BTreeMap<Module, PathBuf>) -> 
         "super" => module.clone(),
         first => {
             let child = [module.as_slice(), &[first.to_owned()]].concat();
-            // Only a child module begins a path without a keyword.
+            // Without a keyword, a path to a module begins with a child module.
             all.contains_key(&child).then_some(module.clone())?
         }
     };
@@ -126,7 +126,7 @@ fn target(module: &Module, path: &[String], all: &BTreeMap<Module, PathBuf>) -> 
     (found != *module && all.contains_key(&found)).then_some(found)
 }
 
-/// Who imports whom in a folder of sources.
+/// Returns the imports of each module in a directory of sources.
 fn imports(folder: &Path) -> Imports {
     let mut all = BTreeMap::new();
     modules(folder, &Vec::new(), &mut all);
@@ -142,7 +142,7 @@ fn imports(folder: &Path) -> Imports {
     edges.collect()
 }
 
-/// A way from a module back to itself, if there is one.
+/// Returns a cycle of imports, if there is one.
 fn cycle(imports: &Imports) -> Option<Vec<Module>> {
     // Modules from which no cycle can be reached.
     let mut done = BTreeSet::new();
@@ -173,7 +173,7 @@ fn shown(module: &Module) -> String {
     if module.is_empty() { "lib".to_owned() } else { module.join("::") }
 }
 
-/// The stages of docs/architecture.md: the modules of each, in the order of the table.
+/// Returns the stages in docs/architecture.md with their modules, in the order of the table.
 fn stages() -> Vec<(String, Vec<Module>)> {
     let document = fs::read_to_string(project("docs/architecture.md")).expect("a document");
     let rows = document.lines().skip_while(|line| !line.starts_with("| stage |")).skip(2);
@@ -189,10 +189,10 @@ fn stages() -> Vec<(String, Vec<Module>)> {
     rows.collect()
 }
 
-/// The place of a module's stage in the table: that of the longest name that it begins with.
+/// Returns the index of a module's stage: the one with the longest matching prefix.
 fn stage_of(module: &Module, stages: &[(String, Vec<Module>)]) -> Option<usize> {
     let fits = stages.iter().enumerate().flat_map(|(index, (_, modules))| {
-        // The root is a stage of its own, and no part of others.
+        // The root is a separate stage, not a prefix of the others.
         let belongs = |name: &&Module| module.starts_with(name) && name.is_empty() == module.is_empty();
         modules.iter().filter(belongs).map(move |name| (name.len(), index))
     });
@@ -204,7 +204,7 @@ fn imports_have_no_cycle() {
     let imports = imports(&project("src"));
     if let Some(cycle) = cycle(&imports) {
         let edges: Vec<_> = cycle.iter().map(shown).collect();
-        panic!("modules import each other: {}", edges.join(" -> "));
+        panic!("import cycle: {}", edges.join(" -> "));
     }
 }
 
@@ -225,7 +225,7 @@ fn stages_import_only_stages_before_them() {
             }
         }
     }
-    assert!(wrong.is_empty(), "against the order of docs/architecture.md:\n{}", wrong.join("\n"));
+    assert!(wrong.is_empty(), "imports that violate docs/architecture.md:\n{}", wrong.join("\n"));
 }
 
 #[test]

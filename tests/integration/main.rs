@@ -1,4 +1,4 @@
-//! The command on images that real writers make, judged by e2fsck, the kernel, debugfs and an
+//! Tests of the command with images from real tools, checked by e2fsck, the kernel, debugfs and an
 //! independent reader.
 
 mod bigalloc;

@@ -1,6 +1,6 @@
-//! Features against each other: every pair of choices that mke2fs allows, in as few images as that
-//! takes and at least 150, each with a tree of all file types that two writers put there. mmp is left
-//! to its own tests: with it, e2fsprogs wait for ten seconds before they do anything.
+//! Combinations of features: every pair of options that mke2fs allows, in at least 150 images. Each has a
+//! tree of all file types, put there by two writers. MMP has separate tests, because e2fsprogs wait ten
+//! seconds before each operation on such images.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +11,7 @@ use crate::support::image::debugfs;
 use crate::support::kernel::Mounted;
 use crate::support::{Lab, Need, canonical, fill, gate, judge, same_bytes, tree};
 
-/// A choice of mke2fs's options: features for `-O`, and other arguments.
+/// A choice of options for mke2fs: features for `-O`, and other arguments.
 struct Choice {
     features: &'static str,
     arguments: &'static str,
@@ -29,7 +29,7 @@ const fn both(features: &'static str, arguments: &'static str) -> Choice {
     Choice { features, arguments }
 }
 
-/// What there is to choose. The first choice of each goes with all others.
+/// The factors and their choices. The first choice of each factor is compatible with all others.
 const FACTORS: [&[Choice]; 21] = [
     &[arguments("-b 4096"), arguments("-b 1024"), arguments("-b 2048")],
     &[arguments("-I 256"), arguments("-I 128"), arguments("-I 512"), arguments("-I 1024")],
@@ -79,10 +79,10 @@ const FACTORS: [&[Choice]; 21] = [
     &[arguments(""), arguments("-g 2048"), arguments("-m 0 -E stride=4,stripe_width=8")],
 ];
 
-/// A choice of each.
+/// The index of a choice for each factor.
 type Set = [usize; FACTORS.len()];
 
-/// Whether mke2fs makes such a filesystem.
+/// Returns whether mke2fs can make such a filesystem.
 fn is_possible(set: &Set) -> bool {
     let has = |feature: &str| {
         FACTORS
@@ -98,22 +98,22 @@ fn is_possible(set: &Set) -> bool {
         !has("bigalloc") || has("extents"),
         !has("64bit") || has("extents"),
         !has("resize_inode") || has("sparse_super"),
-        // The least journal is of 1024 blocks.
+        // A journal needs at least 1024 blocks.
         !says("-J size=2") || says("-b 1024") || says("-b 2048"),
         !has("fast_commit") || !says("-J size=2"),
         !small_inodes || !(has("inline_data") || has("project") || says("prjquota") || has("extra_isize")),
         !says("prjquota") || has("project"),
         !says("-g 2048") || !has("bigalloc"),
-        // Without flex groups, all of a group's tables lie in it.
+        // Without flex_bg, each group contains all of its inode table.
         !says("-g 2048") || !says("-I 1024") || !has("^flex_bg"),
     ];
     rules.into_iter().all(|rule| rule)
 }
 
-/// A choice of one factor and a choice of another.
+/// A pair of choices for two factors: (factor, choice, factor, choice).
 type Pair = (usize, usize, usize, usize);
 
-/// All pairs, possible or not.
+/// Returns all pairs, including impossible ones.
 fn all_pairs() -> BTreeSet<Pair> {
     let mut pairs = BTreeSet::new();
     for (a, first) in FACTORS.iter().enumerate() {
@@ -128,11 +128,11 @@ fn pairs_of(set: Set) -> impl Iterator<Item = Pair> {
     (0..set.len()).flat_map(move |a| (a + 1..set.len()).map(move |b| (a, set[a], b, set[b])))
 }
 
-/// A set that is possible and has a pair in it, if one is found.
+/// Searches for a possible set that contains a given pair.
 fn with_pair(dice: &mut Dice, (a, x, b, y): Pair) -> Option<Set> {
     (0..400).find_map(|_| {
         let mut set: Set = std::array::from_fn(|factor| {
-            // The plain choice is the likely one, so that most sets are possible.
+            // Prefer the default choice, so that most sets are possible.
             let plain = dice.roll(3) == 0;
             if plain { 0 } else { dice.roll(FACTORS[factor].len()) }
         });
@@ -141,7 +141,7 @@ fn with_pair(dice: &mut Dice, (a, x, b, y): Pair) -> Option<Set> {
     })
 }
 
-/// The sets, and the pairs that are not possible.
+/// Returns the sets, and the pairs that are impossible.
 fn sets() -> (Vec<Set>, BTreeSet<Pair>) {
     let (mut wanted, mut impossible) = (all_pairs(), BTreeSet::new());
     let (mut dice, mut sets) = (Dice::new(1), vec![[0; FACTORS.len()]]);
@@ -174,14 +174,14 @@ fn options(set: &Set) -> Vec<String> {
         while let Some(word) = arguments.next() {
             match word {
                 "-E" => extended.extend(arguments.next()),
-                // No option of mke2fs.
+                // This is not an option of mke2fs.
                 "HASH" => _ = arguments.next(),
                 word => words.push(word.to_owned()),
             }
         }
     }
     features.push("ext_attr");
-    // With stable_inodes, the UUID is part of the tree as well.
+    // With stable_inodes, the UUID is part of the tree.
     let uuid = "01234567-89ab-4cde-8f01-23456789abcd";
     let mut options: Vec<String> =
         ["-t", "ext4", "-U", uuid, "-O", &features.join(",")].map(str::to_owned).into();
@@ -192,12 +192,12 @@ fn options(set: &Set) -> Vec<String> {
     options
 }
 
-/// The hash of directories that was chosen, if it is not the plain one.
+/// Returns the chosen hash of directories, if it is not the default.
 fn hash(set: &Set) -> Option<&'static str> {
     FACTORS.iter().zip(set).find_map(|(choices, choice)| choices[*choice].arguments.strip_prefix("HASH "))
 }
 
-/// Fills a filesystem with other files, then with the tree backwards, and takes the others away.
+/// Writes temporary files, then copies the tree in reverse order, then removes the temporary files.
 fn fill_with_history(root: &Path, source: &Path) {
     for number in 0..30 {
         fs::write(root.join(format!("old{number}")), Dice::noise(number, 3000)).expect("writing");
@@ -209,17 +209,18 @@ fn fill_with_history(root: &Path, source: &Path) {
     tree::set_mtime(root, tree::SOME_TIME, 0);
 }
 
-/// Two writers, one tree: one form, that all judges like.
+/// Checks that two writers of one tree lead to the same canonical form, and that all judges accept it.
 fn two_writers_meet(set: &Set) {
     let options = options(set);
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    // Shown where the test fails.
+    // The test harness shows this if the test fails.
     eprintln!("{}", options.join(" "));
     let lab = Lab::new();
     let source = lab.folder("source");
     tree::rich(&source);
     if options.iter().any(|option| option.contains("inline_data")) {
-        // mke2fs makes an inline file without content of the one, and forgets the zeros at the end of the other.
+        // `mke2fs -d` drops the content of the first file if it is inline, and the trailing zeros of the
+        // second.
         for name in ["zeros", "gaps"] {
             fs::remove_file(source.join("sizes").join(name)).expect("removing");
         }
@@ -235,14 +236,14 @@ fn two_writers_meet(set: &Set) {
     let output = canonical(&one, &["--verify"]);
     let other = with_hash(lab.mke2fs("other.img", "40M", &options));
     match Mounted::read_write(&other) {
-        // Where numbers are part of the tree, the same numbers are needed.
+        // With stable_inodes, inode numbers are part of the tree, and the kernel would choose different ones.
         Ok(mounted) if !options.iter().any(|option| option.contains("stable_inodes")) => {
             fill_with_history(mounted.path(), &source);
             mounted.unmount();
             judge::same_by_kernel(&one, &output);
             judge::kernel_works(&output).unwrap_or_else(|e| panic!("{options:?}: {e}"));
         }
-        // Else, and where the kernel lacks one of the features, e2fsprogs has to do.
+        // Otherwise, or if the kernel lacks one of the features, use e2fsprogs.
         mounted => {
             drop(mounted);
             let again = with_hash(lab.mke2fs_d("other.img", "40M", &options, &source));
@@ -258,7 +259,7 @@ fn two_writers_meet(set: &Set) {
     same_bytes(&output, &by_other);
 }
 
-/// The sets in four parts, that run side by side.
+/// Runs one of four parts of the sets, so that they run in parallel.
 fn run_part(number: usize) {
     if !gate(&[Need::Mounts]) {
         return;
@@ -288,7 +289,7 @@ fn every_pair_in_the_last_quarter() {
     run_part(3);
 }
 
-/// What the rules exclude, and nothing else, is left out.
+/// Only the pairs that the rules exclude are missing.
 #[test]
 fn the_sets_cover_all_pairs_that_are_possible() {
     let (sets, impossible) = sets();

@@ -1,4 +1,4 @@
-//! The promise on memory in docs/hostile-images.md, held to by limits of the system.
+//! The memory limits in docs/hostile-images.md, enforced with `ulimit`.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -17,12 +17,12 @@ const BASE: u64 = 32 << 20;
 const PER_INODE: u64 = 300;
 const PER_EXTENT: u64 = 40;
 
-/// Runs the program with no more memory than the promise gives; private memory of all kinds counts.
+/// Runs the program with the documented limit on private memory.
 fn takes_what_is_promised(image: &Path, inodes: u64, extents: u64) {
     takes_no_more(image, PER_INODE * inodes + PER_EXTENT * extents, "");
 }
 
-/// Runs it with a number of bytes besides the base, and expects these warnings.
+/// Runs the program with a limit of `bytes` bytes above the base, and expects the given warnings.
 fn takes_no_more(image: &Path, bytes: u64, warnings: &str) {
     let limit = (BASE + bytes) >> 10;
     for arguments in ["--check", "-q --verify"] {
@@ -30,7 +30,7 @@ fn takes_no_more(image: &Path, bytes: u64, warnings: &str) {
         let output = if arguments == "--check" { "" } else { output.to_str().expect("a path in UTF-8") };
         let script = format!(r#"ulimit -d {limit} && exec "$0" --threads=2 {arguments} "$1" {output}"#);
         let ran = Canon::script(&script).arg(image).run();
-        // `-q` hides warnings.
+        // `-q` hides these warnings.
         let expected = if arguments == "--check" { warnings } else { "" };
         assert!(matches!(ran.code, Some(0 | 1)) && ran.stderr == expected, "{limit} KiB: {ran:?}");
     }
@@ -93,12 +93,12 @@ fn many_xattrs_take_what_is_promised() {
             }
         }
     });
-    // Names and values have 15 bytes, which count twice.
+    // Names and values have 15 bytes each, which count twice.
     let each = PER_INODE + PER_EXTENT + 2 * PER_XATTR + PER_SET + 30;
     takes_no_more(&image, FILES * each, "");
 }
 
-/// Every second block of a file is zero, so that one extent becomes many.
+/// Every second block of the file is zero, so that one extent becomes many.
 #[test]
 fn many_holes_take_what_is_promised() {
     const EXTENTS: u64 = 150_000;
@@ -119,7 +119,7 @@ fn many_holes_take_what_is_promised() {
     takes_what_is_promised(&image, 16, EXTENTS);
 }
 
-/// A log full of revoke records, which name millions of blocks of which it has no copy.
+/// The log is full of revoke records, for millions of blocks that it has no copies of.
 #[test]
 fn many_revokes_take_nothing() {
     const BLOCK: u64 = 1024;

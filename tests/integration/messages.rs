@@ -1,6 +1,6 @@
-//! Messages, word for word: a case for each kind of error, what each says, and the rules for all.
+//! Exact error messages: a case for each kind of error, its message, and the rules for all messages.
 //!
-//! The words are in messages/snapshots.txt; EXT4_CANON_BLESS=1 writes them anew.
+//! The messages are in messages/snapshots.txt. Run with EXT4_CANON_BLESS=1 to update it.
 
 mod cases;
 mod literals;
@@ -20,10 +20,10 @@ use crate::support::tools::project;
 use crate::support::{Canon, Lab, Need, gate};
 use cases::{Case, PLAIN};
 
-/// The words, in the source.
+/// The path of the snapshots in the source tree.
 const SNAPSHOTS: &str = "tests/integration/messages/snapshots.txt";
 
-/// The kinds of error. A new one needs an arm here, a place in the list, and with that a case.
+/// The kinds of error. A new kind needs an arm in the match, an entry here, and a case.
 const KINDS: [&str; 10] = [
     "io",
     "unsupported",
@@ -49,11 +49,11 @@ fn kind_name(error: &Error) -> &'static str {
         Error::Corrupt { problem: Problem::Value { .. }, .. } => KINDS[7],
         Error::Corrupt { problem: Problem::Other(_), .. } => KINDS[8],
         Error::Partition { .. } => KINDS[9],
-        _ => panic!("no image is known to lead to a defect: {error}"),
+        _ => panic!("no image should cause an internal error: {error}"),
     }
 }
 
-/// The structures, in the same way.
+/// The structures that errors name. A new structure needs the same.
 const STRUCTURES: [&str; 15] = [
     "image",
     "superblock",
@@ -93,13 +93,13 @@ fn structure_name(at: &Location) -> &'static str {
     }
 }
 
-/// What a case came to.
+/// The result of a case.
 struct Told {
     code: Option<i32>,
     words: String,
-    /// Whether the folder is as it was.
+    /// Whether the directory is unchanged.
     untouched: bool,
-    /// What the library says of the image, where that is what is told.
+    /// The library's error for the image, if the case is about one.
     error: Option<Error>,
 }
 
@@ -109,7 +109,7 @@ fn tell(case: &Case) -> Told {
     let folder = lab.path("");
     let before: Vec<_> = files(&folder);
     let ran = Canon::script(case.script).within(&folder).run();
-    // Changed or new files would be outputs in spite of a refusal.
+    // A changed or new file would be an output despite the refusal.
     let untouched = files(&folder) == before;
     let error = if case.script == PLAIN {
         let bytes = fs::read(lab.path("in.img")).expect("reading");
@@ -122,7 +122,7 @@ fn tell(case: &Case) -> Told {
     Told { code: ran.code, words: settled(&ran.stderr), untouched, error }
 }
 
-/// Names of files with digests of what they hold.
+/// Returns the names of files with digests of their content.
 fn files(folder: &Path) -> Vec<(String, Option<String>)> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
     let mut found: Vec<_> = entries
@@ -136,19 +136,19 @@ fn files(folder: &Path) -> Vec<(String, Option<String>)> {
     found
 }
 
-/// Without checksums, which follow from the times at which an image is made.
+/// Replaces checksums, which depend on the time at which an image is made.
 fn settled(words: &str) -> String {
     let mut parts = words.split("bad checksum ");
     let mut text = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        // "0x12345678, expected 0x12345678; ..."
+        // The format is "0x12345678, expected 0x12345678; ...".
         let rest = part.get(10 + ", expected ".len() + 10..).unwrap_or_default();
         write!(text, "bad checksum 0x…, expected 0x…{rest}").expect("writing to a string");
     }
     text
 }
 
-/// Whether words say what to do.
+/// Returns whether a text begins with a verb that says what to do.
 fn is_remedy(words: &str) -> bool {
     let verbs = [
         "run",
@@ -173,12 +173,12 @@ fn is_remedy(words: &str) -> bool {
     verbs.contains(&words.split(' ').next().unwrap_or_default())
 }
 
-/// What the command line says to do.
+/// Returns the remedy in a message of the command line.
 fn remedy_of<'w>(words: &'w str, error: &Error) -> Option<&'w str> {
     words.split_once(settled(&error.problem()).as_str())?.1.strip_prefix("; ")
 }
 
-/// What is wrong with a message by the rules that hold for all of them.
+/// Returns the first violation of the rules for all messages.
 fn flaw_of_words(told: &Told) -> Option<&'static str> {
     let words = told.words.trim_end();
     let file = words.split(": ").next().unwrap_or_default();
@@ -186,7 +186,7 @@ fn flaw_of_words(told: &Told) -> Option<&'static str> {
         return Some("not refused");
     }
     if let Some(option) = words.strip_prefix("error: ") {
-        // What the parser of the command line says, with all ways to use it.
+        // Errors of the argument parser show the usage.
         let usage = words.contains("\n\nUsage: ext4-canon [OPTIONS] IN OUT\n");
         return (option.is_empty() || !usage || told.code != Some(2)).then_some("no usage");
     }
@@ -234,7 +234,7 @@ fn every_kind_of_error_has_its_words() {
     let (mut kinds, mut structures) = (BTreeMap::new(), BTreeMap::new());
     let mut flaws = Vec::new();
     let cases: Vec<_> = cases::all().filter(|case| all || !case.root).collect();
-    // Most of the time goes by in waiting for the disk.
+    // Use several threads: most of the time is spent waiting for the disk.
     let told: Vec<_> = thread::scope(|scope| {
         let parts: Vec<_> = cases
             .chunks(cases.len().div_ceil(12))
@@ -260,8 +260,12 @@ fn every_kind_of_error_has_its_words() {
     if !all {
         return;
     }
-    assert_eq!(snapshots, fs::read_to_string(&file).expect("reading"), "EXT4_CANON_BLESS=1 writes it anew");
-    // The library does not write in these cases; the disk that is full is one.
+    assert_eq!(
+        snapshots,
+        fs::read_to_string(&file).expect("reading"),
+        "run with EXT4_CANON_BLESS=1 to update it"
+    );
+    // The library does not write in these cases, so a full disk counts as the case for I/O errors.
     kinds.insert(KINDS[0], "a full disk");
     let missing: Vec<_> = KINDS.iter().filter(|kind| !kinds.contains_key(*kind)).collect();
     assert!(missing.is_empty(), "no case for {missing:?}");
@@ -269,7 +273,7 @@ fn every_kind_of_error_has_its_words() {
     assert!(missing.is_empty(), "no case for {missing:?}");
 }
 
-/// Whatever the sources say of what is not handled or not clean stands in a snapshot.
+/// Every text in the sources about unsupported or unclean input is part of a snapshot.
 #[test]
 fn no_refusal_lacks_a_snapshot() {
     let snapshots = fs::read_to_string(project(SNAPSHOTS)).expect("reading");
@@ -278,9 +282,9 @@ fn no_refusal_lacks_a_snapshot() {
     let excused = |words: &str| cases::EXCUSED.iter().any(|(start, _)| words.contains(start));
     let missing: Vec<_> =
         found.iter().filter(|words| !snapshots.contains(*words) && !excused(words)).collect();
-    assert!(missing.is_empty(), "no snapshot has {missing:#?}");
+    assert!(missing.is_empty(), "missing in the snapshots: {missing:#?}");
     for (words, reason) in cases::EXCUSED {
-        assert!(found.iter().any(|found| found.contains(words)), "nobody says '{words}' ({reason})");
-        assert!(!snapshots.contains(words), "there is a snapshot of '{words}' ({reason})");
+        assert!(found.iter().any(|found| found.contains(words)), "no refusal contains '{words}' ({reason})");
+        assert!(!snapshots.contains(words), "a snapshot contains '{words}' ({reason})");
     }
 }

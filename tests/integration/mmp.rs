@@ -1,4 +1,4 @@
-//! Multiple mount protection: whoever had the filesystem in use does not reach the output.
+//! Multiple mount protection: the output does not depend on the last user of the filesystem.
 
 use ext4_canon::internals::ondisk::mmp::{SEQ_CLEAN, SEQ_FSCK};
 
@@ -13,10 +13,10 @@ fn nobody_has_the_output_in_use() {
     let options = ["-t", "ext4", "-b", "1024", "-O", "mmp", "-E", "mmp_update_interval=7"];
     let made = lab.plain_image("made.img", "24M", &options);
     let without = ["-t", "ext4", "-b", "1024", "-O", "^mmp"];
-    // tune2fs puts the block elsewhere.
+    // tune2fs allocates a different MMP block.
     let tuned = lab.plain_image("tuned.img", "24M", &without);
     run(tool("tune2fs").args(["-O", "mmp", "-E", "mmp_update_interval=7"]).arg(&tuned));
-    assert_ne!(mmp(&made).start, mmp(&tuned).start, "nothing to be seen here");
+    assert_ne!(mmp(&made).start, mmp(&tuned).start, "test precondition failed");
     let output = canonical(&made, &[]);
     same_bytes(&output, &canonical(&tuned, &[]));
     let text = debugfs_read(&output, "dump_mmp\n");
@@ -40,7 +40,7 @@ fn a_copy_of_a_mounted_filesystem_is_taken_for_what_it_is() {
         let image = lab.plain_image("in.img", "24M", &options);
         let mounted = Mounted::read_write(&image).expect("a mount");
         let copy = lab.copy(&image, "copy.img");
-        assert_ne!(mmp(&copy).get32("mmp_seq"), SEQ_CLEAN, "nothing to be seen here");
+        assert_ne!(mmp(&copy).get32("mmp_seq"), SEQ_CLEAN, "test precondition failed");
         mounted.unmount();
         assert_eq!(mmp(&image).get32("mmp_seq"), SEQ_CLEAN);
         let output = canonical(&copy, &[]);

@@ -1,4 +1,4 @@
-//! Images that are mounted while the command is asked to read or to replace them.
+//! Images that are mounted while the command reads or replaces them.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,17 +14,17 @@ fn ext4(lab: &Lab, name: &str) -> PathBuf {
     lab.mke2fs(name, "16M", &["-t", "ext4"])
 }
 
-/// Demands a refusal that names the mount and leaves the image alone.
+/// Asserts a refusal that names the mount point and leaves no temporary files.
 fn refused_as_mounted(ran: Ran, image: &Path, mount: &Path) {
     let words =
         format!("is mounted at {}, and what is written there would be lost: unmount it", mount.display());
     ran.with_code(2).saying(&[&words]);
     let names = fs::read_dir(image.parent().expect("a folder")).expect("a folder");
     let mut names = names.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
-    assert!(!names.any(|name| name.starts_with(".ext4-canon")), "something was left behind");
+    assert!(!names.any(|name| name.starts_with(".ext4-canon")), "temporary files were left");
 }
 
-/// Demands a warning of data in memory.
+/// Asserts a warning that data in memory is missing.
 fn warned(ran: Ran, image: &Path, mount: &Path) {
     let words = format!(
         "warning: {} is mounted at {}: data still in memory is missing; unmount it first\n",
@@ -44,7 +44,7 @@ fn what_is_written_into_a_mounted_image_is_not_lost() {
     symlink("m.img", lab.path("soft.img")).expect("a symlink");
     let mounted = Mounted::with_options(&image, "commit=600").expect("a mount");
     fs::write(mounted.path().join("x"), "important").expect("writing");
-    // Else the kernel might write while the image is read.
+    // Without a sync, the kernel might write while the image is read.
     sync(mounted.path());
     for options in [&["--in-place"][..], &["--in-place", "-q"]] {
         for name in [&image, &lab.path("soft.img")] {
@@ -57,13 +57,13 @@ fn what_is_written_into_a_mounted_image_is_not_lost() {
         &image,
         mounted.path(),
     );
-    // As an output of the shell, which has emptied a file by then; so it is a copy that is mounted.
+    // The shell opens the output before the program starts. Mount a copy, to keep the image itself unchanged.
     let copy = lab.copy(&sound, "copy.img");
     let over = Mounted::read_only(&copy).expect("a mount");
     let script = r#"exec "$0" "$1" - 1<>"$2""#;
     Canon::script(script).args([&sound, &copy]).run().refusing(2, &["standard output: is mounted at"]);
     over.unmount();
-    // The input is warned of by every command, also where it is refused for another reason.
+    // Every command warns about a mounted input, even if it is refused for a different reason.
     let out = lab.path("out.img");
     warned(canon([&image, &out]).run().done(), &image, mounted.path());
     warned(canon(["ls"]).arg(&image).run().done(), &image, mounted.path());
@@ -93,7 +93,7 @@ fn other_names_of_a_mounted_image_are_known_by_its_inode() {
     warned(canon(["ls"]).arg(lab.path("hard.img")).run().done(), &lab.path("hard.img"), mounted.path());
     fs::rename(&image, lab.path("renamed.img")).expect("renaming");
     warned(canon(["ls"]).arg(lab.path("renamed.img")).run().done(), &lab.path("renamed.img"), mounted.path());
-    // A copy under the old name is another file.
+    // A copy with the old name is not mounted.
     fs::copy(lab.path("renamed.img"), &image).expect("copying");
     let ran = canon(["ls"]).arg(&image).run().done();
     assert!(!ran.stderr.contains("mounted at"), "{ran}");
@@ -113,7 +113,7 @@ fn a_mount_for_reading_lacks_nothing_but_is_not_replaced() {
     refused_as_mounted(canon(["--in-place"]).arg(&image).run(), &image, mounted.path());
 }
 
-/// A loop device with partitions, gone when dropped.
+/// A loop device with partitions. It is detached when this is dropped.
 struct Partitions(Loop);
 
 impl Drop for Partitions {
@@ -124,14 +124,15 @@ impl Drop for Partitions {
 }
 
 impl Partitions {
-    /// Not by --partscan: the kernel may know nothing of partition tables.
+    /// Creates the device. It does not use --partscan, since the kernel may lack support for partition
+    /// tables.
     fn of(disk: &Path) -> Self {
         let device = Loop::of(disk);
         run(tool("partx").arg("--add").arg(device.path()));
         Self(device)
     }
 
-    /// The device of the first partition.
+    /// Returns the device of the first partition.
     fn first(&self) -> String {
         format!("{}p1", self.0.path().display())
     }
@@ -157,7 +158,7 @@ fn a_partition_of_a_disk_is_found() {
     warned(canon(["ls", "--partition", "1"]).arg(whole).run().done(), whole, &point);
     run(tool("umount").arg(&point));
     drop(device);
-    // Another way to the same bytes.
+    // Mount the same bytes in a different way.
     run(tool("mount").args(["-o", "loop,offset=1048576,sizelimit=16777216"]).arg(&path).arg(&point));
     fs::write(point.join("x"), "more").expect("writing");
     let ran = canon(["--in-place"]).arg(&path).run();

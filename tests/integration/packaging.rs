@@ -1,4 +1,4 @@
-//! What lies in `packaging/`, run as the build systems run it.
+//! The integrations in `packaging/`, run in the way that the build systems run them.
 
 mod bitbake;
 mod debian;
@@ -18,35 +18,36 @@ use crate::support::tools::project;
 use crate::support::tools::try_run;
 use crate::support::{Lab, canonical, tool};
 
-/// Earlier than most files of the images, so that it shows.
+/// A time before the mtimes of most files in the images, so that clamping has an effect.
 const EPOCH: &str = "1000000000";
 
-/// A program that finds `ext4-canon` on its path, as one of a build system does.
+/// Creates a command with `ext4-canon` in PATH, like a program of a build system.
 fn builder(program: impl AsRef<Path>) -> Command {
     let mut command = tool(program.as_ref());
     find_program(&mut command);
     command
 }
 
-/// Python with the packages that `scripts/setup test` installs.
+/// Creates a Python command with the packages that `scripts/setup test` installs.
 fn python() -> Command {
     let mut command = tool("python3");
     command.env("PYTHONPATH", project("target/python")).env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
-/// Two images of one tree that differ, as they come with the source.
+/// Unpacks two different images of one tree from testdata.
 fn shipped_twins(lab: &Lab) -> [PathBuf; 2] {
     let [a, b] = ["mke2fs", "kernel"].map(|name| lab.shipped(name));
     assert_ne!(sha256(&a), sha256(&b));
     [a, b]
 }
 
-/// The last step of a build: gets a folder and an image that was built.
+/// The last step of a build, which gets a directory and the image that was built.
 type Step<'a> = &'a dyn Fn(&Path, &Path) -> Ran;
 
-/// Demands that `step` makes of two differing images the same file `product` in its folder, which is what `ext4-canon`
-/// makes of them with `options`; and that it fails where it can't, and leaves no other product than what was built.
+/// Asserts that `step` turns two different images into the same file `product` in its directory, equal to the
+/// output of `ext4-canon` with `options`. Also asserts that it fails on an invalid image, and then leaves no
+/// product except the image that was built.
 fn makes_canonical(product: &str, options: &[&str], step: Step) {
     let lab = Lab::new();
     let images = shipped_twins(&lab);
@@ -62,16 +63,17 @@ fn makes_canonical(product: &str, options: &[&str], step: Step) {
     std::fs::write(&garbage, vec![0x5A; 1 << 20]).expect("writing");
     let folder = lab.folder("third");
     let ran = step(&folder, &garbage);
-    assert!(ran.code != Some(0), "no failure: {ran:#?}");
-    // The program's words, or those of a script that looks for filesystems first.
+    assert!(ran.code != Some(0), "it should fail: {ran:#?}");
+    // Either the error of the program, or the error of a script that searches for filesystems first.
     let words = ["not an ext2, ext3 or ext4 filesystem", "no disk or ext filesystem in"];
     let said = |words: &&str| ran.stdout.contains(words) || ran.stderr.contains(words);
-    assert!(words.iter().any(said), "another failure: {ran:#?}");
+    assert!(words.iter().any(said), "a different failure: {ran:#?}");
     let product = folder.join(product);
-    assert!(!product.exists() || sha256(&product) == sha256(&garbage), "another product: {ran:#?}");
+    assert!(!product.exists() || sha256(&product) == sha256(&garbage), "a different product: {ran:#?}");
 }
 
-/// The same, where an image is replaced: `step` gets the folder with the image under the name `product`.
+/// Like [`makes_canonical`] for an image that is replaced: `step` gets the directory with the image
+/// `product`.
 fn replaces(product: &str, step: &dyn Fn(&Path) -> Ran) {
     makes_canonical(product, &["--source-date-epoch", EPOCH], &|folder, image| {
         std::fs::copy(image, folder.join(product)).expect("a copy");
@@ -87,7 +89,7 @@ fn leftovers(folder: &Path) -> usize {
     names.filter(|name| name.to_string_lossy().ends_with(".tmp")).count()
 }
 
-/// What `sh` makes of a line.
+/// Runs a line with `sh`.
 fn run_line(line: &str, folder: &Path) -> Ran {
     try_run(builder("sh").args(["-c", line]).current_dir(folder))
 }

@@ -1,4 +1,5 @@
-//! Quota files: limits are content, usage is counted anew, and the file is the one that e2fsprogs makes.
+//! Quota files: limits are content, usage is counted again, and the file is equal to the one that e2fsprogs
+//! make.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,17 +13,17 @@ use crate::support::fields::{Structure, block_size, structure, superblock};
 use crate::support::image::{block_of, debugfs, debugfs_read, patch, peek};
 use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes, tool, tree};
 
-/// Owners that make the radix tree fork at every level.
+/// IDs for which the radix tree branches at every level.
 const OWNERS: [u32; 9] = [0, 1, 5, 256, 300, 70_000, 16_909_060, 4_294_967_294, 1000];
 const PROJECTS: [(&str, u32); 3] = [("sizes/4096", 7), ("many", 70_000), ("links/z-first", 4_000_000_000)];
 
-/// An image of [`tree::plain`] with many owners, without quotas yet.
+/// Makes an image of [`tree::plain`] with many owners, without quotas.
 fn owned(lab: &Lab, name: &str, options: &[&str]) -> PathBuf {
     let image = lab.plain_image(name, "32M", options);
     let mut script = String::new();
     for number in 0..100_u32 {
         let file = format!("\"many/entry number {number:05} with a name\"");
-        // Some owners have many files, some one, and more than two data blocks are needed.
+        // Some owners have many files, others one. The file needs more than two data blocks.
         let (uid, gid) =
             if number < 60 { (OWNERS[number as usize % OWNERS.len()], number) } else { (number, 7) };
         script += &format!("set_inode_field {file} uid {uid}\nset_inode_field {file} gid {gid}\n");
@@ -36,17 +37,17 @@ fn owned(lab: &Lab, name: &str, options: &[&str]) -> PathBuf {
     image
 }
 
-/// Makes quota files of everything that is there.
+/// Creates quota files that count everything in the image.
 fn count_usage(image: &Path, types: &str) {
     run(tool("tune2fs").args(["-O", "quota", "-Q", types]).arg(image));
 }
 
-/// The inode of the project quota file.
+/// Returns the inode number of the project quota file.
 fn project_file(image: &Path) -> u32 {
     superblock(image).get32("s_prj_quota_inum")
 }
 
-/// The bytes of a file by its inode.
+/// Returns the content of an inode.
 fn content(image: &Path, inode: u32) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("content");
@@ -54,18 +55,18 @@ fn content(image: &Path, inode: u32) -> Vec<u8> {
     fs::read(path).expect("reading")
 }
 
-/// The byte of the image at which a byte of a file lies.
+/// Returns the byte offset in the image of a byte of a file.
 fn place(image: &Path, inode: u32, offset: usize) -> u64 {
     let (offset, size) = (offset as u64, block_size(image));
     block_of(image, &format!("<{inode}>"), offset / size) * size + offset % size
 }
 
-/// The byte of the image at which the reference in a block of the tree lies that leads to an id.
+/// Returns the byte offset in the image of the reference for an ID in a block of the quota tree.
 fn reference(image: &Path, inode: u32, block: usize, byte: u8) -> u64 {
     place(image, inode, block * quota::BLOCK_SIZE + usize::from(byte) * 4)
 }
 
-/// The entry of an id in a quota file.
+/// Returns the entry of an ID in a quota file.
 fn entry_of(image: &Path, inode: u32, id: u32) -> Structure<'_> {
     let mut block = quota::ROOT;
     for byte in id.to_be_bytes() {
@@ -79,13 +80,13 @@ fn entry_of(image: &Path, inode: u32, id: u32) -> Structure<'_> {
         at = entry.end();
         entry
     });
-    // One that is not in use is zero, and so is the id of root.
+    // An unused entry is all zero, and the ID of root is zero too.
     let in_use = |entry: &Structure| peek::<72>(image, entry.start) != [0; 72];
     let mut found = entries.filter(|entry| entry.get32("dqb_id") == id && in_use(entry));
     found.next().expect("an entry")
 }
 
-/// Sets hard and soft limits of inodes and KiB, and timers as the kernel sets them.
+/// Sets hard and soft limits of inodes and KiB, and the timers that the kernel would set.
 fn set_limits(image: &Path, inode: u32, id: u32, limits: [u64; 4]) {
     let entry = entry_of(image, inode, id);
     let fields = ["dqb_ihardlimit", "dqb_isoftlimit", "dqb_bhardlimit", "dqb_bsoftlimit"];
@@ -96,12 +97,12 @@ fn set_limits(image: &Path, inode: u32, id: u32, limits: [u64; 4]) {
     entry.set("dqb_itime", 1);
 }
 
-/// What a quota file says of itself.
+/// Returns the info header of a quota file.
 fn info(image: &Path, inode: u32) -> Structure<'_> {
     structure::<V2DiskDqinfo>(image, place(image, inode, quota::INFO))
 }
 
-/// What debugfs lists of limits: lines without usage alone.
+/// Returns the limits that debugfs lists, without usage.
 fn limits(image: &Path, kind: &str) -> Vec<String> {
     let text = debugfs_read(image, &format!("list_quota {kind}\n"));
     let limited = text.lines().filter_map(|line| {
@@ -126,14 +127,14 @@ fn files_are_those_that_tune2fs_makes() {
         count_usage(&image, "usrquota,grpquota,prjquota");
         let output = canonical(&image, &[]);
         assert_eq!(project_file(&output), 12, "{options:?}");
-        assert_ne!(project_file(&image), 12, "nothing to be seen here");
-        // tune2fs counts anew what lies in the output.
+        assert_ne!(project_file(&image), 12, "test precondition failed");
+        // tune2fs counts the usage in the output.
         let again = lab.copy(&output, "again.img");
         run(tool("tune2fs").args(["-O", "^quota"]).arg(&again));
         count_usage(&again, "usrquota,grpquota,prjquota");
         for (made, ours) in [(3, 3), (4, 4), (project_file(&again), 12)] {
             let (made, ours) = (content(&again, made), content(&output, ours));
-            assert!(made.len() > 6 * 1024, "nothing to be seen here");
+            assert!(made.len() > 6 * 1024, "test precondition failed");
             assert!(made == ours, "{options:?}: a file differs");
         }
         judge::same_by_debugfs(&image, &output);
@@ -143,7 +144,8 @@ fn files_are_those_that_tune2fs_makes() {
     }
 }
 
-/// mke2fs makes the files before it fills the filesystem, tune2fs afterwards, in other inodes.
+/// mke2fs creates the quota files before it fills the filesystem; tune2fs creates them afterwards, in
+/// different inodes.
 #[test]
 fn it_does_not_matter_who_made_them_and_when() {
     let lab = Lab::new();
@@ -153,10 +155,10 @@ fn it_does_not_matter_who_made_them_and_when() {
     let early = ["-t", "ext4", "-b", "1024", "-O", "quota,project"];
     let early = [&early[..], &["-E", "quotatype=usrquota:grpquota:prjquota"]].concat();
     let early = owned(&lab, "early.img", &early);
-    // Its files are as empty as the filesystem was; e2fsck counts again.
+    // The usage in these files is that of the empty filesystem. e2fsck corrects it.
     let repaired = lab.copy(&early, "repaired.img");
     judge::repair(&repaired, &[]).with_code(1);
-    assert_ne!(content(&early, 3), content(&repaired, 3), "nothing to be seen here");
+    assert_ne!(content(&early, 3), content(&repaired, 3), "test precondition failed");
     let output = canonical(&late, &[]);
     same_bytes(&output, &canonical(&early, &[]));
     same_bytes(&output, &canonical(&repaired, &[]));
@@ -167,7 +169,7 @@ fn types_that_are_off_stay_off() {
     for (types, on) in [("usrquota", [true, false]), ("grpquota", [false, true])] {
         let lab = Lab::new();
         let image = owned(&lab, "in.img", &["-t", "ext4"]);
-        // tune2fs makes both files unless it is told not to.
+        // By default, tune2fs creates both files.
         let others = if types == "usrquota" { "^grpquota" } else { "^usrquota" };
         count_usage(&image, &format!("{types},{others}"));
         let output = canonical(&image, &[]);
@@ -177,7 +179,7 @@ fn types_that_are_off_stay_off() {
     }
 }
 
-/// A filesystem with limits: one for an owner of files, one for an owner of none.
+/// Makes a filesystem with limits, both for an owner of files and for an owner without files.
 fn limited(lab: &Lab, name: &str, limits: [u64; 4]) -> PathBuf {
     let image = owned(lab, name, &["-t", "ext4", "-b", "1024"]);
     debugfs(&image, "mknod pipe p\nset_inode_field pipe uid 555\nset_inode_field pipe gid 556\n");
@@ -196,11 +198,11 @@ fn limits_and_grace_times_are_content() {
     let output = canonical(&stale, &[]);
     assert_eq!(limits(&output, "user"), ["555 5000000000 4000000000 100 90", "70000 0 1 0 0"]);
     assert_eq!(limits(&output, "group"), ["556 0 0 9 0"]);
-    // e2fsck counts again, and writes new files, with the limits.
+    // e2fsck counts again, and writes new files with the same limits.
     let repaired = lab.copy(&stale, "repaired.img");
     judge::repair(&repaired, &[]).with_code(1);
     same_bytes(&output, &canonical(&repaired, &[]));
-    // Nothing is over its limit by the timers' word.
+    // The timers are zero, although the usage may exceed the limits.
     for (inode, id) in [(3, 555), (3, 70_000), (4, 556)] {
         let entry = entry_of(&output, inode, id);
         assert_eq!((entry.get("dqb_btime"), entry.get("dqb_itime")), (0, 0), "timers of {id}");
@@ -250,7 +252,7 @@ fn damage_is_refused_with_its_place() {
     }
 }
 
-/// What a kernel with quotas makes of our files is what e2fsck counts.
+/// A kernel with quotas updates our files to the usage that e2fsck counts.
 #[test]
 fn the_kernel_goes_on_with_them() {
     if !gate(&[Need::EmulatedKernel]) {
@@ -271,8 +273,8 @@ fn the_kernel_goes_on_with_them() {
         tree::SOME_TIME
     );
     emulated(&[&changed, &back], &script);
-    judge::fsck_silent(&changed).expect("usage that is right");
-    assert_ne!(content(&changed, 3), content(&output, 3), "nothing was counted");
+    judge::fsck_silent(&changed).expect("correct quota usage");
+    assert_ne!(content(&changed, 3), content(&output, 3), "the usage did not change");
     assert_eq!(limits(&changed, "user"), limits(&output, "user"));
     let again = canonical(&changed, &[]);
     assert_eq!(limits(&again, "user"), limits(&output, "user"));
@@ -280,7 +282,7 @@ fn the_kernel_goes_on_with_them() {
     same_bytes(&output, &canonical(&back, &[]));
 }
 
-/// e2fsck passes over symlinks whose targets are inline.
+/// e2fsck does not count symlinks with inline targets.
 #[test]
 fn inline_symlinks_are_counted_as_e2fsck_counts_them() {
     let lab = Lab::new();

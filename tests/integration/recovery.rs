@@ -1,4 +1,4 @@
-//! Images that were not unmounted have the form that they have after the kernel's recovery.
+//! Images that were not unmounted: the canonical form is the same as after the kernel's recovery.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -11,8 +11,7 @@ use crate::support::kernel::{Mounted, sync};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canon, canonical, gate, judge, refused, same_bytes, tool};
 
-/// Copies an image while it is mounted, with all that was done to it so far in the copy's journal
-/// or in its place.
+/// Copies an image while it is mounted, after `work` and a sync. The copy's journal needs to be replayed.
 fn crashed(lab: &Lab, options: &[&str], work: impl FnOnce(&Path) -> Vec<File>) -> PathBuf {
     let image = lab.mke2fs("mounted.img", "24M", options);
     let mounted = Mounted::read_write(&image).expect("a mount");
@@ -24,13 +23,13 @@ fn crashed(lab: &Lab, options: &[&str], work: impl FnOnce(&Path) -> Vec<File>) -
     copy
 }
 
-/// Demands that an image has the form that it has after the kernel, or e2fsck, recovered it.
+/// Asserts that the canonical form of an image is the same after recovery by the kernel or by e2fsck.
 fn recovers(lab: &Lab, image: &Path) -> PathBuf {
     let by_kernel = lab.by_kernel(image);
     let by_e2fsck = lab.copy(image, "by-e2fsck.img");
     let ran = try_run(tool("e2fsck").arg("-p").arg(&by_e2fsck));
     assert!(ran.code.is_some_and(|code| code <= 1), "{ran:#?}");
-    // The log holds bitmaps as well as what they count.
+    // The log contains the bitmaps and all changes that they count, so no counts are wrong.
     let ran = canon(["--check"]).arg(image).run().with_code(1);
     assert!(!ran.stderr.contains("were wrong"), "{ran:#?}");
     let output = canonical(image, &["--verify"]);
@@ -55,7 +54,7 @@ fn the_journal_is_replayed() {
             for round in 0..5_u64 {
                 for number in 0..40 {
                     fs::write(root.join(format!("file{number}")), Dice::noise(round, 3000)).expect("writing");
-                    // A block that was metadata once, and is revoked.
+                    // The block of the removed directory was metadata, and is revoked.
                     let _ = fs::remove_dir_all(root.join(format!("folder{}", (number + 1) % 40)));
                     fs::create_dir(root.join(format!("folder{number}"))).expect("a folder");
                 }
@@ -63,7 +62,7 @@ fn the_journal_is_replayed() {
             }
             Vec::new()
         });
-        assert!(needs_recovery(&image), "nothing to be seen here");
+        assert!(needs_recovery(&image), "test precondition failed");
         let output = recovers(&lab, &image);
         assert!(judge::kernel_tree(&output).expect("it mounts").contains("file39 "));
     }

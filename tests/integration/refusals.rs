@@ -1,4 +1,4 @@
-//! What is not handled is refused by its name.
+//! Unsupported features are refused by name.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ fn journal_devices_are_refused() {
     refused(&lab.mke2fs("in.img", "16M", &["-O", "journal_dev", "-b", "1024"]), &[], 3, &["journal_dev"]);
 }
 
-/// No tool makes these; bits are set in a superblock without checksum.
+/// No tool sets these bits, so set them in a superblock without a checksum.
 #[test]
 fn unknown_and_ancient_features_are_refused() {
     for (field, bit, name) in [

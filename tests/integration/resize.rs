@@ -1,4 +1,4 @@
-//! `--size`: another size of the filesystem, judged by resize2fs, which makes the same of it.
+//! `--size`: a different size of the filesystem, compared with the result of resize2fs.
 
 use std::fs::{self};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use crate::support::image::{put_xattr, set_length, sizes};
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canon, canonical, fill, gate, judge, refused, run, same_bytes, tool, tree};
 
-/// Shapes of filesystems, in which groups and what they share differ.
+/// Options of filesystems that differ in groups and shared metadata.
 const SHAPES: [&str; 20] = [
     "-t ext4",
     "-t ext4 -b 1024",
@@ -35,12 +35,12 @@ const SHAPES: [&str; 20] = [
     "-t ext4 -O encrypt,stable_inodes -b 1024 -g 4096",
 ];
 
-/// An image of 48 MiB, with the plain tree.
+/// Makes an image of 48 MiB with the plain tree.
 fn of_shape(lab: &Lab, shape: &str) -> PathBuf {
     lab.plain_image("in.img", "48M", &shape.split(' ').collect::<Vec<_>>())
 }
 
-/// The canonical image of another size, which was read again.
+/// Canonicalizes to a different size, verifies the output and returns it.
 fn sized(image: &Path, size: &str) -> PathBuf {
     let output = image.with_extension(format!("{size}.img"));
     canon(["-q", "--verify", "--size", size]).args([image, &output]).run().done();
@@ -51,17 +51,17 @@ fn length(image: &Path) -> u64 {
     image.metadata().expect("an image").len()
 }
 
-/// A copy that resize2fs made so large, unless it refuses to.
+/// Resizes a copy with resize2fs. Returns `None` if it refuses.
 fn resized(lab: &Lab, image: &Path, bytes: u64) -> Option<PathBuf> {
     let copy = lab.copy(image, "resized.img");
     let blocks = bytes / block_size(image);
-    // Forced, since it mistrusts itself with clusters: it counts them wrong, and quotas as well.
+    // It needs -f, because with bigalloc it leaves wrong counts of clusters and quotas.
     let ran = try_run(tool("resize2fs").arg("-f").arg(&copy).arg(blocks.to_string()));
     if ran.code != Some(0) {
         return None;
     }
     judge::repair(&copy, &[]);
-    // It leaves a byte behind the new end.
+    // It writes a byte past the new end.
     for length in [sizes(&copy).0, bytes] {
         set_length(&copy, length);
     }
@@ -90,11 +90,11 @@ fn it_does_not_matter_whether_resize2fs_came_first() {
             }
         }
     }
-    // It does not make those with stable_inodes smaller.
+    // It refuses to shrink filesystems with stable_inodes.
     assert_eq!(compared, SHAPES.len() * 4 - 2);
 }
 
-/// Whatever size an image had, the least is the same, and it is the least.
+/// The smallest size does not depend on the size of the input, and no smaller size is possible.
 #[test]
 fn the_smallest_size_is_the_same_from_any_other() {
     let mut by_blocks = 0;
@@ -107,10 +107,10 @@ fn the_smallest_size_is_the_same_from_any_other() {
         assert_eq!(tree_digest(&image, &[]), tree_digest(&least, &[]), "{shape}");
         same_bytes(&least, &canonical(&least, &["--size", "min"]));
         same_bytes(&least, &sized(&image, &bytes.to_string()));
-        // The only backup of sparse_super2 moves to the end of what grows.
+        // With sparse_super2 and one backup, that backup moves to the end of a filesystem that grows.
         for other in ["31M", "77M"].iter().filter(|_| !shape.contains("num_backup_sb=1")) {
             let other = sized(&sized(&image, other), "min");
-            // The share of the super-user is rounded down in each step.
+            // The number of reserved blocks is rounded down at each step.
             let exact = superblock(&image).get("s_r_blocks_count_lo") == 0;
             assert_eq!(length(&least), length(&other), "{shape}");
             if exact {
@@ -118,15 +118,15 @@ fn the_smallest_size_is_the_same_from_any_other() {
             }
         }
         let less = refused(&image, &["--size", &(bytes - cluster).to_string()], 3, &["too few"]);
-        // Of blocks, what is said to be enough is the least; inodes come by whole groups.
+        // If blocks are missing, the suggested size is the smallest. Inodes are added by whole groups.
         let enough = format!("to {bytes} bytes, and try again");
         assert!(less.contains(" inodes, but") || less.contains(&enough), "{shape}: {less}");
         by_blocks += usize::from(less.contains(&enough));
-        // It has to move what lies behind the new end, and keeps some blocks for that.
+        // resize2fs moves blocks from past the new end, and keeps some free blocks for that.
         let copy = lab.copy(&image, "copy.img");
         if try_run(tool("resize2fs").arg("-fM").arg(&copy)).code == Some(0) {
             let (other, _) = sizes(&copy);
-            // Its directories are not indexed, which may save a block.
+            // resize2fs does not index directories, which may save a block.
             if bytes > other {
                 refused(&copy, &[], 3, &["too few"]);
             }
@@ -135,7 +135,7 @@ fn the_smallest_size_is_the_same_from_any_other() {
     assert!(by_blocks > SHAPES.len() / 2, "{by_blocks}");
 }
 
-/// With a history, a nearly full image, and everything that inodes can have.
+/// The image is nearly full, has a history, and covers all attributes of inodes.
 #[test]
 fn the_kernel_works_on_any_size() {
     if !gate(&[Need::Mounts]) {
@@ -157,7 +157,7 @@ fn the_kernel_works_on_any_size() {
     }
 }
 
-/// An image of the least size grows where it is used, as its reserved descriptors promise.
+/// The kernel can grow an image of the smallest size, up to the limit of its reserved descriptors.
 #[test]
 fn the_kernel_can_grow_the_smallest_size() {
     if !gate(&[Need::EmulatedKernel]) {
@@ -172,15 +172,15 @@ fn the_kernel_can_grow_the_smallest_size() {
     assert_eq!(sizes(&output).0, 300 << 20);
 }
 
-/// More groups than one block has descriptors, and back.
+/// The number of groups exceeds one block of descriptors, and shrinks again.
 #[test]
 fn descriptors_take_the_place_that_was_reserved_for_them() {
     let lab = Lab::new();
     let image = lab.plain_image("in.img", "64M", &["-t", "ext4", "-b", "1024", "-g", "1024", "-N", "512"]);
     let reserved = |image: &Path| superblock(image).get("s_reserved_gdt_blocks");
     let large = sized(&image, "640M");
-    // 64 groups have 4 blocks of descriptors of 64 bytes, 640 have 40.
-    assert_eq!(reserved(&image), 256, "as many as one block of pointers has");
+    // With descriptors of 64 bytes, 64 groups need 4 blocks of descriptors, and 640 need 40.
+    assert_eq!(reserved(&image), 256, "the number of pointers in a block");
     assert_eq!(reserved(&large), 256 - 36);
     let back = sized(&large, "64M");
     same_bytes(&back, &canonical(&image, &[]));
@@ -189,7 +189,7 @@ fn descriptors_take_the_place_that_was_reserved_for_them() {
     }
 }
 
-/// Through pipes, to other formats, in place, and as a digest.
+/// Pipes, other formats, `--in-place` and digests.
 #[test]
 fn every_way_out_has_the_size() {
     let lab = Lab::new();
@@ -225,7 +225,7 @@ fn every_way_out_has_the_size() {
     }
 }
 
-/// Beyond its reserved descriptors, of which there are 256 blocks, the kernel lets a filesystem grow with meta groups.
+/// Past its 256 blocks of reserved descriptors, the kernel grows a filesystem with meta_bg.
 #[test]
 fn meta_groups_of_the_kernel_come_and_go() {
     if !gate(&[Need::EmulatedKernel]) {
@@ -242,7 +242,7 @@ fn meta_groups_of_the_kernel_come_and_go() {
         "{}",
         run(tool("dumpe2fs").arg("-h").arg(&image))
     );
-    // The kernel leaves the resize inode, without blocks, and e2fsck has nothing to say of it.
+    // The kernel leaves the resize inode without blocks, and e2fsck does not report that.
     judge::fsck_silent(&image).expect("an image that grew");
     canonical(&image, &[]);
     for (size, bytes) in [("6G", 6 << 30), ("3G", 3 << 30), ("20M", 20 << 20)] {
@@ -250,13 +250,13 @@ fn meta_groups_of_the_kernel_come_and_go() {
         same_bytes(&output, &canonical(&output, &[]));
         assert_eq!(has_feature(&output, "meta_bg"), size == "6G");
         assert_eq!(tree_digest(&image, &[]), tree_digest(&output, &[]), "{size}");
-        let copy = resized(&lab, &image, bytes).expect("another size");
+        let copy = resized(&lab, &image, bytes).expect("resizing");
         same_bytes(&output, &canonical(&copy, &[]));
     }
 }
 
-/// Attempts at sizes that failed used to leave their places of xattr blocks in the plan, so that the block of /f
-/// ended in metadata.
+/// Regression test: attempts at sizes that were too small left their placement of xattr blocks in the plan,
+/// so that the xattr block of /f overlapped metadata.
 #[test]
 fn the_smallest_size_has_xattr_blocks_where_pointers_lead() {
     let lab = Lab::new();
@@ -270,7 +270,8 @@ fn the_smallest_size_has_xattr_blocks_where_pointers_lead() {
     same_bytes(&least, &sized(&image, &length(&least).to_string()));
 }
 
-/// The search used to give up where bitmaps of a large flex group leave no room for the table between them.
+/// Regression test: the search failed if the bitmaps of a large flex group left no space for the inode table
+/// between them.
 #[test]
 fn the_smallest_size_is_found_where_metadata_lies_far_apart() {
     let lab = Lab::new();

@@ -1,4 +1,4 @@
-//! Files that share blocks get their own.
+//! Files that share blocks get separate copies.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use crate::support::{Lab, canonical, judge, refused, same_bytes, tree};
 
 const OPTIONS: [&str; 6] = ["-t", "ext4", "-b", "1024", "-O", "^resize_inode"];
 
-/// A tree with files that are alike in all or some of their blocks.
+/// Makes a tree with files that are equal in all or some of their blocks.
 fn tree_with_twins(lab: &Lab) -> PathBuf {
     let source = lab.plain_tree();
     for name in ["twin1", "twin2", "twin3"] {
@@ -31,7 +31,7 @@ fn blocks(image: &Path, path: &str, count: u64) -> Vec<u64> {
     (0..count).map(number).collect()
 }
 
-/// Lets a file of 20 blocks and one extent lie where another file lies, as e2fsdroid lets it.
+/// Makes a file of 20 blocks and one extent share the blocks of a different file, like e2fsdroid does.
 fn share(image: &Path, file: &str, with: &str) {
     let (own, other) = (blocks(image, file, 20), blocks(image, with, 20));
     assert!(own.iter().zip(own[0]..).all(|(block, expected)| *block == expected), "not one extent");
@@ -40,13 +40,13 @@ fn share(image: &Path, file: &str, with: &str) {
     debugfs(image, &script);
 }
 
-/// An image whose three twins share their blocks.
+/// Makes an image with three equal files that share their blocks.
 fn shared(lab: &Lab, name: &str, size: &str, source: &Path) -> PathBuf {
     let image = lab.mke2fs_d(name, size, &OPTIONS, source);
     debugfs(&image, "feature shared_blocks\n");
     share(&image, "twin2", "twin1");
     share(&image, "twin3", "twin1");
-    // It counts the free blocks anew, and leaves what is shared alone.
+    // e2fsck corrects the count of free blocks, and keeps the shared blocks.
     judge::repair(&image, &[]).with_code(1);
     assert_eq!(blocks(&image, "twin3", 20), blocks(&image, "twin1", 20));
     judge::fsck_silent(&image).expect("an image without faults");
@@ -61,7 +61,7 @@ fn each_file_gets_its_own_blocks() {
     let never = lab.mke2fs_d("never.img", "16M", &OPTIONS, &source);
     let unshared = lab.copy(&image, "unshared.img");
     judge::repair(&unshared, &["-E", "unshare_blocks"]);
-    assert_ne!(blocks(&unshared, "twin2", 1), blocks(&image, "twin2", 1), "nothing to be seen here");
+    assert_ne!(blocks(&unshared, "twin2", 1), blocks(&image, "twin2", 1), "test precondition failed");
     let output = canonical(&image, &["--verify"]);
     same_bytes(&output, &canonical(&never, &[]));
     same_bytes(&output, &canonical(&unshared, &[]));
@@ -73,7 +73,7 @@ fn what_does_not_fit_is_told_by_how_much() {
     let lab = Lab::new();
     let source = tree_with_twins(&lab);
     let image = shared(&lab, "in.img", "16M", &source);
-    // All that is free goes into one file.
+    // Fill all free blocks with one file.
     let free = debugfs_read(&image, "show_super_stats -h\n");
     let free: usize = free
         .lines()
@@ -92,7 +92,7 @@ fn only_content_of_files_may_be_shared() {
     let source = tree_with_twins(&lab);
     let image = shared(&lab, "in.img", "16M", &source);
     canonical(&image, &[]);
-    // Without the feature, and by something that is no file.
+    // Shared blocks are refused without the feature, and also if one owner is not a regular file.
     let without = lab.copy(&image, "without.img");
     debugfs(&without, "feature -shared_blocks\n");
     refused(&without, &[], 4, &["(/twin2), block map", "is also claimed by inode"]);

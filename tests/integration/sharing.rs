@@ -1,5 +1,4 @@
-//! Outputs on filesystems that let files share blocks: long runs are shared with the input, and the
-//! bytes are the same as anywhere else.
+//! Outputs on filesystems with reflinks: long runs are shared with the input, and the bytes don't change.
 
 use std::fs::{self, File};
 use std::path::Path;
@@ -9,7 +8,7 @@ use crate::support::image::{blocks_of, debugfs};
 use crate::support::kernel::Mounted;
 use crate::support::{Lab, Need, canon, gate, run, same_bytes, tool};
 
-/// How many extents of a file are shared with another one.
+/// Returns the number of a file's extents that are shared with other files.
 fn shared_extents(file: &Path) -> usize {
     let told = run(tool("filefrag").arg("-v").arg(file));
     told.lines().filter(|line| line.contains("shared")).count()
@@ -19,10 +18,10 @@ fn rewrite(input: &Path, output: &Path) {
     canon(["-q", "--verify"]).args([input, output]).run().done();
 }
 
-/// An image with a file that is worth sharing, one with a hole in it, and small ones.
+/// Makes an image with a file that is large enough to share, one with a hole, and small ones.
 fn with_large_file(lab: &Lab, block_size: &str) -> std::path::PathBuf {
     let source = lab.folder("source");
-    // So that nothing lies where the canonical form has it.
+    // This moves all later files, so that none of them is at its canonical place.
     fs::write(source.join("a"), Dice::noise(1, 5000)).expect("writing");
     fs::write(source.join("large"), Dice::noise(2, 6 << 20)).expect("writing");
     let mut holes = Dice::noise(3, 3 << 20);
@@ -51,7 +50,7 @@ fn long_runs_are_shared_and_the_bytes_are_the_same() {
         let lab = Lab::new();
         let image = with_large_file(&lab, block_size);
         if replayed {
-            // The journal has another block for the middle of the large file.
+            // The journal contains a copy of a block in the middle of the large file.
             fs::write(lab.path("block"), Dice::noise(9, 4096)).expect("writing");
             let target = blocks_of(&image, "/large")[700];
             debugfs(&image, &format!("jo\njw -b {target} {}\njc\n", lab.path("block").display()));
@@ -63,11 +62,11 @@ fn long_runs_are_shared_and_the_bytes_are_the_same() {
         same_bytes(&output, &lab.path("out.img"));
         let shared = shared_extents(&output);
         assert!(shared > 0 || block_size == "1024", "{block_size}, {replayed}: nothing is shared");
-        // What is shared can go, and what is written to it is not seen in the other.
+        // The input can be overwritten, without an effect on the output.
         fs::write(&input, "gone").expect("writing");
         same_bytes(&output, &lab.path("out.img"));
     }
-    // From another filesystem, nothing can be shared, and all goes well.
+    // Between different filesystems, nothing can be shared, and the output is the same.
     let lab = Lab::new();
     let (image, output) = (with_large_file(&lab, "4096"), mounted.path().join("other.img"));
     rewrite(&image, &output);

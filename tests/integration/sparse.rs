@@ -1,4 +1,4 @@
-//! Android sparse images, read and written, against the tools of Debian.
+//! Android sparse images, read and written, compared with Debian's tools.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -7,7 +7,7 @@ use crate::support::dice::Dice;
 use crate::support::image::patch;
 use crate::support::{Canon, Lab, Need, canon, canonical, gate, judge, run, same_bytes, tool};
 
-/// Where fields lie in the header of a sparse image, by the names of libsparse.
+/// Offsets of fields in the header of a sparse image, with the names of libsparse.
 const MAJOR_VERSION: u64 = 4;
 const IMAGE_CHECKSUM: u64 = 24;
 
@@ -20,13 +20,13 @@ fn images_of_android() {
     for (number, options) in [&["-t", "ext4"][..], &["-t", "ext2", "-b", "1024"]].iter().enumerate() {
         let image = lab.plain_image(&format!("{number}.img"), "64M", options);
         let expected = canonical(&image, &[]);
-        // What their tools made is read.
+        // Images that Android's tools made can be read.
         let sparse = image.with_extension("simg");
         run(tool("img2simg").arg(&image).arg(&sparse));
         let output = image.with_extension("out");
         canon([&sparse, &output]).run().done();
         same_bytes(&output, &expected);
-        // What is written is read by their tools, and by this one.
+        // Images that ext4-canon writes can be read by Android's tools and by ext4-canon.
         let written = image.with_extension("written");
         canon(["--format", "sparse", "--verify"]).args([&image, &written]).run().done();
         let size = |path: &std::path::Path| path.metadata().unwrap().len();
@@ -35,19 +35,19 @@ fn images_of_android() {
         run(tool("simg2img").arg(&written).arg(&expanded));
         same_bytes(&expanded, &expected);
         canon(["--check"]).arg(&written).run().done();
-        // Over what was there before, nothing of it shows.
+        // If the device contains old data, none of it is left.
         let device = image.with_extension("device");
         fs::write(&device, Dice::noise(7, 64 << 20)).unwrap();
         run(tool("simg2img").arg(&written).arg(&device));
         judge::fsck_silent(&device).unwrap();
         judge::same_by_debugfs(&device, &expected);
-        // Of a pipe there are no permissions that it could have.
+        // A pipe has no permissions to copy, so the umask decides.
         let piped = image.with_extension("piped");
         let script = r#"umask 027; cat "$1" | "$0" --format sparse - "$2""#;
         Canon::script(script).args([&image, &piped]).run().done();
         same_bytes(&piped, &written);
         assert_eq!(piped.metadata().unwrap().permissions().mode() & 0o777, 0o640);
-        // The same bytes again.
+        // Writing again gives the same bytes.
         let again = image.with_extension("again");
         canon(["--format", "sparse"]).args([&expected, &again]).run().done();
         same_bytes(&written, &again);
@@ -63,12 +63,12 @@ fn what_is_no_sparse_image_is_refused() {
     let bytes = fs::read(lab.path("a.simg")).unwrap();
     fs::write(lab.path("cut.simg"), &bytes[..bytes.len() - 1]).unwrap();
     lab.canon(["cut.simg", "out.img"]).run().refusing(4, &["sparse image is cut short"]);
-    // The checksum in the header, which may be left out.
+    // The checksum in the header is optional, but checked.
     patch(&lab.copy(&lab.path("a.simg"), "sum.simg"), IMAGE_CHECKSUM, &[1, 2, 3, 4]);
     lab.canon(["sum.simg", "out.img"]).run().refusing(4, &["other bytes than its checksum says"]);
     patch(&lab.copy(&lab.path("a.simg"), "version.simg"), MAJOR_VERSION, &[2]);
     lab.canon(["version.simg", "out.img"]).run().refusing(3, &["version that is not known"]);
-    // Blocks of 4096 bytes, which not every image has.
+    // Sparse images have blocks of 4096 bytes, so the size must be a multiple of that.
     lab.mke2fs("odd.img", "4097K", &["-t", "ext2", "-b", "1024"]);
     lab.canon(["--format", "sparse", "odd.img", "out.img"]).run().refusing(3, &["use --format raw"]);
     lab.canon(["--format", "sparse", "--size", "4100K", "odd.img", "even.simg"]).run().done();

@@ -1,4 +1,4 @@
-//! The example and the hashes of the specification, against real tools.
+//! The example and the hashes in the specification, compared with real tools.
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,13 +12,13 @@ fn page(name: &str) -> String {
     std::fs::read_to_string(project("docs").join(name)).expect("reading")
 }
 
-/// What is between two lines of a page.
+/// Returns the text between two strings in a page.
 fn between<'p>(page: &'p str, start: &str, end: &str) -> &'p str {
     let (_, rest) = page.split_once(start).unwrap_or_else(|| panic!("no {start:?}"));
     rest.split_once(end).unwrap_or_else(|| panic!("no {end:?} after {start:?}")).0
 }
 
-/// Bytes in hexadecimal digits: `00*12` stands for 12 zero bytes, and a line that begins with # for none.
+/// Parses hexadecimal bytes: `00*12` means 12 zero bytes, and lines that begin with # are comments.
 fn bytes(text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
     for word in text.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace) {
@@ -66,7 +66,7 @@ fn the_example_has_its_digest_and_its_uuid() {
     assert!(page.contains(&format!("`{}`", parts.join("-"))), "{shown}");
 }
 
-/// The unit test of the hashes compares the same table with the program.
+/// A unit test compares the same table with the program.
 #[test]
 fn the_table_of_hashes_is_what_debugfs_says() {
     let lab = Lab::new();

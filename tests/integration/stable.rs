@@ -1,4 +1,4 @@
-//! Filesystems whose inode numbers and UUID have to stay: the stable_inodes feature.
+//! Filesystems with the stable_inodes feature: inode numbers and UUID are kept.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,7 +17,7 @@ const OPTIONS: [&str; 9] =
     ["-t", "ext4", "-b", "1024", "-N", "8192", "-O", "stable_inodes,orphan_file", "-U"];
 const UUID: &str = "11111111-2222-3333-4444-555555555555";
 
-/// An image with large gaps in its inode tables.
+/// Makes an image with large gaps in its inode tables.
 fn gappy(lab: &Lab, name: &str) -> PathBuf {
     let image = lab.mke2fs(name, "48M", &[&OPTIONS[..], &[UUID]].concat());
     fill::kernel(&image, |root| {
@@ -67,7 +67,7 @@ fn numbers_and_uuid_stay_whatever_else_changes() {
     judge::same_by_kernel(&image, &output);
     judge::kernel_works(&output).unwrap();
 
-    // Another history: everything is written anew elsewhere, with clutter in the way.
+    // A different history: all files are written again to different blocks, next to other data.
     let other = lab.copy(&image, "other.img");
     fill::kernel(&other, |root| {
         fs::write(root.join("clutter"), Dice::noise(7, 3_000_000)).expect("writing");
@@ -122,6 +122,6 @@ fn another_uuid_is_refused() {
     let lab = Lab::new();
     let image = lab.mke2fs("in.img", "8M", &["-t", "ext4", "-O", "stable_inodes"]);
     refused(&image, &["--uuid", UUID], 2, &["has the stable_inodes feature", "or use --uuid keep"]);
-    // Without the feature, it is taken.
+    // Without the feature, the option is accepted.
     canonical(&lab.mke2fs("other.img", "8M", &["-t", "ext4"]), &["--uuid", UUID]);
 }

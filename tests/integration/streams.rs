@@ -24,7 +24,7 @@ fn what_comes_out_of_a_pipe_is_the_image() {
         same_bytes(&lab.path("out.img"), &expected);
         fs::remove_file(lab.path("out.img")).unwrap();
     }
-    // The others read a pipe as well; and what is said does not get into the image.
+    // Other commands also read pipes, and messages never become part of an image on standard output.
     let digest = lab.shell(r#"cat in.img | "$0" digest -"#).run().done().stdout;
     assert_eq!(digest, format!("{}  -\n", &sha256(&expected)[..64]));
     lab.shell(r#"cat in.img | "$0" compare - in.img"#).run().done().printing(&["- and in.img: match\n"]);
@@ -73,13 +73,13 @@ fn trouble_with_pipes_is_told() {
     ] {
         lab.canon(arguments).run().misused(&[words]);
     }
-    // The input is never written, also where the shell opened it.
+    // The input is never written, even if the shell opened it for writing.
     let before = sha256(&lab.path("in.img"));
     for script in [r#""$0" in.img - 1<>in.img"#, r#""$0" in.img - >>in.img"#, r#""$0" - - <in.img 1<>in.img"#]
     {
         lab.shell(script).run().refusing(2, &["standard output: is the input"]);
         assert_eq!(sha256(&lab.path("in.img")), before, "{script}");
     }
-    // Nothing but the image and its tree.
+    // Only the image and its tree remain.
     assert_eq!(lab.names("."), ["in.img", "source"]);
 }

@@ -1,5 +1,5 @@
-//! The on-disk structures against images that real tools made: what is decoded encodes to the same
-//! bytes, every checksum is the one that mke2fs and the kernel stored, and hashes are debugfs's.
+//! The on-disk structures, compared with images of real tools: decoding and encoding gives the same bytes,
+//! checksums are equal to those of mke2fs and the kernel, and hashes are equal to those of debugfs.
 
 use std::fs;
 
@@ -23,7 +23,7 @@ use crate::support::kernel::Mounted;
 use crate::support::tools::project;
 use crate::support::{Lab, Need, gate, run, tool};
 
-/// An image with a directory, files, a long symlink and xattrs, by mke2fs -d.
+/// Makes an image with a directory, files, a long symlink and xattrs, with `mke2fs -d`.
 fn image_bytes(options: &[&str]) -> (Lab, Vec<u8>) {
     let lab = Lab::new();
     let tree = lab.folder("tree");
@@ -37,14 +37,14 @@ fn image_bytes(options: &[&str]) -> (Lab, Vec<u8>) {
     (lab, bytes)
 }
 
-/// The inodes in use, with their bytes.
+/// Returns the inodes in use, with their bytes.
 fn inodes<'a>(source: &Source<'a>) -> Vec<(InodeNr, &'a [u8])> {
     let numbers = (1..=source.geometry.inodes_count()).map(InodeNr);
     let inodes = numbers.filter_map(|number| Some((number, source.inode(number)?)));
     inodes.filter(|(_, bytes)| Inode::decode(bytes).i_links_count.get() > 0).collect()
 }
 
-/// The blocks of an inode's extents, of a tree without index blocks.
+/// Returns the blocks of an inode's extents. The extent tree must have depth 0.
 fn blocks_of_inode(inode: &Inode) -> Vec<u64> {
     let header = view::<ExtentHeader>(&inode.i_block).expect("a header");
     assert_eq!(header.eh_depth.get(), 0);
@@ -133,7 +133,7 @@ fn checksums_are_those_that_mke2fs_stored() {
         let bitmap = source.block(source.descriptors[0].block_bitmap()).expect("a bitmap");
         let live = usize::try_from(source.geometry.blocks_per_group / 8).expect("a size");
         assert_eq!(sums.bitmap(&bitmap[..live]), Some(source.descriptors[0].block_bitmap_csum()));
-        // The classic mistake: over the whole block.
+        // A checksum over the whole block would be wrong.
         if live < bitmap.len() {
             assert_ne!(sums.bitmap(bitmap), Some(source.descriptors[0].block_bitmap_csum()));
         }
@@ -169,7 +169,7 @@ fn descriptors_of_uninit_bg_have_a_crc16() {
     assert_ne!(source.checksums.group_descriptor(GroupNr(1), raw), stored);
 }
 
-/// What does not fit into the inode goes into a block, with all its hashes.
+/// Xattrs that don't fit into the inode are in a block, with all hashes.
 #[test]
 fn xattr_hashes_are_those_that_the_kernel_stored() {
     if !gate(&[Need::Mounts]) {
@@ -211,7 +211,7 @@ fn xattr_hashes_are_those_that_the_kernel_stored() {
 fn names_are_hashed_as_debugfs_hashes_them() {
     let seed = "deadbeef-0123-4567-89ab-cdef00112233";
     let bytes = *uuid::Uuid::parse_str(seed).expect("a UUID").as_bytes();
-    // Signed and unsigned characters give the same hash of ASCII names.
+    // For ASCII names, signed and unsigned characters give the same hash.
     let names = ["a", "four", "a name of sixteen", "thirty-two characters, no less!!", &"long-".repeat(51)];
     for (version, word) in
         [(HashVersion::Legacy, "legacy"), (HashVersion::HalfMd4, "half_md4"), (HashVersion::Tea, "tea")]
@@ -231,7 +231,13 @@ fn names_are_hashed_as_debugfs_hashes_them() {
     }
 }
 
-/// The tables of what becomes of each field: `| 0x00 | 4 | s_inodes_count | derive | … |`.
+/// The rows in the document look like this: `
+/// 0x00
+/// 4
+/// s_inodes_count
+/// derive
+/// …
+/// `.
 #[test]
 fn every_field_has_its_row_in_the_form_and_in_its_specification() {
     let text = fs::read_to_string(project("docs/canonical-fields.md")).expect("reading");
@@ -240,7 +246,7 @@ fn every_field_has_its_row_in_the_form_and_in_its_specification() {
         for ((name, rule), field) in rows.iter().zip(fields) {
             assert_eq!(*name, field.name);
             let row = format!("| 0x{:02X} | {} | `{name}` | {} |", field.offset, field.size, rule.word());
-            assert!(text.contains(&row), "docs/canonical-fields.md lacks the row: {row}");
+            assert!(text.contains(&row), "missing in docs/canonical-fields.md: {row}");
         }
     }
     let documented = text.lines().filter(|line| line.starts_with("| 0x")).count();

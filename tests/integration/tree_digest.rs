@@ -1,4 +1,4 @@
-//! `digest --tree`, `ls` and `cat`: the tree alone, whatever filesystem holds it.
+//! `digest --tree`, `ls` and `cat`: their output does not depend on the filesystem that contains the tree.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -12,7 +12,7 @@ use crate::support::{Lab, Need, canon, fill, gate, run, tool, tree};
 
 fn counted_tree_digest(image: &Path) -> String {
     let ran = canon(["digest", "--tree"]).arg(image).run().done();
-    // mke2fs and debugfs do not keep quotas up to date.
+    // mke2fs and debugfs don't update quotas.
     assert!(ran.stderr.lines().all(|line| line.ends_with("; counted anew")), "{ran:?}");
     ran.stdout.split(' ').next().expect("a digest").to_owned()
 }
@@ -31,7 +31,7 @@ fn sha256_of(lab: &Lab, text: &str) -> String {
 fn one_tree_has_one_digest_whatever_holds_it() {
     let lab = Lab::new();
     let source = lab.plain_tree();
-    // mke2fs 1.47 with inline_data cuts the hole at its end.
+    // mke2fs 1.47 drops trailing zeros of files with inline_data.
     fs::remove_file(source.join("sizes/gaps")).unwrap();
     let ways: [(&str, &[&str]); 5] = [
         ("12M", &["-t", "ext2", "-b", "1024", "-I", "128"]),
@@ -48,7 +48,7 @@ fn one_tree_has_one_digest_whatever_holds_it() {
     }
     digests.dedup();
     assert_eq!(digests.len(), 1, "{digests:?}");
-    // Every attribute of the tree has a part in it.
+    // Every attribute of the tree affects the digest.
     let image = lab.mke2fs_d("changed.img", "24M", ways[2].1, &source);
     for change in [
         "sif /sizes/1 mode 0100600\n",
@@ -101,7 +101,7 @@ fn a_second_implementation_on_a_mounted_tree_agrees() {
     }
 }
 
-/// The example of the specification, made as it says there.
+/// The example in the specification, made with the commands given there.
 #[test]
 fn the_example_of_the_specification_is_true() {
     let lab = Lab::new();
@@ -134,7 +134,7 @@ fn lists_of_digests_of_trees_can_be_checked() {
     let image = lab.plain_image("a.img", "16M", &["-t", "ext4"]);
     let list = lab.path("list");
     fs::write(&list, canon(["digest", "--tree"]).arg(&image).run().done().stdout).unwrap();
-    // Another filesystem under the same name.
+    // Replace it with a different filesystem of the same name.
     lab.plain_image("a.img", "12M", &["-t", "ext2", "-b", "1024"]);
     canon(["digest", "--tree", "--check"]).arg(&list).run().done().printing(&[": OK\n"]);
     canon(["digest", "--check"]).arg(&list).run().with_code(1).printing(&[": FAILED\n"]);
@@ -146,7 +146,7 @@ fn lists_of_digests_of_trees_can_be_checked() {
 fn files_are_printed_as_they_are() {
     let lab = Lab::new();
     let source = lab.plain_tree();
-    // mke2fs 1.47 with inline_data cuts the hole at its end.
+    // mke2fs 1.47 drops trailing zeros of files with inline_data.
     fs::remove_file(source.join("sizes/gaps")).unwrap();
     symlink("/sizes/../links", source.join("way")).unwrap();
     symlink("way/z-first", source.join("shortcut")).unwrap();
@@ -196,7 +196,7 @@ fn listings_for_programs_say_the_same() {
     assert_eq!((&entry("/null")["major"], &entry("/null")["minor"]), (&1.into(), &3.into()));
     assert_eq!(entry("/links/z-first")["hardlink"], "/a-second");
     assert_eq!(entry("/names/not \\xff\\xfe UTF-8")["type"], "regular file");
-    // Times are those of the output.
+    // The listed times are those of the output.
     let clamped = canon(["ls", "--source-date-epoch", "1000"]).arg(&image).run().done().stdout;
     assert!(clamped.contains(" time=1000.000000000") && !clamped.contains(" time=16"), "{clamped}");
 }

@@ -1,4 +1,4 @@
-//! Files with fs-verity, made and measured by a kernel that has it.
+//! Files with fs-verity, created and measured by a kernel that supports it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use crate::support::{Lab, Need, canonical, gate, judge, refused, run, same_bytes
 
 const OPTIONS: [&str; 6] = ["-t", "ext4", "-b", "4096", "-O", "verity,encrypt"];
 
-/// Names and sizes: around the sizes at which trees get another level, and with holes.
+/// Names and sizes of files: near the sizes at which the Merkle tree gets a further level, and with holes.
 const FILES: [(&str, usize); 7] = [
     ("empty", 0),
     ("one", 1),
@@ -34,7 +34,7 @@ fn tree_of_sizes(lab: &Lab) -> PathBuf {
     source
 }
 
-/// A script that reads every file, and so verifies it, and tells its digests.
+/// A script that reads and thus verifies every file, and prints the digests.
 const MEASURE: &str = "mount -t ext4 -o ro /dev/vda /mnt
 cd /mnt
 for file in *; do [ -d $file ] || { echo $file $(fskeys measure $file) $(sha256sum <$file); }; done
@@ -42,7 +42,7 @@ cd /
 umount /mnt
 ";
 
-/// What the fsverity program computes from the files themselves.
+/// Returns the digests that the fsverity program computes from the source files.
 fn expected(source: &Path) -> String {
     let mut text = String::new();
     let mut names = FILES.map(|(name, _)| name);
@@ -55,12 +55,12 @@ fn expected(source: &Path) -> String {
     text
 }
 
-/// The third disk, with its key.
+/// Mounts the third disk and adds its encryption key.
 const UNLOCK: &str = "mount -t ext4 /dev/vdc /secret\nkey=$(fskeys unlock2 /secret 7)\n";
 
 #[test]
 fn digests_survive() {
-    // The emulated machine's files are root's.
+    // Files that the emulated machine creates belong to root.
     if !gate(&[Need::EmulatedKernel, Need::Root]) {
         return;
     }
@@ -68,7 +68,7 @@ fn digests_survive() {
     let source = tree_of_sizes(&lab);
     let names = FILES.map(|(name, _)| name);
     let image = lab.mke2fs_d("in.img", "48M", &OPTIONS, &source);
-    // Another history: another order, with clutter between, and a file without holes.
+    // A different history: reverse order, temporary files in between, and a file without holes.
     let other = lab.mke2fs("other.img", "48M", &OPTIONS);
     let secret = lab.mke2fs("secret.img", "48M", &OPTIONS);
     let mut script =
@@ -82,7 +82,7 @@ fn digests_survive() {
     for name in names {
         script += &format!("fskeys verity /mnt/{name}\n");
     }
-    // Some kernels set the time when they build the tree.
+    // Some kernels update the time when they build the tree.
     script += "rm /other/clutter.*\ncd /mnt\nfor file in *; do touch -r $file /other/$file; \
                chmod $(stat -c %a $file) /other/$file; chown $(stat -c %u:%g $file) /other/$file; done\n\
                cd /\ntouch -r /mnt /other\nchmod $(stat -c %a /mnt) /other\n";
@@ -106,7 +106,7 @@ fn digests_survive() {
     assert_eq!(secrets[..2], secrets[2..], "with encryption");
 }
 
-/// A verity file of 64 KiB as debugfs can make one, with this many blocks in all.
+/// Makes a verity file of 64 KiB with debugfs, with the given total number of blocks.
 fn forged(lab: &Lab, blocks: usize, descriptor: u32) -> PathBuf {
     let image = lab.mke2fs(&format!("{blocks}-{descriptor}.img"), "16M", &OPTIONS);
     put_verity_file(&image, "file", Dice::noise(1, blocks * 4096), 65_536, descriptor);
@@ -140,7 +140,7 @@ fn a_tree_that_no_kernel_would_find_is_refused() {
         debugfs(&image, &format!("set_inode_field file flags {flags}\n"));
         refused(&image, &[], 4, &[word]);
     }
-    // What is advised.
+    // Follow the advice of the error message.
     let image = forged(&lab, 16, 256);
     refused(&image, &[], 4, &["remove it with debugfs's rm"]);
     debugfs(&image, "rm file\n");
@@ -151,14 +151,14 @@ fn a_tree_that_no_kernel_would_find_is_refused() {
     refused(&image, &[], 3, &["i_flags has bits 0x100000 VERITY"]);
 }
 
-/// Blocks that were allocated past the end before the tree was built: no kernel reads them.
+/// Blocks between the end of the file and the tree: the kernel never reads them.
 #[test]
 fn what_lies_before_the_tree_is_dropped() {
     let lab = Lab::new();
     let image = forged(&lab, 20, 256);
     debugfs(&image, "set_inode_field file size 65535\n");
     canonical(&image, &[]);
-    // The tree begins at block 16 in any case.
+    // The tree begins at block 16, independent of the size.
     debugfs(&image, "set_inode_field file size 12288\n");
     let written = canonical(&image, &["--verify"]);
     debugfs(&image, "punch file 3 15\n");

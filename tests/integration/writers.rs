@@ -1,4 +1,4 @@
-//! The same tree, put into the same geometry by different writers, is the same image.
+//! The same tree in the same geometry gives the same image, independent of the writer.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -17,7 +17,7 @@ const SIZE: &str = "24M";
 
 const ACL: &str = "system.posix_acl_access";
 
-/// Demands that all images have one canonical form, and that it holds `tree`.
+/// Asserts that all images have one canonical form, and that it contains `tree`.
 fn one_form(images: &[PathBuf], tree: &Path) {
     let outputs: Vec<_> = images.iter().map(|image| canonical(image, &[])).collect();
     let expected = listing(tree, Listing::default());
@@ -28,7 +28,7 @@ fn one_form(images: &[PathBuf], tree: &Path) {
     judge::kernel_works(&outputs[0]).expect("the kernel works on it");
 }
 
-/// Ways of the kernel.
+/// Ways to fill an image with the kernel.
 const WRITERS: [fill::Writer; 3] = [
     |image, source| fill::kernel(image, |root| fill::copy(source, root)),
     |image, source| {
@@ -37,7 +37,7 @@ const WRITERS: [fill::Writer; 3] = [
     |image, source| with_history(image, source),
 ];
 
-/// Copies after other files were there and were deleted, in several mounts.
+/// Copies the tree after other files were created and deleted, in several mounts.
 fn with_history(image: &Path, source: &Path) {
     let clutter = |root: &Path, count: usize| {
         for number in 0..count {
@@ -99,7 +99,7 @@ fn mke2fs_and_kernel_on_ext2() {
     all_kernel_writers(&["-t", "ext2", "-b", "2048", "-I", "128"]);
 }
 
-/// Without what debugfs scripts can't say: other bytes than text, and sockets.
+/// Makes a tree that debugfs scripts can describe: names in ASCII, and no sockets.
 fn for_debugfs(source: &Path) {
     tree::rich(source);
     for path in paths(source) {
@@ -137,7 +137,7 @@ fn fuse2fs_writes_the_same_tree() {
     let by_fuse2fs = lab.mke2fs("fuse2fs.img", SIZE, &options);
     fill::fuse2fs(&by_fuse2fs, |root| {
         fill::copy(&source, root);
-        // cp sets modes as ACLs, of which fuse2fs does not make modes.
+        // cp sets modes as ACLs, and fuse2fs does not convert these to modes.
         for path in paths(&source).iter().map(PathBuf::as_path).chain([Path::new(".")]) {
             let (from, to) = (source.join(path), root.join(path));
             let meta = from.symlink_metadata().expect("metadata");
@@ -164,7 +164,7 @@ fn genext2fs_writes_the_same_tree() {
     let options = ["-t", "ext2", "-b", "1024", "-I", "128", "-N", "512", "-O", "none"];
     let by_mke2fs = lab.mke2fs_d("mke2fs.img", "16385", &options, &source);
     let by_genext2fs = lab.genext2fs("genext2fs.img", 16385, 512, &source);
-    // It gives everything the time of its run, and the superblock its own defaults.
+    // genext2fs sets all times to the current time, and some superblock fields to different defaults.
     let everything = paths(&source);
     let script = everything.iter().map(|path| {
         let time = source.join(path).symlink_metadata().expect("metadata").mtime();
@@ -178,7 +178,7 @@ fn genext2fs_writes_the_same_tree() {
     one_form(&[by_genext2fs, by_mke2fs], &source);
 }
 
-/// Without what genext2fs can't write: xattrs, other bytes than text, large device numbers and ids.
+/// Makes a tree that genext2fs can write: no xattrs, no names outside ASCII, no large device numbers or IDs.
 fn for_genext2fs(source: &Path) {
     tree::plain(source);
     fs::remove_dir_all(source.join("names")).expect("removing");

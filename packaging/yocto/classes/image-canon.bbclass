@@ -1,22 +1,23 @@
-# Makes images canonical: IMAGE_CLASSES += "image-canon" in the configuration, and then either
+# Canonicalizes images. Set IMAGE_CLASSES += "image-canon" in the configuration, and then either
 #
-#   IMAGE_FSTYPES += "ext4.canon"    a canonical image beside the other; also ext4.canon.zst, wic.canon, ...
-#   CANON_IN_PLACE = "ext4 wic"      the images of these types become canonical before anything is made of them
+#   IMAGE_FSTYPES += "ext4.canon"    an additional canonical image; also ext4.canon.zst, wic.canon, ...
+#   CANON_IN_PLACE = "ext4 wic"      canonicalizes images of these types before others are made from them
 
-# The time of whatever was touched after Yocto set the times of the root filesystem, which is also the time
-# of its top folder. (SOURCE_DATE_EPOCH would not do: in tasks of an image it is a constant of 2011.)
+# The latest mtime of files, which are clamped to it: the time that Yocto has set for the root filesystem,
+# which its top directory also has. (SOURCE_DATE_EPOCH is not suitable: in tasks of images, it is a constant
+# from 2011.)
 CANON_EPOCH ?= "${@d.getVar('REPRODUCIBLE_TIMESTAMP_ROOTFS') or '$(stat -c %Y ${IMAGE_ROOTFS})'}"
 
-# More options of ext4-canon.
+# Additional options of ext4-canon.
 CANON_OPTIONS ?= ""
 
 CANON_IN_PLACE ?= ""
 
-# What brings the program: "" where it is one of HOSTTOOLS.
+# The recipe that provides the program; set it to "" if the program is in HOSTTOOLS.
 CANON_DEPENDS ?= "ext4-canon-native"
 
-# Up to mickledore the suffix is no part of IMAGE_NAME. Names come as arguments, since they hold the date,
-# which must not become part of what a task depends on.
+# Prints the name of an image. Until mickledore, the suffix was not part of IMAGE_NAME. Names are passed as
+# arguments: they contain the date, which must not affect the task's signature.
 canon_image () {
 	for image in "$1.$3" "$1$2.$3"; do
 		if [ -f "$image" ]; then
@@ -27,8 +28,8 @@ canon_image () {
 	bbfatal "ext4-canon: there is neither $1.$3 nor $1$2.$3 in $(pwd)"
 }
 
-# Tasks of images run under pseudo, which does not see that a file gets its name by a system call of the program's
-# own, and stops at the next use of it. What it knows nothing of, it leaves alone.
+# Tasks of images run under pseudo. It does not notice that the program names its output with linkat, and
+# aborts when the file is used. With PSEUDO_UNLOAD=1 it does not track the file.
 canon_convert () {
 	canon_image=$(canon_image "$1" "$2" "$3")
 	PSEUDO_UNLOAD=1 ext4-canon --source-date-epoch "${CANON_EPOCH}" ${CANON_OPTIONS} "$canon_image" "$canon_image.canon"
@@ -44,7 +45,7 @@ CONVERSIONTYPES:append = " canon"
 CONVERSION_CMD:canon = "canon_convert '${IMAGE_NAME}' '${IMAGE_NAME_SUFFIX}' '${type}'"
 CONVERSION_DEPENDS_canon = "${CANON_DEPENDS}"
 
-# At the end of what makes the image, so that compressed images and checksums are those of the canonical one.
+# Appended to the command that makes the image, so that compressed images and checksums use the canonical one.
 def canon_in_place_command(image_type, d):
     if image_type not in d.getVar('CANON_IN_PLACE').split():
         return ''

@@ -1,4 +1,4 @@
-//! Which names are one inode: told of where the sides group them in other ways, and of nothing else.
+//! Hard links: differences in the groups of names that share an inode are reported, and nothing else.
 
 use std::fs;
 use std::path::Path;
@@ -9,22 +9,22 @@ use super::{compare, tree_differences, verdicts_are_right};
 use crate::support::listing::paths;
 use crate::support::{Lab, canon, tree};
 
-/// Every name, and the groups that are one inode on each side. What is to be told: the path, and the path
-/// of which it is a hard link on each side.
+/// All names; on each side, the groups of names that share an inode; and the expected differences. A
+/// difference is a path, and on each side the path that it is a hard link of.
 type LinkCase =
     (&'static [&'static str], [&'static [&'static [&'static str]]; 2], &'static [[&'static str; 3]]);
 
 const NONE: &str = "";
 
 const CASES: &[LinkCase] = &[
-    // Split, and merged.
+    // A group is split, or two names are merged.
     (&["a", "b"], [&[&["a", "b"]], &[]], &[["/b", "/a", NONE]]),
     (&["a", "b"], [&[], &[&["a", "b"]]], &[["/b", NONE, "/a"]]),
-    // Three names, split 2 + 1 in three ways.
+    // Three names are split 2 + 1 in three ways.
     (&["a", "b", "c"], [&[&["a", "b", "c"]], &[&["a", "b"]]], &[["/c", "/a", NONE]]),
     (&["a", "b", "c"], [&[&["a", "b", "c"]], &[&["a", "c"]]], &[["/b", "/a", NONE]]),
     (&["a", "b", "c"], [&[&["a", "b", "c"]], &[&["b", "c"]]], &[["/b", "/a", NONE], ["/c", "/a", "/b"]]),
-    // Grouped in another way, across directories.
+    // The groups are different, across directories.
     (
         &["d/a", "d/b", "e/a", "e/b"],
         [&[&["d/a", "d/b"], &["e/a", "e/b"]], &[&["d/a", "e/a"], &["d/b", "e/b"]]],
@@ -35,11 +35,11 @@ const CASES: &[LinkCase] = &[
         [&[], &[&["d/a", "e/f/b", "z"]]],
         &[["/e/f/b", NONE, "/d/a"], ["/z", NONE, "/d/a"]],
     ),
-    // The same groups, linked in another order.
+    // The groups are the same, and only the order of linking differs.
     (&["a", "b", "c", "d"], [&[&["a", "d"], &["b", "c"]], &[&["d", "a"], &["c", "b"]]], &[]),
 ];
 
-/// A folder with the names of a case, all with the same content and time.
+/// Makes a directory with the names of a case, all with the same content and mtime.
 fn linked_folder(lab: &Lab, name: &str, names: &[&str], groups: &[&[&str]]) -> std::path::PathBuf {
     let root = lab.folder(name);
     for name in names {

@@ -1,4 +1,4 @@
-//! Images that differ in one attribute: it is named, and nothing else is.
+//! Images that differ in one attribute: it is reported, and nothing else.
 
 use std::fs;
 use std::path::Path;
@@ -7,26 +7,26 @@ use super::{SIZE, compare, settings, tree_differences, verdicts_are_right};
 use crate::support::image::{blocks_of, debugfs, flip};
 use crate::support::{Lab, Need, fill, gate, tree};
 
-/// What is done to a copy of the image.
+/// A change to a copy of the image.
 enum Change {
-    /// Commands of debugfs.
+    /// debugfs commands.
     Debugfs(&'static str),
-    /// Work of the kernel.
+    /// A change with the kernel.
     Kernel(fn(&Path)),
-    /// A byte at this index of a file, whose blocks are this long, is changed.
+    /// A changed byte at this index of a file.
     Byte(&'static str, usize),
 }
 
 use Change::{Byte, Debugfs, Kernel};
 
-/// Sets the fields of an inode as those of `/links/short` are.
+/// Sets owner and mtime of an inode to those of `/links/short`.
 macro_rules! like_links_short {
     ($path:literal) => {
         concat!("sif ", $path, " uid 70000\nsif ", $path, " gid 80000\nsif ", $path, " mtime @1600000000\n")
     };
 }
 
-/// Sets the fields of an inode that every file of the base has.
+/// Sets fields of an inode to the values that all files of the base have.
 macro_rules! ordinary {
     ($path:literal, $mode:literal) => {
         concat!(
@@ -47,7 +47,7 @@ macro_rules! ordinary {
     };
 }
 
-/// Every mutant: what is done, and what is to be named.
+/// All mutants, with the differences that must be reported.
 const MUTANTS: &[(Change, &[&str])] = &[
     (Debugfs("sif /sizes/1 mode 0100600\n"), &["/sizes/1 mode"]),
     (Debugfs("sif /modes/755 mode 0104755\n"), &["/modes/755 mode"]),
@@ -140,7 +140,7 @@ fn every_mutant_is_named_by_its_attribute_and_nothing_else() {
     }
     let options = ["-t", "ext4", "-b", "4096", "-I", "256"];
     let base = lab.mke2fs_d("base.img", SIZE, &[&options[..], &["-O", "project"]].concat(), &source);
-    // Not every kernel mounts a filesystem with the project feature.
+    // Some kernels can't mount a filesystem with the project feature.
     let mountable = lab.mke2fs_d("mountable.img", SIZE, &options, &source);
     let (mut images, mut failures) = (vec![base.clone()], Vec::new());
     for (number, (change, expected)) in MUTANTS.iter().enumerate() {
@@ -157,7 +157,7 @@ fn every_mutant_is_named_by_its_attribute_and_nothing_else() {
             }
         }
         let json = compare(base, &image, &[]);
-        // And so the other way round.
+        // Compare in the other direction too.
         let back = compare(&image, base, &["-q"]);
         for json in [json, back] {
             if tree_differences(&json) != *expected || !settings(&json).is_empty() {

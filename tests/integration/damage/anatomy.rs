@@ -1,8 +1,8 @@
-//! Where the metadata of an image lies.
+//! Locations of the metadata in an image.
 //!
-//! It walks any bytes without believing them, since fuzzers give it damaged images as well.
+//! The parser does not trust any of the bytes, since fuzzers also call it with damaged images.
 
-// By its path, since fuzz/ has this module by its path as well.
+// Use an explicit path, because fuzz/ also includes this module by path.
 #[path = "fields.rs"]
 mod fields;
 
@@ -18,28 +18,28 @@ use ext4_canon::internals::ondisk::jbd2::{self, JournalSuperblock, LogFormat};
 use ext4_canon::internals::ondisk::superblock::{self as sb, Superblock};
 use ext4_canon::internals::ondisk::{extent, le32, view};
 
-/// The most parts that are looked for; more would be of no use.
+/// The maximum number of parts to find.
 const MOST_PARTS: usize = 4000;
-/// The direct pointers in a block map's root.
+/// The number of direct blocks in a block map.
 const DIRECT: usize = 12;
-/// Bytes of a tag in a log of version 3 without a UUID, and where the checksum lies in it.
+/// The size in bytes of a tag in a log of version 3 without a UUID, and the offset of its checksum.
 const TAG_SIZE: usize = 16;
 const TAG_CHECKSUM: usize = 12;
-/// Where the information of an index begins in its root.
+/// The offset of the index information in its root.
 pub(super) const ROOT_INFO: usize = htree::ROOT_HEAD - size_of::<DxRootInfo>();
-/// The most blocks of a directory, or of a file with metadata.
+/// The maximum number of blocks of a directory or a metadata file to visit.
 const MOST_BLOCKS: usize = 256;
 
-/// What a part of an image is.
+/// The kind of a part of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Superblock,
     Descriptor(u32),
     Inode(u32),
-    /// A block of an extent tree, of an inode with a generation.
+    /// An extent tree node, with the inode and its generation.
     Extents(u32, u32),
     Indirect,
-    /// A block of a directory, of an inode with a generation; whether it is the first.
+    /// A directory block, with the inode, its generation, and whether the block is the first.
     Directory(u32, u32, bool),
     Xattrs,
     Orphans(u32, u32),
@@ -53,7 +53,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// A number for each kind, whatever it belongs to.
+    /// Returns a number for the kind, without its owner.
     pub fn class(self) -> u8 {
         match self {
             Self::Superblock => 0,
@@ -73,7 +73,7 @@ impl Kind {
         }
     }
 
-    /// Whether its numbers begin with their highest byte.
+    /// Returns whether numbers are big-endian.
     pub fn is_big_endian(self) -> bool {
         matches!(self, Self::JournalBlock | Self::JournalSuperblock)
     }
@@ -85,7 +85,7 @@ pub struct Part {
     pub kind: Kind,
     pub start: usize,
     pub length: usize,
-    /// The copy in the journal that it belongs to: an index in `Anatomy::copies`.
+    /// The index in `Anatomy::copies` of the copy in the journal that contains this part.
     pub(super) copy: Option<usize>,
 }
 
@@ -93,14 +93,14 @@ pub struct Part {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Copy {
     pub(super) start: usize,
-    /// Where its tag's checksum lies, in a log of version 3.
+    /// The offset of the checksum in its tag, for a log of version 3.
     pub(super) checksum: usize,
-    /// The descriptor block.
+    /// The offset of its descriptor block.
     pub(super) descriptor: usize,
     pub(super) sequence: u32,
 }
 
-/// A live inode.
+/// An inode in use.
 #[derive(Clone, Copy, Debug)]
 pub struct Live {
     pub number: u32,
@@ -108,7 +108,7 @@ pub struct Live {
     pub format: u16,
 }
 
-/// The metadata of an image.
+/// The locations of an image's metadata.
 #[derive(Clone, Debug)]
 pub struct Anatomy {
     pub block_size: usize,
@@ -120,7 +120,7 @@ pub struct Anatomy {
     pub(super) log: Option<LogFormat>,
 }
 
-/// Bytes that may be damaged, and mended again.
+/// An image that can be changed, and restored.
 #[derive(Clone, Debug)]
 pub struct Canvas {
     pub bytes: Vec<u8>,
@@ -132,7 +132,7 @@ impl Canvas {
         Self { bytes, before: Vec::new() }
     }
 
-    /// Overwrites bytes, if all of them are there.
+    /// Overwrites bytes, unless the range exceeds the image.
     pub fn set(&mut self, at: usize, new: &[u8]) {
         if let Some(old) = at.checked_add(new.len()).and_then(|end| self.bytes.get_mut(at..end)) {
             self.before.push((at, old.to_vec()));
@@ -140,7 +140,7 @@ impl Canvas {
         }
     }
 
-    /// Takes everything back.
+    /// Undoes all changes.
     pub fn undo(&mut self) {
         while let Some((at, old)) = self.before.pop() {
             self.bytes[at..at + old.len()].copy_from_slice(&old);
@@ -152,15 +152,15 @@ impl Canvas {
     }
 }
 
-/// What is walked while an anatomy grows.
+/// The state of the parser.
 struct Walk<'i> {
     image: &'i [u8],
     anatomy: Anatomy,
-    /// Block numbers of the journal's blocks, in order.
+    /// The blocks of the journal, in logical order.
     journal: Vec<u64>,
 }
 
-/// The anatomy of an image; `None` if it has no superblock that makes sense.
+/// Returns the anatomy of an image, or `None` if its superblock is invalid.
 pub fn dissect(image: &[u8]) -> Option<Anatomy> {
     let sb = image.get(sb::OFFSET..).and_then(view::<Superblock>)?;
     let log = sb.s_log_block_size.get();
@@ -191,20 +191,20 @@ pub fn dissect(image: &[u8]) -> Option<Anatomy> {
     Some(walk.anatomy)
 }
 
-/// A log, while it is followed.
+/// The state of reading a log.
 struct Log {
     format: LogFormat,
-    /// Block numbers of the journal's blocks, in order.
+    /// The blocks of the journal, in logical order.
     places: Vec<u64>,
-    /// Where the log begins again after its end.
+    /// The index of the first block of the log, to which it wraps around.
     first: u32,
     end: u32,
-    /// How many blocks may still be looked at.
+    /// The number of blocks that may still be read.
     left: u32,
 }
 
 impl Log {
-    /// The place after another, unless enough was seen.
+    /// Returns the index of the next block, or `None` after the maximum number of blocks.
     fn next(&mut self, place: u32) -> Option<u32> {
         self.left -= 1;
         (self.left > 0).then_some(if place + 1 >= self.end { self.first } else { place + 1 })
@@ -244,12 +244,12 @@ impl Walk<'_> {
             if incompat(sb).contains(Incompat::BIT64) { usize::from(sb.s_desc_size.get()) } else { OLD_SIZE };
         let per_group = sb.s_inodes_per_group.get();
         let groups = sb.s_inodes_count.get().checked_div(per_group).unwrap_or(0).min(64);
-        // Behind the superblock, wherever the first cluster begins.
+        // The descriptors begin in the block after the superblock, even with bigalloc.
         let first = if self.anatomy.block_size == 1024 { 2 } else { 1 };
         for group in 0..groups {
             let mut start = first * self.anatomy.block_size + group as usize * size;
             if incompat(sb).contains(Incompat::META_BG) {
-                // With meta_bg, the descriptors of each meta group are in its first group.
+                // With meta_bg, the first group of each meta group contains its descriptors.
                 let per_block = self.anatomy.block_size.checked_div(size).unwrap_or(1).max(1);
                 let (meta, index) = (group as usize / per_block, group as usize % per_block);
                 let block = first - 1 + meta * per_block * sb.s_blocks_per_group.get() as usize + 1;
@@ -320,7 +320,7 @@ impl Walk<'_> {
         }
     }
 
-    /// The content blocks of an extent tree, at most so many as a journal may have here.
+    /// Returns the data blocks of an extent tree, limited to a number that is sufficient for journals.
     fn extents(&mut self, number: u32, generation: u32, root: usize) -> Vec<u64> {
         let mut blocks = Vec::new();
         let mut nodes = vec![root];
@@ -409,7 +409,7 @@ impl Walk<'_> {
         self.log(log, jsb.s_start.get());
     }
 
-    /// The blocks of the log, from a place on.
+    /// Adds the blocks of the log, beginning at the index `place`.
     fn log(&mut self, mut log: Log, mut place: u32) {
         let (block_size, homes) = (self.anatomy.block_size, self.homes());
         while place != 0 {
@@ -438,12 +438,12 @@ impl Walk<'_> {
         }
     }
 
-    /// Where the block of the journal lies that has a place in it.
+    /// Returns the byte offset in the image of the journal's block at the index `place`.
     fn start_of_place(&self, places: &[u64], place: u32) -> Option<usize> {
         places.get(place as usize).and_then(|block| self.start_of(*block))
     }
 
-    /// The parts of each block.
+    /// Returns the parts in each block.
     fn homes(&self) -> BTreeMap<usize, Vec<Part>> {
         let mut homes = BTreeMap::<usize, Vec<Part>>::new();
         for part in &self.anatomy.parts {
@@ -466,12 +466,12 @@ impl Walk<'_> {
 }
 
 impl Anatomy {
-    /// The parts of a class.
+    /// Returns the parts of a class.
     pub fn of_class(&self, class: u8) -> Vec<Part> {
         self.parts.iter().filter(|part| part.kind.class() == class).copied().collect()
     }
 
-    /// The classes that the image has parts of.
+    /// Returns the classes of all parts.
     pub fn classes(&self) -> Vec<u8> {
         let mut classes: Vec<u8> = self.parts.iter().map(|part| part.kind.class()).collect();
         classes.sort_unstable();
@@ -479,7 +479,7 @@ impl Anatomy {
         classes
     }
 
-    /// The part that holds the inode, where it is at home.
+    /// Returns the part for an inode, outside the journal.
     pub fn inode(&self, number: u32) -> Option<Part> {
         self.parts.iter().find(|part| part.kind == Kind::Inode(number) && part.copy.is_none()).copied()
     }

@@ -1,5 +1,5 @@
-//! `compare` and `explain` on damaged images of all features: the verdict is that of the canonical bytes,
-//! and of an output there is nothing to explain.
+//! `compare` and `explain` on damaged images with all features: the verdict agrees with the bytes of the
+//! canonical forms, and `explain` finds nothing in an output.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,7 +15,7 @@ use super::mutate::{self, PLANNED};
 use super::outcome::{Outcome, filesystem, outcome};
 use crate::support::{Lab, Need, gate};
 
-/// Random damages of each image.
+/// The number of random mutations of each image.
 const RANDOM: usize = 25;
 
 fn compared(one: &[u8], other: &[u8]) -> Option<Comparison> {
@@ -24,7 +24,7 @@ fn compared(one: &[u8], other: &[u8]) -> Option<Comparison> {
     one.ok()?.compare(&other.ok()?, &Options::new(), details, &Silent).ok()
 }
 
-/// What was seen of the mutants of an image.
+/// The results for the mutants of an image.
 #[derive(Default)]
 struct Seen {
     matches: usize,
@@ -34,7 +34,7 @@ struct Seen {
 fn check(name: &str, whole: (&[u8], &[u8]), image: &[u8], seen: &mut Seen) {
     let output = match outcome(image) {
         Outcome::Written(output) => output.bytes(),
-        // It may be readable, though it has no canonical form; then anything but a panic will do.
+        // The image may be readable without having a canonical form. Then only a panic is an error.
         _ => {
             compared(whole.0, image);
             return;
@@ -48,7 +48,7 @@ fn check(name: &str, whole: (&[u8], &[u8]), image: &[u8], seen: &mut Seen) {
         panic!("{name}: {} {comparison:#?} ({})", if equal { "equal" } else { "unequal" }, kept.display());
     }
     *(if equal { &mut seen.matches } else { &mut seen.differences }) += 1;
-    // The output is the same tree, and has no history of its own.
+    // The output has the same tree, and no history.
     let comparison = compared(image, &output).expect("readable images");
     assert!(comparison.is_match(), "{name}: {comparison:#?}");
     let open = |bytes| filesystem(bytes).expect("an image");
@@ -67,7 +67,7 @@ fn check_all(recipe: &Recipe, seed: u64) -> Seen {
     let bytes = fs::read(make(&lab, recipe)).expect("reading");
     let Outcome::Written(output) = outcome(&bytes) else { panic!("{}", recipe.0) };
     let (output, whole) = (output.bytes(), bytes.clone());
-    let anatomy = anatomy::dissect(&bytes).expect("an image that makes sense");
+    let anatomy = anatomy::dissect(&bytes).expect("a valid superblock");
     let (mut canvas, mut dice) = (anatomy::Canvas::new(bytes), Dice::new(seed));
     let mut seen = Seen::default();
     check(recipe.0, (&whole, &output), &whole, &mut seen);
@@ -96,7 +96,7 @@ fn verdicts_on_damaged_images_are_those_of_the_canonical_bytes() {
         *totals.entry(true).or_default() += seen.matches;
         *totals.entry(false).or_default() += seen.differences;
     }
-    // Recipes that take a mount make about half of the differences.
+    // About half of the differences are in images that need a mount.
     let differences = if mounts { 100 } else { 50 };
     assert!(totals[&true] > 300 && totals[&false] > differences, "{totals:?}");
 }

@@ -1,4 +1,4 @@
-//! What becomes of the mutants of one image, and what e2fsck and the kernel think of it.
+//! Checks of the mutants of one image with e2fsck and the kernel.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -25,9 +25,9 @@ pub struct Court<'c> {
     pub recipe: &'c Recipe,
     pub anatomy: &'c Anatomy,
     pub progress: &'c Progress,
-    /// Whether the kernel can be asked.
+    /// Whether this machine can mount images.
     pub mounts: bool,
-    /// The tree of each output, by its digest; none yet if no input had to be compared with it.
+    /// The tree of each output by digest, or `None` until an input has been compared with it.
     pub outputs: HashMap<u128, Option<String>>,
     pub tally: Tally,
 }
@@ -35,7 +35,7 @@ pub struct Court<'c> {
 impl Court<'_> {
     /// Judges a damaged image.
     pub fn judge(&mut self, canvas: &Canvas, damage: &Damage) {
-        self.progress.send(format!("{}: {}", self.recipe.0, damage.words)).expect("somebody listens");
+        self.progress.send(format!("{}: {}", self.recipe.0, damage.words)).expect("a receiver");
         let image = &canvas.bytes[..damage.length.unwrap_or(canvas.bytes.len())];
         self.tally.mutants += 1;
         let words = match outcome(image) {
@@ -57,7 +57,7 @@ impl Court<'_> {
         self.tally.wrong.push(format!("{}: {}: {words} ({place})", self.recipe.0, damage.words));
     }
 
-    /// e2fsck judges each output once; the kernel has to see the same tree in each input.
+    /// Checks each output once with e2fsck, and compares its tree with that of each input.
     fn judge_output(&mut self, image: &[u8], output: &Output) -> Result<(), String> {
         let path = self.lab.path("out.img");
         let reader = self.reader(image);
@@ -87,17 +87,18 @@ impl Court<'_> {
         }
     }
 
-    /// Who can read an image without writing to it first, if anybody.
+    /// Returns a tool that reads the tree of an image without writing to it first, if there is one.
     fn reader(&self, image: &[u8]) -> Option<Reader> {
         let sb = image.get(superblock::OFFSET..).and_then(view::<Superblock>)?;
         let incompat = Incompat::from_bits_retain(sb.s_feature_incompat.get());
         let ro_compat = RoCompat::from_bits_retain(sb.s_feature_ro_compat.get());
         let has_orphans = ro_compat.contains(RoCompat::ORPHAN_PRESENT) || sb.s_last_orphan.get() != 0;
-        // Few kernels have the tables for names without case.
+        // Few kernels have the tables for casefolding.
         if has_orphans || incompat.intersects(Incompat::NEEDS_RECOVERY | Incompat::CASEFOLD) {
             None
         } else if self.recipe.3 == Then::Verity {
-            // No kernel opens a file whose Merkle tree is none; and debugfs copies each byte of a hole.
+            // The kernel does not open a file with an invalid Merkle tree, and debugfs copies each byte of a
+            // hole, so large files are skipped.
             let is_small = |inode: &Live| {
                 image.get(inode.start..).is_none_or(|bytes| Inode::decode(bytes).size() < 1 << 24)
             };
@@ -108,14 +109,15 @@ impl Court<'_> {
     }
 }
 
-/// A judge who reads trees.
+/// A function that reads the tree of an image.
 type Reader = fn(&Path) -> Result<String, String>;
 
 fn tree_by_debugfs(image: &Path) -> Result<String, String> {
     Ok(judge::debugfs_tree(image))
 }
 
-/// What the kernel sees; whatever it can't read is an error, not a panic.
+/// Returns the tree that the kernel sees. If the kernel can't read it, this returns an error instead of a
+/// panic.
 fn tree_by_kernel(image: &Path) -> Result<String, String> {
     catch_unwind(|| judge::kernel_tree(image)).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().map_or("a panic", String::as_str);

@@ -1,4 +1,4 @@
-//! The fields of the parts of an image, as places to be damaged.
+//! The fields of an image's parts, as targets for damage.
 
 use std::mem::offset_of;
 
@@ -13,7 +13,7 @@ use ext4_canon::internals::ondisk::{Field, extent, le16, le32, mmp, view, xattr}
 use super::{Anatomy, Kind, Part, ROOT_INFO};
 
 impl Anatomy {
-    /// The fields of a part: offsets in the image, and sizes.
+    /// Returns the fields of a part, as offsets in the image and sizes, both in bytes.
     pub fn fields(&self, image: &[u8], part: &Part) -> Vec<(usize, usize)> {
         let named = |fields: &[Field]| {
             fields
@@ -74,7 +74,7 @@ fn words(start: usize, length: usize) -> Vec<(usize, usize)> {
     (start..start + length).step_by(4).map(|at| (at, 4)).collect()
 }
 
-/// The fields of a structure that begins at a byte of the image.
+/// Returns the fields of a structure at a byte offset of the image.
 fn at(start: usize, fields: &[Field]) -> impl Iterator<Item = (usize, usize)> {
     fields.iter().map(move |field| (start + field.offset, field.size))
 }
@@ -129,7 +129,7 @@ fn directory_fields(block: &[u8], start: usize, first: bool) -> Vec<(usize, usiz
     fields
 }
 
-/// Whether a block of a directory looks like the root or an interior node of an index.
+/// Returns whether a directory block looks like the root or an interior node of an index.
 fn has_index(block: &[u8], first: bool) -> bool {
     if first {
         let info = block.get(ROOT_INFO..).and_then(view::<DxRootInfo>);

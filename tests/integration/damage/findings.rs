@@ -1,4 +1,4 @@
-//! What damage and fuzzing have found, each as small as it can be.
+//! Regression tests for findings of the damage tests and of fuzzing, each as small as possible.
 
 use std::fs;
 use std::mem::offset_of;
@@ -16,8 +16,8 @@ use crate::support::{Canon, Lab, canonical, judge, refused, same_bytes};
 
 const INLINE: [&str; 6] = ["-t", "ext4", "-I", "256", "-O", "^has_journal,inline_data"];
 
-/// A size that no map reaches went through where the content is inline, into an output that e2fsck
-/// complains of. The kernel makes inline files as long as it likes, but no longer than it can.
+/// An inline file with a size beyond the maximum was accepted, and e2fsck reported an error in the output.
+/// The kernel keeps files inline with any size up to the maximum.
 #[test]
 fn inline_files_have_a_size_that_a_map_could_reach() {
     for (blocks, fits) in [(1_u64 << 20, true), (1 << 31, false), (1 << 50, false)] {
@@ -35,7 +35,7 @@ fn inline_files_have_a_size_that_a_map_could_reach() {
     }
 }
 
-/// e2fsck takes content for an extent tree that begins like one, if it is inline.
+/// e2fsck treats inline content as an extent tree if it begins like one.
 #[test]
 fn content_that_looks_like_an_extent_tree_is_not_inline() {
     let cases: [(&[u8], bool); 4] = [
@@ -55,7 +55,7 @@ fn content_that_looks_like_an_extent_tree_is_not_inline() {
     }
 }
 
-/// The greatest depth in a node that is not a root was one too many to count with.
+/// The maximum depth in a node below the root caused an overflow.
 #[test]
 fn a_node_of_the_greatest_depth_is_refused() {
     for name in ["ext4", "no checksums"] {
@@ -71,7 +71,7 @@ fn a_node_of_the_greatest_depth_is_refused() {
     }
 }
 
-/// In a sparse image, a block map that names itself would be one of as many blocks as one likes.
+/// In a sparse image, a block map that contains itself would have any number of blocks.
 #[test]
 fn a_block_map_that_names_itself_is_refused() {
     let lab = Lab::new();
@@ -85,7 +85,8 @@ fn a_block_map_that_names_itself_is_refused() {
     refused(&image, &[], 4, &["(/file)", "part of this map twice"]);
 }
 
-/// Orphans are not in the tree, but their maps are read: all together no more than once.
+/// Orphans are not in the tree, but their maps are read. All of them together may contain each block only
+/// once.
 #[test]
 fn orphans_with_one_map_are_refused() {
     let lab = Lab::new();
@@ -109,7 +110,7 @@ fn orphans_with_one_map_are_refused() {
     refused(&image, &[], 4, &["also claimed by another"]);
 }
 
-/// What an orphan gives back must be nobody else's: the kernel would take it from a file in use.
+/// Blocks of an orphan must not belong to a different inode: the kernel would free blocks that are in use.
 #[test]
 fn orphans_with_blocks_of_others_are_refused() {
     let lab = Lab::new();
@@ -137,7 +138,7 @@ fn orphans_with_blocks_of_others_are_refused() {
     }
 }
 
-/// What goes for the blocks of an orphan's content goes for the block of its xattrs.
+/// The xattr block of an orphan is checked like the blocks of its content.
 #[test]
 fn orphans_with_a_wrong_xattr_block_are_refused() {
     let lab = Lab::new();
@@ -155,7 +156,7 @@ fn orphans_with_a_wrong_xattr_block_are_refused() {
     );
     canonical(&image, &[]);
     let live = inode(&image, "/live").word("i_block", 0);
-    // Content of a file, the superblock, and what is not there.
+    // Use a block of a file, the superblock, a free block, and a block past the end.
     for (block, words) in [
         (live, "bad magic 0x7070707"),
         (1, "i_file_acl is 1, expected a block of the filesystem"),
@@ -166,7 +167,7 @@ fn orphans_with_a_wrong_xattr_block_are_refused() {
         debugfs(&damaged, &format!("set_inode_field <{orphan}> file_acl {block}\n"));
         refused(&damaged, &[], 4, &[&format!("inode {orphan}"), words]);
     }
-    // A block that looks like one of xattrs, but belongs to a file.
+    // Use a valid xattr block that belongs to a file.
     let damaged = lab.copy(&image, "damaged.img");
     let own = inode(&image, &format!("<{orphan}>")).xattr_block().start;
     patch(&damaged, u64::from(live) * 1024, &peek::<1024>(&image, own));
@@ -174,7 +175,7 @@ fn orphans_with_a_wrong_xattr_block_are_refused() {
     refused(&damaged, &[], 4, &["is also claimed by inode"]);
 }
 
-/// A directory that is long, where the image has holes, takes no memory for its length.
+/// A directory with a large size and holes does not need memory for its size.
 #[test]
 fn long_directories_of_holes_take_no_memory() {
     let lab = Lab::new();
@@ -182,7 +183,7 @@ fn long_directories_of_holes_take_no_memory() {
     let image = lab.mke2fs("in.img", "8G", &options);
     debugfs(&image, "mkdir long\nset_inode_field long flags 0x81000\nset_inode_field long size 0xFA000000\n");
     let long = inode(&image, "/long");
-    // Long extents; blocks that metadata has would be refused first.
+    // Use long extents in blocks without metadata, because overlaps would be refused first.
     for (number, start) in (1..4).zip([600_000, 640_000, 680_000]) {
         long.extent(number).set_extent(1 + (number - 1) * 32_767, 32_767, start);
     }
@@ -192,7 +193,7 @@ fn long_directories_of_holes_take_no_memory() {
     Canon::script(script).arg(&image).run().refusing(4, &["(/long), directory"]);
 }
 
-/// A path of any depth is found in little memory, and told in few words.
+/// A very deep path is found with little memory, and shortened in messages.
 #[test]
 fn a_deep_path_is_cut_in_messages() {
     let lab = Lab::new();
@@ -205,7 +206,8 @@ fn a_deep_path_is_cut_in_messages() {
     assert!(message.len() < 5000, "{}", message.len());
 }
 
-/// The resize inode of 4 KiB blocks is a large file to e2fsck; mke2fs always sets the feature then.
+/// With blocks of 4 KiB, e2fsck treats the resize inode as a large file. mke2fs always sets the feature in
+/// this case.
 #[test]
 fn a_resize_inode_may_be_a_large_file() {
     let lab = Lab::new();
@@ -217,7 +219,7 @@ fn a_resize_inode_may_be_a_large_file() {
     same_bytes(&output, &canonical(&image, &[]));
 }
 
-/// The kernel mounts neither; the output had the same options, and another level.
+/// The kernel mounts neither of these. An output would keep the options, or change the level.
 #[test]
 fn what_the_kernel_does_not_mount_is_refused() {
     for (field, byte, words) in
@@ -231,7 +233,7 @@ fn what_the_kernel_does_not_mount_is_refused() {
     }
 }
 
-/// The kernel hides what the superblock names as a quota file, also without the feature.
+/// The kernel hides an inode that the superblock refers to as a quota file, even without the feature.
 #[test]
 fn a_quota_file_in_the_tree_is_refused() {
     for field in ["usr_quota_inum", "grp_quota_inum", "prj_quota_inum", "orphan_file_inum"] {
@@ -250,7 +252,7 @@ fn a_quota_file_in_the_tree_is_refused() {
     }
 }
 
-/// The kernel does not mount where it can't read the orphan file's inode.
+/// The kernel refuses to mount if it can't read the inode of the orphan file.
 #[test]
 fn files_outside_the_tree_have_a_possible_extra_isize() {
     for (features, number) in [("orphan_file", 12), ("has_journal", 8), ("quota", 3)] {
@@ -263,7 +265,7 @@ fn files_outside_the_tree_have_a_possible_extra_isize() {
     }
 }
 
-/// The kernel lists such xattrs, but does not open them; e2fsck says nothing.
+/// The kernel lists these xattrs, but can't read them. e2fsck does not report them.
 #[test]
 fn names_of_xattrs_have_the_parts_of_their_namespace() {
     for (index, length, words) in [
@@ -281,23 +283,23 @@ fn names_of_xattrs_have_the_parts_of_their_namespace() {
         let entry = file.first_xattr();
         entry.set("e_name_len", length);
         entry.set("e_name_index", index);
-        // A hash of 0 is none.
+        // A hash of 0 is not checked.
         entry.set("e_hash", 0);
         if length == 0 {
-            // The entry is shorter then, and its end is where the name was.
+            // The entry is shorter, so the terminator replaces the name.
             patch(&image, entry.end(), &[0; 4]);
         }
         refused(&image, &[], 4, &["(/file), xattrs: have the name", words]);
     }
 }
 
-/// A long interval of multiple mount protection is its owner's choice, though e2fsck announces a wait.
+/// A long MMP interval is kept, although e2fsck announces a wait.
 #[test]
 fn a_long_interval_between_mounts_is_kept() {
     let lab = Lab::new();
     let options = ["-t", "ext4", "-O", "^has_journal,mmp", "-E", "mmp_update_interval=146"];
     let image = lab.mke2fs("in.img", "4M", &options);
-    // Anything that writes would wait indeed.
+    // Any program that writes would wait for this interval, so use e2fsck only read-only.
     let Outcome::Written(output) = outcome(&fs::read(&image).expect("reading")) else { panic!("refused") };
     output.store(&lab.path("out.img"));
     judge::fsck_silent(&lab.path("out.img")).expect("a sound image");

@@ -1,4 +1,4 @@
-//! Small images of all features, clean and dirty, made by mke2fs, e2fsck, debugfs and the kernel.
+//! Small images with all features, clean and dirty, made by mke2fs, e2fsck, debugfs and the kernel.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -9,33 +9,33 @@ use crate::support::image::{debugfs, put_encryption_context, put_verity_file, pu
 use crate::support::kernel::{Mounted, sync};
 use crate::support::{Lab, judge, run, tool, tree};
 
-/// What happens to an image that mke2fs made.
+/// The change to an image after mke2fs made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Then {
     Nothing,
-    /// e2fsck gives directories an index.
+    /// e2fsck makes directory indexes.
     Index,
-    /// The same, and one directory is so large that its index has two levels.
+    /// e2fsck makes directory indexes, one of them with two levels.
     Levels,
-    /// A file looks to debugfs as if it had a Merkle tree.
+    /// debugfs makes a file with a forged Merkle tree.
     Verity,
-    /// The kernel works on it, and is cut off, with these mount options.
+    /// The kernel changes the filesystem, mounted with these options, and is shut down.
     Cut(&'static str),
-    /// The kernel deletes files that are open, and is cut off.
+    /// The kernel deletes files that are open, and is shut down.
     Orphans,
-    /// The kernel makes fast commits, and is cut off.
+    /// The kernel makes fast commits, and is shut down.
     FastCommits,
     /// debugfs sets xattrs that need a block.
     Xattrs,
-    /// debugfs gives two files and a folder values that need an inode of their own.
+    /// debugfs sets xattrs of two files and a directory, with values that need an EA inode.
     Values,
-    /// Two folders ignore case, and e2fsck gives one an index.
+    /// Two directories are case-insensitive, and e2fsck makes an index for one.
     Casefold,
-    /// A folder has an encryption context.
+    /// A directory has an encryption context.
     Encrypt,
 }
 
-/// Name, size, options of mke2fs, and what happens then.
+/// The name, the size, the options of mke2fs, and the change after that.
 pub type Recipe = (&'static str, &'static str, &'static str, Then);
 
 pub const RECIPES: [Recipe; 47] = [
@@ -104,7 +104,7 @@ pub const RECIPES: [Recipe; 47] = [
 ];
 
 impl Then {
-    /// Whether it takes the kernel.
+    /// Returns whether the change needs the kernel.
     pub fn mounts(self) -> bool {
         matches!(self, Self::Cut(_) | Self::Orphans | Self::FastCommits)
     }
@@ -114,7 +114,7 @@ impl Then {
     }
 }
 
-/// A small tree with something of everything.
+/// Makes a small tree with all kinds of files.
 fn small_tree(lab: &Lab, then: Then) -> PathBuf {
     let root = lab.folder("source");
     fs::create_dir_all(root.join("deep/er/and/deeper")).expect("folders");
@@ -126,12 +126,12 @@ fn small_tree(lab: &Lab, then: Then) -> PathBuf {
     fs::hard_link(root.join("file1"), root.join("deep/second")).expect("a link");
     std::os::unix::fs::symlink("short", root.join("short")).expect("a symlink");
     std::os::unix::fs::symlink("x".repeat(200), root.join("long")).expect("a symlink");
-    // More extents than a root holds, and a block of block numbers.
+    // This file needs an extent tree deeper than its root, or an indirect block.
     let comb = File::create(root.join("comb")).expect("a file");
     for block in (0..40).step_by(2) {
         comb.write_all_at(&[7; 4096], block * 4096).expect("writing");
     }
-    // Two blocks of block numbers, one above the other.
+    // This file needs a double-indirect block.
     let far = File::create(root.join("far")).expect("a file");
     far.write_all_at(b"far", 5 << 20).expect("writing");
     if then == Then::Levels {
@@ -170,7 +170,7 @@ pub fn make(lab: &Lab, recipe: &Recipe) -> PathBuf {
     }
 }
 
-/// Deletes files that are open, and stay so until the filesystem is shut down.
+/// Deletes files that stay open until the filesystem is shut down.
 fn orphans(root: &Path) -> Vec<File> {
     let names = ["file5000", "comb", "far"].map(|name| root.join(name));
     let files = names.each_ref().map(|name| File::open(name).expect("a file"));
@@ -180,7 +180,7 @@ fn orphans(root: &Path) -> Vec<File> {
     files.into()
 }
 
-/// What debugfs and e2fsck do to an image.
+/// Changes an image with debugfs and e2fsck.
 fn by_e2fsprogs(image: &Path, then: Then) {
     match then {
         Then::Index | Then::Levels | Then::Casefold => {
@@ -214,7 +214,7 @@ fn by_e2fsprogs(image: &Path, then: Then) {
     }
 }
 
-/// Lets the kernel work, and shuts the filesystem down.
+/// Changes an image with the kernel, and shuts the filesystem down.
 fn cut(lab: &Lab, image: &Path, options: &str, work: impl FnOnce(&Path) -> Vec<File>) -> PathBuf {
     let mounted = Mounted::with_options(image, options).expect("a mount");
     let root = mounted.path();
@@ -259,5 +259,5 @@ fn fast_commits(lab: &Lab, image: &Path) -> PathBuf {
             mounted.unmount();
         }
     }
-    panic!("no cut that the kernel can replay");
+    panic!("the kernel could replay none of the images");
 }

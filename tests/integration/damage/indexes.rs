@@ -1,4 +1,4 @@
-//! Damages of the indexes of large directories.
+//! Damage to the indexes of large directories.
 
 use std::mem::offset_of;
 
@@ -12,26 +12,27 @@ use super::anatomy::{Anatomy, Canvas, Kind, Part, ROOT_INFO};
 use super::dice::Dice;
 use super::mutate::{Damage, change, entries};
 
-/// How many damages of indexes there are.
+/// The number of kinds of damage to indexes.
 pub const INDEXES: usize = 20;
 
-/// Where a node's limit and its count lie, from where its entries begin.
+/// Offsets of limit and count, relative to a node's entries.
 const LIMIT: usize = offset_of!(DxCountLimit, limit);
 const COUNT: usize = offset_of!(DxCountLimit, count);
 
-/// A root or an interior node.
+/// A root or an interior node of an index.
 #[derive(Clone, Copy, Debug)]
 struct IndexNode {
     part: Part,
     owner: u32,
     is_root: bool,
-    /// Where its limit, its count and its entries begin, and how many there are.
+    /// The byte offset in the image of limit, count and entries.
     head: usize,
     count: usize,
 }
 
 impl IndexNode {
-    /// Where the hash of an entry lies; that of the first is not there. The block follows.
+    /// Returns the byte offset in the image of an entry's hash, which the block number follows. The first
+    /// entry has no hash.
     fn entry(&self, index: usize) -> usize {
         self.head + index * htree::ENTRY_SIZE
     }
@@ -41,7 +42,7 @@ impl IndexNode {
     }
 }
 
-/// The roots and interior nodes of all indexes, as far as one can see.
+/// Finds the roots and interior nodes of all indexes that look valid.
 fn nodes(anatomy: &Anatomy, canvas: &Canvas) -> Vec<IndexNode> {
     let node = |part: &Part| {
         let Kind::Directory(owner, _, is_root) = part.kind else { return None };
@@ -59,7 +60,7 @@ fn nodes(anatomy: &Anatomy, canvas: &Canvas) -> Vec<IndexNode> {
         let head = if is_root { htree::ROOT_HEAD } else { htree::NODE_HEAD };
         let counts = block.get(head..).and_then(view::<DxCountLimit>)?;
         let (limit, count) = (counts.limit.get(), counts.count.get());
-        // A root may also be an entry of eight bytes more.
+        // A directory block without an index may look like a root, with a limit that is too large.
         let most = (part.length - head) / htree::ENTRY_SIZE;
         let sensible = (1..=limit).contains(&count) && usize::from(limit) <= most;
         (looks_right && sensible).then_some(IndexNode {
@@ -73,7 +74,7 @@ fn nodes(anatomy: &Anatomy, canvas: &Canvas) -> Vec<IndexNode> {
     anatomy.parts.iter().filter_map(node).collect()
 }
 
-/// A damage of an index, at a place that `dice` picks; `None` where the image has nothing for it.
+/// Damages an index at a random place. Returns `None` if the image has no suitable index.
 pub fn in_index(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
     let all = nodes(anatomy, canvas);
     let roots: Vec<IndexNode> = all.iter().filter(|node| node.is_root).copied().collect();
@@ -99,7 +100,7 @@ fn in_entries(
     let (index, other) = (dice.roll(node.count), dice.roll(node.count));
     match number {
         0 | 1 if last >= 2 => {
-            // Two neighbours, the first aside: its hash is not there.
+            // Swap two adjacent entries, without the first, which has no hash.
             let at = node.entry(1 + dice.roll(last - 1));
             let size = if number == 0 { htree::ENTRY_SIZE } else { 4 };
             let [one, two] = [at, at + htree::ENTRY_SIZE].map(|at| canvas.get(at, size).to_vec());
@@ -138,7 +139,7 @@ fn in_entries(
     }
 }
 
-/// The block that an entry is made to lead to; `other` is where another entry has its own.
+/// Returns the block that an entry is redirected to; `other` is the offset of the block in a different entry.
 fn another_block(
     number: usize,
     other: usize,

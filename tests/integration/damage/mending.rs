@@ -1,4 +1,4 @@
-//! Makes the checksums of damaged parts right again, so that the checks behind them are reached.
+//! Updates the checksums of damaged parts, so that later checks are reached.
 
 use std::mem::offset_of;
 
@@ -18,7 +18,7 @@ use ext4_canon::internals::{BlockNr, GroupNr, InodeNr};
 use super::anatomy::{Anatomy, Canvas, Kind, Part};
 
 impl Anatomy {
-    /// Makes the checksums of a part, and of what it lies in, right again.
+    /// Updates the checksums of a part, and of the copy in the journal that contains it.
     pub fn refresh(&self, canvas: &mut Canvas, part: &Part) {
         self.refresh_alone(canvas, part);
         let (Some(copy), Some(format)) = (part.copy.and_then(|index| self.copies.get(index)), self.log)
@@ -58,7 +58,7 @@ impl Anatomy {
         let block = BlockNr((start / self.block_size) as u64);
         let sum = match part.kind {
             Kind::Superblock => {
-                // What the seed is may be what was changed.
+                // The damage may have changed the checksum seed.
                 let Some(sb) = view::<Superblock>(&bytes) else { return };
                 let sum = Checksums::of(sb).superblock(bytes.first_chunk().expect("1024 bytes"));
                 (offset_of!(Superblock, s_checksum), sum)
@@ -107,7 +107,7 @@ impl Anatomy {
         }
     }
 
-    /// Where the checksum of a directory's block lies, and what it should be.
+    /// Returns the offset and the correct value of the checksum in a directory block.
     fn directory_checksum(
         &self,
         number: InodeNr,

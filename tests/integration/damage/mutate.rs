@@ -1,4 +1,4 @@
-//! Damages: planned ones, each of a kind that real damage or an attacker has, and random ones.
+//! Mutations of images: planned ones, similar to real damage or attacks, and random ones.
 
 use std::mem::offset_of;
 use std::ops::Range;
@@ -14,12 +14,12 @@ use super::anatomy::{Anatomy, Canvas, Kind, Live, Part};
 use super::dice::Dice;
 use super::indexes::{INDEXES, in_index};
 
-/// What was done to an image.
+/// A description of the damage to an image.
 #[derive(Clone, Debug, Default)]
 pub struct Damage {
-    /// In words.
+    /// The description as text.
     pub words: String,
-    /// The length that is left of the file.
+    /// The length in bytes that the file is truncated to.
     pub length: Option<usize>,
 }
 
@@ -29,13 +29,13 @@ impl Damage {
     }
 }
 
-/// Overwrites bytes of a part and makes its checksums right.
+/// Overwrites bytes of a part, and updates its checksums.
 pub(super) fn change(anatomy: &Anatomy, canvas: &mut Canvas, part: &Part, at: usize, new: &[u8]) {
     canvas.set(at, new);
     anatomy.refresh(canvas, part);
 }
 
-/// A block number of something else.
+/// Returns a block number that is likely to be wrong.
 fn some_block(anatomy: &Anatomy, canvas: &Canvas, dice: &mut Dice) -> u64 {
     let blocks = (canvas.bytes.len() / anatomy.block_size) as u64;
     let part = dice.pick(&anatomy.parts).map_or(0, |part| (part.start / anatomy.block_size) as u64);
@@ -49,7 +49,7 @@ fn some_block(anatomy: &Anatomy, canvas: &Canvas, dice: &mut Dice) -> u64 {
     }
 }
 
-/// Something that may stand in a field.
+/// Returns a random or unusual value for a field.
 fn some_value(anatomy: &Anatomy, canvas: &Canvas, dice: &mut Dice, old: u64) -> u64 {
     match dice.roll(14) {
         0 => 0,
@@ -67,7 +67,7 @@ fn some_value(anatomy: &Anatomy, canvas: &Canvas, dice: &mut Dice, old: u64) -> 
     }
 }
 
-/// A damage of a random kind at a random place.
+/// Applies a random mutation at a random place.
 pub fn random(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
     match dice.roll(20) {
         0 => flip_bit(anatomy, canvas, dice),
@@ -90,7 +90,7 @@ fn some_part(anatomy: &Anatomy, dice: &mut Dice) -> Option<Part> {
     dice.pick(&anatomy.of_class(class)).copied()
 }
 
-/// A bit of metadata, with the checksum left as it is.
+/// Flips a bit of metadata, without updating the checksum.
 fn flip_bit(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
     let Some(part) = some_part(anatomy, dice) else { return Damage::default() };
     let at = part.start + dice.roll(part.length);
@@ -116,7 +116,7 @@ fn field(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
     Damage::of(format!("{:?}: byte {:#x} of it, {size} bytes, to {bytes:x?}", part.kind, at - part.start))
 }
 
-/// Two blocks of metadata change places.
+/// Swaps two blocks of metadata.
 fn swap(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
     let (Some(first), Some(second)) = (some_part(anatomy, dice), some_part(anatomy, dice)) else {
         return Damage::default();
@@ -132,7 +132,7 @@ fn swap(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
     Damage::of(format!("blocks of {:?} and {:?} changed places", first.kind, second.kind))
 }
 
-/// A stretch of a part becomes zero, or all ones.
+/// Fills a range of a part with zeros or ones.
 fn fill(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
     let Some(part) = some_part(anatomy, dice) else { return Damage::default() };
     let start = dice.roll(part.length) / 4 * 4;
@@ -142,15 +142,15 @@ fn fill(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Damage {
     Damage::of(format!("{:?}: {length} bytes from {start:#x} on become {byte:#x}", part.kind))
 }
 
-/// Which planned damages are of directories, of their indexes, of maps, and of inodes.
+/// The numbers of planned mutations of directories, indexes, block maps and inodes.
 pub const IN_DIRECTORIES: Range<usize> = 0..12;
 pub const IN_INDEXES: Range<usize> = 12..12 + INDEXES;
 pub const IN_MAPS: Range<usize> = IN_INDEXES.end..IN_INDEXES.end + 10;
 pub const IN_INODES: Range<usize> = IN_MAPS.end..IN_MAPS.end + 8;
-/// How many planned damages there are.
+/// The number of planned mutations.
 pub const PLANNED: usize = IN_INODES.end + 6;
 
-/// A planned damage, at a place that `dice` picks; `None` where the image has nothing for it.
+/// Applies a planned mutation at a random place. Returns `None` if the image has no suitable place.
 pub fn planned(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
     if IN_DIRECTORIES.contains(&number) {
         in_directory(number, anatomy, canvas, dice)
@@ -165,7 +165,7 @@ pub fn planned(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut
     }
 }
 
-/// The entries of a block: their offsets in it, and their lengths.
+/// Returns the entries of a directory block, as offsets in the block and lengths.
 pub(super) fn entries(block: &[u8]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -182,7 +182,7 @@ pub(super) fn entries(block: &[u8]) -> Vec<(usize, usize)> {
     found
 }
 
-/// Where the fields of an entry lie; its name comes after them.
+/// Offsets of the fields in a directory entry. The name follows them.
 const INODE: usize = offset_of!(DirEntry, inode);
 const REC_LEN: usize = offset_of!(DirEntry, rec_len);
 const NAME_LEN: usize = offset_of!(DirEntry, name_len);
@@ -228,7 +228,8 @@ fn in_directory(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mu
     Some(Damage::of(format!("directory {owner}, entry at {entry:#x}: {words}")))
 }
 
-/// The places of block numbers in the root or the nodes of maps, with what they are a part of.
+/// Returns the locations of block numbers in the roots and nodes of block maps, with the parts that contain
+/// them.
 fn pointers(anatomy: &Anatomy, canvas: &Canvas) -> Vec<(Part, usize, bool)> {
     let mut found = Vec::new();
     let mut nodes: Vec<(Part, usize)> = anatomy
@@ -338,7 +339,7 @@ fn in_inode(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Di
 }
 
 fn elsewhere(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> Option<Damage> {
-    // Picked in any case, so that the dice go on alike.
+    // Always pick one, so that the random sequence is the same for all numbers.
     let descriptor = *dice.pick(&anatomy.of_class(Kind::Descriptor(0).class()))?;
     match number {
         0 => loop_of_orphans(anatomy, canvas, dice),
@@ -359,7 +360,7 @@ fn loop_of_orphans(anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice) -> O
     let superblock = anatomy.of_class(Kind::Superblock.class()).first().copied()?;
     let files: Vec<Live> = anatomy.inodes.iter().filter(|inode| inode.number > 11).copied().collect();
     let (first, second) = (*dice.pick(&files)?, *dice.pick(&files)?);
-    // The next orphan is in the time of deletion.
+    // The deletion time of an orphan contains the number of the next one.
     canvas.set(first.start + offset_of!(Inode, i_dtime), &second.number.to_le_bytes());
     canvas.set(second.start + offset_of!(Inode, i_dtime), &first.number.to_le_bytes());
     for inode in [first, second] {

@@ -1,4 +1,4 @@
-//! What becomes of an image: the library called on bytes, with what must hold whatever they are.
+//! Runs the library on an image in memory, and checks the invariants for all inputs.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,20 +13,20 @@ use ext4_canon::Silent;
 use ext4_canon::{Disk, Error, Input, Options, Selection, Sink};
 use xxhash_rust::xxh3::Xxh3;
 
-/// How long one image may take.
+/// The time limit for one image.
 pub const LIMIT: Duration = Duration::from_secs(10);
 
-/// What becomes of an image.
+/// The result for an image.
 #[derive(Debug)]
 pub enum Outcome {
-    /// It is refused, in words that help.
+    /// It is refused with a useful message.
     Refused,
     Written(Output),
-    /// A panic, a message that does not help, or whatever else must not be.
+    /// A panic, a message that is not useful, or any other violation.
     Wrong(String),
 }
 
-/// An output in memory: what was written, and zeros between.
+/// An output in memory: the bytes that were written, with zeros in between.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Output {
     length: usize,
@@ -50,11 +50,11 @@ impl Sink for Memory {
 }
 
 impl Memory {
-    /// What was written, of an output of so many bytes.
+    /// Returns the output, with a length of `length` bytes.
     ///
     /// # Errors
     ///
-    /// In words, if there was more, or something twice.
+    /// Returns a description if a write was past the end, or overlapped a different one.
     pub fn into_output(self, length: usize) -> Result<Output, String> {
         let pieces = self.0.into_inner().unwrap_or_default();
         let mut end = 0;
@@ -72,7 +72,7 @@ impl Memory {
 }
 
 impl Output {
-    /// A number that outputs share if the same was written.
+    /// Returns a digest of the writes, which is equal for equal outputs.
     pub fn digest(&self) -> u128 {
         let mut hasher = Xxh3::new();
         for (offset, piece) in &self.pieces {
@@ -82,7 +82,7 @@ impl Output {
         hasher.digest128()
     }
 
-    /// All bytes.
+    /// Returns all bytes.
     pub fn bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; self.length];
         for (offset, piece) in &self.pieces {
@@ -92,7 +92,7 @@ impl Output {
         bytes
     }
 
-    /// Writes it to a file.
+    /// Writes the output to a file.
     pub fn store(&self, path: &Path) {
         let file = File::create(path).expect("a file");
         file.set_len(self.length as u64).expect("a length");
@@ -102,13 +102,13 @@ impl Output {
     }
 }
 
-/// Bytes as a filesystem, even if damage makes them look like a disk.
+/// Opens bytes as a filesystem, even if damage makes them look like a disk.
 pub fn filesystem(bytes: &[u8]) -> Result<Disk<'_>, Error> {
     Disk::open(&Input::new(bytes), &Selection::all().at(0, None))
 }
 
-/// Calls the library, and checks what holds for every input: no panic, in time, no write beyond the end
-/// or over another, and words that name the place and say what to do.
+/// Calls the library, and checks the invariants for every input: no panic, no timeout, no write past the end
+/// or over a different one, and a message with a place and a remedy.
 pub fn outcome(bytes: &[u8]) -> Outcome {
     let start = Instant::now();
     let sink = Memory::default();
@@ -128,7 +128,7 @@ pub fn outcome(bytes: &[u8]) -> Outcome {
     }
 }
 
-/// What is wrong with a message, if anything.
+/// Returns the first flaw of a message.
 pub fn flaw(error: &Error) -> Option<&'static str> {
     let words = error.to_string();
     if words.contains('\n') || words.chars().any(char::is_control) {

@@ -1,4 +1,5 @@
-//! Small programs of damages, as fuzzers write them: what they do to a seed, and what must hold then.
+//! Small programs of mutations, as fuzzers generate them: they are applied to a seed, and then the invariants
+//! are checked.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -11,19 +12,19 @@ use super::dice::Dice;
 use super::mutate::{self, IN_DIRECTORIES, IN_INDEXES, IN_INODES, IN_MAPS, PLANNED};
 use super::outcome::{Outcome, Output, filesystem, outcome};
 
-/// What a fuzzer is about.
+/// The scope of a fuzz target.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub name: &'static str,
-    /// The classes of parts that it damages; none for all.
+    /// The classes of parts that are mutated; all classes if this is empty.
     pub classes: &'static [u8],
-    /// Planned damages that it does as well.
+    /// The planned mutations that are also used.
     pub planned: Range<usize>,
-    /// Names of seeds have one of these words.
+    /// The names of suitable seeds contain one of these words.
     pub seeds: &'static [&'static str],
 }
 
-/// All fuzzers. The invariant of each is that of [`holds`].
+/// All fuzz targets. The invariant of each is that of [`holds`].
 pub const TARGETS: [Target; 8] = [
     Target { name: "image", classes: &[], planned: 0..PLANNED, seeds: &[""] },
     Target { name: "journal", classes: &[9, 10, 10, 10], planned: 0..0, seeds: &["dirty", "orphans"] },
@@ -45,7 +46,7 @@ pub const TARGETS: [Target; 8] = [
     Target { name: "quota", classes: &[12, 12, 0], planned: 0..0, seeds: &["quota"] },
 ];
 
-/// An image to be damaged.
+/// An image that is mutated.
 #[derive(Debug)]
 pub struct Seed {
     pub name: String,
@@ -54,29 +55,29 @@ pub struct Seed {
 }
 
 impl Seed {
-    /// `None` for bytes that are no image.
+    /// Creates a seed, or returns `None` if the bytes are not an image.
     pub fn new(name: String, bytes: Vec<u8>) -> Option<Self> {
         let anatomy = dissect(&bytes)?;
         Some(Self { name, anatomy, canvas: Canvas::new(bytes) })
     }
 
-    /// Whether it is one for a target.
+    /// Returns whether the seed is suitable for a target.
     pub fn is_for(&self, target: &Target) -> bool {
         target.seeds.iter().any(|word| self.name.contains(word))
     }
 }
 
-/// The bytes of one step.
+/// The size in bytes of one step.
 pub const STEP: usize = 10;
-/// The most steps of a program.
+/// The maximum number of steps in a program.
 pub const MOST_STEPS: usize = 16;
 
-/// Runs a program on the seed that its first byte picks. Returns the output if no digest in `seen` is
-/// its own, and adds it there.
+/// Runs a program on the seed that its first byte selects. Returns the output if its digest is not in `seen`,
+/// and adds it there.
 ///
 /// # Errors
 ///
-/// What does not hold, in words.
+/// Returns a description of the violated invariant.
 pub fn run(
     target: &Target,
     seeds: &mut [Seed],
@@ -98,7 +99,7 @@ pub fn run(
     result
 }
 
-/// One step: a field of some part gets another value.
+/// Runs one step, which changes a field of a part.
 fn damage(target: &Target, seed: &mut Seed, step: &[u8; STEP]) {
     let [op, class, part_lo, part_hi, field_lo, field_hi, value @ ..] = *step;
     let (anatomy, canvas) = (&seed.anatomy, &mut seed.canvas);
@@ -143,14 +144,14 @@ fn damage(target: &Target, seed: &mut Seed, step: &[u8; STEP]) {
         };
         canvas.set(at, &ordered(new.to_le_bytes()[..size].to_vec()));
     }
-    // Now and then, checksums stay as they are.
+    // Sometimes, don't update checksums.
     if op >> 4 != 15 {
         anatomy.refresh(canvas, part);
     }
 }
 
-/// Demands what holds for all bytes: an error that helps; or an output that is read as the same tree,
-/// and whose canonical form is itself. The latter follows from the output alone, so once is enough.
+/// Checks the invariant: either an error with a remedy, or an output that has the same tree and is its own
+/// canonical form. The latter depends only on the output, so it is checked once.
 fn holds(bytes: &[u8], seen: &mut HashSet<u128>) -> Result<Option<Output>, String> {
     let output = match outcome(bytes) {
         Outcome::Refused => return Ok(None),

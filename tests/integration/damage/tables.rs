@@ -1,4 +1,5 @@
-//! Damaged partition tables, as a fuzzer writes them: what they do to a disk, and what must hold then.
+//! Small programs that damage partition tables, as a fuzzer generates them: they are applied to a disk, and
+//! then the invariants are checked.
 
 use std::ops::Range;
 
@@ -8,39 +9,39 @@ use ext4_canon::{Disk, Error, Input, Options, Selection};
 
 use super::outcome::{Memory, flaw};
 
-/// The bytes of one step.
+/// The size in bytes of one step.
 pub const STEP: usize = 8;
-/// The most steps of a program.
+/// The maximum number of steps in a program.
 const MOST_STEPS: usize = 12;
 
 const SECTOR: usize = 512;
-/// Bytes of a GPT's header, of one of its entries, and how many of these are damaged.
+/// The size in bytes of a GPT header and of a GPT entry, and the number of entries that are damaged.
 const HEADER: usize = 92;
 const ENTRY: usize = 128;
 const ENTRIES: usize = 5;
-/// Where the fields lie in the header of a GPT, with the names of the UEFI specification.
+/// Offsets of fields in a GPT header, with the names of the UEFI specification.
 const HEADER_CRC32: usize = 16;
 const PARTITION_ENTRY_LBA: usize = 72;
 const NUMBER_OF_PARTITION_ENTRIES: usize = 80;
 const SIZE_OF_PARTITION_ENTRY: usize = 84;
 const PARTITION_ENTRY_ARRAY_CRC32: usize = 88;
-/// Where the entries of an MBR begin in its sector, and its last bytes.
+/// The offset of the entries in an MBR, and its last bytes.
 const PARTITION_RECORD: usize = 446;
 const MBR_SIGNATURE: [u8; 2] = [0x55, 0xAA];
 
-/// A disk to be damaged.
+/// A disk that is damaged.
 #[derive(Debug)]
 pub struct Table {
     pub name: String,
     bytes: Vec<u8>,
-    /// Where the table lies, and its copies.
+    /// The byte ranges of the partition table and its copies.
     areas: Vec<Range<usize>>,
-    /// Where the headers of a GPT are.
+    /// The byte offsets of the GPT headers.
     headers: Vec<usize>,
 }
 
 impl Table {
-    /// `None` for bytes that begin with no table.
+    /// Creates a table, or returns `None` if the bytes don't begin with an MBR.
     pub fn new(name: String, bytes: Vec<u8>) -> Option<Self> {
         bytes.get(..SECTOR)?.ends_with(&MBR_SIGNATURE).then_some(())?;
         let mut areas: Vec<_> = std::iter::once(PARTITION_RECORD..SECTOR).collect();
@@ -62,12 +63,12 @@ impl Table {
         Some(table)
     }
 
-    /// The bytes of a sector: the primary header of a GPT lies in the second one.
+    /// Returns the sector size in bytes: the primary GPT header is in the second sector.
     fn sector(&self) -> usize {
         self.headers.first().copied().unwrap_or(SECTOR)
     }
 
-    /// The entries that a header tells of.
+    /// Returns the byte range of the entries that a header refers to.
     fn entries(&self, bytes: &[u8], header: usize) -> Option<Range<usize>> {
         let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(header + at..)?.first_chunk()?) as usize);
         let start = word(PARTITION_ENTRY_LBA)?.checked_mul(self.sector())?;
@@ -76,7 +77,7 @@ impl Table {
         (end <= bytes.len()).then_some(start..end)
     }
 
-    /// Makes the checksums of a GPT right again.
+    /// Updates the checksums of a GPT.
     fn refresh(&self, bytes: &mut [u8]) {
         let crc = Crc::<u32>::new(&CRC_32_ISO_HDLC);
         for header in &self.headers {
@@ -90,7 +91,7 @@ impl Table {
         }
     }
 
-    /// The disk with the damages of a program.
+    /// Returns the disk after a program has damaged it.
     fn damaged(&self, steps: &[u8]) -> Vec<u8> {
         let mut bytes = self.bytes.clone();
         let mut fresh = true;
@@ -105,7 +106,7 @@ impl Table {
                     _ => byte.wrapping_add(*value),
                 };
             }
-            // Now and then, checksums stay as they are.
+            // Sometimes, don't update checksums.
             fresh &= op >> 6 != 3;
         }
         if fresh {
@@ -115,12 +116,12 @@ impl Table {
     }
 }
 
-/// Runs a program on the disk that its first byte picks; its first bits say what happens around filesystems.
-/// Returns whether there was an output.
+/// Runs a program on the disk that the low bits of its first byte select; the high bits select options for
+/// the bytes outside filesystems. Returns whether there was an output.
 ///
 /// # Errors
 ///
-/// What does not hold, in words.
+/// Returns a description of the violated invariant.
 pub fn run(tables: &[Table], program: &[u8]) -> Result<bool, String> {
     let (Some((first, steps)), false) = (program.split_first(), tables.is_empty()) else { return Ok(false) };
     let table = &tables[usize::from(first & 0x3F) % tables.len()];
@@ -140,8 +141,8 @@ fn refusal_helps(error: &Error) -> Result<bool, String> {
     }
 }
 
-/// Demands an error that helps; or an output with the same table, that is its own canonical form, in which nothing
-/// else has changed.
+/// Checks the invariant: either an error with a remedy, or an output with the same partition table that is
+/// its own canonical form, with no other changes.
 fn holds(bytes: &[u8], options: &Options) -> Result<bool, String> {
     let disk = match Disk::open(&Input::new(bytes), &Selection::all()) {
         Ok(disk) => disk,

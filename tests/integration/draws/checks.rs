@@ -1,4 +1,4 @@
-//! What holds for every image: demanded of one that was drawn.
+//! The invariants of all images, checked for a draw.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub struct Images {
     pub second: PathBuf,
 }
 
-/// What the tool did, with the command in the notes.
+/// Runs the tool, and records the command in the notes.
 fn ran(notes: &Notes, image: &Path, options: &[&str]) -> Result<PathBuf, Ran> {
     notes.say(format!("ext4-canon {} {} OUT", options.join(" "), image.display()));
     rewritten(image, options)
@@ -31,15 +31,15 @@ fn done(notes: &Notes, image: &Path, options: &[&str]) -> PathBuf {
     ran(notes, image, options).unwrap_or_else(|ran| panic!("{options:?}: {ran:#?}"))
 }
 
-/// Whether an error says that there is too little room, and nothing else.
+/// Returns whether the error is only that space is missing.
 fn is_too_small(ran: &Ran) -> bool {
     let words = ["too few", "but not into", "no room for bitmaps and inode table"];
-    // A size that no filesystem has is a matter of usage.
+    // A size that is impossible for any filesystem is a usage error.
     ran.code == Some(3) && words.iter().any(|words| ran.stderr.contains(words))
         || ran.code == Some(2) && ran.stderr.contains("--size")
 }
 
-/// Demands everything of a draw; returns words for what was special, to be counted.
+/// Checks all invariants for a draw; returns the names of special cases, to be counted.
 pub fn demand(draw: &Draw, images: &Images, notes: &Notes) -> Vec<&'static str> {
     let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
     let mut special = Vec::new();
@@ -72,7 +72,7 @@ fn same_trees(one: &Path, other: &Path, choices: &Choices) {
     assert_eq!(tree_digest(one, &times), tree_digest(other, &times), "the trees differ");
 }
 
-/// Readers that know nothing of us see one tree, for some of the draws.
+/// For some of the draws, checks that independent readers see the same tree.
 fn independent(draw: &Draw, images: &Images, output: &Path) -> Option<&'static str> {
     let keeps_times = draw.choices.times.is_empty();
     if draw.geometry.has("mmp") || draw.share >= 30 {
@@ -87,14 +87,14 @@ fn independent(draw: &Draw, images: &Images, output: &Path) -> Option<&'static s
                 same_tree(&listing(&images.source, Listing::default()), &found);
             }
         }
-        // Without the features that it needs, a filesystem is mounted for reading alone.
+        // If the kernel lacks a feature, it mounts the filesystem only read-only.
         if draw.share < 15 && Mounted::read_write(&images.second).is_ok() {
             judge::kernel_works(output).unwrap_or_else(|e| panic!("{e}"));
             return Some("kernel works on it");
         }
         return Some("kernel reads it");
     }
-    // debugfs reads 60 bytes from an empty inline file, and root alone can give files away.
+    // debugfs reads 60 bytes from an empty inline file, and only root can set owners.
     if keeps_times && draw.root && !draw.geometry.has("inline_data") {
         same_tree(&judge::debugfs_tree(&images.first), &judge::debugfs_tree(output));
         return Some("debugfs reads it");
@@ -102,7 +102,7 @@ fn independent(draw: &Draw, images: &Images, output: &Path) -> Option<&'static s
     None
 }
 
-/// The second image has the same form.
+/// Checks that the second image has the same canonical form.
 fn meets(notes: &Notes, images: &Images, output: Option<&Path>, words: &[&str]) {
     match (output, ran(notes, &images.second, &[words, &["--verify"]].concat())) {
         (Some(output), Ok(second)) => same_bytes(output, &second),
@@ -111,13 +111,14 @@ fn meets(notes: &Notes, images: &Images, output: Option<&Path>, words: &[&str]) 
     }
 }
 
-/// The least size: it is one, it is the least, and it is the same however it is asked for.
+/// Checks the smallest size: it is valid, smaller sizes are refused, and it does not depend on how it is
+/// given.
 fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, notes: &Notes) -> PathBuf {
     let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
     let with = |size: &'static str| [&words[..], &["--size", size]].concat();
     let least = done(notes, &images.first, &with("min"));
     let (bytes, cluster) = sizes(&least);
-    assert_eq!(least.metadata().unwrap().len(), bytes, "bytes of the least size");
+    assert_eq!(least.metadata().unwrap().len(), bytes, "length of the smallest image");
     if draw.geometry.has("mmp") {
         judge::fsck_silent(&least).unwrap_or_else(|e| panic!("{e}"));
     } else {
@@ -132,15 +133,15 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, notes: &Notes) 
     let less = (bytes - cluster).to_string();
     match ran(notes, &images.first, &[&words[..], &["--size", &less]].concat()) {
         Err(ran) if is_too_small(&ran) => {}
-        result => panic!("with {less} bytes, one cluster less than the least: {result:#?}"),
+        result => panic!("with {less} bytes, one cluster below the smallest size: {result:#?}"),
     }
-    // Room does not simply grow with the size, so that any smaller one might have been enough.
+    // The available space is not a monotonic function of the size, so try some smaller sizes too.
     let mut dice = Dice::new(draw.sizes.0);
     for _ in 0..2 {
         let less = (bytes - cluster).saturating_sub(dice.scaled(1, bytes / 2)).to_string();
         match ran(notes, &images.first, &[&words[..], &["--size", &less]].concat()) {
             Err(ran) if is_too_small(&ran) => {}
-            result => panic!("{less} bytes are less than the least: {result:#?}"),
+            result => panic!("with {less} bytes, below the smallest size: {result:#?}"),
         }
     }
     if output.is_none() {
@@ -152,7 +153,7 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, notes: &Notes) 
     least
 }
 
-/// Another size, in bytes or as a difference.
+/// Checks a different size, given in bytes or as a difference.
 fn at_another_size(draw: &Draw, images: &Images, least: &Path, notes: &Notes) -> Option<&'static str> {
     let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
     let least = sizes(least).0;
@@ -175,7 +176,8 @@ fn at_another_size(draw: &Draw, images: &Images, least: &Path, notes: &Notes) ->
     None
 }
 
-/// In a partition, the same bytes; around it, those of before.
+/// Checks that a filesystem in a partition has the same bytes, and that all other bytes of the disk stay the
+/// same.
 fn on_a_disk(draw: &Draw, images: &Images, output: &Path, notes: &Notes) -> Option<&'static str> {
     let length = output.metadata().unwrap().len();
     let table = draw.table?;
@@ -192,7 +194,7 @@ fn on_a_disk(draw: &Draw, images: &Images, output: &Path, notes: &Notes) -> Opti
     cut_out(&whole, 2 << 20, length, &part);
     same_bytes(output, &part);
     for at in [0, SECTOR, 2 * SECTOR, (2 << 20) - SECTOR] {
-        assert_eq!(peek::<512>(&disk_image, at), peek(&whole, at), "bytes around the partition");
+        assert_eq!(peek::<512>(&disk_image, at), peek(&whole, at), "bytes outside the partition");
     }
     Some("on a disk")
 }

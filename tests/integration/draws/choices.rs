@@ -1,20 +1,21 @@
-//! Random options of our own.
+//! Random options of ext4-canon.
 
 use crate::support::dice::Dice;
 
-/// What the tool is asked for, but for sizes.
+/// Options of ext4-canon, except for sizes.
 #[derive(Clone, Debug)]
 pub struct Choices {
     pub words: Vec<String>,
-    /// Those that `digest --tree` needs to see the same tree.
+    /// The options that `digest --tree` needs in order to see the same tree.
     pub times: Vec<String>,
     pub keeps_holes: bool,
-    /// Whether the UUID of the input counts.
+    /// Whether the UUID of the input affects the output.
     pub keeps_uuid: bool,
 }
 
 impl Choices {
-    /// Draws options for a filesystem with such features; `any_time` is set where the times of the input don't count.
+    /// Draws options for a filesystem; `any_time` is set if the output must not depend on the times of the
+    /// input.
     pub fn draw(dice: &mut Dice, stable_inodes: bool, any_time: bool) -> Self {
         let mut choices =
             Self { words: Vec::new(), times: Vec::new(), keeps_holes: false, keeps_uuid: stable_inodes };

@@ -1,11 +1,12 @@
-//! Random filesystems: what mke2fs is asked for.
+//! Random options of mke2fs.
 
 use std::collections::BTreeMap;
 
 use super::tree::{Limits, Tree};
 use crate::support::dice::Dice;
 
-/// Features that are on or off at random, and how often in 100 draws they get another value than that of the type.
+/// Features that are on or off at random, and the probability in percent that a feature differs from the
+/// default of the filesystem type.
 const TOGGLES: [(&str, usize); 30] = [
     ("has_journal", 15),
     ("ext_attr", 4),
@@ -39,36 +40,36 @@ const TOGGLES: [(&str, usize); 30] = [
     ("verity", 6),
 ];
 
-/// What mke2fs.conf of 1.47 gives each type, of those above.
+/// The features in [`TOGGLES`] that mke2fs.conf of 1.47 enables for each type.
 const DEFAULTS: [&str; 6] =
     ["ext_attr", "resize_inode", "dir_index", "filetype", "sparse_super", "large_file"];
 const OF_EXT4: [&str; 7] =
     ["extent", "64bit", "flex_bg", "huge_file", "dir_nlink", "extra_isize", "metadata_csum"];
 
-/// A filesystem that mke2fs may or may not make.
+/// The options of a filesystem, which mke2fs may refuse.
 #[derive(Clone, Debug)]
 pub struct Geometry {
     kind: &'static str,
-    /// Without any features.
+    /// Whether it has revision 0, without any features.
     revision_0: bool,
-    /// What is on, of [`TOGGLES`].
+    /// The state of each feature in [`TOGGLES`].
     features: BTreeMap<&'static str, bool>,
-    /// Those that are not as the type has them.
+    /// The features that differ from the default of the type.
     toggled: Vec<&'static str>,
     pub block_size: u64,
     inode_size: Option<u64>,
     words: Vec<String>,
     extended: Vec<String>,
-    /// Bytes of the filesystem, in whole KiB.
+    /// The size of the filesystem in bytes, a multiple of 1024.
     pub bytes: u64,
-    /// Bytes of the file behind it.
+    /// The number of bytes in the file past the end of the filesystem.
     pub tail: u64,
     /// `s_def_hash_version`, if it is not the default.
     pub hash: Option<&'static str>,
 }
 
 impl Geometry {
-    /// Draws type, features and the sizes of blocks and inodes.
+    /// Draws the type, the features, and the sizes of blocks and inodes.
     pub fn draw(dice: &mut Dice) -> Self {
         let kind = dice.one(&["ext4", "ext4", "ext4", "ext4", "ext3", "ext2"]);
         let revision_0 = kind == "ext2" && dice.chance(10);
@@ -84,7 +85,7 @@ impl Geometry {
             (*feature, !revision_0 && other != is_default(feature))
         };
         let mut features: BTreeMap<_, _> = TOGGLES.iter().map(drawn).collect();
-        // Waiting for ten seconds at every turn, it has to be rare.
+        // MMP must be rare: with it, each step waits ten seconds.
         features.insert("mmp", !revision_0 && dice.roll(300) == 0);
         let inode_size = dice.chance(35).then(|| dice.one(&[128, 128, 256, 512, 1024, 2048]).min(block_size));
         let inode_size = if revision_0 { Some(128) } else { inode_size };
@@ -106,17 +107,17 @@ impl Geometry {
         }
     }
 
-    /// Whether a feature is on.
+    /// Returns whether a feature is on.
     pub fn has(&self, feature: &str) -> bool {
         self.features[feature]
     }
 
-    /// Whether all metadata is at the start.
+    /// Returns whether all metadata is at the start.
     pub fn is_packed(&self) -> bool {
         self.extended.iter().any(|word| word.starts_with("packed"))
     }
 
-    /// What a tree in it may have.
+    /// Returns the limits for a tree in this filesystem.
     pub fn limits(&self, root: bool) -> Limits {
         Limits {
             block_size: self.block_size,
@@ -129,7 +130,7 @@ impl Geometry {
         }
     }
 
-    /// Draws sizes and numbers for a tree.
+    /// Draws sizes and counts that are suitable for a tree.
     pub fn fit(&mut self, dice: &mut Dice, tree: &Tree) {
         let block = self.block_size;
         let needed = tree.bytes() / block + tree.inodes() * self.inode_size.unwrap_or(256) / block + 40;
@@ -159,7 +160,7 @@ impl Geometry {
             let cluster = self.block_size << dice.one(&[1, 1, 2, 2, 3, 4, 5, 6]);
             self.say(&["-C", &cluster.to_string()]);
         }
-        // Not so many groups that every step takes its time.
+        // Limit the number of groups, which make every step slower.
         let least = (blocks / 250).max(256).next_multiple_of(8);
         let most = (8 * self.block_size).min(65528);
         if dice.chance(if bigalloc { 10 } else { 45 }) && least <= most {
@@ -192,7 +193,7 @@ impl Geometry {
         if !self.has("has_journal") || !dice.chance(55) {
             return;
         }
-        // There are 1024 blocks at least.
+        // A journal has at least 1024 blocks.
         let least = self.block_size / 1024;
         let mut size = dice.scaled(least, 4 * least);
         let mut words = Vec::new();
@@ -209,8 +210,8 @@ impl Geometry {
 
     fn others(&mut self, dice: &mut Dice, blocks: u64) {
         if dice.chance(50) {
-            // With clusters, mke2fs reserves its share before it rounds blocks down, and e2fsck takes more than half of
-            // them for damage.
+            // With bigalloc, mke2fs computes the reserved blocks before it rounds the block count down, and
+            // e2fsck treats more than half of all blocks as damage.
             let most = if self.has("bigalloc") { "20" } else { "50" };
             self.say(&["-m", dice.one(&["0", "0", "1", "3.7", "10", most])]);
         }
@@ -259,7 +260,7 @@ impl Geometry {
         }
     }
 
-    /// Options of mke2fs, without those that leave no trace in the canonical form.
+    /// Returns the options of mke2fs, with `more` extended options and words.
     pub fn options(&self, (more, words): &(Vec<String>, Vec<String>)) -> Vec<String> {
         let mut options: Vec<String> =
             ["-t", self.kind, "-b", &self.block_size.to_string()].map(str::to_owned).into();
@@ -280,7 +281,7 @@ impl Geometry {
         options
     }
 
-    /// Further options, that leave no trace in the canonical form: some `-E` takes, and words.
+    /// Draws further options that don't affect the canonical form: those for `-E`, and others.
     pub fn traceless(&self, dice: &mut Dice) -> (Vec<String>, Vec<String>) {
         let (mut extended, mut words) = (Vec::new(), Vec::new());
         if dice.chance(20) && self.has("flex_bg") && !self.is_packed() {
@@ -298,7 +299,7 @@ impl Geometry {
         (extended, words)
     }
 
-    /// What it covers, in words to be counted.
+    /// Returns the names of everything that this covers, to be counted.
     pub fn covers(&self) -> Vec<String> {
         let features = self.toggled.iter().map(|feature| {
             let sign = if self.has(feature) { "" } else { "^" };
@@ -317,9 +318,9 @@ impl Geometry {
     }
 }
 
-/// Turns features off or on that mke2fs would refuse together.
+/// Resolves conflicts between features that mke2fs would refuse.
 fn settle(features: &mut BTreeMap<&'static str, bool>, small_inodes: bool) {
-    // The first needs the second.
+    // The first feature needs the second.
     for (feature, needed) in [
         ("bigalloc", "extent"),
         ("64bit", "extent"),
@@ -346,7 +347,7 @@ fn settle(features: &mut BTreeMap<&'static str, bool>, small_inodes: bool) {
     }
 }
 
-/// All features as they are counted: those that some types have are also turned off.
+/// Returns the names of all features that are counted. Defaults of a type are counted when they are off.
 pub fn features() -> impl Iterator<Item = String> {
     let on = TOGGLES.iter().map(|(feature, _)| *feature).filter(|feature| !DEFAULTS.contains(feature));
     let off = DEFAULTS.iter().chain(&OF_EXT4).chain(&["has_journal"]).map(|feature| format!("^{feature}"));

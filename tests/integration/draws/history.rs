@@ -1,4 +1,4 @@
-//! Ways to the same tree in a filesystem of the same geometry.
+//! Different histories of the same tree, in filesystems with the same geometry.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -16,49 +16,49 @@ use crate::support::ran::Ran;
 use crate::support::tools::try_run;
 use crate::support::{Lab, fill, judge, run, tool, tree};
 
-/// Options of mke2fs that leave no trace: some after -E, and others.
+/// Options of mke2fs that don't affect the canonical form: those for `-E`, and others.
 type Traceless = (Vec<String>, Vec<String>);
 
-/// How a tree gets into an image.
+/// A way to put a tree into an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filling {
-    /// mke2fs -d, from a folder that was made in another order.
+    /// `mke2fs -d`, from a directory that was created in a different order.
     Mke2fs,
-    /// A mounted filesystem, to which things are copied in a random order.
+    /// A copy to a mounted filesystem, in a random order.
     Kernel,
-    /// Commands of debugfs.
+    /// debugfs commands.
     Debugfs,
-    /// A copy of the first image, in which names are taken away and put back by the kernel.
+    /// A copy of the first image, in which the kernel renames files, and renames them back.
     Renamed,
     /// A copy of the first image.
     Copied,
 }
 
-/// What is done to a second image before it has the tree of the first.
+/// The history of a second image, before it has the tree of the first.
 #[derive(Clone, Debug)]
 pub struct History {
     pub filling: Filling,
-    /// Files that come and go.
+    /// The number of temporary files.
     clutter: usize,
-    /// Whether the filesystem is mounted again half-way.
+    /// Whether the filesystem is unmounted and mounted again in the middle.
     remounts: bool,
     /// Whether e2fsck rebuilds all directories at the end.
     rebuilt: bool,
-    /// Whether other tools failed at it, or spoilt the image.
+    /// Whether other tools failed, or damaged the image.
     pub is_given_up: bool,
     seed: u64,
 }
 
 impl History {
-    /// Draws a history for a filesystem and a tree. `keeps_holes` is set where blocks of zeros count, and `mounts`
-    /// where there can be any.
+    /// Draws a history for a filesystem and a tree. `keeps_holes` is set if the allocation of zeros matters,
+    /// and `mounts` if the kernel can be used.
     pub fn draw(dice: &mut Dice, geometry: &Geometry, tree: &Tree, keeps_holes: bool, mounts: bool) -> Self {
-        // What the kernel leaves of an image without types in entries, or makes of one with packed metadata, has to be
-        // mended by e2fsck, see below.
+        // The result of the kernel needs a repair with e2fsck if directory entries have no types, or if the
+        // metadata is packed. See below.
         let needs_mending = !geometry.has("filetype") || geometry.is_packed();
         let mounts = mounts && !(needs_mending && is_spoilt_by_e2fsck(geometry, tree));
         let mut fillings = vec![Filling::Mke2fs];
-        // With multiple mount protection, everyone waits for ten seconds.
+        // With MMP, each step waits ten seconds.
         if !geometry.has("mmp") {
             fillings.push(Filling::Copied);
             if mounts {
@@ -69,7 +69,7 @@ impl History {
             if mounts {
                 fillings.extend([Filling::Kernel; 6]);
             }
-            // It writes zeros into inline data, and knows no short way to find a name.
+            // debugfs writes zeros to inline data, and its search for names is slow.
             if tree.is_plain() && !geometry.has("inline_data") {
                 fillings.push(Filling::Debugfs);
             }
@@ -88,19 +88,19 @@ impl History {
     }
 }
 
-/// Whether e2fsck could take away what is in use: it does not see the xattr block of a symlink with inline data, and
-/// clears a symlink with an EA inode.
+/// Returns whether e2fsck could remove data in use: it ignores the xattr block of a symlink with inline data,
+/// and clears a symlink with an EA inode.
 fn is_spoilt_by_e2fsck(geometry: &Geometry, tree: &Tree) -> bool {
     (geometry.has("inline_data") || geometry.has("ea_inode")) && tree.has_symlinks_with_xattrs()
 }
 
-/// Whether an image is damaged by its history, and not since mke2fs made it so.
+/// Returns whether the history damaged an image, as opposed to mke2fs.
 fn is_spoilt(history: &History, first: &Path, image: &Path) -> bool {
     let is_clean = |image| try_run(tool("e2fsck").arg("-fn").arg(image)).code == Some(0);
     !is_clean(image) && (history.filling == Filling::Kernel || is_clean(first))
 }
 
-/// Where images of one tree are made.
+/// The place for images of one tree.
 #[derive(Debug)]
 pub struct Site<'d> {
     pub lab: &'d Lab,
@@ -110,7 +110,7 @@ pub struct Site<'d> {
 }
 
 impl Site<'_> {
-    /// An image that mke2fs makes, with the tree of a folder.
+    /// Makes an image with mke2fs, and fills it from a directory.
     fn mke2fs(
         &self,
         (name, uuid): (&str, &str),
@@ -121,14 +121,14 @@ impl Site<'_> {
         options.extend(["-U".to_owned(), uuid.to_owned()]);
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         let size = format!("{}k", self.geometry.bytes / 1024);
-        // What it refused before may have left something.
+        // If mke2fs failed before, it may have left a file.
         let _ = fs::remove_file(self.lab.path(name));
         let image = self.lab.try_mke2fs(name, &size, &options, from)?;
         if self.geometry.tail > 0 {
             let file = fs::File::options().write(true).open(&image).expect("an image");
             file.set_len(file.metadata().expect("metadata").len() + self.geometry.tail).expect("a length");
         }
-        // With packed metadata, mke2fs may count free blocks wrong.
+        // With packed metadata, mke2fs may compute wrong counts of free blocks.
         let is_packed = options.iter().any(|option| option.contains("packed_meta_blocks"));
         let spoilt = from.is_some() && is_spoilt_by_e2fsck(self.geometry, self.tree);
         if is_packed && !spoilt && !self.geometry.has("mmp") {
@@ -140,7 +140,7 @@ impl Site<'_> {
         Ok(image)
     }
 
-    /// The image that mke2fs makes of the tree, unless it refuses to.
+    /// Makes the first image with mke2fs, or returns its result if it refuses.
     pub fn first(&self) -> Result<PathBuf, Ran> {
         let uuid = "01234567-89ab-4cde-8f01-23456789abcd";
         let image = self.mke2fs(("first.img", uuid), &Traceless::default(), Some(self.source))?;
@@ -151,14 +151,15 @@ impl Site<'_> {
         Ok(image)
     }
 
-    /// Another image that mke2fs makes, with options that leave no trace, unless it wants none of them.
+    /// Makes a different image with mke2fs, and with additional options that don't affect the canonical form,
+    /// unless mke2fs refuses these.
     fn mke2fs_again(&self, uuid: &str, dice: &mut Dice, from: Option<&Path>) -> Result<PathBuf, Ran> {
         let more = self.geometry.traceless(dice);
         let made = self.mke2fs(("second.img", uuid), &more, from);
         made.or_else(|_| self.mke2fs(("second.img", uuid), &Traceless::default(), from))
     }
 
-    /// Large xattrs and project ids, by debugfs.
+    /// Sets large xattrs and project IDs with debugfs.
     fn try_extras(&self, image: &Path) -> Result<(), Ran> {
         let (large, projects) = (self.tree.large_xattrs(), self.tree.projects());
         let mut script = String::new();
@@ -185,12 +186,12 @@ impl Site<'_> {
         if complaints { Err(ran) } else { Ok(()) }
     }
 
-    /// Makes the second image. Where other tools fail or spoil it, it gets the plainest history instead.
+    /// Makes the second image. If other tools fail or damage it, it gets the simplest history instead.
     pub fn second(&self, history: &mut History, uuid: &str, first: &Path) -> Result<PathBuf, Ran> {
         let made = catch_unwind(AssertUnwindSafe(|| self.by_history(history, uuid, first)));
         match made {
             Ok(Ok(image)) if !is_spoilt(history, first, &image) => return Ok(image),
-            // mke2fs refuses it, as it may.
+            // mke2fs may refuse the options.
             Ok(Err(ran)) if history.filling == Filling::Mke2fs => return Err(ran),
             _ => {}
         }
@@ -200,7 +201,7 @@ impl Site<'_> {
         self.by_history(history, uuid, first)
     }
 
-    /// Makes the second image. Where the kernel does not mount the filesystem, mke2fs fills it.
+    /// Makes the second image. If the kernel does not mount the filesystem, mke2fs fills it.
     fn by_history(&self, history: &mut History, uuid: &str, first: &Path) -> Result<PathBuf, Ran> {
         let mut dice = Dice::new(history.seed);
         let image = match history.filling {
@@ -232,7 +233,7 @@ impl Site<'_> {
         if history.filling != Filling::Kernel && !self.geometry.has("mmp") {
             self.clutter_by_debugfs(history, &image);
         }
-        // Without types in entries, the kernel leaves junk there when it makes an index.
+        // Without types in directory entries, the kernel leaves invalid bytes there when it makes an index.
         let by_kernel = matches!(history.filling, Filling::Kernel | Filling::Renamed);
         let mended = by_kernel && !self.geometry.has("filetype");
         let spoilt = is_spoilt_by_e2fsck(self.geometry, self.tree);
@@ -242,7 +243,7 @@ impl Site<'_> {
         Ok(image)
     }
 
-    /// By mke2fs, from a folder in which everything was made in another order.
+    /// Makes an image with mke2fs from a directory that was created in a different order.
     fn reordered(&self, uuid: &str, dice: &mut Dice) -> Result<PathBuf, Ran> {
         let folder = self.lab.folder("reordered");
         self.tree.build(&folder, Some(dice));
@@ -263,7 +264,7 @@ impl Site<'_> {
         if room.f_bfree < needed || room.f_ffree < self.tree.inodes() + 3 {
             return Err("there may be too little room".to_owned());
         }
-        // Clutter must leave room for the tree.
+        // Temporary files must leave enough space for the tree.
         let enough = room.f_bfree > needed + 40 * 8 && room.f_ffree > self.tree.inodes() + 60;
         let clutter = if enough { history.clutter } else { 0 };
         write_clutter(mounted.path(), clutter, dice);
@@ -284,23 +285,23 @@ impl Site<'_> {
         Ok(())
     }
 
-    /// Has the kernel reserve blocks past the end of a file, where it can.
+    /// Preallocates blocks past the end of a file with the kernel, if possible.
     fn reserve(&self, path: &Path, root: &Path) {
         use rustix::fs::{FallocateFlags, fallocate};
         let (meta, copy) = (self.source.join(path).symlink_metadata().expect("metadata"), root.join(path));
-        // Writing takes capabilities away.
+        // Writing would remove file capabilities.
         let capability =
             rustix::fs::lgetxattr(self.source.join(path), "security.capability", &mut [0; 64][..]);
         if meta.is_file() && capability.is_err() {
             let file = fs::File::options().write(true).open(&copy).expect("a file");
-            // Without extents it can't, nor if the filesystem is full.
+            // This fails without extents, or if the filesystem is full.
             let _ = fallocate(&file, FallocateFlags::KEEP_SIZE, meta.len(), 20_000);
             drop(file);
             tree::set_mtime(&copy, meta.mtime(), 0);
         }
     }
 
-    /// Names go away and come back, in another order.
+    /// Renames files and renames them back, in a different order.
     fn renamed(&self, history: &History, image: &Path, dice: &mut Dice) -> Result<(), String> {
         let mounted = Mounted::read_write(image)?;
         let root = mounted.path();
@@ -312,9 +313,9 @@ impl Site<'_> {
         dice.shuffle(&mut names);
         let passing = root.join("passing name");
         for name in &names {
-            // A full directory has no room for it.
+            // This fails if the directory is full.
             if fs::rename(root.join(name), &passing).is_ok() {
-                fs::rename(&passing, root.join(name)).expect("the name was there before");
+                fs::rename(&passing, root.join(name)).expect("renaming it back");
             }
         }
         remove_clutter(root, clutter, 1);
@@ -344,10 +345,10 @@ fn write_clutter(root: &Path, count: usize, dice: &mut Dice) {
     }
 }
 
-/// Removes every `step`-th file of the clutter that is still there.
+/// Removes every `step`-th temporary file that still exists.
 fn remove_clutter(root: &Path, count: usize, step: usize) {
     for number in (0..count).step_by(step) {
-        // The first half is gone when the second goes.
+        // Some of the files were removed before.
         let _ = fs::remove_file(root.join(format!("clutter{number}")));
     }
 }

@@ -1,8 +1,8 @@
-//! Names as nobody would choose them, and ordinary ones.
+//! Unusual file names, and ordinary ones.
 
 use crate::support::dice::Dice;
 
-/// A name that no other number gets in its directory.
+/// Returns a name that is unique in its directory, if `number` is.
 pub fn name(dice: &mut Dice, number: usize) -> Vec<u8> {
     let plain = format!("f{number}");
     match dice.roll(16) {

@@ -1,4 +1,4 @@
-//! Random trees: drawn as data first, so that a filesystem can be drawn to fit, then made on the host.
+//! Random trees: drawn as data first, so that a filesystem can be drawn to fit, then created on the host.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -12,41 +12,41 @@ use super::names::name;
 use crate::support::dice::Dice;
 use crate::support::tree::{acl, capability, make_node, set_mtime, set_xattr};
 
-/// The xattrs of a file: names with their namespaces, and values.
+/// The xattrs of a file: names with namespaces, and values.
 type Xattrs = Vec<(String, Vec<u8>)>;
 
-/// A large xattr: the path of its file, the name and the value.
+/// A large xattr: the path of its file, its name and its value.
 type Large<'t> = (PathBuf, &'t str, &'t [u8]);
 
-/// What the filesystem lets a tree have.
+/// The limits of the filesystem for a tree.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Bytes of a block.
+    /// The block size in bytes.
     pub block_size: u64,
-    /// With inline data, mke2fs forgets zeros at the end of files.
+    /// Whether the filesystem has inline data. With it, mke2fs drops trailing zeros of files.
     pub inline_data: bool,
-    /// Whether there are xattrs: without the feature, mke2fs forgets them.
+    /// Whether xattrs are supported. Without the feature, mke2fs drops them.
     pub xattrs: bool,
     /// Whether values of xattrs may be larger than a block.
     pub ea_inode: bool,
-    /// Whether files may have 2 GiB and more.
+    /// Whether files may have 2 GiB or more.
     pub large_file: bool,
-    /// Whether there are project ids.
+    /// Whether project IDs are supported.
     pub project: bool,
-    /// Whether the user is root, who alone makes devices, other owners and most xattrs.
+    /// Whether the user is root. Only root can create devices, set owners, and set most xattrs.
     pub root: bool,
 }
 
-/// Bytes of a file that are written; the rest are holes.
+/// A range of a file that is written. The rest are holes.
 #[derive(Clone, Debug)]
 pub struct Stretch {
     at: u64,
     length: u64,
-    /// Whether zeros are written.
+    /// Whether the range contains zeros.
     zeros: bool,
 }
 
-/// What is at a path.
+/// The content of a path.
 #[derive(Clone, Debug)]
 pub enum Node {
     File {
@@ -57,14 +57,14 @@ pub enum Node {
     Folder,
     Symlink(usize),
     Special(FileType, u32, u32),
-    /// A further name of the item with this number.
+    /// A hard link to the item with this number.
     Link(usize),
 }
 
 /// A name in the tree.
 #[derive(Clone, Debug)]
 pub struct Item {
-    /// The folder's number; `None` for the root.
+    /// The number of the parent directory; `None` for the root.
     parent: Option<usize>,
     name: Vec<u8>,
     node: Node,
@@ -72,17 +72,17 @@ pub struct Item {
     owner: (u32, u32),
     mtime: i64,
     xattrs: Xattrs,
-    /// Xattrs that the host's filesystem may not be able to hold.
+    /// Xattrs that may be too large for the host's filesystem.
     large: Xattrs,
     project: u32,
 }
 
-/// A tree as it was drawn; parents come before what they hold.
+/// A random tree. Directories precede their content.
 #[derive(Clone, Debug)]
 pub struct Tree {
     pub items: Vec<Item>,
     limits: Limits,
-    /// Whether names are as nobody would choose them.
+    /// Whether names are unusual.
     odd_names: bool,
 }
 
@@ -91,7 +91,7 @@ impl Tree {
     pub fn draw(dice: &mut Dice, limits: Limits) -> Self {
         let mut tree = Self { items: Vec::new(), limits, odd_names: dice.chance(60) };
         let count = dice.scaled(1, 48);
-        // Values that several files have, so that they can share a block or an inode.
+        // Several files have these xattrs, so that they can share a block or an EA inode.
         let shared: Vec<Xattrs> = (0..3).map(|_| xattrs(dice, limits)).collect();
         for _ in 0..count {
             let folders: Vec<usize> = tree.numbers(|node| matches!(node, Node::Folder));
@@ -163,7 +163,7 @@ impl Tree {
             node,
             mode: if dice.chance(50) { 0o755 } else { dice.between(0, 0o7777) as u32 },
             owner,
-            // Those before 1970 are rare.
+            // Times before 1970 are rare.
             mtime: i64::try_from(dice.between(0, 0x7FFF_FFFF)).expect("31 bits")
                 * dice.one(&[1, 1, 1, 1, -1]),
             xattrs: found,
@@ -173,13 +173,13 @@ impl Tree {
         number
     }
 
-    /// Adds a folder with names enough for an index, of one level or two.
+    /// Adds a directory with enough names for an index of one or two levels.
     fn add_many(&mut self, dice: &mut Dice) {
         let folder = self.add(dice, None, Node::Folder, &[]);
         let content = file(dice, self.limits);
         let file = self.add(dice, Some(folder), content, &[]);
         let length = usize::try_from(dice.scaled(8, 240)).expect("a length");
-        // Names enough for this many bytes of directory.
+        // Compute the number of names for this size of the directory in bytes.
         let bytes = dice.scaled(2 * self.limits.block_size, 200 * self.limits.block_size.min(1024));
         let count = (bytes / (8 + length as u64)).min(1200);
         for number in 0..count {
@@ -196,7 +196,7 @@ impl Tree {
         }
     }
 
-    /// Adds folders in folders.
+    /// Adds nested directories.
     fn add_deep(&mut self, dice: &mut Dice) {
         let mut parent = None;
         for _ in 0..dice.scaled(3, 30) {
@@ -204,7 +204,7 @@ impl Tree {
         }
     }
 
-    /// About how many bytes of blocks it needs.
+    /// Returns the approximate space for blocks in bytes.
     pub fn bytes(&self) -> u64 {
         let size = self.limits.block_size;
         let of_item = |item: &Item| {
@@ -222,15 +222,16 @@ impl Tree {
         self.items.iter().map(of_item).sum()
     }
 
-    /// How many inodes it needs.
+    /// Returns the number of inodes.
     pub fn inodes(&self) -> u64 {
         let own = self.numbers(|node| !matches!(node, Node::Link(_))).len();
         (own + self.items.iter().map(|item| item.large.len()).sum::<usize>()) as u64
     }
 
-    /// Whether debugfs could make all of it by commands: it has neither odd names nor directories of several blocks.
+    /// Returns whether debugfs commands could create all of it: names are ordinary, and no directory has
+    /// several blocks.
     pub fn is_plain(&self) -> bool {
-        // It makes no sockets, no devices with such numbers, and special files in the root alone.
+        // debugfs can't create sockets or large device numbers, and creates special files only in the root.
         let unknown = |item: &Item| match item.node {
             Node::Special(kind, _, minor) => {
                 kind == FileType::Socket || minor > 65535 || item.parent.is_some()
@@ -241,12 +242,12 @@ impl Tree {
         !self.odd_names && names + 100 < self.limits.block_size && !self.items.iter().any(unknown)
     }
 
-    /// Whether symlinks have xattrs.
+    /// Returns whether any symlink has xattrs.
     pub fn has_symlinks_with_xattrs(&self) -> bool {
         self.items.iter().any(|item| matches!(item.node, Node::Symlink(_)) && !item.xattrs.is_empty())
     }
 
-    /// What it has, in words to be counted.
+    /// Returns the names of everything that this covers, to be counted.
     pub fn covers(&self) -> Vec<&'static str> {
         let any = |wanted: fn(&Item) -> bool| self.items.iter().any(wanted);
         let far = |item: &Item| matches!(item.node, Node::File { size, .. } if size > 64 << 20);
@@ -281,7 +282,7 @@ impl Tree {
         folder.join(OsStr::from_bytes(&item.name))
     }
 
-    /// Makes the tree below a folder, leaves in a random order if there are dice.
+    /// Creates the tree below a directory. With dice, files are created in a random order.
     pub fn build(&self, root: &Path, dice: Option<&mut Dice>) {
         let is_folder = |number: &usize| matches!(self.items[*number].node, Node::Folder);
         let (folders, mut leaves): (Vec<_>, Vec<_>) = (0..self.items.len()).partition(is_folder);
@@ -306,7 +307,7 @@ impl Tree {
             match (&item.node, path) {
                 (Node::Link(_), _) => {}
                 (_, Some(path)) => item.finish(path, self.limits.root),
-                // Folders, from the innermost on, below.
+                // Directories get their metadata below, from the innermost on.
                 (_, None) => {}
             }
         }
@@ -318,8 +319,8 @@ impl Tree {
         set_mtime(root, crate::support::tree::SOME_TIME, 0);
     }
 
-    /// Returns the xattrs that the host does not keep, and every image of the tree gets afterwards: paths,
-    /// names and values.
+    /// Returns the xattrs that the host can't store, as paths, names and values. They are added to every
+    /// image of the tree afterwards.
     pub fn large_xattrs(&self) -> Vec<Large<'_>> {
         let named = |item: &Item| self.path(Path::new("/"), item);
         let large = self.items.iter().flat_map(|item| {
@@ -328,7 +329,7 @@ impl Tree {
         large.collect()
     }
 
-    /// Returns the paths with project ids, which the host does not keep either.
+    /// Returns the paths with project IDs, which the host can't store either.
     pub fn projects(&self) -> Vec<(PathBuf, u32)> {
         let projects =
             self.items.iter().filter(|item| item.project > 0 && !matches!(item.node, Node::Link(_)));
@@ -363,7 +364,7 @@ impl Item {
             lchown(path, Some(self.owner.0), Some(self.owner.1)).expect("chown");
         }
         if !matches!(self.node, Node::Symlink(_)) {
-            // Without root, what can't be read or entered can't be copied.
+            // Without root, files must be readable to be copied.
             let mode = if root { self.mode } else { self.mode | 0o700 };
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
         }
@@ -384,7 +385,7 @@ fn special(dice: &mut Dice, limits: Limits) -> Node {
     if !limits.root {
         return Node::Special(FileType::Fifo, 0, 0);
     }
-    // Numbers below 256 have an encoding of their own.
+    // Device numbers below 256 have a different encoding.
     let (major, minor) = if matches!(kind, FileType::Fifo | FileType::Socket) {
         (0, 0)
     } else {
@@ -393,7 +394,7 @@ fn special(dice: &mut Dice, limits: Limits) -> Node {
     Node::Special(kind, major, minor)
 }
 
-/// A file of a random kind.
+/// Draws a file of a random kind.
 fn file(dice: &mut Dice, limits: Limits) -> Node {
     let block = limits.block_size;
     let seed = dice.number();
@@ -412,7 +413,7 @@ fn file(dice: &mut Dice, limits: Limits) -> Node {
     }
 }
 
-/// Zeros and holes between bytes, aligned or not.
+/// Returns a file with zeros and holes between data, aligned to blocks or not.
 fn zeros(dice: &mut Dice, seed: u64, block: u64) -> Node {
     let size = dice.scaled(1, 60 * block);
     let step = if dice.chance(50) { block } else { 1 };
@@ -423,17 +424,17 @@ fn zeros(dice: &mut Dice, seed: u64, block: u64) -> Node {
     Node::File { seed, size, stretches: stretches.collect() }
 }
 
-/// Every other block: extents enough for a tree of one level or two.
+/// Returns a file with data in every second block: enough extents for a tree of one or two levels.
 fn many_extents(dice: &mut Dice, seed: u64, block: u64) -> Node {
     let count = dice.scaled(3, if block == 1024 { 600 } else { 100 });
     let stretch = |number| Stretch { at: 2 * number * block, length: block, zeros: false };
     Node::File { seed, size: (2 * count - 1) * block, stretches: (0..count).map(stretch).collect() }
 }
 
-/// Blocks far away, that block maps of all levels lead to.
+/// Returns a file with blocks at large offsets, so that block maps need all levels.
 fn far(dice: &mut Dice, seed: u64, limits: Limits) -> Node {
     let block = limits.block_size;
-    // mke2fs looks at each block of a hole.
+    // mke2fs reads each block of a hole, so limit the size.
     let end = if limits.large_file { 1 << 32 } else { 1 << 31 };
     let pointers = block / 4;
     let levels = [12, 12 + pointers, 12 + pointers + pointers * pointers];
@@ -449,7 +450,7 @@ fn far(dice: &mut Dice, seed: u64, limits: Limits) -> Node {
     Node::File { seed, size, stretches }
 }
 
-/// Xattrs that fit into an inode, or into a block, and that a host with blocks of 4 KiB can hold.
+/// Returns xattrs that fit into an inode or a block, and that a host with blocks of 4 KiB can store.
 fn xattrs(dice: &mut Dice, limits: Limits) -> Xattrs {
     let mut room = limits.block_size.min(3000) - 200;
     let mut found = Xattrs::new();

@@ -11,16 +11,16 @@ use crate::support::{Lab, Need, canonical, gate, run, tool};
 
 const BROWSER: &str = "chromium-headless-shell";
 
-/// The document that a browser makes of a file.
+/// Returns the document that a browser makes of a file.
 fn loaded(lab: &Lab, address: &str, options: &[&str]) -> String {
     let mut command = tool(BROWSER);
-    // Tests run as root, where there is no sandbox, and in containers with a small /dev/shm.
+    // Tests run as root, where the sandbox does not work, and in containers with a small /dev/shm.
     command.args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--dump-dom"]);
     let profile = format!("--user-data-dir={}", lab.path("profile").display());
     run(command.arg(profile).args(options).arg(format!("file://{address}")))
 }
 
-/// What the probe says of a page, which is loaded into a frame, as it is.
+/// Loads a page into a frame, unchanged, and returns the result of the probe.
 fn probe(lab: &Lab, page: &str, scripts: bool, dark: bool) -> Value {
     let quoted = page.replace('&', "&amp;").replace('"', "&quot;");
     let sandbox = if scripts { "allow-same-origin allow-scripts" } else { "allow-same-origin" };
@@ -51,14 +51,14 @@ fn a_browser_shows_the_page_with_scripts_and_without() {
     for (scripts, dark) in [(true, false), (true, true), (false, false), (false, true)] {
         let seen = probe(&lab, &page, scripts, dark);
         let what = format!("scripts {scripts}, dark {dark}: {seen:#}");
-        // Six attributes of four paths differ, and nothing of the filesystems but what follows from that.
+        // Four paths differ in six attributes. The filesystems differ only in consequences of these.
         let filters = json!({"only-all": 6, "only-mode": 2, "only-presence": 2, "only-uid": 2});
         assert_eq!(seen["filters"], filters, "{what}");
         let searches = json!({"/sizes/59": 2, "new": 1, "no such path": 0, "": 6});
         assert_eq!(seen["searches"], if scripts { searches } else { json!({}) }, "{what}");
         assert_eq!(seen["summary"][0], "6", "{what}");
         assert_eq!(seen["sections"], json!(["differences", "settings", "ignored", "maps"]), "{what}");
-        // It is readable, and what it is drawn in is what was asked for.
+        // The text is readable, and the colour scheme is the requested one.
         assert_eq!(seen["dark"], dark, "{what}");
         let paper = seen["paper"].as_f64().expect("a number");
         assert!(if dark { paper < 0.05 } else { paper > 0.9 }, "{what}");
@@ -72,12 +72,12 @@ fn a_browser_shows_the_page_with_scripts_and_without() {
             assert!((cells - 1536.0).abs() < 1e-6, "{cells}: {what}");
         }
     }
-    // An address can carry a search.
+    // The URL can contain a search.
     let text = loaded(&lab, &format!("{}#/sizes/59", file.display()), &[]);
     assert_eq!(text.matches(" unmatched\">").count(), 4, "{text}");
 }
 
-/// The cells that are drawn as free are those in which e2fsprogs say that all blocks are.
+/// Cells are drawn as free exactly if e2fsprogs report all of their blocks as free.
 #[test]
 fn maps_draw_what_dumpe2fs_counts() {
     if !gate(&[Need::Program(BROWSER)]) {
@@ -98,14 +98,14 @@ fn maps_draw_what_dumpe2fs_counts() {
                 image.display()
             );
             assert!(seen["maps"][place].get("stale-data").is_none(), "{seen:#}");
-            // 1024 blocks, wherever they begin.
+            // The journal has 1024 blocks, which may not be aligned to cells.
             let journal = seen["maps"][place]["journal"].as_f64().expect("a number");
             assert!((62.0..=65.0).contains(&journal), "{seen:#}");
         }
     }
 }
 
-/// How many cells of 16 blocks have free blocks only.
+/// Returns the number of cells, of 16 blocks each, that contain only free blocks.
 fn free_cells(image: &Path) -> usize {
     let said = try_run(tool("dumpe2fs").arg(image)).stdout;
     let mut free = vec![false; 24 << 10];

@@ -1,10 +1,10 @@
-// What a browser makes of the page in a frame: called when the frame is loaded; dump-dom waits for it.
+// Examines the page in a frame. It is called when the frame is loaded, and --dump-dom waits for it.
 function probe(frame) {
   const view = frame.contentWindow, page = frame.contentDocument;
   const seen = (element) => element.getClientRects().length > 0;
   const rows = () => [...page.querySelectorAll("tr.difference")].filter(seen).length;
 
-  // The filters: how many rows are left with each choice, and with words in the search.
+  // Count the visible rows for each filter, and for some searches.
   const filters = {};
   for (const radio of page.querySelectorAll("input[type=radio]")) {
     radio.checked = true;
@@ -21,7 +21,7 @@ function probe(frame) {
     searches[text] = rows();
   }
 
-  // The least contrast of any text with what lies behind it, as WCAG computes it.
+  // Compute the minimum contrast between text and background, as defined by WCAG.
   const colour = (text) => text.match(/[\d.]+/g).map(Number);
   const luminance = (rgb) => {
     const parts = rgb.slice(0, 3).map((part) => part / 255);
@@ -40,7 +40,7 @@ function probe(frame) {
     return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
   });
 
-  // The maps: cells of each use, and their colours.
+  // Count the cells of each kind in the maps, and their colours.
   const maps = [...page.querySelectorAll("svg")].filter(seen).map((map) => {
     const cells = {};
     for (const cell of map.querySelectorAll("rect")) {

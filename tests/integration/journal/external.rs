@@ -1,4 +1,4 @@
-//! Journals on devices of their own, for the command and its subcommands.
+//! External journals, with the main command and its subcommands.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::support::kernel::{Loop, Mounted, sync};
 use crate::support::ran::Ran;
 use crate::support::{Lab, Need, canon, gate, refused, same_bytes};
 
-/// A journal on a device of its own: taken where it is clean, replayed where it is given.
+/// A clean external journal is accepted; one that needs a replay must be given.
 #[test]
 fn external_journals() {
     if !gate(&[Need::Mounts, Need::Fuse]) {
@@ -24,7 +24,7 @@ fn external_journals() {
     fs::write(mounted.path().join("early"), "early").expect("writing");
     sync(mounted.path());
     fs::rename(mounted.path().join("early"), mounted.path().join("late")).expect("renaming");
-    // The rename is in the journal, and nowhere else.
+    // The rename is only in the journal.
     fs::File::open(mounted.path()).and_then(|folder| folder.sync_all()).expect("fsync");
     let (crashed, its_journal) = (lab.copy(&image, "crashed.img"), lab.copy(&device, "its-journal.img"));
     mounted.unmount();
@@ -49,7 +49,7 @@ fn external_journals() {
     same_bytes(&clean, &recovered);
     subcommands_take_journals(&image, &crashed, &its_journal);
 
-    // A log that can't be read to its end would look as if it were shorter.
+    // An unreadable block in the log must not be treated as its end.
     let log = 3 * 4096;
     let faulty = FaultyFile::new(&its_journal, &lab.folder("faulty"), &(log..log + 4096));
     let journal = faulty.path();
@@ -61,10 +61,10 @@ fn external_journals() {
     );
 }
 
-/// What needs its journal is read with it by every subcommand, and refused without.
+/// If an image needs its journal, every subcommand reads it, and refuses the image without it.
 fn subcommands_take_journals(clean: &Path, crashed: &Path, journal: &Path) {
     let ran = |words: &[&str], paths: &[&Path]| canon(words).args(paths).run();
-    // It is never the output.
+    // The journal can't be the output.
     let taken = ran(&["--uuid", "keep", "--journal"], &[journal, crashed, journal]);
     taken.refusing(2, &["is the journal"]);
     let with = |option: &'static str| [Path::new(option), journal];
@@ -83,7 +83,7 @@ fn subcommands_take_journals(clean: &Path, crashed: &Path, journal: &Path) {
             "digest" => {
                 let digest = |ran: &Ran| ran.stdout.split(' ').next().map(str::to_owned);
                 assert_eq!(digest(&taken), digest(&ran(words, &[clean])));
-                // One device is not the journal of two images.
+                // A journal can't belong to two images.
                 let both = ran(words, &[&with("--journal")[..], &[crashed, clean]].concat());
                 assert_eq!(both.stdout, "", "{both}");
                 both.refusing(2, &["can't be the journal of more than one image"]);
@@ -102,7 +102,7 @@ fn subcommands_take_journals(clean: &Path, crashed: &Path, journal: &Path) {
         let first = format!("{} and {}: match\n", images[0].display(), images[1].display());
         assert!(taken.code == Some(0) && taken.stdout.starts_with(&first), "{taken:?}");
     }
-    // The same image twice is not one image where only one of them has its journal.
+    // An image without its journal is not equal to the same image with its journal.
     compared(&with("--journal-a"), [crashed, crashed]).refusing(4, &["give that device with --journal"]);
     let both = [with("--journal-a"), with("--journal-b")].concat();
     compared(&both, [crashed, crashed]).done();

@@ -1,4 +1,4 @@
-//! The images and commands that give each message.
+//! The images and commands that cause each message.
 
 mod around;
 mod making;
@@ -22,21 +22,21 @@ use making::{
     with_superblock, with_xattr_block, wrong_references, xattr_in_block,
 };
 
-/// One message.
+/// A case for one message.
 pub struct Case {
     pub name: &'static str,
-    /// What the shell does in the folder; `$0` is the program.
+    /// The shell script to run in the directory; `$0` is the program.
     pub script: &'static str,
-    /// Whether it takes root.
+    /// Whether it needs root.
     pub root: bool,
-    /// Makes what the folder has.
+    /// Creates the files in the directory.
     pub make: fn(&Lab),
 }
 
-/// The ordinary command.
+/// The default command.
 pub const PLAIN: &str = r#""$0" in.img out.img"#;
 
-/// Refusals without a case, and why.
+/// Refusals without a case, and the reason.
 pub const EXCUSED: [(&str, &str); 12] = [
     ("these xattrs does not fit into one inode", "a set of the input always fits: the guard of a rule"),
     ("remove some of them", "the same"),
@@ -65,7 +65,7 @@ const fn by_root(name: &'static str, script: &'static str, make: fn(&Lab)) -> Ca
 }
 
 const CASES: &[Case] = &[
-    // No filesystem.
+    // These are not filesystems.
     case("empty", |lab| fs::write(lab.path("in.img"), "").expect("writing")),
     case("no filesystem", |lab| fs::write(lab.path("in.img"), vec![0; 8192]).expect("writing")),
     case("an overwritten superblock", |lab| {
@@ -85,7 +85,7 @@ const CASES: &[Case] = &[
     case("cut short in the middle of a block", |lab| {
         set_length(made(lab, EXT4, "4M"), (1 << 20) + 5);
     }),
-    // Not handled.
+    // These are not supported.
     case("revision", |lab| with_superblock(lab, EXT2, "s_rev_level", 2)),
     case("creator", |lab| with_superblock(lab, EXT2, "s_creator_os", 2)),
     case("features that the Hurd lacks", |lab| {
@@ -104,7 +104,7 @@ const CASES: &[Case] = &[
         file.set("i_extra_isize", 0);
         file.put("i_mtime_extra", &[5]);
     }),
-    // Damaged, and e2fsck does not see it or leaves it.
+    // These are damaged, and e2fsck does not detect or repair it.
     case("nanoseconds", |lab| {
         changed(lab, &format!("{EXT2} -I 256"), "set_inode_field file mtime_extra 0xffffffff\n");
     }),
@@ -153,7 +153,7 @@ const CASES: &[Case] = &[
         node_below_root(&image, "/comb").set("eh_depth", 3);
     }),
     case("an index that is none", |lab| changed(lab, EXT4, "set_inode_field folder flags 0x81000\n")),
-    // Not handled, again.
+    // These are not supported.
     case("a seed without checksums", |lab| {
         add_incompat(&made(lab, EXT2, "4M"), Incompat::METADATA_CSUM_SEED.bits());
     }),
@@ -192,10 +192,10 @@ const CASES: &[Case] = &[
         journal_elsewhere(lab, true);
         lab.mke2fs("journal.img", "4M", &["-O", "journal_dev", "-b", "1024"]);
     }),
-    // No room.
+    // Space is missing.
     case("no blocks left", |lab| full_image(lab, false)),
     case("no inodes left", |lab| full_image(lab, true)),
-    // Unclean.
+    // These are not clean.
     case("errors were found", |lab| with_superblock(lab, EXT2, "s_state", 2)),
     case("errors in the journal", |lab| with_journal(lab, "s_errno", 0xFFFF_FFFB)),
     case("log of a clean filesystem", |lab| {
@@ -218,7 +218,7 @@ const CASES: &[Case] = &[
         mmp(&image).set("mmp_seq", 0x1234);
         mmp(&image).put("mmp_nodename", b"node\0");
     }),
-    // Damaged.
+    // These are damaged.
     case("checksum of the superblock", |lab| superblock(&made(lab, CHECKED, "4M")).flip("s_first_ino")),
     case("inodes of the superblock", |lab| with_superblock(lab, EXT2, "s_inodes_per_group", 0)),
     case("a file of the tree as a quota file", |lab| with_superblock(lab, EXT2, "s_usr_quota_inum", 12)),
@@ -293,7 +293,7 @@ const CASES: &[Case] = &[
         let image = made(lab, &format!("{EXT4},mmp"), "4M");
         mmp(&image).set("mmp_magic", 0);
     }),
-    // What the command line asks for.
+    // The option is invalid, or does not fit the image.
     command("a long label", r#""$0" --label 12345678901234567 in.img out.img"#, sound_image),
     command("clamped to nothing", r#""$0" --mtime clamp in.img out.img"#, sound_image),
     command(
@@ -313,7 +313,7 @@ const CASES: &[Case] = &[
         },
     ),
     case("another UUID with a journal elsewhere", |lab| journal_elsewhere(lab, false)),
-    // Files.
+    // The files can't be used.
     command("no input", r#""$0" none.img out.img"#, nothing),
     command("a folder as input", r#""$0" folder out.img"#, |lab| {
         lab.folder("folder");
@@ -362,12 +362,12 @@ const CASES: &[Case] = &[
     ),
 ];
 
-/// All cases.
+/// Returns all cases.
 pub fn all() -> impl Iterator<Item = &'static Case> {
     CASES.iter().chain(around::CASES)
 }
 
-/// Tools that the recipes need are those of all tests.
+/// The image that all cases are made from causes no message.
 #[test]
 fn a_sound_image_has_no_message() {
     let lab = Lab::new();

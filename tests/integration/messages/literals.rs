@@ -1,9 +1,9 @@
-//! The words of the sources' refusals.
+//! The texts of refusals in the sources.
 
 use std::fs;
 use std::path::Path;
 
-/// What refusals begin with in the sources, and whether their words end with a bracket or a statement.
+/// The code that begins a refusal in the sources, and the character that ends it.
 const MARKS: [(&str, char); 10] = [
     (".unsupported(", ')'),
     ("Error::Unclean {", '}'),
@@ -17,7 +17,7 @@ const MARKS: [(&str, char); 10] = [
     (".with_remedy(", ')'),
 ];
 
-/// The longest unbroken part of each literal in a refusal of the library.
+/// Returns the longest part without placeholders of each literal in the library's refusals.
 pub fn of_refusals(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];
@@ -25,7 +25,7 @@ pub fn of_refusals(folder: &Path) -> Vec<String> {
         for entry in fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("an entry").path();
             let name = path.file_name().and_then(|name| name.to_str()).expect("UTF-8");
-            // The command line has its own errors; error.rs has the tests of these.
+            // The command line has different errors, and error.rs contains tests of these.
             if path.is_dir() && name != "cli" {
                 folders.push(path);
             } else if name.ends_with(".rs") && name != "error.rs" {
@@ -44,7 +44,7 @@ pub fn of_refusals(folder: &Path) -> Vec<String> {
     found
 }
 
-/// The literals up to the end of an expression.
+/// Returns the literals up to the end of an expression.
 fn literals(code: &str, end: char) -> Vec<String> {
     let (mut found, mut depth, mut rest) = (Vec::new(), 0, code.chars().peekable());
     while let Some(character) = rest.next() {
@@ -59,7 +59,7 @@ fn literals(code: &str, end: char) -> Vec<String> {
     found
 }
 
-/// A literal, after its quotation mark.
+/// Reads a literal after its opening quotation mark.
 fn literal(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
     let mut text = String::new();
     while let Some(character) = rest.next() {
@@ -75,7 +75,7 @@ fn literal(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> String {
     text
 }
 
-/// The longest part without a placeholder, if it says anything.
+/// Returns the longest part without placeholders, unless it is too short.
 fn longest_part(text: &str) -> Option<String> {
     let parts = text.split('{').map(|part| part.split_once('}').map_or(part, |(_, rest)| rest));
     let longest = parts.max_by_key(|part| part.len())?;

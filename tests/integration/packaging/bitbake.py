@@ -1,16 +1,16 @@
-"""Parses a layer with BitBake's own parser, and prints what it makes of it.
+"""Parses a layer with BitBake, and prints the result.
 
-    bitbake.py task LAYER WORK TYPE NAME=VALUE...   the shell script of a task that makes an image
-    bitbake.py recipe LAYER WORK RECIPE VARIABLE... a recipe's variables, one a line
+    bitbake.py task LAYER WORK TYPE NAME=VALUE...   the shell script of the task that makes an image
+    bitbake.py recipe LAYER WORK RECIPE VARIABLE... variables of a recipe, one per line
 
-WORK has an image recipe image.bb and the classes that stand for those of OpenEmbedded-Core or Isar.
+WORK contains an image recipe image.bb, and stubs for the classes of OpenEmbedded-Core or Isar.
 """
 
 import io
 import sys
 import types
 
-# The server of hashes is not part of the package, and not needed to parse.
+# The package lacks the hash server, which the parser does not need.
 for name in ("hashserv", "hashserv.client"):
     sys.modules[name] = types.ModuleType(name)
 sys.modules["hashserv"].client = sys.modules["hashserv.client"]
@@ -24,7 +24,7 @@ import bb.siggen  # noqa: E402
 
 
 def configuration(layer, work, settings):
-    """What BitBake knows before it parses a recipe."""
+    """Returns BitBake's configuration before it parses a recipe."""
     d = bb.data_smart.DataSmart()
     d.setVar("BBPATH", work)
     d.setVar("TOPDIR", work)
@@ -47,7 +47,7 @@ def parse(recipe, d):
 
 
 def task(layer, work, image_type, settings):
-    """The task of a base type, with the conversions that the type asks for, made as image.bbclass makes it."""
+    """Prints the task of a base type with the conversions in the type, as image.bbclass builds it."""
     d = parse(work + "/image.bb", configuration(layer, work, settings))
     conversions = (d.getVar("CONVERSIONTYPES") or d.getVar("IMAGE_CONVERSIONS")).split()
     base, *steps = image_type.split(".")
@@ -66,7 +66,7 @@ def task(layer, work, image_type, settings):
     print("set -e\n" + script.getvalue() + "\ndo_image")
 
 
-# What bitbake.conf makes of a recipe's name.
+# Variables that bitbake.conf derives from the name of a recipe.
 FROM_NAME = [
     "PN=${@bb.parse.vars_from_file(d.getVar('FILE', False), d)[0]}",
     "PV=${@bb.parse.vars_from_file(d.getVar('FILE', False), d)[1]}",
@@ -78,7 +78,7 @@ FROM_NAME = [
 def recipe(layer, work, file, variables):
     d = parse(file, configuration(layer, work, FROM_NAME))
     if "CRATES" in variables:
-        # The fetcher knows each address, and has a checksum for each.
+        # Each URI has a fetcher and a checksum.
         for uri in d.getVar("SRC_URI").split():
             found = bb.fetch2.FetchData(uri, d)
             print("crate", found.method.__class__.__name__, found.parm["name"], found.sha256_expected)

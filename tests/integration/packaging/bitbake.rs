@@ -1,4 +1,4 @@
-//! The layers for Yocto and Isar, parsed by BitBake; the tasks that they make of images are run.
+//! The layers for Yocto and Isar: BitBake parses them, and the tasks for images are run.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,14 +9,14 @@ use crate::support::ran::Ran;
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, gate, run, tool};
 
-/// Classes that stand for those of a build system: these have the names and the order of what matters here.
+/// Stubs for the classes of a build system, with the same names and order as the original ones.
 struct System {
     layer: &'static str,
-    /// The program under which tasks of images run.
+    /// The program that runs the tasks of images.
     runner: &'static str,
-    /// What tasks of images have as SOURCE_DATE_EPOCH: a constant in Yocto.
+    /// SOURCE_DATE_EPOCH in the tasks of images. In Yocto, this is a constant.
     epoch: &'static str,
-    /// The class that an image inherits after ours, and its text.
+    /// The name and text of a class that an image inherits after ours.
     types: (&'static str, &'static str),
 }
 
@@ -60,17 +60,17 @@ imager_run () {
     ),
 };
 
-/// BitBake's parser on a layer, in a folder of its own.
+/// Parses a layer with BitBake in a temporary directory.
 fn bitbake(system: &System, mode: &str, what: &str, arguments: &[String]) -> String {
     let lab = Lab::new();
     let classes = lab.folder("classes");
     let (name, text) = system.types;
     fs::write(classes.join(format!("{name}.bbclass")), text).expect("writing");
-    // What recipes inherit matters when they are built.
+    // Inherited classes only matter for a build, so they are empty.
     for empty in ["cargo", "externalsrc", "native", "nativesdk", "dpkg-prebuilt"] {
         fs::write(classes.join(format!("{empty}.bbclass")), "").expect("writing");
     }
-    // Ours comes first, so that an assignment in the other would undo one of ours.
+    // Our class is inherited first, so an assignment in the other one would override ours.
     fs::write(lab.path("image.bb"), format!("inherit image-canon {name}\n")).expect("writing");
     run(python()
         .arg(project("tests/integration/packaging/bitbake.py"))
@@ -81,9 +81,9 @@ fn bitbake(system: &System, mode: &str, what: &str, arguments: &[String]) -> Str
         .args(arguments))
 }
 
-/// Runs the task that makes an image of `image_type` in `folder` of `image`.
+/// Runs the task that makes an image of type `image_type` from `image` in `folder`.
 fn build(system: &System, image_type: &str, folder: &Path, image: &Path, settings: &[&str]) -> Ran {
-    // The root filesystem has the time that Yocto has given it.
+    // Yocto sets the mtime of the root filesystem.
     let root = folder.join("rootfs");
     fs::create_dir(&root).expect("a folder");
     run(tool("touch").args(["-d", &format!("@{EPOCH}")]).arg(&root));
@@ -102,7 +102,7 @@ fn build(system: &System, image_type: &str, folder: &Path, image: &Path, setting
 
 const NAMES: [&str; 3] =
     ["FILE_NAME=image-20261126", "IMAGE_NAME=image-20261126", "IMAGE_NAME_SUFFIX=.rootfs"];
-/// Up to mickledore, the suffix is not part of the name.
+/// Until mickledore, the suffix was not part of the name.
 const OLD_NAMES: [&str; 3] =
     ["FILE_NAME=image-20261126.rootfs", "IMAGE_NAME=image-20261126", "IMAGE_NAME_SUFFIX=.rootfs"];
 
@@ -160,7 +160,7 @@ fn yocto_makes_the_image_itself_canonical_before_it_is_compressed() {
             run_line(&format!("set -e; gzip -dc {name}.gz >unpacked; cmp {name} unpacked"), folder)
         });
     }
-    // Where it is not asked for, nothing is done.
+    // Without the conversion in the image type, there is no task.
     let task = bitbake(&YOCTO, "task", "ext4", &["IMGDEPLOYDIR=/".to_owned()]);
     assert!(!task.contains("canon_"), "{task}");
 }
@@ -182,7 +182,7 @@ fn a_conversion_of_isar_makes_a_canonical_image() {
     });
 }
 
-/// A recipe's variables.
+/// Returns variables of the recipe.
 fn variables(system: &System, names: &[&str]) -> Vec<(String, String)> {
     let file = recipe(system).display().to_string();
     let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();

@@ -13,7 +13,7 @@ fn the_package_is_built_offline_and_lintian_finds_no_errors() {
     }
     let lab = Lab::new();
     let result = lab.folder("result");
-    // What is built quickly will do.
+    // Optimization is off, to build faster.
     run(tool(project("scripts/debian-package"))
         .arg(&result)
         .env("CARGO_PROFILE_RELEASE_LTO", "off")

@@ -1,4 +1,5 @@
-//! Whole disks, which mkosi, debos, wic and make-disk-image produce: the filesystems in them become canonical where they stand.
+//! Disk images, as mkosi, debos, wic and make-disk-image produce them: their filesystems are canonicalized in
+//! place.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +10,10 @@ use crate::support::image::patch;
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, canonical, gate, run};
 
-/// Where the partition begins.
+/// The byte offset of the partition.
 const START: u64 = 1 << 20;
 
-/// A disk with a GPT, the same each time but for the filesystem in its one partition.
+/// Makes a disk with a GPT and one partition. Only the filesystem in the partition varies.
 fn with_filesystem(path: &Path, filesystem: &Path) {
     let content = std::fs::read(filesystem).expect("reading");
     let table = format!(
@@ -25,7 +26,8 @@ fn with_filesystem(path: &Path, filesystem: &Path) {
     patch(path, START, &content);
 }
 
-/// Demands that what `step` makes of the disk with the given name in its folder is that disk with the canonical filesystem.
+/// Asserts that `step` replaces a disk of the given name in its directory by the disk with the canonical
+/// filesystem.
 fn replaces_disk(name: &str, step: &dyn Fn(&Path)) {
     let lab = Lab::new();
     let images = shipped_twins(&lab);
@@ -60,7 +62,7 @@ fn a_disk_of_any_other_system() {
     if !gate(&[Need::Program("sfdisk")]) {
         return;
     }
-    // All the other snippets run this command.
+    // All other snippets run this command.
     replaces_disk("disk.img", &|folder| {
         let disk = folder.join("disk.img");
         let ran = try_run(builder("ext4-canon").args(["--source-date-epoch", EPOCH, "--in-place"]).arg(disk));

@@ -1,4 +1,4 @@
-//! The action: parsed as YAML, its steps run as a runner runs them.
+//! The GitHub action: it is parsed as YAML, and its steps are run like a runner does.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ fn action() -> Value {
     serde_json::from_str(&json).expect("JSON")
 }
 
-/// Puts in what stands between `${{` and `}}`.
+/// Replaces expressions between `${{` and `}}`.
 fn expand(text: &str, value: &dyn Fn(&str) -> String) -> String {
     let mut parts = text.split("${{");
     let mut expanded = parts.next().expect("a first part").to_owned();
@@ -32,7 +32,7 @@ fn expand(text: &str, value: &dyn Fn(&str) -> String) -> String {
     expanded
 }
 
-/// Runs all steps in `folder` with inputs; returns the last result, the outputs and the summary.
+/// Runs all steps in `folder` with the given inputs; returns the last result, the outputs and the summary.
 fn act(folder: &Path, inputs: &[(&str, &str)]) -> (Ran, String, String) {
     let action = action();
     let value = |expression: &str| match expression.split_once('.') {

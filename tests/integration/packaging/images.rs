@@ -1,4 +1,4 @@
-//! genimage and debos, the programs themselves.
+//! Tests with the real genimage and debos.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use crate::support::contents::sha256;
 use crate::support::tools::try_run;
 use crate::support::{Lab, Need, gate, run};
 
-/// Runs genimage with a configuration on a tree; returns the folder of images.
+/// Runs genimage with a configuration on a tree; returns the directory of images.
 fn genimage(lab: &Lab, name: &str, configuration: &Path, tree: &Path) -> PathBuf {
     let output = lab.folder(name);
     run(builder("genimage")
@@ -26,7 +26,7 @@ fn genimage(lab: &Lab, name: &str, configuration: &Path, tree: &Path) -> PathBuf
     output
 }
 
-/// The same tree in one order of creation, or in the opposite one.
+/// Creates the same tree in ascending or descending order.
 fn tree_in_an_order(lab: &Lab, name: &str, backwards: bool) -> PathBuf {
     let root = lab.folder(name);
     let mut files: Vec<_> = (0..40).map(|number| format!("file {number}")).collect();
@@ -58,7 +58,7 @@ fn genimage_makes_canonical_filesystems_and_puts_them_into_a_disk() {
         [0, 1].map(|i| sha256(&genimage(&lab, names[i], configuration, &trees[i]).join("disk.img")))
     };
     let [a, b] = disks(&without, ["a", "b"]);
-    assert_ne!(a, b, "equal without us");
+    assert_ne!(a, b, "images are equal without ext4-canon");
     let [a, b] = disks(&ours, ["c", "d"]);
     assert_eq!(a, b);
 }

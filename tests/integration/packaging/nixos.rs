@@ -1,4 +1,4 @@
-//! The Nix files, parsed and evaluated by Nix; what they evaluate to is run.
+//! The Nix files: Nix parses and evaluates them, and the resulting scripts are run.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::support::{Lab, Need, gate, run, tool};
 
 const NEEDS: [Need; 1] = [Need::Program("nix-instantiate")];
 
-/// Nix, with a state of its own.
+/// Creates a Nix command with a separate state directory.
 fn nix(lab: &Lab) -> std::process::Command {
     let mut command = tool("nix-instantiate");
     command.env("NIX_STATE_DIR", lab.path("state")).env("HOME", lab.path("home"));
@@ -17,14 +17,14 @@ fn nix(lab: &Lab) -> std::process::Command {
     command
 }
 
-/// The string that an expression evaluates to, where nothing is built.
+/// Evaluates an expression to a string, without building anything.
 fn evaluate(expression: &str) -> String {
     let lab = Lab::new();
     let json = run(nix(&lab).args(["--eval", "--strict", "--json", "--store", "dummy://", "-E", expression]));
     serde_json::from_str(&json).expect("a string")
 }
 
-/// An expression for a package that has the program under test.
+/// Returns an expression for a package that contains the program under test.
 fn package(lab: &Lab) -> String {
     let bin = lab.path("package/bin");
     fs::create_dir_all(&bin).expect("a folder");
@@ -49,7 +49,7 @@ fn the_images_of_make_disk_image_become_canonical() {
         return;
     }
     let lab = Lab::new();
-    // By way of the flake, with what it uses of nixpkgs.
+    // Use the flake, with stubs for the parts of nixpkgs that it needs.
     let post_vm = evaluate(&format!(
         "let
            flake = import ./flake.nix;
@@ -73,7 +73,7 @@ fn the_images_of_make_ext4_fs_become_canonical() {
         return;
     }
     let lab = Lab::new();
-    // The override appends to the command of an image that knows no more than this of mkDerivation.
+    // The override appends to the build command of an image. This stub of mkDerivation is sufficient.
     let command = evaluate(&format!(
         "let
            image = {{ overrideAttrs = f: f {{ buildCommand = \"test -f \\\"$out\\\"\\n\"; }}; }};
@@ -111,7 +111,7 @@ fn the_package_is_that_of_the_manifest() {
         assert_eq!(Path::new(&path), project(file), "{attribute}");
     }
 
-    // What is installed, is what the program prints.
+    // The installed files are those that the program prints.
     let lab = Lab::new();
     let folder = lab.folder("build");
     let ran = run_line(

@@ -1,4 +1,4 @@
-//! mkosi and Buildroot run a script; and what holds for all scripts.
+//! The scripts for mkosi and Buildroot, and rules for all scripts.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -79,7 +79,8 @@ fn mkosi_writes_partitions_of_other_kinds_too() {
     });
 }
 
-/// The script, as Buildroot runs each script: with the folder of the images, and with the arguments that all of them get.
+/// Creates a command for the script as Buildroot runs it: with the image directory, and with the arguments
+/// that all scripts get.
 fn buildroot(folder: &Path) -> Command {
     let mut command = builder(project("packaging/buildroot/post-image.sh"));
     command.arg(folder).args(["-c", "board/of this kind/genimage.cfg", "--other"]);

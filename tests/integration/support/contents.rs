@@ -1,4 +1,4 @@
-//! Files as their bytes that are not zero, so that huge sparse files cost what they hold.
+//! Digests and comparison of files, with a cost that depends on their data, not on their length.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 const PIECE: u64 = 64 * 1024;
 
-/// Calls `f` with each piece that is not all zero, in order of offsets.
+/// Calls `f` for each piece that contains a non-zero byte, in order of offset.
 fn for_each_piece(file: &File, mut f: impl FnMut(u64, &[u8])) -> io::Result<()> {
     let mut buffer = vec![0; PIECE as usize];
     for offset in pieces(file)? {
@@ -24,7 +24,7 @@ fn for_each_piece(file: &File, mut f: impl FnMut(u64, &[u8])) -> io::Result<()> 
     Ok(())
 }
 
-/// The offsets of all pieces that may hold data.
+/// Returns the offsets of all pieces that are not in a hole.
 fn pieces(file: &File) -> io::Result<BTreeSet<u64>> {
     let mut offsets = BTreeSet::new();
     let mut at = 0;
@@ -50,7 +50,7 @@ fn read_piece<'b>(file: &File, offset: u64, buffer: &'b mut [u8]) -> io::Result<
     Ok(&buffer[..filled])
 }
 
-/// A digest of length and bytes; holes and zeros are the same.
+/// Returns a digest of the length and the bytes of a file. Holes and zeros have equal digests.
 pub fn digest(file: &File) -> io::Result<String> {
     let mut hasher = Sha256::new();
     hasher.update(file.metadata()?.len().to_le_bytes());
@@ -61,12 +61,12 @@ pub fn digest(file: &File) -> io::Result<String> {
     Ok(hex(&hasher.finalize()))
 }
 
-/// [`digest`] of a path.
+/// Returns the [`digest`] of the file at a path.
 pub fn digest_of(path: &Path) -> String {
     File::open(path).and_then(|file| digest(&file)).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The plain SHA-256 of a file, as `sha256sum` prints it.
+/// Returns the plain SHA-256 of a file, as `sha256sum` prints it.
 pub fn sha256(path: &Path) -> String {
     let mut hasher = Sha256::new();
     io::copy(&mut File::open(path).expect("a file"), &mut hasher).expect("reading");
@@ -80,8 +80,8 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The offsets at which two files differ, at most `limit`; the length of the shorter where the
-/// lengths differ.
+/// Returns up to `limit` offsets at which two files differ. If the lengths differ, the length of the shorter
+/// file is one of them.
 pub fn differences(a: &Path, b: &Path, limit: usize) -> Vec<u64> {
     let files = [File::open(a).expect("a file"), File::open(b).expect("a file")];
     let mut found = Vec::new();

@@ -1,4 +1,4 @@
-//! Disks with partitions, and the structures of their tables.
+//! Disk images with partitions, and the structures of partition tables.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -10,10 +10,10 @@ use super::fields::{Named, Structure, structure};
 use super::image::{patch, peek, peek_all};
 use super::tools::{run, tool};
 
-/// Bytes of a sector, where nothing else is said.
+/// The default sector size in bytes.
 pub const SECTOR: u64 = 512;
 
-/// Fields one after the other, by their names and sizes.
+/// Lays out fields without gaps, from their names and sizes in bytes.
 const fn fields<const N: usize>(sizes: [(&'static str, usize); N]) -> [Field; N] {
     let mut fields = [Field { name: "", offset: 0, size: 0 }; N];
     let (mut index, mut offset) = (0, 0);
@@ -26,7 +26,7 @@ const fn fields<const N: usize>(sizes: [(&'static str, usize); N]) -> [Field; N]
     fields
 }
 
-/// The header of a GPT, with the names of the UEFI specification.
+/// The header of a GPT, with the field names of the UEFI specification.
 pub struct GptHeader;
 
 impl Named for GptHeader {
@@ -76,32 +76,33 @@ impl Named for MbrEntry {
     ]);
 }
 
-/// The first header of a GPT.
+/// Returns the primary GPT header.
 pub fn gpt_header(disk: &Path) -> Structure<'_> {
     structure::<GptHeader>(disk, SECTOR)
 }
 
-/// The entry of the GPT, whose header this is, that has an index.
+/// Returns the GPT entry at `index` in the partition array of `header`.
 pub fn gpt_entry<'d>(disk: &'d Path, header: Structure, index: u64) -> Structure<'d> {
     let first = header.get("PartitionEntryLBA") * SECTOR;
     structure::<GptEntry>(disk, first + index * header.get("SizeOfPartitionEntry"))
 }
 
-/// The entry of the MBR that has an index.
+/// Returns the MBR entry at `index`.
 pub fn mbr_entry(disk: &Path, index: u64) -> Structure<'_> {
     const FIRST: u64 = 446;
     let entry = structure::<MbrEntry>(disk, FIRST);
     structure::<MbrEntry>(disk, FIRST + index * (entry.end() - entry.start))
 }
 
-/// Makes the checksum in the header of a GPT right again.
+/// Updates the checksum of a GPT header.
 pub fn seal_header(disk: &Path, header: Structure) {
     header.set("HeaderCRC32", 0);
     let bytes: [u8; 92] = peek(disk, header.start);
     header.set("HeaderCRC32", crc32(&bytes).into());
 }
 
-/// Makes the checksum of the entries right again that is in the header of a GPT, and that of the header.
+/// Updates both checksums in a GPT header: the checksum of the partition array, then that of the header
+/// itself.
 pub fn seal(disk: &Path, header: Structure) {
     let size = header.get("NumberOfPartitionEntries") * header.get("SizeOfPartitionEntry");
     let entries = peek_all(disk, gpt_entry(disk, header, 0).start, usize::try_from(size).expect("a size"));
@@ -113,7 +114,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     crc::Crc::<u32>::new(&crc::CRC_32_ISO_HDLC).checksum(bytes)
 }
 
-/// Makes a disk of so many MiB with sfdisk, and puts files at offsets in MiB.
+/// Creates a disk of `size` MiB with sfdisk, and writes files at the given offsets in MiB.
 pub fn disk(path: &Path, size: u64, table: &str, contents: &[(u64, &Path)]) {
     partitioned(path, size << 20, table, &[]);
     for (offset, content) in contents {
@@ -121,7 +122,8 @@ pub fn disk(path: &Path, size: u64, table: &str, contents: &[(u64, &Path)]) {
     }
 }
 
-/// Makes an empty disk of so many bytes, with the partitions that a script says, and options of sfdisk.
+/// Creates an empty disk of `bytes` bytes, partitioned by the sfdisk script `table` with the given sfdisk
+/// options.
 pub fn partitioned(path: &Path, bytes: u64, table: &str, options: &[&str]) {
     File::create(path).and_then(|file| file.set_len(bytes)).expect("a file");
     let script = path.with_extension("sfdisk");
@@ -131,7 +133,7 @@ pub fn partitioned(path: &Path, bytes: u64, table: &str, options: &[&str]) {
     fs::remove_file(script).expect("removing");
 }
 
-/// The filesystem of so many bytes at a byte of a disk, in a file.
+/// Copies `bytes` bytes at offset `from` of a disk to a file.
 pub fn cut_out(disk: &Path, from: u64, bytes: u64, to: &Path) {
     let mut part = vec![0; usize::try_from(bytes).expect("a length")];
     File::open(disk).and_then(|file| file.read_exact_at(&mut part, from)).expect("reading");

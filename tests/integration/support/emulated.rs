@@ -1,8 +1,8 @@
-//! A kernel of the distribution in an emulated machine, for what the running kernel may lack:
-//! verity, casefolding, quota.
+//! An emulated machine with the distribution's kernel, for features that the running kernel may lack: verity,
+//! casefolding, quota.
 //!
-//! It boots into a file system in memory that holds busybox, the modules and `fskeys`, and runs
-//! one script. Images are its disks: /dev/vda, /dev/vdb and so on.
+//! It boots into an initramfs that contains busybox, the modules and `fskeys`, and runs one script. The
+//! images are its disks: /dev/vda, /dev/vdb and so on.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -14,12 +14,13 @@ use std::sync::Mutex;
 use super::fskeys;
 use super::tools::{run, tool, try_run};
 
-/// Modules that tests need, each with all that it needs itself. What is built in has no module.
+/// Modules that the tests need; their dependencies are added. Features that are built into the kernel have no
+/// module.
 const MODULES: [&str; 9] =
     ["virtio_pci", "virtio_blk", "crc32c_generic", "xts", "cts", "ecb", "sha512_generic", "ext4", "quota_v2"];
 
-/// The first process: sets everything up, runs the script, and turns the machine off. What the
-/// script prints goes out on the second serial line, and at the end its exit code.
+/// The init script: sets up the system, runs the test script, and turns the machine off. The second serial
+/// line carries the output of the test script, followed by its exit code.
 const INIT: &str = "#!/bin/busybox sh
 /bin/busybox --install -s /bin
 export PATH=/bin
@@ -35,7 +36,7 @@ sync
 poweroff -f
 ";
 
-/// The newest kernel that is installed with its modules: its image and its modules' folder.
+/// Returns the image and the module directory of the newest installed kernel that has both.
 fn installed_kernel() -> Option<(PathBuf, PathBuf)> {
     let mut folders: Vec<_> =
         fs::read_dir("/lib/modules").ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -47,15 +48,15 @@ fn installed_kernel() -> Option<(PathBuf, PathBuf)> {
     })
 }
 
-/// Whether there is a kernel to run, and a machine to run it in.
+/// Returns whether a kernel and an emulator are installed.
 pub fn is_there() -> bool {
     installed_kernel().is_some()
         && try_run(tool("sh").args(["-c", "command -v qemu-system-x86_64 busybox"])).code == Some(0)
 }
 
-/// Runs a script, which has to succeed, in the emulated machine; returns what it printed.
+/// Runs a script in the emulated machine, asserts that it succeeds, and returns its output.
 pub fn emulated(images: &[&Path], script: &str) -> String {
-    // One machine at a time is quicker than several that share the processors.
+    // One machine at a time is faster than several that share the processors.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (image, modules) = installed_kernel().expect("a kernel (see scripts/setup)");
@@ -64,9 +65,9 @@ pub fn emulated(images: &[&Path], script: &str) -> String {
     fs::write(&initrd, file_system(&modules, script)).expect("writing");
     let mut machine = tool("timeout");
     machine.args(["300", "qemu-system-x86_64", "-nodefaults", "-no-reboot", "-display", "none", "-m", "512"]);
-    // The processor's own virtualisation would be quicker, but not every machine that has it can use it.
+    // KVM would be faster, but some machines have it and can't use it.
     machine.args(["-accel", "tcg", "-cpu", "max"]);
-    // Its clock may run ahead, and e2fsck is not silent about times in the future.
+    // Set the clock back: it may run ahead, and e2fsck reports times in the future.
     let clock = run(tool("date").args(["-u", "-d", "1 hour ago", "+%Y-%m-%dT%H:%M:%S"]));
     machine.args(["-rtc", &format!("base={}", clock.trim())]);
     machine.arg("-kernel").arg(image).arg("-initrd").arg(&initrd);
@@ -90,7 +91,7 @@ pub fn emulated(images: &[&Path], script: &str) -> String {
     }
 }
 
-/// The file system in memory: an archive in cpio's "new" format.
+/// Builds the initramfs: a cpio archive in the "newc" format.
 fn file_system(modules: &Path, script: &str) -> Vec<u8> {
     let mut archive = Archive::default();
     for name in ["bin", "dev", "proc", "sys", "mnt", "tmp", "modules"] {
@@ -115,7 +116,7 @@ fn file_system(modules: &Path, script: &str) -> Vec<u8> {
     archive.0
 }
 
-/// The modules, what each needs before it.
+/// Returns the names of the modules, with dependencies before the modules that need them.
 fn module_order(folder: &Path) -> Vec<String> {
     let text = fs::read_to_string(folder.join("modules.dep")).expect("modules.dep");
     let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
@@ -135,7 +136,7 @@ fn module_order(folder: &Path) -> Vec<String> {
     order
 }
 
-/// A module's bytes, which distributions may pack.
+/// Returns the bytes of a module, decompressed if necessary.
 fn unpacked(module: &Path) -> Vec<u8> {
     let packer = match module.extension().and_then(|extension| extension.to_str()) {
         Some("xz") => "xz",
@@ -148,7 +149,7 @@ fn unpacked(module: &Path) -> Vec<u8> {
     output.stdout
 }
 
-/// An archive in cpio's "new" format.
+/// A cpio archive in the "newc" format.
 #[derive(Default)]
 struct Archive(Vec<u8>);
 

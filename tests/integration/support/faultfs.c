@@ -1,9 +1,10 @@
-/* A folder with one file, "in.img", through FUSE: the bytes of another file, but for some that can't be read.
+/* A FUSE filesystem with one file, "in.img". It has the content of FILE, but a range can't be read.
  *
  *     faultfs FILE FOLDER FROM TO
  *
- * Every read that touches the bytes FROM..TO fails with EIO. "ready" is printed once it is mounted; it ends
- * when it is unmounted. The kernel's protocol is spoken without a library, as far as reading needs it. */
+ * Every read that overlaps the bytes FROM..TO fails with EIO. The program prints "ready" when the filesystem
+ * is mounted, and exits when it is unmounted. It implements only the FUSE messages that reading needs, without
+ * a library. */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fuse.h>
@@ -32,7 +33,7 @@ static void reply(const struct fuse_in_header *in, int error, const void *body, 
 {
     struct fuse_out_header out = {.len = sizeof(out) + length, .error = -error, .unique = in->unique};
     struct iovec parts[] = {{&out, sizeof(out)}, {(void *)body, length}};
-    /* Whoever asked may be gone: then there is nobody to tell. */
+    /* ENOENT: the request was interrupted, so no reply is expected. */
     if (writev(device, parts, 2) < 0 && errno != ENOENT)
         fail("answering");
 }
@@ -53,7 +54,7 @@ static void answer(const struct fuse_in_header *in, const void *body)
     switch (in->opcode) {
     case FUSE_INIT: {
         struct fuse_init_out out = {.major = FUSE_KERNEL_VERSION, .minor = FUSE_KERNEL_MINOR_VERSION};
-        /* Nothing is read ahead, so that a read fails exactly where it should. */
+        /* Without read-ahead, a read fails exactly at the given range. */
         out.max_write = PAGE;
         reply(in, 0, &out, sizeof(out));
         break;
@@ -90,7 +91,7 @@ static void answer(const struct fuse_in_header *in, const void *body)
     case FUSE_FORGET:
     case FUSE_BATCH_FORGET:
     case FUSE_INTERRUPT:
-        /* Nobody waits for an answer. */
+        /* These have no reply. */
         break;
     default:
         reply(in, ENOSYS, NULL, 0);

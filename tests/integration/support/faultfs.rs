@@ -1,4 +1,4 @@
-//! A file that can't be read everywhere, by a small FUSE filesystem in C.
+//! A file with an unreadable byte range, served by a small FUSE filesystem in C.
 
 use std::io::{BufRead as _, BufReader};
 use std::ops::Range;
@@ -7,7 +7,7 @@ use std::process::{Child, Stdio};
 
 use super::tools::{compiled, tool, try_run};
 
-/// A mounted folder with one file, until it is dropped.
+/// A mounted directory that contains one file. It is unmounted when this is dropped.
 #[derive(Debug)]
 pub struct FaultyFile {
     folder: PathBuf,
@@ -15,7 +15,8 @@ pub struct FaultyFile {
 }
 
 impl FaultyFile {
-    /// Shows a file in an empty folder, with bytes that can't be read.
+    /// Mounts on the empty directory `folder`, and shows `file` there with `unreadable` bytes that fail with
+    /// EIO.
     pub fn new(file: &Path, folder: &Path, unreadable: &Range<u64>) -> Self {
         let mut command = tool(compiled("faultfs", &[]));
         command.arg(file).arg(folder).args([unreadable.start.to_string(), unreadable.end.to_string()]);
@@ -26,7 +27,7 @@ impl FaultyFile {
         Self { folder: folder.to_owned(), server }
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> PathBuf {
         self.folder.join("in.img")
     }
@@ -34,7 +35,8 @@ impl FaultyFile {
 
 impl Drop for FaultyFile {
     fn drop(&mut self) {
-        // Lazily: whatever looks at new mounts may hold it for a moment, and then the server ends.
+        // Unmount lazily, because programs that look at new mounts may keep it busy for a moment. The server
+        // ends after that.
         try_run(tool("umount").arg("--lazy").arg(&self.folder));
         let _ = self.server.wait();
     }

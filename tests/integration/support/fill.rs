@@ -1,4 +1,4 @@
-//! Ways to put a tree into an image, other than mke2fs -d.
+//! Ways to fill an image with a tree, other than `mke2fs -d`.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -16,28 +16,28 @@ use super::listing::{paths, xattrs};
 use super::tools::try_run;
 use super::{run, tool};
 
-/// A way to put a tree into an empty image.
+/// A function that copies the tree at the first path into the empty image at the second.
 pub type Writer = fn(&Path, &Path);
 
-/// Changes an image through the kernel.
+/// Mounts an image with the kernel, and changes it.
 pub fn kernel(image: &Path, work: impl FnOnce(&Path)) {
     let mounted = Mounted::read_write(image).unwrap_or_else(|e| panic!("{e}"));
     work(mounted.path());
     mounted.unmount();
 }
 
-/// Copies a tree with all its metadata, in the order in which cp finds it.
+/// Copies a tree with all metadata, in the order of cp.
 pub fn copy(from: &Path, to: &Path) {
     run(tool("cp").args(["-a", "--"]).arg(from.join(".")).arg(to));
 }
 
-/// Copies a tree with all its metadata, in the order given, over what is there.
+/// Copies a tree with all metadata, in the given order, and replaces existing files.
 pub fn copy_in_order(from: &Path, to: &Path, order: &[PathBuf]) {
     let is_full =
         |path: &PathBuf| fs::read_dir(from.join(path)).is_ok_and(|mut entries| entries.next().is_some());
     let leaves: Vec<_> = order.iter().filter(|path| !is_full(path)).collect();
     for leaf in &leaves {
-        // cp with --parents stumbles over empty folders, hard links and dangling symlinks.
+        // `cp --parents` fails if empty directories, hard links or dangling symlinks exist already.
         let _ = fs::remove_file(to.join(leaf)).or_else(|_| fs::remove_dir(to.join(leaf)));
     }
     if !leaves.is_empty() {
@@ -45,7 +45,7 @@ pub fn copy_in_order(from: &Path, to: &Path, order: &[PathBuf]) {
         cp.current_dir(from).args(["-a", "--parents", "-t"]).arg(to).arg("--");
         run(cp.args(leaves));
     }
-    // Folders that were there, or were made on the way, get their metadata when they are complete.
+    // Directories get their metadata last, because copying files into them changes it.
     for path in paths(from).iter().rev().map(PathBuf::as_path).chain([Path::new("")]) {
         let (source, copy) = (from.join(path), to.join(path));
         let meta = source.symlink_metadata().expect("metadata");
@@ -60,14 +60,14 @@ pub fn copy_in_order(from: &Path, to: &Path, order: &[PathBuf]) {
     }
 }
 
-/// The same paths backwards: files before the folders that they are in.
+/// Returns all paths below `root` in reverse order: files before their directories.
 pub fn backwards(root: &Path) -> Vec<PathBuf> {
     let mut order = paths(root);
     order.reverse();
     order
 }
 
-/// Fills an image through fuse2fs.
+/// Mounts an image with fuse2fs, and changes it.
 pub fn fuse2fs(image: &Path, work: impl FnOnce(&Path)) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut server = tool("fuse2fs")
@@ -87,14 +87,14 @@ pub fn fuse2fs(image: &Path, work: impl FnOnce(&Path)) {
     }
     work(folder.path());
     while try_run(tool("umount").arg(folder.path())).code != Some(0) {
-        assert!(start.elapsed() < Duration::from_secs(120), "fuse2fs does not let go");
+        assert!(start.elapsed() < Duration::from_secs(120), "fuse2fs does not unmount");
         thread::sleep(Duration::from_millis(50));
     }
-    // The image is complete when the server has ended.
+    // The image is complete only after the server has ended.
     server.wait().expect("a child");
 }
 
-/// Fills an image from a tree by debugfs commands, which set every field themselves.
+/// Fills an image from a tree with debugfs commands that set every inode field explicitly.
 pub fn debugfs_copy(image: &Path, from: &Path) {
     let values = tempfile::tempdir().expect("a temporary folder");
     let mut script = String::new();
@@ -162,7 +162,7 @@ fn quoted(path: &Path) -> String {
     format!("\"{}\"", path.to_str().expect("debugfs scripts are text"))
 }
 
-/// Makes files and a folder in an image that has a tree, and takes them away.
+/// Creates and removes files and a directory in an image that already contains a tree.
 pub fn clutter_by_debugfs(image: &Path) {
     let junk = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(junk.path(), Dice::noise(9, 20_000)).expect("writing");
@@ -173,7 +173,7 @@ pub fn clutter_by_debugfs(image: &Path) {
     );
 }
 
-/// The xattrs of a file, whose names have to be text.
+/// Returns the xattrs of a file. Their names must be UTF-8.
 fn named_xattrs(path: &Path) -> impl Iterator<Item = (String, Vec<u8>)> {
     let is_text = |name: OsString| name.into_string().expect("a name that is text");
     xattrs(path).into_iter().map(move |(name, value)| (is_text(name), value))

@@ -1,4 +1,5 @@
-/* What no program of Debian does: the ioctls of fscrypt, fs-verity, casefolding, the boot loader and growth. */
+/* The ioctls of fscrypt, fs-verity, casefolding, the boot loader inode and online resizing. Debian has no
+ * program for these. */
 #include <fcntl.h>
 #include <linux/fs.h>
 #include <linux/fscrypt.h>
@@ -48,7 +49,7 @@ static void put_hex(const unsigned char *bytes, size_t count)
     putchar('\n');
 }
 
-/* A key of 64 bytes that count up from a value. */
+/* Returns a key of 64 bytes: `value`, `value` + 1 and so on. */
 static struct fscrypt_add_key_arg *key_of(const char *value)
 {
     struct fscrypt_add_key_arg *arg = calloc(1, sizeof(*arg) + 64);
@@ -58,7 +59,7 @@ static struct fscrypt_add_key_arg *key_of(const char *value)
     return arg;
 }
 
-/* unlock1 MOUNT DESCRIPTOR VALUE, for policies of version 1 */
+/* unlock1 MOUNT DESCRIPTOR VALUE: adds a key for policies of version 1. */
 static void unlock1(char **argv)
 {
     struct fscrypt_add_key_arg *arg = key_of(argv[2]);
@@ -68,7 +69,7 @@ static void unlock1(char **argv)
         fail("FS_IOC_ADD_ENCRYPTION_KEY");
 }
 
-/* unlock2 MOUNT VALUE, for policies of version 2; prints the identifier */
+/* unlock2 MOUNT VALUE: adds a key for policies of version 2, and prints its identifier. */
 static void unlock2(char **argv)
 {
     struct fscrypt_add_key_arg *arg = key_of(argv[1]);
@@ -78,7 +79,7 @@ static void unlock2(char **argv)
     put_hex(arg->key_spec.u.identifier, 16);
 }
 
-/* encrypt1 FOLDER DESCRIPTOR FLAGS */
+/* encrypt1 FOLDER DESCRIPTOR FLAGS: sets a policy of version 1. */
 static void encrypt1(char **argv)
 {
     struct fscrypt_policy_v1 policy = { 0 };
@@ -91,7 +92,7 @@ static void encrypt1(char **argv)
         fail("FS_IOC_SET_ENCRYPTION_POLICY");
 }
 
-/* encrypt2 FOLDER IDENTIFIER FLAGS */
+/* encrypt2 FOLDER IDENTIFIER FLAGS: sets a policy of version 2. */
 static void encrypt2(char **argv)
 {
     struct fscrypt_policy_v2 policy = { 0 };
@@ -104,7 +105,7 @@ static void encrypt2(char **argv)
         fail("FS_IOC_SET_ENCRYPTION_POLICY");
 }
 
-/* casefold FOLDER */
+/* casefold FOLDER: makes an empty directory case-insensitive. */
 static void casefold(char **argv)
 {
     int fd = opened(argv[0]), flags;
@@ -115,7 +116,7 @@ static void casefold(char **argv)
         fail("FS_IOC_SETFLAGS");
 }
 
-/* verity FILE */
+/* verity FILE: enables fs-verity. */
 static void verity(char **argv)
 {
     struct fsverity_enable_arg arg = { 0 };
@@ -126,7 +127,7 @@ static void verity(char **argv)
         fail("FS_IOC_ENABLE_VERITY");
 }
 
-/* measure FILE; prints its digest */
+/* measure FILE: prints the fs-verity digest. */
 static void measure(char **argv)
 {
     struct fsverity_digest *digest = calloc(1, sizeof(*digest) + 64);
@@ -136,19 +137,19 @@ static void measure(char **argv)
     put_hex(digest->digest, digest->digest_size);
 }
 
-/* swap-boot FILE: with the boot loader */
+/* swap-boot FILE: swaps the file with the boot loader inode. */
 static void swap_boot(char **argv)
 {
     int fd = open(argv[0], O_RDWR);
     if (fd < 0)
         fail(argv[0]);
-    /* Blocks that are only in memory yet can't be swapped. */
+    /* Delayed allocation must be finished before blocks can be swapped. */
     fsync(fd);
     if (ioctl(fd, EXT4_IOC_SWAP_BOOT))
         fail("EXT4_IOC_SWAP_BOOT");
 }
 
-/* Calls a function for each line of standard input, in a folder; \xNN stands for a byte */
+/* Changes to a directory, and calls a function for each line of standard input; \xNN is a byte. */
 static void for_each_name(const char *folder, void (*run)(const char *))
 {
     char line[2048], name[2048];
@@ -185,7 +186,7 @@ static void stat_one(const char *name)
         fail(name);
 }
 
-/* grow FOLDER BLOCKS: the filesystem that is mounted there */
+/* grow FOLDER BLOCKS: resizes the filesystem that is mounted there. */
 static void grow(char **argv)
 {
     unsigned long long blocks = strtoull(argv[1], NULL, 10);
@@ -193,13 +194,13 @@ static void grow(char **argv)
         fail("EXT4_IOC_RESIZE_FS");
 }
 
-/* touch FOLDER: makes an empty file of each name */
+/* touch FOLDER: creates an empty file for each name. */
 static void touch(char **argv)
 {
     for_each_name(argv[0], touch_one);
 }
 
-/* stat FOLDER: each name has to be there */
+/* stat FOLDER: fails if any name does not exist. */
 static void stat_all(char **argv)
 {
     for_each_name(argv[0], stat_one);

@@ -1,4 +1,4 @@
-//! A folder of a test's own, and the images made in it.
+//! A temporary directory for a test, and the images in it.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -18,19 +18,20 @@ use super::ran::Ran;
 use super::tools::{project, try_run};
 use super::{run, tool, tree};
 
-/// A folder that goes away with the test.
+/// A temporary directory that is removed when this is dropped.
 #[derive(Debug)]
 pub struct Lab {
     folder: TempDir,
 }
 
 impl Lab {
-    /// An empty folder.
+    /// Creates an empty directory.
     pub fn new() -> Self {
         Self { folder: tempfile::Builder::new().prefix("ext4-canon-").tempdir().expect("a temporary folder") }
     }
 
-    /// An empty folder in memory, if there is a filesystem for that which has xattrs: for tests that make many images.
+    /// Creates an empty directory in /dev/shm if it has enough space and supports xattrs; otherwise like
+    /// [`Self::new`]. It is meant for tests that make many images.
     pub fn in_memory() -> Self {
         let folder = tempfile::Builder::new().prefix("ext4-canon-").tempdir_in("/dev/shm");
         let has_xattrs = |folder: &TempDir| {
@@ -42,75 +43,75 @@ impl Lab {
         folder.ok().filter(has_xattrs).map_or_else(Self::new, |folder| Self { folder })
     }
 
-    /// The program, run in it.
+    /// Creates a command that runs the program in this directory.
     pub fn canon(&self, arguments: impl IntoIterator<Item: AsRef<OsStr>>) -> Canon {
         canon(arguments).within(self.folder.path())
     }
 
-    /// A script, run in it, in which `$0` is the program.
+    /// Creates a command that runs a bash script in this directory, in which `$0` is the program.
     pub fn shell(&self, script: &str) -> Canon {
         Canon::script(script).within(self.folder.path())
     }
 
-    /// What is in a folder in it, hidden files as well, sorted.
+    /// Returns the sorted names in a subdirectory, including hidden files.
     pub fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.path(folder)).expect("a folder");
         let names = entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("UTF-8"));
-        // FUSE renames what is removed while it is open, until it is closed.
+        // FUSE renames a file that is removed while it is open, until it is closed.
         let mut names: Vec<_> = names.filter(|name| !name.starts_with(".fuse_hidden")).collect();
         names.sort();
         names
     }
 
-    /// The bytes of a file in it.
+    /// Reads a file in this directory.
     pub fn read(&self, name: &str) -> Vec<u8> {
         fs::read(self.path(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
     }
 
-    /// A path in it.
+    /// Returns the path of a name in this directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// A new, empty folder in it.
+    /// Creates an empty subdirectory.
     pub fn folder(&self, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::create_dir(&path).expect("a folder");
         path
     }
 
-    /// A copy of a file, with holes where there are zeros.
+    /// Copies a file into this directory, with holes in place of zeros.
     pub fn copy(&self, file: &Path, name: &str) -> PathBuf {
         let path = self.path(name);
         sparse_copy(file, &path);
         path
     }
 
-    /// A copy of an image that the kernel recovered.
+    /// Copies an image and lets the kernel replay its journal.
     pub fn by_kernel(&self, image: &Path) -> PathBuf {
         let copy = self.copy(image, "by-kernel.img");
         Mounted::read_write(&copy).unwrap_or_else(|e| panic!("{e}")).unmount();
         copy
     }
 
-    /// A copy of an image that e2fsck recovered and repaired.
+    /// Copies an image and lets e2fsck replay its journal and repair it.
     pub fn by_e2fsck(&self, image: &Path) -> PathBuf {
         let copy = self.copy(image, "by-e2fsck.img");
         repair(&copy, &[]);
         copy
     }
 
-    /// An image that mke2fs makes, empty.
+    /// Makes an empty image with mke2fs.
     pub fn mke2fs(&self, name: &str, size: &str, options: &[&str]) -> PathBuf {
         self.mke2fs_with(name, size, options, None)
     }
 
-    /// An image that mke2fs makes and fills from a folder.
+    /// Makes an image with mke2fs and fills it from a directory.
     pub fn mke2fs_d(&self, name: &str, size: &str, options: &[&str], from: &Path) -> PathBuf {
         self.mke2fs_with(name, size, options, Some(from))
     }
 
-    /// The folder of [`tree::plain`], made when it is asked for first.
+    /// Returns the directory with [`tree::plain`], and creates it on the first call.
     pub fn plain_tree(&self) -> PathBuf {
         let source = self.path("source");
         if !source.exists() {
@@ -119,12 +120,12 @@ impl Lab {
         source
     }
 
-    /// An image that mke2fs makes and fills from [`Self::plain_tree`].
+    /// Makes an image with mke2fs and fills it from [`Self::plain_tree`].
     pub fn plain_image(&self, name: &str, size: &str, options: &[&str]) -> PathBuf {
         self.mke2fs_d(name, size, options, &self.plain_tree())
     }
 
-    /// One of the images that come with the source.
+    /// Unpacks one of the images in testdata.
     pub fn shipped(&self, name: &str) -> PathBuf {
         let packed = self.path(&format!("{name}.img.xz"));
         fs::copy(project("testdata").join(format!("{name}.img.xz")), &packed).expect("a shipped image");
@@ -141,7 +142,8 @@ impl Lab {
         image
     }
 
-    /// An image that mke2fs makes, and fills from a folder if there is one, unless it refuses to.
+    /// Makes an image with mke2fs and fills it from a directory, if one is given. Returns the result of
+    /// mke2fs if it fails.
     pub fn try_mke2fs(
         &self,
         name: &str,
@@ -159,7 +161,7 @@ impl Lab {
         if ran.code != Some(0) {
             return Err(ran);
         }
-        // The file of a tiny filesystem ends where mke2fs wrote last, before the filesystem does.
+        // mke2fs may leave the file of a tiny filesystem shorter than the filesystem.
         let (length, _) = sizes(&image);
         if image.metadata().expect("metadata").len() < length {
             set_length(&image, length);
@@ -167,7 +169,7 @@ impl Lab {
         Ok(image)
     }
 
-    /// An image of `blocks` blocks of 1 KiB that genext2fs makes and fills from a folder.
+    /// Makes an image of `blocks` 1 KiB blocks with genext2fs and fills it from a directory.
     pub fn genext2fs(&self, name: &str, blocks: u32, inodes: u32, from: &Path) -> PathBuf {
         let image = self.path(name);
         run(tool("genext2fs")
@@ -178,7 +180,7 @@ impl Lab {
     }
 }
 
-/// Gives the root of an image the metadata of a folder: many versions of mke2fs -d leave it as mke2fs made it.
+/// Copies the metadata of a directory to the root of an image. Many versions of `mke2fs -d` don't do this.
 pub fn root_as_in(image: &Path, from: &Path) {
     let meta = from.metadata().expect("metadata");
     let mut script = String::new();
@@ -193,23 +195,23 @@ pub fn root_as_in(image: &Path, from: &Path) {
     debugfs(image, &script);
 }
 
-/// Bytes of the filesystem in an image, and of a cluster.
+/// Returns the size of the filesystem and its cluster size, both in bytes.
 pub fn sizes(image: &Path) -> (u64, u64) {
     let sb = superblock(image);
     (sb.get("s_blocks_count_lo") * block_size(image), 1024 << sb.get("s_log_cluster_size"))
 }
 
-/// Copies a file, with holes where there are zeros.
+/// Copies a file, with holes in place of zeros.
 pub fn sparse_copy(from: &Path, to: &Path) {
     run(tool("cp").args(["--sparse=always", "--"]).arg(from).arg(to));
 }
 
-/// Runs debugfs commands that change an image, all of which have to succeed.
+/// Runs debugfs commands that change an image, and asserts that all of them succeed.
 pub fn debugfs(image: &Path, commands: &str) -> String {
     debugfs_with(image, commands, "-w")
 }
 
-/// Runs debugfs commands that only read, all of which have to succeed.
+/// Runs debugfs commands that only read an image, and asserts that all of them succeed.
 pub fn debugfs_read(image: &Path, commands: &str) -> String {
     debugfs_with(image, commands, "-c")
 }
@@ -219,14 +221,14 @@ fn debugfs_with(image: &Path, commands: &str, mode: impl AsRef<OsStr>) -> String
     fs::write(script.path(), commands).expect("writing");
     let mut command = tool("debugfs");
     let ran = try_run(command.arg(mode.as_ref()).arg("-f").arg(script.path()).arg("--").arg(image));
-    // debugfs exits 0 whatever its commands did; what went wrong is on standard error alone.
+    // debugfs exits with 0 even if commands fail. Errors appear only on standard error.
     let complaints: Vec<_> =
         ran.stderr.lines().filter(|line| !line.starts_with("debugfs ") && !line.trim().is_empty()).collect();
     assert!(ran.code == Some(0) && complaints.is_empty(), "debugfs {commands}: {complaints:#?}");
     ran.stdout
 }
 
-/// Makes a file so long that it has this many bytes, or cuts it.
+/// Extends or truncates a file to `bytes` bytes.
 pub fn set_length(file: impl AsRef<Path>, bytes: u64) {
     File::options().write(true).open(file).and_then(|file| file.set_len(bytes)).expect("a length");
 }
@@ -236,52 +238,52 @@ pub fn patch(image: &Path, offset: u64, bytes: &[u8]) {
     File::options().write(true).open(image).and_then(|f| f.write_all_at(bytes, offset)).expect("patching");
 }
 
-/// Changes one bit of a byte.
+/// Flips one bit of a byte.
 pub fn flip(image: &Path, offset: u64) {
     let [byte] = peek(image, offset);
     patch(image, offset, &[byte ^ 0x10]);
 }
 
-/// Reads bytes of a file.
+/// Reads `N` bytes of a file.
 pub fn peek<const N: usize>(image: &Path, offset: u64) -> [u8; N] {
     peek_all(image, offset, N).try_into().expect("that many bytes")
 }
 
-/// Reads a number of bytes of a file.
+/// Reads `count` bytes of a file.
 pub fn peek_all(image: &Path, offset: u64, count: usize) -> Vec<u8> {
     let mut bytes = vec![0; count];
     File::open(image).and_then(|f| f.read_exact_at(&mut bytes, offset)).expect("reading");
     bytes
 }
 
-/// The blocks of a file in an image, in order; `what` is a path, or `<inode>`.
+/// Returns the blocks of a file in an image, in logical order; `what` is a path or `<inode>`.
 pub fn blocks_of(image: &Path, what: &str) -> Vec<u64> {
     let said = debugfs_read(image, &format!("blocks {what}\n"));
     said.split_whitespace().filter_map(|word| word.parse().ok()).collect()
 }
 
-/// The block of a file that has its logical block; `what` is a path, or `<inode>`.
+/// Returns the physical block of a file's logical block; `what` is a path or `<inode>`.
 pub fn block_of(image: &Path, what: &str, logical: u64) -> u64 {
     let said = debugfs_read(image, &format!("bmap {what} {logical}\n"));
     let block = said.lines().find_map(|line| line.trim().parse().ok());
     block.unwrap_or_else(|| panic!("no block: {said}"))
 }
 
-/// The inode of a path in an image.
+/// Returns the inode number of a path.
 pub fn inode_of(image: &Path, path: &str) -> u32 {
     let said = debugfs_read(image, &format!("stat {path}\n"));
     let number = said.split("Inode: ").nth(1).and_then(|rest| rest.split_whitespace().next());
     number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no inode: {said}"))
 }
 
-/// The number that a program prints after a word, whatever stands between.
+/// Returns the first number after a word in the output of a program.
 pub fn number_after(text: &str, word: &str) -> u64 {
     let rest = text.split(word).nth(1).unwrap_or_else(|| panic!("no {word} in {text}"));
     let mut digits = rest.split(|c: char| !c.is_ascii_digit()).filter(|digits| !digits.is_empty());
     digits.next().and_then(|digits| digits.parse().ok()).unwrap_or_else(|| panic!("no number after {word}"))
 }
 
-/// The flags of the inode of a path, as debugfs shows them.
+/// Returns the inode flags of a path, as debugfs shows them.
 pub fn flags_of(image: &Path, path: &str) -> InodeFlags {
     let said = debugfs_read(image, &format!("stat \"{path}\"\n"));
     let flags = said.split("Flags: 0x").nth(1).and_then(|rest| rest.split_whitespace().next());
@@ -289,9 +291,9 @@ pub fn flags_of(image: &Path, path: &str) -> InodeFlags {
     InodeFlags::from_bits_retain(flags.unwrap_or_else(|| panic!("no flags: {said}")))
 }
 
-/// The byte of an image at which the inode of a path lies.
+/// Returns the byte offset of a path's inode in the image.
 pub fn inode_offset(image: &Path, path: &str) -> u64 {
-    // "located at block 197, offset 0x0300"
+    // The format is "located at block 197, offset 0x0300".
     let said = debugfs_read(image, &format!("imap {path}\n"));
     let place = said.split("located at block ").nth(1).expect("a place").trim_end();
     let (block, offset) = place.split_once(", offset 0x").expect("block and offset");
@@ -299,22 +301,23 @@ pub fn inode_offset(image: &Path, path: &str) -> u64 {
     block * block_size(image) + u64::from_str_radix(offset, 16).expect("an offset")
 }
 
-/// Writes a file into an image by debugfs, in a folder that is there.
+/// Writes a file into an existing directory of an image with debugfs.
 pub fn put_file(image: &Path, path: &str, content: impl AsRef<[u8]>) {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(file.path(), content).expect("writing");
     debugfs(image, &format!("write {} {path}\n", file.path().display()));
 }
 
-/// Sets an xattr by debugfs, which takes values of any length from a file alone.
+/// Sets an xattr with debugfs. It reads the value from a file, because debugfs limits values on the command
+/// line.
 pub fn put_xattr(image: &Path, path: &str, name: &str, value: impl AsRef<[u8]>) {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     fs::write(file.path(), value).expect("writing");
     debugfs(image, &format!("ea_set -f {} {path} {name}\n", file.path().display()));
 }
 
-/// Writes a file that looks as if it had a Merkle tree past its size, and gives it the VERITY flag. In its last four
-/// bytes is the length of the descriptor in front of them.
+/// Writes a file with data past its size in place of a Merkle tree, and sets its verity flag. The last four
+/// bytes contain the size of the descriptor, which precedes them.
 pub fn put_verity_file(image: &Path, path: &str, mut content: Vec<u8>, size: u64, descriptor: u32) {
     let end = content.len();
     content[end - 4..].copy_from_slice(&descriptor.to_le_bytes());
@@ -322,17 +325,17 @@ pub fn put_verity_file(image: &Path, path: &str, mut content: Vec<u8>, size: u64
     debugfs(image, &format!("set_inode_field {path} size {size}\nset_inode_field {path} flags 0x180000\n"));
 }
 
-/// Gives an empty folder an encryption context that begins with these bytes: version, modes of contents and names,
-/// flags.
+/// Gives an empty directory an encryption context that begins with `start`: version, modes of contents and
+/// names, flags.
 pub fn put_encryption_context(image: &Path, folder: &str, start: [u8; 4]) {
     const ENCRYPTION: u64 = 9;
     put_xattr(image, folder, "user.c", [&start[..], &[0; 4], &[7; 32]].concat());
     debugfs(image, &format!("set_inode_field {folder} flags 0x80800\n"));
-    // debugfs has no name for the namespace of contexts.
+    // debugfs has no name for the xattr namespace of encryption contexts.
     inode(image, folder).first_xattr().set("e_name_index", ENCRYPTION);
 }
 
-/// Gives a file three xattrs in a block of 1 KiB, and exchanges the entries of the first and the last.
+/// Gives a file three xattrs in an xattr block of 1 KiB, and swaps the first and the last entry.
 pub fn unsorted_xattrs(image: &Path, file: &str) {
     let set = ["a one", "b two", "c three"].map(|xattr| format!("ea_set {file} user.{xattr}\n"));
     debugfs(image, &set.concat());

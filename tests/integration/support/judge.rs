@@ -1,4 +1,4 @@
-//! Judges that know nothing of this project: e2fsck, the kernel, debugfs.
+//! Independent judges: e2fsck, the kernel, debugfs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,7 +16,7 @@ use super::listing::{Listing, listing, same_tree};
 use super::ran::Ran;
 use super::tools::{Need, gate, tool, try_run};
 
-/// Fields of the superblock that e2fsck writes on every run.
+/// Superblock fields that e2fsck writes on every run.
 const FSCK_WRITES: [&str; 11] = [
     "s_wtime",
     "s_mnt_count",
@@ -31,9 +31,9 @@ const FSCK_WRITES: [&str; 11] = [
     "s_checksum",
 ];
 
-/// Demands that `e2fsck -fn` prints nothing but its five passes and its summary: its exit code
-/// hides several complaints. Where multiple mount protection has a long interval, it also announces
-/// a wait, which without writing there is none of.
+/// Checks that `e2fsck -fn` prints only its five passes and its summary. The exit code is not sufficient: it
+/// is 0 despite several complaints. With a long MMP interval, e2fsck also announces a wait, although a
+/// read-only check does not wait.
 pub fn fsck_silent(image: &Path) -> Result<(), String> {
     let ran = try_run(tool("e2fsck").arg("-fn").arg(image));
     let is_news = |line: &&str| !line.is_empty() && !line.starts_with("MMP interval is ");
@@ -48,7 +48,7 @@ pub fn fsck_silent(image: &Path) -> Result<(), String> {
     }
 }
 
-/// Has e2fsck repair all that it finds in an image.
+/// Repairs an image with e2fsck.
 #[track_caller]
 pub fn repair(image: &Path, options: &[&str]) -> Ran {
     let ran = try_run(tool("e2fsck").arg("-fy").args(options).arg(image));
@@ -56,8 +56,8 @@ pub fn repair(image: &Path, options: &[&str]) -> Ran {
     ran
 }
 
-/// Demands that `e2fsck -fy` on a copy exits 0 and changes only its own time stamps, and its name in the
-/// block of multiple mount protection: in read-only mode it skips many checks.
+/// Checks that `e2fsck -fy` on a copy exits with 0 and changes only its own timestamps and its name in the
+/// MMP block. In read-only mode e2fsck skips many checks.
 pub fn fsck_changes_nothing(image: &Path) -> Result<(), String> {
     let (_folder, copy) = copied(image);
     let ran = try_run(tool("e2fsck").arg("-fy").arg(&copy));
@@ -74,8 +74,8 @@ pub fn fsck_changes_nothing(image: &Path) -> Result<(), String> {
     }
 }
 
-/// Everything in an image as the kernel sees it, one line for each name. An empty lost+found is
-/// left out, since writers differ about it.
+/// Returns everything in an image as the kernel reports it, one line for each path. An empty lost+found is
+/// omitted, since not every tool creates it.
 pub fn kernel_tree(image: &Path) -> Result<String, String> {
     let mounted = Mounted::read_only(image)?;
     let projects = has_feature(image, "project");
@@ -84,15 +84,15 @@ pub fn kernel_tree(image: &Path) -> Result<String, String> {
     Ok(text)
 }
 
-/// Demands that debugfs copies the same tree out of two images, for images that the kernel does not mount. That
-/// takes root, since debugfs gives the files their owners; without it this is skipped.
+/// Asserts that debugfs copies the same tree out of two images, for images that the kernel can't mount.
+/// Skipped without root, which debugfs needs to set owners.
 pub fn same_by_debugfs(one: &Path, other: &Path) {
     if gate(&[Need::Root]) {
         same_tree(&debugfs_tree(one), &debugfs_tree(other));
     }
 }
 
-/// Demands that the kernel sees the same in two images.
+/// Asserts that the kernel sees the same tree in two images.
 #[track_caller]
 pub fn same_by_kernel(one: &Path, other: &Path) {
     let [expected, found] =
@@ -100,26 +100,27 @@ pub fn same_by_kernel(one: &Path, other: &Path) {
     same_tree(&expected, &found);
 }
 
-/// Whether the kernel mounts blocks of this size: those up to the size of a page, and newer ones larger blocks.
+/// Returns whether the kernel can mount an image with this block size. Only newer kernels mount blocks larger
+/// than a page.
 pub fn can_be_mounted(image: &Path) -> bool {
     block_size(image) <= 4096 || kernel_tree(image).is_ok()
 }
 
-/// What debugfs can copy out of an image.
+/// Returns a listing of everything that debugfs can copy out of an image.
 pub fn debugfs_tree(image: &Path) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     debugfs_read(image, &format!("rdump / {}\n", folder.path().display()));
-    // The root is not copied, nor are times of symlinks.
+    // debugfs copies neither the root nor the times of symlinks.
     listing(folder.path(), Listing { root: false, symlink_times: false, ..Listing::default() })
 }
 
-/// Mounts a copy read-write, works on it in every directory, and demands that neither kernel nor
-/// e2fsck complains.
+/// Mounts a copy read-write, changes files in every directory, and checks that neither the kernel nor e2fsck
+/// complains.
 pub fn kernel_works(image: &Path) -> Result<(), String> {
     kernel_works_after(image, |_| {})
 }
 
-/// The same, where the mounted copy has to be prepared, with a key for example.
+/// Like [`kernel_works`], but calls `prepare` with the mount point first, for example to add a key.
 pub fn kernel_works_after(image: &Path, prepare: impl FnOnce(&Path)) -> Result<(), String> {
     let (_folder, copy) = copied(image);
     let mut log = KernelLog::from_now();
@@ -142,7 +143,7 @@ fn work(root: &Path) -> io::Result<()> {
     while at < folders.len() && at < 100 {
         let folder = folders[at].clone();
         at += 1;
-        // Reading everything makes the kernel check all of it.
+        // Read everything, so that the kernel checks all of it.
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
             let kind = entry.file_type()?;
@@ -172,7 +173,7 @@ fn create_and_rename(folder: &Path) -> io::Result<()> {
     fs::remove_file(&c)
 }
 
-/// Tiny images are full before the work is done, which is no fault; any other error is one.
+/// Ignores an error about a full filesystem if it really is full: tiny images run out of space.
 fn enough_space(result: io::Result<()>, root: &Path) -> io::Result<()> {
     match result {
         Err(e) if e.kind() == io::ErrorKind::StorageFull => {
@@ -190,7 +191,7 @@ fn copied(image: &Path) -> (TempDir, PathBuf) {
     (folder, copy)
 }
 
-/// Where the metadata of each group lies, as dumpe2fs tells it.
+/// Returns the locations of each group's metadata, as dumpe2fs prints them.
 pub fn group_layout(image: &Path) -> BTreeMap<String, Vec<String>> {
     let text = try_run(tool("dumpe2fs").arg(image)).stdout;
     let mut groups = BTreeMap::<String, Vec<String>>::new();
@@ -216,6 +217,6 @@ pub fn group_layout(image: &Path) -> BTreeMap<String, Vec<String>> {
             }
         }
     }
-    assert!(!groups.is_empty(), "dumpe2fs says nothing about {}", image.display());
+    assert!(!groups.is_empty(), "no groups in the output of dumpe2fs for {}", image.display());
     groups
 }

@@ -1,4 +1,4 @@
-//! Loop mounts, undone whatever happens, and the kernel's log.
+//! Loop mounts that are always cleaned up, and the kernel's log.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::tools::{run, tool, try_run};
 
-/// An image mounted through a loop device, until it is dropped.
+/// An image that is mounted through a loop device. It is unmounted when this is dropped.
 #[derive(Debug)]
 pub struct Mounted {
     folder: Option<TempDir>,
@@ -19,24 +19,25 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Mounts without replaying the journal or writing anything.
+    /// Mounts read-only, without replaying the journal.
     pub fn read_only(image: &Path) -> Result<Self, String> {
-        // A damaged image may ask the kernel to panic.
+        // The superblock of a damaged image may request a panic on errors.
         Self::mount(image, "ext4", "loop,ro,noload,errors=continue")
     }
 
-    /// Mounts for changes.
+    /// Mounts read-write.
     pub fn read_write(image: &Path) -> Result<Self, String> {
-        // Work of the kernel's own accord would make tests depend on how long they take.
+        // Without background initialization of inode tables, the result does not depend on how long a test
+        // takes.
         Self::mount(image, "ext4", "loop,rw,noinit_itable")
     }
 
-    /// Mounts for changes, with options of one's own.
+    /// Mounts read-write, with additional mount options.
     pub fn with_options(image: &Path, options: &str) -> Result<Self, String> {
         Self::mount(image, "ext4", &format!("loop,rw,noinit_itable,{options}"))
     }
 
-    /// Mounts an XFS.
+    /// Mounts an XFS filesystem.
     pub fn xfs(image: &Path) -> Result<Self, String> {
         Self::mount(image, "xfs", "loop")
     }
@@ -53,17 +54,17 @@ impl Mounted {
         Ok(mounted)
     }
 
-    /// Where it is mounted.
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         self.folder.as_ref().expect("there until it is dropped").path()
     }
 
-    /// The loop device's name, without its folder.
+    /// Returns the name of the loop device, without its directory.
     pub fn device(&self) -> &str {
         &self.device
     }
 
-    /// Unmounts; when this returns, everything is in the image.
+    /// Unmounts. When it returns, the image contains all changes.
     pub fn unmount(mut self) {
         let ran = self.try_unmount();
         assert!(ran.is_ok(), "umount: {ran:?}");
@@ -72,7 +73,7 @@ impl Mounted {
 
     fn try_unmount(&self) -> Result<(), String> {
         let mut last = String::new();
-        // Whatever looks at new mounts may hold it for a moment.
+        // Retry: programs that look at new mounts may keep it busy for a moment.
         for _ in 0..50 {
             let ran = try_run(tool("umount").arg(self.path()));
             if ran.code == Some(0) {
@@ -93,28 +94,28 @@ impl Drop for Mounted {
     }
 }
 
-/// Has what was done to a mounted filesystem so far written to its image.
+/// Writes all changes of a mounted filesystem to its image.
 pub fn sync(root: impl AsRef<Path>) {
     run(tool("sync").arg("-f").arg(root.as_ref()));
 }
 
-/// A file as a loop device, until it is dropped.
+/// A loop device for a file. It is detached when this is dropped.
 #[derive(Debug)]
 pub struct Loop(PathBuf);
 
 impl Loop {
-    /// With sectors of 512 bytes.
+    /// Creates a loop device with sectors of 512 bytes.
     pub fn of(file: &Path) -> Self {
         Self::with_options(file, &[])
     }
 
-    /// With options of losetup.
+    /// Creates a loop device with additional options of losetup.
     pub fn with_options(file: &Path, options: &[&str]) -> Self {
         let device = run(tool("losetup").args(["--find", "--show"]).args(options).arg(file));
         Self(device.trim().into())
     }
 
-    /// The device.
+    /// Returns the path of the device.
     pub fn path(&self) -> &Path {
         &self.0
     }
@@ -133,12 +134,12 @@ fn source_of(mount_point: &Path) -> Option<String> {
     Some(line.split(' ').next()?.trim_start_matches("/dev/").to_owned())
 }
 
-/// What the kernel says from now on.
+/// The kernel's log, from a certain time on.
 #[derive(Debug)]
 pub struct KernelLog(File);
 
 impl KernelLog {
-    /// Everything said before is left out.
+    /// Opens the log at its end, so that older messages are skipped.
     pub fn from_now() -> Self {
         let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
         let mut file = OpenOptions::new()
@@ -150,7 +151,7 @@ impl KernelLog {
         Self(file)
     }
 
-    /// Errors and warnings of ext4 about a device since the last call.
+    /// Returns the ext4 errors and warnings about a device since the last call.
     pub fn complaints(&mut self, device: &str) -> Vec<String> {
         let marks = [format!("error (device {device})"), format!("warning (device {device})")];
         let mut found = Vec::new();
@@ -164,7 +165,7 @@ impl KernelLog {
                     }
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return found,
-                // Records that were overwritten meanwhile.
+                // The kernel has overwritten unread records.
                 Err(e) if e.raw_os_error() == Some(rustix::io::Errno::PIPE.raw_os_error()) => {}
                 Err(e) => panic!("reading the kernel's log: {e}"),
             }

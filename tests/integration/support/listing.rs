@@ -1,5 +1,4 @@
-//! A tree as text: one line for each name with all that a filesystem tells about it, so that two
-//! trees can be compared and a difference can be read.
+//! A tree as text, one line for each path with all attributes, to compare trees and to show differences.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -14,7 +13,7 @@ use rustix::io::Errno;
 use super::contents::digest;
 use super::{run, tool};
 
-/// The flags that a user sets; the others follow from how a file is stored.
+/// Inode flags that users set. The other flags depend on how a file is stored.
 const USER_FLAGS: u32 = 0x0000_0001 // SECRM
     | 0x2 // UNRM
     | 0x4 // COMPR
@@ -31,14 +30,14 @@ const USER_FLAGS: u32 = 0x0000_0001 // SECRM
     | 0x200_0000 // DAX
     | 0x2000_0000; // PROJINHERIT
 
-/// What a listing holds.
+/// The content of a listing.
 #[derive(Clone, Copy, Debug)]
 pub struct Listing {
-    /// Whether the root itself is listed.
+    /// Whether the root directory is listed.
     pub root: bool,
-    /// Whether times of symlinks are.
+    /// Whether the times of symlinks are listed.
     pub symlink_times: bool,
-    /// Whether project ids are, which takes a process for each file.
+    /// Whether project IDs are listed, which costs one process for each file.
     pub projects: bool,
 }
 
@@ -48,7 +47,7 @@ impl Default for Listing {
     }
 }
 
-/// Lists the tree below `root`, sorted by path. An empty lost+found is left out.
+/// Lists the tree below `root`, sorted by path, without an empty lost+found.
 pub fn listing(root: &Path, what: Listing) -> String {
     let mut first_names = BTreeMap::new();
     let mut text = String::new();
@@ -139,11 +138,12 @@ fn flags(path: &Path) -> u32 {
     let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = fs::OpenOptions::new().read(true).custom_flags(nonblock).open(path);
     let file = file.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    // Filesystems without such flags, as the source of a tree may be on, have none set.
+    // The filesystem of a source tree may not support these flags.
     rustix::fs::ioctl_getflags(&file).map_or(0, |flags| flags.bits() & USER_FLAGS)
 }
 
-/// Flags of what can't be opened without consequences: immutable, append-only and nodump.
+/// Returns the immutable, append-only and nodump flags of a file, for file types that can't be opened without
+/// side effects.
 fn attributes(path: &Path) -> u64 {
     use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
     let stat = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BASIC_STATS).expect("statx");
@@ -156,7 +156,7 @@ fn project_id(path: &Path) -> String {
     text.split_whitespace().next().expect("a project id").to_owned()
 }
 
-/// The xattrs of a file, sorted.
+/// Returns the xattrs of a file, sorted by name.
 pub fn xattrs(path: &Path) -> Vec<(OsString, Vec<u8>)> {
     let mut names = vec![0; 1024];
     let mut length = rustix::fs::llistxattr(path, &mut names[..]);
@@ -165,7 +165,7 @@ pub fn xattrs(path: &Path) -> Vec<(OsString, Vec<u8>)> {
         length = rustix::fs::llistxattr(path, &mut names[..]);
     }
     let length = match length {
-        // A filesystem without xattrs has none.
+        // The filesystem does not support xattrs.
         Err(Errno::NOTSUP) => 0,
         other => other.unwrap_or_else(|e| panic!("{}: {e}", path.display())),
     };
@@ -184,12 +184,12 @@ pub fn xattrs(path: &Path) -> Vec<(OsString, Vec<u8>)> {
     found
 }
 
-/// Demands that two listings are equal, and shows the first lines that are not.
+/// Asserts that two listings are equal; if not, it shows the first different lines.
 pub fn same_tree(expected: &str, found: &str) {
     assert!(expected == found, "the trees differ:\n{}", first_difference(expected, found));
 }
 
-/// The first few lines in which two texts differ.
+/// Returns the first few lines in which two texts differ.
 pub fn first_difference(a: &str, b: &str) -> String {
     let mut text = String::new();
     let (mut left, mut right) = (a.lines(), b.lines());
@@ -212,7 +212,7 @@ pub fn first_difference(a: &str, b: &str) -> String {
     }
 }
 
-/// All paths below a folder, parents first, in byte order.
+/// Returns all paths below a directory in byte order, parents first.
 pub fn paths(root: &Path) -> Vec<PathBuf> {
     fn collect(root: &Path, folder: &Path, found: &mut Vec<PathBuf>) {
         for name in names(&root.join(folder)) {

@@ -1,4 +1,4 @@
-//! What the tests stand on: gates, tools, trees to put into images, ways to put them there, judges.
+//! Test support: checks for prerequisites, tools, source trees, ways to fill images, and independent judges.
 
 pub mod canon;
 pub mod contents;

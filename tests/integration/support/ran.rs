@@ -1,23 +1,21 @@
-//! How a program ended, and what is demanded of that.
+//! Results of programs, and assertions about them.
 
 use std::fmt;
 use std::process::{Child, Command, Output};
 
-/// How a program ended.
+/// The result of a program that has ended.
 #[derive(Clone, Debug)]
 pub struct Ran {
     /// The program and its arguments.
     pub command: String,
-    /// The exit code, if it was not killed.
+    /// The exit code, or `None` if a signal killed the program.
     pub code: Option<i32>,
-    /// Standard output.
     pub stdout: String,
-    /// Standard error.
     pub stderr: String,
 }
 
 impl Ran {
-    /// What a command came to.
+    /// Creates a result from a command and its output.
     pub fn of(command: &Command, output: &Output) -> Self {
         Self::named(words(command), output)
     }
@@ -28,41 +26,42 @@ impl Ran {
         Self { command, code: output.status.code(), stdout, stderr }
     }
 
-    /// Demands an exit code.
+    /// Asserts the exit code.
     #[track_caller]
     pub fn with_code(self, code: i32) -> Self {
         assert_eq!(self.code, Some(code), "{self}");
         self
     }
 
-    /// Demands that it succeeded.
+    /// Asserts that the exit code is 0.
     #[track_caller]
     pub fn done(self) -> Self {
         self.with_code(0)
     }
 
-    /// Demands that standard error has all these words.
+    /// Asserts that standard error contains each of `words`.
     #[track_caller]
     pub fn saying(self, words: &[&str]) -> Self {
         demand(&self.stderr, words, &self);
         self
     }
 
-    /// Demands that standard output has all these words.
+    /// Asserts that standard output contains each of `words`.
     #[track_caller]
     pub fn printing(self, words: &[&str]) -> Self {
         demand(&self.stdout, words, &self);
         self
     }
 
-    /// Demands that there is nothing on standard error.
+    /// Asserts that standard error is empty.
     #[track_caller]
     pub fn without_a_word(self) -> Self {
         assert_eq!(self.stderr, "", "{self}");
         self
     }
 
-    /// Demands an exit code, and that standard error has all these words in one line, besides warnings.
+    /// Asserts the exit code, and that standard error is one line, apart from warnings, that contains each of
+    /// `words`.
     #[track_caller]
     pub fn refusing(self, code: i32, words: &[&str]) -> Self {
         let lines = self.stderr.lines().filter(|line| !line.starts_with("warning: "));
@@ -70,8 +69,8 @@ impl Ran {
         self.with_code(code).saying(words)
     }
 
-    /// Demands what the parser of the command line says of wrong arguments: an error that has all these words, and how
-    /// to use the command.
+    /// Asserts that the argument parser reported a usage error: an error with each of `words`, followed by
+    /// the usage.
     #[track_caller]
     pub fn misused(self, words: &[&str]) -> Self {
         let (error, usage) = self.stderr.split_once("\n\n").unwrap_or((&self.stderr, ""));
@@ -81,7 +80,7 @@ impl Ran {
         self.with_code(2)
     }
 
-    /// Standard output as JSON.
+    /// Parses standard output as JSON.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self}"))
@@ -95,17 +94,17 @@ impl fmt::Display for Ran {
     }
 }
 
-/// Demands that a text, which a program wrote, has all these words.
+/// Asserts that `text`, the output of a program, contains each of `words`.
 #[track_caller]
 pub fn demand(text: &str, words: &[&str], ran: &Ran) {
-    // Every text has no word, and an empty one.
-    assert!(!words.is_empty() && words.iter().all(|word| !word.trim().is_empty()), "nothing is demanded");
+    // An empty list or an empty word would match any text.
+    assert!(!words.is_empty() && words.iter().all(|word| !word.trim().is_empty()), "no words to search for");
     for word in words {
         assert!(text.contains(word), "no '{word}': {ran}");
     }
 }
 
-/// A program that runs while the test goes on.
+/// A program that runs concurrently with the test.
 #[derive(Debug)]
 pub struct Running {
     command: String,
@@ -113,20 +112,19 @@ pub struct Running {
 }
 
 impl Running {
-    /// Starts a command.
     pub fn start(command: &mut Command) -> Self {
         let child = command.spawn().unwrap_or_else(|e| panic!("{:?}: {e}", command.get_program()));
         Self { command: words(command), child }
     }
 
-    /// Waits for its end.
+    /// Waits until the program ends.
     pub fn end(self) -> Ran {
         let output = self.child.wait_with_output().expect("an end");
         Ran::named(self.command, &output)
     }
 }
 
-/// The program of a command, and its arguments.
+/// Returns the program and its arguments as text.
 fn words(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! Running programs, and the one gate before tests that need more than an ordinary machine.
+//! Running programs, and the gate for tests with special requirements.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -9,10 +9,10 @@ use std::{env, io, thread};
 
 use super::ran::Ran;
 
-/// Administrators' programs are not on everybody's path.
+/// Directories of administration programs, which may be missing from a user's PATH.
 const MORE_PATH: &str = "/usr/local/sbin:/usr/sbin:/sbin";
 
-/// A program, in a fixed locale and time zone, without what would change images behind our back.
+/// Creates a command with a fixed locale and time zone, and without environment variables that change images.
 pub fn tool(name: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(name);
     let path = env::var("PATH").unwrap_or_default();
@@ -24,33 +24,33 @@ pub fn tool(name: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// Runs a program to its end, however that is.
+/// Runs a program and returns its result, whether it succeeds or not.
 pub fn try_run(command: &mut Command) -> Ran {
     let output =
         command.output().unwrap_or_else(|e| panic!("{:?}: {e} (see scripts/setup)", command.get_program()));
     Ran::of(command, &output)
 }
 
-/// Runs a program that has to succeed; returns what it printed.
+/// Runs a program, asserts that it succeeds, and returns its standard output.
 #[track_caller]
 pub fn run(command: &mut Command) -> String {
     try_run(command).done().stdout
 }
 
-/// A file or folder that comes with the source.
+/// Returns the path of a file or directory in the source tree.
 pub fn project(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// A program made of one of the C files beside this one.
+/// Compiles one of the C programs in this directory and returns the path of the executable.
 pub fn compiled(name: &str, options: &[&str]) -> PathBuf {
-    // Each is made once in a run of tests.
+    // Each program is compiled once per test run.
     static MADE: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
     if !made.contains(&program) {
         let source = project(format!("tests/integration/support/{name}.c"));
-        // Another run may be using the one before.
+        // Replace the old executable atomically: another test run may be using it.
         let new = program.with_extension(std::process::id().to_string());
         run(tool("cc").args(["-O", "-Wall", "-Werror"]).args(options).arg("-o").arg(&new).arg(source));
         std::fs::rename(new, &program).expect("renaming");
@@ -59,25 +59,25 @@ pub fn compiled(name: &str, options: &[&str]) -> PathBuf {
     program
 }
 
-/// What a test needs beyond Rust and e2fsprogs.
+/// A requirement of a test beyond Rust and e2fsprogs.
 #[derive(Clone, Copy, Debug)]
 pub enum Need {
     /// Root, and loop devices that can be mounted.
     Mounts,
-    /// Root, but no mounts.
+    /// Root, without mounts.
     Root,
-    /// Root, and filesystems of one's own.
+    /// Root, and FUSE.
     Fuse,
-    /// A kernel to be run in an emulated machine, and one.
+    /// An installed kernel, and an emulator that can run it.
     EmulatedKernel,
     /// The Python packages that `scripts/setup test` installs.
     PythonPackages,
-    /// A program.
+    /// A program in PATH.
     Program(&'static str),
 }
 
-/// Whether this machine has what a test needs. A test that gets `false` returns at once; where
-/// every test has to run, this panics instead.
+/// Returns whether this machine meets the requirements of a test. If it returns false, the test returns
+/// immediately. With `EXT4_CANON_REQUIRE_ALL=1`, it panics instead.
 pub fn gate(needs: &[Need]) -> bool {
     let missing: Vec<_> = needs.iter().filter(|need| !need.is_met()).collect();
     if missing.is_empty() {
@@ -85,7 +85,7 @@ pub fn gate(needs: &[Need]) -> bool {
     }
     let words = format!("{}: no {missing:?} here", thread::current().name().unwrap_or("test"));
     assert!(env::var_os("EXT4_CANON_REQUIRE_ALL").is_none_or(|all| all != "1"), "{words}");
-    // Not by eprintln, which is captured in tests that pass.
+    // Don't use `eprintln`: the test harness captures it for tests that pass.
     let _ = writeln!(io::stderr(), "SKIPPED {words}");
     false
 }

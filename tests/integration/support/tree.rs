@@ -1,4 +1,4 @@
-//! Trees on the host that tests put into images.
+//! Source trees on the host, for test images.
 
 use super::dice::Dice;
 use std::ffi::OsStr;
@@ -9,17 +9,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags, makedev};
 
-/// The time of everything that gets no time of its own.
+/// The default modification time.
 pub const SOME_TIME: i64 = 1_600_000_000;
 
-/// Sets the modification time of a name, symlinks included.
+/// Sets the modification time of a file, without following symlinks.
 pub fn set_mtime(path: &Path, seconds: i64, nanoseconds: i64) {
     let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
     let times = Timestamps { last_access: time, last_modification: time };
     rustix::fs::utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).expect("setting a time");
 }
 
-/// Gives everything below a folder, and the folder, a time of its own that depends on its path.
+/// Gives a directory and each file below it a different modification time, which depends on the order of
+/// paths.
 pub fn set_all_mtimes(root: &Path) {
     for (path, number) in super::listing::paths(root).iter().rev().zip(0..) {
         set_mtime(&root.join(path), SOME_TIME + number * 1000, 0);
@@ -27,7 +28,7 @@ pub fn set_all_mtimes(root: &Path) {
     set_mtime(root, SOME_TIME, 0);
 }
 
-/// Sets an xattr of a name, symlinks included.
+/// Sets an xattr of a file, without following symlinks.
 pub fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     rustix::fs::lsetxattr(path, name, value, XattrFlags::empty())
         .unwrap_or_else(|e| panic!("{}: {name}: {e}", path.display()));
@@ -39,12 +40,13 @@ pub fn make_node(path: &Path, kind: FileType, major: u32, minor: u32) {
         .unwrap_or_else(|e| panic!("{}: {e}", path.display()));
 }
 
-/// An ACL in the form of the system call: owner rwx, user 1234 r--, group and others r-x, and a mask.
+/// Returns a POSIX ACL in the format of the system call: owner rwx, user 1234 r--, group and others r-x, and
+/// a mask.
 pub fn acl(mask: u8) -> Vec<u8> {
     acl_of(4, mask)
 }
 
-/// The same, with other permissions of the user.
+/// Like [`acl`], with different permissions for user 1234.
 pub fn acl_of(user: u8, mask: u8) -> Vec<u8> {
     let none = u32::MAX;
     let entries = [(0x01, 7, none), (0x02, user, 1234), (0x04, 5, none), (0x10, mask, none), (0x20, 5, none)];
@@ -57,7 +59,7 @@ pub fn acl_of(user: u8, mask: u8) -> Vec<u8> {
     value
 }
 
-/// A file capability (`cap_net_raw=ep`), version 2.
+/// Returns a file capability (`cap_net_raw=ep`), version 2.
 pub fn capability() -> Vec<u8> {
     let mut value = 0x0200_0001_u32.to_le_bytes().to_vec();
     value.extend([0, 0x20, 0, 0]);
@@ -73,8 +75,8 @@ fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
 }
 
-/// Files, folders, symlinks and hard links, as every user can make them, below `root`, which
-/// exists. They need about 500 KiB and 150 inodes.
+/// Creates files, directories, symlinks and hard links that any user can make, below the existing directory
+/// `root`. They need about 500 KiB and 150 inodes.
 pub fn plain(root: &Path) {
     chmod(root, 0o755);
     let folder = |name: &str| {
@@ -124,7 +126,7 @@ pub fn plain(root: &Path) {
     set_all_mtimes(root);
 }
 
-/// [`plain`], and what only root can make: owners, devices, xattrs of all kinds.
+/// Creates [`plain`], and files that only root can make: different owners, devices, xattrs of all kinds.
 pub fn rich(root: &Path) {
     plain(root);
     rustix::fs::mknodat(CWD, root.join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0)
@@ -140,7 +142,7 @@ pub fn rich(root: &Path) {
     set_all_mtimes(root);
 }
 
-/// Sets xattrs that fit into an inode and ones that don't, on several of the files of [`plain`].
+/// Sets xattrs on several files of [`plain`]: some fit into the inode, others don't.
 fn attributes(root: &Path) {
     set_xattr(&root.join("sizes/1"), "user.small", b"value");
     set_xattr(&root.join("sizes/1"), "user.empty", b"");

@@ -3,5 +3,5 @@ MAINTAINER = "ext4-canon developers"
 
 inherit dpkg-prebuilt
 
-# Put there by: scripts/debian-package packaging/isar/recipes-devtools/ext4-canon/files
+# Created by: scripts/debian-package packaging/isar/recipes-devtools/ext4-canon/files
 SRC_URI = "file://ext4-canon_${PV}_${PACKAGE_ARCH}.deb"

@@ -7,7 +7,7 @@ LIC_FILES_CHKSUM = " \
 
 inherit cargo externalsrc
 
-# The source is the checkout that this layer is part of.
+# Build from the checkout that contains this layer.
 EXTERNALSRC = "${@os.path.realpath(d.getVar('THISDIR') + '/../../../..')}"
 
 require ${BPN}-crates.inc

@@ -1,4 +1,4 @@
-//! Of filesystems within disks, and of their sizes.
+//! Messages about filesystems in disks, and about sizes.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -12,7 +12,7 @@ use crate::support::image::{patch, peek, set_length};
 
 const MBR: &str = "label: dos\nlabel-id: 0x11223344\nstart=1MiB, size=4MiB\n";
 
-/// A disk with a GPT and two filesystems, in partitions of one name.
+/// Makes a disk with a GPT and two filesystems, in partitions with the same name.
 fn two_filesystems(lab: &Lab) {
     let image = made(lab, EXT2, "4M");
     let filesystem = lab.path("filesystem");

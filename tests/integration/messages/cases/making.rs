@@ -1,4 +1,4 @@
-//! The images of cases.
+//! Images for the cases.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ use crate::support::image::{
 };
 use crate::support::{Lab, fast_commit, tree};
 
-/// An image without checksums, with a file of a block, one of many extents, a folder and a symlink.
+/// Makes an image without checksums, with a file of one block, a file of many extents, a directory and a
+/// symlink.
 pub fn made(lab: &Lab, options: &str, size: &str) -> PathBuf {
     let source = lab.folder("source");
     fs::create_dir(source.join("folder")).expect("a folder");
@@ -40,7 +41,7 @@ pub const EXT4: &str = "-t ext4 -O ^metadata_csum,^64bit,^has_journal";
 pub const CHECKED: &str = "-t ext4 -O ^has_journal";
 pub const JOURNAL: &str = "-t ext3 -J size=1";
 
-/// Sets a field of the superblock.
+/// Makes an image, and sets a field of its superblock.
 pub fn with_superblock(lab: &Lab, options: &str, field: &str, value: u64) {
     superblock(&made(lab, options, "4M")).set(field, value);
 }
@@ -50,19 +51,19 @@ pub fn add_incompat(image: &Path, bits: u32) {
     superblock(image).add("s_feature_incompat", bits);
 }
 
-/// Has debugfs change an image.
+/// Makes an image, and changes it with debugfs.
 pub fn changed(lab: &Lab, options: &str, commands: &str) {
     debugfs(&made(lab, options, "4M"), commands);
 }
 
-/// Sets a field of a journal that is to be replayed.
+/// Makes an image whose journal needs to be replayed, and sets a field of the journal's superblock.
 pub fn with_journal(lab: &Lab, field: &str, value: u64) {
     let image = made(lab, JOURNAL, "8M");
     add_incompat(&image, Incompat::NEEDS_RECOVERY.bits());
     journal(&image).set(field, value);
 }
 
-/// An image that says that its journal is on another device.
+/// Makes an image whose superblock refers to an external journal.
 pub fn journal_elsewhere(lab: &Lab, recovery: bool) {
     let image = made(lab, EXT2, "4M");
     superblock(&image).add("s_feature_compat", Compat::HAS_JOURNAL.bits());
@@ -72,13 +73,14 @@ pub fn journal_elsewhere(lab: &Lab, recovery: bool) {
     }
 }
 
-/// A folder with an encryption context that begins with these bytes.
+/// Makes an image with an encryption context that begins with `start`.
 pub fn with_context(lab: &Lab, start: [u8; 4]) {
     let image = made(lab, "-t ext4 -O ^metadata_csum,^64bit,^has_journal,encrypt", "4M");
     put_encryption_context(&image, "folder", start);
 }
 
-/// Names of which no two are alike, but all are long, in a directory made by hand.
+/// Makes a directory by hand, with names that are all different and long, so that its index needs three
+/// levels.
 pub fn three_levels(lab: &Lab) {
     const LEAVES: u32 = 16_200;
     let mut block = Vec::new();
@@ -122,7 +124,7 @@ pub fn three_levels(lab: &Lab) {
     }
 }
 
-/// An image without lost+found that has no blocks or inodes left for one.
+/// Makes an image without lost+found, and without free blocks or inodes for it.
 pub fn full_image(lab: &Lab, inodes: bool) {
     let image = made(lab, "-t ext2 -N 32", "1M");
     let mut script = "rmdir lost+found\n".to_owned();
@@ -132,7 +134,7 @@ pub fn full_image(lab: &Lab, inodes: bool) {
         script.extend((0..free).map(|number| format!("mknod pipe{number} p\n")));
     } else {
         let free = superblock(&image).get32("s_free_blocks_count_lo") + 12;
-        // Blocks of block numbers take some.
+        // Some of the blocks are needed as indirect blocks.
         fs::write(&content, Dice::noise(1, (free as usize - 5) * 1024)).expect("writing");
         script.push_str(&format!("write {} all\n", content.display()));
     }
@@ -140,7 +142,8 @@ pub fn full_image(lab: &Lab, inodes: bool) {
     let _ = fs::remove_file(content);
 }
 
-/// A log whose descriptor, or the copy behind it, is damaged, with checksums.
+/// Makes an image with checksums and a damaged log: either the descriptor block or the copy after it is
+/// damaged.
 pub fn damaged_log(lab: &Lab, place: usize) {
     let image = made(lab, "-t ext4 -J size=1", "8M");
     let block = lab.path("block");
@@ -151,8 +154,8 @@ pub fn damaged_log(lab: &Lab, place: usize) {
     patch(&image, blocks_of(&image, "<8>")[place] * 1024 + 900, &[8]);
 }
 
-/// Fast commits, which debugfs does not know, after a log that it made: a head with features, a name that goes, and the
-/// end.
+/// Makes an image with fast commits after a log by debugfs, which does not support them: a head with
+/// `features`, an unlinked name, and a tail.
 pub fn with_fast_commits(lab: &Lab, options: &str, features: u32) {
     let options =
         format!("-t ext4 -O ^metadata_csum,^64bit,fast_commit{options} -J size=4,fast_commit_size=256");
@@ -171,26 +174,26 @@ pub fn with_fast_commits(lab: &Lab, options: &str, features: u32) {
     patch(&image, fast_commit::area(&image), &block);
 }
 
-/// A quota tree that leads beyond its end.
+/// Makes a quota tree with a reference past its end.
 pub fn wild_quota(lab: &Lab) {
     let image = made(lab, "-t ext4 -O ^metadata_csum,^64bit,^has_journal,quota", "4M");
     let below_the_root = u64::from(quota::ROOT) + 1;
     patch(&image, block_of(&image, "<3>", below_the_root) * 1024, &[0xFF; 4]);
 }
 
-/// An image with a file that has one xattr, in a block.
+/// Makes an image with a file that has one xattr in a block.
 pub fn with_xattr_block(lab: &Lab) -> PathBuf {
     let image = made(lab, "-t ext2 -I 128", "4M");
     debugfs(&image, "ea_set file user.name value\n");
     image
 }
 
-/// The xattr in that block.
+/// Returns the xattr in that block.
 pub fn xattr_in_block(image: &Path) -> Structure<'_> {
     structure::<XattrEntry>(image, inode(image, "/file").xattr_block().end())
 }
 
-/// The inode of a large xattr says another number of references.
+/// Makes an image with a large xattr whose EA inode has a wrong reference count.
 pub fn wrong_references(lab: &Lab, on: &str) {
     let image = made(lab, "-t ext4 -O ^metadata_csum,^64bit,^has_journal,ea_inode", "4M");
     put_xattr(&image, on, "trusted.large", Dice::noise(1, 3000));
@@ -198,7 +201,7 @@ pub fn wrong_references(lab: &Lab, on: &str) {
         let after_comb = inode_of(&image, "/comb") + 1..40;
         let mut inodes = after_comb.rev().map(|number| format!("<{number}>"));
         let last = inodes.find(|number| flags_of(&image, number).contains(InodeFlags::EA_INODE));
-        // The number of references has its high half in i_ctime.
+        // The high half of the reference count is stored in i_ctime.
         inode(&image, &last.expect("an inode of a value")).set("i_ctime", 9);
     }
 }
