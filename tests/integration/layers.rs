@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
-use syn::{Attribute, Item, ItemMod, ItemUse, PathSegment, UseTree, Visibility};
+use syn::{Attribute, Item, ItemMod, ItemUse, Macro, PathSegment, UseTree, Visibility};
 
 use crate::support::tools::project;
 
@@ -34,9 +35,68 @@ fn modules(folder: &Path, module: &Module, found: &mut BTreeMap<Module, PathBuf>
     }
 }
 
-/// Collects the paths of a file that begin with `crate`, `self`, `super` or one of its child modules.
+/// Collects the paths of a file, also those in the arguments of macros.
+#[derive(Default)]
 struct Paths {
     paths: Vec<Vec<String>>,
+    /// The names that `use` brings into the file, with their paths.
+    names: BTreeMap<String, Vec<String>>,
+}
+
+impl Paths {
+    /// Replaces a first word that `use` brings into the file by its path.
+    fn resolved(&self) -> impl Iterator<Item = Vec<String>> + use<'_> {
+        self.paths.iter().map(|path| {
+            match path
+                .split_first()
+                .and_then(|(first, rest)| self.names.get(first).map(|used| [used, rest].concat()))
+            {
+                Some(whole) => whole,
+                None => path.clone(),
+            }
+        })
+    }
+
+    fn import(&mut self, tree: &UseTree, before: &[String]) {
+        let with = |name: String| [before, &[name]].concat();
+        let (name, path) = match tree {
+            UseTree::Path(path) => return self.import(&path.tree, &with(path.ident.to_string())),
+            UseTree::Group(group) => return group.items.iter().for_each(|tree| self.import(tree, before)),
+            UseTree::Glob(_) => return self.paths.push(before.to_vec()),
+            UseTree::Name(name) if name.ident == "self" => (before.last().cloned(), before.to_vec()),
+            UseTree::Name(name) => (Some(name.ident.to_string()), with(name.ident.to_string())),
+            UseTree::Rename(rename) => (Some(rename.rename.to_string()), with(rename.ident.to_string())),
+        };
+        self.paths.push(path.clone());
+        // A name of itself, as in `use child::Type`, stays as it is.
+        if let Some(name) = name.filter(|name| path.first() != Some(name)) {
+            self.names.insert(name, path);
+        }
+    }
+
+    /// Adds the paths among the tokens of a macro.
+    fn tokens(&mut self, tokens: TokenStream) {
+        let (mut path, mut colons) = (Vec::new(), 0);
+        for token in tokens {
+            match token {
+                TokenTree::Ident(word) if colons == 2 && !path.is_empty() => {
+                    path.push(word.to_string());
+                    colons = 0;
+                }
+                TokenTree::Punct(mark) if mark.as_char() == ':' && !path.is_empty() => colons += 1,
+                other => {
+                    self.paths.push(std::mem::take(&mut path));
+                    colons = 0;
+                    match other {
+                        TokenTree::Ident(word) => path.push(word.to_string()),
+                        TokenTree::Group(group) => self.tokens(group.stream()),
+                        TokenTree::Punct(_) | TokenTree::Literal(_) => {}
+                    }
+                }
+            }
+        }
+        self.paths.push(path);
+    }
 }
 
 fn is_test(attributes: &[Attribute]) -> bool {
@@ -44,17 +104,6 @@ fn is_test(attributes: &[Attribute]) -> bool {
         attribute.path().is_ident("cfg")
             && attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
     })
-}
-
-fn leaves(tree: &UseTree, before: &[String], paths: &mut Vec<Vec<String>>) {
-    let with = |name: String| [before, &[name]].concat();
-    match tree {
-        UseTree::Path(path) => leaves(&path.tree, &with(path.ident.to_string()), paths),
-        UseTree::Name(name) => paths.push(with(name.ident.to_string())),
-        UseTree::Rename(rename) => paths.push(with(rename.ident.to_string())),
-        UseTree::Glob(_) => paths.push(before.to_vec()),
-        UseTree::Group(group) => group.items.iter().for_each(|tree| leaves(tree, before, paths)),
-    }
 }
 
 impl<'ast> Visit<'ast> for Paths {
@@ -72,7 +121,7 @@ impl<'ast> Visit<'ast> for Paths {
     }
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
-        leaves(&item.tree, &[], &mut self.paths);
+        self.import(&item.tree, &[]);
     }
 
     fn visit_item_mod(&mut self, item: &'ast ItemMod) {
@@ -83,6 +132,11 @@ impl<'ast> Visit<'ast> for Paths {
 
     fn visit_visibility(&mut self, _: &'ast Visibility) {
         // Skip `pub(crate)`, which imports nothing.
+    }
+
+    fn visit_macro(&mut self, call: &'ast Macro) {
+        self.tokens(call.tokens.clone());
+        visit::visit_macro(self, call);
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
@@ -134,9 +188,9 @@ fn imports(folder: &Path) -> Imports {
     let edges = all.iter().map(|(module, file)| {
         let text = fs::read_to_string(file).expect("a source");
         let parsed = syn::parse_file(&text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        let mut paths = Paths { paths: Vec::new() };
+        let mut paths = Paths::default();
         paths.visit_file(&parsed);
-        let targets = paths.paths.iter().filter_map(|path| target(module, path, &all)).collect();
+        let targets = paths.resolved().filter_map(|path| target(module, &path, &all)).collect();
         (module.clone(), targets)
     });
     edges.collect()
@@ -249,6 +303,16 @@ fn cycles_are_found() {
     let found = names(cycle(&imports(folder.path()))).expect("a cycle");
     assert_eq!(found.first(), found.last());
     assert_eq!(found.iter().collect::<BTreeSet<_>>().len(), 3, "{found:?}");
+    // Paths in macros, and through names that `use` gives to modules.
+    for text in [
+        "pub struct B; fn f() { println!(\"{}\", crate::a::c::g()); }",
+        "use crate::a as other; pub struct B; fn f() { other::c::g() }",
+        "use crate::a; pub struct B; fn f() { vec![a::c::g()]; }",
+    ] {
+        write("b.rs", text);
+        let found = names(cycle(&imports(folder.path()))).unwrap_or_else(|| panic!("no cycle: {text}"));
+        assert!(found.contains(&"b".to_owned()), "{text}: {found:?}");
+    }
     write("b.rs", "pub struct B;");
     write("a/c.rs", "use super::A; pub fn g() {}");
     assert_eq!(names(cycle(&imports(folder.path()))), Some(["a", "a::c", "a"].map(str::to_owned).to_vec()));
