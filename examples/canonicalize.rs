@@ -3,10 +3,21 @@
 use std::env;
 use std::error::Error;
 use std::fs::{self, File};
+use std::process::ExitCode;
 
 use ext4_canon::{Disk, FileSink, Input, Options, Selection, Silent};
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let names: Vec<_> = env::args_os().skip(1).collect();
     let [input, output] = &names[..] else { return Err("usage: canonicalize IN OUT".into()) };
     // The library accepts any byte slice. A memory map would avoid reading the whole file.

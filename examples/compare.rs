@@ -9,7 +9,14 @@ use std::process::ExitCode;
 use ext4_canon::compare::Details;
 use ext4_canon::{Disk, Input, Options, Selection, Silent};
 
-fn main() -> Result<ExitCode, Box<dyn Error>> {
+fn main() -> ExitCode {
+    run().unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        ExitCode::from(2)
+    })
+}
+
+fn run() -> Result<ExitCode, Box<dyn Error>> {
     let names: Vec<_> = env::args_os().skip(1).collect();
     let [one, other] = &names[..] else { return Err("usage: compare A B".into()) };
     let (one, other) = (fs::read(one)?, fs::read(other)?);

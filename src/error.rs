@@ -17,8 +17,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// The reason why an image was refused or could not be written.
 ///
 /// `Display` writes one line: the problem, its place, and after a semicolon the remedy. [`Self::problem`] and
-/// [`Self::remedy`] return the two parts.
-#[derive(Debug, Error)]
+/// [`Self::remedy`] return the two parts. The line includes the errors in the fields, so `source` continues after
+/// them.
+#[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
     /// Reading the input or writing the output failed.
@@ -79,7 +80,6 @@ pub enum Error {
         /// The offset of the filesystem on the disk, in bytes.
         offset: u64,
         /// The error in that filesystem.
-        #[source]
         error: Box<Error>,
     },
     /// The options ask for something that is impossible for this image.
@@ -91,6 +91,16 @@ pub enum Error {
     },
     /// An internal contradiction. This is a bug in the program, whatever the image contains.
     Internal(String),
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => source.source(),
+            Self::Partition { error, .. } => error.source(),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -339,8 +349,17 @@ impl Error {
     /// Replaces the remedy of a `Corrupt` error, for damage that e2fsck does not find or does not repair.
     #[must_use]
     pub(crate) fn with_remedy(mut self, instead: impl Into<Remedy>) -> Self {
-        if let Self::Corrupt { remedy, .. } = &mut self {
-            *remedy = instead.into();
+        match &mut self {
+            Self::Corrupt { remedy, .. }
+            | Self::Unsupported { remedy, .. }
+            | Self::Unclean { remedy, .. }
+            | Self::Options { remedy, .. } => *remedy = instead.into(),
+            // The others have none, or compute it.
+            Self::Io { .. }
+            | Self::DoesNotFit { .. }
+            | Self::TooFewInodes { .. }
+            | Self::Partition { .. }
+            | Self::Internal(_) => {}
         }
         self
     }
@@ -478,11 +497,12 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_a_chain() {
+    fn sources_continue_after_the_message() {
         use std::error::Error as _;
-        let inner = Error::io("writing", std::io::Error::other("no"));
+        let system = std::io::Error::other(Error::options("why", "try again"));
+        let inner = Error::io("writing", system);
         let outer = Error::Partition { name: "partition 2".to_owned(), offset: 0, error: Box::new(inner) };
-        let causes = std::iter::successors(outer.source(), |&error| error.source());
-        assert_eq!(causes.map(ToString::to_string).collect::<Vec<_>>(), ["writing: no", "no"]);
+        assert_eq!(outer.to_string(), "partition 2: writing: why; try again");
+        assert!(outer.source().is_none(), "the message says it already");
     }
 }

@@ -97,7 +97,7 @@ fn unused_in_group(source: &Source<'_>, group: GroupNr) -> Vec<InodeNr> {
 
 /// Returns the regular files with bytes other than zero between their end and the end of their last block.
 pub(crate) fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
-    let size = source.geometry.block_size as u64;
+    let size = source.geometry.block_bytes();
     let has_slack = |id: &NodeId| {
         let node = tree.node(*id);
         let Kind::Regular { size: bytes, .. } = node.kind else { return false };

@@ -9,7 +9,7 @@ use std::process;
 
 use cli::args::{self, Invocation};
 use cli::exit_code::ExitCode;
-use cli::{commands, generate, guard};
+use cli::{commands, console, generate, guard};
 
 fn main() -> process::ExitCode {
     guard::silence_panics();
@@ -17,9 +17,13 @@ fn main() -> process::ExitCode {
         Ok(Invocation::Generate(what)) => generate::run(what),
         Ok(Invocation::Run(task)) => commands::run(&task),
         Err(error) => {
-            // Ignore write errors: there is nowhere left to report them.
-            let _ = error.print();
-            if error.use_stderr() { ExitCode::Usage } else { ExitCode::Done }
+            if !error.use_stderr() {
+                // Ignore write errors: there is nowhere left to report them.
+                let _ = error.print();
+                return ExitCode::Done;
+            }
+            console::usage(&error);
+            ExitCode::Usage
         }
     });
     process::ExitCode::from(code.number())

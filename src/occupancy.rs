@@ -12,6 +12,7 @@ use crate::units::{InodeNr, fits};
 
 /// The use of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Use {
     /// Superblocks, group descriptors, bitmaps, inode tables, and files outside the tree.
     Metadata,
@@ -53,6 +54,7 @@ pub type Cell = [u64; Use::ALL.len()];
 
 /// The use of all blocks of a filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Occupancy {
     /// The number of blocks.
     pub blocks: u64,

@@ -26,7 +26,7 @@ use crate::write::OutputWriter;
 
 /// The arguments of an operation, apart from the image.
 #[derive(Clone, Copy)]
-pub(crate) struct Task<'t> {
+pub(crate) struct Request<'t> {
     /// The user options.
     pub options: &'t Options,
     /// The UUIDs of the other filesystems and partitions on the disk.
@@ -124,7 +124,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
     }
 
     /// Writes the canonical form to a sink.
-    pub(crate) fn write(&self, sink: &dyn Sink, task: Task<'_>) -> Result<FilesystemReport> {
+    pub(crate) fn write(&self, sink: &dyn Sink, task: Request<'_>) -> Result<FilesystemReport> {
         let view = self.stored();
         let identity = Identity::new(view, &self.reading.specials, &self.segments, &self.plan, self.uuid);
         let uuid = OutputWriter { view, plan: &self.plan, sink, observer: task.observer }.write(identity)?;
@@ -135,7 +135,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
 /// Reads an image, plans the output, and calls `work`.
 fn prepare<T>(
     input: &Input<'_>,
-    task: Task<'_>,
+    task: Request<'_>,
     work: impl FnOnce(&Prepared<'_, '_>) -> Result<T>,
 ) -> Result<T> {
     open(input, |source, recovery| {
@@ -145,12 +145,16 @@ fn prepare<T>(
 }
 
 /// Writes the canonical form of an image to a sink. Bytes that are not written to the sink are zero.
-pub(crate) fn canonicalize(input: &Input<'_>, sink: &dyn Sink, task: Task<'_>) -> Result<FilesystemReport> {
+pub(crate) fn canonicalize(
+    input: &Input<'_>,
+    sink: &dyn Sink,
+    task: Request<'_>,
+) -> Result<FilesystemReport> {
     prepare(input, task, |prepared| prepared.write(sink, task))
 }
 
 /// Returns the SHA-256 of an image's canonical form, without writing it.
-pub(crate) fn digest(input: &Input<'_>, task: Task<'_>) -> Result<(FilesystemReport, [u8; 32])> {
+pub(crate) fn digest(input: &Input<'_>, task: Request<'_>) -> Result<(FilesystemReport, [u8; 32])> {
     let sink = HashSink::default();
     let report = canonicalize(input, &sink, task)?;
     let digest = sink.finish(report.image_bytes);
@@ -175,7 +179,7 @@ pub(crate) fn with_tree<T>(
 pub(crate) fn check(
     input: &Input<'_>,
     limit: usize,
-    task: Task<'_>,
+    task: Request<'_>,
 ) -> Result<(FilesystemReport, Vec<Difference>)> {
     prepare(input, task, |prepared| {
         let sink = CompareSink::new(input.clone(), limit);

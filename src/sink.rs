@@ -5,6 +5,7 @@ use std::ops::Range;
 
 /// The order in which a sink receives data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Order {
     /// Any order, from several threads.
     Any,

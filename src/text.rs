@@ -62,6 +62,11 @@ pub(crate) fn path<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
     if path.is_empty() { "/".to_owned() } else { path }
 }
 
+/// Returns a number and a noun, with an "s" unless the number is 1.
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Returns bytes in hexadecimal digits.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

@@ -1,13 +1,40 @@
 //! Standard output and standard error.
 
-use std::io::{self, Write as _, stderr, stdout};
+use std::env;
+use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};
+
+use super::failure::Message;
+
+/// The name of this program, with which all of its messages begin.
+pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The name of standard output in messages.
 pub const STANDARD_OUTPUT: &str = "standard output";
 
-/// Prints a line to standard error. Write errors are ignored: there is nowhere left to report them.
+/// Prints an error to standard error. Write errors are ignored: there is nowhere left to report them.
+pub fn error(message: &Message) {
+    let _ = writeln!(stderr(), "{PROGRAM}: error: {}", message.lines());
+}
+
+/// Prints a warning to standard error.
+pub fn warn(words: &str) {
+    let _ = writeln!(stderr(), "{PROGRAM}: warning: {words}");
+}
+
+/// Prints an error of the parser to standard error, which says how the command is used.
+pub fn usage(error: &clap::Error) {
+    let text = error.render();
+    let coloured = stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let _ = if coloured {
+        write!(stderr(), "{PROGRAM}: {}", text.ansi())
+    } else {
+        write!(stderr(), "{PROGRAM}: {text}")
+    };
+}
+
+/// Prints a line to standard error that is neither.
 pub fn tell(line: &str) {
-    let _ = writeln!(stderr(), "{line}");
+    let _ = writeln!(stderr(), "{PROGRAM}: {line}");
 }
 
 /// Prints bytes to standard error. Write errors are ignored.

@@ -21,7 +21,7 @@ use super::remedy;
 pub struct Usage(String);
 
 impl Usage {
-    /// Creates the error with its message.
+    /// Creates the error with its message, and after a semicolon the remedy.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
@@ -98,30 +98,77 @@ fn code_of_library(error: &Error) -> ExitCode {
     }
 }
 
-/// Formats the chain of an error in one line, as `{:#}` does. Some errors of the library and of other crates
-/// already contain the message of their source; it is not repeated.
-pub fn line(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    let mut last = String::new();
-    for cause in error.chain() {
-        let of_library = cause.downcast_ref::<Error>();
-        let words = match of_library {
-            Some(error) => error.in_words(remedy::option),
-            None => cause.to_string(),
-        };
-        if line.is_empty() {
-            line.push_str(&words);
-        } else if last != words && !last.ends_with(&format!(": {words}")) {
-            line.push_str(": ");
-            line.push_str(&words);
+/// An error in words.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The file, what failed, and why.
+    pub problem: String,
+    /// What to do next, if that is known.
+    pub remedy: Option<String>,
+}
+
+impl Message {
+    /// Returns the words for the chain of an error, as `{:#}` prints it.
+    ///
+    /// Some errors, of the library as of other crates, repeat their source in their own words: then the source is
+    /// left out. The errors of the command line have their remedy after the first semicolon.
+    pub fn of(error: &anyhow::Error) -> Self {
+        let (mut problem, mut remedy) = (String::new(), None);
+        let mut last = String::new();
+        for cause in error.chain() {
+            let of_library = cause.downcast_ref::<Error>();
+            let words = match of_library {
+                Some(error) => {
+                    remedy = error.remedy().map(|remedy| remedy.in_words(remedy::option));
+                    error.problem()
+                }
+                None if has_remedy(cause) => {
+                    let words = cause.to_string();
+                    match words.split_once("; ") {
+                        Some((problem, found)) => {
+                            remedy = Some(found.to_owned());
+                            problem.to_owned()
+                        }
+                        None => words,
+                    }
+                }
+                None => cause.to_string(),
+            };
+            if problem.is_empty() {
+                problem.push_str(&words);
+            } else if last != words && !last.ends_with(&format!(": {words}")) {
+                problem.push_str(": ");
+                problem.push_str(&words);
+            }
+            // An error of the library has the words of its sources.
+            if of_library.is_some() {
+                break;
+            }
+            last = words;
         }
-        // An error of the library contains the messages of its sources.
-        if of_library.is_some() {
-            break;
-        }
-        last = words;
+        Self { problem, remedy }
     }
-    line
+
+    /// Returns all in one line.
+    pub fn line(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}; {remedy}", self.problem),
+            None => self.problem.clone(),
+        }
+    }
+
+    /// Returns the lines for standard error: the problem, and below it the remedy.
+    pub fn lines(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{}\n  {remedy}", self.problem),
+            None => self.problem.clone(),
+        }
+    }
+}
+
+/// Whether an error is one of those that this program writes, with a remedy after a semicolon.
+fn has_remedy(cause: &(dyn StdError + 'static)) -> bool {
+    cause.is::<Usage>() || cause.is::<Internal>() || cause.is::<Refusal>()
 }
 
 #[cfg(test)]
@@ -157,7 +204,7 @@ mod tests {
             let words = error.in_words(remedy::option);
             let failure = Err::<(), _>(error).about(Path::new("a.img")).unwrap_err();
             assert_eq!(code(&failure), expected, "{words}");
-            assert_eq!(line(&failure), format!("a.img: {words}"));
+            assert_eq!(Message::of(&failure).line(), format!("a.img: {words}"));
         }
     }
 
@@ -173,7 +220,7 @@ mod tests {
         for (error, expected) in cases {
             let failure = error.context("doing it").context("a.img");
             assert_eq!(code(&failure), expected, "{failure:#}");
-            assert_eq!(line(&failure), format!("{failure:#}"));
+            assert_eq!(Message::of(&failure).line(), format!("{failure:#}"));
         }
         assert_eq!(code(&anyhow::anyhow!("of no known type")), ExitCode::Internal);
     }
@@ -184,6 +231,6 @@ mod tests {
         let failure = Err::<(), _>(Error::Io { doing: "writing".to_owned(), source: full() })
             .about(Path::new("a.img"))
             .unwrap_err();
-        assert_eq!(line(&failure), format!("a.img: writing: {}", full()));
+        assert_eq!(Message::of(&failure).line(), format!("a.img: writing: {}", full()));
     }
 }

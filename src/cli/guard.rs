@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use super::console;
 use super::exit_code::ExitCode;
-use super::failure::{self, About as _, Internal};
+use super::failure::{self, About as _, Internal, Message};
 
 /// The source location of the first panic. Several threads may panic for the same reason.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
@@ -34,7 +34,7 @@ pub fn caught<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
 pub fn guarded(f: impl FnOnce() -> ExitCode) -> ExitCode {
     let ended = caught(Path::new(env!("CARGO_PKG_NAME")), || Ok(f()));
     ended.unwrap_or_else(|error| {
-        console::tell(&failure::line(&error));
+        console::error(&Message::of(&error));
         failure::code(&error)
     })
 }
@@ -62,7 +62,7 @@ mod tests {
             caught(Path::new("a.img"), || pool.install(|| panic!("index {} is too large", 7)));
         let error = result.unwrap_err();
         assert_eq!(failure::code(&error), ExitCode::Internal);
-        let line = failure::line(&error);
+        let line = Message::of(&error).line();
         assert!(line.starts_with("a.img: internal error: index 7 is too large"), "{line}");
         assert!(line.ends_with("please report this"), "{line}");
     }

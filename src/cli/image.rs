@@ -245,7 +245,7 @@ fn ranges(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::failure;
+    use crate::cli::failure::Message;
     use std::os::unix::fs::FileExt as _;
 
     /// Emulates `lseek` on a file whose data is `data`.
@@ -305,13 +305,13 @@ mod tests {
         image.unchanged().unwrap();
         let writer = File::options().write(true).open(&path).unwrap();
         writer.set_len(200).unwrap();
-        let line = failure::line(&image.unchanged().unwrap_err());
+        let line = Message::of(&image.unchanged().unwrap_err()).line();
         assert!(
             line.contains("it was changed while it was read: it had 100 bytes and now has 200"),
             "{line}"
         );
         writer.set_len(100).unwrap();
         writer.set_modified(std::time::UNIX_EPOCH).unwrap();
-        assert!(failure::line(&image.unchanged().unwrap_err()).contains("somebody wrote"));
+        assert!(Message::of(&image.unchanged().unwrap_err()).line().contains("somebody wrote"));
     }
 }

@@ -4,7 +4,7 @@ use ext4_canon::FORM_VERSION;
 use serde::Serialize;
 
 use super::exit_code::ExitCode;
-use super::failure;
+use super::failure::{self, Message};
 
 /// The version of the JSON schema.
 const SCHEMA: u32 = 1;
@@ -40,7 +40,7 @@ impl HeadJson {
 impl ErrorJson {
     /// Creates the fields for an error.
     pub fn of(error: &anyhow::Error) -> Self {
-        Self { kind: failure::code(error).name(), message: failure::line(error) }
+        Self { kind: failure::code(error).name(), message: Message::of(error).line() }
     }
 }
 

@@ -309,7 +309,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::failure;
+    use crate::cli::failure::Message;
     use std::os::unix::fs::FileExt as _;
 
     struct Folder {
@@ -435,7 +435,7 @@ mod tests {
     fn a_missing_directory_is_named() {
         let scene = Folder::new(0o644);
         let target = Target::beside(&scene.path("no/out.img"), &scene.image).unwrap();
-        let line = failure::line(&Output::create(target, &scene.image).unwrap_err());
+        let line = Message::of(&Output::create(target, &scene.image).unwrap_err()).line();
         assert!(line.starts_with(&scene.path("no").display().to_string()), "{line}");
     }
 }

@@ -1,30 +1,49 @@
 //! The progress bar on a terminal.
 
 use std::io::{IsTerminal as _, stderr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use ext4_canon::{Observer, Stage};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// Redraws per second.
+use super::signals;
+
+/// How often the bar is drawn in a second: more only costs time.
 const REDRAWS: u8 = 10;
 
-/// A progress bar on standard error, or a hidden one. It is cleared when dropped.
+/// Work that takes less time needs no bar.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// A bar on stderr, which appears after a second, and is gone from the screen when dropped.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
+    started: Instant,
+    /// Whether the bar has yet to appear.
+    pending: AtomicBool,
 }
 
 impl Progress {
     /// Creates a bar, which is visible if `wanted` and if standard error is a terminal.
     pub fn new(wanted: bool) -> Self {
-        if !wanted || !stderr().is_terminal() {
-            return Self { bar: ProgressBar::hidden() };
-        }
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(REDRAWS));
-        if let Ok(style) = ProgressStyle::with_template("{msg:<17} [{bar:40}] {percent:>3} %  {elapsed}") {
+        let bar = ProgressBar::hidden();
+        let template = "{msg:<17} [{bar:30}] {percent:>3} %  {per_sec}  ETA {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("=> "));
         }
-        Self { bar }
+        let pending = AtomicBool::new(wanted && stderr().is_terminal());
+        Self { bar, started: Instant::now(), pending }
+    }
+
+    fn show_in_time(&self) {
+        if self.pending.load(Ordering::Relaxed)
+            && self.started.elapsed() >= SHORTEST
+            && self.pending.swap(false, Ordering::Relaxed)
+        {
+            signals::line_on_terminal(true);
+            self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS));
+        }
     }
 }
 
@@ -34,15 +53,16 @@ impl Observer for Progress {
         self.bar.set_length(total);
         self.bar.set_message(match stage {
             Stage::Read => "reading inodes",
-            Stage::Survey => "reading content",
-            Stage::Write => "writing",
-            Stage::Verify => "verifying",
-            Stage::Compare => "comparing",
+            Stage::Survey => "reading blocks",
+            Stage::Write => "writing blocks",
+            Stage::Verify => "verifying inodes",
+            Stage::Compare => "comparing bytes",
             _ => "working",
         });
     }
 
     fn advance(&self, units: u64) {
+        self.show_in_time();
         self.bar.inc(units);
     }
 }
@@ -50,6 +70,7 @@ impl Observer for Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+        signals::line_on_terminal(false);
     }
 }
 
@@ -62,7 +83,7 @@ mod tests {
         let progress = Progress::new(false);
         progress.begin(Stage::Read, 10);
         progress.advance(4);
-        assert!(progress.bar.is_hidden());
+        assert!(progress.bar.is_hidden() && !progress.pending.load(Ordering::Relaxed));
         assert_eq!(progress.bar.position(), 4);
         progress.begin(Stage::Write, 5);
         assert_eq!((progress.bar.position(), progress.bar.length()), (0, Some(5)));

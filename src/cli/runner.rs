@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::args::{ImageFiles, Settings, Task, Verbosity};
 use super::console;
 use super::exit_code::ExitCode;
-use super::failure::{self, About as _};
+use super::failure::{self, About as _, Message};
 use super::guard;
 use super::image::Image;
 use super::json::{self, ErrorJson, HeadJson};
@@ -28,14 +28,18 @@ pub struct Outcome {
     pub code: ExitCode,
     /// The text for standard output.
     pub text: Vec<u8>,
-    /// Lines for standard error, printed after the warnings.
-    pub remarks: Vec<String>,
+    /// Further warnings.
+    pub warnings: Vec<String>,
+    /// Errors that did not end the command, or the one that did.
+    pub errors: Vec<Message>,
+    /// The last line for standard error.
+    pub remark: Option<String>,
 }
 
 impl Outcome {
     /// Creates a result that has a text and no remarks.
     pub fn new(code: ExitCode, text: impl Into<Vec<u8>>) -> Self {
-        Self { code, text: text.into(), remarks: Vec::new() }
+        Self { code, text: text.into(), warnings: Vec::new(), errors: Vec::new(), remark: None }
     }
 }
 
@@ -86,14 +90,15 @@ fn failed(task: &Task, warnings: &[String], error: &anyhow::Error) -> Outcome {
     } else {
         Vec::new()
     };
-    Outcome { code, text, remarks: vec![failure::line(error)] }
+    Outcome { errors: vec![Message::of(error)], ..Outcome::new(code, text) }
 }
 
 fn report(task: &Task, warnings: &[String], outcome: &Outcome) -> ExitCode {
     if task.settings.verbosity > Verbosity::Quiet {
-        warnings.iter().for_each(|warning| console::tell(&format!("warning: {warning}")));
+        warnings.iter().chain(&outcome.warnings).for_each(|warning| console::warn(warning));
     }
-    outcome.remarks.iter().for_each(|line| console::tell(line));
+    outcome.errors.iter().for_each(console::error);
+    outcome.remark.iter().for_each(|line| console::tell(line));
     if task.command.streams() {
         console::tell_bytes(&outcome.text);
         return outcome.code;
@@ -101,7 +106,8 @@ fn report(task: &Task, warnings: &[String], outcome: &Outcome) -> ExitCode {
     match console::print(&outcome.text) {
         Ok(()) => outcome.code,
         Err(error) => {
-            console::tell(&format!("{}: {error}", console::STANDARD_OUTPUT));
+            let problem = format!("{}: {error}", console::STANDARD_OUTPUT);
+            console::error(&Message { problem, remedy: None });
             ExitCode::Io
         }
     }
@@ -217,8 +223,8 @@ mod tests {
             let error = Err::<(), _>(Usage::new("is a socket")).about(Path::new("a.img")).unwrap_err();
             let outcome = failed(&task(words), &["careful".to_owned()], &error);
             assert_eq!(
-                (outcome.code, &outcome.remarks[..]),
-                (ExitCode::Usage, &["a.img: is a socket".to_owned()][..])
+                (outcome.code, outcome.errors.iter().map(Message::line).collect::<Vec<_>>()),
+                (ExitCode::Usage, vec!["a.img: is a socket".to_owned()])
             );
             outcome.text
         };

@@ -184,7 +184,15 @@ extern "C" fn on_bus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: 
     on_end(signal);
 }
 
-/// Handles a signal that ends the process: deletes the temporary file, then takes the default action.
+/// Whether the last line of the terminal is a progress bar.
+static LINE_ON_TERMINAL: AtomicBool = AtomicBool::new(false);
+
+/// Says whether the last line of the terminal has to be cleared when a signal ends the process.
+pub fn line_on_terminal(is_there: bool) {
+    LINE_ON_TERMINAL.store(is_there, Ordering::SeqCst);
+}
+
+/// Somebody ends the process: it ends in the same way, but for the temporary file.
 extern "C" fn on_end(signal: libc::c_int) {
     ENDING.store(true, Ordering::SeqCst);
     let name = TEMPORARY.load(Ordering::SeqCst);
@@ -193,6 +201,10 @@ extern "C" fn on_end(signal: libc::c_int) {
     unsafe {
         if !name.is_null() {
             libc::unlink(name);
+        }
+        if LINE_ON_TERMINAL.load(Ordering::SeqCst) {
+            const CLEAR: &[u8] = b"\r\x1b[K";
+            libc::write(libc::STDERR_FILENO, CLEAR.as_ptr().cast(), CLEAR.len());
         }
         libc::signal(signal, libc::SIG_DFL);
         libc::raise(signal);

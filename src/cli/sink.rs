@@ -26,7 +26,7 @@ const SHARED_UNIT: u64 = 4096;
 
 /// A sink for a file that already has its final length.
 #[derive(Debug)]
-pub struct FileSink<'a> {
+pub struct OutputSink<'a> {
     file: &'a File,
     length: u64,
     failed: AtomicBool,
@@ -41,7 +41,7 @@ pub struct FileSink<'a> {
     used: Mutex<Vec<Range<u64>>>,
 }
 
-impl<'a> FileSink<'a> {
+impl<'a> OutputSink<'a> {
     /// Creates a sink for a file of `length` bytes.
     pub fn new(file: &'a File, length: u64) -> Self {
         Self {
@@ -112,7 +112,7 @@ impl<'a> FileSink<'a> {
     }
 }
 
-impl FileSink<'_> {
+impl OutputSink<'_> {
     /// Shares `length` bytes with the input, or fewer. Returns the number of bytes shared.
     fn share(&self, input: &File, mut offset: u64, mut from: u64, length: u64) -> u64 {
         let start = offset;
@@ -134,7 +134,7 @@ impl FileSink<'_> {
     }
 }
 
-impl Sink for FileSink<'_> {
+impl Sink for OutputSink<'_> {
     fn take_over(&self, offset: u64, from: u64, length: u64) -> u64 {
         let aligned = offset.is_multiple_of(SHARED_UNIT) && from.is_multiple_of(SHARED_UNIT);
         match self.input {
@@ -187,7 +187,7 @@ mod tests {
         let parts: Vec<_> = bytes.chunks(3).map(IoSlice::new).collect();
         assert!(parts.len() > 3 * PARTS_PER_CALL);
         let file = file(10_010);
-        FileSink::new(&file, 10_010).write_at(10, &parts).unwrap();
+        OutputSink::new(&file, 10_010).write_at(10, &parts).unwrap();
         assert_eq!(contents(&file)[10..], bytes);
         assert_eq!(contents(&file)[..10], [0; 10]);
     }
@@ -196,7 +196,7 @@ mod tests {
     fn a_write_that_was_cut_short_goes_on_where_it_ended() {
         let file = file(9);
         let parts = [b"abc", b"def", b"ghi"].map(|part| IoSlice::new(part));
-        let sink = FileSink::new(&file, 9);
+        let sink = OutputSink::new(&file, 9);
         // As if the first call had written four bytes.
         sink.write_rest(0, 4, &parts).unwrap();
         assert_eq!(contents(&file), b"\0\0\0\0efghi");
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn nothing_and_empty_parts_are_fine() {
         let file = file(4);
-        let sink = FileSink::new(&file, 4);
+        let sink = OutputSink::new(&file, 4);
         sink.write_at(0, &[]).unwrap();
         sink.write_at(4, &[IoSlice::new(b""), IoSlice::new(b"")]).unwrap();
         sink.write_at(2, &[IoSlice::new(b""), IoSlice::new(b"xy"), IoSlice::new(b"")]).unwrap();
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn the_file_never_grows() {
         let file = file(4);
-        let sink = FileSink::new(&file, 4);
+        let sink = OutputSink::new(&file, 4);
         assert!(sink.write_at(3, &[IoSlice::new(b"xy")]).is_err());
         assert!(sink.write_at(u64::MAX, &[IoSlice::new(b"xy")]).is_err());
         assert!(sink.failed());
@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn what_the_system_refuses_is_an_error() {
         let read_only = File::open("/dev/null").unwrap();
-        let sink = FileSink::new(&read_only, 4);
+        let sink = OutputSink::new(&read_only, 4);
         assert!(sink.write_at(0, &[IoSlice::new(b"x")]).is_err());
         assert!(sink.failed());
     }
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn threads_write_side_by_side() {
         let file = file(64 * 1024);
-        let sink = FileSink::new(&file, 64 * 1024);
+        let sink = OutputSink::new(&file, 64 * 1024);
         std::thread::scope(|scope| {
             for thread in 0..8_u8 {
                 let sink = &sink;

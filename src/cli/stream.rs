@@ -12,11 +12,11 @@ const STEP: usize = 1 << 16;
 /// A sink for a stream that can't seek.
 #[derive(Debug)]
 pub struct StreamSink<W: Write> {
-    state: Mutex<State<W>>,
+    state: Mutex<StreamState<W>>,
 }
 
 #[derive(Debug)]
-struct State<W: Write> {
+struct StreamState<W: Write> {
     out: BufWriter<W>,
     /// The number of bytes written.
     done: u64,
@@ -27,7 +27,7 @@ impl<W: Write + Send> StreamSink<W> {
     /// Creates a sink at offset 0 of an image.
     pub fn new(out: W) -> Self {
         let out = BufWriter::with_capacity(16 * STEP, out);
-        Self { state: Mutex::new(State { out, done: 0, failed: false }) }
+        Self { state: Mutex::new(StreamState { out, done: 0, failed: false }) }
     }
 
     /// Returns whether a write failed.
@@ -47,7 +47,7 @@ impl<W: Write + Send> StreamSink<W> {
     }
 }
 
-impl<W: Write> State<W> {
+impl<W: Write> StreamState<W> {
     fn zeros(&mut self, until: u64) -> io::Result<()> {
         static ZEROS: [u8; STEP] = [0; STEP];
         while self.done < until {

@@ -82,7 +82,7 @@ impl Target {
         }
         if let Some(places) = image.mounts.places() {
             bail!(Usage::new(format!(
-                "is mounted {places}, and what is written there would be lost: unmount it first, or write to \
+                "is mounted {places}, and what is written there would be lost; unmount it first, or write to \
                  another file with OUT"
             )));
         }
@@ -126,7 +126,7 @@ fn refuse_input(output: &Path, metadata: &Metadata, image: &Image) -> Result<()>
     }
     if let Some(places) = System::default().mounts(output, metadata).places() {
         bail!(Usage::new(format!(
-            "is mounted {places}, and what is written there would be lost: unmount it first, or give \
+            "is mounted {places}, and what is written there would be lost; unmount it first, or give \
              another name"
         )));
     }
@@ -160,7 +160,7 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
 mod tests {
     use super::*;
     use crate::cli::exit_code::ExitCode;
-    use crate::cli::failure;
+    use crate::cli::failure::{self, Message};
     use std::os::unix::fs::symlink;
     use std::os::unix::net::UnixListener;
 
@@ -197,7 +197,7 @@ mod tests {
         for name in ["in.img", "link", "hard", "sub/../in.img"] {
             let error = Target::beside(&path(name), &image).unwrap_err();
             assert_eq!(failure::code(&error), ExitCode::Usage, "{name}");
-            assert!(failure::line(&error).contains("--in-place"), "{error:#}");
+            assert!(Message::of(&error).line().contains("--in-place"), "{error:#}");
         }
     }
 
@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(Target::in_place(&linked).unwrap().path, real);
         fs::hard_link(path("in.img"), path("hard")).unwrap();
         let twice = Image::open(&path("in.img"), "image").unwrap();
-        assert!(failure::line(&Target::in_place(&twice).unwrap_err()).contains("hard links"));
+        assert!(Message::of(&Target::in_place(&twice).unwrap_err()).line().contains("hard links"));
     }
 
     #[test]

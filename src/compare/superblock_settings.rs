@@ -1,4 +1,7 @@
-//! Compares fields of the superblock that are settings: their names, formats and options.
+//! Names of the superblock's settings, how they read, and the option that makes them equal.
+//!
+//! Which fields are settings is decided elsewhere: `form/fields.rs` has those that are kept, and `plan::settings` the
+//! others. A setting without a row is reported by its raw name.
 
 use std::collections::BTreeSet;
 

@@ -12,7 +12,7 @@ use super::shifted::Shifted;
 use crate::bytes::first_set_byte;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
-use crate::pipeline::{self, Task};
+use crate::pipeline::{self, Request};
 use crate::policy::{Options, SizePolicy, UuidPolicy};
 use crate::remedy::Remedy;
 use crate::report::{Difference, Digest, FilesystemReport, Report};
@@ -170,8 +170,8 @@ impl Disk<'_> {
         Report { image_bytes, filesystems }
     }
 
-    pub(super) fn task<'t>(&'t self, options: &'t Options, observer: &'t dyn Observer) -> Task<'t> {
-        Task { options, neighbours: &self.neighbours, observer }
+    pub(super) fn task<'t>(&'t self, options: &'t Options, observer: &'t dyn Observer) -> Request<'t> {
+        Request { options, neighbours: &self.neighbours, observer }
     }
 
     /// Rejects options that are invalid for several filesystems, or for this image.

@@ -10,7 +10,7 @@ use explainer::{Explainer, OfInput};
 use crate::check;
 use crate::error::Result;
 use crate::observe::Observer;
-use crate::pipeline::{self, Prepared, Read, Task};
+use crate::pipeline::{self, Prepared, Read, Request};
 use crate::policy::Options;
 use crate::sinks::CompareSink;
 use crate::source::Input;
@@ -33,7 +33,7 @@ pub(crate) fn explain(
         let prepared = Prepared::of(source, recovery, read, observer)?;
         let Prepared { reading, plan, .. } = &prepared;
         let sink = CompareSink::new(input.clone(), usize::MAX);
-        let task = Task { options, neighbours: &Neighbours::default(), observer };
+        let task = Request { options, neighbours: &Neighbours::default(), observer };
         let report = &prepared.write(&sink, task)?;
         let parents = reading.tree.parents();
         let mut explainer =

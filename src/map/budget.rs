@@ -27,7 +27,7 @@ pub(crate) struct Budget {
 impl Budget {
     /// Creates the budget of an image.
     pub(crate) fn new(source: &Source<'_>) -> Self {
-        let shared = source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS);
+        let shared = source.features().has(RoCompat::SHARED_BLOCKS);
         let times = if shared { SHARED_TIMES } else { 1 };
         let left = AtomicU64::new(source.geometry.blocks_count * times);
         Self { left, nodes: Mutex::default() }

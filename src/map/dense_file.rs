@@ -37,7 +37,7 @@ pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Struct
         return Err(at().wrong("is not a regular file with a link"));
     }
     let map = read(source, &Budget::new(source), &inode)?;
-    let size = source.geometry.block_size as u64;
+    let size = source.geometry.block_bytes();
     let Some(allocated) = map.dense_blocks() else { return Err(at().wrong("has a hole")) };
     if allocated == 0 {
         return Err(at().wrong("has no blocks"));

@@ -89,12 +89,12 @@ impl<'a> DecodedInode<'a> {
     /// Returns `i_blocks` in units of 512 bytes.
     pub(crate) fn sectors(&self, source: &Source<'_>) -> u64 {
         let low = u64::from(self.fields.i_blocks_lo.get());
-        if !source.features().ro_compat.contains(RoCompat::HUGE_FILE) {
+        if !source.features().has(RoCompat::HUGE_FILE) {
             return low;
         }
         let whole = u64::from(self.fields.l_i_blocks_high.get()) << 32 | low;
         let in_blocks = self.fields.flags().contains(InodeFlags::HUGE_FILE);
-        whole * if in_blocks { source.geometry.block_size as u64 / 512 } else { 1 }
+        whole * if in_blocks { source.geometry.block_bytes() / 512 } else { 1 }
     }
 
     /// Returns the xattr block of the inode, if it has one.
@@ -111,7 +111,7 @@ impl<'a> DecodedInode<'a> {
         if block.0 == 0 {
             return Ok(None);
         }
-        if !source.features().compat.contains(Compat::EXT_ATTR) {
+        if !source.features().has(Compat::EXT_ATTR) {
             return Err(self.at().value("i_file_acl", block.0, "0 without the ext_attr feature"));
         }
         if !source.has_blocks(block, 1) {

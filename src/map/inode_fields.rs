@@ -80,9 +80,9 @@ fn check_hurd(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
 fn structural_flags(source: &Source<'_>) -> InodeFlags {
     let features = source.features();
     let mut flags = InodeFlags::empty();
-    flags.set(InodeFlags::ENCRYPT, features.incompat.contains(Incompat::ENCRYPT));
-    flags.set(InodeFlags::CASEFOLD, features.incompat.contains(Incompat::CASEFOLD));
-    flags.set(InodeFlags::VERITY, features.ro_compat.contains(RoCompat::VERITY));
+    flags.set(InodeFlags::ENCRYPT, features.has(Incompat::ENCRYPT));
+    flags.set(InodeFlags::CASEFOLD, features.has(Incompat::CASEFOLD));
+    flags.set(InodeFlags::VERITY, features.has(RoCompat::VERITY));
     flags
 }
 
@@ -120,11 +120,11 @@ fn check_flags(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
         if format != disk::S_IFDIR {
             return Err(at().wrong("is indexed, but no directory"));
         }
-        if !source.features().compat.contains(Compat::DIR_INDEX) {
+        if !source.features().has(Compat::DIR_INDEX) {
             return Err(at().wrong("is indexed without the dir_index feature"));
         }
     }
-    if flags.contains(InodeFlags::HUGE_FILE) && !source.features().ro_compat.contains(RoCompat::HUGE_FILE) {
+    if flags.contains(InodeFlags::HUGE_FILE) && !source.features().has(RoCompat::HUGE_FILE) {
         return Err(at().wrong("has the HUGE_FILE flag without the huge_file feature"));
     }
     if inode.fields.i_obso_faddr.get() != 0 {
@@ -143,7 +143,7 @@ pub(crate) fn check_inline_flags(source: &Source<'_>, inode: &DecodedInode<'_>) 
     if !flags.contains(InodeFlags::INLINE_DATA) {
         return Ok(());
     }
-    if !source.features().incompat.contains(Incompat::INLINE_DATA) {
+    if !source.features().has(Incompat::INLINE_DATA) {
         return Err(inode.at().wrong("has the INLINE_DATA flag without the inline_data feature"));
     }
     if flags.intersects(InodeFlags::EXTENTS | InodeFlags::INDEX) {

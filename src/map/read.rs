@@ -28,14 +28,14 @@ pub(crate) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_
 /// Reads the map that the image stores.
 fn read_stored(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
     if inode.fields.flags().contains(InodeFlags::EXTENTS) {
-        if !source.features().incompat.contains(Incompat::EXTENTS) {
+        if !source.features().has(Incompat::EXTENTS) {
             return Err(inode.at().wrong("has the EXTENTS flag without the extent feature"));
         }
         return extent_tree::read(source, budget, inode);
     }
     let map = block_map::read(source, budget, inode)?;
     let empty = map.runs.is_empty() && map.nodes.is_empty();
-    if !empty && source.features().ro_compat.contains(RoCompat::BIGALLOC) {
+    if !empty && source.features().has(RoCompat::BIGALLOC) {
         return Err(inode.at().wrong("has a block map, but with bigalloc there are only extent trees"));
     }
     Ok(map)

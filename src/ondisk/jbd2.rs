@@ -41,8 +41,6 @@ pub const INCOMPAT_NAMES: [(&str, u32); 6] = [
     ("CSUM_V3", INCOMPAT_CSUM_V3),
     ("FAST_COMMIT", INCOMPAT_FAST_COMMIT),
 ];
-/// All known bits of `s_feature_incompat`.
-pub const INCOMPAT_KNOWN: u32 = 0x3F;
 
 /// Tag flag: the first four bytes of the block are the magic, and were zeroed in the copy.
 pub const TAG_ESCAPE: u16 = 1;

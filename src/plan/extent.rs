@@ -64,7 +64,7 @@ pub(super) fn block_at(extents: &[Extent], logical: u32) -> Option<OutputBlock> 
 
 impl fmt::Debug for ExtentPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = if self.is_unwritten() { ", unwritten" } else { "" };
-        write!(f, "{}{state}", self.block())
+        let suffix = if self.is_unwritten() { ", unwritten" } else { "" };
+        write!(f, "{}{suffix}", self.block())
     }
 }

@@ -14,7 +14,7 @@ use super::xattr_plan::XattrPlan;
 use crate::error::{Location, Result, Structure};
 use crate::geometry::Geometry;
 use crate::ondisk::bitmap;
-use crate::ondisk::features::{Compat, Incompat, RoCompat};
+use crate::ondisk::features::{Incompat, RoCompat};
 use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::Superblock;
 use crate::tree::{NodeId, QuotaUsage, Tree};
@@ -102,11 +102,6 @@ impl Plan {
     /// Returns whether files have extent trees.
     pub fn has_extents(&self) -> bool {
         self.geometry.features.has(Incompat::EXTENTS)
-    }
-
-    /// Returns whether there is a resize inode.
-    pub fn has_resize_inode(&self) -> bool {
-        self.geometry.features.has(Compat::RESIZE_INODE)
     }
 
     /// Fills the block bitmap of a group, which must be zero. Sets the bits of used clusters, and the bits

@@ -146,7 +146,7 @@ fn resize_inode_map(source: &Source<'_>) -> Option<String> {
 
 /// Compares the size of the resize inode.
 fn resize_inode_size(source: &Source<'_>) -> Option<String> {
-    if !source.features().compat.contains(Compat::RESIZE_INODE) {
+    if !source.features().has(Compat::RESIZE_INODE) {
         return None;
     }
     let size = Inode::decode(source.inode(InodeNr::RESIZE)?).size();

@@ -246,7 +246,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
             }
             waiting.push(target);
         }
-        if self.source.features().incompat.contains(Incompat::FILETYPE) {
+        if self.source.features().has(Incompat::FILETYPE) {
             if raw.file_type == 0 {
                 self.untyped += 1;
             } else if raw.file_type != dir_entry::file_type(mode) {
@@ -272,7 +272,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 
     fn check_links(&self) -> Result<()> {
-        let dir_nlink = self.source.features().ro_compat.contains(RoCompat::DIR_NLINK);
+        let dir_nlink = self.source.features().has(RoCompat::DIR_NLINK);
         let replayed = &self.source.fast_commits().directories;
         for (inode, found) in self.inodes.list.iter().zip(&self.found) {
             if inode.is_directory() && replayed.get(&inode.number).is_some_and(|known| known.relinked) {

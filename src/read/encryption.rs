@@ -71,7 +71,7 @@ fn check_context(source: &Source<'_>, value: &[u8], at: impl Fn() -> Location) -
             at().unsupported(format!("an encryption policy with the flags {:#04x}", context.flags()), REMOVE)
         );
     }
-    if context.is_bound() && !source.features().compat.contains(Compat::STABLE_INODES) {
+    if context.is_bound() && !source.features().has(Compat::STABLE_INODES) {
         return Err(at().unsupported(
             "an encryption policy that is bound to inode numbers and UUID (IV_INO_LBLK), \
              which would change without the stable_inodes feature",

@@ -90,7 +90,7 @@ fn check_claims(
     orphans.claims.check(FileRuns::NONE, cluster)?;
     let mut content = FileRuns { runs: &inodes.runs, inodes: &inodes.list };
     let mut shared = 0;
-    if source.features().ro_compat.contains(RoCompat::SHARED_BLOCKS) {
+    if source.features().has(RoCompat::SHARED_BLOCKS) {
         shared = claims.settle_shared(content);
         content = FileRuns::NONE;
     }

@@ -47,7 +47,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
     /// Applies a record.
     pub(super) fn record(&mut self, record: &Record<'a>, at: impl Fn() -> Location) -> Result<()> {
         let at: Locate<'_> = &at;
-        if self.source.features().incompat.contains(Incompat::INLINE_DATA) {
+        if self.source.features().has(Incompat::INLINE_DATA) {
             // With inline_data, the kernel's replay of new directories leaves wrong link counts in their
             // parents.
             return Err(at().unsupported(
@@ -230,7 +230,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
     }
 
     fn name(&mut self, entry: NameRecord<'a>, inode: Option<&Inode>) {
-        let typed = self.source.features().incompat.contains(Incompat::FILETYPE);
+        let typed = self.source.features().has(Incompat::FILETYPE);
         let file_type = |inode: &Inode| if typed { dir_entry::file_type(inode.i_mode.get()) } else { 0 };
         let names = &mut self.outcome.directories.entry(entry.parent).or_default().names;
         names.insert(entry.name, inode.map(|inode| (entry.inode, file_type(inode))));

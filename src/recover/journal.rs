@@ -32,7 +32,7 @@ impl JournalPlace {
     ///
     /// `Corrupt` for an inode that can't be a journal.
     pub(crate) fn of(source: &Source<'_>) -> Result<Option<Self>> {
-        if !source.features().compat.contains(Compat::HAS_JOURNAL) {
+        if !source.features().has(Compat::HAS_JOURNAL) {
             return Ok(None);
         }
         let (number, uuid) =
@@ -148,9 +148,8 @@ impl<'a> Journal<'a> {
     pub(crate) fn outside(source: &Source<'_>, device: &'a [u8]) -> Result<Self> {
         let at = || Location::of(Structure::Journal);
         let raw = device.get(sb::OFFSET..).and_then(view::<Superblock>);
-        let raw = raw.filter(|raw| {
-            raw.s_magic.get() == sb::MAGIC && raw.features().incompat.contains(Incompat::JOURNAL_DEV)
-        });
+        let raw =
+            raw.filter(|raw| raw.s_magic.get() == sb::MAGIC && raw.features().has(Incompat::JOURNAL_DEV));
         let Some(raw) = raw else {
             return Err(at().unsupported(
                 "what was given as journal is no journal device",
@@ -187,7 +186,7 @@ impl<'a> Journal<'a> {
         let length = jsb.s_maxlen.get();
         let in_use = format.incompat & jbd2::INCOMPAT_FAST_COMMIT != 0;
         let fast_commit_blocks = match jsb.s_num_fc_blks.get() {
-            _ if !in_use && !source.features().compat.contains(Compat::FAST_COMMIT) => 0,
+            _ if !in_use && !source.features().has(Compat::FAST_COMMIT) => 0,
             0 => jbd2::DEFAULT_FC_BLOCKS,
             blocks => blocks,
         };
@@ -300,8 +299,16 @@ fn beyond_repair(at: &Location, field: &str, found: u32, expected: &str) -> Erro
     }
 }
 
+/// The bits of `s_feature_incompat` that the replay handles.
+const INCOMPAT_HANDLED: u32 = jbd2::INCOMPAT_REVOKE
+    | jbd2::INCOMPAT_64BIT
+    | jbd2::INCOMPAT_ASYNC_COMMIT
+    | jbd2::INCOMPAT_CSUM_V2
+    | jbd2::INCOMPAT_CSUM_V3
+    | jbd2::INCOMPAT_FAST_COMMIT;
+
 fn check_features(jsb: &JournalSuperblock, format: &LogFormat, at: &Location) -> Result<()> {
-    let (unknown, read_only) = (format.incompat & !jbd2::INCOMPAT_KNOWN, jsb.s_feature_ro_compat.get());
+    let (unknown, read_only) = (format.incompat & !INCOMPAT_HANDLED, jsb.s_feature_ro_compat.get());
     if unknown != 0 || read_only != 0 {
         return Err(at.clone().unsupported(
             format!("journal features (incompat {unknown:#x}, ro_compat {read_only:#x})"),

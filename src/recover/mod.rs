@@ -26,7 +26,7 @@ use crate::source::{Input, Overlay, Source};
 pub(crate) fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     let nothing = Overlay::default();
     let source = Source::open(input.clone(), &nothing)?;
-    let needed = source.features().incompat.contains(Incompat::NEEDS_RECOVERY);
+    let needed = source.features().has(Incompat::NEEDS_RECOVERY);
     let journal = match JournalPlace::of(&source)? {
         None if input.journal().is_some() => {
             return Err(Error::options(

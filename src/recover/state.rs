@@ -6,6 +6,7 @@ use crate::ondisk::features::{Compat, RoCompat};
 use crate::ondisk::{mmp, superblock as sb};
 use crate::remedy::Remedy;
 use crate::source::Source;
+use crate::text::counted;
 
 /// Checks the state of multiple mount protection (MMP).
 ///
@@ -68,12 +69,12 @@ pub(crate) fn check_state(
     if recovery.needed {
         let records = match recovery.fast_commit_records {
             0 => String::new(),
-            records => format!(", fast-commit records: {records}"),
+            records => format!(", {}", counted(records, "fast-commit record")),
         };
         warnings.push(format!(
-            "the filesystem was not unmounted, so its journal was replayed (transactions: {}{records}); what was only \
-             in memory is missing",
-            recovery.transactions
+            "the filesystem was not unmounted, so its journal was replayed ({}{records}); what was only in \
+             memory is missing",
+            counted(recovery.transactions, "transaction")
         ));
     }
     if recovery.needed && source.superblock.s_journal_inum.get() == 0 {
@@ -82,9 +83,7 @@ pub(crate) fn check_state(
                 .to_owned(),
         );
     }
-    if source.features().ro_compat.contains(RoCompat::ORPHAN_PRESENT)
-        && !source.features().compat.contains(Compat::ORPHAN_FILE)
-    {
+    if source.features().has(RoCompat::ORPHAN_PRESENT) && !source.features().has(Compat::ORPHAN_FILE) {
         return Err(Location::of(Structure::Superblock).wrong("orphan_present is set without orphan_file"));
     }
     Ok(warnings)

@@ -16,7 +16,7 @@ static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 /// A sink that hashes the output. Data must arrive in ascending order of the offsets.
 #[derive(Debug, Default)]
 pub(crate) struct HashSink {
-    state: Mutex<State>,
+    state: Mutex<HashState>,
 }
 
 /// Returns the SHA-256 of an unchanged image.
@@ -27,7 +27,7 @@ pub(crate) fn digest_of(input: &Input<'_>) -> io::Result<[u8; 32]> {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct HashState {
     hash: Sha256,
     /// The number of hashed bytes.
     done: u64,
@@ -42,7 +42,7 @@ impl HashSink {
     }
 }
 
-impl State {
+impl HashState {
     /// Hashes zeros up to an offset.
     fn zeros(&mut self, until: u64) {
         while self.done < until {

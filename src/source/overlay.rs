@@ -70,16 +70,6 @@ impl<'a> Overlay<'a> {
     pub fn within(&self, blocks: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'_, 'a> {
         self.blocks.range(blocks).map(|(block, _)| *block..block + 1)
     }
-
-    /// Returns the number of replayed blocks.
-    pub fn len(&self) -> usize {
-        self.blocks.len()
-    }
-
-    /// Whether no block was replayed.
-    pub fn is_empty(&self) -> bool {
-        self.blocks.is_empty()
-    }
 }
 
 #[cfg(test)]

@@ -268,7 +268,7 @@ fn refused_images_have_their_code_and_leave_nothing() {
         let json = ran.json();
         assert_eq!((&json["status"], &json["exit_code"]), (&"error".into(), &code.into()));
         assert_eq!(json["error"]["kind"], kind);
-        assert_eq!(json["error"]["message"], ran.stderr.trim_end());
+        assert_eq!(json["error"]["message"], ran.error());
     }
     // This option can only be refused after the image was read.
     let ran = lab.canon(["--source-date-epoch", "99999999999", "in.img", "out.img"]).run();

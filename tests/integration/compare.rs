@@ -341,7 +341,7 @@ fn what_can_not_be_compared_is_told_by_its_name() {
     for images in [[&image, &broken], [&broken, &image]] {
         let ran = canon(["compare"]).args(images).run().with_code(3);
         assert!(
-            ran.stderr.starts_with(&format!("{}: ", broken.display())) && ran.stdout.is_empty(),
+            ran.error().starts_with(&format!("{}: ", broken.display())) && ran.stdout.is_empty(),
             "{ran:#?}"
         );
     }

@@ -79,7 +79,7 @@ fn what_sha256sum_accepts_is_checked() {
     let other = lab.mke2fs_d("b.img", "16M", &["-t", "ext4"], &more);
     let ran = check(&["--quiet"]);
     assert_eq!((ran.code, ran.stdout), (Some(1), format!("{}: FAILED\n", other.display())));
-    assert_eq!(ran.stderr, "1 of 2 digests did NOT match\n");
+    assert_eq!(ran.stderr, "ext4-canon: 1 of 2 digests did NOT match\n");
     let json = check(&["--json"]).json();
     assert_eq!((&json["status"], &json["schema"]), (&"different".into(), &1.into()));
     assert_eq!(json["images"][1]["matches"], false);

@@ -176,12 +176,14 @@ fn a_file_without_its_key_is_not_printed() {
             && entry["flags"].as_str().is_some_and(|flags| flags.contains("encrypt"))
     };
     let paths = entries.iter().filter(is_encrypted).map(|entry| entry["path"].as_str().expect("a path"));
+    // No argument can hold a NUL byte, which encrypted names may have.
+    let paths = paths.filter(|path| !path.contains("\\x00"));
     let ran: Vec<_> = paths.map(|path| canon(["cat"]).arg(&image).arg(unescaped(path)).run()).collect();
     // An encrypted name with a slash can't be given as a path, so some files are not found.
     let refused = ran.iter().filter(|ran| ran.code == Some(3));
     let words = "is encrypted, and no key is at hand; mount the image, add the key, and copy the file";
     assert!(refused.clone().count() > 0 && ran.iter().all(|ran| ran.stdout.is_empty()), "{ran:#?}");
-    assert!(refused.clone().all(|ran| ran.stderr.contains(words)), "{ran:#?}");
+    assert!(refused.clone().all(|ran| ran.error().contains(words)), "{ran:#?}");
 }
 
 /// Decodes the escapes of `ls --json`.

@@ -228,3 +228,19 @@ fn dir_prealloc() {
 fn read_only() {
     keeps_bit("s_feature_ro_compat", RoCompat::READONLY.bits());
 }
+
+/// The tests that docs/features.md names for each bit exist.
+#[test]
+fn the_documented_tests_exist() {
+    let text = fs::read_to_string(tools::project("docs/features.md")).expect("reading");
+    let rows = text.lines().filter(|line| line.starts_with("| `"));
+    let cells = rows.map(|line| line.trim_matches('|').rsplit('|').next().expect("a cell").trim());
+    let tests: Vec<_> = cells.flat_map(|cell| cell.split(", ")).map(|test| test.trim_matches('`')).collect();
+    assert!(tests.len() > 60, "{tests:?}");
+    for test in tests {
+        let (module, name) = test.rsplit_once("::").unwrap_or((test, ""));
+        let file = tools::project(format!("tests/integration/{}.rs", module.replace("::", "/")));
+        let text = fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        assert!(text.contains(name), "{} has no {name}", file.display());
+    }
+}

@@ -278,7 +278,7 @@ fn the_size_that_has_enough_inodes_is_said() {
         let script: String = (0..free).map(|number| format!("mknod pipe{number} p\n")).collect();
         debugfs(&image, &format!("rmdir lost+found\n{script}"));
         let words = refused(&image, &[], 3, &["1 too few; make the image larger"]);
-        let bytes = words.split(" bytes or more").next().and_then(|rest| rest.rsplit(' ').next());
+        let bytes = words.split("--size ").nth(1).and_then(|rest| rest.split(' ').next());
         let bytes: u64 = bytes.expect("a size").parse().expect("a number");
         let sized = |bytes: u64| vec!["--size".to_owned(), bytes.to_string()];
         // resize2fs rounds the length of a file down to pages.
@@ -385,7 +385,10 @@ fn counts_that_are_rebuilt_are_compared() {
     patch(&broken, double * 1024 + 4, &9_u32.to_le_bytes());
     let judged = try_run(tool("e2fsck").arg("-fn").arg(&broken));
     assert!(judged.stdout.contains("Resize inode not valid"), "{judged:?}");
-    assert_eq!(said(&broken, &[]).trim_end(), "warning: the map of the resize inode was wrong; rebuilt");
+    assert_eq!(
+        said(&broken, &[]).trim_end(),
+        "ext4-canon: warning: the map of the resize inode was wrong; rebuilt"
+    );
     same_bytes(&sound, &canonical(&broken, &[]));
     let broken = lab.copy(&image, "reserved.img");
     // Damage a reserved inode that is not in use.

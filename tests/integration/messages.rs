@@ -181,18 +181,23 @@ fn remedy_of<'w>(words: &'w str, error: &Error) -> Option<&'w str> {
 /// Returns the first violation of the rules for all messages.
 fn flaw_of_words(told: &Told) -> Option<&'static str> {
     let words = told.words.trim_end();
-    let file = words.split(": ").next().unwrap_or_default();
     if !told.untouched || !matches!(told.code, Some(2..=5)) {
         return Some("not refused");
     }
-    if let Some(option) = words.strip_prefix("error: ") {
+    let Some(words) = words.strip_prefix("ext4-canon: error: ") else {
+        return Some("it does not say that it is an error");
+    };
+    if words.contains("\n\n") {
         // Errors of the argument parser show the usage.
         let usage = words.contains("\n\nUsage: ext4-canon [OPTIONS] IN OUT\n");
-        return (option.is_empty() || !usage || told.code != Some(2)).then_some("no usage");
+        return (words.starts_with('\n') || !usage || told.code != Some(2)).then_some("no usage");
     }
+    // The second line is the remedy.
+    let words = &*words.replacen("\n  ", "; ", 1);
     if words.contains('\n') {
         return Some("several lines");
     }
+    let file = words.split(": ").next().unwrap_or_default();
     if !["in.img", "out.img", "full/out.img", "no", "none.img", "list", "folder"].contains(&file) {
         return Some("no file is named first");
     }

@@ -17,8 +17,8 @@ fn ext4(lab: &Lab, name: &str) -> PathBuf {
 /// Asserts a refusal that names the mount point and leaves no temporary files.
 fn refused_as_mounted(ran: Ran, image: &Path, mount: &Path) {
     let words =
-        format!("is mounted at {}, and what is written there would be lost: unmount it", mount.display());
-    ran.with_code(2).saying(&[&words]);
+        format!("is mounted at {}, and what is written there would be lost; unmount it", mount.display());
+    ran.refusing(2, &[&words]);
     let names = fs::read_dir(image.parent().expect("a folder")).expect("a folder");
     let mut names = names.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
     assert!(!names.any(|name| name.starts_with(".ext4-canon")), "temporary files were left");
@@ -27,7 +27,7 @@ fn refused_as_mounted(ran: Ran, image: &Path, mount: &Path) {
 /// Asserts a warning that data in memory is missing.
 fn warned(ran: Ran, image: &Path, mount: &Path) {
     let words = format!(
-        "warning: {} is mounted at {}: data still in memory is missing; unmount it first\n",
+        "ext4-canon: warning: {} is mounted at {}: data still in memory is missing; unmount it first\n",
         image.display(),
         mount.display()
     );
@@ -227,7 +227,7 @@ fn a_replayed_journal_is_warned_of() {
     let copy = lab.copy(&image, "copy.img");
     mounted.unmount();
     for arguments in [&["--check"][..], &["ls"], &["explain"]] {
-        let words = "the filesystem was not unmounted, so its journal was replayed (transactions: ";
+        let words = "the filesystem was not unmounted, so its journal was replayed (";
         let ran = canon(arguments).arg(&copy).run().saying(&[words]);
         assert!(!ran.stderr.contains("mounted at"), "{ran:#?}");
     }

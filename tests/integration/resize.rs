@@ -119,7 +119,7 @@ fn the_smallest_size_is_the_same_from_any_other() {
         }
         let less = refused(&image, &["--size", &(bytes - cluster).to_string()], 3, &["too few"]);
         // If blocks are missing, the suggested size is the smallest. Inodes are added by whole groups.
-        let enough = format!("to {bytes} bytes, and try again");
+        let enough = format!("--size {bytes}, and try again");
         assert!(less.contains(" inodes, but") || less.contains(&enough), "{shape}: {less}");
         by_blocks += usize::from(less.contains(&enough));
         // resize2fs moves blocks from past the new end, and keeps some free blocks for that.

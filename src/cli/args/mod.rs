@@ -4,6 +4,7 @@ mod canonicalize;
 mod parser;
 mod place;
 mod policy;
+mod rewrite;
 mod subcommands;
 mod task;
 mod values;

@@ -6,10 +6,11 @@
 
 use std::ffi::OsString;
 
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 use super::canonicalize::CanonicalizeArgs;
+use super::rewrite::{meant, reordered};
 use super::subcommands::Subcommand;
 use super::task::Invocation;
 use crate::cli::help;
@@ -44,7 +45,17 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     variable: Option<OsString>,
 ) -> Result<Invocation, clap::Error> {
-    let typed = command().try_get_matches_from(arguments).and_then(|m| Typed::from_arg_matches(&m))?;
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if let Some(meant) = meant(&arguments) {
+        let word = arguments[1].display();
+        let words =
+            format!("there is no file '{word}', and no command of this name; did you mean '{meant}'?");
+        return Err(command().error(ErrorKind::InvalidSubcommand, words));
+    }
+    let typed = command()
+        .try_get_matches_from(reordered(&command(), arguments))
+        .and_then(|found| Typed::from_arg_matches(&found))
+        .map_err(with_tip)?;
     let validated = match typed.subcommand {
         Some(subcommand) => {
             subcommand.validate(variable.as_deref()).map(|task| Invocation::Run(Box::new(task)))
@@ -52,6 +63,20 @@ pub fn parse(
         None => typed.canonicalize.validate(variable.as_deref()),
     };
     validated.map_err(|error| command().error(ErrorKind::ValueValidation, format!("{error:#}")))
+}
+
+/// Adds advice to the error about a third file.
+fn with_tip(mut error: clap::Error) -> clap::Error {
+    let is_file = |word: &ContextValue| !matches!(word, ContextValue::String(word) if word.starts_with('-'));
+    if error.kind() == ErrorKind::UnknownArgument
+        && error.get(ContextKind::InvalidArg).is_some_and(is_file)
+        && error.get(ContextKind::Suggested).is_none()
+    {
+        let tip =
+            "each run writes one image; 'ext4-canon compare A B' and 'ext4-canon digest IN...' read several";
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.to_owned().into()]));
+    }
+    error
 }
 
 /// Returns clap's definition of the parser, from which documentation is generated.

@@ -45,20 +45,27 @@ pub fn sector_size(text: &str) -> Result<u64> {
     text.parse().ok().filter(|size| [512, 4096].contains(size)).context("not 512 or 4096")
 }
 
-/// Parses a number of bytes, with an optional suffix for a power of 1024.
+/// Parses a number of bytes, with an optional unit: `K` and `KiB` are 1024 bytes, `KB` is 1000 bytes, and so on.
 pub fn bytes(text: &str) -> Result<u64> {
-    let (digits, power) = match text.char_indices().next_back().filter(|(_, unit)| !unit.is_ascii_digit()) {
-        Some((end, unit)) => {
-            let power = ['K', 'M', 'G', 'T'].iter().position(|known| *known == unit.to_ascii_uppercase());
-            (&text[..end], power.map(|power| power + 1))
-        }
-        None => (text, Some(0)),
-    };
-    let number = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    let bytes = number.and_then(|digits| digits.parse::<u64>().ok()).zip(power);
-    bytes
-        .and_then(|(number, power)| number.checked_mul(1 << (10 * power)))
-        .context("expected a number of bytes, such as 1048576, 1024K or 1M")
+    let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let number = digits.parse::<u64>().ok();
+    number
+        .zip(unit_bytes(&unit.to_ascii_lowercase()))
+        .and_then(|(number, unit)| number.checked_mul(unit))
+        .context("expected a number of bytes, such as 1048576, 1024K, 1M, 1MiB or 1MB (1000000)")
+}
+
+fn unit_bytes(unit: &str) -> Option<u64> {
+    if unit.is_empty() {
+        return Some(1);
+    }
+    let power = ["k", "m", "g", "t"].iter().position(|prefix| unit.starts_with(prefix))? as u32 + 1;
+    match &unit[1..] {
+        "" | "ib" => Some(1 << (10 * power)),
+        "b" => Some(1000_u64.pow(power)),
+        _ => None,
+    }
 }
 
 /// Parses the value of `--size`.
@@ -75,11 +82,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_have_units_of_powers_of_1024() {
+    fn sizes_have_units() {
         assert_eq!(size("0").unwrap(), SizePolicy::Bytes(0));
         assert_eq!(size("1048577").unwrap(), SizePolicy::Bytes(1_048_577));
         assert_eq!(size("3k").unwrap(), SizePolicy::Bytes(3072));
         assert_eq!(size("+2T").unwrap(), SizePolicy::More(2 << 40));
+        for (text, expected) in
+            [("1GiB", 1 << 30), ("10MB", 10_000_000), ("64m", 64 << 20), ("2kb", 2000), ("1tib", 1 << 40)]
+        {
+            assert_eq!(size(text).unwrap(), SizePolicy::Bytes(expected), "{text}");
+        }
         assert_eq!(size("min").unwrap(), SizePolicy::Smallest);
         for bad in [
             "",
@@ -89,7 +101,9 @@ mod tests {
             "++1",
             "1.5M",
             "1P",
-            "1MB",
+            "1MiBB",
+            "1MI",
+            "1B",
             "Min",
             "18446744073709551616",
             "16777216T",

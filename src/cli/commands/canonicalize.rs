@@ -23,7 +23,7 @@ use crate::cli::map::Map;
 use crate::cli::mounted::System;
 use crate::cli::output::Output;
 use crate::cli::runner::{Outcome, Runner};
-use crate::cli::sink::FileSink;
+use crate::cli::sink::OutputSink;
 use crate::cli::sparse;
 use crate::cli::stream::StreamSink;
 use crate::cli::target::Target;
@@ -112,7 +112,7 @@ impl Writer<'_> {
         let output = Output::create(target, image)?;
         // With a different size, the length is known only after planning.
         let most = if settings.options.size == SizePolicy::Keep { image.length } else { u64::MAX };
-        let sink = FileSink::new(output.file(), most).sharing(image.file());
+        let sink = OutputSink::new(output.file(), most).sharing(image.file());
         let result =
             runner.read(&[image], || disk.canonicalize(&settings.options, &sink, &runner.progress))?;
         let report = result.about(if sink.failed() { output.shown() } else { &image.path })?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::cli::args::{DigestOf, DigestTask, ImageFiles, STANDARD, Verbosity};
 use crate::cli::exit_code::ExitCode;
-use crate::cli::failure::{self, About as _, Usage};
+use crate::cli::failure::{self, About as _, Message, Usage};
 use crate::cli::json::{self, ErrorJson, HeadJson};
 use crate::cli::runner::{Outcome, Runner};
 use crate::cli::sha256sum::{self, EXPECTED, Listed};
@@ -50,8 +50,8 @@ struct Lists {
     listed: Vec<Listed>,
     /// The number of malformed lines.
     malformed: usize,
-    /// Warnings about malformed lines.
-    remarks: Vec<String>,
+    /// Warnings about these lines.
+    warnings: Vec<String>,
 }
 
 /// Prints or checks digests.
@@ -110,18 +110,16 @@ fn print(runner: &Runner<'_>, task: &DigestTask, digests: &[Result<Digested>]) -
         });
         done.flatten().collect()
     };
-    Outcome { code, text, remarks: failures(digests).map(failure::line).collect() }
+    Outcome { errors: failures(digests).map(Message::of).collect(), ..Outcome::new(code, text) }
 }
 
 /// Compares digests with the listed ones.
 fn check(runner: &Runner<'_>, task: &DigestTask, lists: Lists, digests: &[Result<Digested>]) -> Outcome {
-    let Lists { listed, malformed, mut remarks } = lists;
+    let Lists { listed, malformed, warnings } = lists;
     let matches: Vec<_> = listed.iter().zip(digests).map(|(listed, found)| matches(listed, found)).collect();
-    remarks.extend(failures(digests).map(failure::line));
+    let errors = failures(digests).map(Message::of).collect();
     let different = matches.iter().filter(|matches| **matches == Some(false)).count();
-    if different > 0 {
-        remarks.push(format!("{different} of {} digests did NOT match", listed.len()));
-    }
+    let remark = (different > 0).then(|| format!("{different} of {} digests did NOT match", listed.len()));
     let code = match first_failure(digests) {
         Some(code) => code,
         None if different > 0 => ExitCode::NotCanonical,
@@ -146,12 +144,12 @@ fn check(runner: &Runner<'_>, task: &DigestTask, lists: Lists, digests: &[Result
         let verdicts = listed.iter().zip(&matches).filter(|(_, matches)| !quiet || **matches != Some(true));
         verdicts.flat_map(|(listed, matches)| verdict(&listed.name, *matches)).collect()
     };
-    Outcome { code, text, remarks }
+    Outcome { warnings, errors, remark, ..Outcome::new(code, text) }
 }
 
 /// Reads lists of digests.
 fn read_lists(files: &[PathBuf]) -> Result<Lists> {
-    let mut lists = Lists { listed: Vec::new(), malformed: 0, remarks: Vec::new() };
+    let mut lists = Lists { listed: Vec::new(), malformed: 0, warnings: Vec::new() };
     for file in files {
         let text = if file.as_os_str() == STANDARD { read_all(stdin()) } else { fs::read(file) };
         let text = text.context("reading the digests").about(file)?;
@@ -159,7 +157,7 @@ fn read_lists(files: &[PathBuf]) -> Result<Lists> {
         if let Some(first) = malformed.first() {
             let (number, file) = (malformed.len(), file.display());
             let count = if number == 1 { "1 line is".to_owned() } else { format!("{number} lines are") };
-            lists.remarks.push(format!("warning: {file}: {count} left out; line {first}: {EXPECTED}"));
+            lists.warnings.push(format!("{file}: {count} left out; line {first}: {EXPECTED}"));
         }
         if listed.is_empty() {
             return Err(Usage::new(format!("no digests found: {EXPECTED} in each line"))).about(file);

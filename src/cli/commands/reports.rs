@@ -1,6 +1,7 @@
 //! Formats the library's reports about filesystems, as JSON and as text.
 
 use ext4_canon::FilesystemReport;
+use ext4_canon::text::counted;
 use indicatif::HumanBytes;
 use serde::Serialize;
 use uuid::Uuid;
@@ -130,11 +131,12 @@ fn counts(report: &FilesystemReport, all: bool) -> Vec<String> {
     let details = [(report.inodes_renumbered, "renumbered"), (report.times_changed, "with another time")];
     line("inodes", Some(report.inodes.to_string()), &details);
     line("directories", Some(report.directories.to_string()), &[(report.directories_indexed, "indexed")]);
-    let blocks = format!("{} of {} bytes", report.data_blocks, report.block_size);
+    let size = HumanBytes(report.data_blocks.saturating_mul(report.block_size));
+    let blocks = format!("{} of {} bytes ({size})", report.data_blocks, report.block_size);
     let details = [(report.blocks_moved, "moved"), (report.blocks_punched, "of zeros became holes")];
     line("data blocks", Some(blocks), &details);
     if all || report.transactions > 0 {
-        let replayed = format!("{} transactions replayed", report.transactions);
+        let replayed = format!("{} replayed", counted(report.transactions, "transaction"));
         let details = [
             (report.blocks_replayed, "blocks"),
             (report.blocks_revoked, "blocks revoked"),
@@ -181,9 +183,12 @@ mod tests {
     #[test]
     fn lines_count_what_happened() {
         let text = lines(&[example()], false).join("\n");
-        for part in
-            ["12, 5 renumbered\n", "100 of 4096 bytes\n", "3 dropped (2.00 KiB)", "1.00 MiB of 8.00 MiB"]
-        {
+        for part in [
+            "12, 5 renumbered\n",
+            "100 of 4096 bytes (400.00 KiB)\n",
+            "3 dropped (2.00 KiB)",
+            "1.00 MiB of 8.00 MiB",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(!text.contains("0 moved"), "{text}");

@@ -11,7 +11,7 @@ use anyhow::Result;
 use super::args::Generate;
 use super::console;
 use super::exit_code::ExitCode;
-use super::failure::{self, About as _};
+use super::failure::{self, About as _, Message};
 
 /// Prints the generated text.
 pub fn run(what: Generate) -> ExitCode {
@@ -21,7 +21,7 @@ pub fn run(what: Generate) -> ExitCode {
     match printed {
         Ok(()) => ExitCode::Done,
         Err(error) => {
-            console::tell(&failure::line(&error));
+            console::error(&Message::of(&error));
             failure::code(&error)
         }
     }

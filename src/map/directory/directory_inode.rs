@@ -33,13 +33,13 @@ pub(crate) struct DirectoryInode<'s, 'a> {
 /// `Corrupt`, with the inode.
 pub(crate) fn check_size(source: &Source<'_>, inode: &DecodedInode<'_>, map: &FileMap) -> Result<()> {
     let high = inode.fields.i_size_high.get();
-    if high != 0 && !source.features().incompat.contains(Incompat::LARGE_DIR) {
+    if high != 0 && !source.features().has(Incompat::LARGE_DIR) {
         return Err(inode.at().value("i_size_high", high, "0 in a directory without the large_dir feature"));
     }
     let Some(blocks) = map.dense_blocks() else {
         return Err(inode.at().wrong("is a directory with a hole or with unwritten blocks"));
     };
-    let bytes = blocks * source.geometry.block_size as u64;
+    let bytes = blocks * source.geometry.block_bytes();
     if blocks == 0 || inode.fields.size() != bytes {
         let expected = format!("{bytes}, the blocks of the directory, which has at least one");
         return Err(inode.at().value("i_size", inode.fields.size(), expected));

@@ -224,7 +224,7 @@ impl<'a> EntryReader<'_, 'a> {
 
     /// Reads a list of entries that fills `bytes` up to `end`.
     fn names(&mut self, bytes: &'a [u8], end: usize, at: impl Fn() -> Location) -> Result<()> {
-        let typed = self.source.features().incompat.contains(Incompat::FILETYPE);
+        let typed = self.source.features().has(Incompat::FILETYPE);
         let mut offset = 0;
         while offset < end {
             let Some(entry) = bytes.get(offset..end).and_then(view::<DirEntry>) else {

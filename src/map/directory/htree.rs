@@ -195,7 +195,7 @@ impl<'a> IndexWalk<'_, 'a> {
             let expected = if stored { "6, in a directory whose names have hashes" } else { "0 to 2" };
             return Err(at().value("hash_version", version, expected));
         }
-        let levels = htree::max_levels(self.source.features().incompat.contains(Incompat::LARGE_DIR));
+        let levels = htree::max_levels(self.source.features().has(Incompat::LARGE_DIR));
         let size = u8::try_from(size_of::<DxRootInfo>()).expect("fits: it is 8");
         for (field, found, most, least) in [
             ("reserved_zero", info.reserved_zero.get(), 0, 0),

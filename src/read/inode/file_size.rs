@@ -42,7 +42,7 @@ fn map_limit(source: &Source<'_>, inode: &DecodedInode<'_>) -> u64 {
 
 /// Checks that the map of a file can address its last block.
 pub(super) fn check(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
-    let (size, block_size) = (inode.fields.size(), source.geometry.block_size as u64);
+    let (size, block_size) = (inode.fields.size(), source.geometry.block_bytes());
     let limit = map_limit(source, inode);
     if size.div_ceil(block_size) <= limit {
         return Ok(());
@@ -59,7 +59,7 @@ fn cut_to_size(
     map: &mut FileMap,
     dropped: impl FnMut(Run),
 ) -> Result<()> {
-    let (size, block_size) = (inode.fields.size(), source.geometry.block_size as u64);
+    let (size, block_size) = (inode.fields.size(), source.geometry.block_bytes());
     let last_written = map.runs.iter().rev().find(|run| !run.unwritten());
     if let Some(run) = last_written {
         let last = run.end() - 1;

@@ -88,7 +88,7 @@ impl<'r, 'a> InodeReader<'r, 'a> {
 /// Returns the node of an inode, without its links and its xattrs.
 fn node(source: &Source<'_>, inode: &DecodedInode<'_>, content: InodeContent) -> Node {
     let fields = &inode.fields;
-    let has_projects = source.features().ro_compat.contains(RoCompat::PROJECT);
+    let has_projects = source.features().has(RoCompat::PROJECT);
     Node {
         mode: fields.i_mode.get(),
         uid: fields.uid(),

@@ -27,8 +27,8 @@ pub(super) fn read<'a>(
         let xattrs = u64::from(inode.fields.file_acl() != 0) * source.geometry.blocks_per_cluster;
         // With the ea_inode feature, EA inodes count in `i_blocks`, so the kernel decides by the length
         // alone.
-        let by_length = source.features().incompat.contains(Incompat::EA_INODE);
-        if !by_length && inode.sectors(source) != xattrs * (source.geometry.block_size as u64 / 512) {
+        let by_length = source.features().has(Incompat::EA_INODE);
+        if !by_length && inode.sectors(source) != xattrs * (source.geometry.block_bytes() / 512) {
             return Err(at().wrong(
                 "is a symlink of less than 60 bytes in a block, which kernel and e2fsck read differently",
             ));
@@ -43,7 +43,7 @@ pub(super) fn read<'a>(
                 .wrong("is a symlink whose block is not the first, or was never written")
                 .with_remedy("make the symlink anew, in a mount"));
         }
-        if size >= source.geometry.block_size as u64 {
+        if size >= source.geometry.block_bytes() {
             return Err(at().value("i_size", size, "a symlink of one block, with room for a NUL"));
         }
         (source.checked_block(run.physical()), map)

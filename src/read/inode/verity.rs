@@ -28,7 +28,7 @@ pub(super) fn settle(
 ) -> Result<()> {
     let at = || Location::of(Structure::FileMap).inode(inode.number);
     let size = inode.fields.size();
-    let block_size = source.geometry.block_size as u64;
+    let block_size = source.geometry.block_bytes();
     let blocks = size.div_ceil(block_size);
     let tree = size.next_multiple_of(ALIGNMENT).div_ceil(block_size);
     map.punch(blocks..tree, dropped);

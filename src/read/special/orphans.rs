@@ -32,11 +32,6 @@ pub struct Orphans {
 }
 
 impl Orphans {
-    /// Whether there are no orphans.
-    pub fn is_empty(&self) -> bool {
-        self.numbers.is_empty()
-    }
-
     /// Returns the inode numbers, in order.
     pub fn numbers(&self) -> impl Iterator<Item = InodeNr> + use<'_> {
         self.numbers.iter().copied()
@@ -63,7 +58,7 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Orphans> {
         next = orphans.add(source, &budget, next, Location::of(Structure::Superblock))?;
     }
     // The kernel processes the orphan file even if the superblock says that it is empty.
-    if source.features().compat.contains(Compat::ORPHAN_FILE) {
+    if source.features().has(Compat::ORPHAN_FILE) {
         let listed = orphans.numbers.clone();
         let number = InodeNr(source.superblock.s_orphan_file_inum.get());
         let file = dense_file(source, number, Structure::OrphanFile)?;

@@ -64,7 +64,7 @@ pub struct QuotaLimits {
 ///
 /// `Corrupt` for an inode number that the kernel rejects.
 pub(crate) fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
-    if !source.features().ro_compat.contains(RoCompat::QUOTA) {
+    if !source.features().has(RoCompat::QUOTA) {
         return Ok([None; 3]);
     }
     let at = || Location::of(Structure::Superblock);
@@ -83,7 +83,7 @@ pub(crate) fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
             let expected = format!("0, or {} or more", source.geometry.first_inode);
             return Err(at().value("s_prj_quota_inum", project, expected));
         }
-        if !source.features().ro_compat.contains(RoCompat::PROJECT) || !source.geometry.has_wide_inodes() {
+        if !source.features().has(RoCompat::PROJECT) || !source.geometry.has_wide_inodes() {
             return Err(at().value("s_prj_quota_inum", project, "0 without the project feature"));
         }
     }
@@ -169,7 +169,7 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
     /// Returns a block of 1 KiB; `None` for a hole, which reads as zeros.
     fn block(&self, block: u32) -> Option<&'a [u8]> {
         let offset = u64::from(block) * BLOCK_SIZE as u64;
-        let size = self.source.geometry.block_size as u64;
+        let size = self.source.geometry.block_bytes();
         let logical = fits(offset / size, "a block of 1 KiB is no longer than one of the filesystem");
         let bytes = self.source.block(block_at(&self.map.runs, logical)?)?;
         bytes.get(usize::try_from(offset % size).ok()?..)?.get(..BLOCK_SIZE)

@@ -26,14 +26,14 @@ pub(crate) fn of_orphans(
     orphans: &Orphans,
     values: &[(InodeNr, EaInodeRef)],
 ) -> Vec<OrphanCharge> {
-    let block_size = source.geometry.block_size as u64;
+    let block_size = source.geometry.block_bytes();
     let cluster = block_size * source.geometry.blocks_per_cluster;
     let mut of_values: HashMap<InodeNr, QuotaUsage> = HashMap::new();
     for (owner, value) in values {
         let bytes = u64::from(value.size).next_multiple_of(cluster);
         of_values.entry(*owner).or_default().add(QuotaUsage { inodes: 1, bytes });
     }
-    let has_projects = source.features().ro_compat.contains(RoCompat::PROJECT);
+    let has_projects = source.features().has(RoCompat::PROJECT);
     let charge = |(number, blocks): (&InodeNr, &u64)| {
         let inode = Inode::decode(source.inode(*number)?);
         let ids = [inode.uid(), inode.gid(), if has_projects { inode.i_projid.get() } else { 0 }];

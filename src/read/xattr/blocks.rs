@@ -86,7 +86,7 @@ pub(crate) fn values_of_orphans(
     orphans: &Orphans,
 ) -> Result<Vec<(InodeNr, EaInodeRef)>> {
     let mut values = Vec::new();
-    if !source.features().incompat.contains(Incompat::EA_INODE) {
+    if !source.features().has(Incompat::EA_INODE) {
         return Ok(values);
     }
     for number in &orphans.without_links {

@@ -34,8 +34,7 @@ pub(crate) struct EaInode {
 
 /// Whether an inode is an EA inode.
 pub(crate) fn is_one(source: &Source<'_>, raw: &RawInode<'_>) -> bool {
-    source.features().incompat.contains(Incompat::EA_INODE)
-        && raw.decode().fields.flags().contains(InodeFlags::EA_INODE)
+    source.features().has(Incompat::EA_INODE) && raw.decode().fields.flags().contains(InodeFlags::EA_INODE)
 }
 
 /// Reads an EA inode, without the value.

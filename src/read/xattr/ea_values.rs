@@ -46,7 +46,7 @@ pub(crate) fn read<'a>(
     blocks: &XattrBlocks<'_>,
     of_orphans: &[(InodeNr, EaInodeRef)],
 ) -> Result<EaValues<'a>> {
-    if !source.features().incompat.contains(Incompat::EA_INODE) {
+    if !source.features().has(Incompat::EA_INODE) {
         return Ok(EaValues::default());
     }
     let mut values = EaValues { inodes: ea_inodes, ..EaValues::default() };
@@ -62,7 +62,7 @@ pub(crate) fn read<'a>(
         let next = numbers.len();
         values.distinct.push(*numbers.entry(&value[..]).or_insert(next));
     }
-    let cluster = source.geometry.block_size as u64 * source.geometry.blocks_per_cluster;
+    let cluster = source.geometry.block_bytes() * source.geometry.blocks_per_cluster;
     let mut charges = Vec::with_capacity(inodes.list.len());
     for inode in &inodes.list {
         let in_block = inode.xattr_block().map_or(&[][..], |block| blocks.entries(block));

@@ -100,7 +100,7 @@ pub(crate) fn in_body<'a>(
             return Err(at().wrong("have two values for system.data"));
         }
     }
-    if list.len() > first && !source.features().compat.contains(Compat::EXT_ATTR) {
+    if list.len() > first && !source.features().has(Compat::EXT_ATTR) {
         return Err(at().wrong("are there without the ext_attr feature"));
     }
     Ok(inline_data)
@@ -204,7 +204,7 @@ fn value_inode(
     if number == 0 {
         return Ok(None);
     }
-    if !source.features().incompat.contains(Incompat::EA_INODE) {
+    if !source.features().has(Incompat::EA_INODE) {
         return Err(at().value("e_value_inum", number, "0 without the ea_inode feature"));
     }
     if size == 0 {

@@ -150,9 +150,10 @@ pub fn refused(image: &Path, options: &[&str], code: i32, words: &[&str]) -> Str
     assert_eq!(count, files(), "temporary files were left");
     assert_eq!(before, digest_of(image), "{}: the input was changed", image.display());
     // Words in the name of the image don't count.
-    let message = ran.stderr.replace(image.to_str().expect("UTF-8"), "");
-    demand(&message, words, &ran);
-    ran.with_code(code).stderr
+    let error = ran.error();
+    demand(&error.replace(image.to_str().expect("UTF-8"), ""), words, &ran);
+    ran.with_code(code);
+    error
 }
 
 /// Asserts that two images have equal bytes.

@@ -64,9 +64,23 @@ impl Ran {
     /// `words`.
     #[track_caller]
     pub fn refusing(self, code: i32, words: &[&str]) -> Self {
-        let lines = self.stderr.lines().filter(|line| !line.starts_with("warning: "));
-        assert_eq!(lines.count(), 1, "{self}");
-        self.with_code(code).saying(words)
+        demand(&self.error(), words, &self);
+        self.with_code(code)
+    }
+
+    /// The only error, in one line: what is wrong, and after a semicolon what to do.
+    #[track_caller]
+    pub fn error(&self) -> String {
+        // Errors of the argument parser show the usage.
+        let text = self.stderr.split("\n\nUsage: ").next().unwrap_or_default();
+        let lines: Vec<_> = text.lines().filter(|line| !line.starts_with("ext4-canon: warning: ")).collect();
+        let (first, rest) = lines.split_first().unwrap_or_else(|| panic!("no error: {self}"));
+        let problem = first.strip_prefix("ext4-canon: error: ").unwrap_or_else(|| panic!("no error: {self}"));
+        match rest {
+            [] => problem.to_owned(),
+            [remedy] if remedy.starts_with("  ") => format!("{problem}; {}", remedy.trim_start()),
+            _ => panic!("several errors: {self}"),
+        }
     }
 
     /// Asserts that the argument parser reported a usage error: an error with each of `words`, followed by
@@ -74,7 +88,7 @@ impl Ran {
     #[track_caller]
     pub fn misused(self, words: &[&str]) -> Self {
         let (error, usage) = self.stderr.split_once("\n\n").unwrap_or((&self.stderr, ""));
-        assert!(error.starts_with("error: ") && usage.contains("Usage: ext4-canon"), "{self}");
+        assert!(error.starts_with("ext4-canon: error: ") && usage.contains("Usage: ext4-canon"), "{self}");
         demand(error, words, &self);
         assert_eq!(self.stdout, "", "{self}");
         self.with_code(2)

@@ -31,10 +31,10 @@ fn named(filesystem: &FilesystemComparison, what: &str) -> String {
     filesystem.name.as_ref().map_or_else(|| what.to_owned(), |name| format!("{name}: {what}"))
 }
 
-/// Text that is escaped for HTML content and attribute values.
-struct Text<'t>(&'t str);
+/// Escaped that is escaped for HTML content and attribute values.
+struct Escaped<'t>(&'t str);
 
-impl std::fmt::Display for Text<'_> {
+impl std::fmt::Display for Escaped<'_> {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         for character in self.0.chars() {
             match character {
@@ -58,7 +58,7 @@ pub fn page(
 ) -> String {
     let Comparison { settings: around, filesystems, .. } = comparison;
     let (class, verdict) = if comparison.is_match() { ("match", "match") } else { ("differ", "differ") };
-    let [one, other] = names.map(Text);
+    let [one, other] = names.map(Escaped);
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
@@ -157,14 +157,14 @@ fn differences(
         .flat_map(|filesystem| filesystem.differences.iter().map(move |difference| (filesystem, difference)));
     for (filesystem, difference) in differences.take(MOST_ROWS) {
         let (words, diff) = words(difference);
-        let diff = diff.map_or(String::new(), |diff| format!("<pre>{}</pre>", Text(&diff)));
+        let diff = diff.map_or(String::new(), |diff| format!("<pre>{}</pre>", Escaped(&diff)));
         line(
             page,
             format_args!(
                 "<tr class=\"difference {}\"><td>{}</td><td>{}{diff}</td></tr>",
                 slug(difference.attribute.name()),
-                Text(&named(filesystem, &difference.path)),
-                Text(&words)
+                Escaped(&named(filesystem, &difference.path)),
+                Escaped(&words)
             ),
         );
     }
@@ -183,7 +183,7 @@ fn settings(page: &mut String, [one, other]: [&str; 2], comparison: &Comparison)
     });
     let rows = around.chain(within).map(|(name, setting)| {
         let cells = [&name, &setting.values[0], &setting.values[1], &setting.option];
-        cells.map(|cell| format!("<td>{}</td>", Text(cell))).concat()
+        cells.map(|cell| format!("<td>{}</td>", Escaped(cell))).concat()
     });
     let rows: Vec<_> = rows.collect();
     let table = Table {
@@ -201,11 +201,11 @@ fn ignored(page: &mut String, [one, other]: [&str; 2], filesystems: &[Filesystem
         .flat_map(|filesystem| filesystem.ignored.iter().flatten().map(move |ignored| (filesystem, ignored)));
     let rows = all.map(|(filesystem, ignored)| {
         let values = match &ignored.detail {
-            Detail::Values([one, other]) => format!("<td>{}</td><td>{}</td>", Text(one), Text(other)),
+            Detail::Values([one, other]) => format!("<td>{}</td><td>{}</td>", Escaped(one), Escaped(other)),
             Detail::Differing(count) => format!("<td colspan=\"2\">{count}</td>"),
             Detail::Counts([one, other]) => format!("<td>{one}</td><td>{other}</td>"),
         };
-        format!("<td>{}</td>{values}", Text(&named(filesystem, ignored.what)))
+        format!("<td>{}</td>{values}", Escaped(&named(filesystem, ignored.what)))
     });
     let rows: Vec<_> = rows.collect();
     let table = Table {
@@ -234,7 +234,7 @@ impl Table<'_> {
             line(page, format_args!("<p>{nothing}</p>\n</section>"));
             return;
         }
-        let heads: String = heads.iter().map(|head| format!("<th>{}</th>", Text(head))).collect();
+        let heads: String = heads.iter().map(|head| format!("<th>{}</th>", Escaped(head))).collect();
         line(page, format_args!("<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>"));
         for row in rows {
             line(page, format_args!("<tr>{row}</tr>"));
@@ -256,7 +256,7 @@ fn both_maps(page: &mut String, name: &str, maps: &BlockMaps) {
         Ok(after) => figure(page, &format!("{name}, canonical"), after),
         Err(error) => {
             let words = error.in_words(remedy::option);
-            line(page, format_args!("<p>No canonical form: {}</p>", Text(&words)));
+            line(page, format_args!("<p>No canonical form: {}</p>", Escaped(&words)));
         }
     }
     line(page, format_args!("</div>"));
@@ -270,7 +270,7 @@ fn figure(page: &mut String, caption: &str, map: &Occupancy) {
             "<figure>\n<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
             COLUMNS * SIDE,
             rows * SIDE,
-            Text(caption)
+            Escaped(caption)
         ),
     );
     let uses: Vec<Use> = map.cells.iter().map(main_use).collect();
@@ -302,7 +302,7 @@ fn figure(page: &mut String, caption: &str, map: &Occupancy) {
         page,
         format_args!(
             "</svg>\n<figcaption><strong>{}</strong>: {} blocks of content in {} stretches ({})</figcaption>\n</figure>",
-            Text(caption),
+            Escaped(caption),
             total[Use::File as usize],
             map.stretches,
             counts.join(", ")
@@ -324,7 +324,7 @@ mod tests {
     #[test]
     fn nothing_of_a_name_is_markup() {
         assert_eq!(
-            Text("<script>alert('1&2')</script>\"").to_string(),
+            Escaped("<script>alert('1&2')</script>\"").to_string(),
             "&lt;script&gt;alert(&#39;1&amp;2&#39;)&lt;/script&gt;&quot;"
         );
     }

@@ -59,14 +59,14 @@ fn report(
     let matches = comparison.is_match();
     let mut outcome = Outcome::new(if matches { ExitCode::Done } else { ExitCode::NotCanonical }, "");
     if let Some(target) = page {
-        outcome.remarks = write_page(target, inputs, comparison)?;
+        outcome.warnings = write_page(target, inputs, comparison)?;
     }
     if runner.settings.json {
         let head = HeadJson::new("compare", if matches { "match" } else { "different" }, outcome.code);
         outcome.text = json::text(head, inputs, comparison);
     } else if runner.settings.verbosity > Verbosity::Quiet {
         let filesystems = comparison.filesystems.iter();
-        outcome.remarks.extend(filesystems.flat_map(|filesystem| text::warnings(inputs, filesystem)));
+        outcome.warnings.extend(filesystems.flat_map(|filesystem| text::warnings(inputs, filesystem)));
         outcome.text = text::text(inputs, comparison).into_bytes();
     }
     Ok(outcome)

@@ -37,7 +37,7 @@ fn verdict(inputs: [&Path; 2], matches: bool) -> String {
 pub fn warnings(inputs: [&Path; 2], comparison: &FilesystemComparison) -> Vec<String> {
     let sides = inputs.iter().zip(&comparison.warnings);
     let lines = sides.flat_map(|(input, warnings)| {
-        warnings.iter().map(move |warning| format!("warning: {}: {warning}", input.display()))
+        warnings.iter().map(move |warning| format!("{}: {warning}", input.display()))
     });
     lines.collect()
 }
