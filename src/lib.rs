@@ -42,7 +42,6 @@
 mod attribute_text;
 mod audit;
 mod bytes;
-mod changes;
 mod check;
 pub mod compare;
 mod content;
@@ -66,6 +65,7 @@ mod read;
 mod recover;
 mod remedy;
 mod report;
+mod report_counts;
 mod sink;
 mod sinks;
 mod source;

@@ -52,7 +52,7 @@ impl Use {
 /// The number of blocks of a cell for each use, in the order of [`Use::ALL`].
 pub type Cell = [u64; Use::ALL.len()];
 
-/// The use of all blocks of a filesystem.
+/// A block map: for each cell, a range of blocks, the number of blocks of each use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Occupancy {

@@ -2,7 +2,6 @@
 
 use crate::audit;
 use crate::bytes::first_set_byte;
-use crate::changes::{self, Counted};
 use crate::check::differences;
 use crate::error::{Error, Result};
 use crate::leftovers;
@@ -15,6 +14,7 @@ use crate::read::{self, BlockClaims, Reading};
 use crate::recover::{self, Recovery};
 use crate::remedy::Remedy;
 use crate::report::{Difference, FilesystemReport};
+use crate::report_counts::{self, Counted};
 use crate::sink::Sink;
 use crate::sinks::{CompareSink, HashSink};
 use crate::source::{Input, Overlay, Source};
@@ -70,7 +70,7 @@ impl Read {
         let mut reading = read::read(source, observer)?;
         reading.warnings.extend(state);
         let times_changed = policy::apply(&mut reading.tree, &options);
-        reading.warnings.extend(changes::ambiguous_times(&reading.tree));
+        reading.warnings.extend(report_counts::ambiguous_times(&reading.tree));
         Ok(Self { options, reading, times_changed })
     }
 }
@@ -106,13 +106,13 @@ impl<'p, 'a> Prepared<'p, 'a> {
             || {
                 let free = leftovers::free_blocks(source, reading.claimed());
                 let segments = Identity::segments(stored, options.uuid);
-                (leftovers::count(&free), changes::bound_xattrs(&reading.tree), segments)
+                (leftovers::count(&free), report_counts::bound_xattrs(&reading.tree), segments)
             },
         );
         let plan = plan?;
         audit::audit(&plan, stored.stored, &reading.specials)?;
         let counted = Counted { times_changed, stale_blocks, warnings };
-        let report = changes::count(source, recovery, &reading, &survey, &plan, counted);
+        let report = report_counts::count(source, recovery, &reading, &survey, &plan, counted);
         // The claims may need much memory, and no later stage uses them.
         reading.claims = BlockClaims::default();
         Ok(Self { source, reading, survey, segments, plan, uuid: options.uuid, report })
@@ -128,7 +128,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
         let view = self.stored();
         let identity = Identity::new(view, &self.reading.specials, &self.segments, &self.plan, self.uuid);
         let uuid = OutputWriter { view, plan: &self.plan, sink, observer: task.observer }.write(identity)?;
-        Ok(changes::with_uuid(self.report.clone(), view.view(), task.neighbours, uuid))
+        Ok(report_counts::with_uuid(self.report.clone(), view.view(), task.neighbours, uuid))
     }
 }
 
@@ -247,7 +247,7 @@ fn check_rest(source: &Source<'_>, size: SizePolicy) -> Result<()> {
         None => Ok(()),
         Some(offset) => Err(Error::options(
             format!(
-                "the image goes on behind its filesystem, and byte {offset} is not zero, which another size would lose"
+                "the image has data after the end of its filesystem (byte {offset}), which a different size would lose"
             ),
             Remedy::KeepSizeOrCut,
         )),

@@ -1,4 +1,4 @@
-//! Remedies for errors.
+//! The kinds of remedies for errors; advice for a single error is where the error is made.
 //!
 //! The library's texts name no command-line options. The command line replaces the text of a remedy by its
 //! own if there is an option for it.

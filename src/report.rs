@@ -81,9 +81,19 @@ pub struct FilesystemReport {
     pub bytes_written: u64,
     /// Warnings, as text.
     pub warnings: Vec<String>,
+    /// Warnings that the image may not boot or mount as before, as text: files contain a UUID that changed, or
+    /// dm-verity hashes no longer match.
+    pub boot_warnings: Vec<String>,
     /// Lines of files that contain a UUID of a different filesystem or partition on the disk. They are
     /// warnings if that UUID changes.
     pub(crate) mentions: Vec<Mention>,
+}
+
+impl FilesystemReport {
+    /// Returns all warnings.
+    pub fn all_warnings(&self) -> impl Iterator<Item = &str> {
+        self.warnings.iter().chain(&self.boot_warnings).map(String::as_str)
+    }
 }
 
 /// A line of a file that contains a UUID.

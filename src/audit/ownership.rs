@@ -25,7 +25,7 @@ pub(super) struct Owned {
     pub clusters: Vec<Range<u64>>,
     /// The number of clusters with static metadata.
     pub static_clusters: u64,
-    /// The number of clusters with content of the journal.
+    /// The number of clusters of the journal, without its extent tree nodes or indirect blocks.
     pub journal_clusters: u64,
 }
 
@@ -151,7 +151,8 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     Ok(journal_clusters)
 }
 
-/// Claims the clusters of a node, except those that it shares, and checks its usage.
+/// Claims the clusters of a node's content and block map, and checks its usage. Xattr blocks and EA inodes
+/// can be shared, so they are claimed apart.
 fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut ClusterClaims) -> Result<()> {
     let tree = stored.tree;
     let Some(file) = plan.layout.nodes.get(id.index()).copied() else {

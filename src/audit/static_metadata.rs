@@ -32,7 +32,7 @@ pub(super) struct StaticMetadata {
 }
 
 impl StaticMetadata {
-    /// Computes the places for the geometry of a plan.
+    /// Computes where superblocks and group descriptors belong, from the geometry of a plan.
     pub(super) fn of(plan: &Plan) -> Self {
         let geometry = &plan.geometry;
         let per_block = (geometry.block_size / geometry.descriptor_size) as u64;

@@ -36,25 +36,24 @@ macro_rules! exit_codes {
 exit_codes! {
     /// The command succeeded.
     Done = 0, "done",
-        "done; with --check: IN is canonical; compare: A and B have one canonical form";
+        "success; --check: IN is canonical; compare: A and B have the same canonical form";
     /// The image is not canonical, a digest does not match, or two images differ.
     NotCanonical = 1, "not-canonical",
-        "--check says that IN is not canonical; digest --check, that a digest is another; compare, that A \
-         and B differ";
+        "--check: IN is not canonical; digest --check: a digest does not match; compare: A and B differ";
     /// The command line is invalid, or a file has a type that can't be used.
     Usage = 2, "usage",
-        "usage: wrong options, IN and OUT are one file, or a file of a kind that can't be IN or OUT \
+        "invalid options, IN and OUT are the same file, or a file of a type that can't be IN or OUT \
          (directory, socket, device)";
     /// The image uses a feature that this version does not support, or its canonical form does not fit.
     Unsupported = 3, "unsupported",
-        "unsupported: not an ext2, ext3 or ext4 image, a feature that this version does not handle, or a \
-         canonical form that does not fit into the image";
+        "not an ext2, ext3 or ext4 image, an unsupported feature, or a canonical form that does not fit into \
+         the image";
     /// The image is damaged, or was not cleanly unmounted.
     Damaged = 4, "damaged",
-        "the image is damaged, or was not cleanly unmounted: run e2fsck first";
+        "the image is damaged, or in a state that needs e2fsck: run e2fsck first";
     /// A file can't be read or written.
     Io = 5, "io",
-        "a file can't be read or written, or IN was changed meanwhile";
+        "a file can't be read or written, or IN changed during the run";
     /// A bug in this program. The number is `EX_SOFTWARE` of sysexits.h.
     Internal = 70, "internal",
         "internal error: a bug, please report it";

@@ -10,11 +10,9 @@ use super::exit_code::ExitCode;
 
 /// The first paragraph of `--help`.
 pub const LONG_ABOUT: &str = "\
-Rewrites an ext2, ext3 or ext4 image as the canonical image of the same file tree: two images \
-that hold the same files, in a filesystem of the same geometry, become the same bytes, however \
-they were made. IN is only read. The output is a fresh, sparse image of the same size, unless \
---size asks for another; it is \
-complete or absent.";
+Rewrites an ext2, ext3 or ext4 image as the canonical image of the same file tree. Two images with equal \
+trees and the same geometry become the same bytes, however they were made. IN is only read. OUT is a sparse \
+image of the same size, unless --size is given. It appears when it is complete.";
 
 /// All forms of the command line.
 pub const USAGES: [&str; 8] = [
@@ -30,25 +28,25 @@ pub const USAGES: [&str; 8] = [
 
 /// The state of OUT after each exit code.
 pub const EXIT_NOTE: &str =
-    "Where the code is not 0, OUT is as it was before, unless only printing the report failed.";
+    "If the code is not 0, OUT did not change, unless only printing the report failed.";
 
 /// Example commands, each with a description.
 pub const EXAMPLES: [(&str, &str); 3] = [
     ("ext4-canon rootfs.img canonical.img", "rewrite an image"),
     ("SOURCE_DATE_EPOCH=1700000000 ext4-canon --in-place --verify rootfs.img", "as the last step of a build"),
-    ("ext4-canon --check canonical.img && echo canonical", "see whether there is anything to do"),
+    ("ext4-canon --check canonical.img && echo canonical", "check whether an image is canonical"),
 ];
 
 /// The description of the SOURCE_DATE_EPOCH variable.
 pub const ENVIRONMENT: &str =
-    "Used where --source-date-epoch is not given. No other variable has a say in the output.";
+    "Used if --source-date-epoch is not given. No other variable affects the output.";
 
 /// The description of temporary files and of links.
 pub const FILES: &str = "\
-The output is written beside its final name. It has no name until it is complete where the filesystem \
-allows that; elsewhere, and for the moment in which it replaces another file, its name is .ext4-canon-*.tmp. \
-If such a file is left after a crash or a SIGKILL, it can be removed. Where OUT is a symbolic link, the file \
-that it points to is replaced; other hard links to that file keep the old one.";
+The output is written in the directory of its final name. If the filesystem supports it, the file has no name \
+until it is complete. Otherwise, and while it replaces another file, its name is .ext4-canon-*.tmp. Such a file \
+can be removed if a crash or SIGKILL left it. If OUT is a symbolic link, its target is replaced. Other hard \
+links to that file keep the old content.";
 
 /// Returns the version of the program and the version of the canonical form. The output depends on both.
 pub fn version() -> &'static str {

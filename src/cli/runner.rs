@@ -43,6 +43,15 @@ impl Outcome {
     }
 }
 
+/// A warning for standard error.
+#[derive(Clone, Debug)]
+pub struct Warning {
+    /// The text.
+    pub text: String,
+    /// Whether `--quiet` does not hide it, because ignoring it can cost data or a boot.
+    pub is_severe: bool,
+}
+
 /// The environment of a command.
 pub struct Runner<'r> {
     /// The options.
@@ -51,7 +60,7 @@ pub struct Runner<'r> {
     pub progress: Progress,
     pool: ThreadPool,
     /// The warnings so far. They are printed at the end, also if the command fails.
-    warnings: &'r Mutex<Vec<String>>,
+    warnings: &'r Mutex<Vec<Warning>>,
 }
 
 /// The JSON output for an error.
@@ -61,8 +70,8 @@ struct FailureJson<'f> {
     head: HeadJson,
     #[serde(skip_serializing_if = "Option::is_none")]
     input: Option<String>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    warnings: &'f [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<&'f str>,
     error: ErrorJson,
 }
 
@@ -77,14 +86,14 @@ pub fn run(task: &Task, perform: impl FnOnce(&Runner<'_>) -> Result<Outcome>) ->
     report(task, &warnings, &outcome)
 }
 
-fn failed(task: &Task, warnings: &[String], error: &anyhow::Error) -> Outcome {
+fn failed(task: &Task, warnings: &[Warning], error: &anyhow::Error) -> Outcome {
     let code = failure::code(error);
     let text = if task.settings.json {
         let main_job = task.command.is_main_job();
         json::text(&FailureJson {
             head: HeadJson::new(task.command.name(), "error", code),
             input: main_job.then(|| task.command.first_path().display().to_string()),
-            warnings: if main_job { warnings } else { &[] },
+            warnings: warnings.iter().filter(|_| main_job).map(|warning| warning.text.as_str()).collect(),
             error: ErrorJson::of(error),
         })
     } else {
@@ -93,10 +102,11 @@ fn failed(task: &Task, warnings: &[String], error: &anyhow::Error) -> Outcome {
     Outcome { errors: vec![Message::of(error)], ..Outcome::new(code, text) }
 }
 
-fn report(task: &Task, warnings: &[String], outcome: &Outcome) -> ExitCode {
-    if task.settings.verbosity > Verbosity::Quiet {
-        warnings.iter().chain(&outcome.warnings).for_each(|warning| console::warn(warning));
-    }
+fn report(task: &Task, warnings: &[Warning], outcome: &Outcome) -> ExitCode {
+    let is_quiet = task.settings.verbosity == Verbosity::Quiet;
+    let shown = warnings.iter().filter(|warning| warning.is_severe || !is_quiet);
+    shown.for_each(|warning| console::warn(&warning.text));
+    outcome.warnings.iter().filter(|_| !is_quiet).for_each(|warning| console::warn(warning));
     outcome.errors.iter().for_each(console::error);
     outcome.remark.iter().for_each(|line| console::tell(line));
     if task.command.streams() {
@@ -114,7 +124,7 @@ fn report(task: &Task, warnings: &[String], outcome: &Outcome) -> ExitCode {
 }
 
 impl<'r> Runner<'r> {
-    fn new(settings: &'r Settings, warnings: &'r Mutex<Vec<String>>) -> Result<Self> {
+    fn new(settings: &'r Settings, warnings: &'r Mutex<Vec<Warning>>) -> Result<Self> {
         // A separate thread pool, because the global one reads environment variables.
         let threads = settings.threads.or_else(|| thread::available_parallelism().ok());
         let pool = ThreadPoolBuilder::new().num_threads(threads.map_or(1, NonZero::get)).build();
@@ -129,7 +139,7 @@ impl<'r> Runner<'r> {
     /// The errors of [`Image::with_journal`].
     pub fn open(&self, files: &ImageFiles) -> Result<Image> {
         let image = Image::with_journal(&files.path, files.journal.as_deref())?;
-        self.warn(image.warnings());
+        self.warn_severely(image.warnings());
         if image.mounts.unknown() && self.settings.verbosity == Verbosity::Verbose {
             let words = "/proc or /sys can't be read, so it is not known whether an image is mounted: make sure \
                          that none is";
@@ -185,8 +195,18 @@ impl<'r> Runner<'r> {
         self.pool.join(|| drop(one), || drop(other));
     }
 
-    /// Adds warnings, which are printed at the end.
+    /// Adds warnings, which are printed at the end unless `--quiet` is given.
     pub fn warn(&self, warnings: impl IntoIterator<Item = String>) {
+        self.add(warnings.into_iter().map(|text| Warning { text, is_severe: false }));
+    }
+
+    /// Adds warnings that are printed even with `--quiet`.
+    pub fn warn_severely(&self, warnings: impl IntoIterator<Item = String>) {
+        self.add(warnings.into_iter().map(|text| Warning { text, is_severe: true }));
+    }
+
+    /// Adds warnings of both kinds.
+    pub fn add(&self, warnings: impl IntoIterator<Item = Warning>) {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(warnings);
     }
 
@@ -195,9 +215,10 @@ impl<'r> Runner<'r> {
         self.warn(warnings.iter().map(|warning| format!("{}: {warning}", path.display())));
     }
 
-    /// Returns all warnings so far.
+    /// Returns the texts of all warnings so far.
     pub fn warnings(&self) -> Vec<String> {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        warnings.iter().map(|warning| warning.text.clone()).collect()
     }
 }
 
@@ -221,7 +242,8 @@ mod tests {
     fn a_failure_has_its_line_and_its_json() {
         let failed = |words: &[&str]| {
             let error = Err::<(), _>(Usage::new("is a socket")).about(Path::new("a.img")).unwrap_err();
-            let outcome = failed(&task(words), &["careful".to_owned()], &error);
+            let outcome =
+                failed(&task(words), &[Warning { text: "careful".to_owned(), is_severe: false }], &error);
             assert_eq!(
                 (outcome.code, outcome.errors.iter().map(Message::line).collect::<Vec<_>>()),
                 (ExitCode::Usage, vec!["a.img: is a socket".to_owned()])

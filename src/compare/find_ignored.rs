@@ -23,7 +23,7 @@ use crate::units::InodeNr;
 const HISTORY: [(&str, &str, &[&str]); 3] = [
     (
         "superblock-times",
-        "times in the superblock that differ",
+        "different times in the superblock",
         &[
             "s_mtime",
             "s_mtime_hi",
@@ -37,10 +37,10 @@ const HISTORY: [(&str, &str, &[&str]); 3] = [
     ),
     (
         "mounts",
-        "mount count, last mount point and bytes written that differ",
+        "different mount counts, mount points or write counts in the superblock",
         &["s_mnt_count", "s_last_mounted", "s_kbytes_written"],
     ),
-    ("state", "marks of state in the superblock that differ", &["s_state", "s_error_count", "s_last_orphan"]),
+    ("state", "different state fields in the superblock", &["s_state", "s_error_count", "s_last_orphan"]),
 ];
 
 /// Returns all differences that are ignored.
@@ -81,10 +81,10 @@ fn of_superblocks(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) 
         values("uuid", "UUID", uuids);
     }
     let seeds = superblocks.map(|superblock| Uuid::from_bytes(superblock.s_hash_seed).to_string());
-    values("hash-seed", "hash seed of directories", seeds);
+    values("hash-seed", "directory hash seed", seeds);
     let seeds =
         superblocks.map(|superblock| text::hexadecimal(&superblock.s_checksum_seed.get().to_be_bytes()));
-    values("checksum-seed", "seed of checksums", seeds);
+    values("checksum-seed", "checksum seed", seeds);
     for (kind, what, names) in HISTORY {
         let fields = Superblock::FIELDS.iter().filter(|field| names.contains(&field.name));
         let differing = fields.filter(|field| {
@@ -129,12 +129,12 @@ fn of_inodes(
             found.push(Ignored { kind, what, detail: Detail::Differing(count) });
         }
     };
-    count("inode-times", "inodes with other times", |unlike| unlike.times);
-    count("inode-numbers", "inodes with other numbers", |unlike| unlike.number);
-    count("generations", "inodes with other generations or versions", |unlike| unlike.generation);
-    count("directory-order", "directories with another order of names", |unlike| unlike.order);
-    count("placement", "files and directories in other blocks", |unlike| unlike.place);
-    count("allocation", "files with other blocks allocated for zeros", |unlike| unlike.allocation);
+    count("inode-times", "inodes with different atime, ctime or crtime", |unlike| unlike.times);
+    count("inode-numbers", "files with different inode numbers", |unlike| unlike.number);
+    count("generations", "inodes with a different generation or version", |unlike| unlike.generation);
+    count("directory-order", "directories with a different order of entries", |unlike| unlike.order);
+    count("placement", "files and directories in different blocks", |unlike| unlike.place);
+    count("allocation", "files with different blocks allocated for zeros", |unlike| unlike.allocation);
 }
 
 fn compare_pair(
@@ -194,13 +194,13 @@ fn of_reserved(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
     let reserved = (1..first.min(other)).map(InodeNr).filter(|number| !in_tree(*number));
     let count = reserved.filter(differs).count() as u64;
     if count > 0 {
-        let what = "reserved inodes with other times, generations or versions";
+        let what = "reserved inodes with different times, generations or versions";
         found.push(Ignored { kind: "reserved-inodes", what, detail: Detail::Differing(count) });
     }
     let missing = sides.each_ref().map(|side| side.reading.inodes[NodeId::LOST_FOUND.index()].0 == 0);
     if missing[0] != missing[1] {
         let detail = Detail::Counts(missing.map(u64::from));
-        found.push(Ignored { kind: "lost-found", what: "lost+found that is not there", detail });
+        found.push(Ignored { kind: "lost-found", what: "missing lost+found", detail });
     }
 }
 
@@ -212,7 +212,7 @@ fn of_groups(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
     };
     let moved = one.iter().zip(other).filter(|(one, other)| places(one) != places(other)).count() as u64;
     if one.len() == other.len() && moved > 0 {
-        let what = "groups with bitmaps or inode tables at other places";
+        let what = "groups with bitmaps or inode tables in different blocks";
         found.push(Ignored { kind: "group-metadata", what, detail: Detail::Differing(moved) });
     }
 }
@@ -230,10 +230,10 @@ fn of_leftovers(
     let mut counts = |kind, what, count: &dyn Fn(&ComparedImage<'_, '_>) -> u64| {
         add(kind, what, sides.each_ref().map(count));
     };
-    counts("journal", "blocks of the journal with old content", &|side| {
+    counts("journal", "journal blocks with old content", &|side| {
         leftovers::count(&leftovers::journal_blocks(side.source))
     });
-    counts("transactions", "transactions in the journal that were not applied yet", &|side| {
+    counts("transactions", "journal transactions that are not applied yet", &|side| {
         side.recovery.transactions + side.recovery.fast_commit_records
     });
     counts("orphans", "orphaned inodes", &|side| {
@@ -242,10 +242,10 @@ fn of_leftovers(
     counts("free-blocks", "free blocks with stale bytes", &|side| {
         leftovers::count(&leftovers::free_blocks(side.source, side.reading.claimed()))
     });
-    counts("file-slack", "files with stale bytes behind their end", &|side| {
+    counts("file-slack", "files with stale bytes after their end", &|side| {
         leftovers::files_with_slack(side.source, &side.reading.tree).len() as u64
     });
-    counts("symlink-slack", "symlinks with stale bytes behind their target", &|side| {
+    counts("symlink-slack", "symlinks with stale bytes after their target", &|side| {
         leftovers::symlinks_with_slack(side.source, &side.reading, &ContentPlaces::of(&side.reading)).len()
             as u64
     });
@@ -253,5 +253,5 @@ fn of_leftovers(
         leftovers::unused_inodes(side.source).len() as u64
     });
     let stale = |directories: &Directories<'_>| directories.iter().flatten().map(|one| one.stale).sum();
-    add("directory-slack", "entries of directories with stale bytes", directories.each_ref().map(stale));
+    add("directory-slack", "directory entries with stale bytes", directories.each_ref().map(stale));
 }

@@ -26,7 +26,7 @@ impl Disk<'_> {
         let part = self.only()?;
         let digest = pipeline::digest(&self.filesystem(part), self.task(options, observer));
         let (report, sha256) = digest.map_err(|error| Self::error(part, error))?;
-        Ok(Digest { sha256, warnings: report.warnings })
+        Ok(Digest { sha256, warnings: report.all_warnings().map(str::to_owned).collect() })
     }
 
     /// Returns the digest of the tree of the only filesystem, as specified in docs/tree-digest.md.

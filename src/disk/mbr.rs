@@ -41,7 +41,7 @@ struct MbrEntry {
 }
 
 impl MbrEntry {
-    /// Linux treats every entry with sectors as a partition, also of type 0, which is the default of
+    /// Linux treats every entry with sectors as a partition, even one of type 0, which is the default of
     /// genimage.
     const fn is_used(&self) -> bool {
         self.sectors > 0

@@ -28,10 +28,10 @@ impl Disk<'_> {
                 Owner::Filesystem => filesystems.contains(&mention.uuid),
                 Owner::Partition => partitions.contains(&mention.uuid),
             });
-            report.warnings.extend(mentions.into_iter().map(|mention| mention.words));
+            report.boot_warnings.extend(mentions.into_iter().map(|mention| mention.words));
         }
         if let Some(first) = reports.first_mut().filter(|_| changed) {
-            first.warnings.extend(self.hashes());
+            first.boot_warnings.extend(self.hashes());
         }
     }
 
@@ -44,8 +44,8 @@ impl Disk<'_> {
         });
         hashes.map(|partition| {
             format!(
-                "{} has hashes for dm-verity, which do not fit to what is rewritten (use veritysetup format \
-                 once the filesystem is canonical)",
+                "{} has dm-verity hashes that don't match the rewritten filesystem (use veritysetup format \
+                 once it is canonical)",
                 partition.shown()
             )
         })

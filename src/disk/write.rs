@@ -68,7 +68,8 @@ impl Disk<'_> {
         let sink = HashSink::default();
         let report = self.canonicalize(options, &sink, observer)?;
         let sha256 = sink.finish(report.image_bytes);
-        let warnings = report.filesystems.into_iter().flat_map(|report| report.warnings).collect();
+        let warnings = report.filesystems.iter().flat_map(FilesystemReport::all_warnings);
+        let warnings = warnings.map(str::to_owned).collect();
         Ok(Digest { sha256, warnings })
     }
 

@@ -36,7 +36,7 @@ const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
         "traces of mounts in the superblock",
         &["s_mtime", "s_mtime_hi", "s_mnt_count", "s_last_mounted"],
     ),
-    (Cause::Writer, "written", "count of kilobytes written in the superblock", &["s_kbytes_written"]),
+    (Cause::Writer, "written", "count of written kilobytes in the superblock", &["s_kbytes_written"]),
     (
         Cause::Mount,
         "errors",
@@ -160,7 +160,7 @@ impl Explainer<'_, '_> {
         let asked = before.s_mkfs_time.get() == 0 && before.s_mkfs_time_hi == 0;
         if asked && (before.s_mkfs_time, before.s_mkfs_time_hi) != (after.s_mkfs_time, after.s_mkfs_time_hi) {
             let example = format!("{} seconds since 1970", self.options.epoch.unwrap_or(0));
-            self.add(Cause::Options, "creation-time", "time of creation that is set", 1, [example]);
+            self.add(Cause::Options, "creation-time", "creation time set by the epoch", 1, [example]);
         }
         for (cause, kind, what, names) in HISTORY {
             let fields = Superblock::FIELDS.iter().filter(|field| {
@@ -184,7 +184,7 @@ impl Explainer<'_, '_> {
             self.add(Cause::Options, "label", "label", 1, [example]);
         }
         if before.s_state != after.s_state {
-            self.add(Cause::Mount, "state", "mark of a filesystem that is in use or has errors", 1, []);
+            self.add(Cause::Mount, "state", "state of a filesystem that is in use or has errors", 1, []);
         }
     }
 
@@ -221,12 +221,7 @@ impl Explainer<'_, '_> {
                 has_other_times(&inode, expected, wide) && (!asked || has_other_times(&inode, own, wide))
             })
         });
-        self.add_nodes(
-            Cause::Clock,
-            "inode-times",
-            "inodes with atime, ctime or crtime of their own",
-            &times,
-        );
+        self.add_nodes(Cause::Clock, "inode-times", "inodes with a separate atime, ctime or crtime", &times);
         let generations = self.nodes(|id| {
             self.raw(id).is_some_and(|inode| {
                 inode.i_generation.get() != 0 || inode.l_i_version.get() != 0 || inode.i_version_hi.get() != 0
@@ -237,14 +232,14 @@ impl Explainer<'_, '_> {
         let extra = self.nodes(|id| {
             wide && self.raw(id).is_some_and(|inode| inode.i_extra_isize.get() != form::EXTRA_ISIZE)
         });
-        self.add_nodes(Cause::Writer, "extra-size", "inodes with another extra size", &extra);
+        self.add_nodes(Cause::Writer, "extra-size", "inodes with a different i_extra_isize", &extra);
         let moved = self.nodes(|id| {
             let before = self.reading.inodes[id.index()];
             before.0 != 0 && self.plan.numbering.number_of(id) != before
         });
-        self.add_nodes(Cause::Order, "inode-numbers", "inodes with another number", &moved);
+        self.add_nodes(Cause::Order, "inode-numbers", "files with different inode numbers", &moved);
         if self.reading.inodes[NodeId::LOST_FOUND.index()].0 == 0 {
-            let what = "lost+found that is not there";
+            let what = "missing lost+found";
             self.add(Cause::Writer, "lost-found", what, 1, ["/lost+found".to_owned()]);
         }
     }
@@ -261,7 +256,7 @@ impl Explainer<'_, '_> {
                 && self.raw(id).is_some_and(|inode| time != Some((inode.i_mtime, inode.i_mtime_extra)))
         });
         let examples: Vec<_> = changed.iter().take(self.enough()).map(|id| self.path(*id)).collect();
-        self.add(Cause::Options, "clamped-times", "times of files that are set", count, examples);
+        self.add(Cause::Options, "clamped-times", "file times changed by the options", count, examples);
     }
 
     /// Compares the places of content, and adds blocks that are no longer needed.
@@ -282,8 +277,8 @@ impl Explainer<'_, '_> {
             let (before, after) = of_node(id);
             before.len() > after.len().max(1)
         });
-        self.add_nodes(Cause::Order, "placement", "files and directories in other blocks", &moved);
-        let what = "files and directories in more pieces than they need";
+        self.add_nodes(Cause::Order, "placement", "files and directories in different blocks", &moved);
+        let what = "fragmented files and directories";
         self.add_nodes(Cause::Order, "fragmentation", what, &scattered);
         let count =
             |extents: &[ContentExtent]| extents.iter().map(|extent| u64::from(extent.count)).sum::<u64>();
@@ -299,7 +294,7 @@ impl Explainer<'_, '_> {
             let (before, after) = of_node(id);
             tree.node(id).kind.is_directory() && count(&before) > count(&after)
         });
-        let what = "directories with more blocks than they need";
+        let what = "directories that are larger than necessary";
         self.add_nodes(Cause::Deleted, "large-directories", what, &large);
     }
 
@@ -320,18 +315,18 @@ impl Explainer<'_, '_> {
         let what = "unused inodes with stale bytes";
         self.add(Cause::Deleted, "unused-inodes", what, unused.len() as u64, examples);
         let slack = std::mem::take(&mut self.before.files_with_slack);
-        self.add_nodes(Cause::Deleted, "file-slack", "files with stale bytes behind their end", &slack);
+        self.add_nodes(Cause::Deleted, "file-slack", "files with stale bytes after their end", &slack);
         let slack = std::mem::take(&mut self.before.symlinks_with_slack);
-        let what = "symlinks with stale bytes behind their target";
+        let what = "symlinks with stale bytes after their target";
         self.add_nodes(Cause::Deleted, "symlink-slack", what, &slack);
         let orphans = reading.orphans.dropped + reading.orphans.truncated;
         let examples = reading.orphans.numbers().map(|number| format!("inode {number}"));
         self.add(Cause::Deleted, "orphans", "orphaned inodes", orphans, examples);
         let journal = leftovers::journal_blocks(source);
-        let (count, what) = (leftovers::count(&journal), "blocks of the journal with old content");
+        let (count, what) = (leftovers::count(&journal), "journal blocks with old content");
         self.add(Cause::Mount, "journal", what, count, journal.iter().map(range));
         let transactions = recovery.transactions + recovery.fast_commit_records;
-        let what = "transactions in the journal that were not applied yet";
+        let what = "journal transactions that are not applied yet";
         self.add(Cause::Mount, "transactions", what, transactions, []);
     }
 
@@ -343,7 +338,7 @@ impl Explainer<'_, '_> {
             read::stored(source, reading.inodes[id.index()]).ok().filter(|_| is_one)
         };
         let stale = self.nodes(|id| stored(id).is_some_and(|directory| directory.stale > 0));
-        let what = "directories with stale bytes behind names";
+        let what = "directories with stale bytes after names";
         self.add_nodes(Cause::Deleted, "directory-slack", what, &stale);
         let unordered = self.nodes(|id| {
             let plan = self.plan.directories.of(id);
@@ -358,7 +353,7 @@ impl Explainer<'_, '_> {
                 !directory.names.iter().copied().eq(expected)
             })
         });
-        let what = "directories with another order of names";
+        let what = "directories with a different order of entries";
         self.add_nodes(Cause::Order, "directory-order", what, &unordered);
     }
 
@@ -373,7 +368,7 @@ impl Explainer<'_, '_> {
                 || descriptor.inode_table().0 != places.inode_table.0
         });
         let moved: Vec<_> = moved.map(|(_, group)| format!("group {group}")).collect();
-        let what = "groups with bitmaps or inode tables at other places";
+        let what = "groups with bitmaps or inode tables in different blocks";
         self.add(Cause::Writer, "group-metadata", what, moved.len() as u64, moved);
     }
 
@@ -394,7 +389,7 @@ impl Explainer<'_, '_> {
                 _ => format!("{what}, {count} places from byte {offset} on"),
             })
             .collect();
-        let what = "structures and ranges of zeros with other bytes";
+        let what = "structures and zero ranges with different bytes";
         self.add(Cause::Consequence, "structures", what, differences.len() as u64, examples);
     }
 }

@@ -46,8 +46,8 @@ impl Cause {
             Self::Deleted => "left by deleted files",
             Self::Order => "the order in which files were written",
             Self::Writer => "choices of the program that wrote it",
-            Self::Options => "what the options ask for",
-            Self::Consequence => "what all this comes down to",
+            Self::Options => "requested by the options",
+            Self::Consequence => "total",
         }
     }
 }

@@ -48,6 +48,6 @@ pub(crate) fn explain(
         explainer.structures(&check::differences(prepared.stored(), plan, sink));
         let mut findings = explainer.findings;
         findings.sort_by_key(|finding| finding.cause);
-        Ok((report.warnings.clone(), findings))
+        Ok((report.all_warnings().map(str::to_owned).collect(), findings))
     })
 }

@@ -62,7 +62,7 @@ impl<'s, 'a> Identity<'s, 'a> {
         }
     }
 
-    /// Reads and digests a part. Parts are in the order of the files.
+    /// Reads a part of the content and adds it to the digest. Parts are numbered in the order of the files.
     pub(crate) fn read(&self, part: usize) {
         if let UuidOrigin::Content { digester, .. } = &self.origin {
             digester.digest(part);

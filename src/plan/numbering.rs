@@ -194,7 +194,7 @@ mod tests {
     use crate::read::SpecialFile;
     use crate::tree::{Kind, Node};
 
-    /// A tree with this number of nodes. Their attributes are ignored.
+    /// Returns a tree with this number of equal nodes. Numbering does not depend on their attributes.
     fn tree(nodes: usize) -> Tree {
         let node = Node {
             mode: S_IFIFO,

@@ -29,7 +29,7 @@ struct FilePart<'t> {
     window: Range<u64>,
 }
 
-/// The treatment of the blocks of a file.
+/// The zero and unwritten blocks of a file that become holes, and those that are kept.
 #[derive(Clone, Copy)]
 pub(super) struct ContentRules {
     size: u64,

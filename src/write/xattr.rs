@@ -75,7 +75,7 @@ impl Renderer<'_, '_> {
         out[..live].copy_from_slice(&rest[..live]);
     }
 
-    /// Renders the xattr block of a split.
+    /// Renders the xattr block at `at`: the xattrs that `split` does not store in the inode body.
     pub(super) fn xattr_block(&self, at: OutputBlock, split: SplitId, refcount: u32, out: &mut [u8]) {
         let xattrs = self
             .plan

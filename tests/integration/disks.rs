@@ -311,7 +311,7 @@ fn what_refers_to_other_partitions_is_told() {
     let fstab = &format!("/etc/fstab, line 2, names the old UUID {boot_uuid} of partition 2 (boot)");
     let cmdline =
         &format!("/etc/kernel/cmdline, line 1, names the old PARTUUID {boot_partuuid} of partition 2 (boot)");
-    let verity = "partition 4 (esp) has hashes for dm-verity";
+    let verity = "partition 4 (esp) has dm-verity hashes";
     for (options, expected) in [
         (&[][..], &[fstab.as_str(), "fstab, line 1", "load.cfg, line 1", verity][..]),
         (&["--gpt", "canonical"], &[fstab, "fstab, line 1", "load.cfg, line 1", cmdline, verity]),

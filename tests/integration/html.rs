@@ -49,7 +49,7 @@ fn the_page_is_one_file_and_says_what_the_report_says() {
     assert_eq!(count(&page, "<svg "), 4);
     // The blocks that debugfs freed contain stale data; canonical forms have none.
     let captions: Vec<_> = page.split("<figcaption>").skip(1).collect();
-    assert!(captions[2].contains("as it is") && !captions[2].contains("stale data 0,"), "{}", captions[2]);
+    assert!(captions[2].contains("before") && !captions[2].contains("stale data 0,"), "{}", captions[2]);
     assert!(captions[1].contains("canonical") && captions[1].contains("stale data 0,"));
     assert!(captions[3].contains("canonical") && captions[3].contains("stale data 0,"));
     // The page does not depend on the number of threads.

@@ -78,7 +78,7 @@ pub struct CanonicalizeArgs {
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<NonZeroUsize>,
 
-    /// Print a report in JSON to standard output, also for errors
+    /// Print a JSON report to standard output, even if the command fails
     #[arg(long)]
     json: bool,
 
@@ -86,7 +86,7 @@ pub struct CanonicalizeArgs {
     #[arg(short, long)]
     quiet: bool,
 
-    /// Print all counts, also of unchanged things
+    /// Print all counts, including zeros
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
 

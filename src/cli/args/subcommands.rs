@@ -55,7 +55,7 @@ struct CommonArgs {
     #[arg(long, value_name = "N", value_parser = threads)]
     threads: Option<NonZeroUsize>,
 
-    /// Print JSON to standard output, also for errors
+    /// Print JSON to standard output, even if the command fails
     #[arg(long)]
     json: bool,
 }

@@ -55,7 +55,7 @@ pub fn run(runner: &Runner<'_>, input: &ImageFiles) -> Result<Outcome> {
     let more = differences.len() > MOST_DIFFERENCES;
     differences.truncate(MOST_DIFFERENCES);
     let checked = Checked { differences, more, reports: report.filesystems };
-    runner.warn(reports::warnings(&checked.reports));
+    runner.add(reports::warnings(&checked.reports));
     let text = if settings.json {
         checked.json(&input.path, &runner.warnings())
     } else if settings.verbosity > Verbosity::Quiet {

@@ -101,9 +101,9 @@ impl<'j> FindingJson<'j> {
 
 fn text(input: &str, findings: &[Finding]) -> String {
     if findings.is_empty() {
-        return format!("{}: canonical, so that nothing would be rewritten\n", input);
+        return format!("{}: already canonical\n", input);
     }
-    let mut text = format!("{}: what canonicalizing rewrites\n", input);
+    let mut text = format!("{}: changes by canonicalizing, by cause\n", input);
     let mut last = None;
     // Writing to a string can't fail.
     for finding in findings {

@@ -6,12 +6,20 @@ use indicatif::HumanBytes;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::cli::runner::Warning;
+
 /// Returns all warnings in the reports, with the names of the filesystems.
-pub fn warnings(reports: &[FilesystemReport]) -> Vec<String> {
+pub fn warnings(reports: &[FilesystemReport]) -> Vec<Warning> {
     let warnings = reports.iter().flat_map(|report| {
-        report.warnings.iter().map(move |warning| match &report.name {
-            Some(name) => format!("{name}: {warning}"),
-            None => warning.clone(),
+        let both = [(&report.warnings, false), (&report.boot_warnings, true)];
+        both.into_iter().flat_map(move |(warnings, is_severe)| {
+            warnings.iter().map(move |warning| {
+                let text = match &report.name {
+                    Some(name) => format!("{name}: {warning}"),
+                    None => warning.clone(),
+                };
+                Warning { text, is_severe }
+            })
         })
     });
     warnings.collect()
@@ -203,7 +211,8 @@ mod tests {
             report
         };
         let reports = [named("partition 1"), named("partition 2")];
-        assert_eq!(warnings(&reports), ["partition 1: careful", "partition 2: careful"]);
+        let texts: Vec<_> = warnings(&reports).into_iter().map(|warning| warning.text).collect();
+        assert_eq!(texts, ["partition 1: careful", "partition 2: careful"]);
         let json = serde_json::to_value(ReportsJson::of(&reports, &[])).unwrap();
         assert_eq!((json.get("report"), &json["filesystems"][1]["name"]), (None, &"partition 2".into()));
         let json = serde_json::to_value(ReportsJson::of(&[example()], &[])).unwrap();

@@ -63,7 +63,7 @@ pub(super) struct DirectoryIndex {
     folds: bool,
 }
 
-/// A node or leaf, while the tree is walked.
+/// A block of the index that the walk has reached, with the range of hashes that it may contain.
 #[derive(Clone, Copy, Debug)]
 struct IndexedBlock {
     /// The index of the block in the directory.

@@ -1,4 +1,4 @@
-//! The check of a regular file's size against its map, and the blocks past its end.
+//! Checks a regular file's size against its map, and cuts off blocks past its end, as in truncated orphans.
 
 use super::verity;
 use crate::error::Result;

@@ -1,4 +1,4 @@
-//! Orphans: inodes whose deletion or truncation was pending when the filesystem was last used.
+//! Reads the lists of orphans: inodes whose deletion or truncation was pending. `file_size` truncates them.
 
 use std::collections::BTreeSet;
 

@@ -80,7 +80,7 @@ pub(crate) fn read<'a>(
     Ok(values)
 }
 
-/// Returns all entries of live inodes that refer to EA inodes. Those in a shared block come once.
+/// Returns all xattr entries whose value is in an EA inode. Each entry of a shared block is returned once.
 fn references<'r, 'a>(
     inodes: &'r Inodes<'a>,
     blocks: &'r XattrBlocks<'a>,

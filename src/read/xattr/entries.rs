@@ -58,7 +58,7 @@ impl StoredXattr<'_> {
         }
     }
 
-    /// Whether it contains inline data, which is content.
+    /// Returns whether this is `system.data`, whose value is inline file content and not an xattr of the tree.
     fn is_inline_data(&self) -> bool {
         self.index == disk::INDEX_SYSTEM && self.name == disk::INLINE_DATA_NAME
     }

@@ -72,7 +72,7 @@ pub fn page(
     differences(&mut page, filesystems, words);
     settings(&mut page, names, comparison);
     ignored(&mut page, names, filesystems);
-    page.push_str("<section id=\"maps\">\n<h2>What lies where</h2>\n");
+    page.push_str("<section id=\"maps\">\n<h2>Block maps</h2>\n");
     legend(&mut page);
     for filesystem in filesystems {
         for (name, maps) in names.iter().zip(filesystem.block_maps.iter().flatten()) {
@@ -210,8 +210,8 @@ fn ignored(page: &mut String, [one, other]: [&str; 2], filesystems: &[Filesystem
     let rows: Vec<_> = rows.collect();
     let table = Table {
         id: "ignored",
-        title: "What does not matter",
-        nothing: "There is nothing that differs without mattering.",
+        title: "Ignored differences",
+        nothing: "There are none.",
         heads: &["What differs", one, other],
     };
     table.add_to(page, rows);
@@ -251,7 +251,7 @@ fn legend(page: &mut String) {
 
 fn both_maps(page: &mut String, name: &str, maps: &BlockMaps) {
     line(page, format_args!("<div class=\"maps\">"));
-    figure(page, &format!("{name}, as it is"), &maps.before);
+    figure(page, &format!("{name}, before"), &maps.before);
     match &maps.after {
         Ok(after) => figure(page, &format!("{name}, canonical"), after),
         Err(error) => {

@@ -59,12 +59,12 @@ fn lines(inputs: [&Path; 2], comparison: &FilesystemComparison) -> String {
     }
     text.extend(comparison.settings.iter().map(|found| setting("filesystem", found)));
     for Ignored { what, detail, .. } in comparison.ignored.iter().flatten() {
-        let how = match detail {
-            Detail::Values([one, other]) => format!("{one} -> {other}"),
-            Detail::Differing(count) => count.to_string(),
-            Detail::Counts([one, other]) => format!("{one} and {other}"),
+        let line = match detail {
+            Detail::Values([one, other]) => format!("{what}: {one} -> {other}"),
+            Detail::Differing(count) => format!("{count} {what}"),
+            Detail::Counts([one, other]) => format!("{what}: {one} and {other}"),
         };
-        let _ = writeln!(text, "does not matter: {what}: {how}");
+        let _ = writeln!(text, "ignored: {line}");
     }
     text
 }

@@ -24,7 +24,7 @@ pub(crate) struct Counted {
     pub warnings: Vec<String>,
 }
 
-/// Fills in a report from the input and the plan, except the UUID of the output.
+/// Builds the report from the input and the plan. The UUID of the output is not set yet.
 pub(crate) fn count(
     source: &Source<'_>,
     recovery: &Recovery<'_>,
@@ -84,7 +84,7 @@ pub(crate) fn with_uuid(
 ) -> FilesystemReport {
     report.new_uuid = uuid;
     let (warnings, mentions) = uuid_references::find(view, neighbours, uuid);
-    report.warnings.extend(warnings);
+    report.boot_warnings.extend(warnings);
     report.mentions = mentions;
     report
 }
