@@ -1,4 +1,5 @@
-//! Files of the tree that contain an old UUID of a filesystem or partition, and would no longer match it.
+//! Finds lines of boot files that contain a UUID of the filesystem, or of a different filesystem or partition on
+//! the disk. `disk/notices.rs` decides which of the latter become warnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 

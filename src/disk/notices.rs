@@ -1,4 +1,5 @@
-//! Warnings about parts of a disk that refer to changed filesystems or partitions.
+//! Decides which mentions of UUIDs become warnings, because the filesystem or partition changed; and warns of
+//! dm-verity hashes that no longer match.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! The construction of the tree from inodes and directories: canonical order, link counts, parents, and
-//! checks for lost inodes.
+//! Assembles the tree from inodes and entries: canonical order, link counts, parents, checks for lost inodes, and
+//! the comparison of each entry with its inode (in use, file type).
 
 use std::collections::HashMap;
 
