@@ -1,4 +1,4 @@
-//! Reads the entries of a directory from its blocks, with all checks that need no other inode.
+//! Reads the entries of a directory, in blocks or as inline data, with all checks that need no other inode.
 
 use super::directory_inode::DirectoryInode;
 use super::htree::{BlockRole, DirectoryIndex};
