@@ -1,4 +1,4 @@
-//! The attributes of nodes as text, for reports and listings.
+//! The attributes of nodes as text, for `compare`, `ls` and warnings.
 
 use crate::ondisk::acl;
 use crate::ondisk::inode::{InodeFlags, S_IFCHR, S_IFIFO, S_IFMT, Timestamp};

@@ -1,4 +1,4 @@
-//! The allocation of the blocks of a file in the output, if it is content.
+//! Describes the allocation of a file's blocks, for comparisons and the tree digest.
 
 use super::run_list::SurveyedPart;
 use super::stored::{StoredTree, Survey};

@@ -1,4 +1,4 @@
-//! The search for blocks of zeros in the content of files.
+//! Finds blocks of zeros in the content of files, and which of them become holes: swap files keep theirs.
 
 use std::ops::Range;
 
