@@ -82,7 +82,7 @@ pub struct CanonicalizeArgs {
     #[arg(long)]
     json: bool,
 
-    /// Print errors only
+    /// Print only errors, and warnings that can cost data or a boot
     #[arg(short, long)]
     quiet: bool,
 
