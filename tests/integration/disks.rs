@@ -325,6 +325,10 @@ fn what_refers_to_other_partitions_is_told() {
         let output = canonical_disk(&path, &[&EPOCH[..], options].concat());
         assert_eq!(told(options, &output), [""; 0], "{options:?}");
     }
+    // An image that may not boot is worth a warning even with --quiet.
+    let quiet = canon(["-q", "--check"]).args(EPOCH).arg(&path).run().with_code(1);
+    let quiet = quiet.saying(&["ext4-canon: warning: ", fstab, verity]);
+    assert!(quiet.stdout.is_empty() && quiet.stderr.lines().count() == 4, "{quiet}");
     // This mount changes only the superblock.
     let mounted = canonical_disk(&root, &EPOCH);
     debugfs(&mounted, "ssv mtime 20260101000000\n");
