@@ -28,10 +28,6 @@ impl Progress {
     /// Creates a bar, which is visible if `wanted` and if standard error is a terminal.
     pub fn new(wanted: bool) -> Self {
         let bar = ProgressBar::hidden();
-        let template = "{msg:<17} [{bar:30}] {percent:>3} %  {per_sec}  ETA {eta}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("=> "));
-        }
         let pending = AtomicBool::new(wanted && stderr().is_terminal());
         Self { bar, started: Instant::now(), pending }
     }
@@ -41,6 +37,11 @@ impl Progress {
             && self.started.elapsed() >= SHORTEST
             && self.pending.swap(false, Ordering::Relaxed)
         {
+            // Most runs end before, so that they need not parse this.
+            let template = "{msg:<17} [{bar:30}] {percent:>3} %  {per_sec}  ETA {eta}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                self.bar.set_style(style.progress_chars("=> "));
+            }
             signals::line_on_terminal(true);
             self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(REDRAWS));
         }

@@ -35,7 +35,7 @@ pub struct OutputSink<'a> {
     turn: Mutex<()>,
     /// The input, if blocks can be shared with it.
     input: Option<&'a File>,
-    /// Whether sharing failed, and is not tried again.
+    /// Whether sharing failed once. It is not tried again then.
     alone: AtomicBool,
     /// The byte ranges of the image that are in use.
     used: Mutex<Vec<Range<u64>>>,
