@@ -35,7 +35,7 @@ impl Use {
     pub const ALL: [Self; 7] =
         [Self::Metadata, Self::Journal, Self::Directory, Self::File, Self::Map, Self::Stale, Self::Free];
 
-    /// Returns the name of the use.
+    /// Returns a name for legends, such as "journal".
     pub fn name(self) -> &'static str {
         match self {
             Self::Metadata => "metadata",

@@ -29,13 +29,7 @@ pub struct DenseFile {
 /// `Corrupt` if the inode is not in use, or is not such a file.
 pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) -> Result<DenseFile> {
     let at = || Location::of(structure).inode(number);
-    let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
-    let inode = DecodedInode::new(number, bytes);
-    inode.check_checksum(source)?;
-    inode.check_extra_isize(source)?;
-    if inode.fields.format() != S_IFREG || inode.fields.i_links_count.get() == 0 {
-        return Err(at().wrong("is not a regular file with a link"));
-    }
+    let inode = regular_inode(source, number, structure)?;
     let map = read(source, &Budget::new(source), &inode)?;
     let size = source.geometry.block_bytes();
     let Some(allocated) = map.dense_blocks() else { return Err(at().wrong("has a hole")) };
@@ -51,4 +45,25 @@ pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Struct
     }
     let blocks = u32::try_from(blocks).map_err(|_| at().wrong("is too large"))?;
     Ok(DenseFile { number, generation: inode.fields.i_generation.get(), map, blocks })
+}
+
+/// Reads the inode of a regular file outside the tree, such as a journal or a quota file.
+///
+/// # Errors
+///
+/// `Corrupt` if the inode is not in use, or is not such a file.
+pub(crate) fn regular_inode<'a>(
+    source: &Source<'a>,
+    number: InodeNr,
+    structure: Structure,
+) -> Result<DecodedInode<'a>> {
+    let at = || Location::of(structure).inode(number);
+    let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
+    let inode = DecodedInode::new(number, bytes);
+    inode.check_checksum(source)?;
+    inode.check_extra_isize(source)?;
+    if inode.fields.format() != S_IFREG || inode.fields.i_links_count.get() == 0 {
+        return Err(at().wrong("is not a regular file with a link"));
+    }
+    Ok(inode)
 }

@@ -14,7 +14,7 @@ mod read;
 
 pub(crate) use block_map::read as read_block_map;
 pub(crate) use budget::Budget;
-pub(crate) use dense_file::{DenseFile, dense_file};
+pub(crate) use dense_file::{DenseFile, dense_file, regular_inode};
 pub(crate) use file_map::FileMap;
 pub(crate) use inode::{DecodedInode, InlineParts, RawInode};
 pub(crate) use inode_fields::{check_fields, check_inline_flags};

@@ -5,9 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use zerocopy::FromZeros;
 
 use crate::error::{Error, Location, Problem, Result, Structure};
-use crate::map::{self, Budget, DecodedInode, FileMap};
+use crate::map::{self, Budget, FileMap};
 use crate::ondisk::features::RoCompat;
-use crate::ondisk::inode::S_IFREG;
 use crate::ondisk::quota::{
     self, BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QtDiskDqdbheader, QuotaType, V2DiskDqheader, V2DiskDqinfo,
     V2r1DiskDqblk,
@@ -94,13 +93,7 @@ pub(crate) fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
 /// Reads a quota file, and returns it with the claims on its blocks.
 pub(crate) fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(QuotaFile, Vec<Claim>)> {
     let at = || Location::of(Structure::QuotaFile).inode(number);
-    let Some(bytes) = source.inode(number) else { return Err(at().wrong("is not in use")) };
-    let inode = DecodedInode::new(number, bytes);
-    inode.check_checksum(source)?;
-    inode.check_extra_isize(source)?;
-    if inode.fields.format() != S_IFREG || inode.fields.i_links_count.get() == 0 {
-        return Err(at().wrong("is not a regular file with a link"));
-    }
+    let inode = map::regular_inode(source, number, Structure::QuotaFile)?;
     if inode.fields.size() > MAX_SIZE {
         return Err(at().value("i_size", inode.fields.size(), format!("at most {MAX_SIZE}")));
     }
