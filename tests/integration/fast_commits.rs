@@ -47,15 +47,18 @@ fn cut_after(lab: &Lab, options: &[&str], work: impl FnOnce(&Path)) -> PathBuf {
     copy
 }
 
-/// Returns an image that the kernel can replay. If it has not yet evicted a deleted file, the kernel fails to
-/// replay, or leaves that file without a name.
+/// Returns an image that the kernel can replay.
 fn replayable_cut(options: &[&str], work: impl Fn(&Path)) -> (Lab, PathBuf) {
-    first_good_cut(options, work, |lab, image| {
-        let copy = lab.copy(image, "try.img");
-        Mounted::read_write(&copy).map(Mounted::unmount)?;
-        let checked = try_run(tool("e2fsck").arg("-fn").arg(copy)).stdout;
-        if checked.contains("Unattached") { Err("a file has no name".to_owned()) } else { Ok(()) }
-    })
+    first_good_cut(options, work, replay_by_kernel)
+}
+
+/// Returns why the kernel can't replay an image. If it had not yet evicted a deleted file before the cut, the
+/// replay fails, or leaves that file without a name.
+fn replay_by_kernel(lab: &Lab, image: &Path) -> Result<(), String> {
+    let copy = lab.copy(image, "try.img");
+    Mounted::read_write(&copy).map(Mounted::unmount)?;
+    let checked = try_run(tool("e2fsck").arg("-fn").arg(copy)).stdout;
+    if checked.contains("Unattached") { Err("a file has no name".to_owned()) } else { Ok(()) }
 }
 
 /// Returns an image with fast commits.
@@ -64,7 +67,8 @@ fn cut_with_records(work: impl Fn(&Path)) -> (Lab, PathBuf) {
 }
 
 /// Returns the first image that has fast commits and is `replayable`. On a busy machine the kernel may make a
-/// full commit meanwhile, which leaves no fast commits, so there are many attempts.
+/// full commit meanwhile, which leaves no fast commits, so there are many attempts. An image that is refused is
+/// one that the kernel can't replay.
 fn first_good_cut(
     options: &[&str],
     work: impl Fn(&Path),
@@ -74,8 +78,14 @@ fn first_good_cut(
     for _ in 0..100 {
         let lab = Lab::new();
         let image = cut_after(&lab, options, &work);
-        let records = records(&image);
-        let judged = if records > 2 { replayable(&lab, &image) } else { Err(format!("{records} records")) };
+        let judged = match records(&image) {
+            Ok(3..) => replayable(&lab, &image),
+            Ok(records) => Err(format!("{records} records")),
+            Err(refusal) => {
+                let reason = replay_by_kernel(&lab, &image).expect_err(&refusal);
+                Err(format!("{refusal}; the kernel: {reason}"))
+            }
+        };
         match judged {
             Ok(()) => return (lab, image),
             Err(reason) => reasons.push(reason),
@@ -93,10 +103,14 @@ fn write_and_sync(path: &Path, offset: u64, length: usize) {
     file.write_all_at(&Dice::noise(offset, length), offset).and_then(|()| file.sync_all()).expect("writing");
 }
 
-/// Returns the number of fast commit records in the report.
-fn records(image: &Path) -> u64 {
+/// Returns the number of fast commit records in the report, or the error if the image is refused.
+fn records(image: &Path) -> Result<u64, String> {
     let ran = canon(["--check", "--json"]).arg(image).run();
-    ran.json()["report"]["fast_commit_records"].as_u64().unwrap_or_else(|| panic!("no number: {ran:#?}"))
+    let report = ran.json();
+    match report["error"]["message"].as_str() {
+        Some(refusal) => Err(refusal.to_owned()),
+        None => Ok(report["report"]["fast_commit_records"].as_u64().expect("a number of records")),
+    }
 }
 
 /// Asserts that an image has the same form as after the kernel replayed it and e2fsck repaired it.
@@ -363,6 +377,6 @@ fn fast_commits_that_no_kernel_replays_are_refused() {
     // Fast commits of a different transaction are old, and ignored.
     let old = by_hand.with(&[]);
     by_hand.head(&old).set("fc_tid", (by_hand.transaction - 1).into());
-    assert_eq!(records(&old), 0);
+    assert_eq!(records(&old), Ok(0));
     is_replayed(&by_hand.lab, &old);
 }
