@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::leftovers;
-use crate::places::ContentPlaces;
+use crate::places::{ContentExtent, ContentPlaces, joined};
 use crate::plan::{PieceContent, Plan};
 use crate::read::Reading;
 use crate::source::Source;
@@ -62,8 +62,9 @@ pub struct Occupancy {
     pub blocks_per_cell: u64,
     /// The cells, in the order of the blocks.
     pub cells: Vec<Cell>,
-    /// The number of fragments of regular files: contiguous ranges of blocks with content.
-    pub stretches: u64,
+    /// The number of fragments of regular files: ranges of blocks that are contiguous both in the file and in
+    /// the image.
+    pub fragments: u64,
 }
 
 impl Occupancy {
@@ -71,7 +72,7 @@ impl Occupancy {
         let blocks_per_cell = blocks.div_ceil(cells.max(1)).max(1);
         let cells =
             fits(blocks.div_ceil(blocks_per_cell), "it is at most the number of cells that was asked for");
-        Self { blocks, blocks_per_cell, cells: vec![Cell::default(); cells], stretches: 0 }
+        Self { blocks, blocks_per_cell, cells: vec![Cell::default(); cells], fragments: 0 }
     }
 
     fn add(&mut self, what: Use, blocks: Range<u64>) {
@@ -156,7 +157,7 @@ pub(crate) fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Oc
     used.into_iter().for_each(|(blocks, what)| occupancy.add(what, blocks));
     occupancy.add_rest(Use::Free);
     let places = ContentPlaces::of(reading);
-    occupancy.stretches = regular.iter().map(|number| places.of_inode(*number).len() as u64).sum();
+    occupancy.fragments = regular.iter().map(|number| places.of_inode(*number).len() as u64).sum();
     occupancy
 }
 
@@ -167,8 +168,11 @@ pub(crate) fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
         occupancy.add(Use::Free, blocks.clone());
     }
     let mut used = Vec::new();
-    for extent in plan.layout.journal.iter().flat_map(|journal| plan.layout.extents(*journal)) {
-        used.push((extent.blocks(), Use::Journal));
+    if let Some(journal) = &plan.layout.journal {
+        used.extend(plan.layout.extents(*journal).iter().map(|extent| (extent.blocks(), Use::Journal)));
+        used.extend(
+            plan.layout.map_blocks(*journal).iter().map(|block| (block.0..block.0 + 1, Use::Journal)),
+        );
     }
     for id in tree.ids() {
         let file = plan.layout.nodes[id.index()];
@@ -185,8 +189,10 @@ pub(crate) fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
             used.push((block.0..block.0 + 1, Use::Map));
         }
         if what == Use::File {
-            occupancy.stretches +=
-                stretches(extents.iter().map(|extent| (extent.physical().0, extent.count)));
+            let extents = extents
+                .iter()
+                .map(|extent| ContentExtent::of(extent.logical, extent.count, extent.physical()));
+            occupancy.fragments += joined(extents).len() as u64;
         }
     }
     for piece in plan.rendered.iter().filter(|piece| matches!(piece.content, PieceContent::Xattrs(..))) {
@@ -230,16 +236,6 @@ fn outside(used: &[(Range<u64>, Use)], blocks: Range<u64>, mut visit: impl FnMut
     visit(next..blocks.end.max(next));
 }
 
-/// Counts the extents that don't start at the end of the extent before them.
-fn stretches(extents: impl Iterator<Item = (u64, u32)>) -> u64 {
-    let (mut found, mut end) = (0, None);
-    for (start, count) in extents {
-        found += u64::from(end != Some(start));
-        end = Some(start + u64::from(count));
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,11 +270,5 @@ mod tests {
     #[test]
     fn the_order_of_uses_is_that_of_their_list() {
         assert!(Use::ALL.iter().enumerate().all(|(place, what)| *what as usize == place));
-    }
-
-    #[test]
-    fn stretches_go_on_over_extents() {
-        assert_eq!(stretches([(10, 5), (15, 5), (30, 1)].into_iter()), 2);
-        assert_eq!(stretches([].into_iter()), 0);
     }
 }

@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use ext4_canon::Input;
 use rustix::fs::{SeekFrom as Seek, seek};
 use rustix::io::Errno;
+use sha2::{Digest as _, Sha256};
 
 use super::args::STANDARD;
 use super::failure::{About as _, Usage};
@@ -152,6 +153,28 @@ impl Image {
     /// Returns whether `other` is the metadata of this file, by device and inode number.
     pub fn is(&self, other: &Metadata) -> bool {
         (self.metadata.dev(), self.metadata.ino()) == (other.dev(), other.ino())
+    }
+
+    /// Returns the SHA-256 of the whole file or device. Holes are not read.
+    pub fn sha256(&self) -> [u8; 32] {
+        const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        let mut hash = Sha256::new();
+        let skip = |hash: &mut Sha256, mut bytes: u64| {
+            while bytes > 0 {
+                let step = bytes.min(ZEROS.len() as u64);
+                hash.update(&ZEROS[..step as usize]);
+                bytes -= step;
+            }
+        };
+        let mut next = 0;
+        for range in &self.data {
+            skip(&mut hash, range.start - next);
+            let (start, end) = (range.start as usize, range.end as usize);
+            hash.update(self.map.bytes().get(start..end).unwrap_or_default());
+            next = range.end;
+        }
+        skip(&mut hash, self.length - next);
+        hash.finalize().into()
     }
 
     /// Checks that all of the image and its journal could be read, and that neither was modified since it was

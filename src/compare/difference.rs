@@ -1,7 +1,7 @@
 //! Differences between two images: in a path, and in the settings of the filesystems.
 
 /// A difference between two trees.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PathDifference {
     /// The path, escaped. If it is longer than 4096 bytes, only its end.
@@ -19,10 +19,11 @@ pub struct PathDifference {
 }
 
 /// An attribute of a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Attribute {
     /// Whether the path exists. The values are the types.
+    #[default]
     Presence,
     /// The file type.
     Type,
@@ -94,7 +95,7 @@ pub struct ContentDifference {
 }
 
 /// A difference between the settings of two filesystems.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SettingDifference {
     /// The setting that differs.
@@ -103,4 +104,8 @@ pub struct SettingDifference {
     pub values: [String; 2],
     /// The option that makes the settings equal; empty if there is none.
     pub option: String,
+    /// What to do to make the settings equal. The images are called A and B.
+    pub cure: String,
+    /// The name of the setting that explains this one, if there is one that differs, too.
+    pub follows: Option<String>,
 }

@@ -7,6 +7,7 @@ use zerocopy::IntoBytes;
 use super::compared_image::ComparedImage;
 use super::ignored::{Detail, Ignored};
 use super::walk::ComparedPath;
+use crate::explain::Cause;
 use crate::leftovers;
 use crate::ondisk::group_descriptor::GroupDescriptor;
 use crate::ondisk::inode::Inode;
@@ -19,9 +20,10 @@ use crate::text;
 use crate::tree::NodeId;
 use crate::units::InodeNr;
 
-/// Fields of the superblock that record its history, in groups with a kind and a description.
-const HISTORY: [(&str, &str, &[&str]); 3] = [
+/// Fields of the superblock that record its history, in groups with a cause, a kind and a description.
+const HISTORY: [(Cause, &str, &str, &[&str]); 3] = [
     (
+        Cause::Clock,
         "superblock-times",
         "different times in the superblock",
         &[
@@ -36,11 +38,17 @@ const HISTORY: [(&str, &str, &[&str]); 3] = [
         ],
     ),
     (
+        Cause::Mount,
         "mounts",
         "different mount counts, mount points or write counts in the superblock",
         &["s_mnt_count", "s_last_mounted", "s_kbytes_written"],
     ),
-    ("state", "different state fields in the superblock", &["s_state", "s_error_count", "s_last_orphan"]),
+    (
+        Cause::Mount,
+        "state",
+        "different state fields in the superblock",
+        &["s_state", "s_error_count", "s_last_orphan"],
+    ),
 ];
 
 /// Returns all differences that are ignored.
@@ -70,22 +78,22 @@ fn stored_directories<'a>(side: &ComparedImage<'_, 'a>) -> Directories<'a> {
 }
 
 fn of_superblocks(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
-    let mut values = |kind, what, values: [String; 2]| {
+    let mut values = |cause, kind, what, values: [String; 2]| {
         if values[0] != values[1] {
-            found.push(Ignored { kind, what, detail: Detail::Values(values) });
+            found.push(Ignored { cause, kind, what, detail: Detail::Values(values) });
         }
     };
     let superblocks = sides.each_ref().map(|side| &side.source.superblock);
     if sides[0].options.uuid != UuidPolicy::Keep {
         let uuids = superblocks.map(|superblock| Uuid::from_bytes(superblock.s_uuid).to_string());
-        values("uuid", "UUID", uuids);
+        values(Cause::Random, "uuid", "UUID", uuids);
     }
     let seeds = superblocks.map(|superblock| Uuid::from_bytes(superblock.s_hash_seed).to_string());
-    values("hash-seed", "directory hash seed", seeds);
+    values(Cause::Random, "hash-seed", "directory hash seed", seeds);
     let seeds =
         superblocks.map(|superblock| text::hexadecimal(&superblock.s_checksum_seed.get().to_be_bytes()));
-    values("checksum-seed", "checksum seed", seeds);
-    for (kind, what, names) in HISTORY {
+    values(Cause::Random, "checksum-seed", "checksum seed", seeds);
+    for (cause, kind, what, names) in HISTORY {
         let fields = Superblock::FIELDS.iter().filter(|field| names.contains(&field.name));
         let differing = fields.filter(|field| {
             let [one, other] = superblocks
@@ -94,7 +102,7 @@ fn of_superblocks(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) 
         });
         let count = differing.count() as u64;
         if count > 0 {
-            found.push(Ignored { kind, what, detail: Detail::Differing(count) });
+            found.push(Ignored { cause, kind, what, detail: Detail::Differing(count) });
         }
     }
 }
@@ -123,18 +131,24 @@ fn of_inodes(
         .with_min_len(64)
         .map(|pair| compare_pair(sides, directories, &places, *pair))
         .collect();
-    let mut count = |kind, what, test: fn(&Unlike) -> bool| {
+    let mut count = |cause, kind, what, test: fn(&Unlike) -> bool| {
         let count = unlike.iter().filter(|unlike| test(unlike)).count() as u64;
         if count > 0 {
-            found.push(Ignored { kind, what, detail: Detail::Differing(count) });
+            found.push(Ignored { cause, kind, what, detail: Detail::Differing(count) });
         }
     };
-    count("inode-times", "inodes with different atime, ctime or crtime", |unlike| unlike.times);
-    count("inode-numbers", "files with different inode numbers", |unlike| unlike.number);
-    count("generations", "inodes with a different generation or version", |unlike| unlike.generation);
-    count("directory-order", "directories with a different order of entries", |unlike| unlike.order);
-    count("placement", "files and directories in different blocks", |unlike| unlike.place);
-    count("allocation", "files with different blocks allocated for zeros", |unlike| unlike.allocation);
+    count(Cause::Clock, "inode-times", "inodes with different atime, ctime or crtime", |unlike| unlike.times);
+    count(Cause::Order, "inode-numbers", "files with different inode numbers", |unlike| unlike.number);
+    count(Cause::Mount, "generations", "inodes with a different generation or version", |unlike| {
+        unlike.generation
+    });
+    count(Cause::Order, "directory-order", "directories with a different order of entries", |unlike| {
+        unlike.order
+    });
+    count(Cause::Order, "placement", "files and directories in different blocks", |unlike| unlike.place);
+    count(Cause::Writer, "allocation", "files with different blocks allocated for zeros", |unlike| {
+        unlike.allocation
+    });
 }
 
 fn compare_pair(
@@ -195,12 +209,17 @@ fn of_reserved(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
     let count = reserved.filter(differs).count() as u64;
     if count > 0 {
         let what = "reserved inodes with different times, generations or versions";
-        found.push(Ignored { kind: "reserved-inodes", what, detail: Detail::Differing(count) });
+        found.push(Ignored {
+            cause: Cause::Mount,
+            kind: "reserved-inodes",
+            what,
+            detail: Detail::Differing(count),
+        });
     }
     let missing = sides.each_ref().map(|side| side.reading.inodes[NodeId::LOST_FOUND.index()].0 == 0);
     if missing[0] != missing[1] {
         let detail = Detail::Counts(missing.map(u64::from));
-        found.push(Ignored { kind: "lost-found", what: "missing lost+found", detail });
+        found.push(Ignored { cause: Cause::Writer, kind: "lost-found", what: "missing lost+found", detail });
     }
 }
 
@@ -213,7 +232,12 @@ fn of_groups(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
     let moved = one.iter().zip(other).filter(|(one, other)| places(one) != places(other)).count() as u64;
     if one.len() == other.len() && moved > 0 {
         let what = "groups with bitmaps or inode tables in different blocks";
-        found.push(Ignored { kind: "group-metadata", what, detail: Detail::Differing(moved) });
+        found.push(Ignored {
+            cause: Cause::Writer,
+            kind: "group-metadata",
+            what,
+            detail: Detail::Differing(moved),
+        });
     }
 }
 
@@ -222,36 +246,41 @@ fn of_leftovers(
     directories: &[Directories<'_>; 2],
     found: &mut Vec<Ignored>,
 ) {
-    let mut add = |kind, what, counts: [u64; 2]| {
+    let mut add = |cause, kind, what, counts: [u64; 2]| {
         if counts != [0, 0] {
-            found.push(Ignored { kind, what, detail: Detail::Counts(counts) });
+            found.push(Ignored { cause, kind, what, detail: Detail::Counts(counts) });
         }
     };
-    let mut counts = |kind, what, count: &dyn Fn(&ComparedImage<'_, '_>) -> u64| {
-        add(kind, what, sides.each_ref().map(count));
+    let mut counts = |cause, kind, what, count: &dyn Fn(&ComparedImage<'_, '_>) -> u64| {
+        add(cause, kind, what, sides.each_ref().map(count));
     };
-    counts("journal", "journal blocks with old content", &|side| {
+    counts(Cause::Mount, "journal", "journal blocks with old content", &|side| {
         leftovers::count(&leftovers::journal_blocks(side.source))
     });
-    counts("transactions", "journal transactions that are not applied yet", &|side| {
+    counts(Cause::Mount, "transactions", "journal transactions that are not applied yet", &|side| {
         side.recovery.transactions + side.recovery.fast_commit_records
     });
-    counts("orphans", "orphaned inodes", &|side| {
+    counts(Cause::Deleted, "orphans", "orphaned inodes", &|side| {
         side.reading.orphans.dropped + side.reading.orphans.truncated
     });
-    counts("free-blocks", "free blocks with stale bytes", &|side| {
+    counts(Cause::Deleted, "free-blocks", "free blocks with stale bytes", &|side| {
         leftovers::count(&leftovers::free_blocks(side.source, side.reading.claimed()))
     });
-    counts("file-slack", "files with stale bytes after their end", &|side| {
+    counts(Cause::Deleted, "file-slack", "files with stale bytes after their end", &|side| {
         leftovers::files_with_slack(side.source, &side.reading.tree).len() as u64
     });
-    counts("symlink-slack", "symlinks with stale bytes after their target", &|side| {
+    counts(Cause::Deleted, "symlink-slack", "symlinks with stale bytes after their target", &|side| {
         leftovers::symlinks_with_slack(side.source, &side.reading, &ContentPlaces::of(&side.reading)).len()
             as u64
     });
-    counts("unused-inodes", "unused inodes with stale bytes", &|side| {
+    counts(Cause::Deleted, "unused-inodes", "unused inodes with stale bytes", &|side| {
         leftovers::unused_inodes(side.source).len() as u64
     });
     let stale = |directories: &Directories<'_>| directories.iter().flatten().map(|one| one.stale).sum();
-    add("directory-slack", "directory entries with stale bytes", directories.each_ref().map(stale));
+    add(
+        Cause::Deleted,
+        "directory-slack",
+        "directory entries with stale bytes",
+        directories.each_ref().map(stale),
+    );
 }

@@ -1,9 +1,13 @@
 //! Differences that are ignored.
 
+use crate::explain::Cause;
+
 /// A difference that is ignored, because canonicalization removes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ignored {
+    /// The cause, as in an [explanation](crate::explain).
+    pub cause: Cause,
     /// An identifier for programs.
     pub kind: &'static str,
     /// A description.

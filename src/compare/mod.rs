@@ -6,7 +6,9 @@
 mod attributes;
 mod compared_image;
 mod comparison;
+mod consequences;
 mod content;
+mod cures;
 mod difference;
 mod find_ignored;
 mod ignored;

@@ -3,6 +3,7 @@
 use super::compared_image::ComparedImage;
 use super::difference::SettingDifference;
 use super::superblock_settings::add_fields;
+use super::{consequences, cures};
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Features, RoCompat};
 use crate::ondisk::quota::QuotaType;
@@ -12,7 +13,7 @@ use crate::policy::UuidPolicy;
 use crate::units::fits;
 
 /// Returns all settings that differ: features, then the fields of the superblock in their order, then
-/// settings outside the superblock.
+/// settings outside the superblock. A setting that follows from a different one comes after it.
 pub(super) fn differences(sides: &[ComparedImage<'_, '_>; 2]) -> Vec<SettingDifference> {
     let mut found = Vec::new();
     let features = sides.each_ref().map(|side| side.features);
@@ -23,23 +24,42 @@ pub(super) fn differences(sides: &[ComparedImage<'_, '_>; 2]) -> Vec<SettingDiff
     add_features(features, &mut found);
     add_fields(&superblocks, features, &mut found);
     add_outside(sides, &mut found);
-    found
+    cures::add(sides, &mut found);
+    consequences::order(found)
 }
 
+/// Features that mke2fs does not accept.
+const NOT_BY_MKE2FS: [&str; 2] = ["dir_prealloc", "read-only"];
+
 fn add_features(features: [Features; 2], found: &mut Vec<SettingDifference>) {
-    for (side, missing) in
-        [(0, features[0].difference(features[1])), (1, features[1].difference(features[0]))]
-    {
-        for name in missing.names() {
+    let only = cures::names(features);
+    let mke2fs_cure =
+        cures::of_features(&only.each_ref().map(|names| {
+            names.iter().filter(|name| !NOT_BY_MKE2FS.contains(&name.as_str())).cloned().collect()
+        }));
+    for (side, names) in only.iter().enumerate() {
+        for name in names {
             let mut values = ["off".to_owned(), "off".to_owned()];
             "on".clone_into(&mut values[side]);
-            let option = match &*name {
-                // mke2fs does not accept these.
-                "dir_prealloc" => format!("debugfs -w -R 'feature {name}', or 'feature -{name}'"),
-                "read-only" => format!("tune2fs -O {name}, or -O ^{name}"),
-                _ => format!("mke2fs -O {name}, or -O ^{name}"),
+            let image = ["A", "B"][side];
+            let (option, cure) = match name.as_str() {
+                "dir_prealloc" => (
+                    format!("debugfs -w -R 'feature {name}', or 'feature -{name}'"),
+                    format!("run debugfs -w -R 'feature -{name}' on {image}"),
+                ),
+                "read-only" => (
+                    format!("tune2fs -O {name}, or -O ^{name}"),
+                    format!("run tune2fs -O ^{name} on {image}"),
+                ),
+                _ => (format!("mke2fs -O {name}, or -O ^{name}"), mke2fs_cure.clone()),
             };
-            found.push(SettingDifference { name: format!("feature {name}"), values, option });
+            found.push(SettingDifference {
+                name: format!("feature {name}"),
+                values,
+                option,
+                cure,
+                follows: None,
+            });
         }
     }
 }
@@ -48,7 +68,8 @@ fn add_features(features: [Features; 2], found: &mut Vec<SettingDifference>) {
 fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDifference>) {
     let mut add = |name: &str, values: [String; 2], option: &str| {
         if values[0] != values[1] {
-            found.push(SettingDifference { name: name.to_owned(), values, option: option.to_owned() });
+            let (name, option) = (name.to_owned(), option.to_owned());
+            found.push(SettingDifference { name, values, option, ..SettingDifference::default() });
         }
     };
     let of = |value: &dyn Fn(&ComparedImage<'_, '_>) -> String| sides.each_ref().map(value);
@@ -84,11 +105,7 @@ fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDiffer
     add_stable(sides, &mut add);
     add_quotas(sides, &mut add);
     let lengths = of(&|side| side.source.input().bytes().len().to_string());
-    add(
-        "bytes of the image",
-        lengths,
-        "truncate -s BYTES before mke2fs, or mke2fs's last argument; or --size for both",
-    );
+    add("bytes of the image", lengths, "truncate -s BYTES before mke2fs, or mke2fs's last argument");
     let [one, other] = sides.each_ref().map(|side| side.source.input().range(0, sb::OFFSET as u64));
     if one != other {
         add("boot sector", ["one".to_owned(), "another".to_owned()], "dd the same 1024 bytes into both");

@@ -54,18 +54,8 @@ const ENCODING_FLAGS: &[(u64, u64, &str)] = &[(1, 1, "strict"), (1, 0, "nostrict
 /// All fields that are separate settings: field, name, format and option. If two rows have the same name, the
 /// second field is the high part of the number.
 const ROWS: &[(&str, &str, FieldFormat, &str)] = &[
-    (
-        "s_blocks_count_lo",
-        "blocks",
-        Number,
-        "mke2fs's last argument, the number of blocks; or --size for both",
-    ),
-    (
-        "s_blocks_count_hi",
-        "blocks",
-        Number,
-        "mke2fs's last argument, the number of blocks; or --size for both",
-    ),
+    ("s_blocks_count_lo", "blocks", Number, "mke2fs's last argument, the number of blocks"),
+    ("s_blocks_count_hi", "blocks", Number, "mke2fs's last argument, the number of blocks"),
     ("s_r_blocks_count_lo", "reserved blocks", Number, "mke2fs -m PERCENT, or tune2fs -r BLOCKS"),
     ("s_r_blocks_count_hi", "reserved blocks", Number, "mke2fs -m PERCENT, or tune2fs -r BLOCKS"),
     ("s_log_block_size", "block size", Power(10), "mke2fs -b BYTES"),
@@ -174,7 +164,8 @@ pub(super) fn add_fields(
                 "s_blocks_per_group" => group_option(superblocks, features, option),
                 _ => option.to_owned(),
             };
-            found.push(SettingDifference { name: name.to_owned(), values, option });
+            let name = name.to_owned();
+            found.push(SettingDifference { name, values, option, ..SettingDifference::default() });
         }
     }
 }

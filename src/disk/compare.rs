@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::chosen::ChosenFilesystem;
+use super::cures;
 use super::image::Disk;
 use super::partition::Partition;
 use super::partition_table::{PartitionTable, TableKind};
@@ -49,6 +50,7 @@ impl Disk<'_> {
                 let filesystems = filesystems.collect::<Result<_, _>>()?;
                 let tables_differ = !settings.is_empty();
                 settings.extend(bytes(disks, options, tables_differ));
+                cures::add(self.table.as_ref(), &mut settings);
                 Ok(Comparison { settings, filesystems })
             }
             [one_is_whole, _] => {
@@ -95,7 +97,7 @@ fn tables(disks: [&Disk<'_>; 2], options: &Options) -> Vec<SettingDifference> {
     let mut settings = Vec::new();
     let mut add = |name: String, values: [String; 2]| {
         if values[0] != values[1] {
-            settings.push(SettingDifference { name, values, option: String::new() });
+            settings.push(SettingDifference { name, values, ..SettingDifference::default() });
         }
     };
     add("bytes of the disk".to_owned(), disks.map(|disk| disk.input.bytes().len().to_string()));
@@ -161,7 +163,7 @@ fn bytes(disks: [&Disk<'_>; 2], options: &Options, tables_differ: bool) -> Vec<S
         let holder =
             partitions.filter(|partition| partition.bytes.contains(&offset)).map(Partition::shown).next();
         let name = format!("byte {offset} of {}", holder.unwrap_or_else(|| "the disk".to_owned()));
-        settings.push(SettingDifference { name, values, option: String::new() });
+        settings.push(SettingDifference { name, values, ..SettingDifference::default() });
     };
     for range in copied[0].iter().flat_map(|range| split(range, reserved)) {
         if tables_differ && reserved.iter().any(|table| table.contains(&range.start)) {

@@ -1,5 +1,6 @@
 //! Operations on single filesystems of a disk: digests, listings, files and explanations.
 
+use super::chosen::ChosenFilesystem;
 use super::image::Disk;
 use crate::content::FileContent;
 use crate::error::{Error, Location, Result, Structure};
@@ -88,10 +89,9 @@ impl Disk<'_> {
         examples: usize,
         observer: &dyn Observer,
     ) -> Result<Vec<Explanation>> {
-        let explain = |part| {
-            let explained = explain::explain(&self.filesystem(part), options, examples, observer);
-            let (warnings, findings) = explained.map_err(|error| Self::error(part, error))?;
-            Ok(Explanation { name: part.name.clone(), warnings, findings })
+        let explain = |part: &ChosenFilesystem| {
+            explain::explain(&self.filesystem(part), part.name.clone(), options, examples, observer)
+                .map_err(|error| Self::error(part, error))
         };
         self.parts.iter().map(explain).collect()
     }

@@ -5,6 +5,7 @@
 
 mod chosen;
 mod compare;
+mod cures;
 mod detect;
 mod filesystems;
 mod gpt;

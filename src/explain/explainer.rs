@@ -114,12 +114,22 @@ impl Explainer<'_, '_> {
         count: u64,
         examples: impl IntoIterator<Item = String>,
     ) {
-        if count > 0 {
-            let mut examples = examples.into_iter();
-            let shown = examples.by_ref().take(self.limit).collect();
-            let more = examples.next().is_some();
-            self.findings.push(Finding { cause, kind, what, count, examples: shown, more });
-        }
+        self.findings.extend(self.finding(cause, kind, what, count, examples));
+    }
+
+    /// Returns a finding, unless its count is 0.
+    fn finding(
+        &self,
+        cause: Cause,
+        kind: &'static str,
+        what: &'static str,
+        count: u64,
+        examples: impl IntoIterator<Item = String>,
+    ) -> Option<Finding> {
+        let mut examples = examples.into_iter();
+        let shown = examples.by_ref().take(self.limit).collect();
+        let more = examples.next().is_some();
+        (count > 0).then_some(Finding { cause, kind, what, count, examples: shown, more })
     }
 
     /// The number of examples to make: one more than the limit, to find out whether there are more.
@@ -139,12 +149,23 @@ impl Explainer<'_, '_> {
 
     /// Adds a finding with the paths of nodes as examples.
     fn add_nodes(&mut self, cause: Cause, kind: &'static str, what: &'static str, nodes: &[NodeId]) {
+        self.findings.extend(self.finding_of_nodes(cause, kind, what, nodes));
+    }
+
+    /// Returns a finding with the paths of nodes as examples.
+    pub(super) fn finding_of_nodes(
+        &self,
+        cause: Cause,
+        kind: &'static str,
+        what: &'static str,
+        nodes: &[NodeId],
+    ) -> Option<Finding> {
         let examples: Vec<_> = nodes.iter().take(self.enough()).map(|id| self.path(*id)).collect();
-        self.add(cause, kind, what, nodes.len() as u64, examples);
+        self.finding(cause, kind, what, nodes.len() as u64, examples)
     }
 
     /// Returns the nodes that pass a test. Tests run in parallel.
-    fn nodes(&self, test: impl Fn(NodeId) -> bool + Sync) -> Vec<NodeId> {
+    pub(super) fn nodes(&self, test: impl Fn(NodeId) -> bool + Sync) -> Vec<NodeId> {
         let ids: Vec<_> = self.reading.tree.ids().collect();
         ids.into_par_iter().with_min_len(64).filter(|id| test(*id)).collect()
     }

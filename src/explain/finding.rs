@@ -62,6 +62,8 @@ pub struct Explanation {
     pub warnings: Vec<String>,
     /// The changes, in the order of their causes.
     pub findings: Vec<Finding>,
+    /// What canonicalization keeps, although it may come from the clock: file times without an epoch.
+    pub kept: Vec<Finding>,
 }
 
 /// A change by canonicalization.

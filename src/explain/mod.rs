@@ -2,6 +2,7 @@
 
 mod explainer;
 mod finding;
+mod kept_times;
 
 pub use finding::{Cause, Explanation, Finding};
 
@@ -16,17 +17,19 @@ use crate::sinks::CompareSink;
 use crate::source::Input;
 use crate::uuid_references::Neighbours;
 
-/// Finds all changes by canonicalization, with at most `limit` examples each. Also returns warnings.
+/// Finds all changes by canonicalization, with at most `limit` examples each. `name` is the partition, if the
+/// filesystem is not the whole image.
 ///
 /// # Errors
 ///
 /// See [`crate::error::Error`].
 pub(crate) fn explain(
     input: &Input<'_>,
+    name: Option<String>,
     options: &Options,
     limit: usize,
     observer: &dyn Observer,
-) -> Result<(Vec<String>, Vec<Finding>)> {
+) -> Result<Explanation> {
     pipeline::open(input, |source, recovery| {
         let read = Read::of(source, recovery, options, observer)?;
         let before = OfInput::of(source, &read.reading);
@@ -46,8 +49,10 @@ pub(crate) fn explain(
         explainer.layout();
         explainer.clamped(report.times_changed);
         explainer.structures(&check::differences(prepared.stored(), plan, sink));
+        let kept = explainer.kept_times().into_iter().collect();
         let mut findings = explainer.findings;
         findings.sort_by_key(|finding| finding.cause);
-        Ok((report.all_warnings().map(str::to_owned).collect(), findings))
+        let warnings = report.all_warnings().map(str::to_owned).collect();
+        Ok(Explanation { name, warnings, findings, kept })
     })
 }

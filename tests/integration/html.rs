@@ -5,6 +5,7 @@ mod browser;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::contents::sha256;
 use crate::support::disk::disk;
 use crate::support::image::{debugfs, patch};
 use crate::support::ran::Ran;
@@ -43,9 +44,16 @@ fn the_page_is_one_file_and_says_what_the_report_says() {
         assert!(!page.contains(beyond), "{beyond}");
     }
     assert!(page.contains("other &lt;b&gt;.img") && !page.contains("<b>"));
-    assert_eq!(count(&page, "<tr class=\"difference mode\">"), 2, "{page}");
-    assert_eq!(count(&page, "<tr class=\"difference uid\">"), 2);
+    // One row has all differences of a path.
+    assert_eq!(count(&page, "<tr class=\"difference mode\">"), 1, "{page}");
+    assert_eq!(count(&page, "<tr class=\"difference mode uid\">"), 1);
+    assert_eq!(count(&page, "<tr class=\"difference uid\">"), 1);
     assert_eq!(count(&page, "<tr class=\"difference presence\">"), 2);
+    assert_eq!(count(&page, "<del>0644</del> → <ins>0600</ins>"), 1, "{page}");
+    for image in [&one, &other] {
+        assert!(page.contains(&sha256(image)[..64]), "no digest of {}", image.display());
+    }
+    assert!(page.contains("form 1, no options, no SOURCE_DATE_EPOCH"));
     assert_eq!(count(&page, "<svg "), 4);
     // The blocks that debugfs freed contain stale data; canonical forms have none.
     let captions: Vec<_> = page.split("<figcaption>").skip(1).collect();
@@ -56,6 +64,9 @@ fn the_page_is_one_file_and_says_what_the_report_says() {
     page_of(&one, &other, &lab.path("again.html"), &["--threads", "7"]).with_code(1);
     assert!(fs::read_to_string(lab.path("again.html")).expect("a page") == page);
     assert!(page.contains("content=\"default-src 'none'; "), "no policy");
+    let printed = page_of(&one, &other, Path::new("-"), &[]).with_code(1);
+    assert!(printed.stdout == page);
+    page_of(&one, &other, Path::new("-"), &["--json"]).refusing(2, &["both JSON and an HTML page"]);
     // An existing page is replaced, but not an image, and only a regular file.
     page_of(&one, &other, &file, &[]).with_code(1);
     let link = lab.path("link");
@@ -88,7 +99,8 @@ fn the_page_has_the_diffs_that_were_asked_for() {
     for (more, lines) in [(&["--diff"][..], 1), (&[], 0)] {
         page_of(&one, &other, &file, more).with_code(1);
         let page = fs::read_to_string(&file).expect("a page");
-        assert_eq!(count(&page, "@@ -1 +1 @@\n-&lt;a&gt;\n+&lt;b&gt;\n</pre>"), lines, "{page}");
+        let diff = "@@ -1 +1 @@\n<del>-&lt;a&gt;\n</del><ins>+&lt;b&gt;\n</ins></pre>";
+        assert_eq!(count(&page, diff), lines, "{page}");
     }
 }
 
@@ -120,8 +132,8 @@ fn a_page_about_disks_has_all_their_filesystems() {
     let ran = page_of(&disks[0], &disks[1], &file, &[]);
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(1), ""), "{ran:?}");
     let page = fs::read_to_string(&file).expect("a page");
-    assert_eq!(count(&page, "<tr class=\"difference mode\">"), 2, "{page}");
-    assert_eq!(count(&page, "<td>partition 2 (the &lt;root&gt;): /sizes/59</td>"), 2);
+    assert_eq!(count(&page, "<tr class=\"difference mode"), 2, "{page}");
+    assert_eq!(count(&page, "<td>partition 2 (the &lt;root&gt;): /sizes/59</td>"), 1);
     assert_eq!(count(&page, "<td>partition 1 (boot): /"), 0);
     assert_eq!(count(&page, "<td>byte 51200 of the disk</td>"), 1);
     assert_eq!(count(&page, "<svg "), 8);
@@ -153,6 +165,22 @@ fn check_counts(lab: &Lab, image: &Path) {
     page_of(image, image, &file, &[]).done();
     let page = fs::read_to_string(&file).expect("a page");
     let output = crate::support::canonical(image, &[]);
+    // A canonical image has the map of its canonical form, and so has the image that it was made from.
+    page_of(&output, &output, &lab.path("output.html"), &[]).done();
+    let of_output = fs::read_to_string(lab.path("output.html")).expect("a page");
+    let maps = |page: &str| -> Vec<String> {
+        let maps = page.split("<figure>\n").skip(1).map(|map| map.split("</figure>").next().unwrap());
+        maps.map(|map| map.lines().filter(|line| line.starts_with("<rect")).collect()).collect()
+    };
+    let counts = |page: &str| -> Vec<String> {
+        let captions =
+            page.split("</strong>").skip(1).map(|rest| rest.split("</figcaption>").next().unwrap());
+        captions.map(str::to_owned).collect()
+    };
+    for of in [maps, counts] {
+        let (before, after) = (of(&page), of(&of_output));
+        assert!(after.iter().all(|map| *map == before[1]), "{before:#?} {after:#?}");
+    }
     for (image, caption) in [(image, 1), (&*output, 2)] {
         let said = try_run(tool("dumpe2fs").arg("-h").arg(image)).stdout;
         let number = |name: &str| {

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::{Args, Subcommand as Clap};
+use clap::{Args, ColorChoice, Subcommand as Clap};
 use ext4_canon::{Options, Selection, SizePolicy};
 
 use super::place::{AroundArgs, LengthArgs, PlaceArgs, SizeArgs};
@@ -27,8 +27,8 @@ pub enum Subcommand {
     /// Check whether two images have the same canonical form, and list the differences
     ///
     /// Nothing is written. Exit code 0: the canonical forms are the same; 1: they differ. The report lists
-    /// differences by path; then differences of the filesystems, each with the option that would remove it;
-    /// then differences that are ignored.
+    /// differences of the filesystems, then differences by path, each with its cure; then differences that are
+    /// ignored. The images are called A and B.
     Compare(CompareArgs),
 
     /// Show what canonicalizing would change, grouped by cause
@@ -144,9 +144,22 @@ pub struct CompareArgs {
     #[arg(long)]
     diff: bool,
 
-    /// Write the report as an HTML page to FILE, with block maps of both images and of their canonical forms
+    /// Write the report as an HTML page to FILE, with block maps of both images and of their canonical forms; -
+    /// prints the page instead of the text
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+
+    /// Maximum number of paths, or groups of paths, in the text; 0 for all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+
+    /// When to use colours; auto: on a terminal, unless NO_COLOR is set
+    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
+    color: ColorChoice,
+
+    /// Leave the SHA-256 of both files out of the report, which is faster
+    #[arg(long)]
+    no_digests: bool,
 
     #[command(flatten)]
     place: PlaceArgs,
@@ -160,7 +173,7 @@ pub struct CompareArgs {
     #[command(flatten)]
     canonical: CanonicalArgs,
 
-    /// Print nothing (or only JSON), and skip differences that are ignored
+    /// Print nothing (or only JSON), and skip differences that are ignored, and digests
     #[arg(short, long)]
     quiet: bool,
 }
@@ -266,8 +279,19 @@ impl CompareArgs {
             ImageFiles { path: self.one, journal: self.journal_a },
             ImageFiles { path: self.other, journal: self.journal_b },
         ];
-        let command = Command::Compare(CompareTask { inputs, diff: self.diff, html: self.html });
-        Ok(Task { settings, command })
+        if settings.json && self.html.as_ref().is_some_and(|page| page.as_os_str() == STANDARD) {
+            bail!("standard output can't be both JSON and an HTML page: give a file for the page");
+        }
+        let has_report = !self.quiet || self.html.is_some();
+        let task = CompareTask {
+            inputs,
+            diff: self.diff,
+            html: self.html,
+            limit: self.limit,
+            color: self.color,
+            digests: !self.no_digests && has_report,
+        };
+        Ok(Task { settings, command: Command::Compare(task) })
     }
 }
 

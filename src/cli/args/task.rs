@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, ColorChoice, ValueEnum};
 use ext4_canon::{Options, Selection};
 
 use crate::cli::format::Format;
@@ -150,6 +150,12 @@ pub struct CompareTask {
     pub diff: bool,
     /// The name of the HTML page to write.
     pub html: Option<PathBuf>,
+    /// The maximum number of paths, or groups of paths, in the text; 0 for all.
+    pub limit: usize,
+    /// When the text has colours.
+    pub color: ColorChoice,
+    /// Whether the report has the SHA-256 of both files.
+    pub digests: bool,
 }
 
 /// The options of `explain`.

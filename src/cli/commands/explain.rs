@@ -18,6 +18,7 @@ struct ExplainJson<'j> {
     head: HeadJson,
     input: String,
     findings: Vec<FindingJson<'j>>,
+    kept: Vec<FindingJson<'j>>,
     warnings: &'j [String],
 }
 
@@ -43,6 +44,7 @@ struct ExplainDiskJson<'j> {
 struct ExplainedFilesystemJson<'j> {
     name: &'j str,
     findings: Vec<FindingJson<'j>>,
+    kept: Vec<FindingJson<'j>>,
     warnings: &'j [String],
 }
 
@@ -57,13 +59,13 @@ pub fn run(runner: &Runner<'_>, task: &ExplainTask) -> Result<Outcome> {
         return Ok(Outcome::new(ExitCode::Done, report(input, &all)));
     }
     let mut texts = Vec::new();
-    for Explanation { name, warnings, findings, .. } in &all {
+    for explanation @ Explanation { name, warnings, .. } in &all {
         let shown = match name {
             Some(name) => format!("{}: {name}", input.display()),
             None => input.display().to_string(),
         };
         runner.warn(warnings.iter().map(|warning| format!("{shown}: {warning}")));
-        texts.push(text(&shown, findings));
+        texts.push(text(&shown, explanation));
     }
     Ok(Outcome::new(ExitCode::Done, texts.join("\n")))
 }
@@ -73,14 +75,14 @@ fn report(input: &Path, all: &[Explanation]) -> Vec<u8> {
     let input = input.display().to_string();
     match all {
         [one] if one.name.is_none() => {
-            let findings = one.findings.iter().map(FindingJson::of).collect();
-            json::text(&ExplainJson { head, input, findings, warnings: &one.warnings })
+            let [findings, kept] = FindingJson::all(one);
+            json::text(&ExplainJson { head, input, findings, kept, warnings: &one.warnings })
         }
         all => {
-            let filesystems = all.iter().map(|one| ExplainedFilesystemJson {
-                name: one.name.as_deref().unwrap_or_default(),
-                findings: one.findings.iter().map(FindingJson::of).collect(),
-                warnings: &one.warnings,
+            let filesystems = all.iter().map(|one| {
+                let [findings, kept] = FindingJson::all(one);
+                let name = one.name.as_deref().unwrap_or_default();
+                ExplainedFilesystemJson { name, findings, kept, warnings: &one.warnings }
             });
             json::text(&ExplainDiskJson { head, input, filesystems: filesystems.collect() })
         }
@@ -88,6 +90,11 @@ fn report(input: &Path, all: &[Explanation]) -> Vec<u8> {
 }
 
 impl<'j> FindingJson<'j> {
+    /// Returns what changes, and what is kept.
+    fn all(explanation: &'j Explanation) -> [Vec<Self>; 2] {
+        [&explanation.findings, &explanation.kept].map(|findings| findings.iter().map(Self::of).collect())
+    }
+
     fn of(finding: &'j Finding) -> Self {
         Self {
             cause: finding.cause.name(),
@@ -99,24 +106,35 @@ impl<'j> FindingJson<'j> {
     }
 }
 
-fn text(input: &str, findings: &[Finding]) -> String {
-    if findings.is_empty() {
-        return format!("{}: already canonical\n", input);
-    }
-    let mut text = format!("{}: changes by canonicalizing, by cause\n", input);
+fn text(input: &str, explanation: &Explanation) -> String {
+    let Explanation { findings, kept, .. } = explanation;
+    let mut text = if findings.is_empty() {
+        format!("{input}: already canonical\n")
+    } else {
+        format!("{input}: changes by canonicalizing, by cause\n")
+    };
     let mut last = None;
     // Writing to a string can't fail.
     for finding in findings {
         if last.replace(finding.cause) != Some(finding.cause) {
             let _ = writeln!(text, "\n{}:", finding.cause.words());
         }
-        let _ = writeln!(text, "  {}: {}", finding.what, finding.count);
-        for example in &finding.examples {
-            let _ = writeln!(text, "      {example}");
-        }
-        if !finding.examples.is_empty() && finding.more {
-            let _ = writeln!(text, "      ...");
-        }
+        list(&mut text, finding);
+    }
+    if !kept.is_empty() {
+        text.push_str("\nkept, unless SOURCE_DATE_EPOCH is set:\n");
+        kept.iter().for_each(|finding| list(&mut text, finding));
     }
     text
+}
+
+/// Lists a finding with its examples.
+fn list(text: &mut String, finding: &Finding) {
+    let _ = writeln!(text, "  {}: {}", finding.what, finding.count);
+    for example in &finding.examples {
+        let _ = writeln!(text, "      {example}");
+    }
+    if !finding.examples.is_empty() && finding.more {
+        let _ = writeln!(text, "      ...");
+    }
 }

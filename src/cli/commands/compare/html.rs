@@ -1,24 +1,17 @@
 //! The report of `compare` as an HTML page: a single file that loads nothing from the network and works
 //! without JavaScript.
 
-use std::collections::BTreeMap;
+mod maps;
+mod tree;
+
 use std::fmt::Write as _;
 
-use ext4_canon::compare::{
-    BlockMaps, Cell, Comparison, Detail, FilesystemComparison, Occupancy, PathDifference, SettingDifference,
-    Use,
-};
+use ext4_canon::compare::{Detail, FilesystemComparison, SettingDifference};
 
-use crate::cli::remedy;
+use super::settings;
+use super::text::Report;
 
-/// The number of cells in a map, and in a row of a map.
-pub const CELLS: u64 = 64 * 24;
-const COLUMNS: usize = 64;
-/// The size of a cell, in units of the SVG.
-const SIDE: usize = 10;
-/// The maximum number of differences on the page. More are only counted, because browsers are slow with large
-/// tables.
-const MOST_ROWS: usize = 20_000;
+pub use maps::CELLS;
 
 /// The content security policy. It allows only the inline style and the inline script.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; \
@@ -31,7 +24,7 @@ fn named(filesystem: &FilesystemComparison, what: &str) -> String {
     filesystem.name.as_ref().map_or_else(|| what.to_owned(), |name| format!("{name}: {what}"))
 }
 
-/// Escaped that is escaped for HTML content and attribute values.
+/// Text that is escaped for HTML content and attribute values.
 struct Escaped<'t>(&'t str);
 
 impl std::fmt::Display for Escaped<'_> {
@@ -50,14 +43,12 @@ impl std::fmt::Display for Escaped<'_> {
     }
 }
 
-/// Returns the page. `words` describes a difference, and returns its unified diff if there is one.
-pub fn page(
-    names: [&str; 2],
-    comparison: &Comparison,
-    words: impl Fn(&PathDifference) -> (String, Option<String>),
-) -> String {
-    let Comparison { settings: around, filesystems, .. } = comparison;
-    let (class, verdict) = if comparison.is_match() { ("match", "match") } else { ("differ", "differ") };
+/// Returns the page.
+pub fn page(report: &Report<'_>) -> String {
+    let filesystems = &report.comparison.filesystems;
+    let names = report.inputs.map(|input| input.to_string_lossy().into_owned());
+    let names = names.each_ref().map(String::as_str);
+    let verdict = if report.comparison.is_match() { "match" } else { "differ" };
     let [one, other] = names.map(Escaped);
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -65,18 +56,18 @@ pub fn page(
          <meta name=\"color-scheme\" content=\"light dark\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\">\n<title>{one} and {other}: {verdict}</title>\n\
          <style>\n{STYLE}{}</style>\n</head>\n<body>\n<main>\n\
-         <h1>{one} and {other}: <span id=\"verdict\" class=\"{class}\">{verdict}</span></h1>\n",
-        filter_rules(filesystems)
+         <h1>{one} and {other}: <span id=\"verdict\" class=\"{verdict}\">{verdict}</span></h1>\n",
+        tree::filter_rules(filesystems)
     );
-    summary(&mut page, around, filesystems);
-    differences(&mut page, filesystems, words);
-    settings(&mut page, names, comparison);
-    ignored(&mut page, names, filesystems);
+    summary(&mut page, report, names);
+    all_settings(&mut page, report);
+    tree::section(&mut page, report);
+    ignored(&mut page, filesystems);
     page.push_str("<section id=\"maps\">\n<h2>Block maps</h2>\n");
-    legend(&mut page);
+    maps::legend(&mut page);
     for filesystem in filesystems {
         for (name, maps) in names.iter().zip(filesystem.block_maps.iter().flatten()) {
-            both_maps(&mut page, &named(filesystem, name), maps);
+            maps::both(&mut page, &named(filesystem, name), maps);
         }
     }
     page.push_str("</section>\n</main>\n");
@@ -90,129 +81,91 @@ fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
     page.push('\n');
 }
 
-/// Counts the differences in each attribute.
-fn attributes(filesystems: &[FilesystemComparison]) -> BTreeMap<&'static str, usize> {
-    let mut counts = BTreeMap::new();
-    for difference in filesystems.iter().flat_map(|filesystem| &filesystem.differences) {
-        *counts.entry(difference.attribute.name()).or_default() += 1;
-    }
-    counts
-}
-
 /// Converts a name to a CSS class or identifier.
 fn slug(name: &str) -> String {
     name.replace(' ', "-")
 }
 
-/// Returns CSS rules that hide the rows not selected by the filter.
-fn filter_rules(filesystems: &[FilesystemComparison]) -> String {
-    let rule = |name: &&str| {
-        let slug = slug(name);
-        format!("body:has(#only-{slug}:checked) tr.difference:not(.{slug}) {{ display: none; }}\n")
-    };
-    attributes(filesystems).keys().map(rule).collect()
-}
-
-fn summary(page: &mut String, around: &[SettingDifference], filesystems: &[FilesystemComparison]) {
+/// Appends the counts, and the circumstances of the comparison.
+fn summary(page: &mut String, report: &Report<'_>, names: [&str; 2]) {
+    let filesystems = &report.comparison.filesystems;
     let total = |of: &dyn Fn(&FilesystemComparison) -> u64| -> u64 { filesystems.iter().map(of).sum() };
-    let paths = total(&|comparison| comparison.paths);
-    let bytes = total(&|comparison| comparison.bytes);
-    line(
-        page,
-        format_args!(
-            "<dl id=\"summary\">\n<dt>Differences of the trees</dt><dd>{}</dd>\n\
-             <dt>Differences of the filesystems</dt><dd>{}</dd>\n<dt>Paths that both have</dt><dd>{paths}</dd>\n\
-             <dt>Bytes of content compared</dt><dd>{bytes}</dd>\n</dl>",
-            total(&|comparison| comparison.differences.len() as u64),
-            total(&|comparison| comparison.settings.len() as u64) + around.len() as u64
-        ),
-    );
+    let settings = total(&|comparison| comparison.settings.len() as u64);
+    let rows = [
+        ("Differences of the trees", total(&|comparison| comparison.differences.len() as u64)),
+        ("Differences of the filesystems", settings + report.comparison.settings.len() as u64),
+        ("Paths that both have", total(&|comparison| comparison.paths)),
+        ("Bytes of content compared", total(&|comparison| comparison.bytes)),
+    ];
+    line(page, format_args!("<dl id=\"summary\">"));
+    for (name, count) in rows {
+        line(page, format_args!("<dt>{name}</dt><dd>{count}</dd>"));
+    }
+    let digests = report.evidence.digests.as_ref();
+    for (side, image) in ["A", "B"].into_iter().enumerate() {
+        let digest = digests.map_or(String::new(), |digests| format!("<br>SHA-256 {}", digests[side]));
+        line(page, format_args!("<dt>{image}</dt><dd>{}{digest}</dd>", Escaped(names[side])));
+    }
+    line(page, format_args!("<dt>Compared by</dt><dd>{}</dd>\n</dl>", Escaped(&report.evidence.words())));
 }
 
-fn differences(
-    page: &mut String,
-    filesystems: &[FilesystemComparison],
-    words: impl Fn(&PathDifference) -> (String, Option<String>),
-) {
-    let all: usize = filesystems.iter().map(|filesystem| filesystem.differences.len()).sum();
-    line(page, format_args!("<section id=\"differences\">\n<h2>Trees</h2>"));
-    if all == 0 {
-        line(page, format_args!("<p>The trees are equal.</p>\n</section>"));
-        return;
+/// Appends the settings that differ: each cause with its consequences, and the cure.
+fn all_settings(page: &mut String, report: &Report<'_>) {
+    let mut rows = setting_rows(&report.comparison.settings, |name| name.to_owned());
+    for filesystem in &report.comparison.filesystems {
+        rows.extend(setting_rows(&filesystem.settings, |name| named(filesystem, name)));
     }
-    line(page, format_args!("<fieldset>\n<legend>Show</legend>"));
-    let choice = |slug: &str, name: &str, count: usize, checked: &str| {
-        format!(
-            "<label><input type=\"radio\" name=\"only\" id=\"only-{slug}\"{checked}> {name} ({count})</label>"
-        )
-    };
-    line(page, format_args!("{}", choice("all", "all", all, " checked")));
-    for (name, count) in attributes(filesystems) {
-        line(page, format_args!("{}", choice(&slug(name), name, count, "")));
-    }
-    line(page, format_args!("<label id=\"search\" hidden>path <input type=\"search\"></label>\n</fieldset>"));
-    line(page, format_args!("<table>\n<thead><tr><th>Path</th><th>What differs</th></tr></thead>\n<tbody>"));
-    let differences = filesystems
-        .iter()
-        .flat_map(|filesystem| filesystem.differences.iter().map(move |difference| (filesystem, difference)));
-    for (filesystem, difference) in differences.take(MOST_ROWS) {
-        let (words, diff) = words(difference);
-        let diff = diff.map_or(String::new(), |diff| format!("<pre>{}</pre>", Escaped(&diff)));
-        line(
-            page,
-            format_args!(
-                "<tr class=\"difference {}\"><td>{}</td><td>{}{diff}</td></tr>",
-                slug(difference.attribute.name()),
-                Escaped(&named(filesystem, &difference.path)),
-                Escaped(&words)
-            ),
-        );
-    }
-    line(page, format_args!("</tbody>\n</table>"));
-    if all > MOST_ROWS {
-        line(page, format_args!("<p>{} more are left out; --json has all.</p>", all - MOST_ROWS));
-    }
-    line(page, format_args!("</section>"));
-}
-
-fn settings(page: &mut String, [one, other]: [&str; 2], comparison: &Comparison) {
-    let Comparison { settings: around, filesystems, .. } = comparison;
-    let around = around.iter().map(|setting| (setting.name.clone(), setting));
-    let within = filesystems.iter().flat_map(|filesystem| {
-        filesystem.settings.iter().map(|setting| (named(filesystem, &setting.name), setting))
-    });
-    let rows = around.chain(within).map(|(name, setting)| {
-        let cells = [&name, &setting.values[0], &setting.values[1], &setting.option];
-        cells.map(|cell| format!("<td>{}</td>", Escaped(cell))).concat()
-    });
-    let rows: Vec<_> = rows.collect();
     let table = Table {
         id: "settings",
         title: "Filesystems",
         nothing: "Nothing keeps equal trees from equal images.",
-        heads: &["What differs", one, other, "Aligned by"],
+        heads: &["What differs", "A", "B", "Cure"],
     };
     table.add_to(page, rows);
 }
 
-fn ignored(page: &mut String, [one, other]: [&str; 2], filesystems: &[FilesystemComparison]) {
+fn setting_rows(all: &[SettingDifference], named: impl Fn(&str) -> String) -> Vec<String> {
+    let mut rows = Vec::new();
+    let row = |class: &str, name: &str, [one, other]: &[String; 2]| {
+        format!(
+            "<td{class}>{}</td><td><del>{}</del></td><td><ins>{}</ins></td>",
+            Escaped(&named(name)),
+            Escaped(one),
+            Escaped(other)
+        )
+    };
+    for group in settings::groups(all) {
+        for (index, (name, values)) in settings::lines(&group.causes).into_iter().enumerate() {
+            let cure = if index == 0 { Escaped(group.cure()).to_string() } else { String::new() };
+            rows.push(format!("{}<td>{cure}</td>", row("", &name, values)));
+        }
+        for SettingDifference { name, values, .. } in &group.consequences {
+            rows.push(format!("{}<td>follows</td>", row(" class=\"follows\"", name, values)));
+        }
+    }
+    rows
+}
+
+fn ignored(page: &mut String, filesystems: &[FilesystemComparison]) {
     let all = filesystems
         .iter()
         .flat_map(|filesystem| filesystem.ignored.iter().flatten().map(move |ignored| (filesystem, ignored)));
     let rows = all.map(|(filesystem, ignored)| {
         let values = match &ignored.detail {
-            Detail::Values([one, other]) => format!("<td>{}</td><td>{}</td>", Escaped(one), Escaped(other)),
-            Detail::Differing(count) => format!("<td colspan=\"2\">{count}</td>"),
-            Detail::Counts([one, other]) => format!("<td>{one}</td><td>{other}</td>"),
+            Detail::Values(values) => values.clone(),
+            Detail::Differing(count) => [count, count].map(u64::to_string),
+            Detail::Counts(counts) => counts.map(|count| count.to_string()),
         };
-        format!("<td>{}</td>{values}", Escaped(&named(filesystem, ignored.what)))
+        let values = values.map(|value| format!("<td>{}</td>", Escaped(&value)));
+        let what = named(filesystem, ignored.what);
+        format!("<td>{}</td>{}<td>{}</td>", Escaped(&what), values.concat(), ignored.cause.words())
     });
     let rows: Vec<_> = rows.collect();
     let table = Table {
         id: "ignored",
         title: "Ignored differences",
         nothing: "There are none.",
-        heads: &["What differs", one, other],
+        heads: &["What differs", "A", "B", "Cause"],
     };
     table.add_to(page, rows);
 }
@@ -243,80 +196,6 @@ impl Table<'_> {
     }
 }
 
-fn legend(page: &mut String) {
-    let keys = Use::ALL
-        .map(|what| format!("<li><span class=\"key {}\"></span>{}</li>", slug(what.name()), what.name()));
-    line(page, format_args!("<ul class=\"legend\">{}</ul>", keys.concat()));
-}
-
-fn both_maps(page: &mut String, name: &str, maps: &BlockMaps) {
-    line(page, format_args!("<div class=\"maps\">"));
-    figure(page, &format!("{name}, before"), &maps.before);
-    match &maps.after {
-        Ok(after) => figure(page, &format!("{name}, canonical"), after),
-        Err(error) => {
-            let words = error.in_words(remedy::option);
-            line(page, format_args!("<p>No canonical form: {}</p>", Escaped(&words)));
-        }
-    }
-    line(page, format_args!("</div>"));
-}
-
-fn figure(page: &mut String, caption: &str, map: &Occupancy) {
-    let rows = map.cells.len().div_ceil(COLUMNS);
-    line(
-        page,
-        format_args!(
-            "<figure>\n<svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">",
-            COLUMNS * SIDE,
-            rows * SIDE,
-            Escaped(caption)
-        ),
-    );
-    let uses: Vec<Use> = map.cells.iter().map(main_use).collect();
-    for (row, uses) in uses.chunks(COLUMNS).enumerate() {
-        let mut first = 0;
-        for run in uses.chunk_by(|one, other| one == other) {
-            let blocks = [first, first + run.len()].map(|cell| {
-                ((row * COLUMNS + cell) as u64).saturating_mul(map.blocks_per_cell).min(map.blocks)
-            });
-            line(
-                page,
-                format_args!(
-                    "<rect class=\"{}\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{SIDE}\"><title>blocks {} to {}: {}</title></rect>",
-                    slug(run[0].name()),
-                    first * SIDE,
-                    row * SIDE,
-                    run.len() * SIDE,
-                    blocks[0],
-                    blocks[1] - 1,
-                    run[0].name()
-                ),
-            );
-            first += run.len();
-        }
-    }
-    let total = map.total();
-    let counts = Use::ALL.map(|what| format!("{} {}", what.name(), total[what as usize]));
-    line(
-        page,
-        format_args!(
-            "</svg>\n<figcaption><strong>{}</strong>: {} blocks of content in {} stretches ({})</figcaption>\n</figure>",
-            Escaped(caption),
-            total[Use::File as usize],
-            map.stretches,
-            counts.join(", ")
-        ),
-    );
-}
-
-/// Returns the use that a cell is drawn with: that of most of its blocks. Free blocks count only if there are
-/// no others.
-fn main_use(cell: &Cell) -> Use {
-    let used = Use::ALL.into_iter().filter(|what| *what != Use::Free && cell[*what as usize] > 0);
-    used.max_by_key(|what| cell[*what as usize]).unwrap_or(Use::Free)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -327,15 +206,5 @@ mod tests {
             Escaped("<script>alert('1&2')</script>\"").to_string(),
             "&lt;script&gt;alert(&#39;1&amp;2&#39;)&lt;/script&gt;&quot;"
         );
-    }
-
-    #[test]
-    fn a_cell_is_drawn_as_what_most_of_it_is() {
-        let mut cell = Cell::default();
-        assert_eq!(main_use(&cell), Use::Free);
-        cell[Use::Free as usize] = 90;
-        cell[Use::File as usize] = 6;
-        cell[Use::Stale as usize] = 4;
-        assert_eq!(main_use(&cell), Use::File);
     }
 }

@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 use std::path::Path;
 
-use ext4_canon::compare::{Comparison, Detail, FilesystemComparison, Ignored, SettingDifference};
+use ext4_canon::Options;
+use ext4_canon::compare::{Detail, FilesystemComparison, Ignored, SettingDifference};
 use serde::Serialize;
 
-use super::text::diff;
+use super::cures;
+use super::text::{Report, diff};
 use crate::cli::json::{self, HeadJson};
 
 #[derive(Serialize)]
@@ -15,7 +17,18 @@ struct CompareJson<'j> {
     head: HeadJson,
     inputs: [Cow<'j, str>; 2],
     #[serde(flatten)]
+    evidence: EvidenceJson<'j>,
+    #[serde(flatten)]
     comparison: ComparisonJson<'j>,
+}
+
+/// The circumstances of the comparison.
+#[derive(Serialize)]
+struct EvidenceJson<'j> {
+    options: &'j [String],
+    source_date_epoch: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<&'j [String; 2]>,
 }
 
 /// The output for two disks.
@@ -24,6 +37,8 @@ struct CompareDisksJson<'j> {
     #[serde(flatten)]
     head: HeadJson,
     inputs: [Cow<'j, str>; 2],
+    #[serde(flatten)]
+    evidence: EvidenceJson<'j>,
     disk: Vec<SettingJson<'j>>,
     filesystems: Vec<ComparedFilesystemJson<'j>>,
 }
@@ -60,6 +75,7 @@ struct TreeDifferenceJson<'j> {
     bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     diff: Option<String>,
+    cure: &'static str,
 }
 
 #[derive(Serialize)]
@@ -68,10 +84,14 @@ struct SettingJson<'j> {
     a: &'j str,
     b: &'j str,
     option: &'j str,
+    cure: &'j str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    follows: Option<&'j str>,
 }
 
 #[derive(Serialize)]
 struct IgnoredJson<'j> {
+    cause: &'static str,
     kind: &'static str,
     what: &'static str,
     #[serde(flatten)]
@@ -87,25 +107,36 @@ enum IgnoredDetailJson<'j> {
 }
 
 /// Formats the report about two filesystems or two disks.
-pub fn text(head: HeadJson, inputs: [&Path; 2], comparison: &Comparison) -> Vec<u8> {
+pub fn text(head: HeadJson, report: &Report<'_>) -> Vec<u8> {
+    let Report { inputs, comparison, options, evidence, .. } = *report;
     let names = inputs.map(Path::to_string_lossy);
+    let evidence = EvidenceJson {
+        options: &evidence.options,
+        source_date_epoch: evidence.epoch,
+        sha256: evidence.digests.as_ref(),
+    };
     if let [only @ FilesystemComparison { name: None, .. }] = &comparison.filesystems[..] {
-        let comparison = comparison_json(inputs, only);
-        return json::text(&CompareJson { head, inputs: names, comparison });
+        let comparison = comparison_json(inputs, options, only);
+        return json::text(&CompareJson { head, inputs: names, evidence, comparison });
     }
     let filesystems = comparison.filesystems.iter().map(|filesystem| ComparedFilesystemJson {
         name: filesystem.name.as_deref().unwrap_or_default(),
-        comparison: comparison_json(inputs, filesystem),
+        comparison: comparison_json(inputs, options, filesystem),
     });
     json::text(&CompareDisksJson {
         head,
         inputs: names,
+        evidence,
         disk: comparison.settings.iter().map(setting_json).collect(),
         filesystems: filesystems.collect(),
     })
 }
 
-fn comparison_json<'j>(inputs: [&'j Path; 2], comparison: &'j FilesystemComparison) -> ComparisonJson<'j> {
+fn comparison_json<'j>(
+    inputs: [&'j Path; 2],
+    options: &Options,
+    comparison: &'j FilesystemComparison,
+) -> ComparisonJson<'j> {
     let differences = comparison.differences.iter().map(|difference| TreeDifferenceJson {
         path: &difference.path,
         attribute: difference.attribute.name(),
@@ -115,6 +146,7 @@ fn comparison_json<'j>(inputs: [&'j Path; 2], comparison: &'j FilesystemComparis
         first_byte: difference.content.map(|content| content.first),
         bytes: difference.content.map(|content| content.bytes),
         diff: diff(inputs, difference),
+        cure: cures::cure(difference, options),
     });
     let settings = comparison.settings.iter().map(setting_json);
     ComparisonJson {
@@ -128,8 +160,8 @@ fn comparison_json<'j>(inputs: [&'j Path; 2], comparison: &'j FilesystemComparis
 }
 
 fn setting_json(setting: &SettingDifference) -> SettingJson<'_> {
-    let [a, b] = &setting.values;
-    SettingJson { name: &setting.name, a, b, option: &setting.option }
+    let SettingDifference { name, values: [a, b], option, cure, follows, .. } = setting;
+    SettingJson { name, a, b, option, cure, follows: follows.as_deref() }
 }
 
 fn ignored_json(ignored: &Ignored) -> IgnoredJson<'_> {
@@ -138,5 +170,5 @@ fn ignored_json(ignored: &Ignored) -> IgnoredJson<'_> {
         Detail::Differing(count) => IgnoredDetailJson::Differing { count: *count },
         Detail::Counts([a, b]) => IgnoredDetailJson::Counts { a: *a, b: *b },
     };
-    IgnoredJson { kind: ignored.kind, what: ignored.what, detail }
+    IgnoredJson { cause: ignored.cause.name(), kind: ignored.kind, what: ignored.what, detail }
 }

@@ -1,36 +1,47 @@
 //! The report of `compare` as text.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use ext4_canon::Options;
 use ext4_canon::compare::{
     Attribute, Comparison, Detail, FilesystemComparison, Ignored, PathDifference, SettingDifference,
 };
+use ext4_canon::text::counted;
+use indicatif::HumanCount;
 
+use super::cures;
 use super::diff::unified;
+use super::evidence::Evidence;
+use super::groups::{self, Group};
+use super::settings;
+use crate::cli::dates;
+use crate::cli::paint::Paint;
+
+/// The number of paths that are named for paths that differ in the same way.
+const NAMED: usize = 3;
+
+/// A report.
+#[derive(Clone, Copy)]
+pub struct Report<'r> {
+    /// The names of both images.
+    pub inputs: [&'r Path; 2],
+    /// The result.
+    pub comparison: &'r Comparison,
+    /// The options of the comparison.
+    pub options: &'r Options,
+    /// The circumstances.
+    pub evidence: &'r Evidence,
+    /// The maximum number of lines about paths; 0 for all.
+    pub limit: usize,
+    /// The colours.
+    pub paint: Paint,
+}
 
 /// Returns the verdict in one word.
 fn match_word(matches: bool) -> &'static str {
     if matches { "match" } else { "differ" }
-}
-
-/// Formats the report about two filesystems or two disks.
-pub fn text(inputs: [&Path; 2], comparison: &Comparison) -> String {
-    let mut text = verdict(inputs, comparison.is_match());
-    text.extend(comparison.settings.iter().map(|found| setting("disk", found)));
-    for filesystem in &comparison.filesystems {
-        if let Some(name) = &filesystem.name {
-            // Writing to a string can't fail.
-            let _ = writeln!(text, "{name}: {}", match_word(filesystem.is_match()));
-        }
-        text.push_str(&lines(inputs, filesystem));
-    }
-    text
-}
-
-/// Formats the first line.
-fn verdict(inputs: [&Path; 2], matches: bool) -> String {
-    format!("{} and {}: {}\n", inputs[0].display(), inputs[1].display(), match_word(matches))
 }
 
 /// Formats the warnings about both images.
@@ -42,54 +53,222 @@ pub fn warnings(inputs: [&Path; 2], comparison: &FilesystemComparison) -> Vec<St
     lines.collect()
 }
 
-/// Formats a difference between settings as a line.
-fn setting(of: &str, setting: &SettingDifference) -> String {
-    let SettingDifference { name, values: [one, other], option, .. } = setting;
-    let remedy = if option.is_empty() { String::new() } else { format!(" ({option})") };
-    format!("{of}: {name} {one} -> {other}{remedy}\n")
-}
-
-/// Formats all lines about two filesystems.
-fn lines(inputs: [&Path; 2], comparison: &FilesystemComparison) -> String {
-    let mut text = String::new();
-    // Writing to a string can't fail.
-    for difference in &comparison.differences {
-        let _ = writeln!(text, "{}: {}", difference.path, words(inputs, difference));
-        text.extend(diff(inputs, difference));
+// Writing to a string can't fail, so the results of `writeln` are ignored.
+impl Report<'_> {
+    /// Formats the report: the verdict, settings, paths, differences that are ignored, and the circumstances.
+    pub fn text(&self) -> String {
+        let mut text = self.verdict();
+        self.settings(&mut text, "disk", &self.comparison.settings);
+        let mut left = if self.limit == 0 { usize::MAX } else { self.limit };
+        for filesystem in &self.comparison.filesystems {
+            if let Some(name) = &filesystem.name {
+                let _ = writeln!(text, "{name}: {}", self.coloured(filesystem.is_match()));
+            }
+            self.settings(&mut text, "filesystem", &filesystem.settings);
+            self.paths(&mut text, filesystem, &mut left);
+            filesystem.ignored.iter().flatten().for_each(|ignored| {
+                let line = format!("ignored: {} ({})", ignored_words(ignored), ignored.cause.words());
+                let _ = writeln!(text, "{}", self.paint.dim(line));
+            });
+        }
+        self.circumstances(&mut text);
+        text
     }
-    text.extend(comparison.settings.iter().map(|found| setting("filesystem", found)));
-    for Ignored { what, detail, .. } in comparison.ignored.iter().flatten() {
-        let line = match detail {
-            Detail::Values([one, other]) => format!("{what}: {one} -> {other}"),
-            Detail::Differing(count) => format!("{count} {what}"),
-            Detail::Counts([one, other]) => format!("{what}: {one} and {other}"),
+
+    fn coloured(&self, matches: bool) -> String {
+        let word = match_word(matches);
+        if matches { self.paint.green(word) } else { self.paint.red(word) }
+    }
+
+    fn verdict(&self) -> String {
+        let [one, other] = self.inputs.map(Path::display);
+        let Comparison { filesystems, settings, .. } = self.comparison;
+        let mut text = format!("{one} and {other}: {}\n", self.coloured(self.comparison.is_match()));
+        if self.comparison.is_match() {
+            return text;
+        }
+        let causes = |all: &[SettingDifference]| all.iter().filter(|one| one.follows.is_none()).count();
+        let settings = causes(settings) + filesystems.iter().map(|one| causes(&one.settings)).sum::<usize>();
+        let all = filesystems.iter().flat_map(|filesystem| &filesystem.differences);
+        let paths: usize = filesystems
+            .iter()
+            .map(|filesystem| filesystem.differences.chunk_by(|one, other| one.path == other.path).count())
+            .sum();
+        let _ = writeln!(
+            text,
+            "differences: {} and {} (A is {one}, B is {other})",
+            plural(paths, "path"),
+            plural(settings, "setting")
+        );
+        let only_times = paths > 0 && all.clone().all(|found| found.attribute == Attribute::Mtime);
+        if only_times && settings == 0 && self.options.epoch.is_none() {
+            text.push_str(
+                "only file times differ: set SOURCE_DATE_EPOCH, for the build and for ext4-canon\n",
+            );
+        }
+        text
+    }
+
+    fn settings(&self, text: &mut String, of: &str, settings: &[SettingDifference]) {
+        for group in settings::groups(settings) {
+            for (name, values) in settings::lines(&group.causes) {
+                let _ = writeln!(text, "{of}: {} {}", self.paint.bold(name), self.values(values));
+            }
+            for SettingDifference { name, values, .. } in &group.consequences {
+                let _ = writeln!(text, "  so also: {name} {}", self.values(values));
+            }
+            let _ = writeln!(text, "  cure: {}", group.cure());
+        }
+    }
+
+    fn values(&self, [one, other]: &[String; 2]) -> String {
+        format!("{} -> {}", self.paint.red(one), self.paint.green(other))
+    }
+
+    fn paths(&self, text: &mut String, filesystem: &FilesystemComparison, left: &mut usize) {
+        let groups = groups::groups(&filesystem.differences);
+        let shown = groups.len().min(*left);
+        *left -= shown;
+        // The cures for attributes, in the order in which the attributes first occur.
+        let mut general: Vec<(Attribute, &str)> = Vec::new();
+        for group in &groups[..shown] {
+            self.group(text, group);
+            let main = group.differences[0];
+            let cure = cures::cure(main, self.options);
+            if group.paths.len() > 1 || cures::of_file(&main.path) == Some(cure) {
+                let _ = writeln!(text, "  cure: {cure}");
+            } else if !general.iter().any(|(_, known)| *known == cure) {
+                general.push((main.attribute, cure));
+            }
+        }
+        for (attribute, cure) in general {
+            let _ = writeln!(text, "cure for {}: {cure}", attribute.name());
+        }
+        if shown < groups.len() {
+            let _ = writeln!(text, "{}", rest(&groups[shown..]));
+        }
+    }
+
+    fn group(&self, text: &mut String, group: &Group<'_>) {
+        let words = |difference| self.words(difference);
+        if group.paths.len() > 1 {
+            let names = group.paths[..NAMED.min(group.paths.len())].join(", ");
+            let _ = writeln!(text, "{}: {names}, …", self.paint.bold(plural(group.paths.len(), "path")));
+            for difference in &group.differences {
+                let of_first =
+                    if difference.attribute == Attribute::Mtime { " (the first of them)" } else { "" };
+                let _ = writeln!(text, "  {}{of_first}", words(difference));
+            }
+            return;
+        }
+        let path = self.paint.bold(group.path());
+        let below = match group.below {
+            0 => String::new(),
+            below => format!(", with {}", plural(below, "path") + " below it"),
         };
-        let _ = writeln!(text, "ignored: {line}");
+        for (index, difference) in group.differences.iter().enumerate() {
+            let start = if index == 0 { format!("{path}:") } else { " ".to_owned() };
+            let _ = writeln!(text, "{start} {}{below}", words(difference));
+            if let Some(diff) = diff(self.inputs, difference) {
+                text.push_str(&self.coloured_diff(&diff));
+            }
+        }
     }
-    text
+
+    fn words(&self, difference: &PathDifference) -> String {
+        match words(self.inputs, difference) {
+            Words { what, values: None } => what,
+            Words { what, values: Some(values) } if what.is_empty() => self.values(&values),
+            Words { what, values: Some(values) } => format!("{what} {}", self.values(&values)),
+        }
+    }
+
+    fn coloured_diff(&self, diff: &str) -> String {
+        if !self.paint.is_coloured() {
+            return diff.to_owned();
+        }
+        let lines = diff.split_inclusive('\n').map(|line| match line.as_bytes().first() {
+            Some(b'-') => self.paint.red(line),
+            Some(b'+') => self.paint.green(line),
+            _ => line.to_owned(),
+        });
+        lines.collect()
+    }
+
+    fn circumstances(&self, text: &mut String) {
+        let _ = writeln!(text, "{}", self.paint.dim(format!("compared by {}", self.evidence.words())));
+        for (side, digest) in ["A", "B"].iter().zip(self.evidence.digests.iter().flatten()) {
+            let _ = writeln!(text, "{}", self.paint.dim(format!("SHA-256 of {side}: {digest}")));
+        }
+    }
 }
 
-/// Describes a difference, without the path.
-pub fn words(inputs: [&Path; 2], difference: &PathDifference) -> String {
+/// Formats a count with a noun.
+fn plural(count: usize, noun: &str) -> String {
+    let one = counted(count as u64, noun);
+    let noun = one.split_once(' ').map_or(noun, |(_, noun)| noun);
+    format!("{} {noun}", HumanCount(count as u64))
+}
+
+/// Formats the totals of the groups that are not shown.
+fn rest(groups: &[Group<'_>]) -> String {
+    let mut counts: BTreeMap<Attribute, usize> = BTreeMap::new();
+    for group in groups {
+        *counts.entry(group.differences[0].attribute).or_default() += group.count();
+    }
+    let total: usize = counts.values().sum();
+    let counts: Vec<_> = counts
+        .iter()
+        .map(|(attribute, count)| format!("{} {}", attribute.name(), HumanCount(*count as u64)))
+        .collect();
+    format!("not shown: {} ({}); --limit 0 shows all", plural(total, "path"), counts.join(", "))
+}
+
+/// Describes a difference that is ignored.
+fn ignored_words(ignored: &Ignored) -> String {
+    let what = ignored.what;
+    match &ignored.detail {
+        Detail::Values([one, other]) => format!("{what}: {one} -> {other}"),
+        Detail::Differing(count) => format!("{count} {what}"),
+        Detail::Counts([one, other]) => format!("{what}: {one} and {other}"),
+    }
+}
+
+/// A description of a difference, without the path.
+#[derive(Debug)]
+pub struct Words {
+    /// What differs; may be empty if the values say it.
+    pub what: String,
+    /// The values on both sides, unless `what` says everything.
+    pub values: Option<[String; 2]>,
+}
+
+/// Describes a difference.
+pub fn words(inputs: [&Path; 2], difference: &PathDifference) -> Words {
     let [one, other] = difference.values.each_ref().map(|value| value.as_deref());
     let only_in = |input: &Path, what: &str| format!("only in {} ({what})", input.display());
     let name = difference.attribute.name();
+    let plain = |what: String| Words { what, values: None };
     match (difference.attribute, one, other) {
-        (Attribute::Presence, Some(what), _) => only_in(inputs[0], what),
-        (Attribute::Presence, _, Some(what)) => only_in(inputs[1], what),
+        (Attribute::Presence, Some(what), _) => plain(only_in(inputs[0], what)),
+        (Attribute::Presence, _, Some(what)) => plain(only_in(inputs[1], what)),
         (Attribute::Content, ..) => {
             let (first, bytes) = difference.content.map_or((0, 0), |content| (content.first, content.bytes));
             let noun = if bytes == 1 { "byte differs" } else { "bytes differ" };
-            format!("content, {bytes} {noun}, the first is at offset {first}")
+            plain(format!("content, {bytes} {noun}, the first is at offset {first}"))
         }
-        (Attribute::Allocation, ..) => "allocation of blocks, where holes count".to_owned(),
+        (Attribute::Allocation, ..) => plain("allocation of blocks, where holes count".to_owned()),
+        (Attribute::Mtime, Some(one), Some(other)) => {
+            Words { what: name.to_owned(), values: Some([dates::iso(one), dates::iso(other)]) }
+        }
         (Attribute::HardLink, ..) => {
-            let [one, other] = [one, other].map(|first| first.unwrap_or("no path before it"));
-            format!("hard link to {one} -> hard link to {other}")
+            let values =
+                [one, other].map(|first| format!("hard link to {}", first.unwrap_or("no path before it")));
+            Words { what: String::new(), values: Some(values) }
         }
         _ => {
-            let name = difference.name.as_ref().map_or(name.to_owned(), |xattr| format!("{name} {xattr}"));
-            format!("{name} {} -> {}", one.unwrap_or("(none)"), other.unwrap_or("(none)"))
+            let what = difference.name.as_ref().map_or(name.to_owned(), |xattr| format!("{name} {xattr}"));
+            Words { what, values: Some([one, other].map(|value| value.unwrap_or("(none)").to_owned())) }
         }
     }
 }

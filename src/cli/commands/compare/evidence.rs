@@ -1,0 +1,86 @@
+//! The circumstances of a comparison, so that a report is evidence: options, versions, and digests of both images.
+
+use ext4_canon::text::hexadecimal;
+use ext4_canon::{FORM_VERSION, HolePolicy, MtimePolicy, Options, Selection, UuidPolicy};
+use uuid::Uuid;
+
+use crate::cli::image::Image;
+
+/// The circumstances of a comparison.
+#[derive(Debug)]
+pub struct Evidence {
+    /// The options that decide what counts as a difference.
+    pub options: Vec<String>,
+    /// The epoch in seconds since 1970, from the option or from the environment.
+    pub epoch: Option<i64>,
+    /// The SHA-256 of each file; `None` if not requested.
+    pub digests: Option<[String; 2]>,
+}
+
+impl Evidence {
+    /// Returns the program, the versions and the options as a sentence.
+    pub fn words(&self) -> String {
+        let options = if self.options.is_empty() { "no options".to_owned() } else { self.options.join(" ") };
+        let epoch = if self.epoch.is_none() { ", no SOURCE_DATE_EPOCH" } else { "" };
+        let version = env!("CARGO_PKG_VERSION");
+        format!("ext4-canon {version}, form {FORM_VERSION}, {options}{epoch}")
+    }
+}
+
+/// Returns the SHA-256 of both files. A file that is compared with itself is read once.
+pub fn digests(images: [&Image; 2], are_same: bool) -> [String; 2] {
+    let of = |image: &Image| hexadecimal(&image.sha256());
+    if are_same {
+        let digest = of(images[0]);
+        return [digest.clone(), digest];
+    }
+    let (one, other) = rayon::join(|| of(images[0]), || of(images[1]));
+    [one, other]
+}
+
+/// Returns the options as words of the command line, if they differ from the defaults.
+pub fn option_words(options: &Options, selection: &Selection) -> Vec<String> {
+    let mut words = Vec::new();
+    match options.uuid {
+        UuidPolicy::Keep => words.push("--uuid keep".to_owned()),
+        UuidPolicy::Given(uuid) => words.push(format!("--uuid {}", Uuid::from_bytes(uuid))),
+        _ => {}
+    }
+    words.extend(options.epoch.map(|epoch| format!("--source-date-epoch {epoch}")));
+    match options.mtime {
+        MtimePolicy::Clamp => words.push("--mtime clamp".to_owned()),
+        MtimePolicy::Keep => words.push("--mtime keep".to_owned()),
+        MtimePolicy::Set => words.push("--mtime set".to_owned()),
+        _ => {}
+    }
+    words.extend(options.label.as_ref().map(|label| format!("--label '{}'", label.escape_ascii())));
+    let flags = [
+        (options.holes == HolePolicy::Keep, "--holes keep"),
+        (options.ignore_error_state, "--ignore-error-state"),
+        (options.derive_guids, "--gpt canonical"),
+        (options.zero_gaps, "--zero-gaps"),
+    ];
+    words.extend(flags.into_iter().filter(|flag| flag.0).map(|flag| flag.1.to_owned()));
+    words.extend(selection.partitions.iter().map(|partition| format!("--partition '{partition}'")));
+    if let Some((offset, size)) = selection.place {
+        words.push(format!("--offset {offset}"));
+        words.extend(size.map(|size| format!("--size {size}")));
+    }
+    words.extend(selection.sector_size.map(|size| format!("--sector-size {size}")));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_named_as_they_are_typed() {
+        assert_eq!(option_words(&Options::new(), &Selection::all()), [""; 0]);
+        let options = Options::new().uuid(UuidPolicy::Keep).epoch(7).mtime(MtimePolicy::Set).label("a b");
+        let words = option_words(&options.holes(HolePolicy::Keep), &Selection::all());
+        let expected =
+            ["--uuid keep", "--source-date-epoch 7", "--mtime set", "--label 'a b'", "--holes keep"];
+        assert_eq!(words, expected);
+    }
+}

@@ -1,0 +1,157 @@
+//! Groups of paths that differ in the same way, so that a report has one line for all of them.
+
+use std::collections::BTreeMap;
+
+use ext4_canon::compare::{Attribute, PathDifference};
+
+/// Up to this many paths that differ in the same way are listed one by one.
+const FEW: usize = 3;
+
+/// One or more paths that differ in the same way.
+#[derive(Debug)]
+pub struct Group<'c> {
+    /// The differences of the first path, causes before consequences.
+    pub differences: Vec<&'c PathDifference>,
+    /// All paths, in the order of the walk.
+    pub paths: Vec<&'c str>,
+    /// For a directory that is only in one image, the number of paths below it.
+    pub below: usize,
+}
+
+impl Group<'_> {
+    /// Returns the first path.
+    pub fn path(&self) -> &str {
+        &self.differences[0].path
+    }
+
+    /// Returns the number of paths, with those below a missing directory.
+    pub fn count(&self) -> usize {
+        self.paths.len() + self.below
+    }
+}
+
+/// Groups the differences of two trees, which are in the order of the paths.
+pub fn groups(differences: &[PathDifference]) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for of_path in differences.chunk_by(|one, other| one.path == other.path) {
+        if let Some(missing) = groups.last_mut()
+            && holds(missing, of_path)
+        {
+            missing.below += 1;
+            continue;
+        }
+        let mut differences: Vec<_> = of_path.iter().collect();
+        differences.sort_by_key(|difference| rank(difference.attribute));
+        groups.push(Group { paths: vec![&differences[0].path], differences, below: 0 });
+    }
+    joined(groups)
+}
+
+/// Returns whether a path is below a directory that is missing on the same side.
+fn holds(missing: &Group<'_>, of_path: &[PathDifference]) -> bool {
+    let [directory] = missing.differences[..] else { return false };
+    let [inside] = of_path else { return false };
+    let missing_on = |difference: &PathDifference| difference.values.each_ref().map(Option::is_none);
+    [directory, inside].iter().all(|difference| difference.attribute == Attribute::Presence)
+        && missing_on(directory) == missing_on(inside)
+        && inside.path.strip_prefix(&*directory.path).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Joins groups of more than a few paths with the same change, at the place of the first.
+fn joined(groups: Vec<Group<'_>>) -> Vec<Group<'_>> {
+    let mut counts: BTreeMap<Change<'_>, usize> = BTreeMap::new();
+    for group in &groups {
+        if let Some(change) = change(group) {
+            *counts.entry(change).or_default() += 1;
+        }
+    }
+    let mut firsts: BTreeMap<Change<'_>, usize> = BTreeMap::new();
+    let mut joined: Vec<Group<'_>> = Vec::new();
+    for group in groups {
+        match change(&group).filter(|change| counts[change] > FEW) {
+            None => joined.push(group),
+            Some(change) => match firsts.get(&change) {
+                Some(first) => joined[*first].paths.extend(group.paths),
+                None => {
+                    firsts.insert(change, joined.len());
+                    joined.push(group);
+                }
+            },
+        }
+    }
+    joined
+}
+
+/// The attributes that differ, with the name of the xattr, and the values unless these are times.
+type Change<'c> = Vec<(Attribute, Option<&'c str>, [Option<&'c str>; 2])>;
+
+/// Returns the change of a path, if several paths can have the same.
+fn change<'c>(group: &Group<'c>) -> Option<Change<'c>> {
+    let changes = group.differences.iter().map(|difference| {
+        let PathDifference { attribute, name, values, .. } = difference;
+        let values = match attribute {
+            Attribute::Mtime => [None, None],
+            Attribute::Mode
+            | Attribute::Uid
+            | Attribute::Gid
+            | Attribute::Project
+            | Attribute::Flags
+            | Attribute::Xattr => values.each_ref().map(Option::as_deref),
+            _ => return None,
+        };
+        Some((*attribute, name.as_deref(), values))
+    });
+    changes.collect()
+}
+
+/// Orders the attributes: content before the time that it was written at.
+fn rank(attribute: Attribute) -> u8 {
+    match attribute {
+        Attribute::Presence | Attribute::Type => 0,
+        Attribute::Size | Attribute::Content | Attribute::Target | Attribute::Device => 1,
+        Attribute::Allocation => 2,
+        Attribute::Mtime => 4,
+        _ => 3,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn difference(path: &str, attribute: Attribute, values: [&str; 2]) -> PathDifference {
+        let mut difference = PathDifference::default();
+        path.clone_into(&mut difference.path);
+        difference.attribute = attribute;
+        difference.values = values.map(|value| (!value.is_empty()).then(|| value.to_owned()));
+        difference
+    }
+
+    #[test]
+    fn a_missing_directory_is_one_group() {
+        let all = [
+            difference("/a", Attribute::Presence, ["directory", ""]),
+            difference("/a/b", Attribute::Presence, ["file", ""]),
+            difference("/a/b/c", Attribute::Presence, ["file", ""]),
+            difference("/ab", Attribute::Presence, ["file", ""]),
+            difference("/b", Attribute::Presence, ["", "directory"]),
+        ];
+        let told: Vec<_> = groups(&all).iter().map(|group| (group.path().to_owned(), group.below)).collect();
+        assert_eq!(told, [("/a".to_owned(), 2), ("/ab".to_owned(), 0), ("/b".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn many_paths_with_the_same_change_are_one_group() {
+        let mut all: Vec<_> = (0..5)
+            .map(|number| difference(&format!("/t{number}"), Attribute::Mtime, ["1", &format!("{number}")]))
+            .collect();
+        all.push(difference("/u0", Attribute::Uid, ["0", "1"]));
+        all.push(difference("/u1", Attribute::Uid, ["0", "1"]));
+        all.push(difference("/u2", Attribute::Mtime, ["0", "1"]));
+        all.push(difference("/u2", Attribute::Content, ["", ""]));
+        let groups = groups(&all);
+        let told: Vec<_> = groups.iter().map(|group| (group.path(), group.count())).collect();
+        assert_eq!(told, [("/t0", 5), ("/u0", 1), ("/u1", 1), ("/u2", 1)]);
+        assert_eq!(groups[3].differences[0].attribute, Attribute::Content);
+    }
+}

@@ -1,0 +1,30 @@
+//! File times that canonicalization keeps, although the clock of the build seems to have set them.
+
+use super::explainer::Explainer;
+use super::finding::{Cause, Finding};
+use crate::ondisk::inode::Timestamp;
+use crate::policy::MtimePolicy;
+use crate::tree::NodeId;
+
+/// Files that were written up to this many seconds before the filesystem was made may come from the build.
+const BUILD_SECONDS: i64 = 86_400;
+
+impl Explainer<'_, '_> {
+    /// Returns the kept times that look like times of the clock: those shortly before the filesystem was made or
+    /// later, and those with a fraction of a second, which archives and recipes rarely set.
+    pub(super) fn kept_times(&self) -> Option<Finding> {
+        let are_kept = self.options.epoch.is_none() || self.options.mtime == MtimePolicy::Keep;
+        if !are_kept {
+            return None;
+        }
+        let superblock = &self.source.superblock;
+        let made =
+            i64::from(superblock.s_mkfs_time.get()) | i64::from(superblock.s_mkfs_time_hi) << u32::BITS;
+        let from_clock = |time: Timestamp| {
+            time.nanoseconds != 0 || (made != 0 && time.seconds >= made.saturating_sub(BUILD_SECONDS))
+        };
+        let times = self.nodes(|id: NodeId| from_clock(self.reading.tree.node(id).mtime));
+        let what = "times that may come from the clock of the build";
+        self.finding_of_nodes(Cause::Clock, "kept-times", what, &times)
+    }
+}
