@@ -22,7 +22,7 @@ pub const USAGES: [&str; 8] = [
     "ext4-canon digest [OPTIONS] IN...",
     "ext4-canon compare [OPTIONS] A B",
     "ext4-canon explain [OPTIONS] IN",
-    "ext4-canon ls [OPTIONS] IN",
+    "ext4-canon ls [OPTIONS] IN [PATH]",
     "ext4-canon cat [OPTIONS] IN PATH",
 ];
 

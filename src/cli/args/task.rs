@@ -166,6 +166,8 @@ pub struct ExplainTask {
 pub struct LsTask {
     /// The image.
     pub input: ImageFiles,
+    /// The path in the image at which the listing starts.
+    pub path: OsString,
     /// Whether to print digests of the content of files.
     pub digests: bool,
 }
