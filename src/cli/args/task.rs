@@ -26,6 +26,8 @@ pub enum Invocation {
 pub enum Generate {
     /// Man page
     Man,
+    /// The text of the man page in Markdown
+    Markdown,
     /// Completion script for bash
     Bash,
     /// Completion script for zsh
