@@ -63,7 +63,7 @@ pub struct Occupancy {
     /// The cells, in the order of the blocks.
     pub cells: Vec<Cell>,
     /// The number of fragments of regular files: contiguous ranges of blocks with content.
-    pub stretches: u64,
+    pub fragments: u64,
 }
 
 impl Occupancy {
@@ -71,7 +71,7 @@ impl Occupancy {
         let blocks_per_cell = blocks.div_ceil(cells.max(1)).max(1);
         let cells =
             fits(blocks.div_ceil(blocks_per_cell), "it is at most the number of cells that was asked for");
-        Self { blocks, blocks_per_cell, cells: vec![Cell::default(); cells], stretches: 0 }
+        Self { blocks, blocks_per_cell, cells: vec![Cell::default(); cells], fragments: 0 }
     }
 
     fn add(&mut self, what: Use, blocks: Range<u64>) {
@@ -156,7 +156,7 @@ pub(crate) fn of_image(source: &Source<'_>, reading: &Reading, cells: u64) -> Oc
     used.into_iter().for_each(|(blocks, what)| occupancy.add(what, blocks));
     occupancy.add_rest(Use::Free);
     let places = ContentPlaces::of(reading);
-    occupancy.stretches = regular.iter().map(|number| places.of_inode(*number).len() as u64).sum();
+    occupancy.fragments = regular.iter().map(|number| places.of_inode(*number).len() as u64).sum();
     occupancy
 }
 
@@ -181,18 +181,18 @@ pub(crate) fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
         for extent in extents {
             used.push((extent.blocks(), what));
         }
-        for block in plan.layout.map_blocks(file) {
+        for block in plan.layout.map_nodes(file) {
             used.push((block.0..block.0 + 1, Use::Map));
         }
         if what == Use::File {
-            occupancy.stretches +=
-                stretches(extents.iter().map(|extent| (extent.physical().0, extent.count)));
+            occupancy.fragments +=
+                fragments(extents.iter().map(|extent| (extent.physical().0, extent.count)));
         }
     }
     for piece in plan.rendered.iter().filter(|piece| matches!(piece.content, PieceContent::Xattrs(..))) {
         used.push((piece.start.0..piece.start.0 + 1, Use::Map));
     }
-    for file in &plan.layout.values {
+    for file in &plan.layout.ea_inodes {
         for extent in plan.layout.extents(*file) {
             used.push((extent.blocks(), Use::Map));
         }
@@ -231,7 +231,7 @@ fn outside(used: &[(Range<u64>, Use)], blocks: Range<u64>, mut visit: impl FnMut
 }
 
 /// Counts the extents that don't start at the end of the extent before them.
-fn stretches(extents: impl Iterator<Item = (u64, u32)>) -> u64 {
+fn fragments(extents: impl Iterator<Item = (u64, u32)>) -> u64 {
     let (mut found, mut end) = (0, None);
     for (start, count) in extents {
         found += u64::from(end != Some(start));
@@ -277,8 +277,8 @@ mod tests {
     }
 
     #[test]
-    fn stretches_go_on_over_extents() {
-        assert_eq!(stretches([(10, 5), (15, 5), (30, 1)].into_iter()), 2);
-        assert_eq!(stretches([].into_iter()), 0);
+    fn fragments_go_on_over_extents() {
+        assert_eq!(fragments([(10, 5), (15, 5), (30, 1)].into_iter()), 2);
+        assert_eq!(fragments([].into_iter()), 0);
     }
 }

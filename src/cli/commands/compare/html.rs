@@ -304,7 +304,7 @@ fn figure(page: &mut String, caption: &str, map: &Occupancy) {
             "</svg>\n<figcaption><strong>{}</strong>: {} blocks of content in {} stretches ({})</figcaption>\n</figure>",
             Escaped(caption),
             total[Use::File as usize],
-            map.stretches,
+            map.fragments,
             counts.join(", ")
         ),
     );
