@@ -6,7 +6,7 @@ use crate::observe::Observer;
 use crate::ondisk::xattr::full_name;
 use crate::text::escaped_text;
 use crate::tree::{Kind, Node, Tree};
-use crate::tree_digest::{self, Item};
+use crate::tree_digest::{self, Item, Start};
 use crate::view::View;
 
 /// The first line of a listing in the format of mtree(5).
@@ -32,15 +32,16 @@ pub struct ListedXattr<'t> {
     pub text: String,
 }
 
-/// Calls `visit` with each path of a tree.
+/// Calls `visit` with the path `start` and each path below it.
 pub(crate) fn list(
     view: View<'_, '_>,
+    start: Start<'_>,
     digests: bool,
     observer: &dyn Observer,
     mut visit: impl FnMut(&ListedPath<'_>),
 ) -> Result<()> {
-    let digests = digests.then(|| tree_digest::file_digests(view, observer));
-    tree_digest::visit(view.tree, digests.as_deref(), |item| {
+    let digests = digests.then(|| tree_digest::file_digests(view, start, observer)).transpose()?;
+    tree_digest::visit(view.tree, start, digests.as_deref(), |item| {
         visit(&ListedPath { tree: view.tree, item });
         Ok(())
     })
@@ -66,7 +67,7 @@ impl<'t> ListedPath<'t> {
         shown(self.item.path)
     }
 
-    /// Returns the first path of the same inode, if it is not this one.
+    /// Returns the first listed path of the same inode, if it is not this one.
     pub fn hard_link(&self) -> Option<String> {
         self.item.hardlink.map(shown)
     }

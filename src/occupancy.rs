@@ -170,9 +170,7 @@ pub(crate) fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
     let mut used = Vec::new();
     if let Some(journal) = &plan.layout.journal {
         used.extend(plan.layout.extents(*journal).iter().map(|extent| (extent.blocks(), Use::Journal)));
-        used.extend(
-            plan.layout.map_blocks(*journal).iter().map(|block| (block.0..block.0 + 1, Use::Journal)),
-        );
+        used.extend(plan.layout.map_nodes(*journal).iter().map(|block| (block.0..block.0 + 1, Use::Journal)));
     }
     for id in tree.ids() {
         let file = plan.layout.nodes[id.index()];
@@ -185,7 +183,7 @@ pub(crate) fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
         for extent in extents {
             used.push((extent.blocks(), what));
         }
-        for block in plan.layout.map_blocks(file) {
+        for block in plan.layout.map_nodes(file) {
             used.push((block.0..block.0 + 1, Use::Map));
         }
         if what == Use::File {
@@ -198,7 +196,7 @@ pub(crate) fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
     for piece in plan.rendered.iter().filter(|piece| matches!(piece.content, PieceContent::Xattrs(..))) {
         used.push((piece.start.0..piece.start.0 + 1, Use::Map));
     }
-    for file in &plan.layout.values {
+    for file in &plan.layout.ea_inodes {
         for extent in plan.layout.extents(*file) {
             used.push((extent.blocks(), Use::Map));
         }

@@ -417,17 +417,21 @@ impl Tree {
         entries.get(found).map(|entry| entry.node)
     }
 
-    /// Returns the node at a path. Symlinks are followed as if the tree were the root filesystem.
-    pub fn resolve(&self, path: &[u8]) -> Option<NodeId> {
+    /// Returns the node at a path, and its path without symlinks, which starts with a dot. Symlinks are
+    /// followed as if the tree were the root filesystem.
+    pub fn resolve(&self, path: &[u8]) -> Option<(NodeId, Vec<u8>)> {
         let names =
             |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
         let (mut waiting, mut node, mut links) = (names(path), NodeId::ROOT, 0);
+        let mut resolved = b".".to_vec();
         while let Some(name) = waiting.pop() {
             match name.as_slice() {
                 b"" | b"." => continue,
                 b".." => {
                     if let Kind::Directory { parent, .. } = self.node(node).kind {
                         node = parent;
+                        let parent_length = resolved.iter().rposition(|byte| *byte == b'/').unwrap_or(1);
+                        resolved.truncate(parent_length);
                     }
                     continue;
                 }
@@ -436,6 +440,8 @@ impl Tree {
             let next = self.lookup(node, &name)?;
             let Kind::Symlink(target) = self.node(next).kind else {
                 node = next;
+                resolved.push(b'/');
+                resolved.extend_from_slice(&name);
                 continue;
             };
             links += 1;
@@ -445,10 +451,11 @@ impl Tree {
             let target = self.text(target);
             if target.starts_with(b"/") {
                 node = NodeId::ROOT;
+                resolved.truncate(1);
             }
             waiting.extend(names(target));
         }
-        Some(node)
+        Some((node, resolved))
     }
 
     /// Returns the directory and the name of each node. If a node has several names, it is the first one in

@@ -47,28 +47,43 @@ pub(crate) struct Item<'t> {
     pub path: &'t [u8],
     /// The node.
     pub id: NodeId,
-    /// The first path of the node, if it is not this one.
+    /// The first visited path of the node, if it is not this one.
     pub hardlink: Option<&'t [u8]>,
     /// The digests of a regular file, if they were requested.
     pub digest: Option<FileDigest>,
 }
 
-/// Calls `visit` with all paths of a tree. Each directory comes before its entries, and names are in byte
-/// order.
+/// The path and the node at which a visit of a tree starts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Start<'p> {
+    /// The path, which starts with a dot.
+    pub path: &'p [u8],
+    /// The node.
+    pub id: NodeId,
+}
+
+impl Start<'static> {
+    /// The start of a visit of the whole tree.
+    pub(crate) const ROOT: Self = Self { path: b".", id: NodeId::ROOT };
+}
+
+/// Calls `visit` with the path `start` and all paths below it. Each directory comes before its entries, and
+/// names are in byte order. A visit of the root ends with the boot loader.
 ///
 /// # Errors
 ///
 /// `Unsupported` for a path with more than 4096 bytes, and the errors of `visit`.
 pub(crate) fn visit<'t>(
     tree: &'t Tree,
+    start: Start<'_>,
     digests: Option<&[Option<FileDigest>]>,
     mut visit: impl FnMut(Item<'_>) -> Result<()>,
 ) -> Result<()> {
     let digest = |id: NodeId| digests.and_then(|digests| digests[id.index()]);
     let mut firsts: HashMap<NodeId, Vec<u8>> = HashMap::new();
-    let mut path = b".".to_vec();
-    let mut stack: Vec<(usize, &'t [Entry])> = vec![(path.len(), tree.entries_of(NodeId::ROOT))];
-    visit(Item { path: &path, id: NodeId::ROOT, hardlink: None, digest: None })?;
+    let mut path = start.path.to_vec();
+    let mut stack: Vec<(usize, &'t [Entry])> = vec![(path.len(), tree.entries_of(start.id))];
+    visit(Item { path: &path, id: start.id, hardlink: None, digest: digest(start.id) })?;
     while let Some((length, entries)) = stack.last_mut() {
         path.truncate(*length);
         let Some((entry, rest)) = entries.split_first() else {
@@ -93,25 +108,38 @@ pub(crate) fn visit<'t>(
             firsts.entry(id).or_insert_with(|| path.clone());
         }
     }
-    match tree.boot_loader {
+    match tree.boot_loader.filter(|_| start.id == NodeId::ROOT) {
         Some(id) => visit(Item { path: b"", id, hardlink: None, digest: digest(id) }),
         None => Ok(()),
     }
 }
 
-/// Returns the digests of all regular files, by node.
-pub(crate) fn file_digests(view: View<'_, '_>, observer: &dyn Observer) -> Vec<Option<FileDigest>> {
+/// Returns the digests of the regular files that a visit from `start` finds, by node.
+///
+/// # Errors
+///
+/// The errors of [`visit`].
+pub(crate) fn file_digests(
+    view: View<'_, '_>,
+    start: Start<'_>,
+    observer: &dyn Observer,
+) -> Result<Vec<Option<FileDigest>>> {
     let tree = view.tree;
-    let blocks = tree.runs.iter().map(|run| u64::from(run.count)).sum();
-    observer.begin(Stage::Survey, blocks);
+    let mut wanted = vec![false; tree.nodes.len()];
+    visit(tree, start, None, |item| {
+        wanted[item.id.index()] = true;
+        Ok(())
+    })?;
+    let blocks_of = |id: NodeId| tree.runs_of(id).iter().map(|run| u64::from(run.count)).sum::<u64>();
+    observer.begin(Stage::Survey, tree.ids().filter(|id| wanted[id.index()]).map(blocks_of).sum());
     let ids: Vec<_> = tree.ids().collect();
     let digest = |id: &NodeId| {
-        let file = FileContent::of(view, *id)?;
+        let file = FileContent::of(view, *id).filter(|_| wanted[id.index()])?;
         let opaque = file.opaque_from.map(|from| opaque_digest(view, *id, from));
-        observer.advance(tree.runs_of(*id).iter().map(|run| u64::from(run.count)).sum());
+        observer.advance(blocks_of(*id));
         Some(FileDigest { bytes: digest_of(&file), opaque })
     };
-    ids.par_iter().with_min_len(8).map(digest).collect()
+    Ok(ids.par_iter().with_min_len(8).map(digest).collect())
 }
 
 /// Returns the digest of a file up to its size: the SHA-256 over the number and the SHA-256 of each segment
@@ -232,9 +260,9 @@ fn xattrs(tree: &Tree, node: &Node) -> Vec<(Vec<u8>, Vec<u8>)> {
 ///
 /// The errors of [`visit`].
 pub(crate) fn tree_digest(view: View<'_, '_>, observer: &dyn Observer) -> Result<[u8; 32]> {
-    let digests = file_digests(view, observer);
+    let digests = file_digests(view, Start::ROOT, observer)?;
     let mut hash = Sha256::new_with_prefix(HEAD);
-    visit(view.tree, Some(&digests), |item| {
+    visit(view.tree, Start::ROOT, Some(&digests), |item| {
         hash.update(line(view.tree, &item));
         Ok(())
     })?;

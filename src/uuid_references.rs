@@ -108,13 +108,17 @@ fn uuids(line: &[u8]) -> BTreeSet<[u8; 16]> {
 
 fn matching(tree: &Tree, pattern: &str) -> Vec<(String, NodeId)> {
     let Some(directory) = pattern.strip_suffix("/*") else {
-        return tree.resolve(pattern.as_bytes()).map(|node| (pattern.to_owned(), node)).into_iter().collect();
+        return tree
+            .resolve(pattern.as_bytes())
+            .map(|(node, _)| (pattern.to_owned(), node))
+            .into_iter()
+            .collect();
     };
-    let Some(node) = tree.resolve(directory.as_bytes()) else { return Vec::new() };
+    let Some((node, _)) = tree.resolve(directory.as_bytes()) else { return Vec::new() };
     let entries = tree.entries_of(node).iter().map(|entry| tree.text(entry.name));
     let files = entries.filter_map(|name| {
         let path = [directory.as_bytes(), b"/", name].concat();
-        Some((format!("{directory}/{}", shown(name)), tree.resolve(&path)?))
+        Some((format!("{directory}/{}", shown(name)), tree.resolve(&path)?.0))
     });
     files.collect()
 }

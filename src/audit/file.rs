@@ -71,7 +71,7 @@ pub(super) fn check(
         }
         last = Some(((logical + u64::from(extent.count) - 1) / cluster, after - 1));
     }
-    let blocks = plan.layout.map_blocks(file);
+    let blocks = plan.layout.map_nodes(file);
     let expected = if plan.has_extents() { tree_blocks(plan, file) } else { indirect_blocks(plan, file) };
     ensure(blocks.len() as u64 == expected, || {
         format!("a map of {expected} blocks was given {} blocks", blocks.len())

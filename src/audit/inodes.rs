@@ -32,8 +32,8 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<Vec<u32>> {
     ensure(group.is_none_or(|number| number.0 == 4), || {
         "the quota file of groups is not inode 4".to_owned()
     })?;
-    let values = (0..plan.xattrs.values.len()).map(|index| {
-        numbering.number_of_value(u32::try_from(index).expect("values are numbered with 32 bits"))
+    let values = (0..plan.xattrs.ea_inodes.len()).map(|index| {
+        numbering.number_of_ea_inode(u32::try_from(index).expect("values are numbered with 32 bits"))
     });
     for number in project.into_iter().chain(numbering.orphan_file()).chain(values) {
         ensure(number.0 >= first, || format!("the reserved inode {number} is given away"))?;

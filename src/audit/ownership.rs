@@ -133,7 +133,7 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     ensure(layout.journal.is_some() == shape.is_some(), || "the journal".to_owned())?;
     let mut journal_clusters = 0;
     if let (Some(file), Some(blocks)) = (layout.journal, shape) {
-        journal_clusters = dense(file, blocks)? - layout.map_blocks(file).len() as u64;
+        journal_clusters = dense(file, blocks)? - layout.map_nodes(file).len() as u64;
     }
     ensure(layout.quotas.len() == plan.quotas.len(), || "the number of quota files".to_owned())?;
     for (file, quota) in layout.quotas.iter().zip(&plan.quotas) {
@@ -143,8 +143,8 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     if let (Some(file), Some(orphan_file)) = (layout.orphan_file, specials.orphan_file) {
         dense(file, orphan_file.blocks.into())?;
     }
-    ensure(layout.values.len() == plan.xattrs.values.len(), || "the number of EA inodes".to_owned())?;
-    for (file, value) in layout.values.iter().zip(&plan.xattrs.values) {
+    ensure(layout.ea_inodes.len() == plan.xattrs.ea_inodes.len(), || "the number of EA inodes".to_owned())?;
+    for (file, value) in layout.ea_inodes.iter().zip(&plan.xattrs.ea_inodes) {
         let bytes = tree.text(value.text).len() as u64;
         dense(*file, bytes.div_ceil(plan.geometry.block_bytes()))?;
     }
@@ -197,7 +197,7 @@ pub(super) fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> Quo
     let bytes = plan.geometry.cluster_bytes();
     let block = plan.xattrs.block_of(id);
     let mut usage = QuotaUsage { inodes: 1, bytes: (clusters + u64::from(block.is_some())) * bytes };
-    if !plan.xattrs.values.is_empty() {
+    if !plan.xattrs.ea_inodes.is_empty() {
         let in_block = block.into_iter().flat_map(|block| plan.xattrs.block_part(tree, block.split));
         for (xattr, _) in
             plan.xattrs.body_part(tree, id).chain(in_block).filter(|(_, outside)| outside.is_some())

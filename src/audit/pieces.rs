@@ -85,7 +85,7 @@ impl Totals {
             PieceContent::Xattrs(..) => &mut self.xattrs,
             PieceContent::Symlink(_) => &mut self.symlinks,
             PieceContent::SmallData(_) => &mut self.small,
-            PieceContent::Value(..) => &mut self.values,
+            PieceContent::EaInode(..) => &mut self.values,
             PieceContent::Data { .. } => return None,
         })
     }
@@ -97,9 +97,9 @@ impl Totals {
         let blocks = |file: &FileLayout| {
             layout.extents(*file).iter().map(|extent| u64::from(extent.count)).sum::<u64>()
         };
-        let map = |file: &FileLayout| layout.map_blocks(*file).len() as u64;
+        let map = |file: &FileLayout| layout.map_nodes(*file).len() as u64;
         let specials =
-            layout.journal.iter().chain(&layout.quotas).chain(&layout.orphan_file).chain(&layout.values);
+            layout.journal.iter().chain(&layout.quotas).chain(&layout.orphan_file).chain(&layout.ea_inodes);
         let mut totals = Self {
             boot: u64::from(plan.geometry.block_size == 1024),
             superblocks: metadata.superblocks.len() as u64,
@@ -115,7 +115,7 @@ impl Totals {
             orphan_file: layout.orphan_file.iter().map(blocks).sum(),
             maps: specials.chain(&layout.nodes).map(map).sum(),
             xattrs: plan.xattrs.blocks.len() as u64,
-            values: layout.values.iter().map(blocks).sum(),
+            values: layout.ea_inodes.iter().map(blocks).sum(),
             ..Self::default()
         };
         for id in tree.ids().filter(|id| plan.xattrs.inline_of(*id).is_none()) {
@@ -205,14 +205,14 @@ impl PieceChecker<'_> {
                 extents.iter().any(|e| e.physical() == start && u64::from(e.count) == blocks)
             }
             PieceContent::Map(owner, index) => {
-                let map = file_of(plan, owner).map(|file| layout.map_blocks(file));
+                let map = file_of(plan, owner).map(|file| layout.map_nodes(file));
                 map.and_then(|map| map.get(index as usize)) == Some(&start)
             }
             PieceContent::Directory(id, first) => file_leads(node(id), first),
             PieceContent::Xattrs(split, refcount) => self.is_xattr_block(split, refcount, start),
             PieceContent::Symlink(id) | PieceContent::SmallData(id) => file_leads(node(id), 0),
-            PieceContent::Value(index, first) => {
-                file_leads(layout.values.get(index as usize).copied(), first)
+            PieceContent::EaInode(index, first) => {
+                file_leads(layout.ea_inodes.get(index as usize).copied(), first)
             }
             // These have separate checks.
             PieceContent::Data { .. } | PieceContent::InodeTable(..) => false,
@@ -304,6 +304,6 @@ fn file_of(plan: &Plan, owner: MapOwner) -> Option<FileLayout> {
         }
         MapOwner::OrphanFile => layout.orphan_file,
         MapOwner::Node(id) => layout.nodes.get(id.index()).copied(),
-        MapOwner::Value(index) => layout.values.get(index as usize).copied(),
+        MapOwner::EaInode(index) => layout.ea_inodes.get(index as usize).copied(),
     }
 }

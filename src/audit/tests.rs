@@ -141,8 +141,12 @@ impl Subject<'_> {
                 |number| number.map(|number| InodeNr(number.0 + 1)),
             );
         }
-        for value in 0..self.plan.numbering.values.len() {
-            self.change("EA inode", |plan| &mut plan.numbering.values[value], |number| InodeNr(number.0 - 1));
+        for value in 0..self.plan.numbering.ea_inodes.len() {
+            self.change(
+                "EA inode",
+                |plan| &mut plan.numbering.ea_inodes[value],
+                |number| InodeNr(number.0 - 1),
+            );
         }
     }
 
@@ -173,8 +177,8 @@ impl Subject<'_> {
             }
         }
         let next = |block: &OutputBlock| *block + cluster;
-        for index in 0..self.plan.layout.map_blocks.len() {
-            self.change("map block", |plan| &mut plan.layout.map_blocks[index], next);
+        for index in 0..self.plan.layout.map_nodes.len() {
+            self.change("map block", |plan| &mut plan.layout.map_nodes[index], next);
         }
         for index in 0..self.plan.layout.xattr_blocks.len() {
             self.change("xattr block", |plan| &mut plan.layout.xattr_blocks[index], next);
@@ -195,8 +199,8 @@ impl Subject<'_> {
             let other = self.plan.layout.journal.unwrap_or_default();
             self.change("file", |plan| &mut plan.layout.nodes[node], |_| other);
         }
-        for index in 0..self.plan.layout.values.len() {
-            self.change("EA inode", |plan| &mut plan.layout.values[index], |_| Default::default());
+        for index in 0..self.plan.layout.ea_inodes.len() {
+            self.change("EA inode", |plan| &mut plan.layout.ea_inodes[index], |_| Default::default());
         }
         let last = self.plan.layout.free.ranges.len() - 1;
         self.change("free blocks", |plan| &mut plan.layout.free.ranges[last], |r| r.start + cluster..r.end);
@@ -233,9 +237,9 @@ impl Subject<'_> {
         for index in 0..self.plan.xattrs.blocks.len() {
             self.change("references", |plan| &mut plan.xattrs.blocks[index].refcount, |count| count + 1);
         }
-        for index in 0..self.plan.xattrs.values.len() {
-            self.change("references", |plan| &mut plan.xattrs.values[index].references, |count| count + 1);
-            self.change("value", |plan| &mut plan.xattrs.values[index].text, |_| Default::default());
+        for index in 0..self.plan.xattrs.ea_inodes.len() {
+            self.change("references", |plan| &mut plan.xattrs.ea_inodes[index].references, |count| count + 1);
+            self.change("value", |plan| &mut plan.xattrs.ea_inodes[index].text, |_| Default::default());
         }
         let with_xattrs: Vec<_> =
             self.tree.tree.ids().filter(|id| self.tree.tree.node(*id).xattrs.is_some()).collect();

@@ -17,7 +17,7 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
         format!("{} blocks of xattrs have {} places", xattrs.blocks.len(), plan.layout.xattr_blocks.len())
     })?;
     let mut users = vec![0_u32; xattrs.blocks.len()];
-    let mut references = vec![0_u64; xattrs.values.len()];
+    let mut references = vec![0_u64; xattrs.ea_inodes.len()];
     for id in tree.ids() {
         let Some(set) = tree.node(id).xattrs else {
             ensure(xattrs.block_index_of(id).is_none(), || {
@@ -50,7 +50,7 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
             format!("a block of xattrs that {users} inodes use has the reference count {}", block.refcount)
         })?;
     }
-    for (value, references) in xattrs.values.iter().zip(references) {
+    for (value, references) in xattrs.ea_inodes.iter().zip(references) {
         ensure(value.references == references && references > 0, || {
             format!("an EA inode with {references} references counts {}", value.references)
         })?;
@@ -83,7 +83,7 @@ fn check_part<'t>(
         taken += entry_size(tree.text(xattr.name).len());
         match outside {
             Some(value) => {
-                let planned = plan.xattrs.values.get(value as usize);
+                let planned = plan.xattrs.ea_inodes.get(value as usize);
                 let same = planned.is_some_and(|planned| tree.text(planned.text) == tree.text(xattr.value));
                 ensure(same, || format!("EA inode {value} has a different value"))?;
                 refer(value as usize);

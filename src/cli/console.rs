@@ -33,12 +33,12 @@ pub fn usage(error: &clap::Error) {
 }
 
 /// Prints a line to standard error that is neither.
-pub fn tell(line: &str) {
+pub fn remark(line: &str) {
     let _ = writeln!(stderr(), "{PROGRAM}: {line}");
 }
 
 /// Prints bytes to standard error. Write errors are ignored.
-pub fn tell_bytes(bytes: &[u8]) {
+pub fn report(bytes: &[u8]) {
     let _ = stderr().write_all(bytes);
 }
 

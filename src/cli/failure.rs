@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_of_the_command_line_has_its_code_behind_any_context() {
+    fn every_error_of_the_command_line_has_its_code_in_any_context() {
         let cases: [(anyhow::Error, ExitCode); 5] = [
             (Usage::new("no").into(), ExitCode::Usage),
             (Internal::new("no").into(), ExitCode::Internal),

@@ -8,6 +8,9 @@ use ext4_canon::FORM_VERSION;
 
 use super::exit_code::ExitCode;
 
+/// The length of the lines after the options in `--help`, for a narrow terminal.
+const WIDTH: usize = 70;
+
 /// The first paragraph of `--help`.
 pub const LONG_ABOUT: &str = "\
 Rewrites an ext2, ext3 or ext4 image as the canonical image of the same file tree. Two images with equal \
@@ -22,7 +25,7 @@ pub const USAGES: [&str; 8] = [
     "ext4-canon digest [OPTIONS] IN...",
     "ext4-canon compare [OPTIONS] A B",
     "ext4-canon explain [OPTIONS] IN",
-    "ext4-canon ls [OPTIONS] IN",
+    "ext4-canon ls [OPTIONS] IN [PATH]",
     "ext4-canon cat [OPTIONS] IN PATH",
 ];
 
@@ -66,9 +69,9 @@ pub fn after() -> &'static str {
         let mut text = String::from("Exit codes:\n");
         for code in ExitCode::ALL {
             // Writing to a string can't fail.
-            let _ = writeln!(text, "  {:>2}  {}", code.number(), wrapped(code.meaning(), "      "));
+            let _ = writeln!(text, "  {:>2}  {}", code.number(), wrapped(code.meaning(), WIDTH, "      "));
         }
-        let _ = write!(text, "{}\n\nExamples:\n", wrapped(EXIT_NOTE, ""));
+        let _ = write!(text, "{}\n\nExamples:\n", wrapped(EXIT_NOTE, WIDTH, ""));
         for (example, what) in EXAMPLES {
             let _ = writeln!(text, "  {example}\n      {what}");
         }
@@ -77,14 +80,13 @@ pub fn after() -> &'static str {
     &AFTER
 }
 
-/// Breaks text into lines for a narrow terminal. All lines but the first are indented.
-fn wrapped(text: &str, indent: &str) -> String {
-    const WIDTH: usize = 70;
+/// Breaks text into lines of at most `width` characters. All lines but the first are indented.
+pub fn wrapped(text: &str, width: usize, indent: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
         match lines.last_mut() {
             Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) if line.len() + word.len() < WIDTH => {
+            Some(line) if line.chars().count() + word.chars().count() < width => {
                 line.push(' ');
                 line.push_str(word);
             }
@@ -106,7 +108,7 @@ mod tests {
     #[test]
     fn the_help_has_every_exit_code() {
         for code in ExitCode::ALL {
-            let line = format!("{}  {}", code.number(), wrapped(code.meaning(), "      "));
+            let line = format!("{}  {}", code.number(), wrapped(code.meaning(), WIDTH, "      "));
             assert!(after().contains(&line), "{line}");
         }
     }

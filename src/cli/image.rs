@@ -29,7 +29,7 @@ const SHORTEST_HOLE: u64 = 64 << 10;
 
 /// The maximum number of data ranges. More are merged, so that a file with many holes can't use unbounded
 /// memory.
-const MOST_RANGES: usize = 1 << 16;
+const MAX_RANGES: usize = 1 << 16;
 
 /// An open image.
 #[derive(Debug)]
@@ -222,7 +222,7 @@ fn refuse(kind: FileType) -> Result<()> {
 /// Returns the ranges of a file that may contain data; all other bytes are in holes. If the filesystem
 /// doesn't report holes, this is the whole file.
 pub fn data_ranges(file: &File, length: u64) -> Vec<Range<u64>> {
-    ranges(length, SHORTEST_HOLE, MOST_RANGES, |from| seek(file, from))
+    ranges(length, SHORTEST_HOLE, MAX_RANGES, |from| seek(file, from))
 }
 
 fn ranges(

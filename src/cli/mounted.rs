@@ -19,7 +19,7 @@ use rustix::fs::{major, minor};
 const DELETED: &[u8] = b" (deleted)";
 
 /// The maximum number of mount points in a message.
-const MOST_PLACES: usize = 3;
+const MAX_PLACES: usize = 3;
 
 /// The major and minor number of a block device.
 type Device = (u32, u32);
@@ -85,11 +85,11 @@ impl Mounts {
     }
 }
 
-/// Describes mounts by at most [`MOST_PLACES`] of their mount points.
+/// Describes mounts by at most [`MAX_PLACES`] of their mount points.
 fn places<'m>(mounts: impl Iterator<Item = &'m Mount>) -> Option<String> {
     let places: BTreeSet<_> = mounts.map(|mount| mount.place.as_str()).collect();
-    let more = if places.len() > MOST_PLACES { " and elsewhere" } else { "" };
-    let shown: Vec<_> = places.into_iter().take(MOST_PLACES).collect();
+    let more = if places.len() > MAX_PLACES { " and elsewhere" } else { "" };
+    let shown: Vec<_> = places.into_iter().take(MAX_PLACES).collect();
     (!shown.is_empty()).then(|| shown.join(" and ") + more)
 }
 
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_behind_a_loop_device_is_known_by_its_inode() {
+    fn a_backing_file_of_a_loop_device_is_known_by_its_inode() {
         let scene = FakeSystem::new();
         scene.loop_device("loop0", "7:0", &scene.path("in.img"));
         fs::hard_link(scene.path("in.img"), scene.path("hard")).unwrap();

@@ -108,9 +108,9 @@ fn report(task: &Task, warnings: &[Warning], outcome: &Outcome) -> ExitCode {
     shown.for_each(|warning| console::warn(&warning.text));
     outcome.warnings.iter().filter(|_| !is_quiet).for_each(|warning| console::warn(warning));
     outcome.errors.iter().for_each(console::error);
-    outcome.remark.iter().for_each(|line| console::tell(line));
+    outcome.remark.iter().for_each(|line| console::remark(line));
     if task.command.streams() {
-        console::tell_bytes(&outcome.text);
+        console::report(&outcome.text);
         return outcome.code;
     }
     match console::print(&outcome.text) {

@@ -216,7 +216,7 @@ mod tests {
     use crate::cli::map::Map;
 
     #[test]
-    fn pages_behind_the_end_of_a_shorter_file_are_zeros() {
+    fn pages_after_the_end_of_a_shorter_file_are_zeros() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(1 << 20).unwrap();
         std::os::unix::fs::FileExt::write_all_at(&file, &[7; 100_000], 0).unwrap();

@@ -30,10 +30,10 @@ pub const CRC32: u16 = 0xCAC4;
 /// The block size of written images, in bytes.
 const BLOCK: usize = 4096;
 /// The maximum number of blocks in a stored chunk (64 MiB), which flashing tools can handle.
-const MOST_BLOCKS: u64 = 1 << 14;
+const MAX_BLOCKS: u64 = 1 << 14;
 /// The maximum number of bytes that patterns may fill in the temporary file. A chunk of 16 bytes can ask for
 /// terabytes.
-const MOST_FILLED: u64 = 1 << 30;
+const MAX_FILLED: u64 = 1 << 30;
 
 /// Returns whether the bytes begin with the magic number.
 pub fn is_sparse(bytes: &[u8]) -> bool {
@@ -46,7 +46,7 @@ pub fn is_sparse(bytes: &[u8]) -> bool {
 ///
 /// A [`Refusal`], or an I/O error about the temporary file.
 pub fn expand(bytes: &[u8]) -> anyhow::Result<File> {
-    expand_within(bytes, MOST_FILLED)
+    expand_within(bytes, MAX_FILLED)
 }
 
 /// Expands a sparse image in which patterns fill at most `most_filled` bytes.
@@ -200,7 +200,7 @@ fn write_blocks(out: &File, image: &[u8], blocks: u32, chunks: &[(u16, Range<u64
         out.write_all(&[0; 2])?;
         let blocks = u32::try_from(range.end - range.start).expect("no more than the image has");
         let length = usize::from(CHUNK_HEADER) + data.len();
-        let length = u32::try_from(length).expect("a chunk stores at most 64 MiB: MOST_BLOCKS");
+        let length = u32::try_from(length).expect("a chunk stores at most 64 MiB: MAX_BLOCKS");
         for word in [blocks, length] {
             out.write_all(&word.to_le_bytes())?;
         }
@@ -225,9 +225,7 @@ fn runs(image: &[u8], used: &[Range<u64>]) -> Vec<(u16, Range<u64>)> {
             true => RAW,
         };
         match chunks.last_mut() {
-            Some((last, range))
-                if *last == kind && (kind != RAW || range.end - range.start < MOST_BLOCKS) =>
-            {
+            Some((last, range)) if *last == kind && (kind != RAW || range.end - range.start < MAX_BLOCKS) => {
                 range.end += 1;
             }
             _ => chunks.push((kind, block..block + 1)),
@@ -330,7 +328,7 @@ mod tests {
                 damaged[at] = value;
                 if let Ok(file) = expand(&damaged) {
                     use std::os::unix::fs::MetadataExt as _;
-                    assert!(file.metadata().unwrap().blocks() * 512 <= MOST_FILLED);
+                    assert!(file.metadata().unwrap().blocks() * 512 <= MAX_FILLED);
                 }
             }
         }

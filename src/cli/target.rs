@@ -14,7 +14,7 @@ use super::image::Image;
 use super::mounted::System;
 
 /// The number of symbolic links that Linux follows in a path.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// The name of an output.
 #[derive(Clone, Debug)]
@@ -146,7 +146,7 @@ fn real_name(path: &Path, metadata: &Metadata) -> io::Result<PathBuf> {
 /// Follows a chain of symbolic links to a name that does not exist.
 fn end_of_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         match fs::read_link(&path) {
             Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
             // Not a symbolic link, or no file at all.

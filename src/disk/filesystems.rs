@@ -13,8 +13,8 @@ use crate::policy::{Options, UuidPolicy};
 use crate::report::Digest;
 use crate::source::Source;
 use crate::text::escaped_text;
-use crate::tree::Tree;
-use crate::tree_digest;
+use crate::tree::{NodeId, Tree};
+use crate::tree_digest::{self, Start};
 use crate::view::View;
 
 impl Disk<'_> {
@@ -42,21 +42,25 @@ impl Disk<'_> {
         Ok(Digest { sha256, warnings })
     }
 
-    /// Calls `visit` with each path of the only filesystem. Directories come before their entries, and names
-    /// are in byte order. Digests of regular files are computed if `digests` is set. Returns warnings.
+    /// Calls `visit` with `path` and each path below it in the only filesystem. Symlinks in `path` are
+    /// followed, and the path without them is listed. Directories come before their entries, and names are in
+    /// byte order. Digests of regular files are computed if `digests` is set. Returns warnings.
     ///
     /// # Errors
     ///
-    /// The same as for [`Self::filesystem_digest`].
+    /// `Options` if there is no such path, otherwise the same as for [`Self::filesystem_digest`].
     pub fn list(
         &self,
+        path: &[u8],
         options: &Options,
         digests: bool,
         observer: &dyn Observer,
         visit: impl FnMut(&ListedPath<'_>),
     ) -> Result<Vec<String>> {
-        let list =
-            |source: &Source<'_>, tree: &Tree| listing::list(View { source, tree }, digests, observer, visit);
+        let list = |source: &Source<'_>, tree: &Tree| {
+            let (id, path) = resolved(tree, path, "give a path that ls lists")?;
+            listing::list(View { source, tree }, Start { path: &path, id }, digests, observer, visit)
+        };
         Ok(self.with_tree(options, observer, list)?.1)
     }
 
@@ -113,17 +117,19 @@ impl Disk<'_> {
     }
 }
 
+/// Returns the node at a path, and its path without symlinks.
+fn resolved(tree: &Tree, path: &[u8], remedy: &'static str) -> Result<(NodeId, Vec<u8>)> {
+    tree.resolve(path).ok_or_else(|| {
+        Error::options(format!("{}: there is no such path in the image", escaped_text(path)), remedy)
+    })
+}
+
 /// Finds a regular file by its path.
 fn find<'s, 'a>(view: View<'s, 'a>, path: &[u8]) -> Result<FileContent<'s, 'a>> {
-    let refused = |words: &str| {
-        let problem = format!("{}: {words}", escaped_text(path));
-        Err(Error::options(problem, "give the path of a regular file"))
-    };
-    let Some(id) = view.tree.resolve(path) else {
-        return refused("there is no such path in the image");
-    };
+    let remedy = "give the path of a regular file";
+    let (id, _) = resolved(view.tree, path, remedy)?;
     let Some(file) = FileContent::of(view, id) else {
-        return refused("is not a regular file");
+        return Err(Error::options(format!("{}: is not a regular file", escaped_text(path)), remedy));
     };
     if view.tree.node(id).flags.contains(InodeFlags::ENCRYPT) {
         return Err(Location::of(Structure::Image).unsupported(

@@ -20,7 +20,7 @@ pub(super) const HEADER: u64 = 92;
 /// The size of an entry in bytes.
 pub(super) const ENTRY: u64 = 128;
 /// The maximum number of entries. The gpt crate allocates memory for all of them.
-const MOST_ENTRIES: u32 = 4096;
+const MAX_ENTRIES: u32 = 4096;
 
 /// A copy of the GPT (primary or backup), with the places of its header and entries.
 #[derive(Debug)]
@@ -97,7 +97,7 @@ pub(super) fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<GptCop
     if header.current_lba != sector {
         return Err(wrong("says that it lies elsewhere"));
     }
-    if header.num_parts > MOST_ENTRIES {
+    if header.num_parts > MAX_ENTRIES {
         return Err(wrong("has more entries than any tool makes"));
     }
     let first = header.part_start.checked_mul(sector_size);

@@ -19,7 +19,7 @@ const PROTECTIVE: u8 = 0xEE;
 /// The types of extended partitions, which contain logical partitions.
 const EXTENDED: [u8; 3] = [0x05, 0x0F, 0x85];
 /// The maximum number of logical partitions, more than Linux supports.
-const MOST_LOGICAL: usize = 256;
+const MAX_LOGICAL: usize = 256;
 
 /// The content of the first sector of a disk.
 #[derive(Debug, PartialEq, Eq)]
@@ -156,8 +156,8 @@ fn logical(
                 "the tables of logical partitions go from sector {at} to {after}"
             )));
         }
-        if seen.len() == MOST_LOGICAL {
-            return Err(damaged_table(format!("there are more than {MOST_LOGICAL} logical partitions")));
+        if seen.len() == MAX_LOGICAL {
+            return Err(damaged_table(format!("there are more than {MAX_LOGICAL} logical partitions")));
         }
         seen.push(after);
     }

@@ -58,14 +58,14 @@ pub(super) fn place_files(
         placer.layout.xattr_blocks.push(block);
     }
     placer.place_content(input)?;
-    for (index, value) in (0..).zip(&xattrs.values) {
+    for (index, value) in (0..).zip(&xattrs.ea_inodes) {
         let blocks = geometry.blocks_of_bytes(tree.text(value.text).len() as u64);
         let blocks = fits(blocks, "a value has at most 16 MiB");
-        let file = placer.dense_file(numbering.number_of_value(index), blocks)?;
-        placer.layout.values.push(file);
+        let file = placer.dense_file(numbering.number_of_ea_inode(index), blocks)?;
+        placer.layout.ea_inodes.push(file);
     }
     placer.layout.extents.shrink_to_fit();
-    placer.layout.map_blocks.shrink_to_fit();
+    placer.layout.map_nodes.shrink_to_fit();
     Ok(placer.layout)
 }
 
@@ -82,7 +82,8 @@ impl<'g> FilePlacer<'g> {
         let tree = stored.tree;
         let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
         // Allocate once: a growing vector is copied, and there may be many runs.
-        let extents = stored.runs() + tree.nodes.iter().filter(in_blocks).count() + xattrs.values.len() + 16;
+        let extents =
+            stored.runs() + tree.nodes.iter().filter(in_blocks).count() + xattrs.ea_inodes.len() + 16;
         let layout = Layout {
             resize_block: None,
             mmp_block: None,
@@ -90,10 +91,10 @@ impl<'g> FilePlacer<'g> {
             quotas: Vec::new(),
             orphan_file: None,
             xattr_blocks: Vec::new(),
-            values: Vec::new(),
+            ea_inodes: Vec::new(),
             nodes: vec![FileLayout::default(); tree.nodes.len()],
             extents: Vec::with_capacity(extents),
-            map_blocks: Vec::new(),
+            map_nodes: Vec::new(),
             free: used.free(geometry.first_data_block, geometry.blocks_count, geometry.blocks_per_cluster),
             blocks_per_cluster: geometry.blocks_per_cluster,
         };
@@ -176,7 +177,7 @@ impl<'g> FilePlacer<'g> {
         self.ranges.clear();
         let keep = |range| self.ranges.push(range);
         if together {
-            self.layout.free.take_together(total, keep);
+            self.layout.free.take_contiguous(total, keep);
         } else {
             self.layout.free.take(total, keep);
         }
@@ -192,17 +193,17 @@ impl<'g> FilePlacer<'g> {
         }
         let extents = &self.layout.extents[first_extent..];
         self.check_limits(number, extents)?;
-        let first_map = self.layout.map_blocks.len();
-        let map_blocks = map_shape::map_blocks(extents, self.geometry, self.with_extents);
-        let map = &mut self.layout.map_blocks;
+        let first_map = self.layout.map_nodes.len();
+        let map_nodes = map_shape::map_nodes(extents, self.geometry, self.with_extents);
+        let map = &mut self.layout.map_nodes;
         let step = fits(cluster, "a cluster has at most 2^19 blocks");
-        self.layout.free.take(map_blocks * cluster, |range| map.extend(range.step_by(step).map(OutputBlock)));
+        self.layout.free.take(map_nodes * cluster, |range| map.extend(range.step_by(step).map(OutputBlock)));
         if !self.with_extents && map[first_map..].iter().any(|block| block.0 > u32::MAX.into()) {
             return Err(beyond_block_maps(number));
         }
-        let lengths = (u32::try_from(extents.len()), u32::try_from(map_blocks));
+        let lengths = (u32::try_from(extents.len()), u32::try_from(map_nodes));
         let (Ok(extents), Ok(map)) = lengths else { return Err(beyond_block_maps(number)) };
-        Ok(FileLayout { first_extent, extents, first_map_block: first_map, map_blocks: map })
+        Ok(FileLayout { first_extent, extents, first_map_node: first_map, map_nodes: map })
     }
 
     fn check_limits(&self, number: InodeNr, extents: &[Extent]) -> Result<()> {

@@ -24,21 +24,21 @@ impl UsedBlocks {
     }
 
     /// Returns the first used range that ends after `block`.
-    fn first_ending_behind(&self, block: u64) -> Option<Range<u64>> {
+    fn first_ending_after(&self, block: u64) -> Option<Range<u64>> {
         let before = self.0.range(..=block).next_back().filter(|(_, end)| **end > block);
         before.or_else(|| self.0.range(block..).next()).map(|(start, end)| *start..*end)
     }
 
     /// Returns whether all blocks are free.
     pub(super) fn is_free(&self, blocks: Range<u64>) -> bool {
-        self.first_ending_behind(blocks.start).is_none_or(|used| used.start >= blocks.end)
+        self.first_ending_after(blocks.start).is_none_or(|used| used.start >= blocks.end)
     }
 
     /// Returns the first block in a range that starts `count` free blocks below `limit`.
     pub(super) fn first_fit(&self, range: Range<u64>, count: u64, limit: u64) -> Option<u64> {
         let mut start = range.start;
         while start < range.end && start + count <= limit {
-            match self.first_ending_behind(start).filter(|used| used.start < start + count) {
+            match self.first_ending_after(start).filter(|used| used.start < start + count) {
                 Some(used) => start = used.end,
                 None => return Some(start),
             }
@@ -117,7 +117,7 @@ impl FreeBlocks {
 
     /// Allocates the lowest contiguous range of `count` blocks. If there is none, allocates the lowest free
     /// blocks.
-    pub fn take_together(&mut self, count: u64, mut found: impl FnMut(Range<u64>)) {
+    pub fn take_contiguous(&mut self, count: u64, mut found: impl FnMut(Range<u64>)) {
         let fits = self.ranges.iter().skip(self.next).position(|range| range.end - range.start >= count);
         let Some(index) = fits.map(|index| index + self.next) else { return self.take(count, found) };
         let range = &mut self.ranges[index];
@@ -189,7 +189,7 @@ mod tests {
     fn blocks_are_taken_lowest_first_and_together_where_they_fit() {
         let mut free = used(&[0..10, 12..20, 90..95]).free(0, 100, 1);
         let mut got = Vec::new();
-        free.take_together(40, |range| got.push(range));
+        free.take_contiguous(40, |range| got.push(range));
         free.take(5, |range| got.push(range));
         assert_eq!(got, [20..60, 10..12, 60..63]);
         assert_eq!(free.count(), 27 + 5);

@@ -86,16 +86,16 @@ impl<'p> InlineCandidates<'p> {
         {
             return None;
         }
-        let behind_i_block = |size: u64| {
+        let beyond_i_block = |size: u64| {
             let value = usize::try_from(size).ok()?.saturating_sub(I_BLOCK_SIZE);
             (value <= room).then_some(value)
         };
         match node.kind {
             Kind::Directory { .. } => self.lists(id).map(|lists| lists.value_len),
-            Kind::Regular { size, .. } => behind_i_block(size).filter(|_| self.is_one_block(id)),
+            Kind::Regular { size, .. } => beyond_i_block(size).filter(|_| self.is_one_block(id)),
             Kind::Symlink(target) => {
                 let size = self.tree.text(target).len() as u64;
-                behind_i_block(size).filter(|_| size >= FAST_SYMLINK_LIMIT)
+                beyond_i_block(size).filter(|_| size >= FAST_SYMLINK_LIMIT)
             }
             Kind::Device { .. } | Kind::Empty => None,
         }

@@ -12,9 +12,9 @@ pub struct FileLayout {
     /// The number of extents.
     pub(super) extents: u32,
     /// The index of the first extent tree node or indirect block.
-    pub(super) first_map_block: usize,
+    pub(super) first_map_node: usize,
     /// The number of extent tree nodes or indirect blocks.
-    pub(super) map_blocks: u32,
+    pub(super) map_nodes: u32,
 }
 
 /// The places of all files.
@@ -33,11 +33,11 @@ pub struct Layout {
     /// The place of each xattr block, in the order of the xattr plan.
     pub xattr_blocks: Vec<OutputBlock>,
     /// The place of each EA inode's value.
-    pub values: Vec<FileLayout>,
+    pub ea_inodes: Vec<FileLayout>,
     /// The place of each node; empty if it has no blocks.
     pub nodes: Vec<FileLayout>,
     pub(crate) extents: Vec<Extent>,
-    pub(crate) map_blocks: Vec<OutputBlock>,
+    pub(crate) map_nodes: Vec<OutputBlock>,
     /// The free blocks, in whole clusters.
     pub free: FreeBlocks,
     pub(super) blocks_per_cluster: u64,
@@ -51,14 +51,14 @@ impl Layout {
 
     /// Returns the places of a file's extent tree nodes, level by level, or of its indirect blocks, each
     /// before the blocks that it points to.
-    pub fn map_blocks(&self, file: FileLayout) -> &[OutputBlock] {
-        &self.map_blocks[file.first_map_block..][..file.map_blocks as usize]
+    pub fn map_nodes(&self, file: FileLayout) -> &[OutputBlock] {
+        &self.map_nodes[file.first_map_node..][..file.map_nodes as usize]
     }
 
     /// Returns the number of blocks that are allocated for a file, in whole clusters. Extent tree nodes and
     /// indirect blocks are included.
     pub fn blocks(&self, file: FileLayout) -> u64 {
-        (self.content_clusters(file) + u64::from(file.map_blocks)) * self.blocks_per_cluster
+        (self.content_clusters(file) + u64::from(file.map_nodes)) * self.blocks_per_cluster
     }
 
     /// Returns the number of clusters of a file's content.

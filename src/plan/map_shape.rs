@@ -75,7 +75,7 @@ pub(crate) fn indirect_root(logical: u64, pointers: u64) -> (u64, u32) {
 }
 
 /// Returns the number of a file's extent tree nodes or indirect blocks.
-pub(super) fn map_blocks(extents: &[Extent], geometry: &Geometry, with_extents: bool) -> u64 {
+pub(super) fn map_nodes(extents: &[Extent], geometry: &Geometry, with_extents: bool) -> u64 {
     if with_extents {
         extent_levels(extents.len(), geometry.block_size).iter().sum::<usize>() as u64
     } else {

@@ -126,7 +126,7 @@ fn xattrs_and_numbering(
     let Reading { tree, specials, inodes: before, .. } = reading;
     loop {
         let xattrs = xattr_placement::plan(tree, geometry, candidates, before)?;
-        let numbering = Numbering::new(geometry, tree, specials, before, xattrs.values.len());
+        let numbering = Numbering::new(geometry, tree, specials, before, xattrs.ea_inodes.len());
         // The loop ends, since each pass has fewer candidates.
         if !candidates.leave_out_lookalikes(|id| xattrs.inline_of(id).is_some(), &numbering) {
             return Ok((xattrs, numbering));

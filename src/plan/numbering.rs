@@ -27,7 +27,7 @@ pub struct Numbering {
     quota_files: [Option<InodeNr>; 3],
     pub(crate) orphan_file: Option<InodeNr>,
     /// The EA inodes, ascending.
-    pub(crate) values: Vec<InodeNr>,
+    pub(crate) ea_inodes: Vec<InodeNr>,
     /// All inodes in use, including the reserved ones, as sorted ranges that are not adjacent.
     pub(crate) used: Vec<Range<u32>>,
     inodes_per_group: u32,
@@ -53,14 +53,14 @@ impl FreeNumbers {
 }
 
 impl Numbering {
-    /// Numbers the nodes of a tree, and `values` EA inodes. `before` contains the inode of each node in the
+    /// Numbers the nodes of a tree, and `ea_inodes` EA inodes. `before` contains the inode of each node in the
     /// input, or 0.
     pub fn new(
         geometry: &Geometry,
         tree: &Tree,
         specials: &Specials,
         before: &[InodeNr],
-        values: usize,
+        ea_inodes: usize,
     ) -> Self {
         let stable = geometry.features.has(Compat::STABLE_INODES);
         let quota_before = QuotaType::ALL
@@ -87,13 +87,13 @@ impl Numbering {
             numbers[id.index()] = fixed.unwrap_or_else(|| number(before(id)));
         }
 
-        let values: Vec<_> = (0..values).map(|_| number(InodeNr(0))).collect();
+        let ea_inodes: Vec<_> = (0..ea_inodes).map(|_| number(InodeNr(0))).collect();
         let quota_files = [user_quota, group_quota, project_quota];
         let mut by_number: Vec<_> = numbers.iter().copied().zip(tree.ids()).collect();
         by_number.sort_unstable();
         let mut all: Vec<u32> = (1..first).collect();
         all.extend(numbers.iter().filter(|number| number.0 >= first).map(|number| number.0));
-        all.extend(project_quota.iter().chain(&orphan_file).chain(&values).map(|number| number.0));
+        all.extend(project_quota.iter().chain(&orphan_file).chain(&ea_inodes).map(|number| number.0));
         all.sort_unstable();
         let mut used: Vec<Range<u32>> = Vec::new();
         for number in all {
@@ -104,7 +104,7 @@ impl Numbering {
             by_number,
             quota_files,
             orphan_file,
-            values,
+            ea_inodes,
             used,
             inodes_per_group: geometry.inodes_per_group,
         }
@@ -154,13 +154,13 @@ impl Numbering {
     }
 
     /// Returns the EA inode of a value, by its index in the xattr plan.
-    pub fn number_of_value(&self, index: u32) -> InodeNr {
-        self.values[index as usize]
+    pub fn number_of_ea_inode(&self, index: u32) -> InodeNr {
+        self.ea_inodes[index as usize]
     }
 
     /// Returns the index of the value in an EA inode, or `None` for other inodes.
     pub fn value_of(&self, number: InodeNr) -> Option<u32> {
-        let index = self.values.binary_search(&number).ok()?;
+        let index = self.ea_inodes.binary_search(&number).ok()?;
         Some(fits(index, "inodes have numbers of 32 bits"))
     }
 

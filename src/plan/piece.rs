@@ -63,7 +63,7 @@ pub enum PieceContent {
     /// Content of a regular file that is stored in the tree.
     SmallData(NodeId),
     /// The value of an EA inode, by the index of the value, from this logical block.
-    Value(u32, u32),
+    EaInode(u32, u32),
 }
 
 /// The file that an extent tree or block map belongs to.
@@ -78,7 +78,7 @@ pub enum MapOwner {
     /// A node.
     Node(NodeId),
     /// An EA inode, by the index of its value.
-    Value(u32),
+    EaInode(u32),
 }
 
 impl PieceContent {
@@ -100,7 +100,7 @@ impl PieceContent {
             Self::Map(..) => "block map of a file".to_owned(),
             Self::Directory(..) => "directory".to_owned(),
             Self::Xattrs(..) => "block of xattrs".to_owned(),
-            Self::Value(..) => "value of an xattr".to_owned(),
+            Self::EaInode(..) => "value of an xattr".to_owned(),
             Self::Symlink(_) => "symlink".to_owned(),
             Self::Data { .. } | Self::SmallData(_) => "file content".to_owned(),
         }

@@ -132,9 +132,9 @@ impl PieceLister<'_> {
             }
             self.map(MapOwner::OrphanFile, file);
         }
-        for (index, file) in (0..).zip(&layout.values) {
-            self.in_parts(*file, |first| PieceContent::Value(index, first));
-            self.map(MapOwner::Value(index), *file);
+        for (index, file) in (0..).zip(&layout.ea_inodes) {
+            self.in_parts(*file, |first| PieceContent::EaInode(index, first));
+            self.map(MapOwner::EaInode(index), *file);
         }
         for (block, at) in self.plan.xattrs.blocks.iter().zip(&layout.xattr_blocks) {
             self.add(*at, 1, PieceContent::Xattrs(block.split, block.refcount));
@@ -156,7 +156,7 @@ impl PieceLister<'_> {
     }
 
     fn map(&mut self, owner: MapOwner, file: FileLayout) {
-        for (place, block) in (0..).zip(self.plan.layout.map_blocks(file)) {
+        for (place, block) in (0..).zip(self.plan.layout.map_nodes(file)) {
             self.add(*block, 1, PieceContent::Map(owner, place));
         }
     }

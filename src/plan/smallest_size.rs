@@ -8,7 +8,7 @@ use crate::units::GroupNr;
 
 /// The maximum number of group counts to try. Each group added reduces the number of missing blocks by its
 /// blocks without metadata, so this is enough unless groups consist of metadata only.
-const MOST_TRIES: usize = 10_000;
+const MAX_TRIES: usize = 10_000;
 
 /// Finds the smallest number of blocks in which everything fits, and the placement in it.
 ///
@@ -26,7 +26,7 @@ pub(super) fn smallest<T>(
 ) -> Result<(Geometry, T)> {
     let mut groups = groups_for_inodes(from, demand.last_inode);
     let mut lack = None;
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         let end = |groups: u32| from.first_data_block + u64::from(groups) * from.blocks_per_group;
         let least = at_least(from, least_end(from, groups))?;
         let metadata =

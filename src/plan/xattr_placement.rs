@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::inline::{DATA_ENTRY_SIZE, InlineCandidates};
-use super::xattr_plan::{PlannedValue, SplitId, XattrBlock, XattrPlan};
+use super::xattr_plan::{PlannedEaInode, SplitId, XattrBlock, XattrPlan};
 use super::xattr_split::{Split, XattrRoom, XattrSize};
 use crate::error::{Location, Result, Structure};
 use crate::form::EXTRA_ISIZE;
@@ -117,7 +117,7 @@ impl<'t> Splitter<'t> {
 /// Collects the values that are in EA inodes.
 #[derive(Default)]
 struct ValueCollector<'t> {
-    values: Vec<PlannedValue>,
+    values: Vec<PlannedEaInode>,
     by_text: HashMap<Text, u32>,
     by_bytes: HashMap<&'t [u8], u32>,
 }
@@ -128,7 +128,7 @@ impl<'t> ValueCollector<'t> {
         let (values, by_bytes) = (&mut self.values, &mut self.by_bytes);
         *self.by_text.entry(text).or_insert_with(|| {
             *by_bytes.entry(tree.text(text)).or_insert_with(|| {
-                values.push(PlannedValue { text, references: 0 });
+                values.push(PlannedEaInode { text, references: 0 });
                 fits(values.len() - 1, "each value has one of fewer than 2^32 inodes")
             })
         })
@@ -272,7 +272,7 @@ impl<'t> XattrPlacer<'t> {
     fn finish(self) -> XattrPlan {
         XattrPlan {
             splits: self.splitter.splits,
-            values: self.values.values,
+            ea_inodes: self.values.values,
             value_of: self.values.by_text,
             ..self.plan
         }

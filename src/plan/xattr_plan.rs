@@ -20,7 +20,7 @@ pub struct XattrBlock {
 
 /// A value in an EA inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlannedValue {
+pub struct PlannedEaInode {
     /// The value.
     pub text: Text,
     /// The number of entries that refer to it. Those in a shared block count once.
@@ -41,7 +41,7 @@ pub struct XattrPlan {
     /// For each node, the index of its block plus 1, or 0.
     pub(crate) block_of: Vec<u32>,
     /// The distinct values in EA inodes, in the order of their first use.
-    pub values: Vec<PlannedValue>,
+    pub ea_inodes: Vec<PlannedEaInode>,
     /// The index of each value in an EA inode. Equal values have the same index.
     pub(super) value_of: HashMap<Text, u32>,
 }
@@ -103,7 +103,7 @@ impl XattrPlan {
     /// if it is shared. `i_blocks` and quotas include it.
     pub fn charge(&self, tree: &Tree, node: NodeId, cluster_bytes: u64) -> QuotaUsage {
         let mut charge = QuotaUsage::default();
-        if self.values.is_empty() {
+        if self.ea_inodes.is_empty() {
             return charge;
         }
         let in_block = self.block_of(node).map(|block| self.block_part(tree, block.split));

@@ -55,7 +55,7 @@ pub(super) fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Readi
     claims.extend(xattr_blocks.claims(false));
     orphans.claims.extend(xattr_blocks.claims(true));
     warnings.extend(check_claims(source, &mut claims, &inodes, &mut orphans)?);
-    let of_orphans = blocks::values_of_orphans(source, &xattr_blocks, &orphans)?;
+    let of_orphans = blocks::ea_inodes_of_orphans(source, &xattr_blocks, &orphans)?;
     let values = ea_values::read(source, ea_inodes, &mut inodes, &xattr_blocks, &of_orphans)?;
     let directories = inodes
         .list

@@ -64,7 +64,7 @@ pub(super) fn read<'a>(
         let LiveInodes { nodes, mut values, claims: _ } = LiveInodes::for_inodes(raws.len(), seed);
         let mut reader = InodeReader::new(source, &budget, nodes);
         for raw in raws.iter().filter(|raw| !specials.is_special(raw.number)) {
-            if ea_inode::is_one(source, raw) {
+            if ea_inode::is_ea_inode(source, raw) {
                 values.push(ea_inode::read(source, &budget, raw, &mut reader.claims)?);
             } else {
                 reader.read(raw, orphans.contains(raw.number))?;

@@ -43,7 +43,7 @@ impl Renderer<'_, '_> {
             set_size(&mut inode, quota.size());
             inode.i_flags |= U32::new(InodeFlags::IMMUTABLE.bits());
         } else if let Some(index) = self.plan.numbering.value_of(number) {
-            self.value_inode(index, &mut inode);
+            self.ea_inode(index, &mut inode);
         } else if Some(number) == self.plan.numbering.orphan_file()
             && let Some(file) = layout.orphan_file
         {

@@ -16,7 +16,7 @@ use crate::units::{InodeNr, OutputBlock, fits};
 /// Returns `i_block` of a file.
 pub(super) fn root(plan: &Plan, file: FileLayout) -> [u8; I_BLOCK_SIZE] {
     let mut out = [0; I_BLOCK_SIZE];
-    let (extents, blocks) = (plan.layout.extents(file), plan.layout.map_blocks(file));
+    let (extents, blocks) = (plan.layout.extents(file), plan.layout.map_nodes(file));
     if plan.has_extents() {
         let tree = ExtentTree::new(extents, blocks, plan.geometry.block_size);
         tree.node(0, 0, ROOT_MAX, &mut out);
@@ -122,17 +122,17 @@ impl Renderer<'_, '_> {
             MapOwner::OrphanFile => {
                 (self.plan.numbering.orphan_file().expect(PLANNED), layout.orphan_file.expect(PLANNED))
             }
-            MapOwner::Value(index) => {
-                (self.plan.numbering.number_of_value(index), layout.values[index as usize])
+            MapOwner::EaInode(index) => {
+                (self.plan.numbering.number_of_ea_inode(index), layout.ea_inodes[index as usize])
             }
             MapOwner::Node(id) => (self.plan.numbering.number_of(id), layout.nodes[id.index()]),
         }
     }
 
     /// Renders an extent tree node or indirect block of a file, by its index.
-    pub(super) fn map_block(&self, owner: MapOwner, place: u32, out: &mut [u8]) {
+    pub(super) fn map_node(&self, owner: MapOwner, place: u32, out: &mut [u8]) {
         let (number, file) = self.file_of(owner);
-        let (extents, blocks) = (self.plan.layout.extents(file), self.plan.layout.map_blocks(file));
+        let (extents, blocks) = (self.plan.layout.extents(file), self.plan.layout.map_nodes(file));
         if self.plan.has_extents() {
             let tree = ExtentTree::new(extents, blocks, out.len());
             let (level, place) = tree.find(place as usize);

@@ -34,7 +34,7 @@ const SHORT: u64 = 4096;
 const BATCH_PIECES: usize = 512;
 
 /// Reports the used byte ranges of the filesystem to the sink.
-fn tell_used(plan: &Plan, sink: &dyn Sink) {
+fn report_used(plan: &Plan, sink: &dyn Sink) {
     let (size, count) = (plan.geometry.block_bytes(), plan.geometry.blocks_count);
     let mut next = 0;
     for free in plan.layout.free.ranges().iter().chain(std::iter::once(&(count..count))) {
@@ -100,7 +100,7 @@ impl OutputWriter<'_, '_> {
         // The bytes past the end of the filesystem.
         copy(view.source.input(), plan.behind.clone(), sink)
             .map_err(|error| Error::io("writing the output", error))?;
-        tell_used(plan, sink);
+        report_used(plan, sink);
         Ok(uuid)
     }
 
@@ -239,10 +239,10 @@ impl<'p, 'a> Renderer<'p, 'a> {
         let superblock = superblock::finish(plan, uuid);
         let checksums = Checksums::of(&superblock);
         let descriptors = group::descriptors(plan, &checksums);
-        let values = plan.xattrs.values.par_iter();
-        let value_hashes =
+        let values = plan.xattrs.ea_inodes.par_iter();
+        let ea_inode_hashes =
             values.map(|value| checksums.xattr_value(view.stored.tree.text(value.text))).collect();
-        Self { view, plan, superblock, checksums, descriptors, value_hashes }
+        Self { view, plan, superblock, checksums, descriptors, ea_inode_hashes }
     }
 
     /// Renders a piece into blocks of zeros.
@@ -260,10 +260,10 @@ impl<'p, 'a> Renderer<'p, 'a> {
             PieceContent::JournalSuperblock => self.journal_superblock(out),
             PieceContent::Quota(kind, first) => self.quota_blocks(kind, first, out),
             PieceContent::OrphanFile => self.orphan_file(piece.start, out),
-            PieceContent::Map(owner, place) => self.map_block(owner, place, out),
+            PieceContent::Map(owner, place) => self.map_node(owner, place, out),
             PieceContent::Directory(node, first) => self.directory_blocks(node, first, out),
             PieceContent::Xattrs(split, refcount) => self.xattr_block(piece.start, split, refcount, out),
-            PieceContent::Value(index, first) => self.value_blocks(index, first, out),
+            PieceContent::EaInode(index, first) => self.ea_inode_blocks(index, first, out),
             PieceContent::Symlink(node) => self.symlink_block(node, out),
             PieceContent::SmallData(node) => {
                 let content = self.small_content(node);

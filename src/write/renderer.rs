@@ -18,5 +18,5 @@ pub(super) struct Renderer<'p, 'a> {
     /// All group descriptors, one after the other.
     pub descriptors: Vec<u8>,
     /// The checksums of the values in EA inodes.
-    pub value_hashes: Vec<u32>,
+    pub ea_inode_hashes: Vec<u32>,
 }

@@ -36,19 +36,20 @@ impl Renderer<'_, '_> {
     }
 
     fn to_write(&self, xattr: &Xattr, outside: Option<u32>) -> XattrToWrite<'_> {
-        let inode = outside.map(|index| (self.plan.numbering.number_of_value(index), self.value_hash(index)));
+        let inode =
+            outside.map(|index| (self.plan.numbering.number_of_ea_inode(index), self.ea_inode_hash(index)));
         let (name, value) = (self.view.stored.tree.text(xattr.name), self.view.stored.tree.text(xattr.value));
         XattrToWrite { index: xattr.index, name, value, inode }
     }
 
-    fn value_hash(&self, index: u32) -> u32 {
-        self.value_hashes[index as usize]
+    fn ea_inode_hash(&self, index: u32) -> u32 {
+        self.ea_inode_hashes[index as usize]
     }
 
     /// Sets the fields of an EA inode. Its time fields contain the checksum and the reference count.
-    pub(super) fn value_inode(&self, index: u32, inode: &mut Inode) {
-        let value = &self.plan.xattrs.values[index as usize];
-        let file = self.plan.layout.values[index as usize];
+    pub(super) fn ea_inode(&self, index: u32, inode: &mut Inode) {
+        let value = &self.plan.xattrs.ea_inodes[index as usize];
+        let file = self.plan.layout.ea_inodes[index as usize];
         inode.i_mode = U16::new(SPECIAL_MODE);
         inode.i_links_count = U16::new(1);
         set_size(inode, self.view.stored.tree.text(value.text).len() as u64);
@@ -60,15 +61,15 @@ impl Renderer<'_, '_> {
         let [a, b, c, d, e, f, g, h] = value.references.to_le_bytes();
         inode.l_i_version = U32::from_bytes([a, b, c, d]);
         inode.i_ctime = U32::from_bytes([e, f, g, h]);
-        inode.i_atime = U32::new(self.value_hash(index));
+        inode.i_atime = U32::new(self.ea_inode_hash(index));
         if self.plan.geometry.has_wide_inodes() {
             inode.i_extra_isize = U16::new(EXTRA_ISIZE);
         }
     }
 
     /// Renders blocks of a value in an EA inode, from a logical block.
-    pub(super) fn value_blocks(&self, index: u32, first: u32, out: &mut [u8]) {
-        let value = &self.plan.xattrs.values[index as usize];
+    pub(super) fn ea_inode_blocks(&self, index: u32, first: u32, out: &mut [u8]) {
+        let value = &self.plan.xattrs.ea_inodes[index as usize];
         let start = first as usize * self.plan.geometry.block_size;
         let rest = &self.view.stored.tree.text(value.text)[start..];
         let live = rest.len().min(out.len());

@@ -16,7 +16,7 @@ use crate::support::{Lab, Need, canonical, fskeys, gate, judge, refused, same_by
 const OPTIONS: [&str; 4] = ["-t", "ext4", "-b", "1024"];
 
 /// Moves the content of a file with one extent to the boot loader inode.
-fn move_by_debugfs(image: &Path, path: &str) {
+pub fn move_by_debugfs(image: &Path, path: &str) {
     let stat = debugfs_read(image, &format!("stat {path}\n"));
     let first = block_of(image, path, 0);
     let [number, size, blocks] = ["Inode:", "Size:", "Blockcount:"].map(|word| number_after(&stat, word));

@@ -35,7 +35,7 @@ fn version_and_help() {
     for code in ["  0  ", "  1  ", "  2  ", "  3  ", "  4  ", "  5  ", " 70  "] {
         assert!(help.contains(&format!("\n {code}")), "{code} is not in {help}");
     }
-    for what in ["man", "bash", "zsh", "fish"] {
+    for what in ["man", "markdown", "bash", "zsh", "fish"] {
         assert!(lab.canon(["--generate", what]).run().done().stdout.len() > 1000, "{what}");
     }
 }

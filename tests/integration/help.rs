@@ -1,8 +1,10 @@
-//! Completions and the man page, checked with shells and formatters.
+//! Completions and the man page, checked with shells and formatters, and the same page in Markdown.
+//!
+//! Run with EXT4_CANON_BLESS=1 to write docs/command-line.md.
 
 use std::fs;
 
-use crate::support::tools::try_run;
+use crate::support::tools::{project, try_run};
 use crate::support::{Lab, Need, canon, gate, run, tool};
 
 fn generated(what: &str) -> String {
@@ -125,6 +127,17 @@ fn the_man_page_is_clean() {
     for word in ["--size <min|BYTES|+BYTES>", "EXT4-CANON COMPARE", "SOURCE_DATE_EPOCH", "mke2fs(8)"] {
         assert!(text.contains(word), "{word}: {text}");
     }
+}
+
+/// docs/command-line.md is the output of `--generate markdown`.
+#[test]
+fn the_page_in_the_documentation_is_the_generated_one() {
+    let (page, file) = (generated("markdown"), project("docs/command-line.md"));
+    if std::env::var_os("EXT4_CANON_BLESS").is_some_and(|bless| bless == "1") {
+        fs::write(&file, &page).expect("writing");
+    }
+    let documented = fs::read_to_string(&file).expect("reading");
+    assert_eq!(page, documented, "run with EXT4_CANON_BLESS=1 to update it");
 }
 
 /// Removes the overstrikes that make bold text on printers.

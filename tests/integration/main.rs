@@ -35,6 +35,7 @@ mod journal;
 mod judges;
 mod large;
 mod layers;
+mod ls;
 mod matrix;
 mod memory;
 mod messages;

@@ -90,7 +90,7 @@ pub struct CanonicalizeArgs {
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
 
-    /// Print the man page or a completion script
+    /// Print the man page, the same page in Markdown, or a completion script
     #[arg(long, value_enum, exclusive = true, hide = true)]
     generate: Option<Generate>,
 }

@@ -7,6 +7,7 @@ mod policy;
 mod rewrite;
 mod subcommands;
 mod task;
+mod tips;
 mod values;
 
 pub use parser::{command, parse};

@@ -6,13 +6,14 @@
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 
 use super::canonicalize::CanonicalizeArgs;
 use super::rewrite::{meant, reordered};
 use super::subcommands::Subcommand;
 use super::task::Invocation;
+use super::tips::with_tip;
 use crate::cli::help;
 
 /// The command line, as typed.
@@ -53,12 +54,15 @@ pub fn parse(
         return Err(command().error(ErrorKind::InvalidSubcommand, words));
     }
     // To build it takes about a tenth of the time of a small image, so once is enough.
-    let parser = command();
+    let mut parser = command();
     let arguments = reordered(&parser, arguments);
-    let typed = parser
-        .try_get_matches_from(arguments)
-        .and_then(|found| Typed::from_arg_matches(&found))
-        .map_err(with_tip)?;
+    let first = arguments.get(1).cloned();
+    let parsed = parser.try_get_matches_from_mut(arguments);
+    let typed = parsed.and_then(|found| Typed::from_arg_matches(&found)).map_err(|error| {
+        let subcommand = first.and_then(|first| parser.find_subcommand(first));
+        let name = subcommand.map(|subcommand| subcommand.get_name().to_owned());
+        with_tip(error, &mut parser, name.as_deref())
+    })?;
     let validated = match typed.subcommand {
         Some(subcommand) => {
             subcommand.validate(variable.as_deref()).map(|task| Invocation::Run(Box::new(task)))
@@ -66,20 +70,6 @@ pub fn parse(
         None => typed.canonicalize.validate(variable.as_deref()),
     };
     validated.map_err(|error| command().error(ErrorKind::ValueValidation, format!("{error:#}")))
-}
-
-/// Adds advice to the error about a third file.
-fn with_tip(mut error: clap::Error) -> clap::Error {
-    let is_file = |word: &ContextValue| !matches!(word, ContextValue::String(word) if word.starts_with('-'));
-    if error.kind() == ErrorKind::UnknownArgument
-        && error.get(ContextKind::InvalidArg).is_some_and(is_file)
-        && error.get(ContextKind::Suggested).is_none()
-    {
-        let tip =
-            "each run writes one image; 'ext4-canon compare A B' and 'ext4-canon digest IN...' read several";
-        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.to_owned().into()]));
-    }
-    error
 }
 
 /// Returns clap's definition of the parser, from which documentation is generated.
@@ -212,7 +202,15 @@ mod tests {
             &["--size", "1 MiB", "a", "b"],
             &["--size", "min", "--offset", "512", "a", "b"],
             &["--size", "1M", "--partition", "1", "a", "b"],
+            &["--offset", "512", "--sector-size", "512", "a", "b"],
+            &["--offset", "512", "--gpt", "canonical", "a", "b"],
+            &["--offset", "512", "--zero-gaps", "a", "b"],
             &["compare", "--size", "1M", "a", "b"],
+            &["compare", "--partition", "1", "--zero-gaps", "a", "b"],
+            &["compare", "-q", "--diff", "a", "b"],
+            &["digest", "--partition", "1", "--gpt", "canonical", "a"],
+            &["ls", "--offset", "512", "--sector-size", "512", "a"],
+            &["ls", "a", "/etc", "/usr"],
             &["digest", "--tree", "--size", "1M", "a"],
             &["--frobnicate", "a", "b"],
         ] {

@@ -19,7 +19,7 @@ pub struct PlaceArgs {
     offset: Option<u64>,
 
     /// Sector size of a disk, in bytes [default: found by the position of a GPT; 512 with an MBR]
-    #[arg(long, value_name = "512|4096", value_parser = sector_size)]
+    #[arg(long, value_name = "512|4096", conflicts_with = "offset", value_parser = sector_size)]
     sector_size: Option<u64>,
 }
 
@@ -45,11 +45,11 @@ pub struct SizeArgs {
 #[derive(Args, Debug)]
 pub struct AroundArgs {
     /// GUIDs of a GPT and its partitions; boot loaders and fstab may refer to them
-    #[arg(long, value_enum, default_value_t = Gpt::Keep)]
+    #[arg(long, value_enum, default_value_t = Gpt::Keep, conflicts_with = "offset")]
     gpt: Gpt,
 
     /// Fill all bytes of a disk with zeros that belong to no partition; boot code may be stored there
-    #[arg(long)]
+    #[arg(long, conflicts_with = "offset")]
     zero_gaps: bool,
 }
 
@@ -90,6 +90,20 @@ impl PlaceArgs {
 }
 
 impl AroundArgs {
+    /// Sets these options in the library's options, for a command that ignores everything outside the selected
+    /// partitions.
+    ///
+    /// # Errors
+    ///
+    /// A message, if partitions are selected and these options would have no effect.
+    pub fn set_unless_selected(&self, options: &mut Options, selection: &Selection) -> Result<()> {
+        self.set(options);
+        if !selection.partitions.is_empty() && (options.derive_guids || options.zero_gaps) {
+            bail!("with --partition, all other bytes of a disk are ignored: leave --gpt and --zero-gaps out");
+        }
+        Ok(())
+    }
+
     /// Sets these options in the library's options.
     pub fn set(&self, options: &mut Options) {
         options.derive_guids = self.gpt == Gpt::Canonical;

@@ -20,14 +20,8 @@ pub struct PolicyArgs {
     #[arg(long, value_name = "content|keep|UUID", value_parser = uuid_policy, default_value = "content")]
     uuid: UuidPolicy,
 
-    /// Clamp mtimes to this Unix time; also used where the input has none [default: the environment variable
-    /// SOURCE_DATE_EPOCH, if set and not empty]
-    #[arg(long, value_name = "SECONDS", value_parser = epoch, allow_negative_numbers = true)]
-    source_date_epoch: Option<i64>,
-
-    /// Treatment of mtimes [default: clamp if there is an epoch, else keep]
-    #[arg(long, value_enum)]
-    mtime: Option<Mtime>,
+    #[command(flatten)]
+    times: TimeArgs,
 
     /// New volume label, of at most 16 bytes; an empty one removes it
     #[arg(long)]
@@ -36,6 +30,19 @@ pub struct PolicyArgs {
     /// Treatment of zero blocks in files
     #[arg(long, value_enum, default_value_t = Holes::Punch)]
     holes: Holes,
+}
+
+/// Options that change the mtimes of a tree.
+#[derive(Args, Debug)]
+pub struct TimeArgs {
+    /// Clamp mtimes to this Unix time; also used where the input has none [default: the environment variable
+    /// SOURCE_DATE_EPOCH, if set and not empty]
+    #[arg(long, value_name = "SECONDS", value_parser = epoch, allow_negative_numbers = true)]
+    source_date_epoch: Option<i64>,
+
+    /// Treatment of mtimes [default: clamp if there is an epoch, else keep]
+    #[arg(long, value_enum)]
+    mtime: Option<Mtime>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -63,27 +70,48 @@ impl PolicyArgs {
     ///
     /// A message, if a value is invalid for every image.
     pub fn options(self, variable: Option<&OsStr>, ignore_error_state: bool) -> Result<Options> {
-        let epoch = match self.source_date_epoch {
+        let mut options = Options::new().uuid(self.uuid).ignore_error_state(ignore_error_state);
+        self.times.set(&mut options, variable)?;
+        options.label = self.label.map(OsString::into_vec);
+        options.holes = match self.holes {
+            Holes::Punch => HolePolicy::Punch,
+            Holes::Keep => HolePolicy::Keep,
+        };
+        validated(options)
+    }
+}
+
+impl TimeArgs {
+    /// Converts the arguments to the library's options. `variable` is the value of [`EPOCH_VARIABLE`].
+    ///
+    /// # Errors
+    ///
+    /// A message, if a value is invalid for every image.
+    pub fn options(&self, variable: Option<&OsStr>, ignore_error_state: bool) -> Result<Options> {
+        let mut options = Options::new().ignore_error_state(ignore_error_state);
+        self.set(&mut options, variable)?;
+        validated(options)
+    }
+
+    fn set(&self, options: &mut Options, variable: Option<&OsStr>) -> Result<()> {
+        options.epoch = match self.source_date_epoch {
             Some(epoch) => Some(epoch),
             None => epoch_variable(variable)?,
         };
-        let mut options = Options::new().uuid(self.uuid).ignore_error_state(ignore_error_state);
-        options.epoch = epoch;
         options.mtime = match self.mtime {
             None => MtimePolicy::Auto,
             Some(Mtime::Clamp) => MtimePolicy::Clamp,
             Some(Mtime::Keep) => MtimePolicy::Keep,
             Some(Mtime::Set) => MtimePolicy::Set,
         };
-        options.label = self.label.map(OsString::into_vec);
-        options.holes = match self.holes {
-            Holes::Punch => HolePolicy::Punch,
-            Holes::Keep => HolePolicy::Keep,
-        };
-        // Report invalid options before an image is read.
-        options.validate().map_err(|error| Error::msg(error.in_words(remedy::option)))?;
-        Ok(options)
+        Ok(())
     }
+}
+
+/// Reports invalid options before an image is read.
+fn validated(options: Options) -> Result<Options> {
+    options.validate().map_err(|error| Error::msg(error.in_words(remedy::option)))?;
+    Ok(options)
 }
 
 /// Parses the environment variable. An empty one counts as unset, as in other build tools.

@@ -9,7 +9,7 @@ use clap::{Args, ColorChoice, Subcommand as Clap};
 use ext4_canon::{Options, Selection, SizePolicy};
 
 use super::place::{AroundArgs, LengthArgs, PlaceArgs, SizeArgs};
-use super::policy::PolicyArgs;
+use super::policy::{PolicyArgs, TimeArgs};
 use super::task::{
     CatTask, Command, CompareTask, DigestOf, DigestTask, ExplainTask, ImageFiles, LsTask, STANDARD, Settings,
     Task, Verbosity,
@@ -34,7 +34,7 @@ pub enum Subcommand {
     /// Show what canonicalizing would change, grouped by cause
     Explain(ExplainArgs),
 
-    /// List the file tree of an image
+    /// List the file tree of an image, or a part of it
     ///
     /// The format is that of mtree(5), with all attributes of each path; see docs/tree-digest.md.
     Ls(LsArgs),
@@ -92,7 +92,7 @@ pub struct DigestArgs {
 
     /// Digest only the file tree, independent of features, geometry and size of the image; see
     /// docs/tree-digest.md
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["uuid", "label", "holes", "gpt", "zero_gaps"])]
     tree: bool,
 
     /// Device of the external journal to recover IN from, which must be the only image
@@ -116,7 +116,8 @@ pub struct DigestArgs {
     #[command(flatten)]
     canonical: CanonicalArgs,
 
-    /// With --check, print nothing for images whose digest matches
+    /// Print no warnings except those that can cost data or a boot; with --check, also print nothing for images
+    /// whose digest matches
     #[arg(short, long)]
     quiet: bool,
 }
@@ -202,13 +203,21 @@ pub struct LsArgs {
     #[command(flatten)]
     input: ImagePlace,
 
-    /// Also print a digest of the content of each file; the SHA-256 of the listing is then the digest that
-    /// digest --tree prints
+    /// List only this path of the image and everything below it; symlinks are resolved as if the image were
+    /// the root filesystem
+    #[arg(value_name = "PATH", default_value = "/")]
+    start: OsString,
+
+    /// Also print a digest of the content of each file; the SHA-256 of a listing of the whole tree is then the
+    /// digest that digest --tree prints
     #[arg(long)]
     digests: bool,
 
     #[command(flatten)]
-    canonical: CanonicalArgs,
+    times: TimeArgs,
+
+    #[command(flatten)]
+    common: CommonArgs,
 }
 
 /// The arguments of `cat`, as typed.
@@ -242,12 +251,7 @@ impl Subcommand {
                 let command = Command::Explain(ExplainTask { input: typed.input.files, examples });
                 Ok(Task { settings, command })
             }
-            Self::Ls(typed) => {
-                let mut settings = typed.canonical.settings(variable, Verbosity::Normal)?;
-                settings.selection = typed.input.place.selection(typed.input.length);
-                let command = Command::Ls(LsTask { input: typed.input.files, digests: typed.digests });
-                Ok(Task { settings, command })
-            }
+            Self::Ls(typed) => typed.validate(variable),
             Self::Cat(typed) => Ok(typed.validate()),
         }
     }
@@ -257,7 +261,7 @@ impl DigestArgs {
     fn validate(self, variable: Option<&OsStr>) -> Result<Task> {
         let mut settings = self.canonical.settings(variable, quiet_if(self.quiet))?;
         (settings.selection, settings.options.size) = self.place.with_size(&self.size)?;
-        self.around.set(&mut settings.options);
+        self.around.set_unless_selected(&mut settings.options, &settings.selection)?;
         let Self { inputs, journal, check, .. } = self;
         let of = if self.tree { DigestOf::Tree } else { DigestOf::Image };
         if of == DigestOf::Tree && settings.options.size != SizePolicy::Keep {
@@ -273,8 +277,11 @@ impl CompareArgs {
             bail!("standard input can't be both images: give a file for one of them");
         }
         let mut settings = self.canonical.settings(variable, quiet_if(self.quiet))?;
+        if self.diff && self.quiet && !settings.json && self.html.is_none() {
+            bail!("nothing is printed with --quiet: leave --diff out");
+        }
         settings.selection = self.place.selection(self.length);
-        self.around.set(&mut settings.options);
+        self.around.set_unless_selected(&mut settings.options, &settings.selection)?;
         let inputs = [
             ImageFiles { path: self.one, journal: self.journal_a },
             ImageFiles { path: self.other, journal: self.journal_b },
@@ -295,17 +302,24 @@ impl CompareArgs {
     }
 }
 
+impl LsArgs {
+    fn validate(self, variable: Option<&OsStr>) -> Result<Task> {
+        let options = self.times.options(variable, self.common.ignore_error_state)?;
+        let selection = self.input.place.selection(self.input.length);
+        let settings = Settings { selection, ..self.common.settings(options, Verbosity::Normal) };
+        let task = LsTask { input: self.input.files, path: self.start, digests: self.digests };
+        Ok(Task { settings, command: Command::Ls(task) })
+    }
+}
+
 impl CatArgs {
     fn validate(self) -> Task {
-        let CommonArgs { threads, json, ignore_error_state } = self.common;
+        let options = Options::new().ignore_error_state(self.common.ignore_error_state);
         let settings = Settings {
-            options: Options::new().ignore_error_state(ignore_error_state),
             selection: self.input.place.selection(self.input.length),
-            threads,
-            json,
-            verbosity: Verbosity::Normal,
             // On a terminal, a progress bar would appear inside the file's content.
             progress: false,
+            ..self.common.settings(options, Verbosity::Normal)
         };
         let command = Command::Cat(CatTask { input: self.input.files, path: self.file });
         Task { settings, command }
@@ -314,11 +328,17 @@ impl CatArgs {
 
 impl CanonicalArgs {
     fn settings(self, variable: Option<&OsStr>, verbosity: Verbosity) -> Result<Settings> {
-        let CommonArgs { ignore_error_state, threads, json } = self.common;
-        let options = self.policy.options(variable, ignore_error_state)?;
-        let selection = Selection::all();
-        let progress = verbosity > Verbosity::Quiet;
-        Ok(Settings { options, selection, threads, json, verbosity, progress })
+        let options = self.policy.options(variable, self.common.ignore_error_state)?;
+        Ok(self.common.settings(options, verbosity))
+    }
+}
+
+impl CommonArgs {
+    /// Returns the settings of a command that reads all filesystems of its images.
+    fn settings(self, options: Options, verbosity: Verbosity) -> Settings {
+        let Self { threads, json, ignore_error_state: _ } = self;
+        let (selection, progress) = (Selection::all(), verbosity > Verbosity::Quiet);
+        Settings { options, selection, threads, json, verbosity, progress }
     }
 }
 

@@ -26,6 +26,8 @@ pub enum Invocation {
 pub enum Generate {
     /// Man page
     Man,
+    /// The text of the man page in Markdown
+    Markdown,
     /// Completion script for bash
     Bash,
     /// Completion script for zsh
@@ -172,6 +174,8 @@ pub struct ExplainTask {
 pub struct LsTask {
     /// The image.
     pub input: ImageFiles,
+    /// The path in the image at which the listing starts.
+    pub path: OsString,
     /// Whether to print digests of the content of files.
     pub digests: bool,
 }

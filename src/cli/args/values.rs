@@ -7,7 +7,7 @@ use ext4_canon::{SizePolicy, UuidPolicy};
 use uuid::Uuid;
 
 /// The maximum number of threads. A larger number is probably a typing error.
-const MOST_THREADS: usize = 4096;
+const MAX_THREADS: usize = 4096;
 
 /// Parses a Unix time in seconds.
 pub fn epoch(text: &str) -> Result<i64> {
@@ -36,8 +36,8 @@ pub fn uuid_policy(text: &str) -> Result<UuidPolicy> {
 pub fn threads(text: &str) -> Result<NonZeroUsize> {
     text.parse()
         .ok()
-        .filter(|number: &NonZeroUsize| number.get() <= MOST_THREADS)
-        .with_context(|| format!("expected a number from 1 to {MOST_THREADS}"))
+        .filter(|number: &NonZeroUsize| number.get() <= MAX_THREADS)
+        .with_context(|| format!("expected a number from 1 to {MAX_THREADS}"))
 }
 
 /// Parses a sector size in bytes.

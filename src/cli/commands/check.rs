@@ -14,7 +14,7 @@ use crate::cli::json::{self, HeadJson};
 use crate::cli::runner::{Outcome, Runner};
 
 /// The maximum number of differences that are listed, so that they fit on a screen.
-const MOST_DIFFERENCES: usize = 10;
+const MAX_DIFFERENCES: usize = 10;
 
 #[derive(Debug, Serialize)]
 struct CheckJson<'c> {
@@ -49,11 +49,11 @@ pub fn run(runner: &Runner<'_>, input: &ImageFiles) -> Result<Outcome> {
     let disk = runner.disk(&image, &settings.selection)?;
     // Ask for one more than is listed, to find out whether there are more.
     let result =
-        runner.read(&[&image], || disk.check(&settings.options, MOST_DIFFERENCES + 1, &runner.progress));
+        runner.read(&[&image], || disk.check(&settings.options, MAX_DIFFERENCES + 1, &runner.progress));
     runner.install(|| image.release());
     let (report, mut differences) = result?.about(&image.path)?;
-    let more = differences.len() > MOST_DIFFERENCES;
-    differences.truncate(MOST_DIFFERENCES);
+    let more = differences.len() > MAX_DIFFERENCES;
+    differences.truncate(MAX_DIFFERENCES);
     let checked = Checked { differences, more, reports: report.filesystems };
     runner.add(reports::warnings(&checked.reports));
     let text = if settings.json {

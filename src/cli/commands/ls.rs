@@ -1,5 +1,7 @@
 //! `ls`: lists the file tree of an image.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use anyhow::Result;
 use ext4_canon::text::hexadecimal;
 use ext4_canon::{ListedPath, ListedXattr, MTREE_HEAD};
@@ -57,7 +59,7 @@ pub fn run(runner: &Runner<'_>, task: &LsTask) -> Result<Outcome> {
     let settings = runner.settings;
     let (mut text, mut entries) = (MTREE_HEAD.to_owned(), Vec::new());
     let warnings = runner.read_disk(&image, |disk| {
-        disk.list(&settings.options, task.digests, &runner.progress, |path| {
+        disk.list(task.path.as_bytes(), &settings.options, task.digests, &runner.progress, |path| {
             if settings.json {
                 entries.push(EntryJson::of(path));
             } else {

@@ -1,7 +1,9 @@
-//! `--generate`: the man page and completions, generated from the parser.
+//! `--generate`: the man page, the same page in Markdown, and completions, generated from the parser.
 
 mod completions;
 mod man_page;
+mod markdown;
+mod page;
 mod patch;
 
 use std::path::Path;
@@ -29,7 +31,8 @@ pub fn run(what: Generate) -> ExitCode {
 
 fn text(what: Generate) -> Result<String> {
     match what {
-        Generate::Man => man_page::text(),
+        Generate::Man => Ok(man_page::text(&page::page())),
+        Generate::Markdown => Ok(markdown::text(&page::page())),
         Generate::Bash => completions::bash(),
         Generate::Zsh => completions::zsh(),
         Generate::Fish => completions::fish(),

@@ -80,7 +80,7 @@ pub(crate) fn read_blocks<'a>(
 
 /// Returns the entries of orphans without links that refer to EA inodes: those in their bodies, and in blocks
 /// that no live inode uses.
-pub(crate) fn values_of_orphans(
+pub(crate) fn ea_inodes_of_orphans(
     source: &Source<'_>,
     blocks: &XattrBlocks<'_>,
     orphans: &Orphans,

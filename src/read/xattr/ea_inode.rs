@@ -33,7 +33,7 @@ pub(crate) struct EaInode {
 }
 
 /// Whether an inode is an EA inode.
-pub(crate) fn is_one(source: &Source<'_>, raw: &RawInode<'_>) -> bool {
+pub(crate) fn is_ea_inode(source: &Source<'_>, raw: &RawInode<'_>) -> bool {
     source.features().has(Incompat::EA_INODE) && raw.decode().fields.flags().contains(InodeFlags::EA_INODE)
 }
 
