@@ -135,7 +135,7 @@ fn resize(wanted: &ComparedImage<'_, '_>) -> Option<u64> {
     let per_block = geometry.block_bytes().checked_div(geometry.descriptor_size as u64)?;
     let blocks_of_all = u64::from(geometry.groups).div_ceil(per_block.max(1)) + geometry.reserved_gdt_blocks;
     let blocks = blocks_of_all.checked_mul(per_block)?.checked_mul(geometry.blocks_per_group)?;
-    blocks.checked_add(geometry.first_data_block).filter(|blocks| *blocks < 1 << 32)
+    Some(blocks).filter(|blocks| *blocks < 1 << 32)
 }
 
 /// Features that mke2fs turns on by default since a version of e2fsprogs. The source is their release notes.
