@@ -24,6 +24,7 @@ fn count_in(bmap: &Path, name: &str) -> u64 {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_filesystem_survives_the_flashing() {
     if !gate(&[Need::Mounts, Need::Program("bmaptool")]) {
         return;

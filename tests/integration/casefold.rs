@@ -124,6 +124,7 @@ fn swapped(names: &[Vec<u8>]) -> Vec<Vec<u8>> {
 }
 
 #[test]
+#[ignore = "needs root and an emulated kernel"]
 fn a_kernel_finds_names_in_any_case() {
     // Files that the emulated machine creates belong to root.
     if !gate(&[Need::EmulatedKernel, Need::Root]) {

@@ -146,6 +146,7 @@ fn permissions_are_those_that_cp_would_give() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn an_output_keeps_owner_and_acl_of_what_it_replaces() {
     if !gate(&[Need::Root, Need::Program("setpriv")]) {
         return;
@@ -206,6 +207,7 @@ fn a_check_answers_and_writes_nothing() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn in_place_replaces_what_the_name_points_to() {
     if !gate(&[Need::Root]) {
         return;
@@ -277,6 +279,7 @@ fn refused_images_have_their_code_and_leave_nothing() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn a_full_disk_leaves_nothing() {
     if !gate(&[Need::Root]) {
         return;
@@ -409,6 +412,7 @@ fn trouble_with_standard_output_is_told_and_a_closed_pipe_is_not() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_block_device_is_an_input_but_no_output() {
     if !gate(&[Need::Mounts]) {
         return;

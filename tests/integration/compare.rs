@@ -58,6 +58,7 @@ fn verdicts_are_right(images: &[&Path], options: &[&str]) {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn twins_match_and_the_noise_is_named() {
     if !gate(&[Need::Mounts]) {
         return;

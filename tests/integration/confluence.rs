@@ -177,6 +177,7 @@ fn finish(root: &Path, source: &Path, order: &[PathBuf], clutter: usize) {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn random_trees_with_two_random_histories_have_one_form() {
     if !gate(&[Need::Mounts]) {
         return;

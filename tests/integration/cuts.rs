@@ -112,6 +112,7 @@ fn cut_is_recovered(lab: &Lab, number: u64) {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn cut_off_images_have_the_form_that_the_kernel_recovers() {
     if !gate(&[Need::Mounts, Need::Program("xfs_io")]) {
         return;

@@ -107,6 +107,7 @@ fn outside_filesystems(disk: &Path) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn two_builds_of_a_disk_meet() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -140,6 +141,7 @@ fn two_builds_of_a_disk_meet() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn threads_have_no_say() {
     let lab = Lab::new();
     if !gate(&[Need::Mounts]) {
@@ -151,6 +153,7 @@ fn threads_have_no_say() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn guids_follow_from_content() {
     if !gate(&[Need::Mounts, Need::Program("sgdisk")]) {
         return;
@@ -190,6 +193,7 @@ fn guids_follow_from_content() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn sectors_of_4096_bytes() {
     if !gate(&[Need::Program("sgdisk"), Need::Mounts]) {
         return;
@@ -215,6 +219,7 @@ fn sectors_of_4096_bytes() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn some_partitions_are_chosen() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -362,6 +367,7 @@ fn partitions_of_type_0() {
 /// Linux numbers logical partitions in the order of the chain of EBRs, and sfdisk keeps the order of its
 /// script.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn logical_partitions_in_another_order() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -383,6 +389,7 @@ fn logical_partitions_in_another_order() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn what_does_not_fit_together_is_refused() {
     if !gate(&[Need::Mounts]) {
         return;

@@ -116,6 +116,7 @@ fn all_histories_meet(options: &str, block: usize) {
 macro_rules! geometries {
     ($($name:ident: $options:literal, $block:literal;)*) => { $(
         #[test]
+        #[ignore = "needs root: mounts images"]
         fn $name() {
             all_histories_meet($options, $block);
         }
@@ -137,6 +138,7 @@ geometries! {
 /// e2fsck treats a fast symlink as one with blocks if its i_blocks is not 0. The kernel makes such symlinks,
 /// but in the canonical form the value is in a block if it fits.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn fast_symlinks_have_no_values_in_inodes() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -255,6 +257,7 @@ fn values_may_be_larger_than_the_kernel_gives_out() {
 
 /// A deleted file that was open still refers to values.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn orphans_refer_to_values() {
     if !gate(&[Need::Mounts]) {
         return;

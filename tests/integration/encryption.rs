@@ -135,21 +135,25 @@ fn survives(options: &[&str], policy: Policy) {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn policies_of_version_1_survive() {
     survives(&OPTIONS, Policy::Version1);
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn policies_of_version_2_survive() {
     survives(&OPTIONS, Policy::Version2("2"));
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn block_maps_survive() {
     survives(&["-t", "ext4", "-b", "4096", "-O", "encrypt,^extents,^64bit"], Policy::Version2("3"));
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn policies_bound_to_inode_numbers_survive_with_stable_inodes() {
     survives(&STABLE, Policy::Version2("11"));
 }
@@ -163,6 +167,7 @@ fn inode_with_key(image: &Path, policy: Policy, path: &str) -> u64 {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_file_without_its_key_is_not_printed() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -207,6 +212,7 @@ fn unescaped(text: &str) -> OsString {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_block_of_zeros_is_ciphertext_and_no_hole() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -234,6 +240,7 @@ fn a_block_of_zeros_is_ciphertext_and_no_hole() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn unwritten_blocks_are_holes() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -253,6 +260,7 @@ fn unwritten_blocks_are_holes() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn policies_bound_to_inode_numbers_are_refused_without_stable_inodes() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -264,6 +272,7 @@ fn policies_bound_to_inode_numbers_are_refused_without_stable_inodes() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn what_contradicts_the_policies_is_refused() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -318,11 +327,13 @@ fn the_salt_of_passwords_stays() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn clusters_survive() {
     survives(&["-t", "ext4", "-O", "encrypt,bigalloc", "-C", "16384"], Policy::Version2("2"));
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn encrypted_content_never_lies_in_inodes() {
     survives(&["-t", "ext4", "-O", "encrypt,inline_data"], Policy::Version2("2"));
 }

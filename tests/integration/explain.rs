@@ -126,6 +126,7 @@ fn dots_are_printed_where_examples_are_left_out() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn mounts_and_deleted_files_are_named() {
     if !gate(&[Need::Mounts]) {
         return;

@@ -180,6 +180,7 @@ const STORIES: [(&str, Work); 9] = [
 ];
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn every_kind_of_record_is_replayed() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -194,6 +195,7 @@ fn every_kind_of_record_is_replayed() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn all_stories_together_are_replayed() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -210,6 +212,7 @@ fn all_stories_together_are_replayed() {
 
 /// The kernel can't replay this, but e2fsck can.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_file_that_was_open_when_it_was_deleted_is_gone() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -224,6 +227,7 @@ fn a_file_that_was_open_when_it_was_deleted_is_gone() {
 
 /// The kernel and e2fsck move the directory to lost+found, where it is empty.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_directory_that_was_removed_is_gone() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -285,6 +289,7 @@ fn remove(inode: u32, logical: u32, count: u32) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn records_by_hand_do_what_the_kernel_does() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -320,6 +325,7 @@ fn records_by_hand_do_what_the_kernel_does() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn records_that_make_no_sense_are_refused() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -354,6 +360,7 @@ fn records_that_make_no_sense_are_refused() {
 
 /// Fast commits that the kernel would refuse to mount are refused, with a remedy that works.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn fast_commits_that_no_kernel_replays_are_refused() {
     if !gate(&[Need::Mounts]) {
         return;

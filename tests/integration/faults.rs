@@ -88,6 +88,7 @@ impl Drop for Volume {
 const EXFAT: [Need; 3] = [Need::Mounts, Need::Fuse, Need::Program("mount.exfat-fuse")];
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_filesystem_without_holes_is_as_good_as_any() {
     if !gate(&EXFAT) {
         return;
@@ -119,6 +120,7 @@ fn a_filesystem_without_holes_is_as_good_as_any() {
 
 /// Signals arrive while the output has a temporary name (on exFAT), and while it has none.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn signals_end_it_and_leave_nothing() {
     if !gate(&EXFAT) {
         return;
@@ -160,6 +162,7 @@ fn signals_end_it_and_leave_nothing() {
 
 /// A temporary file that SIGKILL left neither disturbs the next run, nor is removed by it.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn the_next_run_copes_with_what_a_kill_left() {
     if !gate(&EXFAT) {
         return;
@@ -192,6 +195,7 @@ fn the_next_run_copes_with_what_a_kill_left() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_disk_that_fills_up_leaves_the_old_file() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -261,6 +265,7 @@ fn an_input_that_is_cut_while_it_is_read_is_an_error() {
 /// Bytes that can't be read, as on a disk with bad sectors: in metadata, in content, and in the last range
 /// that is read.
 #[test]
+#[ignore = "needs root: FUSE"]
 fn a_file_that_can_not_be_read_everywhere_is_an_error() {
     if !gate(&[Need::Fuse]) {
         return;

@@ -27,6 +27,7 @@ fn described_folder() -> Lab {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn recipes_work_as_they_stand() {
     if !gate(&[Need::Mounts, Need::Program("veritysetup"), Need::Program("blkid")]) {
         return;

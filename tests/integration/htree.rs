@@ -215,6 +215,7 @@ fn damages_of_node(indexed: &Indexed) -> Vec<IndexDamage> {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn whole_indexes_are_read() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -230,6 +231,7 @@ fn whole_indexes_are_read() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn what_is_not_found_through_the_index_is_refused() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -255,6 +257,7 @@ fn what_is_not_found_through_the_index_is_refused() {
 
 /// Names with bytes above 127 have two possible hashes, and a flag in the superblock selects one.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn the_sign_of_name_bytes_counts() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -285,6 +288,7 @@ fn the_sign_of_name_bytes_counts() {
 /// Six names with the same legacy hash, found among 2^28 names. One leaf can't hold all of them, so the index
 /// must mark that they continue in the next leaf.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_run_of_one_hash_goes_on_in_the_next_leaf() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -329,6 +333,7 @@ fn odd_entries(image: &Path) -> Vec<Structure<'_>> {
 /// If the superblock does not say whether chars in names are signed, e2fsck assumes signed, and newer kernels
 /// unsigned. Names for which this matters are refused.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn names_whose_hash_is_in_doubt_are_refused() {
     if !gate(&[Need::Mounts]) {
         return;

@@ -188,6 +188,7 @@ fn all_histories_meet(options: &str) {
 macro_rules! geometries {
     ($($name:ident: $options:literal;)*) => { $(
         #[test]
+        #[ignore = "needs root: mounts images"]
         fn $name() {
             all_histories_meet($options);
         }
@@ -208,6 +209,7 @@ geometries! {
 
 /// `mke2fs -d` makes inline directories, files and long symlinks of the plain tree.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn mke2fs_and_kernel_meet() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -264,6 +266,7 @@ fn files_are_inline_to_the_last_byte_of_room() {
 /// With inline content, 68 bytes remain in the inode, and the smaller xattr does not fit. The block has 988
 /// bytes, all of which the larger xattr needs.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn content_makes_way_for_xattrs_that_fit_nowhere_else() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -293,6 +296,7 @@ fn content_makes_way_for_xattrs_that_fit_nowhere_else() {
 
 /// A file that was truncated keeps its space, and an empty file stays inline in the kernel.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn longer_values_than_needed_are_cut() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -322,6 +326,7 @@ fn longer_values_than_needed_are_cut() {
 
 /// Blocks of the inode table with inline content are replayed from the journal.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn content_may_lie_in_the_journal() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -356,6 +361,7 @@ fn content_may_lie_in_the_journal() {
 
 /// The kernel's replay of such a log leaves wrong link counts.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn fast_commits_are_refused() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -376,6 +382,7 @@ fn fast_commits_are_refused() {
 
 /// With `--holes keep`, zeros stay allocated, inline or not.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn zeros_may_be_kept() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -453,6 +460,7 @@ fn damage_is_refused() {
 
 /// e2fsck ignores the xattr block of a symlink with inline data.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_symlink_with_an_xattr_block_is_not_inline() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -492,6 +500,7 @@ fn a_symlink_with_an_xattr_block_is_not_inline() {
 /// An inline directory begins with the inode number of its parent, which can look like the magic number of
 /// extent trees. If the inode of the first entry also matches, e2fsck treats the directory as an extent tree.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn directories_that_look_like_extent_trees_have_blocks() {
     if !gate(&[Need::Mounts]) {
         return;

@@ -208,6 +208,7 @@ fn an_unfinished_transaction_ends_the_log() {
 /// One flipped bit in each block of the log, or in each word of the journal's superblock: either there is an
 /// error, or the result is that of the kernel.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn damage_is_an_error_or_what_the_kernel_makes_of_it() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -291,6 +292,7 @@ fn wild_lists_of_orphans_are_refused() {
 
 /// If tune2fs adds a journal to a mounted filesystem, it has a name, and a different inode number.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_journal_with_a_name_is_one_like_any_other() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -331,6 +333,7 @@ fn orphans_with_links_are_cut_to_their_size() {
 
 /// A journal superblock of version 1 has no features: these bytes are ignored.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn journals_of_the_first_version() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -364,6 +367,7 @@ fn checksums_of_the_second_version() {
 
 /// The bytes after the header of a commit block may never have been written.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_commit_block_is_its_header() {
     const HEADER: u64 = 64;
     if !gate(&[Need::Mounts]) {
@@ -412,6 +416,7 @@ fn journals_in_pieces() {
 /// Group descriptors and inode tables, including the inode of the journal, are read from the journal. The
 /// content of the blocks on disk is ignored.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn metadata_is_read_after_the_replay() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -446,6 +451,7 @@ fn metadata_is_read_after_the_replay() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn orphans_on_both_lists_count_once() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -478,6 +484,7 @@ fn a_log_that_writes_over_itself_is_refused() {
 
 /// The filesystem was growing: its new superblock and all metadata that depends on it are in the journal.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_journal_may_make_the_filesystem_larger() {
     if !gate(&[Need::Mounts]) {
         return;

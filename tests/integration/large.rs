@@ -44,6 +44,7 @@ fn many_files(count: u32, length: usize, size: &str, options: &[&str], levels: &
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_directory_of_20_000_names() {
     many_files(20_000, 20, "64M", &["-t", "ext4", "-b", "1024", "-N", "21000"], "1");
 }
@@ -55,6 +56,7 @@ fn a_directory_of_200_000_names() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn an_index_of_three_levels() {
     let options = ["-t", "ext4", "-b", "1024", "-N", "49000", "-O", "large_dir", "-I", "128"];
     many_files(48_000, 250, "128M", &options, "2");
@@ -62,6 +64,7 @@ fn an_index_of_three_levels() {
 
 /// The kernel sets the link count of a directory to 1 when it exceeds 65,000.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn more_subdirectories_than_links_can_count() {
     if !gate(&[Need::Mounts]) {
         return;

@@ -24,6 +24,7 @@ mod fast_commits;
 mod faults;
 mod features;
 mod foreign;
+mod gates;
 mod geometry;
 mod golden;
 mod guide;

@@ -270,21 +270,25 @@ fn run_part(number: usize) {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn every_pair_in_the_first_quarter() {
     run_part(0);
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn every_pair_in_the_second_quarter() {
     run_part(1);
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn every_pair_in_the_third_quarter() {
     run_part(2);
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn every_pair_in_the_last_quarter() {
     run_part(3);
 }

@@ -37,6 +37,7 @@ fn takes_no_more(image: &Path, bytes: u64, warnings: &str) {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn many_inodes_take_what_is_promised() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -57,6 +58,7 @@ fn many_inodes_take_what_is_promised() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn many_extents_take_what_is_promised() {
     const EXTENTS: u64 = 400_000;
     if !gate(&[Need::Mounts]) {
@@ -74,6 +76,7 @@ fn many_extents_take_what_is_promised() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn many_xattrs_take_what_is_promised() {
     const FILES: u64 = 60_000;
     const PER_XATTR: u64 = 64;
@@ -100,6 +103,7 @@ fn many_xattrs_take_what_is_promised() {
 
 /// Every second block of the file is zero, so that one extent becomes many.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn many_holes_take_what_is_promised() {
     const EXTENTS: u64 = 150_000;
     if !gate(&[Need::Mounts]) {

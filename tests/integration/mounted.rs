@@ -35,6 +35,7 @@ fn warned(ran: Ran, image: &Path, mount: &Path) {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn what_is_written_into_a_mounted_image_is_not_lost() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -83,6 +84,7 @@ fn what_is_written_into_a_mounted_image_is_not_lost() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn other_names_of_a_mounted_image_are_known_by_its_inode() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -103,6 +105,7 @@ fn other_names_of_a_mounted_image_are_known_by_its_inode() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_mount_for_reading_lacks_nothing_but_is_not_replaced() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -140,6 +143,7 @@ impl Partitions {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_partition_of_a_disk_is_found() {
     if !gate(&[Need::Mounts, Need::Program("sfdisk"), Need::Program("partx")]) {
         return;
@@ -169,6 +173,7 @@ fn a_partition_of_a_disk_is_found() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_mount_in_another_namespace_counts() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -193,6 +198,7 @@ fn a_mount_in_another_namespace_counts() {
 }
 
 #[test]
+#[ignore = "needs root: FUSE"]
 fn fuse2fs_counts_too() {
     if !gate(&[Need::Fuse, Need::Program("fuse2fs")]) {
         return;
@@ -203,6 +209,7 @@ fn fuse2fs_counts_too() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn without_proc_nothing_is_refused_and_verbose_says_so() {
     if !gate(&[Need::Root]) {
         return;
@@ -216,6 +223,7 @@ fn without_proc_nothing_is_refused_and_verbose_says_so() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn a_replayed_journal_is_warned_of() {
     if !gate(&[Need::Mounts]) {
         return;

@@ -39,6 +39,7 @@ fn recovers(lab: &Lab, image: &Path) -> PathBuf {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn the_journal_is_replayed() {
     for options in [
         &["-t", "ext4"][..],
@@ -69,6 +70,7 @@ fn the_journal_is_replayed() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn deleted_files_that_were_open_are_gone() {
     for options in [
         &["-t", "ext4"][..],

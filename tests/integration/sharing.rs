@@ -37,6 +37,7 @@ fn with_large_file(lab: &Lab, block_size: &str) -> std::path::PathBuf {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn long_runs_are_shared_and_the_bytes_are_the_same() {
     if !gate(&[Need::Mounts, Need::Program("mkfs.xfs")]) {
         return;

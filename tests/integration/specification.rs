@@ -38,6 +38,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn the_example_has_its_digest_and_its_uuid() {
     if !gate(&[Need::Root]) {
         return;

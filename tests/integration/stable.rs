@@ -55,6 +55,7 @@ fn uuid(image: &Path) -> Vec<u8> {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn numbers_and_uuid_stay_whatever_else_changes() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -85,6 +86,7 @@ fn numbers_and_uuid_stay_whatever_else_changes() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn two_files_with_each_others_numbers_are_another_tree() {
     if !gate(&[Need::Mounts]) {
         return;

@@ -171,6 +171,7 @@ fn descriptors_of_uninit_bg_have_a_crc16() {
 
 /// Xattrs that don't fit into the inode are in a block, with all hashes.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn xattr_hashes_are_those_that_the_kernel_stored() {
     if !gate(&[Need::Mounts]) {
         return;

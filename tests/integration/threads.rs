@@ -1,7 +1,7 @@
 //! The output does not depend on the number of threads.
 
 use crate::support::dice::Dice;
-use crate::support::{Lab, Need, canonical, fill, gate, same_bytes, tree};
+use crate::support::{Lab, Need, canonical, fill, partly, same_bytes, tree};
 
 #[test]
 fn one_thread_and_many_write_the_same_bytes() {
@@ -14,7 +14,7 @@ fn one_thread_and_many_write_the_same_bytes() {
     std::fs::write(source.join("large"), Dice::noise(5, 5_000_000)).expect("writing");
     tree::set_all_mtimes(&source);
     let mut images = vec![lab.mke2fs_d("mke2fs.img", "64M", &["-t", "ext4", "-b", "1024"], &source)];
-    if gate(&[Need::Mounts]) {
+    if partly(&[Need::Mounts]) {
         let image = lab.mke2fs("kernel.img", "64M", &["-t", "ext4", "-b", "1024"]);
         fill::kernel(&image, |root| fill::copy(&source, root));
         images.push(image);

@@ -59,6 +59,7 @@ fn expected(source: &Path) -> String {
 const UNLOCK: &str = "mount -t ext4 /dev/vdc /secret\nkey=$(fskeys unlock2 /secret 7)\n";
 
 #[test]
+#[ignore = "needs root and an emulated kernel"]
 fn digests_survive() {
     // Files that the emulated machine creates belong to root.
     if !gate(&[Need::EmulatedKernel, Need::Root]) {

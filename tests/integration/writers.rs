@@ -80,21 +80,25 @@ fn all_kernel_writers(options: &[&str]) {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn mke2fs_and_kernel_on_ext4() {
     all_kernel_writers(&["-t", "ext4", "-b", "1024"]);
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn mke2fs_and_kernel_on_ext4_with_large_blocks() {
     all_kernel_writers(&["-t", "ext4", "-b", "4096"]);
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn mke2fs_and_kernel_on_ext3() {
     all_kernel_writers(&["-t", "ext3", "-b", "1024"]);
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn mke2fs_and_kernel_on_ext2() {
     all_kernel_writers(&["-t", "ext2", "-b", "2048", "-I", "128"]);
 }
@@ -112,6 +116,7 @@ fn for_debugfs(source: &Path) {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn debugfs_writes_the_same_tree() {
     if !gate(&[Need::Mounts]) {
         return;
@@ -126,6 +131,7 @@ fn debugfs_writes_the_same_tree() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn fuse2fs_writes_the_same_tree() {
     if !gate(&[Need::Mounts, Need::Program("fuse2fs")]) {
         return;
@@ -154,6 +160,7 @@ fn fuse2fs_writes_the_same_tree() {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn genext2fs_writes_the_same_tree() {
     if !gate(&[Need::Mounts, Need::Program("genext2fs")]) {
         return;

@@ -124,6 +124,7 @@ fn a_byte_in_a_hole(root: &Path) {
 }
 
 #[test]
+#[ignore = "needs root: mounts images"]
 fn every_mutant_is_named_by_its_attribute_and_nothing_else() {
     if !gate(&[Need::Mounts]) {
         return;

@@ -10,6 +10,7 @@ use crate::support::{Lab, Need, canon, gate, refused, same_bytes};
 
 /// A clean external journal is accepted; one that needs a replay must be given.
 #[test]
+#[ignore = "needs root: mounts images"]
 fn external_journals() {
     if !gate(&[Need::Mounts, Need::Fuse]) {
         return;

@@ -79,6 +79,7 @@ fn genimage_runs_the_line_on_the_image() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn debos_includes_the_recipe() {
     if !gate(&[Need::Root, Need::Program("debos")]) {
         return;

@@ -9,18 +9,19 @@ use crate::support::{Lab, Need, gate, run, tool};
 
 const NEEDS: [Need; 1] = [Need::Program("nix-instantiate")];
 
-/// Creates a Nix command with a separate state directory.
+/// Creates a Nix command with a separate state directory and without a store, which needs root.
 fn nix(lab: &Lab) -> std::process::Command {
     let mut command = tool("nix-instantiate");
     command.env("NIX_STATE_DIR", lab.path("state")).env("HOME", lab.path("home"));
     command.env("NIX_CONF_DIR", lab.path("none")).current_dir(project("packaging/nixos"));
+    command.args(["--store", "dummy://"]);
     command
 }
 
 /// Evaluates an expression to a string, without building anything.
 fn evaluate(expression: &str) -> String {
     let lab = Lab::new();
-    let json = run(nix(&lab).args(["--eval", "--strict", "--json", "--store", "dummy://", "-E", expression]));
+    let json = run(nix(&lab).args(["--eval", "--strict", "--json", "-E", expression]));
     serde_json::from_str(&json).expect("a string")
 }
 

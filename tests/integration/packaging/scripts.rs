@@ -1,14 +1,17 @@
 //! The scripts for mkosi and Buildroot, and rules for all scripts.
 
-use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{EPOCH, builder, project, replaces};
+use super::{EPOCH, builder, replaces};
 use crate::support::contents::sha256;
 use crate::support::dice::Dice;
-use crate::support::tools::try_run;
+use crate::support::ran::Ran;
+use crate::support::tools::{project, rust_files, try_run};
 use crate::support::{Lab, Need, gate, run, tool};
 
 #[test]
@@ -16,14 +19,61 @@ fn shellcheck_is_content() {
     if !gate(&[Need::Program("shellcheck")]) {
         return;
     }
-    for script in [
+    let mut scripts: Vec<_> = [
+        ".ci/run",
         "packaging/buildroot/post-image.sh",
         "packaging/github/compare",
         "packaging/mkosi/mkosi.postoutput",
         "packaging/yocto/update-crates",
-        "scripts/debian-package",
-    ] {
-        run(tool("shellcheck").arg(project(script)));
+    ]
+    .map(project)
+    .into();
+    let all = fs::read_dir(project("scripts")).expect("a folder");
+    let of_bash = |path: &PathBuf| fs::read(path).expect("reading").starts_with(b"#!/usr/bin/env bash");
+    scripts.extend(all.map(|entry| entry.expect("an entry").path()).filter(of_bash));
+    assert!(scripts.len() > 10, "{scripts:?}");
+    run(tool("shellcheck").args(scripts));
+}
+
+/// Without this, a test that needs a program would be skipped on a new machine.
+#[test]
+fn setup_knows_the_programs_that_tests_need() {
+    let setup = fs::read_to_string(project("scripts/setup")).expect("reading");
+    let mut names = BTreeSet::new();
+    for (_, text) in rust_files(&project("tests/integration")) {
+        let parts = text.split("Need::Program(\"").skip(1);
+        names.extend(parts.map(|rest| rest.split('"').next().expect("a first part").to_owned()));
+    }
+    assert!(names.len() > 20, "{names:?}");
+    let missing: Vec<_> = names.iter().filter(|name| !setup.contains(&format!("\n{name} "))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Runs `scripts/setup` with a Rust that reports a version.
+fn setup_with(version: &str) -> Ran {
+    let lab = Lab::new();
+    for name in ["cargo", "rustc"] {
+        let program = lab.path(name);
+        let text = format!("#!/bin/sh\necho '{name} {version} (0123456789 2022-11-01)'\n");
+        fs::write(&program, text).expect("writing");
+        fs::set_permissions(&program, Permissions::from_mode(0o755)).expect("an executable file");
+    }
+    let mut path = lab.path("").into_os_string();
+    path.push(":");
+    path.push(env::var_os("PATH").expect("a PATH"));
+    try_run(tool(project("scripts/setup")).arg("demo").env("PATH", path))
+}
+
+#[test]
+fn an_old_rust_is_named_with_the_version_that_is_needed() {
+    let needed = env!("CARGO_PKG_RUST_VERSION");
+    let words = format!("setup: Rust {needed} needed, found 1.65\nsetup: install it with");
+    setup_with("1.65.0").saying(&[&words]).with_code(1);
+    // The parts of a version are numbers.
+    setup_with("1.9.0").saying(&["found 1.9\n"]).with_code(1);
+    for version in [format!("{needed}.0"), format!("{needed}.1-nightly"), "1.100.0".to_owned()] {
+        let ran = setup_with(&version);
+        assert!(!ran.stderr.contains("Rust"), "{ran}");
     }
 }
 

@@ -20,4 +20,4 @@ pub mod tree;
 
 pub use canon::{Canon, canon, canonical, refused, same_bytes};
 pub use image::Lab;
-pub use tools::{Need, gate, run, tool};
+pub use tools::{Need, gate, partly, run, tool};

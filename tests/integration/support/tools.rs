@@ -1,6 +1,8 @@
 //! Running programs, and the gate for tests with special requirements.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -42,6 +44,21 @@ pub fn project(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// Returns the Rust files of a directory with their text.
+pub fn rust_files(folder: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(rust_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).expect("reading");
+            found.push((path, text));
+        }
+    }
+    found
+}
+
 /// Compiles one of the C programs in this directory and returns the path of the executable.
 pub fn compiled(name: &str, options: &[&str]) -> PathBuf {
     // Each program is compiled once per test run.
@@ -53,7 +70,7 @@ pub fn compiled(name: &str, options: &[&str]) -> PathBuf {
         // Replace the old executable atomically: another test run may be using it.
         let new = program.with_extension(std::process::id().to_string());
         run(tool("cc").args(["-O", "-Wall", "-Werror"]).args(options).arg("-o").arg(&new).arg(source));
-        std::fs::rename(new, &program).expect("renaming");
+        fs::rename(new, &program).expect("renaming");
         made.push(program.clone());
     }
     program
@@ -78,15 +95,35 @@ pub enum Need {
 
 /// Returns whether this machine meets the requirements of a test. If it returns false, the test returns
 /// immediately. With `EXT4_CANON_REQUIRE_ALL=1`, it panics instead.
+///
+/// A test that needs root has an `#[ignore]` attribute as well, so that it is counted as ignored for a user.
 pub fn gate(needs: &[Need]) -> bool {
+    are_met(needs, "SKIPPED")
+}
+
+/// Like [`gate`], for a part of a test. The rest of the test runs on any machine.
+pub fn partly(needs: &[Need]) -> bool {
+    are_met(needs, "PARTLY")
+}
+
+/// Checks requirements. If one is not met, it writes a line that starts with `word`, once for each test: to
+/// standard error, and to the file that `scripts/test` names.
+fn are_met(needs: &[Need], word: &str) -> bool {
+    static WRITTEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
     let missing: Vec<_> = needs.iter().filter(|need| !need.is_met()).collect();
     if missing.is_empty() {
         return true;
     }
     let words = format!("{}: no {missing:?} here", thread::current().name().unwrap_or("test"));
     assert!(env::var_os("EXT4_CANON_REQUIRE_ALL").is_none_or(|all| all != "1"), "{words}");
-    // Don't use `eprintln`: the test harness captures it for tests that pass.
-    let _ = writeln!(io::stderr(), "SKIPPED {words}");
+    if WRITTEN.lock().unwrap_or_else(PoisonError::into_inner).insert(words.clone()) {
+        // Don't use `eprintln`: the test harness captures it for tests that pass.
+        let _ = writeln!(io::stderr(), "{word} {words}");
+        if let Some(list) = env::var_os("EXT4_CANON_SKIPPED") {
+            let mut list = OpenOptions::new().append(true).open(list).expect("the list of skipped tests");
+            writeln!(list, "{word} {words}").expect("writing");
+        }
+    }
     false
 }
 
