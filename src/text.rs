@@ -67,6 +67,17 @@ pub fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
+/// Returns a text as a word for a shell, in single quotes unless it needs none. `None` if it has characters that
+/// are not visible, so that no one types what they can't see.
+pub(crate) fn shell_word(text: &str) -> Option<String> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./,:=+@%".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) {
+        return Some(text.to_owned());
+    }
+    let is_visible = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    is_visible.then(|| format!("'{}'", text.replace('\'', "'\\''")))
+}
+
 /// Returns bytes in hexadecimal digits.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {

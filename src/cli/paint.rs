@@ -4,7 +4,8 @@ use std::env;
 use std::fmt::Display;
 
 use anstyle::{AnsiColor, Style};
-use clap::ColorChoice;
+
+use super::args::Color;
 
 /// Colours a text, or leaves it plain.
 #[derive(Clone, Copy, Debug)]
@@ -15,13 +16,13 @@ pub struct Paint {
 impl Paint {
     /// Creates a painter for a stream. Without a choice, a terminal has colours unless `NO_COLOR` is set to
     /// something, or the terminal has none.
-    pub fn new(choice: ColorChoice, is_terminal: bool) -> Self {
+    pub fn new(choice: Color, is_terminal: bool) -> Self {
         let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
         let coloured = match choice {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            ColorChoice::Auto => is_terminal && !is_set("NO_COLOR") && !is_dumb,
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => is_terminal && !is_set("NO_COLOR") && !is_dumb,
         };
         Self { coloured }
     }
@@ -62,8 +63,8 @@ mod tests {
 
     #[test]
     fn plain_text_has_no_escapes() {
-        assert_eq!(Paint::new(ColorChoice::Never, true).red("x"), "x");
-        assert_eq!(Paint::new(ColorChoice::Auto, false).bold("x"), "x");
-        assert_eq!(Paint::new(ColorChoice::Always, false).red("x"), "\u{1b}[31mx\u{1b}[0m");
+        assert_eq!(Paint::new(Color::Never, true).red("x"), "x");
+        assert_eq!(Paint::new(Color::Auto, false).bold("x"), "x");
+        assert_eq!(Paint::new(Color::Always, false).red("x"), "\u{1b}[31mx\u{1b}[0m");
     }
 }

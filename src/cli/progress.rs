@@ -1,11 +1,12 @@
 //! The progress bar on a terminal.
 
+use std::fmt;
 use std::io::{IsTerminal as _, stderr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use ext4_canon::{Observer, Stage};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::signals;
 
@@ -38,8 +39,12 @@ impl Progress {
             && self.pending.swap(false, Ordering::Relaxed)
         {
             // Most runs end before, so that they need not parse this.
-            let template = "{msg:<17} [{bar:30}] {percent:>3} %  {per_sec}  ETA {eta}";
+            let template = "{msg:<17} [{bar:30}] {percent:>3} %  {rate}  ETA {eta}";
             if let Ok(style) = ProgressStyle::with_template(template) {
+                let style = style.with_key("rate", |state: &ProgressState, f: &mut dyn fmt::Write| {
+                    // Writing to the terminal's buffer can't fail; a bar without a rate would do.
+                    let _ = write!(f, "{}/s", HumanCount(state.per_sec().round() as u64));
+                });
                 self.bar.set_style(style.progress_chars("=> "));
             }
             signals::line_on_terminal(true);
@@ -50,7 +55,8 @@ impl Progress {
 
 impl Observer for Progress {
     fn begin(&self, stage: Stage, total: u64) {
-        self.bar.set_position(0);
+        // The rate and the ETA of a stage have nothing to do with those of the last one.
+        self.bar.reset();
         self.bar.set_length(total);
         self.bar.set_message(match stage {
             Stage::Read => "reading inodes",

@@ -6,6 +6,7 @@
 use super::compared_image::ComparedImage;
 use super::difference::SettingDifference;
 use crate::ondisk::features::Features;
+use crate::text;
 
 /// The cure for settings that no option of mke2fs or tune2fs sets.
 const SAME_TOOLS: &str = "build both images with the same version of mke2fs and the same options";
@@ -16,6 +17,8 @@ const CURES: &[(&str, &str)] = &[
     ("reserved blocks", "run tune2fs -r {} on B"),
     ("block size", "rebuild B with mke2fs -b {}"),
     ("cluster size", "rebuild B with mke2fs -C {}"),
+    ("behaviour on errors", "run tune2fs -e {} on B"),
+    ("hash of directories", "run tune2fs -E hash_alg={} on B"),
     ("mounts before a check", "run tune2fs -c {} on B"),
     ("seconds between checks", "run tune2fs -i {}s on B"),
     ("system of the creator", "rebuild B with mke2fs -o {}"),
@@ -23,7 +26,6 @@ const CURES: &[(&str, &str)] = &[
     ("user of the reserved blocks", "run tune2fs -u {} on B"),
     ("group of the reserved blocks", "run tune2fs -g {} on B"),
     ("inode size", "rebuild B with mke2fs -I {}"),
-    ("label", "run tune2fs -L {} on B, or give both the same --label"),
     ("UUID of the external journal", "rebuild B with mke2fs -J device=DEVICE and the journal of A"),
     ("device of the external journal", "rebuild B with mke2fs -J device=DEVICE and the journal of A"),
     ("descriptor size", "rebuild B with mke2fs -E desc_size={}"),
@@ -32,7 +34,6 @@ const CURES: &[(&str, &str)] = &[
     ("RAID stripe width", "run tune2fs -E stripe_width={} on B"),
     ("MMP interval", "run tune2fs -E mmp_update_interval={} on B"),
     ("groups in a flex group", "rebuild B with mke2fs -G {}"),
-    ("mount options", "run tune2fs -E mount_opts={} on B"),
     ("flags of the encoding", "rebuild B with mke2fs -E encoding_flags={}"),
     (
         "salt of encryption, which mke2fs takes at random",
@@ -68,16 +69,11 @@ fn of_setting(wanted: &ComparedImage<'_, '_>, setting: &SettingDifference) -> St
         "UUID" => uuid_cure(value, &setting.option),
         "blocks per group" => blocks_per_group(wanted, value),
         "inodes per group" => Some(format!("rebuild B with mke2fs -N {}", superblock.s_inodes_count)),
-        "behaviour on errors" => {
-            let words = ["continue", "remount-ro", "panic"];
-            let word = value.parse::<usize>().ok().and_then(|value| words.get(value.checked_sub(1)?));
-            word.map(|word| format!("run tune2fs -e {word} on B"))
-        }
-        "hash of directories" => {
-            let words = ["legacy", "half_md4", "tea"];
-            let word = value.parse::<usize>().ok().and_then(|value| words.get(value));
-            word.map(|word| format!("run tune2fs -E hash_alg={word} on B"))
-        }
+        "label" => shell_word(&superblock.s_volume_name)
+            .map(|label| format!("run tune2fs -L {label} on B, or give both the same --label"))
+            .or_else(|| Some("give both the same --label".to_owned())),
+        "mount options" => shell_word(&superblock.s_mount_opts)
+            .map(|options| format!("run tune2fs -E mount_opts={options} on B")),
         "default mount options" => Some(mount_options(&setting.values)),
         "reserved descriptor blocks" => {
             resize(wanted).map(|blocks| format!("rebuild B with mke2fs -E resize={blocks}"))
@@ -90,7 +86,7 @@ fn of_setting(wanted: &ComparedImage<'_, '_>, setting: &SettingDifference) -> St
             mebibytes.map(|size| format!("rebuild B with mke2fs -J size={size}"))
         }
         "blocks of the orphan file" => {
-            in_bytes().map(|bytes| format!("rebuild B with mke2fs -E orphan_file_size={bytes}"))
+            in_bytes().map(|bytes| format!("rebuild B with mke2fs -E orphan_file_size={}k", bytes >> 10))
         }
         _ => CURES.iter().find(|row| row.0 == name).map(|row| row.1.replace("{}", value)),
     };
@@ -99,6 +95,13 @@ fn of_setting(wanted: &ComparedImage<'_, '_>, setting: &SettingDifference) -> St
         None if setting.option.is_empty() => SAME_TOOLS.to_owned(),
         None => format!("change B to the value of A: {}", setting.option),
     }
+}
+
+/// Returns the text of a field as a word for a shell, or `None` if it is better not typed. The text is that of an
+/// image, which may be hostile.
+fn shell_word(field: &[u8]) -> Option<String> {
+    let text = field.split(|byte| *byte == 0).next()?;
+    text::shell_word(str::from_utf8(text).ok()?)
 }
 
 fn uuid_cure(value: &str, option: &str) -> Option<String> {
@@ -154,13 +157,18 @@ pub(super) fn of_features(only: &[Vec<String>; 2]) -> String {
             format!(": e2fsprogs turns {them} on by default since {version}")
         })
     };
+    // Without the feature, mke2fs refuses its options.
+    let without = |names: &[String]| {
+        let options = [("bigalloc", "-C"), ("casefold", "-E encoding")];
+        let gone = options.iter().filter(|(feature, _)| names.iter().any(|name| name == feature));
+        gone.map(|(_, option)| format!(" and without {option}")).collect::<String>()
+    };
+    let turn_off = |image: &str, names: &[String]| {
+        format!("rebuild {image} with mke2fs -O {}{}{}", off(names).join(","), without(names), note(names))
+    };
     match only {
-        [one, other] if one.is_empty() => {
-            format!("rebuild B with mke2fs -O {}{}", off(other).join(","), note(other))
-        }
-        [one, other] if other.is_empty() => {
-            format!("rebuild A with mke2fs -O {}{}", off(one).join(","), note(one))
-        }
+        [one, other] if one.is_empty() => turn_off("B", other),
+        [one, other] if other.is_empty() => turn_off("A", one),
         [one, other] => {
             format!("rebuild B with mke2fs -O {}", [one.clone(), off(other)].concat().join(","))
         }

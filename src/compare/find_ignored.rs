@@ -21,11 +21,11 @@ use crate::tree::NodeId;
 use crate::units::InodeNr;
 
 /// Fields of the superblock that record its history, in groups with a cause, a kind and a description.
-const HISTORY: [(Cause, &str, &str, &[&str]); 3] = [
+const HISTORY: [(Cause, &str, &str, &[&str]); 4] = [
     (
         Cause::Clock,
         "superblock-times",
-        "different times in the superblock",
+        "times in the superblock",
         &[
             "s_mtime",
             "s_mtime_hi",
@@ -40,15 +40,11 @@ const HISTORY: [(Cause, &str, &str, &[&str]); 3] = [
     (
         Cause::Mount,
         "mounts",
-        "different mount counts, mount points or write counts in the superblock",
-        &["s_mnt_count", "s_last_mounted", "s_kbytes_written"],
+        "mount count and mount point in the superblock",
+        &["s_mnt_count", "s_last_mounted"],
     ),
-    (
-        Cause::Mount,
-        "state",
-        "different state fields in the superblock",
-        &["s_state", "s_error_count", "s_last_orphan"],
-    ),
+    (Cause::Writer, "written", "count of written kilobytes in the superblock", &["s_kbytes_written"]),
+    (Cause::Mount, "state", "state fields in the superblock", &["s_state", "s_error_count", "s_last_orphan"]),
 ];
 
 /// Returns all differences that are ignored.
@@ -174,7 +170,7 @@ fn compare_pair(
         number: numbers[0] != numbers[1],
         generation: history_of(&one) != history_of(&other),
         order,
-        place: places[0].of_inode(numbers[0]) != places[1].of_inode(numbers[1]),
+        place: sizes[0] == sizes[1] && places[0].of_inode(numbers[0]) != places[1].of_inode(numbers[1]),
         allocation: sizes[0] == sizes[1] && !left.eq(right),
     }
 }
@@ -210,7 +206,7 @@ fn of_reserved(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
     if count > 0 {
         let what = "reserved inodes with different times, generations or versions";
         found.push(Ignored {
-            cause: Cause::Mount,
+            cause: Cause::Clock,
             kind: "reserved-inodes",
             what,
             detail: Detail::Differing(count),

@@ -48,6 +48,12 @@ const MOUNT_OPTIONS: &[(u64, u64, &str)] = &[
     (0x800, 0x800, "nodelalloc"),
 ];
 
+/// The behaviours of tune2fs -e.
+const ERRORS: &[(u64, u64, &str)] = &[(0xFF, 1, "continue"), (0xFF, 2, "remount-ro"), (0xFF, 3, "panic")];
+
+/// The algorithms of tune2fs -E hash_alg. The kernel sets the unsigned variants by a flag.
+const HASHES: &[(u64, u64, &str)] = &[(0xFF, 0, "legacy"), (0xFF, 1, "half_md4"), (0xFF, 2, "tea")];
+
 /// The flags of mke2fs -E encoding_flags.
 const ENCODING_FLAGS: &[(u64, u64, &str)] = &[(1, 1, "strict"), (1, 0, "nostrict")];
 
@@ -63,7 +69,7 @@ const ROWS: &[(&str, &str, FieldFormat, &str)] = &[
     ("s_blocks_per_group", "blocks per group", Number, "mke2fs -g BLOCKS"),
     ("s_inodes_per_group", "inodes per group", Number, "mke2fs -N INODES, or -i BYTES-PER-INODE"),
     ("s_max_mnt_count", "mounts before a check", Signed, "tune2fs -c COUNT"),
-    ("s_errors", "behaviour on errors", Number, "mke2fs -e continue, remount-ro or panic (1, 2 or 3)"),
+    ("s_errors", "behaviour on errors", Words(ERRORS), "mke2fs -e continue, remount-ro or panic (1, 2 or 3)"),
     ("s_checkinterval", "seconds between checks", Number, "tune2fs -i INTERVAL"),
     ("s_creator_os", "system of the creator", Number, "mke2fs -o SYSTEM"),
     ("s_rev_level", "revision", Number, "mke2fs -r REVISION"),
@@ -82,7 +88,7 @@ const ROWS: &[(&str, &str, FieldFormat, &str)] = &[
     (
         "s_def_hash_version",
         "hash of directories",
-        Number,
+        Words(HASHES),
         "tune2fs -E hash_alg=ALGORITHM, or hash_alg in mke2fs.conf",
     ),
     ("s_desc_size", "descriptor size", Number, "mke2fs -E desc_size=BYTES"),

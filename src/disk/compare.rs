@@ -118,7 +118,9 @@ fn tables(disks: [&Disk<'_>; 2], options: &Options) -> Vec<SettingDifference> {
         let mut field = |what: &str, of: &dyn Fn(&Partition) -> String| {
             add(format!("{} of partition {number}", what), [of(one), of(other)]);
         };
-        field("name", &|partition| partition.name.clone());
+        field("name", &|partition| {
+            if partition.name.is_empty() { "(none)".to_owned() } else { partition.name.clone() }
+        });
         field("type", &|partition| partition.kind.clone());
         field("attributes", &|partition| format!("{:#x}", partition.attributes));
         field("first byte", &|partition| partition.bytes.start.to_string());
@@ -132,10 +134,7 @@ fn tables(disks: [&Disk<'_>; 2], options: &Options) -> Vec<SettingDifference> {
 
 /// Describes the selected filesystems and their places.
 fn filesystems(disk: &Disk<'_>) -> String {
-    let parts = disk.parts.iter().map(|part| {
-        let name = part.name.as_deref().unwrap_or("all");
-        format!("{name} at bytes {} to {}", part.bytes.start, part.bytes.end)
-    });
+    let parts = disk.parts.iter().map(|part| format!("bytes {} to {}", part.bytes.start, part.bytes.end));
     parts.collect::<Vec<_>>().join(", ")
 }
 

@@ -3,20 +3,35 @@
 
 use super::partition_table::{PartitionTable, TableKind};
 use crate::compare::SettingDifference;
+use crate::text;
 
 /// The cure for tables that sfdisk can't make equal by a single command.
 const SAME_LAYOUT: &str =
     "partition both disks by the same script (sfdisk -d A | sfdisk B), before they are filled";
 
-/// Adds the cures of differences between partition tables. `wanted` is the table of the first disk.
-pub(super) fn add(wanted: Option<&PartitionTable>, settings: &mut [SettingDifference]) {
+/// Adds the cures of differences between partition tables, and moves those that follow from different kinds of
+/// tables after these. `wanted` is the table of the first disk.
+pub(super) fn add(wanted: Option<&PartitionTable>, settings: &mut Vec<SettingDifference>) {
     let is_mbr = matches!(wanted, Some(PartitionTable { kind: TableKind::Mbr(_), .. }));
-    let ids_differ = is_mbr && settings.iter().any(|setting| setting.name == TABLE);
-    for setting in settings {
+    let table = settings.iter().find(|setting| setting.name == TABLE);
+    let kinds_differ = table.is_some_and(|setting| {
+        let [one, other] = setting.values.each_ref().map(|value| value.split(' ').next());
+        one != other
+    });
+    let ids_differ = is_mbr && table.is_some();
+    for setting in settings.iter_mut() {
         setting.cure = of_setting(wanted, setting);
-        // The PARTUUIDs of an MBR consist of its signature and a number.
-        setting.follows = (ids_differ && setting.name.starts_with("PARTUUID")).then(|| TABLE.to_owned());
+        // The PARTUUIDs of an MBR consist of its signature and a number. Tables of different kinds name and
+        // number everything differently.
+        let follows = setting.name.contains(" of partition ")
+            && (kinds_differ || (ids_differ && setting.name.starts_with("PARTUUID")));
+        setting.follows = follows.then(|| TABLE.to_owned());
     }
+    let (consequences, mut causes): (Vec<_>, Vec<_>) =
+        settings.drain(..).partition(|setting| setting.follows.is_some());
+    let after_table = causes.iter().position(|setting| setting.name == TABLE).map_or(0, |place| place + 1);
+    causes.splice(after_table..after_table, consequences);
+    *settings = causes;
 }
 
 /// The name of the setting that is the kind of a table and its id.
@@ -46,7 +61,8 @@ fn of_setting(wanted: Option<&PartitionTable>, setting: &SettingDifference) -> S
     }
     match (setting.name.split_once(" of partition "), kind) {
         (Some(("name", number)), TableKind::Gpt(_)) => {
-            format!("run sfdisk --part-label B {number} '{value}'")
+            let name = if value == "(none)" { Some("''".to_owned()) } else { text::shell_word(value) };
+            name.map_or(SAME_LAYOUT.to_owned(), |name| format!("run sfdisk --part-label B {number} {name}"))
         }
         (Some(("type", number)), _) => {
             format!("run sfdisk --part-type B {number} {}", value.trim_start_matches("0x"))

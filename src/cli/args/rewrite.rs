@@ -6,13 +6,14 @@ use std::path::Path;
 use clap::Command;
 
 /// Words that people try first, with the command line that does what they mean.
-const OTHER_WORDS: [(&str, &str); 12] = [
+const OTHER_WORDS: [(&str, &str); 13] = [
     ("canonicalise", "ext4-canon IN OUT"),
     ("canonicalize", "ext4-canon IN OUT"),
     ("check", "ext4-canon --check IN"),
     ("cmp", "ext4-canon compare A B"),
     ("diff", "ext4-canon compare A B"),
     ("hash", "ext4-canon digest IN"),
+    ("help", "ext4-canon --help"),
     ("list", "ext4-canon ls IN"),
     ("sha256", "ext4-canon digest IN"),
     ("sha256sum", "ext4-canon digest IN"),
@@ -26,9 +27,12 @@ const OTHER_WORDS: [(&str, &str); 12] = [
 /// The first argument is the name of the program. A file with the name of a command is given as `./name`.
 pub fn reordered(command: &Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
     if arguments.get(1).is_some_and(|first| first == "help") {
-        arguments.remove(1);
-        arguments.truncate(2);
-        arguments.push("--help".into());
+        let is_known = |name: &OsString| command.get_subcommands().any(|known| name == known.get_name());
+        if arguments.get(2).is_none_or(is_known) {
+            arguments.remove(1);
+            arguments.truncate(2);
+            arguments.push("--help".into());
+        }
         return arguments;
     }
     if let Some(place) = command_place(command, &arguments) {
@@ -94,6 +98,7 @@ mod tests {
             ("x ./compare a", "x ./compare a"),
             ("x help compare", "x compare --help"),
             ("x help", "x --help"),
+            ("x help unknown", "x help unknown"),
         ] {
             assert_eq!(reordered(&command(), words(typed)), words(expected), "{typed}");
         }
@@ -102,6 +107,7 @@ mod tests {
     #[test]
     fn words_of_other_programs_are_known() {
         assert_eq!(meant(&words("x check a.img")), Some("ext4-canon --check IN"));
+        assert_eq!(meant(&words("x help unknown")), Some("ext4-canon --help"));
         assert_eq!(meant(&words("x check")), None);
         assert_eq!(meant(&words("x a.img b.img")), None);
     }

@@ -5,14 +5,14 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::{Args, ColorChoice, Subcommand as Clap};
+use clap::{Args, Subcommand as Clap};
 use ext4_canon::{Options, Selection, SizePolicy};
 
 use super::place::{AroundArgs, LengthArgs, PlaceArgs, SizeArgs};
 use super::policy::{PolicyArgs, TimeArgs};
 use super::task::{
-    CatTask, Command, CompareTask, DigestOf, DigestTask, ExplainTask, ImageFiles, LsTask, STANDARD, Settings,
-    Task, Verbosity,
+    CatTask, Color, Command, CompareTask, DigestOf, DigestTask, ExplainTask, ImageFiles, LsTask, STANDARD,
+    Settings, Task, Verbosity,
 };
 use super::values::threads;
 
@@ -154,9 +154,9 @@ pub struct CompareArgs {
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
 
-    /// When to use colours; auto: on a terminal, unless NO_COLOR is set
-    #[arg(long, value_name = "WHEN", default_value_t = ColorChoice::Auto)]
-    color: ColorChoice,
+    /// When to use colours
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
+    color: Color,
 
     /// Leave the SHA-256 of both files out of the report, which is faster
     #[arg(long)]

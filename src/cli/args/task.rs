@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, ColorChoice, ValueEnum};
+use clap::{Args, ValueEnum};
 use ext4_canon::{Options, Selection};
 
 use crate::cli::format::Format;
@@ -155,9 +155,20 @@ pub struct CompareTask {
     /// The maximum number of paths, or groups of paths, in the text; 0 for all.
     pub limit: usize,
     /// When the text has colours.
-    pub color: ColorChoice,
+    pub color: Color,
     /// Whether the report has the SHA-256 of both files.
     pub digests: bool,
+}
+
+/// When a text has colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
 }
 
 /// The options of `explain`.

@@ -57,7 +57,12 @@ fn other_command(parser: &Command, name: Option<&str>, word: &str) -> Option<Str
     let option = option_name(word);
     let has_option = |command: &&Command| {
         let mut known = command.get_arguments().filter(|known| !known.is_hide_set());
-        known.any(|known| known.get_long().is_some_and(|long| option.strip_prefix("--") == Some(long)))
+        known.any(|known| match option.strip_prefix("--") {
+            Some(long) => known.get_long() == Some(long),
+            None => {
+                known.get_short().is_some_and(|short| option.strip_prefix('-') == Some(&*short.to_string()))
+            }
+        })
     };
     let main = has_option(&parser).then(|| "'ext4-canon IN OUT'".to_owned());
     let subcommands = parser.get_subcommands().filter(has_option);

@@ -57,7 +57,7 @@ fn a_browser_shows_the_page_with_scripts_and_without() {
         let searches = json!({"/sizes/59": 2, "new": 1, "no such path": 0, "": 6});
         assert_eq!(seen["searches"], if scripts { searches } else { json!({}) }, "{what}");
         assert_eq!(seen["summary"][0], "6", "{what}");
-        assert_eq!(seen["sections"], json!(["differences", "settings", "ignored", "maps"]), "{what}");
+        assert_eq!(seen["sections"], json!(["settings", "differences", "ignored", "maps"]), "{what}");
         // The text is readable, and the colour scheme is the requested one.
         assert_eq!(seen["dark"], dark, "{what}");
         let paper = seen["paper"].as_f64().expect("a number");

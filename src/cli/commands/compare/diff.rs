@@ -26,7 +26,12 @@ impl Edit {
 
 /// Returns the unified diff of two texts, with `names` in its header, or `None` if one is not text.
 pub fn unified(texts: [&[u8]; 2], names: [&str; 2]) -> Option<String> {
-    let [one, other] = texts.map(|text| str::from_utf8(text).ok().filter(|text| !text.contains('\0')));
+    // Other control characters could change what a terminal shows.
+    let is_hidden = |c: char| {
+        c.is_control() && !matches!(c, '\n' | '\t')
+            || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    };
+    let [one, other] = texts.map(|text| str::from_utf8(text).ok().filter(|text| !text.contains(is_hidden)));
     let (one, other): (Vec<&str>, Vec<&str>) =
         (one?.split_inclusive('\n').collect(), other?.split_inclusive('\n').collect());
     let script = script(&one, &other);

@@ -24,6 +24,15 @@ impl Group<'_> {
         &self.differences[0].path
     }
 
+    /// Returns the differences that need a cure: not a time that differs because the rest does.
+    pub fn causes(&self) -> impl Iterator<Item = &PathDifference> {
+        let main = rank(self.differences[0].attribute);
+        let is_cause = move |difference: &&PathDifference| {
+            difference.attribute != Attribute::Mtime || rank(Attribute::Mtime) == main
+        };
+        self.differences.iter().copied().filter(is_cause)
+    }
+
     /// Returns the number of paths, with those below a missing directory.
     pub fn count(&self) -> usize {
         self.paths.len() + self.below
@@ -90,18 +99,14 @@ fn change<'c>(group: &Group<'c>) -> Option<Change<'c>> {
     let changes = group.differences.iter().map(|difference| {
         let PathDifference { attribute, name, values, .. } = difference;
         let values = match attribute {
+            // Each of these needs a line: the offset and the number of bytes, or the other paths.
+            Attribute::Content | Attribute::HardLink => return None,
             Attribute::Mtime => [None, None],
-            Attribute::Mode
-            | Attribute::Uid
-            | Attribute::Gid
-            | Attribute::Project
-            | Attribute::Flags
-            | Attribute::Xattr => values.each_ref().map(Option::as_deref),
-            _ => return None,
+            _ => values.each_ref().map(Option::as_deref),
         };
         Some((*attribute, name.as_deref(), values))
     });
-    changes.collect()
+    changes.collect::<Option<_>>().filter(|_| group.below == 0)
 }
 
 /// Orders the attributes: content before the time that it was written at.

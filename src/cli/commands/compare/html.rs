@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 
 use ext4_canon::compare::{Detail, FilesystemComparison, SettingDifference};
 
+use indicatif::HumanCount;
+
 use super::settings;
 use super::text::Report;
 
@@ -90,16 +92,16 @@ fn slug(name: &str) -> String {
 fn summary(page: &mut String, report: &Report<'_>, names: [&str; 2]) {
     let filesystems = &report.comparison.filesystems;
     let total = |of: &dyn Fn(&FilesystemComparison) -> u64| -> u64 { filesystems.iter().map(of).sum() };
-    let settings = total(&|comparison| comparison.settings.len() as u64);
+    let (paths, settings) = report.counts();
     let rows = [
-        ("Differences of the trees", total(&|comparison| comparison.differences.len() as u64)),
-        ("Differences of the filesystems", settings + report.comparison.settings.len() as u64),
+        ("Paths that differ", paths as u64),
+        ("Settings that differ", settings as u64),
         ("Paths that both have", total(&|comparison| comparison.paths)),
         ("Bytes of content compared", total(&|comparison| comparison.bytes)),
     ];
     line(page, format_args!("<dl id=\"summary\">"));
     for (name, count) in rows {
-        line(page, format_args!("<dt>{name}</dt><dd>{count}</dd>"));
+        line(page, format_args!("<dt>{name}</dt><dd>{}</dd>", HumanCount(count)));
     }
     let digests = report.evidence.digests.as_ref();
     for (side, image) in ["A", "B"].into_iter().enumerate() {

@@ -1,6 +1,6 @@
 //! The report of `compare` as text.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -75,6 +75,18 @@ impl Report<'_> {
         text
     }
 
+    /// Returns the number of paths that differ, and the number of settings that differ and follow from no other.
+    pub fn counts(&self) -> (usize, usize) {
+        let Comparison { filesystems, settings, .. } = self.comparison;
+        let causes = |all: &[SettingDifference]| all.iter().filter(|one| one.follows.is_none()).count();
+        let settings = causes(settings) + filesystems.iter().map(|one| causes(&one.settings)).sum::<usize>();
+        let paths = filesystems
+            .iter()
+            .map(|filesystem| filesystem.differences.chunk_by(|one, other| one.path == other.path).count())
+            .sum();
+        (paths, settings)
+    }
+
     fn coloured(&self, matches: bool) -> String {
         let word = match_word(matches);
         if matches { self.paint.green(word) } else { self.paint.red(word) }
@@ -82,25 +94,20 @@ impl Report<'_> {
 
     fn verdict(&self) -> String {
         let [one, other] = self.inputs.map(Path::display);
-        let Comparison { filesystems, settings, .. } = self.comparison;
+        let filesystems = &self.comparison.filesystems;
         let mut text = format!("{one} and {other}: {}\n", self.coloured(self.comparison.is_match()));
         if self.comparison.is_match() {
             return text;
         }
-        let causes = |all: &[SettingDifference]| all.iter().filter(|one| one.follows.is_none()).count();
-        let settings = causes(settings) + filesystems.iter().map(|one| causes(&one.settings)).sum::<usize>();
-        let all = filesystems.iter().flat_map(|filesystem| &filesystem.differences);
-        let paths: usize = filesystems
-            .iter()
-            .map(|filesystem| filesystem.differences.chunk_by(|one, other| one.path == other.path).count())
-            .sum();
+        let (paths, settings) = self.counts();
+        let mut all = filesystems.iter().flat_map(|filesystem| &filesystem.differences);
         let _ = writeln!(
             text,
             "differences: {} and {} (A is {one}, B is {other})",
             plural(paths, "path"),
             plural(settings, "setting")
         );
-        let only_times = paths > 0 && all.clone().all(|found| found.attribute == Attribute::Mtime);
+        let only_times = paths > 0 && all.all(|found| found.attribute == Attribute::Mtime);
         if only_times && settings == 0 && self.options.epoch.is_none() {
             text.push_str(
                 "only file times differ: set SOURCE_DATE_EPOCH, for the build and for ext4-canon\n",
@@ -129,20 +136,26 @@ impl Report<'_> {
         let groups = groups::groups(&filesystem.differences);
         let shown = groups.len().min(*left);
         *left -= shown;
-        // The cures for attributes, in the order in which the attributes first occur.
-        let mut general: Vec<(Attribute, &str)> = Vec::new();
+        // The cures for attributes, with the attributes, in the order in which they first occur.
+        let mut general: Vec<(&str, Vec<&str>)> = Vec::new();
         for group in &groups[..shown] {
             self.group(text, group);
-            let main = group.differences[0];
-            let cure = cures::cure(main, self.options);
-            if group.paths.len() > 1 || cures::of_file(&main.path) == Some(cure) {
-                let _ = writeln!(text, "  cure: {cure}");
-            } else if !general.iter().any(|(_, known)| *known == cure) {
-                general.push((main.attribute, cure));
+            for cause in group.causes() {
+                let cure = cures::cure(cause, self.options);
+                let name = cause.attribute.name();
+                if group.paths.len() > 1 || cures::of_file(&cause.path) == Some(cure) {
+                    let _ = writeln!(text, "  cure: {cure}");
+                } else if let Some((_, names)) = general.iter_mut().find(|(known, _)| *known == cure) {
+                    names.push(name);
+                } else {
+                    general.push((cure, vec![name]));
+                }
             }
         }
-        for (attribute, cure) in general {
-            let _ = writeln!(text, "cure for {}: {cure}", attribute.name());
+        for (cure, mut names) in general {
+            let mut known = BTreeSet::new();
+            names.retain(|name| known.insert(*name));
+            let _ = writeln!(text, "cure for {}: {cure}", names.join(", "));
         }
         if shown < groups.len() {
             let _ = writeln!(text, "{}", rest(&groups[shown..]));
@@ -204,7 +217,7 @@ impl Report<'_> {
 }
 
 /// Formats a count with a noun.
-fn plural(count: usize, noun: &str) -> String {
+pub fn plural(count: usize, noun: &str) -> String {
     let one = counted(count as u64, noun);
     let noun = one.split_once(' ').map_or(noun, |(_, noun)| noun);
     format!("{} {noun}", HumanCount(count as u64))
@@ -229,7 +242,7 @@ fn ignored_words(ignored: &Ignored) -> String {
     let what = ignored.what;
     match &ignored.detail {
         Detail::Values([one, other]) => format!("{what}: {one} -> {other}"),
-        Detail::Differing(count) => format!("{count} {what}"),
+        Detail::Differing(count) => format!("{what}: {count}"),
         Detail::Counts([one, other]) => format!("{what}: {one} and {other}"),
     }
 }

@@ -92,17 +92,19 @@ fn row(page: &mut String, report: &Report<'_>, filesystem: &FilesystemComparison
             names.join("<br>")
         );
     } else if group.below > 0 {
-        path = format!("{path} <small>with {} paths below it</small>", group.below);
+        path = format!("{path} <small>with {} below it</small>", text::plural(group.below, "path"));
     }
     let changes: Vec<_> = group.differences.iter().map(|difference| change(report, difference)).collect();
-    let cure = cures::cure(group.differences[0], report.options);
+    let mut cures: Vec<_> = group.causes().map(|cause| cures::cure(cause, report.options)).collect();
+    cures.dedup();
+    let cures = cures.iter().map(|cure| format!("<p class=\"cure\">{}</p>", Escaped(cure)));
+    let cures = cures.collect::<String>();
     line(
         page,
         format_args!(
-            "<tr class=\"difference {}\"><td>{path}</td><td>{}<p class=\"cure\">{}</p></td></tr>",
+            "<tr class=\"difference {}\"><td>{path}</td><td>{}{cures}</td></tr>",
             classes.join(" "),
             changes.concat(),
-            Escaped(cure)
         ),
     );
 }
