@@ -1,4 +1,4 @@
-//! The attributes of nodes as text, for `compare`, `ls` and warnings.
+//! Formats the attributes of nodes as text, for `compare`, `ls` and warnings.
 
 use crate::ondisk::acl;
 use crate::ondisk::inode::{InodeFlags, S_IFCHR, S_IFIFO, S_IFMT, Timestamp};
@@ -6,7 +6,7 @@ use crate::ondisk::xattr::{INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT};
 use crate::text::hexadecimal;
 use crate::tree::{Kind, Node};
 
-/// The maximum length of a value that is not truncated, in bytes.
+/// The maximum number of bytes of a value that are formatted. Longer values are truncated.
 const LONGEST_VALUE: usize = 256;
 
 /// Returns the name of the file type.
@@ -37,7 +37,8 @@ pub(crate) fn mode(node: &Node) -> String {
 pub(crate) fn time(time: Timestamp) -> String {
     let Timestamp { seconds, nanoseconds } = time;
     if seconds < 0 && nanoseconds > 0 {
-        // Nanoseconds count forwards: half a second before 1970 is -1 seconds and 500000000 nanoseconds.
+        // The nanoseconds are always added to the seconds: half a second before 1970 is -1 seconds and
+        // 500000000 nanoseconds.
         let left = 1_000_000_000 - nanoseconds;
         return format!("-{}.{left:09}", (seconds + 1).unsigned_abs());
     }
@@ -62,8 +63,8 @@ pub(crate) fn xattr_value(index: u8, value: &[u8]) -> String {
     bytes_value(value)
 }
 
-/// Returns two values that differ as two texts that differ: those of [`xattr_value`], or if these are equal,
-/// excerpts that start shortly before the first different byte.
+/// Returns different texts for two different values: the results of [`xattr_value`], or if these are equal,
+/// excerpts that start shortly before the first byte that differs.
 pub(crate) fn xattr_values(index: u8, values: [&[u8]; 2]) -> [String; 2] {
     const BEFORE: usize = 16;
     let shown = values.map(|value| xattr_value(index, value));
@@ -78,7 +79,8 @@ pub(crate) fn xattr_values(index: u8, values: [&[u8]; 2]) -> [String; 2] {
     })
 }
 
-/// Returns bytes as text in quotes or in hexadecimal digits, truncated if there are too many.
+/// Returns bytes as text, in quotes or in hexadecimal digits. Bytes after the first [`LONGEST_VALUE`] are
+/// left out.
 fn bytes_value(value: &[u8]) -> String {
     let (start, rest) = value.split_at(value.len().min(LONGEST_VALUE));
     let more = if rest.is_empty() { String::new() } else { format!("... ({} bytes)", value.len()) };

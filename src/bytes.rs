@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// Whether all bytes are zero. For most other data, it returns after the first few words.
+/// Returns whether all bytes are zero. For most other data, it returns after the first 64 bytes.
 pub fn is_zero(bytes: &[u8]) -> bool {
     let (lines, rest) = bytes.as_chunks::<64>();
     let bits =
@@ -10,8 +10,8 @@ pub fn is_zero(bytes: &[u8]) -> bool {
     lines.iter().all(|line| bits(line) == 0) && rest.iter().all(|byte| *byte == 0)
 }
 
-/// Returns the offset of the first byte that is not zero in some ranges of `bytes`. A range that ends past
-/// `bytes` counts as zeros.
+/// Returns the offset of the first byte that is not zero in the given ranges of `bytes`. A range that ends
+/// past the end of `bytes` is skipped.
 pub(crate) fn first_set_byte(bytes: &[u8], ranges: impl IntoIterator<Item = Range<u64>>) -> Option<u64> {
     const STEP: usize = 1 << 16;
     ranges.into_iter().find_map(|range| {

@@ -1,4 +1,4 @@
-//! The comparison of an image with its canonical form, without writing it.
+//! Compares an image with its canonical form, without writing that form.
 
 use crate::bytes::first_set_byte;
 use crate::plan::{PieceContent, Plan};
@@ -13,7 +13,7 @@ pub(crate) fn differences(view: StoredView<'_, '_>, plan: &Plan, sink: CompareSi
     let mut offsets = sink.offsets().into_iter().peekable();
     let input = view.source.input();
     let (mut differences, mut gaps) = (Vec::new(), 0);
-    // The end of the last piece, and its content.
+    // The end and the content of the previous piece.
     let (mut next, mut what) = (0, None);
     let end = plan.geometry.blocks_count * size;
     let pieces = plan.pieces(view.stored).map(|piece| {
@@ -24,7 +24,7 @@ pub(crate) fn differences(view: StoredView<'_, '_>, plan: &Plan, sink: CompareSi
         let is_last = content.is_none();
         while let Some(offset) = offsets.next_if(|offset| is_last || *offset < range.start) {
             let what: Option<PieceContent> = what;
-            let what = what.map_or_else(|| "bytes behind the filesystem".to_owned(), |what| what.describe());
+            let what = what.map_or_else(|| "bytes after the filesystem".to_owned(), |what| what.describe());
             differences.push(Difference { offset, what });
         }
         if gaps < limit

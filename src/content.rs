@@ -1,4 +1,4 @@
-//! The bytes of regular files, from blocks or from inline data.
+//! Reads the bytes of regular files, from blocks or from inline data.
 
 use std::ops::Range;
 
@@ -21,14 +21,14 @@ pub struct FileContent<'s, 'a> {
 }
 
 impl<'s, 'a> FileContent<'s, 'a> {
-    /// Returns the content of a node, if it is a regular file.
+    /// Returns the content of a node; `None` if the node is not a regular file.
     pub(crate) fn of(view: View<'s, 'a>, id: NodeId) -> Option<Self> {
         let View { source, tree } = view;
         match tree.node(id).kind {
             Kind::Regular { size, .. } => {
                 let opaque_from = tree.node(id).opaque_from(source.geometry.block_size);
                 let inline = tree.inline_of(id);
-                // The run of inline data has no blocks to read from.
+                // A file with inline data has no blocks to read from.
                 let runs = if inline.is_some() { &[][..] } else { tree.runs_of(id) };
                 Some(Self { source, runs, inline, size, opaque_from })
             }
@@ -36,7 +36,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
         }
     }
 
-    /// Returns the bytes of a logical block; `None` for a hole. They are truncated to the size of the file
+    /// Returns the bytes of a logical block; `None` for a hole. Bytes past the end of the file are left out,
     /// unless the file has opaque blocks. Zeros at the end of inline data may be missing.
     pub(crate) fn block(&self, logical: u64) -> Option<&'s [u8]> {
         if let Some(bytes) = self.inline {
@@ -70,9 +70,9 @@ impl<'s, 'a> FileContent<'s, 'a> {
         in_inode.into_iter().chain(runs.map(move |run| u64::from(run.logical) * size..run.end() * size))
     }
 
-    /// Returns the stored parts of a range of bytes that starts at a block boundary: offsets and bytes, in
-    /// order. They are truncated to the size of the file unless the file has opaque blocks. All other bytes
-    /// are zero.
+    /// Returns the stored bytes of a byte range that starts at a block boundary, as pairs of offset and
+    /// bytes, in order. Bytes past the end of the file are left out, unless the file has opaque blocks. All
+    /// other bytes of the range are zero.
     pub(crate) fn pieces(&self, range: Range<u64>) -> Vec<(u64, &'s [u8])> {
         let size = self.source.geometry.block_bytes();
         let mut pieces = Vec::new();
@@ -109,7 +109,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
         pieces
     }
 
-    /// Calls `take` with all bytes up to the size, in order. Holes are passed as zeros.
+    /// Calls `take` with all bytes up to the size of the file, in order. Holes are passed as zeros.
     ///
     /// # Errors
     ///
@@ -137,14 +137,15 @@ impl<'s, 'a> FileContent<'s, 'a> {
         Ok(())
     }
 
-    /// Returns bytes within one block; `None` in a hole and past the end.
+    /// Returns `length` bytes from `offset`; `None` if they are in a hole, past the end of the file, or not
+    /// all in the same block.
     pub(crate) fn within_block(&self, offset: u64, length: usize) -> Option<&'s [u8]> {
         let block_size = self.source.geometry.block_bytes();
         let start = usize::try_from(offset % block_size).ok()?;
         self.block(offset / block_size)?.get(start..)?.get(..length)
     }
 
-    /// Returns all bytes, if there are at most `limit`.
+    /// Returns all bytes of the file; `None` if there are more than `limit`.
     pub fn bytes(&self, limit: usize) -> Option<Vec<u8>> {
         let size = usize::try_from(self.size).ok().filter(|size| *size <= limit)?;
         let mut bytes = vec![0; size];
@@ -161,7 +162,8 @@ impl<'s, 'a> FileContent<'s, 'a> {
     }
 }
 
-/// Converts a limit to a `usize`. A limit that exceeds the address space has no effect, so it is saturated.
+/// Converts a limit to a `usize`. A limit that exceeds the address space has no effect, so it is clamped to
+/// the maximum.
 fn at_most(limit: u64) -> usize {
     usize::try_from(limit).unwrap_or(usize::MAX)
 }

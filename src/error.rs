@@ -1,4 +1,4 @@
-//! Errors, each with its place and a remedy.
+//! Defines the errors of the library, each with a location and a remedy.
 //!
 //! An image may be *damaged* or *unclean* (run e2fsck), it may be sound but use a feature that this version
 //! does not support (*unsupported*), or reading or writing may fail (*I/O*). Each of these has separate
@@ -16,9 +16,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// The reason why an image was refused or could not be written.
 ///
-/// `Display` writes one line: the problem, its place, and after a semicolon the remedy. [`Self::problem`] and
-/// [`Self::remedy`] return the two parts. The line includes the errors in the fields, so `source` continues after
-/// them.
+/// `Display` writes one line: the problem with its location, and after a semicolon the remedy.
+/// [`Self::problem`] and [`Self::remedy`] return the two parts. The line includes the messages of the errors
+/// in the fields, so `source` returns the causes of those errors.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -31,7 +31,7 @@ pub enum Error {
     },
     /// The image is sound as far as it was read, but it uses an unsupported feature.
     Unsupported {
-        /// The place of the unsupported structure.
+        /// The location of the unsupported structure.
         at: Box<Location>,
         /// The unsupported feature, with its name in e2fsprogs or the kernel.
         what: String,
@@ -47,7 +47,7 @@ pub enum Error {
     },
     /// A structure violates the on-disk format.
     Corrupt {
-        /// The place of the structure.
+        /// The location of the structure.
         at: Box<Location>,
         /// The violation.
         problem: Problem,
@@ -56,15 +56,16 @@ pub enum Error {
     },
     /// The canonical layout needs more blocks than the image has.
     DoesNotFit {
-        /// The number of blocks of the smallest filesystem that is large enough; a lower bound if that is
-        /// unknown.
+        /// The number of blocks of the smallest filesystem that is large enough; a lower bound if the exact
+        /// number is unknown.
         needed: u64,
         /// The number of blocks of the filesystem.
         available: u64,
         /// The size in bytes of the smallest filesystem that is large enough; `None` if it is unknown.
         bytes: Option<u64>,
     },
-    /// The canonical form needs more inodes than the image has. Inodes can only be added by whole groups.
+    /// The canonical form needs more inodes than the image has. Inodes can only be added in whole block
+    /// groups.
     TooFewInodes {
         /// The number of inodes that the canonical form needs.
         needed: u64,
@@ -158,7 +159,7 @@ pub enum Problem {
         /// The checksum computed from the bytes.
         expected: u32,
     },
-    /// A number is outside its range.
+    /// A number is not one of the valid values.
     #[error("{what} is {found}, expected {expected}")]
     Value {
         /// The name of the field.
@@ -173,7 +174,7 @@ pub enum Problem {
     Other(String),
 }
 
-/// The kinds of structure that a message can name.
+/// The kind of structure that an error is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Structure {
@@ -222,7 +223,7 @@ impl Structure {
             Self::IndirectBlock => "indirect block",
             Self::Directory => "directory",
             Self::Xattr => "xattrs",
-            Self::EaInode => "value of an xattr",
+            Self::EaInode => "EA inode",
             Self::Journal => "journal",
             Self::OrphanFile => "orphan file",
             Self::QuotaFile => "quota file",
@@ -231,7 +232,7 @@ impl Structure {
     }
 }
 
-/// A place in an image.
+/// A location in an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Location {
@@ -248,7 +249,7 @@ pub struct Location {
 }
 
 impl Location {
-    /// Creates a location of which only the kind of structure is known.
+    /// Creates a location with only the kind of structure.
     pub(crate) fn of(structure: Structure) -> Self {
         Self { structure, inode: None, path: None, block: None, group: None }
     }
@@ -278,25 +279,25 @@ impl Location {
         self.structure == Structure::Image && self.inode.is_none() && self.group.is_none()
     }
 
-    /// Returns the error for damage at this place.
+    /// Returns the error for damage at this location.
     pub(crate) fn corrupt(self, problem: Problem) -> Error {
         let remedy = match self.structure {
             // e2fsck may fail to open the image, and an image with one group has no backup superblock.
             Structure::Superblock => Remedy::fsck(
-                "run e2fsck -f on the image, if need be with -b and the block of a backup superblock; if that \
-                 does not help, make the image anew",
+                "run e2fsck -f on the image, if necessary with -b and the block of a backup superblock; if \
+                 that does not help, recreate the image",
             ),
             _ => Remedy::FSCK,
         };
         Error::Corrupt { at: Box::new(self), problem, remedy }
     }
 
-    /// Returns the error for damage at this place, described as text.
+    /// Returns the error for damage at this location, described as text.
     pub(crate) fn wrong(self, words: impl Into<String>) -> Error {
         self.corrupt(Problem::Other(words.into()))
     }
 
-    /// Returns the error for a number outside its range at this place.
+    /// Returns the error for an invalid number at this location.
     pub(crate) fn value(
         self,
         what: &'static str,
@@ -306,7 +307,7 @@ impl Location {
         self.corrupt(Problem::Value { what, found: found.into(), expected: expected.to_string() })
     }
 
-    /// Returns the error for an unsupported feature at this place.
+    /// Returns the error for an unsupported feature at this location.
     pub(crate) fn unsupported(self, what: impl Into<String>, remedy: impl Into<Remedy>) -> Error {
         Error::Unsupported { at: Box::new(self), what: what.into(), remedy: remedy.into() }
     }
@@ -346,7 +347,8 @@ impl Error {
         Self::Io { doing: doing.into(), source }
     }
 
-    /// Replaces the remedy of a `Corrupt` error, for damage that e2fsck does not find or does not repair.
+    /// Replaces the remedy of an error that stores one, for example if e2fsck does not find or does not
+    /// repair the damage.
     #[must_use]
     pub(crate) fn with_remedy(mut self, instead: impl Into<Remedy>) -> Self {
         match &mut self {
@@ -354,7 +356,7 @@ impl Error {
             | Self::Unsupported { remedy, .. }
             | Self::Unclean { remedy, .. }
             | Self::Options { remedy, .. } => *remedy = instead.into(),
-            // The others have none, or compute it.
+            // The other errors have no remedy, or compute it from their fields.
             Self::Io { .. }
             | Self::DoesNotFit { .. }
             | Self::TooFewInodes { .. }
@@ -369,7 +371,7 @@ impl Error {
         Self::Options { problem: problem.into(), remedy: remedy.into() }
     }
 
-    /// Returns the whole message, like `Display`, but with the caller's words for remedies: see
+    /// Returns the whole message, like `Display`, but with the caller's texts for remedies: see
     /// [`Remedy::in_words`].
     pub fn in_words(&self, option: impl Fn(&Remedy) -> Option<String>) -> String {
         match self.remedy() {
@@ -378,7 +380,7 @@ impl Error {
         }
     }
 
-    /// Returns the problem and its place, without the remedy.
+    /// Returns the problem and its location, without the remedy.
     pub fn problem(&self) -> String {
         match self {
             Self::Io { doing, source } => format!("{doing}: {source}"),
@@ -420,7 +422,7 @@ impl Error {
         }
     }
 
-    /// Returns the inode of the error, if it has one and its path is still missing.
+    /// Returns the inode that the error is about, if the path of that inode is still missing.
     pub(crate) fn inode_without_path(&self) -> Option<InodeNr> {
         match self {
             Self::Corrupt { at, .. } | Self::Unsupported { at, .. } if at.path.is_none() => {
@@ -466,17 +468,17 @@ mod tests {
         let blocks = |needed, available, bytes| Error::DoesNotFit { needed, available, bytes }.to_string();
         assert_eq!(
             blocks(10, 7, Some(10240)),
-            "the canonical form needs 10 blocks, but there are 7: 3 too few; make the image larger to 10240 bytes, \
-             and try again"
+            "the canonical form needs 10 blocks, but there are 7: 3 too few; make the image larger, to 10240 \
+             bytes, and try again"
         );
         assert_eq!(
             blocks(7, 10, Some(7168)),
-            "the canonical form fits into 7 blocks, but not into 10; make the image larger or 7168 bytes large, \
-             and try again"
+            "the canonical form fits into 7 blocks, but not into 10; make the image larger, or exactly 7168 \
+             bytes large, and try again"
         );
         let inodes = |bytes| Error::TooFewInodes { needed: 33, available: 32, bytes }.to_string();
         let said = inodes(Some(8_500_224));
-        assert!(said.contains("32: 1 too few; make the image larger to 8500224 bytes or more"), "{said}");
+        assert!(said.contains("32: 1 too few; make the image larger, to 8500224 bytes or more"), "{said}");
         assert!(inodes(None).contains("mke2fs -N"));
     }
 
@@ -489,7 +491,8 @@ mod tests {
         let damaged = Location::of(Structure::Inode).inode(InodeNr(12)).wrong("is bad");
         assert_eq!(
             shown(damaged),
-            "partition 2: inode 12: is bad; run e2fsck -f on the image; e2fsck takes IMAGE?offset=1048576 for it"
+            "partition 2: inode 12: is bad; run e2fsck -f on the image; name the filesystem \
+             IMAGE?offset=1048576 for e2fsck"
         );
         let small = shown(Error::DoesNotFit { needed: 7, available: 5, bytes: None });
         assert!(small.contains("5: 2 too few; make the partition larger"), "{small}");

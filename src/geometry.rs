@@ -1,4 +1,4 @@
-//! The geometry of a filesystem: the sizes and counts of the superblock, after validation.
+//! Defines the geometry of a filesystem: the validated sizes and counts of the superblock.
 //!
 //! Input and output use the same type. The numbers in a `Geometry` are consistent, so arithmetic on them
 //! can't overflow: block counts are below 2^48 and group counts below 2^32.
@@ -16,7 +16,7 @@ use crate::ondisk::inode::BASE_SIZE;
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::units::{BlockNr, GroupNr, InodeNr, fits};
 
-/// Sizes and counts of a filesystem.
+/// The sizes and counts of a filesystem, after validation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Geometry {
     /// The features, including flags that only record history.
@@ -27,7 +27,7 @@ pub struct Geometry {
     pub blocks_count: u64,
     /// Reserved blocks (`s_r_blocks_count`), which only the super-user may allocate.
     pub reserved_blocks: u64,
-    /// The first block of group 0: 1 with blocks of 1024 bytes and without larger clusters, otherwise 0.
+    /// The first block of group 0: 1 if blocks and clusters have 1024 bytes, otherwise 0.
     pub first_data_block: u64,
     /// Blocks in a cluster, the unit of allocation: a power of two; 1 without `bigalloc`.
     pub blocks_per_cluster: u64,
@@ -47,20 +47,20 @@ pub struct Geometry {
     pub reserved_gdt_blocks: u64,
     /// The first meta block group with its own descriptors, with `meta_bg`.
     pub first_meta_bg: u64,
-    /// The two groups with backups, with `sparse_super2`; 0 for none.
+    /// The two groups with backup superblocks, with `sparse_super2`; 0 for none.
     pub backup_groups: [u32; 2],
     /// Groups in a flex group; 1 without `flex_bg`.
     pub groups_per_flex: u64,
     /// The hash function of indexed directories.
     pub hash_version: HashVersion,
-    /// Blocks by which mke2fs staggers the bitmaps of consecutive groups, without `flex_bg`
+    /// The number of blocks by which mke2fs staggers the bitmaps of consecutive groups, without `flex_bg`
     /// (`s_raid_stride`).
     pub raid_stride: u64,
 }
 
-/// The blocks of a group whose place depends only on the geometry.
+/// The blocks of a group that contain copies of the superblock and the group descriptors.
 ///
-/// They are plain numbers, because input and output use the same formulas.
+/// They depend only on the geometry. They are plain numbers, because input and output use the same formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupHead {
     /// The block with a copy of the superblock.
@@ -72,8 +72,8 @@ pub struct GroupHead {
 }
 
 impl Geometry {
-    /// Validates the sizes and counts of a superblock, also against each other. It does not check whether
-    /// features are supported.
+    /// Reads the geometry from a superblock, and checks that its sizes and counts are valid and consistent.
+    /// Does not check whether the features are supported.
     ///
     /// # Errors
     ///
@@ -142,7 +142,7 @@ impl Geometry {
             ));
         }
         if self.blocks_count <= first || self.blocks_count >= 1 << 48 {
-            return Err(at().value("s_blocks_count", self.blocks_count, "from 2 blocks on, below 2^48"));
+            return Err(at().value("s_blocks_count", self.blocks_count, "at least 2, below 2^48"));
         }
         // The last cluster of the filesystem is always complete: mke2fs and resize2fs ensure this.
         if !self.blocks_count.is_multiple_of(ratio) {
@@ -155,7 +155,7 @@ impl Geometry {
         Ok(())
     }
 
-    /// Checks the sizes of groups, and computes their number.
+    /// Checks the sizes of groups, and computes the number of groups.
     fn check_groups(&mut self, sb: &Superblock) -> Result<()> {
         let at = || Location::of(Structure::Superblock);
         let bits = self.bits_per_block();
@@ -192,7 +192,7 @@ impl Geometry {
             .map_err(|_| at().value("s_blocks_count", self.blocks_count, "fewer groups"))?;
         let first_inode = self.first_inode.0;
         if first_inode < sb::GOOD_OLD_FIRST_INO || u64::from(first_inode) >= inodes {
-            return Err(at().value("s_first_ino", first_inode, format!("from 11 on, below {inodes}")));
+            return Err(at().value("s_first_ino", first_inode, format!("at least 11, below {inodes}")));
         }
         if self.reserved_blocks > self.blocks_count / 2 {
             return Err(at().value("s_r_blocks_count", self.reserved_blocks, "at most half of the blocks"));
@@ -200,8 +200,8 @@ impl Geometry {
         Ok(())
     }
 
-    /// Checks that the copies of the group descriptors fit into their groups, with the current blocks and
-    /// features.
+    /// Checks that each group has room for its copies of the superblock and the group descriptors, with the
+    /// current number of blocks and the current features.
     ///
     /// # Errors
     ///
@@ -247,12 +247,12 @@ impl Geometry {
         Ok(())
     }
 
-    /// Whether block numbers have 64 bits in the group descriptors and the superblock.
+    /// Returns whether block numbers have 64 bits in the group descriptors and the superblock.
     pub fn is_64bit(&self) -> bool {
         self.features.has(Incompat::BIT64)
     }
 
-    /// Whether meta block groups have their own descriptors.
+    /// Returns whether meta block groups have their own descriptors.
     pub fn is_meta_bg(&self) -> bool {
         self.features.has(Incompat::META_BG)
     }
@@ -293,7 +293,8 @@ impl Geometry {
         u64::from(self.block_size == sb::OFFSET)
     }
 
-    /// Returns the size of the resize inode: everything that its double indirect block could map.
+    /// Returns the size of the resize inode in bytes: everything up to the last block that its double
+    /// indirect block could map.
     pub fn resize_inode_size(&self) -> u64 {
         let pointers = self.pointers_per_block();
         (pointers * pointers + pointers + DIRECT) * self.block_bytes()
@@ -324,7 +325,7 @@ impl Geometry {
         bytes.div_ceil(self.block_bytes())
     }
 
-    /// Whether inodes have room for fields past the first 128 bytes.
+    /// Returns whether inodes have room for fields past the first 128 bytes.
     pub fn has_wide_inodes(&self) -> bool {
         self.inode_size > BASE_SIZE
     }
@@ -341,12 +342,12 @@ impl Geometry {
         (GroupNr(index / self.inodes_per_group), index % self.inodes_per_group)
     }
 
-    /// Whether an inode number is in range.
+    /// Returns whether an inode number is in range.
     pub fn has_inode(&self, inode: InodeNr) -> bool {
         (1..=self.inodes_count()).contains(&inode.0)
     }
 
-    /// Whether a group contains a copy of the superblock.
+    /// Returns whether a group contains a copy of the superblock.
     pub fn has_superblock(&self, group: GroupNr) -> bool {
         let is_power = |base: u32| {
             let mut power = base;
@@ -366,7 +367,7 @@ impl Geometry {
         }
     }
 
-    /// Returns the copies of the superblock and the group descriptors that a group contains.
+    /// Returns the blocks of a group that contain copies of the superblock and the group descriptors.
     pub fn group_head(&self, group: GroupNr) -> GroupHead {
         let start = self.head_start(group);
         let copy = self.has_superblock(group);
@@ -438,7 +439,7 @@ fn inode_size_and_first(sb: &Superblock, block_size: usize) -> Result<(usize, In
     Ok((size, InodeNr(sb.s_first_ino.get())))
 }
 
-/// Checks the superblock fields for the size of the inode fields past the first 128 bytes.
+/// Checks the superblock fields that give the size of the inode fields past the first 128 bytes.
 fn check_extra_sizes(sb: &Superblock, inode_size: usize) -> Result<()> {
     let room = inode_size - BASE_SIZE;
     for (what, size) in
@@ -469,8 +470,9 @@ fn descriptor_size(sb: &Superblock, features: Features) -> Result<usize> {
     Ok(size)
 }
 
-/// Returns the number of reserved GDT blocks. Without `resize_inode`, no inode owns such blocks, and it is 0,
-/// like after e2fsck: mke2fs leaves a value in the field when it replaces `resize_inode` by `meta_bg`.
+/// Returns the number of reserved GDT blocks. Without `resize_inode`, no inode owns such blocks, and the
+/// number is 0 whatever the field contains: mke2fs leaves a value in the field when it replaces
+/// `resize_inode` by `meta_bg`, and e2fsck clears it.
 fn reserved_gdt_blocks(sb: &Superblock, features: Features) -> u64 {
     if features.has(Compat::RESIZE_INODE) { sb.s_reserved_gdt_blocks.get().into() } else { 0 }
 }

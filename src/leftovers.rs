@@ -1,4 +1,5 @@
-//! Stale data in an image: bytes that are not zero, but belong to no live structure and not to the tree.
+//! Finds stale data in an image: bytes that are not zero, and belong neither to a live structure nor to the
+//! tree.
 
 use std::ops::Range;
 
@@ -14,12 +15,12 @@ use crate::source::Source;
 use crate::tree::{Kind, NodeId, Tree};
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
-/// Returns the number of blocks in some ranges.
+/// Returns the total number of blocks in the ranges.
 pub(crate) fn count(ranges: &[Range<u64>]) -> u64 {
     ranges.iter().map(|range| range.end - range.start).sum()
 }
 
-/// Returns the blocks that are not in use and not zero, in order.
+/// Returns the unused blocks that are not zero, in order.
 pub(crate) fn free_blocks(source: &Source<'_>, claims: CheckedClaims<'_>) -> Vec<Range<u64>> {
     let geometry = &source.geometry;
     let groups: Vec<_> = (0..geometry.groups)
@@ -41,7 +42,7 @@ pub(crate) fn free_blocks(source: &Source<'_>, claims: CheckedClaims<'_>) -> Vec
 /// Adds the blocks of a range that are not zero.
 fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range<u64>>) {
     if blocks.is_empty() {
-        // Most claims are contiguous, so this is the common case.
+        // Most claims are adjacent, so an empty range between two claims is the common case.
         return;
     }
     for block in source.stored(blocks).into_iter().flatten() {
@@ -65,7 +66,7 @@ pub(crate) fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
     found
 }
 
-/// Returns the inodes that are not in use and not zero, in order.
+/// Returns the unused inodes that are not zero, in order.
 pub(crate) fn unused_inodes(source: &Source<'_>) -> Vec<InodeNr> {
     let geometry = &source.geometry;
     let groups: Vec<Vec<InodeNr>> =

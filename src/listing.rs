@@ -1,4 +1,4 @@
-//! The paths of a tree with their attributes, for lists.
+//! Lists the paths of a tree with their attributes.
 
 use crate::attribute_text;
 use crate::error::Result;
@@ -19,7 +19,7 @@ pub struct ListedPath<'t> {
     item: Item<'t>,
 }
 
-/// An xattr in a list.
+/// An xattr of a listed path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ListedXattr<'t> {
@@ -67,7 +67,7 @@ impl<'t> ListedPath<'t> {
         shown(self.item.path)
     }
 
-    /// Returns the first listed path of the same inode, if it is not this one.
+    /// Returns the first listed path of the same inode; `None` if this is the first path.
     pub fn hard_link(&self) -> Option<String> {
         self.item.hardlink.map(shown)
     }

@@ -1,6 +1,6 @@
-//! Progress, reported through callbacks: the library never prints.
+//! Reports progress through callbacks: the library never prints.
 
-/// The steps that take time, in order.
+/// A stage of the work, for which progress is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {

@@ -1,4 +1,4 @@
-//! The use of the blocks of an image and of its canonical form, summed up in cells of a map.
+//! Counts the use of blocks in an image and in its canonical form, for the cells of a block map.
 
 use std::ops::Range;
 
@@ -49,16 +49,16 @@ impl Use {
     }
 }
 
-/// The number of blocks of a cell for each use, in the order of [`Use::ALL`].
+/// The number of blocks for each use in a cell, in the order of [`Use::ALL`].
 pub type Cell = [u64; Use::ALL.len()];
 
-/// A block map: for each cell, a range of blocks, the number of blocks of each use.
+/// A map of the use of blocks. Each cell is a range of blocks, with the number of blocks for each use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Occupancy {
     /// The number of blocks.
     pub blocks: u64,
-    /// Blocks in each cell; the last one may have fewer.
+    /// Blocks in each cell; the last cell may have fewer.
     pub blocks_per_cell: u64,
     /// The cells, in the order of the blocks.
     pub cells: Vec<Cell>,
@@ -208,8 +208,8 @@ pub(crate) fn of_form(plan: &Plan, tree: &Tree, cells: u64) -> Occupancy {
     occupancy
 }
 
-/// Sorts blocks by their position, and extends each range to whole clusters of `cluster` blocks where the
-/// neighbouring ranges allow it.
+/// Sorts block ranges by their start, and extends each range to whole clusters of `cluster` blocks as far as
+/// the neighbouring ranges leave room.
 fn in_clusters(mut used: Vec<(Range<u64>, Use)>, cluster: u64) -> Vec<(Range<u64>, Use)> {
     used.sort_unstable_by_key(|(blocks, _)| blocks.start);
     let mut end = 0;

@@ -1,4 +1,4 @@
-//! The stages in order, for each operation on an image.
+//! Runs the stages of each operation on a filesystem image, in order.
 
 use crate::audit;
 use crate::bytes::first_set_byte;
@@ -45,13 +45,13 @@ pub(crate) fn open<T>(
     work(&source, &recovery)
 }
 
-/// A read image, with the options applied to its tree.
+/// The result of reading an image, with the options applied to the tree.
 pub(crate) struct Read {
     /// The options, adjusted for this image.
     pub options: Options,
     /// The result of reading.
     pub reading: Reading,
-    /// The number of times that the options changed.
+    /// The number of inodes whose mtime the options changed.
     pub times_changed: u64,
 }
 
@@ -75,7 +75,7 @@ impl Read {
     }
 }
 
-/// Everything that is computed before the first byte is written.
+/// The results of all stages before the first byte is written.
 pub(crate) struct Prepared<'p, 'a> {
     source: &'p Source<'a>,
     /// The result of reading.
@@ -118,7 +118,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
         Ok(Self { source, reading, survey, segments, plan, uuid: options.uuid, report })
     }
 
-    /// Returns the tree with the runs that will be stored.
+    /// Returns the tree with the runs that the output will store.
     pub(crate) fn stored(&self) -> StoredView<'_, 'a> {
         StoredView { source: self.source, stored: self.survey.stored(&self.reading.tree) }
     }
@@ -171,8 +171,8 @@ pub(crate) fn with_tree<T>(
     open(input, |source, recovery| work(source, &Read::of(source, recovery, options, observer)?.reading))
 }
 
-/// Compares an image with its canonical form, without writing it. It is canonical if there are no
-/// differences.
+/// Compares an image with its canonical form, without writing that form. The image is canonical if there are
+/// no differences.
 ///
 /// The differences are sorted by offset. There is one for each structure that differs, and there are at most
 /// `limit`.
@@ -210,7 +210,7 @@ pub(crate) fn occupancy(
     })
 }
 
-/// Reads an image and its canonical form, and compares the two trees, including content.
+/// Reads an image and its canonical form, and compares the quota limits and the two trees, including content.
 ///
 /// # Errors
 ///
@@ -266,8 +266,8 @@ fn with_bound_uuid(source: &Source<'_>, options: &Options) -> Result<Options> {
         match options.uuid {
             UuidPolicy::Given(new) if new != old => {
                 return Err(Error::options(
-                    "the filesystem has the stable_inodes feature, with which files may be encrypted by means of \
-                     its UUID, so that another one would lose them",
+                    "the filesystem has the stable_inodes feature: files may be encrypted with a key that \
+                     depends on its UUID, so a different UUID would lose them",
                     Remedy::KeepUuid,
                 ));
             }

@@ -1,4 +1,4 @@
-//! The places of the content of all inodes.
+//! Finds the blocks that contain the content of each inode.
 
 use rayon::slice::ParallelSliceMut;
 
@@ -6,7 +6,7 @@ use crate::ranges::{BlockPlace, BlockRun, push_joined};
 use crate::read::Reading;
 use crate::units::{AnyBlock, InodeNr, fits};
 
-/// A block of the input or of the output, for comparing places in the two. In both, blocks are counted from
+/// A block of the input or of the output, for comparisons between the two. In both, blocks are counted from
 /// the start of the filesystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ComparedBlock(pub u64);
@@ -21,19 +21,19 @@ impl BlockPlace for ComparedBlock {
 pub(crate) type ContentExtent = BlockRun<ComparedBlock>;
 
 impl ContentExtent {
-    /// Creates an extent from its first block in either image.
+    /// Creates an extent that starts at a block of either image.
     pub fn of(logical: u32, count: u32, start: impl AnyBlock) -> Self {
         Self::at(logical, count, ComparedBlock(start.number()))
     }
 }
 
-/// The places of all content, by inode.
+/// The extents of the content of all inodes, sorted by inode.
 #[derive(Debug, Default)]
 pub(crate) struct ContentPlaces(Vec<(InodeNr, ContentExtent)>);
 
 impl ContentPlaces {
-    /// Returns the places in an image before its survey. A block shared by several files counts only for one
-    /// of them.
+    /// Returns the extents in an image, before its survey. A block that several files share is listed for
+    /// only one of the files.
     pub(crate) fn of(reading: &Reading) -> Self {
         let Reading { tree, inodes, claims, .. } = reading;
         let nodes = tree.ids().zip(inodes).filter(|_| claims.has_runs());
@@ -51,7 +51,7 @@ impl ContentPlaces {
         Self(places)
     }
 
-    /// Returns the places of an inode, in logical order, with contiguous extents joined.
+    /// Returns the extents of an inode, in logical order. Contiguous extents are joined.
     pub(crate) fn of_inode(&self, number: InodeNr) -> Vec<ContentExtent> {
         let start = self.0.partition_point(|(owner, _)| *owner < number);
         let end = self.0.partition_point(|(owner, _)| *owner <= number);

@@ -1,4 +1,4 @@
-//! User options, and the only pass that applies them to a tree.
+//! Defines the user options, and applies the options for mtimes to a tree.
 
 use crate::error::{Error, Result};
 use crate::ondisk::inode::Timestamp;
@@ -59,11 +59,11 @@ pub enum MtimePolicy {
     /// Like `Clamp` if there is an epoch, otherwise like `Keep`.
     #[default]
     Auto,
-    /// Times after the epoch become the epoch, and so does the mtime of the root directory.
+    /// Mtimes after the epoch become the epoch. The mtime of the root directory always becomes the epoch.
     Clamp,
-    /// Times are unchanged.
+    /// Mtimes are unchanged.
     Keep,
-    /// Every time becomes the epoch.
+    /// Every mtime becomes the epoch.
     Set,
 }
 
@@ -94,8 +94,8 @@ pub enum SizePolicy {
 }
 
 impl Options {
-    /// Returns the default options: a UUID derived from the content, times and size of the input, and holes
-    /// for zeros.
+    /// Returns the default options: a UUID derived from the content, the mtimes and the size of the input,
+    /// and holes instead of blocks of zeros.
     pub fn new() -> Self {
         Self::default()
     }
@@ -168,7 +168,7 @@ impl Options {
         Timestamp::from_seconds(self.epoch.unwrap_or(0))
     }
 
-    /// Checks that the options are possible for at least some image.
+    /// Checks the options, as far as that is possible without an image.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ impl Options {
             ));
         }
         if self.epoch.is_none() && matches!(self.mtime, MtimePolicy::Clamp | MtimePolicy::Set) {
-            return Err(Error::options("to clamp or set times takes an epoch", Remedy::GiveEpoch));
+            return Err(Error::options("clamping or setting times needs an epoch", Remedy::GiveEpoch));
         }
         if let Some(epoch) = self.epoch
             && (self.epoch_time().is_ambiguous() || self.epoch_time().encode(wide_inodes).is_none())
@@ -201,7 +201,7 @@ impl Options {
     }
 }
 
-/// Applies the options to a tree, and returns the number of inodes whose time changed.
+/// Applies the options to a tree, and returns the number of inodes whose mtime changed.
 pub(crate) fn apply(tree: &mut Tree, options: &Options) -> u64 {
     let epoch = options.epoch_time();
     let policy = match options.mtime {
@@ -216,7 +216,7 @@ pub(crate) fn apply(tree: &mut Tree, options: &Options) -> u64 {
         let mtime = match policy {
             _ if empty_lost_found => epoch,
             MtimePolicy::Set => epoch,
-            // No tool copies the root directory when it fills an image, so its mtime is the time of the
+            // Tools that fill an image don't copy the mtime of the root directory, so it is the time of the
             // build.
             MtimePolicy::Clamp if index == root => epoch,
             MtimePolicy::Clamp => node.mtime.min(epoch),

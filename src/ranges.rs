@@ -1,11 +1,11 @@
-//! Sorted ranges of numbers and runs of blocks: joining them, and the gaps between them.
+//! Joins sorted ranges of numbers and runs of blocks, and finds the gaps between ranges.
 
 use std::fmt;
 use std::ops::Range;
 
 /// A range or run that can be joined with the next one.
 pub(crate) trait Join {
-    /// Extends `self` by `next` if `next` starts at the end of `self`. Returns whether it did.
+    /// Extends `self` by `next` if `next` starts at the end of `self`. Returns whether `self` was extended.
     fn join(&mut self, next: &Self) -> bool;
 }
 
@@ -19,16 +19,16 @@ impl<T: Copy + PartialEq> Join for Range<T> {
     }
 }
 
-/// Appends a range, or extends the last one if the new range continues it.
+/// Appends a range, or extends the last range if the new range continues it.
 pub(crate) fn push_joined<T: Join>(ranges: &mut Vec<T>, next: T) {
     if !ranges.last_mut().is_some_and(|last| last.join(&next)) {
         ranges.push(next);
     }
 }
 
-/// The place of a run's blocks, in either image.
+/// The location of a run's first block, in the input or the output.
 pub trait BlockPlace: Copy + PartialEq {
-    /// Returns the place of the block a given number of blocks later; `None` if there is no such block.
+    /// Returns the location `blocks` blocks after this one; `None` if there is no such block.
     fn later(self, blocks: u32) -> Option<Self>;
 }
 
@@ -43,7 +43,7 @@ pub struct BlockRun<P> {
 }
 
 impl<P> BlockRun<P> {
-    /// Creates a run of which the first block is at `place`.
+    /// Creates a run whose first block is at `place`.
     pub const fn at(logical: u32, count: u32, place: P) -> Self {
         Self { logical, count, place }
     }
@@ -55,23 +55,23 @@ impl<P> BlockRun<P> {
 }
 
 impl<P: BlockPlace> BlockRun<P> {
-    /// Returns the place of the first block.
+    /// Returns the location of the first block.
     pub fn place(&self) -> P {
         self.place
     }
 
-    /// Returns the part of the run with `count` blocks that starts at `logical`.
+    /// Returns the part of the run with `count` blocks that starts at the logical block `logical`.
     pub fn part(&self, logical: u32, count: u32) -> Self {
         let place = self.place.later(logical - self.logical);
         Self { logical, count, place: place.expect("all blocks of a run have a place") }
     }
 
-    /// Returns the part of the run that starts at `logical`.
+    /// Returns the part of the run from the logical block `logical` to the end.
     pub fn from(&self, logical: u32) -> Self {
         self.part(logical, self.count - (logical - self.logical))
     }
 
-    /// Whether `next` continues this run, both in the file and in the image.
+    /// Returns whether `next` continues this run, both in the file and in the image.
     pub fn goes_on_in(&self, next: &Self) -> bool {
         self.end() == u64::from(next.logical) && self.place.later(self.count) == Some(next.place)
     }
@@ -84,7 +84,7 @@ impl<P: fmt::Debug> fmt::Debug for BlockRun<P> {
 }
 
 impl<P: BlockPlace> Join for BlockRun<P> {
-    /// Both runs together must not have more blocks than a `u32` can count.
+    /// Joins `next` to this run if it continues the run, and if the total number of blocks fits into a `u32`.
     fn join(&mut self, next: &Self) -> bool {
         let count = self.count.checked_add(next.count).filter(|_| self.goes_on_in(next));
         if let Some(count) = count {
@@ -94,8 +94,8 @@ impl<P: BlockPlace> Join for BlockRun<P> {
     }
 }
 
-/// Returns the place of a logical block of a file with these runs, which must be in logical order; `None` for
-/// a hole.
+/// Returns the location of a logical block; `None` for a hole. `runs` are the runs of the file, which must be
+/// in logical order.
 pub(crate) fn place_of<P: BlockPlace>(runs: &[BlockRun<P>], logical: u32) -> Option<P> {
     let run = runs.get(runs.partition_point(|run| run.end() <= logical.into()))?;
     run.place.later(logical.checked_sub(run.logical)?)
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(ranges, [0..3, 4..9]);
     }
 
-    /// A number, or a place that no other place follows.
+    /// Models a block number, or with `None` a location that no other location follows.
     impl BlockPlace for Option<u64> {
         fn later(self, blocks: u32) -> Option<Self> {
             match self {

@@ -1,7 +1,7 @@
-//! The kinds of remedies for errors; advice for a single error is where the error is made.
+//! Defines the kinds of remedies for errors. Advice for a single error is in the code that creates the error.
 //!
-//! The library's texts name no command-line options. The command line replaces the text of a remedy by its
-//! own if there is an option for it.
+//! The library's texts name no command-line options. If the command line has an option for a remedy, it
+//! replaces the text of that remedy by its own text.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ pub enum Remedy {
     Enlarge {
         /// A sufficient size in bytes; `None` if it is unknown.
         bytes: Option<u64>,
-        /// Whether inodes are missing, which only more groups can provide.
+        /// Whether inodes are missing, which only additional block groups can provide.
         for_inodes: bool,
         /// Whether the filesystem is in a partition, which has to be enlarged first.
         in_partition: bool,
@@ -42,7 +42,7 @@ pub enum Remedy {
     MoreInodes,
     /// Make the image or its block groups larger.
     EnlargeGroups,
-    /// Choose a larger size, or the smallest that fits.
+    /// Choose a larger size, or the smallest size that fits.
     LargerSize,
     /// Keep the size of the filesystem.
     KeepSize,
@@ -87,7 +87,7 @@ pub enum Remedy {
 }
 
 impl Remedy {
-    /// Running e2fsck, without further advice.
+    /// The remedy of running e2fsck, without further advice.
     pub(crate) const FSCK: Self = Self::fsck("run e2fsck -f on the image");
 
     /// Creates the remedy of running e2fsck, with a specific instruction.
@@ -95,7 +95,7 @@ impl Remedy {
         Self::Fsck { words, offset: None }
     }
 
-    /// Returns the same remedy for a filesystem at an offset of a disk.
+    /// Returns the same remedy for a filesystem at an offset on a disk.
     pub(crate) fn in_partition(self, start: u64) -> Self {
         match self {
             Self::Fsck { words, .. } => Self::Fsck { words, offset: Some(start) },
@@ -108,13 +108,13 @@ impl Remedy {
         }
     }
 
-    /// Returns the remedy as text. If `option` returns a text, it replaces the library's. A command line uses
-    /// this to name its options.
+    /// Returns the remedy as text. If `option` returns a text, that text replaces the library's text. A
+    /// command line uses this to name its options.
     pub fn in_words(&self, option: impl Fn(&Self) -> Option<String>) -> String {
         let words = option(self).unwrap_or_else(|| self.own_words());
         match self {
             Self::Fsck { offset: Some(offset), .. } | Self::AcceptErrorState { offset: Some(offset) } => {
-                format!("{words}; e2fsck takes IMAGE?offset={offset} for it")
+                format!("{words}; name the filesystem IMAGE?offset={offset} for e2fsck")
             }
             _ => words,
         }
@@ -127,7 +127,7 @@ impl Remedy {
             Self::Enlarge { bytes, for_inodes, in_partition } => {
                 let size = match bytes {
                     Some(bytes) if *for_inodes => {
-                        format!(" to {bytes} bytes or more (inodes come by block groups),")
+                        format!(" to {bytes} bytes or more (inodes are added per block group),")
                     }
                     Some(bytes) => format!(" to {bytes} bytes,"),
                     None => String::new(),
@@ -135,9 +135,12 @@ impl Remedy {
                 return format!("make the {}{size} and try again", larger(*in_partition));
             }
             Self::Resize { bytes, in_partition } => {
-                return format!("make the {} or {bytes} bytes large, and try again", larger(*in_partition));
+                return format!(
+                    "make the {} or exactly {bytes} bytes large, and try again",
+                    larger(*in_partition)
+                );
             }
-            Self::MoreInodes => "make the image anew with more of them (mke2fs -N), and try again",
+            Self::MoreInodes => "recreate the image with more inodes (mke2fs -N), and try again",
             Self::EnlargeGroups => "make the image larger, or make it with larger groups",
             Self::LargerSize => "ask for a larger size, or for the smallest",
             Self::KeepSize => "keep the size",
@@ -162,11 +165,11 @@ impl Remedy {
             }
             Self::GiveSectorSize => "give the sector size",
             Self::RecreateTable => {
-                "make the partition table anew, or give the offset of a filesystem whose place is known"
+                "recreate the partition table, or give the offset of a filesystem, if it is known"
             }
             Self::CopyDiskAgain => {
-                "copy the image again, and all of it, if it was cut short; else make the partition table anew, or \
-                 give the offset of a filesystem whose place is known"
+                "copy all of the image again if it was cut short; otherwise recreate the partition table, or \
+                 give the offset of a filesystem, if it is known"
             }
         };
         words.to_owned()
@@ -174,7 +177,7 @@ impl Remedy {
 }
 
 fn larger(in_partition: bool) -> &'static str {
-    if in_partition { "partition larger, and the filesystem with resize2fs," } else { "image larger" }
+    if in_partition { "partition larger, and the filesystem with resize2fs," } else { "image larger," }
 }
 
 impl fmt::Display for Remedy {

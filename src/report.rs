@@ -1,4 +1,4 @@
-//! The numbers of a run.
+//! Defines the reports of operations: sizes, counts and warnings.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::text::hexadecimal;
 pub struct Report {
     /// The size of the output in bytes.
     pub image_bytes: u64,
-    /// A report for each chosen filesystem, in the order of their offsets.
+    /// A report for each selected filesystem, in the order of their offsets.
     pub filesystems: Vec<FilesystemReport>,
 }
 
@@ -57,13 +57,13 @@ pub struct FilesystemReport {
     pub directories_indexed: u64,
     /// Blocks of file content in the output.
     pub data_blocks: u64,
-    /// Blocks of file content whose place changed.
+    /// Blocks of file content that moved to a different block number.
     pub blocks_moved: u64,
     /// Blocks of zeros in regular files that became holes.
     pub blocks_punched: u64,
-    /// Blocks of the input that are not in use and not zero.
+    /// Unused blocks of the input that are not zero.
     pub stale_blocks: u64,
-    /// Bytes in these blocks.
+    /// Bytes in the unused blocks that are not zero.
     pub stale_bytes: u64,
     /// Transactions of the journal that were replayed.
     pub transactions: u64,
@@ -77,14 +77,14 @@ pub struct FilesystemReport {
     pub orphans_dropped: u64,
     /// Orphaned inodes that were truncated to their size.
     pub orphans_truncated: u64,
-    /// Bytes that were written; the rest of the output is holes.
+    /// Bytes that were written. All other bytes of the output are holes.
     pub bytes_written: u64,
     /// Warnings, as text.
     pub warnings: Vec<String>,
-    /// Warnings that the image may not boot or mount as before, as text: files contain a UUID that changed, or
-    /// dm-verity hashes no longer match.
+    /// Warnings that the image may not boot or mount as before, as text: files contain a UUID that changed,
+    /// or dm-verity hashes no longer match.
     pub boot_warnings: Vec<String>,
-    /// Lines of files that contain a UUID of a different filesystem or partition on the disk. They are
+    /// Lines of files that contain a UUID of a different filesystem or partition on the disk. They become
     /// warnings if that UUID changes.
     pub(crate) mentions: Vec<Mention>,
 }
@@ -116,7 +116,7 @@ pub(crate) enum Owner {
     Partition,
 }
 
-/// A place where an image is not canonical.
+/// A difference between an image and its canonical form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {

@@ -1,4 +1,4 @@
-//! The numbers and warnings of a report.
+//! Collects the numbers and warnings of a report.
 
 use crate::attribute_text;
 use crate::ondisk::features::Compat;
@@ -16,7 +16,7 @@ use crate::view::View;
 /// Numbers and warnings from other stages.
 #[derive(Clone, Debug)]
 pub(crate) struct Counted {
-    /// The number of times that the options changed.
+    /// The number of inodes whose mtime the options changed.
     pub times_changed: u64,
     /// The number of free blocks that are not zero.
     pub stale_blocks: u64,
@@ -89,8 +89,8 @@ pub(crate) fn with_uuid(
     report
 }
 
-/// Warns if the filesystem has a check interval. `s_lastcheck` is zero in every output, so the interval is
-/// always over.
+/// Warns if the filesystem has a check interval. `s_lastcheck` is zero in every output, so the interval has
+/// always elapsed.
 fn check_interval(seconds: u32) -> Option<String> {
     (seconds != 0).then(|| {
         format!(
@@ -101,7 +101,7 @@ fn check_interval(seconds: u32) -> Option<String> {
     })
 }
 
-/// Warns of times that e2fsck would change. It is called after the options are applied.
+/// Warns about mtimes that e2fsck would change. The options must be applied before the call.
 pub(crate) fn ambiguous_times(tree: &Tree) -> Option<String> {
     let found: Vec<_> = tree.ids().filter(|id| tree.node(*id).mtime.is_ambiguous()).collect();
     let first = *found.first()?;
@@ -115,18 +115,18 @@ pub(crate) fn ambiguous_times(tree: &Tree) -> Option<String> {
         format!("{} inodes have times", found.len())
     };
     Some(format!(
-        "{inodes} of the years 2310 to 2378, as the kernel reads them ({path} {}), which e2fsck takes for times before \
-         1970 and offers to change; set them with touch in a mount, or use --mtime set or clamp",
+        "{inodes} of the years 2310 to 2378, as the kernel reads them ({path} {}), which e2fsck reads as \
+         times before 1970 and offers to change; set them with touch in a mount, or use --mtime set or clamp",
         attribute_text::time(tree.node(first).mtime)
     ))
 }
 
-/// Warns of xattrs whose values depend on numbers or UUIDs that change.
+/// Warns about xattrs whose values depend on inode numbers or UUIDs that change.
 pub(crate) fn bound_xattrs(tree: &Tree) -> Vec<String> {
     const BOUND: [(u8, &[u8], &str); 3] = [
         (6, b"evm", "security.evm, which may cover inode number and UUID: sign again"),
-        (4, b"overlay.origin", "trusted.overlay.origin, a file handle that no longer fits"),
-        (1, b"overlay.origin", "user.overlay.origin, a file handle that no longer fits"),
+        (4, b"overlay.origin", "trusted.overlay.origin, a file handle that is no longer valid"),
+        (1, b"overlay.origin", "user.overlay.origin, a file handle that is no longer valid"),
     ];
     let mut warnings = Vec::new();
     for (index, name, words) in BOUND {

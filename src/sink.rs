@@ -1,4 +1,4 @@
-//! The destination of the output: data at an offset. Bytes that are not written are zero.
+//! Defines the destination of the output. Bytes that are not written to it are zero.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -19,7 +19,7 @@ pub trait Sink: Sync {
     ///
     /// # Errors
     ///
-    /// The error of the write.
+    /// The error of the failed write.
     fn write_at(&self, offset: u64, parts: &[IoSlice<'_>]) -> io::Result<()>;
 
     /// Returns the order in which the sink needs the data.
@@ -29,14 +29,14 @@ pub trait Sink: Sync {
 
     /// Copies `length` bytes from the offset `from` of the input to `offset` without passing them through
     /// memory, for sinks that can share blocks with the input. Returns the length of the prefix that was
-    /// copied. The rest is passed to [`Self::write_at`].
+    /// copied. The remaining bytes are passed to [`Self::write_at`].
     fn take_over(&self, offset: u64, from: u64, length: u64) -> u64 {
         let _ = (offset, from, length);
         0
     }
 
-    /// Reports a range that belongs to the content of the image, including zeros. All bytes do, except the
-    /// free blocks of filesystems.
+    /// Reports a byte range that is in use, even if it is zero. All bytes of the output are in use, except
+    /// the free blocks of filesystems.
     fn in_use(&self, bytes: Range<u64>) {
         let _ = bytes;
     }

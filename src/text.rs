@@ -1,9 +1,9 @@
-//! Bytes, names, paths and sizes as text.
+//! Formats bytes, names, paths and sizes as text.
 
 use std::fmt::Write as _;
 
 /// Returns an unambiguous text for bytes: printable UTF-8 verbatim, a backslash as `\\`, and any other byte
-/// as `\xff`. A slash is escaped like other bytes, because only encrypted names contain one.
+/// as `\xff`. A slash is escaped like other bytes, because only encrypted names contain slashes.
 pub(crate) fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     let escape = |text: &mut String, bytes: &[u8]| {
@@ -28,7 +28,7 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// Escapes bytes that are not a single name: like names, but with slashes verbatim.
+/// Escapes a path or a symlink target: like a name, but with slashes verbatim.
 pub fn escaped_text(bytes: &[u8]) -> String {
     let parts: Vec<_> = bytes.split(|byte| *byte == b'/').map(escaped).collect();
     parts.join("/")
@@ -43,7 +43,7 @@ pub(crate) fn size(bytes: u64) -> String {
     }
 }
 
-/// Joins names to a path, and escapes them. The names start with the last one; the name of the root is empty.
+/// Joins names to a path, and escapes them. `names` starts with the last name; the name of the root is empty.
 /// A path with more than 4096 bytes is truncated at its start, because trees can be deep.
 pub(crate) fn path<'n>(names: impl Iterator<Item = &'n [u8]>) -> String {
     const PATH_MAX: usize = 4096;

@@ -1,4 +1,5 @@
-//! The file tree: everything that reaches the output, and nothing else.
+//! Defines the file tree: everything in an input that affects the output, except the settings of the
+//! filesystem.
 //!
 //! A `Tree` is an arena of nodes in *canonical order*, so two equal filesystems have equal trees. File
 //! content stays in the input: a node only lists the runs of blocks that contain it. The tree itself stores
@@ -86,19 +87,22 @@ impl XattrSetId {
 
 /// A file tree.
 ///
-/// Canonical order is: the root, `/lost+found`, then for each directory the inodes of its entries that are
-/// still new, in byte order of the names, and then its subdirectories in the same way, in the same order.
+/// Canonical order starts with the root and `/lost+found`. Each directory, starting with the root, adds those
+/// inodes of its entries that are not in the order yet, in byte order of the names. After that, each of its
+/// subdirectories does the same, in the same order.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     /// All inodes.
     pub nodes: Vec<Node>,
-    /// All directory entries. Those of one directory are contiguous and in byte order.
+    /// All directory entries. The entries of a directory are contiguous, and sorted by the bytes of their
+    /// names.
     pub entries: Vec<Entry>,
-    /// The blocks of all regular files. Those of one file are contiguous and in logical order.
+    /// The blocks of all regular files. The runs of a file are contiguous and in logical order.
     pub runs: Vec<Run>,
     /// Distinct sets of xattrs, in the order of their first use.
     pub xattr_sets: Vec<Range<u32>>,
-    /// The xattrs of all sets. Those of one set are sorted by name index, name length and name.
+    /// The xattrs of all sets. The xattrs of a set are contiguous, and sorted by name index, name length and
+    /// name.
     pub xattrs: Vec<Xattr>,
     /// The file in the boot-loader inode, if there is one. It is the last node, and has no name.
     pub boot_loader: Option<NodeId>,
@@ -117,7 +121,7 @@ pub struct Node {
     pub gid: u32,
     /// The project id; 0 without the `project` feature.
     pub project: u32,
-    /// The flags that users can set, and the structural ones.
+    /// The flags that users can set, and the structural flags.
     pub flags: InodeFlags,
     /// The time of the last change of the content.
     pub mtime: Timestamp,
@@ -130,10 +134,10 @@ pub struct Node {
 }
 
 impl Node {
-    /// Returns the first logical block from which on the allocation of blocks is content, so that blocks of
-    /// zeros must not become holes.
+    /// Returns the first logical block that must stay allocated if it is allocated in the input, even if it
+    /// is zero. The same holds for all later blocks.
     ///
-    /// In an encrypted file that is block 0, because zeros are ciphertext. In a verity file it is the first
+    /// In an encrypted file it is block 0, because zeros are ciphertext. In a verity file it is the first
     /// block past the end of the file. For any other file it is `None`: only the bytes up to its size count.
     pub fn opaque_from(&self, block_size: usize) -> Option<u64> {
         let Kind::Regular { size, .. } = self.kind else { return None };
@@ -213,15 +217,15 @@ impl QuotaUsage {
     }
 }
 
-/// Consecutive logical blocks of a file of the input. Blocks that no run covers are a hole.
+/// Consecutive logical blocks of a file of the input. Blocks that no run covers are holes.
 pub(crate) type Run = BlockRun<RunPlace>;
 
-/// The place of a run's bytes: two bits for the kind and the others for the block, packed because a tree has
-/// many runs.
+/// The location of a run's bytes, packed into 64 bits because a tree has many runs: two bits for the kind,
+/// and 62 bits for the block number.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct RunPlace(u64);
 
-/// The place of a run's bytes.
+/// The location of a run's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bytes {
     /// In blocks of the image, starting with this one.
@@ -274,7 +278,7 @@ impl BlockPlace for RunPlace {
 }
 
 impl Run {
-    /// Creates a run of blocks with these bytes.
+    /// Creates a run of logical blocks whose bytes are at the given location.
     pub const fn new(logical: u32, count: u32, bytes: Bytes) -> Self {
         Self::at(logical, count, RunPlace::new(bytes))
     }
@@ -285,7 +289,7 @@ impl Run {
         Self::new(logical, count, bytes)
     }
 
-    /// Returns the place of the bytes.
+    /// Returns the location of the bytes.
     pub fn bytes(&self) -> Bytes {
         self.place().bytes()
     }
@@ -301,7 +305,7 @@ impl Run {
         start..start + u64::from(self.count)
     }
 
-    /// Whether the blocks are unwritten extents, which read as zeros.
+    /// Returns whether the blocks are allocated but unwritten, and therefore read as zeros.
     pub fn unwritten(&self) -> bool {
         matches!(self.bytes(), Bytes::Unwritten(_))
     }
@@ -339,17 +343,17 @@ pub struct Xattr {
 }
 
 impl Tree {
-    /// Creates a tree without nodes, with the blocks of all its future regular files.
+    /// Creates a tree without nodes, with the runs of all regular files that will be added.
     pub fn of_runs(runs: Vec<Run>) -> Self {
         Self { runs, ..Self::default() }
     }
 
-    /// Stores bytes.
+    /// Stores bytes in the tree, and returns their range.
     pub fn add_text(&mut self, bytes: &[u8]) -> Text {
         self.add_parts([bytes, &[]])
     }
 
-    /// Stores the concatenation of two slices.
+    /// Stores the concatenation of two slices in the tree, and returns its range.
     pub fn add_parts(&mut self, parts: [&[u8]; 2]) -> Text {
         let start = self.bytes.len();
         parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
@@ -458,8 +462,8 @@ impl Tree {
         Some((node, resolved))
     }
 
-    /// Returns the directory and the name of each node. If a node has several names, it is the first one in
-    /// canonical order; `None` for the root and the boot loader.
+    /// Returns the directory and the name of each node. If a node has several names, it is the first name in
+    /// canonical order. The root and the boot loader have `None`.
     pub fn parents(&self) -> Vec<Option<(NodeId, Text)>> {
         let mut parents = vec![None; self.nodes.len()];
         for id in self.ids() {
@@ -490,7 +494,7 @@ impl Tree {
 }
 
 impl Kind {
-    /// Whether the node is a directory.
+    /// Returns whether the node is a directory.
     pub fn is_directory(&self) -> bool {
         matches!(self, Self::Directory { .. })
     }

@@ -1,5 +1,5 @@
-//! A tree as text with one line for each path, and the digest of that text, which does not depend on the
-//! filesystem. `docs/tree-digest.md` is the specification.
+//! Formats a tree as text with one line for each path, and computes the digest of that text. The digest does
+//! not depend on the layout of the filesystem. `docs/tree-digest.md` is the specification.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -34,20 +34,20 @@ const SEGMENT: usize = 1 << 16;
 /// The digests of a regular file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileDigest {
-    /// The digest of the bytes up to the size.
+    /// The digest of the bytes up to the file size.
     pub bytes: [u8; 32],
     /// The digest of the opaque blocks of an encrypted file or a file with verity.
     pub opaque: Option<[u8; 32]>,
 }
 
-/// A path of a tree.
+/// A path of a tree, with its node and the digests of its content.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Item<'t> {
     /// The path, which starts with a dot; empty for the boot loader, which has no name.
     pub path: &'t [u8],
     /// The node.
     pub id: NodeId,
-    /// The first visited path of the node, if it is not this one.
+    /// The first visited path of the same node; `None` if this is the first path.
     pub hardlink: Option<&'t [u8]>,
     /// The digests of a regular file, if they were requested.
     pub digest: Option<FileDigest>,
@@ -96,7 +96,7 @@ pub(crate) fn visit<'t>(
         if path.len() > PATH_MAX {
             return Err(Location::of(Structure::Image).unsupported(
                 format!("a path with more than {PATH_MAX} bytes"),
-                "use compare, which takes such a tree, too",
+                "use compare, which accepts such a tree, too",
             ));
         }
         let (id, node) = (entry.node, tree.node(entry.node));
@@ -143,7 +143,7 @@ pub(crate) fn file_digests(
 }
 
 /// Returns the digest of a file up to its size: the SHA-256 over the number and the SHA-256 of each segment
-/// that is not zero. So holes of any size cost nothing.
+/// that is not zero. Large holes take no time, because their segments are zero.
 fn digest_of(file: &FileContent<'_, '_>) -> [u8; 32] {
     let (mut hash, mut next) = (Sha256::new(), 0);
     let mut buffer = vec![0_u8; SEGMENT];
@@ -170,8 +170,8 @@ fn digest_of(file: &FileContent<'_, '_>) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Returns the SHA-256 of the blocks of a file from the logical block `from` on: for each run the offset, the
-/// length and the state, and for a written run its bytes.
+/// Returns the SHA-256 of the blocks of a file, starting with the logical block `from`. It covers the offset,
+/// the length and the state of each run, and the bytes of each written run.
 fn opaque_digest(view: View<'_, '_>, id: NodeId, from: u64) -> [u8; 32] {
     let View { source, tree } = view;
     let size = source.geometry.block_bytes();

@@ -1,8 +1,8 @@
-//! Separate types for numbers that must not be confused: blocks of the input, blocks of the output, inodes
-//! and groups.
+//! Defines separate types for numbers that must not be confused: blocks of the input, blocks of the output,
+//! inodes and groups.
 //!
-//! Images are not trusted, so a value of these types may be out of range. `Geometry` and `Source` check that.
-//! Ranges of blocks are plain numbers.
+//! Images are not trusted, so a value of these types may be out of range. `Geometry` and `Source` check the
+//! range. Ranges of blocks are ranges of plain numbers.
 
 use std::fmt;
 use std::ops::Add;
@@ -11,13 +11,13 @@ use std::ops::Add;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlockNr(pub u64);
 
-/// A block of the output image, counted in the same way.
+/// A block of the output image, counted in blocks from the start of the image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OutputBlock(pub u64);
 
 /// A block of either image, for structures that contain block numbers.
 pub trait AnyBlock: Copy {
-    /// Returns the number that on-disk structures contain.
+    /// Returns the block number as stored in on-disk structures.
     fn number(self) -> u64;
 }
 
@@ -58,7 +58,7 @@ macro_rules! blocks {
         impl Add<u64> for $block {
             type Output = Self;
 
-            /// Returns the block this many blocks later in the same image.
+            /// Returns the block that is `blocks` blocks later in the same image.
             fn add(self, blocks: u64) -> Self {
                 Self(self.0 + blocks)
             }

@@ -1,5 +1,5 @@
-//! Finds lines of boot files that contain a UUID of the filesystem, or of a different filesystem or partition on
-//! the disk. `disk/notices.rs` decides which of the latter become warnings.
+//! Finds lines of boot files that contain a UUID of the filesystem, or of a different filesystem or partition
+//! on the disk. `disk/notices.rs` decides which lines of the second kind become warnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -71,7 +71,7 @@ pub(crate) fn find(
         for (path, node) in matching(tree, pattern) {
             let Some(file) = FileContent::of(view, node) else { continue };
             let Some(bytes) = file.bytes(LIMIT) else {
-                warnings.push(format!("/{path} is too large to be looked through for old UUIDs"));
+                warnings.push(format!("/{path} is too large to be searched for old UUIDs"));
                 continue;
             };
             for (number, line) in (1..).zip(bytes.split(|byte| *byte == b'\n')) {

@@ -1,4 +1,4 @@
-//! The comparison of two trees, each in its own image, to verify an output.
+//! Compares the trees of the input and the output, to verify an output.
 
 use rayon::prelude::*;
 
@@ -40,7 +40,7 @@ pub(crate) fn same_tree(input: View<'_, '_>, output: View<'_, '_>, observer: &dy
     let Some((index, what)) = difference else { return Ok(()) };
     let path = input.tree.paths().swap_remove(index);
     Err(Location::of(Structure::Image)
-        .wrong(format!("the output is not the same tree: {path} has another {what}")))
+        .wrong(format!("the output is not the same tree: {path} has a different {what}")))
 }
 
 /// Checks that the output has the same quota limits as the input.
@@ -55,13 +55,13 @@ pub(crate) fn same_quotas(input: &Specials, output: &Specials) -> Result<()> {
         };
         if rules(input) != rules(output) {
             return Err(Location::of(Structure::QuotaFile)
-                .wrong(format!("the output has other {} quotas than the input", kind.word())));
+                .wrong(format!("the output has different {} quotas", kind.word())));
         }
     }
     Ok(())
 }
 
-/// Returns the first attribute of a node that differs, if any does.
+/// Returns the first attribute of a node that differs between input and output; `None` if all are equal.
 fn difference(input: View<'_, '_>, output: View<'_, '_>, id: NodeId) -> Option<&'static str> {
     let (one, other) = (input.tree.node(id), output.tree.node(id));
     let fields = [
@@ -100,7 +100,7 @@ fn xattrs(tree: &Tree, id: NodeId) -> Vec<(u8, &[u8], &[u8])> {
     set.iter().map(|xattr| (xattr.index, tree.text(xattr.name), tree.text(xattr.value))).collect()
 }
 
-/// Whether a file has the same content in both images, which must have the same block size.
+/// Returns whether a file has the same content in both images, which must have the same block size.
 fn same_content(input: View<'_, '_>, output: View<'_, '_>, id: NodeId) -> bool {
     let (Some(one), Some(other)) = (FileContent::of(input, id), FileContent::of(output, id)) else {
         return false;

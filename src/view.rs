@@ -1,4 +1,4 @@
-//! A tree together with its image.
+//! Combines a tree with its image.
 
 use crate::source::Source;
 use crate::tree::Tree;

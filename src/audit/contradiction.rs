@@ -1,8 +1,8 @@
-//! Errors about a plan that contradicts itself.
+//! Creates errors about a plan that contradicts itself.
 
 use crate::error::{Error, Result};
 
-/// Returns an error about the plan unless the condition holds.
+/// Returns an error about the plan unless `holds` is set.
 pub(super) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(wrong(what())) }
 }

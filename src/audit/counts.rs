@@ -48,7 +48,7 @@ pub(super) fn check(
     check_superblock(plan, metadata, owned, used_inodes.len())
 }
 
-/// Adds the flags to the counts, if descriptors have checksums.
+/// Adds the flags and the number of unused inodes to the counts, if group descriptors have checksums.
 fn with_flags(geometry: &Geometry, group: u32, last_used: u32, mut counts: GroupCounts) -> GroupCounts {
     if geometry.features.has_any(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM) {
         counts.unused_inodes = geometry.inodes_per_group - last_used;
@@ -68,7 +68,7 @@ fn check_superblock(plan: &Plan, metadata: &StaticMetadata, owned: &Owned, used_
     let (sb, geometry) = (&plan.superblock, &plan.geometry);
     let read = Geometry::new(sb);
     ensure(read.as_ref().is_ok_and(|read| read == geometry), || {
-        format!("the superblock has another geometry: {read:?}, expected {geometry:?}")
+        format!("the superblock has a different geometry: {read:?}, expected {geometry:?}")
     })?;
     let used: u64 = owned.clusters.iter().map(|range| range.end - range.start).sum();
     let first = geometry.first_data_block;

@@ -1,5 +1,5 @@
-//! Checks the blocks of directories: each entry is in one leaf, and the number of blocks matches the leaves
-//! and index nodes.
+//! Checks that each entry of a directory is in exactly one leaf, and that the number of blocks matches the
+//! leaves and index nodes.
 
 use super::contradiction::ensure;
 use crate::error::Result;

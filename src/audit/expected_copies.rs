@@ -1,4 +1,4 @@
-//! Checks that each block copied from the input goes to the place that its file's extents give.
+//! Checks that each block of the input is copied to the block that the extents of its file give.
 
 use super::contradiction::wrong;
 use crate::error::Result;
@@ -23,12 +23,12 @@ pub(super) struct ExpectedCopies<'p> {
 }
 
 impl<'p> ExpectedCopies<'p> {
-    /// Starts at the first file.
+    /// Creates the expected copies, starting with the first file.
     pub(super) fn new(plan: &'p Plan, stored: StoredTree<'p>) -> Self {
         Self { plan, stored, next: 0, size: 0, whole: false, runs: &[], extents: &[], logical: 0 }
     }
 
-    /// Returns the next run that is stored in the input and not copied yet, with its first block there.
+    /// Returns the next run that is stored in the input and not copied yet, with the first block of the run.
     fn run(&mut self) -> Option<(Run, BlockNr)> {
         loop {
             while let Some(run) = self.runs.first() {
@@ -52,7 +52,8 @@ impl<'p> ExpectedCopies<'p> {
         }
     }
 
-    /// Checks that a piece is the next part to copy, where `from` is its first block in the input.
+    /// Checks that a piece is the next block range to copy. `from` is the first block of the piece in the
+    /// input.
     pub(super) fn check(&mut self, piece: &Piece, from: BlockNr) -> Result<()> {
         let misplaced = || wrong(format!("block {from} of the input is copied to block {}", piece.start));
         let block_size = self.plan.geometry.block_bytes();
@@ -81,7 +82,7 @@ impl<'p> ExpectedCopies<'p> {
         Ok(())
     }
 
-    /// Checks that everything was copied.
+    /// Checks that all content was copied.
     pub(super) fn finish(mut self) -> Result<()> {
         match self.run() {
             None => Ok(()),

@@ -1,4 +1,5 @@
-//! Checks a file: its extents or block map cover its content, and refer to blocks inside the filesystem.
+//! Checks that the extents or the block map of a file cover its content, and refer to blocks inside the
+//! filesystem.
 
 use std::ops::Range;
 
@@ -7,7 +8,7 @@ use crate::error::Result;
 use crate::plan::{FileLayout, Plan};
 use crate::ranges::push_joined;
 
-/// Ranges of clusters in use. Adjacent ranges are joined, so that there are few for a dense layout.
+/// Ranges of clusters in use. Adjacent ranges are joined, so that a dense layout has few ranges.
 #[derive(Debug, Default)]
 pub(super) struct ClusterClaims(pub Vec<Range<u64>>);
 
@@ -36,7 +37,7 @@ impl LogicalBlocks {
     }
 }
 
-/// Checks a file with the given content, and claims its clusters. Returns the number of clusters.
+/// Checks a file with the given content, and claims its clusters. Returns the number of claimed clusters.
 pub(super) fn check(
     plan: &Plan,
     file: FileLayout,
@@ -52,7 +53,7 @@ pub(super) fn check(
         let (logical, physical) = (u64::from(extent.logical), extent.physical().0);
         let end = physical + u64::from(extent.count);
         ensure(physical % cluster == logical % cluster, || {
-            format!("logical block {logical} has another place in its cluster than block {physical}")
+            format!("logical block {logical} and block {physical} differ in their place in the cluster")
         })?;
         ensure(physical >= plan.geometry.first_data_block && end <= plan.geometry.blocks_count, || {
             format!("an extent of blocks {physical} to {end} is outside of the filesystem")
@@ -113,7 +114,7 @@ fn covers(plan: &Plan, file: FileLayout, mut content: impl Iterator<Item = Logic
             };
             // A block map can't mark blocks as unwritten.
             ensure(blocks.unwritten == extent.unwritten(), || {
-                format!("block {from} of a file is written in the map or in the content alone")
+                format!("block {from} of a file is written either only in the map or only in the content")
             })?;
             from = blocks.end.min(end);
             wanted = if from == blocks.end {
@@ -139,7 +140,7 @@ fn tree_blocks(plan: &Plan, file: FileLayout) -> u64 {
 
 /// Returns the number of indirect blocks. With p pointers per block, leaf k covers the logical blocks 12 + k
 /// × p to 12 + (k + 1) × p − 1. Leaf 0 is the indirect block, the next p leaves are below the double indirect
-/// block, and all others are below the triple indirect block in groups of p.
+/// block, and all later leaves are below the triple indirect block, in groups of p.
 fn indirect_blocks(plan: &Plan, file: FileLayout) -> u64 {
     const DIRECT: u64 = 12;
     let p = plan.geometry.block_bytes() / 4;

@@ -1,4 +1,5 @@
-//! Checks inode numbers: each is assigned once, and the bitmaps will mark exactly these.
+//! Checks that each inode number is assigned once, and that the bitmaps will mark exactly the assigned
+//! numbers.
 
 use super::contradiction::ensure;
 use crate::error::Result;
@@ -7,7 +8,7 @@ use crate::plan::Plan;
 use crate::tree::{NodeId, Tree};
 use crate::units::{GroupNr, InodeNr};
 
-/// Checks all inode numbers, and returns those in use in ascending order.
+/// Checks all inode numbers, and returns the numbers in use in ascending order.
 pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<Vec<u32>> {
     let numbering = &plan.numbering;
     let first = plan.geometry.first_inode.0;
@@ -36,12 +37,12 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<Vec<u32>> {
         numbering.number_of_ea_inode(u32::try_from(index).expect("values are numbered with 32 bits"))
     });
     for number in project.into_iter().chain(numbering.orphan_file()).chain(values) {
-        ensure(number.0 >= first, || format!("the reserved inode {number} is given away"))?;
+        ensure(number.0 >= first, || format!("the reserved inode {number} is assigned to a file"))?;
         used.push(number.0);
     }
     used.sort_unstable();
     let twice = used.windows(2).find(|pair| pair[0] == pair[1]);
-    ensure(twice.is_none(), || format!("inode {} is given twice", twice.map_or(0, |pair| pair[0])))?;
+    ensure(twice.is_none(), || format!("inode {} is assigned twice", twice.map_or(0, |pair| pair[0])))?;
     let last = used.last().copied().unwrap_or(0);
     ensure(last <= plan.geometry.inodes_count(), || format!("there is no inode {last}"))?;
     check_lookup(plan, tree)?;
@@ -58,7 +59,7 @@ fn check_lookup(plan: &Plan, tree: &Tree) -> Result<()> {
     ensure(holds, || "inodes do not lead back to their files".to_owned())
 }
 
-/// Checks the ranges from which bitmaps and inode tables are rendered.
+/// Checks the ranges of inodes in use, from which bitmaps and inode tables are rendered.
 fn check_used(plan: &Plan, used: &[u32]) -> Result<()> {
     let mut rest = used.iter();
     for group in (0..plan.geometry.groups).map(GroupNr) {
@@ -66,10 +67,10 @@ fn check_used(plan: &Plan, used: &[u32]) -> Result<()> {
             for index in range {
                 let number = InodeNr(group.0 * plan.geometry.inodes_per_group + index + 1);
                 ensure(rest.next() == Some(&number.0), || {
-                    format!("inode {number} is marked, but not given")
+                    format!("inode {number} is marked, but not assigned")
                 })?;
             }
         }
     }
-    ensure(rest.next().is_none(), || "an inode is given, but not marked".to_owned())
+    ensure(rest.next().is_none(), || "an inode is assigned, but not marked".to_owned())
 }

@@ -2,8 +2,9 @@
 //!
 //! A bug in layout or placement would produce a damaged image that looks complete. Therefore the finished
 //! plan is checked as e2fsck would check the image: each block in use has exactly one owner, each pointer
-//! leads to blocks of its owner, each piece to write is where a pointer leads, and all counts match. The
-//! audit does not call the code that made the plan. It has separate code for the formulas of the format.
+//! leads to blocks of its owner, each piece to write is at a block that a pointer leads to, and all counts
+//! match. The audit does not call the code that made the plan. It has separate code for the formulas of the
+//! format.
 
 mod contradiction;
 mod counts;
@@ -26,7 +27,8 @@ use crate::survey::StoredTree;
 use contradiction::ensure;
 use static_metadata::StaticMetadata;
 
-/// Checks a plan against itself and the tree. `specials` are the input's inodes outside the tree.
+/// Checks that a plan is consistent, and that it matches the tree. `specials` are the inodes of the input
+/// outside the tree.
 ///
 /// # Errors
 ///

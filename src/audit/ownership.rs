@@ -15,7 +15,7 @@ use crate::read::Specials;
 use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
 
-/// The number of nodes that are checked by one task.
+/// The number of nodes that one task checks.
 const NODES: usize = 4096;
 
 /// The clusters in use.
@@ -29,7 +29,7 @@ pub(super) struct Owned {
     pub journal_clusters: u64,
 }
 
-/// Checks the owners of all blocks, and the usage of all nodes.
+/// Checks the owners of all blocks, and the quota usage of all nodes.
 pub(super) fn check(
     plan: &Plan,
     stored: StoredTree<'_>,
@@ -67,8 +67,8 @@ pub(super) fn check(
     Ok(Owned { clusters, static_clusters, journal_clusters })
 }
 
-/// Checks static metadata block by block, and claims its clusters, which may be shared within static
-/// metadata.
+/// Checks that no block is used twice for static metadata, and claims the clusters. Several structures of
+/// static metadata may share a cluster.
 fn static_clusters(plan: &Plan, metadata: &StaticMetadata) -> Result<ClusterClaims> {
     let geometry = &plan.geometry;
     let mut ranges = metadata.ranges(plan);
@@ -106,7 +106,7 @@ fn check_own_groups(plan: &Plan) -> Result<()> {
         let last = places.inode_table.0 + table - 1;
         let inside = [places.block_bitmap.0, places.inode_bitmap.0, places.inode_table.0, last];
         ensure(inside.iter().all(|block| blocks.contains(block)), || {
-            format!("metadata of group {group} is in another group")
+            format!("metadata of group {group} is in a different group")
         })?;
     }
     Ok(())
@@ -151,8 +151,8 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     Ok(journal_clusters)
 }
 
-/// Claims the clusters of a node's content and block map, and checks its usage. Xattr blocks and EA inodes
-/// can be shared, so they are claimed apart.
+/// Claims the clusters of a node's content and block map, and checks its quota usage. Xattr blocks and EA
+/// inodes can be shared, so they are claimed separately.
 fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut ClusterClaims) -> Result<()> {
     let tree = stored.tree;
     let Some(file) = plan.layout.nodes.get(id.index()).copied() else {
@@ -189,10 +189,10 @@ fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut Clus
         }
     };
     let charged = charge(plan, tree, id, clusters.map_err(about)?);
-    ensure(plan.usage_of(tree, id) == charged, || format!("{charged:?} is to be charged")).map_err(about)
+    ensure(plan.usage_of(tree, id) == charged, || format!("the usage should be {charged:?}")).map_err(about)
 }
 
-/// Returns the usage of a node: its clusters, its xattr block, and its EA inodes.
+/// Returns the quota usage of a node: its clusters, its xattr block, and its EA inodes.
 pub(super) fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> QuotaUsage {
     let bytes = plan.geometry.cluster_bytes();
     let block = plan.xattrs.block_of(id);
@@ -209,13 +209,12 @@ pub(super) fn charge(plan: &Plan, tree: &Tree, id: NodeId, clusters: u64) -> Quo
     usage
 }
 
-/// Checks that the free blocks in the plan are those without an owner.
+/// Checks that the free blocks in the plan are exactly the blocks without an owner.
 fn check_free(plan: &Plan, owned: &[Range<u64>]) -> Result<()> {
     let cluster = plan.geometry.blocks_per_cluster;
     let mut next = plan.geometry.first_data_block;
     let mut free = plan.layout.free.ranges().iter().filter(|range| !range.is_empty());
-    // Free ranges may be adjacent if static metadata was placed between them, so they are consumed one by
-    // one.
+    // Adjacent free ranges need not be joined, so they are consumed one by one.
     let mut rest = free.next().cloned();
     let count = plan.geometry.blocks_count;
     for used in owned

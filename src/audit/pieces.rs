@@ -1,5 +1,5 @@
-//! Checks the pieces to write: each is where a pointer leads, and every block that a pointer leads to is
-//! written.
+//! Checks that each piece to write is at a block that a pointer leads to, and that every block that a pointer
+//! leads to is written.
 
 use super::contradiction::{ensure, wrong};
 use super::expected_copies::ExpectedCopies;
@@ -37,7 +37,7 @@ pub(super) fn check(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetada
     })?;
     let expected = Totals::expected(plan, stored, metadata);
     ensure(checker.found == expected, || {
-        format!("what is written is {:?}, expected {expected:?}", checker.found)
+        format!("the piece counts are {:?}, expected {expected:?}", checker.found)
     })
 }
 
@@ -214,7 +214,7 @@ impl PieceChecker<'_> {
             PieceContent::EaInode(index, first) => {
                 file_leads(layout.ea_inodes.get(index as usize).copied(), first)
             }
-            // These have separate checks.
+            // These kinds of content have separate checks.
             PieceContent::Data { .. } | PieceContent::InodeTable(..) => false,
         }
     }
@@ -244,8 +244,8 @@ impl PieceChecker<'_> {
         places.zip(counts).is_some_and(|(places, counts)| holds(places, counts))
     }
 
-    /// Returns whether this is the next xattr block. They are in the order of their first use, so their block
-    /// numbers are ascending.
+    /// Returns whether this is the next xattr block. Xattr blocks are in the order of their first use, so
+    /// their block numbers are ascending.
     fn is_xattr_block(&self, split: SplitId, refcount: u32, start: OutputBlock) -> bool {
         let index = usize::try_from(self.found.xattrs).expect("counted in memory");
         let block = self.plan.xattrs.blocks.get(index);
@@ -253,7 +253,7 @@ impl PieceChecker<'_> {
             && self.plan.layout.xattr_blocks.get(index) == Some(&start)
     }
 
-    /// Checks the place of a piece of an inode table, and counts its used inodes.
+    /// Checks the block number of a piece of an inode table, and counts its used inodes.
     fn inode_table(&mut self, piece: &Piece, group: GroupNr, index: u32) -> Result<()> {
         let geometry = &self.plan.geometry;
         let (inode_size, block_size) = (geometry.inode_size as u64, geometry.block_bytes());
@@ -283,7 +283,7 @@ fn misplaced(piece: &Piece) -> Error {
     wrong(format!("{} is written to block {}, where no pointer leads", piece.content.describe(), piece.start))
 }
 
-/// Returns whether a single extent maps these blocks, from a given logical block.
+/// Returns whether a single extent maps these blocks, starting with the logical block `first`.
 fn leads(plan: &Plan, file: FileLayout, first: u32, start: OutputBlock, blocks: u64) -> bool {
     let extents = plan.layout.extents(file);
     let after = extents.partition_point(|extent| extent.logical <= first);

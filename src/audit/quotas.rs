@@ -1,4 +1,4 @@
-//! Checks that quota files count each inode for its owners.
+//! Checks that the quota files count each inode for its user, group and project.
 
 use std::collections::HashMap;
 
@@ -48,8 +48,8 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
     Ok(())
 }
 
-/// Checks that a quota file has the right blocks: the header, tree nodes on four levels, and data blocks of
-/// 14 entries.
+/// Checks that a quota file has the right blocks: the header, tree nodes on four levels, and data blocks with
+/// 14 entries each.
 fn check_blocks(quota: &QuotaPlan) -> Result<()> {
     let count =
         |wanted: &dyn Fn(&QuotaBlock) -> bool| quota.blocks.iter().filter(|block| wanted(block)).count();

@@ -1,4 +1,4 @@
-//! The places of superblocks and group descriptors, as the format defines them.
+//! Computes the blocks of superblocks and group descriptors, as the format defines them.
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ pub(super) struct Descriptors {
     pub index: u64,
 }
 
-/// Static metadata whose place depends only on the geometry.
+/// Static metadata whose block numbers depend only on the geometry.
 #[derive(Debug)]
 pub(super) struct StaticMetadata {
     /// The superblocks as pairs of group and block, ascending.
@@ -32,7 +32,7 @@ pub(super) struct StaticMetadata {
 }
 
 impl StaticMetadata {
-    /// Computes where superblocks and group descriptors belong, from the geometry of a plan.
+    /// Computes the blocks of superblocks and group descriptors from the geometry of a plan.
     pub(super) fn of(plan: &Plan) -> Self {
         let geometry = &plan.geometry;
         let per_block = (geometry.block_size / geometry.descriptor_size) as u64;
@@ -46,7 +46,7 @@ impl StaticMetadata {
             .collect();
         let (mut descriptors, mut reserved) = (Vec::new(), Vec::new());
         for (group, block) in &superblocks {
-            // With meta_bg, groups in meta groups have at most one descriptor block, which is added below.
+            // With meta_bg, groups in meta groups have at most one descriptor block, which is added later.
             if !meta || u64::from(*group) / per_block < geometry.first_meta_bg {
                 descriptors.push(Descriptors { start: block + 1, count: old_style, index: 0 });
                 let end = block + 1 + old_style;

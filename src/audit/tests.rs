@@ -1,4 +1,4 @@
-//! The audit accepts plans of real images, and detects a change of any entry.
+//! Checks that the audit accepts plans of real images, and detects a change of any entry.
 
 use std::path::Path;
 use std::process::Command;
@@ -23,8 +23,8 @@ fn run(program: &str, arguments: &[&str]) {
     assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// An image with everything that needs blocks: extent trees or block maps of several levels, an indexed
-/// directory, long symlinks, a shared xattr block, and EA inodes if possible.
+/// Creates an image with every structure that needs blocks: extent trees or block maps of several levels, an
+/// indexed directory, long symlinks, a shared xattr block, and EA inodes if possible.
 fn image(options: &[&str], commands: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");
@@ -55,7 +55,7 @@ fn image(options: &[&str], commands: &[&str]) -> Vec<u8> {
     std::fs::read(image).unwrap()
 }
 
-/// Calls `work` with the plan of an image. Any changes must be undone.
+/// Calls `work` with the plan of an image. `work` must undo its changes.
 fn with_plan(bytes: &[u8], work: impl FnOnce(&mut Plan, StoredTree<'_>, &Specials)) {
     let input = Input::new(bytes);
     let recovery = recover::recover(&input).unwrap();
@@ -70,7 +70,7 @@ fn with_plan(bytes: &[u8], work: impl FnOnce(&mut Plan, StoredTree<'_>, &Special
     audit(&plan, tree, &reading.specials).expect("each change was undone");
 }
 
-/// A plan under test.
+/// A plan to test the audit with, and the number of changes that the audit detected.
 struct Subject<'p> {
     plan: &'p mut Plan,
     tree: StoredTree<'p>,

@@ -1,4 +1,4 @@
-//! Checks xattrs: each set is stored completely, and reference counts are correct.
+//! Checks that each set of xattrs is stored completely, and that reference counts are correct.
 
 use super::contradiction::ensure;
 use crate::error::Result;
@@ -10,7 +10,7 @@ use crate::tree::{NodeId, Tree, Xattr};
 /// An xattr, and the index of its EA inode if it has one.
 type PlacedXattr<'t> = (&'t Xattr, Option<u32>);
 
-/// Checks the places of all xattrs.
+/// Checks that all xattrs are stored, and that reference counts are correct.
 pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
     let xattrs = &plan.xattrs;
     ensure(xattrs.blocks.len() == plan.layout.xattr_blocks.len(), || {
@@ -69,7 +69,7 @@ fn check_body(plan: &Plan, tree: &Tree, id: NodeId, references: &mut [u64]) -> R
     check_part(plan, plan.xattrs.body_part(tree, id), tree, room, |value| references[value] += 1)
 }
 
-/// Checks that a part fits into its room, and returns the number of its xattrs.
+/// Checks that the xattrs of an inode or an xattr block fit into `room` bytes, and returns their number.
 fn check_part<'t>(
     plan: &Plan,
     part: impl Iterator<Item = PlacedXattr<'t>>,
@@ -95,7 +95,8 @@ fn check_part<'t>(
     Ok(count)
 }
 
-/// Checks that a shared block contains the xattrs of this node, not only those of the node it was made for.
+/// Checks that a shared block contains the xattrs of this node, not only the xattrs of the node for which the
+/// block was planned.
 fn check_same(plan: &Plan, tree: &Tree, id: NodeId, index: usize) -> Result<()> {
     let block = &plan.xattrs.blocks[index];
     let Some(split) = plan.xattrs.split_of(id).filter(|split| *split != block.split) else { return Ok(()) };

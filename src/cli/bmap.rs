@@ -1,7 +1,8 @@
-//! Block maps (`.bmap` files), which list the blocks that bmaptool and other flashing tools write to devices.
+//! Creates block maps (`.bmap` files), which list the blocks that bmaptool and other flashing tools write to
+//! devices.
 //!
 //! The format is version 2.0. Free blocks of the filesystems are left out, because their content is never
-//! read. All other blocks are listed, also those that are zero, since the device may hold other data there.
+//! read. All other blocks are listed, including blocks of zeros, since the device may contain old data there.
 
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -10,10 +11,10 @@ use ext4_canon::text::hexadecimal;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-/// Block size of the map in bytes. It does not depend on the block sizes of the filesystems.
+/// The block size of the map in bytes, independent of the block sizes of the filesystems.
 const BLOCK: u64 = 4096;
 
-/// Placeholder for the digest of the file itself while that digest is computed.
+/// The placeholder for the digest of the bmap file itself, while that digest is computed.
 const NO_DIGEST: [u8; 32] = [0; 32];
 
 /// Returns the block map of an image whose byte ranges `used` are in use.

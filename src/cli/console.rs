@@ -1,11 +1,11 @@
-//! Standard output and standard error.
+//! Writes to standard output and standard error.
 
 use std::env;
 use std::io::{self, IsTerminal as _, Write as _, stderr, stdout};
 
 use super::failure::Message;
 
-/// The name of this program, with which all of its messages begin.
+/// The name of this program. All messages begin with it.
 pub const PROGRAM: &str = env!("CARGO_PKG_NAME");
 
 /// The name of standard output in messages.
@@ -21,7 +21,7 @@ pub fn warn(words: &str) {
     let _ = writeln!(stderr(), "{PROGRAM}: warning: {words}");
 }
 
-/// Prints an error of the parser to standard error, which says how the command is used.
+/// Prints an error of the parser, with the usage of the command, to standard error.
 pub fn usage(error: &clap::Error) {
     let text = error.render();
     let coloured = stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -32,7 +32,7 @@ pub fn usage(error: &clap::Error) {
     };
 }
 
-/// Prints a line to standard error that is neither.
+/// Prints a line that is neither an error nor a warning to standard error.
 pub fn remark(line: &str) {
     let _ = writeln!(stderr(), "{PROGRAM}: {line}");
 }
@@ -51,7 +51,7 @@ pub fn print(bytes: &[u8]) -> io::Result<()> {
     unless_closed(stdout().write_all(bytes).and_then(|()| stdout().flush()))
 }
 
-/// Turns the error for a closed pipe into success, since its reader needs no more output.
+/// Turns the error for a closed pipe into success, since the reader of the pipe needs no more output.
 pub fn unless_closed(printed: io::Result<()>) -> io::Result<()> {
     match printed {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -1,5 +1,5 @@
-//! The exit codes in one table. `--help`, the man page and JSON are generated from it, and scripts rely on
-//! it.
+//! Defines the exit codes in one table. The texts in `--help`, the man page and JSON are generated from it,
+//! and scripts rely on the numbers.
 
 /// Defines [`ExitCode`] from rows with the variant and its number, the name in JSON, and the meaning for the
 /// documentation.
@@ -48,19 +48,19 @@ exit_codes! {
     Unsupported = 3, "unsupported",
         "not an ext2, ext3 or ext4 image, an unsupported feature, or a canonical form that does not fit into \
          the image";
-    /// The image is damaged, or was not cleanly unmounted.
+    /// The image is damaged, or its state needs e2fsck.
     Damaged = 4, "damaged",
         "the image is damaged, or in a state that needs e2fsck: run e2fsck first";
     /// A file can't be read or written.
     Io = 5, "io",
         "a file can't be read or written, or IN changed during the run";
-    /// A bug in this program. The number is `EX_SOFTWARE` of sysexits.h.
+    /// A bug in this program. The number is `EX_SOFTWARE` in sysexits.h.
     Internal = 70, "internal",
         "internal error: a bug, please report it";
 }
 
 impl ExitCode {
-    /// Returns the number that the process exits with.
+    /// Returns the number with which the process exits.
     pub fn number(self) -> u8 {
         self as u8
     }

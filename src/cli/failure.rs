@@ -1,7 +1,7 @@
-//! Error types of the command line, and the message and exit code of any error.
+//! Defines the error types of the command line, and determines the message and exit code of every error.
 //!
 //! The binary uses [`anyhow::Error`]. Context names the file and the operation that failed. The first error
-//! in the chain that has an exit code decides the exit code of the process.
+//! in the chain that has an exit code determines the exit code of the process.
 
 use std::error::Error as StdError;
 use std::io;
@@ -21,7 +21,7 @@ use super::remedy;
 pub struct Usage(String);
 
 impl Usage {
-    /// Creates the error with its message, and after a semicolon the remedy.
+    /// Creates the error. `reason` is the message, followed by a semicolon and the remedy.
     pub fn new(reason: impl Into<String>) -> Self {
         Self(reason.into())
     }
@@ -33,13 +33,13 @@ impl Usage {
 pub struct Internal(String);
 
 impl Internal {
-    /// Creates the error with its message.
+    /// Creates the error with a message.
     pub fn new(what: impl Into<String>) -> Self {
         Self(what.into())
     }
 }
 
-/// Adds the file that an error is about. Every message begins with it.
+/// A trait for results, to add the file that an error is about. Every message begins with this file.
 pub trait About<T> {
     /// Adds `path` as context to the error, if there is one.
     ///
@@ -58,7 +58,7 @@ where
     }
 }
 
-/// Returns the exit code of the first error in the chain that has one.
+/// Returns the exit code of the first error in the chain that has an exit code.
 pub fn code(error: &anyhow::Error) -> ExitCode {
     // Every error chain should end with one of the types in `code_of`; any other type is a bug.
     error.chain().find_map(code_of).unwrap_or(ExitCode::Internal)
@@ -98,20 +98,20 @@ fn code_of_library(error: &Error) -> ExitCode {
     }
 }
 
-/// An error in words.
+/// The text of an error message: the problem, and what to do about it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The file, what failed, and why.
+    /// The problem: the file, the operation that failed, and the reason.
     pub problem: String,
-    /// What to do next, if that is known.
+    /// The remedy, if one is known.
     pub remedy: Option<String>,
 }
 
 impl Message {
-    /// Returns the words for the chain of an error, as `{:#}` prints it.
+    /// Returns the message for the chain of an error, like `{:#}`.
     ///
-    /// Some errors, of the library as of other crates, repeat their source in their own words: then the source is
-    /// left out. The errors of the command line have their remedy after the first semicolon.
+    /// Some errors of the library and of other crates already contain the text of their source. Then the
+    /// source is left out. Errors of the command line have their remedy after the first semicolon.
     pub fn of(error: &anyhow::Error) -> Self {
         let (mut problem, mut remedy) = (String::new(), None);
         let mut last = String::new();
@@ -140,7 +140,7 @@ impl Message {
                 problem.push_str(": ");
                 problem.push_str(&words);
             }
-            // An error of the library has the words of its sources.
+            // An error of the library already contains the text of its sources.
             if of_library.is_some() {
                 break;
             }
@@ -149,7 +149,7 @@ impl Message {
         Self { problem, remedy }
     }
 
-    /// Returns all in one line.
+    /// Returns the problem and the remedy in one line.
     pub fn line(&self) -> String {
         match &self.remedy {
             Some(remedy) => format!("{}; {remedy}", self.problem),
@@ -157,7 +157,7 @@ impl Message {
         }
     }
 
-    /// Returns the lines for standard error: the problem, and below it the remedy.
+    /// Returns the lines for standard error: the problem, then the remedy on a second line.
     pub fn lines(&self) -> String {
         match &self.remedy {
             Some(remedy) => format!("{}\n  {remedy}", self.problem),
@@ -166,7 +166,8 @@ impl Message {
     }
 }
 
-/// Whether an error is one of those that this program writes, with a remedy after a semicolon.
+/// Returns whether an error is of a type of the command line, whose message contains the remedy after a
+/// semicolon.
 fn has_remedy(cause: &(dyn StdError + 'static)) -> bool {
     cause.is::<Usage>() || cause.is::<Internal>() || cause.is::<Refusal>()
 }
@@ -182,7 +183,7 @@ mod tests {
             let disk = Disk::open(&Input::new(bytes), &Selection::all())?;
             disk.digest(&Options::new(), &Silent)
         };
-        // Only the magic number of a superblock.
+        // An image that contains only the magic number of a superblock.
         let mut damaged = [0; 8192];
         damaged[1024 + 0x38..][..2].copy_from_slice(&[0x53, 0xef]);
         let cases = [

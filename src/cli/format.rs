@@ -1,4 +1,4 @@
-//! The formats of an output image.
+//! Defines the formats of an output image.
 
 use clap::ValueEnum;
 

@@ -14,7 +14,7 @@ use super::failure::{self, About as _, Internal, Message};
 /// The source location of the first panic. Several threads may panic for the same reason.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
-/// Installs a panic hook that prints nothing, and records the location for [`caught`].
+/// Installs a panic hook that prints nothing and records the location for [`caught`].
 pub fn silence_panics() {
     panic::set_hook(Box::new(|info| {
         if let (Ok(mut place), Some(location)) = (PLACE.lock(), info.location()) {
@@ -30,7 +30,8 @@ pub fn caught<T>(path: &Path, f: impl FnOnce() -> Result<T>) -> Result<T> {
         .unwrap_or_else(|payload| Err(Internal::new(words(payload.as_ref()))).about(path))
 }
 
-/// Runs the whole program and returns its exit code. A panic that was not caught elsewhere becomes a message.
+/// Runs the whole program and returns its exit code. Turns a panic that was not caught elsewhere into an
+/// error message.
 pub fn guarded(f: impl FnOnce() -> ExitCode) -> ExitCode {
     let ended = caught(Path::new(env!("CARGO_PKG_NAME")), || Ok(f()));
     ended.unwrap_or_else(|error| {

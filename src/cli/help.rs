@@ -1,5 +1,5 @@
-//! The parts of `--help` and the man page that don't belong to a single option. The texts of the options are
-//! in `args`.
+//! Provides the texts of `--help` and the man page that don't belong to a single option. The texts of the
+//! options are in `args`.
 
 use std::fmt::Write as _;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use ext4_canon::FORM_VERSION;
 
 use super::exit_code::ExitCode;
 
-/// The length of the lines after the options in `--help`, for a narrow terminal.
+/// The maximum length of the lines after the options in `--help`. They fit on a narrow terminal.
 const WIDTH: usize = 70;
 
 /// The first paragraph of `--help`.
@@ -44,7 +44,7 @@ pub const EXAMPLES: [(&str, &str); 3] = [
 pub const ENVIRONMENT: &str =
     "Used if --source-date-epoch is not given. No other variable affects the output.";
 
-/// The description of temporary files and of links.
+/// The description of temporary files and links.
 pub const FILES: &str = "\
 The output is written in the directory of its final name. If the filesystem supports it, the file has no name \
 until it is complete. Otherwise, and while it replaces another file, its name is .ext4-canon-*.tmp. Such a file \
@@ -58,7 +58,7 @@ pub fn version() -> &'static str {
     &VERSION
 }
 
-/// Returns the text after `Usage:`, one usage in each line.
+/// Returns the text after `Usage:`, one usage per line.
 pub fn usage() -> String {
     USAGES.join("\n       ")
 }
@@ -80,7 +80,7 @@ pub fn after() -> &'static str {
     &AFTER
 }
 
-/// Breaks text into lines of at most `width` characters. All lines but the first are indented.
+/// Breaks text into lines of at most `width` characters. Indents all lines except the first.
 pub fn wrapped(text: &str, width: usize, indent: &str) -> String {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {

@@ -1,4 +1,4 @@
-//! An input image: opened read-only, mapped into memory, and checked for changes.
+//! Opens an input image read-only, maps it into memory, and checks it for changes.
 
 use std::fs::{self, File, FileType, Metadata};
 use std::io::{self, Seek as _, SeekFrom, stdin};
@@ -24,27 +24,27 @@ use super::stream::spool;
 const READING_SIZE: &str = "reading its size";
 const MAPPING: &str = "mapping it into memory";
 
-/// Holes shorter than this, in bytes, are joined with the data around them.
+/// The minimum length of a hole in bytes. Shorter holes are joined with the data around them.
 const SHORTEST_HOLE: u64 = 64 << 10;
 
-/// The maximum number of data ranges. More are merged, so that a file with many holes can't use unbounded
-/// memory.
+/// The maximum number of data ranges. Further ranges are merged, so that a file with many holes can't use
+/// unlimited memory.
 const MAX_RANGES: usize = 1 << 16;
 
-/// An open image.
+/// An open input image, mapped into memory.
 #[derive(Debug)]
 pub struct Image {
     /// The path from the command line.
     pub path: PathBuf,
     /// The metadata of the file or device that was opened.
     pub metadata: Metadata,
-    /// Where the file or device is mounted.
+    /// The mounts of the file or device.
     pub mounts: Mounts,
     /// A description of the original, if `file` is a temporary copy, for example of a pipe.
     pub stored_from: Option<&'static str>,
-    /// The file mode of the original, unless that is a pipe.
+    /// The file mode of the original; `None` for a pipe.
     mode: Option<u32>,
-    /// The length in bytes, also for a block device.
+    /// The length of the file or block device in bytes.
     pub length: u64,
     file: File,
     map: Map,
@@ -54,8 +54,8 @@ pub struct Image {
 }
 
 impl Image {
-    /// Opens a regular file or block device. A pipe or an Android sparse image is first expanded into a
-    /// temporary file. Error messages call the file the `role`.
+    /// Opens a regular file or block device. First copies a pipe, or expands an Android sparse image, into a
+    /// temporary file. `role` is the name for the file in error messages.
     ///
     /// # Errors
     ///
@@ -110,18 +110,18 @@ impl Image {
         Ok(Self { path, metadata, mode, mounts, stored_from, length, file, map, data, journal: None })
     }
 
-    /// Opens an image, and the device of its external journal if one is given.
+    /// Opens an image, and the device of its external journal if it is given.
     ///
     /// # Errors
     ///
-    /// The errors of [`Self::open`], for either file.
+    /// The errors of [`Self::open`], for both files.
     pub fn with_journal(path: &Path, journal: Option<&Path>) -> Result<Self> {
         let image = Self::open(path, "image")?;
         let journal = journal.map(|device| Self::open(device, "journal device")).transpose()?;
         Ok(Self { journal: journal.map(Box::new), ..image })
     }
 
-    /// Releases the pages that were read, in parallel.
+    /// Releases the pages of the map, in parallel.
     pub fn release(&self) {
         self.map.release();
     }
@@ -140,22 +140,22 @@ impl Image {
         }
     }
 
-    /// Returns warnings that the kernel may have newer data in memory than the image has.
+    /// Returns warnings about mounts: the kernel may have data in memory that is newer than the image.
     pub fn warnings(&self) -> Vec<String> {
         self.mounts.warnings(&self.path)
     }
 
-    /// Returns the mode of the original file or block device, for a new output, or `None` for a pipe.
+    /// Returns the mode of the original file or block device, for a new output. Returns `None` for a pipe.
     pub fn mode(&self) -> Option<u32> {
         self.mode
     }
 
-    /// Returns whether `other` is the metadata of this file, by device and inode number.
+    /// Returns whether `other` is the metadata of the same file, by device and inode number.
     pub fn is(&self, other: &Metadata) -> bool {
         (self.metadata.dev(), self.metadata.ino()) == (other.dev(), other.ino())
     }
 
-    /// Returns the SHA-256 of the whole file or device. Holes are not read.
+    /// Returns the SHA-256 of the whole file or device. Does not read holes.
     pub fn sha256(&self) -> [u8; 32] {
         const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
         let mut hash = Sha256::new();
@@ -177,12 +177,12 @@ impl Image {
         hash.finalize().into()
     }
 
-    /// Checks that all of the image and its journal could be read, and that neither was modified since it was
-    /// opened. Otherwise the results of the library are invalid.
+    /// Checks that the image and its journal could be read completely, and were not modified since they were
+    /// opened. If a check fails, the results of the library are invalid.
     ///
     /// # Errors
     ///
-    /// An I/O error that describes the modification, or the part that could not be read.
+    /// An I/O error with the modification, or with the offset that could not be read.
     pub fn unchanged(&self) -> Result<()> {
         self.journal.as_deref().map_or(Ok(()), Self::unchanged)?;
         self.is_unchanged().about(&self.path)
@@ -200,7 +200,7 @@ impl Image {
         }
         let time = |metadata: &Metadata| (metadata.mtime(), metadata.mtime_nsec());
         if time(&now) != time(&self.metadata) {
-            return changed("somebody wrote to it; unmount it and try again".to_owned());
+            return changed("another program wrote to it; unmount it and try again".to_owned());
         }
         Ok(())
     }
@@ -239,7 +239,7 @@ fn ranges(
             // There is no data after this offset.
             Err(Errno::NXIO) => break,
             Ok(start) if start >= at => start,
-            // SEEK_DATA is not supported, or gave a useless result.
+            // SEEK_DATA is not supported, or its result is useless.
             _ => at,
         };
         let end = match seek(Seek::Hole(start)) {
@@ -271,7 +271,7 @@ mod tests {
     use crate::cli::failure::Message;
     use std::os::unix::fs::FileExt as _;
 
-    /// Emulates `lseek` on a file whose data is `data`.
+    /// Emulates `lseek` on a file with these data ranges.
     fn file_like(data: &[Range<u64>]) -> impl FnMut(Seek) -> Result<u64, Errno> + '_ {
         |from| match from {
             Seek::Data(at) => {
@@ -335,6 +335,6 @@ mod tests {
         );
         writer.set_len(100).unwrap();
         writer.set_modified(std::time::UNIX_EPOCH).unwrap();
-        assert!(Message::of(&image.unchanged().unwrap_err()).line().contains("somebody wrote"));
+        assert!(Message::of(&image.unchanged().unwrap_err()).line().contains("another program wrote"));
     }
 }

@@ -1,4 +1,4 @@
-//! The parts of the JSON output that all commands share. See docs/json.md.
+//! Defines the fields of the JSON output that all commands share. See docs/json.md.
 
 use ext4_canon::FORM_VERSION;
 use serde::Serialize;

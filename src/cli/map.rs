@@ -1,4 +1,4 @@
-//! Read-only memory maps of files. Only this module and `signals` contain unsafe code.
+//! Maps files into memory, read-only. Only this module and `signals` contain unsafe code.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +17,7 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// The I/O error of the system, also if the address space is too small.
+    /// An I/O error of the system, including the error for a too small address space.
     pub fn new(file: &File, length: u64) -> io::Result<Self> {
         let length = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
         if length == 0 {
@@ -28,17 +28,17 @@ impl Map {
         // this holds: it has no name yet (or a new random one), and this process doesn't write to it while
         // the map exists. For an input it can't be guaranteed, as in every program that maps files. The input
         // is opened and mapped read-only, so this process can't modify it. If a different process does, only
-        // plain bytes change. The reader checks them like those of any image, and `Image::unchanged` rejects
-        // the result before the output gets its name. If the file is truncated, reads return zeros, see
-        // `signals`.
+        // plain bytes change. The reader checks these bytes like the bytes of any image, and
+        // `Image::unchanged` rejects the result before the output gets its name. If the file is truncated,
+        // reads return zeros, see `signals`.
         let map = unsafe { MmapOptions::new().len(length).map(file)? };
         // Fields are dropped in order: first the watch, while the range is still mapped.
         Ok(Self(Some((Watched::new(&map), map))))
     }
 
-    /// Releases all pages, in parallel, since this takes long for a large map.
+    /// Releases all pages. This takes long for a large map, so it is done in parallel.
     pub fn release(&self) {
-        // In bytes. A multiple of the page size on all systems.
+        // The number of bytes that a thread releases at once, a multiple of the page size on all systems.
         const PART: usize = 32 << 20;
         let Some((_, map)) = &self.0 else { return };
         let parts = (0..map.len()).into_par_iter().step_by(PART).with_max_len(1);
@@ -54,14 +54,13 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// An I/O error with the offset of the first page that could not be read. This page and all after it read
-    /// as zeros.
+    /// An I/O error with the offset of the first page that could not be read. This page and all later pages
+    /// read as zeros.
     pub fn readable(&self) -> io::Result<()> {
         match self.unreadable() {
             None => Ok(()),
             Some(at) => {
-                let words =
-                    format!("the page at byte {at} could not be read; look at the disk that it is on");
+                let words = format!("the page at byte {at} could not be read; check the disk that it is on");
                 Err(io::Error::other(words))
             }
         }

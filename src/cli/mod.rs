@@ -1,4 +1,4 @@
-//! The command-line interface: arguments, I/O, progress, reports. docs/architecture.md has a table of the files.
+//! The command-line interface: arguments, I/O, progress, reports. docs/files.md describes each file.
 
 pub mod args;
 pub mod bmap;

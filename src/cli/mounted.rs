@@ -2,8 +2,8 @@
 //! the device mapper.
 //!
 //! Files are compared by device and inode number, not by name. The exception is a loop device whose backing
-//! file is not accessible here, because it was deleted or is in a different mount namespace. Then the name is
-//! compared, and a match only leads to a warning.
+//! file is not accessible here, because it was deleted or is in a different mount namespace. Then the names
+//! are compared, and a match only causes a warning.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -41,7 +41,7 @@ impl Default for System {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Mount {
     place: String,
-    /// Whether the superblock is mounted read-only, so that no mount of this filesystem allows writing.
+    /// Whether the superblock is read-only, so that no mount of this filesystem allows writing.
     read_only: bool,
 }
 
@@ -49,25 +49,25 @@ struct Mount {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mounts {
     mounts: Vec<Mount>,
-    /// Descriptions of mounts that may or may not be of this image.
+    /// Descriptions of mounts that may be mounts of this image.
     doubtful: Vec<String>,
     /// Whether /proc or /sys could not be read.
     unknown: bool,
 }
 
 impl Mounts {
-    /// Returns whether /proc or /sys could not be read. Then the image may be mounted even if no mount was
+    /// Returns whether /proc or /sys could not be read. If so, the image may be mounted even if no mount was
     /// found.
     pub fn unknown(&self) -> bool {
         self.unknown
     }
 
-    /// Describes the places where the image is mounted, or returns `None` if no mount was found.
+    /// Describes the mount points of the image. Returns `None` if no mount was found.
     pub fn places(&self) -> Option<String> {
         places(self.mounts.iter())
     }
 
-    /// Returns warnings that the kernel may have newer data in memory than the image has.
+    /// Returns warnings about mounts: the kernel may have data in memory that is newer than the image.
     ///
     /// There is no warning for a filesystem that is mounted read-only, since all its data is in the image.
     pub fn warnings(&self, path: &Path) -> Vec<String> {
@@ -85,7 +85,7 @@ impl Mounts {
     }
 }
 
-/// Describes mounts by at most [`MAX_PLACES`] of their mount points.
+/// Describes mounts. Names at most [`MAX_PLACES`] of their mount points.
 fn places<'m>(mounts: impl Iterator<Item = &'m Mount>) -> Option<String> {
     let places: BTreeSet<_> = mounts.map(|mount| mount.place.as_str()).collect();
     let more = if places.len() > MAX_PLACES { " and elsewhere" } else { "" };
@@ -98,7 +98,7 @@ struct Loop {
     device: Device,
     name: String,
     backing: PathBuf,
-    /// The metadata of the backing file; `None` if no file with this name is visible here.
+    /// The metadata of the backing file; `None` if no file with this name is visible in this mount namespace.
     metadata: Option<Metadata>,
 }
 
@@ -141,14 +141,14 @@ impl System {
         Mounts { mounts, doubtful: self.doubtful(path, metadata, &loops, &table), unknown }
     }
 
-    /// Finds mounts of loop devices whose backing file is not accessible and has the same name as this file.
+    /// Finds mounts of loop devices whose backing file can't be accessed, but has the same name as this file.
     fn doubtful(&self, path: &Path, metadata: &Metadata, loops: &[Loop], table: &[Line]) -> Vec<String> {
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let mut found = Vec::new();
         for one in loops.iter().filter(|one| one.metadata.is_none()) {
             let bytes = one.backing.as_os_str().as_bytes();
             let named = Path::new(OsStr::from_bytes(bytes.strip_suffix(DELETED).unwrap_or(bytes)));
-            // If a different file now has the name of the deleted one, then this name proves nothing.
+            // If a different file now has the name of a deleted backing file, this name proves nothing.
             let replaced = fs::metadata(named).is_ok_and(|found| same(&found, metadata));
             if named.file_name() != real.file_name() || replaced {
                 continue;
@@ -162,8 +162,8 @@ impl System {
         found
     }
 
-    /// Finds FUSE mounts whose source is a relative path with the same file name. The directory it is
-    /// relative to is unknown. All of them count, because replacing a mounted image loses the data that is
+    /// Finds FUSE mounts whose source is a relative path with the same file name. The base directory of the
+    /// path is unknown. All these mounts count, because replacing a mounted image loses the data that is
     /// written through the mount.
     fn by_relative_name(path: &Path, table: &[Line]) -> Vec<Mount> {
         let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
@@ -186,13 +186,12 @@ impl System {
         for device in devices {
             let before = mounts.len();
             mounts.extend(table.iter().filter(|line| line.device == Some(*device)).map(Line::mount));
-            // The kernel has a directory in sysfs for each mounted ext4 filesystem, regardless of mount
-            // namespaces.
+            // sysfs has a directory for each mounted ext4 filesystem, regardless of mount namespaces.
             let name = self.folder(*device).and_then(|folder| folder.file_name().map(OsStr::to_owned));
             if mounts.len() == before
                 && let Some(name) = name.filter(|name| self.sys.join("fs/ext4").join(name).is_dir())
             {
-                let place = format!("in another mount namespace ({})", name.display());
+                let place = format!("in a different mount namespace ({})", name.display());
                 mounts.push(Mount { place, read_only: false });
             }
         }
@@ -221,7 +220,7 @@ impl System {
         found
     }
 
-    /// Adds the devices that a device is built on. Other devices built on these are ignored.
+    /// Adds the devices that a device is built on. Ignores different devices that are built on these.
     fn below(&self, device: Device, loops: &[Loop], found: &mut Vec<Device>) {
         let mut open = vec![device];
         while let Some(device) = open.pop() {
@@ -273,7 +272,7 @@ impl Line {
     /// Parses a line, see `proc_pid_mountinfo(5)`.
     fn parse(line: &[u8]) -> Option<Self> {
         let fields: Vec<_> = line.split(|byte| *byte == b' ').collect();
-        // Any number of optional fields may come between the mount options and the dash.
+        // Optional fields may come between the mount options and the dash.
         let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
         let [kind, source, options] = fields.get(dash + 1..dash + 4)? else { return None };
         Some(Self {
@@ -290,7 +289,7 @@ impl Line {
     }
 }
 
-/// Decodes the octal escapes of mountinfo for space, tab, newline and backslash.
+/// Decodes mountinfo's octal escapes for space, tab, newline and backslash.
 fn unescaped(field: &[u8]) -> OsString {
     let (mut name, mut rest) = (Vec::with_capacity(field.len()), field);
     while let Some((byte, after)) = rest.split_first() {
@@ -336,7 +335,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    /// Fake /proc and /sys directories, and an image.
+    /// A test scene: fake /proc and /sys directories, and an image.
     struct FakeSystem {
         folder: tempfile::TempDir,
         system: System,
@@ -360,7 +359,8 @@ mod tests {
             self.folder.path().join(name)
         }
 
-        /// Adds a device with a directory in the fake sysfs. A partition goes into the directory of its disk.
+        /// Adds a device with a directory in the fake sysfs. The directory of a partition is inside the
+        /// directory of its disk.
         fn device(&self, name: &str, number: &str) -> PathBuf {
             let folder = self.system.sys.join("block").join(name);
             fs::create_dir_all(folder.join("holders")).unwrap();
@@ -442,7 +442,7 @@ mod tests {
         scene.device("loop2", "7:2");
         scene.mountinfo("40 1 7:2 / /mnt rw - ext4 none rw\n");
         assert_eq!(scene.found("in.img").places(), None);
-        // Downwards from the topmost device.
+        // Search downwards from the topmost device.
         let mut below = Vec::new();
         scene.system.below((253, 1), &[], &mut below);
         assert_eq!(below, [(253, 0), (259, 3), (7, 1)]);
@@ -455,7 +455,7 @@ mod tests {
         scene.loop_device("loop0", "7:0", &scene.path("in.img"));
         fs::create_dir(scene.system.sys.join("fs/ext4/loop0")).unwrap();
         let places = scene.found("in.img").places();
-        assert_eq!(places.as_deref(), Some("in another mount namespace (loop0)"));
+        assert_eq!(places.as_deref(), Some("in a different mount namespace (loop0)"));
     }
 
     #[test]
@@ -488,12 +488,12 @@ mod tests {
             fs::copy(scene.path("in.img"), scene.path("other.img")).unwrap();
             assert_eq!(scene.found("other.img"), Mounts::default());
         }
-        // A different file with the name of the deleted one.
+        // A different file has the name of the deleted file.
         let scene = FakeSystem::new();
         scene.loop_device("loop0", "7:0", &scene.path("in.img (deleted)"));
         scene.mountinfo("40 1 7:0 / /mnt rw - ext4 /dev/loop0 rw\n");
         assert_eq!(scene.found("in.img"), Mounts::default());
-        // A file name may really end in the suffix.
+        // The name of an existing file may end in the suffix.
         fs::rename(scene.path("in.img"), scene.path("in.img (deleted)")).unwrap();
         assert_eq!(scene.found("in.img (deleted)").places().as_deref(), Some("at /mnt"));
     }

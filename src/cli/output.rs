@@ -1,8 +1,8 @@
-//! The output file, which gets its name only when it is complete.
+//! Writes the output file, which gets its name only when it is complete.
 //!
-//! If the filesystem supports it, the file has no name until then (`O_TMPFILE`), so that not even SIGKILL
-//! leaves a file. On other filesystems, and for the moment in which it replaces an existing file, it has a
-//! temporary name, `.ext4-canon-*.tmp`.
+//! If the filesystem supports `O_TMPFILE`, the file has no name until then, so that not even SIGKILL leaves
+//! an incomplete file. Otherwise, and for a moment while it replaces an existing file, it has a temporary
+//! name, `.ext4-canon-*.tmp`.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -23,20 +23,20 @@ use super::target::Target;
 const PREFIX: &str = ".ext4-canon-";
 const SUFFIX: &str = ".tmp";
 
-/// Mode of a new file if there is no input file to copy it from. The umask applies.
+/// The mode of a new file if there is no input file whose mode could be copied. The umask applies.
 const ANYONE: u32 = 0o666;
-/// Mode of the file until it is complete, so that no other user can read it.
+/// The mode of the file until it is complete. Only its owner can read it.
 const OWNER_ONLY: u32 = 0o600;
-/// The permission bits that are copied from another file.
+/// The permission bits that are copied from the input or from a replaced file.
 const PERMISSIONS: u32 = 0o777;
-/// The permissions of the group. If there is an ACL, they are its mask.
+/// The permission bits of the group. If the file has an ACL, these bits are the mask of the ACL.
 const GROUP: u32 = 0o070;
 
 const ACL: &str = "system.posix_acl_access";
 /// The maximum length in bytes of an xattr value in Linux.
 const LONGEST_XATTR: usize = 1 << 16;
 
-/// An output file that is being written. It is deleted when dropped before [`Self::finish`].
+/// An output file that is being written. It is deleted if it is dropped before [`Self::finish`].
 #[derive(Debug)]
 pub struct Output {
     file: Unfinished,
@@ -52,7 +52,7 @@ enum Unfinished {
 }
 
 impl Output {
-    /// Creates an output with the length of `image`.
+    /// Creates an output with the same length as `image`.
     ///
     /// # Errors
     ///
@@ -86,7 +86,7 @@ impl Output {
         Self::with_bytes(target, bytes)?.finish(true)
     }
 
-    /// Writes a file that is not an image, without giving it its name.
+    /// Writes a file that is not an image. The file gets its name later, in [`Self::finish`].
     ///
     /// # Errors
     ///
@@ -107,7 +107,7 @@ impl Output {
     }
 
     /// Creates an empty output. A new file gets the permissions `wanted`, restricted by the umask or by a
-    /// default ACL of the directory. A file that replaces an existing one keeps the permissions of that file.
+    /// default ACL of the directory. If the output replaces a file, it keeps the permissions of that file.
     fn begin(target: Target, wanted: u32) -> Result<Self> {
         let directory = target.directory();
         let first = if target.replaced.is_some() { OWNER_ONLY } else { wanted };
@@ -120,7 +120,7 @@ impl Output {
             Some(replaced) => replaced.mode() & PERMISSIONS,
             None => output.permissions()?,
         };
-        // Ignore errors: a filesystem without permissions has none to restrict.
+        // Ignore errors: a filesystem without permissions can't restrict them.
         let _ = output.file().set_permissions(Permissions::from_mode(OWNER_ONLY));
         Ok(output)
     }
@@ -143,7 +143,7 @@ impl Output {
         &self.target.shown
     }
 
-    /// Returns whether the final name is that of `other`.
+    /// Returns whether the final name is the same as the name of `other`.
     pub fn goes_to(&self, other: &Target) -> bool {
         let name = |target: &Target| {
             (fs::canonicalize(target.directory()).ok(), target.path.file_name().map(ToOwned::to_owned))
@@ -151,8 +151,8 @@ impl Output {
         name(&self.target) == name(other)
     }
 
-    /// Sets the final permissions and moves the file to its name, replacing an existing file. With `sync`,
-    /// the data is first flushed to the disk. Returns warnings.
+    /// Sets the final permissions and moves the file to its name, replacing an existing file. If `sync` is
+    /// set, first flushes the data to the disk. Returns warnings.
     ///
     /// # Errors
     ///
@@ -174,8 +174,8 @@ impl Output {
     }
 
     /// Sets the permissions. If the output replaces a file, also copies owner, group and ACL from it, as far
-    /// as the system permits. If the group or the ACL can't be copied, the group gets no access: its bits
-    /// belong to the old group, or are the mask of the missing ACL.
+    /// as the system permits. If the group or the ACL can't be copied, the group gets no access, because the
+    /// group bits are meant for the old group or are the mask of the missing ACL.
     fn settle(&self) -> Result<Vec<String>> {
         let mut mode = self.mode;
         let mut warnings = Vec::new();
@@ -201,7 +201,7 @@ impl Output {
             return None;
         }
         let error = fchown(self.file(), Some(uid), Some(gid)).err()?;
-        // Without privileges, a user can still set a group that the user is a member of.
+        // An unprivileged user can still set a group of which the user is a member.
         let _ = fchown(self.file(), None, Some(gid));
         Some(format!("the owner and group of {} could not be kept: {error}", self.target.shown.display()))
     }
@@ -210,8 +210,8 @@ impl Output {
         let mut value = vec![0; LONGEST_XATTR];
         let result = match getxattr(&self.target.path, ACL, &mut value) {
             Ok(length) => fsetxattr(self.file(), ACL, &value[..length], XattrFlags::empty()),
-            // The old file has no ACL, or the filesystem has none. The new file may have a default ACL from
-            // the directory.
+            // The old file has no ACL, or the filesystem does not support ACLs. The new file may have a
+            // default ACL from the directory.
             Err(_) => fremovexattr(self.file(), ACL).or_else(|error| match error {
                 Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS => Ok(()),
                 error => Err(error),
@@ -222,8 +222,8 @@ impl Output {
     }
 }
 
-/// Creates a file without a name. Fails if the filesystem does not support this, or if /proc is missing,
-/// which is needed to link the file later.
+/// Creates a file without a name. Fails if the filesystem does not support this, or if /proc is missing.
+/// /proc is needed to link the file later.
 fn nameless(directory: &Path, mode: u32) -> Result<Unfinished, ()> {
     let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
     let file = File::from(open(directory, flags, Mode::from_raw_mode(mode)).map_err(drop)?);
@@ -244,8 +244,7 @@ fn named(directory: &Path, mode: u32) -> io::Result<Unfinished> {
     Ok(Unfinished::Named(file, temporary))
 }
 
-/// Creates a temporary file with `make`. Its name is registered with the signal handlers before it is
-/// created.
+/// Creates a temporary file with `make`. Registers its name with the signal handlers before creating it.
 fn make_temporary<F>(
     directory: &Path,
     make: impl Fn(&Path) -> io::Result<F>,
@@ -267,7 +266,7 @@ fn give_name(file: Unfinished, target: &Target) -> io::Result<()> {
         Unfinished::Named(named, temporary) => (named, temporary),
         Unfinished::Nameless(file) => match link(&file, &target.path) {
             Ok(()) => return Ok(()),
-            // `linkat` can't replace a file, but `rename` can. So link a temporary name first.
+            // `linkat` can't replace a file, but `rename` can. So first link the file to a temporary name.
             Err(Errno::EXIST) => {
                 let (linked, _temporary) = make_temporary(target.directory(), |name| Ok(link(&file, name)?))?;
                 return linked.persist(&target.path).map_err(|error| error.error);
@@ -278,7 +277,8 @@ fn give_name(file: Unfinished, target: &Target) -> io::Result<()> {
     named.persist(&target.path).map(drop).map_err(|error| error.error)
 }
 
-/// Returns the permissions for a new output, before the umask: those of the input, unless it is a pipe.
+/// Returns the permissions for a new output, before the umask is applied: the permissions of the input, or a
+/// default if the input is a pipe.
 fn wanted(image: &Image) -> u32 {
     image.mode().map_or(ANYONE, |mode| mode & PERMISSIONS)
 }
@@ -367,7 +367,7 @@ mod tests {
     fn it_appears_whole_with_the_right_permissions() {
         let umask = rustix::process::umask(Mode::empty());
         rustix::process::umask(umask);
-        // The mode of the input, and of the replaced file.
+        // Each row has the mode of the input, and the mode of the replaced file.
         for (mode, replaced) in [(0o640, None), (0o777, None), (0o444, Some(0o640)), (0o755, Some(0o600))] {
             let scene = Folder::new(mode);
             for create in BOTH_WAYS {

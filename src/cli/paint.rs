@@ -1,4 +1,4 @@
-//! Colours on a terminal.
+//! Colours texts on a terminal.
 
 use std::env;
 use std::fmt::Display;
@@ -7,15 +7,15 @@ use anstyle::{AnsiColor, Style};
 
 use super::args::Color;
 
-/// Colours a text, or leaves it plain.
+/// A painter that colours texts, or leaves them plain.
 #[derive(Clone, Copy, Debug)]
 pub struct Paint {
     coloured: bool,
 }
 
 impl Paint {
-    /// Creates a painter for a stream. Without a choice, a terminal has colours unless `NO_COLOR` is set to
-    /// something, or the terminal has none.
+    /// Creates a painter for a stream. With [`Color::Auto`], it uses colours on a terminal, unless `NO_COLOR` is
+    /// not empty or the terminal has no colours.
     pub fn new(choice: Color, is_terminal: bool) -> Self {
         let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
@@ -27,7 +27,7 @@ impl Paint {
         Self { coloured }
     }
 
-    /// Returns whether there are colours.
+    /// Returns whether the painter uses colours.
     pub fn is_coloured(self) -> bool {
         self.coloured
     }
@@ -36,12 +36,12 @@ impl Paint {
         if self.coloured { format!("{style}{text}{style:#}") } else { text.to_string() }
     }
 
-    /// Colours a value in the first image, or a verdict that is bad.
+    /// Colours a value in the first image, or a bad verdict, red.
     pub fn red(self, text: impl Display) -> String {
         self.styled(AnsiColor::Red.on_default(), text)
     }
 
-    /// Colours a value in the second image, or a verdict that is good.
+    /// Colours a value in the second image, or a good verdict, green.
     pub fn green(self, text: impl Display) -> String {
         self.styled(AnsiColor::Green.on_default(), text)
     }

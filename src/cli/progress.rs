@@ -1,4 +1,4 @@
-//! The progress bar on a terminal.
+//! Shows a progress bar on a terminal.
 
 use std::fmt;
 use std::io::{IsTerminal as _, stderr};
@@ -10,23 +10,23 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, Prog
 
 use super::signals;
 
-/// How often the bar is drawn in a second: more only costs time.
+/// The number of redraws per second. More redraws would only cost time.
 const REDRAWS: u8 = 10;
 
-/// Work that takes less time needs no bar.
+/// The time after which the bar appears. Shorter work needs no bar.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// A bar on stderr, which appears after a second, and is gone from the screen when dropped.
+/// A progress bar on stderr. It appears after one second, and is cleared when dropped.
 #[derive(Debug)]
 pub struct Progress {
     bar: ProgressBar,
     started: Instant,
-    /// Whether the bar has yet to appear.
+    /// Whether the bar is wanted but not visible yet.
     pending: AtomicBool,
 }
 
 impl Progress {
-    /// Creates a bar, which is visible if `wanted` and if standard error is a terminal.
+    /// Creates a bar. It becomes visible only if `wanted` is set and standard error is a terminal.
     pub fn new(wanted: bool) -> Self {
         let bar = ProgressBar::hidden();
         let pending = AtomicBool::new(wanted && stderr().is_terminal());
@@ -38,7 +38,7 @@ impl Progress {
             && self.started.elapsed() >= SHORTEST
             && self.pending.swap(false, Ordering::Relaxed)
         {
-            // Most runs end before, so that they need not parse this.
+            // Parse the template only now: most runs end before the bar appears.
             let template = "{msg:<17} [{bar:30}] {percent:>3} %  {rate}  ETA {eta}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 let style = style.with_key("rate", |state: &ProgressState, f: &mut dyn fmt::Write| {

@@ -1,4 +1,4 @@
-//! The error type for file formats that the command line reads itself, such as Android sparse images.
+//! Defines the error type for file formats that the command line reads itself, such as Android sparse images.
 
 use thiserror::Error;
 
@@ -8,7 +8,7 @@ pub enum Refusal {
     /// The file violates its format.
     #[error("{0}")]
     Damaged(String),
-    /// The file is valid, but uses something unsupported.
+    /// The file is valid, but uses an unsupported feature of its format.
     #[error("{0}")]
     Unsupported(String),
 }

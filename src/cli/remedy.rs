@@ -1,8 +1,8 @@
-//! Describes remedies for the library's errors by command-line options.
+//! Describes remedies for the library's errors in terms of command-line options.
 
 use ext4_canon::Remedy;
 
-/// Describes a remedy, if an option provides it.
+/// Describes a remedy if it is an option of the command line.
 pub fn option(remedy: &Remedy) -> Option<String> {
     let words = match remedy {
         Remedy::Enlarge { bytes, for_inodes, in_partition: false } => {
@@ -10,7 +10,7 @@ pub fn option(remedy: &Remedy) -> Option<String> {
         }
         Remedy::Resize { bytes, in_partition: false } => {
             return Some(format!(
-                "make the image larger, with --size or before, or use --size {bytes}, and try again"
+                "make the image larger, beforehand or with --size, or use --size {bytes}, and try again"
             ));
         }
         Remedy::ChooseAmong(names) => {
@@ -44,11 +44,11 @@ pub fn option(remedy: &Remedy) -> Option<String> {
         }
         Remedy::GiveSectorSize => "use --sector-size with the right one",
         Remedy::RecreateTable => {
-            "make the partition table anew, or use --offset for a filesystem whose place is known"
+            "recreate the partition table, or use --offset, if the offset of a filesystem is known"
         }
         Remedy::CopyDiskAgain => {
-            "copy the image again, and all of it, if it was cut short; else make the partition table anew, or use \
-             --offset for a filesystem whose place is known"
+            "copy all of the image again if it was cut short; otherwise recreate the partition table, or use \
+             --offset, if the offset of a filesystem is known"
         }
         _ => return None,
     };
@@ -58,9 +58,10 @@ pub fn option(remedy: &Remedy) -> Option<String> {
 fn enlarge(bytes: Option<u64>, for_inodes: bool) -> String {
     match bytes {
         Some(bytes) if for_inodes => format!(
-            "make the image larger, before or with --size {bytes} or more (inodes come by block groups), and try again"
+            "make the image larger, beforehand or with --size {bytes} or more (inodes are added per block \
+             group), and try again"
         ),
-        Some(bytes) => format!("make the image larger, before or with --size {bytes}, and try again"),
-        None => "make the image larger, before or with --size, and try again".to_owned(),
+        Some(bytes) => format!("make the image larger, beforehand or with --size {bytes}, and try again"),
+        None => "make the image larger, beforehand or with --size, and try again".to_owned(),
     }
 }

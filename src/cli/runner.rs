@@ -1,5 +1,5 @@
-//! The parts that all commands share: threads, images, progress and warnings, and at the end the report and
-//! the exit code.
+//! Provides the functions that all commands share: threads, images, progress, warnings, the report and the
+//! exit code.
 
 use std::num::NonZero;
 use std::path::Path;
@@ -28,16 +28,16 @@ pub struct Outcome {
     pub code: ExitCode,
     /// The text for standard output.
     pub text: Vec<u8>,
-    /// Further warnings.
+    /// Warnings that are not collected in the runner.
     pub warnings: Vec<String>,
-    /// Errors that did not end the command, or the one that did.
+    /// All errors: those after which the command continued, or the error that ended it.
     pub errors: Vec<Message>,
-    /// The last line for standard error.
+    /// The last line to print to standard error.
     pub remark: Option<String>,
 }
 
 impl Outcome {
-    /// Creates a result that has a text and no remarks.
+    /// Creates a result with a text for standard output, and without warnings, errors and a remark.
     pub fn new(code: ExitCode, text: impl Into<Vec<u8>>) -> Self {
         Self { code, text: text.into(), warnings: Vec::new(), errors: Vec::new(), remark: None }
     }
@@ -48,18 +48,19 @@ impl Outcome {
 pub struct Warning {
     /// The text.
     pub text: String,
-    /// Whether `--quiet` does not hide it, because ignoring it can cost data or a boot.
+    /// Whether the warning is printed even with `--quiet`, because it is about possible data loss or boot
+    /// failure.
     pub is_severe: bool,
 }
 
-/// The environment of a command.
+/// The environment of a command: settings, progress bar, threads and warnings.
 pub struct Runner<'r> {
-    /// The options.
+    /// The options of the command.
     pub settings: &'r Settings,
     /// The progress bar.
     pub progress: Progress,
     pool: ThreadPool,
-    /// The warnings so far. They are printed at the end, also if the command fails.
+    /// The warnings so far. They are printed at the end, even if the command fails.
     warnings: &'r Mutex<Vec<Warning>>,
 }
 
@@ -125,14 +126,14 @@ fn report(task: &Task, warnings: &[Warning], outcome: &Outcome) -> ExitCode {
 
 impl<'r> Runner<'r> {
     fn new(settings: &'r Settings, warnings: &'r Mutex<Vec<Warning>>) -> Result<Self> {
-        // A separate thread pool, because the global one reads environment variables.
+        // Create a separate thread pool, because the global pool reads environment variables.
         let threads = settings.threads.or_else(|| thread::available_parallelism().ok());
         let pool = ThreadPoolBuilder::new().num_threads(threads.map_or(1, NonZero::get)).build();
         let pool = pool.context("starting threads")?;
         Ok(Self { settings, pool, progress: Progress::new(settings.progress), warnings })
     }
 
-    /// Opens an image, and the device of its journal if one is given.
+    /// Opens an image, and the device of its journal if it is given.
     ///
     /// # Errors
     ///
@@ -159,8 +160,8 @@ impl<'r> Runner<'r> {
         disk.about(&image.path)
     }
 
-    /// Calls the library on the thread pool. If an image was modified meanwhile, the result is replaced by an
-    /// error.
+    /// Calls the library on the thread pool. Returns an error instead of the result if an image was modified
+    /// during the call.
     ///
     /// # Errors
     ///
@@ -195,7 +196,7 @@ impl<'r> Runner<'r> {
         self.pool.join(|| drop(one), || drop(other));
     }
 
-    /// Adds warnings, which are printed at the end unless `--quiet` is given.
+    /// Adds warnings. They are printed at the end, unless `--quiet` is given.
     pub fn warn(&self, warnings: impl IntoIterator<Item = String>) {
         self.add(warnings.into_iter().map(|text| Warning { text, is_severe: false }));
     }
@@ -205,7 +206,7 @@ impl<'r> Runner<'r> {
         self.add(warnings.into_iter().map(|text| Warning { text, is_severe: true }));
     }
 
-    /// Adds warnings of both kinds.
+    /// Adds warnings that may be severe or not.
     pub fn add(&self, warnings: impl IntoIterator<Item = Warning>) {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(warnings);
     }

@@ -1,4 +1,4 @@
-//! Lists of digests in the format of sha256sum.
+//! Formats and parses lists of digests in the format of sha256sum.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -16,7 +16,7 @@ pub struct Listed {
     pub name: PathBuf,
 }
 
-/// Formats a line as sha256sum does. It begins with a backslash if the name contains escapes.
+/// Formats a line as sha256sum does. The line begins with a backslash if the name contains escapes.
 pub fn line(digest: &str, name: &Path) -> Vec<u8> {
     let (escape, name) = escaped(name);
     [escape, digest.as_bytes(), b"  ", &name, b"\n"].concat()
@@ -28,7 +28,7 @@ pub fn verdict(name: &Path, words: &str) -> Vec<u8> {
     [escape, &name, b": ", words.as_bytes(), b"\n"].concat()
 }
 
-/// Escapes a name, and returns the backslash that the line must begin with if anything was escaped.
+/// Escapes a name. Also returns the backslash with which the line must begin if a character was escaped.
 fn escaped(name: &Path) -> (&'static [u8], Vec<u8>) {
     let bytes = name.as_os_str().as_bytes();
     let mut text = Vec::with_capacity(bytes.len());
@@ -43,11 +43,11 @@ fn escaped(name: &Path) -> (&'static [u8], Vec<u8>) {
     (if text.len() == bytes.len() { b"" } else { b"\\" }, text)
 }
 
-/// Parses a list, and skips comments. Also returns the numbers of the malformed lines.
+/// Parses a list. Skips comments. Also returns the line numbers of the malformed lines.
 pub fn parse(text: &[u8]) -> (Vec<Listed>, Vec<usize>) {
     let (mut listed, mut malformed) = (Vec::new(), Vec::new());
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {
-        // The rest of a CRLF line end. A carriage return in a name would be escaped.
+        // Remove the carriage return of a CRLF line end. A carriage return in a name would be escaped.
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() || line.starts_with(b"#") {
             continue;
@@ -66,7 +66,7 @@ fn parse_line(line: &[u8]) -> Option<Listed> {
         None => (false, line),
     };
     let (digest, name) = match line.strip_prefix(b"SHA256 (") {
-        // The format of `sha256sum --tag` and of the BSDs.
+        // The format of `sha256sum --tag` and of the BSD tools.
         Some(rest) => {
             let (rest, digest) = rest.split_at_checked(rest.len().checked_sub(64)?)?;
             (digest, rest.strip_suffix(b") = ")?)

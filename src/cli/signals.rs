@@ -1,5 +1,5 @@
-//! Signal handlers. They turn an unreadable page of a mapped file into an error, and delete the temporary
-//! file when a signal ends the process. Only this module and `map` contain unsafe code.
+//! Handles signals: turns an unreadable page of a mapped file into an error, and deletes the temporary file
+//! when a signal ends the process. Only this module and `map` contain unsafe code.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt as _;
@@ -9,7 +9,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 use std::thread;
 
-/// An address range where a file is mapped: an image, a journal device or an output.
+/// The address range of a mapped file: an image, a journal device or an output.
 #[derive(Debug)]
 struct Slot {
     /// The first address; 0 if the slot is free.
@@ -31,13 +31,14 @@ static TEMPORARY: AtomicPtr<libc::c_char> = AtomicPtr::new(ptr::null_mut());
 /// Whether a signal is about to end the process.
 static ENDING: AtomicBool = AtomicBool::new(false);
 
-/// A mapped range that is registered with the SIGBUS handler until this is dropped.
+/// A mapped range that is registered with the SIGBUS handler until this value is dropped.
 #[derive(Debug)]
 pub struct Watched(Option<usize>);
 
 impl Watched {
-    /// Registers an address range, which must stay mapped until this is dropped. If a page of it can't be
-    /// read, this page and all after it read as zeros, and `unreadable` returns its offset.
+    /// Registers an address range, which must stay mapped until this value is dropped. If a page of the range
+    /// can't be read, this page and all later pages read as zeros, and `unreadable` returns the offset of the
+    /// page.
     pub fn new(bytes: &[u8]) -> Self {
         install();
         let range = bytes.as_ptr_range();
@@ -70,13 +71,13 @@ impl Drop for Watched {
     }
 }
 
-/// A temporary file that is deleted if a signal ends the process. The file is unregistered when this is
+/// A temporary file that is deleted if a signal ends the process. The file is unregistered when this value is
 /// dropped.
 #[derive(Debug)]
 pub struct Temporary(());
 
 impl Temporary {
-    /// Registers a name. There can be one at a time.
+    /// Registers a name. Only one name can be registered at a time.
     pub fn new(path: &Path) -> Self {
         install();
         if let Ok(name) = CString::new(path.as_os_str().as_bytes()) {
@@ -93,15 +94,15 @@ impl Drop for Temporary {
     }
 }
 
-/// Blocks forever if a signal is about to end the process, otherwise returns. This suppresses errors that are
-/// a consequence of the signal, such as a missing temporary file.
+/// Blocks forever if a signal is about to end the process, otherwise returns. This suppresses errors that the
+/// signal causes, such as a missing temporary file.
 pub fn unless_ending() {
     while ENDING.load(Ordering::SeqCst) {
         thread::park();
     }
 }
 
-/// Signals that end a process and can be caught. SIGPIPE is missing: the Rust runtime ignores it.
+/// The signals that end a process and can be caught, except SIGPIPE, which the Rust runtime ignores.
 const ENDS: [libc::c_int; 11] = [
     libc::SIGINT,
     libc::SIGTERM,
@@ -119,7 +120,7 @@ const ENDS: [libc::c_int; 11] = [
 fn install() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Exceeding the limit on file sizes is then an ordinary write error with a better message.
+        // If SIGXFSZ is ignored, exceeding the limit on file sizes is a write error with a better message.
         handle(libc::SIGXFSZ, libc::SIG_IGN, 0);
         handle(libc::SIGBUS, on_bus as *const () as libc::sighandler_t, libc::SA_SIGINFO);
         for signal in ENDS {
@@ -132,7 +133,7 @@ fn install() {
 
 /// Returns whether the parent process ignores a signal, as nohup does.
 fn is_ignored(signal: libc::c_int) -> bool {
-    // SAFETY: a `sigaction` of all zeros is valid, and the call only fills it in.
+    // SAFETY: a `sigaction` of all zeros is valid, and the call only writes to it.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         libc::sigaction(signal, ptr::null(), &raw mut action) == 0 && action.sa_sigaction == libc::SIG_IGN
@@ -154,15 +155,15 @@ fn handle(signal: libc::c_int, handler: libc::sighandler_t, flags: libc::c_int) 
 
 /// Handles SIGBUS: a mapped page can't be read, because the file was truncated or the disk failed.
 extern "C" fn on_bus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: with SA_SIGINFO, the kernel passes a valid siginfo. Its address is that of the page.
+    // SAFETY: with SA_SIGINFO, the kernel passes a valid siginfo. Its address is in the page.
     let address = unsafe { (*info).si_addr() }.addr();
     for slot in &RANGES {
         let (start, end) = (slot.start.load(Ordering::SeqCst), slot.end.load(Ordering::SeqCst));
         if start == 0 || !(start..end).contains(&address) {
             continue;
         }
-        // Round down to 4096, the smallest page size. With larger pages, `mmap` fails if this is not aligned,
-        // and the process ends.
+        // Round down to 4096, the smallest page size. With larger pages, `mmap` fails if the address is not
+        // aligned, and the process ends.
         let from = (address & !0xFFF).max(start);
         let _ = slot.failed.compare_exchange(0, from, Ordering::SeqCst, Ordering::SeqCst);
         // SAFETY: the range is a mapping of a file by this process, which exists as long as it is in the
@@ -187,12 +188,13 @@ extern "C" fn on_bus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: 
 /// Whether the last line of the terminal is a progress bar.
 static LINE_ON_TERMINAL: AtomicBool = AtomicBool::new(false);
 
-/// Says whether the last line of the terminal has to be cleared when a signal ends the process.
+/// Sets whether the last line of the terminal must be cleared when a signal ends the process.
 pub fn line_on_terminal(is_there: bool) {
     LINE_ON_TERMINAL.store(is_there, Ordering::SeqCst);
 }
 
-/// Somebody ends the process: it ends in the same way, but for the temporary file.
+/// Handles a signal that ends the process: deletes the temporary file, then lets the signal end the process
+/// as usual.
 extern "C" fn on_end(signal: libc::c_int) {
     ENDING.store(true, Ordering::SeqCst);
     let name = TEMPORARY.load(Ordering::SeqCst);

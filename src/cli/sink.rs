@@ -1,5 +1,5 @@
-//! The output file as a [`Sink`]: vector writes at an offset, from any thread. If the filesystem supports
-//! shared blocks (reflinks), long runs are shared with the input.
+//! Writes the output file as a [`Sink`], with vector writes at an offset, from any thread. If the filesystem
+//! supports shared blocks (reflinks), shares long runs with the input.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -11,17 +11,17 @@ use ext4_canon::Sink;
 use rustix::fs::{copy_file_range, fstatfs};
 use rustix::io::{Errno, pwritev};
 
-/// The maximum number of parts in a vector write in Linux (`UIO_MAXIOV`).
+/// The maximum number of slices in a vector write in Linux (`UIO_MAXIOV`).
 const PARTS_PER_CALL: usize = 1024;
 
-/// Magic numbers of filesystems with reflinks, on which `copy_file_range` shares blocks: XFS, btrfs,
+/// The magic numbers of filesystems on which `copy_file_range` shares blocks (reflinks): XFS, btrfs,
 /// bcachefs.
 const SHARING: [u64; 3] = [0x5846_5342, 0x9123_683E, 0xCA45_1A4E];
 
-/// The minimum length in bytes of a shared run. Copying a shorter one is faster.
+/// The minimum length in bytes of a shared run. Copying a shorter run is faster.
 const SHORTEST_SHARED: u64 = 128 << 10;
 
-/// The unit of sharing, in bytes. The block sizes of these filesystems are multiples of it.
+/// The unit of sharing, in bytes. The block sizes of these filesystems are multiples of this unit.
 const SHARED_UNIT: u64 = 4096;
 
 /// A sink for a file that already has its final length.
@@ -30,12 +30,12 @@ pub struct OutputSink<'a> {
     file: &'a File,
     length: u64,
     failed: AtomicBool,
-    /// The right to write. The kernel serializes writes to a file by spinning, so waiting here saves CPU
-    /// time.
+    /// The lock for writing. The kernel serializes writes to a file by spinning, so waiting for this lock
+    /// saves CPU time.
     turn: Mutex<()>,
     /// The input, if blocks can be shared with it.
     input: Option<&'a File>,
-    /// Whether sharing failed once. It is not tried again then.
+    /// Whether sharing failed once. If so, it is not tried again.
     alone: AtomicBool,
     /// The byte ranges of the image that are in use.
     used: Mutex<Vec<Range<u64>>>,
@@ -55,7 +55,8 @@ impl<'a> OutputSink<'a> {
         }
     }
 
-    /// Shares blocks with `input` if both are on filesystems of the same type that supports it.
+    /// Shares blocks with `input` if both files are on filesystems of the same type, and this type supports
+    /// it.
     #[must_use]
     pub fn sharing(mut self, input: &'a File) -> Self {
         let kind = |file| fstatfs(file).ok().and_then(|found| u64::try_from(found.f_type).ok());
@@ -100,7 +101,7 @@ impl<'a> OutputSink<'a> {
         loop {
             offset += written as u64;
             IoSlice::advance_slices(&mut rest, written);
-            // The remaining parts may all be empty.
+            // The remaining slices may all be empty.
             if rest.iter().all(|part| part.is_empty()) {
                 return Ok(());
             }
@@ -113,17 +114,17 @@ impl<'a> OutputSink<'a> {
 }
 
 impl OutputSink<'_> {
-    /// Shares `length` bytes with the input, or fewer. Returns the number of bytes shared.
+    /// Shares up to `length` bytes with the input. Returns the number of bytes shared.
     fn share(&self, input: &File, mut offset: u64, mut from: u64, length: u64) -> u64 {
         let start = offset;
-        // Share only whole units within the file. The caller copies the rest.
+        // Share only whole units within the file. The caller copies the remaining bytes.
         let end = offset.saturating_add(length).min(self.length) / SHARED_UNIT * SHARED_UNIT;
         while offset < end {
             let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
             match copy_file_range(input, Some(&mut from), self.file, Some(&mut offset), left) {
                 Ok(1..) | Err(Errno::INTR) => {}
-                // Not the same filesystem, or one without reflinks. The rest is copied, and any real error
-                // appears again then.
+                // The files are on different filesystems, or on one without reflinks. The caller copies the
+                // remaining bytes, so an actual I/O error occurs again there.
                 Ok(0) | Err(_) => {
                     self.alone.store(true, Ordering::Relaxed);
                     break;
@@ -197,7 +198,7 @@ mod tests {
         let file = file(9);
         let parts = [b"abc", b"def", b"ghi"].map(|part| IoSlice::new(part));
         let sink = OutputSink::new(&file, 9);
-        // As if the first call had written four bytes.
+        // Continue as if the first call had written four bytes.
         sink.write_rest(0, 4, &parts).unwrap();
         assert_eq!(contents(&file), b"\0\0\0\0efghi");
     }

@@ -1,5 +1,5 @@
-//! Android sparse images. They consist of chunks: stored blocks, blocks filled with a pattern, or "don't
-//! care" blocks.
+//! Reads and writes Android sparse images. They consist of chunks: stored blocks, blocks filled with a
+//! pattern, or "don't care" blocks.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -13,9 +13,9 @@ use super::refusal::Refusal;
 /// Error context while copying an input that can't be mapped to a temporary file.
 pub const STORING: &str = "storing it in a temporary file (see TMPDIR)";
 
-/// The magic number. All numbers are little-endian.
+/// The magic number of a sparse image. All numbers are little-endian.
 const MAGIC: u32 = 0xED26_FF3A;
-/// Sizes in bytes of the file header and of a chunk header.
+/// The sizes in bytes of the file header and of a chunk header.
 const HEADER: u16 = 28;
 const CHUNK_HEADER: u16 = 12;
 
@@ -29,10 +29,10 @@ pub const CRC32: u16 = 0xCAC4;
 
 /// The block size of written images, in bytes.
 const BLOCK: usize = 4096;
-/// The maximum number of blocks in a stored chunk (64 MiB), which flashing tools can handle.
+/// The maximum number of blocks in a stored chunk. Flashing tools can handle chunks of this size (64 MiB).
 const MAX_BLOCKS: u64 = 1 << 14;
-/// The maximum number of bytes that patterns may fill in the temporary file. A chunk of 16 bytes can ask for
-/// terabytes.
+/// The maximum number of bytes that patterns may fill in the temporary file. A chunk of 16 bytes can
+/// represent terabytes.
 const MAX_FILLED: u64 = 1 << 30;
 
 /// Returns whether the bytes begin with the magic number.
@@ -58,7 +58,7 @@ pub fn expand_within(bytes: &[u8], most_filled: u64) -> anyhow::Result<File> {
     let header = Header::of(bytes)?;
     let length = header.block * header.blocks;
     if i64::try_from(length).is_err() {
-        bail!(damaged("stands for more bytes than a file can have"));
+        bail!(damaged("describes more bytes than a file can have"));
     }
     let file = tempfile::tempfile().context(STORING)?;
     file.set_len(length).context(STORING)?;
@@ -80,13 +80,13 @@ pub fn expand_within(bytes: &[u8], most_filled: u64) -> anyhow::Result<File> {
                 fill(&file, data, start..start + length).context(STORING)?;
             }
             (DONT_CARE, 0) => {}
-            // `sparse_sums` checks it.
+            // `sparse_sums` checks this checksum.
             (CRC32, 4) if blocks == 0 => {}
-            _ => bail!(damaged("has a chunk of a kind or size that is not known")),
+            _ => bail!(damaged("has a chunk of an unknown type or size")),
         }
     }
     if done != header.blocks || end != bytes.len() as u64 {
-        bail!(damaged("has other chunks than its header says"));
+        bail!(damaged("has chunks that do not match its header"));
     }
     Ok(file)
 }
@@ -107,7 +107,7 @@ pub struct Header {
 
 /// A chunk of a sparse image.
 pub struct Chunk<'b> {
-    /// The type.
+    /// The type of the chunk.
     pub kind: u16,
     /// The length in blocks of the expanded image.
     pub blocks: u64,
@@ -127,11 +127,11 @@ impl Header {
         let header = take(bytes, 0, HEADER.into(), "the header")?;
         let (major, length, chunk_header) = (u16_at(header, 4), u16_at(header, 8), u16_at(header, 10));
         if major != 1 || length < HEADER || chunk_header < CHUNK_HEADER {
-            return Err(unsupported("is of a version that is not known; make a raw image with simg2img"));
+            return Err(unsupported("has an unknown version; make a raw image with simg2img"));
         }
         let block = u32_at(header, 12);
         if block == 0 || !block.is_multiple_of(4) {
-            return Err(damaged("has a size of blocks that is no multiple of 4"));
+            return Err(damaged("has a block size that is not a multiple of 4"));
         }
         Ok(Self {
             block: block.into(),
@@ -143,7 +143,7 @@ impl Header {
         })
     }
 
-    /// Returns an iterator over the chunks. It stops after a damaged one.
+    /// Returns an iterator over the chunks. It stops after a damaged chunk.
     pub fn chunks<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = Result<Chunk<'b>, Refusal>> + use<'b> {
         let (mut at, head) = (Some(self.first), self.chunk_header);
         (0..self.chunks).map_while(move |_| {
@@ -164,12 +164,11 @@ fn chunk(bytes: &[u8], at: u64, head: u64) -> Result<Chunk<'_>, Refusal> {
     Ok(Chunk { kind, blocks: blocks.into(), data, end: at + total })
 }
 
-/// Writes an image in the sparse format. The byte ranges `used` are in use, and all other blocks are "don't
-/// care".
+/// Writes an image in the sparse format. Blocks outside the byte ranges `used` become "don't care" blocks.
 ///
 /// # Errors
 ///
-/// A [`Refusal`] if the size is not a multiple of the block size or too large, or an I/O error.
+/// A [`Refusal`] if the size is too large or not a multiple of the block size, or an I/O error.
 pub fn write(out: &File, image: &[u8], used: &[Range<u64>]) -> anyhow::Result<()> {
     let blocks = u32::try_from(image.len() / BLOCK).ok().filter(|_| image.len().is_multiple_of(BLOCK));
     let Some(blocks) = blocks else {
@@ -269,7 +268,7 @@ fn take<'b>(bytes: &'b [u8], start: u64, length: u64, what: &str) -> Result<&'b 
 }
 
 fn damaged(what: &str) -> Refusal {
-    Refusal::Damaged(format!("the Android sparse image {what}; make it anew"))
+    Refusal::Damaged(format!("the Android sparse image {what}; recreate it"))
 }
 
 fn unsupported(what: &str) -> Refusal {
@@ -344,6 +343,6 @@ mod tests {
         header.extend([u32::MAX - 3, u32::MAX, 0, 0].map(u32::to_le_bytes).as_flattened());
         let error = expand(&header).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Refusal::Damaged(_))), "{error}");
-        assert!(error.to_string().contains("more bytes than a file can have; make it anew"), "{error}");
+        assert!(error.to_string().contains("more bytes than a file can have; recreate it"), "{error}");
     }
 }

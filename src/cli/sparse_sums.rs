@@ -1,18 +1,20 @@
-//! Checksums in Android sparse images: in the header, and in chunks, for all data before them.
+//! Checks the checksums in Android sparse images: in the header for all data, and in chunks for all data
+//! before the chunk.
 //!
-//! The specification counts "don't care" blocks as zeros, but libsparse skips them. Either sum is accepted.
+//! The specification counts "don't care" blocks as zeros, but libsparse skips them. Both checksums are
+//! accepted.
 
 use crc::{CRC_32_ISO_HDLC, Crc};
 
 use super::refusal::Refusal;
 use super::sparse::{CRC32, Chunk, FILL, Header, RAW};
 
-/// CRC-32 of Ethernet and zip.
+/// The CRC-32 of Ethernet and zip.
 static CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 /// The CRC polynomial, bit-reversed: the highest bit of a number is the coefficient of 1.
 const POLYNOMIAL: u32 = 0xEDB8_8320;
 const ONE: u32 = 1 << 31;
-/// x^8, the factor by which a zero byte multiplies the register.
+/// x^8: a zero byte multiplies the CRC register by this factor.
 const ZERO_BYTE: u32 = ONE >> 8;
 
 /// Checks all checksums of a sparse image.
@@ -43,11 +45,11 @@ pub fn check(bytes: &[u8]) -> Result<(), Refusal> {
 }
 
 fn wrong_sum() -> Refusal {
-    let words = "the Android sparse image has other bytes than its checksum says; make it anew";
+    let words = "the Android sparse image has a wrong checksum; recreate it";
     Refusal::Damaged(words.to_owned())
 }
 
-/// CRC registers, without the final inversion.
+/// The two CRC registers, with and without "don't care" blocks, before the final inversion.
 struct Sums {
     with_zeros: u32,
     without: u32,
@@ -81,15 +83,15 @@ impl Sums {
     }
 }
 
-/// Returns the register after some data.
+/// Updates a CRC register with `data`, and returns it.
 fn after(register: u32, data: &[u8]) -> u32 {
     let mut digest = CRC.digest_with_initial(register.reverse_bits());
     digest.update(data);
     !digest.finalize()
 }
 
-/// Returns the register after `length` zero bytes, in logarithmic time, since a small chunk can stand for
-/// terabytes.
+/// Updates a CRC register with `length` zero bytes, and returns it. Needs only logarithmic time, since a
+/// small chunk can represent terabytes.
 fn after_zeros(register: u32, length: u64) -> u32 {
     let (mut result, mut power, mut left) = (register, ZERO_BYTE, length);
     while left > 0 {
@@ -130,7 +132,7 @@ mod tests {
         assert_eq!(after_zeros(start, u64::from(u32::MAX)), start);
     }
 
-    /// A sparse image with one stored block, one "don't care" block and one pattern block.
+    /// Returns a sparse image with one stored block, one "don't care" block and one pattern block.
     fn image(of_all: u32, of_chunk: Option<u32>) -> Vec<u8> {
         let mut bytes = Vec::new();
         let word = |bytes: &mut Vec<u8>, word: u32| bytes.extend(word.to_le_bytes());

@@ -1,4 +1,4 @@
-//! Pipes: an output that is written sequentially, and an input that is copied to a temporary file.
+//! Handles pipes: writes an output sequentially, and copies an input to a temporary file.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IoSlice, Read, Seek as _, SeekFrom, Write};
@@ -9,7 +9,7 @@ use ext4_canon::{Order, Sink};
 /// The buffer size in bytes.
 const STEP: usize = 1 << 16;
 
-/// A sink for a stream that can't seek.
+/// A sink for an output that can't seek, such as a pipe.
 #[derive(Debug)]
 pub struct StreamSink<W: Write> {
     state: Mutex<StreamState<W>>,
@@ -24,7 +24,7 @@ struct StreamState<W: Write> {
 }
 
 impl<W: Write + Send> StreamSink<W> {
-    /// Creates a sink at offset 0 of an image.
+    /// Creates a sink that starts at offset 0 of the image.
     pub fn new(out: W) -> Self {
         let out = BufWriter::with_capacity(16 * STEP, out);
         Self { state: Mutex::new(StreamState { out, done: 0, failed: false }) }
@@ -35,7 +35,7 @@ impl<W: Write + Send> StreamSink<W> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).failed
     }
 
-    /// Writes zeros up to `length` bytes, the end of the image.
+    /// Writes zeros up to the end of the image, which has `length` bytes.
     ///
     /// # Errors
     ///

@@ -1,5 +1,5 @@
-//! The name of the output, and checks that the output replaces neither its input nor a special or mounted
-//! file.
+//! Resolves the name of the output, and checks that the output replaces neither its input nor a special or
+//! mounted file.
 
 use std::fs::{self, Metadata};
 use std::io;
@@ -16,19 +16,19 @@ use super::mounted::System;
 /// The number of symbolic links that Linux follows in a path.
 const MAX_LINKS: usize = 40;
 
-/// The name of an output.
+/// The name of an output, and the file that it replaces.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// The name from the command line, for messages.
     pub shown: PathBuf,
     /// The name to create or replace, after symbolic links are resolved.
     pub path: PathBuf,
-    /// The metadata of the file that is replaced, if there is one.
+    /// The metadata of the file to replace, if it exists.
     pub replaced: Option<Metadata>,
 }
 
 impl Target {
-    /// Finds the file that `output` names or links to. It need not exist.
+    /// Finds the file that `output` names or links to. The file need not exist.
     ///
     /// # Errors
     ///
@@ -56,11 +56,11 @@ impl Target {
         Ok(Self { shown: output.to_owned(), path, replaced })
     }
 
-    /// Finds the input file, also if its name is a symbolic link.
+    /// Finds the input file, even if its name is a symbolic link.
     ///
     /// # Errors
     ///
-    /// A usage error if it can't be replaced safely.
+    /// A usage error if the input can't be replaced safely.
     pub fn in_place(image: &Image) -> Result<Self> {
         Self::of_input(image).about(&image.path)
     }
@@ -71,19 +71,20 @@ impl Target {
         }
         if !image.metadata.is_file() {
             bail!(Usage::new(
-                "is a block device, which can't be replaced at once; write to a file with OUT, then copy that"
+                "is a block device, which can't be replaced atomically; write to a file with OUT, then copy \
+                 that"
             ));
         }
         if image.metadata.nlink() > 1 {
             bail!(Usage::new(
-                "has several hard links, and the others would keep the old image; copy it, or write to \
-                 another file with OUT"
+                "has several hard links, and the others would keep the old image; copy it, or write to a \
+                 different file with OUT"
             ));
         }
         if let Some(places) = image.mounts.places() {
             bail!(Usage::new(format!(
-                "is mounted {places}, and what is written there would be lost; unmount it first, or write to \
-                 another file with OUT"
+                "is mounted {places}, and data written to that mount would be lost; unmount it first, or \
+                 write to a different file with OUT"
             )));
         }
         let path = real_name(&image.path, &image.metadata).context("looking for its name")?;
@@ -99,15 +100,16 @@ impl Target {
     }
 }
 
-/// Checks that the output is a regular file.
+/// Checks that an existing output is a regular file.
 fn refuse(metadata: &Metadata) -> Result<()> {
     let kind = metadata.file_type();
     let reason = if kind.is_dir() {
         "is a directory; give the name of a file"
     } else if kind.is_block_device() {
-        "is a block device, which can't be replaced at once; write to a file, then copy that"
+        "is a block device, which can't be replaced atomically; write to a file, then copy that"
     } else if kind.is_fifo() || kind.is_socket() {
-        "is a pipe or socket, which can't be replaced at once; use - and redirect that, or write to a file"
+        "is a pipe or socket, which can't be replaced atomically; use - and redirect standard output, or \
+         write to a file"
     } else if kind.is_char_device() {
         "is a character device; give the name of a file"
     } else {
@@ -119,15 +121,15 @@ fn refuse(metadata: &Metadata) -> Result<()> {
 /// Checks that the output is not the input or its journal, and is not mounted.
 fn refuse_input(output: &Path, metadata: &Metadata, image: &Image) -> Result<()> {
     if image.journal.as_ref().is_some_and(|journal| journal.is(metadata)) {
-        bail!(Usage::new("is the journal of the input; give another name"));
+        bail!(Usage::new("is the journal of the input; give a different name"));
     }
     if image.is(metadata) {
-        bail!(Usage::new("is the input; use --in-place to replace it, or give another name"));
+        bail!(Usage::new("is the input; use --in-place to replace it, or give a different name"));
     }
     if let Some(places) = System::default().mounts(output, metadata).places() {
         bail!(Usage::new(format!(
-            "is mounted {places}, and what is written there would be lost; unmount it first, or give \
-             another name"
+            "is mounted {places}, and data written to that mount would be lost; unmount it first, or give a \
+             different name"
         )));
     }
     Ok(())
@@ -139,7 +141,7 @@ fn real_name(path: &Path, metadata: &Metadata) -> io::Result<PathBuf> {
     // /proc/self/fd/1 may link to a deleted file.
     match fs::symlink_metadata(&name) {
         Ok(found) if (found.dev(), found.ino()) == (metadata.dev(), metadata.ino()) => Ok(name),
-        _ => Err(io::Error::other("the file behind this name has no name of its own to replace")),
+        _ => Err(io::Error::other("the name no longer refers to this file, so it can't be replaced")),
     }
 }
 
@@ -149,7 +151,7 @@ fn end_of_links(path: &Path) -> io::Result<PathBuf> {
     for _ in 0..MAX_LINKS {
         match fs::read_link(&path) {
             Ok(next) => path = path.parent().unwrap_or(Path::new("")).join(next),
-            // Not a symbolic link, or no file at all.
+            // The name is not a symbolic link, or does not exist.
             Err(_) => return Ok(path),
         }
     }

@@ -1,4 +1,4 @@
-//! The differences between the attributes of a path in two trees.
+//! Finds the differences between the attributes of a path in two trees.
 
 use super::compared_image::ComparedImage;
 use super::content;
@@ -10,7 +10,7 @@ use crate::ondisk::xattr::full_name;
 use crate::text;
 use crate::tree::{Kind, Node, NodeId, Tree};
 
-/// Collects the differences for a path.
+/// A path, with the differences found so far.
 struct DifferenceCollector<'s, 't> {
     steps: &'s [ComparedPath<'t>],
     step: &'s ComparedPath<'t>,
@@ -31,8 +31,8 @@ impl DifferenceCollector<'_, '_> {
     }
 }
 
-/// Returns all differences for a path, except those of entries in a directory. `content` is the result of
-/// comparing the bytes.
+/// Returns all differences for a path, except differences between the entries of a directory. `content` is
+/// the result of comparing the bytes.
 pub(super) fn differences(
     sides: &[ComparedImage<'_, '_>; 2],
     steps: &[ComparedPath<'_>],
@@ -101,8 +101,8 @@ fn fields(found: &mut DifferenceCollector<'_, '_>, trees: [&Tree; 2], nodes: [&N
     found.compare(Attribute::Flags, nodes.map(|node| node.flags), |flags| attribute_text::flags(*flags));
 }
 
-/// Adds a difference between the bytes of two regular files. If there is none, compares the allocation of
-/// blocks.
+/// Adds a difference between the bytes of two regular files. If the bytes are equal, compares the allocation
+/// of blocks.
 fn bytes(
     found: &mut DifferenceCollector<'_, '_>,
     sides: &[ComparedImage<'_, '_>; 2],

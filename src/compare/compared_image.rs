@@ -1,4 +1,4 @@
-//! One of the images in a comparison.
+//! Reads one of the images in a comparison.
 
 use crate::content::FileContent;
 use crate::error::Result;
@@ -22,11 +22,11 @@ pub(super) struct ComparedImage<'s, 'a> {
     pub recovery: &'s Recovery<'a>,
     /// The tree, as changed by the options.
     pub reading: Reading,
-    /// The options, adapted to this image.
+    /// The options, adjusted for this image.
     pub options: Options,
     /// The features of the canonical form.
     pub features: Features,
-    /// The canonical inode numbers, if they matter (with `stable_inodes`).
+    /// The canonical inode numbers; `None` without `stable_inodes`, because then they may differ.
     pub numbering: Option<Numbering>,
 }
 
@@ -41,7 +41,8 @@ impl<'s, 'a> ComparedImage<'s, 'a> {
         let Read { options, reading, .. } = Read::of(source, recovery, options, observer)?;
         let features = plan::features(source, &reading.tree)?;
         let numbering = if features.has(Compat::STABLE_INODES) {
-            // EA inodes get the remaining numbers, so their count is irrelevant here.
+            // EA inodes get the remaining numbers, so their count does not affect the numbers of other
+            // inodes.
             let Reading { tree, specials, inodes, .. } = &reading;
             Some(Numbering::new(&source.geometry, tree, specials, inodes, 0))
         } else {

@@ -1,4 +1,4 @@
-//! The result of a comparison.
+//! Defines the result of a comparison.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use crate::occupancy::Occupancy;
 pub struct Comparison {
     /// Differences outside of filesystems: in partition tables, and in other bytes of a disk.
     pub settings: Vec<SettingDifference>,
-    /// The filesystems that are in the same place in both images.
+    /// The filesystems that are at the same offset in both images.
     pub filesystems: Vec<FilesystemComparison>,
 }
 
@@ -46,7 +46,7 @@ pub struct FilesystemComparison {
 pub struct BlockMaps {
     /// The use in the image.
     pub before: Occupancy,
-    /// The use in the canonical form, or the error if there is none.
+    /// The use in the canonical form, or the error if canonicalization would fail.
     pub after: Result<Occupancy, Error>,
 }
 
@@ -64,7 +64,7 @@ impl FilesystemComparison {
     }
 }
 
-/// Optional parts of a comparison. By default, there are none.
+/// Optional parts of a comparison. By default, none is requested.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct Details {
@@ -77,7 +77,7 @@ pub struct Details {
 }
 
 impl Details {
-    /// Creates a comparison without optional parts.
+    /// Requests no optional parts.
     pub fn new() -> Self {
         Self::default()
     }
@@ -89,14 +89,14 @@ impl Details {
         self
     }
 
-    /// Reports the content of differing files up to this size in bytes.
+    /// Sets the maximum size in bytes of files whose content is reported if it differs.
     #[must_use]
     pub fn texts(mut self, largest: usize) -> Self {
         self.texts = Some(largest);
         self
     }
 
-    /// Reports the use of blocks as a map with at most this many cells.
+    /// Requests a map of the use of blocks, with at most `cells` cells.
     #[must_use]
     pub fn map_cells(mut self, cells: u64) -> Self {
         self.map_cells = Some(cells);

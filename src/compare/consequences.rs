@@ -1,8 +1,9 @@
-//! Settings that differ because other settings differ: a different block size changes all counts of blocks.
+//! Finds settings that differ because a different setting differs: a different block size changes all counts
+//! of blocks.
 
 use super::difference::SettingDifference;
 
-/// Settings, and those that mke2fs computes from them. Earlier causes take precedence.
+/// Settings, each with the settings that mke2fs computes from it. Earlier causes take precedence.
 const CONSEQUENCES: &[(&str, &[&str])] = &[
     (
         "block size",
@@ -79,7 +80,7 @@ pub(super) fn order(settings: Vec<SettingDifference>) -> Vec<SettingDifference> 
         if setting.follows.is_some() { consequences.push(setting) } else { causes.push(setting) }
     }
     let mut ordered = Vec::new();
-    // A cause may be a consequence itself: blocks follow from the size of the image.
+    // A cause may itself be a consequence: the number of blocks follows from the size of the image.
     let mut pending: Vec<_> = causes.into_iter().rev().collect();
     while let Some(cause) = pending.pop() {
         let of_cause = |one: &SettingDifference| one.follows.as_deref() == Some(&*cause.name);

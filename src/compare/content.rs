@@ -36,8 +36,8 @@ fn files<'s, 'a>(
     Some([sides[0].file(one)?, sides[1].file(other)?])
 }
 
-/// Returns the length of the range in which both files are compared: the smaller size. If blocks past the end
-/// of the file matter in both, the range is unlimited.
+/// Returns the length of the range in which both files are compared: the smaller size. If both files have
+/// opaque blocks, the range is unlimited.
 fn common(files: &[FileContent<'_, '_>; 2]) -> u64 {
     let [one, other] = files;
     if one.opaque_from.is_some() && other.opaque_from.is_some() {
@@ -82,11 +82,11 @@ pub(super) fn compare(
 }
 
 /// Compares the stored pieces of two files. All other bytes are zeros. Bytes at the same address in memory
-/// are not read.
+/// are equal, so they are not read.
 fn differing(mut one: &[(u64, &[u8])], mut other: &[(u64, &[u8])]) -> Option<ContentDifference> {
     let (mut next, mut found) = (0, None);
     loop {
-        // The next piece of each side, without the bytes before `next`.
+        // The next piece on each side, without the bytes before `next`.
         let [left, right] = [one, other].map(|side| {
             let (start, bytes) = side.first()?;
             let skipped: usize = fits(next.max(*start) - start, "pieces that end before are left out");
@@ -121,7 +121,7 @@ fn differing(mut one: &[(u64, &[u8])], mut other: &[(u64, &[u8])]) -> Option<Con
     }
 }
 
-/// Counts the differing bytes in two parts of the same length. `None` stands for zeros.
+/// Counts the differing bytes in two byte ranges of the same length. `None` stands for zeros.
 fn count(offset: u64, one: Option<&[u8]>, other: Option<&[u8]>, found: &mut Option<ContentDifference>) {
     let differing = |index: usize, bytes: u64, found: &mut Option<ContentDifference>| {
         let first = offset + index as u64;
@@ -179,7 +179,7 @@ pub(super) fn allocation_differs(sides: &[ComparedImage<'_, '_>; 2], pair: [crat
 mod tests {
     use super::*;
 
-    /// A naive model: all bytes of a file.
+    /// Returns all bytes of a file, as a simple model.
     fn spread(pieces: &[(u64, &[u8])]) -> Vec<u8> {
         let mut bytes = vec![0; 64];
         for (start, piece) in pieces {

@@ -1,7 +1,7 @@
-//! The cures of settings that differ: what to do with which image, so that they become equal.
+//! Finds the cures of settings that differ: the command that makes them equal, and the image to run it on.
 //!
-//! The first image is the reference: what can be set either way is set in B. Features are turned off rather than
-//! on, since old versions of mke2fs don't know new features.
+//! The first image (A) is the reference: if a setting can be changed in either image, the cure changes it in
+//! B. Features are turned off rather than on, since old versions of mke2fs don't know new features.
 
 use super::compared_image::ComparedImage;
 use super::difference::SettingDifference;
@@ -11,7 +11,7 @@ use crate::text;
 /// The cure for settings that no option of mke2fs or tune2fs sets.
 const SAME_TOOLS: &str = "build both images with the same version of mke2fs and the same options";
 
-/// The cures of settings. `{}` is the value in A.
+/// The cures of settings, by the name of the setting. `{}` is the value in A.
 const CURES: &[(&str, &str)] = &[
     ("blocks", "rebuild B with mke2fs and {} blocks (the last argument)"),
     ("reserved blocks", "run tune2fs -r {} on B"),
@@ -36,7 +36,7 @@ const CURES: &[(&str, &str)] = &[
     ("groups in a flex group", "rebuild B with mke2fs -G {}"),
     ("flags of the encoding", "rebuild B with mke2fs -E encoding_flags={}"),
     (
-        "salt of encryption, which mke2fs takes at random",
+        "salt of encryption, which mke2fs chooses at random",
         "copy the filesystem of A with dd before it is filled: mke2fs has no option for the salt",
     ),
     ("blocks of the journal for fast commits", "rebuild B with mke2fs -J fast_commit_size={}"),
@@ -48,7 +48,7 @@ const CURES: &[(&str, &str)] = &[
     ("inode of the quota file of projects", "rebuild both with mke2fs -O ^stable_inodes"),
     ("bytes of the image", "make the file of B {} bytes long before mke2fs (truncate -s {})"),
     ("boot sector", "copy the first 1024 bytes: dd if=A of=B bs=1024 count=1 conv=notrunc"),
-    ("bytes behind the filesystem", "cut both images at the end of their filesystems (truncate)"),
+    ("bytes after the filesystem", "cut both images at the end of their filesystems (truncate)"),
 ];
 
 /// Adds the cure of each setting.
@@ -112,14 +112,14 @@ fn uuid_cure(value: &str, option: &str) -> Option<String> {
     })
 }
 
-/// With bigalloc, `mke2fs -g` counts clusters.
+/// Returns the cure for a different group size. With bigalloc, `mke2fs -g` counts clusters.
 fn blocks_per_group(wanted: &ComparedImage<'_, '_>, value: &str) -> Option<String> {
     let blocks: u64 = value.parse().ok()?;
     let units = blocks / wanted.source.geometry.blocks_per_cluster.max(1);
     Some(format!("rebuild B with mke2fs -g {units}"))
 }
 
-/// Returns the cure that turns the options of B into those of A.
+/// Returns the cure that turns the default mount options of B into those of A.
 fn mount_options(values: &[String; 2]) -> String {
     let [wanted, present] =
         values.each_ref().map(|words| words.split(',').filter(|word| *word != "none").collect::<Vec<_>>());
@@ -132,7 +132,8 @@ fn mount_options(values: &[String; 2]) -> String {
     format!("run tune2fs -o {} on B", words.join(","))
 }
 
-/// Returns the number of blocks for `mke2fs -E resize` that gives as many reserved descriptor blocks.
+/// Returns the number of blocks for `mke2fs -E resize` with which mke2fs reserves as many GDT blocks as
+/// `wanted` has.
 fn resize(wanted: &ComparedImage<'_, '_>) -> Option<u64> {
     let geometry = &wanted.source.geometry;
     let per_block = geometry.block_bytes().checked_div(geometry.descriptor_size as u64)?;
@@ -141,11 +142,13 @@ fn resize(wanted: &ComparedImage<'_, '_>) -> Option<u64> {
     Some(blocks).filter(|blocks| *blocks < 1 << 32)
 }
 
-/// Features that mke2fs turns on by default since a version of e2fsprogs. The source is their release notes.
+/// Features, with the version of e2fsprogs since which mke2fs turns them on by default, according to its
+/// release notes.
 const DEFAULTS: [(&[&str], &str); 2] =
     [(&["orphan_file", "metadata_csum_seed"], "1.47"), (&["metadata_csum", "64bit"], "1.43")];
 
-/// Returns the cure for features that differ: `only` are the names of those that only A or only B has.
+/// Returns the cure for features that differ: `only` contains the names of the features that only A has, and
+/// of those that only B has.
 pub(super) fn of_features(only: &[Vec<String>; 2]) -> String {
     let off = |names: &[String]| names.iter().map(|name| format!("^{name}")).collect::<Vec<_>>();
     let note = |names: &[String]| {

@@ -1,10 +1,10 @@
-//! Differences between two images: in a path, and in the settings of the filesystems.
+//! Defines the differences between two images: in a path, and in the settings of the filesystems.
 
 /// A difference between two trees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PathDifference {
-    /// The path, escaped. If it is longer than 4096 bytes, only its end.
+    /// The path, escaped. If the path is longer than 4096 bytes, only its end.
     pub path: String,
     /// The attribute that differs.
     pub attribute: Attribute,
@@ -39,7 +39,7 @@ pub enum Attribute {
     Size,
     /// The content, up to the smaller of both sizes.
     Content,
-    /// The allocation of blocks, if holes matter.
+    /// The allocation of blocks, for files whose blocks of zeros stay allocated.
     Allocation,
     /// The target of a symlink.
     Target,
@@ -53,7 +53,7 @@ pub enum Attribute {
     Flags,
     /// The first path that is a hard link to the same inode. The values are these paths.
     HardLink,
-    /// The inode number, if it matters.
+    /// The inode number, which matters with `stable_inodes`.
     Inode,
     /// The hash of an encrypted name.
     NameHash,
@@ -104,8 +104,8 @@ pub struct SettingDifference {
     pub values: [String; 2],
     /// The option that makes the settings equal; empty if there is none.
     pub option: String,
-    /// What to do to make the settings equal. The images are called A and B.
+    /// The instruction that makes the settings equal, in which the images are called A and B.
     pub cure: String,
-    /// The name of the setting that explains this one, if there is one that differs, too.
+    /// The name of the setting whose difference causes this difference; `None` if there is none.
     pub follows: Option<String>,
 }

@@ -157,7 +157,7 @@ fn compare_pair(
     let raw = [0, 1].map(|side| sides[side].source.inode(numbers[side]).map(Inode::decode));
     let [Some(one), Some(other)] = raw else { return Unlike::default() };
     let trees = [0, 1].map(|side| &sides[side].reading.tree);
-    // If mtimes differ after the options are applied, this is reported as a difference of the path.
+    // If mtimes differ after the options are applied, they are reported as a difference of the path.
     let kept = trees[0].node(pair[0]).mtime == trees[1].node(pair[1]).mtime;
     let order = match [0, 1].map(|side| directories[side][pair[side].index()].as_ref()) {
         [Some(one), Some(other)] => one.names.len() == other.names.len() && one.names != other.names,
@@ -219,7 +219,7 @@ fn of_reserved(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
     }
 }
 
-/// Compares the places of bitmaps and inode tables.
+/// Compares the block numbers of bitmaps and inode tables.
 fn of_groups(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<Ignored>) {
     let [one, other] = sides.each_ref().map(|side| &side.source.descriptors);
     let places = |descriptor: &GroupDescriptor| {

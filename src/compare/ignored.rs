@@ -1,4 +1,4 @@
-//! Differences that are ignored.
+//! Describes the differences that a comparison ignores.
 
 use crate::explain::Cause;
 
@@ -8,7 +8,7 @@ use crate::explain::Cause;
 pub struct Ignored {
     /// The cause, as in an [explanation](crate::explain).
     pub cause: Cause,
-    /// An identifier for programs.
+    /// A fixed identifier of the kind of difference, for programs.
     pub kind: &'static str,
     /// A description.
     pub what: &'static str,
@@ -21,8 +21,8 @@ pub struct Ignored {
 pub enum Detail {
     /// The value on each side.
     Values([String; 2]),
-    /// The number of things that exist on both sides and differ.
+    /// The number of items (such as inodes) that exist on both sides and differ.
     Differing(u64),
-    /// The number of things on each side. At least one is not 0.
+    /// The number of items (such as free blocks) on each side. At least one number is not 0.
     Counts([u64; 2]),
 }

@@ -1,7 +1,7 @@
 //! Compares two images: whether their canonical forms are equal, and where they differ.
 //!
-//! The canonical forms are not made. A canonical form is a function of the tree, the settings and the
-//! options, so it is enough to compare these.
+//! The canonical forms are not created. A canonical form is a function of the tree, the settings and the
+//! options, so it is enough to compare the trees, the settings and the options.
 
 mod attributes;
 mod compared_image;
@@ -41,7 +41,7 @@ fn both<T: Send>(work: impl Fn(usize) -> error::Result<T> + Sync) -> Result<[T; 
 
 /// Compares two filesystems.
 ///
-/// The canonical forms need not fit into the images, since they are not made.
+/// The canonical forms need not fit into the images, since they are not created.
 ///
 /// # Errors
 ///

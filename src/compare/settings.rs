@@ -13,7 +13,7 @@ use crate::policy::UuidPolicy;
 use crate::units::fits;
 
 /// Returns all settings that differ: features, then the fields of the superblock in their order, then
-/// settings outside the superblock. A setting that follows from a different one comes after it.
+/// settings outside the superblock. A setting that follows from a different setting comes after that setting.
 pub(super) fn differences(sides: &[ComparedImage<'_, '_>; 2]) -> Vec<SettingDifference> {
     let mut found = Vec::new();
     let features = sides.each_ref().map(|side| side.features);
@@ -28,7 +28,7 @@ pub(super) fn differences(sides: &[ComparedImage<'_, '_>; 2]) -> Vec<SettingDiff
     consequences::order(found)
 }
 
-/// Features that mke2fs does not accept.
+/// Features that `mke2fs -O` does not accept.
 const NOT_BY_MKE2FS: [&str; 2] = ["dir_prealloc", "read-only"];
 
 fn add_features(features: [Features; 2], found: &mut Vec<SettingDifference>) {
@@ -108,15 +108,20 @@ fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDiffer
     add("bytes of the image", lengths, "truncate -s BYTES before mke2fs, or mke2fs's last argument");
     let [one, other] = sides.each_ref().map(|side| side.source.input().range(0, sb::OFFSET as u64));
     if one != other {
-        add("boot sector", ["one".to_owned(), "another".to_owned()], "dd the same 1024 bytes into both");
+        add(
+            "boot sector",
+            ["(bytes of A)".to_owned(), "(bytes of B)".to_owned()],
+            "dd the same 1024 bytes into both",
+        );
     }
     if behind_end_differs(sides) {
-        let what = ["some bytes".to_owned(), "others".to_owned()];
-        add("bytes behind the filesystem", what, "cut both images behind the filesystem");
+        let what = ["(bytes of A)".to_owned(), "(bytes of B)".to_owned()];
+        add("bytes after the filesystem", what, "cut both images at the end of the filesystem");
     }
 }
 
-/// Returns the option that makes UUIDs equal. Some filesystems must keep their UUID whatever the options are.
+/// Returns the option that makes UUIDs equal. Filesystems with `stable_inodes` or with an external journal
+/// must keep their UUID, whatever the options are.
 fn uuid_option(sides: &[ComparedImage<'_, '_>; 2]) -> &'static str {
     if sides.iter().any(|side| side.options.uuid != UuidPolicy::Keep) {
         return "leave out mke2fs -O stable_inodes, or mke2fs -U UUID and --uuid keep";
@@ -128,7 +133,7 @@ fn uuid_option(sides: &[ComparedImage<'_, '_>; 2]) -> &'static str {
     if sides.iter().any(needs_it) { "mke2fs -U UUID" } else { "mke2fs -U UUID, or leave out --uuid keep" }
 }
 
-/// With `stable_inodes`, the files outside the tree also keep their inode numbers.
+/// Adds the inode numbers of files outside the tree, which `stable_inodes` preserves.
 fn add_stable(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [String; 2], &str)) {
     let [Some(one), Some(other)] = sides.each_ref().map(|side| side.numbering.as_ref()) else { return };
     let orphan_file = [one.orphan_file(), other.orphan_file()];
@@ -159,8 +164,11 @@ fn add_quotas(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [St
                     format!("{} ids with limits, grace times {blocks} s and {inodes} s", rules.limits.len())
                 });
                 // The counts may be equal, although the limits differ.
-                let what =
-                    if what[0] == what[1] { ["some limits".to_owned(), "others".to_owned()] } else { what };
+                let what = if what[0] == what[1] {
+                    ["(limits of A)".to_owned(), "(limits of B)".to_owned()]
+                } else {
+                    what
+                };
                 add(&name, what, "setquota");
             }
             [one, other] => {

@@ -1,7 +1,7 @@
-//! Names of the superblock's settings, how they read, and the option that makes them equal.
+//! Lists the settings in the superblock: their fields, names, formats, and the options that make them equal.
 //!
-//! Which fields are settings is decided elsewhere: `form/fields.rs` has those that are kept, and `plan::settings` the
-//! others. A setting without a row is reported by its raw name.
+//! `form/fields.rs` lists the fields that are kept, and `plan::settings` sets the other settings. A setting
+//! without a row is reported by its raw name.
 
 use std::collections::BTreeSet;
 
@@ -96,7 +96,7 @@ const ROWS: &[(&str, &str, FieldFormat, &str)] = &[
         "s_default_mount_opts",
         "default mount options",
         Words(MOUNT_OPTIONS),
-        "tune2fs -o OPTIONS, with a ^ before what is to be off, or default_mntopts in mke2fs.conf",
+        "tune2fs -o OPTIONS, with a ^ before each option to clear, or default_mntopts in mke2fs.conf",
     ),
     ("s_first_meta_bg", "first meta group", Number, "mke2fs -O meta_bg from the start, without resize2fs"),
     ("s_min_extra_isize", "least extra size of inodes", Number, ""),
@@ -108,12 +108,13 @@ const ROWS: &[(&str, &str, FieldFormat, &str)] = &[
     ("s_mount_opts", "mount options", Text, "tune2fs -E mount_opts=OPTIONS"),
     ("s_backup_bgs", "groups with backups", Groups, "mke2fs -E num_backup_sb=NUMBER"),
     ("s_encrypt_algos", "algorithms of encryption", Hex, ""),
-    ("s_encrypt_pw_salt", "salt of encryption, which mke2fs takes at random", Hex, ""),
+    ("s_encrypt_pw_salt", "salt of encryption, which mke2fs chooses at random", Hex, ""),
     ("s_encoding", "encoding of names", Number, "mke2fs -E encoding=ENCODING"),
     ("s_encoding_flags", "flags of the encoding", Words(ENCODING_FLAGS), "mke2fs -E encoding_flags=FLAGS"),
 ];
 
-/// Fields that are functions of other fields. Only the differences of those are reported.
+/// Fields that are functions of other fields. A difference of such a field is not reported, because the other
+/// fields differ, too.
 const FOLLOWING: &[&str] = &[
     "s_inodes_count",
     "s_first_data_block",
@@ -125,7 +126,8 @@ const FOLLOWING: &[&str] = &[
     "s_checksum_seed",
 ];
 
-/// Fields that exist only with a feature. If only one side has the feature, only that is reported.
+/// Fields that exist only with a feature. If only one side has the feature, the feature is reported, but not
+/// the field.
 const OF_FEATURE: &[(&str, Features)] = &[
     ("s_desc_size", Features { incompat: Incompat::BIT64, ..NONE }),
     ("s_encoding", Features { incompat: Incompat::CASEFOLD, ..NONE }),

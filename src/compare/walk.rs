@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use crate::text;
 use crate::tree::{Entry, NodeId, Tree};
 
-/// The name in reports of the boot loader inode, which has no path.
+/// The name of the boot-loader inode in reports. That inode has no path.
 const BOOT_LOADER: &[u8] = b"(boot loader)";
 
 /// A path that exists in at least one of the trees.
@@ -86,7 +86,7 @@ pub(super) fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<ComparedPath<'t>> {
     walker.steps
 }
 
-/// Collects the paths, and finds those that are hard links.
+/// A walk of two trees that collects the paths and finds hard links.
 struct Walker<'t> {
     trees: [&'t Tree; 2],
     steps: Vec<ComparedPath<'t>>,

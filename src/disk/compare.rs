@@ -18,9 +18,10 @@ use crate::remedy::Remedy;
 use crate::source::Input;
 
 impl Disk<'_> {
-    /// Compares the canonical forms of two images. They are not made, so they need not fit.
+    /// Compares the canonical forms of two images without creating them, so they need not fit into the
+    /// images.
     ///
-    /// If filesystems were selected by name or place, only these are compared, one in each image. Otherwise
+    /// If filesystems were selected by name or offset, only these are compared, one in each image. Otherwise
     /// partition tables, filesystems and all other bytes are compared.
     ///
     /// # Errors
@@ -62,7 +63,8 @@ impl Disk<'_> {
     }
 }
 
-/// Returns the pairs of filesystems that are at the same place on both disks, in the order of their places.
+/// Returns the pairs of filesystems that have the same byte range on both disks, in the order of their
+/// offsets.
 fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d ChosenFilesystem; 2]> {
     let twin = |part: &'d ChosenFilesystem| {
         let other = disks[1].parts.iter().find(|other| other.bytes == part.bytes)?;
@@ -132,7 +134,7 @@ fn tables(disks: [&Disk<'_>; 2], options: &Options) -> Vec<SettingDifference> {
     settings
 }
 
-/// Describes the selected filesystems and their places.
+/// Describes the selected filesystems and their byte ranges.
 fn filesystems(disk: &Disk<'_>) -> String {
     let parts = disk.parts.iter().map(|part| format!("bytes {} to {}", part.bytes.start, part.bytes.end));
     parts.collect::<Vec<_>>().join(", ")
@@ -147,12 +149,13 @@ fn kind(disk: &Disk<'_>, options: &Options) -> String {
     }
 }
 
-/// Compares the bytes that are copied. If the tables have known differences, their bytes are not compared.
+/// Compares the bytes that are copied. If differences between the partition tables are already known, the
+/// bytes of the tables are not compared.
 fn bytes(disks: [&Disk<'_>; 2], options: &Options, tables_differ: bool) -> Vec<SettingDifference> {
     let [masked, other] = disks.map(|disk| disk.masked(options));
     let copied = [disks[0].copied(&masked, options), disks[1].copied(&other, options)];
     if copied[0] != copied[1] {
-        // The differences between the tables explain this.
+        // The differences between the partition tables explain this difference.
         return Vec::new();
     }
     let reserved = disks[0].table.as_ref().map_or(&[][..], |table| &table.reserved);

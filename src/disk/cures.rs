@@ -1,13 +1,13 @@
-//! The cures of differences between two disks: what to do with which disk, so that they become equal. The
-//! first disk is the reference.
+//! Finds the cures of differences between two disks: the command that makes the disks equal, and the disk to
+//! run it on. The first disk is the reference.
 
 use super::partition_table::{PartitionTable, TableKind};
 use crate::compare::SettingDifference;
 use crate::text;
 
-/// The cure for tables that sfdisk can't make equal by a single command.
+/// The cure for tables that sfdisk can't make equal with a single command.
 const SAME_LAYOUT: &str =
-    "partition both disks by the same script (sfdisk -d A | sfdisk B), before they are filled";
+    "partition both disks with the same script (sfdisk -d A | sfdisk B), before they are filled";
 
 /// Adds the cures of differences between partition tables, and moves those that follow from different kinds of
 /// tables after these. `wanted` is the table of the first disk.
@@ -34,13 +34,13 @@ pub(super) fn add(wanted: Option<&PartitionTable>, settings: &mut Vec<SettingDif
     *settings = causes;
 }
 
-/// The name of the setting that is the kind of a table and its id.
+/// The name of the setting for the kind and the id of a partition table.
 const TABLE: &str = "partition table";
 
 fn of_setting(wanted: Option<&PartitionTable>, setting: &SettingDifference) -> String {
     let value = &setting.values[0];
     if setting.name.starts_with("byte ") {
-        return "fill both with the same bytes: what is outside of ext filesystems is copied unchanged"
+        return "fill both with the same bytes: bytes outside of ext filesystems are copied unchanged"
             .to_owned();
     }
     if setting.name == "bytes of the disk" {

@@ -1,4 +1,4 @@
-//! Operations on single filesystems of a disk: digests, listings, files and explanations.
+//! Computes digests, listings and explanations of single filesystems of a disk, and reads files.
 
 use super::chosen::ChosenFilesystem;
 use super::image::Disk;
@@ -64,7 +64,7 @@ impl Disk<'_> {
         Ok(self.with_tree(options, observer, list)?.1)
     }
 
-    /// Calls `read` with a regular file of the only filesystem. Returns its result, and warnings.
+    /// Calls `read` with a regular file of the only filesystem. Returns the result of `read`, and warnings.
     ///
     /// # Errors
     ///
@@ -82,7 +82,8 @@ impl Disk<'_> {
         })
     }
 
-    /// Lists the changes by canonicalization in each filesystem, by cause, with at most `examples` each.
+    /// Lists the changes that canonicalizing makes in each filesystem, grouped by cause, with at most
+    /// `examples` examples for each change.
     ///
     /// # Errors
     ///
@@ -133,7 +134,7 @@ fn find<'s, 'a>(view: View<'s, 'a>, path: &[u8]) -> Result<FileContent<'s, 'a>> 
     };
     if view.tree.node(id).flags.contains(InodeFlags::ENCRYPT) {
         return Err(Location::of(Structure::Image).unsupported(
-            format!("{}: is encrypted, and no key is at hand", escaped_text(path)),
+            format!("{}: is encrypted, and no key is available", escaped_text(path)),
             "mount the image, add the key, and copy the file",
         ));
     }

@@ -15,14 +15,14 @@ use crate::remedy::Remedy;
 
 /// The signature at the start of a header.
 const MAGIC: &[u8] = b"EFI PART";
-/// The size of a header in bytes. The rest of its sector is reserved.
+/// The size of a header in bytes. The other bytes of its sector are reserved.
 pub(super) const HEADER: u64 = 92;
 /// The size of an entry in bytes.
 pub(super) const ENTRY: u64 = 128;
 /// The maximum number of entries. The gpt crate allocates memory for all of them.
 const MAX_ENTRIES: u32 = 4096;
 
-/// A copy of the GPT (primary or backup), with the places of its header and entries.
+/// A copy of the GPT (primary or backup), with the byte ranges of its header and entries.
 #[derive(Debug)]
 pub(super) struct GptCopy {
     /// The header as stored.
@@ -37,13 +37,13 @@ pub(super) struct GptCopy {
 ///
 /// # Errors
 ///
-/// `Corrupt` if it is damaged, `Unsupported` if there are headers for both sector sizes.
+/// `Corrupt` if the table is damaged, `Unsupported` if there are headers for both sector sizes.
 pub(super) fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTable> {
     let sizes = [512, 4096].into_iter().filter(|size| sector_size.is_none_or(|wanted| wanted == *size));
     let sizes: Vec<u64> = sizes.filter(|size| has_magic(bytes, *size)).collect();
     let [sector_size] = sizes[..] else {
         if sizes.is_empty() {
-            return Err(damaged_table("the protective MBR tells of a GPT, but there is no header"));
+            return Err(damaged_table("the protective MBR lists a GPT, but there is no GPT header"));
         }
         return Err(Location::of(Structure::PartitionTable).unsupported(
             "there are headers of a GPT for sectors of 512 and of 4096 bytes",
@@ -57,7 +57,7 @@ pub(super) fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTa
         .into_iter()
         .chain([primary.entries])
         .collect();
-    // A damaged backup is not kept.
+    // The bytes of a damaged backup do not count as part of the table.
     if let Ok(backup) = copy(bytes, sector_size, primary.header.backup_lba) {
         reserved.extend([backup.place.start..backup.place.start + sector_size, backup.entries]);
     }
@@ -71,31 +71,31 @@ pub(super) fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTa
 ///
 /// # Errors
 ///
-/// `Corrupt` if it is damaged, `Unsupported` if its size or that of an entry is unusual.
+/// `Corrupt` if the header is damaged, `Unsupported` if the header or the entries have unusual sizes.
 pub(super) fn copy(bytes: &[u8], sector_size: u64, sector: u64) -> Result<GptCopy> {
     let wrong = |what: &str| damaged_table(format!("the header of the GPT in sector {sector} {what}"));
     let length = bytes.len() as u64;
     let start = sector.checked_mul(sector_size).filter(|start| *start >= sector_size && *start < length);
-    let Some(start) = start else { return Err(wrong("lies behind the end of the image")) };
+    let Some(start) = start else { return Err(wrong("is past the end of the image")) };
     let in_memory = |at: u64| usize::try_from(at).expect("less than the length of a slice");
     if has_other_sizes(&bytes[in_memory(start)..], sector_size) {
         return Err(Location::of(Structure::PartitionTable).unsupported(
             format!(
-                "a GPT of which the header has other sizes than {HEADER} bytes, and {ENTRY} for an entry"
+                "a GPT whose header or entries do not have the usual sizes of {HEADER} and {ENTRY} bytes"
             ),
             Remedy::RecreateTable,
         ));
     }
-    // The crate reads the header from sector 1 of its input.
+    // The gpt crate reads the header from sector 1 of its input.
     let mut window = Cursor::new(&bytes[in_memory(start - sector_size)..]);
     let header = read_header_from_arbitrary_device(&mut window, block_size(sector_size))
         .map_err(|error| wrong(&format!("can't be read: {error}")))?;
-    // The crate does not check the sizes if the checksum is correct.
+    // The gpt crate does not check the sizes if the checksum is correct.
     if u64::from(header.header_size_le) != HEADER || u64::from(header.part_size) != ENTRY {
-        return Err(wrong("has other sizes than 92 bytes, and 128 for an entry"));
+        return Err(wrong("does not have the usual sizes: 92 bytes for the header, 128 bytes for an entry"));
     }
     if header.current_lba != sector {
-        return Err(wrong("says that it lies elsewhere"));
+        return Err(wrong("says that it is in a different sector"));
     }
     if header.num_parts > MAX_ENTRIES {
         return Err(wrong("has more entries than any tool makes"));
@@ -144,7 +144,7 @@ fn has_magic(bytes: &[u8], sector_size: u64) -> bool {
     bytes.get(at..).is_some_and(|rest| rest.starts_with(MAGIC))
 }
 
-/// Returns whether a header is valid, but has different sizes, as in a later version.
+/// Returns whether a header is valid except for unusual sizes, which a later version of the format may have.
 fn has_other_sizes(header: &[u8], sector_size: u64) -> bool {
     let number =
         |at: usize| header.get(at..).and_then(<[u8]>::first_chunk).map(|raw| u32::from_le_bytes(*raw));

@@ -1,8 +1,8 @@
 //! Derives the GUIDs of a GPT from the content of the disk.
 //!
-//! The GUID of a partition is derived from its number, type, place, attributes, name and content. The GUID of
-//! the disk is derived from those of the partitions. Both are version 8 of RFC 9562, like the UUIDs of
-//! filesystems.
+//! The GUID of a partition is derived from its number, type, byte range, attributes, name and content. The
+//! GUID of the disk is derived from those of the partitions. Both are version 8 of RFC 9562, like the UUIDs
+//! of filesystems.
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use super::partition_table::{PartitionTable, TableKind, damaged_table};
 use crate::error::Result;
 use crate::form;
 
-/// Bytes that replace others on the disk.
+/// Bytes that replace the bytes at an offset of the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Patch {
     /// The offset on the disk, in bytes.
@@ -22,8 +22,8 @@ pub(super) struct Patch {
     pub bytes: Vec<u8>,
 }
 
-/// Returns the headers and entries of a GPT with derived GUIDs, in the order of their offsets. Returns
-/// nothing for a different type of table.
+/// Returns the headers and entries of a GPT with derived GUIDs, in the order of their offsets. Returns an
+/// empty list if the table is not a GPT.
 ///
 /// `contents` are the digests of the content of each partition.
 ///
@@ -39,7 +39,7 @@ pub(super) fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 3
     let of = |copy: &gpt::GptCopy| slice(bytes, &copy.entries).to_vec();
     let mut entries = of(&primary);
     if entries != of(&backup) || backup.header.backup_lba != 1 {
-        return Err(damaged_table("the backup of the GPT differs from it"));
+        return Err(damaged_table("the backup GPT differs from the primary GPT"));
     }
     let mut all = Sha256::new_with_prefix(form::DISK_DOMAIN);
     all.update(table.sector_size.to_le_bytes());
@@ -68,9 +68,9 @@ pub(super) fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 3
     patches.sort_by_key(|patch| patch.offset);
     let end = |patch: &Patch| patch.offset + patch.bytes.len() as u64;
     if !patches.is_sorted_by(|one, next| end(one) <= next.offset) {
-        return Err(damaged_table("the parts of the GPT overlap"));
+        return Err(damaged_table("the headers and entries of the GPT overlap"));
     }
-    // Otherwise a GUID would depend on the table that contains it.
+    // If a partition contained the table, its GUID would depend on the table that contains the GUID.
     let holds = |partition: &&Partition, patch: &Patch| {
         partition.bytes.start < end(patch) && patch.offset < partition.bytes.end
     };
@@ -81,8 +81,8 @@ pub(super) fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 3
     Ok(patches)
 }
 
-/// Returns the headers and entries with zeros instead of the GUIDs and checksums. They must be equal for
-/// equal canonical forms.
+/// Returns the headers and entries with zeros instead of the GUIDs and checksums. If two disks have equal
+/// canonical forms, these bytes are equal.
 pub(super) fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
     let mut patches = Vec::new();
     let Ok(primary) = gpt::copy(bytes, table.sector_size, 1) else { return patches };
@@ -94,7 +94,7 @@ pub(super) fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
         }
         let mut entries = slice(bytes, &copy.entries).to_vec();
         for partition in &table.partitions {
-            // A backup that differs may have fewer entries.
+            // A backup that differs from the primary table may have fewer entries.
             if let Some(guid) = entries.get_mut(place_of_guid(partition)) {
                 guid.fill(0);
             }

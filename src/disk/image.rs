@@ -1,4 +1,4 @@
-//! An image, and the selected filesystems in it.
+//! Opens an image, and finds the selected filesystems in it.
 
 use std::ops::Range;
 
@@ -23,7 +23,7 @@ pub struct Disk<'a> {
     pub(super) table: Option<PartitionTable>,
     /// The filesystems, in the order of their offsets; at least one.
     pub(super) parts: Vec<ChosenFilesystem>,
-    /// Whether they were selected by name or place.
+    /// Whether the filesystems were selected by name or offset.
     named: bool,
     /// The UUIDs of the filesystems and partitions.
     pub(super) neighbours: Neighbours,
@@ -98,12 +98,12 @@ impl<'a> Disk<'a> {
         Self { input: input.clone(), table: None, parts: vec![part], named: true, neighbours }
     }
 
-    /// Returns whether the image has a partition table, and no filesystem was selected by name or place.
+    /// Returns whether the image has a partition table, and no filesystem was selected by name or offset.
     pub fn is_whole_disk(&self) -> bool {
         !self.named
     }
 
-    /// Returns whether the filesystems were found by a partition table.
+    /// Returns whether the filesystems were found through a partition table.
     pub fn has_partitions(&self) -> bool {
         self.table.is_some()
     }
@@ -128,7 +128,7 @@ impl<'a> Disk<'a> {
     ///
     /// # Errors
     ///
-    /// `Options` if there are several.
+    /// `Options` if several filesystems are selected.
     pub(super) fn only(&self) -> Result<&ChosenFilesystem> {
         match &self.parts[..] {
             [part] => Ok(part),

@@ -1,7 +1,8 @@
 //! Reads the partition table of the PC (MBR), including the chain of tables for logical partitions.
 //!
-//! Existing crates add numbers from the image unchecked, and hostile images make them overflow. Logical
-//! partitions are numbered as in Linux, in the order of the chain, which may also go backwards.
+//! Existing crates add numbers from the image without checks, so a crafted image can cause an overflow.
+//! Logical partitions are numbered as in Linux, in the order of the chain, which need not be their order on
+//! the disk.
 
 use std::ops::Range;
 
@@ -18,13 +19,13 @@ const SIGNATURE: (usize, [u8; 2]) = (510, [0x55, 0xAA]);
 const PROTECTIVE: u8 = 0xEE;
 /// The types of extended partitions, which contain logical partitions.
 const EXTENDED: [u8; 3] = [0x05, 0x0F, 0x85];
-/// The maximum number of logical partitions, more than Linux supports.
+/// The maximum number of logical partitions, which is more than Linux supports.
 const MAX_LOGICAL: usize = 256;
 
 /// The content of the first sector of a disk.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum FirstSector {
-    /// No table, or one without partitions.
+    /// No table, or a table without partitions.
     NoTable,
     /// A protective MBR, which means that there is a GPT.
     Protective,
@@ -41,8 +42,8 @@ struct MbrEntry {
 }
 
 impl MbrEntry {
-    /// Linux treats every entry with sectors as a partition, even one of type 0, which is the default of
-    /// genimage.
+    /// Returns whether the entry is in use. Linux treats every entry with sectors as a partition, even an
+    /// entry of type 0, which is the default of genimage.
     const fn is_used(&self) -> bool {
         self.sectors > 0
     }
@@ -56,7 +57,7 @@ impl MbrEntry {
 /// `Corrupt` for an inconsistent chain of logical partitions, or for partitions past the end of the image.
 pub(super) fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
     let Some(entries) = entries(bytes, 0) else { return Ok(FirstSector::NoTable) };
-    // Boot code does not have these values here.
+    // In boot code, these bytes are not valid status bytes.
     if entries.iter().any(|entry| entry.status & 0x7F != 0) || !entries.iter().any(MbrEntry::is_used) {
         return Ok(FirstSector::NoTable);
     }
@@ -109,8 +110,8 @@ pub(super) fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
     Ok(FirstSector::Table(table))
 }
 
-/// Returns the byte ranges of other partitions in a protective MBR. A hybrid MBR has them for systems without
-/// GPT support.
+/// Returns the byte ranges of the partitions in a protective MBR, except the one that protects the GPT. A
+/// hybrid MBR has such partitions for systems without GPT support.
 pub(super) fn beside_gpt(bytes: &[u8], sector_size: u64) -> Vec<Range<u64>> {
     let used =
         entries(bytes, 0).into_iter().flatten().filter(|entry| entry.is_used() && entry.kind != PROTECTIVE);
@@ -138,13 +139,13 @@ fn logical(
             if seen.len() == 1 {
                 return Ok(found);
             }
-            return Err(damaged_table(format!("the table of logical partitions in sector {at} is none")));
+            return Err(damaged_table(format!("sector {at} has no valid table of logical partitions")));
         };
         reserved.push(place..place + sector_size);
         let used = entries.into_iter().filter(MbrEntry::is_used);
         let (links, parts): (Vec<_>, Vec<_>) = used.partition(|entry| EXTENDED.contains(&entry.kind));
         if links.len() > 1 || parts.len() > 1 {
-            let what = "has more than one partition, and one table that follows";
+            let what = "has more than one partition or more than one link to a next table";
             return Err(damaged_table(format!("the table of logical partitions in sector {at} {what}")));
         }
         found.extend(parts.first().map(|entry| (at, *entry)));
@@ -153,7 +154,8 @@ fn logical(
         // Each table occurs only once, so that the loop ends.
         if next.start >= extended.sectors || seen.contains(&after) {
             return Err(damaged_table(format!(
-                "the tables of logical partitions go from sector {at} to {after}"
+                "the table of logical partitions in sector {at} leads to sector {after}, which is outside \
+                 the extended partition or in the chain twice"
             )));
         }
         if seen.len() == MAX_LOGICAL {
@@ -180,10 +182,10 @@ fn entries(bytes: &[u8], at: u64) -> Option<[MbrEntry; 4]> {
 mod tests {
     use super::*;
 
-    /// A table: the sector that it is in, and its entries as type, start and number of sectors.
+    /// A table: its sector, and its entries as type, start and number of sectors.
     type Entries<'e> = (usize, &'e [(u8, u32, u32)]);
 
-    /// A disk with this number of sectors of 512 bytes.
+    /// Creates a disk with `sectors` sectors of 512 bytes.
     fn disk(sectors: usize, tables: &[Entries<'_>]) -> Vec<u8> {
         let mut bytes = vec![0; sectors * 512];
         for (at, entries) in tables {
@@ -255,14 +257,14 @@ mod tests {
             read.iter().map(|(number, range)| (*number, range.start / 512)).collect::<Vec<_>>(),
             starts
         );
-        // Also in a protective MBR.
+        // An entry of type 0 also counts in a protective MBR.
         let bytes = disk(9, &[(0, &[(PROTECTIVE, 1, 3), (0, 5, 2), (0x83, 8, 0)])]);
         assert_eq!(beside_gpt(&bytes, 512).as_slice(), std::slice::from_ref(&(5 * 512..7 * 512)));
     }
 
     #[test]
     fn a_chain_has_an_end() {
-        // A chain of this number of tables, each with a partition in the next sector.
+        // Creates a chain of `count` tables, each with a partition in the next sector.
         let chain = |count: u32| {
             let entries: Vec<_> = (0..count)
                 .map(|index| {

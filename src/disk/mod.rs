@@ -1,7 +1,9 @@
-//! Filesystems in an image: in the partitions of a disk, at an offset, or as the whole image.
+//! Finds and processes the filesystems in an image: in the partitions of a disk, at an offset, or as the
+//! whole image.
 //!
-//! A [`Disk`] knows the places of filesystems, and which of them are selected. Each is canonicalized in its
-//! place. All other bytes are copied, or zeroed if they are in gaps.
+//! A [`Disk`] contains the byte ranges of the selected filesystems. Each filesystem is canonicalized within
+//! its byte range. All other bytes are copied, except that the options can zero the bytes outside of
+//! partitions.
 
 mod chosen;
 mod compare;

@@ -1,4 +1,4 @@
-//! The UUIDs of a disk's filesystems and partitions, which files on the disk may refer to.
+//! Finds the UUIDs of a disk's filesystems and partitions, which files on the disk may contain.
 
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ pub(super) fn neighbours(
     for part in parts {
         let start = part.bytes.start + UUID;
         let uuid = input.range(start, start + 16).and_then(<[u8]>::first_chunk);
-        // Only for warnings; filesystems on a disk have names.
+        // The name is only used in warnings, and filesystems on a disk always have names.
         let name = part.name.clone().unwrap_or_default();
         found.extend(uuid.map(|uuid| (*uuid, (Owner::Filesystem, name))));
     }

@@ -1,5 +1,4 @@
-//! Decides which mentions of UUIDs become warnings, because the filesystem or partition changed; and warns of
-//! dm-verity hashes that no longer match.
+//! Creates warnings about files that contain a changed UUID, and about dm-verity hashes that no longer match.
 
 use std::collections::BTreeSet;
 
@@ -36,7 +35,7 @@ impl Disk<'_> {
         }
     }
 
-    /// Returns warnings about partitions with dm-verity hashes of other partitions.
+    /// Returns warnings about partitions that contain the dm-verity hashes of a different partition.
     fn hashes(&self) -> impl Iterator<Item = String> + use<'_> {
         let partitions = self.table.iter().flat_map(|table| &table.partitions);
         let hashes = partitions.filter(|partition| {

@@ -1,4 +1,4 @@
-//! A partition in a partition table.
+//! Defines a partition in a partition table.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! A partition table of any type.
+//! Defines a partition table of any type.
 
 use std::ops::Range;
 
@@ -34,7 +34,7 @@ pub(super) enum TableKind {
 ///
 /// # Errors
 ///
-/// `Corrupt` if it is not.
+/// `Corrupt` if the partition ends past the end of the image.
 pub(super) fn check_inside(partition: &Partition, length: u64) -> Result<()> {
     if partition.bytes.end > length {
         return Err(damaged_table(format!(

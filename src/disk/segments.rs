@@ -1,5 +1,5 @@
-//! Segments of the canonical form of a disk: filesystems, changed parts of the partition table, and copied
-//! bytes.
+//! Divides the canonical form of a disk into segments: filesystems, changed bytes of the partition table, and
+//! copied bytes.
 
 use std::ops::Range;
 
@@ -22,7 +22,7 @@ pub(super) enum DiskSegment<'d> {
 }
 
 impl Disk<'_> {
-    /// Returns the changes of the partition table.
+    /// Returns the bytes to replace in the partition table.
     pub(super) fn patches(&self, options: &Options, observer: &dyn Observer) -> Result<Vec<Patch>> {
         let Some(table) = self.table.as_ref().filter(|_| options.derive_guids) else {
             return Ok(Vec::new());
@@ -40,7 +40,7 @@ impl Disk<'_> {
         guids::canonical(self.input.bytes(), table, &contents)
     }
 
-    /// Returns the segments of the output, in the order of their offsets. Gaps that become zero are left out.
+    /// Returns the segments of the output, in the order of their offsets. Gaps that are zeroed are left out.
     pub(super) fn segments<'d>(&'d self, patches: &'d [Patch], options: &Options) -> Vec<DiskSegment<'d>> {
         let mut segments: Vec<(Range<u64>, DiskSegment<'d>)> = Vec::new();
         for patch in patches {
@@ -70,7 +70,8 @@ impl Disk<'_> {
         copied.collect()
     }
 
-    /// Returns the parts of a GPT that must be equal on two disks, if GUIDs are derived.
+    /// Returns the headers and entries of a GPT with zeroed GUIDs, which must be equal on two disks, if GUIDs
+    /// are derived.
     pub(super) fn masked(&self, options: &Options) -> Vec<Patch> {
         let table = self.table.as_ref().filter(|_| options.derive_guids);
         table.map_or_else(Vec::new, |table| guids::masked(self.input.bytes(), table))

@@ -1,4 +1,4 @@
-//! The selection of filesystems in an image.
+//! Selects filesystems in an image.
 
 use super::chosen::ChosenFilesystem;
 use super::detect::is_ext;
@@ -11,9 +11,10 @@ use crate::remedy::Remedy;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Selection {
-    /// Partitions by number, name or PARTUUID. If empty, all with an ext filesystem.
+    /// Partitions by number, name or PARTUUID. If empty, all partitions with an ext filesystem.
     pub partitions: Vec<String>,
-    /// The offset and size of a filesystem in bytes. Without a size, it may extend to the end of the image.
+    /// The offset and size of a filesystem in bytes. Without a size, the filesystem may extend to the end of
+    /// the image.
     pub place: Option<(u64, Option<u64>)>,
     /// The sector size in bytes. By default it is detected from a GPT, and 512 for an MBR.
     pub sector_size: Option<u64>,
@@ -32,8 +33,8 @@ impl Selection {
         self
     }
 
-    /// Selects the filesystem at an offset in bytes. Without a size in bytes, it may extend to the end of the
-    /// image.
+    /// Selects the filesystem at an offset in bytes. Without a size in bytes, the filesystem may extend to
+    /// the end of the image.
     #[must_use]
     pub fn at(mut self, offset: u64, size: Option<u64>) -> Self {
         self.place = Some((offset, size));

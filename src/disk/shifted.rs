@@ -1,4 +1,4 @@
-//! The part of a sink for a filesystem on a disk.
+//! Writes the output of a filesystem to its offset in the sink of a disk.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -10,17 +10,17 @@ use crate::source::Input;
 /// The end of the superblock, in bytes.
 const SUPERBLOCK_END: u64 = 2048;
 
-/// The part of a sink for a filesystem, from an offset.
+/// A sink for one filesystem, which passes all data to the sink of the disk at a shifted offset.
 pub(super) struct Shifted<'s> {
     sink: &'s dyn Sink,
     by: u64,
     input: &'s Input<'s>,
-    /// Whether the superblock has changed. A mount may change nothing else.
+    /// Whether the superblock has changed. A mount may change nothing but the superblock.
     rewritten: AtomicBool,
 }
 
 impl<'s> Shifted<'s> {
-    /// Creates the part of a sink from an offset, for the canonical form of `input`.
+    /// Creates the sink for the canonical form of `input`, which adds `by` to all offsets.
     pub(super) fn new(sink: &'s dyn Sink, by: u64, input: &'s Input<'s>) -> Self {
         Self { sink, by, input, rewritten: false.into() }
     }
@@ -34,7 +34,7 @@ impl<'s> Shifted<'s> {
     fn differs(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> bool {
         for part in parts {
             let Some(length) = SUPERBLOCK_END.checked_sub(offset).filter(|length| *length > 0) else { break };
-            // At most SUPERBLOCK_END.
+            // The cast is exact: `length` is at most `SUPERBLOCK_END`.
             let head = &part[..part.len().min(length as usize)];
             if self.input.range(offset, offset + head.len() as u64) != Some(head) {
                 return true;

@@ -1,4 +1,4 @@
-//! Makes, digests, checks and verifies the canonical form of a disk.
+//! Writes, digests, checks and verifies the canonical form of a disk.
 
 use std::io::IoSlice;
 
@@ -73,8 +73,8 @@ impl Disk<'_> {
         Ok(Digest { sha256, warnings })
     }
 
-    /// Compares the image with its canonical form, without writing that. Without differences, it is
-    /// canonical.
+    /// Compares the image with its canonical form, without writing that form. The image is canonical if there
+    /// are no differences.
     ///
     /// Returns at most `limit` differences, in the order of their offsets.
     ///
@@ -130,14 +130,15 @@ impl Disk<'_> {
         Ok((report, differences))
     }
 
-    /// Reads the output of [`Self::canonicalize`], and compares its trees and all other bytes with the image.
+    /// Reads the output of [`Self::canonicalize`], and compares its trees and all other bytes with those of
+    /// the image.
     ///
     /// # Errors
     ///
     /// `Corrupt` if the output can't be read or differs.
     pub fn verify(&self, output: &Input<'_>, options: &Options, observer: &dyn Observer) -> Result<()> {
         for part in &self.parts {
-            // A filesystem that is the whole image may have a different size.
+            // A filesystem that is the whole image may have a different size in the output.
             let written = if self.is_filesystem() { output.clone() } else { output.part(part.bytes.clone()) };
             pipeline::verify(&self.filesystem(part), &written, options, observer)
                 .map_err(|error| Self::error(part, error))?;
@@ -153,12 +154,12 @@ impl Disk<'_> {
             .map_err(|error| Error::io("reading the output", error))?;
         }
         match sink.offsets().first() {
-            Some(offset) => Err(damaged_table(format!("byte {offset} of the output is another"))),
+            Some(offset) => Err(damaged_table(format!("byte {offset} of the output is wrong"))),
             None => Ok(()),
         }
     }
 
-    /// Creates the report about the image from those about its filesystems.
+    /// Creates the report about the image from the reports about its filesystems.
     fn report(&self, mut filesystems: Vec<FilesystemReport>, patches: &[Patch], changed: bool) -> Report {
         self.notice(&mut filesystems, patches, changed);
         for (report, part) in filesystems.iter_mut().zip(&self.parts) {
@@ -188,7 +189,7 @@ impl Disk<'_> {
             return refused("a filesystem within an image keeps its size", Remedy::KeepSize);
         }
         if self.table.is_none() && options.zero_gaps {
-            return refused("there are no partitions that gaps could lie between", Remedy::KeepGaps);
+            return refused("there is no partition table, so there are no gaps", Remedy::KeepGaps);
         }
         let has_guids = self.table.as_ref().is_some_and(|table| matches!(table.kind, TableKind::Gpt(_)));
         if options.derive_guids && !has_guids {

@@ -62,7 +62,7 @@ const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
     (Cause::Random, "seeds", "seeds of hashes and checksums", &["s_hash_seed", "s_checksum_seed"]),
 ];
 
-/// Findings that depend only on the input. They are searched for first, because the map of claimed blocks is
+/// Findings that depend only on the input. They are collected first, because the map of claimed blocks is
 /// dropped early.
 pub(super) struct OfInput {
     places: ContentPlaces,
@@ -73,7 +73,7 @@ pub(super) struct OfInput {
 }
 
 impl OfInput {
-    /// Searches an image.
+    /// Collects the findings for an image.
     pub(super) fn of(source: &Source<'_>, reading: &Reading) -> Self {
         let places = ContentPlaces::of(reading);
         Self {
@@ -85,7 +85,7 @@ impl OfInput {
     }
 }
 
-/// Finds and collects the changes.
+/// A search for the changes that canonicalizing makes, with the findings so far.
 pub(super) struct Explainer<'e, 'a> {
     /// The image.
     pub source: &'e Source<'a>,
@@ -132,7 +132,8 @@ impl Explainer<'_, '_> {
         (count > 0).then_some(Finding { cause, kind, what, count, examples: shown, more })
     }
 
-    /// The number of examples to make: one more than the limit, to find out whether there are more.
+    /// Returns the number of examples to collect: one more than the limit, to find out whether there are
+    /// more.
     fn enough(&self) -> usize {
         self.limit.saturating_add(1)
     }
@@ -224,7 +225,7 @@ impl Explainer<'_, '_> {
         }
     }
 
-    /// Returns the raw inode of a node, if the input has it.
+    /// Returns the fields of a node's inode in the input; `None` if the input has no such inode.
     fn raw(&self, id: NodeId) -> Option<Inode> {
         self.source.inode(self.reading.inodes[id.index()]).map(Inode::decode)
     }
@@ -265,7 +266,7 @@ impl Explainer<'_, '_> {
         }
     }
 
-    /// Adds the times that the options change.
+    /// Adds the mtimes that the options change.
     pub(super) fn clamped(&mut self, count: u64) {
         if count == 0 {
             return;
@@ -280,7 +281,8 @@ impl Explainer<'_, '_> {
         self.add(Cause::Options, "clamped-times", "file times changed by the options", count, examples);
     }
 
-    /// Compares the places of content, and adds blocks that are no longer needed.
+    /// Compares the blocks of files and directories, and adds blocks that become holes and directories that
+    /// become smaller.
     pub(super) fn content(&mut self, punched: u64) {
         let places = std::mem::take(&mut self.before.places);
         let of_node = |id: NodeId| {
@@ -378,7 +380,7 @@ impl Explainer<'_, '_> {
         self.add_nodes(Cause::Order, "directory-order", what, &unordered);
     }
 
-    /// Compares the places of bitmaps and inode tables.
+    /// Compares the block numbers of bitmaps and inode tables.
     pub(super) fn layout(&mut self) {
         let groups = self.source.descriptors.iter().zip(&self.plan.groups).zip(0_u32..);
         let moved = groups.filter(|((descriptor, places), _)| {

@@ -1,24 +1,24 @@
-//! Findings: changes by canonicalization, and their causes.
+//! Defines findings: the changes that canonicalizing makes, and their causes.
 
-/// The origin of something that canonicalization changes.
+/// The origin of a value or a structure that canonicalizing changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Cause {
-    /// mke2fs chose it at random.
+    /// mke2fs chose the value at random.
     Random,
-    /// It depends on the time at which the image was made.
+    /// The value depends on the time at which the image was made.
     Clock,
-    /// A mount left it.
+    /// A mount left the value or the data in the image.
     Mount,
-    /// Deleted files left it.
+    /// Deleted files left the data in the image.
     Deleted,
-    /// It depends on the order in which files were written.
+    /// The layout depends on the order in which files were written.
     Order,
-    /// It is a choice of the program that wrote the image.
+    /// The program that wrote the image chose the value or the layout.
     Writer,
-    /// The options change it.
+    /// The options change the value.
     Options,
-    /// It follows from other changes, such as a checksum or a count.
+    /// The value follows from other changes, such as a checksum or a count.
     Consequence,
 }
 
@@ -52,7 +52,7 @@ impl Cause {
     }
 }
 
-/// The changes by canonicalization in a filesystem.
+/// The changes that canonicalizing makes in a filesystem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -62,23 +62,23 @@ pub struct Explanation {
     pub warnings: Vec<String>,
     /// The changes, in the order of their causes.
     pub findings: Vec<Finding>,
-    /// What canonicalization keeps, although it may come from the clock: file times without an epoch.
+    /// File times that canonicalizing keeps without an epoch, although they may come from the clock.
     pub kept: Vec<Finding>,
 }
 
-/// A change by canonicalization.
+/// A kind of change that canonicalizing makes, with examples.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
     /// The cause.
     pub cause: Cause,
-    /// An identifier for programs.
+    /// A fixed identifier of the kind of change, for programs.
     pub kind: &'static str,
     /// A description.
     pub what: &'static str,
-    /// The number of things that change.
+    /// The number of items (such as inodes or blocks) that change.
     pub count: u64,
-    /// The first things that change, or groups of them.
+    /// The first items that change, or groups of items.
     pub examples: Vec<String>,
     /// Whether there are more examples.
     pub more: bool,

@@ -1,4 +1,4 @@
-//! File times that canonicalization keeps, although the clock of the build seems to have set them.
+//! Finds file times that canonicalizing keeps, although the clock of the build seems to have set them.
 
 use super::explainer::Explainer;
 use super::finding::{Cause, Finding};
@@ -10,8 +10,8 @@ use crate::tree::NodeId;
 const BUILD_SECONDS: i64 = 86_400;
 
 impl Explainer<'_, '_> {
-    /// Returns the kept times that look like times of the clock: those shortly before the filesystem was made or
-    /// later, and those with a fraction of a second, which archives and recipes rarely set.
+    /// Returns the kept times that seem to come from the clock: times from shortly before the filesystem was
+    /// made or later, and times with a fraction of a second, which archives and build recipes rarely set.
     pub(super) fn kept_times(&self) -> Option<Finding> {
         let are_kept = self.options.epoch.is_none() || self.options.mtime == MtimePolicy::Keep;
         if !are_kept {

@@ -1,4 +1,4 @@
-//! Explains the changes by canonicalization in an image: their causes, counts and examples.
+//! Explains the changes that canonicalizing makes in an image: their causes, counts and examples.
 
 mod explainer;
 mod finding;
@@ -17,8 +17,8 @@ use crate::sinks::CompareSink;
 use crate::source::Input;
 use crate::uuid_references::Neighbours;
 
-/// Finds all changes by canonicalization, with at most `limit` examples each. `name` is the partition, if the
-/// filesystem is not the whole image.
+/// Finds all changes that canonicalizing makes, with at most `limit` examples for each change. `name` is the
+/// partition, if the filesystem is not the whole image.
 ///
 /// # Errors
 ///

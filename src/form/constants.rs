@@ -1,4 +1,4 @@
-//! The constants of form 1.
+//! Defines the constants of canonical form 1.
 
 use std::ops::Range;
 
@@ -37,11 +37,11 @@ pub(crate) const SEGMENT_BYTES: usize = 1 << 20;
 const LOST_FOUND_BYTES: usize = 16384;
 
 /// The minimum number of blocks in the last group, besides its metadata, when the size changes. A smaller
-/// group is dropped, as in resize2fs. It does not apply to the only group.
+/// group is dropped, as in resize2fs. This minimum does not apply if there is only one group.
 pub(crate) const LAST_GROUP_ROOM: u64 = 50;
 
 /// The check interval in seconds, and the range of maximum mount counts, that mke2fs sets with
-/// `enable_periodic_fsck`. It adds up to 19 to the count, derived from the random UUID.
+/// `enable_periodic_fsck`. mke2fs adds a number up to 19 to the minimum count, derived from the random UUID.
 const PERIODIC_INTERVAL: u32 = 180 * 24 * 60 * 60;
 const PERIODIC_COUNTS: Range<u16> = 20..40;
 

@@ -1,8 +1,8 @@
-//! A rule for every field of the superblock and the inode.
+//! Lists the rule for every field of the superblock and the inode.
 //!
 //! `docs/canonical-fields.md` has the same tables, with the reasons. `tests/integration/structures.rs`
-//! compares the two with each other and with the structures. The writer copies the fields with the rule
-//! `Keep`.
+//! compares the tables of both files with each other and with the structures. The writer copies the fields
+//! with the rule `Keep`.
 
 use crate::ondisk::superblock::Superblock;
 

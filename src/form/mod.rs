@@ -1,4 +1,4 @@
-//! Constants and tables of canonical form 1 that several stages use.
+//! Defines the constants and tables of canonical form 1 that several stages use.
 //!
 //! `docs/canonical-form.md` specifies the form. `docs/architecture.md` lists the file that applies each of
 //! its rules.

@@ -1,4 +1,4 @@
-//! Reading of block maps: twelve direct blocks, then an indirect, a double and a triple indirect block.
+//! Reads block maps: twelve direct blocks, then an indirect, a double and a triple indirect block.
 
 use super::budget::Budget;
 use super::file_map::FileMap;
@@ -98,7 +98,7 @@ impl<'a> BlockMapReader<'_, 'a> {
         Ok(IndirectLevel { bytes: self.source.checked_block(block), block, below, first, next: 0 })
     }
 
-    /// Adds the data block of a pointer in `parent`, if it is not 0.
+    /// Adds the data block of a pointer in `parent`, if the pointer is not 0.
     fn data(&mut self, parent: Option<BlockNr>, logical: u64, pointer: u32) -> Result<()> {
         if pointer == 0 {
             return Ok(());

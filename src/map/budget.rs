@@ -1,4 +1,4 @@
-//! A limit on the number of blocks that all file maps of an image may contain together.
+//! Limits the number of blocks that all file maps of an image may contain together.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +13,11 @@ use crate::units::{BlockNr, InodeNr};
 /// than can fit into the output, where each file has its own blocks.
 const SHARED_TIMES: u64 = 16;
 
-/// The number of blocks that all maps may still contain together. It starts as the number of blocks of the
-/// image, times [`SHARED_TIMES`] with `shared_blocks`.
+/// The number of blocks that all maps may still contain together. The initial value is the number of blocks
+/// of the image, times [`SHARED_TIMES`] with `shared_blocks`.
 ///
-/// It limits the work on images whose maps contain the same blocks many times. A sparse image may have any
-/// number of blocks, so in addition each block may be a node of only one map, and only once.
+/// The budget limits the work on images whose maps contain the same blocks many times. A sparse image may
+/// have any number of blocks, so in addition each block may be a node of only one map, and only once.
 #[derive(Debug)]
 pub(crate) struct Budget {
     left: AtomicU64,
@@ -33,7 +33,7 @@ impl Budget {
         Self { left, nodes: Mutex::default() }
     }
 
-    /// Subtracts a block that is a node of a map.
+    /// Subtracts a block that is a node of a map. Returns an error if it is already a node.
     pub(crate) fn take_node(&self, inode: InodeNr, block: BlockNr) -> Result<()> {
         self.take(inode, 1)?;
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,7 +43,7 @@ impl Budget {
         Err(Location::of(Structure::FileMap)
             .inode(inode)
             .block(block)
-            .wrong("is part of this map twice, or also claimed by another one"))
+            .wrong("is in this map twice, or also claimed by a different map"))
     }
 
     /// Subtracts blocks from the budget.
@@ -52,9 +52,10 @@ impl Budget {
             self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(blocks));
         match taken {
             Ok(_) => Ok(()),
-            Err(_) => Err(Location::of(Structure::FileMap)
-                .inode(inode)
-                .wrong("names blocks that other files name too: all maps together name more than there are")),
+            Err(_) => Err(Location::of(Structure::FileMap).inode(inode).wrong(
+                "names blocks that other files also name: all maps together name more blocks than the \
+                 filesystem has",
+            )),
         }
     }
 }

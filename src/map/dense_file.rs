@@ -1,4 +1,4 @@
-//! Files without holes outside the tree: a journal or an orphan file.
+//! Reads files without holes outside the tree: a journal or an orphan file.
 
 use super::budget::Budget;
 use super::file_map::FileMap;
@@ -26,7 +26,7 @@ pub struct DenseFile {
 ///
 /// # Errors
 ///
-/// `Corrupt` if the inode is not in use, or is not such a file.
+/// `Corrupt` if the inode is not in use, or is not a file of this kind.
 pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) -> Result<DenseFile> {
     let at = || Location::of(structure).inode(number);
     let inode = regular_inode(source, number, structure)?;
@@ -51,7 +51,7 @@ pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Struct
 ///
 /// # Errors
 ///
-/// `Corrupt` if the inode is not in use, or is not such a file.
+/// `Corrupt` if the inode is not in use, or is not a file of this kind.
 pub(crate) fn regular_inode<'a>(
     source: &Source<'a>,
     number: InodeNr,

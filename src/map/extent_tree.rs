@@ -1,4 +1,4 @@
-//! Reading of extent trees.
+//! Reads extent trees.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -47,8 +47,8 @@ pub(super) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_
     };
     let root = reader.node(&inode.fields.i_block, None, None)?;
     let mut path: SmallVec<[_; 2]> = smallvec![root];
-    // Each block below the root is reached through an index entry with its first logical block. These blocks
-    // rise strictly, so no node is read twice and the loop terminates.
+    // Each block below the root is reached through an index entry with its first logical block. These block
+    // numbers are strictly ascending, so no node is read twice and the loop terminates.
     while let Some(node) = path.last_mut() {
         if node.next == node.entries {
             path.pop();
@@ -101,10 +101,9 @@ impl<'a> ExtentTreeReader<'_, 'a> {
         }
         match parent_depth {
             Some(parent) if depth.checked_add(1) != Some(parent) => {
-                return Err(self
-                    .at(block)
-                    .value("eh_depth", depth, parent - 1)
-                    .with_remedy("replace the file: debugfs's dump reads it, e2fsck does not see this"));
+                return Err(self.at(block).value("eh_depth", depth, parent - 1).with_remedy(
+                    "extract the file with debugfs's dump, and replace it: e2fsck does not detect this",
+                ));
             }
             None if depth > MAX_DEPTH => {
                 return Err(self.at(block).value("eh_depth", depth, format!("at most {MAX_DEPTH}")));

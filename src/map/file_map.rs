@@ -1,4 +1,4 @@
-//! The blocks of an inode as a list of runs, from an extent tree or a block map.
+//! Represents the blocks of an inode as a list of runs, from an extent tree or a block map.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use crate::ranges::Join;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr, count_clusters};
 
-/// The blocks of an inode.
+/// The blocks of an inode: those with its content, and those with the map.
 #[derive(Debug, Default)]
 pub struct FileMap {
     /// The blocks of the content, in logical order, without holes.
@@ -26,7 +26,7 @@ impl FileMap {
         }
     }
 
-    /// Removes the logical blocks from `end` on, and calls `dropped` with each removed run.
+    /// Removes the logical blocks at or after `end`, and calls `dropped` with each removed run.
     pub fn cut(&mut self, end: u64, mut dropped: impl FnMut(Run)) {
         while let Some(run) = self.runs.last_mut().filter(|run| run.end() > end) {
             match u32::try_from(end.saturating_sub(run.logical.into())) {
@@ -67,8 +67,8 @@ impl FileMap {
         }
     }
 
-    /// Checks that each block has the same position in its cluster of `cluster` blocks as in the file, and
-    /// that the blocks of a logical cluster are all in the same cluster.
+    /// Checks that each block has the same position in its physical cluster as in its logical cluster, and
+    /// that all blocks of a logical cluster are in the same physical cluster. Clusters have `cluster` blocks.
     pub fn check_clusters(&self, number: InodeNr, cluster: u64) -> Result<()> {
         let at = |block| Location::of(Structure::FileMap).inode(number).block(block);
         // The first logical block and the first physical block of the last cluster of the last run.
@@ -95,7 +95,7 @@ impl FileMap {
         (self.nodes.len() as u64 + count_clusters(runs, cluster)) * cluster
     }
 
-    /// Returns the number of logical blocks, if all blocks from 0 on are written and there are no holes.
+    /// Returns the number of logical blocks; `None` if there are holes or unwritten blocks.
     pub fn dense_blocks(&self) -> Option<u64> {
         let mut next = 0;
         for run in &self.runs {

@@ -1,4 +1,4 @@
-//! An inode as stored in the inode table, and its checksum.
+//! Reads an inode as stored in the inode table, and checks its checksum.
 
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::{Compat, RoCompat};
@@ -47,11 +47,11 @@ impl<'a> DecodedInode<'a> {
         Location::of(Structure::Inode).inode(self.number)
     }
 
-    /// Checks the checksum.
+    /// Checks the checksum of the inode.
     ///
     /// # Errors
     ///
-    /// `Corrupt` if it is wrong.
+    /// `Corrupt` if the checksum is wrong.
     pub(crate) fn check_checksum(&self, source: &Source<'_>) -> Result<()> {
         let fields = &self.fields;
         let with_high = self.bytes.len() > BASE_SIZE && fields.i_extra_isize.get() >= EXTRA_WITH_CHECKSUM;
@@ -101,7 +101,7 @@ impl<'a> DecodedInode<'a> {
     ///
     /// # Errors
     ///
-    /// `Corrupt` if the inode can't have one, or the block is outside the filesystem.
+    /// `Corrupt` if the inode can't have an xattr block, or the block is outside the filesystem.
     pub(crate) fn xattr_block(&self, source: &Source<'_>) -> Result<Option<BlockNr>> {
         let high = self.fields.l_i_file_acl_high.get();
         if !source.geometry.is_64bit() && high != 0 {

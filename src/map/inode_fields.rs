@@ -1,4 +1,4 @@
-//! The valid values of the fields of an inode in use, by its type and the features.
+//! Checks the fields of inodes in use against their file types and the features.
 
 use super::inode::DecodedInode;
 use crate::error::Result;
@@ -6,8 +6,8 @@ use crate::ondisk::features::{Compat, Incompat, RoCompat};
 use crate::ondisk::inode::{self as disk, Inode, InodeFlags, Timestamp};
 use crate::source::Source;
 
-/// Checks the fields of an inode in use that can be checked alone: all except its size, and the places of its
-/// xattrs and content.
+/// Checks the fields of an inode in use that don't depend on other structures: all except the size, and the
+/// block numbers of xattrs and content.
 ///
 /// # Errors
 ///
@@ -22,7 +22,7 @@ pub(crate) fn check_fields(source: &Source<'_>, inode: &DecodedInode<'_>, orphan
         return Err(inode
             .at()
             .value("the nanoseconds of i_mtime", mtime.nanoseconds, "below 1000000000")
-            .with_remedy("set its time anew, with touch in a mount"));
+            .with_remedy("mount the image, and set the time of the file with touch"));
     }
     Ok(())
 }
@@ -38,10 +38,10 @@ fn check_use(source: &Source<'_>, inode: &DecodedInode<'_>, orphan: bool) -> Res
         return Err(inode
             .at()
             .wrong(
-                "has the number that the superblock has for a quota file or the orphan file, \
-                 so that the kernel does not open it",
+                "is in the tree, but the superblock names it as a quota file or the orphan file, so the \
+                 kernel does not open it",
             )
-            .with_remedy("set that to 0 with debugfs's set_super_value"));
+            .with_remedy("set that field of the superblock to 0 with debugfs's set_super_value"));
     }
     Ok(())
 }
@@ -50,18 +50,18 @@ fn check_extra_isize(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()
     if !source.geometry.has_wide_inodes() {
         return Ok(());
     }
-    // The kernel reads 0 as the size of all fields that it knows, e2fsck reads it as no fields.
+    // If `i_extra_isize` is 0, the kernel reads all extra fields that it knows, but e2fsck reads none.
     let behind = &inode.bytes[disk::BASE_SIZE..size_of::<Inode>()];
     if inode.fields.i_extra_isize.get() == 0 && behind.iter().any(|byte| *byte != 0) {
         return Err(inode.at().unsupported(
-            "i_extra_isize is 0, but there are times behind it, which the kernel reads and e2fsck does not",
+            "i_extra_isize is 0, but there are times after it, which the kernel reads and e2fsck does not",
             "set it to 32 with debugfs's set_inode_field, or these times to 0",
         ));
     }
     inode.check_extra_isize(source)
 }
 
-/// Checks that fields which only the Hurd uses are zero, because Linux uses them for something else.
+/// Checks that fields which only the Hurd uses are zero, because Linux uses them for different fields.
 fn check_hurd(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     let fields = [
         ("a translator (h_i_translator)", inode.fields.l_i_version.get()),
@@ -72,7 +72,7 @@ fn check_hurd(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     ];
     let found = fields.into_iter().find(|(_, value)| source.is_of_hurd() && *value != 0);
     found.map_or(Ok(()), |(what, _)| {
-        Err(inode.at().unsupported(what, "make the image anew with mke2fs -o linux"))
+        Err(inode.at().unsupported(what, "recreate the image with mke2fs -o linux"))
     })
 }
 
@@ -94,10 +94,10 @@ fn check_flags(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
         let names: String = alien.iter_names().map(|(name, _)| format!(" {name}")).collect();
         return Err(at().unsupported(
             format!(
-                "i_flags has bits {:#x}{names}, which no feature of this filesystem explains",
+                "i_flags has bits {:#x}{names}, which no feature of this filesystem allows",
                 alien.bits()
             ),
-            "run e2fsck -f on the image; flags that it leaves go with debugfs's set_inode_field",
+            "run e2fsck -f on the image; clear the remaining flags with debugfs's set_inode_field",
         ));
     }
     let format = inode.fields.format();
@@ -110,15 +110,15 @@ fn check_flags(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
         return Err(at().wrong("is encrypted, but neither file, directory nor symlink"));
     }
     if flags.contains(InodeFlags::CASEFOLD) && format != disk::S_IFDIR {
-        return Err(at().wrong("has the CASEFOLD flag, but is no directory"));
+        return Err(at().wrong("has the CASEFOLD flag, but is not a directory"));
     }
     if flags.contains(InodeFlags::VERITY) && (format != disk::S_IFREG || !flags.contains(InodeFlags::EXTENTS))
     {
-        return Err(at().wrong("has the VERITY flag, but is no regular file with an extent tree"));
+        return Err(at().wrong("has the VERITY flag, but is not a regular file with an extent tree"));
     }
     if flags.contains(InodeFlags::INDEX) {
         if format != disk::S_IFDIR {
-            return Err(at().wrong("is indexed, but no directory"));
+            return Err(at().wrong("is indexed, but not a directory"));
         }
         if !source.features().has(Compat::DIR_INDEX) {
             return Err(at().wrong("is indexed without the dir_index feature"));
@@ -137,7 +137,7 @@ fn check_flags(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
 ///
 /// # Errors
 ///
-/// `Corrupt` without the feature, and with flags that require blocks.
+/// `Corrupt` if the feature is missing, or if other flags require blocks.
 pub(crate) fn check_inline_flags(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     let flags = inode.fields.flags();
     if !flags.contains(InodeFlags::INLINE_DATA) {
@@ -150,9 +150,7 @@ pub(crate) fn check_inline_flags(source: &Source<'_>, inode: &DecodedInode<'_>) 
         return Err(inode.at().wrong("has inline data, but also an extent tree or an index"));
     }
     if flags.intersects(InodeFlags::ENCRYPT | InodeFlags::VERITY) {
-        return Err(inode
-            .at()
-            .wrong("has inline data, but is encrypted or has verity, for which it needs blocks"));
+        return Err(inode.at().wrong("has inline data, but is encrypted or has verity, which needs blocks"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The inode tables, and the live inodes in them.
+//! Reads the inode tables, and finds the live inodes in them.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::units::{BlockNr, GroupNr, InodeNr};
 pub(crate) struct InodeTables<'a> {
     /// The inodes with links, by number. Their checksums are valid.
     pub live: Vec<RawInode<'a>>,
-    /// Warnings about other inodes.
+    /// Warnings about inodes without links that are not marked as deleted.
     pub warnings: Vec<String>,
 }
 

@@ -1,5 +1,5 @@
-//! A single inode: its bytes, fields and blocks, and the entries of a directory. Both recovery and reading
-//! use it.
+//! Reads a single inode: its bytes, fields and blocks, and the entries of a directory. Both recovery and
+//! reading use this module.
 
 mod block_map;
 mod budget;

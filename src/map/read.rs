@@ -1,4 +1,4 @@
-//! Reading of the map of an inode, of either kind, with the changes of fast commits.
+//! Reads the extent tree or the block map of an inode, and applies the changes of fast commits.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::ondisk::inode::InodeFlags;
 use crate::source::{RangeEdit, Source};
 use crate::tree::Run;
 
-/// Reads the map of an inode.
+/// Reads the extent tree or the block map of an inode, and applies the changes of fast commits.
 ///
 /// # Errors
 ///
@@ -41,8 +41,8 @@ fn read_stored(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -
     Ok(map)
 }
 
-/// Applies the changes of fast commits to a map. The result has no nodes, because their blocks may have a
-/// different use by now.
+/// Applies the changes of fast commits to a map. The result has no nodes, because the blocks of the stored
+/// nodes may be used for different data by now.
 fn edited(map: FileMap, edits: &[RangeEdit]) -> FileMap {
     let mut runs: BTreeMap<u32, Run> = map.runs.into_iter().map(|run| (run.logical, run)).collect();
     for edit in edits {

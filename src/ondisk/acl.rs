@@ -1,13 +1,13 @@
-//! POSIX ACLs: the form that ext4 stores in the values of two xattrs, the form of system calls, and the short
-//! text form of acl(5).
+//! Converts POSIX ACLs from the on-disk format, which is the value of an xattr, to the format of system calls
+//! and to the short text form of acl(5).
 
 use super::{le16, le32};
 
-/// The version of the on-disk form.
+/// The version of the on-disk format of ACLs.
 const DISK_VERSION: u32 = 1;
-/// The version of the system call form, in which every entry has an id.
+/// The version of the format of system calls, in which every entry has an id.
 const CALL_VERSION: u32 = 2;
-/// The id of an entry without one.
+/// The id in an entry for no specific user or group.
 const NO_ID: u32 = u32::MAX;
 
 /// `e_tag`: the owner.
@@ -20,7 +20,7 @@ const GROUP_OBJ: u16 = 0x04;
 const GROUP: u16 = 0x08;
 /// `e_tag`: the maximum permissions of the owning group, and of users and groups by id.
 const MASK: u16 = 0x10;
-/// `e_tag`: all others.
+/// `e_tag`: all other users.
 const OTHER: u16 = 0x20;
 
 /// An entry of an ACL.
@@ -31,7 +31,7 @@ struct AclEntry {
     id: u32,
 }
 
-/// Decodes a value; `None` for one that the kernel would reject.
+/// Decodes the value of an xattr; returns `None` if the kernel would reject the value.
 fn decode(value: &[u8]) -> Option<Vec<AclEntry>> {
     if le32(value, 0)? != DISK_VERSION {
         return None;
@@ -73,7 +73,7 @@ pub fn text(value: &[u8]) -> Option<String> {
     Some(words.collect::<Vec<_>>().join(","))
 }
 
-/// Returns an ACL in the form of getxattr(2).
+/// Returns an ACL in the format of getxattr(2).
 pub fn system_call_form(value: &[u8]) -> Option<Vec<u8>> {
     let mut form = CALL_VERSION.to_le_bytes().to_vec();
     for entry in decode(value)? {

@@ -1,8 +1,8 @@
-//! Bitmaps of blocks and inodes: bit `n` is bit `n % 8` of byte `n / 8`.
+//! Reads and sets bits in bitmaps of blocks and inodes. Bit `n` is bit `n % 8` of byte `n / 8`.
 
 use std::ops::Range;
 
-/// Whether a bit is set. Bits past the end are not.
+/// Returns whether a bit is set. Bits past the end of the bitmap are not set.
 pub fn get(bitmap: &[u8], bit: usize) -> bool {
     bitmap.get(bit / 8).is_some_and(|byte| byte >> (bit % 8) & 1 == 1)
 }

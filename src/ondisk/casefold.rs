@@ -1,7 +1,8 @@
-//! Folding of names, as the kernel does it to compare and hash names in casefolded directories.
+//! Folds names like the kernel, which compares and hashes folded names in casefolded directories.
 //!
-//! It applies the case folding and canonical decomposition of Unicode 12.1 until nothing changes. It removes
-//! code points with the property Default_Ignorable_Code_Point, and puts combining marks into canonical order.
+//! Folding applies the case folding and canonical decomposition of Unicode 12.1 until nothing changes. It
+//! removes code points with the property Default_Ignorable_Code_Point, and puts combining marks into
+//! canonical order.
 
 use super::decompositions::DECOMPOSITIONS;
 use super::unicode::{CLASSES, FOLDS, IGNORABLE, LONG_FOLDS};
@@ -46,13 +47,14 @@ pub fn fold(name: &[u8]) -> Option<Vec<u8>> {
     Some(folded.into_bytes())
 }
 
-/// Writes combining marks in canonical order.
+/// Moves the combining marks to the folded name, in canonical order.
 fn put(folded: &mut String, marks: &mut Vec<(u8, char)>) {
     marks.sort_by_key(|(class, _)| *class);
     folded.extend(marks.drain(..).map(|(_, mark)| mark));
 }
 
-/// Pushes the folding or decomposition of a code point, last one first. Returns `false` if it has none.
+/// Pushes the folding or decomposition of a code point, with the last code point first. Returns `false` if
+/// there is none.
 fn replace(point: u32, waiting: &mut Vec<u32>) -> bool {
     if let Some(target) = simple_fold(point) {
         waiting.push(target);

@@ -1,8 +1,8 @@
-//! Every checksum of ext4, as a pure function of the bytes that it covers.
+//! Computes every checksum of ext4, as a pure function of the bytes that it covers.
 //!
-//! All use crc32c with the running value as seed and no final inversion, except group descriptors with
-//! `uninit_bg`, which use crc16. Stored checksum fields count as zero. Methods return `None` if the
-//! filesystem does not have the checksum.
+//! All checksums are crc32c with the running value as seed and no final inversion, except those of group
+//! descriptors with `uninit_bg`, which are crc16. Stored checksum fields count as zero. Methods return `None`
+//! if the filesystem does not have the checksum.
 
 use super::extent;
 use super::features::{Features, Incompat, RoCompat};
@@ -14,7 +14,7 @@ const START: u32 = !0;
 
 /// Continues a crc32c (Castagnoli), without inversions.
 pub fn crc32c(seed: u32, bytes: &[u8]) -> u32 {
-    // The crate inverts before and after; this reverts both.
+    // The crc32c crate inverts the value before and after. The two inversions here cancel those.
     !crc32c::crc32c_append(!seed, bytes)
 }
 
@@ -65,28 +65,29 @@ impl Checksums {
         Self::new(sb.features(), sb.s_uuid, sb.s_checksum_seed.get())
     }
 
-    /// Whether `metadata_csum` is on.
+    /// Returns whether `metadata_csum` is on.
     pub fn covers_metadata(&self) -> bool {
         self.metadata.is_some()
     }
 
-    /// Whether group descriptors have checksums. Only then do their flags count.
+    /// Returns whether group descriptors have checksums. Without checksums, their flags are ignored.
     pub fn covers_descriptors(&self) -> bool {
         self.metadata.is_some() || self.descriptors.is_some()
     }
 
-    /// Returns crc32c(seed, value), for the value in an EA inode.
+    /// Returns the checksum of the value in an EA inode: crc32c(seed, value).
     pub fn xattr_value(&self, value: &[u8]) -> u32 {
         crc32c(self.values, value)
     }
 
-    /// Returns crc32c(~0, the first 1020 bytes).
+    /// Returns the checksum of a superblock: crc32c(~0, the first 1020 bytes).
     pub fn superblock(&self, bytes: &[u8; 1024]) -> Option<u32> {
         self.metadata.map(|_| crc32c(START, &bytes[..0x3FC]))
     }
 
-    /// Returns `bg_checksum`. With `metadata_csum`, it is the low half of crc32c(seed, group, descriptor).
-    /// With `uninit_bg`, it is crc16(~0, UUID, group, descriptor without the field).
+    /// Returns the checksum of a group descriptor (`bg_checksum`). With `metadata_csum`, it is the low half
+    /// of crc32c(seed, group, descriptor). With `uninit_bg`, it is crc16(~0, UUID, group, descriptor without
+    /// the field).
     pub fn group_descriptor(&self, group: GroupNr, descriptor: &[u8]) -> Option<u16> {
         let number = group.0.to_le_bytes();
         let (head, tail) = (&descriptor[..30], &descriptor[32..]);
@@ -99,18 +100,18 @@ impl Checksums {
         Some([&uuid[..], &number, head, tail].iter().fold(!0, |sum, part| crc16(sum, part)))
     }
 
-    /// Returns crc32c(seed, the bytes of a bitmap that stand for blocks or inodes).
+    /// Returns the checksum of a bitmap: crc32c(seed, the bytes that stand for blocks or inodes).
     pub fn bitmap(&self, live: &[u8]) -> Option<u32> {
         self.metadata.map(|seed| crc32c(seed, live))
     }
 
-    /// Returns crc32c(seed, number, generation), with which the checksums of an inode and its blocks start.
+    /// Returns the seed for the checksums of an inode and its blocks: crc32c(seed, number, generation).
     fn of_inode(&self, inode: InodeNr, generation: u32) -> Option<u32> {
         self.metadata.map(|seed| crc32c(crc32c(seed, &inode.0.to_le_bytes()), &generation.to_le_bytes()))
     }
 
-    /// Returns crc32c(seed, number, generation, inode). The high half is only stored, and so counts as zero,
-    /// if `with_high` is set.
+    /// Returns the checksum of an inode: crc32c(seed, number, generation, inode). If `with_high` is set, the
+    /// inode stores the high half of the checksum, and its bytes count as zero.
     pub fn inode(&self, inode: InodeNr, generation: u32, bytes: &[u8], with_high: bool) -> Option<u32> {
         use super::inode::{CHECKSUM_HI as HIGH, CHECKSUM_LO as LOW};
         let sum = crc32c(crc32c(self.of_inode(inode, generation)?, &bytes[..LOW]), &[0, 0]);
@@ -123,14 +124,16 @@ impl Checksums {
         })
     }
 
-    /// Returns crc32c(seed, number, generation, the block without its tail of 12 bytes).
+    /// Returns the checksum of a directory block: crc32c(seed, number, generation, the block without its tail
+    /// of 12 bytes).
     pub fn directory_block(&self, inode: InodeNr, generation: u32, block: &[u8]) -> Option<u32> {
         let live = block.len().checked_sub(super::dir_entry::TAIL_SIZE)?;
         self.of_inode(inode, generation).map(|sum| crc32c(sum, &block[..live]))
     }
 
-    /// Returns crc32c(seed, number, generation, the block up to the end of its last entry, the reserved word
-    /// of the tail, four zeros). `end` is the end of the last entry, `tail` the start of the tail.
+    /// Returns the checksum of an htree node: crc32c(seed, number, generation, the block up to the end of its
+    /// last entry, the reserved word of the tail, four zeros). `end` is the end of the last entry, `tail` the
+    /// start of the tail.
     pub fn htree_node(
         &self,
         inode: InodeNr,
@@ -144,14 +147,14 @@ impl Checksums {
             .map(|sum| [live, reserved, &[0; 4]].iter().fold(sum, |sum, part| crc32c(sum, part)))
     }
 
-    /// Returns crc32c(seed, number, generation, the header and `max` entries). The checksum is stored right
-    /// after these.
+    /// Returns the checksum of an extent tree node: crc32c(seed, number, generation, the header and `max`
+    /// entries). It is stored directly after these entries.
     pub fn extent_block(&self, inode: InodeNr, generation: u32, block: &[u8], max: u16) -> Option<u32> {
         let live = block.get(..extent::ENTRY_SIZE * (usize::from(max) + 1))?;
         self.of_inode(inode, generation).map(|sum| crc32c(sum, live))
     }
 
-    /// Returns crc32c(seed, block number in 64 bits, the block).
+    /// Returns the checksum of an xattr block: crc32c(seed, block number in 64 bits, the block).
     pub fn xattr_block(&self, at: impl AnyBlock, block: &[u8]) -> Option<u32> {
         const FIELD: usize = 0x10;
         let (head, tail) = (block.get(..FIELD)?, block.get(FIELD + 4..)?);
@@ -162,7 +165,8 @@ impl Checksums {
         })
     }
 
-    /// Returns crc32c(seed, number, generation, block number in 64 bits, the block without its tail).
+    /// Returns the checksum of a block of the orphan file: crc32c(seed, number, generation, block number in
+    /// 64 bits, the block without its tail).
     pub fn orphan_block(
         &self,
         inode: InodeNr,
@@ -174,7 +178,7 @@ impl Checksums {
         self.of_inode(inode, generation).map(|sum| crc32c(crc32c(sum, &at.number().to_le_bytes()), live))
     }
 
-    /// Returns crc32c(seed, the first 1020 bytes of the MMP block).
+    /// Returns the checksum of the MMP block: crc32c(seed, its first 1020 bytes).
     pub fn mmp(&self, block: &[u8]) -> Option<u32> {
         let live = block.get(..super::mmp::CHECKSUM_OFFSET)?;
         self.metadata.map(|seed| crc32c(seed, live))
@@ -205,7 +209,8 @@ mod tests {
         assert!(checksums.covers_descriptors() && !checksums.covers_metadata());
     }
 
-    /// Typical mistakes are to hash the stored field, or the high half of an inode without it.
+    /// Typical mistakes are to hash the stored field, or the high half of the checksum in an inode that does
+    /// not store it.
     #[test]
     fn stored_fields_do_not_count() {
         let features = Features { ro_compat: RoCompat::METADATA_CSUM, ..Features::default() };

@@ -1,4 +1,4 @@
-//! The encryption context of an inode: an xattr with its policy and a nonce.
+//! Parses the encryption context of an inode: an xattr with the encryption policy and a nonce.
 
 /// The name index of the xattr.
 pub const XATTR_INDEX: u8 = 9;
@@ -38,12 +38,12 @@ impl<'a> Context<'a> {
         self.policy[3]
     }
 
-    /// Whether decryption depends on the inode numbers of files and the UUID of the filesystem.
+    /// Returns whether decryption depends on the inode numbers of files and the UUID of the filesystem.
     pub fn is_bound(&self) -> bool {
         self.flags() & (IV_INO_LBLK_64 | IV_INO_LBLK_32) != 0
     }
 
-    /// Whether the policy has no flags and reserved bytes that are unknown to kernels up to 6.18.
+    /// Returns whether the policy has no flags and reserved bytes that are unknown to kernels up to 6.18.
     pub fn is_known(&self) -> bool {
         let (flags, reserved) = match self.policy[0] {
             1 => (PAD_AND_DIRECT_KEY, &[][..]),

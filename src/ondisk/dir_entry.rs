@@ -1,4 +1,4 @@
-//! Directory entries, and the tail with the checksum of a directory block.
+//! Defines the on-disk format of directory entries, and of the tail with the checksum of a directory block.
 
 use zerocopy::little_endian::{U16, U32};
 
@@ -94,7 +94,7 @@ impl DirEntryTail {
         }
     }
 
-    /// Whether the fields other than the checksum are those of a tail.
+    /// Returns whether the fields other than the checksum are those of a tail.
     pub fn is_valid(&self) -> bool {
         Self { det_checksum: U32::new(0), ..*self } == Self::new()
     }

@@ -1,11 +1,11 @@
-//! The hashes of names in an indexed directory.
+//! Computes the hashes of names in an indexed directory.
 
-/// `hash_version` on disk.
+/// The hash function of a directory index (`hash_version`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HashVersion {
     /// The original hash function.
     Legacy,
-    /// A part of MD4, which is the default.
+    /// A reduced MD4, which is the default.
     HalfMd4,
     /// The Tiny Encryption Algorithm.
     Tea,

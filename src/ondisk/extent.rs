@@ -1,4 +1,4 @@
-//! Extent trees: a root in `i_block`, index and leaf blocks below it.
+//! Defines the on-disk format of extent trees: a root in `i_block`, and index and leaf blocks below the root.
 
 use zerocopy::little_endian::{U16, U32};
 
@@ -54,8 +54,8 @@ pub fn entries_per_block(block_size: usize) -> u16 {
     u16::try_from((block_size - ENTRY_SIZE) / ENTRY_SIZE).expect("fits: a block has at most 64 KiB")
 }
 
-/// Whether e2fsck would mistake the start of `i_block` for the root of an extent tree, even without the
-/// EXTENTS flag. This is its complete check. Missing bytes are zeros.
+/// Returns whether e2fsck would mistake the start of `i_block` for the root of an extent tree, even without
+/// the EXTENTS flag. This is the complete check of e2fsck. Missing bytes are zeros.
 pub fn resembles_root(i_block: &[u8]) -> bool {
     let half = |index: usize| {
         let byte = |at: usize| i_block.get(at).copied().unwrap_or(0);
@@ -90,7 +90,7 @@ impl ExtentIndex {
         Self { ei_block: U32::new(first), ei_leaf_lo, ei_leaf_hi, ei_unused: U16::new(0) }
     }
 
-    /// Returns the block of the node below, in the image of the entry.
+    /// Returns the block of the child node, in the image that contains the entry.
     pub fn leaf(&self) -> BlockNr {
         BlockNr(u64::from(self.ei_leaf_hi.get()) << 32 | u64::from(self.ei_leaf_lo.get()))
     }
@@ -106,7 +106,7 @@ impl Extent {
         Self { ee_block: U32::new(first), ee_len: U16::from_bytes([a, b]), ee_start_hi, ee_start_lo }
     }
 
-    /// Returns the first physical block, in the image of the entry.
+    /// Returns the first physical block, in the image that contains the entry.
     pub fn start(&self) -> BlockNr {
         BlockNr(u64::from(self.ee_start_hi.get()) << 32 | u64::from(self.ee_start_lo.get()))
     }

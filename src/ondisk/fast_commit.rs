@@ -1,4 +1,5 @@
-//! Fast commits: records after the log of a journal. Unlike the rest of the journal, they are little-endian.
+//! Parses fast commits: records after the log of a journal. Unlike all other structures of the journal, they
+//! are little-endian.
 
 use zerocopy::little_endian::{U16, U32};
 
@@ -6,23 +7,23 @@ use super::extent::Extent;
 use super::inode::BASE_SIZE;
 use super::{on_disk, view};
 
-/// Adds a mapped range of blocks to an inode.
+/// Record tag: adds a mapped range of blocks to an inode.
 pub const TAG_ADD_RANGE: u16 = 1;
-/// Removes a range of blocks from an inode.
+/// Record tag: removes a range of blocks from an inode.
 pub const TAG_DEL_RANGE: u16 = 2;
-/// Adds the name of a new inode.
+/// Record tag: adds the name of a new inode.
 pub const TAG_CREAT: u16 = 3;
-/// Adds a name to an existing inode.
+/// Record tag: adds a name to an existing inode.
 pub const TAG_LINK: u16 = 4;
-/// Removes a name.
+/// Record tag: removes a name.
 pub const TAG_UNLINK: u16 = 5;
-/// Writes the fields of an inode.
+/// Record tag: writes the fields of an inode.
 pub const TAG_INODE: u16 = 6;
-/// Padding.
+/// Record tag: padding.
 pub const TAG_PAD: u16 = 7;
-/// Ends a fast commit.
+/// Record tag: ends a fast commit.
 pub const TAG_TAIL: u16 = 8;
-/// Starts the first fast commit after a transaction.
+/// Record tag: starts the first fast commit after a transaction.
 pub const TAG_HEAD: u16 = 9;
 
 /// The maximum length of a name, in bytes.
@@ -84,7 +85,7 @@ on_disk! {
     }
 }
 
-/// A record.
+/// A record of a fast commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The tag.
@@ -125,7 +126,7 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
-/// Whether a value with this tag may have this length.
+/// Returns whether a value with this tag may have this length.
 fn has_length(tag: u16, length: usize, inode_size: usize) -> bool {
     match tag {
         TAG_ADD_RANGE => length == size_of::<FastCommitAddRange>(),

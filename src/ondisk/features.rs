@@ -1,4 +1,4 @@
-//! The three feature words of the superblock.
+//! Defines the three feature words of the superblock.
 
 #![allow(missing_docs, reason = "the names are the kernel's, and docs/features.md has a row for each")]
 
@@ -103,12 +103,12 @@ impl FeatureWord for RoCompat {
 }
 
 impl Features {
-    /// Whether all of the given features are set.
+    /// Returns whether all of the given features are set.
     pub fn has<W: FeatureWord>(self, wanted: W) -> bool {
         W::of(self).contains(wanted)
     }
 
-    /// Whether at least one of the given features is set.
+    /// Returns whether at least one of the given features is set.
     pub fn has_any<W: FeatureWord>(self, wanted: W) -> bool {
         W::of(self).intersects(wanted)
     }

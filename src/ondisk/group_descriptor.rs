@@ -1,4 +1,4 @@
-//! Group descriptors: 32 bytes each, or 64 bytes or more with the `64bit` feature.
+//! Decodes and encodes group descriptors, which have 32 bytes, or 64 bytes or more with the `64bit` feature.
 
 use zerocopy::little_endian::{U16, U32};
 

@@ -1,4 +1,5 @@
-//! The index of a large directory (HTree): a root in block 0, and interior nodes below it.
+//! Defines the on-disk index of a large directory (HTree): a root in block 0, and interior nodes below the
+//! root.
 
 use zerocopy::little_endian::{U16, U32};
 
@@ -27,7 +28,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// The number of entries and its limit, which are stored in place of the first entry's hash.
+    /// The number of entries and the maximum number, which are stored in place of the first entry's hash.
     pub struct DxCountLimit: 4 {
         limit: U16,
         count: U16,

@@ -1,4 +1,5 @@
-//! Block maps: twelve direct blocks, then an indirect, a double and a triple indirect block.
+//! Defines the size of block maps: twelve direct blocks, then an indirect, a double and a triple indirect
+//! block.
 
 /// The number of direct blocks.
 pub const DIRECT: u64 = 12;

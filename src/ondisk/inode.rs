@@ -1,4 +1,5 @@
-//! Inodes: 128 bytes, then `i_extra_isize` bytes of extra fields, then xattrs up to the inode size.
+//! Decodes and encodes inodes: 128 bytes, then `i_extra_isize` bytes of extra fields, then xattrs up to the
+//! inode size.
 
 use zerocopy::little_endian::{U16, U32};
 
@@ -21,7 +22,7 @@ pub const FAST_SYMLINK_LIMIT: u64 = 60;
 pub const EXTRA_WITH_CHECKSUM: u16 = 4;
 /// The `i_extra_isize` that includes every field of [`Inode`].
 pub const EXTRA_FULL: u16 = 32;
-/// The maximum number of links of an inode. A directory with more has the count 1.
+/// The maximum number of links of an inode. A directory with more links has the link count 1.
 pub const LINK_MAX: u64 = 65000;
 
 /// `i_mode`: the bits of the file type.
@@ -126,13 +127,13 @@ impl Inode {
         self.i_mode.get() & S_IFMT
     }
 
-    /// Whether the file type is known.
+    /// Returns whether the file type is known.
     pub fn has_known_format(&self) -> bool {
         matches!(self.format(), S_IFREG | S_IFDIR | S_IFLNK | S_IFCHR | S_IFBLK | S_IFIFO | S_IFSOCK)
     }
 }
 
-/// A time as inodes store it. It is packed, because a tree has many.
+/// A time as inodes store it. It is packed, because a tree has many timestamps.
 #[repr(C, packed(4))]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp {
@@ -163,9 +164,10 @@ impl Timestamp {
         Self { seconds: low + (epoch << 32), nanoseconds: extra.get() >> 2 }
     }
 
-    /// Whether the kernel and e2fsck read this time differently: its epoch bits are 3 and its low word is
-    /// negative. For the kernel, these are the years 2310 to 2378. But older kernels stored times before 1970
-    /// in this way, and e2fsck (`check_inode_extra_negative_epoch`) offers to change them to these.
+    /// Returns whether the kernel and e2fsck read this time differently: its epoch bits are 3 and its low
+    /// word is negative. The kernel reads such times as the years 2310 to 2378. But older kernels stored
+    /// times before 1970 in this way, and e2fsck (`check_inode_extra_negative_epoch`) offers to change the
+    /// time to the time before 1970.
     pub fn is_ambiguous(self) -> bool {
         ((3 << 32) - (1 << 31)..3 << 32).contains(&{ self.seconds })
     }
@@ -182,7 +184,7 @@ impl Timestamp {
         let signed = i64::from(i32::from_le_bytes([a, b, c, d]));
         let epoch = u32::try_from((self.seconds - signed) >> 32).ok()?;
         let extra = U32::new(epoch | self.nanoseconds << 2);
-        // Only nanoseconds of more than 30 bits, which no inode has, would be lost.
+        // Nanoseconds with more than 30 bits do not fit, but no inode has them.
         (Self::decode(low, extra) == self).then_some((low, extra))
     }
 }
@@ -195,8 +197,8 @@ pub fn decode_device(old: u32, new: u32) -> Option<(u32, u32)> {
     (old <= 0xFFFF).then_some((old >> 8, old & 0xFF))
 }
 
-/// Returns the first two words of `i_block` for a device. Like the kernel, it uses the old form if the number
-/// fits.
+/// Returns the first two words of `i_block` for a device. Like the kernel, it uses the old encoding if the
+/// number fits.
 pub fn encode_device(major: u32, minor: u32) -> (u32, u32) {
     if major < 256 && minor < 256 {
         (major << 8 | minor, 0)

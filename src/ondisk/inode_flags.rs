@@ -1,4 +1,4 @@
-//! The flags of inodes.
+//! Defines the flags of inodes.
 
 #![allow(missing_docs, reason = "the names are the kernel's, without its prefixes")]
 

@@ -1,11 +1,12 @@
-//! The journal: its superblock, and the blocks of its log. All of jbd2 is big-endian.
+//! Decodes the journal: its superblock, and the blocks of its log. All structures of this file are
+//! big-endian.
 
 use zerocopy::big_endian::{U16, U32};
 
 use super::checksum::crc32c;
 use super::{on_disk, view};
 
-/// The magic of every block of the log that is not a copy.
+/// The magic number of every block of the log, except copies of filesystem blocks.
 pub const MAGIC: u32 = 0xC03B_3998;
 /// `h_blocktype`: a superblock of version 1, which has only the first 36 bytes.
 pub const SUPERBLOCK_V1: u32 = 3;
@@ -91,7 +92,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// The header of every block of the log that is not a copy.
+    /// The header of every block of the log, except copies of filesystem blocks.
     pub struct JournalHeader: 12 {
         h_magic: U32,
         h_blocktype: U32,
@@ -114,10 +115,10 @@ on_disk! {
     }
 }
 
-/// A tag in a descriptor block, which describes a copy.
+/// A tag in a descriptor block, which describes the copy of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
-    /// The block of which there is a copy.
+    /// The filesystem block that was copied to the log.
     pub block: u64,
     /// The flags of the tag.
     pub flags: u16,
@@ -141,7 +142,7 @@ impl LogFormat {
         self.incompat & incompat != 0
     }
 
-    /// Whether blocks have crc32c checksums (versions 2 and 3).
+    /// Returns whether blocks have crc32c checksums (versions 2 and 3).
     pub fn has_checksums(&self) -> bool {
         self.has(INCOMPAT_CSUM_V2 | INCOMPAT_CSUM_V3)
     }
@@ -185,7 +186,7 @@ impl LogFormat {
         Some(Tag { block: high | low, flags, checksum })
     }
 
-    /// Whether the checksum at the end of a descriptor or revoke block is valid.
+    /// Returns whether the checksum at the end of a descriptor or revoke block is valid.
     pub fn tail_is_right(&self, block: &[u8]) -> bool {
         if !self.has_checksums() {
             return true;
@@ -194,8 +195,8 @@ impl LogFormat {
         crc32c(crc32c(self.seed, live), &[0; 4]) == u32::from_be_bytes(*stored)
     }
 
-    /// Whether the checksum of a commit block (versions 2 and 3) is valid, either as stored or with zeros
-    /// after its header.
+    /// Returns whether the checksum of a commit block (versions 2 and 3) is valid, either as stored or with
+    /// zeros after its header.
     pub fn commit_is_right(&self, block: &[u8]) -> bool {
         const FIELD: usize = 16;
         const HEADER: usize = 64;
@@ -215,7 +216,7 @@ impl LogFormat {
         crc32c(header, rest) == stored.get() || crc32c(header, &vec![0; rest.len()]) == stored.get()
     }
 
-    /// Whether the checksum of a copy is valid.
+    /// Returns whether the checksum of a copy is valid.
     pub fn copy_is_right(&self, tag: &Tag, sequence: u32, copy: &[u8]) -> bool {
         if !self.has_checksums() {
             return true;

@@ -1,4 +1,4 @@
-//! The block of multiple mount protection (MMP), which records the host that uses the filesystem.
+//! Defines the block of multiple mount protection (MMP), which records the host that uses the filesystem.
 
 use zerocopy::little_endian::{U16, U32, U64};
 

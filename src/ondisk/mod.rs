@@ -1,4 +1,4 @@
-//! The structures of ext2, ext3, ext4 and jbd2, byte for byte, and all checksums and hashes.
+//! Defines the structures of ext2, ext3, ext4 and jbd2, byte for byte, and computes all checksums and hashes.
 //!
 //! Field names are the kernel's. These modules only decode and encode, and depend on no other stage. All of
 //! ext4 is little-endian, and all of jbd2 is big-endian except fast commits.
@@ -27,7 +27,7 @@ pub mod superblock;
 mod unicode;
 pub mod xattr;
 
-/// The place of a field in an on-disk structure.
+/// The name, offset and size of a field in an on-disk structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
     /// The kernel's name of the field.

@@ -1,4 +1,4 @@
-//! The orphan file: blocks of inode numbers, each with a tail.
+//! Defines the on-disk format of the orphan file: blocks of inode numbers, each with a tail.
 
 use zerocopy::little_endian::U32;
 

@@ -1,4 +1,5 @@
-//! Quota files: a radix tree of ids, in blocks of 1 KiB for any block size of the filesystem.
+//! Defines the on-disk format of quota files: a radix tree of ids, in blocks of 1 KiB for any block size of
+//! the filesystem.
 //!
 //! Block 0 contains the header and the file info, and block 1 is the root of the tree. A tree block has 256
 //! references. Each of the four levels is indexed by one byte of the id, the highest byte first. References
@@ -65,7 +66,7 @@ impl QuotaType {
     }
 }
 
-/// Returns the slot of an id in a tree block of a level; 0 is the root.
+/// Returns the slot of an id in a tree block of a level. Level 0 is the root.
 pub fn slot(id: u32, level: usize) -> usize {
     id.to_be_bytes()[level].into()
 }

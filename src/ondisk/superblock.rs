@@ -1,4 +1,4 @@
-//! The superblock: 1024 bytes at offset 1024 of the image, and at the start of the block of each backup.
+//! Defines the superblock: 1024 bytes at offset 1024 of the image, with backups at the start of other blocks.
 
 use zerocopy::FromZeros;
 use zerocopy::little_endian::{U16, U32, U64};
@@ -8,7 +8,7 @@ use super::on_disk;
 
 /// `s_encoding`: UTF-8 of Unicode 12.1.
 pub const ENCODING_UTF8_12_1: u16 = 1;
-/// `s_encoding_flags`: names that are not valid in the encoding are rejected.
+/// `s_encoding_flags`: the kernel rejects names that are not valid in the encoding.
 pub const ENCODING_STRICT: u16 = 1;
 /// `s_encoding_flags`: lookups do not fall back to a linear search for names with a hash of older kernels.
 pub const ENCODING_NO_FALLBACK: u16 = 2;

@@ -1,12 +1,12 @@
-//! Extended attributes: entries after the fields of an inode, or in a separate block.
+//! Defines the on-disk format of xattrs: entries after the fields of an inode, or in a separate block.
 
 use zerocopy::little_endian::{U16, U32};
 
 use super::{le32, on_disk};
 
-/// The magic of both places.
+/// The magic number of the xattrs in an inode and of an xattr block.
 pub const MAGIC: u32 = 0xEA02_0000;
-/// The length of the magic before the entries in an inode, in bytes.
+/// The length of the magic number before the entries in an inode, in bytes.
 pub const IBODY_HEADER_SIZE: usize = 4;
 /// The length of the zero word that ends a list of entries, in bytes.
 pub const END_SIZE: usize = 4;
@@ -87,7 +87,7 @@ pub fn block_hash(entry_hashes: impl IntoIterator<Item = u32>) -> u32 {
     hash
 }
 
-/// Whether a list of entries ends at an offset.
+/// Returns whether a list of entries ends at an offset.
 pub fn is_end(bytes: &[u8], offset: usize) -> bool {
     le32(bytes, offset) == Some(0)
 }

@@ -1,4 +1,5 @@
-//! An attempt to place everything in a geometry, and the minimum that every geometry must provide.
+//! Tries to place all files and metadata in a geometry, and computes the minimum that every geometry must
+//! provide.
 
 use super::file_placement::{PlacementInput, place_files};
 use super::free_blocks::UsedBlocks;
@@ -8,38 +9,38 @@ use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::units::InodeNr;
 
-/// The result of an attempt.
+/// The result of an attempt to place all files and metadata in a geometry.
 #[derive(Debug)]
 pub(super) enum Attempt<T> {
-    /// Everything fits.
+    /// All files and metadata fit.
     Fits(T),
-    /// Something does not fit, as the error says.
+    /// A file or structure does not fit; the error says which.
     Lacks(Error),
 }
 
-/// The minimum that every geometry must provide, independent of fragmentation.
+/// The minimum of inodes and blocks that every geometry must provide, independent of fragmentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Demand {
-    /// The last inode in use.
+    /// The highest inode number in use.
     pub last_inode: InodeNr,
-    /// The number of blocks, in whole clusters, for everything except static metadata, if no file is
-    /// fragmented.
+    /// The number of blocks for all files and their metadata, in whole clusters and without static metadata,
+    /// if no file is fragmented.
     pub blocks: u64,
 }
 
-/// The placement of everything in a geometry.
+/// The locations of all files and metadata in a geometry.
 #[derive(Debug)]
 pub(super) struct Placed {
-    /// The places of the metadata of each group.
+    /// The locations of each group's bitmaps and inode table.
     pub groups: Vec<GroupPlaces>,
-    /// The places of all files.
+    /// The locations of all files.
     pub layout: Layout,
     /// The number of clusters that contain static metadata.
     pub static_clusters: u64,
 }
 
-/// Places everything in a geometry. The result depends only on the arguments, so a failed attempt does not
-/// affect the next one.
+/// Places all files and metadata in a geometry. The result depends only on the arguments, so a failed attempt
+/// does not affect the next one.
 pub(super) fn attempt(geometry: &Geometry, input: PlacementInput<'_>) -> Result<Attempt<Placed>> {
     input.numbering.check(geometry)?;
     let (groups, used) = match static_placement::place(geometry) {
@@ -57,8 +58,8 @@ pub(super) fn attempt(geometry: &Geometry, input: PlacementInput<'_>) -> Result<
     Ok(Attempt::Fits(Placed { groups, layout, static_clusters }))
 }
 
-/// Returns the minimum that every geometry must provide. It is found by a layout without static metadata, in
-/// which nothing is fragmented.
+/// Returns the minimum that every geometry must provide. Computes it from a layout without static metadata,
+/// in which no file is fragmented.
 pub(super) fn demand(geometry: &Geometry, input: PlacementInput<'_>) -> Result<Demand> {
     let layout = place_files(geometry, input, &UsedBlocks::default())?;
     let there = geometry.blocks_count - geometry.first_data_block;

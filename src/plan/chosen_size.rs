@@ -1,4 +1,4 @@
-//! The size of the output, as the options request it, and the placement of everything in it.
+//! Chooses the size of the output that the options request, and places all files and metadata in it.
 
 use super::attempt::{Attempt, Demand};
 use super::resized_geometry::{refused, resized};
@@ -9,7 +9,7 @@ use crate::policy::SizePolicy;
 use crate::remedy::Remedy;
 use crate::source::Source;
 
-/// Returns the size of the output in bytes, if its filesystem has this geometry.
+/// Returns the size of an output in bytes whose filesystem has this geometry.
 pub(super) fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry) -> u64 {
     match policy {
         SizePolicy::Keep => source.input().bytes().len() as u64,
@@ -19,12 +19,12 @@ pub(super) fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Ge
     }
 }
 
-/// Places everything in the geometry that the policy requests. `demand` returns the minimum that every
-/// geometry must provide.
+/// Places all files and metadata in the geometry that the policy requests. `demand` returns the minimum that
+/// every geometry must provide.
 ///
 /// # Errors
 ///
-/// `Options` if no filesystem can have this size, otherwise the error of the placement.
+/// `Options` if no filesystem can have this size, otherwise the error of `attempt`.
 pub(super) fn place<T>(
     source: &Source<'_>,
     from: Geometry,
@@ -42,15 +42,12 @@ pub(super) fn place<T>(
     match attempt(&geometry)? {
         Attempt::Fits(found) => Ok((geometry, found)),
         Attempt::Lacks(Error::Unsupported { .. }) if policy != SizePolicy::Keep => refused(
-            format!(
-                "the size leaves {} blocks, in which not all metadata finds a place",
-                geometry.blocks_count
-            ),
+            format!("the size leaves {} blocks, into which not all metadata fits", geometry.blocks_count),
             Remedy::LargerSize,
         ),
         Attempt::Lacks(Error::DoesNotFit { needed, available, .. }) => {
-            // The number of missing blocks is not the number to add, since a larger filesystem has more
-            // metadata. So search for the smallest size.
+            // Adding the number of missing blocks is not enough, since a larger filesystem has more metadata.
+            // So search for the smallest size.
             let least = demand().and_then(|demand| smallest(&from, demand, attempt));
             Err(match least {
                 Ok((least, _)) => Error::DoesNotFit {

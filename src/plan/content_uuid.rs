@@ -1,7 +1,7 @@
-//! The UUID that is derived from the content. Different images have different UUIDs, and an image can be
+//! Derives the UUID from the content. Images with different content get different UUIDs, and an image can be
 //! checked against its UUID.
 //!
-//! docs/canonical-form.md specifies the bytes that are digested.
+//! docs/canonical-form.md specifies the bytes to digest.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -18,9 +18,9 @@ use crate::survey::{Digester, DigestsFrom, StoredTree, joined};
 use crate::tree::{Kind, NodeId, Text, Tree, XattrSetId};
 use crate::units::fits;
 
-/// The number of nodes or sets of xattrs whose fields are collected by one thread.
+/// The number of nodes or xattr sets whose fields one thread collects at a time.
 const PART: usize = 1 << 11;
-/// The number of parts that are buffered before hashing.
+/// The number of such parts that are buffered before hashing.
 const PARTS: usize = 16;
 
 /// The maximum number of runs of a file that are collected. The runs of larger files are formatted while they
@@ -31,7 +31,7 @@ const LONG: usize = 1 << 13;
 #[derive(Default)]
 struct Stream {
     bytes: Vec<u8>,
-    /// Files with many runs, each with the offset in `bytes` where the runs belong.
+    /// Files with many runs. Each has the offset in `bytes` at which the runs of the file belong.
     long: Vec<(usize, NodeId)>,
 }
 
@@ -48,7 +48,7 @@ impl Stream {
         }
     }
 
-    /// Adds the bytes to the hash.
+    /// Adds the collected bytes to the hash.
     fn add_to(&self, hash: &mut Sha256, stored: StoredTree<'_>) {
         let mut done = 0;
         for (place, file) in &self.long {
@@ -77,7 +77,7 @@ impl Stream {
     }
 }
 
-/// The hash for the UUID, while it is computed.
+/// The state of the hash from which the UUID is derived.
 #[derive(Debug)]
 pub(super) struct Hashing {
     hash: Sha256,
@@ -88,7 +88,7 @@ pub(super) struct Hashing {
 }
 
 impl Hashing {
-    /// Begins the hash with the superblock, whose UUID is replaced by zeros.
+    /// Starts the hash with the superblock, in which zeros replace the UUID.
     pub(super) fn new(superblock: &Superblock, stored: StoredTree<'_>, specials: &Specials) -> Self {
         let (mut hash, mut stream) = (Sha256::new(), Stream::default());
         stream.bytes(form::CONTENT_DOMAIN);
@@ -101,7 +101,7 @@ impl Hashing {
         Self { hash, next: 0, digested: 0 }
     }
 
-    /// Adds the next nodes to the hash, if their content is digested.
+    /// Adds the next nodes to the hash, if the digests of their content are complete.
     pub(super) fn advance(&mut self, stored: StoredTree<'_>, digester: &Digester<'_, '_>) {
         let end = self.next + PART;
         if end <= stored.tree.nodes.len() && end <= digester.next_node(&mut self.digested).index() {
@@ -112,7 +112,7 @@ impl Hashing {
         }
     }
 
-    /// Adds everything that is left, and returns the UUID (version 8, variant 1).
+    /// Adds all remaining nodes and fields, and returns the UUID (version 8, variant 1).
     pub(super) fn finish(
         mut self,
         block_size: usize,
@@ -197,7 +197,7 @@ fn node(stream: &mut Stream, stored: StoredTree<'_>, digests: &mut DigestsFrom<'
     stream.u32(node.flags.bits());
     stream.bytes(&node.mtime.seconds.to_le_bytes());
     stream.u32(node.mtime.nanoseconds);
-    // The sets are numbered from 1; 0 stands for none.
+    // The sets are numbered from 1; 0 means no set.
     stream.u32(node.xattrs.map_or(0, |set| fits(set.index() + 1, "there are fewer than 2^32 sets")));
     match node.kind {
         Kind::Directory { .. } => {
@@ -222,7 +222,7 @@ fn node(stream: &mut Stream, stored: StoredTree<'_>, digests: &mut DigestsFrom<'
             } else {
                 stream.runs(joined(runs));
             }
-            // The count is stored first, but known last.
+            // The count comes first in the stream, but is known only after the runs.
             let (place, mut count) = (stream.bytes.len(), 0_u64);
             stream.count(0);
             digests.each(id, |digest| {

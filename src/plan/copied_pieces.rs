@@ -1,5 +1,6 @@
-//! Copied pieces: the intersections of input runs with output extents. There can be as many as blocks, so
-//! they are not stored. Instead they are found during writing, from the recorded start of each batch.
+//! Finds copied pieces: the intersections of input runs with output extents. There can be as many pieces as
+//! blocks, so the plan does not store them. Instead, the writer finds them from the recorded start of each
+//! batch.
 
 use super::copy_batches::{CopyBatch, CopyBatches, CopyStart};
 use super::extent::Extent;
@@ -10,7 +11,7 @@ use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, Run};
 use crate::units::fits;
 
-/// Walks all pieces, groups the copied ones into batches, and counts blocks and bytes.
+/// Walks all pieces, groups the copied pieces into batches, and counts blocks and bytes.
 pub(super) fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
     let (size, mut copies) = (plan.geometry.block_bytes(), CopyBatches::default());
     let mut total = 0;
@@ -49,7 +50,8 @@ impl Plan {
         self.placed_pieces(stored).map(|(piece, _)| piece)
     }
 
-    /// Returns all pieces to write, in the order of their blocks. Copied pieces have their start.
+    /// Returns all pieces to write, in the order of their blocks. Each copied piece comes with its start in
+    /// the file.
     fn placed_pieces<'p>(
         &'p self,
         stored: StoredTree<'p>,
@@ -83,12 +85,12 @@ impl Plan {
 struct CopiedPieces<'p> {
     plan: &'p Plan,
     stored: StoredTree<'p>,
-    /// The next node.
+    /// The next node to copy.
     next: u32,
     file: FileRest<'p>,
 }
 
-/// The rest of a file.
+/// The runs and extents of a file that are not copied yet.
 struct FileRest<'p> {
     id: NodeId,
     size: u64,
@@ -130,7 +132,7 @@ impl Iterator for CopiedPieces<'_> {
 }
 
 impl<'p> FileRest<'p> {
-    /// Returns the content of a node. It is empty if nothing of it is copied.
+    /// Returns the content of a node to copy, or an empty value if none of it is copied.
     fn of(plan: &'p Plan, stored: StoredTree<'p>, id: NodeId) -> Self {
         let none = Self { id, size: 0, whole: false, runs: &[], run: 0, logical: 0, extents: &[] };
         let Some(node) = stored.tree.nodes.get(id.index()) else { return none };
@@ -155,8 +157,7 @@ impl<'p> FileRest<'p> {
                 self.run += 1;
                 continue;
             };
-            // The extents cover all runs. If they did not, the audit would find that the rest of the file is
-            // missing.
+            // The extents cover all runs. If they did not, the audit would report the missing content.
             let mut extent = self.extents.first()?;
             while extent.end() <= u64::from(logical) {
                 self.extents = &self.extents[1..];

@@ -21,11 +21,11 @@ pub(crate) const DOTS_SIZE: usize = 24;
 pub struct DirectoryPlan {
     /// The number of blocks.
     pub blocks: u32,
-    /// For each leaf, the position of its first entry in the order.
+    /// For each leaf, the position of its first entry in the order of entries.
     pub starts: Vec<u32>,
     /// The htree index; `None` for a linear directory.
     pub index: Option<Box<IndexPlan>>,
-    /// The lists of entries in the inode, for an inline directory.
+    /// The two lists of entries of an inline directory; otherwise `None`.
     pub inline: Option<Box<InlineLists>>,
 }
 
@@ -39,7 +39,7 @@ impl DirectoryPlans {
         Self(plans)
     }
 
-    /// Returns the plan of a directory, or an empty plan for other nodes.
+    /// Returns the plan of a directory, or an empty plan if the node is not a directory.
     pub fn of(&self, id: NodeId) -> &DirectoryPlan {
         const NONE: &DirectoryPlan =
             &DirectoryPlan { blocks: 0, starts: Vec::new(), index: None, inline: None };
@@ -57,10 +57,9 @@ impl DirectoryPlans {
 pub struct IndexPlan {
     /// The indices of the entries, in hash order.
     pub order: Vec<u32>,
-    /// The hash of each leaf in the index. The hash of the first leaf is not written.
+    /// The hash of each leaf, for the index. The hash of the first leaf is not written.
     pub hashes: Vec<u32>,
-    /// The number of interior nodes on each level, from the level above the leaves upwards. The root is not
-    /// counted.
+    /// The number of interior nodes on each level, bottom-up, without the root.
     pub levels: Vec<u32>,
 }
 
@@ -69,7 +68,7 @@ fn has_hashes(tree: &Tree, id: NodeId) -> bool {
     tree.node(id).flags.contains(InodeFlags::HASHED_NAMES)
 }
 
-/// Returns the minimum length of an entry in bytes, including its hashes if `hashed`.
+/// Returns the minimum length of an entry in bytes, including its hashes if `hashed` is set.
 fn size_of_entry(tree: &Tree, entry: &Entry, hashed: bool) -> usize {
     entry_size(tree.text(entry.name).len()) + if hashed { HASHES_SIZE } else { 0 }
 }
@@ -93,7 +92,7 @@ impl<'g> DirectoryRules<'g> {
         }
     }
 
-    /// Returns the number of bytes for entries in a block.
+    /// Returns the number of bytes for entries in each block.
     fn room(&self) -> usize {
         self.geometry.block_size - if self.with_checksums { TAIL_SIZE } else { 0 }
     }
@@ -131,7 +130,8 @@ impl<'g> DirectoryRules<'g> {
     }
 
     /// Returns the hash, minor hash and index of all entries, or `None` if casefolding fails for a name. The
-    /// kernel hashes such a name without folding, but e2fsck fails on it, so the directory gets no index.
+    /// kernel hashes such a name without folding, but e2fsck reports an error for it, so the directory gets
+    /// no index.
     fn hashes(&self, tree: &Tree, id: NodeId) -> Option<Vec<(u32, u32, u32)>> {
         let entries = (0..).zip(tree.entries_of(id));
         entries
@@ -151,7 +151,7 @@ impl<'g> DirectoryRules<'g> {
         Some(self.hash.hash(name))
     }
 
-    /// Fills blocks with entries of these sizes. Returns the first entry of each block.
+    /// Fills blocks with entries of these sizes. Returns the index of the first entry in each block.
     fn fill(&self, sizes: impl Iterator<Item = usize>, first_used: usize) -> Vec<u32> {
         let room = self.room();
         let (mut starts, mut used) = (vec![0], first_used);
@@ -174,7 +174,7 @@ impl<'g> DirectoryRules<'g> {
     ) -> Result<DirectoryPlan> {
         let entries = tree.entries_of(id);
         let with_hashes = has_hashes(tree, id);
-        // Entries are in byte order, so the index decides between equal hashes.
+        // Entries are in byte order of their names, so entries with equal hashes are ordered by their index.
         hashed.sort_unstable();
         let starts = self.fill(
             hashed.iter().map(|(_, _, place)| size_of_entry(tree, &entries[*place as usize], with_hashes)),
@@ -197,12 +197,12 @@ impl<'g> DirectoryRules<'g> {
             )
         })?;
         if with_hashes && !levels.is_empty() {
-            // The kernel's limit for interior nodes is one entry lower here than in other directories, and
-            // e2fsck reports such a node as corrupt.
+            // The kernel's limit for interior nodes is one entry lower for these directories than for all
+            // others, and e2fsck reports such a node as corrupt.
             return Err(Location::of(Structure::Directory).inode(number).unsupported(
                 "an encrypted directory that ignores case with an index of two levels, which kernel and e2fsck \
                  read differently",
-                "move some of its files to others",
+                "move some of its files to other directories",
             ));
         }
         let blocks = 1 + leaves + levels.iter().sum::<u32>();

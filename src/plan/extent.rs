@@ -1,4 +1,4 @@
-//! A planned extent: a run of blocks of a file in the output.
+//! Defines planned extents: runs of a file's blocks in the output.
 
 use std::fmt;
 use std::ops::Range;
@@ -6,15 +6,16 @@ use std::ops::Range;
 use crate::ranges::{BlockPlace, BlockRun, place_of};
 use crate::units::OutputBlock;
 
-/// Contiguous logical blocks of a file that are contiguous in the output, for extent trees and block maps.
+/// A range of a file's logical blocks that is contiguous in the output, for extent trees and block maps.
 pub(crate) type Extent = BlockRun<ExtentPlace>;
 
-/// The first block of an extent, and a bit for unwritten extents. Compact, since there may be many extents.
+/// The first block of an extent, and a bit for unwritten extents. Both share 64 bits, since there may be many
+/// extents.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ExtentPlace(u64);
 
 impl ExtentPlace {
-    /// The bit for unwritten extents. Block numbers are always shorter.
+    /// The bit for unwritten extents. Block numbers never use it.
     const UNWRITTEN: u64 = 1 << 63;
 
     fn block(self) -> OutputBlock {
@@ -44,7 +45,7 @@ impl Extent {
         self.place().block()
     }
 
-    /// Returns the range of blocks.
+    /// Returns the range of blocks in the output.
     pub fn blocks(&self) -> Range<u64> {
         let start = self.physical().0;
         start..start + u64::from(self.count)

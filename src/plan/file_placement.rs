@@ -1,4 +1,4 @@
-//! Places all files: everything except static metadata gets the lowest free blocks.
+//! Places all files and their metadata in the lowest free blocks. Static metadata is already placed.
 
 use std::ops::Range;
 
@@ -26,7 +26,7 @@ use crate::units::{InodeNr, OutputBlock, count_clusters, fits};
 pub(super) struct PlacementInput<'p> {
     /// The inode number of each node.
     pub numbering: &'p Numbering,
-    /// The tree with its stored runs.
+    /// The tree, and the runs that the output stores.
     pub stored: StoredTree<'p>,
     /// The files outside the tree.
     pub specials: &'p Specials,
@@ -38,8 +38,8 @@ pub(super) struct PlacementInput<'p> {
     pub xattrs: &'p XattrPlan,
 }
 
-/// Places all files in a geometry. Files that don't fit are placed past the end, so that the number of
-/// missing blocks is known.
+/// Places all files in a geometry. Files that don't fit are placed past the end of the filesystem, which
+/// shows how many blocks are missing.
 pub(super) fn place_files(
     geometry: &Geometry,
     input: PlacementInput<'_>,
@@ -81,7 +81,7 @@ impl<'g> FilePlacer<'g> {
         let PlacementInput { stored, xattrs, .. } = input;
         let tree = stored.tree;
         let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
-        // Allocate once: a growing vector is copied, and there may be many runs.
+        // Reserve the capacity at once, to avoid copying a growing vector: there may be many runs.
         let extents =
             stored.runs() + tree.nodes.iter().filter(in_blocks).count() + xattrs.ea_inodes.len() + 16;
         let layout = Layout {
@@ -162,8 +162,8 @@ impl<'g> FilePlacer<'g> {
         self.file(number, std::iter::once((0, blocks, false)), false)
     }
 
-    /// Places a file: first its content, then its extent tree nodes or indirect blocks. With `together`, the
-    /// content is contiguous if possible.
+    /// Places a file: first its content, then its extent tree nodes or indirect blocks. If `together` is set,
+    /// the content is contiguous if possible.
     fn file(
         &mut self,
         number: InodeNr,
@@ -226,7 +226,7 @@ impl<'g> FilePlacer<'g> {
 /// logical cluster.
 struct ClusterFiller<R> {
     ranges: R,
-    /// The rest of the current range, from the block after the last assigned one.
+    /// The part of the current range after the last assigned block.
     room: Range<u64>,
     /// The logical block that corresponds to the start of `room`.
     logical: u64,
@@ -242,7 +242,7 @@ impl<R: Iterator<Item = Range<u64>>> ClusterFiller<R> {
     /// length. Calls must be in the order of logical blocks.
     fn take(&mut self, logical: u32, count: u32) -> (OutputBlock, u32) {
         let wanted = u64::from(logical);
-        // The rest of the last physical cluster can only store blocks of the same logical cluster.
+        // The free blocks of the last physical cluster can only store blocks of the same logical cluster.
         let rest_until = self.logical.next_multiple_of(self.cluster);
         if wanted < rest_until {
             self.room.start += wanted - self.logical;
@@ -269,7 +269,7 @@ fn beyond_block_maps(number: InodeNr) -> Error {
     )
 }
 
-/// Appends blocks to the extents of a file, with extents as long as possible.
+/// Appends blocks to the extents of a file. Makes each extent as long as possible.
 fn push(extents: &mut Vec<Extent>, first: usize, with_extents: bool, mut new: Extent) {
     let max = match (with_extents, new.unwritten()) {
         (false, _) => u32::MAX,
@@ -291,8 +291,8 @@ fn push(extents: &mut Vec<Extent>, first: usize, with_extents: bool, mut new: Ex
 mod tests {
     use super::*;
 
-    /// With clusters of 4 blocks: 8..16 and 40..44. Blocks 5 and 6 share a logical cluster, and so do 8 and
-    /// 11.
+    /// Uses clusters of 4 blocks, and the free blocks 8..16 and 40..44. Blocks 5 and 6 share a logical
+    /// cluster, and so do 8 and 11.
     #[test]
     fn blocks_keep_their_place_in_the_cluster() {
         let mut filler = ClusterFiller::new([8..16, 40..44].into_iter(), 4);

@@ -1,4 +1,4 @@
-//! The finished plan, with every number of the output.
+//! Defines the finished plan: all locations, counts and sizes of the output.
 
 use std::ops::Range;
 
@@ -20,24 +20,24 @@ use crate::ondisk::superblock::Superblock;
 use crate::tree::{NodeId, QuotaUsage, Tree};
 use crate::units::{GroupNr, fits};
 
-/// The complete description of the output, except the bytes.
+/// The complete plan of the output: all locations, counts and sizes, but not the bytes to write.
 #[derive(Debug)]
 pub struct Plan {
-    /// The sizes and counts of the output, with its features.
+    /// The features, sizes and counts of the output.
     pub geometry: Geometry,
     /// The primary superblock, without the UUID, the backup of the journal inode and the checksum.
     pub superblock: Superblock,
     /// The inode number of each node.
     pub numbering: Numbering,
-    /// The places of the metadata of each group.
+    /// The locations of each group's bitmaps and inode table.
     pub groups: Vec<GroupPlaces>,
     /// The counts and flags of each group descriptor.
     pub counts: Vec<GroupCounts>,
-    /// The places of all files.
+    /// The locations of all files.
     pub layout: Layout,
     /// The blocks of each directory.
     pub directories: DirectoryPlans,
-    /// The places of xattrs, and the nodes with inline content.
+    /// The locations of xattrs, and the nodes with inline content.
     pub xattrs: XattrPlan,
     /// The quota files, in the order of their types.
     pub quotas: Vec<QuotaPlan>,
@@ -47,7 +47,7 @@ pub struct Plan {
     pub copies: CopyBatches,
     /// The number of journal blocks for fast commits.
     pub fast_commit_blocks: u32,
-    /// The time of inodes outside the tree, as Unix time.
+    /// The Unix time of inodes outside the tree.
     pub epoch: i64,
     /// The size of the output in bytes.
     pub image_bytes: u64,
@@ -57,8 +57,8 @@ pub struct Plan {
 
 impl Plan {
     /// Returns the usage of a node for quotas and `i_blocks`. This includes all clusters that are allocated
-    /// for its content, its extent tree or indirect blocks, and its xattr block. A shared xattr block counts
-    /// in full for each inode. EA inodes are also included.
+    /// for its content, its extent tree or indirect blocks, and its xattr block. EA inodes are included. A
+    /// shared xattr block counts in full for each inode.
     pub fn usage_of(&self, tree: &Tree, node: NodeId) -> QuotaUsage {
         let size = self.geometry.block_bytes();
         let cluster = self.geometry.blocks_per_cluster;
@@ -83,7 +83,7 @@ impl Plan {
         }
     }
 
-    /// Adds the usage of all inodes to their owners, as e2fsck does.
+    /// Adds the usage of each inode to its owners, as e2fsck does.
     pub(super) fn charge_quotas(&mut self, tree: &Tree) {
         let mut quotas = std::mem::take(&mut self.quotas);
         for quota in &mut quotas {
@@ -104,7 +104,7 @@ impl Plan {
         self.geometry.features.has(Incompat::EXTENTS)
     }
 
-    /// Fills the block bitmap of a group, which must be zero. Sets the bits of used clusters, and the bits
+    /// Fills the block bitmap of a group. `bits` must be zero. Sets the bits of used clusters, and the bits
     /// past the end of the filesystem.
     pub fn fill_block_bitmap(&self, group: GroupNr, bits: &mut [u8]) {
         let blocks = self.geometry.group_blocks(group);

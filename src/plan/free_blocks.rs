@@ -1,4 +1,4 @@
-//! Free blocks, which are allocated from the lowest.
+//! Tracks used and free blocks, and allocates the lowest free blocks.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -46,7 +46,7 @@ impl UsedBlocks {
         None
     }
 
-    /// Returns the clusters with used blocks as sorted ranges of blocks, which may be adjacent. `blocks` is
+    /// Returns the clusters with used blocks, as sorted ranges of blocks. Ranges may be adjacent. `blocks` is
     /// the number of blocks per cluster.
     fn clusters(&self, blocks: u64) -> impl Iterator<Item = Range<u64>> + use<'_> {
         let mut next = 0;
@@ -63,7 +63,7 @@ impl UsedBlocks {
         self.clusters(blocks).map(|range| (range.end - range.start) / blocks).sum()
     }
 
-    /// Returns the clusters between `start` and `limit` without used blocks. `cluster` is the number of
+    /// Returns the clusters without used blocks between `start` and `limit`. `cluster` is the number of
     /// blocks per cluster.
     pub(super) fn free(&self, start: u64, limit: u64, cluster: u64) -> FreeBlocks {
         let mut free = Vec::new();
@@ -84,7 +84,7 @@ impl UsedBlocks {
 /// The blocks that are free after static metadata is placed.
 #[derive(Debug)]
 pub struct FreeBlocks {
-    /// The free ranges, sorted. Those before `next` are used up.
+    /// The free ranges, sorted. Ranges before `next` are used up.
     pub(crate) ranges: Vec<Range<u64>>,
     next: usize,
     limit: u64,
@@ -95,8 +95,8 @@ pub struct FreeBlocks {
 impl FreeBlocks {
     /// Allocates the lowest free blocks, and passes them to `found` as ranges.
     ///
-    /// If there are too few, the last range is past the end of the filesystem. The number of missing blocks
-    /// is then known at the end.
+    /// If there are too few free blocks, the last range is past the end of the filesystem, and its length is
+    /// added to `missing`.
     pub fn take(&mut self, mut count: u64, mut found: impl FnMut(Range<u64>)) {
         while count > 0 {
             let Some(range) = self.ranges.get_mut(self.next) else {
@@ -115,8 +115,8 @@ impl FreeBlocks {
         }
     }
 
-    /// Allocates the lowest contiguous range of `count` blocks. If there is none, allocates the lowest free
-    /// blocks.
+    /// Allocates the lowest contiguous range of `count` blocks. If there is no such range, allocates the
+    /// lowest free blocks.
     pub fn take_contiguous(&mut self, count: u64, mut found: impl FnMut(Range<u64>)) {
         let fits = self.ranges.iter().skip(self.next).position(|range| range.end - range.start >= count);
         let Some(index) = fits.map(|index| index + self.next) else { return self.take(count, found) };

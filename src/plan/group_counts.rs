@@ -1,4 +1,4 @@
-//! The counts and flags of the group descriptors.
+//! Computes the counts and flags of the group descriptors.
 
 use super::layout::Layout;
 use super::numbering::Numbering;
@@ -17,9 +17,10 @@ pub struct GroupCounts {
     pub free_inodes: u32,
     /// The number of directories.
     pub directories: u32,
-    /// The number of inodes after the last used one (`bg_itable_unused`); 0 without checksums.
+    /// The number of inodes after the last used inode (`bg_itable_unused`); 0 if descriptors have no
+    /// checksums.
     pub unused_inodes: u32,
-    /// `bg_flags`; 0 without checksums.
+    /// `bg_flags`; 0 if descriptors have no checksums.
     pub flags: u16,
 }
 
@@ -42,7 +43,7 @@ pub(super) fn counts(
     numbering: &Numbering,
     tree: &Tree,
 ) -> Vec<GroupCounts> {
-    // Flags are valid only if descriptors have checksums.
+    // Flags are only valid if descriptors have checksums.
     let with_flags = geometry.features.has_any(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM);
     let mut all: Vec<_> = (0..geometry.groups)
         .map(|group| of_group(geometry, layout, numbering, GroupNr(group), with_flags))
@@ -64,7 +65,7 @@ fn of_group(
     let free =
         layout.free.within(geometry.group_blocks(group)).map(|range| range.end - range.start).sum::<u64>()
             / geometry.blocks_per_cluster;
-    // The number of used inodes, and the index after the last one.
+    // The number of used inodes, and the index after the last used inode.
     let (used, end) = numbering
         .used_in(group)
         .fold((0, 0), |(used, _), range| (used + (range.end - range.start), range.end));
@@ -76,8 +77,8 @@ fn of_group(
     if with_flags {
         counts.unused_inodes = geometry.inodes_per_group - end;
         counts.flags = INODE_ZEROED;
-        // As in e2fsck: if the number of free clusters is the number of blocks per group, which is impossible
-        // with clusters of several blocks. Never for the last group.
+        // As in e2fsck, the flag is set if the number of free clusters equals the number of blocks per group.
+        // That is impossible with clusters of several blocks. The last group never gets the flag.
         if group.0 + 1 < geometry.groups && free == geometry.blocks_per_group {
             counts.flags |= BLOCK_UNINIT;
         }

@@ -1,4 +1,4 @@
-//! The UUID of the output. Apart from it, only checksums depend on the digest of the content.
+//! Determines the UUID of the output. Only the UUID and checksums depend on the digest of the content.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,10 +8,11 @@ use crate::policy::UuidPolicy;
 use crate::read::Specials;
 use crate::survey::{Digester, Segments, StoredTree, StoredView};
 
-/// The size in bytes of the parts in which content is read, so that some parts fit into the CPU cache.
+/// The size in bytes of the parts in which content is read. It is small enough that several parts fit into
+/// the CPU cache.
 pub(super) const PART_BYTES: u64 = 1 << 20;
 
-/// Determines the UUID, which may require reading all content.
+/// The state of determining the UUID, which may require reading all content.
 #[derive(Debug)]
 pub(crate) struct Identity<'s, 'a> {
     plan: &'s Plan,
@@ -62,14 +63,15 @@ impl<'s, 'a> Identity<'s, 'a> {
         }
     }
 
-    /// Reads a part of the content and adds it to the digest. Parts are numbered in the order of the files.
+    /// Digests one part of the content; does nothing if the UUID does not depend on the content. Parts are
+    /// numbered in the order of the files.
     pub(crate) fn read(&self, part: usize) {
         if let UuidOrigin::Content { digester, .. } = &self.origin {
             digester.digest(part);
         }
     }
 
-    /// Hashes the next nodes whose content was read, unless a different thread is doing this.
+    /// Hashes the next nodes whose content was read, unless a different thread is hashing.
     pub(crate) fn advance(&self) {
         if let UuidOrigin::Content { digester, hashing } = &self.origin
             && let Ok(mut hashing) = hashing.try_lock()

@@ -1,4 +1,4 @@
-//! Finds nodes whose content can be inline, and the room it needs in the inode.
+//! Finds nodes whose content can be inline, and computes how much room the content needs in the inode.
 
 use super::numbering::Numbering;
 use super::pack;
@@ -46,9 +46,10 @@ impl<'p> InlineCandidates<'p> {
         Self { tree, survey, room, lookalikes: Vec::new() }
     }
 
-    /// Excludes inline directories whose `i_block` would look like an extent tree. It begins with the inode
-    /// number of the parent, which e2fsck may take for an extent header, depending on the inode number in the
-    /// first entry. `inline` returns whether a node is inline now. Returns whether any was excluded.
+    /// Excludes inline directories whose `i_block` would look like an extent tree. `i_block` begins with the
+    /// inode number of the parent. e2fsck may mistake this number for an extent header, depending on the
+    /// inode number in the first entry. `inline` returns whether a node is currently inline. Returns whether
+    /// a directory was excluded.
     pub(super) fn leave_out_lookalikes(
         &mut self,
         inline: impl Fn(NodeId) -> bool,
@@ -72,7 +73,7 @@ impl<'p> InlineCandidates<'p> {
         any
     }
 
-    /// Returns whether there can be no candidates.
+    /// Returns whether inline content is impossible, so that there are no candidates.
     pub(super) fn is_empty(&self) -> bool {
         self.room.is_none()
     }
@@ -102,15 +103,15 @@ impl<'p> InlineCandidates<'p> {
     }
 
     /// Returns whether a file has exactly one stored block and may be inline. Swap files must have real
-    /// blocks, and so must files whose content e2fsck would take for an extent tree.
+    /// blocks. So must files whose content e2fsck would mistake for an extent tree.
     fn is_one_block(&self, id: NodeId) -> bool {
         matches!(self.survey.stored(self.tree).runs_of(id), [run] if run.logical == 0 && run.count == 1 && !run.unwritten())
             && !self.survey.is_swap_file(id)
             && !self.survey.looks_like_extents(id)
     }
 
-    /// Returns the lists of an inline directory, if it fits. The list in `i_block` is as full as possible, so
-    /// that the other list, which competes with xattrs, is as short as possible.
+    /// Returns the lists of a directory if it can be inline. The list in `i_block` is as full as possible,
+    /// which makes the second list as short as possible. The second list needs room that xattrs also need.
     ///
     /// The kernel does not mount an inline root directory, and e2fsck requires blocks in `lost+found`.
     pub(super) fn lists(&self, id: NodeId) -> Option<InlineLists> {

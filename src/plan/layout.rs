@@ -1,10 +1,10 @@
-//! The result of placement: the blocks of all files.
+//! Defines the result of placement: the blocks of all files.
 
 use super::extent::{self, Extent};
 use super::free_blocks::FreeBlocks;
 use crate::units::{OutputBlock, count_clusters};
 
-/// The places of a file, as ranges of the lists in the layout.
+/// The locations of a file's blocks, as ranges of the lists in the layout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileLayout {
     /// The index of the first extent.
@@ -17,7 +17,7 @@ pub struct FileLayout {
     pub(super) map_nodes: u32,
 }
 
-/// The places of all files.
+/// The locations of all files' blocks.
 #[derive(Debug)]
 pub struct Layout {
     /// The double indirect block of the resize inode.
@@ -30,11 +30,11 @@ pub struct Layout {
     pub quotas: Vec<FileLayout>,
     /// The orphan file.
     pub orphan_file: Option<FileLayout>,
-    /// The place of each xattr block, in the order of the xattr plan.
+    /// The location of each xattr block, in the order of the xattr plan.
     pub xattr_blocks: Vec<OutputBlock>,
-    /// The place of each EA inode's value.
+    /// The location of each EA inode's value.
     pub ea_inodes: Vec<FileLayout>,
-    /// The place of each node; empty if it has no blocks.
+    /// The location of each node's blocks; empty if a node has no blocks.
     pub nodes: Vec<FileLayout>,
     pub(crate) extents: Vec<Extent>,
     pub(crate) map_nodes: Vec<OutputBlock>,
@@ -49,8 +49,8 @@ impl Layout {
         &self.extents[file.first_extent..][..file.extents as usize]
     }
 
-    /// Returns the places of a file's extent tree nodes, level by level, or of its indirect blocks, each
-    /// before the blocks that it points to.
+    /// Returns the locations of a file's extent tree nodes, level by level, or of its indirect blocks. Each
+    /// indirect block comes before the blocks that it points to.
     pub fn map_nodes(&self, file: FileLayout) -> &[OutputBlock] {
         &self.map_nodes[file.first_map_node..][..file.map_nodes as usize]
     }

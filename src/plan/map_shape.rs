@@ -1,4 +1,4 @@
-//! The shape of extent trees and block maps: the number of extent tree nodes, and the indirect blocks.
+//! Computes the number of extent tree nodes on each level, and the indirect blocks of block maps.
 
 use super::extent::Extent;
 use crate::geometry::Geometry;
@@ -7,7 +7,7 @@ use crate::ondisk::indirect::DIRECT;
 
 /// Returns the number of extent tree nodes on each level below the root, from the top.
 ///
-/// The tree is as shallow as possible, and all nodes are full except the last one on each level.
+/// The tree is as shallow as possible, and all nodes are full except the last node of each level.
 pub(crate) fn extent_levels(extents: usize, block_size: usize) -> Vec<usize> {
     let per_block = usize::from(extent::entries_per_block(block_size));
     let mut levels = Vec::new();
@@ -22,21 +22,22 @@ pub(crate) fn extent_levels(extents: usize, block_size: usize) -> Vec<usize> {
 /// An indirect block of a block map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct IndirectBlock {
-    /// The first logical block that it covers.
+    /// The first logical block that the indirect block covers.
     pub first: u64,
-    /// The number of levels below; 0 if it points to data blocks. Reversed, so that parents sort before their
-    /// children.
+    /// The number of levels below this block; 0 if it points to data blocks. The order is reversed, so that
+    /// parents sort before their children.
     depth_order: std::cmp::Reverse<u32>,
 }
 
 impl IndirectBlock {
-    /// Returns the number of levels below; 0 if the block points to data blocks.
+    /// Returns the number of levels below this block; 0 if it points to data blocks.
     pub(crate) fn below(&self) -> u32 {
         self.depth_order.0
     }
 }
 
-/// Returns the indirect blocks of a file in logical order, each before the blocks that it points to.
+/// Returns the indirect blocks of a file in logical order. Each block comes before the blocks that it points
+/// to.
 pub(crate) fn indirect_blocks(extents: &[Extent], pointers: u64) -> Vec<IndirectBlock> {
     let mut blocks: Vec<IndirectBlock> = Vec::new();
     for extent in extents {
@@ -48,7 +49,8 @@ pub(crate) fn indirect_blocks(extents: &[Extent], pointers: u64) -> Vec<Indirect
                 let span = pointers.pow(below + 1);
                 let first = root + (logical - root) / span * span;
                 let block = IndirectBlock { first, depth_order: std::cmp::Reverse(below) };
-                // Blocks that this extent shares with an earlier one are among the last few.
+                // Indirect blocks that this extent shares with an earlier extent are among the last ones
+                // added.
                 let known = blocks.iter().rev().take(4).any(|known| *known == block);
                 if !known && blocks.binary_search(&block).is_err() {
                     blocks.push(block);

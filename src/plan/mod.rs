@@ -1,5 +1,5 @@
-//! `Tree` → `Plan`: computes every number of the output, serially. Rules never depend on the amount of free
-//! space.
+//! `Tree` → `Plan`: computes all locations, counts and sizes of the output, on one thread. The placement
+//! rules never depend on the amount of free space.
 
 mod attempt;
 mod chosen_size;
@@ -116,8 +116,8 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
     Ok(plan)
 }
 
-/// Places xattrs, decides which content is inline, and numbers the inodes. These depend on each other, since
-/// a directory can't be inline with certain inode numbers.
+/// Places xattrs, decides which content is inline, and numbers the inodes. These three steps depend on each
+/// other, since a directory can't be inline with certain inode numbers.
 fn xattrs_and_numbering(
     geometry: &Geometry,
     reading: &Reading,

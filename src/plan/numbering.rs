@@ -14,8 +14,8 @@ use crate::units::{GroupNr, InodeNr, fits};
 
 /// The inode numbers of all nodes.
 ///
-/// The root is inode 2, and `lost+found` gets the first inode that is not reserved. After it are the inodes
-/// outside the tree that have no fixed number, then all other nodes in canonical order, then EA inodes. With
+/// The root is inode 2, and `lost+found` gets the first inode that is not reserved. The inodes outside the
+/// tree that have no fixed number come next, then all other nodes in canonical order, then EA inodes. With
 /// `stable_inodes`, all except EA inodes keep the numbers that they have in the input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbering {
@@ -33,7 +33,8 @@ pub struct Numbering {
     inodes_per_group: u32,
 }
 
-/// Assigns inode numbers from the first one that is not reserved, and skips those that are taken.
+/// A generator of inode numbers. It starts with the first number that is not reserved, and skips numbers that
+/// are taken.
 struct FreeNumbers {
     next: u32,
     /// The taken numbers, sorted.
@@ -41,8 +42,8 @@ struct FreeNumbers {
 }
 
 impl FreeNumbers {
-    /// Returns the lowest free number. It can't overflow, since there are fewer than 2^32 nodes and special
-    /// files.
+    /// Returns the lowest free number. The number can't overflow, since there are fewer than 2^32 nodes and
+    /// special files.
     fn take(&mut self) -> InodeNr {
         while self.taken.binary_search(&self.next).is_ok() {
             self.next += 1;
@@ -53,8 +54,8 @@ impl FreeNumbers {
 }
 
 impl Numbering {
-    /// Numbers the nodes of a tree, and `ea_inodes` EA inodes. `before` contains the inode of each node in the
-    /// input, or 0.
+    /// Assigns numbers to the nodes of a tree and to `ea_inodes` EA inodes. `before` contains the inode of
+    /// each node in the input, or 0.
     pub fn new(
         geometry: &Geometry,
         tree: &Tree,
@@ -119,7 +120,7 @@ impl Numbering {
     ///
     /// # Errors
     ///
-    /// `TooFewInodes` if it has not.
+    /// `TooFewInodes` if the geometry has too few inodes.
     pub fn check(&self, geometry: &Geometry) -> Result<()> {
         let available = geometry.inodes_count();
         if self.last().0 > available {
@@ -137,7 +138,7 @@ impl Numbering {
         self.numbers[node.index()]
     }
 
-    /// Returns the node of an inode, if there is one.
+    /// Returns the node with an inode number, if there is one.
     pub fn node_of(&self, number: InodeNr) -> Option<NodeId> {
         let place = self.by_number.binary_search_by_key(&number, |(number, _)| *number).ok()?;
         self.by_number.get(place).map(|(_, node)| *node)
@@ -148,23 +149,23 @@ impl Numbering {
         &self.by_number
     }
 
-    /// Returns the inode of the quota file of a type.
+    /// Returns the inode number of the quota file of a type.
     pub fn quota_file(&self, kind: QuotaType) -> Option<InodeNr> {
         self.quota_files[kind.index()]
     }
 
-    /// Returns the EA inode of a value, by its index in the xattr plan.
+    /// Returns the inode number of an EA inode, by the index of its value in the xattr plan.
     pub fn number_of_ea_inode(&self, index: u32) -> InodeNr {
         self.ea_inodes[index as usize]
     }
 
-    /// Returns the index of the value in an EA inode, or `None` for other inodes.
+    /// Returns the index of an EA inode's value in the xattr plan, or `None` if the inode is not an EA inode.
     pub fn value_of(&self, number: InodeNr) -> Option<u32> {
         let index = self.ea_inodes.binary_search(&number).ok()?;
         Some(fits(index, "inodes have numbers of 32 bits"))
     }
 
-    /// Returns the inode of the orphan file.
+    /// Returns the inode number of the orphan file.
     pub fn orphan_file(&self) -> Option<InodeNr> {
         self.orphan_file
     }
@@ -194,7 +195,7 @@ mod tests {
     use crate::read::SpecialFile;
     use crate::tree::{Kind, Node};
 
-    /// Returns a tree with this number of equal nodes. Numbering does not depend on their attributes.
+    /// Returns a tree with this number of equal nodes. Numbering does not depend on the attributes of nodes.
     fn tree(nodes: usize) -> Tree {
         let node = Node {
             mode: S_IFIFO,

@@ -1,7 +1,6 @@
-//! Fills a given room with items of different sizes.
+//! Chooses items of different sizes that fit into a given number of bytes.
 
-/// Takes the items in order, if they still fit. Returns which items were taken, and their total size in
-/// bytes.
+/// Takes each item that still fits, in order. Returns which items were taken, and their total size in bytes.
 pub(super) fn in_order(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
     let mut left = room;
     let taken = sizes
@@ -15,8 +14,8 @@ pub(super) fn in_order(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
     (taken, room - left)
 }
 
-/// Takes the subset with the greatest total size that fits. Ties are broken from the end: leave out the last
-/// item if possible, then the one before it, and so on. Sizes must be multiples of 4. Returns which items
+/// Takes the subset with the greatest total size that fits. Breaks ties from the end: leaves out the last
+/// item if possible, then the item before it, and so on. Sizes must be multiples of 4. Returns which items
 /// were taken, and their total size in bytes.
 pub(super) fn fullest(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
     // reach[n][sum]: whether a subset of the first n items has this sum, in units of 4 bytes.
@@ -50,7 +49,7 @@ mod tests {
         assert_eq!(in_order(&[40, 60, 40], 88), (vec![true, false, true], 80));
     }
 
-    /// Worked out by hand: 20 + 36 fills 56, and 20 + 24 does not.
+    /// Expected result: 20 + 36 fills all 56 bytes, and 20 + 24 does not.
     #[test]
     fn the_fullest_choice_takes_later_sizes_only_where_it_must() {
         assert_eq!(fullest(&[20, 24, 36], 56), (vec![true, false, true], 56));

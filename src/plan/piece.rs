@@ -1,4 +1,4 @@
-//! Pieces of the output, and their content.
+//! Defines the pieces of the output, and their content.
 
 use super::xattr_plan::SplitId;
 use crate::ondisk::quota::QuotaType;
@@ -8,12 +8,12 @@ use crate::units::{BlockNr, GroupNr, OutputBlock};
 /// The maximum size of a piece in bytes.
 pub(super) const MAX_PIECE_BYTES: u64 = 1 << 20;
 
-/// Contiguous blocks of the output with the same kind of content.
+/// A range of contiguous output blocks with the same kind of content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// The first block.
     pub start: OutputBlock,
-    /// The length in bytes of the content. The rest of the last block is zero.
+    /// The length in bytes of the content. The remaining bytes of the last block are zero.
     pub bytes: u64,
     /// The kind of content.
     pub content: PieceContent,
@@ -24,16 +24,16 @@ pub struct Piece {
 pub enum PieceContent {
     /// The boot sector, if it is a separate block.
     Boot,
-    /// A superblock. With blocks larger than 1 KiB, that of group 0 is after the boot sector in the same
+    /// A superblock. With blocks larger than 1 KiB, the boot sector and the superblock of group 0 share a
     /// block.
     Superblock(GroupNr),
-    /// Group descriptors, from the descriptor block with this index.
+    /// Group descriptors. The number is the index of the first descriptor block.
     Descriptors(u64),
     /// A block bitmap.
     BlockBitmap(GroupNr),
     /// An inode bitmap.
     InodeBitmap(GroupNr),
-    /// Inodes, from this index in the inode table of the group.
+    /// Inodes. The number is the index of the first inode in the group's inode table.
     InodeTable(GroupNr, u32),
     /// The double indirect block of the resize inode.
     ResizeMap,
@@ -43,15 +43,15 @@ pub enum PieceContent {
     Mmp,
     /// The journal's superblock.
     JournalSuperblock,
-    /// Blocks of a quota file, from this logical block.
+    /// Blocks of a quota file. The number is the first logical block.
     Quota(QuotaType, u32),
     /// Blocks of the orphan file.
     OrphanFile,
-    /// An extent tree node or indirect block of a file, by its index.
+    /// An extent tree node or indirect block of a file, by its index in the layout.
     Map(MapOwner, u32),
-    /// Blocks of a directory, from this logical block.
+    /// Blocks of a directory. The number is the first logical block.
     Directory(NodeId, u32),
-    /// The xattr block of a split, and its reference count.
+    /// The xattr block of a split. The number is the block's reference count.
     Xattrs(SplitId, u32),
     /// The target of a symlink.
     Symlink(NodeId),
@@ -62,7 +62,7 @@ pub enum PieceContent {
     },
     /// Content of a regular file that is stored in the tree.
     SmallData(NodeId),
-    /// The value of an EA inode, by the index of the value, from this logical block.
+    /// The value of an EA inode: the index of the value, and the first logical block.
     EaInode(u32, u32),
 }
 
@@ -100,7 +100,7 @@ impl PieceContent {
             Self::Map(..) => "block map of a file".to_owned(),
             Self::Directory(..) => "directory".to_owned(),
             Self::Xattrs(..) => "block of xattrs".to_owned(),
-            Self::EaInode(..) => "value of an xattr".to_owned(),
+            Self::EaInode(..) => "EA inode".to_owned(),
             Self::Symlink(_) => "symlink".to_owned(),
             Self::Data { .. } | Self::SmallData(_) => "file content".to_owned(),
         }

@@ -1,4 +1,4 @@
-//! Plans quota files, as e2fsprogs writes them if ids are added in ascending order.
+//! Plans quota files as e2fsprogs writes them when it adds ids in ascending order.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ pub struct QuotaEntry {
     pub usage: QuotaUsage,
 }
 
-/// The content of a block in a quota file.
+/// The kind of a block in a quota file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QuotaBlock {
     /// The header and the information about the file.
@@ -46,7 +46,7 @@ pub enum QuotaBlock {
 }
 
 impl QuotaPlan {
-    /// Plans a file for all ids that have limits or are owners. Usage is added later.
+    /// Plans a file for all ids that have limits or own files. Usage is added later.
     pub fn new(file: &QuotaFile, tree: &Tree, xattrs: &XattrPlan) -> Self {
         let mut entries: BTreeMap<u32, QuotaLimits> = file.rules.limits.iter().copied().collect();
         let mut last = None;
@@ -72,12 +72,12 @@ impl QuotaPlan {
     }
 
     /// Numbers the blocks in the order in which they are first needed: for each id, the new tree blocks on
-    /// its path, then a data block if all others are full.
+    /// its path, then a data block if all existing data blocks are full.
     fn number_blocks(&mut self) {
         self.blocks = vec![QuotaBlock::Header, QuotaBlock::Tree(0, 0)];
         let mut before: Option<u32> = None;
         for (index, entry) in self.entries.iter().enumerate() {
-            // The highest level at which the path differs from that of the previous id.
+            // The highest level at which the path differs from the path of the previous id.
             let fork = before.map_or(0, |before| (before ^ entry.id).leading_zeros() as usize / 8);
             self.blocks.extend((fork + 1..DEPTH).map(|level| QuotaBlock::Tree(level, index)));
             if index.is_multiple_of(ENTRIES_PER_BLOCK) {
@@ -99,7 +99,7 @@ impl QuotaPlan {
         }
     }
 
-    /// Returns the references in a tree block, as slots and block numbers.
+    /// Returns the references in a tree block, as pairs of slot and block number.
     pub fn references(&self, level: usize, first: usize) -> Vec<(usize, u32)> {
         let above = |id: u32| u64::from(id) >> (8 * (DEPTH - level));
         let prefix = self.entries.get(first).map(|entry| above(entry.id));
@@ -120,8 +120,8 @@ impl QuotaPlan {
         references
     }
 
-    /// Returns the number of a block. Blocks are sorted by their first entries. Those of one entry are in
-    /// order from the root of the tree to the data block.
+    /// Returns the number of a block. Blocks are sorted by their first entries. Blocks with the same first
+    /// entry are in order from the root of the tree to the data block.
     fn number(&self, wanted: QuotaBlock) -> Option<u32> {
         let key = |block: &QuotaBlock| match *block {
             QuotaBlock::Header => (0, 0),
@@ -173,7 +173,7 @@ mod tests {
         plan
     }
 
-    /// Compared with the file that tune2fs made for these owners.
+    /// The expected numbers are from the file that tune2fs made for these owners.
     #[test]
     fn blocks_are_numbered_as_tune2fs_numbers_them() {
         let plan = plan([0, 1, 5, 256, 300, 70_000, 16_909_060]);

@@ -1,5 +1,5 @@
-//! The list of all pieces that are rendered, not copied. No byte is in two pieces, and all other bytes are
-//! zero.
+//! Lists all pieces that are rendered, not copied. No byte is in two pieces. Bytes outside rendered and
+//! copied pieces are zero.
 
 use std::ops::Range;
 
@@ -141,8 +141,8 @@ impl PieceLister<'_> {
         }
     }
 
-    /// Adds the blocks of a rendered file, in pieces that are small enough to be rendered in parallel.
-    /// `content` is called with the first logical block of each.
+    /// Adds the blocks of a rendered file, in pieces that are small enough to be rendered in parallel. Calls
+    /// `content` with the first logical block of each piece.
     fn in_parts(&mut self, file: FileLayout, content: impl Fn(u32) -> PieceContent) {
         let per_piece =
             fits::<u32, _>(MAX_PIECE_BYTES / 4 / self.block_size, "a piece has at most 1 MiB").max(1);

@@ -1,5 +1,5 @@
-//! The geometry of a filesystem with a different number of blocks. Sizes and counts are those that resize2fs
-//! would choose, with rare exceptions (see docs/canonical-form.md).
+//! Computes the geometry of a filesystem with a different number of blocks. Chooses the same sizes and counts
+//! as resize2fs, with rare exceptions (see docs/canonical-form.md).
 
 use crate::error::{Error, Result};
 use crate::form::LAST_GROUP_ROOM;
@@ -13,8 +13,8 @@ pub(super) fn refused<T>(problem: String, remedy: impl Into<Remedy>) -> Result<T
     Err(Error::options(problem, remedy))
 }
 
-/// Returns the size in bytes of a small filesystem with the same parameters that has the inode `last`, or
-/// `None` if there can't be one.
+/// Returns a size in bytes at which a filesystem with the same parameters has the inode `last`, or `None` if
+/// no filesystem has it.
 pub(super) fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
     /// resize2fs rounds the size of a file down to a multiple of the page size, which is up to 64 KiB.
     const PAGE: u64 = 64 << 10;
@@ -27,7 +27,7 @@ pub(super) fn groups_for_inodes(from: &Geometry, last: InodeNr) -> u32 {
     last.0.div_ceil(from.inodes_per_group).max(1)
 }
 
-/// Returns the end of a filesystem whose last group has one block.
+/// Returns the number of blocks of a filesystem whose last group has one block.
 pub(super) fn least_end(from: &Geometry, groups: u32) -> u64 {
     from.first_data_block + u64::from(groups - 1) * from.blocks_per_group + 1
 }
@@ -42,11 +42,11 @@ pub(super) fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
     }
     if groups == 1 {
         return refused(
-            format!("the size leaves {blocks} blocks, of which metadata alone takes {least}"),
+            format!("the size leaves {blocks} blocks, of which metadata alone needs {least}"),
             Remedy::LargerSize,
         );
     }
-    // Without the last group.
+    // Leave out the last group.
     let blocks = from.first_data_block + u64::from(groups - 1) * from.blocks_per_group;
     checked(with_blocks(from, blocks, groups - 1))
 }
@@ -58,7 +58,7 @@ pub(super) fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
     checked(with_blocks(from, blocks, groups))
 }
 
-/// Returns the number of groups for a number of blocks.
+/// Returns the number of groups of a filesystem with this number of blocks.
 pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
     if blocks > u32::MAX.into() && !from.is_64bit() {
         return refused(
@@ -71,14 +71,16 @@ pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
     match u32::try_from(groups) {
         Ok(groups) if blocks < 1 << 48 && inodes <= u32::MAX.into() => Ok(groups),
         _ => refused(
-            format!("a filesystem of {blocks} blocks would have {inodes} inodes, which are more than can be"),
+            format!(
+                "a filesystem of {blocks} blocks would have {inodes} inodes, more than the format allows"
+            ),
             "give a smaller size",
         ),
     }
 }
 
-/// Returns the minimum number of blocks for a number of groups. The last group must have room for its
-/// metadata and some more.
+/// Returns the minimum number of blocks of a filesystem with this number of groups. The last group must have
+/// room for its metadata and some additional blocks.
 fn least_blocks(from: &Geometry, groups: u32) -> u64 {
     let end = from.first_data_block + u64::from(groups) * from.blocks_per_group;
     let geometry = with_blocks(from, end, groups);
@@ -109,7 +111,7 @@ pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry
     to
 }
 
-/// Returns the number of reserved blocks for the same percentage, with the arithmetic of resize2fs.
+/// Returns the number of reserved blocks that keeps the percentage. Rounds like resize2fs.
 fn reserved_blocks(from: &Geometry, blocks: u64) -> u64 {
     if blocks == from.blocks_count {
         return from.reserved_blocks;
@@ -119,8 +121,7 @@ fn reserved_blocks(from: &Geometry, blocks: u64) -> u64 {
     (percent * blocks as f64 / 100.0) as u64
 }
 
-/// Returns the groups with backups for `sparse_super2`: group 1 and the last group, if there were backups
-/// before.
+/// Returns the groups with backups for `sparse_super2`: group 1 and the last group, if the input has backups.
 fn backup_groups(from: &Geometry, groups: u32) -> [u32; 2] {
     let [mut first, mut second] = from.backup_groups;
     let (last, before) = (groups - 1, from.groups - 1);
@@ -148,7 +149,7 @@ fn backup_groups(from: &Geometry, groups: u32) -> [u32; 2] {
 fn checked(geometry: Geometry) -> Result<Geometry> {
     if geometry.check_descriptors().is_err() {
         return refused(
-            format!("the descriptors of {} groups have no room in a group", geometry.groups),
+            format!("the descriptors of {} groups do not fit into a group", geometry.groups),
             "give a smaller size, or make the image with the meta_bg feature",
         );
     }
@@ -162,8 +163,8 @@ mod tests {
 
     const GROUP: u64 = 32768;
 
-    /// 512 inode table blocks, two bitmaps, and in group 343 (7³) also a superblock and 1029 descriptor
-    /// blocks.
+    /// Each group has 512 inode table blocks and two bitmaps. Group 343 (7³) also has a superblock and 1029
+    /// descriptor blocks.
     #[test]
     fn a_last_group_without_room_is_left_away() {
         let from = forty_gib();
@@ -181,7 +182,7 @@ mod tests {
         assert_eq!(resized(&from, own).unwrap().reserved_gdt_blocks, 1024);
     }
 
-    /// The results of resize2fs 1.47.0.
+    /// The expected values are results of resize2fs 1.47.0.
     #[test]
     fn backups_move_with_the_last_group() {
         for (groups, backups, expected) in [
@@ -205,7 +206,7 @@ mod tests {
         let mut from = forty_gib();
         from.reserved_blocks = from.blocks_count / 20;
         assert_eq!(reserved_blocks(&from, from.blocks_count), from.blocks_count / 20);
-        // The number that mke2fs reserves for 1 GiB.
+        // The expected value is the number of blocks that mke2fs reserves for 1 GiB.
         assert_eq!(reserved_blocks(&from, 1 << 18), 13_107);
     }
 }

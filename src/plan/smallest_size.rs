@@ -1,4 +1,4 @@
-//! Finds the smallest filesystem that holds everything, for `--size min`.
+//! Finds the smallest filesystem in which all files and metadata fit, for `--size min`.
 
 use super::attempt::{Attempt, Demand};
 use super::resized_geometry::{at_least, groups_for_inodes, groups_of, least_end, with_blocks};
@@ -6,19 +6,19 @@ use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::units::GroupNr;
 
-/// The maximum number of group counts to try. Each group added reduces the number of missing blocks by its
-/// blocks without metadata, so this is enough unless groups consist of metadata only.
+/// The maximum number of group counts to try. Each added group provides its blocks without metadata, so this
+/// is enough unless groups consist of metadata only.
 const MAX_TRIES: usize = 10_000;
 
-/// Finds the smallest number of blocks in which everything fits, and the placement in it.
+/// Finds the smallest number of blocks in which all files and metadata fit, and places them.
 ///
-/// A larger filesystem does not always have more room: free blocks between static metadata may be more
-/// fragmented, so that a file has more extents, and a new group has metadata. Therefore every size is tried,
-/// starting with the first that has enough blocks in total.
+/// A larger filesystem does not always have more room: a new group has metadata, and the free blocks between
+/// static metadata may be more fragmented, so that a file has more extents. Therefore every size is tried,
+/// starting with the first size that has enough blocks in total.
 ///
 /// # Errors
 ///
-/// `Options` or `DoesNotFit` if no size is enough, otherwise the error of the placement.
+/// `Options` or `DoesNotFit` if no size is enough, otherwise the error of `attempt`.
 pub(super) fn smallest<T>(
     from: &Geometry,
     demand: Demand,
@@ -72,7 +72,7 @@ mod tests {
         Ok(Attempt::Lacks(Error::DoesNotFit { needed, available, bytes: None }))
     }
 
-    /// An attempt that needs this many blocks besides static metadata.
+    /// Returns an attempt that needs this many blocks besides static metadata.
     fn takes(blocks: u64) -> impl Fn(&Geometry) -> Result<Attempt<()>> {
         move |geometry| {
             let needed = blocks + static_blocks(geometry);
@@ -87,8 +87,8 @@ mod tests {
     #[test]
     fn the_smallest_size_has_no_block_too_many() {
         let from = forty_gib();
-        // Every group has 514 metadata blocks. Groups 0, 1 and powers of 3, 5 and 7 have another 1030 for
-        // backups.
+        // Every group has 514 metadata blocks. Groups 0, 1 and powers of 3, 5 and 7 have 1030 additional
+        // blocks for backups.
         for (blocks, groups) in
             [(10, 1), (5000, 1), (GROUP - 514 - 1030, 1), (3 * GROUP, 4), (900 * GROUP, 915)]
         {
@@ -102,11 +102,12 @@ mod tests {
             let less = resized(&from, found.blocks_count - 1);
             assert!(less.is_err() || !matches!(takes(blocks)(&less.unwrap()), Ok(Attempt::Fits(()))));
         }
-        // As many groups as the inodes need.
+        // The number of inodes determines the number of groups.
         assert_eq!(smallest(&from, demand(8193, 10), takes(10)).unwrap().0.groups, 2);
     }
 
-    /// Because of fragmentation, a larger size can fail where a smaller one fits.
+    /// Tests that the smallest size is found although, because of fragmentation, a larger size can be too
+    /// small.
     #[test]
     fn of_sizes_that_fit_here_and_there_the_least_is_found() {
         let from = forty_gib();

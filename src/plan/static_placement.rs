@@ -7,7 +7,7 @@ use crate::ondisk::features::Incompat;
 use crate::remedy::Remedy;
 use crate::units::{GroupNr, OutputBlock, fits};
 
-/// The places of a group's bitmaps and inode table.
+/// The locations of a group's bitmaps and inode table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupPlaces {
     /// The block of the block bitmap.
@@ -22,7 +22,7 @@ pub struct GroupPlaces {
 ///
 /// # Errors
 ///
-/// `Unsupported` if the rules find no place. mke2fs would also fail.
+/// `Unsupported` if the rules find no free location. mke2fs would also fail.
 pub(super) fn place(geometry: &Geometry) -> Result<(Vec<GroupPlaces>, UsedBlocks)> {
     let mut used = UsedBlocks::default();
     for group in (0..geometry.groups).map(GroupNr) {
@@ -64,7 +64,8 @@ impl GroupPlacer<'_> {
         Some(OutputBlock(start))
     }
 
-    /// Without flex groups: the first free blocks of the group. The bitmaps are shifted by the RAID stride.
+    /// Places a group's metadata in the first free blocks of the group, for filesystems without flex groups.
+    /// Shifts the bitmaps by the RAID stride.
     fn in_own_group(&mut self, group: GroupNr) -> Option<GroupPlaces> {
         let blocks = self.geometry.group_blocks(group);
         let table_blocks = self.geometry.inode_table_blocks();
@@ -79,8 +80,8 @@ impl GroupPlacer<'_> {
                 bitmaps = blocks.start;
             }
         }
-        // The search of mke2fs excludes the last block, which is used only if the group has no other free
-        // block.
+        // The search of mke2fs excludes the last block, so the last block is used only if no different block
+        // of the group is free.
         let one = |placer: &mut Self| {
             let place = placer.take(bitmaps..last, 1, blocks.end);
             place.or_else(|| placer.take(blocks.clone(), 1, blocks.end))
@@ -92,8 +93,8 @@ impl GroupPlacer<'_> {
         })
     }
 
-    /// In flex groups: all block bitmaps, then all inode bitmaps, then all inode tables, each directly after
-    /// that of the previous group.
+    /// Places a group's metadata in its flex group: first all block bitmaps, then all inode bitmaps, then all
+    /// inode tables. Each structure comes directly after the same structure of the previous group.
     fn in_flex_group(&mut self, group: GroupNr) -> Option<GroupPlaces> {
         let geometry = self.geometry;
         let flex = geometry.groups_per_flex;
@@ -116,9 +117,9 @@ impl GroupPlacer<'_> {
         Some(GroupPlaces { block_bitmap, inode_bitmap, inode_table })
     }
 
-    /// Allocates `count` blocks at the hint or shortly after it. Otherwise allocates where the blocks of all
-    /// `rest` groups fit, otherwise where these blocks fit, from the start of the flex group or of the
-    /// filesystem.
+    /// Allocates `count` blocks at the hint or shortly after it. If they don't fit there, searches the flex
+    /// group: first for room for the blocks of all `rest` groups, then for `count` blocks. Finally searches
+    /// from the start of the filesystem.
     fn take_near(
         &mut self,
         group: GroupNr,
@@ -144,7 +145,7 @@ impl GroupPlacer<'_> {
             .into_iter()
             .flatten()
             .find_map(|(range, size)| self.used.first_fit(range, size, limit))?;
-        // Search again from there for `count` blocks.
+        // Search from there for `count` blocks.
         self.take(found..end.max(found + 1), count, limit)
     }
 }
@@ -154,7 +155,7 @@ mod tests {
     use super::*;
     use crate::geometry::forty_gib;
 
-    /// Numbers from dumpe2fs, for images that mke2fs 1.47.0 made.
+    /// The expected block numbers are from dumpe2fs, for images that mke2fs 1.47.0 made.
     #[test]
     fn flex_groups_are_packed_as_mke2fs_packs_them() {
         let (places, _) = place(&forty_gib()).unwrap();

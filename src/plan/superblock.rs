@@ -16,11 +16,12 @@ use crate::source::Source;
 use crate::tree::{Kind, Tree};
 use crate::units::{InodeNr, fits};
 
-/// The size in bytes from which regular files need the `large_file` feature. The resize inode counts as one.
+/// The size in bytes from which regular files need the `large_file` feature. The resize inode counts as a
+/// regular file.
 const LARGE_FILE: u64 = 1 << 31;
 
-/// Returns the features of the output: those of the input without the ones that record a state, and those
-/// that the tree needs.
+/// Returns the features of the output. These are the input's features, without those that record a state,
+/// plus those that the tree needs.
 pub(crate) fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
     let mut needed = Features::default();
     let has_resize_inode = source.features().has(Compat::RESIZE_INODE);
@@ -51,18 +52,18 @@ pub(crate) fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
         ro_compat: RoCompat::ORPHAN_PRESENT | RoCompat::SHARED_BLOCKS,
         ..Features::default()
     };
-    // The Hurd does not support it, and e2fsck clears it.
+    // GNU Hurd does not support this feature, and e2fsck clears it.
     dropped.incompat.set(Incompat::FILETYPE, source.is_of_hurd());
     Ok(source.features().union(needed).difference(dropped))
 }
 
-/// Returns the fields of the superblock that depend neither on the tree nor on the layout, with the options
-/// applied. UUID and checksum are zero.
+/// Returns a superblock with the fields that depend neither on the tree nor on the layout. Applies the
+/// options. UUID and checksum are zero.
 pub(crate) fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> Superblock {
     let (input, features) = (&source.superblock, geometry.features);
     let mut output = form::kept_fields(input);
     output.s_magic = U16::new(sb::MAGIC);
-    // The Hurd supports translators only on filesystems that it created.
+    // GNU Hurd supports translators only on filesystems that it created.
     output.s_creator_os = if source.is_of_hurd() { sb::OS_HURD } else { sb::OS_LINUX }.into();
     output.s_state = U16::new(sb::STATE_VALID);
     set_sizes(&mut output, geometry);
@@ -114,7 +115,7 @@ fn set_sizes(output: &mut Superblock, geometry: &Geometry) {
     output.s_inodes_count = U32::new(geometry.inodes_count());
     output.s_blocks_count_lo = low(geometry.blocks_count);
     output.s_r_blocks_count_lo = low(geometry.reserved_blocks);
-    // Without the feature these fields are ignored.
+    // Without the 64bit feature, these fields are ignored.
     if geometry.is_64bit() {
         output.s_blocks_count_hi = low(geometry.blocks_count >> 32);
         output.s_r_blocks_count_hi = low(geometry.reserved_blocks >> 32);
@@ -131,7 +132,7 @@ fn low(value: u64) -> U32 {
     U32::new(fits(value & 0xFFFF_FFFF, "it has 32 bits"))
 }
 
-/// Builds the superblock, without UUID, backup of the journal inode and checksum.
+/// Builds the superblock, without the UUID, the backup of the journal inode and the checksum.
 pub(super) fn build(
     source: &Source<'_>,
     geometry: &Geometry,

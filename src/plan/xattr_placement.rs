@@ -1,5 +1,5 @@
-//! Places the xattrs of all inodes, and decides which inodes share an xattr block, and which entries share an
-//! EA inode.
+//! Places the xattrs of all inodes. Decides which inodes share an xattr block, and which entries share an EA
+//! inode.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::ondisk::xattr::{self as disk, XattrHeader};
 use crate::tree::{Kind, NodeId, Text, Tree, Xattr, XattrSetId};
 use crate::units::{InodeNr, fits};
 
-/// The content of an xattr block: for each xattr the name index, the name, and the value or the index of an
+/// The content of an xattr block. Each xattr has its name index, its name, and its value or the index of an
 /// EA inode.
 type BlockPart<'t> = Vec<(u8, &'t [u8], ValuePart<'t>)>;
 
@@ -37,12 +37,12 @@ fn block_room(geometry: &Geometry) -> usize {
     geometry.block_size - size_of::<XattrHeader>() - disk::END_SIZE
 }
 
-/// Encodes an optional index: the index plus 1, so that 0 stands for none.
+/// Encodes an optional index: the index plus 1, so that 0 means `None`.
 fn one_more(index: usize) -> u32 {
     fits(index + 1, "there are fewer than 2^32 nodes, blocks of xattrs, and bytes inline")
 }
 
-/// Splits sets of xattrs. Each set is split once for each amount of room in its inodes.
+/// A splitter of xattr sets. It splits each set once for each amount of room in the inodes that have the set.
 struct Splitter<'t> {
     tree: &'t Tree,
     block_room: usize,
@@ -51,7 +51,7 @@ struct Splitter<'t> {
     splits: Vec<(XattrSetId, Split)>,
     /// For each set, the room for which it was first split, and the result.
     first: Vec<Option<(usize, Option<SplitId>)>>,
-    /// The results for all other amounts of room.
+    /// The results for different amounts of room.
     others: HashMap<(XattrSetId, usize), Option<SplitId>>,
     sizes: Vec<XattrSize>,
 }
@@ -74,7 +74,7 @@ impl<'t> Splitter<'t> {
         &self.splits[split.0 as usize].1
     }
 
-    /// Splits a set for an inode with this room, or returns `None` if it does not fit.
+    /// Splits a set for an inode with this room. Returns `None` if the set does not fit.
     fn split(&mut self, set: XattrSetId, body_room: usize) -> Option<SplitId> {
         let first = self.first[set.index()];
         if let Some((_, known)) = first.filter(|(room, _)| *room == body_room) {
@@ -101,7 +101,7 @@ impl<'t> Splitter<'t> {
         id
     }
 
-    /// Splits a set for an inode that has this room besides inline content. Returns `None` if the content
+    /// Splits a set for an inode with inline content, which leaves this room. Returns `None` if the content
     /// can't be inline, because the set does not fit or would need more EA inodes.
     fn beside_content(&mut self, set: XattrSetId, room: usize, whole_room: usize) -> Option<SplitId> {
         let beside = self.split(set, room)?;
@@ -114,7 +114,7 @@ impl<'t> Splitter<'t> {
     }
 }
 
-/// Collects the values that are in EA inodes.
+/// A collector of the values that are stored in EA inodes.
 #[derive(Default)]
 struct ValueCollector<'t> {
     values: Vec<PlannedEaInode>,
@@ -134,7 +134,7 @@ impl<'t> ValueCollector<'t> {
         })
     }
 
-    /// Returns the part of a split that goes into the xattr block.
+    /// Returns the xattrs of a split that are stored in the xattr block.
     fn block_part(&mut self, tree: &'t Tree, set: XattrSetId, split: &Split) -> BlockPart<'t> {
         let in_block = split.part(tree, set, false).map(|(xattr, outside)| {
             let value = match outside {
@@ -146,7 +146,7 @@ impl<'t> ValueCollector<'t> {
         in_block.collect()
     }
 
-    /// Counts the references of entries to EA inodes.
+    /// Counts the references from these entries to EA inodes.
     fn refer(&mut self, tree: &'t Tree, entries: impl Iterator<Item = (&'t Xattr, bool)>) {
         for (xattr, _) in entries.filter(|(_, outside)| *outside) {
             let index = self.index(tree, xattr.value);
@@ -157,7 +157,7 @@ impl<'t> ValueCollector<'t> {
 
 /// Places the xattrs of all nodes, and decides which content is inline.
 ///
-/// Content is inline if the xattrs then still fit into the inode and a block, and need no additional EA
+/// Content becomes inline only if the xattrs still fit into the inode and a block, and need no additional EA
 /// inodes.
 ///
 /// # Errors
@@ -190,7 +190,7 @@ pub(super) fn plan(
     Ok(placer.finish())
 }
 
-/// Places the xattrs of nodes, one after the other.
+/// A placer of xattrs. It places the xattrs of one node at a time.
 struct XattrPlacer<'t> {
     tree: &'t Tree,
     body_room: usize,
@@ -219,8 +219,8 @@ impl<'t> XattrPlacer<'t> {
         }
     }
 
-    /// Splits the set of a node with inline content, where `value` is the length of `system.data` in bytes.
-    /// Returns `None` if the content can't be inline.
+    /// Splits the set of a node with inline content. `value` is the length of `system.data` in bytes. Returns
+    /// `None` if the content can't be inline.
     fn split_beside(&mut self, node: NodeId, set: XattrSetId, value: usize) -> Option<SplitId> {
         let taken = DATA_ENTRY_SIZE + disk::value_size(value);
         let split = self.splitter.beside_content(set, self.body_room - taken, self.body_room)?;
@@ -243,15 +243,15 @@ impl<'t> XattrPlacer<'t> {
     fn check_symlink(&self, node: NodeId, split: SplitId, number: InodeNr) -> Result<()> {
         if self.splitter.get(split).outside() > 0 && is_fast_symlink(self.tree, node) {
             return Err(Location::of(Structure::Xattr).inode(number).unsupported(
-                "a symlink of less than 60 bytes with an xattr that needs an inode for its value: e2fsck takes \
-                 what is charged for it for blocks of the symlink, and clears it",
+                "a symlink of less than 60 bytes with an xattr that needs an EA inode: e2fsck counts the \
+                 blocks of the EA inode as blocks of the symlink, and clears the symlink",
                 "remove the xattr, or make its value shorter",
             ));
         }
         Ok(())
     }
 
-    /// Assigns a split to a node, and an xattr block if the split needs one.
+    /// Assigns a split to a node. Also assigns an xattr block if the split needs one.
     fn place(&mut self, node: NodeId, set: XattrSetId, split: SplitId) {
         let parts = self.splitter.get(split);
         self.plan.split_of[node.index()] = one_more(split.0 as usize);
@@ -287,18 +287,19 @@ fn is_fast_symlink(tree: &Tree, node: NodeId) -> bool {
     }
 }
 
-/// Assigns xattr blocks. Splits whose parts for the block are equal share a block.
+/// The assignment of xattr blocks. Splits with the same xattrs in the block share a block.
 #[derive(Default)]
 struct Sharer<'t> {
     contents: HashMap<BlockPart<'t>, usize>,
-    /// For each split, the index of its content, if it needs a block.
+    /// For each split that needs a block, the index of the block's content.
     content_of: HashMap<SplitId, Option<usize>>,
-    /// For each content, its latest block, which is filled before a new one is added.
+    /// For each distinct content, the index of its newest block. Inodes share it until its reference count
+    /// reaches the maximum.
     current: Vec<usize>,
 }
 
 impl<'t> Sharer<'t> {
-    /// Assigns a block to another inode with a split, if the split needs one.
+    /// Assigns a block to an inode, if its split needs a block.
     fn block_for(
         &mut self,
         split: SplitId,
@@ -313,7 +314,7 @@ impl<'t> Sharer<'t> {
         let content = content?;
         let is_full = |block: &usize| blocks[*block].refcount == disk::REFCOUNT_MAX;
         if self.current.get(content).is_none_or(is_full) {
-            // Contents are numbered in the order of their first use.
+            // Distinct contents are numbered in the order of their first use.
             if content == self.current.len() {
                 self.current.push(0);
             }

@@ -1,4 +1,5 @@
-//! The placement of xattrs in inodes, blocks and EA inodes, and the nodes with inline content.
+//! Defines the plan for xattrs: their locations in inodes, blocks and EA inodes, and the nodes with inline
+//! content.
 
 use std::collections::HashMap;
 
@@ -9,12 +10,12 @@ use crate::tree::{NodeId, QuotaUsage, Text, Tree, Xattr, XattrSetId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SplitId(pub(super) u32);
 
-/// An xattr block.
+/// An xattr block of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XattrBlock {
-    /// A split whose part for the block is the content.
+    /// A split whose xattrs for the block are the block's content.
     pub split: SplitId,
-    /// The number of inodes that share it.
+    /// The number of inodes that share the block.
     pub refcount: u32,
 }
 
@@ -23,11 +24,11 @@ pub struct XattrBlock {
 pub struct PlannedEaInode {
     /// The value.
     pub text: Text,
-    /// The number of entries that refer to it. Those in a shared block count once.
+    /// The number of entries that refer to the value. An entry in a shared block counts once.
     pub references: u64,
 }
 
-/// The places of all xattrs, and the nodes with inline content, which is also stored as an xattr.
+/// The locations of all xattrs, and the nodes with inline content. Inline content is also stored as an xattr.
 #[derive(Debug, Default)]
 pub struct XattrPlan {
     pub(super) splits: Vec<(XattrSetId, Split)>,
@@ -47,7 +48,7 @@ pub struct XattrPlan {
 }
 
 impl XattrPlan {
-    /// Returns the index in `blocks` of a node's xattr block.
+    /// Returns the index of a node's xattr block in `blocks`.
     pub fn block_index_of(&self, node: NodeId) -> Option<usize> {
         self.block_of[node.index()].checked_sub(1).map(|index| index as usize)
     }
@@ -68,7 +69,8 @@ impl XattrPlan {
         Some(value as usize)
     }
 
-    /// Returns the xattrs in a node's inode. An xattr whose value is in an EA inode has an index in `values`.
+    /// Returns the xattrs in a node's inode. If a value is in an EA inode, the xattr comes with the index of
+    /// the value.
     pub fn body_part<'t>(
         &'t self,
         tree: &'t Tree,
@@ -77,8 +79,8 @@ impl XattrPlan {
         self.split_of(node).into_iter().flat_map(move |split| self.part(tree, split, true))
     }
 
-    /// Returns the xattrs of a split that are in the xattr block. An xattr whose value is in an EA inode has
-    /// an index in `values`.
+    /// Returns the xattrs of a split that are in the xattr block. If a value is in an EA inode, the xattr
+    /// comes with the index of the value.
     pub fn block_part<'t>(
         &'t self,
         tree: &'t Tree,
@@ -99,8 +101,8 @@ impl XattrPlan {
         })
     }
 
-    /// Returns the usage of a node's EA inodes: an inode and the whole clusters of the value for each, also
-    /// if it is shared. `i_blocks` and quotas include it.
+    /// Returns the usage of a node's EA inodes. Each counts as one inode and the whole clusters of its value,
+    /// even if it is shared. `i_blocks` and quotas include this usage.
     pub fn charge(&self, tree: &Tree, node: NodeId, cluster_bytes: u64) -> QuotaUsage {
         let mut charge = QuotaUsage::default();
         if self.ea_inodes.is_empty() {

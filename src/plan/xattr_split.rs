@@ -6,18 +6,19 @@ use super::pack;
 use crate::ondisk::xattr as disk;
 use crate::tree::{Tree, Xattr, XattrSetId};
 
-/// The places of the xattrs in a set; `None` if all are in the inode, which is by far the most common case.
+/// The locations of the xattrs in a set; `None` if all are in the inode, which is by far the most common
+/// case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Split(Option<Box<SplitParts>>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SplitParts {
     place: EntryPlaces,
-    /// For each xattr, whether its value is in an EA inode; empty if none is.
+    /// For each xattr, whether its value is in an EA inode; empty if no value is.
     outside: Box<[bool]>,
 }
 
-/// The places of the entries.
+/// The locations of the entries in a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum EntryPlaces {
     Body,
@@ -29,9 +30,9 @@ enum EntryPlaces {
 /// The room for entries and values in an inode and in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct XattrRoom {
-    /// Bytes in the inode.
+    /// The number of bytes in the inode.
     pub body: usize,
-    /// Bytes in the block.
+    /// The number of bytes in the block.
     pub block: usize,
 }
 
@@ -40,7 +41,7 @@ pub(super) struct XattrRoom {
 pub(super) struct XattrSize {
     /// The size of the entry with its name.
     pub entry: usize,
-    /// The size of the value, if it is not in an EA inode.
+    /// The size of the value if it is not in an EA inode.
     pub value: usize,
 }
 
@@ -55,8 +56,8 @@ impl XattrSize {
 }
 
 impl Split {
-    /// Splits a set for an inode and a block with this room, or returns `None` if it does not fit. As few
-    /// values as possible are moved to EA inodes: the largest, and of equal ones the first.
+    /// Splits a set for an inode and a block with this room. Returns `None` if the set does not fit. Moves as
+    /// few values as possible to EA inodes: the largest values, and the first of equally large values.
     pub(super) fn new(set: &[XattrSize], room: XattrRoom, with_inodes: bool) -> Option<Self> {
         if set.iter().map(|size| size.entry + size.value).sum::<usize>() <= room.body {
             return Some(Self(None));
@@ -81,7 +82,7 @@ impl Split {
         if !with_inodes || by_size.is_empty() {
             return None;
         }
-        // If the set fits with some values moved, then it also fits with more of them moved.
+        // If the set fits after moving some values, it also fits after moving more values.
         let counts: Vec<usize> = (1..=by_size.len()).collect();
         let least = counts.partition_point(|count| try_with(*count).is_none());
         try_with(*counts.get(least)?)
@@ -97,8 +98,8 @@ impl Split {
         self.0.as_ref().map_or(0, |parts| parts.outside.iter().filter(|outside| **outside).count())
     }
 
-    /// Returns the xattrs in the inode if `body`, otherwise those in the block. Each has a flag for a value
-    /// in an EA inode.
+    /// Returns the xattrs in the inode if `body` is set, otherwise those in the block. The flag of each xattr
+    /// is set if its value is in an EA inode.
     pub(super) fn part<'t>(
         &self,
         tree: &'t Tree,
@@ -120,8 +121,8 @@ impl Split {
     }
 }
 
-/// Places entries: in order, those that still fit go into the inode. If the rest does not fit into the block,
-/// the inode gets the subset that fills it most.
+/// Places entries. In order, each entry that still fits goes into the inode. If the remaining entries don't
+/// fit into the block, the inode gets the subset that fills it most.
 fn place(sizes: &[usize], XattrRoom { body, block }: XattrRoom) -> Option<EntryPlaces> {
     let total: usize = sizes.iter().sum();
     if total <= body {
@@ -151,7 +152,7 @@ mod tests {
         assert_eq!(place(&[40, 60, 40], ROOM), Some(EntryPlaces::Mixed([true, false, true].into())));
     }
 
-    /// In order, 40 and 40 would go into the inode and leave 1000 for the block, which is too much.
+    /// In order, the inode would get 40 and 40. The block would get 1000, which is too much.
     #[test]
     fn a_tight_set_is_split_by_the_fullest_choice() {
         assert_eq!(
@@ -165,8 +166,8 @@ mod tests {
         values.iter().map(|value| XattrSize { entry: 20, value: *value }).collect()
     }
 
-    /// There are three of 20 + 500. A block of 988 bytes holds one, and the entry of another one; the inode
-    /// holds only entries.
+    /// Each xattr has an entry of 20 bytes and a value of about 500. A block of 988 bytes has room for one of
+    /// them and one more entry. The inode has room only for entries.
     #[test]
     fn as_few_values_as_can_be_go_outside_and_these_the_largest() {
         let set = sizes(&[500, 504, 500]);

@@ -1,5 +1,5 @@
-//! The comparison of bitmaps, counts and checksums with the blocks and inodes in use. All of these are
-//! rebuilt, so differences are only warnings.
+//! Compares bitmaps, counts and checksums with the blocks and inodes in use. The output gets recomputed
+//! values, so differences are only warnings.
 
 use rayon::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::ondisk::le32;
 use crate::source::Source;
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
-/// The blocks and inodes in use, according to the inodes.
+/// The blocks and inodes in use, according to the inode tables.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct InUse<'s> {
     /// Blocks of live inodes and of static metadata.
@@ -23,7 +23,7 @@ pub(super) struct InUse<'s> {
     pub orphan_blocks: CheckedClaims<'s>,
     /// Live inodes of the tree.
     pub inodes: &'s [ReadInode],
-    /// All other inodes in use except the reserved ones, sorted.
+    /// All inodes in use outside the tree, except the reserved inodes, sorted.
     pub others: &'s [InodeNr],
 }
 
@@ -32,11 +32,11 @@ pub(super) struct InUse<'s> {
 struct GroupErrors {
     /// Whether the block bitmap and the inode bitmap are wrong.
     bits: [bool; 2],
-    /// Whether their checksums are wrong.
+    /// Whether the checksums of the two bitmaps are wrong.
     checksums: [bool; 2],
     /// Whether the counts of free clusters, free inodes and directories are wrong.
     counts: [bool; 3],
-    /// The numbers of free clusters and free inodes.
+    /// The correct numbers of free clusters and free inodes.
     free: [u64; 2],
 }
 
@@ -61,9 +61,10 @@ pub(super) fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
             }
         })
         .collect();
-    // Fast commits contain no bitmaps and descriptors, so these are out of date after them.
+    // Fast commits contain no bitmaps and descriptors, so bitmaps and descriptors are out of date after a
+    // fast commit.
     let fast = &source.fast_commits().inodes;
-    let reason = if fast.is_empty() { "" } else { ", as fast commits leave them" };
+    let reason = if fast.is_empty() { "" } else { ", since fast commits do not update them" };
     let count =
         |is_wrong: &dyn Fn(&GroupErrors) -> bool| wrong.iter().filter(|group| is_wrong(group)).count();
     let mut warnings = Vec::new();
@@ -93,8 +94,8 @@ pub(super) fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
     warnings
 }
 
-/// Compares the counts of the superblock. Kernels update them only when they unmount, so they mean nothing if
-/// the journal was needed.
+/// Compares the counts of free clusters and inodes in the superblock. Kernels only update them on unmount, so
+/// they are ignored if the journal needed recovery.
 fn superblock_counts(source: &Source<'_>, clusters: u64, inodes: u64) -> Vec<String> {
     if source.features().has(Incompat::NEEDS_RECOVERY) {
         return Vec::new();
@@ -111,8 +112,8 @@ fn superblock_counts(source: &Source<'_>, clusters: u64, inodes: u64) -> Vec<Str
     words.collect()
 }
 
-/// Compares the map of the resize inode. Its double indirect block points to the reserved GDT blocks, and
-/// each of these points to its backups.
+/// Compares the map of the resize inode with the expected map. The double indirect block points to the
+/// reserved GDT blocks, and each reserved GDT block points to its backups.
 fn resize_inode_map(source: &Source<'_>) -> Option<String> {
     let geometry = &source.geometry;
     if !source.features().has(Compat::RESIZE_INODE) {
@@ -144,7 +145,7 @@ fn resize_inode_map(source: &Source<'_>) -> Option<String> {
     is_right().is_none().then(|| "the map of the resize inode was wrong; rebuilt".to_owned())
 }
 
-/// Compares the size of the resize inode.
+/// Compares the size of the resize inode with the expected size.
 fn resize_inode_size(source: &Source<'_>) -> Option<String> {
     if !source.features().has(Compat::RESIZE_INODE) {
         return None;
@@ -155,7 +156,7 @@ fn resize_inode_size(source: &Source<'_>) -> Option<String> {
         .then(|| format!("the size of the resize inode was {size}, expected {expected}; recomputed"))
 }
 
-/// Compares the checksums of reserved inodes that are not in use. An inode of zeros is valid for e2fsck.
+/// Checks the checksums of reserved inodes that are not in use. e2fsck accepts an inode of zeros.
 fn reserved_checksums(source: &Source<'_>) -> Option<String> {
     let reserved = (1..source.geometry.first_inode.0).map(InodeNr);
     let unused = reserved.filter_map(|number| Some((number, source.inode_slot(number)?)));
@@ -167,11 +168,11 @@ fn reserved_checksums(source: &Source<'_>) -> Option<String> {
     (count > 0).then(|| format!("the checksums of {count} reserved inodes not in use were wrong; recomputed"))
 }
 
-/// Whether the checksums of the block bitmap and of the inode bitmap are wrong.
+/// Returns whether the checksums of the block bitmap and of the inode bitmap are wrong.
 fn wrong_checksums(source: &Source<'_>, group: GroupNr) -> [bool; 2] {
     let geometry = &source.geometry;
     let descriptor = &source.descriptors[group.0 as usize];
-    // Descriptors of 32 bytes store only the low half.
+    // Descriptors of 32 bytes store only the low 16 bits.
     let kept = if geometry.is_64bit() { u32::MAX } else { u16::MAX.into() };
     let clusters = geometry.blocks_per_group / geometry.blocks_per_cluster;
     let differs = |block, bits: u64, stored: u32| {
@@ -203,8 +204,8 @@ fn compare_blocks(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
     let all = live.chain(in_use.orphan_blocks.within(blocks.start, blocks.end));
     let clusters = all.map(|claim| bit(claim.start)..bit(claim.end - 1) + 1);
     if !source.has_block_bitmap(group) {
-        // There is no bitmap to compare. Claims are sorted and only neighbours share clusters, so they can be
-        // counted without one.
+        // There is no bitmap to compare. Claims are sorted and only neighbours share clusters, so the used
+        // clusters can be counted without a bitmap.
         let (mut used, mut next) = (0, 0);
         for range in clusters {
             used += range.end.saturating_sub(range.start.max(next));
@@ -255,28 +256,28 @@ fn compare_inodes(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
     let used: usize = expected.iter().map(|byte| byte.count_ones() as usize).sum();
     let bitmap = source.checked_block(descriptor.inode_bitmap());
     let differs = differs(bitmap, &expected, bits) || !is_padded(bitmap, bits);
-    // Each orphan may have been a directory.
+    // Each orphan may be a directory that is still counted.
     let stored = descriptor.used_dirs_count();
     let of_directories =
         (0..=orphans).all(|more| count_differs(source, stored, (directories + more) as usize));
     (differs, bits - used, of_directories)
 }
 
-/// Whether a count of a descriptor is wrong. Descriptors of 32 bytes store only the low half.
+/// Returns whether a count of a descriptor is wrong. Descriptors of 32 bytes store only the low 16 bits.
 fn count_differs(source: &Source<'_>, stored: u32, expected: usize) -> bool {
     let kept = if source.geometry.is_64bit() { u32::MAX } else { u16::MAX.into() };
     let expected = u32::try_from(expected).expect("fits: a group has at most 2^19 clusters and inodes");
     (stored ^ expected) & kept != 0
 }
 
-/// Whether all bits after the first `bits` are set, as e2fsck requires.
+/// Returns whether all bits after the first `bits` are set, as e2fsck requires.
 fn is_padded(bitmap: &[u8], bits: usize) -> bool {
     let (whole, rest) = (bits / 8, bits % 8);
     let padding = &bitmap[bits.div_ceil(8)..];
     padding.iter().all(|byte| *byte == 0xFF) && (rest == 0 || bitmap[whole] >> rest == 0xFF >> rest)
 }
 
-/// Whether the first `bits` bits of two bitmaps differ.
+/// Returns whether the first `bits` bits of two bitmaps differ.
 fn differs(one: &[u8], other: &[u8], bits: usize) -> bool {
     let (whole, rest) = (bits / 8, bits % 8);
     one[..whole] != other[..whole] || (rest > 0 && (one[whole] ^ other[whole]) & ((1 << rest) - 1) != 0)

@@ -1,5 +1,5 @@
-//! Assembles the tree from inodes and entries: canonical order, link counts, parents, checks for lost inodes, and
-//! the comparison of each entry with its inode (in use, file type).
+//! Assembles the tree from inodes and entries: sorts nodes into canonical order, sets link counts and
+//! parents, checks for lost inodes, and compares each entry with its inode (in use, file type).
 
 use std::collections::HashMap;
 
@@ -17,23 +17,23 @@ use crate::source::Source;
 use crate::tree::{Entry, Kind, LOST_FOUND_NAME, Node, NodeId, Tree};
 use crate::units::InodeNr;
 
-/// The tree, the numbers of its inodes, and warnings.
+/// The assembled tree, the inode numbers of its nodes, and warnings.
 pub(super) struct Assembled {
     pub tree: Tree,
     pub inodes: Vec<InodeNr>,
     pub warnings: Vec<String>,
 }
 
-/// The names, links and place of an inode.
+/// The number of names of an inode, and its node, parent and entries in the tree.
 #[derive(Clone, Copy)]
 struct FoundInode {
-    /// A copy of the mode, because it is needed for each name.
+    /// A copy of `i_mode`, because it is needed for each name.
     mode: u16,
     /// The node; `NOWHERE` until the first name is found.
     id: NodeId,
     names: u32,
     subdirectories: u32,
-    /// The parent directory; `NOWHERE` until it is found.
+    /// The parent directory; `NOWHERE` until the first name is found.
     parent: NodeId,
     first_entry: u32,
     entries: u32,
@@ -54,10 +54,10 @@ impl FoundInode {
     }
 }
 
-/// The index of an inode that is missing.
+/// The index that stands for a missing inode.
 const MISSING: u32 = u32::MAX;
 
-/// The id of a node that is unknown. There are always fewer nodes.
+/// The id that stands for an unknown node. No node has this id, since there are always fewer nodes.
 const NOWHERE: NodeId = NodeId(u32::MAX);
 
 struct Assembler<'s, 'a> {
@@ -104,7 +104,7 @@ pub(super) fn assemble<'s, 'a>(
     };
     warn(wrong_counts, "inodes had a wrong i_blocks; rebuilt");
     warn(assembler.untyped, "directory entries had no file type; rebuilt");
-    // A `lost+found` that is created has no inode in the input.
+    // A newly created `lost+found` has no inode in the input.
     let number = |index: &u32| assembler.numbers.number(*index as usize).unwrap_or_default();
     let inodes = assembler.order.iter().map(number).collect();
     Ok(Assembled { tree: assembler.tree, inodes, warnings })
@@ -116,7 +116,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
     }
 
     fn new_id(&mut self, index: Option<usize>) -> NodeId {
-        // Inode numbers have 32 bits and 0 is unused, and there is at most one node more than inodes.
+        // Inode numbers have 32 bits, 0 is unused, and there is at most one more node than inodes.
         let narrow = |count: usize| u32::try_from(count).expect("fits: no more than there are inodes");
         let id = NodeId(narrow(self.order.len()));
         self.order.push(index.map_or(MISSING, narrow));
@@ -143,12 +143,11 @@ impl<'s, 'a> Assembler<'s, 'a> {
         while let Some(index) = waiting.pop() {
             let first = waiting.len();
             self.visit(index, &mut waiting)?;
-            // The last directory in `waiting` is visited next, so the first subdirectory has to be the last
-            // one.
+            // The last directory in `waiting` is visited next, so the first subdirectory must be at the end.
             waiting[first..].reverse();
         }
         if let Some(index) = self.index(InodeNr::BOOT_LOADER) {
-            // It has no name, but it is reachable by its number, so it counts as linked.
+            // The boot loader inode has no name, but it is reachable by its number, so it counts as linked.
             self.found[index].names = 1;
             self.tree.boot_loader = Some(self.new_id(Some(index)));
         }
@@ -161,14 +160,14 @@ impl<'s, 'a> Assembler<'s, 'a> {
         match lost {
             Some((inode, _)) => {
                 Err(at(inode.number).wrong("is in use, but no directory names it").with_remedy(Remedy::fsck(
-                    "run e2fsck -f on the image; what that leaves, clear with debugfs's clri",
+                    "run e2fsck -f on the image; clear the remaining inodes with debugfs's clri",
                 )))
             }
             None => Ok(()),
         }
     }
 
-    /// Returns the index of `/lost+found`, if there is one.
+    /// Returns the index of the inode of `/lost+found`, if there is one.
     fn lost_found(&self) -> Result<Option<usize>> {
         let Some(directory) = self.directories.get(&InodeNr::ROOT) else { return Ok(None) };
         let Ok(position) = directory.entries.binary_search_by_key(&LOST_FOUND_NAME, |entry| entry.name)
@@ -189,7 +188,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         let at = || Location::of(Structure::Directory).inode(number);
         let id = self.found[index].id;
         let first = self.tree.entries.len();
-        let directory = self.directories.remove(&number).ok_or_else(|| at().wrong("is entered twice"))?;
+        let directory = self.directories.remove(&number).ok_or_else(|| at().wrong("is visited twice"))?;
         let parent = self.order[self.found[index].parent.index()];
         let parent_number =
             self.numbers.number(parent as usize).expect("a directory that was found has an inode");
@@ -230,8 +229,8 @@ impl<'s, 'a> Assembler<'s, 'a> {
                 .inode(self.inodes.list[index].number)
                 .wrong(format!("has an entry '{name}' for inode {}, {words}", raw.inode))
         };
-        // tune2fs -j creates this name on a mounted filesystem. Like here, e2fsck moves that journal out of
-        // the tree.
+        // tune2fs -j creates this name on a mounted filesystem. e2fsck also moves that journal out of the
+        // tree.
         if id == NodeId::ROOT && raw.name == b".journal" && self.source.has_journal_in(raw.inode) {
             return Ok(());
         }
@@ -242,7 +241,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         let is_directory = mode & S_IFMT == S_IFDIR;
         if is_directory {
             if raw.inode == InodeNr::ROOT || self.found[target].parent != NOWHERE {
-                return Err(wrong("a directory that has another name already"));
+                return Err(wrong("a directory that already has a name"));
             }
             waiting.push(target);
         }
@@ -250,7 +249,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
             if raw.file_type == 0 {
                 self.untyped += 1;
             } else if raw.file_type != dir_entry::file_type(mode) {
-                return Err(wrong("whose type is another than the entry's"));
+                return Err(wrong("whose type differs from the entry's"));
             }
         }
         if is_directory {
@@ -296,7 +295,7 @@ impl<'s, 'a> Assembler<'s, 'a> {
         Ok(())
     }
 
-    /// Sets the places and xattr sets of the nodes, and adds the content of these sets to the tree.
+    /// Sets the links, entries and xattr sets of the nodes, and adds these sets to the tree.
     fn complete(&mut self, xattr_sets: &XattrSets<'_>) {
         let mut nodes = std::mem::take(&mut self.tree.nodes);
         let (order, found) = (&self.order, std::mem::take(&mut self.found));
@@ -332,8 +331,8 @@ fn order_nodes(nodes: &mut Vec<Node>, order: &[u32], found: &[FoundInode]) {
         nodes.push(missing_lost_found());
     }
     let mut ordered = vec![false; nodes.len()];
-    // Follows each cycle of the permutation: the node that belongs in a place is moved there, until the place
-    // of the first node is reached.
+    // Follows each cycle of the permutation: moves each node to its position, until the cycle is back at the
+    // first node.
     for start in 0..nodes.len() {
         if ordered[start] {
             continue;
@@ -357,7 +356,7 @@ fn order_nodes(nodes: &mut Vec<Node>, order: &[u32], found: &[FoundInode]) {
     }
 }
 
-/// Returns the `lost+found` that is added if the input has none, with the attributes that mke2fs sets.
+/// Returns the node for a missing `lost+found`, with the attributes that mke2fs sets.
 fn missing_lost_found() -> Node {
     Node {
         mode: S_IFDIR | 0o700,

@@ -1,5 +1,5 @@
-//! The blocks that the structures and files of the input claim. Each block has at most one claim, and each
-//! cluster has one owner.
+//! Collects the blocks that the structures and files of the input claim, and checks that each block has at
+//! most one claim and each cluster has one owner.
 
 use std::ops::Range;
 
@@ -12,16 +12,16 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
-/// Consecutive blocks with one owner.
+/// A claim: consecutive blocks that one structure or inode uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The first block.
     pub start: BlockNr,
     /// The number of blocks, at least 1.
     pub count: u64,
-    /// The inode; `None` for static metadata.
+    /// The inode that owns the blocks; `None` for static metadata.
     pub owner: Option<InodeNr>,
-    /// The first logical block of content; `None` for other blocks.
+    /// The logical block of the first block, if the blocks are content; otherwise `None`.
     logical: Option<u32>,
 }
 
@@ -31,7 +31,8 @@ impl Claim {
         Self { start: BlockNr(start), count, owner: None, logical: None }
     }
 
-    /// Creates a claim of an inode on blocks that are not content: nodes of its map, or its xattr block.
+    /// Creates a claim of an inode on blocks that are not content: extent tree nodes, indirect blocks, or its
+    /// xattr block.
     pub fn of_inode(owner: InodeNr, start: BlockNr, count: u64) -> Self {
         Self { start, count, owner: Some(owner), logical: None }
     }
@@ -42,34 +43,35 @@ impl Claim {
         Self { start: run.physical(), count, owner: Some(owner), logical: Some(run.logical) }
     }
 
-    /// Returns the claims on the nodes of a map.
+    /// Returns the claims on the extent tree nodes or indirect blocks of a map.
     pub fn of_nodes(owner: InodeNr, map: &FileMap) -> impl Iterator<Item = Self> + use<'_> {
         map.nodes.iter().map(move |block| Self::of_inode(owner, *block, 1))
     }
 
-    /// Returns the claims on all blocks of a map: content and nodes.
+    /// Returns the claims on all blocks of a map: content, and extent tree nodes or indirect blocks.
     pub fn of_map(owner: InodeNr, map: &FileMap) -> impl Iterator<Item = Self> + use<'_> {
         let content = map.runs.iter().map(move |run| Self::of_content(owner, run));
         content.chain(Self::of_nodes(owner, map))
     }
 
-    /// Returns the first logical block of content; `None` for other blocks.
+    /// Returns the logical block of the first block if the blocks are content; otherwise `None`.
     pub fn logical(&self) -> Option<u32> {
         self.logical
     }
 
-    /// Returns the range of blocks.
+    /// Returns the range of physical blocks.
     pub fn range(&self) -> Range<u64> {
         self.start.0..self.start.0 + self.count
     }
 
-    /// Returns the sort key.
+    /// Returns the key by which claims are sorted.
     fn key(&self) -> (BlockNr, u64, Option<InodeNr>, Option<u32>) {
         (self.start, self.count, self.owner, self.logical)
     }
 
-    /// Whether a claim on later blocks may share the last cluster of this one. Static metadata shares
-    /// clusters, and so does content of the same logical cluster. All other blocks need separate clusters.
+    /// Returns whether a claim on later blocks may share the last cluster of this claim. Static metadata may
+    /// share clusters, and so may content of the same logical cluster. All other blocks need separate
+    /// clusters.
     fn may_share(&self, other: &Self) -> bool {
         // Blocks have the same position in their cluster as in the file, so equal distances mean the same
         // logical cluster.
@@ -95,11 +97,12 @@ fn conflict(first: &Claim, second: &Claim, overlap: bool) -> Error {
     at.block(second.start).wrong(if overlap {
         format!("is also claimed by {by}")
     } else {
-        format!("lies in a cluster that is also claimed by {by}")
+        format!("is in a cluster that is also claimed by {by}")
     })
 }
 
-/// The blocks of all regular files. There may be many, so their runs are used instead of claims.
+/// The content of all regular files. There may be many runs, so they are used directly, without a claim for
+/// each.
 #[derive(Clone, Copy, Debug)]
 pub struct FileRuns<'s> {
     /// The runs of all files.
@@ -109,7 +112,7 @@ pub struct FileRuns<'s> {
 }
 
 impl FileRuns<'_> {
-    /// No files.
+    /// An empty set of files.
     pub const NONE: Self = Self { runs: &[], inodes: &[] };
 
     /// Returns the owner of each run.
@@ -122,12 +125,12 @@ impl FileRuns<'_> {
     }
 }
 
-/// All claims on blocks.
+/// All claims on blocks of the input.
 #[derive(Debug, Default)]
 pub struct BlockClaims {
     /// The runs of regular files, as indices, sorted by their blocks.
     order: Vec<u32>,
-    /// All other claims.
+    /// All claims that are not runs of regular files.
     others: Vec<Claim>,
 }
 
@@ -148,12 +151,12 @@ impl BlockClaims {
         Self { order: Vec::new(), others }
     }
 
-    /// Adds claims.
+    /// Adds claims that are not runs of regular files.
     pub fn extend(&mut self, claims: impl IntoIterator<Item = Claim>) {
         self.others.extend(claims);
     }
 
-    /// Sorts all claims, including those on content. Returns an error if a block is claimed twice, or a
+    /// Sorts all claims, including those on content. Returns an error if a block is claimed twice, or if a
     /// cluster of `cluster` blocks has two owners.
     pub fn check(&mut self, content: FileRuns<'_>, cluster: u64) -> Result<()> {
         self.others.shrink_to_fit();
@@ -170,7 +173,7 @@ impl BlockClaims {
         let mut last = 0..0;
         let mut ranges = self.claimed(content.runs).within(0, u64::MAX);
         if ranges.any(|range| may_touch(&std::mem::replace(&mut last, range.clone()), &range)) {
-            // This is rare without clusters.
+            // Without clusters, this code rarely runs.
             let owners = content.owners();
             let runs = self.order.iter().map(|index| *index as usize);
             let runs = runs.map(|index| Claim::of_content(owners[index], &content.runs[index]));
@@ -186,7 +189,7 @@ impl BlockClaims {
         Ok(())
     }
 
-    /// Returns the claims after their check. `runs` must be the runs of the check.
+    /// Returns the checked claims. `runs` must be the same runs as in the check.
     pub fn claimed<'s>(&'s self, runs: &'s [Run]) -> CheckedClaims<'s> {
         CheckedClaims { claims: self, runs }
     }
@@ -196,13 +199,13 @@ impl BlockClaims {
         &self.others
     }
 
-    /// Whether the content of regular files is stored as runs. It is not if files share blocks.
+    /// Returns whether the claims refer to runs of regular files. They don't if files share blocks.
     pub fn has_runs(&self) -> bool {
         !self.order.is_empty()
     }
 
-    /// Lets content share blocks with content of regular files. After this, each block is claimed once.
-    /// Returns the number of extra blocks that are needed if nothing is shared.
+    /// Allows regular files to share content blocks, and merges their claims, so that each block is claimed
+    /// once. Returns the number of additional blocks that the files need if they share no blocks.
     pub fn settle_shared(&mut self, content: FileRuns<'_>) -> u64 {
         let owners = content.owners();
         let claims = owners.iter().zip(content.runs).map(|(owner, run)| Claim::of_content(*owner, run));
@@ -229,7 +232,7 @@ impl BlockClaims {
     }
 }
 
-/// Claims that have been checked.
+/// Claims on blocks that passed the checks.
 #[derive(Clone, Copy, Debug)]
 pub struct CheckedClaims<'s> {
     claims: &'s BlockClaims,
@@ -250,8 +253,8 @@ impl<'s> CheckedClaims<'s> {
             .map(move |range| range.start.max(start)..range.end.min(end))
     }
 
-    /// Returns an error if a block or cluster of an orphan that will be freed has a different owner. Both
-    /// sets of claims must have been checked separately.
+    /// Returns an error if a block or cluster of an orphan also has a different owner, because the orphan's
+    /// blocks will be freed. Both sets of claims must already be checked separately.
     pub fn check_orphans(self, content: FileRuns<'_>, orphans: &BlockClaims, cluster: u64) -> Result<()> {
         for orphan in &orphans.others {
             let blocks = orphan.range();
@@ -296,7 +299,7 @@ mod tests {
         Claim::of_content(FILE, &Run::in_blocks(logical, count, BlockNr(physical), false))
     }
 
-    /// Whether claims are valid with clusters of 16 blocks, and with clusters of one block.
+    /// Returns whether claims are valid with clusters of 16 blocks, and with clusters of one block.
     fn fits(claims: &[Claim]) -> (bool, bool) {
         let check = |cluster| {
             let mut claims = BlockClaims { others: claims.to_vec(), order: Vec::new() };
@@ -310,7 +313,7 @@ mod tests {
         let metadata = Claim::of_metadata;
         assert_eq!(fits(&[content(3, 163, 2), content(9, 169, 1), content(16, 176, 40)]), (true, true));
         assert_eq!(fits(&[metadata(0, 2), metadata(2, 40), metadata(43, 1)]), (true, true));
-        // A different logical cluster of the same file.
+        // The second claim is in a different logical cluster of the same file.
         assert_eq!(fits(&[content(3, 163, 2), content(25, 169, 1)]), (false, true));
         let map = |block| Claim::of_inode(FILE, BlockNr(block), 1);
         assert_eq!(fits(&[content(3, 163, 2), map(169)]), (false, true));

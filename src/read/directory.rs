@@ -1,5 +1,4 @@
-//! The entries of a directory of the tree, with the changes of fast commits, and the check of casefolded
-//! names.
+//! Reads the entries of a directory, applies the changes of fast commits, and checks casefolded names.
 
 use super::inode::InodeReader;
 use super::inodes::Inodes;
@@ -11,23 +10,23 @@ use crate::ondisk::{casefold, superblock};
 use crate::source::Source;
 use crate::units::InodeNr;
 
-/// The entries of a directory.
+/// A directory of the tree, and its entries.
 #[derive(Debug)]
 pub(super) struct ReadDirectory<'a> {
     /// The inode number of the directory.
     pub number: InodeNr,
-    /// The inode of `..`.
+    /// The inode number in `..`.
     pub parent: InodeNr,
-    /// The entries except `.` and `..`, in byte order of their names, which are distinct.
+    /// The entries except `.` and `..`, in byte order of their names. The names are distinct.
     pub entries: Vec<RawEntry<'a>>,
 }
 
-/// A directory as stored in the image.
+/// The names of a directory, as stored in the image.
 #[derive(Debug)]
 pub(crate) struct StoredDirectory<'a> {
     /// The names except `.` and `..`, in the order in which they are stored.
     pub names: Vec<&'a [u8]>,
-    /// The number of entries that are followed by bytes of deleted names, or are deleted themselves.
+    /// The number of entries that are deleted, or that are followed by bytes of deleted names.
     pub stale: u64,
 }
 
@@ -35,7 +34,7 @@ pub(crate) struct StoredDirectory<'a> {
 ///
 /// # Errors
 ///
-/// `Corrupt` or `Unsupported`, as for [`super::read`].
+/// `Corrupt` or `Unsupported`, as in [`super::read`].
 pub(crate) fn stored<'a>(source: &Source<'a>, number: InodeNr) -> Result<StoredDirectory<'a>> {
     let at = || Location::of(Structure::Directory).inode(number);
     let bytes = source.inode(number).ok_or_else(|| at().wrong("is not in use"))?;
@@ -50,7 +49,7 @@ pub(crate) fn stored<'a>(source: &Source<'a>, number: InodeNr) -> Result<StoredD
     Ok(StoredDirectory { names, stale: entries.stale })
 }
 
-/// Reads a directory.
+/// Reads a directory, and checks its casefolded names.
 pub(super) fn read<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>) -> Result<ReadDirectory<'a>> {
     let read = read_replayed(source, directory)?;
     if directory.flags & InodeFlags::HASHED_NAMES == InodeFlags::CASEFOLD {
@@ -75,7 +74,7 @@ fn read_replayed<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>) -> 
     };
     entries.retain(|entry| !replayed.names.contains_key(entry.name));
     let given = replayed.names.iter().filter_map(|(name, target)| Some((*name, (*target)?)));
-    // Fast commits for directories with stored hashes are refused.
+    // Entries with stored hashes never get here: fast commits for their directories are refused.
     entries.extend(given.map(|(name, (inode, file_type))| RawEntry {
         name,
         inode,
@@ -86,8 +85,8 @@ fn read_replayed<'a>(source: &Source<'a>, directory: DirectoryInode<'_, 'a>) -> 
     Ok(ReadDirectory { number, parent, entries })
 }
 
-/// Checks that the names of a casefolded directory differ when folded, and in strict mode that all of them
-/// can be folded.
+/// Checks that the names of a casefolded directory differ after folding. In strict mode, also checks that all
+/// names can be folded.
 fn check_folded(source: &Source<'_>, number: InodeNr, entries: &[RawEntry<'_>]) -> Result<()> {
     let at = || Location::of(Structure::Directory).inode(number);
     let strict = source.superblock.s_encoding_flags.get() & superblock::ENCODING_STRICT != 0;

@@ -1,4 +1,4 @@
-//! Checks of encryption policies: each encrypted inode has a context, and has the policy of its directory.
+//! Checks encryption policies: each encrypted inode must have a context, and the policy of its directory.
 
 use crate::error::{Location, Result, Structure, shown};
 use crate::ondisk::crypt::{Context, XATTR_INDEX, XATTR_NAME};
@@ -8,12 +8,12 @@ use crate::source::Source;
 use crate::tree::{Kind, Node, NodeId, Tree, Xattr};
 use crate::units::InodeNr;
 
-/// Checks the encryption contexts of all nodes, and compares the nodes with their directories, as e2fsck
-/// does. `inodes` are the inode numbers of the nodes.
+/// Checks the encryption contexts of all nodes. As in e2fsck, compares each node with its directory. `inodes`
+/// are the inode numbers of the nodes.
 pub(super) fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Result<()> {
     let is_context = |xattr: &Xattr| xattr.index == XATTR_INDEX;
     let is_encrypted = |node: &Node| node.flags.contains(InodeFlags::ENCRYPT);
-    // This is all for most images.
+    // Most images have no encrypted inodes.
     if !tree.xattrs.iter().any(is_context) && !tree.nodes.iter().any(is_encrypted) {
         return Ok(());
     }
@@ -27,7 +27,7 @@ pub(super) fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Res
             (true, Some(value)) => check_context(source, value, at)?,
         }
         if matches!(id, NodeId::ROOT | NodeId::LOST_FOUND) {
-            return Err(at().wrong("is encrypted, but root directory or lost+found"));
+            return Err(at().wrong("is the root directory or lost+found, but is encrypted"));
         }
         any = true;
     }
@@ -37,7 +37,7 @@ pub(super) fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Res
     for id in tree.ids() {
         let Some(policy) = policy(tree, id) else { continue };
         for entry in tree.entries_of(id) {
-            // Other types can't be encrypted.
+            // Inodes of other file types can't be encrypted.
             let must = matches!(
                 tree.node(entry.node).kind,
                 Kind::Directory { .. } | Kind::Regular { .. } | Kind::Symlink(_)
@@ -55,9 +55,9 @@ pub(super) fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Res
     Ok(())
 }
 
-/// e2fsck accepts unknown versions and flags, and newer kernels may support them.
+/// The remedy for unknown versions and flags. e2fsck accepts them, and newer kernels may support them.
 const REMOVE: &str =
-    "use a newer version of ext4-canon, if there is one, or remove all that is encrypted in this way";
+    "use a newer version of ext4-canon, if there is one, or remove all files that are encrypted in this way";
 
 fn check_context(source: &Source<'_>, value: &[u8], at: impl Fn() -> Location) -> Result<()> {
     let Some(context) = Context::parse(value) else {

@@ -1,4 +1,4 @@
-//! Reading of a whole image: each structure, then the checks across structures.
+//! Reads a whole image: first each structure, then the checks across structures.
 
 use rayon::prelude::*;
 
@@ -23,14 +23,14 @@ use crate::source::Source;
 use crate::tree::Tree;
 use crate::units::InodeNr;
 
-/// Reads the tree of an image. Errors may have an inode without its path.
+/// Reads the tree of an image. Errors may contain an inode number without the path.
 ///
 /// # Errors
 ///
 /// `Corrupt` or `Unsupported`, with the inode and the block.
 pub(super) fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Reading> {
     let mut claims = BlockClaims::of_metadata(source);
-    // Inode tables that overlap would be read as any number of inodes.
+    // Check now: overlapping inode tables could result in an unlimited number of inodes.
     let cluster = source.geometry.blocks_per_cluster;
     claims.check(FileRuns::NONE, cluster)?;
     let mut orphans = orphans::read(source)?;
@@ -47,7 +47,7 @@ pub(super) fn read(source: &Source<'_>, observer: &dyn Observer) -> Result<Readi
     inodes.check_counts()?;
     if inodes.stray_inline_data > 0 {
         warnings.push(format!(
-            "{} inodes had the xattr system.data without inline data, which the kernel shows to nobody; dropped",
+            "{} inodes had the xattr system.data without inline data, which the kernel never shows; dropped",
             inodes.stray_inline_data
         ));
     }
@@ -97,11 +97,14 @@ fn check_claims(
     claims.check(content, cluster)?;
     claims.claimed(&inodes.runs).check_orphans(content, &orphans.claims, cluster)?;
     Ok((shared > 0).then(|| {
-        format!("files shared {shared} blocks (shared_blocks); each has its own now, and the feature is gone")
+        format!(
+            "files shared {shared} blocks (shared_blocks); each file now has separate blocks, and the \
+             feature is cleared"
+        )
     }))
 }
 
-/// The data that bitmaps, counts and quota files are compared with.
+/// The inodes, claims and orphans to compare with bitmaps, counts and quota files.
 struct RedundantData<'r, 'a> {
     source: &'r Source<'a>,
     claims: &'r BlockClaims,
@@ -110,8 +113,8 @@ struct RedundantData<'r, 'a> {
 }
 
 impl RedundantData<'_, '_> {
-    /// Compares redundant data with the inodes, and returns warnings. `of_orphans` are the EA inodes of
-    /// orphans.
+    /// Compares bitmaps, counts and quota files with the inodes, and returns warnings. `of_orphans` are the
+    /// EA inodes of orphans.
     fn compare(
         &self,
         inodes: &Inodes<'_>,

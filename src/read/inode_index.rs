@@ -1,4 +1,4 @@
-//! A fast lookup of the index of an inode by its number, which is needed for each name.
+//! Looks up the index of an inode by its number. The lookup must be fast, because each name needs it.
 
 use crate::units::InodeNr;
 
@@ -6,8 +6,8 @@ use crate::units::InodeNr;
 #[derive(Debug)]
 pub(super) struct InodeIndex {
     numbers: Vec<InodeNr>,
-    /// For each value of the high bits, the number of inode numbers whose high bits are lower. It has at most
-    /// about as many elements as `numbers`.
+    /// For each value of the high bits, the number of inode numbers whose high bits are lower. It has no more
+    /// than about as many elements as `numbers`.
     starts: Vec<u32>,
     /// The number of low bits that are ignored in `starts`.
     shift: u32,
@@ -31,7 +31,7 @@ impl InodeIndex {
         Self { numbers, starts, shift }
     }
 
-    /// Returns the index of a number.
+    /// Returns the index of an inode number.
     pub(super) fn of(&self, number: InodeNr) -> Option<usize> {
         let place = (number.0 >> self.shift) as usize;
         let &[start, end] = self.starts.get(place..)?.first_chunk()?;
@@ -39,7 +39,7 @@ impl InodeIndex {
         self.numbers[start..end].binary_search(&number).ok().map(|index| start + index)
     }
 
-    /// Returns the number at an index.
+    /// Returns the inode number at an index.
     pub(super) fn number(&self, index: usize) -> Option<InodeNr> {
         self.numbers.get(index).copied()
     }

@@ -1,4 +1,4 @@
-//! All inodes of the tree. Their content is in shared lists, so that small files need no separate
+//! Collects all inodes of the tree. Their content is in shared lists, so that small files need no separate
 //! allocations.
 
 use std::ops::Range;
@@ -23,13 +23,14 @@ pub struct ReadInode {
     pub links: u16,
     /// `i_mode`.
     pub mode: u16,
-    /// Whether it is an indexed directory.
+    /// Whether the inode is an indexed directory.
     pub indexed: bool,
-    /// Whether quotas count it, as in e2fsck. They don't count the boot loader and symlinks with inline data.
+    /// Whether quotas count the inode, as in e2fsck. They don't count the boot loader and symlinks with
+    /// inline data.
     pub charged: bool,
-    /// Whether fast commits changed it. They do not contain `i_blocks`.
+    /// Whether fast commits changed the inode. They do not contain `i_blocks`.
     pub replayed: bool,
-    /// The blocks of a regular file or directory. None is past its end, except those of a Merkle tree.
+    /// The blocks of a regular file or directory. Only the blocks of a Merkle tree may be past its end.
     pub runs: ListRange,
     /// The xattrs in the body.
     pub xattrs: ListRange,
@@ -37,19 +38,19 @@ pub struct ReadInode {
     pub parts: ListRange,
     /// The xattr block; 0 if there is none.
     pub xattr_block_or_zero: BlockNr,
-    /// The number of blocks that are allocated for content, map and xattr block.
+    /// The number of blocks that are allocated for content, map and xattr block, in whole clusters.
     pub blocks: u64,
     /// `i_blocks` in units of 512 bytes.
     pub sectors: u64,
 }
 
 impl ReadInode {
-    /// Whether it is a directory.
+    /// Returns whether the inode is a directory.
     pub fn is_directory(&self) -> bool {
         self.mode & S_IFMT == S_IFDIR
     }
 
-    /// Whether it is a regular file.
+    /// Returns whether the inode is a regular file.
     pub fn is_regular(&self) -> bool {
         self.mode & S_IFMT == S_IFREG
     }
@@ -60,14 +61,14 @@ impl ReadInode {
     }
 }
 
-/// Inodes with their content.
+/// A list of inodes, with their content in shared lists.
 #[derive(Debug, Default)]
 pub(super) struct Inodes<'a> {
     /// The inodes, by number.
     pub list: Vec<ReadInode>,
     /// The nodes of these inodes, without links, xattrs, directory entries and inline data.
     pub nodes: Vec<Node>,
-    /// The blocks of regular files. Those of one file are contiguous.
+    /// The runs of regular files. The runs of one file are contiguous in the list.
     pub runs: Vec<Run>,
     directory_runs: Vec<Run>,
     xattrs: Vec<StoredXattr<'a>>,
@@ -80,7 +81,7 @@ pub(super) struct Inodes<'a> {
     pub stray_inline_data: usize,
 }
 
-/// A part of a list.
+/// A range of elements of one of the shared lists.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ListRange {
     start: u32,
@@ -93,7 +94,7 @@ impl ListRange {
         Self { start: narrow(start), len: narrow(list.len() - start) }
     }
 
-    /// Moves the range by `by` elements, after its list was appended to a different one.
+    /// Moves the range by `by` elements, after its list was appended to a different list.
     fn shift(&mut self, by: usize) {
         self.start = self.start.saturating_add(narrow(by));
     }
@@ -110,7 +111,7 @@ fn narrow(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-/// An inode to be added. Its xattrs are already in the list.
+/// An inode to add to [`Inodes`]. Its xattrs are already in the list.
 pub(super) struct NewInode<'s, 'a> {
     /// The inode, with empty ranges of runs and parts.
     pub inode: ReadInode,
@@ -123,7 +124,7 @@ pub(super) struct NewInode<'s, 'a> {
 }
 
 impl<'a> Inodes<'a> {
-    /// Calls `read` with the list of xattrs, to add those of the next inode.
+    /// Calls `read` with the list of xattrs, so that it adds the xattrs of the next inode.
     pub(super) fn add_xattrs<T, E>(
         &mut self,
         read: impl FnOnce(&mut Vec<StoredXattr<'a>>) -> std::result::Result<T, E>,
@@ -143,7 +144,7 @@ impl<'a> Inodes<'a> {
         let list = match node.kind {
             Kind::Directory { .. } => Some(&mut self.directory_runs),
             Kind::Regular { .. } => Some(&mut self.runs),
-            // The target of a symlink is already read.
+            // The target of a symlink was already read.
             _ => None,
         };
         if let Some(list) = list {
@@ -167,7 +168,7 @@ impl<'a> Inodes<'a> {
         Ok(())
     }
 
-    /// Appends inodes with higher numbers.
+    /// Appends inodes whose numbers are higher than those in the list.
     pub(super) fn append(&mut self, mut more: Self) {
         let starts = (self.runs.len(), self.directory_runs.len(), self.xattrs.len(), self.parts.len());
         for inode in &mut more.list {
@@ -190,7 +191,7 @@ impl<'a> Inodes<'a> {
         self.stray_inline_data += more.stray_inline_data;
     }
 
-    /// Returns the index of an inode.
+    /// Returns the index of an inode in the list.
     pub(super) fn index_of(&self, number: InodeNr) -> Option<usize> {
         self.list.binary_search_by_key(&number, |inode| inode.number).ok()
     }
@@ -232,7 +233,7 @@ impl<'a> Inodes<'a> {
             return Ok(());
         }
         Err(Location::of(Structure::FileMap)
-            .unsupported("2^32 or more extents or xattrs", "put some of the files into another image"))
+            .unsupported("2^32 or more extents or xattrs", "put some of the files into a different image"))
     }
 
     /// Returns the number of inodes whose `i_blocks` does not match their blocks and EA inodes.

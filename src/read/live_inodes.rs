@@ -1,4 +1,4 @@
-//! Reading of all inodes with links, except those outside the tree, in parallel.
+//! Reads all inodes with links in parallel, except those outside the tree.
 
 use std::hash::{BuildHasher as _, RandomState};
 
@@ -15,13 +15,13 @@ use crate::map::{Budget, RawInode};
 use crate::observe::Observer;
 use crate::source::Source;
 
-/// Inodes with links.
+/// The inodes with links, and their claims on blocks.
 pub(super) struct LiveInodes<'a> {
     /// The inodes of the tree.
     pub nodes: Inodes<'a>,
     /// The EA inodes.
     pub values: Vec<EaInode>,
-    /// The blocks of all these inodes, except the content of regular files.
+    /// The claims on the blocks of all these inodes, except the content of regular files.
     pub claims: Vec<Claim>,
 }
 
@@ -75,7 +75,7 @@ pub(super) fn read<'a>(
     };
     let mut all = LiveInodes::for_inodes(live.len(), seed);
     let mut add = |batches: Vec<LiveInodes<'a>>| batches.into_iter().for_each(|batch| all.append(batch));
-    // Rounds limit the memory for results. The results of a round are collected while the next one is read.
+    // Rounds limit the memory for results. The results of a round are collected while the next round is read.
     let mut batches = Vec::new();
     for round in live.chunks(ROUND) {
         let next = || round.par_chunks(512).map(read).collect::<Result<Vec<_>>>();

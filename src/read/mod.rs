@@ -1,7 +1,7 @@
-//! Blocks → `Tree`: reads everything that carries content, and checks it before it is used.
+//! Blocks → `Tree`: reads every structure that affects the tree, and checks it before use.
 //!
-//! Redundant data (bitmaps, counts) is compared, and differences are warnings. Any other violation of the
-//! format is an error.
+//! Redundant data (bitmaps, counts) is compared with the tree, and differences are warnings. All other
+//! violations of the format are errors.
 
 mod accounting;
 mod assemble;

@@ -1,5 +1,4 @@
-//! The search for a path of an inode, for an error message about a damaged image. Anything that can't be read
-//! is skipped.
+//! Finds a path of an inode for an error message about a damaged image. Skips directories that can't be read.
 
 use std::collections::HashSet;
 
@@ -11,7 +10,7 @@ use crate::ondisk::view;
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
-/// The maximum length of a path in bytes. Longer ones are truncated.
+/// The maximum length of a path in bytes. Longer paths are truncated.
 const LONGEST: usize = 4096;
 
 /// Returns a path of an inode, if one can be found.
@@ -37,14 +36,14 @@ pub(super) fn find(source: &Source<'_>, wanted: InodeNr) -> Option<String> {
     None
 }
 
-/// A directory, with the name and the directory in which it was found.
+/// A directory, its name, and the directory in which it was found.
 struct FoundDirectory<'a> {
     directory: InodeNr,
     parent: usize,
     name: &'a [u8],
 }
 
-/// Returns the path of a name in a directory. A very long path is truncated at its start.
+/// Returns the path of a name in a directory. Truncates a very long path at its start.
 fn path(found: &[FoundDirectory<'_>], mut place: usize, name: &[u8]) -> String {
     let mut names = vec![crate::error::shown(name)];
     let mut length = names[0].len();

@@ -1,4 +1,4 @@
-//! The result of reading an image.
+//! Defines the result of reading an image.
 
 use super::claims::{BlockClaims, CheckedClaims};
 use super::special::orphans::Orphans;
@@ -6,21 +6,21 @@ use super::special::specials::Specials;
 use crate::tree::Tree;
 use crate::units::InodeNr;
 
-/// The tree of an image, and other results of reading it.
+/// The result of reading an image: its tree, inode numbers, claims on blocks, and warnings.
 #[derive(Debug)]
 pub struct Reading {
     /// The tree.
     pub tree: Tree,
-    /// The number of each node's inode in the input, for messages and `stable_inodes`; 0 for a node that the
+    /// The inode number of each node in the input, for messages and `stable_inodes`; 0 for a node that the
     /// input does not have.
     pub inodes: Vec<InodeNr>,
-    /// The parts of the geometry that inodes outside the tree define.
+    /// The settings that inodes outside the tree define, such as the size of the journal.
     pub specials: Specials,
     /// Warnings about wrong redundant data and about the content.
     pub warnings: Vec<String>,
     /// The orphans.
     pub orphans: Orphans,
-    /// The claims on blocks of the input. Content of regular files is claimed through the tree's runs.
+    /// The claims on blocks of the input. The tree's runs are the claims on content of regular files.
     pub claims: BlockClaims,
 }
 

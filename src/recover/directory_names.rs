@@ -1,4 +1,4 @@
-//! The names of a directory after the log is replayed, but before fast commits.
+//! Reads the names of a directory as they are after the log is replayed, but before fast commits are applied.
 
 use crate::error::{Location, Result, Structure};
 use crate::map::directory::{self, DirectoryInode};
@@ -15,7 +15,7 @@ use crate::units::InodeNr;
 ///
 /// # Panics
 ///
-/// If the directory has inline data. No record is replayed on a filesystem with that feature.
+/// If the directory has inline data. Fast commits are never replayed on a filesystem with that feature.
 pub(super) fn stored_names<'a>(source: &Source<'a>, number: InodeNr) -> Result<Vec<(&'a [u8], InodeNr)>> {
     let at = || Location::of(Structure::Directory).inode(number);
     let bytes = source.inode(number).ok_or_else(|| at().wrong("is not in use"))?;

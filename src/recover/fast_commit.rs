@@ -1,4 +1,4 @@
-//! The scan for complete fast commits. `fast_commit_replay` applies their records.
+//! Scans the journal for complete fast commits. `fast_commit_replay` applies their records.
 
 use super::fast_commit_replay::FastCommitReplay;
 use super::journal::Journal;
@@ -11,13 +11,13 @@ use crate::ondisk::view;
 use crate::remedy::Remedy;
 use crate::source::{FastCommits, Source};
 
-/// Replays the fast commits after the log, whose last transaction is the one before `sequence`. Returns their
-/// outcome and the number of their records.
+/// Replays the fast commits that follow the log. The last transaction of the log is `sequence` - 1. Returns
+/// the outcome of the fast commits and the number of their records.
 ///
 /// # Errors
 ///
-/// `Unclean` if the kernel or e2fsck would not replay them, or would differ; `Corrupt` for records that
-/// contradict the filesystem.
+/// `Unclean` if the kernel or e2fsck would not replay the fast commits, or if their results would differ;
+/// `Corrupt` for records that contradict the filesystem.
 pub(super) fn replay<'a>(
     source: &Source<'_>,
     journal: &Journal<'a>,
@@ -38,24 +38,24 @@ pub(super) fn replay<'a>(
     Ok((replay.finish()?, count))
 }
 
-/// The first pass, which counts the records of complete fast commits.
+/// The first pass over the fast commits, which counts the records of complete ones.
 struct FastCommitScan {
     /// The transaction to which the fast commits belong.
     sequence: u32,
-    /// The number of records so far. `whole` counts those up to the last valid tail.
+    /// The number of records so far. `whole` is the number of records up to the last valid tail.
     seen: u64,
     whole: u64,
-    /// The running checksum of a fast commit.
+    /// The running checksum of the current fast commit.
     sum: u32,
 }
 
-/// Whether the scan continues after a record.
+/// The decision whether the scan continues after a record.
 enum AfterRecord {
     More,
     Stop,
 }
 
-/// The result of looking at a record, or the reason to refuse all fast commits.
+/// The result of scanning a record, or the reason to refuse all fast commits.
 type ScanResult = std::result::Result<AfterRecord, &'static str>;
 
 impl FastCommitScan {
@@ -82,11 +82,11 @@ impl FastCommitScan {
                 }
             }
         }
-        // The kernel and e2fsck try to read one more block, which does not exist, and fail.
+        // The kernel and e2fsck fail, because they try to read one more block, which does not exist.
         Err(refusal(journal, first, "no end, since all of their blocks are in use"))
     }
 
-    /// Ends the scan. If no fast commit is complete, that is an error.
+    /// Ends the scan. Returns an error if no fast commit is complete.
     fn end(&self, what: &'static str) -> ScanResult {
         if self.whole > 0 { Ok(AfterRecord::Stop) } else { Err(what) }
     }
@@ -108,7 +108,7 @@ impl FastCommitScan {
             TAG_HEAD => {
                 let Some(head) = view::<FastCommitHead>(record.value) else { return self.end("no head") };
                 if head.fc_features.get() != 0 {
-                    return Err("features that are not known");
+                    return Err("unknown features");
                 }
                 if head.fc_tid.get() != self.sequence {
                     return Ok(AfterRecord::Stop);
@@ -125,7 +125,7 @@ impl FastCommitScan {
 fn refusal(journal: &Journal<'_>, place: u32, what: &str) -> Error {
     Error::Unclean {
         state: format!(
-            "{}: the fast commits have {what}, so that a kernel would not replay them",
+            "{}: the fast commits have {what}, so a kernel would not replay them",
             journal.at(place)
         ),
         remedy: Remedy::fsck("run e2fsck -f on the image, which drops them"),

@@ -1,8 +1,8 @@
-//! The effect of fast-commit records on inodes, maps and directories.
+//! Applies fast-commit records to inodes, maps and directories.
 //!
 //! The kernel replays records with its usual code for names and maps, without a journal. This code has the
-//! same result, except that it also corrects the link counts of directories. No record contains them, and the
-//! kernel leaves them wrong.
+//! same result, except that it also corrects the link counts of directories. Records don't contain these
+//! counts, and the kernel leaves them wrong.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,11 +25,11 @@ use crate::units::InodeNr;
 const I_LINKS_COUNT: usize = 0x1A;
 const I_GENERATION: usize = disk::I_BLOCK + disk::I_BLOCK_SIZE;
 
-/// A replay of fast commits in progress.
+/// The state of a fast-commit replay.
 pub(super) struct FastCommitReplay<'s, 'a> {
     source: &'s Source<'s>,
     outcome: FastCommits<'a>,
-    /// The names in the image, for the directories that were needed so far.
+    /// The names that the image stores, for each directory that was needed so far.
     stored: BTreeMap<InodeNr, Vec<(&'s [u8], InodeNr)>>,
     /// Inodes that lost their last name.
     deleted: BTreeSet<InodeNr>,
@@ -48,11 +48,11 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
     pub(super) fn record(&mut self, record: &Record<'a>, at: impl Fn() -> Location) -> Result<()> {
         let at: Locate<'_> = &at;
         if self.source.features().has(Incompat::INLINE_DATA) {
-            // With inline_data, the kernel's replay of new directories leaves wrong link counts in their
-            // parents.
+            // With inline_data, if a directory is new, the kernel's replay leaves a wrong link count in its
+            // parent.
             return Err(at().unsupported(
                 "live fast commits on a filesystem with inline_data, which kernels replay wrongly",
-                Remedy::fsck("run e2fsck -f on the image, and look at what it has put right"),
+                Remedy::fsck("run e2fsck -f on the image, and check its repairs"),
             ));
         }
         let cut_short = || at().wrong("has a record that is cut short");
@@ -109,7 +109,8 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         }
     }
 
-    /// Returns the fields of an inode with links; `None` for any other, whose records have no effect.
+    /// Returns the fields of an inode if it has links, otherwise `None`. Records of inodes without links have
+    /// no effect.
     fn live(&self, number: InodeNr) -> Result<Option<Inode>> {
         if number < self.source.geometry.first_inode && number != InodeNr::ROOT {
             return Ok(None);
@@ -140,7 +141,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
             return Err(at().value("the inode of a record", number.0, "an inode that is not reserved"));
         }
         let bytes = &mut self.change(number, at)?.bytes;
-        // Records contain as many bytes as `i_extra_isize` covers. Xattrs after them are unchanged.
+        // Records contain as many bytes as `i_extra_isize` covers. Xattrs after these bytes are unchanged.
         bytes[..disk::I_BLOCK].copy_from_slice(&fields[..disk::I_BLOCK]);
         bytes[I_GENERATION..fields.len()].copy_from_slice(&fields[I_GENERATION..]);
         let (stored, meant) = (&mut bytes[disk::I_BLOCK..I_GENERATION], &fields[disk::I_BLOCK..I_GENERATION]);
@@ -153,7 +154,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
             stored.copy_from_slice(meant);
         } else if stored != meant && Inode::decode(fields).i_links_count.get() > 0 {
             return Err(at().wrong(format!(
-                "has a record of inode {number} with another i_block, which kernels do not replay"
+                "has a record of inode {number} with a different i_block, which kernels do not replay"
             )));
         }
         Ok(())
@@ -189,7 +190,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         Ok(())
     }
 
-    /// Returns the inode of a name.
+    /// Returns the inode number of a name in a directory.
     fn find(&mut self, parent: InodeNr, name: &'a [u8]) -> Result<Option<InodeNr>> {
         if let Some(directory) = self.outcome.directories.get(&parent) {
             if let Some(found) = directory.names.get(name) {
@@ -211,7 +212,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         Ok(self.stored.get(&parent).map_or(&[], Vec::as_slice))
     }
 
-    /// Whether the directory of an entry is in use.
+    /// Returns whether the directory of an entry is in use.
     fn has_parent(&self, entry: NameRecord<'a>, at: Locate<'_>) -> Result<bool> {
         let Some(parent) = self.live(entry.parent)? else { return Ok(false) };
         let wrong = |what: &str| {
@@ -219,7 +220,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
             Err(at().wrong(format!("has a record for '{name}' in inode {}, which is {what}", entry.parent)))
         };
         if parent.format() != disk::S_IFDIR {
-            return wrong("no directory");
+            return wrong("not a directory");
         }
         if parent.flags().intersects(InodeFlags::CASEFOLD | InodeFlags::ENCRYPT) {
             return wrong(
@@ -236,7 +237,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         names.insert(entry.name, inode.map(|inode| (entry.inode, file_type(inode))));
     }
 
-    /// Adds a name. Returns whether it is new.
+    /// Adds a name. Returns whether the name is new.
     fn add_name(&mut self, entry: NameRecord<'a>, inode: &Inode, at: Locate<'_>) -> Result<bool> {
         match self.find(entry.parent, entry.name)? {
             None => {
@@ -245,7 +246,8 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
             }
             Some(found) if found == entry.inode => Ok(false),
             Some(found) => Err(at().wrong(format!(
-                "gives the name '{}' to inode {}, but inode {found} has it, and kernel and e2fsck differ",
+                "gives the name '{}' to inode {}, but inode {found} already has it: kernel and e2fsck replay \
+                 this differently",
                 shown(entry.name),
                 entry.inode
             ))),
@@ -256,7 +258,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         let (inode, parent) = (self.live(entry.inode)?, self.has_parent(entry, at)?);
         let Some(inode) = inode.filter(|_| parent) else {
             return Err(at().wrong(format!(
-                "makes inode {} in inode {}, but one of them is not in use",
+                "creates inode {} in directory {}, but one of them is not in use",
                 entry.inode, entry.parent
             )));
         };
@@ -274,7 +276,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         let was = self.source.inode(entry.inode).map(Inode::decode);
         let fresh = self.deleted.remove(&entry.inode) || was.is_none_or(|was| was.i_links_count.get() == 0);
         if !fresh {
-            return Err(at().wrong(format!("makes the directory {}, which is there already", entry.inode)));
+            return Err(at().wrong(format!("creates directory {}, which already exists", entry.inode)));
         }
         let made = self.outcome.directories.entry(entry.inode).or_default();
         made.names.clear();
@@ -289,7 +291,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
             return Ok(());
         }
         if inode.format() == disk::S_IFDIR {
-            return Err(at().wrong(format!("gives the directory {} another name", entry.inode)));
+            return Err(at().wrong(format!("gives directory {} a second name", entry.inode)));
         }
         if self.add_name(entry, &inode, at)? {
             self.set_links(entry.inode, inode.i_links_count.get().saturating_add(1), at)?;
@@ -317,7 +319,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         Ok(())
     }
 
-    /// Deletes a removed directory, which must be empty. Kernels leave it in use without a name.
+    /// Deletes a removed directory, which must be empty. Kernels leave the directory in use without a name.
     fn remove_directory(&mut self, entry: NameRecord<'a>, at: Locate<'_>) -> Result<()> {
         let made = self.outcome.directories.get(&entry.inode);
         let names = made.map(|directory| directory.names.clone()).unwrap_or_default();
@@ -340,7 +342,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         Ok(())
     }
 
-    /// Deletes an inode without names as the kernel does: it keeps its fields, but has no blocks.
+    /// Deletes an inode without names as the kernel does: keeps its fields, but removes its blocks.
     fn delete(&mut self, number: InodeNr, at: Locate<'_>) -> Result<()> {
         self.set_links(number, 0, at)?;
         self.deleted.insert(number);
@@ -353,7 +355,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
     }
 }
 
-/// The content of a record about a name in a directory.
+/// A fast-commit record about a name in a directory.
 #[derive(Clone, Copy)]
 struct NameRecord<'a> {
     parent: InodeNr,

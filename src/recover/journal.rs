@@ -1,4 +1,4 @@
-//! The journal, internal or external: its superblock with all checks, and its blocks.
+//! Opens an internal or external journal, checks its superblock, and reads its blocks.
 
 use std::ops::Range;
 
@@ -16,7 +16,7 @@ use crate::source::{Input, Source};
 use crate::tree::{Run, block_at};
 use crate::units::{BlockNr, InodeNr};
 
-/// The place of a filesystem's journal.
+/// The location of a filesystem's journal.
 #[derive(Debug)]
 pub(crate) enum JournalPlace {
     /// The journal inode.
@@ -26,7 +26,7 @@ pub(crate) enum JournalPlace {
 }
 
 impl JournalPlace {
-    /// Returns the place of a filesystem's journal, if it has one.
+    /// Returns the location of a filesystem's journal, if it has one.
     ///
     /// # Errors
     ///
@@ -42,18 +42,18 @@ impl JournalPlace {
         }
         if uuid == [0; 16] {
             return Err(Location::of(Structure::Superblock)
-                .wrong("has_journal is set, but there is neither inode nor UUID of a journal"));
+                .wrong("has_journal is set, but there is neither a journal inode nor a journal UUID"));
         }
         Ok(Some(Self::Outside(uuid)))
     }
 }
 
-/// The place of the blocks of a journal.
+/// The location of a journal's blocks.
 #[derive(Debug)]
 enum JournalBlocks<'a> {
-    /// In a file of the image.
+    /// The blocks are in the journal inode of the image.
     File(Input<'a>, DenseFile),
-    /// On a device, where logical and physical block numbers are equal.
+    /// The blocks are on a device, where logical and physical block numbers are equal.
     Device(&'a [u8]),
 }
 
@@ -65,8 +65,8 @@ impl<'a> JournalBlocks<'a> {
         }
     }
 
-    /// Returns the blocks of the image that belong to the journal, including its map: sorted, disjoint
-    /// ranges. The blocks of a damaged journal may overlap.
+    /// Returns the blocks of the image that belong to the journal, including its map, as sorted, disjoint
+    /// ranges. In a damaged journal, the blocks of the file may overlap.
     fn own(&self) -> Vec<Range<u64>> {
         let Self::File(_, file) = self else { return Vec::new() };
         let runs = file.map.runs.iter().map(Run::blocks);
@@ -125,7 +125,7 @@ pub(crate) struct Journal<'a> {
     pub sequence: u32,
     /// The block of the first transaction; 0 if the log is empty.
     pub start: u32,
-    /// The error recorded in the journal; 0 for none.
+    /// The error code that the journal records; 0 if there is no error.
     pub error: u32,
 }
 
@@ -152,13 +152,13 @@ impl<'a> Journal<'a> {
             raw.filter(|raw| raw.s_magic.get() == sb::MAGIC && raw.features().has(Incompat::JOURNAL_DEV));
         let Some(raw) = raw else {
             return Err(at().unsupported(
-                "what was given as journal is no journal device",
+                "the given journal is not a journal device",
                 "give the journal device of this filesystem",
             ));
         };
         if raw.s_uuid != source.superblock.s_journal_uuid {
             return Err(at().unsupported(
-                "the journal device that was given has another UUID than the filesystem names",
+                "the UUID of the given journal device differs from the one in the superblock",
                 "give the journal device of this filesystem",
             ));
         }
@@ -171,7 +171,7 @@ impl<'a> Journal<'a> {
         }
         // The journal superblock is in the block after the filesystem superblock of the device.
         let first = if source.geometry.block_size == sb::OFFSET { 2 } else { 1 };
-        // An upper bound: no journal can be longer.
+        // This is an upper bound: no journal can be longer.
         let count = u32::try_from(device.len() / source.geometry.block_size).unwrap_or(u32::MAX);
         Self::open(source, JournalBlocks::Device(device), first, count)
     }
@@ -201,7 +201,7 @@ impl<'a> Journal<'a> {
         if start != 0 && !(first..end).contains(&start) {
             return Err(at.value("s_start", start, format!("0, or {first} to {}", end - 1)));
         }
-        // An internal journal may have 0 or 1 users, but a device needs one.
+        // An internal journal may have 0 or 1 users, but an external one must have 1.
         if matches!(blocks, JournalBlocks::Device(_)) && jsb.s_nr_users.get() != 1 {
             return Err(at.value("s_nr_users", jsb.s_nr_users.get(), 1));
         }
@@ -222,15 +222,15 @@ impl<'a> Journal<'a> {
         })
     }
 
-    /// Checks the target block of a tag. It must be a block of the image, but not of the log: replaying such
-    /// a tag in place would overwrite the log while it is read.
+    /// Checks the target block of a tag. It must be a block of the image, but not of the journal: a replay in
+    /// place would overwrite the log while reading it.
     pub(crate) fn check_target(&self, block: u64) -> std::result::Result<(), String> {
         if block >= self.blocks_count {
             return Err(format!("below {}", self.blocks_count));
         }
         let index = self.own.partition_point(|range| range.end <= block);
         match self.own.get(index) {
-            Some(range) if range.start <= block => Err("none of the journal's own".to_owned()),
+            Some(range) if range.start <= block => Err("a block outside the journal".to_owned()),
             _ => Ok(()),
         }
     }
@@ -247,13 +247,13 @@ impl<'a> Journal<'a> {
         self.blocks.at(place)
     }
 
-    /// Returns the index of the next block in the log, which is a ring.
+    /// Returns the index of the next block in the log. After the last block, the log continues at its first
+    /// block.
     pub(crate) fn next(&self, place: u32) -> u32 {
         if place + 1 >= self.end { self.first } else { place + 1 }
     }
 
-    /// Returns the indices of the blocks for fast commits, in order. The first block after the log is
-    /// skipped.
+    /// Returns the indices of the blocks for fast commits, in order. Skips the first block after the log.
     pub(crate) fn fast_commit_area(&self) -> impl Iterator<Item = u32> + use<> {
         let in_use = self.format.incompat & jbd2::INCOMPAT_FAST_COMMIT != 0;
         self.end + 1..if in_use { self.end + self.fast_commit_blocks } else { 0 }
@@ -294,7 +294,7 @@ fn beyond_repair(at: &Location, field: &str, found: u32, expected: &str) -> Erro
     Error::Unclean {
         state: format!("{at}: {field} is {found}, expected {expected}"),
         remedy: Remedy::fsck(
-            "run e2fsck -f on the image; where that changes nothing, make the journal anew with tune2fs",
+            "run e2fsck -f on the image; if that changes nothing, recreate the journal with tune2fs",
         ),
     }
 }

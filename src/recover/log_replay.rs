@@ -1,4 +1,5 @@
-//! The three passes of jbd2: find the end of the log, collect the revoked blocks, replay the other blocks.
+//! Replays the log in the three passes of jbd2: finds the end of the log, collects the revoked blocks, and
+//! replays all blocks that were not revoked.
 
 use super::journal::Journal;
 use super::recovery::Recovery;
@@ -11,7 +12,7 @@ use crate::remedy::Remedy;
 use crate::source::Overlay;
 use crate::units::BlockNr;
 
-/// A block of the log that is not a copy.
+/// A block of the log that is not the copy of a filesystem block.
 struct LogBlock<'a> {
     place: u32,
     sequence: u32,
@@ -20,18 +21,18 @@ struct LogBlock<'a> {
 }
 
 enum LogBlockKind {
-    /// A descriptor block with its tags. The copies follow it.
+    /// A descriptor block with its tags. The copies follow this block.
     Descriptor(Vec<Tag>),
     Revoke,
     Commit,
 }
 
-/// A walk through the log from its start, while sequence numbers continue.
+/// A walk through the log from its start. It ends where the sequence numbers no longer continue.
 struct LogWalk<'j, 'a> {
     journal: &'j Journal<'a>,
     place: u32,
     sequence: u32,
-    /// The number of blocks that may still be read: the log can't be longer than its ring.
+    /// The number of blocks that may still be read. It limits the walk to one round of the ring.
     left: u32,
 }
 
@@ -80,7 +81,7 @@ impl<'j, 'a> LogWalk<'j, 'a> {
                 return Err(self
                     .journal
                     .at(self.place)
-                    .wrong("belongs to a log that is longer than its ring"));
+                    .wrong("belongs to a log that is longer than the journal"));
             }
         };
         self.place = self.journal.next(self.place);
@@ -88,7 +89,7 @@ impl<'j, 'a> LogWalk<'j, 'a> {
     }
 }
 
-/// Whether a sequence number comes before a different one. Sequence numbers wrap around.
+/// Returns whether sequence number `one` comes before `other`. Sequence numbers wrap around.
 fn before(one: u32, other: u32) -> bool {
     one.wrapping_sub(other).cast_signed() < 0
 }
@@ -97,7 +98,7 @@ fn before(one: u32, other: u32) -> bool {
 fn find_end(journal: &Journal<'_>) -> Result<u32> {
     let mut walk = LogWalk::new(journal);
     let mut scan = CommitScan { journal, end: None, doubtful: false, last_commit: 0, sum: !0 };
-    // On an error, the log is longer than its ring, so nothing else is committed.
+    // An error means that the log is longer than the journal, so no further transaction is committed.
     while let Ok(Some(step)) = walk.next() {
         if !scan.look(&step)? {
             break;
@@ -106,21 +107,21 @@ fn find_end(journal: &Journal<'_>) -> Result<u32> {
     Ok(scan.end.unwrap_or(walk.sequence))
 }
 
-/// The first pass, which looks for valid commits.
+/// The first pass over the log, which looks for valid commits.
 struct CommitScan<'j, 'a> {
     journal: &'j Journal<'a>,
-    /// The first transaction with a wrong checksum, with asynchronous commits.
+    /// With asynchronous commits, the first transaction with a wrong checksum.
     end: Option<u32>,
     /// Whether a descriptor or revoke block of the current transaction has a wrong checksum.
     doubtful: bool,
     /// The commit time of the previous transaction.
     last_commit: u64,
-    /// The running checksum of version 1.
+    /// The running checksum of the current transaction, for checksums of version 1.
     sum: u32,
 }
 
 impl CommitScan<'_, '_> {
-    /// Looks at a block. Returns whether the log continues.
+    /// Scans a block. Returns whether the log continues.
     fn look(&mut self, step: &LogBlock<'_>) -> Result<bool> {
         let format = &self.journal.format;
         match &step.kind {
@@ -159,15 +160,15 @@ impl CommitScan<'_, '_> {
             })
         };
         if self.doubtful {
-            // Blocks that an earlier use of the log left are not damage.
+            // Old blocks from an earlier round of the log are not damage.
             return if stale { self.stop(step) } else { corrupt("a descriptor or revoke block") };
         }
         let first = format.compat & jbd2::COMPAT_CHECKSUM != 0;
         let right = if first { self.sum_is_right(header) } else { format.commit_is_right(step.bytes) };
         self.sum = !0;
         if self.end.is_some() {
-            // A later transaction was committed after an incomplete one.
-            return corrupt("what lies before the commit");
+            // A transaction is incomplete, but a later transaction was committed.
+            return corrupt("the log before the commit block");
         }
         if right {
             self.last_commit = header.seconds();
@@ -188,7 +189,7 @@ impl CommitScan<'_, '_> {
         Ok(false)
     }
 
-    /// Whether the checksum of version 1 is valid or was never computed.
+    /// Returns whether the checksum of version 1 is valid or was never computed.
     fn sum_is_right(&self, header: &CommitHeader) -> bool {
         let (kind, size, stored) = (header.h_chksum_type, header.h_chksum_size, header.h_chksum[0].get());
         (kind, size, stored) == (jbd2::CHECKSUM_CRC32, 4, self.sum) || (kind, size, stored) == (0, 0, 0)
@@ -222,8 +223,8 @@ pub(super) fn replay<'a>(journal: &Journal<'a>) -> Result<(Recovery<'a>, u32)> {
     Ok((recovery, end))
 }
 
-/// The blocks that the log has copies of, sorted, each with the last transaction that revoked it. Revoke
-/// records may contain other blocks, but these have no effect.
+/// The blocks with a copy in the log, sorted. Each has the last transaction that revoked it. Revoke records
+/// for blocks without a copy have no effect.
 struct Revokes(Vec<(u64, Option<u32>)>);
 
 impl Revokes {
@@ -254,7 +255,7 @@ impl Revokes {
                 blocks.ok_or_else(|| journal.at(step.place).wrong("has more revoke records than fit"))?;
             for block in blocks {
                 if let Ok(place) = revokes.0.binary_search_by_key(&block, |(block, _)| *block) {
-                    // Sequence numbers rise, so later records replace earlier ones.
+                    // Sequence numbers increase, so later records replace earlier records.
                     revokes.0[place].1 = Some(step.sequence);
                 }
             }
@@ -263,7 +264,7 @@ impl Revokes {
         Ok(revokes)
     }
 
-    /// Whether a block was revoked by this transaction or a later one.
+    /// Returns whether a block was revoked by this transaction or a later one.
     fn covers(&self, block: u64, sequence: u32) -> bool {
         let place = self.0.binary_search_by_key(&block, |(block, _)| *block);
         let last = place.ok().and_then(|place| self.0[place].1);
@@ -282,7 +283,7 @@ fn each<'a>(journal: &Journal<'a>, end: u32, mut look: impl FnMut(LogBlock<'a>) 
     Ok(())
 }
 
-/// Adds a copy to the overlay, and reverts its escaping.
+/// Adds a copy of a block to the overlay, and restores its escaped first bytes.
 fn put<'a>(
     journal: &Journal<'a>,
     tag: &Tag,

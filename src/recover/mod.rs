@@ -1,5 +1,5 @@
-//! Recovery in memory: the changes that the kernel would make to an unclean filesystem at the next mount, as
-//! an overlay over the input. The input is never written.
+//! Recovers an unclean filesystem in memory: makes the changes that the kernel would make at the next mount,
+//! as an overlay over the input. Never writes to the input.
 
 mod directory_names;
 mod fast_commit;
@@ -22,7 +22,7 @@ use crate::source::{Input, Overlay, Source};
 ///
 /// # Errors
 ///
-/// `Unclean` for a log that can't be trusted, `Corrupt` for damage in it.
+/// `Unclean` for a log that can't be trusted, `Corrupt` for a damaged log.
 pub(crate) fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     let nothing = Overlay::default();
     let source = Source::open(input.clone(), &nothing)?;
@@ -47,7 +47,7 @@ pub(crate) fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
             None if !needed => return Ok(Recovery::default()),
             None => {
                 let uuid = uuid::Uuid::from_bytes(uuid);
-                let state = format!("the journal needs recovery, and is on another device (UUID {uuid})");
+                let state = format!("the journal needs recovery, and is on a different device (UUID {uuid})");
                 return Err(Error::Unclean { state, remedy: Remedy::GiveJournal });
             }
         },

@@ -9,10 +9,10 @@ pub(crate) struct Recovery<'a> {
     pub overlay: Overlay<'a>,
     /// Whether the superblock required recovery.
     pub needed: bool,
-    /// The error recorded in the journal; 0 for none.
+    /// The error code that the journal records; 0 if there is no error.
     pub error: u32,
-    /// `s_state` before the replay. Errors are written without the journal, so its copy of the superblock may
-    /// be older.
+    /// `s_state` before the replay. The kernel writes errors to the superblock directly, so the copy in the
+    /// journal may be older.
     pub state_before: u16,
     /// The number of replayed transactions.
     pub transactions: u64,

@@ -1,4 +1,4 @@
-//! The state of a filesystem after its journal is replayed.
+//! Checks the state of a filesystem after its journal is replayed.
 
 use super::recovery::Recovery;
 use crate::error::{Error, Location, Result, Structure};
@@ -11,8 +11,8 @@ use crate::text::counted;
 /// Checks the state of multiple mount protection (MMP).
 ///
 /// A copy of a mounted filesystem is accepted with a warning, as without MMP. A filesystem that is in use but
-/// looks clean is refused, because it will change. So is one on which e2fsck runs, because it may be half
-/// repaired.
+/// looks clean is refused, because it will change. A filesystem on which e2fsck runs is also refused, because
+/// the repair may be incomplete.
 fn in_use(source: &Source<'_>, recovery: &Recovery<'_>) -> Result<Option<String>> {
     const REMEDY: Remedy = Remedy::fsck(
         "make sure that nothing uses the filesystem, then run tune2fs -f -E clear_mmp and e2fsck -f",
@@ -20,19 +20,16 @@ fn in_use(source: &Source<'_>, recovery: &Recovery<'_>) -> Result<Option<String>
     let Some(mmp) = source.mmp()?.filter(|mmp| mmp.seq != mmp::SEQ_CLEAN) else { return Ok(None) };
     let node = &mmp.node;
     if mmp.seq == mmp::SEQ_FSCK {
-        let state =
-            format!("e2fsck or a program like it is at work, says multiple mount protection (node '{node}')");
+        let state = format!("the MMP block says that e2fsck or a similar program is running (node '{node}')");
         return Err(Error::Unclean { state, remedy: REMEDY });
     }
     if recovery.needed || source.superblock.s_state.get() & sb::STATE_VALID == 0 {
-        let state = format!("multiple mount protection says that node '{node}' had the filesystem mounted");
+        let state = format!("the MMP block says that node '{node}' had the filesystem mounted");
         return Ok(Some(format!(
-            "{state}; taken as a copy of it, since everything that carries content checked out"
+            "{state}; accepted as a copy of it, since every structure that affects the tree passed the checks"
         )));
     }
-    let state = format!(
-        "multiple mount protection says that node '{node}' has the filesystem in use, though it looks clean"
-    );
+    let state = format!("the MMP block says that node '{node}' uses the filesystem, though it looks clean");
     Err(Error::Unclean { state, remedy: REMEDY })
 }
 
@@ -58,11 +55,14 @@ pub(crate) fn check_state(
         if !accept_errors {
             return Err(Error::Unclean { state, remedy: Remedy::AcceptErrorState { offset: None } });
         }
-        warnings.push(format!("{state}; accepted, since everything that carries content checked out"));
+        warnings.push(format!(
+            "{state}; accepted, since every structure that affects the tree passed the checks"
+        ));
     }
     if state & sb::STATE_VALID == 0 {
         warnings.push(
-            "the filesystem was not cleanly unmounted; everything that carries content checked out"
+            "the filesystem was not cleanly unmounted; every structure that affects the tree passed the \
+             checks"
                 .to_owned(),
         );
     }
@@ -72,14 +72,15 @@ pub(crate) fn check_state(
             records => format!(", {}", counted(records, "fast-commit record")),
         };
         warnings.push(format!(
-            "the filesystem was not unmounted, so its journal was replayed ({}{records}); what was only in \
-             memory is missing",
+            "the filesystem was not unmounted, so its journal was replayed ({}{records}); data that was only \
+             in memory is missing",
             counted(recovery.transactions, "transaction")
         ));
     }
     if recovery.needed && source.superblock.s_journal_inum.get() == 0 {
         warnings.push(
-            "the journal device still holds what was replayed: make it anew before the output is mounted"
+            "the journal device still contains the replayed transactions: recreate it before the output is \
+             mounted"
                 .to_owned(),
         );
     }

@@ -1,4 +1,4 @@
-//! A sink that compares the output with an image, without storing it.
+//! A sink that compares the output with an image, without storing the output.
 
 use std::collections::BinaryHeap;
 use std::io::{self, IoSlice};
@@ -14,9 +14,9 @@ pub(crate) struct CompareSink<'a> {
     input: Input<'a>,
     /// The maximum number of reported differences.
     limit: usize,
-    /// The offset of the first different byte of each part; of these, the lowest ones up to the limit.
+    /// The offset of the first different byte of each written part. Only the lowest `limit` offsets are kept.
     offsets: Mutex<BinaryHeap<u64>>,
-    /// The lowest offset that can no longer be among the reported ones.
+    /// The lowest offset that is too high to be reported.
     end: AtomicU64,
 }
 
@@ -31,7 +31,7 @@ impl<'a> CompareSink<'a> {
         self.limit
     }
 
-    /// Returns the offset of the first different byte of each part, in order, up to the limit.
+    /// Returns the offset of the first different byte of each written part, in order, up to the limit.
     pub(crate) fn offsets(self) -> Vec<u64> {
         self.offsets.into_inner().unwrap_or_else(PoisonError::into_inner).into_sorted_vec()
     }

@@ -1,4 +1,4 @@
-//! Copies of bytes outside filesystems.
+//! Copies bytes outside filesystems to a sink.
 
 use std::io::{self, IoSlice};
 use std::ops::Range;
@@ -7,7 +7,7 @@ use crate::bytes::is_zero;
 use crate::sink::Sink;
 use crate::source::Input;
 
-/// Copies a range of the input to the same offsets of the sink, except zeros.
+/// Copies a range of the input to the same offsets of the sink. Skips zeros.
 pub(crate) fn copy(input: &Input<'_>, range: Range<u64>, sink: &dyn Sink) -> io::Result<()> {
     const STEP: usize = 1 << 16;
     sink.in_use(range.clone());

@@ -1,4 +1,4 @@
-//! A sink that computes the SHA-256 of an output without storing it.
+//! A sink that computes the SHA-256 of an output without storing the output.
 
 use std::io::{self, IoSlice};
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use crate::sink::{Order, Sink};
 use crate::source::Input;
 use crate::units::fits;
 
-/// Zeros that are hashed for holes.
+/// A buffer of zeros, which is hashed for holes.
 static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// A sink that hashes the output. Data must arrive in ascending order of the offsets.
@@ -34,7 +34,8 @@ struct HashState {
 }
 
 impl HashSink {
-    /// Returns the digest of `length` bytes. Nothing may have been written past that.
+    /// Returns the digest of the output with a length of `length` bytes. No data may have been written past
+    /// this length.
     pub(crate) fn finish(self, length: u64) -> [u8; 32] {
         let mut state = self.state.into_inner().expect("a thread that fails while it hashes ends the job");
         state.zeros(length);

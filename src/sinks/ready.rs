@@ -1,4 +1,4 @@
-//! Sinks for users of the library: a file, and a vector.
+//! Sinks for users of the library: a file and a vector.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -20,7 +20,7 @@ impl FileSink {
         Self(file)
     }
 
-    /// Sets the length of the file in bytes, which is [`crate::Report::image_bytes`], and returns the file.
+    /// Sets the length of the file, and returns the file. `length` must be [`crate::Report::image_bytes`].
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl VecSink {
         Self::default()
     }
 
-    /// Returns the output. `length` is its length in bytes, which is [`crate::Report::image_bytes`].
+    /// Returns the output. `length` must be [`crate::Report::image_bytes`].
     ///
     /// # Errors
     ///
@@ -78,13 +78,13 @@ impl Sink for VecSink {
     }
 }
 
-/// Extends the vector for `length` bytes at an offset, and returns the offset.
+/// Extends the vector so that it can hold `length` bytes at an offset. Returns the offset.
 fn extend_to(bytes: &mut Vec<u8>, offset: u64, length: u64) -> io::Result<usize> {
     let end = offset.checked_add(length).ok_or(io::ErrorKind::OutOfMemory)?;
     if end > bytes.len() as u64 {
         extend(bytes, end)?;
     }
-    // The end fits into a `usize`, so the offset does, too.
+    // The end fits into a `usize`, so the offset also fits.
     usize::try_from(offset).map_err(|_| io::ErrorKind::OutOfMemory.into())
 }
 

@@ -1,4 +1,4 @@
-//! Reading and checks of the group descriptors.
+//! Reads and checks the group descriptors.
 
 use super::image::Source;
 use crate::error::{Location, Problem, Result, Structure};
@@ -14,7 +14,7 @@ pub(super) fn read(source: &Source<'_>) -> Result<Vec<GroupDescriptor>> {
     for index in 0..geometry.descriptor_blocks() {
         let at = geometry.descriptor_block(index);
         let block = source.block(at).ok_or_else(|| {
-            Location::of(Structure::GroupDescriptor).block(at).wrong("lies outside the filesystem")
+            Location::of(Structure::GroupDescriptor).block(at).wrong("is outside the filesystem")
         })?;
         let left = u64::from(geometry.groups) - index * per_block;
         for raw in block

@@ -1,4 +1,5 @@
-//! The changes of fast commits to inodes, maps and directories. They take precedence over the blocks.
+//! Stores the changes of fast commits to inodes, maps and directories. These take precedence over the content
+//! of blocks.
 
 use std::collections::BTreeMap;
 
@@ -16,13 +17,13 @@ pub struct FastCommits<'a> {
 /// An inode that fast commits changed.
 #[derive(Debug)]
 pub struct ReplayedInode {
-    /// All bytes of the inode, with a valid checksum. The map in them is that of the image.
+    /// All bytes of the inode, with a valid checksum. Their map is still the map in the image.
     pub bytes: Vec<u8>,
-    /// The changes of the map, in order.
+    /// The changes to the map, in order.
     pub edits: Vec<RangeEdit>,
 }
 
-/// A change of an inode's map.
+/// A change to an inode's map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RangeEdit {
     /// The first logical block.
@@ -36,10 +37,11 @@ pub struct RangeEdit {
 /// A directory that fast commits changed.
 #[derive(Debug, Default)]
 pub struct ReplayedDirectory<'a> {
-    /// The parent, if a fast commit created the directory. It has no blocks yet.
+    /// The parent, if a fast commit created the directory. A created directory has no blocks yet.
     pub made_in: Option<InodeNr>,
-    /// Names that were added (with the inode and the file type byte of the entry) or removed.
+    /// The changed names: the inode and the file type byte if a name was added, `None` if it was removed.
     pub names: BTreeMap<&'a [u8], Option<(InodeNr, u8)>>,
-    /// Whether subdirectories were created or removed. Fast commits do not update the link count for these.
+    /// Whether subdirectories were created or removed. Fast commits do not update the directory's link count
+    /// for them.
     pub relinked: bool,
 }

@@ -1,4 +1,4 @@
-//! An image as blocks.
+//! Gives access to the blocks and inodes of an image.
 
 use std::ops::Range;
 
@@ -20,9 +20,9 @@ pub struct Source<'a> {
     pub(super) overlay: &'a Overlay<'a>,
     /// The primary superblock.
     pub superblock: Superblock,
-    /// The sizes and counts of the superblock.
+    /// The sizes and counts from the superblock.
     pub geometry: Geometry,
-    /// The checksums of the filesystem.
+    /// The checksum algorithms of the filesystem.
     pub checksums: Checksums,
     /// The group descriptors, in the order of the groups.
     pub descriptors: Vec<GroupDescriptor>,
@@ -39,14 +39,14 @@ impl<'a> Source<'a> {
         &self.input
     }
 
-    /// Whether a range of blocks is in the filesystem, and starts after its first data block, which no file
-    /// can own.
+    /// Returns whether a range of blocks is in the filesystem, and starts after its first data block. No file
+    /// can own that block.
     pub fn has_blocks(&self, start: BlockNr, count: u64) -> bool {
         start.0 > self.geometry.first_data_block
             && start.0.checked_add(count).is_some_and(|end| end <= self.geometry.blocks_count)
     }
 
-    /// Returns the bytes of a block; `None` if it is outside the filesystem.
+    /// Returns the bytes of a block; `None` if the block is outside the filesystem.
     pub fn block(&self, block: BlockNr) -> Option<&'a [u8]> {
         match self.overlay.get(block) {
             Some(replayed) => Some(replayed),
@@ -59,14 +59,14 @@ impl<'a> Source<'a> {
     ///
     /// # Panics
     ///
-    /// If the block is outside the filesystem. Returning no bytes would mean to read a different tree.
+    /// If the block is outside the filesystem. A missing block would result in a different tree.
     pub fn checked_block(&self, block: BlockNr) -> &'a [u8] {
         // `open` checked that the file contains all blocks of the filesystem.
         self.block(block).expect("fits: the block was checked to lie within the filesystem")
     }
 
-    /// Returns the bytes of the longest contiguous prefix of a range of `count` blocks, at least one block;
-    /// `None` outside the filesystem.
+    /// Returns the bytes of the longest contiguous prefix of a range of `count` blocks. This is at least one
+    /// block; `None` if the range starts outside the filesystem.
     pub fn together(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
         match self.overlay.first_in(start.0..start.0.checked_add(count)?) {
             Some(replayed) if replayed == start => self.block(start),
@@ -75,7 +75,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Whether all of the blocks are those of the input: none of them was replayed.
+    /// Returns whether all of these blocks are unchanged blocks of the input, because none of them was
+    /// replayed.
     pub fn lie_in_input(&self, start: BlockNr, count: u64) -> bool {
         self.overlay.first_in(start.0..start.0 + count).is_none()
     }
@@ -87,7 +88,7 @@ impl<'a> Source<'a> {
         self.input.range(start.0 * size, end * size)
     }
 
-    /// Returns the blocks of a range that are not known to be zero, in order.
+    /// Returns the blocks of a range that are not known to be zero, as ranges in order.
     pub fn stored(&self, blocks: Range<u64>) -> Vec<Range<u64>> {
         let size = self.geometry.block_bytes();
         let mut stored: Vec<Range<u64>> = Vec::new();
@@ -104,14 +105,14 @@ impl<'a> Source<'a> {
         stored
     }
 
-    /// Whether blocks are known to be zero without reading them.
+    /// Returns whether blocks are known to be zero without reading them.
     pub fn is_hole(&self, start: BlockNr, count: u64) -> bool {
         let size = self.geometry.block_bytes();
         self.input.is_hole(start.0 * size..(start.0 + count) * size) && self.lie_in_input(start, count)
     }
 
-    /// Returns the number of inodes of a group that can be in use. It is 0 if the inode table is
-    /// uninitialized, and excludes the inodes at its end that the descriptor counts as never used.
+    /// Returns the number of inodes of a group that can be in use. Returns 0 if the inode table is
+    /// uninitialized. Excludes inodes at the end of the table that the descriptor counts as never used.
     pub fn inodes_in_use(&self, group: GroupNr) -> u32 {
         let descriptor = &self.descriptors[group.0 as usize];
         if !self.checksums.covers_descriptors() {
@@ -123,13 +124,13 @@ impl<'a> Source<'a> {
         self.geometry.inodes_per_group - descriptor.itable_unused()
     }
 
-    /// Whether the block bitmap of a group is initialized.
+    /// Returns whether the block bitmap of a group is initialized.
     pub fn has_block_bitmap(&self, group: GroupNr) -> bool {
         !self.checksums.covers_descriptors()
             || self.descriptors[group.0 as usize].bg_flags.get() & BLOCK_UNINIT == 0
     }
 
-    /// Whether the inode bitmap of a group is initialized.
+    /// Returns whether the inode bitmap of a group is initialized.
     pub fn has_inode_bitmap(&self, group: GroupNr) -> bool {
         !self.checksums.covers_descriptors()
             || self.descriptors[group.0 as usize].bg_flags.get() & INODE_UNINIT == 0
@@ -140,7 +141,7 @@ impl<'a> Source<'a> {
         &self.overlay.fast_commits
     }
 
-    /// Returns the bytes of an inode; `None` if it can't be in use.
+    /// Returns the bytes of an inode; `None` if the inode can't be in use.
     pub fn inode(&self, inode: InodeNr) -> Option<&'a [u8]> {
         if let Some(replayed) = self.fast_commits().inodes.get(&inode) {
             return Some(&replayed.bytes);
@@ -150,7 +151,7 @@ impl<'a> Source<'a> {
         (index < self.inodes_in_use(group)).then_some(slot)
     }
 
-    /// Whether an inode is marked as in use in the inode bitmap, or was written by a fast commit.
+    /// Returns whether an inode is marked as in use in the inode bitmap, or was written by a fast commit.
     pub fn is_marked(&self, inode: InodeNr) -> bool {
         if self.fast_commits().inodes.contains_key(&inode) {
             return true;
@@ -164,7 +165,7 @@ impl<'a> Source<'a> {
         self.has_inode_bitmap(group) && bitmap::get(bitmap, index as usize)
     }
 
-    /// Returns the bytes of an inode in its table, whether it is in use or not; `None` if there is no such
+    /// Returns the bytes of an inode in its table, even if it is not in use; `None` if there is no such
     /// inode.
     pub fn inode_slot(&self, inode: InodeNr) -> Option<&'a [u8]> {
         if !self.geometry.has_inode(inode) {
@@ -178,24 +179,25 @@ impl<'a> Source<'a> {
         block.get(index as usize % per_block * size..)?.get(..size)
     }
 
-    /// Whether an inode is the journal.
+    /// Returns whether an inode is the journal.
     pub fn has_journal_in(&self, number: InodeNr) -> bool {
         self.features().has(Compat::HAS_JOURNAL) && InodeNr(self.superblock.s_journal_inum.get()) == number
     }
 
-    /// Whether inodes have the layout of the Hurd.
+    /// Returns whether inodes have the layout of GNU Hurd.
     pub fn is_of_hurd(&self) -> bool {
         self.superblock.s_creator_os == sb::OS_HURD
     }
 
-    /// Returns the inodes outside the tree whose numbers are in the superblock; 0 for those that do not
-    /// exist.
+    /// Returns the inodes outside the tree whose numbers are in the superblock. The number is 0 for an inode
+    /// that does not exist.
     pub fn special_inodes(&self) -> [InodeNr; 5] {
         let [orphan_file, user, group, project] = self.hidden_inodes();
         [InodeNr(self.superblock.s_journal_inum.get()), orphan_file, user, group, project]
     }
 
-    /// Returns the special inodes that the kernel never opens for a user, even if their features are off.
+    /// Returns the special inodes that the kernel never opens for a user, even if the features for them are
+    /// disabled.
     pub fn hidden_inodes(&self) -> [InodeNr; 4] {
         let sb = &self.superblock;
         [sb.s_orphan_file_inum, sb.s_usr_quota_inum, sb.s_grp_quota_inum, sb.s_prj_quota_inum]

@@ -1,8 +1,8 @@
-//! The bytes of an image file, and the ranges that are known to be zero.
+//! Stores the bytes of an image file, and the ranges that are known to be zero.
 
 use std::ops::Range;
 
-/// The bytes of an image.
+/// The bytes of an image, and the ranges that are known to be zero.
 #[derive(Clone, Debug)]
 pub struct Input<'a> {
     bytes: &'a [u8],
@@ -19,7 +19,8 @@ impl<'a> Input<'a> {
     }
 
     /// Creates an input in which all bytes outside `data` are zero, like the holes of a sparse file. The
-    /// library does not read these bytes, which saves time for large images. The ranges need not be sorted.
+    /// library does not read bytes outside `data`, which saves time for large images. The ranges need not be
+    /// sorted.
     pub fn sparse(bytes: &'a [u8], mut data: Vec<Range<u64>>) -> Self {
         data.retain(|range| range.start < range.end);
         data.sort_unstable_by_key(|range| range.start);
@@ -50,7 +51,7 @@ impl<'a> Input<'a> {
         self.bytes
     }
 
-    /// Returns a range of bytes, if it is in the file.
+    /// Returns a range of bytes, if the range is in the file.
     pub(crate) fn range(&self, start: u64, end: u64) -> Option<&'a [u8]> {
         self.bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
     }
@@ -64,12 +65,12 @@ impl<'a> Input<'a> {
         Self { bytes, data, journal: self.journal }
     }
 
-    /// Whether a range of bytes is known to be zero.
+    /// Returns whether a range of bytes is known to be zero.
     pub(crate) fn is_hole(&self, range: Range<u64>) -> bool {
         self.data_within(range).next().is_none()
     }
 
-    /// Returns the parts of a range that are not known to be zero, in order.
+    /// Returns the subranges of a range that are not known to be zero, in order.
     pub(crate) fn data_within(&self, range: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'_> {
         let first = self.data.partition_point(|data| data.end <= range.start);
         let Range { start, end } = range;

@@ -1,4 +1,4 @@
-//! The block of multiple mount protection (MMP).
+//! Reads the block of multiple mount protection (MMP).
 
 use super::image::Source;
 use crate::error::{Location, Problem, Result, Structure, shown};
@@ -14,12 +14,12 @@ pub struct Mmp {
     pub block: BlockNr,
     /// `mmp_seq`.
     pub seq: u32,
-    /// The host that wrote the block last, escaped for messages.
+    /// The name of the host that last wrote the block, escaped for messages.
     pub node: String,
 }
 
 impl Source<'_> {
-    /// Returns the MMP block, with the `mmp` feature.
+    /// Returns the MMP block, or `None` without the `mmp` feature.
     ///
     /// # Errors
     ///

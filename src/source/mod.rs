@@ -1,4 +1,5 @@
-//! The input as blocks. An image is accepted or refused as a whole, and never changed.
+//! Opens an image, and gives access to its blocks. An image is accepted or refused as a whole, and never
+//! changed.
 
 mod descriptors;
 mod fast_commits;

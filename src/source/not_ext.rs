@@ -1,5 +1,5 @@
-//! Images without the magic of ext2, ext3 and ext4: formats that can be converted, other filesystems, and
-//! filesystems whose superblock was overwritten but which have backups.
+//! Explains why an image has no magic of ext2, ext3 or ext4: it has a format that can be converted, contains
+//! a different filesystem, or its superblock was overwritten and has backups.
 
 use zerocopy::FromBytes;
 
@@ -17,7 +17,7 @@ const EWF: &str = "convert it first: ewfexport -f raw";
 const ANDROID: &str = "convert it first: simg2img";
 const OTHER: &str = "give an image of ext2, ext3 or ext4: other filesystems have no canonical form";
 
-/// A format that is recognized by its magic.
+/// A file format that is recognized by its magic.
 struct ForeignFormat {
     /// The offset of the magic, in bytes.
     at: usize,
@@ -30,7 +30,7 @@ const fn format(at: usize, magic: &'static [u8], name: &'static str, remedy: &'s
     ForeignFormat { at, magic, name, remedy }
 }
 
-/// The known formats. If a file may match two magics, the longer one comes first.
+/// The known formats. If a file may match two magics, the longer magic comes first.
 const FORMATS: [ForeignFormat; 38] = [
     // Disks of virtual machines, and forensic images.
     format(0, b"QFI\xfb", "a qcow2 image", QEMU),
@@ -60,7 +60,7 @@ const FORMATS: [ForeignFormat; 38] = [
         "a tar archive",
         "give the image that is in it (tar -x), or make one of its files with mke2fs -d",
     ),
-    // Filesystems.
+    // Different filesystems.
     format(0, b"hsqs", "a squashfs filesystem", OTHER),
     format(1024, b"\xe2\xe1\xf5\xe0", "an EROFS filesystem", OTHER),
     format(0, b"XFSB", "an XFS filesystem", OTHER),
@@ -72,7 +72,7 @@ const FORMATS: [ForeignFormat; 38] = [
     format(54, b"FAT12   ", "a FAT filesystem", OTHER),
     format(54, b"FAT16   ", "a FAT filesystem", OTHER),
     format(82, b"FAT32   ", "a FAT filesystem", OTHER),
-    // Containers of filesystems, and other files.
+    // Containers of filesystems, and files of other types.
     format(
         0,
         b"LUKS\xba\xbe",
@@ -101,7 +101,7 @@ pub(crate) fn foreign(bytes: &[u8]) -> Option<Error> {
 }
 
 /// Returns an error for an image whose superblock was overwritten, if there is a backup superblock. `magic`
-/// is the number in place of the magic.
+/// is the number that the superblock has instead of the magic.
 pub(super) fn overwritten(input: &Input<'_>, magic: u16) -> Option<Error> {
     let Backup { block, block_size } = Backup::find(input)?;
     let words = format!(
@@ -112,19 +112,20 @@ pub(super) fn overwritten(input: &Input<'_>, magic: u16) -> Option<Error> {
     Some(Location::of(Structure::Superblock).wrong(words).with_remedy(remedy))
 }
 
-/// A backup superblock.
+/// The location of a backup superblock, and the block size.
 #[derive(Debug, PartialEq, Eq)]
 struct Backup {
     block: u64,
     block_size: u64,
 }
 
-/// Bytes at the start of the image that are searched for backups, in case groups are smaller than usual.
+/// The number of bytes at the start of the image that are searched for backups, in case groups are smaller
+/// than usual.
 const SEARCHED: u64 = 128 << 20;
 
 impl Backup {
-    /// Searches for a backup superblock: first where mke2fs usually puts them, then in each block of the
-    /// first part of the image.
+    /// Searches for a backup superblock: first where mke2fs usually puts backups, then in each block at the
+    /// start of the image.
     fn find(input: &Input<'_>) -> Option<Self> {
         let usual = (0..7).flat_map(|log| {
             let size = 1024_u64 << log;
@@ -138,7 +139,7 @@ impl Backup {
         usual.chain(anywhere).find_map(|at| Self::at(input, at))
     }
 
-    /// Returns the backup at an offset, if it is valid and belongs there.
+    /// Returns the backup at an offset, if it is valid and belongs at this offset.
     fn at(input: &Input<'_>, at: u64) -> Option<Self> {
         let raw = input.range(at, at.checked_add(sb::SIZE as u64)?)?.first_chunk::<{ sb::SIZE }>()?;
         let superblock = Superblock::read_from_bytes(raw).ok()?;
@@ -175,7 +176,7 @@ mod tests {
             bytes[format.at..format.at + format.magic.len()].copy_from_slice(format.magic);
             let said = foreign(&bytes).expect("an error").to_string();
             assert!(said.starts_with(format.name) && said.ends_with(format.remedy), "{said}");
-            // Cut within the magic.
+            // A file that ends within the magic has no known format.
             assert!(foreign(&bytes[..format.at + format.magic.len() - 1]).is_none(), "{}", format.name);
         }
         assert!(foreign(&[]).is_none() && foreign(&[0; 1 << 17]).is_none());
@@ -193,7 +194,7 @@ mod tests {
             bytes.clone()
         };
         let find = |bytes: &[u8]| Backup::find(&Input::new(bytes));
-        // A copy in a journal, and one in a nested image.
+        // Neither a copy in a journal nor a superblock in a nested image is a backup.
         assert_eq!(find(&put(100 << 10, 0)), None);
         assert_eq!(find(&put(200 << 10, 1)), None);
         assert_eq!(find(&put(8193 << 10, 1)), Some(Backup { block: 8193, block_size: 1024 }));

@@ -1,4 +1,4 @@
-//! Opening of an image: its superblock and group descriptors are checked before anything else is read.
+//! Opens an image: checks its superblock and group descriptors before reading any other structure.
 
 use zerocopy::FromBytes;
 
@@ -16,7 +16,7 @@ use crate::text;
 use crate::units::BlockNr;
 
 impl<'a> Source<'a> {
-    /// Reads and checks the superblock and the group descriptors. Blocks of the overlay replace those of the
+    /// Reads and checks the superblock and the group descriptors. Blocks of the overlay replace blocks of the
     /// input.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ impl<'a> Source<'a> {
             geometry = Geometry::new(&superblock)?;
             if geometry.block_size != block_size {
                 return Err(
-                    Location::of(Structure::Superblock).wrong("has another block size in the journal")
+                    Location::of(Structure::Superblock).wrong("has a different block size in the journal")
                 );
             }
         }
@@ -49,7 +49,7 @@ impl<'a> Source<'a> {
             let problem =
                 format!("truncated: the filesystem needs {needed}, but the file or partition has {length}");
             let error = Location::of(Structure::Image).wrong(problem);
-            return Err(error.with_remedy("copy it again, and all of it"));
+            return Err(error.with_remedy("copy all of it again"));
         }
         let mut source = Self {
             checksums: Checksums::of(&superblock),
@@ -64,8 +64,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Reads the primary superblock from the first bytes of an image, or from the bytes that replace them in a
-/// journal.
+/// Reads the primary superblock from the first bytes of an image, or from the replayed block that replaces
+/// them.
 fn parse_superblock(input: &Input<'_>, bytes: &[u8]) -> Result<Superblock> {
     let at = || Location::of(Structure::Superblock);
     let raw = bytes.get(sb::OFFSET..).and_then(|rest| rest.first_chunk::<{ sb::SIZE }>());

@@ -1,4 +1,4 @@
-//! The replayed blocks of a journal, which replace blocks of the input.
+//! Stores the replayed blocks of a journal, which replace blocks of the input.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,8 +11,8 @@ use crate::units::BlockNr;
 #[derive(Debug, Default)]
 pub struct Overlay<'a> {
     blocks: BTreeMap<u64, Replayed<'a>>,
-    /// The escaped copy that is otherwise zero. It is shared, because a log may contain many such copies as
-    /// holes.
+    /// The escaped copy whose remaining bytes are all zero. All such copies share it, because a log with
+    /// holes may contain many of them.
     escaped_zeros: Option<Arc<[u8]>>,
     /// The changes of fast commits.
     pub fast_commits: FastCommits<'a>,
@@ -21,19 +21,19 @@ pub struct Overlay<'a> {
 /// A replayed block.
 #[derive(Debug)]
 enum Replayed<'a> {
-    /// A verbatim part of the mapped journal.
+    /// A block of the mapped journal, unchanged.
     AsItIs(&'a [u8]),
-    /// A copy with its escaped first bytes restored.
+    /// A copy of the block, with its escaped first bytes restored.
     Escaped(Arc<[u8]>),
 }
 
 impl<'a> Overlay<'a> {
-    /// Replaces a block by a part of the mapped journal.
+    /// Replaces a block by a block of the mapped journal.
     pub fn insert(&mut self, block: BlockNr, bytes: &'a [u8]) {
         self.blocks.insert(block.0, Replayed::AsItIs(bytes));
     }
 
-    /// Replaces a block by a copy of a part of the mapped journal, with different first bytes.
+    /// Replaces a block by a copy of a block of the mapped journal, with different first bytes.
     pub fn insert_escaped(&mut self, block: BlockNr, bytes: &[u8], first: [u8; 4]) {
         let whole = || {
             let mut whole = bytes.to_vec();
@@ -66,7 +66,7 @@ impl<'a> Overlay<'a> {
         self.blocks.range(blocks).next().map(|(block, _)| BlockNr(*block))
     }
 
-    /// Returns the replayed blocks of a range, each as a separate range.
+    /// Returns the replayed blocks of a range. Each is a separate range of one block.
     pub fn within(&self, blocks: Range<u64>) -> impl Iterator<Item = Range<u64>> + use<'_, 'a> {
         self.blocks.range(blocks).map(|(block, _)| *block..block + 1)
     }

@@ -1,10 +1,11 @@
-//! The supported features. An image with any other feature is refused, and the error names the feature.
+//! Checks that all features are supported. An image with an unsupported feature is refused, and the error
+//! names the feature.
 
 use crate::error::{Location, Result, Structure};
 use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::superblock::{self as sb, Superblock};
 
-/// The features that are supported.
+/// The features that this version supports.
 const SUPPORTED: Features = Features {
     compat: Compat::from_bits_retain(
         Compat::DIR_PREALLOC.bits()
@@ -47,14 +48,14 @@ const SUPPORTED: Features = Features {
     ),
 };
 
-/// Features that describe a state to be resolved first, not a format.
+/// Features that don't describe a format, but a state that must be resolved first.
 pub(super) const STATE: Features = Features {
     compat: Compat::empty(),
     incompat: Incompat::NEEDS_RECOVERY,
     ro_compat: RoCompat::ORPHAN_PRESENT.union(RoCompat::SHARED_BLOCKS),
 };
 
-/// Features that need inode fields which the Hurd uses for something else.
+/// Features that need inode fields that GNU Hurd uses for different values.
 const NOT_OF_HURD: Features = Features {
     compat: Compat::empty(),
     incompat: Incompat::BIT64.union(Incompat::EA_INODE),
@@ -63,7 +64,7 @@ const NOT_OF_HURD: Features = Features {
 
 const LATER: &str = "use a newer version of ext4-canon, if there is one";
 
-/// Returns an error for a superblock with an unsupported revision, operating system or feature.
+/// Checks that the revision, operating system and features of a superblock are supported.
 pub(super) fn check_superblock(sb: &Superblock) -> Result<()> {
     let at = || Location::of(Structure::Superblock);
     let features = sb.features();
@@ -74,9 +75,9 @@ pub(super) fn check_superblock(sb: &Superblock) -> Result<()> {
     if ![sb::OS_LINUX, sb::OS_HURD].contains(&creator) && !sb::OS_LIKE_LINUX.contains(&creator) {
         return Err(at().unsupported(
             format!(
-                "a filesystem made for a system whose inodes are laid out otherwise (s_creator_os is {creator})"
+                "a filesystem made for a system with a different inode layout (s_creator_os is {creator})"
             ),
-            "make the image anew with mke2fs -o linux",
+            "recreate the image with mke2fs -o linux",
         ));
     }
     if features.has(Incompat::JOURNAL_DEV) {
@@ -93,7 +94,7 @@ pub(super) fn check_superblock(sb: &Superblock) -> Result<()> {
     if creator == sb::OS_HURD && features != features.difference(NOT_OF_HURD) {
         return Err(at().unsupported(
             format!("a filesystem of the Hurd (s_creator_os is {creator}) with one of 64bit, ea_inode, huge_file, metadata_csum"),
-            "make the image anew with mke2fs -o linux",
+            "recreate the image with mke2fs -o linux",
         ));
     }
     check_combinations(sb, features)
@@ -103,7 +104,7 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
     let at = || Location::of(Structure::Superblock);
     if features.has(RoCompat::SHARED_BLOCKS | RoCompat::BIGALLOC) {
         return Err(at().unsupported(
-            "shared_blocks together with bigalloc, which nothing makes",
+            "shared_blocks together with bigalloc, which no tool makes",
             "give each file its own blocks with e2fsck -E unshare_blocks",
         ));
     }
@@ -123,11 +124,11 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
         return Err(at().wrong("bigalloc is set without the extent feature"));
     }
     check_names(sb, features)?;
-    // Kernels differ: some accept the unterminated string, others do not mount.
+    // Some kernels accept the unterminated string, others refuse to mount.
     if !sb.s_mount_opts.contains(&0) {
         return Err(at().unsupported(
             "mount options that fill all of s_mount_opts, without a NUL byte",
-            "set them anew with tune2fs -E mount_opts=OPTIONS",
+            "set them again with tune2fs -E mount_opts=OPTIONS",
         ));
     }
     if features.has(Incompat::NEEDS_RECOVERY) && !features.has(Compat::HAS_JOURNAL) {
@@ -144,7 +145,7 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
     Ok(())
 }
 
-/// Returns an error for versions of casefolding and encryption that are unknown.
+/// Checks that the versions of casefolding and encryption are known.
 fn check_names(sb: &Superblock, features: Features) -> Result<()> {
     let at = || Location::of(Structure::Superblock);
     if features.has(Incompat::CASEFOLD) {

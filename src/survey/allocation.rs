@@ -8,8 +8,8 @@ use crate::policy::HolePolicy;
 use crate::tree::{Bytes, Kind, NodeId, Run};
 use crate::view::View;
 
-/// Returns the runs of a regular file in the output by logical block, length and state; `None` if they follow
-/// from its bytes alone.
+/// Returns the runs of a regular file in the output by logical block, length and state; `None` if the bytes
+/// of the file alone determine the runs.
 pub(crate) fn allocation(view: View<'_, '_>, holes: HolePolicy, id: NodeId) -> Option<Vec<(u32, u32, u8)>> {
     let surveyor = Surveyor { view, holes, observer: &Silent };
     let Kind::Regular { size, .. } = view.tree.node(id).kind else { return None };
@@ -23,8 +23,8 @@ pub(crate) fn allocation(view: View<'_, '_>, holes: HolePolicy, id: NodeId) -> O
     Some(joined(runs).collect())
 }
 
-/// Joins runs that continue each other in the file and have the same state (0: written, 1: zeros, 2:
-/// unwritten), wherever their blocks are in the input.
+/// Joins logically adjacent runs with the same state (0: written, 1: zeros, 2: unwritten), regardless of the
+/// location of their blocks in the input.
 pub(crate) fn joined(runs: &[Run]) -> impl Iterator<Item = (u32, u32, u8)> + use<'_> {
     let state = |run: &Run| match run.bytes() {
         Bytes::At(_) | Bytes::Tree => 0,

@@ -1,5 +1,5 @@
-//! Allocation of whole clusters: in a cluster with content, a block of zeros costs no space, but a hole would
-//! cost an extent.
+//! Allocates whole clusters: in a cluster with content, a block of zeros needs no additional space, but a
+//! hole would need an additional extent.
 
 use std::ops::Range;
 
@@ -9,9 +9,9 @@ use crate::tree::{Bytes, Run};
 
 /// A file that is stored in whole clusters.
 pub(super) struct ClusteredFile<'t> {
-    /// The length of the file in blocks. Blocks past it are not filled.
+    /// The length of the file in blocks. Blocks past the end are not filled.
     pub blocks: u64,
-    /// Blocks in a cluster.
+    /// The number of blocks in a cluster.
     pub cluster: u64,
     /// The runs of the input.
     pub input: &'t [Run],
@@ -19,7 +19,7 @@ pub(super) struct ClusteredFile<'t> {
 
 impl ClusteredFile<'_> {
     /// Adds runs to `stored`, and fills their clusters with zeros. Returns the number of added zero blocks
-    /// that the input has allocated. These do not become holes.
+    /// that are allocated in the input. These blocks do not become holes.
     pub(super) fn fill(&self, runs: &[Run], stored: &mut RunList<'_>) -> u64 {
         let Self { blocks, cluster, .. } = *self;
         // The end of the last added run, and the end of its cluster.
@@ -35,7 +35,7 @@ impl ClusteredFile<'_> {
         kept + self.add_zeros(next..end, stored)
     }
 
-    /// Adds blocks of zeros. Returns the number of them that the input has allocated.
+    /// Adds blocks of zeros. Returns the number of these blocks that are allocated in the input.
     fn add_zeros(&self, blocks: Range<u64>, stored: &mut RunList<'_>) -> u64 {
         let count = blocks.end.saturating_sub(blocks.start);
         // Logical blocks have 32 bits.
@@ -65,7 +65,7 @@ mod tests {
         (list, punched - kept)
     }
 
-    /// A file of 30 blocks in clusters of 8. The input has allocated the blocks 0 to 17 and 28.
+    /// Uses a file of 30 blocks in clusters of 8. Blocks 0 to 17 and 28 are allocated in the input.
     #[test]
     fn zeros_in_clusters_with_content_are_stored() {
         let runs = [run(2, 1, Some(102)), run(4, 2, Some(104)), run(28, 1, Some(300))];
@@ -79,7 +79,7 @@ mod tests {
             run(28, 1, Some(300)),
             run(29, 1, None),
         ];
-        // Of the 15 zero blocks of the input, 0, 1, 3, 6 and 7 are stored.
+        // The input has 15 zero blocks. Blocks 0, 1, 3, 6 and 7 of them are stored.
         let input = [run(0, 18, Some(100)), run(28, 1, Some(300))];
         assert_eq!(filled(&runs, 30, &input, 15), (expected, 10));
         // In a file of 3 blocks, blocks past the end (a Merkle tree) are unchanged.

@@ -1,4 +1,4 @@
-//! The digest of the stored content of each file: XXH3 with 128 bits for each segment with stored bytes.
+//! Digests the stored content of each file, with 128-bit XXH3 for each segment with stored bytes.
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -17,11 +17,11 @@ use crate::units::fits;
 #[derive(Clone, Copy, Debug)]
 struct Segment {
     node: NodeId,
-    /// The index of the segment in the file.
+    /// The index of the segment in its file.
     number: u32,
 }
 
-/// All segments, in the order of the nodes, and the parts that are digested together.
+/// All segments in the order of the nodes, and their division into parts, which are digested one at a time.
 #[derive(Debug, Default)]
 pub struct Segments {
     list: Vec<Segment>,
@@ -61,11 +61,11 @@ impl Segments {
     }
 }
 
-/// The digests of a part's segments; a segment of zeros has none.
+/// The digests of a part's segments; `None` for a segment of zeros.
 type PartDigests = Vec<Option<[u8; 16]>>;
 
-/// A digester of content, part by part, so that the bytes are still in the processor's cache when they are
-/// copied.
+/// A digester of content. It digests one part at a time, so that the bytes are still in the processor's cache
+/// when they are copied.
 #[derive(Debug)]
 pub struct Digester<'s, 'a> {
     view: StoredView<'s, 'a>,
@@ -85,7 +85,7 @@ impl<'s, 'a> Digester<'s, 'a> {
         self.parts.len()
     }
 
-    /// Digests a part, unless that was done already.
+    /// Digests a part, unless it is already digested.
     pub fn digest(&self, part: usize) {
         self.digests(part);
     }
@@ -104,7 +104,7 @@ impl<'s, 'a> Digester<'s, 'a> {
     }
 
     /// Returns the first node with a segment that is not digested yet. The first `done` parts are known to be
-    /// digested; `done` is updated.
+    /// digested. Updates `done`.
     pub fn next_node(&self, done: &mut usize) -> NodeId {
         while self.parts.get(*done).is_some_and(|part| part.get().is_some()) {
             *done += 1;
@@ -114,7 +114,7 @@ impl<'s, 'a> Digester<'s, 'a> {
         segment.map_or(NodeId(u32::MAX), |segment| segment.node)
     }
 
-    /// Returns the digests of all nodes from `node` on.
+    /// Returns the digests of `node` and all later nodes.
     pub fn from(&self, node: NodeId) -> DigestsFrom<'_> {
         let segment = self.segments.list.partition_point(|segment| segment.node < node);
         let part = self.segments.parts.partition_point(|part| part.end <= segment);
@@ -130,8 +130,8 @@ pub struct DigestsFrom<'d> {
 }
 
 impl DigestsFrom<'_> {
-    /// Calls `take` with the digests of the next node's segments, in order. There are none for a node without
-    /// content.
+    /// Calls `take` with the digests of the next node's segments, in order. A node without content has no
+    /// digests.
     pub fn each(&mut self, node: NodeId, mut take: impl FnMut([u8; 16])) {
         let Segments { list, parts } = self.digester.segments;
         while list.get(self.segment).is_some_and(|segment| segment.node == node) {
@@ -154,7 +154,7 @@ fn digest(view: StoredView<'_, '_>, segment: Segment) -> Option<u128> {
     let StoredView { source, stored } = view;
     let block_size = source.geometry.block_size;
     let file = FileContent::of(view.view(), segment.node)?;
-    // With opaque blocks, the bytes past the end of the file are content, too.
+    // With opaque blocks, the bytes past the end of the file are also content.
     let live = |logical: u64| match file.opaque_from {
         Some(_) => usize::MAX,
         // A saturated value is still larger than any block.
@@ -193,10 +193,10 @@ fn digest(view: StoredView<'_, '_>, segment: Segment) -> Option<u128> {
     hasher.finish()
 }
 
-/// A hasher that returns `None` if it got no bytes.
+/// A hasher that returns `None` if no bytes were added.
 #[derive(Default)]
 struct Hasher<'a> {
-    /// The first bytes, which are often the only ones.
+    /// The first bytes. Often there are no further bytes.
     first: Option<&'a [u8]>,
     hash: Option<Box<Xxh3>>,
 }

@@ -1,5 +1,5 @@
-//! One parallel pass over file content that finds the blocks of zeros. The digest of the stored content is a
-//! second pass, which runs while the output is written.
+//! Finds blocks of zeros in one parallel pass over file content. A second pass digests the stored content
+//! while the output is written.
 
 mod allocation;
 mod clusters;
@@ -23,9 +23,9 @@ use crate::tree::NodeId;
 use crate::view::View;
 use surveyor::Surveyor;
 
-/// Nodes in a work item of a thread.
+/// The number of nodes in a work item of a thread.
 const NODES: usize = 512;
-/// Nodes that are surveyed before the results are collected.
+/// The number of nodes that are surveyed before the results are collected.
 const ROUND: usize = 1 << 15;
 
 /// Surveys all content, to find the runs that the output stores.

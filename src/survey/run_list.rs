@@ -1,4 +1,4 @@
-//! The stored runs of a file, kept only if they differ from the runs of the input.
+//! Collects the stored runs of a file, and keeps them only if they differ from the runs of the input.
 
 use crate::ranges::Join;
 use crate::tree::Run;
@@ -12,14 +12,14 @@ pub(super) struct SurveyedPart {
     pub punched: u64,
 }
 
-/// A collector of the runs of a file, which joins contiguous runs. It keeps none as long as they are equal to
-/// the input's.
+/// A collector of the runs of a file, which joins contiguous runs. It stores no runs as long as they are
+/// equal to the input's runs.
 pub(super) struct RunList<'t> {
     input: &'t [Run],
-    /// The number of leading runs that are equal to the input's. Later ones are in the list.
+    /// The number of leading runs that are equal to the input's runs. Later runs are in the list.
     same: usize,
     changed: bool,
-    /// The last run, which the next one may extend.
+    /// The last run, which the next run may extend.
     last: Option<Run>,
     list: &'t mut Vec<Run>,
 }
@@ -40,7 +40,7 @@ impl<'t> RunList<'t> {
         }
     }
 
-    /// Moves the runs of a part here. Returns the number of blocks that became holes.
+    /// Moves the runs of a part to this list. Returns the number of blocks that became holes.
     pub(super) fn add(&mut self, part: &mut SurveyedPart) -> u64 {
         part.runs.drain(..).for_each(|run| self.push(run));
         std::mem::take(&mut part.punched)

@@ -1,4 +1,4 @@
-//! The runs of regular files that the output stores.
+//! Stores the runs of regular files that the output contains.
 
 use crate::source::Source;
 use crate::tree::{NodeId, Run, Tree};
@@ -18,12 +18,12 @@ pub struct Survey {
 }
 
 impl Survey {
-    /// Whether e2fsck would mistake the content of a file for an extent tree if it were inline data.
+    /// Returns whether e2fsck would mistake the content of a file for an extent tree if it were inline data.
     pub fn looks_like_extents(&self, id: NodeId) -> bool {
         self.lookalikes.binary_search(&id).is_ok()
     }
 
-    /// Whether a file is a swap file with content.
+    /// Returns whether a file is a swap file with content.
     pub fn is_swap_file(&self, id: NodeId) -> bool {
         self.swap_files.binary_search(&id).is_ok()
     }
@@ -49,16 +49,16 @@ impl Survey {
     }
 }
 
-/// The stored runs of the files whose runs differ from the input's.
+/// The stored runs of all files whose runs differ from the input's runs.
 #[derive(Debug, Default)]
 pub struct Stored {
-    /// These files, in the order of the nodes, each with the end of its runs in `runs`.
+    /// These files, in the order of the nodes. Each has the end of its runs in `runs`.
     files: Vec<(NodeId, usize)>,
     pub(super) runs: Vec<Run>,
 }
 
 impl Stored {
-    /// Finishes a file. Its runs are those since the last finished file.
+    /// Finishes a file. Its runs are all runs that were added since the last finished file.
     pub(super) fn end_file(&mut self, node: NodeId) {
         self.files.push((node, self.runs.len()));
     }
@@ -76,7 +76,7 @@ impl Stored {
 pub struct StoredTree<'t> {
     /// The tree, with the runs of the input.
     pub tree: &'t Tree,
-    /// The runs that differ.
+    /// The runs of all files whose runs differ from the input's runs.
     pub stored: &'t Stored,
 }
 
@@ -86,13 +86,13 @@ impl<'t> StoredTree<'t> {
         self.tree.runs.len() + self.stored.runs.len()
     }
 
-    /// Returns the stored runs of a regular file; none for other file types.
+    /// Returns the stored runs of a regular file. The list is empty for all other file types.
     pub fn runs_of(self, id: NodeId) -> &'t [Run] {
         self.stored.changed(id).unwrap_or_else(|| self.tree.runs_of(id))
     }
 }
 
-/// A tree with the runs that the output stores, and the image that contains its content.
+/// A tree with the runs that the output stores, and the image that contains the content of its files.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredView<'v, 'a> {
     /// The image.

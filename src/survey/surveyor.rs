@@ -1,4 +1,5 @@
-//! Finds blocks of zeros in the content of files, and which of them become holes: swap files keep theirs.
+//! Finds blocks of zeros in the content of files, and decides which of them become holes. Swap files keep
+//! their blocks of zeros.
 
 use std::ops::Range;
 
@@ -21,15 +22,15 @@ use crate::view::View;
 
 /// The maximum size of a work item, in bytes.
 const UNIT_BYTES: u64 = 8 << 20;
-/// Work items of a large file that are surveyed before the results are collected.
+/// The number of work items of a large file that are surveyed before the results are collected.
 const UNITS: usize = 1 << 4;
-/// A part of a file: runs, restricted to a window of logical blocks.
+/// A part of a file: its runs in a window of logical blocks.
 struct FilePart<'t> {
     runs: &'t [Run],
     window: Range<u64>,
 }
 
-/// The zero and unwritten blocks of a file that become holes, and those that are kept.
+/// The rules that decide which zero and unwritten blocks of a file become holes.
 #[derive(Clone, Copy)]
 pub(super) struct ContentRules {
     size: u64,
@@ -42,13 +43,13 @@ pub(super) struct ContentRules {
 }
 
 impl ContentRules {
-    /// Whether the blocks up to the end are allocated in whole clusters. They are not if allocation is kept,
-    /// or is content.
+    /// Returns whether the blocks up to the end are allocated in whole clusters. They are not if the
+    /// allocation is kept, or if it is part of the content.
     fn has_whole_clusters(&self) -> bool {
         self.zeros == Zeros::Punch && self.opaque_from != Some(0)
     }
 
-    /// Returns the treatment of a block of zeros, or of an unwritten one.
+    /// Returns the treatment of a block of zeros, or of an unwritten block.
     ///
     /// Opaque blocks are kept. An unwritten block before the end of the file is not opaque, because it reads
     /// as zeros like a hole. Nothing is read past the end, so unwritten blocks there are opaque.
@@ -70,7 +71,7 @@ pub(super) enum Zeros {
     Write,
 }
 
-/// Whether a file is a single work item of at most `blocks` blocks.
+/// Returns whether a file is a single work item of at most `blocks` blocks.
 fn is_small(runs: &[Run], blocks: u64) -> bool {
     runs.last().is_none_or(|last| last.end() <= blocks)
 }
@@ -81,7 +82,7 @@ impl FilePart<'_> {
     }
 }
 
-/// A surveyor of the files of a tree.
+/// The scan of file content that decides which blocks the output stores and which become holes.
 pub(super) struct Surveyor<'s, 'a> {
     /// The tree and its image.
     pub view: View<'s, 'a>,
@@ -145,8 +146,8 @@ impl Surveyor<'_, '_> {
         }
     }
 
-    /// Surveys the blocks of a file one by one, and adds those that are stored. Returns the number of blocks
-    /// that became holes. `part` is an empty buffer.
+    /// Surveys the blocks of a file one by one, and adds the stored blocks. Returns the number of blocks that
+    /// became holes. `part` is an empty buffer.
     fn blocks(
         &self,
         node: NodeId,
@@ -190,7 +191,7 @@ impl Surveyor<'_, '_> {
         ContentRules { size, end: self.view.source.geometry.blocks_of_bytes(size), zeros, opaque_from }
     }
 
-    /// Surveys a part of a file.
+    /// Surveys a part of a file, and adds the result to `part`.
     fn look(&self, unit: &FilePart<'_>, rules: ContentRules, part: &mut SurveyedPart) {
         for run in unit.runs.iter().filter_map(|run| cut(run, &unit.window)) {
             let mut done = 0;
@@ -212,7 +213,7 @@ impl Surveyor<'_, '_> {
         }
     }
 
-    /// Surveys contiguous blocks, which are all before the end or all past it.
+    /// Surveys contiguous blocks. Either all of them are before the end of the file, or all are past it.
     fn look_at(&self, run: Run, bytes: &[u8], rules: ContentRules, part: &mut SurveyedPart) {
         if run.unwritten() || self.view.source.is_hole(run.physical(), run.count.into()) {
             keep_zeros(run, rules.zeros(run.logical, run.unwritten()), part);
@@ -223,7 +224,7 @@ impl Surveyor<'_, '_> {
             bytes.len()
         } else {
             let left = rules.size - u64::from(run.logical) * block_size as u64;
-            // A saturated value means that all bytes count.
+            // If the value does not fit, all bytes are part of the file.
             usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len())
         };
         let mut stored = 0..0_u32;
@@ -259,7 +260,7 @@ fn keep_zeros(run: Run, zeros: Zeros, part: &mut SurveyedPart) {
     if stays {
         part.runs.push(run);
     } else {
-        // Zero blocks arrive one at a time, so they are joined here.
+        // Blocks of zeros arrive one at a time, so they are joined here.
         push_joined(&mut part.runs, Run::new(run.logical, run.count, Bytes::Zeros));
     }
 }
@@ -276,7 +277,8 @@ fn look_inside(bytes: &[u8], rules: ContentRules, part: &mut SurveyedPart) {
     part.runs.push(Run::new(0, 1, source));
 }
 
-/// Whether a file has the signature of mkswap at the end of its first page, which may have 4, 16 or 64 KiB.
+/// Returns whether a file has the signature of mkswap at the end of its first page, which may have 4, 16 or
+/// 64 KiB.
 fn is_swap_file(view: View<'_, '_>, id: NodeId) -> bool {
     const SIGNATURE: &[u8] = b"SWAPSPACE2";
     let Some(file) = FileContent::of(view, id) else { return false };

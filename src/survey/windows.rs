@@ -1,10 +1,10 @@
-//! Windows of logical blocks of a file, and the parts of runs in them.
+//! Divides files into windows of logical blocks, and cuts runs to windows.
 
 use std::ops::Range;
 
 use crate::tree::Run;
 
-/// Returns the part of a run that is in a window.
+/// Returns the blocks of a run that are in a window.
 pub(super) fn cut(run: &Run, window: &Range<u64>) -> Option<Run> {
     let start = window.start.max(run.logical.into());
     let end = window.end.min(run.end());
@@ -12,8 +12,8 @@ pub(super) fn cut(run: &Run, window: &Range<u64>) -> Option<Run> {
     Some(run.part(u32::try_from(start).ok()?, count))
 }
 
-/// Divides the logical blocks of a file into windows of `size` blocks, each with the range of runs that
-/// overlap it. Windows without runs are left out. `span` returns the blocks of a run.
+/// Divides the logical blocks of a file into windows of `size` blocks. Each window has the range of runs that
+/// overlap it. Leaves out windows without runs. `span` returns the blocks of a run.
 pub(super) fn windows<T>(
     runs: &[T],
     size: u64,
@@ -24,7 +24,7 @@ pub(super) fn windows<T>(
         let start = (span(&runs[next]).start / size * size).max(last_end);
         last_end = start + size;
         let reach = runs[next..].partition_point(|run| span(run).start < last_end);
-        // At least the first run overlaps the window. The last one may also overlap the next window.
+        // At least the first run overlaps the window. The last run may also overlap the next window.
         let behind = next + reach;
         let goes_on = span(&runs[behind - 1]).end > last_end;
         windows.push((start..last_end, next..behind));

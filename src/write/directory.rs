@@ -14,7 +14,7 @@ use crate::plan::{DirectoryPlan, IndexPlan};
 use crate::tree::{Kind, NodeId};
 use crate::units::{InodeNr, fits};
 
-/// Writes entries into a block, one after the other.
+/// A writer of directory entries, which fills a block one entry at a time.
 pub(super) struct EntryFiller<'o> {
     out: &'o mut [u8],
     typed: bool,
@@ -24,7 +24,7 @@ pub(super) struct EntryFiller<'o> {
 }
 
 impl<'o> EntryFiller<'o> {
-    /// Starts with an empty block, which must be zero.
+    /// Starts with an empty block. `out` must be zero.
     pub(super) fn new(out: &'o mut [u8], typed: bool) -> Self {
         Self { out, typed, next: 0, last: 0 }
     }
@@ -48,7 +48,7 @@ impl<'o> EntryFiller<'o> {
         self.next += size;
     }
 
-    /// Extends the last entry to `end`. In an empty block this is an unused entry.
+    /// Extends the last entry to `end`. In an empty block, this is an unused entry.
     pub(super) fn finish(self, end: usize) {
         let len = dir_entry::encode_rec_len(end - self.last, self.out.len());
         self.out[self.last + 4..self.last + 6].copy_from_slice(len.as_bytes());
@@ -58,16 +58,16 @@ impl<'o> EntryFiller<'o> {
 /// A directory block with entries.
 #[derive(Clone, Copy)]
 struct Leaf<'p> {
-    /// The index among these blocks.
+    /// The index among the directory's blocks with entries.
     number: usize,
     /// The order of all entries in the directory, if it is not the order in the tree.
     order: Option<&'p [u32]>,
-    /// Whether it begins with `.` and `..`.
+    /// Whether the block begins with `.` and `..`.
     with_dots: bool,
 }
 
 impl Renderer<'_, '_> {
-    /// Renders blocks of a directory, from a logical block.
+    /// Renders blocks of a directory, starting with the logical block `first`.
     pub(super) fn directory_blocks(&self, id: NodeId, first: u32, out: &mut [u8]) {
         let plan = self.plan.directories.of(id);
         for (block, out) in (first..).zip(out.chunks_exact_mut(self.plan.geometry.block_size)) {
@@ -162,7 +162,7 @@ impl Renderer<'_, '_> {
         self.index_entries(id, &children, htree::ROOT_HEAD, out);
     }
 
-    /// Renders an interior node of an index, by its position: those directly above the leaves come first.
+    /// Renders an interior node of an index, by its position. Nodes directly above the leaves come first.
     fn index_node(
         &self,
         id: NodeId,
@@ -196,7 +196,7 @@ impl Renderer<'_, '_> {
         )
     }
 
-    /// Returns the hashes and blocks of the children of a level's nodes, for the existing ones in a range.
+    /// Returns the hashes and block numbers of the existing children in a range, for the nodes of a level.
     fn children(
         &self,
         plan: &DirectoryPlan,
@@ -207,7 +207,7 @@ impl Renderer<'_, '_> {
         let leaves = fits::<u32, _>(plan.starts.len(), "a directory has fewer than 2^32 entries");
         let below = |level: usize| if level == 0 { leaves } else { index.levels[level - 1] };
         let limit = self.index_limit(htree::NODE_HEAD, self.plan.geometry.block_size);
-        // Leaves start at block 1. They are followed by the interior nodes, level by level.
+        // Leaves start at block 1. The interior nodes follow, level by level.
         let first_block = 1 + (0..level).map(below).sum::<u32>();
         let leaves_each = limit.pow(fits(level, "an index has at most three levels"));
         (range.start..range.end.min(below(level)))

@@ -11,7 +11,7 @@ use crate::plan::Plan;
 use crate::units::GroupNr;
 
 impl Plan {
-    /// Fills the inode bitmap of a group, which must be zero. Sets the bits of used inodes, and the bits
+    /// Fills the inode bitmap of a group. `out` must be zero. Sets the bits of used inodes, and the bits
     /// after the last inode of the group.
     pub(super) fn fill_inode_bitmap(&self, group: GroupNr, out: &mut [u8]) {
         for used in self.numbering.used_in(group) {
@@ -21,7 +21,7 @@ impl Plan {
     }
 }
 
-/// Renders all group descriptors, including the checksums of their bitmaps.
+/// Renders all group descriptors, including the checksums of the bitmaps.
 pub(super) fn descriptors(plan: &Plan, checksums: &Checksums) -> Vec<u8> {
     let size = plan.geometry.descriptor_size;
     let mut all = vec![0; size * plan.geometry.groups as usize];

@@ -9,7 +9,7 @@ use crate::plan::InlineLists;
 use crate::tree::{Kind, NodeId};
 
 impl Renderer<'_, '_> {
-    /// Returns the content of a regular file of at most one block, also if it is inline in the input.
+    /// Returns the content of a regular file of at most one block, even if it is inline in the input.
     /// Trailing zeros may be missing.
     pub(super) fn small_content(&self, id: NodeId) -> &[u8] {
         let file = FileContent::of(self.view.view(), id).expect("only regular files have such content");
@@ -35,7 +35,8 @@ impl Renderer<'_, '_> {
         Some(out)
     }
 
-    /// Writes the inode number of the parent, the list in `i_block`, and the list in `system.data`.
+    /// Writes an inline directory: the inode number of the parent, the entries in `i_block`, and the entries
+    /// in `system.data`.
     fn inline_directory(&self, id: NodeId, lists: &InlineLists, out: &mut [u8]) {
         let (head, value) = out.split_at_mut(I_BLOCK_SIZE);
         let (parent, head) = head.split_at_mut(INLINE_PARENT_SIZE);

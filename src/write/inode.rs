@@ -12,7 +12,7 @@ use crate::tree::{Kind, NodeId};
 use crate::units::{GroupNr, InodeNr, fits};
 
 impl Renderer<'_, '_> {
-    /// Renders the used inodes of a part of an inode table, from an index.
+    /// Renders the used inodes of an inode table, starting with the index `first`.
     pub(super) fn inodes(&self, group: GroupNr, first: u32, out: &mut [u8]) {
         let geometry = &self.plan.geometry;
         for used in self.plan.numbering.used_in(group).skip_while(|used| used.end <= first) {
@@ -150,7 +150,7 @@ impl Renderer<'_, '_> {
         inode.i_flags = U32::new(flags.bits());
     }
 
-    /// Sets all times to the mtime.
+    /// Sets all timestamps to `time`, the mtime of the node.
     fn set_times(&self, inode: &mut Inode, time: Timestamp) {
         let wide = self.plan.geometry.has_wide_inodes();
         let (low, extra) =
@@ -173,7 +173,7 @@ impl Renderer<'_, '_> {
         inode.l_i_blocks_high = U16::from_bytes([e, f]);
     }
 
-    /// Renders the block of a symlink of 60 bytes or more.
+    /// Renders the block of a symlink whose target has 60 bytes or more.
     pub(super) fn symlink_block(&self, id: NodeId, out: &mut [u8]) {
         if let Kind::Symlink(target) = self.view.stored.tree.node(id).kind {
             let target = self.view.stored.tree.text(target);

@@ -13,7 +13,7 @@ use crate::plan::{
 };
 use crate::units::{InodeNr, OutputBlock, fits};
 
-/// Returns `i_block` of a file.
+/// Returns `i_block` of a file: the root of its extent tree, or its block map.
 pub(super) fn root(plan: &Plan, file: FileLayout) -> [u8; I_BLOCK_SIZE] {
     let mut out = [0; I_BLOCK_SIZE];
     let (extents, blocks) = (plan.layout.extents(file), plan.layout.map_nodes(file));
@@ -51,7 +51,7 @@ impl<'p> ExtentTree<'p> {
         Self { extents, blocks, levels, per_block: entries_per_block(block_size).into() }
     }
 
-    /// Returns the level of a block, and its position in that level.
+    /// Returns the level of a node, and its position in that level.
     fn find(&self, mut place: usize) -> (usize, usize) {
         for (level, nodes) in self.levels.iter().enumerate().skip(1) {
             if place < *nodes {
@@ -62,7 +62,7 @@ impl<'p> ExtentTree<'p> {
         (0, 0)
     }
 
-    /// Renders a node by its level and its position in the level. All nodes before it are full.
+    /// Renders a node, by its level and its position in the level. All previous nodes of the level are full.
     fn node(&self, level: usize, place: usize, max: u16, out: &mut [u8]) {
         let depth = self.levels.len() - 1 - level;
         let all = if depth == 0 { self.extents.len() } else { self.levels[level + 1] };
@@ -70,7 +70,8 @@ impl<'p> ExtentTree<'p> {
         let entries = (all - first).min(max.into());
         let header = ExtentHeader::new(narrow(entries), max, narrow(depth));
         out[..ENTRY_SIZE].copy_from_slice(header.as_bytes());
-        // The blocks of the levels above the children come first. The root is not a block.
+        // The blocks of the levels above the children come first. The root is in the inode, so it has no
+        // block.
         let children: usize = self.levels[1..=level].iter().sum();
         for (entry, slot) in (first..first + entries).zip(out[ENTRY_SIZE..].chunks_exact_mut(ENTRY_SIZE)) {
             if depth == 0 {
@@ -92,7 +93,7 @@ fn narrow(value: usize) -> u16 {
     fits(value, "a node has at most the entries of a block, and a tree few levels")
 }
 
-/// Writes the pointers to blocks of an extent in a range of logical blocks.
+/// Writes pointers to those blocks of an extent that are in a range of logical blocks.
 fn direct_pointers(extent: &Extent, range: std::ops::Range<u64>, out: &mut [u8]) {
     let first = u64::from(extent.logical);
     let (start, end) = (range.start.max(first), range.end.min(extent.end()));
@@ -107,7 +108,7 @@ fn put_pointer(out: &mut [u8], slot: u64, block: OutputBlock) {
     out[start..start + 4].copy_from_slice(&block.to_le_bytes());
 }
 
-/// The reason why these files exist.
+/// The reason why the file of an extent tree or block map always exists.
 const PLANNED: &str = "the audit checked that a planned file has this map block";
 
 impl Renderer<'_, '_> {
@@ -129,7 +130,7 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// Renders an extent tree node or indirect block of a file, by its index.
+    /// Renders an extent tree node or indirect block of a file, by its index in the layout.
     pub(super) fn map_node(&self, owner: MapOwner, place: u32, out: &mut [u8]) {
         let (number, file) = self.file_of(owner);
         let (extents, blocks) = (self.plan.layout.extents(file), self.plan.layout.map_nodes(file));

@@ -26,9 +26,9 @@ use crate::survey::StoredView;
 use crate::units::{BlockNr, fits};
 use renderer::Renderer;
 
-/// The number of bytes in a batch before it is written.
+/// The number of bytes after which a batch is written.
 const BATCH_BYTES: u64 = 1 << 20;
-/// Content shorter than this, in bytes, is copied into the buffer of its batch.
+/// The length in bytes below which content is copied into the buffer of its batch.
 const SHORT: u64 = 4096;
 /// The maximum number of pieces in a batch.
 const BATCH_PIECES: usize = 512;
@@ -60,11 +60,11 @@ fn batches(pieces: &[Piece]) -> Vec<&[Piece]> {
     batches
 }
 
-/// Writes an output to a sink.
+/// The writer of an output to a sink.
 pub(crate) struct OutputWriter<'p, 'a> {
-    /// The tree with its stored runs, and the input image.
+    /// The tree with the runs that the output stores, and the input image.
     pub view: StoredView<'p, 'a>,
-    /// Every number of the output.
+    /// The plan of the output.
     pub plan: &'p Plan,
     /// The destination of the bytes.
     pub sink: &'p dyn Sink,
@@ -73,10 +73,10 @@ pub(crate) struct OutputWriter<'p, 'a> {
 }
 
 impl OutputWriter<'_, '_> {
-    /// Writes the output without its zeros, and returns its UUID.
+    /// Writes the output, and returns its UUID. Skips zeros.
     ///
     /// Checksums depend on the UUID, and the UUID may depend on all content. Therefore content is copied
-    /// first, while it is digested.
+    /// first, and digested at the same time.
     ///
     /// # Errors
     ///
@@ -104,8 +104,8 @@ impl OutputWriter<'_, '_> {
         Ok(uuid)
     }
 
-    /// Digests and copies content. Each thread copies a part directly after it digested it, while it is in
-    /// the CPU cache.
+    /// Digests and copies content. Each thread copies a part right after digesting it, while the bytes are
+    /// still in the CPU cache.
     fn copy_and_read(&self, identity: &Identity<'_, '_>) -> Result<()> {
         // Parts and batches are both in the order of the files, so part n and batch n contain about the same
         // data.
@@ -122,7 +122,7 @@ impl OutputWriter<'_, '_> {
                 }
                 let pieces: Vec<_> = self.plan.copied(self.view.stored, part).collect();
                 self.write_pieces(&pieces, None)?;
-                // Hash the digests while other threads write.
+                // Hash the digests of finished parts while other threads write.
                 identity.advance();
             }
         })
@@ -143,7 +143,7 @@ impl OutputWriter<'_, '_> {
         self.write_pieces(&batch, Some(renderer))
     }
 
-    /// Writes pieces. Without a renderer, all must be copied pieces.
+    /// Writes pieces. Without a renderer, all pieces must be copied pieces.
     fn write_pieces(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> Result<()> {
         self.write_batch(pieces, renderer).map_err(|error| Error::io("writing the output", error))?;
         let size = self.plan.geometry.block_bytes();
@@ -162,13 +162,13 @@ impl OutputWriter<'_, '_> {
             match (piece.content, renderer) {
                 (PieceContent::Data { from }, _) => self.copy_input(from, piece.bytes, block),
                 (_, Some(renderer)) => renderer.render(piece, block),
-                (_, None) => unreachable!("only what is copied is written without a renderer"),
+                (_, None) => unreachable!("only copied pieces are written without a renderer"),
             }
             rest = next;
         }
         let zeros = vec![0_u8; size];
         let (mut rest, mut parts) = (&scratch[..], Vec::with_capacity(pieces.len() * 2));
-        // The offset of the first part in `parts`, and the offset after the last one.
+        // The offset of the first slice in `parts`, and the offset after the last slice.
         let (mut start, mut end) = (0, 0);
         for piece in pieces {
             let offset = piece.start.0 * size as u64;
@@ -198,7 +198,7 @@ impl OutputWriter<'_, '_> {
     }
 
     /// Offers whole blocks of the input to the sink, which may share them. Returns the number of bytes that
-    /// it took.
+    /// the sink shared.
     fn take_over(&self, offset: u64, start: BlockNr, bytes: u64) -> u64 {
         let size = self.plan.geometry.block_bytes();
         let blocks = bytes / size;
@@ -208,7 +208,7 @@ impl OutputWriter<'_, '_> {
         self.sink.take_over(offset, start.0 * size, blocks * size) / size * size
     }
 
-    /// Copies bytes of the input, from a block.
+    /// Copies bytes of the input, starting at a block.
     fn copy_input(&self, start: BlockNr, bytes: u64, out: &mut [u8]) {
         let (mut parts, mut done) = (Vec::with_capacity(1), 0);
         self.add_input(start, bytes, &mut parts);
@@ -218,7 +218,7 @@ impl OutputWriter<'_, '_> {
         }
     }
 
-    /// Adds slices of the input, from a block.
+    /// Adds slices of the input to `parts`, starting at a block.
     fn add_input<'s>(&'s self, start: BlockNr, bytes: u64, parts: &mut Vec<IoSlice<'s>>) {
         let size = self.plan.geometry.block_bytes();
         let mut done = 0;
@@ -245,7 +245,7 @@ impl<'p, 'a> Renderer<'p, 'a> {
         Self { view, plan, superblock, checksums, descriptors, ea_inode_hashes }
     }
 
-    /// Renders a piece into blocks of zeros.
+    /// Renders a piece. `out` must be zero.
     fn render(&self, piece: &Piece, out: &mut [u8]) {
         match piece.content {
             PieceContent::Boot => self.boot_sector(&mut out[..1024]),

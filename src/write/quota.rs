@@ -20,7 +20,7 @@ impl Renderer<'_, '_> {
         Some((quota, *file))
     }
 
-    /// Renders blocks of a quota file, from a logical block of the filesystem.
+    /// Renders blocks of a quota file, starting with the logical block `first`.
     pub(super) fn quota_blocks(&self, kind: QuotaType, first: u32, out: &mut [u8]) {
         let quota = self.plan.quota(kind).expect("the audit checked that each piece has its file");
         let per_block = self.plan.geometry.block_size / BLOCK_SIZE;
@@ -65,7 +65,7 @@ fn data(quota: &QuotaPlan, first: usize, out: &mut [u8]) {
     }
 }
 
-/// Encodes an entry without timers. The kernel starts them again when it next changes the usage.
+/// Encodes an entry without timers. The kernel restarts them when it next changes the usage.
 fn encode(entry: &QuotaEntry) -> V2r1DiskDqblk {
     V2r1DiskDqblk {
         dqb_id: U32::new(entry.id),

@@ -1,15 +1,15 @@
-//! The state for rendering metadata. Each kind of structure has methods in a separate module.
+//! Defines the renderer of metadata. Each kind of structure has methods in a separate module.
 
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::Superblock;
 use crate::plan::Plan;
 use crate::survey::StoredView;
 
-/// The state for rendering metadata.
+/// The renderer of metadata, with the values that all structures share.
 pub(super) struct Renderer<'p, 'a> {
-    /// The tree with its stored runs, and the input image.
+    /// The tree with the runs that the output stores, and the input image.
     pub view: StoredView<'p, 'a>,
-    /// Every number of the output.
+    /// The plan of the output.
     pub plan: &'p Plan,
     /// The superblock of group 0.
     pub superblock: Superblock,

@@ -18,7 +18,7 @@ impl Renderer<'_, '_> {
         (1..self.plan.geometry.groups).map(GroupNr).filter(|group| self.plan.geometry.has_superblock(*group))
     }
 
-    /// Returns the first reserved descriptor block of group 0, and their number.
+    /// Returns the first reserved descriptor block of group 0, and the number of reserved descriptor blocks.
     fn reserved(&self) -> (u64, u64) {
         self.plan.geometry.group_head(GroupNr(0)).reserved.unwrap_or((0, 0))
     }
@@ -29,7 +29,7 @@ impl Renderer<'_, '_> {
         let geometry = &self.plan.geometry;
         set_size(inode, geometry.resize_inode_size());
         let (_, reserved) = self.reserved();
-        // As in mke2fs: a cluster for each block, although blocks of static metadata share clusters.
+        // As in mke2fs, count a cluster for each block, although blocks of static metadata share clusters.
         let blocks = 1 + reserved * (1 + self.backup_groups().count() as u64);
         self.set_blocks(inode, blocks * geometry.blocks_per_cluster);
         if let Some(block) = self.plan.layout.resize_block {
@@ -48,9 +48,9 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// Renders a reserved descriptor block of group 0, by its index. Its pointers are at distances of whole
-    /// groups, as e2fsck and the kernel require. This also holds for clusters with 1 KiB blocks, where the
-    /// primary superblock is one block later in its group than the backups.
+    /// Renders a reserved descriptor block of group 0, by its index. The distance of each pointer from the
+    /// block is a whole number of groups, as e2fsck and the kernel require. This also holds for clusters with
+    /// 1 KiB blocks, where the primary superblock is one block later in its group than the backups.
     pub(super) fn resize_indirect(&self, index: u64, out: &mut [u8]) {
         let (start, _) = self.reserved();
         for (slot, group) in (0..).zip(self.backup_groups()) {

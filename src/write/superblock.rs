@@ -57,12 +57,12 @@ impl Renderer<'_, '_> {
         let mut backup = self.superblock;
         // The field has 16 bits. Like mke2fs, store 65535 for larger numbers.
         backup.s_block_group_nr = U16::new(u16::try_from(group.0).unwrap_or(u16::MAX));
-        // As in mke2fs: backups do not have the VALID flag.
+        // As in mke2fs, backups do not have the VALID flag.
         backup.s_state = U16::new(0);
         out[..SIZE].copy_from_slice(sum(backup).as_bytes());
     }
 
-    /// Renders descriptor blocks, from an index.
+    /// Renders descriptor blocks, starting with the block `index`.
     pub(super) fn descriptor_blocks(&self, index: u64, out: &mut [u8]) {
         let per_block =
             self.plan.geometry.descriptors_per_block() * self.plan.geometry.descriptor_size as u64;

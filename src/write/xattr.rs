@@ -1,4 +1,4 @@
-//! Renders xattrs.
+//! Renders xattrs and EA inodes.
 
 use zerocopy::IntoBytes;
 use zerocopy::little_endian::{U16, U32};
@@ -13,7 +13,7 @@ use crate::tree::{NodeId, Xattr};
 use crate::units::{InodeNr, OutputBlock, fits};
 
 impl Renderer<'_, '_> {
-    /// Renders the xattrs in a node's inode: first the inline content, then those of the tree.
+    /// Renders the xattrs in a node's inode: first the inline content, then the xattrs of the tree.
     pub(super) fn xattrs_in_body(&self, id: NodeId, inline: Option<&[u8]>, out: &mut [u8]) {
         let content = inline.map(|content| XattrToWrite {
             index: disk::INDEX_SYSTEM,
@@ -46,7 +46,7 @@ impl Renderer<'_, '_> {
         self.ea_inode_hashes[index as usize]
     }
 
-    /// Sets the fields of an EA inode. Its time fields contain the checksum and the reference count.
+    /// Sets the fields of an EA inode. Its timestamp fields contain the checksum and the reference count.
     pub(super) fn ea_inode(&self, index: u32, inode: &mut Inode) {
         let value = &self.plan.xattrs.ea_inodes[index as usize];
         let file = self.plan.layout.ea_inodes[index as usize];
@@ -67,7 +67,7 @@ impl Renderer<'_, '_> {
         }
     }
 
-    /// Renders blocks of a value in an EA inode, from a logical block.
+    /// Renders blocks of a value in an EA inode, starting with the logical block `first`.
     pub(super) fn ea_inode_blocks(&self, index: u32, first: u32, out: &mut [u8]) {
         let value = &self.plan.xattrs.ea_inodes[index as usize];
         let start = first as usize * self.plan.geometry.block_size;
@@ -76,7 +76,7 @@ impl Renderer<'_, '_> {
         out[..live].copy_from_slice(&rest[..live]);
     }
 
-    /// Renders the xattr block at `at`: the xattrs that `split` does not store in the inode body.
+    /// Renders the xattr block at `at`. It contains the xattrs that `split` does not store in the inode body.
     pub(super) fn xattr_block(&self, at: OutputBlock, split: SplitId, refcount: u32, out: &mut [u8]) {
         let xattrs = self
             .plan
@@ -105,12 +105,12 @@ struct XattrToWrite<'t> {
     index: u8,
     name: &'t [u8],
     value: &'t [u8],
-    /// The EA inode with the value and the checksum of the value, if it has one.
+    /// The number of the EA inode, and the checksum of the value, if the value is in an EA inode.
     inode: Option<(InodeNr, u32)>,
 }
 
 /// Writes entries from offset `first` upwards, and their values from the end downwards. Returns the hashes of
-/// the entries if `hashed`, which is set for xattr blocks.
+/// the entries if `hashed` is set, as for xattr blocks.
 fn put<'t>(
     xattrs: impl Iterator<Item = XattrToWrite<'t>>,
     out: &mut [u8],

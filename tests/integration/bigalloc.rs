@@ -290,7 +290,7 @@ fn clusters_have_one_owner() {
     };
     assert_eq!(block_of_b % 4, 0, "a whole cluster");
     // Map block 3 of a to the last block of b's cluster, which b does not use.
-    let words = ["(/a), ", "lies in a cluster that is also claimed by inode 13"];
+    let words = ["(/a), ", "is in a cluster that is also claimed by inode 13"];
     refused(&extent_of_a(3, 1, block_of_b + 3), &[], 4, &words);
     // Map both files to the same blocks.
     refused(&extent_of_a(0, 3, block_of_b), &[], 4, &["(/b), ", "is also claimed by inode 12"]);
@@ -301,7 +301,7 @@ fn clusters_have_one_owner() {
         *block > bitmap && text.contains("not found")
     });
     let free = free.expect("a free block beside the bitmap");
-    let words = ["(/a), ", "lies in a cluster that is also claimed by filesystem metadata"];
+    let words = ["(/a), ", "is in a cluster that is also claimed by filesystem metadata"];
     refused(&extent_of_a(free % 4, 1, free), &[], 4, &words);
     // Map the second block of the file to the first block of the cluster.
     refused(&extent_of_a(1, 2, block_of_a), &[], 4, &["the place in its cluster is 0, expected 1"]);
@@ -315,7 +315,7 @@ fn logical_clusters_are_clusters() {
     let first = block_of(&image, "/a", 0);
     for (logical, physical, words) in [
         (3, first + 80 + 3, "has blocks of one logical cluster in two clusters"),
-        (7, first + 3, "lies in a cluster that is also claimed by inode 12"),
+        (7, first + 3, "is in a cluster that is also claimed by inode 12"),
     ] {
         let copy = lab.copy(&image, "copy.img");
         let a = inode(&copy, "/a");

@@ -254,7 +254,7 @@ fn the_flag_is_refused_where_it_has_no_meaning() {
     let lab = Lab::new();
     let image = image_of(&lab, "in.img", &OPTIONS, &[b"file".to_vec()]);
     debugfs(&image, "set_inode_field d/file flags 0x40080000\n");
-    refused(&image, &[], 4, &["(/d/file): has the CASEFOLD flag, but is no directory"]);
+    refused(&image, &[], 4, &["(/d/file): has the CASEFOLD flag, but is not a directory"]);
     let image = image_of(&lab, "without.img", &["-t", "ext4"], &[]);
     refused(&image, &[], 3, &["i_flags has bits 0x40000000 CASEFOLD"]);
 }

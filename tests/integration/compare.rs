@@ -290,8 +290,8 @@ fn boot_sector_and_bytes_behind_the_end_count() {
     for (one, two, expected) in [
         (&image, &boot, "boot sector"),
         (&image, &longer, "bytes of the image"),
-        (&longer, &behind, "bytes behind the filesystem"),
-        (&behind, &other, "bytes behind the filesystem"),
+        (&longer, &behind, "bytes after the filesystem"),
+        (&behind, &other, "bytes after the filesystem"),
     ] {
         assert_eq!(settings(&compare(one, two, &[])), [expected]);
     }

@@ -196,7 +196,7 @@ fn xattrs_in_a_block_that_is_not_sorted() {
     let value = lab.path("value");
     unsorted_xattrs(&image, "file");
     run(tool("e2fsck").arg("-fn").arg(&image));
-    refused(&image, &[], 4, &["have user.b behind user.c, where the kernel does not find it"]);
+    refused(&image, &[], 4, &["have user.b after user.c, where the kernel does not find it"]);
     for name in ["b", "c", "a"] {
         let value = value.display();
         debugfs(

@@ -279,7 +279,7 @@ const EXPECTED: [&str; 55] = [
     "encoding_flags",
     "hash tea",
     "hash legacy",
-    "bytes behind the filesystem",
+    "bytes after the filesystem",
     "xattrs",
     "ACLs",
     "large xattrs",

@@ -317,12 +317,12 @@ fn damage_is_refused() {
     for (command, words) in [
         (field("version 2"), "the number of references is 2, expected 1"),
         (field("atime 77"), "(/file), xattrs: bad checksum"),
-        (field("flags 0x80000"), "which holds no value"),
+        (field("flags 0x80000"), "which is not an EA inode"),
         (field("mode 0040755"), "not a plain file"),
         (field("links_count 2"), "not a plain file"),
         (field("size 1023"), "e_value_size is 1024, expected 1023"),
-        (field("size 2000"), "blocks that its size asks for"),
-        (field("links_count 0"), "holds no value"),
+        (field("size 2000"), "blocks that its size needs"),
+        (field("links_count 0"), "is not an EA inode"),
         ("clri file\nunlink file".to_owned(), "no xattr refers to it"),
         (format!("link <{number}> name"), "not in use"),
     ] {
@@ -333,7 +333,7 @@ fn damage_is_refused() {
     let image = lab.copy(&sound, "damaged.img");
     let block = blocks_of(&image, &format!("<{number}>"))[0];
     patch(&image, block * 1024 + 100, b"other bytes");
-    refused(&image, &[], 4, &["value of an xattr", "bad checksum"]);
+    refused(&image, &[], 4, &["EA inode", "bad checksum"]);
     // Remove the feature bit.
     let image = lab.copy(&sound, "damaged.img");
     superblock(&image).remove("s_feature_incompat", Incompat::EA_INODE.bits());

@@ -186,7 +186,7 @@ fn a_file_without_its_key_is_not_printed() {
     let ran: Vec<_> = paths.map(|path| canon(["cat"]).arg(&image).arg(unescaped(path)).run()).collect();
     // An encrypted name with a slash can't be given as a path, so some files are not found.
     let refused = ran.iter().filter(|ran| ran.code == Some(3));
-    let words = "is encrypted, and no key is at hand; mount the image, add the key, and copy the file";
+    let words = "is encrypted, and no key is available; mount the image, add the key, and copy the file";
     assert!(refused.clone().count() > 0 && ran.iter().all(|ran| ran.stdout.is_empty()), "{ran:#?}");
     assert!(refused.clone().all(|ran| ran.error().contains(words)), "{ran:#?}");
 }

@@ -155,7 +155,7 @@ fn directory() {
     damage_is_refused(
         UNCHECKED,
         |image| _ = debugfs(image, "link deep deep/er/loop\n"),
-        &["(/deep/er), directory: has an entry 'loop'", "a directory that has another name"],
+        &["(/deep/er), directory: has an entry 'loop'", "a directory that already has a name"],
     );
 }
 
@@ -201,6 +201,7 @@ fn a_file_cut_short() {
     let lab = Lab::new();
     let image = sound_image(&lab, CHECKED);
     set_length(&image, 5 << 20);
-    let words = "truncated: the filesystem needs 8 MiB, but the file or partition has 5 MiB; copy it again";
+    let words =
+        "truncated: the filesystem needs 8 MiB, but the file or partition has 5 MiB; copy all of it again";
     refused(&image, &[], 4, &[words]);
 }

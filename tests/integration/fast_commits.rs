@@ -341,7 +341,7 @@ fn records_that_make_no_sense_are_refused() {
     let stories: [(&[Vec<u8>], &str); 13] = [
         (&[name_record(TAG_LINK, file, other, "in-a-file")], "no directory"),
         (&[name_record(TAG_LINK, folder, other, "file0")], "has it"),
-        (&[name_record(TAG_LINK, folder, folder, "folder")], "another name"),
+        (&[name_record(TAG_LINK, folder, folder, "folder")], "a second name"),
         (&[name_record(TAG_UNLINK, 2, folder, "one")], "not empty"),
         (&[name_record(TAG_LINK, folder, file, "a/b")], "a\\x2fb"),
         (&[name_record(TAG_LINK, folder, file, "..")], "the name '..'"),

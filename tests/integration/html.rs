@@ -72,7 +72,7 @@ fn the_page_is_one_file_and_says_what_the_report_says() {
     let link = lab.path("link");
     fs::hard_link(&other, &link).expect("a link");
     for (taken, words) in [
-        (&*one, "is one of the images; give another name for the page"),
+        (&*one, "is one of the images; give a different name for the page"),
         (&other, "is one of the images"),
         (&link, "is one of the images"),
         (Path::new("/dev/null"), "is a character device; give "),

@@ -105,8 +105,8 @@ struct IndexDamage {
     patches: Vec<(u64, Vec<u8>)>,
 }
 
-const NOT_FOUND: &str = "which the index does not look for";
-const NOT_RISING: &str = "in rising order";
+const NOT_FOUND: &str = "which the index assigns to a different block";
+const NOT_RISING: &str = "in ascending order";
 
 /// Returns all kinds of damage to an index. Interior nodes exist only in a deep index.
 fn damages(indexed: &Indexed) -> Vec<IndexDamage> {
@@ -133,7 +133,7 @@ fn damages_of_info(indexed: &Indexed, is_deep: bool) -> Vec<IndexDamage> {
     let (more, words) = if is_deep {
         (2, "indirect_levels is 2")
     } else {
-        (1, "is a node of an index, but has entries of names")
+        (1, "is a node of an index, but has directory entries")
     };
     vec![
         one("reserved_zero", "reserved_zero is 1", reserved, &[1]),
@@ -168,7 +168,7 @@ fn damages_of_root(indexed: &Indexed, is_deep: bool) -> Vec<IndexDamage> {
     vec![
         one("limit", "the limit of the index is 100", limit, &[100, 0]),
         one("count of none", "the count of the index is 0", count, &[0, 0]),
-        one("one less", "has an index that leads to all blocks but number", count, &less),
+        one("one less", "has an index that does not lead to block", count, &less),
         one("count beyond the limit", "the count of the index is 255", count, &[255, 0]),
         one("the root as a leaf", "the block of an index entry is 0,", first.at("block"), &[0; 4]),
         one(
@@ -192,7 +192,7 @@ fn damages_of_node(indexed: &Indexed) -> Vec<IndexDamage> {
     let less = u16::try_from(node.counts().get("count") - 1).expect("16 bits").to_le_bytes();
     let own = indexed.root().entry(0).get32("block").to_le_bytes();
     let unused = structure::<DirEntry>(image, start);
-    let lost = "has an index that leads to all blocks but number";
+    let lost = "has an index that does not lead to block";
     vec![
         one("less levels", lost, indexed.info().at("indirect_levels"), &[0]),
         one("limit of a node", "the limit of the index is 100", limit, &[100, 0]),
@@ -207,7 +207,7 @@ fn damages_of_node(indexed: &Indexed) -> Vec<IndexDamage> {
         ),
         one(
             "a node with names",
-            "is a node of an index, but has entries of names",
+            "is a node of an index, but has directory entries",
             unused.at("rec_len"),
             &[12, 0],
         ),

@@ -438,7 +438,7 @@ fn damage_is_refused() {
         ("set_inode_field folder size 64", "i_size is 64, expected 60"),
         ("set_inode_field link size 69", "i_size is 69, expected 70"),
         ("set_inode_field link block[3] 0", "NUL"),
-        ("set_inode_field file size 281474976710711", "what its map can reach"),
+        ("set_inode_field file size 281474976710711", "the limit of its map"),
         ("set_inode_field folder block[0] 11", "'..' is 11"),
         ("set_inode_field folder block[1] 0x7FFFFFFF", "not in use"),
         ("set_inode_field folder block[2] 0x01010011", "rec_len is"),

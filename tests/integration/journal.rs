@@ -287,7 +287,7 @@ fn wild_lists_of_orphans_are_refused() {
     // The list of orphans has a cycle.
     let image = logged.lab.copy(&logged.image, "cycle.img");
     debugfs(&image, "set_super_value last_orphan 12\nset_inode_field <12> dtime @12\n");
-    refused(&image, &[], 4, &["names the orphan 12 twice, or the list of orphans is a cycle"]);
+    refused(&image, &[], 4, &["lists orphan 12 twice, or the list of orphans is a cycle"]);
 }
 
 /// If tune2fs adds a journal to a mounted filesystem, it has a name, and a different inode number.
@@ -479,7 +479,7 @@ fn a_log_that_writes_over_itself_is_refused() {
     let logged = Logged::new(FORMATS[0].0);
     let block = logged.block(1);
     debugfs(&logged.image, &format!("jo\njw -b {} {}\njc\n", logged.journal[9], block.display()));
-    refused(&logged.image, &[], 4, &["none of the journal's own"]);
+    refused(&logged.image, &[], 4, &["a block outside the journal"]);
 }
 
 /// The filesystem was growing: its new superblock and all metadata that depends on it are in the journal.

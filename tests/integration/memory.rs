@@ -150,7 +150,7 @@ fn many_revokes_take_nothing() {
     superblock(&image).add("s_feature_incompat", Incompat::NEEDS_RECOVERY.bits());
     let ran = canon(["--json", "--check"]).arg(&image).run().with_code(1);
     assert!(number > 8_000_000 && ran.json()["report"]["transactions"] == 1, "{ran}");
-    let replayed = "ext4-canon: warning: the filesystem was not unmounted, so its journal was replayed (1 transaction); what was \
-                    only in memory is missing\n";
+    let replayed = "ext4-canon: warning: the filesystem was not unmounted, so its journal was replayed (1 transaction); data \
+                    that was only in memory is missing\n";
     takes_no_more(&image, PER_INODE * 16 + PER_EXTENT * 16, replayed);
 }

@@ -64,7 +64,7 @@ const STRUCTURES: [&str; 15] = [
     "indirect block",
     "directory",
     "xattrs",
-    "value of an xattr",
+    "EA inode",
     "journal",
     "orphan file",
     "quota file",
@@ -166,6 +166,8 @@ fn is_remedy(words: &str) -> bool {
         "move",
         "drop",
         "replace",
+        "recreate",
+        "extract",
         "convert",
         "decompress",
         "copy",
@@ -202,7 +204,7 @@ fn flaw_of_words(told: &Told) -> Option<&'static str> {
         return Some("no file is named first");
     }
     if words.contains("/tmp") || words.contains(".tmp") {
-        return Some("it tells of a temporary file");
+        return Some("it names a temporary file");
     }
     match &told.error {
         None => None,

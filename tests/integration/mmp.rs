@@ -55,8 +55,8 @@ fn one_that_is_being_changed_is_refused() {
     let clean = lab.plain_image("in.img", "24M", &["-t", "ext4", "-O", "mmp,^metadata_csum"]);
     canonical(&clean, &[]);
     for (name, field, value, words) in [
-        ("fsck", "mmp_seq", SEQ_FSCK, "e2fsck or a program like it is at work"),
-        ("active", "mmp_seq", 0x1234_5678, "has the filesystem in use"),
+        ("fsck", "mmp_seq", SEQ_FSCK, "e2fsck or a similar program is running"),
+        ("active", "mmp_seq", 0x1234_5678, "uses the filesystem"),
         ("magic", "mmp_magic", 0, "bad magic 0x0"),
     ] {
         let image = lab.copy(&clean, name);

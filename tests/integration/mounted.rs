@@ -16,8 +16,10 @@ fn ext4(lab: &Lab, name: &str) -> PathBuf {
 
 /// Asserts a refusal that names the mount point and leaves no temporary files.
 fn refused_as_mounted(ran: Ran, image: &Path, mount: &Path) {
-    let words =
-        format!("is mounted at {}, and what is written there would be lost; unmount it", mount.display());
+    let words = format!(
+        "is mounted at {}, and data written to that mount would be lost; unmount it",
+        mount.display()
+    );
     ran.refusing(2, &[&words]);
     let names = fs::read_dir(image.parent().expect("a folder")).expect("a folder");
     let mut names = names.map(|entry| entry.expect("an entry").file_name().into_string().expect("text"));
@@ -194,7 +196,10 @@ fn a_mount_in_another_namespace_counts() {
     let ran = canon(["--in-place"]).arg(&image).run();
     drop(child.stdin.take());
     assert!(child.wait().expect("an end").success());
-    ran.refusing(2, &["is mounted in another mount namespace (loop", "what is written there would be lost"]);
+    ran.refusing(
+        2,
+        &["is mounted in a different mount namespace (loop", "data written to that mount would be lost"],
+    );
 }
 
 #[test]

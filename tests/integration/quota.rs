@@ -237,10 +237,10 @@ fn damage_is_refused_with_its_place() {
         (info.at("dqi_free_blk"), 9_999, "dqi_free_blk is 9999"),
         (info.at("dqi_free_entry"), 9_999, "dqi_free_entry is 9999"),
         (root, 9_999, "leads to block 9999"),
-        (root, 2, "has two places in the tree"),
+        (root, 2, "is in the tree twice"),
         (leaf, 2, "is both a block of the tree and of data"),
         (leaf, 5, "no entry for id 9"),
-        (data.at("dqdh_entries"), 13, "is to have 14 entries"),
+        (data.at("dqdh_entries"), 13, "does not have exactly 14 entries"),
         (entry_of(&image, 3, 5).at("dqb_id"), 6, "no entry for id 5"),
     ]
     .into_iter()

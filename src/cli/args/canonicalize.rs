@@ -1,4 +1,4 @@
-//! The options of the main command, as typed.
+//! Defines and validates the options of the main command.
 
 use std::ffi::OsStr;
 use std::num::NonZeroUsize;
@@ -23,8 +23,8 @@ pub struct CanonicalizeArgs {
     #[arg(value_name = "IN", required_unless_present = "generate")]
     input: Option<PathBuf>,
 
-    /// Canonical image. It is replaced if it exists, and appears only when it is complete. - is standard
-    /// output, which is written sequentially: discard the output if the exit code is not 0
+    /// Canonical image. An existing file is replaced. The image appears only when it is complete. - is
+    /// standard output, which is written sequentially: discard the output if the exit code is not 0
     #[arg(value_name = "OUT", required_unless_present_any = ["check", "in_place", "generate"])]
     output: Option<PathBuf>,
 
@@ -32,7 +32,7 @@ pub struct CanonicalizeArgs {
     #[arg(long, conflicts_with_all = ["output", "in_place", "verify"])]
     check: bool,
 
-    /// Replace IN by its canonical form, when that is complete
+    /// Replace IN by its canonical form once that is complete
     #[arg(long, conflicts_with = "output")]
     in_place: bool,
 
@@ -52,7 +52,7 @@ pub struct CanonicalizeArgs {
     #[arg(long, value_name = "DEVICE")]
     journal: Option<PathBuf>,
 
-    /// Accept an image whose superblock or journal records errors; all structures that carry content are
+    /// Accept an image whose superblock or journal records errors; every structure that affects the tree is
     /// still checked
     #[arg(long)]
     ignore_error_state: bool,
@@ -82,7 +82,7 @@ pub struct CanonicalizeArgs {
     #[arg(long)]
     json: bool,
 
-    /// Print only errors, and warnings that can cost data or a boot
+    /// Print only errors, and warnings about possible data loss or boot failure
     #[arg(short, long)]
     quiet: bool,
 
@@ -112,7 +112,7 @@ impl CanonicalizeArgs {
         let input = ImageFiles { path: self.input.context("IN is missing")?, journal: self.journal };
         let task = CanonicalizeTask {
             input,
-            // clap requires OUT unless `--check` or `--in-place` is given, and rejects it if one is.
+            // clap requires OUT unless `--check` or `--in-place` is given. With one of these, it rejects OUT.
             output: self.output,
             verify: self.verify,
             sync: !self.no_sync,
@@ -138,7 +138,7 @@ impl CanonicalizeArgs {
     }
 }
 
-/// Rejects combinations of options that can't be expressed as rules for clap.
+/// Rejects invalid combinations of options that clap's rules can't express.
 fn refuse(task: &CanonicalizeTask, check: bool) -> Result<()> {
     let in_place = task.output.is_none() && !check;
     if in_place && task.input.path.as_os_str() == STANDARD {

@@ -1,4 +1,4 @@
-//! Arguments: as typed, and as validated tasks.
+//! Parses the command line, and validates the arguments.
 
 mod canonicalize;
 mod parser;

@@ -1,8 +1,8 @@
-//! The parser of the command line.
+//! Parses the command line.
 //!
-//! The options of the main command and an optional subcommand (see [`super::subcommands`]) have one parser.
-//! If the first argument that is no option is the name of a subcommand, it is not taken for an image. An image
-//! of that name can be given as `./name`.
+//! The main command and all subcommands (see [`super::subcommands`]) share one parser. If the first argument
+//! that is not an option is the name of a subcommand, it selects the subcommand. An image with such a name
+//! can be given as `./name`.
 
 use std::ffi::OsString;
 
@@ -41,7 +41,7 @@ struct Typed {
 ///
 /// # Errors
 ///
-/// An error of clap. The texts of `--help` and `--version` are also returned as errors.
+/// An error of clap. `--help` and `--version` also return their texts as errors.
 pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     variable: Option<OsString>,
@@ -53,7 +53,7 @@ pub fn parse(
             format!("there is no file '{word}', and no command of this name; did you mean '{meant}'?");
         return Err(command().error(ErrorKind::InvalidSubcommand, words));
     }
-    // To build it takes about a tenth of the time of a small image, so once is enough.
+    // Build the parser only once: building takes about a tenth of the time for a small image.
     let mut parser = command();
     let arguments = reordered(&parser, arguments);
     let first = arguments.get(1).cloned();
@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    /// The task for an input and an output without options.
+    /// Returns the task for an input and an output without options.
     fn plain(output: Option<&str>) -> CanonicalizeTask {
         CanonicalizeTask {
             input: ImageFiles { path: "a".into(), journal: None },
@@ -249,7 +249,7 @@ mod tests {
     fn a_subcommand_is_known_by_its_name_as_first_argument() {
         assert_eq!(task(&["digest", "a"]).command.name(), "digest");
         assert_eq!(canonicalize(&["./digest", "b"]).input.path, Path::new("./digest"));
-        // Options may precede it, but after a first argument, a name is an image.
+        // Options may precede the name of a subcommand. After the first image, such a name is an image.
         assert_eq!(task(&["--json", "digest", "a"]).command.name(), "digest");
         assert_eq!(canonicalize(&["a", "digest"]), plain(Some("digest")));
         assert_eq!(canonicalize(&["./help", "b"]).input.path, Path::new("./help"));

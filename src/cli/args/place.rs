@@ -1,4 +1,5 @@
-//! Arguments for the places and sizes of filesystems in an image, and for the bytes around them.
+//! Defines the options for the locations and sizes of filesystems in an image, and for the bytes outside
+//! them.
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
@@ -6,7 +7,7 @@ use ext4_canon::{Options, Selection, SizePolicy};
 
 use super::values::{bytes, sector_size, size};
 
-/// The places of filesystems in an image.
+/// The options that select filesystems in an image.
 #[derive(Args, Debug)]
 pub struct PlaceArgs {
     /// Only this partition of a disk, by its number, its name in a GPT, or its PARTUUID; can be given several
@@ -18,12 +19,12 @@ pub struct PlaceArgs {
     #[arg(long, value_name = "BYTES", value_parser = bytes)]
     offset: Option<u64>,
 
-    /// Sector size of a disk, in bytes [default: found by the position of a GPT; 512 with an MBR]
+    /// Sector size of a disk, in bytes [default: detected from the position of a GPT; 512 with an MBR]
     #[arg(long, value_name = "512|4096", conflicts_with = "offset", value_parser = sector_size)]
     sector_size: Option<u64>,
 }
 
-/// The size of a filesystem that is only read.
+/// The option for the size of a filesystem that is only read.
 #[derive(Args, Debug)]
 pub struct LengthArgs {
     /// Size of the filesystem at --offset [default: up to the end of the image]
@@ -31,7 +32,7 @@ pub struct LengthArgs {
     size: Option<u64>,
 }
 
-/// The size of a filesystem, in the input or in the output.
+/// The option for the size of a filesystem in the input or in the output.
 #[derive(Args, Debug)]
 pub struct SizeArgs {
     /// Resize to: min (smallest that fits), BYTES, or +BYTES to grow; a suffix K, M, G or T stands for a
@@ -41,28 +42,28 @@ pub struct SizeArgs {
     size: Option<SizePolicy>,
 }
 
-/// The treatment of the bytes of a disk that are outside its filesystems.
+/// The options for the bytes of a disk outside its filesystems.
 #[derive(Args, Debug)]
 pub struct AroundArgs {
-    /// GUIDs of a GPT and its partitions; boot loaders and fstab may refer to them
+    /// Treatment of the GUIDs of a GPT and its partitions; boot loaders and fstab may refer to them
     #[arg(long, value_enum, default_value_t = Gpt::Keep, conflicts_with = "offset")]
     gpt: Gpt,
 
-    /// Fill all bytes of a disk with zeros that belong to no partition; boot code may be stored there
+    /// Fill all bytes of a disk outside its partitions with zeros; boot code may be stored there
     #[arg(long, conflicts_with = "offset")]
     zero_gaps: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Gpt {
-    /// Keep them
+    /// Keep the GUIDs
     Keep,
-    /// Derive them from the content of the partitions
+    /// Derive the GUIDs from the content of the partitions
     Canonical,
 }
 
 impl PlaceArgs {
-    /// Converts the arguments for the library.
+    /// Converts the options to the library's selection.
     pub fn selection(self, length: LengthArgs) -> Selection {
         let mut selection = Selection::all();
         selection.partitions = self.partitions;
@@ -71,11 +72,11 @@ impl PlaceArgs {
         selection
     }
 
-    /// Converts the arguments for the library, and also returns the size of the output.
+    /// Converts the options to the library's selection, and returns the size of the output.
     ///
     /// # Errors
     ///
-    /// A message, if a size is given for a filesystem in a larger image, which can't be resized.
+    /// A message if `--size` would resize a filesystem inside a larger image.
     pub fn with_size(self, size: &SizeArgs) -> Result<(Selection, SizePolicy)> {
         let keeps_its_size = match (self.offset, size.size) {
             (None, size) if self.partitions.is_empty() => {
@@ -90,12 +91,11 @@ impl PlaceArgs {
 }
 
 impl AroundArgs {
-    /// Sets these options in the library's options, for a command that ignores everything outside the selected
-    /// partitions.
+    /// Sets these options in the library's options, for a command that reads only the selected partitions.
     ///
     /// # Errors
     ///
-    /// A message, if partitions are selected and these options would have no effect.
+    /// A message if partitions are selected and these options would have no effect.
     pub fn set_unless_selected(&self, options: &mut Options, selection: &Selection) -> Result<()> {
         self.set(options);
         if !selection.partitions.is_empty() && (options.derive_guids || options.zero_gaps) {

@@ -1,4 +1,4 @@
-//! Options that change the canonical form.
+//! Defines the options that change the canonical form.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -13,17 +13,17 @@ use crate::cli::remedy;
 /// The only environment variable that affects the output.
 pub const EPOCH_VARIABLE: &str = "SOURCE_DATE_EPOCH";
 
-/// Options that change the canonical form. They also decide whether two images are equal.
+/// The options that change the canonical form. They also decide whether two images are equal.
 #[derive(Args, Debug)]
 pub struct PolicyArgs {
-    /// UUID of the output: content (derived from the content), keep (that of IN), or a UUID
+    /// UUID of the output: content (derived from the content), keep (the UUID of IN), or a UUID
     #[arg(long, value_name = "content|keep|UUID", value_parser = uuid_policy, default_value = "content")]
     uuid: UuidPolicy,
 
     #[command(flatten)]
     times: TimeArgs,
 
-    /// New volume label, of at most 16 bytes; an empty one removes it
+    /// New volume label of at most 16 bytes; an empty label removes it
     #[arg(long)]
     label: Option<OsString>,
 
@@ -32,7 +32,7 @@ pub struct PolicyArgs {
     holes: Holes,
 }
 
-/// Options that change the mtimes of a tree.
+/// The options that change the mtimes of a tree.
 #[derive(Args, Debug)]
 pub struct TimeArgs {
     /// Clamp mtimes to this Unix time; also used where the input has none [default: the environment variable
@@ -47,7 +47,7 @@ pub struct TimeArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mtime {
-    /// Replace later times by the epoch, and that of the root directory always
+    /// Set times after the epoch, and the time of the root directory, to the epoch
     Clamp,
     /// Keep all times
     Keep,
@@ -57,9 +57,9 @@ enum Mtime {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Holes {
-    /// Turn them into holes
+    /// Turn zero blocks into holes
     Punch,
-    /// Keep them allocated where they are in IN
+    /// Keep zero blocks allocated if they are allocated in IN
     Keep,
 }
 
@@ -108,13 +108,13 @@ impl TimeArgs {
     }
 }
 
-/// Reports invalid options before an image is read.
+/// Checks the options before an image is read.
 fn validated(options: Options) -> Result<Options> {
     options.validate().map_err(|error| Error::msg(error.in_words(remedy::option)))?;
     Ok(options)
 }
 
-/// Parses the environment variable. An empty one counts as unset, as in other build tools.
+/// Parses the environment variable. Treats an empty value as unset, like other build tools.
 fn epoch_variable(variable: Option<&OsStr>) -> Result<Option<i64>> {
     let Some(value) = variable.filter(|value| !value.is_empty()) else { return Ok(None) };
     let parsed = str::from_utf8(value.as_bytes()).ok().context("not a number").and_then(epoch);

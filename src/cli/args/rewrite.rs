@@ -1,11 +1,12 @@
-//! Command lines that the parser would misunderstand: options before a command, and words of other programs.
+//! Rewrites command lines that the parser would misunderstand: options before a command, and command names of
+//! other programs.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use clap::Command;
 
-/// Words that people try first, with the command line that does what they mean.
+/// Words that users are likely to try, and the command lines that they probably mean.
 const OTHER_WORDS: [(&str, &str); 13] = [
     ("canonicalise", "ext4-canon IN OUT"),
     ("canonicalize", "ext4-canon IN OUT"),
@@ -24,7 +25,8 @@ const OTHER_WORDS: [(&str, &str); 13] = [
 
 /// Moves the name of a command to the front, and turns `help` into `--help`.
 ///
-/// The first argument is the name of the program. A file with the name of a command is given as `./name`.
+/// The first argument is the name of the program. A file with the name of a command must be given as
+/// `./name`.
 pub fn reordered(command: &Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
     if arguments.get(1).is_some_and(|first| first == "help") {
         let is_known = |name: &OsString| command.get_subcommands().any(|known| name == known.get_name());
@@ -42,7 +44,7 @@ pub fn reordered(command: &Command, mut arguments: Vec<OsString>) -> Vec<OsStrin
     arguments
 }
 
-/// Finds the name of a command after options, whose values don't count.
+/// Returns the index of a command name that comes after options. The values of options don't count as names.
 fn command_place(command: &Command, arguments: &[OsString]) -> Option<usize> {
     let is_command = |word: &OsStr| command.get_subcommands().any(|known| word == known.get_name());
     let mut place = 1;
@@ -56,7 +58,7 @@ fn command_place(command: &Command, arguments: &[OsString]) -> Option<usize> {
     None
 }
 
-/// Whether the value of an option is the next argument.
+/// Returns whether the value of an option is the next argument.
 fn takes_next(command: &Command, option: &str) -> bool {
     let name = option.trim_start_matches('-');
     let options = command.get_arguments().chain(command.get_subcommands().flat_map(Command::get_arguments));
@@ -67,8 +69,8 @@ fn takes_next(command: &Command, option: &str) -> bool {
     named.any(|known| known.get_action().takes_values())
 }
 
-/// Returns the command line that was probably meant, if the first argument is no file but a word for something
-/// that this program does.
+/// Returns the command line that was probably meant, if the first argument is not a file but one of the words
+/// in the table.
 pub fn meant(arguments: &[OsString]) -> Option<&'static str> {
     let first = arguments.get(1)?;
     let (_, meant) = OTHER_WORDS.iter().find(|(word, _)| first == word)?;

@@ -1,4 +1,4 @@
-//! The arguments of the subcommands, and their validation.
+//! Defines and validates the arguments of the subcommands.
 
 use std::ffi::{OsStr, OsString};
 use std::num::NonZeroUsize;
@@ -27,26 +27,26 @@ pub enum Subcommand {
     /// Check whether two images have the same canonical form, and list the differences
     ///
     /// Nothing is written. Exit code 0: the canonical forms are the same; 1: they differ. The report lists
-    /// differences of the filesystems, then differences by path, each with its cure; then differences that are
-    /// ignored. The images are called A and B.
+    /// differences between the filesystems, then differences by path, each with a cure, then ignored
+    /// differences.
     Compare(CompareArgs),
 
     /// Show what canonicalizing would change, grouped by cause
     Explain(ExplainArgs),
 
-    /// List the file tree of an image, or a part of it
+    /// List the file tree of an image, or a subtree
     ///
-    /// The format is that of mtree(5), with all attributes of each path; see docs/tree-digest.md.
+    /// The format is mtree(5), with all attributes of each path; see docs/tree-digest.md.
     Ls(LsArgs),
 
     /// Print a regular file from an image
     Cat(CatArgs),
 }
 
-/// Options of all subcommands.
+/// The options of all subcommands.
 #[derive(Args, Debug)]
 struct CommonArgs {
-    /// Accept an image whose superblock or journal records errors; all structures that carry content are
+    /// Accept an image whose superblock or journal records errors; every structure that affects the tree is
     /// still checked
     #[arg(long)]
     ignore_error_state: bool,
@@ -60,7 +60,7 @@ struct CommonArgs {
     json: bool,
 }
 
-/// Options of the subcommands that depend on the canonical form.
+/// The options of the subcommands that depend on the canonical form.
 #[derive(Args, Debug)]
 struct CanonicalArgs {
     #[command(flatten)]
@@ -70,7 +70,7 @@ struct CanonicalArgs {
     common: CommonArgs,
 }
 
-/// A single input image, and the place of a filesystem in it.
+/// A single input image, and the location of a filesystem in it.
 #[derive(Args, Debug)]
 struct ImagePlace {
     #[command(flatten)]
@@ -90,12 +90,12 @@ pub struct DigestArgs {
     #[arg(value_name = "IN", required = true)]
     inputs: Vec<PathBuf>,
 
-    /// Digest only the file tree, independent of features, geometry and size of the image; see
+    /// Digest only the file tree, regardless of features, geometry and size of the image; see
     /// docs/tree-digest.md
     #[arg(long, conflicts_with_all = ["uuid", "label", "holes", "gpt", "zero_gaps"])]
     tree: bool,
 
-    /// Device of the external journal to recover IN from, which must be the only image
+    /// Device of the external journal to recover IN from; allowed only with a single image
     #[arg(long, value_name = "DEVICE")]
     journal: Option<PathBuf>,
 
@@ -116,7 +116,7 @@ pub struct DigestArgs {
     #[command(flatten)]
     canonical: CanonicalArgs,
 
-    /// Print no warnings except those that can cost data or a boot; with --check, also print nothing for images
+    /// Print only warnings about possible data loss or boot failure; with --check, also leave out images
     /// whose digest matches
     #[arg(short, long)]
     quiet: bool,
@@ -145,8 +145,8 @@ pub struct CompareArgs {
     #[arg(long)]
     diff: bool,
 
-    /// Write the report as an HTML page to FILE, with block maps of both images and of their canonical forms; -
-    /// prints the page instead of the text
+    /// Write the report as an HTML page to FILE (- prints the page instead of the text), with block maps of
+    /// both images and of their canonical forms
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
@@ -158,7 +158,7 @@ pub struct CompareArgs {
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = Color::Auto)]
     color: Color,
 
-    /// Leave the SHA-256 of both files out of the report, which is faster
+    /// Leave out the SHA-256 of both files, which is faster
     #[arg(long)]
     no_digests: bool,
 
@@ -174,7 +174,7 @@ pub struct CompareArgs {
     #[command(flatten)]
     canonical: CanonicalArgs,
 
-    /// Print nothing (or only JSON), and skip differences that are ignored, and digests
+    /// Print nothing (or only JSON); skip ignored differences and digests
     #[arg(short, long)]
     quiet: bool,
 }
@@ -203,12 +203,12 @@ pub struct LsArgs {
     #[command(flatten)]
     input: ImagePlace,
 
-    /// List only this path of the image and everything below it; symlinks are resolved as if the image were
-    /// the root filesystem
+    /// List only this path and all paths below it; symlinks are resolved as if the image were the root
+    /// filesystem
     #[arg(value_name = "PATH", default_value = "/")]
     start: OsString,
 
-    /// Also print a digest of the content of each file; the SHA-256 of a listing of the whole tree is then the
+    /// Also print a digest of each file's content; the SHA-256 of a listing of the whole tree is then the
     /// digest that digest --tree prints
     #[arg(long)]
     digests: bool,
@@ -334,7 +334,7 @@ impl CanonicalArgs {
 }
 
 impl CommonArgs {
-    /// Returns the settings of a command that reads all filesystems of its images.
+    /// Converts the common options to the settings of a command that reads all filesystems of its images.
     fn settings(self, options: Options, verbosity: Verbosity) -> Settings {
         let Self { threads, json, ignore_error_state: _ } = self;
         let (selection, progress) = (Selection::all(), verbosity > Verbosity::Quiet);

@@ -1,4 +1,4 @@
-//! Validated arguments: the tasks of the program.
+//! Defines the tasks of the program, which are the validated arguments.
 
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -9,15 +9,15 @@ use ext4_canon::{Options, Selection};
 
 use crate::cli::format::Format;
 
-/// The name of standard input as an input, and of standard output as an output.
+/// The argument that means standard input as an input, and standard output as an output.
 pub const STANDARD: &str = "-";
 
-/// The task of the process.
+/// The action that the command line requests.
 #[derive(Debug)]
 pub enum Invocation {
-    /// Print a text that is generated from the parser.
+    /// Prints a text that is generated from the parser.
     Generate(Generate),
-    /// Run a command.
+    /// Runs a command.
     Run(Box<Task>),
 }
 
@@ -52,7 +52,7 @@ pub struct Settings {
     pub options: Options,
     /// The selected filesystems of an image.
     pub selection: Selection,
-    /// The number of threads; `None` for one for each processor.
+    /// The number of threads; `None` for one thread per processor.
     pub threads: Option<NonZeroUsize>,
     /// Whether to print JSON.
     pub json: bool,
@@ -65,15 +65,15 @@ pub struct Settings {
 /// The amount of output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
-    /// Only errors.
+    /// Print only errors and severe warnings.
     Quiet,
-    /// Warnings and a summary.
+    /// Also print all warnings and a summary.
     Normal,
-    /// Also all counts.
+    /// Also print all counts.
     Verbose,
 }
 
-/// A command. Each has a module in `commands`.
+/// A command with its specific options. Each command has a module in `commands`.
 #[derive(Debug)]
 pub enum Command {
     /// Writes a canonical image.
@@ -84,7 +84,7 @@ pub enum Command {
     Digest(DigestTask),
     /// Compares two images.
     Compare(CompareTask),
-    /// Lists the changes by canonicalization, by cause.
+    /// Shows what canonicalizing would change, grouped by cause.
     Explain(ExplainTask),
     /// Lists a file tree.
     Ls(LsTask),
@@ -154,9 +154,9 @@ pub struct CompareTask {
     pub html: Option<PathBuf>,
     /// The maximum number of paths, or groups of paths, in the text; 0 for all.
     pub limit: usize,
-    /// When the text has colours.
+    /// When to colour the text.
     pub color: Color,
-    /// Whether the report has the SHA-256 of both files.
+    /// Whether the report contains the SHA-256 of both files.
     pub digests: bool,
 }
 
@@ -226,13 +226,13 @@ impl Command {
         }
     }
 
-    /// Returns whether this is the main command. Its JSON contains the image and the warnings also after an
+    /// Returns whether this is the main command. Its JSON contains the image and the warnings even after an
     /// error.
     pub fn is_main_job(&self) -> bool {
         matches!(self, Self::Canonicalize(_) | Self::Check(_))
     }
 
-    /// Returns whether an image is written to standard output, so that no other output may go there.
+    /// Returns whether an image is written to standard output, which must then contain no different output.
     pub fn streams(&self) -> bool {
         matches!(self, Self::Canonicalize(task) if task.streams())
     }

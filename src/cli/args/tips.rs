@@ -1,9 +1,9 @@
-//! Tips in the errors of the parser.
+//! Adds tips to the errors of the parser.
 
 use clap::Command;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-/// Advice about a third file.
+/// The tip about a third file.
 const ONE_IMAGE: &str =
     "each run writes one image: use 'ext4-canon compare A B' or 'ext4-canon digest IN...' for several";
 
@@ -12,7 +12,7 @@ const TREE_ONLY: &str = "the digest of a tree does not depend on this option: le
 
 /// Adds a tip to an error. `name` is the name of the subcommand, if there is one.
 pub fn with_tip(mut error: clap::Error, parser: &mut Command, name: Option<&str>) -> clap::Error {
-    // clap takes a third file for the name of a subcommand.
+    // clap mistakes a third file for the name of a subcommand.
     if error.kind() == ErrorKind::ArgumentConflict
         && let [word] = words(&error, ContextKind::InvalidSubcommand)[..]
         && parser.find_subcommand(word).is_none()
@@ -47,12 +47,12 @@ fn words(error: &clap::Error, kind: ContextKind) -> Vec<&str> {
     }
 }
 
-/// Returns an option without its value.
+/// Returns the name of an option, without its value.
 fn option_name(word: &str) -> &str {
     word.split(['=', ' ']).next().unwrap_or(word)
 }
 
-/// Returns a tip about an option that only other commands have.
+/// Returns a tip about an option that this command does not have, but a different one has.
 fn other_command(parser: &Command, name: Option<&str>, word: &str) -> Option<String> {
     let option = option_name(word);
     let has_option = |command: &&Command| {

@@ -1,4 +1,4 @@
-//! Parsers for the values of options.
+//! Parses the values of options.
 
 use std::num::NonZeroUsize;
 
@@ -22,7 +22,7 @@ pub fn uuid_policy(text: &str) -> Result<UuidPolicy> {
     match text {
         "content" => Ok(UuidPolicy::Content),
         "keep" => Ok(UuidPolicy::Keep),
-        // `Uuid::try_parse` also accepts other notations; accept only the usual one with hyphens.
+        // `Uuid::try_parse` also accepts other notations; accept only the usual notation with hyphens.
         _ if text.len() == 36 => Ok(UuidPolicy::Given(Uuid::try_parse(text)?.into_bytes())),
         _ => bail!("expected content, keep, or a UUID like 01234567-89ab-cdef-0123-456789abcdef"),
     }
@@ -32,7 +32,7 @@ pub fn uuid_policy(text: &str) -> Result<UuidPolicy> {
 ///
 /// # Errors
 ///
-/// A message, if the number is 0 or too large, or the text is not a number.
+/// A message if the number is 0 or too large, or if the text is not a number.
 pub fn threads(text: &str) -> Result<NonZeroUsize> {
     text.parse()
         .ok()
@@ -45,7 +45,8 @@ pub fn sector_size(text: &str) -> Result<u64> {
     text.parse().ok().filter(|size| [512, 4096].contains(size)).context("not 512 or 4096")
 }
 
-/// Parses a number of bytes, with an optional unit: `K` and `KiB` are 1024 bytes, `KB` is 1000 bytes, and so on.
+/// Parses a number of bytes, with an optional unit: `K` and `KiB` mean 1024 bytes, `KB` means 1000 bytes, and
+/// so on.
 pub fn bytes(text: &str) -> Result<u64> {
     let end = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);

@@ -1,4 +1,4 @@
-//! The main command, which writes the canonical form of an image.
+//! The main command: writes the canonical form of an image.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, stdout};
@@ -28,7 +28,7 @@ use crate::cli::sparse;
 use crate::cli::stream::StreamSink;
 use crate::cli::target::Target;
 
-/// Contexts of errors.
+/// Error contexts for operations on the output.
 const WRITING: &str = "writing the output";
 const READING_AGAIN: &str = "reading it again";
 
@@ -43,7 +43,7 @@ struct CanonicalizeJson<'c> {
     reports: ReportsJson<'c>,
 }
 
-/// A canonical image in its final place.
+/// A complete canonical image under its final name.
 struct Written {
     /// The name from the command line.
     output: PathBuf,
@@ -97,7 +97,7 @@ impl Written {
     }
 }
 
-/// The parameters for writing.
+/// The writer of a canonical image.
 struct Writer<'w> {
     runner: &'w Runner<'w>,
     task: &'w CanonicalizeTask,
@@ -110,7 +110,7 @@ impl Writer<'_> {
         let Self { runner, task, image, disk } = self;
         let settings = runner.settings;
         let output = Output::create(target, image)?;
-        // With a different size, the length is known only after planning.
+        // If the size changes, the length is known only after planning.
         let most = if settings.options.size == SizePolicy::Keep { image.length } else { u64::MAX };
         let sink = OutputSink::new(output.file(), most).sharing(image.file());
         let result =
@@ -131,7 +131,8 @@ impl Writer<'_> {
             warnings.extend(bmap.finish(task.sync)?);
         }
         let mut reports = report.filesystems;
-        // These warnings are about the whole output. There is at least one report.
+        // These warnings are about the whole output, so add them to the first report. There is at least one
+        // report.
         if let Some(first) = reports.first_mut() {
             first.warnings.extend(warnings);
         }
@@ -150,7 +151,7 @@ impl Writer<'_> {
         Ok(Written { output: output.to_owned(), verified: false, reports: report.filesystems })
     }
 
-    /// Reads the output and compares its trees with those of the image.
+    /// Reads the output again, and compares its trees with the trees of the image.
     fn verify(&self, output: &Output) -> Result<()> {
         let Self { runner, image, disk, .. } = self;
         let settings = runner.settings;
@@ -159,8 +160,8 @@ impl Writer<'_> {
         let result = runner.read(&[image], || disk.verify(&written, &settings.options, &runner.progress))?;
         map.readable().context(READING_AGAIN).about(output.shown())?;
         let Err(error) = result else { return Ok(()) };
-        // The input was read without an error, so this is a bug in this program. The library's remedy
-        // (e2fsck) is left out, since it is meant for inputs.
+        // The input was read without an error, so this is a bug in this program. Leave out the library's
+        // remedy (e2fsck), since it is meant for inputs.
         let what = error.problem();
         Err(Internal::new(format!("verification failed, and nothing was kept: {what}"))).about(output.shown())
     }
@@ -178,7 +179,7 @@ impl Writer<'_> {
     fn bmap(&self, output: &Output, path: &Path, used: &[Range<u64>]) -> Result<Output> {
         let target = Target::beside(path, self.image)?;
         if output.goes_to(&target) {
-            return Err(Usage::new("is the output; give another name for the bmap file")).about(path);
+            return Err(Usage::new("is the output; give a different name for the bmap file")).about(path);
         }
         let map = map(output)?;
         let text = self.runner.install(|| bmap::text(map.bytes(), used));

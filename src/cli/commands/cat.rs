@@ -39,7 +39,7 @@ pub fn run(runner: &Runner<'_>, task: &CatTask) -> Result<Outcome> {
     Ok(Outcome::new(ExitCode::Done, printed?))
 }
 
-/// Prints a file, or returns it as JSON.
+/// Prints a file, or returns its JSON.
 fn print(file: &FileContent<'_, '_>, for_json: bool) -> Result<Vec<u8>> {
     if for_json {
         let bytes = file.bytes(LARGEST_IN_JSON);

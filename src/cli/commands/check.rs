@@ -1,4 +1,4 @@
-//! `--check`: whether an image is canonical, and where it is not.
+//! `--check`: checks whether an image is canonical, and lists where it is not.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::cli::failure::About as _;
 use crate::cli::json::{self, HeadJson};
 use crate::cli::runner::{Outcome, Runner};
 
-/// The maximum number of differences that are listed, so that they fit on a screen.
+/// The maximum number of differences to list, so that the list fits on a screen.
 const MAX_DIFFERENCES: usize = 10;
 
 #[derive(Debug, Serialize)]
@@ -47,7 +47,7 @@ pub fn run(runner: &Runner<'_>, input: &ImageFiles) -> Result<Outcome> {
     let image = runner.open(input)?;
     let settings = runner.settings;
     let disk = runner.disk(&image, &settings.selection)?;
-    // Ask for one more than is listed, to find out whether there are more.
+    // Request one difference more than the maximum, to find out whether there are more.
     let result =
         runner.read(&[&image], || disk.check(&settings.options, MAX_DIFFERENCES + 1, &runner.progress));
     runner.install(|| image.release());

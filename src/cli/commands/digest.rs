@@ -1,4 +1,4 @@
-//! `digest`: the SHA-256 of canonical forms, in the format of sha256sum.
+//! `digest`: prints or checks the SHA-256 of canonical forms, in the format of sha256sum.
 
 use std::fs;
 use std::io::{self, Read, stdin};
@@ -50,7 +50,7 @@ struct Lists {
     listed: Vec<Listed>,
     /// The number of malformed lines.
     malformed: usize,
-    /// Warnings about these lines.
+    /// Warnings about the malformed lines.
     warnings: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ pub fn run(runner: &Runner<'_>, task: &DigestTask) -> Result<Outcome> {
     }
 }
 
-/// Digests several images. An error in one does not affect the others.
+/// Digests several images. An error in one image does not affect the remaining images.
 fn digests(runner: &Runner<'_>, task: &DigestTask, images: &[&Path]) -> Result<Vec<Result<Digested>>> {
     if let (Some(journal), [_, _, ..]) = (&task.journal, images) {
         return Err(Usage::new("can't be the journal of more than one image")).about(journal);
@@ -76,14 +76,14 @@ fn digests(runner: &Runner<'_>, task: &DigestTask, images: &[&Path]) -> Result<V
     Ok(images.iter().map(|image| digest(runner, task, image)).collect())
 }
 
-/// Digests an image. Its warnings are printed at the end.
+/// Digests an image. The warnings about it are printed at the end.
 fn digest(runner: &Runner<'_>, task: &DigestTask, input: &Path) -> Result<Digested> {
     let image = runner.open(&ImageFiles { path: input.to_owned(), journal: task.journal.clone() })?;
     let settings = runner.settings;
     let disk = runner.disk(&image, &settings.selection)?;
     let (options, progress) = (&settings.options, &runner.progress);
     let result = runner.read(&[&image], || match task.of {
-        // If a filesystem on the disk was selected, it is digested like a separate image.
+        // If a filesystem on a disk was selected, digest it like a separate image.
         DigestOf::Image if disk.is_whole_disk() => disk.digest(options, progress),
         DigestOf::Image => disk.filesystem_digest(options, progress),
         DigestOf::Tree => disk.tree_digest(options, progress),
@@ -113,7 +113,7 @@ fn print(runner: &Runner<'_>, task: &DigestTask, digests: &[Result<Digested>]) -
     Outcome { errors: failures(digests).map(Message::of).collect(), ..Outcome::new(code, text) }
 }
 
-/// Compares digests with the listed ones.
+/// Compares the digests of images with the listed digests.
 fn check(runner: &Runner<'_>, task: &DigestTask, lists: Lists, digests: &[Result<Digested>]) -> Outcome {
     let Lists { listed, malformed, warnings } = lists;
     let matches: Vec<_> = listed.iter().zip(digests).map(|(listed, found)| matches(listed, found)).collect();
@@ -173,7 +173,8 @@ fn read_all(mut from: impl Read) -> io::Result<Vec<u8>> {
     from.read_to_end(&mut bytes).map(|_| bytes)
 }
 
-/// Returns whether the digest of an image matches the listed one, or `None` if the image could not be read.
+/// Returns whether the digest of an image matches the listed digest, or `None` if the image could not be
+/// read.
 fn matches(listed: &Listed, found: &Result<Digested>) -> Option<bool> {
     found.as_ref().ok().map(|digested| digested.hexadecimal == listed.digest)
 }

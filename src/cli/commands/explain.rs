@@ -1,4 +1,4 @@
-//! `explain`: lists the changes by canonicalization in an image, by cause.
+//! `explain`: shows what canonicalizing would change in an image, grouped by cause.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -31,7 +31,7 @@ struct FindingJson<'j> {
     examples: &'j [String],
 }
 
-/// The output for a disk.
+/// The JSON output for a disk.
 #[derive(Serialize)]
 struct ExplainDiskJson<'j> {
     #[serde(flatten)]
@@ -48,7 +48,7 @@ struct ExplainedFilesystemJson<'j> {
     warnings: &'j [String],
 }
 
-/// Lists the changes by canonicalization in an image.
+/// Shows what canonicalizing would change in an image.
 pub fn run(runner: &Runner<'_>, task: &ExplainTask) -> Result<Outcome> {
     let image = runner.open(&task.input)?;
     let input = &image.path;
@@ -90,7 +90,7 @@ fn report(input: &Path, all: &[Explanation]) -> Vec<u8> {
 }
 
 impl<'j> FindingJson<'j> {
-    /// Returns what changes, and what is kept.
+    /// Returns the findings about changes, and the findings about kept values.
     fn all(explanation: &'j Explanation) -> [Vec<Self>; 2] {
         [&explanation.findings, &explanation.kept].map(|findings| findings.iter().map(Self::of).collect())
     }
@@ -111,7 +111,7 @@ fn text(input: &str, explanation: &Explanation) -> String {
     let mut text = if findings.is_empty() {
         format!("{input}: already canonical\n")
     } else {
-        format!("{input}: changes by canonicalizing, by cause\n")
+        format!("{input}: what canonicalizing would change, grouped by cause\n")
     };
     let mut last = None;
     // Writing to a string can't fail.

@@ -1,4 +1,4 @@
-//! The commands. Each turns a validated task into a text and an exit code.
+//! Runs the commands. Each command turns a validated task into a text and an exit code.
 
 mod canonicalize;
 mod cat;

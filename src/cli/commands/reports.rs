@@ -25,8 +25,8 @@ pub fn warnings(reports: &[FilesystemReport]) -> Vec<Warning> {
     warnings.collect()
 }
 
-/// The last fields of JSON: the report of a single filesystem, or of all filesystems of a disk, and the
-/// warnings.
+/// The last fields of the JSON output: the report of a single filesystem or of all filesystems of a disk, and
+/// the warnings.
 #[derive(Debug, Serialize)]
 pub struct ReportsJson<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -119,7 +119,7 @@ pub fn lines(reports: &[FilesystemReport], all: bool) -> Vec<String> {
     reports.iter().flat_map(lines).collect()
 }
 
-/// Formats the counts of a report. Counts of zero are left out unless `all` is set.
+/// Formats the counts of a report. Leaves out counts of zero unless `all` is set.
 fn counts(report: &FilesystemReport, all: bool) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = |name: &str, total: Option<String>, details: &[(u64, &str)]| {
@@ -136,7 +136,7 @@ fn counts(report: &FilesystemReport, all: bool) -> Vec<String> {
     } else {
         line("UUID", Some(format!("{new} (was {old})")), &[]);
     }
-    let details = [(report.inodes_renumbered, "renumbered"), (report.times_changed, "with another time")];
+    let details = [(report.inodes_renumbered, "renumbered"), (report.times_changed, "with a different time")];
     line("inodes", Some(report.inodes.to_string()), &details);
     line("directories", Some(report.directories.to_string()), &[(report.directories_indexed, "indexed")]);
     let size = HumanBytes(report.data_blocks.saturating_mul(report.block_size));
@@ -166,7 +166,7 @@ fn counts(report: &FilesystemReport, all: bool) -> Vec<String> {
     lines
 }
 
-/// A report about an image with a single filesystem.
+/// Returns an example report about an image with a single filesystem.
 #[cfg(test)]
 pub fn example() -> FilesystemReport {
     let mut report = FilesystemReport::default();

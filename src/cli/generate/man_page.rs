@@ -1,4 +1,4 @@
-//! The man page.
+//! Formats the reference page as a man page.
 
 use roff::{Inline, Roff, bold, italic, roman};
 
@@ -18,7 +18,7 @@ pub fn text(page: &Page) -> String {
         for (index, block) in section.blocks.iter().enumerate() {
             match block {
                 Block::Paragraph(text) => {
-                    // A heading begins a paragraph, and formatters warn about a second beginning.
+                    // A heading already starts a paragraph, and formatters warn about a second start.
                     if index > 0 {
                         roff.control("PP", []);
                     }

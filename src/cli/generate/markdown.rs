@@ -1,4 +1,4 @@
-//! The reference page in Markdown.
+//! Formats the reference page in Markdown.
 
 use std::fmt::Write as _;
 
@@ -43,7 +43,7 @@ fn add_term(out: &mut String, term: &Term) {
     }
 }
 
-/// Returns the words of a term. An option and its value become one piece of code.
+/// Returns the head of a term in Markdown. An option and its value become one code span.
 fn head(parts: &[Part]) -> String {
     let mut head = String::new();
     for part in parts {
@@ -64,14 +64,14 @@ fn code(text: &str) -> String {
     format!("`{text}`")
 }
 
-/// Returns running text as lines. All lines but the first are indented.
+/// Breaks running text into lines. Indents all lines except the first.
 fn filled(text: &str, indent: &str) -> String {
     let words: Vec<_> = text.split(' ').map(marked).collect();
     wrapped(&words.join(" "), WIDTH - indent.len(), indent)
 }
 
-/// Returns a word of running text in Markdown: options as code, pages of the documentation as links, and
-/// everything else as it is shown.
+/// Returns a word of running text in Markdown: options as code, pages of the documentation as links, and all
+/// other words unchanged.
 fn marked(word: &str) -> String {
     let start = word.find(|character| character != '(').unwrap_or(0);
     let (before, rest) = word.split_at(start);

@@ -1,4 +1,4 @@
-//! `--generate`: the man page, the same page in Markdown, and completions, generated from the parser.
+//! `--generate`: generates the man page, the same page in Markdown, and completions from the parser.
 
 mod completions;
 mod man_page;

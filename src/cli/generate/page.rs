@@ -1,5 +1,5 @@
-//! The reference page of the command line, made from the parser and the texts of `help`. It is printed as a man
-//! page and as Markdown.
+//! Builds the reference page of the command line from the parser and the texts of `help`. It is printed as a
+//! man page and as Markdown.
 
 use clap::builder::Str;
 use clap::{Arg, Command};
@@ -8,18 +8,18 @@ use crate::cli::args::{EPOCH_VARIABLE, command};
 use crate::cli::exit_code::ExitCode;
 use crate::cli::help::{ENVIRONMENT, EXAMPLES, EXIT_NOTE, FILES, USAGES};
 
-/// A reference page.
+/// A reference page of the command line.
 #[derive(Debug)]
 pub struct Page {
     /// The name of the program.
     pub name: String,
-    /// A sentence on what it does.
+    /// A sentence that describes the program.
     pub about: String,
-    /// The sections, in order.
+    /// The sections of the page, in order.
     pub sections: Vec<Section>,
 }
 
-/// A section of a page.
+/// A section of the reference page.
 #[derive(Debug)]
 pub struct Section {
     /// The title.
@@ -28,21 +28,21 @@ pub struct Section {
     pub blocks: Vec<Block>,
 }
 
-/// A part of a section.
+/// A block of text in a section.
 #[derive(Debug)]
 pub enum Block {
     /// Running text.
     Paragraph(String),
-    /// Command lines, one in each line.
+    /// Command lines, one per line.
     Usages(Vec<&'static str>),
-    /// A list of words with descriptions.
+    /// A list of terms with descriptions.
     Terms(Vec<Term>),
 }
 
-/// Words with a description.
+/// A term with its description, for example an option.
 #[derive(Debug)]
 pub struct Term {
-    /// The words.
+    /// The option or word that is described.
     pub head: Vec<Part>,
     /// The description.
     pub text: String,
@@ -50,21 +50,21 @@ pub struct Term {
     pub values: Vec<(String, String)>,
 }
 
-/// A part of the words that are described.
+/// A part of the head of a term.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Words that are typed as they stand.
+    /// Words that are typed verbatim.
     Literal(String),
-    /// The name of a value.
+    /// The placeholder for a value.
     Value(String),
-    /// Text.
+    /// Plain text.
     Plain(String),
 }
 
-/// Returns the page.
+/// Returns the reference page.
 pub fn page() -> Page {
     let mut parser = command();
-    // The number of values of an option is known only then.
+    // Only a built parser knows the number of values of each option.
     parser.build();
     let mut sections = vec![
         section("Synopsis", vec![Block::Usages(USAGES.to_vec())]),
@@ -108,7 +108,7 @@ fn subcommand(sub: &Command) -> Section {
     Section { title, blocks }
 }
 
-/// Returns the description of a command, the long one if there is one.
+/// Returns the description of a command: the long description if there is one, otherwise the short one.
 fn about(command: &Command) -> String {
     command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default()
 }
@@ -117,7 +117,7 @@ fn paragraphs(text: &str) -> Vec<Block> {
     text.split("\n\n").map(|paragraph| Block::Paragraph(paragraph.replace('\n', " "))).collect()
 }
 
-/// Returns the files that a command line names, then its options.
+/// Returns the terms for a command: first its positional arguments, then its options.
 fn terms(command: &Command) -> Vec<Term> {
     let options = command.get_arguments().filter(|argument| !argument.is_positional());
     let shown = command.get_positionals().chain(options).filter(|argument| !argument.is_hide_set());
@@ -139,7 +139,7 @@ fn term(argument: &Arg) -> Term {
     }
 }
 
-/// Returns the words for an argument: its names, the name of its value, and its default.
+/// Returns the head of the term for an argument: its names, the name of its value, and its default.
 fn head(argument: &Arg) -> Vec<Part> {
     let mut head = Vec::new();
     let short = argument.get_short().map(|short| format!("-{short}"));
@@ -168,7 +168,7 @@ fn head(argument: &Arg) -> Vec<Part> {
 mod tests {
     use super::*;
 
-    /// The words of all lists.
+    /// Returns the heads of the terms in all lists.
     fn words(page: &Page) -> Vec<String> {
         let blocks = page.sections.iter().flat_map(|section| &section.blocks);
         let terms = blocks.filter_map(|block| match block {

@@ -1,5 +1,5 @@
-//! Corrections of generated text. They fail if the text to replace is missing, since a new version of a
-//! generator may write something different.
+//! Corrects generated text. A correction fails if the text to replace is missing, since a new version of a
+//! generator may write different text.
 
 use anyhow::{Result, ensure};
 
@@ -9,17 +9,17 @@ use crate::cli::failure::Internal;
 ///
 /// # Errors
 ///
-/// An internal error if there are none.
+/// An internal error if there is no occurrence.
 pub fn replaced(text: &str, old: &str, new: &str) -> Result<String> {
     ensure!(text.contains(old), Internal::new(format!("internal error: generated text lacks {old:?}")));
     Ok(text.replace(old, new))
 }
 
-/// Splits text at the first occurrence of `mark`, which is removed.
+/// Splits text at the first occurrence of `mark`, and removes `mark`.
 ///
 /// # Errors
 ///
-/// An internal error if there is none.
+/// An internal error if there is no occurrence.
 pub fn split<'t>(text: &'t str, mark: &str) -> Result<[&'t str; 2]> {
     let parts = text.split_once(mark).map(|(before, after)| [before, after]);
     parts.ok_or_else(|| Internal::new(format!("internal error: generated text lacks {mark:?}")).into())

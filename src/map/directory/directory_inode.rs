@@ -1,4 +1,4 @@
-//! The parts of a directory's inode that are needed to read its entries.
+//! Defines the data of a directory's inode that is needed to read its entries.
 
 use crate::error::Result;
 use crate::map::file_map::FileMap;
@@ -9,7 +9,7 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::InodeNr;
 
-/// The inode of a directory, as far as reading its entries depends on it.
+/// The data of a directory's inode that is needed to read its entries.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DirectoryInode<'s, 'a> {
     /// The number of the inode.
@@ -41,7 +41,8 @@ pub(crate) fn check_size(source: &Source<'_>, inode: &DecodedInode<'_>, map: &Fi
     };
     let bytes = blocks * source.geometry.block_bytes();
     if blocks == 0 || inode.fields.size() != bytes {
-        let expected = format!("{bytes}, the blocks of the directory, which has at least one");
+        let expected =
+            format!("{bytes}, the total size of the directory's blocks, of which there is at least one");
         return Err(inode.at().value("i_size", inode.fields.size(), expected));
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! Reads the entries of a directory, in blocks or as inline data, with all checks that need no other inode.
+//! Reads the entries of a directory, in blocks or as inline data, and makes all checks that need no other
+//! inode.
 
 use super::directory_inode::DirectoryInode;
 use super::htree::{BlockRole, DirectoryIndex};
@@ -15,7 +16,7 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
-/// e2fsck does not detect all damage of an index, but -D rebuilds it.
+/// e2fsck does not detect all damage of an index, but e2fsck -D rebuilds the index.
 const REBUILD: Remedy = Remedy::fsck("run e2fsck -fD on the image");
 
 /// A directory entry, as stored.
@@ -38,7 +39,7 @@ pub(crate) struct DirectoryEntries<'a> {
     pub parent: InodeNr,
     /// The entries except `.` and `..`.
     pub list: Vec<RawEntry<'a>>,
-    /// The number of entries with bytes other than zero after or instead of their names.
+    /// The number of entries with stale bytes: bytes other than zero after the name, or in an unused entry.
     pub stale: u64,
 }
 
@@ -136,8 +137,8 @@ impl<'a> EntryReader<'_, 'a> {
     fn block(&mut self, block: BlockNr, place: u32, index: Option<&DirectoryIndex>) -> Result<()> {
         let bytes = self.source.checked_block(block);
         let role = index.map(|index| index.role(place));
-        // Index nodes have no tail of a leaf: the last entry covers the rest of the block, including the
-        // index.
+        // Index nodes have no leaf tail: the last entry covers all remaining bytes of the block, including
+        // the index.
         let is_node = role == Some(BlockRole::Node);
         let end = if self.source.checksums.covers_metadata() && !is_node {
             self.check_leaf(block, bytes)?
@@ -179,7 +180,7 @@ impl<'a> EntryReader<'_, 'a> {
         let [dot, dotdot, ..] = &self.entries[..] else {
             return Err(self.at(block).wrong("does not begin with '.' and '..'"));
         };
-        // A first entry of more than 24 bytes has room for a second one, so e2fsck would split it.
+        // A first entry of more than 24 bytes has room for a second entry, so e2fsck would split the first.
         let bytes = self.source.checked_block(block);
         let length =
             view::<DirEntry>(bytes).map_or(0, |entry| dir_entry::decode_rec_len(entry.rec_len, bytes.len()));
@@ -195,7 +196,7 @@ impl<'a> EntryReader<'_, 'a> {
         Ok(())
     }
 
-    /// Returns the hashes of an entry. `end` is the offset of their end.
+    /// Returns the hashes of an entry. `end` is the offset of the end of the hashes.
     fn hashes(&self, bytes: &[u8], end: usize, at: &impl Fn() -> Location) -> Result<[u32; 2]> {
         let hashes = [8, 4].map(|before| le32(bytes, end - before).expect("fits: rec_len has room for them"));
         // In an index, the lowest bit marks a block that continues a run of equal hashes.
@@ -261,8 +262,8 @@ impl<'a> EntryReader<'_, 'a> {
                 });
             }
             let live = if in_use { dir_entry::HEADER_SIZE + name_len } else { dir_entry::HEADER_SIZE };
-            // The bytes after the name are hashes, or they are an index after `..` or in an unused entry that
-            // covers the block.
+            // The bytes after the name may be hashes. After `..`, or in an unused entry that covers the
+            // block, they may be an index.
             let hides_index = self.directory.indexed
                 && (self.entries.len() == 2 && in_use || !in_use && length == bytes.len());
             let rest = bytes.get(offset + live..offset + length).unwrap_or_default();

@@ -1,7 +1,7 @@
-//! The index of a directory (HTree): the blocks that contain names, and the range of hashes in each.
+//! Reads the index of a directory (HTree): the leaf blocks, and the range of hashes in each leaf.
 //!
-//! Names are read from the leaves, and the index is rebuilt. But the kernel finds names only through the
-//! index. If the index does not lead to a name, the tree of the kernel is not the tree of this tool.
+//! Names are read from the leaves, and the output gets a new index. But the kernel finds names only through
+//! the index. If the index does not lead to a name, the kernel and this tool read different trees.
 
 use super::directory_inode::DirectoryInode;
 use crate::error::{Location, Problem, Result, Structure, shown};
@@ -28,8 +28,8 @@ pub(super) enum BlockRole {
 /// The range of hashes that names of a leaf may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HashRange {
-    /// The hash of the leaf in the index. If it is odd, the leaf continues a run of names with the even hash
-    /// below it, with which the leaf before ends.
+    /// The hash of the leaf in the index. If it is odd, the leaf continues a run of names with equal hashes,
+    /// which starts in the previous leaf. Their hash is the even number below.
     from: u32,
     /// The hash of the next leaf.
     before: u64,
@@ -56,8 +56,8 @@ enum NameHash {
 /// The index of a directory, after all checks.
 #[derive(Debug)]
 pub(super) struct DirectoryIndex {
-    /// The blocks of the directory and their uses, in order. Its length is that of the index, so a directory
-    /// that only claims to be large needs no memory.
+    /// The blocks of the directory and their uses, in order. Only blocks in the index are listed, so a
+    /// directory with a false large size needs no extra memory.
     roles: Vec<(u32, BlockRole)>,
     hash: NameHash,
     folds: bool,
@@ -98,7 +98,8 @@ impl DirectoryIndex {
                 if depth == levels { BlockRole::Leaf(block.range) } else { BlockRole::Node }
             };
             roles.extend(below.iter().map(|block| (block.place, role(block))));
-            // A node that is reached twice would be read twice at each level.
+            // Without this check, a node that several entries lead to would be read several times at each
+            // level.
             roles.sort_unstable_by_key(|(place, _)| *place);
             if let Some(pair) = roles.windows(2).find(|pair| pair[0].0 == pair[1].0) {
                 return Err(
@@ -110,9 +111,7 @@ impl DirectoryIndex {
         let lost = (0..).zip(&roles).find(|(place, (found, _))| place != found).map(|(place, _)| place);
         let count = u32::try_from(roles.len()).expect("fits: each is another block of the directory");
         if let Some(place) = lost.or_else(|| (count < blocks).then_some(count)) {
-            return Err(
-                at(directory).wrong(format!("has an index that leads to all blocks but number {place}"))
-            );
+            return Err(at(directory).wrong(format!("has an index that does not lead to block {place}")));
         }
         let hash = match HashVersion::from_disk(version) {
             Some(version) => {
@@ -152,7 +151,7 @@ impl DirectoryIndex {
         };
         match [Some(hash), other].into_iter().flatten().find(|hash| !range.holds(*hash)) {
             Some(hash) => Err(at().wrong(format!(
-                "has the name '{}' with the hash {hash:#010x}, which the index does not look for in this block",
+                "has the name '{}' with the hash {hash:#010x}, which the index assigns to a different block",
                 shown(name)
             ))),
             None => Ok(()),
@@ -166,7 +165,7 @@ fn at(directory: DirectoryInode<'_, '_>) -> Location {
 
 impl<'a> IndexWalk<'_, 'a> {
     /// Returns a block of the directory by its index, which must be in range. A directory that a fast commit
-    /// created has no blocks: its index is refused because there is no root.
+    /// created has no blocks: its index is refused because it has no root.
     fn block(&self, place: u32) -> (BlockNr, &'a [u8]) {
         let block = block_at(self.directory.runs, place).unwrap_or(BlockNr(0));
         (block, self.source.block(block).unwrap_or_default())
@@ -222,14 +221,14 @@ impl<'a> IndexWalk<'_, 'a> {
         for index in 0..count {
             let entry = entries.get(index * htree::ENTRY_SIZE..).and_then(view::<DxEntry>);
             let Some(entry) = entry else { return Err(at().wrong("has entries beyond its end")) };
-            // The first entry has no hash: limit and count are stored in its place. Its hash is that of the
-            // node.
+            // The first entry has no hash, because limit and count are stored there. The hash of the node
+            // applies.
             let hash = if index == 0 { node.range.from } else { entry.hash.get() };
             if hash < before || u64::from(hash) > node.range.before {
                 return Err(at().value(
                     "the hash of an index entry",
                     hash,
-                    format!("{before} to {}, in rising order", node.range.before),
+                    format!("{before} to {}, in ascending order", node.range.before),
                 ));
             }
             before = hash;
@@ -246,7 +245,7 @@ impl<'a> IndexWalk<'_, 'a> {
         Ok(())
     }
 
-    /// Checks the header of a node and its checksum. Returns the offset of the entries, and their number.
+    /// Checks the header and the checksum of a node. Returns the offset and the number of the entries.
     fn head(&self, place: u32) -> Result<(usize, usize)> {
         let (block, bytes) = self.block(place);
         let at = || at(self.directory).block(block);
@@ -259,7 +258,7 @@ impl<'a> IndexWalk<'_, 'a> {
                 entry.inode.get() == 0 && dir_entry::decode_rec_len(entry.rec_len, bytes.len()) == bytes.len()
             });
             if !covers_block {
-                return Err(at().wrong("is a node of an index, but has entries of names"));
+                return Err(at().wrong("is a node of an index, but has directory entries"));
             }
             (htree::NODE_HEAD, htree::node_limit(bytes.len(), with_checksum, hashed))
         };

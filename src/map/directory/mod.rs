@@ -1,4 +1,4 @@
-//! Directories, as stored: the entries, and the index.
+//! Reads the entries and the index of a directory, as stored.
 
 mod directory_inode;
 mod entries;

@@ -1,4 +1,4 @@
-//! The content of an inode, by its type.
+//! Reads the content of an inode, by its file type.
 
 use super::stored_content::{InodeContent, StoredContent};
 use super::{inline_data, symlink};
@@ -31,7 +31,7 @@ pub(super) fn read<'a>(
                 // A directory created by a fast commit has no blocks yet.
                 return match map.runs[..] {
                     [] => Ok(StoredContent::in_blocks(InodeContent::Directory, map)),
-                    _ => Err(at().wrong("was made by a fast commit, but has blocks already")),
+                    _ => Err(at().wrong("was created by a fast commit, but already has blocks")),
                 };
             }
             directory::check_size(source, inode, &map)?;
@@ -70,6 +70,6 @@ fn device(inode: &DecodedInode<'_>) -> Result<InodeContent> {
         None => Err(inode
             .at()
             .value("the device number", word(0), "16 bits, or 0 and 32 bits in the next word")
-            .with_remedy("make the device file anew, in a mount")),
+            .with_remedy("mount the image, and recreate the device file")),
     }
 }

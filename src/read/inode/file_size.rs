@@ -1,4 +1,5 @@
-//! Checks a regular file's size against its map, and cuts off blocks past its end, as in truncated orphans.
+//! Checks a regular file's size against its map, and removes blocks past its end, such as those of orphans
+//! whose truncation is pending.
 
 use super::verity;
 use crate::error::Result;
@@ -18,7 +19,7 @@ pub(super) fn settle(
 ) -> Result<()> {
     if inode.fields.flags().contains(InodeFlags::VERITY) {
         if orphan {
-            return Err(inode.at().wrong("is to be truncated, but the Merkle tree behind its end is in use"));
+            return Err(inode.at().wrong("is to be truncated, but the Merkle tree past its end is in use"));
         }
         check(source, inode)?;
         return verity::settle(source, inode, map, dropped);
@@ -47,11 +48,11 @@ pub(super) fn check(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()>
     if size.div_ceil(block_size) <= limit {
         return Ok(());
     }
-    let expected = format!("at most {}, what its map can reach", limit * block_size);
+    let expected = format!("at most {}, the limit of its map", limit * block_size);
     Err(inode.at().value("i_size", size, expected))
 }
 
-/// Removes the blocks past the end of a file that e2fsck tolerates: unwritten ones, and one written block
+/// Removes the blocks past the end of a file that e2fsck tolerates: unwritten blocks, and one written block
 /// right after the end.
 fn cut_to_size(
     source: &Source<'_>,

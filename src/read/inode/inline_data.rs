@@ -1,4 +1,4 @@
-//! Inline data: content that is stored in an inode.
+//! Reads inline data: content that is stored in an inode.
 
 use super::file_size;
 use super::stored_content::{InodeContent, StoredContent};
@@ -8,7 +8,7 @@ use crate::map::{self, DecodedInode, InlineParts};
 use crate::ondisk::inode::{self as disk, InodeFlags};
 use crate::source::Source;
 
-/// Returns the two parts of inline data, if the inode has any. `value` is the value of the xattr
+/// Returns the two parts of an inode's inline data, if it has inline data. `value` is the value of the xattr
 /// `system.data`.
 pub(super) fn parts<'a>(
     source: &Source<'_>,
@@ -17,12 +17,13 @@ pub(super) fn parts<'a>(
 ) -> Result<Option<InlineParts<'a>>> {
     let flags = inode.fields.flags();
     if !flags.contains(InodeFlags::INLINE_DATA) {
-        // With an extent tree, the kernel hides this xattr. Without one, the flag may have been lost.
+        // With an extent tree, the kernel hides this xattr. Without an extent tree, the flag for inline data
+        // may have been lost.
         return match value {
             Some(_) if !flags.contains(InodeFlags::EXTENTS) => Err(inode
                 .at()
                 .wrong("has the xattr system.data without the INLINE_DATA flag, and no extent tree")
-                .with_remedy("remove this xattr with debugfs's ea_rm, if the content lies in blocks")),
+                .with_remedy("remove this xattr with debugfs's ea_rm, if the content is in blocks")),
             _ => Ok(None),
         };
     }
@@ -44,14 +45,14 @@ pub(super) fn content<'a>(
     let size = inode.fields.size();
     match inode.fields.format() {
         disk::S_IFREG => {
-            // After a truncation, there may be more bytes than the size says. For a file of zeros, mke2fs
-            // stores fewer bytes; the kernel and e2fsck read the missing ones as zeros. A size that does not
-            // fit into memory is cut to the stored bytes, too.
+            // After a truncation, more bytes may be stored than the size says. For a file of zeros, mke2fs
+            // stores fewer bytes; the kernel and e2fsck read the missing bytes as zeros. A size that does not
+            // fit into memory is also limited to the stored bytes.
             let live = usize::try_from(size).unwrap_or(usize::MAX);
             let (head_len, value_len) =
                 (live.min(head.len()), live.saturating_sub(head.len()).min(value.len()));
             let parts = [&head[..head_len], &value[..value_len]];
-            // It has no EXTENTS flag, so the kernel and e2fsck accept only sizes that a block map can
+            // The inode has no EXTENTS flag, so the kernel and e2fsck accept only sizes that a block map can
             // address.
             file_size::check(source, inode)?;
             Ok(StoredContent::in_inode(InodeContent::Regular(size), parts))
@@ -61,7 +62,7 @@ pub(super) fn content<'a>(
         }
         disk::S_IFDIR => Ok(StoredContent::in_inode(InodeContent::Directory, [head, value])),
         disk::S_IFLNK if head.contains(&0) || value.contains(&0) => {
-            // The kernel ends the target at the NUL byte, but debugfs does not.
+            // For the kernel, the target ends at the NUL byte, but not for debugfs.
             Err(inode.at().wrong("is a symlink whose target has a NUL byte").with_remedy(NEW_SYMLINK))
         }
         disk::S_IFLNK => Ok(StoredContent::in_inode(InodeContent::Symlink, [head, value])),

@@ -1,4 +1,4 @@
-//! A single inode of the tree: its fields, the xattrs in its body, and its content.
+//! Reads a single inode of the tree: its fields, the xattrs in its body, and its content.
 
 mod content;
 mod file_size;
@@ -23,9 +23,9 @@ use stored_content::{InodeContent, StoredContent};
 pub(super) struct InodeReader<'r, 'a> {
     source: &'r Source<'a>,
     budget: &'r Budget,
-    /// The inodes.
+    /// The inodes that were read.
     pub inodes: Inodes<'a>,
-    /// Their blocks, except the content of regular files.
+    /// The claims on the blocks of these inodes, except the content of regular files.
     pub claims: Vec<Claim>,
 }
 
@@ -35,7 +35,7 @@ impl<'r, 'a> InodeReader<'r, 'a> {
         Self { source, budget, inodes, claims: Vec::new() }
     }
 
-    /// Reads an inode.
+    /// Reads an inode, and appends it to `inodes`. `orphan` says whether it is an orphan.
     ///
     /// # Errors
     ///
@@ -76,7 +76,8 @@ impl<'r, 'a> InodeReader<'r, 'a> {
         self.inodes.push(NewInode { inode, node, runs: &map.runs, parts })
     }
 
-    /// Claims the blocks of an inode, except the content of a regular file, which its runs describe.
+    /// Claims the blocks of an inode, except the content of a regular file, because its runs already describe
+    /// it.
     fn claim(&mut self, inode: &DecodedInode<'_>, map: &FileMap, is_regular: bool) {
         if !is_regular {
             self.claims.extend(map.runs.iter().map(|run| Claim::of_content(inode.number, run)));
@@ -102,8 +103,8 @@ fn node(source: &Source<'_>, inode: &DecodedInode<'_>, content: InodeContent) ->
     }
 }
 
-/// Whether quotas count an inode, as in e2fsck. They don't count the boot loader and symlinks with inline
-/// data.
+/// Returns whether quotas count an inode, as in e2fsck. They don't count the boot loader and symlinks with
+/// inline data.
 fn is_charged(inode: &DecodedInode<'_>) -> bool {
     inode.number != InodeNr::BOOT_LOADER
         && !(inode.fields.format() == disk::S_IFLNK && inode.fields.flags().contains(InodeFlags::INLINE_DATA))

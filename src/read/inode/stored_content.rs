@@ -1,9 +1,9 @@
-//! The content of an inode, and its place.
+//! The content of an inode, in its blocks or in its body.
 
 use crate::map::{FileMap, InlineParts};
 use crate::tree::{Kind, NodeId, Text};
 
-/// The content of an inode, by its type.
+/// The content of an inode, by its file type.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum InodeContent {
     /// Directory entries.
@@ -14,12 +14,12 @@ pub(super) enum InodeContent {
     Symlink,
     /// The major and minor number of a device.
     Device(u32, u32),
-    /// Nothing: a FIFO or a socket.
+    /// No content: a FIFO or a socket.
     Empty,
 }
 
 impl InodeContent {
-    /// Returns the kind of the node, with the values that are known at this stage.
+    /// Returns the kind of the node, with the values that are already known.
     pub(super) fn kind(self) -> Kind {
         match self {
             Self::Directory => Kind::Directory { first: 0, count: 0, parent: NodeId::ROOT },
@@ -33,7 +33,7 @@ impl InodeContent {
 
 /// The content of an inode, in its blocks or in its body.
 pub(super) struct StoredContent<'a> {
-    /// The content, by type.
+    /// The content, by file type.
     pub content: InodeContent,
     /// The inline data, or the target of a symlink.
     pub parts: Option<InlineParts<'a>>,
@@ -42,7 +42,7 @@ pub(super) struct StoredContent<'a> {
 }
 
 impl<'a> StoredContent<'a> {
-    /// Creates content in blocks.
+    /// Creates content that is stored in blocks.
     pub(super) fn in_blocks(content: InodeContent, map: FileMap) -> Self {
         Self { content, parts: None, map }
     }
@@ -52,7 +52,7 @@ impl<'a> StoredContent<'a> {
         Self::in_blocks(content, FileMap::default())
     }
 
-    /// Creates content in the inode.
+    /// Creates content that is stored in the inode.
     pub(super) fn in_inode(content: InodeContent, parts: InlineParts<'a>) -> Self {
         Self { parts: Some(parts), ..Self::empty(content) }
     }

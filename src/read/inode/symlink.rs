@@ -1,4 +1,4 @@
-//! The targets of symlinks in blocks and in `i_block`.
+//! Reads the targets of symlinks, in blocks or in `i_block`.
 
 use super::stored_content::{InodeContent, StoredContent};
 use crate::error::Result;
@@ -10,7 +10,7 @@ use crate::source::Source;
 
 /// The remedy for a symlink that kernels, e2fsck and debugfs read differently.
 pub(super) const NEW_SYMLINK: &str =
-    "remove it with debugfs's rm, make it again with its symlink command, and run e2fsck -f";
+    "remove it with debugfs's rm, recreate it with debugfs's symlink, and run e2fsck -f";
 
 /// Reads the target of a symlink without inline data.
 pub(super) fn read<'a>(
@@ -25,8 +25,7 @@ pub(super) fn read<'a>(
             return Err(at().wrong("is a symlink of less than 60 bytes with an extent tree"));
         }
         let xattrs = u64::from(inode.fields.file_acl() != 0) * source.geometry.blocks_per_cluster;
-        // With the ea_inode feature, EA inodes count in `i_blocks`, so the kernel decides by the length
-        // alone.
+        // With the ea_inode feature, EA inodes count in `i_blocks`, so the kernel only looks at the length.
         let by_length = source.features().has(Incompat::EA_INODE);
         if !by_length && inode.sectors(source) != xattrs * (source.geometry.block_bytes() / 512) {
             return Err(at().wrong(
@@ -37,14 +36,16 @@ pub(super) fn read<'a>(
         (in_place, FileMap::default())
     } else {
         let map = map::read(source, budget, inode)?;
-        let [run] = map.runs[..] else { return Err(at().wrong("is a symlink without its one block")) };
+        let [run] = map.runs[..] else {
+            return Err(at().wrong("is a symlink that does not have exactly one extent"));
+        };
         if map.dense_blocks() != Some(1) {
             return Err(at()
-                .wrong("is a symlink whose block is not the first, or was never written")
-                .with_remedy("make the symlink anew, in a mount"));
+                .wrong("is a symlink whose block is not logical block 0, or was never written")
+                .with_remedy("mount the image, and recreate the symlink"));
         }
         if size >= source.geometry.block_bytes() {
-            return Err(at().value("i_size", size, "a symlink of one block, with room for a NUL"));
+            return Err(at().value("i_size", size, "less than a block, with room for a NUL byte"));
         }
         (source.checked_block(run.physical()), map)
     };
@@ -56,7 +57,7 @@ pub(super) fn read<'a>(
             return Err(at().value(
                 "i_size",
                 size,
-                format!("{stored}, the length of the encrypted target and 2, and more than 2"),
+                format!("{stored} (the length of the encrypted target plus 2), and more than 2"),
             ));
         }
         return Ok(StoredContent {

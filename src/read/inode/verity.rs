@@ -1,4 +1,4 @@
-//! fs-verity: the Merkle tree and the descriptor past the end of a file.
+//! Checks fs-verity: the Merkle tree and the descriptor past the end of a file.
 
 use crate::error::{Location, Result, Structure};
 use crate::map::{DecodedInode, FileMap};
@@ -9,15 +9,15 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::BlockNr;
 
-/// The alignment of the Merkle tree in bytes. It starts at the first multiple of this past the end of the
-/// file.
+/// The alignment of the Merkle tree in bytes. The tree starts at the first multiple of this number past the
+/// end of the file.
 const ALIGNMENT: u64 = 65536;
 
-/// e2fsck does not check descriptors, and no kernel opens such a file.
+/// The remedy for a wrong descriptor. e2fsck does not check descriptors, and no kernel opens such a file.
 const REMEDY: Remedy = Remedy::fsck("remove it with debugfs's rm, and run e2fsck -f");
 
-/// Checks that a verity file has a descriptor where the kernel looks for it, in its last blocks. It also
-/// removes the blocks between the end of the file and its Merkle tree. They may have been allocated before
+/// Checks that a verity file has a descriptor where the kernel looks for it, in its last blocks. Also removes
+/// the blocks between the end of the file and its Merkle tree. These blocks may have been allocated before
 /// the tree was built, and no kernel reads them. The tree is not checked, because the kernel verifies it when
 /// it reads the file.
 pub(super) fn settle(
@@ -35,11 +35,13 @@ pub(super) fn settle(
     let last = map.runs.last().filter(|run| !run.unwritten() && run.end() > tree);
     let Some(last) = last else {
         return Err(at()
-            .wrong(format!("has no verity descriptor behind the file, from block {tree} on"))
+            .wrong(format!(
+                "has no verity descriptor past the end of the file (expected from block {tree} on)"
+            ))
             .with_remedy(REMEDY));
     };
     if inode.fields.flags().contains(InodeFlags::ENCRYPT) {
-        // The descriptor is encrypted.
+        // The descriptor is encrypted, so it can't be checked.
         return Ok(());
     }
     // The last four bytes contain the length of the descriptor. The descriptor is in the blocks before them.
@@ -53,7 +55,7 @@ pub(super) fn settle(
             .value(
                 "the length of the verity descriptor",
                 length,
-                format!("256 or more, within the {} blocks behind the file", end - tree),
+                format!("256 or more, within the {} blocks past the end of the file", end - tree),
             )
             .with_remedy(REMEDY));
     }

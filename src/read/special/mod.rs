@@ -1,4 +1,4 @@
-//! The inodes outside the tree: journal, resize inode, quota files, orphan file, and the reserved inodes.
+//! Reads the inodes outside the tree: journal, resize inode, quota files, orphan file, and reserved inodes.
 
 pub(super) mod orphans;
 pub(super) mod quota_file;
@@ -49,7 +49,7 @@ pub(super) fn read(
             let journal = Journal::inside(source, source.input(), file)?;
             specials.journal = Some(JournalShape { blocks, fast_commit_blocks: journal.fast_commit_blocks });
         }
-        // Its blocks are on a separate device.
+        // An external journal has no blocks in the image.
         Some(JournalPlace::Outside(_)) | None => {}
     }
     for (kind, number) in QuotaType::ALL.into_iter().zip(quota_file::inodes(source)?) {

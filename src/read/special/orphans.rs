@@ -1,4 +1,5 @@
-//! Reads the lists of orphans: inodes whose deletion or truncation was pending. `file_size` truncates them.
+//! Reads the lists of orphans: inodes whose deletion or truncation was pending. `file_size` does the pending
+//! truncations.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +24,7 @@ pub struct Orphans {
     pub claims: BlockClaims,
     /// The orphans without links.
     pub without_links: Vec<InodeNr>,
-    /// The number of blocks of each of these, in whole clusters: content, map and xattr block.
+    /// The number of blocks of each orphan without links, in whole clusters: content, map and xattr block.
     pub blocks: Vec<u64>,
     /// The number of orphans without links, which are deleted.
     pub dropped: u64,
@@ -42,7 +43,7 @@ impl Orphans {
         &self.numbers
     }
 
-    /// Whether an inode is an orphan.
+    /// Returns whether an inode is an orphan.
     pub fn contains(&self, number: InodeNr) -> bool {
         self.numbers.contains(&number)
     }
@@ -53,7 +54,7 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Orphans> {
     let mut orphans = Orphans::default();
     let budget = Budget::new(source);
     let mut next = InodeNr(source.superblock.s_last_orphan.get());
-    // The list is linked through i_dtime. An inode that comes twice is a cycle.
+    // The list is linked through i_dtime. If an inode comes twice, the list has a cycle.
     while next.0 != 0 {
         next = orphans.add(source, &budget, next, Location::of(Structure::Superblock))?;
     }
@@ -63,8 +64,8 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Orphans> {
         let number = InodeNr(source.superblock.s_orphan_file_inum.get());
         let file = dense_file(source, number, Structure::OrphanFile)?;
         for slot in slots(source, &file)? {
-            // An inode that is also in the list counts once. An inode that is already free does not count:
-            // e2fsck leaves such inodes in the file.
+            // An inode that is also in the list counts only once. An inode that is already free does not
+            // count, because e2fsck leaves such inodes in the orphan file.
             if !listed.contains(&slot) && (source.is_marked(slot) || !source.geometry.has_inode(slot)) {
                 orphans.add(source, &budget, slot, Location::of(Structure::OrphanFile).inode(number))?;
             }
@@ -74,7 +75,7 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Orphans> {
 }
 
 impl Orphans {
-    /// Adds an orphan, and returns the next one of the list.
+    /// Adds an orphan, and returns the next inode of the orphan list.
     fn add(
         &mut self,
         source: &Source<'_>,
@@ -94,22 +95,20 @@ impl Orphans {
             ));
         };
         if !self.numbers.insert(number) {
-            return Err(
-                at.wrong(format!("names the orphan {number} twice, or the list of orphans is a cycle"))
-            );
+            return Err(at.wrong(format!("lists orphan {number} twice, or the list of orphans is a cycle")));
         }
         let inode = DecodedInode::new(number, raw);
         inode.check_checksum(source)?;
         let mut blocks = 0;
         if can_be_cut(&inode.fields) {
-            // The map has to be valid, because its blocks will be freed.
+            // The map must be valid, because its blocks will be freed.
             let map = map::read(source, budget, &inode)?;
             if inode.fields.i_links_count.get() == 0 {
                 self.claims.extend(Claim::of_map(number, &map));
                 blocks = map.blocks(source.geometry.blocks_per_cluster);
             }
         } else if !inode.fields.has_known_format() {
-            return Err(at.value("an orphan of a type that there is not", number.0, "a file of any kind"));
+            return Err(at.value("an orphan", number.0, "an inode with a known file type"));
         } else if inode.fields.i_links_count.get() > 0 {
             return Err(at.value("an orphan with links", number.0, "a file, a directory or a long symlink"));
         }
@@ -128,7 +127,7 @@ impl Orphans {
     }
 }
 
-/// Whether an inode may have blocks that can be truncated.
+/// Returns whether an inode may have blocks that can be truncated.
 fn can_be_cut(inode: &Inode) -> bool {
     match inode.format() {
         S_IFREG | S_IFDIR => !inode.flags().contains(InodeFlags::INLINE_DATA),

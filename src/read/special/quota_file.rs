@@ -1,4 +1,4 @@
-//! Quota files. Limits and grace times are content; usage is redundant.
+//! Reads quota files. Limits and grace times are part of the tree; usage is redundant.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -20,7 +20,7 @@ use crate::units::{InodeNr, fits};
 /// The maximum size of a quota file that e2fsprogs reads, in bytes.
 const MAX_SIZE: u64 = 1 << 31;
 
-/// The content of the quota file of one type.
+/// The content of the quota file for one quota type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaFile {
     /// The quota type.
@@ -40,7 +40,7 @@ pub struct QuotaRules {
     pub block_grace: u32,
     /// The grace time for the soft limit of inodes, in seconds.
     pub inode_grace: u32,
-    /// The limits of all ids that have any, sorted by id.
+    /// The limits of all ids that have a limit, sorted by id.
     pub limits: Vec<(u32, QuotaLimits)>,
 }
 
@@ -57,7 +57,7 @@ pub struct QuotaLimits {
     pub blocks_soft: u64,
 }
 
-/// Returns the inodes of the quota files, by type; `None` if a type is off.
+/// Returns the inodes of the quota files, by type; `None` if a type is not enabled.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ pub(crate) fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
     Ok(numbers.map(|number| (number != 0).then_some(InodeNr(number))))
 }
 
-/// Reads a quota file, and returns it with the claims on its blocks.
+/// Reads a quota file. Returns the file and the claims on its blocks.
 pub(crate) fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(QuotaFile, Vec<Claim>)> {
     let at = || Location::of(Structure::QuotaFile).inode(number);
     let inode = map::regular_inode(source, number, Structure::QuotaFile)?;
@@ -127,7 +127,7 @@ pub(crate) fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Res
     Ok((file, claims))
 }
 
-/// The use of a block of a quota file.
+/// The role of a block in a quota file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum BlockUse {
     /// No pointer to the block is known yet.
@@ -168,7 +168,7 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
         bytes.get(usize::try_from(offset % size).ok()?..)?.get(..BLOCK_SIZE)
     }
 
-    /// Reads a structure in block 0.
+    /// Reads a structure at an offset of block 0.
     fn start<T>(&self, offset: usize) -> T
     where
         T: zerocopy::FromBytes + zerocopy::KnownLayout + zerocopy::Immutable + zerocopy::Unaligned + Copy,
@@ -177,7 +177,7 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
         bytes.and_then(view::<T>).copied().unwrap_or_else(T::new_zeroed)
     }
 
-    /// Checks the header of a file of a given size, and returns the info structure after it.
+    /// Checks the header of a quota file with this size. Returns the info structure after the header.
     fn info(&self, kind: QuotaType, size: u64) -> Result<V2DiskDqinfo> {
         let at = || Location::of(Structure::QuotaFile).inode(self.number);
         let header: V2DiskDqheader = self.start(0);
@@ -186,13 +186,13 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
             return Err(at().corrupt(Problem::Magic { found, expected }));
         }
         if header.dqh_version.get() != quota::VERSION {
-            // The kernel accepts no other version with the quota feature.
+            // With the quota feature, the kernel accepts only this version.
             return Err(at().value("dqh_version", header.dqh_version.get(), quota::VERSION));
         }
         let info: V2DiskDqinfo = self.start(quota::INFO);
         let blocks = info.dqi_blocks.get();
         if blocks <= quota::ROOT || u64::from(blocks) * BLOCK_SIZE as u64 > size {
-            let expected = format!("from 2 to {}, as many as the file has", size / BLOCK_SIZE as u64);
+            let expected = format!("2 to {}, the number of blocks of the file", size / BLOCK_SIZE as u64);
             return Err(at().value("dqi_blocks", blocks, expected));
         }
         for (what, block) in [("dqi_free_blk", info.dqi_free_blk), ("dqi_free_entry", info.dqi_free_entry)] {
@@ -203,13 +203,13 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
         Ok(info)
     }
 
-    /// Returns all entries of the tree. It checks that each id comes once, and that each entry in a data
-    /// block is reached through its id.
+    /// Returns all entries of the quota tree. Checks that each id comes once, and that the path of each id
+    /// leads to its entry.
     fn entries(&self, blocks: u32) -> Result<Vec<V2r1DiskDqblk>> {
-        // A map, because the file may be long but almost empty.
+        // Use a map instead of a vector, because the file may be long but almost empty.
         let mut found = BTreeMap::from([(0, BlockUse::Tree), (quota::ROOT, BlockUse::Tree)]);
         let mut entries = Vec::new();
-        // The blocks of the tree that are still to be read, each with its level and the id of its first slot.
+        // The tree blocks that are not read yet. Each has its level and the id of its first slot.
         let mut waiting = vec![(quota::ROOT, 0, 0_u32)];
         while let Some((block, level, first)) = waiting.pop() {
             let Some(bytes) = self.block(block) else { continue };
@@ -226,7 +226,7 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
                 let state = found.entry(next).or_insert(BlockUse::Nothing);
                 if level + 1 < DEPTH {
                     if *state != BlockUse::Nothing {
-                        return Err(self.wrong(next, "has two places in the tree"));
+                        return Err(self.wrong(next, "is in the tree twice"));
                     }
                     *state = BlockUse::Tree;
                     waiting.push((next, level + 1, id));
@@ -246,7 +246,10 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
             let count =
                 self.block(block).and_then(view::<QtDiskDqdbheader>).map_or(0, |h| h.dqdh_entries.get());
             if self.entries_of(block).count() != usize::from(ids) || count != ids {
-                return Err(self.wrong(block, format!("is to have {ids} entries, as many as ids lead to it")));
+                return Err(self.wrong(
+                    block,
+                    format!("does not have exactly {ids} entries, one for each id that leads to it"),
+                ));
             }
         }
         Ok(entries)

@@ -1,4 +1,4 @@
-//! The comparison of quota usage with the usage in the quota files.
+//! Compares the usage of the inodes with the usage in the quota files.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,14 +13,14 @@ use crate::source::Source;
 use crate::tree::QuotaUsage;
 use crate::units::InodeNr;
 
-/// The quota usage of an orphan, and the ids that it is charged to: user, group and project.
+/// The quota usage of an orphan, and the ids to which it is charged: user, group and project.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OrphanCharge {
     ids: [u32; 3],
     usage: QuotaUsage,
 }
 
-/// Returns the usage of orphans without links, including their EA inodes, which is still charged.
+/// Returns the usage of orphans without links, including their EA inodes. This usage is still charged.
 pub(crate) fn of_orphans(
     source: &Source<'_>,
     orphans: &Orphans,
@@ -70,7 +70,7 @@ pub(crate) fn compare(
         let surplus = file.usage.keys().filter(|id| !found.contains_key(id)).count();
         if missing + surplus > 0 {
             let (word, count) = (file.kind.word(), missing + surplus);
-            warnings.push(format!("the {word} quota file had a wrong usage of {count} ids; counted anew"));
+            warnings.push(format!("the {word} quota file had the wrong usage for {count} ids; recomputed"));
         }
     }
     warnings

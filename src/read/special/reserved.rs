@@ -1,5 +1,5 @@
-//! The reserved inodes with a purpose but no name: the list of bad blocks, the boot loader, and the resize
-//! inode.
+//! Reads the reserved inodes that have a purpose but no name: the list of bad blocks, the boot loader, and
+//! the resize inode.
 
 use std::collections::BTreeSet;
 
@@ -43,7 +43,8 @@ pub(super) fn check_reserved(
         .with_remedy(Remedy::fsck("clear each of them with debugfs's clri and run e2fsck -f")))
 }
 
-/// Reads the list of bad blocks, which is dropped: a media defect belongs to a device, not to an image.
+/// Reads the list of bad blocks. The output has no such list: a media defect belongs to a device, not to an
+/// image.
 ///
 /// The list may contain blocks of static metadata. e2fsck keeps them in the list, and the kernel still uses
 /// them.
@@ -60,7 +61,7 @@ pub(super) fn bad_blocks(
         return Ok(());
     }
     inode.check_checksum(source)?;
-    // It is a block map even with bigalloc, where several blocks of a cluster may be bad.
+    // The list is a block map even with bigalloc, and several blocks of a cluster may be bad.
     let has_extents = inode.fields.flags().contains(InodeFlags::EXTENTS);
     let read = if has_extents { map::read } else { map::read_block_map };
     let map = read(source, budget, &inode)?;
@@ -77,7 +78,8 @@ pub(super) fn bad_blocks(
     Ok(())
 }
 
-/// Returns the boot-loader inode if it contains no file. Otherwise it belongs to the tree.
+/// Returns the number of the boot loader inode if it contains no file. Otherwise the inode belongs to the
+/// tree.
 pub(super) fn empty_boot_loader(tables: &InodeTables<'_>) -> Result<Option<InodeNr>> {
     let number = InodeNr::BOOT_LOADER;
     let Some(raw) = tables.live.iter().find(|raw| raw.number == number) else { return Ok(Some(number)) };
@@ -93,8 +95,8 @@ pub(super) fn empty_boot_loader(tables: &InodeTables<'_>) -> Result<Option<Inode
     Ok(None)
 }
 
-/// Returns the resize inode if it is empty. The kernel leaves it as a file without blocks when it drops the
-/// feature to let a filesystem grow with meta_bg.
+/// Returns the number of the resize inode if it is empty. The kernel leaves it as a file without blocks when
+/// it replaces the resize_inode feature by meta_bg to let a filesystem grow.
 pub(super) fn empty_resize_inode(tables: &InodeTables<'_>) -> Option<InodeNr> {
     let raw = tables.live.iter().find(|raw| raw.number == InodeNr::RESIZE)?;
     let inode = Inode::decode(raw.bytes);
@@ -106,8 +108,8 @@ pub(super) fn empty_resize_inode(tables: &InodeTables<'_>) -> Option<InodeNr> {
     is_empty.then_some(InodeNr::RESIZE)
 }
 
-/// Adds the resize inode. It is rebuilt, and all its blocks except the double indirect block are static
-/// metadata.
+/// Adds the resize inode. The output gets a new one. All its blocks except the double indirect block are
+/// static metadata.
 pub(super) fn resize(source: &Source<'_>, specials: &mut Specials) {
     specials.numbers.push(InodeNr::RESIZE);
     let double = source.inode(InodeNr::RESIZE).and_then(|bytes| le32(&Inode::decode(bytes).i_block, 13 * 4));

@@ -1,11 +1,11 @@
-//! The result of reading the inodes outside the tree.
+//! Defines the result of reading the inodes outside the tree.
 
 use super::quota_file::QuotaFile;
 use crate::map::DenseFile;
 use crate::read::claims::Claim;
 use crate::units::InodeNr;
 
-/// The parts of the geometry that inodes outside the tree define.
+/// The settings that inodes outside the tree define, such as the size of the journal.
 #[derive(Clone, Debug, Default)]
 pub struct Specials {
     /// The journal, if there is one.
@@ -14,11 +14,11 @@ pub struct Specials {
     pub quotas: Vec<QuotaFile>,
     /// The orphan file, if there is one.
     pub orphan_file: Option<SpecialFile>,
-    /// The claims on the blocks of all these inodes.
+    /// The claims on the blocks of all inodes outside the tree.
     pub claims: Vec<Claim>,
-    /// The numbers of these inodes.
+    /// The numbers of all inodes outside the tree.
     pub numbers: Vec<InodeNr>,
-    /// The number of blocks in the list of bad blocks, which is dropped.
+    /// The number of blocks in the list of bad blocks. The output has no such list.
     pub bad_blocks: u64,
 }
 
@@ -31,7 +31,7 @@ pub struct SpecialFile {
     pub blocks: u32,
 }
 
-/// The size of a journal.
+/// The size of a journal and of its fast-commit area.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalShape {
     /// The total number of blocks.
@@ -41,10 +41,10 @@ pub struct JournalShape {
 }
 
 impl Specials {
-    /// Returns a warning about dropped bad blocks.
+    /// Returns a warning if the input has a list of bad blocks, which the output drops.
     pub fn warnings(&self) -> Option<String> {
         (self.bad_blocks > 0)
-            .then(|| format!("a list of {} bad blocks was dropped: it belongs to a device", self.bad_blocks))
+            .then(|| format!("a list of {} bad blocks was dropped: it describes a device", self.bad_blocks))
     }
 
     /// Adds the number and the blocks of a file.
@@ -53,7 +53,7 @@ impl Specials {
         self.claims.extend(Claim::of_map(file.number, &file.map));
     }
 
-    /// Whether an inode is one of these inodes.
+    /// Returns whether an inode is outside the tree.
     pub fn is_special(&self, number: InodeNr) -> bool {
         self.numbers.contains(&number)
     }

@@ -1,4 +1,4 @@
-//! Xattr blocks, which inodes may share.
+//! Reads xattr blocks, which inodes may share.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::read::special::orphans::Orphans;
 use crate::source::Source;
 use crate::units::{BlockNr, InodeNr};
 
-/// The xattr blocks, by block number, each with one of its inodes and its entries.
+/// The xattr blocks by block number. Each has its entries and the number of an inode that uses it.
 #[derive(Debug)]
 pub(crate) struct XattrBlocks<'a> {
     blocks: BTreeMap<BlockNr, (InodeNr, Vec<StoredXattr<'a>>)>,
@@ -30,14 +30,14 @@ impl<'a> XattrBlocks<'a> {
         self.blocks.get(&block).map_or(&[], |(_, entries)| entries)
     }
 
-    /// Returns all blocks of live inodes, each with one of its inodes and its entries.
+    /// Returns all xattr blocks of live inodes. Each has its entries and the number of an inode that uses it.
     pub(crate) fn all(&self) -> impl Iterator<Item = (InodeNr, &[StoredXattr<'a>])> {
         let live = self.blocks.iter().filter(|(block, _)| !self.of_orphans.contains(block));
         live.map(|(_, (inode, entries))| (*inode, &entries[..]))
     }
 
-    /// Returns the claims on the blocks of live inodes, or on those that only orphans use. Each block is
-    /// claimed once.
+    /// Returns the claims on the blocks that only orphans use if `orphans` is set, otherwise on the blocks of
+    /// live inodes. Each block is claimed once.
     pub(crate) fn claims(&self, orphans: bool) -> impl Iterator<Item = Claim> + use<'_> {
         let blocks = self.blocks.iter().filter(move |(block, _)| self.of_orphans.contains(block) == orphans);
         blocks.map(|(block, (inode, _))| Claim::of_inode(*inode, *block, 1))
@@ -78,8 +78,8 @@ pub(crate) fn read_blocks<'a>(
     Ok(XattrBlocks { blocks, of_orphans })
 }
 
-/// Returns the entries of orphans without links that refer to EA inodes: those in their bodies, and in blocks
-/// that no live inode uses.
+/// Returns the entries of orphans without links that refer to EA inodes: entries in their bodies, and in
+/// blocks that no live inode uses.
 pub(crate) fn ea_inodes_of_orphans(
     source: &Source<'_>,
     blocks: &XattrBlocks<'_>,
@@ -142,6 +142,6 @@ fn check_order(entries: &[StoredXattr<'_>], at: impl Fn() -> Location) -> Result
     let Some(pair) = entries.windows(2).find(|pair| pair[1].key() < pair[0].key()) else { return Ok(()) };
     let [before, hidden] = [pair[0], pair[1]].map(|xattr| disk::full_name(xattr.index, xattr.name));
     Err(at()
-        .wrong(format!("have {hidden} behind {before}, where the kernel does not find it"))
+        .wrong(format!("have {hidden} after {before}, where the kernel does not find it"))
         .with_remedy("remove each of them and set it again with debugfs (ea_get -f, ea_rm, ea_set -f)"))
 }

@@ -1,4 +1,5 @@
-//! EA inodes, which contain the values of large xattrs. They have no name, but xattr entries refer to them.
+//! Reads EA inodes, which contain the values of large xattrs. They have no name, but xattr entries refer to
+//! them.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,7 +15,7 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
-/// An EA inode.
+/// An EA inode of the input, without the value.
 #[derive(Debug)]
 pub(crate) struct EaInode {
     /// The inode number.
@@ -23,16 +24,16 @@ pub(crate) struct EaInode {
     pub size: usize,
     /// The checksum of the value.
     pub hash: u32,
-    /// The number of entries that refer to it.
+    /// The number of entries that refer to this EA inode.
     pub references: u64,
-    /// `i_mtime`, which is the number of the owning inode in Lustre's form.
+    /// `i_mtime`; in Lustre's format, the number of the owning inode.
     pub owner: u32,
-    /// `i_generation`, which is the generation of the owning inode in Lustre's form.
+    /// `i_generation`; in Lustre's format, the generation of the owning inode.
     pub generation: u32,
     runs: Vec<Run>,
 }
 
-/// Whether an inode is an EA inode.
+/// Returns whether an inode is an EA inode.
 pub(crate) fn is_ea_inode(source: &Source<'_>, raw: &RawInode<'_>) -> bool {
     source.features().has(Incompat::EA_INODE) && raw.decode().fields.flags().contains(InodeFlags::EA_INODE)
 }
@@ -60,7 +61,7 @@ pub(crate) fn read(
     let mut xattrs = Vec::new();
     let inline_data = in_body(source, &inode, &mut xattrs)?;
     if inode.fields.file_acl() != 0 || !xattrs.is_empty() || inline_data.is_some() {
-        return Err(at().wrong("has xattrs of its own"));
+        return Err(at().wrong("has xattrs"));
     }
     let map = map::read(source, budget, &inode)?;
     let size = usize::try_from(inode.fields.size()).ok().filter(|size| *size <= disk::VALUE_MAX);
@@ -69,7 +70,7 @@ pub(crate) fn read(
     };
     let blocks = source.geometry.blocks_of_bytes(size as u64);
     if map.dense_blocks() != Some(blocks) {
-        return Err(at().wrong(format!("does not have exactly the {blocks} blocks that its size asks for")));
+        return Err(at().wrong(format!("does not have exactly the {blocks} blocks that its size needs")));
     }
     claims.extend(Claim::of_map(raw.number, &map));
     Ok(EaInode {
@@ -84,7 +85,7 @@ pub(crate) fn read(
 }
 
 impl EaInode {
-    /// Returns the value. Its checksum is verified if `checked` is set.
+    /// Returns the value. Verifies its checksum if `checked` is set.
     pub(crate) fn value<'a>(&self, source: &Source<'a>, checked: bool) -> Result<Cow<'a, [u8]>> {
         let mut parts = Vec::new();
         for run in &self.runs {

@@ -1,4 +1,4 @@
-//! The values of all EA inodes, checked against the entries that refer to them.
+//! Reads the values of all EA inodes, and checks them against the entries that refer to them.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -21,11 +21,11 @@ use crate::units::InodeNr;
 pub(crate) struct EaValues<'a> {
     inodes: Vec<EaInode>,
     values: Vec<Cow<'a, [u8]>>,
-    /// For each EA inode, a number that is the same for equal values.
+    /// For each EA inode, a number for its value. Equal values have the same number.
     distinct: Vec<usize>,
 }
 
-/// An entry that refers to an EA inode, with its inode.
+/// An xattr entry that refers to an EA inode, and the inode that has the entry.
 struct EaReference<'r, 'a> {
     from: InodeNr,
     generation: u32,
@@ -34,7 +34,7 @@ struct EaReference<'r, 'a> {
 }
 
 /// Reads all values, checks them and the entries that refer to them, and sets the quota usage of each inode's
-/// values. The claims must have been checked before.
+/// EA inodes. The claims must already be checked.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ pub(crate) fn read<'a>(
         let referred = inodes.xattrs_of(inode).iter().chain(in_block).filter_map(StoredXattr::inode);
         let mut charge = QuotaUsage::default();
         for value in referred {
-            // e2fsck charges nothing for a value in Lustre's form.
+            // e2fsck charges no usage for an EA inode in Lustre's format.
             if !by_lustre[values.index(inode.number, value.number)?] {
                 charge.add(QuotaUsage { inodes: 1, bytes: u64::from(value.size).next_multiple_of(cluster) });
             }
@@ -113,12 +113,12 @@ impl<'a> EaValues<'a> {
         index.ok().and_then(|index| self.values.get(index)).map_or(&[], |value| value)
     }
 
-    /// Returns the distinct values, each with its number.
+    /// Returns the distinct values and their numbers.
     pub(crate) fn distinct(&self) -> HashMap<&[u8], usize> {
         self.values.iter().map(|value| &value[..]).zip(self.distinct.iter().copied()).collect()
     }
 
-    /// Returns the number of an xattr's value among the `distinct` ones, if it is one of them.
+    /// Returns the number of an xattr's value in `distinct`, if `distinct` contains the value.
     pub(crate) fn number_of(
         &self,
         xattr: &StoredXattr<'_>,
@@ -133,7 +133,7 @@ impl<'a> EaValues<'a> {
     }
 
     /// Checks all entries that refer to EA inodes, and the reference count of each EA inode. Returns for each
-    /// one whether it has Lustre's form.
+    /// EA inode whether it has Lustre's format.
     fn check_references(
         &self,
         inodes: &Inodes<'_>,
@@ -141,8 +141,8 @@ impl<'a> EaValues<'a> {
         of_orphans: &[(InodeNr, EaInodeRef)],
     ) -> Result<Vec<bool>> {
         let mut users = vec![0_u64; self.inodes.len()];
-        // Lustre's form has no checksum. Instead, it contains the number of the only inode that owns the
-        // value.
+        // Lustre's format has no checksum. Instead, the EA inode contains the number of the only inode that
+        // owns the value.
         let mut by_lustre = vec![false; self.inodes.len()];
         for reference in references(inodes, blocks) {
             let (index, lustre) = self.check(&reference)?;
@@ -173,12 +173,12 @@ impl<'a> EaValues<'a> {
         self.inodes.binary_search_by_key(&number, |inode| inode.number).map_err(|_| {
             Location::of(Structure::Xattr)
                 .inode(from)
-                .wrong(format!("have a value in inode {number}, which holds no value"))
+                .wrong(format!("have a value in inode {number}, which is not an EA inode"))
         })
     }
 
     /// Checks an entry against its EA inode. Returns the index of the EA inode, and whether it has Lustre's
-    /// form, which has the owner and its generation instead of a checksum.
+    /// format, which has the owner and its generation instead of a checksum.
     fn check(&self, reference: &EaReference<'_, '_>) -> Result<(usize, bool)> {
         let EaReference { from, generation, xattr, value } = reference;
         let at = || Location::of(Structure::Xattr).inode(*from);
@@ -188,7 +188,7 @@ impl<'a> EaValues<'a> {
             return Err(at().value(
                 "e_value_size",
                 value.size,
-                format!("{}, what inode {} holds", inode.size, value.number),
+                format!("{}, the size of inode {}", inode.size, value.number),
             ));
         }
         let hash = |signed| disk::entry_hash(xattr.name, &inode.hash.to_le_bytes(), signed);

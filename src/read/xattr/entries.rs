@@ -1,4 +1,4 @@
-//! Lists of xattr entries, in the body of an inode or in a block.
+//! Reads lists of xattr entries, in the body of an inode or in a block.
 
 use std::ops::Range;
 
@@ -13,10 +13,10 @@ use crate::ondisk::{le32, view};
 use crate::source::Source;
 use crate::units::InodeNr;
 
-/// An xattr of the image. A canonical set is sorted by name index, name length and name.
+/// An xattr as stored in the image. A canonical set is sorted by name index, name length and name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct StoredXattr<'a> {
-    /// The name index, which stands for the prefix.
+    /// The name index, which encodes the prefix of the name.
     pub index: u8,
     /// The name without its prefix.
     pub name: &'a [u8],
@@ -24,7 +24,7 @@ pub(crate) struct StoredXattr<'a> {
     pub value: StoredValue<'a>,
 }
 
-/// The value of an xattr, or its place.
+/// The value of an xattr, or a reference to its EA inode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum StoredValue<'a> {
     /// A value in the same inode body or block.
@@ -45,12 +45,12 @@ pub(crate) struct EaInodeRef {
 }
 
 impl StoredXattr<'_> {
-    /// Returns the sort key.
+    /// Returns the key by which xattrs are sorted.
     pub(crate) fn key(&self) -> (u8, usize, &[u8]) {
         (self.index, self.name.len(), self.name)
     }
 
-    /// Returns the reference to the EA inode, if there is one.
+    /// Returns the reference to the EA inode, if the xattr has one.
     pub(crate) fn inode(&self) -> Option<EaInodeRef> {
         match self.value {
             StoredValue::Inode(inode) => Some(inode),
@@ -58,13 +58,13 @@ impl StoredXattr<'_> {
         }
     }
 
-    /// Returns whether this is `system.data`, whose value is inline file content and not an xattr of the tree.
+    /// Returns whether this is `system.data`. Its value is inline file content, not an xattr of the tree.
     fn is_inline_data(&self) -> bool {
         self.index == disk::INDEX_SYSTEM && self.name == disk::INLINE_DATA_NAME
     }
 }
 
-/// The place of a list of entries.
+/// The location of a list of entries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum XattrArea {
     /// The body of an inode, where hashes may be missing.
@@ -73,8 +73,8 @@ pub(crate) enum XattrArea {
     Block,
 }
 
-/// Reads the xattrs in the body of an inode. Adds those that are part of the tree to `list`, and returns the
-/// value of `system.data`, which is inline data.
+/// Reads the xattrs in the body of an inode. Adds the xattrs of the tree to `list`, and returns the value of
+/// `system.data`, which is inline data.
 pub(crate) fn in_body<'a>(
     source: &Source<'_>,
     inode: &DecodedInode<'a>,
@@ -101,13 +101,13 @@ pub(crate) fn in_body<'a>(
         }
     }
     if list.len() > first && !source.features().has(Compat::EXT_ATTR) {
-        return Err(at().wrong("are there without the ext_attr feature"));
+        return Err(at().wrong("exist without the ext_attr feature"));
     }
     Ok(inline_data)
 }
 
-/// Reads a list of entries that starts at `first`, and adds them to `found`. Offsets of values count from the
-/// start of `area`.
+/// Reads a list of entries that starts at `first`, and adds them to `found`. Offsets of values are relative
+/// to the start of `area`.
 pub(crate) fn parse<'a>(
     source: &Source<'_>,
     area: &'a [u8],
@@ -120,14 +120,14 @@ pub(crate) fn parse<'a>(
     let mut offset = first;
     while !disk::is_end(area, offset) {
         let Some(entry) = area.get(offset..).and_then(view::<XattrEntry>) else {
-            return Err(at().wrong("have no end"));
+            return Err(at().wrong("have an attribute list that is not terminated"));
         };
         let name_start = offset + size_of::<XattrEntry>();
         let next = offset + disk::entry_size(entry.e_name_len.into());
         let (Some(name), true) =
             (area.get(name_start..name_start + usize::from(entry.e_name_len)), next < area.len())
         else {
-            return Err(at().wrong("have no end"));
+            return Err(at().wrong("have an attribute list that is not terminated"));
         };
         check_name(entry, name, home, &at)?;
         let inode = value_inode(source, entry, &at)?;
@@ -136,7 +136,7 @@ pub(crate) fn parse<'a>(
             &[][..]
         } else {
             let start = usize::from(entry.e_value_offs.get());
-            // The kernel and e2fsck include the padding after a value.
+            // Like the kernel and e2fsck, include the padding after a value.
             let padded = (size <= area.len()).then(|| start..start + disk::value_size(size));
             let padded = padded.filter(|padded| padded.end <= area.len()).ok_or_else(|| {
                 at().value("e_value_size", entry.e_value_size.get(), "a value within the inode or block")
@@ -162,7 +162,7 @@ fn check_overlaps(values: &mut [Range<usize>], mut end: usize, at: impl Fn() -> 
             return Err(at().value(
                 "e_value_offs",
                 range.start as u64,
-                format!("{end} or more, where nothing else lies"),
+                format!("{end} or more, past the entries and other values"),
             ));
         }
         end = range.end;
@@ -185,7 +185,7 @@ fn check_name(entry: &XattrEntry, name: &[u8], home: XattrArea, at: &impl Fn() -
     if disk::prefix(index).ends_with('.') == name.is_empty() {
         let name = disk::full_name(index, name);
         return Err(at()
-            .wrong(format!("have the name '{name}', which has a part too many or too few"))
+            .wrong(format!("have the name '{name}', which does not fit its namespace"))
             .with_remedy("remove it with debugfs's ea_rm"));
     }
     if is_inline_data && index == disk::INDEX_SYSTEM && entry.e_value_inum.get() != 0 {

@@ -1,4 +1,4 @@
-//! Xattrs: lists of entries in inodes and blocks, EA inodes, and sets that several inodes have.
+//! Reads xattrs: lists of entries in inodes and blocks, EA inodes, and the sets that inodes share.
 
 pub(super) mod blocks;
 pub(super) mod ea_inode;

@@ -1,4 +1,4 @@
-//! Hashes of xattr sets, to find equal ones.
+//! Hashes xattr sets, to find equal sets.
 
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -13,13 +13,14 @@ use crate::units::InodeNr;
 pub(crate) struct SetHashes {
     /// The seed of the hashes.
     pub seed: u64,
-    /// The hashes, each with the index of its inode.
+    /// The hashes. Each has the index of its inode.
     pub list: Vec<(u64, u32)>,
     buffer: Vec<u8>,
 }
 
 impl SetHashes {
-    /// Adds the hash of the xattrs of an inode without an xattr block, unless a value is in an EA inode.
+    /// Adds the hash of an inode's xattrs, unless a value is in an EA inode. The inode must have no xattr
+    /// block.
     pub(crate) fn add(&mut self, number: InodeNr, index: u32, xattrs: &[StoredXattr<'_>]) -> Result<()> {
         if !is_own(xattrs) {
             return Ok(());
@@ -42,7 +43,7 @@ impl SetHashes {
     }
 }
 
-/// Whether there are xattrs, and none of their values is in an EA inode.
+/// Returns whether there are xattrs, and none of their values is in an EA inode.
 pub(crate) fn is_own(xattrs: &[StoredXattr<'_>]) -> bool {
     !xattrs.is_empty() && xattrs.iter().all(|xattr| xattr.inode().is_none())
 }

@@ -1,4 +1,4 @@
-//! The distinct sets of xattrs, wherever their xattrs are stored.
+//! Finds the distinct sets of xattrs, wherever the xattrs are stored.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ struct SetMember<'v> {
     shared: bool,
 }
 
-/// The xattrs of an inode.
+/// All xattrs of an inode, sorted.
 type SetMembers<'v> = SmallVec<[SetMember<'v>; 4]>;
 
 /// A lookup of the xattr sets of inodes.
@@ -32,7 +32,7 @@ struct SetFinder<'v> {
     distinct: HashMap<&'v [u8], usize>,
 }
 
-/// The index of an inode without xattrs.
+/// The index that stands for an inode without xattrs.
 const NONE: u32 = u32::MAX;
 
 /// The groups of inodes with equal xattrs.
@@ -44,7 +44,7 @@ pub(crate) struct XattrSets<'v> {
 }
 
 impl<'v> XattrSets<'v> {
-    /// Prepares the comparison for all inodes. `hashes` are those that are already known.
+    /// Prepares the comparison for all inodes. `hashes` are the hashes that are already known.
     pub(crate) fn of(
         inodes: &'v Inodes<'v>,
         blocks: &'v XattrBlocks<'v>,
@@ -55,7 +55,7 @@ impl<'v> XattrSets<'v> {
         Self { finder, hashes, firsts: Vec::new() }
     }
 
-    /// Compares the xattrs.
+    /// Finds the inodes with equal xattrs.
     pub(crate) fn find(&mut self) -> Result<()> {
         let (finder, seed) = (&self.finder, self.hashes.seed);
         let count = u32::try_from(finder.inodes.list.len()).expect("fits: inodes have numbers of 32 bits");
@@ -82,14 +82,14 @@ impl<'v> XattrSets<'v> {
     }
 
     /// Adds the distinct sets to the tree, in the order of their first use, and returns the set of each node.
-    /// `order` has the index of each node's inode, if there is one.
+    /// `order` contains the index of each node's inode, if it has one.
     pub(crate) fn add_sets(&self, tree: &mut Tree, order: &[u32]) -> Vec<Option<XattrSetId>> {
         let count = |xattrs: &[Xattr]| {
             u32::try_from(xattrs.len())
                 .expect("fits: so many distinct xattrs take more than 64 GiB of memory")
         };
         let (mut texts, mut before) = (HashMap::new(), 0);
-        // For each inode that is the first with its xattrs, the first node with these xattrs.
+        // For each inode that is the first with its set of xattrs, the first node with this set.
         let (mut nodes, mut sets) = (vec![NONE; self.firsts.len()], vec![None; order.len()]);
         for (place, index) in (0_u32..).zip(order) {
             let first = self.firsts.get(*index as usize).copied().unwrap_or(NONE);
@@ -109,7 +109,7 @@ impl<'v> XattrSets<'v> {
                     false => tree.add_text(bytes),
                 };
                 let value = text(self.finder.values.of(xattr));
-                // The names are often those of the previous set.
+                // Sets often have the same names as the previous set.
                 let known = tree.xattrs.get(before + member).map(|known| known.name);
                 let name = known.filter(|name| tree.text(*name) == xattr.name);
                 let name = name.unwrap_or_else(|| tree.add_text(xattr.name));
@@ -142,8 +142,8 @@ impl<'v> SetFinder<'v> {
         }
     }
 
-    /// Returns a hash of the xattrs of an inode; `None` if there are none, or the hash is already known. The
-    /// buffer is reused.
+    /// Returns a hash of the xattrs of an inode; `None` if there are no xattrs, or the hash is already known.
+    /// Reuses the buffer.
     fn hash(&self, seed: u64, index: u32, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let inode = &self.inodes.list[index as usize];
         let own = self.inodes.xattrs_of(inode);
@@ -178,7 +178,8 @@ impl<'v> SetFinder<'v> {
         set
     }
 
-    /// Returns the number of a large value. Comparing numbers avoids comparing the bytes again.
+    /// Returns the number of a value that is equal to a value in an EA inode. Comparing numbers avoids
+    /// comparing the bytes again.
     fn number(&self, xattr: &StoredXattr<'_>) -> Option<usize> {
         if self.distinct.is_empty() { None } else { self.values.number_of(xattr, &self.distinct) }
     }

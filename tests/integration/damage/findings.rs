@@ -82,7 +82,7 @@ fn a_block_map_that_names_itself_is_refused() {
     let number = u32::try_from(block).expect("a block").to_le_bytes();
     patch(&image, block * 1024, &number.repeat(256));
     debugfs(&image, &format!("set_inode_field file block[TIND] {block}\nset_inode_field file block[0] 0\n"));
-    refused(&image, &[], 4, &["(/file)", "part of this map twice"]);
+    refused(&image, &[], 4, &["(/file)", "in this map twice"]);
 }
 
 /// Orphans are not in the tree, but their maps are read. All of them together may contain each block only
@@ -107,7 +107,7 @@ fn orphans_with_one_map_are_refused() {
     canonical(&sound, &[]);
     inode(&image, "/two").set_word("i_block", 12, indirect);
     debugfs(&image, &orphans);
-    refused(&image, &[], 4, &["also claimed by another"]);
+    refused(&image, &[], 4, &["also claimed by a different map"]);
 }
 
 /// Blocks of an orphan must not belong to a different inode: the kernel would free blocks that are in use.
@@ -245,7 +245,10 @@ fn a_quota_file_in_the_tree_is_refused() {
             &image,
             &[],
             4,
-            &["(/lost+found): has the number that the superblock has for a quota file", "set_super_value"],
+            &[
+                "(/lost+found): is in the tree, but the superblock names it as a quota file",
+                "set_super_value",
+            ],
         );
         debugfs(&image, &format!("set_super_value {field} 0\n"));
         same_bytes(&output, &canonical(&image, &[]));
@@ -269,8 +272,8 @@ fn files_outside_the_tree_have_a_possible_extra_isize() {
 #[test]
 fn names_of_xattrs_have_the_parts_of_their_namespace() {
     for (index, length, words) in [
-        (2, 4, "'system.posix_acl_accesslong', which has a part too many"),
-        (1, 0, "'user.', which has a part too many"),
+        (2, 4, "'system.posix_acl_accesslong', which does not fit its namespace"),
+        (1, 0, "'user.', which does not fit its namespace"),
     ] {
         let lab = Lab::new();
         let source = lab.folder("source");

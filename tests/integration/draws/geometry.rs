@@ -313,7 +313,7 @@ impl Geometry {
         let kind = if self.revision_0 { "revision 0" } else { self.kind };
         let sizes = [format!("-b {}", self.block_size), kind.to_owned()];
         let hash = self.hash.map(|hash| format!("hash {hash}"));
-        let tail = (self.tail > 0).then(|| "bytes behind the filesystem".to_owned());
+        let tail = (self.tail > 0).then(|| "bytes after the filesystem".to_owned());
         features.chain(words).chain(extended).chain(sizes).chain(hash).chain(tail).collect()
     }
 }

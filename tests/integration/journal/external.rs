@@ -43,7 +43,7 @@ fn external_journals() {
         &crashed,
         &["--uuid", "keep", "--journal", wrong.to_str().expect("a name")],
         3,
-        &["has another UUID than the filesystem names"],
+        &["differs from the one in the superblock"],
     );
     let recovered = lab.path("recovered.out");
     rewrite(&crashed, &recovered, &["--journal", its_journal.to_str().expect("a name")]);

@@ -45,10 +45,10 @@ pub const EXCUSED: [(&str, &str); 12] = [
     ("with 2 TiB or more in blocks", "it takes 2 TiB"),
     ("set it with tune2fs -O huge_file", "the same"),
     ("an encrypted directory that ignores case", "it takes another kernel: see casefold.rs"),
-    ("move some of its files to others", "the same"),
+    ("move some of its files to other directories", "the same"),
     ("2^32 or more extents or xattrs", "it takes 64 GiB of memory"),
-    ("put some of the files into another image", "the same"),
-    ("is encrypted, and no key is at hand", "it takes an encrypted image: see encryption.rs"),
+    ("put some of the files into a different image", "the same"),
+    ("is encrypted, and no key is available", "it takes an encrypted image: see encryption.rs"),
     ("mount the image, add the key, and copy the file", "the same"),
 ];
 

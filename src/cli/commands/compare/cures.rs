@@ -1,10 +1,11 @@
-//! The cures of differences between two trees: what usually causes them, and what to do in the build.
+//! Finds cures for differences between two trees: their usual cause, and a change to the build that prevents
+//! them.
 
 use ext4_canon::compare::{Attribute, PathDifference};
 use ext4_canon::{MtimePolicy, Options};
 
-/// Files that builds are known to write differently each time: the beginning of the path, its end, and the cure.
-/// The first row that fits counts.
+/// Files that builds are known to write differently each time: the start of the path, its end, and the cure.
+/// The first matching row is used.
 const FILES: &[(&str, &str, &str)] = &[
     ("/etc/machine-id", "", "empty it in the last step of the build: the first boot fills it"),
     ("/var/lib/dbus/machine-id", "", "delete it, or make it a link to /etc/machine-id"),
@@ -53,12 +54,12 @@ pub fn of_file(path: &str) -> Option<&'static str> {
     known.map(|row| row.2)
 }
 
-/// Returns the cure for a difference in an attribute, in any file.
+/// Returns the cure for a difference in an attribute of any file.
 pub fn of_attribute(attribute: Attribute, options: &Options) -> &'static str {
     match attribute {
         Attribute::Mtime => of_time(options),
         Attribute::Content | Attribute::Size => {
-            "find what writes it: --diff shows the lines of text files, diffoscope knows most formats"
+            "find the program that writes it: --diff shows the lines of text files, diffoscope knows most formats"
         }
         Attribute::Presence | Attribute::Type | Attribute::Target | Attribute::Device => {
             "find the step of the build that makes it"
@@ -90,7 +91,8 @@ fn of_time(options: &Options) -> &'static str {
     }
 }
 
-/// Returns the cure of a difference: that of the file if it is known, otherwise that of the attribute.
+/// Returns the cure for a difference: the cure for the file if there is one, otherwise the cure for the
+/// attribute.
 pub fn cure(difference: &PathDifference, options: &Options) -> &'static str {
     match difference.attribute {
         Attribute::Content | Attribute::Size | Attribute::Presence => of_file(&difference.path),

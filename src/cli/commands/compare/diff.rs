@@ -1,11 +1,11 @@
-//! Unified diffs of small text files.
+//! Creates unified diffs of small text files.
 
 use std::fmt::Write as _;
 
 /// The number of context lines around a change.
 const CONTEXT: usize = 3;
 
-/// The maximum number of changed lines for which the shortest diff is searched.
+/// The maximum number of changed lines up to which the shortest diff is searched.
 const MOST_CHANGES: usize = 1000;
 
 /// A step of an edit script, with line indices into the two texts.
@@ -24,7 +24,8 @@ impl Edit {
     }
 }
 
-/// Returns the unified diff of two texts, with `names` in its header, or `None` if one is not text.
+/// Returns the unified diff of two texts, with `names` in its header. Returns `None` if one of them is not
+/// text.
 pub fn unified(texts: [&[u8]; 2], names: [&str; 2]) -> Option<String> {
     // Other control characters could change what a terminal shows.
     let is_hidden = |c: char| {
@@ -68,7 +69,7 @@ fn range(start: usize, count: usize) -> String {
     }
 }
 
-/// Returns the parts of the script that contain changes, with context.
+/// Returns the hunks of the script: its changes, with context.
 fn hunks(script: &[Edit]) -> Vec<&[Edit]> {
     let mut ranges: Vec<std::ops::Range<usize>> = Vec::new();
     let changes = script.iter().enumerate().filter(|(_, edit)| !matches!(edit, Edit::Keep(..)));
@@ -99,7 +100,7 @@ fn script(one: &[&str], other: &[&str]) -> Vec<Edit> {
     script
 }
 
-/// The furthest index into the first list that was reached on each diagonal. Diagonal k is where the indices
+/// For each diagonal, the furthest index into the first list that was reached. On diagonal k, the indices
 /// differ by k. Its position in the vector is k + [`MOST_CHANGES`] + 1.
 type Reach = Vec<usize>;
 
@@ -108,14 +109,14 @@ fn index(k: isize) -> usize {
 }
 
 /// Returns the diagonal from which diagonal k is reached with `changes` changes. If it is k + 1, the last
-/// change adds a line; if it is k - 1, the change removes one.
+/// change adds a line; if it is k - 1, the last change removes a line.
 fn before(reach: &Reach, k: isize, changes: isize) -> isize {
     let adds = k == -changes || k != changes && reach[index(k - 1)] < reach[index(k + 1)];
     if adds { k + 1 } else { k - 1 }
 }
 
-/// Returns the shortest edit script, by the algorithm of Myers. If it would have too many changes, returns
-/// one that removes all lines and adds all new lines.
+/// Returns the shortest edit script, by the algorithm of Myers. If it would have too many changes, returns a
+/// script that removes all old lines and adds all new lines.
 fn shortest(one: &[&str], other: &[&str]) -> Vec<Edit> {
     let Some(trace) = trace(one, other) else {
         let removed = (0..one.len()).map(|place| Edit::Remove(place, 0));
@@ -145,8 +146,8 @@ fn shortest(one: &[&str], other: &[&str]) -> Vec<Edit> {
     script
 }
 
-/// Returns, for each number of changes, the reach with fewer changes, or `None` if more than [`MOST_CHANGES`]
-/// are needed.
+/// Returns the reach before each number of changes. Returns `None` if more than [`MOST_CHANGES`] changes are
+/// needed.
 fn trace(one: &[&str], other: &[&str]) -> Option<Vec<Reach>> {
     let mut reach = vec![0; 2 * MOST_CHANGES + 3];
     let mut trace = Vec::new();
@@ -189,8 +190,8 @@ mod tests {
         assert_eq!(unified([b"\xff", b"x"], ["a", "b"]), None);
     }
 
-    /// Applying the script gives the second text, and the script is as short as the longest common
-    /// subsequence allows.
+    /// Checks that applying the script results in the second text, and that the script is as short as the
+    /// longest common subsequence allows.
     #[test]
     fn scripts_are_right_and_short() {
         let mut state = 1_u64;

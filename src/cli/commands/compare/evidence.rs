@@ -1,4 +1,4 @@
-//! The circumstances of a comparison, so that a report is evidence: options, versions, and digests of both images.
+//! Collects the options, versions and digests of both images, so that the report can serve as evidence.
 
 use ext4_canon::text::hexadecimal;
 use ext4_canon::{FORM_VERSION, HolePolicy, MtimePolicy, Options, Selection, UuidPolicy};
@@ -6,14 +6,14 @@ use uuid::Uuid;
 
 use crate::cli::image::Image;
 
-/// The circumstances of a comparison.
+/// The options, versions and digests with which a comparison was made.
 #[derive(Debug)]
 pub struct Evidence {
     /// The options that decide what counts as a difference.
     pub options: Vec<String>,
     /// The epoch in seconds since 1970, from the option or from the environment.
     pub epoch: Option<i64>,
-    /// The SHA-256 of each file; `None` if not requested.
+    /// The SHA-256 of each file; `None` if the digests were not requested.
     pub digests: Option<[String; 2]>,
 }
 
@@ -27,7 +27,7 @@ impl Evidence {
     }
 }
 
-/// Returns the SHA-256 of both files. A file that is compared with itself is read once.
+/// Returns the SHA-256 of both files. If a file is compared with itself, reads it only once.
 pub fn digests(images: [&Image; 2], are_same: bool) -> [String; 2] {
     let of = |image: &Image| hexadecimal(&image.sha256());
     if are_same {
@@ -38,7 +38,7 @@ pub fn digests(images: [&Image; 2], are_same: bool) -> [String; 2] {
     [one, other]
 }
 
-/// Returns the options as words of the command line, if they differ from the defaults.
+/// Returns the options that differ from the defaults, as words of the command line.
 pub fn option_words(options: &Options, selection: &Selection) -> Vec<String> {
     let mut words = Vec::new();
     match options.uuid {

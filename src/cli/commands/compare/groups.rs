@@ -1,10 +1,10 @@
-//! Groups of paths that differ in the same way, so that a report has one line for all of them.
+//! Groups paths that differ in the same way, so that a report needs only one line for them.
 
 use std::collections::BTreeMap;
 
 use ext4_canon::compare::{Attribute, PathDifference};
 
-/// Up to this many paths that differ in the same way are listed one by one.
+/// The maximum number of paths with the same difference that are listed one by one.
 const FEW: usize = 3;
 
 /// One or more paths that differ in the same way.
@@ -14,7 +14,7 @@ pub struct Group<'c> {
     pub differences: Vec<&'c PathDifference>,
     /// All paths, in the order of the walk.
     pub paths: Vec<&'c str>,
-    /// For a directory that is only in one image, the number of paths below it.
+    /// The number of paths below a directory that is only in one image; 0 for all other paths.
     pub below: usize,
 }
 
@@ -24,7 +24,7 @@ impl Group<'_> {
         &self.differences[0].path
     }
 
-    /// Returns the differences that need a cure: not a time that differs because the rest does.
+    /// Returns the differences that need a cure. If anything else differs, the mtime needs none.
     pub fn causes(&self) -> impl Iterator<Item = &PathDifference> {
         let main = rank(self.differences[0].attribute);
         let is_cause = move |difference: &&PathDifference| {
@@ -33,7 +33,7 @@ impl Group<'_> {
         self.differences.iter().copied().filter(is_cause)
     }
 
-    /// Returns the number of paths, with those below a missing directory.
+    /// Returns the number of paths, including paths below a missing directory.
     pub fn count(&self) -> usize {
         self.paths.len() + self.below
     }
@@ -66,7 +66,8 @@ fn holds(missing: &Group<'_>, of_path: &[PathDifference]) -> bool {
         && inside.path.strip_prefix(&*directory.path).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Joins groups of more than a few paths with the same change, at the place of the first.
+/// Joins groups with the same change if they have more than [`FEW`] paths. The joined group comes where the
+/// first of them was.
 fn joined(groups: Vec<Group<'_>>) -> Vec<Group<'_>> {
     let mut counts: BTreeMap<Change<'_>, usize> = BTreeMap::new();
     for group in &groups {
@@ -91,10 +92,11 @@ fn joined(groups: Vec<Group<'_>>) -> Vec<Group<'_>> {
     joined
 }
 
-/// The attributes that differ, with the name of the xattr, and the values unless these are times.
+/// A change: the attributes that differ, each with the name of the xattr and with the values. Times have no
+/// values here.
 type Change<'c> = Vec<(Attribute, Option<&'c str>, [Option<&'c str>; 2])>;
 
-/// Returns the change of a path, if several paths can have the same.
+/// Returns the change of a path, if different paths can have the same change.
 fn change<'c>(group: &Group<'c>) -> Option<Change<'c>> {
     let changes = group.differences.iter().map(|difference| {
         let PathDifference { attribute, name, values, .. } = difference;
@@ -109,7 +111,7 @@ fn change<'c>(group: &Group<'c>) -> Option<Change<'c>> {
     changes.collect::<Option<_>>().filter(|_| group.below == 0)
 }
 
-/// Orders the attributes: content before the time that it was written at.
+/// Returns the sort key of an attribute. Content comes before the time of the write.
 fn rank(attribute: Attribute) -> u8 {
     match attribute {
         Attribute::Presence | Attribute::Type => 0,

@@ -1,5 +1,5 @@
-//! The report of `compare` as an HTML page: a single file that loads nothing from the network and works
-//! without JavaScript.
+//! Formats the report of `compare` as an HTML page. It is a single file that loads nothing from the network
+//! and works without JavaScript.
 
 mod maps;
 mod tree;
@@ -21,7 +21,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/filter.js");
 
-/// Adds the name of the filesystem to a text, if there may be several.
+/// Adds the name of the filesystem to a text, if the image may contain several filesystems.
 fn named(filesystem: &FilesystemComparison, what: &str) -> String {
     filesystem.name.as_ref().map_or_else(|| what.to_owned(), |name| format!("{name}: {what}"))
 }
@@ -45,7 +45,7 @@ impl std::fmt::Display for Escaped<'_> {
     }
 }
 
-/// Returns the page.
+/// Returns the HTML page.
 pub fn page(report: &Report<'_>) -> String {
     let filesystems = &report.comparison.filesystems;
     let names = report.inputs.map(|input| input.to_string_lossy().into_owned());
@@ -77,18 +77,18 @@ pub fn page(report: &Report<'_>) -> String {
     page
 }
 
-/// Appends a line. Writing to a string can't fail.
+/// Appends a line to the page. Writing to a string can't fail.
 fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = page.write_fmt(text);
     page.push('\n');
 }
 
-/// Converts a name to a CSS class or identifier.
+/// Converts a name to a CSS class or an identifier.
 fn slug(name: &str) -> String {
     name.replace(' ', "-")
 }
 
-/// Appends the counts, and the circumstances of the comparison.
+/// Appends the counts, and the options, versions and digests of the comparison.
 fn summary(page: &mut String, report: &Report<'_>, names: [&str; 2]) {
     let filesystems = &report.comparison.filesystems;
     let total = |of: &dyn Fn(&FilesystemComparison) -> u64| -> u64 { filesystems.iter().map(of).sum() };
@@ -111,7 +111,7 @@ fn summary(page: &mut String, report: &Report<'_>, names: [&str; 2]) {
     line(page, format_args!("<dt>Compared by</dt><dd>{}</dd>\n</dl>", Escaped(&report.evidence.words())));
 }
 
-/// Appends the settings that differ: each cause with its consequences, and the cure.
+/// Appends the settings that differ. Each cause comes with its consequences and the cure.
 fn all_settings(page: &mut String, report: &Report<'_>) {
     let mut rows = setting_rows(&report.comparison.settings, |name| name.to_owned());
     for filesystem in &report.comparison.filesystems {
@@ -120,7 +120,7 @@ fn all_settings(page: &mut String, report: &Report<'_>) {
     let table = Table {
         id: "settings",
         title: "Filesystems",
-        nothing: "Nothing keeps equal trees from equal images.",
+        nothing: "No setting differs: equal trees would give equal images.",
         heads: &["What differs", "A", "B", "Cure"],
     };
     table.add_to(page, rows);
@@ -172,11 +172,11 @@ fn ignored(page: &mut String, filesystems: &[FilesystemComparison]) {
     table.add_to(page, rows);
 }
 
-/// A section with a table.
+/// A section of the page that contains a table.
 struct Table<'t> {
     id: &'static str,
     title: &'static str,
-    /// The text that replaces an empty table.
+    /// The text to show instead of an empty table.
     nothing: &'static str,
     heads: &'t [&'t str],
 }

@@ -1,4 +1,4 @@
-//! The report of `compare` as JSON.
+//! Formats the report of `compare` as JSON.
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -22,7 +22,7 @@ struct CompareJson<'j> {
     comparison: ComparisonJson<'j>,
 }
 
-/// The circumstances of the comparison.
+/// The options, versions and digests of the comparison.
 #[derive(Serialize)]
 struct EvidenceJson<'j> {
     options: &'j [String],
@@ -31,7 +31,7 @@ struct EvidenceJson<'j> {
     sha256: Option<&'j [String; 2]>,
 }
 
-/// The output for two disks.
+/// The JSON output for two disks.
 #[derive(Serialize)]
 struct CompareDisksJson<'j> {
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! `compare`: whether two images have the same canonical form, and where they differ.
+//! `compare`: checks whether two images have the same canonical form, and lists the differences.
 
 mod cures;
 mod diff;
@@ -32,7 +32,7 @@ use text::Report;
 /// The maximum size in bytes of files for which a diff is printed.
 const LARGEST_TEXT: usize = 1 << 20;
 
-/// The HTML page to write.
+/// The destination of the HTML page.
 enum Page {
     File(Target),
     StandardOutput,
@@ -41,7 +41,7 @@ enum Page {
 /// Compares two images.
 pub fn run(runner: &Runner<'_>, task: &CompareTask) -> Result<Outcome> {
     let (one, other) = (runner.open(&task.inputs[0])?, runner.open(&task.inputs[1])?);
-    // If both arguments are the same file, use one map, so that nothing is read twice.
+    // If both arguments are the same file, use one map, so that the file is read only once.
     let are_same = one.is(&other.metadata) && task.inputs[0].journal == task.inputs[1].journal;
     let images = if are_same { [&one, &one] } else { [&one, &other] };
     let inputs = task.inputs.each_ref().map(|files| files.path.as_path());
@@ -99,8 +99,8 @@ fn report(runner: &Runner<'_>, page: Option<Page>, report: &Report<'_>) -> Resul
     Ok(outcome)
 }
 
-/// Opens the selected filesystems of both images. If only one image has partitions, the selected one is
-/// compared with the other image.
+/// Opens the selected filesystems of both images. If only one image has partitions, its selected partition is
+/// compared with the whole second image.
 fn disks<'i>(runner: &Runner<'_>, images: [&'i Image; 2]) -> Result<[Disk<'i>; 2]> {
     let selection = &runner.settings.selection;
     let mut all = selection.clone();
@@ -124,7 +124,7 @@ fn page(file: &Path, images: [&Image; 2]) -> Result<Page> {
     if let Ok(metadata) = fs::metadata(file)
         && images.iter().any(|image| image.is(&metadata))
     {
-        return Err(Usage::new("is one of the images; give another name for the page")).about(file);
+        return Err(Usage::new("is one of the images; give a different name for the page")).about(file);
     }
     Target::beside(file, images[0]).and_then(|_| Target::beside(file, images[1])).map(Page::File)
 }

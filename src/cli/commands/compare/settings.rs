@@ -1,24 +1,24 @@
-//! Settings that differ, with those that follow from them.
+//! Groups settings that differ with the settings that follow from them.
 
 use ext4_canon::compare::SettingDifference;
 
-/// Settings with one cure, and the settings that follow from them.
+/// A group of settings with the same cure, and the settings that follow from them.
 #[derive(Debug)]
 pub struct SettingGroup<'c> {
     /// The settings with this cure.
     pub causes: Vec<&'c SettingDifference>,
-    /// The settings that follow.
+    /// The settings that follow from the causes.
     pub consequences: Vec<&'c SettingDifference>,
 }
 
 impl SettingGroup<'_> {
-    /// Returns the cure.
+    /// Returns the cure for all settings of the group.
     pub fn cure(&self) -> &str {
         &self.causes[0].cure
     }
 }
 
-/// Groups settings, which are in an order in which consequences come after their cause.
+/// Groups settings. In `settings`, consequences must come after their cause.
 pub fn groups(settings: &[SettingDifference]) -> Vec<SettingGroup<'_>> {
     let mut groups: Vec<SettingGroup<'_>> = Vec::new();
     for setting in settings {
@@ -33,7 +33,7 @@ pub fn groups(settings: &[SettingDifference]) -> Vec<SettingGroup<'_>> {
     groups
 }
 
-/// Joins features that are on in the same image into one name. Returns each name with the values.
+/// Joins features that are enabled in the same image into one name. Returns the names with their values.
 pub fn lines<'c>(causes: &[&'c SettingDifference]) -> Vec<(String, &'c [String; 2])> {
     const FEATURE: &str = "feature ";
     let mut lines: Vec<(String, &'c [String; 2])> = Vec::new();

@@ -1,4 +1,4 @@
-//! The report of `compare` as text.
+//! Formats the report of `compare` as text.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,23 +19,23 @@ use super::settings;
 use crate::cli::dates;
 use crate::cli::paint::Paint;
 
-/// The number of paths that are named for paths that differ in the same way.
+/// The number of paths to name in a group of paths that differ in the same way.
 const NAMED: usize = 3;
 
-/// A report.
+/// A report of `compare`: the result, and the settings for its format.
 #[derive(Clone, Copy)]
 pub struct Report<'r> {
     /// The names of both images.
     pub inputs: [&'r Path; 2],
-    /// The result.
+    /// The result of the comparison.
     pub comparison: &'r Comparison,
     /// The options of the comparison.
     pub options: &'r Options,
-    /// The circumstances.
+    /// The options, versions and digests of the comparison.
     pub evidence: &'r Evidence,
     /// The maximum number of lines about paths; 0 for all.
     pub limit: usize,
-    /// The colours.
+    /// The painter for colours.
     pub paint: Paint,
 }
 
@@ -55,7 +55,7 @@ pub fn warnings(inputs: [&Path; 2], comparison: &FilesystemComparison) -> Vec<St
 
 // Writing to a string can't fail, so the results of `writeln` are ignored.
 impl Report<'_> {
-    /// Formats the report: the verdict, settings, paths, differences that are ignored, and the circumstances.
+    /// Formats the report: the verdict, settings, paths, ignored differences, and the evidence.
     pub fn text(&self) -> String {
         let mut text = self.verdict();
         self.settings(&mut text, "disk", &self.comparison.settings);
@@ -223,7 +223,7 @@ pub fn plural(count: usize, noun: &str) -> String {
     format!("{} {noun}", HumanCount(count as u64))
 }
 
-/// Formats the totals of the groups that are not shown.
+/// Formats the totals of the groups that are not listed.
 fn rest(groups: &[Group<'_>]) -> String {
     let mut counts: BTreeMap<Attribute, usize> = BTreeMap::new();
     for group in groups {
@@ -250,9 +250,9 @@ fn ignored_words(ignored: &Ignored) -> String {
 /// A description of a difference, without the path.
 #[derive(Debug)]
 pub struct Words {
-    /// What differs; may be empty if the values say it.
+    /// The difference in words; may be empty if the values are enough.
     pub what: String,
-    /// The values on both sides, unless `what` says everything.
+    /// The values in both images, unless `what` is enough.
     pub values: Option<[String; 2]>,
 }
 
@@ -270,7 +270,7 @@ pub fn words(inputs: [&Path; 2], difference: &PathDifference) -> Words {
             let noun = if bytes == 1 { "byte differs" } else { "bytes differ" };
             plain(format!("content, {bytes} {noun}, the first is at offset {first}"))
         }
-        (Attribute::Allocation, ..) => plain("allocation of blocks, where holes count".to_owned()),
+        (Attribute::Allocation, ..) => plain("block allocation (written blocks or holes)".to_owned()),
         (Attribute::Mtime, Some(one), Some(other)) => {
             Words { what: name.to_owned(), values: Some([dates::iso(one), dates::iso(other)]) }
         }
@@ -286,7 +286,7 @@ pub fn words(inputs: [&Path; 2], difference: &PathDifference) -> Words {
     }
 }
 
-/// Returns the unified diff of two text files, if both are known.
+/// Returns the unified diff of two text files, if the texts of both are known.
 pub fn diff(inputs: [&Path; 2], difference: &PathDifference) -> Option<String> {
     let texts = difference.texts.as_ref()?;
     let names = inputs.map(|input| format!("{}:{}", input.display(), difference.path));

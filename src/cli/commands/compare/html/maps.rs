@@ -1,4 +1,4 @@
-//! The block maps on the page.
+//! Draws the block maps on the page.
 
 use ext4_canon::compare::{BlockMaps, Cell, Occupancy, Use};
 
@@ -12,11 +12,11 @@ const COLUMNS: usize = 64;
 /// The size of a cell, in units of the SVG.
 const SIDE: usize = 10;
 
-/// An explanation of the maps.
+/// The explanation of the maps on the page.
 const MEANING: &str = "A cell is a range of blocks, from left to right and from top to bottom, in the colour \
-                       of what most of its used blocks contain. The second map of each image shows its \
-                       canonical form: without stale data and fragments, and in the same places for equal \
-                       trees.";
+                       of the kind of content that most of its used blocks have. The second map of each \
+                       image shows its canonical form: without stale data and fragments, and in the same \
+                       places for equal trees.";
 
 /// Appends the legend of all maps.
 pub fn legend(page: &mut String) {
@@ -88,8 +88,8 @@ fn figure(page: &mut String, caption: &str, map: &Occupancy) {
     );
 }
 
-/// Returns the use that a cell is drawn with: that of most of its blocks. Free blocks count only if there are
-/// no others.
+/// Returns the use that determines the colour of a cell: the use of most of its blocks. Free blocks count
+/// only if all blocks are free.
 fn main_use(cell: &Cell) -> Use {
     let used = Use::ALL.into_iter().filter(|what| *what != Use::Free && cell[*what as usize] > 0);
     used.max_by_key(|what| cell[*what as usize]).unwrap_or(Use::Free)

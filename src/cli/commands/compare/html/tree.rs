@@ -1,4 +1,4 @@
-//! The differences between the trees on the page, by path.
+//! Formats the differences between the trees by path, for the page.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +9,10 @@ use crate::cli::commands::compare::cures;
 use crate::cli::commands::compare::groups::{self, Group};
 use crate::cli::commands::compare::text::{self, Report, Words};
 
-/// The maximum number of rows on the page. More are only counted, because browsers are slow with large tables.
+/// The maximum number of rows on the page. Further rows are only counted, because browsers are slow with
+/// large tables.
 const MOST_ROWS: usize = 20_000;
-/// The number of paths that are named for paths that differ in the same way.
+/// The number of paths to name in a group of paths that differ in the same way.
 const NAMED: usize = 20;
 
 /// Returns the attributes that differ for the paths of a group.
@@ -19,7 +20,7 @@ fn attributes(group: &Group<'_>) -> BTreeSet<&'static str> {
     group.differences.iter().map(|difference| difference.attribute.name()).collect()
 }
 
-/// Returns CSS rules that hide the rows not selected by the filter.
+/// Returns CSS rules that hide the rows that the filter does not select.
 pub fn filter_rules(filesystems: &[FilesystemComparison]) -> String {
     let all = filesystems.iter().flat_map(|filesystem| &filesystem.differences);
     let names: BTreeSet<_> = all.map(|difference| difference.attribute.name()).collect();
@@ -30,7 +31,7 @@ pub fn filter_rules(filesystems: &[FilesystemComparison]) -> String {
     names.into_iter().map(rule).collect()
 }
 
-/// Appends the section.
+/// Appends the section about differences by path.
 pub fn section(page: &mut String, report: &Report<'_>) {
     let filesystems = &report.comparison.filesystems;
     let all: Vec<_> = filesystems
@@ -56,7 +57,7 @@ pub fn section(page: &mut String, report: &Report<'_>) {
     line(page, format_args!("</section>"));
 }
 
-/// Appends the choice of an attribute, and the search for paths.
+/// Appends the controls that filter rows by attribute and by path.
 fn filter(page: &mut String, all: &[(&FilesystemComparison, Group<'_>)]) {
     let (mut counts, mut total) = (BTreeMap::<_, usize>::new(), 0);
     for (_, group) in all {
@@ -78,7 +79,7 @@ fn filter(page: &mut String, all: &[(&FilesystemComparison, Group<'_>)]) {
     line(page, format_args!("<label id=\"search\" hidden>path <input type=\"search\"></label>\n</fieldset>"));
 }
 
-/// Appends a row: the path or paths, and everything that differs in them.
+/// Appends a row: one or more paths, and all their differences.
 fn row(page: &mut String, report: &Report<'_>, filesystem: &FilesystemComparison, group: &Group<'_>) {
     let classes: Vec<_> = attributes(group).into_iter().map(slug).collect();
     let mut path = Escaped(&named(filesystem, group.path())).to_string();
@@ -109,7 +110,7 @@ fn row(page: &mut String, report: &Report<'_>, filesystem: &FilesystemComparison
     );
 }
 
-/// Formats a difference, with the value in A red and the value in B green.
+/// Formats a difference. The value in A is red, the value in B green.
 fn change(report: &Report<'_>, difference: &PathDifference) -> String {
     let Words { what, values } = text::words(report.inputs, difference);
     let class = match (&values, &difference.values) {
@@ -126,7 +127,7 @@ fn change(report: &Report<'_>, difference: &PathDifference) -> String {
     format!("<div>{words}{diff}</div>")
 }
 
-/// Marks the removed and the added lines of a diff.
+/// Colours the removed and the added lines of a diff.
 fn coloured(diff: &str) -> String {
     let lines = diff.split_inclusive('\n').map(|line| {
         let text = Escaped(line).to_string();
