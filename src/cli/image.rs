@@ -157,7 +157,7 @@ impl Image {
 
     /// Returns the SHA-256 of the whole file or device. Does not read holes.
     pub fn sha256(&self) -> [u8; 32] {
-        const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+        static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
         let mut hash = Sha256::new();
         let skip = |hash: &mut Sha256, mut bytes: u64| {
             while bytes > 0 {

@@ -126,7 +126,7 @@ fn mount_options(values: &[String; 2]) -> String {
     // A journal mode replaces the previous one, so modes need not be turned off if A has one.
     let is_mode = |word: &str| word.starts_with("journal_data");
     let replaced = wanted.iter().any(|word| is_mode(word));
-    let off = present.iter().filter(|word| !wanted.contains(word) && !(replaced && is_mode(word)));
+    let off = present.iter().filter(|word| !(wanted.contains(word) || replaced && is_mode(word)));
     let on = wanted.iter().filter(|word| !present.contains(word));
     let words: Vec<_> = off.map(|word| format!("^{word}")).chain(on.map(|word| (*word).to_owned())).collect();
     format!("run tune2fs -o {} on B", words.join(","))

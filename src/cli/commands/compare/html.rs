@@ -113,7 +113,7 @@ fn summary(page: &mut String, report: &Report<'_>, names: [&str; 2]) {
 
 /// Appends the settings that differ. Each cause comes with its consequences and the cure.
 fn all_settings(page: &mut String, report: &Report<'_>) {
-    let mut rows = setting_rows(&report.comparison.settings, |name| name.to_owned());
+    let mut rows = setting_rows(&report.comparison.settings, str::to_owned);
     for filesystem in &report.comparison.filesystems {
         rows.extend(setting_rows(&filesystem.settings, |name| named(filesystem, name)));
     }

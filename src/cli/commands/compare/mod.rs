@@ -34,7 +34,7 @@ const LARGEST_TEXT: usize = 1 << 20;
 
 /// The destination of the HTML page.
 enum Page {
-    File(Target),
+    File(Box<Target>),
     StandardOutput,
 }
 
@@ -80,7 +80,7 @@ fn report(runner: &Runner<'_>, page: Option<Page>, report: &Report<'_>) -> Resul
     let mut outcome = Outcome::new(if matches { ExitCode::Done } else { ExitCode::NotCanonical }, "");
     match page {
         Some(Page::File(target)) => {
-            outcome.warnings = Output::write_all(target, html::page(report).as_bytes())?;
+            outcome.warnings = Output::write_all(*target, html::page(report).as_bytes())?;
         }
         Some(Page::StandardOutput) => {
             outcome.text = html::page(report).into_bytes();
@@ -126,5 +126,7 @@ fn page(file: &Path, images: [&Image; 2]) -> Result<Page> {
     {
         return Err(Usage::new("is one of the images; give a different name for the page")).about(file);
     }
-    Target::beside(file, images[0]).and_then(|_| Target::beside(file, images[1])).map(Page::File)
+    Target::beside(file, images[0])
+        .and_then(|_| Target::beside(file, images[1]))
+        .map(|target| Page::File(Box::new(target)))
 }
