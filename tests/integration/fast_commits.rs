@@ -339,7 +339,7 @@ fn records_that_make_no_sense_are_refused() {
     let inode =
         |number: u32| record(TAG_INODE, &[&number.to_le_bytes()[..], &[0; size_of::<Inode>()]].concat());
     let stories: [(&[Vec<u8>], &str); 13] = [
-        (&[name_record(TAG_LINK, file, other, "in-a-file")], "no directory"),
+        (&[name_record(TAG_LINK, file, other, "in-a-file")], "not a directory"),
         (&[name_record(TAG_LINK, folder, other, "file0")], "has it"),
         (&[name_record(TAG_LINK, folder, folder, "folder")], "a second name"),
         (&[name_record(TAG_UNLINK, 2, folder, "one")], "not empty"),

@@ -195,7 +195,7 @@ fn cured(lab: &Lab, source: &Path, images: [&Path; 2], options: [&[&str]; 2]) ->
         cure.strip_prefix("run tune2fs ").and_then(|rest| rest.strip_suffix(" on B"))
     {
         result[1] = lab.copy(images[1], "cured.img");
-        let arguments = arguments.split(' ').map(|word| word.replace('"', ""));
+        let arguments = arguments.split(' ').map(|word| word.replace(['"', '\''], ""));
         run(tool("tune2fs").args(arguments).arg(&result[1]));
     } else {
         panic!("no cure that a test can apply: {cure}");
