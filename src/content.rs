@@ -37,7 +37,7 @@ impl<'s, 'a> FileContent<'s, 'a> {
     }
 
     /// Returns the bytes of a logical block; `None` for a hole. Bytes past the end of the file are left out,
-    /// unless the file has opaque blocks. Zeros at the end of inline data may be missing.
+    /// unless the file has opaque blocks. Zeros at the end of inline data can be missing.
     pub(crate) fn block(&self, logical: u64) -> Option<&'s [u8]> {
         if let Some(bytes) = self.inline {
             return (logical == 0 && !bytes.is_empty()).then_some(bytes);

@@ -1,8 +1,8 @@
 //! Defines the errors of the library, each with a location and a remedy.
 //!
-//! An image may be *damaged* or *unclean* (run e2fsck), it may be sound but use a feature that this version
-//! does not support (*unsupported*), or reading or writing may fail (*I/O*). Each of these has separate
-//! variants, because the remedies differ.
+//! An image can be *damaged* or *unclean* (run e2fsck), it can be sound but use a feature that this version
+//! does not support (*unsupported*), or reading or writing can fail (*I/O*). Each of these cases has its
+//! variants of [`Error`], because the remedies differ.
 
 use std::fmt;
 
@@ -38,7 +38,7 @@ pub enum Error {
         /// The remedy.
         remedy: Remedy,
     },
-    /// The image needs e2fsck or a mount before its tree is certain.
+    /// The image needs e2fsck or a mount before its tree can be read reliably.
     Unclean {
         /// The state that the superblock or the journal records.
         state: String,
@@ -206,7 +206,7 @@ pub enum Structure {
     OrphanFile,
     /// A quota file.
     QuotaFile,
-    /// The block of multiple mount protection (MMP).
+    /// The MMP block (multiple mount protection).
     Mmp,
 }
 
@@ -282,7 +282,7 @@ impl Location {
     /// Returns the error for damage at this location.
     pub(crate) fn corrupt(self, problem: Problem) -> Error {
         let remedy = match self.structure {
-            // e2fsck may fail to open the image, and an image with one group has no backup superblock.
+            // e2fsck can fail to open the image, and an image with one group has no backup superblock.
             Structure::Superblock => Remedy::fsck(
                 "run e2fsck -f on the image, if necessary with -b and the block of a backup superblock; if \
                  that does not help, recreate the image",

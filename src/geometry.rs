@@ -31,7 +31,7 @@ pub struct Geometry {
     pub first_data_block: u64,
     /// Blocks in a cluster, the unit of allocation: a power of two; 1 without `bigalloc`.
     pub blocks_per_cluster: u64,
-    /// Blocks in a group: a multiple of the cluster size. The last group may have fewer.
+    /// Blocks in a group: a multiple of the cluster size. The last group can have fewer.
     pub blocks_per_group: u64,
     /// Inodes in each group.
     pub inodes_per_group: u32,
@@ -45,7 +45,7 @@ pub struct Geometry {
     pub descriptor_size: usize,
     /// Reserved GDT blocks after each copy of the group descriptors.
     pub reserved_gdt_blocks: u64,
-    /// The first meta block group with its own descriptors, with `meta_bg`.
+    /// The first meta block group that contains its own descriptors, with `meta_bg`.
     pub first_meta_bg: u64,
     /// The two groups with backup superblocks, with `sparse_super2`; 0 for none.
     pub backup_groups: [u32; 2],
@@ -252,7 +252,7 @@ impl Geometry {
         self.features.has(Incompat::BIT64)
     }
 
-    /// Returns whether meta block groups have their own descriptors.
+    /// Returns whether meta block groups contain their own descriptors (`meta_bg`).
     pub fn is_meta_bg(&self) -> bool {
         self.features.has(Incompat::META_BG)
     }
@@ -283,7 +283,7 @@ impl Geometry {
     }
 
     /// Returns the number of clusters in a group, each of which has a bit in the block bitmap. The last group
-    /// may have fewer.
+    /// can have fewer.
     pub fn clusters_per_group(&self) -> u64 {
         self.blocks_per_group / self.blocks_per_cluster
     }
@@ -393,7 +393,7 @@ impl Geometry {
         if self.is_meta_bg() && meta_group >= self.first_meta_bg { meta_group } else { 0 }
     }
 
-    /// Returns the primary copy of a descriptor block, by its index, in an input image.
+    /// Returns the block with the primary copy of the descriptor block at this index, in an input image.
     pub fn descriptor_block(&self, index: u64) -> BlockNr {
         if !self.is_meta_bg() || index < self.first_meta_bg {
             return BlockNr(self.superblock_block() + 1 + index);
@@ -472,7 +472,7 @@ fn descriptor_size(sb: &Superblock, features: Features) -> Result<usize> {
 
 /// Returns the number of reserved GDT blocks. Without `resize_inode`, no inode owns such blocks, and the
 /// number is 0 whatever the field contains: mke2fs leaves a value in the field when it replaces
-/// `resize_inode` by `meta_bg`, and e2fsck clears it.
+/// `resize_inode` with `meta_bg`, and e2fsck clears the field.
 fn reserved_gdt_blocks(sb: &Superblock, features: Features) -> u64 {
     if features.has(Compat::RESIZE_INODE) { sb.s_reserved_gdt_blocks.get().into() } else { 0 }
 }

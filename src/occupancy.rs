@@ -58,7 +58,7 @@ pub type Cell = [u64; Use::ALL.len()];
 pub struct Occupancy {
     /// The number of blocks.
     pub blocks: u64,
-    /// Blocks in each cell; the last cell may have fewer.
+    /// Blocks in each cell; the last cell can have fewer.
     pub blocks_per_cell: u64,
     /// The cells, in the order of the blocks.
     pub cells: Vec<Cell>,

@@ -113,7 +113,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
         audit::audit(&plan, stored.stored, &reading.specials)?;
         let counted = Counted { times_changed, stale_blocks, warnings };
         let report = report_counts::count(source, recovery, &reading, &survey, &plan, counted);
-        // The claims may need much memory, and no later stage uses them.
+        // The claims can need much memory, and no later stage uses them.
         reading.claims = BlockClaims::default();
         Ok(Self { source, reading, survey, segments, plan, uuid: options.uuid, report })
     }
@@ -214,7 +214,7 @@ pub(crate) fn occupancy(
 ///
 /// # Errors
 ///
-/// `Corrupt` if the output can't be read or has a different tree.
+/// `Corrupt` if the trees or the quota limits differ, otherwise the errors of reading the two images.
 pub(crate) fn verify(
     input: &Input<'_>,
     output: &Input<'_>,

@@ -107,7 +107,7 @@ impl Options {
         self
     }
 
-    /// Sets the epoch, in seconds since 1970, to which times are clamped or set.
+    /// Sets the epoch, in seconds since 1970, to which mtimes are clamped or set.
     #[must_use]
     pub fn epoch(mut self, seconds: i64) -> Self {
         self.epoch = Some(seconds);
@@ -163,7 +163,7 @@ impl Options {
         self
     }
 
-    /// Returns the epoch as a timestamp; 1970 if there is none.
+    /// Returns the epoch as a timestamp; 1970-01-01 if there is none.
     pub(crate) fn epoch_time(&self) -> Timestamp {
         Timestamp::from_seconds(self.epoch.unwrap_or(0))
     }

@@ -81,11 +81,11 @@ pub struct FilesystemReport {
     pub bytes_written: u64,
     /// Warnings, as text.
     pub warnings: Vec<String>,
-    /// Warnings that the image may not boot or mount as before, as text: files contain a UUID that changed,
+    /// Warnings that booting or mounting the image can fail, as text: files contain a UUID that changed,
     /// or dm-verity hashes no longer match.
     pub boot_warnings: Vec<String>,
-    /// Lines of files that contain a UUID of a different filesystem or partition on the disk. They become
-    /// warnings if that UUID changes.
+    /// Lines of files that contain the UUID of another filesystem or partition on the disk. A line becomes a
+    /// warning if that UUID changes.
     pub(crate) mentions: Vec<Mention>,
 }
 

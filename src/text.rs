@@ -67,8 +67,8 @@ pub fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Returns a text as a word for a shell, in single quotes unless it needs none. `None` if it has characters that
-/// are not visible, so that no one types what they can't see.
+/// Quotes a text for a shell, if necessary. Returns `None` if the text has characters other than printable
+/// ASCII, which can't be typed reliably.
 pub(crate) fn shell_word(text: &str) -> Option<String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./,:=+@%".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) {

@@ -1,7 +1,7 @@
 //! Defines separate types for numbers that must not be confused: blocks of the input, blocks of the output,
 //! inodes and groups.
 //!
-//! Images are not trusted, so a value of these types may be out of range. `Geometry` and `Source` check the
+//! Images are not trusted, so a value of these types can be out of range. `Geometry` and `Source` check the
 //! range. Ranges of blocks are ranges of plain numbers.
 
 use std::fmt;
@@ -81,11 +81,11 @@ macro_rules! shown_as_numbers {
 
 shown_as_numbers!(BlockNr OutputBlock InodeNr GroupNr);
 
-/// Converts a number to a different type. `reason` says why the number fits.
+/// Converts a number to another integer type. `reason` says why the number fits.
 ///
 /// # Panics
 ///
-/// If the number does not fit after all. That is a bug, and a truncated number would be worse.
+/// If the number does not fit. That is a bug, and a panic is better than a truncated number.
 #[track_caller]
 pub(crate) fn fits<T, U: TryInto<T>>(value: U, reason: &str) -> T {
     value.try_into().unwrap_or_else(|_| panic!("a number does not fit, although {reason}"))

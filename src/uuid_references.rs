@@ -1,5 +1,5 @@
-//! Finds lines of boot files that contain a UUID of the filesystem, or of a different filesystem or partition
-//! on the disk. `disk/notices.rs` decides which lines of the second kind become warnings.
+//! Finds lines of boot files that contain the UUID of this filesystem, or of another filesystem or partition
+//! on the disk. `disk/notices.rs` decides which lines of the latter kind become warnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::report::{Mention, Owner};
 use crate::tree::{NodeId, Tree};
 use crate::view::View;
 
-/// Files that may contain UUIDs of filesystems. `*` matches every file of a directory.
+/// Files that can contain UUIDs of filesystems. `*` matches every file of a directory.
 const FILES: &[&str] = &[
     "boot/cmdline.txt",
     "boot/extlinux/extlinux.conf",
@@ -54,7 +54,7 @@ const LIMIT: usize = 16 << 20;
 pub(crate) type Neighbours = BTreeMap<[u8; 16], (Owner, String)>;
 
 /// Returns warnings about lines that contain the UUID of this filesystem, if it changes, and the lines that
-/// contain the UUID of a different filesystem or partition on the disk.
+/// contain the UUID of another filesystem or partition on the disk.
 pub(crate) fn find(
     view: View<'_, '_>,
     neighbours: &Neighbours,

@@ -16,7 +16,7 @@ use crate::view::View;
 ///
 /// # Errors
 ///
-/// `Corrupt`, with a path of the first node that differs and the name of the attribute.
+/// `Corrupt`, with the difference: for nodes, a path of the first node that differs and the attribute.
 pub(crate) fn same_tree(input: View<'_, '_>, output: View<'_, '_>, observer: &dyn Observer) -> Result<()> {
     let (wanted, found) = (input.tree.nodes.len(), output.tree.nodes.len());
     if wanted != found {

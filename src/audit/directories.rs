@@ -22,7 +22,7 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
         ensure(ascending, || about("the leaves"))?;
         let blocks = directory.blocks as usize;
         let expected = leaves + nodes(directory);
-        // lost+found may have additional blocks.
+        // lost+found can have additional blocks.
         ensure(blocks == expected || (id == NodeId::LOST_FOUND && blocks > expected), || {
             about("the blocks")
         })?;

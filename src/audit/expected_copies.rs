@@ -1,4 +1,4 @@
-//! Checks that each block of the input is copied to the block that the extents of its file give.
+//! Checks that each block of file content is copied to the block that the extents of the file map it to.
 
 use super::contradiction::wrong;
 use crate::error::Result;

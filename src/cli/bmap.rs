@@ -64,7 +64,7 @@ fn blocks(used: &[Range<u64>], length: u64) -> Vec<Range<u64>> {
 }
 
 fn digest(image: &[u8], range: &Range<u64>) -> [u8; 32] {
-    // The last block may be shorter.
+    // The last block can be shorter.
     let place = |block: u64| (block * BLOCK).min(image.len() as u64);
     let at = |block| usize::try_from(place(block)).expect("at most the length of a slice");
     Sha256::digest(&image[at(range.start)..at(range.end)]).into()

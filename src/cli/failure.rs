@@ -93,7 +93,7 @@ fn code_of_library(error: &Error) -> ExitCode {
         Error::Unclean { .. } | Error::Corrupt { .. } => ExitCode::Damaged,
         Error::Options { .. } => ExitCode::Usage,
         Error::Partition { error, .. } => code_of_library(error),
-        // The library may add variants. Until they get an exit code here, they count as bugs.
+        // The library can add variants. Until they get an exit code here, they count as bugs.
         _ => ExitCode::Internal,
     }
 }

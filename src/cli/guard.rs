@@ -11,7 +11,7 @@ use super::console;
 use super::exit_code::ExitCode;
 use super::failure::{self, About as _, Internal, Message};
 
-/// The source location of the first panic. Several threads may panic for the same reason.
+/// The source location of the first panic. Several threads can panic for the same reason.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
 
 /// Installs a panic hook that prints nothing and records the location for [`caught`].

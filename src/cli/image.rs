@@ -59,7 +59,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// A usage error for other types of files, otherwise an I/O error.
+    /// A usage error for other types of files, a `Refusal` for a sparse image that is damaged or has
+    /// unsupported features, otherwise an I/O error.
     pub fn open(path: &Path, role: &str) -> Result<Self> {
         let image = Self::open_file(path, role).and_then(|file| Self::from_file(path, file));
         image.about(path)
@@ -140,7 +141,7 @@ impl Image {
         }
     }
 
-    /// Returns warnings about mounts: the kernel may have data in memory that is newer than the image.
+    /// Returns warnings about mounts: the kernel can have data in memory that is newer than the image.
     pub fn warnings(&self) -> Vec<String> {
         self.mounts.warnings(&self.path)
     }
@@ -182,7 +183,7 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// An I/O error with the modification, or with the offset that could not be read.
+    /// An I/O error that says how the file was modified, or which offset could not be read.
     pub fn unchanged(&self) -> Result<()> {
         self.journal.as_deref().map_or(Ok(()), Self::unchanged)?;
         self.is_unchanged().about(&self.path)
@@ -219,7 +220,7 @@ fn refuse(kind: FileType) -> Result<()> {
     bail!(Usage::new(reason))
 }
 
-/// Returns the ranges of a file that may contain data; all other bytes are in holes. If the filesystem
+/// Returns the ranges of a file that can contain data; all other bytes are in holes. If the filesystem
 /// doesn't report holes, this is the whole file.
 pub fn data_ranges(file: &File, length: u64) -> Vec<Range<u64>> {
     ranges(length, SHORTEST_HOLE, MAX_RANGES, |from| seek(file, from))

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::signals::Watched;
 
-/// A read-only memory map of a file, which may be empty.
+/// A read-only memory map of a file, which can be empty.
 #[derive(Debug)]
 pub struct Map(Option<(Watched, Mmap)>);
 
@@ -27,10 +27,10 @@ impl Map {
         // SAFETY: a map is sound as long as the file under it is not modified or truncated. For an output
         // this holds: it has no name yet (or a new random one), and this process doesn't write to it while
         // the map exists. For an input it can't be guaranteed, as in every program that maps files. The input
-        // is opened and mapped read-only, so this process can't modify it. If a different process does, only
+        // is opened and mapped read-only, so this process can't modify it. If another process does, only
         // plain bytes change. The reader checks these bytes like the bytes of any image, and
-        // `Image::unchanged` rejects the result before the output gets its name. If the file is truncated,
-        // reads return zeros, see `signals`.
+        // `Image::unchanged` rejects the result before the output is moved into place. If the file is
+        // truncated, reads return zeros (see `signals`).
         let map = unsafe { MmapOptions::new().len(length).map(file)? };
         // Fields are dropped in order: first the watch, while the range is still mapped.
         Ok(Self(Some((Watched::new(&map), map))))

@@ -49,14 +49,14 @@ struct Mount {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mounts {
     mounts: Vec<Mount>,
-    /// Descriptions of mounts that may be mounts of this image.
+    /// Descriptions of mounts that are possibly mounts of this image.
     doubtful: Vec<String>,
     /// Whether /proc or /sys could not be read.
     unknown: bool,
 }
 
 impl Mounts {
-    /// Returns whether /proc or /sys could not be read. If so, the image may be mounted even if no mount was
+    /// Returns whether /proc or /sys could not be read. If so, the image can be mounted even if no mount was
     /// found.
     pub fn unknown(&self) -> bool {
         self.unknown
@@ -67,7 +67,7 @@ impl Mounts {
         places(self.mounts.iter())
     }
 
-    /// Returns warnings about mounts: the kernel may have data in memory that is newer than the image.
+    /// Returns warnings about mounts: the kernel can have data in memory that is newer than the image.
     ///
     /// There is no warning for a filesystem that is mounted read-only, since all its data is in the image.
     pub fn warnings(&self, path: &Path) -> Vec<String> {
@@ -148,7 +148,7 @@ impl System {
         for one in loops.iter().filter(|one| one.metadata.is_none()) {
             let bytes = one.backing.as_os_str().as_bytes();
             let named = Path::new(OsStr::from_bytes(bytes.strip_suffix(DELETED).unwrap_or(bytes)));
-            // If a different file now has the name of a deleted backing file, this name proves nothing.
+            // If another file now has the name of a deleted backing file, this name proves nothing.
             let replaced = fs::metadata(named).is_ok_and(|found| same(&found, metadata));
             if named.file_name() != real.file_name() || replaced {
                 continue;
@@ -220,7 +220,7 @@ impl System {
         found
     }
 
-    /// Adds the devices that a device is built on. Ignores different devices that are built on these.
+    /// Adds the devices that a device is built on. Ignores other devices that are built on these.
     fn below(&self, device: Device, loops: &[Loop], found: &mut Vec<Device>) {
         let mut open = vec![device];
         while let Some(device) = open.pop() {
@@ -272,7 +272,7 @@ impl Line {
     /// Parses a line, see `proc_pid_mountinfo(5)`.
     fn parse(line: &[u8]) -> Option<Self> {
         let fields: Vec<_> = line.split(|byte| *byte == b' ').collect();
-        // Optional fields may come between the mount options and the dash.
+        // Optional fields can come between the mount options and the dash.
         let dash = fields.iter().skip(6).position(|field| *field == b"-")? + 6;
         let [kind, source, options] = fields.get(dash + 1..dash + 4)? else { return None };
         Some(Self {
@@ -488,12 +488,12 @@ mod tests {
             fs::copy(scene.path("in.img"), scene.path("other.img")).unwrap();
             assert_eq!(scene.found("other.img"), Mounts::default());
         }
-        // A different file has the name of the deleted file.
+        // Another file has the name of the deleted file.
         let scene = FakeSystem::new();
         scene.loop_device("loop0", "7:0", &scene.path("in.img (deleted)"));
         scene.mountinfo("40 1 7:0 / /mnt rw - ext4 /dev/loop0 rw\n");
         assert_eq!(scene.found("in.img"), Mounts::default());
-        // The name of an existing file may end in the suffix.
+        // The name of an existing file can end in the suffix.
         fs::rename(scene.path("in.img"), scene.path("in.img (deleted)")).unwrap();
         assert_eq!(scene.found("in.img (deleted)").places().as_deref(), Some("at /mnt"));
     }

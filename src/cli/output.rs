@@ -1,4 +1,4 @@
-//! Writes the output file, which gets its name only when it is complete.
+//! Writes the output file, which is moved into place only when it is complete.
 //!
 //! If the filesystem supports `O_TMPFILE`, the file has no name until then, so that not even SIGKILL leaves
 //! an incomplete file. Otherwise, and for a moment while it replaces an existing file, it has a temporary
@@ -86,7 +86,7 @@ impl Output {
         Self::with_bytes(target, bytes)?.finish(true)
     }
 
-    /// Writes a file that is not an image. The file gets its name later, in [`Self::finish`].
+    /// Writes a file that is not an image. [`Self::finish`] moves it into place.
     ///
     /// # Errors
     ///
@@ -151,7 +151,7 @@ impl Output {
         name(&self.target) == name(other)
     }
 
-    /// Sets the final permissions and moves the file to its name, replacing an existing file. If `sync` is
+    /// Sets the final permissions and moves the file into place, replacing an existing file. If `sync` is
     /// set, first flushes the data to the disk. Returns warnings.
     ///
     /// # Errors
@@ -210,7 +210,7 @@ impl Output {
         let mut value = vec![0; LONGEST_XATTR];
         let result = match getxattr(&self.target.path, ACL, &mut value) {
             Ok(length) => fsetxattr(self.file(), ACL, &value[..length], XattrFlags::empty()),
-            // The old file has no ACL, or the filesystem does not support ACLs. The new file may have a
+            // The old file has no ACL, or the filesystem does not support ACLs. The new file can have a
             // default ACL from the directory.
             Err(_) => fremovexattr(self.file(), ACL).or_else(|error| match error {
                 Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS => Ok(()),
@@ -295,7 +295,7 @@ fn descriptor_path(file: &File) -> PathBuf {
 fn sync_directory(directory: &Path) -> io::Result<()> {
     let opened = match File::open(directory) {
         Ok(opened) => opened,
-        // A directory may be writable but not readable.
+        // A directory can be writable but not readable.
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
         Err(error) => return Err(error),
     };

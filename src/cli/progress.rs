@@ -42,7 +42,7 @@ impl Progress {
             let template = "{msg:<17} [{bar:30}] {percent:>3} %  {rate}  ETA {eta}";
             if let Ok(style) = ProgressStyle::with_template(template) {
                 let style = style.with_key("rate", |state: &ProgressState, f: &mut dyn fmt::Write| {
-                    // Writing to the terminal's buffer can't fail; a bar without a rate would do.
+                    // Writing to the terminal's buffer can't fail, and the rate is not essential.
                     let _ = write!(f, "{}/s", HumanCount(state.per_sec().round() as u64));
                 });
                 self.bar.set_style(style.progress_chars("=> "));
@@ -55,7 +55,7 @@ impl Progress {
 
 impl Observer for Progress {
     fn begin(&self, stage: Stage, total: u64) {
-        // The rate and the ETA of a stage have nothing to do with those of the last one.
+        // The rate and the ETA of a stage are independent of the previous stage.
         self.bar.reset();
         self.bar.set_length(total);
         self.bar.set_message(match stage {

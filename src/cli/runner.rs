@@ -37,7 +37,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Creates a result with a text for standard output, and without warnings, errors and a remark.
+    /// Creates a result with a text for standard output, and without warnings, errors or a remark.
     pub fn new(code: ExitCode, text: impl Into<Vec<u8>>) -> Self {
         Self { code, text: text.into(), warnings: Vec::new(), errors: Vec::new(), remark: None }
     }
@@ -153,7 +153,7 @@ impl<'r> Runner<'r> {
     ///
     /// # Errors
     ///
-    /// The errors of [`Disk::open`].
+    /// The errors of [`Disk::open`] and of [`Image::unchanged`].
     pub fn disk<'i>(&self, image: &'i Image, selection: &Selection) -> Result<Disk<'i>> {
         let disk = Disk::open(&image.input(), selection);
         image.unchanged()?;
@@ -206,7 +206,7 @@ impl<'r> Runner<'r> {
         self.add(warnings.into_iter().map(|text| Warning { text, is_severe: true }));
     }
 
-    /// Adds warnings that may be severe or not.
+    /// Adds warnings, each of which is severe or not.
     pub fn add(&self, warnings: impl IntoIterator<Item = Warning>) {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).extend(warnings);
     }

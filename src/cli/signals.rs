@@ -81,7 +81,7 @@ impl Temporary {
     pub fn new(path: &Path) -> Self {
         install();
         if let Ok(name) = CString::new(path.as_os_str().as_bytes()) {
-            // The string is leaked, since a signal handler may be reading it.
+            // The string is leaked, since a signal handler can be reading it.
             TEMPORARY.store(name.into_raw(), Ordering::SeqCst);
         }
         Self(())
@@ -155,7 +155,8 @@ fn handle(signal: libc::c_int, handler: libc::sighandler_t, flags: libc::c_int) 
 
 /// Handles SIGBUS: a mapped page can't be read, because the file was truncated or the disk failed.
 extern "C" fn on_bus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: *mut libc::c_void) {
-    // SAFETY: with SA_SIGINFO, the kernel passes a valid siginfo. Its address is in the page.
+    // SAFETY: with SA_SIGINFO, the kernel passes a valid siginfo. Its address is in the page that can't be
+    // read.
     let address = unsafe { (*info).si_addr() }.addr();
     for slot in &RANGES {
         let (start, end) = (slot.start.load(Ordering::SeqCst), slot.end.load(Ordering::SeqCst));

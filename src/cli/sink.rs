@@ -21,7 +21,7 @@ const SHARING: [u64; 3] = [0x5846_5342, 0x9123_683E, 0xCA45_1A4E];
 /// The minimum length in bytes of a shared run. Copying a shorter run is faster.
 const SHORTEST_SHARED: u64 = 128 << 10;
 
-/// The unit of sharing, in bytes. The block sizes of these filesystems are multiples of this unit.
+/// The alignment of shared runs, in bytes: the usual block size of filesystems with reflinks.
 const SHARED_UNIT: u64 = 4096;
 
 /// A sink for a file that already has its final length.
@@ -101,7 +101,7 @@ impl<'a> OutputSink<'a> {
         loop {
             offset += written as u64;
             IoSlice::advance_slices(&mut rest, written);
-            // The remaining slices may all be empty.
+            // The remaining slices can all be empty.
             if rest.iter().all(|part| part.is_empty()) {
                 return Ok(());
             }

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 
 use super::refusal::Refusal;
 
-/// Error context while copying an input that can't be mapped to a temporary file.
+/// Error context while an input that can't be mapped is copied to a temporary file.
 pub const STORING: &str = "storing it in a temporary file (see TMPDIR)";
 
 /// The magic number of a sparse image. All numbers are little-endian.

@@ -32,7 +32,8 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// A usage error if the file is the input, is mounted, or is not a regular file.
+    /// A usage error if the file is the input, the journal of the input, mounted, or not a regular file;
+    /// otherwise an I/O error.
     pub fn beside(output: &Path, image: &Image) -> Result<Self> {
         Self::find(output, image).about(output)
     }
@@ -60,7 +61,7 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// A usage error if the input can't be replaced safely.
+    /// A usage error if the input can't be replaced safely, otherwise an I/O error.
     pub fn in_place(image: &Image) -> Result<Self> {
         Self::of_input(image).about(&image.path)
     }
@@ -138,7 +139,7 @@ fn refuse_input(output: &Path, metadata: &Metadata, image: &Image) -> Result<()>
 /// Returns the name of an existing file, with symbolic links resolved.
 fn real_name(path: &Path, metadata: &Metadata) -> io::Result<PathBuf> {
     let name = fs::canonicalize(path)?;
-    // /proc/self/fd/1 may link to a deleted file.
+    // /proc/self/fd/1 can link to a deleted file.
     match fs::symlink_metadata(&name) {
         Ok(found) if (found.dev(), found.ino()) == (metadata.dev(), metadata.ino()) => Ok(name),
         _ => Err(io::Error::other("the name no longer refers to this file, so it can't be replaced")),

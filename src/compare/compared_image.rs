@@ -26,7 +26,7 @@ pub(super) struct ComparedImage<'s, 'a> {
     pub options: Options,
     /// The features of the canonical form.
     pub features: Features,
-    /// The canonical inode numbers; `None` without `stable_inodes`, because then they may differ.
+    /// The canonical inode numbers; `None` without `stable_inodes`, because they are not compared then.
     pub numbering: Option<Numbering>,
 }
 

@@ -1,5 +1,5 @@
-//! Finds settings that differ because a different setting differs: a different block size changes all counts
-//! of blocks.
+//! Finds settings that differ only because another setting differs. For example, a different block size
+//! changes all counts of blocks.
 
 use super::difference::SettingDifference;
 
@@ -80,7 +80,7 @@ pub(super) fn order(settings: Vec<SettingDifference>) -> Vec<SettingDifference> 
         if setting.follows.is_some() { consequences.push(setting) } else { causes.push(setting) }
     }
     let mut ordered = Vec::new();
-    // A cause may itself be a consequence: the number of blocks follows from the size of the image.
+    // A cause can itself be a consequence: the number of blocks depends on the block size.
     let mut pending: Vec<_> = causes.into_iter().rev().collect();
     while let Some(cause) = pending.pop() {
         let of_cause = |one: &SettingDifference| one.follows.as_deref() == Some(&*cause.name);
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn no_setting_explains_itself() {
         for (index, (cause, consequences)) in CONSEQUENCES.iter().enumerate() {
-            // A cause only explains settings whose own rows come later, so that no two explain each other.
+            // No row lists the cause of an earlier row, so no two settings are the cause of each other.
             for earlier in &CONSEQUENCES[..index] {
                 assert!(!consequences.contains(&earlier.0), "{cause} and {}", earlier.0);
             }

@@ -161,7 +161,7 @@ pub(super) fn texts(
 }
 
 /// Returns whether the blocks that must stay allocated differ, although the content is equal. They are
-/// compared as byte ranges, since the block sizes may differ.
+/// compared as byte ranges, since the block sizes can differ.
 pub(super) fn allocation_differs(sides: &[ComparedImage<'_, '_>; 2], pair: [crate::tree::NodeId; 2]) -> bool {
     let [one, other] = [0, 1].map(|side| {
         let ComparedImage { source, options, .. } = &sides[side];

@@ -97,8 +97,8 @@ fn of_setting(wanted: &ComparedImage<'_, '_>, setting: &SettingDifference) -> St
     }
 }
 
-/// Returns the text of a field as a word for a shell, or `None` if it is better not typed. The text is that of an
-/// image, which may be hostile.
+/// Returns the text of a field, quoted for a shell; `None` if the text has characters other than printable
+/// ASCII. The text is from an image, which is not trusted.
 fn shell_word(field: &[u8]) -> Option<String> {
     let text = field.split(|byte| *byte == 0).next()?;
     text::shell_word(str::from_utf8(text).ok()?)
@@ -142,13 +142,13 @@ fn resize(wanted: &ComparedImage<'_, '_>) -> Option<u64> {
     Some(blocks).filter(|blocks| *blocks < 1 << 32)
 }
 
-/// Features, with the version of e2fsprogs since which mke2fs turns them on by default, according to its
+/// Features, with the first version of e2fsprogs in which mke2fs turns them on by default, according to the
 /// release notes.
 const DEFAULTS: [(&[&str], &str); 2] =
     [(&["orphan_file", "metadata_csum_seed"], "1.47"), (&["metadata_csum", "64bit"], "1.43")];
 
 /// Returns the cure for features that differ: `only` contains the names of the features that only A has, and
-/// of those that only B has.
+/// the names of the features that only B has.
 pub(super) fn of_features(only: &[Vec<String>; 2]) -> String {
     let off = |names: &[String]| names.iter().map(|name| format!("^{name}")).collect::<Vec<_>>();
     let note = |names: &[String]| {

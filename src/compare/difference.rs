@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PathDifference {
-    /// The path, escaped. If the path is longer than 4096 bytes, only its end.
+    /// The path, escaped. A path with more than 4096 bytes is truncated at its start.
     pub path: String,
     /// The attribute that differs.
     pub attribute: Attribute,
@@ -22,7 +22,7 @@ pub struct PathDifference {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Attribute {
-    /// Whether the path exists. The values are the types.
+    /// Whether the path exists. The values are the file types.
     #[default]
     Presence,
     /// The file type.

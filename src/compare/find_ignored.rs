@@ -20,7 +20,7 @@ use crate::text;
 use crate::tree::NodeId;
 use crate::units::InodeNr;
 
-/// Fields of the superblock that record its history, in groups with a cause, a kind and a description.
+/// Superblock fields that record the filesystem's history, in groups with a cause, a kind and a description.
 const HISTORY: [(Cause, &str, &str, &[&str]); 4] = [
     (
         Cause::Clock,

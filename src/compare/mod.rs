@@ -1,4 +1,4 @@
-//! Compares two images: whether their canonical forms are equal, and where they differ.
+//! Compares two images: finds whether their canonical forms are equal, and how they differ.
 //!
 //! The canonical forms are not created. A canonical form is a function of the tree, the settings and the
 //! options, so it is enough to compare the trees, the settings and the options.

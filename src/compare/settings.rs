@@ -13,7 +13,7 @@ use crate::policy::UuidPolicy;
 use crate::units::fits;
 
 /// Returns all settings that differ: features, then the fields of the superblock in their order, then
-/// settings outside the superblock. A setting that follows from a different setting comes after that setting.
+/// settings outside the superblock. A setting that depends on another one comes after it.
 pub(super) fn differences(sides: &[ComparedImage<'_, '_>; 2]) -> Vec<SettingDifference> {
     let mut found = Vec::new();
     let features = sides.each_ref().map(|side| side.features);
@@ -163,7 +163,7 @@ fn add_quotas(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [St
                     let (blocks, inodes) = (rules.block_grace, rules.inode_grace);
                     format!("{} ids with limits, grace times {blocks} s and {inodes} s", rules.limits.len())
                 });
-                // The counts may be equal, although the limits differ.
+                // The texts can be equal, although the limits differ.
                 let what = if what[0] == what[1] {
                     ["(limits of A)".to_owned(), "(limits of B)".to_owned()]
                 } else {

@@ -113,7 +113,7 @@ const ROWS: &[(&str, &str, FieldFormat, &str)] = &[
     ("s_encoding_flags", "flags of the encoding", Words(ENCODING_FLAGS), "mke2fs -E encoding_flags=FLAGS"),
 ];
 
-/// Fields that are functions of other fields. A difference of such a field is not reported, because the other
+/// Fields that are functions of other fields. A difference in such a field is not reported, because the other
 /// fields differ, too.
 const FOLLOWING: &[&str] = &[
     "s_inodes_count",
@@ -178,7 +178,7 @@ pub(super) fn add_fields(
     }
 }
 
-/// Adds a remark to the option if a side has clusters, since mke2fs -g then counts clusters.
+/// Adds a remark to the option if a filesystem has bigalloc, because mke2fs -g then counts clusters.
 fn group_option(superblocks: &[Superblock; 2], features: [Features; 2], option: &str) -> String {
     let of_side = |side: usize| {
         let Superblock { s_log_cluster_size, s_log_block_size, .. } = &superblocks[side];
@@ -194,7 +194,7 @@ fn group_option(superblocks: &[Superblock; 2], features: [Features; 2], option: 
     }
 }
 
-/// Formats the value of a field, together with other fields of the same name.
+/// Formats the value of a field. A number includes its high part, if a second field contains it.
 fn value(superblock: &Superblock, name: &str, field: &Field, format: FieldFormat) -> String {
     let number = || {
         let halves = ROWS.iter().filter(|row| row.1 == name);

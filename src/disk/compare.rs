@@ -21,8 +21,8 @@ impl Disk<'_> {
     /// Compares the canonical forms of two images without creating them, so they need not fit into the
     /// images.
     ///
-    /// If filesystems were selected by name or offset, only these are compared, one in each image. Otherwise
-    /// partition tables, filesystems and all other bytes are compared.
+    /// If filesystems were selected by partition or offset, only these are compared, one in each image.
+    /// Otherwise partition tables, filesystems and all other bytes are compared.
     ///
     /// # Errors
     ///

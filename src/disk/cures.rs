@@ -9,8 +9,8 @@ use crate::text;
 const SAME_LAYOUT: &str =
     "partition both disks with the same script (sfdisk -d A | sfdisk B), before they are filled";
 
-/// Adds the cures of differences between partition tables, and moves those that follow from different kinds of
-/// tables after these. `wanted` is the table of the first disk.
+/// Adds the cures of differences between partition tables. Differences that result from the type or id of the
+/// table are moved after the difference in type or id. `wanted` is the table of the first disk.
 pub(super) fn add(wanted: Option<&PartitionTable>, settings: &mut Vec<SettingDifference>) {
     let is_mbr = matches!(wanted, Some(PartitionTable { kind: TableKind::Mbr(_), .. }));
     let table = settings.iter().find(|setting| setting.name == TABLE);
@@ -21,8 +21,8 @@ pub(super) fn add(wanted: Option<&PartitionTable>, settings: &mut Vec<SettingDif
     let ids_differ = is_mbr && table.is_some();
     for setting in settings.iter_mut() {
         setting.cure = of_setting(wanted, setting);
-        // The PARTUUIDs of an MBR consist of its signature and a number. Tables of different kinds name and
-        // number everything differently.
+        // The PARTUUIDs of an MBR consist of its signature and a number. Tables of different types have
+        // different names, types and numbers for partitions.
         let follows = setting.name.contains(" of partition ")
             && (kinds_differ || (ids_differ && setting.name.starts_with("PARTUUID")));
         setting.follows = follows.then(|| TABLE.to_owned());
@@ -34,7 +34,7 @@ pub(super) fn add(wanted: Option<&PartitionTable>, settings: &mut Vec<SettingDif
     *settings = causes;
 }
 
-/// The name of the setting for the kind and the id of a partition table.
+/// The name of the setting for the type and the id of a partition table.
 const TABLE: &str = "partition table";
 
 fn of_setting(wanted: Option<&PartitionTable>, setting: &SettingDifference) -> String {

@@ -37,7 +37,8 @@ pub(super) struct GptCopy {
 ///
 /// # Errors
 ///
-/// `Corrupt` if the table is damaged, `Unsupported` if there are headers for both sector sizes.
+/// `Corrupt` if the table is damaged, `Unsupported` if there are headers for both sector sizes, or if the
+/// header or the entries have unusual sizes.
 pub(super) fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTable> {
     let sizes = [512, 4096].into_iter().filter(|size| sector_size.is_none_or(|wanted| wanted == *size));
     let sizes: Vec<u64> = sizes.filter(|size| has_magic(bytes, *size)).collect();
@@ -144,7 +145,7 @@ fn has_magic(bytes: &[u8], sector_size: u64) -> bool {
     bytes.get(at..).is_some_and(|rest| rest.starts_with(MAGIC))
 }
 
-/// Returns whether a header is valid except for unusual sizes, which a later version of the format may have.
+/// Returns whether a header is valid except for unusual sizes, which a later version of the format can have.
 fn has_other_sizes(header: &[u8], sector_size: u64) -> bool {
     let number =
         |at: usize| header.get(at..).and_then(<[u8]>::first_chunk).map(|raw| u32::from_le_bytes(*raw));

@@ -29,7 +29,8 @@ pub(super) struct Patch {
 ///
 /// # Errors
 ///
-/// `Corrupt` if the backup is damaged or differs from the primary table.
+/// `Corrupt` if a copy of the GPT is damaged, if the copies differ, if headers and entries overlap, or if a
+/// partition overlaps them. `Unsupported` if a header or the entries have unusual sizes.
 pub(super) fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 32]]) -> Result<Vec<Patch>> {
     if !matches!(table.kind, TableKind::Gpt(_)) {
         return Ok(Vec::new());
@@ -94,7 +95,7 @@ pub(super) fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
         }
         let mut entries = slice(bytes, &copy.entries).to_vec();
         for partition in &table.partitions {
-            // A backup that differs from the primary table may have fewer entries.
+            // A backup that differs from the primary table can have fewer entries.
             if let Some(guid) = entries.get_mut(place_of_guid(partition)) {
                 guid.fill(0);
             }

@@ -23,7 +23,7 @@ pub struct Disk<'a> {
     pub(super) table: Option<PartitionTable>,
     /// The filesystems, in the order of their offsets; at least one.
     pub(super) parts: Vec<ChosenFilesystem>,
-    /// Whether the filesystems were selected by name or offset.
+    /// Whether filesystems were selected by partition or offset, or there is no partition table.
     named: bool,
     /// The UUIDs of the filesystems and partitions.
     pub(super) neighbours: Neighbours,
@@ -34,8 +34,9 @@ impl<'a> Disk<'a> {
     ///
     /// # Errors
     ///
-    /// `Corrupt` for a damaged partition table, `Unsupported` if there is no filesystem, or if the image
-    /// looks like a filesystem and like a disk, `Options` for a selection that doesn't match the image.
+    /// `Corrupt` for a damaged partition table. `Unsupported` for an unsupported table, if no partition has a
+    /// filesystem, or if the image starts with a filesystem and with a partition table. `Options` for a
+    /// selection or a journal device that doesn't match the image.
     pub fn open(input: &Input<'a>, selection: &Selection) -> Result<Self> {
         let found = Self::find(input, selection)?;
         if input.journal().is_some() && found.parts.len() > 1 {
@@ -98,7 +99,8 @@ impl<'a> Disk<'a> {
         Self { input: input.clone(), table: None, parts: vec![part], named: true, neighbours }
     }
 
-    /// Returns whether the image has a partition table, and no filesystem was selected by name or offset.
+    /// Returns whether the image has a partition table, and no filesystem was selected by partition or
+    /// offset.
     pub fn is_whole_disk(&self) -> bool {
         !self.named
     }

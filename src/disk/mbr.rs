@@ -135,7 +135,7 @@ fn logical(
         let at = seen.last().copied().unwrap_or(first);
         let place = at * sector_size;
         let Some(entries) = entries(bytes, place) else {
-            // An extended partition without logical partitions may have no table.
+            // An extended partition without logical partitions can lack a table.
             if seen.len() == 1 {
                 return Ok(found);
             }
@@ -151,7 +151,7 @@ fn logical(
         found.extend(parts.first().map(|entry| (at, *entry)));
         let Some(next) = links.first() else { return Ok(found) };
         let after = first + u64::from(next.start);
-        // Each table occurs only once, so that the loop ends.
+        // A table that occurs again is an error, so the loop ends.
         if next.start >= extended.sectors || seen.contains(&after) {
             return Err(damaged_table(format!(
                 "the table of logical partitions in sector {at} leads to sector {after}, which is outside \
@@ -235,7 +235,7 @@ mod tests {
             found(&bytes),
             [(5, 60 * 512..70 * 512), (6, 51 * 512..55 * 512), (7, 27 * 512..30 * 512)]
         );
-        // The first logical partition may have been deleted.
+        // The first logical partition was deleted.
         let bytes =
             disk(100, &[(0, &[(0x0F, 20, 60)]), (20, &[(0, 0, 0), (5, 30, 1)]), (50, &[(0x83, 1, 4)])]);
         assert_eq!(found(&bytes), [(5, 51 * 512..55 * 512)]);

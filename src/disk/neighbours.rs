@@ -1,4 +1,4 @@
-//! Finds the UUIDs of a disk's filesystems and partitions, which files on the disk may contain.
+//! Finds the UUIDs of a disk's filesystems and partitions, which files on the disk can contain.
 
 use uuid::Uuid;
 
@@ -11,7 +11,7 @@ use crate::uuid_references::Neighbours;
 /// The offset of the UUID in an ext filesystem, in bytes.
 const UUID: u64 = 1024 + 0x68;
 
-/// Returns the UUIDs that may change and that files on the disk may contain.
+/// Returns the UUIDs that can change and that files on the disk can contain.
 pub(super) fn neighbours(
     input: &Input<'_>,
     table: &PartitionTable,

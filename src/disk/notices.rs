@@ -35,7 +35,7 @@ impl Disk<'_> {
         }
     }
 
-    /// Returns warnings about partitions that contain the dm-verity hashes of a different partition.
+    /// Returns warnings about partitions that start with a dm-verity hash area.
     fn hashes(&self) -> impl Iterator<Item = String> + use<'_> {
         let partitions = self.table.iter().flat_map(|table| &table.partitions);
         let hashes = partitions.filter(|partition| {

@@ -15,7 +15,8 @@ pub(super) struct Shifted<'s> {
     sink: &'s dyn Sink,
     by: u64,
     input: &'s Input<'s>,
-    /// Whether the superblock has changed. A mount may change nothing but the superblock.
+    /// Whether the written superblock differs from the superblock of the input. It is compared, because a
+    /// mount can change the superblock and nothing else.
     rewritten: AtomicBool,
 }
 
@@ -25,12 +26,12 @@ impl<'s> Shifted<'s> {
         Self { sink, by, input, rewritten: false.into() }
     }
 
-    /// Returns whether the bytes written up to the end of the superblock differ from the input.
+    /// Returns whether the bytes written before the end of the superblock differ from the input.
     pub(super) fn rewrote_superblock(self) -> bool {
         self.rewritten.into_inner()
     }
 
-    /// Returns whether the written bytes differ from the input, up to the end of the superblock.
+    /// Returns whether these bytes differ from the input. Bytes past the end of the superblock are ignored.
     fn differs(&self, mut offset: u64, parts: &[IoSlice<'_>]) -> bool {
         for part in parts {
             let Some(length) = SUPERBLOCK_END.checked_sub(offset).filter(|length| *length > 0) else { break };

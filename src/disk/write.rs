@@ -130,15 +130,15 @@ impl Disk<'_> {
         Ok((report, differences))
     }
 
-    /// Reads the output of [`Self::canonicalize`], and compares its trees and all other bytes with those of
-    /// the image.
+    /// Reads the output of [`Self::canonicalize`]. Compares its trees with the trees of the image, and the
+    /// bytes outside the filesystems with the expected bytes.
     ///
     /// # Errors
     ///
-    /// `Corrupt` if the output can't be read or differs.
+    /// `Corrupt` if the output differs, otherwise see [`Error`].
     pub fn verify(&self, output: &Input<'_>, options: &Options, observer: &dyn Observer) -> Result<()> {
         for part in &self.parts {
-            // A filesystem that is the whole image may have a different size in the output.
+            // A filesystem that is the whole image can have a different size in the output.
             let written = if self.is_filesystem() { output.clone() } else { output.part(part.bytes.clone()) };
             pipeline::verify(&self.filesystem(part), &written, options, observer)
                 .map_err(|error| Self::error(part, error))?;

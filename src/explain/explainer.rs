@@ -22,7 +22,7 @@ use crate::source::Source;
 use crate::text::{self, hexadecimal};
 use crate::tree::{Kind, NodeId, Text};
 
-/// Fields of the superblock that record its history, in groups: cause, kind, description and fields.
+/// Superblock fields that record the filesystem's history, in groups: cause, kind, description and fields.
 const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
     (
         Cause::Clock,
@@ -62,8 +62,8 @@ const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
     (Cause::Random, "seeds", "seeds of hashes and checksums", &["s_hash_seed", "s_checksum_seed"]),
 ];
 
-/// Findings that depend only on the input. They are collected first, because the map of claimed blocks is
-/// dropped early.
+/// Findings that depend only on the input. They are collected first, because the list of claimed blocks is
+/// freed before the other findings are collected.
 pub(super) struct OfInput {
     places: ContentPlaces,
     /// Unclaimed blocks with non-zero content.
@@ -91,7 +91,7 @@ pub(super) struct Explainer<'e, 'a> {
     pub source: &'e Source<'a>,
     /// The result of reading the image.
     pub reading: &'e Reading,
-    /// The plan of its canonical form.
+    /// The plan of the canonical form.
     pub plan: &'e Plan,
     /// The findings that depend only on the input.
     pub before: OfInput,
@@ -238,12 +238,13 @@ impl Explainer<'_, '_> {
         let times = self.nodes(|id| {
             let expected = tree.node(id).mtime.encode(wide);
             self.raw(id).is_some_and(|inode| {
-                // If all times of the inode are equal, then only the options change them.
+                // If all times of the inode are equal, only the options change them.
                 let own = Some((inode.i_mtime, inode.i_mtime_extra));
                 has_other_times(&inode, expected, wide) && (!asked || has_other_times(&inode, own, wide))
             })
         });
-        self.add_nodes(Cause::Clock, "inode-times", "inodes with a separate atime, ctime or crtime", &times);
+        let what = "inodes whose atime, ctime or crtime differs from the mtime";
+        self.add_nodes(Cause::Clock, "inode-times", what, &times);
         let generations = self.nodes(|id| {
             self.raw(id).is_some_and(|inode| {
                 inode.i_generation.get() != 0 || inode.l_i_version.get() != 0 || inode.i_version_hi.get() != 0

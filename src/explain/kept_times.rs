@@ -1,4 +1,4 @@
-//! Finds file times that canonicalizing keeps, although the clock of the build seems to have set them.
+//! Finds mtimes that canonicalizing keeps, although they seem to come from the clock of the build.
 
 use super::explainer::Explainer;
 use super::finding::{Cause, Finding};
@@ -6,12 +6,13 @@ use crate::ondisk::inode::Timestamp;
 use crate::policy::MtimePolicy;
 use crate::tree::NodeId;
 
-/// Files that were written up to this many seconds before the filesystem was made may come from the build.
+/// Files written up to this many seconds before the filesystem was made can come from the build.
 const BUILD_SECONDS: i64 = 86_400;
 
 impl Explainer<'_, '_> {
-    /// Returns the kept times that seem to come from the clock: times from shortly before the filesystem was
-    /// made or later, and times with a fraction of a second, which archives and build recipes rarely set.
+    /// Returns the kept mtimes that seem to come from the clock: mtimes shortly before the creation of the
+    /// filesystem or later, and mtimes with a fraction of a second, which archives and build recipes rarely
+    /// set.
     pub(super) fn kept_times(&self) -> Option<Finding> {
         let are_kept = self.options.epoch.is_none() || self.options.mtime == MtimePolicy::Keep;
         if !are_kept {

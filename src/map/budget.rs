@@ -16,7 +16,7 @@ const SHARED_TIMES: u64 = 16;
 /// The number of blocks that all maps may still contain together. The initial value is the number of blocks
 /// of the image, times [`SHARED_TIMES`] with `shared_blocks`.
 ///
-/// The budget limits the work on images whose maps contain the same blocks many times. A sparse image may
+/// The budget limits the work on images whose maps contain the same blocks many times. A sparse image can
 /// have any number of blocks, so in addition each block may be a node of only one map, and only once.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -33,7 +33,8 @@ impl Budget {
         Self { left, nodes: Mutex::default() }
     }
 
-    /// Subtracts a block that is a node of a map. Returns an error if it is already a node.
+    /// Subtracts a block that is a node of a map. Returns an error if the block is already a node, or if the
+    /// budget is exhausted.
     pub(crate) fn take_node(&self, inode: InodeNr, block: BlockNr) -> Result<()> {
         self.take(inode, 1)?;
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -46,7 +47,7 @@ impl Budget {
             .wrong("is in this map twice, or also claimed by a different map"))
     }
 
-    /// Subtracts blocks from the budget.
+    /// Subtracts blocks from the budget. Returns an error if too few are left.
     pub(crate) fn take(&self, inode: InodeNr, blocks: u64) -> Result<()> {
         let taken =
             self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(blocks));

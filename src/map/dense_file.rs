@@ -16,7 +16,7 @@ pub struct DenseFile {
     pub number: InodeNr,
     /// `i_generation`, which is part of checksums.
     pub generation: u32,
-    /// The map, which may have one block past the end of the file.
+    /// The map, which can have one block past the end of the file.
     pub map: FileMap,
     /// The length in blocks, at least 1.
     pub blocks: u32,
@@ -26,7 +26,8 @@ pub struct DenseFile {
 ///
 /// # Errors
 ///
-/// `Corrupt` if the inode is not in use, or is not a file of this kind.
+/// `Corrupt` if the inode or its map is damaged, if the file has holes, or if its size does not match its
+/// blocks.
 pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) -> Result<DenseFile> {
     let at = || Location::of(structure).inode(number);
     let inode = regular_inode(source, number, structure)?;
@@ -51,7 +52,7 @@ pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Struct
 ///
 /// # Errors
 ///
-/// `Corrupt` if the inode is not in use, or is not a file of this kind.
+/// `Corrupt` if the inode is not in use, is damaged, or is not a regular file with a link.
 pub(crate) fn regular_inode<'a>(
     source: &Source<'a>,
     number: InodeNr,

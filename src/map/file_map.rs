@@ -9,7 +9,7 @@ use crate::ranges::Join;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr, count_clusters};
 
-/// The blocks of an inode: those with its content, and those with the map.
+/// The blocks of an inode: the blocks of its content, and the blocks of the map itself.
 #[derive(Debug, Default)]
 pub struct FileMap {
     /// The blocks of the content, in logical order, without holes.

@@ -27,9 +27,9 @@ pub(crate) fn check_fields(source: &Source<'_>, inode: &DecodedInode<'_>, orphan
     Ok(())
 }
 
-/// Checks that an inode with this number may be in use.
+/// Checks that the inode is not marked as deleted, and that the superblock does not reserve its number.
 fn check_use(source: &Source<'_>, inode: &DecodedInode<'_>, orphan: bool) -> Result<()> {
-    // In an orphan, the field contains the number of the next orphan.
+    // In an orphan, i_dtime contains the number of the next orphan.
     let dtime = inode.fields.i_dtime.get();
     if dtime != 0 && !orphan {
         return Err(inode.at().value("i_dtime", dtime, "0, since the inode has links"));
@@ -61,7 +61,8 @@ fn check_extra_isize(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()
     inode.check_extra_isize(source)
 }
 
-/// Checks that fields which only the Hurd uses are zero, because Linux uses them for different fields.
+/// On a filesystem of the Hurd, checks that the fields which only the Hurd uses are zero. Linux stores other
+/// values in these bytes.
 fn check_hurd(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     let fields = [
         ("a translator (h_i_translator)", inode.fields.l_i_version.get()),

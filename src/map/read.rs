@@ -42,7 +42,7 @@ fn read_stored(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -
 }
 
 /// Applies the changes of fast commits to a map. The result has no nodes, because the blocks of the stored
-/// nodes may be used for different data by now.
+/// nodes can contain other data by now.
 fn edited(map: FileMap, edits: &[RangeEdit]) -> FileMap {
     let mut runs: BTreeMap<u32, Run> = map.runs.into_iter().map(|run| (run.logical, run)).collect();
     for edit in edits {

@@ -43,7 +43,7 @@ impl<'a> Context<'a> {
         self.flags() & (IV_INO_LBLK_64 | IV_INO_LBLK_32) != 0
     }
 
-    /// Returns whether the policy has no flags and reserved bytes that are unknown to kernels up to 6.18.
+    /// Returns whether kernels up to 6.18 know all flags of the policy, and all its reserved bytes are zero.
     pub fn is_known(&self) -> bool {
         let (flags, reserved) = match self.policy[0] {
             1 => (PAD_AND_DIRECT_KEY, &[][..]),

@@ -1,6 +1,6 @@
-//! The canonical decompositions of Unicode 12.1. Made by `scripts/unicode-table`.
+//! Defines the canonical decompositions of Unicode 12.1. Made by `scripts/unicode-table`.
 
-/// Code points with their decomposition into one or two others; 0 for none. Hangul has a formula.
+/// Code points with their decomposition into one or two code points; 0 for none. Hangul has a formula.
 #[rustfmt::skip]
 pub(super) const DECOMPOSITIONS: &[(u32, u32, u32)] = &[
     (0xc0, 0x41, 0x300), (0xc1, 0x41, 0x301), (0xc2, 0x41, 0x302), (0xc3, 0x41, 0x303),

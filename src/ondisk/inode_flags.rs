@@ -40,7 +40,7 @@ bitflags! {
         const PROJINHERIT = 0x2000_0000;
         const CASEFOLD = 0x4000_0000;
 
-        /// Flags that users can set, and which therefore are part of the tree.
+        /// Flags that users can set. They are part of the tree.
         const USER = Self::SECRM.bits() | Self::UNRM.bits() | Self::COMPR.bits() | Self::SYNC.bits()
             | Self::IMMUTABLE.bits() | Self::APPEND.bits() | Self::NODUMP.bits() | Self::NOATIME.bits()
             | Self::NOCOMPR.bits() | Self::JOURNAL_DATA.bits() | Self::NOTAIL.bits() | Self::DIRSYNC.bits()

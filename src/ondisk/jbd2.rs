@@ -23,15 +23,15 @@ pub const REVOKE_BLOCK: u32 = 5;
 pub const COMPAT_CHECKSUM: u32 = 0x1;
 /// `s_feature_incompat`: block numbers have 64 bits.
 pub const INCOMPAT_64BIT: u32 = 0x2;
-/// `s_feature_incompat`: a commit block may be written before the blocks of its transaction.
+/// `s_feature_incompat`: a commit block can be written before the other blocks of its transaction.
 pub const INCOMPAT_ASYNC_COMMIT: u32 = 0x4;
 /// `s_feature_incompat`: tags contain checksums of 16 bits.
 pub const INCOMPAT_CSUM_V2: u32 = 0x8;
 /// `s_feature_incompat`: tags contain checksums of 32 bits.
 pub const INCOMPAT_CSUM_V3: u32 = 0x10;
-/// `s_feature_incompat`: the last blocks contain fast commits.
+/// `s_feature_incompat`: the last blocks of the journal are reserved for fast commits.
 pub const INCOMPAT_FAST_COMMIT: u32 = 0x20;
-/// `s_feature_incompat`: there may be revoke blocks.
+/// `s_feature_incompat`: the log can contain revoke blocks.
 pub const INCOMPAT_REVOKE: u32 = 0x1;
 /// All known bits of `s_feature_incompat`, with their names.
 pub const INCOMPAT_NAMES: [(&str, u32); 6] = [

@@ -1,4 +1,4 @@
-//! Defines the block of multiple mount protection (MMP), which records the host that uses the filesystem.
+//! Defines the MMP block (multiple mount protection), which records the host that uses the filesystem.
 
 use zerocopy::little_endian::{U16, U32, U64};
 
@@ -8,7 +8,7 @@ use super::on_disk;
 pub const MAGIC: u32 = 0x004D_4D50;
 /// `mmp_seq`: the filesystem is not in use.
 pub const SEQ_CLEAN: u32 = 0xFF4D_4D50;
-/// `mmp_seq`: e2fsck or a different program of e2fsprogs is running.
+/// `mmp_seq`: e2fsck or another e2fsprogs program is running.
 pub const SEQ_FSCK: u32 = 0xE24D_4D50;
 /// The minimum `mmp_check_interval`, in seconds.
 pub const MIN_CHECK_INTERVAL: u16 = 5;

@@ -30,7 +30,7 @@ pub const FLAGS_UNSIGNED_HASH: u32 = 2;
 pub const OS_LIKE_LINUX: [u32; 2] = [3, 4];
 /// `s_creator_os`: Linux.
 pub const OS_LINUX: u32 = 0;
-/// `s_creator_os`: the Hurd, whose inodes have some different fields.
+/// `s_creator_os`: the Hurd, which uses some inode fields differently.
 pub const OS_HURD: u32 = 1;
 /// `s_checksum_type`: crc32c.
 pub const CHECKSUM_CRC32C: u8 = 1;

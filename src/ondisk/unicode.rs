@@ -1,4 +1,4 @@
-//! Tables of Unicode 12.1 for casefolded directories, except decompositions. Made by `scripts/unicode-table`.
+//! Defines the Unicode 12.1 tables for casefolding, except decompositions. Made by `scripts/unicode-table`.
 
 /// Ranges of code points with the property Default_Ignorable_Code_Point: first, last.
 #[rustfmt::skip]

@@ -1,5 +1,5 @@
-//! Tries to place all files and metadata in a geometry, and computes the minimum that every geometry must
-//! provide.
+//! Tries to place all files and metadata in a geometry, and computes the minimum numbers of inodes and blocks
+//! that a geometry must provide.
 
 use super::file_placement::{PlacementInput, place_files};
 use super::free_blocks::UsedBlocks;
@@ -18,7 +18,7 @@ pub(super) enum Attempt<T> {
     Lacks(Error),
 }
 
-/// The minimum of inodes and blocks that every geometry must provide, independent of fragmentation.
+/// The minimum numbers of inodes and blocks that a geometry must provide, even if no file is fragmented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Demand {
     /// The highest inode number in use.
@@ -58,8 +58,8 @@ pub(super) fn attempt(geometry: &Geometry, input: PlacementInput<'_>) -> Result<
     Ok(Attempt::Fits(Placed { groups, layout, static_clusters }))
 }
 
-/// Returns the minimum that every geometry must provide. Computes it from a layout without static metadata,
-/// in which no file is fragmented.
+/// Returns the minimum numbers of inodes and blocks that a geometry must provide. Computes the numbers from a
+/// layout without static metadata, in which no file is fragmented.
 pub(super) fn demand(geometry: &Geometry, input: PlacementInput<'_>) -> Result<Demand> {
     let layout = place_files(geometry, input, &UsedBlocks::default())?;
     let there = geometry.blocks_count - geometry.first_data_block;

@@ -9,7 +9,7 @@ use crate::policy::SizePolicy;
 use crate::remedy::Remedy;
 use crate::source::Source;
 
-/// Returns the size of an output in bytes whose filesystem has this geometry.
+/// Returns the size in bytes of an output whose filesystem has this geometry.
 pub(super) fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry) -> u64 {
     match policy {
         SizePolicy::Keep => source.input().bytes().len() as u64,
@@ -19,12 +19,13 @@ pub(super) fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Ge
     }
 }
 
-/// Places all files and metadata in the geometry that the policy requests. `demand` returns the minimum that
-/// every geometry must provide.
+/// Places all files and metadata in the geometry that the policy requests. `demand` returns the minimum
+/// numbers of inodes and blocks that a geometry must provide.
 ///
 /// # Errors
 ///
-/// `Options` if no filesystem can have this size, otherwise the error of `attempt`.
+/// `Options` if no filesystem can have this size, or if not all static metadata fits into this size;
+/// `DoesNotFit` if there are too few blocks; otherwise the error of `attempt` or `demand`.
 pub(super) fn place<T>(
     source: &Source<'_>,
     from: Geometry,

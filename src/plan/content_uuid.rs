@@ -20,7 +20,7 @@ use crate::units::fits;
 
 /// The number of nodes or xattr sets whose fields one thread collects at a time.
 const PART: usize = 1 << 11;
-/// The number of such parts that are buffered before hashing.
+/// The number of parts of [`PART`] nodes or xattr sets that are buffered before hashing.
 const PARTS: usize = 16;
 
 /// The maximum number of runs of a file that are collected. The runs of larger files are formatted while they
@@ -31,7 +31,7 @@ const LONG: usize = 1 << 13;
 #[derive(Default)]
 struct Stream {
     bytes: Vec<u8>,
-    /// Files with many runs. Each has the offset in `bytes` at which the runs of the file belong.
+    /// The files with many runs, each with the offset in `bytes` at which its runs belong.
     long: Vec<(usize, NodeId)>,
 }
 
@@ -147,7 +147,7 @@ impl Hashing {
     }
 }
 
-/// Hashes a range of items. The next bytes are collected in parallel.
+/// Hashes a range of nodes or xattr sets. While bytes are hashed, the next bytes are collected in parallel.
 fn add(
     hash: &mut Sha256,
     stored: StoredTree<'_>,

@@ -132,7 +132,7 @@ impl Iterator for CopiedPieces<'_> {
 }
 
 impl<'p> FileRest<'p> {
-    /// Returns the content of a node to copy, or an empty value if none of it is copied.
+    /// Returns the runs and extents of a node's content to copy. Both are empty if no content is copied.
     fn of(plan: &'p Plan, stored: StoredTree<'p>, id: NodeId) -> Self {
         let none = Self { id, size: 0, whole: false, runs: &[], run: 0, logical: 0, extents: &[] };
         let Some(node) = stored.tree.nodes.get(id.index()) else { return none };

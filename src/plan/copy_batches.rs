@@ -1,4 +1,4 @@
-//! Batches of copied pieces, and totals for the report.
+//! Defines the batches of copied pieces, and the totals for the report.
 
 use crate::tree::NodeId;
 

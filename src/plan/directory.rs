@@ -129,7 +129,7 @@ impl<'g> DirectoryRules<'g> {
         })
     }
 
-    /// Returns the hash, minor hash and index of all entries, or `None` if casefolding fails for a name. The
+    /// Returns the hash, minor hash and index of each entry, or `None` if casefolding fails for a name. The
     /// kernel hashes such a name without folding, but e2fsck reports an error for it, so the directory gets
     /// no index.
     fn hashes(&self, tree: &Tree, id: NodeId) -> Option<Vec<(u32, u32, u32)>> {
@@ -197,8 +197,8 @@ impl<'g> DirectoryRules<'g> {
             )
         })?;
         if with_hashes && !levels.is_empty() {
-            // The kernel's limit for interior nodes is one entry lower for these directories than for all
-            // others, and e2fsck reports such a node as corrupt.
+            // If the entries of a directory store hashes, the kernel's limit for the entries of an interior
+            // node is lower by one, and e2fsck reports a node with this limit as corrupt.
             return Err(Location::of(Structure::Directory).inode(number).unsupported(
                 "an encrypted directory that ignores case with an index of two levels, which kernel and e2fsck \
                  read differently",

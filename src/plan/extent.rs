@@ -9,7 +9,7 @@ use crate::units::OutputBlock;
 /// A range of a file's logical blocks that is contiguous in the output, for extent trees and block maps.
 pub(crate) type Extent = BlockRun<ExtentPlace>;
 
-/// The first block of an extent, and a bit for unwritten extents. Both share 64 bits, since there may be many
+/// The first block of an extent, and a bit for unwritten extents. Both share 64 bits, since there can be many
 /// extents.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ExtentPlace(u64);

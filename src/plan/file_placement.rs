@@ -81,7 +81,7 @@ impl<'g> FilePlacer<'g> {
         let PlacementInput { stored, xattrs, .. } = input;
         let tree = stored.tree;
         let in_blocks = |node: &&Node| matches!(node.kind, Kind::Directory { .. } | Kind::Symlink(_));
-        // Reserve the capacity at once, to avoid copying a growing vector: there may be many runs.
+        // Reserve the capacity at once, to avoid copying a growing vector: there can be many runs.
         let extents =
             stored.runs() + tree.nodes.iter().filter(in_blocks).count() + xattrs.ea_inodes.len() + 16;
         let layout = Layout {

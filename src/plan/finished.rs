@@ -43,7 +43,7 @@ pub struct Plan {
     pub quotas: Vec<QuotaPlan>,
     /// The pieces to render, in the order of their blocks.
     pub rendered: Vec<Piece>,
-    /// The content to copy, and its total size.
+    /// The batches of copied pieces, and the totals for the report.
     pub copies: CopyBatches,
     /// The number of journal blocks for fast commits.
     pub fast_commit_blocks: u32,

@@ -34,7 +34,8 @@ impl UsedBlocks {
         self.first_ending_after(blocks.start).is_none_or(|used| used.start >= blocks.end)
     }
 
-    /// Returns the first block in a range that starts `count` free blocks below `limit`.
+    /// Returns the first block of `range` at which `count` free blocks start. These blocks can extend past
+    /// `range`, but not past `limit`.
     pub(super) fn first_fit(&self, range: Range<u64>, count: u64, limit: u64) -> Option<u64> {
         let mut start = range.start;
         while start < range.end && start + count <= limit {
@@ -46,12 +47,12 @@ impl UsedBlocks {
         None
     }
 
-    /// Returns the clusters with used blocks, as sorted ranges of blocks. Ranges may be adjacent. `blocks` is
+    /// Returns the clusters with used blocks, as sorted ranges of blocks. Ranges can be adjacent. `blocks` is
     /// the number of blocks per cluster.
     fn clusters(&self, blocks: u64) -> impl Iterator<Item = Range<u64>> + use<'_> {
         let mut next = 0;
         self.0.iter().filter_map(move |(&start, &end)| {
-            // The range may start in the cluster in which the last range ended.
+            // The range can start in the cluster in which the last range ended.
             let range = (start / blocks * blocks).max(next)..end.next_multiple_of(blocks);
             next = range.end;
             Some(range).filter(|range| !range.is_empty())

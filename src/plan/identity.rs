@@ -12,7 +12,7 @@ use crate::survey::{Digester, Segments, StoredTree, StoredView};
 /// the CPU cache.
 pub(super) const PART_BYTES: u64 = 1 << 20;
 
-/// The state of determining the UUID, which may require reading all content.
+/// The state of computing the UUID, which can require reading all content.
 #[derive(Debug)]
 pub(crate) struct Identity<'s, 'a> {
     plan: &'s Plan,
@@ -71,7 +71,7 @@ impl<'s, 'a> Identity<'s, 'a> {
         }
     }
 
-    /// Hashes the next nodes whose content was read, unless a different thread is hashing.
+    /// Hashes the next nodes whose content was read, unless another thread is hashing.
     pub(crate) fn advance(&self) {
         if let UuidOrigin::Content { digester, hashing } = &self.origin
             && let Ok(mut hashing) = hashing.try_lock()

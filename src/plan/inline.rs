@@ -47,7 +47,7 @@ impl<'p> InlineCandidates<'p> {
     }
 
     /// Excludes inline directories whose `i_block` would look like an extent tree. `i_block` begins with the
-    /// inode number of the parent. e2fsck may mistake this number for an extent header, depending on the
+    /// inode number of the parent. e2fsck can mistake this number for an extent header, depending on the
     /// inode number in the first entry. `inline` returns whether a node is currently inline. Returns whether
     /// a directory was excluded.
     pub(super) fn leave_out_lookalikes(

@@ -22,7 +22,7 @@ pub struct FileLayout {
 pub struct Layout {
     /// The double indirect block of the resize inode.
     pub resize_block: Option<OutputBlock>,
-    /// The block for multiple mount protection (MMP).
+    /// The MMP block.
     pub mmp_block: Option<OutputBlock>,
     /// The journal.
     pub journal: Option<FileLayout>,

@@ -1,5 +1,5 @@
-//! `Tree` → `Plan`: computes all locations, counts and sizes of the output, on one thread. The placement
-//! rules never depend on the amount of free space.
+//! `Tree` → `Plan`: computes all locations, counts and sizes of the output. The placement rules never depend
+//! on the amount of free space.
 
 mod attempt;
 mod chosen_size;
@@ -65,7 +65,8 @@ use inline::InlineCandidates;
 /// # Errors
 ///
 /// `DoesNotFit` or `TooFewInodes` if the image has too few blocks or inodes, `Unsupported` if the tree
-/// exceeds the limits of a structure, `Options` if no filesystem can have the requested size.
+/// exceeds the limits of a structure or the static metadata can't be placed, `Options` if no filesystem can
+/// have the requested size.
 pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &Options) -> Result<Plan> {
     let Reading { tree, specials, .. } = reading;
     let mut geometry = source.geometry.clone();

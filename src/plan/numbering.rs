@@ -54,8 +54,8 @@ impl FreeNumbers {
 }
 
 impl Numbering {
-    /// Assigns numbers to the nodes of a tree and to `ea_inodes` EA inodes. `before` contains the inode of
-    /// each node in the input, or 0.
+    /// Assigns numbers to the nodes of a tree and to `ea_inodes` EA inodes. `before` contains the inode
+    /// number of each node in the input, or 0.
     pub fn new(
         geometry: &Geometry,
         tree: &Tree,

@@ -1,6 +1,7 @@
 //! Chooses items of different sizes that fit into a given number of bytes.
 
-/// Takes each item that still fits, in order. Returns which items were taken, and their total size in bytes.
+/// Takes, in order, each item that still fits into `room` bytes. Returns which items were taken, and their
+/// total size in bytes.
 pub(super) fn in_order(sizes: &[usize], room: usize) -> (Vec<bool>, usize) {
     let mut left = room;
     let taken = sizes

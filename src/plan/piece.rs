@@ -39,7 +39,7 @@ pub enum PieceContent {
     ResizeMap,
     /// A reserved descriptor block with this index, which is an indirect block of the resize inode.
     ResizeIndirect(u64),
-    /// The block for multiple mount protection (MMP).
+    /// The MMP block.
     Mmp,
     /// The journal's superblock.
     JournalSuperblock,

@@ -132,7 +132,7 @@ impl QuotaPlan {
         Some(fits(place, "a quota file has fewer than 2^32 blocks"))
     }
 
-    /// Returns the data block with free entries, or 0 if there is none.
+    /// Returns the number of the data block with free entries, or 0 if there is none.
     pub fn block_with_room(&self) -> u32 {
         let rest = self.entries.len() % ENTRIES_PER_BLOCK;
         if rest == 0 {

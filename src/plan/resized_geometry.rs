@@ -16,7 +16,7 @@ pub(super) fn refused<T>(problem: String, remedy: impl Into<Remedy>) -> Result<T
 /// Returns a size in bytes at which a filesystem with the same parameters has the inode `last`, or `None` if
 /// no filesystem has it.
 pub(super) fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
-    /// resize2fs rounds the size of a file down to a multiple of the page size, which is up to 64 KiB.
+    /// resize2fs rounds the size of an image down to a multiple of the page size, which is up to 64 KiB.
     const PAGE: u64 = 64 << 10;
     let geometry = at_least(from, least_end(from, groups_for_inodes(from, last)));
     geometry.ok().map(|geometry| geometry.filesystem_bytes().next_multiple_of(PAGE))

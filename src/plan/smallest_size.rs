@@ -6,19 +6,20 @@ use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::units::GroupNr;
 
-/// The maximum number of group counts to try. Each added group provides its blocks without metadata, so this
-/// is enough unless groups consist of metadata only.
+/// The maximum number of group counts to try. Each added group also adds blocks for files, so this is enough
+/// unless groups consist of metadata only.
 const MAX_TRIES: usize = 10_000;
 
 /// Finds the smallest number of blocks in which all files and metadata fit, and places them.
 ///
 /// A larger filesystem does not always have more room: a new group has metadata, and the free blocks between
-/// static metadata may be more fragmented, so that a file has more extents. Therefore every size is tried,
+/// static metadata can be more fragmented, so that a file has more extents. Therefore every size is tried,
 /// starting with the first size that has enough blocks in total.
 ///
 /// # Errors
 ///
-/// `Options` or `DoesNotFit` if no size is enough, otherwise the error of `attempt`.
+/// `Options` if no filesystem can have enough groups, the reason why the last size is too small if no size is
+/// enough, otherwise the error of `attempt`.
 pub(super) fn smallest<T>(
     from: &Geometry,
     demand: Demand,

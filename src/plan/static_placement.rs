@@ -1,4 +1,4 @@
-//! Places static metadata by the rules of mke2fs, independent of the input.
+//! Places static metadata as mke2fs does, independent of the input.
 
 use super::free_blocks::UsedBlocks;
 use crate::error::{Error, Location, Result, Structure};
@@ -22,7 +22,7 @@ pub struct GroupPlaces {
 ///
 /// # Errors
 ///
-/// `Unsupported` if the rules find no free location. mke2fs would also fail.
+/// `Unsupported` if there is no free location for a structure. mke2fs would also fail.
 pub(super) fn place(geometry: &Geometry) -> Result<(Vec<GroupPlaces>, UsedBlocks)> {
     let mut used = UsedBlocks::default();
     for group in (0..geometry.groups).map(GroupNr) {
@@ -80,8 +80,8 @@ impl GroupPlacer<'_> {
                 bitmaps = blocks.start;
             }
         }
-        // The search of mke2fs excludes the last block, so the last block is used only if no different block
-        // of the group is free.
+        // The search of mke2fs excludes the last block, so the last block is used only if no other block of
+        // the group is free.
         let one = |placer: &mut Self| {
             let place = placer.take(bitmaps..last, 1, blocks.end);
             place.or_else(|| placer.take(blocks.clone(), 1, blocks.end))
@@ -117,9 +117,9 @@ impl GroupPlacer<'_> {
         Some(GroupPlaces { block_bitmap, inode_bitmap, inode_table })
     }
 
-    /// Allocates `count` blocks at the hint or shortly after it. If they don't fit there, searches the flex
-    /// group: first for room for the blocks of all `rest` groups, then for `count` blocks. Finally searches
-    /// from the start of the filesystem.
+    /// Allocates `count` blocks at the hint or shortly after it. If there is no room, searches the flex
+    /// group: first for a range with room for this structure of all `rest` groups (at most a quarter of a
+    /// group), then for `count` blocks. Finally searches from the start of the filesystem.
     fn take_near(
         &mut self,
         group: GroupNr,
@@ -145,7 +145,7 @@ impl GroupPlacer<'_> {
             .into_iter()
             .flatten()
             .find_map(|(range, size)| self.used.first_fit(range, size, limit))?;
-        // Search from there for `count` blocks.
+        // Allocate the first range of `count` free blocks at or after `found`.
         self.take(found..end.max(found + 1), count, limit)
     }
 }

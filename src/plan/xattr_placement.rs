@@ -51,7 +51,7 @@ struct Splitter<'t> {
     splits: Vec<(XattrSetId, Split)>,
     /// For each set, the room for which it was first split, and the result.
     first: Vec<Option<(usize, Option<SplitId>)>>,
-    /// The results for different amounts of room.
+    /// The results for other amounts of room.
     others: HashMap<(XattrSetId, usize), Option<SplitId>>,
     sizes: Vec<XattrSize>,
 }

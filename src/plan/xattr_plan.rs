@@ -43,7 +43,8 @@ pub struct XattrPlan {
     pub(crate) block_of: Vec<u32>,
     /// The distinct values in EA inodes, in the order of their first use.
     pub ea_inodes: Vec<PlannedEaInode>,
-    /// The index of each value in an EA inode. Equal values have the same index.
+    /// For each value that is stored in an EA inode, its index in `ea_inodes`. Equal values have the same
+    /// index.
     pub(super) value_of: HashMap<Text, u32>,
 }
 
@@ -101,8 +102,8 @@ impl XattrPlan {
         })
     }
 
-    /// Returns the usage of a node's EA inodes. Each counts as one inode and the whole clusters of its value,
-    /// even if it is shared. `i_blocks` and quotas include this usage.
+    /// Returns the usage of a node's EA inodes. Each EA inode counts as one inode plus the clusters of its
+    /// value, even if other nodes also use it. `i_blocks` and quotas include this usage.
     pub fn charge(&self, tree: &Tree, node: NodeId, cluster_bytes: u64) -> QuotaUsage {
         let mut charge = QuotaUsage::default();
         if self.ea_inodes.is_empty() {

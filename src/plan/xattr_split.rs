@@ -6,8 +6,8 @@ use super::pack;
 use crate::ondisk::xattr as disk;
 use crate::tree::{Tree, Xattr, XattrSetId};
 
-/// The locations of the xattrs in a set; `None` if all are in the inode, which is by far the most common
-/// case.
+/// The locations of the xattrs in a set. In by far the most common case, all xattrs are in the inode: then
+/// the field is `None`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Split(Option<Box<SplitParts>>);
 
@@ -166,8 +166,8 @@ mod tests {
         values.iter().map(|value| XattrSize { entry: 20, value: *value }).collect()
     }
 
-    /// Each xattr has an entry of 20 bytes and a value of about 500. A block of 988 bytes has room for one of
-    /// them and one more entry. The inode has room only for entries.
+    /// Each xattr has an entry of 20 bytes and a value of about 500. A block of 988 bytes has room for one
+    /// such xattr and one more entry. The inode has room only for entries.
     #[test]
     fn as_few_values_as_can_be_go_outside_and_these_the_largest() {
         let set = sizes(&[500, 504, 500]);

@@ -61,8 +61,8 @@ pub(super) fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
             }
         })
         .collect();
-    // Fast commits contain no bitmaps and descriptors, so bitmaps and descriptors are out of date after a
-    // fast commit.
+    // Fast commits contain neither bitmaps nor descriptors, so bitmaps and descriptors are out of date after
+    // a fast commit.
     let fast = &source.fast_commits().inodes;
     let reason = if fast.is_empty() { "" } else { ", since fast commits do not update them" };
     let count =
@@ -94,7 +94,7 @@ pub(super) fn compare(source: &Source<'_>, in_use: InUse<'_>) -> Vec<String> {
     warnings
 }
 
-/// Compares the counts of free clusters and inodes in the superblock. Kernels only update them on unmount, so
+/// Compares the counts of free clusters and inodes in the superblock. Kernels update them only on unmount, so
 /// they are ignored if the journal needed recovery.
 fn superblock_counts(source: &Source<'_>, clusters: u64, inodes: u64) -> Vec<String> {
     if source.features().has(Incompat::NEEDS_RECOVERY) {
@@ -256,7 +256,7 @@ fn compare_inodes(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
     let used: usize = expected.iter().map(|byte| byte.count_ones() as usize).sum();
     let bitmap = source.checked_block(descriptor.inode_bitmap());
     let differs = differs(bitmap, &expected, bits) || !is_padded(bitmap, bits);
-    // Each orphan may be a directory that is still counted.
+    // Each orphan can be a directory that is still counted.
     let stored = descriptor.used_dirs_count();
     let of_directories =
         (0..=orphans).all(|more| count_differs(source, stored, (directories + more) as usize));

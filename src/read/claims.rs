@@ -101,7 +101,7 @@ fn conflict(first: &Claim, second: &Claim, overlap: bool) -> Error {
     })
 }
 
-/// The content of all regular files. There may be many runs, so they are used directly, without a claim for
+/// The content of all regular files. There can be many runs, so they are used directly, without a claim for
 /// each.
 #[derive(Clone, Copy, Debug)]
 pub struct FileRuns<'s> {
@@ -173,7 +173,7 @@ impl BlockClaims {
         let mut last = 0..0;
         let mut ranges = self.claimed(content.runs).within(0, u64::MAX);
         if ranges.any(|range| may_touch(&std::mem::replace(&mut last, range.clone()), &range)) {
-            // Without clusters, this code rarely runs.
+            // With clusters of one block, this code runs only if claims overlap.
             let owners = content.owners();
             let runs = self.order.iter().map(|index| *index as usize);
             let runs = runs.map(|index| Claim::of_content(owners[index], &content.runs[index]));
@@ -253,7 +253,7 @@ impl<'s> CheckedClaims<'s> {
             .map(move |range| range.start.max(start)..range.end.min(end))
     }
 
-    /// Returns an error if a block or cluster of an orphan also has a different owner, because the orphan's
+    /// Returns an error if a block or cluster of an orphan also has another owner, because the orphan's
     /// blocks will be freed. Both sets of claims must already be checked separately.
     pub fn check_orphans(self, content: FileRuns<'_>, orphans: &BlockClaims, cluster: u64) -> Result<()> {
         for orphan in &orphans.others {

@@ -23,7 +23,7 @@ use crate::source::Source;
 use crate::tree::Tree;
 use crate::units::InodeNr;
 
-/// Reads the tree of an image. Errors may contain an inode number without the path.
+/// Reads the tree of an image. Errors can contain an inode number without the path.
 ///
 /// # Errors
 ///

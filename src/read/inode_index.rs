@@ -6,8 +6,8 @@ use crate::units::InodeNr;
 #[derive(Debug)]
 pub(super) struct InodeIndex {
     numbers: Vec<InodeNr>,
-    /// For each value of the high bits, the number of inode numbers whose high bits are lower. It has no more
-    /// than about as many elements as `numbers`.
+    /// For each value of the high bits, the number of inode numbers whose high bits are lower. It has at most
+    /// about as many elements as `numbers`.
     starts: Vec<u32>,
     /// The number of low bits that are ignored in `starts`.
     shift: u32,

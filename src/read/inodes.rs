@@ -64,7 +64,7 @@ impl ReadInode {
 /// A list of inodes, with their content in shared lists.
 #[derive(Debug, Default)]
 pub(super) struct Inodes<'a> {
-    /// The inodes, by number.
+    /// The inodes, sorted by number.
     pub list: Vec<ReadInode>,
     /// The nodes of these inodes, without links, xattrs, directory entries and inline data.
     pub nodes: Vec<Node>,
@@ -94,7 +94,7 @@ impl ListRange {
         Self { start: narrow(start), len: narrow(list.len() - start) }
     }
 
-    /// Moves the range by `by` elements, after its list was appended to a different list.
+    /// Moves the range by `by` elements, after its list was appended to another list.
     fn shift(&mut self, by: usize) {
         self.start = self.start.saturating_add(narrow(by));
     }

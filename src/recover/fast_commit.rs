@@ -17,7 +17,7 @@ use crate::source::{FastCommits, Source};
 /// # Errors
 ///
 /// `Unclean` if the kernel or e2fsck would not replay the fast commits, or if their results would differ;
-/// `Corrupt` for records that contradict the filesystem.
+/// `Corrupt` for records that contradict the filesystem; `Unsupported` for a filesystem with inline_data.
 pub(super) fn replay<'a>(
     source: &Source<'_>,
     journal: &Journal<'a>,

@@ -342,7 +342,7 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         Ok(())
     }
 
-    /// Deletes an inode without names as the kernel does: keeps its fields, but removes its blocks.
+    /// Deletes an inode that has no names left, as the kernel does: keeps its fields, but removes its blocks.
     fn delete(&mut self, number: InodeNr, at: Locate<'_>) -> Result<()> {
         self.set_links(number, 0, at)?;
         self.deleted.insert(number);

@@ -66,7 +66,7 @@ impl<'a> JournalBlocks<'a> {
     }
 
     /// Returns the blocks of the image that belong to the journal, including its map, as sorted, disjoint
-    /// ranges. In a damaged journal, the blocks of the file may overlap.
+    /// ranges. In a damaged journal, the blocks of the file can overlap.
     fn own(&self) -> Vec<Range<u64>> {
         let Self::File(_, file) = self else { return Vec::new() };
         let runs = file.map.runs.iter().map(Run::blocks);
@@ -110,8 +110,8 @@ pub(crate) struct Journal<'a> {
     /// The blocks of the image that belong to the journal.
     own: Vec<Range<u64>>,
     block_size: usize,
-    /// The number of blocks of the image, which limits the blocks in tags. The log may contain a resize, so
-    /// the current filesystem may have fewer.
+    /// The number of blocks of the image, which limits the blocks in tags. The log can contain a resize, so
+    /// the current filesystem can have fewer.
     blocks_count: u64,
     /// The format of the log.
     pub format: LogFormat,
@@ -121,7 +121,7 @@ pub(crate) struct Journal<'a> {
     pub end: u32,
     /// The number of blocks for fast commits, after the log.
     pub fast_commit_blocks: u32,
-    /// The sequence number of the first transaction that the log may contain.
+    /// The sequence number of the first transaction that the log can contain.
     pub sequence: u32,
     /// The block of the first transaction; 0 if the log is empty.
     pub start: u32,
@@ -144,7 +144,7 @@ impl<'a> Journal<'a> {
     ///
     /// # Errors
     ///
-    /// Those of [`Self::inside`], and `Unsupported` for a device that is not the journal of this filesystem.
+    /// The errors of [`Self::inside`]; `Unsupported` for a device that is not the journal of this filesystem.
     pub(crate) fn outside(source: &Source<'_>, device: &'a [u8]) -> Result<Self> {
         let at = || Location::of(Structure::Journal);
         let raw = device.get(sb::OFFSET..).and_then(view::<Superblock>);

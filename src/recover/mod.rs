@@ -22,7 +22,9 @@ use crate::source::{Input, Overlay, Source};
 ///
 /// # Errors
 ///
-/// `Unclean` for a log that can't be trusted, `Corrupt` for a damaged log.
+/// `Unclean` for a log that can't be trusted or whose device is not given, `Corrupt` for a damaged log or
+/// filesystem, `Unsupported` for unsupported features, `Options` if a journal device is given that the image
+/// does not use.
 pub(crate) fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     let nothing = Overlay::default();
     let source = Source::open(input.clone(), &nothing)?;

@@ -1,4 +1,4 @@
-//! The result of replaying a journal.
+//! Defines the result of replaying a journal.
 
 use crate::source::Overlay;
 
@@ -12,7 +12,7 @@ pub(crate) struct Recovery<'a> {
     /// The error code that the journal records; 0 if there is no error.
     pub error: u32,
     /// `s_state` before the replay. The kernel writes errors to the superblock directly, so the copy in the
-    /// journal may be older.
+    /// journal can be older.
     pub state_before: u16,
     /// The number of replayed transactions.
     pub transactions: u64,

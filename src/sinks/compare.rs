@@ -1,4 +1,4 @@
-//! A sink that compares the output with an image, without storing the output.
+//! Compares the output with an image, without storing the output.
 
 use std::collections::BinaryHeap;
 use std::io::{self, IoSlice};

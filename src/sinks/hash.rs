@@ -1,4 +1,4 @@
-//! A sink that computes the SHA-256 of an output without storing the output.
+//! Computes the SHA-256 of an output, without storing the output.
 
 use std::io::{self, IoSlice};
 use std::sync::Mutex;

@@ -1,4 +1,4 @@
-//! Sinks for a file, memory, a digest of the output, and a comparison with an image.
+//! Defines sinks: a file, memory, a digest of the output, and a comparison with an image.
 
 mod compare;
 mod copy;

@@ -1,4 +1,4 @@
-//! Sinks for users of the library: a file and a vector.
+//! Defines sinks for users of the library: a file and a vector.
 
 use std::fs::File;
 use std::io::{self, IoSlice};
@@ -10,7 +10,7 @@ use crate::sink::Sink;
 /// A sink that writes to a file.
 ///
 /// The file must be empty and open for writing. Bytes that are not written become holes. Call
-/// [`Self::finish`] at the end, because the last bytes may be a hole.
+/// [`Self::finish`] at the end, because the last bytes can be a hole.
 #[derive(Debug)]
 pub struct FileSink(File);
 

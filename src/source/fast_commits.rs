@@ -17,7 +17,7 @@ pub struct FastCommits<'a> {
 /// An inode that fast commits changed.
 #[derive(Debug)]
 pub struct ReplayedInode {
-    /// All bytes of the inode, with a valid checksum. Their map is still the map in the image.
+    /// All bytes of the inode, with a valid checksum. The map in these bytes does not contain `edits`.
     pub bytes: Vec<u8>,
     /// The changes to the map, in order.
     pub edits: Vec<RangeEdit>,

@@ -54,8 +54,8 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Returns the bytes of a block that was checked with [`Self::has_blocks`], or is part of a checked
-    /// descriptor.
+    /// Returns the bytes of a block that was checked with [`Self::has_blocks`], or that a checked
+    /// descriptor refers to.
     ///
     /// # Panics
     ///

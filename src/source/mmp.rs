@@ -1,4 +1,4 @@
-//! Reads the block of multiple mount protection (MMP).
+//! Reads the MMP block (multiple mount protection).
 
 use super::image::Source;
 use crate::error::{Location, Problem, Result, Structure, shown};

@@ -8,7 +8,7 @@ use crate::error::{Error, Location, Structure};
 use crate::ondisk::checksum::Checksums;
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::remedy::Remedy;
-/// The first bytes of the header of a VHD image, and the length of its footer.
+/// The magic of VHD images, and the length of their footer in bytes.
 const VHD: &[u8] = b"conectix";
 const VHD_FOOTER_BYTES: usize = 512;
 
@@ -30,7 +30,7 @@ const fn format(at: usize, magic: &'static [u8], name: &'static str, remedy: &'s
     ForeignFormat { at, magic, name, remedy }
 }
 
-/// The known formats. If a file may match two magics, the longer magic comes first.
+/// The known formats. If a file can match two magics, the longer magic comes first.
 const FORMATS: [ForeignFormat; 38] = [
     // Disks of virtual machines, and forensic images.
     format(0, b"QFI\xfb", "a qcow2 image", QEMU),
@@ -60,7 +60,7 @@ const FORMATS: [ForeignFormat; 38] = [
         "a tar archive",
         "give the image that is in it (tar -x), or make one of its files with mke2fs -d",
     ),
-    // Different filesystems.
+    // Other filesystems.
     format(0, b"hsqs", "a squashfs filesystem", OTHER),
     format(1024, b"\xe2\xe1\xf5\xe0", "an EROFS filesystem", OTHER),
     format(0, b"XFSB", "an XFS filesystem", OTHER),

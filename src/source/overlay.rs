@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::fast_commits::FastCommits;
 use crate::units::BlockNr;
 
-/// Replayed blocks by their numbers, and the changes of the fast commits after them.
+/// Replayed blocks by block number, and the changes of the fast commits that follow the log.
 #[derive(Debug, Default)]
 pub struct Overlay<'a> {
     blocks: BTreeMap<u64, Replayed<'a>>,
     /// The escaped copy whose remaining bytes are all zero. All such copies share it, because a log with
-    /// holes may contain many of them.
+    /// holes can contain many of them.
     escaped_zeros: Option<Arc<[u8]>>,
     /// The changes of fast commits.
     pub fast_commits: FastCommits<'a>,
@@ -28,12 +28,12 @@ enum Replayed<'a> {
 }
 
 impl<'a> Overlay<'a> {
-    /// Replaces a block by a block of the mapped journal.
+    /// Replaces a block with a block of the mapped journal.
     pub fn insert(&mut self, block: BlockNr, bytes: &'a [u8]) {
         self.blocks.insert(block.0, Replayed::AsItIs(bytes));
     }
 
-    /// Replaces a block by a copy of a block of the mapped journal, with different first bytes.
+    /// Replaces a block with a copy of a block of the mapped journal, with different first bytes.
     pub fn insert_escaped(&mut self, block: BlockNr, bytes: &[u8], first: [u8; 4]) {
         let whole = || {
             let mut whole = bytes.to_vec();

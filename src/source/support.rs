@@ -55,7 +55,7 @@ pub(super) const STATE: Features = Features {
     ro_compat: RoCompat::ORPHAN_PRESENT.union(RoCompat::SHARED_BLOCKS),
 };
 
-/// Features that need inode fields that GNU Hurd uses for different values.
+/// Features that need inode fields that GNU Hurd uses for other values.
 const NOT_OF_HURD: Features = Features {
     compat: Compat::empty(),
     incompat: Incompat::BIT64.union(Incompat::EA_INODE),

@@ -8,7 +8,7 @@ use crate::policy::HolePolicy;
 use crate::tree::{Bytes, Kind, NodeId, Run};
 use crate::view::View;
 
-/// Returns the runs of a regular file in the output by logical block, length and state; `None` if the bytes
+/// Returns the runs of a regular file in the output as logical block, length and state; `None` if the bytes
 /// of the file alone determine the runs.
 pub(crate) fn allocation(view: View<'_, '_>, holes: HolePolicy, id: NodeId) -> Option<Vec<(u32, u32, u8)>> {
     let surveyor = Surveyor { view, holes, observer: &Silent };

@@ -19,7 +19,7 @@ pub(super) struct RunList<'t> {
     /// The number of leading runs that are equal to the input's runs. Later runs are in the list.
     same: usize,
     changed: bool,
-    /// The last run, which the next run may extend.
+    /// The last run, which the next run can extend.
     last: Option<Run>,
     list: &'t mut Vec<Run>,
 }

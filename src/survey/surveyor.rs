@@ -277,7 +277,7 @@ fn look_inside(bytes: &[u8], rules: ContentRules, part: &mut SurveyedPart) {
     part.runs.push(Run::new(0, 1, source));
 }
 
-/// Returns whether a file has the signature of mkswap at the end of its first page, which may have 4, 16 or
+/// Returns whether a file has mkswap's signature at the end of its first page. The page size can be 4, 16 or
 /// 64 KiB.
 fn is_swap_file(view: View<'_, '_>, id: NodeId) -> bool {
     const SIGNATURE: &[u8] = b"SWAPSPACE2";

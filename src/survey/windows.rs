@@ -24,7 +24,7 @@ pub(super) fn windows<T>(
         let start = (span(&runs[next]).start / size * size).max(last_end);
         last_end = start + size;
         let reach = runs[next..].partition_point(|run| span(run).start < last_end);
-        // At least the first run overlaps the window. The last run may also overlap the next window.
+        // At least the first run overlaps the window. The last run can also overlap the next window.
         let behind = next + reach;
         let goes_on = span(&runs[behind - 1]).end > last_end;
         windows.push((start..last_end, next..behind));

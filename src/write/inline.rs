@@ -10,10 +10,10 @@ use crate::tree::{Kind, NodeId};
 
 impl Renderer<'_, '_> {
     /// Returns the content of a regular file of at most one block, even if it is inline in the input.
-    /// Trailing zeros may be missing.
+    /// Trailing zeros can be missing.
     pub(super) fn small_content(&self, id: NodeId) -> &[u8] {
         let file = FileContent::of(self.view.view(), id).expect("only regular files have such content");
-        // A block of zeros may be a hole.
+        // A block of zeros can be a hole.
         file.block(0).unwrap_or_default()
     }
 

@@ -75,8 +75,8 @@ pub(crate) struct OutputWriter<'p, 'a> {
 impl OutputWriter<'_, '_> {
     /// Writes the output, and returns its UUID. Skips zeros.
     ///
-    /// Checksums depend on the UUID, and the UUID may depend on all content. Therefore content is copied
-    /// first, and digested at the same time.
+    /// Checksums depend on the UUID, and the UUID can depend on all content. Therefore content is copied
+    /// first, and digested at the same time, unless the sink requires ascending offsets.
     ///
     /// # Errors
     ///
@@ -97,7 +97,7 @@ impl OutputWriter<'_, '_> {
             batches.par_iter().try_for_each(|batch| self.write_pieces(batch, Some(&renderer)))?;
             uuid
         };
-        // The bytes past the end of the filesystem.
+        // Copy the bytes past the end of the filesystem.
         copy(view.source.input(), plan.behind.clone(), sink)
             .map_err(|error| Error::io("writing the output", error))?;
         report_used(plan, sink);

@@ -19,7 +19,8 @@ use crate::cli::format::Format;
 #[derive(Args, Debug)]
 pub struct CanonicalizeArgs {
     /// Image of a filesystem, or of a disk with partitions: a file, a block device, a pipe (- is standard
-    /// input) or an Android sparse image; for the last two, a copy is stored in TMPDIR. It is only read
+    /// input) or an Android sparse image; for the last two, a copy is stored in TMPDIR. The image is only
+    /// read
     #[arg(value_name = "IN", required_unless_present = "generate")]
     input: Option<PathBuf>,
 
@@ -32,7 +33,7 @@ pub struct CanonicalizeArgs {
     #[arg(long, conflicts_with_all = ["output", "in_place", "verify"])]
     check: bool,
 
-    /// Replace IN by its canonical form once that is complete
+    /// Replace IN with its canonical form when that is complete
     #[arg(long, conflicts_with = "output")]
     in_place: bool,
 

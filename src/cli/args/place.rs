@@ -45,11 +45,11 @@ pub struct SizeArgs {
 /// The options for the bytes of a disk outside its filesystems.
 #[derive(Args, Debug)]
 pub struct AroundArgs {
-    /// Treatment of the GUIDs of a GPT and its partitions; boot loaders and fstab may refer to them
+    /// Treatment of the GUIDs of a GPT and its partitions; boot loaders and fstab can refer to them
     #[arg(long, value_enum, default_value_t = Gpt::Keep, conflicts_with = "offset")]
     gpt: Gpt,
 
-    /// Fill all bytes of a disk outside its partitions with zeros; boot code may be stored there
+    /// Fill all bytes of a disk outside its partitions with zeros; boot code can be stored there
     #[arg(long, conflicts_with = "offset")]
     zero_gaps: bool,
 }

@@ -23,7 +23,7 @@ pub struct PolicyArgs {
     #[command(flatten)]
     times: TimeArgs,
 
-    /// New volume label of at most 16 bytes; an empty label removes it
+    /// New volume label of at most 16 bytes; an empty value removes the label
     #[arg(long)]
     label: Option<OsString>,
 
@@ -47,11 +47,11 @@ pub struct TimeArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Mtime {
-    /// Set times after the epoch, and the time of the root directory, to the epoch
+    /// Set mtimes after the epoch, and the mtime of the root directory, to the epoch
     Clamp,
-    /// Keep all times
+    /// Keep all mtimes
     Keep,
-    /// Set all times to the epoch
+    /// Set all mtimes to the epoch
     Set,
 }
 
@@ -68,7 +68,7 @@ impl PolicyArgs {
     ///
     /// # Errors
     ///
-    /// A message, if a value is invalid for every image.
+    /// A message if a value is invalid for every image.
     pub fn options(self, variable: Option<&OsStr>, ignore_error_state: bool) -> Result<Options> {
         let mut options = Options::new().uuid(self.uuid).ignore_error_state(ignore_error_state);
         self.times.set(&mut options, variable)?;
@@ -86,7 +86,7 @@ impl TimeArgs {
     ///
     /// # Errors
     ///
-    /// A message, if a value is invalid for every image.
+    /// A message if a value is invalid for every image.
     pub fn options(&self, variable: Option<&OsStr>, ignore_error_state: bool) -> Result<Options> {
         let mut options = Options::new().ignore_error_state(ignore_error_state);
         self.set(&mut options, variable)?;

@@ -232,7 +232,7 @@ impl Command {
         matches!(self, Self::Canonicalize(_) | Self::Check(_))
     }
 
-    /// Returns whether an image is written to standard output, which must then contain no different output.
+    /// Returns whether an image is written to standard output, which must then contain no other output.
     pub fn streams(&self) -> bool {
         matches!(self, Self::Canonicalize(task) if task.streams())
     }

@@ -52,7 +52,7 @@ fn option_name(word: &str) -> &str {
     word.split(['=', ' ']).next().unwrap_or(word)
 }
 
-/// Returns a tip about an option that this command does not have, but a different one has.
+/// Returns a tip about an option that this command does not have, but another one has.
 fn other_command(parser: &Command, name: Option<&str>, word: &str) -> Option<String> {
     let option = option_name(word);
     let has_option = |command: &&Command| {

@@ -1,11 +1,11 @@
 //! Corrects generated text. A correction fails if the text to replace is missing, since a new version of a
-//! generator may write different text.
+//! generator can write different text.
 
 use anyhow::{Result, ensure};
 
 use crate::cli::failure::Internal;
 
-/// Replaces all occurrences of `old` by `new`.
+/// Replaces all occurrences of `old` with `new`.
 ///
 /// # Errors
 ///

@@ -209,7 +209,7 @@ impl<'a> EntryReader<'_, 'a> {
     /// Checks that a name is valid in this directory.
     fn check_name(&self, name: &[u8], at: &impl Fn() -> Location) -> Result<()> {
         if self.directory.flags.contains(InodeFlags::ENCRYPT) && !matches!(name, b"." | b"..") {
-            // Ciphertext may contain any byte.
+            // Ciphertext can contain any byte.
             if name.len() < NAME_MIN {
                 let expected = format!("{NAME_MIN} or more in an encrypted directory");
                 return Err(at().value("name_len", name.len() as u64, expected));
@@ -262,8 +262,8 @@ impl<'a> EntryReader<'_, 'a> {
                 });
             }
             let live = if in_use { dir_entry::HEADER_SIZE + name_len } else { dir_entry::HEADER_SIZE };
-            // The bytes after the name may be hashes. After `..`, or in an unused entry that covers the
-            // block, they may be an index.
+            // The bytes after the name can be hashes. After `..`, or in an unused entry that covers the
+            // block, they can be an index.
             let hides_index = self.directory.indexed
                 && (self.entries.len() == 2 && in_use || !in_use && length == bytes.len());
             let rest = bytes.get(offset + live..offset + length).unwrap_or_default();

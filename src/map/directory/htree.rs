@@ -164,8 +164,8 @@ fn at(directory: DirectoryInode<'_, '_>) -> Location {
 }
 
 impl<'a> IndexWalk<'_, 'a> {
-    /// Returns a block of the directory by its index, which must be in range. A directory that a fast commit
-    /// created has no blocks: its index is refused because it has no root.
+    /// Returns a block of the directory by its index, which must be in range. If a fast commit created the
+    /// directory, it has no blocks, and [`Self::root`] returns an error because the root is missing.
     fn block(&self, place: u32) -> (BlockNr, &'a [u8]) {
         let block = block_at(self.directory.runs, place).unwrap_or(BlockNr(0));
         (block, self.source.block(block).unwrap_or_default())

@@ -52,8 +52,8 @@ pub(super) fn check(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()>
     Err(inode.at().value("i_size", size, expected))
 }
 
-/// Removes the blocks past the end of a file that e2fsck tolerates: unwritten blocks, and one written block
-/// right after the end.
+/// Removes all blocks past the end of a file. As in e2fsck, only unwritten blocks and one written block right
+/// after the end are allowed there.
 fn cut_to_size(
     source: &Source<'_>,
     inode: &DecodedInode<'_>,

@@ -45,7 +45,7 @@ pub(super) fn content<'a>(
     let size = inode.fields.size();
     match inode.fields.format() {
         disk::S_IFREG => {
-            // After a truncation, more bytes may be stored than the size says. For a file of zeros, mke2fs
+            // After a truncation, more bytes can be stored than the size says. For a file of zeros, mke2fs
             // stores fewer bytes; the kernel and e2fsck read the missing bytes as zeros. A size that does not
             // fit into memory is also limited to the stored bytes.
             let live = usize::try_from(size).unwrap_or(usize::MAX);
@@ -62,7 +62,7 @@ pub(super) fn content<'a>(
         }
         disk::S_IFDIR => Ok(StoredContent::in_inode(InodeContent::Directory, [head, value])),
         disk::S_IFLNK if head.contains(&0) || value.contains(&0) => {
-            // For the kernel, the target ends at the NUL byte, but not for debugfs.
+            // The kernel ends the target at the NUL byte, but debugfs does not.
             Err(inode.at().wrong("is a symlink whose target has a NUL byte").with_remedy(NEW_SYMLINK))
         }
         disk::S_IFLNK => Ok(StoredContent::in_inode(InodeContent::Symlink, [head, value])),

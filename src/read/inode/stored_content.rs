@@ -1,4 +1,4 @@
-//! The content of an inode, in its blocks or in its body.
+//! Defines the content of an inode, which is in its blocks or in its body.
 
 use crate::map::{FileMap, InlineParts};
 use crate::tree::{Kind, NodeId, Text};

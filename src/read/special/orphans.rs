@@ -18,7 +18,7 @@ use crate::units::{BlockNr, InodeNr};
 #[derive(Debug, Default)]
 pub struct Orphans {
     numbers: BTreeSet<InodeNr>,
-    /// The xattr blocks of orphans without links, which still count in `h_refcount`.
+    /// The xattr blocks of orphans without links. `h_refcount` still counts these orphans.
     pub xattr_blocks: Vec<(InodeNr, BlockNr)>,
     /// The blocks of orphans without links, which will be freed.
     pub claims: BlockClaims,
@@ -127,7 +127,7 @@ impl Orphans {
     }
 }
 
-/// Returns whether an inode may have blocks that can be truncated.
+/// Returns whether an inode can have blocks that a truncation frees.
 fn can_be_cut(inode: &Inode) -> bool {
     match inode.format() {
         S_IFREG | S_IFDIR => !inode.flags().contains(InodeFlags::INLINE_DATA),

@@ -206,7 +206,7 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
     /// Returns all entries of the quota tree. Checks that each id comes once, and that the path of each id
     /// leads to its entry.
     fn entries(&self, blocks: u32) -> Result<Vec<V2r1DiskDqblk>> {
-        // Use a map instead of a vector, because the file may be long but almost empty.
+        // Use a map instead of a vector, because the file can be long but almost empty.
         let mut found = BTreeMap::from([(0, BlockUse::Tree), (quota::ROOT, BlockUse::Tree)]);
         let mut entries = Vec::new();
         // The tree blocks that are not read yet. Each has its level and the id of its first slot.

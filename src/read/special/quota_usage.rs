@@ -20,7 +20,7 @@ pub(crate) struct OrphanCharge {
     usage: QuotaUsage,
 }
 
-/// Returns the usage of orphans without links, including their EA inodes. This usage is still charged.
+/// Returns the usage of orphans without links, including their EA inodes. Quota files still count this usage.
 pub(crate) fn of_orphans(
     source: &Source<'_>,
     orphans: &Orphans,

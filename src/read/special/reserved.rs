@@ -46,7 +46,7 @@ pub(super) fn check_reserved(
 /// Reads the list of bad blocks. The output has no such list: a media defect belongs to a device, not to an
 /// image.
 ///
-/// The list may contain blocks of static metadata. e2fsck keeps them in the list, and the kernel still uses
+/// The list can contain blocks of static metadata. e2fsck keeps them in the list, and the kernel still uses
 /// them.
 pub(super) fn bad_blocks(
     source: &Source<'_>,
@@ -61,7 +61,7 @@ pub(super) fn bad_blocks(
         return Ok(());
     }
     inode.check_checksum(source)?;
-    // The list is a block map even with bigalloc, and several blocks of a cluster may be bad.
+    // The list is a block map even with bigalloc, and several blocks of a cluster can be bad.
     let has_extents = inode.fields.flags().contains(InodeFlags::EXTENTS);
     let read = if has_extents { map::read } else { map::read_block_map };
     let map = read(source, budget, &inode)?;
@@ -96,7 +96,7 @@ pub(super) fn empty_boot_loader(tables: &InodeTables<'_>) -> Result<Option<Inode
 }
 
 /// Returns the number of the resize inode if it is empty. The kernel leaves it as a file without blocks when
-/// it replaces the resize_inode feature by meta_bg to let a filesystem grow.
+/// it replaces the resize_inode feature with meta_bg to let a filesystem grow.
 pub(super) fn empty_resize_inode(tables: &InodeTables<'_>) -> Option<InodeNr> {
     let raw = tables.live.iter().find(|raw| raw.number == InodeNr::RESIZE)?;
     let inode = Inode::decode(raw.bytes);

@@ -36,8 +36,8 @@ impl<'a> XattrBlocks<'a> {
         live.map(|(_, (inode, entries))| (*inode, &entries[..]))
     }
 
-    /// Returns the claims on the blocks that only orphans use if `orphans` is set, otherwise on the blocks of
-    /// live inodes. Each block is claimed once.
+    /// Returns the claims on xattr blocks: on those of live inodes, or, if `orphans` is set, on those that
+    /// only orphans use. Each block is claimed once.
     pub(crate) fn claims(&self, orphans: bool) -> impl Iterator<Item = Claim> + use<'_> {
         let blocks = self.blocks.iter().filter(move |(block, _)| self.of_orphans.contains(block) == orphans);
         blocks.map(|(block, (inode, _))| Claim::of_inode(*inode, *block, 1))

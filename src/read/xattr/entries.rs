@@ -67,7 +67,7 @@ impl StoredXattr<'_> {
 /// The location of a list of entries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum XattrArea {
-    /// The body of an inode, where hashes may be missing.
+    /// The body of an inode, where hashes can be missing.
     Body,
     /// An xattr block.
     Block,

@@ -17,14 +17,14 @@ use crate::tree::{Tree, Xattr, XattrSetId};
 #[derive(Clone, Copy)]
 struct SetMember<'v> {
     xattr: &'v StoredXattr<'v>,
-    /// Whether other sets may contain the same stored xattr.
+    /// Whether other sets can contain the same stored xattr.
     shared: bool,
 }
 
 /// All xattrs of an inode, sorted.
 type SetMembers<'v> = SmallVec<[SetMember<'v>; 4]>;
 
-/// A lookup of the xattr sets of inodes.
+/// The data for comparing the xattrs of inodes.
 struct SetFinder<'v> {
     inodes: &'v Inodes<'v>,
     blocks: &'v XattrBlocks<'v>,
@@ -147,7 +147,7 @@ impl<'v> SetFinder<'v> {
     fn hash(&self, seed: u64, index: u32, buffer: &mut Vec<u8>) -> Result<Option<u64>> {
         let inode = &self.inodes.list[index as usize];
         let own = self.inodes.xattrs_of(inode);
-        // If there are EA inodes, values in bodies may be equal to values in EA inodes, so hashes use the
+        // If there are EA inodes, values in bodies can be equal to values in EA inodes, so hashes use the
         // numbers of values.
         let known = self.distinct.is_empty() && is_own(own);
         if inode.xattr_block().is_none() && (own.is_empty() || known) {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 /// The number of context lines around a change.
 const CONTEXT: usize = 3;
 
-/// The maximum number of changed lines up to which the shortest diff is searched.
+/// The maximum number of changed lines for which the shortest diff is computed.
 const MOST_CHANGES: usize = 1000;
 
 /// A step of an edit script, with line indices into the two texts.

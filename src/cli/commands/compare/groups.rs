@@ -66,8 +66,8 @@ fn holds(missing: &Group<'_>, of_path: &[PathDifference]) -> bool {
         && inside.path.strip_prefix(&*directory.path).is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// Joins groups with the same change if they have more than [`FEW`] paths. The joined group comes where the
-/// first of them was.
+/// Joins groups with the same change if they have more than [`FEW`] paths. The joined group has the
+/// position of the first of these groups.
 fn joined(groups: Vec<Group<'_>>) -> Vec<Group<'_>> {
     let mut counts: BTreeMap<Change<'_>, usize> = BTreeMap::new();
     for group in &groups {
@@ -92,8 +92,8 @@ fn joined(groups: Vec<Group<'_>>) -> Vec<Group<'_>> {
     joined
 }
 
-/// A change: the attributes that differ, each with the name of the xattr and with the values. Times have no
-/// values here.
+/// A change: the attributes that differ, each with its values, and with the name if it is an xattr. The
+/// values of mtimes are left out.
 type Change<'c> = Vec<(Attribute, Option<&'c str>, [Option<&'c str>; 2])>;
 
 /// Returns the change of a path, if different paths can have the same change.
@@ -111,7 +111,7 @@ fn change<'c>(group: &Group<'c>) -> Option<Change<'c>> {
     changes.collect::<Option<_>>().filter(|_| group.below == 0)
 }
 
-/// Returns the sort key of an attribute. Content comes before the time of the write.
+/// Returns the sort key of an attribute. Content comes before the mtime, because a write changes both.
 fn rank(attribute: Attribute) -> u8 {
     match attribute {
         Attribute::Presence | Attribute::Type => 0,

@@ -21,7 +21,7 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/filter.js");
 
-/// Adds the name of the filesystem to a text, if the image may contain several filesystems.
+/// Adds the name of the filesystem to a text, if the image can contain several filesystems.
 fn named(filesystem: &FilesystemComparison, what: &str) -> String {
     filesystem.name.as_ref().map_or_else(|| what.to_owned(), |name| format!("{name}: {what}"))
 }

@@ -41,7 +41,7 @@ enum Page {
 /// Compares two images.
 pub fn run(runner: &Runner<'_>, task: &CompareTask) -> Result<Outcome> {
     let (one, other) = (runner.open(&task.inputs[0])?, runner.open(&task.inputs[1])?);
-    // If both arguments are the same file, use one map, so that the file is read only once.
+    // If both arguments are the same file, use only the first map, so that the file is read only once.
     let are_same = one.is(&other.metadata) && task.inputs[0].journal == task.inputs[1].journal;
     let images = if are_same { [&one, &one] } else { [&one, &other] };
     let inputs = task.inputs.each_ref().map(|files| files.path.as_path());

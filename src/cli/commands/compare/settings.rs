@@ -1,4 +1,4 @@
-//! Groups settings that differ with the settings that follow from them.
+//! Groups the settings that differ: each group has causes, and the settings that follow from these causes.
 
 use ext4_canon::compare::SettingDifference;
 
@@ -18,7 +18,7 @@ impl SettingGroup<'_> {
     }
 }
 
-/// Groups settings. In `settings`, consequences must come after their cause.
+/// Groups settings. In `settings`, each consequence must come after its cause.
 pub fn groups(settings: &[SettingDifference]) -> Vec<SettingGroup<'_>> {
     let mut groups: Vec<SettingGroup<'_>> = Vec::new();
     for setting in settings {

@@ -75,7 +75,8 @@ impl Report<'_> {
         text
     }
 
-    /// Returns the number of paths that differ, and the number of settings that differ and follow from no other.
+    /// Returns the number of paths that differ, and the number of settings that differ and don't follow from
+    /// another setting.
     pub fn counts(&self) -> (usize, usize) {
         let Comparison { filesystems, settings, .. } = self.comparison;
         let causes = |all: &[SettingDifference]| all.iter().filter(|one| one.follows.is_none()).count();
@@ -250,7 +251,7 @@ fn ignored_words(ignored: &Ignored) -> String {
 /// A description of a difference, without the path.
 #[derive(Debug)]
 pub struct Words {
-    /// The difference in words; may be empty if the values are enough.
+    /// The difference in words; can be empty if the values are enough.
     pub what: String,
     /// The values in both images, unless `what` is enough.
     pub values: Option<[String; 2]>,

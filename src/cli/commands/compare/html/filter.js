@@ -9,7 +9,7 @@ if (search) {
   };
   const field = search.querySelector("input");
   field.addEventListener("input", () => apply(field.value));
-  // A link may contain the text to search for: report.html#/etc/
+  // A link can contain the text to search for: report.html#/etc/
   const wanted = decodeURIComponent(location.hash.slice(1));
   if (wanted) {
     field.value = wanted;

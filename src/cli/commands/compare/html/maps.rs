@@ -88,7 +88,7 @@ fn figure(page: &mut String, caption: &str, map: &Occupancy) {
     );
 }
 
-/// Returns the use that determines the colour of a cell: the use of most of its blocks. Free blocks count
+/// Returns the use that determines the colour of a cell: the most common use of its blocks. Free blocks count
 /// only if all blocks are free.
 fn main_use(cell: &Cell) -> Use {
     let used = Use::ALL.into_iter().filter(|what| *what != Use::Free && cell[*what as usize] > 0);
