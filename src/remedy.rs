@@ -30,8 +30,8 @@ pub enum Remedy {
         /// Whether the filesystem is in a partition, which has to be enlarged first.
         in_partition: bool,
     },
-    /// Make the image larger, or give it exactly this size. A larger image is not always better, because the
-    /// metadata of more groups splits the free space.
+    /// Resize the image: `bytes` is a size that is enough. A larger size can fail again, because the metadata
+    /// of additional groups can fragment the free space.
     Resize {
         /// The size in bytes.
         bytes: u64,

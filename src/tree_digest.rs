@@ -36,7 +36,7 @@ const SEGMENT: usize = 1 << 16;
 pub(crate) struct FileDigest {
     /// The digest of the bytes up to the file size.
     pub bytes: [u8; 32],
-    /// The digest of the opaque blocks of an encrypted file or a file with verity.
+    /// The digest of the opaque blocks of an encrypted file or a verity file.
     pub opaque: Option<[u8; 32]>,
 }
 

@@ -204,7 +204,7 @@ fn first_difference(inputs: [&Input<'_>; 2], range: Range<u64>) -> Option<u64> {
         let end = range.end.min(start + STEP);
         if !inputs.iter().all(|input| input.is_hole(start..end)) {
             let [one, other] =
-                inputs.map(|input| input.range(start, end).expect("what is copied of a disk lies in it"));
+                inputs.map(|input| input.range(start, end).expect("copied ranges are within the disk"));
             if one != other {
                 let same = one.iter().zip(other).take_while(|(one, other)| one == other).count();
                 return Some(start + same as u64);

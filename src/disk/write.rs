@@ -95,7 +95,7 @@ impl Disk<'_> {
                 DiskSegment::Copied(_) => {}
                 DiskSegment::Patched(patch) => {
                     let there = self.input.range(patch.offset, patch.offset + patch.bytes.len() as u64);
-                    let there = there.expect("patches replace what was read of the table");
+                    let there = there.expect("patches are within the table, which was read");
                     let pairs = there.iter().zip(&patch.bytes);
                     let first = pairs.take_while(|(one, other)| one == other).count();
                     if first < patch.bytes.len() {

@@ -86,8 +86,8 @@ impl Checksums {
     }
 
     /// Returns the checksum of a group descriptor (`bg_checksum`). With `metadata_csum`, it is the low half
-    /// of crc32c(seed, group, descriptor). With `uninit_bg`, it is crc16(~0, UUID, group, descriptor without
-    /// the field).
+    /// of crc32c(seed, group, descriptor with `bg_checksum` zero). With `uninit_bg`, it is crc16(~0, UUID,
+    /// group, descriptor without `bg_checksum`).
     pub fn group_descriptor(&self, group: GroupNr, descriptor: &[u8]) -> Option<u16> {
         let number = group.0.to_le_bytes();
         let (head, tail) = (&descriptor[..30], &descriptor[32..]);

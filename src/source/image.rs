@@ -62,7 +62,7 @@ impl<'a> Source<'a> {
     /// If the block is outside the filesystem. A missing block would result in a different tree.
     pub fn checked_block(&self, block: BlockNr) -> &'a [u8] {
         // `open` checked that the file contains all blocks of the filesystem.
-        self.block(block).expect("fits: the block was checked to lie within the filesystem")
+        self.block(block).expect("fits: the reader checked that the block is in the filesystem")
     }
 
     /// Returns the bytes of the longest contiguous prefix of a range of `count` blocks. This is at least one

@@ -51,8 +51,8 @@ impl ContentRules {
 
     /// Returns the treatment of a block of zeros, or of an unwritten block.
     ///
-    /// Opaque blocks are kept. An unwritten block before the end of the file is not opaque, because it reads
-    /// as zeros like a hole. Nothing is read past the end, so unwritten blocks there are opaque.
+    /// Blocks from `opaque_from` on are kept, except unwritten blocks before the end of the file: they read
+    /// as zeros, like holes.
     fn zeros(&self, logical: u32, unwritten: bool) -> Zeros {
         let logical = u64::from(logical);
         let opaque = self.opaque_from.is_some_and(|opaque| logical >= opaque);

@@ -109,7 +109,7 @@ fn put_pointer(out: &mut [u8], slot: u64, block: OutputBlock) {
 }
 
 /// The reason why the file of an extent tree or block map always exists.
-const PLANNED: &str = "the audit checked that a planned file has this map block";
+const PLANNED: &str = "the audit checked that a planned file has this extent tree node or indirect block";
 
 impl Renderer<'_, '_> {
     fn file_of(&self, owner: MapOwner) -> (InodeNr, FileLayout) {

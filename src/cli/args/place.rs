@@ -36,8 +36,8 @@ pub struct LengthArgs {
 #[derive(Args, Debug)]
 pub struct SizeArgs {
     /// Resize to: min (smallest that fits), BYTES, or +BYTES to grow; a suffix K, M, G or T stands for a
-    /// power of 1024. With --offset, BYTES is the size of the filesystem there, which is not resized
-    /// [default: up to the end of the image]
+    /// power of 1024 [default: keep the size]. With --offset, nothing is resized: BYTES is the size of the
+    /// filesystem there [default: up to the end of the image]
     #[arg(long, value_name = "min|BYTES|+BYTES", value_parser = size)]
     size: Option<SizePolicy>,
 }

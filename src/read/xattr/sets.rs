@@ -85,8 +85,7 @@ impl<'v> XattrSets<'v> {
     /// `order` contains the index of each node's inode, if it has one.
     pub(crate) fn add_sets(&self, tree: &mut Tree, order: &[u32]) -> Vec<Option<XattrSetId>> {
         let count = |xattrs: &[Xattr]| {
-            u32::try_from(xattrs.len())
-                .expect("fits: so many distinct xattrs take more than 64 GiB of memory")
+            u32::try_from(xattrs.len()).expect("fits: 2^32 distinct xattrs need more than 64 GiB of memory")
         };
         let (mut texts, mut before) = (HashMap::new(), 0);
         // For each inode that is the first with its set of xattrs, the first node with this set.

@@ -2,14 +2,14 @@
 //! and works without JavaScript.
 
 mod maps;
+mod markup;
 mod tree;
-
-use std::fmt::Write as _;
 
 use ext4_canon::compare::{Detail, FilesystemComparison, SettingDifference};
 
 use indicatif::HumanCount;
 
+use self::markup::{Escaped, line, named};
 use super::settings;
 use super::text::Report;
 
@@ -20,30 +20,6 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
                       base-uri 'none'; form-action 'none'";
 const STYLE: &str = include_str!("html/style.css");
 const SCRIPT: &str = include_str!("html/filter.js");
-
-/// Adds the name of the filesystem to a text, if the image can contain several filesystems.
-fn named(filesystem: &FilesystemComparison, what: &str) -> String {
-    filesystem.name.as_ref().map_or_else(|| what.to_owned(), |name| format!("{name}: {what}"))
-}
-
-/// Text that is escaped for HTML content and attribute values.
-struct Escaped<'t>(&'t str);
-
-impl std::fmt::Display for Escaped<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for character in self.0.chars() {
-            match character {
-                '&' => formatter.write_str("&amp;")?,
-                '<' => formatter.write_str("&lt;")?,
-                '>' => formatter.write_str("&gt;")?,
-                '"' => formatter.write_str("&quot;")?,
-                '\'' => formatter.write_str("&#39;")?,
-                other => formatter.write_char(other)?,
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Returns the HTML page.
 pub fn page(report: &Report<'_>) -> String {
@@ -75,17 +51,6 @@ pub fn page(report: &Report<'_>) -> String {
     page.push_str("</section>\n</main>\n");
     line(&mut page, format_args!("<script>\n{SCRIPT}</script>\n</body>\n</html>"));
     page
-}
-
-/// Appends a line to the page. Writing to a string can't fail.
-fn line(page: &mut String, text: std::fmt::Arguments<'_>) {
-    let _ = page.write_fmt(text);
-    page.push('\n');
-}
-
-/// Converts a name to a CSS class or an identifier.
-fn slug(name: &str) -> String {
-    name.replace(' ', "-")
 }
 
 /// Appends the counts, and the options, versions and digests of the comparison.
@@ -195,18 +160,5 @@ impl Table<'_> {
             line(page, format_args!("<tr>{row}</tr>"));
         }
         line(page, format_args!("</tbody>\n</table>\n</section>"));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nothing_of_a_name_is_markup() {
-        assert_eq!(
-            Escaped("<script>alert('1&2')</script>\"").to_string(),
-            "&lt;script&gt;alert(&#39;1&amp;2&#39;)&lt;/script&gt;&quot;"
-        );
     }
 }

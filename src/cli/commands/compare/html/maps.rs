@@ -2,7 +2,7 @@
 
 use ext4_canon::compare::{BlockMaps, Cell, Occupancy, Use};
 
-use super::{Escaped, line, slug};
+use super::markup::{Escaped, line, slug};
 use crate::cli::remedy;
 
 /// The maximum number of cells in a map.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ext4_canon::compare::{FilesystemComparison, PathDifference};
 
-use super::{Escaped, line, named, slug};
+use super::markup::{Escaped, line, named, slug};
 use crate::cli::commands::compare::cures;
 use crate::cli::commands::compare::groups::{self, Group};
 use crate::cli::commands::compare::text::{self, Report, Words};
