@@ -117,6 +117,6 @@ mod tests {
             assert!(line.chars().count() <= WIDTH, "{line}");
         }
         assert!(text.contains("\n- `--uuid <content|keep|UUID>` [default: content]\\\n  UUID of"), "{text}");
-        assert!(text.contains("\n  - `clamp`: Set times"), "{text}");
+        assert!(text.contains("\n  - `clamp`: Set mtimes"), "{text}");
     }
 }

@@ -181,7 +181,9 @@ fn cured(lab: &Lab, source: &Path, images: [&Path; 2], options: [&[&str]; 2]) ->
     let json = compare(images[0], images[1], &["-q"]);
     let cure = json["settings"][0]["cure"].as_str().expect("a cure").to_owned();
     // A note may follow, or a second way.
-    let cure = cure.split(": ").next().and_then(|cure| cure.split(", or ").next()).unwrap_or_default();
+    let cure = [": ", ", or ", " and without "]
+        .iter()
+        .fold(&*cure, |cure, note| cure.split(note).next().unwrap_or(cure));
     let mut result = images.map(Path::to_owned);
     if let Some((image, arguments)) =
         cure.strip_prefix("rebuild ").and_then(|rest| rest.split_once(" with mke2fs "))
