@@ -408,8 +408,8 @@ impl Geometry {
         if group.0 == 0 { self.superblock_block() } else { self.group_blocks(group).start }
     }
 
-    /// Returns the ranges of blocks that contain a group's copies, and block 0 if it belongs to group 0 and
-    /// contains only the boot sector.
+    /// Returns the ranges of blocks in a group that contain the superblock, the group descriptors and the
+    /// reserved GDT blocks. For group 0, block 0 is included if it contains only the boot sector.
     pub fn head_ranges(&self, group: GroupNr) -> impl Iterator<Item = Range<u64>> + use<> {
         let head = self.group_head(group);
         let start = self.group_blocks(group).start;

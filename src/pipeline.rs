@@ -90,7 +90,7 @@ pub(crate) struct Prepared<'p, 'a> {
 }
 
 impl<'p, 'a> Prepared<'p, 'a> {
-    /// Plans the output of a read image.
+    /// Plans the output, from the result of reading an image.
     pub(crate) fn of(
         source: &'p Source<'a>,
         recovery: &Recovery<'_>,

@@ -17,7 +17,7 @@ pub enum Rule {
     Derive,
     /// The value is fixed by the form or an option.
     Set,
-    /// The value is history, and becomes zero.
+    /// The field only records history; its value becomes zero.
     Zero,
     /// The value must be zero; an input with any other value is refused.
     Refuse,

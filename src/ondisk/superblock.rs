@@ -40,8 +40,8 @@ pub const JNL_BACKUP_BLOCKS: u8 = 1;
 pub const GOOD_OLD_REV: u32 = 0;
 /// `s_rev_level`: features, and inodes of any size.
 pub const DYNAMIC_REV: u32 = 1;
-/// The first inode that is not reserved in revision 0, which has no field for it. It is also the minimum of
-/// that field.
+/// The first inode that is not reserved in revision 0, where `s_first_ino` is not used. In later revisions it
+/// is the minimum of `s_first_ino`.
 pub const GOOD_OLD_FIRST_INO: u32 = 11;
 
 on_disk! {

@@ -48,7 +48,7 @@ impl<'o> EntryFiller<'o> {
         self.next += size;
     }
 
-    /// Extends the last entry to `end`. In an empty block, this is an unused entry.
+    /// Extends the last entry to `end`. If the block has no entries, writes one unused entry up to `end`.
     pub(super) fn finish(self, end: usize) {
         let len = dir_entry::encode_rec_len(end - self.last, self.out.len());
         self.out[self.last + 4..self.last + 6].copy_from_slice(len.as_bytes());
