@@ -57,7 +57,7 @@ pub struct FilesystemReport {
     pub directories_indexed: u64,
     /// Blocks of file content in the output.
     pub data_blocks: u64,
-    /// Blocks of file content that moved to a different block number.
+    /// The number of blocks of file content that have a different block number in the output.
     pub blocks_moved: u64,
     /// Blocks of zeros in regular files that became holes.
     pub blocks_punched: u64,
@@ -81,8 +81,8 @@ pub struct FilesystemReport {
     pub bytes_written: u64,
     /// Warnings, as text.
     pub warnings: Vec<String>,
-    /// Warnings that booting or mounting the image can fail, as text: files contain a UUID that changed,
-    /// or dm-verity hashes no longer match.
+    /// Warnings about changes that can prevent a boot or a mount: files contain a UUID that changed, or
+    /// dm-verity hashes no longer match.
     pub boot_warnings: Vec<String>,
     /// Lines of files that contain the UUID of another filesystem or partition on the disk. A line becomes a
     /// warning if that UUID changes.

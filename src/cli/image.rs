@@ -171,7 +171,8 @@ impl Image {
         for range in &self.data {
             skip(&mut hash, range.start - next);
             let (start, end) = (range.start as usize, range.end as usize);
-            hash.update(self.map.bytes().get(start..end).unwrap_or_default());
+            let stored = self.map.bytes().get(start..end);
+            hash.update(stored.expect("fits: ranges of data are in the file, which is mapped as a whole"));
             next = range.end;
         }
         skip(&mut hash, self.length - next);

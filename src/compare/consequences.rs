@@ -21,19 +21,7 @@ const CONSEQUENCES: &[(&str, &[&str])] = &[
             "blocks of the orphan file",
         ],
     ),
-    (
-        "bytes of the image",
-        &[
-            "blocks",
-            "reserved blocks",
-            "inodes per group",
-            "reserved descriptor blocks",
-            "groups with backups",
-            "blocks of the journal",
-            "blocks of the journal for fast commits",
-            "blocks of the orphan file",
-        ],
-    ),
+    ("bytes of the image", &["blocks"]),
     (
         "blocks",
         &[

@@ -85,7 +85,7 @@ on_disk! {
     }
 }
 
-/// A record of a fast commit.
+/// A tag-length-value record in the fast-commit area of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
     /// The tag.

@@ -12,7 +12,7 @@ use crate::text::counted;
 ///
 /// A copy of a mounted filesystem is accepted with a warning, as without MMP. A filesystem that is in use but
 /// looks clean is refused, because it will change. A filesystem on which e2fsck runs is also refused, because
-/// the repair can be incomplete.
+/// its repair can be incomplete.
 fn in_use(source: &Source<'_>, recovery: &Recovery<'_>) -> Result<Option<String>> {
     const REMEDY: Remedy = Remedy::fsck(
         "make sure that nothing uses the filesystem, then run tune2fs -f -E clear_mmp and e2fsck -f",

@@ -18,7 +18,7 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Returns the program, the versions and the options as a sentence.
+    /// Returns a sentence with the name of the program, the versions and the options.
     pub fn words(&self) -> String {
         let options = if self.options.is_empty() { "no options".to_owned() } else { self.options.join(" ") };
         let epoch = if self.epoch.is_none() { ", no SOURCE_DATE_EPOCH" } else { "" };
