@@ -6,7 +6,7 @@ use crate::ondisk::xattr::{INDEX_ACL_ACCESS, INDEX_ACL_DEFAULT};
 use crate::text::hexadecimal;
 use crate::tree::{Kind, Node};
 
-/// The maximum number of bytes of a value that are formatted. Longer values are truncated.
+/// The number of bytes after which an xattr value is truncated, unless it is an ACL.
 const LONGEST_VALUE: usize = 256;
 
 /// Returns the name of the file type.
@@ -33,7 +33,7 @@ pub(crate) fn mode(node: &Node) -> String {
     format!("{:04o}", permissions(node))
 }
 
-/// Returns a time in seconds since 1970, with nine decimal places.
+/// Formats a time in seconds since 1970, with nine decimal places.
 pub(crate) fn time(time: Timestamp) -> String {
     let Timestamp { seconds, nanoseconds } = time;
     if seconds < 0 && nanoseconds > 0 {
@@ -53,7 +53,7 @@ pub(crate) fn flags(flags: InodeFlags) -> String {
 }
 
 /// Returns the value of an xattr as text: an ACL in its short text form, printable text in quotes, any other
-/// value in hexadecimal digits. A long value is truncated, and followed by its length.
+/// value in hexadecimal digits. A long value that is not an ACL is truncated, and followed by its length.
 pub(crate) fn xattr_value(index: u8, value: &[u8]) -> String {
     if matches!(index, INDEX_ACL_ACCESS | INDEX_ACL_DEFAULT)
         && let Some(text) = acl::text(value)
@@ -63,8 +63,8 @@ pub(crate) fn xattr_value(index: u8, value: &[u8]) -> String {
     bytes_value(value)
 }
 
-/// Returns different texts for two different values: the results of [`xattr_value`], or if these are equal,
-/// excerpts that start shortly before the first byte that differs.
+/// Formats two different xattr values as two different texts: the results of [`xattr_value`], or, if these
+/// results are equal, excerpts that start shortly before the first byte that differs.
 pub(crate) fn xattr_values(index: u8, values: [&[u8]; 2]) -> [String; 2] {
     const BEFORE: usize = 16;
     let shown = values.map(|value| xattr_value(index, value));
@@ -79,8 +79,8 @@ pub(crate) fn xattr_values(index: u8, values: [&[u8]; 2]) -> [String; 2] {
     })
 }
 
-/// Returns bytes as text, in quotes or in hexadecimal digits. Bytes after the first [`LONGEST_VALUE`] are
-/// left out.
+/// Returns bytes as text, in quotes or in hexadecimal digits. If there are more than [`LONGEST_VALUE`] bytes,
+/// returns only the first ones, and the total number of bytes.
 fn bytes_value(value: &[u8]) -> String {
     let (start, rest) = value.split_at(value.len().min(LONGEST_VALUE));
     let more = if rest.is_empty() { String::new() } else { format!("... ({} bytes)", value.len()) };

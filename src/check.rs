@@ -6,8 +6,9 @@ use crate::report::Difference;
 use crate::sinks::CompareSink;
 use crate::survey::StoredView;
 
-/// Returns the differences, sorted by offset: bytes that differ from the rendered pieces, bytes between
-/// pieces that should be zero, and a different length.
+/// Returns the differences, sorted by offset, up to the limit of the sink: the first byte that differs in
+/// each written part, the first byte in each gap between pieces that should be zero but is not, and a
+/// different length.
 pub(crate) fn differences(view: StoredView<'_, '_>, plan: &Plan, sink: CompareSink<'_>) -> Vec<Difference> {
     let (size, limit) = (plan.geometry.block_bytes(), sink.limit());
     let mut offsets = sink.offsets().into_iter().peekable();

@@ -1,7 +1,7 @@
 //! Defines the errors of the library, each with a location and a remedy.
 //!
 //! An image can be *damaged* or *unclean* (run e2fsck), it can be sound but use a feature that this version
-//! does not support (*unsupported*), or reading or writing can fail (*I/O*). Each of these cases has its
+//! does not support (*unsupported*), or reading or writing can fail (*I/O*). Each of these cases has separate
 //! variants of [`Error`], because the remedies differ.
 
 use std::fmt;
@@ -54,7 +54,9 @@ pub enum Error {
         /// The remedy.
         remedy: Remedy,
     },
-    /// The canonical layout needs more blocks than the image has.
+    /// The canonical layout does not fit into the filesystem. It can fit into a smaller filesystem
+    /// nevertheless, because the metadata of additional groups can fragment the free space. Then `needed` is
+    /// not more than `available`.
     DoesNotFit {
         /// The number of blocks of the smallest filesystem that is large enough; a lower bound if the exact
         /// number is unknown.

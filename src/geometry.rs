@@ -200,8 +200,9 @@ impl Geometry {
         Ok(())
     }
 
-    /// Checks that each group has room for its copies of the superblock and the group descriptors, with the
-    /// current number of blocks and the current features.
+    /// Checks the number of reserved GDT blocks, the first meta block group, the groups with backup
+    /// superblocks, and that each group has room for its copies of the superblock and the group descriptors.
+    /// Uses the current number of blocks and the current features.
     ///
     /// # Errors
     ///
@@ -293,7 +294,7 @@ impl Geometry {
         u64::from(self.block_size == sb::OFFSET)
     }
 
-    /// Returns the size of the resize inode in bytes: everything up to the last block that its double
+    /// Returns the size of the resize inode in bytes, up to the end of the last block that its double
     /// indirect block could map.
     pub fn resize_inode_size(&self) -> u64 {
         let pointers = self.pointers_per_block();
@@ -402,8 +403,9 @@ impl Geometry {
         BlockNr(self.head_start(group) + u64::from(self.has_superblock(group)))
     }
 
-    /// Returns the first block of a group's copies. In group 0 it is the primary superblock, which comes
-    /// after block 0 if blocks have 1024 bytes, even if block 0 belongs to the group.
+    /// Returns the first block of a group's copies of the superblock and the group descriptors. In group 0,
+    /// this is the primary superblock, which comes after block 0 if blocks have 1024 bytes, even if block 0
+    /// belongs to the group.
     fn head_start(&self, group: GroupNr) -> u64 {
         if group.0 == 0 { self.superblock_block() } else { self.group_blocks(group).start }
     }
@@ -439,7 +441,7 @@ fn inode_size_and_first(sb: &Superblock, block_size: usize) -> Result<(usize, In
     Ok((size, InodeNr(sb.s_first_ino.get())))
 }
 
-/// Checks the superblock fields that give the size of the inode fields past the first 128 bytes.
+/// Checks the superblock fields that contain the size of the inode fields past the first 128 bytes.
 fn check_extra_sizes(sb: &Superblock, inode_size: usize) -> Result<()> {
     let room = inode_size - BASE_SIZE;
     for (what, size) in

@@ -53,7 +53,7 @@ fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range
     }
 }
 
-/// Returns the blocks of the journal, except its superblock, that are not zero.
+/// Returns the journal blocks that are not zero, except the block with the journal superblock.
 pub(crate) fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
     let mut found = Vec::new();
     // A journal that can't be read was refused earlier.
@@ -66,7 +66,7 @@ pub(crate) fn journal_blocks(source: &Source<'_>) -> Vec<Range<u64>> {
     found
 }
 
-/// Returns the unused inodes that are not zero, in order.
+/// Returns the unused inodes that are not zero, except reserved inodes, in order.
 pub(crate) fn unused_inodes(source: &Source<'_>) -> Vec<InodeNr> {
     let geometry = &source.geometry;
     let groups: Vec<Vec<InodeNr>> =
@@ -96,7 +96,8 @@ fn unused_in_group(source: &Source<'_>, group: GroupNr) -> Vec<InodeNr> {
     found
 }
 
-/// Returns the regular files with bytes other than zero between their end and the end of their last block.
+/// Returns the regular files with bytes other than zero between the end of the file and the end of its last
+/// block. Skips files with opaque blocks.
 pub(crate) fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> {
     let size = source.geometry.block_bytes();
     let has_slack = |id: &NodeId| {

@@ -28,7 +28,7 @@ pub struct ListedXattr<'t> {
     /// The value.
     pub value: &'t [u8],
     /// The value in readable form: an ACL in its short text form, printable text in quotes, any other value
-    /// in hexadecimal digits. Long values are truncated.
+    /// in hexadecimal digits. Long values that are not ACLs are truncated.
     pub text: String,
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn list(
     })
 }
 
-/// Returns a path, escaped, without its leading dot.
+/// Returns a path, escaped, without its leading dot. Returns "(boot loader)" for an empty path.
 fn shown(path: &[u8]) -> String {
     match path.get(1..) {
         None => "(boot loader)".to_owned(),

@@ -16,7 +16,7 @@ pub enum Stage {
     Compare,
 }
 
-/// An observer of progress. Its methods are called from any thread.
+/// An observer of progress. Its methods can be called from any thread.
 pub trait Observer: Sync {
     /// Reports the start of a stage of `total` units.
     fn begin(&self, stage: Stage, total: u64) {

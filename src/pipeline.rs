@@ -29,7 +29,7 @@ use crate::write::OutputWriter;
 pub(crate) struct Request<'t> {
     /// The user options.
     pub options: &'t Options,
-    /// The UUIDs of the other filesystems and partitions on the disk.
+    /// The UUIDs of the filesystems and partitions on the disk.
     pub neighbours: &'t Neighbours,
     /// The observer of progress.
     pub observer: &'t dyn Observer,
@@ -85,7 +85,7 @@ pub(crate) struct Prepared<'p, 'a> {
     /// The plan of the output.
     pub plan: Plan,
     uuid: UuidPolicy,
-    /// The report, except the new UUID.
+    /// The report, without the new UUID and without the warnings about UUIDs in files.
     report: FilesystemReport,
 }
 
@@ -174,8 +174,8 @@ pub(crate) fn with_tree<T>(
 /// Compares an image with its canonical form, without writing that form. The image is canonical if there are
 /// no differences.
 ///
-/// The differences are sorted by offset. There is one for each structure that differs, and there are at most
-/// `limit`.
+/// The differences are sorted by offset. There are at most `limit`: one for each written part that differs,
+/// one for each gap between structures that should be zero but is not, and one for a different length.
 pub(crate) fn check(
     input: &Input<'_>,
     limit: usize,
@@ -210,11 +210,13 @@ pub(crate) fn occupancy(
     })
 }
 
-/// Reads an image and its canonical form, and compares the quota limits and the two trees, including content.
+/// Reads an image and its canonical form, and compares the quota settings and the two trees, including
+/// content.
 ///
 /// # Errors
 ///
-/// `Corrupt` if the trees or the quota limits differ, otherwise the errors of reading the two images.
+/// `Corrupt` if the trees, the quota limits or the grace times differ, otherwise the errors of reading the
+/// two images.
 pub(crate) fn verify(
     input: &Input<'_>,
     output: &Input<'_>,
@@ -233,8 +235,8 @@ pub(crate) fn verify(
     })
 }
 
-/// Returns an error if the size would change, and the image has bytes other than zero past the end of its
-/// filesystem, which would be lost.
+/// Returns an error if the options set a size, and the image has bytes other than zero past the end of its
+/// filesystem. A different size would lose these bytes.
 fn check_rest(source: &Source<'_>, size: SizePolicy) -> Result<()> {
     let start = source.geometry.filesystem_bytes();
     let rest = start..source.input().bytes().len() as u64;
@@ -256,8 +258,8 @@ fn check_rest(source: &Source<'_>, size: SizePolicy) -> Result<()> {
 
 /// Returns the options, with the UUID of the input if the `stable_inodes` feature requires it.
 ///
-/// Returns an error if a new UUID would separate the filesystem from its external journal, or make encrypted
-/// files unreadable.
+/// Returns an error if a new UUID would separate the filesystem from its external journal, or could make
+/// encrypted files unreadable.
 fn with_bound_uuid(source: &Source<'_>, options: &Options) -> Result<Options> {
     let old = source.superblock.s_uuid;
     let outside = source.features().has(Compat::HAS_JOURNAL) && source.superblock.s_journal_inum.get() == 0;

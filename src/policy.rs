@@ -35,7 +35,7 @@ pub struct Options {
     pub ignore_error_state: bool,
     /// Whether to derive the GUIDs of a GPT from the content of the partitions.
     pub derive_guids: bool,
-    /// Whether to zero the bytes that belong to no partition.
+    /// Whether to zero the bytes that belong neither to a partition nor to the partition table.
     pub zero_gaps: bool,
 }
 
@@ -52,7 +52,8 @@ pub enum UuidPolicy {
     Given([u8; 16]),
 }
 
-/// The mtimes of the output.
+/// The mtimes of the output. With each policy, the mtime of an empty `/lost+found` is the epoch, or
+/// 1970-01-01 without an epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MtimePolicy {
@@ -156,7 +157,7 @@ impl Options {
         self
     }
 
-    /// Sets whether to zero the bytes that belong to no partition.
+    /// Sets whether to zero the bytes that belong neither to a partition nor to the partition table.
     #[must_use]
     pub fn zero_gaps(mut self, zero: bool) -> Self {
         self.zero_gaps = zero;
@@ -168,7 +169,7 @@ impl Options {
         Timestamp::from_seconds(self.epoch.unwrap_or(0))
     }
 
-    /// Checks the options, as far as that is possible without an image.
+    /// Checks the options as far as possible without an image.
     ///
     /// # Errors
     ///
@@ -177,8 +178,8 @@ impl Options {
         self.check(true)
     }
 
-    /// Checks that the options are consistent, and that inodes can store the epoch. `wide_inodes` is whether
-    /// inodes have more than 128 bytes.
+    /// Checks that the label is valid, that there is an epoch if the policy for mtimes needs one, and that
+    /// inodes can store the epoch. `wide_inodes` is true if inodes have more than 128 bytes.
     pub(crate) fn check(&self, wide_inodes: bool) -> Result<()> {
         if self.label.as_ref().is_some_and(|label| label.len() > 16 || label.contains(&0)) {
             return Err(Error::options(

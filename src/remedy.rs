@@ -1,7 +1,8 @@
-//! Defines the kinds of remedies for errors. Advice for a single error is in the code that creates the error.
+//! Defines the kinds of remedies for errors. Advice for one specific error is in the code that creates the
+//! error.
 //!
-//! The library's texts name no command-line options. If the command line has an option for a remedy, it
-//! replaces the text of that remedy with its own text.
+//! In the library, the texts of remedies name no options of the `ext4-canon` command. If the command line has
+//! an option for a remedy, it replaces the text of that remedy with its own text.
 
 use std::fmt;
 

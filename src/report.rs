@@ -63,7 +63,7 @@ pub struct FilesystemReport {
     pub blocks_punched: u64,
     /// Unused blocks of the input that are not zero.
     pub stale_blocks: u64,
-    /// Bytes in the unused blocks that are not zero.
+    /// The total size in bytes of the blocks that `stale_blocks` counts.
     pub stale_bytes: u64,
     /// Transactions of the journal that were replayed.
     pub transactions: u64,
@@ -81,8 +81,8 @@ pub struct FilesystemReport {
     pub bytes_written: u64,
     /// Warnings, as text.
     pub warnings: Vec<String>,
-    /// Warnings about changes that can prevent a boot or a mount: files contain a UUID that changed, or
-    /// dm-verity hashes no longer match.
+    /// Warnings about changes that can prevent a boot or a mount: files that contain a changed UUID or are
+    /// too large to be searched for one, and dm-verity hashes that no longer match.
     pub boot_warnings: Vec<String>,
     /// Lines of files that contain the UUID of another filesystem or partition on the disk. A line becomes a
     /// warning if that UUID changes.
@@ -122,6 +122,6 @@ pub(crate) enum Owner {
 pub struct Difference {
     /// The offset of the first byte that differs, from the start of the image.
     pub offset: u64,
-    /// The structure at this offset in the canonical image, as text: `inode table of group 3`.
+    /// The structure at this offset in the canonical image, as text, for example `inode table of group 3`.
     pub what: String,
 }

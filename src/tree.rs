@@ -88,8 +88,8 @@ impl XattrSetId {
 /// A file tree.
 ///
 /// Canonical order starts with the root and `/lost+found`. Each directory, starting with the root, adds those
-/// inodes of its entries that are not in the order yet, in byte order of the names. After that, each of its
-/// subdirectories does the same, in the same order.
+/// inodes of its entries that are not in the order yet, in byte order of the names. Then the subdirectories
+/// are visited in the same way, depth first, in byte order of their names.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
     /// All inodes.
@@ -134,11 +134,12 @@ pub struct Node {
 }
 
 impl Node {
-    /// Returns the first logical block that must stay allocated if it is allocated in the input, even if it
-    /// is zero. The same holds for all later blocks.
+    /// Returns the first opaque block: it and all later logical blocks must stay allocated if they are
+    /// allocated in the input, even if they are zero.
     ///
-    /// In an encrypted file it is block 0, because zeros are ciphertext. In a verity file it is the first
-    /// block past the end of the file. For any other file it is `None`: only the bytes up to its size count.
+    /// In an encrypted file, this is block 0, because zeros are ciphertext. In a verity file, this is the
+    /// first block past the end of the file. Returns `None` for any other file, because only the bytes up to
+    /// the file size are content.
     pub fn opaque_from(&self, block_size: usize) -> Option<u64> {
         let Kind::Regular { size, .. } = self.kind else { return None };
         if self.flags.contains(InodeFlags::ENCRYPT) {
@@ -200,7 +201,7 @@ pub struct Entry {
     pub hashes: [u32; 2],
 }
 
-/// The quota usage of an inode, or of all inodes of an id.
+/// The quota usage of an inode, or of all inodes with the same user, group or project id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QuotaUsage {
     /// The number of inodes.
@@ -422,7 +423,8 @@ impl Tree {
     }
 
     /// Returns the node at a path, and its path without symlinks, which starts with a dot. Symlinks are
-    /// followed as if the tree were the root filesystem.
+    /// followed as if the tree were the root filesystem. Returns `None` if there is no such path, or if it
+    /// has more than 40 symlinks.
     pub fn resolve(&self, path: &[u8]) -> Option<(NodeId, Vec<u8>)> {
         let names =
             |path: &[u8]| path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect::<Vec<_>>();
@@ -462,8 +464,8 @@ impl Tree {
         Some((node, resolved))
     }
 
-    /// Returns the directory and the name of each node. If a node has several names, it is the first name in
-    /// canonical order. The root and the boot loader have `None`.
+    /// Returns the directory and the name of each node. For a node with several names, returns the first name
+    /// in canonical order. Returns `None` for the root and the boot loader.
     pub fn parents(&self) -> Vec<Option<(NodeId, Text)>> {
         let mut parents = vec![None; self.nodes.len()];
         for id in self.ids() {

@@ -197,7 +197,7 @@ fn opaque_digest(view: View<'_, '_>, id: NodeId, from: u64) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// Returns the line of a path.
+/// Returns the line of a path in the format of mtree(5).
 pub(crate) fn line(tree: &Tree, item: &Item<'_>) -> String {
     let node = tree.node(item.id);
     let path = if item.path.is_empty() { "#boot-loader".to_owned() } else { escaped(item.path) };
@@ -254,7 +254,7 @@ fn xattrs(tree: &Tree, node: &Node) -> Vec<(Vec<u8>, Vec<u8>)> {
     xattrs
 }
 
-/// Returns the SHA-256 of all lines, including the digests of files.
+/// Returns the SHA-256 of the first line and the lines of all paths, including the digests of files.
 ///
 /// # Errors
 ///

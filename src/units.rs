@@ -85,7 +85,7 @@ shown_as_numbers!(BlockNr OutputBlock InodeNr GroupNr);
 ///
 /// # Panics
 ///
-/// If the number does not fit. That is a bug, and a panic is better than a truncated number.
+/// Panics if the number does not fit. That is a bug, and a panic is better than a truncated number.
 #[track_caller]
 pub(crate) fn fits<T, U: TryInto<T>>(value: U, reason: &str) -> T {
     value.try_into().unwrap_or_else(|_| panic!("a number does not fit, although {reason}"))

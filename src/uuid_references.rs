@@ -1,5 +1,6 @@
 //! Finds lines of boot files that contain the UUID of this filesystem, or of another filesystem or partition
-//! on the disk. `disk/notices.rs` decides which lines of the latter kind become warnings.
+//! on the disk. `disk/notices.rs` decides which lines with the UUID of another filesystem or partition become
+//! warnings.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ use crate::report::{Mention, Owner};
 use crate::tree::{NodeId, Tree};
 use crate::view::View;
 
-/// Files that can contain UUIDs of filesystems. `*` matches every file of a directory.
+/// Files that can contain UUIDs of filesystems or partitions. `*` matches every file of a directory.
 const FILES: &[&str] = &[
     "boot/cmdline.txt",
     "boot/extlinux/extlinux.conf",
@@ -53,8 +54,9 @@ const LIMIT: usize = 16 << 20;
 /// The UUIDs of the filesystems and partitions of a disk, with their names in messages.
 pub(crate) type Neighbours = BTreeMap<[u8; 16], (Owner, String)>;
 
-/// Returns warnings about lines that contain the UUID of this filesystem, if it changes, and the lines that
-/// contain the UUID of another filesystem or partition on the disk.
+/// Returns warnings about files that are too large to be searched and, if the UUID of this filesystem
+/// changes, about lines that contain it. Also returns the lines that contain the UUID of another filesystem
+/// or partition on the disk.
 pub(crate) fn find(
     view: View<'_, '_>,
     neighbours: &Neighbours,

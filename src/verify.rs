@@ -43,7 +43,7 @@ pub(crate) fn same_tree(input: View<'_, '_>, output: View<'_, '_>, observer: &dy
         .wrong(format!("the output is not the same tree: {path} has a different {what}")))
 }
 
-/// Checks that the output has the same quota limits as the input.
+/// Checks that the output has the same quota limits and grace times as the input.
 ///
 /// # Errors
 ///

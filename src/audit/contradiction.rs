@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 
-/// Returns an error about the plan unless `holds` is set.
+/// Returns an error about the plan unless `holds` is true.
 pub(super) fn ensure(holds: bool, what: impl FnOnce() -> String) -> Result<()> {
     if holds { Ok(()) } else { Err(wrong(what())) }
 }

@@ -1,4 +1,5 @@
-//! Checks that the counts in superblock and group descriptors agree with the blocks and inodes in use.
+//! Checks that the counts in the superblock and the group descriptors agree with the blocks and inodes in
+//! use.
 
 use super::contradiction::ensure;
 use super::ownership::Owned;
@@ -48,7 +49,7 @@ pub(super) fn check(
     check_superblock(plan, metadata, owned, used_inodes.len())
 }
 
-/// Adds the flags and the number of unused inodes to the counts, if group descriptors have checksums.
+/// If group descriptors have checksums, adds the flags and the number of unused inodes to the counts.
 fn with_flags(geometry: &Geometry, group: u32, last_used: u32, mut counts: GroupCounts) -> GroupCounts {
     if geometry.features.has_any(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM) {
         counts.unused_inodes = geometry.inodes_per_group - last_used;

@@ -11,7 +11,7 @@ use crate::units::BlockNr;
 pub(super) struct ExpectedCopies<'p> {
     plan: &'p Plan,
     stored: StoredTree<'p>,
-    /// The node after the current one.
+    /// The index of the node after the current one.
     next: u32,
     size: u64,
     /// Whether bytes past the end of the file are copied, because they are ciphertext or a Merkle tree.

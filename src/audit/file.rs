@@ -127,7 +127,7 @@ fn covers(plan: &Plan, file: FileLayout, mut content: impl Iterator<Item = Logic
     wanted.map_or(Ok(()), |blocks| Err(differs(blocks.start)))
 }
 
-/// Returns the number of extent tree nodes below the root, which has four entries.
+/// Returns the number of extent tree nodes below the root, which holds up to four entries.
 fn tree_blocks(plan: &Plan, file: FileLayout) -> u64 {
     let per_block = (plan.geometry.block_bytes() - 12) / 12;
     let (mut entries, mut blocks) = (plan.layout.extents(file).len() as u64, 0);

@@ -15,7 +15,7 @@ use crate::read::Specials;
 use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
 
-/// The number of nodes that one task checks.
+/// The maximum number of nodes that one task checks.
 const NODES: usize = 4096;
 
 /// The clusters in use.
@@ -112,7 +112,8 @@ fn check_own_groups(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// Claims the clusters of files outside the tree. Returns the number of clusters of the journal's content.
+/// Claims the clusters of the journal, the quota files, the orphan file, the EA inodes, the xattr blocks, the
+/// block of the resize inode, and the MMP block. Returns the number of clusters of the journal's content.
 fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut ClusterClaims) -> Result<u64> {
     let (layout, cluster) = (&plan.layout, plan.geometry.blocks_per_cluster);
     let features = plan.geometry.features;
@@ -151,8 +152,8 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
     Ok(journal_clusters)
 }
 
-/// Claims the clusters of a node's content and block map, and checks its quota usage. Xattr blocks and EA
-/// inodes can be shared, so they are claimed separately.
+/// Claims the clusters of a node's content and of its extent tree nodes or indirect blocks, and checks the
+/// quota usage of the node. Xattr blocks and EA inodes can be shared, so they are claimed separately.
 fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut ClusterClaims) -> Result<()> {
     let tree = stored.tree;
     let Some(file) = plan.layout.nodes.get(id.index()).copied() else {

@@ -9,7 +9,7 @@ use crate::ondisk::quota::QuotaType;
 use crate::plan::{Plan, QuotaBlock, QuotaPlan};
 use crate::tree::{Kind, QuotaUsage, Tree};
 
-/// Checks the usage of all ids.
+/// Checks the usage of all user, group and project ids.
 pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
     for quota in &plan.quotas {
         let mut usage: HashMap<u32, QuotaUsage> = HashMap::new();
@@ -49,7 +49,7 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
 }
 
 /// Checks that a quota file has the right blocks: the header, tree nodes on four levels, and data blocks with
-/// 14 entries each.
+/// up to 14 entries each.
 fn check_blocks(quota: &QuotaPlan) -> Result<()> {
     let count =
         |wanted: &dyn Fn(&QuotaBlock) -> bool| quota.blocks.iter().filter(|block| wanted(block)).count();

@@ -24,7 +24,7 @@ fn run(program: &str, arguments: &[&str]) {
 }
 
 /// Creates an image with every structure that needs blocks: extent trees or block maps of several levels, an
-/// indexed directory, long symlinks, a shared xattr block, and EA inodes if possible.
+/// indexed directory, a long symlink, a shared xattr block, and EA inodes if possible.
 fn image(options: &[&str], commands: &[&str]) -> Vec<u8> {
     let folder = tempfile::tempdir().unwrap();
     let tree = folder.path().join("tree");

@@ -60,7 +60,8 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
 
 /// Checks the xattrs in a node's inode, and returns their number.
 fn check_body(plan: &Plan, tree: &Tree, id: NodeId, references: &mut [u64]) -> Result<usize> {
-    // The fields are followed by 4 bytes of magic, and the list ends with 4 zero bytes.
+    // The fields of the inode are followed by 4 bytes of magic, and the list of xattrs ends with 4 zero
+    // bytes.
     let taken = BASE_SIZE + 32 + 4 + 4;
     let mut room = plan.geometry.inode_size.saturating_sub(taken);
     if let Some(value) = plan.xattrs.inline_of(id) {

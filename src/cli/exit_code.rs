@@ -40,18 +40,18 @@ exit_codes! {
     /// The image is not canonical, a digest does not match, or two images differ.
     NotCanonical = 1, "not-canonical",
         "--check: IN is not canonical; digest --check: a digest does not match; compare: A and B differ";
-    /// The command line is invalid, or a file has a type that can't be used.
+    /// The command line is invalid, or names a file that can't be used as requested.
     Usage = 2, "usage",
         "invalid options, IN and OUT are the same file, or a file of a type that can't be IN or OUT \
          (directory, socket, device)";
-    /// The image uses a feature that this version does not support, or its canonical form does not fit.
+    /// The image has an unsupported format or feature, or its canonical form does not fit.
     Unsupported = 3, "unsupported",
         "not an ext2, ext3 or ext4 image, an unsupported feature, or a canonical form that does not fit into \
          the image";
     /// The image is damaged, or its state needs e2fsck.
     Damaged = 4, "damaged",
         "the image is damaged, or in a state that needs e2fsck: run e2fsck first";
-    /// A file can't be read or written.
+    /// A file can't be read or written, or the input changed during the run.
     Io = 5, "io",
         "a file can't be read or written, or IN changed during the run";
     /// A bug in this program. The number is `EX_SOFTWARE` in sysexits.h.

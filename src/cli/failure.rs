@@ -98,7 +98,7 @@ fn code_of_library(error: &Error) -> ExitCode {
     }
 }
 
-/// The text of an error message: the problem, and what to do about it.
+/// The text of an error message: the problem and the remedy.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
     /// The problem: the file, the operation that failed, and the reason.
@@ -166,8 +166,8 @@ impl Message {
     }
 }
 
-/// Returns whether an error is of a type of the command line, whose message contains the remedy after a
-/// semicolon.
+/// Returns whether an error is a [`Usage`], [`Internal`] or [`Refusal`]. Messages of these types contain the
+/// remedy after a semicolon.
 fn has_remedy(cause: &(dyn StdError + 'static)) -> bool {
     cause.is::<Usage>() || cause.is::<Internal>() || cause.is::<Refusal>()
 }

@@ -8,7 +8,8 @@ use ext4_canon::FORM_VERSION;
 
 use super::exit_code::ExitCode;
 
-/// The maximum length of the lines after the options in `--help`. They fit on a narrow terminal.
+/// The maximum length, without indentation, of wrapped lines after the options in `--help`. Such lines fit on
+/// a narrow terminal.
 const WIDTH: usize = 70;
 
 /// The first paragraph of `--help`.

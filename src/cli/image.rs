@@ -27,8 +27,8 @@ const MAPPING: &str = "mapping it into memory";
 /// The minimum length of a hole in bytes. Shorter holes are joined with the data around them.
 const SHORTEST_HOLE: u64 = 64 << 10;
 
-/// The maximum number of data ranges. Further ranges are merged, so that a file with many holes can't use
-/// unlimited memory.
+/// The maximum number of data ranges. If there are more, ranges with short holes between them are merged, so
+/// that a file with many holes can't use unlimited memory.
 const MAX_RANGES: usize = 1 << 16;
 
 /// An open input image, mapped into memory.
@@ -49,7 +49,7 @@ pub struct Image {
     file: File,
     map: Map,
     data: Vec<Range<u64>>,
-    /// The device of the external journal, if one was given.
+    /// The device of the external journal, if the command line names one.
     pub journal: Option<Box<Image>>,
 }
 
@@ -111,7 +111,7 @@ impl Image {
         Ok(Self { path, metadata, mode, mounts, stored_from, length, file, map, data, journal: None })
     }
 
-    /// Opens an image, and the device of its external journal if it is given.
+    /// Opens an image, and the device of its external journal if `journal` is set.
     ///
     /// # Errors
     ///

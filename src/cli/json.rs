@@ -29,7 +29,7 @@ pub struct ErrorJson {
 }
 
 impl HeadJson {
-    /// Creates the fields for the end of a command.
+    /// Creates the fields for a command that has ended.
     pub fn new(command: &'static str, status: &'static str, exit_code: ExitCode) -> Self {
         let (program, version) = ("ext4-canon", env!("CARGO_PKG_VERSION"));
         let exit_code = exit_code.number();

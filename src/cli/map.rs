@@ -36,7 +36,7 @@ impl Map {
         Ok(Self(Some((Watched::new(&map), map))))
     }
 
-    /// Releases all pages. This takes long for a large map, so it is done in parallel.
+    /// Releases all pages. This takes a long time for a large map, so it is done in parallel.
     pub fn release(&self) {
         // The number of bytes that a thread releases at once, a multiple of the page size on all systems.
         const PART: usize = 32 << 20;

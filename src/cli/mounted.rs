@@ -1,9 +1,10 @@
 //! Finds out from /proc and /sys where an image is mounted: directly, or through loop devices, partitions and
 //! the device mapper.
 //!
-//! Files are compared by device and inode number, not by name. The exception is a loop device whose backing
-//! file is not accessible here, because it was deleted or is in a different mount namespace. Then the names
-//! are compared, and a match only causes a warning.
+//! Files are compared by device and inode number. There are two exceptions, in which names are compared. If
+//! the backing file of a loop device is not accessible here, because it was deleted or is in a different
+//! mount namespace, a match only causes a warning. If the source of a FUSE mount is a relative path, a match
+//! counts as a mount.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -148,7 +149,7 @@ impl System {
         for one in loops.iter().filter(|one| one.metadata.is_none()) {
             let bytes = one.backing.as_os_str().as_bytes();
             let named = Path::new(OsStr::from_bytes(bytes.strip_suffix(DELETED).unwrap_or(bytes)));
-            // If another file now has the name of a deleted backing file, this name proves nothing.
+            // If the image itself has the path of a deleted backing file, it is a different file.
             let replaced = fs::metadata(named).is_ok_and(|found| same(&found, metadata));
             if named.file_name() != real.file_name() || replaced {
                 continue;

@@ -15,7 +15,7 @@ pub struct Paint {
 
 impl Paint {
     /// Creates a painter for a stream. With [`Color::Auto`], it uses colours on a terminal, unless `NO_COLOR`
-    /// is not empty or the terminal has no colours.
+    /// is set and not empty, or `TERM` is `dumb`.
     pub fn new(choice: Color, is_terminal: bool) -> Self {
         let is_set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let is_dumb = env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");

@@ -2,7 +2,7 @@
 
 use ext4_canon::Remedy;
 
-/// Describes a remedy if it is an option of the command line.
+/// Describes a remedy that involves command-line options. Returns `None` for all other remedies.
 pub fn option(remedy: &Remedy) -> Option<String> {
     let words = match remedy {
         Remedy::Enlarge { bytes, for_inodes, in_partition: false } => {

@@ -133,7 +133,7 @@ impl<'r> Runner<'r> {
         Ok(Self { settings, pool, progress: Progress::new(settings.progress), warnings })
     }
 
-    /// Opens an image, and the device of its journal if it is given.
+    /// Opens an image, and the device of its external journal if `files` has one.
     ///
     /// # Errors
     ///

@@ -16,7 +16,7 @@ pub struct Listed {
     pub name: PathBuf,
 }
 
-/// Formats a line as sha256sum does. The line begins with a backslash if the name contains escapes.
+/// Formats a line as sha256sum does. The line begins with a backslash if a character of the name is escaped.
 pub fn line(digest: &str, name: &Path) -> Vec<u8> {
     let (escape, name) = escaped(name);
     [escape, digest.as_bytes(), b"  ", &name, b"\n"].concat()
@@ -43,7 +43,7 @@ fn escaped(name: &Path) -> (&'static [u8], Vec<u8>) {
     (if text.len() == bytes.len() { b"" } else { b"\\" }, text)
 }
 
-/// Parses a list. Skips comments. Also returns the line numbers of the malformed lines.
+/// Parses a list. Skips comments and empty lines. Also returns the line numbers of the malformed lines.
 pub fn parse(text: &[u8]) -> (Vec<Listed>, Vec<usize>) {
     let (mut listed, mut malformed) = (Vec::new(), Vec::new());
     for (number, line) in (1..).zip(text.split(|byte| *byte == b'\n')) {

@@ -38,7 +38,7 @@ pub struct Watched(Option<usize>);
 impl Watched {
     /// Registers an address range, which must stay mapped until this value is dropped. If a page of the range
     /// can't be read, this page and all later pages read as zeros, and `unreadable` returns the offset of the
-    /// page.
+    /// page. If four ranges (`SLOTS`) are already registered, the range is not watched.
     pub fn new(bytes: &[u8]) -> Self {
         install();
         let range = bytes.as_ptr_range();
@@ -102,7 +102,8 @@ pub fn unless_ending() {
     }
 }
 
-/// The signals that end a process and can be caught, except SIGPIPE, which the Rust runtime ignores.
+/// The signals from users, timers and limits that end a process. SIGPIPE is not among them, since the Rust
+/// runtime ignores it.
 const ENDS: [libc::c_int; 11] = [
     libc::SIGINT,
     libc::SIGTERM,
@@ -141,9 +142,9 @@ fn is_ignored(signal: libc::c_int) -> bool {
 }
 
 fn handle(signal: libc::c_int, handler: libc::sighandler_t, flags: libc::c_int) {
-    // SAFETY: the handlers have the signatures that their flags require, and do only what is
-    // async-signal-safe: atomic loads and stores, and system calls. If the call fails, the signal keeps its
-    // default action.
+    // SAFETY: the handlers have the signatures that their flags require, and make only async-signal-safe
+    // operations: atomic loads and stores, and system calls. If the call fails, the signal keeps its default
+    // action.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handler;
@@ -167,8 +168,8 @@ extern "C" fn on_bus(signal: libc::c_int, info: *mut libc::siginfo_t, _context: 
         // aligned, and the process ends.
         let from = (address & !0xFFF).max(start);
         let _ = slot.failed.compare_exchange(0, from, Ordering::SeqCst, Ordering::SeqCst);
-        // SAFETY: the range is a mapping of a file by this process, which exists as long as it is in the
-        // slot. The new mapping of zeros has the same address, length and protection.
+        // SAFETY: the range maps a file into this process, and stays mapped as long as the slot contains it.
+        // The new mapping of zeros has the same address, length and protection.
         let mapped = unsafe {
             libc::mmap(
                 ptr::with_exposed_provenance_mut(from),

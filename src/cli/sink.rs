@@ -124,7 +124,7 @@ impl OutputSink<'_> {
             match copy_file_range(input, Some(&mut from), self.file, Some(&mut offset), left) {
                 Ok(1..) | Err(Errno::INTR) => {}
                 // The files are on different filesystems, or on one without reflinks. The caller copies the
-                // remaining bytes, so an actual I/O error occurs again there.
+                // remaining bytes, and an actual I/O error occurs again during this copy.
                 Ok(0) | Err(_) => {
                     self.alone.store(true, Ordering::Relaxed);
                     break;

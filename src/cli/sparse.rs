@@ -109,7 +109,7 @@ pub struct Header {
 pub struct Chunk<'b> {
     /// The type of the chunk.
     pub kind: u16,
-    /// The length in blocks of the expanded image.
+    /// The length of the chunk in the expanded image, in blocks.
     pub blocks: u64,
     /// The data after the chunk header.
     pub data: &'b [u8],

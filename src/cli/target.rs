@@ -13,7 +13,7 @@ use super::failure::{About as _, Usage};
 use super::image::Image;
 use super::mounted::System;
 
-/// The number of symbolic links that Linux follows in a path.
+/// The maximum number of symbolic links that Linux follows in a path.
 const MAX_LINKS: usize = 40;
 
 /// The name of an output, and the file that it replaces.
@@ -32,8 +32,8 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// A usage error if the file is the input, the journal of the input, mounted, or not a regular file;
-    /// otherwise an I/O error.
+    /// A usage error if the file is the input, the journal of the input, mounted, or not a regular file, or
+    /// if the name ends with a slash; otherwise an I/O error.
     pub fn beside(output: &Path, image: &Image) -> Result<Self> {
         Self::find(output, image).about(output)
     }

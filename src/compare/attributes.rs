@@ -101,8 +101,8 @@ fn fields(found: &mut DifferenceCollector<'_, '_>, trees: [&Tree; 2], nodes: [&N
     found.compare(Attribute::Flags, nodes.map(|node| node.flags), |flags| attribute_text::flags(*flags));
 }
 
-/// Adds a difference between the bytes of two regular files. If the bytes are equal, compares the allocation
-/// of blocks.
+/// Adds a difference between the bytes of two regular files. If the types, the sizes and the bytes are equal,
+/// compares the allocation of blocks.
 fn bytes(
     found: &mut DifferenceCollector<'_, '_>,
     sides: &[ComparedImage<'_, '_>; 2],

@@ -13,7 +13,8 @@ use crate::occupancy::Occupancy;
 pub struct Comparison {
     /// Differences outside of filesystems: in partition tables, and in other bytes of a disk.
     pub settings: Vec<SettingDifference>,
-    /// The filesystems that are at the same offset in both images.
+    /// The compared pairs of filesystems. On disks, two filesystems are a pair if they have the same byte
+    /// range.
     pub filesystems: Vec<FilesystemComparison>,
 }
 
@@ -70,9 +71,10 @@ impl FilesystemComparison {
 pub struct Details {
     /// Whether to report differences that canonicalization removes.
     pub ignored: bool,
-    /// The maximum size in bytes of files whose content is reported if it differs.
+    /// The maximum size in bytes of files whose content is reported if it differs; `None` to report no
+    /// content.
     pub texts: Option<usize>,
-    /// The maximum number of cells in the block map of each image.
+    /// The maximum number of cells in the block map of each image; `None` for no block maps.
     pub map_cells: Option<u64>,
 }
 

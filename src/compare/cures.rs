@@ -1,17 +1,18 @@
-//! Finds the cures of settings that differ: the command that makes them equal, and the image to run it on.
+//! Finds the instruction that makes two settings equal: what to run or rebuild, and which image to change.
 //!
-//! The first image (A) is the reference: if a setting can be changed in either image, the cure changes it in
-//! B. Features are turned off rather than on, since old versions of mke2fs don't know new features.
+//! The first image (A) is the reference: if a setting can be changed in either image, the instruction changes
+//! it in the second image (B). Features are turned off rather than on, since old versions of mke2fs don't
+//! know new features.
 
 use super::compared_image::ComparedImage;
 use super::difference::SettingDifference;
 use crate::ondisk::features::Features;
 use crate::text;
 
-/// The cure for settings that no option of mke2fs or tune2fs sets.
+/// The instruction for settings that no option of mke2fs or tune2fs sets.
 const SAME_TOOLS: &str = "build both images with the same version of mke2fs and the same options";
 
-/// The cures of settings, by the name of the setting. `{}` is the value in A.
+/// The instructions that make settings equal, by the name of the setting. `{}` is the value in A.
 const CURES: &[(&str, &str)] = &[
     ("blocks", "rebuild B with mke2fs and {} blocks (the last argument)"),
     ("reserved blocks", "run tune2fs -r {} on B"),
@@ -51,14 +52,14 @@ const CURES: &[(&str, &str)] = &[
     ("bytes after the filesystem", "cut both images at the end of their filesystems (truncate)"),
 ];
 
-/// Adds the cure of each setting.
+/// Adds the missing instructions to settings that differ.
 pub(super) fn add(sides: &[ComparedImage<'_, '_>; 2], settings: &mut [SettingDifference]) {
     for setting in settings.iter_mut().filter(|setting| setting.cure.is_empty()) {
         setting.cure = of_setting(&sides[0], setting);
     }
 }
 
-/// Returns the cure of a setting. `wanted` is the image whose value is wanted.
+/// Returns the instruction that makes a setting equal. `wanted` is the reference, image A.
 fn of_setting(wanted: &ComparedImage<'_, '_>, setting: &SettingDifference) -> String {
     let name = setting.name.as_str();
     let superblock = &wanted.source.superblock;
@@ -112,14 +113,14 @@ fn uuid_cure(value: &str, option: &str) -> Option<String> {
     })
 }
 
-/// Returns the cure for a different group size. With bigalloc, `mke2fs -g` counts clusters.
+/// Returns the instruction for a different group size. With bigalloc, `mke2fs -g` counts clusters.
 fn blocks_per_group(wanted: &ComparedImage<'_, '_>, value: &str) -> Option<String> {
     let blocks: u64 = value.parse().ok()?;
     let units = blocks / wanted.source.geometry.blocks_per_cluster.max(1);
     Some(format!("rebuild B with mke2fs -g {units}"))
 }
 
-/// Returns the cure that turns the default mount options of B into those of A.
+/// Returns the instruction that changes the default mount options of B to those of A.
 fn mount_options(values: &[String; 2]) -> String {
     let [wanted, present] =
         values.each_ref().map(|words| words.split(',').filter(|word| *word != "none").collect::<Vec<_>>());
@@ -147,8 +148,8 @@ fn resize(wanted: &ComparedImage<'_, '_>) -> Option<u64> {
 const DEFAULTS: [(&[&str], &str); 2] =
     [(&["orphan_file", "metadata_csum_seed"], "1.47"), (&["metadata_csum", "64bit"], "1.43")];
 
-/// Returns the cure for features that differ: `only` contains the names of the features that only A has, and
-/// the names of the features that only B has.
+/// Returns the instruction for features that differ. `only` contains the names of the features that only A
+/// has, and the names of the features that only B has.
 pub(super) fn of_features(only: &[Vec<String>; 2]) -> String {
     let off = |names: &[String]| names.iter().map(|name| format!("^{name}")).collect::<Vec<_>>();
     let note = |names: &[String]| {
@@ -160,7 +161,7 @@ pub(super) fn of_features(only: &[Vec<String>; 2]) -> String {
             format!(": e2fsprogs turns {them} on by default since {version}")
         })
     };
-    // Without the feature, mke2fs refuses its options.
+    // mke2fs refuses the options of a feature that is off.
     let without = |names: &[String]| {
         let options = [("bigalloc", "-C"), ("casefold", "-E encoding")];
         let gone = options.iter().filter(|(feature, _)| names.iter().any(|name| name == feature));

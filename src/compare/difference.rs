@@ -8,13 +8,14 @@ pub struct PathDifference {
     pub path: String,
     /// The attribute that differs.
     pub attribute: Attribute,
-    /// The full name of the xattr, if that is the attribute.
+    /// The full name of the xattr, if the attribute is `Xattr`.
     pub name: Option<String>,
     /// The formatted values on both sides; `None` if there is no value.
     pub values: [Option<String>; 2],
     /// The difference between the bytes, if there is one.
     pub content: Option<ContentDifference>,
-    /// The content of both files, if it was requested, and if size or content differs.
+    /// The content of both files, if their size or content differs, and neither file is larger than the
+    /// requested maximum size; otherwise `None`.
     pub texts: Option<Box<[Vec<u8>; 2]>>,
 }
 

@@ -13,7 +13,8 @@ use crate::policy::UuidPolicy;
 use crate::units::fits;
 
 /// Returns all settings that differ: features, then the fields of the superblock in their order, then
-/// settings outside the superblock. A setting that depends on another one comes after it.
+/// settings outside the superblock. A setting that differs only because another one differs comes after that
+/// one.
 pub(super) fn differences(sides: &[ComparedImage<'_, '_>; 2]) -> Vec<SettingDifference> {
     let mut found = Vec::new();
     let features = sides.each_ref().map(|side| side.features);
@@ -64,7 +65,8 @@ fn add_features(features: [Features; 2], found: &mut Vec<SettingDifference>) {
     }
 }
 
-/// Adds the settings that are stored outside the superblock.
+/// Adds all other settings that differ: UUID, journal, orphan file, kept inode numbers, quotas, image size,
+/// and the bytes before and after the filesystem.
 fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDifference>) {
     let mut add = |name: &str, values: [String; 2], option: &str| {
         if values[0] != values[1] {
@@ -179,7 +181,8 @@ fn add_quotas(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [St
     }
 }
 
-/// Returns whether the bytes past the end of the filesystem differ, for images of equal lengths.
+/// Returns whether the bytes past the end of the filesystem differ. Returns `false` if the filesystems or the
+/// images have different lengths.
 fn behind_end_differs(sides: &[ComparedImage<'_, '_>; 2]) -> bool {
     const STEP: u64 = 1 << 16;
     let [(start, end), other] = sides.each_ref().map(|side| {

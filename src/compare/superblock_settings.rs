@@ -1,6 +1,6 @@
 //! Lists the settings in the superblock: their fields, names, formats, and the options that make them equal.
 //!
-//! `form/fields.rs` lists the fields that are kept, and `plan::settings` sets the other settings. A setting
+//! `form/fields.rs` lists the fields that are kept, and `plan::settings` sets the other fields. A setting
 //! without a row is reported by its raw name.
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ enum FieldFormat {
     Number,
     /// A signed number.
     Signed,
-    /// A power of two, as the logarithm. The parameter is added to the logarithm first.
+    /// A binary logarithm; the report shows the power of two. The parameter is added to the logarithm first.
     Power(u32),
     /// Text, which ends with a NUL byte unless it fills the field.
     Text,
@@ -51,7 +51,7 @@ const MOUNT_OPTIONS: &[(u64, u64, &str)] = &[
 /// The behaviours of tune2fs -e.
 const ERRORS: &[(u64, u64, &str)] = &[(0xFF, 1, "continue"), (0xFF, 2, "remount-ro"), (0xFF, 3, "panic")];
 
-/// The algorithms of tune2fs -E hash_alg. The kernel sets the unsigned variants by a flag.
+/// The algorithms of tune2fs -E hash_alg. A flag in `s_flags`, not this field, selects the unsigned variants.
 const HASHES: &[(u64, u64, &str)] = &[(0xFF, 0, "legacy"), (0xFF, 1, "half_md4"), (0xFF, 2, "tea")];
 
 /// The flags of mke2fs -E encoding_flags.

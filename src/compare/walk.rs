@@ -24,7 +24,8 @@ pub(super) struct ComparedPath<'t> {
     pub hashes: [[u32; 2]; 2],
     /// Whether the path exists on both sides, and no earlier path has the same two nodes.
     pub first: bool,
-    /// On each side, the index of the first path in both trees that has the same node.
+    /// On each side, the index of the first path with the same node. Only paths that exist in both trees
+    /// count.
     pub same_as: [usize; 2],
 }
 
@@ -90,7 +91,8 @@ pub(super) fn walk<'t>(trees: [&'t Tree; 2]) -> Vec<ComparedPath<'t>> {
 struct Walker<'t> {
     trees: [&'t Tree; 2],
     steps: Vec<ComparedPath<'t>>,
-    /// For each node, the index of the first path in both trees that has it.
+    /// For each node of a tree, the index of the first path that leads to it. Only paths that exist in both
+    /// trees count.
     firsts: [Vec<Option<usize>>; 2],
     /// The pairs of nodes seen so far in which both nodes have several links. Other pairs occur only once.
     pairs: HashSet<[NodeId; 2]>,

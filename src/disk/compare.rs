@@ -21,12 +21,13 @@ impl Disk<'_> {
     /// Compares the canonical forms of two images without creating them, so they need not fit into the
     /// images.
     ///
-    /// If filesystems were selected by partition or offset, only these are compared, one in each image.
-    /// Otherwise partition tables, filesystems and all other bytes are compared.
+    /// If both images have a partition table, and no filesystem was selected, compares the partition tables,
+    /// the filesystems and all other bytes. Otherwise compares only one filesystem of each image.
     ///
     /// # Errors
     ///
-    /// A [`CompareError`] that says which image the error is about.
+    /// A [`CompareError`] that says which image the error is about. The error is `Options` if only one image
+    /// is compared as a disk with partitions, or if several filesystems are selected in an image.
     pub fn compare(
         &self,
         other: &Disk<'_>,

@@ -1,16 +1,16 @@
-//! Finds the cures of differences between two disks: the command that makes the disks equal, and the disk to
-//! run it on. The first disk is the reference.
+//! Finds the instructions that make two disks equal: what to run, and on which disk. The first disk (A) is
+//! the reference.
 
 use super::partition_table::{PartitionTable, TableKind};
 use crate::compare::SettingDifference;
 use crate::text;
 
-/// The cure for tables that sfdisk can't make equal with a single command.
+/// The instruction for partition tables that sfdisk can't make equal with a single command.
 const SAME_LAYOUT: &str =
     "partition both disks with the same script (sfdisk -d A | sfdisk B), before they are filled";
 
-/// Adds the cures of differences between partition tables. Differences that result from the type or id of the
-/// table are moved after the difference in type or id. `wanted` is the table of the first disk.
+/// Adds an instruction to each difference between two disks. Moves differences that result from the type or
+/// id of the partition table after the difference in type or id. `wanted` is the table of the first disk.
 pub(super) fn add(wanted: Option<&PartitionTable>, settings: &mut Vec<SettingDifference>) {
     let is_mbr = matches!(wanted, Some(PartitionTable { kind: TableKind::Mbr(_), .. }));
     let table = settings.iter().find(|setting| setting.name == TABLE);

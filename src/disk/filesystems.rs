@@ -1,4 +1,4 @@
-//! Computes digests, listings and explanations of single filesystems of a disk, and reads files.
+//! Computes digests, listings and explanations of the filesystems on a disk, and reads files.
 
 use super::chosen::ChosenFilesystem;
 use super::image::Disk;
@@ -43,8 +43,9 @@ impl Disk<'_> {
     }
 
     /// Calls `visit` with `path` and each path below it in the only filesystem. Symlinks in `path` are
-    /// followed, and the path without them is listed. Directories come before their entries, and names are in
-    /// byte order. Digests of regular files are computed if `digests` is set. Returns warnings.
+    /// followed, and the listing starts with the path of the target. Directories come before their entries,
+    /// and names are in byte order. Computes digests of regular files if `digests` is true. Returns the
+    /// warnings about the image.
     ///
     /// # Errors
     ///
@@ -64,12 +65,13 @@ impl Disk<'_> {
         Ok(self.with_tree(options, observer, list)?.1)
     }
 
-    /// Calls `read` with a regular file of the only filesystem. Returns the result of `read`, and warnings.
+    /// Calls `read` with a regular file of the only filesystem. Returns the result of `read`, and the
+    /// warnings about the image.
     ///
     /// # Errors
     ///
-    /// `Options` if there is no such file, `Unsupported` if it is encrypted, otherwise the same as for
-    /// [`Self::filesystem_digest`].
+    /// `Options` if the path does not exist or is not a regular file, `Unsupported` if the file is encrypted,
+    /// otherwise the same as for [`Self::filesystem_digest`].
     pub fn read_file<T>(
         &self,
         path: &[u8],
@@ -101,8 +103,8 @@ impl Disk<'_> {
         self.parts.iter().map(explain).collect()
     }
 
-    /// Reads the tree of the only filesystem. The UUID policy is ignored, since the UUID is not part of the
-    /// tree.
+    /// Reads the tree of the only filesystem, and passes it to `work`. The UUID policy is ignored, since the
+    /// UUID is not part of the tree.
     fn with_tree<T>(
         &self,
         options: &Options,

@@ -37,8 +37,9 @@ pub(super) struct GptCopy {
 ///
 /// # Errors
 ///
-/// `Corrupt` if the table is damaged, `Unsupported` if there are headers for both sector sizes, or if the
-/// header or the entries have unusual sizes.
+/// `Corrupt` if there is no header, if the table is damaged, or if a partition ends past the end of the
+/// image. `Unsupported` if there are headers for both sector sizes, or if the header or the entries have
+/// unusual sizes.
 pub(super) fn read(bytes: &[u8], sector_size: Option<u64>) -> Result<PartitionTable> {
     let sizes = [512, 4096].into_iter().filter(|size| sector_size.is_none_or(|wanted| wanted == *size));
     let sizes: Vec<u64> = sizes.filter(|size| has_magic(bytes, *size)).collect();

@@ -1,8 +1,9 @@
 //! Derives the GUIDs of a GPT from the content of the disk.
 //!
 //! The GUID of a partition is derived from its number, type, byte range, attributes, name and content. The
-//! GUID of the disk is derived from those of the partitions. Both are version 8 of RFC 9562, like the UUIDs
-//! of filesystems.
+//! GUID of the disk is derived from the sector size, the first and the last usable sector, and the GUIDs of
+//! the partitions. The derived GUIDs are UUIDs of version 8 (RFC 9562), like the derived UUIDs of
+//! filesystems.
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -82,8 +83,8 @@ pub(super) fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 3
     Ok(patches)
 }
 
-/// Returns the headers and entries with zeros instead of the GUIDs and checksums. If two disks have equal
-/// canonical forms, these bytes are equal.
+/// Returns the headers and entries of a GPT, with zeros instead of the checksums and the GUIDs of the disk
+/// and the partitions. If two disks have equal canonical forms with derived GUIDs, these bytes are equal.
 pub(super) fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
     let mut patches = Vec::new();
     let Ok(primary) = gpt::copy(bytes, table.sector_size, 1) else { return patches };
@@ -107,7 +108,7 @@ pub(super) fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
     patches
 }
 
-/// Returns the old GUIDs of partitions that patches change.
+/// Returns the old GUIDs of the partitions whose GUIDs the patches change.
 pub(super) fn replaced(bytes: &[u8], table: &PartitionTable, patches: &[Patch]) -> Vec<[u8; 16]> {
     let entries = patches.iter().find(|patch| patch.bytes.len() as u64 != HEADER);
     let Some(patch) = entries else { return Vec::new() };

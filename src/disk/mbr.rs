@@ -1,8 +1,8 @@
-//! Reads the partition table of the PC (MBR), including the chain of tables for logical partitions.
+//! Reads MBR partition tables, including the chain of tables for logical partitions.
 //!
-//! Existing crates add numbers from the image without checks, so a crafted image can cause an overflow.
-//! Logical partitions are numbered as in Linux, in the order of the chain, which need not be their order on
-//! the disk.
+//! No existing crate is used, because those add numbers from the image without checks, so that a crafted
+//! image can cause an overflow. Logical partitions are numbered as in Linux, in the order of the chain, which
+//! need not be their order on the disk.
 
 use std::ops::Range;
 
@@ -54,7 +54,8 @@ impl MbrEntry {
 ///
 /// # Errors
 ///
-/// `Corrupt` for an inconsistent chain of logical partitions, or for partitions past the end of the image.
+/// `Corrupt` for a second extended partition, for an inconsistent chain of logical partitions, or for
+/// partitions past the end of the image.
 pub(super) fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
     let Some(entries) = entries(bytes, 0) else { return Ok(FirstSector::NoTable) };
     // In boot code, these bytes are not valid status bytes.
@@ -110,8 +111,8 @@ pub(super) fn read(bytes: &[u8], sector_size: u64) -> Result<FirstSector> {
     Ok(FirstSector::Table(table))
 }
 
-/// Returns the byte ranges of the partitions in a protective MBR, except the one that protects the GPT. A
-/// hybrid MBR has such partitions for systems without GPT support.
+/// Returns the byte ranges of the partitions in a protective MBR, except the one that protects the GPT. Only
+/// a hybrid MBR has these partitions, for systems without GPT support.
 pub(super) fn beside_gpt(bytes: &[u8], sector_size: u64) -> Vec<Range<u64>> {
     let used =
         entries(bytes, 0).into_iter().flatten().filter(|entry| entry.is_used() && entry.kind != PROTECTIVE);

@@ -3,7 +3,7 @@
 //!
 //! A [`Disk`] contains the byte ranges of the selected filesystems. Each filesystem is canonicalized within
 //! its byte range. All other bytes are copied, except that the options can zero the bytes outside of
-//! partitions.
+//! partitions, and derive the GUIDs of a GPT.
 
 mod chosen;
 mod compare;

@@ -17,7 +17,7 @@ pub(super) struct PartitionTable {
     pub partitions: Vec<Partition>,
     /// The byte ranges of the table itself, sorted.
     pub reserved: Vec<Range<u64>>,
-    /// The byte ranges of partitions in a hybrid MBR, which need not be in the GPT.
+    /// The byte ranges of the partitions in a hybrid MBR. These partitions need not be in the GPT.
     pub hybrid: Vec<Range<u64>>,
 }
 

@@ -22,7 +22,7 @@ pub(super) enum DiskSegment<'d> {
 }
 
 impl Disk<'_> {
-    /// Returns the bytes to replace in the partition table.
+    /// Returns the bytes to replace in the partition table; none unless GUIDs are derived.
     pub(super) fn patches(&self, options: &Options, observer: &dyn Observer) -> Result<Vec<Patch>> {
         let Some(table) = self.table.as_ref().filter(|_| options.derive_guids) else {
             return Ok(Vec::new());
@@ -70,14 +70,15 @@ impl Disk<'_> {
         copied.collect()
     }
 
-    /// Returns the headers and entries of a GPT with zeroed GUIDs, which must be equal on two disks, if GUIDs
-    /// are derived.
+    /// If GUIDs are derived, returns the headers and entries of the GPT without GUIDs and checksums. They are
+    /// equal on two disks that have equal canonical forms.
     pub(super) fn masked(&self, options: &Options) -> Vec<Patch> {
         let table = self.table.as_ref().filter(|_| options.derive_guids);
         table.map_or_else(Vec::new, |table| guids::masked(self.input.bytes(), table))
     }
 
-    /// Returns the byte ranges that belong neither to a partition nor to the table.
+    /// Returns the byte ranges that belong neither to a partition (of the GPT or MBR, or of a hybrid MBR) nor
+    /// to the table.
     pub(super) fn gaps(&self) -> Vec<Range<u64>> {
         let Some(table) = &self.table else { return Vec::new() };
         let partitions = table.partitions.iter().map(|partition| partition.bytes.clone());

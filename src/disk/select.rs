@@ -16,7 +16,7 @@ pub struct Selection {
     /// The offset and size of a filesystem in bytes. Without a size, the filesystem may extend to the end of
     /// the image.
     pub place: Option<(u64, Option<u64>)>,
-    /// The sector size in bytes. By default it is detected from a GPT, and 512 for an MBR.
+    /// The sector size in bytes. By default, it is detected for a GPT, and is 512 for an MBR.
     pub sector_size: Option<u64>,
 }
 

@@ -21,7 +21,8 @@ use crate::sinks::{self, CompareSink, HashSink};
 use crate::source::Input;
 
 impl Disk<'_> {
-    /// Writes the canonical form to a sink. It has the size of the image, unless the options change it.
+    /// Writes the canonical form to a sink. The output has the size of the image, unless the options change
+    /// the size.
     ///
     /// # Errors
     ///

@@ -171,7 +171,7 @@ impl Explainer<'_, '_> {
         ids.into_par_iter().with_min_len(64).filter(|id| test(*id)).collect()
     }
 
-    /// Compares the superblocks. `uuid` is the new UUID.
+    /// Compares the superblocks of the input and the output. `uuid` is the UUID of the output.
     pub(super) fn superblock(&mut self, uuid: [u8; 16]) {
         let (before, after) = (&self.source.superblock, &self.plan.superblock);
         if before.s_uuid != uuid {
@@ -230,7 +230,7 @@ impl Explainer<'_, '_> {
         self.source.inode(self.reading.inodes[id.index()]).map(Inode::decode)
     }
 
-    /// Compares the fields and the numbers of inodes.
+    /// Adds the inode fields and the inode numbers that change, and a missing `/lost+found`.
     pub(super) fn inodes(&mut self) {
         let tree = &self.reading.tree;
         let wide = self.source.geometry.has_wide_inodes();
@@ -354,7 +354,7 @@ impl Explainer<'_, '_> {
         self.add(Cause::Mount, "transactions", what, transactions, []);
     }
 
-    /// Compares the blocks of directories.
+    /// Adds directories with stale bytes, and directories whose entries are in a different order.
     pub(super) fn directories(&mut self) {
         let (source, reading, tree) = (self.source, self.reading, &self.reading.tree);
         let stored = |id: NodeId| {
@@ -418,7 +418,7 @@ impl Explainer<'_, '_> {
     }
 }
 
-/// Returns whether a time of the inode differs from the expected time.
+/// Returns whether the atime, the ctime or the crtime of the inode differs from the expected time.
 fn has_other_times(inode: &Inode, expected: Option<(U32, U32)>, wide: bool) -> bool {
     let mut times = vec![(inode.i_atime, inode.i_atime_extra), (inode.i_ctime, inode.i_ctime_extra)];
     if wide {

@@ -62,7 +62,7 @@ pub struct Explanation {
     pub warnings: Vec<String>,
     /// The changes, in the order of their causes.
     pub findings: Vec<Finding>,
-    /// Mtimes that canonicalizing keeps without an epoch, although they seem to come from the clock.
+    /// Mtimes that canonicalizing keeps, although they seem to come from the clock.
     pub kept: Vec<Finding>,
 }
 

@@ -6,7 +6,7 @@ use crate::ondisk::inode::Timestamp;
 use crate::policy::MtimePolicy;
 use crate::tree::NodeId;
 
-/// Files written up to this many seconds before the filesystem was made can come from the build.
+/// Mtimes up to this many seconds before the creation of the filesystem count as times of the build.
 const BUILD_SECONDS: i64 = 86_400;
 
 impl Explainer<'_, '_> {

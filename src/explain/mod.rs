@@ -18,7 +18,7 @@ use crate::source::Input;
 use crate::uuid_references::Neighbours;
 
 /// Finds all changes that canonicalizing makes, with at most `limit` examples for each change. `name` is the
-/// partition, if the filesystem is not the whole image.
+/// partition or the offset of the filesystem; `None` if the filesystem is the whole image.
 ///
 /// # Errors
 ///

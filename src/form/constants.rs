@@ -21,7 +21,7 @@ pub(crate) const PARTITION_DOMAIN: &[u8] = b"ext4-canon partition 1\0";
 /// `s_hash_seed` of every output. With a fixed seed, directories stay similar between versions of an image.
 pub(crate) const HASH_SEED: [u8; 16] = *b"ext4-canon form1";
 
-/// `s_checksum_seed` with `metadata_csum_seed`. It is fixed, so that the UUID does not affect every block.
+/// `s_checksum_seed` with `metadata_csum_seed`. It is fixed, so that the UUID does not affect the checksums.
 pub(crate) const CHECKSUM_SEED: u32 = 0x0463_616E;
 
 /// `i_extra_isize` of inodes with more than 128 bytes.

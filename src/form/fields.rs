@@ -9,7 +9,8 @@ use crate::ondisk::superblock::Superblock;
 /// The rule for a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {
-    /// The value of the input is part of the geometry or chosen by the owner, and is kept.
+    /// The value of the input is part of the geometry or chosen by the owner. It is kept, unless the options
+    /// change it.
     Keep,
     /// The value is part of the tree.
     Tree,
@@ -17,7 +18,7 @@ pub enum Rule {
     Derive,
     /// The value is fixed by the form or an option.
     Set,
-    /// The field only records history; its value becomes zero.
+    /// The field only records history, or is unused; its value becomes zero.
     Zero,
     /// The value must be zero; an input with any other value is refused.
     Refuse,

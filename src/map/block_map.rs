@@ -32,8 +32,8 @@ struct BlockMapReader<'s, 'a> {
 ///
 /// # Errors
 ///
-/// `Corrupt` for a pointer to a block outside the filesystem, for a logical block number above 32 bits, or if
-/// the budget is exhausted.
+/// `Corrupt` for a pointer to a block outside the filesystem, for an indirect block that occurs twice, for a
+/// logical block number above 32 bits, or if the budget is exhausted.
 pub(crate) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_>) -> Result<FileMap> {
     let pointers = source.geometry.pointers_per_block();
     let mut reader = BlockMapReader { source, budget, inode: inode.number, map: FileMap::default() };

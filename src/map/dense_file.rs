@@ -26,8 +26,8 @@ pub struct DenseFile {
 ///
 /// # Errors
 ///
-/// `Corrupt` if the inode or its map is damaged, if the file has holes, or if its size does not match its
-/// blocks.
+/// `Corrupt` if the inode or its map is damaged, if the inode is not a regular file in use, if the file has
+/// no blocks, has holes or has unwritten blocks, or if its size does not match its blocks.
 pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Structure) -> Result<DenseFile> {
     let at = || Location::of(structure).inode(number);
     let inode = regular_inode(source, number, structure)?;

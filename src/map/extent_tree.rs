@@ -47,8 +47,9 @@ pub(super) fn read(source: &Source<'_>, budget: &Budget, inode: &DecodedInode<'_
     };
     let root = reader.node(&inode.fields.i_block, None, None)?;
     let mut path: SmallVec<[_; 2]> = smallvec![root];
-    // Each block below the root is reached through an index entry with its first logical block. These block
-    // numbers are strictly ascending, so no node is read twice and the loop terminates.
+    // Each block below the root is reached through an index entry with its first logical block. On each
+    // level, these logical block numbers are strictly ascending, so no node is read twice and the loop
+    // terminates.
     while let Some(node) = path.last_mut() {
         if node.next == node.entries {
             path.pop();

@@ -61,8 +61,8 @@ fn check_extra_isize(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()
     inode.check_extra_isize(source)
 }
 
-/// On a filesystem of the Hurd, checks that the fields which only the Hurd uses are zero. Linux stores other
-/// values in these bytes.
+/// On a filesystem created by GNU Hurd, checks that the fields which only the Hurd uses are zero. Linux
+/// stores other values in these bytes.
 fn check_hurd(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()> {
     let fields = [
         ("a translator (h_i_translator)", inode.fields.l_i_version.get()),

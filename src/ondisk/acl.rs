@@ -53,7 +53,8 @@ fn decode(value: &[u8]) -> Option<Vec<AclEntry>> {
     Some(entries)
 }
 
-/// Returns an ACL in the short text form: `user::rwx,user:1234:r--,group::r-x,mask::r-x,other::r-x`.
+/// Returns an ACL in the short text form; `None` if the kernel would reject the stored value. An example is
+/// `user::rwx,user:1234:r--,group::r-x,mask::r-x,other::r-x`.
 pub fn text(value: &[u8]) -> Option<String> {
     let entries = decode(value)?;
     let words = entries.iter().map(|entry| {
@@ -73,7 +74,7 @@ pub fn text(value: &[u8]) -> Option<String> {
     Some(words.collect::<Vec<_>>().join(","))
 }
 
-/// Returns an ACL in the format of getxattr(2).
+/// Returns an ACL in the format of getxattr(2); `None` if the kernel would reject the stored value.
 pub fn system_call_form(value: &[u8]) -> Option<Vec<u8>> {
     let mut form = CALL_VERSION.to_le_bytes().to_vec();
     for entry in decode(value)? {

@@ -1,8 +1,8 @@
 //! Computes every checksum of ext4, as a pure function of the bytes that it covers.
 //!
-//! All checksums are crc32c with the running value as seed and no final inversion, except those of group
-//! descriptors with `uninit_bg`, which are crc16. Stored checksum fields count as zero. Methods return `None`
-//! if the filesystem does not have the checksum.
+//! All checksums are crc32c without a final inversion, except those of group descriptors with `uninit_bg`,
+//! which are crc16. Stored checksum fields count as zero or are left out. Methods return `None` if the
+//! filesystem does not have the checksum.
 
 use super::extent;
 use super::features::{Features, Incompat, RoCompat};
@@ -110,8 +110,8 @@ impl Checksums {
         self.metadata.map(|seed| crc32c(crc32c(seed, &inode.0.to_le_bytes()), &generation.to_le_bytes()))
     }
 
-    /// Returns the checksum of an inode: crc32c(seed, number, generation, inode). If `with_high` is set, the
-    /// inode stores the high half of the checksum, and its bytes count as zero.
+    /// Returns the checksum of an inode: crc32c(seed, number, generation, inode). If `with_high` is true, the
+    /// inode also stores the high half of the checksum, and the bytes of both halves count as zero.
     pub fn inode(&self, inode: InodeNr, generation: u32, bytes: &[u8], with_high: bool) -> Option<u32> {
         use super::inode::{CHECKSUM_HI as HIGH, CHECKSUM_LO as LOW};
         let sum = crc32c(crc32c(self.of_inode(inode, generation)?, &bytes[..LOW]), &[0, 0]);

@@ -1,8 +1,8 @@
 //! Parses the encryption context of an inode: an xattr with the encryption policy and a nonce.
 
-/// The name index of the xattr.
+/// The name index of the xattr that contains the encryption context.
 pub const XATTR_INDEX: u8 = 9;
-/// The name of the xattr.
+/// The name of the xattr that contains the encryption context.
 pub const XATTR_NAME: &[u8] = b"c";
 /// The minimum length of an encrypted name, in bytes.
 pub const NAME_MIN: usize = 16;

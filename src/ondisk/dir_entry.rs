@@ -25,7 +25,7 @@ on_disk! {
 }
 
 on_disk! {
-    /// The last 12 bytes of a directory block with a checksum, in the form of an unused entry.
+    /// The last 12 bytes of a directory block with a checksum, formatted as an unused entry.
     pub struct DirEntryTail: 12 {
         det_reserved_zero1: U32,
         det_rec_len: U16,
@@ -43,7 +43,8 @@ pub fn entry_size(name_len: usize) -> usize {
 /// The length of the hashes after an entry's name in an encrypted and casefolded directory, in bytes.
 pub const HASHES_SIZE: usize = 8;
 
-/// Encodes a record length for a block of `block_size` bytes. 65536 does not fit into 16 bits.
+/// Encodes a record length for a block of `block_size` bytes. The length 65536 does not fit into 16 bits, and
+/// is stored as 0xFFFF.
 pub fn encode_rec_len(len: usize, block_size: usize) -> U16 {
     debug_assert!(len <= block_size && len.is_multiple_of(4));
     let [a, b, c, _] = u32::try_from(len).expect("fits: no longer than a block").to_le_bytes();

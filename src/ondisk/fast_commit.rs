@@ -96,7 +96,8 @@ pub struct Record<'a> {
     pub bytes: &'a [u8],
 }
 
-/// An iterator over the records of a block. If it ends with an invalid record, the last item is `None`.
+/// An iterator over the records of a block. An invalid record is returned as the item `None`, and ends the
+/// iteration.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     rest: &'a [u8],

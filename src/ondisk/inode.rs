@@ -172,8 +172,8 @@ impl Timestamp {
         ((3 << 32) - (1 << 31)..3 << 32).contains(&{ self.seconds })
     }
 
-    /// Returns the low word and the extra word; `None` if an inode can't store the time. Without `wide`
-    /// (inodes of 128 bytes), it can only store whole seconds up to 2038.
+    /// Returns the low word and the extra word; `None` if an inode can't store the time. Without `wide`, for
+    /// inodes of 128 bytes, only whole seconds up to 2038 can be stored.
     pub fn encode(self, wide: bool) -> Option<(U32, U32)> {
         let max = if wide { Self::MAX_WIDE } else { Self::MAX_NARROW };
         if !(Self::MIN..=max).contains(&{ self.seconds }) || (!wide && self.nanoseconds != 0) {

@@ -1,4 +1,4 @@
-//! Decodes the journal: its superblock, and the blocks of its log. All structures of this file are
+//! Decodes the journal: its superblock, and the blocks of its log. All structures of this module are
 //! big-endian.
 
 use zerocopy::big_endian::{U16, U32};

@@ -1,4 +1,5 @@
-//! Defines the superblock: 1024 bytes at offset 1024 of the image, with backups at the start of other blocks.
+//! Defines the superblock: 1024 bytes at offset 1024 of the image, with backups at the start of some block
+//! groups.
 
 use zerocopy::FromZeros;
 use zerocopy::little_endian::{U16, U32, U64};

@@ -75,7 +75,7 @@ pub fn entry_hash(name: &[u8], value: &[u8], signed: bool) -> u32 {
     hash
 }
 
-/// Returns `h_hash` of a block whose entries have these hashes.
+/// Returns `h_hash` of a block whose entries have these hashes; 0 if one of the hashes is 0.
 pub fn block_hash(entry_hashes: impl IntoIterator<Item = u32>) -> u32 {
     let mut hash = 0_u32;
     for entry in entry_hashes {

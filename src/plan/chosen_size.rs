@@ -24,8 +24,9 @@ pub(super) fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Ge
 ///
 /// # Errors
 ///
-/// `Options` if no filesystem can have this size, or if not all static metadata fits into this size;
-/// `DoesNotFit` if there are too few blocks; otherwise the error of `attempt` or `demand`.
+/// `Options` if no filesystem can have the requested size, or if the static metadata does not fit into a
+/// changed size; `Unsupported` if the static metadata does not fit into the size of the input; `DoesNotFit`
+/// if there are too few blocks; otherwise the error of `attempt` or `demand`.
 pub(super) fn place<T>(
     source: &Source<'_>,
     from: Geometry,

@@ -23,15 +23,16 @@ const PART: usize = 1 << 11;
 /// The number of parts of [`PART`] nodes or xattr sets that are buffered before hashing.
 const PARTS: usize = 16;
 
-/// The maximum number of runs of a file that are collected. The runs of larger files are formatted while they
-/// are hashed.
+/// The maximum number of runs of a file that are collected. If a file has more runs, they are formatted while
+/// they are hashed.
 const LONG: usize = 1 << 13;
 
 /// The bytes to hash, collected from fields.
 #[derive(Default)]
 struct Stream {
     bytes: Vec<u8>,
-    /// The files with many runs, each with the offset in `bytes` at which its runs belong.
+    /// The files with more than [`LONG`] runs, each with the offset in `bytes` where its runs must be
+    /// inserted.
     long: Vec<(usize, NodeId)>,
 }
 
@@ -48,7 +49,7 @@ impl Stream {
         }
     }
 
-    /// Adds the collected bytes to the hash.
+    /// Adds the collected bytes to the hash, and formats and adds the runs of the files in `long`.
     fn add_to(&self, hash: &mut Sha256, stored: StoredTree<'_>) {
         let mut done = 0;
         for (place, file) in &self.long {
@@ -88,7 +89,8 @@ pub(super) struct Hashing {
 }
 
 impl Hashing {
-    /// Starts the hash with the superblock, in which zeros replace the UUID.
+    /// Starts the hash: adds the superblock with a UUID of zeros, the sizes of the journal and the orphan
+    /// file, and the number of nodes.
     pub(super) fn new(superblock: &Superblock, stored: StoredTree<'_>, specials: &Specials) -> Self {
         let (mut hash, mut stream) = (Sha256::new(), Stream::default());
         stream.bytes(form::CONTENT_DOMAIN);
@@ -222,7 +224,7 @@ fn node(stream: &mut Stream, stored: StoredTree<'_>, digests: &mut DigestsFrom<'
             } else {
                 stream.runs(joined(runs));
             }
-            // The count comes first in the stream, but is known only after the runs.
+            // The count precedes the digests in the stream, but is known only after them.
             let (place, mut count) = (stream.bytes.len(), 0_u64);
             stream.count(0);
             digests.each(id, |digest| {

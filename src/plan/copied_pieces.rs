@@ -50,8 +50,8 @@ impl Plan {
         self.placed_pieces(stored).map(|(piece, _)| piece)
     }
 
-    /// Returns all pieces to write, in the order of their blocks. Each copied piece comes with its start in
-    /// the file.
+    /// Returns all pieces to write, in the order of their blocks. For a copied piece, also returns its
+    /// location in the file.
     fn placed_pieces<'p>(
         &'p self,
         stored: StoredTree<'p>,

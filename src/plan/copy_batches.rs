@@ -10,27 +10,27 @@ pub struct CopyBatches {
     pub bytes_written: u64,
     /// The number of content blocks.
     pub data_blocks: u64,
-    /// The number of content blocks whose block number differs between input and output.
+    /// The number of content blocks that the input does not store at the same block number.
     pub blocks_moved: u64,
 }
 
-/// A batch of copied pieces. It has about as many bytes as a part of the content digest.
+/// A batch of copied pieces, with about 1 MiB in total, like a part of the content to digest.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CopyBatch {
-    /// The start of the first piece in its file.
+    /// The location of the first piece in its file.
     pub start: CopyStart,
     /// The number of pieces.
     pub pieces: usize,
 }
 
-/// The start of a copied piece in its file.
+/// The location of a copied piece in its file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CopyStart {
     /// The file.
     pub node: NodeId,
-    /// The index of the run in the file.
+    /// The index of the run that contains the piece.
     pub run: u32,
-    /// The logical block.
+    /// The first logical block of the piece.
     pub logical: u32,
 }
 

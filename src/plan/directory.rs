@@ -21,7 +21,8 @@ pub(crate) const DOTS_SIZE: usize = 24;
 pub struct DirectoryPlan {
     /// The number of blocks.
     pub blocks: u32,
-    /// For each leaf, the position of its first entry in the order of entries.
+    /// For each leaf, the position of its first entry: in hash order with an index, otherwise in the order of
+    /// names.
     pub starts: Vec<u32>,
     /// The htree index; `None` for a linear directory.
     pub index: Option<Box<IndexPlan>>,
@@ -101,14 +102,15 @@ impl<'g> DirectoryRules<'g> {
     ///
     /// # Errors
     ///
-    /// `Unsupported` if the index would be deeper than the features allow.
+    /// `Unsupported` if the index would be deeper than the features allow, or if an encrypted directory that
+    /// ignores case would need an index of two levels.
     pub(crate) fn plan(&self, tree: &Tree, id: NodeId, number: InodeNr) -> Result<DirectoryPlan> {
         let hashed = has_hashes(tree, id);
         let sizes = |entry: u32| size_of_entry(tree, &tree.entries_of(id)[entry as usize], hashed);
         let count = fits(tree.entries_of(id).len(), "a directory has fewer than 2^32 entries");
         let starts = self.fill((0..count).map(sizes), DOTS_SIZE);
         if id == NodeId::LOST_FOUND {
-            // e2fsck never indexes it, and requires a minimum size.
+            // e2fsck never indexes `lost+found`, and requires a minimum size for it.
             let blocks = starts.len().max(lost_found_blocks(self.geometry.block_size));
             return Ok(DirectoryPlan {
                 blocks: fits(blocks, "a directory has fewer than 2^32 entries"),

@@ -38,8 +38,8 @@ pub(super) struct PlacementInput<'p> {
     pub xattrs: &'p XattrPlan,
 }
 
-/// Places all files in a geometry. Files that don't fit are placed past the end of the filesystem, which
-/// shows how many blocks are missing.
+/// Places all files in a geometry. Files that don't fit are placed past the end of the filesystem, so that
+/// the missing blocks can be counted.
 pub(super) fn place_files(
     geometry: &Geometry,
     input: PlacementInput<'_>,

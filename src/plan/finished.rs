@@ -83,7 +83,7 @@ impl Plan {
         }
     }
 
-    /// Adds the usage of each inode to its owners, as e2fsck does.
+    /// Adds the usage of each inode that quotas count to the entry of its owner, as e2fsck does.
     pub(super) fn charge_quotas(&mut self, tree: &Tree) {
         let mut quotas = std::mem::take(&mut self.quotas);
         for quota in &mut quotas {

@@ -78,7 +78,8 @@ impl<'p> InlineCandidates<'p> {
         self.room.is_none()
     }
 
-    /// Returns the length in bytes of `system.data` if the content of a node can be inline.
+    /// Returns the length in bytes of the value of `system.data`, or `None` if the node's content can't be
+    /// inline.
     pub(super) fn value_len(&self, id: NodeId) -> Option<usize> {
         let room = self.room?;
         let node = self.tree.node(id);
@@ -102,8 +103,8 @@ impl<'p> InlineCandidates<'p> {
         }
     }
 
-    /// Returns whether a file has exactly one stored block and may be inline. Swap files must have real
-    /// blocks. So must files whose content e2fsck would mistake for an extent tree.
+    /// Returns whether a file has exactly one stored block and may be inline. Swap files, and files whose
+    /// content e2fsck would mistake for an extent tree, must be stored in blocks.
     fn is_one_block(&self, id: NodeId) -> bool {
         matches!(self.survey.stored(self.tree).runs_of(id), [run] if run.logical == 0 && run.count == 1 && !run.unwritten())
             && !self.survey.is_swap_file(id)

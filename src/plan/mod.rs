@@ -64,9 +64,9 @@ use inline::InlineCandidates;
 ///
 /// # Errors
 ///
-/// `DoesNotFit` or `TooFewInodes` if the image has too few blocks or inodes, `Unsupported` if the tree
-/// exceeds the limits of a structure or the static metadata can't be placed, `Options` if no filesystem can
-/// have the requested size.
+/// `DoesNotFit` or `TooFewInodes` if the image has too few blocks or inodes; `Unsupported` if the tree
+/// exceeds the limits of a structure, or needs features that revision 0 does not have, or if the static
+/// metadata can't be placed; `Options` if no filesystem can have the requested size.
 pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &Options) -> Result<Plan> {
     let Reading { tree, specials, .. } = reading;
     let mut geometry = source.geometry.clone();

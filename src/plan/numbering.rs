@@ -14,9 +14,10 @@ use crate::units::{GroupNr, InodeNr, fits};
 
 /// The inode numbers of all nodes.
 ///
-/// The root is inode 2, and `lost+found` gets the first inode that is not reserved. The inodes outside the
-/// tree that have no fixed number come next, then all other nodes in canonical order, then EA inodes. With
-/// `stable_inodes`, all except EA inodes keep the numbers that they have in the input.
+/// The root is inode 2, the boot loader is inode 5, and `lost+found` gets the first inode that is not
+/// reserved. The inodes outside the tree that have no fixed number come next, then all other nodes in
+/// canonical order, then EA inodes. With `stable_inodes`, all inodes of the input except EA inodes keep their
+/// numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Numbering {
     /// The inode number of each node.
@@ -55,7 +56,7 @@ impl FreeNumbers {
 
 impl Numbering {
     /// Assigns numbers to the nodes of a tree and to `ea_inodes` EA inodes. `before` contains the inode
-    /// number of each node in the input, or 0.
+    /// number of each node in the input; 0 for a node that the input does not have.
     pub fn new(
         geometry: &Geometry,
         tree: &Tree,

@@ -97,7 +97,7 @@ impl PieceContent {
             Self::JournalSuperblock => "journal superblock".to_owned(),
             Self::Quota(kind, _) => format!("{} quota file", kind.word()),
             Self::OrphanFile => "orphan file".to_owned(),
-            Self::Map(..) => "block map of a file".to_owned(),
+            Self::Map(..) => "extent tree or block map of a file".to_owned(),
             Self::Directory(..) => "directory".to_owned(),
             Self::Xattrs(..) => "block of xattrs".to_owned(),
             Self::EaInode(..) => "EA inode".to_owned(),

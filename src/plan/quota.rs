@@ -77,7 +77,7 @@ impl QuotaPlan {
         self.blocks = vec![QuotaBlock::Header, QuotaBlock::Tree(0, 0)];
         let mut before: Option<u32> = None;
         for (index, entry) in self.entries.iter().enumerate() {
-            // The highest level at which the path differs from the path of the previous id.
+            // The level of the last tree block on both this path and the path of the previous id.
             let fork = before.map_or(0, |before| (before ^ entry.id).leading_zeros() as usize / 8);
             self.blocks.extend((fork + 1..DEPTH).map(|level| QuotaBlock::Tree(level, index)));
             if index.is_multiple_of(ENTRIES_PER_BLOCK) {

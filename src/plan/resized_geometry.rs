@@ -63,7 +63,7 @@ pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
     if blocks > u32::MAX.into() && !from.is_64bit() {
         return refused(
             format!("a filesystem of {blocks} blocks needs the 64bit feature"),
-            "give a smaller size, or set the feature with resize2fs -b",
+            "use a smaller size, or set the feature with resize2fs -b",
         );
     }
     let groups = blocks.saturating_sub(from.first_data_block).div_ceil(from.blocks_per_group).max(1);
@@ -74,13 +74,13 @@ pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
             format!(
                 "a filesystem of {blocks} blocks would have {inodes} inodes, more than the format allows"
             ),
-            "give a smaller size",
+            "use a smaller size",
         ),
     }
 }
 
 /// Returns the minimum number of blocks of a filesystem with this number of groups. The last group must have
-/// room for its metadata and some additional blocks.
+/// room for its metadata and, unless it is the only group, for [`LAST_GROUP_ROOM`] additional blocks.
 fn least_blocks(from: &Geometry, groups: u32) -> u64 {
     let end = from.first_data_block + u64::from(groups) * from.blocks_per_group;
     let geometry = with_blocks(from, end, groups);
@@ -116,12 +116,14 @@ fn reserved_blocks(from: &Geometry, blocks: u64) -> u64 {
     if blocks == from.blocks_count {
         return from.reserved_blocks;
     }
-    // Exact as f64, since block numbers have fewer than 48 bits.
+    // The conversion to f64 is exact, since block numbers have at most 48 bits.
     let percent = from.reserved_blocks as f64 * 100.0 / from.blocks_count as f64;
     (percent * blocks as f64 / 100.0) as u64
 }
 
-/// Returns the groups with backups for `sparse_super2`: group 1 and the last group, if the input has backups.
+/// Returns the groups with backups for `sparse_super2`, as resize2fs chooses them: moves the backup of the
+/// last group to the new last group, adds the backups for which the input has too few groups, and removes
+/// backups in groups that no longer exist.
 fn backup_groups(from: &Geometry, groups: u32) -> [u32; 2] {
     let [mut first, mut second] = from.backup_groups;
     let (last, before) = (groups - 1, from.groups - 1);
@@ -150,7 +152,7 @@ fn checked(geometry: Geometry) -> Result<Geometry> {
     if geometry.check_descriptors().is_err() {
         return refused(
             format!("the descriptors of {} groups do not fit into a group", geometry.groups),
-            "give a smaller size, or make the image with the meta_bg feature",
+            "use a smaller size, or recreate the image with the meta_bg feature",
         );
     }
     Ok(geometry)

@@ -18,8 +18,8 @@ const MAX_TRIES: usize = 10_000;
 ///
 /// # Errors
 ///
-/// `Options` if no filesystem can have enough groups, the reason why the last size is too small if no size is
-/// enough, otherwise the error of `attempt`.
+/// `Options` if no filesystem can have enough groups; if no tried size is enough, the reason why the last one
+/// is too small; otherwise the error of `attempt`.
 pub(super) fn smallest<T>(
     from: &Geometry,
     demand: Demand,

@@ -103,7 +103,8 @@ impl GroupPlacer<'_> {
         let first_of_flex = number.is_multiple_of(flex);
         let rest = last - number + 1;
         let table_blocks = geometry.inode_table_blocks();
-        // The last flex group has room only for the bitmaps of its existing groups.
+        // Bitmaps of the same kind get room for all groups of a flex group. In the last flex group, they get
+        // room only for the existing groups, unless there is only one.
         let offset =
             if last + 1 == geometry.groups.into() && last % flex != 0 { last % flex + 1 } else { flex };
         let before = (!first_of_flex).then(|| self.places.last().copied()).flatten();

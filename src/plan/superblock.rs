@@ -20,8 +20,12 @@ use crate::units::{InodeNr, fits};
 /// regular file.
 const LARGE_FILE: u64 = 1 << 31;
 
-/// Returns the features of the output. These are the input's features, without those that record a state,
-/// plus those that the tree needs.
+/// Returns the features of the output: the input's features and those that the tree needs, without those that
+/// record a state and, for GNU Hurd, without `filetype`.
+///
+/// # Errors
+///
+/// `Unsupported` if the input has revision 0, and the tree needs a feature.
 pub(crate) fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
     let mut needed = Features::default();
     let has_resize_inode = source.features().has(Compat::RESIZE_INODE);

@@ -102,7 +102,7 @@ impl<'t> Splitter<'t> {
     }
 
     /// Splits a set for an inode with inline content, which leaves this room. Returns `None` if the content
-    /// can't be inline, because the set does not fit or would need more EA inodes.
+    /// can't be inline, because the set does not fit, or needs fewer EA inodes without inline content.
     fn beside_content(&mut self, set: XattrSetId, room: usize, whole_room: usize) -> Option<SplitId> {
         let beside = self.split(set, room)?;
         let outside = self.get(beside).outside();
@@ -162,7 +162,8 @@ impl<'t> ValueCollector<'t> {
 ///
 /// # Errors
 ///
-/// `Unsupported` if a set does not fit into an inode and a block.
+/// `Unsupported` if a set does not fit into an inode and a block, or if e2fsck would clear a symlink because
+/// one of its xattrs needs an EA inode.
 pub(super) fn plan(
     tree: &Tree,
     geometry: &Geometry,

@@ -13,7 +13,7 @@ pub struct SplitId(pub(super) u32);
 /// An xattr block of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XattrBlock {
-    /// A split whose xattrs for the block are the block's content.
+    /// One of the splits that use the block. All of them have the same xattrs in the block.
     pub split: SplitId,
     /// The number of inodes that share the block.
     pub refcount: u32,

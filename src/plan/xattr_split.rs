@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(place(&[40, 60, 40], ROOM), Some(EntryPlaces::Mixed([true, false, true].into())));
     }
 
-    /// In order, the inode would get 40 and 40. The block would get 1000, which is too much.
+    /// In order, the inode would get 40 and 40. The block would get 88 and 908, which is more than 988.
     #[test]
     fn a_tight_set_is_split_by_the_fullest_choice() {
         assert_eq!(
@@ -167,7 +167,7 @@ mod tests {
     }
 
     /// Each xattr has an entry of 20 bytes and a value of about 500. A block of 988 bytes has room for one
-    /// such xattr and one more entry. The inode has room only for entries.
+    /// such value, but not for two. The inode has room only for entries.
     #[test]
     fn as_few_values_as_can_be_go_outside_and_these_the_largest() {
         let set = sizes(&[500, 504, 500]);

@@ -23,7 +23,8 @@ pub(super) struct InUse<'s> {
     pub orphan_blocks: CheckedClaims<'s>,
     /// Live inodes of the tree.
     pub inodes: &'s [ReadInode],
-    /// All inodes in use outside the tree, except the reserved inodes, sorted.
+    /// The special inodes, EA inodes and orphans without links, sorted. Not all reserved inodes are among
+    /// them.
     pub others: &'s [InodeNr],
 }
 
@@ -256,7 +257,8 @@ fn compare_inodes(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
     let used: usize = expected.iter().map(|byte| byte.count_ones() as usize).sum();
     let bitmap = source.checked_block(descriptor.inode_bitmap());
     let differs = differs(bitmap, &expected, bits) || !is_padded(bitmap, bits);
-    // Each orphan can be a directory that is still counted.
+    // An orphan can be a directory that is still counted. So accept up to one more directory for each of
+    // `others`.
     let stored = descriptor.used_dirs_count();
     let of_directories =
         (0..=orphans).all(|more| count_differs(source, stored, (directories + more) as usize));

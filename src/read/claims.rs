@@ -165,7 +165,7 @@ impl BlockClaims {
         self.order = (0..count).collect();
         self.order.par_sort_unstable_by_key(|index| {
             let run = &content.runs[*index as usize];
-            // If two claims are equal, the error reports the first one.
+            // The index orders equal runs, so that the reported error is always the same.
             (run.physical(), run.count, *index)
         });
         let may_touch =
@@ -199,7 +199,8 @@ impl BlockClaims {
         &self.others
     }
 
-    /// Returns whether the claims refer to runs of regular files. They don't if files share blocks.
+    /// Returns whether the claims refer to runs of regular files. With the `shared_blocks` feature, they
+    /// don't.
     pub fn has_runs(&self) -> bool {
         !self.order.is_empty()
     }

@@ -55,7 +55,7 @@ pub(super) fn check(source: &Source<'_>, tree: &Tree, inodes: &[InodeNr]) -> Res
     Ok(())
 }
 
-/// The remedy for unknown versions and flags. e2fsck accepts them, and newer kernels may support them.
+/// The remedy for unknown versions and flags. e2fsck accepts them, and newer kernels can support them.
 const REMOVE: &str =
     "use a newer version of ext4-canon, if there is one, or remove all files that are encrypted in this way";
 

@@ -28,9 +28,10 @@ pub struct ReadInode {
     /// Whether quotas count the inode, as in e2fsck. They don't count the boot loader and symlinks with
     /// inline data.
     pub charged: bool,
-    /// Whether fast commits changed the inode. They do not contain `i_blocks`.
+    /// Whether fast commits changed the inode. Fast commits do not contain `i_blocks`.
     pub replayed: bool,
-    /// The blocks of a regular file or directory. Only the blocks of a Merkle tree may be past its end.
+    /// The blocks of a regular file or directory. Only the blocks of fs-verity may be past the end of the
+    /// file.
     pub runs: ListRange,
     /// The xattrs in the body.
     pub xattrs: ListRange,

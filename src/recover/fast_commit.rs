@@ -16,8 +16,9 @@ use crate::source::{FastCommits, Source};
 ///
 /// # Errors
 ///
-/// `Unclean` if the kernel or e2fsck would not replay the fast commits, or if their results would differ;
-/// `Corrupt` for records that contradict the filesystem; `Unsupported` for a filesystem with inline_data.
+/// `Unclean` if the kernel or e2fsck would not replay the fast commits; `Corrupt` for records that contradict
+/// the filesystem, or that the kernel and e2fsck replay differently; `Unsupported` for a filesystem with
+/// inline_data.
 pub(super) fn replay<'a>(
     source: &Source<'_>,
     journal: &Journal<'a>,
@@ -38,7 +39,7 @@ pub(super) fn replay<'a>(
     Ok((replay.finish()?, count))
 }
 
-/// The first pass over the fast commits, which counts the records of complete ones.
+/// The first pass over the fast commits, which counts the records of complete fast commits.
 struct FastCommitScan {
     /// The transaction to which the fast commits belong.
     sequence: u32,

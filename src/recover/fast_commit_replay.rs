@@ -1,8 +1,9 @@
 //! Applies fast-commit records to inodes, maps and directories.
 //!
 //! The kernel replays records with its usual code for names and maps, without a journal. This code has the
-//! same result, except that it also corrects the link counts of directories. Records don't contain these
-//! counts, and the kernel leaves them wrong.
+//! same result, with two exceptions. It corrects the link counts of directories: records don't contain these
+//! counts, and the kernel leaves them wrong. It deletes removed directories, which the kernel leaves in use
+//! without a name.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,8 +110,8 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         }
     }
 
-    /// Returns the fields of an inode if it has links, otherwise `None`. Records of inodes without links have
-    /// no effect.
+    /// Returns the fields of an inode with links that is the root or not reserved; otherwise `None`. Records
+    /// of inodes without links have no effect.
     fn live(&self, number: InodeNr) -> Result<Option<Inode>> {
         if number < self.source.geometry.first_inode && number != InodeNr::ROOT {
             return Ok(None);

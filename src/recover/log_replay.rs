@@ -110,7 +110,8 @@ fn find_end(journal: &Journal<'_>) -> Result<u32> {
 /// The first pass over the log, which looks for valid commits.
 struct CommitScan<'j, 'a> {
     journal: &'j Journal<'a>,
-    /// With asynchronous commits, the first transaction with a wrong checksum.
+    /// The first transaction with a wrong checksum, if it ends the log: with asynchronous commits, or if its
+    /// blocks are from an earlier round of the log.
     end: Option<u32>,
     /// Whether a descriptor or revoke block of the current transaction has a wrong checksum.
     doubtful: bool,
@@ -272,7 +273,7 @@ impl Revokes {
     }
 }
 
-/// Calls `look` with the blocks of the log, up to the transaction `end`.
+/// Calls `look` with the blocks of all transactions of the log before the transaction `end`.
 fn each<'a>(journal: &Journal<'a>, end: u32, mut look: impl FnMut(LogBlock<'a>) -> Result<()>) -> Result<()> {
     let mut walk = LogWalk::new(journal);
     while before(walk.sequence, end)

@@ -22,9 +22,9 @@ use crate::source::{Input, Overlay, Source};
 ///
 /// # Errors
 ///
-/// `Unclean` for a log that can't be trusted or whose device is not given, `Corrupt` for a damaged log or
-/// filesystem, `Unsupported` for unsupported features, `Options` if a journal device is given that the image
-/// does not use.
+/// `Unclean` for a log that can't be trusted or whose device is missing, `Corrupt` for a damaged log or
+/// filesystem, `Unsupported` for unsupported features or the journal device of a different filesystem,
+/// `Options` if the input has a journal device that the image does not use.
 pub(crate) fn recover<'a>(input: &Input<'a>) -> Result<Recovery<'a>> {
     let nothing = Overlay::default();
     let source = Source::open(input.clone(), &nothing)?;

@@ -16,7 +16,7 @@ pub(crate) struct CompareSink<'a> {
     limit: usize,
     /// The offset of the first different byte of each written part. Only the lowest `limit` offsets are kept.
     offsets: Mutex<BinaryHeap<u64>>,
-    /// The lowest offset that is too high to be reported.
+    /// The lowest offset that is no longer added, since enough lower offsets are known.
     end: AtomicU64,
 }
 

@@ -6,7 +6,7 @@ use crate::ondisk::features::Incompat;
 use crate::ondisk::group_descriptor::{BLOCK_UNINIT, GroupDescriptor, INODE_UNINIT};
 use crate::units::{BlockNr, GroupNr};
 
-/// Reads the primary copy of every group descriptor.
+/// Reads and checks the primary copy of every group descriptor.
 pub(super) fn read(source: &Source<'_>) -> Result<Vec<GroupDescriptor>> {
     let geometry = &source.geometry;
     let mut descriptors = Vec::with_capacity(geometry.groups as usize);

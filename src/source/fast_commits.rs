@@ -1,5 +1,5 @@
-//! Stores the changes of fast commits to inodes, maps and directories. These take precedence over the content
-//! of blocks.
+//! Stores the changes of fast commits to inodes, maps and directories. These changes take precedence over the
+//! content of blocks.
 
 use std::collections::BTreeMap;
 

@@ -39,8 +39,8 @@ impl<'a> Source<'a> {
         &self.input
     }
 
-    /// Returns whether a range of blocks is in the filesystem, and starts after its first data block. No file
-    /// can own that block.
+    /// Returns whether a range of blocks is in the filesystem, and starts after the first data block. No file
+    /// can own the first data block.
     pub fn has_blocks(&self, start: BlockNr, count: u64) -> bool {
         start.0 > self.geometry.first_data_block
             && start.0.checked_add(count).is_some_and(|end| end <= self.geometry.blocks_count)

@@ -15,7 +15,7 @@ const VHD_FOOTER_BYTES: usize = 512;
 const QEMU: &str = "convert it first: qemu-img convert -O raw";
 const EWF: &str = "convert it first: ewfexport -f raw";
 const ANDROID: &str = "convert it first: simg2img";
-const OTHER: &str = "give an image of ext2, ext3 or ext4: other filesystems have no canonical form";
+const OTHER: &str = "use an ext2, ext3 or ext4 image: other filesystems have no canonical form";
 
 /// A file format that is recognized by its magic.
 struct ForeignFormat {
@@ -52,13 +52,13 @@ const FORMATS: [ForeignFormat; 38] = [
     format(0, b"\x04\x22\x4d\x18", "an lz4 file", "decompress it first: unlz4"),
     format(0, b"LZIP", "an lzip file", "decompress it first: lzip -d"),
     format(0, b"\x89LZO\0\x0d\x0a\x1a\x0a", "an lzop file", "decompress it first: lzop -d"),
-    format(0, b"PK\x03\x04", "a zip archive", "give the image that is in it: unzip"),
-    format(0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "give the image that is in it: 7z x"),
+    format(0, b"PK\x03\x04", "a zip archive", "extract the image first: unzip"),
+    format(0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "extract the image first: 7z x"),
     format(
         257,
         b"ustar",
         "a tar archive",
-        "give the image that is in it (tar -x), or make one of its files with mke2fs -d",
+        "extract the image first (tar -x), or make an image of the files with mke2fs -d",
     ),
     // Other filesystems.
     format(0, b"hsqs", "a squashfs filesystem", OTHER),
@@ -77,10 +77,10 @@ const FORMATS: [ForeignFormat; 38] = [
         0,
         b"LUKS\xba\xbe",
         "an encrypted volume (LUKS)",
-        "give the filesystem that cryptsetup open shows",
+        "unlock it with cryptsetup open, and use the device in /dev/mapper",
     ),
-    format(512, b"LABELONE", "a physical volume of LVM", "give one of its logical volumes"),
-    format(0, b"LABELONE", "a physical volume of LVM", "give one of its logical volumes"),
+    format(512, b"LABELONE", "a physical volume of LVM", "use one of its logical volumes"),
+    format(0, b"LABELONE", "a physical volume of LVM", "use one of its logical volumes"),
     format(4086, b"SWAPSPACE2", "swap space", OTHER),
     format(0, b"070701", "a cpio archive", "make an image of its files with mke2fs -d"),
     format(0, b"\x7fELF", "a program", OTHER),

@@ -29,7 +29,7 @@ impl<'a> Source<'a> {
         let mut geometry = Geometry::new(&superblock)?;
         let in_block = u64::from(geometry.block_size == sb::OFFSET);
         if let Some(block) = overlay.get(BlockNr(in_block)) {
-            // The journal may contain a newer superblock, but not one with a different block size.
+            // The journal can contain a newer superblock, but the block size must be the same.
             let mut head = vec![0; if in_block == 1 { sb::OFFSET } else { 0 }];
             head.extend_from_slice(block);
             let block_size = geometry.block_size;
@@ -76,7 +76,7 @@ fn parse_superblock(input: &Input<'_>, bytes: &[u8]) -> Result<Superblock> {
                 "a file of {} bytes is too short for an ext2, ext3 or ext4 filesystem",
                 bytes.len()
             ),
-            remedy: "give an image that begins with the filesystem".into(),
+            remedy: "use an image that begins with the filesystem".into(),
         }));
     };
     let superblock = Superblock::read_from_bytes(raw).map_err(|_| at().wrong("is cut short"))?;

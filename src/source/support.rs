@@ -83,7 +83,7 @@ pub(super) fn check_superblock(sb: &Superblock) -> Result<()> {
     if features.has(Incompat::JOURNAL_DEV) {
         return Err(at().unsupported(
             "a journal device (feature journal_dev), not a filesystem",
-            "give the filesystem that it belongs to",
+            "use the image of the filesystem that this journal belongs to",
         ));
     }
     let unknown = features.difference(SUPPORTED).difference(STATE).names();
@@ -105,7 +105,7 @@ fn check_combinations(sb: &Superblock, features: Features) -> Result<()> {
     if features.has(RoCompat::SHARED_BLOCKS | RoCompat::BIGALLOC) {
         return Err(at().unsupported(
             "shared_blocks together with bigalloc, which no tool makes",
-            "give each file its own blocks with e2fsck -E unshare_blocks",
+            "run e2fsck -E unshare_blocks on the image, so that files share no blocks",
         ));
     }
     if features.has(RoCompat::METADATA_CSUM | RoCompat::GDT_CSUM) {

@@ -63,11 +63,11 @@ impl ContentRules {
 /// The treatment of blocks of zeros.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Zeros {
-    /// They become holes.
+    /// The blocks become holes.
     Punch,
-    /// They are unchanged.
+    /// The blocks are unchanged.
     Keep,
-    /// They stay allocated and become written, because a swap file can't have holes.
+    /// The blocks stay allocated and become written, because a swap file can't have holes.
     Write,
 }
 

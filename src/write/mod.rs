@@ -73,7 +73,7 @@ pub(crate) struct OutputWriter<'p, 'a> {
 }
 
 impl OutputWriter<'_, '_> {
-    /// Writes the output, and returns its UUID. Skips zeros.
+    /// Writes the output, and returns its UUID. Skips bytes outside all pieces, which are zero.
     ///
     /// Checksums depend on the UUID, and the UUID can depend on all content. Therefore content is copied
     /// first, and digested at the same time, unless the sink requires ascending offsets.
@@ -197,7 +197,7 @@ impl OutputWriter<'_, '_> {
         flush(self.sink, start, &mut parts)
     }
 
-    /// Offers whole blocks of the input to the sink, which may share them. Returns the number of bytes that
+    /// Offers whole blocks of the input to the sink, which can share them. Returns the number of bytes that
     /// the sink shared.
     fn take_over(&self, offset: u64, start: BlockNr, bytes: u64) -> u64 {
         let size = self.plan.geometry.block_bytes();

@@ -1,8 +1,8 @@
 //! Parses the command line.
 //!
 //! The main command and all subcommands (see [`super::subcommands`]) share one parser. If the first argument
-//! that is not an option is the name of a subcommand, it selects the subcommand. An image with such a name
-//! can be given as `./name`.
+//! that is not an option is the name of a subcommand, it selects the subcommand. For an image with such a
+//! name, the user must type `./name`.
 
 use std::ffi::OsString;
 

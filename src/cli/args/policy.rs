@@ -68,7 +68,7 @@ impl PolicyArgs {
     ///
     /// # Errors
     ///
-    /// A message if a value is invalid for every image.
+    /// A message if an option or the environment variable is invalid for every image.
     pub fn options(self, variable: Option<&OsStr>, ignore_error_state: bool) -> Result<Options> {
         let mut options = Options::new().uuid(self.uuid).ignore_error_state(ignore_error_state);
         self.times.set(&mut options, variable)?;
@@ -86,7 +86,7 @@ impl TimeArgs {
     ///
     /// # Errors
     ///
-    /// A message if a value is invalid for every image.
+    /// A message if an option or the environment variable is invalid for every image.
     pub fn options(&self, variable: Option<&OsStr>, ignore_error_state: bool) -> Result<Options> {
         let mut options = Options::new().ignore_error_state(ignore_error_state);
         self.set(&mut options, variable)?;

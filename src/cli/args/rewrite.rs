@@ -25,7 +25,7 @@ const OTHER_WORDS: [(&str, &str); 13] = [
 
 /// Moves the name of a command to the front, and turns `help` into `--help`.
 ///
-/// The first argument is the name of the program. A file with the name of a command must be given as
+/// The first argument is the name of the program. For a file with the name of a command, the user must type
 /// `./name`.
 pub fn reordered(command: &Command, mut arguments: Vec<OsString>) -> Vec<OsString> {
     if arguments.get(1).is_some_and(|first| first == "help") {
@@ -69,8 +69,8 @@ fn takes_next(command: &Command, option: &str) -> bool {
     named.any(|known| known.get_action().takes_values())
 }
 
-/// Returns the command line that was probably meant, if the first argument is not a file but one of the words
-/// in the table.
+/// Returns the command line that was probably meant, if the first of several arguments is one of the words in
+/// the table, and no file has this name.
 pub fn meant(arguments: &[OsString]) -> Option<&'static str> {
     let first = arguments.get(1)?;
     let (_, meant) = OTHER_WORDS.iter().find(|(word, _)| first == word)?;

@@ -27,7 +27,7 @@ pub enum Subcommand {
     /// Check whether two images have the same canonical form, and list the differences
     ///
     /// Nothing is written. Exit code 0: the canonical forms are the same; 1: they differ. The report lists
-    /// differences between the filesystems, then differences by path, each with a cure, then ignored
+    /// differences between the filesystems, then differences by path, each with what to do, then ignored
     /// differences.
     Compare(CompareArgs),
 

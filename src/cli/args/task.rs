@@ -84,7 +84,7 @@ pub enum Command {
     Digest(DigestTask),
     /// Compares two images.
     Compare(CompareTask),
-    /// Shows what canonicalizing would change, grouped by cause.
+    /// Shows the changes that canonicalizing would make, grouped by cause.
     Explain(ExplainTask),
     /// Lists a file tree.
     Ls(LsTask),
@@ -160,7 +160,7 @@ pub struct CompareTask {
     pub digests: bool,
 }
 
-/// When a text has colours.
+/// The value of `--color`, which decides when a text has colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless NO_COLOR is set

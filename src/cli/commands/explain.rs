@@ -1,4 +1,4 @@
-//! `explain`: shows what canonicalizing would change in an image, grouped by cause.
+//! `explain`: shows the changes that canonicalizing would make in an image, grouped by cause.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -48,7 +48,7 @@ struct ExplainedFilesystemJson<'j> {
     warnings: &'j [String],
 }
 
-/// Shows what canonicalizing would change in an image.
+/// Shows the changes that canonicalizing would make in an image.
 pub fn run(runner: &Runner<'_>, task: &ExplainTask) -> Result<Outcome> {
     let image = runner.open(&task.input)?;
     let input = &image.path;

@@ -16,7 +16,7 @@ use crate::source::Source;
 use crate::tree::Run;
 use crate::units::{BlockNr, InodeNr};
 
-/// e2fsck does not detect all damage of an index, but e2fsck -D rebuilds the index.
+/// The remedy for a damaged index. e2fsck does not detect all damage of an index, but e2fsck -D rebuilds it.
 const REBUILD: Remedy = Remedy::fsck("run e2fsck -fD on the image");
 
 /// A directory entry, as stored.
@@ -50,7 +50,7 @@ struct EntryReader<'s, 'a> {
     stale: u64,
 }
 
-/// Reads the entries of a directory, in the order of the image.
+/// Reads the entries of a directory, in the order in which the image stores them.
 ///
 /// # Errors
 ///
@@ -71,7 +71,8 @@ pub(crate) fn read_in_order<'a>(
 ///
 /// # Errors
 ///
-/// The errors of [`read_in_order`], and `Corrupt` if two entries have the same name.
+/// The errors of [`read_in_order`], and `Corrupt` if two entries have the same name, or if there is a second
+/// entry named `.` or `..`.
 pub(crate) fn read_sorted<'a>(
     source: &Source<'a>,
     directory: DirectoryInode<'_, 'a>,

@@ -1,7 +1,7 @@
 //! Reads the index of a directory (HTree): the leaf blocks, and the range of hashes in each leaf.
 //!
 //! Names are read from the leaves, and the output gets a new index. But the kernel finds names only through
-//! the index. If the index does not lead to a name, the kernel and this tool read different trees.
+//! the index. If the index does not lead to a name, the kernel and this tool would read different trees.
 
 use super::directory_inode::DirectoryInode;
 use crate::error::{Location, Problem, Result, Structure, shown};
@@ -43,13 +43,14 @@ impl HashRange {
     }
 }
 
-/// The hashes of the names of a directory.
+/// The source of the hashes of a directory's names.
 #[derive(Clone, Copy, Debug)]
 enum NameHash {
-    /// Stored with the names.
+    /// The hashes are stored with the names.
     Stored,
-    /// Computed with a function. There is a second function if the superblock does not say whether bytes of
-    /// names are signed: e2fsck assumes that they are, and newer kernels assume that they are not.
+    /// The hashes are computed with a function. There is a second function if the superblock does not say
+    /// whether bytes of names are signed: e2fsck assumes that they are, and newer kernels assume that they
+    /// are not.
     Computed(DirHash, Option<DirHash>),
 }
 

@@ -76,8 +76,8 @@ impl<'r, 'a> InodeReader<'r, 'a> {
         self.inodes.push(NewInode { inode, node, runs: &map.runs, parts })
     }
 
-    /// Claims the blocks of an inode, except the content of a regular file, because its runs already describe
-    /// it.
+    /// Claims the blocks of an inode, except the content of a regular file, which the file's runs already
+    /// claim.
     fn claim(&mut self, inode: &DecodedInode<'_>, map: &FileMap, is_regular: bool) {
         if !is_regular {
             self.claims.extend(map.runs.iter().map(|run| Claim::of_content(inode.number, run)));

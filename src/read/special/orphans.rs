@@ -54,7 +54,7 @@ pub(crate) fn read(source: &Source<'_>) -> Result<Orphans> {
     let mut orphans = Orphans::default();
     let budget = Budget::new(source);
     let mut next = InodeNr(source.superblock.s_last_orphan.get());
-    // The list is linked through i_dtime. If an inode comes twice, the list has a cycle.
+    // The list is linked through i_dtime. If an inode occurs twice, the list has a cycle.
     while next.0 != 0 {
         next = orphans.add(source, &budget, next, Location::of(Structure::Superblock))?;
     }

@@ -203,7 +203,7 @@ impl<'s, 'a> QuotaTreeReader<'s, 'a> {
         Ok(info)
     }
 
-    /// Returns all entries of the quota tree. Checks that each id comes once, and that the path of each id
+    /// Returns all entries of the quota tree. Checks that each id occurs once, and that the path of each id
     /// leads to its entry.
     fn entries(&self, blocks: u32) -> Result<Vec<V2r1DiskDqblk>> {
         // Use a map instead of a vector, because the file can be long but almost empty.

@@ -108,8 +108,8 @@ pub(super) fn empty_resize_inode(tables: &InodeTables<'_>) -> Option<InodeNr> {
     is_empty.then_some(InodeNr::RESIZE)
 }
 
-/// Adds the resize inode. The output gets a new one. All its blocks except the double indirect block are
-/// static metadata.
+/// Adds the resize inode. The output gets a new one. All blocks of the resize inode except the double
+/// indirect block are static metadata.
 pub(super) fn resize(source: &Source<'_>, specials: &mut Specials) {
     specials.numbers.push(InodeNr::RESIZE);
     let double = source.inode(InodeNr::RESIZE).and_then(|bytes| le32(&Inode::decode(bytes).i_block, 13 * 4));

@@ -14,7 +14,7 @@ pub struct Specials {
     pub quotas: Vec<QuotaFile>,
     /// The orphan file, if there is one.
     pub orphan_file: Option<SpecialFile>,
-    /// The claims on the blocks of all inodes outside the tree.
+    /// The claims on the MMP block, and on the blocks of all inodes outside the tree.
     pub claims: Vec<Claim>,
     /// The numbers of all inodes outside the tree.
     pub numbers: Vec<InodeNr>,

@@ -78,8 +78,8 @@ pub(crate) fn read_blocks<'a>(
     Ok(XattrBlocks { blocks, of_orphans })
 }
 
-/// Returns the entries of orphans without links that refer to EA inodes: entries in their bodies, and in
-/// blocks that no live inode uses.
+/// Returns the references from orphans without links to EA inodes: from entries in the bodies of the orphans,
+/// and from entries in blocks that no live inode uses.
 pub(crate) fn ea_inodes_of_orphans(
     source: &Source<'_>,
     blocks: &XattrBlocks<'_>,

@@ -1,5 +1,4 @@
-//! Finds cures for differences between two trees: their usual cause, and a change to the build that prevents
-//! them.
+//! Finds the cure for a difference between two trees: a change to the build that prevents the difference.
 
 use ext4_canon::compare::{Attribute, PathDifference};
 use ext4_canon::{MtimePolicy, Options};

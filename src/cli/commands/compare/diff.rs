@@ -25,9 +25,9 @@ impl Edit {
 }
 
 /// Returns the unified diff of two texts, with `names` in its header. Returns `None` if one of them is not
-/// text.
+/// UTF-8, or contains characters that can change how a terminal shows it.
 pub fn unified(texts: [&[u8]; 2], names: [&str; 2]) -> Option<String> {
-    // Other control characters could change what a terminal shows.
+    // Control characters except newline and tab, and controls for bidirectional text.
     let is_hidden = |c: char| {
         c.is_control() && !matches!(c, '\n' | '\t')
             || matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
@@ -101,7 +101,7 @@ fn script(one: &[&str], other: &[&str]) -> Vec<Edit> {
 }
 
 /// For each diagonal, the furthest index into the first list that was reached. On diagonal k, the indices
-/// differ by k. Its position in the vector is k + [`MOST_CHANGES`] + 1.
+/// into the two lists differ by k. The position of diagonal k in the vector is k + [`MOST_CHANGES`] + 1.
 type Reach = Vec<usize>;
 
 fn index(k: isize) -> usize {
@@ -115,8 +115,8 @@ fn before(reach: &Reach, k: isize, changes: isize) -> isize {
     if adds { k + 1 } else { k - 1 }
 }
 
-/// Returns the shortest edit script, by the algorithm of Myers. If it would have too many changes, returns a
-/// script that removes all old lines and adds all new lines.
+/// Returns the shortest edit script, computed with Myers's algorithm. If it would have too many changes,
+/// returns a script that removes all old lines and adds all new lines.
 fn shortest(one: &[&str], other: &[&str]) -> Vec<Edit> {
     let Some(trace) = trace(one, other) else {
         let removed = (0..one.len()).map(|place| Edit::Remove(place, 0));
@@ -146,7 +146,8 @@ fn shortest(one: &[&str], other: &[&str]) -> Vec<Edit> {
     script
 }
 
-/// Returns the reach before each number of changes. Returns `None` if more than [`MOST_CHANGES`] changes are
+/// Returns a list whose element n is the reach after n - 1 changes (zeros for n = 0). The index of the last
+/// element is the number of changes that are needed. Returns `None` if more than [`MOST_CHANGES`] changes are
 /// needed.
 fn trace(one: &[&str], other: &[&str]) -> Option<Vec<Reach>> {
     let mut reach = vec![0; 2 * MOST_CHANGES + 3];

@@ -9,7 +9,7 @@ use crate::cli::image::Image;
 /// The options, versions and digests with which a comparison was made.
 #[derive(Debug)]
 pub struct Evidence {
-    /// The options that decide what counts as a difference.
+    /// The options that affect the comparison and differ from the defaults.
     pub options: Vec<String>,
     /// The epoch in seconds since 1970, from the option or from the environment.
     pub epoch: Option<i64>,

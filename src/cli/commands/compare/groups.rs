@@ -12,7 +12,7 @@ const FEW: usize = 3;
 pub struct Group<'c> {
     /// The differences of the first path, causes before consequences.
     pub differences: Vec<&'c PathDifference>,
-    /// All paths, in the order of the walk.
+    /// All paths, in the order of the differences.
     pub paths: Vec<&'c str>,
     /// The number of paths below a directory that is only in one image; 0 for all other paths.
     pub below: usize,
@@ -24,7 +24,7 @@ impl Group<'_> {
         &self.differences[0].path
     }
 
-    /// Returns the differences that need a cure. If anything else differs, the mtime needs none.
+    /// Returns the differences that need a cure. A different mtime needs none if anything else also differs.
     pub fn causes(&self) -> impl Iterator<Item = &PathDifference> {
         let main = rank(self.differences[0].attribute);
         let is_cause = move |difference: &&PathDifference| {
@@ -56,7 +56,7 @@ pub fn groups(differences: &[PathDifference]) -> Vec<Group<'_>> {
     joined(groups)
 }
 
-/// Returns whether a path is below a directory that is missing on the same side.
+/// Returns whether a path is below a directory that is missing in the same image.
 fn holds(missing: &Group<'_>, of_path: &[PathDifference]) -> bool {
     let [directory] = missing.differences[..] else { return false };
     let [inside] = of_path else { return false };
@@ -101,7 +101,8 @@ fn change<'c>(group: &Group<'c>) -> Option<Change<'c>> {
     let changes = group.differences.iter().map(|difference| {
         let PathDifference { attribute, name, values, .. } = difference;
         let values = match attribute {
-            // Each of these needs a line: the offset and the number of bytes, or the other paths.
+            // Each path needs a separate line, since the offset and number of bytes, or the linked path,
+            // differ.
             Attribute::Content | Attribute::HardLink => return None,
             Attribute::Mtime => [None, None],
             _ => values.each_ref().map(Option::as_deref),

@@ -100,7 +100,7 @@ fn report(runner: &Runner<'_>, page: Option<Page>, report: &Report<'_>) -> Resul
 }
 
 /// Opens the selected filesystems of both images. If only one image has partitions, its selected partition is
-/// compared with the whole second image.
+/// compared with the whole other image.
 fn disks<'i>(runner: &Runner<'_>, images: [&'i Image; 2]) -> Result<[Disk<'i>; 2]> {
     let selection = &runner.settings.selection;
     let mut all = selection.clone();

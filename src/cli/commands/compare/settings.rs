@@ -5,7 +5,7 @@ use ext4_canon::compare::SettingDifference;
 /// A group of settings with the same cure, and the settings that follow from them.
 #[derive(Debug)]
 pub struct SettingGroup<'c> {
-    /// The settings with this cure.
+    /// The settings that differ and have the same cure.
     pub causes: Vec<&'c SettingDifference>,
     /// The settings that follow from the causes.
     pub consequences: Vec<&'c SettingDifference>,

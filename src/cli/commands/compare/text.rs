@@ -33,7 +33,7 @@ pub struct Report<'r> {
     pub options: &'r Options,
     /// The options, versions and digests of the comparison.
     pub evidence: &'r Evidence,
-    /// The maximum number of lines about paths; 0 for all.
+    /// The maximum number of paths, or groups of paths, to list; 0 for all.
     pub limit: usize,
     /// The painter for colours.
     pub paint: Paint,
