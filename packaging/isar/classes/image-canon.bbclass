@@ -6,7 +6,7 @@ CANON_OPTIONS ?= ""
 
 IMAGE_CONVERSIONS:append = " canon"
 
-# Use Isar's epoch for the whole image. If there is none, times are kept.
+# Use Isar's epoch for the whole image. If there is none, mtimes are kept.
 CONVERSION_CMD:canon = "${SUDO_CHROOT} env ${SOURCE_DATE_EPOCH:+SOURCE_DATE_EPOCH=$SOURCE_DATE_EPOCH} \
     ext4-canon ${CANON_OPTIONS} '${IMAGE_FILE_CHROOT}' '${IMAGE_FILE_CHROOT}.canon'"
 
