@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::bytes::is_zero;
 use crate::source::Source;
 use crate::tree::{Kind, NodeId, Run};
 use crate::units::BlockNr;
@@ -107,6 +108,26 @@ impl<'s, 'a> FileContent<'s, 'a> {
             }
         }
         pieces
+    }
+
+    /// Returns whether two files have the same size and read as the same bytes. Holes equal zeros, except in
+    /// opaque blocks. Both images must have the same block size.
+    pub(crate) fn equals(&self, other: &FileContent<'_, '_>) -> bool {
+        self.size == other.size
+            && self.opaque_from == other.opaque_from
+            && self.blocks().chain(other.blocks()).all(|logical| {
+                match (self.block(logical), other.block(logical)) {
+                    (Some(bytes), Some(other)) => {
+                        let (both, rest) = bytes.split_at(bytes.len().min(other.len()));
+                        let (other_both, other_rest) = other.split_at(both.len());
+                        both == other_both && is_zero(rest) && is_zero(other_rest)
+                    }
+                    (Some(bytes), None) | (None, Some(bytes)) => {
+                        self.opaque_from.is_none_or(|opaque| logical < opaque) && is_zero(bytes)
+                    }
+                    (None, None) => true,
+                }
+            })
     }
 
     /// Calls `take` with all bytes up to the size of the file, in order. Holes are passed as zeros.

@@ -2,7 +2,6 @@
 
 use rayon::prelude::*;
 
-use crate::bytes::is_zero;
 use crate::content::FileContent;
 use crate::error::{Location, Result, Structure};
 use crate::observe::{Observer, Stage};
@@ -102,22 +101,8 @@ fn xattrs(tree: &Tree, id: NodeId) -> Vec<(u8, &[u8], &[u8])> {
 
 /// Returns whether a file has the same content in both images, which must have the same block size.
 fn same_content(input: View<'_, '_>, output: View<'_, '_>, id: NodeId) -> bool {
-    let (Some(one), Some(other)) = (FileContent::of(input, id), FileContent::of(output, id)) else {
-        return false;
-    };
-    one.size == other.size
-        && one.opaque_from == other.opaque_from
-        && one.blocks().chain(other.blocks()).all(|logical| {
-            match (one.block(logical), other.block(logical)) {
-                (Some(bytes), Some(other)) => {
-                    let (both, rest) = bytes.split_at(bytes.len().min(other.len()));
-                    let (other_both, other_rest) = other.split_at(both.len());
-                    both == other_both && is_zero(rest) && is_zero(other_rest)
-                }
-                (Some(bytes), None) | (None, Some(bytes)) => {
-                    one.opaque_from.is_none_or(|opaque| logical < opaque) && is_zero(bytes)
-                }
-                (None, None) => true,
-            }
-        })
+    match (FileContent::of(input, id), FileContent::of(output, id)) {
+        (Some(one), Some(other)) => one.equals(&other),
+        _ => false,
+    }
 }
