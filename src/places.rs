@@ -36,7 +36,8 @@ impl ContentPlaces {
     /// only one of the files.
     pub(crate) fn of(reading: &Reading) -> Self {
         let Reading { tree, inodes, claims, .. } = reading;
-        let nodes = tree.ids().zip(inodes).filter(|_| claims.has_runs());
+        // A node without an inode in the input has the runs of another node, or none.
+        let nodes = tree.ids().zip(inodes).filter(|(_, number)| claims.has_runs() && number.0 != 0);
         let files = nodes.flat_map(|(id, number)| {
             tree.runs_of(id)
                 .iter()

@@ -95,7 +95,8 @@ pub struct Tree {
     /// All inodes.
     pub nodes: Vec<Node>,
     /// All directory entries. The entries of a directory are contiguous, and sorted by the bytes of their
-    /// names.
+    /// names. Directories are in the order in which canonical order visits them. So after the root and
+    /// `/lost+found`, nodes are in the order of their first entries.
     pub entries: Vec<Entry>,
     /// The blocks of all regular files. The runs of a file are contiguous and in logical order.
     pub runs: Vec<Run>,

@@ -30,9 +30,10 @@ const ROUND: usize = 1 << 15;
 
 /// Surveys all content, to find the runs that the output stores.
 pub fn survey(view: View<'_, '_>, holes: HolePolicy, observer: &dyn Observer) -> Survey {
-    let total: u64 = view.tree.runs.iter().map(|run| u64::from(run.count)).sum();
-    observer.begin(Stage::Survey, total);
     let nodes: Vec<NodeId> = view.tree.ids().collect();
+    // Several files can have the same runs, and runs can belong to no file: see `hard_links`.
+    let runs = nodes.iter().flat_map(|id| view.tree.runs_of(*id));
+    observer.begin(Stage::Survey, runs.map(|run| u64::from(run.count)).sum());
     let surveyor = Surveyor { view, holes, observer };
     let mut survey = Survey::default();
     // Rounds limit the memory for results that are not collected yet.

@@ -83,7 +83,8 @@ pub struct StoredTree<'t> {
 impl<'t> StoredTree<'t> {
     /// Returns an upper bound for the number of runs of all files together.
     pub fn runs(self) -> usize {
-        self.tree.runs.len() + self.stored.runs.len()
+        // Several files can have the same runs.
+        self.tree.ids().map(|id| self.tree.runs_of(id).len()).sum::<usize>() + self.stored.runs.len()
     }
 
     /// Returns the stored runs of a regular file. The list is empty for all other file types.
