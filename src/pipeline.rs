@@ -4,12 +4,13 @@ use crate::audit;
 use crate::bytes::first_set_byte;
 use crate::check::differences;
 use crate::error::{Error, Result};
+use crate::hard_links::{self, LinkCounts};
 use crate::leftovers;
 use crate::observe::Observer;
 use crate::occupancy::{Occupancy, of_form, of_image};
 use crate::ondisk::features::Compat;
 use crate::plan::{self, Identity, Plan};
-use crate::policy::{self, Options, SizePolicy, UuidPolicy};
+use crate::policy::{self, HardLinkPolicy, Options, SizePolicy, UuidPolicy};
 use crate::read::{self, BlockClaims, Reading};
 use crate::recover::{self, Recovery};
 use crate::remedy::Remedy;
@@ -53,6 +54,8 @@ pub(crate) struct Read {
     pub reading: Reading,
     /// The number of inodes whose mtime the options changed.
     pub times_changed: u64,
+    /// The number of inodes that the policy for hard links added or removed.
+    pub links: LinkCounts,
 }
 
 impl Read {
@@ -71,7 +74,8 @@ impl Read {
         reading.warnings.extend(state);
         let times_changed = policy::apply(&mut reading.tree, &options);
         reading.warnings.extend(report_counts::ambiguous_times(&reading.tree));
-        Ok(Self { options, reading, times_changed })
+        let links = hard_links::apply(source, &mut reading, &options)?;
+        Ok(Self { options, reading, times_changed, links })
     }
 }
 
@@ -97,7 +101,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
         read: Read,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let Read { options, mut reading, times_changed } = read;
+        let Read { options, mut reading, times_changed, links } = read;
         let view = View { source, tree: &reading.tree };
         let survey = survey::survey(view, options.holes, observer);
         let stored = StoredView { source, stored: survey.stored(&reading.tree) };
@@ -111,7 +115,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
         );
         let plan = plan?;
         audit::audit(&plan, stored.stored, &reading.specials)?;
-        let counted = Counted { times_changed, stale_blocks, warnings };
+        let counted = Counted { times_changed, links, stale_blocks, warnings };
         let report = report_counts::count(source, recovery, &reading, &survey, &plan, counted);
         // The claims can need much memory, and no later stage uses them.
         reading.claims = BlockClaims::default();
@@ -198,10 +202,12 @@ pub(crate) fn occupancy(
     observer: &dyn Observer,
 ) -> Result<(Occupancy, Result<Occupancy>)> {
     open(input, |source, recovery| {
-        let Read { mut options, reading, .. } = Read::of(source, recovery, options, observer)?;
-        // The layout does not depend on the UUID, and deriving it would need a digest of all content.
-        options.uuid = UuidPolicy::Keep;
+        let as_read = options.clone().hard_links(HardLinkPolicy::Keep);
+        let mut reading = Read::of(source, recovery, &as_read, observer)?.reading;
         let before = of_image(source, &reading, cells);
+        hard_links::apply(source, &mut reading, options)?;
+        // The layout does not depend on the UUID, and deriving it would need a digest of all content.
+        let options = options.clone().uuid(UuidPolicy::Keep);
         let view = View { source, tree: &reading.tree };
         let survey = survey::survey(view, options.holes, observer);
         let after =
@@ -228,6 +234,7 @@ pub(crate) fn verify(
         let found = Source::open(output.clone(), &clean)?;
         let mut reading = read::read(wanted, observer)?;
         policy::apply(&mut reading.tree, options);
+        hard_links::apply(wanted, &mut reading, options)?;
         let written = read::read(&found, observer)?;
         same_quotas(&reading.specials, &written.specials)?;
         let input = View { source: wanted, tree: &reading.tree };

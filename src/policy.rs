@@ -29,6 +29,8 @@ pub struct Options {
     pub label: Option<Vec<u8>>,
     /// The treatment of blocks of zeros in regular files.
     pub holes: HolePolicy,
+    /// The treatment of hard links.
+    pub hard_links: HardLinkPolicy,
     /// The size of the output.
     pub size: SizePolicy,
     /// Whether to accept a filesystem whose superblock or journal records errors.
@@ -77,6 +79,19 @@ pub enum HolePolicy {
     Punch,
     /// Blocks of zeros stay allocated if they are allocated in the input.
     Keep,
+}
+
+/// The treatment of hard links: of the names that share an inode.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HardLinkPolicy {
+    /// The names of an inode keep sharing it.
+    #[default]
+    Keep,
+    /// Each name of a file that is not a directory gets a separate inode.
+    Split,
+    /// Regular files with equal content and equal attributes become one inode.
+    Merge,
 }
 
 /// The size of the output.
@@ -133,6 +148,13 @@ impl Options {
     #[must_use]
     pub fn holes(mut self, holes: HolePolicy) -> Self {
         self.holes = holes;
+        self
+    }
+
+    /// Sets the policy for hard links.
+    #[must_use]
+    pub fn hard_links(mut self, hard_links: HardLinkPolicy) -> Self {
+        self.hard_links = hard_links;
         self
     }
 

@@ -51,6 +51,8 @@ pub enum Remedy {
     KeepSizeOrCut,
     /// Keep the UUID.
     KeepUuid,
+    /// Keep the hard links.
+    KeepHardLinks,
     /// Keep the GUIDs of the partition table.
     KeepGuids,
     /// Keep the bytes between partitions.
@@ -147,6 +149,7 @@ impl Remedy {
             Self::KeepSize => "keep the size",
             Self::KeepSizeOrCut => "keep the size, or cut these bytes off",
             Self::KeepUuid => "keep the UUID",
+            Self::KeepHardLinks => "keep the hard links",
             Self::KeepGuids => "keep the GUIDs",
             Self::KeepGaps => "keep the bytes between partitions",
             Self::GiveEpoch => "give an epoch",

@@ -51,6 +51,10 @@ pub struct FilesystemReport {
     pub inodes_renumbered: u64,
     /// Inodes whose mtime was clamped or set.
     pub times_changed: u64,
+    /// Inodes that were added to the tree because hard links were split; `None` without that option.
+    pub inodes_split: Option<u64>,
+    /// Inodes that were removed from the tree because equal files were merged; `None` without that option.
+    pub inodes_merged: Option<u64>,
     /// Directories in the tree.
     pub directories: u64,
     /// Directories with an index in the output.

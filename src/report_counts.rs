@@ -1,6 +1,7 @@
 //! Collects the numbers and warnings of a report.
 
 use crate::attribute_text;
+use crate::hard_links::LinkCounts;
 use crate::ondisk::features::Compat;
 use crate::plan::Plan;
 use crate::read::Reading;
@@ -18,6 +19,8 @@ use crate::view::View;
 pub(crate) struct Counted {
     /// The number of inodes whose mtime the options changed.
     pub times_changed: u64,
+    /// The number of inodes that the policy for hard links added or removed.
+    pub links: LinkCounts,
     /// The number of free blocks that are not zero.
     pub stale_blocks: u64,
     /// Warnings about xattrs; see [`bound_xattrs`].
@@ -41,6 +44,8 @@ pub(crate) fn count(
         old_uuid: source.superblock.s_uuid,
         inodes: tree.nodes.len() as u64,
         times_changed: counted.times_changed,
+        inodes_split: counted.links.split,
+        inodes_merged: counted.links.merged,
         directories: tree.nodes.iter().filter(|node| node.kind.is_directory()).count() as u64,
         directories_indexed: plan
             .directories

@@ -144,7 +144,7 @@ pub(crate) fn file_digests(
 
 /// Returns the digest of a file up to its size: the SHA-256 over the number and the SHA-256 of each segment
 /// that is not zero. Large holes take no time, because their segments are zero.
-fn digest_of(file: &FileContent<'_, '_>) -> [u8; 32] {
+pub(crate) fn digest_of(file: &FileContent<'_, '_>) -> [u8; 32] {
     let (mut hash, mut next) = (Sha256::new(), 0);
     let mut buffer = vec![0_u8; SEGMENT];
     let size = SEGMENT as u64;

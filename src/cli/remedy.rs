@@ -26,6 +26,7 @@ pub fn option(remedy: &Remedy) -> Option<String> {
         Remedy::KeepSize => "leave --size out",
         Remedy::KeepSizeOrCut => "leave --size out, or cut these bytes off",
         Remedy::KeepUuid => "use --uuid keep",
+        Remedy::KeepHardLinks => "leave --hard-links out",
         Remedy::KeepGuids => "leave --gpt out",
         Remedy::KeepGaps => "leave --zero-gaps out",
         Remedy::GiveEpoch => "set SOURCE_DATE_EPOCH, or use --source-date-epoch",

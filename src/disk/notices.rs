@@ -12,7 +12,8 @@ const VERITY: &[u8] = b"verity\0\0";
 /// Returns whether a filesystem has changed, according to its report.
 pub(super) fn is_another(report: &FilesystemReport) -> bool {
     let counts = [report.inodes_renumbered, report.times_changed, report.blocks_moved, report.stale_blocks];
-    report.old_uuid != report.new_uuid || counts.iter().any(|count| *count > 0)
+    let links = [report.inodes_split, report.inodes_merged].into_iter().flatten();
+    report.old_uuid != report.new_uuid || counts.into_iter().chain(links).any(|count| count > 0)
 }
 
 impl Disk<'_> {

@@ -17,7 +17,7 @@ use crate::plan::Plan;
 use crate::policy::{Options, UuidPolicy};
 use crate::read::{self, Reading};
 use crate::recover::Recovery;
-use crate::report::Difference;
+use crate::report::{Difference, FilesystemReport};
 use crate::source::Source;
 use crate::text::{self, hexadecimal};
 use crate::tree::{Kind, NodeId, Text};
@@ -76,9 +76,12 @@ impl OfInput {
     /// Collects the findings for an image.
     pub(super) fn of(source: &Source<'_>, reading: &Reading) -> Self {
         let places = ContentPlaces::of(reading);
+        let mut files_with_slack = leftovers::files_with_slack(source, &reading.tree);
+        // If hard links are split, only the first name has an inode in the input.
+        files_with_slack.retain(|id| reading.inodes[id.index()].0 != 0);
         Self {
             free: leftovers::free_blocks(source, reading.claimed()),
-            files_with_slack: leftovers::files_with_slack(source, &reading.tree),
+            files_with_slack,
             symlinks_with_slack: leftovers::symlinks_with_slack(source, reading, &places),
             places,
         }
@@ -280,6 +283,17 @@ impl Explainer<'_, '_> {
         });
         let examples: Vec<_> = changed.iter().take(self.enough()).map(|id| self.path(*id)).collect();
         self.add(Cause::Options, "clamped-times", "file times changed by the options", count, examples);
+    }
+
+    /// Adds the inodes that the policy for hard links adds or removes.
+    pub(super) fn hard_links(&mut self, report: &FilesystemReport) {
+        let is_new = |id: NodeId| id != NodeId::LOST_FOUND && self.reading.inodes[id.index()].0 == 0;
+        let split: Vec<_> =
+            self.nodes(is_new).into_iter().take(self.enough()).map(|id| self.path(id)).collect();
+        let what = "names that get a separate inode";
+        self.add(Cause::Options, "split-links", what, report.inodes_split.unwrap_or(0), split);
+        let what = "inodes that are merged with an equal one";
+        self.add(Cause::Options, "merged-files", what, report.inodes_merged.unwrap_or(0), []);
     }
 
     /// Compares the blocks of files and directories, and adds blocks that become holes and directories that

@@ -48,6 +48,7 @@ pub(crate) fn explain(
         explainer.directories();
         explainer.layout();
         explainer.clamped(report.times_changed);
+        explainer.hard_links(report);
         explainer.structures(&check::differences(prepared.stored(), plan, sink));
         let kept = explainer.kept_times().into_iter().collect();
         let mut findings = explainer.findings;
