@@ -83,7 +83,7 @@ mod tests {
     use std::os::unix::ffi::OsStringExt as _;
     use std::path::Path;
 
-    use ext4_canon::{HolePolicy, MtimePolicy, Options, UuidPolicy};
+    use ext4_canon::{HardLinkPolicy, HolePolicy, MtimePolicy, Options, UuidPolicy};
 
     use super::*;
     use crate::cli::args::{
@@ -148,14 +148,15 @@ mod tests {
         let uuid = "01234567-89ab-cdef-0123-456789ABCDEF";
         let words = ["--uuid", uuid, "--source-date-epoch", "-12", "--mtime", "set", "--label", "root"];
         let more = ["--holes", "keep", "--threads", "3", "--verify", "--no-sync", "--json", "-q", "a", "b"];
-        let words = [&words[..], &more[..]].concat();
+        let links = ["--hard-links", "merge"];
+        let words = [&words[..], &links, &more[..]].concat();
         let Settings { options, threads, json, verbosity, progress, .. } = task(&words).settings;
         let uuid = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef_u128.to_be_bytes();
         assert_eq!(options.uuid, UuidPolicy::Given(uuid));
         assert_eq!(options.epoch, Some(-12));
         assert_eq!(options.mtime, MtimePolicy::Set);
         assert_eq!(options.label.as_deref(), Some(&b"root"[..]));
-        assert_eq!(options.holes, HolePolicy::Keep);
+        assert_eq!((options.holes, options.hard_links), (HolePolicy::Keep, HardLinkPolicy::Merge));
         assert_eq!(threads, NonZeroUsize::new(3));
         assert_eq!((verbosity, json, progress), (Verbosity::Quiet, true, false));
         let expected = CanonicalizeTask { verify: true, sync: false, ..plain(Some("b")) };

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use anyhow::{Context as _, Error, Result};
 use clap::{Args, ValueEnum};
-use ext4_canon::{HolePolicy, MtimePolicy, Options, UuidPolicy};
+use ext4_canon::{HardLinkPolicy, HolePolicy, MtimePolicy, Options, UuidPolicy};
 
 use super::values::{epoch, uuid_policy};
 use crate::cli::remedy;
@@ -21,7 +21,7 @@ pub struct PolicyArgs {
     uuid: UuidPolicy,
 
     #[command(flatten)]
-    times: TimeArgs,
+    tree: TreeArgs,
 
     /// New volume label of at most 16 bytes; an empty value removes the label
     #[arg(long)]
@@ -32,9 +32,9 @@ pub struct PolicyArgs {
     holes: Holes,
 }
 
-/// The options that change the mtimes of a tree.
+/// The options that change the tree.
 #[derive(Args, Debug)]
-pub struct TimeArgs {
+pub struct TreeArgs {
     /// Clamp mtimes to this Unix time; also used where the input has none [default: the environment variable
     /// SOURCE_DATE_EPOCH, if set and not empty]
     #[arg(long, value_name = "SECONDS", value_parser = epoch, allow_negative_numbers = true)]
@@ -43,6 +43,10 @@ pub struct TimeArgs {
     /// Treatment of mtimes [default: clamp if there is an epoch, else keep]
     #[arg(long, value_enum)]
     mtime: Option<Mtime>,
+
+    /// Treatment of hard links and of equal files
+    #[arg(long, value_enum, default_value_t = HardLinks::Keep)]
+    hard_links: HardLinks,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -53,6 +57,16 @@ enum Mtime {
     Keep,
     /// Set all mtimes to the epoch
     Set,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum HardLinks {
+    /// Keep the hard links of IN
+    Keep,
+    /// Give each name of a file a separate inode
+    Split,
+    /// Turn regular files with equal content and equal attributes into hard links of one inode
+    Merge,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -71,7 +85,7 @@ impl PolicyArgs {
     /// A message if an option or the environment variable is invalid for every image.
     pub fn options(self, variable: Option<&OsStr>, ignore_error_state: bool) -> Result<Options> {
         let mut options = Options::new().uuid(self.uuid).ignore_error_state(ignore_error_state);
-        self.times.set(&mut options, variable)?;
+        self.tree.set(&mut options, variable)?;
         options.label = self.label.map(OsString::into_vec);
         options.holes = match self.holes {
             Holes::Punch => HolePolicy::Punch,
@@ -81,7 +95,7 @@ impl PolicyArgs {
     }
 }
 
-impl TimeArgs {
+impl TreeArgs {
     /// Converts the arguments to the library's options. `variable` is the value of [`EPOCH_VARIABLE`].
     ///
     /// # Errors
@@ -103,6 +117,11 @@ impl TimeArgs {
             Some(Mtime::Clamp) => MtimePolicy::Clamp,
             Some(Mtime::Keep) => MtimePolicy::Keep,
             Some(Mtime::Set) => MtimePolicy::Set,
+        };
+        options.hard_links = match self.hard_links {
+            HardLinks::Keep => HardLinkPolicy::Keep,
+            HardLinks::Split => HardLinkPolicy::Split,
+            HardLinks::Merge => HardLinkPolicy::Merge,
         };
         Ok(())
     }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand as Clap};
 use ext4_canon::{Options, Selection, SizePolicy};
 
 use super::place::{AroundArgs, LengthArgs, PlaceArgs, SizeArgs};
-use super::policy::{PolicyArgs, TimeArgs};
+use super::policy::{PolicyArgs, TreeArgs};
 use super::task::{
     CatTask, Color, Command, CompareTask, DigestOf, DigestTask, ExplainTask, ImageFiles, LsTask, STANDARD,
     Settings, Task, Verbosity,
@@ -214,7 +214,7 @@ pub struct LsArgs {
     digests: bool,
 
     #[command(flatten)]
-    times: TimeArgs,
+    tree: TreeArgs,
 
     #[command(flatten)]
     common: CommonArgs,
@@ -304,7 +304,7 @@ impl CompareArgs {
 
 impl LsArgs {
     fn validate(self, variable: Option<&OsStr>) -> Result<Task> {
-        let options = self.times.options(variable, self.common.ignore_error_state)?;
+        let options = self.tree.options(variable, self.common.ignore_error_state)?;
         let selection = self.input.place.selection(self.input.length);
         let settings = Settings { selection, ..self.common.settings(options, Verbosity::Normal) };
         let task = LsTask { input: self.input.files, path: self.start, digests: self.digests };

@@ -66,6 +66,10 @@ struct CountsJson {
     inodes: u64,
     inodes_renumbered: u64,
     times_changed: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inodes_split: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inodes_merged: Option<u64>,
     directories: u64,
     directories_indexed: u64,
     data_blocks: u64,
@@ -92,6 +96,8 @@ impl From<&FilesystemReport> for CountsJson {
             inodes: report.inodes,
             inodes_renumbered: report.inodes_renumbered,
             times_changed: report.times_changed,
+            inodes_split: report.inodes_split,
+            inodes_merged: report.inodes_merged,
             directories: report.directories,
             directories_indexed: report.directories_indexed,
             data_blocks: report.data_blocks,
@@ -138,6 +144,12 @@ fn counts(report: &FilesystemReport, all: bool) -> Vec<String> {
     }
     let details = [(report.inodes_renumbered, "renumbered"), (report.times_changed, "with a different time")];
     line("inodes", Some(report.inodes.to_string()), &details);
+    let links = [(report.inodes_split, "added by a split"), (report.inodes_merged, "removed by a merge")];
+    for (count, what) in links {
+        if let Some(count) = count {
+            line("hard links", Some(format!("{} {what}", counted(count, "inode"))), &[]);
+        }
+    }
     line("directories", Some(report.directories.to_string()), &[(report.directories_indexed, "indexed")]);
     let size = HumanBytes(report.data_blocks.saturating_mul(report.block_size));
     let blocks = format!("{} of {} bytes ({size})", report.data_blocks, report.block_size);

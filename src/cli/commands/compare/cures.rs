@@ -72,7 +72,9 @@ pub fn of_attribute(attribute: Attribute, options: &Options) -> &'static str {
             "copy with xattrs (cp -a, rsync -X, tar --xattrs); label SELinux files by setfiles in both"
         }
         Attribute::Flags => "set the same flags (chattr)",
-        Attribute::HardLink => "copy with hard links in both builds (cp -a, rsync -H, tar)",
+        Attribute::HardLink => {
+            "copy with hard links in both builds (cp -a, rsync -H, tar), or use --hard-links split"
+        }
         Attribute::Allocation => "leave out --holes keep, or write the file in the same way",
         Attribute::Inode => {
             "rebuild both with mke2fs -O ^stable_inodes, or write the files in the same order"

@@ -1,7 +1,7 @@
 //! Collects the options, versions and digests of both images, so that the report can serve as evidence.
 
 use ext4_canon::text::hexadecimal;
-use ext4_canon::{FORM_VERSION, HolePolicy, MtimePolicy, Options, Selection, UuidPolicy};
+use ext4_canon::{FORM_VERSION, HardLinkPolicy, HolePolicy, MtimePolicy, Options, Selection, UuidPolicy};
 use uuid::Uuid;
 
 use crate::cli::image::Image;
@@ -55,6 +55,8 @@ pub fn option_words(options: &Options, selection: &Selection) -> Vec<String> {
     }
     words.extend(options.label.as_ref().map(|label| format!("--label '{}'", label.escape_ascii())));
     let flags = [
+        (options.hard_links == HardLinkPolicy::Split, "--hard-links split"),
+        (options.hard_links == HardLinkPolicy::Merge, "--hard-links merge"),
         (options.holes == HolePolicy::Keep, "--holes keep"),
         (options.ignore_error_state, "--ignore-error-state"),
         (options.derive_guids, "--gpt canonical"),
@@ -78,9 +80,9 @@ mod tests {
     fn options_are_named_as_they_are_typed() {
         assert_eq!(option_words(&Options::new(), &Selection::all()), [""; 0]);
         let options = Options::new().uuid(UuidPolicy::Keep).epoch(7).mtime(MtimePolicy::Set).label("a b");
-        let words = option_words(&options.holes(HolePolicy::Keep), &Selection::all());
-        let expected =
-            ["--uuid keep", "--source-date-epoch 7", "--mtime set", "--label 'a b'", "--holes keep"];
-        assert_eq!(words, expected);
+        let options = options.hard_links(HardLinkPolicy::Split).holes(HolePolicy::Keep);
+        let words = option_words(&options, &Selection::all()).join(" ");
+        let times = "--source-date-epoch 7 --mtime set";
+        assert_eq!(words, format!("--uuid keep {times} --label 'a b' --hard-links split --holes keep"));
     }
 }
