@@ -28,6 +28,7 @@ mod gates;
 mod geometry;
 mod golden;
 mod guide;
+mod hard_links;
 mod help;
 mod html;
 mod htree;

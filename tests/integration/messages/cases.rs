@@ -18,8 +18,8 @@ use crate::support::image::{block_of, debugfs, patch, peek, put_xattr, set_lengt
 use crate::support::{Lab, canon};
 use making::{
     CHECKED, EXT2, EXT4, JOURNAL, add_incompat, changed, damaged_log, full_image, journal_elsewhere, made,
-    nothing, sound_image, three_levels, wild_quota, with_context, with_fast_commits, with_journal,
-    with_superblock, with_xattr_block, wrong_references, xattr_in_block,
+    many_names, nothing, sound_image, three_levels, wild_quota, with_context, with_fast_commits,
+    with_journal, with_superblock, with_xattr_block, wrong_references, xattr_in_block,
 };
 
 /// A case for one message.
@@ -312,6 +312,10 @@ const CASES: &[Case] = &[
             made(lab, &format!("{EXT4},stable_inodes"), "4M");
         },
     ),
+    command("split links with stable inodes", r#""$0" --hard-links split in.img out.img"#, |lab| {
+        made(lab, &format!("{EXT4},stable_inodes"), "4M");
+    }),
+    command("too much to split", r#""$0" --hard-links split in.img out.img"#, many_names),
     case("another UUID with a journal elsewhere", |lab| journal_elsewhere(lab, false)),
     // The files can't be used.
     command("no input", r#""$0" none.img out.img"#, nothing),

@@ -1,5 +1,6 @@
 //! Images for the cases.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -210,4 +211,17 @@ pub fn nothing(_: &Lab) {}
 
 pub fn sound_image(lab: &Lab) {
     made(lab, EXT4, "4M");
+}
+
+/// Gives a large file of unwritten blocks 600 more names.
+pub fn many_names(lab: &Lab) {
+    let image = made(lab, EXT4, "32M");
+    let mut commands = "fallocate file 0 29999\n".to_owned() + &"expand_dir folder\n".repeat(10);
+    for number in 0..600 {
+        writeln!(commands, "ln file folder/{number}").expect("writing to a string");
+    }
+    debugfs(
+        &image,
+        &(commands + "set_inode_field file size 30720000\nset_inode_field file links_count 601\n"),
+    );
 }
