@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 use serde_json::Value;
 
-use crate::support::canon::tree_digest;
+use crate::support::canon::{rewritten, sound, tree_digest, unchanged};
 use crate::support::image::{debugfs, inode_of};
 use crate::support::tree::{SOME_TIME, make_node, set_mtime, set_xattr};
 use crate::support::{Lab, canon, canonical, refused, run, same_bytes, tool};
@@ -249,6 +249,29 @@ fn all_commands_agree() {
         assert_eq!(finding["count"], if *option == SPLIT { 9 } else { 5 }, "{explained:#}");
         let explained = json(&["explain"], option, &[&output]);
         assert!(!explained.to_string().contains(kind), "{explained:#}");
+    }
+}
+
+/// The copies do not fit into the image, but into a larger one.
+#[test]
+fn the_size_can_follow_the_split() {
+    let lab = Lab::new();
+    let folder = lab.folder("tree");
+    fs::write(folder.join("0"), [7; 500_000]).expect("writing");
+    for number in 1..9 {
+        fs::hard_link(folder.join("0"), folder.join(number.to_string())).expect("a link");
+    }
+    settle(&folder);
+    let image = lab.mke2fs_d("in.img", "2M", &["-t", "ext4", "-O", "^has_journal"], &folder);
+    let message = refused(&image, &SPLIT, 3, &["blocks, but there are", "--size"]);
+    let size = message.split("--size ").nth(1).and_then(|rest| rest.split(',').next()).expect("a size");
+    for size in [size, "min"] {
+        let options = [&SPLIT[..], &["--size", size]].concat();
+        let output = rewritten(&image, &options).expect("an output");
+        sound(&output);
+        unchanged(&output, &options);
+        canon(["--check"]).args(options).arg(&output).run().done();
+        assert_eq!(tree_digest(&output, &[]), tree_digest(&image, &SPLIT));
     }
 }
 
