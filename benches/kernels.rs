@@ -12,7 +12,7 @@ use ext4_canon::internals::View;
 use ext4_canon::internals::is_zero;
 use ext4_canon::internals::ondisk::checksum::crc32c;
 use ext4_canon::internals::ondisk::dirhash::{DirHash, HashVersion};
-use ext4_canon::internals::{Digester, Segments, StoredView, survey};
+use ext4_canon::internals::{Digester, Segments, StoredView, Target, survey};
 use ext4_canon::internals::{Overlay, Source};
 use ext4_canon::internals::{plan, read};
 
@@ -68,8 +68,12 @@ fn planning(bencher: Bencher<'_, '_>) {
     let (bytes, overlay, options) = (image(), Overlay::default(), Options::default());
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
     let reading = read(&source, &Silent).expect("a tree");
-    let stored = survey(View { source: &source, tree: &reading.tree }, HolePolicy::Punch, &Silent);
-    bencher.bench(|| plan(&source, &reading, black_box(&stored), &options).expect("a plan"));
+    let target = Target::own(&source, &reading.specials);
+    let view = View { source: &source, tree: &reading.tree };
+    let stored = survey(view, &target.geometry, HolePolicy::Punch, &Silent);
+    bencher.bench(|| {
+        plan(&reading.tree, &reading.inodes, &target, black_box(&stored), &options).expect("a plan")
+    });
 }
 
 #[divan::bench]
@@ -77,7 +81,8 @@ fn content_digest(bencher: Bencher<'_, '_>) {
     let (bytes, overlay) = (image(), Overlay::default());
     let source = Source::open(Input::new(&bytes), &overlay).expect("a filesystem");
     let reading = read(&source, &Silent).expect("a tree");
-    let survey = survey(View { source: &source, tree: &reading.tree }, HolePolicy::Punch, &Silent);
+    let view = View { source: &source, tree: &reading.tree };
+    let survey = survey(view, &source.geometry, HolePolicy::Punch, &Silent);
     let view = StoredView { source: &source, stored: survey.stored(&reading.tree) };
     let segments = Segments::new(source.geometry.block_size, view.stored, 1 << 20);
     bencher.bench(|| Digester::new(view, black_box(&segments)).finish());

@@ -263,6 +263,13 @@ impl Location {
         self
     }
 
+    /// Sets the path.
+    #[must_use]
+    pub(crate) fn path(mut self, path: String) -> Self {
+        self.path = Some(path);
+        self
+    }
+
     /// Sets the block.
     #[must_use]
     pub(crate) fn block(mut self, block: BlockNr) -> Self {

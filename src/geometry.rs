@@ -56,6 +56,9 @@ pub struct Geometry {
     /// The number of blocks by which mke2fs staggers the bitmaps of consecutive groups, without `flex_bg`
     /// (`s_raid_stride`).
     pub raid_stride: u64,
+    /// With a value, the groups have only as many inodes as are needed for this many in total, so the number
+    /// of inodes in a group depends on the number of groups.
+    pub least_inodes: Option<u32>,
 }
 
 /// The blocks of a group that contain copies of the superblock and the group descriptors.
@@ -119,6 +122,7 @@ impl Geometry {
             groups_per_flex: if flex { 1 << sb.s_log_groups_per_flex } else { 1 },
             hash_version,
             raid_stride: u64::from(sb.s_raid_stride.get()),
+            least_inodes: None,
         };
         geometry.check_blocks(sb)?;
         geometry.check_groups(sb)?;
@@ -518,6 +522,7 @@ pub(crate) fn forty_gib() -> Geometry {
         groups_per_flex: 16,
         hash_version: HashVersion::HalfMd4,
         raid_stride: 0,
+        least_inodes: None,
     }
 }
 

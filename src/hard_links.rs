@@ -221,7 +221,8 @@ fn owners(view: View<'_, '_>, holes: HolePolicy) -> Vec<NodeId> {
     for group in alike {
         let key = |(_, id): &(Attributes, NodeId)| {
             let file = FileContent::of(view, *id).expect("only regular files have these attributes");
-            let key: ContentKey = (tree_digest::digest_of(&file), survey::allocation(view, holes, *id));
+            let key: ContentKey =
+                (tree_digest::digest_of(&file), survey::allocation(view, &view.source.geometry, holes, *id));
             (key, *id)
         };
         let mut digested: Vec<_> = group.par_iter().map(key).collect();

@@ -42,6 +42,7 @@
 mod attribute_text;
 mod audit;
 mod bytes;
+mod changes;
 mod check;
 pub mod compare;
 mod content;
@@ -67,10 +68,13 @@ mod recover;
 mod remedy;
 mod report;
 mod report_counts;
+mod resized_geometry;
+mod settings;
 mod sink;
 mod sinks;
 mod source;
 mod survey;
+mod target;
 pub mod text;
 mod tree;
 mod tree_digest;
@@ -80,15 +84,17 @@ mod verify;
 mod view;
 mod write;
 
+pub use changes::{Changes, FeatureChanges, Inodes, Profile, Reserved};
 pub use content::FileContent;
 pub use disk::{Disk, Selection};
 pub use error::{Error, Location, Problem, Result, Structure};
 pub use form::VERSION as FORM_VERSION;
 pub use listing::{ListedPath, ListedXattr, MTREE_HEAD};
 pub use observe::{Observer, Silent, Stage};
-pub use policy::{HardLinkPolicy, HolePolicy, MtimePolicy, Options, SizePolicy, UuidPolicy};
+pub use policy::{HardLinkPolicy, HolePolicy, MtimePolicy, Options, SettingsPolicy, SizePolicy, UuidPolicy};
 pub use remedy::Remedy;
 pub use report::{Difference, Digest, FilesystemReport, Report};
+pub use settings::Settings;
 pub use sink::{Order, Sink};
 pub use sinks::{FileSink, VecSink};
 pub use source::Input;
@@ -102,6 +108,7 @@ pub mod internals {
     pub use crate::read::read;
     pub use crate::source::{Overlay, Source};
     pub use crate::survey::{Digester, Segments, StoredView, survey};
+    pub use crate::target::Target;
     pub use crate::units::{BlockNr, GroupNr, InodeNr};
     pub use crate::view::View;
 

@@ -1,7 +1,6 @@
 //! Runs the stages of each operation on a filesystem image, in order.
 
 use crate::audit;
-use crate::bytes::first_set_byte;
 use crate::check::differences;
 use crate::error::{Error, Result};
 use crate::hard_links::{self, LinkCounts};
@@ -10,16 +9,19 @@ use crate::observe::Observer;
 use crate::occupancy::{Occupancy, of_form, of_image};
 use crate::ondisk::features::Compat;
 use crate::plan::{self, Identity, Plan};
-use crate::policy::{self, HardLinkPolicy, Options, SizePolicy, UuidPolicy};
+use crate::policy::{self, HardLinkPolicy, Options, SettingsPolicy, SizePolicy, UuidPolicy};
 use crate::read::{self, BlockClaims, Reading};
 use crate::recover::{self, Recovery};
 use crate::remedy::Remedy;
 use crate::report::{Difference, FilesystemReport};
 use crate::report_counts::{self, Counted};
+use crate::settings::Settings;
 use crate::sink::Sink;
 use crate::sinks::{CompareSink, HashSink};
 use crate::source::{Input, Overlay, Source};
 use crate::survey::{self, Segments, StoredView, Survey};
+use crate::target::{self, ChosenSettings, Target};
+use crate::tree::Tree;
 use crate::uuid_references::Neighbours;
 use crate::verify::{same_quotas, same_tree};
 use crate::view::View;
@@ -52,6 +54,8 @@ pub(crate) struct Read {
     pub options: Options,
     /// The result of reading.
     pub reading: Reading,
+    /// The settings of the output.
+    pub target: Target,
     /// The number of inodes whose mtime the options changed.
     pub times_changed: u64,
     /// The number of inodes that the policy for hard links added or removed.
@@ -66,16 +70,26 @@ impl Read {
         options: &Options,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        options.check(source.geometry.has_wide_inodes())?;
-        check_rest(source, options.size)?;
-        let options = with_bound_uuid(source, options)?;
+        let mut options = options.clone();
+        if options.has_own_settings() {
+            options.check(source.geometry.has_wide_inodes())?;
+        } else if let SizePolicy::More(more) = options.size
+            && matches!(options.settings, SettingsPolicy::Profile(_))
+        {
+            options.size = SizePolicy::Bytes(source.geometry.filesystem_bytes().saturating_add(more));
+        }
         let state = recover::check_state(source, recovery, options.ignore_error_state)?;
         let mut reading = read::read(source, observer)?;
         reading.warnings.extend(state);
+        let chosen = ChosenSettings::new(source, &options, &reading.specials)?;
+        options.check(chosen.geometry.has_wide_inodes())?;
+        let options = with_bound_uuid(source, &chosen, &options)?;
         let times_changed = policy::apply(&mut reading.tree, &options);
         reading.warnings.extend(report_counts::ambiguous_times(&reading.tree));
         let links = hard_links::apply(source, &mut reading, &options)?;
-        Ok(Self { options, reading, times_changed, links })
+        let target = Target::new(source, chosen, &reading.specials, options.size)?;
+        target.check_tree(source, &reading)?;
+        Ok(Self { options, reading, target, times_changed, links })
     }
 }
 
@@ -84,6 +98,9 @@ pub(crate) struct Prepared<'p, 'a> {
     source: &'p Source<'a>,
     /// The result of reading.
     pub reading: Reading,
+    target: Target,
+    /// The image and the tree in blocks of the output, if those are smaller.
+    smaller: Option<(Source<'a>, Tree)>,
     survey: Survey,
     segments: Segments,
     /// The plan of the output.
@@ -101,36 +118,43 @@ impl<'p, 'a> Prepared<'p, 'a> {
         read: Read,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let Read { options, mut reading, times_changed, links } = read;
-        let view = View { source, tree: &reading.tree };
-        let survey = survey::survey(view, options.holes, observer);
-        let stored = StoredView { source, stored: survey.stored(&reading.tree) };
+        let Read { options, mut reading, target, times_changed, links } = read;
+        let free = leftovers::free_blocks(source, reading.claimed());
+        let smaller = target::in_smaller_blocks(source, &reading.tree, target.geometry.block_size);
+        let view = smaller
+            .as_ref()
+            .map_or(View { source, tree: &reading.tree }, |(source, tree)| View { source, tree });
+        let survey = survey::survey(view, &target.geometry, options.holes, observer);
+        let stored = StoredView { source: view.source, stored: survey.stored(view.tree) };
+        let target = target.for_content(stored.stored)?;
         let (plan, (stale_blocks, warnings, segments)) = rayon::join(
-            || plan::plan(source, &reading, &survey, &options),
+            || plan::plan(view.tree, &reading.inodes, &target, &survey, &options),
             || {
-                let free = leftovers::free_blocks(source, reading.claimed());
                 let segments = Identity::segments(stored, options.uuid);
                 (leftovers::count(&free), report_counts::bound_xattrs(&reading.tree), segments)
             },
         );
         let plan = plan?;
-        audit::audit(&plan, stored.stored, &reading.specials)?;
+        audit::audit(&plan, stored.stored, &target.specials)?;
         let counted = Counted { times_changed, links, stale_blocks, warnings };
         let report = report_counts::count(source, recovery, &reading, &survey, &plan, counted);
         // The claims can need much memory, and no later stage uses them.
         reading.claims = BlockClaims::default();
-        Ok(Self { source, reading, survey, segments, plan, uuid: options.uuid, report })
+        let uuid = options.uuid;
+        Ok(Self { source, reading, target, smaller, survey, segments, plan, uuid, report })
     }
 
     /// Returns the tree with the runs that the output will store.
     pub(crate) fn stored(&self) -> StoredView<'_, 'a> {
-        StoredView { source: self.source, stored: self.survey.stored(&self.reading.tree) }
+        let own = (self.source, &self.reading.tree);
+        let (source, tree) = self.smaller.as_ref().map_or(own, |(source, tree)| (source, tree));
+        StoredView { source, stored: self.survey.stored(tree) }
     }
 
     /// Writes the canonical form to a sink.
     pub(crate) fn write(&self, sink: &dyn Sink, task: Request<'_>) -> Result<FilesystemReport> {
         let view = self.stored();
-        let identity = Identity::new(view, &self.reading.specials, &self.segments, &self.plan, self.uuid);
+        let identity = Identity::new(view, &self.target.specials, &self.segments, &self.plan, self.uuid);
         let uuid = OutputWriter { view, plan: &self.plan, sink, observer: task.observer }.write(identity)?;
         Ok(report_counts::with_uuid(self.report.clone(), view.view(), task.neighbours, uuid))
     }
@@ -203,16 +227,18 @@ pub(crate) fn occupancy(
 ) -> Result<(Occupancy, Result<Occupancy>)> {
     open(input, |source, recovery| {
         let as_read = options.clone().hard_links(HardLinkPolicy::Keep);
-        let mut reading = Read::of(source, recovery, &as_read, observer)?.reading;
+        let Read { mut reading, target, .. } = Read::of(source, recovery, &as_read, observer)?;
         let before = of_image(source, &reading, cells);
         hard_links::apply(source, &mut reading, options)?;
         // The layout does not depend on the UUID, and deriving it would need a digest of all content.
         let options = options.clone().uuid(UuidPolicy::Keep);
-        let view = View { source, tree: &reading.tree };
-        let survey = survey::survey(view, options.holes, observer);
-        let after =
-            plan::plan(source, &reading, &survey, &options).map(|plan| of_form(&plan, &reading.tree, cells));
-        Ok((before, after))
+        let smaller = target::in_smaller_blocks(source, &reading.tree, target.geometry.block_size);
+        let view = smaller
+            .as_ref()
+            .map_or(View { source, tree: &reading.tree }, |(source, tree)| View { source, tree });
+        let survey = survey::survey(view, &target.geometry, options.holes, observer);
+        let after = plan::plan(view.tree, &reading.inodes, &target, &survey, &options);
+        Ok((before, after.map(|plan| of_form(&plan, &reading.tree, cells))))
     })
 }
 
@@ -235,41 +261,26 @@ pub(crate) fn verify(
         let mut reading = read::read(wanted, observer)?;
         policy::apply(&mut reading.tree, options);
         hard_links::apply(wanted, &mut reading, options)?;
+        let chosen = ChosenSettings::new(wanted, options, &reading.specials)?;
+        let target = Target::new(wanted, chosen, &reading.specials, options.size)?;
         let written = read::read(&found, observer)?;
-        same_quotas(&reading.specials, &written.specials)?;
+        same_quotas(&target.specials, &written.specials)?;
         let input = View { source: wanted, tree: &reading.tree };
         same_tree(input, View { source: &found, tree: &written.tree }, observer)
     })
 }
 
-/// Returns an error if the options set a size, and the image has bytes other than zero past the end of its
-/// filesystem. A different size would lose these bytes.
-fn check_rest(source: &Source<'_>, size: SizePolicy) -> Result<()> {
-    let start = source.geometry.filesystem_bytes();
-    let rest = start..source.input().bytes().len() as u64;
-    let lost = if size == SizePolicy::Keep {
-        None
-    } else {
-        first_set_byte(source.input().bytes(), source.input().data_within(rest))
-    };
-    match lost {
-        None => Ok(()),
-        Some(offset) => Err(Error::options(
-            format!(
-                "the image has data after the end of its filesystem (byte {offset}), which a different size would lose"
-            ),
-            Remedy::KeepSizeOrCut,
-        )),
-    }
+/// Reads the settings of an image.
+pub(crate) fn settings(input: &Input<'_>, observer: &dyn Observer) -> Result<Settings> {
+    open(input, |source, _| Ok(target::settings_of(source, &read::read(source, observer)?.specials)))
 }
 
 /// Returns the options, with the UUID of the input if the `stable_inodes` feature requires it.
 ///
 /// Returns an error if a new UUID would separate the filesystem from its external journal, or could make
 /// encrypted files unreadable.
-fn with_bound_uuid(source: &Source<'_>, options: &Options) -> Result<Options> {
+fn with_bound_uuid(source: &Source<'_>, chosen: &ChosenSettings, options: &Options) -> Result<Options> {
     let old = source.superblock.s_uuid;
-    let outside = source.features().has(Compat::HAS_JOURNAL) && source.superblock.s_journal_inum.get() == 0;
     let mut options = options.clone();
     if source.features().has(Compat::STABLE_INODES) {
         match options.uuid {
@@ -284,7 +295,7 @@ fn with_bound_uuid(source: &Source<'_>, options: &Options) -> Result<Options> {
         }
     }
     let kept = matches!(options.uuid, UuidPolicy::Keep) || options.uuid == UuidPolicy::Given(old);
-    if outside && !kept {
+    if chosen.has_external_journal(source) && !kept {
         return Err(Error::options(
             "the external journal lists this filesystem by its UUID, and would no longer belong to it",
             Remedy::KeepUuid,

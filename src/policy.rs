@@ -1,8 +1,10 @@
 //! Defines the user options, and applies the options for mtimes to a tree.
 
+use crate::changes::{Changes, Profile};
 use crate::error::{Error, Result};
 use crate::ondisk::inode::Timestamp;
 use crate::remedy::Remedy;
+use crate::settings::Settings;
 use crate::tree::{Kind, NodeId, Tree};
 
 /// User options for the output.
@@ -33,6 +35,10 @@ pub struct Options {
     pub hard_links: HardLinkPolicy,
     /// The size of the output.
     pub size: SizePolicy,
+    /// The settings of the output, such as its block size and its features.
+    pub settings: SettingsPolicy,
+    /// Changes of single settings, after `settings` is applied.
+    pub changes: Changes,
     /// Whether to accept a filesystem whose superblock or journal records errors.
     pub ignore_error_state: bool,
     /// Whether to derive the GUIDs of a GPT from the content of the partitions.
@@ -109,6 +115,19 @@ pub enum SizePolicy {
     More(u64),
 }
 
+/// The settings of the output: everything that does not come from the tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SettingsPolicy {
+    /// The settings of the input.
+    #[default]
+    Own,
+    /// The settings of a different filesystem.
+    Like(Box<Settings>),
+    /// The settings of a profile.
+    Profile(Profile),
+}
+
 impl Options {
     /// Returns the default options: a UUID derived from the content, the mtimes and the size of the input,
     /// and holes instead of blocks of zeros.
@@ -165,6 +184,28 @@ impl Options {
         self
     }
 
+    /// Gives the output the settings of a different filesystem: block size, features, journal, and all others.
+    /// The output also has the size of that image, unless the size is set.
+    #[must_use]
+    pub fn like(mut self, settings: Settings) -> Self {
+        self.settings = SettingsPolicy::Like(Box::new(settings));
+        self
+    }
+
+    /// Gives the output the settings of a profile, for the size of the input, unless the size is set.
+    #[must_use]
+    pub fn profile(mut self, profile: Profile) -> Self {
+        self.settings = SettingsPolicy::Profile(profile);
+        self
+    }
+
+    /// Changes single settings of the output.
+    #[must_use]
+    pub fn changes(mut self, changes: Changes) -> Self {
+        self.changes = changes;
+        self
+    }
+
     /// Sets whether to accept a filesystem that is marked as having errors.
     #[must_use]
     pub fn ignore_error_state(mut self, ignore: bool) -> Self {
@@ -184,6 +225,16 @@ impl Options {
     pub fn zero_gaps(mut self, zero: bool) -> Self {
         self.zero_gaps = zero;
         self
+    }
+
+    /// Returns whether the output has the settings of the input.
+    pub fn has_own_settings(&self) -> bool {
+        self.settings == SettingsPolicy::Own && self.changes == Changes::default()
+    }
+
+    /// Returns whether the output is as long as the input, whatever the image is.
+    pub fn keeps_length(&self) -> bool {
+        self.size == SizePolicy::Keep && !matches!(self.settings, SettingsPolicy::Like(_))
     }
 
     /// Returns the epoch as a timestamp; 1970-01-01 if there is none.

@@ -49,6 +49,12 @@ pub enum Remedy {
     KeepSize,
     /// Keep the size of the filesystem, or cut off the bytes past its end.
     KeepSizeOrCut,
+    /// Keep the settings of the input.
+    KeepSettings,
+    /// Choose settings for a smaller filesystem.
+    SmallerSettings,
+    /// Choose different features or sizes.
+    OtherFeatures,
     /// Keep the UUID.
     KeepUuid,
     /// Keep the hard links.
@@ -148,6 +154,9 @@ impl Remedy {
             Self::LargerSize => "ask for a larger size, or for the smallest",
             Self::KeepSize => "keep the size",
             Self::KeepSizeOrCut => "keep the size, or cut these bytes off",
+            Self::KeepSettings => "keep the settings of the input",
+            Self::SmallerSettings => "use the settings of a smaller filesystem",
+            Self::OtherFeatures => "choose other features or sizes",
             Self::KeepUuid => "keep the UUID",
             Self::KeepHardLinks => "keep the hard links",
             Self::KeepGuids => "keep the GUIDs",

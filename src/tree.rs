@@ -234,7 +234,8 @@ pub enum Bytes {
     At(BlockNr),
     /// In unwritten blocks, starting with this one: they are allocated but read as zeros.
     Unwritten(BlockNr),
-    /// In the tree, because the input stores them as inline data. The run has one block.
+    /// In the tree, because the input stores them as inline data. Byte 0 of the inline data is byte 0 of the
+    /// file.
     Tree,
     /// Nowhere: all bytes are zero.
     Zeros,
@@ -273,8 +274,7 @@ impl BlockPlace for RunPlace {
         match self.bytes() {
             // The block number is in the low bits, so the addition does not change the kind.
             Bytes::At(_) | Bytes::Unwritten(_) => Some(Self(self.0 + u64::from(blocks))),
-            Bytes::Tree => (blocks == 0).then_some(self),
-            Bytes::Zeros => Some(self),
+            Bytes::Tree | Bytes::Zeros => Some(self),
         }
     }
 }
@@ -288,6 +288,20 @@ impl Run {
     /// Creates a run of blocks that an extent or a block map lists.
     pub const fn in_blocks(logical: u32, count: u32, physical: BlockNr, unwritten: bool) -> Self {
         let bytes = if unwritten { Bytes::Unwritten(physical) } else { Bytes::At(physical) };
+        Self::new(logical, count, bytes)
+    }
+
+    /// Returns the same run in blocks of a `ratio`-th of the size. At the end of the largest files, the run can
+    /// have fewer blocks, but never less than up to the last block with a number of 32 bits.
+    pub fn in_smaller_blocks(&self, ratio: u32) -> Self {
+        let logical = self.logical.saturating_mul(ratio);
+        let count = self.count.saturating_mul(ratio).min(u32::MAX - logical);
+        let part = |block: BlockNr| BlockNr(block.0 * u64::from(ratio));
+        let bytes = match self.bytes() {
+            Bytes::At(block) => Bytes::At(part(block)),
+            Bytes::Unwritten(block) => Bytes::Unwritten(part(block)),
+            bytes => bytes,
+        };
         Self::new(logical, count, bytes)
     }
 

@@ -176,7 +176,9 @@ fn opaque_digest(view: View<'_, '_>, id: NodeId, from: u64) -> [u8; 32] {
     let View { source, tree } = view;
     let size = source.geometry.block_bytes();
     let mut hash = Sha256::new();
-    for (logical, count, state) in survey::allocation(view, HolePolicy::Punch, id).unwrap_or_default() {
+    for (logical, count, state) in
+        survey::allocation(view, &view.source.geometry, HolePolicy::Punch, id).unwrap_or_default()
+    {
         let (start, end) = (u64::from(logical).max(from), u64::from(logical) + u64::from(count));
         if start >= end {
             continue;

@@ -18,7 +18,7 @@ pub(super) struct ExpectedCopies<'p> {
     whole: bool,
     runs: &'p [Run],
     extents: &'p [Extent],
-    /// The next logical block.
+    /// The next logical block, counted in blocks of the view, which can be smaller than those of the output.
     logical: u64,
 }
 
@@ -56,23 +56,25 @@ impl<'p> ExpectedCopies<'p> {
     /// input.
     pub(super) fn check(&mut self, piece: &Piece, from: BlockNr) -> Result<()> {
         let misplaced = || wrong(format!("block {from} of the input is copied to block {}", piece.start));
+        let per_block = u64::from(self.stored.per_block);
         let block_size = self.plan.geometry.block_bytes();
+        let unit = block_size / per_block;
         let (run, stored) = self.run().ok_or_else(misplaced)?;
         let logical = self.logical.max(run.logical.into());
-        let after =
-            self.extents.iter().position(|extent| extent.end() > logical).unwrap_or(self.extents.len());
-        self.extents = &self.extents[after..];
+        let after = self.extents.iter().position(|extent| extent.end() * per_block > logical);
+        self.extents = &self.extents[after.unwrap_or(self.extents.len())..];
         let extent = self.extents.first().ok_or_else(misplaced)?;
-        let blocks = piece.bytes.div_ceil(block_size);
+        let blocks = piece.bytes.div_ceil(unit);
         let end = logical + blocks;
-        let place =
-            extent.physical().0.checked_add(logical).and_then(|sum| sum.checked_sub(extent.logical.into()));
-        let rest = self.size.saturating_sub(logical * block_size);
-        let bytes = if self.whole { blocks * block_size } else { rest.min(blocks * block_size) };
+        let place = (extent.physical().0 * per_block)
+            .checked_add(logical)
+            .and_then(|sum| sum.checked_sub(u64::from(extent.logical) * per_block));
+        let rest = self.size.saturating_sub(logical * unit);
+        let bytes = if self.whole { blocks * unit } else { rest.min(blocks * unit) };
         let holds = blocks > 0
-            && u64::from(extent.logical) <= logical
-            && end <= extent.end().min(run.end())
-            && place == Some(piece.start.0)
+            && u64::from(extent.logical) * per_block <= logical
+            && end <= (extent.end() * per_block).min(run.end())
+            && place.map(|place| place * unit) == Some(piece.offset(block_size))
             && stored.0 + (logical - u64::from(run.logical)) == from.0
             && piece.bytes == bytes;
         if !holds {

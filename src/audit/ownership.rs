@@ -12,7 +12,7 @@ use crate::ondisk::features::{Compat, Incompat};
 use crate::plan::{FileLayout, Plan};
 use crate::ranges::push_joined;
 use crate::read::Specials;
-use crate::survey::StoredTree;
+use crate::survey::{StoredTree, UNWRITTEN};
 use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
 
 /// The maximum number of nodes that one task checks.
@@ -175,10 +175,10 @@ fn claim_node(plan: &Plan, stored: StoredTree<'_>, id: NodeId, claims: &mut Clus
             file::check(plan, file, LogicalBlocks::dense(blocks.into()), claims)
         }
         Kind::Regular { .. } => {
-            let runs = stored.runs_of(id).iter().map(|run| LogicalBlocks {
-                start: run.logical.into(),
-                end: run.end(),
-                unwritten: run.unwritten(),
+            let runs = stored.blocks_of(id).map(|(logical, count, state)| LogicalBlocks {
+                start: logical.into(),
+                end: u64::from(logical) + u64::from(count),
+                unwritten: state == UNWRITTEN,
             });
             file::check(plan, file, runs, claims)
         }

@@ -23,11 +23,14 @@ pub(super) fn check(plan: &Plan, stored: StoredTree<'_>, metadata: &StaticMetada
     let (mut end, mut bytes) = (0, 0);
     let block_size = plan.geometry.block_bytes();
     for piece in plan.pieces(stored) {
-        let blocks = piece.bytes.div_ceil(block_size);
-        ensure(piece.start.0 >= end && piece.start.0 + blocks <= plan.geometry.blocks_count, || {
+        let (blocks, start) = (piece.blocks(block_size), piece.offset(block_size));
+        let is_copied = matches!(piece.content, PieceContent::Data { .. });
+        let fits = piece.start.0 + blocks <= plan.geometry.blocks_count;
+        ensure(start >= end && fits && (is_copied || piece.skipped == 0), || {
             format!("{} is written to block {}", piece.content.describe(), piece.start)
         })?;
-        end = piece.start.0 + blocks;
+        // Nothing but content from smaller blocks shares a block.
+        end = if is_copied { start + piece.bytes } else { (piece.start.0 + blocks) * block_size };
         bytes += piece.bytes;
         checker.piece(&piece, blocks)?;
     }
@@ -84,7 +87,7 @@ impl Totals {
             PieceContent::Directory(..) => &mut self.directories,
             PieceContent::Xattrs(..) => &mut self.xattrs,
             PieceContent::Symlink(_) => &mut self.symlinks,
-            PieceContent::SmallData(_) => &mut self.small,
+            PieceContent::SmallData(..) => &mut self.small,
             PieceContent::EaInode(..) => &mut self.values,
             PieceContent::Data { .. } => return None,
         })
@@ -124,7 +127,7 @@ impl Totals {
                 Kind::Symlink(target) => totals.symlinks += u64::from(tree.text(target).len() >= 60),
                 Kind::Regular { .. } => {
                     let in_tree = stored.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree);
-                    totals.small += u64::from(in_tree);
+                    totals.small += if in_tree { blocks(&layout.nodes[id.index()]) } else { 0 };
                 }
                 Kind::Device { .. } | Kind::Empty => {}
             }
@@ -168,8 +171,10 @@ impl PieceChecker<'_> {
                 Some(Kind::Symlink(target)) => self.stored.tree.text(target).len() as u64,
                 _ => 0,
             },
-            PieceContent::SmallData(id) => match kind(id) {
-                Some(Kind::Regular { size, .. }) => size.min(block_bytes),
+            PieceContent::SmallData(id, first) => match kind(id) {
+                Some(Kind::Regular { size, .. }) => {
+                    size.saturating_sub(u64::from(first) * block_bytes).min(blocks * block_bytes)
+                }
                 _ => 0,
             },
             _ => blocks * block_bytes,
@@ -210,7 +215,8 @@ impl PieceChecker<'_> {
             }
             PieceContent::Directory(id, first) => file_leads(node(id), first),
             PieceContent::Xattrs(split, refcount) => self.is_xattr_block(split, refcount, start),
-            PieceContent::Symlink(id) | PieceContent::SmallData(id) => file_leads(node(id), 0),
+            PieceContent::Symlink(id) => file_leads(node(id), 0),
+            PieceContent::SmallData(id, first) => file_leads(node(id), first),
             PieceContent::EaInode(index, first) => {
                 file_leads(layout.ea_inodes.get(index as usize).copied(), first)
             }

@@ -61,13 +61,14 @@ fn with_plan(bytes: &[u8], work: impl FnOnce(&mut Plan, StoredTree<'_>, &Special
     let recovery = recover::recover(&input).unwrap();
     let source = Source::open(input.clone(), &recovery.overlay).unwrap();
     let read = Read::of(&source, &recovery, &Options::default(), &Silent).unwrap();
-    let Read { options, reading, .. } = read;
-    let survey = survey::survey(View { source: &source, tree: &reading.tree }, options.holes, &Silent);
-    let mut plan = plan::plan(&source, &reading, &survey, &options).unwrap();
+    let Read { options, reading, target, .. } = read;
+    let view = View { source: &source, tree: &reading.tree };
+    let survey = survey::survey(view, &target.geometry, options.holes, &Silent);
+    let mut plan = plan::plan(view.tree, &reading.inodes, &target, &survey, &options).unwrap();
     let tree = survey.stored(&reading.tree);
-    audit(&plan, tree, &reading.specials).unwrap();
-    work(&mut plan, tree, &reading.specials);
-    audit(&plan, tree, &reading.specials).expect("each change was undone");
+    audit(&plan, tree, &target.specials).unwrap();
+    work(&mut plan, tree, &target.specials);
+    audit(&plan, tree, &target.specials).expect("each change was undone");
 }
 
 /// A plan to test the audit with, and the number of changes that the audit detected.
@@ -118,7 +119,7 @@ impl Subject<'_> {
         self.change("blocks", |plan| &mut plan.geometry.blocks_count, |count| count - 16);
         self.change("groups", |plan| &mut plan.geometry.groups, |count| count + 1);
         self.change("bytes of the image", |plan| &mut plan.image_bytes, |bytes| bytes - 1024);
-        self.change("bytes after the filesystem", |plan| &mut plan.behind, |_| 1024..2048);
+        self.change("bytes after the filesystem", |plan| &mut plan.rest, |_| 1024..2048);
         self.change("fast commits", |plan| &mut plan.fast_commit_blocks, |_| u32::MAX);
         self.change("bytes written", |plan| &mut plan.copies.bytes_written, |bytes| bytes + 1);
     }

@@ -24,7 +24,13 @@ pub fn option(remedy: &Remedy) -> Option<String> {
         }
         Remedy::LargerSize => "give a larger --size, or --size min",
         Remedy::KeepSize => "leave --size out",
-        Remedy::KeepSizeOrCut => "leave --size out, or cut these bytes off",
+        Remedy::KeepSizeOrCut => "leave --size (or --like, or --profile) out, or cut these bytes off",
+        Remedy::MoreInodes => {
+            "use --inodes min, or recreate the image with more inodes (mke2fs -N), and try again"
+        }
+        Remedy::KeepSettings => "leave --like, --profile and --features out",
+        Remedy::OtherFeatures => "change --features, --profile, or the sizes that belong to them",
+        Remedy::SmallerSettings => "use --like with a smaller filesystem, or --profile",
         Remedy::KeepUuid => "use --uuid keep",
         Remedy::KeepHardLinks => "leave --hard-links out",
         Remedy::KeepGuids => "leave --gpt out",
@@ -60,7 +66,7 @@ fn enlarge(bytes: Option<u64>, for_inodes: bool) -> String {
     match bytes {
         Some(bytes) if for_inodes => format!(
             "make the image larger, beforehand or with --size {bytes} or more (inodes are added per block \
-             group), and try again"
+             group), or use --inodes min, and try again"
         ),
         Some(bytes) => format!("make the image larger, beforehand or with --size {bytes}, and try again"),
         None => "make the image larger, beforehand or with --size, and try again".to_owned(),

@@ -80,7 +80,13 @@ struct FailureJson<'f> {
 pub fn run(task: &Task, perform: impl FnOnce(&Runner<'_>) -> Result<Outcome>) -> ExitCode {
     let warnings = Mutex::default();
     let about = task.command.first_path();
-    let ended = guard::caught(about, || perform(&Runner::new(&task.settings, &warnings).about(about)?));
+    let ended = guard::caught(about, || {
+        let runner = Runner::new(&task.settings, &warnings).about(about)?;
+        let Some(path) = &task.settings.like else { return perform(&runner) };
+        let mut settings = task.settings.clone();
+        settings.options = settings.options.like(runner.settings_of(path)?);
+        perform(&Runner { settings: &settings, ..runner })
+    });
     signals::unless_ending();
     let warnings = warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
     let outcome = ended.unwrap_or_else(|error| failed(task, &warnings, &error));
@@ -158,6 +164,24 @@ impl<'r> Runner<'r> {
         let disk = Disk::open(&image.input(), selection);
         image.unchanged()?;
         disk.about(&image.path)
+    }
+
+    /// Reads the settings of the filesystem in an image. On a disk, the filesystem is that of the selected
+    /// partition.
+    ///
+    /// # Errors
+    ///
+    /// The errors of [`Image::open`], of [`Disk::settings`] and of [`Image::unchanged`].
+    fn settings_of(&self, path: &Path) -> Result<ext4_canon::Settings> {
+        let image = Image::open(path, "reference")?;
+        self.warn_severely(image.warnings());
+        let mut disk = self.disk(&image, &Selection::all())?;
+        let partitions = &self.settings.selection.partitions;
+        if disk.has_partitions() && !partitions.is_empty() {
+            let selection = partitions.iter().fold(Selection::all(), Selection::partition);
+            disk = self.disk(&image, &selection)?;
+        }
+        self.read(&[&image], || disk.settings(&self.progress))?.about(&image.path)
     }
 
     /// Calls the library on the thread pool. Returns an error instead of the result if an image was modified

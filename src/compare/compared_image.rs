@@ -10,6 +10,7 @@ use crate::policy::Options;
 use crate::read::Reading;
 use crate::recover::Recovery;
 use crate::source::Source;
+use crate::target::Target;
 use crate::tree::NodeId;
 use crate::view::View;
 
@@ -22,6 +23,8 @@ pub(super) struct ComparedImage<'s, 'a> {
     pub recovery: &'s Recovery<'a>,
     /// The tree, as changed by the options.
     pub reading: Reading,
+    /// The settings of the canonical form.
+    pub target: Target,
     /// The options, adjusted for this image.
     pub options: Options,
     /// The features of the canonical form.
@@ -38,17 +41,16 @@ impl<'s, 'a> ComparedImage<'s, 'a> {
         options: &Options,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let Read { options, reading, .. } = Read::of(source, recovery, options, observer)?;
-        let features = plan::features(source, &reading.tree)?;
+        let Read { options, reading, target, .. } = Read::of(source, recovery, options, observer)?;
+        let features = plan::features(&target, &reading.tree)?;
         let numbering = if features.has(Compat::STABLE_INODES) {
             // EA inodes get the remaining numbers, so their count does not affect the numbers of other
             // inodes.
-            let Reading { tree, specials, inodes, .. } = &reading;
-            Some(Numbering::new(&source.geometry, tree, specials, inodes, 0))
+            Some(Numbering::new(&target.geometry, &reading.tree, &target.specials, &reading.inodes, 0))
         } else {
             None
         };
-        Ok(Self { source, recovery, reading, options, features, numbering })
+        Ok(Self { source, recovery, reading, target, options, features, numbering })
     }
 
     /// Returns the tree together with its image.

@@ -29,6 +29,8 @@ pub struct FilesystemComparison {
     /// Differences between the settings of the filesystems. Because of them, the canonical forms differ even
     /// if the trees are equal.
     pub settings: Vec<SettingDifference>,
+    /// Whether the settings of the images themselves differ, and the options settle that.
+    pub settled: bool,
     /// Differences that canonicalization removes; `None` if not requested.
     pub ignored: Option<Vec<Ignored>>,
     /// The number of paths that are in both trees.

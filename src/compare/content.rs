@@ -13,7 +13,7 @@ use crate::units::fits;
 /// The maximum size of a window in bytes, a multiple of all block sizes.
 const WINDOW_BYTES: u64 = 4 << 20;
 
-/// A range of a file that is stored in at least one image.
+/// A range of a file to compare. At least one image stores data in it.
 #[derive(Debug)]
 pub(super) struct Window {
     /// The index of the file.
@@ -164,9 +164,10 @@ pub(super) fn texts(
 /// compared as byte ranges, since the block sizes can differ.
 pub(super) fn allocation_differs(sides: &[ComparedImage<'_, '_>; 2], pair: [crate::tree::NodeId; 2]) -> bool {
     let [one, other] = [0, 1].map(|side| {
-        let ComparedImage { source, options, .. } = &sides[side];
-        let allocation = survey::allocation(sides[side].view(), options.holes, pair[side])?;
-        let size = source.geometry.block_bytes();
+        let ComparedImage { target, options, .. } = &sides[side];
+        let view = sides[side].view();
+        let allocation = survey::allocation(view, &target.geometry, options.holes, pair[side])?;
+        let size = target.geometry.block_bytes();
         let bytes = allocation
             .into_iter()
             .map(|(logical, count, state)| (u64::from(logical) * size, u64::from(count) * size, state));

@@ -15,7 +15,7 @@ use crate::ondisk::superblock::Superblock;
 use crate::places::ContentPlaces;
 use crate::policy::UuidPolicy;
 use crate::read::{self, StoredDirectory};
-use crate::survey::joined;
+use crate::survey::joined_runs;
 use crate::text;
 use crate::tree::NodeId;
 use crate::units::InodeNr;
@@ -164,7 +164,7 @@ fn compare_pair(
         _ => false,
     };
     let sizes = sides.each_ref().map(|side| side.source.geometry.block_size);
-    let [left, right] = [0, 1].map(|side| joined(trees[side].runs_of(pair[side])));
+    let [left, right] = [0, 1].map(|side| joined_runs(trees[side].runs_of(pair[side])));
     Unlike {
         times: kept && times_of(&one) != times_of(&other),
         number: numbers[0] != numbers[1],

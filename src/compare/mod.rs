@@ -60,6 +60,7 @@ pub(crate) fn compare(
     Ok(FilesystemComparison {
         differences,
         settings: settings::differences(&sides),
+        settled: settings::are_settled(&sides),
         paths: steps.iter().filter(|step| step.pair().is_some()).count() as u64,
         bytes,
         warnings: [0, 1].map(|side| sides[side].reading.warnings.clone()),

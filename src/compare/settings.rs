@@ -10,6 +10,7 @@ use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock as sb;
 use crate::plan;
 use crate::policy::UuidPolicy;
+use crate::target::Target;
 use crate::units::fits;
 
 /// Returns all settings that differ: features, then the fields of the superblock in their order, then
@@ -19,14 +20,35 @@ pub(super) fn differences(sides: &[ComparedImage<'_, '_>; 2]) -> Vec<SettingDiff
     let mut found = Vec::new();
     let features = sides.each_ref().map(|side| side.features);
     let superblocks = sides.each_ref().map(|side| {
-        let geometry = Geometry { features: side.features, ..side.source.geometry.clone() };
-        plan::settings(side.source, &geometry, &side.options)
+        let geometry = Geometry { features: side.features, ..side.target.geometry.clone() };
+        plan::settings(&side.target, &geometry, &side.options)
     });
     add_features(features, &mut found);
     add_fields(&superblocks, features, &mut found);
     add_outside(sides, &mut found);
     cures::add(sides, &mut found);
     consequences::order(found)
+}
+
+/// Returns whether the settings of the images differ, but those of their canonical forms do not, because the
+/// options choose them.
+pub(super) fn are_settled(sides: &[ComparedImage<'_, '_>; 2]) -> bool {
+    let own = |side: &ComparedImage<'_, '_>| {
+        let target = Target::own(side.source, &side.reading.specials);
+        (plan::settings(&target, &target.geometry, &side.options), target_sizes(&target))
+    };
+    let canonical = |side: &ComparedImage<'_, '_>| {
+        (plan::settings(&side.target, &side.target.geometry, &side.options), target_sizes(&side.target))
+    };
+    sides.iter().all(|side| !side.target.is_own)
+        && own(&sides[0]) != own(&sides[1])
+        && canonical(&sides[0]) == canonical(&sides[1])
+}
+
+/// Returns the sizes of a target that are not in its superblock.
+fn target_sizes(target: &Target) -> impl PartialEq + use<> {
+    let specials = &target.specials;
+    (target.image_bytes, specials.journal, specials.orphan_file.map(|file| file.blocks))
 }
 
 /// Features that `mke2fs -O` does not accept.
@@ -81,7 +103,7 @@ fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDiffer
         UuidPolicy::Content => "made from the content".to_owned(),
     });
     add("UUID", uuids, uuid_option(sides));
-    let journal = |side: &ComparedImage<'_, '_>| side.reading.specials.journal;
+    let journal = |side: &ComparedImage<'_, '_>| side.target.specials.journal;
     if sides.iter().all(|side| journal(side).is_some()) {
         let blocks = of(&|side| journal(side).map_or(0, |journal| journal.blocks).to_string());
         add("blocks of the journal", blocks, "mke2fs -J size=MEGABYTES");
@@ -99,14 +121,14 @@ fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDiffer
             add("place of the journal", has_one, "mke2fs -j, or -J device=DEVICE");
         }
     }
-    let orphans = |side: &ComparedImage<'_, '_>| side.reading.specials.orphan_file.map(|file| file.blocks);
+    let orphans = |side: &ComparedImage<'_, '_>| side.target.specials.orphan_file.map(|file| file.blocks);
     if sides.iter().all(|side| orphans(side).is_some()) {
         let blocks = of(&|side| orphans(side).unwrap_or(0).to_string());
         add("blocks of the orphan file", blocks, "mke2fs -E orphan_file_size=BYTES");
     }
     add_stable(sides, &mut add);
     add_quotas(sides, &mut add);
-    let lengths = of(&|side| side.source.input().bytes().len().to_string());
+    let lengths = of(&|side| side.target.image_bytes.to_string());
     add("bytes of the image", lengths, "truncate -s BYTES before mke2fs, or mke2fs's last argument");
     let [one, other] = sides.each_ref().map(|side| side.source.input().range(0, sb::OFFSET as u64));
     if one != other {
@@ -130,7 +152,7 @@ fn uuid_option(sides: &[ComparedImage<'_, '_>; 2]) -> &'static str {
     }
     let needs_it = |side: &ComparedImage<'_, '_>| {
         side.features.has(Compat::STABLE_INODES)
-            || (side.features.has(Compat::HAS_JOURNAL) && side.reading.specials.journal.is_none())
+            || (side.features.has(Compat::HAS_JOURNAL) && side.target.specials.journal.is_none())
     };
     if sides.iter().any(needs_it) { "mke2fs -U UUID" } else { "mke2fs -U UUID, or leave out --uuid keep" }
 }
@@ -155,7 +177,7 @@ fn add_quotas(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [St
     }
     for kind in QuotaType::ALL {
         let rules = sides.each_ref().map(|side| {
-            let files = &side.reading.specials.quotas;
+            let files = &side.target.specials.quotas;
             files.iter().find(|file| file.kind == kind).map(|file| &file.rules)
         });
         let name = format!("{} quota", kind.word());
@@ -186,11 +208,11 @@ fn add_quotas(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [St
 fn behind_end_differs(sides: &[ComparedImage<'_, '_>; 2]) -> bool {
     const STEP: u64 = 1 << 16;
     let [(start, end), other] = sides.each_ref().map(|side| {
-        let geometry = &side.source.geometry;
-        (geometry.filesystem_bytes(), side.source.input().bytes().len() as u64)
+        let rest = &side.target.rest;
+        (rest.start, rest.end)
     });
     let inputs = sides.each_ref().map(|side| side.source.input());
-    if (start, end) != other {
+    if (start, end) != other || start == end {
         return false;
     }
     let mut stored: Vec<_> = inputs.iter().flat_map(|input| input.data_within(start..end)).collect();

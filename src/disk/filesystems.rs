@@ -11,6 +11,7 @@ use crate::ondisk::inode::InodeFlags;
 use crate::pipeline;
 use crate::policy::{Options, UuidPolicy};
 use crate::report::Digest;
+use crate::settings::Settings;
 use crate::source::Source;
 use crate::text::escaped_text;
 use crate::tree::{NodeId, Tree};
@@ -82,6 +83,16 @@ impl Disk<'_> {
         self.with_tree(options, observer, |source, tree| {
             find(View { source, tree }, path).map(|file| read(&file))
         })
+    }
+
+    /// Returns the settings of the only filesystem, for [`Options::like`].
+    ///
+    /// # Errors
+    ///
+    /// The same as for [`Self::filesystem_digest`].
+    pub fn settings(&self, observer: &dyn Observer) -> Result<Settings> {
+        let part = self.only()?;
+        pipeline::settings(&self.filesystem(part), observer).map_err(|error| Self::error(part, error))
     }
 
     /// Lists the changes that canonicalizing makes in each filesystem, grouped by cause, with at most

@@ -13,7 +13,7 @@ use crate::bytes::first_set_byte;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
 use crate::pipeline::{self, Request};
-use crate::policy::{Options, SizePolicy, UuidPolicy};
+use crate::policy::{Options, SettingsPolicy, SizePolicy, UuidPolicy};
 use crate::remedy::Remedy;
 use crate::report::{Difference, Digest, FilesystemReport, Report};
 use crate::sink::Sink;
@@ -182,6 +182,9 @@ impl Disk<'_> {
         let refused = |problem: &str, remedy| Err(Error::options(problem, remedy));
         if self.parts.len() > 1 && matches!(options.uuid, UuidPolicy::Given(_)) {
             return refused("several filesystems can't have one UUID", Remedy::ChooseOne);
+        }
+        if self.parts.len() > 1 && matches!(options.settings, SettingsPolicy::Like(_)) {
+            return refused("several filesystems would have the settings of one", Remedy::ChooseOne);
         }
         if self.parts.len() > 1 && options.label.is_some() {
             return refused("several filesystems would have one label", Remedy::ChooseOne);

@@ -62,6 +62,16 @@ const HISTORY: [(Cause, &str, &str, &[&str]); 5] = [
     (Cause::Random, "seeds", "seeds of hashes and checksums", &["s_hash_seed", "s_checksum_seed"]),
 ];
 
+/// Superblock fields that describe settings, but are derived.
+const SIZES: [&str; 6] = [
+    "s_inodes_count",
+    "s_inode_size",
+    "s_desc_size",
+    "s_feature_compat",
+    "s_feature_incompat",
+    "s_feature_ro_compat",
+];
+
 /// Findings that depend only on the input. They are collected first, because the list of claimed blocks is
 /// freed before the other findings are collected.
 pub(super) struct OfInput {
@@ -208,9 +218,30 @@ impl Explainer<'_, '_> {
             let example = format!("\"{}\" -> \"{}\"", labels[0], labels[1]);
             self.add(Cause::Options, "label", "label", 1, [example]);
         }
+        self.settings();
         if before.s_state != after.s_state {
             self.add(Cause::Mount, "state", "state of a filesystem that is in use or has errors", 1, []);
         }
+    }
+
+    /// Adds the settings that the options change.
+    fn settings(&mut self) {
+        let (before, after) = (&self.source.superblock, &self.plan.superblock);
+        if self.options.has_own_settings() {
+            return;
+        }
+        let fields = Superblock::FIELDS.iter().filter(|field| {
+            field.name != "s_volume_name" && (form::is_kept(field.name) || SIZES.contains(&field.name))
+        });
+        let changed = fields.filter_map(|field| {
+            let [old, new] = [before, after].map(|superblock| {
+                superblock.as_bytes().get(field.offset..field.offset + field.size).unwrap_or_default()
+            });
+            let shown = |bytes| value_of(field.name, bytes);
+            (old != new).then(|| format!("{}: {} -> {}", field.name, shown(old), shown(new)))
+        });
+        let changed: Vec<_> = changed.collect();
+        self.add(Cause::Options, "settings", "settings in the superblock", changed.len() as u64, changed);
     }
 
     /// Returns the cause of a changed UUID. A UUID of version 8 was derived from content, and does not come

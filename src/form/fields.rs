@@ -185,6 +185,11 @@ pub const INODE: &[(&str, Rule)] = &[
     ("i_projid", Tree),
 ];
 
+/// Returns whether the output keeps a field of the superblock.
+pub(crate) fn is_kept(name: &str) -> bool {
+    SUPERBLOCK.iter().any(|(field, rule)| *field == name && *rule == Keep)
+}
+
 /// Returns a superblock with the kept fields of the input. All other fields are zero.
 pub(crate) fn kept_fields(input: &Superblock) -> Superblock {
     use zerocopy::IntoBytes as _;

@@ -133,6 +133,20 @@ impl Features {
         }
     }
 
+    /// Returns the feature of this set with an e2fsprogs name.
+    pub fn named(self, name: &str) -> Option<Self> {
+        let one = |bits: u32, names: &[(u32, &str)]| {
+            let known = names.iter().find(|(bit, known)| *known == name && bits & bit != 0);
+            known.map_or(0, |(bit, _)| *bit)
+        };
+        let found = Self {
+            compat: Compat::from_bits_retain(one(self.compat.bits(), &COMPAT_NAMES)),
+            incompat: Incompat::from_bits_retain(one(self.incompat.bits(), &INCOMPAT_NAMES)),
+            ro_compat: RoCompat::from_bits_retain(one(self.ro_compat.bits(), &RO_COMPAT_NAMES)),
+        };
+        Some(found).filter(|found| *found != Self::default())
+    }
+
     /// Returns the e2fsprogs names of the features that are set, in the order of their bits. A bit without a
     /// name is represented by its word and value.
     pub fn names(self) -> Vec<String> {

@@ -1,21 +1,21 @@
 //! Chooses the size of the output that the options request, and places all files and metadata in it.
 
 use super::attempt::{Attempt, Demand};
-use super::resized_geometry::{refused, resized};
 use super::smallest_size::smallest;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::policy::SizePolicy;
 use crate::remedy::Remedy;
-use crate::source::Source;
+use crate::resized_geometry::{refused, resized};
+use crate::target::Target;
 
 /// Returns the size in bytes of an output whose filesystem has this geometry.
-pub(super) fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Geometry) -> u64 {
+pub(super) fn image_bytes(target: &Target, policy: SizePolicy, geometry: &Geometry) -> u64 {
     match policy {
-        SizePolicy::Keep => source.input().bytes().len() as u64,
+        SizePolicy::Keep => target.image_bytes,
         SizePolicy::Smallest => geometry.filesystem_bytes(),
         SizePolicy::Bytes(bytes) => bytes,
-        SizePolicy::More(more) => source.geometry.filesystem_bytes().saturating_add(more),
+        SizePolicy::More(more) => target.geometry.filesystem_bytes().saturating_add(more),
     }
 }
 
@@ -28,17 +28,18 @@ pub(super) fn image_bytes(source: &Source<'_>, policy: SizePolicy, geometry: &Ge
 /// changed size; `Unsupported` if the static metadata does not fit into the size of the input; `DoesNotFit`
 /// if there are too few blocks; otherwise the error of `attempt` or `demand`.
 pub(super) fn place<T>(
-    source: &Source<'_>,
+    target: &Target,
     from: Geometry,
     policy: SizePolicy,
     demand: impl FnOnce() -> Result<Demand>,
     attempt: impl Fn(&Geometry) -> Result<Attempt<T>>,
 ) -> Result<(Geometry, T)> {
     let geometry = match policy {
+        SizePolicy::Keep if from.least_inodes.is_some() => resized(&from, from.blocks_count)?,
         SizePolicy::Keep => from.clone(),
         SizePolicy::Smallest => return smallest(&from, demand()?, attempt),
         SizePolicy::Bytes(_) | SizePolicy::More(_) => {
-            resized(&from, image_bytes(source, policy, &from) / from.block_bytes())?
+            resized(&from, image_bytes(target, policy, &from) / from.block_bytes())?
         }
     };
     match attempt(&geometry)? {

@@ -13,7 +13,8 @@ use zerocopy::IntoBytes;
 use crate::form;
 use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::superblock::Superblock;
-use crate::read::{QuotaRules, Specials};
+use crate::read::Specials;
+use crate::settings::QuotaRules;
 use crate::survey::{Digester, DigestsFrom, StoredTree, joined};
 use crate::tree::{Kind, NodeId, Text, Tree, XattrSetId};
 use crate::units::fits;
@@ -55,7 +56,7 @@ impl Stream {
         for (place, file) in &self.long {
             hash.update(&self.bytes[done..*place]);
             done = *place;
-            let mut runs = joined(stored.runs_of(*file)).peekable();
+            let mut runs = joined(stored.blocks_of(*file)).peekable();
             while runs.peek().is_some() {
                 let mut next = Self::default();
                 next.runs(runs.by_ref().take(LONG));
@@ -218,11 +219,11 @@ fn node(stream: &mut Stream, stored: StoredTree<'_>, digests: &mut DigestsFrom<'
         Kind::Regular { size, .. } => {
             stream.bytes(&size.to_le_bytes());
             let runs = stored.runs_of(id);
-            stream.count(joined(runs).count());
+            stream.count(joined(stored.blocks_of(id)).count());
             if runs.len() > LONG {
                 stream.long.push((stream.bytes.len(), id));
             } else {
-                stream.runs(joined(runs));
+                stream.runs(joined(stored.blocks_of(id)));
             }
             // The count precedes the digests in the stream, but is known only after them.
             let (place, mut count) = (stream.bytes.len(), 0_u64);

@@ -14,21 +14,25 @@ use crate::units::fits;
 /// Walks all pieces, groups the copied pieces into batches, and counts blocks and bytes.
 pub(super) fn batches(plan: &Plan, stored: StoredTree<'_>) -> CopyBatches {
     let (size, mut copies) = (plan.geometry.block_bytes(), CopyBatches::default());
-    let mut total = 0;
+    let unit = size / u64::from(stored.per_block);
+    let (mut total, mut counted) = (0, 0);
     let mut open: Option<CopyBatch> = None;
     for (piece, place) in plan.placed_pieces(stored) {
-        let blocks = piece.bytes.div_ceil(size);
         copies.bytes_written += piece.bytes;
+        let end = piece.start.0 + piece.blocks(size);
+        // Several pieces can be in one block.
+        let blocks = end - piece.start.0.max(counted);
+        counted = end;
         match piece.content {
             PieceContent::Data { from } => {
                 copies.data_blocks += blocks;
                 // Block numbers of the input and the output have different types, but both are relative to
                 // the start of the filesystem.
-                copies.blocks_moved += if from.0 == piece.start.0 { 0 } else { blocks };
+                copies.blocks_moved += if from.0 * unit == piece.offset(size) { 0 } else { blocks };
             }
-            PieceContent::SmallData(_) => {
-                copies.data_blocks += 1;
-                copies.blocks_moved += 1;
+            PieceContent::SmallData(..) => {
+                copies.data_blocks += blocks;
+                copies.blocks_moved += blocks;
             }
             _ => {}
         }
@@ -90,7 +94,8 @@ struct CopiedPieces<'p> {
     file: FileRest<'p>,
 }
 
-/// The runs and extents of a file that are not copied yet.
+/// The runs and extents of a file that are not copied yet. Runs are counted in blocks of the view, and extents
+/// in blocks of the output, which can be larger.
 struct FileRest<'p> {
     id: NodeId,
     size: u64,
@@ -107,7 +112,8 @@ impl<'p> CopiedPieces<'p> {
         let mut file = FileRest::of(plan, stored, start.node);
         file.run = start.run as usize;
         file.logical = start.logical;
-        let behind = file.extents.partition_point(|extent| extent.end() <= u64::from(start.logical));
+        let block = u64::from(start.logical / stored.per_block);
+        let behind = file.extents.partition_point(|extent| extent.end() <= block);
         file.extents = &file.extents[behind..];
         Self { plan, stored, next: start.node.0 + 1, file }
     }
@@ -119,7 +125,7 @@ impl Iterator for CopiedPieces<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let block_size = self.plan.geometry.block_bytes();
         loop {
-            if let Some(found) = self.file.next(block_size) {
+            if let Some(found) = self.file.next(block_size, self.stored.per_block) {
                 return Some(found);
             }
             if self.next as usize >= self.stored.tree.nodes.len() {
@@ -148,8 +154,10 @@ impl<'p> FileRest<'p> {
         }
     }
 
-    fn next(&mut self, block_size: u64) -> Option<(Piece, CopyStart)> {
-        let per_piece = fits(MAX_PIECE_BYTES / block_size, "a piece has at most 1 MiB");
+    /// Returns the next piece. `per_block` is the number of blocks of the view in a block of the output.
+    fn next(&mut self, block_size: u64, per_block: u32) -> Option<(Piece, CopyStart)> {
+        let unit = block_size / u64::from(per_block);
+        let per_piece = fits(MAX_PIECE_BYTES / unit, "a piece has at most 1 MiB");
         loop {
             let run = self.runs.get(self.run)?;
             let logical = self.logical.max(run.logical);
@@ -159,18 +167,19 @@ impl<'p> FileRest<'p> {
             };
             // The extents cover all runs. If they did not, the audit would report the missing content.
             let mut extent = self.extents.first()?;
-            while extent.end() <= u64::from(logical) {
+            while extent.end() <= u64::from(logical / per_block) {
                 self.extents = &self.extents[1..];
                 extent = self.extents.first()?;
             }
-            let (skipped, done) = (logical.checked_sub(extent.logical)?, logical - run.logical);
-            let count = (extent.count - skipped).min(run.count - done).min(per_piece);
-            let bytes = u64::from(count) * block_size;
-            let bytes =
-                if self.whole { bytes } else { bytes.min(self.size - u64::from(logical) * block_size) };
+            let (skipped, done) = (logical.checked_sub(extent.logical * per_block)?, logical - run.logical);
+            let room = u64::from(extent.count) * u64::from(per_block) - u64::from(skipped);
+            let count = u32::try_from(room).unwrap_or(u32::MAX).min(run.count - done).min(per_piece);
+            let bytes = u64::from(count) * unit;
+            let bytes = if self.whole { bytes } else { bytes.min(self.size - u64::from(logical) * unit) };
             self.logical = logical + count;
             let piece = Piece {
-                start: extent.physical() + u64::from(skipped),
+                start: extent.physical() + u64::from(skipped / per_block),
+                skipped: fits(u64::from(skipped % per_block) * unit, "it is less than a block"),
                 bytes,
                 content: PieceContent::Data { from: source + u64::from(done) },
             };

@@ -17,7 +17,7 @@ use crate::ondisk::features::{Compat, Incompat};
 use crate::ondisk::indirect;
 use crate::ondisk::inode::FAST_SYMLINK_LIMIT;
 use crate::read::{SpecialFile, Specials};
-use crate::survey::StoredTree;
+use crate::survey::{StoredTree, UNWRITTEN};
 use crate::tree::{Kind, Node};
 use crate::units::{InodeNr, OutputBlock, count_clusters, fits};
 
@@ -137,7 +137,8 @@ impl<'g> FilePlacer<'g> {
             let number = numbering.number_of(id);
             let file = match tree.node(id).kind {
                 Kind::Regular { .. } => {
-                    let runs = stored.runs_of(id).iter().map(|run| (run.logical, run.count, run.unwritten()));
+                    let blocks = stored.blocks_of(id);
+                    let runs = blocks.map(|(logical, count, state)| (logical, count, state == UNWRITTEN));
                     self.file(number, runs, false)?
                 }
                 Kind::Symlink(target) if tree.text(target).len() as u64 >= FAST_SYMLINK_LIMIT => {

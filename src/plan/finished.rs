@@ -52,7 +52,7 @@ pub struct Plan {
     /// The size of the output in bytes.
     pub image_bytes: u64,
     /// The byte range past the end of the filesystem that is copied from the input.
-    pub behind: Range<u64>,
+    pub rest: Range<u64>,
 }
 
 impl Plan {

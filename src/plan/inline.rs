@@ -8,7 +8,7 @@ use crate::ondisk::extent;
 use crate::ondisk::features::Incompat;
 use crate::ondisk::inode::{FAST_SYMLINK_LIMIT, I_BLOCK_SIZE, InodeFlags};
 use crate::ondisk::xattr as disk;
-use crate::survey::Survey;
+use crate::survey::{Survey, UNWRITTEN};
 use crate::tree::{Kind, NodeId, Tree};
 
 /// The size of the `system.data` entry without its value, in bytes.
@@ -106,7 +106,8 @@ impl<'p> InlineCandidates<'p> {
     /// Returns whether a file has exactly one stored block and may be inline. Swap files, and files whose
     /// content e2fsck would mistake for an extent tree, must be stored in blocks.
     fn is_one_block(&self, id: NodeId) -> bool {
-        matches!(self.survey.stored(self.tree).runs_of(id), [run] if run.logical == 0 && run.count == 1 && !run.unwritten())
+        let mut blocks = self.survey.stored(self.tree).blocks_of(id);
+        matches!((blocks.next(), blocks.next()), (Some((0, 1, state)), None) if state != UNWRITTEN)
             && !self.survey.is_swap_file(id)
             && !self.survey.looks_like_extents(id)
     }

@@ -21,7 +21,6 @@ mod pack;
 mod piece;
 mod quota;
 mod rendered_pieces;
-mod resized_geometry;
 mod smallest_size;
 mod static_placement;
 mod superblock;
@@ -45,35 +44,47 @@ pub(crate) use static_placement::GroupPlaces;
 pub(crate) use superblock::{features, settings};
 pub(crate) use xattr_plan::{SplitId, XattrPlan};
 
-use std::ops::Range;
-
 use rayon::prelude::*;
 
 use crate::error::Result;
 use crate::geometry::Geometry;
-use crate::policy::{Options, SizePolicy};
-use crate::read::Reading;
-use crate::source::Source;
+use crate::policy::Options;
+use crate::read::Specials;
+use crate::resized_geometry::fewest_inodes_per_group;
 use crate::survey::Survey;
+use crate::target::Target;
 use crate::tree::Tree;
+use crate::units::InodeNr;
 use attempt::{Placed, attempt, demand};
 use file_placement::PlacementInput;
 use inline::InlineCandidates;
 
-/// Plans the output.
+/// Plans the output, with the settings of the target. `before` contains the inode number of each node in the
+/// input, or 0.
 ///
 /// # Errors
 ///
 /// `DoesNotFit` or `TooFewInodes` if the image has too few blocks or inodes; `Unsupported` if the tree
 /// exceeds the limits of a structure, or needs features that revision 0 does not have, or if the static
 /// metadata can't be placed; `Options` if no filesystem can have the requested size.
-pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &Options) -> Result<Plan> {
-    let Reading { tree, specials, .. } = reading;
-    let mut geometry = source.geometry.clone();
-    geometry.features = features(source, tree)?;
+pub fn plan(
+    tree: &Tree,
+    before: &[InodeNr],
+    target: &Target,
+    survey: &Survey,
+    options: &Options,
+) -> Result<Plan> {
+    let specials = &target.specials;
+    let mut geometry = target.geometry.clone();
+    geometry.features = features(target, tree)?;
     let mut candidates =
         InlineCandidates::new(&geometry, tree, survey, xattr_placement::body_room(&geometry));
-    let (xattrs, numbering) = xattrs_and_numbering(&geometry, reading, &mut candidates)?;
+    let (xattrs, mut numbering) = xattrs_and_numbering(&geometry, (tree, specials), before, &mut candidates)?;
+    if geometry.least_inodes.is_some() {
+        let least = numbering.last().0.max(geometry.first_inode.0 + 1);
+        geometry.least_inodes = Some(least);
+        geometry.inodes_per_group = fewest_inodes_per_group(&geometry, least);
+    }
     let directories = directory_plans(&geometry, tree, &candidates, &xattrs, &numbering)?;
     let quotas: Vec<_> = specials.quotas.iter().map(|file| QuotaPlan::new(file, tree, &xattrs)).collect();
     let input = PlacementInput {
@@ -85,17 +96,20 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
         xattrs: &xattrs,
     };
     let (geometry, placed) = chosen_size::place(
-        source,
+        target,
         geometry.clone(),
         options.size,
         || demand(&geometry, input),
         |geometry| attempt(geometry, input),
     )?;
-    let superblock = superblock::build(source, &geometry, options, &numbering, &placed);
+    // From here on, the number of inodes in a group is fixed.
+    let geometry = Geometry { least_inodes: None, ..geometry };
+    numbering.set_groups(&geometry);
+    let superblock = superblock::build(target, &geometry, options, &numbering, &placed);
     let Placed { groups, layout, .. } = placed;
     let mut plan = Plan {
-        behind: behind(source, options),
-        image_bytes: chosen_size::image_bytes(source, options.size, &geometry),
+        rest: target.rest.clone(),
+        image_bytes: chosen_size::image_bytes(target, options.size, &geometry),
         counts: group_counts::counts(&geometry, &layout, &numbering, tree),
         geometry,
         superblock,
@@ -121,10 +135,10 @@ pub fn plan(source: &Source<'_>, reading: &Reading, survey: &Survey, options: &O
 /// other, since a directory can't be inline with certain inode numbers.
 fn xattrs_and_numbering(
     geometry: &Geometry,
-    reading: &Reading,
+    (tree, specials): (&Tree, &Specials),
+    before: &[InodeNr],
     candidates: &mut InlineCandidates<'_>,
 ) -> Result<(XattrPlan, Numbering)> {
-    let Reading { tree, specials, inodes: before, .. } = reading;
     loop {
         let xattrs = xattr_placement::plan(tree, geometry, candidates, before)?;
         let numbering = Numbering::new(geometry, tree, specials, before, xattrs.ea_inodes.len());
@@ -158,14 +172,4 @@ fn directory_plans(
         })
         .collect::<Result<_>>()?;
     Ok(DirectoryPlans::new(plans))
-}
-
-/// Returns the byte range past the end of the filesystem that is copied. It is empty if the output has a
-/// different size.
-fn behind(source: &Source<'_>, options: &Options) -> Range<u64> {
-    let end = source.input().bytes().len() as u64;
-    match options.size {
-        SizePolicy::Keep => source.geometry.filesystem_bytes()..end,
-        _ => end..end,
-    }
 }

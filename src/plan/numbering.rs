@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::resized_geometry::bytes_for_inodes;
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::ondisk::features::Compat;
 use crate::ondisk::quota::QuotaType;
 use crate::ranges::push_joined;
 use crate::read::Specials;
+use crate::resized_geometry::bytes_for_inodes;
 use crate::tree::{NodeId, Tree};
 use crate::units::{GroupNr, InodeNr, fits};
 
@@ -115,6 +115,11 @@ impl Numbering {
     /// Returns the last inode in use.
     pub fn last(&self) -> InodeNr {
         InodeNr(self.used.last().map_or(0, |range| range.end - 1))
+    }
+
+    /// Divides the inodes into the groups of a geometry.
+    pub(super) fn set_groups(&mut self, geometry: &Geometry) {
+        self.inodes_per_group = geometry.inodes_per_group;
     }
 
     /// Checks that a geometry has enough inodes.

@@ -5,7 +5,7 @@ use crate::ondisk::quota::QuotaType;
 use crate::tree::NodeId;
 use crate::units::{BlockNr, GroupNr, OutputBlock};
 
-/// The maximum size of a piece in bytes.
+/// The maximum size of a piece in bytes. A piece of the orphan file is a whole extent, and can be larger.
 pub(super) const MAX_PIECE_BYTES: u64 = 1 << 20;
 
 /// A range of contiguous output blocks with the same kind of content.
@@ -13,6 +13,8 @@ pub(super) const MAX_PIECE_BYTES: u64 = 1 << 20;
 pub struct Piece {
     /// The first block.
     pub start: OutputBlock,
+    /// The offset of the content in the first block, in bytes. It is 0 except for content from smaller blocks.
+    pub skipped: u32,
     /// The length in bytes of the content. The remaining bytes of the last block are zero.
     pub bytes: u64,
     /// The kind of content.
@@ -60,8 +62,8 @@ pub enum PieceContent {
         /// The first block in the input.
         from: BlockNr,
     },
-    /// Content of a regular file that is stored in the tree.
-    SmallData(NodeId),
+    /// Content of a regular file that is stored in the tree. The number is the first logical block.
+    SmallData(NodeId, u32),
     /// The value of an EA inode: the index of the value, and the first logical block.
     EaInode(u32, u32),
 }
@@ -79,6 +81,23 @@ pub enum MapOwner {
     Node(NodeId),
     /// An EA inode, by the index of its value.
     EaInode(u32),
+}
+
+impl Piece {
+    /// Creates a piece that begins at the start of a block.
+    pub(super) fn new(start: OutputBlock, bytes: u64, content: PieceContent) -> Self {
+        Self { start, skipped: 0, bytes, content }
+    }
+
+    /// Returns the offset of the content in the output, in bytes.
+    pub fn offset(&self, block_size: u64) -> u64 {
+        self.start.0 * block_size + u64::from(self.skipped)
+    }
+
+    /// Returns the number of blocks that contain bytes of the piece.
+    pub fn blocks(&self, block_size: u64) -> u64 {
+        (u64::from(self.skipped) + self.bytes).div_ceil(block_size)
+    }
 }
 
 impl PieceContent {
@@ -102,7 +121,7 @@ impl PieceContent {
             Self::Xattrs(..) => "block of xattrs".to_owned(),
             Self::EaInode(..) => "EA inode".to_owned(),
             Self::Symlink(_) => "symlink".to_owned(),
-            Self::Data { .. } | Self::SmallData(_) => "file content".to_owned(),
+            Self::Data { .. } | Self::SmallData(..) => "file content".to_owned(),
         }
     }
 }

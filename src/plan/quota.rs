@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::xattr_plan::XattrPlan;
 use crate::ondisk::quota::{BLOCK_SIZE, DEPTH, ENTRIES_PER_BLOCK, QuotaType, slot};
-use crate::read::{QuotaFile, QuotaLimits};
+use crate::read::QuotaFile;
+use crate::settings::QuotaLimits;
 use crate::tree::{Kind, NodeId, QuotaUsage, Tree};
 use crate::units::fits;
 

@@ -39,14 +39,14 @@ struct PieceLister<'p> {
 
 impl PieceLister<'_> {
     fn add(&mut self, start: OutputBlock, blocks: u64, content: PieceContent) {
-        self.pieces.push(Piece { start, bytes: blocks * self.block_size, content });
+        self.pieces.push(Piece::new(start, blocks * self.block_size, content));
     }
 
     fn static_metadata(&mut self) {
         let geometry = &self.plan.geometry;
         // With larger blocks, the boot sector is in the same block as the superblock.
         if geometry.block_size == 1024 {
-            self.pieces.push(Piece { start: OutputBlock(0), bytes: 1024, content: PieceContent::Boot });
+            self.pieces.push(Piece::new(OutputBlock(0), 1024, PieceContent::Boot));
         }
         for group in (0..geometry.groups).map(GroupNr) {
             let head = geometry.group_head(group);
@@ -99,7 +99,7 @@ impl PieceLister<'_> {
                 let bytes = per_piece.min(part.end - done);
                 let index = fits(done / inode_size, "a group has at most 2^19 inodes");
                 let start = table + done / self.block_size;
-                self.pieces.push(Piece { start, bytes, content: PieceContent::InodeTable(group, index) });
+                self.pieces.push(Piece::new(start, bytes, PieceContent::InodeTable(group, index)));
             }
         }
     }
@@ -110,15 +110,11 @@ impl PieceLister<'_> {
             self.add(block, 1, PieceContent::ResizeMap);
         }
         if let Some(block) = layout.mmp_block {
-            self.pieces.push(Piece { start: block, bytes: MMP_SIZE, content: PieceContent::Mmp });
+            self.pieces.push(Piece::new(block, MMP_SIZE, PieceContent::Mmp));
         }
         if let Some(file) = layout.journal {
             if let Some(block) = layout.physical(file, 0) {
-                self.pieces.push(Piece {
-                    start: block,
-                    bytes: 1024,
-                    content: PieceContent::JournalSuperblock,
-                });
+                self.pieces.push(Piece::new(block, 1024, PieceContent::JournalSuperblock));
             }
             self.map(MapOwner::Journal, file);
         }
@@ -161,23 +157,31 @@ impl PieceLister<'_> {
         }
     }
 
+    /// Adds the blocks of a regular file whose content is in the tree. They are less than 64 KiB, so that each
+    /// extent is a piece.
+    fn small_data(&mut self, id: NodeId, size: u64, file: FileLayout) {
+        if !self.stored.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree) {
+            return;
+        }
+        for extent in self.plan.layout.extents(file) {
+            let start = u64::from(extent.logical) * self.block_size;
+            let bytes = (u64::from(extent.count) * self.block_size).min(size - start);
+            let content = PieceContent::SmallData(id, extent.logical);
+            self.pieces.push(Piece::new(extent.physical(), bytes, content));
+        }
+    }
+
     fn nodes(&mut self) {
         let in_blocks = |id: &NodeId| self.plan.xattrs.inline_of(*id).is_none();
         for id in self.stored.tree.ids().filter(in_blocks) {
             let file = self.plan.layout.nodes[id.index()];
             match self.stored.tree.node(id).kind {
                 Kind::Directory { .. } => self.in_parts(file, |first| PieceContent::Directory(id, first)),
-                Kind::Regular { size, .. } => {
-                    let in_tree = self.stored.runs_of(id).iter().any(|run| run.bytes() == Bytes::Tree);
-                    if let Some(start) = self.plan.layout.physical(file, 0).filter(|_| in_tree) {
-                        let bytes = size.min(self.block_size);
-                        self.pieces.push(Piece { start, bytes, content: PieceContent::SmallData(id) });
-                    }
-                }
+                Kind::Regular { size, .. } => self.small_data(id, size, file),
                 Kind::Symlink(target) => {
                     let bytes = self.stored.tree.text(target).len() as u64;
                     if let Some(start) = self.plan.layout.physical(file, 0) {
-                        self.pieces.push(Piece { start, bytes, content: PieceContent::Symlink(id) });
+                        self.pieces.push(Piece::new(start, bytes, PieceContent::Symlink(id)));
                     }
                 }
                 Kind::Device { .. } | Kind::Empty => continue,

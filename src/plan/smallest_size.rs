@@ -1,9 +1,9 @@
 //! Finds the smallest filesystem in which all files and metadata fit, for `--size min`.
 
 use super::attempt::{Attempt, Demand};
-use super::resized_geometry::{at_least, groups_for_inodes, groups_of, least_end, with_blocks};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
+use crate::resized_geometry::{at_least, groups_for_inodes, groups_of, least_end, with_blocks};
 use crate::units::GroupNr;
 
 /// The maximum number of group counts to try. Each added group also adds blocks for files, so this is enough
@@ -61,9 +61,9 @@ fn static_blocks(geometry: &Geometry) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::resized_geometry::resized;
     use super::*;
     use crate::geometry::forty_gib;
+    use crate::resized_geometry::resized;
     use crate::units::InodeNr;
 
     const GROUP: u64 = 32768;

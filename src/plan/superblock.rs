@@ -12,7 +12,7 @@ use crate::ondisk::inode::LINK_MAX;
 use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::policy::Options;
-use crate::source::Source;
+use crate::target::Target;
 use crate::tree::{Kind, Tree};
 use crate::units::{InodeNr, fits};
 
@@ -26,10 +26,10 @@ const LARGE_FILE: u64 = 1 << 31;
 /// # Errors
 ///
 /// `Unsupported` if the input has revision 0, and the tree needs a feature.
-pub(crate) fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
+pub(crate) fn features(target: &Target, tree: &Tree) -> Result<Features> {
     let mut needed = Features::default();
-    let has_resize_inode = source.features().has(Compat::RESIZE_INODE);
-    if has_resize_inode && source.geometry.resize_inode_size() >= LARGE_FILE {
+    let has_resize_inode = target.geometry.features.has(Compat::RESIZE_INODE);
+    if has_resize_inode && target.geometry.resize_inode_size() >= LARGE_FILE {
         needed.ro_compat |= RoCompat::LARGE_FILE;
     }
     for node in &tree.nodes {
@@ -44,8 +44,8 @@ pub(crate) fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
             _ => {}
         }
     }
-    let missing = needed.difference(source.features());
-    if source.superblock.s_rev_level.get() == sb::GOOD_OLD_REV && missing != Features::default() {
+    let missing = needed.difference(target.geometry.features);
+    if target.superblock.s_rev_level.get() == sb::GOOD_OLD_REV && missing != Features::default() {
         return Err(Location::of(Structure::Superblock).unsupported(
             format!("revision 0 with a tree that needs {}", missing.names().join(", ")),
             "make the image with revision 1",
@@ -57,18 +57,18 @@ pub(crate) fn features(source: &Source<'_>, tree: &Tree) -> Result<Features> {
         ..Features::default()
     };
     // GNU Hurd does not support this feature, and e2fsck clears it.
-    dropped.incompat.set(Incompat::FILETYPE, source.is_of_hurd());
-    Ok(source.features().union(needed).difference(dropped))
+    dropped.incompat.set(Incompat::FILETYPE, target.is_of_hurd());
+    Ok(target.geometry.features.union(needed).difference(dropped))
 }
 
 /// Returns a superblock with the fields that depend neither on the tree nor on the layout. Applies the
 /// options. UUID and checksum are zero.
-pub(crate) fn settings(source: &Source<'_>, geometry: &Geometry, options: &Options) -> Superblock {
-    let (input, features) = (&source.superblock, geometry.features);
+pub(crate) fn settings(target: &Target, geometry: &Geometry, options: &Options) -> Superblock {
+    let (input, features) = (&target.superblock, geometry.features);
     let mut output = form::kept_fields(input);
     output.s_magic = U16::new(sb::MAGIC);
     // GNU Hurd supports translators only on filesystems that it created.
-    output.s_creator_os = if source.is_of_hurd() { sb::OS_HURD } else { sb::OS_LINUX }.into();
+    output.s_creator_os = if target.is_of_hurd() { sb::OS_HURD } else { sb::OS_LINUX }.into();
     output.s_state = U16::new(sb::STATE_VALID);
     set_sizes(&mut output, geometry);
     let (count, interval) = (input.s_max_mnt_count.get(), input.s_checkinterval.get());
@@ -117,6 +117,7 @@ pub(crate) fn settings(source: &Source<'_>, geometry: &Geometry, options: &Optio
 /// Sets the fields that depend on the size of the filesystem.
 fn set_sizes(output: &mut Superblock, geometry: &Geometry) {
     output.s_inodes_count = U32::new(geometry.inodes_count());
+    output.s_inodes_per_group = U32::new(geometry.inodes_per_group);
     output.s_blocks_count_lo = low(geometry.blocks_count);
     output.s_r_blocks_count_lo = low(geometry.reserved_blocks);
     // Without the 64bit feature, these fields are ignored.
@@ -138,14 +139,14 @@ fn low(value: u64) -> U32 {
 
 /// Builds the superblock, without the UUID, the backup of the journal inode and the checksum.
 pub(super) fn build(
-    source: &Source<'_>,
+    target: &Target,
     geometry: &Geometry,
     options: &Options,
     numbering: &Numbering,
     placed: &Placed,
 ) -> Superblock {
     let layout = &placed.layout;
-    let mut output = settings(source, geometry, options);
+    let mut output = settings(target, geometry, options);
     let free = layout.free.count();
     output.s_free_inodes_count = U32::new(geometry.inodes_count() - numbering.count());
     output.s_free_blocks_count_lo = low(free);

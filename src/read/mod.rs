@@ -21,7 +21,7 @@ mod xattr;
 pub(crate) use claims::{BlockClaims, CheckedClaims};
 pub(crate) use directory::{StoredDirectory, stored};
 pub(crate) use reading::Reading;
-pub(crate) use special::quota_file::{QuotaFile, QuotaLimits, QuotaRules};
+pub(crate) use special::quota_file::QuotaFile;
 pub(crate) use special::specials::{SpecialFile, Specials};
 
 use crate::error::Result;

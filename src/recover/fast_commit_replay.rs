@@ -110,8 +110,8 @@ impl<'s, 'a> FastCommitReplay<'s, 'a> {
         }
     }
 
-    /// Returns the fields of an inode with links that is the root or not reserved; otherwise `None`. Records
-    /// of inodes without links have no effect.
+    /// Returns the fields of an inode if it has links, and is the root or not reserved; otherwise `None`. Range,
+    /// LINK and UNLINK records of an inode without links are ignored.
     fn live(&self, number: InodeNr) -> Result<Option<Inode>> {
         if number < self.source.geometry.first_inode && number != InodeNr::ROOT {
             return Ok(None);

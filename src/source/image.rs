@@ -14,10 +14,12 @@ use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::units::{BlockNr, GroupNr, InodeNr};
 
 /// An image whose superblock and group descriptors are valid.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Source<'a> {
     pub(super) input: Input<'a>,
     pub(super) overlay: &'a Overlay<'a>,
+    /// The number of blocks in a block of the overlay; 1 except in [`Self::in_smaller_blocks`].
+    pub(super) blocks_per_replayed: u64,
     /// The primary superblock.
     pub superblock: Superblock,
     /// The sizes and counts from the superblock.
@@ -48,7 +50,7 @@ impl<'a> Source<'a> {
 
     /// Returns the bytes of a block; `None` if the block is outside the filesystem.
     pub fn block(&self, block: BlockNr) -> Option<&'a [u8]> {
-        match self.overlay.get(block) {
+        match self.replayed(block) {
             Some(replayed) => Some(replayed),
             None => self.input_blocks(block, 1),
         }
@@ -68,7 +70,7 @@ impl<'a> Source<'a> {
     /// Returns the bytes of the longest contiguous prefix of a range of `count` blocks. This is at least one
     /// block; `None` if the range starts outside the filesystem.
     pub fn together(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
-        match self.overlay.first_in(start.0..start.0.checked_add(count)?) {
+        match self.first_replayed(start.0..start.0.checked_add(count)?) {
             Some(replayed) if replayed == start => self.block(start),
             Some(replayed) => self.input_blocks(start, replayed.0 - start.0),
             None => self.input_blocks(start, count),
@@ -78,7 +80,37 @@ impl<'a> Source<'a> {
     /// Returns whether all of these blocks are unchanged blocks of the input, because none of them was
     /// replayed.
     pub fn lie_in_input(&self, start: BlockNr, count: u64) -> bool {
-        self.overlay.first_in(start.0..start.0 + count).is_none()
+        self.first_replayed(start.0..start.0 + count).is_none()
+    }
+
+    /// Returns the same image, with its blocks numbered in units of `block_size` bytes, which must divide the
+    /// block size. Only the bytes of blocks may be read from it: all structures keep their block numbers.
+    pub fn in_smaller_blocks(&self, block_size: usize) -> Self {
+        let ratio = (self.geometry.block_size / block_size) as u64;
+        let mut smaller = self.clone();
+        smaller.geometry.block_size = block_size;
+        smaller.geometry.blocks_count *= ratio;
+        smaller.blocks_per_replayed *= ratio;
+        smaller
+    }
+
+    /// Returns the bytes of a block that was replayed.
+    fn replayed(&self, block: BlockNr) -> Option<&'a [u8]> {
+        let ratio = self.blocks_per_replayed;
+        let whole = self.overlay.get(BlockNr(block.0 / ratio))?;
+        let size = self.geometry.block_size;
+        let index = usize::try_from(block.0 % ratio).expect("a block has at most 64 parts");
+        whole.get(index * size..)?.get(..size)
+    }
+
+    /// Returns the first replayed block of a range.
+    fn first_replayed(&self, blocks: Range<u64>) -> Option<BlockNr> {
+        if blocks.is_empty() {
+            return None;
+        }
+        let ratio = self.blocks_per_replayed;
+        let first = self.overlay.first_in(blocks.start / ratio..blocks.end.div_ceil(ratio))?;
+        Some(BlockNr((first.0 * ratio).max(blocks.start)))
     }
 
     fn input_blocks(&self, start: BlockNr, count: u64) -> Option<&'a [u8]> {
@@ -94,7 +126,11 @@ impl<'a> Source<'a> {
         let mut stored: Vec<Range<u64>> = Vec::new();
         let data = self.input.data_within(blocks.start * size..blocks.end * size);
         let data = data.map(|bytes| bytes.start / size..bytes.end.div_ceil(size));
-        let mut ranges: Vec<Range<u64>> = data.chain(self.overlay.within(blocks)).collect();
+        let ratio = self.blocks_per_replayed;
+        let replayed = self.overlay.within(blocks.start / ratio..blocks.end.div_ceil(ratio));
+        let replayed = replayed.map(|range| range.start * ratio..range.end * ratio);
+        let replayed = replayed.map(|range| range.start.max(blocks.start)..range.end.min(blocks.end));
+        let mut ranges: Vec<Range<u64>> = data.chain(replayed).collect();
         ranges.sort_unstable_by_key(|range| range.start);
         for range in ranges {
             match stored.last_mut() {

@@ -10,12 +10,14 @@ pub struct Input<'a> {
     data: Vec<Range<u64>>,
     /// The device of an external journal.
     journal: Option<&'a [u8]>,
+    /// Whether the image is a part of a larger image.
+    is_part: bool,
 }
 
 impl<'a> Input<'a> {
     /// Creates an input in which no byte is known to be zero.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, data: std::iter::once(0..bytes.len() as u64).collect(), journal: None }
+        Self { bytes, data: std::iter::once(0..bytes.len() as u64).collect(), journal: None, is_part: false }
     }
 
     /// Creates an input in which all bytes outside `data` are zero, like the holes of a sparse file. The
@@ -31,7 +33,7 @@ impl<'a> Input<'a> {
             }
             touches
         });
-        Self { bytes, data, journal: None }
+        Self { bytes, data, journal: None, is_part: false }
     }
 
     /// Adds the device of an external journal, which is used if the filesystem needs recovery.
@@ -44,6 +46,11 @@ impl<'a> Input<'a> {
     /// Returns the device of an external journal, if there is one.
     pub(crate) fn journal(&self) -> Option<&'a [u8]> {
         self.journal
+    }
+
+    /// Returns whether the image is a part of a larger image, so that its length can't change.
+    pub(crate) fn is_part(&self) -> bool {
+        self.is_part
     }
 
     /// Returns all bytes of the file.
@@ -62,7 +69,7 @@ impl<'a> Input<'a> {
         let bytes = self.range(range.start, range.end).unwrap_or_default();
         let data = self.data_within(range.clone());
         let data = data.map(|data| data.start - range.start..data.end - range.start).collect();
-        Self { bytes, data, journal: self.journal }
+        Self { bytes, data, journal: self.journal, is_part: self.is_part || bytes.len() < self.bytes.len() }
     }
 
     /// Returns whether a range of bytes is known to be zero.

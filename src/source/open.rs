@@ -55,6 +55,7 @@ impl<'a> Source<'a> {
             checksums: Checksums::of(&superblock),
             input,
             overlay,
+            blocks_per_replayed: 1,
             superblock,
             geometry,
             descriptors: Vec::new(),

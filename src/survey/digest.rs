@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
+use super::gathered;
 use super::stored::{StoredTree, StoredView};
 use super::windows::windows;
 use crate::content::FileContent;
@@ -160,8 +161,14 @@ fn digest(view: StoredView<'_, '_>, segment: Segment) -> Option<u128> {
         // A saturated value is still larger than any block.
         None => usize::try_from(file.size - logical * block_size as u64).unwrap_or(usize::MAX),
     };
-    let zeros = vec![0; block_size];
     let mut hasher = Hasher::default();
+    if stored.per_block > 1 {
+        let start = u64::from(segment.number) * SEGMENT_BYTES as u64;
+        let range = start..start + SEGMENT_BYTES as u64;
+        gathered::each_part(view, (segment.node, file.size), &range, |bytes| hasher.add(bytes));
+        return hasher.finish();
+    }
+    let zeros = vec![0; block_size];
     let start = u64::from(segment.number) * (SEGMENT_BYTES / block_size) as u64;
     let window = start..start + (SEGMENT_BYTES / block_size) as u64;
     let runs = stored.runs_of(segment.node);
@@ -172,9 +179,13 @@ fn digest(view: StoredView<'_, '_>, segment: Segment) -> Option<u128> {
             Bytes::Tree => {
                 let bytes =
                     stored.tree.inline_of(segment.node).expect("the run says that the tree holds the bytes");
-                let end = live(0).min(block_size);
-                hasher.add(bytes);
-                hasher.add(&zeros[bytes.len().min(end)..end]);
+                // Inline data is shorter than a segment.
+                let start = run.logical as usize * block_size;
+                let end = (start + run.count as usize * block_size).min(live(0));
+                let stored = start.min(bytes.len())..end.min(bytes.len());
+                let missing = end - start - stored.len();
+                hasher.add(&bytes[stored]);
+                hasher.add(&zeros[..missing]);
             }
             Bytes::At(physical) => {
                 let start = u64::from(run.logical);

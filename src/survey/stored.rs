@@ -15,6 +15,8 @@ pub struct Survey {
     pub(super) lookalikes: Vec<NodeId>,
     /// The number of zero blocks and unwritten blocks that became holes.
     pub punched: u64,
+    /// The number of blocks of the view in a block of the output.
+    pub(super) per_block: u32,
 }
 
 impl Survey {
@@ -30,7 +32,7 @@ impl Survey {
 
     /// Returns a tree with the runs that the output stores.
     pub fn stored<'t>(&'t self, tree: &'t Tree) -> StoredTree<'t> {
-        StoredTree { tree, stored: &self.stored }
+        StoredTree { tree, stored: &self.stored, per_block: self.per_block }
     }
 
     /// Reserves memory for the results that will be appended.
@@ -78,6 +80,8 @@ pub struct StoredTree<'t> {
     pub tree: &'t Tree,
     /// The runs of all files whose runs differ from the input's runs.
     pub stored: &'t Stored,
+    /// The number of blocks of the view, in which runs are counted, in a block of the output.
+    pub per_block: u32,
 }
 
 impl<'t> StoredTree<'t> {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::clusters::ClusteredFile;
+use super::output_blocks::OutputUnits;
 use super::run_list::{RunList, SurveyedPart};
 use super::stored::Survey;
 use super::windows::{cut, windows};
@@ -13,7 +14,6 @@ use crate::bytes::is_zero;
 use crate::content::FileContent;
 use crate::observe::Observer;
 use crate::ondisk::extent;
-use crate::ondisk::features::Incompat;
 use crate::policy::HolePolicy;
 use crate::ranges::push_joined;
 use crate::tree::{Bytes, Kind, NodeId, Run};
@@ -86,6 +86,8 @@ impl FilePart<'_> {
 pub(super) struct Surveyor<'s, 'a> {
     /// The tree and its image.
     pub view: View<'s, 'a>,
+    /// The sizes of the output.
+    pub output: OutputUnits,
     /// The policy for blocks of zeros.
     pub holes: HolePolicy,
     /// The observer of progress.
@@ -94,8 +96,7 @@ pub(super) struct Surveyor<'s, 'a> {
 
 impl Surveyor<'_, '_> {
     fn looks_like_extents(&self, node: NodeId) -> bool {
-        let inline = self.view.source.features().has(Incompat::INLINE_DATA);
-        let file = FileContent::of(self.view, node).filter(|_| inline);
+        let file = FileContent::of(self.view, node).filter(|_| self.output.inline_data);
         file.and_then(|file| file.block(0)).is_some_and(extent::resembles_root)
     }
 
@@ -123,14 +124,15 @@ impl Surveyor<'_, '_> {
             return;
         }
         let rules = self.rules(node, size);
-        let cluster = self.view.source.geometry.blocks_per_cluster;
         let mut list = RunList::new(runs, &mut found.stored.runs);
-        if cluster > 1 && rules.has_whole_clusters() {
+        let cluster = self.output.per_cluster.filter(|_| rules.has_whole_clusters());
+        if let Some(cluster) = cluster {
             let mut single = Vec::new();
             let mut blocks = RunList::new(&[], &mut single);
             let punched = self.blocks(node, rules, &mut blocks, part);
             blocks.finish();
-            let file = ClusteredFile { blocks: rules.end, cluster, input: runs };
+            let blocks = rules.end.next_multiple_of(self.output.per_block.into());
+            let file = ClusteredFile { blocks, cluster, input: runs };
             found.punched += punched - file.fill(&single, &mut list);
         } else {
             found.punched += self.blocks(node, rules, &mut list, part);
@@ -157,7 +159,7 @@ impl Surveyor<'_, '_> {
     ) -> u64 {
         let (runs, blocks) = (self.view.tree.runs_of(node), self.unit_blocks());
         if let Some(bytes) = self.view.tree.inline_of(node) {
-            look_inside(bytes, rules, part);
+            look_inside(bytes, self.view.source.geometry.block_size, rules, part);
             return stored.add(part);
         }
         if is_small(runs, blocks) {
@@ -265,16 +267,17 @@ fn keep_zeros(run: Run, zeros: Zeros, part: &mut SurveyedPart) {
     }
 }
 
-/// Surveys inline data as if it were in a block.
-fn look_inside(bytes: &[u8], rules: ContentRules, part: &mut SurveyedPart) {
-    let source = if !is_zero(bytes) {
-        Bytes::Tree
-    } else if bytes.is_empty() || rules.zeros == Zeros::Punch {
-        return;
-    } else {
-        Bytes::Zeros
-    };
-    part.runs.push(Run::new(0, 1, source));
+/// Surveys inline data as if it were in blocks.
+fn look_inside(bytes: &[u8], block_size: usize, rules: ContentRules, part: &mut SurveyedPart) {
+    let blocks = (0..).zip(bytes.chunks(block_size));
+    for (logical, block) in blocks {
+        let place = match is_zero(block) {
+            false => Bytes::Tree,
+            true if rules.zeros == Zeros::Punch => continue,
+            true => Bytes::Zeros,
+        };
+        push_joined(&mut part.runs, Run::new(logical, 1, place));
+    }
 }
 
 /// Returns whether a file has mkswap's signature at the end of its first page. The page size can be 4, 16 or

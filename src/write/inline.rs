@@ -1,5 +1,7 @@
 //! Renders content that is inline in the output, and content that is stored in the tree.
 
+use std::borrow::Cow;
+
 use super::directory::EntryFiller;
 use super::renderer::Renderer;
 use crate::content::FileContent;
@@ -9,12 +11,25 @@ use crate::plan::InlineLists;
 use crate::tree::{Kind, NodeId};
 
 impl Renderer<'_, '_> {
-    /// Returns the content of a regular file of at most one block, even if it is inline in the input.
+    /// Renders blocks of a regular file that is inline in the input, starting with the logical block `first`.
+    pub(super) fn small_data(&self, id: NodeId, first: u32, out: &mut [u8]) {
+        let content = self.view.stored.tree.inline_of(id).expect("the piece says that the tree has it");
+        // Trailing zeros are not in the tree.
+        let rest = content.get(first as usize * self.plan.geometry.block_size..).unwrap_or_default();
+        let length = rest.len().min(out.len());
+        out[..length].copy_from_slice(&rest[..length]);
+    }
+
+    /// Returns the content of a regular file that is inline in the output, so that it is shorter than a block.
     /// Trailing zeros can be missing.
-    pub(super) fn small_content(&self, id: NodeId) -> &[u8] {
+    fn small_content(&self, id: NodeId) -> Cow<'_, [u8]> {
         let file = FileContent::of(self.view.view(), id).expect("only regular files have such content");
+        if self.view.stored.per_block > 1 {
+            let bytes = file.bytes(self.plan.geometry.block_size);
+            return bytes.expect("inline content is shorter than a block").into();
+        }
         // A block of zeros can be a hole.
-        file.block(0).unwrap_or_default()
+        file.block(0).unwrap_or_default().into()
     }
 
     /// Returns the inline content of a node: the bytes for `i_block`, then the value of `system.data`.
@@ -27,11 +42,11 @@ impl Renderer<'_, '_> {
                 return Some(out);
             }
             Kind::Regular { .. } => self.small_content(id),
-            Kind::Symlink(target) => self.view.stored.tree.text(target),
+            Kind::Symlink(target) => self.view.stored.tree.text(target).into(),
             Kind::Device { .. } | Kind::Empty => return None,
         };
         // The content is not longer than planned.
-        out[..content.len()].copy_from_slice(content);
+        out[..content.len()].copy_from_slice(&content);
         Some(out)
     }
 

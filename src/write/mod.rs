@@ -98,7 +98,7 @@ impl OutputWriter<'_, '_> {
             uuid
         };
         // Copy the bytes past the end of the filesystem.
-        copy(view.source.input(), plan.behind.clone(), sink)
+        copy(view.source.input(), plan.rest.clone(), sink)
             .map_err(|error| Error::io("writing the output", error))?;
         report_used(plan, sink);
         Ok(uuid)
@@ -153,12 +153,13 @@ impl OutputWriter<'_, '_> {
 
     /// Writes pieces. Adjacent pieces are written together.
     fn write_batch(&self, pieces: &[Piece], renderer: Option<&Renderer<'_, '_>>) -> std::io::Result<()> {
-        let size = self.plan.geometry.block_size;
-        let gathered = pieces.iter().filter(|piece| is_gathered(piece));
-        let mut scratch = vec![0_u8; gathered.clone().map(|piece| padded(piece, size)).sum()];
+        let (size, unit) = (self.plan.geometry.block_bytes(), self.view.source.geometry.block_bytes());
+        let lengths = self.padded_lengths(pieces);
+        let gathered = || pieces.iter().zip(&lengths).filter(|(piece, _)| is_gathered(piece));
+        let mut scratch = vec![0_u8; gathered().map(|(_, length)| length).sum()];
         let mut rest = &mut scratch[..];
-        for piece in gathered {
-            let (block, next) = std::mem::take(&mut rest).split_at_mut(padded(piece, size));
+        for (piece, length) in gathered() {
+            let (block, next) = std::mem::take(&mut rest).split_at_mut(*length);
             match (piece.content, renderer) {
                 (PieceContent::Data { from }, _) => self.copy_input(from, piece.bytes, block),
                 (_, Some(renderer)) => renderer.render(piece, block),
@@ -166,12 +167,12 @@ impl OutputWriter<'_, '_> {
             }
             rest = next;
         }
-        let zeros = vec![0_u8; size];
+        let zeros = vec![0_u8; self.plan.geometry.block_size];
         let (mut rest, mut parts) = (&scratch[..], Vec::with_capacity(pieces.len() * 2));
         // The offset of the first slice in `parts`, and the offset after the last slice.
         let (mut start, mut end) = (0, 0);
-        for piece in pieces {
-            let offset = piece.start.0 * size as u64;
+        for (piece, length) in pieces.iter().zip(&lengths) {
+            let offset = piece.offset(size);
             if offset != end {
                 flush(self.sink, start, &mut parts)?;
                 start = offset;
@@ -184,23 +185,40 @@ impl OutputWriter<'_, '_> {
                     flush(self.sink, start, &mut parts)?;
                     start = offset + taken;
                 }
-                self.add_input(from + taken / size as u64, piece.bytes - taken, &mut parts);
-                let padding = padded(piece, size) as u64 - piece.bytes;
+                self.add_input(from + taken / unit, piece.bytes - taken, &mut parts);
+                let padding = *length as u64 - piece.bytes;
                 parts.push(IoSlice::new(&zeros[..fits(padding, "it is less than a block")]));
             } else {
-                let (block, next) = rest.split_at(padded(piece, size));
+                let (block, next) = rest.split_at(*length);
                 parts.push(IoSlice::new(block));
                 rest = next;
             }
-            end = offset + padded(piece, size) as u64;
+            end = offset + *length as u64;
         }
         flush(self.sink, start, &mut parts)
+    }
+
+    /// Returns the length in bytes of each piece, padded to the end of its last block, or to the next piece if
+    /// that begins in the same block. The last piece is not padded if a later piece can begin in its block.
+    fn padded_lengths(&self, pieces: &[Piece]) -> Vec<usize> {
+        let size = self.plan.geometry.block_bytes();
+        let next = pieces.iter().skip(1).map(|piece| Some(piece.offset(size))).chain([None]);
+        let padded = |(piece, next): (&Piece, Option<u64>)| {
+            let (start, end) = (piece.offset(size), (piece.start.0 + piece.blocks(size)) * size);
+            let end = match next {
+                Some(next) if next >= start => end.min(next),
+                _ if self.view.stored.per_block > 1 => start + piece.bytes,
+                _ => end,
+            };
+            fits(end - start, "a piece has at most 1 MiB")
+        };
+        pieces.iter().zip(next).map(padded).collect()
     }
 
     /// Offers whole blocks of the input to the sink, which can share them. Returns the number of bytes that
     /// the sink shared.
     fn take_over(&self, offset: u64, start: BlockNr, bytes: u64) -> u64 {
-        let size = self.plan.geometry.block_bytes();
+        let size = self.view.source.geometry.block_bytes();
         let blocks = bytes / size;
         if blocks == 0 || !self.view.source.lie_in_input(start, blocks) {
             return 0;
@@ -220,7 +238,7 @@ impl OutputWriter<'_, '_> {
 
     /// Adds slices of the input to `parts`, starting at a block.
     fn add_input<'s>(&'s self, start: BlockNr, bytes: u64, parts: &mut Vec<IoSlice<'s>>) {
-        let size = self.plan.geometry.block_bytes();
+        let size = self.view.source.geometry.block_bytes();
         let mut done = 0;
         while done < bytes {
             let next = start + done / size;
@@ -265,10 +283,7 @@ impl<'p, 'a> Renderer<'p, 'a> {
             PieceContent::Xattrs(split, refcount) => self.xattr_block(piece.start, split, refcount, out),
             PieceContent::EaInode(index, first) => self.ea_inode_blocks(index, first, out),
             PieceContent::Symlink(node) => self.symlink_block(node, out),
-            PieceContent::SmallData(node) => {
-                let content = self.small_content(node);
-                out[..content.len()].copy_from_slice(content);
-            }
+            PieceContent::SmallData(node, first) => self.small_data(node, first, out),
             PieceContent::Data { .. } => {}
         }
     }
@@ -278,11 +293,6 @@ impl<'p, 'a> Renderer<'p, 'a> {
 /// content, which is faster to copy than to pass as a separate part.
 fn is_gathered(piece: &Piece) -> bool {
     !matches!(piece.content, PieceContent::Data { .. }) || piece.bytes < SHORT
-}
-
-/// Returns the length in bytes of all blocks of a piece.
-fn padded(piece: &Piece, block_size: usize) -> usize {
-    fits::<usize, _>(piece.bytes, "a piece has at most 1 MiB").next_multiple_of(block_size)
 }
 
 fn flush(sink: &dyn Sink, start: u64, parts: &mut Vec<IoSlice<'_>>) -> std::io::Result<()> {

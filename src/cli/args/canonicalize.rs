@@ -106,6 +106,7 @@ impl CanonicalizeArgs {
         if let Some(what) = self.generate {
             return Ok(Invocation::Generate(what));
         }
+        let like = self.policy.settings.like.clone();
         let mut options = self.policy.options(variable, self.ignore_error_state)?;
         let (selection, size) = self.place.with_size(&self.size)?;
         options.size = size;
@@ -128,6 +129,7 @@ impl CanonicalizeArgs {
         };
         let settings = Settings {
             options,
+            like,
             selection,
             threads: self.threads,
             json: self.json,

@@ -5,6 +5,7 @@ mod parser;
 mod place;
 mod policy;
 mod rewrite;
+mod settings;
 mod subcommands;
 mod task;
 mod tips;

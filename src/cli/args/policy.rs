@@ -7,6 +7,7 @@ use anyhow::{Context as _, Error, Result};
 use clap::{Args, ValueEnum};
 use ext4_canon::{HardLinkPolicy, HolePolicy, MtimePolicy, Options, UuidPolicy};
 
+use super::settings::SettingsArgs;
 use super::values::{epoch, uuid_policy};
 use crate::cli::remedy;
 
@@ -22,6 +23,10 @@ pub struct PolicyArgs {
 
     #[command(flatten)]
     tree: TreeArgs,
+
+    /// The settings of the output.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
 
     /// New volume label of at most 16 bytes; an empty value removes the label
     #[arg(long)]
@@ -86,6 +91,7 @@ impl PolicyArgs {
     pub fn options(self, variable: Option<&OsStr>, ignore_error_state: bool) -> Result<Options> {
         let mut options = Options::new().uuid(self.uuid).ignore_error_state(ignore_error_state);
         self.tree.set(&mut options, variable)?;
+        self.settings.set(&mut options);
         options.label = self.label.map(OsString::into_vec);
         options.holes = match self.holes {
             Holes::Punch => HolePolicy::Punch,

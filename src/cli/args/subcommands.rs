@@ -92,7 +92,7 @@ pub struct DigestArgs {
 
     /// Digest only the file tree, regardless of features, geometry and size of the image; see
     /// docs/tree-digest.md
-    #[arg(long, conflicts_with_all = ["uuid", "label", "holes", "gpt", "zero_gaps"])]
+    #[arg(long, conflicts_with_all = ["uuid", "label", "holes", "gpt", "zero_gaps", "like", "profile", "features", "block_size", "cluster_size", "inode_size", "inodes", "journal_size", "reserved"])]
     tree: bool,
 
     /// Device of the external journal to recover IN from; allowed only with a single image
@@ -328,8 +328,9 @@ impl CatArgs {
 
 impl CanonicalArgs {
     fn settings(self, variable: Option<&OsStr>, verbosity: Verbosity) -> Result<Settings> {
+        let like = self.policy.settings.like.clone();
         let options = self.policy.options(variable, self.common.ignore_error_state)?;
-        Ok(self.common.settings(options, verbosity))
+        Ok(Settings { like, ..self.common.settings(options, verbosity) })
     }
 }
 
@@ -338,7 +339,7 @@ impl CommonArgs {
     fn settings(self, options: Options, verbosity: Verbosity) -> Settings {
         let Self { threads, json, ignore_error_state: _ } = self;
         let (selection, progress) = (Selection::all(), verbosity > Verbosity::Quiet);
-        Settings { options, selection, threads, json, verbosity, progress }
+        Settings { options, like: None, selection, threads, json, verbosity, progress }
     }
 }
 

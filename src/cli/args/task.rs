@@ -46,10 +46,12 @@ pub struct Task {
 }
 
 /// The options that commands have in common.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
-    /// The options of the library.
+    /// The options of the library, apart from the settings of `like`.
     pub options: Options,
+    /// The image whose settings the output gets.
+    pub like: Option<PathBuf>,
     /// The selected filesystems of an image.
     pub selection: Selection,
     /// The number of threads; `None` for one thread per processor.

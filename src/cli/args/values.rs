@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use ext4_canon::{SizePolicy, UuidPolicy};
+use ext4_canon::{FeatureChanges, Inodes, Reserved, SizePolicy, UuidPolicy};
 use uuid::Uuid;
 
 /// The maximum number of threads. A larger number is probably a typing error.
@@ -78,6 +78,40 @@ pub fn size(text: &str) -> Result<SizePolicy> {
     }
 }
 
+/// Parses the size of a block, cluster or inode, which is a power of two.
+pub fn power_of_two(text: &str) -> Result<u32> {
+    let value = u32::try_from(bytes(text)?).ok();
+    value
+        .filter(|value| value.is_power_of_two() && *value >= 128)
+        .context("not a power of two from 128 to 2G")
+}
+
+/// Parses features to set and to clear.
+pub fn features(text: &str) -> Result<FeatureChanges> {
+    text.parse().map_err(anyhow::Error::msg)
+}
+
+/// Parses a number of inodes.
+pub fn inodes(text: &str) -> Result<Inodes> {
+    if text == "min" {
+        return Ok(Inodes::Fewest);
+    }
+    text.parse().map(Inodes::Count).ok().context("expected min, or a number of inodes")
+}
+
+/// Parses a number or a percentage of reserved blocks. A percentage has up to three decimals.
+pub fn reserved(text: &str) -> Result<Reserved> {
+    const EXPECTED: &str = "expected a percentage up to 50%, or a number of blocks";
+    let Some(percent) = text.strip_suffix('%') else {
+        return text.parse().map(Reserved::Blocks).ok().context(EXPECTED);
+    };
+    let (whole, decimals) = percent.split_once('.').unwrap_or((percent, "0"));
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    ensure!(is_number(whole) && is_number(decimals) && decimals.len() <= 3, EXPECTED);
+    let share = format!("{whole}{decimals:0<3}").parse().ok();
+    share.filter(|share| *share <= 50_000).map(Reserved::Share).context(EXPECTED)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +146,17 @@ mod tests {
             "½",
         ] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares_have_decimals() {
+        for (text, share) in [("5%", 5000), ("0%", 0), ("2.5%", 2500), ("0.125%", 125), ("50%", 50_000)] {
+            assert_eq!(reserved(text).unwrap(), Reserved::Share(share), "{text}");
+        }
+        assert_eq!(reserved("1000").unwrap(), Reserved::Blocks(1000));
+        for bad in ["", "%", "-1%", "51%", "1.%", ".5%", "1.2345%", "1 %", "+3", "x"] {
+            assert!(reserved(bad).is_err(), "{bad}");
         }
     }
 }

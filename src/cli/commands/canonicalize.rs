@@ -7,7 +7,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use ext4_canon::{Disk, FORM_VERSION, FilesystemReport, Input, SizePolicy};
+use ext4_canon::{Disk, FORM_VERSION, FilesystemReport, Input};
 use serde::Serialize;
 
 use super::reports::{self, ReportsJson};
@@ -111,7 +111,7 @@ impl Writer<'_> {
         let settings = runner.settings;
         let output = Output::create(target, image)?;
         // If the size changes, the length is known only after planning.
-        let most = if settings.options.size == SizePolicy::Keep { image.length } else { u64::MAX };
+        let most = if settings.options.keeps_length() { image.length } else { u64::MAX };
         let sink = OutputSink::new(output.file(), most).sharing(image.file());
         let result =
             runner.read(&[image], || disk.canonicalize(&settings.options, &sink, &runner.progress))?;

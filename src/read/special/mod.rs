@@ -6,7 +6,7 @@ pub(super) mod quota_usage;
 mod reserved;
 pub(super) mod specials;
 
-use specials::{JournalShape, SpecialFile, Specials};
+use specials::{SpecialFile, Specials};
 
 use super::claims::{CheckedClaims, Claim};
 use crate::error::{Location, Result, Structure};
@@ -14,6 +14,7 @@ use crate::map::{Budget, InodeTables, dense_file};
 use crate::ondisk::features::Compat;
 use crate::ondisk::quota::QuotaType;
 use crate::recover::{Journal, JournalPlace};
+use crate::settings::JournalShape;
 use crate::source::Source;
 use crate::units::InodeNr;
 

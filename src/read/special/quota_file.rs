@@ -13,6 +13,7 @@ use crate::ondisk::quota::{
 };
 use crate::ondisk::{le32, view};
 use crate::read::claims::Claim;
+use crate::settings::{QuotaLimits, QuotaRules};
 use crate::source::Source;
 use crate::tree::{QuotaUsage, Run, block_at};
 use crate::units::{InodeNr, fits};
@@ -31,30 +32,6 @@ pub struct QuotaFile {
     pub rules: QuotaRules,
     /// The usage of each id, according to the file.
     pub usage: HashMap<u32, QuotaUsage>,
-}
-
-/// The settings of one quota type.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct QuotaRules {
-    /// The grace time for the soft limit of blocks, in seconds.
-    pub block_grace: u32,
-    /// The grace time for the soft limit of inodes, in seconds.
-    pub inode_grace: u32,
-    /// The limits of all ids that have a limit, sorted by id.
-    pub limits: Vec<(u32, QuotaLimits)>,
-}
-
-/// The limits of an id; 0 for no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct QuotaLimits {
-    /// The hard limit of inodes.
-    pub inodes_hard: u64,
-    /// The soft limit of inodes.
-    pub inodes_soft: u64,
-    /// The hard limit of blocks, in KiB.
-    pub blocks_hard: u64,
-    /// The soft limit of blocks, in KiB.
-    pub blocks_soft: u64,
 }
 
 /// Returns the inodes of the quota files, by type; `None` if a type is not enabled.

@@ -3,6 +3,7 @@
 use super::quota_file::QuotaFile;
 use crate::map::DenseFile;
 use crate::read::claims::Claim;
+use crate::settings::JournalShape;
 use crate::units::InodeNr;
 
 /// The settings that inodes outside the tree define, such as the size of the journal.
@@ -29,15 +30,6 @@ pub struct SpecialFile {
     pub number: InodeNr,
     /// The length in blocks.
     pub blocks: u32,
-}
-
-/// The size of a journal and of its fast-commit area.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct JournalShape {
-    /// The total number of blocks.
-    pub blocks: u32,
-    /// The number of these blocks that are reserved for fast commits.
-    pub fast_commit_blocks: u32,
 }
 
 impl Specials {

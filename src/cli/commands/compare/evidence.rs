@@ -1,7 +1,12 @@
 //! Collects the options, versions and digests of both images, so that the report can serve as evidence.
 
+use std::path::Path;
+
 use ext4_canon::text::hexadecimal;
-use ext4_canon::{FORM_VERSION, HardLinkPolicy, HolePolicy, MtimePolicy, Options, Selection, UuidPolicy};
+use ext4_canon::{
+    FORM_VERSION, FeatureChanges, HardLinkPolicy, HolePolicy, Inodes, MtimePolicy, Options, Reserved,
+    Selection, SettingsPolicy, UuidPolicy,
+};
 use uuid::Uuid;
 
 use crate::cli::image::Image;
@@ -39,8 +44,9 @@ pub fn digests(images: [&Image; 2], are_same: bool) -> [String; 2] {
 }
 
 /// Returns the options that differ from the defaults, as words of the command line.
-pub fn option_words(options: &Options, selection: &Selection) -> Vec<String> {
-    let mut words = Vec::new();
+pub fn option_words(options: &Options, selection: &Selection, like: Option<&Path>) -> Vec<String> {
+    let mut words: Vec<_> = like.map(|path| format!("--like '{}'", path.display())).into_iter().collect();
+    words.extend(setting_words(options));
     match options.uuid {
         UuidPolicy::Keep => words.push("--uuid keep".to_owned()),
         UuidPolicy::Given(uuid) => words.push(format!("--uuid {}", Uuid::from_bytes(uuid))),
@@ -72,16 +78,48 @@ pub fn option_words(options: &Options, selection: &Selection) -> Vec<String> {
     words
 }
 
+/// Returns the options for settings, as words of the command line.
+fn setting_words(options: &Options) -> Vec<String> {
+    let mut words = Vec::new();
+    if let SettingsPolicy::Profile(profile) = options.settings {
+        words.push(format!("--profile {}", profile.name()));
+    }
+    let changes = &options.changes;
+    if changes.features != FeatureChanges::default() {
+        words.push(format!("--features {}", changes.features));
+    }
+    let sizes = [
+        ("block", changes.block_size.map(u64::from)),
+        ("cluster", changes.cluster_size.map(u64::from)),
+        ("inode", changes.inode_size.map(u64::from)),
+        ("journal", changes.journal_size),
+    ];
+    words.extend(sizes.into_iter().filter_map(|(what, size)| Some(format!("--{what}-size {}", size?))));
+    match changes.inodes {
+        Some(Inodes::Count(count)) => words.push(format!("--inodes {count}")),
+        Some(_) => words.push("--inodes min".to_owned()),
+        None => {}
+    }
+    match changes.reserved {
+        Some(Reserved::Share(share)) => {
+            words.push(format!("--reserved {}.{:03}%", share / 1000, share % 1000));
+        }
+        Some(Reserved::Blocks(count)) => words.push(format!("--reserved {count}")),
+        _ => {}
+    }
+    words
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn options_are_named_as_they_are_typed() {
-        assert_eq!(option_words(&Options::new(), &Selection::all()), [""; 0]);
+        assert_eq!(option_words(&Options::new(), &Selection::all(), None), [""; 0]);
         let options = Options::new().uuid(UuidPolicy::Keep).epoch(7).mtime(MtimePolicy::Set).label("a b");
         let options = options.hard_links(HardLinkPolicy::Split).holes(HolePolicy::Keep);
-        let words = option_words(&options, &Selection::all()).join(" ");
+        let words = option_words(&options, &Selection::all(), None).join(" ");
         let times = "--source-date-epoch 7 --mtime set";
         assert_eq!(words, format!("--uuid keep {times} --label 'a b' --hard-links split --holes keep"));
     }

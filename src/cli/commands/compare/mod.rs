@@ -51,7 +51,7 @@ pub fn run(runner: &Runner<'_>, task: &CompareTask) -> Result<Outcome> {
     let mut details = Details::new().ignored(ignored);
     details.texts = task.diff.then_some(LARGEST_TEXT);
     details.map_cells = page.is_some().then_some(html::CELLS);
-    let Settings { options, selection, .. } = runner.settings;
+    let Settings { options, selection, like, .. } = runner.settings;
     let (result, digests) = runner.read(&images, || {
         rayon::join(
             || disks[0].compare(&disks[1], options, details, &runner.progress),
@@ -62,7 +62,7 @@ pub fn run(runner: &Runner<'_>, task: &CompareTask) -> Result<Outcome> {
         Ok(comparison) => comparison,
         Err(failed) => return Err(failed.error).about(inputs[failed.side]),
     };
-    let words = evidence::option_words(options, selection);
+    let words = evidence::option_words(options, selection, like.as_deref());
     let evidence = Evidence { options: words, epoch: options.epoch, digests };
     let paint = Paint::new(task.color, stdout().is_terminal());
     let (comparison, evidence) = (&comparison, &evidence);

@@ -71,8 +71,24 @@ impl Report<'_> {
                 let _ = writeln!(text, "{}", self.paint.dim(line));
             });
         }
+        self.meeting(&mut text);
         self.circumstances(&mut text);
         text
+    }
+
+    /// Names the command that makes the settings equal, if they differ.
+    fn meeting(&self, text: &mut String) {
+        let [one, other] = self.inputs.map(|path| path.display().to_string());
+        let [filesystem] = &self.comparison.filesystems[..] else { return };
+        if self.options.has_own_settings() && self.can_meet(filesystem) {
+            let _ = writeln!(text, "to give B the settings of A: ext4-canon --like {one} {other} OUT");
+        }
+    }
+
+    /// Returns whether settings differ that `--like` takes from the other image.
+    fn can_meet(&self, filesystem: &FilesystemComparison) -> bool {
+        let mut causes = filesystem.settings.iter().filter(|setting| setting.follows.is_none());
+        causes.any(|setting| setting.name != "UUID" && setting.name != "boot sector")
     }
 
     /// Returns the number of paths that differ, and the number of settings that differ and don't follow from
@@ -98,6 +114,11 @@ impl Report<'_> {
         let filesystems = &self.comparison.filesystems;
         let mut text = format!("{one} and {other}: {}\n", self.coloured(self.comparison.is_match()));
         if self.comparison.is_match() {
+            if filesystems.iter().any(|filesystem| filesystem.settled) {
+                text.push_str(
+                    "the trees match; the settings of the images differ, and the options settle that\n",
+                );
+            }
             return text;
         }
         let (paths, settings) = self.counts();

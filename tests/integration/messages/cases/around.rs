@@ -13,7 +13,7 @@ use crate::support::image::{patch, peek, set_length};
 const MBR: &str = "label: dos\nlabel-id: 0x11223344\nstart=1MiB, size=4MiB\n";
 
 /// Makes a disk with a GPT and two filesystems, in partitions with the same name.
-fn two_filesystems(lab: &Lab) {
+pub fn two_filesystems(lab: &Lab) {
     let image = made(lab, EXT2, "4M");
     let filesystem = lab.path("filesystem");
     fs::rename(&image, &filesystem).expect("renaming");

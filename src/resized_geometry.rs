@@ -6,34 +6,57 @@ use crate::form::LAST_GROUP_ROOM;
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Incompat};
 use crate::remedy::Remedy;
-use crate::units::{GroupNr, InodeNr};
+use crate::units::{GroupNr, InodeNr, fits};
 
 /// Returns an error about the requested size.
-pub(super) fn refused<T>(problem: String, remedy: impl Into<Remedy>) -> Result<T> {
+pub(crate) fn refused<T>(problem: String, remedy: impl Into<Remedy>) -> Result<T> {
     Err(Error::options(problem, remedy))
 }
 
 /// Returns a size in bytes at which a filesystem with the same parameters has the inode `last`, or `None` if
 /// no filesystem has it.
-pub(super) fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
+pub(crate) fn bytes_for_inodes(from: &Geometry, last: InodeNr) -> Option<u64> {
     /// resize2fs rounds the size of an image down to a multiple of the page size, which is up to 64 KiB.
     const PAGE: u64 = 64 << 10;
     let geometry = at_least(from, least_end(from, groups_for_inodes(from, last)));
     geometry.ok().map(|geometry| geometry.filesystem_bytes().next_multiple_of(PAGE))
 }
 
+/// Returns the smallest number of inodes in a group with which a filesystem has at least `inodes` inodes, and
+/// no unused room in the blocks of its inode tables. At the limit of a group, the filesystem has fewer.
+pub(crate) fn fewest_inodes_per_group(geometry: &Geometry, inodes: u32) -> u32 {
+    let step = inodes_step(geometry);
+    inodes.div_ceil(geometry.groups).next_multiple_of(step).min(most_inodes_per_group(geometry))
+}
+
+/// Returns the number of inodes by which inode tables grow: whole blocks, and whole bytes of the bitmap.
+fn inodes_step(geometry: &Geometry) -> u32 {
+    fits::<u32, _>(geometry.block_size / geometry.inode_size, "a block has at most 512 inodes").max(8)
+}
+
+/// Returns the maximum number of inodes in a group. Counts of free inodes have 16 bits without 64bit.
+fn most_inodes_per_group(geometry: &Geometry) -> u32 {
+    let step = inodes_step(geometry);
+    let bits: u32 = fits(geometry.bits_per_block(), "a block has at most 2^19 bits");
+    (bits.min(65536 - step) / step * step).max(step)
+}
+
 /// Returns the minimum number of groups for a filesystem that has the inode `last`.
-pub(super) fn groups_for_inodes(from: &Geometry, last: InodeNr) -> u32 {
-    last.0.div_ceil(from.inodes_per_group).max(1)
+pub(crate) fn groups_for_inodes(from: &Geometry, last: InodeNr) -> u32 {
+    let per_group = match from.least_inodes {
+        Some(_) => most_inodes_per_group(from),
+        None => from.inodes_per_group,
+    };
+    last.0.div_ceil(per_group).max(1)
 }
 
 /// Returns the number of blocks of a filesystem whose last group has one block.
-pub(super) fn least_end(from: &Geometry, groups: u32) -> u64 {
+pub(crate) fn least_end(from: &Geometry, groups: u32) -> u64 {
     from.first_data_block + u64::from(groups - 1) * from.blocks_per_group + 1
 }
 
 /// Returns the largest valid geometry with at most this many blocks.
-pub(super) fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
+pub(crate) fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
     let blocks = blocks / from.blocks_per_cluster * from.blocks_per_cluster;
     let groups = groups_of(from, blocks)?;
     let least = least_blocks(from, groups);
@@ -52,14 +75,14 @@ pub(super) fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
 }
 
 /// Returns the smallest geometry with at least this many blocks.
-pub(super) fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
+pub(crate) fn at_least(from: &Geometry, blocks: u64) -> Result<Geometry> {
     let groups = groups_of(from, blocks)?;
     let blocks = blocks.max(least_blocks(from, groups)).next_multiple_of(from.blocks_per_cluster);
     checked(with_blocks(from, blocks, groups))
 }
 
 /// Returns the number of groups of a filesystem with this number of blocks.
-pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
+pub(crate) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
     if blocks > u32::MAX.into() && !from.is_64bit() {
         return refused(
             format!("a filesystem of {blocks} blocks needs the 64bit feature"),
@@ -67,7 +90,8 @@ pub(super) fn groups_of(from: &Geometry, blocks: u64) -> Result<u32> {
         );
     }
     let groups = blocks.saturating_sub(from.first_data_block).div_ceil(from.blocks_per_group).max(1);
-    let inodes = u128::from(groups) * u128::from(from.inodes_per_group);
+    let per_group = if from.least_inodes.is_some() { 8 } else { from.inodes_per_group };
+    let inodes = u128::from(groups) * u128::from(per_group);
     match u32::try_from(groups) {
         Ok(groups) if blocks < 1 << 48 && inodes <= u32::MAX.into() => Ok(groups),
         _ => refused(
@@ -92,8 +116,11 @@ fn least_blocks(from: &Geometry, groups: u32) -> u64 {
 }
 
 /// Returns the geometry for these numbers of blocks and groups, without checking it.
-pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
+pub(crate) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry {
     let mut to = Geometry { blocks_count: blocks, groups, ..from.clone() };
+    if let Some(least) = from.least_inodes {
+        to.inodes_per_group = fewest_inodes_per_group(&to, least);
+    }
     to.reserved_blocks = reserved_blocks(from, blocks);
     let descriptors = to.descriptor_blocks();
     if from.features.has(Compat::RESIZE_INODE) {
@@ -112,7 +139,7 @@ pub(super) fn with_blocks(from: &Geometry, blocks: u64, groups: u32) -> Geometry
 }
 
 /// Returns the number of reserved blocks that keeps the percentage. Rounds like resize2fs.
-fn reserved_blocks(from: &Geometry, blocks: u64) -> u64 {
+pub(crate) fn reserved_blocks(from: &Geometry, blocks: u64) -> u64 {
     if blocks == from.blocks_count {
         return from.reserved_blocks;
     }
@@ -201,6 +228,14 @@ mod tests {
                 assert_eq!(backup_groups(&from, to), expected, "{groups} {backups:?} to {to}");
             }
         }
+    }
+
+    #[test]
+    fn the_fewest_inodes_fill_their_blocks() {
+        let mut geometry = Geometry { groups: 1, ..forty_gib() };
+        assert_eq!([12, 16, 17].map(|inodes| fewest_inodes_per_group(&geometry, inodes)), [16, 16, 32]);
+        (geometry.groups, geometry.inode_size) = (3, 4096);
+        assert_eq!([12, 24, 25].map(|inodes| fewest_inodes_per_group(&geometry, inodes)), [8, 8, 16]);
     }
 
     #[test]
