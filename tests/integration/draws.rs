@@ -9,6 +9,7 @@ mod choices;
 mod geometry;
 mod history;
 mod names;
+mod settings;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -186,6 +187,11 @@ fn seeds() -> (u64, u64) {
         (Some(seed), count) => (seed, count.unwrap_or(1)),
         (None, count) => (days * 1000, count.unwrap_or(DRAWS)),
     }
+}
+
+/// Returns the first seed, for other tests that draw.
+pub fn first_seed() -> u64 {
+    seeds().0
 }
 
 #[test]

@@ -48,6 +48,7 @@ mod quota;
 mod recovery;
 mod refusals;
 mod resize;
+mod settings;
 mod shared_blocks;
 mod sharing;
 mod sparse;

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::choices::Choices;
+use super::settings::settings;
 use super::{Draw, Notes};
 use crate::support::canon::{rewritten, sound, tree_digest, unchanged};
 use crate::support::dice::Dice;
@@ -22,17 +23,17 @@ pub struct Images {
 }
 
 /// Runs the tool, and records the command in the notes.
-fn ran(notes: &Notes, image: &Path, options: &[&str]) -> Result<PathBuf, Ran> {
+pub fn ran(notes: &Notes, image: &Path, options: &[&str]) -> Result<PathBuf, Ran> {
     notes.say(format!("ext4-canon {} {} OUT", options.join(" "), image.display()));
     rewritten(image, options)
 }
 
-fn done(notes: &Notes, image: &Path, options: &[&str]) -> PathBuf {
+pub fn done(notes: &Notes, image: &Path, options: &[&str]) -> PathBuf {
     ran(notes, image, options).unwrap_or_else(|ran| panic!("{options:?}: {ran:#?}"))
 }
 
 /// Returns whether the error is only that space is missing.
-fn is_too_small(ran: &Ran) -> bool {
+pub fn is_too_small(ran: &Ran) -> bool {
     let words = ["too few", "but not into", "no room for bitmaps and inode table"];
     // A size that is impossible for any filesystem is a usage error.
     ran.code == Some(3) && words.iter().any(|words| ran.stderr.contains(words))
@@ -61,13 +62,14 @@ pub fn demand(draw: &Draw, images: &Images, notes: &Notes) -> Vec<&'static str> 
     meets(notes, images, output.as_deref(), &words);
     let least = smallest(draw, images, output.as_deref(), notes);
     special.extend(at_another_size(draw, images, &least, notes));
+    special.extend(settings(draw, images, notes));
     if let Some(output) = &output {
         special.extend(on_a_disk(draw, images, output, notes));
     }
     special
 }
 
-fn same_trees(one: &Path, other: &Path, choices: &Choices) {
+pub fn same_trees(one: &Path, other: &Path, choices: &Choices) {
     let times: Vec<&str> = choices.times.iter().map(String::as_str).collect();
     assert_eq!(tree_digest(one, &times), tree_digest(other, &times), "the trees differ");
 }
