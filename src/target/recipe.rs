@@ -7,11 +7,11 @@ use crate::changes::Reserved;
 use crate::error::{Error, Result};
 use crate::form::LAST_GROUP_ROOM;
 use crate::geometry::Geometry;
-use crate::ondisk::features::{Compat, Incompat};
+use crate::ondisk::features::{Compat, Features, Incompat};
 use crate::ondisk::group_descriptor;
 use crate::ondisk::inode::BASE_SIZE;
 use crate::ondisk::mmp;
-use crate::ondisk::superblock::Superblock;
+use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::remedy::Remedy;
 use crate::resized_geometry;
 use crate::units::{GroupNr, fits};
@@ -49,6 +49,8 @@ impl Recipe {
             InodeCount::Total(inodes) => inodes,
             InodeCount::Ratio(bytes) => blocks.saturating_mul(self.geometry.block_bytes()) / bytes,
         };
+        // One more than the reserved inodes, for lost+found.
+        let inodes = inodes.max(u64::from(self.geometry.first_inode.0) + 1);
         loop {
             let found = self.with_blocks(blocks, inodes)?;
             let last = GroupNr(found.groups - 1);
@@ -132,6 +134,11 @@ pub(super) fn superblock(from: &Superblock, geometry: &Geometry) -> Superblock {
     let log = |bytes: u64| U32::new((bytes / 1024).ilog2());
     let low = |value: u64| U32::new(fits(value & 0xFFFF_FFFF, "it has 32 bits"));
     let features = geometry.features;
+    if features != Features::default() || geometry.inode_size != BASE_SIZE {
+        // Revision 0 has no features, and only inodes of 128 bytes.
+        to.s_rev_level = U32::new(sb::DYNAMIC_REV);
+        to.s_first_ino = U32::new(geometry.first_inode.0);
+    }
     to.s_feature_compat = U32::new(features.compat.bits());
     to.s_feature_incompat = U32::new(features.incompat.bits());
     to.s_feature_ro_compat = U32::new(features.ro_compat.bits());
