@@ -13,7 +13,7 @@ use crate::read::{CheckedClaims, Reading};
 use crate::recover::JournalPlace;
 use crate::source::Source;
 use crate::tree::{Kind, NodeId, Tree};
-use crate::units::{BlockNr, GroupNr, InodeNr};
+use crate::units::{BlockNr, GroupNr, InodeNr, fits};
 
 /// Returns the total number of blocks in the ranges.
 pub(crate) fn count(ranges: &[Range<u64>]) -> u64 {
@@ -46,7 +46,7 @@ fn add_set_blocks(source: &Source<'_>, blocks: Range<u64>, found: &mut Vec<Range
         return;
     }
     for block in source.stored(blocks).into_iter().flatten() {
-        if is_zero(source.block(BlockNr(block)).unwrap_or_default()) {
+        if is_zero(source.checked_block(BlockNr(block))) {
             continue;
         }
         push_joined(found, block..block + 1);
@@ -81,10 +81,10 @@ fn unused_in_group(source: &Source<'_>, group: GroupNr) -> Vec<InodeNr> {
     let in_use = source.inodes_in_use(group);
     let mut found = Vec::new();
     for block in source.stored(start..start + geometry.inode_table_blocks()).into_iter().flatten() {
-        let bytes = source.block(BlockNr(block)).unwrap_or_default();
+        let bytes = source.checked_block(BlockNr(block));
         let first = (block - start) * per_block;
         for (index, bytes) in (first..).zip(bytes.chunks_exact(geometry.inode_size)) {
-            let Ok(index) = u32::try_from(index) else { break };
+            let index: u32 = fits(index, "a table has fewer than 2^32 inodes");
             let number = InodeNr(group.0 * geometry.inodes_per_group + index + 1);
             let live = index < in_use && Inode::decode(bytes).i_links_count.get() > 0;
             let ordinary = index < geometry.inodes_per_group && number >= geometry.first_inode;
@@ -111,9 +111,9 @@ pub(crate) fn files_with_slack(source: &Source<'_>, tree: &Tree) -> Vec<NodeId> 
         else {
             return false;
         };
-        let block = source.block(BlockNr(run.blocks().end - 1)).unwrap_or_default();
-        let slack = usize::try_from(bytes % size).ok().and_then(|start| block.get(start..));
-        slack.is_some_and(|slack| !is_zero(slack))
+        let block = source.checked_block(BlockNr(run.blocks().end - 1));
+        let start: usize = fits(bytes % size, "it is less than a block");
+        !is_zero(&block[start..])
     };
     tree.ids().collect::<Vec<_>>().into_par_iter().with_min_len(256).filter(has_slack).collect()
 }
@@ -128,9 +128,8 @@ pub(crate) fn symlinks_with_slack(
     let has_slack = |id: &NodeId| {
         let Kind::Symlink(target) = tree.node(*id).kind else { return false };
         let [extent] = places.of_inode(inodes[id.index()])[..] else { return false };
-        let slack =
-            source.block(BlockNr(extent.place().0)).and_then(|block| block.get(tree.text(target).len()..));
-        slack.is_some_and(|slack| !is_zero(slack))
+        // A target in a block is shorter than the block.
+        !is_zero(&source.checked_block(BlockNr(extent.place().0))[tree.text(target).len()..])
     };
     tree.ids().collect::<Vec<_>>().into_par_iter().with_min_len(256).filter(has_slack).collect()
 }

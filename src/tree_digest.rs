@@ -176,9 +176,8 @@ fn opaque_digest(view: View<'_, '_>, id: NodeId, from: u64) -> [u8; 32] {
     let View { source, tree } = view;
     let size = source.geometry.block_bytes();
     let mut hash = Sha256::new();
-    for (logical, count, state) in
-        survey::allocation(view, &view.source.geometry, HolePolicy::Punch, id).unwrap_or_default()
-    {
+    let runs = survey::allocation(view, &source.geometry, HolePolicy::Punch, id);
+    for (logical, count, state) in runs.expect("the allocation of a file with opaque blocks matters") {
         let (start, end) = (u64::from(logical).max(from), u64::from(logical) + u64::from(count));
         if start >= end {
             continue;

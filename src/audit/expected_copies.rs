@@ -1,11 +1,12 @@
 //! Checks that each block of file content is copied to the block that the extents of the file map it to.
 
 use super::contradiction::wrong;
+use super::copy_batches::ExpectedBatches;
 use crate::error::Result;
-use crate::plan::{Extent, Piece, Plan};
+use crate::plan::{CopyStart, Extent, Piece, Plan};
 use crate::survey::StoredTree;
 use crate::tree::{Kind, NodeId, Run};
-use crate::units::BlockNr;
+use crate::units::{BlockNr, fits};
 
 /// The expected copies: the content of all regular files, in the order of the plan.
 pub(super) struct ExpectedCopies<'p> {
@@ -20,12 +21,14 @@ pub(super) struct ExpectedCopies<'p> {
     extents: &'p [Extent],
     /// The next logical block, counted in blocks of the view, which can be smaller than those of the output.
     logical: u64,
+    batches: ExpectedBatches<'p>,
 }
 
 impl<'p> ExpectedCopies<'p> {
     /// Creates the expected copies, starting with the first file.
     pub(super) fn new(plan: &'p Plan, stored: StoredTree<'p>) -> Self {
-        Self { plan, stored, next: 0, size: 0, whole: false, runs: &[], extents: &[], logical: 0 }
+        let batches = ExpectedBatches::new(plan);
+        Self { plan, stored, next: 0, size: 0, whole: false, runs: &[], extents: &[], logical: 0, batches }
     }
 
     /// Returns the next run that is stored in the input and not copied yet, with the first block of the run.
@@ -81,13 +84,18 @@ impl<'p> ExpectedCopies<'p> {
             return Err(misplaced());
         }
         self.logical = end;
-        Ok(())
+        let (node, rest) = (NodeId(self.next - 1), self.runs.len());
+        self.batches.piece(|| CopyStart {
+            node,
+            run: fits(self.stored.runs_of(node).len() - rest, "a file has fewer than 2^32 runs"),
+            logical: fits(logical, "a file has fewer than 2^32 blocks"),
+        })
     }
 
     /// Checks that all content was copied.
     pub(super) fn finish(mut self) -> Result<()> {
         match self.run() {
-            None => Ok(()),
+            None => self.batches.finish(),
             Some((_, block)) => Err(wrong(format!("block {block} of the input is not copied"))),
         }
     }

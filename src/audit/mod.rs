@@ -7,8 +7,10 @@
 //! format.
 
 mod contradiction;
+mod copy_batches;
 mod counts;
 mod directories;
+mod directory_index;
 mod expected_copies;
 mod file;
 mod inodes;

@@ -128,8 +128,13 @@ fn claim_specials(plan: &Plan, tree: &Tree, specials: &Specials, claims: &mut Cl
         })?;
         claims.add(block.0 / cluster..block.0 / cluster + 1);
     }
-    let mut dense =
-        |file: FileLayout, blocks: u64| file::check(plan, file, LogicalBlocks::dense(blocks), claims);
+    let mut dense = |file: FileLayout, blocks: u64| {
+        let clusters = file::check(plan, file, LogicalBlocks::dense(blocks), claims)?;
+        ensure(layout.blocks(file) == clusters * cluster, || {
+            format!("i_blocks counts {} blocks, expected {}", layout.blocks(file), clusters * cluster)
+        })?;
+        Ok(clusters)
+    };
     let shape = specials.journal.map(|journal| u64::from(journal.blocks));
     ensure(layout.journal.is_some() == shape.is_some(), || "the journal".to_owned())?;
     let mut journal_clusters = 0;

@@ -53,16 +53,27 @@ pub(super) fn check(plan: &Plan, tree: &Tree) -> Result<()> {
 fn check_blocks(quota: &QuotaPlan) -> Result<()> {
     let count =
         |wanted: &dyn Fn(&QuotaBlock) -> bool| quota.blocks.iter().filter(|block| wanted(block)).count();
-    let lacks = |what: &str| format!("the {} quota file has too many or too few {what}", quota.kind.word());
+    let lacks = |what: &str| format!("the {} quota file has wrong {what}", quota.kind.word());
     ensure(quota.blocks.first() == Some(&QuotaBlock::Header), || lacks("headers"))?;
     ensure(count(&|block| *block == QuotaBlock::Header) == 1, || lacks("headers"))?;
     for level in 0..4_usize {
-        let mut prefixes: Vec<u32> =
-            quota.entries.iter().map(|entry| entry.id.unbounded_shr(32 - 8 * level as u32)).collect();
-        prefixes.dedup();
-        let nodes = count(&|block| matches!(block, QuotaBlock::Tree(at, _) if *at == level));
-        ensure(nodes == if level == 0 { 1 } else { prefixes.len() }, || lacks("nodes"))?;
+        let prefix = |index: usize| quota.entries[index].id.unbounded_shr(32 - 8 * level as u32);
+        let firsts = (1..quota.entries.len()).filter(|index| prefix(*index) != prefix(index - 1));
+        let has_first = level == 0 || !quota.entries.is_empty();
+        let expected = std::iter::once(0).filter(|_| has_first).chain(firsts);
+        let nodes = quota.blocks.iter().filter_map(|block| match block {
+            QuotaBlock::Tree(at, first) if *at == level => Some(*first),
+            _ => None,
+        });
+        ensure(nodes.eq(expected), || lacks("nodes"))?;
     }
+    // The blocks of a path follow each other, and references are found by a binary search.
+    let rank = |block: &QuotaBlock| match *block {
+        QuotaBlock::Header => (0, 0),
+        QuotaBlock::Tree(level, first) => (first, 1 + level),
+        QuotaBlock::Data(first) => (first, 5),
+    };
+    ensure(quota.blocks.is_sorted_by(|before, after| rank(before) < rank(after)), || lacks("order"))?;
     let data = quota.blocks.iter().filter_map(|block| match block {
         QuotaBlock::Data(first) => Some(*first),
         _ => None,

@@ -7,11 +7,12 @@ use super::audit;
 use crate::error::Error;
 use crate::observe::Silent;
 use crate::pipeline::Read;
-use crate::plan::{self, Extent, PieceContent, Plan};
+use crate::plan::{self, Extent, PieceContent, Plan, QuotaBlock};
 use crate::policy::Options;
 use crate::read::Specials;
 use crate::source::{Input, Source};
 use crate::survey::StoredTree;
+use crate::tree::NodeId;
 use crate::units::{InodeNr, OutputBlock};
 use crate::view::View;
 use crate::{recover, survey};
@@ -80,15 +81,47 @@ struct Subject<'p> {
 }
 
 impl Subject<'_> {
-    /// Changes an entry, expects the audit to detect it, and undoes the change.
-    fn change<T>(&mut self, what: &str, entry: impl Fn(&mut Plan) -> &mut T, change: impl Fn(&T) -> T) {
+    /// Changes an entry, expects the audit to detect it, and undoes the change. Returns the error.
+    fn change<T>(
+        &mut self,
+        what: &str,
+        entry: impl Fn(&mut Plan) -> &mut T,
+        change: impl Fn(&T) -> T,
+    ) -> String {
         let changed = change(entry(self.plan));
         let before = std::mem::replace(entry(self.plan), changed);
-        match audit(self.plan, self.tree, self.specials) {
-            Err(Error::Internal(_)) => self.caught += 1,
+        let words = match audit(self.plan, self.tree, self.specials) {
+            Err(Error::Internal(words)) => words,
             other => panic!("{what}: {other:?}"),
-        }
+        };
+        self.caught += 1;
         *entry(self.plan) = before;
+        words
+    }
+
+    /// Changes the plan of a directory, and expects the audit to detect the change of `what`.
+    fn change_directory(&mut self, index: usize, what: &str, change: impl Fn(&mut plan::DirectoryPlan)) {
+        let changed = |directory: &plan::DirectoryPlan| {
+            let mut directory = directory.clone();
+            change(&mut directory);
+            directory
+        };
+        let words = self.change(what, |plan| &mut plan.directories.0[index].1, changed);
+        assert!(words.contains(what), "{what}: {words}");
+    }
+
+    fn change_copies(&mut self) {
+        let batches = self.plan.copies.batches.len();
+        assert!(batches > 0, "nothing is copied");
+        for index in 0..batches {
+            self.change("pieces", |plan| &mut plan.copies.batches[index].pieces, |pieces| pieces + 1);
+            self.change("pieces", |plan| &mut plan.copies.batches[index].pieces, |pieces| pieces - 1);
+            self.change("run", |plan| &mut plan.copies.batches[index].start.run, |run| run + 1);
+            self.change("block", |plan| &mut plan.copies.batches[index].start.logical, |block| block + 1);
+            self.change("file", |plan| &mut plan.copies.batches[index].start.node, |node| NodeId(node.0 + 1));
+        }
+        self.change("batches", |plan| &mut plan.copies.batches, |batches| batches[1..].to_vec());
+        self.change("batches", |plan| &mut plan.copies.batches, |batches| batches.repeat(2));
     }
 
     fn change_groups(&mut self) {
@@ -196,6 +229,8 @@ impl Subject<'_> {
             |plan| &mut plan.layout.orphan_file,
             |file| file.xor(Some(Default::default())),
         );
+        let words = self.change("clusters", |plan| &mut plan.layout.blocks_per_cluster, |blocks| blocks * 3);
+        assert!(words.contains("i_blocks") || self.plan.layout.journal.is_none(), "{words}");
         for node in 0..self.plan.layout.nodes.len() {
             let other = self.plan.layout.journal.unwrap_or_default();
             self.change("file", |plan| &mut plan.layout.nodes[node], |_| other);
@@ -225,6 +260,31 @@ impl Subject<'_> {
                 }
                 self.change("order", |plan| &mut at(plan, index).order[0], |place| place + 1);
                 self.change("hashes", |plan| &mut at(plan, index).hashes, |hashes| hashes[1..].to_vec());
+                self.change_directory(index, "the hashes", |directory| {
+                    directory.index.as_deref_mut().expect("an index").hashes.swap(0, 1);
+                });
+                self.change_directory(index, "the hashes", |directory| {
+                    directory.index.as_deref_mut().expect("an index").hashes[1] ^= 1;
+                });
+                self.change_directory(index, "the hash", |directory| {
+                    directory.index.as_deref_mut().expect("an index").order.reverse();
+                });
+                self.change_directory(index, "the hash", |directory| {
+                    let order = &mut directory.index.as_deref_mut().expect("an index").order;
+                    let (place, last) = (order.len() / 2, order.len() - 1);
+                    order.swap(place, last);
+                });
+                for levels in [vec![2], vec![0], vec![1; 3]] {
+                    self.change_directory(index, "the index levels", |directory| {
+                        directory.blocks += levels.iter().sum::<u32>();
+                        directory.index.as_deref_mut().expect("an index").levels.clone_from(&levels);
+                    });
+                }
+                self.change_directory(index, "no room", |directory| {
+                    directory.starts.truncate(1);
+                    directory.blocks = 2;
+                    directory.index.as_deref_mut().expect("an index").hashes.truncate(1);
+                });
                 self.change(
                     "levels",
                     |plan| &mut at(plan, index).levels,
@@ -253,6 +313,17 @@ impl Subject<'_> {
             );
         }
         for quota in 0..self.plan.quotas.len() {
+            for block in 0..self.plan.quotas[quota].blocks.len() {
+                self.change(
+                    "quota file",
+                    |plan| &mut plan.quotas[quota].blocks[block],
+                    |block| match *block {
+                        QuotaBlock::Header => QuotaBlock::Tree(0, 0),
+                        QuotaBlock::Tree(level, first) => QuotaBlock::Tree(level, first + 1),
+                        QuotaBlock::Data(first) => QuotaBlock::Data(first + 14),
+                    },
+                );
+            }
             for entry in 0..self.plan.quotas[quota].entries.len() {
                 self.change(
                     "bytes",
@@ -307,6 +378,7 @@ fn every_change_is_noticed(options: &[&str], commands: &[&str], least: usize) {
         subject.change_directories();
         subject.change_xattrs();
         subject.change_pieces();
+        subject.change_copies();
         assert!(subject.caught > least, "{}", subject.caught);
     });
 }

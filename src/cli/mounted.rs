@@ -115,9 +115,13 @@ struct Line {
 impl System {
     /// Returns the mounts of the file or block device that was opened as `path`.
     pub fn mounts(&self, path: &Path, metadata: &Metadata) -> Mounts {
-        let (loops, table) = (self.loops(), self.mountinfo());
-        let unknown = loops.is_none() || table.is_none();
-        let (loops, table) = (loops.unwrap_or_default(), table.unwrap_or_default());
+        let Some(table) = self.mountinfo() else {
+            // Without the mounts of this namespace, sysfs alone can't tell where an image is mounted.
+            return Mounts { unknown: true, ..Mounts::default() };
+        };
+        let loops = self.loops();
+        let unknown = loops.is_none();
+        let loops = loops.unwrap_or_default();
         let first: Vec<_> = if metadata.file_type().is_block_device() {
             vec![device_of(metadata)]
         } else {
@@ -503,10 +507,13 @@ mod tests {
     fn without_proc_or_sys_nothing_is_known() {
         for gone in ["proc", "sys"] {
             let scene = FakeSystem::new();
-            assert!(!scene.found("in.img").unknown());
+            scene.loop_device("loop0", "7:0", &scene.path("in.img"));
+            fs::create_dir(scene.system.sys.join("fs/ext4/loop0")).unwrap();
+            let found = scene.found("in.img");
+            assert!(!found.unknown() && found.places().is_some(), "{found:?}");
             fs::remove_dir_all(scene.path(gone)).unwrap();
             let found = scene.found("in.img");
-            assert_eq!((found.unknown(), found.places()), (true, None), "{gone}");
+            assert_eq!(found, Mounts { unknown: true, ..Mounts::default() }, "{gone}");
         }
     }
 

@@ -141,7 +141,8 @@ const NONE: Features =
     Features { compat: Compat::empty(), incompat: Incompat::empty(), ro_compat: RoCompat::empty() };
 
 fn bytes_of<'s>(superblock: &'s Superblock, field: &Field) -> &'s [u8] {
-    superblock.as_bytes().get(field.offset..field.offset + field.size).unwrap_or_default()
+    // A field is inside its structure.
+    &superblock.as_bytes()[field.offset..][..field.size]
 }
 
 /// Adds the settings that differ, in the order of the fields.

@@ -70,7 +70,7 @@ impl<'a> Disk<'a> {
             let whole = ChosenFilesystem { bytes: 0..length, partition: None, name: None };
             return Ok(Self::alone(input, whole));
         };
-        let parts = selection.parts(&table, input.bytes())?;
+        let parts = selection.parts(&table, input)?;
         check_places(&table, &parts)?;
         let neighbours = neighbours(input, &table, &parts);
         let named = !selection.partitions.is_empty();

@@ -6,6 +6,7 @@ use super::partition::Partition;
 use super::partition_table::PartitionTable;
 use crate::error::{Error, Location, Result, Structure};
 use crate::remedy::Remedy;
+use crate::source::Input;
 
 /// A selection of filesystems in an image. By default, all are selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,7 +50,8 @@ impl Selection {
     }
 
     /// Returns the selected filesystems, in the order of their offsets.
-    pub(super) fn parts(&self, table: &PartitionTable, bytes: &[u8]) -> Result<Vec<ChosenFilesystem>> {
+    pub(super) fn parts(&self, table: &PartitionTable, input: &Input<'_>) -> Result<Vec<ChosenFilesystem>> {
+        let bytes = input.bytes();
         let rest = |partition: &Partition| bytes.get(usize::try_from(partition.bytes.start).ok()?..);
         let holds_ext = |partition: &Partition| rest(partition).is_some_and(is_ext);
         let mut chosen: Vec<usize> = if self.partitions.is_empty() {
@@ -61,6 +63,9 @@ impl Selection {
             // Some ISO images have a partition table, too.
             if let Some(foreign) = crate::source::foreign(bytes) {
                 return Err(foreign);
+            }
+            if let Some(overwritten) = overwritten(table, input) {
+                return Err(overwritten);
             }
             return Err(Location::of(Structure::PartitionTable).unsupported(
                 format!("none of the {} partitions holds an ext filesystem", table.partitions.len()),
@@ -79,6 +84,16 @@ impl Selection {
         };
         Ok(chosen.into_iter().map(part).collect())
     }
+}
+
+/// Returns an error for the first partition whose superblock was overwritten, but has a backup.
+fn overwritten(table: &PartitionTable, input: &Input<'_>) -> Option<Error> {
+    table.partitions.iter().find_map(|partition| {
+        let part = input.part(partition.bytes.clone());
+        let error = crate::source::overwritten(&part)?;
+        let (name, offset) = (partition.shown(), partition.bytes.start);
+        Some(Error::Partition { name, offset, error: Box::new(error) })
+    })
 }
 
 /// Finds a partition by number, PARTUUID or name, in this order.

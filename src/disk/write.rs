@@ -138,6 +138,11 @@ impl Disk<'_> {
     ///
     /// `Corrupt` if the output differs, otherwise see [`Error`].
     pub fn verify(&self, output: &Input<'_>, options: &Options, observer: &dyn Observer) -> Result<()> {
+        let wrong = |offset: u64| damaged_table(format!("byte {offset} of the output is wrong"));
+        let length = output.bytes().len() as u64;
+        if !self.is_filesystem() && length < self.input.bytes().len() as u64 {
+            return Err(wrong(length));
+        }
         for part in &self.parts {
             // A filesystem that is the whole image can have a different size in the output.
             let written = if self.is_filesystem() { output.clone() } else { output.part(part.bytes.clone()) };
@@ -155,7 +160,7 @@ impl Disk<'_> {
             .map_err(|error| Error::io("reading the output", error))?;
         }
         match sink.offsets().first() {
-            Some(offset) => Err(damaged_table(format!("byte {offset} of the output is wrong"))),
+            Some(offset) => Err(wrong(*offset)),
             None => Ok(()),
         }
     }

@@ -20,6 +20,8 @@ pub struct DenseFile {
     pub map: FileMap,
     /// The length in blocks, at least 1.
     pub blocks: u32,
+    /// Whether `i_blocks` is wrong.
+    pub wrong_blocks: bool,
 }
 
 /// Reads a file without holes outside the tree.
@@ -45,7 +47,8 @@ pub(crate) fn dense_file(source: &Source<'_>, number: InodeNr, structure: Struct
         return Err(at().value("i_size", inode.fields.size(), allocated * size));
     }
     let blocks = u32::try_from(blocks).map_err(|_| at().wrong("is too large"))?;
-    Ok(DenseFile { number, generation: inode.fields.i_generation.get(), map, blocks })
+    let wrong_blocks = inode.has_wrong_blocks(source, &map);
+    Ok(DenseFile { number, generation: inode.fields.i_generation.get(), map, blocks, wrong_blocks })
 }
 
 /// Reads the inode of a regular file outside the tree, such as a journal or a quota file.

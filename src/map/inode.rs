@@ -1,5 +1,6 @@
 //! Reads an inode as stored in the inode table, and checks its checksum.
 
+use super::file_map::FileMap;
 use crate::error::{Location, Problem, Result, Structure};
 use crate::ondisk::features::{Compat, RoCompat};
 use crate::ondisk::inode::{BASE_SIZE, EXTRA_WITH_CHECKSUM, Inode, InodeFlags};
@@ -95,6 +96,13 @@ impl<'a> DecodedInode<'a> {
         let whole = u64::from(self.fields.l_i_blocks_high.get()) << 32 | low;
         let in_blocks = self.fields.flags().contains(InodeFlags::HUGE_FILE);
         whole * if in_blocks { source.geometry.block_bytes() / 512 } else { 1 }
+    }
+
+    /// Returns whether `i_blocks` does not match the blocks of a map. Returns `false` for an inode from a fast
+    /// commit, since fast commits do not contain `i_blocks`.
+    pub(crate) fn has_wrong_blocks(&self, source: &Source<'_>, map: &FileMap) -> bool {
+        let bytes = map.blocks(source.geometry.blocks_per_cluster) * source.geometry.block_bytes();
+        !source.fast_commits().inodes.contains_key(&self.number) && self.sectors(source) != bytes / 512
     }
 
     /// Returns the xattr block of the inode, if it has one.

@@ -45,8 +45,13 @@ pub const HASHES_SIZE: usize = 8;
 
 /// Encodes a record length for a block of `block_size` bytes. The length 65536 does not fit into 16 bits, and
 /// is stored as 0xFFFF.
+///
+/// # Panics
+///
+/// If an entry in such a block can't have this length.
 pub fn encode_rec_len(len: usize, block_size: usize) -> U16 {
-    debug_assert!(len <= block_size && len.is_multiple_of(4));
+    let is_valid = len <= block_size && block_size <= 65536 && len.is_multiple_of(4);
+    assert!(is_valid, "an entry of {len} bytes ends in its block of {block_size} bytes");
     let [a, b, c, _] = u32::try_from(len).expect("fits: no longer than a block").to_le_bytes();
     if block_size < 65536 {
         U16::from_bytes([a, b])

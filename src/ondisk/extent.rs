@@ -98,8 +98,13 @@ impl ExtentIndex {
 
 impl Extent {
     /// Creates an extent of `len` blocks that starts at the logical block `first`.
+    ///
+    /// # Panics
+    ///
+    /// If an extent can't have this length.
     pub fn new(first: u32, len: u32, start: impl AnyBlock, unwritten: bool) -> Self {
-        debug_assert!(len > 0 && len <= if unwritten { MAX_UNWRITTEN_LEN } else { MAX_LEN });
+        let most = if unwritten { MAX_UNWRITTEN_LEN } else { MAX_LEN };
+        assert!((1..=most).contains(&len), "the audit checked the length of each extent: {len}");
         let (ee_start_lo, ee_start_hi) = split(start);
         let stored = if unwritten { len + MAX_LEN } else { len };
         let [a, b, ..] = stored.to_le_bytes();

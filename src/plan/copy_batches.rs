@@ -5,7 +5,8 @@ use crate::tree::NodeId;
 /// The batches of copied pieces, and totals for the report.
 #[derive(Debug, Default)]
 pub struct CopyBatches {
-    pub(super) batches: Vec<CopyBatch>,
+    /// The batches, in the order of the files.
+    pub(crate) batches: Vec<CopyBatch>,
     /// The number of bytes that are written. All other bytes of the output are holes.
     pub bytes_written: u64,
     /// The number of content blocks.
@@ -16,7 +17,7 @@ pub struct CopyBatches {
 
 /// A batch of copied pieces, with about 1 MiB in total, like a part of the content to digest.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct CopyBatch {
+pub(crate) struct CopyBatch {
     /// The location of the first piece in its file.
     pub start: CopyStart,
     /// The number of pieces.
@@ -24,8 +25,8 @@ pub(super) struct CopyBatch {
 }
 
 /// The location of a copied piece in its file.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CopyStart {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CopyStart {
     /// The file.
     pub node: NodeId,
     /// The index of the run that contains the piece.

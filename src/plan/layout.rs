@@ -40,7 +40,8 @@ pub struct Layout {
     pub(crate) map_nodes: Vec<OutputBlock>,
     /// The free blocks, in whole clusters.
     pub free: FreeBlocks,
-    pub(super) blocks_per_cluster: u64,
+    /// The number of blocks in a cluster.
+    pub(crate) blocks_per_cluster: u64,
 }
 
 impl Layout {

@@ -28,7 +28,7 @@ mod xattr_placement;
 mod xattr_plan;
 mod xattr_split;
 
-pub(crate) use copy_batches::CopyBatches;
+pub(crate) use copy_batches::{CopyBatch, CopyBatches, CopyStart};
 pub(crate) use directory::{DOTS_SIZE, DirectoryPlan, DirectoryPlans, DirectoryRules, IndexPlan};
 pub(crate) use extent::Extent;
 pub(crate) use finished::Plan;

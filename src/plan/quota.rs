@@ -95,9 +95,9 @@ impl QuotaPlan {
 
     /// Adds usage to an id, which must have an entry.
     pub fn charge(&mut self, id: u32, usage: QuotaUsage) {
-        if let Ok(index) = self.entries.binary_search_by_key(&id, |entry| entry.id) {
-            self.entries[index].usage.add(usage);
-        }
+        let index = self.entries.binary_search_by_key(&id, |entry| entry.id);
+        let index = index.expect("there is an entry for the owner of each node");
+        self.entries[index].usage.add(usage);
     }
 
     /// Returns the references in a tree block, as pairs of slot and block number.
@@ -112,10 +112,9 @@ impl QuotaPlan {
             let slot = slot(entry.id, level);
             if level + 1 == DEPTH {
                 let start = index / ENTRIES_PER_BLOCK * ENTRIES_PER_BLOCK;
-                references.extend(self.number(QuotaBlock::Data(start)).map(|block| (slot, block)));
+                references.push((slot, self.number(QuotaBlock::Data(start))));
             } else if references.last().is_none_or(|(last, _)| *last != slot) {
-                let next = self.number(QuotaBlock::Tree(level + 1, index));
-                references.extend(next.map(|block| (slot, block)));
+                references.push((slot, self.number(QuotaBlock::Tree(level + 1, index))));
             }
         }
         references
@@ -123,14 +122,15 @@ impl QuotaPlan {
 
     /// Returns the number of a block. Blocks are sorted by their first entries. Blocks with the same first
     /// entry are in order from the root of the tree to the data block.
-    fn number(&self, wanted: QuotaBlock) -> Option<u32> {
+    fn number(&self, wanted: QuotaBlock) -> u32 {
         let key = |block: &QuotaBlock| match *block {
             QuotaBlock::Header => (0, 0),
             QuotaBlock::Tree(level, first) => (first, 1 + level),
             QuotaBlock::Data(first) => (first, 1 + DEPTH),
         };
-        let place = self.blocks.binary_search_by_key(&key(&wanted), key).ok()?;
-        Some(fits(place, "a quota file has fewer than 2^32 blocks"))
+        let place = self.blocks.binary_search_by_key(&key(&wanted), key);
+        let place = place.expect("the path of each entry and each data block were numbered");
+        fits(place, "a quota file has fewer than 2^32 blocks")
     }
 
     /// Returns the number of the data block with free entries, or 0 if there is none.
@@ -139,7 +139,7 @@ impl QuotaPlan {
         if rest == 0 {
             return 0;
         }
-        self.number(QuotaBlock::Data(self.entries.len() - rest)).expect("each entry has a data block")
+        self.number(QuotaBlock::Data(self.entries.len() - rest))
     }
 }
 

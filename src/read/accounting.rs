@@ -1,6 +1,9 @@
 //! Compares bitmaps, counts and checksums with the blocks and inodes in use. The output gets recomputed
 //! values, so differences are only warnings.
 
+use std::collections::BTreeSet;
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::claims::CheckedClaims;
@@ -26,6 +29,10 @@ pub(super) struct InUse<'s> {
     /// The special inodes, EA inodes and orphans without links, sorted. Not all reserved inodes are among
     /// them.
     pub others: &'s [InodeNr],
+    /// Inodes in bad blocks, as sorted ranges of numbers. e2fsck marks them as in use.
+    pub bad: &'s [Range<u32>],
+    /// The orphans without links that are directories.
+    pub orphan_directories: &'s BTreeSet<InodeNr>,
 }
 
 /// The errors in the bitmaps and the descriptor of a group.
@@ -157,6 +164,25 @@ fn resize_inode_size(source: &Source<'_>) -> Option<String> {
         .then(|| format!("the size of the resize inode was {size}, expected {expected}; recomputed"))
 }
 
+/// Compares `i_blocks` of the resize inode with the expected value, and returns a warning for all inodes outside
+/// the tree. `wrong` is the number of other such inodes with a wrong `i_blocks`.
+pub(super) fn blocks_outside(source: &Source<'_>, wrong: usize) -> Option<String> {
+    let count = wrong + usize::from(resize_inode_blocks(source).unwrap_or(false));
+    (count > 0).then(|| format!("{count} inodes outside the tree had a wrong i_blocks; rebuilt"))
+}
+
+/// Returns whether `i_blocks` of the resize inode is wrong; `None` without a resize inode.
+fn resize_inode_blocks(source: &Source<'_>) -> Option<bool> {
+    let geometry = &source.geometry;
+    let bytes = source.features().has(Compat::RESIZE_INODE).then(|| source.inode(InodeNr::RESIZE))??;
+    let (_, reserved) = geometry.group_head(GroupNr(0)).reserved.unwrap_or((0, 0));
+    let groups = (0..geometry.groups).filter(|group| geometry.has_superblock(GroupNr(*group))).count();
+    // As in e2fsck, each block counts as a cluster.
+    let clusters = 1 + reserved * groups as u64;
+    let expected = clusters * geometry.blocks_per_cluster * geometry.block_bytes() / 512;
+    Some(DecodedInode::new(InodeNr::RESIZE, bytes).sectors(source) != expected)
+}
+
 /// Checks the checksums of reserved inodes that are not in use. e2fsck accepts an inode of zeros.
 fn reserved_checksums(source: &Source<'_>) -> Option<String> {
     let reserved = (1..source.geometry.first_inode.0).map(InodeNr);
@@ -224,7 +250,7 @@ fn compare_blocks(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
 /// Returns whether the inode bitmap of a group is wrong, the number of free inodes, and whether the count of
 /// directories is wrong.
 fn compare_inodes(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bool, usize, bool) {
-    let InUse { inodes, others, .. } = in_use;
+    let InUse { inodes, others, bad, orphan_directories, .. } = in_use;
     let geometry = &source.geometry;
     let descriptor = &source.descriptors[group.0 as usize];
     if !source.has_inode_bitmap(group) {
@@ -239,30 +265,26 @@ fn compare_inodes(source: &Source<'_>, in_use: InUse<'_>, group: GroupNr) -> (bo
     let from = others.partition_point(|number| number.0 < first);
     let others = others[from..].iter().map(|number| number.0).take_while(|number| *number < numbers.end);
     let mut expected = vec![0_u8; geometry.inodes_per_group.div_ceil(8) as usize];
-    let (mut directories, mut orphans) = (0_u32, 0_u32);
+    // Descriptors count a directory until it is freed.
+    let mut directories = orphan_directories.range(InodeNr(numbers.start)..InodeNr(numbers.end)).count();
     let mut mark = |number: u32| {
         let bit = (number - first) as usize;
         bitmap::set(&mut expected, bit..bit + 1);
     };
     for inode in live {
-        directories += u32::from(inode.is_directory());
+        directories += usize::from(inode.is_directory());
         mark(inode.number.0);
     }
-    for number in others {
-        orphans += 1;
-        mark(number);
-    }
+    others.for_each(&mut mark);
+    let from = bad.partition_point(|range| range.start < first);
+    let bad = bad[from..].iter().take_while(|range| range.start < numbers.end);
+    bad.cloned().flatten().for_each(&mut mark);
     (1..geometry.first_inode.0).filter(|number| numbers.contains(number)).for_each(mark);
     let bits = geometry.inodes_per_group as usize;
     let used: usize = expected.iter().map(|byte| byte.count_ones() as usize).sum();
     let bitmap = source.checked_block(descriptor.inode_bitmap());
     let differs = differs(bitmap, &expected, bits) || !is_padded(bitmap, bits);
-    // An orphan can be a directory that is still counted. So accept up to one more directory for each of
-    // `others`.
-    let stored = descriptor.used_dirs_count();
-    let of_directories =
-        (0..=orphans).all(|more| count_differs(source, stored, (directories + more) as usize));
-    (differs, bits - used, of_directories)
+    (differs, bits - used, count_differs(source, descriptor.used_dirs_count(), directories))
 }
 
 /// Returns whether a count of a descriptor is wrong. Descriptors of 32 bytes store only the low 16 bits.

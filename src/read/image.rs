@@ -130,8 +130,11 @@ impl RedundantData<'_, '_> {
             orphan_blocks: orphans.claims.claimed(&[]),
             inodes: &inodes.list,
             others: &others,
+            bad: &specials.bad_inodes,
+            orphan_directories: &orphans.directories,
         };
         let mut stale = accounting::compare(source, in_use);
+        stale.extend(accounting::blocks_outside(source, specials.wrong_blocks + values.wrong_blocks()));
         let of_orphans = quota_usage::of_orphans(source, orphans, of_orphans);
         stale.extend(quota_usage::compare(source, &specials.quotas, inodes, &of_orphans));
         stale

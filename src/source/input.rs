@@ -64,9 +64,14 @@ impl<'a> Input<'a> {
     }
 
     /// Returns a range of bytes as a separate input with the same journal device.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not in the file. Partitions and offsets are checked when they are read.
     #[must_use]
     pub(crate) fn part(&self, range: Range<u64>) -> Self {
-        let bytes = self.range(range.start, range.end).unwrap_or_default();
+        let bytes =
+            self.range(range.start, range.end).expect("the range was checked against the length of the file");
         let data = self.data_within(range.clone());
         let data = data.map(|data| data.start - range.start..data.end - range.start).collect();
         Self { bytes, data, journal: self.journal, is_part: self.is_part || bytes.len() < self.bytes.len() }
@@ -92,6 +97,12 @@ impl<'a> Input<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    #[should_panic(expected = "the range was checked")]
+    fn a_part_is_inside_the_file() {
+        let _ = Input::new(&[0; 100]).part(50..101);
+    }
 
     #[test]
     fn ranges_are_sorted_and_merged() {

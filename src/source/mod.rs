@@ -14,5 +14,5 @@ mod support;
 pub(crate) use fast_commits::{FastCommits, RangeEdit, ReplayedInode};
 pub use image::Source;
 pub use input::Input;
-pub(crate) use not_ext::foreign;
+pub(crate) use not_ext::{foreign, overwritten};
 pub use overlay::Overlay;

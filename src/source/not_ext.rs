@@ -100,9 +100,15 @@ pub(crate) fn foreign(bytes: &[u8]) -> Option<Error> {
     Some(Location::of(Structure::Image).unsupported(what, found.remedy))
 }
 
-/// Returns an error for an image whose superblock was overwritten, if there is a backup superblock. `magic`
-/// is the number that the superblock has instead of the magic.
-pub(super) fn overwritten(input: &Input<'_>, magic: u16) -> Option<Error> {
+/// Returns an error for an image whose superblock was overwritten, if there is a backup superblock, and the
+/// image has no other known format.
+pub(crate) fn overwritten(input: &Input<'_>) -> Option<Error> {
+    let bytes = input.bytes();
+    let superblock = bytes.get(sb::OFFSET..)?.first_chunk::<{ sb::SIZE }>()?;
+    let magic = Superblock::read_from_bytes(superblock).ok()?.s_magic.get();
+    if magic == sb::MAGIC || foreign(bytes).is_some() {
+        return None;
+    }
     let Backup { block, block_size } = Backup::find(input)?;
     let words = format!(
         "s_magic is {magic:#06x}, expected {:#06x}, but there is a backup of it: -b {block} -B {block_size}",

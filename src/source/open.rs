@@ -83,7 +83,7 @@ fn parse_superblock(input: &Input<'_>, bytes: &[u8]) -> Result<Superblock> {
     let superblock = Superblock::read_from_bytes(raw).map_err(|_| at().wrong("is cut short"))?;
     let magic = superblock.s_magic.get();
     if magic != sb::MAGIC {
-        if let Some(known) = foreign(bytes).or_else(|| not_ext::overwritten(input, magic)) {
+        if let Some(known) = foreign(bytes).or_else(|| not_ext::overwritten(input)) {
             return Err(known);
         }
         return Err(at().unsupported(

@@ -15,10 +15,11 @@ impl Renderer<'_, '_> {
     /// Renders the used inodes of an inode table, starting with the index `first`.
     pub(super) fn inodes(&self, group: GroupNr, first: u32, out: &mut [u8]) {
         let geometry = &self.plan.geometry;
+        let end = first + fits::<u32, _>(out.len() / geometry.inode_size, "a piece has at most 1 MiB");
         for used in self.plan.numbering.used_in(group).skip_while(|used| used.end <= first) {
-            for index in used.start.max(first)..used.end {
+            for index in used.start.max(first)..used.end.min(end) {
                 let start = (index - first) as usize * geometry.inode_size;
-                let Some(raw) = out.get_mut(start..start + geometry.inode_size) else { return };
+                let raw = &mut out[start..start + geometry.inode_size];
                 self.inode(InodeNr(group.0 * geometry.inodes_per_group + index + 1), raw);
             }
         }

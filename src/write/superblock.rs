@@ -41,9 +41,7 @@ fn sum(mut superblock: Superblock) -> Superblock {
 impl Renderer<'_, '_> {
     /// Copies the boot sector from the input, since it does not belong to the filesystem.
     pub(super) fn boot_sector(&self, out: &mut [u8]) {
-        if let Some(bytes) = self.view.source.block(BlockNr(0)).and_then(|block| block.get(..out.len())) {
-            out.copy_from_slice(bytes);
-        }
+        out.copy_from_slice(&self.view.source.checked_block(BlockNr(0))[..out.len()]);
     }
 
     /// Renders the block of a superblock, including the boot sector if it is in the same block.

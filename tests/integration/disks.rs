@@ -445,3 +445,29 @@ fn a_partition_that_covers_the_table_is_refused() {
     canonical_disk(&damaged, &[]);
     refused(&damaged, &["--gpt", "canonical"], 4, &["partition 4 (esp) overlaps the partition table"]);
 }
+
+/// A superblock that was overwritten hides the only filesystem of a disk. Its backups can restore it.
+#[test]
+fn a_backup_superblock_in_a_partition_is_named() {
+    let lab = Lab::new();
+    let image = lab.plain_image("in.img", "16M", &["-t", "ext4", "-b", "1024"]);
+    let path = lab.path("disk.img");
+    disk(&path, 64, "label: gpt\nstart=2MiB, size=16MiB, name=root\n", &[(2, &image)]);
+    let options = [&EPOCH[..], &["--uuid", "keep"]].concat();
+    let output = lab.path("out.img");
+    canon([&path, &output]).args(&options).run().done();
+    patch(&path, (2 << 20) + 1024, &[0; 1024]);
+    let words = refused(&path, &options, 4, &["partition 1", "there is a backup of it: -b 8193 -B 1024"]);
+    assert!(words.contains("run e2fsck -f with these options on the image"), "{words}");
+    let place = format!("{}?offset={}", path.display(), 2 << 20);
+    let ran =
+        crate::support::tools::try_run(tool("e2fsck").args(["-fy", "-b", "8193", "-B", "1024", &place]));
+    assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
+    let repaired = lab.path("repaired.img");
+    canon([&path, &repaired]).args(&options).run().done();
+    same_bytes(&output, &repaired);
+    // In other filesystems, backups are left from earlier ones.
+    patch(&path, 2 << 20, &[0; 2048]);
+    patch(&path, (2 << 20) + 3, b"NTFS    ");
+    refused(&path, &options, 3, &["none of the 1 partitions holds an ext filesystem"]);
+}

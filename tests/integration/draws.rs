@@ -30,7 +30,7 @@ use crate::support::dice::Dice;
 use crate::support::{Lab, Need, partly, run, tool};
 
 /// The default number of draws in a run.
-const DRAWS: u64 = 200;
+const DRAWS: u64 = 300;
 /// A run ends after this number of failures.
 const MOST_FAILURES: usize = 20;
 

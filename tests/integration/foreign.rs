@@ -151,6 +151,13 @@ fn inline_data_without_its_flag_is_hidden() {
     is_nothing_to_e2fsck(&image);
     same_bytes(&sound, &canonical(&image, &["--verify"]));
     assert!(said(&image, &[]).contains("1 inodes had the xattr system.data without inline data"));
+    // Inodes without blocks have no extent tree either.
+    debugfs(&image, "ea_rm file system.data\nsymlink short target\nmknod pipe p\n");
+    let sound = canonical(&image, &[]);
+    debugfs(&image, "ea_set short system.data abc\nea_set pipe system.data abc\n");
+    is_nothing_to_e2fsck(&image);
+    same_bytes(&sound, &canonical(&image, &["--verify"]));
+    assert!(said(&image, &[]).contains("2 inodes had the xattr system.data without inline data"));
     // Without an extent tree, the missing flag may be the error.
     let mapped = lab.mke2fs_d("mapped.img", "16M", &["-t", "ext3", "-b", "1024", "-I", "256"], &source);
     let mapped_sound = canonical(&mapped, &[]);

@@ -39,6 +39,34 @@ fn fsck_changes_nothing_sees_what_read_only_mode_skips() {
     );
 }
 
+/// The kernel keeps 2 % of the clusters, so a filesystem is full while `statvfs` counts many free blocks.
+#[test]
+#[ignore = "needs root: mounts images"]
+fn the_kernel_works_on_a_full_filesystem() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    for options in [&["-b", "1024", "-O", "bigalloc", "-C", "65536"][..], &["-b", "1024"]] {
+        let lab = Lab::new();
+        let image = lab.mke2fs("full.img", "64M", &[&["-t", "ext4", "-m", "0"], options].concat());
+        fill::kernel(&image, |root| {
+            let mut size = 1 << 20;
+            for number in 0.. {
+                let name = root.join(format!("file{number}"));
+                if fs::write(&name, vec![7; size]).is_ok() {
+                    continue;
+                }
+                let _ = fs::remove_file(&name);
+                size /= 4;
+                if size < 1024 {
+                    break;
+                }
+            }
+        });
+        judge::kernel_works(&image).unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
 #[test]
 #[ignore = "needs root: mounts images"]
 fn kernel_judges_see_differences_and_damages() {

@@ -1,6 +1,7 @@
 //! Tests of the command with images from real tools, checked by e2fsck, the kernel, debugfs and an
 //! independent reader.
 
+mod accounting;
 mod bigalloc;
 mod bmap;
 mod boot_loader;

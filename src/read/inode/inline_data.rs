@@ -17,10 +17,15 @@ pub(super) fn parts<'a>(
 ) -> Result<Option<InlineParts<'a>>> {
     let flags = inode.fields.flags();
     if !flags.contains(InodeFlags::INLINE_DATA) {
-        // With an extent tree, the kernel hides this xattr. Without an extent tree, the flag for inline data
-        // may have been lost.
+        // The kernel hides this xattr. But without an extent tree, the flag for inline data may have been lost,
+        // except if the content never has a block.
+        let has_blocks = match inode.fields.format() {
+            disk::S_IFREG | disk::S_IFDIR => true,
+            disk::S_IFLNK => inode.fields.size() >= disk::FAST_SYMLINK_LIMIT,
+            _ => false,
+        };
         return match value {
-            Some(_) if !flags.contains(InodeFlags::EXTENTS) => Err(inode
+            Some(_) if has_blocks && !flags.contains(InodeFlags::EXTENTS) => Err(inode
                 .at()
                 .wrong("has the xattr system.data without the INLINE_DATA flag, and no extent tree")
                 .with_remedy("remove this xattr with debugfs's ea_rm, if the content is in blocks")),

@@ -6,6 +6,7 @@ pub(super) mod quota_usage;
 mod reserved;
 pub(super) mod specials;
 
+use quota_file::ReadQuotaFile;
 use specials::{SpecialFile, Specials};
 
 use super::claims::{CheckedClaims, Claim};
@@ -33,7 +34,7 @@ pub(super) fn read(
     let mut specials = Specials::default();
     let budget = Budget::new(source);
     let compat = source.features().compat;
-    reserved::bad_blocks(source, &budget, metadata, &mut specials)?;
+    reserved::bad_blocks(source, tables, &budget, metadata, &mut specials)?;
     specials.numbers.extend(reserved::empty_boot_loader(tables)?);
     if compat.contains(Compat::RESIZE_INODE) {
         reserved::resize(source, &mut specials);
@@ -55,10 +56,11 @@ pub(super) fn read(
     }
     for (kind, number) in QuotaType::ALL.into_iter().zip(quota_file::inodes(source)?) {
         let Some(number) = number else { continue };
-        let (file, claims) = quota_file::read(source, kind, number)?;
+        let ReadQuotaFile { file, claims, wrong_blocks } = quota_file::read(source, kind, number)?;
         specials.numbers.push(number);
         specials.quotas.push(file);
         specials.claims.extend(claims);
+        specials.wrong_blocks += usize::from(wrong_blocks);
     }
     if compat.contains(Compat::ORPHAN_FILE) {
         let number = InodeNr(source.superblock.s_orphan_file_inum.get());

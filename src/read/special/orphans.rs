@@ -24,6 +24,8 @@ pub struct Orphans {
     pub claims: BlockClaims,
     /// The orphans without links.
     pub without_links: Vec<InodeNr>,
+    /// The directories among them. Group descriptors still count these directories.
+    pub directories: BTreeSet<InodeNr>,
     /// The number of blocks of each orphan without links, in whole clusters: content, map and xattr block.
     pub blocks: Vec<u64>,
     /// The number of orphans without links, which are deleted.
@@ -115,6 +117,9 @@ impl Orphans {
         if inode.fields.i_links_count.get() == 0 {
             self.dropped += 1;
             self.without_links.push(number);
+            if inode.fields.format() == S_IFDIR {
+                self.directories.insert(number);
+            }
             if let Some(block) = inode.xattr_block(source)? {
                 self.xattr_blocks.push((number, block));
                 blocks += source.geometry.blocks_per_cluster;

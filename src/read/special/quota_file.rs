@@ -67,8 +67,18 @@ pub(crate) fn inodes(source: &Source<'_>) -> Result<[Option<InodeNr>; 3]> {
     Ok(numbers.map(|number| (number != 0).then_some(InodeNr(number))))
 }
 
-/// Reads a quota file. Returns the file and the claims on its blocks.
-pub(crate) fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<(QuotaFile, Vec<Claim>)> {
+/// A quota file with its redundant data.
+pub(crate) struct ReadQuotaFile {
+    /// The content.
+    pub file: QuotaFile,
+    /// The claims on the blocks of the file.
+    pub claims: Vec<Claim>,
+    /// Whether `i_blocks` is wrong.
+    pub wrong_blocks: bool,
+}
+
+/// Reads a quota file.
+pub(crate) fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Result<ReadQuotaFile> {
     let at = || Location::of(Structure::QuotaFile).inode(number);
     let inode = map::regular_inode(source, number, Structure::QuotaFile)?;
     if inode.fields.size() > MAX_SIZE {
@@ -76,6 +86,7 @@ pub(crate) fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Res
     }
     let map = map::read(source, &Budget::new(source), &inode)?;
     let claims = Claim::of_map(number, &map).collect();
+    let wrong_blocks = inode.has_wrong_blocks(source, &map);
     let reader = QuotaTreeReader::new(source, number, map)?;
     let info = reader.info(kind, inode.fields.size())?;
     let entries = reader.entries(info.dqi_blocks.get())?;
@@ -101,7 +112,7 @@ pub(crate) fn read(source: &Source<'_>, kind: QuotaType, number: InodeNr) -> Res
         }
     }
     file.rules.limits.sort_unstable_by_key(|(id, _)| *id);
-    Ok((file, claims))
+    Ok(ReadQuotaFile { file, claims, wrong_blocks })
 }
 
 /// The role of a block in a quota file.

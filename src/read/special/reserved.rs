@@ -2,17 +2,19 @@
 //! the resize inode.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use super::specials::Specials;
 use crate::error::{Location, Result, Structure};
-use crate::map::{self, Budget, DecodedInode, InodeTables};
+use crate::map::{self, Budget, DecodedInode, FileMap, InodeTables};
 use crate::ondisk::inode::{Inode, InodeFlags, S_IFREG};
 use crate::ondisk::le32;
 use crate::ondisk::superblock::GOOD_OLD_FIRST_INO;
 use crate::read::claims::{CheckedClaims, Claim};
 use crate::remedy::Remedy;
 use crate::source::Source;
-use crate::units::{BlockNr, InodeNr};
+use crate::tree::Run;
+use crate::units::{BlockNr, GroupNr, InodeNr, fits};
 
 /// Returns an error if reserved inodes are in use without a known purpose. The error names all of them.
 pub(super) fn check_reserved(
@@ -48,8 +50,14 @@ pub(super) fn check_reserved(
 ///
 /// The list can contain blocks of static metadata. e2fsck keeps them in the list, and the kernel still uses
 /// them.
+///
+/// # Errors
+///
+/// `Corrupt` if the map of the list is damaged, or if an inode in a bad block has links: e2fsck ignores such
+/// an inode, so other files can use its blocks.
 pub(super) fn bad_blocks(
     source: &Source<'_>,
+    tables: &InodeTables<'_>,
     budget: &Budget,
     metadata: CheckedClaims<'_>,
     specials: &mut Specials,
@@ -66,6 +74,18 @@ pub(super) fn bad_blocks(
     let read = if has_extents { map::read } else { map::read_block_map };
     let map = read(source, budget, &inode)?;
     specials.bad_blocks = map.runs.iter().map(|run| u64::from(run.count)).sum();
+    specials.bad_inodes = inodes_in(source, &map);
+    for range in &specials.bad_inodes {
+        let next = tables.live.partition_point(|raw| raw.number.0 < range.start);
+        if let Some(raw) = tables.live.get(next).filter(|raw| raw.number.0 < range.end) {
+            return Err(Location::of(Structure::Inode)
+                .inode(raw.number)
+                .wrong("is in use, but in a block that the list of bad blocks contains")
+                .with_remedy(Remedy::fsck(
+                    "run e2fsck -f -L /dev/null on the image, which empties the list",
+                )));
+        }
+    }
     let cluster = source.geometry.blocks_per_cluster;
     let first_of_cluster = |block: u64| block - block % cluster;
     let clusters: BTreeSet<u64> = Claim::of_map(InodeNr::BAD_BLOCKS, &map)
@@ -76,6 +96,34 @@ pub(super) fn bad_blocks(
     let claim = |block: u64| Claim::of_inode(InodeNr::BAD_BLOCKS, BlockNr(block), 1);
     specials.claims.extend(clusters.into_iter().map(claim));
     Ok(())
+}
+
+/// Returns the numbers of the inodes in the blocks of a map, as sorted ranges. Excludes inodes at the end of a
+/// table that were never used, which e2fsck does not read.
+fn inodes_in(source: &Source<'_>, map: &FileMap) -> Vec<Range<u32>> {
+    let geometry = &source.geometry;
+    let per_block = (geometry.block_size / geometry.inode_size) as u64;
+    let mut tables: Vec<_> = (0..geometry.groups)
+        .map(|group| (source.descriptors[group as usize].inode_table().0, GroupNr(group)))
+        .collect();
+    tables.sort_unstable();
+    let mut found = Vec::new();
+    for blocks in map.runs.iter().map(Run::blocks) {
+        let first =
+            tables.partition_point(|(start, _)| start + geometry.inode_table_blocks() <= blocks.start);
+        for (start, group) in tables[first..].iter().take_while(|(start, _)| *start < blocks.end) {
+            let before = group.0 * geometry.inodes_per_group + 1;
+            let in_use = u64::from(source.inodes_in_use(*group));
+            let number = |block: u64| {
+                let index = ((block - start) * per_block).min(in_use);
+                before + fits::<u32, _>(index, "a group has fewer than 2^32 inodes")
+            };
+            found.push(number(blocks.start.max(*start))..number(blocks.end));
+        }
+    }
+    found.retain(|range| !range.is_empty());
+    found.sort_unstable_by_key(|range| range.start);
+    found
 }
 
 /// Returns the number of the boot loader inode if it contains no file. Otherwise the inode belongs to the

@@ -1,5 +1,7 @@
 //! Defines the result of reading the inodes outside the tree.
 
+use std::ops::Range;
+
 use super::quota_file::QuotaFile;
 use crate::map::DenseFile;
 use crate::read::claims::Claim;
@@ -19,8 +21,12 @@ pub struct Specials {
     pub claims: Vec<Claim>,
     /// The numbers of all inodes outside the tree.
     pub numbers: Vec<InodeNr>,
+    /// The number of these inodes whose `i_blocks` is wrong, except the resize inode.
+    pub wrong_blocks: usize,
     /// The number of blocks in the list of bad blocks. The output has no such list.
     pub bad_blocks: u64,
+    /// The numbers of the inodes in bad blocks of inode tables, as sorted ranges. None of them has links.
+    pub bad_inodes: Vec<Range<u32>>,
 }
 
 /// A file outside the tree without a fixed inode number.
@@ -39,10 +45,11 @@ impl Specials {
             .then(|| format!("a list of {} bad blocks was dropped: it describes a device", self.bad_blocks))
     }
 
-    /// Adds the number and the blocks of a file.
+    /// Adds the number, the blocks and the wrong `i_blocks` of a file.
     pub fn add(&mut self, file: &DenseFile) {
         self.numbers.push(file.number);
         self.claims.extend(Claim::of_map(file.number, &file.map));
+        self.wrong_blocks += usize::from(file.wrong_blocks);
     }
 
     /// Returns whether an inode is outside the tree.

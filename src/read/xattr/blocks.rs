@@ -90,7 +90,7 @@ pub(crate) fn ea_inodes_of_orphans(
         return Ok(values);
     }
     for number in &orphans.without_links {
-        let bytes = source.inode(*number).unwrap_or_default();
+        let bytes = source.inode(*number).expect("the list of orphans was read from this inode");
         let mut xattrs = Vec::new();
         in_body(source, &DecodedInode::new(*number, bytes), &mut xattrs)?;
         values.extend(xattrs.iter().filter_map(|xattr| Some((*number, xattr.inode()?))));

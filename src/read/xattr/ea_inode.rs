@@ -30,6 +30,8 @@ pub(crate) struct EaInode {
     pub owner: u32,
     /// `i_generation`; in Lustre's format, the generation of the owning inode.
     pub generation: u32,
+    /// Whether `i_blocks` is wrong.
+    pub wrong_blocks: bool,
     runs: Vec<Run>,
 }
 
@@ -80,6 +82,7 @@ pub(crate) fn read(
         references: u64::from(inode.fields.i_ctime.get()) << 32 | u64::from(inode.fields.l_i_version.get()),
         owner: inode.fields.i_mtime.get(),
         generation: inode.fields.i_generation.get(),
+        wrong_blocks: inode.has_wrong_blocks(source, &map),
         runs: map.runs.into_vec(),
     })
 }

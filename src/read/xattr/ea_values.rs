@@ -103,6 +103,11 @@ impl<'a> EaValues<'a> {
         self.inodes.iter().map(|inode| inode.number)
     }
 
+    /// Returns the number of EA inodes whose `i_blocks` is wrong.
+    pub(crate) fn wrong_blocks(&self) -> usize {
+        self.inodes.iter().filter(|inode| inode.wrong_blocks).count()
+    }
+
     /// Returns the value of an xattr, wherever it is stored.
     pub(crate) fn of<'v>(&'v self, xattr: &StoredXattr<'v>) -> &'v [u8] {
         let value = match xattr.value {

@@ -155,6 +155,16 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, notes: &Notes) 
     least
 }
 
+/// Returns the size in bytes that an error advises.
+fn advised_size(ran: &Ran) -> Option<String> {
+    let mut sizes = ran
+        .stderr
+        .split("--size ")
+        .skip(1)
+        .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
+    sizes.find(|size| !size.is_empty())
+}
+
 /// Checks a different size, given in bytes or as a difference.
 fn at_another_size(draw: &Draw, images: &Images, least: &Path, notes: &Notes) -> Option<&'static str> {
     let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
@@ -166,7 +176,12 @@ fn at_another_size(draw: &Draw, images: &Images, least: &Path, notes: &Notes) ->
         Err(ran) if is_too_small(&ran) && ran.code == Some(3) && !is_more => {
             return Some("a larger size does not fit");
         }
-        Err(ran) if is_too_small(&ran) || ran.code == Some(2) => return Some("a size is refused"),
+        Err(ran) if is_too_small(&ran) || ran.code == Some(2) => {
+            let Some(advised) = advised_size(&ran) else { return Some("a size is refused") };
+            let output = done(notes, &images.first, &[&words[..], &["--size", &advised]].concat());
+            same_trees(&images.first, &output, &draw.choices);
+            return Some("an advised size fits");
+        }
         Err(ran) => panic!("{options:?}: {ran:#?}"),
     };
     if !draw.geometry.has("mmp") {

@@ -13,7 +13,7 @@ use ext4_canon::internals::ondisk::xattr::INDEX_ACL_ACCESS;
 
 use crate::support::dice::Dice;
 use crate::support::fields::{
-    descriptor, entry_at, inode, journal, mmp, node_below_root, structure, superblock,
+    block_size, descriptor, entry_at, inode, journal, mmp, node_below_root, structure, superblock,
 };
 use crate::support::image::{block_of, debugfs, patch, peek, put_xattr, set_length, unsorted_xattrs};
 use crate::support::{Lab, canon};
@@ -144,6 +144,11 @@ const CASES: &[Case] = &[
             format!("set_inode_field <{number}> mode 0100644\nset_inode_field <{number}> links_count 1\n")
         };
         changed(lab, EXT2, &[6, 9, 10].map(set).concat());
+    }),
+    case("an inode in a bad block", |lab| {
+        let image = made(lab, EXT2, "4M");
+        let block = inode(&image, "/file").start / block_size(&image);
+        debugfs(&image, &format!("set_inode_field <1> block[0] {block}\n"));
     }),
     case("more reserved inodes", |lab| with_superblock(lab, EXT2, "s_first_ino", 14)),
     case("a namespace that there is not", |lab| {

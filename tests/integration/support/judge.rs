@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use super::contents::differences;
 use super::fields::{block_size, has_feature, mmp, superblock};
-use super::image::{debugfs_read, sparse_copy};
-use super::kernel::{KernelLog, Mounted};
+use super::image::{debugfs_read, sizes, sparse_copy};
+use super::kernel::{KernelLog, Mounted, sync};
 use super::listing::{Listing, listing, same_tree};
 use super::ran::Ran;
 use super::tools::{Need, partly, tool, try_run};
@@ -127,7 +127,7 @@ pub fn kernel_works_after(image: &Path, prepare: impl FnOnce(&Path)) -> Result<(
     let mounted = Mounted::read_write(&copy)?;
     let device = mounted.device().to_owned();
     prepare(mounted.path());
-    let worked = work(mounted.path()).map_err(|e| format!("work on a mounted copy: {e}"));
+    let worked = work(&copy, mounted.path()).map_err(|e| format!("work on a mounted copy: {e}"));
     mounted.unmount();
     worked?;
     let complaints = log.complaints(&device);
@@ -137,7 +137,7 @@ pub fn kernel_works_after(image: &Path, prepare: impl FnOnce(&Path)) -> Result<(
     fsck_silent(&copy).map_err(|e| format!("after the kernel's work: {e}"))
 }
 
-fn work(root: &Path) -> io::Result<()> {
+fn work(image: &Path, root: &Path) -> io::Result<()> {
     let mut folders = vec![root.to_owned()];
     let mut at = 0;
     while at < folders.len() && at < 100 {
@@ -153,7 +153,17 @@ fn work(root: &Path) -> io::Result<()> {
                 fs::read(entry.path())?;
             }
         }
-        enough_space(create_and_rename(&folder), root)?;
+        let mut result = create_and_rename(&folder);
+        if is_storage_full(&result) {
+            // Blocks that were freed can be used after the next commit of the journal.
+            clear(&folder)?;
+            sync(root);
+            result = create_and_rename(&folder);
+        }
+        // Tiny images run out of space.
+        if !is_storage_full(&result) || !is_full(image, root)? {
+            result?;
+        }
     }
     Ok(())
 }
@@ -173,15 +183,30 @@ fn create_and_rename(folder: &Path) -> io::Result<()> {
     fs::remove_file(&c)
 }
 
-/// Ignores an error about a full filesystem if it really is full: tiny images run out of space.
-fn enough_space(result: io::Result<()>, root: &Path) -> io::Result<()> {
-    match result {
-        Err(e) if e.kind() == io::ErrorKind::StorageFull => {
-            let space = rustix::fs::statvfs(root)?;
-            if space.f_bfree < 32 || space.f_ffree < 3 { Ok(()) } else { Err(e) }
+/// Removes the files of a failed [`create_and_rename`].
+fn clear(folder: &Path) -> io::Result<()> {
+    for name in ["ext4-canon-a", "ext4-canon-b", "ext4-canon-c"].map(|name| folder.join(name)) {
+        match fs::symlink_metadata(&name) {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(&name)?,
+            Ok(_) => fs::remove_file(&name)?,
+            Err(_) => {}
         }
-        other => other,
     }
+    Ok(())
+}
+
+fn is_storage_full(result: &io::Result<()>) -> bool {
+    result.as_ref().is_err_and(|e| e.kind() == io::ErrorKind::StorageFull)
+}
+
+/// Returns whether a mounted image is full: it has almost no free clusters or inodes. With extents, the kernel
+/// keeps 2 % of the clusters, but at most 4096, for its own needs.
+fn is_full(image: &Path, root: &Path) -> io::Result<bool> {
+    let (bytes, cluster) = sizes(image);
+    let kept = if has_feature(image, "extent") { (bytes / cluster / 50).min(4096) } else { 0 };
+    let space = rustix::fs::statvfs(root)?;
+    let free = space.f_bfree * space.f_frsize / cluster;
+    Ok(free < kept + 32 || space.f_ffree < 3)
 }
 
 fn copied(image: &Path) -> (TempDir, PathBuf) {
