@@ -220,7 +220,7 @@ impl Target {
         let mut changes = changes.clone();
         let nodes = fits::<u32, _>(tree.nodes.len(), "inodes have numbers of 32 bits");
         let by_ratio = bytes / change::PROFILE_RATIO;
-        if changes.inodes.is_none() && !self.geometry.least_inodes.is_some() && by_ratio < nodes.into() {
+        if changes.inodes.is_none() && self.geometry.least_inodes.is_none() && by_ratio < nodes.into() {
             changes.inodes = Some(Inodes::Count(nodes.saturating_add(OTHER_INODES)));
         }
         let settings = change::of_profile(*profile, &changes, own, bytes)?;

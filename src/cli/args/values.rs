@@ -102,11 +102,12 @@ pub fn inodes(text: &str) -> Result<Inodes> {
 /// Parses a number or a percentage of reserved blocks. A percentage has up to three decimals.
 pub fn reserved(text: &str) -> Result<Reserved> {
     const EXPECTED: &str = "expected a percentage up to 50%, or a number of blocks";
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     let Some(percent) = text.strip_suffix('%') else {
+        ensure!(is_number(text), EXPECTED);
         return text.parse().map(Reserved::Blocks).ok().context(EXPECTED);
     };
     let (whole, decimals) = percent.split_once('.').unwrap_or((percent, "0"));
-    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     ensure!(is_number(whole) && is_number(decimals) && decimals.len() <= 3, EXPECTED);
     let share = format!("{whole}{decimals:0<3}").parse().ok();
     share.filter(|share| *share <= 50_000).map(Reserved::Share).context(EXPECTED)
