@@ -134,7 +134,9 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, notes: &Notes) 
     same_bytes(&least, &done(notes, &images.second, &with("min")));
     let less = (bytes - cluster).to_string();
     match ran(notes, &images.first, &[&words[..], &["--size", &less]].concat()) {
-        Err(ran) if is_too_small(&ran) => {}
+        Err(ran) if is_too_small(&ran) => {
+            follow_advice(draw, images, &ran, notes);
+        }
         result => panic!("with {less} bytes, one cluster below the smallest size: {result:#?}"),
     }
     // The available space is not a monotonic function of the size, so try some smaller sizes too.
@@ -155,14 +157,19 @@ fn smallest(draw: &Draw, images: &Images, output: Option<&Path>, notes: &Notes) 
     least
 }
 
-/// Returns the size in bytes that an error advises.
-fn advised_size(ran: &Ran) -> Option<String> {
-    let mut sizes = ran
+/// If the error about a size advises a size in bytes, checks that this size works. Returns whether there was
+/// such an advice.
+fn follow_advice(draw: &Draw, images: &Images, refusal: &Ran, notes: &Notes) -> bool {
+    let mut sizes = refusal
         .stderr
         .split("--size ")
         .skip(1)
         .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
-    sizes.find(|size| !size.is_empty())
+    let Some(size) = sizes.find(|size| !size.is_empty()) else { return false };
+    let words: Vec<&str> = draw.choices.words.iter().map(String::as_str).collect();
+    let output = done(notes, &images.first, &[&words[..], &["--size", &size]].concat());
+    same_trees(&images.first, &output, &draw.choices);
+    true
 }
 
 /// Checks a different size, given in bytes or as a difference.
@@ -173,14 +180,9 @@ fn at_another_size(draw: &Draw, images: &Images, least: &Path, notes: &Notes) ->
     let options = [&words[..], &["--size", &size]].concat();
     let output = match ran(notes, &images.first, &options) {
         Ok(output) => output,
-        Err(ran) if is_too_small(&ran) && ran.code == Some(3) && !is_more => {
-            return Some("a larger size does not fit");
-        }
         Err(ran) if is_too_small(&ran) || ran.code == Some(2) => {
-            let Some(advised) = advised_size(&ran) else { return Some("a size is refused") };
-            let output = done(notes, &images.first, &[&words[..], &["--size", &advised]].concat());
-            same_trees(&images.first, &output, &draw.choices);
-            return Some("an advised size fits");
+            let advised = follow_advice(draw, images, &ran, notes);
+            return Some(if advised { "an advised size fits" } else { "a size is refused" });
         }
         Err(ran) => panic!("{options:?}: {ran:#?}"),
     };
