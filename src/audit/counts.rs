@@ -95,8 +95,8 @@ fn check_superblock(plan: &Plan, metadata: &StaticMetadata, owned: &Owned, used_
     let backups = metadata.superblocks.len();
     ensure(backups > 0 && metadata.superblocks[0].0 == 0, || "no superblock in group 0".to_owned())?;
     let bytes = geometry.filesystem_bytes();
-    let behind = &plan.rest;
-    ensure(plan.image_bytes >= bytes && (behind.is_empty() || behind.start >= bytes), || {
+    let rest = &plan.rest;
+    ensure(plan.image_bytes >= bytes && (rest.is_empty() || rest.start >= bytes), || {
         format!("{bytes} bytes of filesystem in an image of {}", plan.image_bytes)
     })?;
     let journal =

@@ -64,9 +64,9 @@ pub fn expand_within(bytes: &[u8], most_filled: u64) -> anyhow::Result<File> {
     file.set_len(length).context(STORING)?;
     let (mut done, mut filled, mut end) = (0, 0, header.first);
     for chunk in header.chunks(bytes) {
-        let Chunk { kind, blocks, data, end: behind } = chunk?;
+        let Chunk { kind, blocks, data, end: after } = chunk?;
         let (start, length) = (done * header.block, blocks * header.block);
-        (done, end) = (done + blocks, behind);
+        (done, end) = (done + blocks, after);
         if done > header.blocks {
             bail!(damaged("has more blocks in its chunks than its header says"));
         }

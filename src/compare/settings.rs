@@ -138,7 +138,7 @@ fn add_outside(sides: &[ComparedImage<'_, '_>; 2], found: &mut Vec<SettingDiffer
             "dd the same 1024 bytes into both",
         );
     }
-    if behind_end_differs(sides) {
+    if rest_differs(sides) {
         let what = ["(bytes of A)".to_owned(), "(bytes of B)".to_owned()];
         add("bytes after the filesystem", what, "cut both images at the end of the filesystem");
     }
@@ -205,7 +205,7 @@ fn add_quotas(sides: &[ComparedImage<'_, '_>; 2], add: &mut impl FnMut(&str, [St
 
 /// Returns whether the bytes past the end of the filesystem differ. Returns `false` if the filesystems or the
 /// images have different lengths.
-fn behind_end_differs(sides: &[ComparedImage<'_, '_>; 2]) -> bool {
+fn rest_differs(sides: &[ComparedImage<'_, '_>; 2]) -> bool {
     const STEP: u64 = 1 << 16;
     let [(start, end), other] = sides.each_ref().map(|side| {
         let rest = &side.target.rest;

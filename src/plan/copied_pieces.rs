@@ -113,8 +113,8 @@ impl<'p> CopiedPieces<'p> {
         file.run = start.run as usize;
         file.logical = start.logical;
         let block = u64::from(start.logical / stored.per_block);
-        let behind = file.extents.partition_point(|extent| extent.end() <= block);
-        file.extents = &file.extents[behind..];
+        let passed = file.extents.partition_point(|extent| extent.end() <= block);
+        file.extents = &file.extents[passed..];
         Self { plan, stored, next: start.node.0 + 1, file }
     }
 }

@@ -25,10 +25,10 @@ pub(super) fn windows<T>(
         last_end = start + size;
         let reach = runs[next..].partition_point(|run| span(run).start < last_end);
         // At least the first run overlaps the window. The last run can also overlap the next window.
-        let behind = next + reach;
-        let goes_on = span(&runs[behind - 1]).end > last_end;
-        windows.push((start..last_end, next..behind));
-        next = if goes_on { behind - 1 } else { behind };
+        let reached = next + reach;
+        let goes_on = span(&runs[reached - 1]).end > last_end;
+        windows.push((start..last_end, next..reached));
+        next = if goes_on { reached - 1 } else { reached };
     }
     windows
 }

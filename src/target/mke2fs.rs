@@ -61,7 +61,9 @@ pub(super) fn inodes_per_group(geometry: &Geometry, inodes: u64) -> u32 {
     let wanted = inodes.div_ceil(geometry.groups.into()).min(most);
     // Fill the last block of the table. The bitmap is made of whole bytes.
     let full = wanted.div_ceil(per_block) * per_block;
-    fits(full.max(8) / 8 * 8, "a group has fewer than 2^19 inodes")
+    // lost+found needs an inode after the reserved ones, also if the bitmap is rounded down.
+    let least = u64::from(geometry.first_inode.0 + 1).div_ceil(geometry.groups.into()).next_multiple_of(8);
+    fits((full.max(8) / 8 * 8).max(least), "a group has fewer than 2^19 inodes")
 }
 
 /// Returns the number of reserved GDT blocks, with which the filesystem can grow to 1024 times its size.

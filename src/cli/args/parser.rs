@@ -46,16 +46,15 @@ pub fn parse(
     arguments: impl IntoIterator<Item = OsString>,
     variable: Option<OsString>,
 ) -> Result<Invocation, clap::Error> {
-    let arguments: Vec<_> = arguments.into_iter().collect();
+    // Build the parser only once: building takes about a tenth of the time for a small image.
+    let mut parser = command();
+    let arguments = reordered(&parser, arguments.into_iter().collect());
     if let Some(meant) = meant(&arguments) {
         let word = arguments[1].display();
         let words =
             format!("there is no file '{word}', and no command of this name; did you mean '{meant}'?");
-        return Err(command().error(ErrorKind::InvalidSubcommand, words));
+        return Err(parser.error(ErrorKind::InvalidSubcommand, words));
     }
-    // Build the parser only once: building takes about a tenth of the time for a small image.
-    let mut parser = command();
-    let arguments = reordered(&parser, arguments);
     let first = arguments.get(1).cloned();
     let parsed = parser.try_get_matches_from_mut(arguments);
     let typed = parsed.and_then(|found| Typed::from_arg_matches(&found)).map_err(|error| {

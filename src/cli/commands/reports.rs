@@ -158,7 +158,7 @@ fn counts(report: &FilesystemReport, all: bool) -> Vec<String> {
     if all || report.transactions > 0 {
         let replayed = format!("{} replayed", counted(report.transactions, "transaction"));
         let details = [
-            (report.blocks_replayed, "blocks"),
+            (report.blocks_replayed, if report.blocks_replayed == 1 { "block" } else { "blocks" }),
             (report.blocks_revoked, "blocks revoked"),
             (report.fast_commit_records, "fast-commit records"),
         ];

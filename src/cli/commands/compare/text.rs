@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 
-use ext4_canon::Options;
 use ext4_canon::compare::{
     Attribute, Comparison, Detail, FilesystemComparison, Ignored, PathDifference, SettingDifference,
 };
 use ext4_canon::text::counted;
+use ext4_canon::{MtimePolicy, Options};
 use indicatif::HumanCount;
 
 use super::cures;
@@ -130,7 +130,8 @@ impl Report<'_> {
             plural(settings, "setting")
         );
         let only_times = paths > 0 && all.all(|found| found.attribute == Attribute::Mtime);
-        if only_times && settings == 0 && self.options.epoch.is_none() {
+        let keeps = self.options.mtime == MtimePolicy::Keep;
+        if only_times && settings == 0 && self.options.epoch.is_none() && !keeps {
             text.push_str(
                 "only file times differ: set SOURCE_DATE_EPOCH, for the build and for ext4-canon\n",
             );
