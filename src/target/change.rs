@@ -61,6 +61,7 @@ pub(super) fn changed(base: &Settings, changes: &Changes) -> Result<Settings> {
         inodes: InodeCount::Total(old.inodes_count().into()),
         reserved: None,
         reserved_gdt: None,
+        backups: old.features.has(Compat::SPARSE_SUPER2).then_some((old.groups, old.backup_groups)),
     };
     change_sizes(&mut recipe, changes, Some(&old))?;
     let new = &recipe.geometry;

@@ -53,6 +53,7 @@ pub(super) fn recipe(profile: Profile) -> Recipe {
         inodes: InodeCount::Ratio(mke2fs::INODE_RATIO),
         reserved: Some(Reserved::Share(if is_min { 0 } else { RESERVED })),
         reserved_gdt: None,
+        backups: None,
     }
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Recipe {
     pub reserved: Option<Reserved>,
     /// The number of reserved GDT blocks to keep, if the size of the descriptors does not change.
     pub reserved_gdt: Option<u64>,
+    /// With sparse_super2 in the base, the number of its groups, and the groups with backups.
+    pub backups: Option<(u32, [u32; 2])>,
 }
 
 /// The number of inodes of a filesystem.
@@ -106,8 +108,11 @@ impl Recipe {
             to.features.compat -= Compat::RESIZE_INODE;
             to.reserved_gdt_blocks = 0;
         }
-        let has_two = to.features.has(Compat::SPARSE_SUPER2);
-        to.backup_groups = if has_two { mke2fs::backup_groups(to.groups) } else { [0; 2] };
+        to.backup_groups = match self.backups {
+            _ if !to.features.has(Compat::SPARSE_SUPER2) => [0; 2],
+            Some((groups, backups)) if groups == to.groups => backups,
+            _ => mke2fs::backup_groups(to.groups),
+        };
         to.reserved_blocks = match self.reserved {
             Some(reserved) => reserved_blocks(reserved, to.blocks_count),
             None => resized_geometry::reserved_blocks(&self.geometry, to.blocks_count),
