@@ -51,6 +51,8 @@ pub struct Image {
     data: Vec<Range<u64>>,
     /// The device of the external journal, if the command line names one.
     pub journal: Option<Box<Image>>,
+    /// The metadata of the image whose settings the output gets. It must not be replaced, either.
+    pub reference: Option<Metadata>,
 }
 
 impl Image {
@@ -108,7 +110,19 @@ impl Image {
         };
         let map = Map::new(&file, length).context(MAPPING)?;
         let path = path.to_owned();
-        Ok(Self { path, metadata, mode, mounts, stored_from, length, file, map, data, journal: None })
+        Ok(Self {
+            path,
+            metadata,
+            mode,
+            mounts,
+            stored_from,
+            length,
+            file,
+            map,
+            data,
+            journal: None,
+            reference: None,
+        })
     }
 
     /// Opens an image, and the device of its external journal if `journal` is set.

@@ -1,6 +1,7 @@
 //! Provides the functions that all commands share: threads, images, progress, warnings, the report and the
 //! exit code.
 
+use std::fs::Metadata;
 use std::num::NonZero;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -60,6 +61,8 @@ pub struct Runner<'r> {
     /// The progress bar.
     pub progress: Progress,
     pool: ThreadPool,
+    /// The metadata of the image of `--like`.
+    reference: Option<Metadata>,
     /// The warnings so far. They are printed at the end, even if the command fails.
     warnings: &'r Mutex<Vec<Warning>>,
 }
@@ -84,8 +87,9 @@ pub fn run(task: &Task, perform: impl FnOnce(&Runner<'_>) -> Result<Outcome>) ->
         let runner = Runner::new(&task.settings, &warnings).about(about)?;
         let Some(path) = &task.settings.like else { return perform(&runner) };
         let mut settings = task.settings.clone();
-        settings.options = settings.options.like(runner.settings_of(path)?);
-        perform(&Runner { settings: &settings, ..runner })
+        let (like, reference) = runner.settings_of(path)?;
+        settings.options = settings.options.like(like);
+        perform(&Runner { settings: &settings, reference: Some(reference), ..runner })
     });
     signals::unless_ending();
     let warnings = warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -136,7 +140,7 @@ impl<'r> Runner<'r> {
         let threads = settings.threads.or_else(|| thread::available_parallelism().ok());
         let pool = ThreadPoolBuilder::new().num_threads(threads.map_or(1, NonZero::get)).build();
         let pool = pool.context("starting threads")?;
-        Ok(Self { settings, pool, progress: Progress::new(settings.progress), warnings })
+        Ok(Self { settings, pool, progress: Progress::new(settings.progress), reference: None, warnings })
     }
 
     /// Opens an image, and the device of its external journal if `files` has one.
@@ -145,7 +149,8 @@ impl<'r> Runner<'r> {
     ///
     /// The errors of [`Image::with_journal`].
     pub fn open(&self, files: &ImageFiles) -> Result<Image> {
-        let image = Image::with_journal(&files.path, files.journal.as_deref())?;
+        let mut image = Image::with_journal(&files.path, files.journal.as_deref())?;
+        image.reference.clone_from(&self.reference);
         self.warn_severely(image.warnings());
         if image.mounts.unknown() && self.settings.verbosity == Verbosity::Verbose {
             let words = "/proc or /sys can't be read, so it is not known whether an image is mounted: make sure \
@@ -166,13 +171,13 @@ impl<'r> Runner<'r> {
         disk.about(&image.path)
     }
 
-    /// Reads the settings of the filesystem in an image. On a disk, the filesystem is that of the selected
+    /// Reads the settings of the filesystem in an image, and returns them with the metadata of the file. On a disk, the filesystem is that of the selected
     /// partition.
     ///
     /// # Errors
     ///
     /// The errors of [`Image::open`], of [`Disk::settings`] and of [`Image::unchanged`].
-    fn settings_of(&self, path: &Path) -> Result<ext4_canon::Settings> {
+    fn settings_of(&self, path: &Path) -> Result<(ext4_canon::Settings, Metadata)> {
         let image = Image::open(path, "reference")?;
         self.warn_severely(image.warnings());
         let mut disk = self.disk(&image, &Selection::all())?;
@@ -181,7 +186,8 @@ impl<'r> Runner<'r> {
             let selection = partitions.iter().fold(Selection::all(), Selection::partition);
             disk = self.disk(&image, &selection)?;
         }
-        self.read(&[&image], || disk.settings(&self.progress))?.about(&image.path)
+        let settings = self.read(&[&image], || disk.settings(&self.progress))?.about(&image.path)?;
+        Ok((settings, image.metadata.clone()))
     }
 
     /// Calls the library on the thread pool. Returns an error instead of the result if an image was modified

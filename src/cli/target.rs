@@ -119,10 +119,20 @@ fn refuse(metadata: &Metadata) -> Result<()> {
     bail!(Usage::new(reason))
 }
 
-/// Checks that the output is not the input or its journal, and is not mounted.
+/// Returns whether a file is the image of `--like`, and not also the input.
+pub fn is_reference(metadata: &Metadata, image: &Image) -> bool {
+    let reference = image.reference.as_ref();
+    !image.is(metadata)
+        && reference.is_some_and(|file| (file.dev(), file.ino()) == (metadata.dev(), metadata.ino()))
+}
+
+/// Checks that the output is not the input, its journal or the image of `--like`, and is not mounted.
 fn refuse_input(output: &Path, metadata: &Metadata, image: &Image) -> Result<()> {
     if image.journal.as_ref().is_some_and(|journal| journal.is(metadata)) {
         bail!(Usage::new("is the journal of the input; give a different name"));
+    }
+    if is_reference(metadata, image) {
+        bail!(Usage::new("is the image of --like; use a different name"));
     }
     if image.is(metadata) {
         bail!(Usage::new("is the input; use --in-place to replace it, or give a different name"));

@@ -12,7 +12,6 @@ use crate::ondisk::group_descriptor;
 use crate::ondisk::inode::BASE_SIZE;
 use crate::ondisk::mmp;
 use crate::ondisk::superblock::{self as sb, Superblock};
-use crate::remedy::Remedy;
 use crate::resized_geometry;
 use crate::units::{GroupNr, fits};
 
@@ -71,7 +70,7 @@ impl Recipe {
                 }
                 return Err(Error::options(
                     format!("the size leaves {length} blocks, of which metadata alone needs {own}"),
-                    Remedy::LargerSize,
+                    "make the image larger beforehand, or choose smaller blocks or inodes",
                 ));
             }
             // Leave out the last group.

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::support::canon::{rewritten, sound, tree_digest, unchanged};
+use crate::support::canon::{Canon, rewritten, sound, tree_digest, unchanged};
 use crate::support::contents::sha256;
 use crate::support::dice::Dice;
 use crate::support::fields::{has_feature, superblock};
@@ -467,4 +467,29 @@ fn images_of_cptofs_meet_those_of_mke2fs() {
         sound(&outputs[0]);
         outputs[1..].iter().for_each(|output| same_bytes(&outputs[0], output));
     }
+}
+
+/// The reference is only read.
+#[test]
+fn the_reference_is_never_replaced() {
+    let lab = Lab::in_memory();
+    let image = lab.plain_image("in.img", "16M", &["-t", "ext4", "-b", "1024"]);
+    let reference = lab.mke2fs("ref.img", "20M", &["-t", "ext4"]);
+    let link = lab.path("link.img");
+    fs::hard_link(&reference, &link).expect("a link");
+    let before = sha256(&reference);
+    let like = ["--like", reference.to_str().expect("UTF-8")];
+    let output = lab.path("out.img");
+    let refused = |canon: Canon| {
+        let ran = canon.run().with_code(2);
+        assert!(ran.stderr.contains("is the image of --like"), "{ran:#?}");
+        assert_eq!(before, sha256(&reference), "the reference was changed");
+    };
+    refused(canon(like).args([&image, &reference]));
+    refused(canon(like).args([&image, &link]));
+    refused(canon(like).arg("--bmap").args([&reference, &image, &output]));
+    refused(canon(["compare"]).args(like).arg("--html").args([&reference, &image, &image]));
+    // With itself as the reference, an image may be replaced in place.
+    let own = ["--in-place", "--like", image.to_str().expect("UTF-8")];
+    canon(own).arg(&image).run().done();
 }

@@ -26,7 +26,7 @@ use crate::cli::runner::{Outcome, Runner};
 use crate::cli::sink::OutputSink;
 use crate::cli::sparse;
 use crate::cli::stream::StreamSink;
-use crate::cli::target::Target;
+use crate::cli::target::{Target, is_reference};
 
 /// Error contexts for operations on the output.
 const WRITING: &str = "writing the output";
@@ -202,6 +202,9 @@ fn standard_output(image: &Image) -> Result<File> {
     let metadata = out.metadata().context(WRITING)?;
     if let Some(places) = System::default().mounts(Path::new(STANDARD_OUTPUT), &metadata).places() {
         bail!(Usage::new(format!("is mounted {places}; unmount it, or redirect elsewhere")));
+    }
+    if is_reference(&metadata, image) {
+        bail!(Usage::new("is the image of --like; redirect elsewhere"));
     }
     if image.is(&metadata) {
         bail!(Usage::new("is the input; use --in-place to replace it, or redirect elsewhere"));

@@ -88,7 +88,11 @@ impl Report<'_> {
     /// Returns whether settings differ that `--like` takes from the other image.
     fn can_meet(&self, filesystem: &FilesystemComparison) -> bool {
         let mut causes = filesystem.settings.iter().filter(|setting| setting.follows.is_none());
-        causes.any(|setting| setting.name != "UUID" && setting.name != "boot sector")
+        // These belong to a filesystem, and can't be given to a different one.
+        let bound = ["feature stable_inodes", "place of the journal", "revision"];
+        let is_bound = |name: &str| bound.contains(&name) || name.ends_with("external journal");
+        filesystem.settings.iter().all(|setting| !is_bound(&setting.name))
+            && causes.any(|setting| setting.name != "UUID" && setting.name != "boot sector")
     }
 
     /// Returns the number of paths that differ, and the number of settings that differ and don't follow from

@@ -24,6 +24,11 @@ pub const CASES: &[Case] = &[
         r#""$0" --features bigalloc --cluster-size 512 in.img out.img"#,
         sound_image,
     ),
+    command(
+        "metadata larger than the image",
+        r#""$0" --block-size 64K --inode-size 64K in.img out.img"#,
+        sound_image,
+    ),
     command("no clusters", r#""$0" --cluster-size 64K in.img out.img"#, sound_image),
     command("inodes larger than blocks", r#""$0" --inode-size 2K in.img out.img"#, sound_image),
     command(
