@@ -121,9 +121,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
         let Read { options, mut reading, target, times_changed, links } = read;
         let free = leftovers::free_blocks(source, reading.claimed());
         let smaller = target::in_smaller_blocks(source, &reading.tree, target.geometry.block_size);
-        let view = smaller
-            .as_ref()
-            .map_or(View { source, tree: &reading.tree }, |(source, tree)| View { source, tree });
+        let view = content_view(View { source, tree: &reading.tree }, smaller.as_ref());
         let survey = survey::survey(view, &target.geometry, options.holes, observer);
         let stored = StoredView { source: view.source, stored: survey.stored(view.tree) };
         let target = target.for_content(stored.stored)?;
@@ -146,8 +144,8 @@ impl<'p, 'a> Prepared<'p, 'a> {
 
     /// Returns the tree with the runs that the output will store.
     pub(crate) fn stored(&self) -> StoredView<'_, 'a> {
-        let own = (self.source, &self.reading.tree);
-        let (source, tree) = self.smaller.as_ref().map_or(own, |(source, tree)| (source, tree));
+        let own = View { source: self.source, tree: &self.reading.tree };
+        let View { source, tree } = content_view(own, self.smaller.as_ref());
         StoredView { source, stored: self.survey.stored(tree) }
     }
 
@@ -233,9 +231,7 @@ pub(crate) fn occupancy(
         // The layout does not depend on the UUID, and deriving it would need a digest of all content.
         let options = options.clone().uuid(UuidPolicy::Keep);
         let smaller = target::in_smaller_blocks(source, &reading.tree, target.geometry.block_size);
-        let view = smaller
-            .as_ref()
-            .map_or(View { source, tree: &reading.tree }, |(source, tree)| View { source, tree });
+        let view = content_view(View { source, tree: &reading.tree }, smaller.as_ref());
         let survey = survey::survey(view, &target.geometry, options.holes, observer);
         let after = plan::plan(view.tree, &reading.inodes, &target, &survey, &options);
         Ok((before, after.map(|plan| of_form(&plan, &reading.tree, cells))))
@@ -268,6 +264,11 @@ pub(crate) fn verify(
         let input = View { source: wanted, tree: &reading.tree };
         same_tree(input, View { source: &found, tree: &written.tree }, observer)
     })
+}
+
+/// Returns the image and the tree in the smaller blocks of the output, if there are any, otherwise `own`.
+fn content_view<'v, 'a>(own: View<'v, 'a>, smaller: Option<&'v (Source<'a>, Tree)>) -> View<'v, 'a> {
+    smaller.map_or(own, |(source, tree)| View { source, tree })
 }
 
 /// Reads the settings of an image.

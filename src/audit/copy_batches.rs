@@ -18,8 +18,8 @@ impl<'p> ExpectedBatches<'p> {
         Self { next: plan.copies.batches.iter(), left: 0 }
     }
 
-    /// Checks that the next copied piece is in a batch. `start` returns the location of the piece, which is
-    /// only needed for the first piece of a batch.
+    /// Checks that the next copied piece is in a batch. `start` returns the start of the piece in its file. It
+    /// is called only for the first piece of each batch.
     pub(super) fn piece(&mut self, start: impl FnOnce() -> CopyStart) -> Result<()> {
         if self.left == 0 {
             let start = start();

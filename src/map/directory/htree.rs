@@ -46,7 +46,7 @@ impl HashRange {
 /// The source of the hashes of a directory's names.
 #[derive(Clone, Copy, Debug)]
 enum NameHash {
-    /// The hashes are stored with the names.
+    /// Each directory entry stores the hash of its name.
     Stored,
     /// The hashes are computed with a function. There is a second function if the superblock does not say
     /// whether bytes of names are signed: e2fsck assumes that they are, and newer kernels assume that they
