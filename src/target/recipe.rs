@@ -46,13 +46,14 @@ impl Recipe {
     ///
     /// `Options` if the metadata of a single group does not fit.
     pub(super) fn geometry(&self, mut blocks: u64) -> Result<Geometry> {
-        let inodes = match self.inodes {
-            InodeCount::Total(inodes) => inodes,
-            InodeCount::Ratio(bytes) => blocks.saturating_mul(self.geometry.block_bytes()) / bytes,
-        };
-        // One more than the reserved inodes, for lost+found.
-        let inodes = inodes.max(u64::from(self.geometry.first_inode.0) + 1);
         loop {
+            let inodes = match self.inodes {
+                InodeCount::Total(inodes) => inodes,
+                // Counted again without the last group, so that the output has its own settings.
+                InodeCount::Ratio(bytes) => blocks.saturating_mul(self.geometry.block_bytes()) / bytes,
+            };
+            // One more than the reserved inodes, for lost+found.
+            let inodes = inodes.max(u64::from(self.geometry.first_inode.0) + 1);
             let found = self.with_blocks(blocks, inodes)?;
             let last = GroupNr(found.groups - 1);
             let room = found.group_blocks(last);
