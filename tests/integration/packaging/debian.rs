@@ -6,7 +6,7 @@ use super::{project, shipped_twins};
 use crate::support::{Lab, Need, canonical, gate, run, same_bytes, tool};
 
 #[test]
-#[ignore = "builds the program anew; run by scripts/test where all tests have to run"]
+#[ignore = "builds the program again; run by scripts/test where all tests have to run"]
 fn the_package_is_built_offline_and_lintian_finds_no_errors() {
     if !gate(&["dpkg-buildpackage", "dh", "lintian"].map(Need::Program)) {
         return;

@@ -70,6 +70,9 @@ fn genimage_runs_the_line_on_the_image() {
     assert_eq!(lines.len(), 2);
     for line in lines {
         let line = line.strip_suffix('"').expect("a string").replace("\\\"", "\"");
+        let (profile, line) = line.split_once(" --in-place").expect("a rewrite in place");
+        assert!(profile.starts_with("ext4-canon --profile ext"), "{profile}");
+        let line = format!("ext4-canon --in-place{line}");
         replaces("rootfs image.ext4", &|folder| {
             let image = folder.join("rootfs image.ext4");
             let variables = format!("IMAGEOUTFILE='{}' SOURCE_DATE_EPOCH={EPOCH}", image.display());

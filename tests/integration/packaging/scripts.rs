@@ -12,7 +12,7 @@ use crate::support::contents::sha256;
 use crate::support::dice::Dice;
 use crate::support::ran::Ran;
 use crate::support::tools::{project, rust_files, try_run};
-use crate::support::{Lab, Need, gate, run, tool};
+use crate::support::{Lab, Need, canonical, gate, run, same_bytes, tool};
 
 #[test]
 fn shellcheck_is_content() {
@@ -77,6 +77,13 @@ fn an_old_rust_is_named_with_the_version_that_is_needed() {
     }
 }
 
+/// Creates a command for the script as mkosi runs it, with an epoch.
+fn mkosi(output: &Path) -> Command {
+    let mut command = builder(project("packaging/mkosi/mkosi.postoutput"));
+    command.env("OUTPUTDIR", output).env("SOURCE_DATE_EPOCH", EPOCH);
+    command
+}
+
 #[test]
 fn mkosi_has_the_epoch_in_its_configuration() {
     replaces("image_1.raw", &|folder| {
@@ -102,8 +109,8 @@ fn mkosi_without_an_epoch_or_an_image_fails() {
     let configuration = lab.path("config.json");
     let output = lab.folder("output");
     let script = || {
-        let mut command = builder(project("packaging/mkosi/mkosi.postoutput"));
-        command.env("OUTPUTDIR", &output).env("MKOSI_CONFIG", &configuration);
+        let mut command = mkosi(&output);
+        command.env("MKOSI_CONFIG", &configuration).env_remove("SOURCE_DATE_EPOCH");
         command
     };
     fs::write(&configuration, "{\n    \"SourceDateEpoch\": null\n}\n").expect("writing");
@@ -119,11 +126,7 @@ fn mkosi_writes_partitions_of_other_kinds_too() {
         let other = folder.join("image.esp.raw");
         fs::write(&other, Dice::noise(8, 100_000)).expect("writing");
         let before = sha256(&other);
-        let ran = try_run(
-            builder(project("packaging/mkosi/mkosi.postoutput"))
-                .env("OUTPUTDIR", folder)
-                .env("SOURCE_DATE_EPOCH", EPOCH),
-        );
+        let ran = try_run(&mut mkosi(folder));
         assert_eq!(sha256(&other), before, "{ran:#?}");
         ran
     });
@@ -136,6 +139,20 @@ fn buildroot(folder: &Path) -> Command {
     command.arg(folder).args(["-c", "board/of this kind/genimage.cfg", "--other"]);
     command.env("BINARIES_DIR", folder).env("SOURCE_DATE_EPOCH", EPOCH).env_remove("CANON_IMAGES");
     command
+}
+
+#[test]
+fn options_come_from_the_environment() {
+    let scripts: [(fn(&Path) -> Command, &str); 2] = [(buildroot, "rootfs.ext2"), (mkosi, "image.raw")];
+    for (script, name) in scripts {
+        let lab = Lab::new();
+        let image = lab.shipped("mke2fs");
+        let expected = canonical(&image, &["--label", "x", "--source-date-epoch", EPOCH]);
+        let folder = lab.folder("images");
+        fs::copy(&image, folder.join(name)).expect("a copy");
+        run(script(&folder).env("EXT4_CANON_OPTIONS", "--label x"));
+        same_bytes(&expected, &folder.join(name));
+    }
 }
 
 #[test]
