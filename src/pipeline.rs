@@ -81,7 +81,7 @@ impl Read {
         let state = recover::check_state(source, recovery, options.ignore_error_state)?;
         let mut reading = read::read(source, observer)?;
         reading.warnings.extend(state);
-        let chosen = ChosenSettings::new(source, &options, &reading.specials)?;
+        let chosen = ChosenSettings::new(source, &options, &reading)?;
         options.check(chosen.geometry.has_wide_inodes())?;
         let options = with_bound_uuid(source, &chosen, &options)?;
         let times_changed = policy::apply(&mut reading.tree, &options);
@@ -238,6 +238,32 @@ pub(crate) fn occupancy(
     })
 }
 
+/// Returns the target with the sizes that it has after `--size`.
+///
+/// # Errors
+///
+/// The errors of [`plan::plan`] for the smallest size; otherwise `Options` if no filesystem can have the
+/// requested size.
+pub(crate) fn sized(
+    source: &Source<'_>,
+    reading: &Reading,
+    target: Target,
+    options: &Options,
+    observer: &dyn Observer,
+) -> Result<Target> {
+    if options.size != SizePolicy::Smallest {
+        return plan::resized_target(target, options.size);
+    }
+    // The smallest size depends on the layout, but the layout does not depend on the UUID.
+    let options = options.clone().uuid(UuidPolicy::Keep);
+    let smaller = target::in_smaller_blocks(source, &reading.tree, target.geometry.block_size);
+    let view = content_view(View { source, tree: &reading.tree }, smaller.as_ref());
+    let survey = survey::survey(view, &target.geometry, options.holes, observer);
+    let target = target.for_content(survey.stored(view.tree))?;
+    let plan = plan::plan(view.tree, &reading.inodes, &target, &survey, &options)?;
+    Ok(target.with_size(plan.geometry, plan.image_bytes))
+}
+
 /// Reads an image and its canonical form, and compares the quota settings and the two trees, including
 /// content.
 ///
@@ -257,7 +283,7 @@ pub(crate) fn verify(
         let mut reading = read::read(wanted, observer)?;
         policy::apply(&mut reading.tree, options);
         hard_links::apply(wanted, &mut reading, options)?;
-        let chosen = ChosenSettings::new(wanted, options, &reading.specials)?;
+        let chosen = ChosenSettings::new(wanted, options, &reading)?;
         let target = Target::new(wanted, chosen, &reading.specials, options.size)?;
         let written = read::read(&found, observer)?;
         same_quotas(&target.specials, &written.specials)?;

@@ -53,8 +53,24 @@ pub enum Remedy {
     KeepSettings,
     /// Choose settings for a smaller filesystem.
     SmallerSettings,
-    /// Choose different features or sizes.
-    OtherFeatures,
+    /// Set a feature, or clear the one that needs it.
+    SetFeature {
+        /// The missing feature.
+        missing: &'static str,
+        /// The feature that needs it.
+        needed_by: &'static str,
+    },
+    /// Clear one of two features.
+    ClearFeature([&'static str; 2]),
+    /// Choose a different value for a setting, which is named as the option of the command line.
+    OtherValue(&'static str),
+    /// Set a feature, or leave a setting unchanged, which is named as the option of the command line.
+    FeatureForValue {
+        /// The missing feature.
+        missing: &'static str,
+        /// The setting.
+        setting: &'static str,
+    },
     /// Keep the UUID.
     KeepUuid,
     /// Keep the hard links.
@@ -156,7 +172,14 @@ impl Remedy {
             Self::KeepSizeOrCut => "keep the size, or cut these bytes off",
             Self::KeepSettings => "keep the settings of the input",
             Self::SmallerSettings => "use the settings of a smaller filesystem",
-            Self::OtherFeatures => "choose other features or sizes",
+            Self::SetFeature { missing, needed_by } => {
+                return format!("set the {missing} feature, or clear {needed_by}");
+            }
+            Self::ClearFeature([one, other]) => return format!("clear {one} or {other}"),
+            Self::OtherValue(setting) => return format!("choose a different {}", setting.replace('-', " ")),
+            Self::FeatureForValue { missing, setting } => {
+                return format!("set the {missing} feature, or choose no {}", setting.replace('-', " "));
+            }
             Self::KeepUuid => "keep the UUID",
             Self::KeepHardLinks => "keep the hard links",
             Self::KeepGuids => "keep the GUIDs",

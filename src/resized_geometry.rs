@@ -55,6 +55,17 @@ pub(crate) fn least_end(from: &Geometry, groups: u32) -> u64 {
     from.first_data_block + u64::from(groups - 1) * from.blocks_per_group + 1
 }
 
+/// Returns the number of blocks of static metadata.
+pub(crate) fn static_blocks(geometry: &Geometry) -> u64 {
+    head_blocks(geometry) + u64::from(geometry.groups) * (2 + geometry.inode_table_blocks())
+}
+
+/// Returns the number of blocks of superblocks, group descriptors and reserved GDT blocks in all groups.
+pub(crate) fn head_blocks(geometry: &Geometry) -> u64 {
+    let heads = (0..geometry.groups).flat_map(|group| geometry.head_ranges(GroupNr(group)));
+    heads.map(|range| range.end - range.start).sum()
+}
+
 /// Returns the largest valid geometry with at most this many blocks.
 pub(crate) fn resized(from: &Geometry, blocks: u64) -> Result<Geometry> {
     let blocks = blocks / from.blocks_per_cluster * from.blocks_per_cluster;

@@ -146,6 +146,9 @@ impl Message {
             }
             last = words;
         }
+        if remedy.is_none() && is_missing_file(error) {
+            remedy = Some("check the name of the file".to_owned());
+        }
         Self { problem, remedy }
     }
 
@@ -164,6 +167,12 @@ impl Message {
             None => self.problem.clone(),
         }
     }
+}
+
+/// Returns whether the only cause of an error is that a file does not exist.
+pub fn is_missing_file(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::NotFound)
 }
 
 /// Returns whether an error is a [`Usage`], [`Internal`] or [`Refusal`]. Messages of these types contain the

@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, XattrFlags, fremovexattr, fsetxattr
 use rustix::io::Errno;
 use tempfile::{Builder, NamedTempFile};
 
-use super::failure::About as _;
+use super::failure::{About as _, Usage};
 use super::image::Image;
 use super::signals::Temporary;
 use super::target::Target;
@@ -56,7 +56,8 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// An I/O error about the output or its directory.
+    /// An I/O error about the output or its directory. A usage error if the output replaces a file whose owner
+    /// it can't keep.
     pub fn create(target: Target, image: &Image) -> Result<Self> {
         let output = Self::begin(target, wanted(image))?;
         output.set_length(image.length)?;
@@ -77,22 +78,24 @@ impl Output {
         self.file().metadata().map(|metadata| metadata.len())
     }
 
-    /// Writes a complete file that is not an image, and returns warnings.
+    /// Writes a complete report about `images`, and returns warnings.
     ///
     /// # Errors
     ///
-    /// An I/O error about the file or its directory.
-    pub fn write_all(target: Target, bytes: &[u8]) -> Result<Vec<String>> {
-        Self::with_bytes(target, bytes)?.finish(true)
+    /// As for [`Self::create`].
+    pub fn write_all(target: Target, images: &[&Image], bytes: &[u8]) -> Result<Vec<String>> {
+        Self::with_bytes(target, images, bytes)?.finish(true)
     }
 
-    /// Writes a file that is not an image. [`Self::finish`] moves it into place.
+    /// Writes a report about `images`. [`Self::finish`] moves it into place. A new report gets only permissions
+    /// that all images have.
     ///
     /// # Errors
     ///
-    /// An I/O error about the file or its directory.
-    pub fn with_bytes(target: Target, bytes: &[u8]) -> Result<Self> {
-        let output = Self::begin(target, ANYONE)?;
+    /// As for [`Self::create`].
+    pub fn with_bytes(target: Target, images: &[&Image], bytes: &[u8]) -> Result<Self> {
+        let mode = images.iter().fold(ANYONE, |mode, image| mode & wanted(image));
+        let output = Self::begin(target, mode)?;
         output.file().write_all(bytes).context("writing it").about(output.shown())?;
         Ok(output)
     }
@@ -101,7 +104,7 @@ impl Output {
     ///
     /// # Errors
     ///
-    /// An I/O error about the output or its directory.
+    /// As for [`Self::create`].
     pub fn another(&self, image: &Image) -> Result<Self> {
         Self::begin(self.target.clone(), wanted(image))
     }
@@ -120,9 +123,27 @@ impl Output {
             Some(replaced) => replaced.mode() & PERMISSIONS,
             None => output.permissions()?,
         };
+        output.keep_owner()?;
         // Ignore errors: a filesystem without permissions can't restrict them.
         let _ = output.file().set_permissions(Permissions::from_mode(OWNER_ONLY));
         Ok(output)
+    }
+
+    /// If the output replaces a file, copies its owner, and its group if the system permits it.
+    fn keep_owner(&self) -> Result<()> {
+        let Some(replaced) = &self.target.replaced else { return Ok(()) };
+        let (uid, gid) = (replaced.uid(), replaced.gid());
+        let mine = self.file().metadata().context("reading the owner").about(self.shown())?;
+        if (mine.uid(), mine.gid()) == (uid, gid) || fchown(self.file(), Some(uid), Some(gid)).is_ok() {
+            return Ok(());
+        }
+        if mine.uid() != uid {
+            let words =
+                "belongs to a different user, who would lose it; remove it first, or use a different name";
+            return Err(Usage::new(words)).about(self.shown());
+        }
+        // The group can be a group of which the user is not a member. Then there is a warning in the end.
+        Ok(())
     }
 
     fn permissions(&self) -> Result<u32> {
@@ -173,17 +194,21 @@ impl Output {
         Ok(warnings)
     }
 
-    /// Sets the permissions. If the output replaces a file, also copies owner, group and ACL from it, as far
-    /// as the system permits. If the group or the ACL can't be copied, the group gets no access, because the
-    /// group bits are meant for the old group or are the mask of the missing ACL.
+    /// Sets the permissions. If the output replaces a file, also copies its ACL, if the system permits it. If the
+    /// group or the ACL couldn't be copied, the group gets no access, because the group bits are meant for the
+    /// old group or are the mask of the missing ACL.
     fn settle(&self) -> Result<Vec<String>> {
         let mut mode = self.mode;
         let mut warnings = Vec::new();
         if let Some(replaced) = &self.target.replaced {
-            warnings.extend(self.keep_owner(replaced.uid(), replaced.gid()));
-            let group = self.file().metadata().map(|metadata| metadata.gid()).ok();
+            let kept_group = self.file().metadata().is_ok_and(|metadata| metadata.gid() == replaced.gid());
+            if !kept_group {
+                let output = self.target.shown.display();
+                warnings
+                    .push(format!("the group of {output} could not be kept, so the group gets no access"));
+            }
             let acl = self.keep_acl();
-            if group != Some(replaced.gid()) || acl.is_some() {
+            if !kept_group || acl.is_some() {
                 mode &= !GROUP;
             }
             warnings.extend(acl);
@@ -193,17 +218,6 @@ impl Output {
             self.file().set_permissions(mode).context("setting permissions").about(self.shown())?;
         }
         Ok(warnings)
-    }
-
-    fn keep_owner(&self, uid: u32, gid: u32) -> Option<String> {
-        let mine = self.file().metadata().ok()?;
-        if (mine.uid(), mine.gid()) == (uid, gid) {
-            return None;
-        }
-        let error = fchown(self.file(), Some(uid), Some(gid)).err()?;
-        // An unprivileged user can still set a group of which the user is a member.
-        let _ = fchown(self.file(), None, Some(gid));
-        Some(format!("the owner and group of {} could not be kept: {error}", self.target.shown.display()))
     }
 
     fn keep_acl(&self) -> Option<String> {

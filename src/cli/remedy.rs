@@ -16,6 +16,14 @@ pub fn option(remedy: &Remedy) -> Option<String> {
         Remedy::ChooseAmong(names) => {
             return Some(format!("use --partition with one of {}", names.join(", ")));
         }
+        Remedy::SetFeature { missing, needed_by } => {
+            return Some(format!("add {missing} or ^{needed_by} to --features"));
+        }
+        Remedy::ClearFeature([one, other]) => return Some(format!("add ^{one} or ^{other} to --features")),
+        Remedy::OtherValue(setting) => return Some(format!("use a different --{setting}")),
+        Remedy::FeatureForValue { missing, setting } => {
+            return Some(format!("add {missing} to --features, or leave --{setting} out"));
+        }
         Remedy::AcceptErrorState { .. } => {
             "run e2fsck -f on the image, or accept it with --ignore-error-state"
         }
@@ -28,8 +36,7 @@ pub fn option(remedy: &Remedy) -> Option<String> {
         Remedy::MoreInodes => {
             "use --inodes min, or recreate the image with more inodes (mke2fs -N), and try again"
         }
-        Remedy::KeepSettings => "leave --like, --profile and --features out",
-        Remedy::OtherFeatures => "change --features, --profile, or the sizes that belong to them",
+        Remedy::KeepSettings => "keep the settings of the input: leave --like (or --profile, --features) out",
         Remedy::SmallerSettings => "use --like with a smaller filesystem, or --profile",
         Remedy::KeepUuid => "use --uuid keep",
         Remedy::KeepHardLinks => "leave --hard-links out",

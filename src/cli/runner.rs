@@ -12,7 +12,7 @@ use ext4_canon::{Disk, Error, Selection};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::Serialize;
 
-use super::args::{ImageFiles, Settings, Task, Verbosity};
+use super::args::{self, ImageFiles, Settings, Task, Verbosity};
 use super::console;
 use super::exit_code::ExitCode;
 use super::failure::{self, About as _, Message};
@@ -110,7 +110,16 @@ fn failed(task: &Task, warnings: &[Warning], error: &anyhow::Error) -> Outcome {
     } else {
         Vec::new()
     };
-    Outcome { errors: vec![Message::of(error)], ..Outcome::new(code, text) }
+    let mut message = Message::of(error);
+    let path = task.command.first_path();
+    let is_word = path.to_str().is_some_and(|name| name.bytes().all(|byte| byte.is_ascii_alphabetic()));
+    if task.command.is_main_job() && is_word && failure::is_missing_file(error) && !path.exists() {
+        // It can be a mistyped or imagined command.
+        let parser = args::command();
+        let names: Vec<_> = parser.get_subcommands().map(clap::Command::get_name).collect();
+        message.remedy = Some(format!("there is no such file or command; commands are {}", names.join(", ")));
+    }
+    Outcome { errors: vec![message], ..Outcome::new(code, text) }
 }
 
 fn report(task: &Task, warnings: &[Warning], outcome: &Outcome) -> ExitCode {

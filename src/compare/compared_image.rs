@@ -4,7 +4,7 @@ use crate::content::FileContent;
 use crate::error::Result;
 use crate::observe::Observer;
 use crate::ondisk::features::{Compat, Features};
-use crate::pipeline::Read;
+use crate::pipeline::{self, Read};
 use crate::plan::{self, Numbering};
 use crate::policy::Options;
 use crate::read::Reading;
@@ -23,7 +23,7 @@ pub(super) struct ComparedImage<'s, 'a> {
     pub recovery: &'s Recovery<'a>,
     /// The tree, as changed by the options.
     pub reading: Reading,
-    /// The settings of the canonical form.
+    /// The settings of the canonical form, with its final size.
     pub target: Target,
     /// The options, adjusted for this image.
     pub options: Options,
@@ -42,6 +42,7 @@ impl<'s, 'a> ComparedImage<'s, 'a> {
         observer: &dyn Observer,
     ) -> Result<Self> {
         let Read { options, reading, target, .. } = Read::of(source, recovery, options, observer)?;
+        let target = pipeline::sized(source, &reading, target, &options, observer)?;
         let features = plan::features(&target, &reading.tree)?;
         let numbering = if features.has(Compat::STABLE_INODES) {
             // EA inodes get the remaining numbers, so their count does not affect the numbers of other

@@ -7,10 +7,26 @@
 use super::compared_image::ComparedImage;
 use super::difference::SettingDifference;
 use crate::ondisk::features::Features;
+use crate::policy::SizePolicy;
 use crate::text;
 
 /// The instruction for settings that no option of mke2fs or tune2fs sets.
 const SAME_TOOLS: &str = "build both images with the same version of mke2fs and the same options";
+
+/// Settings that a filesystem keeps, in part, from the size with which mke2fs made it.
+const SIZED: [&str; 7] = [
+    "bytes of the image",
+    "blocks",
+    "reserved blocks",
+    "inodes per group",
+    "reserved descriptor blocks",
+    "first meta group",
+    "groups with backups",
+];
+
+/// The instruction for these settings with `--size`.
+const OTHER_SIZE: &str = "add --profile ext4 or --like A: with --size alone, the output keeps values of the \
+                          size that the image had before";
 
 /// The instructions that make settings equal, by the name of the setting. `{}` is the value in A.
 const CURES: &[(&str, &str)] = &[
@@ -67,6 +83,9 @@ fn of_setting(wanted: &ComparedImage<'_, '_>, setting: &SettingDifference) -> St
     let value = setting.values[0].as_str();
     let in_bytes = || value.parse::<u64>().ok()?.checked_mul(geometry.block_bytes());
     let special = match name {
+        _ if wanted.target.is_own && wanted.options.size != SizePolicy::Keep && SIZED.contains(&name) => {
+            Some(OTHER_SIZE.to_owned())
+        }
         "UUID" => uuid_cure(value, &setting.option),
         "blocks per group" => blocks_per_group(wanted, value),
         "inodes per group" => Some(format!("rebuild B with mke2fs -N {}", superblock.s_inodes_count)),

@@ -9,7 +9,7 @@ use crate::ondisk::features::{Compat, Features, RoCompat};
 use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock as sb;
 use crate::plan;
-use crate::policy::UuidPolicy;
+use crate::policy::{SizePolicy, UuidPolicy};
 use crate::target::Target;
 use crate::units::fits;
 
@@ -40,7 +40,7 @@ pub(super) fn are_settled(sides: &[ComparedImage<'_, '_>; 2]) -> bool {
     let canonical = |side: &ComparedImage<'_, '_>| {
         (plan::settings(&side.target, &side.target.geometry, &side.options), target_sizes(&side.target))
     };
-    sides.iter().all(|side| !side.target.is_own)
+    sides.iter().all(|side| !side.target.is_own || side.options.size != SizePolicy::Keep)
         && own(&sides[0]) != own(&sides[1])
         && canonical(&sides[0]) == canonical(&sides[1])
 }

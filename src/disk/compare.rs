@@ -27,7 +27,8 @@ impl Disk<'_> {
     /// # Errors
     ///
     /// A [`CompareError`] that says which image the error is about. The error is `Options` if only one image
-    /// is compared as a disk with partitions, or if several filesystems are selected in an image.
+    /// is compared as a disk with partitions, if several filesystems are selected in an image, or if a
+    /// filesystem within an image would get a different size.
     pub fn compare(
         &self,
         other: &Disk<'_>,
@@ -36,6 +37,9 @@ impl Disk<'_> {
         observer: &dyn Observer,
     ) -> Result<Comparison, CompareError> {
         let disks: [&Disk<'_>; 2] = [self, other];
+        for (side, disk) in disks.iter().enumerate() {
+            disk.check_size(options).map_err(|error| CompareError { side, error })?;
+        }
         let compare = |parts: [&ChosenFilesystem; 2], name: Option<String>| {
             compare_filesystems(disks, parts, name, options, details, observer)
         };

@@ -182,6 +182,14 @@ impl Disk<'_> {
         Request { options, neighbours: &self.neighbours, observer }
     }
 
+    /// Rejects a different size for a filesystem that is only a part of the image.
+    pub(super) fn check_size(&self, options: &Options) -> Result<()> {
+        if self.is_filesystem() || options.size == SizePolicy::Keep {
+            return Ok(());
+        }
+        Err(Error::options("a filesystem within an image keeps its size", Remedy::KeepSize))
+    }
+
     /// Rejects options that are invalid for several filesystems, or for this image.
     fn check_options(&self, options: &Options) -> Result<()> {
         let refused = |problem: &str, remedy| Err(Error::options(problem, remedy));
@@ -194,9 +202,7 @@ impl Disk<'_> {
         if self.parts.len() > 1 && options.label.is_some() {
             return refused("several filesystems would have one label", Remedy::ChooseOne);
         }
-        if !self.is_filesystem() && options.size != SizePolicy::Keep {
-            return refused("a filesystem within an image keeps its size", Remedy::KeepSize);
-        }
+        self.check_size(options)?;
         if self.table.is_none() && options.zero_gaps {
             return refused("there is no partition table, so there are no gaps", Remedy::KeepGaps);
         }

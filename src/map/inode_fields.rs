@@ -51,8 +51,8 @@ fn check_extra_isize(source: &Source<'_>, inode: &DecodedInode<'_>) -> Result<()
         return Ok(());
     }
     // If `i_extra_isize` is 0, the kernel reads all extra fields that it knows, but e2fsck reads none.
-    let behind = &inode.bytes[disk::BASE_SIZE..size_of::<Inode>()];
-    if inode.fields.i_extra_isize.get() == 0 && behind.iter().any(|byte| *byte != 0) {
+    let extra = &inode.bytes[disk::BASE_SIZE..size_of::<Inode>()];
+    if inode.fields.i_extra_isize.get() == 0 && extra.iter().any(|byte| *byte != 0) {
         return Err(inode.at().unsupported(
             "i_extra_isize is 0, but there are times after it, which the kernel reads and e2fsck does not",
             "set it to 32 with debugfs's set_inode_field, or these times to 0",

@@ -19,6 +19,20 @@ pub(super) fn image_bytes(target: &Target, policy: SizePolicy, geometry: &Geomet
     }
 }
 
+/// Returns the target with the sizes that the policy requests, except for the smallest size.
+///
+/// # Errors
+///
+/// `Options` if no filesystem can have the requested size.
+pub(crate) fn resized_target(target: Target, policy: SizePolicy) -> Result<Target> {
+    let bytes = match policy {
+        SizePolicy::Keep | SizePolicy::Smallest => return Ok(target),
+        SizePolicy::Bytes(_) | SizePolicy::More(_) => image_bytes(&target, policy, &target.geometry),
+    };
+    let geometry = resized(&target.geometry, bytes / target.geometry.block_bytes())?;
+    Ok(target.with_size(geometry, bytes))
+}
+
 /// Places all files and metadata in the geometry that the policy requests. `demand` returns the minimum
 /// numbers of inodes and blocks that a geometry must provide.
 ///

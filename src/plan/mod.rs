@@ -28,6 +28,7 @@ mod xattr_placement;
 mod xattr_plan;
 mod xattr_split;
 
+pub(crate) use chosen_size::resized_target;
 pub(crate) use copy_batches::{CopyBatch, CopyBatches, CopyStart};
 pub(crate) use directory::{DOTS_SIZE, DirectoryPlan, DirectoryPlans, DirectoryRules, IndexPlan};
 pub(crate) use extent::Extent;
@@ -101,7 +102,8 @@ pub fn plan(
         options.size,
         || demand(&geometry, input),
         |geometry| attempt(geometry, input),
-    )?;
+    )
+    .map_err(|error| target.with_enough_inodes(error, numbering.last()))?;
     // From here on, the number of inodes in a group is fixed.
     let geometry = Geometry { least_inodes: None, ..geometry };
     numbering.set_groups(&geometry);

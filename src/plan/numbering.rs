@@ -8,7 +8,6 @@ use crate::ondisk::features::Compat;
 use crate::ondisk::quota::QuotaType;
 use crate::ranges::push_joined;
 use crate::read::Specials;
-use crate::resized_geometry::bytes_for_inodes;
 use crate::tree::{NodeId, Tree};
 use crate::units::{GroupNr, InodeNr, fits};
 
@@ -122,7 +121,7 @@ impl Numbering {
         self.inodes_per_group = geometry.inodes_per_group;
     }
 
-    /// Checks that a geometry has enough inodes.
+    /// Checks that a geometry has enough inodes. The error does not say which size would be enough.
     ///
     /// # Errors
     ///
@@ -133,7 +132,7 @@ impl Numbering {
             return Err(Error::TooFewInodes {
                 needed: self.count().into(),
                 available: available.into(),
-                bytes: bytes_for_inodes(geometry, self.last()),
+                bytes: None,
             });
         }
         Ok(())

@@ -3,8 +3,9 @@
 use super::attempt::{Attempt, Demand};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
-use crate::resized_geometry::{at_least, groups_for_inodes, groups_of, least_end, with_blocks};
-use crate::units::GroupNr;
+use crate::resized_geometry::{
+    at_least, groups_for_inodes, groups_of, least_end, static_blocks, with_blocks,
+};
 
 /// The maximum number of group counts to try. Each added group also adds blocks for files, so this is enough
 /// unless groups consist of metadata only.
@@ -50,13 +51,6 @@ pub(super) fn smallest<T>(
         groups += 1;
     }
     Err(lack.expect("every try that ends without a layout leaves its error"))
-}
-
-/// Returns the number of blocks of static metadata, which depends only on the number of groups.
-fn static_blocks(geometry: &Geometry) -> u64 {
-    let heads = (0..geometry.groups).flat_map(|group| geometry.head_ranges(GroupNr(group)));
-    let heads: u64 = heads.map(|range| range.end - range.start).sum();
-    heads + u64::from(geometry.groups) * (2 + geometry.inode_table_blocks())
 }
 
 #[cfg(test)]

@@ -15,6 +15,9 @@ const VHD_FOOTER_BYTES: usize = 512;
 const QEMU: &str = "convert it first: qemu-img convert -O raw";
 const EWF: &str = "convert it first: ewfexport -f raw";
 const ANDROID: &str = "convert it first: simg2img";
+const FAT: &str = "a FAT filesystem";
+const ZSTD: &str = "a zstd file";
+const UNZSTD: &str = "decompress it first: unzstd";
 const OTHER: &str = "use an ext2, ext3 or ext4 image: other filesystems have no canonical form";
 
 /// A file format that is recognized by its magic.
@@ -47,7 +50,7 @@ const FORMATS: [ForeignFormat; 38] = [
     // Compressed files and archives.
     format(0, b"\xfd7zXZ\0", "an xz file", "decompress it first: unxz"),
     format(0, b"\x1f\x8b", "a gzip file", "decompress it first: gunzip"),
-    format(0, b"\x28\xb5\x2f\xfd", "a zstd file", "decompress it first: unzstd"),
+    format(0, b"\x28\xb5\x2f\xfd", ZSTD, UNZSTD),
     format(0, b"BZh", "a bzip2 file", "decompress it first: bunzip2"),
     format(0, b"\x04\x22\x4d\x18", "an lz4 file", "decompress it first: unlz4"),
     format(0, b"LZIP", "an lzip file", "decompress it first: lzip -d"),
@@ -69,9 +72,9 @@ const FORMATS: [ForeignFormat; 38] = [
     format(0x8001, b"CD001", "an ISO 9660 filesystem", OTHER),
     format(3, b"NTFS    ", "an NTFS filesystem", OTHER),
     format(3, b"EXFAT   ", "an exFAT filesystem", OTHER),
-    format(54, b"FAT12   ", "a FAT filesystem", OTHER),
-    format(54, b"FAT16   ", "a FAT filesystem", OTHER),
-    format(82, b"FAT32   ", "a FAT filesystem", OTHER),
+    format(54, b"FAT12   ", FAT, OTHER),
+    format(54, b"FAT16   ", FAT, OTHER),
+    format(82, b"FAT32   ", FAT, OTHER),
     // Containers of filesystems, and files of other types.
     format(
         0,
@@ -95,9 +98,32 @@ pub(crate) fn foreign(bytes: &[u8]) -> Option<Error> {
         let footer = bytes.len().checked_sub(VHD_FOOTER_BYTES).and_then(|start| bytes.get(start..));
         format.magic == VHD && footer.is_some_and(|footer| footer.starts_with(VHD))
     };
-    let found = FORMATS.iter().find(has).or_else(|| FORMATS.iter().find(has_footer))?;
-    let what = format!("{}, not an ext2, ext3 or ext4 filesystem", found.name);
-    Some(Location::of(Structure::Image).unsupported(what, found.remedy))
+    let known = FORMATS.iter().find(has).or_else(|| FORMATS.iter().find(has_footer));
+    let (name, remedy) = known
+        .map(|format| (format.name, format.remedy))
+        .or_else(|| begins_with_fat(bytes).then_some((FAT, OTHER)))
+        .or_else(|| begins_with_skippable_frame(bytes).then_some((ZSTD, UNZSTD)))?;
+    let what = format!("{name}, not an ext2, ext3 or ext4 filesystem");
+    Some(Location::of(Structure::Image).unsupported(what, remedy))
+}
+
+/// Returns whether an image begins with the BIOS parameter block of a FAT filesystem. The name of the FAT type
+/// in a boot sector is optional.
+fn begins_with_fat(bytes: &[u8]) -> bool {
+    let Some(sector) = bytes.first_chunk::<512>() else { return false };
+    let half = |at: usize| u16::from_le_bytes([sector[at], sector[at + 1]]);
+    let jumps = sector[0] == 0xE9 || (sector[0] == 0xEB && sector[2] == 0x90);
+    let has_sizes = matches!(half(11), 512 | 1024 | 2048 | 4096) && sector[13].is_power_of_two();
+    let has_tables = half(14) != 0 && matches!(sector[16], 1 | 2);
+    // The media descriptor.
+    let has_media = sector[21] == 0xF0 || sector[21] >= 0xF8;
+    jumps && has_sizes && has_tables && has_media && sector[510..] == [0x55, 0xAA]
+}
+
+/// Returns whether an image begins with a skippable frame, as files of pzstd do. Files of lz4 can begin with
+/// the same frame, but usually don't.
+fn begins_with_skippable_frame(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x50..=0x5F, 0x2A, 0x4D, 0x18, ..])
 }
 
 /// Returns an error for an image whose superblock was overwritten, if there is a backup superblock, and the
@@ -186,6 +212,22 @@ mod tests {
             assert!(foreign(&bytes[..format.at + format.magic.len() - 1]).is_none(), "{}", format.name);
         }
         assert!(foreign(&[]).is_none() && foreign(&[0; 1 << 17]).is_none());
+    }
+
+    #[test]
+    fn fat_and_zstd_are_known_without_their_usual_magic() {
+        let mut fat = vec![0; 4096];
+        fat[..3].copy_from_slice(b"\xeb\x3c\x90");
+        fat[11..17].copy_from_slice(&[0, 2, 4, 1, 0, 2]);
+        fat[21] = 0xF8;
+        fat[510..512].copy_from_slice(&[0x55, 0xAA]);
+        for (bytes, name) in [(fat.clone(), FAT), (b"\x50\x2a\x4d\x18\x04\0\0\0".to_vec(), ZSTD)] {
+            let said = foreign(&bytes).expect("an error").to_string();
+            assert!(said.starts_with(name), "{said}");
+        }
+        // Boot code in the first sector of an ext filesystem is not a FAT filesystem.
+        fat[11] = 1;
+        assert!(foreign(&fat).is_none());
     }
 
     #[test]

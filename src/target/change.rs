@@ -10,6 +10,7 @@ use crate::ondisk::features::{Compat, Features, Incompat, RoCompat};
 use crate::ondisk::inode::BASE_SIZE;
 use crate::ondisk::quota::QuotaType;
 use crate::remedy::Remedy;
+use crate::resized_geometry::head_blocks;
 use crate::settings::{JournalShape, QuotaRules, Settings};
 use crate::units::{InodeNr, fits};
 
@@ -108,13 +109,16 @@ fn change_sizes(recipe: &mut Recipe, changes: &Changes, old: Option<&Geometry>) 
         to.inode_size = size(bytes);
     }
     if !(1024..=1 << 16).contains(&to.block_size) {
-        return refused(format!("blocks of {} bytes: the format allows 1024 to 65536", to.block_size));
+        return refused(
+            format!("blocks of {} bytes: the format allows 1024 to 65536", to.block_size),
+            Remedy::OtherValue("block-size"),
+        );
     }
     if !(BASE_SIZE..=to.block_size).contains(&to.inode_size) {
-        return refused(format!(
-            "inodes of {} bytes do not fit into blocks of {}",
-            to.inode_size, to.block_size
-        ));
+        return refused(
+            format!("inodes of {} bytes do not fit into blocks of {}", to.inode_size, to.block_size),
+            Remedy::OtherValue("inode-size"),
+        );
     }
     let before = old.map_or(1, |old| old.blocks_per_cluster);
     to.blocks_per_cluster = blocks_per_cluster(to, changes, old)?;
@@ -141,7 +145,10 @@ fn change_sizes(recipe: &mut Recipe, changes: &Changes, old: Option<&Geometry>) 
         (to.features.has(RoCompat::PROJECT), "project"),
     ] {
         if feature && to.inode_size == BASE_SIZE {
-            return refused(format!("inodes of 128 bytes are too small for the {what} feature"));
+            return refused(
+                format!("inodes of 128 bytes are too small for the {what} feature"),
+                Remedy::OtherValue("inode-size"),
+            );
         }
     }
     Ok(())
@@ -155,11 +162,17 @@ fn blocks_per_cluster(to: &Geometry, changes: &Changes, old: Option<&Geometry>) 
         return Ok(if has_clusters { ratio.unwrap_or(mke2fs::BLOCKS_PER_CLUSTER) } else { 1 });
     };
     if !has_clusters {
-        return refused("a cluster size needs the bigalloc feature".to_owned());
+        return refused(
+            "a cluster size needs the bigalloc feature".to_owned(),
+            Remedy::FeatureForValue { missing: "bigalloc", setting: "cluster-size" },
+        );
     }
     let ratio = u64::from(bytes) / to.block_bytes();
     if !bytes.is_power_of_two() || ratio == 0 || ratio > 1 << 15 {
-        return refused(format!("clusters of {bytes} bytes are impossible with blocks of {}", to.block_size));
+        return refused(
+            format!("clusters of {bytes} bytes are impossible with blocks of {}", to.block_size),
+            Remedy::OtherValue("cluster-size"),
+        );
     }
     Ok(ratio)
 }
@@ -178,6 +191,11 @@ fn changed_features(old: Features, changes: FeatureChanges) -> Result<Features> 
         to.compat.set(Compat::FAST_COMMIT, sets(Compat::FAST_COMMIT));
         to.compat.set(Compat::ORPHAN_FILE, sets(Compat::ORPHAN_FILE));
     }
+    let is_about_backups = [changes.set, changes.clear].iter().any(|features| {
+        features.has(Compat::RESIZE_INODE)
+            || features.has(Compat::SPARSE_SUPER2)
+            || features.has(RoCompat::SPARSE_SUPER)
+    });
     let needs = [
         (to.has(Incompat::BIT64), to.has(Incompat::EXTENTS), "64bit", "extent"),
         (to.has(RoCompat::BIGALLOC), to.has(Incompat::EXTENTS), "bigalloc", "extent"),
@@ -190,16 +208,23 @@ fn changed_features(old: Features, changes: FeatureChanges) -> Result<Features> 
         (to.has(Compat::ORPHAN_FILE), to.has(Compat::HAS_JOURNAL), "orphan_file", "has_journal"),
         (
             to.has(Compat::RESIZE_INODE),
-            to.has(RoCompat::SPARSE_SUPER) || to.has(Compat::SPARSE_SUPER2),
+            // tune2fs makes filesystems with sparse_super2 alone, but mke2fs refuses to.
+            to.has(RoCompat::SPARSE_SUPER) || (to.has(Compat::SPARSE_SUPER2) && !is_about_backups),
             "resize_inode",
             "sparse_super",
         ),
     ];
-    if let Some((_, _, one, other)) = needs.iter().find(|(has, may, ..)| *has && !may) {
-        return refused(format!("the {one} feature needs the {other} feature"));
+    if let Some((_, _, needed_by, missing)) = needs.iter().find(|(has, may, ..)| *has && !may) {
+        return refused(
+            format!("the {needed_by} feature needs the {missing} feature"),
+            Remedy::SetFeature { missing, needed_by },
+        );
     }
     if to.has(Compat::RESIZE_INODE) && to.has(Incompat::META_BG) {
-        return refused("the features resize_inode and meta_bg are not compatible".to_owned());
+        return refused(
+            "the features resize_inode and meta_bg are not compatible".to_owned(),
+            Remedy::ClearFeature(["resize_inode", "meta_bg"]),
+        );
     }
     Ok(to)
 }
@@ -212,8 +237,12 @@ fn finished(base: &Settings, recipe: &Recipe, geometry: Geometry, changes: &Chan
     geometry.least_inodes = recipe.geometry.least_inodes;
     if geometry.reserved_blocks > geometry.blocks_count / 2 {
         let (reserved, all) = (geometry.reserved_blocks, geometry.blocks_count);
-        return refused(format!("{reserved} reserved blocks are more than half of {all} blocks"));
+        return refused(
+            format!("{reserved} reserved blocks are more than half of {all} blocks"),
+            Remedy::OtherValue("reserved"),
+        );
     }
+    check_inodes(&geometry, changes)?;
     let mut to = Settings { superblock: base.superblock, ..base.clone() };
     if geometry.features.has(Compat::HAS_JOURNAL) {
         to.journal = journal(base, &geometry, changes, same_blocks)?;
@@ -224,7 +253,10 @@ fn finished(base: &Settings, recipe: &Recipe, geometry: Geometry, changes: &Chan
             geometry.features.compat -= Compat::HAS_JOURNAL | Compat::FAST_COMMIT | Compat::ORPHAN_FILE;
         }
     } else if changes.journal_size.is_some() {
-        return refused("a size of the journal needs the has_journal feature".to_owned());
+        return refused(
+            "a size of the journal needs the has_journal feature".to_owned(),
+            Remedy::FeatureForValue { missing: "has_journal", setting: "journal-size" },
+        );
     } else {
         to.journal = None;
     }
@@ -260,14 +292,7 @@ fn journal(
         return Ok(None);
     }
     let blocks = match changes.journal_size {
-        Some(bytes) => {
-            let blocks = u32::try_from(bytes / geometry.block_bytes()).ok();
-            let Some(blocks) = blocks.filter(|blocks| *blocks >= mke2fs::SMALLEST_JOURNAL) else {
-                let least = u64::from(mke2fs::SMALLEST_JOURNAL) * geometry.block_bytes();
-                return refused(format!("the journal has {bytes} bytes, but needs at least {least}"));
-            };
-            Some(blocks)
-        }
+        Some(bytes) => Some(requested_journal(bytes, geometry)?),
         None => {
             let before = base.journal.filter(|_| same_blocks).map(|journal| journal.blocks);
             before.or_else(|| mke2fs::journal_blocks(geometry.blocks_count))
@@ -277,6 +302,47 @@ fn journal(
         let fast = if has_fast { mke2fs::fast_commit_blocks(geometry.blocks_count) } else { 0 };
         JournalShape { blocks: blocks + fast, fast_commit_blocks: fast }
     }))
+}
+
+/// Returns the number of blocks of a journal of this many bytes. Refuses the same sizes as mke2fs.
+fn requested_journal(bytes: u64, geometry: &Geometry) -> Result<u32> {
+    let range = mke2fs::SMALLEST_JOURNAL..=mke2fs::LARGEST_JOURNAL;
+    let other = Remedy::OtherValue("journal-size");
+    let count = bytes / geometry.block_bytes();
+    let Some(blocks) = u32::try_from(count).ok().filter(|blocks| range.contains(blocks)) else {
+        let [least, most] =
+            [*range.start(), *range.end()].map(|blocks| u64::from(blocks) * geometry.block_bytes());
+        return refused(
+            format!("the journal has {bytes} bytes, but needs at least {least}, and at most {most}"),
+            other,
+        );
+    };
+    // mke2fs counts blocks as free that bitmaps and inode tables get later.
+    let heads = geometry.first_data_block + head_blocks(geometry);
+    let free = geometry.blocks_count.saturating_sub(heads);
+    if u64::from(blocks) > free / 2 {
+        return refused(
+            format!("the journal has {blocks} blocks, more than half of the {free} free blocks"),
+            other,
+        );
+    }
+    Ok(blocks)
+}
+
+/// Checks that the filesystem has as many inodes as were requested, and that their tables are smaller than the
+/// filesystem.
+fn check_inodes(geometry: &Geometry, changes: &Changes) -> Result<()> {
+    let Some(Inodes::Count(count)) = changes.inodes else { return Ok(()) };
+    let bytes = u64::from(count) * geometry.inode_size as u64;
+    // Rounding down to a multiple of 8 is not a refusal.
+    let most = u64::from(geometry.inodes_count()) + 8 * u64::from(geometry.groups);
+    if u64::from(count) <= most && bytes < geometry.filesystem_bytes() {
+        return Ok(());
+    }
+    refused(
+        format!("{count} inodes do not fit into a filesystem of {} blocks", geometry.blocks_count),
+        Remedy::OtherValue("inodes"),
+    )
 }
 
 /// Adds and removes quota files. New quota files have no limits.
@@ -302,6 +368,6 @@ fn set_quotas(to: &mut Settings, geometry: &Geometry) {
     to.quotas.sort_by_key(|(kind, _)| kind.index());
 }
 
-fn refused<T>(problem: String) -> Result<T> {
-    Err(Error::options(problem, Remedy::OtherFeatures))
+fn refused<T>(problem: String, remedy: Remedy) -> Result<T> {
+    Err(Error::options(problem, remedy))
 }

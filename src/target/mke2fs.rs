@@ -16,6 +16,9 @@ pub(super) const BLOCKS_PER_CLUSTER: u64 = 16;
 /// The number of blocks in the smallest journal.
 pub(super) const SMALLEST_JOURNAL: u32 = 1024;
 
+/// The number of blocks in the largest journal.
+pub(super) const LARGEST_JOURNAL: u32 = 10_240_000;
+
 /// The maximum number of clusters in a group: a multiple of 8 with 16 bits.
 const MAX_CLUSTERS_PER_GROUP: u64 = 65528;
 

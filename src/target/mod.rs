@@ -16,11 +16,13 @@ use crate::changes::{Changes, Inodes, Profile};
 use crate::error::{Error, Result};
 use crate::geometry::Geometry;
 use crate::ondisk::features::{Compat, Features, Incompat};
+use crate::ondisk::inode::InodeFlags;
 use crate::ondisk::quota::QuotaType;
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::policy::{Options, SettingsPolicy, SizePolicy};
 use crate::read::{QuotaFile, Reading, SpecialFile, Specials};
 use crate::remedy::Remedy;
+use crate::resized_geometry::bytes_for_inodes;
 use crate::settings::Settings;
 use crate::source::Source;
 use crate::units::{InodeNr, fits};
@@ -44,16 +46,18 @@ pub struct Target {
     pub rest: Range<u64>,
     /// Whether the settings are those of the input.
     pub is_own: bool,
-    /// The profile to evaluate at the size of the content, for the smallest size.
-    by_content: Option<Box<ByContent>>,
+    /// The profile of these settings.
+    profiled: Option<Box<Profiled>>,
 }
 
-/// The arguments of a profile.
+/// A profile with the arguments that it is evaluated for.
 #[derive(Clone, Debug)]
-struct ByContent {
+struct Profiled {
     profile: Profile,
     changes: Changes,
     own: Settings,
+    /// Whether to evaluate the profile at the size of the content, for the smallest size.
+    by_content: bool,
 }
 
 /// The minimum size in blocks at which a profile is evaluated for the smallest size: that of the smallest
@@ -70,7 +74,7 @@ pub(crate) struct ChosenSettings {
     other: Option<Settings>,
     /// The geometry.
     pub geometry: Geometry,
-    by_content: Option<Box<ByContent>>,
+    profiled: Option<Box<Profiled>>,
 }
 
 impl ChosenSettings {
@@ -79,9 +83,9 @@ impl ChosenSettings {
     /// # Errors
     ///
     /// `Options` if the settings do not fit the input, `Corrupt` if they are inconsistent.
-    pub(crate) fn new(source: &Source<'_>, options: &Options, specials: &Specials) -> Result<Self> {
-        let own = || settings_of(source, specials);
-        let mut by_content = None;
+    pub(crate) fn new(source: &Source<'_>, options: &Options, reading: &Reading) -> Result<Self> {
+        let own = || settings_of(source, &reading.specials);
+        let mut profiled = None;
         let base = match &options.settings {
             SettingsPolicy::Own => None,
             SettingsPolicy::Like(settings) => Some((**settings).clone()),
@@ -94,10 +98,13 @@ impl ChosenSettings {
                 let mut settings = change::of_profile(*profile, &options.changes, &own, bytes)?;
                 if options.size == SizePolicy::Keep {
                     settings.image_bytes = own.image_bytes;
-                } else if options.size == SizePolicy::Smallest {
-                    let (profile, changes) = (*profile, options.changes.clone());
-                    by_content = Some(Box::new(ByContent { profile, changes, own }));
                 }
+                profiled = Some(Box::new(Profiled {
+                    profile: *profile,
+                    changes: options.changes.clone(),
+                    own,
+                    by_content: options.size == SizePolicy::Smallest,
+                }));
                 Some(settings)
             }
         };
@@ -108,7 +115,7 @@ impl ChosenSettings {
             base => base,
         };
         let Some(mut other) = other else {
-            return Ok(Self { other: None, geometry: source.geometry.clone(), by_content: None });
+            return Ok(Self { other: None, geometry: source.geometry.clone(), profiled: None });
         };
         if source.features().has(Incompat::ENCRYPT) {
             // Keys can be derived from the salt, so it belongs to the encrypted files.
@@ -117,8 +124,8 @@ impl ChosenSettings {
         }
         let mut geometry = Geometry::new(&other.superblock)?;
         geometry.least_inodes = other.least_inodes.then_some(0);
-        check_bound(source, &other.superblock, geometry.features)?;
-        Ok(Self { other: Some(other), geometry, by_content })
+        check_bound(source, &reading.tree, &other.superblock, geometry.features)?;
+        Ok(Self { other: Some(other), geometry, profiled })
     }
 
     /// Returns whether the output has an external journal.
@@ -139,7 +146,7 @@ impl Target {
             image_bytes: length,
             rest: source.geometry.filesystem_bytes()..length,
             is_own: true,
-            by_content: None,
+            profiled: None,
         }
     }
 
@@ -156,7 +163,7 @@ impl Target {
         size: SizePolicy,
     ) -> Result<Self> {
         let length = source.input().bytes().len() as u64;
-        let ChosenSettings { other, geometry, by_content } = chosen;
+        let ChosenSettings { other, geometry, profiled } = chosen;
         let mut target = match other {
             None => Self::own(source, specials),
             Some(settings) => Self {
@@ -166,7 +173,7 @@ impl Target {
                 image_bytes: settings.image_bytes,
                 rest: length..length,
                 is_own: false,
-                by_content,
+                profiled,
             },
         };
         if source.input().is_part() {
@@ -210,8 +217,10 @@ impl Target {
     ///
     /// `Options` if the profile has no filesystem of this size.
     pub(crate) fn for_content(self, stored: StoredTree<'_>) -> Result<Self> {
-        let Some(by_content) = &self.by_content else { return Ok(self) };
-        let ByContent { profile, changes, own } = &**by_content;
+        let Some(profiled) = self.profiled.as_ref().filter(|profiled| profiled.by_content) else {
+            return Ok(self);
+        };
+        let Profiled { profile, changes, own, .. } = &**profiled;
         let tree = stored.tree;
         let content = tree.ids().flat_map(|id| stored.blocks_of(id)).map(|(_, count, _)| u64::from(count));
         let directories = tree.nodes.iter().filter(|node| node.kind.is_directory()).count() as u64;
@@ -230,9 +239,51 @@ impl Target {
         Ok(Self { superblock: settings.superblock, geometry, specials, ..self })
     }
 
+    /// Adds to an error about too few inodes a size at which there are enough, if there is one. `last` is the
+    /// last inode in use.
+    pub(crate) fn with_enough_inodes(&self, error: Error, last: InodeNr) -> Error {
+        match error {
+            Error::TooFewInodes { needed, available, .. } => {
+                let bytes = match &self.profiled {
+                    Some(profiled) => profiled.bytes_for_inodes(last),
+                    None => bytes_for_inodes(&self.geometry, last),
+                };
+                Error::TooFewInodes { needed, available, bytes }
+            }
+            other => other,
+        }
+    }
+
+    /// Returns the target with the geometry and the length that `--size` gives it.
+    pub(crate) fn with_size(mut self, geometry: Geometry, image_bytes: u64) -> Self {
+        (self.geometry, self.image_bytes) = (geometry, image_bytes);
+        self
+    }
+
     /// Returns whether the filesystem of the output belongs to GNU Hurd.
     pub(crate) fn is_of_hurd(&self) -> bool {
         self.superblock.s_creator_os == sb::OS_HURD
+    }
+}
+
+impl Profiled {
+    /// Returns the smallest size in whole MiB at which the profile has the inode `last`; `None` if the number
+    /// of inodes does not depend on the size.
+    fn bytes_for_inodes(&self, last: InodeNr) -> Option<u64> {
+        const STEP: u64 = 1 << 20;
+        if self.changes.inodes.is_some() {
+            return None;
+        }
+        let inodes = |bytes| -> Option<u32> {
+            let settings = change::of_profile(self.profile, &self.changes, &self.own, bytes).ok()?;
+            (!settings.least_inodes).then(|| settings.superblock.s_inodes_count.get())
+        };
+        let most = u64::from(last.0) * change::PROFILE_RATIO;
+        // Rounding adds inodes to each group, so that a somewhat smaller size can be enough, and a last group
+        // without room is left out, so that a larger size can be needed.
+        let first = most / 100 * 98 / STEP;
+        let steps = (first.max(1)..=first + most / STEP / 16 + 64).map(|count| count * STEP);
+        steps.into_iter().find(|bytes| inodes(*bytes).is_some_and(|inodes| inodes >= last.0))
     }
 }
 
@@ -308,13 +359,18 @@ fn specials_of(settings: &Settings, input: &Specials) -> Specials {
 
 /// Returns an error if the input and the settings depend on different things outside the tree: inode numbers,
 /// an external journal, or the operating system.
-fn check_bound(source: &Source<'_>, superblock: &Superblock, features: Features) -> Result<()> {
+fn check_bound(source: &Source<'_>, tree: &Tree, superblock: &Superblock, features: Features) -> Result<()> {
     let refused = |problem: &str, remedy: Remedy| Err(Error::options(problem, remedy));
     let stable = |features: Features| features.has(Compat::STABLE_INODES);
     if stable(source.features()) != stable(features) {
         let which = if stable(features) { "only the requested settings have" } else { "only the input has" };
+        let encrypted = tree.ids().find(|id| tree.node(*id).flags.contains(InodeFlags::ENCRYPT));
+        let path = encrypted.map(|id| format!(", such as {}", tree.paths().swap_remove(id.index())));
+        let path = path.unwrap_or_default();
         return refused(
-            &format!("{which} the stable_inodes feature: files may be encrypted with keys that depend on it"),
+            &format!(
+                "{which} the stable_inodes feature: files{path} may be encrypted with keys that depend on it"
+            ),
             Remedy::KeepSettings,
         );
     }

@@ -143,6 +143,12 @@ fn permissions_are_those_that_cp_would_give() {
     assert_eq!(mode("in.img"), 0o664);
     lab.shell(r#"umask 077; exec "$0" -q --bmap out.bmap in.img out.img"#).run().done();
     assert_eq!(mode("out.bmap"), 0o600);
+    // A report gets no permission that the image does not have.
+    set("in.img", 0o640);
+    let script =
+        r#"umask 022; "$0" -q --bmap new.bmap in.img new.img; "$0" compare --html new.html in.img new.img"#;
+    lab.shell(script).run();
+    assert_eq!(["new.bmap", "new.img", "new.html"].map(mode), [0o640; 3]);
 }
 
 #[test]
@@ -174,13 +180,31 @@ fn an_output_keeps_owner_and_acl_of_what_it_replaces() {
     lab.canon(["-q", "in.img", "out.img"]).run().done();
     assert!(!acl().contains("user:78"), "{}", acl());
     run(tool("setfacl").arg("-k").arg(lab.path("")));
-    // A user who can't change the owner gets a warning, and the new group gets no permissions.
+    // A user who can't keep the owner can't replace the file.
     fs::set_permissions(lab.path(""), Permissions::from_mode(0o777)).unwrap();
     fs::set_permissions(lab.path("in.img"), Permissions::from_mode(0o644)).unwrap();
-    let script = r#"exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" in.img out.img"#;
-    let ran = lab.shell(script).run().done();
-    assert!(ran.stderr.contains("the owner and group of out.img could not be kept"), "{ran:?}");
+    let script = r#"exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" -q in.img out.img"#;
+    let ran = lab.shell(script).run().with_code(2);
+    assert!(ran.stderr.contains("out.img: belongs to a different user"), "{ran:?}");
+    assert_eq!(found(), (1234, 4321, 0o640));
+    // If only the group can't be kept, there is a warning, and the new group gets no permissions.
+    std::os::unix::fs::chown(&out, Some(65534), Some(4321)).unwrap();
+    let ran = lab.shell(&script.replace("-q ", "")).run().done();
+    assert!(ran.stderr.contains("the group of out.img could not be kept"), "{ran:?}");
     assert_eq!(found(), (65534, 65534, 0o600));
+}
+
+#[test]
+fn mistyped_commands_are_explained() {
+    let lab = with_image();
+    for words in [&["chekc", "in.img"][..], &["info", "in.img"]] {
+        let ran = lab.canon(words).run().with_code(5);
+        assert!(ran.stderr.contains("there is no such file or command; commands are digest, "), "{ran:?}");
+    }
+    let ran = lab.canon(["compare", "in.img", "no.img"]).run().with_code(5);
+    assert!(ran.stderr.contains("\n  check the name of the file"), "{ran:?}");
+    let ran = lab.canon(["compare", "in.img", "in.img", "in.img"]).run().with_code(2);
+    assert!(ran.stderr.contains("'compare' needs two images"), "{ran:?}");
 }
 
 #[test]

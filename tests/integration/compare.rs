@@ -279,24 +279,24 @@ fn one_tree_in_other_geometries_differs_in_nothing_but_these() {
 fn boot_sector_and_bytes_behind_the_end_count() {
     let lab = Lab::new();
     let image = lab.mke2fs("a.img", "4M", &["-t", "ext4"]);
-    let [boot, longer, behind, other] =
-        ["boot", "longer", "behind", "other"].map(|name| lab.copy(&image, name));
+    let [boot, longer, trailing, other] =
+        ["boot", "longer", "trailing", "other"].map(|name| lab.copy(&image, name));
     patch(&boot, 100, b"x");
-    for image in [&longer, &behind, &other] {
+    for image in [&longer, &trailing, &other] {
         set_length(image, (4 << 20) + 5000);
     }
-    patch(&behind, (4 << 20) + 4999, b"x");
+    patch(&trailing, (4 << 20) + 4999, b"x");
     patch(&other, (4 << 20) + 4999, b"y");
     for (one, two, expected) in [
         (&image, &boot, "boot sector"),
         (&image, &longer, "bytes of the image"),
-        (&longer, &behind, "bytes after the filesystem"),
-        (&behind, &other, "bytes after the filesystem"),
+        (&longer, &trailing, "bytes after the filesystem"),
+        (&trailing, &other, "bytes after the filesystem"),
     ] {
         assert_eq!(settings(&compare(one, two, &[])), [expected]);
     }
-    verdicts_are_right(&[&image, &boot, &longer, &behind, &other], &[]);
-    verdicts_are_right(&[&behind, &longer, &other], &[]);
+    verdicts_are_right(&[&image, &boot, &longer, &trailing, &other], &[]);
+    verdicts_are_right(&[&trailing, &longer, &other], &[]);
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn what_is_written_into_a_mounted_image_is_not_lost() {
     let ran = canon(["compare"]).args([&sound, &image]).run();
     assert!(matches!(ran.code, Some(0 | 1)), "{ran:#?}");
     warned(ran, &image, mounted.path());
-    // Data may be missing: that is told even with --quiet.
+    // Data may be missing: the warning is printed even with --quiet.
     warned(canon(["-q"]).args([&image, &out]).run().done(), &image, mounted.path());
     mounted.unmount();
     canon(["--in-place"]).arg(&image).run().done().without_a_word();

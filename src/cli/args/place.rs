@@ -35,9 +35,9 @@ pub struct LengthArgs {
 /// The option for the size of a filesystem in the input or in the output.
 #[derive(Args, Debug)]
 pub struct SizeArgs {
-    /// Resize to: min (smallest that fits), BYTES, or +BYTES to grow; a suffix K, M, G or T stands for a
-    /// power of 1024 [default: keep the size]. With --offset, nothing is resized: BYTES is the size of the
-    /// filesystem there [default: up to the end of the image]
+    /// Resize to: min (smallest that fits), BYTES, or +BYTES to grow. Units are powers of 1024 (K or KiB, M,
+    /// G, T) or of 1000 (KB, MB, GB, TB) [default: keep the size]. With --offset, nothing is resized: BYTES is
+    /// the size of the filesystem there [default: up to the end of the image]
     #[arg(long, value_name = "min|BYTES|+BYTES", value_parser = size)]
     size: Option<SizePolicy>,
 }

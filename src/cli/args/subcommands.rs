@@ -166,7 +166,7 @@ pub struct CompareArgs {
     place: PlaceArgs,
 
     #[command(flatten)]
-    length: LengthArgs,
+    size: SizeArgs,
 
     #[command(flatten)]
     around: AroundArgs,
@@ -280,7 +280,7 @@ impl CompareArgs {
         if self.diff && self.quiet && !settings.json && self.html.is_none() {
             bail!("nothing is printed with --quiet: leave --diff out");
         }
-        settings.selection = self.place.selection(self.length);
+        (settings.selection, settings.options.size) = self.place.with_size(&self.size)?;
         self.around.set_unless_selected(&mut settings.options, &settings.selection)?;
         let inputs = [
             ImageFiles { path: self.one, journal: self.journal_a },

@@ -20,6 +20,17 @@ pub fn with_tip(mut error: clap::Error, parser: &mut Command, name: Option<&str>
         let text = format!("unexpected argument '{word}' found; {ONE_IMAGE}");
         return parser.error(ErrorKind::UnknownArgument, text);
     }
+    let is_third = error.kind() == ErrorKind::UnknownArgument;
+    if let (true, Some(command), [word]) = (is_third, name, &words(&error, ContextKind::InvalidArg)[..])
+        && !word.starts_with('-')
+        && let Some(images) =
+            [("compare", "two images"), ("explain", "one image"), ("cat", "one image and paths")]
+                .iter()
+                .find_map(|(known, images)| (*known == command).then_some(images))
+    {
+        let text = format!("unexpected argument '{word}' found; '{command}' needs {images}");
+        return parser.error(ErrorKind::UnknownArgument, text);
+    }
     let is_tree = |kind: ContextKind| words(&error, kind).iter().any(|word| option_name(word) == "--tree");
     let invalid = words(&error, ContextKind::InvalidArg);
     let tip = match (error.kind(), invalid.as_slice()) {

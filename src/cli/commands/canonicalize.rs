@@ -184,7 +184,7 @@ impl Writer<'_> {
         let map = map(output)?;
         let text = self.runner.install(|| bmap::text(map.bytes(), used));
         map.readable().context(READING_AGAIN).about(output.shown())?;
-        Output::with_bytes(target, text.as_bytes())
+        Output::with_bytes(target, &[self.image], text.as_bytes())
     }
 }
 

@@ -147,6 +147,9 @@ fn check(runner: &Runner<'_>, task: &DigestTask, lists: Lists, digests: &[Result
     Outcome { warnings, errors, remark, ..Outcome::new(code, text) }
 }
 
+/// The remedy for a file without digests.
+const LISTS: &str = "use a file to which 'ext4-canon digest' or sha256sum printed";
+
 /// Reads lists of digests.
 fn read_lists(files: &[PathBuf]) -> Result<Lists> {
     let mut lists = Lists { listed: Vec::new(), malformed: 0, warnings: Vec::new() };
@@ -160,7 +163,8 @@ fn read_lists(files: &[PathBuf]) -> Result<Lists> {
             lists.warnings.push(format!("{file}: {count} left out; line {first}: {EXPECTED}"));
         }
         if listed.is_empty() {
-            return Err(Usage::new(format!("no digests found: {EXPECTED} in each line"))).about(file);
+            return Err(Usage::new(format!("no digests found: {EXPECTED} in each line; {LISTS}")))
+                .about(file);
         }
         lists.malformed += malformed.len();
         lists.listed.extend(listed);

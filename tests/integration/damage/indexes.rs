@@ -116,8 +116,8 @@ fn in_entries(
         4 if last >= 1 => {
             let at = node.entry(1 + dice.roll(last));
             let next = at + htree::ENTRY_SIZE;
-            let behind = canvas.get(next, node.entry(node.count) - next).to_vec();
-            canvas.set(at, &behind);
+            let rest = canvas.get(next, node.entry(node.count) - next).to_vec();
+            canvas.set(at, &rest);
             let count = u16::try_from(last).ok()?;
             change(anatomy, canvas, part, node.head + COUNT, &count.to_le_bytes());
             Some("an entry is missing, so that nothing leads to a block")

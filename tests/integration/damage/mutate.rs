@@ -282,7 +282,7 @@ fn in_map(number: usize, anatomy: &Anatomy, canvas: &mut Canvas, dice: &mut Dice
         4 => ("the descriptors", 1 + u32::from(anatomy.block_size == 1024)),
         5 => ("a bitmap", block_of(dice.pick(&anatomy.of_class(Kind::Bitmap.class()))?)),
         6 => ("an inode table", block_of(dice.pick(&anatomy.of_class(2))?)),
-        7 => ("the block behind the end", blocks),
+        7 => ("the block past the end", blocks),
         8 => ("a block far away", u32::MAX),
         _ => ("its neighbour", le32(&canvas.bytes, at)?.wrapping_add(1)),
     };

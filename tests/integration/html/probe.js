@@ -28,15 +28,15 @@ function probe(frame) {
     const [r, g, b] = parts.map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const behind = (element) => {
+  const background = (element) => {
     const found = colour(view.getComputedStyle(element).backgroundColor);
-    return found.length < 4 || found[3] > 0 ? found : behind(element.parentElement);
+    return found.length < 4 || found[3] > 0 ? found : background(element.parentElement);
   };
   const hasText = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
   const texts = [...page.body.querySelectorAll("*")].filter((element) =>
     !element.closest("svg") && seen(element) && hasText(element));
   const contrasts = texts.map((element) => {
-    const [one, other] = [colour(view.getComputedStyle(element).color), behind(element)].map(luminance);
+    const [one, other] = [colour(view.getComputedStyle(element).color), background(element)].map(luminance);
     return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
   });
 
@@ -53,7 +53,7 @@ function probe(frame) {
 
   document.getElementById("probe").textContent = JSON.stringify({
     dark: view.matchMedia("(prefers-color-scheme: dark)").matches,
-    paper: luminance(behind(page.body)),
+    paper: luminance(background(page.body)),
     texts: texts.length,
     contrast: Math.min(...contrasts),
     summary: [...page.querySelectorAll("#summary dd")].filter(seen).map((number) => number.textContent),

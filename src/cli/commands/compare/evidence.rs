@@ -5,11 +5,12 @@ use std::path::Path;
 use ext4_canon::text::hexadecimal;
 use ext4_canon::{
     FORM_VERSION, FeatureChanges, HardLinkPolicy, HolePolicy, Inodes, MtimePolicy, Options, Reserved,
-    Selection, SettingsPolicy, UuidPolicy,
+    Selection, SettingsPolicy, SizePolicy, UuidPolicy,
 };
 use uuid::Uuid;
 
 use crate::cli::image::Image;
+use crate::cli::progress::Progress;
 
 /// The options, versions and digests with which a comparison was made.
 #[derive(Debug)]
@@ -33,8 +34,8 @@ impl Evidence {
 }
 
 /// Returns the SHA-256 of both files. If a file is compared with itself, reads it only once.
-pub fn digests(images: [&Image; 2], are_same: bool) -> [String; 2] {
-    let of = |image: &Image| hexadecimal(&image.sha256());
+pub fn digests(images: [&Image; 2], are_same: bool, progress: &Progress) -> [String; 2] {
+    let of = |image: &Image| hexadecimal(&image.sha256(|bytes| progress.hashed(bytes)));
     if are_same {
         let digest = of(images[0]);
         return [digest.clone(), digest];
@@ -52,6 +53,7 @@ pub fn option_words(options: &Options, selection: &Selection, like: Option<&Path
         UuidPolicy::Given(uuid) => words.push(format!("--uuid {}", Uuid::from_bytes(uuid))),
         _ => {}
     }
+    words.extend(Some(size_words(options).trim_end().to_owned()).filter(|words| !words.is_empty()));
     words.extend(options.epoch.map(|epoch| format!("--source-date-epoch {epoch}")));
     match options.mtime {
         MtimePolicy::Clamp => words.push("--mtime clamp".to_owned()),
@@ -76,6 +78,16 @@ pub fn option_words(options: &Options, selection: &Selection, like: Option<&Path
     }
     words.extend(selection.sector_size.map(|size| format!("--sector-size {size}")));
     words
+}
+
+/// Returns the option for the size, and a space; an empty string if there is none.
+pub fn size_words(options: &Options) -> String {
+    match options.size {
+        SizePolicy::Smallest => "--size min ".to_owned(),
+        SizePolicy::Bytes(bytes) => format!("--size {bytes} "),
+        SizePolicy::More(bytes) => format!("--size +{bytes} "),
+        _ => String::new(),
+    }
 }
 
 /// Returns the options for settings, as words of the command line.

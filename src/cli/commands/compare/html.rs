@@ -106,8 +106,10 @@ fn setting_rows(all: &[SettingDifference], named: impl Fn(&str) -> String) -> Ve
             let cure = if index == 0 { Escaped(group.cure()).to_string() } else { String::new() };
             rows.push(format!("{}<td>{cure}</td>", row("", &name, values)));
         }
+        let cause = group.causes.first().map_or_else(String::new, |cause| named(&cause.name));
         for SettingDifference { name, values, .. } in &group.consequences {
-            rows.push(format!("{}<td>follows</td>", row(" class=\"follows\"", name, values)));
+            let follows = format!("<td>follows from {}</td>", Escaped(&cause));
+            rows.push(row(" class=\"follows\"", name, values) + &follows);
         }
     }
     rows

@@ -56,6 +56,7 @@ struct ComparisonJson<'j> {
     bytes_compared: u64,
     differences: Vec<TreeDifferenceJson<'j>>,
     settings: Vec<SettingJson<'j>>,
+    settled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     ignored: Option<Vec<IgnoredJson<'j>>>,
     warnings: &'j [Vec<String>; 2],
@@ -154,6 +155,7 @@ fn comparison_json<'j>(
         bytes_compared: comparison.bytes,
         differences: differences.collect(),
         settings: settings.collect(),
+        settled: comparison.settled,
         ignored: comparison.ignored.as_ref().map(|ignored| ignored.iter().map(ignored_json).collect()),
         warnings: &comparison.warnings,
     }

@@ -52,11 +52,16 @@ pub fn run(runner: &Runner<'_>, task: &CompareTask) -> Result<Outcome> {
     details.texts = task.diff.then_some(LARGEST_TEXT);
     details.map_cells = page.is_some().then_some(html::CELLS);
     let Settings { options, selection, like, .. } = runner.settings;
+    let progress = &runner.progress;
     let (result, digests) = runner.read(&images, || {
-        rayon::join(
-            || disks[0].compare(&disks[1], options, details, &runner.progress),
-            || task.digests.then(|| evidence::digests(images, are_same)),
-        )
+        let compared = || {
+            let result = disks[0].compare(&disks[1], options, details, progress);
+            if task.digests {
+                progress.only_hashing(if are_same { one.length } else { one.length + other.length });
+            }
+            result
+        };
+        rayon::join(compared, || task.digests.then(|| evidence::digests(images, are_same, progress)))
     })?;
     let comparison = match result {
         Ok(comparison) => comparison,
@@ -67,20 +72,25 @@ pub fn run(runner: &Runner<'_>, task: &CompareTask) -> Result<Outcome> {
     let paint = Paint::new(task.color, stdout().is_terminal());
     let (comparison, evidence) = (&comparison, &evidence);
     let found = Report { inputs, comparison, options, evidence, limit: task.limit, paint };
-    let outcome = report(runner, page, &found)?;
+    let outcome = report(runner, page, images, &found)?;
     drop(disks);
     runner.drop_both(one, other);
     Ok(outcome)
 }
 
 /// Reports a comparison, as text or JSON, and optionally as an HTML page.
-fn report(runner: &Runner<'_>, page: Option<Page>, report: &Report<'_>) -> Result<Outcome> {
+fn report(
+    runner: &Runner<'_>,
+    page: Option<Page>,
+    images: [&Image; 2],
+    report: &Report<'_>,
+) -> Result<Outcome> {
     let Report { inputs, comparison, .. } = *report;
     let matches = comparison.is_match();
     let mut outcome = Outcome::new(if matches { ExitCode::Done } else { ExitCode::NotCanonical }, "");
     match page {
         Some(Page::File(target)) => {
-            outcome.warnings = Output::write_all(*target, html::page(report).as_bytes())?;
+            outcome.warnings = Output::write_all(*target, &images, html::page(report).as_bytes())?;
         }
         Some(Page::StandardOutput) => {
             outcome.text = html::page(report).into_bytes();

@@ -13,7 +13,7 @@ use indicatif::HumanCount;
 
 use super::cures;
 use super::diff::unified;
-use super::evidence::Evidence;
+use super::evidence::{self, Evidence};
 use super::groups::{self, Group};
 use super::settings;
 use crate::cli::dates;
@@ -81,7 +81,8 @@ impl Report<'_> {
         let [one, other] = self.inputs.map(|path| path.display().to_string());
         let [filesystem] = &self.comparison.filesystems[..] else { return };
         if self.options.has_own_settings() && self.can_meet(filesystem) {
-            let _ = writeln!(text, "to give B the settings of A: ext4-canon --like {one} {other} OUT");
+            let size = evidence::size_words(self.options);
+            let _ = writeln!(text, "to give B the settings of A: ext4-canon --like {one} {size}{other} OUT");
         }
     }
 

@@ -42,6 +42,12 @@ pub const CASES: &[Case] = &[
         r#""$0" --features has_journal --journal-size 64K in.img out.img"#,
         sound_image,
     ),
+    command(
+        "a journal too large",
+        r#""$0" --features has_journal --journal-size 2M in.img out.img"#,
+        sound_image,
+    ),
+    command("inodes larger than the image", r#""$0" --inodes 100000 in.img out.img"#, sound_image),
     command("no journal", r#""$0" --features ^has_journal --journal-size 4M in.img out.img"#, sound_image),
     command("a feature without its base", r#""$0" --features orphan_file in.img out.img"#, ext2),
     command(
