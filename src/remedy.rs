@@ -172,14 +172,10 @@ impl Remedy {
             Self::KeepSizeOrCut => "keep the size, or cut these bytes off",
             Self::KeepSettings => "keep the settings of the input",
             Self::SmallerSettings => "use the settings of a smaller filesystem",
-            Self::SetFeature { missing, needed_by } => {
-                return format!("set the {missing} feature, or clear {needed_by}");
-            }
-            Self::ClearFeature([one, other]) => return format!("clear {one} or {other}"),
-            Self::OtherValue(setting) => return format!("choose a different {}", setting.replace('-', " ")),
-            Self::FeatureForValue { missing, setting } => {
-                return format!("set the {missing} feature, or choose no {}", setting.replace('-', " "));
-            }
+            Self::SetFeature { .. }
+            | Self::ClearFeature(_)
+            | Self::OtherValue(_)
+            | Self::FeatureForValue { .. } => return self.about_settings(),
             Self::KeepUuid => "keep the UUID",
             Self::KeepHardLinks => "keep the hard links",
             Self::KeepGuids => "keep the GUIDs",
@@ -209,6 +205,22 @@ impl Remedy {
             }
         };
         words.to_owned()
+    }
+
+    /// Returns the text of a remedy that changes the requested settings.
+    fn about_settings(&self) -> String {
+        let words = |setting: &str| setting.replace('-', " ");
+        match self {
+            Self::SetFeature { missing, needed_by } => {
+                format!("set the {missing} feature, or clear {needed_by}")
+            }
+            Self::ClearFeature([one, other]) => format!("clear {one} or {other}"),
+            Self::OtherValue(setting) => format!("choose a different value: {}", words(setting)),
+            Self::FeatureForValue { missing, setting } => {
+                format!("set the {missing} feature, or choose no value: {}", words(setting))
+            }
+            _ => "choose different settings".to_owned(),
+        }
     }
 }
 

@@ -4,6 +4,9 @@ use ext4_canon::Remedy;
 
 /// Describes a remedy that involves command-line options. Returns `None` for all other remedies.
 pub fn option(remedy: &Remedy) -> Option<String> {
+    if let Some(words) = about_settings(remedy) {
+        return Some(words);
+    }
     let words = match remedy {
         Remedy::Enlarge { bytes, for_inodes, in_partition: false } => {
             return Some(enlarge(*bytes, *for_inodes));
@@ -15,14 +18,6 @@ pub fn option(remedy: &Remedy) -> Option<String> {
         }
         Remedy::ChooseAmong(names) => {
             return Some(format!("use --partition with one of {}", names.join(", ")));
-        }
-        Remedy::SetFeature { missing, needed_by } => {
-            return Some(format!("add {missing} or ^{needed_by} to --features"));
-        }
-        Remedy::ClearFeature([one, other]) => return Some(format!("add ^{one} or ^{other} to --features")),
-        Remedy::OtherValue(setting) => return Some(format!("use a different --{setting}")),
-        Remedy::FeatureForValue { missing, setting } => {
-            return Some(format!("add {missing} to --features, or leave --{setting} out"));
         }
         Remedy::AcceptErrorState { .. } => {
             "run e2fsck -f on the image, or accept it with --ignore-error-state"
@@ -67,6 +62,19 @@ pub fn option(remedy: &Remedy) -> Option<String> {
         _ => return None,
     };
     Some(words.to_owned())
+}
+
+/// Describes a remedy that changes the requested settings.
+fn about_settings(remedy: &Remedy) -> Option<String> {
+    Some(match remedy {
+        Remedy::SetFeature { missing, needed_by } => format!("add {missing} or ^{needed_by} to --features"),
+        Remedy::ClearFeature([one, other]) => format!("add ^{one} or ^{other} to --features"),
+        Remedy::OtherValue(setting) => format!("use a different --{setting}"),
+        Remedy::FeatureForValue { missing, setting } => {
+            format!("add {missing} to --features, or leave --{setting} out")
+        }
+        _ => return None,
+    })
 }
 
 fn enlarge(bytes: Option<u64>, for_inodes: bool) -> String {
