@@ -3,18 +3,22 @@
 use crate::audit;
 use crate::check::differences;
 use crate::error::{Error, Result};
+use crate::form;
 use crate::hard_links::{self, LinkCounts};
+use crate::identities;
 use crate::leftovers;
+use crate::mentions::{self, Found};
 use crate::observe::Observer;
 use crate::occupancy::{Occupancy, of_form, of_image};
 use crate::ondisk::features::Compat;
 use crate::plan::{self, Identity, Plan};
-use crate::policy::{self, HardLinkPolicy, Options, SettingsPolicy, SizePolicy, UuidPolicy};
+use crate::policy::{self, HardLinkPolicy, Options, SettingsPolicy, SizePolicy, StaleUuids, UuidPolicy};
 use crate::read::{self, BlockClaims, Reading};
 use crate::recover::{self, Recovery};
 use crate::remedy::Remedy;
 use crate::report::{Difference, FilesystemReport};
 use crate::report_counts::{self, Counted};
+use crate::rewrite::{self, NewValues, Rewrite};
 use crate::settings::Settings;
 use crate::sink::Sink;
 use crate::sinks::{CompareSink, HashSink};
@@ -22,7 +26,6 @@ use crate::source::{Input, Overlay, Source};
 use crate::survey::{self, Segments, StoredView, Survey};
 use crate::target::{self, ChosenSettings, Target};
 use crate::tree::Tree;
-use crate::uuid_references::Neighbours;
 use crate::verify::{same_quotas, same_tree};
 use crate::view::View;
 use crate::write::OutputWriter;
@@ -32,8 +35,12 @@ use crate::write::OutputWriter;
 pub(crate) struct Request<'t> {
     /// The user options.
     pub options: &'t Options,
-    /// The UUIDs of the filesystems and partitions on the disk.
-    pub neighbours: &'t Neighbours,
+    /// The identities of the disk, which files can name.
+    pub identities: &'t [identities::Identity],
+    /// The index of the filesystem's own UUID in `identities`, if it is there.
+    pub own: Option<usize>,
+    /// New values for the identities that boot files name; `None` if the files don't change.
+    pub new_values: Option<&'t NewValues<'t>>,
     /// The observer of progress.
     pub observer: &'t dyn Observer,
 }
@@ -152,9 +159,29 @@ impl<'p, 'a> Prepared<'p, 'a> {
     /// Writes the canonical form to a sink.
     pub(crate) fn write(&self, sink: &dyn Sink, task: Request<'_>) -> Result<FilesystemReport> {
         let view = self.stored();
+        let found = mentions::find(view.view(), task.identities);
+        self.refuse_early(&found, task)?;
         let identity = Identity::new(view, &self.target.specials, &self.segments, &self.plan, self.uuid);
         let uuid = OutputWriter { view, plan: &self.plan, sink, observer: task.observer }.write(identity)?;
-        Ok(report_counts::with_uuid(self.report.clone(), view.view(), task.neighbours, uuid))
+        Ok(report_counts::with_uuid(self.report.clone(), found, uuid))
+    }
+
+    /// Refuses a filesystem before it is written, if a boot file names its UUID, and that UUID changes for
+    /// certain. The caller refuses all other stale UUIDs, when all new values are known.
+    fn refuse_early(&self, found: &Found, task: Request<'_>) -> Result<()> {
+        let old = self.source.superblock.s_uuid;
+        let changes = match self.uuid {
+            UuidPolicy::Keep => false,
+            UuidPolicy::Given(new) => new != old,
+            UuidPolicy::Content => !form::is_derived(&old),
+        };
+        if !changes || task.options.stale_uuids == StaleUuids::Allow || task.new_values.is_some() {
+            return Ok(());
+        }
+        let own = found.mentions().filter(|mention| Some(mention.identity) == task.own);
+        own.filter_map(|mention| mention.refusal(&task.identities[mention.identity]))
+            .next()
+            .map_or(Ok(()), Err)
     }
 }
 
@@ -165,9 +192,41 @@ fn prepare<T>(
     work: impl FnOnce(&Prepared<'_, '_>) -> Result<T>,
 ) -> Result<T> {
     open(input, |source, recovery| {
-        let read = Read::of(source, recovery, task.options, task.observer)?;
-        work(&Prepared::of(source, recovery, read, task.observer)?)
+        let mut read = Read::of(source, recovery, task.options, task.observer)?;
+        let Some(rewrite) = rewritten(source, &mut read.reading, task)? else {
+            return work(&Prepared::of(source, recovery, read, task.observer)?);
+        };
+        let source = source.with_overlay(&rewrite.overlay);
+        let mut prepared = Prepared::of(&source, recovery, read, task.observer)?;
+        prepared.report.rewritten = rewrite.replaced;
+        work(&prepared)
     })
+}
+
+/// Replaces the identities that boot files name, if the task has new values for them.
+pub(crate) fn rewritten<'a>(
+    source: &Source<'a>,
+    reading: &mut Reading,
+    task: Request<'_>,
+) -> Result<Option<Rewrite<'a>>> {
+    match task.new_values {
+        Some(new) => rewrite::rewrite(source, &mut reading.tree, new),
+        None => Ok(None),
+    }
+}
+
+/// Returns whether the boot files of an image name one of the identities of the task.
+pub(crate) fn names_identities(input: &Input<'_>, task: Request<'_>) -> Result<bool> {
+    open(input, |source, recovery| {
+        let read = Read::of(source, recovery, task.options, task.observer)?;
+        let found = mentions::find(View { source, tree: &read.reading.tree }, task.identities);
+        Ok(found.mentions().next().is_some())
+    })
+}
+
+/// Returns the UUID of a filesystem, after its journal is replayed.
+pub(crate) fn uuid(input: &Input<'_>) -> Result<[u8; 16]> {
+    open(input, |source, _| Ok(source.superblock.s_uuid))
 }
 
 /// Writes the canonical form of an image to a sink. Bytes that are not written to the sink are zero.
@@ -271,12 +330,8 @@ pub(crate) fn sized(
 ///
 /// `Corrupt` if the trees, the quota limits or the grace times differ, otherwise the errors of reading the
 /// two images.
-pub(crate) fn verify(
-    input: &Input<'_>,
-    output: &Input<'_>,
-    options: &Options,
-    observer: &dyn Observer,
-) -> Result<()> {
+pub(crate) fn verify(input: &Input<'_>, output: &Input<'_>, task: Request<'_>) -> Result<()> {
+    let Request { options, observer, .. } = task;
     open(input, |wanted, _| {
         let clean = Overlay::default();
         let found = Source::open(output.clone(), &clean)?;
@@ -287,7 +342,9 @@ pub(crate) fn verify(
         let target = Target::new(wanted, chosen, &reading.specials, options.size)?;
         let written = read::read(&found, observer)?;
         same_quotas(&target.specials, &written.specials)?;
-        let input = View { source: wanted, tree: &reading.tree };
+        let rewrite = rewritten(wanted, &mut reading, task)?;
+        let changed = rewrite.as_ref().map(|rewrite| wanted.with_overlay(&rewrite.overlay));
+        let input = View { source: changed.as_ref().unwrap_or(wanted), tree: &reading.tree };
         same_tree(input, View { source: &found, tree: &written.tree }, observer)
     })
 }

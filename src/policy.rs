@@ -41,8 +41,11 @@ pub struct Options {
     pub changes: Changes,
     /// Whether to accept a filesystem whose superblock or journal records errors.
     pub ignore_error_state: bool,
-    /// Whether to derive the GUIDs of a GPT from the content of the partitions.
-    pub derive_guids: bool,
+    /// The treatment of boot files that name a UUID, PARTUUID or disk signature that changes.
+    pub stale_uuids: StaleUuids,
+    /// Whether to derive the GUIDs of a GPT, or the disk signature of an MBR, from the content of the
+    /// partitions.
+    pub canonical_table: bool,
     /// Whether to zero the bytes that belong neither to a partition nor to the partition table.
     pub zero_gaps: bool,
 }
@@ -58,6 +61,19 @@ pub enum UuidPolicy {
     Keep,
     /// The given UUID.
     Given([u8; 16]),
+}
+
+/// The treatment of boot files that name a UUID, PARTUUID or disk signature that the output no longer has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StaleUuids {
+    /// Refuse the image. Places in comments are only warned about.
+    #[default]
+    Refuse,
+    /// Replace the texts by the new values.
+    Rewrite,
+    /// Warn.
+    Allow,
 }
 
 /// The mtimes of the output. With each policy, the mtime of an empty `/lost+found` is the epoch, or
@@ -213,10 +229,17 @@ impl Options {
         self
     }
 
+    /// Sets the treatment of boot files that name a UUID that changes.
+    #[must_use]
+    pub fn stale_uuids(mut self, stale: StaleUuids) -> Self {
+        self.stale_uuids = stale;
+        self
+    }
+
     /// Sets whether to derive the GUIDs of a GPT from the content.
     #[must_use]
-    pub fn derive_guids(mut self, derive: bool) -> Self {
-        self.derive_guids = derive;
+    pub fn canonical_table(mut self, derive: bool) -> Self {
+        self.canonical_table = derive;
         self
     }
 

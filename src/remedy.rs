@@ -75,8 +75,18 @@ pub enum Remedy {
     KeepUuid,
     /// Keep the hard links.
     KeepHardLinks,
-    /// Keep the GUIDs of the partition table.
-    KeepGuids,
+    /// Keep the GUIDs or the signature of the partition table.
+    KeepTable,
+    /// Keep the identities, rewrite the files that name them, or allow them to be stale.
+    StaleUuids {
+        /// Whether the identity is in the partition table.
+        of_table: bool,
+    },
+    /// Like [`Self::StaleUuids`], for a text that can't be rewritten.
+    StaleText {
+        /// Whether the identity is in the partition table.
+        of_table: bool,
+    },
     /// Keep the bytes between partitions.
     KeepGaps,
     /// Set an epoch.
@@ -175,10 +185,12 @@ impl Remedy {
             Self::SetFeature { .. }
             | Self::ClearFeature(_)
             | Self::OtherValue(_)
-            | Self::FeatureForValue { .. } => return self.about_settings(),
+            | Self::FeatureForValue { .. }
+            | Self::StaleUuids { .. }
+            | Self::StaleText { .. } => return self.about_settings(),
             Self::KeepUuid => "keep the UUID",
             Self::KeepHardLinks => "keep the hard links",
-            Self::KeepGuids => "keep the GUIDs",
+            Self::KeepTable => "keep the partition table",
             Self::KeepGaps => "keep the bytes between partitions",
             Self::GiveEpoch => "give an epoch",
             Self::GiveJournal => "give that device",
@@ -199,15 +211,12 @@ impl Remedy {
             Self::RecreateTable => {
                 "recreate the partition table, or give the offset of a filesystem, if it is known"
             }
-            Self::CopyDiskAgain => {
-                "copy all of the image again if it was cut short; otherwise recreate the partition table, or \
-                 give the offset of a filesystem, if it is known"
-            }
+            Self::CopyDiskAgain => COPY_AGAIN,
         };
         words.to_owned()
     }
 
-    /// Returns the text of a remedy that changes the requested settings.
+    /// Returns the text of a remedy that changes the requested settings or the treatment of stale UUIDs.
     fn about_settings(&self) -> String {
         let words = |setting: &str| setting.replace('-', " ");
         match self {
@@ -219,9 +228,19 @@ impl Remedy {
             Self::FeatureForValue { missing, setting } => {
                 format!("set the {missing} feature, or choose no value: {}", words(setting))
             }
+            Self::StaleUuids { of_table } => stale(*of_table, ", rewrite the files"),
+            Self::StaleText { of_table } => stale(*of_table, ""),
             _ => "choose different settings".to_owned(),
         }
     }
+}
+
+const COPY_AGAIN: &str = "copy all of the image again if it was cut short; otherwise recreate the partition table, \
+                          or give the offset of a filesystem, if it is known";
+
+fn stale(of_table: bool, rewrite: &str) -> String {
+    let what = if of_table { "table" } else { "UUID" };
+    format!("keep the {what}{rewrite}, or allow stale UUIDs")
 }
 
 fn larger(in_partition: bool) -> &'static str {

@@ -88,8 +88,9 @@ pub struct FilesystemReport {
     /// Warnings about changes that can prevent a boot or a mount: files that contain a changed UUID or are
     /// too large to be searched for one, and dm-verity hashes that no longer match.
     pub boot_warnings: Vec<String>,
-    /// Lines of files that contain the UUID of another filesystem or partition on the disk. A line becomes a
-    /// warning if that UUID changes.
+    /// Texts in boot files that were replaced, because they name identities that change.
+    pub rewritten: Vec<Rewritten>,
+    /// Places that name an identity of the disk. They matter if that identity changes.
     pub(crate) mentions: Vec<Mention>,
 }
 
@@ -100,24 +101,33 @@ impl FilesystemReport {
     }
 }
 
-/// A line of a file that contains a UUID.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mention {
-    /// The UUID.
-    pub uuid: [u8; 16],
-    /// The kind of object with this UUID.
-    pub owner: Owner,
-    /// The warning, as text.
-    pub words: String,
+/// A text in a boot file that was replaced, because it names an identity that changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rewritten {
+    /// The path of the file.
+    pub path: String,
+    /// The line; the first line is 1.
+    pub line: u64,
+    /// The column in bytes; the first column is 1.
+    pub column: u64,
+    /// The text before.
+    pub old: String,
+    /// The text in the output.
+    pub new: String,
 }
 
-/// The kind of object that has a UUID.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// A filesystem.
-    Filesystem,
-    /// A partition of a GPT.
-    Partition,
+/// A place that names an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mention {
+    /// The path and the place in the file, for messages.
+    pub place: String,
+    /// The index of the identity.
+    pub identity: usize,
+    /// Whether the line is a comment.
+    pub is_comment: bool,
+    /// The reason why the text can't be changed, if there is one.
+    pub fixed: Option<&'static str>,
 }
 
 /// A difference between an image and its canonical form.

@@ -2,6 +2,7 @@
 
 use crate::attribute_text;
 use crate::hard_links::LinkCounts;
+use crate::mentions::Found;
 use crate::ondisk::features::Compat;
 use crate::plan::Plan;
 use crate::read::Reading;
@@ -11,8 +12,6 @@ use crate::source::Source;
 use crate::survey::Survey;
 use crate::text;
 use crate::tree::Tree;
-use crate::uuid_references::{self, Neighbours};
-use crate::view::View;
 
 /// Numbers and warnings from other stages.
 #[derive(Clone, Debug)]
@@ -80,17 +79,13 @@ pub(crate) fn count(
     report
 }
 
-/// Adds the UUID of the output to a report, and warnings about files that contain a UUID that changed.
-pub(crate) fn with_uuid(
-    mut report: FilesystemReport,
-    view: View<'_, '_>,
-    neighbours: &Neighbours,
-    uuid: [u8; 16],
-) -> FilesystemReport {
+/// Adds the UUID of the output to a report, and the places that name identities of the disk.
+pub(crate) fn with_uuid(mut report: FilesystemReport, found: Found, uuid: [u8; 16]) -> FilesystemReport {
     report.new_uuid = uuid;
-    let (warnings, mentions) = uuid_references::find(view, neighbours, uuid);
-    report.boot_warnings.extend(warnings);
-    report.mentions = mentions;
+    report.mentions = found.mentions().cloned().collect();
+    let too_large = found.too_large.iter();
+    let words = too_large.map(|path| format!("/{path} is too large to be searched for old UUIDs"));
+    report.boot_warnings.extend(words);
     report
 }
 

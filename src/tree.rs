@@ -389,6 +389,11 @@ impl Tree {
         &self.bytes[text.range()]
     }
 
+    /// Overwrites bytes of a text, which keeps its length.
+    pub(crate) fn overwrite(&mut self, text: Text, offset: usize, bytes: &[u8]) {
+        self.bytes[text.range()][offset..][..bytes.len()].copy_from_slice(bytes);
+    }
+
     /// Returns a node.
     pub fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id.index()]

@@ -225,13 +225,15 @@ mod tests {
             (Internal::new("no").into(), ExitCode::Internal),
             (Refusal::Damaged("no".to_owned()).into(), ExitCode::Damaged),
             (Refusal::Unsupported("no".to_owned()).into(), ExitCode::Unsupported),
-            (io::Error::from(io::ErrorKind::NotFound).into(), ExitCode::Io),
+            (io::Error::from(io::ErrorKind::PermissionDenied).into(), ExitCode::Io),
         ];
         for (error, expected) in cases {
             let failure = error.context("doing it").context("a.img");
             assert_eq!(code(&failure), expected, "{failure:#}");
             assert_eq!(Message::of(&failure).line(), format!("{failure:#}"));
         }
+        let missing = anyhow::Error::from(io::Error::from(io::ErrorKind::NotFound)).context("a.img");
+        assert_eq!(Message::of(&missing).remedy.as_deref(), Some("check the name of the file"));
         assert_eq!(code(&anyhow::anyhow!("of no known type")), ExitCode::Internal);
     }
 

@@ -35,7 +35,7 @@ pub fn option(remedy: &Remedy) -> Option<String> {
         Remedy::SmallerSettings => "use --like with a smaller filesystem, or --profile",
         Remedy::KeepUuid => "use --uuid keep",
         Remedy::KeepHardLinks => "leave --hard-links out",
-        Remedy::KeepGuids => "leave --gpt out",
+        Remedy::KeepTable => "leave --table out",
         Remedy::KeepGaps => "leave --zero-gaps out",
         Remedy::GiveEpoch => "set SOURCE_DATE_EPOCH, or use --source-date-epoch",
         Remedy::GiveJournal => "give that device with --journal (compare: --journal-a, --journal-b)",
@@ -64,7 +64,7 @@ pub fn option(remedy: &Remedy) -> Option<String> {
     Some(words.to_owned())
 }
 
-/// Describes a remedy that changes the requested settings.
+/// Describes a remedy that changes the requested settings or the treatment of stale UUIDs.
 fn about_settings(remedy: &Remedy) -> Option<String> {
     Some(match remedy {
         Remedy::SetFeature { missing, needed_by } => format!("add {missing} or ^{needed_by} to --features"),
@@ -73,6 +73,14 @@ fn about_settings(remedy: &Remedy) -> Option<String> {
         Remedy::FeatureForValue { missing, setting } => {
             format!("add {missing} to --features, or leave --{setting} out")
         }
+        Remedy::StaleUuids { of_table: false } => {
+            "use --uuid keep, --rewrite-uuids or --allow-stale-uuids".to_owned()
+        }
+        Remedy::StaleUuids { of_table: true } => {
+            "use --table keep, --rewrite-uuids or --allow-stale-uuids".to_owned()
+        }
+        Remedy::StaleText { of_table: false } => "use --uuid keep or --allow-stale-uuids".to_owned(),
+        Remedy::StaleText { of_table: true } => "use --table keep or --allow-stale-uuids".to_owned(),
         _ => return None,
     })
 }

@@ -20,7 +20,15 @@ struct DifferenceCollector<'s, 't> {
 impl DifferenceCollector<'_, '_> {
     fn push(&mut self, attribute: Attribute, name: Option<String>, values: [Option<String>; 2]) {
         let path = path(self.steps, self.step.index);
-        self.differences.push(PathDifference { path, attribute, name, values, content: None, texts: None });
+        self.differences.push(PathDifference {
+            path,
+            attribute,
+            name,
+            values,
+            content: None,
+            texts: None,
+            names_own: false,
+        });
     }
 
     /// Adds a difference if the values are not equal.

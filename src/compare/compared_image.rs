@@ -34,14 +34,14 @@ pub(super) struct ComparedImage<'s, 'a> {
 }
 
 impl<'s, 'a> ComparedImage<'s, 'a> {
-    /// Reads an image and applies the options.
+    /// Completes an image that was read.
     pub(super) fn new(
         source: &'s Source<'a>,
         recovery: &'s Recovery<'a>,
-        options: &Options,
+        read: Read,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let Read { options, reading, target, .. } = Read::of(source, recovery, options, observer)?;
+        let Read { options, reading, target, .. } = read;
         let target = pipeline::sized(source, &reading, target, &options, observer)?;
         let features = plan::features(&target, &reading.tree)?;
         let numbering = if features.has(Compat::STABLE_INODES) {

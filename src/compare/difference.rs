@@ -17,6 +17,8 @@ pub struct PathDifference {
     /// The content of both files, if their size or content differs, and neither file is larger than the
     /// requested maximum size; otherwise `None`.
     pub texts: Option<Box<[Vec<u8>; 2]>>,
+    /// Whether the contents differ only in UUIDs, PARTUUIDs or disk signatures of the images themselves.
+    pub names_own: bool,
 }
 
 /// An attribute of a path.

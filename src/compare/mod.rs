@@ -12,6 +12,7 @@ mod cures;
 mod difference;
 mod find_ignored;
 mod ignored;
+mod own_identities;
 mod settings;
 mod superblock_settings;
 mod walk;
@@ -24,13 +25,25 @@ pub use ignored::{Detail, Ignored};
 use rayon::prelude::*;
 
 use crate::error;
+use crate::identities::Identity;
 use crate::observe::{Observer, Stage};
-use crate::policy::Options;
+use crate::pipeline::Read;
+use crate::policy::{Options, StaleUuids};
 use crate::recover;
+use crate::rewrite::{self, NewValues, Rewrite};
 use crate::source::{Input, Source};
 use compared_image::ComparedImage;
 use content::Window;
 use walk::ComparedPath;
+
+/// The identities of both disks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ComparedIdentities<'i> {
+    /// Those that the options can change.
+    pub changing: [&'i [Identity]; 2],
+    /// All of them.
+    pub every: [&'i [Identity]; 2],
+}
 
 /// Runs a function for both sides in parallel.
 fn both<T: Send>(work: impl Fn(usize) -> error::Result<T> + Sync) -> Result<[T; 2], CompareError> {
@@ -41,22 +54,35 @@ fn both<T: Send>(work: impl Fn(usize) -> error::Result<T> + Sync) -> Result<[T; 
 
 /// Compares two filesystems.
 ///
-/// The canonical forms need not fit into the images, since they are not created.
+/// The canonical forms need not fit into the images, since they are not
+/// created.
 ///
 /// # Errors
 ///
 /// A [`CompareError`] that says which image the error is about.
 pub(crate) fn compare(
     inputs: [&Input<'_>; 2],
+    identities: ComparedIdentities<'_>,
     options: &Options,
     details: Details,
     observer: &dyn Observer,
 ) -> Result<FilesystemComparison, CompareError> {
     let recoveries = both(|side| recover::recover(inputs[side]))?;
     let sources = both(|side| Source::open(inputs[side].clone(), &recoveries[side].overlay))?;
-    let sides = both(|side| ComparedImage::new(&sources[side], &recoveries[side], options, observer))?;
+    let mut reads = both(|side| Read::of(&sources[side], &recoveries[side], options, observer))?;
+    let rewrites = masked(&sources, &mut reads, identities.changing, options)?;
+    let changed = [0, 1]
+        .map(|side| rewrites[side].as_ref().map(|rewrite| sources[side].with_overlay(&rewrite.overlay)));
+    let of = |side: usize| changed[side].as_ref().unwrap_or(&sources[side]);
+    let [one, other] = reads;
+    let new = |side: usize, read| {
+        let image = ComparedImage::new(of(side), &recoveries[side], read, observer);
+        image.map_err(|error| CompareError { side, error })
+    };
+    let sides = [new(0, one)?, new(1, other)?];
     let steps = walk::walk([&sides[0].reading.tree, &sides[1].reading.tree]);
-    let (differences, bytes) = tree_differences(&sides, &steps, details.texts, observer);
+    let (mut differences, bytes) = tree_differences(&sides, &steps, details.texts, observer);
+    own_identities::mark(&sides, identities.every, &mut differences);
     Ok(FilesystemComparison {
         differences,
         settings: settings::differences(&sides),
@@ -67,6 +93,26 @@ pub(crate) fn compare(
         ignored: details.ignored.then(|| find_ignored::find(&sides, &steps)),
         ..FilesystemComparison::default()
     })
+}
+
+/// With rewritten boot files, replaces the identities of both images by placeholders, because their new values
+/// follow from the content.
+fn masked<'a>(
+    sources: &[Source<'a>; 2],
+    reads: &mut [Read; 2],
+    identities: [&[Identity]; 2],
+    options: &Options,
+) -> Result<[Option<Rewrite<'a>>; 2], CompareError> {
+    let mut rewrites = [None, None];
+    if options.stale_uuids != StaleUuids::Rewrite {
+        return Ok(rewrites);
+    }
+    for (side, read) in reads.iter_mut().enumerate() {
+        let placeholders = NewValues::placeholders(identities[side]);
+        let rewrite = rewrite::rewrite(&sources[side], &mut read.reading.tree, &placeholders);
+        rewrites[side] = rewrite.map_err(|error| CompareError { side, error })?;
+    }
+    Ok(rewrites)
 }
 
 /// Returns the differences between the trees, in the order of the paths, and the number of bytes that were

@@ -8,9 +8,11 @@ use super::image::Disk;
 use super::partition::Partition;
 use super::partition_table::{PartitionTable, TableKind};
 use crate::compare::{
-    self, BlockMaps, CompareError, Comparison, Details, FilesystemComparison, SettingDifference,
+    self, BlockMaps, CompareError, ComparedIdentities, Comparison, Details, FilesystemComparison,
+    SettingDifference,
 };
 use crate::error::Error;
+use crate::identities::Identity;
 use crate::observe::Observer;
 use crate::pipeline;
 use crate::policy::Options;
@@ -40,8 +42,17 @@ impl Disk<'_> {
         for (side, disk) in disks.iter().enumerate() {
             disk.check_size(options).map_err(|error| CompareError { side, error })?;
         }
+        // Files can also name identities that do not change.
+        let all = options.clone().canonical_table(true);
+        let changing = both_identities(disks, options)?;
+        let every = both_identities(disks, &all)?;
+        let identities = ComparedIdentities {
+            changing: changing.each_ref().map(Vec::as_slice),
+            every: every.each_ref().map(Vec::as_slice),
+        };
         let compare = |parts: [&ChosenFilesystem; 2], name: Option<String>| {
-            compare_filesystems(disks, parts, name, options, details, observer)
+            let found = compare_filesystems(disks, parts, identities, (options, details), observer)?;
+            Ok(FilesystemComparison { name, ..found })
         };
         match disks.map(Disk::is_whole_disk) {
             [false, false] => {
@@ -68,6 +79,12 @@ impl Disk<'_> {
     }
 }
 
+/// Returns the identities of both disks that can change.
+fn both_identities(disks: [&Disk<'_>; 2], options: &Options) -> Result<[Vec<Identity>; 2], CompareError> {
+    let of = |side: usize| disks[side].identities(options).map_err(|error| CompareError { side, error });
+    Ok([of(0)?, of(1)?])
+}
+
 /// Returns the pairs of filesystems that have the same byte range on both disks, in the order of their
 /// offsets.
 fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d ChosenFilesystem; 2]> {
@@ -81,14 +98,13 @@ fn twins<'d>(disks: [&'d Disk<'_>; 2]) -> Vec<[&'d ChosenFilesystem; 2]> {
 fn compare_filesystems(
     disks: [&Disk<'_>; 2],
     parts: [&ChosenFilesystem; 2],
-    name: Option<String>,
-    options: &Options,
-    details: Details,
+    identities: ComparedIdentities<'_>,
+    (options, details): (&Options, Details),
     observer: &dyn Observer,
 ) -> Result<FilesystemComparison, CompareError> {
     let inputs = [0, 1].map(|side| disks[side].filesystem(parts[side]));
     let named = |side: usize, error| CompareError { side, error: Disk::error(parts[side], error) };
-    let comparison = compare::compare([&inputs[0], &inputs[1]], options, details, observer)
+    let comparison = compare::compare([&inputs[0], &inputs[1]], identities, options, details, observer)
         .map_err(|failed| named(failed.side, failed.error))?;
     let maps = |side: usize, cells| {
         let (before, after) = pipeline::occupancy(&inputs[side], options, cells, observer)
@@ -96,7 +112,7 @@ fn compare_filesystems(
         Ok(BlockMaps { before, after })
     };
     let block_maps = details.map_cells.map(|cells| Ok([maps(0, cells)?, maps(1, cells)?])).transpose()?;
-    Ok(FilesystemComparison { name, block_maps, ..comparison })
+    Ok(FilesystemComparison { block_maps, ..comparison })
 }
 
 /// Compares the partition tables.
@@ -132,7 +148,7 @@ fn tables(disks: [&Disk<'_>; 2], options: &Options) -> Vec<SettingDifference> {
         field("attributes", &|partition| format!("{:#x}", partition.attributes));
         field("first byte", &|partition| partition.bytes.start.to_string());
         field("size in bytes", &|partition| (partition.bytes.end - partition.bytes.start).to_string());
-        if !options.derive_guids {
+        if !options.canonical_table {
             field("PARTUUID", &|partition| partition.uuid.clone());
         }
     }
@@ -148,7 +164,8 @@ fn filesystems(disk: &Disk<'_>) -> String {
 fn kind(disk: &Disk<'_>, options: &Options) -> String {
     match &disk.table {
         None => "(none)".to_owned(),
-        Some(PartitionTable { kind: TableKind::Gpt(_), .. }) if options.derive_guids => "GPT".to_owned(),
+        Some(PartitionTable { kind: TableKind::Gpt(_), .. }) if options.canonical_table => "GPT".to_owned(),
+        Some(PartitionTable { kind: TableKind::Mbr(_), .. }) if options.canonical_table => "MBR".to_owned(),
         Some(PartitionTable { kind: TableKind::Gpt(guid), .. }) => format!("GPT {guid}"),
         Some(PartitionTable { kind: TableKind::Mbr(signature), .. }) => format!("MBR {signature:08x}"),
     }

@@ -51,7 +51,7 @@ fn of_setting(wanted: Option<&PartitionTable>, setting: &SettingDifference) -> S
         let other = setting.values[1].split(' ').next();
         return match kind {
             TableKind::Gpt(guid) if other == Some("GPT") => {
-                format!("run sfdisk --disk-id B {guid}, or derive the GUIDs of both (--gpt canonical)")
+                format!("run sfdisk --disk-id B {guid}, or derive the GUIDs of both (--table canonical)")
             }
             TableKind::Mbr(signature) if other == Some("MBR") => {
                 format!("run sfdisk --disk-id B {signature:#010x}")
@@ -71,7 +71,7 @@ fn of_setting(wanted: Option<&PartitionTable>, setting: &SettingDifference) -> S
             format!("run sgdisk -A {number}:=:{} B", value.trim_start_matches("0x"))
         }
         (Some(("PARTUUID", number)), TableKind::Gpt(_)) => format!(
-            "run sfdisk --part-uuid B {number} {value}, or derive the GUIDs of both (--gpt canonical)"
+            "run sfdisk --part-uuid B {number} {value}, or derive the GUIDs of both (--table canonical)"
         ),
         (Some(("PARTUUID", _)), TableKind::Mbr(_)) => {
             "give both disks the same id (sfdisk --disk-id)".to_owned()

@@ -9,7 +9,7 @@ use crate::listing::{self, ListedPath};
 use crate::observe::Observer;
 use crate::ondisk::inode::InodeFlags;
 use crate::pipeline;
-use crate::policy::{Options, UuidPolicy};
+use crate::policy::{Options, StaleUuids, UuidPolicy};
 use crate::report::Digest;
 use crate::settings::Settings;
 use crate::source::Source;
@@ -26,8 +26,14 @@ impl Disk<'_> {
     /// `Options` if several filesystems were selected, otherwise see [`Error`].
     pub fn filesystem_digest(&self, options: &Options, observer: &dyn Observer) -> Result<Digest> {
         let part = self.only()?;
-        let digest = pipeline::digest(&self.filesystem(part), self.task(options, observer));
+        let settled = self.settle(options, observer)?;
+        let new_values = settled.new_values();
+        let task = self.task(0, &settled, new_values.as_ref(), observer);
+        let digest = pipeline::digest(&self.filesystem(part), task);
         let (report, sha256) = digest.map_err(|error| Self::error(part, error))?;
+        let mut reports = [report];
+        self.notice(&mut reports, &settled, options, false)?;
+        let [report] = reports;
         Ok(Digest { sha256, warnings: report.all_warnings().map(str::to_owned).collect() })
     }
 
@@ -107,11 +113,19 @@ impl Disk<'_> {
         examples: usize,
         observer: &dyn Observer,
     ) -> Result<Vec<Explanation>> {
-        let explain = |part: &ChosenFilesystem| {
-            explain::explain(&self.filesystem(part), part.name.clone(), options, examples, observer)
+        // The findings are shown even if boot files would name an old UUID.
+        let options = match options.stale_uuids {
+            StaleUuids::Refuse => &options.clone().stale_uuids(StaleUuids::Allow),
+            _ => options,
+        };
+        let settled = self.settle(options, observer)?;
+        let new_values = settled.new_values();
+        let explain = |(index, part): (usize, &ChosenFilesystem)| {
+            let task = self.task(index, &settled, new_values.as_ref(), observer);
+            explain::explain(&self.filesystem(part), part.name.clone(), examples, task)
                 .map_err(|error| Self::error(part, error))
         };
-        self.parts.iter().map(explain).collect()
+        self.parts.iter().enumerate().map(explain).collect()
     }
 
     /// Reads the tree of the only filesystem, and passes it to `work`. The UUID policy is ignored, since the

@@ -13,6 +13,7 @@ use super::partition::Partition;
 use super::partition_table::{PartitionTable, TableKind, damaged_table};
 use crate::error::Result;
 use crate::form;
+use crate::identities::IdentityKind;
 
 /// Bytes that replace the bytes at an offset of the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,17 +109,17 @@ pub(super) fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
     patches
 }
 
-/// Returns the old GUIDs of the partitions whose GUIDs the patches change.
-pub(super) fn replaced(bytes: &[u8], table: &PartitionTable, patches: &[Patch]) -> Vec<[u8; 16]> {
+/// Returns the GUIDs of the disk and the partitions that the patches of [`canonical`] contain.
+pub(super) fn values(table: &PartitionTable, patches: &[Patch]) -> Vec<(IdentityKind, u32, [u8; 16])> {
+    let guid = |bytes: &[u8]| bytes.first_chunk().map(|guid| Uuid::from_bytes_le(*guid).into_bytes());
+    let header = patches.iter().find(|patch| patch.bytes.len() as u64 == HEADER);
+    let disk = header.and_then(|patch| Some((IdentityKind::Disk, 0, guid(patch.bytes.get(56..)?)?)));
     let entries = patches.iter().find(|patch| patch.bytes.len() as u64 != HEADER);
-    let Some(patch) = entries else { return Vec::new() };
-    let before = slice(bytes, &(patch.offset..patch.offset + patch.bytes.len() as u64));
-    let replaced = table.partitions.iter().filter_map(|partition| {
-        let at = place_of_guid(partition);
-        let guid = before[at.clone()].try_into().expect("a range of 16 bytes");
-        (patch.bytes[at] != guid).then(|| Uuid::from_bytes_le(guid).into_bytes())
+    let partitions = table.partitions.iter().filter_map(|partition| {
+        let bytes = &entries?.bytes[place_of_guid(partition)];
+        Some((IdentityKind::Partition, partition.number, guid(bytes)?))
     });
-    replaced.collect()
+    partitions.chain(disk).collect()
 }
 
 /// Returns the byte range of a partition's GUID in the entries.

@@ -4,13 +4,11 @@ use std::ops::Range;
 
 use super::chosen::ChosenFilesystem;
 use super::detect::{is_ext, partition_table};
-use super::neighbours::neighbours;
 use super::partition_table::{PartitionTable, damaged_table};
 use super::select::Selection;
 use crate::error::{Error, Location, Result, Structure};
 use crate::remedy::Remedy;
 use crate::source::Input;
-use crate::uuid_references::Neighbours;
 
 /// An image, and the selected filesystems in it.
 ///
@@ -25,8 +23,6 @@ pub struct Disk<'a> {
     pub(super) parts: Vec<ChosenFilesystem>,
     /// Whether filesystems were selected by partition or offset, or there is no partition table.
     named: bool,
-    /// The UUIDs of the filesystems and partitions.
-    pub(super) neighbours: Neighbours,
 }
 
 impl<'a> Disk<'a> {
@@ -72,9 +68,8 @@ impl<'a> Disk<'a> {
         };
         let parts = selection.parts(&table, input)?;
         check_places(&table, &parts)?;
-        let neighbours = neighbours(input, &table, &parts);
         let named = !selection.partitions.is_empty();
-        Ok(Self { input: input.clone(), table: Some(table), parts, named, neighbours })
+        Ok(Self { input: input.clone(), table: Some(table), parts, named })
     }
 
     /// Selects the filesystem at an offset, and ignores everything else.
@@ -95,8 +90,7 @@ impl<'a> Disk<'a> {
 
     /// Selects a filesystem without a partition table.
     fn alone(input: &Input<'a>, part: ChosenFilesystem) -> Self {
-        let neighbours = Neighbours::default();
-        Self { input: input.clone(), table: None, parts: vec![part], named: true, neighbours }
+        Self { input: input.clone(), table: None, parts: vec![part], named: true }
     }
 
     /// Returns whether the image has a partition table, and no filesystem was selected by partition or

@@ -3,7 +3,7 @@
 //!
 //! A [`Disk`] contains the byte ranges of the selected filesystems. Each filesystem is canonicalized within
 //! its byte range. All other bytes are copied, except that the options can zero the bytes outside of
-//! partitions, and derive the GUIDs of a GPT.
+//! partitions, and derive the GUIDs of a GPT or the signature of an MBR.
 
 mod chosen;
 mod compare;
@@ -12,15 +12,16 @@ mod detect;
 mod filesystems;
 mod gpt;
 mod guids;
+mod identities;
 mod image;
 mod mbr;
-mod neighbours;
 mod notices;
 mod partition;
 mod partition_table;
 mod segments;
 mod select;
 mod shifted;
+mod signature;
 mod write;
 
 pub use image::Disk;

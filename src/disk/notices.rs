@@ -1,10 +1,14 @@
 //! Creates warnings about files that contain a changed UUID, and about dm-verity hashes that no longer match.
 
-use std::collections::BTreeSet;
-
-use super::guids::{self, Patch};
+use super::guids;
+use super::identities::Settled;
 use super::image::Disk;
-use crate::report::{FilesystemReport, Owner};
+use super::partition_table::TableKind;
+use super::signature;
+use crate::error::Result;
+use crate::identities::IdentityKind;
+use crate::policy::{Options, StaleUuids};
+use crate::report::FilesystemReport;
 
 /// The signature at the start of a dm-verity hash area.
 const VERITY: &[u8] = b"verity\0\0";
@@ -18,22 +22,50 @@ pub(super) fn is_another(report: &FilesystemReport) -> bool {
 
 impl Disk<'_> {
     /// Adds warnings to the reports of the filesystems.
-    pub(super) fn notice(&self, reports: &mut [FilesystemReport], patches: &[Patch], changed: bool) {
-        let filesystems = reports.iter().filter(|report| report.old_uuid != report.new_uuid);
-        let filesystems: BTreeSet<_> = filesystems.map(|report| report.old_uuid).collect();
-        let partitions: BTreeSet<_> =
-            self.table.iter().flat_map(|table| guids::replaced(self.input.bytes(), table, patches)).collect();
-        for report in reports.iter_mut() {
-            let mut mentions = std::mem::take(&mut report.mentions);
-            mentions.retain(|mention| match mention.owner {
-                Owner::Filesystem => filesystems.contains(&mention.uuid),
-                Owner::Partition => partitions.contains(&mention.uuid),
-            });
-            report.boot_warnings.extend(mentions.into_iter().map(|mention| mention.words));
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` if a boot file names an identity that the output no longer has, unless the options allow
+    /// it.
+    pub(super) fn notice(
+        &self,
+        reports: &mut [FilesystemReport],
+        settled: &Settled,
+        options: &Options,
+        changed: bool,
+    ) -> Result<()> {
+        let of_table = self.table.as_ref().map_or_else(Vec::new, |table| match table.kind {
+            TableKind::Gpt(_) => guids::values(table, &settled.patches),
+            TableKind::Mbr(_) => signature::value(&settled.patches).into_iter().collect(),
+        });
+        let changes: Vec<bool> = settled
+            .identities
+            .iter()
+            .map(|identity| match identity.kind {
+                IdentityKind::Filesystem => reports
+                    .get(identity.number as usize - 1)
+                    .is_some_and(|report| report.new_uuid != identity.value),
+                kind => of_table.iter().any(|(known, number, value)| {
+                    (*known, *number) == (kind, identity.number) && *value != identity.value
+                }),
+            })
+            .collect();
+        for (report, part) in reports.iter_mut().zip(&self.parts) {
+            for mention in std::mem::take(&mut report.mentions) {
+                let identity = &settled.identities[mention.identity];
+                if !changes[mention.identity] {
+                    continue;
+                }
+                match mention.refusal(identity).filter(|_| options.stale_uuids != StaleUuids::Allow) {
+                    Some(error) => return Err(Self::error(part, error)),
+                    None => report.boot_warnings.push(mention.warning(identity)),
+                }
+            }
         }
         if let Some(first) = reports.first_mut().filter(|_| changed) {
             first.boot_warnings.extend(self.hashes());
         }
+        Ok(())
     }
 
     /// Returns warnings about partitions that start with a dm-verity hash area.

@@ -6,9 +6,9 @@ use std::ops::Range;
 use super::chosen::ChosenFilesystem;
 use super::guids::{self, Patch};
 use super::image::Disk;
+use super::partition_table::TableKind;
+use super::signature;
 use crate::error::{Error, Result};
-use crate::observe::Observer;
-use crate::pipeline;
 use crate::policy::Options;
 use crate::ranges::outside;
 use crate::sinks;
@@ -18,26 +18,34 @@ use crate::sinks;
 pub(super) enum DiskSegment<'d> {
     Copied(Range<u64>),
     Patched(&'d Patch),
-    Filesystem(&'d ChosenFilesystem),
+    /// The index of a filesystem, and the filesystem.
+    Filesystem(usize, &'d ChosenFilesystem),
 }
 
 impl Disk<'_> {
-    /// Returns the bytes to replace in the partition table; none unless GUIDs are derived.
-    pub(super) fn patches(&self, options: &Options, observer: &dyn Observer) -> Result<Vec<Patch>> {
-        let Some(table) = self.table.as_ref().filter(|_| options.derive_guids) else {
+    /// Returns the bytes to replace in the partition table; none unless its identities are derived. `digest`
+    /// returns the digest of the canonical form of a filesystem.
+    pub(super) fn patches(
+        &self,
+        options: &Options,
+        digest: impl Fn(usize) -> Result<[u8; 32]>,
+    ) -> Result<Vec<Patch>> {
+        let Some(table) = self.table.as_ref().filter(|_| options.canonical_table) else {
             return Ok(Vec::new());
         };
         let content = |index: usize| {
-            let Some(part) = self.parts.iter().find(|part| part.partition == Some(index)) else {
+            let Some(part) = self.parts.iter().position(|part| part.partition == Some(index)) else {
                 let bytes = &table.partitions[index].bytes;
                 return sinks::digest_of(&self.input.part(bytes.clone()))
                     .map_err(|error| Error::io("reading a partition", error));
             };
-            let digest = pipeline::digest(&self.filesystem(part), self.task(options, observer));
-            digest.map(|(_, digest)| digest).map_err(|error| Self::error(part, error))
+            digest(part).map_err(|error| Self::error(&self.parts[part], error))
         };
         let contents = (0..table.partitions.len()).map(content).collect::<Result<Vec<_>>>()?;
-        guids::canonical(self.input.bytes(), table, &contents)
+        match table.kind {
+            TableKind::Gpt(_) => guids::canonical(self.input.bytes(), table, &contents),
+            TableKind::Mbr(_) => Ok(signature::canonical(table, &contents)),
+        }
     }
 
     /// Returns the segments of the output, in the order of their offsets. Gaps that are zeroed are left out.
@@ -47,8 +55,8 @@ impl Disk<'_> {
             segments
                 .push((patch.offset..patch.offset + patch.bytes.len() as u64, DiskSegment::Patched(patch)));
         }
-        for part in &self.parts {
-            segments.push((part.bytes.clone(), DiskSegment::Filesystem(part)));
+        for (index, part) in self.parts.iter().enumerate() {
+            segments.push((part.bytes.clone(), DiskSegment::Filesystem(index, part)));
         }
         let mut taken: Vec<_> = segments.iter().map(|(range, _)| range.clone()).collect();
         if options.zero_gaps {
@@ -70,11 +78,15 @@ impl Disk<'_> {
         copied.collect()
     }
 
-    /// If GUIDs are derived, returns the headers and entries of the GPT without GUIDs and checksums. They are
-    /// equal on two disks that have equal canonical forms.
+    /// If the identities of the table are derived, returns the headers and entries of the GPT without GUIDs and
+    /// checksums, or zeros for the signature of the MBR. They are equal on two disks that have equal canonical
+    /// forms.
     pub(super) fn masked(&self, options: &Options) -> Vec<Patch> {
-        let table = self.table.as_ref().filter(|_| options.derive_guids);
-        table.map_or_else(Vec::new, |table| guids::masked(self.input.bytes(), table))
+        let table = self.table.as_ref().filter(|_| options.canonical_table);
+        table.map_or_else(Vec::new, |table| match table.kind {
+            TableKind::Gpt(_) => guids::masked(self.input.bytes(), table),
+            TableKind::Mbr(_) => signature::masked(table),
+        })
     }
 
     /// Returns the byte ranges that belong neither to a partition (of the GPT or MBR, or of a hybrid MBR) nor

@@ -2,17 +2,17 @@
 
 use std::io::IoSlice;
 
-use super::guids::Patch;
+use super::identities::Settled;
 use super::image::Disk;
 use super::notices;
-use super::partition_table::{TableKind, damaged_table};
+use super::partition_table::damaged_table;
 use super::segments::DiskSegment;
 use super::shifted::Shifted;
 
 use crate::bytes::first_set_byte;
 use crate::error::{Error, Result};
 use crate::observe::Observer;
-use crate::pipeline::{self, Request};
+use crate::pipeline;
 use crate::policy::{Options, SettingsPolicy, SizePolicy, UuidPolicy};
 use crate::remedy::Remedy;
 use crate::report::{Difference, Digest, FilesystemReport, Report};
@@ -34,12 +34,13 @@ impl Disk<'_> {
         observer: &dyn Observer,
     ) -> Result<Report> {
         self.check_options(options)?;
-        let patches = self.patches(options, observer)?;
+        let settled = self.settle(options, observer)?;
+        let new_values = settled.new_values();
         let (mut reports, mut changed) = (Vec::new(), false);
         if options.zero_gaps {
             self.gaps().into_iter().for_each(|gap| sink.in_use(gap));
         }
-        for segment in self.segments(&patches, options) {
+        for segment in self.segments(&settled.patches, options) {
             let io = |error| Error::io("writing the output", error);
             match segment {
                 DiskSegment::Copied(range) => sinks::copy(&self.input, range, sink).map_err(io)?,
@@ -47,17 +48,21 @@ impl Disk<'_> {
                     sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]).map_err(io)?;
                     sink.in_use(patch.offset..patch.offset + patch.bytes.len() as u64);
                 }
-                DiskSegment::Filesystem(part) => {
+                DiskSegment::Filesystem(index, part) => {
                     let input = self.filesystem(part);
                     let sink = Shifted::new(sink, part.bytes.start, &input);
-                    let report = pipeline::canonicalize(&input, &sink, self.task(options, observer))
-                        .map_err(|error| Self::error(part, error))?;
+                    let report = pipeline::canonicalize(
+                        &input,
+                        &sink,
+                        self.task(index, &settled, new_values.as_ref(), observer),
+                    )
+                    .map_err(|error| Self::error(part, error))?;
                     changed |= sink.rewrote_superblock() || notices::is_another(&report);
                     reports.push(report);
                 }
             }
         }
-        Ok(self.report(reports, &patches, changed))
+        self.report(reports, &settled, options, changed)
     }
 
     /// Returns the SHA-256 of the output of [`Self::canonicalize`], without writing it.
@@ -89,9 +94,10 @@ impl Disk<'_> {
         observer: &dyn Observer,
     ) -> Result<(Report, Vec<Difference>)> {
         self.check_options(options)?;
-        let patches = self.patches(options, observer)?;
+        let settled = self.settle(options, observer)?;
+        let new_values = settled.new_values();
         let (mut reports, mut differences) = (Vec::new(), Vec::new());
-        for segment in self.segments(&patches, options) {
+        for segment in self.segments(&settled.patches, options) {
             match segment {
                 DiskSegment::Copied(_) => {}
                 DiskSegment::Patched(patch) => {
@@ -104,10 +110,14 @@ impl Disk<'_> {
                         differences.push(Difference { offset, what: "partition table".to_owned() });
                     }
                 }
-                DiskSegment::Filesystem(part) => {
+                DiskSegment::Filesystem(index, part) => {
                     let input = self.filesystem(part);
-                    let (report, found) = pipeline::check(&input, limit, self.task(options, observer))
-                        .map_err(|error| Self::error(part, error))?;
+                    let (report, found) = pipeline::check(
+                        &input,
+                        limit,
+                        self.task(index, &settled, new_values.as_ref(), observer),
+                    )
+                    .map_err(|error| Self::error(part, error))?;
                     reports.push(report);
                     differences.extend(found.into_iter().map(|found| Difference {
                         offset: part.bytes.start + found.offset,
@@ -125,7 +135,7 @@ impl Disk<'_> {
             let set = set.filter_map(|gap| first_set_byte(self.input.bytes(), self.input.data_within(gap)));
             differences.extend(set.take(limit).map(|offset| Difference { offset, what: what.to_owned() }));
         }
-        let report = self.report(reports, &patches, !differences.is_empty());
+        let report = self.report(reports, &settled, options, !differences.is_empty())?;
         differences.sort_by_key(|difference| difference.offset);
         differences.truncate(limit);
         Ok((report, differences))
@@ -143,19 +153,21 @@ impl Disk<'_> {
         if !self.is_filesystem() && length < self.input.bytes().len() as u64 {
             return Err(wrong(length));
         }
-        for part in &self.parts {
+        let settled = self.settle(options, observer)?;
+        let new_values = settled.new_values();
+        for (index, part) in self.parts.iter().enumerate() {
             // A filesystem that is the whole image can have a different size in the output.
             let written = if self.is_filesystem() { output.clone() } else { output.part(part.bytes.clone()) };
-            pipeline::verify(&self.filesystem(part), &written, options, observer)
+            let task = self.task(index, &settled, new_values.as_ref(), observer);
+            pipeline::verify(&self.filesystem(part), &written, task)
                 .map_err(|error| Self::error(part, error))?;
         }
-        let patches = self.patches(options, observer)?;
         let sink = CompareSink::new(output.clone(), 1);
-        for segment in self.segments(&patches, options) {
+        for segment in self.segments(&settled.patches, options) {
             match segment {
                 DiskSegment::Copied(range) => sinks::copy(&self.input, range, &sink),
                 DiskSegment::Patched(patch) => sink.write_at(patch.offset, &[IoSlice::new(&patch.bytes)]),
-                DiskSegment::Filesystem(_) => Ok(()),
+                DiskSegment::Filesystem(..) => Ok(()),
             }
             .map_err(|error| Error::io("reading the output", error))?;
         }
@@ -166,8 +178,14 @@ impl Disk<'_> {
     }
 
     /// Creates the report about the image from the reports about its filesystems.
-    fn report(&self, mut filesystems: Vec<FilesystemReport>, patches: &[Patch], changed: bool) -> Report {
-        self.notice(&mut filesystems, patches, changed);
+    fn report(
+        &self,
+        mut filesystems: Vec<FilesystemReport>,
+        settled: &Settled,
+        options: &Options,
+        changed: bool,
+    ) -> Result<Report> {
+        self.notice(&mut filesystems, settled, options, changed)?;
         for (report, part) in filesystems.iter_mut().zip(&self.parts) {
             report.name.clone_from(&part.name);
         }
@@ -175,11 +193,7 @@ impl Disk<'_> {
             [report] if self.is_filesystem() => report.image_bytes,
             _ => self.input.bytes().len() as u64,
         };
-        Report { image_bytes, filesystems }
-    }
-
-    pub(super) fn task<'t>(&'t self, options: &'t Options, observer: &'t dyn Observer) -> Request<'t> {
-        Request { options, neighbours: &self.neighbours, observer }
+        Ok(Report { image_bytes, filesystems })
     }
 
     /// Rejects a different size for a filesystem that is only a part of the image.
@@ -206,9 +220,9 @@ impl Disk<'_> {
         if self.table.is_none() && options.zero_gaps {
             return refused("there is no partition table, so there are no gaps", Remedy::KeepGaps);
         }
-        let has_guids = self.table.as_ref().is_some_and(|table| matches!(table.kind, TableKind::Gpt(_)));
-        if options.derive_guids && !has_guids {
-            return refused("there is no GPT whose GUIDs could be derived", Remedy::KeepGuids);
+        if options.canonical_table && self.table.is_none() {
+            let problem = "there is no partition table whose GUIDs or signature could be derived";
+            return refused(problem, Remedy::KeepTable);
         }
         Ok(())
     }

@@ -10,12 +10,9 @@ use explainer::{Explainer, OfInput};
 
 use crate::check;
 use crate::error::Result;
-use crate::observe::Observer;
 use crate::pipeline::{self, Prepared, Read, Request};
-use crate::policy::Options;
 use crate::sinks::CompareSink;
 use crate::source::Input;
-use crate::uuid_references::Neighbours;
 
 /// Finds all changes that canonicalizing makes, with at most `limit` examples for each change. `name` is the
 /// partition or the offset of the filesystem; `None` if the filesystem is the whole image.
@@ -26,17 +23,19 @@ use crate::uuid_references::Neighbours;
 pub(crate) fn explain(
     input: &Input<'_>,
     name: Option<String>,
-    options: &Options,
     limit: usize,
-    observer: &dyn Observer,
+    task: Request<'_>,
 ) -> Result<Explanation> {
+    let Request { options, observer, .. } = task;
     pipeline::open(input, |source, recovery| {
-        let read = Read::of(source, recovery, options, observer)?;
+        let mut read = Read::of(source, recovery, options, observer)?;
         let before = OfInput::of(source, &read.reading);
+        let rewrite = pipeline::rewritten(source, &mut read.reading, task)?;
+        let changed = rewrite.as_ref().map(|rewrite| source.with_overlay(&rewrite.overlay));
+        let source = changed.as_ref().unwrap_or(source);
         let prepared = Prepared::of(source, recovery, read, observer)?;
         let Prepared { reading, plan, .. } = &prepared;
         let sink = CompareSink::new(input.clone(), usize::MAX);
-        let task = Request { options, neighbours: &Neighbours::default(), observer };
         let report = &prepared.write(&sink, task)?;
         let parents = reading.tree.parents();
         let mut explainer =

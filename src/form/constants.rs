@@ -18,6 +18,9 @@ pub(crate) const DISK_DOMAIN: &[u8] = b"ext4-canon disk 1\0";
 /// The first bytes of the digest from which the GUID of a GPT partition is derived.
 pub(crate) const PARTITION_DOMAIN: &[u8] = b"ext4-canon partition 1\0";
 
+/// The first bytes of the digest from which the signature of a disk with an MBR is derived.
+pub(crate) const SIGNATURE_DOMAIN: &[u8] = b"ext4-canon signature 1\0";
+
 /// `s_hash_seed` of every output. With a fixed seed, directories stay similar between versions of an image.
 pub(crate) const HASH_SEED: [u8; 16] = *b"ext4-canon form1";
 
@@ -56,6 +59,11 @@ pub(crate) fn max_mount_count(count: u16, check_interval: u32) -> u16 {
     if periodic { PERIODIC_COUNTS.start } else { count }
 }
 
+/// Returns whether a UUID can be a derived one: a UUID of version 8.
+pub(crate) fn is_derived(uuid: &[u8; 16]) -> bool {
+    Uuid::from_bytes(*uuid).get_version_num() == 8
+}
+
 /// Returns the UUID for a digest: its first 16 bytes, marked as version 8 of RFC 9562.
 pub(crate) fn uuid(digest: &[u8; 32]) -> Uuid {
     let mut bytes = [0; 16];
@@ -71,7 +79,9 @@ mod tests {
     fn digests_and_seeds_name_the_version() {
         assert_eq!(CONTENT_DOMAIN, format!("ext4-canon form {VERSION} content\0").as_bytes());
         assert_eq!(HASH_SEED, format!("ext4-canon form{VERSION}").as_bytes());
-        for (domain, what) in [(DISK_DOMAIN, "disk"), (PARTITION_DOMAIN, "partition")] {
+        for (domain, what) in
+            [(DISK_DOMAIN, "disk"), (PARTITION_DOMAIN, "partition"), (SIGNATURE_DOMAIN, "signature")]
+        {
             assert_eq!(domain, format!("ext4-canon {what} {VERSION}\0").as_bytes());
         }
     }

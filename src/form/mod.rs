@@ -9,7 +9,7 @@ mod fields;
 pub use constants::VERSION;
 pub(crate) use constants::{
     CHECKSUM_SEED, CONTENT_DOMAIN, DISK_DOMAIN, EXTRA_ISIZE, HASH_SEED, LAST_GROUP_ROOM, PARTITION_DOMAIN,
-    SEGMENT_BYTES, SPECIAL_MODE, lost_found_blocks, max_mount_count, uuid,
+    SEGMENT_BYTES, SIGNATURE_DOMAIN, SPECIAL_MODE, is_derived, lost_found_blocks, max_mount_count, uuid,
 };
 pub use fields::{INODE, Rule, SUPERBLOCK};
 pub(crate) use fields::{is_kept, kept_fields};

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::units::{BlockNr, InodeNr};
 
 /// The outcome of all fast commits.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct FastCommits<'a> {
     /// Inodes that were written or deleted.
     pub inodes: BTreeMap<InodeNr, ReplayedInode>,
@@ -15,7 +15,7 @@ pub struct FastCommits<'a> {
 }
 
 /// An inode that fast commits changed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ReplayedInode {
     /// All bytes of the inode, with a valid checksum. The map in these bytes does not contain `edits`.
     pub bytes: Vec<u8>,
@@ -35,7 +35,7 @@ pub struct RangeEdit {
 }
 
 /// A directory that fast commits changed.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct ReplayedDirectory<'a> {
     /// The parent, if a fast commit created the directory. A created directory has no blocks yet.
     pub made_in: Option<InodeNr>,

@@ -1,5 +1,6 @@
 //! Gives access to the blocks and inodes of an image.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::fast_commits::FastCommits;
@@ -92,6 +93,23 @@ impl<'a> Source<'a> {
         smaller.geometry.blocks_count *= ratio;
         smaller.blocks_per_replayed *= ratio;
         smaller
+    }
+
+    /// Returns the overlay with more replaced blocks.
+    pub(crate) fn overlay_with(&self, blocks: BTreeMap<u64, Vec<u8>>) -> Overlay<'a> {
+        let mut overlay = self.overlay.clone();
+        for (block, bytes) in blocks {
+            overlay.insert_changed(BlockNr(block), bytes);
+        }
+        overlay
+    }
+
+    /// Returns the same image with a different overlay.
+    pub(crate) fn with_overlay<'b>(&self, overlay: &'b Overlay<'b>) -> Source<'b>
+    where
+        'a: 'b,
+    {
+        Source { overlay, ..self.clone() }
     }
 
     /// Returns the bytes of a block that was replayed.

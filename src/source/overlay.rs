@@ -8,7 +8,7 @@ use super::fast_commits::FastCommits;
 use crate::units::BlockNr;
 
 /// Replayed blocks by block number, and the changes of the fast commits that follow the log.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Overlay<'a> {
     blocks: BTreeMap<u64, Replayed<'a>>,
     /// The escaped copy whose remaining bytes are all zero. All such copies share it, because a log with
@@ -19,11 +19,11 @@ pub struct Overlay<'a> {
 }
 
 /// A replayed block.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Replayed<'a> {
     /// A block of the mapped journal, unchanged.
     AsItIs(&'a [u8]),
-    /// A copy of the block, with its escaped first bytes restored.
+    /// A copy of the block, with its escaped first bytes restored, or with other changes.
     Escaped(Arc<[u8]>),
 }
 
@@ -48,6 +48,11 @@ impl<'a> Overlay<'a> {
             whole()
         };
         self.blocks.insert(block.0, Replayed::Escaped(copy));
+    }
+
+    /// Replaces a block with these bytes.
+    pub(crate) fn insert_changed(&mut self, block: BlockNr, bytes: Vec<u8>) {
+        self.blocks.insert(block.0, Replayed::Escaped(bytes.into()));
     }
 
     /// Returns a replayed block.

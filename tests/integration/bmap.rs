@@ -60,10 +60,10 @@ fn of_a_disk_all_but_free_blocks_is_flashed() {
     let path = lab.path("disk.img");
     disk(&path, 80, "label: gpt\nstart=1MiB, size=32MiB\nstart=40MiB, size=32MiB\n", &[(1, &image)]);
     let (output, bmap) = (lab.path("out.img"), lab.path("out.bmap"));
-    canon(["--zero-gaps", "--gpt", "canonical", "--bmap"]).args([&bmap, &path, &output]).run().done();
+    canon(["--zero-gaps", "--table", "canonical", "--bmap"]).args([&bmap, &path, &output]).run().done();
     let device = flashed(&lab, &output, &bmap);
     let again = lab.path("again.img");
-    canon(["--gpt", "canonical"]).args([&device, &again]).run().done();
+    canon(["--table", "canonical"]).args([&device, &again]).run().done();
     same_bytes(&output, &again);
     let cut = |path: &Path| fs::read(path).unwrap()[33 << 20..].to_vec();
     assert!(cut(&output) == cut(&device), "bytes past the filesystem differ");

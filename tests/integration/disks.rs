@@ -163,7 +163,7 @@ fn guids_follow_from_content() {
     let disks = builds(&lab, [&drawn, &drawn]);
     let kept = disks.each_ref().map(|disk| sha256(&canonical_disk(disk, &EPOCH)));
     assert_ne!(kept[0], kept[1], "GUIDs should be kept by default");
-    let options = [&EPOCH[..], &["--gpt", "canonical", "--zero-gaps", "--verify"]].concat();
+    let options = [&EPOCH[..], &["--table", "canonical", "--zero-gaps", "--verify"]].concat();
     let outputs = disks.each_ref().map(|disk| canonical_disk(disk, &options));
     same_bytes(&outputs[0], &outputs[1]);
     same_bytes(&outputs[0], &canonical_disk(&outputs[0], &options));
@@ -212,7 +212,7 @@ fn sectors_of_4096_bytes() {
         path
     });
     assert_ne!(sha256(&disks[0]), sha256(&disks[1]));
-    let options = [&EPOCH[..], &["--gpt", "canonical"]].concat();
+    let options = [&EPOCH[..], &["--table", "canonical"]].concat();
     let outputs = disks.each_ref().map(|disk| canonical_disk(disk, &options));
     same_bytes(&outputs[0], &outputs[1]);
     judge::fsck_silent(&filesystem_at(&outputs[0], 2)).unwrap();
@@ -309,17 +309,19 @@ fn what_refers_to_other_partitions_is_told() {
     disk(&path, 64, GPT_KEPT, &[(2, &root), (20, &boot), (58, &hashes)]);
 
     let told = |options: &[&str], disk: &Path| {
-        let ran = canon(["--check", "--json"]).args(EPOCH).args(options).arg(disk).run();
+        let allow = "--allow-stale-uuids";
+        let ran = canon(["--check", "--json", allow]).args(EPOCH).args(options).arg(disk).run();
         ran.json()["warnings"].as_array().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()
     };
     let has = |warnings: &[String], words: &str| warnings.iter().any(|warning| warning.contains(words));
-    let fstab = &format!("/etc/fstab, line 2, names the old UUID {boot_uuid} of partition 2 (boot)");
-    let cmdline =
-        &format!("/etc/kernel/cmdline, line 1, names the old PARTUUID {boot_partuuid} of partition 2 (boot)");
+    let fstab = &format!("/etc/fstab, line 2, column 6 names the UUID {boot_uuid} of partition 2 (boot)");
+    let cmdline = &format!(
+        "/etc/kernel/cmdline, line 1, column 12 names the PARTUUID {boot_partuuid} of partition 2 (boot)"
+    );
     let verity = "partition 4 (esp) has dm-verity hashes";
     for (options, expected) in [
         (&[][..], &[fstab.as_str(), "fstab, line 1", "load.cfg, line 1", verity][..]),
-        (&["--gpt", "canonical"], &[fstab, "fstab, line 1", "load.cfg, line 1", cmdline, verity]),
+        (&["--table", "canonical"], &[fstab, "fstab, line 1", "load.cfg, line 1", cmdline, verity]),
         (&["--partition", "root"], &[verity]),
         (&["--uuid", "keep"], &[verity]),
     ] {
@@ -327,11 +329,11 @@ fn what_refers_to_other_partitions_is_told() {
         assert_eq!(warnings.len(), expected.len(), "{options:?}: {warnings:#?}");
         assert!(expected.iter().all(|words| has(&warnings, words)), "{options:?}: {warnings:#?}");
         // If no identifier changes, there is no warning.
-        let output = canonical_disk(&path, &[&EPOCH[..], options].concat());
+        let output = canonical_disk(&path, &[&EPOCH[..], &["--allow-stale-uuids"], options].concat());
         assert_eq!(told(options, &output), [""; 0], "{options:?}");
     }
     // An image that may not boot is worth a warning even with --quiet.
-    let quiet = canon(["-q", "--check"]).args(EPOCH).arg(&path).run().with_code(1);
+    let quiet = canon(["-q", "--check", "--allow-stale-uuids"]).args(EPOCH).arg(&path).run().with_code(1);
     let quiet = quiet.saying(&["ext4-canon: warning: ", fstab, verity]);
     assert!(quiet.stdout.is_empty() && quiet.stderr.lines().count() == 4, "{quiet}");
     // This mount changes only the superblock.
@@ -339,8 +341,9 @@ fn what_refers_to_other_partitions_is_told() {
     debugfs(&mounted, "ssv mtime 20260101000000\n");
     disk(&path, 64, GPT_KEPT, &[(2, &mounted), (20, &canonical_disk(&boot, &EPOCH)), (58, &hashes)]);
     let (out, again) = (lab.path("out.img"), lab.path("again.img"));
-    canon(["--json"]).args(EPOCH).args([&path, &out]).run().done().printing(&[verity]);
-    let ran = canon(["--json"]).args(EPOCH).args([&out, &again]).run().done();
+    let json = ["--json", "--allow-stale-uuids"];
+    canon(json).args(EPOCH).args([&path, &out]).run().done().printing(&[verity]);
+    let ran = canon(json).args(EPOCH).args([&out, &again]).run().done();
     assert!(!ran.stdout.contains(verity), "{ran}");
 }
 
@@ -405,7 +408,7 @@ fn what_does_not_fit_together_is_refused() {
     let damaged = copy("backup.img");
     structure::<GptHeader>(&damaged, BACKUP).put("DiskGUID", b"other");
     canonical_disk(&damaged, &[]);
-    refused(&damaged, &["--gpt", "canonical"], 4, &["sector 131071 can't be read"]);
+    refused(&damaged, &["--table", "canonical"], 4, &["sector 131071 can't be read"]);
     // The error names the damaged partition, and the other partitions can be selected.
     let damaged = copy("filesystem.img");
     superblock_at(&damaged, 20 << 20).fill("s_blocks_count_lo", 0xFF);
@@ -443,7 +446,7 @@ fn a_partition_that_covers_the_table_is_refused() {
         seal(&damaged, header);
     }
     canonical_disk(&damaged, &[]);
-    refused(&damaged, &["--gpt", "canonical"], 4, &["partition 4 (esp) overlaps the partition table"]);
+    refused(&damaged, &["--table", "canonical"], 4, &["partition 4 (esp) overlaps the partition table"]);
 }
 
 /// A superblock that was overwritten hides the only filesystem of a disk. Its backups can restore it.

@@ -14,7 +14,7 @@ fn generated(what: &str) -> String {
 /// Command lines, with words that the last word can be completed to, and words that it can't.
 const COMPLETED: [(&str, &[&str], &[&str]); 16] = [
     ("ext4-canon --so", &["--source-date-epoch"], &["--size"]),
-    ("ext4-canon --gpt ", &["keep", "canonical"], &["punch"]),
+    ("ext4-canon --table ", &["keep", "canonical"], &["punch"]),
     ("ext4-canon --uuid keep --holes p", &["punch"], &["keep"]),
     ("ext4-canon dig", &["digest"], &["compare"]),
     ("ext4-canon compare --ht", &["--html"], &["--holes"]),

@@ -111,7 +111,7 @@ fn a_missing_path_has_the_message_of_cat() {
 #[test]
 fn options_without_effect_are_refused() {
     let lab = with_image();
-    for option in ["--uuid=keep", "--label=x", "--holes=keep", "--gpt=canonical", "--zero-gaps"] {
+    for option in ["--uuid=keep", "--label=x", "--holes=keep", "--table=canonical", "--zero-gaps"] {
         let name = option.split('=').next().unwrap();
         let tip = format!("tip: '{name}' is an option of 'ext4-canon IN OUT'");
         let ran = lab.canon(["ls", option, "in.img"]).run().misused(&["unexpected argument"]);

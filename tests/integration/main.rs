@@ -33,6 +33,7 @@ mod hard_links;
 mod help;
 mod html;
 mod htree;
+mod identities;
 mod inline_data;
 mod journal;
 mod judges;

@@ -45,9 +45,9 @@ fn a_disk_goes_through_a_pipe() {
         "label: gpt\nstart=1MiB, size=32MiB\nstart=40MiB, size=32MiB\n",
         &[(1, &image), (40, &image)],
     );
-    let script = r#"set -eo pipefail; "$0" disk.img out.img; cat disk.img | "$0" --gpt keep - - | cmp - out.img
-                    "$0" --gpt canonical --zero-gaps disk.img two.img
-                    "$0" --gpt canonical --zero-gaps disk.img - | cmp - two.img"#;
+    let script = r#"set -eo pipefail; "$0" disk.img out.img; cat disk.img | "$0" --table keep - - | cmp - out.img
+                    "$0" --table canonical --zero-gaps disk.img two.img
+                    "$0" --table canonical --zero-gaps disk.img - | cmp - two.img"#;
     lab.shell(script).run().done();
 }
 

@@ -45,9 +45,10 @@ pub struct SizeArgs {
 /// The options for the bytes of a disk outside its filesystems.
 #[derive(Args, Debug)]
 pub struct AroundArgs {
-    /// Treatment of the GUIDs of a GPT and its partitions; boot loaders and fstab can refer to them
-    #[arg(long, value_enum, default_value_t = Gpt::Keep, conflicts_with = "offset")]
-    gpt: Gpt,
+    /// Treatment of the GUIDs of a GPT and its partitions, or of the disk signature of an MBR; boot loaders
+    /// and fstab can refer to them
+    #[arg(long, value_enum, default_value_t = Table::Keep, conflicts_with = "offset")]
+    table: Table,
 
     /// Fill all bytes of a disk outside its partitions with zeros; boot code can be stored there
     #[arg(long, conflicts_with = "offset")]
@@ -55,10 +56,10 @@ pub struct AroundArgs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Gpt {
-    /// Keep the GUIDs
+enum Table {
+    /// Keep the GUIDs or the signature
     Keep,
-    /// Derive the GUIDs from the content of the partitions
+    /// Derive the GUIDs or the signature from the content of the partitions
     Canonical,
 }
 
@@ -98,15 +99,17 @@ impl AroundArgs {
     /// A message if partitions are selected and these options would have no effect.
     pub fn set_unless_selected(&self, options: &mut Options, selection: &Selection) -> Result<()> {
         self.set(options);
-        if !selection.partitions.is_empty() && (options.derive_guids || options.zero_gaps) {
-            bail!("with --partition, all other bytes of a disk are ignored: leave --gpt and --zero-gaps out");
+        if !selection.partitions.is_empty() && (options.canonical_table || options.zero_gaps) {
+            bail!(
+                "with --partition, all other bytes of a disk are ignored: leave --table and --zero-gaps out"
+            );
         }
         Ok(())
     }
 
     /// Sets these options in the library's options.
     pub fn set(&self, options: &mut Options) {
-        options.derive_guids = self.gpt == Gpt::Canonical;
+        options.canonical_table = self.table == Table::Canonical;
         options.zero_gaps = self.zero_gaps;
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
 use anyhow::{Context as _, Error, Result};
 use clap::{Args, ValueEnum};
-use ext4_canon::{HardLinkPolicy, HolePolicy, MtimePolicy, Options, UuidPolicy};
+use ext4_canon::{HardLinkPolicy, HolePolicy, MtimePolicy, Options, StaleUuids, UuidPolicy};
 
 use super::settings::SettingsArgs;
 use super::values::{epoch, uuid_policy};
@@ -20,6 +20,16 @@ pub struct PolicyArgs {
     /// UUID of the output: content (derived from the content), keep (the UUID of IN), or a UUID
     #[arg(long, value_name = "content|keep|UUID", value_parser = uuid_policy, default_value = "content")]
     uuid: UuidPolicy,
+
+    /// Replace the UUIDs, PARTUUIDs and disk signatures that change in the boot files that name them: fstab,
+    /// crypttab, configuration of boot loaders, kernel command lines, systemd units
+    #[arg(long, conflicts_with = "allow_stale_uuids")]
+    rewrite_uuids: bool,
+
+    /// Only warn if a boot file names a UUID, PARTUUID or disk signature that the output no longer has; the
+    /// image may not boot
+    #[arg(long)]
+    allow_stale_uuids: bool,
 
     #[command(flatten)]
     tree: TreeArgs,
@@ -92,6 +102,11 @@ impl PolicyArgs {
         let mut options = Options::new().uuid(self.uuid).ignore_error_state(ignore_error_state);
         self.tree.set(&mut options, variable)?;
         self.settings.set(&mut options);
+        options.stale_uuids = match (self.rewrite_uuids, self.allow_stale_uuids) {
+            (true, _) => StaleUuids::Rewrite,
+            (_, true) => StaleUuids::Allow,
+            _ => StaleUuids::Refuse,
+        };
         options.label = self.label.map(OsString::into_vec);
         options.holes = match self.holes {
             Holes::Punch => HolePolicy::Punch,

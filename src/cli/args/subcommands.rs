@@ -92,7 +92,7 @@ pub struct DigestArgs {
 
     /// Digest only the file tree, regardless of features, geometry and size of the image; see
     /// docs/tree-digest.md
-    #[arg(long, conflicts_with_all = ["uuid", "label", "holes", "gpt", "zero_gaps", "like", "profile", "features", "block_size", "cluster_size", "inode_size", "inodes", "journal_size", "reserved"])]
+    #[arg(long, conflicts_with_all = ["uuid", "label", "holes", "table", "rewrite_uuids", "allow_stale_uuids", "zero_gaps"])]
     tree: bool,
 
     /// Device of the external journal to recover IN from; allowed only with a single image

@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn options_without_effect_on_a_tree_are_refused() {
-        for option in ["--uuid=keep", "--label=x", "--holes=punch", "--gpt=keep", "--zero-gaps"] {
+        for option in ["--uuid=keep", "--label=x", "--holes=punch", "--table=keep", "--zero-gaps"] {
             let error = error(&format!("x digest --tree {option} a"));
             assert!(error.contains("tip: the digest of a tree does not depend on this option"), "{error}");
         }

@@ -1,7 +1,7 @@
 //! Formats the library's reports about filesystems, as JSON and as text.
 
-use ext4_canon::FilesystemReport;
 use ext4_canon::text::counted;
+use ext4_canon::{FilesystemReport, Rewritten};
 use indicatif::HumanBytes;
 use serde::Serialize;
 use uuid::Uuid;
@@ -84,6 +84,25 @@ struct CountsJson {
     orphans_dropped: u64,
     orphans_truncated: u64,
     bytes_written: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rewritten: Vec<RewrittenJson>,
+}
+
+/// A text in a boot file that was replaced.
+#[derive(Debug, Serialize)]
+struct RewrittenJson {
+    path: String,
+    line: u64,
+    column: u64,
+    old: String,
+    new: String,
+}
+
+impl From<&Rewritten> for RewrittenJson {
+    fn from(place: &Rewritten) -> Self {
+        let Rewritten { path, line, column, old, new, .. } = place.clone();
+        Self { path, line, column, old, new }
+    }
 }
 
 impl From<&FilesystemReport> for CountsJson {
@@ -112,6 +131,7 @@ impl From<&FilesystemReport> for CountsJson {
             orphans_dropped: report.orphans_dropped,
             orphans_truncated: report.orphans_truncated,
             bytes_written: report.bytes_written,
+            rewritten: report.rewritten.iter().map(RewrittenJson::from).collect(),
         }
     }
 }
@@ -141,6 +161,9 @@ fn counts(report: &FilesystemReport, all: bool) -> Vec<String> {
         line("UUID", Some(format!("{new} (as before)")), &[]);
     } else {
         line("UUID", Some(format!("{new} (was {old})")), &[]);
+    }
+    for Rewritten { path, line: number, column, old, new, .. } in &report.rewritten {
+        line("rewritten", Some(format!("{path}, line {number}, column {column}: {old} -> {new}")), &[]);
     }
     let details = [(report.inodes_renumbered, "renumbered"), (report.times_changed, "with a different time")];
     line("inodes", Some(report.inodes.to_string()), &details);

@@ -125,7 +125,7 @@ impl Table {
 pub fn run(tables: &[Table], program: &[u8]) -> Result<bool, String> {
     let (Some((first, steps)), false) = (program.split_first(), tables.is_empty()) else { return Ok(false) };
     let table = &tables[usize::from(first & 0x3F) % tables.len()];
-    let options = Options::new().derive_guids(first & 0x80 != 0).zero_gaps(first & 0x40 != 0);
+    let options = Options::new().canonical_table(first & 0x80 != 0).zero_gaps(first & 0x40 != 0);
     let bytes = table.damaged(steps);
     holds(&bytes, &options).map_err(|words| {
         let kept = std::env::temp_dir().join("ext4-canon-table.img");
@@ -168,7 +168,7 @@ fn holds(bytes: &[u8], options: &Options) -> Result<bool, String> {
     let changed = (0..bytes.len()).filter(is_around).find(|at| written[*at] != bytes[*at]);
     match changed {
         Some(at) if *options == Options::new() => Err(format!("byte {at} is another")),
-        Some(at) if !options.derive_guids && written[at] != 0 => Err(format!("byte {at} is not zero")),
+        Some(at) if !options.canonical_table && written[at] != 0 => Err(format!("byte {at} is not zero")),
         _ => Ok(true),
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::checks::{Images, done, is_too_small, ran, same_trees};
 use super::{Draw, Notes};
-use crate::support::canon::{sound, unchanged};
+use crate::support::canon::{sound, tree_digest, unchanged};
 use crate::support::dice::Dice;
 use crate::support::{judge, same_bytes};
 
@@ -41,6 +41,9 @@ fn options(dice: &mut Dice) -> Vec<&'static str> {
     if dice.chance(50) {
         words.extend(["--size", "min"]);
     }
+    if dice.chance(25) {
+        words.extend(["--hard-links", dice.one(&["split", "merge"])]);
+    }
     words
 }
 
@@ -68,10 +71,18 @@ pub fn settings(draw: &Draw, images: &Images, notes: &Notes) -> Option<&'static 
     } else {
         sound(&output);
     }
-    same_trees(&images.first, &output, &draw.choices);
     unchanged(&output, &words);
-    there_and_back(draw, images, &output, notes);
-    Some("other settings")
+    let Some(links) = words.iter().position(|word| *word == "--hard-links") else {
+        same_trees(&images.first, &output, &draw.choices);
+        there_and_back(draw, images, &output, notes);
+        return Some("other settings");
+    };
+    // The tree has other hard links, so it can't be compared with that of the input.
+    let times = draw.choices.words.iter().map(String::as_str).filter(|word| !word.is_empty());
+    let _ = times;
+    let policy = &words[links..links + 2];
+    assert_eq!(tree_digest(&output, policy), tree_digest(&images.first, policy), "{words:?}");
+    Some("other settings and hard links")
 }
 
 /// Checks that the settings of the input bring the output back to the input's canonical form.

@@ -25,16 +25,23 @@ const FILES: &[(&str, &str, &str)] = &[
         "set SOURCE_DATE_EPOCH for the build, and use a snapshot of the archive",
     ),
     ("/var/log/", "", "delete the logs in the build"),
+    ("/etc/iscsi/initiatorname.iscsi", "", "delete it in the build: the first boot makes it"),
+    ("/etc/ssl/private/ssl-cert-snakeoil.key", "", "delete it in the build, and make it at the first boot"),
+    ("/etc/ssl/certs/ssl-cert-snakeoil.pem", "", "delete it in the build, and make it at the first boot"),
+    ("/var/lib/systemd/", "", "delete it in the build: systemd makes it"),
+    ("/etc/.updated", "", "set SOURCE_DATE_EPOCH for the build, or delete it"),
+    ("/var/.updated", "", "set SOURCE_DATE_EPOCH for the build, or delete it"),
+    ("/boot/mbrid", "", "use --table canonical --rewrite-uuids: it contains the disk signature"),
     ("/run/", "", "delete it in the build"),
     ("/tmp/", "", "delete it in the build"),
     ("/etc/shadow", "", "set SOURCE_DATE_EPOCH for the whole build: passwords have a day of change"),
     ("/etc/resolv.conf", "", "set it in the recipe: it comes from the machine that built the image"),
     ("/etc/hostname", "", "set it in the recipe: it comes from the machine that built the image"),
     ("/etc/hosts", "", "set it in the recipe: it comes from the machine that built the image"),
-    ("/etc/fstab", "", "name filesystems by label, or give mke2fs a fixed UUID (-U) and use --uuid keep"),
-    ("/etc/crypttab", "", "name filesystems by label, or give mke2fs a fixed UUID (-U) and use --uuid keep"),
-    ("/boot/grub/grub.cfg", "", "give mke2fs a fixed UUID (-U) and use --uuid keep"),
-    ("/boot/grub2/grub.cfg", "", "give mke2fs a fixed UUID (-U) and use --uuid keep"),
+    ("/etc/fstab", "", "name filesystems by label, or use --rewrite-uuids"),
+    ("/etc/crypttab", "", "name filesystems by label, or use --rewrite-uuids"),
+    ("/boot/grub/grub.cfg", "", "use --rewrite-uuids, or give mke2fs a fixed UUID (-U) and use --uuid keep"),
+    ("/boot/grub2/grub.cfg", "", "use --rewrite-uuids, or give mke2fs a fixed UUID (-U) and use --uuid keep"),
     (
         "/boot/initr",
         "",
@@ -95,6 +102,9 @@ fn of_time(options: &Options) -> &'static str {
 /// Returns the cure for a difference: the cure for the file if there is one, otherwise the cure for the
 /// attribute.
 pub fn cure(difference: &PathDifference, options: &Options) -> &'static str {
+    if difference.names_own {
+        return "it names the image's own UUID (use --rewrite-uuids), PARTUUID or disk signature (also --table canonical)";
+    }
     match difference.attribute {
         Attribute::Content | Attribute::Size | Attribute::Presence => of_file(&difference.path),
         _ => None,

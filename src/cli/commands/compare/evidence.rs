@@ -5,7 +5,7 @@ use std::path::Path;
 use ext4_canon::text::hexadecimal;
 use ext4_canon::{
     FORM_VERSION, FeatureChanges, HardLinkPolicy, HolePolicy, Inodes, MtimePolicy, Options, Reserved,
-    Selection, SettingsPolicy, SizePolicy, UuidPolicy,
+    Selection, SettingsPolicy, SizePolicy, StaleUuids, UuidPolicy,
 };
 use uuid::Uuid;
 
@@ -63,11 +63,12 @@ pub fn option_words(options: &Options, selection: &Selection, like: Option<&Path
     }
     words.extend(options.label.as_ref().map(|label| format!("--label '{}'", label.escape_ascii())));
     let flags = [
+        (options.stale_uuids == StaleUuids::Rewrite, "--rewrite-uuids"),
         (options.hard_links == HardLinkPolicy::Split, "--hard-links split"),
         (options.hard_links == HardLinkPolicy::Merge, "--hard-links merge"),
         (options.holes == HolePolicy::Keep, "--holes keep"),
         (options.ignore_error_state, "--ignore-error-state"),
-        (options.derive_guids, "--gpt canonical"),
+        (options.canonical_table, "--table canonical"),
         (options.zero_gaps, "--zero-gaps"),
     ];
     words.extend(flags.into_iter().filter(|flag| flag.0).map(|flag| flag.1.to_owned()));

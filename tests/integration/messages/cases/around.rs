@@ -57,7 +57,7 @@ pub const CASES: &[Case] = &[
     command("no such partition", r#""$0" --partition 7 in.img out.img"#, two_filesystems),
     command("a name of two partitions", r#""$0" --partition twice in.img out.img"#, two_filesystems),
     command("no table", r#""$0" --partition 1 in.img out.img"#, sound_image),
-    command("no GPT", r#""$0" --gpt canonical in.img out.img"#, sound_image),
+    command("no GPT", r#""$0" --table canonical in.img out.img"#, sound_image),
     command("no gaps", r#""$0" --zero-gaps in.img out.img"#, sound_image),
     command("less than metadata takes", r#""$0" --size 8K in.img out.img"#, sound_image),
     command("more than 32 bits of blocks", r#""$0" --size 5T in.img out.img"#, sound_image),

@@ -1,0 +1,49 @@
+//! Derives the disk signature of an MBR from the content of the disk.
+
+use sha2::{Digest as _, Sha256};
+
+use super::guids::Patch;
+use super::partition_table::{PartitionTable, TableKind};
+use crate::form;
+use crate::identities::IdentityKind;
+
+/// The offset of the signature on the disk, in bytes.
+const OFFSET: u64 = 440;
+
+/// Returns the derived signature, as bytes to replace. Returns an empty list if the table is not an MBR.
+/// `contents` are the digests of the content of each partition.
+pub(super) fn canonical(table: &PartitionTable, contents: &[[u8; 32]]) -> Vec<Patch> {
+    if !matches!(table.kind, TableKind::Mbr(_)) {
+        return Vec::new();
+    }
+    let mut hash = Sha256::new_with_prefix(form::SIGNATURE_DOMAIN);
+    hash.update(table.sector_size.to_le_bytes());
+    for (partition, content) in table.partitions.iter().zip(contents) {
+        hash.update(partition.number.to_le_bytes());
+        hash.update(partition.kind.as_bytes());
+        hash.update(partition.bytes.start.to_le_bytes());
+        hash.update(partition.bytes.end.to_le_bytes());
+        hash.update(partition.attributes.to_le_bytes());
+        hash.update(content);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    let [one, two, three, four, ..] = digest;
+    // Zero means that a disk has no signature.
+    let signature = u32::from_be_bytes([one, two, three, four]).max(1);
+    vec![Patch { offset: OFFSET, bytes: signature.to_le_bytes().into() }]
+}
+
+/// Returns the signature as zeros, to compare tables whose signatures are derived.
+pub(super) fn masked(table: &PartitionTable) -> Vec<Patch> {
+    let is_mbr = matches!(table.kind, TableKind::Mbr(_));
+    is_mbr.then(|| Patch { offset: OFFSET, bytes: vec![0; 4] }).into_iter().collect()
+}
+
+/// Returns the value of the derived signature.
+pub(super) fn value(patches: &[Patch]) -> Option<(IdentityKind, u32, [u8; 16])> {
+    let [patch] = patches else { return None };
+    let signature = u32::from_le_bytes(*patch.bytes.first_chunk()?);
+    let mut value = [0; 16];
+    value[..4].copy_from_slice(&signature.to_be_bytes());
+    Some((IdentityKind::Signature, 0, value))
+}
