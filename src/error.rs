@@ -112,6 +112,24 @@ impl fmt::Display for Error {
     }
 }
 
+impl Error {
+    /// Returns the size in bytes that an error about too few blocks or inodes advises.
+    pub(crate) fn enough_bytes(&self) -> Option<u64> {
+        match self {
+            Self::DoesNotFit { bytes, .. } | Self::TooFewInodes { bytes, .. } => *bytes,
+            _ => None,
+        }
+    }
+
+    /// Returns an error about too few blocks or inodes with different advice.
+    pub(crate) fn with_enough_bytes(mut self, enough: Option<u64>) -> Self {
+        if let Self::DoesNotFit { bytes, .. } | Self::TooFewInodes { bytes, .. } = &mut self {
+            *bytes = enough;
+        }
+        self
+    }
+}
+
 /// Returns the message for too few blocks or inodes.
 fn too_few(unit: &str, needed: u64, available: u64) -> String {
     let missing = needed.saturating_sub(available);

@@ -8,7 +8,7 @@ use crate::hard_links::{self, LinkCounts};
 use crate::identities;
 use crate::leftovers;
 use crate::mentions::{self, Found};
-use crate::observe::Observer;
+use crate::observe::{Observer, Silent};
 use crate::occupancy::{Occupancy, of_form, of_image};
 use crate::ondisk::features::Compat;
 use crate::plan::{self, Identity, Plan};
@@ -193,14 +193,38 @@ fn prepare<T>(
 ) -> Result<T> {
     open(input, |source, recovery| {
         let mut read = Read::of(source, recovery, task.options, task.observer)?;
-        let Some(rewrite) = rewritten(source, &mut read.reading, task)? else {
-            return work(&Prepared::of(source, recovery, read, task.observer)?);
-        };
-        let source = source.with_overlay(&rewrite.overlay);
-        let mut prepared = Prepared::of(&source, recovery, read, task.observer)?;
-        prepared.report.rewritten = rewrite.replaced;
+        let rewrite = rewritten(source, &mut read.reading, task)?;
+        let changed = rewrite.as_ref().map(|rewrite| source.with_overlay(&rewrite.overlay));
+        let source = changed.as_ref().unwrap_or(source);
+        let prepared = Prepared::of(source, recovery, read, task.observer);
+        let mut prepared =
+            prepared.map_err(|error| with_room_for_all(error, source, recovery, task.options))?;
+        prepared.report.rewritten =
+            rewrite.as_ref().map_or_else(Vec::new, |rewrite| rewrite.replaced.clone());
         work(&prepared)
     })
+}
+
+/// If a profile has too few blocks or inodes, replaces the size in the error by one that is enough for both.
+/// With a profile, each size has a different number of inodes and a different journal.
+fn with_room_for_all(error: Error, source: &Source<'_>, recovery: &Recovery<'_>, options: &Options) -> Error {
+    const TRIES: usize = 8;
+    let has_profile = matches!(options.settings, SettingsPolicy::Profile(_));
+    let Some(mut bytes) = error.enough_bytes().filter(|_| has_profile && !source.input().is_part()) else {
+        return error;
+    };
+    for _ in 0..TRIES {
+        let options = options.clone().size(SizePolicy::Bytes(bytes));
+        let read = Read::of(source, recovery, &options, &Silent);
+        match read.and_then(|read| Prepared::of(source, recovery, read, &Silent).map(drop)) {
+            Ok(()) => return error.with_enough_bytes(Some(bytes)),
+            Err(next) => match next.enough_bytes().filter(|more| *more > bytes) {
+                Some(more) => bytes = more,
+                None => break,
+            },
+        }
+    }
+    error.with_enough_bytes(None)
 }
 
 /// Replaces the identities that boot files name, if the task has new values for them.

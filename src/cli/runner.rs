@@ -63,6 +63,9 @@ pub struct Runner<'r> {
     pool: ThreadPool,
     /// The metadata of the image of `--like`.
     reference: Option<Metadata>,
+    /// Whether a partition was selected in the image of `--like`. An input without partitions is then one
+    /// filesystem.
+    partition_is_of_reference: bool,
     /// The warnings so far. They are printed at the end, even if the command fails.
     warnings: &'r Mutex<Vec<Warning>>,
 }
@@ -87,9 +90,10 @@ pub fn run(task: &Task, perform: impl FnOnce(&Runner<'_>) -> Result<Outcome>) ->
         let runner = Runner::new(&task.settings, &warnings).about(about)?;
         let Some(path) = &task.settings.like else { return perform(&runner) };
         let mut settings = task.settings.clone();
-        let (like, reference) = runner.settings_of(path)?;
+        let (like, reference, partition_is_of_reference) = runner.settings_of(path)?;
         settings.options = settings.options.like(like);
-        perform(&Runner { settings: &settings, reference: Some(reference), ..runner })
+        let reference = Some(reference);
+        perform(&Runner { settings: &settings, reference, partition_is_of_reference, ..runner })
     });
     signals::unless_ending();
     let warnings = warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -149,7 +153,14 @@ impl<'r> Runner<'r> {
         let threads = settings.threads.or_else(|| thread::available_parallelism().ok());
         let pool = ThreadPoolBuilder::new().num_threads(threads.map_or(1, NonZero::get)).build();
         let pool = pool.context("starting threads")?;
-        Ok(Self { settings, pool, progress: Progress::new(settings.progress), reference: None, warnings })
+        Ok(Self {
+            settings,
+            pool,
+            progress: Progress::new(settings.progress),
+            reference: None,
+            partition_is_of_reference: false,
+            warnings,
+        })
     }
 
     /// Opens an image, and the device of its external journal if `files` has one.
@@ -175,28 +186,38 @@ impl<'r> Runner<'r> {
     ///
     /// The errors of [`Disk::open`] and of [`Image::unchanged`].
     pub fn disk<'i>(&self, image: &'i Image, selection: &Selection) -> Result<Disk<'i>> {
-        let disk = Disk::open(&image.input(), selection);
+        let disk = if self.partition_is_of_reference && !Self::has_partitions(image) {
+            Disk::open(&image.input(), &Selection::all())
+        } else {
+            Disk::open(&image.input(), selection)
+        };
         image.unchanged()?;
         disk.about(&image.path)
     }
 
-    /// Reads the settings of the filesystem in an image, and returns them with the metadata of the file. On a disk, the filesystem is that of the selected
-    /// partition.
+    /// Returns whether an image is a disk with partitions.
+    fn has_partitions(image: &Image) -> bool {
+        Disk::open(&image.input(), &Selection::all()).is_ok_and(|disk| disk.has_partitions())
+    }
+
+    /// Reads the settings of the filesystem in an image, and returns them with the metadata of the file and
+    /// whether a partition was selected in it.
     ///
     /// # Errors
     ///
     /// The errors of [`Image::open`], of [`Disk::settings`] and of [`Image::unchanged`].
-    fn settings_of(&self, path: &Path) -> Result<(ext4_canon::Settings, Metadata)> {
+    fn settings_of(&self, path: &Path) -> Result<(ext4_canon::Settings, Metadata, bool)> {
         let image = Image::open(path, "reference")?;
         self.warn_severely(image.warnings());
         let mut disk = self.disk(&image, &Selection::all())?;
         let partitions = &self.settings.selection.partitions;
-        if disk.has_partitions() && !partitions.is_empty() {
+        let is_selected = disk.has_partitions() && !partitions.is_empty();
+        if is_selected {
             let selection = partitions.iter().fold(Selection::all(), Selection::partition);
             disk = self.disk(&image, &selection)?;
         }
         let settings = self.read(&[&image], || disk.settings(&self.progress))?.about(&image.path)?;
-        Ok((settings, image.metadata.clone()))
+        Ok((settings, image.metadata.clone(), is_selected))
     }
 
     /// Calls the library on the thread pool. Returns an error instead of the result if an image was modified

@@ -40,8 +40,8 @@ impl Cause {
     /// Returns the cause as text.
     pub fn words(self) -> &'static str {
         match self {
-            Self::Random => "chosen at random by mke2fs",
-            Self::Clock => "taken from the clock",
+            Self::Random => "set by mke2fs or its options",
+            Self::Clock => "from the clock or a fixed time",
             Self::Mount => "left by a mount",
             Self::Deleted => "left by deleted files",
             Self::Order => "the order in which files were written",

@@ -179,7 +179,7 @@ pub(super) fn plan(
             inline = inline.filter(|_| beside.is_some());
             let split = match beside {
                 Some(split) => split,
-                None => placer.split_alone(set, number)?,
+                None => placer.split_alone(node, set, number)?,
             };
             placer.check_symlink(node, split, number)?;
             placer.place(node, set, split);
@@ -231,11 +231,16 @@ impl<'t> XattrPlacer<'t> {
     }
 
     /// Splits the set of a node without inline content. `number` is the inode in the input, for errors.
-    fn split_alone(&mut self, set: XattrSetId, number: InodeNr) -> Result<SplitId> {
+    fn split_alone(&mut self, node: NodeId, set: XattrSetId, number: InodeNr) -> Result<SplitId> {
         self.splitter.split(set, self.body_room).ok_or_else(|| {
-            Location::of(Structure::Xattr).inode(number).unsupported(
-                "the canonical form of these xattrs does not fit into one inode and one block",
-                "remove some of them",
+            let tree = self.tree;
+            let size = |xattr: &Xattr| tree.text(xattr.name).len() + tree.text(xattr.value).len();
+            let bytes: usize = tree.xattr_set(set).iter().map(size).sum();
+            let at =
+                Location::of(Structure::Xattr).inode(number).path(tree.paths().swap_remove(node.index()));
+            at.unsupported(
+                format!("names and values of {bytes} bytes do not fit into one inode and one block"),
+                "remove some of them, choose larger blocks or inodes, or set the ea_inode feature",
             )
         })
     }

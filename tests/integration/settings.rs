@@ -8,9 +8,10 @@ use crate::support::contents::sha256;
 use crate::support::dice::Dice;
 use crate::support::fields::{has_feature, superblock};
 use crate::support::image::{put_file, set_length};
+use crate::support::kernel::Mounted;
 use crate::support::listing::same_tree;
 use crate::support::tools::try_run;
-use crate::support::{Lab, Need, canon, judge, partly, refused, run, same_bytes, tool};
+use crate::support::{Lab, Need, canon, gate, judge, partly, refused, run, same_bytes, tool};
 
 /// Sets all times, so that inodes of 128 bytes can hold them.
 const TIMES: [&str; 4] = ["--mtime", "set", "--source-date-epoch", "1700000000"];
@@ -523,6 +524,62 @@ fn a_size_with_enough_inodes_is_named() {
         let less = (bytes - (1 << 20)).to_string();
         refused(&image, &["--profile", profile, "--size", &less], 3, &["too few"]);
     }
+}
+
+/// A size that a refusal advises is enough for blocks and inodes, and xattrs that don't fit are named.
+#[test]
+#[ignore = "needs root: mounts"]
+fn advice_under_a_profile_is_enough() {
+    if !gate(&[Need::Mounts]) {
+        return;
+    }
+    let lab = Lab::in_memory();
+    let source = source(&lab);
+    let image = lab.mke2fs_d("in.img", "48M", &["-t", "ext4", "-N", "6000"], &source);
+    for options in ["--profile ext4-compat --size 600K", "--profile ext4 --block-size 65536 --size 9000K"] {
+        let options = words(options);
+        let said = refused(&image, &options, 3, &["too few"]);
+        let size =
+            said.split("--size ").nth(1).and_then(|rest| rest.split([' ', ',']).next()).expect("a size");
+        with(&image, &[&options[..options.len() - 1], &[size]].concat());
+    }
+    let large = lab.mke2fs("xattrs.img", "16M", &["-t", "ext4", "-b", "4096"]);
+    let mounted = Mounted::read_write(&large).expect("a mount");
+    fs::write(mounted.path().join("file"), "x").expect("writing");
+    let value = "v".repeat(3500);
+    run(tool("setfattr").args(["-n", "user.k", "-v", &value]).arg(mounted.path().join("file")));
+    mounted.unmount();
+    let smaller = ["--block-size", "1024"];
+    refused(&large, &smaller, 3, &["(/file)", "names and values of 3501 bytes", "ea_inode feature"]);
+    with(&large, &[&smaller[..], &["--features", "ea_inode"]].concat());
+}
+
+/// A partition is chosen in the disk of `--like`, even if the input is a single filesystem.
+#[test]
+fn a_partition_of_a_disk_is_a_reference() {
+    if !gate(&[Need::Program("sfdisk")]) {
+        return;
+    }
+    let lab = Lab::in_memory();
+    let source = lab.plain_tree();
+    let [root, boot] = [("root.img", "-t ext4 -b 1024"), ("boot.img", "-t ext2 -b 2048")]
+        .map(|(name, options)| lab.mke2fs_d(name, "16M", &words(options), &source));
+    let path = lab.path("disk.img");
+    let table = "label: dos\nstart=2MiB, size=16MiB\nstart=20MiB, size=16MiB\n";
+    crate::support::disk::disk(&path, 40, table, &[(2, &root), (20, &boot)]);
+    let options = ["--like", path.to_str().expect("UTF-8"), "--partition", "2"];
+    same_bytes(&with(&boot, &[]), &with(&root, &options));
+    canon(["compare", "-q"]).args(TIMES).args(options).args([&root, &boot]).run().done();
+    // The command that compare prints works.
+    let ran = canon(["compare", "--no-digests", "--partition", "2"]).args(TIMES).args([&path, &root]).run();
+    let command = ran.with_code(1).stdout;
+    let command =
+        command.lines().find_map(|line| line.strip_prefix("to give B the settings of A: ext4-canon "));
+    let command = command.expect("a command").replace(" OUT", "");
+    let words: Vec<&str> = command.split(' ').collect();
+    let output = lab.path("output.img");
+    canon(["-q"]).args(&words).arg(&output).run().done();
+    same_bytes(&with(&boot, &[]), &output);
 }
 
 /// Requests that mke2fs refuses, too.

@@ -196,7 +196,9 @@ impl Site<'_> {
             _ => {}
         }
         let filling = if self.geometry.has("stable_inodes") { Filling::Copied } else { Filling::Mke2fs };
-        *history = History { filling, clutter: 0, rebuilt: false, is_given_up: true, ..history.clone() };
+        // A mount of a full filesystem can damage it, too.
+        let simplest = History { filling, clutter: 0, remounts: false, rebuilt: false, ..history.clone() };
+        *history = History { is_given_up: true, ..simplest };
         let _ = fs::remove_dir_all(self.lab.path("reordered"));
         self.by_history(history, uuid, first)
     }

@@ -41,8 +41,8 @@ pub const PLAIN: &str = r#""$0" in.img out.img"#;
 pub const EXCUSED: [(&str, &str); 14] = [
     ("can't be rewritten, because files can share blocks", "it takes debugfs: see identities.rs"),
     ("no filesystem can have ", "it takes 2^32 groups"),
-    ("these xattrs does not fit into one inode", "a set of the input always fits: the guard of a rule"),
-    ("remove some of them", "the same"),
+    (" bytes do not fit into one inode", "it takes mounts: see settings.rs"),
+    ("remove some of them, choose", "the same"),
     ("block maps can't reach", "it takes 16 TiB"),
     ("make the image with the extent feature", "the same"),
     ("with 2 TiB or more in blocks", "it takes 2 TiB"),

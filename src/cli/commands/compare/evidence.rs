@@ -46,14 +46,19 @@ pub fn digests(images: [&Image; 2], are_same: bool, progress: &Progress) -> [Str
 
 /// Returns the options that differ from the defaults, as words of the command line.
 pub fn option_words(options: &Options, selection: &Selection, like: Option<&Path>) -> Vec<String> {
-    let mut words: Vec<_> = like.map(|path| format!("--like '{}'", path.display())).into_iter().collect();
+    let mut words: Vec<_> = like.map(|path| format!("--like {}", shell_word(path))).into_iter().collect();
     words.extend(setting_words(options));
     match options.uuid {
         UuidPolicy::Keep => words.push("--uuid keep".to_owned()),
         UuidPolicy::Given(uuid) => words.push(format!("--uuid {}", Uuid::from_bytes(uuid))),
         _ => {}
     }
-    words.extend(Some(size_words(options).trim_end().to_owned()).filter(|words| !words.is_empty()));
+    match options.size {
+        SizePolicy::Smallest => words.push("--size min".to_owned()),
+        SizePolicy::Bytes(bytes) => words.push(format!("--size {bytes}")),
+        SizePolicy::More(bytes) => words.push(format!("--size +{bytes}")),
+        _ => {}
+    }
     words.extend(options.epoch.map(|epoch| format!("--source-date-epoch {epoch}")));
     match options.mtime {
         MtimePolicy::Clamp => words.push("--mtime clamp".to_owned()),
@@ -72,7 +77,8 @@ pub fn option_words(options: &Options, selection: &Selection, like: Option<&Path
         (options.zero_gaps, "--zero-gaps"),
     ];
     words.extend(flags.into_iter().filter(|flag| flag.0).map(|flag| flag.1.to_owned()));
-    words.extend(selection.partitions.iter().map(|partition| format!("--partition '{partition}'")));
+    let partitions = selection.partitions.iter();
+    words.extend(partitions.map(|name| format!("--partition {}", shell_word(Path::new(name)))));
     if let Some((offset, size)) = selection.place {
         words.push(format!("--offset {offset}"));
         words.extend(size.map(|size| format!("--size {size}")));
@@ -81,14 +87,12 @@ pub fn option_words(options: &Options, selection: &Selection, like: Option<&Path
     words
 }
 
-/// Returns the option for the size, and a space; an empty string if there is none.
-pub fn size_words(options: &Options) -> String {
-    match options.size {
-        SizePolicy::Smallest => "--size min ".to_owned(),
-        SizePolicy::Bytes(bytes) => format!("--size {bytes} "),
-        SizePolicy::More(bytes) => format!("--size +{bytes} "),
-        _ => String::new(),
-    }
+/// Returns the name of a file as a word for a shell, which is not an option.
+pub fn shell_word(path: &Path) -> String {
+    let name = path.display().to_string();
+    let name = if name.starts_with('-') { format!("./{name}") } else { name };
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./,:=+@%".contains(&byte);
+    if name.bytes().all(is_plain) { name } else { format!("'{}'", name.replace('\'', "'\\''")) }
 }
 
 /// Returns the options for settings, as words of the command line.
@@ -129,6 +133,8 @@ mod tests {
 
     #[test]
     fn options_are_named_as_they_are_typed() {
+        assert_eq!(shell_word(Path::new("a/b.img")), "a/b.img");
+        assert_eq!(shell_word(Path::new("-it's x")), "'./-it'\\''s x'");
         assert_eq!(option_words(&Options::new(), &Selection::all(), None), [""; 0]);
         let options = Options::new().uuid(UuidPolicy::Keep).epoch(7).mtime(MtimePolicy::Set).label("a b");
         let options = options.hard_links(HardLinkPolicy::Split).holes(HolePolicy::Keep);

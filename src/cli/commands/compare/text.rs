@@ -8,7 +8,7 @@ use ext4_canon::compare::{
     Attribute, Comparison, Detail, FilesystemComparison, Ignored, PathDifference, SettingDifference,
 };
 use ext4_canon::text::counted;
-use ext4_canon::{MtimePolicy, Options};
+use ext4_canon::{MtimePolicy, Options, SettingsPolicy};
 use indicatif::HumanCount;
 
 use super::cures;
@@ -78,11 +78,12 @@ impl Report<'_> {
 
     /// Names the command that makes the settings equal, if they differ.
     fn meeting(&self, text: &mut String) {
-        let [one, other] = self.inputs.map(|path| path.display().to_string());
+        let [one, other] = self.inputs.map(evidence::shell_word);
         let [filesystem] = &self.comparison.filesystems[..] else { return };
-        if self.options.has_own_settings() && self.can_meet(filesystem) {
-            let size = evidence::size_words(self.options);
-            let _ = writeln!(text, "to give B the settings of A: ext4-canon --like {one} {size}{other} OUT");
+        if self.options.settings == SettingsPolicy::Own && self.can_meet(filesystem) {
+            let words: Vec<_> =
+                ["--like".to_owned(), one].into_iter().chain(self.evidence.options.clone()).collect();
+            let _ = writeln!(text, "to give B the settings of A: ext4-canon {} {other} OUT", words.join(" "));
         }
     }
 
