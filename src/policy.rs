@@ -22,8 +22,8 @@ use crate::tree::{Kind, NodeId, Tree};
 pub struct Options {
     /// The UUID of the output.
     pub uuid: UuidPolicy,
-    /// The epoch in seconds since 1970, to which mtimes are clamped or set. It is also the time of inodes
-    /// that have no time in the input.
+    /// The epoch in seconds since 1970. Mtimes are clamped or set to it. It is also the time of an empty
+    /// `lost+found` and of the inodes outside the tree; without an epoch, their time is 0.
     pub epoch: Option<i64>,
     /// The mtimes of the output.
     pub mtime: MtimePolicy,

@@ -18,7 +18,7 @@ pub enum Cause {
     Writer,
     /// The options change the value.
     Options,
-    /// The value follows from other changes, such as a checksum or a count.
+    /// The value, such as a checksum or a count, follows from other changes.
     Consequence,
 }
 

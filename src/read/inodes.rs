@@ -125,7 +125,8 @@ pub(super) struct NewInode<'s, 'a> {
 }
 
 impl<'a> Inodes<'a> {
-    /// Calls `read` with the list of xattrs, so that it adds the xattrs of the next inode.
+    /// Lets `read` append the xattrs of the next inode to the list. Returns the result of `read`, and the range
+    /// of the added xattrs.
     pub(super) fn add_xattrs<T, E>(
         &mut self,
         read: impl FnOnce(&mut Vec<StoredXattr<'a>>) -> std::result::Result<T, E>,

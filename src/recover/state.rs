@@ -33,12 +33,13 @@ fn in_use(source: &Source<'_>, recovery: &Recovery<'_>) -> Result<Option<String>
     Err(Error::Unclean { state, remedy: REMEDY })
 }
 
-/// Checks the state of a filesystem whose journal is replayed. Returns warnings.
+/// Checks the state of a filesystem, after its journal was replayed if necessary. Returns warnings.
 ///
 /// # Errors
 ///
-/// `Unclean` if the MMP block says that the filesystem is in use, or if errors are recorded and
-/// `accept_errors` is not set; `Corrupt` if the MMP block is invalid, or the superblock contradicts itself.
+/// `Unclean` if the MMP block says that e2fsck runs, or that a host uses a filesystem that looks clean; also
+/// if errors are recorded and `accept_errors` is not set. `Corrupt` if the MMP block is invalid, or if
+/// orphan_present is set without orphan_file.
 pub(crate) fn check_state(
     source: &Source<'_>,
     recovery: &Recovery<'_>,

@@ -38,7 +38,7 @@ impl ClusteredFile<'_> {
     /// Adds blocks of zeros. Returns the number of these blocks that are allocated in the input.
     fn add_zeros(&self, blocks: Range<u64>, stored: &mut RunList<'_>) -> u64 {
         let count = blocks.end.saturating_sub(blocks.start);
-        // Logical blocks have 32 bits.
+        // Logical block numbers have 32 bits, so no file has blocks past that.
         let (Ok(logical), Ok(count @ 1..)) = (u32::try_from(blocks.start), u32::try_from(count)) else {
             return 0;
         };

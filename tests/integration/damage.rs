@@ -252,8 +252,8 @@ fn damaged_partition_tables_are_refused_or_kept() {
     assert_eq!(tables::run(&tables, &program), Ok(false));
 }
 
-/// 64 MiB of memory are sufficient for any damaged image of 64 KiB. This includes the stacks of threads, and
-/// everything except files and the program itself.
+/// Damaged images of 64 KiB need at most 64 MiB of memory. The limit covers the heap and the stacks of all
+/// threads but the first, but no mapped files.
 #[test]
 fn small_hostile_images_take_little_memory() {
     let lab = Lab::new();

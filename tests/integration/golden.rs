@@ -30,7 +30,7 @@ fn the_shipped_images_have_one_digest() {
     }
 }
 
-/// A geometry, the options to make it, and the digest of a tree in it.
+/// A size and options of mke2fs, and the SHA-256 of the canonical form of an image that mke2fs makes with them.
 struct Golden {
     size: &'static str,
     options: &'static [&'static str],

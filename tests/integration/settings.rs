@@ -386,7 +386,8 @@ fn a_reference_with_foreign_parts_is_refused() {
     same_bytes(&with(&long, &[]), &like(&long, &long));
 }
 
-/// On a disk, a filesystem gets the settings within its partition.
+/// On a disk, `--like` and `--profile` change a filesystem as if it were a separate image. A filesystem that is
+/// larger than its partition is refused.
 #[test]
 fn partitions_keep_their_places() {
     let lab = Lab::in_memory();

@@ -50,7 +50,7 @@ pub struct Term {
     pub values: Vec<(String, String)>,
 }
 
-/// A part of the head of a term.
+/// A piece of the heading of an entry: words to type, a placeholder, or other text.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Part {
     /// Words that are typed verbatim.

@@ -195,8 +195,8 @@ fn at_another_size(draw: &Draw, images: &Images, least: &Path, notes: &Notes) ->
     None
 }
 
-/// Checks that a filesystem in a partition has the same bytes, and that all other bytes of the disk stay the
-/// same.
+/// Checks that canonicalizing the first image in a partition gives the bytes of `output`, and leaves the first
+/// sectors of the disk and the last sector before the partition unchanged. Skips images of more than 64 MiB.
 fn on_a_disk(draw: &Draw, images: &Images, output: &Path, notes: &Notes) -> Option<&'static str> {
     let length = output.metadata().unwrap().len();
     let table = draw.table?;

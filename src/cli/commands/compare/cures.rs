@@ -117,6 +117,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_documentation_lists_all_files() {
+        let page = include_str!("../../../../docs/compare.md");
+        for (start, end, cure) in FILES {
+            let row =
+                page.lines().find(|line| line.ends_with(&format!("| {cure} |")) && line.contains(start));
+            assert!(row.is_some_and(|row| row.contains(end)), "no row for {start}*{end}: {cure}");
+        }
+    }
+
+    #[test]
     fn known_files_have_their_cure() {
         for (path, words) in [
             ("/etc/machine-id", "first boot"),
