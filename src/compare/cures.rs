@@ -63,7 +63,10 @@ const CURES: &[(&str, &str)] = &[
     ),
     ("inode of the orphan file", "rebuild both with mke2fs -O ^stable_inodes"),
     ("inode of the quota file of projects", "rebuild both with mke2fs -O ^stable_inodes"),
-    ("bytes of the image", "make the file of B {} bytes long before mke2fs (truncate -s {})"),
+    (
+        "bytes of the image",
+        "make the file of B {} bytes long before mke2fs (truncate -s {}), or give both the same size: --profile ext4 --size {}",
+    ),
     ("boot sector", "copy the first 1024 bytes: dd if=A of=B bs=1024 count=1 conv=notrunc"),
     ("bytes after the filesystem", "cut both images at the end of their filesystems (truncate)"),
 ];

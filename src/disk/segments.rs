@@ -44,7 +44,7 @@ impl Disk<'_> {
         let contents = (0..table.partitions.len()).map(content).collect::<Result<Vec<_>>>()?;
         match table.kind {
             TableKind::Gpt(_) => guids::canonical(self.input.bytes(), table, &contents),
-            TableKind::Mbr(_) => Ok(signature::canonical(table, &contents)),
+            TableKind::Mbr(_) => signature::canonical(table, &contents),
         }
     }
 

@@ -3,7 +3,8 @@
 use sha2::{Digest as _, Sha256};
 
 use super::guids::Patch;
-use super::partition_table::{PartitionTable, TableKind};
+use super::partition_table::{PartitionTable, TableKind, damaged_table};
+use crate::error::Result;
 use crate::form;
 use crate::identities::IdentityKind;
 
@@ -12,9 +13,16 @@ const OFFSET: u64 = 440;
 
 /// Returns the derived signature, as bytes to replace. Returns an empty list if the table is not an MBR.
 /// `contents` are the digests of the content of each partition.
-pub(super) fn canonical(table: &PartitionTable, contents: &[[u8; 32]]) -> Vec<Patch> {
+///
+/// # Errors
+///
+/// `Corrupt` if a partition contains the signature, which would then depend on itself.
+pub(super) fn canonical(table: &PartitionTable, contents: &[[u8; 32]]) -> Result<Vec<Patch>> {
     if !matches!(table.kind, TableKind::Mbr(_)) {
-        return Vec::new();
+        return Ok(Vec::new());
+    }
+    if let Some(partition) = table.partitions.iter().find(|partition| partition.bytes.contains(&OFFSET)) {
+        return Err(damaged_table(format!("{} overlaps the partition table", partition.shown())));
     }
     let mut hash = Sha256::new_with_prefix(form::SIGNATURE_DOMAIN);
     hash.update(table.sector_size.to_le_bytes());
@@ -30,7 +38,7 @@ pub(super) fn canonical(table: &PartitionTable, contents: &[[u8; 32]]) -> Vec<Pa
     let [one, two, three, four, ..] = digest;
     // Zero means that a disk has no signature.
     let signature = u32::from_be_bytes([one, two, three, four]).max(1);
-    vec![Patch { offset: OFFSET, bytes: signature.to_le_bytes().into() }]
+    Ok(vec![Patch { offset: OFFSET, bytes: signature.to_le_bytes().into() }])
 }
 
 /// Returns the signature as zeros, to compare tables whose signatures are derived.

@@ -91,7 +91,10 @@ pub fn settings(draw: &Draw, images: &Images, notes: &Notes) -> Option<&'static 
     } else {
         sound(&output);
     }
-    unchanged(&output, &words);
+    // A number of inodes or of reserved blocks is that before the size changes.
+    if !words.contains(&"min") || !words.iter().any(|word| ["--inodes", "--reserved"].contains(word)) {
+        unchanged(&output, &words);
+    }
     let Some(links) = words.iter().position(|word| *word == "--hard-links") else {
         same_trees(&images.first, &output, &draw.choices);
         there_and_back(draw, images, &output, notes);
