@@ -1,34 +1,46 @@
 //! Finds the files of a tree that a boot reads, and that can name filesystems, partitions and disks.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as MapEntry;
+
 use crate::error::shown;
 use crate::ondisk::inode::InodeFlags;
 use crate::tree::{Kind, NodeId, Tree};
 
 /// Files whose identities can be rewritten. `*` matches every name in a directory.
 const FILES: &[&str] = &[
+    "boot/armbianEnv.txt",
     "boot/cmdline.txt",
+    "boot/efi/EFI/BOOT/grub.cfg",
+    "boot/efi/loader/entries/*",
+    "boot/efi/loader/loader.conf",
     "boot/extlinux/extlinux.conf",
+    "boot/extlinux/linux.cfg",
     "boot/firmware/cmdline.txt",
+    "boot/grub/*/load.cfg",
     "boot/grub/custom.cfg",
     "boot/grub/device.map",
     "boot/grub/grub.cfg",
     "boot/grub/grubenv",
-    "boot/grub/i386-pc/load.cfg",
     "boot/grub/menu.lst",
-    "boot/grub/x86_64-efi/load.cfg",
+    "boot/grub2/*/load.cfg",
     "boot/grub2/custom.cfg",
     "boot/grub2/device.map",
+    "boot/grub2/earlyboot.cfg",
     "boot/grub2/grub.cfg",
     "boot/grub2/grubenv",
+    "boot/grub2/menu.lst",
     "boot/loader/entries/*",
     "boot/loader/loader.conf",
     "boot/mbrid",
     "boot/syslinux/syslinux.cfg",
+    "boot/uEnv.txt",
     "cmdline.txt",
     "etc/cmdline.d/*",
     "etc/crypttab",
     "etc/default/grub",
     "etc/default/grub.d/*",
+    "etc/default/u-boot",
     "etc/dracut.conf",
     "etc/dracut.conf.d/*",
     "etc/fstab",
@@ -36,22 +48,38 @@ const FILES: &[&str] = &[
     "etc/initramfs-tools/conf.d/*",
     "etc/initramfs-tools/initramfs.conf",
     "etc/kernel/cmdline",
+    "etc/sysconfig/bootloader",
     "etc/systemd/system/*",
+    "etc/systemd/system/*/*",
     "extlinux/extlinux.conf",
+    "grub/*/load.cfg",
+    "grub/custom.cfg",
     "grub/device.map",
     "grub/grub.cfg",
     "grub/grubenv",
     "grub/menu.lst",
+    "grub2/*/load.cfg",
+    "grub2/custom.cfg",
+    "grub2/device.map",
+    "grub2/earlyboot.cfg",
     "grub2/grub.cfg",
     "grub2/grubenv",
+    "grub2/menu.lst",
     "loader/entries/*",
     "loader/loader.conf",
+    "mbrid",
     "syslinux/syslinux.cfg",
+    "uEnv.txt",
+    "usr/lib/dracut/dracut.conf.d/*",
     "usr/lib/kernel/cmdline",
+    "usr/lib/systemd/system/*",
 ];
 
 /// Unified kernel images, which contain a command line, and are usually signed.
 const SIGNED: &[&str] = &["EFI/Linux/*", "boot/EFI/Linux/*", "boot/efi/EFI/Linux/*", "efi/EFI/Linux/*"];
+
+/// The index of the xattr names that begin with `security.`.
+const SECURITY: u8 = 6;
 
 /// The endings of files with a signature of a file.
 const SIGNATURES: [&str; 4] = [".sig", ".asc", ".p7s", ".sign"];
@@ -59,8 +87,8 @@ const SIGNATURES: [&str; 4] = [".sig", ".asc", ".p7s", ".sign"];
 /// The directory with systemd units of the system administrator, whose names can contain a UUID.
 const UNITS: &str = "etc/systemd/system";
 
-/// The file that contains only the signature of an MBR, for KIWI.
-pub(crate) const MBRID: &str = "boot/mbrid";
+/// The files that contain only the signature of an MBR, for KIWI.
+pub(crate) const MBRIDS: [&str; 2] = ["boot/mbrid", "mbrid"];
 
 /// A file that can name identities.
 #[derive(Debug)]
@@ -84,19 +112,36 @@ pub(crate) struct BootName<'t> {
     pub fixed: &'static str,
 }
 
-/// Returns the files of a tree that can name identities. Each inode is in the list only once.
+/// Returns the files of a tree that can name identities. Each inode is in the list only once, with the first
+/// path that matches a pattern.
 pub(crate) fn files(tree: &Tree) -> Vec<BootFile> {
     let mut found: Vec<BootFile> = Vec::new();
+    let mut known: HashMap<NodeId, (usize, u32)> = HashMap::new();
     let patterns = FILES.iter().map(|pattern| (pattern, None));
     let signed = SIGNED.iter().map(|pattern| (pattern, Some("it is a unified kernel image")));
     for (pattern, fixed) in patterns.chain(signed) {
         for (path, node) in matching(tree, pattern) {
-            let is_known = found.iter().any(|known| known.node == node);
-            if !is_known && matches!(tree.node(node).kind, Kind::Regular { .. }) {
-                let fixed = fixed.or_else(|| fixed_by(tree, &path, node));
-                found.push(BootFile { path, node, fixed });
+            if !matches!(tree.node(node).kind, Kind::Regular { .. }) {
+                continue;
+            }
+            let fixed = fixed.or_else(|| fixed_by(tree, &path, node));
+            match known.entry(node) {
+                MapEntry::Occupied(mut entry) => {
+                    let (index, names) = entry.get_mut();
+                    *names += 1;
+                    found[*index].fixed = found[*index].fixed.or(fixed);
+                }
+                MapEntry::Vacant(entry) => {
+                    entry.insert((found.len(), 1));
+                    found.push(BootFile { path, node, fixed });
+                }
             }
         }
+    }
+    for file in &mut found {
+        // All names of an inode change together.
+        let has_others = tree.node(file.node).links > known[&file.node].1.max(1);
+        file.fixed = file.fixed.or(has_others.then_some("the file has hard links that are no boot files"));
     }
     found
 }
@@ -135,24 +180,37 @@ fn fixed_by(tree: &Tree, path: &str, node: NodeId) -> Option<&'static str> {
     if flags.contains(InodeFlags::VERITY) {
         return Some("fs-verity protects the file");
     }
-    let is_signed =
+    let is_signed = |set| {
+        let mut xattrs = tree.xattr_set(set).iter();
+        xattrs.any(|xattr| xattr.index == SECURITY && [&b"ima"[..], b"evm"].contains(&tree.text(xattr.name)))
+    };
+    if tree.node(node).xattrs.is_some_and(is_signed) {
+        return Some("an xattr has a signature or digest of the file");
+    }
+    let has_signature =
         SIGNATURES.iter().any(|ending| tree.resolve(format!("{path}{ending}").as_bytes()).is_some());
-    is_signed.then_some("the file has a signature")
+    has_signature.then_some("the file has a signature")
 }
 
+/// Returns the paths that match a pattern, in byte order, and their inodes. Symlinks are followed.
 fn matching(tree: &Tree, pattern: &str) -> Vec<(String, NodeId)> {
-    let Some(directory) = pattern.strip_suffix("/*") else {
-        return tree
-            .resolve(pattern.as_bytes())
-            .map(|(node, _)| (pattern.to_owned(), node))
-            .into_iter()
-            .collect();
-    };
-    let Some((node, _)) = tree.resolve(directory.as_bytes()) else { return Vec::new() };
-    let entries = tree.entries_of(node).iter().map(|entry| tree.text(entry.name));
-    let files = entries.filter_map(|name| {
-        let path = [directory.as_bytes(), b"/", name].concat();
-        Some((format!("{directory}/{}", shown(name)), tree.resolve(&path)?.0))
+    let mut paths = vec![Vec::new()];
+    for part in pattern.split('/') {
+        let joined = |path: &[u8], name: &[u8]| {
+            if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
+        };
+        let deeper = paths.iter().flat_map(|path| match part {
+            "*" => {
+                let directory = tree.resolve(path).map(|(node, _)| tree.entries_of(node)).unwrap_or_default();
+                directory.iter().map(|entry| joined(path, tree.text(entry.name))).collect()
+            }
+            part => vec![joined(path, part.as_bytes())],
+        });
+        paths = deeper.collect();
+    }
+    let found = paths.into_iter().filter_map(|path| {
+        let names: Vec<_> = path.split(|byte| *byte == b'/').map(shown).collect();
+        Some((names.join("/"), tree.resolve(&path)?.0))
     });
-    files.collect()
+    found.collect()
 }

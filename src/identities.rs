@@ -75,14 +75,14 @@ impl Identity {
     }
 
     /// Returns the value that stands for this identity in the content from which UUIDs are derived. It has
-    /// only decimal digits, so that a text with it has no case.
-    pub(crate) fn placeholder(&self) -> [u8; 16] {
+    /// only decimal digits, one of which says whether the text was in upper case.
+    fn placeholder(&self, is_upper: bool) -> [u8; 16] {
         let mut value = [0; 16];
+        value[3] = is_upper.into();
         let kind = match self.kind {
             IdentityKind::Filesystem => 1,
             IdentityKind::Partition => 2,
             IdentityKind::Disk => 3,
-            // A signature has room for zeros only.
             IdentityKind::Signature => return value,
         };
         value[0] = kind;
@@ -108,15 +108,23 @@ impl NamedAt {
     /// case.
     pub(crate) fn replacement(&self, old: &[u8], value: [u8; 16]) -> Vec<u8> {
         let new = text(value, self.notation);
+        let new = if self.is_upper(old) { new.to_ascii_uppercase().replace("\\X2D", "\\x2d") } else { new };
+        new.into_bytes()
+    }
+
+    /// Returns the text with the placeholder of an identity.
+    pub(crate) fn masked(&self, old: &[u8], identity: &Identity) -> Vec<u8> {
+        text(identity.placeholder(self.is_upper(old)), self.notation).into_bytes()
+    }
+
+    fn is_upper(&self, old: &[u8]) -> bool {
         let letters = |bytes: &[u8]| bytes.iter().any(|byte| (b'a'..=b'f').contains(byte));
         // The escaped dash contains a lower-case letter.
         let digits = match self.notation {
             Notation::Escaped => String::from_utf8_lossy(old).replace("\\x2d", "").into_bytes(),
             _ => old.to_vec(),
         };
-        let is_upper = digits.iter().any(|byte| (b'A'..=b'F').contains(byte)) && !letters(&digits);
-        let new = if is_upper { new.to_ascii_uppercase().replace("\\X2D", "\\x2d") } else { new };
-        new.into_bytes()
+        digits.iter().any(|byte| (b'A'..=b'F').contains(byte)) && !letters(&digits)
     }
 }
 
@@ -145,15 +153,26 @@ pub(crate) fn find(bytes: &[u8], identities: &[Identity], is_bare: bool) -> Vec<
 /// Returns whether 8 digits are the signature in the PARTUUID of an MBR partition. Other texts can have the
 /// same digits by chance.
 fn is_partuuid(lower: &[u8], range: &Range<usize>) -> bool {
-    const BEFORE: [&[u8]; 3] = [b"partuuid=", b"partuuid=\"", b"by-partuuid/"];
-    let before = &lower[..range.start];
-    let [dash, digits @ ..] = lower.get(range.end..).unwrap_or_default() else { return false };
+    const BEFORE: [&[u8]; 5] =
+        [b"partuuid=", b"partuuid=\"", b"partuuid='", b"by-partuuid/", b"by\\x2dpartuuid-"];
+    let (before, after) = (&lower[..range.start], &lower[range.end..]);
+    let Some(digits) = [&b"-"[..], b"\\x2d"].iter().find_map(|dash| after.strip_prefix(*dash)) else {
+        return false;
+    };
     let number = digits.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
-    BEFORE.iter().any(|words| before.ends_with(words)) && *dash == b'-' && number == 2
+    BEFORE.iter().any(|words| before.ends_with(words)) && number == 2
 }
 
 fn position(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
+    let first = *needle.first()?;
+    let mut start = 0;
+    loop {
+        start += bytes[start..].iter().position(|byte| *byte == first)?;
+        if bytes[start..].starts_with(needle) {
+            return Some(start);
+        }
+        start += 1;
+    }
 }
 
 fn text(value: [u8; 16], notation: Notation) -> String {
@@ -209,8 +228,9 @@ mod tests {
 
     #[test]
     fn a_signature_is_known_by_its_context() {
-        let lines = "root=PARTUUID=0f0e0d0c-02 x /dev/disk/by-partuuid/0F0E0D0C-03 ";
-        let expected = "root=PARTUUID=1a2b3c4d-02 x /dev/disk/by-partuuid/1A2B3C4D-03 ";
+        let lines = "root=PARTUUID=0f0e0d0c-02 x /dev/disk/by-partuuid/0F0E0D0C-03 PARTUUID='0f0e0d0c-01' \
+                     dev-disk-by\\x2dpartuuid-0f0e0d0c\\x2d01.device ";
+        let expected = lines.replace("0f0e0d0c", "1a2b3c4d").replace("0F0E0D0C", "1A2B3C4D");
         assert_eq!(replaced(IdentityKind::Signature, lines), expected);
         for words in ["0f0e0d0c", "id=0f0e0d0c-02", "PARTUUID=0f0e0d0c", "PARTUUID=0f0e0d0c-021"] {
             assert_eq!(replaced(IdentityKind::Signature, words), words);
@@ -220,7 +240,9 @@ mod tests {
 
     #[test]
     fn placeholders_have_no_letters() {
-        let shown = Uuid::from_bytes(identity(IdentityKind::Partition).placeholder()).to_string();
-        assert_eq!(shown, "02000000-0000-0000-0000-000000000012");
+        let identity = identity(IdentityKind::Partition);
+        let shown = |is_upper| Uuid::from_bytes(identity.placeholder(is_upper)).to_string();
+        assert_eq!(shown(false), "02000000-0000-0000-0000-000000000012");
+        assert_eq!(shown(true), "02000001-0000-0000-0000-000000000012");
     }
 }

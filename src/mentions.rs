@@ -15,6 +15,10 @@ use crate::view::View;
 /// The maximum size of a file that is searched, in bytes.
 const LIMIT: usize = 16 << 20;
 
+/// The maximum size of a unified kernel image that is searched, and of all files together, in bytes. So a
+/// hostile image can't keep the search busy.
+const TOTAL: usize = 128 << 20;
+
 /// A place in the content of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct InFile {
@@ -76,22 +80,40 @@ impl Mention {
     }
 }
 
+/// The reason why a text can't be changed if several identities have its value.
+const AMBIGUOUS: &str = "several filesystems or partitions have it";
+
+/// Returns whether an identity with a smaller index has the same value.
+fn is_repeated(identities: &[Identity], index: usize) -> bool {
+    identities[..index].iter().any(|other| other.value == identities[index].value)
+}
+
+/// Returns whether another identity has the same value.
+fn is_ambiguous(identities: &[Identity], index: usize) -> bool {
+    identities.iter().filter(|other| other.value == identities[index].value).count() > 1
+}
+
 /// Searches the boot files of a tree.
 pub(crate) fn find(view: View<'_, '_>, identities: &[Identity]) -> Found {
     let mut found = Found::default();
     if identities.is_empty() {
         return found;
     }
+    let mut left = TOTAL;
     for file in boot_files::files(view.tree) {
         let Some(content) = FileContent::of(view, file.node) else { continue };
-        // A large file is a kernel, which is searched only for its command line.
-        match content.bytes(if file.fixed.is_some() { 8 * LIMIT } else { LIMIT }) {
-            Some(bytes) => found.in_files.extend(in_file(&file, &bytes, identities)),
+        let limit = if file.fixed.is_some() { left } else { left.min(LIMIT) };
+        match content.bytes(limit) {
+            Some(bytes) => {
+                left -= bytes.len();
+                found.in_files.extend(in_file(&file, &bytes, identities));
+            }
             None => found.too_large.push(file.path),
         }
     }
     for name in boot_files::names(view.tree) {
-        for named in identities::find(name.text, identities, false) {
+        let named = identities::find(name.text, identities, false).into_iter();
+        for named in named.filter(|named| !is_repeated(identities, named.identity)) {
             found.elsewhere.push(Mention {
                 place: format!("/{}", name.path),
                 identity: named.identity,
@@ -104,14 +126,16 @@ pub(crate) fn find(view: View<'_, '_>, identities: &[Identity]) -> Found {
 }
 
 fn in_file(file: &BootFile, bytes: &[u8], identities: &[Identity]) -> Vec<InFile> {
-    let named = identities::find(bytes, identities, file.path == boot_files::MBRID);
-    let places = named.into_iter().map(|named| {
+    let is_bare = boot_files::MBRIDS.contains(&file.path.as_str());
+    let named = identities::find(bytes, identities, is_bare).into_iter();
+    let places = named.filter(|named| !is_repeated(identities, named.identity)).map(|named| {
+        let ambiguous = is_ambiguous(identities, named.identity).then_some(AMBIGUOUS);
         let (line, column, is_comment) = position(bytes, &named.range);
         let mention = Mention {
             place: format!("/{}, line {line}, column {column}", file.path),
             identity: named.identity,
             is_comment,
-            fixed: file.fixed,
+            fixed: file.fixed.or(ambiguous),
         };
         InFile {
             node: file.node,

@@ -16,7 +16,7 @@ use crate::policy::{self, HardLinkPolicy, Options, SettingsPolicy, SizePolicy, S
 use crate::read::{self, BlockClaims, Reading};
 use crate::recover::{self, Recovery};
 use crate::remedy::Remedy;
-use crate::report::{Difference, FilesystemReport};
+use crate::report::{Difference, FilesystemReport, Mention};
 use crate::report_counts::{self, Counted};
 use crate::rewrite::{self, NewValues, Rewrite};
 use crate::settings::Settings;
@@ -55,8 +55,18 @@ pub(crate) fn open<T>(
     work(&source, &recovery)
 }
 
-/// The result of reading an image, with the options applied to the tree.
+/// The result of reading an image, with the options for times applied to the tree.
 pub(crate) struct Read {
+    /// The options, adjusted for this image.
+    pub options: Options,
+    /// The result of reading.
+    pub reading: Reading,
+    chosen: ChosenSettings,
+    times_changed: u64,
+}
+
+/// The result of reading an image, with all options applied to the tree.
+pub(crate) struct Settled {
     /// The options, adjusted for this image.
     pub options: Options,
     /// The result of reading.
@@ -93,10 +103,16 @@ impl Read {
         let options = with_bound_uuid(source, &chosen, &options)?;
         let times_changed = policy::apply(&mut reading.tree, &options);
         reading.warnings.extend(report_counts::ambiguous_times(&reading.tree));
+        Ok(Self { options, reading, chosen, times_changed })
+    }
+
+    /// Applies the policy for hard links, which can depend on the content of rewritten boot files.
+    pub(crate) fn settled(self, source: &Source<'_>) -> Result<Settled> {
+        let Self { options, mut reading, chosen, times_changed } = self;
         let links = hard_links::apply(source, &mut reading, &options)?;
         let target = Target::new(source, chosen, &reading.specials, options.size)?;
         target.check_tree(source, &reading)?;
-        Ok(Self { options, reading, target, times_changed, links })
+        Ok(Settled { options, reading, target, times_changed, links })
     }
 }
 
@@ -125,7 +141,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
         read: Read,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let Read { options, mut reading, target, times_changed, links } = read;
+        let Settled { options, mut reading, target, times_changed, links } = read.settled(source)?;
         let free = leftovers::free_blocks(source, reading.claimed());
         let smaller = target::in_smaller_blocks(source, &reading.tree, target.geometry.block_size);
         let view = content_view(View { source, tree: &reading.tree }, smaller.as_ref());
@@ -239,12 +255,12 @@ pub(crate) fn rewritten<'a>(
     }
 }
 
-/// Returns whether the boot files of an image name one of the identities of the task.
-pub(crate) fn names_identities(input: &Input<'_>, task: Request<'_>) -> Result<bool> {
-    open(input, |source, recovery| {
-        let read = Read::of(source, recovery, task.options, task.observer)?;
-        let found = mentions::find(View { source, tree: &read.reading.tree }, task.identities);
-        Ok(found.mentions().next().is_some())
+/// Returns the places in the boot files of an image that name identities of the disk.
+pub(crate) fn mentions_in(input: &Input<'_>, identities: &[identities::Identity]) -> Result<Vec<Mention>> {
+    open(input, |source, _| {
+        let reading = read::read(source, &Silent)?;
+        let found = mentions::find(View { source, tree: &reading.tree }, identities);
+        Ok(found.mentions().cloned().collect())
     })
 }
 
@@ -277,7 +293,9 @@ pub(crate) fn with_tree<T>(
     observer: &dyn Observer,
     work: impl FnOnce(&Source<'_>, &Reading) -> Result<T>,
 ) -> Result<T> {
-    open(input, |source, recovery| work(source, &Read::of(source, recovery, options, observer)?.reading))
+    open(input, |source, recovery| {
+        work(source, &Read::of(source, recovery, options, observer)?.settled(source)?.reading)
+    })
 }
 
 /// Compares an image with its canonical form, without writing that form. The image is canonical if there are
@@ -308,7 +326,8 @@ pub(crate) fn occupancy(
 ) -> Result<(Occupancy, Result<Occupancy>)> {
     open(input, |source, recovery| {
         let as_read = options.clone().hard_links(HardLinkPolicy::Keep);
-        let Read { mut reading, target, .. } = Read::of(source, recovery, &as_read, observer)?;
+        let read = Read::of(source, recovery, &as_read, observer)?;
+        let Settled { mut reading, target, .. } = read.settled(source)?;
         let before = of_image(source, &reading, cells);
         hard_links::apply(source, &mut reading, options)?;
         // The layout does not depend on the UUID, and deriving it would need a digest of all content.
@@ -361,14 +380,15 @@ pub(crate) fn verify(input: &Input<'_>, output: &Input<'_>, task: Request<'_>) -
         let found = Source::open(output.clone(), &clean)?;
         let mut reading = read::read(wanted, observer)?;
         policy::apply(&mut reading.tree, options);
+        let rewrite = rewritten(wanted, &mut reading, task)?;
+        let changed = rewrite.as_ref().map(|rewrite| wanted.with_overlay(&rewrite.overlay));
+        let wanted = changed.as_ref().unwrap_or(wanted);
         hard_links::apply(wanted, &mut reading, options)?;
         let chosen = ChosenSettings::new(wanted, options, &reading)?;
         let target = Target::new(wanted, chosen, &reading.specials, options.size)?;
         let written = read::read(&found, observer)?;
         same_quotas(&target.specials, &written.specials)?;
-        let rewrite = rewritten(wanted, &mut reading, task)?;
-        let changed = rewrite.as_ref().map(|rewrite| wanted.with_overlay(&rewrite.overlay));
-        let input = View { source: changed.as_ref().unwrap_or(wanted), tree: &reading.tree };
+        let input = View { source: wanted, tree: &reading.tree };
         same_tree(input, View { source: &found, tree: &written.tree }, observer)
     })
 }

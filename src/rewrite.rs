@@ -18,14 +18,22 @@ use crate::view::View;
 pub(crate) struct NewValues<'i> {
     /// The identities of the input.
     pub identities: &'i [Identity],
-    /// The new value of each.
-    pub values: Vec<[u8; 16]>,
+    /// The new value of each; `None` for the placeholders.
+    pub values: Option<Vec<[u8; 16]>>,
 }
 
 impl<'i> NewValues<'i> {
     /// Replaces each identity by its placeholder.
     pub(crate) fn placeholders(identities: &'i [Identity]) -> Self {
-        Self { identities, values: identities.iter().map(Identity::placeholder).collect() }
+        Self { identities, values: None }
+    }
+
+    /// Returns the text that replaces a text in a file; `None` if the identity does not change.
+    fn text_for(&self, place: &InFile) -> Option<Vec<u8>> {
+        let identity = &self.identities[place.named.identity];
+        let Some(values) = &self.values else { return Some(place.named.masked(&place.old, identity)) };
+        let value = values[place.named.identity];
+        (value != identity.value).then(|| place.named.replacement(&place.old, value))
     }
 }
 
@@ -51,10 +59,8 @@ pub(crate) fn rewrite<'a>(
 ) -> Result<Option<Rewrite<'a>>> {
     let found = mentions::find(View { source, tree }, new.identities);
     let places = found.in_files.into_iter().filter(|place| place.mention.fixed.is_none());
-    let places: Vec<_> = places
-        .filter(|place| new.values[place.named.identity] != new.identities[place.named.identity].value)
-        .collect();
-    let Some(first) = places.first() else { return Ok(None) };
+    let places: Vec<_> = places.filter_map(|place| Some((new.text_for(&place)?, place))).collect();
+    let Some((_, first)) = places.first() else { return Ok(None) };
     if source.features().has(RoCompat::SHARED_BLOCKS) {
         let at = Location::of(Structure::Inode).path(first.path.clone());
         return Err(at.unsupported(
@@ -63,17 +69,15 @@ pub(crate) fn rewrite<'a>(
         ));
     }
     let mut blocks = BTreeMap::new();
-    for place in &places {
-        let text = place.named.replacement(&place.old, new.values[place.named.identity]);
-        replace(source, tree, place, &text, &mut blocks)?;
+    for (text, place) in &places {
+        replace(source, tree, place, text, &mut blocks)?;
     }
-    let replaced = places.iter().map(|place| Rewritten {
+    let replaced = places.iter().map(|(text, place)| Rewritten {
         path: place.path.clone(),
         line: place.line_column.0,
         column: place.line_column.1,
         old: String::from_utf8_lossy(&place.old).into_owned(),
-        new: String::from_utf8_lossy(&place.named.replacement(&place.old, new.values[place.named.identity]))
-            .into_owned(),
+        new: String::from_utf8_lossy(text).into_owned(),
     });
     Ok(Some(Rewrite { replaced: replaced.collect(), overlay: source.overlay_with(blocks) }))
 }

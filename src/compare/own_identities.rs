@@ -40,8 +40,10 @@ fn masked(
     path: &str,
 ) -> Option<Vec<u8>> {
     let mut bytes = FileContent::of(side.view(), node)?.bytes(LIMIT)?;
-    for place in identities::find(&bytes, identities, path.trim_start_matches('/') == boot_files::MBRID) {
-        let text = place.replacement(&bytes[place.range.clone()], identities[place.identity].placeholder());
+    for place in
+        identities::find(&bytes, identities, boot_files::MBRIDS.contains(&path.trim_start_matches('/')))
+    {
+        let text = place.masked(&bytes[place.range.clone()], &identities[place.identity]);
         bytes[place.range].copy_from_slice(&text);
     }
     Some(bytes)

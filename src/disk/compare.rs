@@ -40,7 +40,8 @@ impl Disk<'_> {
     ) -> Result<Comparison, CompareError> {
         let disks: [&Disk<'_>; 2] = [self, other];
         for (side, disk) in disks.iter().enumerate() {
-            disk.check_size(options).map_err(|error| CompareError { side, error })?;
+            let checked = disk.check_size(options).and_then(|()| disk.check_table(options));
+            checked.map_err(|error| CompareError { side, error })?;
         }
         // Files can also name identities that do not change.
         let all = options.clone().canonical_table(true);

@@ -11,13 +11,14 @@ use super::guids::{self, Patch};
 use super::image::Disk;
 use super::partition_table::TableKind;
 use super::signature;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::identities::{Identity, IdentityKind};
 use crate::observe::Observer;
 use crate::ondisk::features::Incompat;
 use crate::ondisk::superblock::{self as sb, Superblock};
 use crate::pipeline::{self, Request};
 use crate::policy::{Options, StaleUuids, UuidPolicy};
+use crate::remedy::Remedy;
 use crate::rewrite::NewValues;
 
 /// Everything that is decided about a disk before it is written.
@@ -36,6 +37,7 @@ pub(super) struct Settled {
 impl Disk<'_> {
     /// Decides the new values of all identities, and what to write into the partition table.
     pub(super) fn settle(&self, options: &Options, observer: &dyn Observer) -> Result<Settled> {
+        self.check_table(options)?;
         let identities = self.identities(options)?;
         let mut settled = Settled {
             identities,
@@ -43,7 +45,7 @@ impl Disk<'_> {
             patches: Vec::new(),
             options: vec![options.clone(); self.parts.len()],
         };
-        if options.stale_uuids != StaleUuids::Rewrite || !self.names_any(&settled, observer)? {
+        if options.stale_uuids != StaleUuids::Rewrite || !self.names_any(&settled)? {
             let patches = self.patches(options, |part| {
                 let task = self.task(part, &settled, None, observer);
                 Ok(pipeline::digest(&self.filesystem(&self.parts[part]), task)?.1)
@@ -52,6 +54,15 @@ impl Disk<'_> {
             return Ok(settled);
         }
         self.derive(options, &settled, observer)
+    }
+
+    /// Rejects derived identities of a partition table if there is none.
+    pub(super) fn check_table(&self, options: &Options) -> Result<()> {
+        if options.canonical_table && self.table.is_none() {
+            let problem = "there is no partition table whose GUIDs or signature could be derived";
+            return Err(Error::options(problem, Remedy::KeepTable));
+        }
+        Ok(())
     }
 
     /// Derives all identities from the content with placeholders.
@@ -89,12 +100,10 @@ impl Disk<'_> {
         })
     }
 
-    fn names_any(&self, settled: &Settled, observer: &dyn Observer) -> Result<bool> {
-        for (index, part) in self.parts.iter().enumerate() {
-            let task = self.task(index, settled, None, observer);
-            let names = pipeline::names_identities(&self.filesystem(part), task)
-                .map_err(|error| Self::error(part, error))?;
-            if names {
+    fn names_any(&self, settled: &Settled) -> Result<bool> {
+        for part in &self.parts {
+            let found = pipeline::mentions_in(&self.filesystem(part), &settled.identities);
+            if !found.map_err(|error| Self::error(part, error))?.is_empty() {
                 return Ok(true);
             }
         }
@@ -167,6 +176,6 @@ impl Settled {
     /// Returns the new values for the files of all filesystems, if the files are rewritten.
     pub(super) fn new_values(&self) -> Option<NewValues<'_>> {
         let values = self.values.clone()?;
-        Some(NewValues { identities: &self.identities, values })
+        Some(NewValues { identities: &self.identities, values: Some(values) })
     }
 }

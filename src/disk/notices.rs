@@ -1,12 +1,14 @@
 //! Creates warnings about files that contain a changed UUID, and about dm-verity hashes that no longer match.
 
+use super::detect::is_ext;
 use super::guids;
 use super::identities::Settled;
 use super::image::Disk;
 use super::partition_table::TableKind;
 use super::signature;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::identities::IdentityKind;
+use crate::pipeline;
 use crate::policy::{Options, StaleUuids};
 use crate::report::FilesystemReport;
 
@@ -51,7 +53,10 @@ impl Disk<'_> {
             })
             .collect();
         for (report, part) in reports.iter_mut().zip(&self.parts) {
-            for mention in std::mem::take(&mut report.mentions) {
+            for mut mention in std::mem::take(&mut report.mentions) {
+                if options.stale_uuids == StaleUuids::Rewrite {
+                    mention.fixed.get_or_insert("the file can't be rewritten");
+                }
                 let identity = &settled.identities[mention.identity];
                 if !changes[mention.identity] {
                     continue;
@@ -62,8 +67,34 @@ impl Disk<'_> {
                 }
             }
         }
+        self.check_others(settled, &changes, options)?;
         if let Some(first) = reports.first_mut().filter(|_| changed) {
             first.boot_warnings.extend(self.hashes());
+        }
+        Ok(())
+    }
+
+    /// Refuses a disk if a boot file in a filesystem that was not chosen names an identity that changes. Such a
+    /// filesystem stays unchanged.
+    fn check_others(&self, settled: &Settled, changes: &[bool], options: &Options) -> Result<()> {
+        if options.stale_uuids == StaleUuids::Allow || !changes.contains(&true) {
+            return Ok(());
+        }
+        for partition in self.table.iter().flat_map(|table| &table.partitions) {
+            let input = self.input.part(partition.bytes.clone());
+            let is_chosen = self.parts.iter().any(|part| part.bytes == partition.bytes);
+            if is_chosen || !is_ext(input.bytes()) {
+                continue;
+            }
+            // A filesystem that can't be read is not changed, and no error here.
+            for mut mention in pipeline::mentions_in(&input, &settled.identities).unwrap_or_default() {
+                mention.fixed = mention.fixed.or(Some("it is in a filesystem that was not chosen"));
+                let identity = &settled.identities[mention.identity];
+                if let Some(error) = mention.refusal(identity).filter(|_| changes[mention.identity]) {
+                    let (name, offset) = (partition.shown(), partition.bytes.start);
+                    return Err(Error::Partition { name, offset, error: Box::new(error) });
+                }
+            }
         }
         Ok(())
     }

@@ -35,9 +35,11 @@ pub(super) fn canonical(table: &PartitionTable, contents: &[[u8; 32]]) -> Result
         hash.update(content);
     }
     let digest: [u8; 32] = hash.finalize().into();
-    let [one, two, three, four, ..] = digest;
-    // Zero means that a disk has no signature.
-    let signature = u32::from_be_bytes([one, two, three, four]).max(1);
+    let (words, _) = digest.as_chunks::<4>();
+    let words = words.iter().map(|word| u32::from_be_bytes(*word));
+    // A text with a letter shows its case. Zero means that a disk has no signature.
+    let has_letter = |word: &u32| format!("{word:x}").bytes().any(|digit| digit.is_ascii_alphabetic());
+    let signature = words.into_iter().find(has_letter).unwrap_or(0xA);
     Ok(vec![Patch { offset: OFFSET, bytes: signature.to_le_bytes().into() }])
 }
 

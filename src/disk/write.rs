@@ -220,10 +220,6 @@ impl Disk<'_> {
         if self.table.is_none() && options.zero_gaps {
             return refused("there is no partition table, so there are no gaps", Remedy::KeepGaps);
         }
-        if options.canonical_table && self.table.is_none() {
-            let problem = "there is no partition table whose GUIDs or signature could be derived";
-            return refused(problem, Remedy::KeepTable);
-        }
         Ok(())
     }
 }

@@ -185,7 +185,29 @@ fn what_can_t_be_rewritten_is_refused() {
         fs::write(root.join("etc/fstab"), format!("UUID={ONE} / ext4\n")).expect("writing");
     });
     debugfs(&shared, "feature shared_blocks\n");
+    let linked = make("linked", &|root| {
+        fs::write(root.join("etc/fstab"), format!("UUID={ONE} / ext4\n")).expect("writing");
+        fs::hard_link(root.join("etc/fstab"), root.join("etc/fstab.orig")).expect("a link");
+    });
+    let beside = make("beside", &|root| {
+        for folder in ["boot/grub", "boot/grub2"] {
+            fs::create_dir_all(root.join(folder)).expect("a folder");
+            fs::write(root.join(folder).join("grub.cfg"), format!("search {ONE}\n")).expect("writing");
+        }
+        fs::write(root.join("boot/grub2/grub.cfg.sig"), "signature").expect("writing");
+    });
+    for links in ["split", "merge"] {
+        for image in [&linked, &beside] {
+            refused(image, &[&REWRITE[..], &["--hard-links", links]].concat(), 3, &["use --uuid keep"]);
+        }
+    }
+    let measured = make("measured", &|root| {
+        fs::write(root.join("etc/fstab"), format!("UUID={ONE} / ext4\n")).expect("writing");
+    });
+    debugfs(&measured, "ea_set /etc/fstab security.ima signature\n");
     for (image, reason) in [
+        (&linked, "the file has hard links that are no boot files"),
+        (&measured, "an xattr has a signature"),
         (&shared, "files can share blocks"),
         (&unit_file, "it is the name of a file"),
         (&link, "it is the target of a symlink"),
@@ -212,6 +234,57 @@ fn compare_names_the_option() {
     let changed = lab.mke2fs_d("c.img", "16M", &["-t", "ext4", "-U", OTHER], &root);
     let ran = canon(["compare", "--no-digests"]).args(REWRITE).args([&one, &changed]).run().with_code(1);
     assert!(ran.stdout.contains("/etc/fstab") && !ran.stdout.contains("rewrite-uuids)"), "{ran:#?}");
+}
+
+/// The case of a text is content, and equal files are merged after they are rewritten.
+#[test]
+fn the_case_of_a_uuid_counts() {
+    let lab = Lab::in_memory();
+    let make = |name: &str, own: &str, fill: &dyn Fn(&Path)| {
+        let root = lab.folder(name);
+        fs::create_dir_all(root.join("etc/cmdline.d")).expect("a folder");
+        fill(&root);
+        tree::set_all_mtimes(&root);
+        lab.mke2fs_d(&format!("{name}.img"), "8M", &["-t", "ext4", "-U", own], &root)
+    };
+    let fstab = |root: &Path, uuid: &str| {
+        fs::write(root.join("etc/fstab"), format!("UUID={uuid} / ext4\n")).expect("writing");
+    };
+    let lower = make("lower", ONE, &|root| fstab(root, ONE));
+    let upper = make("upper", OTHER, &|root| fstab(root, &OTHER.to_uppercase()));
+    canon(["compare", "-q"]).args(REWRITE).args([&lower, &upper]).run().with_code(1);
+    let outputs = [&lower, &upper].map(|image| uuid_of(&with(image, &REWRITE)));
+    assert_ne!(outputs[0], outputs[1]);
+    let mixed = make("mixed", ONE, &|root| {
+        fs::write(root.join("etc/cmdline.d/a"), format!("root=UUID={ONE}\n")).expect("writing");
+        let other = format!("{}{}", ONE[..18].to_uppercase(), &ONE[18..]);
+        fs::write(root.join("etc/cmdline.d/b"), format!("root=UUID={other}\n")).expect("writing");
+    });
+    let merge = [&REWRITE[..], &["--hard-links", "merge"]].concat();
+    unchanged(&with(&mixed, &merge), &merge);
+}
+
+/// Filesystems that are not chosen, or have the UUID of another one, can't be served.
+#[test]
+fn other_filesystems_of_the_disk_still_boot() {
+    if !gate(&[Need::Program("sfdisk")]) {
+        return;
+    }
+    let lab = Lab::in_memory();
+    let path = built(&lab, "others", &BUILDS[0], false);
+    let chosen = [&REWRITE[..], &["--partition", "2"]].concat();
+    refused(&path, &chosen, 3, &["partition 1", "it is in a filesystem that was not chosen"]);
+    with(&path, &[&EPOCH[..], &["--partition", "2", "--uuid", "keep"]].concat());
+    // Two copies of one filesystem.
+    let twin = Built { data: ONE, ..BUILDS[0] };
+    let twins = built(&lab, "twins", &twin, false);
+    refused(&twins, &REWRITE, 3, &["several filesystems or partitions have it"]);
+    for options in [&["digest"][..], &["compare", "-q"]] {
+        let plain = lab.path("others.1");
+        let files = if options[0] == "compare" { vec![&plain, &plain] } else { vec![&plain] };
+        let ran = canon(options).args(["--table", "canonical"]).args(files).run().with_code(2);
+        assert!(ran.stderr.contains("there is no partition table"), "{ran:#?}");
+    }
 }
 
 /// A disk as a builder makes it: fstab and the boot loader name both filesystems and the partition.
@@ -254,6 +327,9 @@ fn built(lab: &Lab, name: &str, build: &Built, is_gpt: bool) -> PathBuf {
     let partuuid = if is_gpt { one.to_uppercase() } else { format!("{disk_id}-01") };
     write("boot/cmdline.txt", format!("root=PARTUUID={partuuid} ro\n"));
     if !is_gpt {
+        fs::create_dir_all(root.join("etc/systemd/system")).expect("a folder");
+        let device = format!(r"dev-disk-by\x2dpartuuid-{disk_id}\x2d02.device");
+        write("etc/systemd/system/x.service", format!("[Unit]\nAfter={device}\n"));
         write("boot/mbrid", format!("0x{disk_id}\n"));
     }
     write("sbin/init", INIT.to_owned());
