@@ -135,10 +135,12 @@ impl FromStr for FeatureChanges {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let mut changes = Self::default();
-        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+        // The notation of mke2fs: separators are commas and spaces, and case does not matter.
+        let text = text.to_ascii_lowercase();
+        for word in text.split([',', ' ', '\t']).filter(|word| !word.is_empty()) {
             let (name, clears) = match word.strip_prefix(['^', '-']) {
                 Some(name) => (name, true),
-                None => (word, false),
+                None => (word.strip_prefix('+').unwrap_or(word), false),
             };
             let name = OTHER_NAMES.iter().find(|(other, _)| *other == name).map_or(name, |(_, name)| name);
             let Some(feature) = CHANGEABLE.named(name) else {
@@ -176,6 +178,7 @@ mod tests {
         let parsed = |text: &str| text.parse::<FeatureChanges>().map(|changes| changes.to_string());
         assert_eq!(parsed("quota,^quota"), Ok("^quota".to_owned()));
         assert_eq!(parsed("^extents, 64bit,"), Ok("64bit,^extent".to_owned()));
+        assert_eq!(parsed("Quota +project"), Ok("quota,project".to_owned()));
         assert_eq!(parsed(""), Ok(String::new()));
         assert!(parsed("encrypt").unwrap_err().contains("'encrypt' is not one of"));
         assert!(parsed("needs_recovery").is_err());

@@ -112,9 +112,11 @@ pub(super) fn masked(bytes: &[u8], table: &PartitionTable) -> Vec<Patch> {
 /// Returns the GUIDs of the disk and the partitions that the patches of [`canonical`] contain.
 pub(super) fn values(table: &PartitionTable, patches: &[Patch]) -> Vec<(IdentityKind, u32, [u8; 16])> {
     let guid = |bytes: &[u8]| bytes.first_chunk().map(|guid| Uuid::from_bytes_le(*guid).into_bytes());
-    let header = patches.iter().find(|patch| patch.bytes.len() as u64 == HEADER);
+    // The patch of a signature is shorter than a header.
+    let patches = patches.iter().filter(|patch| patch.bytes.len() as u64 >= HEADER);
+    let header = patches.clone().find(|patch| patch.bytes.len() as u64 == HEADER);
     let disk = header.and_then(|patch| Some((IdentityKind::Disk, 0, guid(patch.bytes.get(56..)?)?)));
-    let entries = patches.iter().find(|patch| patch.bytes.len() as u64 != HEADER);
+    let entries = patches.clone().find(|patch| patch.bytes.len() as u64 != HEADER);
     let partitions = table.partitions.iter().filter_map(|partition| {
         let bytes = &entries?.bytes[place_of_guid(partition)];
         Some((IdentityKind::Partition, partition.number, guid(bytes)?))

@@ -75,10 +75,7 @@ impl Disk<'_> {
         });
         let digests = digests.collect::<Result<Vec<_>>>()?;
         let patches = self.patches(options, |part| Ok(digests[part].1))?;
-        let of_table = self.table.as_ref().map_or_else(Vec::new, |table| match table.kind {
-            TableKind::Gpt(_) => guids::values(table, &patches),
-            TableKind::Mbr(_) => signature::value(&patches).into_iter().collect(),
-        });
+        let of_table = self.table_values(&patches);
         let value = |identity: &Identity| match identity.kind {
             IdentityKind::Filesystem => digests[identity.number as usize - 1].0.new_uuid,
             kind => of_table
@@ -98,6 +95,16 @@ impl Disk<'_> {
             patches,
             options: options.collect(),
         })
+    }
+
+    /// Returns the identities of the partition table that its new bytes contain.
+    pub(super) fn table_values(&self, patches: &[Patch]) -> Vec<(IdentityKind, u32, [u8; 16])> {
+        let Some(table) = &self.table else { return Vec::new() };
+        let guids = match table.kind {
+            TableKind::Gpt(_) => guids::values(table, patches),
+            TableKind::Mbr(_) => Vec::new(),
+        };
+        guids.into_iter().chain(signature::value(patches)).collect()
     }
 
     fn names_any(&self, settled: &Settled) -> Result<bool> {
@@ -132,12 +139,13 @@ impl Disk<'_> {
                 let (value, name) = (disk.into_bytes(), "the disk".to_owned());
                 found.push(Identity { kind: IdentityKind::Disk, number: 0, value, name });
             }
-            TableKind::Mbr(signature) => {
-                let mut value = [0; 16];
-                value[..4].copy_from_slice(&signature.to_be_bytes());
-                let name = "the disk".to_owned();
-                found.push(Identity { kind: IdentityKind::Signature, number: 0, value, name });
-            }
+            TableKind::Mbr(_) => {}
+        }
+        if let Some(signature) = signature::of_disk(self.input.bytes(), table) {
+            let mut value = [0; 16];
+            value[..4].copy_from_slice(&signature.to_be_bytes());
+            let name = "the disk".to_owned();
+            found.push(Identity { kind: IdentityKind::Signature, number: 0, value, name });
         }
         Ok(found)
     }

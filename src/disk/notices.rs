@@ -1,11 +1,8 @@
 //! Creates warnings about files that contain a changed UUID, and about dm-verity hashes that no longer match.
 
 use super::detect::is_ext;
-use super::guids;
 use super::identities::Settled;
 use super::image::Disk;
-use super::partition_table::TableKind;
-use super::signature;
 use crate::error::{Error, Result};
 use crate::identities::IdentityKind;
 use crate::pipeline;
@@ -36,10 +33,7 @@ impl Disk<'_> {
         options: &Options,
         changed: bool,
     ) -> Result<()> {
-        let of_table = self.table.as_ref().map_or_else(Vec::new, |table| match table.kind {
-            TableKind::Gpt(_) => guids::values(table, &settled.patches),
-            TableKind::Mbr(_) => signature::value(&settled.patches).into_iter().collect(),
-        });
+        let of_table = self.table_values(&settled.patches);
         let changes: Vec<bool> = settled
             .identities
             .iter()

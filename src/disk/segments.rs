@@ -42,10 +42,10 @@ impl Disk<'_> {
             digest(part).map_err(|error| Self::error(&self.parts[part], error))
         };
         let contents = (0..table.partitions.len()).map(content).collect::<Result<Vec<_>>>()?;
-        match table.kind {
-            TableKind::Gpt(_) => guids::canonical(self.input.bytes(), table, &contents),
-            TableKind::Mbr(_) => signature::canonical(table, &contents),
-        }
+        let bytes = self.input.bytes();
+        let mut patches = signature::canonical(bytes, table, &contents)?;
+        patches.extend(guids::canonical(bytes, table, &contents)?);
+        Ok(patches)
     }
 
     /// Returns the segments of the output, in the order of their offsets. Gaps that are zeroed are left out.
@@ -83,9 +83,13 @@ impl Disk<'_> {
     /// forms.
     pub(super) fn masked(&self, options: &Options) -> Vec<Patch> {
         let table = self.table.as_ref().filter(|_| options.canonical_table);
-        table.map_or_else(Vec::new, |table| match table.kind {
-            TableKind::Gpt(_) => guids::masked(self.input.bytes(), table),
-            TableKind::Mbr(_) => signature::masked(table),
+        let bytes = self.input.bytes();
+        table.map_or_else(Vec::new, |table| {
+            let guids = match table.kind {
+                TableKind::Gpt(_) => guids::masked(bytes, table),
+                TableKind::Mbr(_) => Vec::new(),
+            };
+            signature::masked(bytes, table).into_iter().chain(guids).collect()
         })
     }
 

@@ -11,14 +11,26 @@ use crate::identities::IdentityKind;
 /// The offset of the signature on the disk, in bytes.
 const OFFSET: u64 = 440;
 
-/// Returns the derived signature, as bytes to replace. Returns an empty list if the table is not an MBR.
+/// Returns the disk signature in the first sector, if there is one: always in an MBR, and sometimes in the
+/// protective MBR of a GPT.
+pub(super) fn of_disk(bytes: &[u8], table: &PartitionTable) -> Option<u32> {
+    match table.kind {
+        TableKind::Mbr(signature) => Some(signature),
+        TableKind::Gpt(_) => {
+            let raw = bytes.get(OFFSET as usize..)?.first_chunk()?;
+            Some(u32::from_le_bytes(*raw)).filter(|signature| *signature != 0)
+        }
+    }
+}
+
+/// Returns the derived signature, as bytes to replace. Returns an empty list if the disk has no signature.
 /// `contents` are the digests of the content of each partition.
 ///
 /// # Errors
 ///
 /// `Corrupt` if a partition contains the signature, which would then depend on itself.
-pub(super) fn canonical(table: &PartitionTable, contents: &[[u8; 32]]) -> Result<Vec<Patch>> {
-    if !matches!(table.kind, TableKind::Mbr(_)) {
+pub(super) fn canonical(bytes: &[u8], table: &PartitionTable, contents: &[[u8; 32]]) -> Result<Vec<Patch>> {
+    if of_disk(bytes, table).is_none() {
         return Ok(Vec::new());
     }
     if let Some(partition) = table.partitions.iter().find(|partition| partition.bytes.contains(&OFFSET)) {
@@ -44,14 +56,13 @@ pub(super) fn canonical(table: &PartitionTable, contents: &[[u8; 32]]) -> Result
 }
 
 /// Returns the signature as zeros, to compare tables whose signatures are derived.
-pub(super) fn masked(table: &PartitionTable) -> Vec<Patch> {
-    let is_mbr = matches!(table.kind, TableKind::Mbr(_));
-    is_mbr.then(|| Patch { offset: OFFSET, bytes: vec![0; 4] }).into_iter().collect()
+pub(super) fn masked(bytes: &[u8], table: &PartitionTable) -> Option<Patch> {
+    of_disk(bytes, table).map(|_| Patch { offset: OFFSET, bytes: vec![0; 4] })
 }
 
 /// Returns the value of the derived signature.
 pub(super) fn value(patches: &[Patch]) -> Option<(IdentityKind, u32, [u8; 16])> {
-    let [patch] = patches else { return None };
+    let patch = patches.iter().find(|patch| patch.offset == OFFSET)?;
     let signature = u32::from_le_bytes(*patch.bytes.first_chunk()?);
     let mut value = [0; 16];
     value[..4].copy_from_slice(&signature.to_be_bytes());

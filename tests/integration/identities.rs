@@ -8,7 +8,7 @@ use crate::support::canon::{rewritten, sound, tree_digest, unchanged};
 use crate::support::contents::sha256;
 use crate::support::disk::{cut_out, disk};
 use crate::support::emulated::emulated;
-use crate::support::image::{debugfs, set_length};
+use crate::support::image::{debugfs, patch, peek, set_length};
 use crate::support::{Lab, Need, canon, gate, judge, refused, run, same_bytes, tool, tree};
 
 const EPOCH: [&str; 2] = ["--source-date-epoch", "1700000000"];
@@ -326,11 +326,12 @@ fn built(lab: &Lab, name: &str, build: &Built, is_gpt: bool) -> PathBuf {
     );
     let partuuid = if is_gpt { one.to_uppercase() } else { format!("{disk_id}-01") };
     write("boot/cmdline.txt", format!("root=PARTUUID={partuuid} ro\n"));
+    // KIWI writes a signature also into the protective MBR of a GPT.
+    write("boot/mbrid", format!("0x{disk_id}\n"));
     if !is_gpt {
         fs::create_dir_all(root.join("etc/systemd/system")).expect("a folder");
         let device = format!(r"dev-disk-by\x2dpartuuid-{disk_id}\x2d02.device");
         write("etc/systemd/system/x.service", format!("[Unit]\nAfter={device}\n"));
-        write("boot/mbrid", format!("0x{disk_id}\n"));
     }
     write("sbin/init", INIT.to_owned());
     fs::set_permissions(root.join("sbin/init"), fs::Permissions::from_mode(0o755)).expect("a mode");
@@ -352,6 +353,8 @@ fn built(lab: &Lab, name: &str, build: &Built, is_gpt: bool) -> PathBuf {
     };
     let path = lab.path(&format!("{name}.disk"));
     disk(&path, 40, &table, &[(2, &root), (20, &data)]);
+    let id = u32::from_str_radix(disk_id, 16).expect("a signature");
+    patch(&path, 440, &id.to_le_bytes());
     path
 }
 
@@ -399,8 +402,9 @@ fn disks_of_builders_meet_and_name_what_is_there() {
         } else {
             let id = partuuid.strip_suffix("-01").expect("a partition");
             assert!(table.contains(&format!("label-id: 0x{id}")), "{table}");
-            assert_eq!(file(&one, "/boot/mbrid", &["--partition", "1"]), format!("0x{id}\n"));
         }
+        let id = u32::from_le_bytes(peek(&one, 440));
+        assert_eq!(file(&one, "/boot/mbrid", &["--partition", "1"]), format!("0x{id:08x}\n"));
         run(tool("sfdisk").arg("--verify").arg(&one));
     }
 }
