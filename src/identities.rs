@@ -9,7 +9,7 @@ use uuid::Uuid;
 pub(crate) enum IdentityKind {
     /// A filesystem, which has a UUID.
     Filesystem,
-    /// A partition of a GPT, which has a GUID (PARTUUID).
+    /// A partition in a GPT. Its identity is its GUID, which Linux calls PARTUUID.
     Partition,
     /// A disk with a GPT, which has a GUID.
     Disk,
@@ -29,7 +29,7 @@ impl IdentityKind {
     }
 }
 
-/// An identity that can change.
+/// A UUID, GUID or disk signature that canonicalizing can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     /// What it belongs to.
@@ -45,13 +45,13 @@ pub(crate) struct Identity {
 /// The notation of an identity in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Notation {
-    /// 32 digits with dashes.
+    /// 32 hexadecimal digits with dashes.
     Dashed,
-    /// 32 digits.
+    /// 32 hexadecimal digits without dashes.
     Plain,
     /// 32 digits with dashes as `\x2d`, as in the names of systemd units.
     Escaped,
-    /// 8 digits.
+    /// 8 hexadecimal digits, for a disk signature.
     Short,
 }
 

@@ -26,9 +26,9 @@ pub(crate) struct InFile {
     pub node: NodeId,
     /// The place in its content.
     pub named: NamedAt,
-    /// The text.
+    /// The text that names the identity.
     pub old: Vec<u8>,
-    /// The path, for the report.
+    /// The absolute path of the file, for the report.
     pub path: String,
     /// The line and the column in bytes; both begin at 1.
     pub line_column: (u64, u64),

@@ -66,7 +66,7 @@ pub(crate) struct Read {
 }
 
 /// The result of reading an image, with all options applied to the tree.
-pub(crate) struct Settled {
+pub(crate) struct Completed {
     /// The options, adjusted for this image.
     pub options: Options,
     /// The result of reading.
@@ -107,12 +107,12 @@ impl Read {
     }
 
     /// Applies the policy for hard links, which can depend on the content of rewritten boot files.
-    pub(crate) fn settled(self, source: &Source<'_>) -> Result<Settled> {
+    pub(crate) fn completed(self, source: &Source<'_>) -> Result<Completed> {
         let Self { options, mut reading, chosen, times_changed } = self;
         let links = hard_links::apply(source, &mut reading, &options)?;
         let target = Target::new(source, chosen, &reading.specials, options.size)?;
         target.check_tree(source, &reading)?;
-        Ok(Settled { options, reading, target, times_changed, links })
+        Ok(Completed { options, reading, target, times_changed, links })
     }
 }
 
@@ -141,7 +141,7 @@ impl<'p, 'a> Prepared<'p, 'a> {
         read: Read,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let Settled { options, mut reading, target, times_changed, links } = read.settled(source)?;
+        let Completed { options, mut reading, target, times_changed, links } = read.completed(source)?;
         let free = leftovers::free_blocks(source, reading.claimed());
         let smaller = target::in_smaller_blocks(source, &reading.tree, target.geometry.block_size);
         let view = content_view(View { source, tree: &reading.tree }, smaller.as_ref());
@@ -294,7 +294,7 @@ pub(crate) fn with_tree<T>(
     work: impl FnOnce(&Source<'_>, &Reading) -> Result<T>,
 ) -> Result<T> {
     open(input, |source, recovery| {
-        work(source, &Read::of(source, recovery, options, observer)?.settled(source)?.reading)
+        work(source, &Read::of(source, recovery, options, observer)?.completed(source)?.reading)
     })
 }
 
@@ -327,7 +327,7 @@ pub(crate) fn occupancy(
     open(input, |source, recovery| {
         let as_read = options.clone().hard_links(HardLinkPolicy::Keep);
         let read = Read::of(source, recovery, &as_read, observer)?;
-        let Settled { mut reading, target, .. } = read.settled(source)?;
+        let Completed { mut reading, target, .. } = read.completed(source)?;
         let before = of_image(source, &reading, cells);
         hard_links::apply(source, &mut reading, options)?;
         // The layout does not depend on the UUID, and deriving it would need a digest of all content.

@@ -64,11 +64,11 @@ pub enum Remedy {
     ClearFeature([&'static str; 2]),
     /// Choose a different value for a setting, which is named as the option of the command line.
     OtherValue(&'static str),
-    /// Set a feature, or leave a setting unchanged, which is named as the option of the command line.
+    /// Set a feature that a requested value needs, or request no value.
     FeatureForValue {
         /// The missing feature.
         missing: &'static str,
-        /// The setting.
+        /// The setting, by the name of its command-line option without dashes at the start.
         setting: &'static str,
     },
     /// Keep the UUID.

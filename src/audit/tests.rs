@@ -6,7 +6,7 @@ use std::process::Command;
 use super::audit;
 use crate::error::Error;
 use crate::observe::Silent;
-use crate::pipeline::{Read, Settled};
+use crate::pipeline::{Completed, Read};
 use crate::plan::{self, Extent, PieceContent, Plan, QuotaBlock};
 use crate::policy::Options;
 use crate::read::Specials;
@@ -62,7 +62,7 @@ fn with_plan(bytes: &[u8], work: impl FnOnce(&mut Plan, StoredTree<'_>, &Special
     let recovery = recover::recover(&input).unwrap();
     let source = Source::open(input.clone(), &recovery.overlay).unwrap();
     let read = Read::of(&source, &recovery, &Options::default(), &Silent).unwrap();
-    let Settled { options, reading, target, .. } = read.settled(&source).unwrap();
+    let Completed { options, reading, target, .. } = read.completed(&source).unwrap();
     let view = View { source: &source, tree: &reading.tree };
     let survey = survey::survey(view, &target.geometry, options.holes, &Silent);
     let mut plan = plan::plan(view.tree, &reading.inodes, &target, &survey, &options).unwrap();

@@ -4,7 +4,7 @@ use crate::content::FileContent;
 use crate::error::Result;
 use crate::observe::Observer;
 use crate::ondisk::features::{Compat, Features};
-use crate::pipeline::{self, Read, Settled};
+use crate::pipeline::{self, Completed, Read};
 use crate::plan::{self, Numbering};
 use crate::policy::Options;
 use crate::read::Reading;
@@ -41,7 +41,7 @@ impl<'s, 'a> ComparedImage<'s, 'a> {
         read: Read,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        let Settled { options, reading, target, .. } = read.settled(source)?;
+        let Completed { options, reading, target, .. } = read.completed(source)?;
         let target = pipeline::sized(source, &reading, target, &options, observer)?;
         let features = plan::features(&target, &reading.tree)?;
         let numbering = if features.has(Compat::STABLE_INODES) {

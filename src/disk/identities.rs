@@ -1,8 +1,8 @@
 //! Lists the identities of a disk that can change, and determines their new values.
 //!
 //! A file can name the UUID of any filesystem on the disk, and these UUIDs are derived from the content of the
-//! files. So all identities are first replaced by placeholders, and all UUIDs, GUIDs and signatures are derived
-//! from that content. Then the new values replace the placeholders.
+//! files. So placeholders first replace all identities in the files, and all UUIDs, GUIDs and signatures are
+//! derived from that content. Then the files are written with the new values instead of the placeholders.
 
 use uuid::Uuid;
 use zerocopy::FromBytes as _;
@@ -21,7 +21,8 @@ use crate::policy::{Options, StaleUuids, UuidPolicy};
 use crate::remedy::Remedy;
 use crate::rewrite::NewValues;
 
-/// Everything that is decided about a disk before it is written.
+/// The identities of a disk, their new values, and the options for each filesystem, decided before anything is
+/// written.
 #[derive(Debug)]
 pub(super) struct Settled {
     /// The identities that can change.
